@@ -1,0 +1,1 @@
+"""Mechanisms of the category branch, one file each."""

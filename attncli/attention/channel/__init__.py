@@ -1,0 +1,1 @@
+"""Mechanisms of the category channel, one file each."""

@@ -1,0 +1,1 @@
+"""Mechanisms of the category self-attention, one file each."""

@@ -1,0 +1,1 @@
+"""Mechanisms of the category spatial, one file each."""

@@ -1,0 +1,1 @@
+"""Mechanisms of the category temporal, one file each."""

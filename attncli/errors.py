@@ -1,0 +1,39 @@
+"""The errors a user should meet: a problem in one line, and what to do about it."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can mend: bad input (exit code 2) or a run that failed (exit code 1).
+
+    `problem` says what is wrong and where, `hint` what to do; several problems may be told at once, one a line.
+    """
+
+    def __init__(self, problem: str, hint: str = "", *, code: int = 2) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+        self.code = code
+
+
+class RunFailedError(UserError):
+    """A run that began well and could not end well (exit code 1)."""
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(problem, hint, code=1)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """'did you mean ...' or the list of what is known, for a hint."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(known)}" if known else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UserError:
+    """The error for a name that nothing answers to, with the nearest known one."""
+    place = f"{where}: " if where else ""
+    return UserError(f"{place}unknown {kind}: '{name}'", nearest(name, known))

@@ -1,0 +1,128 @@
+"""How a mechanism's test file describes its mechanism, and how the contract builds it.
+
+A test file `tests/attention/test_<name>.py` holds, beside its own tests:
+
+- `OPTIONS`: a list of dicts, every option with every kind of value it takes ({} = the defaults comes first);
+- `FACTS` (may be absent): a list of dicts of facts of a place, where the defaults below do not suit;
+- `parameters(facts, options)`: the card's formula, written independently of the module;
+- `official(meta, params)`: (our module, our state_dict) for a parity fixture's constructor and weights, derived
+  from the shapes of `params` and the constructor arguments in `meta`, for any shapes and arguments.
+"""
+
+import importlib
+import inspect
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attncli import attention
+
+DEFAULT_FACTS = {
+    "channels": 32,
+    "channels_in": 32,
+    "stride": 1,
+    "groups": 1,
+    "size": (9, 7),
+    "stage": 1,
+    "frames": 4,
+    "classes": 5,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mechanism at a place with its options."""
+
+    name: str
+    facts: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "-".join([self.name, *(f"{k}={v}" for k, v in self.options.items())])
+
+    @property
+    def site(self) -> str:
+        """The mechanism's own site."""
+        return attention.describe(self.name).card.site
+
+    def build(self, seed: int = 0) -> nn.Module:
+        """The module, freshly initialised from `seed`."""
+        torch.manual_seed(seed)
+        asked = attention.describe(self.name).facts
+        return attention.load(self.name).Attention(
+            **{k: v for k, v in self.facts.items() if k in asked}, **self.options
+        )
+
+    def inputs(self, n: int = 2, seed: int = 1, dtype: torch.dtype = torch.float64) -> tuple[Tensor, ...]:
+        """What the module takes at its site, for n samples (n clips where it works on frames)."""
+        g = torch.Generator().manual_seed(seed)
+        f, (h, w) = self.facts, self.facts["size"]
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=g, dtype=dtype)
+
+        if self.site == "frames-head":
+            return (draw(n * f["frames"], f["channels"]),)
+        if self.site == "frames":
+            return (draw(n * f["frames"], f["channels"], h, w),)
+        if self.site == "join":
+            s = f["stride"]
+            out = (n, f["channels"], -(-h // s), -(-w // s))
+            return (draw(n, f["channels_in"], h, w), draw(*out), draw(*out))
+        width = f["channels_in"] if self.site in ("conv", "model") else f["channels"]
+        return (draw(n, width, h, w),)
+
+    def output_shape(self, n: int = 2) -> tuple[int, ...]:
+        """The shape the site expects back."""
+        f, (h, w) = self.facts, self.facts["size"]
+        if self.site in ("model", "frames-head"):
+            return (n, f["classes"])
+        s = f["stride"] if self.site in ("conv", "join") else 1
+        n = n * f["frames"] if self.site == "frames" else n
+        return (n, f["channels"], -(-h // s), -(-w // s))
+
+
+def own(name: str) -> ModuleType:
+    """The test file of a mechanism."""
+    return importlib.import_module(f"tests.attention.test_{name.replace('-', '_')}")
+
+
+def cases() -> list[Case]:
+    """Every mechanism with every one of its options, at every place its test file names."""
+    found = []
+    for name in attention.names():
+        module = own(name)
+        for facts in getattr(module, "FACTS", [{}]):
+            found += [Case(name, {**DEFAULT_FACTS, **facts}, options) for options in module.OPTIONS]
+    return found
+
+
+def randomise(module: nn.Module, seed: int = 2) -> nn.Module:
+    """Draw every parameter and running statistic anew, so that zero initialisations hide nothing."""
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in module.named_parameters():
+            p.copy_(torch.randn(p.shape, generator=g, dtype=torch.float64) * 0.3 + (1 if _is_norm(module, name) else 0))
+        for name, b in module.named_buffers():
+            if name.endswith("running_mean"):
+                b.copy_(torch.randn(b.shape, generator=g) * 0.3)
+            if name.endswith("running_var"):
+                b.copy_(torch.rand(b.shape, generator=g) + 0.5)
+    return module
+
+
+def _is_norm(module: nn.Module, name: str) -> bool:
+    owner, _, leaf = name.rpartition(".")
+    return leaf == "weight" and "Norm" in type(module.get_submodule(owner)).__name__
+
+
+def forward(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    """One pass under a fixed random state, for mechanisms that draw in forward (ram, dropout)."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        y = module(*inputs)
+    assert isinstance(y, Tensor), f"{inspect.getfile(type(module))}: forward returns one tensor"
+    return y

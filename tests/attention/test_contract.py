@@ -1,0 +1,115 @@
+"""What every mechanism must hold, with every one of its options."""
+
+import copy
+
+import pytest
+import torch
+
+from tests.attention.case import Case, cases, forward, own, randomise
+
+CASES = cases()
+
+
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest difference as a share of the largest value of b."""
+    return ((a.double() - b.double()).abs().max() / b.double().abs().max().clamp_min(1e-12)).item()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_output_shape_and_gradients(case: Case) -> None:
+    """In training, the output has the shape the site expects and every live parameter a finite gradient."""
+    from attncli import attention
+
+    module = randomise(case.build().double().train())
+    inputs = tuple(x.requires_grad_() for x in case.inputs(n=4))
+    y = forward(module, inputs)
+    assert y.shape == case.output_shape(n=4)
+    assert y.isfinite().all()
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(4), dtype=y.dtype)
+    (y * weights).sum().backward()
+    dead = attention.describe(case.name).card.dead
+    for name, p in module.named_parameters():
+        if any(name == d or name.startswith(d + ".") for d in dead):
+            continue
+        assert p.grad is not None, f"{name}: no gradient"
+        assert p.grad.isfinite().all(), f"{name}: gradient is not finite"
+        assert p.grad.abs().max() > 0, f"{name}: gradient is zero"
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_parameters_equal_formula(case: Case) -> None:
+    """The number of parameters is the card's formula."""
+    assert sum(p.numel() for p in case.build().parameters()) == own(case.name).parameters(case.facts, case.options)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_eval_takes_one_sample_and_treats_samples_alone(case: Case) -> None:
+    """In eval mode a batch of one works, and a sample's output does not depend on the rest of its batch."""
+    module = randomise(case.build().double()).eval()
+    inputs = case.inputs(n=3)
+    first = tuple(x[: x.shape[0] // 3] for x in inputs)
+    with torch.no_grad():
+        alone = forward(module, first)
+        together = forward(module, inputs)
+    if getattr(module, "draws", False):  # a module that samples draws other numbers for another batch size
+        assert alone.shape == together[: alone.shape[0]].shape
+    else:
+        torch.testing.assert_close(alone, together[: alone.shape[0]], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "layout", "tolerance"),
+    [
+        (torch.float32, torch.contiguous_format, 2e-4),
+        (torch.float32, torch.channels_last, 2e-4),
+        (torch.bfloat16, torch.channels_last, 8e-2),
+    ],
+    ids=["fp32", "fp32-channels-last", "bf16-channels-last"],
+)
+def test_precision_and_layout_agree(
+    case: Case, dtype: torch.dtype, layout: torch.memory_format, tolerance: float
+) -> None:
+    """float32, channels_last and bf16 autocast agree with float64 up to the stated share of the largest value."""
+    module = case.build().eval()
+    exact = copy.deepcopy(module).double()
+    inputs = case.inputs(n=4, dtype=torch.float32)
+    with torch.no_grad():
+        expected = forward(exact, tuple(x.double() for x in inputs))
+        module = module.to(memory_format=layout)
+        laid = tuple(x.to(memory_format=layout) if x.ndim == 4 else x for x in inputs)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+            got = forward(module, tuple(x.to(dtype) for x in laid) if dtype is torch.bfloat16 else laid)
+    assert got.isfinite().all()
+    assert relative(got, expected) <= tolerance
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_state_dict_round_trip(case: Case) -> None:
+    """A state_dict loaded into a fresh module gives the same output to the last bit."""
+    module = randomise(case.build(seed=0).double()).eval()
+    other = case.build(seed=9).double().eval()
+    other.load_state_dict(module.state_dict())
+    with torch.no_grad():
+        assert torch.equal(forward(module, case.inputs()), forward(other, case.inputs()))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_initialisation_depends_on_the_seed_alone(case: Case) -> None:
+    """Two modules built from one seed are equal to the last bit, whatever was drawn before."""
+    a, b = case.build(seed=5).state_dict(), case.build(seed=5).state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if not c.options], ids=str)
+def test_identity_at_initialisation_where_the_card_says_so(case: Case) -> None:
+    """A fresh module returns its input exactly if and only if its card says so."""
+    from attncli import attention
+
+    if case.site in ("model", "frames-head", "join", "conv"):
+        assert not attention.describe(case.name).card.identity
+        return
+    module = case.build().double().eval()
+    with torch.no_grad():
+        (x,) = case.inputs()
+        assert torch.equal(forward(module, (x,)), x) == attention.describe(case.name).card.identity

@@ -1,0 +1,25 @@
+"""Each mechanism against its official implementation."""
+
+from pathlib import Path
+
+import pytest
+
+from attncli import attention
+from tests.attention.parity import TOLERANCE, compare
+from tests.shared import SHARED, shared
+
+FIXTURES = sorted((SHARED / "parity").glob("*.npz"))
+
+
+@pytest.mark.parametrize("path", FIXTURES, ids=lambda p: p.stem)
+def test_equals_official(path: Path) -> None:
+    """Output, input gradient and training output equal the official implementation's at 1e-9 in float64."""
+    errors = compare(path)
+    assert errors.ok, f"{errors} (tolerance {TOLERANCE})"
+
+
+def test_every_mechanism_has_a_fixture() -> None:
+    """No mechanism of ours is left without a comparison."""
+    shared("parity")
+    stems = {p.stem for p in FIXTURES}
+    assert {n for n in attention.names() if not any(s == n or s.startswith(n + "-") for s in stems)} == set()
