@@ -112,7 +112,9 @@ def _card(node: ast.expr, path: Path) -> Card:
     try:
         card = Card(**{k.arg or "": ast.literal_eval(k.value) for k in node.keywords})
     except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: card: {error}", "a card holds literal values only, each under a known name") from error
+        raise UserError(
+            f"{path}: card: {error}", "a card holds literal values only, each under a known name"
+        ) from error
     for site in (card.site, *card.sites):
         if site not in SITES:
             raise unknown("site", site, SITES, where=f"{path}: card")

@@ -1,0 +1,168 @@
+"""What flows through a run: records, made once and only ever passed on, and their file, one JSON line each.
+
+Units stand in the names; accuracies are fractions from 0 to 1.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One pass over the training images, and the validation after it."""
+
+    epoch: int  # from 1
+    train_loss: float
+    lr: float  # at the end of the epoch
+    train_images_per_s: float  # training time only: pauses, evaluation and checkpoints do not count
+    train_seconds: float
+    val_loss: float | None = None
+    val_top1: float | None = None
+    val_top5: float | None = None
+    peak_memory_bytes: int | None = None  # of the accelerator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Every image of a split, counted exactly once."""
+
+    split: str
+    images: int
+    loss: float
+    top1: float
+    top5: float
+    images_per_s: float
+    confusion: list[list[int]]  # rows: true class, columns: predicted class
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a network costs without timing it, beside its baseline; MACs are multiply-accumulates of one image."""
+
+    params: int
+    baseline_params: int
+    macs: int
+    baseline_macs: int
+    elementwise: int  # elements written by point-wise operations and reductions, one image
+    baseline_elementwise: int
+    activation_bytes: int  # kept for the backward pass, one image, float32
+    baseline_activation_bytes: int
+    image_size: int
+
+    def percent(self, name: str) -> float:
+        """Overhead of `params`, `macs`, ... over the baseline in percent."""
+        base = getattr(self, f"baseline_{name}")
+        return 100 * (getattr(self, name) - base) / base if base else float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Throughput by interleaved timing (variant, baseline, variant, ...); ratios are variant over baseline."""
+
+    train_images_per_s: float
+    infer_images_per_s: float
+    baseline_train_images_per_s: float
+    baseline_infer_images_per_s: float
+    train_ratio: float  # below 1: slower than the baseline
+    train_ratio_low: float  # quartiles of the paired ratios
+    train_ratio_high: float
+    infer_ratio: float
+    infer_ratio_low: float
+    infer_ratio_high: float
+    batch_size: int
+    repeats: int
+    precision: str
+    device: str
+    threads: int
+    peak_memory_bytes: int | None = None
+    baseline_peak_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A run in one record: what `run --json` prints and runs/<digest>/result.json holds."""
+
+    digest: str
+    run_id: str | None
+    status: Status
+    attn: str
+    backbone: str
+    dataset: str
+    category: str
+    seed: int
+    epochs: int
+    test_top1: float | None
+    test_top5: float | None
+    test_loss: float | None
+    val_top1: float | None
+    best_val_top1: float | None  # of the best epoch; the figures above are the last epoch's
+    params: int | None
+    baseline_params: int | None
+    macs: int | None
+    baseline_macs: int | None
+    train_images_per_s: float | None
+    infer_images_per_s: float | None
+    train_ratio: float | None
+    infer_ratio: float | None
+    seconds: float  # wall-clock time of the run, all calls together
+    precision: str
+    device: str
+    machine: dict[str, Any]
+    group: str
+    data_digest: str
+    folder: str
+
+
+Record = Epoch | Evaluation | Cost | Speed
+_KINDS: dict[str, type[Any]] = {"epoch": Epoch, "evaluation": Evaluation, "cost": Cost, "speed": Speed}
+LOG = "log.jsonl"
+
+
+def line(record: Record) -> str:
+    """A record as one line of JSON with its kind."""
+    return json.dumps({"kind": type(record).__name__.lower(), **asdict(record)})
+
+
+def append(folder: Path, record: Record) -> None:
+    """Add a record to the folder's log, on disk before returning."""
+    with (folder / LOG).open("a", encoding="utf-8") as file:
+        file.write(line(record) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(folder: Path) -> list[Record]:
+    """The records of a folder's log; a last line that a kill left unfinished is passed over."""
+    path = folder / LOG
+    if not path.exists():
+        return []
+    found: list[Record] = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        kind = _KINDS[values.pop("kind")]
+        found.append(kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values}))
+    return found
+
+
+def rewrite(folder: Path, records: Iterable[Record]) -> None:
+    """Replace the folder's log as a whole (on resuming, what came after the checkpoint goes)."""
+    write_atomically(folder / LOG, "".join(line(r) + "\n" for r in records))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file under a temporary name and rename it: it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
