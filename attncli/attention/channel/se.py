@@ -1,0 +1,91 @@
+"""SE: each channel is weighed by a small network that sees the means of all channels.
+
+    z = mean of x over H, W                    (N, C)
+    s = sigmoid(W2 relu(W1 z))                 (N, C), W1: (C/r, C), W2: (C, C/r)
+    y = x * s                                  (N, C, H, W)
+
+Learns 2 C^2/r numbers a site, no biases, default initialisation of the two layers (the gate starts near 0.5).
+Cost: one mean and one product over x, C^2/r products for the gate.
+
+Where the sources differ: the paper's ablations and the usual PyTorch code have no biases; the authors' Caffe
+files and most model zoos have them (`bias=True`). timm and mmpretrain round the hidden width to a multiple
+of 8 (`divisor=8`). One re-implementation takes PReLU for ReLU (`activation="prelu"`) and draws the weights with
+standard deviation 0.001 (`init_std=0.001`). `squeeze` and `gate` are the paper's ablations.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from attncli.attention.card import Card
+from attncli.attention.ops import gate as weigh
+from attncli.attention.ops import spatial_mean
+
+card = Card(
+    title="Squeeze-and-Excitation Networks",
+    venue="CVPR",
+    year=2018,
+    arxiv="1709.01507",
+    site="gate",
+    sites=("pre-norm", "mid", "block-input", "stage", "head"),
+    code="moskomule/senet.pytorch@8cb2669 senet/se_module.py",
+    floor="hidden width max(C // r, 1)",
+    notes=(
+        "Without biases resnet50 gains 2,514,944 parameters, with biases 2,530,992; both print as 28.1 M.",
+        "At the width 16 of a CIFAR ResNet's first stage r = 16 leaves one hidden unit.",
+        "The paper's SE-PRE is the site block-input, SE after the sum the site stage (worse there: 22.78 % error).",
+    ),
+)
+
+GATES = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}
+
+
+class Attention(nn.Module):
+    """(N, C, H, W) -> (N, C, H, W). `reduction` is r, `divisor` what the hidden width is a multiple of.
+
+    `init_std` draws both layers from a normal distribution of that deviation, biases 0; None keeps torch's own.
+    Raises ValueError for an unknown squeeze, gate or activation, or where r or `divisor` is below 1.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        bias: bool = False,
+        squeeze: Literal["avg", "max"] = "avg",
+        activation: Literal["relu", "prelu"] = "relu",
+        gate: Literal["sigmoid", "tanh", "relu"] = "sigmoid",
+        divisor: int = 1,
+        init_std: float | None = None,
+    ) -> None:
+        super().__init__()
+        if squeeze not in ("avg", "max") or gate not in GATES or activation not in ("relu", "prelu"):
+            raise ValueError(f"squeeze={squeeze!r}, activation={activation!r}, gate={gate!r}: one is unknown")
+        width = hidden_width(channels, reduction, divisor)
+        self.squeeze = squeeze
+        self.gate = GATES[gate]
+        self.reduce = nn.Linear(channels, width, bias=bias)
+        self.activation = nn.PReLU(width) if activation == "prelu" else nn.ReLU()
+        self.expand = nn.Linear(width, channels, bias=bias)
+        if init_std is not None:
+            for layer in (self.reduce, self.expand):
+                nn.init.normal_(layer.weight, std=init_std)
+                if bias:
+                    nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weigh the channels of x."""
+        z = spatial_mean(x) if self.squeeze == "avg" else x.amax((2, 3))  # (N, C)
+        return weigh(x, self.gate(self.expand(self.activation(self.reduce(z)))))
+
+
+def hidden_width(channels: int, reduction: int = 16, divisor: int = 1) -> int:
+    """C/r rounded down; with a divisor, the multiple of it nearest to C/r; at least one or the divisor.
+
+    Raises ValueError where reduction or divisor is below 1.
+    """
+    if reduction < 1 or divisor < 1:
+        raise ValueError(f"reduction={reduction}, divisor={divisor}: both must be at least 1")
+    return max((channels // reduction + divisor // 2) // divisor * divisor, divisor)
