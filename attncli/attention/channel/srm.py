@@ -1,0 +1,101 @@
+"""SRM: each channel is weighed by its own style, that is its mean and its standard deviation.
+
+    m = mean of x over H, W;  d = sqrt(variance of x over H, W + eps)      (N, C) each
+    s = sigmoid(BN(w_0 m + w_1 d))                                         (N, C), a weight pair a channel
+    y = x * s                                                              (N, C, H, W)
+
+Learns 4 C numbers a site, starts with w = 0: the gate is exactly 0.5. No channel sees another. Cost: two passes
+over x and a product; forward and backward read x in order in either memory layout.
+
+Where the sources differ: paper and code use the standard deviation, one survey document says variance
+(`style="variance"`). The variance is divided by HW - 1, as in the official code (`unbiased=False`: by HW).
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from attncli.attention.card import Card
+from attncli.attention.ops import gate, spatial_mean
+
+card = Card(
+    title="SRM: A Style-based Recalibration Module for Convolutional Neural Networks",
+    venue="ICCV",
+    year=2019,
+    arxiv="1903.10829",
+    site="gate",
+    sites=("pre-norm", "mid", "block-input", "stage", "head"),
+    code="hyunjaelee410/style-based-recalibration-module@f6221c7 models/recalibration_modules.py",
+    no_weight_decay=("w", "bn"),
+    floor="on a 1 x 1 map the variance counts as 0",
+    notes=(
+        "In training its norm sees one value a sample and channel: small batches are noisy, a batch of one fails.",
+        "A count of 6 C parameters found elsewhere includes the running statistics of the norm.",
+    ),
+)
+
+
+class Attention(nn.Module):
+    """(N, C, H, W) -> (N, C, H, W). `eps` is added to the variance, `unbiased` divides it by HW - 1.
+
+    Raises ValueError for an unknown style or an eps that is not positive.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        eps: float = 1e-5,
+        unbiased: bool = True,
+        style: Literal["deviation", "variance"] = "deviation",
+    ) -> None:
+        super().__init__()
+        if eps <= 0 or style not in ("deviation", "variance"):
+            raise ValueError(f"eps={eps}, style={style!r}: eps is positive, style is deviation or variance")
+        self.eps = eps
+        self.unbiased = unbiased
+        self.style = style
+        self.w = nn.Parameter(torch.zeros(channels, 2))
+        self.bn = nn.BatchNorm1d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weigh the channels of x."""
+        hw = x.shape[2] * x.shape[3]
+        m, spread = spatial_moments(x, max(hw - self.unbiased, 1))
+        spread = spread + self.eps
+        d = spread.sqrt() if self.style == "deviation" else spread
+        z = self.w[:, 0] * m + self.w[:, 1] * d  # (N, C)
+        return gate(x, torch.sigmoid(self.bn(z)).to(x.dtype))
+
+
+def spatial_moments(x: Tensor, divisor: int) -> tuple[Tensor, Tensor]:
+    """Mean of x, (N, C, H, W), over H and W, and its summed squared deviations over `divisor`: (N, C) each.
+
+    Of half precision, and under autocast, the moments are taken, and returned, in float32.
+    """
+    with torch.autocast(x.device.type, enabled=False):  # or the products within would be made in bf16
+        m, v = _Moments.apply(x, divisor)
+    return m, v
+
+
+class _Moments(torch.autograd.Function):
+    """Both moments with the gradient written out: one pass over x, where the chain rule by steps takes five."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, divisor: int) -> tuple[Tensor, Tensor]:
+        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        m = spatial_mean(values)
+        centred = values - m[:, :, None, None]  # before squaring, or a large mean drowns the deviation
+        v = spatial_mean(centred.square_()) * (x.shape[2] * x.shape[3] / divisor)
+        ctx.save_for_backward(x, m)
+        ctx.divisor = divisor
+        return m, v
+
+    @staticmethod
+    def backward(ctx: Any, grad_m: Tensor, grad_v: Tensor) -> tuple[Tensor, None]:
+        x, m = ctx.saved_tensors
+        slope = grad_v * (2 / ctx.divisor)  # dL/dx = slope * (x - m) + grad_m / HW
+        shift = grad_m / (x.shape[2] * x.shape[3]) - slope * m
+        slope, shift = (t.to(x.dtype)[:, :, None, None] for t in (slope, shift))
+        return torch.addcmul(shift, x, slope), None
