@@ -49,12 +49,17 @@ def mechanism(meta: dict[str, Any]) -> str:
     return slug
 
 
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    """A fixture's meta, its arrays, and among them the official weights by their official names."""
+    arrays = np.load(path, allow_pickle=False)
+    data = {k: torch.from_numpy(arrays[k]) for k in arrays.files if k != "meta"}
+    params = {k.removeprefix("param/"): v for k, v in data.items() if k.startswith("param/")}
+    return json.loads(str(arrays["meta"])), data, params
+
+
 def compare(path: Path) -> Errors:
     """Build our module from a fixture's weights, run it, and measure how far it is off."""
-    arrays = np.load(path, allow_pickle=False)
-    meta = json.loads(str(arrays["meta"]))
-    data: dict[str, Tensor] = {k: torch.from_numpy(arrays[k]) for k in arrays.files if k != "meta"}
-    params = {k.removeprefix("param/"): v for k, v in data.items() if k.startswith("param/")}
+    meta, data, params = read(path)
     test = own(mechanism(meta))
     module, state = test.official(meta, params)
     module.double().load_state_dict(state)

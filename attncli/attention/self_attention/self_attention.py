@@ -1,0 +1,143 @@
+"""Self-attention (non-local block): each position of the map becomes a mean over all positions like it.
+
+    q, k, v = W_q x + b_q, W_k x + b_k, W_v x + b_v      (N, HW, C'), 1x1 convolutions, C' = C // 2
+    A_ij = exp(q_i . k_j) / sum_j exp(q_i . k_j)         (N, HW, HW): a row is a query, and sums to 1
+    y = x + BN(W_o (A v) + b_o)                          (N, C, H, W)
+
+BN's weight and bias start at 0 (without BN: W_o and b_o), so the block starts as the identity. Learns
+2 C^2 + 4.5 C numbers at C' = C/2. Cost: 4 HW C C' for the convolutions and 2 (HW)^2 C' for the attention, which
+is quadratic in the number of positions: keep to maps up to about 28 x 28.
+
+`variant="sagan"`: q and k have C // 8 channels, v has C, there is no W_o, and y = x + gamma A v with gamma = 0 at
+the start (the position half of DANet). Learns C^2 (1 + 2/8) + C (1 + 2/8) + 1 numbers.
+
+Where the sources differ: the authors' Caffe2 code divides q . k by sqrt(C'); the paper's embedded Gaussian and the
+PyTorch code followed here do not (`scale=True` does). Its 2x2 max-pooling of keys and values comes before their
+convolutions (`sub_sample="input"`), that of the PyTorch code after them ("projection"); the default pools nothing.
+Initialisation is the authors': weights normal with deviation 0.01, biases 0. SAGAN's own TensorFlow code has
+spectral norm, pooling and an output convolution; `sagan` is the well-known PyTorch form, which has none of them.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attncli.attention.card import Card
+
+card = Card(
+    title="Non-local Neural Networks",
+    venue="CVPR",
+    year=2018,
+    arxiv="1711.07971",
+    site="stage",
+    code="AlexHex7/Non-local_pytorch@ec15789 lib/non_local_embedded_gaussian.py",
+    sites=("head", "block-input"),
+    stages=(3,),
+    blocks=(-2,),
+    cifar_stages=(2,),
+    cifar_blocks=(-1,),
+    identity=True,
+    dead=("key.bias", "out.bias"),
+    floor="C' = max(C // 2, 1); sagan max(C // 8, 1)",
+    notes=(
+        "Products of queries and keys are not divided by sqrt(C') unless `scale` is set.",
+        "One block before the last of stage 3, as for ImageNet in CGNL; the paper's video networks use five.",
+    ),
+)
+
+FUSED_FROM = 256  # positions from which the fused kernel is the faster one on a CPU too
+
+
+class Attention(nn.Module):
+    """(N, C, H, W) -> (N, C, H, W). C' is `hidden`, or C // `reduction` (None: 2, and 8 for sagan).
+
+    `bn=False` leaves out the norm after W_o (sagan has none). Raises ValueError where a width is not positive,
+    and in forward where a map is too small to be sub-sampled.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        variant: Literal["non-local", "sagan"] = "non-local",
+        reduction: int | None = None,
+        hidden: int | None = None,
+        sub_sample: Literal["none", "input", "projection"] = "none",
+        bn: bool = True,
+        scale: bool = False,
+    ) -> None:
+        super().__init__()
+        if variant not in ("non-local", "sagan") or sub_sample not in ("none", "input", "projection"):
+            raise ValueError(f"unknown variant {variant!r} or sub_sample {sub_sample!r}")
+        sagan = variant == "sagan"
+        reduction = (8 if sagan else 2) if reduction is None else reduction
+        hidden = max(channels // max(reduction, 1), 1) if hidden is None else hidden
+        if reduction < 1 or hidden < 1:
+            raise ValueError(f"reduction={reduction}, hidden={hidden}: both must be positive")
+        self.sub_sample = sub_sample
+        self.scale = hidden**-0.5 if scale else 1.0
+        self.query = nn.Linear(channels, hidden)
+        self.key = nn.Linear(channels, hidden)
+        self.value = nn.Linear(channels, channels if sagan else hidden)
+        self.out = None if sagan else nn.Linear(hidden, channels)
+        self.norm = nn.BatchNorm2d(channels) if bn and not sagan else None
+        self.gamma = nn.Parameter(torch.zeros(1)) if sagan else None
+        if not sagan:
+            self._initialise()
+
+    def _initialise(self) -> None:
+        for layer in (self.query, self.key, self.value, self.out):
+            if layer is not None:
+                nn.init.normal_(layer.weight, std=0.01)
+                nn.init.zeros_(layer.bias)
+        last = self.out if self.norm is None else self.norm
+        if last is not None:
+            nn.init.zeros_(last.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add to each position what it attends to."""
+        y = attend(*self._project(x), self.scale)  # (N, HW, C')
+        if self.out is not None:
+            y = self.out(y)
+        y = y.transpose(1, 2).unflatten(2, x.shape[2:])  # (N, C, H, W)
+        if self.gamma is not None:
+            return torch.addcmul(x, y, self.gamma.to(y.dtype))
+        return x + (y if self.norm is None else self.norm(y))
+
+    def attention(self, x: Tensor) -> Tensor:
+        """The map A, (N, HW, HW) or (N, HW, HW/4): rows are queries in row-major order and sum to 1."""
+        q, k, _ = self._project(x)
+        return (q @ k.transpose(1, 2) * self.scale).softmax(-1)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (N, HW, C'), keys and values (N, HW, ...) or, sub-sampled, (N, HW/4, ...)."""
+        if self.sub_sample != "none" and min(x.shape[2:]) < 2:
+            raise ValueError(f"sub_sample={self.sub_sample!r} needs a map of 2x2 or more, not {tuple(x.shape[2:])}")
+        if self.sub_sample == "input":
+            return self.query(_tokens(x)), *_linears(_tokens(F.max_pool2d(x, 2)), self.key, self.value)
+        q, k, v = _linears(_tokens(x), self.query, self.key, self.value)
+        if self.sub_sample == "projection":
+            k, v = (_tokens(F.max_pool2d(t.transpose(1, 2).unflatten(2, x.shape[2:]), 2)) for t in (k, v))
+        return q, k, v
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """softmax(scale * q k^T) v of (N, positions, width) without keeping the map where a fused kernel is faster."""
+    if q.device.type == "cpu" and max(q.shape[1], k.shape[1]) <= FUSED_FROM:
+        return (q * scale @ k.transpose(1, 2)).softmax(-1).to(v.dtype) @ v
+    y: Tensor = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=scale)
+    return y.squeeze(1)
+
+
+def _tokens(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, HW, C), a view."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def _linears(tokens: Tensor, *layers: nn.Linear) -> tuple[Tensor, ...]:
+    """Several linear layers of one input as one product: reads the input once."""
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers])
+    return F.linear(tokens, weight, bias).split([layer.out_features for layer in layers], -1)
