@@ -1,0 +1,113 @@
+"""CBAM: a channel gate from mean and maximum, then a spatial gate from the maximum and mean over channels.
+
+    M_c = sigmoid(sum over p of W1 relu(W0 p + b0) + b1),  p = mean and max of x over H, W      (N, C)
+    x' = M_c * x
+    M_s = sigmoid(BN(conv_k([max_c x' ; mean_c x'])))                                           (N, 1, H, W)
+    y = M_s * x'                                                                                (N, C, H, W)
+
+One MLP, h = C / r wide, serves every pooled vector, so b1 enters once for each. Learns 2Ch + h + C numbers in
+the channel gate, 2k^2 + 2 in the spatial one. Cost: two pools and two products over x, little arithmetic.
+The spatial norm starts with weight 0, hence M_s = 1/2: a new block halves its input, it is not the identity.
+
+Where the sources differ: the equations print neither biases nor the norm, the official code has both. Some ports
+use PReLU, a spatial convolution with bias and no norm, or add x once more: we follow the official code. Its pool
+puts the maximum first; others put the mean first, which matters only where weights are exchanged.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attncli.attention.card import Card
+from attncli.attention.ops import gate, max_mean, spatial_mean, weigh
+
+card = Card(
+    title="CBAM: Convolutional Block Attention Module",
+    venue="ECCV",
+    year=2018,
+    arxiv="1807.06521",
+    site="gate",
+    sites=("pre-norm", "mid", "block-input", "stage", "head"),
+    code="Jongchan/attention-module@459efad MODELS/cbam.py",
+    floor="hidden width max(C // reduction, 1): 1 at C = 16",
+    notes=(
+        "The spatial norm starts with weight 0: the block outputs half of the channel-gated map at first.",
+        "The spatial norm has momentum 0.01, so its running statistics need some hundred steps to settle.",
+    ),
+)
+
+Pool = Literal["avg", "max", "lp", "lse"]
+
+
+class Attention(nn.Module):
+    """(N, C, H, W) -> (N, C, H, W). `channel` and `spatial` switch either gate off.
+
+    `pool_types` are the pools of the channel gate: mean, maximum, L2 norm, log of the summed exponentials.
+    Raises ValueError for an even kernel, no or unknown pools, a reduction below 1, or both gates switched off.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        kernel_size: int = 7,
+        pool_types: tuple[Literal["avg", "max", "lp", "lse"], ...] = ("avg", "max"),
+        bn_momentum: float = 0.01,
+        mlp_bias: bool = True,
+        channel: bool = True,
+        spatial: bool = True,
+    ) -> None:
+        super().__init__()
+        if not (channel or spatial):
+            raise ValueError("channel=False and spatial=False leave nothing of the block")
+        if not pool_types or set(pool_types) - {"avg", "max", "lp", "lse"}:
+            raise ValueError(f"pool_types={list(pool_types)}: one or more of avg, max, lp, lse")
+        self.pool_types = pool_types
+        self.mlp = _mlp(channels, reduction, mlp_bias) if channel else None
+        self.spatial = _spatial(kernel_size, bn_momentum) if spatial else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weigh the channels of x, then its positions."""
+        if self.mlp is not None:
+            pooled = torch.stack([pool(x, kind) for kind in self.pool_types])  # (P, N, C)
+            x = gate(x, torch.sigmoid(self.mlp(pooled).sum(0)))
+        if self.spatial is not None:
+            x = weigh(x, torch.sigmoid(self.spatial(max_mean(x, 1))))
+        return x
+
+
+def pool(x: Tensor, kind: Pool) -> Tensor:
+    """One number a channel: (N, C, H, W) -> (N, C)."""
+    if kind == "avg":
+        return spatial_mean(x)
+    if kind == "max":
+        return F.adaptive_max_pool2d(x, 1).flatten(1)
+    values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    if kind == "lp":
+        return torch.linalg.vector_norm(values, dim=(2, 3)).to(x.dtype)
+    return values.flatten(2).logsumexp(2).to(x.dtype)
+
+
+def _mlp(channels: int, reduction: int, bias: bool) -> nn.Sequential:
+    """Two layers with the default weights of Linear and zero biases."""
+    if reduction < 1:
+        raise ValueError(f"reduction={reduction}: at least 1")
+    h = max(channels // reduction, 1)
+    layers = nn.Sequential(nn.Linear(channels, h, bias), nn.ReLU(), nn.Linear(h, channels, bias))
+    for layer in (layers[0], layers[2]):
+        if bias:
+            nn.init.zeros_(layer.bias)
+    return layers
+
+
+def _spatial(k: int, momentum: float) -> nn.Sequential:
+    """Convolution from two maps to one, and its norm of weight 0."""
+    if k < 1 or k % 2 == 0:
+        raise ValueError(f"kernel_size={k}: odd and positive, so that the map keeps its size")
+    conv, bn = nn.Conv2d(2, 1, k, padding=k // 2, bias=False), nn.BatchNorm2d(1, momentum=momentum)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out")
+    nn.init.zeros_(bn.weight)
+    return nn.Sequential(conv, bn)
