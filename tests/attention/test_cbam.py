@@ -66,7 +66,7 @@ def test_channel_gate_alone_equals_official() -> None:
 
 
 def test_hand_computed_channel_gate() -> None:
-    """C = 2, h = 1, W0 = (1, 1), W1 = (1, -1), b1 = (0.5, 0): the gate is sigmoid of (s + 1, -s), s = means + maxima."""
+    """W0 = (1, 1), W1 = (1, -1), b1 = (0.5, 0): the gate is sigmoid of (s + 1, -s), s = means + maxima."""
     module = Attention(2, reduction=2, spatial=False).double()
     with torch.no_grad():
         module.mlp[0].weight.fill_(1)

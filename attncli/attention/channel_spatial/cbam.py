@@ -96,11 +96,11 @@ def _mlp(channels: int, reduction: int, bias: bool) -> nn.Sequential:
     if reduction < 1:
         raise ValueError(f"reduction={reduction}: at least 1")
     h = max(channels // reduction, 1)
-    layers = nn.Sequential(nn.Linear(channels, h, bias), nn.ReLU(), nn.Linear(h, channels, bias))
-    for layer in (layers[0], layers[2]):
-        if bias:
-            nn.init.zeros_(layer.bias)
-    return layers
+    squeeze, expand = nn.Linear(channels, h, bias), nn.Linear(h, channels, bias)
+    if bias:
+        nn.init.zeros_(squeeze.bias)
+        nn.init.zeros_(expand.bias)
+    return nn.Sequential(squeeze, nn.ReLU(), expand)
 
 
 def _spatial(k: int, momentum: float) -> nn.Sequential:
