@@ -1,0 +1,1 @@
+"""What the literature says of the mechanisms, and what our runs say of it."""
