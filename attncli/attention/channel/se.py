@@ -18,9 +18,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from attncli.attention import ops
 from attncli.attention.card import Card
-from attncli.attention.ops import gate as weigh
-from attncli.attention.ops import spatial_mean
 
 card = Card(
     title="Squeeze-and-Excitation Networks",
@@ -77,8 +76,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x."""
-        z = spatial_mean(x) if self.squeeze == "avg" else x.amax((2, 3))  # (N, C)
-        return weigh(x, self.gate(self.expand(self.activation(self.reduce(z)))))
+        z = ops.spatial_mean(x) if self.squeeze == "avg" else x.amax((2, 3))  # (N, C)
+        return ops.gate(x, self.gate(self.expand(self.activation(self.reduce(z)))))
 
 
 def hidden_width(channels: int, reduction: int = 16, divisor: int = 1) -> int:
