@@ -1,13 +1,13 @@
 """The errors a user should meet: a problem in one line, and what to do about it."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
     """Something the user can mend: bad input (exit code 2) or a run that failed (exit code 1).
 
-    `problem` says what is wrong and where, `hint` what to do; several problems may be told at once, one a line.
+    `problem` says what is wrong and where, `hint` what to do about it; `code` is the exit code.
     """
 
     def __init__(self, problem: str, hint: str = "", *, code: int = 2) -> None:
@@ -15,6 +15,24 @@ class UserError(Exception):
         self.problem = problem
         self.hint = hint
         self.code = code
+
+    @property
+    def parts(self) -> list["UserError"]:
+        """The errors this one stands for: itself, or all that were found at once."""
+        return [self]
+
+
+class CollectedError(UserError):
+    """Several errors found at once."""
+
+    def __init__(self, errors: Sequence[UserError]) -> None:
+        super().__init__("\n".join(e.problem for e in errors), "; ".join(e.hint for e in errors if e.hint))
+        self.errors = list(errors)
+
+    @property
+    def parts(self) -> list[UserError]:
+        """The errors, in the order in which they were found."""
+        return self.errors
 
 
 class RunFailedError(UserError):

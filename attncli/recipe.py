@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from attncli.errors import UserError, nearest
+from attncli.errors import CollectedError, UserError, nearest
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -152,29 +152,36 @@ def _content(path: Path) -> str:
         raise UserError(f"{path}: {error.strerror}", "give the path of a readable .py file") from error
 
 
-def read(path: Path | None = None, overrides: Iterable[str] = (), values: Mapping[str, Any] | None = None) -> Recipe:
-    """The recipe of a YAML file (defaults without one), then `values` by dotted key, then `key=value` overrides.
-
-    Raises UserError that lists every unreadable, unknown or wrongly typed key at once.
-    """
+def merge(path: Path | None, overrides: Iterable[str], values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The keys of a YAML file (none without one), then `values` by dotted key, then `key=value` overrides."""
     tree = load_yaml(path) if path else {}
     for key, value in (values or {}).items():
         put(tree, key, value)
     for item in overrides:
         key, value = parse_override(item)
         put(tree, key, value)
-    return validate(tree, str(path) if path else "")
+    return tree
 
 
-def validate(tree: Any, where: str = "") -> Recipe:
-    """A Recipe from nested dicts. Raises UserError with one line for each error."""
+def errors(tree: Any, where: str = "") -> list[UserError]:
+    """Every unknown or wrongly typed key of a tree; empty where `Recipe.model_validate` would take it."""
     try:
-        return Recipe.model_validate(tree)
+        Recipe.model_validate(tree)
     except ValidationError as error:
-        lines = [_line(e, where) for e in error.errors()]
-        problem = "\n".join(dict.fromkeys(p for p, _ in lines))
-        hints = list(dict.fromkeys(h for _, h in lines if h))
-        raise UserError(problem, "; ".join(hints[:3])) from error
+        found = [_explain(e, where) for e in error.errors()]
+        return list({e.problem: e for e in found}.values())
+    return []
+
+
+def read(path: Path | None = None, overrides: Iterable[str] = (), values: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of a YAML file and overrides, by its form alone (`attncli.check.read` looks at the names too).
+
+    Raises CollectedError that lists every unreadable, unknown or wrongly typed key at once.
+    """
+    tree = merge(path, overrides, values)
+    if found := errors(tree, str(path) if path else ""):
+        raise CollectedError(found)
+    return Recipe.model_validate(tree)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -222,20 +229,18 @@ def _first_line(error: Exception) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark else str(what)
 
 
-def _line(error: ErrorDetails, where: str) -> tuple[str, str]:
-    """(problem, hint) of one validation error."""
-    path = [str(p) for p in error["loc"] if not (isinstance(p, str) and (p[0].isupper() or "[" in p or p in _TYPES))]
-    key = ".".join(path)
-    place = f"{where}: {key}" if where else key
+def _explain(error: ErrorDetails, where: str) -> UserError:
+    """One validation error as problem and hint, with the dotted key."""
+    keys = [str(p) for p in error["loc"] if isinstance(p, int) or p in _KEYS or error["type"] == "extra_forbidden"]
+    place = f"{where}: {'.'.join(keys)}" if where else ".".join(keys)
     if error["type"] == "extra_forbidden":
-        section = {"data": Data, "model": Model, "train": Train, "measure": Measure}.get(path[0], Recipe)
-        return f"{place}: unknown key", nearest(path[-1], section.model_fields)
-    message = error["msg"].removeprefix("Input should be ").replace("a valid ", "a ")
-    given = json.dumps(error["input"], default=str)
-    return f"{place}: {given}: should be {message}", ""
+        section = {"data": Data, "model": Model, "train": Train, "measure": Measure}.get(keys[0], Recipe)
+        return UserError(f"{place}: unknown key", nearest(keys[-1], section.model_fields))
+    wanted = error["msg"].removeprefix("Input should be ").replace("a valid ", "").replace("dictionary", "mapping")
+    return UserError(f"{place}: {json.dumps(error['input'], default=str)} is not allowed", f"allowed: {wanted}")
 
 
-_TYPES = {"int", "float", "str", "bool", "constrained-int", "constrained-float"}
+_KEYS = {key for section in (Recipe, Data, Model, Train, Measure) for key in section.model_fields}
 
 
 class _Loader(yaml.SafeLoader):

@@ -52,8 +52,8 @@ def kind(site: str) -> str:
     return "map" if site in MAP_SITES else site
 
 
-def shapes(net: nn.Module, size: tuple[int, int]) -> Shapes:
-    """Input and output shape of every submodule for one (3, H, W) image, found without computing anything."""
+def shapes(net: nn.Module, size: tuple[int, int], images: int = 1) -> Shapes:
+    """Input and output shape of every submodule for (images, 3, H, W), found without computing anything."""
     copied = copy.deepcopy(net).to("meta").eval()
     found: Shapes = {}
 
@@ -66,7 +66,7 @@ def shapes(net: nn.Module, size: tuple[int, int]) -> Shapes:
     for path, module in copied.named_modules():
         module.register_forward_hook(note(path))
     with torch.no_grad():
-        copied(torch.zeros(1, 3, *size, device="meta"))
+        copied(torch.zeros(images, 3, *size, device="meta"))
     return found
 
 
@@ -97,7 +97,7 @@ def places(
     own_place = chosen == card.site
     selected = _selected(anatomy, mechanism, stages, blocks, own_place)
     common = {"frames": frames, "classes": classes}
-    target = _Target(net, anatomy, selected, shapes(net, size), mechanism, bool(stages or blocks))
+    target = _Target(net, anatomy, selected, shapes(net, size, frames or 1), mechanism, bool(stages or blocks))
     return [Place(p.path, {**common, **p.facts}, p.put) for p in _SITES[chosen](target)]
 
 

@@ -1,0 +1,52 @@
+"""The command line: one file a command, found by file name, imported when it is asked for."""
+
+import importlib
+from pathlib import Path
+
+import click
+
+from attncli import __version__
+
+
+class _Commands(click.Group):
+    """The commands of this folder; a file `ls.py` holds the command `ls` as the name `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which a user meets them."""
+        found = {p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_")} - {"options"}
+        return [n for n in _ORDER if n in found] + sorted(found - set(_ORDER))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, or None where there is no such file."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f"attncli.commands.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name for an unknown one."""
+        from attncli.errors import unknown
+
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise unknown("command", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+
+_ORDER = ("run", "measure", "compare", "sweep", "ls", "show", "check", "data", "ui", "sync", "doctor", "bench")
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="attncli")
+def cli() -> None:
+    """Fair, fast ablations of attention blocks for image classification.
+
+    Train a backbone with an attention mechanism at its paper's site, measure what it costs against the same
+    network without it, and compare the runs in MLflow.
+
+    \b
+    Example:
+      attncli run --attn eca --backbone resnet18
+      attncli compare
+    """

@@ -1,0 +1,35 @@
+"""`attncli check`: is this recipe right?"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from attncli.commands.options import echo_json, json_option, read_recipe, recipe_options
+
+
+@click.command()
+@recipe_options
+@click.option("--schema", is_flag=True, help="Print the JSON schema of recipes, for editors.")
+@json_option
+def command(schema: bool, as_json: bool, **given: Any) -> None:
+    """Check a recipe: every unknown key, wrong type and unknown name at once.
+
+    Prints the whole recipe with its defaults, and the digest that names its run.
+
+    \b
+    Example:
+      attncli check recipes/quickstart.yaml --set train.lr=0.05
+      attncli check --schema > recipe.schema.json
+    """
+    if schema:
+        from attncli.check import schema as recipe_schema
+
+        return echo_json(recipe_schema())
+    name: Path | None = given["recipe"]
+    recipe = read_recipe(given)
+    if as_json:
+        return echo_json({"digest": recipe.digest(), "recipe": recipe.model_dump(mode="json")})
+    click.echo(recipe.yaml(), nl=False)
+    click.echo(f"{name or 'the defaults'}: good; its run is {recipe.digest()}", err=True)
+    return None

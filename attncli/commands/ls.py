@@ -1,0 +1,81 @@
+"""`attncli ls`: what there is."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from attncli.commands.options import echo_json, json_option, store_options
+
+KINDS = ("attention", "backbones", "data", "recipes", "runs")
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(KINDS), required=False)
+@store_options
+@json_option
+def command(kind: str | None, runs: Path, tracking_uri: str | None, as_json: bool) -> None:
+    """List the mechanisms, backbones, datasets, recipes or runs; without a word, how many there are of each.
+
+    \b
+    Example:
+      attncli ls attention
+      attncli ls runs --json
+    """
+    listing = {
+        "attention": _attention,
+        "backbones": _backbones,
+        "data": _data,
+        "recipes": _recipes,
+        "runs": lambda: _runs(runs, tracking_uri),
+    }
+    if kind is None:
+        counts = {k: len(rows()) for k, rows in listing.items() if k != "runs"}
+        return echo_json(counts) if as_json else click.echo("\n".join(f"{n:4} {k}" for k, n in counts.items()))
+    rows = listing[kind]()
+    if as_json:
+        return echo_json(rows)
+    from attncli.report.table import show
+
+    show(rows, empty=f"no {kind} yet")
+    return None
+
+
+def _attention() -> list[dict[str, Any]]:
+    from attncli import attention
+
+    none = {"name": attention.NONE, "category": "-", "site": "-", "title": "the plain network", "year": None}
+    described = [attention.describe(name) for name in attention.names()]
+    return [none] + [
+        {"name": m.name, "category": m.category, "site": m.card.site, "title": m.card.title, "year": m.card.year}
+        for m in described
+    ]
+
+
+def _backbones() -> list[dict[str, Any]]:
+    from attncli import backbones
+
+    return [{"name": name, "family": backbones.family(name)} for name in backbones.names()]
+
+
+def _data() -> list[dict[str, Any]]:
+    from attncli import data
+
+    return [{"name": name, "what": what} for name, what in data.NAMES.items()]
+
+
+def _recipes() -> list[dict[str, Any]]:
+    """Every YAML file below recipes/, with the first sentence of its opening comment."""
+    return [{"recipe": str(p), "what": _opening(p)} for p in sorted(Path("recipes").rglob("*.yaml"))]
+
+
+def _opening(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").splitlines()[:1]
+    return first[0].lstrip("# ") if first and first[0].startswith("#") else ""
+
+
+def _runs(folder: Path, uri: str | None) -> list[dict[str, Any]]:
+    from attncli import track
+
+    keys = ("name", "status", "dataset", "backbone", "attn", "seed", "epochs", "test_top1", "digest")
+    return [{k: row.get(k) for k in keys} for row in track.runs(uri, folder)]

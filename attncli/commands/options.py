@@ -1,0 +1,92 @@
+"""Options that several commands share."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_RECIPE = (
+    click.argument("recipe", required=False, type=click.Path(path_type=Path)),
+    click.option("--attn", metavar="NAME|FILE", help="Attention mechanism, or a .py file that holds one."),
+    click.option("--backbone", metavar="NAME", help="Backbone, for example resnet18."),
+    click.option("--dataset", metavar="NAME", help="Dataset; `digits` needs no download."),
+    click.option("--data-root", metavar="DIR", help="Folder that holds, or gets, the dataset's files."),
+    click.option("--image-size", type=int, metavar="PX", help="Side of the images in pixels."),
+    click.option("--epochs", type=int, metavar="N", help="Passes over the training images."),
+    click.option("--seed", type=int, metavar="N", help="Seed; runs of one seed share weights, order and crops."),
+    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated."),
+)
+KEYS = {
+    "attn": "model.attn",
+    "backbone": "model.backbone",
+    "dataset": "data.name",
+    "data_root": "data.root",
+    "image_size": "data.image_size",
+    "epochs": "train.epochs",
+    "seed": "seed",
+}
+
+
+def recipe_options(command: F) -> F:
+    """A recipe file, its short-cuts and `--set`; turn what click gives into a Recipe with `read_recipe`."""
+    for option in reversed(_RECIPE):
+        command = option(command)
+    return command
+
+
+def store_options(command: F) -> F:
+    """Where runs and their MLflow store are."""
+    command = click.option(
+        "--tracking-uri", metavar="URI", help="MLflow store; default $MLFLOW_TRACKING_URI, else RUNS/mlflow.db."
+    )(command)
+    return click.option(
+        "--runs",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("runs"),
+        envvar="ATTNCLI_RUNS",
+        show_default=True,
+        help="Folder of the runs.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """Machine-readable output."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else there.")(command)
+
+
+def read_recipe(given: dict[str, Any]) -> Any:
+    """The checked Recipe of a command's options; takes the keys of `recipe_options` out of `given`.
+
+    Raises CollectedError for everything that is wrong with it, at once.
+    """
+    from attncli import check
+
+    path, overrides = given.pop("recipe"), given.pop("overrides")
+    values = {KEYS[k]: given.pop(k) for k in KEYS if k in given}
+    return check.read(find(path), overrides, {k: v for k, v in values.items() if v is not None})
+
+
+def find(path: Path | None) -> Path | None:
+    """A recipe by path, or by its bare name in the folder recipes/."""
+    if path is not None and not path.exists() and not path.suffix and path.parent == Path():
+        for folder in (Path("recipes"), Path("recipes/sweeps")):
+            if (folder / f"{path}.yaml").exists():
+                return folder / f"{path}.yaml"
+    return path
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON on stdout; NaN and infinities, which JSON lacks, as null."""
+    click.echo(json.dumps(_finite(value), indent=2, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and value - value != 0 else value

@@ -1,0 +1,30 @@
+"""`attncli ui`: the MLflow dashboard on this store."""
+
+from pathlib import Path
+
+import click
+
+from attncli.commands.options import store_options
+
+
+@click.command()
+@store_options
+@click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True)
+@click.option("--check", is_flag=True, help="Start it, see that it answers, and stop.")
+def command(runs: Path, tracking_uri: str | None, port: int, check: bool) -> None:
+    """Open the MLflow dashboard on this store, at 127.0.0.1 only; Ctrl-C stops it.
+
+    \b
+    Example:
+      attncli ui --port 5001
+    """
+    from attncli.track import dashboard
+
+    with dashboard.serve(tracking_uri, runs, port) as address:
+        click.echo(f"dashboard: {address}")
+        for what, link in dashboard.views(address, tracking_uri, runs):
+            click.echo(f"  {what:28} {link}")
+        if check:
+            return
+        click.echo("Ctrl-C stops it", err=True)
+        dashboard.wait()

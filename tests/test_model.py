@@ -1,0 +1,127 @@
+"""Where mechanisms go, and that nothing but the mechanism differs from the baseline."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from attncli import attention, model
+from attncli.errors import UserError
+from attncli.recipe import Recipe, read
+
+STILL = [n for n in attention.names() if attention.describe(n).card.site != "model"]
+
+
+def recipe(attn: str = "none", backbone: str = "resnet20", **keys: Any) -> Recipe:
+    """A recipe by dotted keys, `__` for the dots."""
+    values = {k.replace("__", "."): v for k, v in keys.items()}
+    return read(values={"model.attn": attn, "model.backbone": backbone, **values})
+
+
+def shape_for(attn: str, size: int = 32) -> model.Shape:
+    """Clips for mechanisms that work on frames, still images for the others."""
+    temporal = attn != "none" and attention.describe(attn).card.site.startswith("frames")
+    return model.Shape(10, (size, size), 4 if temporal else None)
+
+
+def backbone_tensors(net: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The network's own tensors by the name they have in the plain network."""
+    return {
+        k.replace(".host.", "."): v
+        for k, v in net.state_dict().items()
+        if ".attn." not in k and not k.startswith("attn.")
+    }
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet20"])
+@pytest.mark.parametrize("attn", STILL)
+def test_common_random_numbers(attn: str, backbone: str) -> None:
+    """With one seed every tensor of the backbone is equal to the plain network's to the last bit.
+
+    Tensors may be missing only where the mechanism stands for a submodule (a convolution, its norm, the classifier).
+    """
+    shape = shape_for(attn)
+    plain = backbone_tensors(model.build(recipe("none", backbone, seed=3), shape))
+    variant = backbone_tensors(model.build(recipe(attn, backbone, seed=3), shape))
+    assert variant.keys() <= plain.keys()
+    assert all(torch.equal(plain[k], v) for k, v in variant.items())
+    missing = plain.keys() - variant.keys()
+    site = attention.describe(attn).card.site
+    if site not in ("conv", "frames-head"):
+        assert missing == set()
+
+
+@pytest.mark.parametrize("attn", ["eca", "se"])
+def test_seeds_differ(attn: str) -> None:
+    """Another seed draws another backbone and another mechanism."""
+    a, b = (model.build(recipe(attn, seed=s), model.Shape(10, (32, 32))) for s in (0, 1))
+    assert not torch.equal(a.conv1.weight, b.conv1.weight)
+    path = next(iter(model.mechanisms(a)))
+    first_a, first_b = (next(m.get_submodule(path).parameters()) for m in (a, b))
+    assert not torch.equal(first_a, first_b)
+
+
+def test_building_leaves_the_global_random_state() -> None:
+    """Building draws from its own streams, not from torch's global state."""
+    before = torch.get_rng_state()
+    model.build(recipe("eca"), model.Shape(10, (32, 32)))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def paths(attn: str, backbone: str = "resnet18", **keys: Any) -> list[str]:
+    """Where the mechanism sits."""
+    return list(model.mechanisms(model.build(recipe(attn, backbone, **keys), model.Shape(10, (32, 32)))))
+
+
+def test_gate_sits_after_the_last_norm_of_every_block() -> None:
+    """Basic block: after bn2; bottleneck: after bn3."""
+    assert paths("eca")[:2] == ["layer1.0.bn2.attn", "layer1.1.bn2.attn"]
+    assert len(paths("eca", "resnet50")) == 16
+    assert paths("eca", "resnet50")[0] == "layer1.0.bn3.attn"
+
+
+def test_stages_and_blocks_move_a_mechanism() -> None:
+    """Numbers count from 1, negative ones from the end."""
+    assert paths("eca", model__stages=[3, -1], model__blocks=[-1]) == ["layer3.1.bn2.attn", "layer4.1.bn2.attn"]
+
+
+def test_site_moves_a_mechanism() -> None:
+    """A map mechanism goes to any site that passes a map."""
+    assert paths("eca", model__site="pre-norm")[0] == "layer1.0.conv2.attn"
+    assert paths("eca", model__site="mid")[0] == "layer1.0.conv2.attn"
+    assert paths("eca", model__site="block-input")[0] == "layer1.0.attn"
+    assert paths("eca", model__site="stage")[0] == "layer1.0.attn"
+    assert paths("eca", model__site="head") == ["avgpool.attn"]
+    assert paths("eca", model__site="input") == ["conv1.attn"]
+    assert len(paths("eca", model__site="conv-input")) == 20  # resnet18's convolutions, shortcuts among them
+
+
+def test_order_at_a_site() -> None:
+    """`gate` follows the norm, `mid` and `conv-input` precede the convolution."""
+    net = model.build(recipe("eca", model__site="gate"), model.Shape(10, (32, 32)))
+    assert [n for n, _ in net.layer1[0].bn2.named_children()] == ["host", "attn"]
+    net = model.build(recipe("eca", model__site="mid"), model.Shape(10, (32, 32)))
+    assert [n for n, _ in net.layer1[0].conv2.named_children()] == ["attn", "host"]
+
+
+@pytest.mark.parametrize(
+    ("attn", "keys", "told"),
+    [
+        ("eca", {"model__site": "join"}, "written for the site gate"),
+        ("eca", {"model__stages": [9]}, "no block of the network is left"),
+        ("eca", {"model__options": {"k": 4}}, "must be odd"),
+    ],
+)
+def test_refusals(attn: str, keys: dict[str, Any], told: str) -> None:
+    """What cannot go together is refused before training, with the reason."""
+    with pytest.raises(UserError, match=told):
+        paths(attn, **keys)
+
+
+def test_weight_decay_groups() -> None:
+    """Weight decay spares norms, biases and what a card lists, and every parameter is in exactly one group."""
+    net = model.build(recipe("eca"), model.Shape(10, (32, 32)))
+    groups = model.parameter_groups(net, recipe("eca").train, "eca")
+    decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
+    assert sum(len(g["params"]) for g in groups) == len(list(net.parameters()))
+    assert all((id(p) in decayed) == (p.ndim > 1) for p in net.parameters())
