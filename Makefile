@@ -1,0 +1,43 @@
+# Each target does everything by itself on a fresh machine; a second call installs nothing again.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/attncli
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test lint types compare ui clean
+
+help:           ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $@
+
+quickstart: $(VENV)/.installed  ## install, train resnet18 with ECA and without on real digits, compare
+	$(RUN) run recipes/quickstart.yaml --attn eca
+	$(RUN) run recipes/quickstart.yaml --attn none
+	$(RUN) compare --dataset digits
+	@echo
+	@echo "Next: make ui                    the same in the MLflow dashboard"
+	@echo "      $(RUN) ls attention   the other mechanisms"
+	@echo "      $(RUN) show eca       what one is and what is claimed of it"
+
+test: $(VENV)/.installed lint types  ## install, lint, types, tests
+	$(VENV)/bin/pytest
+
+lint: $(VENV)/.installed        ## ruff
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/.installed       ## mypy, strict
+	$(VENV)/bin/mypy
+
+compare: $(VENV)/.installed     ## compare the finished runs
+	$(RUN) compare
+
+ui: $(VENV)/.installed          ## the MLflow dashboard on runs/
+	$(RUN) ui
+
+clean:          ## remove the virtual environment and caches, keep runs/
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
