@@ -18,10 +18,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from attncli.attention.axes import max_mean
 from attncli.attention.card import Card
-from attncli.attention.ops import gate, max_mean, spatial_mean, weigh
+from attncli.attention.ops import gate, spatial_max, spatial_mean
 
 card = Card(
     title="CBAM: Convolutional Block Attention Module",
@@ -75,7 +75,7 @@ class Attention(nn.Module):
             pooled = torch.stack([pool(x, kind) for kind in self.pool_types])  # (P, N, C)
             x = gate(x, torch.sigmoid(self.mlp(pooled).sum(0)))
         if self.spatial is not None:
-            x = weigh(x, torch.sigmoid(self.spatial(max_mean(x, 1))))
+            x = gate(x, torch.sigmoid(self.spatial(max_mean(x, 1))))
         return x
 
 
@@ -84,7 +84,7 @@ def pool(x: Tensor, kind: Pool) -> Tensor:
     if kind == "avg":
         return spatial_mean(x)
     if kind == "max":
-        return F.adaptive_max_pool2d(x, 1).flatten(1)
+        return spatial_max(x)
     values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     if kind == "lp":
         return torch.linalg.vector_norm(values, dim=(2, 3)).to(x.dtype)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from attncli.attention.ops import axis_mean, max_mean, weigh
+from attncli.attention.axes import axis_mean, max_mean, memory_order, usual_order
 
 LAYOUTS = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["NCHW", "NHWC"])
 
@@ -44,12 +44,13 @@ def test_axis_mean_equals_torch(layout: torch.memory_format, dim: int) -> None:
 
 @LAYOUTS
 @pytest.mark.parametrize("shape", [(2, 5, 1, 1), (2, 1, 4, 3), (2, 5, 1, 3), (2, 5, 4, 1)])
-def test_weigh_broadcasts_in_the_layout_of_x(layout: torch.memory_format, shape: tuple[int, ...]) -> None:
-    """Product and both gradients are those of `x * s`, and the layout is that of x."""
+def test_products_in_memory_order(layout: torch.memory_format, shape: tuple[int, ...]) -> None:
+    """A product made in memory order is `x * s` with its gradients, in the layout of x."""
     x, s = draw(layout), torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    expected, got = x * s, weigh(x, s)
+    expected, got = x * s, usual_order(memory_order(x, x) * memory_order(s, x), x)
     torch.testing.assert_close(got, expected)
     assert got.is_contiguous(memory_format=layout)
+    assert memory_order(x, x).is_contiguous()
     w = torch.randn_like(x)
     for a, b in zip(*(torch.autograd.grad((y * w).sum(), (x, s)) for y in (got, expected)), strict=True):
         torch.testing.assert_close(a, b)

@@ -1,0 +1,68 @@
+"""Reductions over one axis of a map, and products with such reductions, in the order in which x lies in memory.
+
+In channels_last a sum over H or W that is asked for as `x.sum(2)` walks the memory with a stride, and so does the
+gradient of a product with a map of shape (N, C, 1, W). Seen as (N, H, W, C) the same tensor is read in sequence,
+at a third to a fifth of the time.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from attncli.attention.ops import is_channels_last
+
+
+def memory_order(t: Tensor, x: Tensor) -> Tensor:
+    """t, (N, C, H, W) or a map that broadcasts to it, with its axes in the order in which x lies in memory.
+
+    That is (N, H, W, C) where x is channels_last, else t itself. `usual_order` undoes it.
+    """
+    return t.permute(0, 2, 3, 1).contiguous() if is_channels_last(x) else t
+
+
+def usual_order(t: Tensor, x: Tensor) -> Tensor:
+    """t as `memory_order(_, x)` laid it out, seen as (N, C, H, W) again."""
+    return t.permute(0, 3, 1, 2) if is_channels_last(x) else t
+
+
+def axis_mean(x: Tensor, dim: int) -> Tensor:
+    """Mean of x, (N, C, H, W), over dim 1, 2 or 3, which is kept with size 1."""
+    return usual_order(memory_order(x, x).mean(_axis(x, dim), keepdim=True), x)
+
+
+def max_mean(x: Tensor, dim: int) -> Tensor:
+    """Maximum and mean of x, (N, C, H, W), over dim 1, 2 or 3, in this order: that axis gets size 2."""
+    if torch.compiler.is_compiling():
+        return torch.cat((x.amax(dim, keepdim=True), x.mean(dim, keepdim=True)), dim)
+    both = _MaxMean.apply(memory_order(x, x), _axis(x, dim))
+    return torch.cat([usual_order(t, x) for t in both], dim)
+
+
+def _axis(x: Tensor, dim: int) -> int:
+    """Where axis `dim` of (N, C, H, W) is in the order of memory."""
+    return {1: 3, 2: 1, 3: 2}[dim] if is_channels_last(x) else dim
+
+
+class _MaxMean(torch.autograd.Function):
+    """Maximum and mean with one gradient; equal maxima share theirs evenly.
+
+    `Tensor.max` looks up the place of every maximum, which costs several times the reduction itself.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x  # half is slow to reduce on CPU
+        top = values.amax(dim, keepdim=True).to(x.dtype)
+        ctx.save_for_backward(x, top)
+        ctx.dim = dim
+        return top, values.mean(dim, keepdim=True).to(x.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_top: Tensor, grad_mean: Tensor) -> tuple[Tensor, None]:
+        x, top = ctx.saved_tensors
+        grad = torch.eq(x, top, out=torch.empty_like(x))  # 1 at every maximum; as bool it would take far longer
+        grad.mul_(grad_top / grad.sum(ctx.dim, keepdim=True)).add_(grad_mean / x.shape[ctx.dim])
+        return grad, None
