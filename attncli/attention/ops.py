@@ -1,12 +1,18 @@
-"""Reductions and products that many mechanisms share, written for the memory layout the tensor has.
+"""Reductions and products that many mechanisms share, written to move few bytes in either memory layout.
 
-In channels_last, the layout in which training is fastest, `x.mean((2, 3))` walks the memory with a stride;
-as one product of (N, HW, C) with a constant vector it reads it once, in order.
+Three facts of torch's CPU kernels shape them. The gradient of a sum is a view, that of a mean a whole tensor,
+contiguous even where x is channels_last (the layout in which training is fastest). The kernel of the standard
+deviation goes number by number, those that add and multiply go by vectors. And a fresh buffer costs as much as
+a pass over it, so the backward passes here reuse theirs. Reductions over one axis are in `axes`.
+
+Results have the dtype of x. Under torch.compile the plain formulas are taken, which the compiler fuses itself.
+Second derivatives raise an error where a backward pass is ours (`gate`, `spatial_mean_std`).
 """
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -18,71 +24,89 @@ def is_channels_last(x: Tensor) -> bool:
 
 def spatial_mean(x: Tensor) -> Tensor:
     """Mean over H and W: (N, C, H, W) -> (N, C)."""
-    if not is_channels_last(x):
-        return x.mean((2, 3))
-    n, c, h, w = x.shape
-    rows = x.permute(0, 2, 3, 1).reshape(n, h * w, c)
-    return (rows.new_full((1, h * w), 1 / (h * w)) @ rows).squeeze(1)
+    return _mean(x).flatten(1)
+
+
+def spatial_max(x: Tensor) -> Tensor:
+    """Maximum over H and W: (N, C, H, W) -> (N, C). Of equal maxima the first gets the gradient."""
+    return F.adaptive_max_pool2d(x, 1).flatten(1)
+
+
+def spatial_mean_std(x: Tensor, correction: int = 1) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over H and W: (N, C, H, W) -> (N, C), (N, C).
+
+    The deviation divides by H*W - correction, as `Tensor.std` does; where it is 0 its gradient is 0.
+    """
+    if torch.compiler.is_compiling():
+        std, mean = torch.std_mean(x, (2, 3), correction=correction)
+        return mean, std
+    mean, std = _MeanStd.apply(x, correction)
+    return mean.flatten(1), std.flatten(1)
 
 
 def gate(x: Tensor, s: Tensor) -> Tensor:
-    """Each channel of x, (N, C, H, W), times its weight s, (N, C)."""
-    return x * s[:, :, None, None]
+    """x, (N, C, H, W), times weights s: (N, C) for channels, or a shape that broadcasts to x's, as (N, 1, H, W)."""
+    s = (s[:, :, None, None] if s.ndim == 2 else s).to(x.dtype)
+    if torch.compiler.is_compiling():
+        return x * s
+    if is_channels_last(x):
+        s = s.contiguous(memory_format=torch.channels_last)
+    product: Tensor = _Gate.apply(x, s)
+    return product
 
 
-def memory_order(t: Tensor, x: Tensor) -> Tensor:
-    """t, (N, C, H, W) or a map that broadcasts to it, with its axes in the order in which x lies in memory.
-
-    That is (N, H, W, C) where x is channels_last. Sums over an axis and broadcast products made in this order
-    read memory in sequence, and so do their gradients; `usual_order` undoes it.
-    """
-    return t.permute(0, 2, 3, 1).contiguous() if is_channels_last(x) else t
+def _mean(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, 1, 1)."""
+    if x.dtype == torch.float16:  # whose sums overflow
+        return x.mean((2, 3), keepdim=True)
+    return x.sum((2, 3), keepdim=True, dtype=x.dtype) / (x.shape[2] * x.shape[3])
 
 
-def usual_order(t: Tensor, x: Tensor) -> Tensor:
-    """t as `memory_order(_, x)` laid it out, seen as (N, C, H, W) again."""
-    return t.permute(0, 3, 1, 2) if is_channels_last(x) else t
+def _sum_to(t: Tensor, shape: torch.Size) -> Tensor:
+    """t summed over the axes along which `shape` was broadcast to it, read in the order of memory."""
+    if not is_channels_last(t):
+        return t.sum_to_size(shape)
+    n, c, h, w = shape
+    return t.permute(0, 2, 3, 1).sum_to_size(n, h, w, c).permute(0, 3, 1, 2)
 
 
-def weigh(x: Tensor, s: Tensor) -> Tensor:
-    """x, (N, C, H, W), times a map that broadcasts to it, such as (N, 1, H, W) or (N, C, H, 1)."""
-    return usual_order(memory_order(x, x) * memory_order(s, x), x)
-
-
-def axis_mean(x: Tensor, dim: int) -> Tensor:
-    """Mean of x, (N, C, H, W), over dim 1, 2 or 3, which is kept with size 1."""
-    return usual_order(memory_order(x, x).mean(_axis(x, dim), keepdim=True), x)
-
-
-def max_mean(x: Tensor, dim: int) -> Tensor:
-    """Maximum and mean of x, (N, C, H, W), over dim 1, 2 or 3, in this order: that axis gets size 2."""
-    both = _MaxMean.apply(memory_order(x, x), _axis(x, dim))
-    return torch.cat([usual_order(t, x) for t in both], dim)
-
-
-def _axis(x: Tensor, dim: int) -> int:
-    """Where axis `dim` of (N, C, H, W) is in the order of memory."""
-    return {1: 3, 2: 1, 3: 2}[dim] if is_channels_last(x) else dim
-
-
-class _MaxMean(torch.autograd.Function):
-    """Maximum and mean with one gradient; equal maxima share theirs evenly.
-
-    `Tensor.max` looks up an index for every maximum, which costs several times the reduction itself.
-    """
+class _Gate(torch.autograd.Function):
+    """x * s with one buffer for both gradients: it holds g * x until that is summed, then g * s."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x  # half is slow to reduce on CPU
-        top = values.amax(dim, keepdim=True).to(x.dtype)
-        ctx.save_for_backward(x, top)
-        ctx.dim = dim
-        return top, values.mean(dim, keepdim=True).to(x.dtype)
+    def forward(ctx: Any, x: Tensor, s: Tensor) -> Tensor:
+        ctx.save_for_backward(x, s)
+        return x * s
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_top: Tensor, grad_mean: Tensor) -> tuple[Tensor, None]:
-        x, top = ctx.saved_tensors
-        grad = torch.eq(x, top, out=torch.empty_like(x))  # 1 at every maximum; as bool it would take far longer
-        grad.mul_(grad_top / grad.sum(ctx.dim, keepdim=True)).add_(grad_mean / x.shape[ctx.dim])
-        return grad, None
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, s = ctx.saved_tensors
+        for_x, for_s = ctx.needs_input_grad
+        if not for_s:
+            return (g * s if for_x else None), None
+        products = g * x
+        if s.shape == x.shape:
+            return (g * s if for_x else None), products
+        ds = _sum_to(products, s.shape)
+        return (torch.mul(g, s, out=products) if for_x else None), ds
+
+
+class _MeanStd(torch.autograd.Function):
+    """Mean and deviation in two passes: dx = dmean / HW + dstd (x - mean) / (std (HW - correction))."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, correction: int) -> tuple[Tensor, Tensor]:
+        ctx.freedom = x.shape[2] * x.shape[3] - correction
+        mean = _mean(x)
+        std = ((x - mean).square_().sum((2, 3), keepdim=True) / ctx.freedom).sqrt_()
+        ctx.save_for_backward(x, mean, std)
+        return mean, std
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dmean: Tensor, dstd: Tensor) -> tuple[Tensor, None]:
+        x, mean, std = ctx.saved_tensors
+        slope = (dstd / (std * ctx.freedom)).masked_fill_(std == 0, 0)
+        dx = (x - mean).mul_(slope)
+        return dx.add_(dmean / (x.shape[2] * x.shape[3])), None
