@@ -1,12 +1,8 @@
 """Reductions and products that many mechanisms share, written to move few bytes in either memory layout.
 
-Three facts of torch's CPU kernels shape them. The gradient of a sum is a view, that of a mean a whole tensor,
-contiguous even where x is channels_last (the layout in which training is fastest). The kernel of the standard
-deviation goes number by number, those that add and multiply go by vectors. And a fresh buffer costs as much as
-a pass over it, so the backward passes here reuse theirs. Reductions over one axis are in `axes`.
-
-Results have the dtype of x. Under torch.compile the plain formulas are taken, which the compiler fuses itself.
-Second derivatives raise an error where a backward pass is ours (`gate`, `spatial_mean_std`).
+Two facts of torch's CPU kernels shape them. The gradient of a sum is a view, that of a mean a whole tensor,
+contiguous even where x is channels_last (the layout in which training is fastest). And a fresh buffer costs as
+much as a pass over it, so `gate` reuses one. Reductions over one axis are in `axes`.
 """
 
 from typing import Any
@@ -24,7 +20,9 @@ def is_channels_last(x: Tensor) -> bool:
 
 def spatial_mean(x: Tensor) -> Tensor:
     """Mean over H and W: (N, C, H, W) -> (N, C)."""
-    return _mean(x).flatten(1)
+    if x.dtype == torch.float16:  # whose sums overflow
+        return x.mean((2, 3))
+    return x.sum((2, 3), dtype=x.dtype) / (x.shape[2] * x.shape[3])
 
 
 def spatial_max(x: Tensor) -> Tensor:
@@ -32,20 +30,12 @@ def spatial_max(x: Tensor) -> Tensor:
     return F.adaptive_max_pool2d(x, 1).flatten(1)
 
 
-def spatial_mean_std(x: Tensor, correction: int = 1) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over H and W: (N, C, H, W) -> (N, C), (N, C).
-
-    The deviation divides by H*W - correction, as `Tensor.std` does; where it is 0 its gradient is 0.
-    """
-    if torch.compiler.is_compiling():
-        std, mean = torch.std_mean(x, (2, 3), correction=correction)
-        return mean, std
-    mean, std = _MeanStd.apply(x, correction)
-    return mean.flatten(1), std.flatten(1)
-
-
 def gate(x: Tensor, s: Tensor) -> Tensor:
-    """x, (N, C, H, W), times weights s: (N, C) for channels, or a shape that broadcasts to x's, as (N, 1, H, W)."""
+    """x, (N, C, H, W), times weights s: (N, C) for channels, or a shape that broadcasts to x's, as (N, 1, H, W).
+
+    The result has the dtype of x. A second derivative raises RuntimeError, except under torch.compile, which
+    gets the plain formula and fuses it itself.
+    """
     s = (s[:, :, None, None] if s.ndim == 2 else s).to(x.dtype)
     if torch.compiler.is_compiling():
         return x * s
@@ -53,13 +43,6 @@ def gate(x: Tensor, s: Tensor) -> Tensor:
         s = s.contiguous(memory_format=torch.channels_last)
     product: Tensor = _Gate.apply(x, s)
     return product
-
-
-def _mean(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, 1, 1)."""
-    if x.dtype == torch.float16:  # whose sums overflow
-        return x.mean((2, 3), keepdim=True)
-    return x.sum((2, 3), keepdim=True, dtype=x.dtype) / (x.shape[2] * x.shape[3])
 
 
 def _sum_to(t: Tensor, shape: torch.Size) -> Tensor:
@@ -90,23 +73,3 @@ class _Gate(torch.autograd.Function):
             return (g * s if for_x else None), products
         ds = _sum_to(products, s.shape)
         return (torch.mul(g, s, out=products) if for_x else None), ds
-
-
-class _MeanStd(torch.autograd.Function):
-    """Mean and deviation in two passes: dx = dmean / HW + dstd (x - mean) / (std (HW - correction))."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, correction: int) -> tuple[Tensor, Tensor]:
-        ctx.freedom = x.shape[2] * x.shape[3] - correction
-        mean = _mean(x)
-        std = ((x - mean).square_().sum((2, 3), keepdim=True) / ctx.freedom).sqrt_()
-        ctx.save_for_backward(x, mean, std)
-        return mean, std
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dmean: Tensor, dstd: Tensor) -> tuple[Tensor, None]:
-        x, mean, std = ctx.saved_tensors
-        slope = (dstd / (std * ctx.freedom)).masked_fill_(std == 0, 0)
-        dx = (x - mean).mul_(slope)
-        return dx.add_(dmean / (x.shape[2] * x.shape[3])), None
