@@ -9,7 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "attncli"
 LAYERS: list[set[str]] = [
-    {"errors", "source", "streams"},
+    {"errors", "streams"},
+    {"source"},
     {"recipe", "records"},
     {"sweep", "attention", "data"},
     {"backbones"},

@@ -1,0 +1,62 @@
+"""Records and their file."""
+
+from pathlib import Path
+
+import pytest
+
+from attncli import records
+from attncli.records import Cost, Epoch
+from attncli.streams import stream
+
+
+def epoch(n: int) -> Epoch:
+    """An epoch record."""
+    return Epoch(epoch=n, train_loss=1.0 / n, lr=0.1, train_images_per_s=100.0, train_seconds=2.0, val_top1=0.5)
+
+
+def test_append_and_read(tmp_path: Path) -> None:
+    """Records come back equal and in order."""
+    for n in (1, 2):
+        records.append(tmp_path, epoch(n))
+    assert records.read(tmp_path) == [epoch(1), epoch(2)]
+
+
+def test_a_line_cut_short_is_passed_over(tmp_path: Path) -> None:
+    """A kill in the middle of a write loses that record only."""
+    records.append(tmp_path, epoch(1))
+    with (tmp_path / records.LOG).open("a") as file:
+        file.write('{"kind": "epoch", "epo')
+    assert records.read(tmp_path) == [epoch(1)]
+
+
+def test_rewrite_leaves_no_other_file(tmp_path: Path) -> None:
+    """The log is replaced as a whole, with no temporary file left."""
+    records.append(tmp_path, epoch(1))
+    records.rewrite(tmp_path, [epoch(2)])
+    assert records.read(tmp_path) == [epoch(2)]
+    assert [p.name for p in tmp_path.iterdir()] == [records.LOG]
+
+
+def test_percent_is_the_overhead_over_the_baseline() -> None:
+    """110 over 100 is 10 percent; over nothing it is no number."""
+    cost = Cost(
+        params=110,
+        baseline_params=100,
+        macs=5,
+        baseline_macs=0,
+        elementwise=1,
+        baseline_elementwise=1,
+        activation_bytes=1,
+        baseline_activation_bytes=1,
+        image_size=8,
+    )
+    assert cost.percent("params") == pytest.approx(10)
+    assert cost.percent("macs") != cost.percent("macs")
+
+
+def test_streams_are_named_and_independent() -> None:
+    """A stream depends on seed and name alone, and names do not run together."""
+    assert stream(1, "augment", 2, 3) == stream(1, "augment", 2, 3)
+    others = {stream(1, "augment", 2, 4), stream(2, "augment", 2, 3), stream(1, "order", 2, 3), stream(1, "augment", 23)}
+    assert stream(1, "augment", 2, 3) not in others
+    assert len(others) == 4
