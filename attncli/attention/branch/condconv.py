@@ -1,0 +1,169 @@
+"""CondConv: each sample is convolved with its own mixture of E kernels.
+
+    s = mean of x over H, W                              (N, C_in)
+    a = sigmoid(R s + b)                                 (N, E)
+    W(x) = sum_e a_e W_e                                 (N, C, C_in / g, k, k), a kernel a sample
+    y = W(x) conv x                                      (N, C, H', W'); equal to sum_e a_e (W_e conv x)
+
+Stands for a convolution, without its norm. Learns E k^2 C_in C / g + E C_in + E numbers (E C more with `bias`, which
+is mixed like the kernels). Cost: one convolution, E k^2 C_in C / g multiply-adds a sample to mix, and memory for N
+kernels; small maps, where mixing costs more than convolving, sum E convolutions instead.
+
+Where the sources differ: each convolution has its router, as in the PyTorch ports; the authors' EfficientNets have
+one router a block. The PyTorch code the maths is compared with shares one bias among the experts, drops out a fifth
+of s, and draws the kernels with the fan of all experts at once; here, as with the authors, the bias is mixed, nothing
+is dropped (`routing_dropout`), and each kernel is drawn for itself (normal, fan out). The paper tried softmax routing
+too, and found it worse (`routing`).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attncli.attention.card import Card
+from attncli.attention.ops import is_channels_last, spatial_mean
+
+card = Card(
+    title="CondConv: Conditionally Parameterized Convolutions for Efficient Inference",
+    venue="NeurIPS",
+    year=2019,
+    arxiv="1904.04971",
+    site="conv",
+    code="nibuiro/CondConv-pytorch@888fd03 condconv/condconv.py",
+    stages=(4,),
+    cifar_stages=(3,),
+    notes=(
+        "In the last stage, for the paper's `later blocks` (its EfficientNets: from the fifth of seven groups on).",
+        "One router a convolution; the authors have one a block.",
+    ),
+)
+
+
+class Attention(nn.Module):
+    """(N, C_in, H, W) -> (N, C, H', W'), H' = ceil(H / stride).
+
+    Raises ValueError for fewer than one expert, an even kernel, or widths that the groups do not divide.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        channels_in: int,
+        stride: int = 1,
+        groups: int = 1,
+        *,
+        num_experts: int = 8,
+        routing: Literal["sigmoid", "softmax"] = "sigmoid",
+        routing_dropout: float = 0.0,
+        kernel: int = 3,
+        dilation: int = 1,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        if routing not in ("sigmoid", "softmax"):
+            raise ValueError(f"routing={routing!r}: sigmoid or softmax")
+        self.experts = Experts(channels, channels_in, stride, groups, num_experts, kernel, dilation, bias)
+        self.softmax = routing == "softmax"
+        self.dropout = nn.Dropout(routing_dropout)
+        self.draws = routing_dropout > 0
+        self.router = nn.Linear(channels_in, num_experts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve each sample with its kernel."""
+        logits = self.router(self.dropout(spatial_mean(x)))
+        y: Tensor = self.experts(x, logits.softmax(1) if self.softmax else logits.sigmoid())
+        return y
+
+
+class Experts(nn.Module):
+    """E kernels (and biases) and the convolution with their mixtures: x (N, C_in, H, W), a (N, E) -> (N, C, H', W').
+
+    `weight` is (E, C, k^2 C_in / g), a matrix an expert: `Module.to(memory_format=...)` fails on five axes.
+    Each kernel is drawn for itself, normal with the fan out of one kernel (ReLU gain); biases are 0.
+    """
+
+    def __init__(
+        self, c: int, c_in: int, stride: int, groups: int, experts: int, kernel: int, dilation: int, bias: bool
+    ) -> None:
+        super().__init__()
+        if experts < 1 or kernel < 1 or kernel % 2 == 0:
+            raise ValueError(f"{experts} kernels of {kernel}x{kernel}: give one or more, of odd size")
+        if groups < 1 or c % groups or c_in % groups:
+            raise ValueError(f"{groups} groups do not divide {c_in} input and {c} output channels")
+        self.stride, self.dilation, self.groups, self.kernel = stride, dilation, groups, kernel
+        self.padding = dilation * (kernel - 1) // 2
+        self.weight = nn.Parameter(torch.empty(experts, c, c_in // groups * kernel**2))
+        self.bias = nn.Parameter(torch.zeros(experts, c)) if bias else None
+        for w in self.kernels():
+            nn.init.kaiming_normal_(w, mode="fan_out", nonlinearity="relu")
+
+    def kernels(self) -> Tensor:
+        """The experts' kernels, a view: (E, C, C_in / g, k, k)."""
+        return self.weight.unflatten(2, (-1, self.kernel, self.kernel))
+
+    def forward(self, x: Tensor, a: Tensor) -> Tensor:
+        """Convolve with the mixtures, in the way that is cheapest for the size of the map."""
+        a = a.to(x.dtype)
+        y = cheapest(self, x)(self, x, a)
+        return y if self.bias is None else y + (a @ self.bias.to(a.dtype))[:, :, None, None]
+
+    def positions(self, x: Tensor) -> tuple[int, int]:
+        """(H', W') of the output."""
+        reach = self.dilation * (self.kernel - 1) + 1
+        h, w = ((side + 2 * self.padding - reach) // self.stride + 1 for side in x.shape[2:])
+        return h, w
+
+
+def sum_of_convolutions(m: Experts, x: Tensor, a: Tensor) -> Tensor:
+    """All E convolutions, then the weighted sum: no kernel a sample, E times the multiply-adds."""
+    e, c = m.weight.shape[:2]
+    g = m.groups
+    kernels = m.kernels().unflatten(1, (g, c // g)).transpose(0, 1).flatten(0, 2)  # (g E C/g, C_in/g, k, k)
+    y = F.conv2d(x, kernels, None, m.stride, m.padding, m.dilation, g)
+    a = a.to(y.dtype)
+    if is_channels_last(x):
+        rows = y.permute(0, 2, 3, 1).unflatten(3, (g, e, c // g))  # (N, H', W', g, E, C/g)
+        return (rows * a[:, None, None, None, :, None]).sum(4).flatten(3).permute(0, 3, 1, 2)
+    return (y.unflatten(1, (g, e, c // g)) * a[:, None, :, None, None, None]).sum(2).flatten(1, 2)
+
+
+def one_grouped_convolution(m: Experts, x: Tensor, a: Tensor) -> Tensor:
+    """Mix the kernels, then convolve the batch as one sample of N C_in channels in N g groups."""
+    n, c = x.shape[0], m.weight.shape[1]
+    kernels = (a @ m.weight.flatten(1)).view(n * c, -1, m.kernel, m.kernel)
+    y = F.conv2d(
+        x.reshape(1, -1, *x.shape[2:]), kernels, None, m.stride, m.padding, m.dilation, n * m.groups
+    ).unflatten(1, (n, c))[0]
+    return _laid_out_like(x, y)
+
+
+def batched_product(m: Experts, x: Tensor, a: Tensor) -> Tensor:
+    """Mix the kernels, then multiply them with the columns of their samples."""
+    n, c = x.shape[0], m.weight.shape[1]
+    kernels = (a @ m.weight.flatten(1)).view(n * m.groups, c // m.groups, -1)  # (N g, C/g, k^2 C_in/g)
+    columns = F.unfold(x, m.kernel, m.dilation, m.padding, m.stride).view(n * m.groups, kernels.shape[2], -1)
+    size = m.positions(x)
+    if m.groups == 1 and is_channels_last(x):
+        return (columns.transpose(1, 2) @ kernels.transpose(1, 2)).unflatten(1, size).permute(0, 3, 1, 2)
+    return _laid_out_like(x, (kernels @ columns).view(n, c, *size))
+
+
+def _laid_out_like(x: Tensor, y: Tensor) -> Tensor:
+    return y.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else y
+
+
+def cheapest(m: Experts, x: Tensor) -> Callable[[Experts, Tensor, Tensor], Tensor]:
+    """The fastest of the three equal ways, by the output's positions (measured on a CPU, training, widths 64 to 512).
+
+    Mixing costs as much as about 64 positions of one more convolution. Mixed kernels are multiplied with columns
+    rather than handed to a convolution where they are more than the columns.
+    """
+    e, c = m.weight.shape[:2]
+    positions = math.prod(m.positions(x))
+    if (e - 1) * positions <= 64:
+        return sum_of_convolutions
+    return batched_product if positions < c // m.groups else one_grouped_convolution
