@@ -75,7 +75,8 @@ class Attention(nn.Module):
             pooled = torch.stack([pool(x, kind) for kind in self.pool_types])  # (P, N, C)
             x = gate(x, torch.sigmoid(self.mlp(pooled).sum(0)))
         if self.spatial is not None:
-            x = gate(x, torch.sigmoid(self.spatial(max_mean(x, 1))))
+            z = max_mean(x, 1).contiguous(memory_format=torch.channels_last)  # where its convolution is fast
+            x = gate(x, torch.sigmoid(self.spatial(z)))
         return x
 
 
