@@ -25,6 +25,14 @@ def spatial_mean(x: Tensor) -> Tensor:
     return x.sum((2, 3), dtype=x.dtype) / (x.shape[2] * x.shape[3])
 
 
+def weighted_sum(x: Tensor, w: Tensor) -> Tensor:
+    """Sum over H and W of x, (N, C, H, W), times w, (C, H, W): a depth-wise convolution as large as the map, (N, C)."""
+    w = w.to(x.dtype)
+    if is_channels_last(x):
+        return (x.permute(0, 2, 3, 1) * w.permute(1, 2, 0).contiguous()).sum((1, 2))
+    return (x * w).sum((2, 3))
+
+
 def spatial_max(x: Tensor) -> Tensor:
     """Maximum over H and W: (N, C, H, W) -> (N, C). Of equal maxima the first gets the gradient."""
     return F.adaptive_max_pool2d(x, 1).flatten(1)

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.channel.se import hidden_width
-from attncli.attention.ops import gate, is_channels_last
+from attncli.attention.ops import gate, weighted_sum
 
 card = Card(
     title="FcaNet: Frequency Channel Attention Networks",
@@ -101,10 +101,7 @@ class Attention(nn.Module):
         if x.shape[2:] != basis.shape[1:]:
             pool_h, pool_w = (pooling(basis, d, to) for d, to in zip(x.shape[2:], basis.shape[1:], strict=True))
             basis = pool_h.mT @ basis @ pool_w  # (n, H, W)
-        basis = basis.to(x.dtype).repeat_interleave(self.group, 0)  # (C, H, W)
-        if is_channels_last(x):
-            return (x.permute(0, 2, 3, 1) * basis.permute(1, 2, 0).contiguous()).sum((1, 2))
-        return (x * basis).sum((2, 3))
+        return weighted_sum(x, basis.repeat_interleave(self.group, 0))
 
 
 def dct_basis(size: tuple[int, int], method: str = "top", n: int = 16) -> Tensor:

@@ -71,7 +71,7 @@ class Attention(nn.Module):
         norm = self._l2 if self.mode == "l2" else self._l1
         e, scale = norm(x)  # (N, C), (N, 1)
         s = 1 + torch.tanh(self.gamma / scale * e + self.beta)
-        return gate(x, s.to(x.dtype))
+        return gate(x, s)
 
     def _l2(self, x: Tensor) -> tuple[Tensor, Tensor]:
         e = self.alpha * (spatial_energy(x) + self.eps).sqrt()

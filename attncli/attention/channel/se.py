@@ -76,7 +76,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x."""
-        z = ops.spatial_mean(x) if self.squeeze == "avg" else x.amax((2, 3))  # (N, C)
+        z = ops.spatial_mean(x) if self.squeeze == "avg" else ops.spatial_max(x)  # (N, C)
         return ops.gate(x, self.gate(self.expand(self.activation(self.reduce(z)))))
 
 

@@ -66,7 +66,7 @@ class Attention(nn.Module):
         spread = spread + self.eps
         d = spread.sqrt() if self.style == "deviation" else spread
         z = self.w[:, 0] * m + self.w[:, 1] * d  # (N, C)
-        return gate(x, torch.sigmoid(self.bn(z)).to(x.dtype))
+        return gate(x, torch.sigmoid(self.bn(z)))
 
 
 def spatial_moments(x: Tensor, divisor: int) -> tuple[Tensor, Tensor]:
