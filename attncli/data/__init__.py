@@ -1,0 +1,36 @@
+"""Datasets: found by file name in `sets/` without loading torch, read into memory, batched and varied there.
+
+Adding a dataset is adding a file to `sets/`: its docstring's first line describes it, and its function
+`read(data, place) -> Source` names the classes and says how the images of a part are read.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attncli.data.find import NAMES
+from attncli.data.place import Place, Progress, ignore
+from attncli.recipe import Data
+
+if TYPE_CHECKING:
+    from attncli.data.dataset import Dataset
+
+__all__ = ["NAMES", "default_root", "load"]
+
+
+def default_root() -> Path:
+    """Where downloaded files lie unless told otherwise: $ATTNCLI_DATA, else ~/.cache/attncli/data."""
+    return Path(os.environ.get("ATTNCLI_DATA") or "~/.cache/attncli/data").expanduser()
+
+
+def load(recipe: Data, *, cache: Path, progress: Progress | None = None) -> "Dataset":
+    """The dataset of a recipe: read, cut into train, validation and test, and held as uint8 tensors.
+
+    `cache` is a folder for decoded images; it may be deleted at any time. `progress(what, done, total)` is called
+    while files are downloaded (in bytes) or decoded (in images). Imports torch.
+    Raises UserError for an unknown dataset, missing or unreadable files and impossible subsets.
+    """
+    from attncli.data.assemble import assemble
+
+    root = Path(recipe.root).expanduser() if recipe.root else None
+    return assemble(recipe, Place(root, default_root(), cache, progress or ignore))

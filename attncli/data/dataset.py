@@ -1,0 +1,121 @@
+"""What a dataset is: before reading (Source, Part), as pixels (Pixels), and ready for training (Dataset, Split).
+
+Images are stored as uint8 with the three colour planes innermost, (n, H, W, 3) or (n, T, H, W, 3) for clips, and
+shown as (n, 3, H, W) or (n, T, 3, H, W): memory in channels_last order, so no batch is ever rearranged for it.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+Three = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Images (n, H, W, 3) or (n, T, H, W, 3), uint8, with facts about them that cost a pass over all."""
+
+    values: Tensor
+    sha256: str
+    mean: Three  # of values / 255, each plane
+    std: Three
+
+
+@dataclass(frozen=True)
+class Part:
+    """Labelled images that are not read yet: `read(rows)` reads those of the given row numbers, in that order."""
+
+    labels: Tensor
+    read: Callable[[Tensor], Pixels]
+
+    def rows(self, rows: Tensor, labels: Tensor | None = None) -> "Part":
+        """The part that holds these rows alone, under new labels where given."""
+        return Part(self.labels[rows] if labels is None else labels, lambda chosen: self.read(rows[chosen]))
+
+    def all(self) -> Pixels:
+        """Every image."""
+        return self.read(torch.arange(len(self.labels)))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset as its file in `sets/` describes it. Without `val`, one is cut from `train`."""
+
+    classes: tuple[str, ...]
+    train: Part
+    test: Part
+    origin: str  # where it is from, for people
+    val: Part | None = None
+    flip: bool = False  # whether a mirrored image is an image of the same class
+    pad: int | None = None  # of the random crop; None = an eighth of the size
+    mean: Three | None = None  # published constants; None = those of the training images
+    std: Three | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (n, 3, H, W), or (n, T, 3, H, W) for clips, uint8; labels (n,), int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> "Split":
+        """The same split on a device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training, validation and test images with all that training has to know about them."""
+
+    name: str
+    classes: tuple[str, ...]
+    size: tuple[int, int]  # (H, W)
+    frames: int | None  # T of clips
+    mean: Three  # of the training images, on a scale of 0 to 1
+    std: Three
+    train: Split
+    val: Split | None
+    test: Split
+    digest: str  # SHA-256 of classes, labels and images
+    source: str
+    pad: int  # of the random crop, in pixels
+    flip: bool
+
+    def to(self, device: torch.device) -> "Dataset":
+        """The dataset on an accelerator if it takes at most half of the memory that is free there, else as it is.
+
+        Batches come from where the images are; images left in main memory travel batch by batch, as uint8.
+        """
+        splits = {k: s for k in ("train", "val", "test") if (s := getattr(self, k)) is not None}
+        size = sum(s.images.nbytes for s in splits.values())
+        if device.type != "cuda" or 2 * size > torch.cuda.mem_get_info(device)[0]:
+            return self
+        return replace(self, **{k: s.to(device) for k, s in splits.items()})
+
+
+def pixels(values: Tensor) -> Pixels:
+    """Images with their digest, mean and standard deviation (sums of whole numbers: exact in any order)."""
+    digest = hashlib.sha256(repr(tuple(values.shape)).encode())
+    width = values.shape[-2] * 3
+    total, square = torch.zeros(2, width, dtype=torch.float64)
+    for chunk in values.reshape(-1, width).split(1 << 13):
+        digest.update(chunk.reshape(-1).numpy())
+        x = chunk.double()
+        total += x.sum(0)
+        square += x.square_().sum(0)
+    count = max(1, values.numel() // 3)
+    mean = total.view(-1, 3).sum(0) / count
+    variance = square.view(-1, 3).sum(0) / count - mean.square()
+    return Pixels(values, digest.hexdigest(), _three(mean / 255), _three(variance.clamp_min(0).sqrt() / 255))
+
+
+def _three(x: Tensor) -> Three:
+    r, g, b = x.tolist()
+    return r, g, b

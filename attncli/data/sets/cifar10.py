@@ -1,0 +1,14 @@
+"""60,000 photographs, 32x32, 10 classes (Krizhevsky 2009); downloaded, 170 MB.
+
+Mean and standard deviation are those of the 50,000 training images.
+"""
+
+from attncli.data.dataset import Source
+from attncli.data.place import Place
+from attncli.data.torchvision_files import cifar
+from attncli.recipe import Data
+
+
+def read(data: Data, place: Place) -> Source:
+    """torchvision's files. Raises UserError where they are neither there nor to be had."""
+    return cifar("CIFAR10", data, place, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))

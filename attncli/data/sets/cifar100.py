@@ -1,0 +1,14 @@
+"""60,000 photographs, 32x32, 100 classes (Krizhevsky 2009); downloaded, 169 MB.
+
+Mean and standard deviation are those of the 50,000 training images.
+"""
+
+from attncli.data.dataset import Source
+from attncli.data.place import Place
+from attncli.data.torchvision_files import cifar
+from attncli.recipe import Data
+
+
+def read(data: Data, place: Place) -> Source:
+    """torchvision's files. Raises UserError where they are neither there nor to be had."""
+    return cifar("CIFAR100", data, place, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))

@@ -1,0 +1,14 @@
+"""70,000 handwritten digits, grey, 28x28, 10 classes (LeCun et al. 1998); downloaded, 12 MB.
+
+Mean and standard deviation are those of the 60,000 training images.
+"""
+
+from attncli.data.dataset import Source
+from attncli.data.place import Place
+from attncli.data.torchvision_files import mnist
+from attncli.recipe import Data
+
+
+def read(data: Data, place: Place) -> Source:
+    """torchvision's files. Raises UserError where they are neither there nor to be had."""
+    return mnist("MNIST", data, place, mean=0.1307, std=0.3081, classes=tuple(str(d) for d in range(10)))
