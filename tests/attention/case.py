@@ -4,6 +4,7 @@ A test file `tests/attention/test_<name>.py` holds, beside its own tests:
 
 - `OPTIONS`: a list of dicts, every option with every kind of value it takes ({} = the defaults comes first);
 - `FACTS` (may be absent): a list of dicts of facts of a place, where the defaults below do not suit;
+- `width(facts, options)` (may be absent): channels of the output where they are not those of the place;
 - `parameters(facts, options)`: the card's formula, written independently of the module;
 - `official(meta, params)`: (our module, our state_dict) for a parity fixture's constructor and weights, derived
   from the shapes of `params` and the constructor arguments in `meta`, for any shapes and arguments.
@@ -82,7 +83,8 @@ class Case:
             return (n, f["classes"])
         s = f["stride"] if self.site in ("conv", "join") else 1
         n = n * f["frames"] if self.site == "frames" else n
-        return (n, f["channels"], -(-h // s), -(-w // s))
+        width = getattr(own(self.name), "width", lambda facts, options: facts["channels"])(f, self.options)
+        return (n, width, -(-h // s), -(-w // s))
 
 
 def own(name: str) -> ModuleType:
