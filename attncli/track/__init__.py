@@ -1,0 +1,18 @@
+"""Recording runs in MLflow, and reading them back: the only part that knows MLflow, and it loads it when it must.
+
+    tracker = Tracker.open(uri, runs)                       # a store that is away is a UserError, in seconds
+    with tracker.start(recipe, facts, machine, folder=runs / digest) as live:
+        live.log(record)                                    # never waits, never raises
+        warning = live.end("FINISHED")
+
+`sync` brings runs/<digest>/ into a store later, `rows` gives a store's runs as plain dicts.
+"""
+
+from attncli.track.live import Live
+from attncli.track.origin import Facts
+from attncli.track.search import rows
+from attncli.track.store import address
+from attncli.track.sync import Synced, sync
+from attncli.track.tracker import Tracker
+
+__all__ = ["Facts", "Live", "Synced", "Tracker", "address", "rows", "sync"]

@@ -1,0 +1,159 @@
+"""Where a run comes from: its data, code, machine and process, kept in runs/<digest>/origin.json.
+
+The file is what lets a run be brought into any MLflow store later, as if it had been recorded there live.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import attncli
+from attncli.attention import is_file
+from attncli.recipe import Recipe
+from attncli.records import Status, write_atomically
+
+FILE = "origin.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """The images a run used: `digest` is the SHA-256 (hex) of their content, `source` where they came from."""
+
+    name: str
+    digest: str
+    source: str
+    classes: tuple[str, ...]
+    size: tuple[int, int]  # H, W in pixels
+    train: int  # images of each part
+    val: int
+    test: int
+    frames: int | None = None  # T, where a sample is a clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A process that can be told from a later one with the same number."""
+
+    host: str
+    pid: int
+    started: float  # seconds since 1970
+
+    def lost(self) -> bool:
+        """Whether it ran on this host and is there no more; False where another host would have to say."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            found = psutil.Process(self.pid)
+            return abs(found.create_time() - self.started) > 1 or found.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+        except psutil.AccessDenied:
+            return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Everything about a run that its recipe and records do not say; times in milliseconds since 1970."""
+
+    digest: str
+    group: str
+    started_ms: int  # of the first call; a resumed run keeps it
+    process: Process  # of the last call
+    version: str = attncli.__version__
+    commit: str | None = None  # of the folder the run was started in, else of attncli's own checkout
+    dirty: bool = False  # whether that checkout had changes nobody committed
+    facts: Facts | None = None
+    machine: dict[str, Any] = field(default_factory=dict)
+    status: Status = "RUNNING"
+    ended_ms: int | None = None
+
+    def ending(self) -> Status:
+        """The status to tell of the run now: a process that died without a word was killed."""
+        return "KILLED" if self.status == "RUNNING" and self.process.lost() else self.status
+
+
+def here() -> Process:
+    """This process."""
+    return Process(host=socket.gethostname(), pid=os.getpid(), started=psutil.Process().create_time())
+
+
+def begin(folder: Path, recipe: Recipe, facts: Facts | None, machine: dict[str, Any]) -> Origin:
+    """The origin of a run that starts or goes on now, written to its folder (runs/<digest>)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    earlier = read(folder)
+    commit, dirty = git_state()
+    origin = Origin(
+        digest=folder.name,
+        group=earlier.group if earlier else recipe.group(),
+        started_ms=earlier.started_ms if earlier else now_ms(),
+        process=here(),
+        commit=commit,
+        dirty=dirty,
+        facts=facts,
+        machine=machine,
+    )
+    write(folder, origin)
+    return origin
+
+
+def end(folder: Path, origin: Origin, status: Status) -> Origin:
+    """Note in the folder how the run ended."""
+    ended = replace(origin, status=status, ended_ms=now_ms())
+    write(folder, ended)
+    return ended
+
+
+def write(folder: Path, origin: Origin) -> None:
+    """Write runs/<digest>/origin.json."""
+    write_atomically(folder / FILE, json.dumps(asdict(origin), indent=2) + "\n")
+
+
+def read(folder: Path) -> Origin | None:
+    """The origin noted in a run's folder; None where there is none or it is no whole one."""
+    try:
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        facts, process = values.pop("facts"), values.pop("process")
+        if facts is not None:
+            facts = Facts(**facts | {"classes": tuple(facts["classes"]), "size": tuple(facts["size"])})
+        return Origin(**values, facts=facts, process=Process(**process))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def git_state() -> tuple[str | None, bool]:
+    """(commit, dirty) of the current folder's repository, else of attncli's own; (None, False) without either."""
+    for folder in (Path.cwd(), Path(attncli.__file__).parent):
+        commit = _git(folder, "rev-parse", "HEAD")
+        if commit:
+            return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    return None, False
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git prints, or None where it is missing, slow or fails."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
+    environment["GIT_OPTIONAL_LOCKS"] = "0"
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5, env=environment, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def label(recipe: Recipe) -> str:
+    """The mechanism's name as it stands in tags and tables: of a user's own file, the file's name."""
+    return Path(recipe.model.attn).stem if is_file(recipe.model.attn) else recipe.model.attn

@@ -1,0 +1,110 @@
+"""What the store holds: runs as plain dicts, and the closing of runs whose process died without a word."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attncli.track import store
+from attncli.track.origin import Process
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PAGE = 1000
+Row = dict[str, Any]
+
+
+def rows(uri: str | None, runs: Path, **filters: str | None) -> list[Row]:
+    """The runs of the store, newest first, each a dict of plain values.
+
+    Keys: run_id, name, experiment, status, started_ms, ended_ms, params, metrics (last values), tags, and from
+    the tags attn, backbone, dataset, category, digest, group, data_digest (text) and seed (a number).
+    `filters` are tags with the value asked for, and `status`; None asks for nothing.
+    Raises UserError for a store that does not answer. A database that is not there holds no runs.
+    """
+    address = store.address(uri, runs)
+    file = store.database(address)
+    if file is not None and not file.exists():
+        return []
+    client = store.connect(address, runs)
+    try:
+        return list(_rows(client, {key: value for key, value in filters.items() if value is not None}))
+    except Exception as error:
+        raise store.refused(address, error) from error
+
+
+def _rows(client: "MlflowClient", filters: Mapping[str, str]) -> Iterator[Row]:
+    names = {e.experiment_id: e.name for e in client.search_experiments(max_results=50_000)}
+    for run in search(client, list(names), filters):
+        yield _row(run, names[run.info.experiment_id])
+
+
+def search(client: "MlflowClient", experiments: list[str], filters: Mapping[str, str]) -> Iterator["Run"]:
+    """The runs attncli recorded (those with a digest), page after page, newest first."""
+    where = ["tags.digest LIKE '%'", *(_condition(key, value) for key, value in filters.items())]
+    token = None
+    while True:
+        page = client.search_runs(
+            experiments,
+            " and ".join(where),
+            order_by=["attributes.start_time DESC"],
+            max_results=PAGE,
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _condition(key: str, value: str) -> str:
+    quote = '"' if "'" in value else "'"
+    name = "attributes.status" if key == "status" else f"tags.`{key}`"
+    return f"{name} = {quote}{value}{quote}"
+
+
+def _row(run: "Run", experiment: str) -> Row:
+    tags = run.data.tags
+    seed = tags.get("seed", "")
+    return {
+        "run_id": run.info.run_id,
+        "name": run.info.run_name,
+        "experiment": experiment,
+        "status": run.info.status,
+        "started_ms": run.info.start_time,
+        "ended_ms": run.info.end_time,
+        **{k: tags.get(k, "") for k in ("attn", "backbone", "dataset", "category", "digest", "group", "data_digest")},
+        "seed": int(seed) if seed.isdigit() else None,
+        "params": dict(run.data.params),
+        "metrics": dict(run.data.metrics),
+        "tags": dict(tags),
+    }
+
+
+def close_lost(client: "MlflowClient", runs: Path) -> list[str]:
+    """Close as KILLED the runs that say RUNNING, though their process was on this host and is gone; their names.
+
+    Their end is the last sign of life in runs/<digest>/.
+    """
+    closed = []
+    experiments = [e.experiment_id for e in client.search_experiments(max_results=50_000)]
+    for run in list(search(client, experiments, {"status": "RUNNING"})):
+        process = _process(run.data.tags)
+        if process is not None and process.lost():
+            client.set_terminated(run.info.run_id, "KILLED", end_time=_last_sign_ms(runs / run.data.tags["digest"]))
+            closed.append(str(run.info.run_name))
+    return closed
+
+
+def _last_sign_ms(folder: Path) -> int | None:
+    """When a file of the folder was last written, in milliseconds since 1970; None for a folder that is not here."""
+    times = [path.stat().st_mtime_ns // 1_000_000 for path in folder.glob("*") if path.is_file()]
+    return max(times, default=None)
+
+
+def _process(tags: Mapping[str, str]) -> Process | None:
+    try:
+        return Process(host=tags["host"], pid=int(tags["pid"]), started=float(tags["pid.started"]))
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,211 @@
+"""The MLflow store: its address, proof in seconds that it answers, and its creation by one process at a time."""
+
+import logging
+import os
+import re
+import socket
+import sqlite3
+import ssl
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+
+from attncli.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SETTINGS = {  # what a command-line tool wants of MLflow; whoever sets them differently is heard
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_TRUNCATE_LONG_VALUES": "false",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",  # seconds; by default 120
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default 7, which is four minutes
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+PROBE_S = 5.0
+LOCK_S = 120.0
+HINT = "mend --tracking-uri or MLFLOW_TRACKING_URI; without them runs are recorded in runs/mlflow.db"
+
+
+def address(uri: str | None, runs: Path) -> str:
+    """The tracking URI: the one given, else MLFLOW_TRACKING_URI, else sqlite:///<absolute runs>/mlflow.db.
+
+    Raises UserError for a kind of store that MLflow does not take any more, or that a run can't use.
+    """
+    found = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs.absolute() / 'mlflow.db'}"
+    scheme = urlsplit(found).scheme.partition("+")[0]
+    if scheme == "sqlite":
+        file = found.partition(":///")[2]
+        if not file or file == ":memory:":
+            raise UserError(f"tracking store {found}: it would be gone with the process", "sqlite:///runs/mlflow.db")
+        return f"sqlite:///{Path(file).absolute()}"
+    if scheme not in (*PORTS, "databricks"):
+        raise UserError(
+            f"tracking store {shown(found)}: not an address that MLflow takes",
+            "for example sqlite:///runs/mlflow.db or http://127.0.0.1:5000 (folders of files went with MLflow 3.13)",
+        )
+    return found
+
+
+def database(uri: str) -> Path | None:
+    """The file of an SQLite store, None for any other."""
+    return Path(uri.partition(":///")[2]) if uri.startswith("sqlite:") else None
+
+
+def artifacts(uri: str, runs: Path) -> str | None:
+    """Where a new experiment keeps its files: beside the database; None where a server decides."""
+    if urlsplit(uri).scheme in ("http", "https", "databricks"):
+        return None
+    file = database(uri)
+    return ((file.parent if file else runs.absolute()) / "mlartifacts").as_uri()
+
+
+def shown(uri: str) -> str:
+    """The address without user name and password."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+@contextmanager
+def one_at_a_time(uri: str, runs: Path) -> Iterator[None]:
+    """Held while the store, an experiment or a run is looked for and created, over all processes of this machine."""
+    file = database(uri)
+    path = file.with_name(f"{file.name}.lock") if file else runs.absolute() / ".mlflow.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path, timeout=LOCK_S):
+            yield
+    except Timeout as error:
+        raise UserError(
+            f"{path}: held by another process for {LOCK_S:.0f} s", "end that process, then again"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}", "give a folder that can be written, --runs") from error
+
+
+def connect(uri: str, runs: Path) -> "MlflowClient":
+    """A client of the store, which is created where it is a database that is not there yet.
+
+    Raises UserError, within seconds, for a store that does not answer or can't be written.
+    """
+    configure()
+    file = database(uri)
+    if file is None:
+        _probe(uri)
+        return _client(uri)
+    with one_at_a_time(uri, runs):
+        _prepare(file)
+        return _client(uri)
+
+
+def configure() -> None:
+    """Keep MLflow's telemetry, notices, warnings and long waits away; settings of the user's own stay as they are."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", module=r"(mlflow|sqlalchemy|alembic)\.")
+    for name in ("alembic", "urllib3.connectionpool"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _probe(uri: str) -> None:
+    """Whether someone answers there: a server that is away is told in seconds, not after MLflow's retries."""
+    parts = urlsplit(uri)
+    scheme, host = parts.scheme.partition("+")[0], parts.hostname
+    if scheme not in PORTS or host is None:
+        return
+    try:
+        if scheme in ("http", "https"):
+            _ask(f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/health")
+        else:
+            socket.create_connection((host, parts.port or PORTS[scheme]), timeout=PROBE_S).close()
+    except (OSError, ValueError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        text = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
+        raise UserError(f"tracking store {shown(uri)} does not answer: {text}", f"start it, or {HINT}") from error
+
+
+def _ask(url: str) -> None:
+    """Raises OSError where nothing answers; a refusal is an answer (it may want a password, or a certificate)."""
+    try:
+        urllib.request.urlopen(url, timeout=PROBE_S).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+    except urllib.error.URLError as error:
+        if not isinstance(error.reason, ssl.SSLError):
+            raise
+
+
+def _prepare(file: Path) -> None:
+    """See that the database can be written, and make it one that writers and readers share without waiting (WAL)."""
+    try:
+        with closing(sqlite3.connect(file, timeout=20, isolation_level=None)) as connection:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise UserError(
+            f"tracking store {file}: {error}", "is it an SQLite file you may write, on a disk with room?"
+        ) from error
+
+
+def _client(uri: str) -> "MlflowClient":
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)  # the first call creates the tables
+    except MlflowException as error:
+        raise refused(uri, error) from error
+    except ModuleNotFoundError as error:
+        raise UserError(f"tracking store {shown(uri)}: {error}", f"pip install {error.name}") from error
+    except Exception as error:  # what a database driver, a web server that is no MLflow or a proxy come up with
+        raise refused(uri, error) from error
+    return client
+
+
+def refused(uri: str, error: Exception) -> UserError:
+    """The error of a store that answered, but not as wished."""
+    text = str(getattr(error, "message", None) or error).strip()
+    line = text.splitlines()[0] if text else type(error).__name__
+    hint = f"mlflow db upgrade {shown(uri)}" if "db upgrade" in text else HINT
+    return UserError(f"tracking store {shown(uri)}: {line[:300]}", hint)
+
+
+def experiment(client: "MlflowClient", uri: str, runs: Path, name: str) -> str:
+    """The id of the experiment, created where it is not there; call it under `one_at_a_time`.
+
+    Raises UserError where the name is a deleted one's, or its files lie where only a server can put them.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifacts(uri, runs)))
+        except MlflowException:  # another machine was first
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise UserError(
+            f"experiment '{name}' of {shown(uri)} was deleted",
+            f"mlflow experiments restore -x {found.experiment_id}, or name another: --set experiment=NAME",
+        )
+    if found.artifact_location.startswith("mlflow-artifacts:") and artifacts(uri, runs) is not None:
+        raise UserError(
+            f"experiment '{name}' of {shown(uri)} was made through a server, which keeps its files",
+            "use that server (--tracking-uri http://...), or name another experiment: --set experiment=NAME",
+        )
+    return str(found.experiment_id)

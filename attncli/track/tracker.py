@@ -1,0 +1,64 @@
+"""The way in for a run: open the store, start recording."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attncli.errors import UserError
+from attncli.recipe import Recipe
+from attncli.track import origin, register, search, store
+from attncli.track.live import Live
+from attncli.track.origin import Facts
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+class Tracker:
+    """The store that runs are recorded in. `uri` is its address."""
+
+    def __init__(self, client: "MlflowClient", uri: str, runs: Path) -> None:
+        self.uri = uri
+        self._client = client
+        self._runs = runs
+
+    @classmethod
+    def open(cls, uri: str | None, runs: Path) -> "Tracker":
+        """The store at `uri` (see `store.address`); `runs` is the folder of all runs.
+
+        Runs of this host whose process died without a word are closed as KILLED. Raises UserError within
+        seconds where the store does not answer or can't be written.
+        """
+        address = store.address(uri, runs)
+        client = store.connect(address, runs)
+        search.close_lost(client, runs)
+        return cls(client, address, runs)
+
+    def start(
+        self,
+        recipe: Recipe,
+        facts: Facts | None = None,
+        machine: Mapping[str, Any] | None = None,
+        *,
+        folder: Path,
+        tags: Mapping[str, str] | None = None,
+    ) -> Live:
+        """Begin to record a run in `folder` (runs/<digest>), or go on with it: there is one MLflow run a digest.
+
+        A run that goes on has its log.jsonl cut to the checkpoint before; the records in it are taken as logged.
+        `tags` are added (a sweep's runs name their parent: mlflow.parentRunId). Raises UserError where the
+        store refuses the run.
+        """
+        try:
+            begun = origin.begin(folder, recipe, facts, dict(machine or {}))
+        except OSError as error:
+            raise UserError(
+                f"{folder}: {error.strerror or error}", "give a folder that can be written, --runs"
+            ) from error
+        try:
+            run_id, new = register.record(self._client, self.uri, self._runs, recipe, begun, dict(tags or {}))
+        except UserError:
+            raise
+        except Exception as error:
+            raise store.refused(self.uri, error) from error
+        return Live(self._client, self.uri, run_id, folder, begun, new)

@@ -1,0 +1,159 @@
+"""Facts of the store: which address is taken, how fast a dead one is told, that several processes may create it."""
+
+import http.server
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from attncli.errors import UserError
+from attncli.track import store
+
+
+def test_default_is_beside_the_runs(tmp_path, monkeypatch):
+    """Without a URI the store is an absolute SQLite file under runs, whatever the current folder."""
+    monkeypatch.chdir(tmp_path)
+    assert store.address(None, Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+
+
+def test_who_is_heard_first(tmp_path, monkeypatch):
+    """The option goes before MLFLOW_TRACKING_URI, and that before the default."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://one:5000")
+    assert store.address(None, tmp_path) == "http://one:5000"
+    assert store.address("http://two:5000", tmp_path) == "http://two:5000"
+
+
+def test_relative_database(tmp_path, monkeypatch):
+    """A relative SQLite path is made absolute once, so that changing the folder later moves nothing."""
+    monkeypatch.chdir(tmp_path)
+    assert store.address("sqlite:///a/b.db", tmp_path) == f"sqlite:///{tmp_path}/a/b.db"
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "sqlite://", "sqlite:///:memory:", "ftp://x"])
+def test_stores_that_cannot_be(uri, tmp_path):
+    """Folders of files, memory and unknown schemes are refused with an example of what is taken."""
+    with pytest.raises(UserError, match="tracking store") as caught:
+        store.address(uri, tmp_path)
+    assert "sqlite:///" in caught.value.hint
+
+
+def test_where_files_go(tmp_path):
+    """Beside an SQLite file, under runs for other databases, where the server says for a server."""
+    assert store.artifacts(f"sqlite:///{tmp_path}/x/a.db", tmp_path) == (tmp_path / "x" / "mlartifacts").as_uri()
+    assert store.artifacts("postgresql://h/db", tmp_path) == (tmp_path / "mlartifacts").as_uri()
+    assert store.artifacts("https://h", tmp_path) is None
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql+psycopg2"])
+def test_a_dead_server_is_told_at_once(scheme, tmp_path):
+    """A port nobody listens at is a UserError in well under five seconds, without the password."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    began = time.monotonic()
+    with pytest.raises(UserError, match="does not answer: Connection refused") as caught:
+        store.connect(f"{scheme}://me:secret@127.0.0.1:{port}/x", tmp_path)
+    assert time.monotonic() - began < 4
+    assert "secret" not in caught.value.problem
+    assert "MLFLOW_TRACKING_URI" in caught.value.hint
+
+
+def test_a_server_that_hangs(tmp_path, monkeypatch):
+    """A port that takes the connection and never answers is told after the time of the probe."""
+    monkeypatch.setattr(store, "PROBE_S", 0.2)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        with pytest.raises(UserError, match="does not answer: timed out"):
+            store.connect(f"http://127.0.0.1:{mute.getsockname()[1]}", tmp_path)
+
+
+def test_another_server(tmp_path):
+    """A web server that is no MLflow is one line with the address."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Quiet) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{other.server_port}"
+        with pytest.raises(UserError, match=f"tracking store {uri}: ") as caught:
+            store.connect(uri, tmp_path)
+        other.shutdown()
+    assert "\n" not in caught.value.problem
+
+
+class _Quiet(http.server.BaseHTTPRequestHandler):
+    """Knows no page, and does not say so on stderr."""
+
+    def do_GET(self):  # noqa: N802 - the name http.server asks for
+        """404 for everything."""
+        self.send_error(404)
+
+    def log_message(self, *_):
+        """Nothing."""
+
+
+def test_a_file_that_is_no_database(tmp_path):
+    """Some other file at the address is named, and left as it is."""
+    path = tmp_path / "x.db"
+    path.write_text("no database, " * 100)
+    with pytest.raises(UserError, match=r"x\.db: file is not a database"):
+        store.connect(f"sqlite:///{path}", tmp_path)
+    assert path.read_text() == "no database, " * 100
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    """A file where the folder of runs should be is one line."""
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(UserError, match="runs"):
+        store.connect(store.address(None, tmp_path / "runs" / "x"), tmp_path / "runs" / "x")
+
+
+def test_the_database_is_shared_without_waiting(tracker, runs):
+    """The store is in WAL mode: a reader does not hold up the writer."""
+    with sqlite3.connect(runs / "mlflow.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_deleted_experiment(tracker, client, runs):
+    """The name of a deleted experiment is an error that says how to restore it."""
+    number = client.create_experiment("gone")
+    client.delete_experiment(number)
+    with pytest.raises(UserError, match=r"'gone'.*was deleted") as caught:
+        store.experiment(client, tracker.uri, runs, "gone")
+    assert f"restore -x {number}" in caught.value.hint
+
+
+def test_experiment_of_a_server(tracker, client, runs):
+    """An experiment whose files only a server can take is refused at the start, not when the files come."""
+    client.create_experiment("served", artifact_location="mlflow-artifacts:/1")
+    with pytest.raises(UserError, match="made through a server"):
+        store.experiment(client, tracker.uri, runs, "served")
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from attncli.track import store
+runs = Path(sys.argv[1])
+uri = store.address(None, runs)
+client = store.connect(uri, runs)
+with store.one_at_a_time(uri, runs):
+    print(store.experiment(client, uri, runs, "one"))
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_start_together(tmp_path):
+    """Six processes on no store yet: all get the same experiment, and none says a word on stderr."""
+    started = [
+        subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(6)
+    ]
+    ended = [(*process.communicate(timeout=120), process.returncode) for process in started]
+    assert {code for *_, code in ended} == {0}
+    assert {err for _, err, _ in ended} == {b""}
+    assert len({out for out, *_ in ended}) == 1
