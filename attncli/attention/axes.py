@@ -29,7 +29,10 @@ def usual_order(t: Tensor, x: Tensor) -> Tensor:
 
 def axis_mean(x: Tensor, dim: int) -> Tensor:
     """Mean of x, (N, C, H, W), over dim 1, 2 or 3, which is kept with size 1."""
-    return usual_order(memory_order(x, x).mean(_axis(x, dim), keepdim=True), x)
+    t, axis = memory_order(x, x), _axis(x, dim)
+    if x.dtype == torch.float16:  # whose sums overflow
+        return usual_order(t.mean(axis, keepdim=True), x)
+    return usual_order(t.sum(axis, keepdim=True) / x.shape[dim], x)  # the gradient of a sum is a view
 
 
 def max_mean(x: Tensor, dim: int) -> Tensor:
