@@ -1,1 +1,1 @@
-"""What the literature says of the mechanisms, and what our runs say of it."""
+"""What the runs say taken together: statistics, comparison with the baseline."""

@@ -87,7 +87,7 @@ def test_another_server(tmp_path):
 class _Quiet(http.server.BaseHTTPRequestHandler):
     """Knows no page, and does not say so on stderr."""
 
-    def do_GET(self):  # noqa: N802 - the name http.server asks for
+    def do_GET(self):
         """404 for everything."""
         self.send_error(404)
 
