@@ -84,6 +84,13 @@ def test_lowest_frequency_alone_is_se() -> None:
     torch.testing.assert_close(module(x), twin(x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("channels", [16, 64, 2048])
+def test_as_many_parameters_as_se(channels: int) -> None:
+    """It learns exactly as many numbers as SE without biases (claim fca-params)."""
+    ours, theirs = Attention(channels, (7, 7)), se.Attention(channels)
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("size", [(4, 5), (7, 7), (9, 20)])
 def test_other_sizes_are_pooled_to_the_grid(size: tuple[int, int], layout: torch.memory_format) -> None:

@@ -59,7 +59,7 @@ def test_dimension_of_narrow_maps() -> None:
 
 def test_stride_by_stage() -> None:
     """The reduction has stride 2 in the first stage and 1 in all later ones."""
-    assert [Attention(16, stage).stride for stage in (1, 2, 3, 4, 5)] == [2, 1, 1, 1, 1]
+    assert [Attention(16, stage).reduce.stride[0] for stage in (1, 2, 3, 4, 5)] == [2, 1, 1, 1, 1]
 
 
 def test_covariance_is_biased_and_centred() -> None:

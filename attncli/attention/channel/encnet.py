@@ -85,12 +85,12 @@ class Attention(nn.Module):
     def aggregate(self, f: Tensor) -> Tensor:
         """E, the residuals of each codeword: (N, M, C) -> (N, K, C); float32 of half precision and under autocast."""
         with torch.autocast(f.device.type, enabled=False):
-            f = f.float() if f.dtype in (torch.float16, torch.bfloat16) else f
+            f = (f.float() if f.dtype in (torch.float16, torch.bfloat16) else f).contiguous()  # read several times
             a = self.assignment(f)
             return a.mT @ f - a.sum(1)[:, :, None] * self.codewords
 
     def assignment(self, f: Tensor) -> Tensor:
         """A, how much of each pixel goes to which codeword: (N, M, C) -> (N, M, K)."""
-        d = self.codewords
-        squares = f.square().sum(2, keepdim=True) - 2 * (f @ d.T) + d.square().sum(1)
-        return (self.scale * squares).softmax(2)
+        d, t = self.codewords, self.scale
+        products = F.linear(f, -2 * t[:, None] * d, t * d.square().sum(1))  # t ||f - d||^2 without its t ||f||^2
+        return torch.addcmul(products, f.square().sum(2, keepdim=True), t).softmax(2)

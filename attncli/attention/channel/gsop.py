@@ -67,10 +67,10 @@ class Attention(nn.Module):
             raise ValueError(
                 f"att_dim={d}, row_expansion={row_expansion}, reduction_stride={strides}: all must be at least 1"
             )
-        self.stride = strides[min(stage, len(strides)) - 1]
-        if size is not None and max(size) <= self.stride:
-            raise ValueError(f"a {size[0]} x {size[1]} map at reduction_stride {self.stride} is 1 x 1: no covariance")
-        self.reduce = nn.Conv2d(channels, d, 1)
+        stride = strides[min(stage, len(strides)) - 1]
+        if size is not None and max(size) <= stride:
+            raise ValueError(f"a {size[0]} x {size[1]} map at reduction_stride {stride} is 1 x 1: no covariance")
+        self.reduce = nn.Conv2d(channels, d, 1, stride=stride)
         self.reduce_bn = nn.BatchNorm2d(d)
         self.row_bn = nn.BatchNorm1d(d)
         self.rows = Rows(d, row_expansion)
@@ -80,8 +80,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x."""
-        seen = x[:, :, :: self.stride, :: self.stride]  # all that a 1x1 convolution of this stride looks at
-        u = F.relu(self.reduce_bn(self.reduce(F.relu(seen))))
+        u = F.relu(self.reduce_bn(self.reduce(F.relu(x))))
         v = self.rows(self.row_bn(covariance(u)))
         return gate(x, torch.sigmoid(self.expand(v)))
 

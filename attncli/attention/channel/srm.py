@@ -86,7 +86,8 @@ class _Moments(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, divisor: int) -> tuple[Tensor, Tensor]:
         values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         m = spatial_mean(values)
-        centred = values - m[:, :, None, None]  # before squaring, or a large mean drowns the deviation
+        out = None if values is x else values  # of half precision the float32 copy is ours to write in
+        centred = torch.sub(values, m[:, :, None, None], out=out)  # or a large mean would drown the deviation
         v = spatial_mean(centred.square_()) * (x.shape[2] * x.shape[3] / divisor)
         ctx.save_for_backward(x, m)
         ctx.divisor = divisor
