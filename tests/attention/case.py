@@ -103,11 +103,16 @@ def cases() -> list[Case]:
 
 
 def randomise(module: nn.Module, seed: int = 2) -> nn.Module:
-    """Draw every parameter and running statistic anew, so that zero initialisations hide nothing."""
+    """Draw every parameter and running statistic anew, so that zero initialisations hide nothing.
+
+    Weights deviate by 0.3, less where many inputs are summed: a deep stack of them must not saturate.
+    """
     g = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, p in module.named_parameters():
-            p.copy_(torch.randn(p.shape, generator=g, dtype=torch.float64) * 0.3 + (1 if _is_norm(module, name) else 0))
+            scale = min(0.3, 2.4 / p[0].numel() ** 0.5) if p.ndim > 1 else 0.3
+            mean = 1 if _is_norm(module, name) else 0
+            p.copy_(torch.randn(p.shape, generator=g, dtype=torch.float64) * scale + mean)
         for name, b in module.named_buffers():
             if name.endswith("running_mean"):
                 b.copy_(torch.randn(b.shape, generator=g) * 0.3)
