@@ -1,0 +1,107 @@
+"""DANet: positions attend to positions, channels to channels, and the two results are summed.
+
+    q, k, v = W_q x + b_q, W_k x + b_k, W_v x + b_v       (N, HW, C/8) twice and (N, HW, C)
+    p = x + gamma_p softmax_j(q_i . k_j) v                position branch, no division by sqrt(C/8)
+    E = x x^T over the positions                          (N, C, C)
+    q = x + gamma_c softmax_j(max_j E - E) x              channel branch
+    y = p + q                                             (N, C, H, W)
+
+Both gammas start at 0, so each branch starts as the identity and the sum as 2x (`fuse="mean"`: as x). Learns
+2 (C/8) (C + 1) + C (C + 1) + 2 numbers. Cost: 2 (HW)^2 (C + C/8) / 2 and 2 C^2 HW multiply-adds: for small maps.
+
+Where the sources differ: the paper writes neither gamma_c's flipped softmax nor plain convolutions. All code flips
+the sign of E, so that the least similar channels weigh most (`channel_softmax="plain"` does not); the authors found
+it to converge better. Norm and ReLU on q and k, in the paper's text, are an error by the authors' own word. The
+segmentation head has convolutions around each branch; as a block for classification they are left out.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attncli.attention.card import Card
+
+card = Card(
+    title="Dual Attention Network for Scene Segmentation",
+    venue="CVPR",
+    year=2019,
+    arxiv="1809.02983",
+    site="head",
+    sites=("stage", "block-input"),
+    code="junfu1115/DANet@b0a0fa0 encoding/nn/da_att.py",
+    dead=("key.bias",),  # adds a constant along the axis of the softmax
+    floor="width of queries and keys max(C // query_reduction, 1)",
+    notes=(
+        "A method for segmentation: no published figures for classification.",
+        "With fuse=sum the block doubles its input at first; with fuse=mean it starts as the identity.",
+        "The energies of the channel branch grow with H*W, so that its softmax picks single channels on large maps.",
+    ),
+)
+
+FUSED_FROM = 1024  # positions from which a CPU should not keep the map of all pairs
+
+
+class Attention(nn.Module):
+    """(N, C, H, W) -> (N, C, H, W). `branches` keeps one of the two; `fuse` joins both.
+
+    Raises ValueError for unknown options or a reduction below 1.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        query_reduction: int = 8,
+        fuse: Literal["sum", "mean"] = "sum",
+        channel_softmax: Literal["flipped", "plain"] = "flipped",
+        branches: Literal["both", "position", "channel"] = "both",
+    ) -> None:
+        super().__init__()
+        if query_reduction < 1 or fuse not in ("sum", "mean"):
+            raise ValueError(f"{query_reduction=}, {fuse=}: 1 or more; sum or mean")
+        if channel_softmax not in ("flipped", "plain") or branches not in ("both", "position", "channel"):
+            raise ValueError(f"{channel_softmax=}, {branches=}: flipped or plain; both, position or channel")
+        self.mean = fuse == "mean"
+        self.sign = -1 if channel_softmax == "flipped" else 1
+        self.gamma_p = self.gamma_c = None
+        if branches != "channel":
+            narrow = max(channels // query_reduction, 1)
+            self.query, self.key = nn.Linear(channels, narrow), nn.Linear(channels, narrow)
+            self.value = nn.Linear(channels, channels)
+            self.gamma_p = nn.Parameter(torch.zeros(1))
+        if branches != "position":
+            self.gamma_c = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Join what positions and channels attend to."""
+        tokens = x.flatten(2).transpose(1, 2)  # (N, HW, C), a view
+        found = []
+        if self.gamma_p is not None:
+            found.append(torch.addcmul(tokens, self.gamma_p.to(x.dtype), self.position(tokens).to(x.dtype)))
+        if self.gamma_c is not None:
+            found.append(torch.addcmul(tokens, self.gamma_c.to(x.dtype), self.channel(tokens).to(x.dtype)))
+        y = found[0] if len(found) == 1 else found[0] + found[1]
+        if self.mean and len(found) == 2:
+            y = y / 2
+        return y.transpose(1, 2).unflatten(2, x.shape[2:])
+
+    def position(self, tokens: Tensor) -> Tensor:
+        """The values of all positions, weighed by query and key: (N, HW, C) -> (N, HW, C)."""
+        layers = (self.query, self.key, self.value)
+        weight, bias = torch.cat([f.weight for f in layers]), torch.cat([f.bias for f in layers])
+        q, k, v = F.linear(tokens, weight, bias).split([f.out_features for f in layers], 2)
+        if tokens.device.type != "cpu":
+            return F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=1.0).squeeze(1)
+        if tokens.shape[1] < FUSED_FROM:
+            return (q @ k.transpose(1, 2)).softmax(2).to(v.dtype) @ v
+        q, k = (F.pad(t, (0, v.shape[2] - t.shape[2])) for t in (q, k))  # its kernel takes equal widths only
+        return F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=1.0).squeeze(1)
+
+    def channel(self, tokens: Tensor) -> Tensor:
+        """The maps of all channels, weighed by how little (or much) they agree: (N, HW, C) -> (N, HW, C)."""
+        with torch.autocast(tokens.device.type, enabled=False):  # sums over HW positions, before a softmax
+            t = tokens.float() if tokens.dtype in (torch.float16, torch.bfloat16) else tokens
+            weights = (t.transpose(1, 2) @ t * self.sign).softmax(2)  # (N, C, C), a row is a query
+        return tokens @ weights.to(tokens.dtype).transpose(1, 2)
