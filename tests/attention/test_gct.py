@@ -35,7 +35,7 @@ def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module
         mode=ctor.get("mode", "l2"),
         after_relu=ctor.get("after_relu", False),
     )
-    return module, {k: v.flatten() for k, v in params.items()}
+    return module, {k: v.flatten(1) for k, v in params.items()}
 
 
 def test_total_of_the_card() -> None:
@@ -55,8 +55,8 @@ def test_hand_computed_gate() -> None:
     """One pixel (3, 4): energies sqrt(9 + eps), sqrt(16 + eps), their root mean square, then 1 + tanh."""
     module = Attention(2).double()
     with torch.no_grad():
-        module.gamma.copy_(torch.tensor([0.5, -0.25]))
-        module.beta.copy_(torch.tensor([0.125, 0.0]))
+        module.gamma.copy_(torch.tensor([[0.5, -0.25]]))
+        module.beta.copy_(torch.tensor([[0.125, 0.0]]))
     x = torch.tensor([3.0, 4.0], dtype=torch.float64).view(1, 2, 1, 1)
     eps = 1e-5
     rms = math.sqrt((9 + eps + 16 + eps) / 2 + eps)
@@ -103,12 +103,12 @@ def test_positive_gamma_competes_negative_cooperates() -> None:
     """The gate of b falls with the energy of another channel if gamma_b > 0, rises if < 0 (claim gct-competition)."""
     module = Attention(4).double()
     with torch.no_grad():
-        module.gamma.copy_(torch.tensor([0.7, -0.7, 0.3, -0.3]))
+        module.gamma.copy_(torch.tensor([[0.7, -0.7, 0.3, -0.3]]))
     x = (torch.rand(1, 4, 1, 1, dtype=torch.float64) + 0.5).requires_grad_()
     for b in range(4):
         (grad,) = torch.autograd.grad((module(x)[0, b] / x.detach()[0, b]).sum(), x)
         others = [a for a in range(4) if a != b]
-        assert (grad.flatten()[others].sign() == -module.gamma[b].sign()).all()
+        assert (grad.flatten()[others].sign() == -module.gamma[0, b].sign()).all()
 
 
 def test_first_step_leaves_alpha() -> None:
@@ -121,8 +121,9 @@ def test_first_step_leaves_alpha() -> None:
 
 
 def test_only_beta_is_not_decayed() -> None:
-    """The official script exempts beta, and beta alone, from weight decay."""
+    """The official script exempts beta, and beta alone: alpha and gamma are no vectors, which the default spares."""
     assert attention.describe("gct").card.no_weight_decay == ("beta",)
+    assert Attention(8).alpha.ndim == Attention(8).gamma.ndim == 2
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -42,7 +42,6 @@ def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module
     stride = meta.get("stride_of_conv_for_DR") or meta["ctor"].get("stride") or (2 if channels <= 256 else 1)
     state = {f"{NAMES[owner]}.{leaf}": v for k, v in params.items() for owner, leaf in [k.split(".")]}
     state["rows.weight"] = state["rows.weight"].view(d, 4, d).mT  # output 4 q + j belongs to row q
-    state["rows.bias"] = state["rows.bias"].view(d, 1, 4)
     state["expand.weight"] = state["expand.weight"].flatten(1)
     return Attention(channels, att_dim=d, reduction_stride=stride), state
 

@@ -62,9 +62,9 @@ class Attention(nn.Module):
         self.mode = mode
         self.after_relu = after_relu
         self.across = across
-        self.alpha = nn.Parameter(torch.ones(channels))
-        self.gamma = nn.Parameter(torch.zeros(channels))
-        self.beta = nn.Parameter(torch.zeros(channels))
+        self.alpha = nn.Parameter(torch.ones(1, channels))  # no vectors: alpha and gamma take weight decay
+        self.gamma = nn.Parameter(torch.zeros(1, channels))
+        self.beta = nn.Parameter(torch.zeros(1, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x."""

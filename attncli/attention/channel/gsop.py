@@ -91,13 +91,14 @@ class Rows(nn.Module):
     def __init__(self, d: int, e: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(d, d, e))  # (row, column, output)
-        self.bias = nn.Parameter(torch.empty(d, 1, e))
+        self.bias = nn.Parameter(torch.empty(d * e))
         nn.init.normal_(self.weight, std=math.sqrt(2 / (e * d * d)))  # Kaiming by fan out, as a convolution counts it
         nn.init.uniform_(self.bias, -1 / math.sqrt(d), 1 / math.sqrt(d))
 
     def forward(self, p: Tensor) -> Tensor:
         """Weigh the columns of each row."""
-        return torch.baddbmm(self.bias, p.transpose(0, 1), self.weight).transpose(0, 1).flatten(1)
+        d, _, e = self.weight.shape
+        return torch.baddbmm(self.bias.view(d, 1, e), p.transpose(0, 1), self.weight).transpose(0, 1).flatten(1)
 
 
 def covariance(u: Tensor) -> Tensor:
