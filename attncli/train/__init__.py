@@ -1,0 +1,21 @@
+"""Training: a generator of Epoch records, the evaluation of a split, and what they stand on (the layer needs torch)."""
+
+from attncli.train.evaluation import evaluate
+from attncli.train.loop import train
+from attncli.train.malloc import tune_malloc
+from attncli.train.precision import autocast, resolve_precision
+from attncli.train.process import start
+from attncli.train.progress import Progress, Step
+from attncli.train.stop import Interrupted
+
+__all__ = [
+    "Interrupted",
+    "Progress",
+    "Step",
+    "autocast",
+    "evaluate",
+    "resolve_precision",
+    "start",
+    "train",
+    "tune_malloc",
+]

@@ -1,0 +1,50 @@
+"""A moving average of a network's weights (Polyak and Juditsky 1992), which is what gets evaluated."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+class Ema:
+    """m = d m + (1 - d) w over floating-point parameters and buffers; `decay` is the largest d.
+
+    d = min(decay, (1 + t) / (10 + t)) at step t (from 1), so that a short run is no average of its random start
+    (the rule of TensorFlow's ExponentialMovingAverage with `num_updates`).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.live = {name: t for name, t in model.state_dict().items() if t.is_floating_point()}  # share memory
+        self.mean = {name: t.clone() for name, t in self.live.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after step `step` (from 1)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        get_ema_multi_avg_fn(decay)(list(self.mean.values()), list(self.live.values()), step)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The average in the network for the time of a `with` block."""
+        self.swap()
+        try:
+            yield
+        finally:
+            self.swap()
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the network's weights and the average."""
+        for name, live in self.live.items():
+            kept = live.clone()
+            live.copy_(self.mean[name])
+            self.mean[name].copy_(kept)
+
+    @torch.no_grad()
+    def restore(self, saved: dict[str, Tensor]) -> None:
+        """Put back a saved average. Raises KeyError or RuntimeError where it does not fit."""
+        for name, mean in self.mean.items():
+            mean.copy_(saved[name])

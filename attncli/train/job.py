@@ -1,0 +1,94 @@
+"""What a training works with and where it is; made by `prepare` before the first step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
+
+from attncli.data.batches import steps_per_epoch
+from attncli.data.dataset import Dataset
+from attncli.errors import UserError
+from attncli.model import parameter_groups
+from attncli.recipe import Recipe
+from attncli.train import optim, process, schedule
+from attncli.train.checkpoint import State
+from attncli.train.ema import Ema
+from attncli.train.objective import Objective
+from attncli.train.precision import resolve_precision
+from attncli.train.progress import Progress
+
+
+@dataclass
+class Job:
+    """What a training works with, and where it is."""
+
+    dataset: Dataset
+    recipe: Recipe
+    folder: Path | None
+    progress: Progress | None
+    accelerator: Accelerator
+    device: torch.device
+    objective: nn.Module  # network and loss, wrapped for several processes
+    state: State
+    facts: dict[str, str]  # what a checkpoint must agree with
+    steps: int  # of an epoch
+    images: int  # of a step, all processes together
+    look_at: float = 0.0  # clock of the last look
+    save_at: float = 0.0  # clock of the last checkpoint
+    began: float = 0.0  # clock at which the epoch under way would have begun without pauses
+    pause: float = 0.0  # seconds that the last evaluation and checkpoint took
+
+    @property
+    def several(self) -> bool:
+        """Whether other processes take part."""
+        return self.accelerator.num_processes > 1
+
+
+def prepare(
+    model: nn.Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    folder: Path | None,
+    progress: Progress | None,
+    accelerator: Accelerator,
+) -> Job:
+    """Everything a training needs, on its device. Raises UserError for what cannot be trained here."""
+    settings, device = recipe.train, process.device(accelerator)
+    schedule.check(settings)
+    precision = resolve_precision(settings.precision, device)
+    images = min(settings.batch_size, len(dataset.train.labels))
+    if images % accelerator.num_processes:
+        raise UserError(
+            f"train.batch_size: {images} images do not divide into {accelerator.num_processes} processes",
+            f"a multiple of {accelerator.num_processes}",
+        )
+    model.to(device).train()
+    if settings.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if settings.compile:
+        model.compile()
+    objective = Objective(model, smoothing=settings.label_smoothing, precision=precision, device=device)
+    steps = steps_per_epoch(dataset.train, settings.batch_size)
+    state = State(
+        model=model,
+        optimizer=optim.build(parameter_groups(model, settings, recipe.model.attn), settings, device),
+        scaler=GradScaler(device.type, enabled=precision == "fp16"),
+        ema=Ema(model, settings.ema) if settings.ema is not None else None,
+        losses=torch.zeros(steps, device=device),
+    )
+    return Job(
+        dataset=dataset,
+        recipe=recipe,
+        folder=folder,
+        progress=progress if accelerator.is_main_process else None,
+        accelerator=accelerator,
+        device=device,
+        objective=accelerator.prepare_model(objective) if accelerator.num_processes > 1 else objective,
+        state=state,
+        facts={"recipe": recipe.digest(), "data": dataset.digest, "precision": precision},
+        steps=steps,
+        images=images,
+    )

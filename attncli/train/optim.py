@@ -1,0 +1,49 @@
+"""The optimiser of a recipe, in the form that is fastest on the device."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from attncli.recipe import Train
+
+FUSED = {"cpu", "cuda", "mps", "xpu"}  # one kernel for all tensors; on a CPU 1.1 to 4 times as fast as foreach
+
+
+def build(groups: list[dict[str, Any]], train: Train, device: torch.device) -> Optimizer:
+    """SGD, Adam or AdamW over parameter groups that carry `weight_decay` and `lr_scale`."""
+    form: dict[str, Any] = {"fused": True} if device.type in FUSED else {"foreach": True}
+    if train.optimizer == "sgd":
+        nesterov = train.nesterov and train.momentum > 0
+        return SGD(groups, lr=train.lr, momentum=train.momentum, nesterov=nesterov, weight_decay=0.0, **form)
+    kind = AdamW if train.optimizer == "adamw" else Adam
+    return kind(groups, lr=train.lr, betas=(train.momentum, 0.999), weight_decay=0.0, **form)
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Give every group the learning rate `rate` times the group's `lr_scale`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("lr_scale", 1.0)
+
+
+def tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as tensors by the name `<index of the parameter>.<key>`."""
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{k}": v for i, values in state.items() for k, v in values.items() if isinstance(v, Tensor)}
+
+
+def restore(optimizer: Optimizer, saved: dict[str, Tensor]) -> None:
+    """Put back what `tensors` gave, each in the memory layout of its parameter, as fused kernels require.
+
+    Raises KeyError, IndexError or RuntimeError where it does not fit the optimiser's parameters.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in saved.items():
+        index, _, key = name.partition(".")
+        parameter = parameters[int(index)]
+        if value.dim():
+            value = torch.empty_like(parameter, requires_grad=False).copy_(value)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,53 @@
+"""The number format of a training: asked for, checked against the hardware, never swapped in silence."""
+
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import torch
+
+from attncli.errors import UserError
+
+_NATIVE = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}  # x86 and ARM names
+
+
+def resolve_precision(requested: str, device: torch.device) -> str:
+    """`auto` -> `bf16` where the device computes in it natively, else `fp32`; anything else is kept as it is.
+
+    Raises UserError for fp16 where it is no format to train in (a CPU would compute in fp32 instead).
+    """
+    if requested == "auto":
+        return "bf16" if has_native_bf16(device) else "fp32"
+    if requested == "fp16" and device.type != "cuda":
+        raise UserError(
+            f"train.precision: fp16 needs a CUDA device, and this run is on '{device.type}'",
+            "train.precision=bf16 or fp32; auto takes the fastest that is native",
+        )
+    return requested
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return sys.platform != "darwin" and torch.backends.mkldnn.is_available() and bool(_NATIVE & _cpu_features())
+    return False
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
+    """The context in which a network computes in `precision` (as `resolve_precision` gives it)."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+def _cpu_features() -> set[str]:
+    """Names of what the processor can do, from torch where it tells (2.10 on), else from the kernel."""
+    tell = getattr(torch.cpu, "get_capabilities", None)
+    if tell is not None:
+        return {name for name, value in tell().items() if value is True}
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}

@@ -1,0 +1,72 @@
+"""The processes of a run: one, or several that `torchrun` started, each with its device and its share of the cores."""
+
+import os
+
+import psutil
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from attncli.errors import UserError
+from attncli.train.malloc import tune_malloc
+
+
+def start() -> Accelerator:
+    """Accelerate's view of the processes and the device; memory and threads are set as suits them.
+
+    Number formats and trackers are left out of it on purpose: this project does both itself.
+    Raises UserError where a launcher announced more processes than found each other.
+    """
+    tune_malloc()
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no", log_with=None)
+    announced = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != announced:
+        raise UserError(
+            f"WORLD_SIZE is {announced}, yet this process is one of {accelerator.num_processes}",
+            "start with `torchrun --nproc-per-node N -m attncli ...`, or unset WORLD_SIZE",
+        )
+    if announced > 1:
+        torch.set_num_threads(threads(int(os.environ.get("LOCAL_WORLD_SIZE", announced))))
+    return accelerator
+
+
+def device(accelerator: Accelerator) -> torch.device:
+    """The device as tensors name it: an accelerator with its number, the host without one (Accelerate numbers both)."""
+    kind = accelerator.device.type
+    return torch.zeros((), device=kind if kind == "cpu" else accelerator.device).device
+
+
+def threads(processes: int) -> int:
+    """Cores for each of `processes` processes on this machine, at least 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed) // processes)
+
+
+def seed_everything(seed: int, on: torch.device) -> None:
+    """Seed torch on the host and on the device `on` (torch.manual_seed queues, slowly, for devices not in use too)."""
+    if on.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
+def agree(accelerator: Accelerator, *wishes: bool) -> list[bool]:
+    """What any of the processes wishes for; waits for all of them where there are several."""
+    if accelerator.num_processes == 1:
+        return list(wishes)
+    flags = torch.tensor(wishes, dtype=torch.int32, device=device(accelerator))
+    return [f > 0 for f in accelerator.reduce(flags, "sum").tolist()]
+
+
+def mean(accelerator: Accelerator, values: Tensor) -> Tensor:
+    """The mean over the processes, the same bits on each."""
+    averaged: Tensor = accelerator.reduce(values, "mean") if accelerator.num_processes > 1 else values
+    return averaged
+
+
+@torch.no_grad()
+def share_buffers(accelerator: Accelerator, model: nn.Module) -> None:
+    """Give every process the first one's buffers (running statistics), as DDP does before each forward pass."""
+    if accelerator.num_processes > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, 0)

@@ -1,0 +1,20 @@
+"""What a training tells while it runs, for whoever draws it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Where a training is; given about twice a second and at the end of every epoch."""
+
+    epoch: int  # from 1
+    epochs: int
+    step: int  # steps done of this epoch
+    steps: int  # steps of an epoch
+    images_per_s: float  # training time of this epoch only
+    seconds_left: float  # to the end of the training, evaluation and checkpoints included
+    loss: float  # mean of the last steps
+
+
+Progress = Callable[[Step], None]

@@ -1,0 +1,43 @@
+"""The average of the weights."""
+
+import torch
+from torch import nn
+
+from attncli.train.ema import Ema
+from tests.train.case import net, same
+
+
+def test_by_hand():
+    """The first steps weigh 2/11, 3/12, ... until the decay is reached."""
+    model = nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(0.0)
+    ema = Ema(model, 0.2)
+    model.weight.data.fill_(11.0)
+    ema.update(1)  # d = 2 / 11
+    torch.testing.assert_close(ema.mean["weight"], torch.tensor([[9.0]]))
+    model.weight.data.fill_(19.0)
+    ema.update(2)  # d = min(0.2, 3 / 12)
+    torch.testing.assert_close(ema.mean["weight"], torch.tensor([[17.0]]))
+
+
+def test_takes_in_running_statistics():
+    """Buffers in floating point are averaged too, counters are not."""
+    ema = Ema(net(), 0.9)
+    assert {"norm.running_mean", "norm.running_var"} <= ema.mean.keys()
+    assert "norm.num_batches_tracked" not in ema.mean
+
+
+def test_applied_and_back():
+    """Within the block the network has the average, after it its own weights again, to the bit."""
+    model, before = net().to(memory_format=torch.channels_last), net()
+    ema = Ema(model, 0.9)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(1.0)
+    after = net()
+    after.load_state_dict(model.state_dict())
+    with ema.applied():
+        assert same(model, before)
+    assert same(model, after)
+    with ema.applied():
+        assert same(model, before)

@@ -1,0 +1,131 @@
+"""Counting: every image once, by hand."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from attncli.data.dataset import Split
+from attncli.errors import RunFailedError, UserError
+from attncli.train import evaluate
+from attncli.train import evaluation as module
+from tests.train.case import dataset, net, recipe
+
+
+class Fixed(nn.Module):
+    """Gives the logits it was made with, batch after batch."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits, self.at = logits, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The next logits."""
+        self.at += len(x)
+        return self.logits[self.at - len(x) : self.at]
+
+
+def images(labels):
+    """A split of black images with these labels."""
+    return Split(torch.zeros(len(labels), 3, 8, 8, dtype=torch.uint8), torch.tensor(labels))
+
+
+def test_by_hand():
+    """Top-1, top-5, the loss and the confusion matrix of four images of seven classes."""
+    logits = torch.tensor([[9, 8, 7, 6, 5, 4, 3]] * 4).float()
+    split = images([0, 4, 5, 0])
+    data = replace(dataset(classes=7), test=split)
+    found = evaluate(Fixed(logits), split, data, recipe(), name="test")
+    total = math.log(sum(math.exp(v - 9) for v in range(3, 10)))
+    assert (found.split, found.images, found.top1, found.top5) == ("test", 4, 0.5, 0.75)
+    assert found.loss == pytest.approx((4 * total + 4 + 5) / 4, rel=1e-6)
+    assert found.confusion[0] == [2, 0, 0, 0, 0, 0, 0]
+    assert found.confusion[4][0] == found.confusion[5][0] == 1
+    assert sum(map(sum, found.confusion)) == 4
+    assert found.images_per_s > 0
+
+
+def test_fewer_than_five_classes():
+    """With four classes the right one is always among the best five."""
+    data = dataset()
+    assert evaluate(net(), data.test, data, recipe(), name="test").top5 == 1.0
+
+
+def test_batches_change_nothing(monkeypatch):
+    """However the split is cut, the counts are the same and the loss is to rounding."""
+    data = dataset()
+    whole = evaluate(net(), data.test, data, recipe(), name="test")
+    monkeypatch.setattr(module, "batch_size", lambda split, train: 3)
+    cut = evaluate(net(), data.test, data, recipe(), name="test")
+    assert (cut.confusion, cut.images) == (whole.confusion, whole.images)
+    assert cut.loss == pytest.approx(whole.loss, rel=1e-6)
+
+
+def test_the_network_stays_as_it_is():
+    """Evaluation sets the network to evaluate, learns no statistics and sets it back."""
+    model, before = net().train(), net()
+    evaluate(model, dataset().test, dataset(), recipe(), name="test")
+    assert model.training
+    assert torch.equal(model.norm.running_mean, before.norm.running_mean)
+    model.eval()
+    evaluate(model, dataset().test, dataset(), recipe(), name="test")
+    assert not model.training
+
+
+def test_a_network_that_draws_is_evaluated_alike_each_time():
+    """Draws in evaluation follow from the seed and the split."""
+
+    class Drawing(nn.Module):
+        def forward(self, x):
+            return torch.randn(len(x), 4)
+
+    data = dataset()
+    one, two = (evaluate(Drawing(), data.test, data, recipe(), name="test") for _ in range(2))
+    other = evaluate(Drawing(), data.test, data, recipe(seed=1), name="test")
+    assert one.confusion == two.confusion
+    assert one.loss != other.loss
+
+
+def test_a_missing_image_is_an_error(monkeypatch):
+    """Where a batch is lost, there is no figure."""
+    real = module.eval_batches
+
+    def lossy(*arguments, **options):
+        batches = list(real(*arguments, **options))
+        return batches[:-1]
+
+    monkeypatch.setattr(module, "eval_batches", lossy)
+    monkeypatch.setattr(module, "batch_size", lambda split, train: 5)
+    with pytest.raises(RunFailedError, match="10 images evaluated, the split has 13"):
+        evaluate(net(), dataset().test, dataset(), recipe(), name="test")
+
+
+def test_a_loss_that_is_no_number_is_an_error():
+    """A network that gives nan has no accuracy to report."""
+    split = images([0, 1])
+    with pytest.raises(RunFailedError, match="test: the loss of the evaluation is nan"):
+        evaluate(Fixed(torch.full((2, 4), float("nan"))), split, dataset(), recipe(), name="test")
+
+
+def test_fp16_on_a_cpu():
+    """The same refusal as in training."""
+    with pytest.raises(UserError, match=r"train\.precision"):
+        evaluate(net(), dataset().test, dataset(), recipe(precision="fp16"), name="test")
+
+
+@pytest.mark.parametrize(
+    ("shape", "train", "expected"),
+    [
+        ((1, 3, 32, 32), 128, 512),
+        ((1, 3, 32, 32), 16, 256),
+        ((1, 3, 224, 224), 128, 334),
+        ((1, 3, 224, 224), 512, 512),
+        ((1, 8, 3, 112, 112), 32, 167),
+    ],
+)
+def test_size_of_a_batch(shape, train, expected):
+    """Four training batches, at least 256 images, at most what holds 16 M pixels."""
+    split = Split(torch.zeros(shape, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
+    assert module.batch_size(split, train) == expected

@@ -1,0 +1,233 @@
+"""The loop: what it computes, what it yields, how it fails."""
+
+import time
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from attncli.data.batches import train_batches
+from attncli.errors import RunFailedError, UserError
+from attncli.model import parameter_groups
+from attncli.recipe import Recipe
+from attncli.train import Step, schedule, train
+from tests.train.case import Annealed, Net, dataset, net, recipe, run, same
+
+
+class Plain(Net):
+    """A net without dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.0)
+
+
+def bare_loop(model: nn.Module, made: Recipe) -> list[float]:
+    """The loop anyone would write: mean loss of each epoch."""
+    data, settings = dataset(), made.train
+    groups = parameter_groups(model, settings, "none")
+    optimizer = torch.optim.SGD(groups, lr=1.0, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
+    means, place = [], 0
+    for epoch in range(settings.epochs):
+        losses = []
+        for images, labels in train_batches(
+            data.train,
+            data,
+            batch_size=settings.batch_size,
+            seed=made.seed,
+            epoch=epoch,
+            device=torch.device("cpu"),
+            channels_last=True,
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.rate(settings, place, 6) * group["lr_scale"]
+            loss = F.cross_entropy(model(images), labels, label_smoothing=settings.label_smoothing)
+            optimizer.zero_grad()
+            loss.backward()
+            if settings.clip_norm:
+                nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+            optimizer.step()
+            losses.append(loss.item())
+            place += 1
+        means.append(sum(losses) / len(losses))
+    return means
+
+
+@pytest.mark.parametrize("settings", [{}, {"label_smoothing": 0.1, "clip_norm": 0.2, "weight_decay": 0.01}])
+def test_is_the_plain_loop(settings):
+    """Training computes what a loop by hand does, to the last bit of the weights."""
+    made = recipe(**settings)
+    ours, theirs = net(Plain), net(Plain).to(memory_format=torch.channels_last)
+    epochs = run(ours, made)
+    assert bare_loop(theirs, made) == pytest.approx([e.train_loss for e in epochs], rel=1e-12)
+    assert same(ours, theirs)
+
+
+def test_learns():
+    """Twenty epochs teach a small net to tell brightness, far above the chance of 1 in 4."""
+    epochs = run(net(), recipe(epochs=20, lr=0.2))
+    assert epochs[-1].val_top1 > 0.8
+    assert epochs[-1].train_loss < 0.7 * epochs[0].train_loss
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_optimizer_moves_every_parameter(optimizer, precision):
+    """Each optimiser changes each parameter, in each precision, and leaves numbers."""
+    model, before = net(), net()
+    run(model, recipe(epochs=1, optimizer=optimizer, precision=precision, lr=0.01))
+    for (name, p), q in zip(model.named_parameters(), before.parameters(), strict=True):
+        assert p.isfinite().all(), name
+        assert not torch.equal(p, q), name
+        assert p.dtype == torch.float32
+
+
+def test_epochs_count_from_one_and_tell_their_figures():
+    """A record an epoch, from 1, with the last step's rate, a throughput and the validation part."""
+    made = recipe()
+    epochs = run(net(), made)
+    assert [e.epoch for e in epochs] == [1, 2, 3]
+    assert [e.lr for e in epochs] == [schedule.rate(made.train, s, 6) for s in (5, 11, 17)]
+    for e in epochs:
+        assert e.train_images_per_s == pytest.approx(48 / e.train_seconds)
+        assert 0 <= e.val_top1 <= e.val_top5 <= 1
+        assert e.peak_memory_bytes is None
+
+
+def test_without_a_validation_part():
+    """Nothing is evaluated where there is nothing to evaluate."""
+    (epoch,) = train(net(), dataset(val=None), recipe(epochs=1))
+    assert epoch.val_loss is epoch.val_top1 is epoch.val_top5 is None
+
+
+def test_fewer_images_than_a_batch():
+    """A training part smaller than a batch is one batch."""
+    (epoch,) = train(net(), dataset(n=5), recipe(epochs=1, batch_size=64))
+    assert epoch.train_images_per_s == pytest.approx(5 / epoch.train_seconds)
+
+
+def test_pauses_do_not_count():
+    """Time that a listener or the validation takes is no training time."""
+    epochs = []
+    began = time.perf_counter()
+    for epoch in train(net(), dataset(), recipe(epochs=2)):
+        time.sleep(0.3)
+        epochs.append(epoch)
+    assert sum(e.train_seconds for e in epochs) < time.perf_counter() - began - 0.6
+
+
+def test_seeds_differ_and_repeat():
+    """One seed gives one training, another seed another."""
+    a, b, c = net(), net(), net()
+    run(a, recipe(seed=1))
+    run(b, recipe(seed=1))
+    run(c, recipe(seed=2))
+    assert same(a, b)
+    assert not same(a, c)
+
+
+def test_leaves_the_weights_that_were_evaluated():
+    """With an average of the weights, the network ends with the average: the last validation can be repeated."""
+    from attncli.train import evaluate
+
+    model, plain = net(), net()
+    made = recipe(ema=0.9)
+    epochs = run(model, made)
+    run(plain, recipe())
+    assert not same(model, plain)
+    again = evaluate(model, dataset().val, dataset(), made, name="val")
+    assert (again.loss, again.top1) == (epochs[-1].val_loss, epochs[-1].val_top1)
+
+
+def test_own_loss():
+    """A network with a loss of its own is trained on that and evaluated by its logits."""
+
+    class Own(Net):
+        def loss(self, images, target):
+            logits = self(images)
+            return 3 * F.cross_entropy(logits, target), logits
+
+    threefold, plain = net(Own), net()
+    one = run(threefold, recipe(epochs=1, lr=0.01, momentum=0.0, weight_decay=0.0, schedule="constant"))
+    two = run(plain, recipe(epochs=1, lr=0.03, momentum=0.0, weight_decay=0.0, schedule="constant"))
+    assert one[0].train_loss == pytest.approx(3 * two[0].train_loss, rel=1e-5)
+    assert one[0].val_loss == pytest.approx(two[0].val_loss, rel=1e-5)
+
+
+def test_anneal_hears_every_epoch():
+    """A module that anneals is told each epoch, from 0, before it begins."""
+    heard = []
+
+    class Ear(Annealed):
+        def anneal(self, epoch):
+            heard.append(epoch)
+
+    run(net(Ear), recipe())
+    assert heard == [0, 1, 2]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_with_its_step(value):
+    """The epoch and the step are those of the first such loss, however late it is noticed."""
+
+    class Broken(Net):
+        seen = 0
+
+        def forward(self, x):
+            self.seen += self.training
+            return super().forward(x) * (value if self.seen == 9 else 1.0)
+
+    epochs = []
+    with pytest.raises(RunFailedError, match="loss is nan at epoch 2, step 3 of 6") as caught:
+        epochs.extend(train(net(Broken), dataset(), recipe()))
+    assert caught.value.code == 1
+
+
+def test_progress(monkeypatch):
+    """The listener hears of every look and every end of an epoch, with finite figures that fit together."""
+    from attncli.train import look
+
+    monkeypatch.setattr(look, "LOOK_S", 0.0)
+    heard: list[Step] = []
+    epochs = run(net(), recipe(epochs=2), progress=heard.append)
+    assert [(s.epoch, s.step) for s in heard] == [(e, s) for e in (1, 2) for s in range(1, 7)]
+    assert all(s.images_per_s > 0 and s.loss > 0 and s.epochs == 2 and s.steps == 6 for s in heard)
+    assert heard[-1].seconds_left < heard[0].seconds_left
+    assert heard[-1].images_per_s == pytest.approx(epochs[-1].train_images_per_s)
+
+
+def test_looking_changes_nothing(monkeypatch):
+    """A training that is looked at after every step ends in the same bits."""
+    from attncli.train import look
+
+    calm, watched = net(), net()
+    first = run(calm, recipe())
+    monkeypatch.setattr(look, "LOOK_S", 0.0)
+    second = run(watched, recipe(), progress=lambda step: None)
+    assert same(calm, watched)
+    assert [e.train_loss for e in first] == [e.train_loss for e in second]
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"precision": "fp16"}, "train.precision"),
+        ({"schedule": "onecycle", "warmup_epochs": 1.0}, "train.warmup_epochs"),
+        ({"schedule": "step"}, "train.step_epochs"),
+    ],
+)
+def test_what_cannot_be_trained(settings, key):
+    """A recipe that cannot be trained here is refused before the first step, by the key."""
+    with pytest.raises(UserError, match=key):
+        run(net(), recipe(**settings))
+
+
+def test_channels_last_is_a_layout_not_a_result():
+    """The memory layout changes the speed, not what is learnt."""
+    a, b = net(), net()
+    one = run(a, recipe(channels_last=True))
+    two = run(b, recipe(channels_last=False))
+    assert a.conv2.weight.is_contiguous(memory_format=torch.channels_last)
+    assert b.conv2.weight.is_contiguous()
+    assert one[-1].train_loss == pytest.approx(two[-1].train_loss, rel=1e-4)

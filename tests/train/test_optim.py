@@ -1,0 +1,75 @@
+"""The optimiser, its groups and its state."""
+
+import pytest
+import torch
+
+from attncli.train import optim
+from tests.train.case import net, recipe
+
+CPU = torch.device("cpu")
+REFERENCE = {
+    "sgd": lambda groups: torch.optim.SGD(groups, lr=0.1, momentum=0.8, nesterov=True, foreach=False),
+    "adam": lambda groups: torch.optim.Adam(groups, lr=0.1, betas=(0.8, 0.999), foreach=False),
+    "adamw": lambda groups: torch.optim.AdamW(groups, lr=0.1, betas=(0.8, 0.999), foreach=False),
+}
+
+
+def groups(model):
+    """Matrices with weight decay, the rest without and at half the rate."""
+    named = list(model.named_parameters())
+    return [
+        {"params": [p for _, p in named if p.ndim > 1], "weight_decay": 0.1, "lr_scale": 1.0},
+        {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0, "lr_scale": 0.5},
+    ]
+
+
+def steps(model, optimizer, count=3):
+    """A few steps on gradients that follow from the step alone."""
+    for step in range(count):
+        g = torch.Generator().manual_seed(step)
+        for p in model.parameters():
+            p.grad = torch.empty_like(p).copy_(torch.randn(p.shape, generator=g))
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_is_the_textbook_optimizer(name):
+    """The fast form computes what torch's plain loop over parameters does, decay and rate by group."""
+    train = recipe(optimizer=name, momentum=0.8).train
+    fast, plain = net().to(memory_format=torch.channels_last), net()
+    ours, theirs = optim.build(groups(fast), train, CPU), REFERENCE[name](groups(plain))
+    optim.set_rate(ours, 0.02)
+    theirs.param_groups[0]["lr"], theirs.param_groups[1]["lr"] = 0.02, 0.01
+    steps(fast, ours)
+    steps(plain, theirs)
+    for p, q in zip(fast.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("name", REFERENCE)
+def test_state_comes_back_to_the_bit(name, layout):
+    """Steps after saving and restoring are those without it, whatever layout the saved tensors have."""
+    train = recipe(optimizer=name).train
+    whole, broken = net().to(memory_format=layout), net().to(memory_format=layout)
+    first, second = optim.build(groups(whole), train, CPU), optim.build(groups(broken), train, CPU)
+    steps(whole, first, 5)
+    steps(broken, second, 2)
+    saved = {name: value.clone().contiguous() for name, value in optim.tensors(second).items()}
+    third = optim.build(groups(broken), train, CPU)
+    optim.restore(third, saved)
+    for step in range(2, 5):
+        g = torch.Generator().manual_seed(step)
+        for p in broken.parameters():
+            p.grad = torch.empty_like(p).copy_(torch.randn(p.shape, generator=g))
+        third.step()
+    for p, q in zip(whole.parameters(), broken.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_no_momentum_no_nesterov():
+    """Nesterov's form needs a momentum; without one it is plain gradient descent, with nothing to save."""
+    model = net()
+    optimizer = optim.build(groups(model), recipe(momentum=0.0, nesterov=True).train, CPU)
+    steps(model, optimizer, 1)
+    assert optim.tensors(optimizer) == {}

@@ -1,0 +1,69 @@
+"""The number format: what auto takes, what is refused, what is computed."""
+
+import pytest
+import torch
+
+from attncli.errors import UserError
+from attncli.train import autocast, precision, resolve_precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        ({"avx2", "avx512_f"}, "fp32"),
+        ({"avx2", "avx512_bf16"}, "bf16"),
+        ({"amx_bf16", "amx_tile"}, "bf16"),
+        ({"neon", "bf16"}, "bf16"),
+        (set(), "fp32"),
+    ],
+)
+def test_auto_on_a_cpu(monkeypatch, features, expected):
+    """Auto is bf16 exactly where the processor names an instruction for it."""
+    monkeypatch.setattr(precision, "_cpu_features", lambda: features)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(precision.sys, "platform", "linux")
+    assert resolve_precision("auto", CPU) == expected
+
+
+def test_auto_on_cuda_asks_for_hardware(monkeypatch):
+    """On CUDA emulated bf16 does not count."""
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: asked.append(including_emulation))
+    assert resolve_precision("auto", torch.device("cuda")) == "fp32"
+    assert asked == [False]
+
+
+def test_features_of_this_processor_are_words():
+    """What this processor can do is told by torch or the kernel as plain names."""
+    found = precision._cpu_features()
+    assert all(name and name == name.strip() for name in found)
+
+
+def test_features_without_torchs_word_for_it(monkeypatch):
+    """An older torch does not tell; the kernel's list knows at least as much about bf16."""
+    told = precision._cpu_features() & {"avx512_bf16", "amx_bf16"}
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert told <= precision._cpu_features()
+
+
+def test_fp16_on_a_cpu_is_refused():
+    """A CPU would compute fp16 as fp32 without a word: an error that names the key and the way out."""
+    with pytest.raises(UserError, match=r"train\.precision") as caught:
+        resolve_precision("fp16", CPU)
+    assert "bf16" in caught.value.hint
+    assert resolve_precision("fp16", torch.device("cuda")) == "fp16"
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16"])
+def test_what_is_asked_for_is_kept(name):
+    """An explicit format is never swapped for another."""
+    assert resolve_precision(name, CPU) == name
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_autocast_computes_in_it(name, dtype):
+    """A matrix product under the context has the format's type."""
+    with autocast(name, CPU):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype

@@ -1,0 +1,55 @@
+"""Signals while training."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from attncli.train import stop as module
+from attncli.train.stop import stopping
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_noted_and_handlers_come_back(number):
+    """Within the block a signal only sets the flag; after it the handlers are those from before."""
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with stopping() as stop:
+        assert not stop.asked
+        os.kill(os.getpid(), number)
+        assert stop.asked
+        assert stop.signal == signal.Signals(number).name
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_impatience(monkeypatch):
+    """A second Ctrl-C ends at once, unless it comes so soon that it is the first, passed on by a launcher."""
+    with stopping() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.asked
+        monkeypatch.setattr(module, "IMPATIENT_S", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_handlers_come_back_after_an_error():
+    """An error in the block leaves no handler behind."""
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ZeroDivisionError), stopping():
+        raise ZeroDivisionError
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_outside_the_main_thread():
+    """Python takes handlers in the main thread only; elsewhere training goes on without them."""
+    found = []
+
+    def work():
+        with stopping() as stop:
+            found.append(stop.asked)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [False]
