@@ -11,8 +11,8 @@ averaging is folded into the basis, and x is read once.
 
 Where the sources differ: D is 56, 28, 14, 7 by stage in the official networks, which are the sizes of their maps
 at 224 px. Here D is the map's own size, but at least 7 (`smallest_grid`): below, D // 7 = 0 turns all frequencies
-into (0, 0) and the module into SE on a scaled mean. The official networks, too, have 7 there and average up to
-it. `grid` fixes D, for all stages or one a stage.
+into (0, 0) and the module into SE on a scaled mean. The official networks have 7 in their last stage whatever the
+image, and average smaller maps up to it, too. `grid` fixes D, for all stages or one a stage.
 """
 
 import math

@@ -38,8 +38,8 @@ card = Card(
         "theta and theta-plus over the whole map hold a kernel of its size: parameters grow with the image, and a "
         "model built for one image size takes no other.",
         "In training their norm sees one value a sample and channel: small batches are noisy, a batch of one fails.",
-        "A kernel over the whole map runs as a product and a sum: its C H W products count as element-wise work, not as "
-        "MACs (5.5 M on resnet50 at 224 px).",
+        "A kernel over the whole map runs as a product and a sum: its C H W products count as element-wise work, "
+        "not as MACs (5.5 M on resnet50 at 224 px).",
         "theta-minus starts near a gate of 0.5: the branch is halved.",
     ),
 )
