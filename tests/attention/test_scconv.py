@@ -43,10 +43,18 @@ def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module
         split=half / c,
         dilation=ctor.get("dilation", 1),
     )
-    state = {}
+    state: dict[str, Tensor] = {}
     for name, value in params.items():
         k, layer, leaf = name.removeprefix("scconv.").split(".")
-        state[f"{k}.{int(layer) - (k == 'k2')}.{leaf}"] = value
+        layer = str(int(layer) - (k == "k2"))
+        if k in ("k2", "k3"):
+            state[f"{k}.{layer}.{leaf}"] = value
+        elif layer == "0":
+            state[f"{k}.{leaf}"] = value
+        elif leaf == "num_batches_tracked" or k == "k1" or not half:
+            state[f"norm.{leaf}"] = value
+        else:  # the norm of k4 beside that of k1
+            state[f"norm.{leaf}"] = torch.cat([params[f"k1.1.{leaf}"], value])
     return module, state
 
 
@@ -93,10 +101,11 @@ def test_hand_computed_calibration() -> None:
     """With K2 = 0 the calibrated half is K4 * (sigmoid(x_2) . BN(K3 * x_2)); identity kernels give x sigmoid(x)."""
     module = Attention(2, 2, split=0.5).double().eval()
     with torch.no_grad():
-        for k in (module.k1, module.k2, module.k3, module.k4):
-            k[0].weight.zero_()
-            k[0].weight[:, :, 1, 1] = 0 if k is module.k2 else 1
-            k[1].weight.fill_((1 + 1e-5) ** 0.5)  # undoes the epsilon of the norm
+        for conv in (module.k1, module.k2[0], module.k3[0], module.k4):
+            conv.weight.zero_()
+            conv.weight[:, :, 1, 1] = 0 if conv is module.k2[0] else 1
+        for norm in (module.k3[1], module.norm):
+            norm.weight.fill_((1 + 1e-5) ** 0.5)  # undoes the epsilon
     x = torch.randn(2, 2, 4, 4, dtype=torch.float64)
     expected = torch.cat([x[:, :1], x[:, 1:] * torch.sigmoid(x[:, 1:])], 1)
     torch.testing.assert_close(module(x), expected)
@@ -108,7 +117,7 @@ def test_pool_shrinks_to_small_maps(size: tuple[int, int]) -> None:
     module = randomise(Attention(4, 4, split=0.0).double()).eval()
     x = torch.randn(2, 4, *size, dtype=torch.float64)
     far = module.k2(F.avg_pool2d(x, min(4, *size)))
-    expected = module.k4(module.k3(x) * torch.sigmoid(x + F.interpolate(far, size, mode="nearest")))
+    expected = module.norm(module.k4(module.k3(x) * torch.sigmoid(x + F.interpolate(far, size, mode="nearest"))))
     assert torch.equal(module(x), expected)
 
 

@@ -64,28 +64,37 @@ class Attention(nn.Module):
         plain = int(channels * split)
         if plain % groups or (channels - plain) % groups:
             raise ValueError(f"{groups} groups do not divide {plain} plain and {channels - plain} calibrated channels")
-        self.plain, self.r = plain, pooling_r
-        self.k1 = _conv_bn(plain, stride, dilation, groups) if plain else None
-        self.k2 = _conv_bn(channels - plain, 1, dilation, groups)
-        self.k3 = _conv_bn(channels - plain, 1, dilation, groups)
-        self.k4 = _conv_bn(channels - plain, stride, dilation, groups)
+        self.widths, self.r = [plain, channels - plain], pooling_r
+        self.k1 = _conv(plain, stride, dilation, groups) if plain else None
+        self.k2 = _conv_bn(channels - plain, dilation, groups)
+        self.k3 = _conv_bn(channels - plain, dilation, groups)
+        self.k4 = _conv(channels - plain, stride, dilation, groups)
+        self.norm = nn.BatchNorm2d(channels)  # of K_1 and K_4 at once: norms work channel by channel
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve one half, calibrate the other."""
         if self.k1 is None:
-            return self.calibrated(x)
-        return torch.cat((self.k1(x[:, : self.plain]), self.calibrated(x[:, self.plain :])), 1)
+            y = self.calibrated(x)
+        else:
+            plain, rest = x.split(self.widths, 1)
+            y = torch.cat((self.k1(plain), self.calibrated(rest)), 1)
+        normed: Tensor = self.norm(y)
+        return normed
 
     def calibrated(self, x: Tensor) -> Tensor:
-        """The calibrated half: (N, C', H, W) -> (N, C', H', W')."""
+        """The calibrated half, (N, C', H, W) -> (N, C', H', W'), before its norm."""
         far = self.k2(F.avg_pool2d(x, min(self.r, *x.shape[2:])))
         s = torch.sigmoid(x + F.interpolate(far, x.shape[2:]))
         y: Tensor = self.k4(self.k3(x) * s)
         return y
 
 
-def _conv_bn(width: int, stride: int, dilation: int, groups: int) -> nn.Sequential:
-    """A 3x3 convolution that keeps the width, drawn by Kaiming's rule for the fan out, and its norm."""
+def _conv(width: int, stride: int, dilation: int, groups: int) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the width, drawn by Kaiming's rule for the fan out."""
     conv = nn.Conv2d(width, width, 3, stride, dilation, dilation, groups, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    return nn.Sequential(conv, nn.BatchNorm2d(width))
+    return conv
+
+
+def _conv_bn(width: int, dilation: int, groups: int) -> nn.Sequential:
+    return nn.Sequential(_conv(width, 1, dilation, groups), nn.BatchNorm2d(width))
