@@ -1,8 +1,11 @@
 """Fetching an archive: checked, with progress, whole or not at all."""
 
+import gzip
 import hashlib
 import http.client
 import os
+import shutil
+import tarfile
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +49,16 @@ def fetch(archive: Archive, progress: Progress) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     raise OSError(str(getattr(reason, "reason", reason))) from reason
+
+
+def unpack(path: Path) -> None:
+    """Unpack name.tar.gz beside itself, or name.gz to name."""
+    if path.name.endswith(".tar.gz"):
+        with tarfile.open(path) as archive:
+            archive.extractall(path.parent, filter="data")
+    else:
+        with gzip.open(path) as packed, path.with_suffix("").open("wb") as file:
+            shutil.copyfileobj(packed, file)
 
 
 def _copy(url: str, path: Path, what: str, progress: Progress) -> None:

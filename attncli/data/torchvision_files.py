@@ -2,15 +2,14 @@
 
 import pickle
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import torch
 import torchvision.datasets
-from torchvision.datasets.utils import extract_archive
 
 from attncli.data.dataset import Part, Source, Three
-from attncli.data.download import Archive, fetch
+from attncli.data.download import Archive, fetch, unpack
 from attncli.data.lock import exclusive
 from attncli.data.memory import memory_part
 from attncli.data.place import Place
@@ -62,23 +61,23 @@ def _both(known: Callable[..., Any], data: Data, place: Place, archives: list[Ar
     def read() -> tuple[Any, Any]:
         return known(place.root, train=True), known(place.root, train=False)
 
-    try:
+    with suppress(*UNREADABLE):
         return read()
-    except UNREADABLE:
-        pass  # not there, or not whole: fetched next
     hint = (
         f"--data-root DIR names a folder that has {holds}/; --dataset folder takes images of your own; "
         "--dataset digits needs no download"
     )
     try:
         with exclusive(place.root / f".{data.name}.lock"):
+            with suppress(*UNREADABLE):  # another process may have fetched them meanwhile
+                return read()
             for archive in archives:
                 fetch(archive, place.progress)
-                extract_archive(str(archive.path), str(archive.path.parent))
+                unpack(archive.path)
     except OSError as error:
         reason = str(error).rstrip(".")
         raise UserError(f"{data.name}: not in {place.root}, and the download failed: {reason}", hint) from error
     try:
         return read()
     except UNREADABLE as error:
-        raise UserError(f"{data.name}: the files in {Path(place.root) / holds} can't be read: {error}", hint) from error
+        raise UserError(f"{data.name}: the files in {place.root / holds} can't be read: {error}", hint) from error

@@ -1,0 +1,224 @@
+"""A folder of images: layouts, sizes, formats, and everything that can be wrong with it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from attncli import data
+from attncli.data.dataset import Dataset
+from attncli.data.decode import Target, decode
+from attncli.errors import UserError
+from tests.data.pictures import CLASSES, folder, noise, of_folder, picture
+
+
+def load(root: Path, **keys: object) -> Dataset:
+    """The folder as a dataset, cached beside it."""
+    return data.load(of_folder(root, **keys), cache=root.parent / "cache")
+
+
+def refused(root: Path, **keys: object) -> UserError:
+    """The error that loading ends in."""
+    with pytest.raises(UserError) as caught:
+        load(root, **keys)
+    return caught.value
+
+
+def test_images_and_labels(tmp_path: Path) -> None:
+    """Every file's pixels, exactly, under the number of its class by name."""
+    made = load(folder(tmp_path / "x"), val_fraction=0.0)
+    assert made.classes == CLASSES
+    assert made.train.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    expected = np.stack([noise(seed) for seed in range(12)]).transpose(0, 3, 1, 2)
+    assert np.array_equal(made.train.images.numpy(), expected)
+    expected = np.stack([noise(seed) for seed in range(12, 24)]).transpose(0, 3, 1, 2)
+    assert np.array_equal(made.test.images.numpy(), expected)
+    assert made.flip
+    assert made.source == str(tmp_path / "x")
+
+
+def test_val_serves_as_test(tmp_path: Path) -> None:
+    """Without test/, val/ is the test set and the validation part is cut from train/."""
+    made = load(folder(tmp_path / "x", ("train", "val")), val_fraction=0.25)
+    assert made.val is not None
+    assert [len(s) for s in (made.train, made.val, made.test)] == [9, 3, 12]
+    assert np.array_equal(made.test.images[0].numpy(), noise(12).transpose(2, 0, 1))
+
+
+def test_val_and_test_are_both_used(tmp_path: Path) -> None:
+    """With both, nothing is cut from train/."""
+    made = load(folder(tmp_path / "x", ("train", "val", "test"), each=3))
+    assert made.val is not None
+    assert [len(s) for s in (made.train, made.val, made.test)] == [9, 9, 9]
+    assert np.array_equal(made.val.images[0].numpy(), noise(9).transpose(2, 0, 1))
+    assert np.array_equal(made.test.images[0].numpy(), noise(18).transpose(2, 0, 1))
+
+
+def test_only_what_is_kept_is_decoded(tmp_path: Path) -> None:
+    """Of a class that is left out, not even broken files matter."""
+    root = folder(tmp_path / "x")
+    (root / "train/owl/0.png").write_text("broken")
+    assert len(load(root, classes=["cat", "dog"], val_fraction=0.0).train) == 8
+
+
+def test_folders_within_a_class_and_hidden_files(tmp_path: Path) -> None:
+    """Files at any depth belong to the class; hidden files and a file manager's notes are passed over."""
+    root = folder(tmp_path / "x")
+    picture(root / "train/cat/more/5.png", 99)
+    for name in (".DS_Store", "Thumbs.db"):
+        (root / "train/cat" / name).write_text("no image")
+    (root / "train/.cache").mkdir()
+    assert load(root, val_fraction=0.0).train.labels.bincount().tolist() == [5, 4, 4]
+
+
+def test_sizes_that_differ_name_two_files(tmp_path: Path) -> None:
+    """Without image_size, the error names two files with their sizes; with it, they are all made alike."""
+    root = folder(tmp_path / "x")
+    picture(root / "train/dog/2.png", 99, (10, 9))
+    error = refused(root)
+    assert "train/cat/0.png is 8 x 8, train/dog/2.png is 10 x 9" in error.problem
+    assert "--image-size" in error.hint
+    assert load(root, image_size=6).size == (6, 6)
+
+
+def test_test_images_must_have_the_size_too(tmp_path: Path) -> None:
+    """A test image of another size is named beside the training image that set the size."""
+    root = folder(tmp_path / "x")
+    picture(root / "test/owl/3.png", 99, (8, 12))
+    assert "train/cat/0.png is 8 x 8, test/owl/3.png is 8 x 12" in refused(root).problem
+
+
+def test_equal_sizes_need_not_be_square(tmp_path: Path) -> None:
+    """Images that are all 10 wide and 6 high are taken as they are."""
+    made = load(folder(tmp_path / "x", size=(10, 6)))
+    assert made.size == (6, 10)
+    assert made.pad == 0
+    assert made.train.images.shape[1:] == (3, 6, 10)
+
+
+def test_shorter_side_and_centre(tmp_path: Path) -> None:
+    """A wide image is cut in the middle: of black, grey and white thirds the grey one stays."""
+    wide = np.repeat(np.array([0, 128, 255], np.uint8), 12)[None, :, None] * np.ones((12, 1, 3), np.uint8)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    Image.fromarray(wide.transpose(1, 0, 2)).save(tmp_path / "high.png")
+    for name in ("wide", "high"):
+        assert (decode(tmp_path / f"{name}.png", Target(12, 12)) == 128).all()
+        assert (decode(tmp_path / f"{name}.png", Target(6, 6))[2:4, 2:4] == 128).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "I;16"])
+def test_every_common_kind_of_image(tmp_path: Path, mode: str) -> None:
+    """Grey, palette, transparent, CMYK and 16-bit files of one plain colour decode to that colour."""
+    grey = 255 if mode == "1" else 102  # of the web palette
+    if mode == "I;16":
+        image = Image.fromarray(np.full((4, 4), grey << 8, np.uint16))
+    else:
+        image = Image.new("RGB", (4, 4), (grey, grey, grey)).convert(mode)
+    path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
+    image.save(path)
+    assert (decode(path, Target(4, 4)).astype(int) == grey).all()
+
+
+def test_transparent_palette(tmp_path: Path) -> None:
+    """A palette with a transparent entry decodes without a warning."""
+    image = Image.new("RGB", (4, 4), (10, 20, 30)).quantize(4)
+    image.save(tmp_path / "x.png", transparency=bytes([0, 255, 255, 255]))
+    assert (decode(tmp_path / "x.png", Target(4, 4)) == (10, 20, 30)).all()
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "bmp", "gif", "webp", "tiff"])
+def test_common_formats(tmp_path: Path, kind: str) -> None:
+    """Formats that Pillow reads are read."""
+    Image.new("RGB", (8, 8), (80, 80, 80)).save(tmp_path / f"x.{kind}")
+    assert np.abs(decode(tmp_path / f"x.{kind}", Target(8, 8)).astype(int) - 80).max() <= 2
+
+
+def test_bad_files_are_all_named(tmp_path: Path) -> None:
+    """A text, an empty file and a cut-off image are named with the reason; nothing is left in the cache."""
+    root = folder(tmp_path / "x")
+    (root / "train/cat/1.png").write_text("I am a cat")
+    (root / "train/dog/0.png").write_bytes(b"")
+    whole = (root / "train/owl/2.png").read_bytes()
+    (root / "train/owl/2.png").write_bytes(whole[: len(whole) // 2])
+    error = refused(root, val_fraction=0.0)
+    assert "3 of 12 files can't be used as images" in error.problem
+    for name in ("train/cat/1.png (not an image)", "train/dog/0.png (not an image)", "train/owl/2.png ("):
+        assert name in error.problem
+    assert "\n" not in error.problem
+    assert not list((tmp_path / "cache").glob("*.bin"))
+    assert not list((tmp_path / "cache").glob(".*"))
+
+
+def test_of_many_bad_files_five_are_named(tmp_path: Path) -> None:
+    """Seven bad files: five names and 'and 2 more'."""
+    root = folder(tmp_path / "x", each=8)
+    for i in range(7):
+        (root / f"test/dog/{i}.png").write_text("no")
+    error = refused(root)
+    assert "7 of 24" in error.problem
+    assert error.problem.count("(not an image)") == 5
+    assert "and 2 more" in error.problem
+
+
+def test_a_first_file_that_is_no_image_is_named(tmp_path: Path) -> None:
+    """The file that would set the size may be the broken one."""
+    root = folder(tmp_path / "x")
+    (root / "train/cat/0.png").write_text("no")
+    assert "train/cat/0.png (not an image)" in refused(root).problem
+
+
+def test_no_image_at_all(tmp_path: Path) -> None:
+    """A folder of texts says that not one file is an image."""
+    root = folder(tmp_path / "x")
+    for path in (root / "train").rglob("*.png"):
+        path.write_text("no")
+    assert "not one of the files is an image" in refused(root).problem
+
+
+@pytest.mark.parametrize(
+    ("change", "problem", "hint"),
+    [
+        (lambda r: shutil.rmtree(r), "no such folder", "--data-root"),
+        (lambda r: (r / "train").rename(r / "trian"), "no folder train/", "did you mean 'trian'"),
+        (lambda r: (r / "test").rename(r / "tset"), "no folder test/ or val/", "did you mean 'tset'"),
+        (lambda r: [shutil.rmtree(r / "train" / c) for c in ("cat", "dog")], "one folder only ('owl')", "CLASS"),
+        (lambda r: [shutil.rmtree(r / "train" / c) for c in CLASSES], "no folders", "CLASS"),
+        (lambda r: [p.unlink() for p in (r / "train/dog").iterdir()], "train: no files in 'dog'", "remove the empty"),
+        (lambda r: [p.unlink() for p in (r / "test/dog").iterdir()], "test: no files in 'dog'", "remove the empty"),
+        (lambda r: (r / "train/dog").rename(r / "train/dogs"), "'dogs' in train/ but not in test/", "'dog'"),
+        (lambda r: shutil.rmtree(r / "test/owl"), "'owl' in train/ but not in test/", "same classes"),
+        (lambda r: shutil.rmtree(r / "train/owl"), "'owl' in test/ but not in train/", "same classes"),
+        (
+            lambda r: (r / "train/cat/0.png").rename(r / "train/0.png"),
+            "0.png: a file outside",
+            "move it to train/CLASS/",
+        ),
+    ],
+)
+def test_layouts_that_cannot_be_used(tmp_path: Path, change, problem: str, hint: str) -> None:
+    """Each names the place and what to do."""
+    root = folder(tmp_path / "x")
+    change(root)
+    error = refused(root)
+    assert problem in error.problem
+    assert hint in error.hint
+
+
+def test_folder_without_a_root(tmp_path: Path) -> None:
+    """The dataset `folder` asks for data.root."""
+    with pytest.raises(UserError, match=r"data\.root") as caught:
+        data.load(of_folder(tmp_path).model_copy(update={"root": None}), cache=tmp_path)
+    assert "--data-root" in caught.value.hint
+
+
+def test_subsets_of_a_folder(tmp_path: Path) -> None:
+    """per_class keeps as many of each class, the test set whole."""
+    made = load(folder(tmp_path / "x"), per_class=2, val_fraction=0.5)
+    assert made.val is not None
+    assert made.train.labels.tolist() == made.val.labels.tolist() == [0, 1, 2]
+    assert len(made.test) == 12
+    assert not {i.numpy().tobytes() for i in made.train.images} & {i.numpy().tobytes() for i in made.val.images}
+    assert torch.equal(made.test.labels.bincount(), torch.tensor([4, 4, 4]))
