@@ -5,6 +5,7 @@ A test file `tests/attention/test_<name>.py` holds, beside its own tests:
 - `OPTIONS`: a list of dicts, every option with every kind of value it takes ({} = the defaults comes first);
 - `FACTS` (may be absent): a list of dicts of facts of a place, where the defaults below do not suit;
 - `width(facts, options)` (may be absent): channels of the output where they are not those of the place;
+- `settle(module)` (may be absent): brings a module with random weights back to where it has gradients;
 - `parameters(facts, options)`: the card's formula, written independently of the module;
 - `official(meta, params)`: (our module, our state_dict) for a parity fixture's constructor and weights, derived
   from the shapes of `params` and the constructor arguments in `meta`, for any shapes and arguments.
