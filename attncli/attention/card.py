@@ -41,7 +41,8 @@ class Card:
     """The facts of a mechanism: where it comes from, where its paper puts it, what training must respect.
 
     `stages` and `blocks` count from 1, or from the end with negative numbers; None means all of them. In a
-    network of three stages (CIFAR) `cifar_stages` and `cifar_blocks` stand in where they are given.
+    network of three stages (CIFAR) `cifar_stages` and `cifar_blocks` stand in where they are given. With
+    `whole_last_stage` every block of the last stage counts, whatever the card's `blocks`.
     `convs` tells which of a basic block's two 3x3 convolutions are meant at the site conv. `replaces_norm`:
     the mechanism has its own norm, so that of the convolution it replaces goes. Parameter names are those
     of the module (`named_parameters`), prefixes standing for all beneath.
@@ -58,6 +59,7 @@ class Card:
     blocks: tuple[int, ...] | None = None
     cifar_stages: tuple[int, ...] | None = None
     cifar_blocks: tuple[int, ...] | None = None
+    whole_last_stage: bool = False
     convs: Literal["all", "first", "last"] = "all"
     replaces_norm: bool = False
     identity: bool = False  # y = x for every x at initialisation
