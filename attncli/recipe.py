@@ -36,7 +36,7 @@ class Data(Section):
     root: str | None = Field(default=None, description="folder that holds (or gets) the files; no part of the identity")
     of: str | None = Field(default=None, description="the still-image dataset that clips or cluttered are made of")
     image_size: Positive | None = Field(
-        default=None, description="side in pixels to resize to; none = as the files are"
+        default=None, description="side in pixels to resize to (cluttered: of the canvas); none = as they are"
     )
     classes: Positive | list[str] | None = Field(default=None, description="the first k classes, or these by name")
     per_class: Positive | None = Field(default=None, description="training images kept of each class (seeded)")
@@ -46,7 +46,7 @@ class Data(Section):
         default=0, description="seed of the validation cut and the subsets, the same for every run seed"
     )
     pad: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="random crop after padding; none = size // 8"
+        default=None, description="random crop after padding; none = size // 8 (cluttered: 0)"
     )
     flip: bool | None = Field(default=None, description="random horizontal flip; none = as suits the dataset")
     frames: Annotated[int, Field(ge=2)] = Field(default=8, description="T, frames of a clip (clips only)")
