@@ -1,0 +1,244 @@
+"""Training and inference throughput of a network against its baseline, timed in turn.
+
+Both networks are copied, so that nothing here changes them, and given one batch of noise images. Then they run
+in turn (network and baseline, baseline and network, ...): whatever slows the machine for a while slows both. A pair
+gives one ratio; medians and quartiles are taken over the pairs. What runs first (memory, kernels, clocks, the
+compiler) is warm-up and does not count. A training step is the loop's own: forward and backward pass of the
+loss in the recipe's precision and memory layout, clipping, optimiser; the learning rate is 0.
+"""
+
+import copy
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+
+from attncli.measure.imagine import image_shape
+from attncli.model import parameter_groups
+from attncli.recipe import Recipe
+from attncli.records import Speed
+from attncli.train import autocast, optim, resolve_precision, tune_malloc
+from attncli.train.objective import Objective
+
+TRAINING_SHARE = 0.7  # of the time that timing may take
+PAIRS = 3  # at least
+SAMPLE_SECONDS = 0.1  # a sample lasts at least this long, so that the clock's grain and a hiccup weigh little
+SMALLEST_BATCH = 16
+Pair = tuple[float, float]  # seconds of the network and of the baseline for the same work
+
+
+@dataclass
+class Contender:
+    """One of the two networks, with a step of its training and a pass of its inference."""
+
+    net: nn.Module
+    train: Callable[[], None]
+    infer: Callable[[], None]
+    memory: int | None = None  # bytes, at the peak of training
+
+
+def speed(
+    model: nn.Module,
+    baseline: nn.Module,
+    recipe: Recipe,
+    classes: int,
+    size: tuple[int, int],
+    frames: int | None = None,
+    *,
+    precision: str | None = None,
+    device: torch.device | None = None,
+) -> Speed:
+    """Throughput of `model` and `baseline` as the recipe trains them, in images (clips, with `frames`) a second.
+
+    `precision` and `device` are the recipe's and the model's own unless given. Takes about
+    `recipe.measure.seconds`: where three pairs would take longer, a batch that the recipe does not fix is halved,
+    and slow networks get fewer pairs than `recipe.measure.repeats`, never under three.
+    """
+    device = device or next(model.parameters()).device
+    precision = resolve_precision(precision or recipe.train.precision, device)
+    if device.type == "cpu":
+        tune_malloc()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        batch, both = _fitting(model, baseline, recipe, classes, image_shape(1, size, frames), precision, device)
+        budget, repeats = recipe.measure.seconds, recipe.measure.repeats
+        train = paired(both[0].train, both[1].train, device, budget * TRAINING_SHARE, repeats)
+        for one in both:
+            one.net.eval()
+        infer = paired(both[0].infer, both[1].infer, device, budget * (1 - TRAINING_SHARE), repeats)
+    return _record(train, infer, both, batch, precision, device)
+
+
+def contenders(
+    model: nn.Module,
+    baseline: nn.Module,
+    recipe: Recipe,
+    classes: int,
+    shape: tuple[int, ...],
+    precision: str,
+    device: torch.device,
+) -> tuple[Contender, Contender]:
+    """Copies of both networks on the device, warm: each has answered once and trained one step."""
+    torch.manual_seed(0)
+    images = torch.randn(math.prod(shape[:-3]), *shape[-3:], device=device)
+    if recipe.train.channels_last:
+        images = images.to(memory_format=torch.channels_last)
+    images, labels = images.unflatten(0, shape[:-3]), torch.randint(classes, shape[:1], device=device)
+    plain = recipe.baseline()
+    return (
+        _contender(model, recipe, recipe.model.attn, images, labels, precision),
+        _contender(baseline, plain, plain.model.attn, images, labels, precision),
+    )
+
+
+def paired(
+    first: Callable[[], None], second: Callable[[], None], device: torch.device, budget: float, repeats: int
+) -> list[Pair]:
+    """Seconds of one call of `first` and of `second`, timed in turn in about `budget` seconds; the first pair goes.
+
+    Every other pair is timed in reverse, or a machine that slows down steadily would favour who comes first.
+    """
+    trial = seconds(first, 1, device) + seconds(second, 1, device)
+    calls = max(1, min(math.ceil(2 * SAMPLE_SECONDS / trial), int(budget / (trial * repeats))))
+    pairs = []
+    for i in range(max(PAIRS, min(repeats, int(budget / (trial * calls))))):
+        order = (first, second) if i % 2 == 0 else (second, first)
+        taken = {work: seconds(work, calls, device) / calls for work in order}
+        pairs.append((taken[first], taken[second]))
+    return pairs
+
+
+def seconds(work: Callable[[], None], calls: int, device: torch.device) -> float:
+    """Seconds that `calls` calls of `work` take on the device; on CUDA by events, without the host's waiting."""
+    if device.type == "cuda":
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(calls):
+            work()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1000
+    begin = time.perf_counter()
+    for _ in range(calls):
+        work()
+    _wait(device)
+    return time.perf_counter() - begin
+
+
+def _wait(device: torch.device) -> None:
+    if device.type not in ("cpu", "cuda"):
+        torch.accelerator.synchronize(device)
+
+
+def _contender(
+    model: nn.Module, recipe: Recipe, attn: str, images: Tensor, labels: Tensor, precision: str
+) -> Contender:
+    device, settings = images.device, recipe.train
+    before = _allocated(device)
+    net = copy.deepcopy(model).to(device).train()
+    if settings.channels_last:
+        net.to(memory_format=torch.channels_last)
+    if settings.compile:
+        net.compile()
+    objective = Objective(net, smoothing=settings.label_smoothing, precision=precision, device=device)
+    optimizer = optim.build(parameter_groups(net, settings, attn), settings, device)
+    optim.set_rate(optimizer, 0.0)
+    scaler = GradScaler(device.type, enabled=precision == "fp16")
+
+    def train() -> None:
+        scaler.scale(objective(images, labels)).backward()
+        if settings.clip_norm is not None:
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(net.parameters(), settings.clip_norm)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+
+    def infer() -> None:
+        with torch.inference_mode(), autocast(precision, device):
+            net(images)
+
+    one = Contender(net, train, infer)
+    net.eval()
+    infer()
+    net.train()
+    train()
+    _wait(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        train()  # the optimiser has its state now
+        one.memory = torch.cuda.max_memory_allocated(device) - before
+    return one
+
+
+def _allocated(device: torch.device) -> int:
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
+
+def _fitting(
+    model: nn.Module,
+    baseline: nn.Module,
+    recipe: Recipe,
+    classes: int,
+    shape: tuple[int, ...],
+    precision: str,
+    device: torch.device,
+) -> tuple[int, tuple[Contender, Contender]]:
+    """The batch to time with, and both networks warm at it.
+
+    It is the one asked for, or the recipe's. On a CPU the recipe's is halved until three pairs fit into the time.
+    """
+
+    def warm(batch: int) -> tuple[Contender, Contender]:
+        return contenders(model, baseline, recipe, classes, (batch, *shape[1:]), precision, device)
+
+    batch = recipe.measure.batch_size or recipe.train.batch_size
+    if recipe.measure.batch_size is not None or device.type != "cpu" or batch <= SMALLEST_BATCH:
+        return batch, warm(batch)
+    trial = warm(SMALLEST_BATCH)
+    image = sum(seconds(one.train, 1, device) for one in trial) / SMALLEST_BATCH
+    while batch > SMALLEST_BATCH and batch * image * (PAIRS + 2) > recipe.measure.seconds * TRAINING_SHARE:
+        batch = max(batch // 2, SMALLEST_BATCH)
+    return batch, trial if batch == SMALLEST_BATCH else warm(batch)
+
+
+def _record(
+    train: list[Pair],
+    infer: list[Pair],
+    both: tuple[Contender, Contender],
+    batch: int,
+    precision: str,
+    device: torch.device,
+) -> Speed:
+    """The record: medians of the seconds, and of the pairs' ratios with their quartiles."""
+    train_low, train_ratio, train_high = _quartiles(train)
+    infer_low, infer_ratio, infer_high = _quartiles(infer)
+    rates = [batch / statistics.median(times) for pairs in (train, infer) for times in zip(*pairs, strict=True)]
+    return Speed(
+        train_images_per_s=rates[0],
+        infer_images_per_s=rates[2],
+        baseline_train_images_per_s=rates[1],
+        baseline_infer_images_per_s=rates[3],
+        train_ratio=train_ratio,
+        train_ratio_low=train_low,
+        train_ratio_high=train_high,
+        infer_ratio=infer_ratio,
+        infer_ratio_low=infer_low,
+        infer_ratio_high=infer_high,
+        batch_size=batch,
+        repeats=len(train),
+        precision=precision,
+        device=str(device),
+        threads=torch.get_num_threads(),
+        peak_memory_bytes=both[0].memory,
+        baseline_peak_memory_bytes=both[1].memory,
+    )
+
+
+def _quartiles(pairs: list[Pair]) -> list[float]:
+    """Quartiles of the throughput of the first over that of the second."""
+    return statistics.quantiles([second / first for first, second in pairs], n=4, method="inclusive")
