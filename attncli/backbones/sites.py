@@ -106,6 +106,7 @@ def _selected(
 ) -> list[Block]:
     """The blocks that a recipe, or else the card, names."""
     card, cifar = mechanism.card, anatomy.stages == 3
+    whole_last = card.whole_last_stage and own_place and blocks is None
     if own_place and stages is None:
         stages = card.cifar_stages if cifar and card.cifar_stages else card.stages
     if own_place and blocks is None:
@@ -114,7 +115,10 @@ def _selected(
         b
         for b in anatomy.blocks
         if _among(b.stage, stages, anatomy.stages)
-        and _among(b.index, blocks, max(o.index for o in anatomy.blocks if o.stage == b.stage))
+        and (
+            (whole_last and b.stage == anatomy.stages)
+            or _among(b.index, blocks, max(o.index for o in anatomy.blocks if o.stage == b.stage))
+        )
     ]
     if not found:
         raise UserError(

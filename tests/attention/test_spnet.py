@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from attncli import attention, backbones
 from attncli.attention.channel_spatial.spnet import Attention
+from attncli.backbones import sites
 from tests.attention.case import randomise
 from tests.shared import shared
 
@@ -89,6 +91,14 @@ def test_parameters_over_a_resnet50() -> None:
     count = {c: sum(p.numel() for p in Attention(c).parameters()) for c in (64, 128, 256, 512)}
     assert count[512] == 1837568
     assert sum(count.values()) + 2 * count[512] == 6117056
+
+
+def test_placement_of_the_official_network() -> None:
+    """All blocks of the last stage and the last one of the others: 1 + 1 + 1 + 2 in a ResNet-18."""
+    net = backbones.load("resnet18")
+    network = net.build("resnet18", 10, True)
+    found = sites.places(network, net.anatomy(network), attention.describe("spnet"), size=(32, 32), classes=10)
+    assert [(p.facts["stage"], p.facts["channels"]) for p in found] == [(1, 64), (2, 128), (3, 256), *2 * [(4, 512)]]
 
 
 def test_initialisation_of_the_official_networks() -> None:
