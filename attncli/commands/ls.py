@@ -78,4 +78,4 @@ def _runs(folder: Path, uri: str | None) -> list[dict[str, Any]]:
     from attncli import track
 
     keys = ("name", "status", "dataset", "backbone", "attn", "seed", "epochs", "test_top1", "digest")
-    return [{k: row.get(k) for k in keys} for row in track.runs(uri, folder)]
+    return [{k: row.get(k) for k in keys} for row in track.rows(uri, folder)]

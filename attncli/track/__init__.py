@@ -5,9 +5,11 @@
         live.log(record)                                    # never waits, never raises
         warning = live.end("FINISHED")
 
-`sync` brings runs/<digest>/ into a store later, `rows` gives a store's runs as plain dicts.
+`sync` brings runs/<digest>/ into a store later, `rows` gives a store's runs as plain dicts, `attach` puts a
+picture of many runs beside them.
 """
 
+from attncli.track.attach import attach
 from attncli.track.live import Live
 from attncli.track.origin import Facts
 from attncli.track.search import rows
@@ -15,4 +17,4 @@ from attncli.track.store import address
 from attncli.track.sync import Synced, sync
 from attncli.track.tracker import Tracker
 
-__all__ = ["Facts", "Live", "Synced", "Tracker", "address", "rows", "sync"]
+__all__ = ["Facts", "Live", "Synced", "Tracker", "address", "attach", "rows", "sync"]

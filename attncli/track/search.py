@@ -19,7 +19,8 @@ def rows(uri: str | None, runs: Path, **filters: str | None) -> list[Row]:
     """The runs of the store, newest first, each a dict of plain values.
 
     Keys: run_id, name, experiment, status, started_ms, ended_ms, params, metrics (last values), tags, and from
-    the tags attn, backbone, dataset, category, digest, group, data_digest (text) and seed (a number).
+    the tags attn, backbone, dataset, category, digest, group, data_digest (text) and seed (a number); for lists
+    also epochs (as the recipe says) and test_top1, None where there is none.
     `filters` are tags with the value asked for, and `status`; None asks for nothing.
     Raises UserError for a store that does not answer. A database that is not there holds no runs.
     """
@@ -66,7 +67,7 @@ def _condition(key: str, value: str) -> str:
 
 def _row(run: "Run", experiment: str) -> Row:
     tags = run.data.tags
-    seed = tags.get("seed", "")
+    seed, epochs = tags.get("seed", ""), run.data.params.get("train.epochs", "")
     return {
         "run_id": run.info.run_id,
         "name": run.info.run_name,
@@ -76,6 +77,8 @@ def _row(run: "Run", experiment: str) -> Row:
         "ended_ms": run.info.end_time,
         **{k: tags.get(k, "") for k in ("attn", "backbone", "dataset", "category", "digest", "group", "data_digest")},
         "seed": int(seed) if seed.isdigit() else None,
+        "epochs": int(epochs) if epochs.isdigit() else None,
+        "test_top1": run.data.metrics.get("test/top1"),
         "params": dict(run.data.params),
         "metrics": dict(run.data.metrics),
         "tags": dict(tags),

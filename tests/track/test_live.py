@@ -10,7 +10,7 @@ import pytest
 
 from attncli import records
 from attncli.errors import UserError
-from attncli.track import Tracker, live, origin, rows, writer
+from attncli.track import Tracker, attach, live, origin, rows, writer
 from tests.track.made import FACTS, WHOLE, doubled, epoch, evaluation, folder, recipe, run
 
 
@@ -300,3 +300,16 @@ def test_completeness_counts_points_and_status(runs):
     records.append(path, epoch(1))
     assert before == "RUNNING, 0 points"
     assert live.completeness(path, begun) == "RUNNING, 7 points"
+
+
+def test_a_picture_of_many_runs(tracker, client, runs, tmp_path):
+    """The plot of a comparison lies in a run of its own, one an experiment, which is no row of any comparison."""
+    before = len(rows(None, runs))
+    picture = tmp_path / "pareto.png"
+    for content in ("one", "two"):
+        picture.write_text(content)
+        run_id = attach([picture], experiment="digits-resnet18", runs=runs)
+    number = client.get_run(run_id).info.experiment_id
+    assert len(client.search_runs([number], "tags.kind = 'comparison'")) == 1
+    assert (runs / "mlartifacts" / run_id / "artifacts" / "pareto.png").read_text() == "two"
+    assert len(rows(None, runs)) == before

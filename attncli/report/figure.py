@@ -1,0 +1,128 @@
+"""The look of all figures: one set of colours that colour-blind eyes tell apart, readable type, nothing superfluous."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito 2008, without yellow
+INK, FAINT = "#222222", "#8a8a8a"
+DPI = 160
+STYLE: Any = {  # a setting's name and value; matplotlib's own type lists all three hundred
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so figures look alike on all machines
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#ececec",
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "text.color": INK,
+    "lines.linewidth": 1.8,
+}
+
+
+@contextmanager
+def figure(path: Path, width: float, height: float, title: str = "") -> Iterator[Figure]:
+    """A figure of width x height inches, saved as PNG at `path` when the block ends well.
+
+    It looks the same whatever a user's matplotlibrc says, and matplotlib's settings are as before afterwards.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        made = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(made)
+        if title:
+            made.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        yield made
+        made.savefig(path, dpi=DPI, metadata={"Software": "attncli"})
+
+
+Spot = tuple[float, float, str, str]  # x, y, text, colour
+
+
+def label_ends(made: Figure, axes: Axes, spots: Sequence[Spot], apart: float = 13.0) -> None:
+    """Write names at the right of the axes, level with the last points of their lines, moved apart where they touch.
+
+    `apart` is the least distance of two names in points.
+    """
+    made.draw_without_rendering()
+    per_point = made.dpi / 72
+    spots = sorted((s for s in spots if math.isfinite(s[1])), key=lambda s: s[1])
+    levels = [axes.transData.transform((x, y))[1] / per_point for x, y, *_ in spots]
+    for (_, y, text, colour), level, wanted in zip(spots, levels, _spread(levels, apart), strict=True):
+        axes.annotate(
+            text, (1, y), (8, wanted - level), xycoords=("axes fraction", "data"), textcoords="offset points",
+            va="center", fontsize=9, color=colour, annotation_clip=False,
+        )  # fmt: skip
+
+
+def _spread(levels: Sequence[float], apart: float) -> list[float]:
+    """Rising levels moved so that neighbours are `apart` at least, the middle of what touches staying where it is."""
+    found = list(levels)
+    for _ in range(50):
+        for i in range(len(found) - 1):
+            lacking = apart - (found[i + 1] - found[i])
+            if lacking > 0:
+                found[i] -= lacking / 2
+                found[i + 1] += lacking / 2
+    return found
+
+
+def label(made: Figure, axes: Axes, spots: Sequence[Spot], bars: Sequence[tuple[float, float, float]] = ()) -> None:
+    """Write a name beside each point, on the side where it covers neither another name nor a point nor a bar.
+
+    `bars` are upright lines: x, lower and upper y.
+    """
+    made.draw_without_rendering()
+    taken: list[Any] = [_around(axes, x, y, y, 8) for x, y, *_ in spots]
+    taken += [_around(axes, *bar, 2) for bar in bars]
+    inside = axes.get_window_extent()
+    for x, y, text, colour in spots:
+        best = None
+        for dx, dy, ha, va in _SIDES:
+            note = axes.annotate(
+                text, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=9, color=colour
+            )
+            box = note.get_window_extent()
+            cost = sum(box.overlaps(other) for other in taken)
+            cost += 0.5 * (box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0 or box.y1 > inside.y1)
+            if best is None or cost < best[0]:
+                if best is not None:
+                    best[1].remove()
+                best = (cost, note, box)
+            else:
+                note.remove()
+        assert best is not None
+        taken.append(best[2])
+
+
+_SIDES = (
+    (8, 0, "left", "center"), (6, 6, "left", "bottom"), (6, -6, "left", "top"), (-8, 0, "right", "center"),
+    (-6, 6, "right", "bottom"), (-6, -6, "right", "top"), (0, 12, "center", "bottom"), (0, -12, "center", "top"),
+    (14, 18, "left", "bottom"), (14, -18, "left", "top"), (-14, 18, "right", "bottom"), (-14, -18, "right", "top"),
+)  # fmt: skip
+
+
+def _around(axes: Axes, x: float, low: float, high: float, margin: float) -> Any:
+    """What a point or an upright line covers, with a margin, in pixels."""
+    across, bottom = axes.transData.transform((x, low))
+    _, top = axes.transData.transform((x, high))
+    return Bbox.from_extents(across - margin, bottom - margin, across + margin, top + margin)

@@ -1,0 +1,195 @@
+"""Pictures of a run, and of runs compared, as PNG files: learning curves, confusion matrix, accuracy against cost."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from attncli.errors import UserError
+from attncli.records import Epoch, Evaluation, Record
+from attncli.report import comparison
+from attncli.report.figure import COLOURS, FAINT, INK, Spot, figure, label, label_ends
+from attncli.survey.compare import Row
+
+MOST_NUMBERS = 20  # classes up to which every cell of a confusion matrix shows its count
+LIGHT = 10.0  # % of a class; the colours of a confusion matrix reach at least that far
+COST: dict[str, tuple[str, Callable[[Row], float | None]]] = {
+    "params": ("parameters, millions", lambda r: None if r.params is None else r.params / 1e6),
+    "macs": ("multiply-accumulates of one image, millions", lambda r: None if r.macs is None else r.macs / 1e6),
+    "train-time": ("training time over the plain network's", lambda r: 1 / r.train_ratio if r.train_ratio else None),
+    "infer-time": ("inference time over the plain network's", lambda r: 1 / r.infer_ratio if r.infer_ratio else None),
+}
+Cost = Literal["params", "macs", "train-time", "infer-time"]
+
+
+def curves(records: Sequence[Record], path: Path, title: str = "") -> bool:
+    """Loss and accuracy by epoch, with the test set's accuracy at the end; False, and no file, without an epoch."""
+    epochs = [r for r in records if isinstance(r, Epoch)]
+    if not epochs:
+        return False
+    tests = [r for r in records if isinstance(r, Evaluation) and r.split == "test"]
+    with figure(path, 9.0, 3.6, title) as made:
+        loss, top1 = made.subplots(1, 2)
+        x = [e.epoch for e in epochs]
+        lines = [_line(loss, x, [e.train_loss for e in epochs], "training", COLOURS[0])]
+        if any(e.val_loss is not None for e in epochs):
+            lines.append(_line(loss, x, [_or_nan(e.val_loss) for e in epochs], "validation", COLOURS[1]))
+        _panel(loss, "loss", x)
+        label_ends(made, loss, lines)
+        _accuracy(made, top1, epochs, tests[-1] if tests else None)
+    return True
+
+
+def _accuracy(made: Figure, axes: Axes, epochs: Sequence[Epoch], test: Evaluation | None) -> None:
+    x = [e.epoch for e in epochs]
+    spots = []
+    if any(e.val_top1 is not None for e in epochs):
+        values = [100 * _or_nan(e.val_top1) for e in epochs]
+        best = max((v for v in values if math.isfinite(v)), default=0.0)
+        name = f"validation {values[-1]:.1f}" + (f", best {best:.1f}" if best > values[-1] else "")
+        spots.append(_line(axes, x, values, name, COLOURS[1]))
+    if test is not None:
+        axes.plot(x[-1:], [100 * test.top1], "D", color=COLOURS[2], markersize=6, zorder=3, clip_on=False)
+        spots.append((x[-1], 100 * test.top1, f"test {100 * test.top1:.1f}", COLOURS[2]))
+    _panel(axes, "top-1 accuracy, %", x)
+    label_ends(made, axes, spots)
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _line(axes: Axes, x: Sequence[int], y: Sequence[float], name: str, colour: str) -> Spot:
+    """Draw a line; where and how to name it."""
+    axes.plot(x, y, color=colour, marker="o" if len(x) <= 30 else "", markersize=3.5)
+    return x[-1], y[-1], name, colour
+
+
+def _panel(axes: Axes, what: str, x: Sequence[int]) -> None:
+    axes.set_title(what)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlim(x[0] - 0.3, x[-1] + 0.3)
+    axes.margins(y=0.12)
+
+
+def confusion(evaluation: Evaluation, classes: Sequence[str], path: Path, title: str = "") -> None:
+    """Which class is taken for which: mistakes coloured by their share of the true class, what is right in grey.
+
+    `classes` are the names in the order of the labels.
+    """
+    counts = evaluation.confusion
+    totals = [sum(row) or 1 for row in counts]
+    n = len(counts)
+    mistakes = [
+        [math.nan if i == j or not c else 100 * c / totals[i] for j, c in enumerate(row)]
+        for i, row in enumerate(counts)
+    ]
+    side = min(10.0, 2.6 + 0.42 * n) if n <= MOST_NUMBERS else 8.5
+    with figure(path, side + 0.9, side, title) as made:
+        axes = made.subplots()
+        highest = max((v for row in mistakes for v in row if math.isfinite(v)), default=0.0)
+        highest = max(highest, LIGHT)  # so that few mistakes look like few
+        image = axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=highest)
+        for i in range(n):
+            axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, color="#e3e3e3", linewidth=0))
+        if n <= MOST_NUMBERS:
+            _numbers(axes, counts, mistakes, highest)
+        _ticks(axes, classes, n)
+        bar = made.colorbar(image, ax=axes, shrink=0.75, aspect=30, pad=0.02)
+        bar.outline.set_visible(False)
+        bar.set_label("mistakes, % of the true class")
+        right = sum(counts[i][i] for i in range(n))
+        axes.set_title(f"{evaluation.split} set: {right:,} of {evaluation.images:,} right")
+
+
+def _numbers(axes: Axes, counts: Sequence[Sequence[int]], shares: Sequence[Sequence[float]], highest: float) -> None:
+    """The count in every cell that is not empty, white where the cell is dark."""
+    for i, row in enumerate(counts):
+        for j, count in enumerate(row):
+            if count:
+                dark = i != j and shares[i][j] > 0.6 * highest
+                axes.text(j, i, str(count), ha="center", va="center", fontsize=8.5, color="white" if dark else INK)
+
+
+def _ticks(axes: Axes, classes: Sequence[str], n: int) -> None:
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_ylabel("true class")
+    axes.set_xlabel("taken for")
+    if n <= 3 * MOST_NUMBERS:
+        names = [name if len(name) <= 14 else name[:13] + "…" for name in classes]
+        slanted = max(map(len, names), default=0) > 2
+        axes.set_xticks(range(n), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
+        axes.set_yticks(range(n), names)
+        axes.tick_params(labelsize=8 if n <= MOST_NUMBERS else 6)
+
+
+def pareto(rows: Sequence[Row], path: Path, cost: Cost = "params") -> None:
+    """Accuracy with its interval against what it costs, a panel for each dataset, backbone and recipe.
+
+    The line joins the variants that nothing cheaper beats. Raises UserError where no row has that cost.
+    """
+    what, value = COST[cost]
+    parts = [(title, [r for r in part if value(r) is not None]) for title, part in comparison.parts(rows)]
+    parts = [(title, part) for title, part in parts if part]
+    if not parts:
+        raise UserError(f"no finished run has its {cost} measured", "attncli run measures it at the end of a run")
+    columns = min(3, len(parts))
+    lines = math.ceil(len(parts) / columns)
+    with figure(path, 0.6 + 5.6 * columns, 4.2 * lines) as made:
+        panels = made.subplots(lines, columns, squeeze=False).flat
+        for axes, (title, part) in zip(panels, parts, strict=False):
+            _front(made, axes, title, [(value(r) or 0.0, r) for r in part])
+            axes.set_xlabel(what)
+        for axes in list(panels)[len(parts) :]:
+            axes.set_visible(False)
+
+
+def _front(made: Figure, axes: Axes, title: str, points: Sequence[tuple[float, Row]]) -> None:
+    spots, bars = [], []
+    for x, row in beside(points):
+        plain = row.verdict == "baseline"
+        colour = INK if plain else COLOURS[0]
+        if row.top1_low is not None and row.top1_high is not None:
+            bars.append((x, 100 * row.top1_low, 100 * row.top1_high))
+            axes.plot([x, x], bars[-1][1:], color=colour, alpha=0.35, linewidth=1.2)
+        axes.plot([x], [100 * row.top1], "s" if plain else "o", color=colour, markersize=6, zorder=3)
+        spots.append((x, 100 * row.top1, "plain" if plain else row.variant, colour))
+    best = {row.group for _, row in front(points)}
+    line = [(x, 100 * row.top1) for x, row in beside(points) if row.group in best]
+    axes.plot(*zip(*line, strict=True), color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.set_title(title)
+    axes.set_ylabel("test top-1, %")
+    axes.margins(x=0.18, y=0.15)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
+    label(made, axes, spots, bars)
+
+
+def beside(points: Sequence[tuple[float, Row]]) -> list[tuple[float, Row]]:
+    """The points by cost, those of (almost) the same cost moved side by side so that each interval can be seen."""
+    points = sorted(points, key=lambda p: (p[0], p[1].top1))
+    step = 0.02 * (points[-1][0] - points[0][0]) or 0.01 * (points[0][0] or 1.0)
+    heaps: list[list[tuple[float, Row]]] = []
+    for point in points:
+        if heaps and point[0] - heaps[-1][0][0] < step:
+            heaps[-1].append(point)
+        else:
+            heaps.append([point])
+    return [(x + step * (i - (len(heap) - 1) / 2), row) for heap in heaps for i, (x, row) in enumerate(heap)]
+
+
+def front(points: Sequence[tuple[float, Row]]) -> list[tuple[float, Row]]:
+    """The (cost, row) points that no other beats in cost or accuracy without losing in the other, by cost."""
+    found: list[tuple[float, Row]] = []
+    for x, row in sorted(points, key=lambda p: (p[0], -p[1].top1)):
+        if not found or row.top1 > found[-1][1].top1:
+            found.append((x, row))
+    return found

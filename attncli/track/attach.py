@@ -1,0 +1,35 @@
+"""Files about many runs, such as the plot of a comparison, in the experiment whose runs they are about."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from attncli.errors import UserError
+from attncli.track import store
+
+KIND = "kind"
+
+
+def attach(
+    files: Sequence[Path], *, experiment: str, runs: Path, uri: str | None = None, kind: str = "comparison"
+) -> str:
+    """Put files into the experiment's one run of this `kind`, made on the first call; its MLflow id.
+
+    Files of the same name are replaced. That run has no digest, so it is none of `rows`. Raises UserError where
+    the store does not answer or refuses.
+    """
+    address = store.address(uri, runs)
+    client = store.connect(address, runs)
+    try:
+        with store.one_at_a_time(address, runs):
+            number = store.experiment(client, address, runs, experiment)
+            found = client.search_runs([number], f"tags.{KIND} = '{kind}'", max_results=1)
+            run = found[0] if found else client.create_run(number, run_name=kind, tags={KIND: kind})
+        run_id = str(run.info.run_id)
+        for file in files:
+            client.log_artifact(run_id, str(file))
+        client.set_terminated(run_id, "FINISHED")
+    except UserError:
+        raise
+    except Exception as error:
+        raise store.refused(address, error) from error
+    return run_id

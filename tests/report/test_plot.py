@@ -1,0 +1,174 @@
+"""Facts of the pictures: they are made, they hold the data, names do not cover each other."""
+
+import struct
+from dataclasses import replace
+
+import matplotlib
+import pytest
+
+from attncli import records
+from attncli.errors import UserError
+from attncli.records import Evaluation
+from attncli.report import figure, picture, plot
+from attncli.survey.compare import compare
+from tests.survey.test_compare import run
+from tests.track.made import WHOLE, epoch, evaluation
+
+
+def size(path):
+    """Width and height of a PNG in pixels."""
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    return struct.unpack(">II", head[16:24])
+
+
+def cost_rows(*variants):
+    """Comparison rows of (mechanism, top-1, millions of parameters)."""
+    return compare([run(a, 0, t, metrics={"cost/params": 1e6 * p}) for a, t, p in variants])
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures made, to look into."""
+    found = []
+    plain = figure.Figure
+
+    def keep(*args, **kwargs):
+        found.append(plain(*args, **kwargs))
+        return found[-1]
+
+    monkeypatch.setattr(figure, "Figure", keep)
+    return found
+
+
+def test_curves_hold_the_records(tmp_path, drawn):
+    """The lines are the losses and accuracies by epoch; the test set is a point at the last one."""
+    assert plot.curves([epoch(1, 0.5), epoch(2, 0.75), evaluation(0.7)], tmp_path / "c.png", "a run")
+    loss, top1 = drawn[0].axes
+    assert [list(line.get_ydata()) for line in loss.lines] == [[1.0, 0.5], [0.5, 0.5]]
+    assert [list(line.get_ydata()) for line in top1.lines] == [[50.0, 75.0], [70.0]]
+    assert {t.get_text() for t in top1.texts} == {"validation 75.0", "test 70.0"}
+    assert size(tmp_path / "c.png") == (1440, 576)
+
+
+def test_curves_say_the_best_epoch(tmp_path, drawn):
+    """Where an earlier epoch was better the label says so; the last is the figure that counts."""
+    plot.curves([epoch(1, 0.9), epoch(2, 0.8)], tmp_path / "c.png")
+    assert [t.get_text() for t in drawn[0].axes[1].texts] == ["validation 80.0, best 90.0"]
+
+
+def test_curves_without_validation(tmp_path):
+    """Runs without a validation part, of one epoch, or with a NaN loss have a picture as well."""
+    bare = replace(epoch(1), val_loss=None, val_top1=None, val_top5=None)
+    assert plot.curves([bare], tmp_path / "a.png")
+    assert plot.curves([replace(epoch(1), train_loss=float("nan"))], tmp_path / "b.png")
+    assert plot.curves([epoch(n) for n in range(1, 301)], tmp_path / "c.png")
+
+
+def test_no_epoch_no_curves(tmp_path):
+    """Without an epoch there is no file."""
+    assert not plot.curves([evaluation()], tmp_path / "c.png")
+    assert not (tmp_path / "c.png").exists()
+
+
+def test_confusion_counts(tmp_path, drawn):
+    """Every count that is not zero stands in its cell; mistakes are coloured by their share of the true class."""
+    plot.confusion(evaluation(), ["cat", "dog"], tmp_path / "c.png")
+    axes = drawn[0].axes[0]
+    cells = {t.get_position(): t.get_text() for t in axes.texts}
+    assert cells == {(0, 0): "2", (0, 1): "1", (1, 1): "1"}
+    shares = axes.images[0].get_array()
+    assert shares[1, 0] == 50.0
+    assert shares.mask.sum() == 3
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["cat", "dog"]
+
+
+def test_few_mistakes_look_few(tmp_path, drawn):
+    """The colours reach to 10 % of a class at least, so a nearly perfect network has a pale picture."""
+    good = Evaluation(
+        split="test", images=200, loss=0.1, top1=0.995, top5=1.0, images_per_s=1.0, confusion=[[99, 1], [0, 100]]
+    )
+    plot.confusion(good, ["a", "b"], tmp_path / "c.png")
+    assert drawn[0].axes[0].images[0].get_clim() == (0, 10)
+
+
+@pytest.mark.parametrize("n", [2, 30, 100])
+def test_confusion_of_many_classes(tmp_path, n):
+    """The picture of many classes is no larger than a screen."""
+    many = Evaluation(
+        split="test", images=n, loss=0.1, top1=1.0, top5=1.0, images_per_s=1.0,
+        confusion=[[int(i == j) for j in range(n)] for i in range(n)],
+    )  # fmt: skip
+    plot.confusion(many, [f"a class with a long name {i}" for i in range(n)], tmp_path / "c.png")
+    assert max(size(tmp_path / "c.png")) <= 1700
+
+
+def test_front():
+    """Only what nothing cheaper or as cheap beats is on the front."""
+    rows = cost_rows(("none", 0.90, 1), ("eca", 0.92, 1), ("se", 0.91, 2), ("cbam", 0.93, 3))
+    found = plot.front([(r.params, r) for r in rows])
+    assert [r.variant for _, r in found] == ["eca", "cbam"]
+
+
+def test_same_costs_stand_side_by_side():
+    """Points of one cost are moved apart, others stay, and the order by cost is kept."""
+    rows = cost_rows(("none", 0.90, 1), ("eca", 0.92, 1), ("cbam", 0.93, 3))
+    found = plot.beside([(r.params, r) for r in rows])
+    x = [v for v, _ in found]
+    assert x == sorted(set(x))
+    assert x[-1] == 3e6
+    assert x[0] == pytest.approx(1e6, rel=0.05)
+    [alone] = plot.beside([(5.0, rows[0])])
+    assert alone[0] == 5.0
+
+
+def test_names_do_not_cover_each_other(tmp_path, drawn):
+    """Ten variants near each other have ten names, no two on top of each other."""
+    rows = cost_rows(*((f"variant-{i}", 0.9 + 0.01 * (i % 3), 10 + i // 3) for i in range(10)))
+    plot.pareto(rows, tmp_path / "p.png")
+    axes = drawn[0].axes[0]
+    boxes = [t.get_window_extent() for t in axes.texts]
+    assert len(boxes) == 10
+    assert sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i]) == 0
+
+
+def test_pareto_has_a_panel_for_each_recipe(tmp_path, drawn):
+    """Runs of other recipes are not in one panel; the plain network is marked as such."""
+    runs = [run("none", metrics={"cost/params": 1e6}), run("none", train__epochs=30, metrics={"cost/params": 1e6})]
+    plot.pareto(compare(runs), tmp_path / "p.png")
+    assert [a.get_title("left") for a in drawn[0].axes] == [
+        "digits, resnet18 (train.epochs=12)",
+        "digits, resnet18 (train.epochs=30)",
+    ]
+    assert [t.get_text() for t in drawn[0].axes[0].texts] == ["plain"]
+
+
+def test_pareto_without_the_cost(tmp_path):
+    """Where nobody measured the cost asked for, the error says how to."""
+    with pytest.raises(UserError, match="train-time"):
+        plot.pareto(compare([run("eca")]), tmp_path / "p.png", "train-time")
+
+
+def test_names_at_line_ends_are_spread():
+    """Levels that touch move apart evenly; those that do not stay."""
+    assert figure._spread([0.0, 100.0], 10) == [0.0, 100.0]
+    found = figure._spread([50.0, 50.0, 50.0], 10)
+    assert found == pytest.approx([40.0, 50.0, 60.0], abs=0.1)
+
+
+def test_settings_of_others_stay(tmp_path, monkeypatch):
+    """A user's matplotlib settings neither change the picture nor are changed by it."""
+    plot.curves([epoch(1)], tmp_path / "a.png")
+    monkeypatch.setitem(matplotlib.rcParams, "font.size", 30)
+    plot.curves([epoch(1)], tmp_path / "b.png")
+    assert matplotlib.rcParams["font.size"] == 30
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_pictures_of_a_folder(tmp_path):
+    """A finished run has both pictures, one that was interrupted its curves, one without an epoch none."""
+    assert picture.pictures(tmp_path, ["a", "b"]) == []
+    records.append(tmp_path, epoch(1))
+    assert [p.name for p in picture.pictures(tmp_path, ["a", "b"])] == ["curves.png"]
+    records.rewrite(tmp_path, WHOLE)
+    assert [p.name for p in picture.pictures(tmp_path, ["a", "b"], "a run")] == ["curves.png", "confusion.png"]
