@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,15 +58,17 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else there.")(command)
 
 
-def read_recipe(given: dict[str, Any]) -> Any:
+def read_recipe(given: dict[str, Any], further: Mapping[str, Any] | None = None) -> Any:
     """The checked Recipe of a command's options; takes the keys of `recipe_options` out of `given`.
+
+    `further` are values by dotted key that the options do not name.
 
     Raises CollectedError for everything that is wrong with it, at once.
     """
     from attncli import check
 
     path, overrides = given.pop("recipe"), given.pop("overrides")
-    values = {KEYS[k]: given.pop(k) for k in KEYS if k in given}
+    values = {KEYS[k]: given.pop(k) for k in KEYS if k in given} | dict(further or {})
     return check.read(find(path), overrides, {k: v for k, v in values.items() if v is not None})
 
 

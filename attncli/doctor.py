@@ -1,0 +1,124 @@
+"""Is this machine ready? Each finding says what was looked at, what was found, and what to do if it is bad."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from attncli import attention, data
+from attncli.errors import UserError
+
+LEAST_FREE = 1 << 30  # bytes; a run with checkpoints takes a few hundred megabytes
+PACKAGES = ("torch", "torchvision", "accelerate", "mlflow", "click")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    ok: bool
+    found: str
+    hint: str = ""
+
+
+def examine(runs: Path, uri: str | None) -> list[Finding]:
+    """Everything that a run needs, looked at in turn; one bad finding does not hide the others."""
+    looks: tuple[tuple[str, Callable[[], Finding]], ...] = (
+        ("python", _python),
+        ("packages", _packages),
+        ("device", _device),
+        ("precision", _precision),
+        ("attention", _attention),
+        ("data root", _data),
+        ("runs", lambda: _runs(runs)),
+        ("store", lambda: _store(runs, uri)),
+    )
+    return [_guarded(what, look) for what, look in looks]
+
+
+def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except UserError as error:
+        return Finding(what, False, error.problem, error.hint)
+    except Exception as error:  # a library that fails on import is a finding, not the end
+        return Finding(what, False, f"{type(error).__name__}: {error}", "is the installation whole?")
+
+
+def _python() -> Finding:
+    return Finding("python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}")
+
+
+def _packages() -> Finding:
+    """The versions, and whether torch and torchvision are a pair (their compiled operators load)."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    try:
+        import torch
+        from torchvision.ops import nms
+
+        nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    except (ImportError, RuntimeError) as error:
+        return Finding("packages", False, f"{versions}: {error}", "install torch and torchvision as a matching pair")
+    return Finding("packages", True, versions)
+
+
+def _device() -> Finding:
+    from attncli import measure
+
+    machine = measure.machine()
+    return Finding("device", True, ", ".join(f"{key} {value}" for key, value in machine.items() if value))
+
+
+def _precision() -> Finding:
+    """What `train.precision=auto` means here."""
+    import torch
+
+    from attncli.train import resolve_precision
+
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    chosen = resolve_precision("auto", device or torch.device("cpu"))
+    native = "native here" if chosen == "bf16" else "bf16 is not native here"
+    return Finding("precision", True, f"auto is {chosen} ({native})")
+
+
+def _attention() -> Finding:
+    """Every mechanism's file can be read; entry points of other packages among them."""
+    names = attention.names()
+    for name in names:
+        attention.describe(name)
+    own = [name for name in names if attention.describe(name).category == "own"]
+    return Finding("attention", True, f"{len(names)} mechanisms" + (f", from other packages: {own}" if own else ""))
+
+
+def _data() -> Finding:
+    root = data.default_root()
+    return Finding("data root", True, f"{root} ({'there' if root.exists() else 'made when something is downloaded'})")
+
+
+def _runs(runs: Path) -> Finding:
+    """The folder can be written and the disk has room."""
+    folder = next(p for p in (runs.absolute(), *runs.absolute().parents) if p.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Finding("runs", False, f"{runs}: {error.strerror}", "give a folder that can be written, --runs")
+    told = f"{runs}: writable, {free / 2**30:.1f} GiB free"
+    return Finding("runs", free >= LEAST_FREE, told, "" if free >= LEAST_FREE else "make room on that disk")
+
+
+def _store(runs: Path, uri: str | None) -> Finding:
+    """The tracking store answers."""
+    from attncli import track
+
+    address = track.address(uri, runs)
+    rows = track.rows(uri, runs)
+    going = sum(row["status"] == "RUNNING" for row in rows)
+    where = "from MLFLOW_TRACKING_URI" if uri is None and os.environ.get("MLFLOW_TRACKING_URI") else ""
+    return Finding("store", True, f"{address} {where}: {len(rows)} runs, {going} of them running".replace(" :", ":"))

@@ -1,0 +1,273 @@
+"""One run, from a recipe to a result: the whole story.
+
+    recipe -> data -> model -> train -> evaluate -> measure -> result
+
+Everything a run makes lies in runs/<digest>/: recipe.yaml, log.jsonl (a record a line), checkpoint/, origin.json
+and, when it is finished, result.json. MLflow hears of it from a thread that nothing here waits for.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Protocol
+
+from filelock import FileLock, Timeout
+from torch import nn
+
+from attncli import attention, data, measure, model, records, train
+from attncli.data.dataset import Dataset
+from attncli.errors import UserError
+from attncli.recipe import Recipe
+from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
+from attncli.track import Facts, Live, Tracker
+from attncli.track.origin import label
+from attncli.train import Interrupted, Step
+
+RESULT = "result.json"
+SPEEDS = "speeds.json"  # of this machine, so that other seeds do not measure again
+
+
+class Watch(Protocol):
+    """Who looks on: told of stages, of files read, of steps, of records, and of what the user should know."""
+
+    def stage(self, what: str) -> None:
+        """A part of the run begins."""
+
+    def reading(self, what: str, done: int, total: int) -> None:
+        """Files are downloaded or decoded."""
+
+    def step(self, step: Step) -> None:
+        """Training goes on."""
+
+    def record(self, record: Record) -> None:
+        """A record was made."""
+
+    def warn(self, what: str) -> None:
+        """Something that stopped nothing."""
+
+
+Decorate = Callable[[Path, Dataset], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run's recipe, data, network and folder, with who looks on."""
+
+    recipe: Recipe
+    folder: Path
+    dataset: Dataset
+    net: nn.Module
+    live: Live
+    watch: Watch
+
+    def log(self, record: Record) -> None:
+        """Pass a record on: to disk, to MLflow, to who looks on."""
+        records.append(self.folder, record)
+        self.live.log(record)
+        self.watch.record(record)
+
+
+def run(
+    recipe: Recipe,
+    *,
+    runs: Path,
+    uri: str | None,
+    watch: Watch,
+    fresh: bool = False,
+    decorate: Decorate | None = None,
+) -> Result:
+    """Train, evaluate and measure a recipe; a finished run is not done again but its result given.
+
+    An unfinished one goes on from its checkpoint, unless `fresh` is asked for. `decorate(folder, dataset)` may add
+    pictures to the folder before it goes to MLflow. Raises UserError for what cannot be run, RunFailedError for a
+    run that went wrong, Interrupted after Ctrl-C or SIGTERM; MLflow's status says the same.
+    """
+    folder = runs / recipe.digest()
+    with occupied(folder, recipe):
+        if (result := finished(folder)) and not fresh:
+            return result
+        with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
+            opening = pool.submit(Tracker.open, uri, runs)
+            dataset = data.load(recipe.data, cache=runs / "cache", progress=watch.reading)
+            net = model.build(recipe, shape(dataset))
+            return _tracked(recipe, folder, dataset, net, opening, watch, fresh, decorate)
+
+
+def _tracked(
+    recipe: Recipe,
+    folder: Path,
+    dataset: Dataset,
+    net: nn.Module,
+    opening: "Future[Tracker]",
+    watch: Watch,
+    fresh: bool,
+    decorate: Decorate | None,
+) -> Result:
+    """The run with its MLflow run around it."""
+    if fresh:
+        _clear(folder)
+    records.write_atomically(folder / "recipe.yaml", recipe.yaml())
+    records.rewrite(folder, [])  # the training tells again what its checkpoint knows
+    live = opening.result().start(recipe, facts(dataset), measure.machine(), folder=folder)
+    with live:
+        try:
+            result = _work(Job(recipe, folder, dataset, net, live, watch), time.monotonic(), fresh)
+        except Interrupted:
+            live.end("KILLED")
+            raise
+        if decorate:
+            decorate(folder, dataset)
+        if warning := live.end("FINISHED"):
+            watch.warn(warning)
+    return result
+
+
+def _work(job: Job, began: float, fresh: bool) -> Result:
+    """Train, evaluate, measure; the result is on disk before this returns."""
+    recipe, dataset = job.recipe, job.dataset
+    accelerator = train.start()
+    job.watch.stage(f"{title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px")
+    epochs = []
+    for epoch in train.train(
+        job.net, dataset, recipe, folder=job.folder, resume=not fresh, progress=job.watch.step, accelerator=accelerator
+    ):
+        epochs.append(epoch)
+        job.log(epoch)
+    test = train.evaluate(job.net, dataset.test, dataset, recipe, name="test", accelerator=accelerator)
+    job.log(test)
+    job.watch.stage("measuring the overhead against the plain network")
+    cost, speed = overhead(job)
+    result = _result(job, epochs, test, cost, speed, time.monotonic() - began)
+    records.write_atomically(job.folder / RESULT, json.dumps(asdict(result), indent=2) + "\n")
+    return result
+
+
+def overhead(job: Job) -> tuple[Cost, Speed | None]:
+    """What the network costs against the same recipe's plain one."""
+    recipe, like = job.recipe, shape(job.dataset)
+    baseline = model.build(recipe.baseline(), like)
+    cost = measure.cost(job.net, baseline, like.size, frames=like.frames)
+    job.log(cost)
+    if not recipe.measure.speed:
+        return cost, None
+    precision = train.resolve_precision(recipe.train.precision, next(job.net.parameters()).device)
+    key = measure.speed_key(recipe, like.classes, like.size, like.frames, precision, measure.machine())
+    speed = measure.cached_speed(
+        job.folder.parent / SPEEDS,
+        key,
+        lambda: measure.speed(job.net, baseline, recipe, like.classes, like.size, frames=like.frames),
+    )
+    job.log(speed)
+    return cost, speed
+
+
+def _result(job: Job, epochs: list[Epoch], test: Evaluation, cost: Cost, speed: Speed | None, seconds: float) -> Result:
+    recipe = job.recipe
+    validated = [e.val_top1 for e in epochs if e.val_top1 is not None]
+    return Result(
+        digest=recipe.digest(),
+        run_id=job.live.run_id,
+        status="FINISHED",
+        attn=label(recipe),
+        backbone=backbone(recipe),
+        dataset=job.dataset.name,
+        category="" if recipe.model.attn == attention.NONE else attention.describe(recipe.model.attn).category,
+        seed=recipe.seed,
+        epochs=len(epochs),
+        test_top1=test.top1,
+        test_top5=test.top5,
+        test_loss=test.loss,
+        val_top1=validated[-1] if validated else None,
+        best_val_top1=max(validated, default=None),
+        params=cost.params,
+        baseline_params=cost.baseline_params,
+        macs=cost.macs,
+        baseline_macs=cost.baseline_macs,
+        train_images_per_s=speed.train_images_per_s if speed else None,
+        infer_images_per_s=speed.infer_images_per_s if speed else None,
+        train_ratio=speed.train_ratio if speed else None,
+        infer_ratio=speed.infer_ratio if speed else None,
+        seconds=seconds,
+        precision=train.resolve_precision(recipe.train.precision, next(job.net.parameters()).device),
+        device=str(next(job.net.parameters()).device),
+        machine=measure.machine(),
+        group=recipe.group(),
+        data_digest=job.dataset.digest,
+        folder=str(job.folder),
+    )
+
+
+def shape(dataset: Dataset) -> model.Shape:
+    """What a network must know of a dataset."""
+    return model.Shape(len(dataset.classes), dataset.size, dataset.frames)
+
+
+def backbone(recipe: Recipe) -> str:
+    """The network's name: the backbone, or the mechanism that is the whole network."""
+    attn = recipe.model.attn
+    whole = attn != attention.NONE and attention.describe(attn).card.site == "model"
+    return label(recipe) if whole else recipe.model.backbone
+
+
+def title(recipe: Recipe) -> str:
+    """A run in a few words."""
+    attn = "" if recipe.model.attn == attention.NONE or backbone(recipe) == label(recipe) else f" + {label(recipe)}"
+    return f"{backbone(recipe)}{attn} on {recipe.data.name}, seed {recipe.seed}"
+
+
+def facts(dataset: Dataset) -> Facts:
+    """What MLflow is told of the images."""
+    return Facts(
+        name=dataset.name,
+        digest=dataset.digest,
+        source=dataset.source,
+        classes=dataset.classes,
+        size=dataset.size,
+        frames=dataset.frames,
+        train=len(dataset.train),
+        val=len(dataset.val) if dataset.val else 0,
+        test=len(dataset.test),
+    )
+
+
+def finished(folder: Path) -> Result | None:
+    """The result of a run that came to its end, None for any other."""
+    try:
+        values = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        return Result(**{f.name: values[f.name] for f in fields(Result)})
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run of this digest left, but for its origin, by which MLflow's run is found again."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in (".lock", "origin.json"):
+            path.unlink()
+
+
+@contextmanager
+def occupied(folder: Path, recipe: Recipe) -> Iterator[None]:
+    """The run's folder, held by this process alone. Raises UserError where it is not to be had."""
+    hint = "give a folder that can be written, --runs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        problem = f"{folder}: another process is at this run ({title(recipe)}) now"
+        raise UserError(problem, "wait for it, or choose another seed") from error
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror or error}", hint) from error
+    with lock:
+        try:
+            yield
+        finally:
+            lock.release()
