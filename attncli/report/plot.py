@@ -3,14 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from attncli.errors import UserError
+from attncli.errors import UserError, unknown
 from attncli.records import Epoch, Evaluation, Record
 from attncli.report import comparison
 from attncli.report.figure import COLOURS, FAINT, INK, Spot, figure, label, label_ends
@@ -24,7 +23,6 @@ COST: dict[str, tuple[str, Callable[[Row], float | None]]] = {
     "train-time": ("training time over the plain network's", lambda r: 1 / r.train_ratio if r.train_ratio else None),
     "infer-time": ("inference time over the plain network's", lambda r: 1 / r.infer_ratio if r.infer_ratio else None),
 }
-Cost = Literal["params", "macs", "train-time", "infer-time"]
 
 
 def curves(records: Sequence[Record], path: Path, title: str = "") -> bool:
@@ -131,11 +129,14 @@ def _ticks(axes: Axes, classes: Sequence[str], n: int) -> None:
         axes.tick_params(labelsize=8 if n <= MOST_NUMBERS else 6)
 
 
-def pareto(rows: Sequence[Row], path: Path, cost: Cost = "params") -> None:
+def pareto(rows: Sequence[Row], path: Path, cost: str = "params") -> None:
     """Accuracy with its interval against what it costs, a panel for each dataset, backbone and recipe.
 
-    The line joins the variants that nothing cheaper beats. Raises UserError where no row has that cost.
+    The line joins the variants that nothing cheaper beats. Raises UserError for another cost than those of COST,
+    or where no row has it.
     """
+    if cost not in COST:
+        raise unknown("cost", cost, COST)
     what, value = COST[cost]
     parts = [(title, [r for r in part if value(r) is not None]) for title, part in comparison.parts(rows)]
     parts = [(title, part) for title, part in parts if part]

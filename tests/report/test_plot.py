@@ -149,6 +149,13 @@ def test_pareto_without_the_cost(tmp_path):
         plot.pareto(compare([run("eca")]), tmp_path / "p.png", "train-time")
 
 
+def test_unknown_cost(tmp_path):
+    """A cost that is none of ours is an error with the list."""
+    with pytest.raises(UserError, match="unknown cost: 'param'") as caught:
+        plot.pareto(compare([run("eca")]), tmp_path / "p.png", "param")
+    assert "'params'" in caught.value.hint
+
+
 def test_names_at_line_ends_are_spread():
     """Levels that touch move apart evenly; those that do not stay."""
     assert figure._spread([0.0, 100.0], 10) == [0.0, 100.0]
