@@ -31,9 +31,9 @@ def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module
     SCConv alone, without k1, is a split of 0. In k2 the pool is layer 0.
     """
     ctor = meta.get("ctor") or meta.get("args") or {}
-    half, groups = params["k1.0.weight"].shape[0] if "k1.0.weight" in params else 0, ctor.get("groups", 1)
+    half = params["k1.0.weight"].shape[0] if "k1.0.weight" in params else 0
     k3 = next(v for k, v in params.items() if k.endswith("k3.0.weight"))
-    c = half + k3.shape[0]
+    c, groups = half + k3.shape[0], k3.shape[0] // k3.shape[1]
     module = Attention(
         c,
         c,
