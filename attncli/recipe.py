@@ -234,7 +234,8 @@ def _explain(error: ErrorDetails, where: str) -> UserError:
     keys = [str(p) for p in error["loc"] if isinstance(p, int) or p in _KEYS or error["type"] == "extra_forbidden"]
     place = f"{where}: {'.'.join(keys)}" if where else ".".join(keys)
     if error["type"] == "extra_forbidden":
-        section = {"data": Data, "model": Model, "train": Train, "measure": Measure}.get(keys[0], Recipe)
+        parts: dict[str, type[Section]] = {"data": Data, "model": Model, "train": Train, "measure": Measure}
+        section = parts.get(keys[0], Recipe)
         return UserError(f"{place}: unknown key", nearest(keys[-1], section.model_fields))
     wanted = error["msg"].removeprefix("Input should be ").replace("a valid ", "").replace("dictionary", "mapping")
     return UserError(f"{place}: {json.dumps(error['input'], default=str)} is not allowed", f"allowed: {wanted}")

@@ -1,0 +1,109 @@
+"""The MLflow dashboard on a store: started on this machine's loopback address, stopped as a whole."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from attncli.errors import RunFailedError, UserError
+from attncli.track import store
+
+HOST = "127.0.0.1"
+START_S = 90.0  # a server starts in about 8 s on a quiet machine
+
+
+@contextmanager
+def serve(uri: str | None, runs: Path, port: int) -> Iterator[str]:
+    """Run the dashboard on the store and give its address, once it answers; port 0 takes any free one.
+
+    A store that is a server already is its own dashboard: its address comes back and nothing is started.
+    Raises UserError for a port in use or a store that does not answer, RunFailedError if the server ends early.
+    """
+    address = store.address(uri, runs)
+    if address.startswith("http"):
+        yield address.rstrip("/")
+        return
+    store.connect(address, runs)  # creates the database, or tells what is wrong with it
+    port = _free(port)
+    url = f"http://{HOST}:{port}"
+    words = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", "--backend-store-uri", address]
+    server = subprocess.Popen(
+        [sys.executable, "-m", *words, "--default-artifact-root", store.artifacts(address, runs) or ""],
+        env=os.environ | store.SETTINGS | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        _await(server, url)
+        yield url
+    finally:
+        _stop(server)
+
+
+def views(address: str, uri: str | None, runs: Path) -> list[tuple[str, str]]:
+    """(what it shows, address) of the views that a reviewer of runs wants first: each experiment's runs."""
+    client = store.connect(store.address(uri, runs), runs)
+    return [
+        (e.name, f"{address}/#/experiments/{quote(e.experiment_id)}/runs")
+        for e in client.search_experiments(max_results=1000)
+        if e.name != "Default"
+    ]
+
+
+def wait() -> None:
+    """Sleep until Ctrl-C or SIGTERM."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600)
+
+
+def _free(port: int) -> int:
+    """The port, or a free one for 0. Raises UserError where it is in use."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UserError(f"port {port}: {error.strerror}", "choose another: --port 0 takes any free one") from error
+        return int(probe.getsockname()[1])
+
+
+def _await(server: "subprocess.Popen[bytes]", url: str) -> None:
+    """Return when the server answers. Raises RunFailedError when it ends first or takes too long."""
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        if server.poll() is not None:
+            told = server.stderr.read().decode(errors="replace").strip().splitlines() if server.stderr else []
+            raise RunFailedError(f"the MLflow server ended: {told[-1] if told else 'without a word'}", "attncli doctor")
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RunFailedError(f"the MLflow server did not answer at {url} within {START_S:.0f} s", "attncli doctor")
+
+
+def _stop(server: "subprocess.Popen[bytes]") -> None:
+    """End the server and its workers."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(10)
+            break
+    if server.stderr:
+        server.stderr.close()
