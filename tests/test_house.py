@@ -28,7 +28,17 @@ LAYERS: list[set[str]] = [
 ]
 LEVEL = {name: i for i, layer in enumerate(LAYERS) for name in layer}
 ALLOWED = {
-    "torch": ("attention/", "backbones/", "data/", "model.py", "train/", "measure/", "run.py", "doctor.py"),
+    "torch": (
+        "attention/",
+        "backbones/",
+        "data/",
+        "model.py",
+        "train/",
+        "measure/",
+        "run.py",
+        "doctor.py",
+        "commands/bench.py",
+    ),
     "click": ("commands/", "__main__.py"),
     "mlflow": ("track/",),
     "matplotlib": ("report/",),
