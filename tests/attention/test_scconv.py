@@ -51,10 +51,9 @@ def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module
             state[f"{k}.{layer}.{leaf}"] = value
         elif layer == "0":
             state[f"{k}.{leaf}"] = value
-        elif leaf == "num_batches_tracked" or k == "k1" or not half:
-            state[f"norm.{leaf}"] = value
-        else:  # the norm of k4 beside that of k1
-            state[f"norm.{leaf}"] = torch.cat([params[f"k1.1.{leaf}"], value])
+        elif k == "k4":  # whose norm follows that of k1
+            both = half and value.ndim
+            state[f"norm.{leaf}"] = torch.cat([params[f"k1.1.{leaf}"], value]) if both else value
     return module, state
 
 
