@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from attncli import attention, model
+from attncli import attention, backbones, model
 from attncli.errors import UserError
 from attncli.measure.overhead import cost
 from attncli.measure.timing import speed
@@ -50,7 +50,8 @@ def overhead(recipe: Recipe, shape: Shape, timed: bool) -> Overhead:
     site, category = "-", "-"
     if name != attention.NONE:
         described = attention.describe(name)
-        site, category = recipe.model.site or described.card.site, described.category
+        site = recipe.model.site or backbones.own_site(recipe.model.backbone, described.card)
+        category = described.category
         if site.startswith("frames") and shape.frames is None:
             shape = Shape(shape.classes, shape.size, recipe.data.frames)
     backbone = name if site == "model" else recipe.model.backbone

@@ -112,7 +112,7 @@ def paired(
     return pairs
 
 
-def seconds(work: Callable[[], None], calls: int, device: torch.device) -> float:
+def seconds(work: Callable[[], object], calls: int, device: torch.device) -> float:
     """Seconds that `calls` calls of `work` take on the device; on CUDA by events, without the host's waiting."""
     if device.type == "cuda":
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
