@@ -21,7 +21,7 @@ FACTS: list[dict[str, Any]] = [{}, {"stride": 2, "groups": 4}, {"size": (2, 3)}]
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
     """9 c^2 / groups + 2c for the plain half, three times that for the calibrated one; 9 C^2 / groups + 4C in all."""
     c, groups = facts["channels"], facts["groups"]
-    plain = int(c * options.get("split", 0.5))
+    plain = round(c * options.get("split", 0.5))
     return sum(9 * w * w // groups + 2 * w for w in (plain, *3 * [c - plain]))
 
 

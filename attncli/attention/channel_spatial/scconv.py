@@ -61,7 +61,7 @@ class Attention(nn.Module):
             raise ValueError(f"{channels_in} channels in, {channels} out: a calibrated convolution keeps the width")
         if pooling_r < 1 or dilation < 1 or not 0 <= split < 1:
             raise ValueError(f"{pooling_r=}, {dilation=}, {split=}: 1 or more, 1 or more, from 0 to below 1")
-        plain = int(channels * split)
+        plain = round(channels * split)
         if plain % groups or (channels - plain) % groups:
             raise ValueError(f"{groups} groups do not divide {plain} plain and {channels - plain} calibrated channels")
         self.widths, self.r = [plain, channels - plain], pooling_r
