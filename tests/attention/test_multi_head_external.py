@@ -113,10 +113,10 @@ def test_default_network_grows_with_the_image() -> None:
     """From 112 px the default is EAMLP-7; 8 px images get 16 tokens, 32 px 64, 96 px 144."""
     with torch.device("meta"):
         big, small, middle = Attention(10, (224, 224)), Attention(10, (8, 8), 1), Attention(10, (32, 32))
-        assert Attention(10, (96, 96)).split.grid((96, 96)) == (12, 12)
+        assert Attention(10, (96, 96)).split.grids((96, 96))[-1] == (12, 12)
     assert (len(big.blocks), big.norm.normalized_shape) == (7, (256,))
-    assert small.split.grid((8, 8)) == (4, 4)
-    assert middle.split.grid((32, 32)) == (8, 8)
+    assert small.split.grids((8, 8))[-1] == (4, 4)
+    assert middle.split.grids((32, 32))[-1] == (8, 8)
 
 
 def test_hand_computed_attention() -> None:
@@ -153,7 +153,7 @@ class _Shapes(TorchDispatchMode):
 
 def test_no_product_of_tokens_with_tokens() -> None:
     """No L x L tensor appears in a block, forward or backward (claim mhea-mlp)."""
-    block = Block(16, 4, 2.0, 4, 64, True, 0.0, 0.0, 0.0)
+    block = Block(MultiHeadExternal(16, 4), 2.0, 0.0)
     with _Shapes() as shapes:
         block(torch.randn(2, 19, 16)).sum().backward()
     assert any(19 in s for s in shapes.seen)

@@ -43,18 +43,9 @@ card = Card(
     site="model",
     code="MenghaoGuo/EANet@59c03cb EAMLP/models/transformer_block.py, t2t_vit.py, token_performer.py",
     no_weight_decay=("cls",),
-    dead=(
-        "blocks.0.attention.keys.bias", "blocks.1.attention.keys.bias", "blocks.2.attention.keys.bias",
-        "blocks.3.attention.keys.bias", "blocks.4.attention.keys.bias", "blocks.5.attention.keys.bias",
-        "blocks.6.attention.keys.bias", "blocks.7.attention.keys.bias", "blocks.8.attention.keys.bias",
-        "blocks.9.attention.keys.bias", "blocks.10.attention.keys.bias", "blocks.11.attention.keys.bias",
-        "blocks.12.attention.keys.bias", "blocks.13.attention.keys.bias", "blocks.14.attention.keys.bias",
-        "blocks.15.attention.keys.bias", "blocks.16.attention.keys.bias", "blocks.17.attention.keys.bias",
-        "blocks.18.attention.keys.bias", "blocks.19.attention.keys.bias", "blocks.20.attention.keys.bias",
-        "blocks.21.attention.keys.bias", "blocks.22.attention.keys.bias", "blocks.23.attention.keys.bias",
-    ),
+    dead=("blocks.*.attention.keys.bias",),
     notes=("The 71.7 % of EAMLP-7 is at 384 px.", "The positions fix the image size."),
-)  # fmt: skip
+)
 
 # d, depth, heads, ratio of the MLP
 VARIANTS = {
@@ -110,14 +101,14 @@ class Attention(nn.Module):
         if count < 1:
             raise ValueError(f"depth={count}: at least one block is needed")
         self.split = SoftSplit(channels_in, d, strides or steps, token_dim, token_drop)
-        tokens = self.split.grid(size)
+        rows, columns = self.split.grids(size)[-1]
         self.cls = nn.Parameter(torch.empty(1, 1, d))
-        self.register_buffer("position", sinusoids(tokens[0] * tokens[1] + 1, d), persistent=False)
+        self.register_buffer("position", sinusoids(rows * columns + 1, d), persistent=False)
         self.drop = nn.Dropout(proj_drop)
         self.blocks = nn.Sequential(
             *(
-                Block(d, heads, ratio, coef, memory, shared, attn_drop, proj_drop, rate.item())
-                for rate in torch.linspace(0, drop_path, count, device="cpu")
+                Block(MultiHeadExternal(d, heads, coef, memory, shared, attn_drop, proj_drop), ratio, rate)
+                for rate in torch.linspace(0, drop_path, count, device="cpu").tolist()
             )
         )
         self.norm = nn.LayerNorm(d)
@@ -192,23 +183,13 @@ def attend(a: Tensor) -> Tensor:
 class Block(nn.Module):
     """Pre-norm block: external attention, then an MLP, both residual: (N, L, d) -> (N, L, d)."""
 
-    def __init__(
-        self,
-        d: int,
-        heads: int,
-        ratio: float,
-        coef: int,
-        memory: int,
-        shared: bool,
-        attn_drop: float,
-        proj_drop: float,
-        drop_path: float,
-    ) -> None:
+    def __init__(self, attention: MultiHeadExternal, ratio: float, drop_path: float) -> None:
         super().__init__()
+        d = attention.project.out_features
         self.norm1 = nn.LayerNorm(d)
-        self.attention = MultiHeadExternal(d, heads, coef, memory, shared, attn_drop, proj_drop)
+        self.attention = attention
         self.norm2 = nn.LayerNorm(d)
-        self.mlp = mlp(d, int(d * ratio), proj_drop)
+        self.mlp = mlp(d, int(d * ratio), attention.proj_drop.p)
         self.drop_path = StochasticDepth(drop_path, "row")
 
     def forward(self, z: Tensor) -> Tensor:
@@ -268,10 +249,6 @@ class SoftSplit(nn.Module):
             h, w = found[-1]
             found.append(((h + 2 * p - k) // s + 1, (w + 2 * p - k) // s + 1))
         return found[1:]
-
-    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(rows, columns) of the final tokens."""
-        return self.grids(size)[-1]
 
 
 def mlp(d: int, hidden: int, drop: float) -> nn.Sequential:
