@@ -67,10 +67,11 @@ def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module
         n = max(numbered) // 2
     else:
         n = 2 if any(k.startswith("skip1") for k in params) else 0 if "stage3_cifar" in meta["cls"] else 1
-    c = meta["ctor"]["in_channels"]
+    c = (meta.get("ctor") or meta["args"])["in_channels"]
     state = {place(k, n): v for k, v in params.items()}
+    freed = meta["cls"].endswith("_pre") or any("additions" in patch for patch in meta.get("patches", []))
     unused = [k for k in state if ".project." in k]  # the released class makes it everywhere, used or not
-    return AttentionModule(c, n, sums=meta.get("sums", False)), {k: v for k, v in state.items() if k not in unused}
+    return AttentionModule(c, n, sums=meta.get("sums", not freed)), {k: v for k, v in state.items() if k not in unused}
 
 
 def place(name: str, n: int) -> str:

@@ -22,10 +22,10 @@ def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
 
 def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
     """TAM(in_channels, n_segment, kernel_size, stride, padding); stride and padding that keep T are ours."""
-    args = meta["ctor"]
+    args = meta.get("ctor") or meta["args"]
     k = args.get("kernel_size", 3)
     assert args.get("stride", 1) == 1
-    assert args.get("padding", 1) == k // 2
+    assert args.get("padding", 1) == k // 2  # the official class fails with any other
     state = {name.replace("G.", "kernel.").replace("L.", "local."): value for name, value in params.items()}
     return Attention(args["in_channels"], args["n_segment"], kernel_size=k), state
 
@@ -87,6 +87,14 @@ def test_gates_belong_to_the_frames_read() -> None:
     torch.testing.assert_close(module(x), expected.flatten(0, 1))
 
 
+def test_kernel_of_one_frame_leaves_the_gate() -> None:
+    """With K = 1 every frame is multiplied by its own gate only."""
+    module = randomise(Attention(4, 3, kernel_size=1).double()).eval()
+    x = clip(6, 4, 2, 2)
+    a = module.weights(x)[1].transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(module(x), x * a[..., None, None])
+
+
 @pytest.mark.parametrize(("frames", "k"), [(2, 5), (4, 3)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "last"])
 def test_gradients_of_the_mixture(frames: int, k: int, layout: torch.memory_format) -> None:
@@ -104,10 +112,10 @@ def test_channels_last_is_kept() -> None:
 
 @pytest.mark.parametrize(
     ("frames", "options"),
-    [(1, {}), (4, {"kernel_size": 4}), (4, {"kernel_size": 1}), (4, {"alpha": 0}), (4, {"beta": 0})],
+    [(1, {}), (4, {"kernel_size": 4}), (4, {"alpha": 0}), (4, {"beta": 0})],
     ids=str,
 )
 def test_refusals(frames: int, options: dict[str, Any]) -> None:
-    """One frame, an even or one-frame kernel and ratios below 1 are refused."""
+    """One frame, an even kernel and ratios below 1 are refused."""
     with pytest.raises(ValueError, match=r"at least|odd"):
         Attention(8, frames, **options)

@@ -6,7 +6,8 @@
     y[n, c, t] = sum_j theta[n, c, j] a[n, c, t'] x[n, c, t'],   t' = t + j - (K-1)/2, zeros beyond the clip
 
 Learns (K + 1) C^2 / beta + 2 C / beta + alpha T (T + 2 + K) numbers a site, no biases in convolutions and linear
-layers, PyTorch's initialisation. Cost: one mean and K products over x; the branches are negligible.
+layers, PyTorch's initialisation. Cost: one mean and K products over x; the branches are negligible. K = 1 leaves the
+local gate alone: theta is 1 then, and its layers have no gradient.
 
 It stands before the 3x3 convolution of every bottleneck, after the first convolution's norm and ReLU. The frames of
 a clip lie side by side in the batch.
@@ -45,15 +46,15 @@ card = Card(
 class Attention(nn.Module):
     """(N*T, C, H, W), the T frames of a clip adjacent -> the same shape.
 
-    Raises ValueError for fewer than two frames, an even or one-frame kernel, or alpha or beta below 1.
+    Raises ValueError for fewer than two frames, an even kernel, or alpha or beta below 1.
     """
 
     def __init__(self, channels: int, frames: int, *, kernel_size: int = 3, alpha: int = 2, beta: int = 4) -> None:
         super().__init__()
         if frames < 2:
             raise ValueError(f"tam mixes the frames of a clip: it needs at least 2, not {frames}")
-        if kernel_size < 3 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size={kernel_size}: the temporal kernel must be odd and at least 3")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size={kernel_size}: the temporal kernel must be odd and positive")
         if min(alpha, beta) < 1:
             raise ValueError(f"alpha={alpha}, beta={beta}: both must be at least 1")
         hidden = max(channels // beta, 1)
