@@ -113,7 +113,7 @@ def _tracked(
         _clear(folder)
     records.write_atomically(folder / "recipe.yaml", recipe.yaml())
     records.rewrite(folder, [])  # the training tells again what its checkpoint knows
-    live = opening.result().start(recipe, facts(dataset), measure.machine(), folder=folder)
+    live = opening.result().start(recipe, facts(dataset), measure.machine(), folder=folder, fresh=fresh)
     with live:
         try:
             result = _work(Job(recipe, folder, dataset, net, live, watch), time.monotonic(), fresh)

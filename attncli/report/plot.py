@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -17,12 +18,27 @@ from attncli.survey.compare import Row
 
 MOST_NUMBERS = 20  # classes up to which every cell of a confusion matrix shows its count
 LIGHT = 10.0  # % of a class; the colours of a confusion matrix reach at least that far
-COST: dict[str, tuple[str, Callable[[Row], float | None]]] = {
-    "params": ("parameters, millions", lambda r: None if r.params is None else r.params / 1e6),
-    "macs": ("multiply-accumulates of one image, millions", lambda r: None if r.macs is None else r.macs / 1e6),
-    "train-time": ("training time over the plain network's", lambda r: 1 / r.train_ratio if r.train_ratio else None),
-    "infer-time": ("inference time over the plain network's", lambda r: 1 / r.infer_ratio if r.infer_ratio else None),
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost to set accuracy against: what the axis says, its value for a row, the least width of the axis."""
+
+    what: str
+    value: Callable[[Row], float | None]
+    width: float  # narrower, differences of no interest would fill the picture
+
+
+COST = {
+    "params": Cost("parameters, % over the plain network", lambda r: r.params_pct, 0.5),
+    "macs": Cost("multiply-accumulates, % over the plain network", lambda r: r.macs_pct, 0.5),
+    "train-time": Cost("training time over the plain network's", lambda r: _inverse(r.train_ratio), 0.1),
+    "infer-time": Cost("inference time over the plain network's", lambda r: _inverse(r.infer_ratio), 0.1),
 }
+
+
+def _inverse(value: float | None) -> float | None:
+    return 1 / value if value else None
 
 
 def curves(records: Sequence[Record], path: Path, title: str = "") -> bool:
@@ -137,47 +153,63 @@ def pareto(rows: Sequence[Row], path: Path, cost: str = "params") -> None:
     """
     if cost not in COST:
         raise unknown("cost", cost, COST)
-    what, value = COST[cost]
-    parts = [(title, [r for r in part if value(r) is not None]) for title, part in comparison.parts(rows)]
-    parts = [(title, part) for title, part in parts if part]
+    axis = COST[cost]
+    parts = [
+        (title, [(x, r) for r in part if (x := axis.value(r)) is not None]) for title, part in comparison.parts(rows)
+    ]
+    parts = [(title, points) for title, points in parts if points]
     if not parts:
         raise UserError(f"no finished run has its {cost} measured", "attncli run measures it at the end of a run")
     columns = min(3, len(parts))
     lines = math.ceil(len(parts) / columns)
     with figure(path, 0.6 + 5.6 * columns, 4.2 * lines) as made:
         panels = made.subplots(lines, columns, squeeze=False).flat
-        for axes, (title, part) in zip(panels, parts, strict=False):
-            _front(made, axes, title, [(value(r) or 0.0, r) for r in part])
-            axes.set_xlabel(what)
+        for axes, (title, points) in zip(panels, parts, strict=False):
+            axes.set_title(title)
+            _front(made, axes, points, axis)
         for axes in list(panels)[len(parts) :]:
             axes.set_visible(False)
 
 
-def _front(made: Figure, axes: Axes, title: str, points: Sequence[tuple[float, Row]]) -> None:
+def _front(made: Figure, axes: Axes, points: Sequence[tuple[float, Row]], axis: Cost) -> None:
     spots, bars = [], []
-    for x, row in beside(points):
+    shown = beside(points, axis.width)
+    for x, row in shown:
         plain = row.verdict == "baseline"
         colour = INK if plain else COLOURS[0]
         if row.top1_low is not None and row.top1_high is not None:
-            bars.append((x, 100 * row.top1_low, 100 * row.top1_high))
+            bars.append((x, 100 * max(0.0, row.top1_low), 100 * min(1.0, row.top1_high)))
             axes.plot([x, x], bars[-1][1:], color=colour, alpha=0.35, linewidth=1.2)
         axes.plot([x], [100 * row.top1], "s" if plain else "o", color=colour, markersize=6, zorder=3)
         spots.append((x, 100 * row.top1, "plain" if plain else row.variant, colour))
     best = {row.group for _, row in front(points)}
-    line = [(x, 100 * row.top1) for x, row in beside(points) if row.group in best]
+    line = [(x, 100 * row.top1) for x, row in shown if row.group in best]
     axes.plot(*zip(*line, strict=True), color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    axes.set_title(title)
-    axes.set_ylabel("test top-1, %")
-    axes.margins(x=0.18, y=0.15)
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
+    _scales(axes, [x for x, _ in shown], axis)
     label(made, axes, spots, bars)
 
 
-def beside(points: Sequence[tuple[float, Row]]) -> list[tuple[float, Row]]:
-    """The points by cost, those of (almost) the same cost moved side by side so that each interval can be seen."""
+def _scales(axes: Axes, x: Sequence[float], axis: Cost) -> None:
+    """Axes with room for the names; accuracy stays within 0 to 100 %."""
+    lacking = max(0.0, axis.width - (x[-1] - x[0]))
+    room = 0.18 * max(axis.width, x[-1] - x[0])
+    axes.set_xlim(x[0] - room, x[-1] + room + lacking)
+    axes.margins(y=0.15)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -2.0), min(high, 102.0))
+    axes.set_xlabel(axis.what)
+    axes.set_ylabel("test top-1, %")
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
+
+
+def beside(points: Sequence[tuple[float, Row]], width: float) -> list[tuple[float, Row]]:
+    """The points by cost, those of (almost) the same cost moved side by side so that each interval can be seen.
+
+    `width` is the least width of the axis.
+    """
     points = sorted(points, key=lambda p: (p[0], p[1].top1))
-    step = 0.02 * (points[-1][0] - points[0][0]) or 0.01 * (points[0][0] or 1.0)
+    step = 0.02 * max(width, points[-1][0] - points[0][0])
     heaps: list[list[tuple[float, Row]]] = []
     for point in points:
         if heaps and point[0] - heaps[-1][0][0] < step:

@@ -86,6 +86,11 @@ class _Arm:
         found = [run["metrics"][metric] for run in self.runs.values() if metric in run["metrics"]]
         return median(found) if found else None
 
+    def ratio(self, metric: str) -> float | None:
+        """The median of a ratio to the plain network; its own is 1, whatever noise timing it twice gave."""
+        found = self.median(metric)
+        return 1.0 if found is not None and self.any["attn"] == NONE else found
+
 
 def compare(runs: Sequence[Run], *, margin: float = MARGIN, alpha: float = stats.ALPHA) -> list[Row]:
     """The variants of `runs` (rows of `track.rows`, newest first), baselines before what is compared with them.
@@ -237,8 +242,8 @@ def _row(
         params_pct=arm.median("overhead/params_pct"),
         macs=arm.median("cost/macs"),
         macs_pct=arm.median("overhead/macs_pct"),
-        train_ratio=arm.median("speed/train_ratio"),
-        infer_ratio=arm.median("speed/infer_ratio"),
+        train_ratio=arm.ratio("speed/train_ratio"),
+        infer_ratio=arm.ratio("speed/infer_ratio"),
         train_images_per_s=arm.median("speed/train_images_per_s"),
         infer_images_per_s=arm.median("speed/infer_images_per_s"),
         group=run["group"],

@@ -15,8 +15,17 @@ LONGEST_TAG = 8000
 
 
 def run_name(recipe: Recipe) -> str:
-    """Such as eca-resnet18-s0."""
-    return f"{label(recipe)}-{recipe.model.backbone}-s{recipe.seed}"
+    """Such as eca-resnet18-s0, or ram-s0 for a mechanism that is the whole network."""
+    backbone = "" if whole(recipe) else f"-{recipe.model.backbone}"
+    return f"{label(recipe)}{backbone}-s{recipe.seed}"
+
+
+def whole(recipe: Recipe) -> bool:
+    """Whether the mechanism is the whole network, the recipe's backbone only what it is compared with."""
+    try:
+        return recipe.model.attn != attention.NONE and attention.describe(recipe.model.attn).card.site == "model"
+    except UserError:  # a user's own file that is no longer there
+        return False
 
 
 def experiment_name(recipe: Recipe) -> str:
@@ -91,7 +100,9 @@ def _user() -> str:
 
 def note(recipe: Recipe, origin: Origin) -> str:
     """Markdown that says what the run is and how to do it again."""
-    what = f"`{label(recipe)}` in {recipe.model.backbone}" if category(recipe) != "none" else recipe.model.backbone
+    what = f"`{label(recipe)}`" if whole(recipe) else f"`{label(recipe)}` in {recipe.model.backbone}"
+    if recipe.model.attn == attention.NONE:
+        what = f"{recipe.model.backbone} without attention"
     lines = [f"**{what}** on {recipe.data.name}, {recipe.train.epochs} epochs, seed {recipe.seed}.", ""]
     if origin.facts:
         f = origin.facts

@@ -84,10 +84,10 @@ def here() -> Process:
     return Process(host=socket.gethostname(), pid=os.getpid(), started=psutil.Process().create_time())
 
 
-def begin(folder: Path, recipe: Recipe, facts: Facts | None, machine: dict[str, Any]) -> Origin:
-    """The origin of a run that starts or goes on now, written to its folder (runs/<digest>)."""
+def begin(folder: Path, recipe: Recipe, facts: Facts | None, machine: dict[str, Any], *, fresh: bool = False) -> Origin:
+    """The origin of a run that starts (`fresh`: for sure) or goes on now, written to its folder (runs/<digest>)."""
     folder.mkdir(parents=True, exist_ok=True)
-    earlier = read(folder)
+    earlier = None if fresh else read(folder)
     commit, dirty = git_state()
     origin = Origin(
         digest=folder.name,

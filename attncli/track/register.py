@@ -14,11 +14,24 @@ if TYPE_CHECKING:
 
 
 def record(
-    client: "MlflowClient", uri: str, runs: Path, recipe: Recipe, begun: Origin, tags: dict[str, str]
+    client: "MlflowClient",
+    uri: str,
+    runs: Path,
+    recipe: Recipe,
+    begun: Origin,
+    tags: dict[str, str],
+    *,
+    fresh: bool = False,
 ) -> tuple[str, bool]:
-    """(run id, whether it is new) of the MLflow run of a digest, now RUNNING, with its facts written down."""
+    """(run id, whether it is new) of the MLflow run of a digest, now RUNNING, with its facts written down.
+
+    `fresh` deletes an earlier one first.
+    """
     with store.one_at_a_time(uri, runs):
         run = find(client, begun.digest)
+        if run is not None and fresh:
+            client.delete_run(run.info.run_id)
+            run = None
         new = run is None
         if run is None:
             experiment_id = store.experiment(client, uri, runs, describe.experiment_name(recipe))

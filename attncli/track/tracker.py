@@ -41,22 +41,26 @@ class Tracker:
         machine: Mapping[str, Any] | None = None,
         *,
         folder: Path,
+        fresh: bool = False,
         tags: Mapping[str, str] | None = None,
     ) -> Live:
         """Begin to record a run in `folder` (runs/<digest>), or go on with it: there is one MLflow run a digest.
 
         A run that goes on has its log.jsonl cut to the checkpoint before; the records in it are taken as logged.
-        `tags` are added (a sweep's runs name their parent: mlflow.parentRunId). Raises UserError where the
+        `fresh` begins anew: the earlier MLflow run, whose figures may be another code's, is deleted (which MLflow
+        can undo). `tags` are added (a sweep's runs name their parent: mlflow.parentRunId). Raises UserError where the
         store refuses the run.
         """
         try:
-            begun = origin.begin(folder, recipe, facts, dict(machine or {}))
+            begun = origin.begin(folder, recipe, facts, dict(machine or {}), fresh=fresh)
         except OSError as error:
             raise UserError(
                 f"{folder}: {error.strerror or error}", "give a folder that can be written, --runs"
             ) from error
         try:
-            run_id, new = register.record(self._client, self.uri, self._runs, recipe, begun, dict(tags or {}))
+            run_id, new = register.record(
+                self._client, self.uri, self._runs, recipe, begun, dict(tags or {}), fresh=fresh
+            )
         except UserError:
             raise
         except Exception as error:

@@ -23,8 +23,8 @@ def size(path):
 
 
 def cost_rows(*variants):
-    """Comparison rows of (mechanism, top-1, millions of parameters)."""
-    return compare([run(a, 0, t, metrics={"cost/params": 1e6 * p}) for a, t, p in variants])
+    """Comparison rows of (mechanism, top-1, overhead in % of the parameters)."""
+    return compare([run(a, 0, t, metrics={"overhead/params_pct": p}) for a, t, p in variants])
 
 
 @pytest.fixture
@@ -106,20 +106,31 @@ def test_confusion_of_many_classes(tmp_path, n):
 def test_front():
     """Only what nothing cheaper or as cheap beats is on the front."""
     rows = cost_rows(("none", 0.90, 1), ("eca", 0.92, 1), ("se", 0.91, 2), ("cbam", 0.93, 3))
-    found = plot.front([(r.params, r) for r in rows])
+    found = plot.front([(r.params_pct, r) for r in rows])
     assert [r.variant for _, r in found] == ["eca", "cbam"]
 
 
 def test_same_costs_stand_side_by_side():
     """Points of one cost are moved apart, others stay, and the order by cost is kept."""
-    rows = cost_rows(("none", 0.90, 1), ("eca", 0.92, 1), ("cbam", 0.93, 3))
-    found = plot.beside([(r.params, r) for r in rows])
-    x = [v for v, _ in found]
-    assert x == sorted(set(x))
-    assert x[-1] == 3e6
-    assert x[0] == pytest.approx(1e6, rel=0.05)
-    [alone] = plot.beside([(5.0, rows[0])])
+    rows = cost_rows(("none", 0.90, 0), ("eca", 0.92, 0.001), ("cbam", 0.93, 3))
+    found = plot.beside([(r.params_pct, r) for r in rows], 1.0)
+    assert [x for x, _ in found] == pytest.approx([-0.03, 0.031, 3.0])
+    [alone] = plot.beside([(5.0, rows[0])], 1.0)
     assert alone[0] == 5.0
+
+
+def test_tiny_overheads_look_tiny(tmp_path, drawn):
+    """An overhead of a ten-thousandth does not fill the axis, and no interval leaves 0 to 100 %."""
+    runs = [
+        run(a, s, t, metrics={"overhead/params_pct": p})
+        for a, p in (("none", 0), ("eca", 0.01))
+        for s, t in ((0, 0.2), (1, 0.9))
+    ]
+    plot.pareto(compare(runs), tmp_path / "p.png")
+    axes = drawn[0].axes[0]
+    assert axes.get_xlim()[1] - axes.get_xlim()[0] > 0.5
+    assert axes.get_ylim()[0] >= -2
+    assert axes.get_ylim()[1] <= 102
 
 
 def test_names_do_not_cover_each_other(tmp_path, drawn):
@@ -134,7 +145,10 @@ def test_names_do_not_cover_each_other(tmp_path, drawn):
 
 def test_pareto_has_a_panel_for_each_recipe(tmp_path, drawn):
     """Runs of other recipes are not in one panel; the plain network is marked as such."""
-    runs = [run("none", metrics={"cost/params": 1e6}), run("none", train__epochs=30, metrics={"cost/params": 1e6})]
+    runs = [
+        run("none", metrics={"overhead/params_pct": 0}),
+        run("none", train__epochs=30, metrics={"overhead/params_pct": 0}),
+    ]
     plot.pareto(compare(runs), tmp_path / "p.png")
     assert [a.get_title("left") for a in drawn[0].axes] == [
         "digits, resnet18 (train.epochs=12)",

@@ -161,6 +161,12 @@ def test_costs_are_the_medians():
     assert eca.infer_ratio is None
 
 
+def test_the_plain_network_is_as_fast_as_itself():
+    """Whatever timing it against itself gave, its ratio is 1; where nothing was timed there is none."""
+    [plain] = compare([run("none", metrics={"speed/train_ratio": 0.88})])
+    assert (plain.train_ratio, plain.infer_ratio) == (1.0, None)
+
+
 def test_nothing():
     """No runs, no rows."""
     assert compare([]) == []

@@ -16,8 +16,9 @@ ORIGIN = Origin(
 
 
 def test_names():
-    """A run is named mechanism-backbone-seed; its experiment dataset-backbone, or as the recipe says."""
+    """A run is named mechanism-backbone-seed, a whole network without a backbone; its experiment dataset-backbone, or as the recipe says."""
     assert describe.run_name(recipe(seed=3)) == "eca-resnet18-s3"
+    assert describe.run_name(recipe("ram")) == "ram-s0"
     assert describe.experiment_name(recipe()) == "digits-resnet18"
     assert describe.experiment_name(recipe(experiment="mine")) == "mine"
 

@@ -92,6 +92,23 @@ def test_one_run_a_digest(tracker, client, runs):
     assert len(found.inputs.dataset_inputs) == 1
 
 
+def test_a_fresh_run_has_fresh_figures(tracker, client, runs):
+    """Begun anew after the code changed, a digest's figures are the new ones; the earlier MLflow run is deleted."""
+    of = recipe(seed=16)
+    first = run(tracker, runs, of)
+    path = folder(runs, of)
+    records.rewrite(path, [])
+    anew = tracker.start(of, FACTS, folder=path, fresh=True)
+    for record in (epoch(1), evaluation(0.9)):
+        records.append(path, record)
+        anew.log(record)
+    assert anew.end("FINISHED") is None
+    assert client.get_run(first).info.lifecycle_stage == "deleted"
+    [row] = rows(None, runs, digest=of.digest())
+    assert (row["run_id"], row["test_top1"]) == (anew.run_id, 0.9)
+    assert row["started_ms"] > client.get_run(first).info.start_time
+
+
 def test_keys_that_are_no_identity_may_change(tracker, client, runs):
     """A resumed run may time itself differently; MLflow's parameters never change, so the first stay."""
     of = recipe(seed=4)
