@@ -11,7 +11,7 @@ from attncli.data.batches import train_batches
 from attncli.errors import RunFailedError, UserError
 from attncli.model import parameter_groups
 from attncli.recipe import Recipe
-from attncli.train import Step, schedule, train
+from attncli.train import Step, evaluate, look, schedule, train
 from tests.train.case import Annealed, Net, dataset, net, recipe, run, same
 
 
@@ -129,8 +129,6 @@ def test_seeds_differ_and_repeat():
 
 def test_leaves_the_weights_that_were_evaluated():
     """With an average of the weights, the network ends with the average: the last validation can be repeated."""
-    from attncli.train import evaluate
-
     model, plain = net(), net()
     made = recipe(ema=0.9)
     epochs = run(model, made)
@@ -138,6 +136,16 @@ def test_leaves_the_weights_that_were_evaluated():
     assert not same(model, plain)
     again = evaluate(model, dataset().val, dataset(), made, name="val")
     assert (again.loss, again.top1) == (epochs[-1].val_loss, epochs[-1].val_top1)
+
+
+def test_the_average_is_over_all_steps():
+    """With one step an epoch the average can be followed from outside: 2/11, 3/12, 4/13 of the one before."""
+    model = net(Plain)
+    average = model.head.weight.detach().clone()
+    for epoch in train(model, dataset(n=8), recipe(ema=0.9)):
+        decay = (1 + epoch.epoch) / (10 + epoch.epoch)
+        average = decay * average + (1 - decay) * model.head.weight.detach()
+    torch.testing.assert_close(model.head.weight.detach(), average)
 
 
 def test_own_loss():
@@ -167,9 +175,11 @@ def test_anneal_hears_every_epoch():
     assert heard == [0, 1, 2]
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.5])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_stops_with_its_step(value):
-    """The epoch and the step are those of the first such loss, however late it is noticed."""
+def test_a_loss_that_is_no_number_stops_with_its_step(monkeypatch, value, seconds):
+    """The epoch and the step are those of the first such loss, noticed at once or late."""
+    monkeypatch.setattr(look, "LOOK_S", seconds)
 
     class Broken(Net):
         seen = 0
@@ -186,8 +196,6 @@ def test_a_loss_that_is_no_number_stops_with_its_step(value):
 
 def test_progress(monkeypatch):
     """The listener hears of every look and every end of an epoch, with finite figures that fit together."""
-    from attncli.train import look
-
     monkeypatch.setattr(look, "LOOK_S", 0.0)
     heard: list[Step] = []
     epochs = run(net(), recipe(epochs=2), progress=heard.append)
@@ -199,8 +207,6 @@ def test_progress(monkeypatch):
 
 def test_looking_changes_nothing(monkeypatch):
     """A training that is looked at after every step ends in the same bits."""
-    from attncli.train import look
-
     calm, watched = net(), net()
     first = run(calm, recipe())
     monkeypatch.setattr(look, "LOOK_S", 0.0)
