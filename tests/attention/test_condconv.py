@@ -69,7 +69,11 @@ def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module
         dilation=single(ctor["dilation"]),
         routing_dropout=ctor.get("dropout_rate", 0.2),
     )
-    module.experts.padding = single(ctor["padding"])
+    module.experts.padding = padding = single(ctor["padding"])
+    mode = ctor.get("padding_mode", "zeros")
+    if mode != "zeros":  # the experts alone see the padding, the router does not
+        module.experts.padding = 0
+        module.experts.register_forward_pre_hook(lambda _, a: (F.pad(a[0], (padding,) * 4, mode), a[1]))
     names = {"_routing_fn.fc.weight": "router.weight", "_routing_fn.fc.bias": "router.bias"}
     state = {names[key]: value for key, value in params.items() if key in names}
     state["experts.weight"] = params["weight"].flatten(2)
