@@ -16,7 +16,7 @@ ORIGIN = Origin(
 
 
 def test_names():
-    """A run is named mechanism-backbone-seed, a whole network without a backbone; its experiment dataset-backbone, or as the recipe says."""
+    """Run: mechanism-backbone-seed (a whole network has no backbone); experiment: dataset-backbone, or as told."""
     assert describe.run_name(recipe(seed=3)) == "eca-resnet18-s3"
     assert describe.run_name(recipe("ram")) == "ram-s0"
     assert describe.experiment_name(recipe()) == "digits-resnet18"

@@ -92,6 +92,22 @@ def test_one_run_a_digest(tracker, client, runs):
     assert len(found.inputs.dataset_inputs) == 1
 
 
+def test_epochs_told_again_are_not_doubled(tracker, client, runs):
+    """A resumed run whose log was emptied, and which tells its epochs again at other speeds, doubles no point."""
+    of = recipe(seed=17)
+    run_id = run(tracker, runs, of, flow=[epoch(1), epoch(2)], status="KILLED")
+    path = folder(runs, of)
+    records.rewrite(path, [])
+    going_on = tracker.start(of, FACTS, folder=path)
+    for record in (epoch(1), replace(epoch(2), train_seconds=5.0, train_images_per_s=200.0), epoch(3), evaluation()):
+        records.append(path, record)
+        going_on.log(record)
+    assert going_on.end("FINISHED") is None
+    assert doubled(client, run_id) == []
+    assert [m.step for m in client.get_metric_history(run_id, "train/images_per_s")] == [1, 2, 3]
+    assert client.get_run(run_id).data.metrics["test/top1"] == 0.75
+
+
 def test_a_fresh_run_has_fresh_figures(tracker, client, runs):
     """Begun anew after the code changed, a digest's figures are the new ones; the earlier MLflow run is deleted."""
     of = recipe(seed=16)
