@@ -134,8 +134,9 @@ def test_tiny_overheads_look_tiny(tmp_path, drawn):
 
 
 def test_names_do_not_cover_each_other(tmp_path, drawn):
-    """Ten variants near each other have ten names, no two on top of each other."""
-    rows = cost_rows(*((f"variant-{i}", 0.9 + 0.01 * (i % 3), 10 + i // 3) for i in range(10)))
+    """Variants near each other, four of them of one cost and accuracy, have names that do not touch."""
+    near = [(f"variant-{i}", 0.9 + 0.01 * (i % 3), 10 + i // 3) for i in range(6)]
+    rows = cost_rows(*near, *((f"same-{i}", 0.95, 10) for i in range(4)))
     plot.pareto(rows, tmp_path / "p.png")
     axes = drawn[0].axes[0]
     boxes = [t.get_window_extent() for t in axes.texts]
