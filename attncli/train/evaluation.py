@@ -15,6 +15,7 @@ from attncli.records import Evaluation
 from attncli.streams import stream
 from attncli.train import process
 from attncli.train.precision import autocast, resolve_precision
+from attncli.train.trouble import plainly
 
 LEAST, PIXELS = 256, 1 << 24  # images of a batch: at least 256 or 4 training batches, while they hold 16 M pixels
 
@@ -41,7 +42,8 @@ def evaluate(
     model.to(device).eval()
     began = time.perf_counter()
     try:
-        count(model, split, dataset, recipe, tally, rank, accelerator.num_processes)
+        with plainly(recipe.train):
+            count(model, split, dataset, recipe, tally, rank, accelerator.num_processes)
     finally:
         model.train(was_training)
     return tally.result(name, len(split), accelerator, began)

@@ -26,6 +26,7 @@ from attncli.train.job import Job, prepare
 from attncli.train.look import due, interrupted, look, save, settle, start_clock, stop_clock, tell
 from attncli.train.progress import Progress
 from attncli.train.stop import Stop, stopping
+from attncli.train.trouble import plainly
 
 
 def train(
@@ -44,10 +45,10 @@ def train(
     bit for bit on the same machine, and the epochs done before are yielded again first, so that a listener always
     hears the whole story; without a checkpoint it begins at the beginning.
 
-    Raises Interrupted after Ctrl-C or SIGTERM, RunFailedError for a loss that is no number or a full disk, UserError
-    for a recipe that cannot be trained here or a checkpoint that is not this run's.
+    Raises Interrupted after Ctrl-C or SIGTERM, RunFailedError for a loss that is no number, a full disk or too little
+    memory, UserError for a recipe that cannot be trained here or a checkpoint that is not this run's.
     """
-    with stopping() as stop:
+    with stopping() as stop, plainly(recipe.train):
         job = prepare(model, dataset, recipe, folder, progress, accelerator or process.start())
         if folder and resume:
             checkpoint.load(folder, job.state, job.facts)
