@@ -115,7 +115,7 @@ def _card(node: ast.expr, path: Path) -> Card:
         raise UserError(
             f"{path}: card: {error}", "a card holds literal values only, each under a known name"
         ) from error
-    for site in (card.site, *card.sites):
+    for site in (card.site, card.mobile_site or card.site, *card.sites):
         if site not in SITES:
             raise unknown("site", site, SITES, where=f"{path}: card")
     return card

@@ -43,6 +43,7 @@ class Card:
     `stages` and `blocks` count from 1, or from the end with negative numbers; None means all of them. In a
     network of three stages (CIFAR) `cifar_stages` and `cifar_blocks` stand in where they are given. With
     `whole_last_stage` every block of the last stage counts, whatever the card's `blocks`.
+    `mobile_site` is the site in networks of inverted residuals (MobileNetV2), where the paper has another there.
     `convs` tells which of a basic block's two 3x3 convolutions are meant at the site conv. `replaces_norm`:
     the mechanism has its own norm, so that of the convolution it replaces goes. Parameter names are those
     of the module (`named_parameters`), prefixes standing for all beneath.
@@ -55,6 +56,7 @@ class Card:
     site: Site
     code: str  # the code that the maths follows: "owner/repo@commit file"
     sites: tuple[Site, ...] = ()  # where else it can go
+    mobile_site: Site | None = None
     stages: tuple[int, ...] | None = None
     blocks: tuple[int, ...] | None = None
     cifar_stages: tuple[int, ...] | None = None
@@ -65,6 +67,6 @@ class Card:
     identity: bool = False  # y = x for every x at initialisation
     no_weight_decay: tuple[str, ...] = ()
     lr_scale: tuple[tuple[str, float], ...] = ()  # (parameter name or prefix, factor on the learning rate)
-    dead: tuple[str, ...] = ()  # parameters whose gradient is zero by the maths
+    dead: tuple[str, ...] = ()  # parameters whose gradient is zero by the maths; `*` stands for any text
     floor: str = ""  # what keeps small widths working, for example "hidden width max(C // r, 1)"
     notes: tuple[str, ...] = ()  # what a reader of results must know, a sentence each

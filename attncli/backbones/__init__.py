@@ -10,7 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 from attncli import source
+from attncli.attention.card import Card
 from attncli.errors import unknown
+
+MOBILE = ("mobilenet",)  # families of inverted residuals, where a card's mobile_site holds
 
 
 @cache
@@ -38,3 +41,8 @@ def family(name: str) -> str:
 def load(name: str) -> ModuleType:
     """The module of a backbone's family. Imports torch."""
     return importlib.import_module(f"attncli.backbones.{family(name)}")
+
+
+def own_site(name: str, card: Card) -> str:
+    """Where a mechanism's paper puts it in this backbone."""
+    return card.mobile_site or card.site if family(name) in MOBILE else card.site

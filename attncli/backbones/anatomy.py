@@ -12,6 +12,8 @@ class Block:
 
     `convs` are its 3x3 convolutions in order and `norms` the norm after each; a basic block has two, a
     bottleneck one. `last_conv` is the convolution that ends the branch, `last_norm` the norm after it.
+    `widens` is False for an inverted residual without expansion, which has no site mid, and `shortcut` where
+    nothing is added to the branch, so that there is no site join.
     """
 
     stage: int  # from 1
@@ -21,6 +23,8 @@ class Block:
     norms: tuple[str, ...]
     last_conv: str
     last_norm: str
+    widens: bool = True
+    shortcut: bool = True
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ def places(
     *,
     size: tuple[int, int],
     classes: int,
+    own_site: str | None = None,
     site: str | None = None,
     stages: Sequence[int] | None = None,
     blocks: Sequence[int] | None = None,
@@ -84,21 +85,28 @@ def places(
 ) -> list[Place]:
     """Where `mechanism` goes in `net`: at its own site and blocks unless `site`, `stages` or `blocks` move it.
 
+    `own_site` is that of its paper in this network (`backbones.own_site`), None that of its card.
     Raises UserError where the site is of another kind than the mechanism's own, or no block is left.
     """
     card = mechanism.card
-    chosen = site or card.site
+    own_site = own_site or card.site
+    chosen = site or own_site
     if kind(chosen) != kind(card.site):
         fitting = MAP_SITES if kind(card.site) == "map" else (card.site,)
         raise UserError(
             f"model.site: {chosen}: '{mechanism.name}' is written for the site {card.site}",
             f"it can go to: {', '.join(fitting)}",
         )
-    own_place = chosen == card.site
+    own_place = chosen == own_site
     selected = _selected(anatomy, mechanism, stages, blocks, own_place)
     common = {"frames": frames, "classes": classes}
     target = _Target(net, anatomy, selected, shapes(net, size, frames or 1), mechanism, bool(stages or blocks))
-    return [Place(p.path, {**common, **p.facts}, p.put) for p in _SITES[chosen](target)]
+    found = [Place(p.path, {**common, **p.facts}, p.put) for p in _SITES[chosen](target)]
+    if not found:
+        raise UserError(
+            f"model.site: {chosen}: none of the chosen blocks has it", "choose other blocks or another site"
+        )
+    return found
 
 
 def _selected(
@@ -190,7 +198,7 @@ def _pre_norm(t: _Target) -> Found:
 
 
 def _mid(t: _Target) -> Found:
-    return (_map(b.last_conv, t.shapes[b.last_conv][0], before(b.last_conv), b.stage) for b in t.blocks)
+    return (_map(b.last_conv, t.shapes[b.last_conv][0], before(b.last_conv), b.stage) for b in t.blocks if b.widens)
 
 
 def _block_input(t: _Target) -> Found:
@@ -239,7 +247,7 @@ def _conv_input(t: _Target) -> Found:
 
 
 def _join(t: _Target) -> Found:
-    for b in t.blocks:
+    for b in (b for b in t.blocks if b.shortcut):
         taken, returned = t.shapes[b.path]
         facts = {
             "channels_in": taken[1],

@@ -70,6 +70,8 @@ def _text(mechanism: Any, card: dict[str, Any]) -> str:
         f"Site      {card['site']}: {SITES[card['site']]}",
         f"Where     {_where(card)}",
     ]
+    if card["mobile_site"]:
+        lines.append(f"Mobile    {card['mobile_site']}: {SITES[card['mobile_site']]} (inverted residuals, MobileNetV2)")
     if card["sites"]:
         lines.append(f"Also at   {', '.join(card['sites'])}  (--set model.site=...)")
     if card["floor"]:

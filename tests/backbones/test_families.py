@@ -14,6 +14,7 @@ TOTALS = {  # torchvision's documentation; He et al. (2016) give 0.27, 0.46, 0.6
     ("resnext50_32x4d", 1000): 25_028_904,
     ("resnext101_32x8d", 1000): 88_791_336,
     ("wide_resnet50_2", 1000): 68_883_240,
+    ("mobilenet_v2", 1000): 3_504_872,
     ("resnet20", 10): 269_722,
     ("resnet32", 10): 464_154,
     ("resnet44", 10): 658_586,

@@ -27,6 +27,7 @@ card = Card(
     year=2021,
     arxiv="2103.02907",
     site="gate",
+    mobile_site="mid",
     sites=("mid", "pre-norm", "block-input", "stage", "head"),
     code="houqb/CoordAttention@7619bea coordatt.py",
     dead=("conv1.bias",),  # a norm follows
