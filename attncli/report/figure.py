@@ -47,12 +47,12 @@ def figure(path: Path, width: float, height: float, title: str = "") -> Iterator
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
-        made = Figure(figsize=(width, height), layout="constrained")
+        made = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(made)
         if title:
             made.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
         yield made
-        made.savefig(path, dpi=DPI, metadata={"Software": "attncli"})
+        made.savefig(path, metadata={"Software": "attncli"})
 
 
 Spot = tuple[float, float, str, str]  # x, y, text, colour
@@ -92,8 +92,8 @@ def label(made: Figure, axes: Axes, spots: Sequence[Spot], bars: Sequence[tuple[
     `bars` are upright lines: x, lower and upper y.
     """
     made.draw_without_rendering()
-    taken: list[Any] = [_around(axes, x, y, y, 8) for x, y, *_ in spots]
-    taken += [_around(axes, *bar, 2) for bar in bars]
+    taken: list[Any] = [_around(axes, x, y, y, 5 * made.dpi / 72) for x, y, *_ in spots]
+    taken += [_around(axes, *bar, 1.5 * made.dpi / 72) for bar in bars]
     inside = axes.get_window_extent()
     for x, y, text, colour in spots:
         best = None

@@ -139,6 +139,7 @@ def test_names_do_not_cover_each_other(tmp_path, drawn):
     rows = cost_rows(*near, *((f"same-{i}", 0.95, 10) for i in range(4)))
     plot.pareto(rows, tmp_path / "p.png")
     axes = drawn[0].axes[0]
+    drawn[0].draw_without_rendering()
     boxes = [t.get_window_extent() for t in axes.texts]
     assert len(boxes) == 10
     assert sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i]) == 0
