@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,10 @@ def begin(folder: Path, recipe: Recipe, facts: Facts | None, machine: dict[str, 
 
 
 def end(folder: Path, origin: Origin, status: Status) -> Origin:
-    """Note in the folder how the run ended."""
+    """The origin with how the run ended, noted in the folder too unless its disk is full or gone."""
     ended = replace(origin, status=status, ended_ms=now_ms())
-    write(folder, ended)
+    with suppress(OSError):  # that may be why the run ends, and must not hide it
+        write(folder, ended)
     return ended
 
 

@@ -180,6 +180,8 @@ def refused(uri: str, error: Exception) -> UserError:
     text = str(getattr(error, "message", None) or error).strip()
     line = text.splitlines()[0] if text else type(error).__name__
     hint = f"mlflow db upgrade {shown(uri)}" if "db upgrade" in text else HINT
+    if "disk is full" in text:
+        hint = "make room, or give a folder on another disk: --runs"
     return UserError(f"tracking store {shown(uri)}: {line[:300]}", hint)
 
 

@@ -211,6 +211,25 @@ def test_refused_files_do_not_hide_the_status(tracker, client, runs, monkeypatch
     assert client.get_run(going_on.run_id).info.status == "FAILED"
 
 
+def test_a_full_disk_does_not_hide_the_error(tracker, client, runs, monkeypatch):
+    """A run that ends for want of room tells that error, not one of noting it, and MLflow says FAILED."""
+    of = recipe(seed=18)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    def body():
+        with tracker.start(of, FACTS, folder=folder(runs, of)) as going_on:
+            ids.append(going_on.run_id)
+            monkeypatch.setattr(origin, "write_atomically", full)
+            raise OSError(28, "the checkpoint's")
+
+    ids = []
+    with pytest.raises(OSError, match="the checkpoint's"):
+        body()
+    assert client.get_run(ids[0]).info.status == "FAILED"
+
+
 def test_status_is_set_once(tracker, client, runs):
     """The first ending counts."""
     of = recipe(seed=11)

@@ -111,6 +111,22 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         store.connect(store.address(None, tmp_path / "runs" / "x"), tmp_path / "runs" / "x")
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("(sqlite3.OperationalError) database or disk is full\n[SQL: ...]", "make room"),
+        ("out-of-date schema: run 'mlflow db upgrade <uri>'", "mlflow db upgrade http://h"),
+        ("", "--tracking-uri"),
+    ],
+)
+def test_refusals_are_a_line_and_a_hint(text, hint):
+    """Whatever a store says becomes its first line, without the password, and what to do about it."""
+    found = store.refused("http://me:secret@h", RuntimeError(text))
+    assert "\n" not in found.problem
+    assert "secret" not in found.problem + found.hint
+    assert hint in found.hint
+
+
 def test_the_database_is_shared_without_waiting(tracker, runs):
     """The store is in WAL mode: a reader does not hold up the writer."""
     with sqlite3.connect(runs / "mlflow.db") as connection:
