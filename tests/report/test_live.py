@@ -1,0 +1,76 @@
+"""What a run shows while it goes on and when it ends."""
+
+import pytest
+
+from attncli.records import Epoch, Evaluation, Result
+from attncli.report.live import Live, clock, epoch_line
+from attncli.report.summary import summary
+from attncli.train.progress import Step
+
+
+def epoch(**given: object) -> Epoch:
+    """An epoch record."""
+    return Epoch(
+        **{"epoch": 3, "train_loss": 0.5, "lr": 0.1, "train_images_per_s": 1234.0, "train_seconds": 2.0, **given}
+    )
+
+
+def result(**given: object) -> Result:
+    """A finished run."""
+    values: dict[str, object] = {
+        "digest": "0123456789ab", "run_id": "r", "status": "FINISHED", "attn": "eca", "backbone": "resnet18",
+        "dataset": "digits", "category": "channel", "seed": 0, "epochs": 12, "test_top1": 0.98, "test_top5": 1.0,
+        "test_loss": 0.1, "val_top1": 0.97, "best_val_top1": 0.98, "params": 110, "baseline_params": 100, "macs": 200,
+        "baseline_macs": 200, "train_images_per_s": 500.0, "infer_images_per_s": 900.0, "train_ratio": 0.9,
+        "infer_ratio": 0.8, "seconds": 12.0, "precision": "bf16", "device": "cpu", "machine": {}, "group": "g",
+        "data_digest": "d", "folder": "runs/0123456789ab",
+    }  # fmt: skip
+    return Result(**{**values, **given})
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (59.6, "1:00"), (3661, "1:01:01"), (-3, "0:00")])
+def test_clock(seconds: float, shown: str) -> None:
+    """Seconds as minutes, or hours, with rounding carried over."""
+    assert clock(seconds) == shown
+
+
+def test_epoch_line_tells_what_there_is() -> None:
+    """The validation figure stands there only where one was made."""
+    assert epoch_line(epoch(val_top1=0.5), 12) == "epoch   3/12  loss 0.5000  val top-1 50.00%  1,234 images/s"
+    assert "val" not in epoch_line(epoch(), 12)
+
+
+def test_live_writes_to_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """Progress never mixes with data on stdout, and quiet means quiet."""
+    test = Evaluation(split="test", images=10, loss=0.1, top1=0.9, top5=1.0, images_per_s=1.0, confusion=[[10]])
+    for quiet in (False, True):
+        with Live(quiet) as live:
+            live.stage("begin")
+            live.reading("decoding", 1, 2)
+            live.step(Step(epoch=1, epochs=2, step=1, steps=4, images_per_s=10.0, seconds_left=3.0, loss=1.0))
+            live.record(epoch())
+            live.record(test)
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert ("test: top-1 90.00% of 10 images" in err) == (not quiet)
+
+
+def test_summary_tells_overhead_and_next_step(tmp_path: object) -> None:
+    """Counts are told with what they add; the last line names the next command."""
+    from pathlib import Path
+
+    text = summary(result(), Path("runs"))
+    assert "110   +10 (+10.000%) over the plain network" in text
+    assert "500 images/s   0.90 of the plain network's" in text
+    assert "attncli compare" in text.splitlines()[-1]
+    assert "--runs elsewhere" in summary(result(), Path("elsewhere"))
+
+
+def test_summary_of_an_untimed_run_has_no_speed() -> None:
+    """Without timing there is no line about speed, and equal counts are told without an overhead."""
+    from pathlib import Path
+
+    text = summary(result(train_images_per_s=None, infer_images_per_s=None, attn="none"), Path("runs"))
+    assert "training" not in text
+    assert "  MACs          200  " in text
+    assert "--attn eca" in text
