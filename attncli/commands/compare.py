@@ -22,7 +22,13 @@ from attncli.commands.options import json_option, store_options
 @click.option(
     "--margin", type=float, default=0.5, show_default=True, help="Smallest difference of interest, in points."
 )
-@click.option("--cost", type=click.Choice(["params", "time"]), default="params", help="Cost axis of the plot.")
+@click.option(
+    "--cost",
+    type=click.Choice(["params", "macs", "train-time", "infer-time"]),
+    default="params",
+    show_default=True,
+    help="Cost axis of the plot.",
+)
 @click.option("--plot/--no-plot", default=True, help="Draw RUNS/compare-*.png and put them into MLflow.")
 @store_options
 @json_option
@@ -66,14 +72,19 @@ def command(
 
 
 def _plot(found: list[dict[str, Any]], rows: list[Any], cost: Any, runs: Path, uri: str | None) -> None:
-    """One plot for each dataset and backbone, in the folder of runs and in the experiment."""
+    """One plot for each dataset and backbone, in the folder of runs and in the experiments of its runs."""
     from attncli import track
-    from attncli.report import comparison, plot
+    from attncli.errors import UserError
+    from attncli.report import plot
 
-    for _, part in comparison.parts(rows):
-        first = part[0]
-        file = runs / f"compare-{first.dataset}-{first.backbone}-{cost}.png"
-        plot.pareto(part, file, cost)
+    for place in dict.fromkeys((row.dataset, row.backbone) for row in rows):
+        part = [row for row in rows if (row.dataset, row.backbone) == place]
+        file = runs / f"compare-{'-'.join(place)}-{cost}.png"
+        try:
+            plot.pareto(part, file, cost)
+        except UserError as error:  # the table stands; a cost that nobody measured has no plot
+            click.echo(f"no plot: {error.problem}", err=True)
+            continue
         ids = {run_id for row in part for run_id in row.run_ids}
         for experiment in {row["experiment"] for row in found if row["run_id"] in ids}:
             track.attach([file], experiment=experiment, runs=runs, uri=uri)

@@ -15,9 +15,10 @@ def summary(result: Result, runs: Path) -> str:
         f"  MACs          {_over(result.macs, result.baseline_macs)}   (multiply-accumulates of one image)",
     ]
     if result.train_images_per_s is not None:
+        plain = result.attn == "none"  # whose ratio to itself is noise
         lines += [
-            f"  training      {_speed(result.train_images_per_s, result.train_ratio)}",
-            f"  inference     {_speed(result.infer_images_per_s, result.infer_ratio)}",
+            f"  training      {_speed(result.train_images_per_s, None if plain else result.train_ratio)}",
+            f"  inference     {_speed(result.infer_images_per_s, None if plain else result.infer_ratio)}",
         ]
     lines += [
         f"  on            {result.device}, {result.precision}",

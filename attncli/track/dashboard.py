@@ -5,12 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote
 
 from attncli.errors import RunFailedError, UserError
@@ -35,18 +37,19 @@ def serve(uri: str | None, runs: Path, port: int) -> Iterator[str]:
     port = _free(port)
     url = f"http://{HOST}:{port}"
     words = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", "--backend-store-uri", address]
-    server = subprocess.Popen(
-        [sys.executable, "-m", *words, "--default-artifact-root", store.artifacts(address, runs) or ""],
-        env=os.environ | store.SETTINGS | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        _await(server, url)
-        yield url
-    finally:
-        _stop(server)
+    with tempfile.TemporaryFile() as told:
+        server = subprocess.Popen(
+            [sys.executable, "-m", *words, "--default-artifact-root", store.artifacts(address, runs) or ""],
+            env=os.environ | store.SETTINGS | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=subprocess.DEVNULL,
+            stderr=told,
+            start_new_session=True,
+        )
+        try:
+            _await(server, url, told)
+            yield url
+        finally:
+            _stop(server)
 
 
 def views(address: str, uri: str | None, runs: Path) -> list[tuple[str, str]]:
@@ -82,19 +85,22 @@ def _free(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _await(server: "subprocess.Popen[bytes]", url: str) -> None:
+def _await(server: "subprocess.Popen[bytes]", url: str, told: IO[bytes]) -> None:
     """Return when the server answers. Raises RunFailedError when it ends first or takes too long."""
     until = time.monotonic() + START_S
     while time.monotonic() < until:
         if server.poll() is not None:
-            told = server.stderr.read().decode(errors="replace").strip().splitlines() if server.stderr else []
-            raise RunFailedError(f"the MLflow server ended: {told[-1] if told else 'without a word'}", "attncli doctor")
+            told.seek(0)
+            lines = told.read().decode(errors="replace").strip().splitlines() or ["without a word"]
+            raise RunFailedError(f"the MLflow server ended: {lines[-1]}", "`attncli doctor` looks at the store")
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=2):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise RunFailedError(f"the MLflow server did not answer at {url} within {START_S:.0f} s", "attncli doctor")
+    raise RunFailedError(
+        f"the MLflow server did not answer at {url} within {START_S:.0f} s", "`attncli doctor` looks at the store"
+    )
 
 
 def _stop(server: "subprocess.Popen[bytes]") -> None:
@@ -105,5 +111,3 @@ def _stop(server: "subprocess.Popen[bytes]") -> None:
         with suppress(subprocess.TimeoutExpired):
             server.wait(10)
             break
-    if server.stderr:
-        server.stderr.close()
