@@ -1,5 +1,6 @@
 """The MLflow store: its address, proof in seconds that it answers, and its creation by one process at a time."""
 
+import importlib
 import logging
 import os
 import re
@@ -33,6 +34,7 @@ SETTINGS = {  # what a command-line tool wants of MLflow; whoever sets them diff
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # the dashboard's pages for training runs
 PROBE_S = 5.0
 LOCK_S = 120.0
 HINT = "mend --tracking-uri or MLFLOW_TRACKING_URI; without them runs are recorded in runs/mlflow.db"
@@ -91,6 +93,19 @@ def one_at_a_time(uri: str, runs: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}", "give a folder that can be written, --runs") from error
+
+
+def load_mlflow() -> None:
+    """Import what MLflow needs, which takes seconds; a run does it beside other things."""
+    configure()
+    importlib.import_module("mlflow")
+
+
+def reach(uri: str | None, runs: Path) -> None:
+    """See in seconds, before anything slow begins, that the store can be had. Raises UserError, as `address` too."""
+    found = address(uri, runs)
+    if database(found) is None:
+        _probe(found)
 
 
 def connect(uri: str, runs: Path) -> "MlflowClient":
@@ -195,7 +210,7 @@ def experiment(client: "MlflowClient", uri: str, runs: Path, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=artifacts(uri, runs)))
+            return str(client.create_experiment(name, artifact_location=artifacts(uri, runs), tags=KIND))
         except MlflowException:  # another machine was first
             found = client.get_experiment_by_name(name)
             if found is None:
