@@ -1,41 +1,93 @@
 """The command `attncli`, also as `python -m attncli`."""
 
+import signal
 import sys
-import traceback
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from attncli.errors import UserError
+
+if TYPE_CHECKING:
+    import click
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 a failed run, 2 bad input, 3 a bug, 130 interrupted."""
+    with terminable():
+        sys.exit(run())
+
+
+def run() -> int:
+    """The exit code of the command that sys.argv names; what went wrong is told on stderr."""
     import click
 
     from attncli.commands import cli
 
     try:
-        sys.exit(cli.main(standalone_mode=False) or 0)
+        return cli.main(standalone_mode=False) or 0
     except UserError as error:
-        for part in error.parts:
-            click.echo(f"{click.style('Error', fg='red')}: {part.problem}", err=True)
-            if part.hint:
-                click.echo(f"  hint: {part.hint}", err=True)
-        sys.exit(error.code)
+        tell(error)
+        return error.code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
-        sys.exit(0)
+        return 0
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        tell(plainly(error))
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader has left, as `| head` does: nobody is there to tell
-        sys.exit(0)
+        return 0
     except Exception:
+        import traceback
+
         traceback.print_exc()
         click.echo("This is a bug in attncli: please report it with the lines above.", err=True)
-        sys.exit(3)
+        return 3
+
+
+def tell(error: UserError) -> None:
+    """Print an error on stderr, a line each for the problem and for what to do about it."""
+    import click
+
+    for part in error.parts:
+        click.echo(f"{click.style('Error', fg='red')}: {part.problem}", err=True)
+        if part.hint:
+            click.echo(f"  hint: {part.hint}", err=True)
+
+
+def plainly(error: "click.ClickException") -> UserError:
+    """What click has against the command line, as an error of ours."""
+    import click
+
+    context = getattr(error, "ctx", None)
+    hint = f"`{context.command_path if context else 'attncli'} --help` tells what there is"
+    if isinstance(error, click.NoSuchOption) and error.possibilities:
+        hint = f"did you mean {' or '.join(error.possibilities[:2])}?"
+        return UserError(f"unknown option: {error.option_name}", hint)
+    return UserError(" ".join(error.format_message().split()).rstrip("."), hint)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM ends what is inside as Ctrl-C does: servers are stopped, runs closed as KILLED."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

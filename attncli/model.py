@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attncli import attention, backbones
+from attncli.attention.own import blamed
 from attncli.backbones import sites
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe, Train
@@ -44,25 +45,36 @@ def build(recipe: Recipe, shape: Shape) -> nn.Module:
     a stream of its own place: with one seed all variants share the backbone's weights to the last bit.
     Raises UserError where the mechanism does not fit the network or the data.
     """
-    if recipe.model.attn != attention.NONE:
-        _refuse(recipe.model, shape)
-        if attention.describe(recipe.model.attn).card.site == "model":
-            return _whole(recipe, shape)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(recipe.seed, "backbone"))
-        net = _backbone(recipe.model, shape)
-    if recipe.model.attn != attention.NONE:
-        _put(net, recipe, shape)
+    attn = recipe.model.attn
+    if attn == attention.NONE:
+        return _for_data(_backbone(recipe, shape), shape)
+    _refuse(recipe.model, shape)
+    if attention.describe(attn).card.site == "model":
+        net = _whole(recipe, shape)
+    else:
+        net = _backbone(recipe, shape)
+        with blamed(attn, "fails on a map of zeros"):
+            _put(net, recipe, shape)
+        net = _for_data(net, shape)
+    if attention.is_own(attn):
+        _try(net, recipe, shape)
+    return net
+
+
+def _for_data(net: nn.Module, shape: Shape) -> nn.Module:
     return net if shape.frames is None else Clips(net)
 
 
-def _backbone(model: Model, shape: Shape) -> nn.Module:
-    family = backbones.load(model.backbone)
+def _backbone(recipe: Recipe, shape: Shape) -> nn.Module:
+    """The plain network, drawn from the seed's stream "backbone"."""
+    model, family = recipe.model, backbones.load(recipe.model.backbone)
     small = max(shape.size) < SMALL if model.stem == "auto" else model.stem == "cifar"
-    net: nn.Module = family.build(model.backbone, shape.classes, small)
-    if shape.frames is not None:
-        path = family.anatomy(net).classifier
-        net.set_submodule(path, sites.AverageFrames(net.get_submodule(path), shape.frames))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(recipe.seed, "backbone"))
+        net: nn.Module = family.build(model.backbone, shape.classes, small)
+        if shape.frames is not None:
+            path = family.anatomy(net).classifier
+            net.set_submodule(path, sites.AverageFrames(net.get_submodule(path), shape.frames))
     return net
 
 
@@ -118,7 +130,8 @@ def _make(recipe: Recipe, facts: dict[str, Any], path: str) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(recipe.seed, "mechanism", path))
         try:
-            module = attention.load(model.attn).Attention(**asked, **options)
+            with blamed(model.attn, f"fails for {path} ({_told(asked)})"):
+                module = attention.load(model.attn).Attention(**asked, **options)
         except (ValueError, TypeError) as error:
             raise UserError(
                 f"attention '{model.attn}' does not fit {model.backbone} at {path} ({_told(asked)}): {error}",
@@ -155,6 +168,19 @@ def _check_shapes(recipe: Recipe, made: Sequence[tuple[sites.Place, nn.Module]])
                 f"attention '{recipe.model.attn}' returns {got} for {shape} at {place.path}",
                 "at this site it must keep the shape: choose other options or another site",
             )
+
+
+def _try(net: nn.Module, recipe: Recipe, shape: Shape) -> None:
+    """One pass of zeros forth and back through the network, so that a user's own file fails before the training."""
+    if torch.get_default_device().type == "meta":
+        return
+    frames = () if shape.frames is None else (shape.frames,)
+    with blamed(recipe.model.attn, "does not fit the network", anywhere=True), torch.random.fork_rng(devices=[]):
+        y = net.eval()(torch.zeros(2, *frames, 3, *shape.size))
+        if y.shape != (2, shape.classes):
+            raise ValueError(f"it gives {tuple(y.shape)}, not {(2, shape.classes)}")
+        y.sum().backward()
+    net.train().zero_grad(set_to_none=True)
 
 
 def mechanisms(model: nn.Module) -> dict[str, nn.Module]:

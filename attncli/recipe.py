@@ -168,8 +168,7 @@ def errors(tree: Any, where: str = "") -> list[UserError]:
     try:
         Recipe.model_validate(tree)
     except ValidationError as error:
-        found = [_explain(e, where) for e in error.errors()]
-        return list({e.problem: e for e in found}.values())
+        return [_explain(same, where) for same in _by_key(error.errors())]
     return []
 
 
@@ -229,19 +228,39 @@ def _first_line(error: Exception) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark else str(what)
 
 
-def _explain(error: ErrorDetails, where: str) -> UserError:
-    """One validation error as problem and hint, with the dotted key."""
-    keys = [str(p) for p in error["loc"] if isinstance(p, int) or p in _KEYS or error["type"] == "extra_forbidden"]
+def _by_key(errors: list[ErrorDetails]) -> list[list[ErrorDetails]]:
+    """The errors of each key together: where several types are allowed, each of them has its own to say."""
+    groups: dict[str, list[ErrorDetails]] = {}
+    for error in errors:
+        groups.setdefault(".".join(_keys(error)), []).append(error)
+    return list(groups.values())
+
+
+def _keys(error: ErrorDetails) -> list[str]:
+    """The keys that lead to an error; those of the types tried on the way (pydantic's) and below are left out."""
+    tried = next((i for i, p in enumerate(error["loc"]) if i > 1 and isinstance(p, str)), None)
+    keys = error["loc"] if error["type"] == "extra_forbidden" else error["loc"][:tried]
+    return [str(p) for p in keys]
+
+
+def _explain(same: list[ErrorDetails], where: str) -> UserError:
+    """The errors of one key as problem and hint, with the dotted key."""
+    error, keys = same[0], _keys(same[0])
     place = f"{where}: {'.'.join(keys)}" if where else ".".join(keys)
     if error["type"] == "extra_forbidden":
         parts: dict[str, type[Section]] = {"data": Data, "model": Model, "train": Train, "measure": Measure}
         section = parts.get(keys[0], Recipe)
         return UserError(f"{place}: unknown key", nearest(keys[-1], section.model_fields))
-    wanted = error["msg"].removeprefix("Input should be ").replace("a valid ", "").replace("dictionary", "mapping")
+    wanted = " or ".join(dict.fromkeys(map(_wanted, same)))
     return UserError(f"{place}: {json.dumps(error['input'], default=str)} is not allowed", f"allowed: {wanted}")
 
 
-_KEYS = {key for section in (Recipe, Data, Model, Train, Measure) for key in section.model_fields}
+def _wanted(error: ErrorDetails) -> str:
+    """What pydantic would have taken, in our words."""
+    text = error["msg"].removeprefix("Input should be ").replace("a valid ", "").replace("dictionary", "mapping")
+    text = re.sub(r" or instance of \w+$", "", text)
+    inside = isinstance(error["loc"][-1], int) and any(isinstance(p, str) for p in error["loc"][2:])
+    return f"list of {text}s" if inside else text
 
 
 class _Loader(yaml.SafeLoader):

@@ -121,7 +121,7 @@ class Result:
 
 Record = Epoch | Evaluation | Cost | Speed
 _KINDS: dict[str, type[Any]] = {"epoch": Epoch, "evaluation": Evaluation, "cost": Cost, "speed": Speed}
-LOG = "log.jsonl"
+LOG, RESULT = "log.jsonl", "result.json"
 
 
 def line(record: Record) -> str:
@@ -151,6 +151,15 @@ def read(folder: Path) -> list[Record]:
         kind = _KINDS[values.pop("kind")]
         found.append(kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values}))
     return found
+
+
+def result(folder: Path) -> Result | None:
+    """The result that a run's folder holds, None where there is none or it is no whole one."""
+    try:
+        values = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        return Result(**{f.name: values[f.name] for f in fields(Result)})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def rewrite(folder: Path, records: Iterable[Record]) -> None:

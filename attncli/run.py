@@ -6,30 +6,33 @@ Everything a run makes lies in runs/<digest>/: recipe.yaml, log.jsonl (a record 
 and, when it is finished, result.json. MLflow hears of it from a thread that nothing here waits for.
 """
 
+import errno
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from accelerate import Accelerator
 from filelock import FileLock, Timeout
 from torch import nn
 
-from attncli import attention, data, measure, model, records, train
+from attncli import attention, data, measure, model, records, track, train
+from attncli.attention.own import blamed
 from attncli.data.dataset import Dataset
-from attncli.errors import UserError
+from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Recipe
 from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
 from attncli.track import Facts, Live, Tracker
 from attncli.track.origin import label
 from attncli.train import Interrupted, Step
 
-RESULT = "result.json"
 SPEEDS = "speeds.json"  # of this machine, so that other seeds do not measure again
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 class Watch(Protocol):
@@ -62,6 +65,7 @@ class Job:
     folder: Path
     dataset: Dataset
     net: nn.Module
+    accelerator: Accelerator
     live: Live
     watch: Watch
 
@@ -87,63 +91,69 @@ def run(
     pictures to the folder before it goes to MLflow. Raises UserError for what cannot be run, RunFailedError for a
     run that went wrong, Interrupted after Ctrl-C or SIGTERM; MLflow's status says the same.
     """
+    track.reach(uri, runs)
+    accelerator = train.start()
+    train.check(recipe, accelerator)
     folder = runs / recipe.digest()
-    with occupied(folder, recipe):
-        if (result := finished(folder)) and not fresh:
+    with occupied(folder, recipe), on_disk(folder):
+        if (result := track.finished(folder)) and not fresh:
             return result
         with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
-            opening = pool.submit(Tracker.open, uri, runs)
+            pool.submit(track.load_mlflow)
             dataset = data.load(recipe.data, cache=runs / "cache", progress=watch.reading)
             net = model.build(recipe, shape(dataset))
-            return _tracked(recipe, folder, dataset, net, opening, watch, fresh, decorate)
+        live = _begin(Tracker.open(uri, runs), recipe, dataset, folder, fresh)
+        return _tracked(Job(recipe, folder, dataset, net, accelerator, live, watch), fresh, decorate)
 
 
-def _tracked(
-    recipe: Recipe,
-    folder: Path,
-    dataset: Dataset,
-    net: nn.Module,
-    opening: "Future[Tracker]",
-    watch: Watch,
-    fresh: bool,
-    decorate: Decorate | None,
-) -> Result:
-    """The run with its MLflow run around it."""
+def _begin(tracker: Tracker, recipe: Recipe, dataset: Dataset, folder: Path, fresh: bool) -> Live:
+    """The run's folder made ready, and its MLflow run."""
     if fresh:
         _clear(folder)
     records.write_atomically(folder / "recipe.yaml", recipe.yaml())
     records.rewrite(folder, [])  # the training tells again what its checkpoint knows
-    live = opening.result().start(recipe, facts(dataset), measure.machine(), folder=folder, fresh=fresh)
+    return tracker.start(recipe, facts(dataset), measure.machine(), folder=folder, fresh=fresh)
+
+
+def _tracked(job: Job, fresh: bool, decorate: Decorate | None) -> Result:
+    """The run with its MLflow run around it."""
+    live = job.live
     with live:
         try:
-            result = _work(Job(recipe, folder, dataset, net, live, watch), time.monotonic(), fresh)
+            result = _work(job, time.monotonic(), fresh)
         except Interrupted:
             live.end("KILLED")
             raise
         if decorate:
-            decorate(folder, dataset)
+            decorate(job.folder, job.dataset)
         if warning := live.end("FINISHED"):
-            watch.warn(warning)
+            job.watch.warn(warning)
     return result
 
 
 def _work(job: Job, began: float, fresh: bool) -> Result:
     """Train, evaluate, measure; the result is on disk before this returns."""
-    recipe, dataset = job.recipe, job.dataset
-    accelerator = train.start()
+    recipe, dataset, accelerator = job.recipe, job.dataset, job.accelerator
     job.watch.stage(f"{title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px")
     epochs = []
-    for epoch in train.train(
-        job.net, dataset, recipe, folder=job.folder, resume=not fresh, progress=job.watch.step, accelerator=accelerator
-    ):
-        epochs.append(epoch)
-        job.log(epoch)
+    with blamed(recipe.model.attn, "fails in training", code=1):
+        for epoch in train.train(
+            job.net,
+            dataset,
+            recipe,
+            folder=job.folder,
+            resume=not fresh,
+            progress=job.watch.step,
+            accelerator=accelerator,
+        ):
+            epochs.append(epoch)
+            job.log(epoch)
     test = train.evaluate(job.net, dataset.test, dataset, recipe, name="test", accelerator=accelerator)
     job.log(test)
     job.watch.stage("measuring the overhead against the plain network")
     cost, speed = overhead(job)
     result = _result(job, epochs, test, cost, speed, time.monotonic() - began)
-    records.write_atomically(job.folder / RESULT, json.dumps(asdict(result), indent=2) + "\n")
+    records.write_atomically(job.folder / records.RESULT, json.dumps(asdict(result), indent=2) + "\n")
     return result
 
 
@@ -235,15 +245,6 @@ def facts(dataset: Dataset) -> Facts:
     )
 
 
-def finished(folder: Path) -> Result | None:
-    """The result of a run that came to its end, None for any other."""
-    try:
-        values = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        return Result(**{f.name: values[f.name] for f in fields(Result)})
-    except (OSError, ValueError, KeyError):
-        return None
-
-
 def _clear(folder: Path) -> None:
     """Remove what an earlier run of this digest left, but for its origin, by which MLflow's run is found again."""
     for path in folder.iterdir():
@@ -257,6 +258,7 @@ def _clear(folder: Path) -> None:
 def occupied(folder: Path, recipe: Recipe) -> Iterator[None]:
     """The run's folder, held by this process alone. Raises UserError where it is not to be had."""
     hint = "give a folder that can be written, --runs"
+    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0)
@@ -270,4 +272,17 @@ def occupied(folder: Path, recipe: Recipe) -> Iterator[None]:
         try:
             yield
         finally:
-            lock.release()
+            if new and [p.name for p in folder.iterdir()] == [".lock"]:  # nothing began: leave nothing behind
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def on_disk(folder: Path) -> Iterator[None]:
+    """Turn a disk that is full or no longer takes anything into a RunFailedError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = error.filename or folder
+        raise RunFailedError(f"{where}: {error.strerror}", "make room there, then go on with --resume") from error

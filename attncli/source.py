@@ -1,6 +1,7 @@
 """Facts read from a Python file without running it, so that `ls`, `show` and completion never load torch."""
 
 import ast
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,12 @@ def parse(path: Path) -> ast.Module:
         raise UserError(f"{path}{line}: not valid Python ({error})", "mend the file") from error
 
 
+def place_of(error: BaseException, path: Path) -> str:
+    """Where in a file an error was raised, as `mine.py, line 8`; the path alone where it was not raised in there."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.absolute()]
+    return f"{path}, line {lines[-1]}" if lines else str(path)
+
+
 def assigned(tree: ast.Module, name: str) -> ast.expr | None:
     """The expression assigned to a module-level name, or None."""
     for node in tree.body:
@@ -47,13 +54,26 @@ def constructor(tree: ast.Module, name: str) -> tuple[list[str], dict[str, Param
 
 
 def signature(init: ast.FunctionDef) -> tuple[list[str], dict[str, Parameter]]:
-    """The parameters of an __init__ after self: names of the positional ones, the keyword-only ones with defaults."""
+    """The parameters of an __init__ after self: names of the positional ones, the keyword-only ones with defaults.
+
+    Raises UserError for a default that is no literal.
+    """
     positional = [a.arg for a in (*init.args.posonlyargs, *init.args.args)][1:]
     keyword = {
         a.arg: Parameter(
             ast.unparse(a.annotation) if a.annotation else "Any",
-            ast.literal_eval(d) if d is not None else ...,
+            _literal(a.arg, d) if d is not None else ...,
         )
         for a, d in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
     }
     return positional, keyword
+
+
+def _literal(name: str, node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError as error:
+        raise UserError(
+            f"line {node.lineno}: the default of '{name}' is no literal: {ast.unparse(node)}",
+            "write the value itself: it is read without running the file",
+        ) from error

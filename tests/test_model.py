@@ -108,7 +108,7 @@ def test_order_at_a_site() -> None:
     ("attn", "keys", "told"),
     [
         ("eca", {"model__site": "join"}, "written for the site gate"),
-        ("eca", {"model__stages": [9]}, "no block of the network is left"),
+        ("eca", {"model__stages": [9]}, "9: the network has 4 stages"),
         ("eca", {"model__options": {"k": 4}}, "must be odd"),
     ],
 )

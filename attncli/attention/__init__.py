@@ -8,6 +8,7 @@ import ast
 import importlib
 import importlib.metadata
 import importlib.util
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -50,9 +51,10 @@ def _files() -> dict[str, tuple[str, Path]]:
 def _entry_points() -> dict[str, Path]:
     found = {}
     for entry in importlib.metadata.entry_points(group=GROUP):
-        spec = importlib.util.find_spec(entry.value.partition(":")[0])
-        if spec is not None and spec.origin is not None:
-            found[entry.name] = Path(spec.origin)
+        with suppress(ImportError, ValueError):  # a broken package is no reason to hide the others
+            spec = importlib.util.find_spec(entry.value.partition(":")[0])
+            if spec is not None and spec.origin is not None:
+                found[entry.name] = Path(spec.origin)
     return found
 
 
@@ -64,6 +66,11 @@ def names() -> tuple[str, ...]:
 def is_file(name: str) -> bool:
     """Whether `name` means a file of the user's own, such as ./mine.py."""
     return name.endswith(".py")
+
+
+def is_own(name: str) -> bool:
+    """Whether the mechanism `name` is a user's own file or another package's."""
+    return name != NONE and locate(name)[0] == "own"
 
 
 def locate(name: str) -> tuple[str, Path]:
@@ -86,7 +93,7 @@ def describe(name: str) -> Mechanism:
     category, path = locate(name)
     tree = source.parse(path)
     card = source.assigned(tree, "card")
-    init = source.constructor(tree, "Attention")
+    init = _constructor(tree, path)
     if card is None or init is None:
         lacks = "card = Card(...)" if card is None else "class Attention(nn.Module)"
         raise UserError(f"{path}: no `{lacks}`", "a mechanism's file has both; `attncli show eca` names one to copy")
@@ -103,6 +110,13 @@ def describe(name: str) -> Mechanism:
         tuple(facts),
         options,
     )
+
+
+def _constructor(tree: ast.Module, path: Path) -> tuple[list[str], dict[str, source.Parameter]] | None:
+    try:
+        return source.constructor(tree, "Attention")
+    except UserError as error:
+        raise UserError(f"{path}, {error.problem}", error.hint) from error
 
 
 def _card(node: ast.expr, path: Path) -> Card:
@@ -138,5 +152,6 @@ def load(name: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UserError(f"{path}: fails on import: {type(error).__name__}: {error}", "mend the file") from error
+        place = source.place_of(error, path)
+        raise UserError(f"{place}: fails on import: {type(error).__name__}: {error}", "mend the file") from error
     return module

@@ -113,6 +113,8 @@ def _selected(
     anatomy: Anatomy, mechanism: Mechanism, stages: Sequence[int] | None, blocks: Sequence[int] | None, own_place: bool
 ) -> list[Block]:
     """The blocks that a recipe, or else the card, names."""
+    _exist("stages", stages, anatomy.stages, "the network")
+    _exist("blocks", blocks, max(b.index for b in anatomy.blocks), "its longest stage")
     card, cifar = mechanism.card, anatomy.stages == 3
     whole_last = card.whole_last_stage and own_place and blocks is None
     if own_place and stages is None:
@@ -134,6 +136,16 @@ def _selected(
             f"it has {anatomy.stages} stages; both count from 1, or from the end with negative numbers",
         )
     return found
+
+
+def _exist(what: str, chosen: Sequence[int] | None, count: int, where: str) -> None:
+    """Raises UserError for numbers that a recipe names and nothing has."""
+    strange = [n for n in chosen or () if not 1 <= abs(n) <= count]
+    if strange:
+        raise UserError(
+            f"model.{what}: {', '.join(map(str, strange))}: {where} has {count} {what}",
+            "they count from 1, or from the end with negative numbers",
+        )
 
 
 def _among(position: int, chosen: Sequence[int] | None, count: int) -> bool:

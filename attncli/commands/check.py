@@ -1,11 +1,10 @@
 """`attncli check`: is this recipe right?"""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option, read_recipe, recipe_options
+from attncli.commands.options import echo_json, find, json_option, read_recipe, recipe_options
 
 
 @click.command()
@@ -26,7 +25,7 @@ def command(schema: bool, as_json: bool, **given: Any) -> None:
         from attncli.check import schema as recipe_schema
 
         return echo_json(recipe_schema())
-    name: Path | None = given["recipe"]
+    name = find(given["recipe"])
     recipe = read_recipe(given)
     if as_json:
         return echo_json({"digest": recipe.digest(), "recipe": recipe.model_dump(mode="json")})

@@ -1,16 +1,18 @@
 """Options that several commands share."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from attncli.errors import UserError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _RECIPE = (
-    click.argument("recipe", required=False, type=click.Path(path_type=Path)),
+    click.argument("recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path)),
     click.option("--attn", metavar="NAME|FILE", help="Attention mechanism, or a .py file that holds one."),
     click.option("--backbone", metavar="NAME", help="Backbone, for example resnet18."),
     click.option("--dataset", metavar="NAME", help="Dataset; `digits` needs no download."),
@@ -67,13 +69,19 @@ def read_recipe(given: dict[str, Any], further: Mapping[str, Any] | None = None)
     """
     from attncli import check
 
-    path, overrides = given.pop("recipe"), given.pop("overrides")
+    path, overrides = find(given.pop("recipe")), given.pop("overrides")
     values = {KEYS[k]: given.pop(k) for k in KEYS if k in given} | dict(further or {})
-    return check.read(find(path), overrides, {k: v for k, v in values.items() if v is not None})
+    return check.read(path, overrides, {k: v for k, v in values.items() if v is not None})
 
 
-def find(path: Path | None) -> Path | None:
-    """A recipe by path, or by its bare name in the folder recipes/."""
+def find(paths: Sequence[Path]) -> Path | None:
+    """The recipe by path, or by its bare name in the folder recipes/; None where none is named.
+
+    Raises UserError for more than one.
+    """
+    if len(paths) > 1:
+        raise UserError(f"{len(paths)} recipes: {', '.join(map(str, paths))}", "name one; --set KEY=VALUE changes it")
+    path = paths[0] if paths else None
     if path is not None and not path.exists() and not path.suffix and path.parent == Path():
         for folder in (Path("recipes"), Path("recipes/sweeps")):
             if (folder / f"{path}.yaml").exists():

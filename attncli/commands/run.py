@@ -26,15 +26,26 @@ def command(resume: bool, quiet: bool, runs: Path, tracking_uri: str | None, as_
       attncli run --attn eca --backbone resnet18
       attncli run recipes/cifar10-resnet20.yaml --attn cbam --seed 3 --set train.lr=0.05
     """
-    recipe = read_recipe(given)
-    from attncli.report.live import Live
-    from attncli.report.picture import decorate
+    from attncli import track
     from attncli.report.summary import summary
-    from attncli.run import run
 
-    with Live(quiet) as live:
-        result = run(recipe, runs=runs, uri=tracking_uri, watch=live, fresh=not resume, decorate=decorate)
+    recipe = read_recipe(given)
+    result = track.finished(runs / recipe.digest()) if resume else None
+    if result is None:
+        result = _run(recipe, runs, tracking_uri, quiet, fresh=not resume)
+    elif not quiet:
+        click.echo(f"this run was finished before ({result.folder}); --fresh runs it again", err=True)
     if as_json:
         return echo_json(asdict(result))
     click.echo(summary(result, runs))
     return None
+
+
+def _run(recipe: Any, runs: Path, uri: str | None, quiet: bool, fresh: bool) -> Any:
+    """Train, with what goes on shown on stderr; loads torch."""
+    from attncli.report.live import Live
+    from attncli.report.picture import decorate
+    from attncli.run import run
+
+    with Live(quiet) as live:
+        return run(recipe, runs=runs, uri=uri, watch=live, fresh=fresh, decorate=decorate)

@@ -11,10 +11,22 @@ picture of many runs beside them.
 
 from attncli.track.attach import attach
 from attncli.track.live import Live
-from attncli.track.origin import Facts
+from attncli.track.origin import Facts, finished
 from attncli.track.search import rows
-from attncli.track.store import address
+from attncli.track.store import address, load_mlflow, reach
 from attncli.track.sync import Synced, sync
 from attncli.track.tracker import Tracker
 
-__all__ = ["Facts", "Live", "Synced", "Tracker", "address", "attach", "rows", "sync"]
+__all__ = [
+    "Facts",
+    "Live",
+    "Synced",
+    "Tracker",
+    "address",
+    "attach",
+    "finished",
+    "load_mlflow",
+    "reach",
+    "rows",
+    "sync",
+]

@@ -16,9 +16,10 @@ from typing import Any
 import psutil
 
 import attncli
+from attncli import records
 from attncli.attention import is_file
 from attncli.recipe import Recipe
-from attncli.records import Status, write_atomically
+from attncli.records import Result, Status, write_atomically
 
 FILE = "origin.json"
 
@@ -110,6 +111,12 @@ def end(folder: Path, origin: Origin, status: Status) -> Origin:
     with suppress(OSError):  # that may be why the run ends, and must not hide it
         write(folder, ended)
     return ended
+
+
+def finished(folder: Path) -> Result | None:
+    """The result of a run that came to its end and closed its records, None for any other."""
+    origin, result = read(folder), records.result(folder)
+    return result if result and (origin is None or origin.status == "FINISHED") else None
 
 
 def write(folder: Path, origin: Origin) -> None:

@@ -1,6 +1,7 @@
 """Training: a generator of Epoch records, the evaluation of a split, and what they stand on (the layer needs torch)."""
 
 from attncli.train.evaluation import evaluate
+from attncli.train.job import check
 from attncli.train.loop import train
 from attncli.train.malloc import tune_malloc
 from attncli.train.precision import autocast, resolve_precision
@@ -13,6 +14,7 @@ __all__ = [
     "Progress",
     "Step",
     "autocast",
+    "check",
     "evaluate",
     "resolve_precision",
     "start",

@@ -47,6 +47,12 @@ class Job:
         return self.accelerator.num_processes > 1
 
 
+def check(recipe: Recipe, accelerator: Accelerator) -> str:
+    """The number format that a recipe is trained in here. Raises UserError for settings that cannot be trained."""
+    schedule.check(recipe.train)
+    return resolve_precision(recipe.train.precision, process.device(accelerator))
+
+
 def prepare(
     model: nn.Module,
     dataset: Dataset,
@@ -57,8 +63,7 @@ def prepare(
 ) -> Job:
     """Everything a training needs, on its device. Raises UserError for what cannot be trained here."""
     settings, device = recipe.train, process.device(accelerator)
-    schedule.check(settings)
-    precision = resolve_precision(settings.precision, device)
+    precision = check(recipe, accelerator)
     images = min(settings.batch_size, len(dataset.train.labels))
     if images % accelerator.num_processes:
         raise UserError(

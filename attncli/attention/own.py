@@ -1,0 +1,31 @@
+"""Errors of a user's own mechanism, told as such: its file, the line, what was raised."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from attncli import attention, source
+from attncli.errors import UserError
+
+
+@contextmanager
+def blamed(name: str, doing: str, *, code: int = 2, anywhere: bool = False) -> Iterator[None]:
+    """Turn what the file of the mechanism `name` raises into a UserError that says what it was `doing`.
+
+    Nothing changes for a UserError, for our own mechanisms, and for an error that was not raised in the file,
+    unless `anywhere` says that only the file can be to blame.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if name == attention.NONE:
+            raise
+        category, path = attention.locate(name)
+        place = source.place_of(error, path)
+        if category != "own" or (place == str(path) and not anywhere):
+            raise
+        told = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(
+            f"{place}: {doing}: {type(error).__name__}{told and f': {told}'}", "mend the file", code=code
+        ) from error
