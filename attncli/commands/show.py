@@ -1,5 +1,6 @@
 """`attncli show`: all about one mechanism."""
 
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -34,7 +35,7 @@ def command(name: str, as_json: bool) -> None:
                 **card,
                 "facts": mechanism.facts,
                 "options": {k: vars(v) for k, v in mechanism.options.items()},
-                "published": [vars(r) for r in rows],
+                "published": [asdict(r) for r in rows],
             }
         )
     click.echo(_text(mechanism, card))
