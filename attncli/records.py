@@ -102,6 +102,7 @@ class Result:
     test_loss: float | None
     val_top1: float | None
     best_val_top1: float | None  # of the best epoch; the figures above are the last epoch's
+    baseline: str  # the network that the overhead is over: the recipe's backbone without a mechanism
     params: int | None
     baseline_params: int | None
     macs: int | None

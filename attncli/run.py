@@ -194,6 +194,7 @@ def _result(job: Job, epochs: list[Epoch], test: Evaluation, cost: Cost, speed: 
         test_loss=test.loss,
         val_top1=validated[-1] if validated else None,
         best_val_top1=max(validated, default=None),
+        baseline=recipe.model.backbone,
         params=cost.params,
         baseline_params=cost.baseline_params,
         macs=cost.macs,

@@ -7,18 +7,19 @@ from attncli.records import Result
 
 def summary(result: Result, runs: Path) -> str:
     """A finished run in a few lines of plain text."""
+    over = f"plain {result.baseline}"
     lines = [
-        f"{result.attn} on {result.backbone}, {result.dataset}, seed {result.seed}",
+        f"{_network(result)} on {result.dataset}, seed {result.seed}",
         f"  test top-1    {_percent(result.test_top1)}   top-5 {_percent(result.test_top5)}   "
         f"after {result.epochs} epochs, {result.seconds:.0f} s",
-        f"  parameters    {_over(result.params, result.baseline_params)}",
-        f"  MACs          {_over(result.macs, result.baseline_macs)}   (multiply-accumulates of one image)",
+        f"  parameters    {_over(result.params, result.baseline_params, over)}",
+        f"  MACs          {_over(result.macs, result.baseline_macs, over)}   (multiply-accumulates of one image)",
     ]
     if result.train_images_per_s is not None:
         plain = result.attn == "none"  # whose ratio to itself is noise
         lines += [
-            f"  training      {_speed(result.train_images_per_s, None if plain else result.train_ratio)}",
-            f"  inference     {_speed(result.infer_images_per_s, None if plain else result.infer_ratio)}",
+            f"  training      {_speed(result.train_images_per_s, None if plain else result.train_ratio, over)}",
+            f"  inference     {_speed(result.infer_images_per_s, None if plain else result.infer_ratio, over)}",
         ]
     lines += [
         f"  on            {result.device}, {result.precision}",
@@ -29,21 +30,26 @@ def summary(result: Result, runs: Path) -> str:
     return "\n".join(lines)
 
 
+def _network(result: Result) -> str:
+    whole = result.attn == result.backbone
+    return result.attn if whole else f"{result.backbone} + {result.attn}" if result.attn != "none" else result.backbone
+
+
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2%}"
 
 
-def _over(value: int | None, baseline: int | None) -> str:
+def _over(value: int | None, baseline: int | None, over: str) -> str:
     """A count and what it adds to the baseline."""
     if value is None or not baseline:
         return "-"
     added = value - baseline
-    return f"{value:,}" if not added else f"{value:,}   {added:+,} ({added / baseline:+.3%}) over the plain network"
+    return f"{value:,}" if not added else f"{value:,}   {added:+,} ({added / baseline:+.3%}) over {over}"
 
 
-def _speed(images_per_s: float | None, ratio: float | None) -> str:
+def _speed(images_per_s: float | None, ratio: float | None, over: str) -> str:
     told = "-" if images_per_s is None else f"{images_per_s:,.0f} images/s"
-    return told if ratio is None else f"{told}   {ratio:.2f} of the plain network's"
+    return told if ratio is None else f"{told}   {ratio:.2f} x {over}"
 
 
 def _next(result: Result, runs: Path) -> str:

@@ -20,7 +20,7 @@ def result(**given: object) -> Result:
     values: dict[str, object] = {
         "digest": "0123456789ab", "run_id": "r", "status": "FINISHED", "attn": "eca", "backbone": "resnet18",
         "dataset": "digits", "category": "channel", "seed": 0, "epochs": 12, "test_top1": 0.98, "test_top5": 1.0,
-        "test_loss": 0.1, "val_top1": 0.97, "best_val_top1": 0.98, "params": 110, "baseline_params": 100, "macs": 200,
+        "test_loss": 0.1, "val_top1": 0.97, "best_val_top1": 0.98, "baseline": "resnet18", "params": 110, "baseline_params": 100, "macs": 200,
         "baseline_macs": 200, "train_images_per_s": 500.0, "infer_images_per_s": 900.0, "train_ratio": 0.9,
         "infer_ratio": 0.8, "seconds": 12.0, "precision": "bf16", "device": "cpu", "machine": {}, "group": "g",
         "data_digest": "d", "folder": "runs/0123456789ab",
@@ -60,8 +60,8 @@ def test_summary_tells_overhead_and_next_step(tmp_path: object) -> None:
     from pathlib import Path
 
     text = summary(result(), Path("runs"))
-    assert "110   +10 (+10.000%) over the plain network" in text
-    assert "500 images/s   0.90 of the plain network's" in text
+    assert "110   +10 (+10.000%) over plain resnet18" in text
+    assert "500 images/s   0.90 x plain resnet18" in text
     assert "attncli compare" in text.splitlines()[-1]
     assert "--runs elsewhere" in summary(result(), Path("elsewhere"))
 
