@@ -1,5 +1,6 @@
-"""`attncli ls`: what there is."""
+"""`attncli ls`: mechanisms, backbones, data sets, recipes and runs, listed."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,15 @@ def command(kind: str | None, runs: Path, tracking_uri: str | None, as_json: boo
         return echo_json(rows)
     from attncli.report.table import show
 
-    show(rows, empty=f"no {kind} yet")
+    show(_clipped(rows, "title") if kind == "attention" else rows, empty=f"no {kind} yet")
     return None
+
+
+def _clipped(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """The rows with one text cut so that each fits a line of the terminal; `--json` has all of it."""
+    others = [max(len(str(row[k])) for row in (*rows, {k: k})) + 2 for k in rows[0] if k != key]
+    room = max(shutil.get_terminal_size().columns - sum(others) - 2, 12)
+    return [row | {key: row[key] if len(row[key]) <= room else row[key][: room - 1] + "…"} for row in rows]
 
 
 def _attention() -> list[dict[str, Any]]:
@@ -77,5 +85,5 @@ def _opening(path: Path) -> str:
 def _runs(folder: Path, uri: str | None) -> list[dict[str, Any]]:
     from attncli import track
 
-    keys = ("name", "status", "dataset", "backbone", "attn", "seed", "epochs", "test_top1", "digest")
+    keys = ("digest", "status", "dataset", "backbone", "attn", "seed", "epochs", "test_top1")
     return [{k: row.get(k) for k in keys} for row in track.rows(uri, folder)]
