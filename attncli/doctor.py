@@ -72,7 +72,10 @@ def _device() -> Finding:
     from attncli import measure
 
     machine = measure.machine()
-    return Finding("device", True, ", ".join(f"{key} {value}" for key, value in machine.items() if value))
+    memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB of memory"
+    host = f"{machine['cpu']}, {machine['usable_cpus']} of {machine['cores']} cores, {memory}"
+    accelerator = f"{machine['gpus']} x {machine['gpu']}, CUDA {machine['cuda']}; " if machine["gpu"] else "no GPU; "
+    return Finding("device", True, accelerator + host)
 
 
 def _precision() -> Finding:

@@ -10,7 +10,7 @@ import errno
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,7 +31,6 @@ from attncli.track import Facts, Live, Tracker
 from attncli.track.origin import label
 from attncli.train import Interrupted, Step
 
-SPEEDS = "speeds.json"  # of this machine, so that other seeds do not measure again
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
@@ -55,6 +54,11 @@ class Watch(Protocol):
 
 
 Decorate = Callable[[Path, Dataset], None]
+Load = Callable[..., Dataset]  # data.load, or what remembers its answers
+
+
+class OccupiedError(UserError):
+    """Another process is at the run."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Job:
     accelerator: Accelerator
     live: Live
     watch: Watch
+    threads: int | None = None  # with which the speed was timed, where that was done before
 
     def log(self, record: Record) -> None:
         """Pass a record on: to disk, to MLflow, to who looks on."""
@@ -84,11 +89,16 @@ def run(
     watch: Watch,
     fresh: bool = False,
     decorate: Decorate | None = None,
+    load: Load = data.load,
+    tags: Mapping[str, str] | None = None,
+    threads: int | None = None,
 ) -> Result:
     """Train, evaluate and measure a recipe; a finished run is not done again but its result given.
 
     An unfinished one goes on from its checkpoint, unless `fresh` is asked for. `decorate(folder, dataset)` may add
-    pictures to the folder before it goes to MLflow. Raises UserError for what cannot be run, RunFailedError for a
+    pictures to the folder before it goes to MLflow, `tags` are added to the MLflow run. With `threads` nothing is
+    timed here: the speed is the one that `measure.timed` found before with so many threads, if it did.
+    Raises UserError for what cannot be run (OccupiedError where another process is at it), RunFailedError for a
     run that went wrong, Interrupted after Ctrl-C or SIGTERM; MLflow's status says the same.
     """
     track.reach(uri, runs)
@@ -100,19 +110,21 @@ def run(
             return result
         with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
             pool.submit(track.load_mlflow)
-            dataset = data.load(recipe.data, cache=runs / "cache", progress=watch.reading)
+            dataset = load(recipe.data, cache=runs / "cache", progress=watch.reading)
             net = model.build(recipe, shape(dataset))
-        live = _begin(Tracker.open(uri, runs), recipe, dataset, folder, fresh)
-        return _tracked(Job(recipe, folder, dataset, net, accelerator, live, watch), fresh, decorate)
+        live = _begin(Tracker.open(uri, runs), recipe, dataset, folder, fresh, tags)
+        return _tracked(Job(recipe, folder, dataset, net, accelerator, live, watch, threads), fresh, decorate)
 
 
-def _begin(tracker: Tracker, recipe: Recipe, dataset: Dataset, folder: Path, fresh: bool) -> Live:
+def _begin(
+    tracker: Tracker, recipe: Recipe, dataset: Dataset, folder: Path, fresh: bool, tags: Mapping[str, str] | None
+) -> Live:
     """The run's folder made ready, and its MLflow run."""
     if fresh:
         _clear(folder)
     records.write_atomically(folder / "recipe.yaml", recipe.yaml())
     records.rewrite(folder, [])  # the training tells again what its checkpoint knows
-    return tracker.start(recipe, facts(dataset), measure.machine(), folder=folder, fresh=fresh)
+    return tracker.start(recipe, facts(dataset), measure.machine(), folder=folder, fresh=fresh, tags=tags)
 
 
 def _tracked(job: Job, fresh: bool, decorate: Decorate | None) -> Result:
@@ -135,6 +147,8 @@ def _work(job: Job, began: float, fresh: bool) -> Result:
     """Train, evaluate, measure; the result is on disk before this returns."""
     recipe, dataset, accelerator = job.recipe, job.dataset, job.accelerator
     job.watch.stage(f"{title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px")
+    if (job.folder / "checkpoint").exists() and not fresh:
+        job.watch.stage("going on from its checkpoint; what was done before is told again:")
     epochs = []
     with blamed(recipe.model.attn, "fails in training", code=1):
         for epoch in train.train(
@@ -165,13 +179,20 @@ def overhead(job: Job) -> tuple[Cost, Speed | None]:
     job.log(cost)
     if not recipe.measure.speed:
         return cost, None
-    precision = train.resolve_precision(recipe.train.precision, next(job.net.parameters()).device)
-    key = measure.speed_key(recipe, like.classes, like.size, like.frames, precision, measure.machine())
-    speed = measure.cached_speed(
-        job.folder.parent / SPEEDS,
-        key,
-        lambda: measure.speed(job.net, baseline, recipe, like.classes, like.size, frames=like.frames),
-    )
+    try:
+        speed = measure.timed(
+            recipe,
+            job.net,
+            baseline,
+            like.classes,
+            like.size,
+            like.frames,
+            runs=job.folder.parent,
+            threads=job.threads,
+        )
+    except LookupError:
+        job.watch.warn("the speed is left out: it was not measured before the training")
+        return cost, None
     job.log(speed)
     return cost, speed
 
@@ -266,7 +287,7 @@ def occupied(folder: Path, recipe: Recipe) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         problem = f"{folder}: another process is at this run ({title(recipe)}) now"
-        raise UserError(problem, "wait for it, or choose another seed") from error
+        raise OccupiedError(problem, "wait for it, or choose another seed") from error
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror or error}", hint) from error
     with lock:

@@ -23,6 +23,11 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"attncli.commands.{cmd_name}").command
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each command with what the first line of its file says, so that help need not import them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _summary(name)) for name in self.list_commands(ctx)])
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -32,6 +37,12 @@ class _Commands(click.Group):
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise unknown("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
+
+
+def _summary(name: str) -> str:
+    with Path(__file__).with_name(f"{name}.py").open(encoding="utf-8") as file:
+        text = file.readline().partition(": ")[2].strip().strip('"')
+    return text[:1].upper() + text[1:]
 
 
 _ORDER = ("run", "measure", "compare", "sweep", "ls", "show", "check", "data", "ui", "sync", "doctor", "bench")

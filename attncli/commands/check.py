@@ -1,4 +1,4 @@
-"""`attncli check`: is this recipe right?"""
+"""`attncli check`: is this recipe right? All errors at once."""
 
 from typing import Any
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands.options import echo_json, json_option, store_options
+from attncli.commands.options import echo_json, json_option, labelled, store_options
 
 
 @click.command()
@@ -24,8 +24,8 @@ def command(runs: Path, tracking_uri: str | None, as_json: bool) -> None:
         echo_json([vars(f) for f in findings])
     else:
         for f in findings:
-            click.echo(f"{'ok ' if f.ok else 'BAD'}  {f.what:12} {f.found}")
+            click.echo(labelled(f"{'ok ' if f.ok else 'BAD'}  {f.what:12} ", f.found))
             if f.hint:
-                click.echo(f"       hint: {f.hint}")
+                click.echo(labelled(" " * 18 + "hint: ", f.hint))
     if not all(f.ok for f in findings):
         raise SystemExit(1)

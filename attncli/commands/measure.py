@@ -1,62 +1,86 @@
 """`attncli measure`: what mechanisms cost, without training."""
 
+import shutil
 import sys
+from functools import partial
 from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option, read_recipe, recipe_options
+from attncli.commands.options import echo_json, json_option, network_options, read_recipe
 
 
 @click.command()
-@recipe_options
-@click.option("--classes", type=click.IntRange(1), help="Classes of the network [default: 1000 from 64 px, else 10].")
-@click.option("--speed/--no-speed", default=True, help="Time training and inference too (interleaved).")
-@click.option("--batch-size", type=click.IntRange(1), help="Images of a timed step [default: 128, 16 from 64 px].")
+@network_options
+@click.option("--classes", metavar="N", type=click.IntRange(1), help="Classes  [default: 1000 from 64 px, else 10]")
+@click.option("--speed/--no-speed", default=True, help="Time training and inference too, in turn.")
+@click.option(
+    "--batch-size", metavar="N", type=click.IntRange(1), help="Images of a timed step  [default: 128, 16 from 64 px]"
+)
 @json_option
 def command(classes: int | None, speed: bool, batch_size: int | None, as_json: bool, **given: Any) -> None:
     """Measure overhead without training: parameters, MACs, memory, speed, each against the plain network.
 
-    --attn takes a name, several with commas, or `all`. Every mechanism sits at its paper's site; what does not fit
-    the backbone is listed with the reason.
+    Every mechanism sits at its paper's site; what does not fit the backbone is listed with the reason.
+    Images have 32 px unless told otherwise.
 
     \b
     Example:
       attncli measure --attn all --backbone resnet50 --image-size 224
     """
-    from attncli import attention
-
-    asked = (given.pop("attn") or "all").split(",")
-    names = list(attention.names()) if asked == ["all"] else asked
-    size = given.pop("image_size") or 32
-    values = {"measure.batch_size": batch_size or (16 if size >= LARGE else 128)}
-    recipes = [read_recipe({**given, "attn": name}, values) for name in names]
+    recipes, size = _recipes(given, batch_size)
     from attncli.measure.compare import overhead
     from attncli.model import Shape
 
     shape = Shape(classes or (1000 if size >= LARGE else 10), (size, size))
-    rows = []
     with click.progressbar(
         recipes, file=sys.stderr, item_show_func=_name, hidden=as_json and not sys.stderr.isatty()
     ) as bar:
         rows = [overhead(recipe, shape, speed) for recipe in bar]
     if as_json:
         return echo_json([row.plain() for row in rows])
-    from attncli.report.table import show
-
-    show([_row(row) for row in rows if not row.problem], empty="nothing fits")
+    click.echo(_table([row for row in rows if not row.problem]))
     for row in rows:
         if row.problem:
             click.echo(f"{row.attn} is left out: {row.problem}")
-    click.echo(_caption(rows, size), err=True)
+    click.echo("\n" + click.wrap_text(_caption(rows, size), min(shutil.get_terminal_size().columns, 100)), err=True)
     return None
 
 
 LARGE = 64  # px; from here on the networks are those of ImageNet
 
 
+def _recipes(given: dict[str, Any], batch_size: int | None) -> tuple[list[Any], int]:
+    """A recipe for each mechanism asked for, and the side of the images in pixels."""
+    from attncli import attention
+
+    asked = given.pop("attn")
+    names = (asked or "all").split(",")
+    if asked is None:
+        named = read_recipe(dict(given)).model.attn
+        names = ["all"] if named == attention.NONE else [named]
+    names = list(attention.names()) if names == ["all"] else names
+    size = read_recipe({**given, "attn": names[0]}).data.image_size or 32
+    values = {"measure.batch_size": batch_size or (16 if size >= LARGE else 128)}
+    return [read_recipe({**given, "attn": name}, values) for name in names], size
+
+
 def _name(recipe: Any) -> str:
     return recipe.model.attn if recipe else ""
+
+
+def _table(rows: list[Any]) -> str:
+    from attncli.report.table import Column, text
+
+    if not rows:
+        return "nothing fits"
+    shown = [_row(row) for row in rows]
+    columns = [Column(key, partial(_cell, key), key not in ("attn", "site")) for key in shown[0]]
+    return text(columns, shown, width=shutil.get_terminal_size().columns)
+
+
+def _cell(key: str, row: dict[str, Any]) -> str:
+    return row[key]
 
 
 def _row(row: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,16 +12,31 @@ from attncli.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_FILE = click.argument("recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path))
+_BACKBONE = click.option("--backbone", metavar="NAME", help="Backbone, for example resnet18.")
+_SIZE = click.option("--image-size", type=int, metavar="PX", help="Side of the images in pixels.")
+_SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated.")
 _RECIPE = (
-    click.argument("recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path)),
+    _FILE,
     click.option("--attn", metavar="NAME|FILE", help="Attention mechanism, or a .py file that holds one."),
-    click.option("--backbone", metavar="NAME", help="Backbone, for example resnet18."),
+    _BACKBONE,
     click.option("--dataset", metavar="NAME", help="Dataset; `digits` needs no download."),
     click.option("--data-root", metavar="DIR", help="Folder that holds, or gets, the dataset's files."),
-    click.option("--image-size", type=int, metavar="PX", help="Side of the images in pixels."),
+    _SIZE,
     click.option("--epochs", type=int, metavar="N", help="Passes over the training images."),
     click.option("--seed", type=int, metavar="N", help="Seed; runs of one seed share weights, order and crops."),
-    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated."),
+    _SET,
+)
+_NETWORKS = (
+    _FILE,
+    click.option(
+        "--attn",
+        metavar="NAMES",
+        help="Mechanisms or .py files, with commas, or `all`  [default: the recipe's, else all]",
+    ),
+    _BACKBONE,
+    _SIZE,
+    _SET,
 )
 KEYS = {
     "attn": "model.attn",
@@ -35,7 +51,16 @@ KEYS = {
 
 def recipe_options(command: F) -> F:
     """A recipe file, its short-cuts and `--set`; turn what click gives into a Recipe with `read_recipe`."""
-    for option in reversed(_RECIPE):
+    return _all(_RECIPE, command)
+
+
+def network_options(command: F) -> F:
+    """Of `recipe_options` those that decide about networks, and several mechanisms; read them one by one."""
+    return _all(_NETWORKS, command)
+
+
+def _all(options: Sequence[Callable[[F], F]], command: F) -> F:
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -100,3 +125,9 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
     return None if isinstance(value, float) and value - value != 0 else value
+
+
+def labelled(label: str, text: str) -> str:
+    """A text after its label, in lines that fit the terminal, later ones indented."""
+    columns = shutil.get_terminal_size().columns
+    return click.wrap_text(text, columns, initial_indent=label, subsequent_indent=" " * len(label))

@@ -1,4 +1,4 @@
-"""`attncli run`: train one recipe, measure it, track it."""
+"""`attncli run`: train one recipe, measure its overhead, track it in MLflow."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +24,8 @@ def command(resume: bool, quiet: bool, runs: Path, tracking_uri: str | None, as_
     \b
     Example:
       attncli run --attn eca --backbone resnet18
-      attncli run recipes/cifar10-resnet20.yaml --attn cbam --seed 3 --set train.lr=0.05
+      attncli run recipes/cifar10-resnet20.yaml --attn cbam --seed 3
+      attncli run --attn ./mine.py --set model.options.scale=0.5 --epochs 20
     """
     from attncli import track
     from attncli.report.summary import summary

@@ -1,11 +1,13 @@
-"""`attncli show`: all about one mechanism."""
+"""`attncli show`: all about one mechanism: maths, place, options, figures."""
 
+import json
+import shutil
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option
+from attncli.commands.options import echo_json, json_option, labelled
 
 
 @click.command()
@@ -39,22 +41,31 @@ def command(name: str, as_json: bool) -> None:
             }
         )
     click.echo(_text(mechanism, card))
-    if rows:
-        from attncli.report.table import show
-
-        click.echo(f"\nPublished figures ({len(rows)}; percentages as printed; params_m in millions)")
-        shown = [r for r in rows if r.figures.keys() & _FIGURES.keys()]
-        show([_row(r) for r in shown])
+    _published([row for row in rows if row.figures.keys() & _FIGURES.keys()])
     return None
 
 
-_FIGURES = {"params_m": "params_m", "gflops": "gflops", "top1": "top-1", "top5": "top-5", "err1": "error"}
+def _published(rows: list[Any]) -> None:
+    """Published figures by source, each a table of what that source gives."""
+    from attncli.report.table import show
+
+    if rows:
+        click.echo(f"\nPublished figures ({len(rows)}; accuracies in percent as printed, params in millions)")
+    sources: dict[str, list[Any]] = {}
+    for row in rows:
+        sources.setdefault(row.source + (" (unverified)" if row.verified == "no" else ""), []).append(row)
+    for source, given in sources.items():
+        click.echo("\n" + click.wrap_text(source, shutil.get_terminal_size().columns))
+        keys = [key for key in _FIGURES if any(key in row.figures for row in given)]
+        show([_row(row, keys) for row in given])
 
 
-def _row(row: Any) -> dict[str, Any]:
-    figures = {label: row.figures.get(key) for key, label in _FIGURES.items()}
-    mark = "" if row.verified != "no" else " (unverified)"
-    return {"data": row.dataset, "backbone": row.backbone, "attn": row.attn, **figures, "source": row.source + mark}
+_FIGURES = {"params_m": "params", "gflops": "gflops", "top1": "top-1", "top5": "top-5", "err1": "error"}
+
+
+def _row(row: Any, keys: list[str]) -> dict[str, Any]:
+    figures = {_FIGURES[key]: row.figures.get(key) for key in keys}
+    return {"data": row.dataset, "backbone": row.backbone, "attn": row.attn, **figures}
 
 
 def _text(mechanism: Any, card: dict[str, Any]) -> str:
@@ -62,22 +73,21 @@ def _text(mechanism: Any, card: dict[str, Any]) -> str:
 
     year = "" if str(card["year"]) in card["venue"] else f" {card['year']}"
     arxiv = f", arXiv {card['arxiv']}" if card["arxiv"] else ""
-    lines = [
-        mechanism.doc,
-        "",
-        f"Paper     {card['title']} ({card['venue']}{year}{arxiv})",
-        f"Code      {card['code']}",
-        f"Category  {mechanism.category}",
-        f"Site      {card['site']}: {SITES[card['site']]}",
-        f"Where     {_where(card)}",
+    facts = [
+        ("Paper", f"{card['title']} ({card['venue']}{year}{arxiv})"),
+        ("Code", card["code"]),
+        ("Category", mechanism.category),
+        ("Site", f"{card['site']}: {SITES[card['site']]}"),
+        ("Where", _where(card)),
     ]
-    if card["mobile_site"]:
-        lines.append(f"Mobile    {card['mobile_site']}: {SITES[card['mobile_site']]} (inverted residuals, MobileNetV2)")
+    if mobile := card["mobile_site"]:
+        facts.append(("Mobile", f"{mobile}: {SITES[mobile]} (inverted residuals, MobileNetV2)"))
     if card["sites"]:
-        lines.append(f"Also at   {', '.join(card['sites'])}  (--set model.site=...)")
+        facts.append(("Also at", f"{', '.join(card['sites'])} (--set model.site=...)"))
     if card["floor"]:
-        lines.append(f"Floor     {card['floor']}")
-    lines += [f"Note      {note}" for note in card["notes"]]
+        facts.append(("Floor", card["floor"]))
+    facts += [("Note", note) for note in card["notes"]]
+    lines = [mechanism.doc, "", *(labelled(f"{label:10}", text) for label, text in facts)]
     if mechanism.options:
         lines += ["", "Options   --set model.options.NAME=VALUE"]
         lines += [f"  {k} = {_plain(p.default)}  ({p.annotation})" for k, p in mechanism.options.items()]
@@ -85,14 +95,8 @@ def _text(mechanism: Any, card: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A default as a recipe writes it."""
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(_plain, value)) + "]"
-    return (
-        {None: "none", True: "true", False: "false"}[value]
-        if value is None or value is True or value is False
-        else str(value)
-    )
+    """A default as a recipe writes it; the dots of one that must be given."""
+    return "..." if value is ... else json.dumps(value)
 
 
 def _where(card: dict[str, Any]) -> str:

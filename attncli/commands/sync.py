@@ -1,4 +1,4 @@
-"""`attncli sync`: bring runs/ into MLflow."""
+"""`attncli sync`: bring runs into MLflow that it lacks."""
 
 from pathlib import Path
 

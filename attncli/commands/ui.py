@@ -1,4 +1,4 @@
-"""`attncli ui`: the MLflow dashboard on this store."""
+"""`attncli ui`: the MLflow dashboard on these runs."""
 
 from pathlib import Path
 

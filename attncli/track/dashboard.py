@@ -31,6 +31,7 @@ def serve(uri: str | None, runs: Path, port: int) -> Iterator[str]:
     """
     address = store.address(uri, runs)
     if address.startswith("http"):
+        store.reach(uri, runs)
         yield address.rstrip("/")
         return
     store.connect(address, runs)  # creates the database, or tells what is wrong with it

@@ -1,0 +1,245 @@
+"""Bad input costs the user one line, a hint and no time: no traceback, nothing on stdout, nothing half-written."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from attncli import check, track
+from tests.commands import plugins
+from tests.commands.line import TINY, line, process, refused, run_folders
+from tests.data import pictures
+
+LINES = {
+    "unknown attention": ("run --attn ecaa", "model.attn: unknown attention: 'ecaa'", "did you mean 'eca'?"),
+    "unknown backbone": ("run --backbone resnet19", "model.backbone: unknown backbone: 'resnet19'", "'resnet1"),
+    "unknown dataset": ("run --dataset digit", "data.name: unknown dataset: 'digit'", "did you mean 'digits'?"),
+    "unknown key": ("run --set train.lrr=1", "train.lrr: unknown key", "did you mean 'lr'?"),
+    "unknown section": ("run --set trian.lr=1", "trian: unknown key", "did you mean 'train'?"),
+    "unknown option of a mechanism": ("run --attn eca --set model.options.kk=3", "model.options.kk", "'k'?"),
+    "unknown option of a command": ("run --sede 3", "unknown option: --sede", "--seed"),
+    "unknown command": ("runn", "unknown command: 'runn'", "did you mean 'run'?"),
+    "unknown site": ("run --attn eca --set model.site=gait", "model.site: unknown site: 'gait'", "'gate'?"),
+    "unknown kind of list": ("ls recipies", "'recipies' is not one of", "ls --help"),
+    "unknown format": ("compare --format xml", "'xml' is not one of", "compare --help"),
+    "unknown mechanism to show": ("show ecaa", "unknown attention: 'ecaa'", "did you mean 'eca'?"),
+    "unknown mechanism to measure": ("measure --attn se,ecaa", "unknown attention: 'ecaa'", "did you mean 'eca'?"),
+    "wrong type": ("run --set train.lr=fast", 'train.lr: "fast" is not allowed', "allowed: number"),
+    "wrong range": ("run --epochs 0", "train.epochs: 0 is not allowed", "allowed: greater than or equal to 1"),
+    "wrong type of an option": ("run --attn eca --set model.options.k=x", "model.options.k: 'x'", "allowed: int"),
+    "one of two types": ("run --set data.classes=[1,2]", "data.classes: [1, 2]", "integer or list of strings"),
+    "value in place of a section": ("run --set train=3", "train: 3 is not allowed", "allowed: mapping"),
+    "word for a number": ("run --epochs many", "'many' is not a valid integer", "run --help"),
+    "no argument": ("show", "Missing argument 'NAME'", "show --help"),
+    "not key=value": ("run --set train.lr", "--set train.lr: not of the form key=value", "for example"),
+    "value that is no YAML": ("run --set train.lr=[1", "--set train.lr=[1: the value is not valid YAML", "quote it"),
+    "options without a mechanism": ("run --set model.options.k=3", "'none' takes no options", "name a mechanism"),
+    "missing recipe": ("run nowhere.yaml", "nowhere.yaml: No such file", "attncli ls recipes"),
+    "folder as recipe": ("run .", ".: Is a directory", "attncli ls recipes"),
+    "missing file of one's own": ("run --attn ./nowhere.py", "nowhere.py: No such file", ".py file"),
+    "another kind of site": ("run --attn eca --backbone resnet20 --set model.site=join", "model.site: join", "gate"),
+    "stage that is not there": ("run --attn eca --backbone resnet20 --set model.stages=[4]", "has 3 stages", "from 1"),
+    "no stage at all": ("run --attn eca --backbone resnet20 --set model.stages=[]", "no block", "3 stages"),
+    "option that cannot be": ("run --attn eca --set model.options.k=4", "must be odd", "attncli show eca"),
+    "frames of still images": ("run --attn tam --backbone resnet20", "model.attn: 'tam'", "data.name=clips"),
+    "site of a whole network": ("run --attn vit --set model.site=gate", "whole network", "leave out model.site"),
+    "fp16 on a CPU": ("run --backbone resnet20 --set train.precision=fp16", "fp16 needs a CUDA device", "bf16 or fp32"),
+    "warm-up longer than the run": (
+        "run --set train.schedule=cosine --set train.warmup_epochs=30", "train.warmup_epochs: 30", "smaller",
+    ),
+    "more of a class than there is": ("run --set data.per_class=1000", "data.per_class: 1000", "at most"),
+    "unknown class": ('run --set data.classes=["x","1"]', "data.classes: unknown class: 'x'", "known: 0, 1"),
+    "folder without a place": ("run --dataset folder", "data.root: the dataset 'folder' needs one", "--data-root"),
+    "folder that is not there": ("run --dataset folder --data-root nowhere", "nowhere: no such folder", "train/CLASS"),
+    "store of an unknown kind": ("run --tracking-uri ftp://x", "tracking store ftp://x", "sqlite:///"),
+    "store of files": ("run --tracking-uri file:///tmp/x", "tracking store file:///tmp/x", "sqlite:///"),
+    "store in memory": ("run --tracking-uri sqlite:///:memory:", "gone with the process", "sqlite:///"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LINES.values(), ids=LINES.keys())
+def test_line(case: tuple[str, str, str]) -> None:
+    """What is wrong and where, then what to do; exit code 2, and no run was begun."""
+    words, *told = case
+    refused(line(*words.split()), *told)
+    assert run_folders() == []
+    assert not Path("runs/mlflow.db").exists()
+
+
+YAML = {
+    "broken": ("model: [1, 2\n", "recipe.yaml: not valid YAML: line 2", "mend the file"),
+    "doubled key": ("model: {attn: eca}\nmodel: {attn: se}\n", "line 2, column 1: key 'model' stands twice", "mend"),
+    "no mapping": ("- 1\n", "recipe.yaml: a recipe is a mapping of sections", "data, model, train"),
+    "not text": (b"\xff\xfe\x00", "recipe.yaml: not valid YAML", "mend the file"),
+    "wrong section": ("model: eca\n", 'recipe.yaml: model: "eca" is not allowed', "allowed: mapping"),
+}
+
+
+@pytest.mark.parametrize("case", YAML.values(), ids=YAML.keys())
+def test_recipe_that_cannot_be_read(case: tuple[str | bytes, str, str]) -> None:
+    """The file, and the place in it."""
+    content, *told = case
+    Path("recipe.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    refused(line("run", "recipe.yaml"), *told)
+    assert not Path("runs").exists()
+
+
+def test_all_errors_at_once() -> None:
+    """Errors of form and of names, each with its own line and hint."""
+    Path("recipe.yaml").write_text("train: {lr: fast, epohcs: 3}\nmodel: {attn: ecaa}\n")
+    refused(line("check", "recipe.yaml", "--set", "seed=x"), "epohcs", "train.lr", "ecaa", "seed", errors=4)
+
+
+def test_two_recipes() -> None:
+    """Two recipes on a line are named, not one of them taken."""
+    refused(line("run", "a.yaml", "b.yaml"), "2 recipes: a.yaml, b.yaml", "--set")
+
+
+def test_a_process_of_its_own() -> None:
+    """`python -m attncli` ends with the same code and the same two lines."""
+    refused(process("run", "--attn", "ecaa"), "unknown attention: 'ecaa'", "did you mean 'eca'?")
+
+
+def test_folder_with_one_class() -> None:
+    """One class is nothing to tell apart."""
+    pictures.picture(Path("images/train/cat/0.png"), 0)
+    pictures.picture(Path("images/test/cat/0.png"), 1)
+    done = line("run", "--dataset", "folder", "--data-root", "images")
+    refused(done, "images/train: one folder only ('cat')", "train/CLASS")
+    assert run_folders() == []
+
+
+def test_image_that_is_no_image() -> None:
+    """The file is named, not passed over."""
+    pictures.folder(Path("images"))
+    Path("images/train/dog/7.png").write_text("no image")
+    done = line("run", "--dataset", "folder", "--data-root", "images", "--backbone", "resnet20")
+    refused(done, "images: 1 of 12 files can't be used as images: train/dog/7.png (not an image)", "mend or remove")
+    assert run_folders() == []
+
+
+def test_data_set_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be downloaded is told with the ways around it."""
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    done = line("run", "--dataset", "cifar10", "--data-root", "empty")
+    refused(done, "cifar10: not in empty, and the download failed", "--data-root", "folder", "digits")
+    assert run_folders() == []
+    assert [p for p in Path("empty").iterdir() if p.suffix != ".lock"] == []
+
+
+PLUGINS: dict[str, tuple[Callable[[Path], str], str]] = {
+    "without Attention": (lambda p: p.write_text("card = 1\n") and str(p), "no `class Attention(nn.Module)`"),
+    "no Python": (lambda p: p.write_text("class Attention(:\n") and str(p), "line 1: not valid Python"),
+    "unknown fact": (lambda p: plugins.write(p, facts="chanels"), "unknown fact of a place: 'chanels'"),
+    "unknown site": (lambda p: plugins.write(p, site="gaet"), "card: unknown site: 'gaet'"),
+    "bug on import": (lambda p: plugins.write(p, first="\nboom = 1 / 0\n"), "line 2: fails on import: ZeroDivisionErr"),
+    "missing package": (lambda p: plugins.write(p, first="import nowhere_at_all\n"), "line 1: fails on import: Module"),
+    "constructor raises": (lambda p: plugins.write(p, init="self.x = {}['lost']"), "line 13: fails for layer1.0.bn2"),
+    "forward raises": (lambda p: plugins.write(p, "x @ self.weight[0]"), "line 16: fails on a map of zeros"),
+    "forward of another shape": (lambda p: plugins.write(p, "x[:, :1]"), "returns (2, 1, 8, 8) for (2, 16, 8, 8)"),
+    "forward of no tensor": (lambda p: plugins.write(p, "(x, x)"), "returns tuple for (2, 16, 8, 8)"),
+    "convolution of another width": (
+        lambda p: plugins.write(
+            p,
+            "self.conv(x)",
+            site="conv",
+            facts="channels_in: int, channels: int, stride",
+            init="self.conv = nn.Conv2d(channels_in, channels // 2, 3, stride, 1)",
+        ),
+        "does not fit the network",
+    ),
+    "no way back": (lambda p: plugins.write(p, "x + self.weight.exp_()"), "line 16: does not fit the network: Runt"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PLUGINS.values(), ids=PLUGINS.keys())
+def test_file_of_ones_own(tmp_path: Path, case: tuple[Callable[[Path], str], str]) -> None:
+    """A mistake in a user's own file is told with the file, and the line where there is one, before any training."""
+    make, told = case
+    path = make(tmp_path / "mine.py")
+    refused(line("run", "--attn", path, *TINY), "mine.py", told)
+    assert run_folders() == []
+
+
+def test_file_that_fails_in_training(tmp_path: Path) -> None:
+    """A mistake that only training meets is a failed run that names the line."""
+    path = plugins.write(tmp_path / "mine.py", "self.weight.nowhere if self.training else x * self.weight")
+    refused(line("run", "--attn", path, *TINY), "mine.py, line 16: fails in training: AttributeError", code=1)
+    (row,) = track.rows(None, Path("runs"))
+    assert row["status"] == "FAILED"
+
+
+@pytest.mark.parametrize("runs", ["file", "file/runs"])
+def test_runs_that_cannot_be_written(runs: str) -> None:
+    """A file where the folder of runs should be."""
+    Path("file").touch()
+    refused(line("run", *TINY, "--runs", runs), "file")
+
+
+def test_another_process_at_the_run() -> None:
+    """Two processes never write one folder."""
+    folder = Path("runs") / check.read(None, ["seed=3"]).digest()
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"):
+        refused(line("run", "--seed", "3"), f"{folder}: another process is at this run", "wait for it")
+
+
+def test_dead_tracking_server() -> None:
+    """A server that is away is told within seconds, before anything is read or trained."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    began = time.monotonic()
+    for words in (["run", *TINY], ["ls", "runs"], ["compare"], ["sync"], ["ui", "--check"]):
+        refused(line(*words, "--tracking-uri", f"http://127.0.0.1:{port}"), f"{port} does not answer", "start it")
+    assert time.monotonic() - began < 20
+    assert run_folders() == []
+
+
+def test_loss_that_is_no_number() -> None:
+    """A learning rate far too large is a failed run: epoch and step on the line, FAILED in MLflow, no result."""
+    done = line("run", *TINY, "--set", "train.lr=1e30")
+    refused(done, "the loss is nan at epoch 1, step 2 of 2", "a smaller train.lr", code=1)
+    (folder,) = run_folders()
+    assert not (folder / "result.json").exists()
+    (row,) = track.rows(None, Path("runs"))
+    assert row["status"] == "FAILED"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 512 KiB, where this machine lets tests mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)], capture_output=True, text=True, check=False
+    ) if os.geteuid() == 0 else None  # fmt: skip
+    if made is None or made.returncode:
+        pytest.skip(f"no small disk to be had: {made.stderr.strip() if made else 'not root'}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_full_disk(small_disk: Path) -> None:
+    """A checkpoint that does not fit is a failed run, one line, FAILED in MLflow; what is there stays whole."""
+    uri = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    runs = small_disk / "runs"
+    done = line("run", *TINY, "--runs", str(runs), "--tracking-uri", uri)
+    refused(done, "cannot save the checkpoint: No space left on device", "make room", "--resume", code=1)
+    (folder,) = run_folders(runs)
+    assert not (folder / "result.json").exists()
+    assert not list((folder / "checkpoint").iterdir())
+    (row,) = track.rows(uri, runs)
+    assert row["status"] == "FAILED"
+
+
+def test_read_only_disk(small_disk: Path) -> None:
+    """A disk that takes nothing is told before anything begins."""
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    refused(line("run", *TINY, "--runs", str(small_disk)), "Read-only file system", "--runs")

@@ -1,0 +1,210 @@
+"""The commands that only tell: quick, in JSON where asked, readable in a terminal of 80 columns."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attncli import __version__
+from tests.commands.line import line
+from tests.shared import ROOT
+
+HEAVY = ("torch", "mlflow", "pydantic", "rich", "numpy", "yaml", "scipy", "matplotlib", "accelerate")
+
+
+def modules(*words: str) -> set[str]:
+    """The packages that a command has loaded when it ends well, in a process of its own."""
+    code = (
+        "import json, sys\nfrom attncli.__main__ import main\n"
+        "try: main()\nexcept SystemExit as e: assert not e.code\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "run --help", "measure --help", "compare --help"])
+def test_help_loads_nothing_heavy(words: str) -> None:
+    """What answers in a fifth of a second imports none of the libraries that take longer."""
+    assert modules(*words.split()) & set(HEAVY) == set()
+
+
+@pytest.mark.parametrize("words", ["ls", "ls attention --json", "show eca --json", "check", "ls runs"])
+def test_telling_loads_no_torch(words: str) -> None:
+    """Lists and facts come without torch; an empty folder of runs has no use for MLflow either."""
+    assert modules(*words.split()) & {"torch", "matplotlib", "accelerate"} == set()
+
+
+COMMANDS = ("", "run", "measure", "compare", "ls", "show", "check", "ui", "sync", "doctor")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_a_terminal(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line of help is wider than 80 columns, no summary is cut off, and the examples stand in it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    done = line(*command.split(), "--help")
+    assert (done.code, done.err) == (0, "")
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "..." not in done.out.partition("\n")[2]
+    assert "Example:" in done.out
+
+
+def test_version() -> None:
+    """The version is the package's."""
+    assert line("--version").out == f"attncli, version {__version__}\n"
+
+
+def test_nothing_asked_shows_help() -> None:
+    """`attncli` alone is a question, not an error."""
+    done = line()
+    assert (done.code, done.out) == (0, line("--help").out)
+
+
+def test_ls_attention_json() -> None:
+    """The promised keys, each mechanism once, `none` first."""
+    rows = line("ls", "attention", "--json").json()
+    assert all(row.keys() == {"name", "category", "site", "title", "year"} for row in rows)
+    names = [row["name"] for row in rows]
+    assert len(names) == len(set(names))
+    assert names[0] == "none"
+    assert {"eca", "se", "srm", "cbam", "triplet", "simam", "sk", "gct", "bam", "self-attention"} <= set(names)
+    title = "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks"
+    eca = {"name": "eca", "category": "channel", "site": "gate", "title": title, "year": 2020}
+    assert rows[names.index("eca")] == eca
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "told"),
+    [
+        ("backbones", {"name", "family"}, "resnet20"),
+        ("data", {"name", "what"}, "digits"),
+        ("recipes", {"recipe", "what"}, "recipes/quickstart.yaml"),
+    ],
+)
+def test_ls_json(kind: str, keys: set[str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every list has one object a line, the first key naming it."""
+    monkeypatch.chdir(ROOT)
+    rows = line("ls", kind, "--json").json()
+    assert all(row.keys() == keys for row in rows)
+    assert told in {next(iter(row.values())) for row in rows}
+    assert all(row["what"] for row in rows if "what" in row)
+
+
+def test_ls_counts() -> None:
+    """Without a word: how many there are of each, the same in both forms."""
+    counts = line("ls", "--json").json()
+    assert counts["attention"] == len(line("ls", "attention", "--json").json())
+    assert [text.split() for text in line("ls").out.splitlines()] == [[str(n), kind] for kind, n in counts.items()]
+
+
+def test_lists_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mechanism a line, in 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = line("ls", "attention").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = [text.split()[0] for text in lines if text.strip() and not text.lstrip().startswith("─")]
+    assert shown[1:] == [row["name"] for row in line("ls", "attention", "--json").json()]
+
+
+def test_empty_lists_say_what_makes_one() -> None:
+    """No runs yet is no error, and nothing is created by asking."""
+    assert line("ls", "runs").out == "no runs yet\n"
+    assert line("ls", "runs", "--json").json() == []
+    assert line("compare", "--json").json() == []
+    assert "attncli run" in line("compare").out
+    assert not Path("runs").exists()
+
+
+def test_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The maths of the file, the paper, the place, the options and the published figures, in 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = line("show", "eca").out
+    for told in ("k nearest channels", "ECA-Net: Efficient", "arXiv 1910.03151", "Site      gate", "gamma", "resnet50"):
+        assert told in text
+    below_the_maths = text[text.index("\nPaper ") :]
+    assert max(map(len, below_the_maths.splitlines())) <= 80
+    shown = line("show", "eca", "--json").json()
+    assert (shown["name"], shown["category"], shown["site"]) == ("eca", "channel", "gate")
+    assert shown["options"].keys() == {"k", "gamma", "b"}
+    assert "channels" in shown["facts"]
+
+
+def test_check() -> None:
+    """The whole recipe on stdout, as a recipe that gives the same digest again; the verdict on stderr."""
+    done = line("check", "--attn", "eca", "--set", "train.lr=1e-3", "--seed", "2")
+    whole = line("check", "--attn", "eca", "--set", "train.lr=1e-3", "--seed", "2", "--json").json()
+    assert done.err == f"the defaults: good; its run is {whole['digest']}\n"
+    assert whole["recipe"]["train"]["lr"] == 0.001
+    Path("again.yaml").write_text(done.out)
+    assert line("check", "again.yaml", "--json").json() == whole
+
+
+def test_schema() -> None:
+    """The schema that editors take is JSON and knows the sections."""
+    schema = line("check", "--schema").json()
+    assert {"data", "model", "train", "measure", "seed"} <= schema["properties"].keys()
+
+
+def test_measure() -> None:
+    """One object a mechanism without accuracies; counts against the plain network; what does not fit says why."""
+    rows = line("measure", "--attn", "none,se,eca,tam", "--backbone", "resnet20", "--no-speed", "--json").json()
+    found: dict[str, Any] = {row["attn"]: row for row in rows}
+    assert list(found) == ["none", "se", "eca", "tam"]
+    keys = {"attn", "backbone", "params", "baseline_params", "macs", "baseline_macs", "train_images_per_s",
+            "infer_images_per_s", "train_ratio", "infer_ratio"}  # fmt: skip
+    assert all(keys <= row.keys() and not any("top1" in key for key in row) for row in rows)
+    assert found["none"]["params"] == found["se"]["baseline_params"] == 269_722
+    # 2 C C / 16 weights of two linear maps without bias, three blocks each of 16, 32 and 64 channels
+    assert found["se"]["params"] - found["se"]["baseline_params"] > found["eca"]["params"] - 269_722 == 27
+    assert found["se"]["train_ratio"] is None
+
+
+def test_measure_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line a mechanism in 80 columns; the caption on stderr."""
+    monkeypatch.setenv("COLUMNS", "80")
+    done = line("measure", "--attn", "se,bam", "--backbone", "resnet20", "--no-speed")
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert [text.split()[0] for text in done.out.splitlines() if text.startswith((" se", " bam"))] == ["se", "bam"]
+    assert "269,722 parameters" in done.err
+    assert max(map(len, done.err.splitlines())) <= 80
+
+
+def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is looked at and well here; the same facts as JSON; nothing is created by looking."""
+    monkeypatch.setenv("COLUMNS", "80")
+    findings = {f["what"]: f for f in line("doctor", "--json").json()}
+    assert findings.keys() == {"python", "packages", "device", "precision", "attention", "data root", "runs", "store"}
+    assert all(f["ok"] for f in findings.values()), findings
+    text = line("doctor").out
+    assert all(what in text for what in findings)
+    assert max(map(len, text.splitlines())) <= 80
+    assert not Path("runs").exists()
+
+
+def test_doctor_with_a_bad_finding() -> None:
+    """One bad finding does not hide the others, has a hint, and makes the exit code 1."""
+    Path("file").touch()
+    done = line("doctor", "--runs", "file/runs")
+    assert done.code == 1
+    assert "BAD  runs" in done.out
+    assert "hint:" in done.out
+    assert "ok   precision" in done.out
+
+
+@pytest.mark.slow
+def test_ui() -> None:
+    """The dashboard starts on a store, answers, and is gone again."""
+    done = line("ui", "--port", "0", "--check")
+    assert done.code == 0, done.err
+    assert done.out.startswith("dashboard: http://127.0.0.1:")
+
+
+def test_reader_that_leaves() -> None:
+    """`attncli ls attention | head -1` ends quietly."""
+    words = f"{sys.executable} -m attncli ls attention --json | head -c 1"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[", "")
