@@ -111,7 +111,7 @@ class Result:
     infer_images_per_s: float | None
     train_ratio: float | None
     infer_ratio: float | None
-    seconds: float  # wall-clock time of the run, all calls together
+    seconds: float  # wall-clock time of the last call, and what earlier ones trained
     precision: str
     device: str
     machine: dict[str, Any]

@@ -149,26 +149,35 @@ def _work(job: Job, began: float, fresh: bool) -> Result:
     job.watch.stage(f"{title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px")
     if (job.folder / "checkpoint").exists() and not fresh:
         job.watch.stage("going on from its checkpoint; what was done before is told again:")
-    epochs = []
-    with blamed(recipe.model.attn, "fails in training", code=1):
-        for epoch in train.train(
-            job.net,
-            dataset,
-            recipe,
-            folder=job.folder,
-            resume=not fresh,
-            progress=job.watch.step,
-            accelerator=accelerator,
-        ):
-            epochs.append(epoch)
-            job.log(epoch)
+    epochs, earlier = _epochs(job, fresh)
     test = train.evaluate(job.net, dataset.test, dataset, recipe, name="test", accelerator=accelerator)
     job.log(test)
     job.watch.stage("measuring the overhead against the plain network")
     cost, speed = overhead(job)
-    result = _result(job, epochs, test, cost, speed, time.monotonic() - began)
+    result = _result(job, epochs, test, cost, speed, time.monotonic() - began + earlier)
     records.write_atomically(job.folder / records.RESULT, json.dumps(asdict(result), indent=2) + "\n")
     return result
+
+
+def _epochs(job: Job, fresh: bool) -> tuple[list[Epoch], float]:
+    """Train: the epochs, and the seconds of training among them that earlier calls spent."""
+    epochs, earlier, last = [], 0.0, time.monotonic()
+    training = train.train(
+        job.net,
+        job.dataset,
+        job.recipe,
+        folder=job.folder,
+        resume=not fresh,
+        progress=job.watch.step,
+        accelerator=job.accelerator,
+    )
+    with blamed(job.recipe.model.attn, "fails in training", code=1):
+        for epoch in training:
+            last, before = time.monotonic(), last
+            earlier += max(0.0, epoch.train_seconds - (last - before))  # none of an epoch that was trained just now
+            epochs.append(epoch)
+            job.log(epoch)
+    return epochs, earlier
 
 
 def overhead(job: Job) -> tuple[Cost, Speed | None]:

@@ -1,5 +1,6 @@
 """Bad input costs the user one line, a hint and no time: no traceback, nothing on stdout, nothing half-written."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -8,9 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
 
-from attncli import check, track
+from attncli import check, records, track
 from tests.commands import plugins
 from tests.commands.line import TINY, line, process, refused, run_folders
 from tests.data import pictures
@@ -48,7 +50,6 @@ LINES = {
     "option that cannot be": ("run --attn eca --set model.options.k=4", "must be odd", "attncli show eca"),
     "frames of still images": ("run --attn tam --backbone resnet20", "model.attn: 'tam'", "data.name=clips"),
     "site of a whole network": ("run --attn vit --set model.site=gate", "whole network", "leave out model.site"),
-    "fp16 on a CPU": ("run --backbone resnet20 --set train.precision=fp16", "fp16 needs a CUDA device", "bf16 or fp32"),
     "warm-up longer than the run": (
         "run --set train.schedule=cosine --set train.warmup_epochs=30", "train.warmup_epochs: 30", "smaller",
     ),
@@ -69,6 +70,14 @@ def test_line(case: tuple[str, str, str]) -> None:
     refused(line(*words.split()), *told)
     assert run_folders() == []
     assert not Path("runs/mlflow.db").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, which takes fp16")
+def test_fp16_on_a_cpu() -> None:
+    """A number format that would be swapped in silence is refused, before the images are read."""
+    done = line("run", "--backbone", "resnet20", "--set", "train.precision=fp16")
+    refused(done, "train.precision: fp16 needs a CUDA device", "bf16 or fp32")
+    assert run_folders() == []
 
 
 YAML = {
@@ -236,6 +245,18 @@ def test_full_disk(small_disk: Path) -> None:
     assert not (folder / "result.json").exists()
     assert not list((folder / "checkpoint").iterdir())
     (row,) = track.rows(uri, runs)
+    assert row["status"] == "FAILED"
+
+
+def test_disk_that_is_full_for_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only the checkpoint may find no room: any file of the run ends it in the same way."""
+
+    def full(folder: Path, record: records.Record) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(records, "append", full)
+    refused(line("run", *TINY), "No space left on device", "make room", code=1)
+    (row,) = track.rows(None, Path("runs"))
     assert row["status"] == "FAILED"
 
 

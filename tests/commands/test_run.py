@@ -215,6 +215,8 @@ def test_stopped_killed_and_resumed() -> None:
     same = ("test_top1", "test_top5", "test_loss", "val_top1", "best_val_top1")
     assert {key: resumed[key] for key in same} == {key: whole[key] for key in same}
     assert told(resumed["folder"]) == told(whole["folder"])
+    trained = [r.train_seconds for r in records.read(Path(resumed["folder"])) if isinstance(r, records.Epoch)]
+    assert resumed["seconds"] > sum(trained)  # that of the calls before counts too
     (row,) = listed(Path("runs"))
     assert (row["run_id"], row["status"]) == (resumed["run_id"], "FINISHED")
     points_are_single(row["run_id"], Path(resumed["folder"]))
