@@ -20,6 +20,7 @@ LAYERS: list[set[str]] = [
     {"measure"},
     {"track"},
     {"run"},
+    {"jobs"},
     {"survey"},
     {"report"},
     {"doctor"},

@@ -4,6 +4,7 @@ from attncli.measure.cache import cached_speed, speed_key
 from attncli.measure.counts import parameters
 from attncli.measure.host import machine
 from attncli.measure.overhead import cost
+from attncli.measure.timed import timed
 from attncli.measure.timing import speed
 
-__all__ = ["cached_speed", "cost", "machine", "parameters", "speed", "speed_key"]
+__all__ = ["cached_speed", "cost", "machine", "parameters", "speed", "speed_key", "timed"]

@@ -10,10 +10,12 @@ picture of many runs beside them.
 """
 
 from attncli.track.attach import attach
+from attncli.track.describe import experiment_name
 from attncli.track.live import Live
 from attncli.track.origin import Facts, finished
 from attncli.track.search import rows
 from attncli.track.store import address, load_mlflow, reach
+from attncli.track.sweep import begin_sweep, end_sweep
 from attncli.track.sync import Synced, sync
 from attncli.track.tracker import Tracker
 
@@ -24,6 +26,9 @@ __all__ = [
     "Tracker",
     "address",
     "attach",
+    "begin_sweep",
+    "end_sweep",
+    "experiment_name",
     "finished",
     "load_mlflow",
     "reach",

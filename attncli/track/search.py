@@ -92,10 +92,13 @@ def close_lost(client: "MlflowClient", runs: Path) -> list[str]:
     """
     closed = []
     experiments = [e.experiment_id for e in client.search_experiments(max_results=50_000)]
-    for run in list(search(client, experiments, {"status": "RUNNING"})):
+    sweeps = client.search_runs(experiments, "tags.kind = 'sweep' and attributes.status = 'RUNNING'")
+    for run in [*search(client, experiments, {"status": "RUNNING"}), *sweeps]:
         process = _process(run.data.tags)
         if process is not None and process.lost():
-            client.set_terminated(run.info.run_id, "KILLED", end_time=_last_sign_ms(runs / run.data.tags["digest"]))
+            digest = run.data.tags.get("digest")
+            end = _last_sign_ms(runs / digest) if digest else None
+            client.set_terminated(run.info.run_id, "KILLED", end_time=end)
             closed.append(str(run.info.run_name))
     return closed
 

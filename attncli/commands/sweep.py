@@ -1,0 +1,93 @@
+"""`attncli sweep`: many runs from one file, several at a time, gone on with after any failure."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from attncli.commands.options import echo_json, find, json_option, store_options
+
+PICTURES = "attncli.report.picture:decorate"
+
+
+@click.command()
+@click.argument("sweep", nargs=1, type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Print the plan, what is finished and about how long the rest takes.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at a time  [default: one a GPU, else 1]")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failure instead of going on with the others.")
+@click.option("--dataset", metavar="NAMES", help="Datasets (with commas) instead of the file's.")
+@click.option("--backbone", metavar="NAMES", help="Backbones (with commas) instead of the file's.")
+@click.option("--seeds", metavar="N|LIST", help="How many seeds, or which (with commas), instead of the file's.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every run; may be repeated.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@store_options
+@json_option
+def command(
+    sweep: Path,
+    dry_run: bool,
+    jobs: int | None,
+    fail_fast: bool,
+    dataset: str | None,
+    backbone: str | None,
+    seeds: str | None,
+    overrides: tuple[str, ...],
+    quiet: bool,
+    runs: Path,
+    tracking_uri: str | None,
+    as_json: bool,
+) -> None:
+    """Run all runs of the file SWEEP (or a name in recipes/sweeps/) with their baselines, seed by seed.
+
+    What is finished is not run again; what was stopped or failed is gone on with. Several calls may work on the same
+    sweep at once. With --jobs the cores are shared out, so figures agree to the last bit only for the same --jobs.
+    Speed is timed first, one network at a time. Exit code 1 if any run failed, 130 if stopped.
+
+    \b
+    Example:
+      attncli sweep channel --dataset digits --seeds 3 --jobs 2
+      attncli sweep recipes/sweeps/eca-kernel.yaml --dry-run
+    """
+    from attncli.jobs.devices import default_jobs
+    from attncli.jobs.plan import plan
+    from attncli.report import outcome
+
+    axes = {"dataset": _names(dataset), "backbone": _names(backbone), "seeds": _seeds(seeds)}
+    file = find([sweep]) or sweep
+    made = plan(file, runs=runs, overrides=overrides, axes={k: v for k, v in axes.items() if v is not None})
+    if dry_run:
+        return echo_json([run.plain() for run in made.runs]) if as_json else click.echo(outcome.planned(made))
+    failures, stopped = _work(made, jobs or default_jobs(), fail_fast, quiet, runs, tracking_uri)
+    if as_json:
+        again = plan(file, runs=runs, overrides=overrides, axes={k: v for k, v in axes.items() if v is not None})
+        echo_json(outcome.plain(again, failures, runs))
+    else:
+        click.echo(outcome.ended(made, failures, runs, stopped=stopped))
+    if failures or stopped:
+        raise SystemExit(130 if stopped.startswith("stopped by SIG") else 1)
+    return None
+
+
+def _work(plan: Any, jobs: int, fail_fast: bool, quiet: bool, runs: Path, uri: str | None) -> tuple[list[Any], str]:
+    """Do it, shown on stderr; (the runs that were not finished, why it stopped early)."""
+    from attncli.jobs import stopping, work
+    from attncli.jobs.crew import Place
+    from attncli.jobs.local import local
+    from attncli.report.sweep import Board
+
+    executor = local(jobs, Place(runs, uri, PICTURES))
+    with stopping() as stop, Board(plan, runs, jobs=jobs, quiet=quiet) as board:
+        for event in work(plan, executor, stop, runs=runs, uri=uri, fail_fast=fail_fast):
+            board.hear(event)
+    return board.failures, stop.reason
+
+
+def _names(given: str | None) -> list[str] | None:
+    return None if given is None else given.split(",")
+
+
+def _seeds(given: str | None) -> Any:
+    """A number of seeds, or a list of them; what is neither is told by the sweep's own reading."""
+    if given is None:
+        return None
+    words = [int(word) if word.strip().isdigit() else word for word in given.split(",")]
+    return words[0] if len(words) == 1 else words

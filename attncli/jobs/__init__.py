@@ -1,0 +1,34 @@
+"""The runs of a sweep, several at a time: planned, handed out, watched, and gone on with after any failure.
+
+    plan ──> tasks ──> executor (a generator of events) ──> whoever listens: a table, MLflow's parent run
+
+An executor takes tasks and yields events; `local` has processes on this machine do them. All state is in
+runs/<digest>/, and a run is held by a lock there, so any number of sweeps may work on the same runs at once.
+The parent of the processes needs no torch.
+
+Speed is measured before anything is trained, one network at a time with the whole machine to itself: the figures
+of several trainings at once would say more about the neighbours than about the mechanism.
+"""
+
+from attncli.jobs.event import Began, Ended, Event, Moved, Stage, Task, Waiting, Warned
+from attncli.jobs.plan import Plan, Planned, plan
+from attncli.jobs.stop import Stop, stopping
+from attncli.jobs.work import Executor, work
+
+__all__ = [
+    "Began",
+    "Ended",
+    "Event",
+    "Executor",
+    "Moved",
+    "Plan",
+    "Planned",
+    "Stage",
+    "Stop",
+    "Task",
+    "Waiting",
+    "Warned",
+    "plan",
+    "stopping",
+    "work",
+]

@@ -1,0 +1,37 @@
+"""The wish to stop a sweep: Ctrl-C, SIGTERM (a cluster that wants its machine back), or a first failure."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+
+@dataclass
+class Stop:
+    """`reason` says why to stop, `hurry` that it was asked for twice: then nothing is waited for."""
+
+    reason: str = ""
+    hurry: bool = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Note a signal (this is the handler)."""
+        self.hurry = bool(self.reason)
+        self.reason = self.reason or f"stopped by {signal.Signals(number).name}"
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """A Stop that SIGINT and SIGTERM set within the block; outside the main thread nothing sets it."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before: dict[int, Any] = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,40 @@
+"""The speed of a recipe's network on this machine: from the file of speeds, or measured now."""
+
+from pathlib import Path
+
+from torch import nn
+
+from attncli.measure.cache import cached_speed, speed_key
+from attncli.measure.host import machine
+from attncli.measure.timing import speed
+from attncli.recipe import Recipe
+from attncli.records import Speed
+from attncli.train import resolve_precision
+
+SPEEDS = "speeds.json"  # of this machine, so that other seeds do not measure again
+
+
+def timed(
+    recipe: Recipe,
+    net: nn.Module,
+    baseline: nn.Module,
+    classes: int,
+    size: tuple[int, int],
+    frames: int | None,
+    *,
+    runs: Path,
+    threads: int | None = None,
+) -> Speed:
+    """The speed of `net` against its baseline; `runs` holds the file of speeds.
+
+    With `threads`, only a speed measured before with so many threads will do: LookupError where there is none.
+    """
+    here = machine() | ({} if threads is None else {"threads": threads})
+    precision = resolve_precision(recipe.train.precision, next(net.parameters()).device)
+
+    def now() -> Speed:
+        if threads is not None:
+            raise LookupError(recipe.digest())
+        return speed(net, baseline, recipe, classes, size, frames=frames)
+
+    return cached_speed(runs / SPEEDS, speed_key(recipe, classes, size, frames, precision, here), now)

@@ -1,0 +1,129 @@
+"""A sweep while it goes on: a table of the runs at work on a terminal, a line an event elsewhere, always on stderr."""
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from attncli import records
+from attncli.jobs import Began, Ended, Event, Moved, Plan, Stage, Task, Waiting, Warned
+from attncli.report.live import clock
+
+
+@dataclass
+class Row:
+    """A run at work."""
+
+    began: float
+    what: str = "starting"
+    images_per_s: float | None = None
+    seconds_left: float | None = None
+
+
+class Board:
+    """Follows a sweep's events; use it as a context, which leaves the terminal as it was.
+
+    `failures` are the runs that were not finished, in order.
+    """
+
+    def __init__(self, plan: Plan, runs: Any, *, jobs: int, quiet: bool = False) -> None:
+        self.failures: list[Ended] = []
+        self._runs = runs
+        self._jobs = jobs
+        self._total, self._left = len(plan.runs), len(plan.todo)
+        self._rows: dict[str, Row] = {}
+        self._took: list[float] = []  # seconds of the runs finished here
+        seconds, unknown = plan.seconds()
+        self._guess = None if unknown or not self._left else jobs * seconds / self._left  # of a run
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._live = Live(console=self._console, transient=True, refresh_per_second=2, get_renderable=self.draw)
+        self._drawn = self._console.is_terminal and not quiet
+
+    def __enter__(self) -> "Board":
+        if self._drawn:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._drawn:
+            self._live.stop()
+
+    def hear(self, event: Event) -> None:
+        """Take note of an event; beginnings, endings and warnings are told in a line."""
+        name = event.task.title + (" (timing)" if event.task.timing else "")
+        if isinstance(event, Began):
+            self._rows[name] = Row(time.monotonic())
+            if not self._drawn and not event.task.timing:
+                self._say(f"begun     {name}")
+        elif isinstance(event, Stage) and name in self._rows:
+            self._rows[name].what = event.text.partition(":")[0] if event.task.title in event.text else event.text
+        elif isinstance(event, Moved) and name in self._rows:
+            row = self._rows[name]
+            row.what = f"epoch {event.epoch}/{event.epochs}"
+            row.images_per_s, row.seconds_left = event.images_per_s, event.seconds_left
+        elif isinstance(event, Warned):
+            self._say(f"warning: {name}: {event.text}", "yellow")
+        elif isinstance(event, Waiting):
+            self._rows.pop(name, None)
+        elif isinstance(event, Ended):
+            self._end(event, name)
+
+    def _end(self, event: Ended, name: str) -> None:
+        row = self._rows.pop(name, None)
+        if event.task.timing:
+            if event.status == "FAILED":
+                self._say(f"not timed {name}: {event.problem}", "yellow")
+            return
+        self._left -= 1
+        seconds = time.monotonic() - row.began if row else 0.0
+        if event.status == "FINISHED":
+            self._took += [seconds] if row else []
+            self._say(f"finished  {name}: top-1 {self._top1(event.task)}, {clock(seconds)}; {self.progress()}")
+        else:
+            self.failures.append(event)
+            self._say(f"{event.status.lower():9} {name}: {event.problem}", "red")
+
+    def _top1(self, task: Task) -> str:
+        result = records.result(self._runs / task.digest)
+        return "-" if result is None or result.test_top1 is None else f"{result.test_top1:.2%}"
+
+    def _say(self, text: str, style: str = "") -> None:
+        self._console.print(Text(text, style), soft_wrap=True)
+
+    def progress(self) -> str:
+        """How many runs are over, and how much time is left as far as can be told."""
+        left = self.seconds_left()
+        told = f"{self._total - self._left} of {self._total} runs"
+        return told + (f", about {clock(left)} left" if left is not None and self._left else "")
+
+    def seconds_left(self) -> float | None:
+        """Time left by the runs finished here, else by the plan, else by how the runs at work get on."""
+        now = time.monotonic()
+        known = {n: r.seconds_left for n, r in self._rows.items() if r.seconds_left is not None}
+        each = sum(self._took) / len(self._took) if self._took else self._guess
+        if each is None and known:
+            each = max(now - self._rows[n].began + left for n, left in known.items())
+        if each is None:
+            return None
+        work = sum(known.get(n, max(0.0, each - now + r.began)) for n, r in self._rows.items())
+        waiting = max(0, self._left - len(self._rows))
+        return max([(work + waiting * each) / self._jobs, *known.values()])
+
+    def draw(self) -> Group:
+        """The table of the runs at work, and the line beneath."""
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(self._rows), header_style="dim")
+        for heading in ("at work", "", "images/s", "left"):
+            table.add_column(heading, justify="right" if heading in ("images/s", "left") else "left", no_wrap=True)
+        for name, row in self._rows.items():
+            speed = "" if row.images_per_s is None else f"{row.images_per_s:,.0f}"
+            left = "" if row.seconds_left is None else clock(row.seconds_left)
+            table.add_row(Text(name), Text(row.what), speed, left)
+        failed = f", {len(self.failures)} not finished" if self.failures else ""
+        return Group(table, Text(self.progress() + failed, "bold"))

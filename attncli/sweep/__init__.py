@@ -1,0 +1,23 @@
+"""A sweep: axes over a recipe, spelled out as recipes in the order in which to run them. No torch.
+
+    recipe:                      # a base recipe: keys of its own, a file's (relative to this one), or both
+      base: ../cifar10-resnet20.yaml
+      train: {epochs: 10}
+    axes:                        # every combination
+      attn: [se, {attn: eca, options: {k: 3}}, {category: spatial}]
+      backbone: [resnet20, resnet56]
+      train.lr: [0.1, 0.3]       # any key of a recipe
+      seeds: 3                   # 0, 1, 2; or a list
+    include:                     # further runs beside the combinations, each with all the seeds
+      - {attn: vit, train.optimizer: adamw, train.lr: 1e-3}
+    exclude:                     # combinations to leave out; a list means any of its values
+      - {attn: [ram, vit], backbone: resnet56}
+
+The plain network of every run is always among them, with the same seed: a mechanism's figures without it would say
+nothing. The order is seed by seed, baselines first, so that a sweep stopped half-way has whole pairs.
+"""
+
+from attncli.sweep.order import in_order, titles
+from attncli.sweep.read import Sweep, read
+
+__all__ = ["Sweep", "in_order", "read", "titles"]
