@@ -1,21 +1,14 @@
-"""A recipe: everything that decides what a run does, strict, with its defaults here and nowhere else.
-
-`read` merges a YAML file and command-line overrides, tells all errors at once, and gives a frozen Recipe
-whose `digest` is the identity of the run.
-"""
+"""The keys of a recipe with their types, ranges and defaults, and what follows from them: digest, group, baseline."""
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field
 
-from attncli.errors import CollectedError, UserError, nearest
+from attncli.errors import UserError
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -150,135 +143,3 @@ def _content(path: Path) -> str:
         return f"{path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}", "give the path of a readable .py file") from error
-
-
-def merge(path: Path | None, overrides: Iterable[str], values: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The keys of a YAML file (none without one), then `values` by dotted key, then `key=value` overrides."""
-    tree = load_yaml(path) if path else {}
-    for key, value in (values or {}).items():
-        put(tree, key, value)
-    for item in overrides:
-        key, value = parse_override(item)
-        put(tree, key, value)
-    return tree
-
-
-def errors(tree: Any, where: str = "") -> list[UserError]:
-    """Every unknown or wrongly typed key of a tree; empty where `Recipe.model_validate` would take it."""
-    try:
-        Recipe.model_validate(tree)
-    except ValidationError as error:
-        return [_explain(same, where) for same in _by_key(error.errors())]
-    return []
-
-
-def read(path: Path | None = None, overrides: Iterable[str] = (), values: Mapping[str, Any] | None = None) -> Recipe:
-    """The recipe of a YAML file and overrides, by its form alone (`attncli.check.read` looks at the names too).
-
-    Raises CollectedError that lists every unreadable, unknown or wrongly typed key at once.
-    """
-    tree = merge(path, overrides, values)
-    if found := errors(tree, str(path) if path else ""):
-        raise CollectedError(found)
-    return Recipe.model_validate(tree)
-
-
-def load_yaml(path: Path) -> dict[str, Any]:
-    """The mapping a YAML file holds. Raises UserError for an unreadable file, bad YAML or a doubled key."""
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}", "`attncli ls recipes` lists recipes") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {_first_line(error)}", "mend the file") from error
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: a recipe is a mapping of sections", f"sections: {', '.join(Recipe.model_fields)}")
-    return tree
-
-
-def parse_override(item: str) -> tuple[str, Any]:
-    """`train.lr=1e-3` -> ("train.lr", 0.001): split at the first `=`, the value read as YAML."""
-    key, equals, text = item.partition("=")
-    if not equals or not key.strip():
-        raise UserError(f"--set {item}: not of the form key=value", "for example --set train.lr=0.05")
-    try:
-        return key.strip(), yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {item}: the value is not valid YAML: {_first_line(error)}", "quote it") from error
-
-
-def put(tree: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key in nested dicts."""
-    *parts, last = key.split(".")
-    for part in parts:
-        below = tree.get(part)
-        if below is None:
-            below = tree[part] = {}
-        if not isinstance(below, dict):
-            raise UserError(f"{key}: '{part}' holds a value, not keys", "give the whole key, for example train.lr")
-        tree = below
-    tree[last] = value
-
-
-def _first_line(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    what = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark else str(what)
-
-
-def _by_key(errors: list[ErrorDetails]) -> list[list[ErrorDetails]]:
-    """The errors of each key together: where several types are allowed, each of them has its own to say."""
-    groups: dict[str, list[ErrorDetails]] = {}
-    for error in errors:
-        groups.setdefault(".".join(_keys(error)), []).append(error)
-    return list(groups.values())
-
-
-def _keys(error: ErrorDetails) -> list[str]:
-    """The keys that lead to an error; those of the types tried on the way (pydantic's) and below are left out."""
-    tried = next((i for i, p in enumerate(error["loc"]) if i > 1 and isinstance(p, str)), None)
-    keys = error["loc"] if error["type"] == "extra_forbidden" else error["loc"][:tried]
-    return [str(p) for p in keys]
-
-
-def _explain(same: list[ErrorDetails], where: str) -> UserError:
-    """The errors of one key as problem and hint, with the dotted key."""
-    error, keys = same[0], _keys(same[0])
-    place = f"{where}: {'.'.join(keys)}" if where else ".".join(keys)
-    if error["type"] == "extra_forbidden":
-        parts: dict[str, type[Section]] = {"data": Data, "model": Model, "train": Train, "measure": Measure}
-        section = parts.get(keys[0], Recipe)
-        return UserError(f"{place}: unknown key", nearest(keys[-1], section.model_fields))
-    wanted = " or ".join(dict.fromkeys(map(_wanted, same)))
-    return UserError(f"{place}: {json.dumps(error['input'], default=str)} is not allowed", f"allowed: {wanted}")
-
-
-def _wanted(error: ErrorDetails) -> str:
-    """What pydantic would have taken, in our words."""
-    text = error["msg"].removeprefix("Input should be ").replace("a valid ", "").replace("dictionary", "mapping")
-    text = re.sub(r" or instance of \w+$", "", text)
-    inside = isinstance(error["loc"][-1], int) and any(isinstance(p, str) for p in error["loc"][2:])
-    return f"list of {text}s" if inside else text
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers (1e-3 is one), and no key twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping, refused where a key stands twice."""
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
