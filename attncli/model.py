@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from attncli import attention, backbones
 from attncli.attention.own import blamed
-from attncli.backbones import sites
+from attncli.backbones import insert, sites
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe, Train
 from attncli.streams import stream
@@ -74,7 +74,7 @@ def _backbone(recipe: Recipe, shape: Shape) -> nn.Module:
         net: nn.Module = family.build(model.backbone, shape.classes, small)
         if shape.frames is not None:
             path = family.anatomy(net).classifier
-            net.set_submodule(path, sites.AverageFrames(net.get_submodule(path), shape.frames))
+            net.set_submodule(path, insert.AverageFrames(net.get_submodule(path), shape.frames))
     return net
 
 

@@ -4,20 +4,18 @@ A mechanism is put in place by wrapping or replacing a submodule of the finished
 tensors keep their values, and their names but for a `.host` where a submodule is wrapped.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from attncli.attention import Mechanism
 from attncli.backbones.anatomy import Anatomy, Block
+from attncli.backbones.choose import selected
+from attncli.backbones.insert import Put, Shape, Shapes, after, before, instead, shapes
 from attncli.errors import UserError
 
-Shape = tuple[int, ...]
-Shapes = dict[str, tuple[Shape, Shape]]  # path -> shape of the input and of the output
 MAP_SITES = ("gate", "pre-norm", "conv-input", "mid", "block-input", "stage", "head", "input")
 
 
@@ -27,47 +25,12 @@ class Place:
 
     path: str
     facts: dict[str, Any]
-    put: Callable[[nn.Module, nn.Module], None]
-
-
-class Wrapped(nn.Sequential):
-    """A submodule of the network (`host`) and the mechanism (`attn`) before, after or in place of it."""
-
-
-class AverageFrames(nn.Module):
-    """Mean over the T frames of a clip, then the classifier: (N*T, C) -> (N, classes)."""
-
-    def __init__(self, classifier: nn.Module, frames: int) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.frames = frames
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits of the clips."""
-        return self.classifier(x.unflatten(0, (-1, self.frames)).mean(1))
+    put: Put
 
 
 def kind(site: str) -> str:
     """What a site passes: sites of one kind take each other's mechanisms."""
     return "map" if site in MAP_SITES else site
-
-
-def shapes(net: nn.Module, size: tuple[int, int], images: int = 1) -> Shapes:
-    """Input and output shape of every submodule for (images, 3, H, W), found without computing anything."""
-    copied = copy.deepcopy(net).to("meta").eval()
-    found: Shapes = {}
-
-    def note(path: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        def hook(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            found[path] = (tuple(inputs[0].shape), tuple(output.shape))
-
-        return hook
-
-    for path, module in copied.named_modules():
-        module.register_forward_hook(note(path))
-    with torch.no_grad():
-        copied(torch.zeros(images, 3, *size, device="meta"))
-    return found
 
 
 def places(
@@ -98,88 +61,15 @@ def places(
             f"it can go to: {', '.join(fitting)}",
         )
     own_place = chosen == own_site
-    selected = _selected(anatomy, mechanism, stages, blocks, own_place)
+    chosen_blocks = selected(anatomy, mechanism, stages, blocks, own_place)
     common = {"frames": frames, "classes": classes}
-    target = _Target(net, anatomy, selected, shapes(net, size, frames or 1), mechanism, bool(stages or blocks))
+    target = _Target(net, anatomy, chosen_blocks, shapes(net, size, frames or 1), mechanism, bool(stages or blocks))
     found = [Place(p.path, {**common, **p.facts}, p.put) for p in _SITES[chosen](target)]
     if not found:
         raise UserError(
             f"model.site: {chosen}: none of the chosen blocks has it", "choose other blocks or another site"
         )
     return found
-
-
-def _selected(
-    anatomy: Anatomy, mechanism: Mechanism, stages: Sequence[int] | None, blocks: Sequence[int] | None, own_place: bool
-) -> list[Block]:
-    """The blocks that a recipe, or else the card, names."""
-    _exist("stages", stages, anatomy.stages, "the network")
-    _exist("blocks", blocks, max(b.index for b in anatomy.blocks), "its longest stage")
-    card, cifar = mechanism.card, anatomy.stages == 3
-    whole_last = card.whole_last_stage and own_place and blocks is None
-    if own_place and stages is None:
-        stages = card.cifar_stages if cifar and card.cifar_stages else card.stages
-    if own_place and blocks is None:
-        blocks = card.cifar_blocks if cifar and card.cifar_blocks else card.blocks
-    found = [
-        b
-        for b in anatomy.blocks
-        if _among(b.stage, stages, anatomy.stages)
-        and (
-            (whole_last and b.stage == anatomy.stages)
-            or _among(b.index, blocks, max(o.index for o in anatomy.blocks if o.stage == b.stage))
-        )
-    ]
-    if not found:
-        raise UserError(
-            f"model.stages={stages}, model.blocks={blocks}: no block of the network is left",
-            f"it has {anatomy.stages} stages; both count from 1, or from the end with negative numbers",
-        )
-    return found
-
-
-def _exist(what: str, chosen: Sequence[int] | None, count: int, where: str) -> None:
-    """Raises UserError for numbers that a recipe names and nothing has."""
-    strange = [n for n in chosen or () if not 1 <= abs(n) <= count]
-    if strange:
-        raise UserError(
-            f"model.{what}: {', '.join(map(str, strange))}: {where} has {count} {what}",
-            "they count from 1, or from the end with negative numbers",
-        )
-
-
-def _among(position: int, chosen: Sequence[int] | None, count: int) -> bool:
-    return chosen is None or position in chosen or position - count - 1 in chosen
-
-
-def before(path: str) -> Callable[[nn.Module, nn.Module], None]:
-    """Put the mechanism before the submodule at `path`."""
-    return lambda net, attn: _wrap(net, path, attn, first=True)
-
-
-def after(path: str) -> Callable[[nn.Module, nn.Module], None]:
-    """Put the mechanism after the submodule at `path`."""
-    return lambda net, attn: _wrap(net, path, attn, first=False)
-
-
-def _wrap(net: nn.Module, path: str, attn: nn.Module, first: bool) -> None:
-    wrapped, host = Wrapped(), net.get_submodule(path)
-    for name, module in (("attn", attn), ("host", host)) if first else (("host", host), ("attn", attn)):
-        wrapped.add_module(name, module)
-    net.set_submodule(path, wrapped)
-
-
-def instead(path: str, norm: str | None = None) -> Callable[[nn.Module, nn.Module], None]:
-    """Put the mechanism in place of the submodule at `path`, and nothing in place of the one at `norm`."""
-
-    def put(net: nn.Module, attn: nn.Module) -> None:
-        wrapped = Wrapped()
-        wrapped.add_module("attn", attn)
-        net.set_submodule(path, wrapped)
-        if norm:
-            net.set_submodule(norm, nn.Identity())
-
-    return put
 
 
 @dataclass(frozen=True)
@@ -197,7 +87,7 @@ class _Target:
 Found = Iterator[Place]
 
 
-def _map(path: str, shape: Shape, put: Callable[[nn.Module, nn.Module], None], stage: int) -> Place:
+def _map(path: str, shape: Shape, put: Put, stage: int) -> Place:
     return Place(path, {"channels": shape[1], "size": tuple(shape[2:]), "stage": stage}, put)
 
 
@@ -271,7 +161,7 @@ def _join(t: _Target) -> Found:
         yield Place(b.path, facts, _joined(t.anatomy, b.path))
 
 
-def _joined(anatomy: Anatomy, path: str) -> Callable[[nn.Module, nn.Module], None]:
+def _joined(anatomy: Anatomy, path: str) -> Put:
     return lambda net, attn: anatomy.join(net.get_submodule(path), attn)
 
 

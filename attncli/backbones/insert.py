@@ -1,0 +1,80 @@
+"""Looking into a finished network and putting modules into it.
+
+Its own tensors keep their values, and their names but for a `.host` where a submodule is wrapped.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+Shapes = dict[str, tuple[Shape, Shape]]  # path -> shape of the input and of the output
+Put = Callable[[nn.Module, nn.Module], None]  # (network, mechanism)
+
+
+class Wrapped(nn.Sequential):
+    """A submodule of the network (`host`) and the mechanism (`attn`) before, after or in place of it."""
+
+
+class AverageFrames(nn.Module):
+    """Mean over the T frames of a clip, then the classifier: (N*T, C) -> (N, classes)."""
+
+    def __init__(self, classifier: nn.Module, frames: int) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.frames = frames
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of the clips."""
+        return self.classifier(x.unflatten(0, (-1, self.frames)).mean(1))
+
+
+def shapes(net: nn.Module, size: tuple[int, int], images: int = 1) -> Shapes:
+    """Input and output shape of every submodule for (images, 3, H, W), found without computing anything."""
+    copied = copy.deepcopy(net).to("meta").eval()
+    found: Shapes = {}
+
+    def note(path: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        def hook(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            found[path] = (tuple(inputs[0].shape), tuple(output.shape))
+
+        return hook
+
+    for path, module in copied.named_modules():
+        module.register_forward_hook(note(path))
+    with torch.no_grad():
+        copied(torch.zeros(images, 3, *size, device="meta"))
+    return found
+
+
+def before(path: str) -> Put:
+    """Put the mechanism before the submodule at `path`."""
+    return lambda net, attn: _wrap(net, path, attn, first=True)
+
+
+def after(path: str) -> Put:
+    """Put the mechanism after the submodule at `path`."""
+    return lambda net, attn: _wrap(net, path, attn, first=False)
+
+
+def _wrap(net: nn.Module, path: str, attn: nn.Module, first: bool) -> None:
+    wrapped, host = Wrapped(), net.get_submodule(path)
+    for name, module in (("attn", attn), ("host", host)) if first else (("host", host), ("attn", attn)):
+        wrapped.add_module(name, module)
+    net.set_submodule(path, wrapped)
+
+
+def instead(path: str, norm: str | None = None) -> Put:
+    """Put the mechanism in place of the submodule at `path`, and nothing in place of the one at `norm`."""
+
+    def put(net: nn.Module, attn: nn.Module) -> None:
+        wrapped = Wrapped()
+        wrapped.add_module("attn", attn)
+        net.set_submodule(path, wrapped)
+        if norm:
+            net.set_submodule(norm, nn.Identity())
+
+    return put
