@@ -36,14 +36,14 @@ ALLOWED = {
         "model.py",
         "train/",
         "measure/",
-        "run.py",
+        "run/",
         "doctor.py",
         "commands/bench.py",
     ),
     "click": ("commands/", "__main__.py"),
     "mlflow": ("track/",),
     "matplotlib": ("report/",),
-    "accelerate": ("train/", "run.py", "run/"),
+    "accelerate": ("train/", "run/", "run/"),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import attncli.run
+import attncli.run.story
 from attncli import records, track
 from attncli.track.points import trace
 from tests.commands import plugins
@@ -174,7 +174,7 @@ def test_sigterm_outside_training_is_an_end_too(monkeypatch: pytest.MonkeyPatch)
         time.sleep(5)
 
     with monkeypatch.context() as patch:
-        patch.setattr(attncli.run, "overhead", terminated)
+        patch.setattr(attncli.run.story, "overhead", terminated)
         done = line("run", *TINY)
     assert (done.code, done.out) == (130, "")
     assert done.err.endswith("\ninterrupted\n")

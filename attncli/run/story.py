@@ -6,59 +6,30 @@ Everything a run makes lies in runs/<digest>/: recipe.yaml, log.jsonl (a record 
 and, when it is finished, result.json. MLflow hears of it from a thread that nothing here waits for.
 """
 
-import errno
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 from accelerate import Accelerator
-from filelock import FileLock, Timeout
 from torch import nn
 
 from attncli import attention, data, measure, model, records, track, train
 from attncli.attention.own import blamed
 from attncli.data.dataset import Dataset
-from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Recipe
 from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
-from attncli.track import Facts, Live, Tracker
+from attncli.run.describe import backbone, facts, shape, title
+from attncli.run.folder import clear, occupied, on_disk
+from attncli.run.watch import Watch
+from attncli.track import Live, Tracker
 from attncli.track.origin import label
-from attncli.train import Interrupted, Step
-
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
-
-
-class Watch(Protocol):
-    """Who looks on: told of stages, of files read, of steps, of records, and of what the user should know."""
-
-    def stage(self, what: str) -> None:
-        """A part of the run begins."""
-
-    def reading(self, what: str, done: int, total: int) -> None:
-        """Files are downloaded or decoded."""
-
-    def step(self, step: Step) -> None:
-        """Training goes on."""
-
-    def record(self, record: Record) -> None:
-        """A record was made."""
-
-    def warn(self, what: str) -> None:
-        """Something that stopped nothing."""
-
+from attncli.train import Interrupted
 
 Decorate = Callable[[Path, Dataset], None]
 Load = Callable[..., Dataset]  # data.load, or what remembers its answers
-
-
-class OccupiedError(UserError):
-    """Another process is at the run."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +92,7 @@ def _begin(
 ) -> Live:
     """The run's folder made ready, and its MLflow run."""
     if fresh:
-        _clear(folder)
+        clear(folder)
     records.write_atomically(folder / "recipe.yaml", recipe.yaml())
     records.rewrite(folder, [])  # the training tells again what its checkpoint knows
     return tracker.start(recipe, facts(dataset), measure.machine(), folder=folder, fresh=fresh, tags=tags)
@@ -241,79 +212,3 @@ def _result(job: Job, epochs: list[Epoch], test: Evaluation, cost: Cost, speed: 
         data_digest=job.dataset.digest,
         folder=str(job.folder),
     )
-
-
-def shape(dataset: Dataset) -> model.Shape:
-    """What a network must know of a dataset."""
-    return model.Shape(len(dataset.classes), dataset.size, dataset.frames)
-
-
-def backbone(recipe: Recipe) -> str:
-    """The network's name: the backbone, or the mechanism that is the whole network."""
-    attn = recipe.model.attn
-    whole = attn != attention.NONE and attention.describe(attn).card.site == "model"
-    return label(recipe) if whole else recipe.model.backbone
-
-
-def title(recipe: Recipe) -> str:
-    """A run in a few words."""
-    attn = "" if recipe.model.attn == attention.NONE or backbone(recipe) == label(recipe) else f" + {label(recipe)}"
-    return f"{backbone(recipe)}{attn} on {recipe.data.name}, seed {recipe.seed}"
-
-
-def facts(dataset: Dataset) -> Facts:
-    """What MLflow is told of the images."""
-    return Facts(
-        name=dataset.name,
-        digest=dataset.digest,
-        source=dataset.source,
-        classes=dataset.classes,
-        size=dataset.size,
-        frames=dataset.frames,
-        train=len(dataset.train),
-        val=len(dataset.val) if dataset.val else 0,
-        test=len(dataset.test),
-    )
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run of this digest left, but for its origin, by which MLflow's run is found again."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name not in (".lock", "origin.json"):
-            path.unlink()
-
-
-@contextmanager
-def occupied(folder: Path, recipe: Recipe) -> Iterator[None]:
-    """The run's folder, held by this process alone. Raises UserError where it is not to be had."""
-    hint = "give a folder that can be written, --runs"
-    new = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
-        lock.acquire()
-    except Timeout as error:
-        problem = f"{folder}: another process is at this run ({title(recipe)}) now"
-        raise OccupiedError(problem, "wait for it, or choose another seed") from error
-    except OSError as error:
-        raise UserError(f"{folder}: {error.strerror or error}", hint) from error
-    with lock:
-        try:
-            yield
-        finally:
-            if new and [p.name for p in folder.iterdir()] == [".lock"]:  # nothing began: leave nothing behind
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def on_disk(folder: Path) -> Iterator[None]:
-    """Turn a disk that is full or no longer takes anything into a RunFailedError."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        where = error.filename or folder
-        raise RunFailedError(f"{where}: {error.strerror}", "make room there, then go on with --resume") from error
