@@ -2,12 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/attncli
+CHOSEN = $(if $(DATASET),--dataset $(DATASET)) $(if $(BACKBONE),--backbone $(BACKBONE))
+SWEEP = $(CHOSEN) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test lint types compare ui clean
 
 help:           ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,8 +35,11 @@ lint: $(VENV)/.installed        ## ruff
 types: $(VENV)/.installed       ## mypy, strict
 	$(VENV)/bin/mypy
 
-compare: $(VENV)/.installed     ## compare the finished runs
-	$(RUN) compare
+sweep-%: $(VENV)/.installed     ## recipes/sweeps/%.yaml (channel, spatial, survey ...), as DATASET BACKBONE SEEDS JOBS say
+	$(RUN) sweep $* $(SWEEP)
+
+compare: $(VENV)/.installed     ## compare the finished runs (of DATASET and BACKBONE)
+	$(RUN) compare $(CHOSEN)
 
 ui: $(VENV)/.installed          ## the MLflow dashboard on runs/
 	$(RUN) ui

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attncli import measure, model, train
+from attncli.attention.own import blamed
 from attncli.data.lock import exclusive
 from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation, Record
@@ -89,5 +90,5 @@ def time_task(recipe: Recipe, *, runs: Path, load: Load) -> Any:
     device = process.device(train.start())
     like = shape(load(recipe.data, cache=runs / "cache"))
     net, baseline = (model.build(r, like).to(device) for r in (recipe, recipe.baseline()))
-    with exclusive(runs / TIMING_LOCK):
+    with exclusive(runs / TIMING_LOCK), blamed(recipe.model.attn, "fails in timing", code=1):
         return measure.timed(recipe, net, baseline, like.classes, like.size, like.frames, runs=runs)

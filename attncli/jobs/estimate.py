@@ -1,7 +1,6 @@
 """How long runs take, told from those that are finished."""
 
 import statistics
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from attncli import records
 from attncli.errors import UserError
 from attncli.jobs import devices
 from attncli.recipe import Recipe
-from attncli.records import Epoch, Result
+from attncli.records import Result
 
 
 class Past:
@@ -42,7 +41,7 @@ class Past:
             except UserError:  # not whole
                 continue
             if (recipe.model.backbone, recipe.data.name) == (backbone, dataset):
-                each = share(result, records.read(self._runs / result.digest)) / result.epochs
+                each = share(result) / result.epochs
                 found.setdefault(same(recipe), []).append(each)
                 found.setdefault(same(recipe.baseline()) + "*", []).append(each)
         return found
@@ -59,13 +58,8 @@ def same(recipe: Recipe) -> str:
     return recipe.model_copy(update={"train": one}).group()
 
 
-def share(result: Result, made: Iterable[records.Record]) -> float:
-    """Seconds of the run, had it had the machine to itself: on a CPU, threads times seconds over all cores.
-
-    A run that was gone on with knows the time of its last call alone: then the training's own time is longer.
-    """
-    training = sum(r.train_seconds for r in made if isinstance(r, Epoch))
-    seconds = max(result.seconds, training)
+def share(result: Result) -> float:
+    """Seconds the run would have taken with the machine to itself: on a CPU by its threads, else by the GPUs."""
     if result.device != "cpu":
-        return seconds / devices.default_jobs()
-    return seconds * min(1.0, result.machine.get("threads", devices.cores()) / devices.cores())
+        return result.seconds / devices.default_jobs()
+    return result.seconds * min(1.0, result.machine.get("threads", devices.cores()) / devices.cores())

@@ -6,6 +6,7 @@ from typing import Literal
 
 from attncli.recipe import Recipe
 
+LOG = "output.log"  # in the run's folder: what was printed
 Ending = Literal["FINISHED", "FAILED", "KILLED"]
 
 

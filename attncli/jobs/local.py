@@ -4,11 +4,13 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from attncli import track
 from attncli.jobs.crew import Crew, Message, Place, Worker
-from attncli.jobs.event import Began, Ended, Event, Moved, Stage, Task, Waiting, Warned
+from attncli.jobs.event import LOG, Began, Ended, Event, Moved, Stage, Task, Waiting, Warned
 from attncli.jobs.stop import Stop
 from attncli.jobs.work import Executor
 
@@ -105,6 +107,13 @@ def _lost(crew: Crew, place: Place, worker: Worker) -> Event | None:
         ended = Ended(task, "KILLED", f"its process was killed by {name}", hint)
     else:
         ended = Ended(task, "FAILED", f"its process ended with exit code {code}: {worker.last_words()}")
-    with (place.runs / task.digest / "output.log").open("a", encoding="utf-8") as log:
-        log.write(f"Error: {ended.problem}\n")
+    _note(place.runs / task.digest, ended.problem)
     return ended
+
+
+def _note(folder: Path, problem: str) -> None:
+    """Say in the run's log what its process could not say; it may have been killed before it made the folder."""
+    with suppress(OSError):  # the problem is told all the same
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LOG).open("a", encoding="utf-8") as log:
+            log.write(f"Error: {problem}\n")

@@ -22,10 +22,10 @@ from types import FrameType
 from typing import Any
 
 from attncli.errors import UserError
+from attncli.jobs.event import LOG
 from attncli.jobs.remember import remember
 from attncli.recipe import Recipe
 
-LOG = "output.log"
 Order = dict[str, Any]
 Say = Callable[..., None]
 

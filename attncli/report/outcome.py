@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from attncli.jobs import Ended, Plan
+from attncli.jobs.event import LOG
 from attncli.report.live import clock
 from attncli.report.table import Column, text
-
-LOG = "output.log"
 
 
 def planned(plan: Plan) -> str:

@@ -78,7 +78,7 @@ class Board:
     def _end(self, event: Ended, name: str) -> None:
         row = self._rows.pop(name, None)
         if event.task.timing:
-            if event.status == "FAILED":
+            if event.status != "FINISHED":
                 self._say(f"not timed {name}: {event.problem}", "yellow")
             return
         self._left -= 1

@@ -9,7 +9,7 @@
       train.lr: [0.1, 0.3]       # any key of a recipe
       seeds: 3                   # 0, 1, 2; or a list
     include:                     # further runs beside the combinations, each with all the seeds
-      - {attn: vit, train.optimizer: adamw, train.lr: 1e-3}
+      - {attn: [vit, multi-head-external], train.optimizer: adamw, train.lr: 1e-3}
     exclude:                     # combinations to leave out; a list means any of its values
       - {attn: [ram, vit], backbone: resnet56}
 

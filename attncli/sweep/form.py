@@ -106,14 +106,14 @@ class Form:
         return found
 
     def entries(self, given: Any, section: str) -> list[list[Setting]]:
-        """The settings of each entry that `include` or `exclude` lists: several where it names a category."""
+        """The settings of each entry that `include` or `exclude` lists: one for each mechanism that it names."""
         if given is not None and not isinstance(given, list):
             self.error(section, "not a list", f"{section}: [{{attn: vit, train.lr: 1e-3}}]")
         entries = given if isinstance(given, list) else []
         return [self._setting(entry, f"{section}[{i}]") for i, entry in enumerate(entries)]
 
     def _setting(self, entry: Any, place: str) -> list[Setting]:
-        """The settings of a mapping of short and dotted keys: several where it names a category."""
+        """The settings of a mapping of short and dotted keys: one for each mechanism that it names."""
         if not isinstance(entry, dict) or not entry:
             self.error(place, f"{entry!r} is not a mapping of keys", EXAMPLE)
             return []
@@ -123,15 +123,15 @@ class Form:
                 self.error(place, f"unknown key '{key}'", nearest(key, (*SHORT, CATEGORY)))
             else:
                 found[SHORT.get(key, key)] = value
-        if CATEGORY not in entry:
-            return [found]
-        return [{SHORT["attn"]: name} | found for name in self._category(entry[CATEGORY], place)]
+        attn = found.get(SHORT["attn"])
+        names = self._category(entry[CATEGORY], place) if CATEGORY in entry else attn
+        return [found | {SHORT["attn"]: name} for name in names] if isinstance(names, list | tuple) else [found]
 
-    def _category(self, name: Any, place: str) -> Sequence[str]:
+    def _category(self, name: Any, place: str) -> tuple[str, ...]:
         if name not in self._categories:
             self.error(place, f"unknown category: '{name}'", nearest(str(name), self._categories))
             return ()
-        return self._categories[name]
+        return tuple(self._categories[name])
 
 
 def merged(below: Setting, above: Mapping[str, Any]) -> Setting:

@@ -118,7 +118,7 @@ def _left(form: Form, sections: Mapping[str, Any], trees: list[Setting], *, stri
     for number, entry in enumerate(form.entries(sections.get("exclude"), "exclude")):
         hit = {i for i, tree in enumerate(trees) if any(_matches(tree, setting) for setting in entry)}
         if strict and entry and not hit:
-            told = ", ".join(f"{key}: {value}" for key, value in entry[0].items())
+            told = ", ".join(f"{key}: {value}" for key, value in entry[0].items()) + " ..." * (len(entry) > 1)
             form.error(f"exclude[{number}]", f"no run has {told}", "mend it or leave it out")
         out |= hit
     return [tree for i, tree in enumerate(trees) if i not in out]

@@ -66,7 +66,15 @@ def _describe(client: "MlflowClient", run: "Run", recipe: Recipe, begun: Origin,
     client.log_batch(run_id, params=params, tags=all_tags)
     inputs = run.inputs.dataset_inputs if run.inputs else []
     if begun.facts is not None and not any(d.dataset.name == begun.facts.name for d in inputs):
-        client.log_inputs(run_id, [_dataset(begun.facts)])
+        _log_input(client, run_id, begun.facts)
+
+
+def _log_input(client: "MlflowClient", run_id: str, facts: Facts) -> None:
+    """Name the data set; once more where another run entered the same one at the same moment, as it is there then."""
+    try:
+        client.log_inputs(run_id, [_dataset(facts)])
+    except Exception:
+        client.log_inputs(run_id, [_dataset(facts)])
 
 
 def _dataset(facts: Facts) -> Any:

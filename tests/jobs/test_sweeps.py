@@ -1,0 +1,106 @@
+"""Real sweeps in real processes: done once, done right, whatever is killed on the way."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from attncli import records
+from tests.jobs import case
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sweep's file, and its undisturbed runs in `calm`."""
+    path = tmp_path_factory.mktemp("sweep")
+    case.write(path)
+    done = case.call(path / "tiny.yaml", path / "calm")
+    assert done.returncode == 0, done.stderr
+    assert "8 runs, 8 finished" in done.stdout
+    return path
+
+
+def test_every_run_is_there_once_and_nested(folder: Path) -> None:
+    """Three mechanisms and the plain network with two seeds: eight runs below one parent, all FINISHED."""
+    stored = case.mlflow_runs(folder / "calm")
+    (parent,) = stored.pop("sweep")
+    assert parent.info.status == "FINISHED"
+    assert [len(runs) for runs in stored.values()] == [1] * 8
+    for (run,) in stored.values():
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["sweep"] == "tiny"
+    assert case.faults(folder / "calm", case.figures(folder / "calm")) == []
+
+
+def test_seeds_are_shared_with_the_baseline(folder: Path) -> None:
+    """Each mechanism has a plain network of its own seed."""
+    results = [r for path in (folder / "calm").glob("*/result.json") if (r := records.result(path.parent))]
+    seeds = {attn: {r.seed for r in results if r.attn == attn} for attn in ("none", "eca", "se", "simam")}
+    assert seeds == {attn: {0, 1} for attn in seeds}
+
+
+def test_a_second_call_does_nothing(folder: Path) -> None:
+    """No file is touched, no worker starts, and the answer is the same."""
+    before = {p: p.stat().st_mtime_ns for p in (folder / "calm").rglob("*") if p.is_file()}
+    done = case.call(folder / "tiny.yaml", folder / "calm", "--json")
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    assert told["failures"] == []
+    assert [run["status"] for run in told["runs"]] == ["finished"] * 8
+    assert "begun" not in done.stderr
+    assert {p: p.stat().st_mtime_ns for p in (folder / "calm").rglob("*") if p.is_file()} == before
+
+
+def test_a_run_keeps_what_was_printed(folder: Path) -> None:
+    """output.log of each run tells its epochs."""
+    for path in (folder / "calm").glob("*/result.json"):
+        log = (path.parent / "output.log").read_text()
+        assert "epoch 2: loss" in log
+        assert "test: top-1" in log
+
+
+def test_killed_stopped_and_shared(folder: Path) -> None:
+    """A worker killed, the sweep terminated, the parent killed, two parents at once: the figures stay to the bit."""
+    runs, file = folder / "wild", folder / "tiny.yaml"
+    sweep = case.start(file, runs)
+    case.until(sweep, "begun", 2)
+    case.workers(sweep)[0].kill()
+    case.until(sweep, "killed")
+    case.until(sweep, "begun")
+    sweep.terminate()
+    out, _ = sweep.communicate(timeout=120)
+    assert sweep.returncode == 130
+    assert "stopped by SIGTERM; the same command goes on" in out
+    assert "RUNNING" not in {run.info.status for runs_ in case.mlflow_runs(runs).values() for run in runs_}
+
+    sweep = case.start(file, runs)
+    case.until(sweep, "begun")
+    left = case.workers(sweep)
+    os.kill(sweep.pid, signal.SIGKILL)
+    sweep.communicate()
+    pair = [case.start(file, runs, jobs=2) for _ in range(2)]
+    for each in pair:
+        _, err = each.communicate(timeout=300)
+        assert each.returncode == 0, err
+    assert not any(worker.is_running() for worker in left)
+    assert case.faults(runs, case.figures(folder / "calm")) == []
+
+
+def test_a_run_that_fails_leaves_the_others(tmp_path: Path) -> None:
+    """One that raises, one that yields NaN, one that the system kills: each is named with its log, the rest is done."""
+    own = [case.write_own(tmp_path, name) for name in case.DEEDS]
+    file = case.write(tmp_path, attn=", ".join([*map(str, own), "eca"]), seeds=1, epochs=1)
+    done = case.call(file, tmp_path / "runs")
+    assert done.returncode == 1
+    assert "5 runs, 2 finished" in done.stdout
+    for told in ("out of ideas", "the loss is nan at epoch 1, step 4", "its process was killed by SIGKILL"):
+        assert told in done.stdout
+    logs = [line.partition("log: ")[2] for line in done.stdout.splitlines() if "log: " in line]
+    assert ["Error: " in Path(log).read_text() for log in logs] == [True] * 3
+    stored = case.mlflow_runs(tmp_path / "runs")
+    statuses = {run.data.tags["attn"]: run.info.status for d, (run,) in stored.items() if d != "sweep"}
+    assert statuses == {"none": "FINISHED", "eca": "FINISHED", "raises": "FAILED", "nan": "FAILED", "killed": "KILLED"}
+    assert stored["sweep"][0].info.status == "FAILED"
