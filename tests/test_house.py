@@ -83,7 +83,17 @@ def test_libraries_stay_in_their_layers(library: str) -> None:
     assert {u for u in users if not u.startswith(ALLOWED[library])} == set()
 
 
-LIGHT = ["--help", "ls attention", "ls backbones", "ls data", "ls recipes", "show eca", "check", "run --help", "sweep channel --dry-run"]
+LIGHT = [
+    "--help",
+    "ls attention",
+    "ls backbones",
+    "ls data",
+    "ls recipes",
+    "show eca",
+    "check",
+    "run --help",
+    "sweep channel --dry-run",
+]
 
 
 @pytest.mark.parametrize("line", LIGHT)

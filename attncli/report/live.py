@@ -1,12 +1,15 @@
 """A run while it goes on: a progress bar on a terminal, a line an epoch elsewhere, always on stderr."""
 
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from attncli.records import Cost, Epoch, Evaluation, Record, Speed
-from attncli.train.progress import Step
+
+if TYPE_CHECKING:
+    from attncli.train.progress import Step  # loads torch, which the parent of a sweep can do without
 
 
 class Live:
@@ -44,7 +47,7 @@ class Live:
         share = f"{done:,} of {total:,}" if total else f"{done:,}"
         self._draw(what, done, total, share)
 
-    def step(self, step: Step) -> None:
+    def step(self, step: "Step") -> None:
         """Steps of training so far."""
         self._epochs = step.epochs
         done, total = (step.epoch - 1) * step.steps + step.step, step.epochs * step.steps
