@@ -25,6 +25,7 @@ def work(
         return
     track.reach(uri, runs)
     parents = track.begin_sweep(plan.name, [run.recipe for run in plan.runs], runs=runs, uri=uri)
+    status: Status = "FAILED"  # as long as an error may come
     endings = set()
     try:
         for event in executor(tasks(todo, parents), stop):
@@ -33,9 +34,8 @@ def work(
                 if fail_fast and event.status != "FINISHED" and not stop.reason:
                     stop.reason = f"stopped by the failure of {event.task.title}"
             yield event
+        status = "KILLED" if stop.reason else "FINISHED" if endings <= {"FINISHED"} else "FAILED"
     finally:
-        whole = endings <= {"FINISHED"} and not stop.reason
-        status: Status = "FINISHED" if whole else "KILLED" if stop.reason else "FAILED"
         track.end_sweep(parents, [run.digest for run in plan.runs], status, runs=runs, uri=uri)
 
 

@@ -8,7 +8,7 @@
       backbone: [resnet20, resnet56]
       train.lr: [0.1, 0.3]       # any key of a recipe
       seeds: 3                   # 0, 1, 2; or a list
-    include:                     # further runs beside the combinations, each with all the seeds
+    include:                     # further runs, each with all backbones, datasets and seeds but for what it names
       - {attn: [vit, multi-head-external], train.optimizer: adamw, train.lr: 1e-3}
     exclude:                     # combinations to leave out; a list means any of its values
       - {attn: [ram, vit], backbone: resnet56}

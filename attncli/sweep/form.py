@@ -88,7 +88,8 @@ class Form:
             self._once(f"axes.{name}", values)
             if name not in AXES:
                 return [{name: value} for value in values]
-            return [s for i, value in enumerate(values) for s in self._value(name, value, f"axes.{name}[{i}]")]
+            found = [s for i, value in enumerate(values) for s in self._value(name, value, f"axes.{name}[{i}]")]
+            return found or [{}]
         return [{}]
 
     def _once(self, place: str, values: Sequence[Any]) -> None:
@@ -125,7 +126,9 @@ class Form:
                 found[SHORT.get(key, key)] = value
         attn = found.get(SHORT["attn"])
         names = self._category(entry[CATEGORY], place) if CATEGORY in entry else attn
-        return [found | {SHORT["attn"]: name} for name in names] if isinstance(names, list | tuple) else [found]
+        if isinstance(names, list | tuple):
+            return [found | {SHORT["attn"]: name} for name in names]
+        return [found] if found else []
 
     def _category(self, name: Any, place: str) -> tuple[str, ...]:
         if name not in self._categories:

@@ -75,8 +75,9 @@ def _points(
     seeds = form.seeds(axes[SEEDS]) if SEEDS in axes else []
     settings = {name: form.axis(name, values) for name, values in axes.items() if name != SEEDS}
     _clashes(form, settings)
-    combined = [{k: v for s in chosen for k, v in s.items()} for chosen in itertools.product(*settings.values())]
-    further = [s for entry in form.entries(sections.get("include"), "include") for s in entry]
+    entries = form.entries(sections.get("include"), "include")
+    combined = _combined(settings.values())
+    further = [whole for entry in entries for setting in entry for whole in _everywhere(setting, settings)]
     if "seed" in last or not seeds:
         return combined, further
     return _seeded(combined, seeds), _seeded(further, seeds)
@@ -85,6 +86,17 @@ def _points(
 def _seeded(points: Iterable[Setting], seeds: Sequence[int]) -> list[Setting]:
     """Each of the points with each seed, or with its own."""
     return [point | {"seed": s} for point in points for s in ([point["seed"]] if "seed" in point else seeds)]
+
+
+def _combined(axes: Iterable[list[Setting]]) -> list[Setting]:
+    """Every combination of the axes' settings."""
+    return [{k: v for setting in chosen for k, v in setting.items()} for chosen in itertools.product(*axes)]
+
+
+def _everywhere(setting: Setting, axes: Mapping[str, list[Setting]]) -> list[Setting]:
+    """An included setting with every backbone and on every dataset of the axes, unless it names its own."""
+    around = [axes[name] for name in ("backbone", "dataset") if name in axes and SHORT[name] not in setting]
+    return [where | setting for where in _combined(around)]
 
 
 def _clashes(form: Form, settings: Mapping[str, list[Setting]]) -> None:

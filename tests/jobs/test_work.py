@@ -1,0 +1,138 @@
+"""A sweep's way from plan to end, with an executor that only pretends."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from attncli import track
+from attncli.errors import RunFailedError
+from attncli.jobs import Ended, Event, Stop, Task, plan, work
+from attncli.jobs.event import Ending
+from attncli.jobs.plan import Plan
+from attncli.track.sweep import PARENT
+from tests.jobs.case import client_of
+
+SWEEP = """
+recipe: {model: {backbone: resnet20}, measure: {speed: true}}
+axes: {attn: [se, eca], dataset: [digits, {dataset: clips, data.of: digits}], seeds: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of runs, with a store."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        path = tmp_path_factory.mktemp("runs")
+        track.Tracker.open(None, path)
+        return path
+
+
+@pytest.fixture
+def made(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """A plan of twelve runs in two experiments."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    path = tmp_path / f"{tmp_path.name}.yaml"
+    path.write_text(SWEEP)
+    return plan(path, runs=runs)
+
+
+class Pretend:
+    """Ends every run as `endings` says by mechanism, every timing as `timing` does; keeps what it was given."""
+
+    def __init__(self, **endings: Ending) -> None:
+        self.endings = endings
+        self.tasks: list[Task] = []
+
+    def __call__(self, tasks: Sequence[Task], stop: Stop) -> Iterator[Event]:
+        """The endings, until it is told to stop."""
+        self.tasks = list(tasks)
+        for task in tasks:
+            if stop.reason:
+                return
+            yield Ended(task, self.endings.get("timing" if task.timing else task.recipe.model.attn, "FINISHED"))
+
+
+def parents(runs: Path, name: str) -> dict[str, str]:
+    """How each parent run of a sweep ended, by experiment."""
+    client = client_of(runs)
+    named = {e.experiment_id: e.name for e in client.search_experiments()}
+    found = client.search_runs(list(named), f"tags.kind = 'sweep' and tags.sweep = '{name}'")
+    return {named[run.info.experiment_id]: run.info.status for run in found}
+
+
+def test_every_network_is_timed_before_anything_is_trained(made: Plan, runs: Path) -> None:
+    """One timing for each network whatever its seeds, first; then the runs in their order, below their parents."""
+    executor = Pretend()
+    list(work(made, executor, Stop(), runs=runs, uri=None))
+    timings = [task for task in executor.tasks if task.timing]
+    assert executor.tasks[: len(timings)] == timings
+    assert [t.recipe.group() for t in timings] == list(dict.fromkeys(r.recipe.group() for r in made.runs))
+    trained = executor.tasks[len(timings) :]
+    assert [t.digest for t in trained] == [r.digest for r in made.runs]
+    assert len({t.tags[PARENT] for t in trained if t.recipe.data.name == "digits"}) == 1
+    assert len({t.tags[PARENT] for t in trained}) == 2
+    assert parents(runs, made.name) == {"digits-resnet20": "FINISHED", "clips-resnet20": "FINISHED"}
+
+
+def test_a_failure_leaves_the_others_and_shows(made: Plan, runs: Path) -> None:
+    """All tasks are given out, and the parents say FAILED."""
+    executor = Pretend(se="FAILED")
+    events = list(work(made, executor, Stop(), runs=runs, uri=None))
+    assert len(events) == len(executor.tasks)
+    assert set(parents(runs, made.name).values()) == {"FAILED"}
+
+
+def test_a_failed_timing_is_no_failed_run(made: Plan, runs: Path) -> None:
+    """The runs are done without the speed, even where the first failure is to stop the sweep."""
+    stop = Stop()
+    list(work(made, Pretend(timing="FAILED"), stop, runs=runs, uri=None, fail_fast=True))
+    assert not stop.reason
+    assert set(parents(runs, made.name).values()) == {"FINISHED"}
+
+
+def test_fail_fast_stops_at_the_first_failure(made: Plan, runs: Path) -> None:
+    """The executor is told to stop, with the name of the run that failed."""
+    stop = Stop()
+    events = list(work(made, Pretend(se="FAILED"), stop, runs=runs, uri=None, fail_fast=True))
+    ended = [e for e in events if isinstance(e, Ended) and not e.task.timing]
+    assert [e.status for e in ended] == ["FINISHED", "FAILED"]
+    assert stop.reason == f"stopped by the failure of {ended[-1].task.title}"
+    assert set(parents(runs, made.name).values()) == {"KILLED"}
+
+
+def test_an_error_of_the_executor_closes_the_parents(made: Plan, runs: Path) -> None:
+    """What the executor raises comes through, and nothing stays RUNNING."""
+
+    def broken(tasks: Sequence[Task], stop: Stop) -> Iterator[Event]:
+        yield Ended(tasks[0], "FINISHED")
+        raise RunFailedError("a worker did not start")
+
+    with pytest.raises(RunFailedError, match="did not start"):
+        list(work(made, broken, Stop(), runs=runs, uri=None))
+    assert set(parents(runs, made.name).values()) == {"FAILED"}
+
+
+def test_a_later_call_goes_on_with_the_same_parents(made: Plan, runs: Path) -> None:
+    """More seeds of a sweep are nested below the parent that is there."""
+    for _ in range(2):
+        list(work(made, Pretend(), Stop(), runs=runs, uri=None))
+    assert len(parents(runs, made.name)) == 2
+
+
+def test_a_parent_whose_process_died_is_closed(made: Plan, runs: Path) -> None:
+    """A sweep that was killed does not stay RUNNING once anything opens the store."""
+    begun = track.begin_sweep("killed", [made.runs[0].recipe], runs=runs, uri=None)
+    client = client_of(runs)
+    ((_, tags),) = begun.items()
+    client.set_tag(tags[PARENT], "pid.started", "1.0")
+    track.Tracker.open(None, runs)
+    assert client.get_run(tags[PARENT]).info.status == "KILLED"
+
+
+def test_a_finished_plan_costs_nothing(tmp_path: Path, made: Plan) -> None:
+    """No store is opened and no executor asked."""
+    done = Plan(made.name, ())
+    assert list(work(done, Pretend(), Stop(), runs=tmp_path / "none", uri="http://127.0.0.1:9")) == []
+    assert not (tmp_path / "none").exists()
