@@ -6,8 +6,9 @@ An executor takes tasks and yields events; `local` has processes on this machine
 runs/<digest>/, and a run is held by a lock there, so any number of sweeps may work on the same runs at once.
 The parent of the processes needs no torch.
 
-Speed is measured before anything is trained, one network at a time with the whole machine to itself: the figures
-of several trainings at once would say more about the neighbours than about the mechanism.
+Speed is measured before anything is trained, one network at a time with all cores of the machine: the figures of
+several trainings at once would say more about the neighbours than about the mechanism. Two sweeps on one machine
+take turns at timing; that one times while the other trains is not prevented, and shows in the spread.
 """
 
 from attncli.jobs.event import Began, Ended, Event, Moved, Stage, Task, Waiting, Warned

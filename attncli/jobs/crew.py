@@ -41,6 +41,7 @@ class Worker:
         self.ready = False
         self.threads = 0
         self.asked_to_stop = False
+        self.last_words = "without a word"  # once it has ended: the last line that it wrote outside of any run
         self._words = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the process
         self.process = subprocess.Popen(
             [
@@ -56,7 +57,8 @@ class Worker:
             text=True,
             start_new_session=True,  # a Ctrl-C in the terminal is the parent's to pass on
         )
-        threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
+        self._ear = threading.Thread(target=self._listen, args=(inbox,), daemon=True)
+        self._ear.start()
 
     def _listen(self, inbox: "queue.SimpleQueue[Any]") -> None:
         """Every event of the process into the inbox, None when there will be no more."""
@@ -92,19 +94,20 @@ class Worker:
             self.process.stdin.close()
 
     def reap(self, timeout: float) -> int:
-        """The exit code of the process, which is killed where it does not end in time."""
+        """The exit code of the process, which is killed where it does not end in time; then all is closed."""
         try:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        return self.process.returncode
-
-    def last_words(self) -> str:
-        """The last line that the process wrote outside of any run."""
+        self._ear.join(HOME_S)
         self._words.seek(0)
-        lines = self._words.read().strip().splitlines()
-        return lines[-1] if lines else "without a word"
+        self.last_words = ([line for line in self._words.read().splitlines() if line.strip()] or [self.last_words])[-1]
+        self.dismiss()
+        assert self.process.stdout is not None
+        for file in (self.process.stdout, self._words):
+            file.close()
+        return self.process.returncode
 
 
 class Crew:
@@ -151,7 +154,7 @@ class Crew:
         code = worker.reap(HOME_S)
         self._stillborn = 0 if worker.ready else self._stillborn + 1
         if not worker.ready and (code >= 0 or self._stillborn > STILLBORN):
-            raise RunFailedError(f"a worker did not start: {worker.last_words()}", "`attncli doctor` looks for why")
+            raise RunFailedError(f"a worker did not start: {worker.last_words}", "`attncli doctor` looks for why")
         return code
 
     def press(self, hurry: bool) -> None:

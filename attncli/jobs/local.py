@@ -106,7 +106,7 @@ def _lost(crew: Crew, place: Place, worker: Worker) -> Event | None:
         hint = "too little memory? fewer --jobs, or a smaller train.batch_size" if name == "SIGKILL" else ""
         ended = Ended(task, "KILLED", f"its process was killed by {name}", hint)
     else:
-        ended = Ended(task, "FAILED", f"its process ended with exit code {code}: {worker.last_words()}")
+        ended = Ended(task, "FAILED", f"its process ended with exit code {code}: {worker.last_words}")
     _note(place.runs / task.digest, ended.problem)
     return ended
 

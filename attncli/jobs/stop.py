@@ -2,11 +2,14 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
+
+IMPATIENT_S = 1.0  # a launcher may pass the same Ctrl-C on a second time within this
 
 
 @dataclass
@@ -15,10 +18,13 @@ class Stop:
 
     reason: str = ""
     hurry: bool = False
+    since: float = 0.0  # clock of the first signal
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Note a signal (this is the handler)."""
-        self.hurry = bool(self.reason)
+        now = time.monotonic()
+        self.since = self.since or now
+        self.hurry = now - self.since > IMPATIENT_S
         self.reason = self.reason or f"stopped by {signal.Signals(number).name}"
 
 

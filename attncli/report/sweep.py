@@ -37,6 +37,7 @@ class Board:
         self._jobs = jobs
         self._total, self._left = len(plan.runs), len(plan.todo)
         self._rows: dict[str, Row] = {}
+        self._waited: set[str] = set()  # for another process, and told so
         self._took: list[float] = []  # seconds of the runs finished here
         seconds, unknown = plan.seconds()
         self._guess = None if unknown or not self._left else jobs * seconds / self._left  # of a run
@@ -72,6 +73,9 @@ class Board:
             self._say(f"warning: {name}: {event.text}", "yellow")
         elif isinstance(event, Waiting):
             self._rows.pop(name, None)
+            if name not in self._waited:
+                self._say(f"waiting   {name}: another process is at it")
+            self._waited.add(name)
         elif isinstance(event, Ended):
             self._end(event, name)
 
@@ -85,7 +89,8 @@ class Board:
         seconds = time.monotonic() - row.began if row else 0.0
         if event.status == "FINISHED":
             self._took += [seconds] if row else []
-            self._say(f"finished  {name}: top-1 {self._top1(event.task)}, {clock(seconds)}; {self.progress()}")
+            took = f", {clock(seconds)}" if row else " (by another process)"
+            self._say(f"finished  {name}: top-1 {self._top1(event.task)}{took}; {self.progress()}")
         else:
             self.failures.append(event)
             self._say(f"{event.status.lower():9} {name}: {event.problem}", "red")

@@ -70,6 +70,24 @@ def test_lines_where_there_is_no_terminal(
     assert [f.task.title for f in board.failures] == ["eca, seed 0"]
 
 
+def test_what_another_process_does_is_told_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: list[float]
+) -> None:
+    """Once that it is waited for, then that it was finished there; its time is not taken for one of ours."""
+    a = planned("se")
+    with Board(Plan("s", (a, planned("eca"))), tmp_path, jobs=1) as board:
+        for _ in range(2):
+            board.hear(Began(task(a)))
+            clock[0] += 3
+            board.hear(Waiting(task(a)))
+        board.hear(Ended(task(a), "FINISHED"))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if not line.startswith("begun")] == [
+        "waiting   se, seed 0: another process is at it",
+        "finished  se, seed 0: top-1 - (by another process); 1 of 2 runs",
+    ]
+
+
 def test_quiet_is_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Failures are kept all the same."""
     run = planned("se")
