@@ -43,6 +43,15 @@ def test_digits(tmp_path: Path) -> None:
     assert per_class.max() <= 37
 
 
+def test_digits_come_without_importing_scikit_learn(tmp_path: Path, monkeypatch) -> None:
+    """Its file is read as it lies; where that can't be found, importing it gives the same images."""
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "sklearn.datasets", None)  # an import of it would fail
+        read = load(tmp_path).digest
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert load(tmp_path).digest == read
+
+
 def test_digits_are_scikit_learns(tmp_path: Path) -> None:
     """Every image of scikit-learn's bundle is in exactly one part, with its label."""
     from sklearn.datasets import load_digits

@@ -5,8 +5,12 @@ split of its own: a fifth of each class (359 images), chosen by a fixed seed, is
 Values 0 to 16 are scaled to 0 to 255.
 """
 
+import importlib.util
+from pathlib import Path
+
+import numpy as np
 import torch
-from sklearn.datasets import load_digits
+from numpy.typing import NDArray
 
 from attncli.data import subset
 from attncli.data.dataset import Source
@@ -20,9 +24,9 @@ TEST_SEED = 0
 
 def read(data: Data, place: Place) -> Source:
     """The digits, split into 1,438 and 359."""
-    bunch = load_digits()
-    images = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8)  # (n, 8, 8)
-    labels = torch.from_numpy(bunch.target).long()
+    table = _table()
+    images = torch.from_numpy(table[:, :-1] * (255 / 16)).round().to(torch.uint8).view(-1, 8, 8)
+    labels = torch.from_numpy(table[:, -1]).long()
     quota = subset.shares(labels.bincount(), TEST_SHARE, least=1, spare=1)
     test = torch.zeros(len(labels), dtype=torch.bool)
     test[subset.draw(labels, quota, TEST_SEED, "digits-test")] = True
@@ -32,3 +36,19 @@ def read(data: Data, place: Place) -> Source:
         test=memory_part(images[test], labels[test], data.image_size),
         origin="scikit-learn load_digits (UCI optical recognition of handwritten digits, test part)",
     )
+
+
+def _table() -> NDArray[np.float64]:
+    """Rows of 64 values and a label (n, 65).
+
+    From scikit-learn's file, as importing scikit-learn for it would take longer than training an epoch on it.
+    """
+    found = importlib.util.find_spec("sklearn")
+    for folder in (found.submodule_search_locations if found else None) or ():
+        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            return np.loadtxt(file, delimiter=",")
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return np.column_stack([bunch.data, bunch.target])
