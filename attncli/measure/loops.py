@@ -1,0 +1,146 @@
+"""Ways to write a training loop, each ready to run one epoch when it is told: attncli's own and its rivals.
+
+    ours          attncli.train.train with its records and checkpoints on disk, as `attncli run` calls it
+    bare          the least code that trains: one uint8 tensor, batched crop and flip, bf16 where native,
+                  channels_last, a fused optimiser, tuned memory; no log, no check, no checkpoint
+    usual         a DataLoader with worker processes over PIL images, float32, contiguous
+    usual-bf16    the usual way with bf16 autocast and channels_last
+
+All train the same network from the same weights, on the same images, with the same optimiser and rate.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from attncli import model, records
+from attncli.data.dataset import Dataset, Split
+from attncli.recipe import Data, Model, Recipe, Train
+from attncli.train import autocast, resolve_precision, train, tune_malloc
+
+Epoch = Callable[[], float]  # trains one epoch and returns its mean loss
+LR, MOMENTUM, DECAY = 0.01, 0.9, 5e-4
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all contenders train: a network of attncli on `steps` batches of noise images an epoch."""
+
+    backbone: str
+    attn: str
+    batch_size: int = 128
+    steps: int = 8
+    size: int = 32  # H = W
+    classes: int = 10
+    pad: int = 4
+    flip: bool = True
+
+    def recipe(self) -> Recipe:
+        """The recipe that attncli trains by: SGD at a constant rate, for as long as it is asked to."""
+        return Recipe(
+            data=Data(name="noise"),
+            model=Model(backbone=self.backbone, attn=self.attn),
+            train=Train(
+                epochs=1_000_000, batch_size=self.batch_size, lr=LR, momentum=MOMENTUM, weight_decay=DECAY,
+                schedule="constant",
+            ),
+        )  # fmt: skip
+
+    def images(self) -> Split:
+        """`steps` batches of uint8 noise (n, 3, H, W), in memory with the planes innermost, and labels."""
+        random = torch.Generator().manual_seed(0)
+        count = self.steps * self.batch_size
+        x = torch.randint(256, (count, self.size, self.size, 3), generator=random, dtype=torch.uint8)
+        return Split(x.movedim(-1, 1), torch.randint(self.classes, (count,), generator=random))
+
+    def net(self) -> nn.Module:
+        """The network, from the same weights in every process."""
+        return model.build(self.recipe(), model.Shape(self.classes, (self.size, self.size)))
+
+
+def device() -> torch.device:
+    """The accelerator, else the CPU."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found or torch.device("cpu")
+
+
+def ours(setting: Setting, folder: Path) -> Epoch:
+    """attncli's loop; its files are written to `folder`."""
+    split = setting.images()
+    dataset = Dataset(
+        name="noise",
+        classes=tuple(map(str, range(setting.classes))),
+        size=(setting.size, setting.size),
+        frames=None,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        train=split,
+        val=None,
+        test=split,
+        digest="noise",
+        source="random numbers",
+        pad=setting.pad,
+        flip=setting.flip,
+    )
+    epochs = train(setting.net(), dataset, setting.recipe(), folder=folder)
+
+    def epoch() -> float:
+        record = next(epochs)
+        records.append(folder, record)
+        return record.train_loss
+
+    return epoch
+
+
+def bare(setting: Setting, folder: Path) -> Epoch:
+    """The loop that one would write by hand for one network on one machine; nothing is written to `folder`."""
+    tune_malloc()
+    on = device()
+    torch.backends.cudnn.benchmark = True
+    precision = resolve_precision("auto", on)
+    net = setting.net().to(on).train()
+    net.to(memory_format=torch.channels_last)
+    optimizer = SGD(net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY, nesterov=True, fused=True)
+    batches = partial(_cropped, setting, _padded(setting, on), setting.images().labels.to(on))
+
+    def epoch() -> float:
+        losses = []
+        for images, labels in batches():
+            with autocast(precision, on):
+                logits = net(images)
+            loss = F.cross_entropy(logits.float(), labels)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.detach())
+        return torch.stack(losses).mean().item()
+
+    return epoch
+
+
+def _padded(setting: Setting, on: torch.device) -> Tensor:
+    """All windows of the padded images as a view (n, 2 pad + 1, 2 pad + 1, H, W * 3)."""
+    images, pad = setting.images().images.movedim(1, -1), setting.pad
+    whole = F.pad(images, (0, 0, pad, pad, pad, pad)).to(on)
+    n, high = whole.shape[:2]
+    row = high * 3
+    shape = (n, 2 * pad + 1, 2 * pad + 1, setting.size, setting.size * 3)
+    return whole.as_strided(shape, (high * row, row, 3, row, 1))
+
+
+def _cropped(setting: Setting, windows: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """An epoch: shuffled, cropped, mirrored, normalised; (b, 3, H, W) in channels_last."""
+    on, pad, side = windows.device, setting.pad, setting.size
+    for rows in torch.randperm(len(labels), device=on).split(setting.batch_size):
+        y, x = torch.randint(2 * pad + 1, (2, len(rows)), device=on)
+        images = windows[rows, y, x].view(-1, side, side, 3)
+        if setting.flip:
+            mirrored = torch.rand(len(rows), device=on) < 0.5
+            images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
+        yield (images.float().div_(255).sub_(0.5).div_(0.25)).permute(0, 3, 1, 2), labels[rows]

@@ -1,0 +1,112 @@
+"""How fast attncli trains, beside a bare loop and the usual way: contenders take turns, ratios are taken by round.
+
+A turn is one epoch of `steps` batches. In each round every contender has one turn, in an order that rotates from
+round to round, and the round gives one ratio of throughput (ours over theirs) for each rival: what slows the
+machine for a while slows all of a round. Medians and quartiles are taken over the rounds.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from attncli.measure import history
+from attncli.measure.history import Spread
+from attncli.measure.loops import Setting
+from attncli.measure.turns import CONTENDERS, waiting
+
+BACKBONES = ("resnet20", "resnet18", "resnet50")
+MECHANISMS = ("none", "eca", "cbam")
+RIVALS = CONTENDERS[1:]
+BATCH, STEPS = 128, 8
+BATCHES = {"resnet50": 32}  # four processes at once must fit into memory
+LONGER = {"resnet20": 48}  # steps of a turn, where 8 would be over in half a second
+SAME = ("backbone", "attn", "batch_size")  # rows that can be compared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One network: throughput of each contender and the ratios of ours to the others' (above 1: ours is faster)."""
+
+    backbone: str
+    attn: str
+    batch_size: int
+    steps: int  # of a turn
+    rounds: int
+    images_per_s: dict[str, float]  # medians
+    ratios: dict[str, Spread]  # quartiles and median by rival
+
+
+def settings(
+    backbones: Sequence[str], mechanisms: Sequence[str], steps: int | None, batch_size: int | None
+) -> list[Setting]:
+    """What to train: every backbone with every mechanism; None leaves a number to what suits the backbone."""
+    return [
+        Setting(
+            backbone,
+            attn,
+            batch_size=batch_size or BATCHES.get(backbone, BATCH),
+            steps=steps or LONGER.get(backbone, STEPS),
+        )
+        for backbone in backbones
+        for attn in mechanisms
+    ]
+
+
+def bench(wanted: Sequence[Setting], rounds: int, rivals: Sequence[str] = RIVALS) -> Iterator[Row]:
+    """A row for each setting. Raises RunFailedError where a contender's process dies."""
+    for setting in wanted:
+        with ExitStack() as stack:
+            turns = {name: stack.enter_context(waiting(name, setting)) for name in ("ours", *rivals)}
+            yield row(setting, contest(turns, rounds))
+
+
+def contest(turns: Mapping[str, Callable[[], float]], rounds: int) -> list[dict[str, float]]:
+    """Seconds of each contender's turn, round by round; who begins rotates."""
+    names = list(turns)
+    found = []
+    for i in range(rounds):
+        first = i % len(names)
+        found.append({name: turns[name]() for name in names[first:] + names[:first]})
+    return found
+
+
+def row(setting: Setting, rounds: Sequence[Mapping[str, float]]) -> Row:
+    """Medians and quartiles of what the rounds took."""
+    images = setting.batch_size * setting.steps
+    names = list(rounds[0])
+    return Row(
+        backbone=setting.backbone,
+        attn=setting.attn,
+        batch_size=setting.batch_size,
+        steps=setting.steps,
+        rounds=len(rounds),
+        images_per_s={name: images / statistics.median(r[name] for r in rounds) for name in names},
+        ratios={name: spread([r[name] / r["ours"] for r in rounds]) for name in names if name != "ours"},
+    )
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Lower quartile, median, upper quartile."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
+    return [low, middle, high]
+
+
+def cells(row: Row, before: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """A row as text by column; with the row `before` of an earlier bench, what has become of the ratios."""
+    found = {
+        "backbone": row.backbone,
+        "attn": row.attn,
+        "batch": str(row.batch_size),
+        "images/s": f"{row.images_per_s['ours']:,.0f}",
+    }
+    for name, ratio in row.ratios.items():
+        found[f"x {name}"] = f"{ratio[1]:.2f} ({ratio[0]:.2f}-{ratio[2]:.2f})"
+    if before is not None:
+        told = {name: history.change(row.ratios[name], before["ratios"][name]) for name in row.ratios
+                if name in before["ratios"]}  # fmt: skip
+        found["since then"] = ", ".join(
+            f"{name} {factor - 1:+.1%} {verdict}" for name, (factor, verdict) in told.items()
+        )
+    return found
