@@ -1,0 +1,106 @@
+"""`attncli sweep` as it is typed; what it does with processes is in tests/jobs."""
+
+from pathlib import Path
+
+import pytest
+
+from attncli.commands import sweep as module
+from attncli.jobs import Ended, Plan, Task
+from attncli.jobs.event import Ending
+from tests.commands.line import line
+from tests.shared import ROOT
+
+SWEEP = """
+recipe: {model: {backbone: resnet20}, measure: {speed: false}}
+axes: {attn: [se, eca], seeds: 2}
+"""
+
+
+@pytest.fixture
+def file() -> Path:
+    """A sweep of six runs, in the folder where written ones are."""
+    path = Path("recipes/sweeps/six.yaml")
+    path.parent.mkdir(parents=True)
+    path.write_text(SWEEP)
+    return path
+
+
+def test_a_dry_run_touches_nothing(file: Path) -> None:
+    """The plan by the sweep's bare name, as a table and as JSON; no folder of runs appears."""
+    done = line("sweep", "six", "--dry-run")
+    assert done.code == 0
+    assert "eca, resnet20, seed 1" in done.out
+    assert done.out.splitlines()[-1].startswith("six: 6 runs, 0 finished; how long")
+    told = line("sweep", str(file), "--dry-run", "--json").json()
+    assert [(run["attn"], run["seed"], run["status"]) for run in told] == [
+        (attn, seed, "new") for seed in (0, 1) for attn in ("none", "se", "eca")
+    ]
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "seeds", "backbones"),
+    [
+        (["--seeds", "1"], {0}, {"resnet20"}),
+        (["--seeds", "4,7"], {4, 7}, {"resnet20"}),
+        (["--set", "seed=9"], {9}, {"resnet20"}),
+        (["--backbone", "resnet56,resnet18"], {0, 1}, {"resnet56", "resnet18"}),
+    ],
+)
+def test_axes_from_the_command_line(file: Path, words: list[str], seeds: set[int], backbones: set[str]) -> None:
+    """They take the place of the file's."""
+    told = line("sweep", "six", "--dry-run", "--json", *words).json()
+    assert {run["seed"] for run in told} == seeds
+    assert {run["backbone"] for run in told} == backbones
+
+
+def test_what_is_wrong_is_told_at_once(file: Path) -> None:
+    """Exit code 2, a line for each mistake, and nothing is begun."""
+    done = line("sweep", "six", "--seeds", "x", "--dataset", "cifar11", "--set", "train.lrr=1")
+    assert done.code == 2
+    for told in ("axes.seeds: 'x' is not allowed", "unknown dataset: 'cifar11'", "train.lrr: unknown key"):
+        assert f"six.yaml: {told}" in done.err.replace("data.name: ", "")
+    assert not Path("runs").exists()
+
+
+def test_a_file_that_is_not_there(file: Path) -> None:
+    """It is named."""
+    done = line("sweep", "seven")
+    assert done.code == 2
+    assert "seven" in done.err
+
+
+@pytest.mark.parametrize(
+    ("status", "stopped", "code", "told"),
+    [
+        ("FINISHED", "", 0, "Next: attncli compare --dataset digits --backbone resnet20"),
+        ("FAILED", "", 1, "log: runs/"),
+        ("FAILED", "stopped by the failure of x", 1, "the same command goes on"),
+        ("KILLED", "stopped by SIGTERM", 130, "six: stopped by SIGTERM; the same command goes on"),
+    ],
+)
+def test_how_it_ends(
+    file: Path, monkeypatch: pytest.MonkeyPatch, status: Ending, stopped: str, code: int, told: str
+) -> None:
+    """0 when all is done, 1 when a run failed, 130 when it was stopped; with --json the same on stdout."""
+
+    def work(plan: Plan, *given: object) -> tuple[list[Ended], str]:
+        one = plan.runs[0]
+        ended = Ended(Task(recipe=one.recipe, digest=one.digest, title=one.title), status, "x")
+        return [] if status == "FINISHED" else [ended], stopped
+
+    monkeypatch.setattr(module, "_work", work)
+    done = line("sweep", "six")
+    assert done.code == code
+    assert told in done.out
+    assert line("sweep", "six", "--json").code == code
+
+
+def test_the_makefile_has_sweeps() -> None:
+    """One rule serves every written sweep, and passes on what the variables say."""
+    import subprocess
+
+    words = ["make", "-n", "sweep-eca-kernel", "DATASET=digits", "BACKBONE=resnet56", "SEEDS=3", "JOBS=2", "VENV=/none"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout.splitlines()[-1]
+    wanted = "/none/bin/attncli sweep eca-kernel --dataset digits --backbone resnet56 --seeds 3 --jobs 2"
+    assert " ".join(told.split()) == wanted
