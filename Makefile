@@ -26,7 +26,7 @@ quickstart: $(VENV)/.installed  ## install, train resnet18 with ECA and without 
 	@echo "      $(RUN) show eca       what one is and what is claimed of it"
 
 test: $(VENV)/.installed lint types  ## install, lint, types, tests
-	$(VENV)/bin/pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed        ## ruff
 	$(VENV)/bin/ruff check .
