@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from attncli import attention, check
+from tests import readme
 from tests.shared import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -55,3 +56,14 @@ def test_recipes_are_good(path: Path) -> None:
     assert first.startswith("# ")
     assert "attncli run" in path.read_text()
     assert second.startswith("#")
+
+
+def test_table_of_mechanisms_is_up_to_date() -> None:
+    """The table is what `python -m tests.readme` writes."""
+    assert readme.written(TEXT) == TEXT
+
+
+def test_table_has_every_mechanism() -> None:
+    """33 mechanisms, each with its own line."""
+    assert len(attention.names()) == 33
+    assert all(TEXT.count(f"| `{name}` |") == 1 for name in attention.names())
