@@ -41,10 +41,14 @@ def module_parameters(c: int, n: int, p: int = 1, t: int = 2, r: int = 1) -> int
 
 
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
-    """Stem, three stages, three units, norm and head, in the small form."""
-    w, ptr = options.get("width", 32), [options.get(k, d) for k, d in (("p", 1), ("t", 2), ("r", 1))]
-    total, c = 9 * facts["channels_in"] * (w // 4) + 2 * (w // 4), w // 4
-    stages = zip(options.get("modules", (1, 1, 1)), options.get("levels", (2, 1, 0)), strict=True)
+    """Stem, three stages, three units, norm and head, in the form that suits the size."""
+    side = min(facts["size"])
+    large = side > 64
+    w = options.get("width", 256 if large else 128 if side >= 24 else 32)
+    ptr = [options.get(k, d) for k, d in (("p", 1), ("t", 2), ("r", 1))]
+    total, c = (49 if large else 9) * facts["channels_in"] * (w // 4) + 2 * (w // 4), w // 4
+    levels = options.get("levels", (3, 2, 1) if large else (2, 1, 0))
+    stages = zip(options.get("modules", (1, 1, 1)), levels, strict=True)
     for i, (count, n) in enumerate(stages):
         total += unit(c, w * 2**i, 1 if i == 0 else 2) + count * module_parameters(w * 2**i, n, *ptr)
         c = w * 2**i

@@ -37,6 +37,7 @@ card = Card(
     cifar_stages=(2,),
     cifar_blocks=(-1,),
     dead=("inner.bias",),
+    floor="on a 1 x 1 map its attention is constant",
     notes=("Published for segmentation, after the last stage; here after stage 3, where self-attention stands.",),
 )
 
