@@ -5,7 +5,6 @@ on disk, so that a kill at any moment leaves the old checkpoint or the new one, 
 """
 
 import json
-import os
 import zlib
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -14,14 +13,13 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load as parse
-from safetensors.torch import save as serialise
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from attncli.errors import RunFailedError, UserError
 from attncli.records import Epoch, write_atomically
-from attncli.train import optim
+from attncli.train import optim, tensors
 from attncli.train.ema import Ema
 
 FOLDER, STATE, SLOTS = "checkpoint", "state.json", ("tensors-a.safetensors", "tensors-b.safetensors")
@@ -55,11 +53,9 @@ def save(run: Path, state: State, facts: dict[str, str]) -> None:
     """Write the state under `run`/checkpoint. Raises RunFailedError where the disk does not take it."""
     folder = run / FOLDER
     slot = folder / next(name for name in SLOTS if name != _slot(folder))
-    payload = serialise({name: _plain(value) for name, value in _tensors(state).items()})
     head = {
         **facts,
         "tensors": slot.name,
-        "crc32": zlib.crc32(payload),
         "epoch": state.epoch,
         "step": state.step,
         "seconds": state.seconds,
@@ -68,7 +64,7 @@ def save(run: Path, state: State, facts: dict[str, str]) -> None:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(slot, payload)
+        head["crc32"] = tensors.write(slot, _tensors(state))
         write_atomically(folder / STATE, json.dumps(head, indent=1) + "\n")
         _remove(folder, keep={slot.name, STATE})
     except OSError as error:
@@ -106,6 +102,11 @@ def load(run: Path, state: State, facts: dict[str, str]) -> bool:
     return True
 
 
+def size(state: State) -> int:
+    """Bytes of the tensors that a checkpoint of this state holds."""
+    return tensors.size(_tensors(state))
+
+
 def clear(run: Path) -> None:
     """Remove the checkpoint under `run`, if there is one. Raises RunFailedError where that is not allowed."""
     try:
@@ -141,24 +142,12 @@ def _restore(state: State, head: dict[str, Any], saved: dict[str, Tensor]) -> No
     state.epochs = [Epoch(**values) for values in head["epochs"]]
 
 
-def _plain(value: Tensor) -> Tensor:
-    """A contiguous copy on the host, sharing memory with nothing (tied weights are saved twice)."""
-    return value.detach().to("cpu", copy=True).contiguous()
-
-
 def _slot(folder: Path) -> str:
     """The file of tensors that the checkpoint now uses, "" where there is none."""
     try:
         return str(json.loads((folder / STATE).read_text(encoding="utf-8"))["tensors"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-
-
-def _write(path: Path, payload: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(payload)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _remove(folder: Path, keep: set[str]) -> None:

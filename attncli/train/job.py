@@ -37,7 +37,8 @@ class Job:
     steps: int  # of an epoch
     images: int  # of a step, all processes together
     look_at: float = 0.0  # clock of the last look
-    save_at: float = 0.0  # clock of the last checkpoint
+    save_at: float = 0.0  # clock of the last checkpoint, at first of the start
+    save_s: float = 0.0  # seconds that it took
     began: float = 0.0  # clock at which the epoch under way would have begun without pauses
     pause: float = 0.0  # seconds that the last evaluation and checkpoint took
 

@@ -13,6 +13,9 @@ from attncli.train.stop import Interrupted, Stop
 
 LOOK_S, LOOK_STEPS = 0.5, 10  # a look comes this often: by the clock in one process, by steps in several
 SAVE_S = 600.0  # a long epoch is saved this often
+SHARE = 0.01  # of the time may go into the checkpoints between the epochs
+BYTES_PER_S = 400e6  # a checkpoint is written about this fast, until one has been
+LIGHT = 1 << 20  # bytes of a checkpoint that is worth no thought
 RECENT = 20  # steps whose mean loss is shown
 
 
@@ -88,9 +91,23 @@ def tell(job: Job) -> None:
 
 def save(job: Job) -> None:
     """Write a checkpoint, by the first process, where there is a folder for it."""
+    began = time.perf_counter()
     if job.folder and job.accelerator.is_main_process:
         checkpoint.save(job.folder, job.state, job.facts)
     job.save_at = time.perf_counter()
+    job.save_s = job.save_at - began
+
+
+def save_epoch(job: Job) -> None:
+    """Write a checkpoint after an epoch: the last one always, others as long as they cost a hundredth of the time.
+
+    Any checkpoint leads to the same bits, so an older one costs a killed training time and nothing else.
+    """
+    size = checkpoint.size(job.state)
+    cost = max(size / BYTES_PER_S, job.save_s) if size > LIGHT else 0.0
+    last = job.state.epoch == job.recipe.train.epochs
+    if last or time.perf_counter() - job.save_at >= cost / SHARE:
+        save(job)
 
 
 def interrupted(job: Job, stop: Stop) -> Interrupted:

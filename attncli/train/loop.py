@@ -23,7 +23,7 @@ from attncli.streams import stream
 from attncli.train import checkpoint, optim, process, schedule
 from attncli.train.evaluation import evaluate
 from attncli.train.job import Job, prepare
-from attncli.train.look import due, interrupted, look, save, settle, start_clock, stop_clock, tell
+from attncli.train.look import due, interrupted, look, save_epoch, settle, start_clock, stop_clock, tell
 from attncli.train.progress import Progress
 from attncli.train.stop import Stop, stopping
 from attncli.train.trouble import plainly
@@ -41,9 +41,10 @@ def train(
 ) -> Iterator[Epoch]:
     """Train `model` in place and yield a record an epoch; afterwards it holds the weights to evaluate (EMA's if set).
 
-    `folder` gets the checkpoints: one an epoch, one on being stopped. With `resume` the training goes on from there,
-    bit for bit on the same machine, and the epochs done before are yielded again first, so that a listener always
-    hears the whole story; without a checkpoint it begins at the beginning.
+    `folder` gets the checkpoints: after epochs, as long as they cost a hundredth of the time, at the end, and on being
+    stopped. With `resume` the training goes on from there, bit for bit on the same machine, and the epochs done before
+    are yielded again first, so that a listener always hears the whole story; without a checkpoint it begins at the
+    beginning.
 
     Raises Interrupted after Ctrl-C or SIGTERM, RunFailedError for a loss that is no number, a full disk or too little
     memory, UserError for a recipe that cannot be trained here or a checkpoint that is not this run's.
@@ -80,7 +81,7 @@ def run_epoch(job: Job, stop: Stop) -> Epoch:
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     record = account(job, validate(job), peak)
     state.next_epoch(record)
-    save(job)
+    save_epoch(job)
     job.pause = time.perf_counter() - paused
     return record
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -98,17 +99,18 @@ def test_damaged_checkpoints(made, damage):
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     """A save that does not fit is a failed run (exit code 1); the checkpoint before it stays good."""
-    real, calls = checkpoint._write, []
+    real, calls = checkpoint.tensors.write, []
 
-    def full(path, payload):
+    def full(path, named):
         calls.append(path)
+        crc = real(path, named)
         if len(calls) == 2:
-            path.write_bytes(payload[:100])
+            os.truncate(path, 100)
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(path, payload)
+        return crc
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_write", full)
+        patch.setattr(checkpoint.tensors, "write", full)
         with pytest.raises(RunFailedError, match="No space left on device") as caught:
             run(net(), recipe(), tmp_path)
     assert caught.value.code == 1

@@ -1,5 +1,6 @@
 """A training that was stopped or killed and goes on ends in the bits of one that was not."""
 
+import json
 import os
 import signal
 import subprocess
@@ -160,25 +161,66 @@ def dying(real, at: int):
     def call(*arguments, **options):
         calls.append(arguments)
         if len(calls) == at:
-            if real.__name__ == "_write":
-                arguments[0].write_bytes(arguments[1][:1000])
+            if real.__name__ == "write":
+                real(*arguments)
+                os.truncate(arguments[0], 1000)
             raise Dead
         return real(*arguments, **options)
 
     return call
 
 
-@pytest.mark.parametrize("name", ["_write", "write_atomically", "_remove"])
-def test_killed_while_saving(tmp_path, monkeypatch, name):
+PARTS = {
+    "tensors": (checkpoint.tensors, "write"),
+    "state": (checkpoint, "write_atomically"),
+    "old": (checkpoint, "_remove"),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_killed_while_saving(tmp_path, monkeypatch, part):
     """A save that breaks off in any of its three parts leaves a whole checkpoint, and goes on to the same bits."""
     whole, resumed = net(), net()
     expected = run(whole, recipe())
     with monkeypatch.context() as patch:
         patch.setattr(look, "LOOK_S", 0.0)
         patch.setattr(look, "SAVE_S", 0.0)
-        patch.setattr(checkpoint, name, dying(getattr(checkpoint, name), at=9))
+        module, name = PARTS[part]
+        patch.setattr(module, name, dying(getattr(module, name), at=9))
         with pytest.raises(Dead):
             run(net(), recipe(), tmp_path)
     assert figures(run(resumed, recipe(), tmp_path, resume=True)) == figures(expected)
     assert same(resumed, whole)
     assert len(list((tmp_path / FOLDER).iterdir())) == 2
+
+
+def test_heavy_checkpoints_take_a_hundredth_of_the_time(tmp_path, monkeypatch):
+    """Short epochs of a network that is slow to save are saved at the end alone, and go on from there."""
+    saves = []
+    real = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda *given: (saves.append(given[1].epoch), real(*given)))
+    run(net(), recipe(epochs=5), tmp_path)
+    assert saves == [1, 2, 3, 4, 5]
+    saves.clear()
+    monkeypatch.setattr(look, "LIGHT", 0)
+    monkeypatch.setattr(look, "BYTES_PER_S", 1.0)
+    run(net(), recipe(epochs=5), tmp_path)
+    assert saves == [5]
+    saves.clear()
+    monkeypatch.setattr(look, "BYTES_PER_S", 1e18)
+    monkeypatch.setattr(look, "SHARE", 1e9)
+    run(net(), recipe(epochs=5), tmp_path)
+    assert saves == [1, 2, 3, 4, 5]
+
+
+def test_stopped_long_after_the_last_save(tmp_path, monkeypatch):
+    """Being asked to stop saves, however long ago the last checkpoint was and however heavy one is."""
+    monkeypatch.setattr(look, "LIGHT", 0)
+    monkeypatch.setattr(look, "BYTES_PER_S", 1.0)
+    whole, resumed = net(), net()
+    expected = run(whole, recipe())
+    interrupt(net(), {}, tmp_path, at=9)
+    head = json.loads((tmp_path / FOLDER / STATE).read_text())
+    assert (head["epoch"], head["step"]) != (0, 0)
+    assert figures(run(resumed, recipe(), tmp_path, resume=True)) == figures(expected)
+    assert same(resumed, whole)
