@@ -36,6 +36,7 @@ card = Card(
     notes=(
         "A method for segmentation: no published figures for classification.",
         "With fuse=sum the block doubles its input at first; with fuse=mean it starts as the identity.",
+        "Nothing bounds its gammas: at a learning rate of 0.05 resnet20 on the digits diverged at one seed of three.",
         "The energies of the channel branch grow with H*W, so that its softmax picks single channels on large maps.",
     ),
 )
