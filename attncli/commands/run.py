@@ -12,10 +12,13 @@ from attncli.commands.options import echo_json, json_option, read_recipe, recipe
 @click.command()
 @recipe_options
 @click.option("--resume/--fresh", default=True, help="Go on with an unfinished run (default), or start it anew.")
+@click.option("--profile", is_flag=True, help="Take a few steps apart first: RUNS/<digest>/profile/.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @store_options
 @json_option
-def command(resume: bool, quiet: bool, runs: Path, tracking_uri: str | None, as_json: bool, **given: Any) -> None:
+def command(
+    resume: bool, profile: bool, quiet: bool, runs: Path, tracking_uri: str | None, as_json: bool, **given: Any
+) -> None:
     """Train a network with an attention mechanism, measure its overhead, and track it in MLflow.
 
     RECIPE is a YAML file (or a name in recipes/); without one the defaults hold: resnet18 on the embedded digits.
@@ -31,9 +34,9 @@ def command(resume: bool, quiet: bool, runs: Path, tracking_uri: str | None, as_
     from attncli.report.summary import summary
 
     recipe = read_recipe(given)
-    result = track.finished(runs / recipe.digest()) if resume else None
+    result = track.finished(runs / recipe.digest()) if resume and not profile else None
     if result is None:
-        result = _run(recipe, runs, tracking_uri, quiet, fresh=not resume)
+        result = _run(recipe, runs, tracking_uri, quiet, fresh=not resume, profile=profile)
     elif not quiet:
         click.echo(f"this run was finished before ({result.folder}); --fresh runs it again", err=True)
     if as_json:
@@ -42,11 +45,11 @@ def command(resume: bool, quiet: bool, runs: Path, tracking_uri: str | None, as_
     return None
 
 
-def _run(recipe: Any, runs: Path, uri: str | None, quiet: bool, fresh: bool) -> Any:
+def _run(recipe: Any, runs: Path, uri: str | None, quiet: bool, fresh: bool, profile: bool) -> Any:
     """Train, with what goes on shown on stderr; loads torch."""
     from attncli.report.live import Live
     from attncli.report.picture import decorate
     from attncli.run import run
 
     with Live(quiet) as live:
-        return run(recipe, runs=runs, uri=uri, watch=live, fresh=fresh, decorate=decorate)
+        return run(recipe, runs=runs, uri=uri, watch=live, fresh=fresh, decorate=decorate, profile=profile)

@@ -44,6 +44,7 @@ class Job:
     live: Live
     watch: Watch
     threads: int | None = None  # with which the speed was timed, where that was done before
+    profile: bool = False
 
     def log(self, record: Record) -> None:
         """Pass a record on: to disk, to MLflow, to who looks on."""
@@ -63,12 +64,14 @@ def run(
     load: Load = data.load,
     tags: Mapping[str, str] | None = None,
     threads: int | None = None,
+    profile: bool = False,
 ) -> Result:
     """Train, evaluate and measure a recipe; a finished run is not done again but its result given.
 
     An unfinished one goes on from its checkpoint, unless `fresh` is asked for. `decorate(folder, dataset)` may add
     pictures to the folder before it goes to MLflow, `tags` are added to the MLflow run. With `threads` nothing is
-    timed here: the speed is the one that `measure.timed` found before with so many threads, if it did.
+    timed here: the speed is the one that `measure.timed` found before with so many threads, if it did. `profile`
+    takes a few steps of a copy apart before, into profile/, and goes through a finished run again for it.
     Raises UserError for what cannot be run (OccupiedError where another process is at it), RunFailedError for a
     run that went wrong, Interrupted after Ctrl-C or SIGTERM; MLflow's status says the same.
     """
@@ -77,14 +80,14 @@ def run(
     train.check(recipe, accelerator)
     folder = runs / recipe.digest()
     with occupied(folder, recipe), on_disk(folder):
-        if (result := track.finished(folder)) and not fresh:
+        if (result := track.finished(folder)) and not fresh and not profile:
             return result
         with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
             pool.submit(track.load_mlflow)
             dataset = load(recipe.data, cache=runs / "cache", progress=watch.reading)
             net = model.build(recipe, shape(dataset))
         live = _begin(Tracker.open(uri, runs), recipe, dataset, folder, fresh, tags)
-        return _tracked(Job(recipe, folder, dataset, net, accelerator, live, watch, threads), fresh, decorate)
+        return _tracked(Job(recipe, folder, dataset, net, accelerator, live, watch, threads, profile), fresh, decorate)
 
 
 def _begin(
@@ -120,6 +123,8 @@ def _work(job: Job, began: float, fresh: bool) -> Result:
     job.watch.stage(f"{title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px")
     if (job.folder / "checkpoint").exists() and not fresh:
         job.watch.stage("going on from its checkpoint; what was done before is told again:")
+    if job.profile:
+        job.watch.stage(train.profile(job.net, dataset, recipe, job.folder, accelerator))
     epochs, earlier = _epochs(job, fresh)
     test = train.evaluate(job.net, dataset.test, dataset, recipe, name="test", accelerator=accelerator)
     job.log(test)

@@ -6,6 +6,7 @@ from attncli.train.loop import train
 from attncli.train.malloc import tune_malloc
 from attncli.train.precision import autocast, resolve_precision
 from attncli.train.process import start
+from attncli.train.profiling import profile
 from attncli.train.progress import Progress, Step
 from attncli.train.stop import Interrupted
 
@@ -16,6 +17,7 @@ __all__ = [
     "autocast",
     "check",
     "evaluate",
+    "profile",
     "resolve_precision",
     "start",
     "train",
