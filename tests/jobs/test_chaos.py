@@ -33,6 +33,7 @@ def test_fifty_kills(tmp_path: Path) -> None:
             pass
         faults += [f"round {rounds}: {fault}" for fault in case.faults(runs, calm)]
         rounds += 1
+        print(f"{tally.total()} kills in {rounds} sweeps, faults: {faults or 0}", flush=True)
     print(f"\n{tally.total()} kills in {rounds} sweeps of {len(calm)} runs: {dict(tally)}; faults: {faults or 0}")
     assert faults == []
 
