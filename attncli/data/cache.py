@@ -9,8 +9,10 @@ want the same images take turns, and the second finds the work done.
 import hashlib
 import json
 import math
+import mmap
 import os
 import shutil
+import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +30,7 @@ from attncli.errors import UserError
 
 CHUNK = 64  # images a task
 SHOWN = 5  # bad files named in an error
+NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)  # in Python from 3.13 on
 LAYOUT = 1  # to be raised whenever the same files would be decoded to other pixels
 
 
@@ -86,7 +89,14 @@ def _mapped(binary: Path, facts: Path, shape: tuple[int, ...]) -> Pixels | None:
 
 
 def _map(binary: Path, shape: tuple[int, ...]) -> torch.Tensor:
-    return torch.from_file(str(binary), shared=False, size=math.prod(shape), dtype=torch.uint8).view(shape)
+    """The file in memory, page by page as it is used; what is written into the tensor stays in this process.
+
+    No memory is set aside for that: an ImageNet's cache is larger than most machines' memory, and Linux would refuse.
+    """
+    with binary.open("rb") as file:
+        flags, access = mmap.MAP_PRIVATE | NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE
+        mapped = mmap.mmap(file.fileno(), math.prod(shape), flags=flags, prot=access)
+    return torch.frombuffer(mapped, dtype=torch.uint8).view(shape)
 
 
 def _check_room(folder: Path, size: int) -> None:

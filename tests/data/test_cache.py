@@ -152,6 +152,21 @@ def test_mapped_images_are_not_written_back(tmp_path: Path) -> None:
     assert torch.equal(load(root).train.images, expected)
 
 
+def test_a_cache_larger_than_memory_is_mapped(tmp_path: Path) -> None:
+    """An entry of 2^38 bytes (a file with a hole) is there at once, takes no memory and can be read at its end."""
+    binary, size = tmp_path / "large.bin", 1 << 38
+    with binary.open("wb") as file:
+        try:
+            file.truncate(size)
+        except OSError:
+            pytest.skip("files of this size are not possible here")
+        file.seek(size - 3)
+        file.write(b"\x01\x02\x03")
+    mapped = cache._map(binary, (size // 12, 2, 2, 3))
+    assert mapped[-1, -1, -1].tolist() == [1, 2, 3]
+    assert mapped[0].sum() == 0
+
+
 def test_no_room_is_told_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]) -> None:
     """A disk without room gives the need and what is free, before any work."""
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
