@@ -57,6 +57,11 @@ def test_percent_is_the_overhead_over_the_baseline() -> None:
 def test_streams_are_named_and_independent() -> None:
     """A stream depends on seed and name alone, and names do not run together."""
     assert stream(1, "augment", 2, 3) == stream(1, "augment", 2, 3)
-    others = {stream(1, "augment", 2, 4), stream(2, "augment", 2, 3), stream(1, "order", 2, 3), stream(1, "augment", 23)}
+    others = {
+        stream(1, "augment", 2, 4),
+        stream(2, "augment", 2, 3),
+        stream(1, "order", 2, 3),
+        stream(1, "augment", 23),
+    }
     assert stream(1, "augment", 2, 3) not in others
     assert len(others) == 4

@@ -20,7 +20,8 @@ def result(**given: object) -> Result:
     values: dict[str, object] = {
         "digest": "0123456789ab", "run_id": "r", "status": "FINISHED", "attn": "eca", "backbone": "resnet18",
         "dataset": "digits", "category": "channel", "seed": 0, "epochs": 12, "test_top1": 0.98, "test_top5": 1.0,
-        "test_loss": 0.1, "val_top1": 0.97, "best_val_top1": 0.98, "baseline": "resnet18", "params": 110, "baseline_params": 100, "macs": 200,
+        "test_loss": 0.1, "val_top1": 0.97, "best_val_top1": 0.98, "baseline": "resnet18",
+        "params": 110, "baseline_params": 100, "macs": 200,
         "baseline_macs": 200, "train_images_per_s": 500.0, "infer_images_per_s": 900.0, "train_ratio": 0.9,
         "infer_ratio": 0.8, "seconds": 12.0, "precision": "bf16", "device": "cpu", "machine": {}, "group": "g",
         "data_digest": "d", "folder": "runs/0123456789ab",
