@@ -1,5 +1,6 @@
 """`attncli bench`: how fast attncli itself is, in ratios."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -9,6 +10,14 @@ import click
 
 from attncli.commands.options import echo_json, json_option
 
+history_option = click.option(
+    "--history",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("runs/bench.jsonl"),
+    show_default=True,
+    help="File that keeps the figures.",
+)
+
 
 @click.group()
 def command() -> None:
@@ -17,6 +26,7 @@ def command() -> None:
     \b
     Example:
       attncli bench train --backbone resnet20 --attn none --steps 10 --rounds 3
+      attncli bench data
       attncli bench blocks --attn se,eca,cbam
     """
 
@@ -71,8 +81,7 @@ def blocks(attn: str, precision: str | None, contiguous: bool, threads: int, rep
 @click.option("--steps", type=click.IntRange(1), help="Batches of a turn; default 48 for resnet20, else 8.")
 @click.option("--batch-size", type=click.IntRange(1), help="Default 128, and 32 for resnet50.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns of each contender.")
-@click.option("--history", type=click.Path(path_type=Path, dir_okay=False), default=Path("runs/bench.jsonl"),
-              show_default=True, help="File that keeps the figures.")  # fmt: skip
+@history_option
 @click.option("--against", type=click.Path(path_type=Path, dir_okay=False, exists=True),
               help="Compare with the latest bench in this file.")  # fmt: skip
 @json_option
@@ -114,6 +123,41 @@ def train(
     from attncli.report.table import show
 
     show(shown)
+    return None
+
+
+@command.command(name="data")
+@click.option("--data-root", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
+              help="Folder with train/CLASS/*.jpg and test/ or val/; without it, JPEGs of noise are made.")  # fmt: skip
+@click.option("--image-size", type=click.IntRange(8), default=224, show_default=True, metavar="PX")
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Turns of each way.")
+@history_option
+@json_option
+def images(data_root: Path | None, image_size: int, batch_size: int, rounds: int, history: Path, as_json: bool) -> None:
+    """Time how images reach training, from JPEG and from the decoded cache, against torchvision's ImageFolder.
+
+    imagefolder is torchvision's folder in a DataLoader with a worker process for each core; decode is attncli's first
+    reading of the folder, which writes the cache; cache is every reading after that. Each way is followed by the
+    memory at its peak, over all its processes.
+
+    \b
+    Example:
+      attncli bench data --data-root ~/imagenette --image-size 160
+    """
+    from attncli.measure import feeding, machine
+    from attncli.measure import history as past
+
+    with tempfile.TemporaryDirectory() as made:
+        root = data_root or feeding.noise_folder(Path(made))
+        found = feeding.bench(root.absolute(), image_size, batch_size, rounds)
+    rows = [asdict(row) for row in found]
+    past.keep(history, {"kind": "data", "time": now(), "machine": machine(), "rows": rows})
+    if as_json:
+        return echo_json(rows)
+    from attncli.report.table import show
+
+    show([feeding.cells(row) for row in found])
     return None
 
 

@@ -6,7 +6,7 @@ machine for a while slows all of a round. Medians and quartiles are taken over t
 """
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from attncli.measure import history
 from attncli.measure.history import Spread
 from attncli.measure.loops import Setting
-from attncli.measure.turns import CONTENDERS, waiting
+from attncli.measure.turns import CONTENDERS, contest, waiting
 
 BACKBONES = ("resnet20", "resnet18", "resnet50")
 MECHANISMS = ("none", "eca", "cbam")
@@ -60,16 +60,6 @@ def bench(wanted: Sequence[Setting], rounds: int, rivals: Sequence[str] = RIVALS
         with ExitStack() as stack:
             turns = {name: stack.enter_context(waiting(name, setting)) for name in ("ours", *rivals)}
             yield row(setting, contest(turns, rounds))
-
-
-def contest(turns: Mapping[str, Callable[[], float]], rounds: int) -> list[dict[str, float]]:
-    """Seconds of each contender's turn, round by round; who begins rotates."""
-    names = list(turns)
-    found = []
-    for i in range(rounds):
-        first = i % len(names)
-        found.append({name: turns[name]() for name in names[first:] + names[:first]})
-    return found
 
 
 def row(setting: Setting, rounds: Sequence[Mapping[str, float]]) -> Row:

@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from attncli.errors import RunFailedError
 from attncli.measure.loops import Epoch, Setting, bare, ours
@@ -43,14 +43,14 @@ def waiting(name: str, setting: Setting) -> Iterator[Callable[[], float]]:
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "attncli.measure.turns", name, json.dumps(asdict(setting)), folder]
-        with answering(name, command) as turn:
-            turn()  # builds, fills caches, starts workers
-            yield turn
+        with answering(name, command) as ask:
+            ask()  # builds, fills caches, starts workers
+            yield lambda: float(ask()["seconds"])
 
 
 @contextmanager
-def answering(name: str, command: Sequence[str]) -> Iterator[Callable[[], float]]:
-    """A process that answers each line on its stdin with JSON that has `seconds`; ended with the block."""
+def answering(name: str, command: Sequence[str]) -> Iterator[Callable[[], dict[str, Any]]]:
+    """A process that answers each line on its stdin with a mapping in JSON, as `serve` does; ended with the block."""
     with tempfile.TemporaryFile("w+") as words:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, text=True, bufsize=1
@@ -59,17 +59,28 @@ def answering(name: str, command: Sequence[str]) -> Iterator[Callable[[], float]
         assert process.stdout is not None
         asks, answers = process.stdin, process.stdout
 
-        def turn() -> float:
+        def ask() -> dict[str, Any]:
             with suppress(BrokenPipeError):  # the answer, which is none, tells
                 asks.write("go\n")
             if answer := answers.readline():
-                return float(json.loads(answer)["seconds"])
+                told: dict[str, Any] = json.loads(answer)
+                return told
             raise RunFailedError(f"bench: '{name}' ended: {_last(words)}", "is there enough memory?")
 
         try:
-            yield turn
+            yield ask
         finally:
             _end(process, asks, answers)
+
+
+def contest(turns: Mapping[str, Callable[[], float]], rounds: int) -> list[dict[str, float]]:
+    """Seconds of each contender's turn, round by round; who begins rotates."""
+    names = list(turns)
+    found = []
+    for i in range(rounds):
+        first = i % len(names)
+        found.append({name: turns[name]() for name in names[first:] + names[:first]})
+    return found
 
 
 def _end(process: "subprocess.Popen[str]", *pipes: IO[str]) -> None:
@@ -90,16 +101,21 @@ def _last(words: IO[str]) -> str:
     return lines[-1] if lines else "without a word"
 
 
-def main(name: str, setting: str, folder: str) -> None:
-    """The contender's process: an epoch for each line on stdin, its seconds and loss on stdout."""
+def serve(work: Callable[[], dict[str, Any]]) -> None:
+    """The other end: do the work for each line on stdin; its answer and the `seconds` it took go to stdout."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints is no answer
-    epoch = contender(name)(Setting(**json.loads(setting)), Path(folder))
     for _ in sys.stdin:
         began = time.perf_counter()
-        loss = epoch()
-        answers.write(json.dumps({"seconds": time.perf_counter() - began, "loss": loss}) + "\n")
+        told = work()
+        answers.write(json.dumps({**told, "seconds": time.perf_counter() - began}) + "\n")
         answers.flush()
+
+
+def main(name: str, setting: str, folder: str) -> None:
+    """The contender's process: an epoch for each line on stdin."""
+    epoch = contender(name)(Setting(**json.loads(setting)), Path(folder))
+    serve(lambda: {"loss": epoch()})
 
 
 if __name__ == "__main__":

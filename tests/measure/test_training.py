@@ -67,7 +67,7 @@ def test_every_contender_has_turns_and_who_begins_rotates() -> None:
         order.append(name)
         return float(len(order))
 
-    rounds = training.contest({name: lambda name=name: turn(name) for name in "abc"}, 4)
+    rounds = turns.contest({name: lambda name=name: turn(name) for name in "abc"}, 4)
     assert "".join(order) == "abcbcacababc"
     assert all(r.keys() == set("abc") for r in rounds)
     assert rounds[1] == {"b": 4.0, "c": 5.0, "a": 6.0}
@@ -98,7 +98,7 @@ ECHO = "import sys, json\nfor i, line in enumerate(sys.stdin): print(json.dumps(
 def test_a_process_answers_each_turn_and_ends() -> None:
     """A line for a line, and the process is gone after the block."""
     with turns.answering("echo", [sys.executable, "-c", ECHO]) as turn:
-        assert [turn(), turn()] == [0.5, 1.5]
+        assert [turn()["seconds"], turn()["seconds"]] == [0.5, 1.5]
 
 
 def test_a_contender_that_dies_tells_why() -> None:

@@ -1,0 +1,239 @@
+"""How fast images reach a training step, and in how much memory: attncli's decoded cache beside torchvision.
+
+imagefolder   torchvision's ImageFolder, resized, cut, cropped and mirrored by its transforms, in a DataLoader
+              with a worker process for each core
+decode        attncli reading the folder for the first time: decoded once into a cache on disk
+cache         attncli from the cache on, which is mapped into memory
+
+python -m attncli.measure.feeding WAY FOLDER        (FOLDER as JSON; see `attncli.measure.turns`)
+"""
+
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from attncli import data
+from attncli.data.batches import train_batches
+from attncli.data.dataset import Dataset
+from attncli.data.listing import list_root
+from attncli.measure.loops import device
+from attncli.measure.training import spread
+from attncli.measure.turns import answering, contest, serve
+from attncli.measure.usual import workers
+from attncli.recipe import Data
+
+WAYS = ("imagefolder", "decode", "cache")
+SAMPLE_S = 0.02
+Feed = Callable[[], int]  # feeds every image once and returns how many
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What is fed: images of ROOT/train at `size` px, in batches; `cache` is a folder of our own for decoded ones."""
+
+    root: str
+    cache: str
+    size: int = 224
+    batch_size: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One way: throughput, its ratio to ImageFolder's (above 1: faster) and the memory at its peak."""
+
+    way: str
+    images: int  # of a turn
+    rounds: int
+    images_per_s: float  # median
+    ratio: Sequence[float]  # quartiles and median
+    own_mib: float  # memory of all its processes that no file backs, PyTorch's own included
+    resident_mib: float  # with mapped files, whose pages the system takes back when it needs them
+
+
+def imagefolder(folder: Folder) -> Feed:
+    """torchvision's way."""
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    steps = [
+        transforms.Resize(folder.size),
+        transforms.CenterCrop(folder.size),
+        transforms.RandomCrop(folder.size, padding=folder.size // 8),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ]
+    images = datasets.ImageFolder(str(Path(folder.root) / "train"), transforms.Compose(steps))
+    on = device()
+    loader = DataLoader(
+        images,
+        batch_size=folder.batch_size,
+        shuffle=True,
+        num_workers=workers(),
+        persistent_workers=True,
+        pin_memory=on.type == "cuda",
+    )
+    return lambda: sum(len(x.to(on, non_blocking=True)) for x, _ in loader)
+
+
+def decode(folder: Folder) -> Feed:
+    """attncli's first reading, into a new cache each time."""
+
+    def feed() -> int:
+        shutil.rmtree(folder.cache, ignore_errors=True)
+        dataset = load(folder)
+        return sum(len(s) for s in (dataset.train, dataset.val, dataset.test) if s is not None)
+
+    return feed
+
+
+def cache(folder: Folder) -> Feed:
+    """attncli's batches from the cache."""
+    dataset = load(folder)
+    epochs = count()
+
+    def feed() -> int:
+        batches = train_batches(
+            dataset.train,
+            dataset,
+            batch_size=folder.batch_size,
+            seed=0,
+            epoch=next(epochs),
+            device=device(),
+            channels_last=True,
+        )
+        return sum(len(x) for x, _ in batches)
+
+    return feed
+
+
+def load(folder: Folder) -> Dataset:
+    """The folder as attncli reads it, with nothing held out."""
+    wanted = Data(name="folder", root=folder.root, image_size=folder.size, val_fraction=0.0)
+    return data.load(wanted, cache=Path(folder.cache))
+
+
+MAKERS = {"imagefolder": imagefolder, "decode": decode, "cache": cache}
+
+
+def bench(root: Path, size: int, batch_size: int, rounds: int) -> list[Row]:
+    """A row for each way. Raises UserError for an unusable folder, RunFailedError where a process dies."""
+    list_root(root)
+    with ExitStack() as stack:
+        answers: dict[str, dict[str, Any]] = {}
+        turns = {way: stack.enter_context(_fed(way, root, size, batch_size, answers)) for way in WAYS}
+        taken = contest(turns, rounds)
+    return [row(way, answers[way], [{w: r[w] / answers[w]["images"] for w in WAYS} for r in taken]) for way in WAYS]
+
+
+@contextmanager
+def _fed(
+    way: str, root: Path, size: int, batch_size: int, answers: dict[str, dict[str, Any]]
+) -> Iterator[Callable[[], float]]:
+    """A way in its own process, warm; a turn gives its seconds and leaves the whole answer in `answers`."""
+    with tempfile.TemporaryDirectory() as own:
+        folder = Folder(str(root), str(Path(own) / "cache"), size, batch_size)
+        with answering(way, [sys.executable, "-m", __name__, way, json.dumps(asdict(folder))]) as ask:
+
+            def turn() -> float:
+                answers[way] = ask()
+                return float(answers[way]["seconds"])
+
+            turn()
+            yield turn
+
+
+def row(way: str, answer: Mapping[str, Any], rounds: Sequence[Mapping[str, float]]) -> Row:
+    """Figures of one way from its last answer and every way's seconds for an image, round by round."""
+    return Row(
+        way=way,
+        images=answer["images"],
+        rounds=len(rounds),
+        images_per_s=1 / statistics.median(r[way] for r in rounds),
+        ratio=spread([r["imagefolder"] / r[way] for r in rounds]),
+        own_mib=answer["own"] / 2**20,
+        resident_mib=answer["resident"] / 2**20,
+    )
+
+
+def cells(row: Row) -> dict[str, str]:
+    """A row as text by column."""
+    low, middle, high = row.ratio
+    return {
+        "way": row.way,
+        "images/s": f"{row.images_per_s:,.0f}",
+        "x imagefolder": f"{middle:.2f} ({low:.2f}-{high:.2f})",
+        "own memory": f"{row.own_mib:,.0f} MiB",
+        "with mapped files": f"{row.resident_mib:,.0f} MiB",
+    }
+
+
+class Peak(threading.Thread):
+    """Watches the memory of this process and its children; `own` and `resident` are the peaks in bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.own = self.resident = 0
+
+    def run(self) -> None:
+        """Look fifty times a second, for as long as the process lives."""
+        wait = threading.Event()
+        while not wait.wait(SAMPLE_S):
+            self.look()
+
+    def look(self) -> None:
+        """Take the sums over the processes there are now."""
+        own = resident = 0
+        here = psutil.Process()
+        for process in (here, *here.children(recursive=True)):
+            try:
+                memory = process.memory_info()
+            except psutil.NoSuchProcess:  # it ended meanwhile
+                continue
+            own += memory.rss - getattr(memory, "shared", 0)  # Linux tells what files back
+            resident += memory.rss
+        self.own, self.resident = max(self.own, own), max(self.resident, resident)
+
+
+def noise_folder(root: Path, images: int = 240, size: tuple[int, int] = (500, 375)) -> Path:
+    """A folder of JPEGs (W, H) of smooth noise in two classes, a sixth of them to test on."""
+    random = np.random.default_rng(0)
+    for i in range(images):
+        path = root / ("test" if i % 6 == 0 else "train") / f"class{i // 6 % 2}" / f"{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(random.integers(0, 256, (size[1] // 10, size[0] // 10, 3), dtype=np.uint8))
+        coarse.resize(size, Image.Resampling.BICUBIC).save(path, quality=90)
+    return root
+
+
+def main(way: str, folder: str) -> None:
+    """The way's process: every image once for each line on stdin."""
+    feed: list[Feed] = []
+    peak = Peak()
+    peak.start()
+
+    def turn() -> dict[str, Any]:
+        if not feed:
+            feed.append(MAKERS[way](Folder(**json.loads(folder))))
+        images = feed[0]()
+        peak.look()
+        return {"images": images, "own": peak.own, "resident": peak.resident}
+
+    serve(turn)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
