@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from functools import partial
 from typing import Any
 
 import click
@@ -39,11 +38,13 @@ def command(classes: int | None, speed: bool, batch_size: int | None, as_json: b
         rows = [overhead(recipe, shape, speed) for recipe in bar]
     if as_json:
         return echo_json([row.plain() for row in rows])
-    click.echo(_table([row for row in rows if not row.problem]))
-    for row in rows:
-        if row.problem:
-            click.echo(f"{row.attn} is left out: {row.problem}")
-    click.echo("\n" + click.wrap_text(_caption(rows, size), min(shutil.get_terminal_size().columns, 100)), err=True)
+    from attncli.report.overhead import Measured, caption, tables
+
+    first = recipes[0]
+    measured = Measured(rows, first.model.backbone, shape.classes, size, first.data.frames)
+    width = shutil.get_terminal_size().columns
+    click.echo(tables(measured, width))
+    click.echo("\n" + click.wrap_text(caption(measured), min(width, 100)), err=True)
     return None
 
 
@@ -67,42 +68,3 @@ def _recipes(given: dict[str, Any], batch_size: int | None) -> tuple[list[Any], 
 
 def _name(recipe: Any) -> str:
     return recipe.model.attn if recipe else ""
-
-
-def _table(rows: list[Any]) -> str:
-    from attncli.report.table import Column, text
-
-    if not rows:
-        return "nothing fits"
-    shown = [_row(row) for row in rows]
-    columns = [Column(key, partial(_cell, key), key not in ("attn", "site")) for key in shown[0]]
-    return text(columns, shown, width=shutil.get_terminal_size().columns)
-
-
-def _cell(key: str, row: dict[str, Any]) -> str:
-    return row[key]
-
-
-def _row(row: Any) -> dict[str, Any]:
-    """A line of the table; percentages are over the plain network, ratios are of its throughput."""
-    cost, speed = row.cost, row.speed
-    line = {
-        "attn": row.attn,
-        "site": row.site,
-        "params": f"{cost.params:,}",
-        "params %": f"{cost.percent('params'):+.2f}",
-        "MACs %": f"{cost.percent('macs'):+.2f}",
-        "elementwise %": f"{cost.percent('elementwise'):+.1f}",
-        "memory %": f"{cost.percent('activation_bytes'):+.1f}",
-    }
-    if speed is None:
-        return line
-    return line | {"train": f"{speed.train_ratio:.2f}", "infer": f"{speed.infer_ratio:.2f}"}
-
-
-def _caption(rows: list[Any], size: int) -> str:
-    base = next((row.cost for row in rows if row.cost), None)
-    told = f"{size} px. Percentages are over the plain network"
-    if base:
-        told += f" ({base.baseline_params:,} parameters, {base.baseline_macs / 1e9:.3f} GMACs)"
-    return told + "; train and infer are shares of its throughput, measured in turn."

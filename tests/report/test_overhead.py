@@ -1,0 +1,103 @@
+"""The tables of `attncli measure`: what they hold, that they fit, and what they say they are over."""
+
+from dataclasses import replace
+
+import pytest
+
+from attncli import attention
+from attncli.measure.compare import Overhead
+from attncli.records import Cost, Speed
+from attncli.report.overhead import Measured, caption, tables
+
+PLAIN = Cost(
+    params=25_557_032,
+    baseline_params=25_557_032,
+    macs=4_089_184_256,
+    baseline_macs=4_089_184_256,
+    elementwise=26_650_000,
+    baseline_elementwise=26_650_000,
+    activation_bytes=86_000_000,
+    baseline_activation_bytes=86_000_000,
+    image_size=224,
+)
+SPEED = Speed(
+    train_images_per_s=10.0,
+    infer_images_per_s=30.0,
+    baseline_train_images_per_s=20.0,
+    baseline_infer_images_per_s=40.0,
+    train_ratio=0.5,
+    train_ratio_low=0.4,
+    train_ratio_high=0.6,
+    infer_ratio=0.75,
+    infer_ratio_low=0.7,
+    infer_ratio_high=0.8,
+    batch_size=16,
+    repeats=7,
+    precision="fp32",
+    device="cpu",
+    threads=1,
+)
+
+
+def measured(*attns: str, added: int = 0, speed: Speed | None = None, problem: str = "") -> Measured:
+    """Mechanisms on resnet50 at 224 px that add so many parameters and double all the rest."""
+    cost = replace(
+        PLAIN, params=PLAIN.params + added, macs=2 * PLAIN.macs, elementwise=7 * PLAIN.elementwise,
+        activation_bytes=5 * PLAIN.activation_bytes,
+    )  # fmt: skip
+    rows = []
+    for attn in attns:
+        site = attention.describe(attn).card.site if attn != "none" else "-"
+        given = None if problem else cost
+        rows.append(Overhead(attn, "resnet50", "channel", site, given, speed if given else None, problem))
+    return Measured(rows, "resnet50", 1000, 224, 8)
+
+
+@pytest.mark.parametrize("speed", [None, SPEED], ids=["counted", "timed"])
+def test_everything_fits_80_columns(speed: Speed | None) -> None:
+    """All mechanisms with large figures, each on a line of its own."""
+    text = tables(measured("none", *attention.names(), added=49_557_528, speed=speed), 80)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    for name in ("none", *attention.names()):
+        assert sum(shown.split()[:1] == [name] for shown in lines) == 1, name
+
+
+def test_a_placed_mechanism_is_told_as_overhead() -> None:
+    """Parameters added, and percentages over the plain network; ratios of speed where it was timed."""
+    row = tables(measured("se", added=2_514_944), 80).splitlines()[2].split()
+    assert row == ["se", "gate", "+2,514,944", "+9.84%", "+100.0%", "+600.0%", "+400.0%"]
+    row = tables(measured("se", added=2_514_944, speed=SPEED), 80).splitlines()[2].split()
+    assert row == ["se", "gate", "+2,514,944", "+9.84%", "+100.0%", "+400.0%", "0.50", "0.75"]
+
+
+def test_a_whole_network_is_told_by_its_own_figures() -> None:
+    """It has no backbone to be overhead over: no percentages, and the plain network on a line before it."""
+    text = tables(measured("vit", added=-20_000_000), 80)
+    assert "%" not in text
+    plain, vit = text.splitlines()[2:4]
+    assert plain.split()[:4] == ["resnet50,", "plain", "25,557,032", "4.089"]
+    assert vit.split()[:3] == ["vit", "5,557,032", "8.178"]
+    told = caption(measured("vit"))
+    assert "no backbone" in told
+    assert "Over plain" not in told
+
+
+def test_what_does_not_fit_is_listed_with_the_reason() -> None:
+    """No mechanism that was asked for goes missing."""
+    assert tables(measured("fca", problem="24 channels cannot be split"), 80) == (
+        "fca is left out: 24 channels cannot be split"
+    )
+
+
+def test_clips_are_said_to_be_clips() -> None:
+    """Mechanisms on frames are over another baseline, so the caption names them."""
+    assert "tam: of clips of 8 frames" in caption(measured("se", "tam"))
+    assert "clips" not in caption(measured("se"))
+
+
+def test_published_parameters_stand_beside_equal_counts_only() -> None:
+    """The most precise figure in print is shown where it is our count, and not where the count is another."""
+    assert tables(measured("cbam", added=2_532_592), 80).endswith("equal to these: cbam 28.089624.")
+    assert tables(measured("cbam", added=2_532_593), 80).endswith("equal to these: cbam 28.09.")
+    assert "In print" not in tables(measured("cbam", added=3_000_000), 80)
