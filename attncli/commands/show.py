@@ -41,31 +41,12 @@ def command(name: str, as_json: bool) -> None:
             }
         )
     click.echo(_text(mechanism, card))
-    _published([row for row in rows if row.figures.keys() & _FIGURES.keys()])
-    return None
-
-
-def _published(rows: list[Any]) -> None:
-    """Published figures by source, each a table of what that source gives."""
-    from attncli.report.table import show
+    from attncli.report.published import tables
 
     if rows:
-        click.echo(f"\nPublished figures ({len(rows)}; accuracies in percent as printed, params in millions)")
-    sources: dict[str, list[Any]] = {}
-    for row in rows:
-        sources.setdefault(row.source + (" (unverified)" if row.verified == "no" else ""), []).append(row)
-    for source, given in sources.items():
-        click.echo("\n" + click.wrap_text(source, shutil.get_terminal_size().columns))
-        keys = [key for key in _FIGURES if any(key in row.figures for row in given)]
-        show([_row(row, keys) for row in given])
-
-
-_FIGURES = {"params_m": "params", "gflops": "gflops", "top1": "top-1", "top5": "top-5", "err1": "error"}
-
-
-def _row(row: Any, keys: list[str]) -> dict[str, Any]:
-    figures = {_FIGURES[key]: row.figures.get(key) for key in keys}
-    return {"data": row.dataset, "backbone": row.backbone, "attn": row.attn, **figures}
+        click.echo(f"\nPublished figures ({len(rows)}; in percent, params in millions; notes with --json)")
+        click.echo(tables(rows, shutil.get_terminal_size().columns))
+    return None
 
 
 def _text(mechanism: Any, card: dict[str, Any]) -> str:
@@ -84,6 +65,7 @@ def _text(mechanism: Any, card: dict[str, Any]) -> str:
         facts.append(("Mobile", f"{mobile}: {SITES[mobile]} (inverted residuals, MobileNetV2)"))
     if card["sites"]:
         facts.append(("Also at", f"{', '.join(card['sites'])} (--set model.site=...)"))
+    facts.append(("Needs", ", ".join(mechanism.facts) or "nothing of its place"))
     if card["floor"]:
         facts.append(("Floor", card["floor"]))
     facts += [("Note", note) for note in card["notes"]]
@@ -100,17 +82,35 @@ def _plain(value: Any) -> str:
 
 
 def _where(card: dict[str, Any]) -> str:
-    def told(stages: Any, blocks: Any) -> str:
-        parts = [
-            f"stages {list(stages)}" if stages else "all stages",
-            f"blocks {list(blocks)}" if blocks else "all blocks",
-        ]
-        return ", ".join(parts)
-
-    if card["site"] in ("model", "input", "head", "frames-head"):
+    """Which blocks of a network get it, in words."""
+    site = card["site"]
+    if site in ("model", "input", "head", "frames-head"):
         return "once"
-    text = told(card["stages"], card["blocks"])
+    if site == "conv-input":
+        return "every convolution of the network, stem and shortcuts among them"
+    text = _blocks(card["stages"], card["blocks"])
+    if card["whole_last_stage"]:
+        text += ", and every block of the last stage"
     if card["cifar_stages"] or card["cifar_blocks"]:
-        cifar = told(card["cifar_stages"] or card["stages"], card["cifar_blocks"] or card["blocks"])
-        text += f"; in networks of three stages: {cifar}"
+        text += "; in networks of three stages " + _blocks(
+            card["cifar_stages"] or card["stages"], card["cifar_blocks"] or card["blocks"]
+        )
+    if site == "join":
+        text += " that has a shortcut"
+    if site == "conv":
+        which = {"all": "every", "first": "the first", "last": "the last"}[card["convs"]]
+        norm = ", with its norm" if card["replaces_norm"] else ""
+        text = f"{which} 3x3 convolution{norm}, in {text}"
     return text
+
+
+_POSITIONS = {-1: "the last block", -2: "the last block but one"}
+
+
+def _blocks(stages: tuple[int, ...] | None, blocks: tuple[int, ...] | None) -> str:
+    """Stages and blocks as a card counts them: from 1, or from the end with negative numbers; None is all of them."""
+    which = "every block" if blocks is None else " and ".join(_POSITIONS.get(b, f"block {b}") for b in blocks)
+    if stages is None:
+        return which if blocks is None else f"{which} of every stage"
+    *most, last = map(str, stages)
+    return f"{which} of stage{'s' if most else ''} {', '.join(most)}{' and ' if most else ''}{last}"

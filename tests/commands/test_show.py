@@ -1,0 +1,87 @@
+"""`attncli show`: every mechanism explained in 80 columns, its place in words."""
+
+import re
+
+import pytest
+
+from attncli import attention
+from attncli.attention.card import SITES
+from attncli.survey import published
+from tests.commands.line import line
+
+EVERY_BLOCK = ("eca", "fca", "se", "srm", "ge", "ca", "cbam", "gala", "scse", "simam", "triplet", "tam")
+ONCE = (
+    "danet", "encnet", "gltr", "multi-head-external", "psa", "ram", "residual-attention", "stn", "vit",
+)  # fmt: skip
+WHERE = dict.fromkeys(EVERY_BLOCK, "every block") | dict.fromkeys(ONCE, "once") | {
+    "bam": "the last block of stages 1, 2 and 3; in networks of three stages the last block of stages 1 and 2",
+    "condconv": "every 3x3 convolution, in every block of stage 4; in networks of three stages every block of stage 3",
+    "dcn": "every 3x3 convolution, in every block of stages 2, 3 and 4; "
+    "in networks of three stages every block of stages 2 and 3",
+    "dyconv": "every 3x3 convolution, in every block",
+    "external": "the last block of stage 3; in networks of three stages the last block of stage 2",
+    "gct": "every convolution of the network, stem and shortcuts among them",
+    "gsop": "the last block of every stage",
+    "highway": "every block that has a shortcut",
+    "scconv": "the last 3x3 convolution, with its norm, in every block",
+    "self-attention": "the last block but one of stage 3; in networks of three stages the last block of stage 2",
+    "sk": "the first 3x3 convolution, with its norm, in every block",
+    "spnet": "the last block of every stage, and every block of the last stage",
+}  # fmt: skip
+
+
+def shown(name: str) -> str:
+    """What `attncli show NAME` prints."""
+    done = line("show", name)
+    assert (done.code, done.err) == (0, "")
+    return done.out
+
+
+def field(text: str, label: str) -> str:
+    """A labelled entry, its lines joined."""
+    found = re.search(rf"^{label:10}(.*(?:\n {{10}}.*)*)", text, re.MULTILINE)
+    assert found, f"{label} is not shown"
+    return " ".join(found[1].split())
+
+
+@pytest.mark.parametrize("name", attention.names())
+def test_every_mechanism_is_explained(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paper, code, site, place, needs, floor, notes and every option, in lines of 80 columns below the maths."""
+    monkeypatch.setenv("COLUMNS", "80")
+    mechanism, text = attention.describe(name), shown(name)
+    card = mechanism.card
+    assert text.startswith(mechanism.doc)
+    assert all(len(row) <= 120 for row in mechanism.doc.splitlines())
+    below = text.removeprefix(mechanism.doc)
+    assert [row for row in below.splitlines() if len(row) > 80 and "Literal" not in row] == []
+    assert field(text, "Code") == " ".join(card.code.split())
+    assert field(text, "Site") == f"{card.site}: {SITES[card.site]}"
+    assert field(text, "Where") == WHERE[name]
+    assert field(text, "Needs") == (", ".join(mechanism.facts) or "nothing of its place")
+    assert not card.floor or field(text, "Floor") == card.floor
+    assert below.count("\nNote ") == len(card.notes)
+    for option in mechanism.options:
+        assert f"\n  {option} = " in below
+
+
+def test_another_site_in_mobile_networks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coordinate attention goes inside an inverted residual, and at the end of other branches."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert field(shown("ca"), "Mobile").startswith("mid: inside the branch")
+    assert "Mobile" not in shown("se")
+
+
+@pytest.mark.parametrize("name", attention.names())
+def test_published_figures_are_all_there_and_marked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number told is the number of lines shown, and what was quoted from memory says so."""
+    monkeypatch.setenv("COLUMNS", "200")
+    rows = published.of(name)
+    text = shown(name)
+    told = re.search(r"^Published figures \((\d+);", text, re.MULTILINE)
+    assert bool(told) == bool(rows)
+    if told:
+        assert int(told[1]) == len(rows)
+        part = text[told.start() :]
+        known = tuple({f"{row.dataset} {row.backbone} {row.attn}" for row in rows})
+        assert sum(" ".join(words.split()).startswith(known) for words in part.splitlines()) == len(rows)
+        assert ("(unverified)" in part) == any(row.verified == "no" for row in rows)
