@@ -24,6 +24,7 @@ from attncli.recipe import Recipe
 from attncli.records import Speed
 from attncli.train import autocast, optim, resolve_precision, tune_malloc
 from attncli.train.objective import Objective
+from attncli.train.process import choose_kernels
 
 TRAINING_SHARE = 0.7  # of the time that timing may take
 PAIRS = 3  # at least
@@ -61,6 +62,7 @@ def speed(
     """
     device = device or next(model.parameters()).device
     precision = resolve_precision(precision or recipe.train.precision, device)
+    choose_kernels(device)
     if device.type == "cpu":
         tune_malloc()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

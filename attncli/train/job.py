@@ -86,7 +86,7 @@ def prepare(
         losses=torch.zeros(steps, device=device),
     )
     return Job(
-        dataset=dataset,
+        dataset=dataset.to(device),
         recipe=recipe,
         folder=folder,
         progress=progress if accelerator.is_main_process else None,

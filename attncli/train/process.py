@@ -25,9 +25,20 @@ def start() -> Accelerator:
             f"WORLD_SIZE is {announced}, yet this process is one of {accelerator.num_processes}",
             "start with `torchrun --nproc-per-node N -m attncli ...`, or unset WORLD_SIZE",
         )
+    choose_kernels(accelerator.device)
     if announced > 1:
         torch.set_num_threads(threads(int(os.environ.get("LOCAL_WORLD_SIZE", announced))))
     return accelerator
+
+
+def choose_kernels(on: torch.device) -> None:
+    """Let cuDNN try its kernels on the first batch of a size and keep the fastest (nothing on other devices).
+
+    Two processes may choose differently, and cuDNN's own sums are not of one order anyway: on CUDA a resumed
+    training agrees with an undisturbed one to rounding, not to the bit.
+    """
+    if on.type == "cuda":
+        torch.backends.cudnn.benchmark = True
 
 
 def device(accelerator: Accelerator) -> torch.device:

@@ -14,6 +14,7 @@ from torch import nn
 
 from attncli.errors import UserError
 from attncli.train import evaluate, process, start
+from attncli.train.job import prepare
 from tests.train.case import Net, dataset, figures, net, recipe, run
 
 TWO = """
@@ -159,3 +160,22 @@ def test_one_process_is_the_plain_case():
     accelerator = start()
     assert accelerator.num_processes == 1
     assert process.agree(accelerator, True, False) == [True, False]
+
+
+def test_cudnn_may_choose_on_cuda_alone(monkeypatch):
+    """The fastest kernels are looked for on CUDA; a CPU leaves the switch as it is."""
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    process.choose_kernels(torch.device("cpu"))
+    assert not torch.backends.cudnn.benchmark
+    process.choose_kernels(torch.device("cuda"))
+    assert torch.backends.cudnn.benchmark
+
+
+def test_images_lie_where_dataset_puts_them(monkeypatch):
+    """Training takes its batches from the dataset as moved to the device, as far as that has room."""
+    moved = dataset(n=30)
+    asked = []
+    monkeypatch.setattr(type(moved), "to", lambda self, device: (asked.append(device), moved)[1])
+    job = prepare(net(), dataset(), recipe(), None, None, start())
+    assert job.dataset is moved
+    assert asked == [process.device(job.accelerator)]
