@@ -133,9 +133,12 @@ def _make(recipe: Recipe, facts: dict[str, Any], path: str) -> nn.Module:
             with blamed(model.attn, f"fails for {path} ({_told(asked)})"):
                 module = attention.load(model.attn).Attention(**asked, **options)
         except (ValueError, TypeError) as error:
+            whole = path == "model"
+            where = "cannot be built" if whole else f"does not fit {model.backbone} at {path}"
+            elsewhere = "" if whole else "; model.stages and model.blocks keep it to places where it fits"
             raise UserError(
-                f"attention '{model.attn}' does not fit {model.backbone} at {path} ({_told(asked)}): {error}",
-                f"`attncli show {model.attn}` tells what it needs",
+                f"attention '{model.attn}' {where} ({_told(asked)}): {error}",
+                f"`attncli show {model.attn}` tells what it needs{elsewhere}",
             ) from error
     if not isinstance(module, nn.Module):
         raise UserError(f"attention '{model.attn}': Attention is not a torch.nn.Module", "derive it from nn.Module")

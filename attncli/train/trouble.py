@@ -11,7 +11,10 @@ from attncli.recipe import Train
 
 @contextmanager
 def plainly(settings: Train) -> Iterator[None]:
-    """Turn running out of memory and a failing compiler into a RunFailedError; any other error stays as it is."""
+    """Turn what a user can mend into a RunFailedError; any other error stays as it is.
+
+    That is running out of memory, a failing compiler, and too small a batch for a norm.
+    """
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -25,6 +28,13 @@ def plainly(settings: Train) -> Iterator[None]:
                 "train.compile=false, or install the compiler that it misses",
             ) from error
         raise
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise RunFailedError(
+            f"train.batch_size={settings.batch_size}: a norm over the batch sees a single value of each channel",
+            "a batch of two or more in each process",
+        ) from error
 
 
 def _memory(settings: Train) -> RunFailedError:

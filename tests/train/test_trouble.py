@@ -41,7 +41,24 @@ def test_a_compiler_that_fails():
     assert "train.compile=false" in caught.value.hint
 
 
+class Pooled(Net):
+    """A net whose norm sees maps of one value."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of the mean image."""
+        return super().forward(x.mean((2, 3), keepdim=True))
+
+
+def test_a_batch_too_small_for_a_norm():
+    """A norm that sees one value a channel names the batch size; two images will do."""
+    with pytest.raises(RunFailedError, match=r"train\.batch_size=1: a norm") as caught:
+        run(net(Pooled), recipe(batch_size=1))
+    assert "two or more" in caught.value.hint
+    run(net(Pooled), recipe(batch_size=2, epochs=1))
+
+
 def test_other_errors_stay():
     """A bug keeps its own error."""
-    with pytest.raises(RuntimeError, match="shape"), plainly(recipe().train):
-        raise RuntimeError("shape mismatch")
+    for kind in (RuntimeError, ValueError):
+        with pytest.raises(kind, match="shape"), plainly(recipe().train):
+            raise kind("shape mismatch")
