@@ -166,3 +166,20 @@ def test_refusals(facts: dict[str, int], options: dict[str, Any], word: str) -> 
     """What does not fit is refused in words that name it."""
     with pytest.raises(ValueError, match=word):
         Attention(**{"channels": 16, "channels_in": 16, **facts}, **options)
+
+
+def test_dilated_depthwise_branch_reads_no_foreign_memory() -> None:
+    """In bf16 and channels_last the gradients are finite whatever lay in memory before."""
+    module = Attention(32, 32, groups=32).to(memory_format=torch.channels_last)
+    for _ in range(5):
+        held = [torch.full((1 << k,), float("nan")) for k in (10, 12, 14, 16, 18, 20)]
+        x = torch.randn(4, 32, 32, 32).to(memory_format=torch.channels_last).requires_grad_()
+        del held
+        with torch.autocast("cpu", torch.bfloat16):
+            y = module(x)
+        held = [torch.full((1 << k,), float("nan")) for k in (10, 12, 14, 16, 18, 20)]
+        del held
+        y.float().sum().backward()
+        assert x.grad is not None
+        assert x.grad.isfinite().all()
+        assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)

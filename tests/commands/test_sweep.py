@@ -100,7 +100,17 @@ def test_the_makefile_has_sweeps() -> None:
     """One rule serves every written sweep, and passes on what the variables say."""
     import subprocess
 
-    words = ["make", "-n", "sweep-eca-kernel", "DATASET=digits", "BACKBONE=resnet56", "SEEDS=3", "JOBS=2", "VENV=/none"]
+    words = [
+        "make",
+        "-n",
+        "--no-print-directory",
+        "sweep-eca-kernel",
+        "DATASET=digits",
+        "BACKBONE=resnet56",
+        "SEEDS=3",
+        "JOBS=2",
+        "VENV=/none",
+    ]
     told = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout.splitlines()[-1]
     wanted = "/none/bin/attncli sweep eca-kernel --dataset digits --backbone resnet56 --seeds 3 --jobs 2"
     assert " ".join(told.split()) == wanted
