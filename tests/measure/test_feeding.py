@@ -6,7 +6,6 @@ import threading
 from pathlib import Path
 
 import pytest
-import torch
 
 from attncli.data.listing import list_root
 from attncli.errors import UserError
