@@ -101,11 +101,11 @@ def endings(events: Iterator[Event]) -> dict[int, Ended]:
 
 
 def test_workers_stay(hall: Hall) -> None:
-    """Seven tasks and two jobs are two processes; tasks begin in their order."""
+    """Seven tasks and two jobs take two processes at most; tasks begin in their order."""
     events = list(hall.work(7, 2))
     assert [e.task.recipe.seed for e in events if isinstance(e, Began)] == list(range(7))
     assert [e.status for e in events if isinstance(e, Ended)] == ["FINISHED"] * 7
-    assert len({process for process, *_ in hall.orders}) == 2
+    assert len({process for process, *_ in hall.orders}) <= 2  # a quick one may have done them all
 
 
 def test_no_more_workers_than_tasks(hall: Hall) -> None:
