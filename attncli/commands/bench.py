@@ -10,6 +10,8 @@ import click
 
 from attncli.commands.options import echo_json, json_option
 
+SHOWN = 10  # packages
+
 history_option = click.option(
     "--history",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -27,6 +29,7 @@ def command() -> None:
     Example:
       attncli bench train --backbone resnet20 --attn none --steps 10 --rounds 3
       attncli bench data
+      attncli bench start
       attncli bench blocks --attn se,eca,cbam
     """
 
@@ -158,6 +161,39 @@ def images(data_root: Path | None, image_size: int, batch_size: int, rounds: int
     from attncli.report.table import show
 
     show([feeding.cells(row) for row in found])
+    return None
+
+
+@command.command()
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Runs that are timed.")
+@history_option
+@json_option
+def start(rounds: int, history: Path, as_json: bool) -> None:
+    """Time what a run costs beside its training: start to first step, end of training to exit, and the imports.
+
+    Runs of one epoch on the digits, without timing the network, each in a process of its own.
+
+    \b
+    Example:
+      attncli bench start --rounds 3
+    """
+    from attncli.measure import fixed, machine
+    from attncli.measure import history as past
+    from attncli.measure.training import spread
+
+    with tempfile.TemporaryDirectory() as made:
+        found = [asdict(one) for one in fixed.bench(Path(made), rounds)]
+        imported = fixed.imports(Path(made))
+    spreads = {name: spread([one[name] for one in found]) for name in found[0]}
+    rows = [{"part": name, "seconds": values} for name, values in spreads.items()]
+    past.keep(history, {"kind": "start", "time": now(), "machine": machine(), "rows": rows, "imports": imported})
+    if as_json:
+        return echo_json({"parts": rows, "imports": imported})
+    from attncli.report.table import show
+
+    show([{"part": name, "median": f"{m:.2f} s", "quartiles": f"{low:.2f}-{high:.2f}"}
+          for name, (low, m, high) in spreads.items()])  # fmt: skip
+    show([{"imports": name, "seconds": f"{value:.2f}"} for name, value in list(imported.items())[:SHOWN]])
     return None
 
 

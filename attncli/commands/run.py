@@ -47,9 +47,12 @@ def command(
 
 def _run(recipe: Any, runs: Path, uri: str | None, quiet: bool, fresh: bool, profile: bool) -> Any:
     """Train, with what goes on shown on stderr; loads torch."""
-    from attncli.report.live import Live
-    from attncli.report.picture import decorate
-    from attncli.run import run
+    from attncli.collector import rarely
+
+    with rarely():
+        from attncli.report.live import Live
+        from attncli.report.picture import decorate
+        from attncli.run import run
 
     with Live(quiet) as live:
         return run(recipe, runs=runs, uri=uri, watch=live, fresh=fresh, decorate=decorate, profile=profile)

@@ -18,6 +18,7 @@ from torch import nn
 
 from attncli import attention, data, measure, model, records, track, train
 from attncli.attention.own import blamed
+from attncli.collector import rarely
 from attncli.data.dataset import Dataset
 from attncli.recipe import Recipe
 from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
@@ -82,11 +83,12 @@ def run(
     with occupied(folder, recipe), on_disk(folder):
         if (result := track.finished(folder)) and not fresh and not profile:
             return result
-        with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
-            pool.submit(track.load_mlflow)
-            dataset = load(recipe.data, cache=runs / "cache", progress=watch.reading)
-            net = model.build(recipe, shape(dataset))
-        live = _begin(Tracker.open(uri, runs), recipe, dataset, folder, fresh, tags)
+        with rarely():
+            with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
+                pool.submit(track.load_mlflow)
+                dataset = load(recipe.data, cache=runs / "cache", progress=watch.reading)
+                net = model.build(recipe, shape(dataset))
+            live = _begin(Tracker.open(uri, runs), recipe, dataset, folder, fresh, tags)
         return _tracked(Job(recipe, folder, dataset, net, accelerator, live, watch, threads, profile), fresh, decorate)
 
 

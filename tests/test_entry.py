@@ -1,0 +1,44 @@
+"""The end of the process: everything that is registered for it happens, the exit code is told, and it is quick."""
+
+import subprocess
+import sys
+
+import pytest
+
+LEAVE = """
+import atexit, sys, threading
+from attncli import __main__ as entry
+if {heavy}:
+    sys.modules.setdefault("torch", threading)
+    class Slow:
+        def __del__(self):
+            print("taken apart")
+    sys.kept = Slow()
+atexit.register(lambda: print("registered"))
+print("printed", end=" ")
+def main():
+    sys.exit({code})
+entry.main = main
+entry.entry()
+"""
+
+
+def left(code: object, heavy: bool) -> subprocess.CompletedProcess[str]:
+    """A process that ends as `attncli` does."""
+    text = LEAVE.format(code=repr(code), heavy=heavy)
+    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+@pytest.mark.parametrize("code", [0, 2, 130, None])
+def test_exit_code_and_output(code: int | None, heavy: bool) -> None:
+    """Code and output are the same whether the process is taken apart or not."""
+    done = left(code, heavy)
+    assert done.returncode == (code or 0)
+    assert done.stdout.split() == ["printed", "registered"]
+    assert done.stderr == ""
+
+
+def test_a_message_is_a_failure() -> None:
+    """Exiting with a text gives code 1, as Python has it."""
+    assert left("text", heavy=True).returncode == 1
