@@ -42,7 +42,7 @@ def disturbed(file: Path, runs: Path, rng: random.Random, longest: float, tally:
     """One call of the sweep (or two at once) with one kill; whether there is something left to do."""
     way = rng.choice(WAYS) if tally.total() < KILLS else ""
     sweeps = [case.start(file, runs) for _ in range(2 if "two" in way else 1)]
-    until = time.monotonic() + rng.uniform(1, 0.8 * longest)
+    until = time.monotonic() + rng.uniform(1, 0.6 * longest)
     while way and time.monotonic() < until and sweeps[0].poll() is None:
         time.sleep(0.05)
     if way and sweeps[0].poll() is None and kill(sweeps[0], way, rng):
