@@ -1,0 +1,102 @@
+"""`attncli bench`: what is printed and what is kept, with benches that are over at once."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from attncli.commands.bench import command
+from attncli.errors import UserError
+from attncli.measure import feeding, fixed, training
+from attncli.measure.loops import Setting
+
+SECONDS = {"ours": 1.0, "bare": 0.98, "usual": 3.0, "usual-bf16": 1.5}
+
+
+def bench(*words: str) -> Result:
+    """`attncli bench WORDS`; an error of the bench is raised."""
+    return CliRunner().invoke(command, words, catch_exceptions=False)
+
+
+@pytest.fixture
+def quick(monkeypatch) -> dict[str, float]:
+    """Contenders that take these seconds, which a test may change."""
+    seconds = dict(SECONDS)
+
+    def found(wanted: list[Setting], rounds: int, rivals: list[str]):
+        for setting in wanted:
+            yield training.row(setting, [{k: v for k, v in seconds.items() if k in ("ours", *rivals)}] * rounds)
+
+    monkeypatch.setattr(training, "bench", found)
+    return seconds
+
+
+def test_training_is_kept_and_compared(tmp_path: Path, quick: dict[str, float]) -> None:
+    """Every bench adds a line to the history; against an earlier one each ratio has its change and verdict."""
+    history = str(tmp_path / "h.jsonl")
+    first = bench("train", "--backbone", "resnet20", "--attn", "none,eca", "--history", history)
+    assert first.exit_code == 0
+    assert "since then" not in first.stdout
+    quick["bare"] = 0.49
+    second = bench("train", "--backbone", "resnet20", "--attn", "eca", "--history", history, "--against", history)
+    assert "bare -50.0% slower" in second.stderr
+    assert "since then" in second.stdout
+    kept = [json.loads(text) for text in Path(history).read_text().splitlines()]
+    assert [len(entry["rows"]) for entry in kept] == [2, 1]
+    assert {"kind", "time", "machine", "rows"} <= kept[0].keys()
+
+
+def test_training_as_json(tmp_path: Path, quick: dict[str, float]) -> None:
+    """Rows with ratios by rival and nothing else on stdout; limits hold."""
+    done = bench(
+        "train", "--backbone", "resnet18", "--attn", "se", "--rivals", "bare", "--rounds", "2", "--steps", "3",
+        "--batch-size", "16", "--json", "--history", str(tmp_path / "h.jsonl"),
+    )  # fmt: skip
+    (row,) = json.loads(done.stdout)
+    assert (row["backbone"], row["attn"], row["batch_size"], row["steps"], row["rounds"]) == (
+        "resnet18",
+        "se",
+        16,
+        3,
+        2,
+    )
+    assert row["ratios"] == {"bare": [0.98, 0.98, 0.98]}
+
+
+def test_an_unknown_rival_is_told() -> None:
+    """The nearest name is in the hint, before anything runs."""
+    with pytest.raises(UserError, match="unknown rival: 'usuall'") as caught:
+        bench("train", "--rivals", "usuall")
+    assert "'usual'" in caught.value.hint
+
+
+def test_data_makes_its_own_folder(tmp_path: Path, monkeypatch) -> None:
+    """Without a folder one of noise is made, which is gone afterwards; the rows are kept."""
+    used = []
+
+    def found(root: Path, size: int, batch_size: int, rounds: int) -> list[feeding.Row]:
+        used.append(root)
+        assert (root / "train").is_dir()
+        answer = {"images": 10, "own": 1 << 20, "resident": 2 << 20}
+        return [feeding.row(way, answer, [dict.fromkeys(feeding.WAYS, 0.1)]) for way in feeding.WAYS]
+
+    monkeypatch.setattr(feeding, "bench", found)
+    done = bench("data", "--history", str(tmp_path / "h.jsonl"))
+    assert done.exit_code == 0
+    assert not used[0].exists()
+    assert [row["way"] for row in json.loads((tmp_path / "h.jsonl").read_text())["rows"]] == list(feeding.WAYS)
+
+
+def test_start_tells_parts_and_imports(tmp_path: Path, monkeypatch) -> None:
+    """Median and quartiles of each part of a run, and the packages that are slowest to import."""
+    runs = [fixed.Start(to_training_s=t, training_s=1.0, to_exit_s=0.5, cpu_s=4.0) for t in (3.0, 4.0, 8.0)]
+    monkeypatch.setattr(fixed, "bench", lambda runs_folder, rounds: iter(runs))
+    monkeypatch.setattr(fixed, "imports", lambda runs_folder: {"torch": 1.25, "mlflow": 0.75})
+    done = bench("start", "--json", "--history", str(tmp_path / "h.jsonl"))
+    told = json.loads(done.stdout)
+    assert told["parts"][0] == {"part": "to_training_s", "seconds": [3.5, 4.0, 6.0]}
+    assert list(told["imports"]) == ["torch", "mlflow"]
+    text = bench("start", "--history", str(tmp_path / "h.jsonl")).stdout
+    assert "4.00 s" in text
+    assert "1.25" in text
