@@ -21,6 +21,7 @@ from pkgutil import resolve_name
 from types import FrameType
 from typing import Any
 
+from attncli.collector import rarely
 from attncli.errors import UserError
 from attncli.jobs.event import LOG
 from attncli.jobs.remember import remember
@@ -65,13 +66,14 @@ def main(setting: str) -> None:
     _first_to_go()
     try:
         place = json.loads(setting)
-        from attncli import measure
-        from attncli.track import load_mlflow
-
         inbox = Inbox()
-        load_mlflow()
+        with rarely():
+            from attncli import measure
+            from attncli.track import load_mlflow
+
+            load_mlflow()
+            do = _doer(Path(place["runs"]), place["uri"], place["decorate"], say)
         say("ready", threads=measure.machine()["threads"])
-        do = _doer(Path(place["runs"]), place["uri"], place["decorate"], say)
         for order in inbox:
             ending = do(order)
             say("ended", **ending)
