@@ -15,6 +15,14 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 Options = dict[str, Any]
 
+# Keys that came after runs had been made: at their default, which means "as before", they are no part of a recipe's
+# identity, so that the digests of those runs stay. By section; see tests/recipe/test_identity_kept.py.
+LATER: dict[str, frozenset[str]] = {
+    "data": frozenset(),
+    "model": frozenset(),
+    "train": frozenset(),
+}
+
 
 class Section(BaseModel):
     """A part of a recipe: unknown keys and wrong types are errors, and nothing changes after reading."""
@@ -101,8 +109,14 @@ class Recipe(Section):
     experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE; not identity")
 
     def identity(self) -> dict[str, Any]:
-        """What makes a run another run: all keys but where files lie, how it is timed and how it is filed."""
+        """What makes a run another run: all keys but where files lie, how it is timed and how it is filed.
+
+        Keys of `LATER` count only where they are not at their default.
+        """
         whole = self.model_dump(exclude={"measure": True, "experiment": True, "data": {"root"}})
+        for name, keys in LATER.items():
+            plain = type(getattr(self, name))().model_dump(include=keys)
+            whole[name] = {k: v for k, v in whole[name].items() if k not in plain or v != plain[k]}
         if self.model.attn.endswith(".py"):
             whole["model"]["attn"] = _content(Path(self.model.attn))
         return whole
