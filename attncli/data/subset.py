@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from attncli.errors import UserError, unknown
+from attncli.recipe.sections import class_list
 from attncli.streams import stream
 
 
-def choose_classes(classes: tuple[str, ...], wanted: int | list[str] | None) -> list[int]:
-    """Numbers of the wanted classes, in the dataset's order: all (None), the first k, or by name.
+def choose_classes(classes: tuple[str, ...], wanted: int | list[str] | str | None) -> list[int]:
+    """Numbers of the wanted classes, in the dataset's order: all (None), the first k, by name, or those of a file.
 
     Raises UserError for an unknown name, more classes than there are, or fewer than two.
     """
@@ -23,6 +24,7 @@ def choose_classes(classes: tuple[str, ...], wanted: int | list[str] | None) -> 
             raise UserError(f"data.classes: {wanted}: the dataset has {len(classes)}", f"at most {len(classes)}")
         chosen = list(range(wanted))
     else:
+        wanted = class_list(wanted) if isinstance(wanted, str) else wanted
         for name in wanted:
             if name not in classes:
                 raise unknown("class", name, classes, where="data.classes")

@@ -18,7 +18,9 @@ Options = dict[str, Any]
 # Keys that came after runs had been made: at their default, which means "as before", they are no part of a recipe's
 # identity, so that the digests of those runs stay. By section; see tests/recipe/test_identity_kept.py.
 LATER: dict[str, frozenset[str]] = {
-    "data": frozenset(),
+    "data": frozenset(
+        {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
+    ),
     "model": frozenset(),
     "train": frozenset(),
 }
@@ -39,7 +41,9 @@ class Data(Section):
     image_size: Positive | None = Field(
         default=None, description="side in pixels to resize to (cluttered: of the canvas); none = as they are"
     )
-    classes: Positive | list[str] | None = Field(default=None, description="the first k classes, or these by name")
+    classes: Positive | list[str] | str | None = Field(
+        default=None, description="the first k classes, these by name, or a text file with a class a line"
+    )
     per_class: Positive | None = Field(default=None, description="training images kept of each class (seeded)")
     fraction: Fraction | None = Field(default=None, description="share of the training images kept (seeded)")
     val_fraction: Share = Field(default=0.1, description="share of the training images held out for choosing anything")
@@ -50,6 +54,24 @@ class Data(Section):
         default=None, description="random crop after padding; none = size // 8 (cluttered: 0)"
     )
     flip: bool | None = Field(default=None, description="random horizontal flip; none = as suits the dataset")
+    crop: Literal["pad", "resized"] = Field(
+        default="pad", description="random crop: moved by up to data.pad, or a part of the whole image, resized"
+    )
+    crop_scale: Fraction = Field(default=0.08, description="least share of the area that a resized crop shows")
+    centre: Fraction = Field(
+        default=0.875, description="share of the shorter side that is evaluated, in the centre (with crop: resized)"
+    )
+    decoded: bool = Field(
+        default=True, description="keep whole images decoded on disk; false = decode them anew in each epoch"
+    )
+    policy: Literal["none", "rand", "trivial"] = Field(
+        default="none", description="RandAugment or TrivialAugment, drawn for each image"
+    )
+    policy_ops: Positive = Field(default=2, description="operations of RandAugment on an image")
+    policy_magnitude: Annotated[int, Field(ge=0, le=30)] = Field(default=9, description="of RandAugment")
+    erase: Share = Field(default=0.0, description="share of the images that get a random part erased")
+    mixup: Annotated[float, Field(ge=0)] = Field(default=0.0, description="alpha of mixup; 0 = none")
+    cutmix: Annotated[float, Field(ge=0)] = Field(default=0.0, description="alpha of CutMix; 0 = none")
     frames: Annotated[int, Field(ge=2)] = Field(default=8, description="T, frames of a clip (clips only)")
 
 
@@ -111,9 +133,11 @@ class Recipe(Section):
     def identity(self) -> dict[str, Any]:
         """What makes a run another run: all keys but where files lie, how it is timed and how it is filed.
 
-        Keys of `LATER` count only where they are not at their default.
+        Keys of `LATER` count only where they are not at their default; a file of classes counts as its list.
         """
-        whole = self.model_dump(exclude={"measure": True, "experiment": True, "data": {"root"}})
+        whole = self.model_dump(exclude={"measure": True, "experiment": True, "data": {"root", "decoded"}})
+        if isinstance(self.data.classes, str):
+            whole["data"]["classes"] = class_list(self.data.classes)
         for name, keys in LATER.items():
             plain = type(getattr(self, name))().model_dump(include=keys)
             whole[name] = {k: v for k, v in whole[name].items() if k not in plain or v != plain[k]}
@@ -145,6 +169,19 @@ class Recipe(Section):
     def yaml(self) -> str:
         """The whole recipe as YAML that `read` takes."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def class_list(path: str) -> list[str]:
+    """The names in a text file, a class a line; what follows # is passed over. Raises UserError."""
+    try:
+        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text"
+        raise UserError(f"data.classes: {path}: {reason}", "a number, a list of names, or a file of them") from error
+    names = [name for line in lines if (name := line.partition("#")[0].strip())]
+    if not names:
+        raise UserError(f"data.classes: {path}: no class in it", "a class a line")
+    return names
 
 
 def _sha(value: Any) -> str:
