@@ -102,6 +102,23 @@ def load(run: Path, state: State, facts: dict[str, str]) -> bool:
     return True
 
 
+def weights(run: Path, model: nn.Module) -> None:
+    """Bring `model` to the weights under `run` that are evaluated: the moving average where there is one.
+
+    Raises UserError where there is no checkpoint, or one that is damaged or of another network.
+    """
+    path = run / FOLDER / STATE
+    if not path.exists():
+        raise UserError(f"{path}: there is no checkpoint", f"attncli run --fresh {run / 'recipe.yaml'} makes one")
+    try:
+        saved = parse((path.parent / _slot(path.parent)).read_bytes())
+        mean = {name.removeprefix("ema/"): value for name, value in saved.items() if name.startswith("ema/")}
+        live = {name.removeprefix("model/"): value for name, value in saved.items() if name.startswith("model/")}
+        model.load_state_dict(live | mean)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{path}: damaged checkpoint, or one of another network ({_short(error)})", ANEW) from error
+
+
 def size(state: State) -> int:
     """Bytes of the tensors that a checkpoint of this state holds."""
     return tensors.size(_tensors(state))

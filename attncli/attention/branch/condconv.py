@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.ops import is_channels_last, spatial_mean
+from attncli.attention.seen import Seen
 
 card = Card(
     title="CondConv: Conditionally Parameterized Convolutions for Efficient Inference",
@@ -110,6 +111,10 @@ class Experts(nn.Module):
         a = a.to(x.dtype)
         y = cheapest(self, x)(self, x, a)
         return y if self.bias is None else y + (a @ self.bias.to(a.dtype))[:, :, None, None]
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """How much of each kernel each sample takes."""
+        return [Seen("choice", "weight of each kernel", inputs[1])]
 
     def positions(self, x: Tensor) -> tuple[int, int]:
         """(H', W') of the output."""

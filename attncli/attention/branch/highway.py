@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.seen import Seen
 
 card = Card(
     title="Highway Networks",
@@ -54,8 +55,15 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, branch: Tensor, shortcut: Tensor) -> Tensor:
         """Mix branch and shortcut by the gate of x."""
-        t = torch.sigmoid(self.transform(x)).to(shortcut.dtype)
-        return torch.lerp(shortcut, branch.to(shortcut.dtype), t)
+        return torch.lerp(shortcut, branch.to(shortcut.dtype), self.gate(x).to(shortcut.dtype))
+
+    def gate(self, x: Tensor) -> Tensor:
+        """t, the share of the branch: (N, C_in, H, W) -> (N, C, H', W')."""
+        return torch.sigmoid(self.transform(x))
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """The gate t."""
+        return [Seen("gate", "share of the branch in the sum", self.gate(inputs[0]))]
 
 
 class Layer(nn.Module):

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.ops import gate, spatial_mean
+from attncli.attention.seen import Seen
 
 card = Card(
     title="Selective Kernel Networks",
@@ -80,7 +81,10 @@ class Attention(nn.Module):
             _branch(self.split or channels_in, channels, k, stride, d, groups)
             for k, d in zip(kernels, dilations, strict=True)
         )
-        self.select = Selection(channels, m, max(channels // r, min_hidden)) if selection else None
+        names = tuple(
+            f"{k}x{k}" + (f", dilation {d}" if d > 1 else "") for k, d in zip(kernels, dilations, strict=True)
+        )
+        self.select = Selection(channels, m, max(channels // r, min_hidden), names) if selection else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the branches and add them up, each channel by the weights it chose."""
@@ -94,9 +98,9 @@ class Attention(nn.Module):
 class Selection(nn.Module):
     """The branches' maps, M times (N, C, H, W) -> their weights (N, M, C), which sum to 1 over M."""
 
-    def __init__(self, channels: int, m: int, hidden: int) -> None:
+    def __init__(self, channels: int, m: int, hidden: int, names: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.m = m
+        self.m, self.names = m, names
         self.reduce = nn.Linear(channels, hidden, bias=False)
         self.norm = nn.BatchNorm1d(hidden)
         self.expand = nn.Linear(hidden, m * channels, bias=False)
@@ -109,6 +113,10 @@ class Selection(nn.Module):
         z = F.relu(self.norm(self.reduce(s)))
         logits: Tensor = self.expand(z).unflatten(1, (self.m, -1))  # (N, M, C)
         return logits.softmax(1).to(s.dtype)
+
+    def seen(self, inputs: tuple[list[Tensor], ...], output: Tensor) -> list[Seen]:
+        """The weights of the branches."""
+        return [Seen("choice", "weight of each branch", output, names=self.names)]
 
 
 class _Float32OnCpu(nn.Conv2d):

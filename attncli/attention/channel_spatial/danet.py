@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.seen import Seen
 
 card = Card(
     title="Dual Attention Network for Scene Segmentation",
@@ -104,5 +105,20 @@ class Attention(nn.Module):
         """The maps of all channels, weighed by how little (or much) they agree: (N, HW, C) -> (N, HW, C)."""
         with torch.autocast(tokens.device.type, enabled=False):  # sums over HW positions, before a softmax
             t = tokens.float() if tokens.dtype in (torch.float16, torch.bfloat16) else tokens
-            weights = (t.transpose(1, 2) @ t * self.sign).softmax(2)  # (N, C, C), a row is a query
+            weights = self.affinity_of_channels(t)
         return tokens @ weights.to(tokens.dtype).transpose(1, 2)
+
+    def affinity_of_channels(self, tokens: Tensor) -> Tensor:
+        """(N, HW, C) -> (N, C, C): a row is a query, and sums to 1."""
+        return (tokens.transpose(1, 2) @ tokens * self.sign).softmax(2)
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """What positions and channels attend to."""
+        tokens, size = inputs[0].flatten(2).transpose(1, 2), (inputs[0].shape[2], inputs[0].shape[3])
+        found = []
+        if self.gamma_p is not None:
+            a = (self.query(tokens) @ self.key(tokens).transpose(1, 2)).softmax(2)
+            found.append(Seen("affinity", "positions attended to", a, queries=size, keys=size))
+        if self.gamma_c is not None:
+            found.append(Seen("affinity", "channels attended to", self.affinity_of_channels(tokens)))
+        return found

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.ops import spatial_mean
+from attncli.attention.seen import Seen
 
 card = Card(
     title="Residual Attention Network for Image Classification",
@@ -153,6 +154,10 @@ class Mask(nn.Module):
         if self.levels:
             z = self._to(z, trunk)
         return cast(Tensor, self.head(z)).sigmoid()
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """The mask."""
+        return [Seen("gate", "soft mask of the trunk", output)]
 
     def _to(self, z: Tensor, target: Tensor) -> Tensor:
         """z at the size of `target`, and in the port's reading plus `target` itself."""

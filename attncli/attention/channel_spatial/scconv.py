@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.seen import Seen
 
 card = Card(
     title="Improving Convolutional Networks with Self-Calibrated Convolutions",
@@ -83,10 +84,17 @@ class Attention(nn.Module):
 
     def calibrated(self, x: Tensor) -> Tensor:
         """The calibrated half, (N, C', H, W) -> (N, C', H', W'), before its norm."""
-        far = self.k2(F.avg_pool2d(x, min(self.r, *x.shape[2:])))
-        s = torch.sigmoid(x + F.interpolate(far, x.shape[2:]))
-        y: Tensor = self.k4(self.k3(x) * s)
+        y: Tensor = self.k4(self.k3(x) * self.gate(x))
         return y
+
+    def gate(self, x: Tensor) -> Tensor:
+        """s, the weights of K_3's output, (N, C', H, W) -> the same shape."""
+        far = self.k2(F.avg_pool2d(x, min(self.r, *x.shape[2:])))
+        return torch.sigmoid(x + F.interpolate(far, x.shape[2:]))
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """The gate of the calibrated half."""
+        return [Seen("gate", "gate of the calibrated half", self.gate(inputs[0][:, self.widths[0] :]))]
 
 
 def _conv(width: int, stride: int, dilation: int, groups: int) -> nn.Conv2d:

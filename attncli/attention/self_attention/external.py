@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.seen import Seen
 
 card = Card(
     title="Beyond Self-attention: External Attention using Two Linear Layers for Visual Tasks",
@@ -76,6 +77,11 @@ class Attention(nn.Module):
             y = self.outer(y)
         y = y.transpose(1, 2).unflatten(2, x.shape[2:])  # (N, C, H, W)
         return y if self.norm is None else F.relu(x + self.norm(y))
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """What each position takes from the memory."""
+        size = (inputs[0].shape[2], inputs[0].shape[3])
+        return [Seen("affinity", "memory units taken", self.attention(inputs[0]), queries=size)]
 
     def attention(self, x: Tensor) -> Tensor:
         """A, (N, HW, S): how much of each memory unit each position takes; rows sum to 1."""

@@ -34,6 +34,7 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from attncli.attention.card import Card
+from attncli.attention.seen import Seen
 
 card = Card(
     title="Beyond Self-attention: External Attention using Two Linear Layers for Visual Tasks",
@@ -156,6 +157,11 @@ class MultiHeadExternal(nn.Module):
         u = self.expand(x).unflatten(-1, (self.heads, -1))  # (N, L, 4h, d / h)
         o = self.values(self.attn_drop(attend(self.keys(u)))).flatten(2)
         return cast(Tensor, self.proj_drop(self.project(o)))
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """What each token takes from the memory, mean over the heads."""
+        u = self.expand(inputs[0]).unflatten(-1, (self.heads, -1))
+        return [Seen("affinity", "memory units taken", attend(self.keys(u)).mean(2))]
 
 
 class Memory(nn.Module):

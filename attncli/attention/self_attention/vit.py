@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.seen import Seen
 
 card = Card(
     title="An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",
@@ -147,13 +148,23 @@ class Block(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Attend, then transform each token, both residual."""
         n, length, _ = z.shape
-        qkv = self.qkv(self.norm1(z)).view(n, length, 3, self.heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (N, h, L, d_h) each
+        q, k, v = self._project(z)
         p = self.dropout if self.training else 0.0
         o = F.scaled_dot_product_attention(q, k, v, dropout_p=p, scale=self.scale)
         z = z + self.project(o.transpose(1, 2).reshape(n, length, -1))
         y: Tensor = z + self.mlp(self.norm2(z))
         return y
+
+    def _project(self, z: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values, (N, h, L, d_h) each."""
+        qkv = self.qkv(self.norm1(z)).view(*z.shape[:2], 3, self.heads, -1)
+        return qkv.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """What each token attends to, mean over the heads."""
+        q, k, _ = self._project(inputs[0])
+        a = (self.scale * q @ k.transpose(2, 3)).softmax(3).mean(1)
+        return [Seen("affinity", "tokens attended to", a)]
 
 
 def by_side(side: int) -> tuple[int, int, int, int, int]:

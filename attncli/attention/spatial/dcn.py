@@ -22,6 +22,7 @@ from torchvision.ops import deform_conv2d
 
 from attncli.attention.card import Card
 from attncli.attention.ops import is_channels_last
+from attncli.attention.seen import Seen
 
 card = Card(
     title="Deformable Convolutional Networks",
@@ -89,6 +90,14 @@ class Attention(nn.Module):
         if not self.modulated:
             return maps, None
         return maps[:, : 2 * self.taps], self.mask_scale * torch.sigmoid(maps[:, 2 * self.taps :])
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """The offsets of every tap."""
+        k, d = self.conv.kernel_size[0], self.conv.dilation[0]
+        side = (torch.arange(k) - k // 2) * d
+        taps = torch.cartesian_prod(side, side).repeat(self.taps // k**2, 1)
+        offset, _ = self.offsets(inputs[0])
+        return [Seen("offsets", "offset of each tap", offset.unflatten(1, (-1, 2)), taps=taps)]
 
 
 def fused(conv: nn.Conv2d, x: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:

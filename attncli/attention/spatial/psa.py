@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.seen import Seen
 
 card = Card(
     title="PSANet: Point-wise Spatial Attention Network for Scene Parsing",
@@ -123,6 +124,12 @@ class Flow(nn.Module):
         z = _resize(self.reduce(x), self.size)
         p = self.weights(z).to(z.dtype)
         return (z.flatten(2) @ p).unflatten(2, self.size) / self.divisor
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """P with queries as rows; without softmax its rows need not sum to 1."""
+        p = self.weights(_resize(self.reduce(inputs[0]), self.size)).transpose(1, 2)
+        flow = "distributed to each position" if self.distribute else "collected by each position"
+        return [Seen("affinity", flow, p, queries=self.size, keys=self.size)]
 
     def weights(self, z: Tensor) -> Tensor:
         """P, (N, hw, hw): rows are sources, and columns, with softmax, sum to 1."""

@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.seen import Seen
 
 card = Card(
     title="Recurrent Models of Visual Attention",
@@ -131,6 +132,14 @@ class Attention(nn.Module):
         reward = right.to(nll.dtype).expand_as(out.baseline)  # (T, N), the same at every step
         policy = (-out.log_pi * (reward - out.baseline.detach())).sum(0).mean()
         return nll + F.mse_loss(out.baseline, reward) + self.reinforce * policy, out.log_probs
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """The glimpses of the (first) roll-out, the last location being looked at no more."""
+        x = inputs[0]
+        zeros = torch.zeros(self.steps, len(x), 2, device=x.device)
+        out = self.rollout(x, zeros[0], zeros) if self.follow_mean and not self.training else self.draw(x)
+        at = out.locations[:-1].transpose(0, 1)
+        return [Seen("path", "glimpses", at, sides=tuple(self.glimpse.sides))]
 
     def draw(self, x: Tensor) -> Rollout:
         """A roll-out under the global random generator."""

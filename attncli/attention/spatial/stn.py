@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.seen import Seen
 
 card = Card(
     title="Spatial Transformer Networks",
@@ -117,6 +118,10 @@ class Attention(nn.Module):
         if self.transform == "projective":
             return torch.cat([numbers, one[:, None]], 1).view(-1, 3, 3)
         return numbers.view(-1, 2, 3)
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """The grid that f_loc asks for."""
+        return [Seen("warp", "part of the image looked at", self.grid(self.theta(inputs[0]), inputs[0].shape))]
 
     def grid(self, theta: Tensor, shape: torch.Size) -> Tensor:
         """Where each output pixel of images of `shape` looks: (N, H, W, 2) as (x, y) in [-1, 1]."""

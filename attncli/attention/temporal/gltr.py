@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.seen import Seen
 
 card = Card(
     title="Global-Local Temporal Representations for Video Person Re-Identification",
@@ -108,6 +109,12 @@ class Core(nn.Module):
         z = F.scaled_dot_product_attention(self.theta(u), self.phi(u), self.g(u), scale=1.0)
         v: Tensor = u + self.norm(self.project(z).flatten(0, 1)).unflatten(0, u.shape[:2])
         return v
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """What each frame takes from which."""
+        u = self.neighbours(inputs[0])
+        a = (self.theta(u) @ self.phi(u).transpose(1, 2)).softmax(2)
+        return [Seen("affinity", "frames attended to", a)]
 
     def neighbours(self, x: Tensor) -> Tensor:
         """Each frame beside what the dilated convolutions see around it, u: (N, T, d) -> (N, T, 4d)."""

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.ops import spatial_mean
+from attncli.attention.seen import Seen
 
 card = Card(
     title="TAM: Temporal Adaptive Module for Video Recognition",
@@ -85,6 +86,14 @@ class Attention(nn.Module):
         q = spatial_mean(x).unflatten(0, (-1, self.frames)).transpose(1, 2)  # (N, C, T)
         theta = self.kernel(q.flatten(0, 1)).softmax(-1).unflatten(0, q.shape[:2])
         return theta, self.local(q).sigmoid()
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """The temporal kernels and the gates of the frames."""
+        theta, a = self.weights(inputs[0])
+        names = tuple(f"frame {j - self.kernel_size // 2:+d}" for j in range(self.kernel_size))
+        gates = a.transpose(1, 2).flatten(0, 1)[:, :, None, None]  # (N*T, C, 1, 1)
+        kernels = Seen("choice", "weight of the frames around each", theta.transpose(1, 2), names=names)
+        return [kernels, Seen("gate", "gate of each frame's channels", gates)]
 
 
 class _Mix(torch.autograd.Function):

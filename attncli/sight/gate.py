@@ -1,0 +1,43 @@
+"""Gates: found from what went in and came out, and taken apart into what happens to channels and to places."""
+
+import torch
+from torch import Tensor
+
+SAME = 1e-3  # factors that differ by less than this share of their size are the same
+LARGE, FEW = 10.0, 1e-3  # no gate multiplies more than a few values by more than that
+TINY = 1e-12
+
+
+def guess(x: Tensor, y: Tensor) -> tuple[str, Tensor]:
+    """(what it is, factors) of a module that maps x to y, both (N, C, H, W).
+
+    The factors are s in y = s x, (N, C, H, W); where x is 0, which tells nothing, they are the mean of the channel.
+    A module that is no gate, as values come out of nothing, has the size of y over that of x at each place instead,
+    (N, 1, H, W).
+    """
+    x, y = x.double(), y.double()
+    known = x.abs() > 1e-6 * x.abs().amax((1, 2, 3), keepdim=True).clamp_min(TINY)
+    channel = ((x * y).sum((2, 3), keepdim=True) / x.square().sum((2, 3), keepdim=True).clamp_min(TINY)).expand_as(x)
+    s = torch.where(known, y / torch.where(known, x, 1.0), channel)
+    if (s.abs() > LARGE).double().mean() <= FEW:
+        return "gate", s.float()
+    sizes = y.square().sum(1, keepdim=True) / x.square().sum(1, keepdim=True).clamp_min(TINY)
+    return "size of what comes out over what went in", sizes.sqrt().float()
+
+
+def parts(s: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Factors (N, C, H, W) as means over places (N, C) and over channels (N, H, W).
+
+    None for the one along which nothing differs; a constant gate is one of channels.
+    """
+    size = s.abs().mean().clamp_min(TINY)
+    across_places = (s - s.mean((2, 3), keepdim=True)).square().mean().sqrt() / size
+    across_channels = (s - s.mean(1, keepdim=True)).square().mean().sqrt() / size
+    places = s.mean(1) if across_places > SAME else None
+    channels = s.mean((2, 3)) if across_channels > SAME or places is None else None
+    return channels, places
+
+
+def whole(s: Tensor) -> Tensor:
+    """Factors of any shape that broadcasts to (N, C, H, W), with four axes."""
+    return s[(...,) + (None,) * (4 - s.ndim)]
