@@ -1,0 +1,169 @@
+"""Claims of the literature as data: one YAML file for each mechanism in claims/, one entry a claim.
+
+    - id: eca-params
+      kind: params
+      text: adds fewer than 100 parameters to ResNet-50
+      source: ECA-Net paper, abstract
+      check: params(resnet50 + eca) - params(resnet50) < 100     # attncli.survey.language
+      on: imagenet          # dataset of the source, where it matters
+      size: 224             # pixels, where it is not the dataset's
+      note: what a reader of the verdict must know
+
+In place of `check` a claim may name the `test` of this repository that decides it, or say why it is `untestable`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from attncli.errors import CollectedError, UserError, nearest, unknown
+from attncli.survey import language, networks
+from attncli.survey.language import LanguageError
+
+FOLDER = Path(__file__).parent / "claims"
+KINDS = (
+    "params", "flops", "speed", "memory", "accuracy", "ablation", "structure", "property", "behaviour", "equivalence",
+    "init", "compute", "note", "complexity",
+)  # fmt: skip
+DECIDED_BY = ("check", "test", "untestable")
+NEEDED = ("id", "kind", "text", "source")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim; exactly one of `check`, `test` and `untestable` is set, and `tree` with `check`."""
+
+    id: str
+    kind: str
+    text: str
+    source: str
+    card: str  # the mechanism whose file holds it
+    check: str | None = None
+    tree: language.Claim | None = None
+    on: str | None = None
+    size: int | None = None
+    test: str | None = None
+    untestable: str | None = None
+    note: str | None = None
+    evidence: str | None = None
+
+
+_KEYS = tuple(f.name for f in fields(Claim) if f.name not in ("card", "tree"))
+_Entry = dict[str, yaml.ScalarNode]
+
+
+@cache
+def claims() -> tuple[Claim, ...]:
+    """All claims of all files. Raises CollectedError with everything wrong with them."""
+    return read(sorted(FOLDER.glob("*.yaml")))
+
+
+def read(paths: Iterable[Path]) -> tuple[Claim, ...]:
+    """The claims of these files; their mechanism is the file's name.
+
+    Raises CollectedError with the file, line and column of every error.
+    """
+    found: list[Claim] = []
+    errors: list[UserError] = []
+    for path in paths:
+        _file(path, found, errors)
+    seen: set[str] = set()
+    for claim in found:
+        if claim.id in seen:
+            errors.append(UserError(f"claim '{claim.id}' stands twice", "an id belongs to one claim"))
+        seen.add(claim.id)
+    if errors:
+        raise CollectedError(errors)
+    return tuple(found)
+
+
+def chosen(
+    known: Sequence[Claim], ids: Sequence[str] = (), *, attn: Sequence[str] = (), kinds: Sequence[str] = ()
+) -> list[Claim]:
+    """The claims of these ids (all without), about these mechanisms, of these kinds.
+
+    Raises CollectedError for names that nothing answers to, with the nearest.
+    """
+    cards = {c.card for c in known}
+    lists = (("claim", ids, {c.id for c in known}), ("mechanism with claims", attn, cards), ("kind", kinds, set(KINDS)))
+    if errors := [unknown(kind, name, have) for kind, given, have in lists for name in given if name not in have]:
+        raise CollectedError(errors)
+    found = [c for c in known if (not ids or c.id in ids) and (not attn or c.card in attn)]
+    return [c for c in found if not kinds or c.kind in kinds]
+
+
+def _file(path: Path, found: list[Claim], errors: list[UserError]) -> None:
+    """Add the claims of a file, or what is wrong with them."""
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except OSError as error:
+        return errors.append(UserError(f"{path}: {error.strerror}", "give a file of claims"))
+    except yaml.YAMLError as error:
+        return errors.append(UserError(f"{path}: not valid YAML: {error}".replace("\n", " "), "mend the file"))
+    if root is None:
+        return None
+    if not isinstance(root, yaml.SequenceNode):
+        return errors.append(UserError(f"{path}: not a list of claims", "- id: ..."))
+    for node in root.value:
+        try:
+            found.append(_claim(_entry(path, node), path))
+        except UserError as error:
+            errors.extend(error.parts)
+    return None
+
+
+def _entry(path: Path, node: yaml.Node) -> _Entry:
+    """The values of a claim by key."""
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(f"{_where(path, node)}: not a claim", "- id: ...")
+    entry: _Entry = {}
+    for key, value in node.value:
+        if key.value not in _KEYS:
+            raise UserError(f"{_where(path, key)}: unknown key '{key.value}'", nearest(str(key.value), _KEYS))
+        if key.value in entry:
+            raise UserError(f"{_where(path, key)}: key '{key.value}' stands twice", "leave one out")
+        if not isinstance(value, yaml.ScalarNode):
+            raise UserError(f"{_where(path, value)}: {key.value}: not a text", "write it in quotes")
+        entry[key.value] = value
+    if lacking := [key for key in NEEDED if key not in entry]:
+        raise UserError(
+            f"{_where(path, node)}: a claim without {' and '.join(lacking)}", f"needed: {', '.join(NEEDED)}"
+        )
+    if sum(key in entry for key in DECIDED_BY) != 1:
+        raise UserError(
+            f"{_where(path, node)}: {entry['id'].value}: not one of check, test and untestable", "exactly one decides"
+        )
+    return entry
+
+
+def _claim(entry: _Entry, path: Path) -> Claim:
+    texts = {key: " ".join(node.value.split()) for key, node in entry.items() if key != "size"}
+    if texts["kind"] not in KINDS:
+        raise unknown("kind", texts["kind"], KINDS, where=_where(path, entry["kind"]))
+    size = entry["size"].value if "size" in entry else None
+    if size is not None and not size.isdigit():
+        raise UserError(f"{_where(path, entry['size'])}: size: '{size}' is no number of pixels", "such as 224")
+    tree = _tree(entry["check"], path, texts) if "check" in entry else None
+    return Claim(card=path.stem, tree=tree, size=int(size) if size else None, **texts)
+
+
+def _tree(node: yaml.ScalarNode, path: Path, texts: dict[str, str]) -> language.Claim:
+    """The claim's tree, its names looked up."""
+    text = node.value
+    try:
+        tree = language.parse(text)
+        networks.look_up(tree)
+    except LanguageError as error:
+        before = text[: error.at]
+        place = f"column {error.at - before.rfind(chr(10))} of check"
+        if "\n" in before:
+            place = f"line {before.count(chr(10)) + 1}, {place}"
+        raise UserError(f"{_where(path, node)}: {texts['id']}: {place}: {error.problem}", error.hint) from error
+    return tree
+
+
+def _where(path: Path, node: yaml.Node) -> str:
+    return f"{path.name}, line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"

@@ -1,0 +1,112 @@
+"""Exact quantities of networks, counted once and kept: torch is loaded only for what was never counted before.
+
+The file of counts holds for one state of the code that decides them (networks, counting, torch, torchvision).
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from attncli import attention
+from attncli.errors import UserError
+from attncli.recipe import Recipe
+from attncli.records import write_atomically
+from attncli.survey import networks
+from attncli.survey.networks import Images
+
+PACKAGE = Path(__file__).parents[1]
+DECIDING = (  # of the package: what counts depend on
+    "attention", "backbones", "model.py", "streams.py", "measure/activations.py", "measure/blueprint.py",
+    "measure/counts.py", "measure/imagine.py",
+)  # fmt: skip
+LIBRARIES = ("torch", "torchvision")
+
+
+def default_file() -> Path:
+    """Where counts are kept: $ATTNCLI_COUNTS, else ~/.cache/attncli/counts.json."""
+    return Path(os.environ.get("ATTNCLI_COUNTS") or "~/.cache/attncli/counts.json").expanduser()
+
+
+class Counts:
+    """Exact quantities by network and images, read from `file` and written back by `save`."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file or default_file()
+        self._state = state()
+        self._known = _read(self._file, self._state)
+        self._new = False
+
+    def get(self, name: str, recipe: Recipe, images: Images) -> int:
+        """A quantity (of `language.EXACT`) of a recipe's network for one image, or clip.
+
+        Raises UserError where the network can't be built for such images.
+        """
+        entry = self._entry(name, recipe, images)
+        if entry not in self._known:
+            self._known[entry] = _count(name, recipe, images)
+            self._new = True
+        found = self._known[entry]
+        if isinstance(found, str):
+            raise UserError(found, "the claim is about a network that can't be built here")
+        return found
+
+    def known(self, name: str, recipe: Recipe, images: Images) -> bool:
+        """Whether it was counted before."""
+        return self._entry(name, recipe, images) in self._known
+
+    def _entry(self, name: str, recipe: Recipe, images: Images) -> str:
+        return f"{name} {networks.key(recipe.model)} {images.size} {images.classes} {images.frames}"
+
+    def save(self) -> None:
+        """Write what was counted anew; a folder that can't be written costs only the time to count again."""
+        if not self._new:
+            return
+        entries = _read(self._file, self._state) | self._known
+        with suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._file, json.dumps({"state": self._state, "counts": entries}, indent=1) + "\n")
+            self._new = False
+
+
+@cache
+def state() -> str:
+    """A digest of all that counts depend on: our code and the versions of the libraries."""
+    found = hashlib.sha256()
+    for path in _files():
+        found.update(path.read_bytes())
+    for name in LIBRARIES:
+        found.update(f"{name} {version(name)}".encode())
+    return found.hexdigest()[:16]
+
+
+def _files() -> Iterable[Path]:
+    for name in DECIDING:
+        path = PACKAGE / name
+        yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    yield from (attention.locate(name)[1] for name in attention.names() if attention.is_own(name))
+
+
+def _read(file: Path, state: str) -> dict[str, int | str]:
+    """The counts (or why there is none) of a file; nothing where it is not there, of another state or no whole one."""
+    try:
+        tree: Any = json.loads(file.read_text(encoding="utf-8"))
+        return dict(tree["counts"]) if tree["state"] == state else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _count(name: str, recipe: Recipe, images: Images) -> int | str:
+    """Count now. Loads torch."""
+    from attncli.measure import blueprint
+    from attncli.model import Shape
+
+    try:
+        return blueprint.QUANTITIES[name](recipe, Shape(images.classes, (images.size, images.size), images.frames))
+    except UserError as error:
+        return error.problem
