@@ -30,8 +30,9 @@ class Seen:
     kind: Kind
     what: str
     values: Tensor
-    queries: tuple[int, int] | None = None  # (rows, columns) of an affinity's queries, after a class token if any
+    queries: tuple[int, int] | None = None  # (rows, columns) of an affinity's queries
     keys: tuple[int, int] | None = None  # the same of its keys; None where they are not places of the image
+    tokens: bool = False  # queries, and keys if as many, tile the image, after a class token if one is left over
     names: tuple[str, ...] = ()  # of what is chosen from
     taps: Tensor | None = None  # (taps, 2): regular places of offsets, (y, x) in pixels from the middle
     sides: tuple[int, ...] = ()  # of the squares looked at along a path, in pixels

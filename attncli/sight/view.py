@@ -28,6 +28,7 @@ class View:
     places: Array | None = None
     queries: tuple[int, int] | None = None
     keys: tuple[int, int] | None = None
+    tokens: bool = False
     names: tuple[str, ...] = ()
     taps: Array | None = None
     sides: tuple[int, ...] = ()

@@ -161,7 +161,7 @@ class MultiHeadExternal(nn.Module):
     def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
         """What each token takes from the memory, mean over the heads."""
         u = self.expand(inputs[0]).unflatten(-1, (self.heads, -1))
-        return [Seen("affinity", "memory units taken", attend(self.keys(u)).mean(2))]
+        return [Seen("affinity", "memory units taken", attend(self.keys(u)).mean(2), tokens=True)]
 
 
 class Memory(nn.Module):

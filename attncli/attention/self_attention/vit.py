@@ -164,7 +164,7 @@ class Block(nn.Module):
         """What each token attends to, mean over the heads."""
         q, k, _ = self._project(inputs[0])
         a = (self.scale * q @ k.transpose(2, 3)).softmax(3).mean(1)
-        return [Seen("affinity", "tokens attended to", a)]
+        return [Seen("affinity", "tokens attended to", a, tokens=True)]
 
 
 def by_side(side: int) -> tuple[int, int, int, int, int]:

@@ -1,0 +1,18 @@
+"""Which rows and columns a sequence of tokens stands for."""
+
+import math
+
+
+def tiles(length: int, size: tuple[int, int]) -> tuple[int, int] | None:
+    """(rows, columns) of so many tokens over an image of (H, W): as near its shape as can be, one token more allowed.
+
+    That one is a class token, at the front. None where no tiling comes near.
+    """
+    best, off = None, math.log(1.5)
+    for tokens in (length, length - 1):
+        for rows in range(1, tokens + 1):
+            columns, rest = divmod(tokens, rows)
+            apart = abs(math.log(rows / columns * size[1] / size[0])) if columns else off
+            if not rest and apart < off - 1e-9:
+                best, off = (rows, columns), apart
+    return best if best and best[0] * best[1] > 1 else None
