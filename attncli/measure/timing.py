@@ -85,16 +85,28 @@ def contenders(
     device: torch.device,
 ) -> tuple[Contender, Contender]:
     """Copies of both networks on the device, warm: each has answered once and trained one step."""
+    plain = recipe.baseline()
+    return (
+        contender(model, recipe, classes, shape, precision, device),
+        contender(baseline, plain, classes, shape, precision, device),
+    )
+
+
+def contender(
+    model: nn.Module,
+    recipe: Recipe,
+    classes: int,
+    shape: tuple[int, ...],
+    precision: str,
+    device: torch.device,
+) -> Contender:
+    """A copy of a network on the device, warm, with a batch of noise of `shape`, the same for every network."""
     torch.manual_seed(0)
     images = torch.randn(math.prod(shape[:-3]), *shape[-3:], device=device)
     if recipe.train.channels_last:
         images = images.to(memory_format=torch.channels_last)
     images, labels = images.unflatten(0, shape[:-3]), torch.randint(classes, shape[:1], device=device)
-    plain = recipe.baseline()
-    return (
-        _contender(model, recipe, recipe.model.attn, images, labels, precision),
-        _contender(baseline, plain, plain.model.attn, images, labels, precision),
-    )
+    return _contender(model, recipe, recipe.model.attn, images, labels, precision)
 
 
 def paired(

@@ -1,0 +1,87 @@
+"""The speed of several networks, timed in turn: a round goes through all of them, every other round backwards.
+
+Whatever slows the machine for a while slows all networks of a round, so what is compared are figures of one round.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from attncli import model
+from attncli.measure.host import machine
+from attncli.measure.imagine import image_shape
+from attncli.measure.timing import SAMPLE_SECONDS, SMALLEST_BATCH, Contender, contender, seconds
+from attncli.model import Shape
+from attncli.recipe import Recipe
+from attncli.train import resolve_precision, tune_malloc
+from attncli.train.process import choose_kernels
+
+ROUNDS = 9  # a 95 % interval of a median without assumptions takes six
+LARGE, BATCH, LARGE_BATCH = 64, 128, 16  # images of a step: of small images, and of those from LARGE px on
+STEP_SECONDS = 2.0  # on a CPU, batches whose step takes longer are halved
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Seconds of a step of `batch_size` images: a row for each round, a column for each network."""
+
+    train: list[list[float]]
+    infer: list[list[float]]
+    batch_size: int
+    precision: str
+    device: str
+    machine: dict[str, Any]
+    when: str  # UTC, ISO 8601
+
+
+def several(recipes: Sequence[Recipe], shape: Shape, *, rounds: int = ROUNDS) -> Rounds:
+    """Time training and inference steps of the recipes' networks on data of `shape`, in turn, for so many rounds.
+
+    Raises UserError where a network can't be built for such data.
+    """
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    device = device or torch.device("cpu")
+    precision = resolve_precision(recipes[0].train.precision, device)
+    choose_kernels(device)
+    if device.type == "cpu":
+        tune_malloc()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        batch, nets = _fitting(recipes, shape, precision, device)
+        train = _rounds([one.train for one in nets], rounds, device)
+        for one in nets:
+            one.net.eval()
+        infer = _rounds([one.infer for one in nets], rounds, device)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Rounds(train, infer, batch, precision, str(device), machine(), now)
+
+
+def _fitting(
+    recipes: Sequence[Recipe], shape: Shape, precision: str, device: torch.device
+) -> tuple[int, list[Contender]]:
+    """The batch, and the networks warm at it."""
+
+    def warm(batch: int) -> list[Contender]:
+        images = image_shape(batch, shape.size, shape.frames)
+        return [contender(model.build(r, shape), r, shape.classes, images, precision, device) for r in recipes]
+
+    batch = LARGE_BATCH if max(shape.size) >= LARGE else BATCH
+    nets = warm(SMALLEST_BATCH)
+    if device.type == "cpu":
+        slowest = max(seconds(one.train, 1, device) for one in nets) / SMALLEST_BATCH
+        while batch > 2 and batch * slowest > STEP_SECONDS:
+            batch //= 2
+    return batch, nets if batch == SMALLEST_BATCH else warm(batch)
+
+
+def _rounds(steps: Sequence[Any], rounds: int, device: torch.device) -> list[list[float]]:
+    """Seconds of a call of each of the steps, round by round."""
+    calls = [max(1, round(SAMPLE_SECONDS / seconds(step, 1, device))) for step in steps]
+    found = []
+    for i in range(rounds):
+        order = range(len(steps)) if i % 2 == 0 else reversed(range(len(steps)))
+        taken = {j: seconds(steps[j], calls[j], device) / calls[j] for j in order}
+        found.append([taken[j] for j in range(len(steps))])
+    return found
