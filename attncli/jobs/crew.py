@@ -17,11 +17,11 @@ from typing import Any
 from attncli.errors import RunFailedError
 from attncli.jobs import devices
 from attncli.jobs.event import Task
+from attncli.jobs.told import Message
 
 HOME_S = 30.0  # to end after the last task
 GRACE_S = 120.0  # to save a task that is to be stopped
 STILLBORN = 3  # workers in a row that are killed before they are ready
-Message = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,16 @@
 """The executor of this machine: worker processes that stay, each with its share of the cores or its GPU."""
 
-import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from attncli import track
-from attncli.jobs.crew import Crew, Message, Place, Worker
-from attncli.jobs.event import LOG, Began, Ended, Event, Moved, Stage, Task, Waiting, Warned
+from attncli.jobs import told
+from attncli.jobs.crew import Crew, Place, Worker
+from attncli.jobs.event import Began, Ended, Event, Task, Waiting
 from attncli.jobs.stop import Stop
+from attncli.jobs.told import Message
 from attncli.jobs.work import Executor
 
 LISTEN_S = 0.2
@@ -76,21 +75,14 @@ def _hand_out(crew: Crew, place: Place, pending: "deque[Task]", threads: list[in
 
 
 def _told(worker: Worker, message: Message) -> Event | None:
-    """A worker's message as an event."""
+    """A worker's message as an event; at the end of its task it is free again, or leaves."""
     task = worker.task
     if task is None:
         return None
-    if message["event"] == "stage":
-        return Stage(task, message["text"])
-    if message["event"] == "warned":
-        return Warned(task, message["text"])
-    if message["event"] == "step":
-        return Moved(task=task, **{k: v for k, v in message.items() if k != "event"})
-    worker.task = None
-    if message["status"] == "OCCUPIED":
-        return Waiting(task)
-    worker.asked_to_stop = message["status"] != "FINISHED"  # it ends by itself
-    return Ended(task, message["status"], message.get("problem", ""), message.get("hint", ""))
+    if message["event"] == "ended":
+        worker.task = None
+        worker.asked_to_stop = message["status"] not in ("FINISHED", "OCCUPIED")  # it ends by itself
+    return told.event(task, message)
 
 
 def _lost(crew: Crew, place: Place, worker: Worker) -> Event | None:
@@ -99,21 +91,7 @@ def _lost(crew: Crew, place: Place, worker: Worker) -> Event | None:
     task, worker.task = worker.task, None
     if task is None:
         return None
-    if worker.asked_to_stop:
-        return Ended(task, "KILLED", "stopped", "the same sweep goes on from its checkpoint")
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = "too little memory? fewer --jobs, or a smaller train.batch_size" if name == "SIGKILL" else ""
-        ended = Ended(task, "KILLED", f"its process was killed by {name}", hint)
-    else:
-        ended = Ended(task, "FAILED", f"its process ended with exit code {code}: {worker.last_words}")
-    _note(place.runs / task.digest, ended.problem)
-    return ended
-
-
-def _note(folder: Path, problem: str) -> None:
-    """Say in the run's log what its process could not say; it may have been killed before it made the folder."""
-    with suppress(OSError):  # the problem is told all the same
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOG).open("a", encoding="utf-8") as log:
-            log.write(f"Error: {problem}\n")
+    message = told.silent(code, worker.last_words, stopped=worker.asked_to_stop)
+    if not worker.asked_to_stop:
+        told.note(place.runs / task.digest, message["problem"])
+    return told.event(task, message)
