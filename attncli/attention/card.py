@@ -10,7 +10,7 @@ Site = Literal[
 
 SITES: dict[str, str] = {
     "gate": "end of the residual branch, after its last norm, before the sum: x -> y",
-    "pre-norm": "between the last 3x3 convolution of a block and its norm: x -> y",
+    "pre-norm": "between the last spatial (3x3, depthwise) convolution of a block and its norm: x -> y",
     "conv": "in place of a 3x3 convolution: x -> y with the convolution's width and stride",
     "conv-input": "before every convolution: x -> y",
     "mid": "inside the branch, before its last convolution (after the norm and ReLU that precede it): x -> y",
@@ -43,7 +43,7 @@ class Card:
     `stages` and `blocks` count from 1, or from the end with negative numbers; None means all of them. In a
     network of three stages (CIFAR) `cifar_stages` and `cifar_blocks` stand in where they are given. With
     `whole_last_stage` every block of the last stage counts, whatever the card's `blocks`.
-    `mobile_site` is the site in networks of inverted residuals (MobileNetV2), where the paper has another there.
+    `mobile_site` is the site in networks of inverted residuals (MobileNets), where the paper has another there.
     `convs` tells which of a basic block's two 3x3 convolutions are meant at the site conv. `replaces_norm`:
     the mechanism has its own norm, so that of the convolution it replaces goes. Parameter names are those
     of the module (`named_parameters`), prefixes standing for all beneath.

@@ -13,7 +13,12 @@ from attncli import source
 from attncli.attention.card import Card
 from attncli.errors import unknown
 
-MOBILE = ("mobilenet",)  # families of inverted residuals, where a card's mobile_site holds
+MOBILE = (
+    "mobilenet",
+    "mobilenet_v3",
+    "efficientnet",
+    "mnasnet",
+)  # families of inverted residuals, where a card's mobile_site holds
 
 
 @cache

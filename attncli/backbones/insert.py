@@ -33,13 +33,17 @@ class AverageFrames(nn.Module):
 
 
 def shapes(net: nn.Module, size: tuple[int, int], images: int = 1) -> Shapes:
-    """Input and output shape of every submodule for (images, 3, H, W), found without computing anything."""
+    """Input and output shape of every submodule for (images, 3, H, W), found without computing anything.
+
+    In the order in which they end; those that take or return something else than a tensor are left out.
+    """
     copied = copy.deepcopy(net).to("meta").eval()
     found: Shapes = {}
 
     def note(path: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
         def hook(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            found[path] = (tuple(inputs[0].shape), tuple(output.shape))
+            if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
+                found[path] = (tuple(inputs[0].shape), tuple(output.shape))
 
         return hook
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
 from attncli.backbones.anatomy import Anatomy, Block
+from attncli.backbones.stem import unstride
 
 NAMES = ("mobilenet_v2",)
 STAGES = ((1, 3), (4, 6), (7, 13), (14, 17))  # first and last position of each stage's blocks in `features`
@@ -34,10 +35,7 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     assert isinstance(features, nn.Sequential)
     features.append(nn.AdaptiveAvgPool2d(1))
     if cifar_stem:
-        for path in ("features.0.0", "features.2.conv.1.0"):
-            conv = net.get_submodule(path)
-            assert isinstance(conv, nn.Conv2d)
-            conv.stride = (1, 1)
+        unstride(net, ("features.0.0", "features.2.conv.1.0"))
     return net
 
 

@@ -92,31 +92,36 @@ def _map(path: str, shape: Shape, put: Put, stage: int) -> Place:
 
 
 def _gate(t: _Target) -> Found:
-    return (_map(b.last_norm, t.shapes[b.last_norm][1], after(b.last_norm), b.stage) for b in t.blocks)
+    return (_map(b.end, t.shapes[b.end][1], after(b.end), b.stage) for b in t.blocks if b.end)
 
 
 def _pre_norm(t: _Target) -> Found:
-    return (_map(b.convs[-1], t.shapes[b.convs[-1]][1], after(b.convs[-1]), b.stage) for b in t.blocks)
+    return (_map(b.convs[-1], t.shapes[b.convs[-1]][1], after(b.convs[-1]), b.stage) for b in t.blocks if b.convs)
 
 
 def _mid(t: _Target) -> Found:
-    return (_map(b.last_conv, t.shapes[b.last_conv][0], before(b.last_conv), b.stage) for b in t.blocks if b.widens)
+    return (
+        _map(b.last_conv, t.shapes[b.last_conv][0], before(b.last_conv), b.stage)
+        for b in t.blocks
+        if b.last_conv and b.widens
+    )
 
 
 def _block_input(t: _Target) -> Found:
-    return (_map(b.path, t.shapes[b.path][0], before(b.path), b.stage) for b in t.blocks)
+    return (_map(b.first, t.shapes[b.first][0], before(b.first), b.stage) for b in t.blocks if b.first)
 
 
 def _stage(t: _Target) -> Found:
-    return (_map(b.path, t.shapes[b.path][1], after(b.path), b.stage) for b in t.blocks)
+    return (_map(b.last, t.shapes[b.last][1], after(b.last), b.stage) for b in t.blocks if b.last)
 
 
 def _frames(t: _Target) -> Found:
-    return (_map(b.convs[-1], t.shapes[b.convs[-1]][0], before(b.convs[-1]), b.stage) for b in t.blocks)
+    return (_map(b.convs[-1], t.shapes[b.convs[-1]][0], before(b.convs[-1]), b.stage) for b in t.blocks if b.convs)
 
 
 def _head(t: _Target) -> Found:
-    yield _map(t.anatomy.pool, t.shapes[t.anatomy.pool][0], before(t.anatomy.pool), t.anatomy.stages)
+    if t.anatomy.pool:
+        yield _map(t.anatomy.pool, t.shapes[t.anatomy.pool][0], before(t.anatomy.pool), t.anatomy.stages)
 
 
 def _input(t: _Target) -> Found:
@@ -128,7 +133,8 @@ def _conv(t: _Target) -> Found:
     for b in t.blocks:
         for path, norm in list(zip(b.convs, b.norms, strict=True))[which]:
             conv = t.net.get_submodule(path)
-            assert isinstance(conv, nn.Conv2d)
+            if not isinstance(conv, nn.Conv2d) or conv.kernel_size != (3, 3):
+                continue  # a mechanism in place of a convolution is 3x3
             facts = {
                 "channels_in": conv.in_channels,
                 "channels": conv.out_channels,
@@ -141,15 +147,19 @@ def _conv(t: _Target) -> Found:
 
 
 def _conv_input(t: _Target) -> Found:
-    """Every convolution, stem and shortcuts among them, or where a recipe names blocks those in the blocks."""
+    """Every convolution, stem and shortcuts among them, or where a recipe names blocks those in the blocks.
+
+    The two that a built-in squeeze-and-excitation is made of see no map and do not count.
+    """
+    excitations = tuple(f"{b.se}." for b in t.anatomy.blocks if b.se)
     for path, conv in list(t.net.named_modules()):
-        inside = next((b for b in t.blocks if path.startswith(b.path + ".")), None)
-        if isinstance(conv, nn.Conv2d) and (inside is not None or not t.moved):
+        inside = next((b for b in t.blocks if f"{path}.".startswith(f"{b.path}.")), None)
+        if isinstance(conv, nn.Conv2d) and (inside is not None or not t.moved) and not path.startswith(excitations):
             yield _map(path, t.shapes[path][0], before(path), inside.stage if inside else 1)
 
 
 def _join(t: _Target) -> Found:
-    for b in (b for b in t.blocks if b.shortcut):
+    for b in (b for b in t.blocks if b.shortcut and t.anatomy.join):
         taken, returned = t.shapes[b.path]
         facts = {
             "channels_in": taken[1],
@@ -162,7 +172,11 @@ def _join(t: _Target) -> Found:
 
 
 def _joined(anatomy: Anatomy, path: str) -> Put:
-    return lambda net, attn: anatomy.join(net.get_submodule(path), attn)
+    def put(net: nn.Module, attn: nn.Module) -> None:
+        assert anatomy.join is not None
+        anatomy.join(net.get_submodule(path), attn)
+
+    return put
 
 
 def _frames_head(t: _Target) -> Found:
