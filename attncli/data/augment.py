@@ -24,7 +24,7 @@ class Draw:
     x: Tensor
     flip: Tensor
 
-    def part(self, rows: slice) -> "Draw":
+    def part(self, rows: slice | Tensor) -> "Draw":
         """The draw of some images of the batch."""
         return Draw(self.y[rows], self.x[rows], self.flip[rows])
 

@@ -3,78 +3,73 @@
 `<cache>/<key>.bin` holds the raw uint8 pixels, `<key>.json` their shape, SHA-256, mean and deviation. The key is made
 of each file's name, size and time of last change, of the folder and of the size wanted, so a changed file means
 another key. Both are written under other names and renamed, .json last: what is there is whole. Two processes that
-want the same images take turns, and the second finds the work done.
+want the same images take turns, and the second finds the work done; a writing that was interrupted is gone on with.
 """
 
-import hashlib
 import json
 import math
 import mmap
 import os
 import shutil
 import sys
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
+from attncli.data import journal
 from attncli.data.dataset import Pixels, pixels
-from attncli.data.decode import OtherSizeError, Pixels8, Target, decode
+from attncli.data.decode import OtherSizeError, Target, decode
+from attncli.data.files import Bad, File, Files, reason
+from attncli.data.journal import Chunk
 from attncli.data.lock import exclusive
 from attncli.data.place import Place
 from attncli.errors import UserError
 
-CHUNK = 64  # images a task
-SHOWN = 5  # bad files named in an error
 NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)  # in Python from 3.13 on
 LAYOUT = 1  # to be raised whenever the same files would be decoded to other pixels
 
 
-class File(NamedTuple):
-    """An image file: its path within the root, bytes, and time of last change in nanoseconds."""
-
-    path: str
-    size: int
-    changed: int
-
-
-Bad = tuple[str, str]  # (file, reason)
-
-
-def read_cached(root: Path, files: list[File], target: Target, what: str, place: Place) -> Pixels:
-    """The pixels (n, H, W, 3) of files below `root`, in their order, decoded if they are not in the cache.
+def read_cached(files: Files, target: Target, what: str, place: Place) -> Pixels:
+    """The pixels (n, H, W, 3) of files, in their order, decoded if they are not in the cache.
 
     Raises UserError that names files that can't be read, a folder that can't be written, or a full disk.
     """
-    key = _key(root, files, target)
+    whole = () if target.share == 1 else (target.share,)
+    key = files.key(LAYOUT, target, *whole)
     binary, facts = place.cache / f"{key}.bin", place.cache / f"{key}.json"
     shape = (len(files), target.height, target.width, 3)
-    found = _mapped(binary, facts, shape)
+
+    def make() -> Pixels:
+        check_room(place.cache, math.prod(shape) - journal.size(binary))
+        return _write(files, target, what, place, binary, facts)
+
+    return found_or_made(binary, lambda: _mapped(binary, facts, shape), make)
+
+
+def found_or_made(entry: Path, find: Callable[[], Any], make: Callable[[], Any]) -> Any:
+    """What `find` finds, else what `make` makes, by one process at a time. Raises UserError for the disk's errors."""
+    found = find()
     if found is not None:
         return found
+    with on_disk(entry.parent), exclusive(entry.with_suffix(".lock")):
+        found = find()
+        return make() if found is None else found
+
+
+@contextmanager
+def on_disk(folder: Path) -> Iterator[None]:
+    """Turn a folder that can't be written, or a full disk, into a UserError."""
     try:
-        with exclusive(place.cache / f"{key}.lock"):
-            found = _mapped(binary, facts, shape)
-            if found is None:
-                _check_room(place.cache, math.prod(shape))
-                found = _write(root, files, target, what, place, binary, facts)
-            return found
+        yield
     except OSError as error:
-        where = error.filename or place.cache
         raise UserError(
-            f"{where}: can't keep decoded images: {error.strerror or error}",
+            f"{error.filename or folder}: can't keep decoded images: {error.strerror or error}",
             "free some space or choose another place for runs",
         ) from error
-
-
-def _key(root: Path, files: list[File], target: Target) -> str:
-    digest = hashlib.sha256(repr((LAYOUT, str(root.resolve()), target)).encode())
-    digest.update("\n".join(f"{f.path}\t{f.size}\t{f.changed}" for f in files).encode())
-    return digest.hexdigest()[:16]
 
 
 def _mapped(binary: Path, facts: Path, shape: tuple[int, ...]) -> Pixels | None:
@@ -85,10 +80,10 @@ def _mapped(binary: Path, facts: Path, shape: tuple[int, ...]) -> Pixels | None:
             return None
     except (OSError, ValueError, KeyError):
         return None
-    return Pixels(_map(binary, shape), known["sha256"], tuple(known["mean"]), tuple(known["std"]))
+    return Pixels(map_file(binary, shape), known["sha256"], tuple(known["mean"]), tuple(known["std"]))
 
 
-def _map(binary: Path, shape: tuple[int, ...]) -> torch.Tensor:
+def map_file(binary: Path, shape: tuple[int, ...]) -> torch.Tensor:
     """The file in memory, page by page as it is used; what is written into the tensor stays in this process.
 
     No memory is set aside for that: an ImageNet's cache is larger than most machines' memory, and Linux would refuse.
@@ -99,7 +94,9 @@ def _map(binary: Path, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.frombuffer(mapped, dtype=torch.uint8).view(shape)
 
 
-def _check_room(folder: Path, size: int) -> None:
+def check_room(folder: Path, size: int) -> None:
+    """Raise UserError where a folder (made if need be) has no room for `size` bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < size:
         raise UserError(
@@ -109,87 +106,49 @@ def _check_room(folder: Path, size: int) -> None:
         )
 
 
-def _write(root: Path, files: list[File], target: Target, what: str, place: Place, binary: Path, facts: Path) -> Pixels:
+def _write(files: Files, target: Target, what: str, place: Place, binary: Path, facts: Path) -> Pixels:
     """Decode all files into the cache. Called with the entry's lock held."""
-    for left in place.cache.glob(f".{binary.stem}.*"):  # by a process that was killed
-        left.unlink(missing_ok=True)
-    temporary = binary.with_name(f".{binary.name}.{os.getpid()}")
-    try:
-        bad: list[Bad] = []
-        with temporary.open("wb") as out:
-            done = 0
-            for images, failed in _decode_all(root, files, target):
-                out.write(images.tobytes())
-                bad += failed
-                done += len(images)
-                place.progress(what, done, len(files))
-            out.flush()
-            os.fsync(out.fileno())
-        if bad:
-            raise _unreadable(root, bad, len(files))
-        made = pixels(_map(temporary, (len(files), target.height, target.width, 3)))
-        temporary.replace(binary)
-        _write_facts(facts, made, root)
-        return made
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    def work(some: Sequence[File]) -> Chunk:
+        return _decode_chunk(files, some, target)
+
+    written = journal.write(binary, files.files, work, lambda done: place.progress(what, done, len(files)))
+    if written.bad:
+        journal.clear(binary)
+        raise files.unreadable(written.bad, len(files))
+    made = pixels(map_file(journal.part(binary), (len(files), target.height, target.width, 3)))
+    known = {"shape": list(made.values.shape), "sha256": made.sha256, "mean": made.mean, "std": made.std}
+    finish(binary, facts, known | {"decoded_from": str(files.root)})
+    return made
 
 
-def _write_facts(facts: Path, made: Pixels, root: Path) -> None:
-    known = {
-        "shape": list(made.values.shape),
-        "sha256": made.sha256,
-        "mean": made.mean,
-        "std": made.std,
-        "decoded_from": str(root),
-    }
+def finish(binary: Path, facts: Path, known: dict[str, Any]) -> None:
+    """Give the written bytes their name, then the facts theirs."""
+    journal.part(binary).replace(binary)
+    write_facts(facts, known)
+    journal.clear(binary)
+
+
+def write_facts(facts: Path, known: dict[str, Any]) -> None:
+    """Write the description of an entry, whole or not at all."""
     temporary = facts.with_name(f".{facts.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    temporary.write_text(json.dumps(known, indent=None if "sizes" in known else 1), encoding="utf-8")
     temporary.replace(facts)
 
 
-def _decode_all(root: Path, files: list[File], target: Target) -> Iterator[tuple[Pixels8, list[Bad]]]:
-    """Decoded chunks in order, with a few chunks in flight, however many there are."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    waiting: deque[Future[tuple[Pixels8, list[Bad]]]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    try:
-        for start in range(0, len(files), CHUNK):
-            waiting.append(pool.submit(_decode_chunk, root, files[start : start + CHUNK], target))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _decode_chunk(root: Path, files: list[File], target: Target) -> tuple[Pixels8, list[Bad]]:
+def _decode_chunk(files: Files, some: Sequence[File], target: Target) -> Chunk:
     """Pixels of a few files, zeros for those that can't be read, and why they can't."""
-    out = np.zeros((len(files), target.height, target.width, 3), np.uint8)
+    out = np.zeros((len(some), target.height, target.width, 3), np.uint8)
     bad: list[Bad] = []
-    for i, file in enumerate(files):
+    for i, file in enumerate(some):
         try:
-            out[i] = decode(root / file.path, target)
+            out[i] = decode(files.open(file), target)
         except OtherSizeError as error:
             raise UserError(
-                f"{root}: images differ in size: {target.like} is {target.width} x {target.height}, "
+                f"{files.root}: images differ in size: {target.like} is {target.width} x {target.height}, "
                 f"{file.path} is {error}",
                 "data.image_size (--image-size) resizes and cuts them all to one size",
             ) from error
         except Exception as error:  # what a decoder raises on broken input is not a closed list
-            bad.append((file.path, _reason(error)))
-    return out, bad
-
-
-def _reason(error: Exception) -> str:
-    first = (str(error).splitlines() or [""])[0]
-    return "not an image" if first.startswith("cannot identify image file") else first or type(error).__name__
-
-
-def _unreadable(root: Path, bad: list[Bad], total: int) -> UserError:
-    """One error that names the first few of all bad files."""
-    named = "; ".join(f"{path} ({reason})" for path, reason in bad[:SHOWN])
-    more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-    problem = f"{root}: {len(bad)} of {total} files can't be used as images: {named}{more}"
-    return UserError(problem, "mend or remove them")
+            bad.append((file.path, reason(error)))
+    return Chunk(list(out), [], bad)

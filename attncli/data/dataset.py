@@ -7,10 +7,18 @@ shown as (n, 3, H, W) or (n, T, 3, H, W): memory in channels_last order, so no b
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Optional
 
 import torch
 from torch import Tensor
 
+from attncli.data.files import Files
+from attncli.data.vary import Vary
+
+if TYPE_CHECKING:
+    from attncli.data.pictures import Pictures
+
+PLAIN = Vary()
 Three = tuple[float, float, float]
 
 
@@ -26,14 +34,20 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Part:
-    """Labelled images that are not read yet: `read(rows)` reads those of the given row numbers, in that order."""
+    """Labelled images that are not read yet: `read(rows)` reads those of the given row numbers, in that order.
+
+    Where each is a file of its own, `files` are those, in the order of the labels.
+    """
 
     labels: Tensor
     read: Callable[[Tensor], Pixels]
+    files: Files | None = None
 
     def rows(self, rows: Tensor, labels: Tensor | None = None) -> "Part":
         """The part that holds these rows alone, under new labels where given."""
-        return Part(self.labels[rows] if labels is None else labels, lambda chosen: self.read(rows[chosen]))
+        chosen = None if self.files is None else self.files.rows(rows.tolist())
+        own = self.labels[rows] if labels is None else labels
+        return Part(own, lambda wanted: self.read(rows[wanted]), chosen)
 
     def all(self) -> Pixels:
         """Every image."""
@@ -57,17 +71,21 @@ class Source:
 
 @dataclass(frozen=True)
 class Split:
-    """Images (n, 3, H, W), or (n, T, 3, H, W) for clips, uint8; labels (n,), int64."""
+    """Images (n, 3, H, W), or (n, T, 3, H, W) for clips, uint8; labels (n,), int64.
+
+    Of `pictures`, whole images of which a new part is shown each time, there are n, and `images` is (0, 3, H, W).
+    """
 
     images: Tensor
     labels: Tensor
+    pictures: Optional["Pictures"] = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device) -> "Split":
         """The same split on a device."""
-        return Split(self.images.to(device), self.labels.to(device))
+        return Split(self.images.to(device), self.labels.to(device), self.pictures)
 
 
 @dataclass(frozen=True)
@@ -87,6 +105,7 @@ class Dataset:
     source: str
     pad: int  # of the random crop, in pixels
     flip: bool
+    vary: Vary = PLAIN
 
     def to(self, device: torch.device) -> "Dataset":
         """The dataset on an accelerator if it takes at most half of the memory that is free there, else as it is.

@@ -1,7 +1,8 @@
 """Image files to uint8 pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,40 +13,72 @@ Pixels8 = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Target:
-    """The size (H, W) of decoded images: a square they are cut to, or what the file `like` has and all must have."""
+    """The size (H, W) of decoded images: a square they are cut to, or what the file `like` has and all must have.
+
+    `share` of the shorter side is the side of the square, before it is resized.
+    """
 
     height: int
     width: int
     like: str | None = None
+    share: float = field(default=1.0, repr=False)
 
 
 class OtherSizeError(Exception):
     """An image whose size is not that of the others."""
 
 
-def size_of(path: Path) -> tuple[int, int]:
+def size_of(path: Path | BinaryIO) -> tuple[int, int]:
     """(H, W) of an image file, from its header. Raises whatever Pillow raises for a file that is no image."""
     with Image.open(path) as image:
         return image.height, image.width
 
 
-def decode(path: Path, target: Target) -> Pixels8:
+def decode(path: Path | BinaryIO, target: Target) -> Pixels8:
     """An image file as (H, W, 3), red, green, blue; grey is repeated, transparency dropped, 16 bits cut to 8.
 
-    Without `target.like`, the shorter side is resized to the target's (bilinear, averaged where it gets smaller) and
-    the centre cut out, in one resampling. Rotation notes of cameras (EXIF) are not followed, as in torchvision's
+    Without `target.like`, the centre square, or a share of it, is resized to the target (bilinear, averaged where it
+    gets smaller), in one resampling. Rotation notes of cameras (EXIF) are not followed, as in torchvision's
     ImageFolder. Raises OtherSizeError where the size must agree and does not, else whatever Pillow raises.
     """
     with Image.open(path) as opened:
         image = _rgb(opened)
-        if target.like is None and image.size != (target.width, target.height):
-            side = min(image.size)
+        if target.like is None and (target.share < 1 or image.size != (target.width, target.height)):
+            side = min(image.size) * target.share
             left, top = ((length - side) / 2 for length in image.size)
             box = (left, top, left + side, top + side)
             image = image.resize((target.width, target.height), Image.Resampling.BILINEAR, box=box)
         if image.size != (target.width, target.height):
             raise OtherSizeError(f"{image.width} x {image.height}")
         return np.asarray(image)
+
+
+def decode_whole(path: Path | BinaryIO, side: int) -> Pixels8:
+    """An image file as (h, w, 3) at its own aspect ratio, the shorter side at most `side`.
+
+    Colours and errors as in `decode`.
+    """
+    with Image.open(path) as opened:
+        image = _rgb(opened)
+        height, width = shrunk(image.height, image.width, side)
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(image)
+
+
+def shrunk(height: int, width: int, side: int) -> tuple[int, int]:
+    """The size (h, w) at which the shorter side is at most `side`."""
+    factor = min(1.0, side / min(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def part_of(picture: Pixels8, box: tuple[int, int, int, int], size: tuple[int, int], flip: bool) -> Pixels8:
+    """A box (top, left, height, width) of a picture (h, w, 3), resized to (H, W) and mirrored if asked to."""
+    top, left, height, width = box
+    cut = np.ascontiguousarray(picture[top : top + height, left : left + width])
+    if (height, width) != size:
+        cut = np.asarray(Image.fromarray(cut).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return cut[:, ::-1] if flip else cut
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -1,10 +1,12 @@
 """What lies in a folder of images: ROOT/train/CLASS/..., and val/ or test/ or both; only names and sizes are read."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from attncli.data.cache import File
+from attncli.data.files import File
 from attncli.errors import UserError, nearest
 
 LAYOUT = "it holds train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
@@ -13,11 +15,12 @@ IGNORED = {"thumbs.db", "desktop.ini"}  # written by file managers, like all nam
 
 @dataclass(frozen=True)
 class Listing:
-    """The classes of a part, sorted by name, and the files of each."""
+    """The classes of a part, sorted by name, and the files of each; `opened` as in `Files`, where they are no files."""
 
     part: str
     classes: tuple[str, ...]
     files: tuple[tuple[File, ...], ...]
+    opened: Callable[[Path, File], Path | BinaryIO] | None = None
 
 
 def list_root(root: Path) -> dict[str, Listing]:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -26,7 +27,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = cache.decode
 
-    def counting(path: Path, target: cache.Target) -> cache.Pixels8:
+    def counting(path: Path, target: cache.Target) -> np.ndarray:
         names.append(path.name)
         return original(path, target)
 
@@ -162,7 +163,7 @@ def test_a_cache_larger_than_memory_is_mapped(tmp_path: Path) -> None:
             pytest.skip("files of this size are not possible here")
         file.seek(size - 3)
         file.write(b"\x01\x02\x03")
-    mapped = cache._map(binary, (size // 12, 2, 2, 3))
+    mapped = cache.map_file(binary, (size // 12, 2, 2, 3))
     assert mapped[-1, -1, -1].tolist() == [1, 2, 3]
     assert mapped[0].sum() == 0
 
