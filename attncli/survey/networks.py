@@ -18,6 +18,7 @@ LARGE, SMALL = 224, 32  # px, of images that no one gives the size of
 CIFAR_NETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")  # built for images of 32 px
 CLASSES = {"imagenet": 1000, "cifar10": 10, "cifar100": 100, "svhn": 10, "mnist": 10, "fashion-mnist": 10, "digits": 10}
 FRAMES = 8
+PLACED = ("options", "site", "stages", "blocks")  # keys that say nothing without a mechanism
 
 
 @dataclass(frozen=True)
@@ -114,17 +115,18 @@ def images(quantity: Quantity, on: str | None, size: int | None) -> Images:
 
 
 def key(model: Model) -> str:
-    """What makes a network this one: options at their default and the mechanism's own site say nothing."""
-    kept: dict[str, Any] = {"attn": model.attn}
+    """What makes a network this one: keys and options at their default and the mechanism's own site say nothing."""
+    fields = type(model).model_fields
+    kept = {k: v for k, v in _listed(model.model_dump()).items() if k == "backbone" or v != _listed(fields[k].default)}
     if model.attn == NONE:
-        return json.dumps(kept | {"backbone": model.backbone, "stem": model.stem}, sort_keys=True)
+        return json.dumps({k: v for k, v in kept.items() if k not in PLACED}, sort_keys=True)
     mechanism = attention.describe(model.attn)
     usual = {name: _listed(p.default) for name, p in mechanism.options.items()}
     kept["options"] = {k: v for k, v in _listed(model.options).items() if v != usual.get(k, ...)}
-    if mechanism.card.site != "model":
-        own = backbones.own_site(model.backbone, mechanism.card)
-        kept |= {"backbone": model.backbone, "stem": model.stem, "site": model.site or own}
-        kept |= {"stages": model.stages, "blocks": model.blocks}
+    if mechanism.card.site == "model":
+        del kept["backbone"]
+    elif model.site == backbones.own_site(model.backbone, mechanism.card):
+        del kept["site"]
     return json.dumps(kept, sort_keys=True)
 
 

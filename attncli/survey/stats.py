@@ -107,17 +107,24 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 def non_inferiority_test(values: Sequence[float], margin: float) -> float | None:
     """One-sided p that the mean difference is -margin or worse; small means: no worse by `margin`.
 
-    None for fewer than two values or no spread at a mean below the margin. Raises ValueError for a margin below 0.
+    None for fewer than two values. Raises ValueError for a margin below 0.
     """
     if margin < 0:
         raise ValueError(f"a margin is 0 or more, not {margin}")
+    return above_test([v + margin for v in values])
+
+
+def above_test(values: Sequence[float]) -> float | None:
+    """One-sided p that the mean is 0 or less; small means: it is above 0. None for fewer than two values.
+
+    Without any spread it is the sign-flip test's, 2^-n where all values are above 0, else 1.
+    """
     spread = sd(values)
     if spread is None:
         return None
     if spread == 0:
-        return float(0.5 ** len(values)) if mean(values) > -margin else 1.0
-    t = (mean(values) + margin) / spread * math.sqrt(len(values))
-    return _t_above(t, len(values) - 1)
+        return float(0.5 ** len(values)) if mean(values) > 0 else 1.0
+    return _t_above(mean(values) / spread * math.sqrt(len(values)), len(values) - 1)
 
 
 def power(n: int, spread: float, size: float, alpha: float = ALPHA) -> float:

@@ -152,6 +152,8 @@ def _call(c: _Cursor) -> Expression:
         arguments = [_sum(c)]
         while c.skip(","):
             arguments.append(_sum(c))
+        if name.text == "abs" and len(arguments) > 1:
+            raise LanguageError(name.at, "abs of several numbers", "max and min take several")
         c.expect(")")
         return Function(name.text, tuple(arguments), name.at)
     network = _network(c)

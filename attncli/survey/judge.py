@@ -1,0 +1,183 @@
+"""Every claim to its verdict.
+
+    exact quantities   counted at once, and true or false
+    speeds             timed in turn when asked for; the interval of the median over rounds decides
+    accuracies         finished runs, paired seed by seed; p with Holm's correction over all claims that were tested
+
+A claim of several comparisons holds where all do, so its p is the largest of theirs; it fails where any does.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from attncli.errors import UserError
+from attncli.survey import accuracy, language, networks, stats
+from attncli.survey.claims import Claim
+from attncli.survey.evaluate import Lookup, evaluate, true
+from attncli.survey.exact import Counts
+from attncli.survey.finished import Trained
+from attncli.survey.language import ACCURACY, EXACT, SPEED, Quantity
+from attncli.survey.networks import Images
+from attncli.survey.question import Question
+from attncli.survey.speeds import Speeds
+from attncli.survey.transfer import moved
+from attncli.survey.verdict import Outcome, Part, Verdict, joined
+
+ALPHA = stats.ALPHA
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What claims are judged by; with `backbone`, claims about speed and accuracy are read with that network."""
+
+    counts: Counts
+    speeds: Speeds
+    runs: Sequence[Trained] = ()
+    backbone: str | None = None
+    told: Callable[[str], None] = field(default=lambda _: None)  # of what takes time: an id of a claim
+
+
+def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Verdict]:
+    """The verdicts, in the order of the claims.
+
+    p values are corrected for all of `claims` that runs could test, so judge all of them and show what is wanted.
+    """
+    drafts = [_draft(claim, evidence) for claim in claims]
+    evidence.counts.save()
+    return _corrected(drafts, [_trained(draft) for draft in drafts])
+
+
+def _draft(claim: Claim, evidence: Evidence) -> Verdict:
+    """The verdict but for what depends on the others."""
+    if claim.test is not None:
+        return Verdict(claim=claim, outcome="holds", by="test", why=f"decided by {claim.test}")
+    if claim.tree is None:
+        return Verdict(claim=claim, outcome="untestable", by="nothing", why=claim.untestable or "")
+    evidence.told(claim.id)
+    tree, labels = moved(claim, evidence.backbone)
+    own = None if labels else claim.on, None if labels else claim.size
+
+    def images(quantity: Quantity) -> Images:
+        return networks.images(quantity, *((claim.on, claim.size) if quantity.name in EXACT else own))
+
+    def exact(quantity: Quantity) -> float:
+        return evidence.counts.get(quantity.name, networks.recipe(quantity.network), images(quantity))
+
+    parts = tuple(_part(Question(left, link, claim.on, exact, images), evidence) for left, link in tree.pairs())
+    kinds = {part.kind for part in parts}
+    by = "runs" if "trained" in kinds else "timing" if "timed" in kinds else "counting"
+    outcome = joined([part.outcome for part in parts])
+    values, why = _values(tree, exact), _why(outcome, parts)
+    verdict = Verdict(claim=claim, outcome=outcome, by=by, why=why, parts=parts, values=values)
+    return replace(verdict, labels=(*labels, *_places(parts, claim)), command=_command(verdict, evidence.backbone))
+
+
+def _part(question: Question, evidence: Evidence) -> Part:
+    """One comparison."""
+    names = {q.name for q in question.quantities()}
+    try:
+        if names & ACCURACY.keys():
+            return accuracy.decide(question, evidence.runs)
+        return evidence.speeds.decide(question) if names & SPEED.keys() else _counted(question)
+    except UserError as error:
+        return Part(text=question.text, kind="counted", outcome="untested", why=error.problem)
+
+
+def _counted(question: Question) -> Part:
+    """A comparison of exact quantities is true or false."""
+    left, right = (evaluate(side, question.exact) for side in (question.left, question.link.right))
+    outcome: Outcome = "holds" if true(left, question.link, question.exact) else "fails"
+    return Part(text=question.text, kind="counted", outcome=outcome, left=left, right=right, difference=left - right)
+
+
+def _values(tree: language.Claim, exact: Lookup) -> tuple[tuple[str, float], ...]:
+    """The exact quantities that a claim names, each once."""
+    found = {}
+    for quantity in language.quantities(tree):
+        if quantity.name in EXACT:
+            with suppress(UserError):
+                found[language.write(quantity)] = exact(quantity)
+    return tuple(found.items())
+
+
+def _places(parts: Sequence[Part], claim: Claim) -> list[str]:
+    """On what it was tested, where that is not what it is about."""
+    datasets = dict.fromkeys(p.dataset for p in parts if p.dataset and p.dataset != claim.on)
+    claimed = f" (claimed on {claim.on})" if claim.on else ""
+    return [f"on {'another dataset' if claim.on else 'the dataset'}: {name}{claimed}" for name in datasets]
+
+
+def _why(outcome: Outcome, parts: Sequence[Part]) -> str:
+    """The reasons of the parts that decide."""
+    return "; ".join(dict.fromkeys(part.why for part in parts if part.outcome == outcome and part.why))
+
+
+def _command(verdict: Verdict, backbone: str | None) -> str | None:
+    """What would test a claim that is not, or test it further."""
+    on = f" --backbone {backbone}" if backbone else ""
+    if verdict.outcome not in ("untested", "undecided") or verdict.by == "counting":
+        return None
+    if verdict.by == "timing":
+        return f"attncli claims {verdict.claim.id}{on} --measure"
+    return f"attncli claims run {verdict.claim.id}{on}"
+
+
+def _trained(draft: Verdict) -> tuple[float | None, float | None]:
+    """(p that it holds by chance, p that it fails by chance) of a claim that runs could test."""
+    parts = [part for part in draft.parts if part.kind == "trained"]
+    if not parts or draft.outcome == "fails" or any(part.p_holds is None for part in parts):
+        return None, None
+    p_fails = [part.p_fails for part in parts if part.p_fails is not None]
+    return max(part.p_holds or 0.0 for part in parts), min(1.0, len(p_fails) * min(p_fails))
+
+
+def _corrected(drafts: Sequence[Verdict], ps: Sequence[tuple[float | None, float | None]]) -> list[Verdict]:
+    """The verdicts with Holm's correction, for what holds and for what fails apart."""
+    holds, fails = stats.holm([p for p, _ in ps]), stats.holm([p for _, p in ps])
+    tests = sum(p is not None for p in holds)
+    return [_settled(draft, p, q, tests) for draft, p, q in zip(drafts, holds, fails, strict=True)]
+
+
+def _settled(draft: Verdict, p_holds: float | None, p_fails: float | None, tests: int) -> Verdict:
+    trained = [part for part in draft.parts if part.kind == "trained" and part.n]
+    if not trained or draft.outcome != "undecided":
+        return draft
+    draft = replace(draft, n=min(part.n for part in trained))
+    others = joined([part.outcome for part in draft.parts if part.kind != "trained"])
+    if p_holds is None or p_fails is None:
+        return replace(draft, why=_lone(trained))
+    if p_holds < ALPHA and others == "holds":
+        return _as(draft, "holds", p_holds)
+    if p_fails < ALPHA:
+        return _as(draft, "fails", p_fails)
+    return _undecided(draft, trained, min(p_holds, p_fails), max(1, tests))
+
+
+def _lone(trained: Sequence[Part]) -> str:
+    return (
+        "one seed cannot tell an effect from chance" if min(p.n for p in trained) == 1 else "not all of it was tested"
+    )
+
+
+def _as(draft: Verdict, outcome: Outcome, p: float) -> Verdict:
+    """A claim that is decided; a failed one's parts say which of them failed."""
+    parts = [
+        replace(part, outcome="fails" if outcome == "fails" and (part.slack or 0) < 0 else "holds")
+        if part.kind == "trained" and (outcome == "holds" or (part.slack or 0) < 0)
+        else part
+        for part in draft.parts
+    ]
+    return replace(draft, outcome=outcome, p=p, parts=tuple(parts), why="", command=None)
+
+
+def _undecided(draft: Verdict, trained: Sequence[Part], p: float, tests: int) -> Verdict:
+    """How many more seeds would do, at the differences and spreads seen."""
+    more = [accuracy.more_seeds(part, ALPHA / tests) for part in trained]
+    known = [count for count in more if count is not None]
+    if len(known) < len(more):
+        return replace(draft, p=p, why="the seeds scatter too much around the bound for any number to settle it")
+    count = max(known)
+    why = f"about {count} more seed{'s' * (count > 1)} would settle it at this spread"
+    command = f"{draft.command} --seeds {(draft.n or 0) + count}"
+    return replace(draft, p=p, more_seeds=count, why=why, command=command)
