@@ -8,12 +8,18 @@ import click
 from attncli.commands.options import echo_json, find, json_option, store_options
 
 PICTURES = "attncli.report.picture:decorate"
+WHERE = ("local", "ray", "slurm")
+ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last two want their extra installed."
 
 
 @click.command()
 @click.argument("sweep", nargs=1, type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Print the plan, what is finished and about how long the rest takes.")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at a time  [default: one a GPU, else 1]")
+@click.option("--on", "where", type=click.Choice(WHERE), default=WHERE[0], show_default=True, help=ON_HELP)
+@click.option("--cpus", type=click.IntRange(1), metavar="N", help="Cores of a run on a cluster  [default: 1]")
+@click.option("--gpus", type=click.IntRange(0), metavar="N", help="GPUs of a run on a cluster  [default: 0]")
+@click.option("--slurm", multiple=True, metavar="KEY=VALUE", help="For sbatch: partition=gpu, time=60 (minutes), ...")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure instead of going on with the others.")
 @click.option("--dataset", metavar="NAMES", help="Datasets (with commas) instead of the file's.")
 @click.option("--backbone", metavar="NAMES", help="Backbones (with commas) instead of the file's.")
@@ -26,6 +32,10 @@ def command(
     sweep: Path,
     dry_run: bool,
     jobs: int | None,
+    where: str,
+    cpus: int | None,
+    gpus: int | None,
+    slurm: tuple[str, ...],
     fail_fast: bool,
     dataset: str | None,
     backbone: str | None,
@@ -46,9 +56,11 @@ def command(
     Example:
       attncli sweep channel --dataset digits --seeds 3 --jobs 2
       attncli sweep recipes/sweeps/eca-kernel.yaml --dry-run
+      attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
-    from attncli.jobs.devices import default_jobs
+    from attncli.jobs.crew import Place
     from attncli.jobs.plan import plan
+    from attncli.jobs.where import executor
     from attncli.report import outcome
 
     axes = {"dataset": _names(dataset), "backbone": _names(backbone), "seeds": _seeds(seeds)}
@@ -56,7 +68,9 @@ def command(
     made = plan(file, runs=runs, overrides=overrides, axes={k: v for k, v in axes.items() if v is not None})
     if dry_run:
         return echo_json([run.plain() for run in made.runs]) if as_json else click.echo(outcome.planned(made))
-    failures, stopped = _work(made, jobs or default_jobs(), fail_fast, quiet, runs, tracking_uri)
+    place = Place(runs, tracking_uri, PICTURES)
+    do, width = executor(where, place, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
+    failures, stopped = _work(made, do, width, place, fail_fast, quiet)
     if as_json:
         again = plan(file, runs=runs, overrides=overrides, axes={k: v for k, v in axes.items() if v is not None})
         echo_json(outcome.plain(again, failures, runs))
@@ -67,16 +81,13 @@ def command(
     return None
 
 
-def _work(plan: Any, jobs: int, fail_fast: bool, quiet: bool, runs: Path, uri: str | None) -> tuple[list[Any], str]:
+def _work(plan: Any, do: Any, jobs: int, place: Any, fail_fast: bool, quiet: bool) -> tuple[list[Any], str]:
     """Do it, shown on stderr; (the runs that were not finished, why it stopped early)."""
     from attncli.jobs import stopping, work
-    from attncli.jobs.crew import Place
-    from attncli.jobs.local import local
     from attncli.report.sweep import Board
 
-    executor = local(jobs, Place(runs, uri, PICTURES))
-    with stopping() as stop, Board(plan, runs, jobs=jobs, quiet=quiet) as board:
-        for event in work(plan, executor, stop, runs=runs, uri=uri, fail_fast=fail_fast):
+    with stopping() as stop, Board(plan, place.runs, jobs=jobs, quiet=quiet) as board:
+        for event in work(plan, do, stop, runs=place.runs, uri=place.uri, fail_fast=fail_fast):
             board.hear(event)
     return board.failures, stop.reason
 

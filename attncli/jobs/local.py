@@ -91,7 +91,7 @@ def _lost(crew: Crew, place: Place, worker: Worker) -> Event | None:
     task, worker.task = worker.task, None
     if task is None:
         return None
-    message = told.silent(code, worker.last_words, stopped=worker.asked_to_stop)
+    message = told.silent(code, worker.last_words, asked=worker.asked_to_stop)
     if not worker.asked_to_stop:
         told.note(place.runs / task.digest, message["problem"])
     return told.event(task, message)

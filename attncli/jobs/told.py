@@ -28,9 +28,14 @@ def event(task: Task, message: Message) -> Event | None:
     return Ended(task, message["status"], message.get("problem", ""), message.get("hint", ""))
 
 
-def silent(code: int, last_words: str, *, stopped: bool) -> Message:
+def stopped(task: Task) -> Ended:
+    """The end of a task that was told to stop and said nothing more."""
+    return Ended(task, "KILLED", "stopped", "the same sweep goes on from its checkpoint")
+
+
+def silent(code: int, last_words: str, *, asked: bool) -> Message:
     """The message that a worker's process could not send before it ended with exit code `code` (-n: signal n)."""
-    if stopped:
+    if asked:
         return _ended("KILLED", "stopped", "the same sweep goes on from its checkpoint")
     if code >= 0:
         return _ended("FAILED", f"its process ended with exit code {code}: {last_words}")

@@ -14,7 +14,7 @@ from attncli.track.describe import experiment_name
 from attncli.track.live import Live
 from attncli.track.origin import Facts, finished
 from attncli.track.search import rows
-from attncli.track.store import address, load_mlflow, reach
+from attncli.track.store import address, load_mlflow, on_disk, reach
 from attncli.track.sweep import begin_sweep, end_sweep
 from attncli.track.sync import Synced, sync
 from attncli.track.tracker import Tracker
@@ -31,6 +31,7 @@ __all__ = [
     "experiment_name",
     "finished",
     "load_mlflow",
+    "on_disk",
     "reach",
     "rows",
     "sync",

@@ -65,6 +65,11 @@ def database(uri: str) -> Path | None:
     return Path(uri.partition(":///")[2]) if uri.startswith("sqlite:") else None
 
 
+def on_disk(uri: str | None, runs: Path) -> bool:
+    """Whether the store is a file, which machines that do not share its disk can't write. Raises as `address` does."""
+    return database(address(uri, runs)) is not None
+
+
 def artifacts(uri: str, runs: Path) -> str | None:
     """Where a new experiment keeps its files: beside the database; None where a server decides."""
     if urlsplit(uri).scheme in ("http", "https", "databricks"):
