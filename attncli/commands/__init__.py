@@ -45,7 +45,7 @@ def _summary(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-_ORDER = ("run", "measure", "compare", "sweep", "ls", "show", "check", "data", "ui", "sync", "doctor", "bench")
+_ORDER = ("run", "measure", "compare", "look", "sweep", "ls", "show", "check", "data", "ui", "sync", "doctor", "bench")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -11,18 +11,24 @@ TINY = 1e-12
 def guess(x: Tensor, y: Tensor) -> tuple[str, Tensor]:
     """(what it is, factors) of a module that maps x to y, both (N, C, H, W).
 
-    The factors are s in y = s x, (N, C, H, W); where x is 0, which tells nothing, they are the mean of the channel.
+    The factors are s in y = s x, (N, C, H, W). Where x is 0, which tells nothing, they are the channel's own, by
+    least squares, and in a channel of zeros those of all channels.
     A module that is no gate, as values come out of nothing, has the size of y over that of x at each place instead,
     (N, 1, H, W).
     """
     x, y = x.double(), y.double()
     known = x.abs() > 1e-6 * x.abs().amax((1, 2, 3), keepdim=True).clamp_min(TINY)
-    channel = ((x * y).sum((2, 3), keepdim=True) / x.square().sum((2, 3), keepdim=True).clamp_min(TINY)).expand_as(x)
+    channel, image = _least_squares(x, y, (2, 3)), _least_squares(x, y, (1, 2, 3))
+    channel = torch.where(known.any(3, keepdim=True).any(2, keepdim=True), channel, image).expand_as(x)
     s = torch.where(known, y / torch.where(known, x, 1.0), channel)
     if (s.abs() > LARGE).double().mean() <= FEW:
         return "gate", s.float()
     sizes = y.square().sum(1, keepdim=True) / x.square().sum(1, keepdim=True).clamp_min(TINY)
     return "size of what comes out over what went in", sizes.sqrt().float()
+
+
+def _least_squares(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return (x * y).sum(axes, keepdim=True) / x.square().sum(axes, keepdim=True).clamp_min(TINY)
 
 
 def parts(s: Tensor) -> tuple[Tensor | None, Tensor | None]:

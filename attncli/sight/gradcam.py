@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attncli.sight.tokens import tiles
+from attncli.sight.tokens import NEAR, tiles
 
 
 def gradcam(net: nn.Module, x: Tensor, classes: Tensor) -> Tensor | None:
@@ -41,8 +41,10 @@ def gradcam(net: nn.Module, x: Tensor, classes: Tensor) -> Tensor | None:
 
 
 def _is_map(t: Tensor, x: Tensor) -> bool:
+    """Whether t is a map no larger than the image and of its shape, or tokens that tile it."""
     if t.ndim == 4:
-        return t.shape[2] * t.shape[3] > 1
+        (h, w), (height, width) = t.shape[2:], x.shape[-2:]
+        return h * w > 1 and h <= height and w <= width and abs(math.log(h * width / (w * height))) < NEAR
     return t.ndim == 3 and len(t) == len(x) and tiles(t.shape[1], (x.shape[-2], x.shape[-1])) is not None
 
 

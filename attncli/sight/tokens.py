@@ -2,13 +2,15 @@
 
 import math
 
+NEAR = math.log(1.5)  # how far the shape of a map may be from the image's
+
 
 def tiles(length: int, size: tuple[int, int]) -> tuple[int, int] | None:
     """(rows, columns) of so many tokens over an image of (H, W): as near its shape as can be, one token more allowed.
 
     That one is a class token, at the front. None where no tiling comes near.
     """
-    best, off = None, math.log(1.5)
+    best, off = None, NEAR
     for tokens in (length, length - 1):
         for rows in range(1, tokens + 1):
             columns, rest = divmod(tokens, rows)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attncli.errors import UserError
-from attncli.track import store
+from attncli.track import register, store
 
 KIND = "kind"
 
@@ -33,3 +33,23 @@ def attach(
     except Exception as error:
         raise store.refused(address, error) from error
     return run_id
+
+
+def attach_to_run(files: Sequence[Path], digest: str, under: str, *, runs: Path, uri: str | None = None) -> str:
+    """Put files into the folder `under` of the run of a digest; its MLflow id. Files of the same name are replaced.
+
+    Raises UserError where the store does not answer or does not have the run.
+    """
+    address = store.address(uri, runs)
+    client = store.connect(address, runs)
+    try:
+        run = register.find(client, digest)
+        if run is None:
+            raise UserError(f"run {digest} is not in {store.shown(address)}", "`attncli sync` brings it in; --no-track")
+        for file in files:
+            client.log_artifact(run.info.run_id, str(file), under)
+    except UserError:
+        raise
+    except Exception as error:
+        raise store.refused(address, error) from error
+    return str(run.info.run_id)

@@ -90,9 +90,9 @@ class Attention(nn.Module):
     def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
         """The temporal kernels and the gates of the frames."""
         theta, a = self.weights(inputs[0])
-        names = tuple(f"frame {j - self.kernel_size // 2:+d}" for j in range(self.kernel_size))
+        names = tuple(f"{j:+d}" if j else "itself" for j in range(-(self.kernel_size // 2), self.kernel_size // 2 + 1))
         gates = a.transpose(1, 2).flatten(0, 1)[:, :, None, None]  # (N*T, C, 1, 1)
-        kernels = Seen("choice", "weight of the frames around each", theta.transpose(1, 2), names=names)
+        kernels = Seen("choice", "weight of frames before and after", theta.transpose(1, 2), names=names)
         return [kernels, Seen("gate", "gate of each frame's channels", gates)]
 
 

@@ -1,0 +1,88 @@
+"""`attncli look`: what a finished run's attention does to test images."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from attncli.commands.options import echo_json, json_option, store_options
+
+
+@click.command()
+@click.argument("run")
+@click.option("--images", type=click.IntRange(1), default=6, show_default=True, metavar="N", help="Test images.")
+@click.option(
+    "--sample", type=click.IntRange(1), default=256, show_default=True, metavar="N", help="Images behind the spreads."
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: RUNS/<digest>/look]")
+@click.option("--track/--no-track", default=True, help="Put the pictures into the run in MLflow too (default).")
+@store_options
+@json_option
+def command(
+    run: str,
+    images: int,
+    sample: int,
+    out: Path | None,
+    track: bool,
+    runs: Path,
+    tracking_uri: str | None,
+    as_json: bool,
+) -> None:
+    """Draw what a run's attention does: a picture for each of a few test images, and one of all sites.
+
+    RUN is a finished run's name (such as eca-resnet18-s0), the beginning of its digest, or its folder. Each picture
+    has the input, Grad-CAM of the run and of its plain network (where that run is finished), and by site channel
+    gates, maps, affinities, offsets, glimpses, warps or the weights of branches, whatever the mechanism has.
+
+    \b
+    Example:
+      attncli look eca-resnet18-s0 --images 3
+    """
+    from attncli.track.folders import find
+
+    folder = find(runs, run)
+    made, told = _draw(folder, images, sample, out or folder / "look")
+    if track:
+        from attncli.track.attach import attach_to_run
+
+        told["run_id"] = attach_to_run(made, folder.name, "look", runs=runs, uri=tracking_uri)
+    if as_json:
+        return echo_json(told)
+    click.echo(f"{told['run']}: {len(told['images'])} test images, {len(told['sites'])} sites")
+    for path in made:
+        click.echo(f"  {path}")
+    if track:
+        click.echo("also in MLflow, under the run's artifacts: `attncli ui`", err=True)
+    return None
+
+
+def _draw(folder: Path, images: int, sample: int, out: Path) -> tuple[list[Path], dict[str, Any]]:
+    """Look and draw; the files, and what was found in figures."""
+    from attncli.report.look import pictures
+    from attncli.run import title
+    from attncli.sight import baseline_of, restore, study
+
+    trained = restore(folder)
+    plain = baseline_of(trained)
+    found = study(trained, plain, images=images, sample=sample)
+    made = pictures(found, out, title(trained.recipe))
+    shown = [
+        {
+            "index": image.index,
+            "truth": image.truth,
+            "predicted": image.predicted,
+            "probability": image.probability,
+            "plain_predicted": image.plain_predicted,
+            "plain_probability": image.plain_probability,
+            "file": str(out / f"look-{image.index}.png"),
+        }
+        for image in found.images
+    ]
+    return made, {
+        "run": title(trained.recipe),
+        "digest": folder.name,
+        "baseline": plain.folder.name if plain else None,
+        "sample": found.sample,
+        "images": shown,
+        "sites": [spread.told() for spread in found.spreads],
+    }

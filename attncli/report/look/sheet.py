@@ -1,0 +1,83 @@
+"""A sheet for an image: itself, Grad-CAM, and what each site does to it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from attncli.report.figure import figure
+from attncli.report.look import canvas, places, weights
+
+if TYPE_CHECKING:
+    from attncli.sight import Image, Study, View  # torch stays out of drawing
+    from attncli.sight.view import Array
+
+ROWS = 6  # sites that a sheet shows; the spread shows them all
+WIDTH, HEAD, ROW = 9.0, 2.5, 2.2  # inches
+DRAWN: dict[str, Callable[..., int]] = {  # each draws into the first of three axes and returns how many it took
+    "gate": weights.gate,
+    "choice": weights.choice,
+    "affinity": places.affinity,
+    "offsets": places.offsets,
+    "path": places.path,
+    "warp": places.warp,
+}
+
+
+def sheet(image: "Image", study: "Study", path: Path, title: str) -> None:
+    """One image: itself and Grad-CAM in the first row, then a row for each of up to ROWS things seen."""
+    views = evenly(image.views, ROWS)
+    spreads = {(s.site, s.what): s for s in study.spreads}
+    with figure(path, WIDTH, HEAD + ROW * len(views), title) as made:
+        grid = made.add_gridspec(1 + len(views), 3, height_ratios=[HEAD, *[ROW] * len(views)])
+        spot = focus(image)
+        _head([made.add_subplot(grid[0, i]) for i in range(3)], image, spot)
+        for row, view in enumerate(views, 1):
+            axes = [made.add_subplot(grid[row, i]) for i in range(3)]
+            drawn = DRAWN[view.kind](axes, view, image, spot, spreads.get((view.site, view.what)), study.classes)
+            axes[0].set_title(f"{view.site}\n{view.what}", fontsize=9)
+            for unused in axes[drawn:]:
+                unused.set_visible(False)
+
+
+def evenly(views: Sequence["View"], most: int) -> list["View"]:
+    """Up to `most` of them, the first and the last among them, at equal distances."""
+    if len(views) <= most:
+        return list(views)
+    return [views[round(i * (len(views) - 1) / (most - 1))] for i in range(most)]
+
+
+def focus(image: "Image") -> tuple[float, float]:
+    """The place (y, x), from 0 to 1, that affinities are shown for: where Grad-CAM is largest, else the middle."""
+    if image.cam is None or not image.cam.any():
+        return 0.5, 0.5
+    y, x = np.unravel_index(int(image.cam.argmax()), image.cam.shape)
+    return (float(y) + 0.5) / image.cam.shape[0], (float(x) + 0.5) / image.cam.shape[1]
+
+
+def _head(axes: Sequence[Axes], image: "Image", spot: tuple[float, float]) -> None:
+    canvas.show(axes[0], image.pixels)
+    axes[0].set_title(f"test image {image.index}: {image.truth}", fontsize=10)
+    shown = image.pixels
+    warped = next((v.output for v in image.views if v.output is not None), None)
+    own = [("with attention", image.cam, image.predicted, image.probability, shown if warped is None else warped)]
+    if not image.views:
+        own = [("Grad-CAM", *own[0][1:])]
+    if image.plain_predicted is not None and image.plain_probability is not None:
+        own.insert(0, ("plain network", image.plain_cam, image.plain_predicted, image.plain_probability, shown))
+    for ax, (name, cam, predicted, probability, under) in zip(axes[1:], own, strict=False):
+        _cam(ax, under, cam)
+        ax.set_title(f"{name}: {predicted} {probability:.0%}", fontsize=10)
+        ax.set_xlabel(f"Grad-CAM of {image.truth}" if cam is not None else "no map to take Grad-CAM of", fontsize=8)
+    for ax in axes[1 + len(own) :]:
+        ax.set_visible(False)
+    if any(v.kind in ("affinity", "offsets") for v in image.views):
+        canvas.mark(axes[0], image.pixels.shape, spot)
+
+
+def _cam(ax: Axes, pixels: "Array", cam: "Array | None") -> None:
+    canvas.show(ax, pixels)
+    if cam is not None:
+        canvas.overlay(ax, cam, pixels.shape, highest=1.0)
