@@ -23,6 +23,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"dilation_conv_num": 0},
     {"dilation": 2},
     {"combine": "product"},
+    {"branches": "channel"},
+    {"branches": "spatial"},
 ]
 
 
@@ -33,7 +35,8 @@ def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
     hidden = c * h + 3 * h + (layers - 1) * (h * h + 3 * h) if layers else 0  # Linear with bias, norm
     channel = hidden + (h if layers else c) * c + c
     spatial = c * h + 3 * h + dilated * (9 * h * h + 3 * h) + h + 1
-    return channel + spatial
+    kept = options.get("branches", "both")
+    return channel * (kept != "spatial") + spatial * (kept != "channel")
 
 
 def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -122,6 +125,15 @@ def test_factor_lies_between_one_and_two() -> None:
     assert (y.sign() == x.sign()).all()
 
 
+def test_one_branch_alone_is_the_whole_sum() -> None:
+    """With one map kept the gate is that map's sigmoid, constant over positions or over channels."""
+    x = torch.rand(2, 16, 6, 5, dtype=torch.float64) + 0.5
+    for branch, dims in (("channel", (2, 3)), ("spatial", (1,))):
+        gate = randomise(Attention(16, reduction=2, branches=branch).double()).eval()(x) / x
+        torch.testing.assert_close(gate, gate.mean(dims, keepdim=True).expand_as(gate))
+        assert gate.std() > 1e-3
+
+
 def test_initialisation_of_the_official_networks() -> None:
     """Biases start at 0 and norms at weight 1; convolutions have variance 2 / (k^2 out)."""
     torch.manual_seed(0)
@@ -143,9 +155,17 @@ def test_pools_the_whole_map() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"combine": "max"}, {"reduction": 0}, {"dilation": 0}, {"num_layers": -1}, {"dilation_conv_num": -1}]
+    "options",
+    [
+        {"combine": "max"},
+        {"reduction": 0},
+        {"dilation": 0},
+        {"num_layers": -1},
+        {"dilation_conv_num": -1},
+        {"branches": "none"},
+    ],
 )
 def test_refusals(options: dict[str, Any]) -> None:
     """Options that make no block are refused with a sentence."""
-    with pytest.raises(ValueError, match=r"or more|product"):
+    with pytest.raises(ValueError, match=r"or more|product|both"):
         Attention(16, **options)

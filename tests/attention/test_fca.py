@@ -20,14 +20,18 @@ OPTIONS: list[dict[str, Any]] = [
     {"method": "bot", "n": 32},
     {"grid": 14},
     {"grid": (8, 7)},
+    {"basis": "dct-learned"},
+    {"basis": "random-learned", "grid": 8},
+    {"basis": "random"},
 ]
 FACTS: list[dict[str, Any]] = [{}, {"size": (8, 8), "channels": 64}, {"size": (4, 5)}]
 
 
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
-    """Two layers without biases, as SE's: 2 C max(C // r, 1). The basis is no parameter."""
-    c = facts["channels"]
-    return 2 * c * max(c // options.get("reduction", 16), 1)
+    """Two layers without biases, as SE's: 2 C max(C // r, 1); C D^2 more where the basis is learned."""
+    c, learned = facts["channels"], options.get("basis", "dct").endswith("learned")
+    h, w = (options.get("grid", max(side, 7)) for side in facts["size"])
+    return 2 * c * max(c // options.get("reduction", 16), 1) + (c * h * w if learned else 0)
 
 
 def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -114,6 +118,21 @@ def test_small_grid_is_se_and_says_so() -> None:
     with pytest.warns(UserWarning, match="same as SE"):
         module = Attention(32, (4, 4), smallest_grid=1)
     assert torch.equal(module.basis, torch.full((16, 4, 4), 0.25))
+
+
+def test_learned_basis_starts_from_the_dct_and_moves() -> None:
+    """With dct-learned a fresh module is the fixed one, and its basis has a gradient; a random one is other."""
+    modules = []
+    for basis in ("dct", "dct-learned", "random"):
+        torch.manual_seed(0)
+        modules.append(Attention(16, (8, 8), basis=basis))
+    x = torch.randn(2, 16, 8, 8)
+    fixed, learned, random = (module.spectrum(x) for module in modules)
+    torch.testing.assert_close(learned, fixed)
+    assert not torch.allclose(random, fixed)
+    learned.sum().backward()
+    assert modules[1].basis.grad.abs().min() > 0
+    assert [isinstance(m.basis, nn.Parameter) for m in modules] == [False, True, False]
 
 
 def test_basis_is_saved_with_the_model() -> None:

@@ -26,6 +26,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"r": 2},
     {"mask": "naive"},
     {"sums": True},
+    {"pool": True},
 ]
 FACTS: list[dict[str, Any]] = [{"size": (12, 8), "channels_in": 1}]
 
@@ -138,18 +139,22 @@ def test_multiply_adds_of_attention_56() -> None:
     assert counter.get_total_flops() / 2 == pytest.approx(6.271e9, abs=1e7)
 
 
-def test_cifar_form() -> None:
-    """At 32 px the first module sees 32x32, the last 8x8; Attention-92 has about 12.2 M parameters, 1.09 G adds."""
+@pytest.mark.parametrize(("pool", "first", "gmacs"), [(False, 32, 1.09), (True, 16, 1.09 / 4)])
+def test_cifar_form(pool: bool, first: int, gmacs: float) -> None:
+    """At 32 px the first module sees 32x32, the last 8x8; Attention-92 has about 12.2 M parameters, 1.09 G adds.
+
+    With a pool in the stem all maps have half that side, and the adds are a quarter.
+    """
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        module = Attention(10, (32, 32), modules=(1, 2, 3)).eval()
+        module = Attention(10, (32, 32), modules=(1, 2, 3), pool=pool).eval()
         sizes: list[int] = []
         for m in module.modules():
             if isinstance(m, AttentionModule):
                 m.register_forward_hook(lambda _m, _i, y: sizes.append(y.shape[-1]))
         module(torch.empty(1, 3, 32, 32))
-    assert sizes == [32, 16, 16, 8, 8, 8]
+    assert sizes == [first // k for k in (1, 2, 2, 4, 4, 4)]
     assert sum(p.numel() for p in module.parameters()) / 1e6 == pytest.approx(12.2, abs=0.05)
-    assert counter.get_total_flops() / 2e9 == pytest.approx(1.09, abs=0.01)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(gmacs, abs=0.01)
 
 
 def test_factor_on_the_trunk() -> None:

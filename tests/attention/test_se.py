@@ -19,6 +19,10 @@ OPTIONS: list[dict[str, Any]] = [
     {"gate": "relu", "reduction": 4},
     {"divisor": 8},
     {"init_std": 0.001, "bias": True},
+    {"layers": "none"},
+    {"layers": "diagonal"},
+    {"layers": "diagonal", "bias": True, "init_std": 0.001},
+    {"layers": "full"},
 ]
 
 RESNET18 = (64, 64, 128, 128, 256, 256, 512, 512)
@@ -27,8 +31,13 @@ RESNET20 = (16,) * 3 + (32,) * 3 + (64,) * 3
 
 
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
-    """2 C d, with biases d + C more, with PReLU d more; d = max(C // r, 1), or timm's multiple of 8."""
+    """2 C d, with biases d + C more, with PReLU d more; d = max(C // r, 1), or timm's multiple of 8.
+
+    Other layers: none, a weight a channel, or C x C of them, with C biases.
+    """
     c, r = facts["channels"], options.get("reduction", 16)
+    if options.get("layers", "bottleneck") != "bottleneck":
+        return {"none": 0, "diagonal": c, "full": c * c}[options["layers"]] + c * options.get("bias", False)
     d = max(8, int(c / r + 4) // 8 * 8) if options.get("divisor") == 8 else max(c // r, 1)
     return 2 * c * d + (d + c) * options.get("bias", False) + d * (options.get("activation") == "prelu")
 
@@ -102,6 +111,18 @@ def test_max_squeeze_sees_the_largest_value() -> None:
     assert torch.equal(module(x)[..., :2, :], module(changed)[..., :2, :])
 
 
+def test_layers_of_eca_nets_table() -> None:
+    """The gate is sigmoid of z, of w * z or of W z: nothing, each channel alone, and all channels."""
+    z = torch.tensor([[1.0, 2.0]])
+    x = z[:, :, None, None]
+    none, diagonal, full = (Attention(2, layers=layers) for layers in ("none", "diagonal", "full"))
+    with torch.no_grad():
+        diagonal.expand.weight.copy_(torch.tensor([3.0, -1.0]))
+        full.expand.weight.copy_(torch.tensor([[0.0, 1.0], [1.0, 1.0]]))
+    for module, logits in ((none, [1.0, 2.0]), (diagonal, [3.0, -2.0]), (full, [2.0, 3.0])):
+        torch.testing.assert_close(module(x), x * torch.tensor(logits).sigmoid()[None, :, None, None])
+
+
 def test_init_std() -> None:
     """init_std=0.001 draws both layers with that deviation, so the gate starts within 1e-3 of 0.5."""
     module = Attention(256, init_std=0.001, bias=True)
@@ -111,7 +132,9 @@ def test_init_std() -> None:
     torch.testing.assert_close(module(x), x * 0.5, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("options", [{"reduction": 0}, {"divisor": 0}, {"gate": "softmax"}, {"squeeze": "sum"}])
+@pytest.mark.parametrize(
+    "options", [{"reduction": 0}, {"divisor": 0}, {"gate": "softmax"}, {"squeeze": "sum"}, {"layers": ""}]
+)
 def test_refusals(options: dict[str, Any]) -> None:
     """A ratio or divisor below 1, and unknown names, are refused."""
     with pytest.raises(ValueError, match=next(iter(options))):

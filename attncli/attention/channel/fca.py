@@ -12,7 +12,9 @@ averaging is folded into the basis, and x is read once.
 Where the sources differ: D is 56, 28, 14, 7 by stage in the official networks, which are the sizes of their maps
 at 224 px. Here D is the map's own size, but at least 7 (`smallest_grid`): below, D // 7 = 0 turns all frequencies
 into (0, 0) and the module into SE on a scaled mean. The official networks have 7 in their last stage whatever the
-image, and average smaller maps up to it, too. `grid` fixes D, for all stages or one a stage.
+image, and average smaller maps up to it, too. `grid` fixes D, for all stages or one a stage. `basis` is the ablation
+of the official README: a basis that is learned from the DCT on, one learned from random numbers, and a fixed random
+one. The learned ones have C D^2 more parameters, as every channel has its own.
 """
 
 import math
@@ -50,6 +52,7 @@ PAIRS = {
     "low": "00 01 10 11 02 20 21 12 22 03 30 40 04 13 31 05 14 23 32 41 50 06 15 24 33 42 51 60 16 25 34 43",
     "bot": "66 14 34 36 26 43 11 24 44 45 56 15 42 62 25 51 64 13 65 20 23 41 31 32 54 52 61 21 55 53 33 63",
 }
+BASES = ("dct", "dct-learned", "random-learned", "random")
 FREQUENCIES = {name: [(int(uv[0]), int(uv[1])) for uv in pairs.split()] for name, pairs in PAIRS.items()}
 
 
@@ -57,7 +60,7 @@ class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). The first `n` frequencies of the list `method`; `reduction` is r.
 
     `grid` is D, for all stages or one a stage; None takes the size of the map, at least `smallest_grid`.
-    Raises ValueError where n does not divide C, for an unknown list, or where `grid` has no entry for the stage.
+    Raises ValueError where n does not divide C, for an unknown list or basis, or where `grid` lacks the stage.
     Warns where the grid is below 7, as the frequencies collapse there.
     """
 
@@ -72,6 +75,7 @@ class Attention(nn.Module):
         n: int = 16,
         grid: int | tuple[int, ...] | None = None,
         smallest_grid: int = 7,
+        basis: Literal["dct", "dct-learned", "random-learned", "random"] = "dct",
     ) -> None:
         super().__init__()
         if method not in FREQUENCIES or not 1 <= n <= 32:
@@ -84,10 +88,19 @@ class Attention(nn.Module):
                 f"grid {d[0]} x {d[1]}: below 7 the frequencies collapse to (0, 0), the same as SE on a scaled mean",
                 stacklevel=2,
             )
-        self.group = channels // n
+        if basis not in BASES:
+            raise ValueError(f"basis={basis!r}: one of {', '.join(BASES)}")
+        start = dct_basis(d, method, n).to(torch.get_default_dtype())
+        if basis != "dct":  # one function a channel, not a group
+            repeated = start.repeat_interleave(channels // n, 0)
+            start = repeated if basis == "dct-learned" else torch.rand_like(repeated)
+        self.group = channels // len(start)
         width = hidden_width(channels, reduction)
-        self.register_buffer("basis", dct_basis(d, method, n).to(torch.get_default_dtype()))
         self.basis: Tensor
+        if basis.endswith("learned"):
+            self.basis = nn.Parameter(start)
+        else:
+            self.register_buffer("basis", start)
         self.reduce = nn.Linear(channels, width, bias=False)
         self.expand = nn.Linear(width, channels, bias=False)
 

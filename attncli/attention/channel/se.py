@@ -11,6 +11,9 @@ Where the sources differ: the paper's ablations and the usual PyTorch code have 
 files and most model zoos have them (`bias=True`). timm and mmpretrain round the hidden width to a multiple
 of 8 (`divisor=8`). One re-implementation takes PReLU for ReLU (`activation="prelu"`) and draws the weights with
 standard deviation 0.001 (`init_std=0.001`). `squeeze` and `gate` are the paper's ablations.
+
+`layers` are those of ECA-Net's Table 2 in place of W2 relu(W1 z): "none" z itself (SE-Var1), "diagonal" w * z, a
+weight a channel (SE-Var2), "full" W z, a C x C layer (SE-Var3). `reduction` and `activation` mean nothing there.
 """
 
 from typing import Literal
@@ -37,14 +40,15 @@ card = Card(
     ),
 )
 
+LAYERS = ("bottleneck", "none", "diagonal", "full")
 GATES = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}
 
 
 class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). `reduction` is r, `divisor` what the hidden width is a multiple of.
 
-    `init_std` draws both layers from a normal distribution of that deviation, biases 0; None keeps torch's own.
-    Raises ValueError for an unknown squeeze, gate or activation, or where r or `divisor` is below 1.
+    `init_std` draws the layers from a normal distribution of that deviation, biases 0; None keeps torch's own.
+    Raises ValueError for an unknown squeeze, gate, activation or layers, or where r or `divisor` is below 1.
     """
 
     def __init__(
@@ -58,26 +62,50 @@ class Attention(nn.Module):
         gate: Literal["sigmoid", "tanh", "relu"] = "sigmoid",
         divisor: int = 1,
         init_std: float | None = None,
+        layers: Literal["bottleneck", "none", "diagonal", "full"] = "bottleneck",
     ) -> None:
         super().__init__()
         if squeeze not in ("avg", "max") or gate not in GATES or activation not in ("relu", "prelu"):
             raise ValueError(f"squeeze={squeeze!r}, activation={activation!r}, gate={gate!r}: one is unknown")
+        if layers not in LAYERS:
+            raise ValueError(f"layers={layers!r}: one of {', '.join(LAYERS)}")
         width = hidden_width(channels, reduction, divisor)
+        hidden = layers == "bottleneck"
         self.squeeze = squeeze
         self.gate = GATES[gate]
-        self.reduce = nn.Linear(channels, width, bias=bias)
-        self.activation = nn.PReLU(width) if activation == "prelu" else nn.ReLU()
-        self.expand = nn.Linear(width, channels, bias=bias)
+        self.reduce = nn.Linear(channels, width, bias=bias) if hidden else nn.Identity()
+        self.activation = (nn.PReLU(width) if activation == "prelu" else nn.ReLU()) if hidden else nn.Identity()
+        self.expand = _last(layers, width, channels, bias)
         if init_std is not None:
             for layer in (self.reduce, self.expand):
-                nn.init.normal_(layer.weight, std=init_std)
-                if bias:
-                    nn.init.zeros_(layer.bias)
+                for p in layer.parameters():
+                    nn.init.normal_(p, std=init_std) if p is layer.weight else nn.init.zeros_(p)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x."""
         z = ops.spatial_mean(x) if self.squeeze == "avg" else ops.spatial_max(x)  # (N, C)
         return ops.gate(x, self.gate(self.expand(self.activation(self.reduce(z)))))
+
+
+def _last(layers: str, width: int, channels: int, bias: bool) -> nn.Module:
+    if layers == "none":
+        return nn.Identity()
+    if layers == "diagonal":
+        return Diagonal(channels, bias)
+    return nn.Linear(width if layers == "bottleneck" else channels, channels, bias=bias)
+
+
+class Diagonal(nn.Module):
+    """A weight a channel, (N, C) -> (N, C), with or without bias; drawn from (-1, 1), as a linear layer 1 -> 1 is."""
+
+    def __init__(self, channels: int, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels).uniform_(-1, 1))
+        self.bias = nn.Parameter(torch.empty(channels).uniform_(-1, 1)) if bias else None
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Scale each channel of z."""
+        return z * self.weight if self.bias is None else torch.addcmul(self.bias, z, self.weight)
 
 
 def hidden_width(channels: int, reduction: int = 16, divisor: int = 1) -> int:

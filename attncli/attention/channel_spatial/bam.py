@@ -7,6 +7,7 @@
 Both branches are h = C / r wide; the spatial one has two 3x3 convolutions of dilation d between its 1x1 ones. All
 layers have biases. Learns 3Ch + 18h^2 + 13h + C + 1 numbers by default. Cost: one 1x1 convolution to h channels.
 The factor lies in (1, 2): the block amplifies, it never weakens, and starts near 1.5, not at the identity.
+`branches` keeps one of the two maps, which is then the whole of the sum.
 
 Where the sources differ: the paper adds the two maps and its ablation ranks the sum first; the released code
 multiplies them (`combine="product"`), and its ResNet-50 weights fit the product. The paper writes one norm at the
@@ -47,7 +48,7 @@ card = Card(
 
 
 class Attention(nn.Module):
-    """(N, C, H, W) -> (N, C, H, W). Raises ValueError for sizes or counts below 1, or an unknown `combine`."""
+    """(N, C, H, W) -> (N, C, H, W). Raises ValueError for sizes or counts below 1, and for unknown names."""
 
     def __init__(
         self,
@@ -58,16 +59,19 @@ class Attention(nn.Module):
         dilation_conv_num: int = 2,
         dilation: int = 4,
         combine: Literal["sum", "product"] = "sum",
+        branches: Literal["both", "channel", "spatial"] = "both",
     ) -> None:
         super().__init__()
         if combine not in ("sum", "product"):
             raise ValueError(f"combine={combine!r}: sum (the paper) or product (the released code)")
+        if branches not in ("both", "channel", "spatial"):
+            raise ValueError(f"branches={branches!r}: both, channel or spatial")
         if min(reduction, dilation) < 1 or min(num_layers, dilation_conv_num) < 0:
             raise ValueError("reduction and dilation are 1 or more, num_layers and dilation_conv_num 0 or more")
         self.combine = combine
         h = max(channels // reduction, 1)
-        self.channel = _channel(channels, [h] * num_layers)
-        self.spatial = _spatial(channels, h, dilation_conv_num, dilation)
+        self.channel = _channel(channels, [h] * num_layers) if branches != "spatial" else None
+        self.spatial = _spatial(channels, h, dilation_conv_num, dilation) if branches != "channel" else None
         for m in self.modules():
             if isinstance(m, nn.Conv2d):
                 nn.init.kaiming_normal_(m.weight, mode="fan_out")
@@ -76,11 +80,15 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Amplify every value of x by the gate of its channel and position."""
-        c = memory_order(self.channel(spatial_mean(x))[:, :, None, None], x)
-        s = memory_order(self.spatial(x), x)
-        weights = torch.sigmoid(c + s if self.combine == "sum" else c * s)  # (N, C, H, W)
+        maps = []
+        if self.channel is not None:
+            maps.append(memory_order(self.channel(spatial_mean(x))[:, :, None, None], x))
+        if self.spatial is not None:
+            maps.append(memory_order(self.spatial(x), x))
+        if len(maps) == 2:  # (N, C, 1, 1) and (N, 1, H, W)
+            maps = [maps[0] + maps[1] if self.combine == "sum" else maps[0] * maps[1]]
         t = memory_order(x, x)
-        return usual_order(torch.addcmul(t, t, weights), x)
+        return usual_order(torch.addcmul(t, t, torch.sigmoid(maps[0])), x)
 
 
 def _channel(channels: int, hidden: list[int]) -> nn.Sequential:

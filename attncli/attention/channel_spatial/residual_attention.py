@@ -20,7 +20,8 @@ the mask is two units and its head at full size. `width` is C of the first stage
 Where the sources differ: topology as in the official prototxt files. The usual PyTorch port also adds the features of
 the level above to every upsampled map, and the trunk at the top; `sums=True` does. Max-pools have padding 1 as in the
 port (Caffe: none, rounding up), one pixel aside at even sizes. The small forms are the port's: the paper does not
-specify its CIFAR networks. `mask="naive"` is the paper's ablation without residual, M T.
+specify its CIFAR networks. `mask="naive"` is the paper's ablation without residual, M T; `pool` halves small images
+in the stem too, as a re-implementation first did on CIFAR-10.
 """
 
 from typing import Literal, cast
@@ -65,6 +66,7 @@ class Attention(nn.Module):
         r: int = 1,
         mask: Literal["residual", "naive"] = "residual",
         sums: bool = False,
+        pool: bool = False,
     ) -> None:
         super().__init__()
         side = min(size)
@@ -72,7 +74,7 @@ class Attention(nn.Module):
         base = (256 if large else 128 if side >= 24 else 32) if width is None else width
         levels = ((3, 2, 1) if large else (2, 1, 0)) if levels is None else levels
         _check(modules, levels, base, (p, t, r))
-        self.stem = stem(channels_in, base // 4, large)
+        self.stem = stem(channels_in, base // 4, large, pool)
         stages: list[nn.Module] = []
         channels = base // 4
         for i, (count, n) in enumerate(zip(modules, levels, strict=True)):
@@ -197,7 +199,7 @@ def units(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualUnit(channels, channels) for _ in range(count)))
 
 
-def stem(channels_in: int, channels: int, large: bool) -> nn.Sequential:
+def stem(channels_in: int, channels: int, large: bool, pool: bool) -> nn.Sequential:
     """The first convolution, for large images with stride 2 and a max-pool: to a quarter of the size."""
     kernel, stride = (7, 2) if large else (3, 1)
     layers: list[nn.Module] = [
@@ -205,7 +207,9 @@ def stem(channels_in: int, channels: int, large: bool) -> nn.Sequential:
         nn.BatchNorm2d(channels),
         nn.ReLU(inplace=True),
     ]
-    return nn.Sequential(*layers, nn.MaxPool2d(3, 2, padding=1)) if large else nn.Sequential(*layers)
+    if large or pool:
+        layers.append(nn.MaxPool2d(3, 2, padding=1))
+    return nn.Sequential(*layers)
 
 
 def _pool(z: Tensor) -> Tensor:
