@@ -45,7 +45,10 @@ def _summary(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-_ORDER = ("run", "measure", "compare", "look", "sweep", "ls", "show", "check", "data", "ui", "sync", "doctor", "bench")
+_ORDER = (
+    "run", "measure", "compare", "look", "sweep", "claims", "published", "report", "ls", "show", "check", "data", "ui",
+    "sync", "doctor", "bench",
+)  # fmt: skip
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

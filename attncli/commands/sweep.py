@@ -70,7 +70,7 @@ def command(
         return echo_json([run.plain() for run in made.runs]) if as_json else click.echo(outcome.planned(made))
     place = Place(runs, tracking_uri, PICTURES)
     do, width = executor(where, place, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
-    failures, stopped = _work(made, do, width, place, fail_fast, quiet)
+    failures, stopped = carry_out(made, do, width, place, fail_fast, quiet)
     if as_json:
         again = plan(file, runs=runs, overrides=overrides, axes={k: v for k, v in axes.items() if v is not None})
         echo_json(outcome.plain(again, failures, runs))
@@ -81,8 +81,8 @@ def command(
     return None
 
 
-def _work(plan: Any, do: Any, jobs: int, place: Any, fail_fast: bool, quiet: bool) -> tuple[list[Any], str]:
-    """Do it, shown on stderr; (the runs that were not finished, why it stopped early)."""
+def carry_out(plan: Any, do: Any, jobs: int, place: Any, fail_fast: bool, quiet: bool) -> tuple[list[Any], str]:
+    """Do a plan, shown on stderr; (the runs that were not finished, why it stopped early)."""
     from attncli.jobs import stopping, work
     from attncli.report.sweep import Board
 

@@ -1,6 +1,6 @@
 """The plan of a sweep: its runs in order, which of them are finished, and how long the others may take. No torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,14 +73,14 @@ def plan(
 ) -> Plan:
     """The plan of a sweep's file, seen against the folder of runs. Raises CollectedError for a file in disorder."""
     read = sweep.read(path, check=check.problems, categories=categories(), overrides=overrides, axes=axes)
+    return of(read.name, read.recipes, runs=runs)
+
+
+def of(name: str, recipes: Sequence[Recipe], *, runs: Path) -> Plan:
+    """The plan of some recipes in their order, seen against the folder of runs."""
     past = Past(runs)
-    return Plan(
-        read.name,
-        tuple(
-            _planned(recipe, title, runs, past)
-            for recipe, title in zip(read.recipes, sweep.titles(read.recipes), strict=True)
-        ),
-    )
+    titled = zip(recipes, sweep.titles(recipes), strict=True)
+    return Plan(name, tuple(_planned(recipe, title, runs, past) for recipe, title in titled))
 
 
 def _planned(recipe: Recipe, title: str, runs: Path, past: Past) -> Planned:

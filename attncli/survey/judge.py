@@ -7,45 +7,40 @@
 A claim of several comparisons holds where all do, so its p is the largest of theirs; it fails where any does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from attncli.errors import UserError
 from attncli.survey import accuracy, language, networks, stats
 from attncli.survey.claims import Claim
-from attncli.survey.evaluate import Lookup, evaluate, true
-from attncli.survey.exact import Counts
-from attncli.survey.finished import Trained
-from attncli.survey.language import ACCURACY, EXACT, SPEED, Quantity
+from attncli.survey.evaluate import evaluate, true
+from attncli.survey.evidence import Evidence
+from attncli.survey.language import ACCURACY, EXACT, QUANTITIES, SPEED, Quantity
 from attncli.survey.networks import Images
 from attncli.survey.question import Question
-from attncli.survey.speeds import Speeds
 from attncli.survey.transfer import moved
 from attncli.survey.verdict import Outcome, Part, Verdict, joined
 
 ALPHA = stats.ALPHA
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What claims are judged by; with `backbone`, claims about speed and accuracy are read with that network."""
+def judge(claims: Sequence[Claim], evidence: Evidence, wanted: Sequence[Claim] | None = None) -> list[Verdict]:
+    """The verdicts of the claims that are `wanted` (all of `claims` without), in their order.
 
-    counts: Counts
-    speeds: Speeds
-    runs: Sequence[Trained] = ()
-    backbone: str | None = None
-    told: Callable[[str], None] = field(default=lambda _: None)  # of what takes time: an id of a claim
-
-
-def judge(claims: Sequence[Claim], evidence: Evidence) -> list[Verdict]:
-    """The verdicts, in the order of the claims.
-
-    p values are corrected for all of `claims` that runs could test, so judge all of them and show what is wanted.
+    p values are corrected for all of `claims` that runs could test, so that they do not depend on what is wanted.
     """
-    drafts = [_draft(claim, evidence) for claim in claims]
+    ids = {claim.id for claim in (claims if wanted is None else wanted)}
+    drafts = [_draft(c, evidence) if c.id in ids else _beside(c, evidence) for c in claims]
     evidence.counts.save()
-    return _corrected(drafts, [_trained(draft) for draft in drafts])
+    found = _corrected(drafts, [_chances(draft.parts) for draft in drafts])
+    return [verdict for verdict in found if verdict.claim.id in ids]
+
+
+def _beside(claim: Claim, evidence: Evidence) -> Verdict:
+    """Of a claim that nobody wants to see, what the correction of the others needs: what runs say of it."""
+    parts = () if claim.tree is None else _parts(claim, evidence, {*ACCURACY})
+    return Verdict(claim=claim, outcome=joined([p.outcome for p in parts]), by="runs", why="", parts=parts)
 
 
 def _draft(claim: Claim, evidence: Evidence) -> Verdict:
@@ -55,22 +50,46 @@ def _draft(claim: Claim, evidence: Evidence) -> Verdict:
     if claim.tree is None:
         return Verdict(claim=claim, outcome="untestable", by="nothing", why=claim.untestable or "")
     evidence.told(claim.id)
-    tree, labels = moved(claim, evidence.backbone)
-    own = None if labels else claim.on, None if labels else claim.size
-
-    def images(quantity: Quantity) -> Images:
-        return networks.images(quantity, *((claim.on, claim.size) if quantity.name in EXACT else own))
-
-    def exact(quantity: Quantity) -> float:
-        return evidence.counts.get(quantity.name, networks.recipe(quantity.network), images(quantity))
-
-    parts = tuple(_part(Question(left, link, claim.on, exact, images), evidence) for left, link in tree.pairs())
+    parts = _parts(claim, evidence, {*QUANTITIES})
     kinds = {part.kind for part in parts}
     by = "runs" if "trained" in kinds else "timing" if "timed" in kinds else "counting"
     outcome = joined([part.outcome for part in parts])
-    values, why = _values(tree, exact), _why(outcome, parts)
-    verdict = Verdict(claim=claim, outcome=outcome, by=by, why=why, parts=parts, values=values)
-    return replace(verdict, labels=(*labels, *_places(parts, claim)), command=_command(verdict, evidence.backbone))
+    verdict = Verdict(
+        claim=claim,
+        outcome=outcome,
+        by=by,
+        why=_why(outcome, parts),
+        parts=parts,
+        values=_values(_Asked(claim, evidence)),
+        labels=(*moved(claim, evidence.backbone)[1], *_places(parts, claim)),
+    )
+    return replace(verdict, command=_command(verdict, evidence.backbone))
+
+
+class _Asked:
+    """A claim's tree as it is to be judged, and who tells its exact quantities and its images."""
+
+    def __init__(self, claim: Claim, evidence: Evidence) -> None:
+        self.claim = claim
+        self.tree, self._labels = moved(claim, evidence.backbone)
+        self._counts = evidence.counts
+
+    def images(self, quantity: Quantity) -> Images:
+        """The images of a quantity; on another network than the claim's, such as suit that network."""
+        if self._labels and quantity.name not in EXACT:
+            return networks.images(quantity, None, None)
+        return networks.images(quantity, self.claim.on, self.claim.size)
+
+    def exact(self, quantity: Quantity) -> float:
+        """The value of an exact quantity."""
+        return self._counts.get(quantity.name, networks.recipe(quantity.network), self.images(quantity))
+
+
+def _parts(claim: Claim, evidence: Evidence, names: set[str]) -> tuple[Part, ...]:
+    """The comparisons of a claim that have a quantity of these names in them."""
+    asked = _Asked(claim, evidence)
+    questions = [Question(left, link, claim.on, asked.exact, asked.images) for left, link in asked.tree.pairs()]
+    return tuple(_part(q, evidence) for q in questions if not names.isdisjoint(x.name for x in q.quantities()))
 
 
 def _part(question: Question, evidence: Evidence) -> Part:
@@ -91,13 +110,13 @@ def _counted(question: Question) -> Part:
     return Part(text=question.text, kind="counted", outcome=outcome, left=left, right=right, difference=left - right)
 
 
-def _values(tree: language.Claim, exact: Lookup) -> tuple[tuple[str, float], ...]:
+def _values(asked: _Asked) -> tuple[tuple[str, float], ...]:
     """The exact quantities that a claim names, each once."""
     found = {}
-    for quantity in language.quantities(tree):
+    for quantity in language.quantities(asked.tree):
         if quantity.name in EXACT:
             with suppress(UserError):
-                found[language.write(quantity)] = exact(quantity)
+                found[language.write(quantity)] = asked.exact(quantity)
     return tuple(found.items())
 
 
@@ -123,13 +142,13 @@ def _command(verdict: Verdict, backbone: str | None) -> str | None:
     return f"attncli claims run {verdict.claim.id}{on}"
 
 
-def _trained(draft: Verdict) -> tuple[float | None, float | None]:
-    """(p that it holds by chance, p that it fails by chance) of a claim that runs could test."""
-    parts = [part for part in draft.parts if part.kind == "trained"]
-    if not parts or draft.outcome == "fails" or any(part.p_holds is None for part in parts):
+def _chances(parts: Sequence[Part]) -> tuple[float | None, float | None]:
+    """(p that a claim of these parts holds by chance, p that it fails by chance), where runs could test all of it."""
+    trained = [part for part in parts if part.kind == "trained"]
+    if not trained or any(part.p_holds is None for part in trained):
         return None, None
-    p_fails = [part.p_fails for part in parts if part.p_fails is not None]
-    return max(part.p_holds or 0.0 for part in parts), min(1.0, len(p_fails) * min(p_fails))
+    p_fails = [part.p_fails for part in trained if part.p_fails is not None]
+    return max(part.p_holds or 0.0 for part in trained), min(1.0, len(p_fails) * min(p_fails))
 
 
 def _corrected(drafts: Sequence[Verdict], ps: Sequence[tuple[float | None, float | None]]) -> list[Verdict]:

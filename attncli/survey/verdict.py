@@ -1,8 +1,10 @@
 """What becomes of a claim: a verdict with the numbers it rests on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from attncli.errors import unknown
 from attncli.survey.claims import Claim
 
 Outcome = Literal["holds", "fails", "undecided", "untested", "untestable"]
@@ -74,3 +76,11 @@ def joined(outcomes: list[Outcome]) -> Outcome:
     """What parts that all must hold come to: one that fails decides."""
     order: tuple[Outcome, ...] = ("fails", "undecided", "untested")
     return next((outcome for outcome in order if outcome in outcomes), "holds")
+
+
+def asked(names: Sequence[str]) -> tuple[Outcome, ...]:
+    """The outcomes of these names, all without. Raises UserError for a name that is none."""
+    for name in names:
+        if name not in OUTCOMES:
+            raise unknown("verdict", name, OUTCOMES)
+    return tuple(outcome for outcome in OUTCOMES if not names or outcome in names)

@@ -59,8 +59,9 @@ class Grower:
         if kind == 2:
             return Negative(self.expression(depth - 1))
         if kind == 3:
-            several = tuple(self.expression(depth - 1) for _ in range(self.r.randint(1, 3)))
-            return Function(self.r.choice(("abs", "max", "min")), several)
+            name = self.r.choice(("abs", "max", "min"))
+            several = 1 if name == "abs" else self.r.randint(1, 3)
+            return Function(name, tuple(self.expression(depth - 1) for _ in range(several)))
         return Binary(self.r.choice("+-*/"), self.expression(depth - 1), self.expression(depth - 1))
 
     def network(self) -> Network:
@@ -154,6 +155,7 @@ def test_a_chain_is_its_single_comparisons():
         ("params(a / stages 1.5) < 1", 18, "a whole number expected, not '1.5'", ""),
         ("params(a[k=]) < 1", 11, "a value expected, not ']'", ""),
         ("max(params(a) < 1", 14, "')' expected, not '<'", ""),
+        ("abs(1, 2) < 1", 0, "abs of several numbers", "max and min"),
         ("params a < 1", 7, "'(' expected after params, not 'a'", ""),
         ("", 0, "a number or a quantity expected, not the end", ""),
     ],
@@ -170,9 +172,8 @@ def _damaged(text: str) -> list[str]:
     """The text with each character removed, doubled or replaced."""
     places = range(len(text))
     gone = [text[:i] + text[i + 1 :] for i in places]
-    return gone + [
-        text[:i] + c + text[i + n :] for i in places for c, n in ((text[i], 0), ("[", 1), (")", 1), ("-", 1))
-    ]
+    other = (("[", 1), (")", 1), ("-", 1), ('"', 1))
+    return gone + [text[:i] + c + text[i + n :] for i in places for c, n in ((text[i], 0), *other)]
 
 
 def test_no_damage_gives_another_error():

@@ -1,0 +1,173 @@
+"""Claims and their verdicts for people: a table, or one with everything it rests on."""
+
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from attncli.report import table
+from attncli.report.comparison import chance
+from attncli.report.table import MISSING, WIDTH, Column
+from attncli.survey.verdict import OUTCOMES, Part, Verdict
+
+NOTE = (
+    "counted: exact. timed: median over rounds in turn with its 95 % interval. trained: difference in points with its "
+    "95 % interval, paired over n seeds; p corrected for all claims that runs could test (Holm). "
+    "* not on the data or network of the claim: `attncli claims ID -v`."
+)
+WORDS = {
+    "holds": "hold", "fails": "fail", "undecided": "undecided", "untested": "untested", "untestable": "untestable"
+}  # fmt: skip
+
+
+def render(verdicts: Sequence[Verdict], width: int = WIDTH) -> str:
+    """The table, how many there are of each verdict, and what the figures mean."""
+    legend = textwrap.fill(NOTE, width)
+    return f"{table.text(COLUMNS, verdicts, width=width).strip(chr(10))}\n\n{summary(verdicts)}\n\n{legend}"
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """How many claims there are of each verdict."""
+    counts = Counter(v.outcome for v in verdicts)
+    told = [f"{counts[outcome]} {_word(outcome, counts[outcome])}" for outcome in OUTCOMES if counts[outcome]]
+    return f"{len(verdicts)} claim{'s' * (len(verdicts) != 1)}: {', '.join(told)}"
+
+
+def _word(outcome: str, count: int) -> str:
+    return outcome if count == 1 else WORDS[outcome]
+
+
+def figures(verdict: Verdict) -> str:
+    """What the verdict rests on, in a few words; what would test it where nothing has."""
+    if verdict.by in ("test", "nothing"):
+        return verdict.why.removeprefix("decided by ").rpartition("/")[2]
+    if verdict.outcome == "untested" and verdict.command:
+        return verdict.command
+    told = [part_figures(part) for part in verdict.parts]
+    if verdict.p is not None:
+        told.append(f"p {chance(verdict.p)}")
+    if verdict.outcome == "undecided" and verdict.more_seeds:
+        told.append(f"about {verdict.more_seeds} more seeds")
+    return "; ".join(dict.fromkeys(text for text in told if text)) or verdict.why or MISSING
+
+
+def part_figures(part: Part) -> str:
+    """The figures of one comparison."""
+    if part.outcome == "untested" or part.left is None or part.right is None:
+        return part.why
+    if part.kind == "trained":
+        against = f" against {points(part.bound)}" if part.bound else ""
+        return f"{difference(part)}{against}, n {part.n}"
+    sign = _sign(part.text)
+    interval = f" (difference {number(part.low)} to {number(part.high)})" if part.kind == "timed" else ""
+    return f"{number(part.left)} {sign} {number(part.right)}{interval}"
+
+
+def _sign(text: str) -> str:
+    """The comparison's own sign."""
+    return next(sign for sign in ("<=", ">=", "==", "!=", "~", "<", ">") if f" {sign} " in text)
+
+
+def difference(part: Part) -> str:
+    """A difference of accuracies with half its interval, in points."""
+    half = "" if part.low is None or part.high is None else f" ±{100 * (part.high - part.low) / 2:.2f}"
+    return f"{points(part.difference)}{half}"
+
+
+def points(value: float | None) -> str:
+    """A fraction as signed points."""
+    return MISSING if value is None else f"{100 * value:+.2f}"
+
+
+def number(value: float | None) -> str:
+    """A figure: whole ones in full, others to four digits."""
+    if value is None:
+        return MISSING
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):
+        return f"{int(value):,}"
+    if not math.isfinite(value):
+        return "unbounded"
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.4g}"
+
+
+def _named(verdict: Verdict) -> str:
+    return verdict.claim.id + (" *" if verdict.labels else "")
+
+
+COLUMNS: list[Column[Verdict]] = [
+    Column("claim", _named, right=False),
+    Column("kind", lambda v: v.claim.kind, right=False),
+    Column("verdict", lambda v: v.outcome, right=False),
+    Column("figures", figures, right=False),
+]
+
+
+def details(verdict: Verdict, width: int = WIDTH) -> str:
+    """Everything about one claim."""
+    claim = verdict.claim
+    lines: list[tuple[str, str]] = [
+        ("Claim", claim.text),
+        ("Source", claim.source + (f", on {claim.on}" if claim.on else "")),
+        ("Check", claim.check or claim.test or "none"),
+        ("Verdict", verdict.outcome + (f": {verdict.why}" if verdict.why else "")),
+    ]
+    lines += [("But", label) for label in verdict.labels]
+    lines += [("Counted", f"{text} = {number(value)}") for text, value in verdict.values]
+    for part in verdict.parts:
+        lines += _part(part)
+    if verdict.p is not None:
+        lines.append(("p", f"{chance(verdict.p)} after Holm's correction"))
+    lines += [(label, text) for label, text in (("Note", claim.note), ("Others", claim.evidence)) if text]
+    if verdict.command:
+        lines.append(("Next", verdict.command))
+    return "\n".join([claim.id, *(_filled(label, text, width) for label, text in lines)])
+
+
+def _part(part: Part) -> list[tuple[str, str]]:
+    """One comparison: its text, figures and where they come from."""
+    lines = [("Part", f"{part.text}: {part.outcome}"), ("", part_figures(part))]
+    if part.kind == "trained" and part.n:
+        kind = "no worse, one-sided" if part.forgiving else "two-sided"
+        lines.append(("", f"p {chance(part.p_holds)} that it is not so, {chance(part.p_fails)} that it is ({kind})"))
+        if part.power is not None:
+            lines.append(("", f"{part.n} seeds find half a point with a chance of {100 * part.power:.0f} %"))
+        lines.append(("Runs", f"on {part.dataset}, seeds {', '.join(map(str, part.seeds))}: {' '.join(part.digests)}"))
+        if part.run_ids:
+            lines.append(("MLflow", " ".join(part.run_ids)))
+    if part.measured:
+        lines.append(("Timed", f"{part.n} rounds on {part.measured}"))
+    return lines
+
+
+def _filled(label: str, text: str, width: int) -> str:
+    return textwrap.fill(
+        text, width, initial_indent=f"  {label:9}", subsequent_indent=" " * 11, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """A flat row for each claim, for CSV."""
+    return [
+        {
+            "id": v.claim.id,
+            "mechanism": v.claim.card,
+            "kind": v.claim.kind,
+            "verdict": v.outcome,
+            "by": v.by,
+            "figures": figures(v),
+            "p": v.p,
+            "n": v.n,
+            "more_seeds": v.more_seeds,
+            "labels": "; ".join(v.labels),
+            "why": v.why,
+            "command": v.command,
+            "text": v.claim.text,
+            "check": v.claim.check,
+            "source": v.claim.source,
+            "on": v.claim.on,
+            "note": v.claim.note,
+        }
+        for v in verdicts
+    ]

@@ -1,0 +1,87 @@
+"""The runs that a claim about accuracy needs, as recipes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attncli import backbones, check, data
+from attncli.attention import NONE
+from attncli.errors import UserError
+from attncli.recipe import Recipe
+from attncli.survey import language, networks
+from attncli.survey.claims import Claim
+from attncli.survey.language import ACCURACY, Quantity
+from attncli.survey.transfer import moved
+
+RECIPES = Path("recipes")
+PLAIN: dict[str, Any] = {
+    "model.attn": NONE,
+    "model.options": {},
+    "model.site": None,
+    "model.stages": None,
+    "model.blocks": None,
+}
+
+
+def recipes(
+    claims: Sequence[Claim],
+    *,
+    seeds: Sequence[int],
+    path: Path | None = None,
+    values: Mapping[str, Any] | None = None,
+    overrides: Iterable[str] = (),
+    backbone: str | None = None,
+) -> list[Recipe]:
+    """What to train for these claims, each once, seed by seed.
+
+    By the recipe at `path`, else the one that the claim names, else recipes/DATASET-BACKBONE.yaml, else the defaults;
+    `values` by dotted key and `overrides` ("key=value") go before all. Raises UserError for a claim that no training
+    tests, or whose dataset attncli does not know.
+    """
+    wanted = [(claim, quantity) for claim in claims for quantity in _quantities(claim, backbone)]
+    overrides, values = list(overrides), dict(values or {})
+    found = {
+        recipe.digest(): recipe
+        for seed in seeds
+        for claim, quantity in wanted
+        for recipe in [_recipe(claim, quantity, path, values | {"seed": seed}, overrides)]
+    }
+    return list(found.values())
+
+
+def _quantities(claim: Claim, backbone: str | None) -> list[Quantity]:
+    """The accuracies that a claim compares."""
+    found = []
+    if claim.tree is not None:
+        found = [q for q in language.quantities(moved(claim, backbone)[0]) if q.name in ACCURACY]
+    if not found:
+        raise UserError(f"{claim.id}: no run tests this claim", f"`attncli claims {claim.id} -v` tells what does")
+    return found
+
+
+def _recipe(
+    claim: Claim, quantity: Quantity, path: Path | None, values: dict[str, Any], overrides: list[str]
+) -> Recipe:
+    settings = dict(quantity.settings)
+    dataset = values.get("data.name") or settings.get("dataset") or claim.on
+    if path is None:
+        path = _usual(str(settings.get("recipe") or f"{dataset}-{quantity.network.base.name}"))
+        if dataset is not None and dataset not in data.NAMES:
+            known = ", ".join(sorted(data.NAMES))
+            hint = f"images of your own: --dataset folder --data-root DIR; or another dataset: {known}"
+            raise UserError(f"{claim.id}: attncli cannot get '{dataset}', on which it was claimed", hint)
+        if dataset is not None:
+            values = {"data.name": dataset} | values
+    return check.read(path, overrides, PLAIN | dict(networks.values(quantity.network)) | values)
+
+
+def _usual(name: str) -> Path | None:
+    """A recipe in the folder recipes/, if it is there."""
+    path = RECIPES / f"{name}.yaml"
+    return path if path.exists() else None
+
+
+def known_backbone(name: str | None) -> None:
+    """Raise UserError for a backbone that there is not."""
+    if name is not None:
+        backbones.family(name)
