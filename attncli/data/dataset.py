@@ -5,8 +5,9 @@ shown as (n, 3, H, W) or (n, T, 3, H, W): memory in channels_last order, so no b
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 import torch
@@ -67,6 +68,8 @@ class Source:
     pad: int | None = None  # of the random crop; None = an eighth of the size
     mean: Three | None = None  # published constants; None = those of the training images
     std: Three | None = None
+    counts: tuple[int, int] | None = None  # of training and test images, as published
+    sums: Sequence[tuple[Path, str]] = ()  # files and their published MD5 or SHA-256 sums
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ def image_source(
     origin: str | None = None,
     mean: Three | None = None,
     std: Three | None = None,
+    counts: tuple[int, int] | None = None,
 ) -> Source:
     """The source of parts `train`, `test` and perhaps `val` below `root`, classes named as listed unless told.
 
@@ -45,6 +46,7 @@ def image_source(
         flip=True,
         mean=mean,
         std=std,
+        counts=counts,
     )
 
 

@@ -13,12 +13,16 @@ def ignore(what: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """Folders of the files: the one the user names, if any, the one for downloads, the one for decoded images."""
+    """Folders of the files: the one the user names, if any, the one for downloads, the one for decoded images.
+
+    Nothing is downloaded unless `fetch`.
+    """
 
     given: Path | None
     default: Path
     cache: Path
     progress: Progress = ignore
+    fetch: bool = True
 
     @property
     def root(self) -> Path:

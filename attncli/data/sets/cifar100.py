@@ -8,6 +8,8 @@ from attncli.data.place import Place
 from attncli.data.torchvision_files import cifar
 from attncli.recipe import Data
 
+HOLDS = ("cifar-100-python",)
+
 
 def read(data: Data, place: Place) -> Source:
     """torchvision's files. Raises UserError where they are neither there nor to be had."""

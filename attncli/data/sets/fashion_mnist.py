@@ -9,6 +9,7 @@ from attncli.data.place import Place
 from attncli.data.torchvision_files import mnist
 from attncli.recipe import Data
 
+HOLDS = ("FashionMNIST/raw",)
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
 
 

@@ -1,0 +1,16 @@
+"""13,000 photographs, 96x96, 10 classes (Coates et al. 2011); downloaded, 2.6 GB.
+
+5,000 to train and 8,000 to test on; the 100,000 unlabelled images that come with them are not read.
+"""
+
+from attncli.data.dataset import Source
+from attncli.data.place import Place
+from attncli.data.torchvision_files import stl10
+from attncli.recipe import Data
+
+HOLDS = ("stl10_binary",)
+
+
+def read(data: Data, place: Place) -> Source:
+    """torchvision's archive. Raises UserError where its files are neither there nor to be had."""
+    return stl10(data, place)
