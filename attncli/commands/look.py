@@ -1,7 +1,6 @@
 """`attncli look`: what a finished run's attention does to test images."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -38,14 +37,16 @@ def command(
     Example:
       attncli look eca-resnet18-s0 --images 3
     """
+    from attncli.report.picture import look
     from attncli.track.folders import find
+    from attncli.track.live import LOOK
 
     folder = find(runs, run)
-    made, told = _draw(folder, images, sample, out or folder / "look")
+    made, told = look(folder, out or folder / LOOK, images=images, sample=sample)
     if track:
         from attncli.track.attach import attach_to_run
 
-        told["run_id"] = attach_to_run(made, folder.name, "look", runs=runs, uri=tracking_uri)
+        told["run_id"] = attach_to_run(made, folder.name, LOOK, runs=runs, uri=tracking_uri)
     if as_json:
         return echo_json(told)
     click.echo(f"{told['run']}: {len(told['images'])} test images, {len(told['sites'])} sites")
@@ -54,35 +55,3 @@ def command(
     if track:
         click.echo("also in MLflow, under the run's artifacts: `attncli ui`", err=True)
     return None
-
-
-def _draw(folder: Path, images: int, sample: int, out: Path) -> tuple[list[Path], dict[str, Any]]:
-    """Look and draw; the files, and what was found in figures."""
-    from attncli.report.look import pictures
-    from attncli.run import title
-    from attncli.sight import baseline_of, restore, study
-
-    trained = restore(folder)
-    plain = baseline_of(trained)
-    found = study(trained, plain, images=images, sample=sample)
-    made = pictures(found, out, title(trained.recipe))
-    shown = [
-        {
-            "index": image.index,
-            "truth": image.truth,
-            "predicted": image.predicted,
-            "probability": image.probability,
-            "plain_predicted": image.plain_predicted,
-            "plain_probability": image.plain_probability,
-            "file": str(out / f"look-{image.index}.png"),
-        }
-        for image in found.images
-    ]
-    return made, {
-        "run": title(trained.recipe),
-        "digest": folder.name,
-        "baseline": plain.folder.name if plain else None,
-        "sample": found.sample,
-        "images": shown,
-        "sites": [spread.told() for spread in found.spreads],
-    }

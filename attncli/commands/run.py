@@ -13,11 +13,19 @@ from attncli.commands.options import echo_json, json_option, read_recipe, recipe
 @recipe_options
 @click.option("--resume/--fresh", default=True, help="Go on with an unfinished run (default), or start it anew.")
 @click.option("--profile", is_flag=True, help="Take a few steps apart first: RUNS/<digest>/profile/.")
+@click.option("--look", is_flag=True, help="Draw what the attention does at the end, as `attncli look` does.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @store_options
 @json_option
 def command(
-    resume: bool, profile: bool, quiet: bool, runs: Path, tracking_uri: str | None, as_json: bool, **given: Any
+    resume: bool,
+    profile: bool,
+    look: bool,
+    quiet: bool,
+    runs: Path,
+    tracking_uri: str | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Train a network with an attention mechanism, measure its overhead, and track it in MLflow.
 
@@ -36,7 +44,7 @@ def command(
     recipe = read_recipe(given)
     result = track.finished(runs / recipe.digest()) if resume and not profile else None
     if result is None:
-        result = _run(recipe, runs, tracking_uri, quiet, fresh=not resume, profile=profile)
+        result = _run(recipe, runs, tracking_uri, quiet, fresh=not resume, profile=profile, look=look)
     elif not quiet:
         click.echo(f"this run was finished before ({result.folder}); --fresh runs it again", err=True)
     if as_json:
@@ -45,14 +53,15 @@ def command(
     return None
 
 
-def _run(recipe: Any, runs: Path, uri: str | None, quiet: bool, fresh: bool, profile: bool) -> Any:
+def _run(recipe: Any, runs: Path, uri: str | None, quiet: bool, fresh: bool, profile: bool, look: bool) -> Any:
     """Train, with what goes on shown on stderr; loads torch."""
     from attncli.collector import rarely
 
     with rarely():
         from attncli.report.live import Live
-        from attncli.report.picture import decorate
+        from attncli.report.picture import decorate, decorate_and_look
         from attncli.run import run
 
     with Live(quiet) as live:
-        return run(recipe, runs=runs, uri=uri, watch=live, fresh=fresh, decorate=decorate, profile=profile)
+        drawing = decorate_and_look if look else decorate
+        return run(recipe, runs=runs, uri=uri, watch=live, fresh=fresh, decorate=drawing, profile=profile)

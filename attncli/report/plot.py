@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from attncli.errors import UserError, unknown
 from attncli.records import Epoch, Evaluation, Record
 from attncli.report import comparison
+from attncli.report.classes import short
 from attncli.report.figure import COLOURS, FAINT, INK, Spot, figure, label, label_ends
 from attncli.survey.compare import Row
 
@@ -138,7 +139,7 @@ def _ticks(axes: Axes, classes: Sequence[str], n: int) -> None:
     axes.set_ylabel("true class")
     axes.set_xlabel("taken for")
     if n <= 3 * MOST_NUMBERS:
-        names = [name if len(name) <= 14 else name[:13] + "…" for name in classes]
+        names = [short(name) for name in classes]
         slanted = max(map(len, names), default=0) > 2
         axes.set_xticks(range(n), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
         axes.set_yticks(range(n), names)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from attncli import attention, data, model
+from attncli import attention, data, model, records
 from attncli import recipe as recipes
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
@@ -31,7 +31,7 @@ def restore(folder: Path, dataset: Dataset | None = None) -> Trained:
     Raises UserError for a run that is not finished, whose checkpoint is gone, or whose images are not to be had.
     """
     recipe = recipes.read(folder / "recipe.yaml")
-    if finished(folder) is None:
+    if records.result(folder) is None:
         raise UserError(f"{folder}: this run is not finished", f"attncli run {folder / 'recipe.yaml'} goes on with it")
     dataset = dataset or data.load(recipe.data, cache=folder.parent / "cache")
     net = model.build(recipe, shape(dataset))

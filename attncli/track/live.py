@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 END_S = 90.0
 COMPLETE = "complete"  # the tag by which `sync` knows that there is nothing to bring
+LOOK = "look"  # the folder of what `attncli look` draws, in a run's folder and in MLflow
 KEPT = ("recipe.yaml", "log.jsonl", "result.json", origin.FILE)  # and the pictures beside them
 
 
@@ -79,12 +80,14 @@ class Live:
 def finish(client: "MlflowClient", run_id: str, folder: Path, origin_: Origin) -> None:
     """Bring a run's files into the store and close it; the status is told even where the files are refused.
 
-    Files: the recipe, the records, the result, the origin and the pictures beside them.
+    Files: the recipe, the records, the result, the origin, the pictures beside them and those of `attncli look`.
     """
     try:
         for path in (*(folder / name for name in KEPT), *sorted(folder.glob("*.png"))):
             if path.exists():
                 client.log_artifact(run_id, str(path))
+        for path in sorted(folder.glob(f"{LOOK}/*.png")):
+            client.log_artifact(run_id, str(path), LOOK)
         client.set_tag(run_id, COMPLETE, completeness(folder, origin_))
     finally:
         client.set_terminated(run_id, origin_.ending(), end_time=origin_.ended_ms)

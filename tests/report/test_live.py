@@ -1,7 +1,13 @@
 """What a run shows while it goes on and when it ends."""
 
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation, Result
 from attncli.report.live import Live, clock, epoch_line
 from attncli.report.summary import summary
@@ -15,9 +21,9 @@ def epoch(**given: object) -> Epoch:
     )
 
 
-def result(**given: object) -> Result:
+def result(**given: Any) -> Result:
     """A finished run."""
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "digest": "0123456789ab", "run_id": "r", "status": "FINISHED", "attn": "eca", "backbone": "resnet18",
         "dataset": "digits", "category": "channel", "seed": 0, "epochs": 12, "test_top1": 0.98, "test_top5": 1.0,
         "test_loss": 0.1, "val_top1": 0.97, "best_val_top1": 0.98, "baseline": "resnet18",
@@ -56,22 +62,42 @@ def test_live_writes_to_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
         assert ("test: top-1 90.00% of 10 images" in err) == (not quiet)
 
 
-def test_summary_tells_overhead_and_next_step(tmp_path: object) -> None:
-    """Counts are told with what they add; the last line names the next command."""
-    from pathlib import Path
+def finished_run(runs: Path, attn: str, seed: int = 0, **given: Any) -> Result:
+    """A finished run's folder with its recipe and result."""
+    recipe = Recipe()
+    recipe = recipe.model_copy(update={"seed": seed, "model": recipe.model.model_copy(update={"attn": attn})})
+    folder = runs / recipe.digest()
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(recipe.yaml())
+    made = result(digest=folder.name, attn=attn, seed=seed, folder=str(folder), **given)
+    (folder / "result.json").write_text(json.dumps(asdict(made)))
+    return made
 
-    text = summary(result(), Path("runs"))
+
+def test_summary_tells_overhead_and_next_step(tmp_path: Path) -> None:
+    """Counts are told with what they add; the last lines name the next commands, with the folder of the runs."""
+    text = summary(finished_run(tmp_path, "eca"), tmp_path)
     assert "110   +10 (+10.000%) over plain resnet18" in text
     assert "500 images/s   0.90 x plain resnet18" in text
-    assert "attncli compare" in text.splitlines()[-1]
-    assert "--runs elsewhere" in summary(result(), Path("elsewhere"))
+    assert "difference" not in text
+    assert f"attncli run --attn none --backbone resnet18 --runs {tmp_path}" in text
+    assert f"attncli look eca-resnet18-s0 --runs {tmp_path}" in text
+    assert "attncli compare" in summary(result(), Path("runs")).splitlines()[-1]
 
 
-def test_summary_of_an_untimed_run_has_no_speed() -> None:
+def test_summary_tells_the_difference_to_the_plain_network(tmp_path: Path) -> None:
+    """With the baseline of the same seed there, the card tells the difference and asks for another seed."""
+    finished_run(tmp_path, "none", test_top1=0.975)
+    finished_run(tmp_path, "none", seed=1, test_top1=0.5)
+    text = summary(finished_run(tmp_path, "eca", test_top1=0.98), tmp_path)
+    assert "+0.50 points to plain resnet18, 97.50%, at this one seed" in text
+    assert "--attn eca --backbone resnet18 --seed 1" in text
+
+
+def test_summary_of_an_untimed_run_has_no_speed(tmp_path: Path) -> None:
     """Without timing there is no line about speed, and equal counts are told without an overhead."""
-    from pathlib import Path
-
-    text = summary(result(train_images_per_s=None, infer_images_per_s=None, attn="none"), Path("runs"))
+    made = finished_run(tmp_path, "none", train_images_per_s=None, infer_images_per_s=None)
+    text = summary(made, tmp_path)
     assert "training" not in text
     assert "  MACs          200  " in text
     assert "--attn eca" in text

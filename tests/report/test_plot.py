@@ -189,9 +189,13 @@ def test_settings_of_others_stay(tmp_path, monkeypatch):
 
 
 def test_pictures_of_a_folder(tmp_path):
-    """A finished run has both pictures, one that was interrupted its curves, one without an epoch none."""
+    """A finished run has all pictures, one that was interrupted its curves, one without an epoch none."""
     assert picture.pictures(tmp_path, ["a", "b"]) == []
     records.append(tmp_path, epoch(1))
     assert [p.name for p in picture.pictures(tmp_path, ["a", "b"])] == ["curves.png"]
     records.rewrite(tmp_path, WHOLE)
-    assert [p.name for p in picture.pictures(tmp_path, ["a", "b"], "a run")] == ["curves.png", "confusion.png"]
+    assert [p.name for p in picture.pictures(tmp_path, ["a", "b"], "a run")] == [
+        "curves.png",
+        "confusion.png",
+        "classes.png",
+    ]
