@@ -32,10 +32,11 @@ def problems(tree: Mapping[str, Any], where: str = "") -> list[UserError]:
     model, images = _section(tree, "model"), _section(tree, "data")
     checks = (
         (_known, (images, "data.name", "dataset", data.NAMES, prefix)),
-        (_known, (images, "data.of", "dataset", data.NAMES, prefix)),
+        (_known, ({} if images.get("name") == data.HUB else images, "data.of", "dataset", data.NAMES, prefix)),
         (_known, (model, "model.backbone", "backbone", backbones.names(), prefix)),
         (_known, (model, "model.site", "site", SITES, prefix)),
         (_mechanism, (model, prefix)),
+        (_weights, (model, prefix)),
     )
     for check, arguments in checks:
         try:
@@ -52,7 +53,7 @@ def _section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _known(section: Mapping[str, Any], key: str, kind: str, known: Iterable[str], prefix: str) -> list[UserError]:
     value = section.get(key.partition(".")[2])
-    if not isinstance(value, str) or value in known:
+    if not isinstance(value, str) or value in known or (kind == "backbone" and value.startswith(backbones.TIMM)):
         return []
     return [unknown(kind, value, known, where=f"{prefix}{key}")]
 
@@ -69,6 +70,18 @@ def _mechanism(model: Mapping[str, Any], prefix: str) -> list[UserError]:
     except UserError as error:
         return [UserError(f"{prefix}model.attn: {e.problem}", e.hint) for e in error.parts]
     return [e for key, value in options.items() for e in _option(name, str(key), value, allowed, prefix)]
+
+
+def _weights(model: Mapping[str, Any], prefix: str) -> list[UserError]:
+    """Errors of the file of pretrained weights: whether it is there, not what it holds."""
+    given = model.get("pretrained")
+    if not isinstance(given, str) or Path(given).expanduser().is_file():
+        return []
+    return [
+        UserError(
+            f"{prefix}model.pretrained: {given}: no such file", "true loads torchvision's; a path names a state dict"
+        )
+    ]
 
 
 def _option(name: str, key: str, value: Any, allowed: dict[str, Parameter], prefix: str) -> list[UserError]:
@@ -100,7 +113,10 @@ def schema() -> dict[str, Any]:
     whole = recipe.Recipe.model_json_schema()
     parts = whole["$defs"]
     parts["Data"]["properties"]["name"]["enum"] = sorted(data.NAMES)
-    parts["Model"]["properties"]["backbone"]["enum"] = sorted(backbones.names())
+    parts["Model"]["properties"]["backbone"]["anyOf"] = [
+        {"enum": sorted(backbones.names())},
+        {"pattern": f"^{backbones.TIMM}"},
+    ]
     parts["Model"]["properties"]["attn"]["anyOf"] = [
         {"enum": sorted((attention.NONE, *attention.names()))},
         {"pattern": r"\.py$"},

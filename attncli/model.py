@@ -1,6 +1,6 @@
 """From a recipe's model to a network: a backbone with a mechanism at its sites, or a mechanism that is the whole."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from attncli import attention, backbones
 from attncli.attention.own import blamed
-from attncli.backbones import insert, sites
+from attncli.backbones import insert, pretrained, sites
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe, Train
 from attncli.streams import stream
@@ -38,21 +38,24 @@ class Clips(nn.Module):
         return self.net(x.flatten(0, 1))
 
 
-def build(recipe: Recipe, shape: Shape) -> nn.Module:
+def build(recipe: Recipe, shape: Shape, tell: Callable[[str], None] | None = None) -> nn.Module:
     """The network of a recipe: images (N, 3, H, W), or clips (N, T, 3, H, W), to logits (N, classes).
 
     The backbone is drawn from the seed's stream "backbone" before any mechanism is put in, each mechanism from
     a stream of its own place: with one seed all variants share the backbone's weights to the last bit.
+    `tell` hears what pretrained weights were loaded and what the mechanism does to them.
     Raises UserError where the mechanism does not fit the network or the data.
     """
     attn = recipe.model.attn
     if attn == attention.NONE:
-        return _for_data(_backbone(recipe, shape), shape)
+        net = _backbone(recipe, shape, tell)
+        _without_built_in(net, recipe)
+        return _for_data(net, shape)
     _refuse(recipe.model, shape)
     if attention.describe(attn).card.site == "model":
         net = _whole(recipe, shape)
     else:
-        net = _backbone(recipe, shape)
+        net = _backbone(recipe, shape, tell)
         with blamed(attn, "fails on a map of zeros"):
             _put(net, recipe, shape)
         net = _for_data(net, shape)
@@ -65,13 +68,25 @@ def _for_data(net: nn.Module, shape: Shape) -> nn.Module:
     return net if shape.frames is None else Clips(net)
 
 
-def _backbone(recipe: Recipe, shape: Shape) -> nn.Module:
-    """The plain network, drawn from the seed's stream "backbone"."""
+def _without_built_in(net: nn.Module, recipe: Recipe) -> None:
+    """Take out the attention that the network itself has, where the recipe replaces it."""
+    if what := recipe.model.replace:
+        sites.remove(net, backbones.load(recipe.model.backbone).anatomy(net), what)
+
+
+def _backbone(recipe: Recipe, shape: Shape, tell: Callable[[str], None] | None) -> nn.Module:
+    """The plain network, drawn from the seed's stream "backbone", then with pretrained weights where asked for."""
     model, family = recipe.model, backbones.load(recipe.model.backbone)
     small = max(shape.size) < SMALL if model.stem == "auto" else model.stem == "cifar"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(recipe.seed, "backbone"))
         net: nn.Module = family.build(model.backbone, shape.classes, small)
+        if model.backbone.startswith(backbones.TIMM):
+            family.check(net, model.backbone, shape.size)
+        if model.pretrained and torch.get_default_device().type != "meta":
+            loaded = pretrained.load(net, family.anatomy(net), model.backbone, model.pretrained)
+            if tell:
+                tell("\n".join((loaded.told(), *pretrained.disturbed(model.attn))))
         if shape.frames is not None:
             path = family.anatomy(net).classifier
             net.set_submodule(path, insert.AverageFrames(net.get_submodule(path), shape.frames))
@@ -88,6 +103,15 @@ def _refuse(model: Model, shape: Shape) -> None:
         )
     if site == "model" and shape.frames is not None:
         raise UserError(f"model.attn: '{model.attn}' is a whole network for still images", "choose still images")
+    if model.replace and model.site:
+        raise UserError(
+            "model.site: with model.replace a mechanism goes where the built-in attention was", "leave out one of them"
+        )
+    if site == "model" and (model.replace or model.pretrained):
+        raise UserError(
+            f"model.attn: '{model.attn}' is a whole network: it has no backbone to replace or load anything in",
+            "leave out model.replace and model.pretrained",
+        )
     if site == "model" and (model.site or model.stages or model.blocks):
         raise UserError(
             f"model.attn: '{model.attn}' is a whole network: it has no place to choose",
@@ -114,10 +138,12 @@ def _put(net: nn.Module, recipe: Recipe, shape: Shape) -> None:
         stages=model.stages,
         blocks=model.blocks,
         frames=shape.frames,
+        replace=model.replace,
     )
     made = [(place, _make(recipe, place.facts, place.path)) for place in found]
     if sites.kind(model.site or attention.describe(model.attn).card.site) == "map":
         _check_shapes(recipe, made)
+    _without_built_in(net, recipe)
     for place, module in made:
         place.put(net, module)
 

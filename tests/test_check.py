@@ -72,4 +72,4 @@ def test_schema_names_what_exists() -> None:
     """Editors complete the names of datasets, backbones and mechanisms."""
     parts = check.schema()["$defs"]
     assert "eca" in parts["Model"]["properties"]["attn"]["anyOf"][0]["enum"]
-    assert "resnet20" in parts["Model"]["properties"]["backbone"]["enum"]
+    assert "resnet20" in parts["Model"]["properties"]["backbone"]["anyOf"][0]["enum"]

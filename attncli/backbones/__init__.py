@@ -31,13 +31,21 @@ def _families() -> dict[str, str]:
     return found
 
 
+TIMM = "timm/"  # what begins the name of a network of timm's
+
+
 def names() -> tuple[str, ...]:
     """Every backbone by name."""
     return tuple(_families())
 
 
 def family(name: str) -> str:
-    """The family (file) of a backbone. Raises UserError for an unknown name, with the nearest known one."""
+    """The family (file) of a backbone. Raises UserError for an unknown name, with the nearest known one.
+
+    `timm/NAME` may be any: whether timm has it shows when it is built.
+    """
+    if name.startswith(TIMM):
+        return "timm_networks"
     if name not in _families():
         raise unknown("backbone", name, names())
     return _families()[name]

@@ -61,4 +61,4 @@ class Anatomy:
     @property
     def stages(self) -> int:
         """The number of stages."""
-        return max(block.stage for block in self.blocks)
+        return max((block.stage for block in self.blocks), default=0)

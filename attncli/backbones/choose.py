@@ -11,6 +11,11 @@ def selected(
     anatomy: Anatomy, mechanism: Mechanism, stages: Sequence[int] | None, blocks: Sequence[int] | None, own_place: bool
 ) -> list[Block]:
     """The blocks that a recipe, or else the card, names."""
+    if not anatomy.blocks:
+        raise UserError(
+            f"model.attn: '{mechanism.name}': the network has no blocks with spatial convolutions to put it in",
+            "use it as it is, with --attn none, or another backbone",
+        )
     _exist("stages", stages, anatomy.stages, "the network")
     _exist("blocks", blocks, max(b.index for b in anatomy.blocks), "its longest stage")
     card, cifar = mechanism.card, anatomy.stages == 3

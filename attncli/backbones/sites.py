@@ -16,6 +16,8 @@ from attncli.backbones.choose import selected
 from attncli.backbones.insert import Put, Shape, Shapes, after, before, instead, shapes
 from attncli.errors import UserError
 
+BUILT_IN = "built-in "
+NONE_BUILT_IN = "`attncli ls backbones` shows which have; leave model.replace out to add the mechanism to the network"
 MAP_SITES = ("gate", "pre-norm", "conv-input", "mid", "block-input", "stage", "head", "input")
 
 
@@ -30,7 +32,22 @@ class Place:
 
 def kind(site: str) -> str:
     """What a site passes: sites of one kind take each other's mechanisms."""
-    return "map" if site in MAP_SITES else site
+    return "map" if site in MAP_SITES or site.startswith(BUILT_IN) else site
+
+
+def available(net: nn.Module, anatomy: Anatomy, size: tuple[int, int]) -> tuple[str, ...]:
+    """The sites that a network has in at least one block, for images of `size`; `built-in se` among them."""
+    target = _Target(net, anatomy, list(anatomy.blocks), shapes(net, size), "all", False, False)
+    return tuple(site for site, places in _SITES.items() if any(True for _ in places(target)))
+
+
+def remove(net: nn.Module, anatomy: Anatomy, what: str) -> None:
+    """Take the attention that is built into the network out of all its blocks. Raises UserError where there is none."""
+    built_in = [b.se for b in anatomy.blocks if b.se]
+    if not built_in:
+        raise UserError(f"model.replace: {what}: the network has none built in", NONE_BUILT_IN)
+    for path in built_in:
+        net.set_submodule(path, nn.Identity())
 
 
 def places(
@@ -45,13 +62,17 @@ def places(
     stages: Sequence[int] | None = None,
     blocks: Sequence[int] | None = None,
     frames: int | None = None,
+    replace: str | None = None,
 ) -> list[Place]:
     """Where `mechanism` goes in `net`: at its own site and blocks unless `site`, `stages` or `blocks` move it.
 
-    `own_site` is that of its paper in this network (`backbones.own_site`), None that of its card.
+    `own_site` is that of its paper in this network (`backbones.own_site`), None that of its card. With `replace` it
+    goes where the attention of that name is built into the network, in all blocks or those that are named.
     Raises UserError where the site is of another kind than the mechanism's own, or no block is left.
     """
     card = mechanism.card
+    if replace:
+        site = f"{BUILT_IN}{replace}"
     own_site = own_site or card.site
     chosen = site or own_site
     if kind(chosen) != kind(card.site):
@@ -63,9 +84,13 @@ def places(
     own_place = chosen == own_site
     chosen_blocks = selected(anatomy, mechanism, stages, blocks, own_place)
     common = {"frames": frames, "classes": classes}
-    target = _Target(net, anatomy, chosen_blocks, shapes(net, size, frames or 1), mechanism, bool(stages or blocks))
+    moved = bool(stages or blocks)
+    seen = shapes(net, size, frames or 1)
+    target = _Target(net, anatomy, chosen_blocks, seen, card.convs, card.replaces_norm, moved)
     found = [Place(p.path, {**common, **p.facts}, p.put) for p in _SITES[chosen](target)]
     if not found:
+        if replace and not any(b.se for b in anatomy.blocks):
+            raise UserError(f"model.replace: {replace}: the network has none built in", NONE_BUILT_IN)
         raise UserError(
             f"model.site: {chosen}: none of the chosen blocks has it", "choose other blocks or another site"
         )
@@ -74,13 +99,14 @@ def places(
 
 @dataclass(frozen=True)
 class _Target:
-    """What the sites look at; `moved` where the recipe names stages or blocks of its own."""
+    """What the sites look at; `convs` and `replaces_norm` as in a card, `moved` where a recipe names the blocks."""
 
     net: nn.Module
     anatomy: Anatomy
     blocks: list[Block]
     shapes: Shapes
-    mechanism: Mechanism
+    convs: str
+    replaces_norm: bool
     moved: bool
 
 
@@ -119,6 +145,10 @@ def _frames(t: _Target) -> Found:
     return (_map(b.convs[-1], t.shapes[b.convs[-1]][0], before(b.convs[-1]), b.stage) for b in t.blocks if b.convs)
 
 
+def _built_in(t: _Target) -> Found:
+    return (_map(b.se, t.shapes[b.se][0], instead(b.se), b.stage) for b in t.blocks if b.se)
+
+
 def _head(t: _Target) -> Found:
     if t.anatomy.pool:
         yield _map(t.anatomy.pool, t.shapes[t.anatomy.pool][0], before(t.anatomy.pool), t.anatomy.stages)
@@ -129,7 +159,7 @@ def _input(t: _Target) -> Found:
 
 
 def _conv(t: _Target) -> Found:
-    which = {"all": slice(None), "first": slice(0, 1), "last": slice(-1, None)}[t.mechanism.card.convs]
+    which = {"all": slice(None), "first": slice(0, 1), "last": slice(-1, None)}[t.convs]
     for b in t.blocks:
         for path, norm in list(zip(b.convs, b.norms, strict=True))[which]:
             conv = t.net.get_submodule(path)
@@ -143,7 +173,7 @@ def _conv(t: _Target) -> Found:
                 "size": t.shapes[path][0][2:],
                 "stage": b.stage,
             }
-            yield Place(path, facts, instead(path, norm if t.mechanism.card.replaces_norm else None))
+            yield Place(path, facts, instead(path, norm if t.replaces_norm else None))
 
 
 def _conv_input(t: _Target) -> Found:
@@ -196,4 +226,5 @@ _SITES: dict[str, Callable[[_Target], Found]] = {
     "input": _input,
     "frames": _frames,
     "frames-head": _frames_head,
+    f"{BUILT_IN}se": _built_in,
 }

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,7 +22,7 @@ LATER: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
     ),
-    "model": frozenset(),
+    "model": frozenset({"replace", "pretrained"}),
     "train": frozenset(),
 }
 
@@ -87,6 +88,12 @@ class Model(Section):
     stages: list[int] | None = Field(default=None, description="stages that get it, from 1 or, negative, from the end")
     blocks: list[int] | None = Field(default=None, description="blocks of each stage that get it, counted likewise")
     stem: Literal["auto", "cifar", "imagenet"] = Field(default="auto", description="auto = cifar below 64 px")
+    replace: Literal["se"] | None = Field(
+        default=None, description="built-in attention that goes, attn (if any) in its place; the plain network has none"
+    )
+    pretrained: bool | str = Field(
+        default=False, description="true = torchvision's ImageNet weights (its cache), or the path of a state dict"
+    )
 
 
 class Train(Section):
@@ -142,7 +149,10 @@ class Recipe(Section):
             plain = type(getattr(self, name))().model_dump(include=keys)
             whole[name] = {k: v for k, v in whole[name].items() if k not in plain or v != plain[k]}
         if self.model.attn.endswith(".py"):
-            whole["model"]["attn"] = _content(Path(self.model.attn))
+            whole["model"]["attn"] = _content(Path(self.model.attn), "give the path of a readable .py file")
+        if isinstance(self.model.pretrained, str):
+            weights = Path(self.model.pretrained).expanduser()
+            whole["model"]["pretrained"] = _content(weights, "give a state dict as .pth or .safetensors")
         return whole
 
     def digest(self) -> str:
@@ -188,9 +198,17 @@ def _sha(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _content(path: Path) -> str:
+def _content(path: Path, hint: str) -> str:
     """A name for a user's own file that changes with its content and not with its folder."""
     try:
-        return f"{path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+        status = path.stat()
+        return f"{path.stem}@{_content_sha(path, status.st_mtime_ns, status.st_size)}"
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}", "give the path of a readable .py file") from error
+        raise UserError(f"{path}: {error.strerror}", hint) from error
+
+
+@lru_cache
+def _content_sha(path: Path, changed: int, size: int) -> str:
+    """The content's digest; read again only when the file has changed, as weights may be large."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]

@@ -87,7 +87,7 @@ def run(
             with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
                 pool.submit(track.load_mlflow)
                 dataset = load(recipe.data, cache=runs / "cache", progress=watch.reading)
-                net = model.build(recipe, shape(dataset))
+                net = model.build(recipe, shape(dataset), watch.stage)
             live = _begin(Tracker.open(uri, runs), recipe, dataset, folder, fresh, tags)
         return _tracked(Job(recipe, folder, dataset, net, accelerator, live, watch, threads, profile), fresh, decorate)
 

@@ -45,8 +45,10 @@ def test_later_keys_are_keys() -> None:
 @pytest.mark.parametrize(("section", "key"), LATER_KEYS)
 def test_a_later_key_that_is_set_is_identity(section: str, key: str) -> None:
     """At another value than its default a later key makes another run."""
-    base = recipe.read()
-    changed = getattr(base, section).model_copy(update={key: "another value"})
+    base = (
+        recipe.read()
+    )  # a file's path is another value for every key, and one that can be read for those that name files
+    changed = getattr(base, section).model_copy(update={key: __file__})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # pydantic's, as the value need not be of the key's type
         assert base.model_copy(update={section: changed}).digest() != base.digest()
