@@ -8,14 +8,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attncli.data.find import NAMES
+from attncli.data.find import HUB, NAMES
 from attncli.data.place import Place, Progress, ignore
 from attncli.recipe import Data
 
 if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
 
-__all__ = ["NAMES", "default_root", "load"]
+__all__ = ["HUB", "NAMES", "default_root", "load"]
 
 
 def default_root() -> Path:

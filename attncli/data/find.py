@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from attncli.data.dataset import Source
 
 MADE = ("clips", "cluttered")  # of another dataset, data.of
+HUB = "hf"  # for which data.of is a name elsewhere
 
 
 def _names() -> dict[str, str]:
@@ -34,7 +35,7 @@ def read_source(data: Data, place: Place) -> "Source":
     """
     if data.name not in NAMES:
         raise unknown("dataset", data.name, NAMES, where="data.name")
-    if data.of is not None and data.name not in MADE:
+    if data.of is not None and data.name not in (*MADE, HUB):
         raise UserError(f"data.of: {data.of}: '{data.name}' is not made of another dataset", "leave data.of out")
     made: Source = importlib.import_module(f"attncli.data.sets.{data.name.replace('-', '_')}").read(data, place)
     return made

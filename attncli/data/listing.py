@@ -38,14 +38,23 @@ def list_root(root: Path) -> dict[str, Listing]:
         others = there - {"train"}
         raise UserError(f"{root}: no folder test/ or val/ in it", f"{LAYOUT}; {nearest('test', others)}".rstrip("; "))
     names = ("train", "val", "test") if {"val", "test"} <= there else ("train", "test" if "test" in there else "val")
-    parts = [_list_part(root, name) for name in names]
+    parts = [list_classes(root, name) for name in names]
     for other in parts[1:]:
         _same_classes(root, parts[0], other)
     train, *val, test = parts
     return {"train": train, "test": test} | ({"val": val[0]} if val else {})
 
 
-def _list_part(root: Path, part: str) -> Listing:
+def list_flat(root: Path, folder: str) -> list[File]:
+    """The files of one folder, by name. Raises UserError where there are none."""
+    files = list(walk(root / folder, folder))
+    if not files:
+        raise UserError(f"{root / folder}: no files", "add images")
+    return files
+
+
+def list_classes(root: Path, part: str) -> Listing:
+    """The images of PART/CLASS/. Raises UserError for fewer than two classes, an empty one, or a file outside them."""
     classes = []
     for entry in _entries(root / part):
         if not entry.is_dir():
@@ -54,19 +63,19 @@ def _list_part(root: Path, part: str) -> Listing:
     if len(classes) < 2:
         told = f"one folder only ('{classes[0]}')" if classes else "no folders"
         raise UserError(f"{root / part}: {told}; a classifier needs two classes or more", LAYOUT)
-    files = tuple(tuple(_walk(root / part / name, f"{part}/{name}")) for name in classes)
+    files = tuple(tuple(walk(root / part / name, f"{part}/{name}")) for name in classes)
     empty = [name for name, found in zip(classes, files, strict=True) if not found]
     if empty:
         raise UserError(f"{root / part}: no files in {_some(empty)}", "add images, or remove the empty folders")
     return Listing(part, tuple(classes), files)
 
 
-def _walk(folder: Path, within: str) -> list[File]:
+def walk(folder: Path, within: str) -> list[File]:
     """Every file at any depth, in the order of the names; `within` is the folder's path from the root."""
     found = []
     for entry in _entries(folder):
         if entry.is_dir():
-            found += _walk(Path(entry.path), f"{within}/{entry.name}")
+            found += walk(Path(entry.path), f"{within}/{entry.name}")
         else:
             stat = entry.stat()
             found.append(File(f"{within}/{entry.name}", stat.st_size, stat.st_mtime_ns))
