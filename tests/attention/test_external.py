@@ -65,6 +65,19 @@ def test_rows_sum_to_one() -> None:
     torch.testing.assert_close(rows, torch.ones_like(rows), rtol=0, atol=1e-6)
 
 
+def test_a_long_feature_does_not_take_one_unit_alone() -> None:
+    """A softmax over units turns one-hot where a feature is long; after double normalisation it does not.
+
+    That is why the paper takes two normalisations (claim ea-doublenorm).
+    """
+    module = randomise(Attention(16, memory=32, wrapper="none").double())
+    x = torch.randn(1, 16, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x[..., 0, 0] *= 100
+    plain = (x.flatten(2).transpose(1, 2) @ module.keys.T).softmax(2)[0, 0]
+    assert plain.max() > 0.99
+    assert module.attention(x)[0, 0].max() < 0.2
+
+
 def test_scale_of_one_feature_is_tamed() -> None:
     """Without wrapper, adding a constant to a channel changes nothing: the softmax runs over positions."""
     module = randomise(Attention(6, wrapper="none").double())
