@@ -40,6 +40,8 @@ def look_up(tree: language.Claim) -> None:
                 raise LanguageError(quantity.at, f"{key}: {value!r} is not allowed", f"allowed: a {wanted.__name__}")
     for left, link in tree.pairs():
         names = {q.name for side in (left, link.right) for q in language.quantities(side)}
+        if not names:
+            raise LanguageError(link.at, "a comparison without any quantity", "such as params(resnet50)")
         if names & SPEED.keys() and names & ACCURACY.keys():
             raise LanguageError(link.at, "speed and accuracy in one comparison", "join two comparisons by 'and'")
         if link.sign in ("==", "!=") and not names <= EXACT.keys():
@@ -95,9 +97,10 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-def recipe(network: Network, **further: Any) -> Recipe:
-    """The default recipe with this network; `further` are values by dotted key, dots written as two underscores."""
-    return check.read(values={**values(network), **{key.replace("__", "."): v for key, v in further.items()}})
+@cache
+def recipe(network: Network) -> Recipe:
+    """The default recipe with this network."""
+    return check.read(values=values(network))
 
 
 def images(quantity: Quantity, on: str | None, size: int | None) -> Images:

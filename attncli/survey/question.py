@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from attncli.survey import language, networks
 from attncli.survey.evaluate import Lookup
-from attncli.survey.language import Expression, Link, Quantity
+from attncli.survey.language import Expression, Link, Network, Quantity
 from attncli.survey.networks import Images
 
 
@@ -31,4 +32,9 @@ class Question:
 
 def network(quantity: Quantity) -> str:
     """The key of a quantity's network."""
-    return networks.key(networks.recipe(quantity.network).model)
+    return _key(quantity.network)
+
+
+@cache
+def _key(network: Network) -> str:
+    return networks.key(networks.recipe(network).model)
