@@ -13,7 +13,7 @@ from attncli.recipe import Model, Recipe
 from attncli.survey import language
 from attncli.survey.language import ACCURACY, EXACT, SPEED, LanguageError, Network, Quantity
 
-STEM = "stem"  # the one option of a backbone
+OF_A_BACKBONE = ("stem", "replace")  # the options of a backbone: keys of `model`
 LARGE, SMALL = 224, 32  # px, of images that no one gives the size of
 CIFAR_NETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")  # built for images of 32 px
 CLASSES = {"imagenet": 1000, "cifar10": 10, "cifar100": 100, "svhn": 10, "mnist": 10, "fashion-mnist": 10, "digits": 10}
@@ -56,9 +56,9 @@ def values(network: Network) -> Mapping[str, Any]:
     if base.name in backbones.names():
         found["model.backbone"] = base.name
         for key, value in base.options:
-            if key != STEM:
-                raise LanguageError(base.at, f"unknown option of a backbone: '{key}'", nearest(key, [STEM]))
-            found["model.stem"] = value
+            if key not in OF_A_BACKBONE:
+                raise LanguageError(base.at, f"unknown option of a backbone: '{key}'", nearest(key, OF_A_BACKBONE))
+            found[f"model.{key}"] = value
     elif base.name in _whole():
         if attn is not None:
             raise LanguageError(base.at, f"'{base.name}' is a whole network", "nothing can be added to it")
