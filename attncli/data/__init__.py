@@ -14,8 +14,9 @@ from attncli.recipe import Data
 
 if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
+    from attncli.data.verify import Verdict
 
-__all__ = ["HUB", "NAMES", "default_root", "load"]
+__all__ = ["HUB", "NAMES", "default_root", "load", "verify"]
 
 
 def default_root() -> Path:
@@ -34,3 +35,11 @@ def load(recipe: Data, *, cache: Path, progress: Progress | None = None) -> "Dat
 
     root = Path(recipe.root).expanduser() if recipe.root else None
     return assemble(recipe, Place(root, default_root(), cache, progress or ignore))
+
+
+def verify(recipe: Data, *, progress: Progress | None = None) -> "Verdict":
+    """Whether a dataset is whole: layout, published counts and sums, every image file. Downloads nothing."""
+    from attncli.data.verify import verify as look
+
+    root = Path(recipe.root).expanduser() if recipe.root else None
+    return look(recipe, Place(root, default_root(), default_root(), progress or ignore, fetch=False))

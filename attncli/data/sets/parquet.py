@@ -1,9 +1,9 @@
 """Images in Parquet files in Hugging Face's layout: columns image {bytes} and label; one file, or one or more a part.
 
 data.root is a file, or a folder whose files have train, test or validation in their names, such as
-train-00000-of-00002.parquet or train/0000.parquet. Without a test part, validation is the test set; without either, a fifth of each class, chosen by a
-fixed seed, is. Class names are those in the file's schema, if they are there. Images of different sizes need
-data.image_size.
+train-00000-of-00002.parquet or train/0000.parquet. Without a test part, validation is the test set; without either, a
+fifth of each class, chosen by a fixed seed, is. Class names are those in the file's schema, if they are there. Images
+of different sizes need data.image_size.
 """
 
 from attncli.data.dataset import Source

@@ -1,0 +1,203 @@
+"""`attncli data`: datasets listed, prepared, verified and shown as networks see them."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from attncli.commands.options import echo_json, json_option, labelled, read_recipe
+from attncli.errors import RunFailedError, UserError
+
+NAME = click.argument("name", metavar="[NAME]", required=False)
+ROOT = click.option("--data-root", metavar="DIR", help="Folder that holds, or gets, the files.")
+SIZE = click.option("--image-size", type=int, metavar="PX", help="Side of the images in pixels.")
+SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated.")
+RECIPE = click.option("--recipe", type=click.Path(path_type=Path), metavar="FILE", help="Recipe with the data section.")
+RUNS = click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    envvar="ATTNCLI_RUNS",
+    show_default=True,
+    help="Folder of the runs, which has the decoded images in cache/.",
+)
+
+
+@click.group()
+def command() -> None:
+    """List, prepare, verify and show datasets.
+
+    \b
+    Example:
+      attncli data ls
+      attncli data prepare imagenette --image-size 224
+      attncli data verify imagenette
+      attncli data show imagenette --image-size 224 --set data.crop=resized
+    """
+
+
+@command.command(name="ls")
+@NAME
+@ROOT
+@json_option
+def listing(name: str | None, data_root: str | None, as_json: bool) -> None:
+    """List the datasets and whether their files are there; with a NAME, all that is known of it.
+
+    \b
+    Example:
+      attncli data ls
+      attncli data ls imagenet
+    """
+    from attncli import data
+    from attncli.data import about
+    from attncli.errors import unknown
+
+    if name is not None and name not in data.NAMES:
+        raise unknown("dataset", name, data.NAMES)
+    root = Path(data_root).expanduser() if data_root else data.default_root()
+    names = [name] if name else list(data.NAMES)
+    rows = [{"name": n, "files": about.state(n, root), "what": data.NAMES[n]} for n in names]
+    if as_json:
+        told = [row | {"text": about.text(row["name"])} for row in rows]
+        return echo_json(told[0] if name else told)
+    if name:
+        return click.echo(f"{name}: {rows[0]['files']}\n\n{about.text(name)}")
+    for row in rows:
+        click.echo(labelled(f"{row['name']:19}", f"{row['what']} [{row['files']}]"))
+    return None
+
+
+@command.command()
+@NAME
+@RECIPE
+@ROOT
+@SIZE
+@SET
+@RUNS
+@json_option
+def prepare(name: str | None, runs: Path, as_json: bool, **given: Any) -> None:
+    """Download and decode a dataset, so that runs begin at once; Ctrl-C stops it, the same call goes on.
+
+    \b
+    Example:
+      attncli data prepare cifar10
+      attncli data prepare imagenette --image-size 224 --set data.crop=resized
+    """
+    recipe = _recipe(name, given)
+    made = _load(recipe, runs)
+    parts = {"train": made.train, "val": made.val, "test": made.test}
+    told = {
+        "name": made.name,
+        "images": {k: len(part) for k, part in parts.items() if part is not None},
+        "classes": len(made.classes),
+        "size": list(made.size),
+        "digest": made.digest,
+        "source": made.source,
+    }
+    if as_json:
+        return echo_json(told)
+    images = ", ".join(f"{count:,} {part}" for part, count in told["images"].items())
+    height, width = made.size
+    click.echo(f"{made.name}: {images} images of {width} x {height} px in {len(made.classes)} classes")
+    click.echo(labelled("  digest  ", made.digest))
+    click.echo(labelled("  from    ", made.source))
+    return None
+
+
+@command.command()
+@NAME
+@RECIPE
+@ROOT
+@SIZE
+@SET
+@json_option
+def verify(name: str | None, as_json: bool, **given: Any) -> None:
+    """Look at every file of a dataset: layout, published counts and sums, unreadable images; exit 1 if any is bad.
+
+    Nothing is downloaded, decoded images are not used.
+
+    \b
+    Example:
+      attncli data verify imagenette --data-root ~/imagenette2-320
+    """
+    recipe = _recipe(name, given)
+    from attncli import data
+    from attncli.report.live import Live
+
+    with Live(as_json) as live:
+        found = data.verify(recipe.data, progress=live.reading)
+    if as_json:
+        echo_json(asdict(found))
+    else:
+        _tell(found)
+    if found.problems:
+        raise RunFailedError(
+            f"{found.dataset}: not whole, {len(found.problems)} findings", "mend or remove what is named above"
+        )
+
+
+def _tell(found: Any) -> None:
+    from attncli.report.table import show
+
+    if found.parts:
+        show([asdict(part) for part in found.parts])
+    for problem in found.problems:
+        click.echo(labelled("bad   ", problem))
+    for remark in found.remarks:
+        click.echo(labelled("note  ", remark))
+    looked = f"{found.checked:,} image files decoded, {found.sums} published sums agree"
+    if not found.problems:
+        click.echo(f"{found.dataset}: good ({looked})")
+
+
+@command.command()
+@NAME
+@RECIPE
+@ROOT
+@SIZE
+@SET
+@RUNS
+@click.option("--images", type=click.IntRange(1, 256), default=32, show_default=True, help="Images on the sheet.")
+@click.option("--epoch", type=click.IntRange(1), default=1, show_default=True, help="As this epoch sees them.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="As runs of this seed see them.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Default: NAME.png.")
+@json_option
+def show(
+    name: str | None, runs: Path, images: int, epoch: int, seed: int, out: Path | None, as_json: bool, **given: Any
+) -> None:
+    """Draw training images with their labels as a network sees them: cropped, mirrored, varied, mixed.
+
+    \b
+    Example:
+      attncli data show digits
+      attncli data show --recipe recipes/imagenette-resnet18.yaml --set data.policy=trivial --set data.cutmix=1
+    """
+    recipe = _recipe(name, given)
+    made = _load(recipe, runs)
+    from attncli.data.sample import sample
+    from attncli.report.sheet import sheet
+
+    seen = sample(made, images, seed=seed, epoch=epoch - 1)
+    path = out or Path(f"{made.name}.png")
+    sheet([s.image for s in seen], [s.label for s in seen], f"{made.name}, seed {seed}, epoch {epoch}", path)
+    if as_json:
+        return echo_json({"file": str(path), "labels": [s.label for s in seen]})
+    return click.echo(str(path))
+
+
+def _recipe(name: str | None, given: dict[str, Any]) -> Any:
+    """The recipe of a dataset's name, or of a file, and of the options."""
+    file = given.pop("recipe")
+    if name is None and file is None:
+        raise UserError("no dataset named", "`attncli data ls` lists them; --recipe FILE takes that of a recipe")
+    return read_recipe({"recipe": (file,) if file else (), "dataset": name, **given})
+
+
+def _load(recipe: Any, runs: Path) -> Any:
+    """The dataset, with what goes on shown on stderr; loads torch."""
+    from attncli import data
+    from attncli.report.live import Live
+
+    with Live() as live:
+        return data.load(recipe.data, cache=runs / "cache", progress=live.reading)
