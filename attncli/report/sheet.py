@@ -20,7 +20,7 @@ def sheet(images: Sequence[Any], labels: Sequence[str], title: str, path: Path) 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with figure(path, WIDE * max(columns, 4), HIGH * rows + 0.4, title) as made:
-            cells = made.subplots(rows, columns, squeeze=False).flat
+            cells = made.subplots(rows, columns, squeeze=False).ravel()
             for axes in cells:
                 axes.axis("off")
             for axes, image, label in zip(cells, images, labels, strict=False):
