@@ -41,7 +41,7 @@ def _word(outcome: str, count: int) -> str:
 def figures(verdict: Verdict) -> str:
     """What the verdict rests on, in a few words; what would test it where nothing has."""
     if verdict.by in ("test", "nothing"):
-        return verdict.why.removeprefix("decided by ").rpartition("/")[2]
+        return verdict.why.partition("::")[0].rpartition("/")[2]
     if verdict.outcome == "untested" and verdict.command:
         return verdict.command
     told = [part_figures(part) for part in verdict.parts]
@@ -60,6 +60,8 @@ def part_figures(part: Part) -> str:
         against = f" against {points(part.bound)}" if part.bound else ""
         return f"{difference(part)}{against}, n {part.n}"
     sign = _sign(part.text)
+    if sign == "==" and part.left == part.right:
+        return number(part.left)
     interval = f" (difference {number(part.low)} to {number(part.high)})" if part.kind == "timed" else ""
     return f"{number(part.left)} {sign} {number(part.right)}{interval}"
 

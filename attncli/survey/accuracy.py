@@ -109,7 +109,7 @@ def _series(
 
         left.append(evaluate(question.left, lookup))
         right.append(evaluate(question.link.right, lookup))
-        slack.append(slacks(left[-1], question.link, lookup))
+        slack.append(slacks(question.left, question.link, lookup))
     return left, right, list(zip(*slack, strict=True))
 
 
@@ -121,7 +121,7 @@ def _forgiving(question: Question) -> bool:
     def alike(quantity: Quantity) -> float:
         return 0.5 if quantity.name in ACCURACY else question.exact(quantity)
 
-    return min(slacks(evaluate(question.left, alike), question.link, alike)) > 1e-12
+    return min(slacks(question.left, question.link, alike)) > 1e-12
 
 
 def chances(slack: Sequence[Sequence[float]], forgiving: bool) -> tuple[float | None, float | None]:

@@ -35,20 +35,33 @@ def evaluate(tree: Expression, lookup: Lookup) -> float:
     return left * right if tree.sign == "*" else left / right
 
 
-def slacks(left: float, link: Link, lookup: Lookup) -> tuple[float, ...]:
-    """By how much the comparison of `left` by `link` is fulfilled. Not for == and !=."""
-    right = evaluate(link.right, lookup)
-    if link.sign == "~":
-        assert link.tolerance is not None
-        tolerance = evaluate(link.tolerance, lookup)
-        return left - right + tolerance, right + tolerance - left
-    return (left - right if link.sign in (">", ">=") else right - left,)
+def slacks(left: Expression, link: Link, lookup: Lookup) -> tuple[float, ...]:
+    """By how much the comparison is fulfilled, for each thing that it says. Not for == and !=.
+
+    `abs(x) < t` says what `x ~ 0 +- t` says, and `a > max(b, c)` what `a > b` and `a > c` say: of figures with noise
+    that is not the same as taking the size or the largest first, which noise makes larger.
+    """
+    right, up = link.right, link.sign in (">", ">=")
+    if link.sign == "~" or (isinstance(left, Function) and left.name == "abs" and not up):
+        middle = evaluate(right, lookup) if link.sign == "~" else 0.0
+        tolerance = evaluate(link.tolerance or right, lookup)
+        inside = left.arguments[0] if isinstance(left, Function) and link.sign != "~" else left
+        value = evaluate(inside, lookup)
+        return value - middle + tolerance, middle + tolerance - value
+    lefts = [evaluate(tree, lookup) for tree in _each(left, "min" if up else "max")]
+    rights = [evaluate(tree, lookup) for tree in _each(right, "max" if up else "min")]
+    return tuple(a - b if up else b - a for a in lefts for b in rights)
 
 
-def true(left: float, link: Link, lookup: Lookup) -> bool:
+def _each(tree: Expression, name: str) -> tuple[Expression, ...]:
+    """What a function of this name chooses from; else the expression itself."""
+    return tree.arguments if isinstance(tree, Function) and tree.name == name else (tree,)
+
+
+def true(left: Expression, link: Link, lookup: Lookup) -> bool:
     """Whether the comparison of exact numbers is true."""
     if link.sign in ("==", "!="):
-        return (left == evaluate(link.right, lookup)) == (link.sign == "==")
+        return (evaluate(left, lookup) == evaluate(link.right, lookup)) == (link.sign == "==")
     found = slacks(left, link, lookup)
     return all(s >= 0 for s in found) if link.sign in ("<=", ">=", "~") else all(s > 0 for s in found)
 

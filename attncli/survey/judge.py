@@ -106,7 +106,7 @@ def _part(question: Question, evidence: Evidence) -> Part:
 def _counted(question: Question) -> Part:
     """A comparison of exact quantities is true or false."""
     left, right = (evaluate(side, question.exact) for side in (question.left, question.link.right))
-    outcome: Outcome = "holds" if true(left, question.link, question.exact) else "fails"
+    outcome: Outcome = "holds" if true(question.left, question.link, question.exact) else "fails"
     return Part(text=question.text, kind="counted", outcome=outcome, left=left, right=right, difference=left - right)
 
 

@@ -124,7 +124,7 @@ def _interval(question: Question, timed: Mapping[Images, Timed]) -> Part:
             return timed[question.images(quantity)].value(quantity.name, network(quantity), i)
 
         left, right = evaluate(question.left, lookup), evaluate(link.right, lookup)
-        rows.append((left, right, left - right, *slacks(left, link, lookup)))
+        rows.append((left, right, left - right, *slacks(question.left, link, lookup)))
     (left, *_), (right, *_), (difference, low, high), *slack = map(median_interval, zip(*rows, strict=True))
     first = next(iter(timed.values()))
     outcome = _outcome(slack)

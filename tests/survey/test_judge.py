@@ -115,6 +115,18 @@ def test_equal_within_is_two_tests(tmp_path):
     assert verdict(tmp_path, f"{ECA} ~ {PLAIN} + 2 % +- 0.5 %").outcome == "fails"
 
 
+def test_sizes_and_largest_are_taken_after_the_noise(tmp_path):
+    """abs(a - b) < t is a ~ b +- t, and a > max(b, c) is a > b and a > c: taken seed by seed they would be biased."""
+    close = [p + d for p, d in zip(PLAINS, [0.006, -0.006, 0.005, -0.005], strict=True)]
+    pairs(tmp_path / "runs", "eca", close, PLAINS)
+    size = verdict(tmp_path, f"abs({ECA} - {PLAIN}) < 2 %")
+    assert (size.outcome, size.parts[0].forgiving) == ("holds", True)
+    assert size.p == pytest.approx(verdict(tmp_path, f"{ECA} ~ {PLAIN} +- 2 %").p)
+    most = verdict(tmp_path, f"{ECA} + 3 % > max({PLAIN}, {ECA})")
+    both = verdict(tmp_path, f"{ECA} + 3 % > {PLAIN} and {ECA} + 3 % > {ECA}")
+    assert most.outcome == both.outcome == "holds"
+
+
 def test_one_seed_decides_nothing(tmp_path):
     """Whatever the difference."""
     pairs(tmp_path / "runs", "eca", [0.99], [0.10])
