@@ -90,7 +90,9 @@ def number(value: float | None) -> str:
         return f"{int(value):,}"
     if not math.isfinite(value):
         return "unbounded"
-    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.4g}"
+    if abs(value) >= 1e5:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if float(f"{value:.4g}") != round(value) else f"{value:.6g}"  # 1.00002 is not 1
 
 
 def _named(verdict: Verdict) -> str:

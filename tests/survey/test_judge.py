@@ -122,9 +122,10 @@ def test_sizes_and_largest_are_taken_after_the_noise(tmp_path):
     size = verdict(tmp_path, f"abs({ECA} - {PLAIN}) < 2 %")
     assert (size.outcome, size.parts[0].forgiving) == ("holds", True)
     assert size.p == pytest.approx(verdict(tmp_path, f"{ECA} ~ {PLAIN} +- 2 %").p)
-    most = verdict(tmp_path, f"{ECA} + 3 % > max({PLAIN}, {ECA})")
-    both = verdict(tmp_path, f"{ECA} + 3 % > {PLAIN} and {ECA} + 3 % > {ECA}")
+    most = verdict(tmp_path, f"{ECA} + 3 % > max({PLAIN}, {PLAIN} + 1 %)")
+    both = verdict(tmp_path, f"{ECA} + 3 % > {PLAIN} and {ECA} + 3 % > {PLAIN} + 1 %")
     assert most.outcome == both.outcome == "holds"
+    assert most.p == pytest.approx(both.p)
 
 
 def test_one_seed_decides_nothing(tmp_path):
