@@ -1,4 +1,4 @@
-"""torchvision's EfficientNet-B0 (Tan and Le, 2019), with strides that suit the image.
+"""torchvision's EfficientNets B0 and B1 (Tan and Le, 2019), with strides that suit the image.
 
 Its blocks are inverted residuals with squeeze-and-excitation in every one. Its seven groups count as four stages by
 the size of their maps, as in a ResNet: groups 1 and 2, group 3, groups 4 and 5, groups 6 and 7 (56, 28, 14 and 7 px
@@ -16,7 +16,7 @@ from attncli.backbones.anatomy import Anatomy
 from attncli.backbones.inverted import block
 from attncli.backbones.stem import unstride
 
-NAMES = ("efficientnet_b0",)
+NAMES = ("efficientnet_b0", "efficientnet_b1")
 STAGES = ((1, 2), (3,), (4, 5), (6, 7))  # positions of each stage's groups in `features`
 
 

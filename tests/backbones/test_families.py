@@ -22,6 +22,7 @@ TOTALS = {
     ("mobilenet_v3_small", 1000): 2_542_856,
     ("mobilenet_v3_large", 1000): 5_483_032,
     ("efficientnet_b0", 1000): 5_288_548,
+    ("efficientnet_b1", 1000): 7_794_184,
     ("mnasnet1_0", 1000): 4_383_312,
     ("shufflenet_v2_x1_0", 1000): 2_278_604,
     ("regnet_y_400mf", 1000): 4_344_144,

@@ -68,6 +68,8 @@ def test_what_is_added_is_derived() -> None:
             assert match.plus == one_a_channel[row.backbone]
         elif "running statistics" in match.why:
             assert match.plus == shortcuts + statistics[row.backbone]
+        elif "a norm after the stem" in match.why:
+            assert match.plus == 2 * 16 - 2 * 64
         elif "1x1 shortcuts" in match.why:
             assert match.plus == shortcuts
         else:
