@@ -16,7 +16,7 @@ from typing import IO
 from urllib.parse import quote
 
 from attncli.errors import RunFailedError, UserError
-from attncli.track import store
+from attncli.track import present, store
 
 HOST = "127.0.0.1"
 START_S = 90.0  # a server starts in about 8 s on a quiet machine
@@ -54,13 +54,22 @@ def serve(uri: str | None, runs: Path, port: int) -> Iterator[str]:
 
 
 def views(address: str, uri: str | None, runs: Path) -> list[tuple[str, str]]:
-    """(what it shows, address) of the views that a reviewer of runs wants first: each experiment's runs."""
+    """(what it shows, address) of the views that a reviewer of runs wants first.
+
+    For each experiment its runs with the columns that matter, the most accurate first, and the same as charts.
+    """
     client = store.connect(store.address(uri, runs), runs)
-    return [
-        (e.name, f"{address}/#/experiments/{quote(e.experiment_id)}/runs")
-        for e in client.search_experiments(max_results=1000)
-        if e.name != "Default"
-    ]
+    found = []
+    for e in client.search_experiments(max_results=1000):
+        if e.name == "Default":
+            continue
+        link = f"{address}/#/experiments/{quote(e.experiment_id)}/runs"
+        shared = present.SHARED + present.TABLE in e.tags
+        found.append((e.name, f"{link}?viewStateShareKey={present.TABLE}" if shared else link))
+        if shared:
+            charts = f"{link}?compareRunsMode=CHART&viewStateShareKey={present.CHARTS}"
+            found.append(("  as charts", charts))
+    return found
 
 
 def wait() -> None:

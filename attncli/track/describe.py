@@ -3,11 +3,13 @@
 import getpass
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 from attncli import attention
 from attncli.errors import UserError
 from attncli.recipe import Recipe
+from attncli.track import claimed
 from attncli.track.origin import Origin, label
 
 LONGEST_PARAM = 6000  # characters; MLflow's limits, beyond which it would refuse or cut
@@ -15,9 +17,15 @@ LONGEST_TAG = 8000
 
 
 def run_name(recipe: Recipe) -> str:
-    """Such as eca-resnet18-s0, or ram-s0 for a mechanism that is the whole network."""
-    backbone = "" if whole(recipe) else f"-{recipe.model.backbone}"
-    return f"{label(recipe)}{backbone}-s{recipe.seed}"
+    """Such as eca-resnet18-s0, or ram-s0 for a mechanism that is the whole network; changed options are told.
+
+    As in eca[gamma=3]-resnet18-s0, and with the places that are not the paper's, se@mid/3/4-resnet50-s1.
+    """
+    model = recipe.model
+    backbone = "" if whole(recipe) else f"-{model.backbone}"
+    options = ",".join(f"{key}={written(value)}" for key, value in model.options.items())
+    place = "/".join([(model.site and f"@{model.site}") or "", *map(str, model.stages or ())])
+    return f"{label(recipe)}{f'[{options}]' if options else ''}{place}{backbone}-s{recipe.seed}"
 
 
 def whole(recipe: Recipe) -> bool:
@@ -29,8 +37,14 @@ def whole(recipe: Recipe) -> bool:
 
 
 def experiment_name(recipe: Recipe) -> str:
-    """The recipe's own, else <dataset>-<backbone>."""
-    return recipe.experiment or f"{recipe.data.name}-{recipe.model.backbone}"
+    """The recipe's own, else <images>-<backbone>."""
+    return recipe.experiment or f"{images(recipe)}-{recipe.model.backbone}"
+
+
+def images(recipe: Recipe) -> str:
+    """What the images are called: the data set's name, of a folder of images that of the folder."""
+    data = recipe.data
+    return Path(data.root).name if data.name == "folder" and data.root else data.name
 
 
 def params(recipe: Recipe) -> dict[str, str]:
@@ -103,7 +117,8 @@ def note(recipe: Recipe, origin: Origin) -> str:
     what = f"`{label(recipe)}`" if whole(recipe) else f"`{label(recipe)}` in {recipe.model.backbone}"
     if recipe.model.attn == attention.NONE:
         what = f"{recipe.model.backbone} without attention"
-    lines = [f"**{what}** on {recipe.data.name}, {recipe.train.epochs} epochs, seed {recipe.seed}.", ""]
+    lines = [f"**{what}** on {images(recipe)}, {recipe.train.epochs} epochs, seed {recipe.seed}.", ""]
+    lines += claimed.markdown(recipe.model.attn)
     if origin.facts:
         f = origin.facts
         lines += [
@@ -112,6 +127,8 @@ def note(recipe: Recipe, origin: Origin) -> str:
             "",
         ]
     lines += ["Again:", "", "```", command(recipe), "```", ""]
+    lines += ["Its pictures are under Artifacts; what the attention does to images is there after", ""]
+    lines += ["```", f"attncli look {shlex.quote(run_name(recipe))}", "```", ""]
     if origin.commit:
         changed = ", with uncommitted changes" if origin.dirty else ""
         lines += [f"Code: commit `{origin.commit[:12]}`{changed}; attncli {origin.version}.", ""]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attncli.recipe import Recipe
-from attncli.track import describe, store
+from attncli.track import describe, present, store
 from attncli.track.origin import Facts, Origin
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def record(
             run = None
         new = run is None
         if run is None:
-            experiment_id = store.experiment(client, uri, runs, describe.experiment_name(recipe))
+            experiment_id = store.experiment(
+                client, uri, runs, describe.experiment_name(recipe), present.experiment(recipe)
+            )
             run = client.create_run(
                 experiment_id,
                 start_time=begun.started_ms,

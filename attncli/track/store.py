@@ -10,7 +10,7 @@ import ssl
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -205,9 +205,10 @@ def refused(uri: str, error: Exception) -> UserError:
     return UserError(f"tracking store {shown(uri)}: {line[:300]}", hint)
 
 
-def experiment(client: "MlflowClient", uri: str, runs: Path, name: str) -> str:
+def experiment(client: "MlflowClient", uri: str, runs: Path, name: str, tags: Mapping[str, str] | None = None) -> str:
     """The id of the experiment, created where it is not there; call it under `one_at_a_time`.
 
+    Of `tags` it gets those that it does not have: what a user writes there stays.
     Raises UserError where the name is a deleted one's, or its files lie where only a server can put them.
     """
     from mlflow.exceptions import MlflowException
@@ -215,7 +216,9 @@ def experiment(client: "MlflowClient", uri: str, runs: Path, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=artifacts(uri, runs), tags=KIND))
+            return str(
+                client.create_experiment(name, artifact_location=artifacts(uri, runs), tags=KIND | dict(tags or {}))
+            )
         except MlflowException:  # another machine was first
             found = client.get_experiment_by_name(name)
             if found is None:
@@ -230,4 +233,7 @@ def experiment(client: "MlflowClient", uri: str, runs: Path, name: str) -> str:
             f"experiment '{name}' of {shown(uri)} was made through a server, which keeps its files",
             "use that server (--tracking-uri http://...), or name another experiment: --set experiment=NAME",
         )
+    for key, value in (tags or {}).items():
+        if key not in found.tags:
+            client.set_experiment_tag(found.experiment_id, key, value)
     return str(found.experiment_id)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.records import Status
-from attncli.track import origin, search, store
+from attncli.track import origin, present, search, store
 from attncli.track.describe import experiment_name
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def begin_sweep(name: str, recipes: Iterable[Recipe], *, runs: Path, uri: str | 
     try:
         search.close_lost(client, runs)
         with store.one_at_a_time(address, runs):
-            experiments = dict.fromkeys(map(experiment_name, recipes))
-            ids = {e: _parent(client, store.experiment(client, address, runs, e), name) for e in experiments}
+            experiments = {experiment_name(r): r for r in recipes}
+            ids = {e: _parent(client, _experiment(client, address, runs, r), name, r) for e, r in experiments.items()}
     except UserError:
         raise
     except Exception as error:
@@ -39,12 +39,25 @@ def begin_sweep(name: str, recipes: Iterable[Recipe], *, runs: Path, uri: str | 
     return {experiment: {PARENT: run_id, SWEEP: name} for experiment, run_id in ids.items()}
 
 
-def _parent(client: "MlflowClient", experiment_id: str, name: str) -> str:
+def _experiment(client: "MlflowClient", address: str, runs: Path, recipe: Recipe) -> str:
+    return store.experiment(client, address, runs, experiment_name(recipe), present.experiment(recipe))
+
+
+def _parent(client: "MlflowClient", experiment_id: str, name: str, recipe: Recipe) -> str:
     """The MLflow id of the sweep's parent run in an experiment, this process's own from now on."""
     found = client.search_runs([experiment_id], f"tags.kind = 'sweep' and tags.{SWEEP} = \"{name}\"", max_results=1)
     run: Run = found[0] if found else client.create_run(experiment_id, run_name=f"sweep {name}")
     here = origin.here()
-    told = {"kind": "sweep", SWEEP: name, "host": here.host, "pid": str(here.pid), "pid.started": str(here.started)}
+    told = {
+        "kind": "sweep",
+        SWEEP: name,
+        "backbone": recipe.model.backbone,
+        "dataset": recipe.data.name,
+        "host": here.host,
+        "pid": str(here.pid),
+        "pid.started": str(here.started),
+        "mlflow.note.content": present.of_sweep(name, recipe),
+    }
     for key, value in told.items():
         client.set_tag(run.info.run_id, key, value)
     if run.info.status != "RUNNING":
