@@ -1,0 +1,51 @@
+"""`attncli published`: what is in print, from all sources, beside what is found here."""
+
+import os
+import shutil
+from pathlib import Path
+
+import click
+
+from attncli.commands.options import echo_json, json_option, store_options
+
+
+@click.command()
+@click.option("--attn", metavar="NAMES", help="Only figures about these mechanisms (with commas).")
+@click.option("--backbone", metavar="NAME", help="Only figures of this network.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@store_options
+@json_option
+def command(
+    attn: str | None, backbone: str | None, as_csv: bool, runs: Path, tracking_uri: str | None, as_json: bool
+) -> None:
+    """List the published figures of every network: all sources, ours, the deviation.
+
+    Parameters and MACs are counted here, accuracies are those of finished runs on the same data. Where sources print
+    one network with different figures, that is said.
+
+    \b
+    Example:
+      attncli published --attn eca
+      attncli published --backbone resnet50 --csv > figures.csv
+    """
+    from attncli import attention
+    from attncli.report import deviation, table
+    from attncli.survey import published
+    from attncli.survey.deviation import figures
+    from attncli.survey.exact import Counts
+    from attncli.survey.finished import trained
+
+    wanted = [attention.describe(name).name for name in attn.split(",")] if attn else None
+    rows = [
+        row
+        for row in published.rows()
+        if (wanted is None or row.attn in wanted) and (backbone is None or row.backbone == backbone)
+    ]
+    found = figures(rows, Counts(), trained(runs, tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")))
+    if as_json:
+        return echo_json([figure.plain() for figure in found])
+    if as_csv:
+        return click.echo(table.csv_text([figure.plain() for figure in found]))
+    if not found:
+        return click.echo("nothing published is known of this")
+    return click.echo(deviation.render(found, shutil.get_terminal_size().columns))
