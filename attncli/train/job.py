@@ -71,6 +71,11 @@ def prepare(
             f"train.batch_size: {images} images do not divide into {accelerator.num_processes} processes",
             f"a multiple of {accelerator.num_processes}",
         )
+    if dataset.vary.mixes and callable(getattr(model, "loss", None)):
+        raise UserError(
+            f"data.mixup, data.cutmix: '{recipe.model.attn}' has a loss of its own, which takes one class an image",
+            "leave them out",
+        )
     model.to(device).train()
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)

@@ -10,7 +10,7 @@ from attncli.train.precision import autocast
 
 
 class Objective(nn.Module):
-    """(images (b, ...), labels (b,)) -> mean loss, a float32 scalar.
+    """(images (b, ...), labels (b,), or shares of the classes (b, classes)) -> mean loss, a float32 scalar.
 
     The loss is the network's own where its class has `loss(images, labels) -> (loss, logits)`, else the
     cross-entropy with label smoothing (Szegedy et al. 2016, section 7), computed in float32.
