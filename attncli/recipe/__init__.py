@@ -5,7 +5,7 @@ whose `digest` is the identity of the run.
 """
 
 from attncli.recipe.reading import errors, merge, put, read
-from attncli.recipe.sections import Data, Measure, Model, Recipe, Train
+from attncli.recipe.sections import Data, Measure, Model, Recipe, Train, unset
 from attncli.recipe.text import load_yaml, parse_override
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "parse_override",
     "put",
     "read",
+    "unset",
 ]

@@ -194,6 +194,12 @@ def class_list(path: str) -> list[str]:
     return names
 
 
+def unset(key: str, value: Any) -> bool:
+    """Whether a dotted key is one of `LATER` at its default: runs that were made before it do not know it either."""
+    section, _, name = key.partition(".")
+    return name in LATER.get(section, ()) and value == getattr(Recipe(), section).model_dump()[name]
+
+
 def _sha(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 

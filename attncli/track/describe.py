@@ -8,7 +8,7 @@ from typing import Any
 
 from attncli import attention
 from attncli.errors import UserError
-from attncli.recipe import Recipe
+from attncli.recipe import Recipe, unset
 from attncli.track import claimed
 from attncli.track.origin import Origin, label
 
@@ -24,7 +24,8 @@ def run_name(recipe: Recipe) -> str:
     model = recipe.model
     backbone = "" if whole(recipe) else f"-{model.backbone}"
     options = ",".join(f"{key}={written(value)}" for key, value in model.options.items())
-    place = "/".join([(model.site and f"@{model.site}") or "", *map(str, model.stages or ())])
+    site = f"@built-in-{model.replace}" if model.replace else (model.site and f"@{model.site}") or ""
+    place = "/".join([site, *map(str, model.stages or ())])
     return f"{label(recipe)}{f'[{options}]' if options else ''}{place}{backbone}-s{recipe.seed}"
 
 
@@ -48,8 +49,11 @@ def images(recipe: Recipe) -> str:
 
 
 def params(recipe: Recipe) -> dict[str, str]:
-    """The flat recipe, every value as `--set` takes it; the mechanism's options each under their own key."""
-    flat = recipe.flat()
+    """The flat recipe, every value as `--set` takes it; the mechanism's options each under their own key.
+
+    Keys that came later and are not set are left out: runs made before have the same parameters, and compare.
+    """
+    flat = {key: value for key, value in recipe.flat().items() if not unset(key, value)}
     options = flat.pop("model.options")
     flat |= {f"model.options.{key}": value for key, value in options.items()}
     return {key: _fit(written(value), LONGEST_PARAM) for key, value in flat.items()}

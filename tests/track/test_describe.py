@@ -5,6 +5,7 @@ import shlex
 import pytest
 
 from attncli import recipe as recipes
+from attncli.recipe.sections import LATER
 from attncli.track import describe
 from attncli.track.origin import Origin, Process
 from tests.track.made import FACTS, recipe
@@ -19,6 +20,7 @@ def test_names():
     """Run: mechanism-backbone-seed (a whole network has no backbone); experiment: dataset-backbone, or as told."""
     assert describe.run_name(recipe(seed=3)) == "eca-resnet18-s3"
     assert describe.run_name(recipe("ram")) == "ram-s0"
+    assert describe.run_name(recipe(model__replace="se")) == "eca@built-in-se-resnet18-s0"
     assert describe.experiment_name(recipe()) == "digits-resnet18"
     assert describe.experiment_name(recipe(experiment="mine")) == "mine"
 
@@ -31,6 +33,13 @@ def test_params_are_written_as_in_a_recipe():
     assert found["train.compile"] == "true"
     assert found["data.root"] == "null"
     assert found["train.optimizer"] == "sgd"
+
+
+def test_keys_that_came_later_are_told_when_set():
+    """Runs made before a key was there have the parameters of runs that do not set it, so that they compare."""
+    plain, changed = (describe.params(recipe(model__replace=value)) for value in (None, "se"))
+    assert changed.keys() - plain.keys() == {"model.replace"}
+    assert not any(key in plain for section, keys in LATER.items() for key in (f"{section}.{k}" for k in keys))
 
 
 def test_long_values_say_that_they_were_cut():
