@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from attncli import attention
+from attncli.attention.pairs import attend
 from attncli.attention.self_attention.external import Attention
-from attncli.attention.self_attention.self_attention import attend
 from tests.attention.case import randomise
 from tests.attention.parity import read
 from tests.shared import shared

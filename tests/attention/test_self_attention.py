@@ -9,7 +9,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from attncli import attention
-from attncli.attention.self_attention.self_attention import FUSED_FROM, Attention, attend
+from attncli.attention import pairs
+from attncli.attention.pairs import attend
+from attncli.attention.self_attention.self_attention import Attention
 from tests.attention.case import randomise
 from tests.attention.parity import read
 from tests.shared import shared
@@ -77,10 +79,12 @@ def test_hand_computed_attention() -> None:
     assert attend(q, k, v, 0.0).item() == pytest.approx(6)
 
 
-def test_both_ways_of_attending_agree() -> None:
-    """The fused kernel for large maps gives what the two plain products give, gradients too."""
-    n = FUSED_FROM + 1
-    q, k, v = (torch.randn(2, n, 6, dtype=torch.float64, requires_grad=True) for _ in range(3))
+@pytest.mark.parametrize("kept", [0, 1 << 28])
+@pytest.mark.parametrize("width", [6, 11])
+def test_both_ways_of_attending_agree(kept: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the map of all pairs or without it, values of any width: what the formula gives, gradients too."""
+    monkeypatch.setattr(pairs, "KEPT_BYTES", kept)
+    q, k, v = (torch.randn(2, 65, c, dtype=torch.float64, requires_grad=True) for c in (6, 6, width))
     plain = (q @ k.transpose(1, 2) * 0.5).softmax(-1) @ v
     fused = attend(q, k, v, 0.5)
     torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-12)

@@ -19,9 +19,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.pairs import attend, pointwise, tokens
 from attncli.attention.seen import Seen
 
 card = Card(
@@ -41,8 +41,6 @@ card = Card(
         "The energies of the channel branch grow with H*W, so that its softmax picks single channels on large maps.",
     ),
 )
-
-FUSED_FROM = 1024  # positions from which a CPU should not keep the map of all pairs
 
 
 class Attention(nn.Module):
@@ -78,47 +76,40 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Join what positions and channels attend to."""
-        tokens = x.flatten(2).transpose(1, 2)  # (N, HW, C), a view
+        t = tokens(x)
         found = []
         if self.gamma_p is not None:
-            found.append(torch.addcmul(tokens, self.gamma_p.to(x.dtype), self.position(tokens).to(x.dtype)))
+            found.append(torch.addcmul(t, self.gamma_p.to(x.dtype), self.position(x).to(x.dtype)))
         if self.gamma_c is not None:
-            found.append(torch.addcmul(tokens, self.gamma_c.to(x.dtype), self.channel(tokens).to(x.dtype)))
+            found.append(torch.addcmul(t, self.gamma_c.to(x.dtype), self.channel(t).to(x.dtype)))
         y = found[0] if len(found) == 1 else found[0] + found[1]
         if self.mean and len(found) == 2:
             y = y / 2
         return y.transpose(1, 2).unflatten(2, x.shape[2:])
 
-    def position(self, tokens: Tensor) -> Tensor:
-        """The values of all positions, weighed by query and key: (N, HW, C) -> (N, HW, C)."""
-        layers = (self.query, self.key, self.value)
-        weight, bias = torch.cat([f.weight for f in layers]), torch.cat([f.bias for f in layers])
-        q, k, v = F.linear(tokens, weight, bias).split([f.out_features for f in layers], 2)
-        if tokens.device.type != "cpu":
-            return F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=1.0).squeeze(1)
-        if tokens.shape[1] < FUSED_FROM:
-            return (q @ k.transpose(1, 2)).softmax(2).to(v.dtype) @ v
-        q, k = (F.pad(t, (0, v.shape[2] - t.shape[2])) for t in (q, k))  # its kernel takes equal widths only
-        return F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=1.0).squeeze(1)
+    def position(self, x: Tensor) -> Tensor:
+        """The values of all positions, weighed by query and key: (N, C, H, W) -> (N, HW, C)."""
+        q, k, v = (tokens(pointwise(x, layer)) for layer in (self.query, self.key, self.value))
+        return attend(q, k, v)
 
-    def channel(self, tokens: Tensor) -> Tensor:
+    def channel(self, t: Tensor) -> Tensor:
         """The maps of all channels, weighed by how little (or much) they agree: (N, HW, C) -> (N, HW, C)."""
-        with torch.autocast(tokens.device.type, enabled=False):  # sums over HW positions, before a softmax
-            t = tokens.float() if tokens.dtype in (torch.float16, torch.bfloat16) else tokens
-            weights = self.affinity_of_channels(t)
-        return tokens @ weights.to(tokens.dtype).transpose(1, 2)
+        with torch.autocast(t.device.type, enabled=False):  # sums over HW positions, before a softmax
+            exact = t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
+            weights = self.affinity_of_channels(exact)
+        return t @ weights.to(t.dtype).transpose(1, 2)
 
-    def affinity_of_channels(self, tokens: Tensor) -> Tensor:
+    def affinity_of_channels(self, t: Tensor) -> Tensor:
         """(N, HW, C) -> (N, C, C): a row is a query, and sums to 1."""
-        return (tokens.transpose(1, 2) @ tokens * self.sign).softmax(2)
+        return (t.transpose(1, 2) @ t * self.sign).softmax(2)
 
     def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
         """What positions and channels attend to."""
-        tokens, size = inputs[0].flatten(2).transpose(1, 2), (inputs[0].shape[2], inputs[0].shape[3])
+        t, size = tokens(inputs[0]), (inputs[0].shape[2], inputs[0].shape[3])
         found = []
         if self.gamma_p is not None:
-            a = (self.query(tokens) @ self.key(tokens).transpose(1, 2)).softmax(2)
+            a = (self.query(t) @ self.key(t).transpose(1, 2)).softmax(2)
             found.append(Seen("affinity", "positions attended to", a, queries=size, keys=size))
         if self.gamma_c is not None:
-            found.append(Seen("affinity", "channels attended to", self.affinity_of_channels(tokens)))
+            found.append(Seen("affinity", "channels attended to", self.affinity_of_channels(t)))
         return found

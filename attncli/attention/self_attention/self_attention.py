@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Seen
+from attncli.attention.pairs import as_map, attend, pointwise, tokens
 
 card = Card(
     title="Non-local Neural Networks",
@@ -47,8 +47,6 @@ card = Card(
         "One block before the last of stage 3, as for ImageNet in CGNL; the paper's video networks use five.",
     ),
 )
-
-FUSED_FROM = 256  # positions from which the fused kernel is the faster one on a CPU too
 
 
 class Attention(nn.Module):
@@ -99,19 +97,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add to each position what it attends to."""
-        y = attend(*self._project(x), self.scale)  # (N, HW, C')
+        y = as_map(attend(*self._project(x), self.scale), x.shape)  # (N, C', H, W)
         if self.out is not None:
-            y = self.out(y)
-        y = y.transpose(1, 2).unflatten(2, x.shape[2:])  # (N, C, H, W)
+            y = pointwise(y, self.out)
         if self.gamma is not None:
             return torch.addcmul(x, y, self.gamma.to(y.dtype))
         return x + (y if self.norm is None else self.norm(y))
-
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
-        """The map A."""
-        h, w = inputs[0].shape[2:]
-        keys = (h, w) if self.sub_sample == "none" else (h // 2, w // 2)
-        return [Seen("affinity", "positions attended to", self.attention(inputs[0]), queries=(h, w), keys=keys)]
 
     def attention(self, x: Tensor) -> Tensor:
         """The map A, (N, HW, HW) or (N, HW, HW/4): rows are queries in row-major order and sum to 1."""
@@ -122,29 +113,9 @@ class Attention(nn.Module):
         """Queries (N, HW, C'), keys and values (N, HW, ...) or, sub-sampled, (N, HW/4, ...)."""
         if self.sub_sample != "none" and min(x.shape[2:]) < 2:
             raise ValueError(f"sub_sample={self.sub_sample!r} needs a map of 2x2 or more, not {tuple(x.shape[2:])}")
-        if self.sub_sample == "input":
-            return self.query(_tokens(x)), *_linears(_tokens(F.max_pool2d(x, 2)), self.key, self.value)
-        q, k, v = _linears(_tokens(x), self.query, self.key, self.value)
+        q = tokens(pointwise(x, self.query))
+        x = F.max_pool2d(x, 2) if self.sub_sample == "input" else x
+        k, v = pointwise(x, self.key), pointwise(x, self.value)
         if self.sub_sample == "projection":
-            k, v = (_tokens(F.max_pool2d(t.transpose(1, 2).unflatten(2, x.shape[2:]), 2)) for t in (k, v))
-        return q, k, v
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    """softmax(scale * q k^T) v of (N, positions, width) without keeping the map where a fused kernel is faster."""
-    if q.device.type == "cpu" and max(q.shape[1], k.shape[1]) <= FUSED_FROM:
-        return (q * scale @ k.transpose(1, 2)).softmax(-1).to(v.dtype) @ v
-    y: Tensor = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=scale)
-    return y.squeeze(1)
-
-
-def _tokens(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, HW, C), a view."""
-    return x.flatten(2).transpose(1, 2)
-
-
-def _linears(tokens: Tensor, *layers: nn.Linear) -> tuple[Tensor, ...]:
-    """Several linear layers of one input as one product: reads the input once."""
-    weight = torch.cat([layer.weight for layer in layers])
-    bias = torch.cat([layer.bias for layer in layers])
-    return F.linear(tokens, weight, bias).split([layer.out_features for layer in layers], -1)
+            k, v = F.max_pool2d(k, 2), F.max_pool2d(v, 2)
+        return q, tokens(k), tokens(v)
