@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "attncli"
 LAYERS: list[set[str]] = [
-    {"errors", "streams", "collector"},
+    {"errors", "streams", "collector", "signals"},
     {"source"},
     {"recipe", "records"},
     {"sweep", "attention", "data"},

@@ -5,6 +5,7 @@ given to another, which goes on from the checkpoint where the nodes share the fo
 the run's files come back with its end.
 """
 
+import logging
 import os
 import signal
 import threading
@@ -61,7 +62,7 @@ def _connected() -> Iterator[Any]:
         raise UserError("--on ray: Ray is not installed", "pip install 'attncli[ray]'") from error
     before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"--on ray: {_line(error)}", "`ray start --head`, or set RAY_ADDRESS=HOST:PORT") from error
     if threading.current_thread() is threading.main_thread():

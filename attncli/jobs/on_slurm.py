@@ -114,6 +114,7 @@ def _submit(cluster: str, folder: Path, options: Mapping[str, Any], jobs: Sequen
         import submitit
     except ImportError as error:
         raise UserError("--on slurm: submitit is not installed", "pip install 'attncli[slurm]'") from error
+    made: Any
     try:
         if cluster == "local":
             made = submitit.LocalExecutor(folder=folder, max_num_timeout=REQUEUES)

@@ -25,6 +25,7 @@ from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
 from attncli.run.describe import backbone, facts, shape, title
 from attncli.run.folder import clear, occupied, on_disk
 from attncli.run.watch import Watch
+from attncli.signals import held
 from attncli.track import Live, Tracker
 from attncli.track.origin import label
 from attncli.train import Interrupted
@@ -100,7 +101,15 @@ def _begin(
         clear(folder)
     records.write_atomically(folder / "recipe.yaml", recipe.yaml())
     records.rewrite(folder, [])  # the training tells again what its checkpoint knows
-    return tracker.start(recipe, facts(dataset), measure.machine(), folder=folder, fresh=fresh, tags=tags)
+    live = None
+    try:
+        with held():
+            live = tracker.start(recipe, facts(dataset), measure.machine(), folder=folder, fresh=fresh, tags=tags)
+    except KeyboardInterrupt:
+        if live:
+            live.end("KILLED")
+        raise
+    return live
 
 
 def _tracked(job: Job, fresh: bool, decorate: Decorate | None) -> Result:

@@ -63,12 +63,11 @@ def views(address: str, uri: str | None, runs: Path) -> list[tuple[str, str]]:
     for e in client.search_experiments(max_results=1000):
         if e.name == "Default":
             continue
-        link = f"{address}/#/experiments/{quote(e.experiment_id)}/runs"
+        link = f"{address}/#/experiments/{quote(e.experiment_id)}/runs?workflowType=machine_learning"
         shared = present.SHARED + present.TABLE in e.tags
-        found.append((e.name, f"{link}?viewStateShareKey={present.TABLE}" if shared else link))
+        found.append((e.name, f"{link}&viewStateShareKey={present.TABLE}" if shared else link))
         if shared:
-            charts = f"{link}?compareRunsMode=CHART&viewStateShareKey={present.CHARTS}"
-            found.append(("  as charts", charts))
+            found.append(("  as charts", f"{link}&compareRunsMode=CHART&viewStateShareKey={present.CHARTS}"))
     return found
 
 

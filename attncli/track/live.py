@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from attncli import records
 from attncli.records import Record, Status
+from attncli.signals import held
 from attncli.track import origin, store
 from attncli.track.origin import Origin
 from attncli.track.points import Trace, trace
@@ -46,8 +47,12 @@ class Live:
         """Send what is left, the files of the folder and the status; at most `timeout` seconds.
 
         Write result.json and the figures before. Returns a sentence for the user where the store could not be
-        brought up to date, None where all is well. A second call changes nothing.
+        brought up to date, None where all is well. A second call changes nothing. SIGINT and SIGTERM wait for the end.
         """
+        with held():
+            return self._end(status, timeout)
+
+    def _end(self, status: Status, timeout: float) -> str | None:
         if self._ended:
             return self._warning
         self._ended = True

@@ -27,6 +27,7 @@ def record(
 
     `fresh` deletes an earlier one first.
     """
+    all_tags = describe.tags(recipe, begun) | tags | {"digest": begun.digest}
     with store.one_at_a_time(uri, runs):
         run = find(client, begun.digest)
         if run is not None and fresh:
@@ -41,9 +42,9 @@ def record(
                 experiment_id,
                 start_time=begun.started_ms,
                 run_name=describe.run_name(recipe),
-                tags={"digest": begun.digest},  # with the run, so that the next process finds it
+                tags=all_tags,  # with the run: whoever is killed next leaves one that can be found and closed
             )
-    _describe(client, run, recipe, begun, tags)
+    _describe(client, run, recipe, begun, all_tags)
     if run.info.status != "RUNNING":  # after the tags: they say whose process it is that runs
         client.update_run(run.info.run_id, status="RUNNING")
     return str(run.info.run_id), new
@@ -64,8 +65,7 @@ def _describe(client: "MlflowClient", run: "Run", recipe: Recipe, begun: Origin,
 
     run_id, there = run.info.run_id, run.data.params
     params = [Param(key, value) for key, value in describe.params(recipe).items() if key not in there]
-    all_tags = [RunTag(key, value) for key, value in (describe.tags(recipe, begun) | tags).items()]
-    client.log_batch(run_id, params=params, tags=all_tags)
+    client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
     inputs = run.inputs.dataset_inputs if run.inputs else []
     if begun.facts is not None and not any(d.dataset.name == begun.facts.name for d in inputs):
         _log_input(client, run_id, begun.facts)

@@ -1,5 +1,8 @@
 """Facts of a run that is recorded: one a digest, whole, never doubled, never in the training's way, truly ended."""
 
+import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -10,7 +13,7 @@ import pytest
 
 from attncli import records
 from attncli.errors import UserError
-from attncli.track import Tracker, attach, live, origin, rows, writer
+from attncli.track import Tracker, attach, live, origin, register, rows, writer
 from tests.track.made import FACTS, WHOLE, doubled, epoch, evaluation, folder, recipe, run
 
 
@@ -315,6 +318,38 @@ def test_a_killed_process_leaves_no_run_running(tracker, client, runs):
     assert found.end_time >= found.start_time
     assert client.get_run(alive.run_id).info.status == "RUNNING"
     alive.end("FINISHED")
+
+
+def test_a_run_killed_while_it_is_described_is_closed(tracker, client, runs, monkeypatch):
+    """The run says from its first moment whose process it is: nothing that is killed stays RUNNING."""
+
+    def killed(*anything):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(register, "_describe", killed)
+    monkeypatch.setattr(origin, "here", lambda: origin.Process(host=socket.gethostname(), pid=2**22 - 3, started=1.0))
+    of = recipe()
+    with pytest.raises(KeyboardInterrupt):
+        tracker.start(of, FACTS, folder=folder(runs, of))
+    assert [row["status"] for row in rows(tracker.uri, runs)] == ["RUNNING"]
+    Tracker.open(tracker.uri, runs)
+    assert [row["status"] for row in rows(tracker.uri, runs)] == ["KILLED"]
+
+
+def test_a_signal_waits_until_the_run_is_closed(tracker, client, runs, monkeypatch):
+    """A launcher that terminates a run which is just ending does not leave it RUNNING."""
+
+    def finish(*anything):
+        os.kill(os.getpid(), signal.SIGINT)
+        live_finish(*anything)
+
+    live_finish = live.finish
+    monkeypatch.setattr(live, "finish", finish)
+    of = recipe()
+    begun = tracker.start(of, FACTS, folder=folder(runs, of))
+    with pytest.raises(KeyboardInterrupt):
+        begun.end("FAILED")
+    assert client.get_run(begun.run_id).info.status == "FAILED"
 
 
 def test_rows(tracker, runs):
