@@ -1,4 +1,4 @@
-"""The matrix of mechanisms and backbones, found by building all pairs: `python -m tests.matrix [BACKBONE ...]` writes it.
+"""The matrix of mechanisms and backbones, found by building all: `python -m tests.matrix [BACKBONE ...]` writes it.
 
 Each pair is built and goes forth and back in training, on tensors that have shapes and no numbers. What does not fit
 is kept with its reason.
@@ -6,6 +6,7 @@ is kept with its reason.
 
 import sys
 from collections.abc import Callable
+from functools import cache
 
 import torch
 import yaml
@@ -38,24 +39,27 @@ def recipe(backbone: str, attn: str) -> Recipe:
     return check.read(None, [f"model.backbone={backbone}", f"model.attn={attn}"])
 
 
-def problem(backbone: str, attn: str) -> str | None:
-    """Why a mechanism does not fit a backbone; None where it does, and then it has gone forth and back."""
+def problem(backbone: str, attn: str, step: bool = True) -> str | None:
+    """Why a mechanism does not fit a backbone; None where it does and, with `step`, has gone forth and back."""
     shape = shape_for(backbone, attn)
     with torch.device("meta"):
         try:
             net = model.build(recipe(backbone, attn), shape)
         except UserError as error:
-            return fits.brief(error.problem)
+            return fits.brief(error.problem, available(backbone))
 
-    def step(network: Callable[[Tensor], Tensor], images: Tensor, _: set[int]) -> tuple[int, ...]:
+    def forth_and_back(network: Callable[[Tensor], Tensor], images: Tensor, _: set[int]) -> tuple[int, ...]:
         logits = network(images)
         F.cross_entropy(logits, torch.zeros(2, dtype=torch.long)).backward()
         return tuple(logits.shape)
 
-    assert observe(net, image_shape(2, shape.size, shape.frames), step, training=True) == (2, shape.classes)
+    if step:
+        images = image_shape(2, shape.size, shape.frames)
+        assert observe(net, images, forth_and_back, training=True) == (2, shape.classes)
     return None
 
 
+@cache
 def available(backbone: str) -> list[str]:
     """The sites that a backbone has."""
     size = fits.size(backbone)

@@ -1,16 +1,21 @@
-"""The README's table of mechanisms, made from their files: `python -m tests.readme` brings it up to date."""
+"""The README's tables of mechanisms and backbones, made from their files: `python -m tests.readme` writes them anew."""
 
+import ast
 import re
+from itertools import groupby
 
-from attncli import attention, check
+from attncli import attention, backbones, check, source
+from attncli.backbones import fits
+from attncli.commands.ls import summary
 from attncli.errors import UserError
 from attncli.measure.blueprint import count
 from attncli.model import Shape
 from tests.shared import ROOT
 
 README = ROOT / "README.md"
-BEGIN, END = "<!-- mechanisms:begin -->", "<!-- mechanisms:end -->"
+MARKS = "<!-- {}:begin -->", "<!-- {}:end -->"
 NETWORKS = {"resnet20": Shape(10, (32, 32)), "resnet50": Shape(1000, (224, 224))}
+FAMILIES = ROOT / "attncli" / "backbones"
 FRAMES = 8
 
 
@@ -43,10 +48,32 @@ def _added(name: str, backbone: str, plain: int) -> str:
     return f"{n:,} in all" if site == "model" else f"{n - plain:,}"
 
 
+def families() -> str:
+    """A Markdown table: a line a family with its networks, their parameters and the sites they lack."""
+    lines = ["| backbones (parameters in millions) | what | sites |", "|---|---|---|"]
+    for family, members in groupby(backbones.names(), backbones.family):
+        names = list(members)
+        told = ast.get_docstring(source.parse(FAMILIES / f"{family}.py")) or ""
+        what = re.split(r"(?<=\))[,.:]", " ".join(told.split()))[0]
+        (sites,) = {summary(fits.found()[name].sites) for name in names}
+        lines.append(f"| {', '.join(map(_sized, names))} | {what} | {sites} |")
+    return "\n".join(lines)
+
+
+def _sized(name: str) -> str:
+    size = fits.size(name)
+    shape = Shape(1000 if size == fits.LARGE else 10, (size, size))
+    return f"`{name}` ({count(check.read(None, [f'model.backbone={name}']), shape) / 1e6:.2f})"
+
+
 def written(text: str) -> str:
-    """The README's text with the table as it should be."""
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    return pattern.sub(lambda _: f"{BEGIN}\n{table()}\n{END}", text)
+    """The README's text with the tables as they should be."""
+    for what, made in (("mechanisms", table), ("backbones", families)):
+        begin, end = (mark.format(what) for mark in MARKS)
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        new = f"{begin}\n{made()}\n{end}"
+        text = pattern.sub(lambda _, new=new: new, text)
+    return text
 
 
 if __name__ == "__main__":

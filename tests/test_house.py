@@ -89,6 +89,7 @@ LIGHT = [
     "--help",
     "ls attention",
     "ls backbones",
+    "ls matrix",
     "ls data",
     "ls recipes",
     "show eca",

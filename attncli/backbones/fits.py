@@ -4,6 +4,7 @@
 site alone. `tests/matrix.py` writes the file, and tests hold it to what is really built.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -50,11 +51,11 @@ def size(backbone: str) -> int:
     return SMALL if backbone in CIFAR else LARGE
 
 
-def brief(problem: str) -> str:
-    """A reason without what a matrix says itself: the mechanism's name and the backbone's."""
+def brief(problem: str, sites: Collection[str]) -> str:
+    """A reason without what a matrix says itself, the mechanism's name and the backbone's, which has `sites`."""
     if problem.startswith("model.site: "):
         site = problem.removeprefix("model.site: ").partition(":")[0]
-        return f"no site {site} in the blocks that its paper chooses"
+        return f"no site {site}" + (" in the blocks that its paper chooses" if site in sites else "")
     where, _, why = problem.partition("): ")
     return f"{where.partition(' at ')[2].partition(' (')[0]}: {why}" if why else problem
 

@@ -1,6 +1,7 @@
-"""`attncli ls`: mechanisms, backbones, data sets, recipes and runs, listed."""
+"""`attncli ls`: mechanisms, backbones, which fits which, data sets, recipes and runs, listed."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import click
 
 from attncli.commands.options import echo_json, json_option, store_options
 
-KINDS = ("attention", "backbones", "data", "recipes", "runs")
+KINDS = ("attention", "backbones", "matrix", "data", "recipes", "runs")
 
 
 @click.command()
@@ -18,27 +19,39 @@ KINDS = ("attention", "backbones", "data", "recipes", "runs")
 def command(kind: str | None, runs: Path, tracking_uri: str | None, as_json: bool) -> None:
     """List the mechanisms, backbones, datasets, recipes or runs; without a word, how many there are of each.
 
+    `matrix` shows which mechanism fits which backbone, and why the others do not.
+
     \b
     Example:
       attncli ls attention
+      attncli ls matrix
       attncli ls runs --json
     """
     listing = {
         "attention": _attention,
         "backbones": _backbones,
+        "matrix": _matrix,
         "data": _data,
         "recipes": _recipes,
         "runs": lambda: _runs(runs, tracking_uri),
     }
     if kind is None:
-        counts = {k: len(rows()) for k, rows in listing.items() if k != "runs"}
+        counts = {k: len(rows()) for k, rows in listing.items() if k not in ("runs", "matrix")}
         return echo_json(counts) if as_json else click.echo("\n".join(f"{n:4} {k}" for k, n in counts.items()))
     rows = listing[kind]()
     if as_json:
         return echo_json(rows)
+    if kind == "matrix":
+        from attncli.report import matrix
+
+        return click.echo(matrix.text(shutil.get_terminal_size().columns))
+    if kind == "backbones":
+        rows = [row | {"sites": summary(row["sites"])} for row in rows]
     from attncli.report.table import show
 
     show(_clipped(rows, "title") if kind == "attention" else rows, empty=f"no {kind} yet")
+    if kind == "backbones":
+        click.echo("timm/NAME: any of timm's, sites found by structure (pip install 'attncli[timm]')")
     return None
 
 
@@ -62,8 +75,27 @@ def _attention() -> list[dict[str, Any]]:
 
 def _backbones() -> list[dict[str, Any]]:
     from attncli import backbones
+    from attncli.backbones import fits
 
-    return [{"name": name, "family": backbones.family(name)} for name in backbones.names()]
+    return [
+        {"name": name, "family": backbones.family(name), "sites": [*fits.found()[name].sites]}
+        for name in backbones.names()
+    ]
+
+
+def summary(available: Sequence[str]) -> str:
+    """The sites of a backbone in a few words: those that it lacks, and attention that is built in."""
+    from attncli.attention.card import SITES
+
+    lacking = [site for site in SITES if site != "model" and site not in available]
+    built_in = [site for site in available if site not in SITES]
+    return "; ".join([f"all but {', '.join(lacking)}" if lacking else "all", *built_in])
+
+
+def _matrix() -> list[dict[str, Any]]:
+    from attncli.report import matrix
+
+    return matrix.rows()
 
 
 def _data() -> list[dict[str, Any]]:

@@ -62,7 +62,7 @@ def _text(mechanism: Any, card: dict[str, Any]) -> str:
         ("Where", _where(card)),
     ]
     if mobile := card["mobile_site"]:
-        facts.append(("Mobile", f"{mobile}: {SITES[mobile]} (inverted residuals, MobileNetV2)"))
+        facts.append(("Mobile", f"{mobile}: {SITES[mobile]} (networks of inverted residuals)"))
     if card["sites"]:
         facts.append(("Also at", f"{', '.join(card['sites'])} (--set model.site=...)"))
     facts.append(("Needs", ", ".join(mechanism.facts) or "nothing of its place"))
