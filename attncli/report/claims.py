@@ -30,11 +30,12 @@ def render(verdicts: Sequence[Verdict], width: int = WIDTH) -> str:
 def summary(verdicts: Sequence[Verdict]) -> str:
     """How many claims there are of each verdict."""
     counts = Counter(v.outcome for v in verdicts)
-    told = [f"{counts[outcome]} {_word(outcome, counts[outcome])}" for outcome in OUTCOMES if counts[outcome]]
+    told = [f"{counts[outcome]} {word(outcome, counts[outcome])}" for outcome in OUTCOMES if counts[outcome]]
     return f"{len(verdicts)} claim{'s' * (len(verdicts) != 1)}: {', '.join(told)}"
 
 
-def _word(outcome: str, count: int) -> str:
+def word(outcome: str, count: int) -> str:
+    """A verdict as it is said of so many claims."""
     return outcome if count == 1 else WORDS[outcome]
 
 
@@ -108,7 +109,12 @@ COLUMNS: list[Column[Verdict]] = [
 
 
 def details(verdict: Verdict, width: int = WIDTH) -> str:
-    """Everything about one claim."""
+    """Everything about one claim, filled to lines."""
+    return "\n".join([verdict.claim.id, *(_filled(label, text, width) for label, text in facts(verdict))])
+
+
+def facts(verdict: Verdict) -> list[tuple[str, str]]:
+    """Everything about one claim as labels and texts; a text without a label goes on with what is above it."""
     claim = verdict.claim
     lines: list[tuple[str, str]] = [
         ("Claim", claim.text),
@@ -125,7 +131,7 @@ def details(verdict: Verdict, width: int = WIDTH) -> str:
     lines += [(label, text) for label, text in (("Note", claim.note), ("Others", claim.evidence)) if text]
     if verdict.command:
         lines.append(("Next", verdict.command))
-    return "\n".join([claim.id, *(_filled(label, text, width) for label, text in lines)])
+    return lines
 
 
 def _part(part: Part) -> list[tuple[str, str]]:

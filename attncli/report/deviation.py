@@ -22,7 +22,7 @@ def render(figures: Sequence[Figure], width: int) -> str:
     told = [fill(line, width, subsequent_indent="  ", break_long_words=False) for line in apart]
     heading = [f"Sources that print the same network differently (by {APART:g} % or points and more):"] if told else []
     return "\n\n".join(
-        [text(COLUMNS, _lines(figures), width=width).strip("\n"), *heading, "\n".join(told), fill(NOTE, width)]
+        [text(COLUMNS, lines(figures), width=width).strip("\n"), *heading, "\n".join(told), fill(NOTE, width)]
     )
 
 
@@ -69,7 +69,8 @@ def off(figure: Figure) -> str:
 Line = tuple[Figure, bool]  # whether it is the first of its network
 
 
-def _lines(figures: Sequence[Figure]) -> list[Line]:
+def lines(figures: Sequence[Figure]) -> list[Line]:
+    """The figures, each with whether it is the first of its network."""
     before = [None, *((f.network, f.dataset) for f in figures)]
     return [(f, (f.network, f.dataset) != last) for f, last in zip(figures, before, strict=False)]
 

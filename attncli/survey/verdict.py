@@ -74,7 +74,7 @@ class Verdict:
 
 def joined(outcomes: list[Outcome]) -> Outcome:
     """What parts that all must hold come to: one that fails decides."""
-    order: tuple[Outcome, ...] = ("fails", "undecided", "untested")
+    order: tuple[Outcome, ...] = ("fails", "untested", "undecided")
     return next((outcome for outcome in order if outcome in outcomes), "holds")
 
 
