@@ -328,12 +328,12 @@ def test_a_run_killed_while_it_is_described_is_closed(tracker, client, runs, mon
 
     monkeypatch.setattr(register, "_describe", killed)
     monkeypatch.setattr(origin, "here", lambda: origin.Process(host=socket.gethostname(), pid=2**22 - 3, started=1.0))
-    of = recipe()
+    of = recipe(seed=21)
     with pytest.raises(KeyboardInterrupt):
         tracker.start(of, FACTS, folder=folder(runs, of))
-    assert [row["status"] for row in rows(tracker.uri, runs)] == ["RUNNING"]
+    assert [row["status"] for row in rows(tracker.uri, runs, digest=of.digest())] == ["RUNNING"]
     Tracker.open(tracker.uri, runs)
-    assert [row["status"] for row in rows(tracker.uri, runs)] == ["KILLED"]
+    assert [row["status"] for row in rows(tracker.uri, runs, digest=of.digest())] == ["KILLED"]
 
 
 def test_a_signal_waits_until_the_run_is_closed(tracker, client, runs, monkeypatch):
@@ -345,7 +345,7 @@ def test_a_signal_waits_until_the_run_is_closed(tracker, client, runs, monkeypat
 
     live_finish = live.finish
     monkeypatch.setattr(live, "finish", finish)
-    of = recipe()
+    of = recipe(seed=22)
     begun = tracker.start(of, FACTS, folder=folder(runs, of))
     with pytest.raises(KeyboardInterrupt):
         begun.end("FAILED")
