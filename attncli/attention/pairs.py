@@ -33,12 +33,17 @@ def attend(q: Tensor, k: Tensor, v: Tensor, scale: float = 1.0) -> Tensor:
     if q.device.type != "cpu":
         return _fused(q, k, v, scale)
     if pairs > KEPT_BYTES:
-        width = max(q.shape[2], v.shape[2])  # the CPU's kernel takes equal widths only
-        padded = (F.pad(t, (0, width - t.shape[2])) if t.shape[2] < width else t for t in (q, k, v))
-        return _fused(*padded, scale)[:, :, : v.shape[2]]
+        return _fused(*_equally_wide(q, k, v), scale)[:, :, : v.shape[2]]
     return torch.bmm(torch.bmm(q if scale == 1 else q * scale, k.transpose(1, 2)).softmax(2).to(v.dtype), v)
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     y: Tensor = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=scale)
     return y.squeeze(1)
+
+
+def _equally_wide(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Filled up with zeros to the width of the widest: the CPU's kernel takes no other."""
+    width = max(q.shape[2], v.shape[2])
+    q, k, v = (F.pad(t, (0, width - t.shape[2])) if t.shape[2] < width else t for t in (q, k, v))
+    return q, k, v

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.ops import is_channels_last
 from attncli.attention.pairs import as_map, attend, pointwise, tokens
 
 card = Card(
@@ -99,7 +100,7 @@ class Attention(nn.Module):
         """Add to each position what it attends to."""
         y = as_map(attend(*self._project(x), self.scale), x.shape)  # (N, C', H, W)
         if self.out is not None:
-            y = pointwise(y, self.out)
+            y = pointwise(y if is_channels_last(x) else y.contiguous(), self.out)
         if self.gamma is not None:
             return torch.addcmul(x, y, self.gamma.to(y.dtype))
         return x + (y if self.norm is None else self.norm(y))
