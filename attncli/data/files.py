@@ -85,14 +85,14 @@ def workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(work: Callable[[Sequence[File]], T], files: Sequence[File]) -> Iterator[T]:
+def in_order(work: Callable[[Sequence[File]], T], files: Sequence[File], chunk: int = CHUNK) -> Iterator[T]:
     """`work` of chunks of the files, in order, with a few chunks in flight, however many there are."""
     waiting: deque[Future[T]] = deque()
     count = workers()
     pool = ThreadPoolExecutor(count, thread_name_prefix="decode")
     try:
-        for start in range(0, len(files), CHUNK):
-            waiting.append(pool.submit(work, files[start : start + CHUNK]))
+        for start in range(0, len(files), chunk):
+            waiting.append(pool.submit(work, files[start : start + chunk]))
             if len(waiting) > 2 * count:
                 yield waiting.popleft().result()
         while waiting:

@@ -6,13 +6,13 @@ they go. Whoever comes next with the same name continues after the last such lin
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from attncli.data.decode import Pixels8
-from attncli.data.files import Bad, File, in_order
+from attncli.data.files import CHUNK, Bad, File, in_order
 
 EVERY = 64 << 20  # bytes
 
@@ -52,7 +52,11 @@ def size(binary: Path) -> int:
 
 
 def write(
-    binary: Path, files: Sequence[File], work: Callable[[Sequence[File]], Chunk], tell: Callable[[int], None]
+    binary: Path,
+    files: Sequence[File],
+    work: Callable[[Sequence[File]], Chunk],
+    tell: Callable[[int], None],
+    chunk: int = CHUNK,
 ) -> Written:
     """Write the images of all files to `part(binary)`, going on where an earlier writing was stopped.
 
@@ -63,7 +67,7 @@ def write(
     if not done.images:
         clear(binary)
     try:
-        _go_on(binary, log, files, work, tell, done)
+        _go_on(binary, log, in_order(work, files[done.images :], chunk), tell, done)
     except KeyboardInterrupt:
         if not log.exists():
             clear(binary)
@@ -80,19 +84,12 @@ def clear(binary: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def _go_on(
-    binary: Path,
-    log: Path,
-    files: Sequence[File],
-    work: Callable[[Sequence[File]], Chunk],
-    tell: Callable[[int], None],
-    done: Written,
-) -> None:
+def _go_on(binary: Path, log: Path, chunks: Iterator[Chunk], tell: Callable[[int], None], done: Written) -> None:
     line = _line(done)
     with part(binary).open("r+b" if done.images else "wb") as out:
         out.truncate(done.bytes)
         out.seek(done.bytes)
-        for chunk in in_order(work, files[done.images :]):
+        for chunk in chunks:
             for image in chunk.images:
                 out.write(image.tobytes())
             line["images"] += len(chunk.images)

@@ -27,6 +27,7 @@ from attncli.data.journal import Chunk
 from attncli.data.place import Place
 from attncli.errors import RunFailedError
 
+CHUNK = 8  # images a task: a few of them are in memory for each core
 KEEP = 1.5  # the shorter side kept, in training sizes; the mean part shown then needs no enlarging
 
 
@@ -94,7 +95,11 @@ def _write(files: Files, side: int, what: str, place: Place, binary: Path, facts
         guess = 0
     check_room(place.cache, guess * len(files) - journal.size(binary))
     written = journal.write(
-        binary, files.files, lambda some: _chunk(files, some, side), lambda done: place.progress(what, done, len(files))
+        binary,
+        files.files,
+        lambda some: _chunk(files, some, side),
+        lambda done: place.progress(what, done, len(files)),
+        CHUNK,
     )
     if written.bad:
         journal.clear(binary)
@@ -121,7 +126,7 @@ def _chunk(files: Files, some: Sequence[File], side: int) -> Chunk:
 def _look(files: Files, side: int, what: str, place: Place, facts: Path) -> dict[str, Any]:
     """Read sizes and content of all files without decoding them, and keep that. Called with the entry's lock held."""
     found, bad, done = [], [], 0
-    for sizes, digest, failed in in_order(lambda some: _sizes(files, some, side), files.files):
+    for sizes, digest, failed in in_order(lambda some: _sizes(files, some, side), files.files, CHUNK):
         found.append([sizes, digest])
         bad += failed
         done += len(sizes)
