@@ -14,7 +14,7 @@ from attncli.recipe import Data
 
 if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
-    from attncli.data.verify import Verdict
+    from attncli.data.verdict import Verdict
 
 __all__ = ["HUB", "NAMES", "default_root", "load", "verify"]
 
@@ -39,7 +39,7 @@ def load(recipe: Data, *, cache: Path, progress: Progress | None = None) -> "Dat
 
 def verify(recipe: Data, *, progress: Progress | None = None) -> "Verdict":
     """Whether a dataset is whole: layout, published counts and sums, every image file. Downloads nothing."""
-    from attncli.data.verify import verify as look
+    from attncli.data.verdict import verify as look
 
     root = Path(recipe.root).expanduser() if recipe.root else None
     return look(recipe, Place(root, default_root(), default_root(), progress or ignore, fetch=False))

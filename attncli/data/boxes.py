@@ -69,6 +69,6 @@ def draw_erased(count: int, height: int, width: int, share: float, seed: int) ->
 
 
 def erase(x: Tensor, boxes: Boxes) -> Tensor:
-    """Normalised images (b, 3, H, W), or clips (b, T, 3, H, W), set to zero, the mean colour, in their boxes; in place."""
+    """Normalised images (b, 3, H, W), or clips (b, T, 3, H, W), set to 0, the mean colour, in their boxes; in place."""
     mask = boxes.mask(x.shape[-2], x.shape[-1], x.device)
     return x.masked_fill_(mask.view(len(x), *[1] * (x.ndim - 3), *mask.shape[1:]), 0)

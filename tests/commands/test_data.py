@@ -1,0 +1,106 @@
+"""`attncli data`: listed without torch, prepared, verified and shown."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from attncli import data
+from tests.commands.line import line, refused
+from tests.data.pictures import folder, picture
+
+
+def test_ls(tmp_path: Path) -> None:
+    """Every dataset with what it is and whether its files are there."""
+    rows = {row["name"]: row for row in line("data", "ls", "--data-root", str(tmp_path), "--json").json()}
+    assert rows.keys() == data.NAMES.keys()
+    assert rows["digits"]["files"] == "there"
+    assert rows["cifar10"]["files"] == rows["imagenette"]["files"] == "to be fetched"
+    assert rows["imagenet"]["files"] == rows["parquet"]["files"] == "needs --data-root"
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "imagenette2-160").mkdir()
+    rows = {row["name"]: row for row in line("data", "ls", "--data-root", str(tmp_path), "--json").json()}
+    assert rows["cifar10"]["files"] == rows["imagenette"]["files"] == "there"
+
+
+def test_ls_of_one() -> None:
+    """All that its file says: the layout that it wants."""
+    done = line("data", "ls", "imagenet")
+    assert done.code == 0
+    assert "LOC_val_solution.csv" in done.out
+    refused(line("data", "ls", "imagenett"), "did you mean 'imagenet")
+
+
+def test_ls_loads_no_torch() -> None:
+    """Listing is as quick as other listings."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.argv[1:] = ['data', 'ls']\nfrom attncli.__main__ import main\n"
+        "try: main()\nexcept SystemExit as e: assert not e.code\nassert 'torch' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_prepare_then_nothing_is_left_to_do(tmp_path: Path) -> None:
+    """Images, classes, size and digest; the second time the same."""
+    root = folder(tmp_path / "x", size=(12, 10))
+    words = ("data", "prepare", "folder", "--data-root", str(root), "--image-size", "8")
+    told = line(*words, "--json").json()
+    assert told["images"] == {"train": 11, "val": 1, "test": 12}
+    assert told["size"] == [8, 8]
+    assert line(*words, "--json").json() == told
+    text = line(*words).out
+    assert "11 train, 1 val, 12 test images of 8 x 8 px in 3 classes" in text
+    assert told["digest"] in text
+    assert list(Path("runs/cache").glob("*.bin"))
+
+
+def test_verify_and_its_exit_code(tmp_path: Path) -> None:
+    """0 and the counts for what is whole, 1 and each bad file for what is not."""
+    root = folder(tmp_path / "x")
+    words = ("data", "verify", "folder", "--data-root", str(root))
+    done = line(*words)
+    assert done.code == 0
+    assert "good (24 image files decoded" in done.out
+    (root / "test/owl/1.png").write_text("no")
+    done = line(*words)
+    assert done.code == 1
+    assert "test/owl/1.png: not an image" in done.out
+    assert done.err.startswith("Error: folder: not whole, 1 findings")
+    found = line(*words, "--json")
+    assert found.code == 1
+    assert '"test/owl/1.png: not an image"' in found.out
+
+
+@pytest.mark.parametrize("varied", [(), ("--set", "data.crop=resized", "--set", "data.mixup=0.5")])
+def test_show_draws_a_sheet(tmp_path: Path, varied: tuple[str, ...]) -> None:
+    """A PNG with the images asked for, under their labels."""
+    root = folder(tmp_path / "x", size=(12, 10))
+    told = line(
+        "data", "show", "folder", "--data-root", str(root), "--image-size", "8", "--images", "6", *varied, "--json"
+    ).json()
+    assert told["file"] == "folder.png"
+    assert len(told["labels"]) == 6
+    assert all(any(name in label for name in ("cat", "dog", "owl")) for label in told["labels"])
+    with Image.open("folder.png") as drawn:
+        assert drawn.format == "PNG"
+        assert len(drawn.convert("RGB").getcolors(1 << 24) or []) > 500  # noise, and not an empty sheet
+
+
+def test_show_of_a_recipe_and_of_clips(tmp_path: Path) -> None:
+    """The data section of a recipe file; of clips a frame."""
+    Path("mine.yaml").write_text("data:\n  name: clips\n")
+    assert line("data", "show", "--recipe", "mine.yaml", "--images", "3", "--out", "a/b.png").code == 0
+    assert Path("a/b.png").is_file()
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    """No name, an unknown one, an unreadable place: a line and a hint each."""
+    refused(line("data", "prepare"), "no dataset named", "data ls")
+    refused(line("data", "show", "digit"), "did you mean 'digits'")
+    refused(line("data", "prepare", "folder"), "data.root")
+    refused(line("data", "verify", "digits", "--set", "data.crop=round"), "data.crop")
+    picture(tmp_path / "file.png", 0)
+    refused(line("data", "show", "digits", "--out", str(tmp_path / "file.png/x.png")), "file.png", "--out")

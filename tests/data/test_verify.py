@@ -1,0 +1,141 @@
+"""Verifying: every kind of data whole, and every kind of damage named."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torchvision.datasets
+
+from attncli import data
+from attncli.data.sets import imagenette
+from attncli.data.verdict import Counted, Verdict
+from attncli.recipe import Data
+from tests.data.pictures import folder, picture
+from tests.data.test_layouts import WNIDS, fastai, imagenet, stl, synsets, tiny
+from tests.data.test_parquet import write
+
+
+def look(name: str, root: Path | None = None, **keys: object) -> Verdict:
+    """What verifying finds."""
+    return data.verify(Data.model_validate({"name": name, "root": str(root) if root else None, **keys}))
+
+
+@pytest.fixture(autouse=True)
+def _no_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ATTNCLI_DATA", str(tmp_path / "nothing"))
+
+    def never(*args: object) -> None:
+        raise AssertionError("verifying downloads nothing")
+
+    monkeypatch.setattr("attncli.data.obtain.fetch", never)
+
+
+def labelled_imagenet(root: Path) -> Path:
+    """ILSVRC's layout with labels."""
+    synsets(imagenet(root))
+    return root
+
+
+KINDS: dict[str, Callable[[Path], Path]] = {
+    "folder": lambda r: folder(r),
+    "imagenet": labelled_imagenet,
+    "imagenette": lambda r: fastai(r, imagenette.CLASSES),
+    "parquet": lambda r: write(r / "x.parquet", [0, 1] * 5).parent,
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_whole_files_are_good(tmp_path: Path, name: str) -> None:
+    """Every file is decoded and nothing is held against it."""
+    found = look(name, KINDS[name](tmp_path / "x"))
+    assert found.problems == []
+    assert found.checked == sum(part.images for part in found.parts) > 0
+
+
+def test_digits_are_good() -> None:
+    """Images in memory are counted."""
+    found = look("digits")
+    assert found.problems == []
+    assert [part.images for part in found.parts] == [1438, 359]
+
+
+def test_counts_by_part_and_class(tmp_path: Path) -> None:
+    """The smallest and the largest class of each part, whatever the recipe keeps."""
+    root = folder(tmp_path / "x", ("train", "val", "test"))
+    picture(root / "train/cat/more.png", 99)
+    found = look("folder", root)
+    assert found.parts == [Counted("train", 13, 3, 4, 5), Counted("val", 12, 3, 4, 4), Counted("test", 12, 3, 4, 4)]
+
+
+def test_every_unreadable_file_is_named(tmp_path: Path) -> None:
+    """Seven bad files are seven findings, each with its reason; sizes that differ are none."""
+    root = folder(tmp_path / "x", each=8)
+    for i in range(5):
+        (root / f"train/dog/{i}.png").write_text("no")
+    (root / "test/cat/0.png").write_bytes(b"")
+    whole = (root / "test/owl/7.png").read_bytes()
+    (root / "test/owl/7.png").write_bytes(whole[: len(whole) // 2])
+    picture(root / "train/cat/0.png", 3, (30, 20))
+    found = look("folder", root)
+    assert len(found.problems) == 7
+    assert found.problems[0] == "train/dog/0.png: not an image"
+    assert any(problem.startswith("test/owl/7.png: ") for problem in found.problems)
+
+
+def test_an_image_in_two_parts_is_a_remark(tmp_path: Path) -> None:
+    """The same file in train/ and test/ is told, though nothing is unreadable."""
+    root = folder(tmp_path / "x")
+    (root / "test/owl/copy.png").write_bytes((root / "train/cat/2.png").read_bytes())
+    found = look("folder", root)
+    assert found.problems == []
+    [remark] = found.remarks
+    assert remark == "1 images are in two parts, for example train:train/cat/2.png = test:test/owl/copy.png"
+
+
+def test_published_counts(tmp_path: Path) -> None:
+    """A dataset with a known number of images that has another one is not whole."""
+    found = look("tiny-imagenet-200", tiny(tmp_path / "x"))
+    assert found.problems == [
+        "train: 6 images, 100,000 were published",
+        "test: 6 images, 10,000 were published",
+    ]
+
+
+def test_a_layout_that_cannot_be_used(tmp_path: Path) -> None:
+    """The layout's own error is the finding, its hint a remark."""
+    root = tiny(tmp_path / "x")
+    (root / "train" / WNIDS[0]).rename(root / "train/other")
+    found = look("tiny-imagenet-200", root)
+    assert found.parts == []
+    assert f"no folder train/{WNIDS[0]}/images" in found.problems[0]
+    assert found.remarks
+
+
+def test_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files with published sums are held against them: one changed byte is named."""
+    root = stl(tmp_path / "x")
+    known = torchvision.datasets.STL10
+    folder_ = root / known.base_folder
+
+    def sums(*names: str) -> list[list[str]]:
+        return [[name, hashlib.md5((folder_ / name).read_bytes()).hexdigest()] for name in names]
+
+    monkeypatch.setattr(known, "train_list", sums("train_X.bin", "train_y.bin"))
+    monkeypatch.setattr(known, "test_list", sums("test_X.bin", "test_y.bin"))
+    found = look("stl10", root)
+    assert found.sums == 4
+    assert [p for p in found.problems if "published (" in p] == []
+    path = folder_ / "train_X.bin"
+    path.write_bytes(b"\0" + path.read_bytes()[1:])
+    found = look("stl10", root)
+    assert found.sums == 3
+    assert f"{path}: not as it was published (its sum differs)" in found.problems
+
+
+@pytest.mark.parametrize("name", ["cifar10", "svhn", "stl10", "imagenette", "imagewoof", "tiny-imagenet-200"])
+def test_what_is_not_there_is_told_and_not_fetched(tmp_path: Path, name: str) -> None:
+    """The finding says where it was looked for, the remark how to get it."""
+    found = look(name, tmp_path)
+    assert found.problems == [f"{name}: not in {tmp_path}"]
+    assert f"`attncli data prepare {name}`" in found.remarks[0]
