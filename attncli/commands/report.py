@@ -48,7 +48,7 @@ def command(
     verdicts = judge.judge(known, evidence, wanted=claims.chosen(known, attn=names))
     words = {"--attn": attn, "--backbone": backbone, "--folder-is": folder_is, "--runs": str(runs)}
     again = shlex.join(["attncli", "report", *(w for key, value in words.items() if value for w in (key, value))])
-    found = contents(runs, verdicts, evidence, uri=uri, attn=names, again=[again])
+    found = contents(runs, verdicts, evidence, uri=uri, folder_is=folder_is, attn=names, again=[again])
     path = out or runs / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, html(found))

@@ -15,10 +15,8 @@ from attncli.report.page import Contents, Origin
 from attncli.survey import published, results
 from attncli.survey.compare import Row, compare
 from attncli.survey.deviation import figures
-from attncli.survey.evidence import Evidence
+from attncli.survey.evidence import FOLDER, Evidence
 from attncli.survey.verdict import Verdict
-
-NOT_TOLD = ("seed", "model", "measure", "experiment")  # of a recipe, where it stands for many runs
 
 
 def contents(
@@ -27,12 +25,15 @@ def contents(
     evidence: Evidence,
     *,
     uri: str | None = None,
+    folder_is: str | None = None,
     attn: Sequence[str] = (),
     again: Sequence[str] = (),
 ) -> Contents:
     """The report on the runs below `runs` and in the store `uri`, about these mechanisms (all without)."""
     wanted = {*attn, NONE}
     found = [row for row in results.rows(runs, uri) if not attn or row["attn"] in wanted]
+    if folder_is is not None:
+        found = [row | {"dataset": folder_is} if row["dataset"] == FOLDER else row for row in found]
     rows = compare(found)
     by_id = {row["run_id"]: row for row in found}
     shown = {row.attn for row in rows} - {NONE} | set(attn)

@@ -61,7 +61,7 @@ def _draft(claim: Claim, evidence: Evidence) -> Verdict:
         why=_why(outcome, parts),
         parts=parts,
         values=_values(_Asked(claim, evidence)),
-        labels=(*moved(claim, evidence.backbone)[1], *_places(parts, claim)),
+        labels=() if outcome == "untested" else (*moved(claim, evidence.backbone)[1], *_places(parts, claim)),
     )
     return replace(verdict, command=_command(verdict, evidence.backbone))
 
