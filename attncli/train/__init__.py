@@ -5,18 +5,21 @@ from attncli.train.job import check
 from attncli.train.loop import train
 from attncli.train.malloc import tune_malloc
 from attncli.train.precision import autocast, resolve_precision
-from attncli.train.process import start
+from attncli.train.process import CommonError, agree, part, start
 from attncli.train.profiling import profile
 from attncli.train.progress import Progress, Step
 from attncli.train.stop import Interrupted
 
 __all__ = [
+    "CommonError",
     "Interrupted",
     "Progress",
     "Step",
+    "agree",
     "autocast",
     "check",
     "evaluate",
+    "part",
     "profile",
     "resolve_precision",
     "start",

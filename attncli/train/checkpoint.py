@@ -6,8 +6,10 @@ on disk, so that a kill at any moment leaves the old checkpoint or the new one, 
 
 import json
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from attncli.train.ema import Ema
 
 FOLDER, STATE, SLOTS = "checkpoint", "state.json", ("tensors-a.safetensors", "tensors-b.safetensors")
 FACTS = {"recipe": "another recipe", "data": "other images", "precision": "another precision"}
+Found = tuple[dict[str, Any], dict[str, Tensor]]  # the head of a checkpoint, its tensors
+Share = Callable[[Callable[[], Found | None]], Found | None]
 ANEW = "start anew without --resume, which replaces it"
 
 
@@ -75,14 +79,27 @@ def save(run: Path, state: State, facts: dict[str, str]) -> None:
         ) from error
 
 
-def load(run: Path, state: State, facts: dict[str, str]) -> bool:
+def load(run: Path, state: State, facts: dict[str, str], share: Share = lambda read: read()) -> bool:
     """Bring `state` to the checkpoint under `run`; False where there is none.
 
+    Of several processes the first one alone needs to see the folder: `share(read)` gives all what it reads.
     Raises UserError for a checkpoint that is damaged, of another recipe, data or precision, or of another network.
     """
+    found = share(partial(_read, run, facts))
+    if found is None:
+        return False
+    try:
+        _restore(state, *found)
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{run / FOLDER / STATE}: checkpoint of another network ({_short(error)})", ANEW) from error
+    return True
+
+
+def _read(run: Path, facts: dict[str, str]) -> Found | None:
+    """The checkpoint under `run`, looked over; None where there is none."""
     path = run / FOLDER / STATE
     if not path.exists():
-        return False
+        return None
     try:
         head = json.loads(path.read_text(encoding="utf-8"))
         payload = (path.parent / head["tensors"]).read_bytes()
@@ -95,11 +112,7 @@ def load(run: Path, state: State, facts: dict[str, str]) -> bool:
         raise UserError(f"{path.parent / head['tensors']}: damaged checkpoint (its checksum is wrong)", ANEW)
     for key in differing:
         raise UserError(f"{path}: checkpoint of {FACTS[key]} ({head[key]}, this run has {facts[key]})", ANEW)
-    try:
-        _restore(state, head, saved)
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: checkpoint of another network ({_short(error)})", ANEW) from error
-    return True
+    return head, saved
 
 
 def weights(run: Path, model: nn.Module) -> None:

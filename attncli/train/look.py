@@ -5,7 +5,6 @@ A look reads the losses of the steps since the last one and so waits for the dev
 
 import time
 
-from attncli.errors import RunFailedError
 from attncli.train import checkpoint, process
 from attncli.train.job import Job
 from attncli.train.progress import Step
@@ -53,7 +52,7 @@ def stop_clock(job: Job) -> None:
 
 
 def settle(job: Job) -> None:
-    """Average the losses since the last look over the processes; RunFailedError at the first that is no number."""
+    """Average the losses since the last look over the processes; CommonError at the first that is no number."""
     fresh = job.state.losses[job.state.read : job.state.step]
     if job.several:
         fresh.copy_(process.mean(job.accelerator, fresh))
@@ -61,7 +60,7 @@ def settle(job: Job) -> None:
     bad = (~values.isfinite()).nonzero()
     if len(bad):
         first = int(bad[0])
-        raise RunFailedError(
+        raise process.CommonError(
             f"the loss is {values[first].item()} at epoch {job.state.epoch + 1}, "
             f"step {job.state.read + first + 1} of {job.steps}",
             "a smaller train.lr, train.warmup_epochs (cosine, step) or train.clip_norm may help",

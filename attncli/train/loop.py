@@ -9,6 +9,7 @@ Nothing in it waits for the device but a look twice a second (`look.py`). Every 
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -52,7 +53,7 @@ def train(
     with stopping() as stop, plainly(recipe.train):
         job = prepare(model, dataset, recipe, folder, progress, accelerator or process.start())
         if folder and resume:
-            checkpoint.load(folder, job.state, job.facts)
+            checkpoint.load(folder, job.state, job.facts, partial(process.share, job.accelerator))
         elif folder and job.accelerator.is_main_process:
             checkpoint.clear(folder)
         yield from tuple(job.state.epochs)

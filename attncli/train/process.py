@@ -1,14 +1,27 @@
 """The processes of a run: one, or several that `torchrun` started, each with its device and its share of the cores."""
 
 import os
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import psutil
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from attncli.errors import UserError
+from attncli.errors import RunFailedError, UserError
 from attncli.train.malloc import tune_malloc
+
+T = TypeVar("T")
+
+
+class CommonError(RunFailedError):
+    """A failure that all processes of a run see alike, so that the first one alone has to tell it."""
+
+
+def lost() -> CommonError:
+    """What the other processes of a run see of one that ended in the middle of it."""
+    return CommonError("another process of this run has ended", "the same command goes on from the last checkpoint")
 
 
 def start() -> Accelerator:
@@ -67,6 +80,35 @@ def agree(accelerator: Accelerator, *wishes: bool) -> list[bool]:
         return list(wishes)
     flags = torch.tensor(wishes, dtype=torch.int32, device=device(accelerator))
     return [f > 0 for f in accelerator.reduce(flags, "sum").tolist()]
+
+
+def share(accelerator: Accelerator, make: Callable[[], T]) -> T:
+    """What `make` gives in the first process, in all of them; so is a UserError that it raises (there CommonError)."""
+    if accelerator.num_processes == 1:
+        return make()
+    found: list[Any] = [None, None]
+    if accelerator.is_main_process:
+        try:
+            found[0] = make()
+        except UserError as error:
+            found[1] = error.problem, error.hint
+            raise
+        finally:
+            torch.distributed.broadcast_object_list(found, 0, device=device(accelerator))
+    else:
+        torch.distributed.broadcast_object_list(found, 0, device=device(accelerator))
+    if found[1]:
+        raise CommonError(*found[1])
+    value: T = found[0]
+    return value
+
+
+def part(accelerator: Accelerator) -> None:
+    """The processes have nothing more to do together; the one that goes on alone gets the cores of all."""
+    if accelerator.num_processes > 1:
+        torch.distributed.destroy_process_group()
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        torch.set_num_threads(min(threads(1), int(asked)) if asked.isdigit() and int(asked) else threads(1))
 
 
 def mean(accelerator: Accelerator, values: Tensor) -> Tensor:

@@ -7,19 +7,22 @@ import torch
 
 from attncli.errors import RunFailedError
 from attncli.recipe import Train
+from attncli.train import process
 
 
 @contextmanager
 def plainly(settings: Train) -> Iterator[None]:
     """Turn what a user can mend into a RunFailedError; any other error stays as it is.
 
-    That is running out of memory, a failing compiler, and too small a batch for a norm.
+    That is running out of memory, a lost process of the run, a failing compiler, and too small a batch for a norm.
     """
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise _memory(settings) from error
     except RuntimeError as error:
+        if isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower():
+            raise process.lost() from error
         if "DefaultCPUAllocator" in str(error):
             raise _memory(settings) from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
