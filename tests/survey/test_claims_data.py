@@ -18,7 +18,7 @@ from attncli.survey.language import EXACT, quantities
 from attncli.survey.speeds import Speeds
 from tests.shared import ROOT, SHARED, shared
 
-FAILING = {"danet-cost", "sc-no-extra-params"}  # of the exact ones; the notes tell whose fault it is
+FAILING = {"sc-no-extra-params"}  # of the exact ones; the note tells whose fault it is
 CARDS = sorted(path.stem for path in (SHARED / "survey/mechanisms").glob("*.yaml"))
 
 
