@@ -6,7 +6,7 @@ CHOSEN = $(if $(DATASET),--dataset $(DATASET)) $(if $(BACKBONE),--backbone $(BAC
 SWEEP = $(CHOSEN) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint types compare ui clean
+.PHONY: help quickstart test lint types compare claims report ui screenshots clean
 
 help:           ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -21,9 +21,10 @@ quickstart: $(VENV)/.installed  ## install, train resnet18 with ECA and without 
 	$(RUN) run recipes/quickstart.yaml --attn none
 	$(RUN) compare --dataset digits
 	@echo
-	@echo "Next: make ui                    the same in the MLflow dashboard"
-	@echo "      $(RUN) ls attention   the other mechanisms"
-	@echo "      $(RUN) show eca       what one is and what is claimed of it"
+	@echo "Next: make ui                            the same in the MLflow dashboard"
+	@echo "      $(RUN) look eca-resnet18-s0   what its attention does to images"
+	@echo "      $(RUN) ls attention           the other mechanisms"
+	@echo "      $(RUN) show eca               what one is and what is claimed of it"
 
 test: $(VENV)/.installed lint types  ## install, lint, types, tests
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --dist loadfile
@@ -41,8 +42,18 @@ sweep-%: $(VENV)/.installed     ## recipes/sweeps/%.yaml (channel, spatial, surv
 compare: $(VENV)/.installed     ## compare the finished runs (of DATASET and BACKBONE)
 	$(RUN) compare $(CHOSEN)
 
+claims: $(VENV)/.installed      ## every claim of the literature, and whether it holds
+	$(RUN) claims
+
+report: $(VENV)/.installed      ## runs, claims and published figures on one page, runs/report.html
+	$(RUN) report
+
 ui: $(VENV)/.installed          ## the MLflow dashboard on runs/
 	$(RUN) ui
+
+screenshots: $(VENV)/.installed ## README's pictures from real runs, as RUNS NAME IMAGE REPORT say; needs Chromium
+	$(VENV)/bin/python -m tests.browser.screenshots --runs $(or $(RUNS),runs) $(if $(NAME),--run $(NAME)) \
+		$(if $(IMAGE),--image $(IMAGE)) $(if $(REPORT),--report $(REPORT))
 
 clean:          ## remove the virtual environment and caches, keep runs/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
