@@ -1,6 +1,7 @@
 """Claims and their verdicts for people: a table, or one with everything it rests on."""
 
 import math
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -63,8 +64,12 @@ def part_figures(part: Part) -> str:
     sign = _sign(part.text)
     if sign == "==" and part.left == part.right:
         return number(part.left)
-    interval = f" (difference {number(part.low)} to {number(part.high)})" if part.kind == "timed" else ""
-    return f"{number(part.left)} {sign} {number(part.right)}{interval}"
+    left, right = number(part.left), number(part.right)
+    if part.low is None or part.high is None:
+        return f"{left} {sign} {right}"
+    if re.fullmatch(r"[\d._]+[kMG]?( %)?", part.text.partition(f" {sign} ")[2]):  # the right side has no spread
+        return f"{left} ({number(part.low + part.right)} to {number(part.high + part.right)}) {sign} {right}"
+    return f"{left} {sign} {right} (difference {number(part.low)} to {number(part.high)})"
 
 
 def _sign(text: str) -> str:
