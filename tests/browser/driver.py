@@ -72,6 +72,14 @@ class Page:
             time.sleep(0.3)
         raise TimeoutError(f"nothing says '{text}'")
 
+    def await_image(self, width: int, patience_s: float = 30.0) -> int:
+        """Pixels across of the widest image that has loaded, once it has `width` of them; else what there is."""
+        until, found = time.monotonic() + patience_s, 0
+        while found < width and time.monotonic() < until:
+            found = int(self.run("return Math.max(0, ...[...document.images].map(i => i.naturalWidth))"))
+            time.sleep(0.3)
+        return found
+
     def screenshot(self, path: Path) -> None:
         """Save what is visible as PNG."""
         path.write_bytes(base64.b64decode(_call("GET", f"{self._session}/screenshot")))
@@ -93,9 +101,7 @@ def page(width: int = 1400, height: int = 900) -> Iterator[Page]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    driver = subprocess.Popen(
-        ["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         base = f"http://127.0.0.1:{port}"
         _until_ready(base)
