@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from attncli.errors import UserError
+from attncli.errors import UserError, confide
 
 if TYPE_CHECKING:
     import click
@@ -53,7 +53,8 @@ def run() -> int:
     try:
         return cli.main(standalone_mode=False) or 0
     except UserError as error:
-        tell(error)
+        if not confide(error):
+            tell(error)
         return error.code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
@@ -62,7 +63,8 @@ def run() -> int:
         tell(plainly(error))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        if not confide(stopped()):
+            click.echo("interrupted", err=True)
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader has left, as `| head` does: nobody is there to tell
@@ -70,9 +72,18 @@ def run() -> int:
     except Exception:
         import traceback
 
-        traceback.print_exc()
-        click.echo("This is a bug in attncli: please report it with the lines above.", err=True)
+        told = "This is a bug in attncli: please report it with the lines above."
+        if not confide(UserError(told, code=3), traceback.format_exc()):
+            traceback.print_exc()
+            click.echo(told, err=True)
         return 3
+
+
+def stopped() -> UserError:
+    """What a process leaves that was interrupted outside of its training; the others were too."""
+    error = UserError("interrupted", code=130)
+    error.common = True
+    return error
 
 
 def tell(error: UserError) -> None:

@@ -1,14 +1,22 @@
 """The errors a user should meet: a problem in one line, and what to do about it."""
 
 import difflib
+import json
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+CONFIDED = "ATTNCLI_CONFIDED"  # the folder in which the processes of one run leave word of their errors
 
 
 class UserError(Exception):
     """Something the user can mend: bad input (exit code 2) or a run that failed (exit code 1).
 
-    `problem` says what is wrong and where, `hint` what to do about it; `code` is the exit code.
+    `problem` says what is wrong and where, `hint` what to do about it; `code` is the exit code. `common` are errors
+    that all processes of a run meet alike.
     """
+
+    common = False
 
     def __init__(self, problem: str, hint: str = "", *, code: int = 2) -> None:
         super().__init__(problem)
@@ -40,6 +48,17 @@ class RunFailedError(UserError):
 
     def __init__(self, problem: str, hint: str = "") -> None:
         super().__init__(problem, hint, code=1)
+
+
+def confide(error: UserError, trace: str = "") -> bool:
+    """Leave word of an error for the launcher that started this process; False where there is none to tell it."""
+    if CONFIDED not in os.environ or "RANK" not in os.environ:
+        return False
+    rank = int(os.environ["RANK"])
+    told = {"problem": error.problem, "hint": error.hint, "code": error.code, "common": error.common}
+    path = Path(os.environ[CONFIDED]) / f"{rank:06}.json"
+    path.write_text(json.dumps({"rank": rank, "trace": trace, **told}), encoding="utf-8")
+    return True
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,5 +1,7 @@
 """`attncli run`: train one recipe, measure its overhead, track it in MLflow."""
 
+import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import click
 
 from attncli.commands.options import echo_json, json_option, read_recipe, recipe_options, store_options
+from attncli.errors import UserError
 
 
 @click.command()
@@ -14,6 +17,7 @@ from attncli.commands.options import echo_json, json_option, read_recipe, recipe
 @click.option("--resume/--fresh", default=True, help="Go on with an unfinished run (default), or start it anew.")
 @click.option("--profile", is_flag=True, help="Take a few steps apart first: RUNS/<digest>/profile/.")
 @click.option("--look", is_flag=True, help="Draw what the attention does at the end, as `attncli look` does.")
+@click.option("--processes", type=click.IntRange(1), metavar="N", help="Train in N processes: cores (gloo) or GPUs.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @store_options
 @json_option
@@ -21,6 +25,7 @@ def command(
     resume: bool,
     profile: bool,
     look: bool,
+    processes: int | None,
     quiet: bool,
     runs: Path,
     tracking_uri: str | None,
@@ -31,26 +36,50 @@ def command(
 
     RECIPE is a YAML file (or a name in recipes/); without one the defaults hold: resnet18 on the embedded digits.
     A run is named by the digest of its recipe: called again, a finished one is shown and an unfinished one goes on.
+    With --processes, torchrun or `accelerate launch` the batches are shared out: the same run, to rounding.
 
     \b
     Example:
       attncli run --attn eca --backbone resnet18
       attncli run recipes/cifar10-resnet20.yaml --attn cbam --seed 3
       attncli run --attn ./mine.py --set model.options.scale=0.5 --epochs 20
+      attncli run cifar10-resnet20 --attn se --processes 2
     """
     from attncli import track
     from attncli.report.summary import summary
 
     recipe = read_recipe(given)
-    result = track.finished(runs / recipe.digest()) if resume and not profile else None
+    several = _several(processes)
+    result = track.finished(runs / recipe.digest()) if resume and not profile and not several else None
+    if result is None and not several and (processes or 1) > 1:
+        return _launch(processes)
     if result is None:
-        result = _run(recipe, runs, tracking_uri, quiet, fresh=not resume, profile=profile, look=look)
+        result = _run(recipe, runs, tracking_uri, quiet or _rank() > 0, fresh=not resume, profile=profile, look=look)
     elif not quiet:
         click.echo(f"this run was finished before ({result.folder}); --fresh runs it again", err=True)
     if as_json:
         return echo_json(asdict(result))
     click.echo(summary(result, runs))
     return None
+
+
+def _rank() -> int:
+    """This process's place among those that a launcher started, 0 without one."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def _several(processes: int | None) -> bool:
+    """Whether a launcher started this process as one of several. Raises UserError where not as many as asked for."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if "RANK" in os.environ and processes not in (None, world):
+        raise UserError(f"--processes {processes}, yet the launcher started {world}", "leave out --processes")
+    return world > 1
+
+
+def _launch(processes: int | None) -> None:
+    from attncli.run.launch import launch
+
+    launch(processes or 1, sys.argv[1:])
 
 
 def _run(recipe: Any, runs: Path, uri: str | None, quiet: bool, fresh: bool, profile: bool, look: bool) -> Any:

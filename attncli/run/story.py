@@ -20,8 +20,10 @@ from attncli import attention, data, measure, model, records, track, train
 from attncli.attention.own import blamed
 from attncli.collector import rarely
 from attncli.data.dataset import Dataset
+from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
+from attncli.run.company import follow, leading
 from attncli.run.describe import backbone, facts, shape, title
 from attncli.run.folder import clear, occupied, on_disk
 from attncli.run.watch import Watch
@@ -74,23 +76,36 @@ def run(
     pictures to the folder before it goes to MLflow, `tags` are added to the MLflow run. With `threads` nothing is
     timed here: the speed is the one that `measure.timed` found before with so many threads, if it did. `profile`
     takes a few steps of a copy apart before, into profile/, and goes through a finished run again for it.
+    Of several processes the first does all that; the others train and evaluate with it, and end here (SystemExit).
     Raises UserError for what cannot be run (OccupiedError where another process is at it), RunFailedError for a
     run that went wrong, Interrupted after Ctrl-C or SIGTERM; MLflow's status says the same.
     """
-    track.reach(uri, runs)
     accelerator = train.start()
+    if not accelerator.is_main_process:
+        follow(recipe, accelerator, runs=runs, resume=not fresh, load=load)
+    with leading(accelerator) as go:
+        _can(recipe, accelerator, runs, uri, profile)
+        folder = runs / recipe.digest()
+        with occupied(folder, recipe), on_disk(folder):
+            if (result := track.finished(folder)) and not fresh and not profile:
+                return result
+            with rarely():
+                with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
+                    pool.submit(track.load_mlflow)
+                    dataset = load(recipe.data, cache=runs / "cache", progress=watch.reading)
+                    net = model.build(recipe, shape(dataset), watch.stage)
+                go()
+                live = _begin(Tracker.open(uri, runs), recipe, dataset, folder, fresh, tags)
+            job = Job(recipe, folder, dataset, net, accelerator, live, watch, threads, profile)
+            return _tracked(job, fresh, decorate)
+
+
+def _can(recipe: Recipe, accelerator: Accelerator, runs: Path, uri: str | None, profile: bool) -> None:
+    """See in seconds that the run can be done. Raises UserError where it cannot."""
+    track.reach(uri, runs)
     train.check(recipe, accelerator)
-    folder = runs / recipe.digest()
-    with occupied(folder, recipe), on_disk(folder):
-        if (result := track.finished(folder)) and not fresh and not profile:
-            return result
-        with rarely():
-            with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
-                pool.submit(track.load_mlflow)
-                dataset = load(recipe.data, cache=runs / "cache", progress=watch.reading)
-                net = model.build(recipe, shape(dataset), watch.stage)
-            live = _begin(Tracker.open(uri, runs), recipe, dataset, folder, fresh, tags)
-        return _tracked(Job(recipe, folder, dataset, net, accelerator, live, watch, threads, profile), fresh, decorate)
+    if profile and accelerator.num_processes > 1:
+        raise UserError("--profile takes a run of one process apart", "leave out --processes")
 
 
 def _begin(
@@ -138,6 +153,7 @@ def _work(job: Job, began: float, fresh: bool) -> Result:
         job.watch.stage(train.profile(job.net, dataset, recipe, job.folder, accelerator))
     epochs, earlier = _epochs(job, fresh)
     test = train.evaluate(job.net, dataset.test, dataset, recipe, name="test", accelerator=accelerator)
+    train.part(accelerator)
     job.log(test)
     job.watch.stage("measuring the overhead against the plain network")
     cost, speed = overhead(job)

@@ -18,6 +18,8 @@ T = TypeVar("T")
 class CommonError(RunFailedError):
     """A failure that all processes of a run see alike, so that the first one alone has to tell it."""
 
+    common = True
+
 
 def lost() -> CommonError:
     """What the other processes of a run see of one that ended in the middle of it."""

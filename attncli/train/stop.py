@@ -16,6 +16,8 @@ IMPATIENT_S = 1.0  # a launcher may pass the same Ctrl-C on a second time within
 class Interrupted(UserError):  # noqa: N818 - a wish fulfilled, not an error
     """Training was asked to stop and did, with a checkpoint where there is a folder for it (exit code 130)."""
 
+    common = True
+
     def __init__(self, problem: str, hint: str = "") -> None:
         super().__init__(problem, hint, code=130)
 
