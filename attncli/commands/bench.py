@@ -134,10 +134,13 @@ def train(
               help="Folder with train/CLASS/*.jpg and test/ or val/; without it, JPEGs of noise are made.")  # fmt: skip
 @click.option("--image-size", type=click.IntRange(8), default=224, show_default=True, metavar="PX")
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--resized", is_flag=True, help="Random resized crops of whole images, also decoded anew: jpeg.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Turns of each way.")
 @history_option
 @json_option
-def images(data_root: Path | None, image_size: int, batch_size: int, rounds: int, history: Path, as_json: bool) -> None:
+def images(
+    data_root: Path | None, image_size: int, batch_size: int, resized: bool, rounds: int, history: Path, as_json: bool
+) -> None:
     """Time how images reach training, from JPEG and from the decoded cache, against torchvision's ImageFolder.
 
     imagefolder is torchvision's folder in a DataLoader with a worker process for each core; decode is attncli's first
@@ -153,7 +156,7 @@ def images(data_root: Path | None, image_size: int, batch_size: int, rounds: int
 
     with tempfile.TemporaryDirectory() as made:
         root = data_root or feeding.noise_folder(Path(made))
-        found = feeding.bench(root.absolute(), image_size, batch_size, rounds)
+        found = feeding.bench(root.absolute(), image_size, batch_size, rounds, resized=resized)
     rows = [asdict(row) for row in found]
     past.keep(history, {"kind": "data", "time": now(), "machine": machine(), "rows": rows})
     if as_json:

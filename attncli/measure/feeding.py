@@ -4,6 +4,7 @@ imagefolder   torchvision's ImageFolder, resized, cut, cropped and mirrored by i
               with a worker process for each core
 decode        attncli reading the folder for the first time: decoded once into a cache on disk
 cache         attncli from the cache on, which is mapped into memory
+jpeg          attncli decoding anew in each epoch (data.decoded=false), with resized crops only
 
 python -m attncli.measure.feeding WAY FOLDER        (FOLDER as JSON; see `attncli.measure.turns`)
 """
@@ -36,18 +37,23 @@ from attncli.measure.usual import workers
 from attncli.recipe import Data
 
 WAYS = ("imagefolder", "decode", "cache")
+RESIZED = (*WAYS, "jpeg")
 SAMPLE_S = 0.02
 Feed = Callable[[], int]  # feeds every image once and returns how many
 
 
 @dataclass(frozen=True)
 class Folder:
-    """What is fed: images of ROOT/train at `size` px, in batches; `cache` is a folder of our own for decoded ones."""
+    """What is fed: images of ROOT/train at `size` px, in batches; `cache` is a folder of our own for decoded ones.
+
+    With `resized`, random parts of whole images are resized; else their centre squares are moved a little.
+    """
 
     root: str
     cache: str
     size: int = 224
     batch_size: int = 64
+    resized: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +74,13 @@ def imagefolder(folder: Folder) -> Feed:
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    steps = [
+    moved = [
         transforms.Resize(folder.size),
         transforms.CenterCrop(folder.size),
         transforms.RandomCrop(folder.size, padding=folder.size // 8),
+    ]
+    steps = [
+        *([transforms.RandomResizedCrop(folder.size)] if folder.resized else moved),
         transforms.RandomHorizontalFlip(),
         transforms.ToTensor(),
         transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -102,7 +111,10 @@ def decode(folder: Folder) -> Feed:
 
 def cache(folder: Folder) -> Feed:
     """attncli's batches from the cache."""
-    dataset = load(folder)
+    return _batches(folder, load(folder))
+
+
+def _batches(folder: Folder, dataset: Dataset) -> Feed:
     epochs = count()
 
     def feed() -> int:
@@ -120,32 +132,41 @@ def cache(folder: Folder) -> Feed:
     return feed
 
 
-def load(folder: Folder) -> Dataset:
+def jpeg(folder: Folder) -> Feed:
+    """attncli's batches, decoded when they are wanted."""
+    return _batches(folder, load(folder, decoded=False))
+
+
+def load(folder: Folder, *, decoded: bool = True) -> Dataset:
     """The folder as attncli reads it, with nothing held out."""
-    wanted = Data(name="folder", root=folder.root, image_size=folder.size, val_fraction=0.0)
+    wanted = Data(
+        name="folder", root=folder.root, image_size=folder.size, val_fraction=0.0,
+        crop="resized" if folder.resized else "pad", decoded=decoded,
+    )  # fmt: skip
     return data.load(wanted, cache=Path(folder.cache))
 
 
-MAKERS = {"imagefolder": imagefolder, "decode": decode, "cache": cache}
+MAKERS = {"imagefolder": imagefolder, "decode": decode, "cache": cache, "jpeg": jpeg}
 
 
-def bench(root: Path, size: int, batch_size: int, rounds: int) -> list[Row]:
+def bench(root: Path, size: int, batch_size: int, rounds: int, *, resized: bool = False) -> list[Row]:
     """A row for each way. Raises UserError for an unusable folder, RunFailedError where a process dies."""
     list_root(root)
     with ExitStack() as stack:
         answers: dict[str, dict[str, Any]] = {}
-        turns = {way: stack.enter_context(_fed(way, root, size, batch_size, answers)) for way in WAYS}
+        ways = RESIZED if resized else WAYS
+        turns = {way: stack.enter_context(_fed(way, root, size, batch_size, resized, answers)) for way in ways}
         taken = contest(turns, rounds)
-    return [row(way, answers[way], [{w: r[w] / answers[w]["images"] for w in WAYS} for r in taken]) for way in WAYS]
+    return [row(way, answers[way], [{w: r[w] / answers[w]["images"] for w in ways} for r in taken]) for way in ways]
 
 
 @contextmanager
 def _fed(
-    way: str, root: Path, size: int, batch_size: int, answers: dict[str, dict[str, Any]]
+    way: str, root: Path, size: int, batch_size: int, resized: bool, answers: dict[str, dict[str, Any]]
 ) -> Iterator[Callable[[], float]]:
     """A way in its own process, warm; a turn gives its seconds and leaves the whole answer in `answers`."""
     with tempfile.TemporaryDirectory() as own:
-        folder = Folder(str(root), str(Path(own) / "cache"), size, batch_size)
+        folder = Folder(str(root), str(Path(own) / "cache"), size, batch_size, resized)
         with answering(way, [sys.executable, "-m", __name__, way, json.dumps(asdict(folder))]) as ask:
 
             def turn() -> float:

@@ -26,14 +26,15 @@ def test_made_folder_is_one_that_both_read(root: Path) -> None:
     assert sum(len(files) for files in listing["train"].files) == 20
 
 
-def test_every_way_feeds_every_image(root: Path, tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("resized", [False, True])
+def test_every_way_feeds_every_image(root: Path, tmp_path: Path, monkeypatch, resized: bool) -> None:
     """ImageFolder and the cache feed the training images, decoding reads the test images too; again each turn."""
     monkeypatch.setattr(feeding, "workers", lambda: 1)
     fed = {}
     for way, make in feeding.MAKERS.items():
-        feed = make(Folder(str(root), str(tmp_path / way), size=16, batch_size=5))
+        feed = make(Folder(str(root), str(tmp_path / way), size=16, batch_size=5, resized=resized))
         fed[way] = (feed(), feed())
-    assert fed == {"imagefolder": (20, 20), "decode": (24, 24), "cache": (20, 20)}
+    assert fed == {"imagefolder": (20, 20), "decode": (24, 24), "cache": (20, 20), "jpeg": (20, 20)}
 
 
 def test_decoding_begins_anew_each_turn(root: Path, tmp_path: Path, monkeypatch) -> None:
