@@ -7,11 +7,13 @@ and, when it is finished, result.json. MLflow hears of it from a thread that not
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from torch import nn
@@ -119,7 +121,7 @@ def _begin(
     live = None
     try:
         with held():
-            live = tracker.start(recipe, facts(dataset), measure.machine(), folder=folder, fresh=fresh, tags=tags)
+            live = tracker.start(recipe, facts(dataset), machine(), folder=folder, fresh=fresh, tags=tags)
     except KeyboardInterrupt:
         if live:
             live.end("KILLED")
@@ -183,6 +185,12 @@ def _epochs(job: Job, fresh: bool) -> tuple[list[Epoch], float]:
     return epochs, earlier
 
 
+def machine() -> dict[str, Any]:
+    """The machine, with the number of processes where there are several."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    return measure.machine() | ({"processes": processes} if processes > 1 else {})
+
+
 def overhead(job: Job) -> tuple[Cost, Speed | None]:
     """What the network costs against the same recipe's plain one."""
     recipe, like = job.recipe, shape(job.dataset)
@@ -239,7 +247,7 @@ def _result(job: Job, epochs: list[Epoch], test: Evaluation, cost: Cost, speed: 
         seconds=seconds,
         precision=train.resolve_precision(recipe.train.precision, next(job.net.parameters()).device),
         device=str(next(job.net.parameters()).device),
-        machine=measure.machine(),
+        machine=machine(),
         group=recipe.group(),
         data_digest=job.dataset.digest,
         folder=str(job.folder),

@@ -1,0 +1,173 @@
+"""One run in two processes (gloo), as a user starts it: by --processes and by torch's launcher itself."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from attncli import records
+from attncli.errors import CONFIDED, RunFailedError, UserError, confide
+from attncli.records import Evaluation
+from attncli.run.launch import ended
+from tests.jobs import case
+from tests.shared import ROOT
+
+OPTIONS = (
+    "run --attn se --backbone resnet20 --set data.fraction=0.4 --set train.batch_size=32 --set measure.speed=false"
+)
+PLAIN = [sys.executable, "-m", "attncli"]
+TORCHRUN = [
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--nproc-per-node",
+    "2",
+    "--master-port",
+    "0",
+    "-m",
+    "attncli",
+]
+
+
+def start(runs: Path, *words: str, by: list[str] = PLAIN, epochs: int = 2) -> "subprocess.Popen[str]":
+    """A run in a process that starts others."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")} | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*by, *OPTIONS.split(), "--epochs", str(epochs), "--set", "train.precision=fp32", "--runs", str(runs), *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
+    )  # fmt: skip
+
+
+def whole(runs: Path, *words: str, **given: Any) -> tuple[str, str]:
+    """(stdout, stderr) of a run that is to end well."""
+    process = start(runs, *words, **given)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out, err
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """(the folder of runs, stdout, stderr) of a run in two processes."""
+    runs = tmp_path_factory.mktemp("two") / "runs"
+    return runs, *whole(runs, "--processes", "2", "--json")
+
+
+def test_one_of_two_measures_tracks_and_prints(two: tuple[Path, str, str]) -> None:
+    """One result, each epoch told once, one MLflow run without doubled points, every test image counted once."""
+    runs, out, err = two
+    result = json.loads(out)
+    assert result["status"] == "FINISHED"
+    assert result["machine"]["processes"] == 2
+    assert err.count("epoch   2/2") == 1
+    assert "another" not in err
+    (stored,) = case.mlflow_runs(runs)[result["digest"]]
+    assert stored.info.status == "FINISHED"
+    assert case.faults(runs, case.figures(runs)) == []
+    (test,) = [r for r in records.read(runs / result["digest"]) if isinstance(r, Evaluation) and r.split == "test"]
+    assert sum(map(sum, test.confusion)) == test.images == 359
+
+
+def test_the_recipe_is_the_same_run(two: tuple[Path, str, str]) -> None:
+    """Asked for in one process, the run is found finished: how many did it is no part of its identity."""
+    out, err = whole(two[0], "--json")
+    assert "finished before" in err
+    assert json.loads(out) == json.loads(two[1])
+
+
+@pytest.mark.slow
+def test_torchrun_does_the_same(two: tuple[Path, str, str], tmp_path: Path) -> None:
+    """Started by torch's own launcher (accelerate's calls it too), it is the same run to the last bit."""
+    out, _ = whole(tmp_path, "--json", by=TORCHRUN)
+    assert json.loads(out)["test_top1"] == json.loads(two[1])["test_top1"]
+    assert case.figures(tmp_path) == case.figures(two[0])
+
+
+@pytest.mark.slow
+def test_one_process_starts_from_the_same_weights_and_batches(two: tuple[Path, str, str], tmp_path: Path) -> None:
+    """Each process normalises its own share of a batch, so figures are near, not equal, where there are batch norms."""
+    whole(tmp_path)
+    losses = [
+        [kept[1] for kept in figures if len(kept) == 5]
+        for r in (tmp_path, two[0])
+        for figures in case.figures(r).values()
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=0.2)
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_dies_ends_the_run_in_one_line(tmp_path: Path, rank: int) -> None:
+    """Killed in its training, it is named; the same command goes on from the checkpoint, to the same bits."""
+    runs = tmp_path / "wild"
+    process = start(runs, "--processes", "2", epochs=12)
+    until = time.monotonic() + 200
+    while not list(runs.glob("*/checkpoint/state.json")):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    member(process.pid, rank).kill()
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 1, err
+    problem = f"Error: process {rank} of 2 was killed by SIGKILL"
+    assert [line for line in err.splitlines() if "rror" in line] == [problem]
+    assert {r.info.status for found in case.mlflow_runs(runs).values() for r in found} <= {"FAILED", "KILLED"}
+    whole(runs, "--processes", "2", epochs=12)
+    whole(tmp_path / "calm", "--processes", "2", epochs=12)
+    assert case.faults(runs, case.figures(tmp_path / "calm")) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_goes_on(tmp_path: Path) -> None:
+    """Exit code 130, one line, a checkpoint."""
+    process = start(tmp_path, "--processes", "2", epochs=40)
+    case.until(process, "epoch")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 130, err
+    assert err.count("Error") == 1
+    assert "stopped by SIG" in err or "stopped by another process" in err
+    assert list(tmp_path.glob("*/checkpoint/state.json"))
+
+
+def member(parent: int, rank: int) -> psutil.Process:
+    """The process of a rank below a launcher."""
+    return next(p for p in psutil.Process(parent).children(recursive=True) if p.environ().get("RANK") == str(rank))
+
+
+def leave(folder: Path, monkeypatch: pytest.MonkeyPatch, rank: int, problem: str, *, common: bool) -> None:
+    """Word of an error of one of the processes."""
+    monkeypatch.setenv(CONFIDED, str(folder))
+    monkeypatch.setenv("RANK", str(rank))
+    error = RunFailedError(problem, "h")
+    error.common = common
+    assert confide(error)
+
+
+def test_the_reason_is_told_and_not_what_others_saw_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one process alone has met comes first, then who was killed, then what all have met."""
+    leave(tmp_path, monkeypatch, 0, "another process has ended", common=True)
+    assert ended(tmp_path, {0: 1, 1: -9}, 2).problem == "process 1 of 2 was killed by SIGKILL"
+    assert ended(tmp_path, {0: 1}, 2).problem == "another process has ended"
+    leave(tmp_path, monkeypatch, 1, "out of memory", common=False)
+    error = ended(tmp_path, {0: 1, 1: 1}, 2)
+    assert (error.problem, error.hint, error.code) == ("out of memory", "h", 1)
+
+
+def test_a_death_without_a_word(tmp_path: Path) -> None:
+    """The exit code is what there is to tell; a signal to the launcher is an interruption."""
+    assert "process 1 with exit code 7" in ended(tmp_path, {1: 7}, 2).problem
+    assert ended(tmp_path, {}, 2, stopped=True).code == 130
+
+
+def test_nobody_confides_outside_of_a_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of a run in one process is printed."""
+    monkeypatch.delenv("RANK", raising=False)
+    assert not confide(UserError("x"))
