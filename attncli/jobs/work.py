@@ -20,23 +20,32 @@ def work(
     With `fail_fast` the first failure stops the others, which save what they have. Raises UserError for a store
     that does not answer, RunFailedError where no worker starts.
     """
-    todo = plan.todo
-    if not todo:
+    todo, begun = plan.todo, runs / f".{plan.name}.begun"
+    if not todo and not begun.exists():  # where that file is left, its process was killed before it closed the parents
         return
     track.reach(uri, runs)
     parents = track.begin_sweep(plan.name, [run.recipe for run in plan.runs], runs=runs, uri=uri)
+    begun.touch()
     status: Status = "FAILED"  # as long as an error may come
-    endings = set()
+    endings: list[str] = []
     try:
         for event in executor(tasks(todo, parents), stop):
             if isinstance(event, Ended) and not event.task.timing:
-                endings.add(event.status)
+                endings.append(event.status)
                 if fail_fast and event.status != "FINISHED" and not stop.reason:
                     stop.reason = f"stopped by the failure of {event.task.title}"
             yield event
-        status = "KILLED" if stop.reason else "FINISHED" if endings <= {"FINISHED"} else "FAILED"
+        status = ended(endings, len(todo), stopped=bool(stop.reason))
     finally:
+        begun.unlink(missing_ok=True)
         track.end_sweep(parents, [run.digest for run in plan.runs], status, runs=runs, uri=uri)
+
+
+def ended(endings: Sequence[str], wanted: int, *, stopped: bool) -> Status:
+    """How a sweep ended whose runs ended so; one that was stopped with nothing left to do is finished."""
+    if endings.count("FINISHED") == wanted:
+        return "FINISHED"
+    return "KILLED" if stopped else "FAILED"
 
 
 def tasks(todo: Sequence[Planned], parents: "dict[str, dict[str, str]]") -> list[Task]:

@@ -1,7 +1,9 @@
 """A sweep's way from plan to end, with an executor that only pretends."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -10,6 +12,8 @@ from attncli.errors import RunFailedError
 from attncli.jobs import Ended, Event, Stop, Task, plan, work
 from attncli.jobs.event import Ending
 from attncli.jobs.plan import Plan
+from attncli.jobs.work import ended
+from attncli.records import Result
 from attncli.track.sweep import PARENT
 from tests.jobs.case import client_of
 
@@ -136,3 +140,20 @@ def test_a_finished_plan_costs_nothing(tmp_path: Path, made: Plan) -> None:
     done = Plan(made.name, ())
     assert list(work(done, Pretend(), Stop(), runs=tmp_path / "none", uri="http://127.0.0.1:9")) == []
     assert not (tmp_path / "none").exists()
+
+
+def test_a_sweep_killed_before_its_end_is_closed_by_the_next(made: Plan, runs: Path) -> None:
+    """Killed after its last run, it leaves parents that the next call, with nothing to do, closes as FINISHED."""
+    done = Plan(made.name, tuple(replace(run, result=cast(Result, object())) for run in made.runs))
+    track.begin_sweep(made.name, [run.recipe for run in made.runs], runs=runs, uri=None)
+    (runs / f".{made.name}.begun").touch()
+    assert list(work(done, Pretend(), Stop(), runs=runs, uri=None)) == []
+    assert set(parents(runs, made.name).values()) == {"FINISHED"}
+    assert not list(runs.glob("*.begun"))
+
+
+def test_stopped_with_nothing_left_is_finished() -> None:
+    """A signal that comes after the last run changes nothing about the sweep."""
+    assert ended(["FINISHED"] * 2, 2, stopped=True) == "FINISHED"
+    assert ended(["FINISHED"], 2, stopped=True) == "KILLED"
+    assert ended(["FINISHED", "KILLED"], 2, stopped=False) == "FAILED"
