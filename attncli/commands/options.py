@@ -20,6 +20,9 @@ _RECIPE = (
     _FILE,
     click.option("--attn", metavar="NAME|FILE", help="Attention mechanism, or a .py file that holds one."),
     _BACKBONE,
+    click.option(
+        "--pretrained", is_flag=True, default=None, help="Start from published weights; a file's: model.pretrained."
+    ),
     click.option("--dataset", metavar="NAME", help="Dataset; `digits` needs no download."),
     click.option("--data-root", metavar="DIR", help="Folder that holds, or gets, the dataset's files."),
     _SIZE,
@@ -41,6 +44,7 @@ _NETWORKS = (
 KEYS = {
     "attn": "model.attn",
     "backbone": "model.backbone",
+    "pretrained": "model.pretrained",
     "dataset": "data.name",
     "data_root": "data.root",
     "image_size": "data.image_size",

@@ -20,6 +20,12 @@ def backbone(recipe: Recipe) -> str:
     return label(recipe) if whole else recipe.model.backbone
 
 
+def plain(recipe: Recipe) -> str:
+    """The network that the overhead is over: the backbone, without its own attention where that is replaced."""
+    model = recipe.model
+    return f"{model.backbone} without {model.replace}" if model.replace else model.backbone
+
+
 def title(recipe: Recipe) -> str:
     """A run in a few words."""
     attn = "" if recipe.model.attn == attention.NONE or backbone(recipe) == label(recipe) else f" + {label(recipe)}"

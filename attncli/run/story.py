@@ -26,7 +26,7 @@ from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
 from attncli.run.company import follow, leading
-from attncli.run.describe import backbone, facts, shape, title
+from attncli.run.describe import backbone, facts, plain, shape, title
 from attncli.run.folder import clear, occupied, on_disk
 from attncli.run.watch import Watch
 from attncli.signals import held
@@ -235,7 +235,7 @@ def _result(job: Job, epochs: list[Epoch], test: Evaluation, cost: Cost, speed: 
         test_loss=test.loss,
         val_top1=validated[-1] if validated else None,
         best_val_top1=max(validated, default=None),
-        baseline=recipe.model.backbone,
+        baseline=plain(recipe),
         params=cost.params,
         baseline_params=cost.baseline_params,
         macs=cost.macs,

@@ -13,6 +13,7 @@ from attncli import backbones, model
 from attncli.backbones import pretrained
 from attncli.errors import UserError
 from attncli.recipe import Recipe, read
+from tests.commands.line import line
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +152,15 @@ def test_old_names_of_densenet_are_read(tmp_path: Path) -> None:
         {"denselayer1.norm.1.weight": torch.ones(1), "denselayer1.conv.2.weight": torch.ones(1)}, tmp_path / "x.pth"
     )
     assert sorted(pretrained._read(tmp_path / "x.pth")[1]) == ["denselayer1.conv2.weight", "denselayer1.norm1.weight"]
+
+
+def test_the_option_asks_for_published_weights() -> None:
+    """`--pretrained` sets the key, and a file that is not there is told before anything is built."""
+    assert "pretrained: true" in line("check", "--pretrained").out
+    assert "pretrained: false" in line("check").out
+    told = line("check", "--set", "model.pretrained=nowhere.pth")
+    assert told.code == 2
+    assert "model.pretrained: nowhere.pth: no such file" in told.err
 
 
 def test_identity_is_the_content(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from attncli import model
 from attncli.errors import UserError
 from attncli.measure import blueprint
 from attncli.recipe import Recipe, read
+from attncli.run.describe import plain
 
 SHAPE = model.Shape(1000, (224, 224))
 
@@ -47,12 +48,12 @@ def paths(net: torch.nn.Module) -> list[str]:
 def test_a_mechanism_goes_where_the_excitation_was() -> None:
     """At the same places and widths, and everything else is the plain network's to the last bit."""
     shape = model.Shape(10, (32, 32))
-    net, plain = (model.build(recipe("mobilenet_v3_small", attn), shape) for attn in ("eca", "none"))
+    net, without = (model.build(recipe("mobilenet_v3_small", attn), shape) for attn in ("eca", "none"))
     built_in = model.build(recipe("mobilenet_v3_small", replace=None), shape)
     assert paths(net) == [p for p, m in built_in.named_modules() if type(m).__name__ == "SqueezeExcitation"]
     own = {k: v for k, v in net.state_dict().items() if ".attn." not in k}
-    assert own.keys() == plain.state_dict().keys()
-    assert all(torch.equal(v, own[k]) for k, v in plain.state_dict().items())
+    assert own.keys() == without.state_dict().keys()
+    assert all(torch.equal(v, own[k]) for k, v in without.state_dict().items())
     y = net(torch.randn(2, 3, 32, 32))
     y.sum().backward()
     assert y.shape == (2, 10)
@@ -69,6 +70,8 @@ def test_baseline_is_the_network_without() -> None:
     """The overhead of what replaces is over the network that has nothing there."""
     made = recipe("mobilenet_v3_small", "eca")
     assert made.baseline() == recipe("mobilenet_v3_small")
+    assert plain(made) == "mobilenet_v3_small without se"
+    assert plain(recipe("mobilenet_v3_small", "eca", replace=None)) == "mobilenet_v3_small"
     assert blueprint.count(made, SHAPE) - blueprint.count(made.baseline(), SHAPE) == 3 * 3 + 6 * 5
 
 

@@ -80,7 +80,7 @@ def test_ls_attention_json() -> None:
 @pytest.mark.parametrize(
     ("kind", "keys", "told"),
     [
-        ("backbones", {"name", "family"}, "resnet20"),
+        ("backbones", {"name", "family", "sites"}, "resnet20"),
         ("data", {"name", "what"}, "digits"),
         ("recipes", {"recipe", "what"}, "recipes/quickstart.yaml"),
     ],
