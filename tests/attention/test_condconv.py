@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from attncli.attention.branch.condconv import (
     Attention,
     Experts,
+    a_convolution_each,
     batched_product,
     cheapest,
     one_grouped_convolution,
@@ -88,7 +89,7 @@ def single(value: int | list[int]) -> int:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-@pytest.mark.parametrize("way", [sum_of_convolutions, one_grouped_convolution, batched_product])
+@pytest.mark.parametrize("way", [sum_of_convolutions, one_grouped_convolution, batched_product, a_convolution_each])
 @pytest.mark.parametrize(
     ("c", "c_in", "stride", "groups", "kernel", "dilation"),
     [(6, 4, 1, 1, 3, 1), (8, 8, 2, 8, 3, 1), (8, 4, 2, 4, 5, 1), (6, 9, 1, 3, 3, 2), (5, 3, 2, 1, 1, 1)],
@@ -103,7 +104,7 @@ def test_mixing_kernels_equals_mixing_outputs(
     way: Callable[[Experts, Tensor, Tensor], Tensor],
     layout: torch.memory_format,
 ) -> None:
-    """Each of the three ways is sum_e a_e (W_e conv x), gradients too, for any stride, dilation and groups.
+    """Each of the four ways is sum_e a_e (W_e conv x), gradients too, for any stride, dilation and groups.
 
     Claims condconv-linear and condconv-any-conv.
     """
@@ -122,15 +123,21 @@ def test_mixing_kernels_equals_mixing_outputs(
 
 
 def test_the_map_decides_the_way() -> None:
-    """Few positions: E convolutions; few for the channels: columns; otherwise, and for depth-wise: one convolution."""
+    """Few positions: E convolutions; few for the channels: columns; many in channels_last: a convolution a sample."""
 
-    def way(c: int, side: int, groups: int = 1) -> Callable[[Experts, Tensor, Tensor], Tensor]:
-        return cheapest(Experts(c, c, 1, groups, 4, 3, 1, bias=False), torch.zeros(1, c, side, side))
+    def way(
+        c: int, side: int, groups: int = 1, dtype: torch.dtype = torch.float32, layout: Any = torch.channels_last
+    ) -> Callable[[Experts, Tensor, Tensor], Tensor]:
+        x = torch.zeros(2, c, side, side, dtype=dtype).contiguous(memory_format=layout)
+        return cheapest(Experts(c, c, 1, groups, 4, 3, 1, bias=False), x)
 
     assert way(64, 4) is sum_of_convolutions
-    assert way(256, 8) is batched_product
-    assert way(256, 8, groups=256) is one_grouped_convolution
-    assert way(128, 8) is one_grouped_convolution
+    assert way(256, 8, dtype=torch.bfloat16) is batched_product
+    assert way(256, 8) is one_grouped_convolution
+    assert way(256, 8, groups=256, dtype=torch.bfloat16) is one_grouped_convolution
+    assert way(1024, 5) is batched_product
+    assert way(8, 32) is a_convolution_each
+    assert way(8, 32, layout=torch.contiguous_format) is way(8, 32, groups=8) is one_grouped_convolution
 
 
 def test_hand_computed_mixture() -> None:
