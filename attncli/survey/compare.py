@@ -4,6 +4,7 @@ A variant's baseline is the plain network trained by the very same recipe on the
 none, or too few seeds, the verdict says so.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from attncli.attention import NONE
+from attncli.recipe import unset
 from attncli.survey import stats
 from attncli.survey.stats import Estimate
 
@@ -126,9 +128,17 @@ def _base(run: Run) -> Base:
     kept = {
         key: value
         for key, value in run["params"].items()
-        if key not in NOT_THE_RECIPE and not key.startswith(("measure.", OPTION))
+        if key not in NOT_THE_RECIPE and not key.startswith(("measure.", OPTION)) and not unset(key, _value(value))
     }
     return tuple(sorted((kept | {"data": run["data_digest"][:8]}).items()))
+
+
+def _value(text: str) -> Any:
+    """What a parameter says: text bare, all else as JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _variants(arms: Sequence[_Arm]) -> list[str]:

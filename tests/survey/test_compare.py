@@ -102,6 +102,13 @@ def test_timing_and_folders_do_not_matter():
     assert row(found, "eca").pairs == 1
 
 
+@pytest.mark.parametrize(("value", "same"), [("null", True), ("se", False)])
+def test_keys_that_came_later_do_not_part_runs(value, same):
+    """A run made before a key was there is the baseline of one that does not set it, and of no other."""
+    runs = [run("eca", s, 0.9, model__replace=value) for s in range(3)] + [run("none", s, 0.8) for s in range(3)]
+    assert (row(compare(runs), "eca").pairs == 3) is same
+
+
 def test_no_common_seed():
     """Seeds that only one side has are no pair."""
     eca = row(compare([run("eca", 1), run("none", 2)]), "eca")
