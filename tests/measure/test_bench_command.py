@@ -75,9 +75,10 @@ def test_data_makes_its_own_folder(tmp_path: Path, monkeypatch) -> None:
     """Without a folder one of noise is made, which is gone afterwards; the rows are kept."""
     used = []
 
-    def found(root: Path, size: int, batch_size: int, rounds: int) -> list[feeding.Row]:
+    def found(root: Path, size: int, batch_size: int, rounds: int, *, resized: bool) -> list[feeding.Row]:
         used.append(root)
         assert (root / "train").is_dir()
+        assert not resized
         answer = {"images": 10, "own": 1 << 20, "resident": 2 << 20}
         return [feeding.row(way, answer, [dict.fromkeys(feeding.WAYS, 0.1)]) for way in feeding.WAYS]
 
