@@ -94,17 +94,16 @@ def test_a_stop_saves_what_is_at_work(cluster: Any, tmp_path: Path) -> None:
     """SIGTERM to the sweep ends it with its runs closed as KILLED; too large a wish is told in a line."""
     file = case.write(tmp_path, attn="eca", seeds=1, epochs=40)
     process = sweep(file, tmp_path / "runs", cluster.address)
-    for line in lines(process):
-        if line.startswith("begun"):
-            time.sleep(2)
-            process.terminate()
-            break
+    until = time.monotonic() + 240
+    while not list((tmp_path / "runs").glob("*/checkpoint/state.json")):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    process.terminate()
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "stopped by SIGTERM; the same command goes on" in out
     stored = case.mlflow_runs(tmp_path / "runs")
     assert {run.info.status for runs in stored.values() for run in runs} == {"KILLED"}
-    assert list((tmp_path / "runs").glob("*/checkpoint/state.json"))
 
     process = sweep(file, tmp_path / "runs", cluster.address, "--cpus", "3")
     _, err = process.communicate(timeout=120)
