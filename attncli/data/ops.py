@@ -143,4 +143,5 @@ def _blend(base: Tensor, x: Tensor, value: Tensor) -> Tensor:
 
 def _grey(x: Tensor) -> Tensor:
     """(n, 1, H, W) of (n, 3, H, W)."""
-    return (x * x.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True).floor()
+    red, green, blue = (x[:, i : i + 1] * share for i, share in enumerate(GREY))
+    return (red + green + blue).floor()
