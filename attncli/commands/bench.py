@@ -1,9 +1,11 @@
 """`attncli bench`: how fast attncli itself is, in ratios."""
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 
 import click
@@ -65,16 +67,15 @@ def blocks(attn: str, precision: str | None, contiguous: bool, threads: int, rep
         repeats=repeats,
     ):
         if isinstance(item, engine.Reference):
+            _passing("")
             click.echo(engine.caption(item), err=True)
         else:
-            click.echo(f"  {item.attn}", err=True)
+            _passing(f"  {item.attn}")
             found.append(item)
+    _passing("")
     if as_json:
         return echo_json([asdict(row) for row in found])
-    from attncli.report.table import show
-
-    show([dict(zip(engine.COLUMNS, engine.cells(row), strict=True)) for row in found])
-    return None
+    return _lined_up(engine.COLUMNS, [engine.cells(row) for row in found])
 
 
 @command.command()
@@ -198,6 +199,27 @@ def start(rounds: int, history: Path, as_json: bool) -> None:
           for name, (low, m, high) in spreads.items()])  # fmt: skip
     show([{"imports": name, "seconds": f"{value:.2f}"} for name, value in list(imported.items())[:SHOWN]])
     return None
+
+
+def _passing(line: str) -> None:
+    """Where it is now, in place of the line before; only on a terminal."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{line}", err=True, nl=False)
+
+
+def _lined_up(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
+    """Rows of text as a table, figures to the right; a column without a heading only where it says something."""
+    from rich.console import Console
+
+    from attncli.report.table import Column, text
+
+    left = ("attn", "shape", "type", "")
+    columns = [
+        Column(heading, itemgetter(i), heading not in left)
+        for i, heading in enumerate(headings)
+        if heading or any(row[i] for row in rows)
+    ]
+    click.echo(text(columns, rows, width=Console().width))
 
 
 def names(given: str | None, default: Sequence[str]) -> list[str]:

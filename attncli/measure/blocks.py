@@ -192,7 +192,7 @@ def _ratio(first: Sequence[float], second: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(first, second, strict=True))
 
 
-COLUMNS = ("attn", "category", "shape", "precision", "ms", "x conv", "x copy", "x timm", "")
+COLUMNS = ("attn", "shape", "type", "ms", "x conv", "x copy", "x timm", "")
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -203,7 +203,6 @@ def cells(row: Row) -> tuple[str, ...]:
 
     return (
         row.attn,
-        row.category,
         "x".join(map(str, row.shape)),
         row.precision,
         shown(row.ms, 2),

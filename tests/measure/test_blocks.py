@@ -102,9 +102,9 @@ def test_convolution_takes_longer_than_a_copy() -> None:
 def test_text_of_rows() -> None:
     """Rows and captions read well; what was not timed shows as a dash with the reason."""
     row = Row(attn="se", category="channel", shape=SHAPE, precision="fp32", ms=1.234, conv_ratio=0.5, floor_ratio=3.21)
-    assert cells(row) == ("se", "channel", "8x16x6x6", "fp32", "1.23", "0.50", "3.2", "-", "")
+    assert cells(row) == ("se", "8x16x6x6", "fp32", "1.23", "0.50", "3.2", "-", "")
     failed = Row(attn="se", category="channel", shape=SHAPE, precision="fp32", note="why")
-    assert cells(failed)[4:] == ("-", "-", "-", "-", "why")
+    assert cells(failed)[3:] == ("-", "-", "-", "-", "why")
     assert len(cells(row)) == len(blocks.COLUMNS)
     reference = Reference(shape=SHAPE, precision="bf16", conv_ms=2.0, floor_ms=0.5, copy_gb_per_s=33.3)
     assert caption(reference) == "8x16x6x6 bf16: 3x3 convolution 2.00 ms, copy 0.500 ms (33 GB/s)"
