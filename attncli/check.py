@@ -33,6 +33,7 @@ def problems(tree: Mapping[str, Any], where: str = "") -> list[UserError]:
     checks = (
         (_known, (images, "data.name", "dataset", data.NAMES, prefix)),
         (_known, ({} if images.get("name") == data.HUB else images, "data.of", "dataset", data.NAMES, prefix)),
+        (_class_list, (images, prefix)),
         (_known, (model, "model.backbone", "backbone", backbones.names(), prefix)),
         (_known, (model, "model.site", "site", SITES, prefix)),
         (_mechanism, (model, prefix)),
@@ -56,6 +57,17 @@ def _known(section: Mapping[str, Any], key: str, kind: str, known: Iterable[str]
     if not isinstance(value, str) or value in known or (kind == "backbone" and value.startswith(backbones.TIMM)):
         return []
     return [unknown(kind, value, known, where=f"{prefix}{key}")]
+
+
+def _class_list(images: Mapping[str, Any], prefix: str) -> list[UserError]:
+    """Errors of the file that lists classes: whether it can be read, not whether the dataset has them."""
+    given = images.get("classes")
+    try:
+        if isinstance(given, str):
+            recipe.class_list(given)
+    except UserError as error:
+        return [UserError(f"{prefix}{error.problem}", error.hint)]
+    return []
 
 
 def _mechanism(model: Mapping[str, Any], prefix: str) -> list[UserError]:

@@ -73,3 +73,13 @@ def test_schema_names_what_exists() -> None:
     parts = check.schema()["$defs"]
     assert "eca" in parts["Model"]["properties"]["attn"]["anyOf"][0]["enum"]
     assert "resnet20" in parts["Model"]["properties"]["backbone"]["anyOf"][0]["enum"]
+
+
+def test_a_list_of_classes_must_be_readable(tmp_path: Path) -> None:
+    """A file of classes that is missing, empty or no text is named before anything begins."""
+    (tmp_path / "empty.txt").write_text("# none\n")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    for name, told in (("none.txt", "No such file"), ("empty.txt", "no class in it"), ("binary.txt", "not a text")):
+        [error] = check.problems({"data": {"classes": str(tmp_path / name)}})
+        assert f"data.classes: {tmp_path / name}: {told}" in error.problem
+        assert error.hint

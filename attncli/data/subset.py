@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attncli.errors import UserError, unknown
-from attncli.recipe.sections import class_list
+from attncli.recipe import class_list
 from attncli.streams import stream
 
 

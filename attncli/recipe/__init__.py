@@ -5,7 +5,7 @@ whose `digest` is the identity of the run.
 """
 
 from attncli.recipe.reading import errors, merge, put, read
-from attncli.recipe.sections import Data, Measure, Model, Recipe, Train, unset
+from attncli.recipe.sections import Data, Measure, Model, Recipe, Train, class_list, unset
 from attncli.recipe.text import load_yaml, parse_override
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Model",
     "Recipe",
     "Train",
+    "class_list",
     "errors",
     "load_yaml",
     "merge",
