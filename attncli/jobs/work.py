@@ -37,8 +37,8 @@ def work(
             yield event
         status = ended(endings, len(todo), stopped=bool(stop.reason))
     finally:
-        begun.unlink(missing_ok=True)
-        track.end_sweep(parents, [run.digest for run in plan.runs], status, runs=runs, uri=uri)
+        if track.end_sweep(parents, [run.digest for run in plan.runs], status, runs=runs, uri=uri):
+            begun.unlink(missing_ok=True)
 
 
 def ended(endings: Sequence[str], wanted: int, *, stopped: bool) -> Status:

@@ -4,7 +4,6 @@ A sweep is known by its name, so that a later call, with more seeds perhaps, goe
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,12 +64,12 @@ def _parent(client: "MlflowClient", experiment_id: str, name: str, recipe: Recip
     return str(run.info.run_id)
 
 
-def end_sweep(parents: Parents, digests: Iterable[str], status: Status, *, runs: Path, uri: str | None) -> None:
+def end_sweep(parents: Parents, digests: Iterable[str], status: Status, *, runs: Path, uri: str | None) -> bool:
     """Close the parents, and the runs whose process was killed; runs without a parent (made before) get theirs.
 
-    A store that is away raises nothing: the next sweep, run or `sync` closes what this one left open.
+    A store that is away raises nothing, but gives False: the next sweep, run or `sync` closes what this one left open.
     """
-    with suppress(Exception):
+    try:
         client = store.connect(store.address(uri, runs), runs)
         search.close_lost(client, runs)
         wanted = set(digests)
@@ -82,3 +81,6 @@ def end_sweep(parents: Parents, digests: Iterable[str], status: Status, *, runs:
                     client.set_tag(run.info.run_id, key, value)
         for tags in parents.values():
             client.set_terminated(tags[PARENT], status)
+    except Exception:  # whatever a store that is away comes up with
+        return False
+    return True

@@ -53,6 +53,7 @@ class Attention(nn.Module):
 DEEDS = {
     "raises": 'raise RuntimeError("out of ideas")',
     "nan": 'return x * float("nan")',
+    "hungry": "torch.empty(1 << 46)",
     "killed": "os.kill(os.getpid(), signal.SIGKILL)",  # as the system does to who eats memory
 }
 

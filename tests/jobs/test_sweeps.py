@@ -91,17 +91,18 @@ def test_killed_stopped_and_shared(folder: Path) -> None:
 
 
 def test_a_run_that_fails_leaves_the_others(tmp_path: Path) -> None:
-    """One that raises, one that yields NaN, one that the system kills: each is named with its log, the rest is done."""
+    """One raises, one yields NaN, one wants too much memory, one is killed: all named with their logs, the rest done."""
     own = [case.write_own(tmp_path, name) for name in case.DEEDS]
     file = case.write(tmp_path, attn=", ".join([*map(str, own), "eca"]), seeds=1, epochs=1)
     done = case.call(file, tmp_path / "runs")
     assert done.returncode == 1
-    assert "5 runs, 2 finished" in done.stdout
-    for told in ("out of ideas", "the loss is nan at epoch 1, step 4", "its process was killed by SIGKILL"):
+    assert "6 runs, 2 finished" in done.stdout
+    for told in ("out of ideas", "the loss is nan at epoch 1, step 4", "out of memory", "killed by SIGKILL"):
         assert told in done.stdout
     logs = [line.partition("log: ")[2] for line in done.stdout.splitlines() if "log: " in line]
-    assert ["Error: " in Path(log).read_text() for log in logs] == [True] * 3
+    assert ["Error: " in Path(log).read_text() for log in logs] == [True] * 4
     stored = case.mlflow_runs(tmp_path / "runs")
     statuses = {run.data.tags["attn"]: run.info.status for d, (run,) in stored.items() if d != "sweep"}
-    assert statuses == {"none": "FINISHED", "eca": "FINISHED", "raises": "FAILED", "nan": "FAILED", "killed": "KILLED"}
+    failed = dict.fromkeys(("raises", "nan", "hungry"), "FAILED")
+    assert statuses == {"none": "FINISHED", "eca": "FINISHED", "killed": "KILLED"} | failed
     assert stored["sweep"][0].info.status == "FAILED"
