@@ -91,7 +91,7 @@ def test_killed_stopped_and_shared(folder: Path) -> None:
 
 
 def test_a_run_that_fails_leaves_the_others(tmp_path: Path) -> None:
-    """One raises, one yields NaN, one wants too much memory, one is killed: all named with their logs, the rest done."""
+    """One raises, one yields NaN, one wants too much memory, one is killed: each is named with its log, others done."""
     own = [case.write_own(tmp_path, name) for name in case.DEEDS]
     file = case.write(tmp_path, attn=", ".join([*map(str, own), "eca"]), seeds=1, epochs=1)
     done = case.call(file, tmp_path / "runs")
