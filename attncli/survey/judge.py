@@ -121,10 +121,12 @@ def _values(asked: _Asked) -> tuple[tuple[str, float], ...]:
 
 
 def _places(parts: Sequence[Part], claim: Claim) -> list[str]:
-    """On what it was tested, where that is not what it is about."""
-    datasets = dict.fromkeys(p.dataset for p in parts if p.dataset and p.dataset != claim.on)
-    claimed = f" (claimed on {claim.on})" if claim.on else ""
-    return [f"on {'another dataset' if claim.on else 'the dataset'}: {name}{claimed}" for name in datasets]
+    """On what it was tested, where that is not what it was claimed on."""
+    if claim.on is None:
+        return []
+    asked = set() if claim.tree is None else {dict(q.settings).get("dataset") for q in language.quantities(claim.tree)}
+    datasets = dict.fromkeys(p.dataset for p in parts if p.dataset and p.dataset not in {claim.on, *asked})
+    return [f"on another dataset: {name} (claimed on {claim.on})" for name in datasets]
 
 
 def _why(outcome: Outcome, parts: Sequence[Part]) -> str:
