@@ -20,7 +20,7 @@ MARGIN = 0.005  # top-1 as a fraction: a difference smaller than half a point is
 TOP1 = "test/top1"
 OPTION = "model.options."
 VARIANT = ("model.attn", "model.site", "model.stages", "model.blocks")
-NOT_THE_RECIPE = ("seed", "data.root", *VARIANT)
+NOT_THE_RECIPE = ("seed", "data.root", "data.decoded", *VARIANT)
 
 Run = Mapping[str, Any]
 Base = tuple[tuple[str, str], ...]

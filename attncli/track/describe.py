@@ -43,9 +43,13 @@ def experiment_name(recipe: Recipe) -> str:
 
 
 def images(recipe: Recipe) -> str:
-    """What the images are called: the data set's name, of a folder of images that of the folder."""
+    """What the images are called: the data set's name, of images of one's own that of the folder, the hub's there."""
     data = recipe.data
-    return Path(data.root).name if data.name == "folder" and data.root else data.name
+    if data.name == "hf" and data.of:
+        return data.of.replace("/", "-")
+    if data.name in ("folder", "parquet") and data.root:
+        return Path(data.root).name.removesuffix(".parquet")
+    return data.name
 
 
 def params(recipe: Recipe) -> dict[str, str]:

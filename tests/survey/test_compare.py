@@ -98,7 +98,7 @@ def test_another_recipe_is_no_baseline(other):
 
 def test_timing_and_folders_do_not_matter():
     """Runs that differ in how they were timed and where the files lay are compared."""
-    found = compare([run("eca", data__root="/a"), run("none", data__root="/b", measure__repeats=9)])
+    found = compare([run("eca", data__root="/a", data__decoded=True), run("none", data__root="/b", measure__repeats=9)])
     assert row(found, "eca").pairs == 1
 
 

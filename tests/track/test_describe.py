@@ -25,6 +25,20 @@ def test_names():
     assert describe.experiment_name(recipe(experiment="mine")) == "mine"
 
 
+@pytest.mark.parametrize(
+    ("keys", "name"),
+    [
+        ({"name": "folder", "root": "/a/pets.v2"}, "pets.v2"),
+        ({"name": "parquet", "root": "/a/pets.parquet"}, "pets"),
+        ({"name": "hf", "of": "me/pets"}, "me-pets"),
+        ({"name": "imagenette", "root": "/a/b"}, "imagenette"),
+    ],
+)
+def test_images_have_a_name(keys, name):
+    """Images of one's own are called as their folder or file, those of the hub as there, others by their data set."""
+    assert describe.images(recipe(**{f"data__{key}": value for key, value in keys.items()})) == name
+
+
 def test_params_are_written_as_in_a_recipe():
     """Numbers, booleans, none and lists as YAML has them, options each under a key of their own."""
     found = describe.params(recipe(model__options={"gamma": 2.0}, model__stages=[1, -1], train__compile=True))
