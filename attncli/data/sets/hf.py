@@ -29,8 +29,9 @@ def read(data: Data, place: Place) -> Source:
         import datasets
     except ImportError as error:
         raise UserError("the dataset 'hf' needs the library datasets", "pip install 'attncli[hf]'") from error
+    more = {} if place.fetch else {"download_config": datasets.DownloadConfig(local_files_only=True)}
     try:
-        found = datasets.load_dataset(data.of, cache_dir=str(place.given) if place.given else None)
+        found = datasets.load_dataset(data.of, cache_dir=str(place.given) if place.given else None, **more)
     except Exception as error:  # the library's own and its network's errors are not a closed list
         raise UserError(f"hf: {data.of}: {(str(error).splitlines() or ['not found'])[0]}", "look on the hub") from error
     chosen = {part: next((n for n in names if n in found), None) for part, names in PARTS.items()}
