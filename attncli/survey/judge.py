@@ -23,6 +23,7 @@ from attncli.survey.transfer import moved
 from attncli.survey.verdict import Outcome, Part, Verdict, joined
 
 ALPHA = stats.ALPHA
+SMALL_DATASET = "cifar10"  # for what is claimed of a large one and tested on a small network
 
 
 def judge(claims: Sequence[Claim], evidence: Evidence, wanted: Sequence[Claim] | None = None) -> list[Verdict]:
@@ -136,12 +137,15 @@ def _why(outcome: Outcome, parts: Sequence[Part]) -> str:
 
 def _command(verdict: Verdict, backbone: str | None) -> str | None:
     """What would test a claim that is not, or test it further."""
-    on = f" --backbone {backbone}" if backbone else ""
     if verdict.outcome not in ("untested", "undecided") or verdict.by == "counting":
         return None
+    claim = verdict.claim
+    elsewhere = bool(moved(claim, backbone)[1])
+    on = f" --backbone {backbone}" if elsewhere else ""
     if verdict.by == "timing":
-        return f"attncli claims {verdict.claim.id}{on} --measure"
-    return f"attncli claims run {verdict.claim.id}{on}"
+        return f"attncli claims {claim.id}{on} --measure"
+    small = elsewhere and claim.on not in networks.CLASSES.keys() - {"imagenet"}
+    return f"attncli claims run {claim.id}{on}" + (f" --dataset {SMALL_DATASET}" if small else "")
 
 
 def _chances(parts: Sequence[Part]) -> tuple[float | None, float | None]:

@@ -99,3 +99,17 @@ def test_median_interval_by_hand():
     assert median_interval([9, 1, 2, 8, 3, 7, 4, 6, 5]) == (5, 2, 8)
     assert median_interval([3, 1, 2, 6, 5, 4]) == (3.5, 1, 6)
     assert median_interval([1, 2, 3, 4, 5])[1:] == (-np.inf, np.inf)
+
+
+def test_as_scipy_has_it():
+    """The tests and the interval of a median agree with those of scipy.stats, which takes longer to load."""
+    from scipy import stats as theirs
+
+    values = np.random.default_rng(7).normal(0.3, 1.0, 9).tolist()
+    assert stats.above_test(values) == pytest.approx(theirs.ttest_1samp(values, 0, alternative="greater").pvalue)
+    assert stats.t_test(values) == pytest.approx(theirs.ttest_1samp(values, 0).pvalue)
+    interval = theirs.quantile_test(values, p=0.5).confidence_interval(0.95)
+    assert median_interval(values)[1:] == pytest.approx((interval.low, interval.high))
+    found = stats.estimate(values)
+    low, high = theirs.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((low, high))
