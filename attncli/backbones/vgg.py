@@ -35,8 +35,8 @@ def anatomy(net: nn.Module) -> Anatomy:
         if isinstance(module, nn.Conv2d):
             index += 1
             blocks.append(_block(i, stage, index))
-    linear = isinstance(net.classifier, nn.Linear)
-    return Anatomy(tuple(blocks), "features.0", "avgpool", "classifier" if linear else "classifier.6")
+    wide = isinstance(net.classifier, nn.Sequential)
+    return Anatomy(tuple(blocks), "features.0", "avgpool", "classifier.6" if wide else "classifier")
 
 
 def _block(i: int, stage: int, index: int) -> Block:

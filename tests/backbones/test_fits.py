@@ -76,7 +76,7 @@ def step(name: str, attn: str) -> None:
 
 
 NEW = ("convnext_tiny", "efficientnet_b0", "mobilenet_v3_small", "preactresnet20", "regnet_y_400mf", "vgg16_bn")
-STEPS = [(NEW[i % len(NEW)], attn) for i, attn in enumerate(MEANS)]
+STEPS = [*((NEW[i % len(NEW)], attn) for i, attn in enumerate(MEANS)), ("vgg16_bn", "gltr")]
 
 
 @pytest.mark.parametrize(("name", "attn"), [pair for pair in STEPS if fits.reason(pair[1], pair[0]) is None])
