@@ -144,7 +144,10 @@ def _part(part: Part) -> list[tuple[str, str]]:
     lines = [("Part", f"{part.text}: {part.outcome}"), ("", part_figures(part))]
     if part.kind == "trained" and part.n:
         kind = "no worse, one-sided" if part.forgiving else "two-sided"
-        lines.append(("", f"p {chance(part.p_holds)} that it is not so, {chance(part.p_fails)} that it is ({kind})"))
+        if part.p_holds is not None:
+            lines.append(
+                ("", f"p {chance(part.p_holds)} that it is not so, {chance(part.p_fails)} that it is ({kind})")
+            )
         if part.power is not None:
             lines.append(("", f"{part.n} seeds find half a point with a chance of {100 * part.power:.0f} %"))
         lines.append(("Runs", f"on {part.dataset}, seeds {', '.join(map(str, part.seeds))}: {' '.join(part.digests)}"))

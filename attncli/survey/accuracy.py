@@ -56,7 +56,9 @@ def _worth(runs: Runs, needed: Mapping[str, Quantity], on: str) -> tuple[bool, i
 def _untested(question: Question, needed: Mapping[str, Quantity], allowed: Sequence[Trained]) -> Part:
     there = {run.network for run in allowed}
     lacking = tuple(language.write(q.network) for name, q in needed.items() if name not in there)
-    why = f"no finished run of {' and '.join(lacking)}" if lacking else "no seed and recipe that all networks share"
+    where = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
+    on = f" on {' and '.join(sorted(map(str, where)))}" if where else ""
+    why = f"no finished run of {' and '.join(lacking)}{on}" if lacking else "no seed and recipe that all networks share"
     return Part(text=question.text, kind="trained", outcome="untested", why=why, lacking=lacking)
 
 
