@@ -45,6 +45,8 @@ ALLOWED = {
     "click": ("commands/", "__main__.py"),
     "mlflow": ("track/",),
     "matplotlib": ("report/",),
+    "ray": ("jobs/on_ray.py",),
+    "submitit": ("jobs/on_slurm.py",),
     "accelerate": ("train/", "run/", "run/"),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
