@@ -62,7 +62,25 @@ def test_a_run_keeps_what_was_printed(folder: Path) -> None:
         assert "test: top-1" in log
 
 
-@pytest.mark.slow  # it starts seven sweeps; on a loaded machine one run was once still RUNNING after SIGTERM
+def test_a_kill_and_a_stop_in_short(folder: Path, tmp_path: Path) -> None:
+    """The fifty kills in short: a worker killed, the sweep terminated, the same call completes it to the bit."""
+    file, runs = case.write(tmp_path, attn="eca", seeds=1), tmp_path / "runs"
+    sweep = case.start(file, runs)
+    case.until(sweep, "begun", 2)
+    case.workers(sweep)[0].kill()
+    case.until(sweep, "killed")
+    sweep.terminate()
+    _, err = sweep.communicate(timeout=120)
+    assert sweep.returncode in (1, 130), err  # 1 where the other run was quicker than the signal
+    assert "RUNNING" not in {run.info.status for runs_ in case.mlflow_runs(runs).values() for run in runs_}
+    done = case.call(file, runs)
+    assert done.returncode == 0, done.stderr
+    calm = case.figures(folder / "calm")
+    assert case.faults(runs, {digest: calm[digest] for digest in case.figures(runs)}) == []
+    assert len(case.figures(runs)) == 2
+
+
+@pytest.mark.slow  # it starts seven sweeps
 def test_killed_stopped_and_shared(folder: Path) -> None:
     """A worker killed, the sweep terminated, the parent killed, two parents at once: the figures stay to the bit."""
     runs, file = folder / "wild", folder / "tiny.yaml"
