@@ -221,8 +221,8 @@ def mechanisms(model: nn.Module) -> dict[str, nn.Module]:
 def parameter_groups(model: nn.Module, train: Train, attn: str) -> list[dict[str, Any]]:
     """The parameters as groups for an optimiser, each with its `weight_decay` and `lr_scale`.
 
-    Norms and biases (every vector or scalar) are not decayed unless `train.decay_norm_bias`; what a card lists
-    as `no_weight_decay` never is, and `lr_scale` multiplies the scheduled learning rate.
+    Norms and biases (every vector or scalar) are not decayed unless `train.decay_norm_bias`; what a card, or by
+    its options the module, lists as `no_weight_decay` never is. `lr_scale` multiplies the scheduled learning rate.
     """
     plain, scale = _card_rules(model, attn)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -241,9 +241,10 @@ def _card_rules(model: nn.Module, attn: str) -> tuple[set[str], dict[str, float]
         return plain, scale
     card = attention.describe(attn).card
     for path, module in mechanisms(model).items():
+        spared = getattr(module, "no_weight_decay", card.no_weight_decay)
         for name, _ in module.named_parameters():
             whole = f"{path}.{name}" if path else name
-            if any(name == rule or name.startswith(rule + ".") for rule in card.no_weight_decay):
+            if any(name == rule or name.startswith(rule + ".") for rule in spared):
                 plain.add(whole)
             for rule, factor in card.lr_scale:
                 if name == rule or name.startswith(rule + "."):

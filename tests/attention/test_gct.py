@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attncli import attention
+from attncli import attention, model
 from attncli.attention.channel.gct import Attention, spatial_energy
+from attncli.recipe import Model, Recipe
 from tests.attention.case import randomise
 
 OPTIONS: list[dict[str, Any]] = [
@@ -18,6 +19,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"mode": "l1", "after_relu": True},
     {"across": "sum"},
     {"mode": "l1", "across": "sum"},
+    {"weight_decay_on_beta": True},
 ]
 
 
@@ -153,3 +155,16 @@ def test_refusals(options: dict[str, Any]) -> None:
     """An eps that is not positive and unknown norms are refused."""
     with pytest.raises(ValueError, match=next(iter(options))):
         Attention(8, **options)
+
+
+@pytest.mark.parametrize("decayed", [False, True])
+def test_decay_on_beta_is_an_option(decayed: bool) -> None:
+    """beta is in the group without weight decay unless the option is set; alpha and gamma never are."""
+    made = Recipe(model=Model(backbone="resnet20", attn="gct", options={"weight_decay_on_beta": decayed}))
+    net = model.build(made, model.Shape(10, (32, 32)))
+    rates = {id(p): g["weight_decay"] for g in model.parameter_groups(net, made.train, "gct") for p in g["params"]}
+    found: dict[str, set[bool]] = {}
+    for module in model.mechanisms(net).values():
+        for name, p in module.named_parameters():
+            found.setdefault(name, set()).add(rates[id(p)] > 0)
+    assert found == {"alpha": {True}, "gamma": {True}, "beta": {decayed}}

@@ -10,7 +10,8 @@ a gate lies in (0, 2). Cost: one pass over x for the energy, one product; gradie
 Where the sources differ: the paper divides by the l2 norm over channels and multiplies by sqrt(C), which is the
 root mean square above; one survey document drops the factor (`across="sum"`). `mode="l1"` is the official code's
 second mode: sums of absolute values (of the values themselves with `after_relu`), and their mean over channels.
-Weight decay spares beta, as in the PyTorch script; the authors' TensorFlow table has ResNet-50 better with it.
+Weight decay spares beta, as in the PyTorch script; the authors' TensorFlow table has ResNet-50 better with it
+(`weight_decay_on_beta`).
 """
 
 from typing import Any, Literal
@@ -42,7 +43,8 @@ card = Card(
 class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). `mode` names the norm over H, W; `across` how channels are brought together.
 
-    `after_relu` says that x has no negative values, which saves mode l1 the absolute value.
+    `after_relu` says that x has no negative values, which saves mode l1 the absolute value;
+    `weight_decay_on_beta` lets the optimiser decay beta like alpha and gamma.
     Raises ValueError for unknown modes or an eps that is not positive.
     """
 
@@ -54,6 +56,7 @@ class Attention(nn.Module):
         mode: Literal["l2", "l1"] = "l2",
         after_relu: bool = False,
         across: Literal["mean", "sum"] = "mean",
+        weight_decay_on_beta: bool = False,
     ) -> None:
         super().__init__()
         if eps <= 0 or mode not in ("l2", "l1") or across not in ("mean", "sum"):
@@ -62,6 +65,7 @@ class Attention(nn.Module):
         self.mode = mode
         self.after_relu = after_relu
         self.across = across
+        self.no_weight_decay = () if weight_decay_on_beta else card.no_weight_decay
         self.alpha = nn.Parameter(torch.ones(1, channels))  # no vectors: alpha and gamma take weight decay
         self.gamma = nn.Parameter(torch.zeros(1, channels))
         self.beta = nn.Parameter(torch.zeros(1, channels))
