@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from attncli.commands.bench import command
 from attncli.errors import UserError
-from attncli.measure import feeding, fixed, training
+from attncli.measure import blocks, feeding, fixed, training
 from attncli.measure.loops import Setting
 
 SECONDS = {"ours": 1.0, "bare": 0.98, "usual": 3.0, "usual-bf16": 1.5}
@@ -101,3 +101,29 @@ def test_start_tells_parts_and_imports(tmp_path: Path, monkeypatch) -> None:
     text = bench("start", "--history", str(tmp_path / "h.jsonl")).stdout
     assert "4.00 s" in text
     assert "1.25" in text
+
+
+def test_blocks_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest names stand on one line of 80 columns; a pipe gets the references and no line for each block."""
+    shape = (64, 64, 32, 32)
+    found = [
+        blocks.Reference(shape=shape, precision="bf16", conv_ms=30.0, floor_ms=0.2, copy_gb_per_s=90.0),
+        *(
+            blocks.Row(
+                attn=name, category="channel_spatial", shape=shape, precision="bf16", ms=6014.1, conv_ratio=108.0,
+                floor_ratio=21983.1, timm_ratio=1.04,
+            )
+            for name in blocks.names()
+        ),
+    ]  # fmt: skip
+    monkeypatch.setattr(blocks, "bench", lambda *_, **__: iter(found))
+    monkeypatch.setenv("COLUMNS", "80")
+    done = bench("blocks")
+    lines = done.stdout.strip().splitlines()
+    assert len(lines) == 2 + len(blocks.names())
+    assert max(map(len, lines)) <= 80
+    assert any(
+        line.split() == ["self-attention", "64x64x32x32", "bf16", "6014.10", "108.00", "21983.1", "1.04"]
+        for line in lines
+    )
+    assert len(done.stderr.splitlines()) == 1
