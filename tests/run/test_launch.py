@@ -23,7 +23,7 @@ OPTIONS = (
     "run --attn se --backbone resnet20 --set data.fraction=0.4 --set train.batch_size=32 --set measure.speed=false"
 )
 PLAIN = [sys.executable, "-m", "attncli"]
-TORCHRUN = [sys.executable, *"-m torch.distributed.run --standalone --nproc-per-node 2 -m attncli".split()]
+TORCHRUN = [sys.executable, *["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "attncli"]]
 
 
 def start(runs: Path, *words: str, by: list[str] = PLAIN, epochs: int = 2) -> "subprocess.Popen[str]":
