@@ -13,6 +13,8 @@ from torch.autograd.function import once_differentiable
 
 from attncli.attention.ops import is_channels_last
 
+NARROW = 16  # rows of bf16 below which adding the view that is the gradient of a sum is slower than writing it out
+
 
 def memory_order(t: Tensor, x: Tensor) -> Tensor:
     """t, (N, C, H, W) or a map that broadcasts to it, with its axes in the order in which x lies in memory.
@@ -30,7 +32,8 @@ def usual_order(t: Tensor, x: Tensor) -> Tensor:
 def axis_mean(x: Tensor, dim: int) -> Tensor:
     """Mean of x, (N, C, H, W), over dim 1, 2 or 3, which is kept with size 1."""
     t, axis = memory_order(x, x), _axis(x, dim)
-    if x.dtype == torch.float16:  # whose sums overflow
+    narrow = x.dtype == torch.bfloat16 and not is_channels_last(x) and x.shape[3] < NARROW
+    if narrow or x.dtype == torch.float16:  # whose sums overflow
         return usual_order(t.mean(axis, keepdim=True), x)
     return usual_order(t.sum(axis, keepdim=True) / x.shape[dim], x)  # the gradient of a sum is a view
 
