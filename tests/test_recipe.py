@@ -97,6 +97,21 @@ def test_digest_is_the_identity() -> None:
     assert len(changed | {base.digest()}) == 5
 
 
+@pytest.mark.parametrize("data", ["name=folder", "name=parquet", "name=clips,of=folder"])
+def test_two_folders_of_own_images_are_two_runs(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Own images are told apart by their place, however it is written; published ones have one identity anywhere."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    keys = [f"data.{key}" for key in data.split(",")]
+    monkeypatch.chdir(tmp_path)
+    a, again, b = (recipe.read(None, [*keys, f"data.root={root}"]).digest() for root in ("a", tmp_path / "a", "b"))
+    assert a == again != b
+    assert (
+        recipe.read(None, ["data.name=cifar10", "data.root=a"]).digest()
+        == recipe.read(None, ["data.name=cifar10"]).digest()
+    )
+
+
 def test_digest_is_the_same_in_another_process() -> None:
     """Another process, with other hash seeds, finds the same digest: finished runs are found again."""
     code = "from attncli import recipe; print(recipe.read(None, ['train.lr=0.2']).digest())"

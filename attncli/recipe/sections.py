@@ -26,6 +26,9 @@ LATER: dict[str, frozenset[str]] = {
     "train": frozenset(),
 }
 
+# Datasets that are whatever lies at data.root: two roots are two datasets, and so two runs.
+OWN_IMAGES = frozenset({"folder", "parquet", "hf"})
+
 
 class Section(BaseModel):
     """A part of a recipe: unknown keys and wrong types are errors, and nothing changes after reading."""
@@ -37,7 +40,10 @@ class Data(Section):
     """Which images, how many of them, and how they are varied in training."""
 
     name: str = Field(default="digits", description="dataset; see `attncli ls data`")
-    root: str | None = Field(default=None, description="folder that holds (or gets) the files; no part of the identity")
+    root: str | None = Field(
+        default=None,
+        description="folder that holds (or gets) the files; part of the identity only of the user's own images",
+    )
     of: str | None = Field(default=None, description="the still-image dataset that clips or cluttered are made of")
     image_size: Positive | None = Field(
         default=None, description="side in pixels to resize to (cluttered: of the canvas); none = as they are"
@@ -140,9 +146,12 @@ class Recipe(Section):
     def identity(self) -> dict[str, Any]:
         """What makes a run another run: all keys but where files lie, how it is timed and how it is filed.
 
+        Where a dataset has no content of its own (`OWN_IMAGES`), the place of the files tells which images they are.
         Keys of `LATER` count only where they are not at their default; a file of classes counts as its list.
         """
         whole = self.model_dump(exclude={"measure": True, "experiment": True, "data": {"root", "decoded"}})
+        if self.data.root is not None and OWN_IMAGES & {self.data.name, self.data.of}:
+            whole["data"]["root"] = _place(self.data.root)
         if isinstance(self.data.classes, str):
             whole["data"]["classes"] = class_list(self.data.classes)
         for name, keys in LATER.items():
@@ -202,6 +211,12 @@ def unset(key: str, value: Any) -> bool:
 
 def _sha(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _place(root: str) -> str:
+    """A folder's absolute path; a name at the hub as it is."""
+    path = Path(root).expanduser()
+    return str(path.resolve()) if path.exists() else root
 
 
 def _content(path: Path, hint: str) -> str:
