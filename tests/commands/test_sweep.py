@@ -89,7 +89,7 @@ def test_how_it_ends(
         ended = Ended(Task(recipe=one.recipe, digest=one.digest, title=one.title), status, "x")
         return [] if status == "FINISHED" else [ended], stopped
 
-    monkeypatch.setattr(module, "_work", work)
+    monkeypatch.setattr(module, "carry_out", work)
     done = line("sweep", "six")
     assert done.code == code
     assert told in done.out

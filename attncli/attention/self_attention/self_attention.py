@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from attncli.attention.card import Card
 from attncli.attention.ops import is_channels_last
 from attncli.attention.pairs import as_map, attend, pointwise, tokens
+from attncli.attention.seen import Seen
 
 card = Card(
     title="Non-local Neural Networks",
@@ -104,6 +105,12 @@ class Attention(nn.Module):
         if self.gamma is not None:
             return torch.addcmul(x, y, self.gamma.to(y.dtype))
         return x + (y if self.norm is None else self.norm(y))
+
+    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+        """The map A."""
+        h, w = inputs[0].shape[2:]
+        keys = (h, w) if self.sub_sample == "none" else (h // 2, w // 2)
+        return [Seen("affinity", "positions attended to", self.attention(inputs[0]), queries=(h, w), keys=keys)]
 
     def attention(self, x: Tensor) -> Tensor:
         """The map A, (N, HW, HW) or (N, HW, HW/4): rows are queries in row-major order and sum to 1."""
