@@ -1,4 +1,7 @@
-"""timm's own blocks, set up to compute what ours compute by default, for comparison of speed (extra `timm`)."""
+"""timm's own blocks, set up to compute what ours compute by default, for comparison of speed (extra `timm`).
+
+Its GatherExcite is left out: up to timm 1.0.31 the form with parameters cannot be built (TypeError in create_conv2d).
+"""
 
 from collections.abc import Callable
 from typing import Any
