@@ -1,11 +1,14 @@
 """The command line: one file a command, found by file name, imported when it is asked for."""
 
 import importlib
+import os
 from pathlib import Path
 
 import click
 
 from attncli import __version__
+
+COMPLETE = "_ATTNCLI_COMPLETE"  # is set while a shell asks for words
 
 
 class _Commands(click.Group):
@@ -21,6 +24,10 @@ class _Commands(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         command: click.Command = importlib.import_module(f"attncli.commands.{cmd_name}").command
+        if COMPLETE in os.environ:
+            from attncli.commands._complete import attach
+
+            attach(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -36,7 +36,8 @@ def command(
 
     RECIPE is a YAML file (or a name in recipes/); without one the defaults hold: resnet18 on the embedded digits.
     A run is named by the digest of its recipe: called again, a finished one is shown and an unfinished one goes on.
-    With --processes, torchrun or `accelerate launch` the batches are shared out: the same run, to rounding.
+    With --processes, torchrun or `accelerate launch` the batches are shared out: the same run to
+    rounding, but that batch norms see their own process's share.
 
     \b
     Example:

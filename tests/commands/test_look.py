@@ -1,0 +1,64 @@
+"""`attncli look` from the command line: finds a run, draws, and puts the pictures into MLflow."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from attncli import track
+from tests.commands.line import TINY, line, refused
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one finished run of eca, drawn at its end, and its plain network's."""
+    folder = tmp_path_factory.mktemp("look") / "runs"
+    for words in (("--attn", "none"), ("--attn", "eca", "--look")):
+        assert line("run", *TINY, *words, "-q", "--runs", str(folder)).code == 0
+    return folder
+
+
+def files(runs: Path, digest: str) -> set[str]:
+    """What the run has under look/ in MLflow."""
+    from mlflow import MlflowClient
+
+    (row,) = [r for r in track.rows(None, runs) if r["digest"] == digest]
+    return {f.path for f in MlflowClient(track.address(None, runs)).list_artifacts(row["run_id"], "look")}
+
+
+def test_look_draws_what_it_says(runs: Path) -> None:
+    """Every file is an image, beside the plain network's prediction; the same pictures are in MLflow."""
+    told = line("look", "eca-resnet20-s0", "--images", "2", "--sample", "20", "--json", "--runs", str(runs)).json()
+    assert told["sample"] == 20
+    assert len(told["sites"]) == 9
+    assert 0 < told["sites"][0]["mean"] < 1
+    assert told["baseline"]
+    assert len(told["images"]) == 2
+    for image in told["images"]:
+        assert image["plain_predicted"] is not None
+        with Image.open(image["file"]) as picture:
+            assert picture.width > 1000
+    names = {f"look/{Path(image['file']).name}" for image in told["images"]}
+    assert files(runs, told["digest"]) >= {*names, "look/attention.png"}
+
+
+def test_run_look_draws_at_the_end(runs: Path) -> None:
+    """The run that was asked for it has six sheets in MLflow, its plain network none."""
+    found = {r["attn"]: files(runs, r["digest"]) for r in track.rows(None, runs)}
+    assert len([name for name in found["eca"] if "look-" in name]) >= 6
+    assert found["none"] == set()
+
+
+def test_other_folders_and_no_tracking(runs: Path, tmp_path: Path) -> None:
+    """`--out` gets the pictures; a digest's beginning names a run; a plain network is Grad-CAM alone."""
+    digest = next(r["digest"] for r in track.rows(None, runs) if r["attn"] == "none")
+    words = ("--images", "1", "--sample", "4", "--no-track", "--out", str(tmp_path / "out"), "--runs", str(runs))
+    assert line("look", digest[:6], *words).code == 0
+    assert [p.name.startswith("look-") for p in (tmp_path / "out").iterdir()] == [True]
+    assert files(runs, digest) == set()
+
+
+def test_what_cannot_be_looked_at_is_told(runs: Path, tmp_path: Path) -> None:
+    """Unknown names get the nearest one; a run without its checkpoint is told so."""
+    refused(line("look", "eca-resnet20-s9", "--runs", str(runs)), "eca-resnet20-s0")
+    refused(line("look", "eca", "--runs", str(tmp_path)), "no runs")
