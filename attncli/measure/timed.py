@@ -1,5 +1,6 @@
 """The speed of a recipe's network on this machine: from the file of speeds, or measured now."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -27,6 +28,7 @@ def timed(
 ) -> Speed:
     """The speed of `net` against its baseline; `runs` holds the file of speeds.
 
+    The plain network is its own baseline: its ratios are 1, not what the clock's noise makes of them.
     With `threads`, only a speed measured before with so many threads will do: LookupError where there is none.
     """
     here = machine() | ({} if threads is None else {"threads": threads})
@@ -37,4 +39,11 @@ def timed(
             raise LookupError(recipe.digest())
         return speed(net, baseline, recipe, classes, size, frames=frames)
 
-    return cached_speed(runs / SPEEDS, speed_key(recipe, classes, size, frames, precision, here), now)
+    found = cached_speed(runs / SPEEDS, speed_key(recipe, classes, size, frames, precision, here), now)
+    return _itself(found) if recipe == recipe.baseline() else found
+
+
+def _itself(speed: Speed) -> Speed:
+    """As fast as itself."""
+    speed = replace(speed, train_ratio=1.0, train_ratio_low=1.0, train_ratio_high=1.0)
+    return replace(speed, infer_ratio=1.0, infer_ratio_low=1.0, infer_ratio_high=1.0)
