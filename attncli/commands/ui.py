@@ -25,6 +25,7 @@ def command(runs: Path, tracking_uri: str | None, port: int, check: bool) -> Non
         for what, link in dashboard.views(address, tracking_uri, runs):
             click.echo(f"  {what:28} {link}")
         if check:
+            click.echo("it answers; stopped again", err=True)
             return
         click.echo("Ctrl-C stops it", err=True)
         dashboard.wait()
