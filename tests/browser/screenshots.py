@@ -63,7 +63,7 @@ def of_dashboard(runs: Path, run: str, out: Path) -> None:
         number = urlsplit(links[at][1]).fragment.split("/")[2]
         here = f"{address}/#/experiments/{number}/runs/{row['run_id']}"
         _shot(page, f"{here}?workflowType=machine_learning", "Description", out / "mlflow-run.png", click="Show more")
-        _shot(page, f"{here}/artifacts?workflowType=machine_learning", "look", out / "mlflow-figures.png", click=FIGURE)
+        _shot(page, f"{here}/artifacts?workflowType=machine_learning", FIGURE, out / "mlflow-figures.png", click=FIGURE)
 
 
 def of_report(path: Path, out: Path) -> None:
