@@ -11,12 +11,13 @@ from attncli.survey.language import EXACT, Binary, Compare, Expression, Function
 def moved(claim: Claim, backbone: str | None) -> tuple[language.Claim, tuple[str, ...]]:
     """The claim's tree with `backbone` in place of its own in all that is measured, and a label that says so.
 
-    Exact quantities keep their networks. A claim that compares backbones with each other stays as it is.
+    Exact quantities keep their networks. A claim that compares backbones with each other, or with
+    whole networks, stays as it is: in another size it would say something else.
     """
     assert claim.tree is not None
     measured = [q for q in language.quantities(claim.tree) if q.name not in EXACT]
-    own = {q.network.base.name for q in measured if q.network.base.name in backbones.names()}
-    if backbone is None or len(own) != 1 or own == {backbone}:
+    own = {q.network.base.name for q in measured}
+    if backbone is None or len(own) != 1 or own == {backbone} or not own <= set(backbones.names()):
         return claim.tree, ()
     parts = tuple(
         Compare(_put(p.first, backbone), tuple(_link(link, backbone) for link in p.links)) for p in claim.tree.parts

@@ -185,6 +185,14 @@ def test_transfer_is_told(tmp_path):
     )  # fmt: skip
 
 
+def test_a_whole_network_is_not_held_against_a_smaller_one(tmp_path):
+    """What compares a whole network with a backbone keeps that backbone: against another it would be another claim."""
+    run(tmp_path / "runs", attn="vit", seed=0, top1=0.9)
+    run(tmp_path / "runs", attn="none", seed=0, top1=0.8)
+    found = verdict(tmp_path, "top1(vit) > top1(resnet50)", backbone="resnet20")
+    assert (found.outcome, found.labels) == ("untested", ())
+
+
 def test_a_dataset_that_is_asked_for_is_kept_to(tmp_path):
     """dataset= takes runs on that dataset alone."""
     pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
