@@ -62,9 +62,10 @@ def confide(error: UserError, trace: str = "") -> bool:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """'did you mean ...' or the list of what is known, for a hint."""
+    """'did you mean ...' (the most alike, else one that begins so) or the list of what is known, for a hint."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    begun = [k for k in known if len(name) > 1 and k.startswith(name)]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or begun[:1]
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(known)}" if known else ""

@@ -132,9 +132,7 @@ def verify(name: str | None, as_json: bool, **given: Any) -> None:
     else:
         _tell(found)
     if found.problems:
-        raise RunFailedError(
-            f"{found.dataset}: not whole, {len(found.problems)} findings", "mend or remove what is named above"
-        )
+        raise RunFailedError(f"{found.dataset}: not whole, see above", "mend or remove what is named there")
 
 
 def _tell(found: Any) -> None:

@@ -1,0 +1,26 @@
+"""What errors say."""
+
+import pytest
+
+from attncli.errors import nearest, unknown
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("ecaa", "did you mean 'eca'?"),
+        ("vgg", "did you mean 'vgg16_bn'?"),
+        ("resnet5", "did you mean 'resnet50'?"),
+        ("qqq", "known: eca, resnet50, vgg16_bn"),
+        ("v", "known: eca, resnet50, vgg16_bn"),
+    ],
+)
+def test_the_nearest_name(name: str, hint: str) -> None:
+    """The most alike, else one that begins as the name does, else all of them."""
+    assert nearest(name, ["vgg16_bn", "eca", "resnet50"]) == hint
+
+
+def test_unknown_says_what_and_where() -> None:
+    """The place comes first; no name is a hint where nothing is known."""
+    error = unknown("backbone", "x", [], "model.backbone")
+    assert (error.problem, error.hint) == ("model.backbone: unknown backbone: 'x'", "")
