@@ -9,9 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "attncli"
 LAYERS: list[set[str]] = [
-    {"errors", "streams", "collector", "signals"},
+    {"errors", "streams", "collector", "signals", "host"},
     {"source"},
     {"recipe", "records"},
+    {"speeds"},
     {"sweep", "attention", "data"},
     {"backbones"},
     {"check"},

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attncli.data.extent import Extent, extent, note
 from attncli.data.find import HUB, NAMES
 from attncli.data.place import Place, Progress, ignore
 from attncli.recipe import Data
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
     from attncli.data.verdict import Verdict
 
-__all__ = ["HUB", "NAMES", "default_root", "load", "verify"]
+__all__ = ["HUB", "NAMES", "Extent", "default_root", "extent", "load", "verify"]
 
 
 def default_root() -> Path:
@@ -27,14 +28,16 @@ def default_root() -> Path:
 def load(recipe: Data, *, cache: Path, progress: Progress | None = None) -> "Dataset":
     """The dataset of a recipe: read, cut into train, validation and test, and held as uint8 tensors.
 
-    `cache` is a folder for decoded images; it may be deleted at any time. `progress(what, done, total)` is called
-    while files are downloaded (in bytes) or decoded (in images). Imports torch.
+    `cache` is a folder for decoded images and the dataset's extent; it may be deleted at any time.
+    `progress(what, done, total)` is called while files are downloaded (in bytes) or decoded (in images). Imports torch.
     Raises UserError for an unknown dataset, missing or unreadable files and impossible subsets.
     """
     from attncli.data.assemble import assemble
 
     root = Path(recipe.root).expanduser() if recipe.root else None
-    return assemble(recipe, Place(root, default_root(), cache, progress or ignore))
+    found = assemble(recipe, Place(root, default_root(), cache, progress or ignore))
+    note(cache, recipe, found)
+    return found
 
 
 def verify(recipe: Data, *, progress: Progress | None = None) -> "Verdict":

@@ -1,12 +1,13 @@
 """The plan of a sweep: its runs in order, which of them are finished, and how long the others may take. No torch."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from attncli import attention, check, sweep, track
-from attncli.jobs.estimate import Past
+from attncli.jobs.estimate import By, Estimate, Past
 from attncli.recipe import Recipe
 from attncli.records import Result
 
@@ -15,19 +16,25 @@ ALL = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """One run: `result` where it is finished, `begun` where a checkpoint waits, `seconds` as far as can be told."""
+    """One run: `result` where it is finished, `begun` where a checkpoint waits, `estimate` as far as can be told."""
 
     recipe: Recipe
     digest: str
     title: str
     result: Result | None
     begun: bool
-    seconds: float | None  # of the whole machine; None = nothing like it was run here
+    estimate: Estimate | None = None  # None = finished, or nothing like it was run or timed here
+    timed: bool = False  # whether its network's speed is measured already
 
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to do."""
         return self.result is not None
+
+    @property
+    def seconds(self) -> float | None:
+        """About how long the run takes with the whole machine; None where nothing is known."""
+        return self.estimate.seconds if self.estimate else None
 
     def plain(self) -> dict[str, Any]:
         """The run for JSON."""
@@ -39,7 +46,8 @@ class Planned:
             "dataset": self.recipe.data.name,
             "seed": self.recipe.seed,
             "status": "finished" if self.finished else "begun" if self.begun else "new",
-            "seconds": None if self.finished else self.seconds,
+            "seconds": self.seconds,
+            "seconds_by": None if self.finished else self.estimate.by if self.estimate else "unknown",
             "test_top1": self.result.test_top1 if self.result else None,
         }
 
@@ -59,9 +67,15 @@ class Plan:
     def seconds(self) -> tuple[float, int]:
         """(about how long what is left takes, timings included; how many of its runs nothing is known of)."""
         todo = self.todo
-        timings = {r.recipe.group(): r.recipe.measure.seconds for r in todo if r.recipe.measure.speed}
+        untimed = (run.recipe for run in todo if run.recipe.measure.speed and not run.timed)
+        timings = {recipe.group(): recipe.measure.seconds for recipe in untimed}
         known = [run.seconds for run in todo if run.seconds is not None]
         return sum(known) + sum(timings.values()), len(todo) - len(known)
+
+    def known_by(self) -> dict[str, int]:
+        """How many of the runs that are left are estimated by what, the surest first."""
+        found = Counter(run.estimate.by for run in self.todo if run.estimate)
+        return {by: found[by] for by in get_args(By) if by in found}
 
 
 def plan(
@@ -92,7 +106,8 @@ def _planned(recipe: Recipe, title: str, runs: Path, past: Past) -> Planned:
         title=title,
         result=result,
         begun=result is None and (runs / digest / "checkpoint" / "state.json").exists(),
-        seconds=None if result else past.seconds(recipe),
+        estimate=None if result else past.estimate(recipe),
+        timed=result is None and past.timed(recipe),
     )
 
 

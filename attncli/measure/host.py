@@ -2,20 +2,21 @@
 
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 import torchvision
 
+from attncli.host import processor, usable_cpus
+
 
 def machine() -> dict[str, Any]:
     """Processor, cores, threads, memory (bytes), accelerator, versions and platform, as plain values for JSON."""
     return {
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
-        "usable_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "usable_cpus": usable_cpus(),
         "threads": torch.get_num_threads(),
         "memory_bytes": psutil.virtual_memory().total,
         "gpu": _accelerator(),
@@ -26,16 +27,6 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
-
-
-def _processor() -> str:
-    """The processor's name where the system tells it, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _accelerator() -> str | None:

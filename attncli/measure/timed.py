@@ -5,14 +5,12 @@ from pathlib import Path
 
 from torch import nn
 
-from attncli.measure.cache import cached_speed, speed_key
 from attncli.measure.host import machine
 from attncli.measure.timing import speed
 from attncli.recipe import Recipe
 from attncli.records import Speed
+from attncli.speeds import FILE, cached_speed, speed_key
 from attncli.train import resolve_precision
-
-SPEEDS = "speeds.json"  # of this machine, so that other seeds do not measure again
 
 
 def timed(
@@ -39,7 +37,8 @@ def timed(
             raise LookupError(recipe.digest())
         return speed(net, baseline, recipe, classes, size, frames=frames)
 
-    found = cached_speed(runs / SPEEDS, speed_key(recipe, classes, size, frames, precision, here), now)
+    key = speed_key(recipe, classes, size, frames, precision, here)
+    found = cached_speed(runs / FILE, key, now, asked=recipe.train.precision)
     return _itself(found) if recipe == recipe.baseline() else found
 
 

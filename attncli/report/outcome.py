@@ -10,20 +10,23 @@ from attncli.jobs.event import LOG
 from attncli.report.live import clock
 from attncli.report.table import Column, text
 
+Line = tuple[int, str, str, str, str]
+
 
 def planned(plan: Plan) -> str:
     """The plan as a table: every run in its order, and what is left to do."""
     columns = [
-        Column[tuple[int, str, str, str]]("", lambda row: str(row[0])),
-        Column[tuple[int, str, str, str]]("run", lambda row: row[1], right=False),
-        Column[tuple[int, str, str, str]]("", lambda row: row[2], right=False),
-        Column[tuple[int, str, str, str]]("about", lambda row: row[3]),
+        Column[Line]("", lambda row: str(row[0])),
+        Column[Line]("run", lambda row: row[1], right=False),
+        Column[Line]("", lambda row: row[2], right=False),
+        Column[Line]("about", lambda row: row[3]),
+        Column[Line]("by", lambda row: row[4], right=False),
     ]
     rows = []
     for number, run in enumerate(plan.runs, 1):
         status = "finished" if run.finished else "begun" if run.begun else ""
         about = "" if run.finished else "unknown" if run.seconds is None else clock(run.seconds)
-        rows.append((number, run.title, status, about))
+        rows.append((number, run.title, status, about, run.estimate.by if run.estimate else ""))
     return f"{text(columns, rows)}\n{left(plan)}"
 
 
@@ -35,9 +38,10 @@ def left(plan: Plan) -> str:
         return told
     seconds, unknown = plan.seconds()
     if unknown == todo:
-        return f"{told}; how long the others take is unknown (no finished run is like them)"
+        return f"{told}; how long the others take is unknown (no finished run is like them, no speed is cached)"
     more = f", and {unknown} of which nothing is known" if unknown else ""
-    return f"{told}; about {clock(seconds)} for {todo - unknown}{more}, timings included"
+    by = ", ".join(f"{name}: {count}" for name, count in plan.known_by().items())
+    return f"{told}; about {clock(seconds)} for {todo - unknown} ({by}){more}, timings included"
 
 
 def ended(plan: Plan, failures: Sequence[Ended], runs: Path, *, stopped: str = "") -> str:

@@ -1,16 +1,19 @@
 """The plan against the folder of runs: what is finished, what is begun, how long the rest may take."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from attncli import attention
+from attncli import attention, data
 from attncli.jobs import devices
 from attncli.jobs.plan import categories, plan
+from attncli.measure import cached_speed, machine, speed_key
 from attncli.recipe import Recipe
 from attncli.records import Result
+from attncli.report import outcome
+from tests.measure.test_cache import SPEED
 from tests.report.test_live import result
 
 SWEEP = """
@@ -86,6 +89,87 @@ def test_a_share_of_the_machine_is_counted_as_such(file: Path, tmp_path: Path) -
     made = plan(file, runs=runs, overrides=["measure.speed=true", "measure.seconds=3"])
     assert made.runs[4].seconds == 2.0
     assert made.seconds() == (5 * 2.0 + 3 * 3.0, 0)
+
+
+def time_it(runs: Path, recipe: Recipe, **values: object) -> None:
+    """A network's speed in the file of speeds, for images of the digits, on this machine but for `values`."""
+    speed = replace(SPEED, train_images_per_s=647.0, infer_images_per_s=2000.0, threads=2)
+    speed = replace(speed, baseline_train_images_per_s=1294.0, baseline_infer_images_per_s=4000.0)
+    here = machine() | values
+    key = speed_key(recipe, 10, (8, 8), None, "fp32", here)
+    cached_speed(runs / "speeds.json", key, lambda: speed, asked=recipe.train.precision)
+
+
+def test_time_is_told_from_a_cached_speed(file: Path, tmp_path: Path) -> None:
+    """By hand: 4 epochs x 1294 / 647 + (4 x 144 + 359) / 2000 s, a twentieth more, on two cores of four."""
+    runs = tmp_path / "runs"
+    recipes = [run.recipe for run in plan(file, runs=runs).runs[:3]]
+    data.load(recipes[0].data, cache=runs / "cache")
+    time_it(runs, recipes[1])
+    made = plan(file, runs=runs)
+    se, none = (1.05 * (8 + 935 / 2000) / 2, 1.05 * (4 + 935 / 4000) / 2)
+    assert [run.seconds for run in made.runs] == [pytest.approx(none), pytest.approx(se), None] * 2
+    assert [run.plain()["seconds_by"] for run in made.runs] == ["cached speed", "cached speed", "unknown"] * 2
+    assert made.known_by() == {"cached speed": 4}
+    assert outcome.left(made).endswith("about 0:13 for 4 (cached speed: 4), and 2 of which nothing is known, "
+                                       "timings included")  # fmt: skip
+    finish(runs, recipes[1], seconds=6.0)
+    by = [run.plain()["seconds_by"] for run in plan(file, runs=runs).runs]
+    assert by == ["cached speed", None, "similar run", "cached speed", "measured run", "similar run"]
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["train.batch_size=64", "model.stages=[1]", "data.image_size=16", "data.classes=4", "train.precision=bf16"],
+)
+def test_a_speed_is_only_of_its_own_network_and_training(file: Path, tmp_path: Path, override: str) -> None:
+    """Anything that changes the time of a step makes a cached speed another's."""
+    runs = tmp_path / "runs"
+    recipe = plan(file, runs=runs, overrides=["train.precision=fp32"]).runs[1].recipe
+    changed = plan(file, runs=runs, overrides=["train.precision=fp32", override])
+    for one in (recipe, changed.runs[1].recipe):
+        data.load(one.data, cache=runs / "cache")
+    time_it(runs, recipe)
+    assert plan(file, runs=runs, overrides=["train.precision=fp32"]).runs[1].seconds is not None
+    assert plan(file, runs=runs, overrides=["train.precision=fp32", override]).runs[1].seconds is None
+
+
+@pytest.mark.parametrize("other", [{"cpu": "another"}, {"torch": "1.0"}, {"gpu": "NVIDIA Z1"}, {"usable_cpus": 999}])
+def test_a_speed_of_another_machine_is_none_of_this_one(file: Path, tmp_path: Path, other: dict[str, object]) -> None:
+    """A folder of runs that came from elsewhere, or from before another torch, says nothing about time here."""
+    runs = tmp_path / "runs"
+    recipe = plan(file, runs=runs).runs[1].recipe
+    data.load(recipe.data, cache=runs / "cache")
+    time_it(runs, recipe, **other)
+    assert plan(file, runs=runs).seconds() == (0, 6)
+
+
+def test_what_is_timed_is_not_timed_again(file: Path, tmp_path: Path) -> None:
+    """Time for measuring the speed is added for the networks whose speed is not known as it is wanted."""
+    runs, asked = tmp_path / "runs", ["measure.speed=true", "measure.seconds=3"]
+    recipe = plan(file, runs=runs, overrides=asked).runs[1].recipe
+    data.load(recipe.data, cache=runs / "cache")
+    time_it(runs, recipe)
+    made = plan(file, runs=runs, overrides=asked)
+    assert [run.timed for run in made.runs] == [False, True, False] * 2
+    known = sum(run.seconds or 0 for run in made.runs)
+    assert made.seconds()[0] == pytest.approx(known + 2 * 3.0)
+    again = plan(file, runs=runs, overrides=[*asked, "measure.repeats=9"])
+    assert again.seconds()[0] == pytest.approx(known + 3 * 3.0)
+
+
+def test_old_files_of_speeds_are_read(file: Path, tmp_path: Path) -> None:
+    """An entry of before says nothing to a plan, and is still the speed of its network."""
+    runs = tmp_path / "runs"
+    recipe = plan(file, runs=runs).runs[1].recipe
+    time_it(runs, recipe)
+    path = runs / "speeds.json"
+    old = {name: {k: v for k, v in e.items() if k != "of"} for name, e in json.loads(path.read_text()).items()}
+    path.write_text(json.dumps(old))
+    data.load(recipe.data, cache=runs / "cache")
+    assert plan(file, runs=runs).seconds() == (0, 6)
+    key = speed_key(recipe, 10, (8, 8), None, "fp32", machine())
+    assert cached_speed(path, key, lambda: pytest.fail("measured again")).train_images_per_s == 647.0
 
 
 def test_a_damaged_folder_is_no_knowledge(file: Path, tmp_path: Path) -> None:

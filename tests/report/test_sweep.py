@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from attncli.jobs import Began, Ended, Moved, Plan, Planned, Stage, Task, Waiting, Warned
+from attncli.jobs.estimate import Estimate
 from attncli.recipe import Recipe
 from attncli.report import outcome
 from attncli.report import sweep as shown
@@ -24,7 +25,7 @@ def planned(attn: str, seed: int = 0, *, seconds: float | None = None, done: boo
         title=f"{attn}, seed {seed}",
         result=result() if done else None,
         begun=False,
-        seconds=seconds,
+        estimate=None if seconds is None else Estimate(seconds, "measured run"),
     )
 
 
@@ -151,10 +152,13 @@ def test_a_plan_in_words() -> None:
     assert "1:30" in text
     assert "unknown" in text
     assert (
-        text.splitlines()[-1] == "s: 3 runs, 1 finished; about 1:30 for 1, and 1 of which nothing is known, "
+        text.splitlines()[-1]
+        == "s: 3 runs, 1 finished; about 1:30 for 1 (measured run: 1), and 1 of which nothing is known, "
         "timings included"
     )
-    assert outcome.left(Plan("s", (planned("se"),))).endswith("is unknown (no finished run is like them)")
+    assert outcome.left(Plan("s", (planned("se"),))).endswith(
+        "is unknown (no finished run is like them, no speed is cached)"
+    )
     assert outcome.left(Plan("s", (planned("se", done=True),))) == "s: 1 runs, 1 finished"
 
 

@@ -1,0 +1,58 @@
+"""How large a dataset is after its cut: noted where it was read, for plans, which read no images. No torch."""
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attncli.recipe import Data, Recipe
+from attncli.records import write_atomically
+
+if TYPE_CHECKING:
+    from attncli.data.dataset import Dataset
+
+FOLDER = "extents"  # in the folder of decoded images
+KEYS = ("name", "of", "root", "image_size", "classes", "per_class", "fraction", "val_fraction", "subset_seed",
+        "frames", "crop")  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """Numbers of images, and what each is."""
+
+    train: int
+    val: int
+    test: int
+    images: tuple[int | None, ...]  # classes, H, W, T (None of still images)
+
+
+def note(cache: Path, recipe: Data, dataset: "Dataset") -> None:
+    """Write down how large a dataset is; a folder that can't be written only leaves plans without it."""
+    found = Extent(
+        train=len(dataset.train),
+        val=len(dataset.val) if dataset.val else 0,
+        test=len(dataset.test),
+        images=(len(dataset.classes), *dataset.size, dataset.frames),
+    )
+    if found == extent(cache, recipe):
+        return
+    with suppress(OSError):
+        _path(cache, recipe).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(_path(cache, recipe), json.dumps(asdict(found)) + "\n")
+
+
+def extent(cache: Path, recipe: Data) -> Extent | None:
+    """How large a recipe's dataset was when it was read last; None where it never was with this folder."""
+    try:
+        values = json.loads(_path(cache, recipe).read_text(encoding="utf-8"))
+        return Extent(**values | {"images": tuple(values["images"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _path(cache: Path, recipe: Data) -> Path:
+    whole = Recipe(data=recipe).identity()["data"]
+    told = json.dumps({key: whole.get(key) for key in KEYS}, sort_keys=True)
+    return cache / FOLDER / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.json"
