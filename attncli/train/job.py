@@ -97,9 +97,19 @@ def prepare(
         progress=progress if accelerator.is_main_process else None,
         accelerator=accelerator,
         device=device,
-        objective=accelerator.prepare_model(objective) if accelerator.num_processes > 1 else objective,
+        objective=_shared(objective, accelerator),
         state=state,
         facts={"recipe": recipe.digest(), "data": dataset.digest, "precision": precision},
         steps=steps,
         images=images,
     )
+
+
+def _shared(objective: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """The objective whose gradients are averaged over the processes.
+
+    Accelerate is not to place it: on CPUs it would copy all weights (to "cpu:0"), and the moving average lose them.
+    """
+    several = accelerator.num_processes > 1
+    shared: nn.Module = accelerator.prepare_model(objective, device_placement=False) if several else objective
+    return shared
