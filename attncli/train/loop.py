@@ -25,6 +25,7 @@ from attncli.train import checkpoint, optim, process, schedule
 from attncli.train.evaluation import evaluate
 from attncli.train.job import Job, prepare
 from attncli.train.look import due, interrupted, look, save_epoch, settle, start_clock, stop_clock, tell
+from attncli.train.norm import whole_batch
 from attncli.train.progress import Progress
 from attncli.train.stop import Stop, stopping
 from attncli.train.trouble import plainly
@@ -114,7 +115,8 @@ def step(job: Job, images: Tensor, labels: Tensor) -> None:
     optim.set_rate(state.optimizer, schedule.rate(settings, place, job.steps))
     draws = stream(job.recipe.seed, "dropout", state.epoch, state.step, job.accelerator.process_index)
     process.seed_everything(draws, job.device)
-    loss = job.objective(images, labels)
+    with whole_batch(job.accelerator.num_processes):
+        loss = job.objective(images, labels)
     state.scaler.scale(loss).backward()
     if settings.clip_norm is not None:
         state.scaler.unscale_(state.optimizer)

@@ -13,17 +13,19 @@ import torch
 from torch import nn
 
 from attncli.errors import UserError
-from attncli.train import evaluate, process, start
+from attncli.model import build
+from attncli.run.describe import shape
+from attncli.train import Interrupted, evaluate, process, start, train
 from attncli.train.job import prepare
-from tests.train.case import Net, dataset, figures, net, recipe, run
+from tests.train.case import Net, Signalling, dataset, figures, net, recipe, run
 
 TWO = """
 import json, sys, torch
 from pathlib import Path
 from attncli.errors import UserError
 from attncli.train import Interrupted, evaluate, look, start
-from tests.train import case
-from tests.train.test_processes import Smooth, halves
+from tests.train import case, norms
+from tests.train.test_processes import ATTENDED, Dry, Smooth, attended, dry, halves
 
 out, folder = Path(sys.argv[1]), Path(sys.argv[2])
 accelerator = start()
@@ -50,6 +52,14 @@ except Interrupted as error:
 resumed = case.net()
 found["resumed"] = case.figures(case.run(resumed, case.recipe(ema=0.9), folder, resume=True))
 found["resumed statistics"] = resumed.norm.running_mean.tolist()
+
+found["norms"] = {name: norms.errors(getattr(torch, name)) for name in ("float32", "bfloat16")}
+found["attended"] = {attn: attended(attn, lr) for attn, lr in ATTENDED}
+for name, at in (("handed", 8 if rank else 99), ("given", 99)):
+    try:
+        found[name] = case.figures(case.run(case.net(Dry, at=at), dry, out / name, resume=name == "given"))
+    except Interrupted as error:
+        found[name] = error.problem
 try:
     case.run(case.net(), case.recipe(batch_size=7))
 except UserError as error:
@@ -69,6 +79,30 @@ class Smooth(Net):
         self.norm, self.drop = nn.GroupNorm(2, 8), nn.Dropout(0.0)
 
 
+class Dry(Signalling):
+    """A net with a batch norm and no draws."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(at)
+        self.drop = nn.Dropout(0.0)
+
+
+dry = recipe(ema=0.9)
+ATTENDED = (("cbam", 0.05), ("bam", 0.003))  # with a learning rate at which rounding does not grow much
+
+
+def attended(attn: str, lr: float) -> list[list[float]]:
+    """What a resnet20 with attention that has batch norms of its own comes to: losses, accuracies, final weights."""
+    made = recipe(batch_size=10, lr=lr)
+    made = made.model_copy(update={"model": made.model.model_copy(update={"backbone": "resnet20", "attn": attn})})
+    data = dataset()
+    model = build(made, shape(data))
+    epochs = list(train(model, data, made))
+    test = evaluate(model, data.test, data, made, name="test")
+    weights = [value.double().norm().item() for value in model.state_dict().values()]
+    return [*map(list, figures(epochs)), [test.loss, test.top1], weights]
+
+
 def free_port() -> int:
     """A port that nobody uses at this moment."""
     with socket.socket() as s:
@@ -80,6 +114,8 @@ def free_port() -> int:
 def two(tmp_path_factory) -> list[dict]:
     """What each of two processes found."""
     out = tmp_path_factory.mktemp("two")
+    with pytest.raises(Interrupted):
+        run(net(Dry, at=8), dry, out / "given")
     shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     started = [
         subprocess.Popen(
@@ -92,18 +128,18 @@ def two(tmp_path_factory) -> list[dict]:
     ]
     errors = [p.communicate(timeout=240)[1].decode() for p in started]
     assert [p.returncode for p in started] == [0, 0], errors
-    return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
+    return [json.loads((out / f"{rank}.json").read_text()) | {"out": str(out)} for rank in range(2)]
 
 
-def close(a, b) -> bool:
+def close(a, b, rel: float = 2e-5) -> bool:
     """Whether two lists of figures agree to rounding."""
-    return all(x == pytest.approx(y, rel=2e-5, abs=1e-7) for x, y in zip(a, b, strict=True))
+    return all(x == pytest.approx(y, rel=rel, abs=1e-7) for x, y in zip(a, b, strict=True))
 
 
 def test_both_take_part(two):
     """There are two processes, and they agree on every figure."""
     assert [found["processes"] for found in two] == [2, 2]
-    for key in ("smooth", "weights", "test", "normed", "resumed"):
+    for key in ("smooth", "weights", "test", "normed", "resumed", "attended", "given"):
         assert two[0][key] == two[1][key]
 
 
@@ -114,6 +150,26 @@ def test_gradients_are_those_of_the_whole_batch(two):
     assert close([tuple(f) for f in two[0]["smooth"]], figures(epochs))
     for theirs, p in zip(two[0]["weights"], model.parameters(), strict=True):
         torch.testing.assert_close(torch.tensor(theirs), p.detach(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [("float32", 1e-5), ("bfloat16", 0.03)])
+def test_every_kind_of_batch_norm(two, dtype, limit):
+    """Outputs, gradients and running statistics of two parts are those of torch's norm over both, to rounding."""
+    assert {name: off for found in two for name, off in found["norms"][dtype].items() if not off < limit} == {}
+
+
+@pytest.mark.parametrize(("attn", "lr"), ATTENDED)
+def test_batch_norms_see_the_whole_batch(two, attn, lr):
+    """Losses, accuracies and weights of a network full of batch norms are those of one process, to 1e-4 of each."""
+    assert close(two[0]["attended"][attn], attended(attn, lr), rel=1e-4)
+
+
+def test_a_checkpoint_passes_between_one_process_and_two(two):
+    """What two processes left goes on in one, and the other way round, to the figures of one undisturbed."""
+    undisturbed = figures(run(net(Dry, at=99), dry))
+    assert two[0]["handed"].startswith("stopped by")
+    assert close(figures(run(net(Dry, at=99), dry, Path(two[0]["out"]) / "handed", resume=True)), undisturbed)
+    assert close([tuple(f) for f in two[0]["given"]], undisturbed)
 
 
 def test_every_image_counts_once(two):
