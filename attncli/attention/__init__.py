@@ -10,7 +10,7 @@ import importlib.metadata
 import importlib.util
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -84,12 +84,25 @@ def locate(name: str) -> tuple[str, Path]:
     raise unknown("attention", name, (*names(), NONE))
 
 
-@cache
 def describe(name: str) -> Mechanism:
     """The mechanism `name` (a known name or a path), read from its file without running it.
 
     Raises UserError where the file lacks `card` or `Attention`, or where either is malformed.
     """
+    return _described(name, _state(name))
+
+
+def _state(name: str) -> tuple[int, int]:
+    """What changes when a user's own file does: a process that goes on for long reads it again then."""
+    try:
+        status = Path(name).expanduser().stat() if is_file(name) else None
+    except OSError:  # whoever reads it tells
+        status = None
+    return (status.st_mtime_ns, status.st_size) if status else (0, 0)
+
+
+@lru_cache(maxsize=256)
+def _described(name: str, _: tuple[int, int]) -> Mechanism:
     category, path = locate(name)
     tree = source.parse(path)
     card = source.assigned(tree, "card")
@@ -135,12 +148,16 @@ def _card(node: ast.expr, path: Path) -> Card:
     return card
 
 
-@cache
 def load(name: str) -> ModuleType:
     """The module of a mechanism, with `card` and `Attention`. Imports torch.
 
     Raises UserError where a user's own file fails on import.
     """
+    return _loaded(name, _state(name))
+
+
+@lru_cache(maxsize=256)
+def _loaded(name: str, _: tuple[int, int]) -> ModuleType:
     category, path = locate(name)
     if category != "own":
         return importlib.import_module(f"attncli.attention.{category.replace('-', '_')}.{path.stem}")

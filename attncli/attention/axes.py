@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from attncli.attention.narrow import channel_max, channel_sum, dense_gradient, is_narrow, spread
 from attncli.attention.ops import is_channels_last
 
 NARROW = 16  # rows of bf16 below which adding the view that is the gradient of a sum is slower than writing it out
@@ -31,6 +32,7 @@ def usual_order(t: Tensor, x: Tensor) -> Tensor:
 
 def axis_mean(x: Tensor, dim: int) -> Tensor:
     """Mean of x, (N, C, H, W), over dim 1, 2 or 3, which is kept with size 1."""
+    x = dense_gradient(x) if dim > 1 else x
     t, axis = memory_order(x, x), _axis(x, dim)
     narrow = x.dtype == torch.bfloat16 and not is_channels_last(x) and x.shape[3] < NARROW
     if narrow or x.dtype == torch.float16:  # whose sums overflow
@@ -42,6 +44,8 @@ def max_mean(x: Tensor, dim: int) -> Tensor:
     """Maximum and mean of x, (N, C, H, W), over dim 1, 2 or 3, in this order: that axis gets size 2."""
     if torch.compiler.is_compiling():
         return torch.cat((x.amax(dim, keepdim=True), x.mean(dim, keepdim=True)), dim)
+    if is_narrow(x):
+        return torch.cat(_NarrowMaxMean.apply(x, dim), dim)
     both = _MaxMean.apply(memory_order(x, x), _axis(x, dim))
     return torch.cat([usual_order(t, x) for t in both], dim)
 
@@ -72,3 +76,27 @@ class _MaxMean(torch.autograd.Function):
         grad = torch.eq(x, top, out=torch.empty_like(x))  # 1 at every maximum; as bool it would take far longer
         grad.mul_(grad_top / grad.sum(ctx.dim, keepdim=True)).add_(grad_mean / x.shape[ctx.dim])
         return grad, None
+
+
+class _NarrowMaxMean(torch.autograd.Function):
+    """The same for a narrow map, (N, C, H, W), on which nothing is broadcast."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        if dim == 1:
+            top, total = channel_max(x), channel_sum(x)
+        else:
+            values = x.float()
+            top, total = values.amax(dim, keepdim=True).to(x.dtype), values.sum(dim, keepdim=True)
+        ctx.save_for_backward(x, top)
+        ctx.dim = dim
+        return top, (total / x.shape[dim]).to(x.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_top: Tensor, grad_mean: Tensor) -> tuple[Tensor, None]:
+        x, top = ctx.saved_tensors
+        peaks = torch.eq(x, spread(top, x), out=torch.empty_like(x))
+        count = channel_sum(peaks) if ctx.dim == 1 else peaks.sum(ctx.dim, keepdim=True)
+        share = spread(grad_top / count, x)
+        return torch.addcmul(spread(grad_mean / x.shape[ctx.dim], x), peaks, share, out=share), None

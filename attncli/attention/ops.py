@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from attncli.attention.narrow import channel_sum, dense_gradient, is_narrow, spread
+
 
 def is_channels_last(x: Tensor) -> bool:
     """Whether x, (N, C, H, W), lies in memory as (N, H, W, C) and not also as (N, C, H, W)."""
@@ -22,7 +24,7 @@ def spatial_mean(x: Tensor) -> Tensor:
     """Mean over H and W: (N, C, H, W) -> (N, C)."""
     if x.dtype == torch.float16:  # whose sums overflow
         return x.mean((2, 3))
-    return x.sum((2, 3), dtype=x.dtype) / (x.shape[2] * x.shape[3])
+    return dense_gradient(x).sum((2, 3), dtype=x.dtype) / (x.shape[2] * x.shape[3])
 
 
 def weighted_sum(x: Tensor, w: Tensor) -> Tensor:
@@ -58,6 +60,8 @@ def _sum_to(t: Tensor, shape: torch.Size) -> Tensor:
     if not is_channels_last(t):
         return t.sum_to_size(shape)
     n, c, h, w = shape
+    if (n, c, h, w) == (t.shape[0], 1, *t.shape[2:]) and is_narrow(t):
+        return channel_sum(t)
     return t.permute(0, 2, 3, 1).sum_to_size(n, h, w, c).permute(0, 3, 1, 2)
 
 
@@ -67,7 +71,7 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, s: Tensor) -> Tensor:
         ctx.save_for_backward(x, s)
-        return x * s
+        return x * _broad(s, x)
 
     @staticmethod
     @once_differentiable
@@ -75,9 +79,14 @@ class _Gate(torch.autograd.Function):
         x, s = ctx.saved_tensors
         for_x, for_s = ctx.needs_input_grad
         if not for_s:
-            return (g * s if for_x else None), None
+            return (g * _broad(s, x) if for_x else None), None
         products = g * x
         if s.shape == x.shape:
             return (g * s if for_x else None), products
         ds = _sum_to(products, s.shape)
-        return (torch.mul(g, s, out=products) if for_x else None), ds
+        return (torch.mul(g, _broad(s, x), out=products) if for_x else None), ds
+
+
+def _broad(s: Tensor, x: Tensor) -> Tensor:
+    """s as torch multiplies it fastest with x: one weight for all channels of a narrow map is written out."""
+    return spread(s, x) if s.shape[1] == 1 < x.shape[1] and is_narrow(x) else s
