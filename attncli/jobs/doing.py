@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,6 @@ def time_task(recipe: Recipe, *, runs: Path, load: Load) -> Any:
     """Time a recipe's network against its baseline, unless the file of speeds knows it already."""
     device = process.device(train.start())
     like = shape(load(recipe.data, cache=runs / "cache"))
-    net, baseline = (model.build(r, like).to(device) for r in (recipe, recipe.baseline()))
+    net, plain = model.build(recipe, like).to(device), partial(model.build, recipe.baseline(), like)
     with exclusive(runs / TIMING_LOCK), blamed(recipe.model.attn, "fails in timing", code=1):
-        return measure.timed(recipe, net, baseline, like.classes, like.size, like.frames, runs=runs)
+        return measure.timed(recipe, net, plain, like.classes, like.size, like.frames, runs=runs)

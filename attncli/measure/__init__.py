@@ -2,9 +2,9 @@
 
 from attncli.measure.counts import parameters
 from attncli.measure.host import machine
-from attncli.measure.overhead import cost
+from attncli.measure.overhead import cost, cost_of
 from attncli.measure.timed import timed
 from attncli.measure.timing import speed
 from attncli.speeds import cached_speed, speed_key
 
-__all__ = ["cached_speed", "cost", "machine", "parameters", "speed", "speed_key", "timed"]
+__all__ = ["cached_speed", "cost", "cost_of", "machine", "parameters", "speed", "speed_key", "timed"]

@@ -18,6 +18,12 @@ from torch.func import functional_call
 T = TypeVar("T")
 Network = Callable[[Tensor], Tensor]
 Look = Callable[[Network, Tensor, set[int]], T]  # (network, images, storages of its own parameters and buffers)
+_earnest: list[str] = []  # the networks that were, by class
+
+
+def in_earnest() -> int:
+    """How many times a network had to be run in earnest, so far in this process."""
+    return len(_earnest)
 
 
 def image_shape(n: int, size: tuple[int, int], frames: int | None = None) -> tuple[int, ...]:
@@ -31,6 +37,7 @@ def observe(model: nn.Module, shape: tuple[int, ...], look: Look[T], *, training
         try:
             return _imagined(model, shape, look)
         except Exception:  # whatever it was: if it is the network's own fault, the run in earnest raises it again
+            _earnest.append(type(model).__name__)
             real = copy.deepcopy(model).to("cpu", torch.float32)
             return look(real, torch.randn(shape), {storage(t) for t in (*real.parameters(), *real.buffers())})
 

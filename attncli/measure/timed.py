@@ -1,5 +1,6 @@
 """The speed of a recipe's network on this machine: from the file of speeds, or measured now."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from attncli.train import resolve_precision
 def timed(
     recipe: Recipe,
     net: nn.Module,
-    baseline: nn.Module,
+    baseline: Callable[[], nn.Module],
     classes: int,
     size: tuple[int, int],
     frames: int | None,
@@ -24,18 +25,19 @@ def timed(
     runs: Path,
     threads: int | None = None,
 ) -> Speed:
-    """The speed of `net` against its baseline; `runs` holds the file of speeds.
+    """The speed of `net` against its baseline, made where it is needed; `runs` holds the file of speeds.
 
     The plain network is its own baseline: its ratios are 1, not what the clock's noise makes of them.
     With `threads`, only a speed measured before with so many threads will do: LookupError where there is none.
     """
     here = machine() | ({} if threads is None else {"threads": threads})
-    precision = resolve_precision(recipe.train.precision, next(net.parameters()).device)
+    device = next(net.parameters()).device
+    precision = resolve_precision(recipe.train.precision, device)
 
     def now() -> Speed:
         if threads is not None:
             raise LookupError(recipe.digest())
-        return speed(net, baseline, recipe, classes, size, frames=frames)
+        return speed(net, baseline(), recipe, classes, size, frames=frames)
 
     key = speed_key(recipe, classes, size, frames, precision, here)
     found = cached_speed(runs / FILE, key, now, asked=recipe.train.precision)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +195,8 @@ def machine() -> dict[str, Any]:
 def overhead(job: Job) -> tuple[Cost, Speed | None]:
     """What the network costs against the same recipe's plain one."""
     recipe, like = job.recipe, shape(job.dataset)
-    baseline = model.build(recipe.baseline(), like)
-    cost = measure.cost(job.net, baseline, like.size, frames=like.frames)
+    baseline = cache(lambda: model.build(recipe.baseline(), like))
+    cost = measure.cost_of(recipe, like, job.net, baseline)
     job.log(cost)
     if not recipe.measure.speed:
         return cost, None

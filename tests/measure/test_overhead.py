@@ -1,14 +1,18 @@
 """Activation memory, and the record of what a mechanism costs."""
 
 import math
+from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
 from attncli import attention
-from attncli.measure import activations, imagine
+from attncli.measure import activations, imagine, overhead
 from attncli.measure.activations import activation_bytes
-from attncli.measure.overhead import cost
+from attncli.measure.overhead import cost, cost_of, counted
+from attncli.model import Shape, build
+from attncli.recipe import Model, Recipe
 from tests.measure.nets import Decides, Tiny, Wrapped
 
 
@@ -75,3 +79,89 @@ def test_cost_of_a_clip_is_that_of_its_frames() -> None:
     assert clip.macs == 4 * image.macs
     assert clip.elementwise == 4 * image.elementwise
     assert clip.activation_bytes == 4 * image.activation_bytes
+
+
+SHAPE = Shape(classes=10, size=(8, 8))
+OWN = '''"""A mechanism of k numbers."""
+
+import torch
+from torch import Tensor, nn
+from attncli.attention.card import Card
+
+card = Card(title="Own", venue="none", year=2024, arxiv=None, site="gate", code="none")
+
+
+class Attention(nn.Module):
+    """Weighs x by the mean of k numbers."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.k = nn.Parameter(torch.ones({k}))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.k.mean()
+'''
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Nothing is known, and what is counted from here on is listed."""
+    found: list[str] = []
+    plain = overhead._count
+
+    def count(net: torch.nn.Module, *given: object) -> object:
+        found.append(type(net).__name__)
+        return plain(net, *given)
+
+    monkeypatch.setattr(overhead, "_known", type(overhead._known)())
+    monkeypatch.setattr(overhead, "_count", count)
+    return found
+
+
+def recipe(attn: str, seed: int = 0) -> Recipe:
+    """A small network with a mechanism."""
+    return Recipe(model=Model(backbone="resnet20", attn=attn), seed=seed)
+
+
+def cost_here(one: Recipe, shape: Shape = SHAPE) -> object:
+    """Its cost, as a run asks for it."""
+    return cost_of(one, shape, build(one, shape), lambda: build(one.baseline(), shape))
+
+
+def test_a_network_is_counted_once(counts: list[str]) -> None:
+    """Other seeds are not counted again, other mechanisms without the baseline, other images anew; figures agree."""
+    first = cost_here(recipe("eca"))
+    assert len(counts) == 2
+    assert cost_here(recipe("eca", seed=1)) == first
+    assert len(counts) == 2
+    cost_here(recipe("se"))
+    assert len(counts) == 3
+    cost_here(recipe("eca"), Shape(classes=10, size=(16, 16)))
+    assert len(counts) == 5
+    assert first == cost(build(recipe("eca"), SHAPE), build(recipe("none"), SHAPE), (8, 8))
+
+
+def test_an_own_file_that_changes_is_counted_anew(counts: list[str], tmp_path: Path) -> None:
+    """Its content tells what it is, not its name."""
+    file = tmp_path / "own.py"
+    params = []
+    for k in (1, 20):
+        file.write_text(OWN.format(k=k))
+        params.append(cost_here(recipe(str(file))).params)
+    assert params[1] - params[0] == 9 * 19
+
+
+def test_a_network_that_decides_by_numbers_is_counted_each_time(counts: list[str]) -> None:
+    """Other weights may make it do other work."""
+    for _ in range(2):
+        counted(recipe("none"), Shape(classes=5, size=(6, 8)), Decides)
+    assert counts == ["Decides", "Decides"]
+
+
+def test_only_so_many_counts_are_kept(counts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that was not asked for longest goes first."""
+    monkeypatch.setattr(overhead, "KEPT", 2)
+    for size in (4, 5, 4, 6, 4, 5):
+        counted(recipe("none"), Shape(classes=5, size=(size, size)), Tiny)
+    assert len(counts) == 4
+    assert len(overhead._known) == 2
