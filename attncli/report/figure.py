@@ -21,6 +21,7 @@ STYLE: Any = {  # a setting's name and value; matplotlib's own type lists all th
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "axes.titlepad": 10,
+    "axes.titley": 1.0,  # there is nothing above a panel to make room for
     "axes.labelcolor": INK,
     "axes.edgecolor": FAINT,
     "axes.spines.top": False,
@@ -39,18 +40,20 @@ STYLE: Any = {  # a setting's name and value; matplotlib's own type lists all th
 
 
 @contextmanager
-def figure(path: Path, width: float, height: float, title: str = "") -> Iterator[Figure]:
+def figure(path: Path, width: float, height: float, title: str = "", *, placed: bool = False) -> Iterator[Figure]:
     """A figure of width x height inches, saved as PNG at `path` when the block ends well.
 
-    It looks the same whatever a user's matplotlibrc says, and matplotlib's settings are as before afterwards.
+    Its panels are laid out by matplotlib unless they are `placed` by who draws them. It looks the same whatever a
+    user's matplotlibrc says, and matplotlib's settings are as before afterwards.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
-        made = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+        made = Figure(figsize=(width, height), dpi=DPI, layout=None if placed else "constrained")
         FigureCanvasAgg(made)
         if title:
-            made.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+            top = {"y": 1 - 0.04 / height, "va": "top"} if placed else {}
+            made.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", **top)
         yield made
         made.savefig(path, metadata={"Software": "attncli"})
 
@@ -61,9 +64,9 @@ Spot = tuple[float, float, str, str]  # x, y, text, colour
 def label_ends(made: Figure, axes: Axes, spots: Sequence[Spot], apart: float = 13.0) -> None:
     """Write names at the right of the axes, level with the last points of their lines, moved apart where they touch.
 
-    `apart` is the least distance of two names in points.
+    The panel has its place already. `apart` is the least distance of two names in points.
     """
-    made.draw_without_rendering()
+    axes.get_ylim()  # the scale follows the data from here on, not only when it is drawn
     per_point = made.dpi / 72
     spots = sorted((s for s in spots if math.isfinite(s[1])), key=lambda s: s[1])
     levels = [axes.transData.transform((x, y))[1] / per_point for x, y, *_ in spots]

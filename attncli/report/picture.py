@@ -1,4 +1,4 @@
-"""The pictures of one run, beside its records: curves.png, confusion.png, classes.png and those in look/."""
+"""The pictures of one run, beside its records: curves.png (from two epochs on), confusion.png, classes.png, look/."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -12,9 +12,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from attncli.errors import UserError, unknown
 from attncli.records import Epoch, Evaluation, Record
-from attncli.report import comparison
+from attncli.report import comparison, placed
 from attncli.report.classes import short
-from attncli.report.figure import COLOURS, FAINT, INK, Spot, figure, label, label_ends
+from attncli.report.figure import COLOURS, FAINT, INK, Spot, figure, label
 from attncli.survey.compare import Row
 
 MOST_NUMBERS = 20  # classes up to which every cell of a confusion matrix shows its count
@@ -43,24 +43,27 @@ def _inverse(value: float | None) -> float | None:
 
 
 def curves(records: Sequence[Record], path: Path, title: str = "") -> bool:
-    """Loss and accuracy by epoch, with the test set's accuracy at the end; False, and no file, without an epoch."""
+    """Loss and accuracy by epoch, with the test set's accuracy at the end.
+
+    False, and no file, with less than two epochs: a point is no curve.
+    """
     epochs = [r for r in records if isinstance(r, Epoch)]
-    if not epochs:
+    if len(epochs) < 2:
         return False
     tests = [r for r in records if isinstance(r, Evaluation) and r.split == "test"]
-    with figure(path, 9.0, 3.6, title) as made:
-        loss, top1 = made.subplots(1, 2)
+    with figure(path, 9.0, 3.6, title, placed=True) as made:
+        loss, top1 = placed.panel(made, 0, 0, 1, 1), placed.panel(made, 0, 0, 1, 1)
         x = [e.epoch for e in epochs]
         lines = [_line(loss, x, [e.train_loss for e in epochs], "training", COLOURS[0])]
         if any(e.val_loss is not None for e in epochs):
             lines.append(_line(loss, x, [_or_nan(e.val_loss) for e in epochs], "validation", COLOURS[1]))
         _panel(loss, "loss", x)
-        label_ends(made, loss, lines)
-        _accuracy(made, top1, epochs, tests[-1] if tests else None)
+        placed.row(made, [(loss, lines), (top1, _accuracy(top1, epochs, tests[-1] if tests else None))])
     return True
 
 
-def _accuracy(made: Figure, axes: Axes, epochs: Sequence[Epoch], test: Evaluation | None) -> None:
+def _accuracy(axes: Axes, epochs: Sequence[Epoch], test: Evaluation | None) -> list[Spot]:
+    """Draw the accuracy; where and how to name it."""
     x = [e.epoch for e in epochs]
     spots = []
     if any(e.val_top1 is not None for e in epochs):
@@ -72,7 +75,7 @@ def _accuracy(made: Figure, axes: Axes, epochs: Sequence[Epoch], test: Evaluatio
         axes.plot(x[-1:], [100 * test.top1], "D", color=COLOURS[2], markersize=6, zorder=3, clip_on=False)
         spots.append((x[-1], 100 * test.top1, f"test {100 * test.top1:.1f}", COLOURS[2]))
     _panel(axes, "top-1 accuracy, %", x)
-    label_ends(made, axes, spots)
+    return spots
 
 
 def _or_nan(value: float | None) -> float:
@@ -106,8 +109,8 @@ def confusion(evaluation: Evaluation, classes: Sequence[str], path: Path, title:
         for i, row in enumerate(counts)
     ]
     side = min(10.0, 2.6 + 0.42 * n) if n <= MOST_NUMBERS else 8.5
-    with figure(path, side + 0.9, side, title) as made:
-        axes = made.subplots()
+    with figure(path, side + 0.9, side, title, placed=True) as made:
+        axes = placed.panel(made, 0, 0, 1, 1)
         highest = max((v for row in mistakes for v in row if math.isfinite(v)), default=0.0)
         highest = max(highest, LIGHT)  # so that few mistakes look like few
         image = axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=highest)
@@ -115,8 +118,7 @@ def confusion(evaluation: Evaluation, classes: Sequence[str], path: Path, title:
             axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, color="#e3e3e3", linewidth=0))
         if n <= MOST_NUMBERS:
             _numbers(axes, counts, mistakes, highest)
-        _ticks(axes, classes, n)
-        bar = made.colorbar(image, ax=axes, shrink=0.75, aspect=30, pad=0.02)
+        bar = made.colorbar(image, cax=_square(made, axes, _ticks(axes, classes, n), n))
         bar.outline.set_visible(False)
         bar.set_label("mistakes, % of the true class")
         right = sum(counts[i][i] for i in range(n))
@@ -132,18 +134,45 @@ def _numbers(axes: Axes, counts: Sequence[Sequence[int]], shares: Sequence[Seque
                 axes.text(j, i, str(count), ha="center", va="center", fontsize=8.5, color="white" if dark else INK)
 
 
-def _ticks(axes: Axes, classes: Sequence[str], n: int) -> None:
+def _square(made: Figure, axes: Axes, names: Sequence[str], n: int) -> Axes:
+    """Place the matrix, as large as the texts around it leave room for; the panel of its scale of colours."""
+    wide, high = made.get_size_inches()
+    points = _points(n)
+    left = placed.EDGE + placed.LINE + 2 * placed.GAP + placed.widest(made, names, points)
+    text = placed.slanted_height(made, names, points) if _slanted(names) else points / 72
+    bottom = placed.EDGE + placed.LINE + 1.2 * placed.GAP + text
+    right = 0.16 + 0.13 + 3 * placed.GAP + placed.widest(made, ["100"], placed.TICK) + placed.LINE
+    side = min(wide - left - right, high - bottom - placed.head(made))
+    x, y = left + (wide - left - right - side) / 2, bottom + (high - bottom - placed.head(made) - side) / 2
+    placed.move(axes, x, y, side, side)
+    placed.axis_labels(axes, left - placed.EDGE - placed.LINE, bottom - placed.EDGE - placed.LINE)
+    return placed.panel(made, x + side + 0.16, y + side / 8, 0.13, 0.75 * side)
+
+
+def _points(n: int) -> int:
+    """The size of the classes' names."""
+    return 8 if n <= MOST_NUMBERS else 6
+
+
+def _slanted(names: Sequence[str]) -> bool:
+    return max(map(len, names), default=0) > 2
+
+
+def _ticks(axes: Axes, classes: Sequence[str], n: int) -> list[str]:
+    """Name the classes while there is room, else number them; the names."""
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_ylabel("true class")
     axes.set_xlabel("taken for")
-    if n <= 3 * MOST_NUMBERS:
-        names = [short(name) for name in classes]
-        slanted = max(map(len, names), default=0) > 2
-        axes.set_xticks(range(n), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
-        axes.set_yticks(range(n), names)
-        axes.tick_params(labelsize=8 if n <= MOST_NUMBERS else 6)
+    if n > 3 * MOST_NUMBERS:
+        return [str(n)]
+    names = [short(name) for name in classes]
+    slanted = _slanted(names)
+    axes.set_xticks(range(n), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
+    axes.set_yticks(range(n), names)
+    axes.tick_params(labelsize=_points(n))
+    return names
 
 
 def pareto(rows: Sequence[Row], path: Path, cost: str = "params") -> None:

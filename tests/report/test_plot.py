@@ -10,6 +10,7 @@ from attncli import records
 from attncli.errors import UserError
 from attncli.records import Evaluation
 from attncli.report import figure, picture, plot
+from attncli.report.classes import per_class
 from attncli.survey.compare import compare
 from tests.survey.test_compare import run
 from tests.track.made import WHOLE, epoch, evaluation
@@ -58,17 +59,41 @@ def test_curves_say_the_best_epoch(tmp_path, drawn):
 
 
 def test_curves_without_validation(tmp_path):
-    """Runs without a validation part, of one epoch, or with a NaN loss have a picture as well."""
-    bare = replace(epoch(1), val_loss=None, val_top1=None, val_top5=None)
-    assert plot.curves([bare], tmp_path / "a.png")
-    assert plot.curves([replace(epoch(1), train_loss=float("nan"))], tmp_path / "b.png")
+    """Runs without a validation part, or with a NaN loss, have a picture as well."""
+    bare = [replace(epoch(n), val_loss=None, val_top1=None, val_top5=None) for n in (1, 2)]
+    assert plot.curves(bare, tmp_path / "a.png")
+    assert plot.curves([replace(e, train_loss=float("nan")) for e in bare], tmp_path / "b.png")
     assert plot.curves([epoch(n) for n in range(1, 301)], tmp_path / "c.png")
 
 
-def test_no_epoch_no_curves(tmp_path):
-    """Without an epoch there is no file."""
-    assert not plot.curves([evaluation()], tmp_path / "c.png")
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_point_is_no_curve(tmp_path, epochs):
+    """With less than two epochs there is no file."""
+    assert not plot.curves([*map(epoch, range(1, epochs + 1)), evaluation()], tmp_path / "c.png")
     assert not (tmp_path / "c.png").exists()
+
+
+LONG = ["a class with a long name", "b"]
+PICTURES = {
+    "curves": lambda path: plot.curves([epoch(1, 0.9), epoch(2, 0.8), evaluation(0.7)], path, "a run"),
+    "tiny loss": lambda path: plot.curves([replace(epoch(n), train_loss=1e-6 / n) for n in (1, 2)], path),
+    "confusion": lambda path: plot.confusion(evaluation(), LONG, path, "a run"),
+    "digits": lambda path: plot.confusion(evaluation(), ["0", "1"], path),
+    "classes": lambda path: per_class(evaluation(), LONG, path, "a run"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_nothing_is_cut_off(tmp_path, drawn, name):
+    """Every text lies within the picture and below its title, and no panel touches another's texts."""
+    PICTURES[name](tmp_path / "p.png")
+    [made] = drawn
+    made.draw_without_rendering()
+    panels = [axes.get_tightbbox() for axes in made.axes]  # with all their texts
+    top = min([made.bbox.y1, *(text.get_window_extent().y0 for text in made.texts)])
+    for panel in panels:
+        assert (panel.x0 >= 0, panel.x1 <= made.bbox.x1, panel.y0 >= 0, panel.y1 <= top) == (True,) * 4
+    assert not any(a.overlaps(b) for i, a in enumerate(panels) for b in panels[:i])
 
 
 def test_confusion_counts(tmp_path, drawn):
@@ -181,17 +206,18 @@ def test_names_at_line_ends_are_spread():
 
 def test_settings_of_others_stay(tmp_path, monkeypatch):
     """A user's matplotlib settings neither change the picture nor are changed by it."""
-    plot.curves([epoch(1)], tmp_path / "a.png")
+    plot.curves([epoch(1), epoch(2)], tmp_path / "a.png")
     monkeypatch.setitem(matplotlib.rcParams, "font.size", 30)
-    plot.curves([epoch(1)], tmp_path / "b.png")
+    plot.curves([epoch(1), epoch(2)], tmp_path / "b.png")
     assert matplotlib.rcParams["font.size"] == 30
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_pictures_of_a_folder(tmp_path):
-    """A finished run has all pictures, one that was interrupted its curves, one without an epoch none."""
-    assert picture.pictures(tmp_path, ["a", "b"]) == []
+    """A finished run has all pictures, one that was interrupted its curves, one without two epochs none."""
     records.append(tmp_path, epoch(1))
+    assert picture.pictures(tmp_path, ["a", "b"]) == []
+    records.append(tmp_path, epoch(2))
     assert [p.name for p in picture.pictures(tmp_path, ["a", "b"])] == ["curves.png"]
     records.rewrite(tmp_path, WHOLE)
     assert [p.name for p in picture.pictures(tmp_path, ["a", "b"], "a run")] == [
