@@ -55,6 +55,28 @@ def gate(x: Tensor, s: Tensor) -> Tensor:
     return product
 
 
+def whole(s: Tensor, x: Tensor) -> Tensor:
+    """s, which broadcasts to x, (N, C, H, W): written out as a map where x is narrow, else as it is."""
+    if not is_narrow(x):
+        return s
+    written: Tensor = _Whole.apply(s.to(x.dtype), x.detach())
+    return written
+
+
+class _Whole(torch.autograd.Function):
+    """`spread`, with a gradient that is summed in the order of memory."""
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, x: Tensor) -> Tensor:
+        ctx.shape = s.shape
+        return spread(s, x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        return _sum_to(g, ctx.shape), None
+
+
 def _sum_to(t: Tensor, shape: torch.Size) -> Tensor:
     """t summed over the axes along which `shape` was broadcast to it, read in the order of memory."""
     if not is_channels_last(t):

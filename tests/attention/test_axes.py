@@ -54,3 +54,13 @@ def test_products_in_memory_order(layout: torch.memory_format, shape: tuple[int,
     w = torch.randn_like(x)
     for a, b in zip(*(torch.autograd.grad((y * w).sum(), (x, s)) for y in (got, expected)), strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(2, 16, 7, 5), (2, 3, 8, 4), (1, 40, 2, 2)])
+def test_maxima_of_short_rows(dim: int, shape: tuple[int, ...]) -> None:
+    """The maximum is exact however it is found: odd and even sizes, infinities and NaN among the values."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(memory_format=torch.channels_last)
+    x[0, 0, 0, 0], x[0, 1, 1, 1], x[0, 2, 1, 0] = torch.inf, -torch.inf, torch.nan
+    found = max_mean(x, dim).narrow(dim, 0, 1)
+    torch.testing.assert_close(found, x.amax(dim, keepdim=True), rtol=0, atol=0, equal_nan=True)

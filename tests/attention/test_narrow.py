@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attncli.attention.axes import axis_mean, max_mean
 from attncli.attention.narrow import channel_max, channel_sum, dense_gradient, is_narrow, spread
-from attncli.attention.ops import gate, spatial_mean
+from attncli.attention.ops import gate, spatial_mean, whole
 
 N, H, W = 3, 5, 4
 ATOL = 2e-2  # some roundings of bf16, of values about 1
@@ -75,6 +75,12 @@ def agree(quick: Callable[..., Tensor], plain: Callable[..., Tensor], *inputs: T
 def test_gates(shape: Sequence[int | None]) -> None:
     """A weight a position, a channel, a row of a channel."""
     agree(gate, lambda x, s: x * s, draw(16), draw(16, shape=shape, seed=1))
+
+
+@pytest.mark.parametrize("shape", [(N, 1, H, W), (N, None, 1, W), (N, None, H, 1)])
+def test_written_out_in_a_sum(shape: Sequence[int | None]) -> None:
+    """`whole` broadcasts, and its gradient is summed to the shape."""
+    agree(lambda s, x: whole(s, x) + x, lambda s, x: s + x, draw(16, shape=shape, seed=1), draw(16))
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])

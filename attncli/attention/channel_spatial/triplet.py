@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from attncli.attention.axes import max_mean, memory_order, usual_order
 from attncli.attention.card import Card
+from attncli.attention.ops import whole
 
 card = Card(
     title="Rotate to Attend: Convolutional Triplet Attention Module",
@@ -57,9 +58,9 @@ class Attention(nn.Module):
         cw = _weights(self.cw, max_mean(x, 2).transpose(1, 2)).transpose(1, 2)  # (N, C, 1, W)
         hc = _weights(self.hc, max_mean(x, 3).permute(0, 3, 2, 1)).permute(0, 3, 2, 1)  # (N, C, H, 1)
         share = 1 / 2 if self.hw is None else 1 / 3
-        s = memory_order(cw * share, x) + memory_order(hc * share, x)
+        s = memory_order(whole(cw * share, x), x) + memory_order(whole(hc * share, x), x)
         if self.hw is not None:
-            s = s + memory_order(_weights(self.hw, max_mean(x, 1)) * share, x)
+            s = s + memory_order(whole(_weights(self.hw, max_mean(x, 1)) * share, x), x)
         return usual_order(memory_order(x, x) * s, x)
 
 
