@@ -20,7 +20,7 @@ from attncli.measure.rivals import rival
 from attncli.measure.timing import seconds
 from attncli.train import autocast, tune_malloc
 
-SHAPES = ((64, 64, 32, 32), (64, 256, 8, 8))
+SHAPES = ((64, 64, 32, 32), (64, 256, 8, 8), (128, 16, 32, 32))  # the last: resnet20's first stage
 PRECISIONS = ("fp32", "bf16")
 FRAMES = 8  # T: the batch is N / T clips for mechanisms that work on frames
 NO_MAP = ("model", "frames-head")  # sites whose mechanisms take no feature map
