@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from attncli.attention.axes import max_mean
 from attncli.attention.card import Card
 from attncli.attention.ops import gate, spatial_max, spatial_mean
+from attncli.attention.planes import PlaneConv2d
 
 card = Card(
     title="CBAM: Convolutional Block Attention Module",
@@ -108,7 +109,7 @@ def _spatial(k: int, momentum: float) -> nn.Sequential:
     """Convolution from two maps to one, and its norm of weight 0."""
     if k < 1 or k % 2 == 0:
         raise ValueError(f"kernel_size={k}: odd and positive, so that the map keeps its size")
-    conv, bn = nn.Conv2d(2, 1, k, padding=k // 2, bias=False), nn.BatchNorm2d(1, momentum=momentum)
+    conv, bn = PlaneConv2d(2, 1, k), nn.BatchNorm2d(1, momentum=momentum)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out")
     nn.init.zeros_(bn.weight)
     return nn.Sequential(conv, bn)

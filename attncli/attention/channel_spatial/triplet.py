@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from attncli.attention.axes import max_mean, memory_order, usual_order
 from attncli.attention.card import Card
 from attncli.attention.ops import whole
+from attncli.attention.planes import PlaneConv2d
 
 card = Card(
     title="Rotate to Attend: Convolutional Triplet Attention Module",
@@ -72,7 +73,7 @@ def _weights(gate: nn.Module, pooled: Tensor) -> Tensor:
 
 def _gate(k: int, momentum: float, weight: float = 1.0) -> nn.Sequential:
     """From the two pooled maps to one."""
-    conv, bn = nn.Conv2d(2, 1, k, padding=k // 2, bias=False), nn.BatchNorm2d(1, momentum=momentum)
+    conv, bn = PlaneConv2d(2, 1, k), nn.BatchNorm2d(1, momentum=momentum)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out")
     nn.init.constant_(bn.weight, weight)
     return nn.Sequential(conv, bn)
