@@ -4,23 +4,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 
 import click
 
+from attncli.commands._bench_contest import evaluation, history_option, now, train
 from attncli.commands.options import echo_json, json_option
 
 SHOWN = 10  # packages
-
-history_option = click.option(
-    "--history",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("runs/bench.jsonl"),
-    show_default=True,
-    help="File that keeps the figures.",
-)
 
 
 @click.group()
@@ -30,10 +22,15 @@ def command() -> None:
     \b
     Example:
       attncli bench train --backbone resnet20 --attn none --steps 10 --rounds 3
+      attncli bench eval --backbone resnet20
       attncli bench data
       attncli bench start
       attncli bench blocks --attn se,eca,cbam
     """
+
+
+command.add_command(train)
+command.add_command(evaluation)
 
 
 @command.command()
@@ -76,58 +73,6 @@ def blocks(attn: str, precision: str | None, contiguous: bool, threads: int, rep
     if as_json:
         return echo_json([asdict(row) for row in found])
     return _lined_up(engine.COLUMNS, [engine.cells(row) for row in found])
-
-
-@command.command()
-@click.option("--backbone", metavar="NAMES", help="With commas; default resnet20,resnet18,resnet50.")
-@click.option("--attn", metavar="NAMES", help="With commas; default none,eca,cbam.")
-@click.option("--rivals", metavar="NAMES", help="With commas, of bare,usual,usual-bf16; default all.")
-@click.option("--steps", type=click.IntRange(1), help="Batches of a turn; default 48 for resnet20, else 8.")
-@click.option("--batch-size", type=click.IntRange(1), help="Default 128, and 32 for resnet50.")
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns of each contender.")
-@history_option
-@click.option("--against", type=click.Path(path_type=Path, dir_okay=False, exists=True),
-              help="Compare with the latest bench in this file.")  # fmt: skip
-@json_option
-def train(
-    backbone: str | None,
-    attn: str | None,
-    rivals: str | None,
-    steps: int | None,
-    batch_size: int | None,
-    rounds: int,
-    history: Path,
-    against: Path | None,
-    as_json: bool,
-) -> None:
-    """Time training, everything included, against a bare loop and against the usual way, in turn.
-
-    bare is a loop written by hand with the best settings; usual is a DataLoader with PIL images in float32;
-    usual-bf16 is that with bf16 and channels_last. A ratio above 1 means that attncli is faster; the quartiles over
-    the rounds stand beside it. Each contender has a process of its own; let nothing else run meanwhile.
-
-    \b
-    Example:
-      attncli bench train --backbone resnet20 --attn none --steps 10 --rounds 3
-      attncli bench train --against runs/bench.jsonl
-    """
-    from attncli.measure import history as past
-    from attncli.measure import machine, training
-
-    before = past.last(against, "train") if against else {"rows": []}
-    wanted = training.settings(names(backbone, training.BACKBONES), names(attn, training.MECHANISMS), steps, batch_size)
-    found, shown = [], []
-    for row in training.bench(wanted, rounds, among(names(rivals, training.RIVALS), training.RIVALS)):
-        found.append(asdict(row))
-        shown.append(training.cells(row, past.earlier(before["rows"], found[-1], training.SAME)))
-        click.echo("  " + "  ".join(f"{k} {v}" for k, v in shown[-1].items()), err=True)
-    past.keep(history, {"kind": "train", "time": now(), "machine": machine(), "rows": found})
-    if as_json:
-        return echo_json(found)
-    from attncli.report.table import show
-
-    show(shown)
-    return None
 
 
 @command.command(name="data")
@@ -220,23 +165,3 @@ def _lined_up(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
         if heading or any(row[i] for row in rows)
     ]
     click.echo(text(columns, rows, width=Console().width))
-
-
-def names(given: str | None, default: Sequence[str]) -> list[str]:
-    """Names with commas as a list."""
-    return [name.strip() for name in given.split(",")] if given else list(default)
-
-
-def among(wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:
-    """The names, all known. Raises UserError for another."""
-    from attncli.errors import unknown
-
-    for name in wanted:
-        if name not in known:
-            raise unknown("rival", name, known, where="--rivals")
-    return wanted
-
-
-def now() -> str:
-    """The time, UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -59,6 +59,25 @@ class Setting:
         x = torch.randint(256, (count, self.size, self.size, 3), generator=random, dtype=torch.uint8)
         return Split(x.movedim(-1, 1), torch.randint(self.classes, (count,), generator=random))
 
+    def dataset(self) -> Dataset:
+        """These images as a dataset, for training and as test set."""
+        split = self.images()
+        return Dataset(
+            name="noise",
+            classes=tuple(map(str, range(self.classes))),
+            size=(self.size, self.size),
+            frames=None,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+            train=split,
+            val=None,
+            test=split,
+            digest="noise",
+            source="random numbers",
+            pad=self.pad,
+            flip=self.flip,
+        )
+
     def net(self) -> nn.Module:
         """The network, from the same weights in every process."""
         return model.build(self.recipe(), model.Shape(self.classes, (self.size, self.size)))
@@ -72,23 +91,7 @@ def device() -> torch.device:
 
 def ours(setting: Setting, folder: Path) -> Epoch:
     """attncli's loop; its files are written to `folder`."""
-    split = setting.images()
-    dataset = Dataset(
-        name="noise",
-        classes=tuple(map(str, range(setting.classes))),
-        size=(setting.size, setting.size),
-        frames=None,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-        train=split,
-        val=None,
-        test=split,
-        digest="noise",
-        source="random numbers",
-        pad=setting.pad,
-        flip=setting.flip,
-    )
-    epochs = train(setting.net(), dataset, setting.recipe(), folder=folder)
+    epochs = train(setting.net(), setting.dataset(), setting.recipe(), folder=folder)
 
     def epoch() -> float:
         record = next(epochs)

@@ -30,6 +30,11 @@ def contender(name: str) -> Callable[[Setting, Path], Epoch]:
     """What makes the contender's epoch of a setting and a folder for its files."""
     if name in ("ours", "bare"):
         return ours if name == "ours" else bare
+    if name in ("evaluate", "infer"):
+        from attncli.measure import evaluating
+
+        work = evaluating.evaluate if name == "evaluate" else evaluating.infer
+        return lambda setting, _: work(setting)
     from attncli.measure.usual import usual
 
     return partial(usual, fast=name == "usual-bf16")

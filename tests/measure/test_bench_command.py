@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from attncli.commands.bench import command
 from attncli.errors import UserError
-from attncli.measure import blocks, feeding, fixed, training
+from attncli.measure import blocks, evaluating, feeding, fixed, training
 from attncli.measure.loops import Setting
 
 SECONDS = {"ours": 1.0, "bare": 0.98, "usual": 3.0, "usual-bf16": 1.5}
@@ -62,6 +62,22 @@ def test_training_as_json(tmp_path: Path, quick: dict[str, float]) -> None:
         2,
     )
     assert row["ratios"] == {"bare": [0.98, 0.98, 0.98]}
+
+
+def test_evaluation_is_kept_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own kind in the history, which the same options find again."""
+    seconds = {"ours": 1.0, "infer": 0.95}
+
+    def found(wanted: list[Setting], rounds: int):
+        return iter([training.row(setting, [seconds] * rounds) for setting in wanted])
+
+    monkeypatch.setattr(evaluating, "bench", found)
+    history = str(tmp_path / "h.jsonl")
+    words = ("eval", "--backbone", "resnet20", "--attn", "none", "--history", history)
+    assert "0.95 (0.95-0.95)" in bench(*words).stdout
+    seconds["infer"] = 0.475
+    assert "infer -50.0% slower" in bench(*words, "--against", history).stdout
+    assert [json.loads(text)["kind"] for text in Path(history).read_text().splitlines()] == ["eval", "eval"]
 
 
 def test_an_unknown_rival_is_told() -> None:

@@ -1,0 +1,140 @@
+"""`attncli bench train` and `eval`: contenders in turn, ratios of throughput, an earlier bench to compare with."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from attncli.commands.options import echo_json, json_option
+
+if TYPE_CHECKING:
+    from attncli.measure.training import Row
+
+history_option = click.option(
+    "--history",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("runs/bench.jsonl"),
+    show_default=True,
+    help="File that keeps the figures.",
+)
+against_option = click.option(
+    "--against",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Compare with the latest bench in this file.",
+)
+
+
+@click.command()
+@click.option("--backbone", metavar="NAMES", help="With commas; default resnet20,resnet18,resnet50.")
+@click.option("--attn", metavar="NAMES", help="With commas; default none,eca,cbam.")
+@click.option("--rivals", metavar="NAMES", help="With commas, of bare,usual,usual-bf16; default all.")
+@click.option("--steps", type=click.IntRange(1), help="Batches of a turn; default 48 for resnet20, else 8.")
+@click.option("--batch-size", type=click.IntRange(1), help="Default 128, and 32 for resnet50.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns of each contender.")
+@history_option
+@against_option
+@json_option
+def train(
+    backbone: str | None,
+    attn: str | None,
+    rivals: str | None,
+    steps: int | None,
+    batch_size: int | None,
+    rounds: int,
+    history: Path,
+    against: Path | None,
+    as_json: bool,
+) -> None:
+    """Time training, everything included, against a bare loop and against the usual way, in turn.
+
+    bare is a loop written by hand with the best settings; usual is a DataLoader with PIL images in float32;
+    usual-bf16 is that with bf16 and channels_last. A ratio above 1 means that attncli is faster; the quartiles over
+    the rounds stand beside it. Each contender has a process of its own; let nothing else run meanwhile.
+
+    \b
+    Example:
+      attncli bench train --backbone resnet20 --attn none --steps 10 --rounds 3
+      attncli bench train --against runs/bench.jsonl
+    """
+    from attncli.measure import training
+
+    wanted = training.settings(names(backbone, training.BACKBONES), names(attn, training.MECHANISMS), steps, batch_size)
+    found = training.bench(wanted, rounds, among(names(rivals, training.RIVALS), training.RIVALS))
+    _told("train", found, history, against, as_json)
+
+
+@click.command(name="eval")
+@click.option("--backbone", metavar="NAMES", help="With commas; default resnet20,resnet18,resnet50.")
+@click.option("--attn", metavar="NAMES", help="With commas; default none,eca,cbam.")
+@click.option("--steps", type=click.IntRange(1), help="Batches of a turn; default 48 for resnet20, else 8.")
+@click.option("--batch-size", type=click.IntRange(1), help="Of training; default 128, and 32 for resnet50.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns of each contender.")
+@history_option
+@against_option
+@json_option
+def evaluation(
+    backbone: str | None,
+    attn: str | None,
+    steps: int | None,
+    batch_size: int | None,
+    rounds: int,
+    history: Path,
+    against: Path | None,
+    as_json: bool,
+) -> None:
+    """Time evaluation, everything included, against the bare inference that `attncli measure` times, in turn.
+
+    A ratio of 1 means that reading, normalising and counting the images cost nothing beside the network, above 1 that
+    evaluation's larger batches help more than that costs; the goal is 0.9. Quartiles over the rounds stand beside it.
+
+    \b
+    Example:
+      attncli bench eval --backbone resnet20 --attn none,eca
+    """
+    from attncli.measure import evaluating, training
+
+    wanted = training.settings(names(backbone, training.BACKBONES), names(attn, training.MECHANISMS), steps, batch_size)
+    _told("eval", evaluating.bench(wanted, rounds), history, against, as_json)
+
+
+def _told(kind: str, rows: "Iterable[Row]", history: Path, against: Path | None, as_json: bool) -> None:
+    """Each row as it comes on stderr, all of them in the history and on stdout."""
+    from attncli.measure import history as past
+    from attncli.measure import machine, training
+
+    before = past.last(against, kind) if against else {"rows": []}
+    found, shown = [], []
+    for row in rows:
+        found.append(asdict(row))
+        shown.append(training.cells(row, past.earlier(before["rows"], found[-1], training.SAME)))
+        click.echo("  " + "  ".join(f"{k} {v}" for k, v in shown[-1].items()), err=True)
+    past.keep(history, {"kind": kind, "time": now(), "machine": machine(), "rows": found})
+    if as_json:
+        return echo_json(found)
+    from attncli.report.table import show
+
+    show(shown)
+    return None
+
+
+def names(given: str | None, default: Sequence[str]) -> list[str]:
+    """Names with commas as a list."""
+    return [name.strip() for name in given.split(",")] if given else list(default)
+
+
+def among(wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+    """The names, all known. Raises UserError for another."""
+    from attncli.errors import unknown
+
+    for name in wanted:
+        if name not in known:
+            raise unknown("rival", name, known, where="--rivals")
+    return wanted
+
+
+def now() -> str:
+    """The time, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
