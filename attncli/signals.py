@@ -1,5 +1,6 @@
 """Signals put off while something must not be left half done."""
 
+import os
 import signal
 import threading
 import time
@@ -9,6 +10,25 @@ from types import FrameType
 from typing import Any
 
 IMPATIENT_S = 1.0  # a launcher may pass the same Ctrl-C on a second time within this
+PATIENT_S = 150.0  # to save and end after a SIGTERM
+LOOK_S = 1.0
+
+
+def end_with_launcher() -> None:
+    """Let this process, one of several of a run, end when torch's launcher, its parent, is gone: SIGTERM, then SIGKILL.
+
+    A launcher that is killed cannot end its processes, and they would train on with nobody to tell of it.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        threading.Thread(target=_outlive, args=(os.getppid(),), daemon=True).start()
+
+
+def _outlive(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENT_S)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager

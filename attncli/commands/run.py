@@ -10,6 +10,7 @@ import click
 
 from attncli.commands.options import echo_json, json_option, read_recipe, recipe_options, store_options
 from attncli.errors import UserError
+from attncli.signals import end_with_launcher
 
 
 @click.command()
@@ -36,8 +37,8 @@ def command(
 
     RECIPE is a YAML file (or a name in recipes/); without one the defaults hold: resnet18 on the embedded digits.
     A run is named by the digest of its recipe: called again, a finished one is shown and an unfinished one goes on.
-    With --processes, torchrun or `accelerate launch` the batches are shared out: the same run to
-    rounding, but that batch norms see their own process's share.
+    With --processes or a launcher the batches are shared out, batch norms see all of them, and the
+    figures are those of one process to rounding, but for what a network draws itself (dropout).
 
     \b
     Example:
@@ -45,12 +46,15 @@ def command(
       attncli run recipes/cifar10-resnet20.yaml --attn cbam --seed 3
       attncli run --attn ./mine.py --set model.options.scale=0.5 --epochs 20
       attncli run cifar10-resnet20 --attn se --processes 2
+      accelerate launch --multi_gpu --num_processes 2 -m attncli run RECIPE   # works on CPUs too
+      torchrun --nnodes 2 --node-rank 0 --master-addr HOST --master-port 29500 -m attncli run RECIPE
     """
     from attncli import track
     from attncli.report.summary import summary
 
     recipe = read_recipe(given)
     several = _several(processes)
+    end_with_launcher()
     result = track.finished(runs / recipe.digest()) if resume and not profile and not several else None
     if result is None and not several and (processes or 1) > 1:
         return _launch(processes)
@@ -69,9 +73,22 @@ def _rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def _placed() -> bool:
+    """Whether torch's launcher or MPI's told this process its place among others."""
+    return any(name in os.environ for name in ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK"))
+
+
 def _several(processes: int | None) -> bool:
-    """Whether a launcher started this process as one of several. Raises UserError where not as many as asked for."""
+    """Whether a launcher started this process as one of several. Raises UserError where not as many as asked for.
+
+    Asked for several, Accelerate's launcher sets their port, and without GPUs then starts a single process in silence.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes is None and {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys() and not _placed():
+        raise UserError(
+            "accelerate launch was asked for several processes and started one, as it does where there are no GPUs",
+            "attncli run --processes N (1 if one is meant), or accelerate launch --multi_gpu --num_processes N",
+        )
     if "RANK" in os.environ and processes not in (None, world):
         raise UserError(f"--processes {processes}, yet the launcher started {world}", "leave out --processes")
     return world > 1

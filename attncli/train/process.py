@@ -41,8 +41,9 @@ def start() -> Accelerator:
             "start with `torchrun --nproc-per-node N -m attncli ...`, or unset WORLD_SIZE",
         )
     choose_kernels(accelerator.device)
-    if announced > 1:
-        torch.set_num_threads(threads(int(os.environ.get("LOCAL_WORLD_SIZE", announced))))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", announced))
+    if here > 1:  # a launcher has set OMP_NUM_THREADS to 1 for them; where it starts one, torch's own choice holds
+        torch.set_num_threads(threads(here))
     return accelerator
 
 
