@@ -13,7 +13,7 @@ from attncli.records import write_atomically
 if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
 
-FOLDER = "extents"  # in the folder of decoded images
+SUFFIX = ".extent"  # of its file in the folder of decoded images
 KEYS = ("name", "of", "root", "image_size", "classes", "per_class", "fraction", "val_fraction", "subset_seed",
         "frames", "crop")  # fmt: skip
 
@@ -39,7 +39,7 @@ def note(cache: Path, recipe: Data, dataset: "Dataset") -> None:
     if found == extent(cache, recipe):
         return
     with suppress(OSError):
-        _path(cache, recipe).parent.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(parents=True, exist_ok=True)
         write_atomically(_path(cache, recipe), json.dumps(asdict(found)) + "\n")
 
 
@@ -55,4 +55,4 @@ def extent(cache: Path, recipe: Data) -> Extent | None:
 def _path(cache: Path, recipe: Data) -> Path:
     whole = Recipe(data=recipe).identity()["data"]
     told = json.dumps({key: whole.get(key) for key in KEYS}, sort_keys=True)
-    return cache / FOLDER / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.json"
+    return cache / (hashlib.sha256(told.encode()).hexdigest()[:16] + SUFFIX)
