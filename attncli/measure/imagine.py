@@ -7,8 +7,8 @@ decides by the numbers it sees, is run in earnest, on a copy.
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ def image_shape(n: int, size: tuple[int, int], frames: int | None = None) -> tup
 
 def observe(model: nn.Module, shape: tuple[int, ...], look: Look[T], *, training: bool) -> T:
     """What `look` returns for `model` and images of `shape`; the model stays as it is, and so do random states."""
-    with torch.random.fork_rng(devices=[]), _mode(model, training), _whole_operations():
+    with torch.random.fork_rng(devices=[]), _mode(model, training), _whole_operations(), _eager(model):
         try:
             return _imagined(model, shape, look)
         except Exception:  # whatever it was: if it is the network's own fault, the run in earnest raises it again
@@ -63,6 +63,13 @@ def _like(t: Tensor) -> Tensor:
     """A tensor without numbers in place of a parameter or buffer."""
     dtype = torch.float32 if t.is_floating_point() else t.dtype
     return torch.empty(t.shape, dtype=dtype).requires_grad_(t.requires_grad)
+
+
+def _eager(model: nn.Module) -> AbstractContextManager[Any]:
+    """Nothing of the model compiled: a compiled kernel would look for the numbers of tensors that have none."""
+    compiled = any(m._compiled_call_impl is not None for m in model.modules())
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+    return stance
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """Parameters, MACs and element-wise work against published figures and sums made by hand."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,6 +11,7 @@ from torch import nn
 
 from attncli import attention
 from attncli.measure.counts import parameters, work
+from attncli.measure.imagine import observe
 from tests.measure.nets import Decides, Tiny, Wrapped
 
 
@@ -169,3 +173,22 @@ def test_error_of_the_network_itself_is_told() -> None:
     """A network that can't take the images fails with its own error."""
     with pytest.raises(RuntimeError, match="channels"):
         work(nn.Conv2d(4, 4, 3), (8, 8))
+
+
+def test_a_compiled_network_is_counted_uncompiled() -> None:
+    """Compiled kernels would look for the numbers of tensors without any; the network stays compiled afterwards."""
+    calls = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        def kernel(*args: Any) -> Any:
+            calls.append(args)
+            return graph(*args)
+
+        return kernel
+
+    net = nn.Linear(3, 2)
+    net.compile(backend=backend)
+    seen = observe(net, (4, 3), lambda network, x, own: network(x).shape, training=False)
+    assert (seen, calls) == ((4, 2), [])
+    net(torch.zeros(4, 3))
+    assert len(calls) == 1
