@@ -18,6 +18,7 @@ from attncli.train.precision import autocast, resolve_precision
 from attncli.train.trouble import plainly
 
 LEAST, PIXELS = 256, 1 << 24  # images of a batch: at least 256 or 4 training batches, while they hold 16 M pixels
+CPU_PIXELS = 1 << 21  # there 256 images of 32 px are as fast as any number, and memory is what training needs too
 
 
 def evaluate(
@@ -58,7 +59,7 @@ def count(
     for images, labels in eval_batches(
         split,
         dataset,
-        batch_size=batch_size(split, recipe.train.batch_size),
+        batch_size=batch_size(split, recipe.train.batch_size, tally.device),
         device=tally.device,
         channels_last=recipe.train.channels_last,
         rank=rank,
@@ -69,9 +70,11 @@ def count(
         tally.add(logits.float(), labels)
 
 
-def batch_size(split: Split, train_batch: int) -> int:
-    """Images of an evaluation batch: without gradients several training batches fit at once."""
+def batch_size(split: Split, train_batch: int, on: torch.device) -> int:
+    """Images of an evaluation batch: without gradients several training batches fit at once, which GPUs need."""
     pixels = split.images[0, ..., 0, :, :].numel()  # of all frames
+    if on.type == "cpu":
+        return max(1, min(LEAST, CPU_PIXELS // pixels))
     return max(train_batch, min(max(LEAST, 4 * train_batch), PIXELS // pixels))
 
 

@@ -116,16 +116,19 @@ def test_fp16_on_a_cpu():
 
 
 @pytest.mark.parametrize(
-    ("shape", "train", "expected"),
+    ("on", "shape", "train", "expected"),
     [
-        ((1, 3, 32, 32), 128, 512),
-        ((1, 3, 32, 32), 16, 256),
-        ((1, 3, 224, 224), 128, 334),
-        ((1, 3, 224, 224), 512, 512),
-        ((1, 8, 3, 112, 112), 32, 167),
+        ("cuda", (1, 3, 32, 32), 128, 512),
+        ("cuda", (1, 3, 32, 32), 16, 256),
+        ("cuda", (1, 3, 224, 224), 128, 334),
+        ("cuda", (1, 3, 224, 224), 512, 512),
+        ("cuda", (1, 8, 3, 112, 112), 32, 167),
+        ("cpu", (1, 3, 32, 32), 512, 256),
+        ("cpu", (1, 3, 224, 224), 64, 41),
+        ("cpu", (1, 8, 3, 512, 512), 4, 1),
     ],
 )
-def test_size_of_a_batch(shape, train, expected):
-    """Four training batches, at least 256 images, at most what holds 16 M pixels."""
+def test_size_of_a_batch(on, shape, train, expected):
+    """On a GPU four training batches, at least 256 images, at most what holds 16 M pixels; on a CPU 256, or 2 M."""
     split = Split(torch.zeros(shape, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
-    assert module.batch_size(split, train) == expected
+    assert module.batch_size(split, train, torch.device(on)) == expected
