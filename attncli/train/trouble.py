@@ -36,7 +36,7 @@ def plainly(settings: Train) -> Iterator[None]:
             raise
         raise RunFailedError(
             f"train.batch_size={settings.batch_size}: a norm over the batch sees a single value of each channel",
-            "a batch of two images or more",
+            "a batch of two or more images",
         ) from error
 
 
