@@ -57,7 +57,7 @@ def test_batches_change_nothing(monkeypatch):
     """However the split is cut, the counts are the same and the loss is to rounding."""
     data = dataset()
     whole = evaluate(net(), data.test, data, recipe(), name="test")
-    monkeypatch.setattr(module, "batch_size", lambda split, train: 3)
+    monkeypatch.setattr(module, "batch_size", lambda *told: 3)
     cut = evaluate(net(), data.test, data, recipe(), name="test")
     assert (cut.confusion, cut.images) == (whole.confusion, whole.images)
     assert cut.loss == pytest.approx(whole.loss, rel=1e-6)
@@ -97,7 +97,7 @@ def test_a_missing_image_is_an_error(monkeypatch):
         return batches[:-1]
 
     monkeypatch.setattr(module, "eval_batches", lossy)
-    monkeypatch.setattr(module, "batch_size", lambda split, train: 5)
+    monkeypatch.setattr(module, "batch_size", lambda *told: 5)
     with pytest.raises(RunFailedError, match="10 images evaluated, the split has 13"):
         evaluate(net(), dataset().test, dataset(), recipe(), name="test")
 
