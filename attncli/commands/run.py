@@ -37,8 +37,9 @@ def command(
 
     RECIPE is a YAML file (or a name in recipes/); without one the defaults hold: resnet18 on the embedded digits.
     A run is named by the digest of its recipe: called again, a finished one is shown and an unfinished one goes on.
-    With --processes or a launcher the batches are shared out, batch norms see all of them, and the
-    figures are those of one process to rounding, but for what a network draws itself (dropout).
+    With --processes or a launcher (of Accelerate, --multi_gpu works on CPUs too) the batches are shared out, batch
+    norms see all of them, and the figures are those of one process to rounding, but for what a network draws
+    itself (dropout).
 
     \b
     Example:
@@ -46,8 +47,8 @@ def command(
       attncli run recipes/cifar10-resnet20.yaml --attn cbam --seed 3
       attncli run --attn ./mine.py --set model.options.scale=0.5 --epochs 20
       attncli run cifar10-resnet20 --attn se --processes 2
-      accelerate launch --multi_gpu --num_processes 2 -m attncli run RECIPE   # works on CPUs too
-      torchrun --nnodes 2 --node-rank 0 --master-addr HOST --master-port 29500 -m attncli run RECIPE
+      accelerate launch --multi_gpu --num_processes 2 -m attncli run RECIPE
+      torchrun --nproc-per-node 2 -m attncli run RECIPE
     """
     from attncli import track
     from attncli.report.summary import summary
