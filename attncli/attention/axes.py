@@ -16,7 +16,9 @@ from attncli.attention.narrow import channel_max, channel_sum, dense_gradient, i
 from attncli.attention.ops import is_channels_last
 
 SHORT = 32  # numbers inside of an axis below which `amax` over it is slow
-NARROW = 16  # rows of bf16 below which adding the view that is the gradient of a sum is slower than writing it out
+SHORT_ROW = (
+    16  # columns of bf16 below which adding the view that is the gradient of a sum is slower than writing it out
+)
 
 
 def memory_order(t: Tensor, x: Tensor) -> Tensor:
@@ -36,8 +38,8 @@ def axis_mean(x: Tensor, dim: int) -> Tensor:
     """Mean of x, (N, C, H, W), over dim 1, 2 or 3, which is kept with size 1."""
     x = dense_gradient(x) if dim > 1 else x
     t, axis = memory_order(x, x), _axis(x, dim)
-    narrow = x.dtype == torch.bfloat16 and not is_channels_last(x) and x.shape[3] < NARROW
-    if narrow or x.dtype == torch.float16:  # whose sums overflow
+    short = x.dtype == torch.bfloat16 and not is_channels_last(x) and x.shape[3] < SHORT_ROW
+    if short or x.dtype == torch.float16:  # whose sums overflow
         return usual_order(t.mean(axis, keepdim=True), x)
     return usual_order(t.sum(axis, keepdim=True) / x.shape[dim], x)  # the gradient of a sum is a view
 

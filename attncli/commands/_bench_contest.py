@@ -1,10 +1,10 @@
 """`attncli bench train` and `eval`: contenders in turn, ratios of throughput, an earlier bench to compare with."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,8 @@ from attncli.commands.options import echo_json, json_option
 if TYPE_CHECKING:
     from attncli.measure.training import Row
 
+Function = Callable[..., Any]
+
 history_option = click.option(
     "--history",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -20,23 +22,32 @@ history_option = click.option(
     show_default=True,
     help="File that keeps the figures.",
 )
-against_option = click.option(
-    "--against",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Compare with the latest bench in this file.",
-)
+
+
+def contest_options(command: Function) -> Function:
+    """What is trained or evaluated, how long a turn is, where the figures go."""
+    options = (
+        click.option("--backbone", metavar="NAMES", help="With commas; default resnet20,resnet18,resnet50."),
+        click.option("--attn", metavar="NAMES", help="With commas; default none,eca,cbam."),
+        click.option("--steps", type=click.IntRange(1), help="Batches of a turn; default 48 for resnet20, else 8."),
+        click.option("--batch-size", type=click.IntRange(1), help="Of training; default 128, and 32 for resnet50."),
+        click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns of each contender."),
+        history_option,
+        click.option(
+            "--against",
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            help="Compare with the latest bench in this file.",
+        ),
+        json_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.command()
-@click.option("--backbone", metavar="NAMES", help="With commas; default resnet20,resnet18,resnet50.")
-@click.option("--attn", metavar="NAMES", help="With commas; default none,eca,cbam.")
 @click.option("--rivals", metavar="NAMES", help="With commas, of bare,usual,usual-bf16; default all.")
-@click.option("--steps", type=click.IntRange(1), help="Batches of a turn; default 48 for resnet20, else 8.")
-@click.option("--batch-size", type=click.IntRange(1), help="Default 128, and 32 for resnet50.")
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns of each contender.")
-@history_option
-@against_option
-@json_option
+@contest_options
 def train(
     backbone: str | None,
     attn: str | None,
@@ -67,14 +78,7 @@ def train(
 
 
 @click.command(name="eval")
-@click.option("--backbone", metavar="NAMES", help="With commas; default resnet20,resnet18,resnet50.")
-@click.option("--attn", metavar="NAMES", help="With commas; default none,eca,cbam.")
-@click.option("--steps", type=click.IntRange(1), help="Batches of a turn; default 48 for resnet20, else 8.")
-@click.option("--batch-size", type=click.IntRange(1), help="Of training; default 128, and 32 for resnet50.")
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns of each contender.")
-@history_option
-@against_option
-@json_option
+@contest_options
 def evaluation(
     backbone: str | None,
     attn: str | None,
