@@ -20,10 +20,10 @@ def end_with_launcher() -> None:
     A launcher that is killed cannot end its processes, and they would train on with nobody to tell of it.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        threading.Thread(target=_outlive, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
 
 
-def _outlive(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(LOOK_S)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -32,7 +32,7 @@ def _outlive(parent: int) -> None:
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def deferred_signals() -> Iterator[None]:
     """Let SIGINT and SIGTERM that come within the block take effect after it; outside the main thread it does nothing.
 
     A second Ctrl-C, more than a second after the first, is heard at once.
@@ -40,18 +40,20 @@ def held() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[tuple[int, float]] = []
+    received: list[tuple[int, float]] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
-        came.append((number, time.monotonic()))
-        if number == signal.SIGINT and came[-1][1] - came[0][1] > IMPATIENT_S:
+    def defer_signal(number: int, frame: FrameType | None) -> None:
+        received.append((number, time.monotonic()))
+        if number == signal.SIGINT and received[-1][1] - received[0][1] > IMPATIENT_S:
             raise KeyboardInterrupt
 
-    before: dict[int, Any] = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous_handlers: dict[int, Any] = {
+        number: signal.signal(number, defer_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
-    if came:
-        signal.raise_signal(came[0][0])
+    if received:
+        signal.raise_signal(received[0][0])

@@ -10,14 +10,14 @@ from attncli.errors import UserError
 
 
 @dataclass(frozen=True)
-class Parameter:
+class ConstructorParameter:
     """A parameter of a constructor: its annotation as text and its default (`...` where it has none)."""
 
     annotation: str
     default: Any
 
 
-def parse(path: Path) -> ast.Module:
+def parse_source(path: Path) -> ast.Module:
     """The syntax tree of a file. Raises UserError where it can't be read or is not Python."""
     try:
         return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
@@ -28,13 +28,13 @@ def parse(path: Path) -> ast.Module:
         raise UserError(f"{path}{line}: not valid Python ({error})", "mend the file") from error
 
 
-def place_of(error: BaseException, path: Path) -> str:
+def locate_error(error: BaseException, path: Path) -> str:
     """Where in a file an error was raised, as `mine.py, line 8`; the path alone where it was not raised in there."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.absolute()]
     return f"{path}, line {lines[-1]}" if lines else str(path)
 
 
-def assigned(tree: ast.Module, name: str) -> ast.expr | None:
+def find_assignment(tree: ast.Module, name: str) -> ast.expr | None:
     """The expression assigned to a module-level name, or None."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
@@ -44,32 +44,32 @@ def assigned(tree: ast.Module, name: str) -> ast.expr | None:
     return None
 
 
-def constructor(tree: ast.Module, name: str) -> tuple[list[str], dict[str, Parameter]] | None:
+def read_constructor(tree: ast.Module, name: str) -> tuple[list[str], dict[str, ConstructorParameter]] | None:
     """(positional parameters, keyword-only parameters) of class `name`'s __init__, or None without such a class."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
-            return signature(inits[0]) if inits else ([], {})
+            return read_signature(inits[0]) if inits else ([], {})
     return None
 
 
-def signature(init: ast.FunctionDef) -> tuple[list[str], dict[str, Parameter]]:
+def read_signature(init: ast.FunctionDef) -> tuple[list[str], dict[str, ConstructorParameter]]:
     """The parameters of an __init__ after self: names of the positional ones, the keyword-only ones with defaults.
 
     Raises UserError for a default that is no literal.
     """
     positional = [a.arg for a in (*init.args.posonlyargs, *init.args.args)][1:]
     keyword = {
-        a.arg: Parameter(
+        a.arg: ConstructorParameter(
             ast.unparse(a.annotation) if a.annotation else "Any",
-            _literal(a.arg, d) if d is not None else ...,
+            _evaluate_literal(a.arg, d) if d is not None else ...,
         )
         for a, d in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
     }
     return positional, keyword
 
 
-def _literal(name: str, node: ast.expr) -> Any:
+def _evaluate_literal(name: str, node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except ValueError as error:

@@ -8,7 +8,7 @@ order of the data and every crop and flip, whatever mechanism sits in the networ
 import hashlib
 
 
-def stream(seed: int, *name: str | int) -> int:
-    """The seed (0 to 2^63 - 1) of the stream `name`, for example `stream(0, "augment", epoch, step)`."""
+def derive_seed(seed: int, *name: str | int) -> int:
+    """The seed (0 to 2^63 - 1) of the stream `name`, for example `derive_seed(0, "augment", epoch, step)`."""
     text = "/".join(str(part) for part in (seed, *name))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

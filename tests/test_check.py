@@ -12,7 +12,7 @@ def problems(*overrides: str) -> list[str]:
     """The problems of a recipe given by overrides, each with its hint."""
     with pytest.raises(UserError) as caught:
         check.read(None, overrides)
-    return [f"{e.problem} | {e.hint}" for e in caught.value.parts]
+    return [f"{e.problem} | {e.hint}" for e in caught.value.single_errors]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_own_file_needs_both_names(tmp_path: Path) -> None:
 
 def test_schema_names_what_exists() -> None:
     """Editors complete the names of datasets, backbones and mechanisms."""
-    parts = check.schema()["$defs"]
+    parts = check.build_json_schema()["$defs"]
     assert "eca" in parts["Model"]["properties"]["attn"]["anyOf"][0]["enum"]
     assert "resnet20" in parts["Model"]["properties"]["backbone"]["anyOf"][0]["enum"]
 
@@ -80,6 +80,6 @@ def test_a_list_of_classes_must_be_readable(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("# none\n")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     for name, told in (("none.txt", "No such file"), ("empty.txt", "no class in it"), ("binary.txt", "not a text")):
-        [error] = check.problems({"data": {"classes": str(tmp_path / name)}})
+        [error] = check.find_recipe_errors({"data": {"classes": str(tmp_path / name)}})
         assert f"data.classes: {tmp_path / name}: {told}" in error.problem
         assert error.hint

@@ -7,18 +7,18 @@ from attncli import host, measure
 
 def test_this_machine_is_this_machine() -> None:
     """What torch and its library say of this machine is recognised without them."""
-    assert host.is_this(measure.machine())
+    assert host.is_this_machine(measure.describe_machine())
 
 
 @pytest.mark.parametrize("name", ["cpu", "usable_cpus", "platform", "torch", "torchvision", "gpu"])
 def test_any_difference_makes_it_another(name: str) -> None:
     """One fact that differs is enough."""
-    assert not host.is_this(measure.machine() | {name: "other"})
+    assert not host.is_this_machine(measure.describe_machine() | {name: "other"})
 
 
 def test_hidden_gpus_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """CUDA_VISIBLE_DEVICES without a device hides them from torch, and so from here."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    host.gpu_names.cache_clear()
-    assert host.gpu_names() == ()
-    host.gpu_names.cache_clear()
+    host.list_gpu_names.cache_clear()
+    assert host.list_gpu_names() == ()
+    host.list_gpu_names.cache_clear()

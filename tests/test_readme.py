@@ -65,5 +65,5 @@ def test_table_of_mechanisms_is_up_to_date() -> None:
 
 def test_table_has_every_mechanism() -> None:
     """33 mechanisms, each with its own line."""
-    assert len(attention.names()) == 33
-    assert all(TEXT.count(f"| `{name}` |") == 1 for name in attention.names())
+    assert len(attention.mechanism_names()) == 33
+    assert all(TEXT.count(f"| `{name}` |") == 1 for name in attention.mechanism_names())

@@ -18,7 +18,7 @@ def problems(*overrides: str, text: str = "", tmp: Path | None = None) -> list[s
         path.write_text(text)
     with pytest.raises(UserError) as caught:
         recipe.read(path, overrides)
-    return [f"{e.problem} | {e.hint}" for e in caught.value.parts]
+    return [f"{e.problem} | {e.hint}" for e in caught.value.single_errors]
 
 
 def test_override_beats_file(tmp_path: Path) -> None:
@@ -85,16 +85,21 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
     """The whole recipe as YAML reads back as itself."""
     original = recipe.read(None, ["train.lr=1e-3", "data.classes=[a, b]", "model.options.k=3", "model.attn=eca"])
     path = tmp_path / "r.yaml"
-    path.write_text(original.yaml())
+    path.write_text(original.to_yaml())
     assert recipe.read(path) == original
 
 
 def test_digest_is_the_identity() -> None:
     """Keys that decide the run change the digest; where files lie, timing and filing do not."""
     base = recipe.read()
-    assert base.digest() == recipe.read(None, ["data.root=/x", "measure.repeats=9", "experiment=e"]).digest()
-    changed = {recipe.read(None, [o]).digest() for o in ("seed=1", "train.lr=0.2", "model.attn=eca", "data.flip=true")}
-    assert len(changed | {base.digest()}) == 5
+    assert (
+        base.compute_digest()
+        == recipe.read(None, ["data.root=/x", "measure.repeats=9", "experiment=e"]).compute_digest()
+    )
+    changed = {
+        recipe.read(None, [o]).compute_digest() for o in ("seed=1", "train.lr=0.2", "model.attn=eca", "data.flip=true")
+    }
+    assert len(changed | {base.compute_digest()}) == 5
 
 
 @pytest.mark.parametrize("data", ["name=folder", "name=parquet", "name=clips,of=folder"])
@@ -104,11 +109,13 @@ def test_two_folders_of_own_images_are_two_runs(data: str, tmp_path: Path, monke
     (tmp_path / "b").mkdir()
     keys = [f"data.{key}" for key in data.split(",")]
     monkeypatch.chdir(tmp_path)
-    a, again, b = (recipe.read(None, [*keys, f"data.root={root}"]).digest() for root in ("a", tmp_path / "a", "b"))
+    a, again, b = (
+        recipe.read(None, [*keys, f"data.root={root}"]).compute_digest() for root in ("a", tmp_path / "a", "b")
+    )
     assert a == again != b
     assert (
-        recipe.read(None, ["data.name=cifar10", "data.root=a"]).digest()
-        == recipe.read(None, ["data.name=cifar10"]).digest()
+        recipe.read(None, ["data.name=cifar10", "data.root=a"]).compute_digest()
+        == recipe.read(None, ["data.name=cifar10"]).compute_digest()
     )
 
 
@@ -116,14 +123,14 @@ def test_digest_is_the_same_in_another_process() -> None:
     """Another process, with other hash seeds, finds the same digest: finished runs are found again."""
     code = "from attncli import recipe; print(recipe.read(None, ['train.lr=0.2']).digest())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == recipe.read(None, ["train.lr=0.2"]).digest()
+    assert done.stdout.strip() == recipe.read(None, ["train.lr=0.2"]).compute_digest()
 
 
 def test_group_ignores_the_seed_alone() -> None:
     """Runs of one group differ by the seed."""
     a, b = recipe.read(None, ["seed=1"]), recipe.read(None, ["seed=2"])
-    assert a.group() == b.group()
-    assert a.group() != recipe.read(None, ["train.lr=0.2"]).group()
+    assert a.compute_group() == b.compute_group()
+    assert a.compute_group() != recipe.read(None, ["train.lr=0.2"]).compute_group()
 
 
 def test_own_file_counts_by_its_content(tmp_path: Path) -> None:
@@ -132,21 +139,21 @@ def test_own_file_counts_by_its_content(tmp_path: Path) -> None:
     first, second = tmp_path / "mine.py", tmp_path / "a" / "mine.py"
     first.write_text("x = 1\n")
     second.write_text("x = 1\n")
-    digest = recipe.read(None, [f"model.attn={first}"]).digest()
-    assert digest == recipe.read(None, [f"model.attn={second}"]).digest()
+    digest = recipe.read(None, [f"model.attn={first}"]).compute_digest()
+    assert digest == recipe.read(None, [f"model.attn={second}"]).compute_digest()
     first.write_text("x = 2\n")
-    assert digest != recipe.read(None, [f"model.attn={first}"]).digest()
+    assert digest != recipe.read(None, [f"model.attn={first}"]).compute_digest()
 
 
 def test_baseline_differs_in_the_mechanism_alone() -> None:
     """The baseline keeps data, training and seed."""
     variant = recipe.read(None, ["model.attn=eca", "model.options.k=3", "model.stages=[1]", "seed=4"])
-    assert variant.baseline() == recipe.read(None, ["seed=4"])
+    assert variant.make_baseline() == recipe.read(None, ["seed=4"])
 
 
 def test_flat_names_every_key() -> None:
     """The dotted form has each key of each section, as MLflow's parameters."""
-    flat = recipe.read().flat()
+    flat = recipe.read().flatten_keys()
     assert flat["train.lr"] == 0.1
     assert flat["seed"] == 0
     assert {k.partition(".")[0] for k in flat} == {"data", "model", "train", "measure", "seed"}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from attncli.signals import held
+from attncli.signals import deferred_signals
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def test_a_signal_takes_effect_afterwards(number: int) -> None:
     done = []
 
     def work() -> None:
-        with held():
+        with deferred_signals():
             os.kill(os.getpid(), number)
             done.append(1)
 
@@ -50,7 +50,7 @@ def test_impatience_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     done = []
 
     def work() -> None:
-        with held():
+        with deferred_signals():
             for step in (0.0, 0.5, 3.0):
                 now[0] += step
                 done.append(step)
@@ -67,7 +67,7 @@ def test_errors_come_through() -> None:
     """What goes wrong in the block matters more than a signal that waited for it."""
 
     def work() -> None:
-        with held():
+        with deferred_signals():
             os.kill(os.getpid(), signal.SIGTERM)
             raise ValueError("full")
 
@@ -81,7 +81,7 @@ def test_other_threads_are_left_alone() -> None:
     found = []
 
     def inside() -> None:
-        with held():
+        with deferred_signals():
             found.append(signal.getsignal(signal.SIGTERM) is before)
 
     thread = threading.Thread(target=inside)

@@ -9,7 +9,7 @@ import yaml
 from attncli import check, sweep
 from attncli.errors import UserError
 from attncli.recipe import Recipe
-from attncli.sweep import in_order, titles
+from attncli.sweep import order_recipes, make_titles
 
 CATEGORIES = {"all": ("se", "eca", "stn"), "channel": ("se", "eca"), "self-attention": ("vit",)}
 
@@ -18,7 +18,7 @@ def read(tmp_path: Path, tree: Any, overrides: tuple[str, ...] = (), **axes: Any
     """The recipes of a sweep given as a tree or as text."""
     path = tmp_path / "s.yaml"
     path.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree, sort_keys=False))
-    found = sweep.read(path, check=check.problems, categories=CATEGORIES, overrides=overrides, axes=axes)
+    found = sweep.read(path, check=check.find_recipe_errors, categories=CATEGORIES, overrides=overrides, axes=axes)
     assert found.name == "s"
     return found.recipes
 
@@ -27,7 +27,7 @@ def told(tmp_path: Path, tree: Any, overrides: tuple[str, ...] = (), **axes: Any
     """What a sweep's reading finds wrong, without the file's name."""
     with pytest.raises(UserError) as caught:
         read(tmp_path, tree, overrides, **axes)
-    return [f"{e.problem.replace(f'{tmp_path}/s.yaml: ', '')} | {e.hint}" for e in caught.value.parts]
+    return [f"{e.problem.replace(f'{tmp_path}/s.yaml: ', '')} | {e.hint}" for e in caught.value.single_errors]
 
 
 def names(recipes: tuple[Recipe, ...]) -> list[str]:
@@ -61,11 +61,11 @@ def test_every_combination(tmp_path: Path) -> None:
     """Backbones, datasets and any recipe key multiply; each setting has a baseline of its own."""
     axes = {"attn": ["se", "eca"], "backbone": ["resnet20", "resnet56"], "train.lr": [0.1, 0.2], "seeds": 2}
     found = read(tmp_path, {"axes": axes})
-    assert len(found) == len({r.digest() for r in found}) == 3 * 2 * 2 * 2
+    assert len(found) == len({r.compute_digest() for r in found}) == 3 * 2 * 2 * 2
     plain = {(r.model.backbone, r.train.lr, r.seed) for r in found if r.model.attn == "none"}
     assert len(plain) == 8
     for i, recipe in enumerate(found):
-        assert recipe.baseline().digest() in {r.digest() for r in found[: i + 1]}
+        assert recipe.make_baseline().compute_digest() in {r.compute_digest() for r in found[: i + 1]}
 
 
 def test_options_belong_to_their_mechanism(tmp_path: Path) -> None:
@@ -232,24 +232,24 @@ def test_runs_are_named_by_what_tells_them_apart() -> None:
     k3 = Recipe.model_validate({"model": {"backbone": "resnet20", "attn": "eca", "options": {"k": [3, 5]}}})
     placed = Recipe.model_validate({"model": {"backbone": "resnet20", "attn": "./a/mine.py", "stages": [1, 3]}})
     slow = Recipe.model_validate({"model": {"backbone": "resnet56"}, "train": {"lr": 0.01}, "data": {"name": "clips"}})
-    assert titles([base, k3, placed, slow]) == [
+    assert make_titles([base, k3, placed, slow]) == [
         "none, resnet20, seed 0",
         "eca k=3+5, resnet20, seed 0",
         "mine stages=1+3, resnet20, seed 0",
         "none, resnet56, clips, lr=0.01, seed 0",
     ]
-    assert titles([base, slow])[0] == "none, resnet20, digits, lr=0.1, seed 0"
-    assert titles([]) == []
+    assert make_titles([base, slow])[0] == "none, resnet20, digits, lr=0.1, seed 0"
+    assert make_titles([]) == []
 
 
 def test_names_differ_wherever_runs_do(tmp_path: Path) -> None:
     """No two runs of a sweep over many keys have one name."""
     axes = {"attn": ["se", "eca"], "model.site": ["gate", "mid"], "train.ema": [None, 0.9], "seeds": 2}
     found = read(tmp_path, {"axes": axes})
-    assert len(set(titles(found))) == len(found) == 2 * 2 * (1 + 2 * 2)
+    assert len(set(make_titles(found))) == len(found) == 2 * 2 * (1 + 2 * 2)
 
 
 def test_order_needs_no_sorting_of_the_seeds() -> None:
     """Seeds keep the order in which they come, and the same recipe twice is one run."""
     one, other = Recipe(seed=3), Recipe.model_validate({"model": {"attn": "se"}, "seed": 1})
-    assert names(in_order([one, other, one])) == ["none3", "none1", "se1"]
+    assert names(order_recipes([one, other, one])) == ["none3", "none1", "se1"]

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from attncli.attention.narrow import channel_max, channel_sum, dense_gradient, is_narrow, spread
+from attncli.attention.narrow import channel_max, channel_sum, dense_gradient, is_narrow, materialize_broadcast
 from attncli.attention.ops import is_channels_last
 
-SHORT = 32  # numbers inside of an axis below which `amax` over it is slow
+SHORT_INNER_SIZE = 32  # numbers inside of an axis below which `amax` over it is slow
 SHORT_ROW = (
     16  # columns of bf16 below which adding the view that is the gradient of a sum is slower than writing it out
 )
@@ -37,9 +37,9 @@ def usual_order(t: Tensor, x: Tensor) -> Tensor:
 def axis_mean(x: Tensor, dim: int) -> Tensor:
     """Mean of x, (N, C, H, W), over dim 1, 2 or 3, which is kept with size 1."""
     x = dense_gradient(x) if dim > 1 else x
-    t, axis = memory_order(x, x), _axis(x, dim)
-    short = x.dtype == torch.bfloat16 and not is_channels_last(x) and x.shape[3] < SHORT_ROW
-    if short or x.dtype == torch.float16:  # whose sums overflow
+    t, axis = memory_order(x, x), _memory_axis(x, dim)
+    is_slow_sum = x.dtype == torch.bfloat16 and not is_channels_last(x) and x.shape[3] < SHORT_ROW
+    if is_slow_sum or x.dtype == torch.float16:  # whose sums overflow
         return usual_order(t.mean(axis, keepdim=True), x)
     return usual_order(t.sum(axis, keepdim=True) / x.shape[dim], x)  # the gradient of a sum is a view
 
@@ -50,29 +50,29 @@ def max_mean(x: Tensor, dim: int) -> Tensor:
         return torch.cat((x.amax(dim, keepdim=True), x.mean(dim, keepdim=True)), dim)
     if is_narrow(x):
         return torch.cat(_NarrowMaxMean.apply(x, dim), dim)
-    both = _MaxMean.apply(memory_order(x, x), _axis(x, dim))
-    return torch.cat([usual_order(t, x) for t in both], dim)
+    reductions = _MaxMean.apply(memory_order(x, x), _memory_axis(x, dim))
+    return torch.cat([usual_order(t, x) for t in reductions], dim)
 
 
-def _axis(x: Tensor, dim: int) -> int:
+def _memory_axis(x: Tensor, dim: int) -> int:
     """Where axis `dim` of (N, C, H, W) is in the order of memory."""
     return {1: 3, 2: 1, 3: 2}[dim] if is_channels_last(x) else dim
 
 
-def _maximum(t: Tensor, dim: int) -> Tensor:
+def _reduce_maximum(t: Tensor, dim: int) -> Tensor:
     """The maximum over one axis, which is kept with size 1.
 
     `amax` takes ten times as long where what lies inside of the axis does not fill its loops: there, halves of the
     axis are compared until one is left.
     """
-    inside = math.prod(t.shape[dim + 1 :])
-    if inside == 1 or inside >= SHORT:
+    inner_size = math.prod(t.shape[dim + 1 :])
+    if inner_size == 1 or inner_size >= SHORT_INNER_SIZE:
         return t.amax(dim, keepdim=True)
     while (size := t.shape[dim]) > 1:
         half = size // 2
-        rest = t.narrow(dim, 2 * half, size % 2)
+        odd_slice = t.narrow(dim, 2 * half, size % 2)
         t = torch.maximum(t.narrow(dim, 0, half), t.narrow(dim, half, half))
-        t = torch.cat((t, rest), dim) if size % 2 else t
+        t = torch.cat((t, odd_slice), dim) if size % 2 else t
     return t
 
 
@@ -85,7 +85,7 @@ class _MaxMean(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
         values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x  # half is slow to reduce on CPU
-        top = _maximum(values, dim).to(x.dtype)
+        top = _reduce_maximum(values, dim).to(x.dtype)
         ctx.save_for_backward(x, top)
         ctx.dim = dim
         return top, values.mean(dim, keepdim=True).to(x.dtype)
@@ -107,8 +107,8 @@ class _NarrowMaxMean(torch.autograd.Function):
         if dim == 1:
             top, total = channel_max(x), channel_sum(x)
         else:
-            values, axis = memory_order(x, x), _axis(x, dim)
-            top = usual_order(_maximum(values, axis), x)
+            values, axis = memory_order(x, x), _memory_axis(x, dim)
+            top = usual_order(_reduce_maximum(values, axis), x)
             total = usual_order(values.sum(axis, keepdim=True, dtype=x.dtype), x)
         ctx.save_for_backward(x, top)
         ctx.dim = dim
@@ -118,7 +118,7 @@ class _NarrowMaxMean(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_top: Tensor, grad_mean: Tensor) -> tuple[Tensor, None]:
         x, top = ctx.saved_tensors
-        peaks = torch.eq(x, spread(top, x), out=torch.empty_like(x))
+        peaks = torch.eq(x, materialize_broadcast(top, x), out=torch.empty_like(x))
         count = channel_sum(peaks) if ctx.dim == 1 else peaks.sum(ctx.dim, keepdim=True)
-        share = spread(grad_top / count, x)
-        return torch.addcmul(spread(grad_mean / x.shape[ctx.dim], x), peaks, share, out=share), None
+        share = materialize_broadcast(grad_top / count, x)
+        return torch.addcmul(materialize_broadcast(grad_mean / x.shape[ctx.dim], x), peaks, share, out=share), None

@@ -22,12 +22,12 @@ def is_narrow(x: Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
-def spread(s: Tensor, x: Tensor) -> Tensor:
+def materialize_broadcast(s: Tensor, x: Tensor) -> Tensor:
     """s, which broadcasts to x, as a whole map laid out as x, (N, C, H, W)."""
     n, c, h, w = x.shape
     if s.shape == (n, 1, h, w):
-        each = s.reshape(-1, 1) @ s.new_ones(1, c)  # the quickest way to repeat every number c times
-        return each.view(n, h, w, c).permute(0, 3, 1, 2)
+        repeated = s.reshape(-1, 1) @ s.new_ones(1, c)  # the quickest way to repeat every number c times
+        return repeated.view(n, h, w, c).permute(0, 3, 1, 2)
     t = s.expand(n, c, -1, -1).permute(0, 2, 3, 1)
     rows = t.expand(-1, -1, w, -1).reshape(n, -1, w * c)
     return rows.expand(n, h, w * c).contiguous().view(n, h, w, c).permute(0, 3, 1, 2)
@@ -49,11 +49,11 @@ def dense_gradient(x: Tensor) -> Tensor:
 
     The gradient of a sum is a broadcast view, and autograd adds such views to the gradients of other uses of x.
     """
-    same: Tensor = _Dense.apply(x) if is_narrow(x) else x
-    return same
+    unchanged: Tensor = _DenseGradient.apply(x) if is_narrow(x) else x
+    return unchanged
 
 
-class _Dense(torch.autograd.Function):
+class _DenseGradient(torch.autograd.Function):
     """The identity; its gradient is written out."""
 
     @staticmethod
@@ -67,4 +67,4 @@ class _Dense(torch.autograd.Function):
         for axis in (2, 3):
             if g.stride(axis) == 0:
                 small = small.narrow(axis, 0, 1)
-        return g if small is g else spread(small, g)
+        return g if small is g else materialize_broadcast(small, g)

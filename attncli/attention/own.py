@@ -8,8 +8,8 @@ from attncli.errors import UserError
 
 
 @contextmanager
-def blamed(name: str, doing: str, *, code: int = 2, anywhere: bool = False) -> Iterator[None]:
-    """Turn what the file of the mechanism `name` raises into a UserError that says what it was `doing`.
+def plugin_errors(name: str, failure: str, *, code: int = 2, anywhere: bool = False) -> Iterator[None]:
+    """Turn what the file of the mechanism `name` raises into a UserError that says what it was `failure`.
 
     Nothing changes for a UserError, for our own mechanisms, and for an error that was not raised in the file,
     unless `anywhere` says that only the file can be to blame.
@@ -21,11 +21,11 @@ def blamed(name: str, doing: str, *, code: int = 2, anywhere: bool = False) -> I
     except Exception as error:
         if name == attention.NONE:
             raise
-        category, path = attention.locate(name)
-        place = source.place_of(error, path)
-        if category != "own" or (place == str(path) and not anywhere):
+        category, path = attention.locate_mechanism(name)
+        location = source.locate_error(error, path)
+        if category != "own" or (location == str(path) and not anywhere):
             raise
-        told = (str(error).strip().splitlines() or [""])[0]
+        message = (str(error).strip().splitlines() or [""])[0]
         raise UserError(
-            f"{place}: {doing}: {type(error).__name__}{told and f': {told}'}", "mend the file", code=code
+            f"{location}: {failure}: {type(error).__name__}{message and f': {message}'}", "mend the file", code=code
         ) from error

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WIDEST = 32  # columns; from about 50 on the plain way is faster
+MAX_ROW_WIDTH = 32  # columns; from about 50 on the plain way is faster
 
 
 class PlaneConv2d(nn.Conv2d):
@@ -21,24 +21,26 @@ class PlaneConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve; x is best in channels_last where it does not qualify for rows."""
-        if x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.shape[3] <= WIDEST:
-            return by_rows(x, self.weight)
+        if x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.shape[3] <= MAX_ROW_WIDTH:
+            return convolve_rows(x, self.weight)
         return super().forward(x)
 
 
-def by_rows(x: Tensor, weight: Tensor) -> Tensor:
+def convolve_rows(x: Tensor, weight: Tensor) -> Tensor:
     """The convolution of x, (N, I, H, W), with weight, (O, I, k, k), k odd, as one along H of whole rows."""
     n, planes_in, h, w = x.shape
     planes, _, k, _ = weight.shape
     rows = x.permute(0, 2, 1, 3).reshape(n, h, 1, planes_in * w).permute(0, 3, 1, 2)  # (N, I W, H, 1)
-    y = F.conv2d(rows, banded(weight, w).unsqueeze(3), padding=(k // 2, 0))
+    y = F.conv2d(rows, make_banded_kernel(weight, w).unsqueeze(3), padding=(k // 2, 0))
     return y.permute(0, 2, 3, 1).reshape(n, h, planes, w).permute(0, 2, 1, 3)
 
 
-def banded(weight: Tensor, w: int) -> Tensor:
+def make_banded_kernel(weight: Tensor, w: int) -> Tensor:
     """(O, I, k, k) -> (O w, I w, k): what column j of the input gives to column i of the output, row by row."""
     planes, planes_in, k, _ = weight.shape
-    reach = k // 2
+    half_kernel = k // 2
     offsets = torch.arange(w)[None, :] - torch.arange(w)[:, None] + w - 1  # j - i, from 0
-    around = F.pad(weight, (w - 1 - reach, w - 1 - reach))  # every offset; a row shorter than the kernel crops it
-    return around[..., offsets].permute(0, 3, 1, 4, 2).reshape(planes * w, planes_in * w, k)
+    padded_weight = F.pad(
+        weight, (w - 1 - half_kernel, w - 1 - half_kernel)
+    )  # every offset; a row shorter than the kernel crops it
+    return padded_weight[..., offsets].permute(0, 3, 1, 4, 2).reshape(planes * w, planes_in * w, k)

@@ -11,9 +11,9 @@ from typing import Literal
 
 from torch import Tensor
 
-Kind = Literal["gate", "affinity", "choice", "offsets", "path", "warp"]
+ObservationKind = Literal["gate", "affinity", "choice", "offsets", "path", "warp"]
 
-KINDS: dict[Kind, str] = {
+KINDS: dict[ObservationKind, str] = {
     "gate": "factors on a map: any shape that broadcasts to (N, C, H, W)",
     "affinity": "how much each query (row) takes from each key (column): (N, L, S), rows sum to 1",
     "choice": "weights of M branches, kernels or experts: (N, M), or (N, M, C) where each channel has its own",
@@ -24,10 +24,10 @@ KINDS: dict[Kind, str] = {
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """Something of one `kind` that a mechanism did to a batch; shapes as KINDS says, `what` in a few words."""
 
-    kind: Kind
+    kind: ObservationKind
     what: str
     values: Tensor
     queries: tuple[int, int] | None = None  # (rows, columns) of an affinity's queries

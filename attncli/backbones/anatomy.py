@@ -7,12 +7,12 @@ from torch import nn
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockPaths:
     """A block by the paths of its parts in the network (`net.get_submodule(path)`).
 
     `convs` are its spatial convolutions (kernels above 1x1) in order and `norms` the norm after each, None where
     another layer follows; a basic block has two, a bottleneck one. `last_conv` is the convolution that ends the
-    branch, `end` what the branch ends with: the norm after that convolution, or itself where it has none. Either is
+    branch, `branch_end` what the branch ends with: the norm after that convolution, or itself where it has none. Either is
     None where the branch ends with something else (ConvNeXt's linear layers), and `last_conv` is no site where the
     block has no inside: `widens` is False for an inverted residual without expansion and a single convolution.
     `shortcut` is False where nothing is added to the branch, so that there is no site join.
@@ -27,7 +27,7 @@ class Block:
     convs: tuple[str, ...]
     norms: tuple[str | None, ...]
     last_conv: str | None
-    end: str | None
+    branch_end: str | None
     widens: bool = True
     shortcut: bool = True
     entry: str | None = ""  # "" = the block itself
@@ -35,30 +35,30 @@ class Block:
     se: str | None = None
 
     @property
-    def first(self) -> str | None:
+    def input_path(self) -> str | None:
         """The submodule that takes the input of the block."""
         return self.path if self.entry == "" else self.entry
 
     @property
-    def last(self) -> str | None:
+    def output_path(self) -> str | None:
         """The submodule that gives the output of the block."""
         return self.path if self.exit == "" else self.exit
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class NetworkStructure:
     """A network by its parts. `join` makes a block compute `attn(x, branch, shortcut)` in place of the sum.
 
     It is None where blocks add nothing, and `pool` where no submodule pools the last map: no sites join and head.
     """
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[BlockPaths, ...]
     stem: str
     pool: str | None
     classifier: str
     join: Callable[[nn.Module, nn.Module], None] | None = None
 
     @property
-    def stages(self) -> int:
+    def stage_count(self) -> int:
         """The number of stages."""
         return max((block.stage for block in self.blocks), default=0)

@@ -3,16 +3,16 @@
 from torch import nn
 from torchvision.ops.misc import SqueezeExcitation
 
-from attncli.backbones.anatomy import Block
+from attncli.backbones.anatomy import BlockPaths
 
 
-def block(net: nn.Module, path: str, stage: int, index: int) -> Block:
-    """The parts of the block at `path`: a Sequential `block` of widening, depthwise, excitation and projection."""
+def describe_inverted_residual(net: nn.Module, path: str, stage: int, index: int) -> BlockPaths:
+    """The parts of the block at `path`: a Sequential `describe_inverted_residual` of widening, depthwise, excitation and projection."""
     parts = list(net.get_submodule(f"{path}.block").children())
     excitation = next((i for i, m in enumerate(parts) if isinstance(m, SqueezeExcitation)), None)
     last = len(parts) - 1
     depthwise = last - (1 if excitation is None else 2)
-    return Block(
+    return BlockPaths(
         stage,
         index,
         path,

@@ -10,22 +10,22 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-LATEST = 200  # runs whose names are offered, the latest
+MAX_RUNS = 200  # runs whose names are offered, the latest
 
 
-def attach(command: click.Command) -> click.Command:
+def attach_completion(command: click.Command) -> click.Command:
     """Give the parameters of a command, and of those under it, what completes them."""
     for param in command.params:
-        words = WORDS.get(param.name or "")
+        words = COMPLETIONS.get(param.name or "")
         if words is not None and not isinstance(param.type, click.Choice):
-            param.type = _Named(words)
+            param.type = _NameType(words)
     if isinstance(command, click.Group):
         for other in command.commands.values():
-            attach(other)
+            attach_completion(other)
     return command
 
 
-class _Named(click.ParamType):  # type: ignore[type-arg]  # only later clicks give it one
+class _NameType(click.ParamType):  # type: ignore[type-arg]  # only later clicks give it one
     """A word, or words with commas, of those known now."""
 
     name = "name"
@@ -36,63 +36,65 @@ class _Named(click.ParamType):  # type: ignore[type-arg]  # only later clicks gi
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Those that begin as the word does, then files, as a file may be meant as well."""
         before, comma, last = incomplete.rpartition(",")
-        found = [CompletionItem(before + comma + w) for w in self.words(ctx) if w.startswith(last)]
-        return found or [CompletionItem(incomplete, type="file")]
+        items = [CompletionItem(before + comma + w) for w in self.words(ctx) if w.startswith(last)]
+        return items or [CompletionItem(incomplete, type="file")]
 
 
-def _attn(ctx: click.Context) -> Iterable[str]:
+def _complete_mechanisms(ctx: click.Context) -> Iterable[str]:
     from attncli import attention
 
-    return (*attention.names(), attention.NONE)
+    return (*attention.mechanism_names(), attention.NONE)
 
 
-def _backbones(ctx: click.Context) -> Iterable[str]:
+def _complete_backbones(ctx: click.Context) -> Iterable[str]:
     from attncli import backbones
 
-    return backbones.names()
+    return backbones.backbone_names()
 
 
-def _datasets(ctx: click.Context) -> Iterable[str]:
+def _complete_datasets(ctx: click.Context) -> Iterable[str]:
     from attncli import data
 
-    return data.NAMES
+    return data.DATASETS
 
 
-def _recipes(ctx: click.Context) -> Iterable[str]:
+def _complete_recipes(ctx: click.Context) -> Iterable[str]:
     return sorted(path.stem for path in Path("recipes").glob("*.yaml"))
 
 
-def _sweeps(ctx: click.Context) -> Iterable[str]:
+def _complete_sweeps(ctx: click.Context) -> Iterable[str]:
     return sorted(path.stem for path in Path("recipes/sweeps").glob("*.yaml"))
 
 
-def _runs(ctx: click.Context) -> Iterable[str]:
+def _complete_runs(ctx: click.Context) -> Iterable[str]:
     from itertools import islice
 
-    from attncli.track.folders import folders
+    from attncli.track.folders import list_run_folders
 
-    given: Any = ctx.params.get("runs") or "runs"
-    return dict.fromkeys(folder.name for folder in islice(folders(Path(given)), LATEST))
+    runs_folder: Any = ctx.params.get("runs") or "runs"
+    return dict.fromkeys(folder.name for folder in islice(list_run_folders(Path(runs_folder)), MAX_RUNS))
 
 
-def _names(ctx: click.Context) -> Iterable[str]:
+def _complete_names(ctx: click.Context) -> Iterable[str]:
     """What `show` explains, and `data` reads."""
-    return (*_attn(ctx), *_backbones(ctx)) if ctx.info_name == "show" else _datasets(ctx)
+    return (
+        (*_complete_mechanisms(ctx), *_complete_backbones(ctx)) if ctx.info_name == "show" else _complete_datasets(ctx)
+    )
 
 
-def _claims(ctx: click.Context) -> Iterable[str]:
-    from attncli.survey.claims import claims
+def _complete_claims(ctx: click.Context) -> Iterable[str]:
+    from attncli.survey.claims import load_claims
 
-    return [claim.id for claim in claims()]
+    return [claim.id for claim in load_claims()]
 
 
-WORDS: dict[str, Callable[[click.Context], Iterable[str]]] = {
-    "attn": _attn,
-    "backbone": _backbones,
-    "dataset": _datasets,
-    "recipe": _recipes,
-    "sweep": _sweeps,
-    "run": _runs,
-    "name": _names,
-    "ids": _claims,
+COMPLETIONS: dict[str, Callable[[click.Context], Iterable[str]]] = {
+    "attn": _complete_mechanisms,
+    "backbone": _complete_backbones,
+    "dataset": _complete_datasets,
+    "recipe": _complete_recipes,
+    "sweep": _complete_sweeps,
+    "run": _complete_runs,
+    "name": _complete_names,
+    "ids": _complete_claims,
 }

@@ -41,7 +41,7 @@ _NETWORKS = (
     _SIZE,
     _SET,
 )
-KEYS = {
+OPTION_KEYS = {
     "attn": "model.attn",
     "backbone": "model.backbone",
     "pretrained": "model.pretrained",
@@ -55,15 +55,15 @@ KEYS = {
 
 def recipe_options(command: F) -> F:
     """A recipe file, its short-cuts and `--set`; turn what click gives into a Recipe with `read_recipe`."""
-    return _all(_RECIPE, command)
+    return _apply_options(_RECIPE, command)
 
 
 def network_options(command: F) -> F:
     """Of `recipe_options` those that decide about networks, and several mechanisms; read them one by one."""
-    return _all(_NETWORKS, command)
+    return _apply_options(_NETWORKS, command)
 
 
-def _all(options: Sequence[Callable[[F], F]], command: F) -> F:
+def _apply_options(options: Sequence[Callable[[F], F]], command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return command
@@ -89,21 +89,21 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else there.")(command)
 
 
-def read_recipe(given: dict[str, Any], further: Mapping[str, Any] | None = None) -> Any:
-    """The checked Recipe of a command's options; takes the keys of `recipe_options` out of `given`.
+def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None = None) -> Any:
+    """The checked Recipe of a command's options; takes the keys of `recipe_options` out of `options`.
 
-    `further` are values by dotted key that the options do not name.
+    `extra_values` are values by dotted key that the options do not name.
 
     Raises CollectedError for everything that is wrong with it, at once.
     """
     from attncli import check
 
-    path, overrides = find(given.pop("recipe")), given.pop("overrides")
-    values = {KEYS[k]: given.pop(k) for k in KEYS if k in given} | dict(further or {})
+    path, overrides = find_recipe(options.pop("recipe")), options.pop("overrides")
+    values = {OPTION_KEYS[k]: options.pop(k) for k in OPTION_KEYS if k in options} | dict(extra_values or {})
     return check.read(path, overrides, {k: v for k, v in values.items() if v is not None})
 
 
-def find(paths: Sequence[Path]) -> Path | None:
+def find_recipe(paths: Sequence[Path]) -> Path | None:
     """The recipe by path, or by its bare name in the folder recipes/; None where none is named.
 
     Raises UserError for more than one.
@@ -120,18 +120,18 @@ def find(paths: Sequence[Path]) -> Path | None:
 
 def echo_json(value: Any) -> None:
     """Print a value as JSON on stdout; NaN and infinities, which JSON lacks, as null."""
-    click.echo(json.dumps(_finite(value), indent=2, default=str))
+    click.echo(json.dumps(_replace_non_finite(value), indent=2, default=str))
 
 
-def _finite(value: Any) -> Any:
+def _replace_non_finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: _replace_non_finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [_replace_non_finite(v) for v in value]
     return None if isinstance(value, float) and value - value != 0 else value
 
 
-def labelled(label: str, text: str) -> str:
+def wrap_with_label(label: str, text: str) -> str:
     """A text after its label, in lines that fit the terminal, later ones indented."""
     columns = shutil.get_terminal_size().columns
     return click.wrap_text(text, columns, initial_indent=label, subsequent_indent=" " * len(label))

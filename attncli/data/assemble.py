@@ -11,28 +11,34 @@ from typing import NamedTuple
 from torch import Tensor
 
 from attncli.data import subset
-from attncli.data.dataset import Dataset, Part, Pixels, Source, Split, Three
+from attncli.data.dataset import Dataset, LazySplit, ImageArray, DatasetSource, Split, RGBTriple
 from attncli.data.find import read_source
-from attncli.data.pictures import Pictures, of_tensor, read_pictures
-from attncli.data.place import Place
-from attncli.data.vary import vary
+from attncli.data.pictures import VariableSizeImages, wrap_tensor, read_whole_images
+from attncli.data.place import DataPaths
+from attncli.data.vary import build_augmentation
 from attncli.errors import UserError
 from attncli.recipe import Data
 
-IMAGENET_MEAN: Three = (0.485, 0.456, 0.406)
-IMAGENET_STD: Three = (0.229, 0.224, 0.225)
+IMAGENET_MEAN: RGBTriple = (0.485, 0.456, 0.406)
+IMAGENET_STD: RGBTriple = (0.229, 0.224, 0.225)
 
 
-def assemble(data: Data, place: Place) -> Dataset:
+def build_dataset(data: Data, paths: DataPaths) -> Dataset:
     """The dataset of a recipe. Raises UserError; see `attncli.data.load`."""
-    source = read_source(data, place)
-    classes, parts = _parts(data, source)
-    whole = _pictures(data, parts["train"], place) if data.crop == "resized" else None
-    read = {name: part.all() for name, part in parts.items() if not (whole and name == "train")}
-    splits = {name: Split(_planes_first(pixels), parts[name].labels) for name, pixels in read.items()}
-    values = read["test"].values
-    if whole:
-        splits["train"] = Split(_planes_first(read["test"])[:0], parts["train"].labels, whole.pictures)
+    source = read_source(data, paths)
+    classes, lazy_splits = _select_splits(data, source)
+    whole_images = _load_whole_images(data, lazy_splits["train"], paths) if data.crop == "resized" else None
+    arrays = {
+        name: lazy_split.read_all()
+        for name, lazy_split in lazy_splits.items()
+        if not (whole_images and name == "train")
+    }
+    splits = {name: Split(_move_planes_first(array), lazy_splits[name].labels) for name, array in arrays.items()}
+    values = arrays["test"].values
+    if whole_images:
+        splits["train"] = Split(
+            _move_planes_first(arrays["test"])[:0], lazy_splits["train"].labels, whole_images.images
+        )
     height, width = values.shape[-3], values.shape[-2]
     default_pad = min(height, width) // 8 if source.pad is None else source.pad
     return Dataset(
@@ -40,72 +46,79 @@ def assemble(data: Data, place: Place) -> Dataset:
         classes=classes,
         size=(height, width),
         frames=values.shape[1] if values.ndim == 5 else None,
-        mean=source.mean or (whole.mean if whole else read["train"].mean),
-        std=source.std or (whole.std if whole else read["train"].std),
+        mean=source.mean or (whole_images.mean if whole_images else arrays["train"].mean),
+        std=source.std or (whole_images.std if whole_images else arrays["train"].std),
         train=splits["train"],
         val=splits.get("val"),
         test=splits["test"],
-        digest=_digest(classes, parts, read, whole),
-        source=source.origin,
+        digest=_compute_digest(classes, lazy_splits, arrays, whole_images),
+        origin=source.origin,
         pad=default_pad if data.pad is None else data.pad,
         flip=source.flip if data.flip is None else data.flip,
-        vary=vary(data),
+        augmentation=build_augmentation(data),
     )
 
 
-class Whole(NamedTuple):
+class WholeTrainImages(NamedTuple):
     """Training images that are kept whole, and what they are normalised with."""
 
-    pictures: Pictures
-    mean: Three
-    std: Three
+    images: VariableSizeImages
+    mean: RGBTriple
+    std: RGBTriple
 
 
-def _pictures(data: Data, part: Part, place: Place) -> Whole:
+def _load_whole_images(data: Data, lazy_split: LazySplit, paths: DataPaths) -> WholeTrainImages:
     """The training images kept whole. Raises UserError where there is no size to bring parts of them to."""
-    if part.files is None:
-        pixels = part.all()
-        if pixels.values.ndim == 5:
+    if lazy_split.files is None:
+        array = lazy_split.read_all()
+        if array.values.ndim == 5:
             raise UserError(f"data.crop: resized crops are not for clips ('{data.name}')", "data.crop: pad")
-        return Whole(of_tensor(pixels.values, pixels.sha256), pixels.mean, pixels.std)
+        return WholeTrainImages(wrap_tensor(array.values, array.sha256), array.mean, array.std)
     if data.image_size is None:
         raise UserError("data.crop: resized crops need a size", "--image-size 224, for example")
-    what = "decoding whole training images"
-    pictures = read_pictures(part.files, data.image_size, what, place, decoded=data.decoded)
-    return Whole(pictures, IMAGENET_MEAN, IMAGENET_STD)
+    activity = "decoding whole training images"
+    images = read_whole_images(lazy_split.files, data.image_size, activity, paths, keep_decoded=data.decoded)
+    return WholeTrainImages(images, IMAGENET_MEAN, IMAGENET_STD)
 
 
-def _parts(data: Data, source: Source) -> tuple[tuple[str, ...], dict[str, Part]]:
+def _select_splits(data: Data, source: DatasetSource) -> tuple[tuple[str, ...], dict[str, LazySplit]]:
     """The classes, and train, val (unless empty) and test with the wanted images only.
 
     The classes are chosen in every part; a fraction or a number of each class is kept of the training images
     alone, and the validation part is cut from those.
     """
-    chosen = subset.choose_classes(source.classes, data.classes)
-    classes = tuple(source.classes[c] for c in chosen)
-    given = {"train": source.train, "val": source.val, "test": source.test}
-    parts = {name: part.rows(*subset.rows_of(part.labels, chosen)) for name, part in given.items() if part is not None}
-    train = parts["train"]
-    train = train.rows(subset.keep(train.labels, classes, data.fraction, data.per_class, data.subset_seed))
-    if "val" not in parts:
-        fit, held = subset.cut(train.labels, data.val_fraction, data.subset_seed)
-        if len(held):
-            parts["val"] = train.rows(held)
-        train = train.rows(fit)
-    return classes, parts | {"train": train}
+    class_numbers = subset.choose_classes(source.classes, data.classes)
+    classes = tuple(source.classes[number] for number in class_numbers)
+    source_splits = {"train": source.train, "val": source.val, "test": source.test}
+    lazy_splits = {
+        name: lazy_split.rows(*subset.select_class_rows(lazy_split.labels, class_numbers))
+        for name, lazy_split in source_splits.items()
+        if lazy_split is not None
+    }
+    train = lazy_splits["train"]
+    train = train.rows(subset.choose_train_rows(train.labels, classes, data.fraction, data.per_class, data.subset_seed))
+    if "val" not in lazy_splits:
+        train_rows, val_rows = subset.cut_validation(train.labels, data.val_fraction, data.subset_seed)
+        if len(val_rows):
+            lazy_splits["val"] = train.rows(val_rows)
+        train = train.rows(train_rows)
+    return classes, lazy_splits | {"train": train}
 
 
-def _planes_first(pixels: Pixels) -> Tensor:
-    return pixels.values.movedim(-1, -3)
+def _move_planes_first(array: ImageArray) -> Tensor:
+    return array.values.movedim(-1, -3)
 
 
-def _digest(
-    classes: tuple[str, ...], parts: dict[str, Part], read: dict[str, Pixels], whole: Whole | None = None
+def _compute_digest(
+    classes: tuple[str, ...],
+    lazy_splits: dict[str, LazySplit],
+    arrays: dict[str, ImageArray],
+    whole_images: WholeTrainImages | None = None,
 ) -> str:
     """SHA-256 of the classes and, part by part, of labels and images."""
     digest = hashlib.sha256(json.dumps(classes).encode())
-    for name in sorted(parts):
-        images = whole.pictures if whole and name == "train" else read[name]
+    for name in sorted(lazy_splits):
+        images = whole_images.images if whole_images and name == "train" else arrays[name]
         digest.update(f"/{name}/{images.sha256}/".encode())
-        digest.update(parts[name].labels.numpy().tobytes())
+        digest.update(lazy_splits[name].labels.numpy().tobytes())
     return digest.hexdigest()

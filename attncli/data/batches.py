@@ -9,28 +9,28 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from attncli.data.augment import Normalise, gather, send
-from attncli.data.boxes import draw_erased, erase
+from attncli.data.augment import Normaliser, gather_rows, send_to_device
+from attncli.data.boxes import draw_erased_boxes, erase_boxes
 from attncli.data.dataset import Dataset, Split
-from attncli.data.mixing import mix
-from attncli.data.policy import apply, draw_policy
-from attncli.data.steps import Step, own_part, plan, view
-from attncli.streams import stream
+from attncli.data.mixing import mix_images
+from attncli.data.policy import apply_operations, draw_operations
+from attncli.data.steps import StepPlan, slice_for_rank, plan_step, iterate_steps
+from attncli.streams import derive_seed
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 
 
-def steps_per_epoch(split: Split, batch_size: int) -> int:
+def count_epoch_steps(split: Split, batch_size: int) -> int:
     """Whole batches in a split (the rest of an epoch is dropped); a split smaller than a batch is one batch."""
     return max(1, len(split) // batch_size)
 
 
-def order(n: int, seed: int, epoch: int) -> Tensor:
+def shuffle_rows(count: int, seed: int, epoch: int) -> Tensor:
     """The order (n,) in which an epoch goes through the training images."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(stream(seed, "order", epoch)))
+    return torch.randperm(count, generator=torch.Generator().manual_seed(derive_seed(seed, "order", epoch)))
 
 
-def train_batches(
+def iterate_train_batches(
     split: Split,
     dataset: Dataset,
     *,
@@ -47,45 +47,45 @@ def train_batches(
 
     Images are float32 (b, 3, H, W), or (b, T, 3, H, W) for clips, on `device`, b = batch_size / world.
     """
-    shuffled, normalise = order(len(split), seed, epoch), _normalise(dataset, device, channels_last)
-    last = steps_per_epoch(split, batch_size)
+    shuffled, normalise = shuffle_rows(len(split), seed, epoch), _make_normaliser(dataset, device, channels_last)
+    step_count = count_epoch_steps(split, batch_size)
     steps = (
-        plan(shuffled[s * batch_size : (s + 1) * batch_size], dataset, s, seed, epoch, rank, world)
-        for s in range(first_step, last)
+        plan_step(shuffled[number * batch_size : (number + 1) * batch_size], dataset, number, seed, epoch, rank, world)
+        for number in range(first_step, step_count)
     )
-    for step, x in view(split, dataset, steps, device):
-        y = _erased(normalise(_changed(x, step, dataset)), step, dataset)
-        labels = gather(split.labels, step.rows, device)
+    for step, x in iterate_steps(split, dataset, steps, device):
+        y = _apply_erasing(normalise(_apply_policy(x, step, dataset)), step, dataset)
+        labels = gather_rows(split.labels, step.visible_rows, device)
         if step.mix is None:
             yield y, labels
         else:
-            mixed = mix(y, labels, step.mix, step.own, step.partners, len(dataset.classes))
-            yield _laid_out(mixed[0], channels_last), mixed[1]
+            mixed = mix_images(y, labels, step.mix, step.own_positions, step.partner_positions, len(dataset.classes))
+            yield _arrange_memory(mixed[0], channels_last), mixed[1]
 
 
-def _changed(x: Tensor, step: Step, dataset: Dataset) -> Tensor:
+def _apply_policy(x: Tensor, step: StepPlan, dataset: Dataset) -> Tensor:
     """The images (b, T, H, W, 3) of a step after the operations of a policy."""
-    layers = draw_policy(len(step.batch), *dataset.size, dataset.vary, step.stream("policy"))
-    return apply(x, [layer.part(step.seen) for layer in layers])
+    layers = draw_operations(len(step.batch_rows), *dataset.size, dataset.augmentation, step.derive_draw_seed("policy"))
+    return apply_operations(x, [layer.select_rows(step.visible) for layer in layers])
 
 
-def _erased(x: Tensor, step: Step, dataset: Dataset) -> Tensor:
+def _apply_erasing(x: Tensor, step: StepPlan, dataset: Dataset) -> Tensor:
     """The normalised images of a step, some with a part erased."""
-    share = dataset.vary.erase
+    share = dataset.augmentation.erase
     if not share:
         return x
-    boxes = draw_erased(len(step.batch), *dataset.size, share, step.stream("erase"))
-    return erase(x, boxes.part(step.seen))
+    boxes = draw_erased_boxes(len(step.batch_rows), *dataset.size, share, step.derive_draw_seed("erase"))
+    return erase_boxes(x, boxes.select_rows(step.visible))
 
 
-def _laid_out(x: Tensor, channels_last: bool) -> Tensor:
+def _arrange_memory(x: Tensor, channels_last: bool) -> Tensor:
     """x with the colour planes innermost if channels_last, else contiguous; frames count as images."""
     if not channels_last:
         return x.contiguous()
     return x.movedim(-3, -1).contiguous().movedim(-1, -3)
 
 
-def eval_batches(
+def iterate_eval_batches(
     split: Split,
     dataset: Dataset,
     *,
@@ -100,18 +100,18 @@ def eval_batches(
     Each process has a contiguous part of the split, in batches of up to batch_size (not divided by `world`); the
     parts differ by at most one image, so the numbers of batches may differ by one.
     """
-    normalise = _normalise(dataset, device, channels_last)
+    normalise = _make_normaliser(dataset, device, channels_last)
     images = split.images.movedim(-3, -1)
     images = images if images.ndim == 5 else images.unsqueeze(1)
-    own = own_part(len(split), rank, world)
-    for start in range(own.start, own.stop, batch_size):
-        rows = slice(start, min(start + batch_size, own.stop))
-        yield normalise(send(images[rows], device)), send(split.labels[rows], device)
+    own_rows = slice_for_rank(len(split), rank, world)
+    for start in range(own_rows.start, own_rows.stop, batch_size):
+        rows = slice(start, min(start + batch_size, own_rows.stop))
+        yield normalise(send_to_device(images[rows], device)), send_to_device(split.labels[rows], device)
 
 
-def _normalise(dataset: Dataset, device: torch.device, channels_last: bool) -> Normalise:
+def _make_normaliser(dataset: Dataset, device: torch.device, channels_last: bool) -> Normaliser:
     """What normalises a batch (b, T, H, W, 3)."""
     clips = dataset.frames is not None
-    return Normalise(
+    return Normaliser(
         dataset.mean, dataset.std, dataset.size[1], clips=clips, channels_last=channels_last, device=device
     )

@@ -21,47 +21,47 @@ import numpy as np
 import torch
 
 from attncli.data import journal
-from attncli.data.dataset import Pixels, pixels
-from attncli.data.decode import OtherSizeError, Target, decode
-from attncli.data.files import Bad, File, Files, reason
-from attncli.data.journal import Chunk
-from attncli.data.lock import exclusive
-from attncli.data.place import Place
+from attncli.data.dataset import ImageArray, make_image_array
+from attncli.data.decode import OtherSizeError, Target, decode_image
+from attncli.data.files import UnreadableFile, ImageFile, ImageFileList, describe_failure
+from attncli.data.journal import DecodedChunk
+from attncli.data.lock import exclusive_lock
+from attncli.data.place import DataPaths
 from attncli.errors import UserError
 
 NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)  # in Python from 3.13 on
-LAYOUT = 1  # to be raised whenever the same files would be decoded to other pixels
+DECODING_VERSION = 1  # to be raised whenever the same files would be decoded to other pixels
 
 
-def read_cached(files: Files, target: Target, what: str, place: Place) -> Pixels:
+def read_cached_images(files: ImageFileList, target: Target, activity: str, paths: DataPaths) -> ImageArray:
     """The pixels (n, H, W, 3) of files, in their order, decoded if they are not in the cache.
 
     Raises UserError that names files that can't be read, a folder that can't be written, or a full disk.
     """
-    whole = () if target.share == 1 else (target.share,)
-    key = files.key(LAYOUT, target, *whole)
-    binary, facts = place.cache / f"{key}.bin", place.cache / f"{key}.json"
+    share_key = () if target.share == 1 else (target.share,)
+    key = files.make_key(DECODING_VERSION, target, *share_key)
+    binary, description_path = paths.cache / f"{key}.bin", paths.cache / f"{key}.json"
     shape = (len(files), target.height, target.width, 3)
 
-    def make() -> Pixels:
-        check_room(place.cache, math.prod(shape) - journal.size(binary))
-        return _write(files, target, what, place, binary, facts)
+    def decode_all() -> ImageArray:
+        check_free_space(paths.cache, math.prod(shape) - journal.count_partial_bytes(binary))
+        return _write_entry(files, target, activity, paths, binary, description_path)
 
-    return found_or_made(binary, lambda: _mapped(binary, facts, shape), make)
+    return get_or_create(binary, lambda: _load_entry(binary, description_path, shape), decode_all)
 
 
-def found_or_made(entry: Path, find: Callable[[], Any], make: Callable[[], Any]) -> Any:
-    """What `find` finds, else what `make` makes, by one process at a time. Raises UserError for the disk's errors."""
-    found = find()
-    if found is not None:
-        return found
-    with on_disk(entry.parent), exclusive(entry.with_suffix(".lock")):
-        found = find()
-        return make() if found is None else found
+def get_or_create(entry: Path, load: Callable[[], Any], create: Callable[[], Any]) -> Any:
+    """What `load` finds, else what `decode_all` makes, by one process at a time. Raises UserError for the disk's errors."""
+    content = load()
+    if content is not None:
+        return content
+    with cache_disk_errors(entry.parent), exclusive_lock(entry.with_suffix(".lock")):
+        content = load()
+        return create() if content is None else content
 
 
 @contextmanager
-def on_disk(folder: Path) -> Iterator[None]:
+def cache_disk_errors(folder: Path) -> Iterator[None]:
     """Turn a folder that can't be written, or a full disk, into a UserError."""
     try:
         yield
@@ -72,15 +72,17 @@ def on_disk(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _mapped(binary: Path, facts: Path, shape: tuple[int, ...]) -> Pixels | None:
+def _load_entry(binary: Path, description_path: Path, shape: tuple[int, ...]) -> ImageArray | None:
     """The pixels of a whole entry, or None."""
     try:
-        known = json.loads(facts.read_text(encoding="utf-8"))
-        if binary.stat().st_size != math.prod(shape) or known["shape"] != list(shape):
+        description = json.loads(description_path.read_text(encoding="utf-8"))
+        if binary.stat().st_size != math.prod(shape) or description["shape"] != list(shape):
             return None
     except (OSError, ValueError, KeyError):
         return None
-    return Pixels(map_file(binary, shape), known["sha256"], tuple(known["mean"]), tuple(known["std"]))
+    return ImageArray(
+        map_file(binary, shape), description["sha256"], tuple(description["mean"]), tuple(description["std"])
+    )
 
 
 def map_file(binary: Path, shape: tuple[int, ...]) -> torch.Tensor:
@@ -94,7 +96,7 @@ def map_file(binary: Path, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.frombuffer(mapped, dtype=torch.uint8).view(shape)
 
 
-def check_room(folder: Path, size: int) -> None:
+def check_free_space(folder: Path, size: int) -> None:
     """Raise UserError where a folder (made if need be) has no room for `size` bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
@@ -106,43 +108,47 @@ def check_room(folder: Path, size: int) -> None:
         )
 
 
-def _write(files: Files, target: Target, what: str, place: Place, binary: Path, facts: Path) -> Pixels:
+def _write_entry(
+    files: ImageFileList, target: Target, activity: str, paths: DataPaths, binary: Path, description_path: Path
+) -> ImageArray:
     """Decode all files into the cache. Called with the entry's lock held."""
 
-    def work(some: Sequence[File]) -> Chunk:
-        return _decode_chunk(files, some, target)
+    def decode_some(chunk_files: Sequence[ImageFile]) -> DecodedChunk:
+        return _decode_chunk(files, chunk_files, target)
 
-    written = journal.write(binary, files.files, work, lambda done: place.progress(what, done, len(files)))
-    if written.bad:
-        journal.clear(binary)
-        raise files.unreadable(written.bad, len(files))
-    made = pixels(map_file(journal.part(binary), (len(files), target.height, target.width, 3)))
-    known = {"shape": list(made.values.shape), "sha256": made.sha256, "mean": made.mean, "std": made.std}
-    finish(binary, facts, known | {"decoded_from": str(files.root)})
-    return made
+    state = journal.write_images(
+        binary, files.files, decode_some, lambda completed: paths.progress(activity, completed, len(files))
+    )
+    if state.unreadable:
+        journal.remove_partial_files(binary)
+        raise files.unreadable_error(state.unreadable, len(files))
+    array = make_image_array(map_file(journal.partial_path(binary), (len(files), target.height, target.width, 3)))
+    description = {"shape": list(array.values.shape), "sha256": array.sha256, "mean": array.mean, "std": array.std}
+    finish_entry(binary, description_path, description | {"decoded_from": str(files.root)})
+    return array
 
 
-def finish(binary: Path, facts: Path, known: dict[str, Any]) -> None:
+def finish_entry(binary: Path, description_path: Path, description: dict[str, Any]) -> None:
     """Give the written bytes their name, then the facts theirs."""
-    journal.part(binary).replace(binary)
-    write_facts(facts, known)
-    journal.clear(binary)
+    journal.partial_path(binary).replace(binary)
+    write_description(description_path, description)
+    journal.remove_partial_files(binary)
 
 
-def write_facts(facts: Path, known: dict[str, Any]) -> None:
+def write_description(description_path: Path, description: dict[str, Any]) -> None:
     """Write the description of an entry, whole or not at all."""
-    temporary = facts.with_name(f".{facts.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(known, indent=None if "sizes" in known else 1), encoding="utf-8")
-    temporary.replace(facts)
+    temporary = description_path.with_name(f".{description_path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(description, indent=None if "sizes" in description else 1), encoding="utf-8")
+    temporary.replace(description_path)
 
 
-def _decode_chunk(files: Files, some: Sequence[File], target: Target) -> Chunk:
+def _decode_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], target: Target) -> DecodedChunk:
     """Pixels of a few files, zeros for those that can't be read, and why they can't."""
-    out = np.zeros((len(some), target.height, target.width, 3), np.uint8)
-    bad: list[Bad] = []
-    for i, file in enumerate(some):
+    images = np.zeros((len(chunk_files), target.height, target.width, 3), np.uint8)
+    unreadable: list[UnreadableFile] = []
+    for i, file in enumerate(chunk_files):
         try:
-            out[i] = decode(files.open(file), target)
+            images[i] = decode_image(files.open_file(file), target)
         except OtherSizeError as error:
             raise UserError(
                 f"{files.root}: images differ in size: {target.like} is {target.width} x {target.height}, "
@@ -150,5 +156,5 @@ def _decode_chunk(files: Files, some: Sequence[File], target: Target) -> Chunk:
                 "data.image_size (--image-size) resizes and cuts them all to one size",
             ) from error
         except Exception as error:  # what a decoder raises on broken input is not a closed list
-            bad.append((file.path, reason(error)))
-    return Chunk(list(out), [], bad)
+            unreadable.append((file.path, describe_failure(error)))
+    return DecodedChunk(list(images), [], unreadable)

@@ -14,72 +14,78 @@ import torch
 from torch import Tensor
 
 from attncli.data.boxes import Boxes, draw_boxes
-from attncli.data.decode import part_of
-from attncli.data.files import workers
-from attncli.data.pictures import Pictures
+from attncli.data.decode import crop_and_resize
+from attncli.data.files import count_threads
+from attncli.data.pictures import VariableSizeImages
 
 T = TypeVar("T")
-RATIO = (3 / 4, 4 / 3)
-AHEAD = 2  # batches made before they are asked for
-SHARE = 8  # images a task
+ASPECT_RATIOS = (3 / 4, 4 / 3)
+BATCHES_AHEAD = 2  # batches made before they are asked for
+IMAGES_PER_TASK = 8  # images a task
 
 
 @dataclass(frozen=True)
-class Crops:
+class ResizedCropDraw:
     """The box and the flip (b,) of each image of a batch; on the CPU."""
 
     boxes: Boxes
     flip: Tensor
 
-    def part(self, rows: slice | Tensor) -> "Crops":
+    def select_rows(self, rows: slice | Tensor) -> "ResizedCropDraw":
         """The crops of some images."""
-        return Crops(self.boxes.part(rows), self.flip[rows])
+        return ResizedCropDraw(self.boxes.select_rows(rows), self.flip[rows])
 
 
-def draw_crops(height: Tensor, width: Tensor, scale: float, flip: bool, seed: int) -> Crops:
+def draw_resized_crops(height: Tensor, width: Tensor, scale: float, flip: bool, seed: int) -> ResizedCropDraw:
     """Boxes and flips of images of height and width (b,), from `seed` alone."""
-    random = torch.Generator().manual_seed(seed)
-    flips = torch.randint(2, (len(height),), generator=random).bool()
-    boxes, _ = draw_boxes(height, width, (scale, 1.0), RATIO, random)
-    return Crops(boxes, flips if flip else torch.zeros_like(flips))
+    generator = torch.Generator().manual_seed(seed)
+    flips = torch.randint(2, (len(height),), generator=generator).bool()
+    boxes, _ = draw_boxes(height, width, (scale, 1.0), ASPECT_RATIOS, generator)
+    return ResizedCropDraw(boxes, flips if flip else torch.zeros_like(flips))
 
 
-def crop_all(
-    pictures: Pictures, wanted: Iterable[tuple[T, Tensor, Crops]], size: tuple[int, int]
+def iterate_cropped_batches(
+    whole_images: VariableSizeImages, requests: Iterable[tuple[T, Tensor, ResizedCropDraw]], size: tuple[int, int]
 ) -> Iterator[tuple[T, Tensor]]:
     """For each batch of row numbers (b,) and their crops the images (b, 1, H, W, 3), uint8, a few batches ahead.
 
     The first of each three is passed on with the images.
     """
-    pool = ThreadPoolExecutor(workers(), thread_name_prefix="crop")
-    waiting: deque[tuple[T, Tensor, list[Future[None]]]] = deque()
+    pool = ThreadPoolExecutor(count_threads(), thread_name_prefix="crop")
+    pending: deque[tuple[T, Tensor, list[Future[None]]]] = deque()
     try:
-        for label, rows, crops in wanted:
-            waiting.append((label, *_begin(pool, pictures, rows, crops, size)))
-            if len(waiting) > AHEAD:
-                yield _end(*waiting.popleft())
-        while waiting:
-            yield _end(*waiting.popleft())
+        for request, rows, crops in requests:
+            pending.append((request, *_start_crops(pool, whole_images, rows, crops, size)))
+            if len(pending) > BATCHES_AHEAD:
+                yield _finish_crops(*pending.popleft())
+        while pending:
+            yield _finish_crops(*pending.popleft())
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(
-    pool: ThreadPoolExecutor, pictures: Pictures, rows: Tensor, crops: Crops, size: tuple[int, int]
+def _start_crops(
+    pool: ThreadPoolExecutor,
+    whole_images: VariableSizeImages,
+    rows: Tensor,
+    crops: ResizedCropDraw,
+    size: tuple[int, int],
 ) -> tuple[Tensor, list[Future[None]]]:
-    out = torch.empty(len(rows), 1, *size, 3, dtype=torch.uint8)
-    array, boxes = out.numpy(), crops.boxes
-    numbers = torch.stack([rows, boxes.top, boxes.left, boxes.height, boxes.width, crops.flip.long()], 1).tolist()
+    images = torch.empty(len(rows), 1, *size, 3, dtype=torch.uint8)
+    image_array, boxes = images.numpy(), crops.boxes
+    crop_rows = torch.stack([rows, boxes.top, boxes.left, boxes.height, boxes.width, crops.flip.long()], 1).tolist()
 
-    def fill(start: int) -> None:
-        for at, (row, *box, flip) in enumerate(numbers[start : start + SHARE], start):
-            top, left, height, width = box
-            array[at, 0] = part_of(pictures.read(row), (top, left, height, width), size, bool(flip))
+    def fill_images(start: int) -> None:
+        for index, (row, *box, flip) in enumerate(crop_rows[start : start + IMAGES_PER_TASK], start):
+            first_row, first_column, height, width = box
+            image_array[index, 0] = crop_and_resize(
+                whole_images.read(row), (first_row, first_column, height, width), size, bool(flip)
+            )
 
-    return out, [pool.submit(fill, start) for start in range(0, len(rows), SHARE)]
+    return images, [pool.submit(fill_images, start) for start in range(0, len(rows), IMAGES_PER_TASK)]
 
 
-def _end(label: T, out: Tensor, tasks: list[Future[None]]) -> tuple[T, Tensor]:
+def _finish_crops(request: T, images: Tensor, tasks: list[Future[None]]) -> tuple[T, Tensor]:
     for task in tasks:
         task.result()
-    return label, out
+    return request, images

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attncli.data.place import Progress
+from attncli.data.place import ProgressCallback
 
 TIMEOUT_S = 30
 BLOCK = 1 << 18
@@ -29,75 +29,75 @@ class Archive:
     sum: str
 
 
-def fetch(archive: Archive, progress: Progress) -> None:
+def fetch_archive(archive: Archive, progress: ProgressCallback) -> None:
     """Download an archive unless it is there already; what an earlier attempt got is gone on with.
 
     Raises OSError with the reason of the last address tried.
     """
-    if sound(archive.path, archive.sum):
+    if has_checksum(archive.path, archive.sum):
         return
     archive.path.parent.mkdir(parents=True, exist_ok=True)
-    part = archive.path.with_name(f".{archive.path.name}.part")
+    partial_path = archive.path.with_name(f".{archive.path.name}.part")
     reason: Exception = OSError("no address known")
     for url in archive.urls:
         for _ in range(2):  # once more from the beginning, where the rest did not fit what was there
-            resumed = part.exists()
+            is_resumed = partial_path.exists()
             try:
-                _copy(url, part, f"downloading {archive.path.name}", progress)
+                _download_rest(url, partial_path, f"downloading {archive.path.name}", progress)
             except (OSError, http.client.HTTPException) as error:
                 reason = error
                 break
-            if sound(part, archive.sum):
-                part.replace(archive.path)
+            if has_checksum(partial_path, archive.sum):
+                partial_path.replace(archive.path)
                 return
-            part.unlink()
+            partial_path.unlink()
             reason = OSError(f"{url}: not the file that was expected")
-            if not resumed:
+            if not is_resumed:
                 break
     raise OSError(str(getattr(reason, "reason", reason))) from reason
 
 
-def sound(path: Path, expected: str) -> bool:
+def has_checksum(path: Path, expected: str) -> bool:
     """Whether a file is there and has this MD5 (32 digits) or SHA-256 sum."""
-    kind: Callable[[], Any] = hashlib.sha256 if len(expected) == 64 else _md5
+    hasher: Callable[[], Any] = hashlib.sha256 if len(expected) == 64 else _new_md5
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, kind).hexdigest() == expected
+            return hashlib.file_digest(file, hasher).hexdigest() == expected
     except FileNotFoundError:
         return False
 
 
-def unpack(path: Path) -> None:
+def unpack_archive(path: Path) -> None:
     """Unpack a .tar.gz, .tgz or .zip beside itself, or name.gz to name; what is there by its name is whole."""
-    own = path.with_name(f".{path.name}.unpacked")
-    shutil.rmtree(own, ignore_errors=True)
-    own.mkdir()
+    unpack_folder = path.with_name(f".{path.name}.unpacked")
+    shutil.rmtree(unpack_folder, ignore_errors=True)
+    unpack_folder.mkdir()
     try:
         if path.name.endswith((".tar.gz", ".tgz")):
             with tarfile.open(path) as archive:
-                archive.extractall(own, filter="data")
+                archive.extractall(unpack_folder, filter="data")
         elif path.suffix == ".zip":
             with zipfile.ZipFile(path) as zipped:
-                zipped.extractall(own)
+                zipped.extractall(unpack_folder)
         else:
-            with gzip.open(path) as packed, (own / path.stem).open("wb") as file:
+            with gzip.open(path) as packed, (unpack_folder / path.stem).open("wb") as file:
                 shutil.copyfileobj(packed, file)
-        for made in own.iterdir():
-            _replace(made, path.with_name(made.name))
+        for item in unpack_folder.iterdir():
+            _replace_path(item, path.with_name(item.name))
     finally:
-        shutil.rmtree(own, ignore_errors=True)
+        shutil.rmtree(unpack_folder, ignore_errors=True)
 
 
-def _replace(made: Path, wanted: Path) -> None:
-    if wanted.is_dir():
-        shutil.rmtree(wanted)
-    made.replace(wanted)
+def _replace_path(item: Path, target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    item.replace(target)
 
 
-def _copy(url: str, path: Path, what: str, progress: Progress) -> None:
+def _download_rest(url: str, path: Path, activity: str, progress: ProgressCallback) -> None:
     """Append the rest of a file to what there is of it, or all of it where the server has no rests."""
-    there = path.stat().st_size if path.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={there}-"} if there else {})
+    present_bytes = path.stat().st_size if path.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={present_bytes}-"} if present_bytes else {})
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
@@ -108,8 +108,8 @@ def _copy(url: str, path: Path, what: str, progress: Progress) -> None:
         total = file.tell() + int(response.headers.get("Content-Length") or 0)
         while block := response.read(BLOCK):
             file.write(block)
-            progress(what, file.tell(), max(total, file.tell()))
+            progress(activity, file.tell(), max(total, file.tell()))
 
 
-def _md5() -> Any:
+def _new_md5() -> Any:
     return hashlib.md5(usedforsecurity=False)

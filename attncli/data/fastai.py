@@ -3,48 +3,62 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from attncli.data.dataset import Source
+from attncli.data.dataset import DatasetSource
 from attncli.data.download import Archive
-from attncli.data.images import image_source
+from attncli.data.images import make_image_source
 from attncli.data.listing import list_root
-from attncli.data.obtain import obtain
-from attncli.data.place import Place
+from attncli.data.obtain import read_or_download
+from attncli.data.place import DataPaths
 from attncli.errors import UserError
 from attncli.recipe import Data
 
-AT = "https://s3.amazonaws.com/fast-ai-imageclas"
+BASE_URL = "https://s3.amazonaws.com/fast-ai-imageclas"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 
 
-def fastai(
-    data: Data, place: Place, kind: str, sums: Mapping[int, str], names: Mapping[str, str], counts: tuple[int, int]
-) -> Source:
-    """The classes `names` (by WordNet ID) of `kind`, from data.root or the published archive.
+def read_fastai(
+    data: Data,
+    paths: DataPaths,
+    dataset_name: str,
+    checksums: Mapping[int, str],
+    class_names: Mapping[str, str],
+    published_counts: tuple[int, int],
+) -> DatasetSource:
+    """The classes `class_names` (by WordNet ID) of `dataset_name`, from data.root or the published archive.
 
-    `sums` are those of the archives by the shorter side of their images; the smallest is taken that has no fewer pixels
+    `checksums` are those of the archives by the shorter side of their images; the smallest is taken that has no fewer pixels
     than data.image_size. Raises UserError for a folder with other classes, and where nothing is there or to be had.
     """
-    if place.given and (place.given / "train").is_dir():
-        return _source(place.given, data, place, names, None)
-    side = min((s for s in sums if s >= (data.image_size or max(sums))), default=max(sums))
-    folder = place.root / f"{kind}2-{side}"
-    archive = Archive((f"{AT}/{folder.name}.tgz",), place.root / f"{folder.name}.tgz", sums[side])
+    if paths.user_root and (paths.user_root / "train").is_dir():
+        return _read_fastai_folder(paths.user_root, data, paths, class_names, None)
+    side = min((size for size in checksums if size >= (data.image_size or max(checksums))), default=max(checksums))
+    folder = paths.root / f"{dataset_name}2-{side}"
+    archive = Archive((f"{BASE_URL}/{folder.name}.tgz",), paths.root / f"{folder.name}.tgz", checksums[side])
 
-    def read() -> Source:
+    def read_folder() -> DatasetSource:
         if not folder.is_dir():
             raise LookupError(folder)
-        return _source(folder, data, place, names, counts)
+        return _read_fastai_folder(folder, data, paths, class_names, published_counts)
 
-    return obtain(read, data.name, place, [archive], f"train/ and val/, or {folder.name}/")
+    return read_or_download(read_folder, data.name, paths, [archive], f"train/ and val/, or {folder.name}/")
 
 
-def _source(root: Path, data: Data, place: Place, names: Mapping[str, str], counts: tuple[int, int] | None) -> Source:
+def _read_fastai_folder(
+    root: Path, data: Data, paths: DataPaths, class_names: Mapping[str, str], published_counts: tuple[int, int] | None
+) -> DatasetSource:
     listings = list_root(root)
-    found = listings["train"].classes
-    other = sorted(set(found) ^ set(names))
-    if other:
-        problem = f"{root}: not the ten classes of {data.name}: {', '.join(other[:5])}"
+    wordnet_ids = listings["train"].classes
+    differing = sorted(set(wordnet_ids) ^ set(class_names))
+    if differing:
+        problem = f"{root}: not the ten classes of {data.name}: {', '.join(differing[:5])}"
         raise UserError(problem, "--dataset folder takes any classes")
-    return image_source(
-        listings, root, data, place, classes=[names[wnid] for wnid in found], mean=MEAN, std=STD, counts=counts
+    return make_image_source(
+        listings,
+        root,
+        data,
+        paths,
+        classes=[class_names[wnid] for wnid in wordnet_ids],
+        mean=MEAN,
+        std=STD,
+        published_counts=published_counts,
     )

@@ -4,51 +4,53 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attncli.data.place import Place
-from attncli.errors import UserError, nearest, unknown
+from attncli.data.place import DataPaths
+from attncli.errors import UserError, suggest_name, unknown_name_error
 from attncli.recipe import Data
 
 if TYPE_CHECKING:
-    from attncli.data.dataset import Source
+    from attncli.data.dataset import DatasetSource
 
-MADE = ("clips", "cluttered")  # of another dataset, data.of
+GENERATED = ("clips", "cluttered")  # of another dataset, data.of
 HUB = "hf"  # for which data.of is a name elsewhere
 
 
-def _names() -> dict[str, str]:
+def _describe_datasets() -> dict[str, str]:
     """Every dataset with the first line of its file."""
-    found = {}
+    descriptions = {}
     for path in sorted((Path(__file__).parent / "sets").glob("*.py")):
         if path.stem != "__init__":
             with path.open(encoding="utf-8") as file:
-                found[path.stem.replace("_", "-")] = file.readline().strip().strip('"')
-    return found
+                descriptions[path.stem.replace("_", "-")] = file.readline().strip().strip('"')
+    return descriptions
 
 
-NAMES: dict[str, str] = _names()
+DATASETS: dict[str, str] = _describe_datasets()
 
 
-def read_source(data: Data, place: Place) -> "Source":
+def read_source(data: Data, paths: DataPaths) -> "DatasetSource":
     """The dataset `data.name` as its file describes it, its images not read yet.
 
     Raises UserError for an unknown name, a base (`data.of`) that nothing is made of, or missing files.
     """
-    if data.name not in NAMES:
-        raise unknown("dataset", data.name, NAMES, where="data.name")
-    if data.of is not None and data.name not in (*MADE, HUB):
+    if data.name not in DATASETS:
+        raise unknown_name_error("dataset", data.name, DATASETS, location="data.name")
+    if data.of is not None and data.name not in (*GENERATED, HUB):
         raise UserError(f"data.of: {data.of}: '{data.name}' is not made of another dataset", "leave data.of out")
-    made: Source = importlib.import_module(f"attncli.data.sets.{data.name.replace('-', '_')}").read(data, place)
-    return made
+    source: DatasetSource = importlib.import_module(f"attncli.data.sets.{data.name.replace('-', '_')}").read(
+        data, paths
+    )
+    return source
 
 
-def read_base(data: Data, place: Place, allowed: tuple[str, ...], size: int | None) -> "Source":
+def read_base(data: Data, paths: DataPaths, allowed: tuple[str, ...], size: int | None) -> "DatasetSource":
     """The dataset that `data` is made of (`data.of`, digits unless told otherwise), at `size` pixels.
 
     Raises UserError for one that is not among `allowed`.
     """
     base = data.of or "digits"
-    if base not in NAMES:
-        raise unknown("dataset", base, allowed, where="data.of")
+    if base not in DATASETS:
+        raise unknown_name_error("dataset", base, allowed, location="data.of")
     if base not in allowed:
-        raise UserError(f"data.of: '{data.name}' can't be made of '{base}'", nearest("", allowed))
-    return read_source(data.model_copy(update={"name": base, "of": None, "image_size": size}), place)
+        raise UserError(f"data.of: '{data.name}' can't be made of '{base}'", suggest_name("", allowed))
+    return read_source(data.model_copy(update={"name": base, "of": None, "image_size": size}), paths)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from attncli.data.labels import lines
+from attncli.data.labels import read_lines
 from attncli.errors import UserError
 
 FOLDERS = (".", "val", "ILSVRC2012_devkit_t12/data", "devkit/data", "..", "../../..")  # from the images' root
@@ -13,16 +13,16 @@ NUMBERS = "ILSVRC2012_validation_ground_truth.txt"
 PAIRS = ("val.txt", "val_annotations.txt", "val_labels.txt")
 
 
-def by_name(root: Path, names: Sequence[str], layout: str) -> tuple[dict[str, str], Path]:
+def read_labels_by_name(root: Path, names: Sequence[str], layout: str) -> tuple[dict[str, str], Path]:
     """The class (WordNet ID) of each image of val/ by its name, and the file that tells.
 
     `names` are those of the images; files that have no names go by their order. Raises UserError where there is no such
     file, or its number of lines is not that of the images.
     """
-    path = _find(root, (CSV, SYNSETS, NUMBERS, *PAIRS))
+    path = _find_file(root, (CSV, SYNSETS, NUMBERS, *PAIRS))
     if path is None:
         raise UserError(f"{root / 'val'}: images without folders, and no file that gives their classes", layout)
-    rows = [text.strip() for text in lines(path, layout) if text.strip()]
+    rows = [text.strip() for text in read_lines(path, layout) if text.strip()]
     if path.name == CSV:
         pairs = [row.replace(",", " ").split()[:2] for row in rows if not row.startswith("ImageId")]
         return {f"{name}.JPEG": label for name, label in pairs}, path
@@ -31,21 +31,25 @@ def by_name(root: Path, names: Sequence[str], layout: str) -> tuple[dict[str, st
     if len(rows) != len(names):
         raise UserError(f"{path}: {len(rows)} labels for {len(names)} images in val/", "a line for each image")
     if path.name == NUMBERS:
-        known = _numbered(root, path)
-        rows = [known.get(row, f"class {row}") for row in rows]
+        ids_by_number = _read_wordnet_ids(root, path)
+        rows = [ids_by_number.get(row, f"class {row}") for row in rows]
     return dict(zip(sorted(names), rows, strict=True)), path
 
 
-def _find(root: Path, names: Sequence[str]) -> Path | None:
+def _find_file(root: Path, names: Sequence[str]) -> Path | None:
     """The first of the files there is, where one may lie."""
-    return next((root / f / name for name in names for f in FOLDERS if (root / f / name).is_file()), None)
+    return next(
+        (root / folder / name for name in names for folder in FOLDERS if (root / folder / name).is_file()), None
+    )
 
 
-def _numbered(root: Path, told: Path) -> dict[str, str]:
+def _read_wordnet_ids(root: Path, label_file: Path) -> dict[str, str]:
     """WordNet IDs by their number in the development kit. Raises UserError without its meta.mat."""
-    path = _find(root, ("meta.mat",))
+    path = _find_file(root, ("meta.mat",))
     if path is None:
-        raise UserError(f"{told}: numbers, and no meta.mat to tell their classes", "put the development kit beside it")
+        raise UserError(
+            f"{label_file}: numbers, and no meta.mat to tell their classes", "put the development kit beside it"
+        )
     from scipy.io import loadmat
 
     try:

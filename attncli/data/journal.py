@@ -11,122 +11,126 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from attncli.data.decode import Pixels8
-from attncli.data.files import CHUNK, Bad, File, in_order
+from attncli.data.decode import ImagePixels
+from attncli.data.files import CHUNK_SIZE, UnreadableFile, ImageFile, map_in_order
 
 EVERY = 64 << 20  # bytes
 
 
-class Chunk(NamedTuple):
+class DecodedChunk(NamedTuple):
     """Decoded images, what is to be noted about them (JSON), and the files that could not be read."""
 
-    images: Sequence[Pixels8]
-    facts: list[Any]
-    bad: list[Bad]
+    images: Sequence[ImagePixels]
+    metadata: list[Any]
+    unreadable: list[UnreadableFile]
 
 
 @dataclass
-class Written:
+class WriteState:
     """What has been written: images, bytes, and the facts and bad files of all chunks."""
 
     images: int = 0
     bytes: int = 0
-    facts: list[Any] = field(default_factory=list)
-    bad: list[Bad] = field(default_factory=list)
+    metadata: list[Any] = field(default_factory=list)
+    unreadable: list[UnreadableFile] = field(default_factory=list)
 
-    def take(self, line: dict[str, Any]) -> None:
+    def add_line(self, line: dict[str, Any]) -> None:
         """Count a line of the journal in."""
         self.images, self.bytes = line["images"], line["bytes"]
-        self.facts += line["facts"]
-        self.bad += [(path, why) for path, why in line["bad"]]
+        self.metadata += line["facts"]
+        self.unreadable += [(path, reason) for path, reason in line["bad"]]
 
 
-def part(binary: Path) -> Path:
+def partial_path(binary: Path) -> Path:
     """Where the bytes are while they are written."""
     return binary.with_name(f".{binary.name}.part")
 
 
-def size(binary: Path) -> int:
+def count_partial_bytes(binary: Path) -> int:
     """Bytes that an interrupted writing left and that are gone on with."""
-    return part(binary).stat().st_size if part(binary).exists() else 0
+    return partial_path(binary).stat().st_size if partial_path(binary).exists() else 0
 
 
-def write(
+def write_images(
     binary: Path,
-    files: Sequence[File],
-    work: Callable[[Sequence[File]], Chunk],
-    tell: Callable[[int], None],
-    chunk: int = CHUNK,
-) -> Written:
-    """Write the images of all files to `part(binary)`, going on where an earlier writing was stopped.
+    files: Sequence[ImageFile],
+    decode_chunk: Callable[[Sequence[ImageFile]], DecodedChunk],
+    report: Callable[[int], None],
+    chunk_size: int = CHUNK_SIZE,
+) -> WriteState:
+    """Write the images of all files to `partial_path(binary)`, going on where an earlier writing was stopped.
 
-    `tell(images)` hears of the progress. An interruption leaves what is safe, any other error nothing.
+    `report(images)` hears of the progress. An interruption leaves what is safe, any other error nothing.
     """
-    log = part(binary.with_suffix(".json"))
-    done = _earlier(part(binary), log)
-    if not done.images:
-        clear(binary)
+    journal_path = partial_path(binary.with_suffix(".json"))
+    state = _load_journal(partial_path(binary), journal_path)
+    if not state.images:
+        remove_partial_files(binary)
     try:
-        _go_on(binary, log, in_order(work, files[done.images :], chunk), tell, done)
+        _resume_writing(
+            binary, journal_path, map_in_order(decode_chunk, files[state.images :], chunk_size), report, state
+        )
     except KeyboardInterrupt:
-        if not log.exists():
-            clear(binary)
+        if not journal_path.exists():
+            remove_partial_files(binary)
         raise
     except BaseException:
-        clear(binary)
+        remove_partial_files(binary)
         raise
-    return done
+    return state
 
 
-def clear(binary: Path) -> None:
+def remove_partial_files(binary: Path) -> None:
     """Remove what a writing left, also one of an earlier version."""
-    for left in list(binary.parent.glob(f".{binary.stem}.*")):
-        left.unlink(missing_ok=True)
+    for leftover in list(binary.parent.glob(f".{binary.stem}.*")):
+        leftover.unlink(missing_ok=True)
 
 
-def _go_on(binary: Path, log: Path, chunks: Iterator[Chunk], tell: Callable[[int], None], done: Written) -> None:
-    line = _line(done)
-    with part(binary).open("r+b" if done.images else "wb") as out:
-        out.truncate(done.bytes)
-        out.seek(done.bytes)
+def _resume_writing(
+    binary: Path, journal_path: Path, chunks: Iterator[DecodedChunk], report: Callable[[int], None], state: WriteState
+) -> None:
+    line = _new_line(state)
+    with partial_path(binary).open("r+b" if state.images else "wb") as output:
+        output.truncate(state.bytes)
+        output.seek(state.bytes)
         for chunk in chunks:
             for image in chunk.images:
-                out.write(image.tobytes())
+                output.write(image.tobytes())
             line["images"] += len(chunk.images)
-            line["bytes"] = out.tell()
-            line["facts"] += chunk.facts
-            line["bad"] += chunk.bad
-            if line["bytes"] - done.bytes >= EVERY:
-                _note(out.fileno(), out.flush, log, line)
-                done.take(line)
-                line = _line(done)
-            tell(line["images"])
-        out.flush()
-        os.fsync(out.fileno())
-    done.take(line)
+            line["bytes"] = output.tell()
+            line["facts"] += chunk.metadata
+            line["bad"] += chunk.unreadable
+            if line["bytes"] - state.bytes >= EVERY:
+                _flush_journal(output.fileno(), output.flush, journal_path, line)
+                state.add_line(line)
+                line = _new_line(state)
+            report(line["images"])
+        output.flush()
+        os.fsync(output.fileno())
+    state.add_line(line)
 
 
-def _line(done: Written) -> dict[str, Any]:
-    return {"images": done.images, "bytes": done.bytes, "facts": [], "bad": []}
+def _new_line(state: WriteState) -> dict[str, Any]:
+    return {"images": state.images, "bytes": state.bytes, "facts": [], "bad": []}
 
 
-def _note(number: int, flush: Callable[[], None], log: Path, line: dict[str, Any]) -> None:
+def _flush_journal(file_descriptor: int, flush: Callable[[], None], journal_path: Path, line: dict[str, Any]) -> None:
     flush()
-    os.fsync(number)
-    with log.open("a", encoding="utf-8") as file:
+    os.fsync(file_descriptor)
+    with journal_path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
-def _earlier(bytes_: Path, log: Path) -> Written:
+def _load_journal(partial_file: Path, journal_path: Path) -> WriteState:
     """What an earlier writing left: the lines of the journal that the bytes reach."""
-    done = Written()
+    state = WriteState()
     try:
-        size = bytes_.stat().st_size
-        for text in log.read_text(encoding="utf-8").splitlines():
+        byte_count = partial_file.stat().st_size
+        for text in journal_path.read_text(encoding="utf-8").splitlines():
             line = json.loads(text)
-            if line["bytes"] > size:
+            if line["bytes"] > byte_count:
                 break
-            done.take(line)
+            state.add_line(line)
     except (OSError, ValueError, KeyError, TypeError):  # none, or a line cut short
         pass
-    return done
+    return state

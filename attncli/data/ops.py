@@ -22,45 +22,45 @@ def identity(x: Tensor, value: Tensor) -> Tensor:
 def shear_x(x: Tensor, value: Tensor) -> Tensor:
     """Rows moved to the left by `value` pixels for each row below the upper edge."""
     slant = value * (x.shape[-2] / x.shape[-1])
-    return _affine(x, {(0, 1): slant, (0, 2): slant})
+    return _apply_affine(x, {(0, 1): slant, (0, 2): slant})
 
 
 def shear_y(x: Tensor, value: Tensor) -> Tensor:
     """Columns moved up by `value` pixels for each column right of the left edge."""
     slant = value * (x.shape[-1] / x.shape[-2])
-    return _affine(x, {(1, 0): slant, (1, 2): slant})
+    return _apply_affine(x, {(1, 0): slant, (1, 2): slant})
 
 
 def translate_x(x: Tensor, value: Tensor) -> Tensor:
     """Moved to the right by whole pixels."""
-    return _affine(x, {(0, 2): -2 * value.trunc() / x.shape[-1]})
+    return _apply_affine(x, {(0, 2): -2 * value.trunc() / x.shape[-1]})
 
 
 def translate_y(x: Tensor, value: Tensor) -> Tensor:
     """Moved down by whole pixels."""
-    return _affine(x, {(1, 2): -2 * value.trunc() / x.shape[-2]})
+    return _apply_affine(x, {(1, 2): -2 * value.trunc() / x.shape[-2]})
 
 
 def rotate(x: Tensor, value: Tensor) -> Tensor:
     """Turned to the left about the centre by `value` degrees."""
-    angle, high = value.deg2rad(), x.shape[-2] / x.shape[-1]
+    angle, aspect = value.deg2rad(), x.shape[-2] / x.shape[-1]
     cos, sin = angle.cos(), angle.sin()
-    return _affine(x, {(0, 0): cos, (0, 1): -sin * high, (1, 0): sin / high, (1, 1): cos})
+    return _apply_affine(x, {(0, 0): cos, (0, 1): -sin * aspect, (1, 0): sin / aspect, (1, 1): cos})
 
 
 def brightness(x: Tensor, value: Tensor) -> Tensor:
     """Every value times 1 + `value`."""
-    return _blend(torch.zeros_like(x), x, value)
+    return _blend_images(torch.zeros_like(x), x, value)
 
 
 def colour(x: Tensor, value: Tensor) -> Tensor:
     """Away from the grey image by the factor 1 + `value`."""
-    return _blend(_grey(x), x, value)
+    return _blend_images(_convert_to_grey(x), x, value)
 
 
 def contrast(x: Tensor, value: Tensor) -> Tensor:
     """Away from the mean grey by the factor 1 + `value`."""
-    return _blend(_grey(x).mean((1, 2, 3), keepdim=True), x, value)
+    return _blend_images(_convert_to_grey(x).mean((1, 2, 3), keepdim=True), x, value)
 
 
 def sharpness(x: Tensor, value: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def sharpness(x: Tensor, value: Tensor) -> Tensor:
     kernel[:, :, 1, 1] = 5
     smooth = x.clone()
     smooth[..., 1:-1, 1:-1] = F.conv2d(x, kernel / 13, groups=3).round()
-    return _blend(smooth, x, value)
+    return _blend_images(smooth, x, value)
 
 
 def posterize(x: Tensor, value: Tensor) -> Tensor:
@@ -99,8 +99,8 @@ def equalize(x: Tensor, value: Tensor) -> Tensor:
     count.scatter_add_(1, values, torch.ones_like(values))
     largest = values.amax(1, keepdim=True)
     step = (values.shape[1] - count.gather(1, largest)) // 255  # without the brightest value's count
-    before = count.cumsum(1) - count
-    table = ((before + step // 2) // step.clamp_min(1)).clamp_max(255)
+    count_before = count.cumsum(1) - count
+    table = ((count_before + step // 2) // step.clamp_min(1)).clamp_max(255)
     mapped = torch.where(step > 0, table.gather(1, values), values)
     return mapped.view(x.shape).to(x.dtype)
 
@@ -123,7 +123,7 @@ OPS: tuple[Op, ...] = (
 )
 
 
-def _affine(x: Tensor, entries: dict[tuple[int, int], Tensor]) -> Tensor:
+def _apply_affine(x: Tensor, entries: dict[tuple[int, int], Tensor]) -> Tensor:
     """Nearest neighbours under a map of places in the result to places in x, on scales of -1 to 1; black outside.
 
     `entries` are those of the 2x3 matrices that are not the identity's, (n,) each.
@@ -136,12 +136,12 @@ def _affine(x: Tensor, entries: dict[tuple[int, int], Tensor]) -> Tensor:
     return F.grid_sample(x, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
-def _blend(base: Tensor, x: Tensor, value: Tensor) -> Tensor:
+def _blend_images(base: Tensor, x: Tensor, value: Tensor) -> Tensor:
     """base + (1 + value) (x - base), cut to the scale and to whole numbers."""
     return (x + value[:, None, None, None] * (x - base)).clamp(0, 255).floor()
 
 
-def _grey(x: Tensor) -> Tensor:
+def _convert_to_grey(x: Tensor) -> Tensor:
     """(n, 1, H, W) of (n, 3, H, W)."""
     red, green, blue = (x[:, i : i + 1] * share for i, share in enumerate(GREY))
     return (red + green + blue).floor()

@@ -20,157 +20,182 @@ import torch
 from torch import Tensor
 
 from attncli.data import journal
-from attncli.data.cache import LAYOUT, check_room, finish, found_or_made, map_file, write_facts
-from attncli.data.decode import Pixels8, decode_whole, shrunk, size_of
-from attncli.data.files import Bad, File, Files, in_order, reason
-from attncli.data.journal import Chunk
-from attncli.data.place import Place
+from attncli.data.cache import (
+    DECODING_VERSION,
+    check_free_space,
+    finish_entry,
+    get_or_create,
+    map_file,
+    write_description,
+)
+from attncli.data.decode import ImagePixels, decode_whole, shrink_size, read_image_size
+from attncli.data.files import UnreadableFile, ImageFile, ImageFileList, map_in_order, describe_failure
+from attncli.data.journal import DecodedChunk
+from attncli.data.place import DataPaths
 from attncli.errors import RunFailedError
 
-CHUNK = 8  # images a task: a few of them are in memory for each core
-KEEP = 1.5  # the shorter side kept, in training sizes; the mean part shown then needs no enlarging
+CHUNK_SIZE = 8  # images a task: a few of them are in memory for each core
+KEPT_SIZE_RATIO = 1.5  # the shorter side kept, in training sizes; the mean part shown then needs no enlarging
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Images of their own sizes: heights and widths (n,), int64, and `read(i)` -> (h, w, 3), uint8."""
+class VariableSizeImages:
+    """Images of their own sizes: heights and widths (n,), int64, and `decode_row(i)` -> (h, w, 3), uint8."""
 
     height: Tensor
     width: Tensor
-    read: Callable[[int], Pixels8]
+    read: Callable[[int], ImagePixels]
     sha256: str
 
     def __len__(self) -> int:
         return len(self.height)
 
 
-def of_tensor(values: Tensor, sha256: str) -> Pictures:
+def wrap_tensor(values: Tensor, sha256: str) -> VariableSizeImages:
     """Images (n, H, W, 3) in memory."""
     n, height, width, _ = values.shape
     array = values.numpy()
-    return Pictures(torch.full((n,), height), torch.full((n,), width), array.__getitem__, sha256)
+    return VariableSizeImages(torch.full((n,), height), torch.full((n,), width), array.__getitem__, sha256)
 
 
-def read_pictures(files: Files, size: int, what: str, place: Place, *, decoded: bool) -> Pictures:
+def read_whole_images(
+    files: ImageFileList, size: int, activity: str, paths: DataPaths, *, keep_decoded: bool
+) -> VariableSizeImages:
     """The files as whole images for training at `size` pixels, decoded into the cache unless told otherwise.
 
     Raises UserError that names files that can't be read, a folder that can't be written, or a full disk.
     """
-    side = round(KEEP * size)
-    key = files.key(LAYOUT, "whole", side) if decoded else files.key(LAYOUT, "sizes", side)
-    binary, facts = place.cache / f"{key}.bin", place.cache / f"{key}.json"
+    side = round(KEPT_SIZE_RATIO * size)
+    key = (
+        files.make_key(DECODING_VERSION, "whole", side)
+        if keep_decoded
+        else files.make_key(DECODING_VERSION, "sizes", side)
+    )
+    binary, description_path = paths.cache / f"{key}.bin", paths.cache / f"{key}.json"
 
-    def make() -> dict[str, Any]:
-        place.cache.mkdir(parents=True, exist_ok=True)
-        if decoded:
-            return _write(files, side, what, place, binary, facts)
-        return _look(files, side, what.replace("decoding", "looking at"), place, facts)
+    def create_entry() -> dict[str, Any]:
+        paths.cache.mkdir(parents=True, exist_ok=True)
+        if keep_decoded:
+            return _write_whole_images(files, side, activity, paths, binary, description_path)
+        return _scan_sizes(files, side, activity.replace("decoding", "looking at"), paths, description_path)
 
-    known = found_or_made(binary, lambda: _known(binary, facts, len(files), decoded), make)
-    height, width = torch.tensor(known["sizes"], dtype=torch.int64).view(-1, 2).unbind(1)
-    read = _mapped(binary, known["sizes"]) if decoded else _decoding(files, side)
-    return Pictures(height, width, read, known["sha256"])
+    description = get_or_create(
+        binary, lambda: _load_description(binary, description_path, len(files), keep_decoded), create_entry
+    )
+    height, width = torch.tensor(description["sizes"], dtype=torch.int64).view(-1, 2).unbind(1)
+    read_row = _make_mapped_reader(binary, description["sizes"]) if keep_decoded else _make_decoding_reader(files, side)
+    return VariableSizeImages(height, width, read_row, description["sha256"])
 
 
-def _known(binary: Path, facts: Path, count: int, decoded: bool) -> dict[str, Any] | None:
+def _load_description(binary: Path, description_path: Path, count: int, keep_decoded: bool) -> dict[str, Any] | None:
     """The facts of a whole entry, or None."""
     try:
-        known: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8"))
-        whole = not decoded or binary.stat().st_size == _bytes(known["sizes"])
-        return known if whole and len(known["sizes"]) == count and known["sha256"] else None
+        description: dict[str, Any] = json.loads(description_path.read_text(encoding="utf-8"))
+        is_complete = not keep_decoded or binary.stat().st_size == _count_bytes(description["sizes"])
+        return description if is_complete and len(description["sizes"]) == count and description["sha256"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _bytes(sizes: Sequence[tuple[int, int]]) -> int:
+def _count_bytes(sizes: Sequence[tuple[int, int]]) -> int:
     return sum(3 * h * w for h, w in sizes)
 
 
-def _write(files: Files, side: int, what: str, place: Place, binary: Path, facts: Path) -> dict[str, Any]:
+def _write_whole_images(
+    files: ImageFileList, side: int, activity: str, paths: DataPaths, binary: Path, description_path: Path
+) -> dict[str, Any]:
     """Decode all files. Called with the entry's lock held."""
     first = files.files[0]
     try:
-        guess = 3 * side * max(shrunk(*size_of(files.open(first)), side))
+        guess = 3 * side * max(shrink_size(*read_image_size(files.open_file(first)), side))
     except Exception:  # no image: named with all others below
         guess = 0
-    check_room(place.cache, guess * len(files) - journal.size(binary))
-    written = journal.write(
+    check_free_space(paths.cache, guess * len(files) - journal.count_partial_bytes(binary))
+    state = journal.write_images(
         binary,
         files.files,
-        lambda some: _chunk(files, some, side),
-        lambda done: place.progress(what, done, len(files)),
-        CHUNK,
+        lambda chunk_files: _decode_whole_chunk(files, chunk_files, side),
+        lambda completed: paths.progress(activity, completed, len(files)),
+        CHUNK_SIZE,
     )
-    if written.bad:
-        journal.clear(binary)
-        raise files.unreadable(written.bad, len(files))
-    known = _facts(written.facts, side)
-    finish(binary, facts, known)
-    return known
+    if state.unreadable:
+        journal.remove_partial_files(binary)
+        raise files.unreadable_error(state.unreadable, len(files))
+    description = _make_description(state.metadata, side)
+    finish_entry(binary, description_path, description)
+    return description
 
 
-def _chunk(files: Files, some: Sequence[File], side: int) -> Chunk:
+def _decode_whole_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], side: int) -> DecodedChunk:
     """A few files decoded, one black pixel for those that can't be, with sizes and the SHA-256 of their content."""
-    images, bad, digest = [], [], hashlib.sha256()
-    for file in some:
+    images, unreadable, digest = [], [], hashlib.sha256()
+    for file in chunk_files:
         try:
-            content = files.content(file)
+            content = files.read_content(file)
             digest.update(hashlib.sha256(content).digest())
             images.append(decode_whole(io.BytesIO(content), side))
         except Exception as error:  # what a decoder raises on broken input is not a closed list
-            bad.append((file.path, reason(error)))
+            unreadable.append((file.path, describe_failure(error)))
             images.append(np.zeros((1, 1, 3), np.uint8))
-    return Chunk(images, [[[image.shape[:2] for image in images], digest.hexdigest()]], bad)
+    return DecodedChunk(images, [[[image.shape[:2] for image in images], digest.hexdigest()]], unreadable)
 
 
-def _look(files: Files, side: int, what: str, place: Place, facts: Path) -> dict[str, Any]:
+def _scan_sizes(
+    files: ImageFileList, side: int, activity: str, paths: DataPaths, description_path: Path
+) -> dict[str, Any]:
     """Read sizes and content of all files without decoding them, and keep that. Called with the entry's lock held."""
-    found, bad, done = [], [], 0
-    for sizes, digest, failed in in_order(lambda some: _sizes(files, some, side), files.files, CHUNK):
-        found.append([sizes, digest])
-        bad += failed
-        done += len(sizes)
-        place.progress(what, done, len(files))
-    if bad:
-        raise files.unreadable(bad, len(files))
-    known = _facts(found, side)
-    write_facts(facts, known)
-    return known
+    chunks, unreadable, completed = [], [], 0
+    for sizes, digest, chunk_unreadable in map_in_order(
+        lambda chunk_files: _scan_chunk(files, chunk_files, side), files.files, CHUNK_SIZE
+    ):
+        chunks.append([sizes, digest])
+        unreadable += chunk_unreadable
+        completed += len(sizes)
+        paths.progress(activity, completed, len(files))
+    if unreadable:
+        raise files.unreadable_error(unreadable, len(files))
+    description = _make_description(chunks, side)
+    write_description(description_path, description)
+    return description
 
 
-def _sizes(files: Files, some: Sequence[File], side: int) -> tuple[list[tuple[int, int]], str, list[Bad]]:
-    sizes, bad, digest = [], [], hashlib.sha256()
-    for file in some:
+def _scan_chunk(
+    files: ImageFileList, chunk_files: Sequence[ImageFile], side: int
+) -> tuple[list[tuple[int, int]], str, list[UnreadableFile]]:
+    sizes, unreadable, digest = [], [], hashlib.sha256()
+    for file in chunk_files:
         try:
-            content = files.content(file)
+            content = files.read_content(file)
             digest.update(hashlib.sha256(content).digest())
-            sizes.append(shrunk(*size_of(io.BytesIO(content)), side))
+            sizes.append(shrink_size(*read_image_size(io.BytesIO(content)), side))
         except Exception as error:  # as above
-            bad.append((file.path, reason(error)))
+            unreadable.append((file.path, describe_failure(error)))
             sizes.append((1, 1))
-    return sizes, digest.hexdigest(), bad
+    return sizes, digest.hexdigest(), unreadable
 
 
-def _facts(chunks: Sequence[Any], side: int) -> dict[str, Any]:
-    digest = hashlib.sha256(f"{LAYOUT}/{side}/{'/'.join(d for _, d in chunks)}".encode())
+def _make_description(chunks: Sequence[Any], side: int) -> dict[str, Any]:
+    digest = hashlib.sha256(
+        f"{DECODING_VERSION}/{side}/{'/'.join(chunk_digest for _, chunk_digest in chunks)}".encode()
+    )
     return {"sizes": [list(size) for sizes, _ in chunks for size in sizes], "sha256": digest.hexdigest()}
 
 
-def _mapped(binary: Path, sizes: Sequence[tuple[int, int]]) -> Callable[[int], Pixels8]:
+def _make_mapped_reader(binary: Path, sizes: Sequence[tuple[int, int]]) -> Callable[[int], ImagePixels]:
     """Images by their number, out of the mapped file."""
     starts = [0, *accumulate(3 * h * w for h, w in sizes)]
     flat = map_file(binary, (starts[-1],)).numpy()
-    return lambda i: flat[starts[i] : starts[i + 1]].reshape(*sizes[i], 3)
+    return lambda row: flat[starts[row] : starts[row + 1]].reshape(*sizes[row], 3)
 
 
-def _decoding(files: Files, side: int) -> Callable[[int], Pixels8]:
+def _make_decoding_reader(files: ImageFileList, side: int) -> Callable[[int], ImagePixels]:
     """Images by their number, decoded when asked for."""
 
-    def read(i: int) -> Pixels8:
-        file = files.files[i]
+    def decode_row(row: int) -> ImagePixels:
+        file = files.files[row]
         try:
-            return decode_whole(files.open(file), side)
+            return decode_whole(files.open_file(file), side)
         except Exception as error:
-            raise RunFailedError(f"{files.root / file.path}: {reason(error)}", "mend or remove it") from error
+            raise RunFailedError(f"{files.root / file.path}: {describe_failure(error)}", "mend or remove it") from error
 
-    return read
+    return decode_row

@@ -4,27 +4,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-Progress = Callable[[str, int, int], None]  # (what, done, total)
+ProgressCallback = Callable[[str, int, int], None]  # (what, done, total)
 
 
-def ignore(what: str, done: int, total: int) -> None:
+def ignore_progress(activity: str, completed: int, total: int) -> None:
     """Progress that nobody listens to."""
 
 
 @dataclass(frozen=True)
-class Place:
+class DataPaths:
     """Folders of the files: the one the user names, if any, the one for downloads, the one for decoded images.
 
-    Nothing is downloaded unless `fetch`.
+    Nothing is downloaded unless `may_fetch`.
     """
 
-    given: Path | None
-    default: Path
+    user_root: Path | None
+    download_root: Path
     cache: Path
-    progress: Progress = ignore
-    fetch: bool = True
+    progress: ProgressCallback = ignore_progress
+    may_fetch: bool = True
 
     @property
     def root(self) -> Path:
         """The folder that downloaded files are in."""
-        return self.given or self.default
+        return self.user_root or self.download_root

@@ -8,33 +8,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attncli.data.batches import train_batches
+from attncli.data.batches import iterate_train_batches
 from attncli.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
-class Seen:
+class PreviewImage:
     """An image (H, W, 3), uint8, as a network sees it, and what it is told about it."""
 
     image: NDArray[np.uint8]
     label: str
 
 
-def sample(dataset: Dataset, count: int, *, seed: int, epoch: int) -> list[Seen]:
+def draw_preview(dataset: Dataset, count: int, *, seed: int, epoch: int) -> list[PreviewImage]:
     """The first `count` images of an epoch (of clips the frame in the middle), as training with `seed` sees them."""
-    batches = train_batches(
+    batches = iterate_train_batches(
         dataset.train, dataset, batch_size=min(count, len(dataset.train)), seed=seed, epoch=epoch,
         device=torch.device("cpu"), channels_last=False,
     )  # fmt: skip
     images, labels = next(batches)
     if dataset.frames is not None:
         images = images[:, dataset.frames // 2]
-    mean, std = (torch.tensor(v)[:, None, None] for v in (dataset.mean, dataset.std))
-    shown = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return [Seen(image, words(label, dataset.classes)) for image, label in zip(shown, labels, strict=True)]
+    mean, std = (torch.tensor(channel_values)[:, None, None] for channel_values in (dataset.mean, dataset.std))
+    displayed = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return [
+        PreviewImage(image, describe_label(label, dataset.classes))
+        for image, label in zip(displayed, labels, strict=True)
+    ]
 
 
-def words(label: Tensor, classes: Sequence[str]) -> str:
+def describe_label(label: Tensor, classes: Sequence[str]) -> str:
     """The name of a class, or those of a mixture with their shares."""
     if label.ndim == 0:
         return classes[int(label)]

@@ -7,7 +7,7 @@ from attncli.recipe import Data
 
 
 @dataclass(frozen=True)
-class Vary:
+class AugmentationConfig:
     """What happens to a training image, in this order; every number is drawn for each image on its own.
 
     crop            "pad": moved by up to `Dataset.pad` pixels; "resized": any part of the whole image, resized
@@ -27,14 +27,14 @@ class Vary:
     cutmix: float = 0.0
 
     @property
-    def mixes(self) -> bool:
+    def has_mixing(self) -> bool:
         """Whether images are mixed with others, so that labels become shares of classes."""
         return self.mixup > 0 or self.cutmix > 0
 
 
-def vary(data: Data) -> Vary:
+def build_augmentation(data: Data) -> AugmentationConfig:
     """The settings of a recipe."""
-    return Vary(
+    return AugmentationConfig(
         crop=data.crop,
         scale=data.crop_scale,
         policy=data.policy,

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from attncli.data.dataset import Part, Source
+from attncli.data.dataset import LazySplit, DatasetSource
 from attncli.data.decode import decode_whole
-from attncli.data.download import sound
-from attncli.data.files import Bad, File, Files, in_order, reason
+from attncli.data.download import has_checksum
+from attncli.data.files import UnreadableFile, ImageFile, ImageFileList, map_in_order, describe_failure
 from attncli.data.find import read_source
-from attncli.data.place import Place
+from attncli.data.place import DataPaths
 from attncli.errors import UserError
 from attncli.recipe import Data
 
-WHOLE = 1 << 30  # a shorter side that no image has: decoded as it is
+UNLIMITED_SIDE = 1 << 30  # a shorter side that no image has: decoded as it is
 
 
 @dataclass(frozen=True)
-class Counted:
+class SplitCounts:
     """One part: its images and classes, and the images of the smallest and the largest class."""
 
     part: str
@@ -30,83 +30,87 @@ class Counted:
 
 
 @dataclass
-class Verdict:
+class VerificationReport:
     """What was found: the parts, what is wrong (each with a file or a figure in it), and what is merely odd."""
 
     dataset: str
     origin: str = ""
-    parts: list[Counted] = field(default_factory=list)
+    parts: list[SplitCounts] = field(default_factory=list)
     checked: int = 0  # image files decoded
     sums: int = 0  # published sums that agree
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
-def verify(data: Data, place: Place) -> Verdict:
+def inspect_dataset(data: Data, paths: DataPaths) -> VerificationReport:
     """Look at everything. A problem of the layout as a whole ends the search and is the only one told."""
-    verdict = Verdict(data.name)
+    report = VerificationReport(data.name)
     try:
-        source = read_source(data, place)
+        source = read_source(data, paths)
     except UserError as error:
-        verdict.problems += [part.problem for part in error.parts]
-        verdict.remarks += [part.hint for part in error.parts if part.hint]
-        return verdict
-    verdict.origin = source.origin
-    parts = {"train": source.train, "val": source.val, "test": source.test}
-    for name, part in parts.items():
+        report.problems += [part.problem for part in error.single_errors]
+        report.remarks += [part.hint for part in error.single_errors if part.hint]
+        return report
+    report.origin = source.origin
+    lazy_splits = {"train": source.train, "val": source.val, "test": source.test}
+    for name, part in lazy_splits.items():
         if part is not None:
-            _count(name, part, len(source.classes), verdict)
-    _published(source, verdict)
-    wrong = [path for path, expected in source.sums if path.exists() and not sound(path, expected)]
-    verdict.problems += [f"{path}: not as it was published (its sum differs)" for path in wrong]
-    verdict.sums = sum(path.exists() for path, _ in source.sums) - len(wrong)
-    _decode({name: part.files for name, part in parts.items() if part is not None and part.files}, place, verdict)
-    return verdict
+            _count_split(name, part, len(source.classes), report)
+    _compare_published_counts(source, report)
+    changed_files = [path for path, expected in source.checksums if path.exists() and not has_checksum(path, expected)]
+    report.problems += [f"{path}: not as it was published (its sum differs)" for path in changed_files]
+    report.sums = sum(path.exists() for path, _ in source.checksums) - len(changed_files)
+    _decode_all_files(
+        {name: part.files for name, part in lazy_splits.items() if part is not None and part.files}, paths, report
+    )
+    return report
 
 
-def _count(name: str, part: Part, classes: int, verdict: Verdict) -> None:
-    counts = part.labels.bincount(minlength=classes)
-    there = counts[counts > 0]
-    verdict.parts.append(Counted(name, len(part.labels), len(there), int(there.min()), int(there.max())))
-    if len(there) < classes:
-        verdict.problems.append(f"{name}: {classes - len(there)} of {classes} classes have no image")
+def _count_split(name: str, lazy_split: LazySplit, classes: int, report: VerificationReport) -> None:
+    counts = lazy_split.labels.bincount(minlength=classes)
+    present = counts[counts > 0]
+    report.parts.append(SplitCounts(name, len(lazy_split.labels), len(present), int(present.min()), int(present.max())))
+    if len(present) < classes:
+        report.problems.append(f"{name}: {classes - len(present)} of {classes} classes have no image")
 
 
-def _published(source: Source, verdict: Verdict) -> None:
-    found = {part.part: part.images for part in verdict.parts}
-    for name, expected in zip(("train", "test"), source.counts or (), strict=False):
-        if found[name] != expected:
-            verdict.problems.append(f"{name}: {found[name]:,} images, {expected:,} were published")
+def _compare_published_counts(source: DatasetSource, report: VerificationReport) -> None:
+    image_counts = {split_counts.part: split_counts.images for split_counts in report.parts}
+    for name, expected in zip(("train", "test"), source.published_counts or (), strict=False):
+        if image_counts[name] != expected:
+            report.problems.append(f"{name}: {image_counts[name]:,} images, {expected:,} were published")
 
 
-def _decode(parts: dict[str, Files], place: Place, verdict: Verdict) -> None:
+def _decode_all_files(split_files: dict[str, ImageFileList], paths: DataPaths, report: VerificationReport) -> None:
     """Decode every file of every part; the same content twice is told where it is in two parts."""
-    seen: dict[bytes, str] = {}
-    twins: list[tuple[str, str]] = []
-    for name, files in parts.items():
-        done = 0
-        for digests, bad in in_order(partial(_look, files), files.files):
+    first_places: dict[bytes, str] = {}
+    duplicates: list[tuple[str, str]] = []
+    for name, files in split_files.items():
+        completed = 0
+        for digests, unreadable in map_in_order(partial(_digest_files, files), files.files):
             for digest, path in digests:
-                first = seen.setdefault(digest, f"{name}:{path}")
+                first = first_places.setdefault(digest, f"{name}:{path}")
                 if not first.startswith(f"{name}:"):
-                    twins.append((first, f"{name}:{path}"))
-            verdict.problems += [f"{path}: {why}" for path, why in bad]
-            done += len(digests)
-            place.progress(f"checking {name} images", done, len(files))
-        verdict.checked += done
-    if twins:
-        first, second = twins[0]
-        verdict.remarks.append(f"{len(twins)} images are in two parts, for example {first} = {second}")
+                    duplicates.append((first, f"{name}:{path}"))
+            report.problems += [f"{path}: {reason}" for path, reason in unreadable]
+            completed += len(digests)
+            paths.progress(f"checking {name} images", completed, len(files))
+        report.checked += completed
+    if duplicates:
+        first, second = duplicates[0]
+        report.remarks.append(f"{len(duplicates)} images are in two parts, for example {first} = {second}")
 
 
-def _look(files: Files, some: Sequence[File]) -> tuple[list[tuple[bytes, str]], list[Bad]]:
+def _digest_files(
+    files: ImageFileList, chunk_files: Sequence[ImageFile]
+) -> tuple[list[tuple[bytes, str]], list[UnreadableFile]]:
     """The digest of each file's content, and the files that are no images."""
-    digests, bad = [], []
-    for file in some:
+    digests, unreadable = [], []
+    for file in chunk_files:
         try:
-            content = files.content(file)
+            content = files.read_content(file)
             digests.append((hashlib.sha256(content).digest(), file.path))
-            decode_whole(io.BytesIO(content), WHOLE)
+            decode_whole(io.BytesIO(content), UNLIMITED_SIDE)
         except Exception as error:  # what a decoder raises on broken input is not a closed list
-            bad.append((file.path, reason(error)))
-    return digests, bad
+            unreadable.append((file.path, describe_failure(error)))
+    return digests, unreadable

@@ -11,25 +11,34 @@ several trainings at once would say more about the neighbours than about the mec
 take turns at timing; that one times while the other trains is not prevented, and shows in the spread.
 """
 
-from attncli.jobs.event import Began, Ended, Event, Moved, Stage, Task, Waiting, Warned
-from attncli.jobs.plan import Plan, Planned, plan
-from attncli.jobs.stop import Stop, stopping
-from attncli.jobs.work import Executor, work
+from attncli.jobs.event import (
+    TaskStarted,
+    TaskEnded,
+    TaskEvent,
+    TaskProgress,
+    TaskStage,
+    Task,
+    TaskWaiting,
+    TaskWarning,
+)
+from attncli.jobs.plan import SweepPlan, PlannedRun, plan_sweep
+from attncli.jobs.stop import StopRequest, sweep_stop_request
+from attncli.jobs.work import Executor, execute_plan
 
 __all__ = [
-    "Began",
-    "Ended",
-    "Event",
+    "TaskStarted",
+    "TaskEnded",
+    "TaskEvent",
     "Executor",
-    "Moved",
-    "Plan",
-    "Planned",
-    "Stage",
-    "Stop",
+    "TaskProgress",
+    "SweepPlan",
+    "PlannedRun",
+    "TaskStage",
+    "StopRequest",
     "Task",
-    "Waiting",
-    "Warned",
-    "plan",
-    "stopping",
-    "work",
+    "TaskWaiting",
+    "TaskWarning",
+    "plan_sweep",
+    "sweep_stop_request",
+    "execute_plan",
 ]

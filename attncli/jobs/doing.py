@@ -8,47 +8,47 @@ from pathlib import Path
 from typing import Any
 
 from attncli import measure, model, train
-from attncli.attention.own import blamed
-from attncli.data.lock import exclusive
+from attncli.attention.own import plugin_errors
+from attncli.data.lock import exclusive_lock
 from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation, Record
-from attncli.run import Decorate, Load, run, shape
-from attncli.train import Step, process
+from attncli.run import FigureHook, DatasetLoader, execute_run, make_input_spec
+from attncli.train import TrainingProgress, process
 
 TIMING_LOCK = ".timing.lock"  # one timing at a time on this machine
 
 
-class Teller:
+class EventReporter:
     """A run's Watch that tells the parent, and prints what belongs in the run's own log."""
 
-    def __init__(self, say: Callable[..., None]) -> None:
-        self._say = say
-        self._begun = False
+    def __init__(self, send_event: Callable[..., None]) -> None:
+        self._send_event = send_event
+        self._has_started = False
 
-    def stage(self, what: str) -> None:
+    def on_stage(self, what: str) -> None:
         """A part of the run begins; the first is headed by the time, as the log holds earlier attempts too."""
-        if not self._begun:
+        if not self._has_started:
             print(f"== {time.strftime('%Y-%m-%d %H:%M:%S')}, process {os.getpid()}")
-        self._begun = True
+        self._has_started = True
         print(what, flush=True)
-        self._say("stage", text=what)
+        self._send_event("stage", text=what)
 
-    def reading(self, what: str, done: int, total: int) -> None:
+    def on_reading(self, what: str, completed: int, total: int) -> None:
         """Files are read; the parent hears of it every so often."""
-        if done == total or done % 4096 == 0:
-            self._say("stage", text=f"{what}: {done:,}" + (f" of {total:,}" if total else ""))
+        if completed == total or completed % 4096 == 0:
+            self._send_event("stage", text=f"{what}: {completed:,}" + (f" of {total:,}" if total else ""))
 
-    def step(self, step: Step) -> None:
+    def on_step(self, progress: TrainingProgress) -> None:
         """Training goes on."""
-        self._say(
+        self._send_event(
             "step",
-            epoch=step.epoch,
-            epochs=step.epochs,
-            images_per_s=step.images_per_s,
-            seconds_left=step.seconds_left,
+            epoch=progress.epoch,
+            epochs=progress.epochs,
+            images_per_s=progress.images_per_s,
+            seconds_left=progress.seconds_left,
         )
 
-    def record(self, record: Record) -> None:
+    def on_record(self, record: Record) -> None:
         """A record was made."""
         if isinstance(record, Epoch):
             val = "" if record.val_top1 is None else f", validation top-1 {record.val_top1:.2%}"
@@ -56,10 +56,10 @@ class Teller:
         elif isinstance(record, Evaluation):
             print(f"{record.split}: top-1 {record.top1:.2%} of {record.images:,} images", flush=True)
 
-    def warn(self, what: str) -> None:
+    def on_warning(self, what: str) -> None:
         """Something that stopped nothing."""
         print(f"warning: {what}", flush=True)
-        self._say("warned", text=what)
+        self._send_event("warned", text=what)
 
 
 def run_task(
@@ -67,29 +67,34 @@ def run_task(
     *,
     runs: Path,
     uri: str | None,
-    say: Callable[..., None],
-    load: Load,
-    decorate: Decorate | None,
+    send_event: Callable[..., None],
+    load_dataset: DatasetLoader,
+    save_figures: FigureHook | None,
     tags: Mapping[str, str],
-    threads: int | None,
+    timing_threads: int | None,
 ) -> Any:
-    """Do a run; what it raises is `attncli.run.run`'s."""
-    return run(
+    """Do a run; what it raises is `attncli.run_command.run`'s."""
+    return execute_run(
         recipe,
         runs=runs,
         uri=uri,
-        watch=Teller(say),
-        decorate=decorate,
-        load=load,
+        listener=EventReporter(send_event),
+        save_figures=save_figures,
+        load_dataset=load_dataset,
         tags=tags,
-        threads=threads,
+        timing_threads=timing_threads,
     )
 
 
-def time_task(recipe: Recipe, *, runs: Path, load: Load) -> Any:
+def time_task(recipe: Recipe, *, runs: Path, load_dataset: DatasetLoader) -> Any:
     """Time a recipe's network against its baseline, unless the file of speeds knows it already."""
-    device = process.device(train.start())
-    like = shape(load(recipe.data, cache=runs / "cache"))
-    net, plain = model.build(recipe, like).to(device), partial(model.build, recipe.baseline(), like)
-    with exclusive(runs / TIMING_LOCK), blamed(recipe.model.attn, "fails in timing", code=1):
-        return measure.timed(recipe, net, plain, like.classes, like.size, like.frames, runs=runs)
+    device = process.resolve_device(train.init_accelerator())
+    input_spec = make_input_spec(load_dataset(recipe.data, cache=runs / "cache"))
+    net, build_baseline = (
+        model.build(recipe, input_spec).to(device),
+        partial(model.build, recipe.make_baseline(), input_spec),
+    )
+    with exclusive_lock(runs / TIMING_LOCK), plugin_errors(recipe.model.attn, "fails in timing", code=1):
+        return measure.cached_throughput(
+            recipe, net, build_baseline, input_spec.classes, input_spec.size, input_spec.frames, runs=runs
+        )

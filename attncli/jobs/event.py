@@ -6,8 +6,8 @@ from typing import Literal
 
 from attncli.recipe import Recipe
 
-LOG = "output.log"  # in the run's folder: what was printed
-Ending = Literal["FINISHED", "FAILED", "KILLED"]
+OUTPUT_LOG = "output.log"  # in the run's folder: what was printed
+EndStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +22,14 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Began:
+class TaskStarted:
     """A process has taken the task."""
 
     task: Task
 
 
 @dataclass(frozen=True)
-class Stage:
+class TaskStage:
     """A part of the task begins."""
 
     task: Task
@@ -37,7 +37,7 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
+class TaskProgress:
     """Where a training is."""
 
     task: Task
@@ -48,7 +48,7 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Warned:
+class TaskWarning:
     """Something the user should know that stopped nothing."""
 
     task: Task
@@ -56,20 +56,20 @@ class Warned:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class TaskWaiting:
     """Another process, perhaps another sweep, is at the run: it is looked at again from time to time."""
 
     task: Task
 
 
 @dataclass(frozen=True)
-class Ended:
+class TaskEnded:
     """The task is over: `problem` and `hint` say why it was not finished."""
 
     task: Task
-    status: Ending
+    status: EndStatus
     problem: str = ""
     hint: str = ""
 
 
-Event = Began | Stage | Moved | Warned | Waiting | Ended
+TaskEvent = TaskStarted | TaskStage | TaskProgress | TaskWarning | TaskWaiting | TaskEnded

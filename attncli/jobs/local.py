@@ -7,91 +7,99 @@ from functools import partial
 
 from attncli import track
 from attncli.jobs import told
-from attncli.jobs.crew import Crew, Place, Worker
-from attncli.jobs.event import Began, Ended, Event, Task, Waiting
-from attncli.jobs.stop import Stop
+from attncli.jobs.crew import WorkerPool, WorkerSettings, WorkerProcess
+from attncli.jobs.event import TaskStarted, TaskEnded, TaskEvent, Task, TaskWaiting
+from attncli.jobs.stop import StopRequest
 from attncli.jobs.told import Message
 from attncli.jobs.work import Executor
 
 LISTEN_S = 0.2
-AGAIN_S = 3.0  # until a run that another process was at is looked at again
+RETRY_S = 3.0  # until a run that another process was at is looked at again
 
 
-def local(jobs: int, place: Place) -> Executor:
+def make_local_executor(jobs: int, settings: WorkerSettings) -> Executor:
     """An executor of `jobs` processes. Timings come first, one at a time and with nothing beside them."""
-    return partial(_execute, jobs, place)
+    return partial(_execute_locally, jobs, settings)
 
 
-def _execute(jobs: int, place: Place, tasks: Sequence[Task], stop: Stop) -> Iterator[Event]:
+def _execute_locally(
+    jobs: int, settings: WorkerSettings, tasks: Sequence[Task], stop: StopRequest
+) -> Iterator[TaskEvent]:
     timings, others = [t for t in tasks if t.timing], [t for t in tasks if not t.timing]
-    threads: list[int] = []  # of the timings
+    timing_threads: list[int] = []  # of the timings
     if timings and jobs > 1:
-        yield from _shift(Crew(1, place), place, timings, stop, threads)
+        yield from _run_pool(WorkerPool(1, settings), settings, timings, stop, timing_threads)
         timings = []
     if not stop.reason:
-        yield from _shift(Crew(jobs, place), place, timings + others, stop, threads)
+        yield from _run_pool(WorkerPool(jobs, settings), settings, timings + others, stop, timing_threads)
 
 
-def _shift(crew: Crew, place: Place, tasks: Sequence[Task], stop: Stop, threads: list[int]) -> Iterator[Event]:
-    """All tasks done by one crew; `threads` gets the number of threads with which timings were made."""
+def _run_pool(
+    pool: WorkerPool, settings: WorkerSettings, tasks: Sequence[Task], stop: StopRequest, timing_threads: list[int]
+) -> Iterator[TaskEvent]:
+    """All tasks done by one crew; `timing_threads` gets the number of threads with which timings were made."""
     pending = deque(tasks)
-    later: deque[tuple[float, Task]] = deque()
+    postponed: deque[tuple[float, Task]] = deque()
     try:
-        while pending or later or crew.busy:
+        while pending or postponed or pool.busy_workers:
             if stop.reason:
                 pending.clear()
-                later.clear()
-                crew.press(stop.hurry)
-            while later and later[0][0] <= time.monotonic():
-                pending.append(later.popleft()[1])
-            crew.hire(len(crew.busy) + len(pending))
-            yield from _hand_out(crew, place, pending, threads)
-            for worker, message in crew.hear(LISTEN_S):
+                postponed.clear()
+                pool.cancel_tasks(stop.at_once)
+            while postponed and postponed[0][0] <= time.monotonic():
+                pending.append(postponed.popleft()[1])
+            pool.spawn_workers(len(pool.busy_workers) + len(pending))
+            yield from _assign_tasks(pool, settings, pending, timing_threads)
+            for worker, message in pool.poll_messages(LISTEN_S):
                 if message is not None and message["event"] == "ready":
-                    worker.ready, worker.threads = True, message["threads"]
+                    worker.is_ready, worker.threads = True, message["threads"]
                     continue
-                event = _told(worker, message) if message is not None else _lost(crew, place, worker)
-                if isinstance(event, Waiting):
-                    later.append((time.monotonic() + AGAIN_S, event.task))
+                event = (
+                    _handle_message(worker, message) if message is not None else _handle_exit(pool, settings, worker)
+                )
+                if isinstance(event, TaskWaiting):
+                    postponed.append((time.monotonic() + RETRY_S, event.task))
                 if event:
                     yield event
     finally:
-        crew.go_home()
+        pool.shut_down()
 
 
-def _hand_out(crew: Crew, place: Place, pending: "deque[Task]", threads: list[int]) -> Iterator[Event]:
+def _assign_tasks(
+    pool: WorkerPool, settings: WorkerSettings, pending: "deque[Task]", timing_threads: list[int]
+) -> Iterator[TaskEvent]:
     """A task for every idle worker; what another sweep has finished meanwhile is told and passed over."""
-    for worker in crew.idle:
+    for worker in pool.idle_workers:
         while pending:
             task = pending.popleft()
-            if not task.timing and track.finished(place.runs / task.digest):
-                yield Ended(task, "FINISHED")
+            if not task.timing and track.read_finished_result(settings.runs / task.digest):
+                yield TaskEnded(task, "FINISHED")
                 continue
             if task.timing:
-                threads[:] = [worker.threads]
-            worker.give(task, threads[0] if threads else None)
-            yield Began(task)
+                timing_threads[:] = [worker.threads]
+            worker.give_task(task, timing_threads[0] if timing_threads else None)
+            yield TaskStarted(task)
             break
 
 
-def _told(worker: Worker, message: Message) -> Event | None:
+def _handle_message(worker: WorkerProcess, message: Message) -> TaskEvent | None:
     """A worker's message as an event; at the end of its task it is free again, or leaves."""
     task = worker.task
     if task is None:
         return None
     if message["event"] == "ended":
         worker.task = None
-        worker.asked_to_stop = message["status"] not in ("FINISHED", "OCCUPIED")  # it ends by itself
-    return told.event(task, message)
+        worker.is_stopping = message["status"] not in ("FINISHED", "OCCUPIED")  # it ends by itself
+    return told.parse_message(task, message)
 
 
-def _lost(crew: Crew, place: Place, worker: Worker) -> Event | None:
+def _handle_exit(pool: WorkerPool, settings: WorkerSettings, worker: WorkerProcess) -> TaskEvent | None:
     """The end of a process: that of its task too, where it had one."""
-    code = crew.lose(worker)
+    exit_code = pool.remove_worker(worker)
     task, worker.task = worker.task, None
     if task is None:
         return None
-    message = told.silent(code, worker.last_words, asked=worker.asked_to_stop)
-    if not worker.asked_to_stop:
-        told.note(place.runs / task.digest, message["problem"])
-    return told.event(task, message)
+    message = told.make_exit_message(exit_code, worker.last_line, stop_requested=worker.is_stopping)
+    if not worker.is_stopping:
+        told.append_to_log(settings.runs / task.digest, message["problem"])
+    return told.parse_message(task, message)

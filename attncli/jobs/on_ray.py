@@ -20,212 +20,227 @@ from typing import Any
 from attncli import track
 from attncli.errors import RunFailedError, UserError
 from attncli.jobs import errand, told
-from attncli.jobs.crew import Place
-from attncli.jobs.errand import Errand
-from attncli.jobs.event import Began, Ended, Event, Stage, Task, Waiting, Warned
-from attncli.jobs.stop import Stop
+from attncli.jobs.crew import WorkerSettings
+from attncli.jobs.errand import RemoteTask
+from attncli.jobs.event import TaskStarted, TaskEnded, TaskEvent, TaskStage, Task, TaskWaiting, TaskWarning
+from attncli.jobs.stop import StopRequest
 from attncli.jobs.told import Message
 from attncli.jobs.work import Executor
 
 LISTEN_S = 0.3
-AGAIN_S = 5.0  # until a run that another process was at is given out again
-LIVES = 10  # nodes that one run may lose
+RETRY_S = 5.0  # until a run that another process was at is given out again
+MAX_NODE_LOSSES = 10  # nodes that one run may lose
 
 
-def on_ray(place: Place, *, jobs: int | None = None, cpus: int = 1, gpus: float = 0) -> Executor:
+def make_ray_executor(settings: WorkerSettings, *, jobs: int | None = None, cpus: int = 1, gpus: float = 0) -> Executor:
     """An executor on the cluster that RAY_ADDRESS names, else the one of this machine, else one made for the sweep.
 
     Each run takes `cpus` cores and `gpus` GPUs, and at most `jobs` run at a time (None: as many as the cluster takes).
     Timings come first, each with a whole node for itself. Raises UserError without Ray, where no node could ever take
     a run, or where the nodes share neither the folder of runs nor a tracking server.
     """
-    return partial(_execute, replace(place, runs=place.runs.absolute()), jobs, {"num_cpus": cpus, "num_gpus": gpus})
+    return partial(
+        _execute_on_ray, replace(settings, runs=settings.runs.absolute()), jobs, {"num_cpus": cpus, "num_gpus": gpus}
+    )
 
 
-def _execute(
-    place: Place, jobs: int | None, needs: Mapping[str, Any], tasks: Sequence[Task], stop: Stop
-) -> Iterator[Event]:
-    with _connected() as ray, _marked(place) as here:
-        shared = _look(ray, place, needs, here)
-        timings = [t for t in tasks if t.timing] if shared else []  # elsewhere a run times itself
-        flock = Flock(ray, place, needs, here)
-        yield from flock.drive(timings, stop, limit=1)
-        yield from flock.drive([t for t in tasks if not t.timing], stop, limit=jobs)
+def _execute_on_ray(
+    settings: WorkerSettings, jobs: int | None, needs: Mapping[str, Any], tasks: Sequence[Task], stop: StopRequest
+) -> Iterator[TaskEvent]:
+    with _ray_connection() as ray, _shared_probe_file(settings) as probe_name:
+        disk_is_shared = _check_cluster(ray, settings, needs, probe_name)
+        timings = [t for t in tasks if t.timing] if disk_is_shared else []  # elsewhere a run times itself
+        scheduler = RayScheduler(ray, settings, needs, probe_name)
+        yield from scheduler.run_tasks(timings, stop, limit=1)
+        yield from scheduler.run_tasks([t for t in tasks if not t.timing], stop, limit=jobs)
 
 
 @contextmanager
-def _connected() -> Iterator[Any]:
+def _ray_connection() -> Iterator[Any]:
     """Ray, connected; it keeps its fingers off our signals and, as it tells of lost nodes there, off stdout."""
     try:
         import ray
     except ImportError as error:
         raise UserError("--on ray: Ray is not installed", "pip install 'attncli[ray]'") from error
-    before = signal.getsignal(signal.SIGTERM)
+    previous_handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"--on ray: {_line(error)}", "`ray start --head`, or set RAY_ADDRESS=HOST:PORT") from error
+        raise UserError(f"--on ray: {_last_line(error)}", "`ray start --head`, or set RAY_ADDRESS=HOST:PORT") from error
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous_handler)
     try:
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        with open(os.devnull, "w") as null_file, redirect_stdout(null_file):
             yield ray
     finally:
         ray.shutdown()
 
 
 @contextmanager
-def _marked(place: Place) -> Iterator[str]:
+def _shared_probe_file(settings: WorkerSettings) -> Iterator[str]:
     """The name of a file in the folder of runs, by which a node sees whether it has the same folder."""
-    here = errand.mark(place.runs)
+    probe_file = errand.create_probe_file(settings.runs)
     try:
-        yield here.name
+        yield probe_file.name
     finally:
-        here.unlink(missing_ok=True)
+        probe_file.unlink(missing_ok=True)
 
 
-def _look(ray: Any, place: Place, needs: Mapping[str, Any], here: str) -> bool:
+def _check_cluster(ray: Any, settings: WorkerSettings, needs: Mapping[str, Any], probe_name: str) -> bool:
     """Whether all nodes see the folder of runs. Raises UserError for a cluster that cannot do the sweep."""
     nodes = [n for n in ray.nodes() if n["Alive"]]
-    if not any(_room(node, needs) for node in nodes):
-        most = max(n["Resources"].get("CPU", 0) for n in nodes), max(n["Resources"].get("GPU", 0) for n in nodes)
-        asked = f"{needs['num_cpus']} cores and {needs['num_gpus']} GPUs"
-        raise UserError(f"--on ray: no node has {asked}", f"at most {most[0]:g} and {most[1]:g}: --cpus, --gpus")
-    sees = ray.remote(num_cpus=0, max_retries=3)(errand.sees)
-    asked_all = [sees.options(scheduling_strategy=_at(node)).remote(place.runs / here) for node in nodes]
+    if not any(_has_room(node, needs) for node in nodes):
+        largest = max(n["Resources"].get("CPU", 0) for n in nodes), max(n["Resources"].get("GPU", 0) for n in nodes)
+        wanted = f"{needs['num_cpus']} cores and {needs['num_gpus']} GPUs"
+        raise UserError(f"--on ray: no node has {wanted}", f"at most {largest[0]:g} and {largest[1]:g}: --cpus, --gpus")
+    check_path = ray.remote(num_cpus=0, max_retries=3)(errand.is_path_visible)
+    answers = [
+        check_path.options(scheduling_strategy=_pin_to_node(node)).remote(settings.runs / probe_name) for node in nodes
+    ]
     try:
-        shared = all(ray.get(asked_all, timeout=120))
+        disk_is_shared = all(ray.get(answers, timeout=120))
     except ray.exceptions.RayError as error:
         raise RunFailedError(
-            f"--on ray: {_line(error)}", "the same attncli has to be installed on every node"
+            f"--on ray: {_last_line(error)}", "the same attncli has to be installed on every node"
         ) from error
-    if not shared and track.on_disk(place.uri, place.runs):
+    if not disk_is_shared and track.is_file_store(settings.uri, settings.runs):
         raise UserError(
-            f"--on ray: the nodes do not share {place.runs}, and the tracking store is a file there",
+            f"--on ray: the nodes do not share {settings.runs}, and the tracking store is a file there",
             "--runs on a shared disk, or --tracking-uri of a server",
         )
-    return shared
+    return disk_is_shared
 
 
-def _room(node: Mapping[str, Any], needs: Mapping[str, Any]) -> bool:
-    has = node["Resources"]
-    return bool(has.get("CPU", 0) >= needs["num_cpus"] and has.get("GPU", 0) >= needs["num_gpus"])
+def _has_room(node: Mapping[str, Any], needs: Mapping[str, Any]) -> bool:
+    resources = node["Resources"]
+    return bool(resources.get("CPU", 0) >= needs["num_cpus"] and resources.get("GPU", 0) >= needs["num_gpus"])
 
 
-def _at(node: Mapping[str, Any], *, soft: bool = True) -> Any:
+def _pin_to_node(node: Mapping[str, Any], *, soft: bool = True) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=soft)
 
 
-def _line(error: BaseException) -> str:
+def _last_line(error: BaseException) -> str:
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__
 
 
 @dataclass
-class Going:
+class RunningTask:
     """A task that was given out: whether it has begun, how often its node was lost."""
 
     task: Task
-    lost: int = 0
-    began: bool = False
+    node_losses: int = 0
+    has_started: bool = False
 
 
 @dataclass
-class Flock:
+class RayScheduler:
     """The tasks that Ray has, by the stream of what they say."""
 
     ray: Any
-    place: Place
+    settings: WorkerSettings
     needs: Mapping[str, Any]
-    here: str
-    threads: int | None = None  # of the timings
-    going: dict[Any, Going] = field(default_factory=dict)
-    again: deque[tuple[float, Going]] = field(default_factory=deque)  # to be given out anew, at a time
-    called_off: bool = False
+    probe_name: str
+    timing_threads: int | None = None  # of the timings
+    running: dict[Any, RunningTask] = field(default_factory=dict)
+    postponed: deque[tuple[float, RunningTask]] = field(default_factory=deque)  # to be given out anew, at a time
+    is_cancelled: bool = False
 
-    def drive(self, tasks: Sequence[Task], stop: Stop, *, limit: int | None) -> Iterator[Event]:
+    def run_tasks(self, tasks: Sequence[Task], stop: StopRequest, *, limit: int | None) -> Iterator[TaskEvent]:
         """All tasks done, at most `limit` at a time; a wish to stop has those that are at work save first."""
-        self.again.extend((0.0, Going(task)) for task in tasks)
-        while self.going or (self.again and not stop.reason):
+        self.postponed.extend((0.0, RunningTask(task)) for task in tasks)
+        while self.running or (self.postponed and not stop.reason):
             if stop.reason:
-                self._call_off(force=stop.hurry)
+                self._cancel_tasks(force=stop.at_once)
             else:
-                yield from self._give_out(limit)
-            for stream in self.ray.wait(list(self.going), timeout=LISTEN_S)[0] if self.going else ():
-                yield from self._hear(stream)
-            if not self.going and self.again:
+                yield from self._start_due_tasks(limit)
+            for stream in self.ray.wait(list(self.running), timeout=LISTEN_S)[0] if self.running else ():
+                yield from self._handle_stream(stream)
+            if not self.running and self.postponed:
                 time.sleep(LISTEN_S)
-        self.again.clear()
+        self.postponed.clear()
 
-    def _give_out(self, limit: int | None) -> Iterator[Event]:
+    def _start_due_tasks(self, limit: int | None) -> Iterator[TaskEvent]:
         """Hand over what is due; what another sweep has finished meanwhile is told and passed over."""
-        for _ in range(len(self.again)):
-            at, going = self.again.popleft()
-            if at > time.monotonic() or (limit is not None and len(self.going) >= limit):
-                self.again.append((at, going))
-            elif not going.task.timing and track.finished(self.place.runs / going.task.digest):
-                yield Ended(going.task, "FINISHED")
+        for _ in range(len(self.postponed)):
+            due_at, running_task = self.postponed.popleft()
+            if due_at > time.monotonic() or (limit is not None and len(self.running) >= limit):
+                self.postponed.append((due_at, running_task))
+            elif not running_task.task.timing and track.read_finished_result(
+                self.settings.runs / running_task.task.digest
+            ):
+                yield TaskEnded(running_task.task, "FINISHED")
             else:
-                self.going[self._send(going.task)] = going
+                self.running[self._submit_task(running_task.task)] = running_task
 
-    def _send(self, task: Task) -> Any:
+    def _submit_task(self, task: Task) -> Any:
         cpus = max(1, int(self.needs["num_cpus"]))
         options: dict[str, Any] = dict(self.needs)
         if task.timing:
-            nodes = [n for n in self.ray.nodes() if n["Alive"] and _room(n, self.needs)]
-            whole = max(nodes, key=lambda n: n["Resources"]["CPU"]) if nodes else None
-            if whole:
-                options |= {"num_cpus": whole["Resources"]["CPU"], "scheduling_strategy": _at(whole)}
-        todo = Errand(task, self.place, cpus, None if task.timing else self.threads, self.here)
-        do = self.ray.remote(num_returns="streaming", max_retries=0, name=task.title)(errand.do)
-        return do.options(**options).remote(todo)
+            nodes = [n for n in self.ray.nodes() if n["Alive"] and _has_room(n, self.needs)]
+            largest_node = max(nodes, key=lambda n: n["Resources"]["CPU"]) if nodes else None
+            if largest_node:
+                options |= {
+                    "num_cpus": largest_node["Resources"]["CPU"],
+                    "scheduling_strategy": _pin_to_node(largest_node),
+                }
+        shipped_task = RemoteTask(
+            task, self.settings, cpus, None if task.timing else self.timing_threads, self.probe_name
+        )
+        remote_function = self.ray.remote(num_returns="streaming", max_retries=0, name=task.title)(
+            errand.run_remote_task
+        )
+        return remote_function.options(**options).remote(shipped_task)
 
-    def _hear(self, stream: Any) -> Iterator[Event]:
+    def _handle_stream(self, stream: Any) -> Iterator[TaskEvent]:
         """The next word of a task."""
-        going = self.going[stream]
+        running_task = self.running[stream]
         try:
-            yield from self._told(going, self.ray.get(next(stream)))
+            yield from self._handle_message(running_task, self.ray.get(next(stream)))
         except StopIteration:
-            del self.going[stream]
+            del self.running[stream]
         except self.ray.exceptions.RayError as error:
-            del self.going[stream]
-            yield from self._broken(going, error)
+            del self.running[stream]
+            yield from self._handle_failure(running_task, error)
 
-    def _told(self, going: Going, message: Message) -> Iterator[Event]:
+    def _handle_message(self, running_task: RunningTask, message: Message) -> Iterator[TaskEvent]:
         if message["event"] == "files":
-            errand.unpack(self.place.runs / going.task.digest, message["files"])
+            errand.unpack_run_files(self.settings.runs / running_task.task.digest, message["files"])
         if message["event"] == "began":
-            going.began = True
-            self.threads = message["threads"] if going.task.timing else self.threads
-        event = told.event(going.task, message)
-        if isinstance(event, Waiting):
-            self.again.append((time.monotonic() + AGAIN_S, going))
+            running_task.has_started = True
+            self.timing_threads = message["threads"] if running_task.task.timing else self.timing_threads
+        event = told.parse_message(running_task.task, message)
+        if isinstance(event, TaskWaiting):
+            self.postponed.append((time.monotonic() + RETRY_S, running_task))
         if event is not None:
             yield event
 
-    def _broken(self, going: Going, error: BaseException) -> Iterator[Event]:
+    def _handle_failure(self, running_task: RunningTask, error: BaseException) -> Iterator[TaskEvent]:
         """A task without an end: called off, or lost with its node, or beyond help."""
-        task, errors = going.task, self.ray.exceptions
-        gone = isinstance(error, errors.NodeDiedError | errors.WorkerCrashedError | errors.ObjectLostError)
-        if self.called_off:
-            if going.began:
-                yield told.stopped(task)
-        elif gone and going.lost < LIVES:
-            if going.began:
-                yield Stage(task, "lost with its node, waiting for another")
-                yield Warned(task, "its node was lost; it goes on from its checkpoint on another")
-            self.again.append((time.monotonic(), Going(task, lost=going.lost + 1)))
+        task, errors = running_task.task, self.ray.exceptions
+        node_lost = isinstance(error, errors.NodeDiedError | errors.WorkerCrashedError | errors.ObjectLostError)
+        if self.is_cancelled:
+            if running_task.has_started:
+                yield told.make_stopped_event(task)
+        elif node_lost and running_task.node_losses < MAX_NODE_LOSSES:
+            if running_task.has_started:
+                yield TaskStage(task, "lost with its node, waiting for another")
+                yield TaskWarning(task, "its node was lost; it goes on from its checkpoint on another")
+            self.postponed.append((time.monotonic(), RunningTask(task, node_losses=running_task.node_losses + 1)))
         else:
-            if not going.began:
-                yield Began(task)
-            problem = f"{type(error).__name__}: {_line(error)}"
-            told.note(self.place.runs / task.digest, problem)
-            yield Ended(task, "KILLED" if gone or isinstance(error, errors.OutOfMemoryError) else "FAILED", problem)
+            if not running_task.has_started:
+                yield TaskStarted(task)
+            problem = f"{type(error).__name__}: {_last_line(error)}"
+            told.append_to_log(self.settings.runs / task.digest, problem)
+            yield TaskEnded(
+                task, "KILLED" if node_lost or isinstance(error, errors.OutOfMemoryError) else "FAILED", problem
+            )
 
-    def _call_off(self, *, force: bool) -> None:
-        if not self.called_off or force:
-            self.called_off = True
-            for stream in self.going:
+    def _cancel_tasks(self, *, force: bool) -> None:
+        if not self.is_cancelled or force:
+            self.is_cancelled = True
+            for stream in self.running:
                 self.ray.cancel(stream, force=force)

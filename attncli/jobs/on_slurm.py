@@ -22,64 +22,64 @@ from typing import Any
 from attncli import track
 from attncli.errors import UserError
 from attncli.jobs import told
-from attncli.jobs.crew import Place
-from attncli.jobs.errand import Errand
-from attncli.jobs.event import Ended, Event, Task, Waiting
-from attncli.jobs.stop import Stop
+from attncli.jobs.crew import WorkerSettings
+from attncli.jobs.errand import RemoteTask
+from attncli.jobs.event import TaskEnded, TaskEvent, Task, TaskWaiting
+from attncli.jobs.stop import StopRequest
 from attncli.jobs.told import Message
 from attncli.jobs.work import Executor
 
 FOLDER = ".slurm"  # in the folder of runs: submitit's files, and what the jobs say
-LOOK_S = 1.0
-AGAIN_S = 30.0  # until a run that another process was at is queued again
+POLL_S = 1.0
+RETRY_S = 30.0  # until a run that another process was at is queued again
 SILENCE_S = 20.0  # until a job that left the queue without a word is given up: disks of clusters are slow to tell
-TAKEN_S = 1800.0  # that a job which was told to leave waits for Slurm to end it
+LEAVE_WAIT_S = 1800.0  # that a job which was told to leave waits for Slurm to end it
 REQUEUES = 1000  # every leg goes on from the last one's checkpoint
-OVER = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"}
-DEFAULTS = {"time": 240, "signal_delay_s": 120, "wckey": ""}  # minutes, seconds
+ENDED_STATES = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"}
+DEFAULT_OPTIONS = {"time": 240, "signal_delay_s": 120, "wckey": ""}  # minutes, seconds
 
 
-class Job:
+class SlurmJob:
     """What a job does: the errand, with its words written to a file. submitit calls it, and `checkpoint` on USR2."""
 
-    def __init__(self, errand: Errand, words: Path) -> None:
-        self.errand = errand
-        self.words = words
+    def __init__(self, remote_task: RemoteTask, message_file: Path) -> None:
+        self.remote_task = remote_task
+        self.message_file = message_file
 
     def __call__(self) -> str:
         """Do the errand; how it ended. A job that was told to leave waits for its end, lest Slurm take it as done."""
-        told_to_leave: list[int] = []
+        leave_signals: list[int] = []
 
-        def leave(number: int, frame: FrameType | None) -> None:
-            told_to_leave.append(number)
-            self.errand.stop()
+        def note_sigterm(number: int, frame: FrameType | None) -> None:
+            leave_signals.append(number)
+            self.remote_task.request_stop()
 
-        signal.signal(signal.SIGTERM, leave)
-        last: Message = {}
-        for last in self.errand.messages():
-            self._say(last)
-            if last["event"] == "began":
-                self._say({"event": "stage", "text": f"on {os.uname().nodename}"})
-        if told_to_leave:
-            time.sleep(TAKEN_S)
-        return str(last["status"])
+        signal.signal(signal.SIGTERM, note_sigterm)
+        last_message: Message = {}
+        for last_message in self.remote_task.run_worker():
+            self._write_message(last_message)
+            if last_message["event"] == "began":
+                self._write_message({"event": "stage", "text": f"on {os.uname().nodename}"})
+        if leave_signals:
+            time.sleep(LEAVE_WAIT_S)
+        return str(last_message["status"])
 
     def checkpoint(self) -> Any:
         """Save, and have the same done again."""
         from submitit.helpers import DelayedSubmission
 
-        self.errand.stop()
-        self.errand.wait()
-        self._say({"event": "stage", "text": "saved, in the queue again"})
+        self.remote_task.request_stop()
+        self.remote_task.wait_until_saved()
+        self._write_message({"event": "stage", "text": "saved, in the queue again"})
         return DelayedSubmission(self)
 
-    def _say(self, message: Message) -> None:
-        with self.words.open("a", encoding="utf-8") as file:
+    def _write_message(self, message: Message) -> None:
+        with self.message_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(message) + "\n")
 
 
-def on_slurm(
-    place: Place,
+def make_slurm_executor(
+    settings: WorkerSettings,
     *,
     jobs: int | None = None,
     cpus: int = 1,
@@ -94,35 +94,46 @@ def on_slurm(
     them here, all at once. Raises UserError without submitit or Slurm, and for options that there are not.
     """
     needs: dict[str, Any] = {"cpus_per_task": cpus, **({"gpus_per_node": gpus} if gpus else {})}
-    chosen = DEFAULTS | needs | ({"array_parallelism": jobs} if jobs else {}) | dict(options or {})
-    return partial(_execute, replace(place, runs=place.runs.absolute()), cpus, cluster, chosen)
+    submit_options = DEFAULT_OPTIONS | needs | ({"array_parallelism": jobs} if jobs else {}) | dict(options or {})
+    return partial(_execute_on_slurm, replace(settings, runs=settings.runs.absolute()), cpus, cluster, submit_options)
 
 
-def _execute(
-    place: Place, cpus: int, cluster: str, options: Mapping[str, Any], tasks: Sequence[Task], stop: Stop
-) -> Iterator[Event]:
-    folder = place.runs / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    queue_ = Queue(place, cpus, folder, partial(_submit, cluster, folder), at_work if cluster == "local" else in_queue)
-    alone = {**options, "exclusive": True, "array_parallelism": 1}
-    yield from queue_.drive([t for t in tasks if t.timing], stop, alone)
-    yield from queue_.drive([t for t in tasks if not t.timing], stop, options)
+def _execute_on_slurm(
+    settings: WorkerSettings,
+    cpus: int,
+    cluster: str,
+    options: Mapping[str, Any],
+    tasks: Sequence[Task],
+    stop: StopRequest,
+) -> Iterator[TaskEvent]:
+    folder = settings.runs / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    slurm_queue = SlurmQueue(
+        settings,
+        cpus,
+        folder,
+        partial(_submit_jobs, cluster, folder),
+        list_local_ids if cluster == "local" else list_queued_ids,
+    )
+    exclusive_options = {**options, "exclusive": True, "array_parallelism": 1}
+    yield from slurm_queue.run_tasks([t for t in tasks if t.timing], stop, exclusive_options)
+    yield from slurm_queue.run_tasks([t for t in tasks if not t.timing], stop, options)
 
 
-def _submit(cluster: str, folder: Path, options: Mapping[str, Any], jobs: Sequence[Job]) -> list[Any]:
+def _submit_jobs(cluster: str, folder: Path, options: Mapping[str, Any], jobs: Sequence[SlurmJob]) -> list[Any]:
     """submitit's handles of the jobs, which are now in the queue. Raises UserError where that cannot be."""
     try:
         import submitit
     except ImportError as error:
         raise UserError("--on slurm: submitit is not installed", "pip install 'attncli[slurm]'") from error
-    made: Any
+    submitit_executor: Any
     try:
         if cluster == "local":
-            made = submitit.LocalExecutor(folder=folder, max_num_timeout=REQUEUES)
-            made.update_parameters(timeout_min=options["time"], signal_delay_s=options["signal_delay_s"])
+            submitit_executor = submitit.LocalExecutor(folder=folder, max_num_timeout=REQUEUES)
+            submitit_executor.update_parameters(timeout_min=options["time"], signal_delay_s=options["signal_delay_s"])
         else:
-            made = submitit.SlurmExecutor(folder=folder, max_num_timeout=REQUEUES)
-            made.update_parameters(job_name="attncli", **options)
-        return list(made.submit_array(jobs))
+            submitit_executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=REQUEUES)
+            submitit_executor.update_parameters(job_name="attncli", **options)
+        return list(submitit_executor.submit_array(jobs))
     except RuntimeError as error:
         raise UserError(f"--on slurm: {error}", "call it on a machine that has sbatch and srun") from error
     except (ValueError, OSError, submitit.core.utils.FailedJobError) as error:
@@ -131,129 +142,136 @@ def _submit(cluster: str, folder: Path, options: Mapping[str, Any], jobs: Sequen
 
 
 @dataclass
-class Queued:
+class QueuedJob:
     """A job as the sweep sees it."""
 
     task: Task
     handle: Any  # submitit's
-    words: Path
-    read: int = 0  # bytes of `words`
-    last: Ended | None = None  # that it was stopped, which may be followed by another leg
-    began: bool = False
-    gone: float | None = None  # clock at which it was seen to have left the queue
+    message_file: Path
+    bytes_read: int = 0  # bytes of `message_file`
+    last_ending: TaskEnded | None = None  # that it was stopped, which may be followed by another leg
+    has_started: bool = False
+    gone_since: float | None = None  # clock at which it was seen to have left the queue
 
-    def messages(self) -> Iterator[Message]:
+    def read_messages(self) -> Iterator[Message]:
         """What it has said since it was last asked, whole lines alone."""
-        with suppress(FileNotFoundError), self.words.open("rb") as file:
-            file.seek(self.read)
-            told_, newline, _ = file.read().rpartition(b"\n")
-            self.read += len(told_) + len(newline)
-            yield from map(json.loads, told_.splitlines())
+        with suppress(FileNotFoundError), self.message_file.open("rb") as file:
+            file.seek(self.bytes_read)
+            complete_lines, newline, _ = file.read().rpartition(b"\n")
+            self.bytes_read += len(complete_lines) + len(newline)
+            yield from map(json.loads, complete_lines.splitlines())
 
 
 @dataclass
-class Queue:
-    """The jobs of one sweep: `submit(options, jobs)` queues some, `there(handles)` tells which have not ended."""
+class SlurmQueue:
+    """The jobs of one sweep: `submit_jobs(options, jobs)` queues some, `list_alive(handles)` tells which have not ended."""
 
-    place: Place
+    settings: WorkerSettings
     cpus: int
     folder: Path
-    submit: Callable[[Mapping[str, Any], Sequence[Job]], list[Any]]
-    there: Callable[[Sequence[Any]], set[str] | None]
-    threads: int | None = None  # of the timings
-    jobs: list[Queued] = field(default_factory=list)
-    later: deque[tuple[float, Task]] = field(default_factory=deque)
-    called_off: bool = False
+    submit_jobs: Callable[[Mapping[str, Any], Sequence[SlurmJob]], list[Any]]
+    list_alive: Callable[[Sequence[Any]], set[str] | None]
+    timing_threads: int | None = None  # of the timings
+    jobs: list[QueuedJob] = field(default_factory=list)
+    postponed: deque[tuple[float, Task]] = field(default_factory=deque)
+    is_cancelled: bool = False
 
-    def drive(self, tasks: Sequence[Task], stop: Stop, options: Mapping[str, Any]) -> Iterator[Event]:
+    def run_tasks(self, tasks: Sequence[Task], stop: StopRequest, options: Mapping[str, Any]) -> Iterator[TaskEvent]:
         """All tasks done; a wish to stop takes the jobs out of the queue, and those at work save first."""
         if not stop.reason:
-            yield from self._enter(tasks, options)
+            yield from self._queue_tasks(tasks, options)
         try:
-            while self.jobs or self.later:
+            while self.jobs or self.postponed:
                 if stop.reason:
-                    self._call_off()
-                due = [task for at, task in self.later if at <= time.monotonic()]
-                self.later = deque((at, task) for at, task in self.later if at > time.monotonic())
-                yield from self._enter(due, options)
-                there = self.there([job.handle for job in self.jobs]) if self.jobs else set()
+                    self._cancel_jobs()
+                due_tasks = [task for due_at, task in self.postponed if due_at <= time.monotonic()]
+                self.postponed = deque((due_at, task) for due_at, task in self.postponed if due_at > time.monotonic())
+                yield from self._queue_tasks(due_tasks, options)
+                alive_ids = self.list_alive([job.handle for job in self.jobs]) if self.jobs else set()
                 for job in list(self.jobs):
-                    yield from self._hear(job, there is None or job.handle.job_id in there)
-                time.sleep(LOOK_S)
+                    yield from self._handle_messages(job, alive_ids is None or job.handle.job_id in alive_ids)
+                time.sleep(POLL_S)
         finally:
-            self._call_off()
+            self._cancel_jobs()
 
-    def _enter(self, tasks: Sequence[Task], options: Mapping[str, Any]) -> Iterator[Event]:
+    def _queue_tasks(self, tasks: Sequence[Task], options: Mapping[str, Any]) -> Iterator[TaskEvent]:
         """Queue the tasks; what another sweep has finished meanwhile is told and passed over."""
-        done = [t for t in tasks if not t.timing and track.finished(self.place.runs / t.digest)]
-        yield from (Ended(task, "FINISHED") for task in done)
-        todo = [t for t in tasks if t not in done]
-        if not todo:
+        finished_tasks = [
+            t for t in tasks if not t.timing and track.read_finished_result(self.settings.runs / t.digest)
+        ]
+        yield from (TaskEnded(task, "FINISHED") for task in finished_tasks)
+        unfinished_tasks = [t for t in tasks if t not in finished_tasks]
+        if not unfinished_tasks:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         jobs = []
-        for task in todo:
+        for task in unfinished_tasks:
             kind = "timing" if task.timing else "run"
-            words = self.folder / f"{kind}-{task.digest}-{time.monotonic_ns()}.jsonl"
-            jobs.append(Job(Errand(task, self.place, self.cpus, None if task.timing else self.threads), words))
-        handles = self.submit(options, jobs)
-        self.jobs += [Queued(t, h, j.words) for t, h, j in zip(todo, handles, jobs, strict=True)]
+            message_file = self.folder / f"{kind}-{task.digest}-{time.monotonic_ns()}.jsonl"
+            jobs.append(
+                SlurmJob(
+                    RemoteTask(task, self.settings, self.cpus, None if task.timing else self.timing_threads),
+                    message_file,
+                )
+            )
+        handles = self.submit_jobs(options, jobs)
+        self.jobs += [QueuedJob(t, h, j.words) for t, h, j in zip(unfinished_tasks, handles, jobs, strict=True)]
 
-    def _hear(self, job: Queued, there: bool) -> Iterator[Event]:
+    def _handle_messages(self, job: QueuedJob, is_alive: bool) -> Iterator[TaskEvent]:
         """What a job has said; its end, where it has left the queue or will not be queued again."""
-        for message in job.messages():
+        for message in job.read_messages():
             if message["event"] == "began":
-                job.began, job.last = True, None
-                self.threads = message["threads"] if job.task.timing else self.threads
-            event = told.event(job.task, message)
-            if isinstance(event, Ended) and event.status == "KILLED" and there and not self.called_off:
-                job.last = event
-            elif isinstance(event, Ended | Waiting):
-                yield from self._ended(job, event)
+                job.has_started, job.last_ending = True, None
+                self.timing_threads = message["threads"] if job.task.timing else self.timing_threads
+            event = told.parse_message(job.task, message)
+            if isinstance(event, TaskEnded) and event.status == "KILLED" and is_alive and not self.is_cancelled:
+                job.last_ending = event
+            elif isinstance(event, TaskEnded | TaskWaiting):
+                yield from self._finish_job(job, event)
             elif event is not None:
                 yield event
-        if job in self.jobs and not there:
-            job.gone = job.gone or time.monotonic()
-            if job.last or self.called_off or time.monotonic() - job.gone > SILENCE_S:
-                yield from self._ended(job, job.last or self._silent(job))
+        if job in self.jobs and not is_alive:
+            job.gone_since = job.gone_since or time.monotonic()
+            if job.last_ending or self.is_cancelled or time.monotonic() - job.gone_since > SILENCE_S:
+                yield from self._finish_job(job, job.last_ending or self._make_silent_ending(job))
 
-    def _ended(self, job: Queued, event: Ended | Waiting) -> Iterator[Event]:
+    def _finish_job(self, job: QueuedJob, event: TaskEnded | TaskWaiting) -> Iterator[TaskEvent]:
         self.jobs.remove(job)
-        if isinstance(event, Waiting):
-            self.later.append((time.monotonic() + AGAIN_S, job.task))
-        if job.began or not self.called_off:
+        if isinstance(event, TaskWaiting):
+            self.postponed.append((time.monotonic() + RETRY_S, job.task))
+        if job.has_started or not self.is_cancelled:
             yield event
 
-    def _silent(self, job: Queued) -> Ended:
-        if self.called_off:
-            return told.stopped(job.task)
+    def _make_silent_ending(self, job: QueuedJob) -> TaskEnded:
+        if self.is_cancelled:
+            return told.make_stopped_event(job.task)
         problem = f"job {job.handle.job_id} left the queue without a word"
-        told.note(self.place.runs / job.task.digest, problem)
-        return Ended(job.task, "KILLED", problem, f"{job.handle.paths.stderr} may say more")
+        told.append_to_log(self.settings.runs / job.task.digest, problem)
+        return TaskEnded(job.task, "KILLED", problem, f"{job.handle.paths.stderr} may say more")
 
-    def _call_off(self) -> None:
-        self.later.clear()
-        if not self.called_off:
+    def _cancel_jobs(self) -> None:
+        self.postponed.clear()
+        if not self.is_cancelled:
             for job in self.jobs:
                 with suppress(OSError, subprocess.SubprocessError):
                     job.handle.cancel(check=False)
-        self.called_off = self.called_off or bool(self.jobs)
+        self.is_cancelled = self.is_cancelled or bool(self.jobs)
 
 
-def in_queue(handles: Sequence[Any]) -> set[str] | None:
+def list_queued_ids(handles: Sequence[Any]) -> set[str] | None:
     """The ids of those jobs that Slurm still has, None where it does not answer; squeue needs no accounting."""
     arrays = sorted({handle.job_id.partition("_")[0] for handle in handles})
-    words = ["squeue", "--noheader", "--array", "--jobs", ",".join(arrays), "--format", "%A %F_%K %T"]
+    arguments = ["squeue", "--noheader", "--array", "--jobs", ",".join(arrays), "--format", "%A %F_%K %T"]
     try:
-        answer = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        answer = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.SubprocessError):
         return None
     if answer.returncode and "Invalid job id" not in answer.stderr:
         return None
     rows = [line.split() for line in answer.stdout.splitlines() if line.strip()]
-    return {name for number, member, state in rows if state not in OVER for name in (number, member)}
+    return {name for number, member, state in rows if state not in ENDED_STATES for name in (number, member)}
 
 
-def at_work(handles: Sequence[Any]) -> set[str] | None:
+def list_local_ids(handles: Sequence[Any]) -> set[str] | None:
     """The same of jobs that submitit does on this machine."""
     return {handle.job_id for handle in handles if not handle.done()}

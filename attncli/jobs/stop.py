@@ -13,31 +13,33 @@ IMPATIENT_S = 1.0  # a launcher may pass the same Ctrl-C on a second time within
 
 
 @dataclass
-class Stop:
-    """`reason` says why to stop, `hurry` that it was asked for twice: then nothing is waited for."""
+class StopRequest:
+    """`reason` says why to stop, `at_once` that it was asked for twice: then nothing is waited for."""
 
     reason: str = ""
-    hurry: bool = False
-    since: float = 0.0  # clock of the first signal
+    at_once: bool = False
+    first_signal_at: float = 0.0  # clock of the first signal
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Note a signal (this is the handler)."""
         now = time.monotonic()
-        self.since = self.since or now
-        self.hurry = now - self.since > IMPATIENT_S
+        self.first_signal_at = self.first_signal_at or now
+        self.at_once = now - self.first_signal_at > IMPATIENT_S
         self.reason = self.reason or f"stopped by {signal.Signals(number).name}"
 
 
 @contextmanager
-def stopping() -> Iterator[Stop]:
+def sweep_stop_request() -> Iterator[StopRequest]:
     """A Stop that SIGINT and SIGTERM set within the block; outside the main thread nothing sets it."""
-    stop = Stop()
+    stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before: dict[int, Any] = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous_handlers: dict[int, Any] = {
+        number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)

@@ -5,14 +5,14 @@ from typing import Any
 
 from attncli.errors import UserError
 from attncli.jobs import devices
-from attncli.jobs.crew import Place
-from attncli.jobs.local import local
+from attncli.jobs.crew import WorkerSettings
+from attncli.jobs.local import make_local_executor
 from attncli.jobs.work import Executor
 
 
-def executor(
-    on: str,
-    place: Place,
+def choose_executor(
+    executor_name: str,
+    settings: WorkerSettings,
     *,
     jobs: int | None = None,
     cpus: int | None = None,
@@ -23,29 +23,31 @@ def executor(
 
     Raises UserError for options that mean nothing there.
     """
-    if slurm and on != "slurm":
+    if slurm and executor_name != "slurm":
         raise UserError("--slurm without --on slurm", "leave one out or add the other")
-    if on == "local":
+    if executor_name == "local":
         if cpus is not None or gpus is not None:
             name = "--cpus" if cpus is not None else "--gpus"
             raise UserError(f"{name} is for clusters", "here --jobs shares out cores and GPUs; or --on ray, --on slurm")
-        jobs = jobs or devices.default_jobs()
-        return local(jobs, place), jobs
-    if on == "ray":
-        from attncli.jobs.on_ray import on_ray
+        jobs = jobs or devices.choose_job_count()
+        return make_local_executor(jobs, settings), jobs
+    if executor_name == "ray":
+        from attncli.jobs.on_ray import make_ray_executor
 
-        return on_ray(place, jobs=jobs, cpus=cpus or 1, gpus=gpus or 0), jobs or 1
-    from attncli.jobs.on_slurm import on_slurm
+        return make_ray_executor(settings, jobs=jobs, cpus=cpus or 1, gpus=gpus or 0), jobs or 1
+    from attncli.jobs.on_slurm import make_slurm_executor
 
-    return on_slurm(place, jobs=jobs, cpus=cpus or 1, gpus=gpus or 0, options=options(slurm)), jobs or 1
+    return make_slurm_executor(
+        settings, jobs=jobs, cpus=cpus or 1, gpus=gpus or 0, options=parse_sbatch_options(slurm)
+    ), jobs or 1
 
 
-def options(given: Sequence[str]) -> dict[str, Any]:
+def parse_sbatch_options(words: Sequence[str]) -> dict[str, Any]:
     """`key=value` words as a mapping, numbers as numbers. Raises UserError for a word without a value."""
-    found: dict[str, Any] = {}
-    for word in given:
+    options: dict[str, Any] = {}
+    for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key or not value:
             raise UserError(f"--slurm {word}: not KEY=VALUE", "for example --slurm partition=gpu")
-        found[key] = int(value) if value.isdigit() else value
-    return found
+        options[key] = int(value) if value.isdigit() else value
+    return options

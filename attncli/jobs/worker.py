@@ -21,26 +21,26 @@ from pkgutil import resolve_name
 from types import FrameType
 from typing import Any
 
-from attncli.collector import rarely
+from attncli.collector import relaxed_gc
 from attncli.errors import UserError
-from attncli.jobs.event import LOG
-from attncli.jobs.remember import remember
+from attncli.jobs.event import OUTPUT_LOG
+from attncli.jobs.remember import cache_datasets
 from attncli.recipe import Recipe
 
-Order = dict[str, Any]
-Say = Callable[..., None]
+TaskOrder = dict[str, Any]
+SendEvent = Callable[..., None]
 
 
-class Inbox:
+class OrderInbox:
     """The orders on stdin. Their end, in the middle of a task, is a SIGTERM to this process."""
 
     def __init__(self) -> None:
-        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[TaskOrder | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._busy = False
-        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._read_stdin, daemon=True).start()
 
-    def __iter__(self) -> Iterator[Order]:
+    def __iter__(self) -> Iterator[TaskOrder]:
         """The orders, one after the other; the time until the next is asked for counts as busy."""
         while (order := self._orders.get()) is not None:
             self._busy = True
@@ -49,7 +49,7 @@ class Inbox:
             yield order
             self._busy = False
 
-    def _read(self) -> None:
+    def _read_stdin(self) -> None:
         for line in sys.stdin:
             self._orders.put(json.loads(line))
         self._closed.set()
@@ -61,124 +61,129 @@ class Inbox:
 def main(setting: str) -> None:
     """The worker's process: says that it is ready, then does its orders until there are no more."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
-    say = _mouth()
-    _first_to_go()
+        signal.signal(number, _raise_interrupt)
+    send_event = _make_event_writer()
+    _prefer_for_oom_kill()
     try:
-        place = json.loads(setting)
-        inbox = Inbox()
-        with rarely():
+        settings = json.loads(setting)
+        inbox = OrderInbox()
+        with relaxed_gc():
             from attncli import measure
             from attncli.track import load_mlflow
 
             load_mlflow()
-            do = _doer(Path(place["runs"]), place["uri"], place["decorate"], say)
-        say("ready", threads=measure.machine()["threads"])
+            run_order = _make_task_runner(Path(settings["runs"]), settings["uri"], settings["decorate"], send_event)
+        send_event("ready", threads=measure.describe_machine()["threads"])
         for order in inbox:
-            ending = do(order)
-            say("ended", **ending)
-            if ending["status"] not in ("FINISHED", "OCCUPIED"):
+            outcome = run_order(order)
+            send_event("ended", **outcome)
+            if outcome["status"] not in ("FINISHED", "OCCUPIED"):
                 return
     except KeyboardInterrupt:
         return
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _raise_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _mouth() -> Say:
+def _make_event_writer() -> SendEvent:
     """What says an event to the parent; whatever else is printed goes where stderr goes."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    event_stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
-    def say(event: str, **values: Any) -> None:
+    def send_event(event: str, **values: Any) -> None:
         with suppress(BrokenPipeError):  # a parent that is gone closes stdin as well
-            out.write(json.dumps({"event": event, **values}) + "\n")
-            out.flush()
+            event_stream.write(json.dumps({"event": event, **values}) + "\n")
+            event_stream.flush()
 
-    return say
+    return send_event
 
 
-def _first_to_go() -> None:
+def _prefer_for_oom_kill() -> None:
     """Where memory runs out, Linux is to end this process and not the one that would tell of it."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
-def _doer(runs: Path, uri: str | None, decorate: str, say: Say) -> Callable[[Order], dict[str, str]]:
+def _make_task_runner(
+    runs: Path, uri: str | None, figure_hook: str, send_event: SendEvent
+) -> Callable[[TaskOrder], dict[str, str]]:
     """What does an order and tells how it ended."""
     from attncli.jobs.doing import run_task, time_task
 
-    load = remember()
-    picture = resolve_name(decorate) if decorate else None
+    load_dataset = cache_datasets()
+    save_figures = resolve_name(figure_hook) if figure_hook else None
 
-    def do(order: Order) -> dict[str, str]:
+    def run_order(order: TaskOrder) -> dict[str, str]:
         recipe = Recipe.model_validate(order["recipe"])
         work = (
-            partial(time_task, recipe, runs=runs, load=load)
+            partial(time_task, recipe, runs=runs, load_dataset=load_dataset)
             if order["timing"]
             else partial(
                 run_task,
                 recipe,
                 runs=runs,
                 uri=uri,
-                say=say,
-                load=load,
-                decorate=picture,
+                send_event=send_event,
+                load_dataset=load_dataset,
+                save_figures=save_figures,
                 tags=order["tags"],
-                threads=order["threads"],
+                timing_threads=order["threads"],
             )
         )
         try:
-            with output(runs / recipe.digest()):
-                return ending(work)
+            with redirected_output(runs / recipe.compute_digest()):
+                return run_and_summarize(work)
         except OSError as error:
             return {"status": "FAILED", "problem": f"{error.filename}: {error.strerror}", "hint": "mend --runs"}
 
-    return do
+    return run_order
 
 
-def ending(work: Callable[[], object]) -> dict[str, str]:
+def run_and_summarize(work: Callable[[], object]) -> dict[str, str]:
     """Do it, and tell how it ended; why it was not finished is printed too."""
-    from attncli.run import OccupiedError
+    from attncli.run import RunInUseError
     from attncli.train import Interrupted
 
     try:
         work()
-    except OccupiedError:
+    except RunInUseError:
         return {"status": "OCCUPIED"}
     except (KeyboardInterrupt, Interrupted) as error:
         problem = error.problem if isinstance(error, Interrupted) else "stopped"
         print(problem, flush=True)
         return {"status": "KILLED", "problem": problem, "hint": "the same sweep goes on from here"}
     except UserError as error:
-        problem, hint = "; ".join(e.problem for e in error.parts), error.parts[0].hint
+        problem, hint = "; ".join(part.problem for part in error.single_errors), error.single_errors[0].hint
         print(f"Error: {problem}\n  hint: {hint}", flush=True)
         return {"status": "FAILED", "problem": problem, "hint": hint}
     except Exception as error:
         traceback.print_exc()
-        told = (str(error).strip().splitlines() or [""])[0]
-        return {"status": "FAILED", "problem": f"{type(error).__name__}: {told}", "hint": ""}
+        first_line = (str(error).strip().splitlines() or [""])[0]
+        return {"status": "FAILED", "problem": f"{type(error).__name__}: {first_line}", "hint": ""}
     return {"status": "FINISHED"}
 
 
 @contextmanager
-def output(folder: Path) -> Iterator[None]:
+def redirected_output(folder: Path) -> Iterator[None]:
     """Whatever is printed, by Python or a library, is added to output.log in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    before = [os.dup(1), os.dup(2)]
-    with (folder / LOG).open("ab", buffering=0) as file:
+    saved_descriptors = [os.dup(1), os.dup(2)]
+    with (folder / OUTPUT_LOG).open("ab", buffering=0) as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)
         try:
             yield
         finally:
-            for stream, number, saved in ((sys.stdout, 1, before[0]), (sys.stderr, 2, before[1])):
+            for stream, number, saved_descriptor in (
+                (sys.stdout, 1, saved_descriptors[0]),
+                (sys.stderr, 2, saved_descriptors[1]),
+            ):
                 with suppress(OSError):
                     stream.flush()
-                os.dup2(saved, number)
-                os.close(saved)
+                os.dup2(saved_descriptor, number)
+                os.close(saved_descriptor)
 
 
 if __name__ == "__main__":

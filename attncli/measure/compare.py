@@ -5,9 +5,9 @@ from typing import Any
 
 from attncli import attention, backbones, model
 from attncli.errors import UserError
-from attncli.measure.overhead import cost
-from attncli.measure.timing import speed
-from attncli.model import Shape
+from attncli.measure.overhead import count_cost
+from attncli.measure.timing import measure_throughput
+from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.records import Cost, Speed
 
@@ -24,14 +24,14 @@ class Overhead:
     speed: Speed | None = None
     problem: str = ""
 
-    def plain(self) -> dict[str, Any]:
+    def to_json_dict(self) -> dict[str, Any]:
         """The figures as one flat mapping, as `measure --json` prints them."""
         figures: dict[str, Any] = dict.fromkeys(_FIGURES)
         for record in (self.cost, self.speed):
             if record is not None:
                 figures.update(asdict(record))
-        named = {"attn": self.attn, "backbone": self.backbone, "category": self.category, "site": self.site}
-        return {**named, **figures, "problem": self.problem or None}
+        labels = {"attn": self.attn, "backbone": self.backbone, "category": self.category, "site": self.site}
+        return {**labels, **figures, "problem": self.problem or None}
 
 
 _FIGURES = (
@@ -40,8 +40,8 @@ _FIGURES = (
 )  # fmt: skip
 
 
-def overhead(recipe: Recipe, shape: Shape, timed: bool) -> Overhead:
-    """Count, and where `timed` time, a recipe's network against the same one without its mechanism.
+def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) -> Overhead:
+    """Count, and where `with_speed` time, a recipe's network against the same one without its mechanism.
 
     A mechanism that works on clips is measured on clips of `recipe.data.frames` frames, whatever `shape` says.
     What does not fit comes back with `problem` set.
@@ -49,16 +49,20 @@ def overhead(recipe: Recipe, shape: Shape, timed: bool) -> Overhead:
     name = recipe.model.attn
     site, category = "-", "-"
     if name != attention.NONE:
-        described = attention.describe(name)
-        site = recipe.model.site or backbones.own_site(recipe.model.backbone, described.card)
-        category = described.category
+        mechanism = attention.describe_mechanism(name)
+        site = recipe.model.site or backbones.get_paper_site(recipe.model.backbone, mechanism.card)
+        category = mechanism.category
         if site.startswith("frames") and shape.frames is None:
-            shape = Shape(shape.classes, shape.size, recipe.data.frames)
+            shape = InputSpec(shape.classes, shape.size, recipe.data.frames)
     backbone = name if site == "model" else recipe.model.backbone
     try:
-        net, baseline = model.build(recipe, shape), model.build(recipe.baseline(), shape)
-        counted = cost(net, baseline, shape.size, frames=shape.frames)
-        took = speed(net, baseline, recipe, shape.classes, shape.size, frames=shape.frames) if timed else None
+        net, baseline = model.build(recipe, shape), model.build(recipe.make_baseline(), shape)
+        cost_record = count_cost(net, baseline, shape.size, frames=shape.frames)
+        speed_record = (
+            measure_throughput(net, baseline, recipe, shape.classes, shape.size, frames=shape.frames)
+            if with_speed
+            else None
+        )
     except UserError as error:
         return Overhead(name, backbone, category, site, problem=error.problem)
-    return Overhead(name, backbone, category, site, counted, took)
+    return Overhead(name, backbone, category, site, cost_record, speed_record)

@@ -12,43 +12,48 @@ from contextlib import ExitStack
 import torch
 
 from attncli import train
-from attncli.measure.loops import Epoch, Setting, device
-from attncli.measure.timing import contender
-from attncli.measure.training import Row, row
-from attncli.measure.turns import contest, waiting
+from attncli.measure.loops import EpochRunner, BenchSetting, pick_device
+from attncli.measure.timing import prepare_timed_network
+from attncli.measure.training import TrainingBenchRow, summarize_rounds
+from attncli.measure.turns import run_rounds, contender_process
 from attncli.train.process import choose_kernels
 
 
-def evaluate(setting: Setting) -> Epoch:
+def build_evaluation_loop(setting: BenchSetting) -> EpochRunner:
     """An evaluation of the setting's images; gives the loss."""
-    net, dataset, recipe = setting.net(), setting.dataset(), setting.recipe()
-    accelerator = train.start()
-    return lambda: train.evaluate(net, dataset.test, dataset, recipe, name="test", accelerator=accelerator).loss
+    net, dataset, recipe = setting.build_network(), setting.make_dataset(), setting.build_recipe()
+    accelerator = train.init_accelerator()
+    return lambda: train.evaluate_split(net, dataset.test, dataset, recipe, name="test", accelerator=accelerator).loss
 
 
-def infer(setting: Setting) -> Epoch:
+def build_inference_loop(setting: BenchSetting) -> EpochRunner:
     """As many passes of one batch of noise as the setting's images are batches; gives 0, as nothing is asked of it."""
-    on = device()
+    device = pick_device()
     train.tune_malloc()
-    choose_kernels(on)
+    choose_kernels(device)
     shape = (setting.batch_size, 3, setting.size, setting.size)
-    recipe = setting.recipe()
-    one = contender(setting.net(), recipe, setting.classes, shape, train.resolve_precision("auto", on), on)
-    one.net.eval()
+    recipe = setting.build_recipe()
+    timed_network = prepare_timed_network(
+        setting.build_network(), recipe, setting.classes, shape, train.resolve_precision("auto", device), device
+    )
+    timed_network.net.eval()
 
-    def turn() -> float:
+    def run_turn() -> float:
         for _ in range(setting.steps):
-            one.infer()
-        if on.type != "cpu":
-            torch.accelerator.synchronize(on)
+            timed_network.infer()
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
         return 0.0
 
-    return turn
+    return run_turn
 
 
-def bench(wanted: Sequence[Setting], rounds: int) -> Iterator[Row]:
-    """A row for each setting, the ratio under `infer`. Raises RunFailedError where a contender's process dies."""
-    for setting in wanted:
+def bench_evaluation(settings: Sequence[BenchSetting], rounds: int) -> Iterator[TrainingBenchRow]:
+    """A row for each setting, the ratio under `build_inference_loop`. Raises RunFailedError where a contender's process dies."""
+    for setting in settings:
         with ExitStack() as stack:
-            turns = {n: stack.enter_context(waiting(c, setting)) for n, c in (("ours", "evaluate"), ("infer", "infer"))}
-            yield row(setting, contest(turns, rounds))
+            turns = {
+                n: stack.enter_context(contender_process(c, setting))
+                for n, c in (("ours", "evaluate"), ("infer", "infer"))
+            }
+            yield summarize_rounds(setting, run_rounds(turns, rounds))

@@ -27,13 +27,13 @@ import psutil
 from PIL import Image
 
 from attncli import data
-from attncli.data.batches import train_batches
+from attncli.data.batches import iterate_train_batches
 from attncli.data.dataset import Dataset
 from attncli.data.listing import list_root
-from attncli.measure.loops import device
-from attncli.measure.training import spread
-from attncli.measure.turns import answering, contest, serve
-from attncli.measure.usual import workers
+from attncli.measure.loops import pick_device
+from attncli.measure.training import compute_quartiles
+from attncli.measure.turns import answering_process, run_rounds, serve_requests
+from attncli.measure.usual import count_loader_workers
 from attncli.recipe import Data
 
 WAYS = ("imagefolder", "decode", "cache")
@@ -43,8 +43,8 @@ Feed = Callable[[], int]  # feeds every image once and returns how many
 
 
 @dataclass(frozen=True)
-class Folder:
-    """What is fed: images of ROOT/train at `size` px, in batches; `cache` is a folder of our own for decoded ones.
+class ImageFolderSetting:
+    """What is fed: images of ROOT/train at `size` px, in batches; `build_cache_feed` is a folder of our own for decoded ones.
 
     With `resized`, random parts of whole images are resized; else their centre squares are moved a little.
     """
@@ -57,7 +57,7 @@ class Folder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class DataBenchRow:
     """One way: throughput, its ratio to ImageFolder's (above 1: faster) and the memory at its peak."""
 
     way: str
@@ -69,128 +69,138 @@ class Row:
     resident_mib: float  # with mapped files, whose pages the system takes back when it needs them
 
 
-def imagefolder(folder: Folder) -> Feed:
+def build_imagefolder_feed(folder: ImageFolderSetting) -> Feed:
     """torchvision's way."""
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    moved = [
+    centre_crops = [
         transforms.Resize(folder.size),
         transforms.CenterCrop(folder.size),
         transforms.RandomCrop(folder.size, padding=folder.size // 8),
     ]
-    steps = [
-        *([transforms.RandomResizedCrop(folder.size)] if folder.resized else moved),
+    transform_steps = [
+        *([transforms.RandomResizedCrop(folder.size)] if folder.resized else centre_crops),
         transforms.RandomHorizontalFlip(),
         transforms.ToTensor(),
         transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     ]
-    images = datasets.ImageFolder(str(Path(folder.root) / "train"), transforms.Compose(steps))
-    on = device()
+    images = datasets.ImageFolder(str(Path(folder.root) / "train"), transforms.Compose(transform_steps))
+    device = pick_device()
     loader = DataLoader(
         images,
         batch_size=folder.batch_size,
         shuffle=True,
-        num_workers=workers(),
+        num_workers=count_loader_workers(),
         persistent_workers=True,
-        pin_memory=on.type == "cuda",
+        pin_memory=device.type == "cuda",
     )
-    return lambda: sum(len(x.to(on, non_blocking=True)) for x, _ in loader)
+    return lambda: sum(len(x.to(device, non_blocking=True)) for x, _ in loader)
 
 
-def decode(folder: Folder) -> Feed:
+def build_decode_feed(folder: ImageFolderSetting) -> Feed:
     """attncli's first reading, into a new cache each time."""
 
-    def feed() -> int:
+    def feed_images() -> int:
         shutil.rmtree(folder.cache, ignore_errors=True)
-        dataset = load(folder)
+        dataset = load_folder(folder)
         return sum(len(s) for s in (dataset.train, dataset.val, dataset.test) if s is not None)
 
-    return feed
+    return feed_images
 
 
-def cache(folder: Folder) -> Feed:
+def build_cache_feed(folder: ImageFolderSetting) -> Feed:
     """attncli's batches from the cache."""
-    return _batches(folder, load(folder))
+    return _build_batch_feed(folder, load_folder(folder))
 
 
-def _batches(folder: Folder, dataset: Dataset) -> Feed:
+def _build_batch_feed(folder: ImageFolderSetting, dataset: Dataset) -> Feed:
     epochs = count()
 
-    def feed() -> int:
-        batches = train_batches(
+    def feed_images() -> int:
+        batches = iterate_train_batches(
             dataset.train,
             dataset,
             batch_size=folder.batch_size,
             seed=0,
             epoch=next(epochs),
-            device=device(),
+            device=pick_device(),
             channels_last=True,
         )
         return sum(len(x) for x, _ in batches)
 
-    return feed
+    return feed_images
 
 
-def jpeg(folder: Folder) -> Feed:
+def build_jpeg_feed(folder: ImageFolderSetting) -> Feed:
     """attncli's batches, decoded when they are wanted."""
-    return _batches(folder, load(folder, decoded=False))
+    return _build_batch_feed(folder, load_folder(folder, decoded=False))
 
 
-def load(folder: Folder, *, decoded: bool = True) -> Dataset:
+def load_folder(folder: ImageFolderSetting, *, decoded: bool = True) -> Dataset:
     """The folder as attncli reads it, with nothing held out."""
-    wanted = Data(
+    data_section = Data(
         name="folder", root=folder.root, image_size=folder.size, val_fraction=0.0,
         crop="resized" if folder.resized else "pad", decoded=decoded,
     )  # fmt: skip
-    return data.load(wanted, cache=Path(folder.cache))
+    return data.load(data_section, cache=Path(folder.cache))
 
 
-MAKERS = {"imagefolder": imagefolder, "decode": decode, "cache": cache, "jpeg": jpeg}
+MAKERS = {
+    "imagefolder": build_imagefolder_feed,
+    "decode": build_decode_feed,
+    "cache": build_cache_feed,
+    "jpeg": build_jpeg_feed,
+}
 
 
-def bench(root: Path, size: int, batch_size: int, rounds: int, *, resized: bool = False) -> list[Row]:
+def bench_data_loading(
+    root: Path, size: int, batch_size: int, rounds: int, *, resized: bool = False
+) -> list[DataBenchRow]:
     """A row for each way. Raises UserError for an unusable folder, RunFailedError where a process dies."""
     list_root(root)
     with ExitStack() as stack:
         answers: dict[str, dict[str, Any]] = {}
         ways = RESIZED if resized else WAYS
-        turns = {way: stack.enter_context(_fed(way, root, size, batch_size, resized, answers)) for way in ways}
-        taken = contest(turns, rounds)
-    return [row(way, answers[way], [{w: r[w] / answers[w]["images"] for w in ways} for r in taken]) for way in ways]
+        turns = {way: stack.enter_context(_feed_process(way, root, size, batch_size, resized, answers)) for way in ways}
+        round_seconds = run_rounds(turns, rounds)
+    return [
+        summarize_way(way, answers[way], [{w: r[w] / answers[w]["images"] for w in ways} for r in round_seconds])
+        for way in ways
+    ]
 
 
 @contextmanager
-def _fed(
+def _feed_process(
     way: str, root: Path, size: int, batch_size: int, resized: bool, answers: dict[str, dict[str, Any]]
 ) -> Iterator[Callable[[], float]]:
     """A way in its own process, warm; a turn gives its seconds and leaves the whole answer in `answers`."""
-    with tempfile.TemporaryDirectory() as own:
-        folder = Folder(str(root), str(Path(own) / "cache"), size, batch_size, resized)
-        with answering(way, [sys.executable, "-m", __name__, way, json.dumps(asdict(folder))]) as ask:
+    with tempfile.TemporaryDirectory() as temporary_folder:
+        folder = ImageFolderSetting(str(root), str(Path(temporary_folder) / "cache"), size, batch_size, resized)
+        with answering_process(way, [sys.executable, "-m", __name__, way, json.dumps(asdict(folder))]) as send_request:
 
-            def turn() -> float:
-                answers[way] = ask()
+            def run_turn() -> float:
+                answers[way] = send_request()
                 return float(answers[way]["seconds"])
 
-            turn()
-            yield turn
+            run_turn()
+            yield run_turn
 
 
-def row(way: str, answer: Mapping[str, Any], rounds: Sequence[Mapping[str, float]]) -> Row:
+def summarize_way(way: str, answer: Mapping[str, Any], rounds: Sequence[Mapping[str, float]]) -> DataBenchRow:
     """Figures of one way from its last answer and every way's seconds for an image, round by round."""
-    return Row(
+    return DataBenchRow(
         way=way,
         images=answer["images"],
         rounds=len(rounds),
         images_per_s=1 / statistics.median(r[way] for r in rounds),
-        ratio=spread([r["imagefolder"] / r[way] for r in rounds]),
+        ratio=compute_quartiles([r["imagefolder"] / r[way] for r in rounds]),
         own_mib=answer["own"] / 2**20,
         resident_mib=answer["resident"] / 2**20,
     )
 
 
-def cells(row: Row) -> dict[str, str]:
+def format_data_row(row: DataBenchRow) -> dict[str, str]:
     """A row as text by column."""
     low, middle, high = row.ratio
     return {
@@ -202,8 +212,8 @@ def cells(row: Row) -> dict[str, str]:
     }
 
 
-class Peak(threading.Thread):
-    """Watches the memory of this process and its children; `own` and `resident` are the peaks in bytes."""
+class PeakMemoryWatcher(threading.Thread):
+    """Watches the memory of this process and its children; `temporary_folder` and `resident` are the peaks in bytes."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -213,13 +223,13 @@ class Peak(threading.Thread):
         """Look fifty times a second, for as long as the process lives."""
         wait = threading.Event()
         while not wait.wait(SAMPLE_S):
-            self.look()
+            self.update_peaks()
 
-    def look(self) -> None:
+    def update_peaks(self) -> None:
         """Take the sums over the processes there are now."""
         own = resident = 0
-        here = psutil.Process()
-        for process in (here, *here.children(recursive=True)):
+        this_process = psutil.Process()
+        for process in (this_process, *this_process.children(recursive=True)):
             try:
                 memory = process.memory_info()
             except psutil.NoSuchProcess:  # it ended meanwhile
@@ -229,31 +239,31 @@ class Peak(threading.Thread):
         self.own, self.resident = max(self.own, own), max(self.resident, resident)
 
 
-def noise_folder(root: Path, images: int = 240, size: tuple[int, int] = (500, 375)) -> Path:
+def write_noise_folder(root: Path, images: int = 240, size: tuple[int, int] = (500, 375)) -> Path:
     """A folder of JPEGs (W, H) of smooth noise in two classes, a sixth of them to test on."""
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for i in range(images):
         path = root / ("test" if i % 6 == 0 else "train") / f"class{i // 6 % 2}" / f"{i}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        coarse = Image.fromarray(random.integers(0, 256, (size[1] // 10, size[0] // 10, 3), dtype=np.uint8))
+        coarse = Image.fromarray(generator.integers(0, 256, (size[1] // 10, size[0] // 10, 3), dtype=np.uint8))
         coarse.resize(size, Image.Resampling.BICUBIC).save(path, quality=90)
     return root
 
 
 def main(way: str, folder: str) -> None:
     """The way's process: every image once for each line on stdin."""
-    feed: list[Feed] = []
-    peak = Peak()
+    feeds: list[Feed] = []
+    peak = PeakMemoryWatcher()
     peak.start()
 
-    def turn() -> dict[str, Any]:
-        if not feed:
-            feed.append(MAKERS[way](Folder(**json.loads(folder))))
-        images = feed[0]()
-        peak.look()
+    def run_turn() -> dict[str, Any]:
+        if not feeds:
+            feeds.append(MAKERS[way](ImageFolderSetting(**json.loads(folder))))
+        images = feeds[0]()
+        peak.update_peaks()
         return {"images": images, "own": peak.own, "resident": peak.resident}
 
-    serve(turn)
+    serve_requests(run_turn)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from attncli.errors import UserError
 Spread = Sequence[float]  # lower quartile, median, upper quartile
 
 
-def keep(file: Path, entry: Mapping[str, Any]) -> None:
+def append_entry(file: Path, entry: Mapping[str, Any]) -> None:
     """Add a bench to the file. Raises UserError where it can't be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -20,26 +20,28 @@ def keep(file: Path, entry: Mapping[str, Any]) -> None:
         raise UserError(f"{file}: {error.strerror or error}", "choose another file with --history") from error
 
 
-def last(file: Path, kind: str) -> dict[str, Any]:
+def read_last_entry(file: Path, kind: str) -> dict[str, Any]:
     """The latest bench of this kind in the file. Raises UserError where there is none or the file can't be read."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
-        found = [entry for text in lines if text.strip() and (entry := json.loads(text)).get("kind") == kind]
+        entries = [entry for text in lines if text.strip() and (entry := json.loads(text)).get("kind") == kind]
     except (OSError, ValueError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or "not a file of JSON lines"
         raise UserError(f"{file}: {reason}", "give the history file of an earlier bench") from error
-    if not found:
+    if not entries:
         raise UserError(f"{file}: no bench of kind '{kind}' in it", "give the history file of an earlier bench")
-    newest: dict[str, Any] = found[-1]
+    newest: dict[str, Any] = entries[-1]
     return newest
 
 
-def change(now: Spread, then: Spread) -> tuple[float, str]:
+def compare_spreads(new: Spread, old: Spread) -> tuple[float, str]:
     """(median now / median then, verdict): "faster" or "slower" only where the quartiles do not overlap."""
-    verdict = "slower" if now[2] < then[0] else "faster" if now[0] > then[2] else "same"
-    return now[1] / then[1], verdict
+    verdict = "slower" if new[2] < old[0] else "faster" if new[0] > old[2] else "same"
+    return new[1] / old[1], verdict
 
 
-def earlier(rows: Iterable[Mapping[str, Any]], like: Mapping[str, Any], by: Sequence[str]) -> Mapping[str, Any] | None:
+def find_earlier_row(
+    rows: Iterable[Mapping[str, Any]], like: Mapping[str, Any], by: Sequence[str]
+) -> Mapping[str, Any] | None:
     """The row that agrees with `like` in all of the keys `by`, if there is one."""
     return next((row for row in rows if all(row.get(key) == like[key] for key in by)), None)

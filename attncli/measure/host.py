@@ -8,18 +8,18 @@ import psutil
 import torch
 import torchvision
 
-from attncli.host import processor, usable_cpus
+from attncli.host import read_processor_name, count_usable_cpus
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Processor, cores, threads, memory (bytes), accelerator, versions and platform, as plain values for JSON."""
     return {
-        "cpu": processor(),
+        "cpu": read_processor_name(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
-        "usable_cpus": usable_cpus(),
+        "usable_cpus": count_usable_cpus(),
         "threads": torch.get_num_threads(),
         "memory_bytes": psutil.virtual_memory().total,
-        "gpu": _accelerator(),
+        "gpu": _name_accelerator(),
         "gpus": torch.accelerator.device_count() if torch.accelerator.is_available() else 0,
         "torch": str(torch.__version__),
         "torchvision": str(torchvision.__version__),
@@ -29,7 +29,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _accelerator() -> str | None:
+def _name_accelerator() -> str | None:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     current = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None

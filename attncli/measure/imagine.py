@@ -17,13 +17,15 @@ from torch.func import functional_call
 
 T = TypeVar("T")
 Network = Callable[[Tensor], Tensor]
-Look = Callable[[Network, Tensor, set[int]], T]  # (network, images, storages of its own parameters and buffers)
-_earnest: list[str] = []  # the networks that were, by class
+NetworkExamination = Callable[
+    [Network, Tensor, set[int]], T
+]  # (network, images, storages of its own parameters and buffers)
+_real_runs: list[str] = []  # the networks that were, by class
 
 
-def in_earnest() -> int:
+def count_real_runs() -> int:
     """How many times a network had to be run in earnest, so far in this process."""
-    return len(_earnest)
+    return len(_real_runs)
 
 
 def image_shape(n: int, size: tuple[int, int], frames: int | None = None) -> tuple[int, ...]:
@@ -31,41 +33,48 @@ def image_shape(n: int, size: tuple[int, int], frames: int | None = None) -> tup
     return (n, 3, *size) if frames is None else (n, frames, 3, *size)
 
 
-def observe(model: nn.Module, shape: tuple[int, ...], look: Look[T], *, training: bool) -> T:
-    """What `look` returns for `model` and images of `shape`; the model stays as it is, and so do random states."""
-    with torch.random.fork_rng(devices=[]), _mode(model, training), _whole_operations(), _eager(model):
+def run_on_fake_tensors(
+    model: nn.Module, shape: tuple[int, ...], examine: NetworkExamination[T], *, training: bool
+) -> T:
+    """What `examine` returns for `model` and images of `shape`; the model stays as it is, and so do random states."""
+    with (
+        torch.random.fork_rng(devices=[]),
+        _switched_mode(model, training),
+        _disabled_mha_fastpath(),
+        _eager_mode(model),
+    ):
         try:
-            return _imagined(model, shape, look)
+            return _examine_fake(model, shape, examine)
         except Exception:  # whatever it was: if it is the network's own fault, the run in earnest raises it again
-            _earnest.append(type(model).__name__)
+            _real_runs.append(type(model).__name__)
             real = copy.deepcopy(model).to("cpu", torch.float32)
-            return look(real, torch.randn(shape), {storage(t) for t in (*real.parameters(), *real.buffers())})
+            return examine(real, torch.randn(shape), {storage_key(t) for t in (*real.parameters(), *real.buffers())})
 
 
-def storage(t: Tensor) -> int:
+def storage_key(t: Tensor) -> int:
     """What tells the memory of a living tensor from that of any other; views share it."""
     key: int = t.untyped_storage()._cdata
     return key
 
 
-def _imagined(model: nn.Module, shape: tuple[int, ...], look: Look[T]) -> T:
+def _examine_fake(model: nn.Module, shape: tuple[int, ...], examine: NetworkExamination[T]) -> T:
     with FakeTensorMode(allow_non_fake_inputs=True):
-        own = {name: _like(t) for name, t in (*model.named_parameters(), *model.named_buffers())}
+        fake_weights = {name: _make_fake_like(t) for name, t in (*model.named_parameters(), *model.named_buffers())}
 
-        def network(x: Tensor) -> Tensor:
-            logits: Tensor = functional_call(model, own, (x,))
+        def run_network(x: Tensor) -> Tensor:
+            logits: Tensor = functional_call(model, fake_weights, (x,))
             return logits
 
-        return look(network, torch.empty(shape), {storage(t) for t in own.values()})
+        return examine(run_network, torch.empty(shape), {storage_key(t) for t in fake_weights.values()})
 
 
-def _like(t: Tensor) -> Tensor:
+def _make_fake_like(t: Tensor) -> Tensor:
     """A tensor without numbers in place of a parameter or buffer."""
     dtype = torch.float32 if t.is_floating_point() else t.dtype
     return torch.empty(t.shape, dtype=dtype).requires_grad_(t.requires_grad)
 
 
-def _eager(model: nn.Module) -> AbstractContextManager[Any]:
+def _eager_mode(model: nn.Module) -> AbstractContextManager[Any]:
     """Nothing of the model compiled: a compiled kernel would look for the numbers of tensors that have none."""
     compiled = any(m._compiled_call_impl is not None for m in model.modules())
     stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
@@ -73,19 +82,19 @@ def _eager(model: nn.Module) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def _mode(model: nn.Module, training: bool) -> Iterator[None]:
+def _switched_mode(model: nn.Module, training: bool) -> Iterator[None]:
     """The network in training or eval mode, each of its modules put back afterwards."""
     before = [(m, m.training) for m in model.modules()]
     model.train(training)
     try:
         yield
     finally:
-        for module, was in before:
-            module.training = was
+        for module, was_training in before:
+            module.training = was_training
 
 
 @contextmanager
-def _whole_operations() -> Iterator[None]:
+def _disabled_mha_fastpath() -> Iterator[None]:
     """Without the shortcut of nn.MultiheadAttention in eval mode, one operation that hides what it does."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -22,14 +22,14 @@ from torch.optim import SGD
 from attncli import model, records
 from attncli.data.dataset import Dataset, Split
 from attncli.recipe import Data, Model, Recipe, Train
-from attncli.train import autocast, resolve_precision, train, tune_malloc
+from attncli.train import autocast_context, resolve_precision, train_model, tune_malloc
 
-Epoch = Callable[[], float]  # trains one epoch and returns its mean loss
+EpochRunner = Callable[[], float]  # trains one epoch and returns its mean loss
 LR, MOMENTUM, DECAY = 0.01, 0.9, 5e-4
 
 
 @dataclass(frozen=True)
-class Setting:
+class BenchSetting:
     """What all contenders train: a network of attncli on `steps` batches of noise images an epoch."""
 
     backbone: str
@@ -41,7 +41,7 @@ class Setting:
     pad: int = 4
     flip: bool = True
 
-    def recipe(self) -> Recipe:
+    def build_recipe(self) -> Recipe:
         """The recipe that attncli trains by: SGD at a constant rate, for as long as it is asked to."""
         return Recipe(
             data=Data(name="noise"),
@@ -52,16 +52,16 @@ class Setting:
             ),
         )  # fmt: skip
 
-    def images(self) -> Split:
+    def make_images(self) -> Split:
         """`steps` batches of uint8 noise (n, 3, H, W), in memory with the planes innermost, and labels."""
-        random = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
         count = self.steps * self.batch_size
-        x = torch.randint(256, (count, self.size, self.size, 3), generator=random, dtype=torch.uint8)
-        return Split(x.movedim(-1, 1), torch.randint(self.classes, (count,), generator=random))
+        x = torch.randint(256, (count, self.size, self.size, 3), generator=generator, dtype=torch.uint8)
+        return Split(x.movedim(-1, 1), torch.randint(self.classes, (count,), generator=generator))
 
-    def dataset(self) -> Dataset:
+    def make_dataset(self) -> Dataset:
         """These images as a dataset, for training and as test set."""
-        split = self.images()
+        split = self.make_images()
         return Dataset(
             name="noise",
             classes=tuple(map(str, range(self.classes))),
@@ -73,49 +73,49 @@ class Setting:
             val=None,
             test=split,
             digest="noise",
-            source="random numbers",
+            origin="random numbers",
             pad=self.pad,
             flip=self.flip,
         )
 
-    def net(self) -> nn.Module:
+    def build_network(self) -> nn.Module:
         """The network, from the same weights in every process."""
-        return model.build(self.recipe(), model.Shape(self.classes, (self.size, self.size)))
+        return model.build(self.build_recipe(), model.InputSpec(self.classes, (self.size, self.size)))
 
 
-def device() -> torch.device:
+def pick_device() -> torch.device:
     """The accelerator, else the CPU."""
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return found or torch.device("cpu")
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator or torch.device("cpu")
 
 
-def ours(setting: Setting, folder: Path) -> Epoch:
+def build_attncli_loop(setting: BenchSetting, folder: Path) -> EpochRunner:
     """attncli's loop; its files are written to `folder`."""
-    epochs = train(setting.net(), setting.dataset(), setting.recipe(), folder=folder)
+    epochs = train_model(setting.build_network(), setting.make_dataset(), setting.build_recipe(), folder=folder)
 
-    def epoch() -> float:
+    def run_epoch() -> float:
         record = next(epochs)
-        records.append(folder, record)
+        records.append_record(folder, record)
         return record.train_loss
 
-    return epoch
+    return run_epoch
 
 
-def bare(setting: Setting, folder: Path) -> Epoch:
+def build_bare_loop(setting: BenchSetting, folder: Path) -> EpochRunner:
     """The loop that one would write by hand for one network on one machine; nothing is written to `folder`."""
     tune_malloc()
-    on = device()
+    device = pick_device()
     torch.backends.cudnn.benchmark = True
-    precision = resolve_precision("auto", on)
-    net = setting.net().to(on).train()
+    precision = resolve_precision("auto", device)
+    net = setting.build_network().to(device).train()
     net.to(memory_format=torch.channels_last)
     optimizer = SGD(net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY, nesterov=True, fused=True)
-    batches = partial(_cropped, setting, _padded(setting, on), setting.images().labels.to(on))
+    batches = partial(_iterate_crops, setting, _crop_windows(setting, device), setting.make_images().labels.to(device))
 
-    def epoch() -> float:
+    def run_epoch() -> float:
         losses = []
         for images, labels in batches():
-            with autocast(precision, on):
+            with autocast_context(precision, device):
                 logits = net(images)
             loss = F.cross_entropy(logits.float(), labels)
             loss.backward()
@@ -124,26 +124,26 @@ def bare(setting: Setting, folder: Path) -> Epoch:
             losses.append(loss.detach())
         return torch.stack(losses).mean().item()
 
-    return epoch
+    return run_epoch
 
 
-def _padded(setting: Setting, on: torch.device) -> Tensor:
+def _crop_windows(setting: BenchSetting, device: torch.device) -> Tensor:
     """All windows of the padded images as a view (n, 2 pad + 1, 2 pad + 1, H, W * 3)."""
-    images, pad = setting.images().images.movedim(1, -1), setting.pad
-    whole = F.pad(images, (0, 0, pad, pad, pad, pad)).to(on)
-    n, high = whole.shape[:2]
-    row = high * 3
+    images, pad = setting.make_images().images.movedim(1, -1), setting.pad
+    padded = F.pad(images, (0, 0, pad, pad, pad, pad)).to(device)
+    n, padded_height = padded.shape[:2]
+    row_stride = padded_height * 3
     shape = (n, 2 * pad + 1, 2 * pad + 1, setting.size, setting.size * 3)
-    return whole.as_strided(shape, (high * row, row, 3, row, 1))
+    return padded.as_strided(shape, (padded_height * row_stride, row_stride, 3, row_stride, 1))
 
 
-def _cropped(setting: Setting, windows: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def _iterate_crops(setting: BenchSetting, windows: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """An epoch: shuffled, cropped, mirrored, normalised; (b, 3, H, W) in channels_last."""
-    on, pad, side = windows.device, setting.pad, setting.size
-    for rows in torch.randperm(len(labels), device=on).split(setting.batch_size):
-        y, x = torch.randint(2 * pad + 1, (2, len(rows)), device=on)
+    device, pad, side = windows.device, setting.pad, setting.size
+    for rows in torch.randperm(len(labels), device=device).split(setting.batch_size):
+        y, x = torch.randint(2 * pad + 1, (2, len(rows)), device=device)
         images = windows[rows, y, x].view(-1, side, side, 3)
         if setting.flip:
-            mirrored = torch.rand(len(rows), device=on) < 0.5
+            mirrored = torch.rand(len(rows), device=device) < 0.5
             images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
         yield (images.float().div_(255).sub_(0.5).div_(0.25)).permute(0, 3, 1, 2), labels[rows]

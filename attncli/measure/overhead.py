@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from attncli.measure.activations import activation_bytes
-from attncli.measure.counts import parameters, work
-from attncli.measure.imagine import in_earnest
-from attncli.model import Shape
+from attncli.measure.activations import count_activation_bytes
+from attncli.measure.counts import count_parameters, count_operations
+from attncli.measure.imagine import count_real_runs
+from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.records import Cost
 
-KEPT = 64  # networks
+MAX_REMEMBERED = 64  # networks
 
 
 @dataclass(frozen=True, kw_only=True)
-class Count:
+class NetworkCounts:
     """One network's figures for one image, or clip."""
 
     params: int
@@ -31,56 +31,58 @@ class Count:
     activation_bytes: int
 
 
-_known: OrderedDict[str, Count] = OrderedDict()
+_remembered_counts: OrderedDict[str, NetworkCounts] = OrderedDict()
 
 
-def cost(model: nn.Module, baseline: nn.Module, size: tuple[int, int], frames: int | None = None) -> Cost:
+def count_cost(model: nn.Module, baseline: nn.Module, size: tuple[int, int], frames: int | None = None) -> Cost:
     """Parameters, MACs, element-wise work and activation memory of both networks for one image (H, W).
 
     For clips, `frames` is T and every figure is that of one clip. Neither network is changed, moved or run.
     """
-    return _beside(_count(model, size, frames), _count(baseline, size, frames), size)
+    return _make_cost(_count_network(model, size, frames), _count_network(baseline, size, frames), size)
 
 
-def cost_of(recipe: Recipe, shape: Shape, net: nn.Module, baseline: Callable[[], nn.Module]) -> Cost:
+def count_recipe_cost(
+    recipe: Recipe, shape: InputSpec, net: nn.Module, build_baseline: Callable[[], nn.Module]
+) -> Cost:
     """The cost of a recipe's network `net`, as far as it was not counted before in this process.
 
-    `baseline` makes the plain network, where that has to be counted too.
+    `build_baseline` makes the plain network, where that has to be counted too.
     """
-    own, plain = counted(recipe, shape, lambda: net), counted(recipe.baseline(), shape, baseline)
-    return _beside(own, plain, shape.size)
+    own, plain = count_once(recipe, shape, lambda: net), count_once(recipe.make_baseline(), shape, build_baseline)
+    return _make_cost(own, plain, shape.size)
 
 
-def counted(recipe: Recipe, shape: Shape, make: Callable[[], nn.Module]) -> Count:
-    """The figures of a recipe's network, which `make` gives, for images of `shape`; remembered.
+def count_once(recipe: Recipe, shape: InputSpec, build_network: Callable[[], nn.Module]) -> NetworkCounts:
+    """The figures of a recipe's network, which `build_network` gives, for images of `shape`; remembered.
 
     A user's own file counts by its content. A network that has to be run in earnest may do other work with other
     weights: it is counted each time.
     """
-    key = json.dumps([recipe.identity()["model"], shape.classes, *shape.size, shape.frames], sort_keys=True)
-    if key in _known:
-        _known.move_to_end(key)
-        return _known[key]
-    before = in_earnest()
-    found = _count(make(), shape.size, shape.frames)
-    if in_earnest() == before:
-        _known[key] = found
-        while len(_known) > KEPT:
-            _known.popitem(last=False)
-    return found
+    key = json.dumps([recipe.build_identity()["model"], shape.classes, *shape.size, shape.frames], sort_keys=True)
+    if key in _remembered_counts:
+        _remembered_counts.move_to_end(key)
+        return _remembered_counts[key]
+    real_runs_before = count_real_runs()
+    counts = _count_network(build_network(), shape.size, shape.frames)
+    if count_real_runs() == real_runs_before:
+        _remembered_counts[key] = counts
+        while len(_remembered_counts) > MAX_REMEMBERED:
+            _remembered_counts.popitem(last=False)
+    return counts
 
 
-def _count(net: nn.Module, size: tuple[int, int], frames: int | None) -> Count:
-    macs, elementwise = work(net, size, frames)
-    return Count(
-        params=parameters(net),
+def _count_network(net: nn.Module, size: tuple[int, int], frames: int | None) -> NetworkCounts:
+    macs, elementwise = count_operations(net, size, frames)
+    return NetworkCounts(
+        params=count_parameters(net),
         macs=macs,
         elementwise=elementwise,
-        activation_bytes=activation_bytes(net, size, frames),
+        activation_bytes=count_activation_bytes(net, size, frames),
     )
 
 
-def _beside(own: Count, plain: Count, size: tuple[int, int]) -> Cost:
+def _make_cost(own: NetworkCounts, plain: NetworkCounts, size: tuple[int, int]) -> Cost:
     return Cost(
         params=own.params,
         baseline_params=plain.params,

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 
-def rival(name: str, channels: int, size: tuple[int, int]) -> tuple[str, nn.Module] | None:
+def find_timm_block(name: str, channels: int, size: tuple[int, int]) -> tuple[str, nn.Module] | None:
     """(name of timm's class, the block) for a mechanism of ours, or None where timm or the block is not there."""
     if name not in _MAKERS:
         return None
@@ -23,7 +23,7 @@ def rival(name: str, channels: int, size: tuple[int, int]) -> tuple[str, nn.Modu
     return (title, make(classes[title], channels, size)) if title in classes else None
 
 
-class _Routed(nn.Module):
+class _RoutedCondConv(nn.Module):
     """timm's CondConv2d takes the weights of its kernels; this makes them as its EfficientNet blocks do."""
 
     def __init__(self, kind: Any, channels: int, experts: int = 8) -> None:
@@ -37,13 +37,13 @@ class _Routed(nn.Module):
         return mixed
 
 
-Maker = Callable[[Any, int, tuple[int, int]], nn.Module]
-_MAKERS: dict[str, tuple[str, Maker]] = {
+BlockMaker = Callable[[Any, int, tuple[int, int]], nn.Module]
+_MAKERS: dict[str, tuple[str, BlockMaker]] = {
     "se": ("SEModule", lambda kind, c, size: kind(c, rd_divisor=1, bias=False)),
     "eca": ("EcaModule", lambda kind, c, size: kind(c)),
     "cbam": ("CbamModule", lambda kind, c, size: kind(c, rd_divisor=1)),
     "ca": ("CoordAttn", lambda kind, c, size: kind(c, rd_channels=max(c // 32, 8), bias=True)),
     "sk": ("SelectiveKernel", lambda kind, c, size: kind(c, c, split_input=False, rd_channels=max(c // 16, 32))),
-    "condconv": ("CondConv2d", lambda kind, c, size: _Routed(kind, c)),
+    "condconv": ("CondConv2d", lambda kind, c, size: _RoutedCondConv(kind, c)),
     "self-attention": ("NonLocalAttn", lambda kind, c, size: kind(c, rd_channels=c // 2, use_scale=False)),
 }

@@ -19,22 +19,22 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from attncli.measure.imagine import image_shape
-from attncli.model import parameter_groups
+from attncli.model import group_parameters
 from attncli.recipe import Recipe
 from attncli.records import Speed
-from attncli.train import autocast, optim, resolve_precision, tune_malloc
-from attncli.train.objective import Objective
+from attncli.train import autocast_context, optim, resolve_precision, tune_malloc
+from attncli.train.objective import TrainingObjective
 from attncli.train.process import choose_kernels
 
 TRAINING_SHARE = 0.7  # of the time that timing may take
-PAIRS = 3  # at least
+MIN_PAIRS = 3  # at least
 SAMPLE_SECONDS = 0.1  # a sample lasts at least this long, so that the clock's grain and a hiccup weigh little
 SMALLEST_BATCH = 16
 Pair = tuple[float, float]  # seconds of the network and of the baseline for the same work
 
 
 @dataclass
-class Contender:
+class TimedNetwork:
     """One of the two networks, with a step of its training and a pass of its inference."""
 
     net: nn.Module
@@ -43,7 +43,7 @@ class Contender:
     memory: int | None = None  # bytes, at the peak of training
 
 
-def speed(
+def measure_throughput(
     model: nn.Module,
     baseline: nn.Module,
     recipe: Recipe,
@@ -66,16 +66,18 @@ def speed(
     if device.type == "cpu":
         tune_malloc()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        batch, both = _fitting(model, baseline, recipe, classes, image_shape(1, size, frames), precision, device)
+        batch, networks = _prepare_fitting_pair(
+            model, baseline, recipe, classes, image_shape(1, size, frames), precision, device
+        )
         budget, repeats = recipe.measure.seconds, recipe.measure.repeats
-        train = paired(both[0].train, both[1].train, device, budget * TRAINING_SHARE, repeats)
-        for one in both:
-            one.net.eval()
-        infer = paired(both[0].infer, both[1].infer, device, budget * (1 - TRAINING_SHARE), repeats)
-    return _record(train, infer, both, batch, precision, device)
+        train = time_pairs(networks[0].train, networks[1].train, device, budget * TRAINING_SHARE, repeats)
+        for network in networks:
+            network.net.eval()
+        infer = time_pairs(networks[0].infer, networks[1].infer, device, budget * (1 - TRAINING_SHARE), repeats)
+    return _make_speed_record(train, infer, networks, batch, precision, device)
 
 
-def contenders(
+def prepare_network_pair(
     model: nn.Module,
     baseline: nn.Module,
     recipe: Recipe,
@@ -83,50 +85,50 @@ def contenders(
     shape: tuple[int, ...],
     precision: str,
     device: torch.device,
-) -> tuple[Contender, Contender]:
+) -> tuple[TimedNetwork, TimedNetwork]:
     """Copies of both networks on the device, warm: each has answered once and trained one step."""
-    plain = recipe.baseline()
+    plain = recipe.make_baseline()
     return (
-        contender(model, recipe, classes, shape, precision, device),
-        contender(baseline, plain, classes, shape, precision, device),
+        prepare_timed_network(model, recipe, classes, shape, precision, device),
+        prepare_timed_network(baseline, plain, classes, shape, precision, device),
     )
 
 
-def contender(
+def prepare_timed_network(
     model: nn.Module,
     recipe: Recipe,
     classes: int,
     shape: tuple[int, ...],
     precision: str,
     device: torch.device,
-) -> Contender:
+) -> TimedNetwork:
     """A copy of a network on the device, warm, with a batch of noise of `shape`, the same for every network."""
     torch.manual_seed(0)
     images = torch.randn(math.prod(shape[:-3]), *shape[-3:], device=device)
     if recipe.train.channels_last:
         images = images.to(memory_format=torch.channels_last)
     images, labels = images.unflatten(0, shape[:-3]), torch.randint(classes, shape[:1], device=device)
-    return _contender(model, recipe, recipe.model.attn, images, labels, precision)
+    return _warm_up_network(model, recipe, recipe.model.attn, images, labels, precision)
 
 
-def paired(
+def time_pairs(
     first: Callable[[], None], second: Callable[[], None], device: torch.device, budget: float, repeats: int
 ) -> list[Pair]:
     """Seconds of one call of `first` and of `second`, timed in turn in about `budget` seconds; the first pair goes.
 
     Every other pair is timed in reverse, or a machine that slows down steadily would favour who comes first.
     """
-    trial = seconds(first, 1, device) + seconds(second, 1, device)
-    calls = max(1, min(math.ceil(2 * SAMPLE_SECONDS / trial), int(budget / (trial * repeats))))
+    trial_seconds = time_calls(first, 1, device) + time_calls(second, 1, device)
+    calls = max(1, min(math.ceil(2 * SAMPLE_SECONDS / trial_seconds), int(budget / (trial_seconds * repeats))))
     pairs = []
-    for i in range(max(PAIRS, min(repeats, int(budget / (trial * calls))))):
+    for i in range(max(MIN_PAIRS, min(repeats, int(budget / (trial_seconds * calls))))):
         order = (first, second) if i % 2 == 0 else (second, first)
-        taken = {work: seconds(work, calls, device) / calls for work in order}
-        pairs.append((taken[first], taken[second]))
+        call_seconds = {work: time_calls(work, calls, device) / calls for work in order}
+        pairs.append((call_seconds[first], call_seconds[second]))
     return pairs
 
 
-def seconds(work: Callable[[], object], calls: int, device: torch.device) -> float:
+def time_calls(work: Callable[[], object], calls: int, device: torch.device) -> float:
     """Seconds that `calls` calls of `work` take on the device; on CUDA by events, without the host's waiting."""
     if device.type == "cuda":
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -139,31 +141,31 @@ def seconds(work: Callable[[], object], calls: int, device: torch.device) -> flo
     begin = time.perf_counter()
     for _ in range(calls):
         work()
-    _wait(device)
+    _synchronize_device(device)
     return time.perf_counter() - begin
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize_device(device: torch.device) -> None:
     if device.type not in ("cpu", "cuda"):
         torch.accelerator.synchronize(device)
 
 
-def _contender(
+def _warm_up_network(
     model: nn.Module, recipe: Recipe, attn: str, images: Tensor, labels: Tensor, precision: str
-) -> Contender:
+) -> TimedNetwork:
     device, settings = images.device, recipe.train
-    before = _allocated(device)
+    bytes_before = _count_allocated_bytes(device)
     net = copy.deepcopy(model).to(device).train()
     if settings.channels_last:
         net.to(memory_format=torch.channels_last)
     if settings.compile:
         net.compile()
-    objective = Objective(net, smoothing=settings.label_smoothing, precision=precision, device=device)
-    optimizer = optim.build(parameter_groups(net, settings, attn), settings, device)
-    optim.set_rate(optimizer, 0.0)
+    objective = TrainingObjective(net, smoothing=settings.label_smoothing, precision=precision, device=device)
+    optimizer = optim.build_optimizer(group_parameters(net, settings, attn), settings, device)
+    optim.set_learning_rate(optimizer, 0.0)
     scaler = GradScaler(device.type, enabled=precision == "fp16")
 
-    def train() -> None:
+    def train_step() -> None:
         scaler.scale(objective(images, labels)).backward()
         if settings.clip_norm is not None:
             scaler.unscale_(optimizer)
@@ -172,28 +174,28 @@ def _contender(
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
 
-    def infer() -> None:
-        with torch.inference_mode(), autocast(precision, device):
+    def infer_step() -> None:
+        with torch.inference_mode(), autocast_context(precision, device):
             net(images)
 
-    one = Contender(net, train, infer)
+    timed_network = TimedNetwork(net, train_step, infer_step)
     net.eval()
-    infer()
+    infer_step()
     net.train()
-    train()
-    _wait(device)
+    train_step()
+    _synchronize_device(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        train()  # the optimiser has its state now
-        one.memory = torch.cuda.max_memory_allocated(device) - before
-    return one
+        train_step()  # the optimiser has its state now
+        timed_network.memory = torch.cuda.max_memory_allocated(device) - bytes_before
+    return timed_network
 
 
-def _allocated(device: torch.device) -> int:
+def _count_allocated_bytes(device: torch.device) -> int:
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
 
-def _fitting(
+def _prepare_fitting_pair(
     model: nn.Module,
     baseline: nn.Module,
     recipe: Recipe,
@@ -201,36 +203,36 @@ def _fitting(
     shape: tuple[int, ...],
     precision: str,
     device: torch.device,
-) -> tuple[int, tuple[Contender, Contender]]:
+) -> tuple[int, tuple[TimedNetwork, TimedNetwork]]:
     """The batch to time with, and both networks warm at it.
 
     It is the one asked for, or the recipe's. On a CPU the recipe's is halved until three pairs fit into the time.
     """
 
-    def warm(batch: int) -> tuple[Contender, Contender]:
-        return contenders(model, baseline, recipe, classes, (batch, *shape[1:]), precision, device)
+    def prepare_pair(batch: int) -> tuple[TimedNetwork, TimedNetwork]:
+        return prepare_network_pair(model, baseline, recipe, classes, (batch, *shape[1:]), precision, device)
 
     batch = recipe.measure.batch_size or recipe.train.batch_size
     if recipe.measure.batch_size is not None or device.type != "cpu" or batch <= SMALLEST_BATCH:
-        return batch, warm(batch)
-    trial = warm(SMALLEST_BATCH)
-    image = sum(seconds(one.train, 1, device) for one in trial) / SMALLEST_BATCH
-    while batch > SMALLEST_BATCH and batch * image * (PAIRS + 2) > recipe.measure.seconds * TRAINING_SHARE:
+        return batch, prepare_pair(batch)
+    trial_pair = prepare_pair(SMALLEST_BATCH)
+    image_seconds = sum(time_calls(network.train, 1, device) for network in trial_pair) / SMALLEST_BATCH
+    while batch > SMALLEST_BATCH and batch * image_seconds * (MIN_PAIRS + 2) > recipe.measure.seconds * TRAINING_SHARE:
         batch = max(batch // 2, SMALLEST_BATCH)
-    return batch, trial if batch == SMALLEST_BATCH else warm(batch)
+    return batch, trial_pair if batch == SMALLEST_BATCH else prepare_pair(batch)
 
 
-def _record(
+def _make_speed_record(
     train: list[Pair],
     infer: list[Pair],
-    both: tuple[Contender, Contender],
+    networks: tuple[TimedNetwork, TimedNetwork],
     batch: int,
     precision: str,
     device: torch.device,
 ) -> Speed:
     """The record: medians of the seconds, and of the pairs' ratios with their quartiles."""
-    train_low, train_ratio, train_high = _quartiles(train)
-    infer_low, infer_ratio, infer_high = _quartiles(infer)
+    train_low, train_ratio, train_high = _ratio_quartiles(train)
+    infer_low, infer_ratio, infer_high = _ratio_quartiles(infer)
     rates = [batch / statistics.median(times) for pairs in (train, infer) for times in zip(*pairs, strict=True)]
     return Speed(
         train_images_per_s=rates[0],
@@ -248,11 +250,11 @@ def _record(
         precision=precision,
         device=str(device),
         threads=torch.get_num_threads(),
-        peak_memory_bytes=both[0].memory,
-        baseline_peak_memory_bytes=both[1].memory,
+        peak_memory_bytes=networks[0].memory,
+        baseline_peak_memory_bytes=networks[1].memory,
     )
 
 
-def _quartiles(pairs: list[Pair]) -> list[float]:
+def _ratio_quartiles(pairs: list[Pair]) -> list[float]:
     """Quartiles of the throughput of the first over that of the second."""
     return statistics.quantiles([second / first for first, second in pairs], n=4, method="inclusive")

@@ -13,20 +13,20 @@ from typing import Any
 
 from attncli.measure import history
 from attncli.measure.history import Spread
-from attncli.measure.loops import Setting
-from attncli.measure.turns import CONTENDERS, contest, waiting
+from attncli.measure.loops import BenchSetting
+from attncli.measure.turns import CONTENDERS, run_rounds, contender_process
 
 BACKBONES = ("resnet20", "resnet18", "resnet50")
 MECHANISMS = ("none", "eca", "cbam")
 RIVALS = CONTENDERS[1:]
 BATCH, STEPS = 128, 8
 BATCHES = {"resnet50": 32}  # four processes at once must fit into memory
-LONGER = {"resnet20": 48}  # steps of a turn, where 8 would be over in half a second
-SAME = ("backbone", "attn", "batch_size")  # rows that can be compared
+LONGER_TURNS = {"resnet20": 48}  # steps of a turn, where 8 would be over in half a second
+COMPARED_KEYS = ("backbone", "attn", "batch_size")  # rows that can be compared
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TrainingBenchRow:
     """One network: throughput of each contender and the ratios of ours to the others' (above 1: ours is faster)."""
 
     backbone: str
@@ -38,65 +38,67 @@ class Row:
     ratios: dict[str, Spread]  # quartiles and median by rival
 
 
-def settings(
+def make_settings(
     backbones: Sequence[str], mechanisms: Sequence[str], steps: int | None, batch_size: int | None
-) -> list[Setting]:
+) -> list[BenchSetting]:
     """What to train: every backbone with every mechanism; None leaves a number to what suits the backbone."""
     return [
-        Setting(
+        BenchSetting(
             backbone,
             attn,
             batch_size=batch_size or BATCHES.get(backbone, BATCH),
-            steps=steps or LONGER.get(backbone, STEPS),
+            steps=steps or LONGER_TURNS.get(backbone, STEPS),
         )
         for backbone in backbones
         for attn in mechanisms
     ]
 
 
-def bench(wanted: Sequence[Setting], rounds: int, rivals: Sequence[str] = RIVALS) -> Iterator[Row]:
+def bench_training(
+    settings: Sequence[BenchSetting], rounds: int, rivals: Sequence[str] = RIVALS
+) -> Iterator[TrainingBenchRow]:
     """A row for each setting. Raises RunFailedError where a contender's process dies."""
-    for setting in wanted:
+    for setting in settings:
         with ExitStack() as stack:
-            turns = {name: stack.enter_context(waiting(name, setting)) for name in ("ours", *rivals)}
-            yield row(setting, contest(turns, rounds))
+            turns = {name: stack.enter_context(contender_process(name, setting)) for name in ("ours", *rivals)}
+            yield summarize_rounds(setting, run_rounds(turns, rounds))
 
 
-def row(setting: Setting, rounds: Sequence[Mapping[str, float]]) -> Row:
+def summarize_rounds(setting: BenchSetting, rounds: Sequence[Mapping[str, float]]) -> TrainingBenchRow:
     """Medians and quartiles of what the rounds took."""
     images = setting.batch_size * setting.steps
     names = list(rounds[0])
-    return Row(
+    return TrainingBenchRow(
         backbone=setting.backbone,
         attn=setting.attn,
         batch_size=setting.batch_size,
         steps=setting.steps,
         rounds=len(rounds),
         images_per_s={name: images / statistics.median(r[name] for r in rounds) for name in names},
-        ratios={name: spread([r[name] / r["ours"] for r in rounds]) for name in names if name != "ours"},
+        ratios={name: compute_quartiles([r[name] / r["ours"] for r in rounds]) for name in names if name != "ours"},
     )
 
 
-def spread(values: Sequence[float]) -> Spread:
+def compute_quartiles(values: Sequence[float]) -> Spread:
     """Lower quartile, median, upper quartile."""
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
     return [low, middle, high]
 
 
-def cells(row: Row, before: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """A row as text by column; with the row `before` of an earlier bench, what has become of the ratios."""
-    found = {
+def format_training_row(row: TrainingBenchRow, earlier_row: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """A row as text by column; with the row `earlier_row` of an earlier bench, what has become of the ratios."""
+    cells = {
         "backbone": row.backbone,
         "attn": row.attn,
         "batch": str(row.batch_size),
         "images/s": f"{row.images_per_s['ours']:,.0f}",
     }
     for name, ratio in row.ratios.items():
-        found[f"x {name}"] = f"{ratio[1]:.2f} ({ratio[0]:.2f}-{ratio[2]:.2f})"
-    if before is not None:
-        told = {name: history.change(row.ratios[name], before["ratios"][name]) for name in row.ratios
-                if name in before["ratios"]}  # fmt: skip
-        found["since then"] = ", ".join(
-            f"{name} {factor - 1:+.1%} {verdict}" for name, (factor, verdict) in told.items()
+        cells[f"x {name}"] = f"{ratio[1]:.2f} ({ratio[0]:.2f}-{ratio[2]:.2f})"
+    if earlier_row is not None:
+        changes = {name: history.compare_spreads(row.ratios[name], earlier_row["ratios"][name]) for name in row.ratios
+                if name in earlier_row["ratios"]}  # fmt: skip
+        cells["since then"] = ", ".join(
+            f"{name} {factor - 1:+.1%} {verdict}" for name, (factor, verdict) in changes.items()
         )
-    return found
+    return cells

@@ -20,75 +20,75 @@ from pathlib import Path
 from typing import IO, Any
 
 from attncli.errors import RunFailedError
-from attncli.measure.loops import Epoch, Setting, bare, ours
+from attncli.measure.loops import EpochRunner, BenchSetting, build_bare_loop, build_attncli_loop
 
 CONTENDERS = ("ours", "bare", "usual", "usual-bf16")
 END_S = 10.0
 
 
-def contender(name: str) -> Callable[[Setting, Path], Epoch]:
+def choose_contender(name: str) -> Callable[[BenchSetting, Path], EpochRunner]:
     """What makes the contender's epoch of a setting and a folder for its files."""
     if name in ("ours", "bare"):
-        return ours if name == "ours" else bare
+        return build_attncli_loop if name == "ours" else build_bare_loop
     if name in ("evaluate", "infer"):
         from attncli.measure import evaluating
 
-        work = evaluating.evaluate if name == "evaluate" else evaluating.infer
-        return lambda setting, _: work(setting)
-    from attncli.measure.usual import usual
+        build_loop = evaluating.build_evaluation_loop if name == "evaluate" else evaluating.build_inference_loop
+        return lambda setting, _: build_loop(setting)
+    from attncli.measure.usual import build_dataloader_loop
 
-    return partial(usual, fast=name == "usual-bf16")
+    return partial(build_dataloader_loop, fast=name == "usual-bf16")
 
 
 @contextmanager
-def waiting(name: str, setting: Setting) -> Iterator[Callable[[], float]]:
+def contender_process(name: str, setting: BenchSetting) -> Iterator[Callable[[], float]]:
     """A contender in its own process, built and warm; calling it takes a turn and gives the seconds of an epoch.
 
     Raises RunFailedError with the process's last words where it dies.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "attncli.measure.turns", name, json.dumps(asdict(setting)), folder]
-        with answering(name, command) as ask:
-            ask()  # builds, fills caches, starts workers
-            yield lambda: float(ask()["seconds"])
+        with answering_process(name, command) as send_request:
+            send_request()  # builds, fills caches, starts workers
+            yield lambda: float(send_request()["seconds"])
 
 
 @contextmanager
-def answering(name: str, command: Sequence[str]) -> Iterator[Callable[[], dict[str, Any]]]:
-    """A process that answers each line on its stdin with a mapping in JSON, as `serve` does; ended with the block."""
-    with tempfile.TemporaryFile("w+") as words:
+def answering_process(name: str, command: Sequence[str]) -> Iterator[Callable[[], dict[str, Any]]]:
+    """A process that answers each line on its stdin with a mapping in JSON, as `serve_requests` does; ended with the block."""
+    with tempfile.TemporaryFile("w+") as error_output:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, text=True, bufsize=1
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=error_output, text=True, bufsize=1
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        asks, answers = process.stdin, process.stdout
+        requests, answers = process.stdin, process.stdout
 
-        def ask() -> dict[str, Any]:
+        def send_request() -> dict[str, Any]:
             with suppress(BrokenPipeError):  # the answer, which is none, tells
-                asks.write("go\n")
-            if answer := answers.readline():
-                told: dict[str, Any] = json.loads(answer)
-                return told
-            raise RunFailedError(f"bench: '{name}' ended: {_last(words)}", "is there enough memory?")
+                requests.write("go\n")
+            if line := answers.readline():
+                reply: dict[str, Any] = json.loads(line)
+                return reply
+            raise RunFailedError(f"bench: '{name}' ended: {_read_last_line(error_output)}", "is there enough memory?")
 
         try:
-            yield ask
+            yield send_request
         finally:
-            _end(process, asks, answers)
+            _stop_process(process, requests, answers)
 
 
-def contest(turns: Mapping[str, Callable[[], float]], rounds: int) -> list[dict[str, float]]:
+def run_rounds(turns: Mapping[str, Callable[[], float]], rounds: int) -> list[dict[str, float]]:
     """Seconds of each contender's turn, round by round; who begins rotates."""
     names = list(turns)
-    found = []
+    seconds_by_round = []
     for i in range(rounds):
         first = i % len(names)
-        found.append({name: turns[name]() for name in names[first:] + names[:first]})
-    return found
+        seconds_by_round.append({name: turns[name]() for name in names[first:] + names[:first]})
+    return seconds_by_round
 
 
-def _end(process: "subprocess.Popen[str]", *pipes: IO[str]) -> None:
+def _stop_process(process: "subprocess.Popen[str]", *pipes: IO[str]) -> None:
     """Close its input, which ends it, and wait."""
     for pipe in pipes:
         with suppress(BrokenPipeError):
@@ -100,27 +100,27 @@ def _end(process: "subprocess.Popen[str]", *pipes: IO[str]) -> None:
         process.wait()
 
 
-def _last(words: IO[str]) -> str:
-    words.seek(0)
-    lines = words.read().strip().splitlines()
+def _read_last_line(error_output: IO[str]) -> str:
+    error_output.seek(0)
+    lines = error_output.read().strip().splitlines()
     return lines[-1] if lines else "without a word"
 
 
-def serve(work: Callable[[], dict[str, Any]]) -> None:
+def serve_requests(answer_request: Callable[[], dict[str, Any]]) -> None:
     """The other end: do the work for each line on stdin; its answer and the `seconds` it took go to stdout."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints is no answer
     for _ in sys.stdin:
-        began = time.perf_counter()
-        told = work()
-        answers.write(json.dumps({**told, "seconds": time.perf_counter() - began}) + "\n")
+        started = time.perf_counter()
+        result = answer_request()
+        answers.write(json.dumps({**result, "seconds": time.perf_counter() - started}) + "\n")
         answers.flush()
 
 
 def main(name: str, setting: str, folder: str) -> None:
     """The contender's process: an epoch for each line on stdin."""
-    epoch = contender(name)(Setting(**json.loads(setting)), Path(folder))
-    serve(lambda: {"loss": epoch()})
+    run_epoch = choose_contender(name)(BenchSetting(**json.loads(setting)), Path(folder))
+    serve_requests(lambda: {"loss": run_epoch()})
 
 
 if __name__ == "__main__":

@@ -16,14 +16,14 @@ from torch.optim import SGD
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from attncli.measure.loops import DECAY, LR, MOMENTUM, Epoch, Setting, device
+from attncli.measure.loops import DECAY, LR, MOMENTUM, EpochRunner, BenchSetting, pick_device
 
 
-class Pictures(Dataset[tuple[Tensor, int]]):
+class NoiseImages(Dataset[tuple[Tensor, int]]):
     """Images of an array (n, H, W, 3), one at a time, cropped and mirrored at random."""
 
-    def __init__(self, setting: Setting) -> None:
-        split = setting.images()
+    def __init__(self, setting: BenchSetting) -> None:
+        split = setting.make_images()
         self.images = split.images.movedim(1, -1).numpy()
         self.labels = split.labels.tolist()
         steps: list[Any] = [transforms.RandomCrop(setting.size, padding=setting.pad)]
@@ -39,40 +39,40 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
-def workers() -> int:
+def count_loader_workers() -> int:
     """Worker processes: one for each core, at most eight."""
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def usual(setting: Setting, folder: Path, *, fast: bool = False) -> Epoch:
+def build_dataloader_loop(setting: BenchSetting, folder: Path, *, fast: bool = False) -> EpochRunner:
     """The usual loop; with `fast`, bf16 autocast and channels_last. Nothing is written to `folder`."""
-    on = device()
+    device = pick_device()
     layout = torch.channels_last if fast else torch.contiguous_format
-    net = setting.net().to(on)
+    net = setting.build_network().to(device)
     net.to(memory_format=layout)
     net.train()
     optimizer = SGD(net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY, nesterov=True)
     loader = DataLoader(
-        Pictures(setting),
+        NoiseImages(setting),
         batch_size=setting.batch_size,
         shuffle=True,
-        num_workers=workers(),
+        num_workers=count_loader_workers(),
         persistent_workers=True,
-        pin_memory=on.type == "cuda",
+        pin_memory=device.type == "cuda",
         drop_last=True,
     )
 
-    def epoch() -> float:
-        total = 0.0
+    def run_epoch() -> float:
+        loss_sum = 0.0
         for images, labels in loader:
-            images = images.to(on, memory_format=layout, non_blocking=True)
-            labels = labels.to(on, non_blocking=True)
+            images = images.to(device, memory_format=layout, non_blocking=True)
+            labels = labels.to(device, non_blocking=True)
             optimizer.zero_grad()
-            with torch.autocast(on.type, dtype=torch.bfloat16, enabled=fast):
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast):
                 loss = F.cross_entropy(net(images), labels)
             loss.backward()
             optimizer.step()
-            total += loss.item()
-        return total / len(loader)
+            loss_sum += loss.item()
+        return loss_sum / len(loader)
 
-    return epoch
+    return run_epoch

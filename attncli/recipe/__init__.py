@@ -4,8 +4,8 @@
 whose `digest` is the identity of the run.
 """
 
-from attncli.recipe.reading import errors, merge, put, read
-from attncli.recipe.sections import Data, Measure, Model, Recipe, Train, class_list, unset
+from attncli.recipe.reading import find_key_errors, merge_values, set_dotted_key, read
+from attncli.recipe.sections import Data, Measure, Model, Recipe, Train, read_class_list, is_default_late_key
 from attncli.recipe.text import load_yaml, parse_override
 
 __all__ = [
@@ -14,12 +14,12 @@ __all__ = [
     "Model",
     "Recipe",
     "Train",
-    "class_list",
-    "errors",
+    "read_class_list",
+    "find_key_errors",
     "load_yaml",
-    "merge",
+    "merge_values",
     "parse_override",
-    "put",
+    "set_dotted_key",
     "read",
-    "unset",
+    "is_default_late_key",
 ]

@@ -18,7 +18,7 @@ Options = dict[str, Any]
 
 # Keys that came after runs had been made: at their default, which means "as before", they are no part of a recipe's
 # identity, so that the digests of those runs stay. By section; see tests/recipe/test_identity_kept.py.
-LATER: dict[str, frozenset[str]] = {
+KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
     ),
@@ -27,16 +27,16 @@ LATER: dict[str, frozenset[str]] = {
 }
 
 # Datasets that are whatever lies at data.root: two roots are two datasets, and so two runs.
-OWN_IMAGES = frozenset({"folder", "parquet", "hf"})
+USER_DATASETS = frozenset({"folder", "parquet", "hf"})
 
 
-class Section(BaseModel):
+class RecipeSection(BaseModel):
     """A part of a recipe: unknown keys and wrong types are errors, and nothing changes after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
-class Data(Section):
+class Data(RecipeSection):
     """Which images, how many of them, and how they are varied in training."""
 
     name: str = Field(default="digits", description="dataset; see `attncli ls data`")
@@ -82,7 +82,7 @@ class Data(Section):
     frames: Annotated[int, Field(ge=2)] = Field(default=8, description="T, frames of a clip (clips only)")
 
 
-class Model(Section):
+class Model(RecipeSection):
     """A backbone and an attention mechanism at its sites, or a mechanism that is the whole network."""
 
     backbone: str = Field(
@@ -102,7 +102,7 @@ class Model(Section):
     )
 
 
-class Train(Section):
+class Train(RecipeSection):
     """Optimisation."""
 
     epochs: Annotated[int, Field(ge=1)] = 12
@@ -124,7 +124,7 @@ class Train(Section):
     compile: bool = False
 
 
-class Measure(Section):
+class Measure(RecipeSection):
     """How overhead is measured; no part of the run's identity."""
 
     speed: bool = Field(default=True, description="time training and inference against the baseline, in turn")
@@ -133,7 +133,7 @@ class Measure(Section):
     seconds: Annotated[float, Field(gt=0)] = Field(default=8.0, description="time that timing may take, about")
 
 
-class Recipe(Section):
+class Recipe(RecipeSection):
     """Data, model, training, measuring and the seed of one run."""
 
     data: Data = Data()
@@ -143,54 +143,56 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE; not identity")
 
-    def identity(self) -> dict[str, Any]:
+    def build_identity(self) -> dict[str, Any]:
         """What makes a run another run: all keys but where files lie, how it is timed and how it is filed.
 
-        Where a dataset has no content of its own (`OWN_IMAGES`), the place of the files tells which images they are.
-        Keys of `LATER` count only where they are not at their default; a file of classes counts as its list.
+        Where a dataset has no content of its own (`USER_DATASETS`), the place of the files tells which images they are.
+        Keys of `KEYS_ADDED_LATER` count only where they are not at their default; a file of classes counts as its list.
         """
-        whole = self.model_dump(exclude={"measure": True, "experiment": True, "data": {"root", "decoded"}})
-        if self.data.root is not None and OWN_IMAGES & {self.data.name, self.data.of}:
-            whole["data"]["root"] = _place(self.data.root)
+        identity = self.model_dump(exclude={"measure": True, "experiment": True, "data": {"root", "decoded"}})
+        if self.data.root is not None and USER_DATASETS & {self.data.name, self.data.of}:
+            identity["data"]["root"] = _resolve_root(self.data.root)
         if isinstance(self.data.classes, str):
-            whole["data"]["classes"] = class_list(self.data.classes)
-        for name, keys in LATER.items():
-            plain = type(getattr(self, name))().model_dump(include=keys)
-            whole[name] = {k: v for k, v in whole[name].items() if k not in plain or v != plain[k]}
+            identity["data"]["classes"] = read_class_list(self.data.classes)
+        for name, keys in KEYS_ADDED_LATER.items():
+            defaults = type(getattr(self, name))().model_dump(include=keys)
+            identity[name] = {
+                key: value for key, value in identity[name].items() if key not in defaults or value != defaults[key]
+            }
         if self.model.attn.endswith(".py"):
-            whole["model"]["attn"] = _content(Path(self.model.attn), "give the path of a readable .py file")
+            identity["model"]["attn"] = _name_by_content(Path(self.model.attn), "give the path of a readable .py file")
         if isinstance(self.model.pretrained, str):
             weights = Path(self.model.pretrained).expanduser()
-            whole["model"]["pretrained"] = _content(weights, "give a state dict as .pth or .safetensors")
-        return whole
+            identity["model"]["pretrained"] = _name_by_content(weights, "give a state dict as .pth or .safetensors")
+        return identity
 
-    def digest(self) -> str:
-        """Twelve hexadecimal digits that name the run: a SHA-256 of `identity`."""
-        return _sha(self.identity())
+    def compute_digest(self) -> str:
+        """Twelve hexadecimal digits that name the run: a SHA-256 of `build_identity`."""
+        return _hash_json(self.build_identity())
 
-    def group(self) -> str:
+    def compute_group(self) -> str:
         """The digest without the seed: runs of one group differ by the seed alone."""
-        return _sha({k: v for k, v in self.identity().items() if k != "seed"})
+        return _hash_json({key: value for key, value in self.build_identity().items() if key != "seed"})
 
-    def baseline(self) -> "Recipe":
+    def make_baseline(self) -> "Recipe":
         """The same recipe without a mechanism (whole models have the plain backbone of the recipe)."""
         cleared: dict[str, Any] = {"attn": "none", "options": {}, "site": None, "stages": None, "blocks": None}
         return self.model_copy(update={"model": self.model.model_copy(update=cleared)})
 
-    def flat(self) -> dict[str, Any]:
+    def flatten_keys(self) -> dict[str, Any]:
         """Every key in dotted form, for example `train.lr`."""
         return {
-            (f"{part}.{key}"): v
-            for part, section in self.model_dump(exclude={"seed", "experiment"}).items()
-            for key, v in section.items()
+            (f"{section_name}.{key}"): value
+            for section_name, section in self.model_dump(exclude={"seed", "experiment"}).items()
+            for key, value in section.items()
         } | {"seed": self.seed}
 
-    def yaml(self) -> str:
+    def to_yaml(self) -> str:
         """The whole recipe as YAML that `read` takes."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def class_list(path: str) -> list[str]:
+def read_class_list(path: str) -> list[str]:
     """The names in a text file, a class a line; what follows # is passed over. Raises UserError."""
     try:
         lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
@@ -203,33 +205,33 @@ def class_list(path: str) -> list[str]:
     return names
 
 
-def unset(key: str, value: Any) -> bool:
-    """Whether a dotted key is one of `LATER` at its default: runs that were made before it do not know it either."""
+def is_default_late_key(key: str, value: Any) -> bool:
+    """Whether a dotted key is one of `KEYS_ADDED_LATER` at its default: runs that were made before it do not know it either."""
     section, _, name = key.partition(".")
-    return name in LATER.get(section, ()) and value == getattr(Recipe(), section).model_dump()[name]
+    return name in KEYS_ADDED_LATER.get(section, ()) and value == getattr(Recipe(), section).model_dump()[name]
 
 
-def _sha(value: Any) -> str:
+def _hash_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _place(root: str) -> str:
+def _resolve_root(root: str) -> str:
     """A folder's absolute path; a name at the hub as it is."""
     path = Path(root).expanduser()
     return str(path.resolve()) if path.exists() else root
 
 
-def _content(path: Path, hint: str) -> str:
+def _name_by_content(path: Path, hint: str) -> str:
     """A name for a user's own file that changes with its content and not with its folder."""
     try:
         status = path.stat()
-        return f"{path.stem}@{_content_sha(path, status.st_mtime_ns, status.st_size)}"
+        return f"{path.stem}@{_hash_content(path, status.st_mtime_ns, status.st_size)}"
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}", hint) from error
 
 
 @lru_cache
-def _content_sha(path: Path, changed: int, size: int) -> str:
+def _hash_content(path: Path, changed: int, size: int) -> str:
     """The content's digest; read again only when the file has changed, as weights may be large."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]

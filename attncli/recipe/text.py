@@ -12,11 +12,11 @@ from attncli.errors import UserError
 def load_yaml(path: Path) -> dict[str, Any]:
     """The mapping a YAML file holds. Raises UserError for an unreadable file, bad YAML or a doubled key."""
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_RecipeYamlLoader)  # a SafeLoader
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}", "`attncli ls recipes` lists recipes") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {_first_line(error)}", "mend the file") from error
+        raise UserError(f"{path}: not valid YAML: {_describe_yaml_error(error)}", "mend the file") from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -30,32 +30,34 @@ def parse_override(item: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise UserError(f"--set {item}: not of the form key=value", "for example --set train.lr=0.05")
     try:
-        return key.strip(), yaml.load(text, Loader=_Loader)  # a SafeLoader
+        return key.strip(), yaml.load(text, Loader=_RecipeYamlLoader)  # a SafeLoader
     except yaml.YAMLError as error:
-        raise UserError(f"--set {item}: the value is not valid YAML: {_first_line(error)}", "quote it") from error
+        raise UserError(
+            f"--set {item}: the value is not valid YAML: {_describe_yaml_error(error)}", "quote it"
+        ) from error
 
 
-def _first_line(error: Exception) -> str:
+def _describe_yaml_error(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
-    what = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark else str(what)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)
 
 
-class _Loader(yaml.SafeLoader):
+class _RecipeYamlLoader(yaml.SafeLoader):
     """YAML 1.2's numbers (1e-3 is one), and no key twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping, refused where a key stands twice."""
-        seen = set()
+        known_keys = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=deep)
-            if key in seen:
+            if key in known_keys:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
-            seen.add(key)
+            known_keys.add(key)
         return super().construct_mapping(node, deep=deep)
 
 
-_Loader.add_implicit_resolver(
+_RecipeYamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
     list("-+0123456789."),

@@ -11,94 +11,96 @@ from attncli import __version__, records
 from attncli.attention import NONE
 from attncli.records import Epoch
 from attncli.report import comparison
-from attncli.report.page import Contents, Origin
+from attncli.report.page import ReportData, TableOrigin
 from attncli.survey import published, results
-from attncli.survey.compare import Row, compare
-from attncli.survey.deviation import figures
-from attncli.survey.evidence import FOLDER, Evidence
-from attncli.survey.verdict import Verdict
+from attncli.survey.compare import ComparisonRow, compare_variants
+from attncli.survey.deviation import collect_figures
+from attncli.survey.evidence import FOLDER_DATASET, Evidence
+from attncli.survey.verdict import ClaimVerdict
 
 
-def contents(
+def gather_report_data(
     runs: Path,
-    verdicts: Sequence[Verdict],
+    verdicts: Sequence[ClaimVerdict],
     evidence: Evidence,
     *,
     uri: str | None = None,
     folder_is: str | None = None,
     attn: Sequence[str] = (),
-    again: Sequence[str] = (),
-) -> Contents:
+    report_commands: Sequence[str] = (),
+) -> ReportData:
     """The report on the runs below `runs` and in the store `uri`, about these mechanisms (all without)."""
-    wanted = {*attn, NONE}
-    found = [row for row in results.rows(runs, uri) if not attn or row["attn"] in wanted]
+    shown_mechanisms = {*attn, NONE}
+    run_rows = [row for row in results.read_result_rows(runs, uri) if not attn or row["attn"] in shown_mechanisms]
     if folder_is is not None:
-        found = [row | {"dataset": folder_is} if row["dataset"] == FOLDER else row for row in found]
-    rows = compare(found)
-    by_id = {row["run_id"]: row for row in found}
+        run_rows = [row | {"dataset": folder_is} if row["dataset"] == FOLDER_DATASET else row for row in run_rows]
+    rows = compare_variants(run_rows)
+    by_id = {row["run_id"]: row for row in run_rows}
     shown = {row.attn for row in rows} - {NONE} | set(attn)
-    in_print = [row for row in published.rows() if row.attn in shown]
+    published_rows = [row for row in published.load_published_rows() if row.attn in shown]
     now = datetime.now().astimezone()
-    return Contents(
+    return ReportData(
         title="Attention mechanisms: claims and runs",
-        made=f"attncli {__version__}, {now:%d %B %Y, %H:%M %Z}, runs in {runs}",
+        generated_by=f"attncli {__version__}, {now:%d %B %Y, %H:%M %Z}, runs in {runs}",
         verdicts=verdicts,
         rows=rows,
-        figures=figures(in_print, evidence.counts, evidence.runs),
-        epochs={title: _epochs(part, by_id) for title, part in comparison.parts(rows)},
-        origins={title: _origin(part, by_id) for title, part in comparison.parts(rows)},
-        again=again,
+        figures=collect_figures(published_rows, evidence.counts, evidence.runs),
+        epochs={title: _read_epochs(part, by_id) for title, part in comparison.group_comparison_rows(rows)},
+        origins={title: _describe_table_origin(part, by_id) for title, part in comparison.group_comparison_rows(rows)},
+        report_commands=report_commands,
     )
 
 
-def experiments(found: Contents, runs: Path, uri: str | None) -> list[str]:
+def list_report_experiments(report_data: ReportData, runs: Path, uri: str | None) -> list[str]:
     """The MLflow experiments of the runs that a report tells of."""
-    ids = {run_id for row in found.rows for run_id in row.run_ids}
-    return sorted({row["experiment"] for row in results.rows(runs, uri) if row["run_id"] in ids})
+    ids = {run_id for row in report_data.rows for run_id in row.run_ids}
+    return sorted({row["experiment"] for row in results.read_result_rows(runs, uri) if row["run_id"] in ids})
 
 
-def _epochs(rows: Sequence[Row], by_id: Mapping[str, dict[str, Any]]) -> dict[str, list[list[Epoch]]]:
+def _read_epochs(rows: Sequence[ComparisonRow], by_id: Mapping[str, dict[str, Any]]) -> dict[str, list[list[Epoch]]]:
     """The epochs of every run that has a folder, by variant."""
-    told: dict[str, list[list[Epoch]]] = defaultdict(list)
+    epochs_by_variant: dict[str, list[list[Epoch]]] = defaultdict(list)
     for row in rows:
         for run_id in row.run_ids:
             folder = by_id[run_id].get("folder")
             if folder is not None:
-                told[row.variant].append([r for r in records.read(Path(folder)) if isinstance(r, Epoch)])
-    return told
+                epochs_by_variant[row.variant].append([r for r in records.read(Path(folder)) if isinstance(r, Epoch)])
+    return epochs_by_variant
 
 
-def _origin(rows: Sequence[Row], by_id: Mapping[str, dict[str, Any]]) -> Origin:
+def _describe_table_origin(rows: Sequence[ComparisonRow], by_id: Mapping[str, dict[str, Any]]) -> TableOrigin:
     """Machines, recipe and commands of the runs of one table."""
     runs = [by_id[run_id] for row in rows for run_id in row.run_ids]
-    machines = dict.fromkeys(_machine(run["machine"]) for run in runs if run.get("machine"))
+    machines = dict.fromkeys(_format_machine(run["machine"]) for run in runs if run.get("machine"))
     folders = [Path(run["folder"]) for run in runs if "folder" in run]
-    recipe = results.recipe(folders[0]) if folders else None
+    recipe = results.read_folder_recipe(folders[0]) if folders else None
     if recipe is None:
-        return Origin(list(machines), "", [])
-    text = recipe.model_copy(update={"model": recipe.baseline().model}).yaml()
+        return TableOrigin(list(machines), "", [])
+    text = recipe.model_copy(update={"model": recipe.make_baseline().model}).to_yaml()
     commands = [f"attncli run {shlex.quote(str(folder / results.RECIPE))}" for folder in folders]
-    return Origin(list(machines), text, commands)
+    return TableOrigin(list(machines), text, commands)
 
 
-def _machine(facts: Mapping[str, Any]) -> str:
+def _format_machine(machine: Mapping[str, Any]) -> str:
     """A machine in a line."""
-    what = facts.get("gpu") or facts.get("cpu")
-    return f"{what}, {facts.get('usable_cpus')} cores, torch {facts.get('torch')}, Python {facts.get('python')}"
+    processor = machine.get("gpu") or machine.get("cpu")
+    return (
+        f"{processor}, {machine.get('usable_cpus')} cores, torch {machine.get('torch')}, Python {machine.get('python')}"
+    )
 
 
-def markdown(found: Contents) -> str:
+def render_markdown(report_data: ReportData) -> str:
     """The report in Markdown: verdicts and comparisons, without pictures."""
     from attncli.report import claims, table
 
-    parts = [f"# {found.title}", found.made]
-    if found.rows:
-        parts += ["## Runs", comparison.render(found.rows, "markdown")]
-    if found.verdicts:
+    parts = [f"# {report_data.title}", report_data.generated_by]
+    if report_data.rows:
+        parts += ["## Runs", comparison.render_comparison(report_data.rows, "markdown")]
+    if report_data.verdicts:
         parts += [
             "## Claims",
-            claims.summary(found.verdicts),
-            table.markdown(claims.COLUMNS, found.verdicts),
+            claims.summarize_verdicts(report_data.verdicts),
+            table.render_markdown_table(claims.COLUMNS, report_data.verdicts),
             claims.NOTE,
         ]
     return "\n\n".join(parts) + "\n"

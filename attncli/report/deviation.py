@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from textwrap import fill
 
-from attncli.report.table import MISSING, Column, text
-from attncli.survey.deviation import UNITS, Figure, Printed
+from attncli.report.table import MISSING, Column, render_text_table
+from attncli.survey.deviation import UNITS, PublishedFigure, PrintedFigure
 
 WORDS = {"params": "parameters", "macs": "MACs", "top1": "top-1"}
 SHORT = WORDS | {"params": "params"}
-APART = 0.5  # %, or points: from here on sources that print one network differently are told
+MIN_DISAGREEMENT = 0.5  # %, or points: from here on sources that print one network differently are told
 NOTE = (
     "published: lowest to highest over the sources, parameters in millions (10^6, whatever the source counts in), MACs "
     "in billions (papers print them as GFLOPs), top-1 in percent. ours: counted, or the mean of finished runs. off: "
@@ -16,71 +16,86 @@ NOTE = (
 )
 
 
-def render(figures: Sequence[Figure], width: int) -> str:
+def render_deviations(figures: Sequence[PublishedFigure], width: int) -> str:
     """The table, then where sources are apart, then what the columns mean."""
-    apart = disagreements(figures)
-    told = [fill(line, width, subsequent_indent="  ", break_long_words=False) for line in apart]
-    heading = [f"Sources that print the same network differently (by {APART:g} % or points and more):"] if told else []
+    disagreements = list_disagreements(figures)
+    wrapped_lines = [fill(line, width, subsequent_indent="  ", break_long_words=False) for line in disagreements]
+    heading = (
+        [f"Sources that print the same network differently (by {MIN_DISAGREEMENT:g} % or points and more):"]
+        if wrapped_lines
+        else []
+    )
     return "\n\n".join(
-        [text(COLUMNS, lines(figures), width=width).strip("\n"), *heading, "\n".join(told), fill(NOTE, width)]
+        [
+            render_text_table(COLUMNS, list_figure_lines(figures), width=width).strip("\n"),
+            *heading,
+            "\n".join(wrapped_lines),
+            fill(NOTE, width),
+        ]
     )
 
 
-def disagreements(figures: Sequence[Figure]) -> list[str]:
+def list_disagreements(figures: Sequence[PublishedFigure]) -> list[str]:
     """A line for every figure that its sources print differently."""
-    return [_apart(figure) for figure in figures if len(figure.printed) > 1 and figure.spread >= APART]
+    return [
+        _format_disagreement(figure)
+        for figure in figures
+        if len(figure.printed) > 1 and figure.source_spread >= MIN_DISAGREEMENT
+    ]
 
 
-def _apart(figure: Figure) -> str:
+def _format_disagreement(figure: PublishedFigure) -> str:
     unit = "points" if figure.name == "top1" else "%"
-    seen: dict[str, list[str]] = {}
+    sources_by_text: dict[str, list[str]] = {}
     for printed in figure.printed:
-        seen.setdefault(printed.text, []).append(printed.source)
-    told = "; ".join(f"{value} ({', '.join(dict.fromkeys(sources))})" for value, sources in seen.items())
-    return f"{figure.network}, {figure.dataset}, {WORDS[figure.name]}: {figure.spread:.2g} {unit} apart: {told}"
+        sources_by_text.setdefault(printed.text, []).append(printed.source)
+    values_text = "; ".join(
+        f"{value} ({', '.join(dict.fromkeys(sources))})" for value, sources in sources_by_text.items()
+    )
+    return f"{figure.network}, {figure.dataset}, {WORDS[figure.name]}: {figure.source_spread:.2g} {unit} apart: {values_text}"
 
 
-def published(figure: Figure) -> str:
+def format_published(figure: PublishedFigure) -> str:
     """The lowest and the highest figure in print."""
-    values = sorted({_number(p) for p in figure.printed}, key=float)
-    doubt = "" if any(p.verified for p in figure.printed) else " ?"
-    return (values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}") + doubt
+    values = sorted({_format_printed(p) for p in figure.printed}, key=float)
+    doubt_mark = "" if any(p.verified for p in figure.printed) else " ?"
+    return (values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}") + doubt_mark
 
 
-def _number(printed: Printed) -> str:
+def _format_printed(printed: PrintedFigure) -> str:
     return f"{printed.value:.4g}"
 
 
-def ours(figure: Figure) -> str:
+def format_own_figure(figure: PublishedFigure) -> str:
     """Our figure, with the number of runs of an accuracy."""
     if figure.ours is None:
         return MISSING
     return f"{figure.ours:.4g}" + (f" (n {figure.n})" if figure.n else "")
 
 
-def off(figure: Figure) -> str:
+def format_deviation(figure: PublishedFigure) -> str:
     """How far ours is from the sources."""
-    if figure.deviations is None:
+    if figure.deviation_range is None:
         return MISSING
-    low, high = (f"{value:+.1f}".replace("-0.0", "0").replace("+0.0", "0") for value in figure.deviations)
+    low, high = (f"{value:+.1f}".replace("-0.0", "0").replace("+0.0", "0") for value in figure.deviation_range)
     return low if low == high else f"{low} to {high}"
 
 
-Line = tuple[Figure, bool]  # whether it is the first of its network
+FigureLine = tuple[PublishedFigure, bool]  # whether it is the first of its network
 
 
-def lines(figures: Sequence[Figure]) -> list[Line]:
+def list_figure_lines(figures: Sequence[PublishedFigure]) -> list[FigureLine]:
     """The figures, each with whether it is the first of its network."""
     before = [None, *((f.network, f.dataset) for f in figures)]
     return [(f, (f.network, f.dataset) != last) for f, last in zip(figures, before, strict=False)]
 
 
-COLUMNS: list[Column[Line]] = [
+COLUMNS: list[Column[FigureLine]] = [
     Column("network", lambda line: line[0].network if line[1] else "", right=False),
     Column("data", lambda line: line[0].dataset.replace("ImageNet-1k", "ImageNet") if line[1] else "", right=False),
     Column("figure", lambda line: f"{SHORT[line[0].name]}, {UNITS[line[0].name]}", right=False),
-    Column("published", lambda line: published(line[0])),
+    Column("published", lambda line: format_published(line[0])),
     Column("from", lambda line: str(len(line[0].printed))),
-    Column("ours", lambda line: ours(line[0])),
-    Column("off", lambda line: off(line[0])),
+    Column("ours", lambda line: format_own_figure(line[0])),
+    Column("off", lambda line: format_deviation(line[0])),
 ]

@@ -40,63 +40,67 @@ STYLE: Any = {  # a setting's name and value; matplotlib's own type lists all th
 
 
 @contextmanager
-def figure(path: Path, width: float, height: float, title: str = "", *, placed: bool = False) -> Iterator[Figure]:
+def saved_figure(
+    path: Path, width: float, height: float, title: str = "", *, is_placed: bool = False
+) -> Iterator[Figure]:
     """A figure of width x height inches, saved as PNG at `path` when the block ends well.
 
-    Its panels are laid out by matplotlib unless they are `placed` by who draws them. It looks the same whatever a
+    Its panels are laid out by matplotlib unless they are `is_placed` by who draws them. It looks the same whatever a
     user's matplotlibrc says, and matplotlib's settings are as before afterwards.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
-        made = Figure(figsize=(width, height), dpi=DPI, layout=None if placed else "constrained")
-        FigureCanvasAgg(made)
+        figure = Figure(figsize=(width, height), dpi=DPI, layout=None if is_placed else "constrained")
+        FigureCanvasAgg(figure)
         if title:
-            top = {"y": 1 - 0.04 / height, "va": "top"} if placed else {}
-            made.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", **top)
-        yield made
-        made.savefig(path, metadata={"Software": "attncli"})
+            title_position = {"y": 1 - 0.04 / height, "va": "top"} if is_placed else {}
+            figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", **title_position)
+        yield figure
+        figure.savefig(path, metadata={"Software": "attncli"})
 
 
-Spot = tuple[float, float, str, str]  # x, y, text, colour
+LabelSpot = tuple[float, float, str, str]  # x, y, text, colour
 
 
-def label_ends(made: Figure, axes: Axes, spots: Sequence[Spot], apart: float = 13.0) -> None:
+def label_line_ends(figure: Figure, axes: Axes, spots: Sequence[LabelSpot], least_distance: float = 13.0) -> None:
     """Write names at the right of the axes, level with the last points of their lines, moved apart where they touch.
 
-    The panel has its place already. `apart` is the least distance of two names in points.
+    The panel has its place already. `least_distance` is the least distance of two names in points.
     """
     axes.get_ylim()  # the scale follows the data from here on, not only when it is drawn
-    per_point = made.dpi / 72
+    per_point = figure.dpi / 72
     spots = sorted((s for s in spots if math.isfinite(s[1])), key=lambda s: s[1])
     levels = [axes.transData.transform((x, y))[1] / per_point for x, y, *_ in spots]
-    for (_, y, text, colour), level, wanted in zip(spots, levels, _spread(levels, apart), strict=True):
+    for (_, y, text, colour), level, target in zip(spots, levels, _spread_labels(levels, least_distance), strict=True):
         axes.annotate(
-            text, (1, y), (8, wanted - level), xycoords=("axes fraction", "data"), textcoords="offset points",
+            text, (1, y), (8, target - level), xycoords=("axes fraction", "data"), textcoords="offset points",
             va="center", fontsize=9, color=colour, annotation_clip=False,
         )  # fmt: skip
 
 
-def _spread(levels: Sequence[float], apart: float) -> list[float]:
-    """Rising levels moved so that neighbours are `apart` at least, the middle of what touches staying where it is."""
-    found = list(levels)
+def _spread_labels(levels: Sequence[float], least_distance: float) -> list[float]:
+    """Rising levels moved so that neighbours are `least_distance` at least, the middle of what touches staying where it is."""
+    separated = list(levels)
     for _ in range(50):
-        for i in range(len(found) - 1):
-            lacking = apart - (found[i + 1] - found[i])
+        for i in range(len(separated) - 1):
+            lacking = least_distance - (separated[i + 1] - separated[i])
             if lacking > 0:
-                found[i] -= lacking / 2
-                found[i + 1] += lacking / 2
-    return found
+                separated[i] -= lacking / 2
+                separated[i + 1] += lacking / 2
+    return separated
 
 
-def label(made: Figure, axes: Axes, spots: Sequence[Spot], bars: Sequence[tuple[float, float, float]] = ()) -> None:
+def label_points(
+    figure: Figure, axes: Axes, spots: Sequence[LabelSpot], bars: Sequence[tuple[float, float, float]] = ()
+) -> None:
     """Write a name beside each point, on the side where it covers neither another name nor a point nor a bar.
 
     `bars` are upright lines: x, lower and upper y.
     """
-    made.draw_without_rendering()
-    taken: list[Any] = [_around(axes, x, y, y, 5 * made.dpi / 72) for x, y, *_ in spots]
-    taken += [_around(axes, *bar, 1.5 * made.dpi / 72) for bar in bars]
+    figure.draw_without_rendering()
+    covered_boxes: list[Any] = [_covered_box(axes, x, y, y, 5 * figure.dpi / 72) for x, y, *_ in spots]
+    covered_boxes += [_covered_box(axes, *bar, 1.5 * figure.dpi / 72) for bar in bars]
     inside = axes.get_window_extent()
     for x, y, text, colour in spots:
         best = None
@@ -105,7 +109,7 @@ def label(made: Figure, axes: Axes, spots: Sequence[Spot], bars: Sequence[tuple[
                 text, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=9, color=colour
             )
             box = note.get_window_extent()
-            cost = sum(box.overlaps(other) for other in taken)
+            cost = sum(box.overlaps(other) for other in covered_boxes)
             cost += 0.5 * (box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0 or box.y1 > inside.y1)
             if best is None or cost < best[0]:
                 if best is not None:
@@ -114,7 +118,7 @@ def label(made: Figure, axes: Axes, spots: Sequence[Spot], bars: Sequence[tuple[
             else:
                 note.remove()
         assert best is not None
-        taken.append(best[2])
+        covered_boxes.append(best[2])
 
 
 _SIDES = (
@@ -124,7 +128,7 @@ _SIDES = (
 )  # fmt: skip
 
 
-def _around(axes: Axes, x: float, low: float, high: float, margin: float) -> Any:
+def _covered_box(axes: Axes, x: float, low: float, high: float, margin: float) -> Any:
     """What a point or an upright line covers, with a margin, in pixels."""
     across, bottom = axes.transData.transform((x, low))
     _, top = axes.transData.transform((x, high))

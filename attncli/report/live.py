@@ -9,10 +9,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from attncli.records import Cost, Epoch, Evaluation, Record, Speed
 
 if TYPE_CHECKING:
-    from attncli.train.progress import Step  # loads torch, which the parent of a sweep can do without
+    from attncli.train.progress import TrainingProgress  # loads torch, which the parent of a sweep can do without
 
 
-class Live:
+class RunProgress:
     """Draws what a run tells; use it as a context, which leaves the terminal as it was."""
 
     def __init__(self, quiet: bool = False) -> None:
@@ -28,7 +28,7 @@ class Live:
         self._task: TaskID | None = None
         self._epochs = 0
 
-    def __enter__(self) -> "Live":
+    def __enter__(self) -> "RunProgress":
         self._bar.start()
         return self
 
@@ -37,55 +37,55 @@ class Live:
     ) -> None:
         self._bar.stop()
 
-    def stage(self, what: str) -> None:
+    def on_stage(self, what: str) -> None:
         """Say what begins now."""
-        self._drop()
+        self._remove_bar()
         self._console.print(what, style="dim", soft_wrap=True)
 
-    def reading(self, what: str, done: int, total: int) -> None:
+    def on_reading(self, what: str, completed: int, total: int) -> None:
         """Files downloaded or decoded so far."""
-        share = f"{done:,} of {total:,}" if total else f"{done:,}"
-        self._draw(what, done, total, share)
+        status = f"{completed:,} of {total:,}" if total else f"{completed:,}"
+        self._update_bar(what, completed, total, status)
 
-    def step(self, step: "Step") -> None:
+    def on_step(self, progress: "TrainingProgress") -> None:
         """Steps of training so far."""
-        self._epochs = step.epochs
-        done, total = (step.epoch - 1) * step.steps + step.step, step.epochs * step.steps
-        told = f"{step.images_per_s:,.0f} images/s  loss {step.loss:.3f}  {clock(step.seconds_left)} left"
-        self._draw(f"epoch {step.epoch}/{step.epochs}", done, total, told)
+        self._epochs = progress.epochs
+        completed, total = (progress.epoch - 1) * progress.steps + progress.step, progress.epochs * progress.steps
+        status = f"{progress.images_per_s:,.0f} images/s  loss {progress.loss:.3f}  {format_duration(progress.seconds_left)} left"
+        self._update_bar(f"epoch {progress.epoch}/{progress.epochs}", completed, total, status)
 
-    def record(self, record: Record) -> None:
+    def on_record(self, record: Record) -> None:
         """A record that was just made."""
         if isinstance(record, Epoch):
-            self._console.print(epoch_line(record, self._epochs), soft_wrap=True)
+            self._console.print(format_epoch(record, self._epochs), soft_wrap=True)
         elif isinstance(record, Evaluation):
             self._console.print(f"{record.split}: top-1 {record.top1:.2%} of {record.images:,} images", soft_wrap=True)
         elif isinstance(record, Cost | Speed):
-            self._drop()
+            self._remove_bar()
 
-    def warn(self, what: str) -> None:
+    def on_warning(self, what: str) -> None:
         """Something the user should know that stopped nothing."""
         self._console.print(f"warning: {what}", style="yellow", soft_wrap=True)
 
-    def _draw(self, what: str, done: int, total: int, told: str) -> None:
+    def _update_bar(self, what: str, completed: int, total: int, status: str) -> None:
         if self._task is None:
-            self._task = self._bar.add_task(what, total=total or None, told=told)
-        self._bar.update(self._task, description=what, completed=done, total=total or None, told=told)
+            self._task = self._bar.add_task(what, total=total or None, told=status)
+        self._bar.update(self._task, description=what, completed=completed, total=total or None, told=status)
 
-    def _drop(self) -> None:
+    def _remove_bar(self) -> None:
         if self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
 
 
-def epoch_line(epoch: Epoch, epochs: int) -> str:
+def format_epoch(epoch: Epoch, epochs: int) -> str:
     """An epoch in a line."""
-    of = f"/{epochs}" if epochs else ""
-    val = "" if epoch.val_top1 is None else f"  val top-1 {epoch.val_top1:.2%}"
-    return f"epoch {epoch.epoch:>3}{of}  loss {epoch.train_loss:.4f}{val}  {epoch.train_images_per_s:,.0f} images/s"
+    total = f"/{epochs}" if epochs else ""
+    validation = "" if epoch.val_top1 is None else f"  val top-1 {epoch.val_top1:.2%}"
+    return f"epoch {epoch.epoch:>3}{total}  loss {epoch.train_loss:.4f}{validation}  {epoch.train_images_per_s:,.0f} images/s"
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as h:mm:ss or m:ss."""
     minutes, s = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)

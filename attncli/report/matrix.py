@@ -12,71 +12,74 @@ LETTERS = string.ascii_lowercase + string.ascii_uppercase
 FITS, LACKS, REFUSED = "+", ".", "x"
 
 
-def rows() -> list[dict[str, object]]:
+def list_compatibility_rows() -> list[dict[str, object]]:
     """A row a pair: whether it fits, and why not."""
     return [
         {"attn": attn, "backbone": name, "fits": why is None, "reason": why}
-        for attn in _placed()
-        for name in backbones.names()
-        for why in (fits.reason(attn, name),)
+        for attn in _list_placed_mechanisms()
+        for name in backbones.backbone_names()
+        for why in (fits.find_misfit(attn, name),)
     ]
 
 
-def text(width: int) -> str:
+def render_compatibility(width: int) -> str:
     """The table, what its signs and letters mean, and why what does not fit does not; no line wider than `width`."""
-    names = backbones.names()
-    families = [list(group) for _, group in groupby(names, backbones.family)]
+    names = backbones.backbone_names()
+    families = [list(group) for _, group in groupby(names, backbones.find_family)]
     letters = dict(zip(names, LETTERS, strict=False))
-    room = max(map(len, _placed())) + 1
-    lines = [" " * room + _grouped(families, letters)]
-    lines += [f"{attn:{room}}" + _grouped(families, {n: _sign(attn, n) for n in names}) for attn in _placed()]
-    lines += ["", *_columns([f"{letter} {name}" for name, letter in letters.items()], width), ""]
-    whole = [n for n in attention.names() if n not in _placed()]
-    told = (
+    label_width = max(map(len, _list_placed_mechanisms())) + 1
+    lines = [" " * label_width + _group_signs(families, letters)]
+    lines += [
+        f"{attn:{label_width}}" + _group_signs(families, {n: _choose_sign(attn, n) for n in names})
+        for attn in _list_placed_mechanisms()
+    ]
+    lines += ["", *_arrange_columns([f"{letter} {name}" for name, letter in letters.items()], width), ""]
+    whole_networks = [n for n in attention.mechanism_names() if n not in _list_placed_mechanisms()]
+    legend = (
         f"{FITS} fits where its paper puts it, {LACKS} the network has no such site, {REFUSED} its numbers do not suit "
-        f"(model.options, model.stages or model.site may help). At {fits.LARGE} px; CIFAR's networks at {fits.SMALL}.",
-        f"Whole networks without a backbone: {', '.join(whole)}.",
-        f"Squeeze-and-excitation is built into {_built_in(letters)}: model.replace=se puts another in its place.",
+        f"(model.options, model.stages or model.site may help). At {fits.IMAGENET_PIXELS} px; CIFAR's networks at {fits.CIFAR_PIXELS}.",
+        f"Whole networks without a backbone: {', '.join(whole_networks)}.",
+        f"Squeeze-and-excitation is built into {_find_letters_with_se(letters)}: model.replace=se puts another in its place.",
     )
-    lines += [line for part in told for line in textwrap.wrap(part, width)]
-    return "\n".join([*lines, "", *_reasons(letters, width)])
+    lines += [line for part in legend for line in textwrap.wrap(part, width)]
+    return "\n".join([*lines, "", *_list_reasons(letters, width)])
 
 
-def _placed() -> list[str]:
+def _list_placed_mechanisms() -> list[str]:
     """The mechanisms that have a place in a backbone."""
-    return [n for n in attention.names() if attention.describe(n).card.site != "model"]
+    return [n for n in attention.mechanism_names() if attention.describe_mechanism(n).card.site != "model"]
 
 
-def _sign(attn: str, backbone: str) -> str:
-    why = fits.reason(attn, backbone)
+def _choose_sign(attn: str, backbone: str) -> str:
+    why = fits.find_misfit(attn, backbone)
     return FITS if why is None else LACKS if why.startswith("no site") else REFUSED
 
 
-def _grouped(families: list[list[str]], signs: dict[str, str]) -> str:
+def _group_signs(families: list[list[str]], signs: dict[str, str]) -> str:
     return " ".join("".join(signs[name] for name in family) for family in families)
 
 
-def _built_in(letters: dict[str, str]) -> str:
-    return "".join(letters[name] for name, found in fits.found().items() if "built-in se" in found.sites)
+def _find_letters_with_se(letters: dict[str, str]) -> str:
+    return "".join(letters[name] for name, fit in fits.load_compatibility().items() if "built-in se" in fit.sites)
 
 
-def _reasons(letters: dict[str, str], width: int) -> list[str]:
+def _list_reasons(letters: dict[str, str], width: int) -> list[str]:
     """A paragraph a mechanism: its first reason and where each kind holds."""
     lines = []
-    for attn in _placed():
+    for attn in _list_placed_mechanisms():
         kinds: dict[str, list[str]] = {}
         for name in letters:
-            if why := fits.reason(attn, name):
+            if why := fits.find_misfit(attn, name):
                 kinds.setdefault(why.partition(": ")[2] or why, []).append(letters[name])
-        told = "; ".join(f"{''.join(where)} {why}" for why, where in kinds.items())
-        if told:
-            lines += textwrap.wrap(f"{attn}: {told}", width, subsequent_indent="  ")
+        reasons = "; ".join(f"{''.join(refusing_letters)} {why}" for why, refusing_letters in kinds.items())
+        if reasons:
+            lines += textwrap.wrap(f"{attn}: {reasons}", width, subsequent_indent="  ")
     return lines
 
 
-def _columns(words: Sequence[str], width: int) -> list[str]:
+def _arrange_columns(words: Sequence[str], width: int) -> list[str]:
     """Words in columns, as many as fit."""
-    room = max(map(len, words)) + 2
-    count = max(width // room, 1)
-    rows_ = -(-len(words) // count)
-    return ["".join(f"{word:{room}}" for word in words[i::rows_]).rstrip() for i in range(rows_)]
+    column_width = max(map(len, words)) + 2
+    count = max(width // column_width, 1)
+    line_count = -(-len(words) // count)
+    return ["".join(f"{word:{column_width}}" for word in words[i::line_count]).rstrip() for i in range(line_count)]

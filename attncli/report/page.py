@@ -10,16 +10,16 @@ from typing import TypeVar
 from attncli.records import Epoch
 from attncli.report import charts, claims, comparison, deviation
 from attncli.report.table import Column
-from attncli.survey.compare import Row
-from attncli.survey.deviation import Figure
-from attncli.survey.verdict import OUTCOMES, Verdict
+from attncli.survey.compare import ComparisonRow
+from attncli.survey.deviation import PublishedFigure
+from attncli.survey.verdict import OUTCOMES, ClaimVerdict
 
 R = TypeVar("R")
-LOOK, SCRIPT = (Path(__file__).with_name(name) for name in ("page.css", "page.js"))
+STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("page.css", "page.js"))
 
 
 @dataclass(frozen=True)
-class Origin:
+class TableOrigin:
     """Where a table's runs come from: the machines, the recipe as YAML, the commands that make them again."""
 
     machines: Sequence[str]
@@ -28,98 +28,115 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Contents:
+class ReportData:
     """What a report tells; `epochs` and `origins` by the title of a comparison (of the epochs, then by variant)."""
 
     title: str
-    made: str  # when, with what version
-    verdicts: Sequence[Verdict]
-    rows: Sequence[Row]
-    figures: Sequence[Figure] = ()
+    generated_by: str  # when, with what version
+    verdicts: Sequence[ClaimVerdict]
+    rows: Sequence[ComparisonRow]
+    figures: Sequence[PublishedFigure] = ()
     epochs: Mapping[str, Mapping[str, Sequence[Sequence[Epoch]]]] = field(default_factory=dict)
-    origins: Mapping[str, Origin] = field(default_factory=dict)
-    again: Sequence[str] = ()  # the commands that make this report again
+    origins: Mapping[str, TableOrigin] = field(default_factory=dict)
+    report_commands: Sequence[str] = ()  # the commands that make this report again
 
 
-def html(contents: Contents) -> str:
+def render_html(report_data: ReportData) -> str:
     """The whole page."""
-    parts = [_head(contents), _tiles(contents.verdicts)]
-    parts += [f"<h2 id=runs>Runs</h2>{_runs(contents)}"] if contents.rows else []
-    parts += [f"<h2 id=claims>Claims of the literature</h2>{_claims(contents.verdicts)}"] if contents.verdicts else []
-    parts += [f"<h2 id=published>Published figures</h2>{_published(contents.figures)}"] if contents.figures else []
-    parts.append(f"<h2 id=again>Again</h2>{_commands(contents.again)}")
-    script = f"<script>{SCRIPT.read_text()}</script>" if contents.verdicts else ""
+    parts = [_render_header(report_data), _render_tiles(report_data.verdicts)]
+    parts += [f"<h2 id=runs>Runs</h2>{_render_runs(report_data)}"] if report_data.rows else []
+    parts += (
+        [f"<h2 id=claims>Claims of the literature</h2>{_render_claims(report_data.verdicts)}"]
+        if report_data.verdicts
+        else []
+    )
+    parts += (
+        [f"<h2 id=published>Published figures</h2>{_render_published_section(report_data.figures)}"]
+        if report_data.figures
+        else []
+    )
+    parts.append(f"<h2 id=again>Again</h2>{_render_commands(report_data.report_commands)}")
+    script = f"<script>{SCRIPT.read_text()}</script>" if report_data.verdicts else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(contents.title)}</title><style>{LOOK.read_text()}</style></head>"
+        f"<title>{escape(report_data.title)}</title><style>{STYLE.read_text()}</style></head>"
         f"<body>{''.join(parts)}{script}</body></html>\n"
     )
 
 
-def _head(contents: Contents) -> str:
-    there = (("runs", contents.rows), ("claims", contents.verdicts), ("published", contents.figures), ("again", True))
-    links = "".join(f'<a href="#{name}">{name.capitalize()}</a>' for name, has in there if has)
-    return (
-        f"<header><h1>{escape(contents.title)}</h1><p class=soft>{escape(contents.made)}</p><nav>{links}</nav></header>"
+def _render_header(report_data: ReportData) -> str:
+    sections = (
+        ("runs", report_data.rows),
+        ("claims", report_data.verdicts),
+        ("published", report_data.figures),
+        ("again", True),
     )
+    links = "".join(f'<a href="#{name}">{name.capitalize()}</a>' for name, is_present in sections if is_present)
+    return f"<header><h1>{escape(report_data.title)}</h1><p class=soft>{escape(report_data.generated_by)}</p><nav>{links}</nav></header>"
 
 
-def _tiles(verdicts: Sequence[Verdict]) -> str:
+def _render_tiles(verdicts: Sequence[ClaimVerdict]) -> str:
     """How many claims there are of each verdict."""
     counts = Counter(v.outcome for v in verdicts)
-    tiles = [f'<li class="{o}"><b>{counts[o]}</b>{claims.word(o, counts[o])}</li>' for o in OUTCOMES if counts[o]]
+    tiles = [
+        f'<li class="{o}"><b>{counts[o]}</b>{claims.inflect_outcome(o, counts[o])}</li>' for o in OUTCOMES if counts[o]
+    ]
     return f"<ul class=tiles>{''.join(tiles)}</ul>" if tiles else ""
 
 
-def _runs(contents: Contents) -> str:
+def _render_runs(report_data: ReportData) -> str:
     """A block for each dataset, backbone and recipe."""
     blocks = []
-    for title, rows in comparison.parts(contents.rows):
-        drawn = _charts(rows, contents.epochs.get(title, {}))
-        origin = contents.origins.get(title)
-        table = _table([*comparison.COLUMNS, comparison.VERDICT], rows)
-        blocks.append(f"<h3>{escape(title)}</h3>{table}{drawn}{_origin(origin) if origin else ''}")
+    for title, rows in comparison.group_comparison_rows(report_data.rows):
+        drawn = _render_charts(rows, report_data.epochs.get(title, {}))
+        origin = report_data.origins.get(title)
+        table = _render_html_table([*comparison.COLUMNS, comparison.VERDICT], rows)
+        blocks.append(f"<h3>{escape(title)}</h3>{table}{drawn}{_render_origin(origin) if origin else ''}")
     return f"{''.join(blocks)}<p class=soft>{escape(comparison.NOTE)}</p>"
 
 
-def _charts(rows: Sequence[Row], epochs: Mapping[str, Sequence[Sequence[Epoch]]]) -> str:
+def _render_charts(rows: Sequence[ComparisonRow], epochs: Mapping[str, Sequence[Sequence[Epoch]]]) -> str:
     drawn = (
-        (charts.forest(rows), "Difference to the plain network", "paired seed by seed, with its 95 % interval"),
+        (charts.draw_forest(rows), "Difference to the plain network", "paired seed by seed, with its 95 % interval"),
         (
-            charts.against(rows, lambda r: r.params_pct, "parameters, % over the plain network"),
+            charts.draw_cost_chart(rows, lambda r: r.params_pct, "parameters, % over the plain network"),
             "Accuracy against parameters",
             "mean over seeds with its 95 % interval",
         ),
         (
-            charts.against(rows, lambda r: r.macs_pct, "multiply-accumulates, % over the plain network"),
+            charts.draw_cost_chart(rows, lambda r: r.macs_pct, "multiply-accumulates, % over the plain network"),
             "Accuracy against MACs",
             "mean over seeds with its 95 % interval",
         ),
         (
-            charts.against(rows, lambda r: 1 / r.train_ratio if r.train_ratio else None, "training time over plain"),
+            charts.draw_cost_chart(
+                rows, lambda r: 1 / r.train_ratio if r.train_ratio else None, "training time over plain"
+            ),
             "Accuracy against training time",
             "timed in turn with the plain network",
         ),
-        (charts.curves(rows, epochs), "Learning curves", "mean over seeds, from the worst to the best"),
+        (charts.draw_learning_curves(rows, epochs), "Learning curves", "mean over seeds, from the worst to the best"),
     )
-    told = [f"<figure>{svg}<figcaption><b>{name}</b>: {what}</figcaption></figure>" for svg, name, what in drawn if svg]
-    return f"<div class=charts>{''.join(told)}</div>" if told else ""
+    figures = [
+        f"<figure>{svg}<figcaption><b>{name}</b>: {what}</figcaption></figure>" for svg, name, what in drawn if svg
+    ]
+    return f"<div class=charts>{''.join(figures)}</div>" if figures else ""
 
 
-def _origin(origin: Origin) -> str:
+def _render_origin(origin: TableOrigin) -> str:
     machines = "".join(f"<p>{escape(machine)}</p>" for machine in origin.machines)
     return (
         f"<details><summary>Machine, recipe, and how to make these runs again</summary><div>{machines}"
-        f"{_commands(origin.commands)}<pre><code>{escape(origin.recipe)}</code></pre></div></details>"
+        f"{_render_commands(origin.commands)}<pre><code>{escape(origin.recipe)}</code></pre></div></details>"
     )
 
 
-def _commands(commands: Sequence[str]) -> str:
+def _render_commands(commands: Sequence[str]) -> str:
     return f"<pre><code>{escape(chr(10).join(commands))}</code></pre>" if commands else ""
 
 
-def _claims(verdicts: Sequence[Verdict]) -> str:
+def _render_claims(verdicts: Sequence[ClaimVerdict]) -> str:
     """The claims by mechanism, each with all it rests on when it is opened."""
     chips = "".join(
         f'<button value="{o}" aria-pressed="false">{o}</button>'
@@ -129,32 +146,44 @@ def _claims(verdicts: Sequence[Verdict]) -> str:
     search = '<input type="search" placeholder="search" aria-label="Search the claims">'
     groups = []
     for card in dict.fromkeys(v.claim.card for v in verdicts):
-        items = "".join(_claim(v) for v in verdicts if v.claim.card == card)
+        items = "".join(_render_claim(v) for v in verdicts if v.claim.card == card)
         groups.append(f"<section class=group><h3>{escape(card)}</h3>{items}</section>")
     return f"<div class=chips hidden>{chips}{search}</div>{''.join(groups)}<p class=soft>{escape(claims.NOTE)}</p>"
 
 
-def _claim(verdict: Verdict) -> str:
-    shown = "" if verdict.by in ("test", "nothing") else f"<span class=figures>{escape(claims.figures(verdict))}</span>"
+def _render_claim(verdict: ClaimVerdict) -> str:
+    figures_text = (
+        ""
+        if verdict.by in ("test", "nothing")
+        else f"<span class=figures>{escape(claims.format_verdict_figures(verdict))}</span>"
+    )
     labels = f"<span class=figures>{escape('; '.join(verdict.labels))}</span>" if verdict.labels else ""
-    told = "".join(f"<dt>{escape(label)}</dt><dd>{escape(text)}</dd>" for label, text in claims.facts(verdict)[1:])
+    definitions = "".join(
+        f"<dt>{escape(label)}</dt><dd>{escape(text)}</dd>" for label, text in claims.list_verdict_lines(verdict)[1:]
+    )
     name = f"<span>{escape(verdict.claim.text)} <code>{escape(verdict.claim.id)}</code></span>"
-    summary = f"{name}<span class=badge>{verdict.outcome}</span>{shown}{labels}"
-    return f'<details class="claim {verdict.outcome}"><summary>{summary}</summary><div><dl>{told}</dl></div></details>'
+    summary = f"{name}<span class=badge>{verdict.outcome}</span>{figures_text}{labels}"
+    return f'<details class="claim {verdict.outcome}"><summary>{summary}</summary><div><dl>{definitions}</dl></div></details>'
 
 
-def _published(figures: Sequence[Figure]) -> str:
+def _render_published_section(figures: Sequence[PublishedFigure]) -> str:
     """Ours beside what is in print, then where the sources disagree."""
-    apart = "".join(f"<li>{escape(line)}</li>" for line in deviation.disagreements(figures))
-    more = f"<details><summary>Where sources disagree</summary><div><ul>{apart}</ul></div></details>" if apart else ""
-    return f"{_table(deviation.COLUMNS, deviation.lines(figures))}{more}<p class=soft>{escape(deviation.NOTE)}</p>"
+    disagreements = "".join(f"<li>{escape(line)}</li>" for line in deviation.list_disagreements(figures))
+    disagreement_block = (
+        f"<details><summary>Where sources disagree</summary><div><ul>{disagreements}</ul></div></details>"
+        if disagreements
+        else ""
+    )
+    return f"{_render_html_table(deviation.COLUMNS, deviation.list_figure_lines(figures))}{disagreement_block}<p class=soft>{escape(deviation.NOTE)}</p>"
 
 
-def _table(columns: Sequence[Column[R]], rows: Sequence[R]) -> str:
-    head = "".join(f"<th{_side(c)}>{escape(c.heading)}</th>" for c in columns)
-    body = "".join(f"<tr>{''.join(f'<td{_side(c)}>{escape(c.cell(row))}</td>' for c in columns)}</tr>" for row in rows)
+def _render_html_table(columns: Sequence[Column[R]], rows: Sequence[R]) -> str:
+    head = "".join(f"<th{_choose_cell_class(c)}>{escape(c.heading)}</th>" for c in columns)
+    body = "".join(
+        f"<tr>{''.join(f'<td{_choose_cell_class(c)}>{escape(c.cell(row))}</td>' for c in columns)}</tr>" for row in rows
+    )
     return f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
-def _side(column: Column[R]) -> str:
+def _choose_cell_class(column: Column[R]) -> str:
     return " class=n" if column.right else ""

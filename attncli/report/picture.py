@@ -8,41 +8,41 @@ from attncli import recipe as recipes
 from attncli import records
 from attncli.records import Evaluation
 from attncli.report import plot
-from attncli.report.classes import per_class
-from attncli.track.live import LOOK
+from attncli.report.classes import draw_class_accuracy
+from attncli.track.live import LOOK_FOLDER
 
 if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
 
 
-def decorate(folder: Path, dataset: "Dataset") -> None:
-    """Draw a run that has just ended; this is the `decorate` that `run.run` takes."""
-    from attncli.run import title  # loads torch, which is there already when a run has ended
+def save_run_figures(folder: Path, dataset: "Dataset") -> None:
+    """Draw a run that has just ended; this is the `save_run_figures` that `run.execute_run` takes."""
+    from attncli.run import format_run_title  # loads torch, which is there already when a run has ended
 
-    pictures(folder, dataset.classes, title(recipes.read(folder / "recipe.yaml")))
+    draw_records(folder, dataset.classes, format_run_title(recipes.read(folder / "recipe.yaml")))
 
 
-def decorate_and_look(folder: Path, dataset: "Dataset") -> None:
+def save_all_run_figures(folder: Path, dataset: "Dataset") -> None:
     """The same with the pictures of what the attention does."""
-    decorate(folder, dataset)
-    look(folder, folder / LOOK, dataset=dataset)
+    save_run_figures(folder, dataset)
+    draw_attention(folder, folder / LOOK_FOLDER, dataset=dataset)
 
 
-def look(
-    folder: Path, out: Path, *, images: int = 6, sample: int = 256, dataset: "Dataset | None" = None
+def draw_attention(
+    folder: Path, output_folder: Path, *, images: int = 6, sample: int = 256, dataset: "Dataset | None" = None
 ) -> tuple[list[Path], dict[str, Any]]:
-    """Draw what a finished run's attention does into `out`: the files, and what was found in figures.
+    """Draw what a finished run's attention does into `output_folder`: the files, and what was found in figures.
 
     Its data set is read unless it is given. Raises UserError where the run can't be brought back.
     """
-    from attncli.report.look import pictures as draw
-    from attncli.run import title
-    from attncli.sight import baseline_of, restore, study
+    from attncli.report.look import draw_attention_figures as draw
+    from attncli.run import format_run_title
+    from attncli.sight import load_baseline_run, load_finished_run, analyze_attention
 
-    trained = restore(folder, dataset)
-    plain = baseline_of(trained)
-    found = study(trained, plain, images=images, sample=sample)
-    shown = [
+    loaded_run = load_finished_run(folder, dataset)
+    baseline_run = load_baseline_run(loaded_run)
+    analysis = analyze_attention(loaded_run, baseline_run, images=images, sample=sample)
+    image_summaries = [
         {
             "index": image.index,
             "truth": image.truth,
@@ -50,30 +50,30 @@ def look(
             "probability": image.probability,
             "plain_predicted": image.plain_predicted,
             "plain_probability": image.plain_probability,
-            "file": str(out / f"look-{image.index}.png"),
+            "file": str(output_folder / f"look-{image.index}.png"),
         }
-        for image in found.images
+        for image in analysis.images
     ]
-    told = {
-        "run": title(trained.recipe),
+    summary = {
+        "run": format_run_title(loaded_run.recipe),
         "digest": folder.name,
-        "baseline": plain.folder.name if plain else None,
-        "sample": found.sample,
-        "images": shown,
-        "sites": [spread.told() for spread in found.spreads],
+        "baseline": baseline_run.folder.name if baseline_run else None,
+        "sample": analysis.sample,
+        "images": image_summaries,
+        "sites": [distribution.to_json_dict() for distribution in analysis.distributions],
     }
-    return draw(found, out, title(trained.recipe)), told
+    return draw(analysis, output_folder, format_run_title(loaded_run.recipe)), summary
 
 
-def pictures(folder: Path, classes: Sequence[str], title: str = "") -> list[Path]:
+def draw_records(folder: Path, classes: Sequence[str], title: str = "") -> list[Path]:
     """Draw the records of a run's folder; the files made. `classes` are the names in the order of the labels."""
-    found = records.read(folder)
-    made = []
-    if plot.curves(found, folder / "curves.png", title):
-        made.append(folder / "curves.png")
-    tests = [r for r in found if isinstance(r, Evaluation) and r.split == "test"]
+    run_records = records.read(folder)
+    files = []
+    if plot.draw_curves(run_records, folder / "curves.png", title):
+        files.append(folder / "curves.png")
+    tests = [r for r in run_records if isinstance(r, Evaluation) and r.split == "test"]
     if tests:
-        plot.confusion(tests[-1], classes, folder / "confusion.png", title)
-        per_class(tests[-1], classes, folder / "classes.png", title)
-        made += [folder / "confusion.png", folder / "classes.png"]
-    return made
+        plot.draw_confusion(tests[-1], classes, folder / "confusion.png", title)
+        draw_class_accuracy(tests[-1], classes, folder / "classes.png", title)
+        files += [folder / "confusion.png", folder / "classes.png"]
+    return files

@@ -10,39 +10,39 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from attncli.errors import UserError, unknown
+from attncli.errors import UserError, unknown_name_error
 from attncli.records import Epoch, Evaluation, Record
 from attncli.report import comparison, placed
-from attncli.report.classes import short
-from attncli.report.figure import COLOURS, FAINT, INK, Spot, figure, label
-from attncli.survey.compare import Row
+from attncli.report.classes import shorten_class_name
+from attncli.report.figure import COLOURS, FAINT, INK, LabelSpot, saved_figure, label_points
+from attncli.survey.compare import ComparisonRow
 
 MOST_NUMBERS = 20  # classes up to which every cell of a confusion matrix shows its count
-LIGHT = 10.0  # % of a class; the colours of a confusion matrix reach at least that far
+LIGHT_PERCENT = 10.0  # % of a class; the colours of a confusion matrix reach at least that far
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostAxis:
     """A cost to set accuracy against: what the axis says, its value for a row, the least width of the axis."""
 
-    what: str
-    value: Callable[[Row], float | None]
+    label: str
+    value: Callable[[ComparisonRow], float | None]
     width: float  # narrower, differences of no interest would fill the picture
 
 
-COST = {
-    "params": Cost("parameters, % over the plain network", lambda r: r.params_pct, 0.5),
-    "macs": Cost("multiply-accumulates, % over the plain network", lambda r: r.macs_pct, 0.5),
-    "train-time": Cost("training time over the plain network's", lambda r: _inverse(r.train_ratio), 0.1),
-    "infer-time": Cost("inference time over the plain network's", lambda r: _inverse(r.infer_ratio), 0.1),
+COST_AXES = {
+    "params": CostAxis("parameters, % over the plain network", lambda r: r.params_pct, 0.5),
+    "macs": CostAxis("multiply-accumulates, % over the plain network", lambda r: r.macs_pct, 0.5),
+    "train-time": CostAxis("training time over the plain network's", lambda r: _invert_ratio(r.train_ratio), 0.1),
+    "infer-time": CostAxis("inference time over the plain network's", lambda r: _invert_ratio(r.infer_ratio), 0.1),
 }
 
 
-def _inverse(value: float | None) -> float | None:
+def _invert_ratio(value: float | None) -> float | None:
     return 1 / value if value else None
 
 
-def curves(records: Sequence[Record], path: Path, title: str = "") -> bool:
+def draw_curves(records: Sequence[Record], path: Path, title: str = "") -> bool:
     """Loss and accuracy by epoch, with the test set's accuracy at the end.
 
     False, and no file, with less than two epochs: a point is no curve.
@@ -51,18 +51,18 @@ def curves(records: Sequence[Record], path: Path, title: str = "") -> bool:
     if len(epochs) < 2:
         return False
     tests = [r for r in records if isinstance(r, Evaluation) and r.split == "test"]
-    with figure(path, 9.0, 3.6, title, placed=True) as made:
-        loss, top1 = placed.panel(made, 0, 0, 1, 1), placed.panel(made, 0, 0, 1, 1)
+    with saved_figure(path, 9.0, 3.6, title, placed=True) as figure:
+        loss, top1 = placed.add_panel(figure, 0, 0, 1, 1), placed.add_panel(figure, 0, 0, 1, 1)
         x = [e.epoch for e in epochs]
-        lines = [_line(loss, x, [e.train_loss for e in epochs], "training", COLOURS[0])]
+        lines = [_draw_line(loss, x, [e.train_loss for e in epochs], "training", COLOURS[0])]
         if any(e.val_loss is not None for e in epochs):
-            lines.append(_line(loss, x, [_or_nan(e.val_loss) for e in epochs], "validation", COLOURS[1]))
-        _panel(loss, "loss", x)
-        placed.row(made, [(loss, lines), (top1, _accuracy(top1, epochs, tests[-1] if tests else None))])
+            lines.append(_draw_line(loss, x, [_or_nan(e.val_loss) for e in epochs], "validation", COLOURS[1]))
+        _style_panel(loss, "loss", x)
+        placed.place_row(figure, [(loss, lines), (top1, _draw_accuracy(top1, epochs, tests[-1] if tests else None))])
     return True
 
 
-def _accuracy(axes: Axes, epochs: Sequence[Epoch], test: Evaluation | None) -> list[Spot]:
+def _draw_accuracy(axes: Axes, epochs: Sequence[Epoch], test: Evaluation | None) -> list[LabelSpot]:
     """Draw the accuracy; where and how to name it."""
     x = [e.epoch for e in epochs]
     spots = []
@@ -70,11 +70,11 @@ def _accuracy(axes: Axes, epochs: Sequence[Epoch], test: Evaluation | None) -> l
         values = [100 * _or_nan(e.val_top1) for e in epochs]
         best = max((v for v in values if math.isfinite(v)), default=0.0)
         name = f"validation {values[-1]:.1f}" + (f", best {best:.1f}" if best > values[-1] else "")
-        spots.append(_line(axes, x, values, name, COLOURS[1]))
+        spots.append(_draw_line(axes, x, values, name, COLOURS[1]))
     if test is not None:
         axes.plot(x[-1:], [100 * test.top1], "D", color=COLOURS[2], markersize=6, zorder=3, clip_on=False)
         spots.append((x[-1], 100 * test.top1, f"test {100 * test.top1:.1f}", COLOURS[2]))
-    _panel(axes, "top-1 accuracy, %", x)
+    _style_panel(axes, "top-1 accuracy, %", x)
     return spots
 
 
@@ -82,50 +82,54 @@ def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _line(axes: Axes, x: Sequence[int], y: Sequence[float], name: str, colour: str) -> Spot:
+def _draw_line(axes: Axes, x: Sequence[int], y: Sequence[float], name: str, colour: str) -> LabelSpot:
     """Draw a line; where and how to name it."""
     axes.plot(x, y, color=colour, marker="o" if len(x) <= 30 else "", markersize=3.5)
     return x[-1], y[-1], name, colour
 
 
-def _panel(axes: Axes, what: str, x: Sequence[int]) -> None:
-    axes.set_title(what)
+def _style_panel(axes: Axes, title: str, x: Sequence[int]) -> None:
+    axes.set_title(title)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(x[0] - 0.3, x[-1] + 0.3)
     axes.margins(y=0.12)
 
 
-def confusion(evaluation: Evaluation, classes: Sequence[str], path: Path, title: str = "") -> None:
+def draw_confusion(evaluation: Evaluation, classes: Sequence[str], path: Path, title: str = "") -> None:
     """Which class is taken for which: mistakes coloured by their share of the true class, what is right in grey.
 
     `classes` are the names in the order of the labels.
     """
     counts = evaluation.confusion
     totals = [sum(row) or 1 for row in counts]
-    n = len(counts)
+    class_count = len(counts)
     mistakes = [
         [math.nan if i == j or not c else 100 * c / totals[i] for j, c in enumerate(row)]
         for i, row in enumerate(counts)
     ]
-    side = min(10.0, 2.6 + 0.42 * n) if n <= MOST_NUMBERS else 8.5
-    with figure(path, side + 0.9, side, title, placed=True) as made:
-        axes = placed.panel(made, 0, 0, 1, 1)
+    side = min(10.0, 2.6 + 0.42 * class_count) if class_count <= MOST_NUMBERS else 8.5
+    with saved_figure(path, side + 0.9, side, title, placed=True) as figure:
+        axes = placed.add_panel(figure, 0, 0, 1, 1)
         highest = max((v for row in mistakes for v in row if math.isfinite(v)), default=0.0)
-        highest = max(highest, LIGHT)  # so that few mistakes look like few
+        highest = max(highest, LIGHT_PERCENT)  # so that few mistakes look like few
         image = axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=highest)
-        for i in range(n):
+        for i in range(class_count):
             axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, color="#e3e3e3", linewidth=0))
-        if n <= MOST_NUMBERS:
-            _numbers(axes, counts, mistakes, highest)
-        bar = made.colorbar(image, cax=_square(made, axes, _ticks(axes, classes, n), n))
+        if class_count <= MOST_NUMBERS:
+            _write_counts(axes, counts, mistakes, highest)
+        bar = figure.colorbar(
+            image, cax=_place_matrix(figure, axes, _name_classes(axes, classes, class_count), class_count)
+        )
         bar.outline.set_visible(False)
         bar.set_label("mistakes, % of the true class")
-        right = sum(counts[i][i] for i in range(n))
-        axes.set_title(f"{evaluation.split} set: {right:,} of {evaluation.images:,} right")
+        correct = sum(counts[i][i] for i in range(class_count))
+        axes.set_title(f"{evaluation.split} set: {correct:,} of {evaluation.images:,} right")
 
 
-def _numbers(axes: Axes, counts: Sequence[Sequence[int]], shares: Sequence[Sequence[float]], highest: float) -> None:
+def _write_counts(
+    axes: Axes, counts: Sequence[Sequence[int]], shares: Sequence[Sequence[float]], highest: float
+) -> None:
     """The count in every cell that is not empty, white where the cell is dark."""
     for i, row in enumerate(counts):
         for j, count in enumerate(row):
@@ -134,76 +138,80 @@ def _numbers(axes: Axes, counts: Sequence[Sequence[int]], shares: Sequence[Seque
                 axes.text(j, i, str(count), ha="center", va="center", fontsize=8.5, color="white" if dark else INK)
 
 
-def _square(made: Figure, axes: Axes, names: Sequence[str], n: int) -> Axes:
+def _place_matrix(figure: Figure, axes: Axes, names: Sequence[str], class_count: int) -> Axes:
     """Place the matrix, as large as the texts around it leave room for; the panel of its scale of colours."""
-    wide, high = made.get_size_inches()
-    points = _points(n)
-    left = placed.EDGE + placed.LINE + 2 * placed.GAP + placed.widest(made, names, points)
-    text = placed.slanted_height(made, names, points) if _slanted(names) else points / 72
-    bottom = placed.EDGE + placed.LINE + 1.2 * placed.GAP + text
-    right = 0.16 + 0.13 + 3 * placed.GAP + placed.widest(made, ["100"], placed.TICK) + placed.LINE
-    side = min(wide - left - right, high - bottom - placed.head(made))
-    x, y = left + (wide - left - right - side) / 2, bottom + (high - bottom - placed.head(made) - side) / 2
-    placed.move(axes, x, y, side, side)
-    placed.axis_labels(axes, left - placed.EDGE - placed.LINE, bottom - placed.EDGE - placed.LINE)
-    return placed.panel(made, x + side + 0.16, y + side / 8, 0.13, 0.75 * side)
+    figure_width, figure_height = figure.get_size_inches()
+    name_size = _choose_name_size(class_count)
+    left_margin = placed.EDGE + placed.LINE + 2 * placed.GAP + placed.measure_widest(figure, names, name_size)
+    name_height = placed.measure_slanted_height(figure, names, name_size) if _are_slanted(names) else name_size / 72
+    bottom_margin = placed.EDGE + placed.LINE + 1.2 * placed.GAP + name_height
+    right_margin = 0.16 + 0.13 + 3 * placed.GAP + placed.measure_widest(figure, ["100"], placed.TICK_SIZE) + placed.LINE
+    side = min(figure_width - left_margin - right_margin, figure_height - bottom_margin - placed.header_height(figure))
+    x, y = (
+        left_margin + (figure_width - left_margin - right_margin - side) / 2,
+        bottom_margin + (figure_height - bottom_margin - placed.header_height(figure) - side) / 2,
+    )
+    placed.move_panel(axes, x, y, side, side)
+    placed.place_axis_labels(axes, left_margin - placed.EDGE - placed.LINE, bottom_margin - placed.EDGE - placed.LINE)
+    return placed.add_panel(figure, x + side + 0.16, y + side / 8, 0.13, 0.75 * side)
 
 
-def _points(n: int) -> int:
+def _choose_name_size(class_count: int) -> int:
     """The size of the classes' names."""
-    return 8 if n <= MOST_NUMBERS else 6
+    return 8 if class_count <= MOST_NUMBERS else 6
 
 
-def _slanted(names: Sequence[str]) -> bool:
+def _are_slanted(names: Sequence[str]) -> bool:
     return max(map(len, names), default=0) > 2
 
 
-def _ticks(axes: Axes, classes: Sequence[str], n: int) -> list[str]:
+def _name_classes(axes: Axes, classes: Sequence[str], class_count: int) -> list[str]:
     """Name the classes while there is room, else number them; the names."""
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_ylabel("true class")
     axes.set_xlabel("taken for")
-    if n > 3 * MOST_NUMBERS:
-        return [str(n)]
-    names = [short(name) for name in classes]
-    slanted = _slanted(names)
-    axes.set_xticks(range(n), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
-    axes.set_yticks(range(n), names)
-    axes.tick_params(labelsize=_points(n))
+    if class_count > 3 * MOST_NUMBERS:
+        return [str(class_count)]
+    names = [shorten_class_name(name) for name in classes]
+    slanted = _are_slanted(names)
+    axes.set_xticks(range(class_count), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
+    axes.set_yticks(range(class_count), names)
+    axes.tick_params(labelsize=_choose_name_size(class_count))
     return names
 
 
-def pareto(rows: Sequence[Row], path: Path, cost: str = "params") -> None:
+def draw_pareto(rows: Sequence[ComparisonRow], path: Path, cost: str = "params") -> None:
     """Accuracy with its interval against what it costs, a panel for each dataset, backbone and recipe.
 
     The line joins the variants that nothing cheaper beats. Raises UserError for another cost than those of COST,
     or where no row has it.
     """
-    if cost not in COST:
-        raise unknown("cost", cost, COST)
-    axis = COST[cost]
+    if cost not in COST_AXES:
+        raise unknown_name_error("cost", cost, COST_AXES)
+    axis = COST_AXES[cost]
     parts = [
-        (title, [(x, r) for r in part if (x := axis.value(r)) is not None]) for title, part in comparison.parts(rows)
+        (title, [(x, r) for r in part if (x := axis.value(r)) is not None])
+        for title, part in comparison.group_comparison_rows(rows)
     ]
     parts = [(title, points) for title, points in parts if points]
     if not parts:
         raise UserError(f"no finished run has its {cost} measured", "attncli run measures it at the end of a run")
     columns = min(3, len(parts))
     lines = math.ceil(len(parts) / columns)
-    with figure(path, 0.6 + 5.6 * columns, 4.2 * lines) as made:
-        panels = made.subplots(lines, columns, squeeze=False).flat
+    with saved_figure(path, 0.6 + 5.6 * columns, 4.2 * lines) as figure:
+        panels = figure.subplots(lines, columns, squeeze=False).flat
         for axes, (title, points) in zip(panels, parts, strict=False):
             axes.set_title(title)
-            _front(made, axes, points, axis)
+            _draw_front(figure, axes, points, axis)
         for axes in list(panels)[len(parts) :]:
             axes.set_visible(False)
 
 
-def _front(made: Figure, axes: Axes, points: Sequence[tuple[float, Row]], axis: Cost) -> None:
+def _draw_front(figure: Figure, axes: Axes, points: Sequence[tuple[float, ComparisonRow]], axis: CostAxis) -> None:
     spots, bars = [], []
-    shown = beside(points, axis.width)
+    shown = separate_points(points, axis.width)
     for x, row in shown:
         plain = row.verdict == "baseline"
         colour = INK if plain else COLOURS[0]
@@ -212,14 +220,14 @@ def _front(made: Figure, axes: Axes, points: Sequence[tuple[float, Row]], axis: 
             axes.plot([x, x], bars[-1][1:], color=colour, alpha=0.35, linewidth=1.2)
         axes.plot([x], [100 * row.top1], "s" if plain else "o", color=colour, markersize=6, zorder=3)
         spots.append((x, 100 * row.top1, "plain" if plain else row.variant, colour))
-    best = {row.group for _, row in front(points)}
-    line = [(x, 100 * row.top1) for x, row in shown if row.group in best]
+    front_groups = {row.group for _, row in find_pareto_front(points)}
+    line = [(x, 100 * row.top1) for x, row in shown if row.group in front_groups]
     axes.plot(*zip(*line, strict=True), color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    _scales(axes, [x for x, _ in shown], axis)
-    label(made, axes, spots, bars)
+    _scale_axes(axes, [x for x, _ in shown], axis)
+    label_points(figure, axes, spots, bars)
 
 
-def _scales(axes: Axes, x: Sequence[float], axis: Cost) -> None:
+def _scale_axes(axes: Axes, x: Sequence[float], axis: CostAxis) -> None:
     """Axes with room for the names; accuracy stays within 0 to 100 %."""
     lacking = max(0.0, axis.width - (x[-1] - x[0]))
     room = 0.18 * max(axis.width, x[-1] - x[0])
@@ -227,20 +235,20 @@ def _scales(axes: Axes, x: Sequence[float], axis: Cost) -> None:
     axes.margins(y=0.15)
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, -2.0), min(high, 102.0))
-    axes.set_xlabel(axis.what)
+    axes.set_xlabel(axis.label)
     axes.set_ylabel("test top-1, %")
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
 
 
-def beside(points: Sequence[tuple[float, Row]], width: float) -> list[tuple[float, Row]]:
+def separate_points(points: Sequence[tuple[float, ComparisonRow]], width: float) -> list[tuple[float, ComparisonRow]]:
     """The points by cost, those of (almost) the same cost moved side by side so that each interval can be seen.
 
     `width` is the least width of the axis.
     """
     points = sorted(points, key=lambda p: (p[0], p[1].top1))
     step = 0.02 * max(width, points[-1][0] - points[0][0])
-    heaps: list[list[tuple[float, Row]]] = []
+    heaps: list[list[tuple[float, ComparisonRow]]] = []
     for point in points:
         if heaps and point[0] - heaps[-1][0][0] < step:
             heaps[-1].append(point)
@@ -249,10 +257,10 @@ def beside(points: Sequence[tuple[float, Row]], width: float) -> list[tuple[floa
     return [(x + step * (i - (len(heap) - 1) / 2), row) for heap in heaps for i, (x, row) in enumerate(heap)]
 
 
-def front(points: Sequence[tuple[float, Row]]) -> list[tuple[float, Row]]:
+def find_pareto_front(points: Sequence[tuple[float, ComparisonRow]]) -> list[tuple[float, ComparisonRow]]:
     """The (cost, row) points that no other beats in cost or accuracy without losing in the other, by cost."""
-    found: list[tuple[float, Row]] = []
+    front_points: list[tuple[float, ComparisonRow]] = []
     for x, row in sorted(points, key=lambda p: (p[0], -p[1].top1)):
-        if not found or row.top1 > found[-1][1].top1:
-            found.append((x, row))
-    return found
+        if not front_points or row.top1 > front_points[-1][1].top1:
+            front_points.append((x, row))
+    return front_points

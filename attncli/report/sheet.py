@@ -6,26 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from attncli.errors import UserError
-from attncli.report.figure import figure
+from attncli.report.figure import saved_figure
 
 COLUMNS = 8
-WIDE, HIGH = 1.35, 1.7  # inches of an image with its label
-LETTERS = 19  # of a line of a label
+IMAGE_WIDTH, IMAGE_HEIGHT = 1.35, 1.7  # inches of an image with its label
+LABEL_LETTERS = 19  # of a line of a label
 
 
-def sheet(images: Sequence[Any], labels: Sequence[str], title: str, path: Path) -> None:
+def draw_contact_sheet(images: Sequence[Any], labels: Sequence[str], title: str, path: Path) -> None:
     """Draw images (H, W, 3), uint8, with their labels into a PNG. Raises UserError where it can't be written."""
     columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with figure(path, WIDE * max(columns, 4), HIGH * rows + 0.4, title) as made:
-            cells = made.subplots(rows, columns, squeeze=False).ravel()
+        with saved_figure(path, IMAGE_WIDTH * max(columns, 4), IMAGE_HEIGHT * rows + 0.4, title) as figure:
+            cells = figure.subplots(rows, columns, squeeze=False).ravel()
             for axes in cells:
                 axes.axis("off")
             for axes, image, label in zip(cells, images, labels, strict=False):
                 axes.imshow(image, interpolation="nearest")
-                text = textwrap.fill(label, LETTERS, max_lines=3, placeholder=" …")
+                text = textwrap.fill(label, LABEL_LETTERS, max_lines=3, placeholder=" …")
                 axes.set_title(text, fontsize=7, loc="center", pad=3)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}", "--out FILE.png names another place") from error

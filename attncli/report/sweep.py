@@ -11,12 +11,22 @@ from rich.table import Table
 from rich.text import Text
 
 from attncli import records
-from attncli.jobs import Began, Ended, Event, Moved, Plan, Stage, Task, Waiting, Warned
-from attncli.report.live import clock
+from attncli.jobs import (
+    TaskStarted,
+    TaskEnded,
+    TaskEvent,
+    TaskProgress,
+    SweepPlan,
+    TaskStage,
+    Task,
+    TaskWaiting,
+    TaskWarning,
+)
+from attncli.report.live import format_duration
 
 
 @dataclass
-class Row:
+class RunningRow:
     """A run at work."""
 
     began: float
@@ -25,27 +35,27 @@ class Row:
     seconds_left: float | None = None
 
 
-class Board:
+class SweepProgress:
     """Follows a sweep's events; use it as a context, which leaves the terminal as it was.
 
     `failures` are the runs that were not finished, in order.
     """
 
-    def __init__(self, plan: Plan, runs: Any, *, jobs: int, quiet: bool = False) -> None:
-        self.failures: list[Ended] = []
+    def __init__(self, plan: SweepPlan, runs: Any, *, jobs: int, quiet: bool = False) -> None:
+        self.failures: list[TaskEnded] = []
         self._runs = runs
         self._jobs = jobs
-        self._total, self._left = len(plan.runs), len(plan.todo)
-        self._rows: dict[str, Row] = {}
+        self._total, self._left = len(plan.runs), len(plan.unfinished_runs)
+        self._rows: dict[str, RunningRow] = {}
         self._waited: set[str] = set()  # for another process, and told so
         self._took: list[float] = []  # seconds of the runs finished here
-        seconds, unknown = plan.seconds()
+        seconds, unknown = plan.estimate_seconds()
         self._guess = None if unknown or not self._left else jobs * seconds / self._left  # of a run
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
-        self._live = Live(console=self._console, transient=True, refresh_per_second=2, get_renderable=self.draw)
+        self._live = Live(console=self._console, transient=True, refresh_per_second=2, get_renderable=self.render_table)
         self._drawn = self._console.is_terminal and not quiet
 
-    def __enter__(self) -> "Board":
+    def __enter__(self) -> "SweepProgress":
         if self._drawn:
             self._live.start()
         return self
@@ -56,79 +66,85 @@ class Board:
         if self._drawn:
             self._live.stop()
 
-    def hear(self, event: Event) -> None:
+    def handle_event(self, event: TaskEvent) -> None:
         """Take note of an event; beginnings, endings and warnings are told in a line."""
         name = event.task.title + (" (timing)" if event.task.timing else "")
-        if isinstance(event, Began):
-            self._rows[name] = Row(time.monotonic())
+        if isinstance(event, TaskStarted):
+            self._rows[name] = RunningRow(time.monotonic())
             if not self._drawn and not event.task.timing:
-                self._say(f"begun     {name}")
-        elif isinstance(event, Stage) and name in self._rows:
+                self._print_line(f"begun     {name}")
+        elif isinstance(event, TaskStage) and name in self._rows:
             self._rows[name].what = event.text.partition(":")[0] if event.task.title in event.text else event.text
-        elif isinstance(event, Moved) and name in self._rows:
+        elif isinstance(event, TaskProgress) and name in self._rows:
             row = self._rows[name]
             row.what = f"epoch {event.epoch}/{event.epochs}"
             row.images_per_s, row.seconds_left = event.images_per_s, event.seconds_left
-        elif isinstance(event, Warned):
-            self._say(f"warning: {name}: {event.text}", "yellow")
-        elif isinstance(event, Waiting):
+        elif isinstance(event, TaskWarning):
+            self._print_line(f"warning: {name}: {event.text}", "yellow")
+        elif isinstance(event, TaskWaiting):
             self._rows.pop(name, None)
             if name not in self._waited:
-                self._say(f"waiting   {name}: another process is at it")
+                self._print_line(f"waiting   {name}: another process is at it")
             self._waited.add(name)
-        elif isinstance(event, Ended):
-            self._end(event, name)
+        elif isinstance(event, TaskEnded):
+            self._finish_run(event, name)
 
-    def _end(self, event: Ended, name: str) -> None:
+    def _finish_run(self, event: TaskEnded, name: str) -> None:
         row = self._rows.pop(name, None)
         if event.task.timing:
             if event.status != "FINISHED":
-                self._say(f"not timed {name}: {event.problem}", "yellow")
+                self._print_line(f"not timed {name}: {event.problem}", "yellow")
             return
         self._left -= 1
         seconds = time.monotonic() - row.began if row else 0.0
         if event.status == "FINISHED":
             self._took += [seconds] if row else []
-            took = f", {clock(seconds)}" if row else " (by another process)"
-            self._say(f"finished  {name}: top-1 {self._top1(event.task)}{took}; {self.progress()}")
+            took = f", {format_duration(seconds)}" if row else " (by another process)"
+            self._print_line(
+                f"finished  {name}: top-1 {self._format_run_top1(event.task)}{took}; {self.format_progress()}"
+            )
         else:
             self.failures.append(event)
-            self._say(f"{event.status.lower():9} {name}: {event.problem}", "red")
+            self._print_line(f"{event.status.lower():9} {name}: {event.problem}", "red")
 
-    def _top1(self, task: Task) -> str:
-        result = records.result(self._runs / task.digest)
+    def _format_run_top1(self, task: Task) -> str:
+        result = records.read_result(self._runs / task.digest)
         return "-" if result is None or result.test_top1 is None else f"{result.test_top1:.2%}"
 
-    def _say(self, text: str, style: str = "") -> None:
+    def _print_line(self, text: str, style: str = "") -> None:
         self._console.print(Text(text, style), soft_wrap=True)
 
-    def progress(self) -> str:
+    def format_progress(self) -> str:
         """How many runs are over, and how much time is left as far as can be told."""
-        left = self.seconds_left()
-        told = f"{self._total - self._left} of {self._total} runs"
-        return told + (f", about {clock(left)} left" if left is not None and self._left else "")
+        seconds_left = self.estimate_seconds_left()
+        progress = f"{self._total - self._left} of {self._total} runs"
+        return progress + (
+            f", about {format_duration(seconds_left)} left" if seconds_left is not None and self._left else ""
+        )
 
-    def seconds_left(self) -> float | None:
+    def estimate_seconds_left(self) -> float | None:
         """Time left by the runs finished here, else by the plan, else by how the runs at work get on."""
         now = time.monotonic()
-        known = {n: r.seconds_left for n, r in self._rows.items() if r.seconds_left is not None}
-        each = sum(self._took) / len(self._took) if self._took else self._guess
-        if each is None and known:
-            each = max(now - self._rows[n].began + left for n, left in known.items())
-        if each is None:
+        known_seconds = {n: r.seconds_left for n, r in self._rows.items() if r.seconds_left is not None}
+        run_seconds = sum(self._took) / len(self._took) if self._took else self._guess
+        if run_seconds is None and known_seconds:
+            run_seconds = max(now - self._rows[n].began + seconds_left for n, seconds_left in known_seconds.items())
+        if run_seconds is None:
             return None
-        work = sum(known.get(n, max(0.0, each - now + r.began)) for n, r in self._rows.items())
-        waiting = max(0, self._left - len(self._rows))
-        return max([(work + waiting * each) / self._jobs, *known.values()])
+        started_seconds = sum(
+            known_seconds.get(n, max(0.0, run_seconds - now + r.began)) for n, r in self._rows.items()
+        )
+        waiting_runs = max(0, self._left - len(self._rows))
+        return max([(started_seconds + waiting_runs * run_seconds) / self._jobs, *known_seconds.values()])
 
-    def draw(self) -> Group:
+    def render_table(self) -> Group:
         """The table of the runs at work, and the line beneath."""
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(self._rows), header_style="dim")
         for heading in ("at work", "", "images/s", "left"):
             table.add_column(heading, justify="right" if heading in ("images/s", "left") else "left", no_wrap=True)
         for name, row in self._rows.items():
             speed = "" if row.images_per_s is None else f"{row.images_per_s:,.0f}"
-            left = "" if row.seconds_left is None else clock(row.seconds_left)
-            table.add_row(Text(name), Text(row.what), speed, left)
+            remaining = "" if row.seconds_left is None else format_duration(row.seconds_left)
+            table.add_row(Text(name), Text(row.what), speed, remaining)
         failed = f", {len(self.failures)} not finished" if self.failures else ""
-        return Group(table, Text(self.progress() + failed, "bold"))
+        return Group(table, Text(self.format_progress() + failed, "bold"))

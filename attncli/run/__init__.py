@@ -1,21 +1,21 @@
 """One run, from a recipe to a result (`story`), with what it is called (`describe`) and its folder (`folder`)."""
 
-from attncli.run.describe import backbone, facts, shape, title
-from attncli.run.folder import OccupiedError, occupied
-from attncli.run.story import Decorate, Job, Load, overhead, run
-from attncli.run.watch import Watch
+from attncli.run.describe import name_network, describe_dataset, make_input_spec, format_run_title
+from attncli.run.folder import RunInUseError, locked_run_dir
+from attncli.run.story import FigureHook, RunContext, DatasetLoader, measure_overhead, execute_run
+from attncli.run.watch import RunListener
 
 __all__ = [
-    "Decorate",
-    "Job",
-    "Load",
-    "OccupiedError",
-    "Watch",
-    "backbone",
-    "facts",
-    "occupied",
-    "overhead",
-    "run",
-    "shape",
-    "title",
+    "FigureHook",
+    "RunContext",
+    "DatasetLoader",
+    "RunInUseError",
+    "RunListener",
+    "name_network",
+    "describe_dataset",
+    "locked_run_dir",
+    "measure_overhead",
+    "execute_run",
+    "make_input_spec",
+    "format_run_title",
 ]

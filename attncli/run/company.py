@@ -11,57 +11,57 @@ from attncli import model, train
 from attncli.data.dataset import Dataset
 from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Recipe
-from attncli.run.describe import shape
-from attncli.train import CommonError, Interrupted
+from attncli.run.describe import make_input_spec
+from attncli.train import AllRanksError, Interrupted
 
 
 @contextmanager
-def leading(accelerator: Accelerator) -> Iterator[Callable[[], None]]:
-    """In the first process: `go()` sends the others into the training; where it is never called, they end.
+def main_rank(accelerator: Accelerator) -> Iterator[Callable[[], None]]:
+    """In the first process: `release_ranks()` sends the others into the training; where it is never called, they end.
 
-    `go` raises RunFailedError where another process could not begin, of which that tells more itself.
+    `release_ranks` raises RunFailedError where another process could not begin, of which that tells more itself.
     """
-    gone = False
+    is_released = False
 
-    def go() -> None:
-        nonlocal gone
-        gone = True
-        if train.agree(accelerator, True, False)[1]:
+    def release_ranks() -> None:
+        nonlocal is_released
+        is_released = True
+        if train.combine_flags(accelerator, True, False)[1]:
             raise RunFailedError("another process of this run could not begin", "what it says itself is the reason")
 
     try:
-        yield go
+        yield release_ranks
     finally:
-        if not gone:
+        if not is_released:
             with suppress(RuntimeError):  # the others have ended
-                train.agree(accelerator, False, False)
+                train.combine_flags(accelerator, False, False)
 
 
-def follow(
-    recipe: Recipe, accelerator: Accelerator, *, runs: Path, resume: bool, load: Callable[..., Dataset]
+def follow_main_rank(
+    recipe: Recipe, accelerator: Accelerator, *, runs: Path, resume: bool, load_dataset: Callable[..., Dataset]
 ) -> NoReturn:
     """In every other process: take part, and end the process in silence where the first one has something to tell.
 
     Raises SystemExit at the end, UserError for what this process alone has met.
     """
-    trouble = None
+    setup_error = None
     try:
-        dataset = load(recipe.data, cache=runs / "cache")
-        net = model.build(recipe, shape(dataset))
+        dataset = load_dataset(recipe.data, cache=runs / "cache")
+        net = model.build(recipe, make_input_spec(dataset))
     except UserError as error:
-        trouble = error
-    if not train.agree(accelerator, False, trouble is not None)[0]:
+        setup_error = error
+    if not train.combine_flags(accelerator, False, setup_error is not None)[0]:
         raise SystemExit(0)
     try:
-        if trouble:
-            raise trouble
-        folder = runs / recipe.digest()
-        for _ in train.train(net, dataset, recipe, folder=folder, resume=resume, accelerator=accelerator):
+        if setup_error:
+            raise setup_error
+        folder = runs / recipe.compute_digest()
+        for _ in train.train_model(net, dataset, recipe, folder=folder, resume=resume, accelerator=accelerator):
             pass
-        train.evaluate(net, dataset.test, dataset, recipe, name="test", accelerator=accelerator)
-    except (Interrupted, CommonError) as error:
+        train.evaluate_split(net, dataset.test, dataset, recipe, name="test", accelerator=accelerator)
+    except (Interrupted, AllRanksError) as error:
         raise SystemExit(error.code) from error
     except UserError as error:
         raise UserError(f"process {accelerator.process_index}: {error.problem}", error.hint, code=error.code) from error
-    train.part(accelerator)
+    train.shutdown_process_group(accelerator)
     raise SystemExit(0)

@@ -2,42 +2,46 @@
 
 from attncli import attention
 from attncli.data.dataset import Dataset
-from attncli.model import Shape
+from attncli.model import InputSpec
 from attncli.recipe import Recipe
-from attncli.track import Facts
-from attncli.track.origin import label
+from attncli.track import DatasetInfo
+from attncli.track.origin import label_mechanism
 
 
-def shape(dataset: Dataset) -> Shape:
+def make_input_spec(dataset: Dataset) -> InputSpec:
     """What a network must know of a dataset."""
-    return Shape(len(dataset.classes), dataset.size, dataset.frames)
+    return InputSpec(len(dataset.classes), dataset.size, dataset.frames)
 
 
-def backbone(recipe: Recipe) -> str:
+def name_network(recipe: Recipe) -> str:
     """The network's name: the backbone, or the mechanism that is the whole network."""
     attn = recipe.model.attn
-    whole = attn != attention.NONE and attention.describe(attn).card.site == "model"
-    return label(recipe) if whole else recipe.model.backbone
+    is_network = attn != attention.NONE and attention.describe_mechanism(attn).card.site == "model"
+    return label_mechanism(recipe) if is_network else recipe.model.backbone
 
 
-def plain(recipe: Recipe) -> str:
+def name_baseline(recipe: Recipe) -> str:
     """The network that the overhead is over: the backbone, without its own attention where that is replaced."""
     model = recipe.model
     return f"{model.backbone} without {model.replace}" if model.replace else model.backbone
 
 
-def title(recipe: Recipe) -> str:
+def format_run_title(recipe: Recipe) -> str:
     """A run in a few words."""
-    attn = "" if recipe.model.attn == attention.NONE or backbone(recipe) == label(recipe) else f" + {label(recipe)}"
-    return f"{backbone(recipe)}{attn} on {recipe.data.name}, seed {recipe.seed}"
+    attn = (
+        ""
+        if recipe.model.attn == attention.NONE or name_network(recipe) == label_mechanism(recipe)
+        else f" + {label_mechanism(recipe)}"
+    )
+    return f"{name_network(recipe)}{attn} on {recipe.data.name}, seed {recipe.seed}"
 
 
-def facts(dataset: Dataset) -> Facts:
+def describe_dataset(dataset: Dataset) -> DatasetInfo:
     """What MLflow is told of the images."""
-    return Facts(
+    return DatasetInfo(
         name=dataset.name,
         digest=dataset.digest,
-        source=dataset.source,
+        source=dataset.origin,
         classes=dataset.classes,
         size=dataset.size,
         frames=dataset.frames,

@@ -10,16 +10,16 @@ from filelock import FileLock, Timeout
 
 from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Recipe
-from attncli.run.describe import title
+from attncli.run.describe import format_run_title
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
-class OccupiedError(UserError):
+class RunInUseError(UserError):
     """Another process is at the run."""
 
 
-def clear(folder: Path) -> None:
+def clear_run_dir(folder: Path) -> None:
     """Remove what an earlier run of this digest left, but for its origin, by which MLflow's run is found again."""
     for path in folder.iterdir():
         if path.is_dir():
@@ -29,34 +29,34 @@ def clear(folder: Path) -> None:
 
 
 @contextmanager
-def occupied(folder: Path, recipe: Recipe) -> Iterator[None]:
+def locked_run_dir(folder: Path, recipe: Recipe) -> Iterator[None]:
     """The run's folder, held by this process alone. Raises UserError where it is not to be had."""
     hint = "give a folder that can be written, --runs"
-    new = not folder.exists()
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0)
         lock.acquire()
     except Timeout as error:
-        problem = f"{folder}: another process is at this run ({title(recipe)}) now"
-        raise OccupiedError(problem, "wait for it, or choose another seed") from error
+        problem = f"{folder}: another process is at this run ({format_run_title(recipe)}) now"
+        raise RunInUseError(problem, "wait for it, or choose another seed") from error
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror or error}", hint) from error
     with lock:
         try:
             yield
         finally:
-            if new and [p.name for p in folder.iterdir()] == [".lock"]:  # nothing began: leave nothing behind
+            if is_new and [p.name for p in folder.iterdir()] == [".lock"]:  # nothing began: leave nothing behind
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def on_disk(folder: Path) -> Iterator[None]:
+def translated_disk_errors(folder: Path) -> Iterator[None]:
     """Turn a disk that is full or no longer takes anything into a RunFailedError."""
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_ERRNOS:
             raise
-        where = error.filename or folder
-        raise RunFailedError(f"{where}: {error.strerror}", "make room there, then go on with --resume") from error
+        path = error.filename or folder
+        raise RunFailedError(f"{path}: {error.strerror}", "make room there, then go on with --resume") from error

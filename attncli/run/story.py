@@ -20,27 +20,27 @@ from accelerate import Accelerator
 from torch import nn
 
 from attncli import attention, data, measure, model, records, track, train
-from attncli.attention.own import blamed
-from attncli.collector import rarely
+from attncli.attention.own import plugin_errors
+from attncli.collector import relaxed_gc
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
-from attncli.run.company import follow, leading
-from attncli.run.describe import backbone, facts, plain, shape, title
-from attncli.run.folder import clear, occupied, on_disk
-from attncli.run.watch import Watch
-from attncli.signals import held
-from attncli.track import Live, Tracker
-from attncli.track.origin import label
+from attncli.run.company import follow_main_rank, main_rank
+from attncli.run.describe import name_network, describe_dataset, name_baseline, make_input_spec, format_run_title
+from attncli.run.folder import clear_run_dir, locked_run_dir, translated_disk_errors
+from attncli.run.watch import RunListener
+from attncli.signals import deferred_signals
+from attncli.track import ActiveRun, Tracker
+from attncli.track.origin import label_mechanism
 from attncli.train import Interrupted
 
-Decorate = Callable[[Path, Dataset], None]
-Load = Callable[..., Dataset]  # data.load, or what remembers its answers
+FigureHook = Callable[[Path, Dataset], None]
+DatasetLoader = Callable[..., Dataset]  # data.load, or what remembers its answers
 
 
 @dataclass(frozen=True)
-class Job:
+class RunContext:
     """A run's recipe, data, network and folder, with who looks on."""
 
     recipe: Recipe
@@ -48,195 +48,207 @@ class Job:
     dataset: Dataset
     net: nn.Module
     accelerator: Accelerator
-    live: Live
-    watch: Watch
-    threads: int | None = None  # with which the speed was timed, where that was done before
+    active_run: ActiveRun
+    listener: RunListener
+    timing_threads: int | None = None  # with which the speed was timed, where that was done before
     profile: bool = False
 
-    def log(self, record: Record) -> None:
+    def log_record(self, record: Record) -> None:
         """Pass a record on: to disk, to MLflow, to who looks on."""
-        records.append(self.folder, record)
-        self.live.log(record)
-        self.watch.record(record)
+        records.append_record(self.folder, record)
+        self.active_run.log_record(record)
+        self.listener.on_record(record)
 
 
-def run(
+def execute_run(
     recipe: Recipe,
     *,
     runs: Path,
     uri: str | None,
-    watch: Watch,
+    listener: RunListener,
     fresh: bool = False,
-    decorate: Decorate | None = None,
-    load: Load = data.load,
+    save_figures: FigureHook | None = None,
+    load_dataset: DatasetLoader = data.load,
     tags: Mapping[str, str] | None = None,
-    threads: int | None = None,
+    timing_threads: int | None = None,
     profile: bool = False,
 ) -> Result:
     """Train, evaluate and measure a recipe; a finished run is not done again but its result given.
 
-    An unfinished one goes on from its checkpoint, unless `fresh` is asked for. `decorate(folder, dataset)` may add
-    pictures to the folder before it goes to MLflow, `tags` are added to the MLflow run. With `threads` nothing is
-    timed here: the speed is the one that `measure.timed` found before with so many threads, if it did. `profile`
+    An unfinished one goes on from its checkpoint, unless `fresh` is asked for. `save_figures(folder, dataset)` may add
+    pictures to the folder before it goes to MLflow, `tags` are added to the MLflow run. With `timing_threads` nothing is
+    timed here: the speed is the one that `measure.cached_throughput` found before with so many threads, if it did. `profile`
     takes a few steps of a copy apart before, into profile/, and goes through a finished run again for it.
     Of several processes the first does all that; the others train and evaluate with it, and end here (SystemExit).
     Raises UserError for what cannot be run (OccupiedError where another process is at it), RunFailedError for a
     run that went wrong, Interrupted after Ctrl-C or SIGTERM; MLflow's status says the same.
     """
-    accelerator = train.start()
+    accelerator = train.init_accelerator()
     if not accelerator.is_main_process:
-        follow(recipe, accelerator, runs=runs, resume=not fresh, load=load)
-    with leading(accelerator) as go:
-        _can(recipe, accelerator, runs, uri, profile)
-        folder = runs / recipe.digest()
-        with occupied(folder, recipe), on_disk(folder):
-            if (result := track.finished(folder)) and not fresh and not profile:
+        follow_main_rank(recipe, accelerator, runs=runs, resume=not fresh, load_dataset=load_dataset)
+    with main_rank(accelerator) as release_ranks:
+        _check_preconditions(recipe, accelerator, runs, uri, profile)
+        folder = runs / recipe.compute_digest()
+        with locked_run_dir(folder, recipe), translated_disk_errors(folder):
+            if (result := track.read_finished_result(folder)) and not fresh and not profile:
                 return result
-            with rarely():
+            with relaxed_gc():
                 with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
                     pool.submit(track.load_mlflow)
-                    dataset = load(recipe.data, cache=runs / "cache", progress=watch.reading)
-                    net = model.build(recipe, shape(dataset), watch.stage)
-                go()
-                live = _begin(Tracker.open(uri, runs), recipe, dataset, folder, fresh, tags)
-            job = Job(recipe, folder, dataset, net, accelerator, live, watch, threads, profile)
-            return _tracked(job, fresh, decorate)
+                    dataset = load_dataset(recipe.data, cache=runs / "cache", progress=listener.on_reading)
+                    net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
+                release_ranks()
+                active_run = _start_tracking(Tracker.open(uri, runs), recipe, dataset, folder, fresh, tags)
+            context = RunContext(
+                recipe, folder, dataset, net, accelerator, active_run, listener, timing_threads, profile
+            )
+            return _run_tracked(context, fresh, save_figures)
 
 
-def _can(recipe: Recipe, accelerator: Accelerator, runs: Path, uri: str | None, profile: bool) -> None:
+def _check_preconditions(recipe: Recipe, accelerator: Accelerator, runs: Path, uri: str | None, profile: bool) -> None:
     """See in seconds that the run can be done. Raises UserError where it cannot."""
-    track.reach(uri, runs)
-    train.check(recipe, accelerator)
+    track.check_reachable(uri, runs)
+    train.check_trainable(recipe, accelerator)
     if profile and accelerator.num_processes > 1:
         raise UserError("--profile takes a run of one process apart", "leave out --processes")
 
 
-def _begin(
+def _start_tracking(
     tracker: Tracker, recipe: Recipe, dataset: Dataset, folder: Path, fresh: bool, tags: Mapping[str, str] | None
-) -> Live:
+) -> ActiveRun:
     """The run's folder made ready, and its MLflow run."""
     if fresh:
-        clear(folder)
-    records.write_atomically(folder / "recipe.yaml", recipe.yaml())
-    records.rewrite(folder, [])  # the training tells again what its checkpoint knows
-    live = None
+        clear_run_dir(folder)
+    records.write_atomically(folder / "recipe.yaml", recipe.to_yaml())
+    records.replace_log(folder, [])  # the training tells again what its checkpoint knows
+    active_run = None
     try:
-        with held():
-            live = tracker.start(recipe, facts(dataset), machine(), folder=folder, fresh=fresh, tags=tags)
+        with deferred_signals():
+            active_run = tracker.start_run(
+                recipe, describe_dataset(dataset), describe_run_machine(), folder=folder, fresh=fresh, tags=tags
+            )
     except KeyboardInterrupt:
-        if live:
-            live.end("KILLED")
+        if active_run:
+            active_run.end_run("KILLED")
         raise
-    return live
+    return active_run
 
 
-def _tracked(job: Job, fresh: bool, decorate: Decorate | None) -> Result:
+def _run_tracked(context: RunContext, fresh: bool, save_figures: FigureHook | None) -> Result:
     """The run with its MLflow run around it."""
-    live = job.live
-    with live:
+    active_run = context.active_run
+    with active_run:
         try:
-            result = _work(job, time.monotonic(), fresh)
+            result = _train_and_measure(context, time.monotonic(), fresh)
         except Interrupted:
-            live.end("KILLED")
+            active_run.end_run("KILLED")
             raise
-        if decorate:
-            decorate(job.folder, job.dataset)
-        if warning := live.end("FINISHED"):
-            job.watch.warn(warning)
+        if save_figures:
+            save_figures(context.folder, context.dataset)
+        if warning := active_run.end_run("FINISHED"):
+            context.listener.on_warning(warning)
     return result
 
 
-def _work(job: Job, began: float, fresh: bool) -> Result:
+def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> Result:
     """Train, evaluate, measure; the result is on disk before this returns."""
-    recipe, dataset, accelerator = job.recipe, job.dataset, job.accelerator
-    job.watch.stage(f"{title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px")
-    if (job.folder / "checkpoint").exists() and not fresh:
-        job.watch.stage("going on from its checkpoint; what was done before is told again:")
-    if job.profile:
-        job.watch.stage(train.profile(job.net, dataset, recipe, job.folder, accelerator))
-    epochs, earlier = _epochs(job, fresh)
-    test = train.evaluate(job.net, dataset.test, dataset, recipe, name="test", accelerator=accelerator)
-    train.part(accelerator)
-    job.log(test)
-    job.watch.stage("measuring the overhead against the plain network")
-    cost, speed = overhead(job)
-    result = _result(job, epochs, test, cost, speed, time.monotonic() - began + earlier)
-    records.write_atomically(job.folder / records.RESULT, json.dumps(asdict(result), indent=2) + "\n")
+    recipe, dataset, accelerator = context.recipe, context.dataset, context.accelerator
+    context.listener.on_stage(
+        f"{format_run_title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px"
+    )
+    if (context.folder / "checkpoint").exists() and not fresh:
+        context.listener.on_stage("going on from its checkpoint; what was done before is told again:")
+    if context.profile:
+        context.listener.on_stage(train.profile_training(context.net, dataset, recipe, context.folder, accelerator))
+    epochs, earlier_seconds = _train_epochs(context, fresh)
+    test = train.evaluate_split(context.net, dataset.test, dataset, recipe, name="test", accelerator=accelerator)
+    train.shutdown_process_group(accelerator)
+    context.log_record(test)
+    context.listener.on_stage("measuring the overhead against the plain network")
+    cost, speed = measure_overhead(context)
+    result = _build_result(context, epochs, test, cost, speed, time.monotonic() - started_at + earlier_seconds)
+    records.write_atomically(context.folder / records.RESULT, json.dumps(asdict(result), indent=2) + "\n")
     return result
 
 
-def _epochs(job: Job, fresh: bool) -> tuple[list[Epoch], float]:
+def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]:
     """Train: the epochs, and the seconds of training among them that earlier calls spent."""
-    epochs, earlier, last = [], 0.0, time.monotonic()
-    training = train.train(
-        job.net,
-        job.dataset,
-        job.recipe,
-        folder=job.folder,
+    epochs, earlier_seconds, epoch_end = [], 0.0, time.monotonic()
+    training = train.train_model(
+        context.net,
+        context.dataset,
+        context.recipe,
+        folder=context.folder,
         resume=not fresh,
-        progress=job.watch.step,
-        accelerator=job.accelerator,
+        progress=context.listener.on_step,
+        accelerator=context.accelerator,
     )
-    with blamed(job.recipe.model.attn, "fails in training", code=1):
+    with plugin_errors(context.recipe.model.attn, "fails in training", code=1):
         for epoch in training:
-            last, before = time.monotonic(), last
-            earlier += max(0.0, epoch.train_seconds - (last - before))  # none of an epoch that was trained just now
+            epoch_end, previous_end = time.monotonic(), epoch_end
+            earlier_seconds += max(
+                0.0, epoch.train_seconds - (epoch_end - previous_end)
+            )  # none of an epoch that was trained just now
             epochs.append(epoch)
-            job.log(epoch)
-    return epochs, earlier
+            context.log_record(epoch)
+    return epochs, earlier_seconds
 
 
-def machine() -> dict[str, Any]:
+def describe_run_machine() -> dict[str, Any]:
     """The machine, with the number of processes where there are several."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    return measure.machine() | ({"processes": processes} if processes > 1 else {})
+    return measure.describe_machine() | ({"processes": processes} if processes > 1 else {})
 
 
-def overhead(job: Job) -> tuple[Cost, Speed | None]:
+def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
     """What the network costs against the same recipe's plain one."""
-    recipe, like = job.recipe, shape(job.dataset)
-    baseline = cache(lambda: model.build(recipe.baseline(), like))
-    cost = measure.cost_of(recipe, like, job.net, baseline)
-    job.log(cost)
+    recipe, input_spec = context.recipe, make_input_spec(context.dataset)
+    build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
+    cost = measure.count_recipe_cost(recipe, input_spec, context.net, build_baseline)
+    context.log_record(cost)
     if not recipe.measure.speed:
         return cost, None
     try:
-        speed = measure.timed(
+        speed = measure.cached_throughput(
             recipe,
-            job.net,
-            baseline,
-            like.classes,
-            like.size,
-            like.frames,
-            runs=job.folder.parent,
-            threads=job.threads,
+            context.net,
+            build_baseline,
+            input_spec.classes,
+            input_spec.size,
+            input_spec.frames,
+            runs=context.folder.parent,
+            threads=context.timing_threads,
         )
     except LookupError:
-        job.watch.warn("the speed is left out: it was not measured before the training")
+        context.listener.on_warning("the speed is left out: it was not measured before the training")
         return cost, None
-    job.log(speed)
+    context.log_record(speed)
     return cost, speed
 
 
-def _result(job: Job, epochs: list[Epoch], test: Evaluation, cost: Cost, speed: Speed | None, seconds: float) -> Result:
-    recipe = job.recipe
-    validated = [e.val_top1 for e in epochs if e.val_top1 is not None]
+def _build_result(
+    context: RunContext, epochs: list[Epoch], test: Evaluation, cost: Cost, speed: Speed | None, seconds: float
+) -> Result:
+    recipe = context.recipe
+    val_accuracies = [e.val_top1 for e in epochs if e.val_top1 is not None]
     return Result(
-        digest=recipe.digest(),
-        run_id=job.live.run_id,
+        digest=recipe.compute_digest(),
+        run_id=context.active_run.run_id,
         status="FINISHED",
-        attn=label(recipe),
-        backbone=backbone(recipe),
-        dataset=job.dataset.name,
-        category="" if recipe.model.attn == attention.NONE else attention.describe(recipe.model.attn).category,
+        attn=label_mechanism(recipe),
+        backbone=name_network(recipe),
+        dataset=context.dataset.name,
+        category=""
+        if recipe.model.attn == attention.NONE
+        else attention.describe_mechanism(recipe.model.attn).category,
         seed=recipe.seed,
         epochs=len(epochs),
         test_top1=test.top1,
         test_top5=test.top5,
         test_loss=test.loss,
-        val_top1=validated[-1] if validated else None,
-        best_val_top1=max(validated, default=None),
-        baseline=plain(recipe),
+        val_top1=val_accuracies[-1] if val_accuracies else None,
+        best_val_top1=max(val_accuracies, default=None),
+        baseline=name_baseline(recipe),
         params=cost.params,
         baseline_params=cost.baseline_params,
         macs=cost.macs,
@@ -246,10 +258,10 @@ def _result(job: Job, epochs: list[Epoch], test: Evaluation, cost: Cost, speed: 
         train_ratio=speed.train_ratio if speed else None,
         infer_ratio=speed.infer_ratio if speed else None,
         seconds=seconds,
-        precision=train.resolve_precision(recipe.train.precision, next(job.net.parameters()).device),
-        device=str(next(job.net.parameters()).device),
-        machine=machine(),
-        group=recipe.group(),
-        data_digest=job.dataset.digest,
-        folder=str(job.folder),
+        precision=train.resolve_precision(recipe.train.precision, next(context.net.parameters()).device),
+        device=str(next(context.net.parameters()).device),
+        machine=describe_run_machine(),
+        group=recipe.compute_group(),
+        data_digest=context.dataset.digest,
+        folder=str(context.folder),
     )

@@ -3,23 +3,23 @@
 from typing import Protocol
 
 from attncli.records import Record
-from attncli.train import Step
+from attncli.train import TrainingProgress
 
 
-class Watch(Protocol):
+class RunListener(Protocol):
     """Who looks on: told of stages, of files read, of steps, of records, and of what the user should know."""
 
-    def stage(self, what: str) -> None:
+    def on_stage(self, what: str) -> None:
         """A part of the run begins."""
 
-    def reading(self, what: str, done: int, total: int) -> None:
+    def on_reading(self, what: str, completed: int, total: int) -> None:
         """Files are downloaded or decoded."""
 
-    def step(self, step: Step) -> None:
+    def on_step(self, progress: TrainingProgress) -> None:
         """Training goes on."""
 
-    def record(self, record: Record) -> None:
+    def on_record(self, record: Record) -> None:
         """A record was made."""
 
-    def warn(self, what: str) -> None:
+    def on_warning(self, what: str) -> None:
         """Something that stopped nothing."""

@@ -1,7 +1,16 @@
 """What the attention of a trained network does to images: found out here (torch), drawn in `attncli.report`."""
 
-from attncli.sight.restore import Trained, baseline_of, restore
-from attncli.sight.study import Image, Study, study
-from attncli.sight.view import Spread, View
+from attncli.sight.restore import LoadedRun, load_baseline_run, load_finished_run
+from attncli.sight.study import ImageAnalysis, AttentionAnalysis, analyze_attention
+from attncli.sight.view import SiteDistribution, SiteView
 
-__all__ = ["Image", "Spread", "Study", "Trained", "View", "baseline_of", "restore", "study"]
+__all__ = [
+    "ImageAnalysis",
+    "SiteDistribution",
+    "AttentionAnalysis",
+    "LoadedRun",
+    "SiteView",
+    "load_baseline_run",
+    "load_finished_run",
+    "analyze_attention",
+]

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attncli.attention.seen import Seen
+from attncli.attention.seen import Observation
 from attncli.sight import gate
-from attncli.sight.view import Array, View
+from attncli.sight.view import Array, SiteView
 
-MEASURES = {
+MEASURE_NAMES = {
     "gate": "gate",
     "choice": "weight",
     "affinity": "evenness of a query's row (1: takes from all keys alike)",
@@ -20,73 +20,73 @@ MEASURES = {
 }
 
 
-def view(site: str, seen: Seen, i: int, images: int) -> View:
+def make_site_view(site: str, observation: Observation, i: int, images: int) -> SiteView:
     """Image i of a batch of so many images; of a clip its middle frame, where frames are seen apart."""
-    values = seen.values
+    values = observation.values
     frames = max(1, len(values) // images)
     i = i * frames + frames // 2
-    one = values[i : i + 1]
+    image_values = values[i : i + 1]
     channels = places = None
-    if seen.kind == "gate":
-        one = gate.whole(one)
-        channels, places = gate.parts(one)
-    if seen.kind == "choice" and one.ndim == 3:
-        channels, one = one, one.mean(2)
-    return View(
+    if observation.kind == "gate":
+        image_values = gate.expand_gate(image_values)
+        channels, places = gate.split_gate(image_values)
+    if observation.kind == "choice" and image_values.ndim == 3:
+        channels, image_values = image_values, image_values.mean(2)
+    return SiteView(
         site=site,
-        kind=seen.kind,
-        what=seen.what,
-        values=array(one[0]),
-        channels=None if channels is None else array(channels[0]),
-        places=None if places is None else array(places[0]),
-        queries=seen.queries,
-        keys=seen.keys,
-        tokens=seen.tokens,
-        names=seen.names,
-        taps=None if seen.taps is None else array(seen.taps),
-        sides=seen.sides,
+        kind=observation.kind,
+        what=observation.what,
+        values=to_numpy(image_values[0]),
+        channels=None if channels is None else to_numpy(channels[0]),
+        places=None if places is None else to_numpy(places[0]),
+        queries=observation.queries,
+        keys=observation.keys,
+        tokens=observation.tokens,
+        names=observation.names,
+        taps=None if observation.taps is None else to_numpy(observation.taps),
+        sides=observation.sides,
     )
 
 
-def units(seen: Seen, images: int) -> Array:
+def compute_unit_values(observation: Observation, images: int) -> Array:
     """One number a unit of each image, (images, units), as MEASURES says; of a clip the mean over its frames."""
-    found = array(_MEASURED[seen.kind](seen.values.float()))
-    return found.reshape(images, -1, found.shape[1]).mean(1)
+    unit_values = to_numpy(_UNIT_MEASURES[observation.kind](observation.values.float()))
+    return unit_values.reshape(images, -1, unit_values.shape[1]).mean(1)
 
 
-def array(t: Tensor) -> Array:
+def to_numpy(t: Tensor) -> Array:
     """A tensor as numbers of numpy."""
-    found: Array = t.detach().float().cpu().numpy().astype(np.float32)
-    return found
+    values: Array = t.detach().float().cpu().numpy().astype(np.float32)
+    return values
 
 
-def _gate(s: Tensor) -> Tensor:
-    s = gate.whole(s)
-    channels, places = gate.parts(s)
+def _gate_values(s: Tensor) -> Tensor:
+    s = gate.expand_gate(s)
+    channels, places = gate.split_gate(s)
     if s.shape[1] == 1 and places is not None:
         return places.flatten(1)
     return channels if channels is not None else s.mean((2, 3))
 
 
-def _evenness(a: Tensor) -> Tensor:
+def _row_evenness(a: Tensor) -> Tensor:
     """Entropy of each row over that of equal shares, 0 to 1."""
     p = a.clamp_min(0) / a.clamp_min(0).sum(2, keepdim=True).clamp_min(1e-12)
     return -torch.special.xlogy(p, p).sum(2) / math.log(max(p.shape[2], 2))
 
 
-def _side(grid: Tensor) -> Tensor:
+def _warp_side(grid: Tensor) -> Tensor:
     """Square root of the share of the image between a grid's corners, (N, H, W, 2) -> (N, 1)."""
     x, y = torch.stack([grid[:, 0, 0], grid[:, 0, -1], grid[:, -1, -1], grid[:, -1, 0]], 1).unbind(2)
-    twice = (x * y.roll(-1, 1) - y * x.roll(-1, 1)).sum(1)  # the area of a polygon, twice
-    whole = 8 * (1 - 1 / grid.shape[2]) * (1 - 1 / grid.shape[1])  # of the pixels' middles
-    return (twice.abs() / whole).sqrt()[:, None]
+    double_area = (x * y.roll(-1, 1) - y * x.roll(-1, 1)).sum(1)  # the area of a polygon, twice
+    full_area = 8 * (1 - 1 / grid.shape[2]) * (1 - 1 / grid.shape[1])  # of the pixels' middles
+    return (double_area.abs() / full_area).sqrt()[:, None]
 
 
-_MEASURED = {
-    "gate": _gate,
+_UNIT_MEASURES = {
+    "gate": _gate_values,
     "choice": lambda t: t.flatten(2).mean(2) if t.ndim > 2 else t,
-    "affinity": _evenness,
+    "affinity": _row_evenness,
     "offsets": lambda t: t.square().sum(2).sqrt().mean((2, 3)),
     "path": lambda t: t.diff(dim=1).square().sum(2).sqrt() / 2,
-    "warp": _side,
+    "warp": _warp_side,
 }

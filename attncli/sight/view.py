@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attncli.attention.seen import Kind
+from attncli.attention.seen import ObservationKind
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class View:
+class SiteView:
     """One image at one site.
 
     `values` by kind: gate (C, H, W); affinity (L, S); choice (M,); offsets (taps, 2, H', W'); path (T, 2);
@@ -21,7 +21,7 @@ class View:
     """
 
     site: str
-    kind: Kind
+    kind: ObservationKind
     what: str
     values: Array
     channels: Array | None = None
@@ -36,7 +36,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Spread:
+class SiteDistribution:
     """Many images at one site: `values` (n, units) is one number a unit, and `measure` says which.
 
     The units are a gate's channels (or places, where channels do not differ), the branches chosen from, an affinity's
@@ -44,25 +44,25 @@ class Spread:
     """
 
     site: str
-    kind: Kind
+    kind: ObservationKind
     what: str
     measure: str
     values: Array
     labels: NDArray[np.int64]
     names: tuple[str, ...] = ()
 
-    def by_class(self, classes: int) -> Array:
+    def average_by_class(self, classes: int) -> Array:
         """The mean of each unit over each class's images: (classes, units); nan for a class without one."""
-        found = np.full((classes, self.values.shape[1]), np.nan, np.float32)
+        means = np.full((classes, self.values.shape[1]), np.nan, np.float32)
         for c in range(classes):
             rows = self.values[self.labels == c]
             if len(rows):
-                found[c] = rows.mean(0)
-        return found
+                means[c] = rows.mean(0)
+        return means
 
-    def told(self) -> dict[str, Any]:
+    def to_json_dict(self) -> dict[str, Any]:
         """The figures for programs: quartiles, and how much units, images and classes differ (deviations)."""
-        classes = self.by_class(int(self.labels.max()) + 1)
+        classes = self.average_by_class(int(self.labels.max()) + 1)
         low, middle, high = (float(v) for v in np.quantile(self.values, (0.25, 0.5, 0.75)))
         return {
             "site": self.site,

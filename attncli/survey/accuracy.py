@@ -10,141 +10,153 @@ from collections.abc import Mapping, Sequence
 
 from attncli.survey import language, stats
 from attncli.survey.compare import MARGIN
-from attncli.survey.evaluate import evaluate, neutral, slacks
-from attncli.survey.finished import Trained
+from attncli.survey.evaluate import evaluate_expression, find_null_difference, compute_slacks
+from attncli.survey.finished import FinishedRun
 from attncli.survey.language import ACCURACY, Quantity
-from attncli.survey.question import Question, network
-from attncli.survey.stats import Estimate
-from attncli.survey.verdict import Part
+from attncli.survey.question import ClaimComparison, find_network_key
+from attncli.survey.stats import MeanEstimate
+from attncli.survey.verdict import ComparisonOutcome
 
-Runs = Mapping[str, Mapping[int, Trained]]  # of one protocol: by network, by seed
+RunsByNetwork = Mapping[str, Mapping[int, FinishedRun]]  # of one protocol: by network, by seed
 
 
-def decide(question: Question, runs: Sequence[Trained]) -> Part:
+def decide_accuracy(comparison: ClaimComparison, runs: Sequence[FinishedRun]) -> ComparisonOutcome:
     """What the runs say; before the correction for many claims, and so without a verdict beyond "undecided"."""
-    needed = {network(q): q for q in question.quantities() if q.name in ACCURACY}
-    wanted = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
-    allowed = [
+    needed = {find_network_key(q): q for q in comparison.list_quantities() if q.name in ACCURACY}
+    datasets = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
+    usable_runs = [
         run
         for run in runs
         if run.network in needed
-        and (not wanted or run.dataset in wanted)
+        and (not datasets or run.dataset in datasets)
         and not (needed[run.network].name == "top5" and run.top5 is None)
     ]
-    protocols: dict[str, dict[str, dict[int, Trained]]] = defaultdict(lambda: defaultdict(dict))
-    for run in allowed:
+    protocols: dict[str, dict[str, dict[int, FinishedRun]]] = defaultdict(lambda: defaultdict(dict))
+    for run in usable_runs:
         protocols[run.protocol][run.network].setdefault(run.seed, run)
-    paired = {name: found for name, found in protocols.items() if _seeds(found, needed)}
-    if not paired:
-        return _untested(question, needed, allowed)
-    on = next(iter(wanted), None) or question.on
-    best = max(paired, key=lambda name: _worth(paired[name], needed, str(on)))
-    return _tested(question, needed, paired[best], best)
+    paired_protocols = {
+        name: runs_by_network
+        for name, runs_by_network in protocols.items()
+        if _find_shared_seeds(runs_by_network, needed)
+    }
+    if not paired_protocols:
+        return _make_untested_outcome(comparison, needed, usable_runs)
+    dataset = next(iter(datasets), None) or comparison.on
+    best_protocol = max(paired_protocols, key=lambda name: _rank_protocol(paired_protocols[name], needed, str(dataset)))
+    return _make_tested_outcome(comparison, needed, paired_protocols[best_protocol], best_protocol)
 
 
-def _seeds(runs: Runs, needed: Mapping[str, Quantity]) -> list[int]:
+def _find_shared_seeds(runs: RunsByNetwork, needed: Mapping[str, Quantity]) -> list[int]:
     """The seeds with which every network was trained."""
     return sorted(set.intersection(*(set(runs.get(name, {})) for name in needed)))
 
 
-def _worth(runs: Runs, needed: Mapping[str, Quantity], on: str) -> tuple[bool, int, int, str]:
+def _rank_protocol(runs: RunsByNetwork, needed: Mapping[str, Quantity], dataset: str) -> tuple[bool, int, int, str]:
     """Which protocol to judge by, whatever it says: the claim's own dataset, most pairs, longest training."""
     run = next(iter(next(iter(runs.values())).values()))
-    return run.dataset == on, len(_seeds(runs, needed)), run.recipe.train.epochs, run.protocol
+    return run.dataset == dataset, len(_find_shared_seeds(runs, needed)), run.recipe.train.epochs, run.protocol
 
 
-def _untested(question: Question, needed: Mapping[str, Quantity], allowed: Sequence[Trained]) -> Part:
-    there = {run.network for run in allowed}
-    lacking = tuple(language.write(q.network) for name, q in needed.items() if name not in there)
-    where = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
-    on = f" on {' and '.join(sorted(map(str, where)))}" if where else ""
-    why = f"no finished run of {' and '.join(lacking)}{on}" if lacking else "no seed and recipe that all networks share"
-    return Part(text=question.text, kind="trained", outcome="untested", why=why, lacking=lacking)
+def _make_untested_outcome(
+    comparison: ClaimComparison, needed: Mapping[str, Quantity], usable_runs: Sequence[FinishedRun]
+) -> ComparisonOutcome:
+    trained_networks = {run.network for run in usable_runs}
+    lacking = tuple(language.format_tree(q.network) for name, q in needed.items() if name not in trained_networks)
+    datasets = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
+    dataset_text = f" on {' and '.join(sorted(map(str, datasets)))}" if datasets else ""
+    why = (
+        f"no finished run of {' and '.join(lacking)}{dataset_text}"
+        if lacking
+        else "no seed and recipe that all networks share"
+    )
+    return ComparisonOutcome(text=comparison.text, kind="trained", outcome="untested", why=why, lacking=lacking)
 
 
-def _tested(question: Question, needed: Mapping[str, Quantity], runs: Runs, protocol: str) -> Part:
-    seeds = _seeds(runs, needed)
-    left, right, slack = _series(question, runs, seeds)
-    middle = neutral(question.left, question.link, question.exact) or 0.0
-    difference = stats.estimate([a - b - middle for a, b in zip(left, right, strict=True)])
-    forgiving = _forgiving(question)
-    p_holds, p_fails = chances(slack, forgiving)
-    used = [runs[name][seed] for name in needed for seed in seeds]
-    weakest = min(slack, key=stats.mean)
-    return Part(
-        text=question.text,
+def _make_tested_outcome(
+    comparison: ClaimComparison, needed: Mapping[str, Quantity], runs: RunsByNetwork, protocol: str
+) -> ComparisonOutcome:
+    seeds = _find_shared_seeds(runs, needed)
+    left_values, right_values, slack = _evaluate_by_seed(comparison, runs, seeds)
+    null_value = find_null_difference(comparison.left, comparison.link, comparison.exact) or 0.0
+    difference = stats.estimate_mean([a - b - null_value for a, b in zip(left_values, right_values, strict=True)])
+    forgiving = _is_non_inferiority(comparison)
+    p_holds, p_fails = compute_p_values(slack, forgiving)
+    used_runs = [runs[name][seed] for name in needed for seed in seeds]
+    weakest = min(slack, key=stats.arithmetic_mean)
+    return ComparisonOutcome(
+        text=comparison.text,
         kind="trained",
         outcome="undecided",
-        left=stats.mean(left),
-        right=stats.mean(right),
+        left=stats.arithmetic_mean(left_values),
+        right=stats.arithmetic_mean(right_values),
         difference=difference.mean,
         low=difference.low,
         high=difference.high,
-        bound=-middle,
+        bound=-null_value,
         n=len(seeds),
-        sd=stats.sd(weakest),
-        slack=stats.mean(weakest),
+        sd=stats.standard_deviation(weakest),
+        slack=stats.arithmetic_mean(weakest),
         p_holds=p_holds,
         p_fails=p_fails,
-        power=_power(difference),
+        power=_detection_power(difference),
         forgiving=forgiving,
-        dataset=used[0].dataset,
+        dataset=used_runs[0].dataset,
         protocol=protocol,
         seeds=tuple(seeds),
-        digests=tuple(run.digest for run in used),
-        run_ids=tuple(run.run_id for run in used if run.run_id),
+        digests=tuple(run.digest for run in used_runs),
+        run_ids=tuple(run.run_id for run in used_runs if run.run_id),
     )
 
 
-def _series(
-    question: Question, runs: Runs, seeds: Sequence[int]
+def _evaluate_by_seed(
+    comparison: ClaimComparison, runs: RunsByNetwork, seeds: Sequence[int]
 ) -> tuple[list[float], list[float], list[tuple[float, ...]]]:
     """Both sides for each seed, and the slacks, one series for each thing that the comparison says."""
-    left, right, slack = [], [], []
+    left_values, right_values, slack = [], [], []
     for seed in seeds:
 
-        def lookup(quantity: Quantity, seed: int = seed) -> float:
+        def read_quantity(quantity: Quantity, seed: int = seed) -> float:
             if quantity.name not in ACCURACY:
-                return question.exact(quantity)
-            run = runs[network(quantity)][seed]
+                return comparison.exact(quantity)
+            run = runs[find_network_key(quantity)][seed]
             return run.top1 if quantity.name == "top1" or run.top5 is None else run.top5  # None was passed over
 
-        left.append(evaluate(question.left, lookup))
-        right.append(evaluate(question.link.right, lookup))
-        slack.append(slacks(question.left, question.link, lookup))
-    return left, right, list(zip(*slack, strict=True))
+        left_values.append(evaluate_expression(comparison.left, read_quantity))
+        right_values.append(evaluate_expression(comparison.link.right, read_quantity))
+        slack.append(compute_slacks(comparison.left, comparison.link, read_quantity))
+    return left_values, right_values, list(zip(*slack, strict=True))
 
 
-def _forgiving(question: Question) -> bool:
+def _is_non_inferiority(comparison: ClaimComparison) -> bool:
     """Whether networks that do equally well would fulfil it."""
-    if neutral(question.left, question.link, question.exact) is None:
+    if find_null_difference(comparison.left, comparison.link, comparison.exact) is None:
         return False
 
-    def alike(quantity: Quantity) -> float:
-        return 0.5 if quantity.name in ACCURACY else question.exact(quantity)
+    def read_equal_value(quantity: Quantity) -> float:
+        return 0.5 if quantity.name in ACCURACY else comparison.exact(quantity)
 
-    return min(slacks(question.left, question.link, alike)) > 1e-12
+    return min(compute_slacks(comparison.left, comparison.link, read_equal_value)) > 1e-12
 
 
-def chances(slack: Sequence[Sequence[float]], forgiving: bool) -> tuple[float | None, float | None]:
+def compute_p_values(slack: Sequence[Sequence[float]], forgiving: bool) -> tuple[float | None, float | None]:
     """(p that such slacks come from a comparison that is false, p from one that is true); None for one seed."""
-    above = [p for values in slack if (p := stats.above_test(values)) is not None]
-    below = [p for values in slack if (p := stats.above_test([-v for v in values])) is not None]
+    above = [p for values in slack if (p := stats.one_sided_t_test(values)) is not None]
+    below = [p for values in slack if (p := stats.one_sided_t_test([-v for v in values])) is not None]
     if len(above) < len(slack):
         return None, None
     sides = 1 if forgiving else 2
     return min(1.0, sides * max(above)), min(1.0, 2 * len(below) * min(below))
 
 
-def _power(difference: Estimate) -> float | None:
+def _detection_power(difference: MeanEstimate) -> float | None:
     """The chance with which as many seeds find a true difference of half a point at this spread."""
-    return stats.power(difference.n, difference.sd, MARGIN) if difference.sd else None
+    return stats.t_test_power(difference.n, difference.sd, MARGIN) if difference.sd else None
 
 
-def more_seeds(part: Part, alpha: float) -> int | None:
+def count_more_seeds(outcome: ComparisonOutcome, alpha: float) -> int | None:
     """About how many more seeds settle an undecided part, at the slack and spread seen; None where none would."""
-    if not part.sd or not part.slack:
+    if not outcome.sd or not outcome.slack:
         return None
-    level = 2 * alpha if part.forgiving and part.slack > 0 else alpha
-    needed = stats.seeds_needed(part.sd, part.slack, alpha=level)
-    return None if needed is None else max(1, needed - part.n)
+    level = 2 * alpha if outcome.forgiving and outcome.slack > 0 else alpha
+    needed = stats.seeds_needed(outcome.sd, outcome.slack, alpha=level)
+    return None if needed is None else max(1, needed - outcome.n)

@@ -12,22 +12,22 @@ from statistics import median
 from typing import Any
 
 from attncli.attention import NONE
-from attncli.recipe import unset
+from attncli.recipe import is_default_late_key
 from attncli.survey import stats
-from attncli.survey.stats import Estimate
+from attncli.survey.stats import MeanEstimate
 
 MARGIN = 0.005  # top-1 as a fraction: a difference smaller than half a point is held to be of no interest
 TOP1 = "test/top1"
 OPTION = "model.options."
-VARIANT = ("model.attn", "model.site", "model.stages", "model.blocks")
-NOT_THE_RECIPE = ("seed", "data.root", "data.decoded", *VARIANT)
+VARIANT_KEYS = ("model.attn", "model.site", "model.stages", "model.blocks")
+NOT_THE_RECIPE = ("seed", "data.root", "data.decoded", *VARIANT_KEYS)
 
 Run = Mapping[str, Any]
-Base = tuple[tuple[str, str], ...]
+BaselineKey = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ComparisonRow:
     """One variant over its seeds; accuracies and their differences are fractions, ratios variant over baseline.
 
     `recipe` names the keys in which recipes of this table differ. `diff` and what follows it are over the `pairs`
@@ -68,72 +68,79 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _Arm:
+class _VariantRuns:
     """The runs of one group by seed, and the recipe without seed and mechanism that they share."""
 
-    base: Base
+    base: BaselineKey
     runs: dict[int, Run]
 
     @property
-    def any(self) -> Run:
+    def any_run(self) -> Run:
         """One of its runs, for what all of them share."""
         return next(iter(self.runs.values()))
 
-    def top1(self) -> dict[int, float]:
+    def top1_by_seed(self) -> dict[int, float]:
         """Accuracy by seed."""
         return {seed: run["metrics"][TOP1] for seed, run in sorted(self.runs.items())}
 
-    def median(self, metric: str) -> float | None:
+    def median_metric(self, metric: str) -> float | None:
         """The median of a metric over the runs that have it."""
-        found = [run["metrics"][metric] for run in self.runs.values() if metric in run["metrics"]]
-        return median(found) if found else None
+        values = [run["metrics"][metric] for run in self.runs.values() if metric in run["metrics"]]
+        return median(values) if values else None
 
-    def ratio(self, metric: str) -> float | None:
+    def median_ratio(self, metric: str) -> float | None:
         """The median of a ratio to the plain network; its own is 1, whatever noise timing it twice gave."""
-        found = self.median(metric)
-        return 1.0 if found is not None and self.any["attn"] == NONE else found
+        value = self.median_metric(metric)
+        return 1.0 if value is not None and self.any_run["attn"] == NONE else value
 
 
-def compare(runs: Sequence[Run], *, margin: float = MARGIN, alpha: float = stats.ALPHA) -> list[Row]:
-    """The variants of `runs` (rows of `track.rows`, newest first), baselines before what is compared with them.
+def compare_variants(runs: Sequence[Run], *, margin: float = MARGIN, alpha: float = stats.ALPHA) -> list[ComparisonRow]:
+    """The variants of `runs` (rows of `track.list_run_rows`, newest first), baselines before what is compared with them.
 
     Runs that are not finished or were not tested are passed over; of a seed that was run twice the newest counts.
     `margin` is the smallest difference of interest, `alpha` the level of the tests.
     """
-    arms = _arms(runs)
-    baselines = {arm.base: arm for arm in arms if arm.any["attn"] == NONE}
-    found = [(arm, baselines.get(arm.base)) for arm in arms]
-    diffs = [stats.differences(arm.top1(), base.top1()) if base and base is not arm else [] for arm, base in found]
+    arms = _group_runs(runs)
+    baselines = {arm.base: arm for arm in arms if arm.any_run["attn"] == NONE}
+    paired_arms = [(arm, baselines.get(arm.base)) for arm in arms]
+    diffs = [
+        stats.paired_differences(arm.top1_by_seed(), base.top1_by_seed()) if base and base is not arm else []
+        for arm, base in paired_arms
+    ]
     ps = [stats.t_test(d) for d in diffs]
-    judge = _Judge(margin, alpha, sum(p is not None for p in ps))
-    names, recipes = _variants(arms), _recipes(arms)
+    judge = _DifferenceJudge(margin, alpha, sum(p is not None for p in ps))
+    names, recipes = _name_variants(arms), _list_recipe_differences(arms)
     rows = [
-        _row(arm, names[i], recipes[i], diffs[i], (ps[i], holm), judge.verdict(arm, base, diffs[i], holm))
-        for i, ((arm, base), holm) in enumerate(zip(found, stats.holm(ps), strict=True))
+        _make_comparison_row(
+            arm, names[i], recipes[i], diffs[i], (ps[i], holm), judge.judge_difference(arm, base, diffs[i], holm)
+        )
+        for i, ((arm, base), holm) in enumerate(zip(paired_arms, stats.holm(ps), strict=True))
     ]
     return sorted(rows, key=lambda r: (r.dataset, r.backbone, r.recipe, r.attn != NONE, -r.top1, r.variant))
 
 
-def _arms(runs: Sequence[Run]) -> list[_Arm]:
+def _group_runs(runs: Sequence[Run]) -> list[_VariantRuns]:
     """The runs that count, by group and seed."""
     groups: dict[str, dict[int, Run]] = defaultdict(dict)
     for run in runs:
         if run["status"] == "FINISHED" and TOP1 in run["metrics"] and run["seed"] is not None:
             groups[run["group"]].setdefault(run["seed"], run)
-    return [_Arm(_base(next(iter(by_seed.values()))), by_seed) for by_seed in groups.values()]
+    return [_VariantRuns(_make_baseline_key(next(iter(by_seed.values()))), by_seed) for by_seed in groups.values()]
 
 
-def _base(run: Run) -> Base:
+def _make_baseline_key(run: Run) -> BaselineKey:
     """What a run shares with its baseline: all of the recipe but mechanism, seed and timing; and the images."""
-    kept = {
+    shared_params = {
         key: value
         for key, value in run["params"].items()
-        if key not in NOT_THE_RECIPE and not key.startswith(("measure.", OPTION)) and not unset(key, _value(value))
+        if key not in NOT_THE_RECIPE
+        and not key.startswith(("measure.", OPTION))
+        and not is_default_late_key(key, _parse_param(value))
     }
-    return tuple(sorted((kept | {"data": run["data_digest"][:8]}).items()))
+    return tuple(sorted((shared_params | {"data": run["data_digest"][:8]}).items()))
 
 
-def _value(text: str) -> Any:
+def _parse_param(text: str) -> Any:
     """What a parameter says: text bare, all else as JSON."""
     try:
         return json.loads(text)
@@ -141,20 +148,20 @@ def _value(text: str) -> Any:
         return text
 
 
-def _variants(arms: Sequence[_Arm]) -> list[str]:
+def _name_variants(arms: Sequence[_VariantRuns]) -> list[str]:
     """A name for every variant: mechanism, options, place; groups that still look alike show their digest."""
-    names = [_variant(arm.any) for arm in arms]
-    seen = defaultdict(list)
+    names = [_format_variant(arm.any_run) for arm in arms]
+    arms_by_name = defaultdict(list)
     for i, arm in enumerate(arms):
-        seen[names[i], arm.base].append(i)
-    for same in seen.values():
-        if len(same) > 1:
-            for i in same:
+        arms_by_name[names[i], arm.base].append(i)
+    for alike in arms_by_name.values():
+        if len(alike) > 1:
+            for i in alike:
                 names[i] += f" #{arms[i].any['group'][:4]}"
     return names
 
 
-def _variant(run: Run) -> str:
+def _format_variant(run: Run) -> str:
     """Such as eca(gamma=3)@mid stages=[3, 4]."""
     params = run["params"]
     options = ", ".join(f"{k.removeprefix(OPTION)}={v}" for k, v in sorted(params.items()) if k.startswith(OPTION))
@@ -167,29 +174,34 @@ def _variant(run: Run) -> str:
     return name
 
 
-def _recipes(arms: Sequence[_Arm]) -> list[str]:
+def _list_recipe_differences(arms: Sequence[_VariantRuns]) -> list[str]:
     """For every arm the keys in which the recipes of its dataset and backbone differ, with their values."""
     values: dict[tuple[str, str], dict[str, set[str | None]]] = defaultdict(lambda: defaultdict(set))
     for arm in arms:
-        place, mine = _place(arm), dict(arm.base)
-        for key in {k for other in arms if _place(other) == place for k, _ in other.base}:
-            values[place][key].add(mine.get(key))
-    return [" ".join(f"{key}={value}" for key, value in arm.base if len(values[_place(arm)][key]) > 1) for arm in arms]
+        setting, own_values = _dataset_and_backbone(arm), dict(arm.base)
+        for key in {k for other in arms if _dataset_and_backbone(other) == setting for k, _ in other.base}:
+            values[setting][key].add(own_values.get(key))
+    return [
+        " ".join(f"{key}={value}" for key, value in arm.base if len(values[_dataset_and_backbone(arm)][key]) > 1)
+        for arm in arms
+    ]
 
 
-def _place(arm: _Arm) -> tuple[str, str]:
-    return arm.any["dataset"], arm.any["backbone"]
+def _dataset_and_backbone(arm: _VariantRuns) -> tuple[str, str]:
+    return arm.any_run["dataset"], arm.any_run["backbone"]
 
 
 @dataclass(frozen=True)
-class _Judge:
+class _DifferenceJudge:
     """Puts a comparison into words; `tests` is the number of tests in the table."""
 
     margin: float
     alpha: float
     tests: int
 
-    def verdict(self, arm: _Arm, base: _Arm | None, diffs: Sequence[float], p: float | None) -> str:
+    def judge_difference(
+        self, arm: _VariantRuns, base: _VariantRuns | None, diffs: Sequence[float], p: float | None
+    ) -> str:
         """What the differences to the baseline say, and what would have to be done where they say nothing."""
         if base is None:
             return "no baseline, run the same recipe with --attn none"
@@ -199,34 +211,39 @@ class _Judge:
             return "no seed in common with the baseline"
         if p is None:
             return "undecided, one seed cannot tell an effect from chance"
-        found = stats.estimate(diffs)
+        estimate = stats.estimate_mean(diffs)
         if p < self.alpha:
-            return "better" if found.mean > 0 else "worse"
-        if found.low is not None and found.high is not None and max(-found.low, found.high) < self.margin:
-            return f"no difference of {_points(self.margin)} or more"
-        return self._undecided(found)
+            return "better" if estimate.mean > 0 else "worse"
+        if estimate.low is not None and estimate.high is not None and max(-estimate.low, estimate.high) < self.margin:
+            return f"no difference of {_format_margin(self.margin)} or more"
+        return self._describe_undecided(estimate)
 
-    def _undecided(self, found: Estimate) -> str:
-        if not found.sd:
+    def _describe_undecided(self, estimate: MeanEstimate) -> str:
+        if not estimate.sd:
             return "undecided, needs more seeds"
-        needed = stats.seeds_needed(found.sd, self.margin, alpha=self.alpha / max(1, self.tests))
+        needed = stats.seeds_needed(estimate.sd, self.margin, alpha=self.alpha / max(1, self.tests))
         if needed is None:
-            return f"undecided, the seeds scatter too much to find {_points(self.margin)}"
-        more = max(1, needed - found.n)
-        return f"undecided, needs about {more} more seed{'s' * (more > 1)} to find {_points(self.margin)}"
+            return f"undecided, the seeds scatter too much to find {_format_margin(self.margin)}"
+        more = max(1, needed - estimate.n)
+        return f"undecided, needs about {more} more seed{'s' * (more > 1)} to find {_format_margin(self.margin)}"
 
 
-def _points(fraction: float) -> str:
+def _format_margin(fraction: float) -> str:
     value = f"{100 * fraction:g}"
     return f"{value} point{'s' * (value != '1')}"
 
 
-def _row(
-    arm: _Arm, variant: str, recipe: str, diffs: Sequence[float], ps: tuple[float | None, float | None], verdict: str
-) -> Row:
-    run, top1 = arm.any, stats.estimate(list(arm.top1().values()))
-    diff = stats.estimate(diffs) if diffs else None
-    return Row(
+def _make_comparison_row(
+    arm: _VariantRuns,
+    variant: str,
+    recipe: str,
+    diffs: Sequence[float],
+    ps: tuple[float | None, float | None],
+    verdict: str,
+) -> ComparisonRow:
+    run, top1 = arm.any_run, stats.estimate_mean(list(arm.top1_by_seed().values()))
+    diff = stats.estimate_mean(diffs) if diffs else None
+    return ComparisonRow(
         dataset=run["dataset"],
         backbone=run["backbone"],
         variant=variant,
@@ -234,7 +251,7 @@ def _row(
         category=run["category"],
         recipe=recipe,
         n=top1.n,
-        seeds=tuple(arm.top1()),
+        seeds=tuple(arm.top1_by_seed()),
         top1=top1.mean,
         top1_sd=top1.sd,
         top1_low=top1.low,
@@ -247,15 +264,15 @@ def _row(
         p=ps[0],
         p_holm=ps[1],
         verdict=verdict,
-        params=arm.median("cost/params"),
-        params_added=arm.median("overhead/params"),
-        params_pct=arm.median("overhead/params_pct"),
-        macs=arm.median("cost/macs"),
-        macs_pct=arm.median("overhead/macs_pct"),
-        train_ratio=arm.ratio("speed/train_ratio"),
-        infer_ratio=arm.ratio("speed/infer_ratio"),
-        train_images_per_s=arm.median("speed/train_images_per_s"),
-        infer_images_per_s=arm.median("speed/infer_images_per_s"),
+        params=arm.median_metric("cost/params"),
+        params_added=arm.median_metric("overhead/params"),
+        params_pct=arm.median_metric("overhead/params_pct"),
+        macs=arm.median_metric("cost/macs"),
+        macs_pct=arm.median_metric("overhead/macs_pct"),
+        train_ratio=arm.median_ratio("speed/train_ratio"),
+        infer_ratio=arm.median_ratio("speed/infer_ratio"),
+        train_images_per_s=arm.median_metric("speed/train_images_per_s"),
+        infer_images_per_s=arm.median_metric("speed/infer_images_per_s"),
         group=run["group"],
         run_ids=tuple(run["run_id"] for _, run in sorted(arm.runs.items())),
     )

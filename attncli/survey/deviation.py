@@ -11,19 +11,19 @@ from attncli.attention import NONE
 from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.survey import networks, published
-from attncli.survey.exact import Counts
-from attncli.survey.finished import Trained
-from attncli.survey.networks import Images
-from attncli.survey.published import Match, Network, Row
+from attncli.survey.exact import CountCache
+from attncli.survey.finished import FinishedRun
+from attncli.survey.networks import ImageSpec
+from attncli.survey.published import ParameterMatch, PublishedNetwork, PublishedRow
 
-MI = 2**20
+MEBI = 2**20
 SETTINGS = ("variant", "basis", "reduction", "kernel_size", "experts", "frames", "img_size", "pretrain", "epochs")
-DATASETS = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet-1k": "imagenet", "SVHN": "svhn"}
+DATASET_NAMES = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet-1k": "imagenet", "SVHN": "svhn"}
 UNITS = {"params": "M", "macs": "G", "top1": "%"}
 
 
 @dataclass(frozen=True)
-class Printed:
+class PrintedFigure:
     """A figure in a source: `value` in millions, billions or percent as UNITS says, `text` as it is printed."""
 
     value: float
@@ -33,138 +33,156 @@ class Printed:
 
 
 @dataclass(frozen=True)
-class Figure:
+class PublishedFigure:
     """One figure of one network: every source that prints it, and ours; `n` runs where it is an accuracy."""
 
     dataset: str
     network: str
     name: str  # of UNITS
-    printed: tuple[Printed, ...]
+    printed: tuple[PrintedFigure, ...]
     ours: float | None
     n: int = 0
 
     @property
-    def deviations(self) -> tuple[float, float] | None:
+    def deviation_range(self) -> tuple[float, float] | None:
         """The lowest and highest deviation of ours from a source: percent, of accuracies points; None without ours."""
         if self.ours is None:
             return None
-        found = [self.ours - p.value if self.name == "top1" else 100 * (self.ours / p.value - 1) for p in self.printed]
-        return min(found), max(found)
+        deviations = [
+            self.ours - p.value if self.name == "top1" else 100 * (self.ours / p.value - 1) for p in self.printed
+        ]
+        return min(deviations), max(deviations)
 
     @property
-    def spread(self) -> float:
+    def source_spread(self) -> float:
         """How far the sources are apart: percent of the lowest, of accuracies points."""
         values = [p.value for p in self.printed]
-        apart = max(values) - min(values)
-        return apart if self.name == "top1" else 100 * apart / min(values)
+        distance = max(values) - min(values)
+        return distance if self.name == "top1" else 100 * distance / min(values)
 
-    def plain(self) -> dict[str, Any]:
+    def to_json_dict(self) -> dict[str, Any]:
         """Plain values for JSON and CSV."""
-        low, high = self.deviations or (None, None)
+        low, high = self.deviation_range or (None, None)
         return {
             "dataset": self.dataset, "network": self.network, "figure": self.name, "unit": UNITS[self.name],
             "lowest": min(p.value for p in self.printed), "highest": max(p.value for p in self.printed),
-            "spread": self.spread, "ours": self.ours, "n": self.n, "lowest_deviation": low, "highest_deviation": high,
+            "spread": self.source_spread, "ours": self.ours, "n": self.n, "lowest_deviation": low, "highest_deviation": high,
             "printed": [p.text for p in self.printed], "sources": [p.source for p in self.printed],
         }  # fmt: skip
 
 
-def figures(rows: Sequence[Row], counts: Counts, runs: Sequence[Trained] = ()) -> list[Figure]:
+def collect_figures(
+    rows: Sequence[PublishedRow], counts: CountCache, runs: Sequence[FinishedRun] = ()
+) -> list[PublishedFigure]:
     """The figures of the rows, network by network, in the order of the rows."""
-    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[PublishedRow]] = defaultdict(list)
     for row in rows:
-        groups[row.dataset, _name(row)].append(row)
-    found = [f for (dataset, name), same in groups.items() for f in _group(dataset, name, same, counts, runs)]
-    counts.save()
-    return found
+        groups[row.dataset, _format_row_network(row)].append(row)
+    figures = [
+        f
+        for (dataset, name), same_network in groups.items()
+        for f in _compare_sources(dataset, name, same_network, counts, runs)
+    ]
+    counts.save_counts()
+    return figures
 
 
-def _name(row: Row) -> str:
+def _format_row_network(row: PublishedRow) -> str:
     """The network as the sources call it, with what they vary."""
-    told = [f"{key} {row.figures[key]}" for key in SETTINGS if key in row.figures]
+    varied_settings = [f"{key} {row.figures[key]}" for key in SETTINGS if key in row.figures]
     base = row.backbone if row.attn == NONE else f"{row.backbone} + {row.attn}"
-    return ", ".join([base, *told])
+    return ", ".join([base, *varied_settings])
 
 
-def _group(dataset: str, name: str, rows: Sequence[Row], counts: Counts, runs: Sequence[Trained]) -> Iterator[Figure]:
+def _compare_sources(
+    dataset: str, name: str, rows: Sequence[PublishedRow], counts: CountCache, runs: Sequence[FinishedRun]
+) -> Iterator[PublishedFigure]:
     """The figures that any of these rows prints."""
-    network = next((row.match.network for row in rows if isinstance(row.match, Match)), None) or _guess(rows[0])
-    for figure, read in (("params", _params), ("macs", _macs), ("top1", _top1)):
-        printed = tuple(p for row in rows for p in [read(row)] if p is not None)
+    network = next(
+        (row.match.network for row in rows if isinstance(row.match, ParameterMatch)), None
+    ) or _guess_network(rows[0])
+    for figure, read_figure in (("params", _read_params), ("macs", _read_macs), ("top1", _read_top1)):
+        printed = tuple(p for row in rows for p in [read_figure(row)] if p is not None)
         if printed:
-            ours, n = _ours(figure, network, dataset, counts, runs)
-            yield Figure(dataset, name, figure, printed, ours, n)
+            ours, n = _find_own_figure(figure, network, dataset, counts, runs)
+            yield PublishedFigure(dataset, name, figure, printed, ours, n)
 
 
-def _params(row: Row) -> Printed | None:
+def _read_params(row: PublishedRow) -> PrintedFigure | None:
     """Parameters in millions of 10^6, whatever the source counts in; what only its network has is taken off."""
     figures = row.figures
     if "params" not in figures and "params_m" not in figures:
         return None
-    match = row.match if isinstance(row.match, Match) else None
-    in_mi = match.unit == MI if match else str(figures.get("unit", "")).startswith("params in 2^20")
-    plus = match.plus if match else 0
-    count = figures["params"] if "params" in figures else figures["params_m"] * (MI if in_mi else 10**6)
+    match = row.match if isinstance(row.match, ParameterMatch) else None
+    in_mi = match.unit == MEBI if match else str(figures.get("unit", "")).startswith("params in 2^20")
+    extra_params = match.plus if match else 0
+    count = figures["params"] if "params" in figures else figures["params_m"] * (MEBI if in_mi else 10**6)
     text = f"{figures['params']:,}" if "params" in figures else f"{figures['params_m']} M"
     if in_mi and "params" not in figures:
         text += " of 2^20"
-    if plus:
-        text += f", {plus:+,} of its own"
-    return _printed((count - plus) / 1e6, text, row)
+    if extra_params:
+        text += f", {extra_params:+,} of its own"
+    return _make_printed((count - extra_params) / 1e6, text, row)
 
 
-def _macs(row: Row) -> Printed | None:
+def _read_macs(row: PublishedRow) -> PrintedFigure | None:
     """Multiply-accumulates in billions, as sources print "GFLOPs"."""
     value = row.figures.get("gflops")
     unit = " (apparently of 2^30)" if "apparently in 2^30" in str(row.figures.get("unit")) else ""
-    return None if value is None else _printed(float(value), f"{value} G{unit}", row)
+    return None if value is None else _make_printed(float(value), f"{value} G{unit}", row)
 
 
-def _top1(row: Row) -> Printed | None:
+def _read_top1(row: PublishedRow) -> PrintedFigure | None:
     """Accuracy in percent, from errors too."""
     value = row.figures.get("top1")
     if value is None:
         error = row.figures.get("err1", row.figures.get("error"))
         value = None if error is None else round(100 - float(error), 4)
-    return None if value is None else _printed(float(value), f"{value} %", row)
+    return None if value is None else _make_printed(float(value), f"{value} %", row)
 
 
-def _printed(value: float, text: str, row: Row) -> Printed:
-    return Printed(value, text, row.source, row.verified != "no")
+def _make_printed(value: float, text: str, row: PublishedRow) -> PrintedFigure:
+    return PrintedFigure(value, text, row.source, row.verified != "no")
 
 
-def _guess(row: Row) -> Network | None:
+def _guess_network(row: PublishedRow) -> PublishedNetwork | None:
     """The network of a row that says nothing of how to build it: our defaults, where we have such a network."""
     classes, size = published.IMAGES.get(row.dataset, (None, None))
-    plain = not any(key in row.figures for key in SETTINGS)
-    known = row.attn == NONE or row.attn in attention.names()
-    if classes is None or size is None or not plain or not known or row.backbone not in backbones.names():
+    has_no_settings = not any(key in row.figures for key in SETTINGS)
+    is_known = row.attn == NONE or row.attn in attention.mechanism_names()
+    if (
+        classes is None
+        or size is None
+        or not has_no_settings
+        or not is_known
+        or row.backbone not in backbones.backbone_names()
+    ):
         return None
-    return Network(backbone=row.backbone, attn=row.attn, classes=classes, size=size)
+    return PublishedNetwork(backbone=row.backbone, attn=row.attn, classes=classes, size=size)
 
 
-def _ours(
-    figure: str, network: Network | None, dataset: str, counts: Counts, runs: Sequence[Trained]
+def _find_own_figure(
+    figure: str, network: PublishedNetwork | None, dataset: str, counts: CountCache, runs: Sequence[FinishedRun]
 ) -> tuple[float | None, int]:
     """Our figure and the number of runs behind it."""
     if network is None:
         return None, 0
     try:
-        recipe = check.read(values=network.keys())
+        recipe = check.read(values=network.to_recipe_values())
         if figure == "top1":
-            return _reached(recipe, DATASETS.get(dataset), runs)
-        images = Images(network.size, network.classes, network.frames)
-        return counts.get(figure, recipe, images) / (1e6 if figure == "params" else 1e9), 0
+            return _average_accuracy(recipe, DATASET_NAMES.get(dataset), runs)
+        images = ImageSpec(network.size, network.classes, network.frames)
+        return counts.get_count(figure, recipe, images) / (1e6 if figure == "params" else 1e9), 0
     except UserError:
         return None, 0
 
 
-def _reached(recipe: Recipe, dataset: str | None, runs: Sequence[Trained]) -> tuple[float | None, int]:
+def _average_accuracy(recipe: Recipe, dataset: str | None, runs: Sequence[FinishedRun]) -> tuple[float | None, int]:
     """The mean accuracy in percent of finished runs of the network; of several protocols that with most seeds."""
-    key = networks.key(recipe.model)
+    key = networks.make_network_key(recipe.model)
     protocols: Mapping[str, list[float]] = defaultdict(list)
     for run in runs:
         if run.network == key and run.dataset == dataset:
             protocols[run.protocol].append(100 * run.top1)
-    best = max(protocols.values(), key=len, default=[])
-    return (statistics.mean(best), len(best)) if best else (None, 0)
+    accuracies = max(protocols.values(), key=len, default=[])
+    return (statistics.mean(accuracies), len(accuracies)) if accuracies else (None, 0)

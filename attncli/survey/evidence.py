@@ -5,32 +5,32 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from attncli import backbones
-from attncli.survey.exact import Counts
-from attncli.survey.finished import Trained, trained
-from attncli.survey.speeds import Speeds
+from attncli.survey.exact import CountCache
+from attncli.survey.finished import FinishedRun, read_finished_runs
+from attncli.survey.speeds import SpeedStore
 
-FOLDER = "folder"  # the dataset that says nothing about what its images are
+FOLDER_DATASET = "folder"  # the dataset that says nothing about what its images are
 
 
 @dataclass(frozen=True)
 class Evidence:
     """Counts, speeds and finished runs; with `backbone`, what is measured is read with that network."""
 
-    counts: Counts
-    speeds: Speeds
-    runs: Sequence[Trained] = ()
+    counts: CountCache
+    speeds: SpeedStore
+    runs: Sequence[FinishedRun] = ()
     backbone: str | None = None
-    told: Callable[[str], None] = field(default=lambda _: None)  # the id of the claim that is being judged
+    report_claim: Callable[[str], None] = field(default=lambda _: None)  # the id of the claim that is being judged
 
 
-def gather(
+def gather_evidence(
     runs: Path,
     uri: str | None = None,
     *,
     backbone: str | None = None,
     folder_is: str | None = None,
     measure: bool = False,
-    told: Callable[[str], None] = lambda _: None,
+    report_claim: Callable[[str], None] = lambda _: None,
 ) -> Evidence:
     """The evidence in the folder `runs`, and in the MLflow store `uri` where one is given.
 
@@ -38,8 +38,10 @@ def gather(
     Raises UserError for an unknown backbone and for a store that does not answer.
     """
     if backbone is not None:
-        backbones.family(backbone)
-    found = trained(runs, uri)
+        backbones.find_family(backbone)
+    finished_runs = read_finished_runs(runs, uri)
     if folder_is is not None:
-        found = [replace(run, dataset=folder_is) if run.dataset == FOLDER else run for run in found]
-    return Evidence(Counts(), Speeds(runs, measure), found, backbone, told)
+        finished_runs = [
+            replace(run, dataset=folder_is) if run.dataset == FOLDER_DATASET else run for run in finished_runs
+        ]
+    return Evidence(CountCache(), SpeedStore(runs, measure), finished_runs, backbone, report_claim)

@@ -22,8 +22,8 @@ RECIPE = "recipe.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
-    """A finished run. Runs of one `protocol` differ in network and seed alone; accuracies are fractions."""
+class FinishedRun:
+    """A finished run. Runs of one `make_protocol_key` differ in network and seed alone; accuracies are fractions."""
 
     digest: str
     run_id: str | None
@@ -37,30 +37,30 @@ class Trained:
     folder: str | None
 
 
-def trained(runs: Path, uri: str | None = None) -> list[Trained]:
+def read_finished_runs(runs: Path, uri: str | None = None) -> list[FinishedRun]:
     """The finished runs of the folder, and of the store `uri` where one is given; each digest once.
 
     Raises UserError for a store that does not answer.
     """
-    found = {run.digest: run for run in _folders(runs)}
+    runs_by_digest = {run.digest: run for run in _read_run_folders(runs)}
     if uri is not None:
-        for row in track.rows(uri, runs, status="FINISHED"):
-            if row["digest"] not in found and (run := _from_row(row)) is not None:
-                found[run.digest] = run
-    return list(found.values())
+        for row in track.list_run_rows(uri, runs, status="FINISHED"):
+            if row["digest"] not in runs_by_digest and (run := _convert_mlflow_row(row)) is not None:
+                runs_by_digest[run.digest] = run
+    return list(runs_by_digest.values())
 
 
-def _folders(runs: Path) -> Iterator[Trained]:
+def _read_run_folders(runs: Path) -> Iterator[FinishedRun]:
     """The finished runs of the folder; what can't be read, or is of another version, is passed over."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     for path in sorted(runs.glob(f"*/{records.RESULT}")):
-        result = track.finished(path.parent)
+        result = track.read_finished_result(path.parent)
         if result is None or result.test_top1 is None:
             continue
         try:
             tree = yaml.load((path.parent / RECIPE).read_text(encoding="utf-8"), Loader=loader)
             recipe = Recipe.model_validate(tree)
-            yield _trained(
+            yield _make_finished_run(
                 recipe,
                 digest=result.digest,
                 run_id=result.run_id,
@@ -73,7 +73,7 @@ def _folders(runs: Path) -> Iterator[Trained]:
             continue
 
 
-def _from_row(row: Mapping[str, Any]) -> Trained | None:
+def _convert_mlflow_row(row: Mapping[str, Any]) -> FinishedRun | None:
     """A run of MLflow, whose parameters are the flat recipe as text; None where they are no whole one."""
     top1 = row["metrics"].get("test/top1")
     if top1 is None:
@@ -86,9 +86,9 @@ def _from_row(row: Mapping[str, Any]) -> Trained | None:
             if name.startswith(OPTION):
                 options[name.removeprefix(OPTION)] = value
             else:
-                recipes.put(tree, name, value)
-        recipes.put(tree, "model.options", options)
-        return _trained(
+                recipes.set_dotted_key(tree, name, value)
+        recipes.set_dotted_key(tree, "model.options", options)
+        return _make_finished_run(
             Recipe.model_validate(tree),
             digest=row["digest"],
             run_id=row["run_id"],
@@ -101,16 +101,16 @@ def _from_row(row: Mapping[str, Any]) -> Trained | None:
         return None
 
 
-def _trained(
+def _make_finished_run(
     recipe: Recipe, *, digest: str, run_id: str | None, data_digest: str, top1: float, top5: float | None,
     folder: str | None,
-) -> Trained:  # fmt: skip
-    return Trained(
+) -> FinishedRun:  # fmt: skip
+    return FinishedRun(
         digest=digest,
         run_id=run_id,
         recipe=recipe,
-        network=networks.key(recipe.model),
-        protocol=protocol(recipe, data_digest),
+        network=networks.make_network_key(recipe.model),
+        protocol=make_protocol_key(recipe, data_digest),
         dataset=recipe.data.name,
         seed=recipe.seed,
         top1=top1,
@@ -119,8 +119,8 @@ def _trained(
     )
 
 
-def protocol(recipe: Recipe, data_digest: str) -> str:
+def make_protocol_key(recipe: Recipe, data_digest: str) -> str:
     """What two runs must share to be compared: all of the recipe but network and seed, and the very images."""
-    whole = recipe.identity()
-    kept = {name: value for name, value in whole.items() if name not in ("model", "seed")}
-    return json.dumps(kept | {"images": data_digest}, sort_keys=True)
+    identity = recipe.build_identity()
+    shared = {name: value for name, value in identity.items() if name not in ("model", "seed")}
+    return json.dumps(shared | {"images": data_digest}, sort_keys=True)

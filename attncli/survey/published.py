@@ -28,7 +28,7 @@ from attncli.attention import NONE
 FIGURES = (
     "params", "params_m", "gflops", "top1", "top5", "err1", "err5", "error", "train_fps", "infer_fps", "miou", "map",
 )  # fmt: skip
-NO = "no: "  # what a match that can't be made begins with
+NO_MATCH = "no: "  # what a match that can't be made begins with
 IMAGES = {  # dataset -> (classes, side of an image in pixels)
     "ImageNet-1k": (1000, 224),
     "CIFAR-10": (10, 32),
@@ -42,7 +42,7 @@ Options = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class PublishedNetwork:
     """What to build: a backbone with a mechanism for images of `size` pixels; `frames` of a clip, None for images."""
 
     backbone: str
@@ -55,10 +55,10 @@ class Network:
     blocks: tuple[int, ...] | None = None
     frames: int | None = None
 
-    def keys(self) -> dict[str, Any]:
+    def to_recipe_values(self) -> dict[str, Any]:
         """A recipe's keys for it, dotted. A mechanism that is the whole network has no backbone."""
         values: dict[str, Any] = {"attn": self.attn, "options": dict(self.options)}
-        if self.attn == NONE or attention.describe(self.attn).card.site != "model":
+        if self.attn == NONE or attention.describe_mechanism(self.attn).card.site != "model":
             values["backbone"] = self.backbone
         places = {"site": self.site, "stages": self.stages, "blocks": self.blocks}
         values |= {k: list(v) if isinstance(v, tuple) else v for k, v in places.items() if v is not None}
@@ -66,10 +66,10 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Match:
+class ParameterMatch:
     """How a row's parameters compare with ours: the network to build, and how the source counts and prints."""
 
-    network: Network
+    network: PublishedNetwork
     unit: int = 10**6
     digits: int | None = None  # decimals printed; None = as many as the figure has
     cut: bool = False
@@ -78,7 +78,7 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Row:
+class PublishedRow:
     """A published figure or a line of a published table; `figures` by name, percentages as printed there."""
 
     dataset: str
@@ -88,32 +88,38 @@ class Row:
     source: str
     verified: str  # where the figure was seen; "no" where it was quoted from memory or from a single mention
     card: str  # the mechanism whose file holds it
-    match: Match | str | None = None  # how to compare its parameters, or why not; None where it has no such figure
+    match: ParameterMatch | str | None = (
+        None  # how to compare its parameters, or why not; None where it has no such figure
+    )
 
 
 @cache
-def rows() -> tuple[Row, ...]:
+def load_published_rows() -> tuple[PublishedRow, ...]:
     """All rows of all files. Raises ValueError, naming the file, for a row whose match is malformed."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found = []
+    rows = []
     for path in sorted((Path(__file__).parent / "published").glob("*.yaml")):
         for item in yaml.load(path.read_text(encoding="utf-8"), Loader=loader):
             try:
-                found.append(_row(dict(item), path.stem))
+                rows.append(_parse_row(dict(item), path.stem))
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{path.name}: {item}: {error!r}") from error
-    return tuple(found)
+    return tuple(rows)
 
 
-def of(attn: str) -> list[Row]:
+def find_rows_about(attn: str) -> list[PublishedRow]:
     """The rows about one mechanism, and those of its own file about what it is compared with."""
-    return [r for r in rows() if r.attn == attn or r.attn.startswith((attn + " ", attn + "-")) or r.card == attn]
+    return [
+        r
+        for r in load_published_rows()
+        if r.attn == attn or r.attn.startswith((attn + " ", attn + "-")) or r.card == attn
+    ]
 
 
-def agrees(row: Row, params: int) -> bool:
+def agrees_with_print(row: PublishedRow, params: int) -> bool:
     """Whether a network of `params` parameters is what a matched row prints, to its last digit."""
     match = row.match
-    assert isinstance(match, Match)
+    assert isinstance(match, ParameterMatch)
     if "params" in row.figures:
         return bool(params + match.plus == row.figures["params"])
     printed = Decimal(str(row.figures["params_m"]))
@@ -122,32 +128,32 @@ def agrees(row: Row, params: int) -> bool:
     return (Decimal(params + match.plus) / match.unit).quantize(Decimal(1).scaleb(int(exponent)), rounding) == printed
 
 
-def _row(item: dict[str, Any], card: str) -> Row:
+def _parse_row(item: dict[str, Any], card: str) -> PublishedRow:
     named = {k: str(item.pop(k)) for k in ("dataset", "backbone", "attn", "source", "verified")}
-    match = _match(item.pop("match", None), item, named)
-    return Row(figures=item, card=card, match=match, **named)
+    match = _parse_match(item.pop("match", None), item, named)
+    return PublishedRow(figures=item, card=card, match=match, **named)
 
 
-def _match(
-    given: Mapping[str, Any] | str | None, figures: Mapping[str, Any], named: Mapping[str, str]
-) -> Match | str | None:
+def _parse_match(
+    entry: Mapping[str, Any] | str | None, figures: Mapping[str, Any], named: Mapping[str, str]
+) -> ParameterMatch | str | None:
     """The Match of a mapping; a reason, or None, as it is."""
-    if given is None or isinstance(given, str):
-        if given is not None and not given.startswith(NO):
-            raise ValueError(f"match: {given!r} does not begin with {NO!r}")
-        return given
-    how = {k: v for k, v in given.items() if k in ("unit", "digits", "cut", "plus", "why")}
-    if "unit" in how:
-        how["unit"] = {"2^20": 2**20}[how["unit"]]
-    what: dict[str, Any] = {k: _frozen(v) for k, v in given.items() if k not in how}
-    what["options"] = tuple((k, _frozen(v)) for k, v in what.get("options", {}).items())
+    if entry is None or isinstance(entry, str):
+        if entry is not None and not entry.startswith(NO_MATCH):
+            raise ValueError(f"match: {entry!r} does not begin with {NO_MATCH!r}")
+        return entry
+    print_options = {k: v for k, v in entry.items() if k in ("unit", "digits", "cut", "plus", "why")}
+    if "unit" in print_options:
+        print_options["unit"] = {"2^20": 2**20}[print_options["unit"]]
+    network_options: dict[str, Any] = {k: _freeze_list(v) for k, v in entry.items() if k not in print_options}
+    network_options["options"] = tuple((k, _freeze_list(v)) for k, v in network_options.get("options", {}).items())
     classes, size = IMAGES.get(named["dataset"], (None, None))
-    default: dict[str, Any] = {**named, "classes": classes, "size": size, "frames": figures.get("frames")}
-    network = {k: default[k] for k in ("backbone", "attn", "classes", "size", "frames")} | what
+    row_defaults: dict[str, Any] = {**named, "classes": classes, "size": size, "frames": figures.get("frames")}
+    network = {k: row_defaults[k] for k in ("backbone", "attn", "classes", "size", "frames")} | network_options
     if network["classes"] is None or network["size"] is None:
         raise ValueError(f"match: name classes and size, which {named['dataset']!r} does not tell")
-    return Match(network=Network(**network), **how)
+    return ParameterMatch(network=PublishedNetwork(**network), **print_options)
 
 
-def _frozen(value: Any) -> Any:
+def _freeze_list(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

@@ -6,35 +6,35 @@ from functools import cache
 
 from attncli.survey import language, networks
 from attncli.survey.evaluate import Lookup
-from attncli.survey.language import Expression, Link, Network, Quantity
-from attncli.survey.networks import Images
+from attncli.survey.language import Expression, ComparisonLink, NetworkExpression, Quantity
+from attncli.survey.networks import ImageSpec
 
 
 @dataclass(frozen=True)
-class Question:
+class ClaimComparison:
     """A comparison: its sides, the dataset it is claimed on, and who tells exact quantities and images."""
 
     left: Expression
-    link: Link
+    link: ComparisonLink
     on: str | None
     exact: Lookup
-    images: Callable[[Quantity], Images]
+    images: Callable[[Quantity], ImageSpec]
 
     @property
     def text(self) -> str:
         """The comparison as it is written."""
-        return f"{language.write(self.left)} {language.write(self.link)}"
+        return f"{language.format_tree(self.left)} {language.format_tree(self.link)}"
 
-    def quantities(self) -> list[Quantity]:
+    def list_quantities(self) -> list[Quantity]:
         """Its quantities from left to right, repeated ones too."""
-        return [*language.quantities(self.left), *language.quantities(self.link)]
+        return [*language.iterate_quantities(self.left), *language.iterate_quantities(self.link)]
 
 
-def network(quantity: Quantity) -> str:
+def find_network_key(quantity: Quantity) -> str:
     """The key of a quantity's network."""
-    return _key(quantity.network)
+    return _cached_network_key(quantity.network)
 
 
 @cache
-def _key(network: Network) -> str:
-    return networks.key(networks.recipe(network).model)
+def _cached_network_key(network: NetworkExpression) -> str:
+    return networks.make_network_key(networks.make_recipe(network).model)

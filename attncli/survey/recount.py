@@ -4,17 +4,17 @@ from functools import cache
 
 from attncli import check
 from attncli.measure import blueprint
-from attncli.model import Shape
-from attncli.survey.published import Match, Network, Row
+from attncli.model import InputSpec
+from attncli.survey.published import ParameterMatch, PublishedNetwork, PublishedRow
 
 
 @cache
-def parameters(network: Network) -> int:
+def count_published_parameters(network: PublishedNetwork) -> int:
     """Number of parameters of a network. Raises UserError where it can't be built."""
-    shape = Shape(network.classes, (network.size, network.size), network.frames)
-    return blueprint.count(check.read(values=network.keys()), shape)
+    shape = InputSpec(network.classes, (network.size, network.size), network.frames)
+    return blueprint.count_recipe_parameters(check.read(values=network.to_recipe_values()), shape)
 
 
-def ours(row: Row) -> int | None:
+def count_row_parameters(row: PublishedRow) -> int | None:
     """The parameters that the row's network has here; None where the row has no match."""
-    return parameters(row.match.network) if isinstance(row.match, Match) else None
+    return count_published_parameters(row.match.network) if isinstance(row.match, ParameterMatch) else None

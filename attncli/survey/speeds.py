@@ -11,18 +11,18 @@ from typing import Any
 from attncli.recipe import Recipe
 from attncli.records import write_atomically
 from attncli.survey import networks
-from attncli.survey.evaluate import evaluate, slacks
+from attncli.survey.evaluate import evaluate_expression, compute_slacks
 from attncli.survey.language import SPEED, Quantity
-from attncli.survey.networks import Images
-from attncli.survey.question import Question, network
-from attncli.survey.verdict import Outcome, Part
+from attncli.survey.networks import ImageSpec
+from attncli.survey.question import ClaimComparison, find_network_key
+from attncli.survey.verdict import Outcome, ComparisonOutcome
 
-FILE = "claim-speeds.json"
+SPEEDS_FILE = "claim-speeds.json"
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Timed:
+class NetworkTimings:
     """Networks timed in turn: seconds of a step by network key, one for each round; `where` names the machine."""
 
     train: dict[str, list[float]]
@@ -31,119 +31,141 @@ class Timed:
     where: str
     when: str
 
-    def value(self, name: str, network: str, i: int) -> float:
+    def read_quantity(self, name: str, network: str, i: int) -> float:
         """A quantity of `language.SPEED` in round i."""
         if name == "latency":
             return self.infer[network][i]
         return self.batch_size / (self.train if name == "train_speed" else self.infer)[network][i]
 
     @property
-    def rounds(self) -> int:
+    def round_count(self) -> int:
         """How many rounds there are."""
         return len(next(iter(self.train.values())))
 
 
-class Speeds:
+class SpeedStore:
     """The speeds kept in `runs`; with `measure` they are taken anew."""
 
     def __init__(self, runs: Path, measure: bool = False) -> None:
-        self._file = runs / FILE
+        self._file = runs / SPEEDS_FILE
         self._measure = measure
-        self._known = _read(self._file)
+        self._known = _read_timings(self._file)
         self._fresh: set[str] = set()
 
-    def timed(self, recipes: Sequence[Recipe], images: Images) -> Timed | None:
+    def find_timings(self, recipes: Sequence[Recipe], images: ImageSpec) -> NetworkTimings | None:
         """The networks of these recipes timed together; None where that was not asked for and never done.
 
         Raises UserError for a network that can't be built.
         """
-        named = {networks.key(r.model): r for r in recipes}
+        named = {networks.make_network_key(r.model): r for r in recipes}
         key = json.dumps([sorted(named), images.size, images.classes, images.frames])
         if self._measure and key not in self._fresh:
-            self._known[key] = _now(named, images)
+            self._known[key] = _time_now(named, images)
             self._fresh.add(key)
-            self._save(key)
+            self._save_entry(key)
         return self._known.get(key)
 
-    def decide(self, question: Question) -> Part:
+    def decide_speed(self, comparison: ClaimComparison) -> ComparisonOutcome:
         """What the rounds say about a comparison of speeds; untested where nothing was timed."""
-        groups: dict[Images, list[Quantity]] = {}
-        for quantity in question.quantities():
+        groups: dict[ImageSpec, list[Quantity]] = {}
+        for quantity in comparison.list_quantities():
             if quantity.name in SPEED:
-                groups.setdefault(question.images(quantity), []).append(quantity)
-        timed: dict[Images, Timed] = {}
+                groups.setdefault(comparison.images(quantity), []).append(quantity)
+        timed: dict[ImageSpec, NetworkTimings] = {}
         for images, group in groups.items():
-            took = self.timed([networks.recipe(q.network) for q in group], images)
-            if took is None:
-                return Part(text=question.text, kind="timed", outcome="untested", why="not timed on this machine")
-            timed[images] = took
-        return _interval(question, timed)
+            timings = self.find_timings([networks.make_recipe(q.network) for q in group], images)
+            if timings is None:
+                return ComparisonOutcome(
+                    text=comparison.text, kind="timed", outcome="untested", why="not timed on this machine"
+                )
+            timed[images] = timings
+        return _make_timed_outcome(comparison, timed)
 
-    def _save(self, key: str) -> None:
+    def _save_entry(self, key: str) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        entries = _read(self._file) | {key: self._known[key]}
+        entries = _read_timings(self._file) | {key: self._known[key]}
         write_atomically(self._file, json.dumps({k: asdict(v) for k, v in entries.items()}, indent=1) + "\n")
 
 
-def _read(file: Path) -> dict[str, Timed]:
+def _read_timings(file: Path) -> dict[str, NetworkTimings]:
     try:
-        return {key: Timed(**value) for key, value in json.loads(file.read_text(encoding="utf-8")).items()}
+        return {key: NetworkTimings(**value) for key, value in json.loads(file.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def _now(named: dict[str, Recipe], images: Images) -> Timed:
+def _time_now(named: dict[str, Recipe], images: ImageSpec) -> NetworkTimings:
     """Measure. Loads torch."""
-    from attncli.measure.several import several
-    from attncli.model import Shape
+    from attncli.measure.several import time_networks
+    from attncli.model import InputSpec
 
-    found = several(list(named.values()), Shape(images.classes, (images.size, images.size), images.frames))
-    return Timed(
-        _columns(named, found.train), _columns(named, found.infer), found.batch_size, _where(found), found.when
+    timed_rounds = time_networks(
+        list(named.values()), InputSpec(images.classes, (images.size, images.size), images.frames)
+    )
+    return NetworkTimings(
+        _seconds_by_network(named, timed_rounds.train),
+        _seconds_by_network(named, timed_rounds.infer),
+        timed_rounds.batch_size,
+        _format_device(timed_rounds),
+        timed_rounds.when,
     )
 
 
-def _columns(names: Iterable[str], rows: list[list[float]]) -> dict[str, list[float]]:
+def _seconds_by_network(names: Iterable[str], rows: list[list[float]]) -> dict[str, list[float]]:
     return {name: [row[j] for row in rows] for j, name in enumerate(names)}
 
 
-def _where(found: Any) -> str:
-    here = found.machine
-    device = here["gpu"] if found.device != "cpu" and here["gpu"] else f"{here['cpu']}, {here['threads']} threads"
-    return f"{device}, torch {here['torch']}, {found.precision}"
+def _format_device(timed_rounds: Any) -> str:
+    machine = timed_rounds.machine
+    device = (
+        machine["gpu"]
+        if timed_rounds.device != "cpu" and machine["gpu"]
+        else f"{machine['cpu']}, {machine['threads']} threads"
+    )
+    return f"{device}, torch {machine['torch']}, {timed_rounds.precision}"
 
 
-def _interval(question: Question, timed: Mapping[Images, Timed]) -> Part:
+def _make_timed_outcome(comparison: ClaimComparison, timed: Mapping[ImageSpec, NetworkTimings]) -> ComparisonOutcome:
     """The verdict of the intervals: all slacks above 0, one below, or neither."""
-    link, rows = question.link, []
-    for i in range(min(t.rounds for t in timed.values())):
+    link, rows = comparison.link, []
+    for i in range(min(t.round_count for t in timed.values())):
 
-        def lookup(quantity: Quantity, i: int = i) -> float:
+        def read_round_value(quantity: Quantity, i: int = i) -> float:
             if quantity.name not in SPEED:
-                return question.exact(quantity)
-            return timed[question.images(quantity)].value(quantity.name, network(quantity), i)
+                return comparison.exact(quantity)
+            return timed[comparison.images(quantity)].read_quantity(quantity.name, find_network_key(quantity), i)
 
-        left, right = evaluate(question.left, lookup), evaluate(link.right, lookup)
-        rows.append((left, right, left - right, *slacks(question.left, link, lookup)))
-    (left, *_), (right, *_), (difference, low, high), *slack = map(median_interval, zip(*rows, strict=True))
-    first = next(iter(timed.values()))
-    outcome = _outcome(slack)
-    return Part(
-        text=question.text,
+        left_value, right_value = (
+            evaluate_expression(comparison.left, read_round_value),
+            evaluate_expression(link.right, read_round_value),
+        )
+        rows.append(
+            (
+                left_value,
+                right_value,
+                left_value - right_value,
+                *compute_slacks(comparison.left, link, read_round_value),
+            )
+        )
+    (left_value, *_), (right_value, *_), (difference, low, high), *slack = map(median_interval, zip(*rows, strict=True))
+    first_timings = next(iter(timed.values()))
+    outcome = _decide_by_slacks(slack)
+    return ComparisonOutcome(
+        text=comparison.text,
         kind="timed",
         outcome=outcome,
         why="the rounds scatter around the bound" if outcome == "undecided" else "",
-        left=left,
-        right=right,
+        left=left_value,
+        right=right_value,
         difference=difference,
         low=low,
         high=high,
         n=len(rows),
-        measured=f"{first.where}, {first.when[:10]}",
+        measured=f"{first_timings.where}, {first_timings.when[:10]}",
     )
 
 
-def _outcome(slack: Sequence[tuple[float, float, float]]) -> Outcome:
+def _decide_by_slacks(slack: Sequence[tuple[float, float, float]]) -> Outcome:
     """By the median, low and high of each slack."""
     if all(low > 0 for _, low, _ in slack):
         return "holds"
@@ -158,7 +180,7 @@ def median_interval(values: Sequence[float], level: float = LEVEL) -> tuple[floa
     from scipy import special
 
     ordered, n = sorted(values), len(values)
-    out = [k for k in range(n // 2) if special.bdtr(k, n, 0.5) <= (1 - level) / 2]
-    if not out:
+    excluded_ranks = [k for k in range(n // 2) if special.bdtr(k, n, 0.5) <= (1 - level) / 2]
+    if not excluded_ranks:
         return statistics.median(ordered), -math.inf, math.inf
-    return statistics.median(ordered), ordered[out[-1]], ordered[n - 1 - out[-1]]
+    return statistics.median(ordered), ordered[excluded_ranks[-1]], ordered[n - 1 - excluded_ranks[-1]]

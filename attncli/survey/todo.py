@@ -11,10 +11,10 @@ from attncli.recipe import Recipe
 from attncli.survey import language, networks
 from attncli.survey.claims import Claim
 from attncli.survey.language import ACCURACY, Quantity
-from attncli.survey.transfer import moved
+from attncli.survey.transfer import substitute_backbone
 
-RECIPES = Path("recipes")
-PLAIN: dict[str, Any] = {
+RECIPE_FOLDER = Path("recipes")
+PLAIN_MODEL: dict[str, Any] = {
     "model.attn": NONE,
     "model.options": {},
     "model.site": None,
@@ -23,7 +23,7 @@ PLAIN: dict[str, Any] = {
 }
 
 
-def recipes(
+def make_claim_recipes(
     claims: Sequence[Claim],
     *,
     seeds: Sequence[int],
@@ -38,50 +38,52 @@ def recipes(
     `values` by dotted key and `overrides` ("key=value") go before all. Raises UserError for a claim that no training
     tests, or whose dataset attncli does not know.
     """
-    wanted = [(claim, quantity) for claim in claims for quantity in _quantities(claim, backbone)]
+    claim_quantities = [(claim, quantity) for claim in claims for quantity in _list_accuracies(claim, backbone)]
     overrides, values = list(overrides), dict(values or {})
-    found = {
-        recipe.digest(): recipe
+    recipes_by_digest = {
+        recipe.compute_digest(): recipe
         for seed in seeds
-        for claim, quantity in wanted
-        for recipe in [_recipe(claim, quantity, path, values | {"seed": seed}, overrides)]
+        for claim, quantity in claim_quantities
+        for recipe in [_make_recipe_for(claim, quantity, path, values | {"seed": seed}, overrides)]
     }
-    return list(found.values())
+    return list(recipes_by_digest.values())
 
 
-def _quantities(claim: Claim, backbone: str | None) -> list[Quantity]:
+def _list_accuracies(claim: Claim, backbone: str | None) -> list[Quantity]:
     """The accuracies that a claim compares."""
-    found = []
+    accuracies = []
     if claim.tree is not None:
-        found = [q for q in language.quantities(moved(claim, backbone)[0]) if q.name in ACCURACY]
-    if not found:
+        accuracies = [
+            q for q in language.iterate_quantities(substitute_backbone(claim, backbone)[0]) if q.name in ACCURACY
+        ]
+    if not accuracies:
         raise UserError(f"{claim.id}: no run tests this claim", f"`attncli claims {claim.id} -v` tells what does")
-    return found
+    return accuracies
 
 
-def _recipe(
+def _make_recipe_for(
     claim: Claim, quantity: Quantity, path: Path | None, values: dict[str, Any], overrides: list[str]
 ) -> Recipe:
     settings = dict(quantity.settings)
     dataset = values.get("data.name") or settings.get("dataset") or claim.on
     if path is None:
-        path = _usual(str(settings.get("recipe") or f"{dataset}-{quantity.network.base.name}"))
-        if dataset is not None and dataset not in data.NAMES:
-            known = ", ".join(sorted(data.NAMES))
+        path = _find_default_recipe(str(settings.get("recipe") or f"{dataset}-{quantity.network.base.name}"))
+        if dataset is not None and dataset not in data.DATASETS:
+            known = ", ".join(sorted(data.DATASETS))
             hint = f"images of your own: --dataset folder --data-root DIR; or another dataset: {known}"
             raise UserError(f"{claim.id}: attncli cannot get '{dataset}', on which it was claimed", hint)
         if dataset is not None:
             values = {"data.name": dataset} | values
-    return check.read(path, overrides, PLAIN | dict(networks.values(quantity.network)) | values)
+    return check.read(path, overrides, PLAIN_MODEL | dict(networks.list_recipe_values(quantity.network)) | values)
 
 
-def _usual(name: str) -> Path | None:
+def _find_default_recipe(name: str) -> Path | None:
     """A recipe in the folder recipes/, if it is there."""
-    path = RECIPES / f"{name}.yaml"
+    path = RECIPE_FOLDER / f"{name}.yaml"
     return path if path.exists() else None
 
 
-def known_backbone(name: str | None) -> None:
+def require_backbone(name: str | None) -> None:
     """Raise UserError for a backbone that there is not."""
     if name is not None:
-        backbones.family(name)
+        backbones.find_family(name)

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from attncli.errors import unknown
+from attncli.errors import unknown_name_error
 from attncli.survey.claims import Claim
 
 Outcome = Literal["holds", "fails", "undecided", "untested", "untestable"]
-Kind = Literal["counted", "timed", "trained"]
+DecisionKind = Literal["counted", "timed", "trained"]
 OUTCOMES: tuple[Outcome, ...] = ("holds", "fails", "undecided", "untested", "untestable")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class ComparisonOutcome:
     """One comparison of a claim.
 
     `left` and `right` are its sides (means over seeds, medians over rounds). `difference` is left minus right, without
@@ -24,7 +24,7 @@ class Part:
     """
 
     text: str
-    kind: Kind
+    kind: DecisionKind
     outcome: Outcome
     why: str = ""
     left: float | None = None
@@ -50,14 +50,14 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class ClaimVerdict:
     """A claim and what became of it; `p` is corrected (Holm) for all claims about accuracy that were tested."""
 
     claim: Claim
     outcome: Outcome
     by: str  # what decides: counting, timing, runs, a test of the repository, nothing
     why: str
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ComparisonOutcome, ...] = ()
     values: tuple[tuple[str, float], ...] = ()  # exact quantities by their text
     p: float | None = None
     n: int | None = None  # the fewest pairs of a part
@@ -65,22 +65,27 @@ class Verdict:
     labels: tuple[str, ...] = ()  # what a reader must know: on another dataset, on another network
     command: str | None = None  # what would test it, or test it better
 
-    def plain(self) -> dict[str, Any]:
+    def to_json_dict(self) -> dict[str, Any]:
         """All of it as plain values, for JSON."""
-        claim = {k: v for k, v in vars(self.claim).items() if k != "tree"}
-        rest = {k: v for k, v in vars(self).items() if k not in ("claim", "parts", "values")}
-        return {**claim, **rest, "values": dict(self.values), "parts": [vars(part) for part in self.parts]}
+        claim_fields = {k: v for k, v in vars(self.claim).items() if k != "tree"}
+        verdict_fields = {k: v for k, v in vars(self).items() if k not in ("claim", "parts", "values")}
+        return {
+            **claim_fields,
+            **verdict_fields,
+            "values": dict(self.values),
+            "parts": [vars(part) for part in self.parts],
+        }
 
 
-def joined(outcomes: list[Outcome]) -> Outcome:
+def combine_outcomes(outcomes: list[Outcome]) -> Outcome:
     """What parts that all must hold come to: one that fails decides."""
     order: tuple[Outcome, ...] = ("fails", "untested", "undecided")
     return next((outcome for outcome in order if outcome in outcomes), "holds")
 
 
-def asked(names: Sequence[str]) -> tuple[Outcome, ...]:
+def parse_outcomes(names: Sequence[str]) -> tuple[Outcome, ...]:
     """The outcomes of these names, all without. Raises UserError for a name that is none."""
     for name in names:
         if name not in OUTCOMES:
-            raise unknown("verdict", name, OUTCOMES)
+            raise unknown_name_error("verdict", name, OUTCOMES)
     return tuple(outcome for outcome in OUTCOMES if not names or outcome in names)

@@ -6,25 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from attncli import recipe as recipes
-from attncli.errors import UserError, nearest
+from attncli.errors import UserError, suggest_name
 
-Setting = dict[str, Any]  # values by dotted key
+KeyValues = dict[str, Any]  # values by dotted key
 
 SECTIONS = ("recipe", "axes", "include", "exclude")
-PLACE = ("options", "site", "stages", "blocks")  # of a mechanism
-SHORT = {
+PLACEMENT_KEYS = ("options", "site", "stages", "blocks")  # of a mechanism
+SHORT_KEYS = {
     "attn": "model.attn",
     "backbone": "model.backbone",
     "dataset": "data.name",
     "seed": "seed",
-    **{key: f"model.{key}" for key in PLACE},
+    **{key: f"model.{key}" for key in PLACEMENT_KEYS},
 }
-AXES = ("attn", "backbone", "dataset", "seeds")
+AXIS_NAMES = ("attn", "backbone", "dataset", "seeds")
 CATEGORY = "category"
 EXAMPLE = "for example {attn: eca, options: {k: 3}}"
 
 
-class Form:
+class SweepFileParser:
     """Reads the sections of the file `path`; `errors` gathers what is wrong, and reading goes on.
 
     `categories` are the mechanisms that `{category: NAME}` stands for.
@@ -35,122 +35,133 @@ class Form:
         self._path = path
         self._categories = categories
 
-    def error(self, place: str, problem: str, hint: str = "") -> None:
+    def add_error(self, location: str, problem: str, hint: str = "") -> None:
         """Note what is wrong at a place of the file."""
-        self.errors.append(UserError(f"{self._path}: {place}: {problem}", hint))
+        self.errors.append(UserError(f"{self._path}: {location}: {problem}", hint))
 
-    def sections(self) -> dict[str, Any]:
+    def read_sections(self) -> dict[str, Any]:
         """The file's tree. Raises UserError where it can't be read at all."""
         tree = recipes.load_yaml(self._path)
         for key in tree.keys() - set(SECTIONS):
-            self.error(str(key), "unknown key", nearest(str(key), SECTIONS))
+            self.add_error(str(key), "unknown key", suggest_name(str(key), SECTIONS))
         return tree
 
-    def base(self, given: Any) -> Setting:
-        """The base recipe's tree: its own keys over those of the file that `base` names."""
-        own = copy.deepcopy(self._mapping(given, "recipe", "recipe: {base: FILE, train: {epochs: 10}}"))
-        base = own.pop("base", None)
-        if base is None:
-            return own
+    def read_base(self, section: Any) -> KeyValues:
+        """The base recipe's tree: its own keys over those of the file that `read_base` names."""
+        own_values = copy.deepcopy(
+            self._require_mapping(section, "recipe", "recipe: {base: FILE, train: {epochs: 10}}")
+        )
+        base_path = own_values.pop("base", None)
+        if base_path is None:
+            return own_values
         try:
-            return merged(recipes.load_yaml(self._path.parent / str(base)), own)
+            return merge_trees(recipes.load_yaml(self._path.parent / str(base_path)), own_values)
         except UserError as error:
-            self.error("recipe.base", error.problem, error.hint)
-            return own
+            self.add_error("recipe.base", error.problem, error.hint)
+            return own_values
 
-    def axes(self, given: Any) -> dict[str, Any]:
+    def read_axes(self, section: Any) -> dict[str, Any]:
         """The axes by name, unread."""
-        return {str(k): v for k, v in self._mapping(given, "axes", "axes: {attn: [se, eca], seeds: 3}").items()}
+        return {
+            str(name): values
+            for name, values in self._require_mapping(section, "axes", "axes: {attn: [se, eca], seeds: 3}").items()
+        }
 
-    def _mapping(self, given: Any, place: str, hint: str) -> dict[str, Any]:
-        if given is not None and not isinstance(given, dict):
-            self.error(place, "not a mapping", hint)
-        return given if isinstance(given, dict) else {}
+    def _require_mapping(self, content: Any, location: str, hint: str) -> dict[str, Any]:
+        if content is not None and not isinstance(content, dict):
+            self.add_error(location, "not a mapping", hint)
+        return content if isinstance(content, dict) else {}
 
-    def seeds(self, given: Any) -> list[int]:
+    def read_seeds(self, content: Any) -> list[int]:
         """The seeds of a number of seeds or a list."""
-        if type(given) is int and given > 0:
-            return list(range(given))
-        if not isinstance(given, list) or not given or any(type(s) is not int or s < 0 for s in given):
-            self.error("axes.seeds", f"{given!r} is not allowed", "allowed: how many, or a list such as [0, 1, 2]")
+        if type(content) is int and content > 0:
+            return list(range(content))
+        if not isinstance(content, list) or not content or any(type(seed) is not int or seed < 0 for seed in content):
+            self.add_error(
+                "axes.seeds", f"{content!r} is not allowed", "allowed: how many, or a list such as [0, 1, 2]"
+            )
             return []
-        self._once("axes.seeds", given)
-        return list(given)
+        self._check_unique("axes.seeds", content)
+        return list(content)
 
-    def axis(self, name: str, values: Any) -> list[Setting]:
+    def read_axis(self, name: str, values: Any) -> list[KeyValues]:
         """The settings an axis goes through; a single empty one where it is not in order."""
-        if name not in AXES and "." not in name:
-            full = f"write {SHORT[name]}" if name in SHORT else nearest(name, AXES)
-            self.error(f"axes.{name}", "unknown axis", "write seeds" if name == "seed" else full)
+        if name not in AXIS_NAMES and "." not in name:
+            advice = f"write {SHORT_KEYS[name]}" if name in SHORT_KEYS else suggest_name(name, AXIS_NAMES)
+            self.add_error(f"axes.{name}", "unknown axis", "write seeds" if name == "seed" else advice)
         elif not isinstance(values, list) or not values:
-            self.error(f"axes.{name}", "not a list of values", f"{name}: [...]")
+            self.add_error(f"axes.{name}", "not a list of values", f"{name}: [...]")
         else:
-            self._once(f"axes.{name}", values)
-            if name not in AXES:
+            self._check_unique(f"axes.{name}", values)
+            if name not in AXIS_NAMES:
                 return [{name: value} for value in values]
-            found = [s for i, value in enumerate(values) for s in self._value(name, value, f"axes.{name}[{i}]")]
-            return found or [{}]
+            settings = [
+                setting
+                for index, value in enumerate(values)
+                for setting in self._read_axis_value(name, value, f"axes.{name}[{index}]")
+            ]
+            return settings or [{}]
         return [{}]
 
-    def _once(self, place: str, values: Sequence[Any]) -> None:
-        for i, value in enumerate(values):
-            if value in values[:i]:
-                self.error(place, f"{value!r} stands twice", "leave one out")
+    def _check_unique(self, location: str, values: Sequence[Any]) -> None:
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                self.add_error(location, f"{value!r} stands twice", "leave one out")
 
-    def _value(self, name: str, value: Any, place: str) -> list[Setting]:
+    def _read_axis_value(self, name: str, value: Any, location: str) -> list[KeyValues]:
         """The settings of one value of a named axis: a plain one, or a mapping of keys."""
         if not isinstance(value, dict):
-            return [{SHORT[name]: value}]
-        found = self._setting(value, place)
-        if found and SHORT[name] not in found[0]:
-            self.error(place, f"says no {name}", EXAMPLE)
-        return found
+            return [{SHORT_KEYS[name]: value}]
+        settings = self._read_entry(value, location)
+        if settings and SHORT_KEYS[name] not in settings[0]:
+            self.add_error(location, f"says no {name}", EXAMPLE)
+        return settings
 
-    def entries(self, given: Any, section: str) -> list[list[Setting]]:
+    def read_entries(self, content: Any, section: str) -> list[list[KeyValues]]:
         """The settings of each entry that `include` or `exclude` lists: one for each mechanism that it names."""
-        if given is not None and not isinstance(given, list):
-            self.error(section, "not a list", f"{section}: [{{attn: vit, train.lr: 1e-3}}]")
-        entries = given if isinstance(given, list) else []
-        return [self._setting(entry, f"{section}[{i}]") for i, entry in enumerate(entries)]
+        if content is not None and not isinstance(content, list):
+            self.add_error(section, "not a list", f"{section}: [{{attn: vit, train.lr: 1e-3}}]")
+        entries = content if isinstance(content, list) else []
+        return [self._read_entry(entry, f"{section}[{index}]") for index, entry in enumerate(entries)]
 
-    def _setting(self, entry: Any, place: str) -> list[Setting]:
+    def _read_entry(self, entry: Any, location: str) -> list[KeyValues]:
         """The settings of a mapping of short and dotted keys: one for each mechanism that it names."""
         if not isinstance(entry, dict) or not entry:
-            self.error(place, f"{entry!r} is not a mapping of keys", EXAMPLE)
+            self.add_error(location, f"{entry!r} is not a mapping of keys", EXAMPLE)
             return []
-        found: Setting = {}
-        for key, value in ((str(k), v) for k, v in entry.items() if k != CATEGORY):
-            if key not in SHORT and "." not in key:
-                self.error(place, f"unknown key '{key}'", nearest(key, (*SHORT, CATEGORY)))
+        setting: KeyValues = {}
+        for key, value in ((str(raw_key), content) for raw_key, content in entry.items() if raw_key != CATEGORY):
+            if key not in SHORT_KEYS and "." not in key:
+                self.add_error(location, f"unknown key '{key}'", suggest_name(key, (*SHORT_KEYS, CATEGORY)))
             else:
-                found[SHORT.get(key, key)] = value
-        attn = found.get(SHORT["attn"])
-        names = self._category(entry[CATEGORY], place) if CATEGORY in entry else attn
+                setting[SHORT_KEYS.get(key, key)] = value
+        attn = setting.get(SHORT_KEYS["attn"])
+        names = self._expand_category(entry[CATEGORY], location) if CATEGORY in entry else attn
         if isinstance(names, list | tuple):
-            return [found | {SHORT["attn"]: name} for name in names]
-        return [found] if found else []
+            return [setting | {SHORT_KEYS["attn"]: name} for name in names]
+        return [setting] if setting else []
 
-    def _category(self, name: Any, place: str) -> tuple[str, ...]:
+    def _expand_category(self, name: Any, location: str) -> tuple[str, ...]:
         if name not in self._categories:
-            self.error(place, f"unknown category: '{name}'", nearest(str(name), self._categories))
+            self.add_error(location, f"unknown category: '{name}'", suggest_name(str(name), self._categories))
             return ()
         return tuple(self._categories[name])
 
 
-def merged(below: Setting, above: Mapping[str, Any]) -> Setting:
+def merge_trees(base: KeyValues, overrides: Mapping[str, Any]) -> KeyValues:
     """Two recipe trees, section by section; a mechanism that takes another's place does not take its options."""
-    out = copy.deepcopy(below)
-    for section, values in above.items():
-        if isinstance(values, dict) and isinstance(out.get(section), dict):
+    tree = copy.deepcopy(base)
+    for section, values in overrides.items():
+        if isinstance(values, dict) and isinstance(tree.get(section), dict):
             if section == "model":
-                drop_options(out, values.get("attn", out["model"].get("attn")))
-            out[section] |= values
+                drop_options(tree, values.get("attn", tree["model"].get("attn")))
+            tree[section] |= values
         else:
-            out[section] = values
-    return out
+            tree[section] = values
+    return tree
 
 
-def drop_options(tree: Setting, attn: Any) -> None:
+def drop_options(tree: KeyValues, attn: Any) -> None:
     """Remove the options of a recipe's tree if they are those of another mechanism than `attn`."""
     model = tree.get("model")
     if isinstance(model, dict) and model.get("attn") != attn:

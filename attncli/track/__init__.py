@@ -9,30 +9,30 @@
 picture of many runs beside them.
 """
 
-from attncli.track.attach import attach
-from attncli.track.describe import experiment_name
-from attncli.track.live import Live
-from attncli.track.origin import Facts, finished
-from attncli.track.search import rows
-from attncli.track.store import address, load_mlflow, on_disk, reach
-from attncli.track.sweep import begin_sweep, end_sweep
-from attncli.track.sync import Synced, sync
+from attncli.track.attach import attach_to_experiment
+from attncli.track.describe import choose_experiment_name
+from attncli.track.live import ActiveRun
+from attncli.track.origin import DatasetInfo, read_finished_result
+from attncli.track.search import list_run_rows
+from attncli.track.store import resolve_address, load_mlflow, is_file_store, check_reachable
+from attncli.track.sweep import begin_parent_runs, end_parent_runs
+from attncli.track.sync import SyncOutcome, sync_runs
 from attncli.track.tracker import Tracker
 
 __all__ = [
-    "Facts",
-    "Live",
-    "Synced",
+    "DatasetInfo",
+    "ActiveRun",
+    "SyncOutcome",
     "Tracker",
-    "address",
-    "attach",
-    "begin_sweep",
-    "end_sweep",
-    "experiment_name",
-    "finished",
+    "resolve_address",
+    "attach_to_experiment",
+    "begin_parent_runs",
+    "end_parent_runs",
+    "choose_experiment_name",
+    "read_finished_result",
     "load_mlflow",
-    "on_disk",
-    "reach",
-    "rows",
-    "sync",
+    "is_file_store",
+    "check_reachable",
+    "list_run_rows",
+    "sync_runs",
 ]

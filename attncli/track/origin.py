@@ -17,15 +17,15 @@ import psutil
 
 import attncli
 from attncli import records
-from attncli.attention import is_file
+from attncli.attention import is_file_path
 from attncli.recipe import Recipe
 from attncli.records import Result, Status, write_atomically
 
-FILE = "origin.json"
+ORIGIN_FILE = "origin.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class DatasetInfo:
     """The images a run used: `digest` is the SHA-256 (hex) of their content, `source` where they came from."""
 
     name: str
@@ -40,20 +40,20 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Process:
+class ProcessIdentity:
     """A process that can be told from a later one with the same number."""
 
     host: str
     pid: int
     started: float  # seconds since 1970
 
-    def lost(self) -> bool:
+    def is_dead(self) -> bool:
         """Whether it ran on this host and is there no more; False where another host would have to say."""
         if self.host != socket.gethostname():
             return False
         try:
-            found = psutil.Process(self.pid)
-            return abs(found.create_time() - self.started) > 1 or found.status() == psutil.STATUS_ZOMBIE
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.started) > 1 or process.status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return True
         except psutil.AccessDenied:
@@ -61,77 +61,81 @@ class Process:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class Provenance:
     """Everything about a run that its recipe and records do not say; times in milliseconds since 1970."""
 
     digest: str
     group: str
     started_ms: int  # of the first call; a resumed run keeps it
-    process: Process  # of the last call
+    process: ProcessIdentity  # of the last call
     version: str = attncli.__version__
     commit: str | None = None  # of the folder the run was started in, else of attncli's own checkout
     dirty: bool = False  # whether that checkout had changes nobody committed
-    facts: Facts | None = None
+    facts: DatasetInfo | None = None
     machine: dict[str, Any] = field(default_factory=dict)
     status: Status = "RUNNING"
     ended_ms: int | None = None
 
-    def ending(self) -> Status:
+    def current_status(self) -> Status:
         """The status to tell of the run now: a process that died without a word was killed."""
-        return "KILLED" if self.status == "RUNNING" and self.process.lost() else self.status
+        return "KILLED" if self.status == "RUNNING" and self.process.is_dead() else self.status
 
 
-def here() -> Process:
+def identify_process() -> ProcessIdentity:
     """This process."""
-    return Process(host=socket.gethostname(), pid=os.getpid(), started=psutil.Process().create_time())
+    return ProcessIdentity(host=socket.gethostname(), pid=os.getpid(), started=psutil.Process().create_time())
 
 
-def begin(folder: Path, recipe: Recipe, facts: Facts | None, machine: dict[str, Any], *, fresh: bool = False) -> Origin:
+def begin_provenance(
+    folder: Path, recipe: Recipe, dataset_info: DatasetInfo | None, machine: dict[str, Any], *, fresh: bool = False
+) -> Provenance:
     """The origin of a run that starts (`fresh`: for sure) or goes on now, written to its folder (runs/<digest>)."""
     folder.mkdir(parents=True, exist_ok=True)
-    earlier = None if fresh else read(folder)
-    commit, dirty = git_state()
-    origin = Origin(
+    earlier = None if fresh else read_provenance(folder)
+    commit, dirty = read_git_state()
+    provenance = Provenance(
         digest=folder.name,
-        group=earlier.group if earlier else recipe.group(),
+        group=earlier.group if earlier else recipe.compute_group(),
         started_ms=earlier.started_ms if earlier else now_ms(),
-        process=here(),
+        process=identify_process(),
         commit=commit,
         dirty=dirty,
-        facts=facts,
+        facts=dataset_info,
         machine=machine,
     )
-    write(folder, origin)
-    return origin
+    write_provenance(folder, provenance)
+    return provenance
 
 
-def end(folder: Path, origin: Origin, status: Status) -> Origin:
+def end_provenance(folder: Path, provenance: Provenance, status: Status) -> Provenance:
     """The origin with how the run ended, noted in the folder too unless its disk is full or gone."""
-    ended = replace(origin, status=status, ended_ms=now_ms())
+    ended = replace(provenance, status=status, ended_ms=now_ms())
     with suppress(OSError):  # that may be why the run ends, and must not hide it
-        write(folder, ended)
+        write_provenance(folder, ended)
     return ended
 
 
-def finished(folder: Path) -> Result | None:
+def read_finished_result(folder: Path) -> Result | None:
     """The result of a run that came to its end and closed its records, None for any other."""
-    origin, result = read(folder), records.result(folder)
-    return result if result and (origin is None or origin.status == "FINISHED") else None
+    provenance, result = read_provenance(folder), records.read_result(folder)
+    return result if result and (provenance is None or provenance.status == "FINISHED") else None
 
 
-def write(folder: Path, origin: Origin) -> None:
+def write_provenance(folder: Path, provenance: Provenance) -> None:
     """Write runs/<digest>/origin.json."""
-    write_atomically(folder / FILE, json.dumps(asdict(origin), indent=2) + "\n")
+    write_atomically(folder / ORIGIN_FILE, json.dumps(asdict(provenance), indent=2) + "\n")
 
 
-def read(folder: Path) -> Origin | None:
+def read_provenance(folder: Path) -> Provenance | None:
     """The origin noted in a run's folder; None where there is none or it is no whole one."""
     try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        facts, process = values.pop("facts"), values.pop("process")
-        if facts is not None:
-            facts = Facts(**facts | {"classes": tuple(facts["classes"]), "size": tuple(facts["size"])})
-        return Origin(**values, facts=facts, process=Process(**process))
+        values = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
+        dataset_info, process = values.pop("facts"), values.pop("process")
+        if dataset_info is not None:
+            dataset_info = DatasetInfo(
+                **dataset_info | {"classes": tuple(dataset_info["classes"]), "size": tuple(dataset_info["size"])}
+            )
+        return Provenance(**values, facts=dataset_info, process=ProcessIdentity(**process))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -141,28 +145,33 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def git_state() -> tuple[str | None, bool]:
+def read_git_state() -> tuple[str | None, bool]:
     """(commit, dirty) of the current folder's repository, else of attncli's own; (None, False) without either."""
     for folder in (Path.cwd(), Path(attncli.__file__).parent):
-        commit = _git(folder, "rev-parse", "HEAD")
+        commit = _run_git(folder, "rev-parse", "HEAD")
         if commit:
-            return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+            return commit, bool(_run_git(folder, "status", "--porcelain", "--untracked-files=no"))
     return None, False
 
 
-def _git(folder: Path, *words: str) -> str | None:
+def _run_git(folder: Path, *arguments: str) -> str | None:
     """What git prints, or None where it is missing, slow or fails."""
     environment = {k: v for k, v in os.environ.items() if k not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
     environment["GIT_OPTIONAL_LOCKS"] = "0"
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5, env=environment, check=True
+        completed = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            env=environment,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return completed.stdout.strip()
 
 
-def label(recipe: Recipe) -> str:
+def label_mechanism(recipe: Recipe) -> str:
     """The mechanism's name as it stands in tags and tables: of a user's own file, the file's name."""
-    return Path(recipe.model.attn).stem if is_file(recipe.model.attn) else recipe.model.attn
+    return Path(recipe.model.attn).stem if is_file_path(recipe.model.attn) else recipe.model.attn

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from attncli.records import Cost, Epoch, Evaluation, Record, Speed
 
-COSTS = ("params", "macs", "elementwise", "activation_bytes")
+COST_FIELDS = ("params", "macs", "elementwise", "activation_bytes")
 
 
-class Point(NamedTuple):
+class MetricPoint(NamedTuple):
     """One value of one metric."""
 
     key: str
@@ -23,21 +23,21 @@ class Point(NamedTuple):
     timestamp_ms: int
 
 
-def values(record: Record) -> dict[str, float]:
+def extract_metrics(record: Record) -> dict[str, float]:
     """The metrics of a record by name; what was not measured is left out."""
-    found: dict[str, float | None]
+    metrics: dict[str, float | None]
     if isinstance(record, Epoch):
-        found = _of_epoch(record)
+        metrics = _list_epoch_metrics(record)
     elif isinstance(record, Evaluation):
-        found = {f"{record.split}/{name}": getattr(record, name) for name in ("loss", "top1", "top5", "images_per_s")}
+        metrics = {f"{record.split}/{name}": getattr(record, name) for name in ("loss", "top1", "top5", "images_per_s")}
     elif isinstance(record, Cost):
-        found = _of_cost(record)
+        metrics = _list_cost_metrics(record)
     else:
-        found = _of_speed(record)
-    return {key: float(value) for key, value in found.items() if value is not None}
+        metrics = _list_speed_metrics(record)
+    return {key: float(value) for key, value in metrics.items() if value is not None}
 
 
-def _of_epoch(record: Epoch) -> dict[str, float | None]:
+def _list_epoch_metrics(record: Epoch) -> dict[str, float | None]:
     return {
         "train/loss": record.train_loss,
         "train/lr": record.lr,
@@ -50,51 +50,51 @@ def _of_epoch(record: Epoch) -> dict[str, float | None]:
     }
 
 
-def _of_cost(record: Cost) -> dict[str, float | None]:
-    found: dict[str, float | None] = {"cost/image_size": record.image_size}
-    for name in COSTS:
-        whole, base = getattr(record, name), getattr(record, f"baseline_{name}")
-        percent = record.percent(name)
-        short = name.removesuffix("_bytes")
-        found |= {
-            f"cost/{name}": whole,
-            f"overhead/{name}": whole - base,
-            f"overhead/{short}_pct": percent if math.isfinite(percent) else None,
+def _list_cost_metrics(record: Cost) -> dict[str, float | None]:
+    metrics: dict[str, float | None] = {"cost/image_size": record.image_size}
+    for name in COST_FIELDS:
+        network_value, baseline_value = getattr(record, name), getattr(record, f"baseline_{name}")
+        percent = record.compute_overhead(name)
+        short_name = name.removesuffix("_bytes")
+        metrics |= {
+            f"cost/{name}": network_value,
+            f"overhead/{name}": network_value - baseline_value,
+            f"overhead/{short_name}_pct": percent if math.isfinite(percent) else None,
         }
-    return found
+    return metrics
 
 
-def _of_speed(record: Speed) -> dict[str, float | None]:
-    numbers = (
+def _list_speed_metrics(record: Speed) -> dict[str, float | None]:
+    names = (
         "train_images_per_s", "infer_images_per_s", "baseline_train_images_per_s", "baseline_infer_images_per_s",
         "train_ratio", "train_ratio_low", "train_ratio_high", "infer_ratio", "infer_ratio_low", "infer_ratio_high",
         "batch_size", "repeats", "threads", "peak_memory_bytes", "baseline_peak_memory_bytes",
     )  # fmt: skip
-    return {f"speed/{name}": getattr(record, name) for name in numbers}
+    return {f"speed/{name}": getattr(record, name) for name in names}
 
 
 @dataclass
-class Trace:
+class MetricStream:
     """Turns the records of one run, in their order, into points."""
 
     started_ms: int
     epoch: int = 0
     seconds: float = 0.0
 
-    def points(self, record: Record) -> list[Point]:
+    def convert_record(self, record: Record) -> list[MetricPoint]:
         """The points of the next record; what is no epoch stands at the last epoch's step."""
         if isinstance(record, Epoch):
             self.epoch = record.epoch
             self.seconds += record.train_seconds
-        at = self.started_ms + round(1000 * self.seconds)
-        return [Point(key, value, self.epoch, at) for key, value in values(record).items()]
+        timestamp_ms = self.started_ms + round(1000 * self.seconds)
+        return [MetricPoint(key, value, self.epoch, timestamp_ms) for key, value in extract_metrics(record).items()]
 
 
-def trace(records: Iterable[Record], started_ms: int) -> list[Point]:
+def collect_run_metrics(records: Iterable[Record], started_ms: int) -> list[MetricPoint]:
     """All points of a run, one for each key and step (the first, as it is the one a store already has)."""
-    way = Trace(started_ms)
-    found: dict[tuple[str, int], Point] = {}
+    stream = MetricStream(started_ms)
+    points_by_step: dict[tuple[str, int], MetricPoint] = {}
     for record in records:
-        for point in way.points(record):
-            found.setdefault((point.key, point.step), point)
-    return list(found.values())
+        for point in stream.convert_record(record):
+            points_by_step.setdefault((point.key, point.step), point)
+    return list(points_by_step.values())

@@ -9,8 +9,8 @@ from typing import Any
 from attncli.recipe import Recipe
 from attncli.track import describe
 
-SHARED = "mlflow.sharedViewState."
-TABLE, CHARTS = "attncli", "attncli-charts"  # the keys of the views
+VIEW_TAG_PREFIX = "mlflow.sharedViewState."
+TABLE_VIEW, CHARTS_VIEW = "attncli", "attncli-charts"  # the keys of the views
 COLUMNS = (
     ("tags", "attn"), ("tags", "backbone"), ("tags", "seed"), ("metrics", "test/top1"),
     ("metrics", "overhead/params_pct"), ("metrics", "overhead/macs_pct"), ("metrics", "speed/train_ratio"),
@@ -18,9 +18,9 @@ COLUMNS = (
 WIDTHS = {"tags": 75, "metrics": 143}  # pixels: all of them fit a window of 1500
 
 
-def views() -> dict[str, str]:
+def build_view_tags() -> dict[str, str]:
     """The tags of an experiment that hold its views: the runs as a table, and as charts."""
-    shown = [f"{kind}.`{name}`" for kind, name in COLUMNS]
+    column_names = [f"{kind}.`{name}`" for kind, name in COLUMNS]
     state = {
         "searchFilter": "",
         "orderByKey": "metrics.`test/top1`",
@@ -29,24 +29,26 @@ def views() -> dict[str, str]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": shown,
-        "columnOrder": shown,
+        "selectedColumns": column_names,
+        "columnOrder": column_names,
         "columnWidths": {f"{kind}.`{name}`": WIDTHS[kind] for kind, name in COLUMNS},
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
     }
     return {
-        SHARED + TABLE: json.dumps(state),
-        SHARED + CHARTS: json.dumps(state | {"compareRunCharts": _charts(), "compareRunSections": [_section()]}),
+        VIEW_TAG_PREFIX + TABLE_VIEW: json.dumps(state),
+        VIEW_TAG_PREFIX + CHARTS_VIEW: json.dumps(
+            state | {"compareRunCharts": _build_charts(), "compareRunSections": [_build_chart_section()]}
+        ),
     }
 
 
-def _section() -> dict[str, Any]:
+def _build_chart_section() -> dict[str, Any]:
     return {"uuid": "attncli", "name": "Accuracy and what it costs", "display": True, "isReordered": False}
 
 
-def _charts() -> list[dict[str, Any]]:
+def _build_charts() -> list[dict[str, Any]]:
     """Accuracy as bars, over the epochs, and against each overhead; the loss; the speed."""
     common = {"deleted": False, "isGenerated": False, "metricSectionId": "attncli"}
     accuracy = {"key": "test/top1", "type": "METRIC"}
@@ -84,14 +86,14 @@ def _charts() -> list[dict[str, Any]]:
     return [bars[0], *scatters, *lines, bars[1]]
 
 
-def experiment(recipe: Recipe) -> dict[str, str]:
+def build_experiment_tags(recipe: Recipe) -> dict[str, str]:
     """The tags of the experiment that a recipe's runs are in: its description in Markdown, and its views."""
-    return {"mlflow.note.content": note(recipe), **views()}
+    return {"mlflow.note.content": format_experiment_note(recipe), **build_view_tags()}
 
 
-def note(recipe: Recipe) -> str:
+def format_experiment_note(recipe: Recipe) -> str:
     """Markdown that says what an experiment asks, what its figures mean and how to answer it."""
-    network, images = recipe.model.backbone, describe.images(recipe)
+    network, images = recipe.model.backbone, describe.name_images(recipe)
     return "\n".join(
         [
             f"**What do attention mechanisms do for {network} on {images}, and what do they cost?**",
@@ -118,11 +120,11 @@ def note(recipe: Recipe) -> str:
     )
 
 
-def of_sweep(name: str, recipe: Recipe) -> str:
+def format_sweep_note(name: str, recipe: Recipe) -> str:
     """Markdown that says what a sweep's parent run is and how to go on with it."""
     return "\n".join(
         [
-            f"**Sweep `{name}`**: its runs with {recipe.model.backbone} on {describe.images(recipe)} are nested below.",
+            f"**Sweep `{name}`**: its runs with {recipe.model.backbone} on {describe.name_images(recipe)} are nested below.",
             "",
             "Again, or further, as finished runs are not run again:",
             "",

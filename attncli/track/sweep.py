@@ -11,76 +11,87 @@ from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.records import Status
 from attncli.track import origin, present, search, store
-from attncli.track.describe import experiment_name
+from attncli.track.describe import choose_experiment_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-PARENT = "mlflow.parentRunId"
-SWEEP = "sweep"
-Parents = dict[str, dict[str, str]]  # by experiment: the tags of a run that belongs to the sweep
+PARENT_TAG = "mlflow.parentRunId"
+SWEEP_TAG = "sweep"
+ParentTags = dict[str, dict[str, str]]  # by experiment: the tags of a run that belongs to the sweep
 
 
-def begin_sweep(name: str, recipes: Iterable[Recipe], *, runs: Path, uri: str | None) -> Parents:
+def begin_parent_runs(name: str, recipes: Iterable[Recipe], *, runs: Path, uri: str | None) -> ParentTags:
     """The parent runs of a sweep, found or made, and now RUNNING. Raises UserError where the store does not answer."""
-    address = store.address(uri, runs)
-    client = store.connect(address, runs)
+    address = store.resolve_address(uri, runs)
+    client = store.connect_store(address, runs)
     try:
-        search.close_lost(client, runs)
-        with store.one_at_a_time(address, runs):
-            experiments = {experiment_name(r): r for r in recipes}
-            ids = {e: _parent(client, _experiment(client, address, runs, r), name, r) for e, r in experiments.items()}
+        search.close_dead_runs(client, runs)
+        with store.store_lock(address, runs):
+            experiments = {choose_experiment_name(r): r for r in recipes}
+            parent_ids = {
+                e: _get_or_create_parent(client, _ensure_experiment(client, address, runs, r), name, r)
+                for e, r in experiments.items()
+            }
     except UserError:
         raise
     except Exception as error:
-        raise store.refused(address, error) from error
-    return {experiment: {PARENT: run_id, SWEEP: name} for experiment, run_id in ids.items()}
+        raise store.make_store_error(address, error) from error
+    return {experiment: {PARENT_TAG: run_id, SWEEP_TAG: name} for experiment, run_id in parent_ids.items()}
 
 
-def _experiment(client: "MlflowClient", address: str, runs: Path, recipe: Recipe) -> str:
-    return store.experiment(client, address, runs, experiment_name(recipe), present.experiment(recipe))
+def _ensure_experiment(client: "MlflowClient", address: str, runs: Path, recipe: Recipe) -> str:
+    return store.get_or_create_experiment(
+        client, address, runs, choose_experiment_name(recipe), present.build_experiment_tags(recipe)
+    )
 
 
-def _parent(client: "MlflowClient", experiment_id: str, name: str, recipe: Recipe) -> str:
+def _get_or_create_parent(client: "MlflowClient", experiment_id: str, name: str, recipe: Recipe) -> str:
     """The MLflow id of the sweep's parent run in an experiment, this process's own from now on."""
-    found = client.search_runs([experiment_id], f"tags.kind = 'sweep' and tags.{SWEEP} = \"{name}\"", max_results=1)
-    run: Run = found[0] if found else client.create_run(experiment_id, run_name=f"sweep {name}")
-    here = origin.here()
-    told = {
+    matching_runs = client.search_runs(
+        [experiment_id], f"tags.kind = 'sweep' and tags.{SWEEP_TAG} = \"{name}\"", max_results=1
+    )
+    run: Run = matching_runs[0] if matching_runs else client.create_run(experiment_id, run_name=f"sweep {name}")
+    owner = origin.identify_process()
+    parent_tags = {
         "kind": "sweep",
-        SWEEP: name,
+        SWEEP_TAG: name,
         "backbone": recipe.model.backbone,
         "dataset": recipe.data.name,
-        "host": here.host,
-        "pid": str(here.pid),
-        "pid.started": str(here.started),
-        "mlflow.note.content": present.of_sweep(name, recipe),
+        "host": owner.host,
+        "pid": str(owner.pid),
+        "pid.started": str(owner.started),
+        "mlflow.note.content": present.format_sweep_note(name, recipe),
     }
-    for key, value in told.items():
+    for key, value in parent_tags.items():
         client.set_tag(run.info.run_id, key, value)
     if run.info.status != "RUNNING":
         client.update_run(run.info.run_id, status="RUNNING")
     return str(run.info.run_id)
 
 
-def end_sweep(parents: Parents, digests: Iterable[str], status: Status, *, runs: Path, uri: str | None) -> bool:
+def end_parent_runs(
+    parents: ParentTags, digests: Iterable[str], status: Status, *, runs: Path, uri: str | None
+) -> bool:
     """Close the parents, and the runs whose process was killed; runs without a parent (made before) get theirs.
 
     A store that is away raises nothing, but gives False: the next sweep, run or `sync` closes what this one left open.
     """
     try:
-        client = store.connect(store.address(uri, runs), runs)
-        search.close_lost(client, runs)
-        wanted = set(digests)
-        names = {e.experiment_id: e.name for e in client.search_experiments(max_results=50_000)}
-        for run in list(search.search(client, list(names), {})):
+        client = store.connect_store(store.resolve_address(uri, runs), runs)
+        search.close_dead_runs(client, runs)
+        wanted_digests = set(digests)
+        names = {
+            experiment.experiment_id: experiment.name for experiment in client.search_experiments(max_results=50_000)
+        }
+        for run in list(search.iterate_runs(client, list(names), {})):
             tags = parents.get(names[run.info.experiment_id], {})
-            if run.data.tags["digest"] in wanted and PARENT not in run.data.tags:
+            if run.data.tags["digest"] in wanted_digests and PARENT_TAG not in run.data.tags:
                 for key, value in tags.items():
                     client.set_tag(run.info.run_id, key, value)
         for tags in parents.values():
-            client.set_terminated(tags[PARENT], status)
+            client.set_terminated(tags[PARENT_TAG], status)
     except Exception:  # whatever a store that is away comes up with
         return False
     return True

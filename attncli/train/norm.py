@@ -2,7 +2,7 @@
 
 The statistics of Ioffe and Szegedy (2015, algorithm 1) are gathered from all processes, as in torch's SyncBatchNorm,
 which works on GPUs alone and takes the place of the modules. Here the modules stay what they are: while the context
-of `whole_batch` is open, torch's function `batch_norm` is answered here, whoever calls it, and afterwards no longer.
+of `synced_batch_norm` is open, torch's function `batch_norm` is answered here, whoever calls it, and afterwards no longer.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,12 +17,12 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 
-def whole_batch(processes: int) -> AbstractContextManager[Any]:
+def synced_batch_norm(processes: int) -> AbstractContextManager[Any]:
     """The context in which batch norms in training see the batches of all processes; one process needs nothing."""
-    return _WholeBatch() if processes > 1 else nullcontext()
+    return _SyncedBatchNormMode() if processes > 1 else nullcontext()
 
 
-class _WholeBatch(TorchFunctionMode):
+class _SyncedBatchNormMode(TorchFunctionMode):
     """Hands `torch.nn.functional.batch_norm` to this file; every other function of torch does what it does."""
 
     def __torch_function__(
@@ -55,7 +55,7 @@ def batch_norm(
         return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
     ones = torch.ones(x.shape[1], device=x.device)
     weight, bias = ones if weight is None else weight, torch.zeros_like(ones) if bias is None else bias
-    y, mean, var = _Norm.apply(x, weight, bias, eps)
+    y, mean, var = _SyncedBatchNormFunction.apply(x, weight, bias, eps)
     if running_mean is not None and running_var is not None:
         running_mean.lerp_(mean.to(running_mean.dtype), momentum)
         running_var.lerp_(var.to(running_var.dtype), momentum)
@@ -63,7 +63,7 @@ def batch_norm(
     return normed
 
 
-def statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def gather_statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean (C,), biased variance (C,) and the number of values () of the parts (n, C, ...) of all processes.
 
     The parts' own moments are put together (Chan et al. 1979), in which no large mean drowns a small variance.
@@ -80,12 +80,12 @@ def statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, (counts * (variances + (means - mean).square())).sum(0) / total, total
 
 
-class _Norm(torch.autograd.Function):
+class _SyncedBatchNormFunction(torch.autograd.Function):
     """y = (x - mean) / sqrt(var + eps) * weight + bias, and the mean and unbiased variance it was made with."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        mean, var, total = statistics(x)
+        mean, var, total = gather_statistics(x)
         y = torch.native_batch_norm(x, weight, bias, mean, var, False, 0.0, eps)[0]
         unbiased = var * (total / (total - 1))
         ctx.save_for_backward(x, weight, mean, var, total)
@@ -107,5 +107,5 @@ class _Norm(torch.autograd.Function):
         dist.all_reduce(sums)
         slope, shift = sums * (weight * (var + ctx.eps).rsqrt() / total)
         # what x takes part in through mean and variance: slope * (x - mean) / sqrt(var + eps) + shift
-        through = torch.native_batch_norm(x, slope, shift, mean, var, False, 0.0, ctx.eps)[0]
-        return dx.sub_(through), dw, db, None
+        dx_through_statistics = torch.native_batch_norm(x, slope, shift, mean, var, False, 0.0, ctx.eps)[0]
+        return dx.sub_(dx_through_statistics), dw, db, None

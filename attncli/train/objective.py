@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attncli.train.precision import autocast
+from attncli.train.precision import autocast_context
 
 
-class Objective(nn.Module):
+class TrainingObjective(nn.Module):
     """(images (b, ...), labels (b,), or shares of the classes (b, classes)) -> mean loss, a float32 scalar.
 
     The loss is the network's own where its class has `loss(images, labels) -> (loss, logits)`, else the
@@ -22,13 +22,13 @@ class Objective(nn.Module):
         self.smoothing = smoothing
         self.precision = precision
         self.device = device
-        own: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = getattr(model, "loss", None)
-        self.own = own if callable(own) else None
+        model_loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = getattr(model, "loss", None)
+        self.model_loss = model_loss if callable(model_loss) else None
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """The mean loss of a batch."""
-        with autocast(self.precision, self.device):
-            result = self.own(images, labels)[0] if self.own else self.model(images)
-        if self.own:
+        with autocast_context(self.precision, self.device):
+            result = self.model_loss(images, labels)[0] if self.model_loss else self.model(images)
+        if self.model_loss:
             return result.float()
         return F.cross_entropy(result.float(), labels, label_smoothing=self.smoothing)

@@ -15,18 +15,18 @@ from attncli.train.malloc import tune_malloc
 T = TypeVar("T")
 
 
-class CommonError(RunFailedError):
+class AllRanksError(RunFailedError):
     """A failure that all processes of a run see alike, so that the first one alone has to tell it."""
 
-    common = True
+    on_all_ranks = True
 
 
-def lost() -> CommonError:
+def make_peer_lost_error() -> AllRanksError:
     """What the other processes of a run see of one that ended in the middle of it."""
-    return CommonError("another process of this run has ended", "the same command goes on from the last checkpoint")
+    return AllRanksError("another process of this run has ended", "the same command goes on from the last checkpoint")
 
 
-def start() -> Accelerator:
+def init_accelerator() -> Accelerator:
     """Accelerate's view of the processes and the device; memory and threads are set as suits them.
 
     Number formats and trackers are left out of it on purpose: this project does both itself.
@@ -34,94 +34,100 @@ def start() -> Accelerator:
     """
     tune_malloc()
     accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no", log_with=None)
-    announced = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != announced:
+    announced_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != announced_processes:
         raise UserError(
-            f"WORLD_SIZE is {announced}, yet this process is one of {accelerator.num_processes}",
+            f"WORLD_SIZE is {announced_processes}, yet this process is one of {accelerator.num_processes}",
             "start with `torchrun --nproc-per-node N -m attncli ...`, or unset WORLD_SIZE",
         )
     choose_kernels(accelerator.device)
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", announced))
-    if here > 1:  # a launcher has set OMP_NUM_THREADS to 1 for them; where it starts one, torch's own choice holds
-        torch.set_num_threads(threads(here))
+    local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", announced_processes))
+    if (
+        local_processes > 1
+    ):  # a launcher has set OMP_NUM_THREADS to 1 for them; where it starts one, torch's own choice holds
+        torch.set_num_threads(threads_per_rank(local_processes))
     return accelerator
 
 
-def choose_kernels(on: torch.device) -> None:
+def choose_kernels(device: torch.device) -> None:
     """Let cuDNN try its kernels on the first batch of a size and keep the fastest (nothing on other devices).
 
     Two processes may choose differently, and cuDNN's own sums are not of one order anyway: on CUDA a resumed
     training agrees with an undisturbed one to rounding, not to the bit.
     """
-    if on.type == "cuda":
+    if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
 
 
-def device(accelerator: Accelerator) -> torch.device:
+def resolve_device(accelerator: Accelerator) -> torch.device:
     """The device as tensors name it: an accelerator with its number, the host without one (Accelerate numbers both)."""
-    kind = accelerator.device.type
-    return torch.zeros((), device=kind if kind == "cpu" else accelerator.device).device
+    device_type = accelerator.device.type
+    return torch.zeros((), device=device_type if device_type == "cpu" else accelerator.device).device
 
 
-def threads(processes: int) -> int:
+def threads_per_rank(processes: int) -> int:
     """Cores for each of `processes` processes on this machine, at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed) // processes)
 
 
-def seed_everything(seed: int, on: torch.device) -> None:
-    """Seed torch on the host and on the device `on` (torch.manual_seed queues, slowly, for devices not in use too)."""
-    if on.type == "cpu":
+def seed_everything(seed: int, device: torch.device) -> None:
+    """Seed torch on the host and on the device `device` (torch.manual_seed queues, slowly, for devices not in use too)."""
+    if device.type == "cpu":
         torch.default_generator.manual_seed(seed)
     else:
         torch.manual_seed(seed)
 
 
-def agree(accelerator: Accelerator, *wishes: bool) -> list[bool]:
+def combine_flags(accelerator: Accelerator, *flags: bool) -> list[bool]:
     """What any of the processes wishes for; waits for all of them where there are several."""
     if accelerator.num_processes == 1:
-        return list(wishes)
-    flags = torch.tensor(wishes, dtype=torch.int32, device=device(accelerator))
-    return [f > 0 for f in accelerator.reduce(flags, "sum").tolist()]
+        return list(flags)
+    flag_tensor = torch.tensor(flags, dtype=torch.int32, device=resolve_device(accelerator))
+    return [count > 0 for count in accelerator.reduce(flag_tensor, "sum").tolist()]
 
 
-def share(accelerator: Accelerator, make: Callable[[], T]) -> T:
-    """What `make` gives in the first process, in all of them; so is a UserError that it raises (there CommonError)."""
+def broadcast_from_main(accelerator: Accelerator, compute: Callable[[], T]) -> T:
+    """What `compute` gives in the first process, in all of them; so is a UserError that it raises (there CommonError)."""
     if accelerator.num_processes == 1:
-        return make()
-    found: list[Any] = [None, None]
+        return compute()
+    shared: list[Any] = [None, None]
     if accelerator.is_main_process:
         try:
-            found[0] = make()
+            shared[0] = compute()
         except UserError as error:
-            found[1] = error.problem, error.hint
+            shared[1] = error.problem, error.hint
             raise
         finally:
-            torch.distributed.broadcast_object_list(found, 0, device=device(accelerator))
+            torch.distributed.broadcast_object_list(shared, 0, device=resolve_device(accelerator))
     else:
-        torch.distributed.broadcast_object_list(found, 0, device=device(accelerator))
-    if found[1]:
-        raise CommonError(*found[1])
-    value: T = found[0]
-    return value
+        torch.distributed.broadcast_object_list(shared, 0, device=resolve_device(accelerator))
+    if shared[1]:
+        raise AllRanksError(*shared[1])
+    result: T = shared[0]
+    return result
 
 
-def part(accelerator: Accelerator) -> None:
+def shutdown_process_group(accelerator: Accelerator) -> None:
     """The processes have nothing more to do together; the one that goes on alone gets the cores of all."""
     if accelerator.num_processes > 1:
         torch.distributed.destroy_process_group()
-        asked = os.environ.get("OMP_NUM_THREADS", "")
-        torch.set_num_threads(min(threads(1), int(asked)) if asked.isdigit() and int(asked) else threads(1))
+        omp_threads = os.environ.get("OMP_NUM_THREADS", "")
+        torch.set_num_threads(
+            min(threads_per_rank(1), int(omp_threads))
+            if omp_threads.isdigit() and int(omp_threads)
+            else threads_per_rank(1)
+        )
 
 
-def mean(accelerator: Accelerator, values: Tensor) -> Tensor:
+def average_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
     """The mean over the processes, the same bits on each."""
     averaged: Tensor = accelerator.reduce(values, "mean") if accelerator.num_processes > 1 else values
     return averaged
 
 
 @torch.no_grad()
-def share_buffers(accelerator: Accelerator, model: nn.Module) -> None:
+def broadcast_buffers(accelerator: Accelerator, model: nn.Module) -> None:
     """Give every process the first one's buffers (running statistics), as DDP does before each forward pass."""
     if accelerator.num_processes > 1:
         for buffer in model.buffers():

@@ -5,10 +5,14 @@ import math
 from attncli.errors import UserError
 from attncli.recipe import Train
 
-RISE, START, END = 0.3, 25.0, 1e4  # one-cycle: share of steps that rise, peak / first rate, first / last rate
+RISE_SHARE, START_FACTOR, END_FACTOR = (
+    0.3,
+    25.0,
+    1e4,
+)  # one-cycle: share of steps that rise, peak / first rate, first / last rate
 
 
-def check(train: Train) -> None:
+def check_schedule(train: Train) -> None:
     """Raise UserError where keys of the recipe do not go together."""
     if train.schedule == "onecycle" and train.warmup_epochs:
         raise UserError(
@@ -27,8 +31,8 @@ def check(train: Train) -> None:
         )
 
 
-def rate(train: Train, step: int, steps: int) -> float:
-    """Learning rate of global step `step` (from 0), with `steps` steps an epoch; `train.lr` is its peak.
+def learning_rate_at(train: Train, step: int, epoch_steps: int) -> float:
+    """Learning rate of global step `step` (from 0), with `epoch_steps` steps an epoch; `train.lr` is its peak.
 
     cosine    half a cosine from the peak to 0 (Loshchilov and Hutter 2017, eq. 5, one period)
     onecycle  half a cosine from peak / 25 up to the peak in 30 % of the steps, another down to peak / 250000
@@ -38,27 +42,29 @@ def rate(train: Train, step: int, steps: int) -> float:
 
     All but onecycle rise linearly over the first `warmup_epochs`.
     """
-    total = train.epochs * steps
+    total_steps = train.epochs * epoch_steps
     if train.schedule == "onecycle":
-        return train.lr * _onecycle(step, total)
-    warmup = round(train.warmup_epochs * steps)
-    if step < warmup:
-        return train.lr * (step + 1) / (warmup + 1)
+        return train.lr * _one_cycle(step, total_steps)
+    warmup_steps = round(train.warmup_epochs * epoch_steps)
+    if step < warmup_steps:
+        return train.lr * (step + 1) / (warmup_steps + 1)
     if train.schedule == "cosine":
-        return train.lr * _cosine((step - warmup) / (total - warmup))
+        return train.lr * _half_cosine((step - warmup_steps) / (total_steps - warmup_steps))
     if train.schedule == "step":
-        return train.lr / 10 ** sum(step // steps >= epoch for epoch in train.step_epochs)
+        return train.lr / 10 ** sum(step // epoch_steps >= epoch for epoch in train.step_epochs)
     return train.lr
 
 
-def _cosine(part: float) -> float:
+def _half_cosine(fraction: float) -> float:
     """From 1 at part 0 to 0 at part 1."""
-    return (1 + math.cos(math.pi * part)) / 2
+    return (1 + math.cos(math.pi * fraction)) / 2
 
 
-def _onecycle(step: int, total: int) -> float:
-    top = RISE * total - 1  # the (fractional) step of the peak
-    first = 1 / START
-    if step <= top:
-        return 1 + (first - 1) * _cosine(step / top)
-    return first / END + (1 - first / END) * _cosine((step - top) / (total - 1 - top))
+def _one_cycle(step: int, total_steps: int) -> float:
+    peak_step = RISE_SHARE * total_steps - 1  # the (fractional) step of the peak
+    first_rate = 1 / START_FACTOR
+    if step <= peak_step:
+        return 1 + (first_rate - 1) * _half_cosine(step / peak_step)
+    return first_rate / END_FACTOR + (1 - first_rate / END_FACTOR) * _half_cosine(
+        (step - peak_step) / (total_steps - 1 - peak_step)
+    )

@@ -27,7 +27,7 @@ DTYPES = {
 }
 
 
-def write(path: Path, tensors: Mapping[str, Tensor]) -> int:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> int:
     """Write the file, on disk before returning; the CRC-32 of its bytes.
 
     Tensors may be on any device and in any memory layout. Raises OSError, and KeyError for an element type that
@@ -35,35 +35,35 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> int:
     """
     crc = 0
     with path.open("wb") as file:
-        for part in _parts(tensors):
-            crc = zlib.crc32(part, crc)
-            file.write(part)
+        for chunk in _iterate_chunks(tensors):
+            crc = zlib.crc32(chunk, crc)
+            file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
     return crc
 
 
-def size(tensors: Mapping[str, Tensor]) -> int:
+def count_tensor_bytes(tensors: Mapping[str, Tensor]) -> int:
     """Bytes of all tensors together."""
     return sum(t.nbytes for t in tensors.values())
 
 
-def _parts(tensors: Mapping[str, Tensor]) -> Iterator[memoryview]:
+def _iterate_chunks(tensors: Mapping[str, Tensor]) -> Iterator[memoryview]:
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     header, end = {}, 0
     for name in names:
         t, begin = tensors[name], end
         end += t.nbytes
         header[name] = {"dtype": DTYPES[t.dtype], "shape": list(t.shape), "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    yield memoryview(len(text).to_bytes(8, "little"))
-    yield memoryview(text)
+    header_bytes = json.dumps(header).encode()
+    header_bytes += b" " * (-len(header_bytes) % 8)
+    yield memoryview(len(header_bytes).to_bytes(8, "little"))
+    yield memoryview(header_bytes)
     for name in names:
         if tensors[name].numel():
-            yield _bytes(tensors[name])
+            yield _view_bytes(tensors[name])
 
 
-def _bytes(t: Tensor) -> memoryview:
+def _view_bytes(t: Tensor) -> memoryview:
     """The elements in the order of the indices, copied only where they do not lie so in main memory."""
     return t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data

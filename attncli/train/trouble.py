@@ -11,7 +11,7 @@ from attncli.train import process
 
 
 @contextmanager
-def plainly(settings: Train) -> Iterator[None]:
+def translated_torch_errors(settings: Train) -> Iterator[None]:
     """Turn what a user can mend into a RunFailedError; any other error stays as it is.
 
     That is running out of memory, a lost process of the run, a failing compiler, and too small a batch for a norm.
@@ -19,12 +19,12 @@ def plainly(settings: Train) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise _memory(settings) from error
+        raise _make_out_of_memory_error(settings) from error
     except RuntimeError as error:
         if isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower():
-            raise process.lost() from error
+            raise process.make_peer_lost_error() from error
         if "DefaultCPUAllocator" in str(error):
-            raise _memory(settings) from error
+            raise _make_out_of_memory_error(settings) from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise RunFailedError(
                 f"train.compile: torch.compile failed: {str(error).strip().splitlines()[0]}",
@@ -40,7 +40,7 @@ def plainly(settings: Train) -> Iterator[None]:
         ) from error
 
 
-def _memory(settings: Train) -> RunFailedError:
+def _make_out_of_memory_error(settings: Train) -> RunFailedError:
     return RunFailedError(
         f"out of memory with train.batch_size={settings.batch_size}", "a smaller train.batch_size or data.image_size"
     )

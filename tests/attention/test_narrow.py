@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from attncli.attention.axes import axis_mean, max_mean
-from attncli.attention.narrow import channel_max, channel_sum, dense_gradient, is_narrow, spread
-from attncli.attention.ops import gate, spatial_mean, whole
+from attncli.attention.narrow import channel_max, channel_sum, dense_gradient, is_narrow, materialize_broadcast
+from attncli.attention.ops import gate, spatial_mean, materialize_if_narrow
 
 N, H, W = 3, 5, 4
 ATOL = 2e-2  # some roundings of bf16, of values about 1
@@ -38,7 +38,7 @@ def test_spread_is_the_same_to_the_bit(shape: Sequence[int | None]) -> None:
     """As `expand`, but a map of its own."""
     x = draw(16)
     s = draw(16, shape=shape)
-    whole = spread(s, x)
+    whole = materialize_broadcast(s, x)
     assert torch.equal(whole, s.expand_as(x))
     assert whole.is_contiguous(memory_format=torch.channels_last)
 
@@ -46,7 +46,7 @@ def test_spread_is_the_same_to_the_bit(shape: Sequence[int | None]) -> None:
 def test_spread_keeps_what_is_no_number() -> None:
     """Infinities and NaN reach every channel, and no other position."""
     s = torch.tensor([torch.inf, -torch.inf, torch.nan, 1.0]).bfloat16().view(1, 1, 2, 2)
-    whole = spread(s, draw(16, shape=(1, None, 2, 2)))
+    whole = materialize_broadcast(s, draw(16, shape=(1, None, 2, 2)))
     torch.testing.assert_close(whole, s.expand(1, 16, 2, 2), rtol=0, atol=0, equal_nan=True)
 
 
@@ -80,7 +80,7 @@ def test_gates(shape: Sequence[int | None]) -> None:
 @pytest.mark.parametrize("shape", [(N, 1, H, W), (N, None, 1, W), (N, None, H, 1)])
 def test_written_out_in_a_sum(shape: Sequence[int | None]) -> None:
     """`whole` broadcasts, and its gradient is summed to the shape."""
-    agree(lambda s, x: whole(s, x) + x, lambda s, x: s + x, draw(16, shape=shape, seed=1), draw(16))
+    agree(lambda s, x: materialize_if_narrow(s, x) + x, lambda s, x: s + x, draw(16, shape=shape, seed=1), draw(16))
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])

@@ -11,13 +11,13 @@ from attncli.attention.card import SITES
 from attncli.backbones import fits
 from attncli.check import read
 from attncli.train import optim
-from attncli.train.objective import Objective
+from attncli.train.objective import TrainingObjective
 from tests import matrix
 from tests.commands.line import line
 
 CPU = torch.device("cpu")
-PAIRS = [(name, attn) for name in backbones.names() for attn in matrix.MECHANISMS]
-FITTING = [(name, attn) for name, attn in PAIRS if fits.reason(attn, name) is None]
+PAIRS = [(name, attn) for name in backbones.backbone_names() for attn in matrix.MECHANISMS]
+FITTING = [(name, attn) for name, attn in PAIRS if fits.find_misfit(attn, name) is None]
 SMALLEST = {  # of each family, the quickest to build
     "convnext_tiny", "densenet121", "efficientnet_b0", "mnasnet1_0", "mobilenet_v2", "mobilenet_v3_small",
     "preactresnet20", "regnet_y_400mf", "resnet18", "resnet20", "shufflenet_v2_x1_0", "vgg16_bn",
@@ -28,8 +28,8 @@ MEANS |= {"highway": "join", "gala": "gate", "spnet": "mid", "tam": "frames", "g
 
 def test_the_file_knows_every_pair() -> None:
     """Every backbone has an entry, which names only sites and mechanisms that there are."""
-    assert tuple(fits.found()) == backbones.names()
-    for found in fits.found().values():
+    assert tuple(fits.load_compatibility()) == backbones.backbone_names()
+    for found in fits.load_compatibility().values():
         assert found.refused.keys() <= set(matrix.MECHANISMS)
         assert set(found.sites) - {"built-in se"} <= set(SITES)
 
@@ -37,7 +37,7 @@ def test_the_file_knows_every_pair() -> None:
 @pytest.mark.parametrize("name", sorted(SMALLEST - {"densenet121"}))
 def test_the_sites_of_the_file_are_found(name: str) -> None:
     """The sites are those of the network that is built."""
-    assert tuple(matrix.available(name)) == fits.found()[name].sites
+    assert tuple(matrix.available(name)) == fits.load_compatibility()[name].sites
 
 
 SLOW = {"convnext_tiny", "densenet121", "efficientnet_b0"}  # to go forth and back; others stand for them below
@@ -47,14 +47,14 @@ SAMPLE = [(sorted(SMALLEST)[i % len(SMALLEST)], attn) for i, attn in enumerate(m
 @pytest.mark.parametrize(("name", "attn"), SAMPLE)
 def test_a_sample_of_the_file_is_true(name: str, attn: str) -> None:
     """Each mechanism in one family, in turn: it is built and goes forth and back, or is refused as the file says."""
-    assert matrix.problem(name, attn, step=name not in SLOW) == fits.found()[name].refused.get(attn)
+    assert matrix.problem(name, attn, step=name not in SLOW) == fits.load_compatibility()[name].refused.get(attn)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", backbones.names())
+@pytest.mark.parametrize("name", backbones.backbone_names())
 def test_the_whole_file_is_true(name: str) -> None:
     """Every pair of every backbone is built and goes forth and back in training, or is refused as the file says."""
-    found = fits.found()[name]
+    found = fits.load_compatibility()[name]
     assert matrix.entry(name) == {
         "sites": list(found.sites),
         **({"refused": found.refused} if found.refused else {}),
@@ -63,12 +63,12 @@ def test_the_whole_file_is_true(name: str) -> None:
 
 def step(name: str, attn: str) -> None:
     """A step of training as the loop does it on two images of 32 px, or two clips of two frames."""
-    frames = 2 if attention.describe(attn).card.site.startswith("frames") else None
+    frames = 2 if attention.describe_mechanism(attn).card.site.startswith("frames") else None
     made = read(None, [f"model.backbone={name}", f"model.attn={attn}"])
-    net = model.build(made, model.Shape(10, (32, 32), frames)).train()
-    optimizer = optim.build(model.parameter_groups(net, made.train, attn), made.train, CPU)
+    net = model.build(made, model.InputSpec(10, (32, 32), frames)).train()
+    optimizer = optim.build_optimizer(model.group_parameters(net, made.train, attn), made.train, CPU)
     x = torch.randn(2, *((frames,) if frames else ()), 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    loss = Objective(net, smoothing=0.0, precision="fp32", device=CPU)(x, torch.arange(2))
+    loss = TrainingObjective(net, smoothing=0.0, precision="fp32", device=CPU)(x, torch.arange(2))
     loss.backward()
     optimizer.step()
     assert loss.isfinite()
@@ -79,7 +79,7 @@ NEW = ("convnext_tiny", "efficientnet_b0", "mobilenet_v3_small", "preactresnet20
 STEPS = [*((NEW[i % len(NEW)], attn) for i, attn in enumerate(MEANS)), ("vgg16_bn", "gltr")]
 
 
-@pytest.mark.parametrize(("name", "attn"), [pair for pair in STEPS if fits.reason(pair[1], pair[0]) is None])
+@pytest.mark.parametrize(("name", "attn"), [pair for pair in STEPS if fits.find_misfit(pair[1], pair[0]) is None])
 def test_a_sample_steps_in_earnest(name: str, attn: str) -> None:
     """A mechanism of each site in one of the families takes a step of the optimiser with finite numbers."""
     step(name, attn)
@@ -116,8 +116,10 @@ def test_table_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     letters = lines[0].replace(" ", "")
     assert list(signs) == matrix.MECHANISMS
     for attn, found in signs.items():
-        assert [sign == "+" for sign in found] == [fits.reason(attn, name) is None for name in backbones.names()]
-    for letter, name in zip(letters, backbones.names(), strict=True):
+        assert [sign == "+" for sign in found] == [
+            fits.find_misfit(attn, name) is None for name in backbones.backbone_names()
+        ]
+    for letter, name in zip(letters, backbones.backbone_names(), strict=True):
         assert f"{letter} {name}" in told
     assert "24 channels cannot be split evenly among n=16" in " ".join(told.split())
 

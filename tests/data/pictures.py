@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from attncli.data.place import Place
+from attncli.data.place import DataPaths
 from attncli.recipe import Data
 
 CLASSES = ("cat", "dog", "owl")
@@ -41,6 +41,6 @@ def of_folder(root: Path, **more: object) -> Data:
     return Data.model_validate({"name": "folder", "root": str(root), **more})
 
 
-def place(tmp: Path, root: Path | None = None) -> Place:
+def place(tmp: Path, root: Path | None = None) -> DataPaths:
     """Folders below a test's own."""
-    return Place(root, tmp / "root", tmp / "cache")
+    return DataPaths(root, tmp / "root", tmp / "cache")

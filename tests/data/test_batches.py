@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attncli.data.batches import eval_batches, order, steps_per_epoch, train_batches
+from attncli.data.batches import iterate_eval_batches, shuffle_rows, count_epoch_steps, iterate_train_batches
 from attncli.data.dataset import Dataset, Split
 
 CPU = torch.device("cpu")
@@ -21,20 +21,20 @@ def dataset(n: int = 50, frames: int | None = None, pad: int = 2, flip: bool = T
     three = (0.4, 0.5, 0.6)
     return Dataset(
         name="noise", classes=tuple(map(str, range(n))), size=(8, 6), frames=frames, mean=three, std=three,
-        train=split, val=None, test=split, digest="", source="", pad=pad, flip=flip,
+        train=split, val=None, test=split, digest="", origin="", pad=pad, flip=flip,
     )  # fmt: skip
 
 
 def train(data: Dataset, **more: int) -> list[tuple[Tensor, Tensor]]:
     """The batches of an epoch."""
     options = {"batch_size": 16, "seed": 0, "epoch": 0} | more
-    return list(train_batches(data.train, data, device=CPU, channels_last=True, **options))
+    return list(iterate_train_batches(data.train, data, device=CPU, channels_last=True, **options))
 
 
 def evaluation(data: Dataset, **more: int) -> list[tuple[Tensor, Tensor]]:
     """The batches of an evaluation."""
     options = {"batch_size": 16} | more
-    return list(eval_batches(data.train, data, device=CPU, channels_last=True, **options))
+    return list(iterate_eval_batches(data.train, data, device=CPU, channels_last=True, **options))
 
 
 def same(a: list[tuple[Tensor, Tensor]], b: list[tuple[Tensor, Tensor]]) -> bool:
@@ -48,7 +48,7 @@ def same(a: list[tuple[Tensor, Tensor]], b: list[tuple[Tensor, Tensor]]) -> bool
 def test_shapes(frames: int | None) -> None:
     """(b, 3, H, W), or (b, T, 3, H, W) for clips, with b labels; the rest of an epoch is dropped."""
     batches = train(dataset(frames=frames))
-    assert len(batches) == steps_per_epoch(dataset().train, 16) == 3
+    assert len(batches) == count_epoch_steps(dataset().train, 16) == 3
     for x, y in batches:
         assert x.shape == ((16, 3, 8, 6) if frames is None else (16, 3, 3, 8, 6))
         assert y.shape == (16,)
@@ -112,7 +112,7 @@ def test_a_split_smaller_than_a_batch_is_one_batch() -> None:
     """Ten images and batches of 16: one step of ten."""
     batches = train(dataset(10))
     assert [len(y) for _, y in batches] == [10]
-    assert steps_per_epoch(dataset(10).train, 16) == 1
+    assert count_epoch_steps(dataset(10).train, 16) == 1
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
@@ -123,7 +123,7 @@ def test_evaluation_sees_every_image_once(n: int, world: int) -> None:
     batches = [b for r in range(world) for b in evaluation(data, rank=r, world=world)]
     assert torch.cat([y for _, y in batches]).tolist() == list(range(n))
     plain = torch.cat([x for x, _ in train(replace(data, pad=0, flip=False), batch_size=n)])
-    assert torch.equal(torch.cat([x for x, _ in batches])[order(n, 0, 0)], plain)
+    assert torch.equal(torch.cat([x for x, _ in batches])[shuffle_rows(n, 0, 0)], plain)
 
 
 def test_layouts_hold_the_same_values() -> None:
@@ -131,8 +131,8 @@ def test_layouts_hold_the_same_values() -> None:
     data = dataset()
     options = {"batch_size": 16, "seed": 0, "epoch": 0, "device": CPU}
     for (a, _), (b, _) in zip(
-        train_batches(data.train, data, channels_last=True, **options),
-        train_batches(data.train, data, channels_last=False, **options),
+        iterate_train_batches(data.train, data, channels_last=True, **options),
+        iterate_train_batches(data.train, data, channels_last=False, **options),
         strict=True,
     ):
         assert torch.equal(a, b)
@@ -148,7 +148,7 @@ def test_gpu_batches_equal_cpu_batches_and_never_wait(resident: bool) -> None:
     data = dataset()
     there = data.to(gpu) if resident else data
     assert there.train.images.is_cuda == resident
-    iterator = train_batches(there.train, there, batch_size=16, seed=0, epoch=0, device=gpu, channels_last=True)
+    iterator = iterate_train_batches(there.train, there, batch_size=16, seed=0, epoch=0, device=gpu, channels_last=True)
     torch.cuda.set_sync_debug_mode("error")
     try:
         made = list(iterator)

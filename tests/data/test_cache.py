@@ -25,13 +25,13 @@ from tests.data.pictures import folder, of_folder, picture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files decoded so far."""
     names: list[str] = []
-    original = cache.decode
+    original = cache.decode_image
 
     def counting(path: Path, target: cache.Target) -> np.ndarray:
         names.append(path.name)
         return original(path, target)
 
-    monkeypatch.setattr(cache, "decode", counting)
+    monkeypatch.setattr(cache, "decode_image", counting)
     return names
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from attncli import data
 from attncli.data.dataset import Dataset
 from attncli.data.sets import cluttered
-from attncli.data.sets.clips import Motion, draw_motion, render
+from attncli.data.sets.clips import Motion, draw_motion, render_clips
 from attncli.recipe import Data
 from tests.data.pictures import folder
 
@@ -62,7 +62,7 @@ def test_clips_of_a_folder(tmp_path: Path) -> None:
 def test_still_frames_are_the_image() -> None:
     """Without motion and outside the square, every frame is the image itself."""
     images = torch.randint(0, 256, (3, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    clips = render(images, still(3), 4)
+    clips = render_clips(images, still(3), 4)
     assert torch.equal(clips[:, 2:], images[:, None].expand(-1, 2, -1, -1, -1))
     assert (clips[:, :2, :4, :4] == 0).all()
     assert torch.equal(clips[:, 0, 4:], images[:, 4:])
@@ -72,7 +72,7 @@ def test_motion_in_whole_pixels() -> None:
     """Travel of half the side over five frames of eight pixels moves by one pixel a frame, black coming in."""
     images = torch.randint(1, 256, (1, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     hidden = torch.ones(1)  # the square covers the last frames
-    clip = render(images, still(1, travel=torch.tensor([[0.5, 0.0]]), start=hidden), 5)[0]
+    clip = render_clips(images, still(1, travel=torch.tensor([[0.5, 0.0]]), start=hidden), 5)[0]
     for t in range(2):
         left = 2 - t
         assert torch.equal(clip[t, :, : 8 - left], images[0, :, left:])
@@ -83,7 +83,7 @@ def test_scaling_grows_the_image() -> None:
     """At scale 2, the middle half of the image fills the frame."""
     ramp = torch.arange(0, 256, 16, dtype=torch.uint8).view(1, 1, 16, 1).expand(1, 16, 16, 3).contiguous()
     late = torch.ones(1)
-    clip = render(ramp, still(1, log_scale=torch.full((1, 2), math.log(2)), start=late), 2)[0, 0]
+    clip = render_clips(ramp, still(1, log_scale=torch.full((1, 2), math.log(2)), start=late), 2)[0, 0]
     expected = F.interpolate(ramp[:, :, 4:12].permute(0, 3, 1, 2).float(), (16, 16), mode="bilinear")[0, 0, 0]
     assert (clip[8, 1:-1, 0].float() - expected[1:-1]).abs().max() <= 1
 
@@ -102,7 +102,7 @@ def test_the_square_covers_half_of_the_frames() -> None:
     """A run of ceil(T/2) frames, at every place it can begin."""
     white = torch.full((400, 8, 8, 3), 255, dtype=torch.uint8)
     start = torch.rand(400, generator=torch.Generator().manual_seed(0))
-    clips = render(white, still(400, start=start), 7)
+    clips = render_clips(white, still(400, start=start), 7)
     covered = (clips == 0).any(-1).any(-1).any(-1)  # (n, T)
     assert (covered.sum(1) == 4).all()
     assert set(covered.int().argmax(1).tolist()) == {0, 1, 2, 3}
@@ -121,8 +121,8 @@ def test_cluttered_digits(tmp_path: Path) -> None:
 
 def test_canvas_and_pieces_as_in_the_paper() -> None:
     """28 -> 60 and 8 (Mnih et al. 2014); in proportion for 8x8 digits."""
-    assert (cluttered.canvas_of(28), cluttered.piece_of(28)) == (60, 8)
-    assert (cluttered.canvas_of(8), cluttered.piece_of(8)) == (20, 3)
+    assert (cluttered.compute_canvas_side(28), cluttered.compute_piece_side(28)) == (60, 8)
+    assert (cluttered.compute_canvas_side(8), cluttered.compute_piece_side(8)) == (20, 3)
 
 
 def test_rendering_equals_the_slow_way() -> None:
@@ -130,12 +130,14 @@ def test_rendering_equals_the_slow_way() -> None:
     random = torch.Generator().manual_seed(0)
     pool = torch.randint(0, 256, (20, 8, 8), dtype=torch.uint8, generator=random)
     scene = cluttered.draw_scene(20, 20, 8, 20, "train")
-    got = cluttered.render(pool, scene, pool, 20).numpy()
+    got = cluttered.render_scenes(pool, scene, pool, 20).numpy()
     for i in range(20):
         expected = np.zeros((20, 20), np.uint8)
-        y, x = scene.place[i].tolist()
+        y, x = scene.digit_corner[i].tolist()
         expected[y : y + 8, x : x + 8] = pool[i]
-        for other, (cy, cx), (y, x) in zip(scene.other[i], scene.cut[i].tolist(), scene.put[i].tolist(), strict=True):
+        for other, (cy, cx), (y, x) in zip(
+            scene.piece_sources[i], scene.cut_corner[i].tolist(), scene.put_corner[i].tolist(), strict=True
+        ):
             piece = pool[other, cy : cy + 3, cx : cx + 3].numpy()
             expected[y : y + 3, x : x + 3] = np.maximum(expected[y : y + 3, x : x + 3], piece)
         assert np.array_equal(got[i], expected)
@@ -144,12 +146,12 @@ def test_rendering_equals_the_slow_way() -> None:
 def test_places_are_uniform_and_pieces_are_of_others() -> None:
     """Every place on the canvas comes up, up to the edges; no training image holds a piece of itself."""
     scene = cluttered.draw_scene(3000, 3000, 8, 20, "train")
-    assert set(scene.place.flatten().tolist()) == set(range(13))
-    assert set(scene.put.flatten().tolist()) == set(range(18))
-    assert set(scene.cut.flatten().tolist()) == set(range(6))
-    assert not (scene.other == torch.arange(3000)[:, None]).any()
-    assert scene.other.min() >= 0
-    assert scene.other.max() < 3000
+    assert set(scene.digit_corner.flatten().tolist()) == set(range(13))
+    assert set(scene.put_corner.flatten().tolist()) == set(range(18))
+    assert set(scene.cut_corner.flatten().tolist()) == set(range(6))
+    assert not (scene.piece_sources == torch.arange(3000)[:, None]).any()
+    assert scene.piece_sources.min() >= 0
+    assert scene.piece_sources.max() < 3000
 
 
 @pytest.mark.parametrize("canvas", [8, 32])

@@ -10,49 +10,49 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as known
 
 from attncli.data import ops
-from attncli.data.augment import Normalise
-from attncli.data.batches import train_batches
-from attncli.data.boxes import draw_boxes, draw_erased, erase
-from attncli.data.crops import draw_crops
+from attncli.data.augment import Normaliser
+from attncli.data.batches import iterate_train_batches
+from attncli.data.boxes import draw_boxes, draw_erased_boxes, erase_boxes
+from attncli.data.crops import draw_resized_crops
 from attncli.data.dataset import Dataset, Split
-from attncli.data.decode import part_of
-from attncli.data.mixing import draw_mix, mix
-from attncli.data.pictures import of_tensor
-from attncli.data.policy import Layer, apply, draw_policy, values
-from attncli.data.vary import Vary
+from attncli.data.decode import crop_and_resize
+from attncli.data.mixing import draw_mix, mix_images
+from attncli.data.pictures import wrap_tensor
+from attncli.data.policy import OperationDraw, apply_operations, draw_operations, tabulate_magnitudes
+from attncli.data.vary import AugmentationConfig
 
 CPU = torch.device("cpu")
 KINDS = {
-    "resized": Vary(crop="resized"),
-    "rand": Vary(policy="rand"),
-    "trivial": Vary(policy="trivial"),
-    "erase": Vary(erase=0.6),
-    "mixup": Vary(mixup=0.4),
-    "cutmix": Vary(cutmix=1.0),
-    "all": Vary(crop="resized", policy="rand", erase=0.5, mixup=0.4, cutmix=1.0),
+    "resized": AugmentationConfig(crop="resized"),
+    "rand": AugmentationConfig(policy="rand"),
+    "trivial": AugmentationConfig(policy="trivial"),
+    "erase": AugmentationConfig(erase=0.6),
+    "mixup": AugmentationConfig(mixup=0.4),
+    "cutmix": AugmentationConfig(cutmix=1.0),
+    "all": AugmentationConfig(crop="resized", policy="rand", erase=0.5, mixup=0.4, cutmix=1.0),
 }
 each_kind = pytest.mark.parametrize("vary", KINDS.values(), ids=KINDS.keys())
 
 
-def dataset(vary: Vary, n: int = 40, frames: int | None = None) -> Dataset:
+def dataset(vary: AugmentationConfig, n: int = 40, frames: int | None = None) -> Dataset:
     """Noise images, 12x10, of which resized crops may be taken; the class of an image is its row number."""
     random = torch.Generator().manual_seed(0)
     shape = (n, 12, 10, 3) if frames is None else (n, frames, 12, 10, 3)
     pixels = torch.randint(0, 256, shape, generator=random, dtype=torch.uint8)
     split = Split(pixels.movedim(-1, -3), torch.arange(n))
     if vary.crop == "resized":
-        split = Split(split.images[:0], split.labels, of_tensor(pixels, ""))
+        split = Split(split.images[:0], split.labels, wrap_tensor(pixels, ""))
     three = (0.5, 0.5, 0.5)
     return Dataset(
         name="noise", classes=tuple(map(str, range(n))), size=(12, 10), frames=frames, mean=three, std=three,
-        train=split, val=None, test=split, digest="", source="", pad=1, flip=True, vary=vary,
+        train=split, val=None, test=split, digest="", origin="", pad=1, flip=True, augmentation=vary,
     )  # fmt: skip
 
 
 def batches(data: Dataset, **more: int) -> list[tuple[Tensor, Tensor]]:
     """The batches of an epoch."""
     options = {"batch_size": 12, "seed": 0, "epoch": 0} | more
-    return list(train_batches(data.train, data, device=CPU, channels_last=True, **options))
+    return list(iterate_train_batches(data.train, data, device=CPU, channels_last=True, **options))
 
 
 def same(a: list[tuple[Tensor, Tensor]], b: list[tuple[Tensor, Tensor]]) -> bool:
@@ -62,7 +62,7 @@ def same(a: list[tuple[Tensor, Tensor]], b: list[tuple[Tensor, Tensor]]) -> bool
 
 
 @each_kind
-def test_batches_follow_from_seed_epoch_and_step(vary: Vary) -> None:
+def test_batches_follow_from_seed_epoch_and_step(vary: AugmentationConfig) -> None:
     """The same call gives the same bits, also from a later step on; another seed or epoch gives others."""
     data = dataset(vary)
     whole = batches(data)
@@ -75,7 +75,7 @@ def test_batches_follow_from_seed_epoch_and_step(vary: Vary) -> None:
 
 @each_kind
 @pytest.mark.parametrize("world", [2, 3])
-def test_processes_together_see_the_global_batch(vary: Vary, world: int) -> None:
+def test_processes_together_see_the_global_batch(vary: AugmentationConfig, world: int) -> None:
     """The parts of all processes, put together, are the batches of one, partners from elsewhere included."""
     data = dataset(vary)
     ranks = [batches(data, rank=r, world=world) for r in range(world)]
@@ -84,7 +84,7 @@ def test_processes_together_see_the_global_batch(vary: Vary, world: int) -> None
 
 
 @each_kind
-def test_global_random_state_is_not_touched(vary: Vary) -> None:
+def test_global_random_state_is_not_touched(vary: AugmentationConfig) -> None:
     """Neither torch's nor NumPy's own generators are drawn from."""
     torch.manual_seed(7)
     before, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()
@@ -96,7 +96,7 @@ def test_global_random_state_is_not_touched(vary: Vary) -> None:
 @pytest.mark.parametrize("name", ["rand", "trivial", "erase", "mixup", "cutmix"])
 def test_order_and_crops_stay_as_they_are(name: str) -> None:
     """A policy, erasing or mixing changes neither which images a step sees nor how they are cropped."""
-    plain, varied = dataset(Vary()), dataset(KINDS[name])
+    plain, varied = dataset(AugmentationConfig()), dataset(KINDS[name])
     for (x, y), (other, shares) in zip(batches(plain), batches(varied), strict=True):
         labels = shares if shares.ndim == 1 else shares.argmax(1)
         untouched = [i for i in range(len(x)) if torch.equal(x[i], other[i])]
@@ -107,7 +107,7 @@ def test_order_and_crops_stay_as_they_are(name: str) -> None:
 @pytest.mark.parametrize("frames", [3])
 def test_frames_of_a_clip_are_varied_alike(frames: int) -> None:
     """A clip of one image repeated stays one image repeated."""
-    data = dataset(Vary(policy="rand", erase=0.9, cutmix=1.0), frames=frames)
+    data = dataset(AugmentationConfig(policy="rand", erase=0.9, cutmix=1.0), frames=frames)
     first = data.train.images[:, :1].expand(-1, frames, -1, -1, -1)
     data = replace(data, train=Split(first.contiguous(), data.train.labels))
     for x, _ in batches(data):
@@ -152,7 +152,7 @@ def test_operations_are_those_of_torchvision(name: str) -> None:
 def test_the_table_of_magnitudes_is_torchvisions() -> None:
     """At the ends of both tables stand the values of the papers' code."""
     names = [f.__name__ for f in ops.OPS]
-    rand, wide = values(224, 320, wide=False), values(224, 320, wide=True)
+    rand, wide = tabulate_magnitudes(224, 320, wide=False), tabulate_magnitudes(224, 320, wide=True)
     ends = {
         "shear_x": (0.3, 0.99), "translate_x": (150 / 331 * 320, 32.0), "rotate": (30.0, 135.0), "colour": (0.9, 0.99),
         "posterize": (4.0, 2.0), "solarize": (0.0, 0.0), "equalize": (0.0, 0.0),
@@ -167,19 +167,19 @@ def test_the_table_of_magnitudes_is_torchvisions() -> None:
 def test_each_image_has_its_own_operation() -> None:
     """In a batch all 14 operations come up, equally often, signed ones in both directions (5 standard errors)."""
     n = 20_000
-    [layer] = draw_policy(n, 32, 32, Vary(policy="trivial"), 0)
+    [layer] = draw_operations(n, 32, 32, AugmentationConfig(policy="trivial"), 0)
     share = layer.op.bincount(minlength=14).double() / n
     assert (share - 1 / 14).abs().max() < 5 * (1 / 14 / n) ** 0.5
     signed = layer.value[(layer.op == 5) & (layer.value != 0)]
     assert abs((signed > 0).double().mean() - 0.5) < 5 * 0.5 / len(signed) ** 0.5
-    assert len(draw_policy(4, 32, 32, Vary(policy="rand", ops=3), 0)) == 3
+    assert len(draw_operations(4, 32, 32, AugmentationConfig(policy="rand", ops=3), 0)) == 3
 
 
 def test_a_policy_leaves_the_dataset_as_it_is() -> None:
     """Operations never write into the images they are given."""
     x = torch.randint(0, 256, (6, 1, 8, 8, 3), dtype=torch.uint8)
     before = x.clone()
-    out = apply(x, [Layer(torch.tensor([0, 6, 11, 11, 6, 0]), torch.full((6,), 0.5))])
+    out = apply_operations(x, [OperationDraw(torch.tensor([0, 6, 11, 11, 6, 0]), torch.full((6,), 0.5))])
     assert torch.equal(x, before)
     assert torch.equal(out[0], x[0])
     assert not torch.equal(out[1], x[1])
@@ -187,14 +187,14 @@ def test_a_policy_leaves_the_dataset_as_it_is() -> None:
 
 def test_erased_boxes() -> None:
     """A share of the images has a box of 2 to 33 % of the area set to the mean; the others are as they were."""
-    boxes = draw_erased(4000, 32, 32, 0.25, 0)
+    boxes = draw_erased_boxes(4000, 32, 32, 0.25, 0)
     area = (boxes.height * boxes.width).double() / 32**2
     erased = boxes.height > 0
     assert abs(erased.double().mean() - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5
     assert area[erased].min() > 0.01
     assert area[erased].max() < 0.35
     x = torch.ones(4000, 3, 32, 32)
-    out = erase(x, boxes)
+    out = erase_boxes(x, boxes)
     assert torch.equal(out.sum((1, 2, 3)), 3 * (32**2 - area * 32**2).float())
 
 
@@ -223,25 +223,29 @@ def test_an_image_that_no_box_fits_is_shown_in_the_middle() -> None:
 
 def test_a_resized_crop_is_the_box_resized() -> None:
     """A batch of crops is, image by image, the box that was drawn, resized by Pillow and mirrored."""
-    data = dataset(Vary(crop="resized"))
+    data = dataset(AugmentationConfig(crop="resized"))
     [(x, labels), *_] = batches(data, batch_size=12)
-    pictures = data.train.pictures
+    pictures = data.train.whole_images
     assert pictures is not None
-    from attncli.streams import stream
+    from attncli.streams import derive_seed
 
-    drawn = draw_crops(pictures.height[labels], pictures.width[labels], 0.08, True, stream(0, "augment", 0, 0))
+    drawn = draw_resized_crops(
+        pictures.height[labels], pictures.width[labels], 0.08, True, derive_seed(0, "augment", 0, 0)
+    )
     for i, row in enumerate(labels.tolist()):
         box = drawn.boxes
-        expected = part_of(
+        expected = crop_and_resize(
             pictures.read(row),
             (int(box.top[i]), int(box.left[i]), int(box.height[i]), int(box.width[i])), (12, 10), bool(drawn.flip[i]),
         )  # fmt: skip
-        plain = Normalise(data.mean, data.std, 10, clips=False, channels_last=True, device=CPU)
+        plain = Normaliser(data.mean, data.std, 10, clips=False, channels_last=True, device=CPU)
         assert torch.equal(x[i], plain(torch.from_numpy(expected.copy())[None, None])[0])
 
 
-@pytest.mark.parametrize("vary", [Vary(mixup=0.5), Vary(cutmix=1.0), Vary(mixup=0.5, cutmix=1.0)])
-def test_every_image_has_a_share_of_its_own(vary: Vary) -> None:
+@pytest.mark.parametrize(
+    "vary", [AugmentationConfig(mixup=0.5), AugmentationConfig(cutmix=1.0), AugmentationConfig(mixup=0.5, cutmix=1.0)]
+)
+def test_every_image_has_a_share_of_its_own(vary: AugmentationConfig) -> None:
     """Shares, boxes and partners differ within a batch, and everybody is somebody's partner."""
     drawn = draw_mix(64, 32, 32, vary, 0)
     assert len(set(drawn.share.tolist())) > 30
@@ -255,10 +259,10 @@ def test_every_image_has_a_share_of_its_own(vary: Vary) -> None:
 def test_mixed_images_and_labels_by_hand() -> None:
     """Each image is its own share of itself and its partner, pixel by pixel, and so is its label."""
     x, labels = torch.rand(16, 3, 8, 8), torch.arange(16) % 5
-    drawn = draw_mix(16, 8, 8, Vary(mixup=0.8, cutmix=1.0), 3)
-    got, shares = mix(x, labels, drawn, torch.arange(16), drawn.partner, 5)
+    drawn = draw_mix(16, 8, 8, AugmentationConfig(mixup=0.8, cutmix=1.0), 3)
+    got, shares = mix_images(x, labels, drawn, torch.arange(16), drawn.partner, 5)
     for i in range(16):
-        j, q, box = int(drawn.partner[i]), float(drawn.share[i]), drawn.boxes.part(slice(i, i + 1))
+        j, q, box = int(drawn.partner[i]), float(drawn.share[i]), drawn.boxes.select_rows(slice(i, i + 1))
         expected = q * x[i] + (1 - q) * x[j]
         if box.height > 0:
             rows = slice(int(box.top), int(box.top + box.height))

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from attncli.track import Tracker, rows, sync
+from attncli.track import Tracker, list_run_rows, sync_runs
 from tests.jobs import case
 from tests.track.made import doubled
 from tests.track.test_server import Server
@@ -69,9 +69,9 @@ def test_a_server_that_goes_away_and_comes_back(calm: Path, tmp_path: Path) -> N
         server.start()
         again = case.call(file, runs, "--tracking-uri", server.uri)
         assert again.returncode == 0, again.stdout + again.stderr
-        sync(runs, server.uri)
+        sync_runs(runs, server.uri)
         assert case.figures(runs) == case.figures(calm / "calm")
-        found = rows(server.uri, runs)
+        found = list_run_rows(server.uri, runs)
         assert {row["status"] for row in found} == {"FINISHED"}
         assert len(found) == len({row["digest"] for row in found}) == 4
         client = Tracker.open(server.uri, runs)._client

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from attncli.errors import RunFailedError
-from attncli.jobs import Began, Ended, Event, Stop, Task, Waiting, crew, local
-from attncli.jobs.crew import Place
+from attncli.jobs import TaskStarted, TaskEnded, TaskEvent, StopRequest, Task, TaskWaiting, crew, local
+from attncli.jobs.crew import WorkerSettings
 from attncli.recipe import Recipe
 
 SCRIPT = """
@@ -53,14 +53,14 @@ class Hall:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.runs, self._log, self._patch = folder / "runs", folder / "orders", monkeypatch
-        monkeypatch.setattr(local, "AGAIN_S", 0.1)
-        monkeypatch.setattr(crew.devices, "threads", lambda jobs: 8 // jobs)
+        monkeypatch.setattr(local, "RETRY_S", 0.1)
+        monkeypatch.setattr(crew.devices, "threads_per_job", lambda jobs: 8 // jobs)
         monkeypatch.setenv("OMP_NUM_THREADS", "8")
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
     def work(
-        self, seeds: int, jobs: int, *, timings: int = 0, stop: Stop | None = None, **deeds: str
-    ) -> Iterator[Event]:
+        self, seeds: int, jobs: int, *, timings: int = 0, stop: StopRequest | None = None, **deeds: str
+    ) -> Iterator[TaskEvent]:
         """The executor's events for tasks of seeds 0, 1, ...; deeds by seed as `s0="die"`."""
         named = json.dumps({key.removeprefix("s") if key != "start" else key: deed for key, deed in deeds.items()})
         script = self._log.with_suffix(".py")
@@ -71,12 +71,12 @@ class Hall:
         )
         self.tasks = [self.task(seed) for seed in range(seeds)]
         given = [self.task(100 + n, timing=True) for n in range(timings)] + self.tasks
-        return local.local(jobs, Place(self.runs, None))(given, stop or Stop())
+        return local.make_local_executor(jobs, WorkerSettings(self.runs, None))(given, stop or StopRequest())
 
     def task(self, seed: int, *, timing: bool = False) -> Task:
         """A task that tells itself by its seed."""
         recipe = Recipe(seed=seed)
-        return Task(recipe=recipe, digest=recipe.digest(), title=f"run {seed}", timing=timing)
+        return Task(recipe=recipe, digest=recipe.compute_digest(), title=f"run {seed}", timing=timing)
 
     @property
     def orders(self) -> list[tuple[int, int, bool, int | None]]:
@@ -90,11 +90,11 @@ def hall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hall:
     return Hall(tmp_path, monkeypatch)
 
 
-def endings(events: Iterator[Event]) -> dict[int, Ended]:
+def endings(events: Iterator[TaskEvent]) -> dict[int, TaskEnded]:
     """How each task ended, by seed; each ends once."""
-    found: dict[int, Ended] = {}
+    found: dict[int, TaskEnded] = {}
     for event in events:
-        if isinstance(event, Ended):
+        if isinstance(event, TaskEnded):
             assert event.task.recipe.seed not in found
             found[event.task.recipe.seed] = event
     return found
@@ -103,8 +103,8 @@ def endings(events: Iterator[Event]) -> dict[int, Ended]:
 def test_workers_stay(hall: Hall) -> None:
     """Seven tasks and two jobs take two processes at most; tasks begin in their order."""
     events = list(hall.work(7, 2))
-    assert [e.task.recipe.seed for e in events if isinstance(e, Began)] == list(range(7))
-    assert [e.status for e in events if isinstance(e, Ended)] == ["FINISHED"] * 7
+    assert [e.task.recipe.seed for e in events if isinstance(e, TaskStarted)] == list(range(7))
+    assert [e.status for e in events if isinstance(e, TaskEnded)] == ["FINISHED"] * 7
     assert len({process for process, *_ in hall.orders}) <= 2  # a quick one may have done them all
 
 
@@ -157,24 +157,24 @@ def test_a_failed_run_costs_its_process(hall: Hall) -> None:
 def test_a_run_of_another_process_is_come_back_to(hall: Hall) -> None:
     """It is put off, the others go first, and in the end it is done."""
     events = list(hall.work(3, 1, s0="busy"))
-    assert [e.task.recipe.seed for e in events if isinstance(e, Waiting)] == [0]
-    assert sorted(e.task.recipe.seed for e in events if isinstance(e, Ended)) == [0, 1, 2]
+    assert [e.task.recipe.seed for e in events if isinstance(e, TaskWaiting)] == [0]
+    assert sorted(e.task.recipe.seed for e in events if isinstance(e, TaskEnded)) == [0, 1, 2]
 
 
 def test_what_was_finished_meanwhile_is_not_given_out(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look into its folder is enough."""
     done = hall.task(1).digest
-    monkeypatch.setattr(local.track, "finished", lambda folder: folder.name == done)
+    monkeypatch.setattr(local.track, "read_finished_result", lambda folder: folder.name == done)
     assert [e.status for e in endings(hall.work(3, 1)).values()] == ["FINISHED"] * 3
     assert [seed for _, seed, *_ in hall.orders] == [0, 2]
 
 
 def test_a_stop_saves_what_is_at_work_and_begins_nothing(hall: Hall) -> None:
     """The worker is asked by SIGTERM and tells its own end."""
-    stop = Stop()
-    found: dict[int, Ended] = {}
+    stop = StopRequest()
+    found: dict[int, TaskEnded] = {}
     for event in hall.work(4, 1, s1="hang", stop=stop):
-        if isinstance(event, Ended):
+        if isinstance(event, TaskEnded):
             found[event.task.recipe.seed] = event
         elif type(event).__name__ == "Stage":
             stop.reason = "stopped by SIGINT"
@@ -184,12 +184,12 @@ def test_a_stop_saves_what_is_at_work_and_begins_nothing(hall: Hall) -> None:
 
 def test_a_hurry_kills(hall: Hall) -> None:
     """A worker that does not listen is not waited for when the user asks twice."""
-    stop = Stop()
+    stop = StopRequest()
     began = time.monotonic()
     for event in hall.work(2, 1, s0="deaf", stop=stop):
         if type(event).__name__ == "Stage":
-            stop.reason, stop.hurry = "stopped by SIGINT", True
-        if isinstance(event, Ended):
+            stop.reason, stop.at_once = "stopped by SIGINT", True
+        if isinstance(event, TaskEnded):
             assert (event.status, event.problem) == ("KILLED", "stopped")
     assert time.monotonic() - began < 30
 
@@ -197,7 +197,7 @@ def test_a_hurry_kills(hall: Hall) -> None:
 def test_one_that_takes_too_long_to_stop_is_killed(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the time of grace."""
     monkeypatch.setattr(crew, "GRACE_S", 0.2)
-    stop = Stop()
+    stop = StopRequest()
     for event in hall.work(1, 1, s0="deaf", stop=stop):
         if type(event).__name__ == "Stage":
             stop.reason = "stopped by SIGINT"

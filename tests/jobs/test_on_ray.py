@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from attncli.errors import UserError
-from attncli.jobs import Stop, Task, errand, on_ray
-from attncli.jobs.crew import Place
+from attncli.jobs import StopRequest, Task, errand, on_ray
+from attncli.jobs.crew import WorkerSettings
 from attncli.recipe import Recipe
 from tests.jobs import case
 from tests.shared import ROOT
@@ -139,7 +139,7 @@ class Paper:
         """Anything becomes a stream of the next words."""
         return lambda do: SimpleNamespace(options=lambda **more: SimpleNamespace(remote=self.stream))
 
-    def stream(self, todo: errand.Errand) -> Iterator[Any]:
+    def stream(self, todo: errand.RemoteTask) -> Iterator[Any]:
         """The words of the next attempt."""
         self.open += 1
         self.most = max(self.most, self.open)
@@ -166,14 +166,14 @@ DONE = {"event": "ended", "status": "FINISHED"}
 
 
 def told(
-    paper: Paper, folder: Path, *, seeds: int = 1, limit: int | None = None, stop: Stop | None = None
+    paper: Paper, folder: Path, *, seeds: int = 1, limit: int | None = None, stop: StopRequest | None = None
 ) -> list[str]:
     """Each event of a sweep in a word or two."""
     recipes = [Recipe(seed=n) for n in range(seeds)]
-    tasks = [Task(recipe=r, digest=r.digest(), title=f"run {r.seed}") for r in recipes]
-    flock = on_ray.Flock(paper, Place(folder, None), {"num_cpus": 1, "num_gpus": 0}, "")
+    tasks = [Task(recipe=r, digest=r.compute_digest(), title=f"run {r.seed}") for r in recipes]
+    flock = on_ray.RayScheduler(paper, WorkerSettings(folder, None), {"num_cpus": 1, "num_gpus": 0}, "")
     found = []
-    for event in flock.drive(tasks, stop or Stop(), limit=limit):
+    for event in flock.run_tasks(tasks, stop or StopRequest(), limit=limit):
         found.append(f"{event.task.title} {getattr(event, 'status', type(event).__name__.lower())}")
         if stop and found[-1].endswith("began"):
             stop.reason = "stopped by SIGINT"
@@ -188,10 +188,10 @@ def test_a_lost_node_costs_an_attempt(tmp_path: Path) -> None:
 
 def test_a_run_does_not_take_every_node_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After so many lost nodes it is given up, and its log says it."""
-    monkeypatch.setattr(on_ray, "LIVES", 1)
+    monkeypatch.setattr(on_ray, "MAX_NODE_LOSSES", 1)
     paper = Paper(*[[NodeDiedError("no news from the node\n")]] * 2)
     assert told(paper, tmp_path) == ["run 0 began", "run 0 KILLED"]
-    assert "no news from the node" in (tmp_path / Recipe().digest() / "output.log").read_text()
+    assert "no news from the node" in (tmp_path / Recipe().compute_digest() / "output.log").read_text()
 
 
 def test_other_errors_are_not_tried_again(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_other_errors_are_not_tried_again(tmp_path: Path) -> None:
 
 def test_no_more_than_asked_for_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--jobs holds on a cluster too; one that another process is at comes back later."""
-    monkeypatch.setattr(on_ray, "AGAIN_S", 0.0)
+    monkeypatch.setattr(on_ray, "RETRY_S", 0.0)
     busy = {"event": "ended", "status": "OCCUPIED"}
     paper = Paper([BEGAN, busy], [BEGAN, DONE], [BEGAN, DONE], [BEGAN, DONE])
     found = told(paper, tmp_path, seeds=3, limit=1)
@@ -217,7 +217,7 @@ def test_no_more_than_asked_for_at_a_time(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_wish_to_stop_calls_all_off(tmp_path: Path) -> None:
     """What had begun is told as stopped, what had not is not told at all."""
     paper = Paper([BEGAN, DONE], [BEGAN, DONE])
-    assert told(paper, tmp_path, seeds=2, limit=1, stop=Stop()) == ["run 0 began", "run 0 KILLED"]
+    assert told(paper, tmp_path, seeds=2, limit=1, stop=StopRequest()) == ["run 0 began", "run 0 KILLED"]
 
 
 def test_files_come_back_where_the_disk_is_not_shared(tmp_path: Path) -> None:
@@ -226,9 +226,9 @@ def test_files_come_back_where_the_disk_is_not_shared(tmp_path: Path) -> None:
     (there / "checkpoint").mkdir(parents=True)
     for name in ("result.json", "log.jsonl", ".lock", "checkpoint/state.json"):
         (there / name).write_text(name)
-    paper = Paper([BEGAN, {"event": "files", "files": errand.pack(there)}, DONE])
+    paper = Paper([BEGAN, {"event": "files", "files": errand.pack_run_files(there)}, DONE])
     assert told(paper, tmp_path) == ["run 0 began", "run 0 FINISHED"]
-    folder = tmp_path / Recipe().digest()
+    folder = tmp_path / Recipe().compute_digest()
     assert {p.name: p.read_text() for p in folder.iterdir()} == {n: n for n in ("result.json", "log.jsonl")}
 
 
@@ -236,4 +236,4 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     """And nothing else happens."""
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match="Ray is not installed"):
-        list(on_ray.on_ray(Place(tmp_path, None))([], Stop()))
+        list(on_ray.make_ray_executor(WorkerSettings(tmp_path, None))([], StopRequest()))

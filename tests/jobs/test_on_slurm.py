@@ -13,18 +13,29 @@ import psutil
 import pytest
 
 from attncli.errors import UserError
-from attncli.jobs import Began, Ended, Event, Moved, Stage, Stop, Task, on_slurm, plan, work
-from attncli.jobs.crew import Place
-from attncli.jobs.where import executor, options
+from attncli.jobs import (
+    TaskStarted,
+    TaskEnded,
+    TaskEvent,
+    TaskProgress,
+    TaskStage,
+    StopRequest,
+    Task,
+    on_slurm,
+    plan_sweep,
+    execute_plan,
+)
+from attncli.jobs.crew import WorkerSettings
+from attncli.jobs.where import choose_executor, parse_sbatch_options
 from attncli.recipe import Recipe
 from tests.jobs import case
 
 
-def events_of(folder: Path, *, cluster: str, stop: Stop | None = None, **given: Any) -> Iterator[Event]:
+def events_of(folder: Path, *, cluster: str, stop: StopRequest | None = None, **given: Any) -> Iterator[TaskEvent]:
     """The events of a tiny sweep on a cluster."""
     runs, file = folder / "runs", case.write(folder, attn="eca", seeds=1, epochs=3)
-    do = on_slurm.on_slurm(Place(runs, None), cluster=cluster, options={"time": 10, **given})
-    return work(plan(file, runs=runs), do, stop or Stop(), runs=runs, uri=None)
+    do = on_slurm.make_slurm_executor(WorkerSettings(runs, None), cluster=cluster, options={"time": 10, **given})
+    return execute_plan(plan_sweep(file, runs=runs), do, stop or StopRequest(), runs=runs, uri=None)
 
 
 def test_a_job_that_is_taken_away_is_queued_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,11 +46,11 @@ def test_a_job_that_is_taken_away_is_queued_again(tmp_path: Path, monkeypatch: p
     warned, events = False, []
     for event in events_of(tmp_path, cluster="local"):
         events.append(event)
-        if isinstance(event, Moved) and not warned:
+        if isinstance(event, TaskProgress) and not warned:
             warned = warn_one()
-    assert [e.status for e in events if isinstance(e, Ended)] == ["FINISHED"] * 2
-    assert sum(isinstance(e, Began) for e in events) == 3
-    assert [e.text for e in events if isinstance(e, Stage)].count("saved, in the queue again") == 1
+    assert [e.status for e in events if isinstance(e, TaskEnded)] == ["FINISHED"] * 2
+    assert sum(isinstance(e, TaskStarted) for e in events) == 3
+    assert [e.text for e in events if isinstance(e, TaskStage)].count("saved, in the queue again") == 1
     calm = case.call(tmp_path / "tiny.yaml", tmp_path / "calm", jobs=2)
     assert calm.returncode == 0, calm.stderr
     assert case.faults(tmp_path / "runs", case.figures(tmp_path / "calm")) == []
@@ -62,14 +73,14 @@ def test_a_real_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if subprocess.run(["sinfo"], capture_output=True, check=False).returncode:
         pytest.skip("Slurm does not answer")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    stop, events = Stop(), []
+    stop, events = StopRequest(), []
     for event in events_of(tmp_path, cluster="slurm", stop=stop, mem=2000):
         events.append(event)
-        if isinstance(event, Moved):
+        if isinstance(event, TaskProgress):
             stop.reason = "stopped by SIGTERM"
-    assert {e.status for e in events if isinstance(e, Ended)} <= {"KILLED", "FINISHED"}
+    assert {e.status for e in events if isinstance(e, TaskEnded)} <= {"KILLED", "FINISHED"}
     events = list(events_of(tmp_path, cluster="slurm", mem=2000))
-    assert {e.status for e in events if isinstance(e, Ended)} == {"FINISHED"}
+    assert {e.status for e in events if isinstance(e, TaskEnded)} == {"FINISHED"}
     calm = case.call(tmp_path / "tiny.yaml", tmp_path / "calm", jobs=2)
     assert calm.returncode == 0, calm.stderr
     assert case.faults(tmp_path / "runs", case.figures(tmp_path / "calm")) == []
@@ -79,14 +90,14 @@ class Paper:
     """A queue in which nothing runs: `steps` says what happens between two looks at it."""
 
     def __init__(self, folder: Path) -> None:
-        self.jobs: list[on_slurm.Job] = []
+        self.jobs: list[on_slurm.SlurmJob] = []
         self.asked: list[dict[str, Any]] = []
         self.cancelled: list[str] = []
         self.left: set[str] = set()
         self.steps: list[Callable[[], Any]] = []
-        self.queue = on_slurm.Queue(Place(folder, None), 1, folder / "q", self.submit, self.there)
+        self.queue = on_slurm.SlurmQueue(WorkerSettings(folder, None), 1, folder / "q", self.submit, self.there)
 
-    def submit(self, options: Mapping[str, Any], jobs: Sequence[on_slurm.Job]) -> list[Any]:
+    def submit(self, options: Mapping[str, Any], jobs: Sequence[on_slurm.SlurmJob]) -> list[Any]:
         """Handles of the jobs, by number."""
         names = [str(len(self.jobs) + n) for n in range(len(jobs))]
         self.asked.append(dict(options))
@@ -105,9 +116,9 @@ class Paper:
         """A step: a job begins, and may end."""
 
         def step() -> None:
-            self.jobs[number]._say({"event": "began", "threads": 1})
+            self.jobs[number]._write_message({"event": "began", "threads": 1})
             for event in events:
-                self.jobs[number]._say({"event": event, **values})
+                self.jobs[number]._write_message({"event": event, **values})
 
         return step
 
@@ -115,10 +126,10 @@ class Paper:
         """A step: a job leaves the queue."""
         return lambda: self.left.add(str(number))
 
-    def told(self, count: int, stop: Stop | None = None, **options: Any) -> list[str]:
+    def told(self, count: int, stop: StopRequest | None = None, **options: Any) -> list[str]:
         """How the sweep hears of so many tasks: each event in a word or two."""
         found = []
-        for event in self.queue.drive(tasks(count), stop or Stop(), options):
+        for event in self.queue.run_tasks(tasks(count), stop or StopRequest(), options):
             found.append(f"{event.task.title} {getattr(event, 'status', type(event).__name__.lower())}")
         return found
 
@@ -141,7 +152,7 @@ def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paper:
 def tasks(count: int) -> list[Task]:
     """Tasks told by their seed."""
     recipes = [Recipe(seed=n) for n in range(count)]
-    return [Task(recipe=r, digest=r.digest(), title=f"run {r.seed}") for r in recipes]
+    return [Task(recipe=r, digest=r.compute_digest(), title=f"run {r.seed}") for r in recipes]
 
 
 def test_a_stopped_leg_is_no_end_while_the_job_is_there(paper: Paper) -> None:
@@ -161,7 +172,7 @@ def test_a_job_that_leaves_without_a_word_is_lost(paper: Paper) -> None:
     """After a while, as disks are slow; the others are not touched, and the run's log says it."""
     paper.steps = [paper.leave(0), paper.say(1, "ended", status="FINISHED")]
     assert paper.told(2) == ["run 1 began", "run 1 FINISHED", "run 0 KILLED"]
-    log = paper.queue.place.runs / tasks(1)[0].digest / "output.log"
+    log = paper.queue.settings.runs / tasks(1)[0].digest / "output.log"
     assert log.read_text() == "Error: job 0 left the queue without a word\n"
 
 
@@ -175,7 +186,7 @@ def test_a_run_of_another_sweep_is_queued_again(paper: Paper) -> None:
 
 def test_a_stop_empties_the_queue(paper: Paper) -> None:
     """All jobs are cancelled; those that had begun are told as stopped, others have simply not been done."""
-    stop = Stop()
+    stop = StopRequest()
     paper.steps = [paper.say(0), lambda: setattr(stop, "reason", "stopped by SIGINT")]
     assert paper.told(2, stop) == ["run 0 began", "run 0 KILLED"]
     assert paper.cancelled == ["0", "1"]
@@ -184,14 +195,14 @@ def test_a_stop_empties_the_queue(paper: Paper) -> None:
 def test_words_are_read_in_whole_lines(paper: Paper) -> None:
     """A line that is half written is left for the next look."""
     words = paper.queue.folder
-    job = on_slurm.Queued(tasks(1)[0], None, words)
-    assert list(job.messages()) == []
+    job = on_slurm.QueuedJob(tasks(1)[0], None, words)
+    assert list(job.read_messages()) == []
     words.write_text('{"a": 1}\n{"b"')
-    assert list(job.messages()) == [{"a": 1}]
+    assert list(job.read_messages()) == [{"a": 1}]
     with words.open("a") as file:
         file.write(": 2}\n")
-    assert list(job.messages()) == [{"b": 2}]
-    assert list(job.messages()) == []
+    assert list(job.read_messages()) == [{"b": 2}]
+    assert list(job.read_messages()) == []
 
 
 @pytest.mark.parametrize(
@@ -208,14 +219,18 @@ def test_what_slurm_says(
     """Arrays and single jobs by their ids; jobs it has forgotten are gone; no answer is no answer."""
     done = subprocess.CompletedProcess([], code, out, err)
     monkeypatch.setattr(subprocess, "run", lambda *words, **options: done)
-    assert on_slurm.in_queue([SimpleNamespace(job_id="12_0"), SimpleNamespace(job_id="14")]) == there
+    assert on_slurm.list_queued_ids([SimpleNamespace(job_id="12_0"), SimpleNamespace(job_id="14")]) == there
 
 
 def test_options_of_sbatch() -> None:
     """Words with a value, numbers as numbers."""
-    assert options(["partition=gpu", "time=60", "comment=a=b"]) == {"partition": "gpu", "time": 60, "comment": "a=b"}
+    assert parse_sbatch_options(["partition=gpu", "time=60", "comment=a=b"]) == {
+        "partition": "gpu",
+        "time": 60,
+        "comment": "a=b",
+    }
     with pytest.raises(UserError, match="not KEY=VALUE"):
-        options(["partition"])
+        parse_sbatch_options(["partition"])
 
 
 @pytest.mark.parametrize(
@@ -229,4 +244,4 @@ def test_options_of_sbatch() -> None:
 def test_options_that_mean_nothing_are_refused(given: dict[str, Any], told: str, tmp_path: Path) -> None:
     """Rather than passed over in silence."""
     with pytest.raises(UserError, match=told):
-        executor(given.pop("on"), Place(tmp_path, None), **given)
+        choose_executor(given.pop("on"), WorkerSettings(tmp_path, None), **given)

@@ -16,11 +16,11 @@ from attncli import data
 from attncli.data.dataset import Dataset
 from attncli.errors import CollectedError, RunFailedError, UserError
 from attncli.jobs import doing, worker
-from attncli.jobs.remember import remember
+from attncli.jobs.remember import cache_datasets
 from attncli.recipe import Data, Recipe
 from attncli.records import Epoch, Evaluation
-from attncli.run import OccupiedError
-from attncli.train import Interrupted, Step
+from attncli.run import RunInUseError
+from attncli.train import Interrupted, TrainingProgress
 from tests.shared import ROOT
 
 
@@ -28,7 +28,7 @@ from tests.shared import ROOT
     ("raised", "told"),
     [
         (None, ("FINISHED", "", "")),
-        (OccupiedError("held"), ("OCCUPIED", "", "")),
+        (RunInUseError("held"), ("OCCUPIED", "", "")),
         (Interrupted("stopped by SIGTERM at epoch 1, step 2", "h"), ("KILLED", "stopped by SIGTERM at epoch 1", "the")),
         (KeyboardInterrupt(), ("KILLED", "stopped", "the same sweep goes on")),
         (RunFailedError("the loss is nan", "lower"), ("FAILED", "the loss is nan", "lower")),
@@ -43,7 +43,7 @@ def test_endings(raised: BaseException | None, told: tuple[str, str, str], capsy
         if raised:
             raise raised
 
-    found = worker.ending(work)
+    found = worker.run_and_summarize(work)
     assert found["status"] == told[0]
     assert found.get("problem", "").startswith(told[1])
     assert found.get("hint", "").startswith(told[2])
@@ -98,7 +98,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, list[int]]]:
 def test_the_end_of_orders_stops_a_task(pipe: tuple[int, list[int]]) -> None:
     """A pipe that closes in the middle of a task is a SIGTERM, and nothing comes after it."""
     writer, killed = pipe
-    orders = iter(worker.Inbox())
+    orders = iter(worker.OrderInbox())
     os.write(writer, b'{"n": 1}\n')
     assert next(orders) == {"n": 1}
     os.close(writer)
@@ -113,7 +113,7 @@ def test_the_end_of_orders_between_tasks_is_no_signal(pipe: tuple[int, list[int]
     """There is nothing to save then."""
     writer, killed = pipe
     os.close(writer)
-    assert list(worker.Inbox()) == []
+    assert list(worker.OrderInbox()) == []
     assert killed == []
 
 
@@ -126,7 +126,7 @@ def test_images_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return SimpleNamespace(name=recipe.name)
 
     monkeypatch.setattr(data, "load", load)
-    remembered = remember()
+    remembered = cache_datasets()
     first = remembered(Data(name="digits"), cache=Path("x"))
     assert remembered(Data(name="digits"), cache=Path("x")) is first
     for name in ("cifar10", "digits", "cifar100", "digits", "cifar10"):
@@ -139,16 +139,16 @@ def test_images_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_parent_hears_what_it_draws(capsys: pytest.CaptureFixture[str]) -> None:
     """Stages, steps and warnings go to the parent; epochs and tests are printed, under a heading."""
     said: list[tuple[str, dict[str, object]]] = []
-    teller = doing.Teller(lambda event, **values: said.append((event, values)))
-    teller.stage("begin")
-    teller.reading("decoding", 1, 9)
-    teller.reading("decoding", 9, 9)
-    teller.step(Step(epoch=1, epochs=2, step=3, steps=4, images_per_s=5.0, seconds_left=6.0, loss=7.0))
-    teller.record(Epoch(epoch=1, train_loss=0.5, lr=0.1, train_images_per_s=1.0, train_seconds=1.0, val_top1=0.25))
-    teller.record(
+    teller = doing.EventReporter(lambda event, **values: said.append((event, values)))
+    teller.on_stage("begin")
+    teller.on_reading("decoding", 1, 9)
+    teller.on_reading("decoding", 9, 9)
+    teller.on_step(TrainingProgress(epoch=1, epochs=2, step=3, steps=4, images_per_s=5.0, seconds_left=6.0, loss=7.0))
+    teller.on_record(Epoch(epoch=1, train_loss=0.5, lr=0.1, train_images_per_s=1.0, train_seconds=1.0, val_top1=0.25))
+    teller.on_record(
         Evaluation(split="test", images=4, loss=1.0, top1=0.5, top5=1.0, images_per_s=1.0, confusion=[[4]]),
     )
-    teller.warn("store away")
+    teller.on_warning("store away")
     assert said == [
         ("stage", {"text": "begin"}),
         ("stage", {"text": "decoding: 9 of 9"}),
@@ -176,7 +176,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recipe, Datas
     }
     recipe = Recipe.model_validate(values)
     images = data.load(recipe.data, cache=runs / "cache")
-    doing.time_task(recipe, runs=runs, load=lambda *_, **__: images)
+    doing.time_task(recipe, runs=runs, load_dataset=lambda *_, **__: images)
     return runs, recipe, images
 
 
@@ -185,21 +185,21 @@ def test_a_network_is_timed_once_for_all_seeds(timed: tuple[Path, Recipe, Datase
     runs, recipe, images = timed
     before = (runs / "speeds.json").read_bytes()
     other = recipe.model_copy(update={"seed": 1})
-    first = doing.time_task(recipe, runs=runs, load=lambda *_, **__: images)
-    assert doing.time_task(other, runs=runs, load=lambda *_, **__: images) == first
+    first = doing.time_task(recipe, runs=runs, load_dataset=lambda *_, **__: images)
+    assert doing.time_task(other, runs=runs, load_dataset=lambda *_, **__: images) == first
     assert (runs / "speeds.json").read_bytes() == before
 
 
 def test_a_run_takes_the_speed_that_was_timed_before(timed: tuple[Path, Recipe, Dataset]) -> None:
     """With the number of threads of then; with another it goes without, and nothing is timed in the middle."""
     from attncli import measure, model
-    from attncli.run import shape
+    from attncli.run import make_input_spec
 
     runs, recipe, images = timed
-    like = shape(images)
+    like = make_input_spec(images)
     net = model.build(recipe, like)
-    place = (recipe, net, lambda: model.build(recipe.baseline(), like), like.classes, like.size, like.frames)
-    threads = measure.machine()["threads"]
-    assert measure.timed(*place, runs=runs, threads=threads).repeats >= 3
+    place = (recipe, net, lambda: model.build(recipe.make_baseline(), like), like.classes, like.size, like.frames)
+    threads = measure.describe_machine()["threads"]
+    assert measure.cached_throughput(*place, runs=runs, threads=threads).repeats >= 3
     with pytest.raises(LookupError):
-        measure.timed(*place, runs=runs, threads=threads + 1)
+        measure.cached_throughput(*place, runs=runs, threads=threads + 1)

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from attncli.commands.bench import command
 from attncli.errors import UserError
 from attncli.measure import blocks, evaluating, feeding, fixed, training
-from attncli.measure.loops import Setting
+from attncli.measure.loops import BenchSetting
 
 SECONDS = {"ours": 1.0, "bare": 0.98, "usual": 3.0, "usual-bf16": 1.5}
 
@@ -24,11 +24,13 @@ def quick(monkeypatch) -> dict[str, float]:
     """Contenders that take these seconds, which a test may change."""
     seconds = dict(SECONDS)
 
-    def found(wanted: list[Setting], rounds: int, rivals: list[str]):
+    def found(wanted: list[BenchSetting], rounds: int, rivals: list[str]):
         for setting in wanted:
-            yield training.row(setting, [{k: v for k, v in seconds.items() if k in ("ours", *rivals)}] * rounds)
+            yield training.summarize_rounds(
+                setting, [{k: v for k, v in seconds.items() if k in ("ours", *rivals)}] * rounds
+            )
 
-    monkeypatch.setattr(training, "bench", found)
+    monkeypatch.setattr(training, "bench_training", found)
     return seconds
 
 
@@ -68,10 +70,10 @@ def test_evaluation_is_kept_and_compared(tmp_path: Path, monkeypatch: pytest.Mon
     """Its own kind in the history, which the same options find again."""
     seconds = {"ours": 1.0, "infer": 0.95}
 
-    def found(wanted: list[Setting], rounds: int):
-        return iter([training.row(setting, [seconds] * rounds) for setting in wanted])
+    def found(wanted: list[BenchSetting], rounds: int):
+        return iter([training.summarize_rounds(setting, [seconds] * rounds) for setting in wanted])
 
-    monkeypatch.setattr(evaluating, "bench", found)
+    monkeypatch.setattr(evaluating, "bench_evaluation", found)
     history = str(tmp_path / "h.jsonl")
     words = ("eval", "--backbone", "resnet20", "--attn", "none", "--history", history)
     assert "0.95 (0.95-0.95)" in bench(*words).stdout
@@ -91,14 +93,14 @@ def test_data_makes_its_own_folder(tmp_path: Path, monkeypatch) -> None:
     """Without a folder one of noise is made, which is gone afterwards; the rows are kept."""
     used = []
 
-    def found(root: Path, size: int, batch_size: int, rounds: int, *, resized: bool) -> list[feeding.Row]:
+    def found(root: Path, size: int, batch_size: int, rounds: int, *, resized: bool) -> list[feeding.DataBenchRow]:
         used.append(root)
         assert (root / "train").is_dir()
         assert not resized
         answer = {"images": 10, "own": 1 << 20, "resident": 2 << 20}
-        return [feeding.row(way, answer, [dict.fromkeys(feeding.WAYS, 0.1)]) for way in feeding.WAYS]
+        return [feeding.summarize_way(way, answer, [dict.fromkeys(feeding.WAYS, 0.1)]) for way in feeding.WAYS]
 
-    monkeypatch.setattr(feeding, "bench", found)
+    monkeypatch.setattr(feeding, "bench_data_loading", found)
     done = bench("data", "--history", str(tmp_path / "h.jsonl"))
     assert done.exit_code == 0
     assert not used[0].exists()
@@ -107,9 +109,9 @@ def test_data_makes_its_own_folder(tmp_path: Path, monkeypatch) -> None:
 
 def test_start_tells_parts_and_imports(tmp_path: Path, monkeypatch) -> None:
     """Median and quartiles of each part of a run, and the packages that are slowest to import."""
-    runs = [fixed.Start(to_training_s=t, training_s=1.0, to_exit_s=0.5, cpu_s=4.0) for t in (3.0, 4.0, 8.0)]
-    monkeypatch.setattr(fixed, "bench", lambda runs_folder, rounds: iter(runs))
-    monkeypatch.setattr(fixed, "imports", lambda runs_folder: {"torch": 1.25, "mlflow": 0.75})
+    runs = [fixed.StartupTiming(to_training_s=t, training_s=1.0, to_exit_s=0.5, cpu_s=4.0) for t in (3.0, 4.0, 8.0)]
+    monkeypatch.setattr(fixed, "bench_startup", lambda runs_folder, rounds: iter(runs))
+    monkeypatch.setattr(fixed, "time_imports", lambda runs_folder: {"torch": 1.25, "mlflow": 0.75})
     done = bench("start", "--json", "--history", str(tmp_path / "h.jsonl"))
     told = json.loads(done.stdout)
     assert told["parts"][0] == {"part": "to_training_s", "seconds": [3.5, 4.0, 6.0]}
@@ -123,20 +125,20 @@ def test_blocks_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """The longest names stand on one line of 80 columns; a pipe gets the references and no line for each block."""
     shape = (64, 64, 32, 32)
     found = [
-        blocks.Reference(shape=shape, precision="bf16", conv_ms=30.0, floor_ms=0.2, copy_gb_per_s=90.0),
+        blocks.ReferenceTiming(shape=shape, precision="bf16", conv_ms=30.0, floor_ms=0.2, copy_gb_per_s=90.0),
         *(
-            blocks.Row(
+            blocks.BlockTiming(
                 attn=name, category="channel_spatial", shape=shape, precision="bf16", ms=6014.1, conv_ratio=108.0,
                 floor_ratio=21983.1, timm_ratio=1.04,
             )
-            for name in blocks.names()
+            for name in blocks.list_block_mechanisms()
         ),
     ]  # fmt: skip
-    monkeypatch.setattr(blocks, "bench", lambda *_, **__: iter(found))
+    monkeypatch.setattr(blocks, "bench_blocks", lambda *_, **__: iter(found))
     monkeypatch.setenv("COLUMNS", "80")
     done = bench("blocks")
     lines = done.stdout.strip().splitlines()
-    assert len(lines) == 2 + len(blocks.names())
+    assert len(lines) == 2 + len(blocks.list_block_mechanisms())
     assert max(map(len, lines)) <= 80
     assert any(
         line.split() == ["self-attention", "64x64x32x32", "bf16", "6014.10", "108.00", "21983.1", "1.04"]

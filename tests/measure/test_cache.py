@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attncli.measure import cached_speed, machine, speed_key
+from attncli.measure import get_or_measure_speed, describe_machine, make_speed_key
 from attncli.recipe import read
 from attncli.records import Speed
 
@@ -32,7 +32,7 @@ SPEED = Speed(
 def key(precision: str = "fp32", size: tuple[int, int] = (32, 32), **values) -> dict:
     """The key of a recipe that has `values` (dots as two underscores)."""
     recipe = read(values={k.replace("__", "."): v for k, v in values.items()})
-    return speed_key(recipe, 10, size, None, precision, machine())
+    return make_speed_key(recipe, 10, size, None, precision, describe_machine())
 
 
 def test_measured_once(tmp_path: Path) -> None:
@@ -43,10 +43,10 @@ def test_measured_once(tmp_path: Path) -> None:
         calls.append(1)
         return replace(SPEED, repeats=len(calls))
 
-    first = cached_speed(file, key(), compute)
-    assert cached_speed(file, key(), compute) == first
-    assert cached_speed(file, key(model__attn="se"), compute).repeats == 2
-    assert cached_speed(file, key(), compute) == first
+    first = get_or_measure_speed(file, key(), compute)
+    assert get_or_measure_speed(file, key(), compute) == first
+    assert get_or_measure_speed(file, key(model__attn="se"), compute).repeats == 2
+    assert get_or_measure_speed(file, key(), compute) == first
     assert len(calls) == 2
 
 
@@ -55,7 +55,7 @@ def test_unreadable_file_counts_as_empty(tmp_path: Path, text: str) -> None:
     """A torn file, or entries of another version, are measured anew and replaced by a whole file."""
     file = tmp_path / "speed.json"
     file.write_text(text)
-    assert cached_speed(file, key(), lambda: SPEED) == SPEED
+    assert get_or_measure_speed(file, key(), lambda: SPEED) == SPEED
     assert len(json.loads(file.read_text())) == 1
 
 
@@ -97,7 +97,7 @@ def test_own_file_is_known_by_its_content(tmp_path: Path) -> None:
 
 def test_machine_is_plain_and_complete() -> None:
     """Processor, cores, memory, libraries and platform, as values that JSON takes."""
-    found = machine()
+    found = describe_machine()
     assert json.loads(json.dumps(found)) == found
     assert {
         "cpu",

@@ -10,8 +10,8 @@ import torchvision
 from torch import nn
 
 from attncli import attention
-from attncli.measure.counts import parameters, work
-from attncli.measure.imagine import observe
+from attncli.measure.counts import count_parameters, count_operations
+from attncli.measure.imagine import run_on_fake_tensors
 from tests.measure.nets import Decides, Tiny, Wrapped
 
 
@@ -26,16 +26,16 @@ from tests.measure.nets import Decides, Tiny, Wrapped
 def test_published_totals(name: str, params: int, low: float, high: float) -> None:
     """torchvision's networks at 224 px have the parameters and GMACs that the literature gives them."""
     net = getattr(torchvision.models, name)()
-    assert parameters(net) == params
-    macs, _ = work(net, (224, 224))
+    assert count_parameters(net) == params
+    macs, _ = count_operations(net, (224, 224))
     assert low <= round(macs / 1e9, 2) <= high
 
 
 def test_network_worked_out_by_hand() -> None:
     """6 x 8 px: the products of convolution and linear layer; the elements of ReLU and mean."""
     net = Tiny()
-    assert parameters(net) == 4 * 3 * 9 + 4 * 5 + 5
-    assert work(net, (6, 8)) == (4 * 3 * 9 * 48 + 20, 4 * 48 + 4)
+    assert count_parameters(net) == 4 * 3 * 9 + 4 * 5 + 5
+    assert count_operations(net, (6, 8)) == (4 * 3 * 9 * 48 + 20, 4 * 48 + 4)
 
 
 def test_shared_and_frozen_parameters() -> None:
@@ -43,13 +43,13 @@ def test_shared_and_frozen_parameters() -> None:
     a, b = nn.Linear(3, 3, bias=False), nn.Linear(3, 2, bias=False)
     net = nn.Sequential(a, a, b)
     b.weight.requires_grad_(False)
-    assert parameters(net) == 15
-    assert parameters(net, trainable=True) == 9
+    assert count_parameters(net) == 15
+    assert count_parameters(net, trainable=True) == 9
 
 
 def test_grouped_convolution_counts_its_own_channels_only() -> None:
     """g groups take a g-th of the products."""
-    macs = [work(nn.Conv2d(3, 6, 3, padding=1, groups=g), (5, 5))[0] for g in (1, 3)]
+    macs = [count_operations(nn.Conv2d(3, 6, 3, padding=1, groups=g), (5, 5))[0] for g in (1, 3)]
     assert macs == [6 * 3 * 9 * 25, 6 * 1 * 9 * 25]
 
 
@@ -64,7 +64,10 @@ def test_deformable_convolution_counts_as_its_plain_one() -> None:
         y = x.repeat(1, 22, 1, 1)[:, :64]
         return torchvision.ops.deform_conv2d(y, x.new_zeros(1, 18, 8, 8), weight, padding=1)
 
-    (macs, written), (same, sampled) = work(Wrapped(plain), (8, 8)), work(Wrapped(deformable), (8, 8))
+    (macs, written), (same, sampled) = (
+        count_operations(Wrapped(plain), (8, 8)),
+        count_operations(Wrapped(deformable), (8, 8)),
+    )
     assert macs == same == 64 * 64 * 9 * 64
     assert sampled - written == 64 * 9 * 64
 
@@ -80,7 +83,9 @@ def test_fused_attention_counts_as_two_products() -> None:
         q = x.reshape(1, 3, -1).mT
         return (q @ q.mT).softmax(-1) @ q
 
-    assert work(Wrapped(fused), (7, 7))[0] == work(Wrapped(explicit), (7, 7))[0] == 2 * 49 * 49 * 3
+    assert (
+        count_operations(Wrapped(fused), (7, 7))[0] == count_operations(Wrapped(explicit), (7, 7))[0] == 2 * 49 * 49 * 3
+    )
 
 
 def test_multihead_attention_is_not_hidden_by_its_shortcut() -> None:
@@ -97,7 +102,7 @@ def test_multihead_attention_is_not_hidden_by_its_shortcut() -> None:
             return self.layer(q, q, q, need_weights=False)[0]
 
     length = 3 * 64 // 12
-    assert work(Net(), (8, 8))[0] == 4 * length * 12 * 12 + 2 * length * length * 12
+    assert count_operations(Net(), (8, 8))[0] == 4 * length * 12 * 12 + 2 * length * length * 12
 
 
 V, M, W = torch.randn(8), torch.randn(8, 8), torch.ones(3)
@@ -118,7 +123,7 @@ V, M, W = torch.randn(8), torch.randn(8, 8), torch.ones(3)
 )
 def test_every_product_counts(name: str, function, macs: int) -> None:
     """Products of vectors and matrices count, under whatever name."""
-    assert work(Wrapped(function), (8, 8))[0] == macs
+    assert count_operations(Wrapped(function), (8, 8))[0] == macs
 
 
 @pytest.mark.parametrize(
@@ -140,20 +145,20 @@ def test_every_product_counts(name: str, function, macs: int) -> None:
 )
 def test_every_other_operation_counts_what_it_writes(name: str, function, elements: int) -> None:
     """Point-wise work, reductions, pooling, norms and copies count what they write; views and buffers nothing."""
-    assert work(Wrapped(function), (8, 8)) == (0, elements)
+    assert count_operations(Wrapped(function), (8, 8)) == (0, elements)
 
 
 def test_mechanism_without_products_is_seen() -> None:
     """SimAM makes no product that counts as MACs and writes several times the map."""
     base, net = Tiny(), Tiny(attention.load("simam").Attention())
-    (macs, written), (same, more) = work(base, (16, 16)), work(net, (16, 16))
+    (macs, written), (same, more) = count_operations(base, (16, 16)), count_operations(net, (16, 16))
     assert macs == same
     assert more - written > 3 * 4 * 256
 
 
 def test_network_that_decides_by_numbers_counts_the_same() -> None:
     """Where a network can't be run without numbers it is run in earnest, with the same products."""
-    assert work(Decides(), (6, 8))[0] == work(Tiny(), (6, 8))[0]
+    assert count_operations(Decides(), (6, 8))[0] == count_operations(Tiny(), (6, 8))[0]
 
 
 def test_network_is_left_as_it_was() -> None:
@@ -162,7 +167,7 @@ def test_network_is_left_as_it_was() -> None:
     net[1].eval()
     before = {k: v.clone() for k, v in net.state_dict().items()}
     state = torch.random.get_rng_state()
-    work(net, (8, 8))
+    count_operations(net, (8, 8))
     assert net.training
     assert not net[1].training
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
@@ -172,7 +177,7 @@ def test_network_is_left_as_it_was() -> None:
 def test_error_of_the_network_itself_is_told() -> None:
     """A network that can't take the images fails with its own error."""
     with pytest.raises(RuntimeError, match="channels"):
-        work(nn.Conv2d(4, 4, 3), (8, 8))
+        count_operations(nn.Conv2d(4, 4, 3), (8, 8))
 
 
 def test_a_compiled_network_is_counted_uncompiled() -> None:
@@ -188,7 +193,7 @@ def test_a_compiled_network_is_counted_uncompiled() -> None:
 
     net = nn.Linear(3, 2)
     net.compile(backend=backend)
-    seen = observe(net, (4, 3), lambda network, x, own: network(x).shape, training=False)
+    seen = run_on_fake_tensors(net, (4, 3), lambda network, x, own: network(x).shape, training=False)
     assert (seen, calls) == ((4, 2), [])
     net(torch.zeros(4, 3))
     assert len(calls) == 1

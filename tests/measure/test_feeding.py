@@ -10,13 +10,13 @@ import pytest
 from attncli.data.listing import list_root
 from attncli.errors import UserError
 from attncli.measure import feeding
-from attncli.measure.feeding import Folder
+from attncli.measure.feeding import ImageFolderSetting
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     """24 small JPEGs, 20 of them to train on."""
-    return feeding.noise_folder(tmp_path_factory.mktemp("jpeg"), images=24, size=(60, 40))
+    return feeding.write_noise_folder(tmp_path_factory.mktemp("jpeg"), images=24, size=(60, 40))
 
 
 def test_made_folder_is_one_that_both_read(root: Path) -> None:
@@ -29,10 +29,10 @@ def test_made_folder_is_one_that_both_read(root: Path) -> None:
 @pytest.mark.parametrize("resized", [False, True])
 def test_every_way_feeds_every_image(root: Path, tmp_path: Path, monkeypatch, resized: bool) -> None:
     """ImageFolder and the cache feed the training images, decoding reads the test images too; again each turn."""
-    monkeypatch.setattr(feeding, "workers", lambda: 1)
+    monkeypatch.setattr(feeding, "count_loader_workers", lambda: 1)
     fed = {}
     for way, make in feeding.MAKERS.items():
-        feed = make(Folder(str(root), str(tmp_path / way), size=16, batch_size=5, resized=resized))
+        feed = make(ImageFolderSetting(str(root), str(tmp_path / way), size=16, batch_size=5, resized=resized))
         fed[way] = (feed(), feed())
     assert fed == {"imagefolder": (20, 20), "decode": (24, 24), "cache": (20, 20), "jpeg": (20, 20)}
 
@@ -46,13 +46,13 @@ def test_decoding_begins_anew_each_turn(root: Path, tmp_path: Path, monkeypatch)
         "load",
         lambda wanted, *, cache: real(wanted, cache=cache, progress=lambda what, done, total: decoded.append(done)),
     )
-    folder = Folder(str(root), str(tmp_path / "c"), size=16, batch_size=5)
-    feed = feeding.decode(folder)
+    folder = ImageFolderSetting(str(root), str(tmp_path / "c"), size=16, batch_size=5)
+    feed = feeding.build_decode_feed(folder)
     feed()
     first = len(decoded)
     feed()
     assert len(decoded) == 2 * first > 0
-    feeding.cache(folder)()
+    feeding.build_cache_feed(folder)()
     assert len(decoded) == 2 * first
 
 
@@ -64,27 +64,27 @@ def test_rows_compare_with_imagefolder() -> None:
         {"imagefolder": 0.4, "cache": 0.1},
         {"imagefolder": 0.2, "cache": 0.1},
     ]
-    row = feeding.row("cache", answer, rounds)
+    row = feeding.summarize_way("cache", answer, rounds)
     assert (row.images_per_s, row.ratio[1], row.own_mib, row.resident_mib) == (10, 2, 3, 5)
-    assert feeding.cells(row)["x imagefolder"] == "2.00 (2.00-3.00)"
+    assert feeding.format_data_row(row)["x imagefolder"] == "2.00 (2.00-3.00)"
 
 
 def test_peak_keeps_the_largest() -> None:
     """Memory that was used and given back is in the peak."""
-    peak = feeding.Peak()
-    peak.look()
+    peak = feeding.PeakMemoryWatcher()
+    peak.update_peaks()
     before = peak.own
     with mmap.mmap(-1, 64 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as held:  # no allocator's old pages
         held.write(bytes([1]) * (64 << 20))
-        peak.look()
-    peak.look()
+        peak.update_peaks()
+    peak.update_peaks()
     assert peak.own >= before + (48 << 20)
     if sys.platform == "linux":
         assert peak.resident > peak.own
-    assert not any(isinstance(t, feeding.Peak) for t in threading.enumerate())
+    assert not any(isinstance(t, feeding.PeakMemoryWatcher) for t in threading.enumerate())
 
 
 def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     """The layout is looked at before any process is started."""
     with pytest.raises(UserError, match="no folder train/"):
-        feeding.bench(tmp_path, 8, 4, 1)
+        feeding.bench_data_loading(tmp_path, 8, 4, 1)

@@ -21,7 +21,7 @@ sys.stderr.close()
 
 def test_lines_divide_a_run() -> None:
     """The first line ends the start, the last epoch's the training; the three parts are all there is."""
-    found = fixed.timed(["-c", RUN])
+    found = fixed.time_run(["-c", RUN])
     assert found.to_training_s > 0
     assert found.training_s == pytest.approx(0.2, abs=0.15)
     assert found.to_exit_s >= 0.1
@@ -31,15 +31,15 @@ def test_lines_divide_a_run() -> None:
 def test_a_run_that_fails_is_told() -> None:
     """The last line is in the error; a run without an epoch is none either."""
     with pytest.raises(RunFailedError, match="code 3: out of paint"):
-        fixed.timed(["-c", "import sys; print('out of paint', file=sys.stderr); sys.exit(3)"])
+        fixed.time_run(["-c", "import sys; print('out of paint', file=sys.stderr); sys.exit(3)"])
     with pytest.raises(RunFailedError, match="without a word"):
-        fixed.timed(["-c", ""])
+        fixed.time_run(["-c", ""])
 
 
 def test_the_run_that_is_timed_is_one_of_ours() -> None:
     """The command line is taken by `attncli run`."""
-    assert fixed.command(Path("x"), 3)[:3] == ["-m", "attncli", "run"]
-    given = command.make_context("run", fixed.command(Path("x"), 3)[3:]).params
+    assert fixed.build_run_command(Path("x"), 3)[:3] == ["-m", "attncli", "run"]
+    given = command.make_context("run", fixed.build_run_command(Path("x"), 3)[3:]).params
     assert (given["attn"], given["epochs"], given["seed"]) == ("eca", 1, 3)
 
 
@@ -51,4 +51,4 @@ import time:      2000 |       2100 | torch
 import time:      1500 |       1500 |       numpy.core
 resnet20 + eca on digits, seed 0
 """
-    assert list(fixed.by_package(text).items()) == [("torch", 0.0021), ("numpy", 0.0015)]
+    assert list(fixed.sum_by_package(text).items()) == [("torch", 0.0021), ("numpy", 0.0015)]

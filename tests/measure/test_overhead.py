@@ -9,16 +9,16 @@ from torch import nn
 
 from attncli import attention
 from attncli.measure import activations, imagine, overhead
-from attncli.measure.activations import activation_bytes
-from attncli.measure.overhead import cost, cost_of, counted
-from attncli.model import Shape, build
+from attncli.measure.activations import count_activation_bytes
+from attncli.measure.overhead import count_cost, count_recipe_cost, count_once
+from attncli.model import InputSpec, build
 from attncli.recipe import Model, Recipe
 from tests.measure.nets import Decides, Tiny, Wrapped
 
 
 def test_memory_worked_out_by_hand() -> None:
     """6 x 8 px: the convolution keeps its image, ReLU its result, the linear layer the means."""
-    assert activation_bytes(Tiny(), (6, 8)) == 4 * (3 * 48 + 4 * 48 + 4)
+    assert count_activation_bytes(Tiny(), (6, 8)) == 4 * (3 * 48 + 4 * 48 + 4)
 
 
 def test_what_is_saved_twice_counts_once() -> None:
@@ -33,39 +33,39 @@ def test_what_is_saved_twice_counts_once() -> None:
             y = self.p * x  # keeps p and x
             return (y * y + y[:, :1]).exp()  # keeps y and the result
 
-    assert activation_bytes(Net(), (4, 4)) == 4 * (3 * 48)
+    assert count_activation_bytes(Net(), (4, 4)) == 4 * (3 * 48)
 
 
 def test_masks_count_in_their_own_size() -> None:
     """Dropout keeps a mask of one byte a number; max-pooling keeps its places in 8 bytes."""
     scale = nn.Parameter(torch.ones(3, 1, 1))
     pooled = Wrapped(lambda x: nn.functional.max_pool2d(x * scale, 2))
-    assert activation_bytes(pooled, (4, 4)) == 4 * 48 + 4 * 48 + 8 * 12
+    assert count_activation_bytes(pooled, (4, 4)) == 4 * 48 + 4 * 48 + 8 * 12
 
 
 def test_imagined_and_real_memory_agree(monkeypatch) -> None:
     """The figures are the same when the network really runs."""
     nets = [Tiny(attention.load(n).Attention(4)) for n in ("se", "cbam")]
-    imagined = [activation_bytes(net, (16, 16)) for net in nets]
-    monkeypatch.setattr(imagine, "_imagined", lambda *_: 1 / 0)
-    assert [activation_bytes(net, (16, 16)) for net in nets] == imagined
+    imagined = [count_activation_bytes(net, (16, 16)) for net in nets]
+    monkeypatch.setattr(imagine, "_examine_fake", lambda *_: 1 / 0)
+    assert [count_activation_bytes(net, (16, 16)) for net in nets] == imagined
     assert activations.BATCH >= 2
 
 
 def test_network_that_decides_by_numbers() -> None:
     """It is run in earnest."""
-    assert activation_bytes(Decides(), (6, 8)) >= activation_bytes(Tiny(), (6, 8))
+    assert count_activation_bytes(Decides(), (6, 8)) >= count_activation_bytes(Tiny(), (6, 8))
 
 
 def test_cost_of_a_mechanism() -> None:
     """The record holds both networks' figures; overhead is a percentage of the baseline's."""
-    found = cost(Tiny(attention.load("se").Attention(4, reduction=2)), Tiny(), (16, 16))
+    found = count_cost(Tiny(attention.load("se").Attention(4, reduction=2)), Tiny(), (16, 16))
     assert found.params - found.baseline_params == 2 * 4 * 2
     assert found.macs - found.baseline_macs == 2 * 4 * 2
     assert found.elementwise - found.baseline_elementwise >= 4 * 256
     assert found.activation_bytes > found.baseline_activation_bytes
     assert found.image_size == 16
-    assert math.isclose(found.percent("params"), 100 * 16 / found.baseline_params)
+    assert math.isclose(found.compute_overhead("params"), 100 * 16 / found.baseline_params)
 
 
 def test_cost_of_a_clip_is_that_of_its_frames() -> None:
@@ -75,13 +75,13 @@ def test_cost_of_a_clip_is_that_of_its_frames() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x.flatten(0, 1))
 
-    clip, image = cost(Fold(), Fold(), (8, 8), frames=4), cost(Tiny(), Tiny(), (8, 8))
+    clip, image = count_cost(Fold(), Fold(), (8, 8), frames=4), count_cost(Tiny(), Tiny(), (8, 8))
     assert clip.macs == 4 * image.macs
     assert clip.elementwise == 4 * image.elementwise
     assert clip.activation_bytes == 4 * image.activation_bytes
 
 
-SHAPE = Shape(classes=10, size=(8, 8))
+SHAPE = InputSpec(classes=10, size=(8, 8))
 OWN = '''"""A mechanism of k numbers."""
 
 import torch
@@ -107,14 +107,14 @@ class Attention(nn.Module):
 def counts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Nothing is known, and what is counted from here on is listed."""
     found: list[str] = []
-    plain = overhead._count
+    plain = overhead._count_network
 
     def count(net: torch.nn.Module, *given: object) -> object:
         found.append(type(net).__name__)
         return plain(net, *given)
 
-    monkeypatch.setattr(overhead, "_known", type(overhead._known)())
-    monkeypatch.setattr(overhead, "_count", count)
+    monkeypatch.setattr(overhead, "_remembered_counts", type(overhead._remembered_counts)())
+    monkeypatch.setattr(overhead, "_count_network", count)
     return found
 
 
@@ -123,9 +123,9 @@ def recipe(attn: str, seed: int = 0) -> Recipe:
     return Recipe(model=Model(backbone="resnet20", attn=attn), seed=seed)
 
 
-def cost_here(one: Recipe, shape: Shape = SHAPE) -> object:
+def cost_here(one: Recipe, shape: InputSpec = SHAPE) -> object:
     """Its cost, as a run asks for it."""
-    return cost_of(one, shape, build(one, shape), lambda: build(one.baseline(), shape))
+    return count_recipe_cost(one, shape, build(one, shape), lambda: build(one.make_baseline(), shape))
 
 
 def test_a_network_is_counted_once(counts: list[str]) -> None:
@@ -136,9 +136,9 @@ def test_a_network_is_counted_once(counts: list[str]) -> None:
     assert len(counts) == 2
     cost_here(recipe("se"))
     assert len(counts) == 3
-    cost_here(recipe("eca"), Shape(classes=10, size=(16, 16)))
+    cost_here(recipe("eca"), InputSpec(classes=10, size=(16, 16)))
     assert len(counts) == 5
-    assert first == cost(build(recipe("eca"), SHAPE), build(recipe("none"), SHAPE), (8, 8))
+    assert first == count_cost(build(recipe("eca"), SHAPE), build(recipe("none"), SHAPE), (8, 8))
 
 
 def test_an_own_file_that_changes_is_counted_anew(counts: list[str], tmp_path: Path) -> None:
@@ -154,14 +154,14 @@ def test_an_own_file_that_changes_is_counted_anew(counts: list[str], tmp_path: P
 def test_a_network_that_decides_by_numbers_is_counted_each_time(counts: list[str]) -> None:
     """Other weights may make it do other work."""
     for _ in range(2):
-        counted(recipe("none"), Shape(classes=5, size=(6, 8)), Decides)
+        count_once(recipe("none"), InputSpec(classes=5, size=(6, 8)), Decides)
     assert counts == ["Decides", "Decides"]
 
 
 def test_only_so_many_counts_are_kept(counts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that was not asked for longest goes first."""
-    monkeypatch.setattr(overhead, "KEPT", 2)
+    monkeypatch.setattr(overhead, "MAX_REMEMBERED", 2)
     for size in (4, 5, 4, 6, 4, 5):
-        counted(recipe("none"), Shape(classes=5, size=(size, size)), Tiny)
+        count_once(recipe("none"), InputSpec(classes=5, size=(size, size)), Tiny)
     assert len(counts) == 4
-    assert len(overhead._known) == 2
+    assert len(overhead._remembered_counts) == 2

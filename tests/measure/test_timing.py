@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from attncli.measure import timing
-from attncli.measure.timing import paired, speed
+from attncli.measure.timing import time_pairs, measure_throughput
 from attncli.recipe import Recipe, read
 from tests.measure.nets import Tiny
 
@@ -43,7 +43,7 @@ class Watched(Tiny):
 def test_record_of_a_slower_network() -> None:
     """Rates, ratios with their quartiles, and the circumstances; a network with much more work has a ratio below 1."""
     slow = Tiny(nn.Sequential(*(nn.Conv2d(4, 4, 5, padding=2) for _ in range(12))))
-    found = speed(slow, Tiny(), recipe(measure__batch_size=8), 5, (24, 24))
+    found = measure_throughput(slow, Tiny(), recipe(measure__batch_size=8), 5, (24, 24))
     assert found.train_images_per_s < found.baseline_train_images_per_s
     assert found.infer_images_per_s < found.baseline_infer_images_per_s
     assert found.train_ratio_low <= found.train_ratio <= found.train_ratio_high < 1
@@ -58,7 +58,7 @@ def test_networks_are_left_as_they_were() -> None:
     net, plain = Tiny(nn.BatchNorm2d(4)).eval(), Tiny()
     before = {k: v.clone() for k, v in net.state_dict().items()}
     state = torch.random.get_rng_state()
-    speed(net, plain, recipe(), 5, (8, 8))
+    measure_throughput(net, plain, recipe(), 5, (8, 8))
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert all(p.grad is None for p in net.parameters())
     assert not net.training
@@ -69,20 +69,20 @@ def test_networks_are_left_as_they_were() -> None:
 def test_timed_as_trained(channels_last: bool, precision: str) -> None:
     """Batch, memory layout and number format are the recipe's, in training and in inference."""
     net = Watched()
-    speed(net, Tiny(), recipe(train__channels_last=channels_last, train__precision=precision), 5, (8, 8))
+    measure_throughput(net, Tiny(), recipe(train__channels_last=channels_last, train__precision=precision), 5, (8, 8))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     assert set(net.notes) == {(training, (4, 3, 8, 8), channels_last, dtype) for training in (True, False)}
 
 
 def test_precision_may_be_given() -> None:
     """A precision given beside the recipe is the one that is timed and told."""
-    assert speed(Tiny(), Tiny(), recipe(), 5, (8, 8), precision="bf16").precision == "bf16"
+    assert measure_throughput(Tiny(), Tiny(), recipe(), 5, (8, 8), precision="bf16").precision == "bf16"
 
 
 def test_clips_are_batches_of_frames() -> None:
     """With frames the images are (b, T, 3, H, W), each frame in the layout of the recipe."""
     net = Watched()
-    speed(net, net, recipe(), 5, (8, 8), frames=3)
+    measure_throughput(net, net, recipe(), 5, (8, 8), frames=3)
     assert {note[1:3] for note in net.notes} == {((4, 3, 3, 8, 8), True)}
 
 
@@ -96,7 +96,7 @@ def test_own_loss_is_what_is_trained() -> None:
             y = self(x)
             return y.square().mean(), y
 
-    speed(Own(), Tiny(), recipe(), 5, (8, 8))
+    measure_throughput(Own(), Tiny(), recipe(), 5, (8, 8))
     assert set(called) == {(4,)}
 
 
@@ -105,7 +105,7 @@ def test_step_includes_optimiser_and_clipping(monkeypatch) -> None:
     calls = []
     monkeypatch.setattr(torch.optim.SGD, "step", lambda self, *a, **k: calls.append("step"))
     monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda *a: calls.append("clip"))
-    one, _ = timing.contenders(Tiny(), Tiny(), recipe(train__clip_norm=1.0), 5, (4, 3, 8, 8), "fp32", CPU)
+    one, _ = timing.prepare_network_pair(Tiny(), Tiny(), recipe(train__clip_norm=1.0), 5, (4, 3, 8, 8), "fp32", CPU)
     calls.clear()
     one.train()
     assert calls == ["clip", "step"]
@@ -122,11 +122,11 @@ def test_pairs_alternate_and_share_the_work(monkeypatch) -> None:
     def a() -> None: ...
     def b() -> None: ...
 
-    monkeypatch.setattr(timing, "seconds", seconds)
-    pairs = paired(a, b, CPU, budget=1000.0, repeats=4)
+    monkeypatch.setattr(timing, "time_calls", seconds)
+    pairs = time_pairs(a, b, CPU, budget=1000.0, repeats=4)
     assert [name for name, _ in order] == ["a", "b", "a", "b", "b", "a", "a", "b", "b", "a"]
     assert pairs == [(2.0, 1.0)] * 4
-    assert timing._quartiles(pairs) == [0.5, 0.5, 0.5]
+    assert timing._ratio_quartiles(pairs) == [0.5, 0.5, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -136,28 +136,30 @@ def test_pairs_alternate_and_share_the_work(monkeypatch) -> None:
 def test_length_fits_the_budget(monkeypatch, step: float, budget: float, calls: int, pairs: int) -> None:
     """Quick work is repeated to last a tenth of a second, slow work gets fewer pairs, never under three."""
     seen = []
-    monkeypatch.setattr(timing, "seconds", lambda work, n, device: seen.append(n) or n * step)
-    assert len(paired(lambda: None, lambda: 1, CPU, budget, 7)) == pairs
+    monkeypatch.setattr(timing, "time_calls", lambda work, n, device: seen.append(n) or n * step)
+    assert len(time_pairs(lambda: None, lambda: 1, CPU, budget, 7)) == pairs
     assert set(seen[2:]) == {calls}
 
 
 @pytest.mark.parametrize(("step", "batch"), [(0.01, 128), (0.2, 64), (0.8, 16), (50.0, 16)])
 def test_batch_shrinks_to_the_time_on_a_cpu(monkeypatch, step: float, batch: int) -> None:
     """The recipe's batch is halved until three pairs fit, down to 16; one that is asked for stays."""
-    monkeypatch.setattr(timing, "seconds", lambda work, n, device: step)
-    monkeypatch.setattr(timing, "contenders", lambda m, b, r, c, shape, p, d: (timing.Contender(m, max, min),) * 2)
+    monkeypatch.setattr(timing, "time_calls", lambda work, n, device: step)
+    monkeypatch.setattr(
+        timing, "prepare_network_pair", lambda m, b, r, c, shape, p, d: (timing.TimedNetwork(m, max, min),) * 2
+    )
     given = {"train__batch_size": 128, "measure__seconds": 20.0}
     arguments = (5, (1, 3, 8, 8), "fp32", CPU)
-    assert timing._fitting(Tiny(), Tiny(), recipe(**given), *arguments)[0] == batch
+    assert timing._prepare_fitting_pair(Tiny(), Tiny(), recipe(**given), *arguments)[0] == batch
     asked = recipe(**given, measure__batch_size=100)
-    assert timing._fitting(Tiny(), Tiny(), asked, *arguments)[0] == 100
+    assert timing._prepare_fitting_pair(Tiny(), Tiny(), asked, *arguments)[0] == 100
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_is_timed_by_events_with_its_memory() -> None:
     """On CUDA the record holds the peak memory of each network alone."""
     heavy = Tiny(nn.Sequential(nn.Conv2d(4, 64, 3, padding=1), nn.Conv2d(64, 4, 3, padding=1)))
-    found = speed(heavy, Tiny(), recipe(), 5, (32, 32), device=torch.device("cuda"))
+    found = measure_throughput(heavy, Tiny(), recipe(), 5, (32, 32), device=torch.device("cuda"))
     assert found.peak_memory_bytes is not None
     assert found.baseline_peak_memory_bytes is not None
     assert found.peak_memory_bytes > found.baseline_peak_memory_bytes > 0

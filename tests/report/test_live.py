@@ -9,9 +9,9 @@ import pytest
 
 from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation, Result
-from attncli.report.live import Live, clock, epoch_line
-from attncli.report.summary import summary
-from attncli.train.progress import Step
+from attncli.report.live import RunProgress, format_duration, format_epoch
+from attncli.report.summary import render_run_summary
+from attncli.train.progress import TrainingProgress
 
 
 def epoch(**given: object) -> Epoch:
@@ -38,25 +38,27 @@ def result(**given: Any) -> Result:
 @pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (59.6, "1:00"), (3661, "1:01:01"), (-3, "0:00")])
 def test_clock(seconds: float, shown: str) -> None:
     """Seconds as minutes, or hours, with rounding carried over."""
-    assert clock(seconds) == shown
+    assert format_duration(seconds) == shown
 
 
 def test_epoch_line_tells_what_there_is() -> None:
     """The validation figure stands there only where one was made."""
-    assert epoch_line(epoch(val_top1=0.5), 12) == "epoch   3/12  loss 0.5000  val top-1 50.00%  1,234 images/s"
-    assert "val" not in epoch_line(epoch(), 12)
+    assert format_epoch(epoch(val_top1=0.5), 12) == "epoch   3/12  loss 0.5000  val top-1 50.00%  1,234 images/s"
+    assert "val" not in format_epoch(epoch(), 12)
 
 
 def test_live_writes_to_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
     """Progress never mixes with data on stdout, and quiet means quiet."""
     test = Evaluation(split="test", images=10, loss=0.1, top1=0.9, top5=1.0, images_per_s=1.0, confusion=[[10]])
     for quiet in (False, True):
-        with Live(quiet) as live:
-            live.stage("begin")
-            live.reading("decoding", 1, 2)
-            live.step(Step(epoch=1, epochs=2, step=1, steps=4, images_per_s=10.0, seconds_left=3.0, loss=1.0))
-            live.record(epoch())
-            live.record(test)
+        with RunProgress(quiet) as live:
+            live.on_stage("begin")
+            live.on_reading("decoding", 1, 2)
+            live.on_step(
+                TrainingProgress(epoch=1, epochs=2, step=1, steps=4, images_per_s=10.0, seconds_left=3.0, loss=1.0)
+            )
+            live.on_record(epoch())
+            live.on_record(test)
         out, err = capsys.readouterr()
         assert out == ""
         assert ("test: top-1 90.00% of 10 images" in err) == (not quiet)
@@ -66,9 +68,9 @@ def finished_run(runs: Path, attn: str, seed: int = 0, **given: Any) -> Result:
     """A finished run's folder with its recipe and result."""
     recipe = Recipe()
     recipe = recipe.model_copy(update={"seed": seed, "model": recipe.model.model_copy(update={"attn": attn})})
-    folder = runs / recipe.digest()
+    folder = runs / recipe.compute_digest()
     folder.mkdir(parents=True)
-    (folder / "recipe.yaml").write_text(recipe.yaml())
+    (folder / "recipe.yaml").write_text(recipe.to_yaml())
     made = result(digest=folder.name, attn=attn, seed=seed, folder=str(folder), **given)
     (folder / "result.json").write_text(json.dumps(asdict(made)))
     return made
@@ -76,20 +78,20 @@ def finished_run(runs: Path, attn: str, seed: int = 0, **given: Any) -> Result:
 
 def test_summary_tells_overhead_and_next_step(tmp_path: Path) -> None:
     """Counts are told with what they add; the last lines name the next commands, with the folder of the runs."""
-    text = summary(finished_run(tmp_path, "eca"), tmp_path)
+    text = render_run_summary(finished_run(tmp_path, "eca"), tmp_path)
     assert "110   +10 (+10.000%) over plain resnet18" in text
     assert "500 images/s   0.90 x plain resnet18" in text
     assert "difference" not in text
     assert f"attncli run --attn none --backbone resnet18 --runs {tmp_path}" in text
     assert f"attncli look eca-resnet18-s0 --runs {tmp_path}" in text
-    assert "attncli compare" in summary(result(), Path("runs")).splitlines()[-1]
+    assert "attncli compare" in render_run_summary(result(), Path("runs")).splitlines()[-1]
 
 
 def test_summary_tells_the_difference_to_the_plain_network(tmp_path: Path) -> None:
     """With the baseline of the same seed there, the card tells the difference and asks for another seed."""
     finished_run(tmp_path, "none", test_top1=0.975)
     finished_run(tmp_path, "none", seed=1, test_top1=0.5)
-    text = summary(finished_run(tmp_path, "eca", test_top1=0.98), tmp_path)
+    text = render_run_summary(finished_run(tmp_path, "eca", test_top1=0.98), tmp_path)
     assert "+0.50 points to plain resnet18, 97.50%, at this one seed" in text
     assert "--attn eca --backbone resnet18 --seed 1" in text
 
@@ -97,7 +99,7 @@ def test_summary_tells_the_difference_to_the_plain_network(tmp_path: Path) -> No
 def test_summary_of_an_untimed_run_has_no_speed(tmp_path: Path) -> None:
     """Without timing there is no line about speed, and equal counts are told without an overhead."""
     made = finished_run(tmp_path, "none", train_images_per_s=None, infer_images_per_s=None)
-    text = summary(made, tmp_path)
+    text = render_run_summary(made, tmp_path)
     assert "training" not in text
     assert "  MACs          200  " in text
     assert "--attn eca" in text

@@ -7,29 +7,39 @@ from pathlib import Path
 
 import pytest
 
-from attncli.jobs import Began, Ended, Moved, Plan, Planned, Stage, Task, Waiting, Warned
-from attncli.jobs.estimate import Estimate
+from attncli.jobs import (
+    TaskStarted,
+    TaskEnded,
+    TaskProgress,
+    SweepPlan,
+    PlannedRun,
+    TaskStage,
+    Task,
+    TaskWaiting,
+    TaskWarning,
+)
+from attncli.jobs.estimate import DurationEstimate
 from attncli.recipe import Recipe
 from attncli.report import outcome
 from attncli.report import sweep as shown
-from attncli.report.sweep import Board
+from attncli.report.sweep import SweepProgress
 from tests.report.test_live import result
 
 
-def planned(attn: str, seed: int = 0, *, seconds: float | None = None, done: bool = False) -> Planned:
+def planned(attn: str, seed: int = 0, *, seconds: float | None = None, done: bool = False) -> PlannedRun:
     """A run of a plan."""
     recipe = Recipe.model_validate({"model": {"attn": attn}, "measure": {"speed": False}, "seed": seed})
-    return Planned(
+    return PlannedRun(
         recipe=recipe,
-        digest=recipe.digest(),
+        digest=recipe.compute_digest(),
         title=f"{attn}, seed {seed}",
         result=result() if done else None,
-        begun=False,
-        estimate=None if seconds is None else Estimate(seconds, "measured run"),
+        has_checkpoint=False,
+        estimate=None if seconds is None else DurationEstimate(seconds, "measured run"),
     )
 
 
-def task(of: Planned, *, timing: bool = False) -> Task:
+def task(of: PlannedRun, *, timing: bool = False) -> Task:
     """The run as a task."""
     return Task(recipe=of.recipe, digest=of.digest, title=of.title, timing=timing)
 
@@ -49,15 +59,15 @@ def test_lines_where_there_is_no_terminal(
     none, se, eca = planned("none", done=True), planned("se"), planned("eca")
     (tmp_path / se.digest).mkdir()
     (tmp_path / se.digest / "result.json").write_text(json.dumps(asdict(result(test_top1=0.5))))
-    with Board(Plan("s", (none, se, eca)), tmp_path, jobs=1) as board:
-        board.hear(Ended(task(se, timing=True), "FAILED", "out of ideas"))
-        board.hear(Began(task(se)))
-        board.hear(Stage(task(se), "se, seed 0: 100 images"))
-        board.hear(Warned(task(se), "store away"))
+    with SweepProgress(SweepPlan("s", (none, se, eca)), tmp_path, jobs=1) as board:
+        board.handle_event(TaskEnded(task(se, timing=True), "FAILED", "out of ideas"))
+        board.handle_event(TaskStarted(task(se)))
+        board.handle_event(TaskStage(task(se), "se, seed 0: 100 images"))
+        board.handle_event(TaskWarning(task(se), "store away"))
         clock[0] += 75
-        board.hear(Ended(task(se), "FINISHED"))
-        board.hear(Began(task(eca)))
-        board.hear(Ended(task(eca), "KILLED", "its process was killed by SIGKILL", "fewer --jobs"))
+        board.handle_event(TaskEnded(task(se), "FINISHED"))
+        board.handle_event(TaskStarted(task(eca)))
+        board.handle_event(TaskEnded(task(eca), "KILLED", "its process was killed by SIGKILL", "fewer --jobs"))
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
@@ -76,12 +86,12 @@ def test_what_another_process_does_is_told_as_such(
 ) -> None:
     """Once that it is waited for, then that it was finished there; its time is not taken for one of ours."""
     a = planned("se")
-    with Board(Plan("s", (a, planned("eca"))), tmp_path, jobs=1) as board:
+    with SweepProgress(SweepPlan("s", (a, planned("eca"))), tmp_path, jobs=1) as board:
         for _ in range(2):
-            board.hear(Began(task(a)))
+            board.handle_event(TaskStarted(task(a)))
             clock[0] += 3
-            board.hear(Waiting(task(a)))
-        board.hear(Ended(task(a), "FINISHED"))
+            board.handle_event(TaskWaiting(task(a)))
+        board.handle_event(TaskEnded(task(a), "FINISHED"))
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if not line.startswith("begun")] == [
         "waiting   se, seed 0: another process is at it",
@@ -92,9 +102,9 @@ def test_what_another_process_does_is_told_as_such(
 def test_quiet_is_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Failures are kept all the same."""
     run = planned("se")
-    with Board(Plan("s", (run,)), tmp_path, jobs=1, quiet=True) as board:
-        board.hear(Began(task(run)))
-        board.hear(Ended(task(run), "FAILED", "x"))
+    with SweepProgress(SweepPlan("s", (run,)), tmp_path, jobs=1, quiet=True) as board:
+        board.handle_event(TaskStarted(task(run)))
+        board.handle_event(TaskEnded(task(run), "FAILED", "x"))
     assert capsys.readouterr() == ("", "")
     assert len(board.failures) == 1
 
@@ -104,13 +114,13 @@ def test_the_table_shows_who_is_at_work(tmp_path: Path, clock: list[float]) -> N
     from rich.console import Console
 
     a, b = planned("se"), planned("eca")
-    board = Board(Plan("s", (a, b)), tmp_path, jobs=2)
-    board.hear(Began(task(a)))
-    board.hear(Moved(task=task(a), epoch=2, epochs=5, images_per_s=1234.0, seconds_left=61.0))
-    board.hear(Began(task(b)))
-    board.hear(Waiting(task(b)))
+    board = SweepProgress(SweepPlan("s", (a, b)), tmp_path, jobs=2)
+    board.handle_event(TaskStarted(task(a)))
+    board.handle_event(TaskProgress(task=task(a), epoch=2, epochs=5, images_per_s=1234.0, seconds_left=61.0))
+    board.handle_event(TaskStarted(task(b)))
+    board.handle_event(TaskWaiting(task(b)))
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(board.draw())
+    console.print(board.render_table())
     text = console.export_text()
     assert [word in text for word in ("se, seed 0", "epoch 2/5", "1,234", "1:01")] == [True] * 4
     assert "eca" not in text
@@ -120,34 +130,34 @@ def test_the_table_shows_who_is_at_work(tmp_path: Path, clock: list[float]) -> N
 def test_time_left(tmp_path: Path, clock: list[float]) -> None:
     """By the plan, then by what was finished here; shared out among the jobs, never less than the longest."""
     runs = tuple(planned("se", seed, seconds=5.0) for seed in range(4))
-    board = Board(Plan("s", runs), tmp_path, jobs=2)
-    assert board.seconds_left() == 20.0
-    board.hear(Began(task(runs[0])))
-    board.hear(Began(task(runs[1])))
+    board = SweepProgress(SweepPlan("s", runs), tmp_path, jobs=2)
+    assert board.estimate_seconds_left() == 20.0
+    board.handle_event(TaskStarted(task(runs[0])))
+    board.handle_event(TaskStarted(task(runs[1])))
     clock[0] += 30
-    board.hear(Ended(task(runs[0]), "FINISHED"))
-    board.hear(Moved(task=task(runs[1]), epoch=1, epochs=2, images_per_s=1.0, seconds_left=90.0))
-    assert board.seconds_left() == pytest.approx(90.0)
-    board.hear(Moved(task=task(runs[1]), epoch=1, epochs=2, images_per_s=1.0, seconds_left=10.0))
-    assert board.seconds_left() == pytest.approx((10 + 2 * 30) / 2)
+    board.handle_event(TaskEnded(task(runs[0]), "FINISHED"))
+    board.handle_event(TaskProgress(task=task(runs[1]), epoch=1, epochs=2, images_per_s=1.0, seconds_left=90.0))
+    assert board.estimate_seconds_left() == pytest.approx(90.0)
+    board.handle_event(TaskProgress(task=task(runs[1]), epoch=1, epochs=2, images_per_s=1.0, seconds_left=10.0))
+    assert board.estimate_seconds_left() == pytest.approx((10 + 2 * 30) / 2)
 
 
 def test_time_left_is_told_by_the_runs_at_work_where_nothing_else_is_known(tmp_path: Path, clock: list[float]) -> None:
     """A first run's own time stands for those to come; before it says anything there is no figure."""
     runs = tuple(planned("se", seed) for seed in range(3))
-    board = Board(Plan("s", runs), tmp_path, jobs=1)
-    board.hear(Began(task(runs[0])))
-    assert board.seconds_left() is None
-    assert board.progress() == "0 of 3 runs"
+    board = SweepProgress(SweepPlan("s", runs), tmp_path, jobs=1)
+    board.handle_event(TaskStarted(task(runs[0])))
+    assert board.estimate_seconds_left() is None
+    assert board.format_progress() == "0 of 3 runs"
     clock[0] += 10
-    board.hear(Moved(task=task(runs[0]), epoch=1, epochs=2, images_per_s=1.0, seconds_left=20.0))
-    assert board.seconds_left() == pytest.approx(20 + 2 * 30)
+    board.handle_event(TaskProgress(task=task(runs[0]), epoch=1, epochs=2, images_per_s=1.0, seconds_left=20.0))
+    assert board.estimate_seconds_left() == pytest.approx(20 + 2 * 30)
 
 
 def test_a_plan_in_words() -> None:
     """What is finished, what is known of the time and what is not."""
-    made = Plan("s", (planned("none", done=True), planned("se", seconds=90.0), planned("eca")))
-    text = outcome.planned(made)
+    made = SweepPlan("s", (planned("none", done=True), planned("se", seconds=90.0), planned("eca")))
+    text = outcome.render_plan(made)
     assert "finished" in text
     assert "1:30" in text
     assert "unknown" in text
@@ -156,17 +166,20 @@ def test_a_plan_in_words() -> None:
         == "s: 3 runs, 1 finished; about 1:30 for 1 (measured run: 1), and 1 of which nothing is known, "
         "timings included"
     )
-    assert outcome.left(Plan("s", (planned("se"),))).endswith(
+    assert outcome.format_remaining(SweepPlan("s", (planned("se"),))).endswith(
         "is unknown (no finished run is like them, no speed is cached)"
     )
-    assert outcome.left(Plan("s", (planned("se", done=True),))) == "s: 1 runs, 1 finished"
+    assert outcome.format_remaining(SweepPlan("s", (planned("se", done=True),))) == "s: 1 runs, 1 finished"
 
 
 def test_an_end_names_every_failure_with_its_log(tmp_path: Path) -> None:
     """Problem, log, hint; and that the same command goes on."""
     runs = (planned("none"), planned("se"), planned("eca"))
-    failures = [Ended(task(runs[1]), "FAILED", "out of ideas", "mend the file"), Ended(task(runs[2]), "KILLED", "gone")]
-    lines = outcome.ended(Plan("s", runs), failures, tmp_path).splitlines()
+    failures = [
+        TaskEnded(task(runs[1]), "FAILED", "out of ideas", "mend the file"),
+        TaskEnded(task(runs[2]), "KILLED", "gone"),
+    ]
+    lines = outcome.render_sweep_end(SweepPlan("s", runs), failures, tmp_path).splitlines()
     assert lines == [
         "s: 3 runs, 1 finished",
         "  failed: se, seed 0: out of ideas",
@@ -181,8 +194,8 @@ def test_an_end_names_every_failure_with_its_log(tmp_path: Path) -> None:
 def test_a_stop_is_no_failure() -> None:
     """What was stopped on the way is not listed, what failed before is."""
     runs = (planned("se"), planned("eca"))
-    failures = [Ended(task(runs[0]), "FAILED", "x"), Ended(task(runs[1]), "KILLED", "stopped")]
-    text = outcome.ended(Plan("s", runs), failures, Path("runs"), stopped="stopped by SIGINT")
+    failures = [TaskEnded(task(runs[0]), "FAILED", "x"), TaskEnded(task(runs[1]), "KILLED", "stopped")]
+    text = outcome.render_sweep_end(SweepPlan("s", runs), failures, Path("runs"), stopped="stopped by SIGINT")
     assert text.startswith("s: stopped by SIGINT; the same command goes on")
     assert "failed: se" in text
     assert "killed" not in text
@@ -191,16 +204,16 @@ def test_a_stop_is_no_failure() -> None:
 def test_the_end_says_how_to_compare() -> None:
     """With the data set and backbone where there is one of each, and the folder where it is not the usual one."""
     runs = (planned("se"), planned("eca"))
-    assert outcome.ended(Plan("s", runs), [], Path("runs")).endswith(
+    assert outcome.render_sweep_end(SweepPlan("s", runs), [], Path("runs")).endswith(
         "Next: attncli compare --dataset digits --backbone resnet18"
     )
-    assert outcome.compare(Plan("s", runs), Path("a b")).endswith("--runs 'a b'")
+    assert outcome.build_compare_command(SweepPlan("s", runs), Path("a b")).endswith("--runs 'a b'")
 
 
 def test_the_outcome_for_programs(tmp_path: Path) -> None:
     """Runs and failures as plain values."""
     runs = (planned("none", done=True), planned("se"))
-    told = outcome.plain(Plan("s", runs), [Ended(task(runs[1]), "FAILED", "x", "y")], tmp_path)
+    told = outcome.build_sweep_dict(SweepPlan("s", runs), [TaskEnded(task(runs[1]), "FAILED", "x", "y")], tmp_path)
     assert json.loads(json.dumps(told)) == told
     assert [run["status"] for run in told["runs"]] == ["finished", "new"]
     assert told["failures"][0] | {"log": ""} == {

@@ -9,14 +9,14 @@ from torch import nn
 from attncli import attention, data, model
 from attncli.data.dataset import Dataset
 from attncli.recipe import Recipe
-from attncli.run import shape
-from attncli.sight import Trained
+from attncli.run import make_input_spec
+from attncli.sight import LoadedRun
 from tests.attention.case import randomise
 
 
 def recipe(attn: str, **options: Any) -> Recipe:
     """resnet20 with a mechanism on the digits, or on clips of them where it works on frames."""
-    frames = attn != "none" and attention.describe(attn).card.site.startswith("frames")
+    frames = attn != "none" and attention.describe_mechanism(attn).card.site.startswith("frames")
     images = {"name": "clips", "of": "digits", "frames": 4} if frames else {"name": "digits"}
     plain = Recipe()
     return plain.model_copy(
@@ -34,9 +34,9 @@ def dataset(name: str, cache_: Path) -> Dataset:
     return data.load(recipe(attn).data, cache=cache_)
 
 
-def trained(attn: str, cache_: Path, *, random: bool = True, **options: Any) -> Trained:
+def trained(attn: str, cache_: Path, *, random: bool = True, **options: Any) -> LoadedRun:
     """A network as if it were trained: with weights drawn at random, or as they are at the start."""
     made = recipe(attn, **options)
     images = dataset(made.data.name, cache_)
-    net: nn.Module = model.build(made, shape(images))
-    return Trained(Path("nowhere"), made, images, (randomise(net) if random else net).eval())
+    net: nn.Module = model.build(made, make_input_spec(images))
+    return LoadedRun(Path("nowhere"), made, images, (randomise(net) if random else net).eval())

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attncli.sight.gradcam import gradcam
-from attncli.sight.tokens import tiles
+from attncli.sight.gradcam import compute_gradcam
+from attncli.sight.tokens import find_token_grid
 
 
 class Corner(nn.Module):
@@ -27,20 +27,23 @@ def test_gradcam_is_the_activation_where_it_speaks_for_the_class() -> None:
     image = x.detach().clone()
     image[0, 0, 2:4, 4:6] = 3.0
     image[0, 1, 6:, 6:] = 9.0
-    cam = gradcam(Corner(), image.requires_grad_(), torch.tensor([1, 1]))
+    cam = compute_gradcam(Corner(), image.requires_grad_(), torch.tensor([1, 1]))
     assert cam is not None
     assert cam.shape == (2, 4, 4)
     expected = torch.zeros(4, 4)
     expected[1, 2] = 1.0
     torch.testing.assert_close(cam[0], expected)
-    against = gradcam(Corner(), image, torch.tensor([0, 0]))
+    against = compute_gradcam(Corner(), image, torch.tensor([0, 0]))
     assert against is not None
     assert not against.any()
 
 
 def test_a_network_without_maps_has_none() -> None:
     """Nothing to look at is told as None."""
-    assert gradcam(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), torch.rand(1, 3, 8, 8), torch.tensor([0])) is None
+    assert (
+        compute_gradcam(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), torch.rand(1, 3, 8, 8), torch.tensor([0]))
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,4 +60,4 @@ def test_a_network_without_maps_has_none() -> None:
 )
 def test_tokens_tile_the_image(length: int, size: tuple[int, int], grid: tuple[int, int] | None) -> None:
     """Rows and columns are as near the image's shape as can be, with at most one token that is no place."""
-    assert tiles(length, size) == grid
+    assert find_token_grid(length, size) == grid

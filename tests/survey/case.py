@@ -13,17 +13,17 @@ def run(folder: Path, *, attn: str, seed: int, top1: float, top5: float = 0.99, 
     """A finished run below `folder`; `keys` are recipe keys, dots written as two underscores."""
     values = {key.replace("__", "."): value for key, value in keys.items()}
     recipe = check.read(values={"model.backbone": "resnet20", "model.attn": attn, "seed": seed} | values)
-    place = folder / recipe.digest()
+    place = folder / recipe.compute_digest()
     place.mkdir(parents=True)
     result = Result(
-        digest=recipe.digest(), run_id=f"id-{attn}-{seed}", status="FINISHED", attn=attn, category="",
+        digest=recipe.compute_digest(), run_id=f"id-{attn}-{seed}", status="FINISHED", attn=attn, category="",
         backbone=recipe.model.backbone, dataset=recipe.data.name, seed=seed, epochs=recipe.train.epochs,
         test_top1=top1, test_top5=top5, test_loss=1.0, val_top1=top1, best_val_top1=top1, baseline="resnet20",
         params=1, baseline_params=1, macs=1, baseline_macs=1, train_images_per_s=None, infer_images_per_s=None,
         train_ratio=None, infer_ratio=None, seconds=1.0, precision="fp32", device="cpu", machine={},
-        group=recipe.group(), data_digest=data_digest, folder=str(place),
+        group=recipe.compute_group(), data_digest=data_digest, folder=str(place),
     )  # fmt: skip
-    (place / "recipe.yaml").write_text(recipe.yaml())
+    (place / "recipe.yaml").write_text(recipe.to_yaml())
     records.write_atomically(place / records.RESULT, json.dumps(asdict(result)))
     return recipe
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from attncli.attention.spatial import ram
-from attncli.survey.published import Network
-from attncli.survey.recount import parameters
+from attncli.survey.published import PublishedNetwork
+from attncli.survey.recount import count_published_parameters
 
 CLASSES = {"resnet20": 10, "resnet32": 10, "resnet56": 10, "resnet110": 10}
 ALL = (1, 2, 3, 4)
@@ -111,13 +111,15 @@ WHOLE: list[Case] = [
 ]
 
 
-def network(backbone: str, attn: str, given: dict[str, Any]) -> Network:
+def network(backbone: str, attn: str, given: dict[str, Any]) -> PublishedNetwork:
     """The network of a case; what is no key of a network is an option."""
     keys = {k: v for k, v in given.items() if k in ("stages", "blocks", "site", "frames", "size")}
     options = tuple((k, v) for k, v in given.items() if k not in keys)
     classes = CLASSES.get(backbone, 1000)
     size = 32 if backbone in CLASSES else 224
-    return Network(**{"backbone": backbone, "attn": attn, "classes": classes, "size": size, "options": options} | keys)
+    return PublishedNetwork(
+        **{"backbone": backbone, "attn": attn, "classes": classes, "size": size, "options": options} | keys
+    )
 
 
 def name(case: Any) -> str | None:
@@ -129,13 +131,13 @@ def name(case: Any) -> str | None:
 def test_added(backbone: str, attn: str, given: dict[str, Any], expected: int) -> None:
     """The mechanism adds exactly the stated number of parameters to the plain network."""
     plain = network(backbone, "none", {k: v for k, v in given.items() if k == "frames"})
-    assert parameters(network(backbone, attn, given)) - parameters(plain) == expected
+    assert count_published_parameters(network(backbone, attn, given)) - count_published_parameters(plain) == expected
 
 
 @pytest.mark.parametrize(("backbone", "attn", "given", "expected"), WHOLE, ids=name)
 def test_whole(backbone: str, attn: str, given: dict[str, Any], expected: int) -> None:
     """The network with the mechanism has exactly the stated number of parameters."""
-    assert parameters(network(backbone, attn, given)) == expected
+    assert count_published_parameters(network(backbone, attn, given)) == expected
 
 
 @pytest.mark.parametrize(("g", "k", "expected"), [(8, 1, 242_317), (12, 3, 289_421), (12, 4, 307_853)])

@@ -8,9 +8,9 @@ import pytest
 
 from attncli.survey import claims, judge, stats
 from attncli.survey.evidence import Evidence
-from attncli.survey.exact import Counts
-from attncli.survey.finished import trained
-from attncli.survey.speeds import Speeds, median_interval
+from attncli.survey.exact import CountCache
+from attncli.survey.finished import read_finished_runs
+from attncli.survey.speeds import SpeedStore, median_interval
 from tests.survey.case import claims_file, run
 
 TIMES, SEEDS = 2000, 5
@@ -23,18 +23,18 @@ def outcomes(folder, checks: list[str], gains: dict[str, float], times: int = TI
 
     Seeds scatter by 2 points, and by half a point more for each network.
     """
-    known = claims.read([claims_file(folder, *checks)])
+    known = claims.read_claim_files([claims_file(folder, *checks)])
     for attn, seed in itertools.product(ATTNS, range(SEEDS)):
         run(folder / "runs", attn=attn, seed=seed, top1=0.0)
-    runs = trained(folder / "runs")
-    counts, speeds = Counts(folder / "counts.json"), Speeds(folder / "runs")
+    runs = read_finished_runs(folder / "runs")
+    counts, speeds = CountCache(folder / "counts.json"), SpeedStore(folder / "runs")
     chance = np.random.default_rng(5)
     luck = 0.02 * chance.standard_normal((times, SEEDS, 1)) + 0.005 * chance.standard_normal((times, SEEDS, len(ATTNS)))
     top1 = 0.9 + luck + np.array([gains.get(attn, 0.0) for attn in ATTNS])
     found = []
     for experiment in top1.tolist():
         seen = [replace(r, top1=experiment[r.seed][ATTNS.index(r.recipe.model.attn)]) for r in runs]
-        found.append([v.outcome for v in judge.judge(known, Evidence(counts, speeds, seen))])
+        found.append([v.outcome for v in judge.judge_claims(known, Evidence(counts, speeds, seen))])
     return np.array(found)
 
 
@@ -46,8 +46,8 @@ def share(found: np.ndarray, outcome: str) -> float:
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch):
     """Leave out the planning of further seeds, which takes long and changes no verdict."""
-    monkeypatch.setattr(judge.accuracy, "more_seeds", lambda part, alpha: 1)
-    monkeypatch.setattr(judge.accuracy, "_power", lambda difference: None)
+    monkeypatch.setattr(judge.accuracy, "count_more_seeds", lambda part, alpha: 1)
+    monkeypatch.setattr(judge.accuracy, "_detection_power", lambda difference: None)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_at_most_five_in_a_hundred_true_claims_fail(tmp_path):
 def test_power_is_as_foretold(tmp_path):
     """True claims hold as often as stats.power says, which is what a reader is told."""
     found = outcomes(tmp_path, [f"{A} > {PLAIN}"], {"eca": 0.01}, times=1000)
-    foretold = stats.power(SEEDS, 0.005 * np.sqrt(2), 0.01)
+    foretold = stats.t_test_power(SEEDS, 0.005 * np.sqrt(2), 0.01)
     assert 0.5 < foretold < 0.9
     assert share(found, "holds") == pytest.approx(foretold, abs=0.05)
 
@@ -106,10 +106,10 @@ def test_as_scipy_has_it():
     from scipy import stats as theirs
 
     values = np.random.default_rng(7).normal(0.3, 1.0, 9).tolist()
-    assert stats.above_test(values) == pytest.approx(theirs.ttest_1samp(values, 0, alternative="greater").pvalue)
+    assert stats.one_sided_t_test(values) == pytest.approx(theirs.ttest_1samp(values, 0, alternative="greater").pvalue)
     assert stats.t_test(values) == pytest.approx(theirs.ttest_1samp(values, 0).pvalue)
     interval = theirs.quantile_test(values, p=0.5).confidence_interval(0.95)
     assert median_interval(values)[1:] == pytest.approx((interval.low, interval.high))
-    found = stats.estimate(values)
+    found = stats.estimate_mean(values)
     low, high = theirs.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((low, high))

@@ -19,11 +19,11 @@ def written(folder: Path, text: str) -> list[Path]:
 def test_a_claim_is_read(tmp_path):
     """All keys, the mechanism from the file's name, lines of text joined."""
     text = GOOD.replace("}", ", on: imagenet, size: 64, note: n, evidence: e}").replace("text: t", "text: 'a\n   b'")
-    (claim,) = claims.read(written(tmp_path, text))
+    (claim,) = claims.read_claim_files(written(tmp_path, text))
     assert (claim.id, claim.card, claim.text, claim.on, claim.size) == ("a", "eca", "a b", "imagenet", 64)
     assert (claim.test, claim.note, claim.evidence) == (None, "n", "e")
     assert claim.tree is not None
-    assert claims.read(written(tmp_path, "")) == ()
+    assert claims.read_claim_files(written(tmp_path, "")) == ()
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_a_claim_is_read(tmp_path):
 def test_errors_tell_file_line_and_column(tmp_path, text, problem, hint):
     """What is wrong, where, and what was meant."""
     with pytest.raises(CollectedError) as error:
-        claims.read(written(tmp_path, text))
-    (only,) = error.value.parts
+        claims.read_claim_files(written(tmp_path, text))
+    (only,) = error.value.single_errors
     assert problem in only.problem
     assert hint in only.hint
 
@@ -82,26 +82,26 @@ def test_lines_within_a_check_are_counted(tmp_path):
         "- id: a\n  kind: params\n  text: t\n  source: s\n  check: |\n    params(resnet20)\n      < parms(resnet20)\n"
     )
     with pytest.raises(CollectedError, match=r"line 5, column 10: a: line 2, column 5 of check: unknown quantity"):
-        claims.read(written(tmp_path, text))
+        claims.read_claim_files(written(tmp_path, text))
 
 
 def test_all_errors_at_once(tmp_path):
     """Two bad claims and a file that is not there are three errors."""
     bad = GOOD.replace("resnet20", "resnet21")
     with pytest.raises(CollectedError) as error:
-        claims.read([*written(tmp_path, bad + bad), tmp_path / "none.yaml"])
-    assert len(error.value.parts) == 3
+        claims.read_claim_files([*written(tmp_path, bad + bad), tmp_path / "none.yaml"])
+    assert len(error.value.single_errors) == 3
 
 
 def test_claims_are_chosen():
     """By id, mechanism and kind; unknown names are told all at once with the nearest."""
-    known = claims.claims()
-    found = claims.chosen(known, attn=["eca", "se"], kinds=["params"])
+    known = claims.load_claims()
+    found = claims.select_claims(known, attn=["eca", "se"], kinds=["params"])
     assert {c.card for c in found} == {"eca", "se"}
     assert {c.kind for c in found} == {"params"}
-    assert [c.id for c in claims.chosen(known, ["eca-params"])] == ["eca-params"]
+    assert [c.id for c in claims.select_claims(known, ["eca-params"])] == ["eca-params"]
     with pytest.raises(CollectedError) as error:
-        claims.chosen(known, ["eca-parms"], attn=["see"], kinds=["sped"])
-    assert [e.hint for e in error.value.parts] == [
+        claims.select_claims(known, ["eca-parms"], attn=["see"], kinds=["sped"])
+    assert [e.hint for e in error.value.single_errors] == [
         "did you mean 'eca-params'?", "did you mean 'se'?", "did you mean 'speed'?",
     ]  # fmt: skip

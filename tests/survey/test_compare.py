@@ -2,7 +2,7 @@
 
 import pytest
 
-from attncli.survey.compare import compare
+from attncli.survey.compare import compare_variants
 
 PARAMS = {"data.name": "digits", "model.backbone": "resnet18", "train.lr": "0.1", "train.epochs": "12"}
 
@@ -34,7 +34,7 @@ def row(rows, variant):
 def test_difference_is_seed_by_seed():
     """Seeds that scatter by points hide nothing when the variant is a point better on each of them."""
     plain = [0.90, 0.80, 0.85, 0.95]
-    found = compare(pair("eca", [0.910, 0.811, 0.859, 0.961], plain))
+    found = compare_variants(pair("eca", [0.910, 0.811, 0.859, 0.961], plain))
     eca = row(found, "eca")
     assert (eca.n, eca.pairs) == (4, 4)
     assert eca.diff == pytest.approx(0.01025)
@@ -47,13 +47,13 @@ def test_difference_is_seed_by_seed():
 
 def test_worse():
     """A variant that loses on every seed by the same amount is worse."""
-    found = compare(pair("eca", [0.80, 0.801, 0.799], [0.9, 0.9, 0.9]))
+    found = compare_variants(pair("eca", [0.80, 0.801, 0.799], [0.9, 0.9, 0.9]))
     assert row(found, "eca").verdict == "worse"
 
 
 def test_one_seed_is_undecided():
     """One pair shows its difference without interval or p, and is never called better."""
-    eca = row(compare(pair("eca", [0.99], [0.5])), "eca")
+    eca = row(compare_variants(pair("eca", [0.99], [0.5])), "eca")
     assert eca.diff == pytest.approx(0.49)
     assert (eca.diff_low, eca.p, eca.top1_low) == (None, None, None)
     assert eca.verdict.startswith("undecided, one seed")
@@ -61,9 +61,9 @@ def test_one_seed_is_undecided():
 
 def test_needs_more_seeds():
     """Where chance may explain the difference, the verdict says about how many seeds would find half a point."""
-    eca = row(compare(pair("eca", [0.90, 0.89, 0.92], [0.89, 0.90, 0.90])), "eca")
+    eca = row(compare_variants(pair("eca", [0.90, 0.89, 0.92], [0.89, 0.90, 0.90])), "eca")
     assert eca.verdict == "undecided, needs about 73 more seeds to find 0.5 points"
-    wide = row(compare(pair("eca", [0.90, 0.89, 0.92], [0.89, 0.90, 0.90]), margin=0.02), "eca")
+    wide = row(compare_variants(pair("eca", [0.90, 0.89, 0.92], [0.89, 0.90, 0.90]), margin=0.02), "eca")
     assert wide.verdict == "undecided, needs about 4 more seeds to find 2 points"
 
 
@@ -71,19 +71,19 @@ def test_no_difference_of_interest():
     """An interval within the margin says that there is no difference worth having; that is not 'undecided'."""
     plain = [0.9000, 0.9100, 0.9050, 0.9020]
     close = [p + d for p, d in zip(plain, [0.0004, -0.0003, 0.0002, -0.0004], strict=True)]
-    assert row(compare(pair("eca", close, plain)), "eca").verdict == "no difference of 0.5 points or more"
+    assert row(compare_variants(pair("eca", close, plain)), "eca").verdict == "no difference of 0.5 points or more"
 
 
 def test_equal_differences_are_no_proof():
     """Two seeds with the same difference (few test images) leave it undecided, whatever its size."""
-    eca = row(compare(pair("eca", [0.75, 0.5], [0.5, 0.25])), "eca")
+    eca = row(compare_variants(pair("eca", [0.75, 0.5], [0.5, 0.25])), "eca")
     assert eca.p == 0.5
     assert eca.verdict == "undecided, needs more seeds"
 
 
 def test_no_baseline():
     """Without a plain run of the same recipe there is no difference, and the verdict says what to run."""
-    [eca] = compare([run("eca"), run("eca", 1)])
+    [eca] = compare_variants([run("eca"), run("eca", 1)])
     assert eca.diff is None
     assert eca.verdict == "no baseline, run the same recipe with --attn none"
 
@@ -91,14 +91,16 @@ def test_no_baseline():
 @pytest.mark.parametrize("other", [{"train__lr": 0.2}, {"data": "e" * 64}, {"model__stem": "cifar"}])
 def test_another_recipe_is_no_baseline(other):
     """A plain network of another learning rate, other images or another stem is not what to compare with."""
-    found = compare([run("eca"), run("none", **other)])
+    found = compare_variants([run("eca"), run("none", **other)])
     assert row(found, "eca").diff is None
     assert len({r.recipe for r in found}) == 2
 
 
 def test_timing_and_folders_do_not_matter():
     """Runs that differ in how they were timed and where the files lay are compared."""
-    found = compare([run("eca", data__root="/a", data__decoded=True), run("none", data__root="/b", measure__repeats=9)])
+    found = compare_variants(
+        [run("eca", data__root="/a", data__decoded=True), run("none", data__root="/b", measure__repeats=9)]
+    )
     assert row(found, "eca").pairs == 1
 
 
@@ -106,12 +108,12 @@ def test_timing_and_folders_do_not_matter():
 def test_keys_that_came_later_do_not_part_runs(value, same):
     """A run made before a key was there is the baseline of one that does not set it, and of no other."""
     runs = [run("eca", s, 0.9, model__replace=value) for s in range(3)] + [run("none", s, 0.8) for s in range(3)]
-    assert (row(compare(runs), "eca").pairs == 3) is same
+    assert (row(compare_variants(runs), "eca").pairs == 3) is same
 
 
 def test_no_common_seed():
     """Seeds that only one side has are no pair."""
-    eca = row(compare([run("eca", 1), run("none", 2)]), "eca")
+    eca = row(compare_variants([run("eca", 1), run("none", 2)]), "eca")
     assert (eca.pairs, eca.verdict) == (0, "no seed in common with the baseline")
 
 
@@ -126,7 +128,7 @@ def test_what_does_not_count():
         broken,
         run("eca", 3, status="RUNNING"),
     ]
-    [eca] = compare(runs)
+    [eca] = compare_variants(runs)
     assert (eca.seeds, eca.top1) == ((0,), 0.8)
 
 
@@ -138,22 +140,27 @@ def test_variants_have_names_of_their_own():
         run("mine", group="aaaa1"),
         run("mine", group="bbbb2"),
     ]
-    assert {r.variant for r in compare(runs)} == {"eca(gamma=3)", "eca@mid stages=[3, 4]", "mine #aaaa", "mine #bbbb"}
+    assert {r.variant for r in compare_variants(runs)} == {
+        "eca(gamma=3)",
+        "eca@mid stages=[3, 4]",
+        "mine #aaaa",
+        "mine #bbbb",
+    }
 
 
 def test_recipes_are_told_apart_by_what_differs():
     """Two recipes of a table are named by the keys in which they differ, and by no others."""
-    found = compare([run("none"), run("none", train__epochs=30), run("eca", train__epochs=30)])
+    found = compare_variants([run("none"), run("none", train__epochs=30), run("eca", train__epochs=30)])
     assert [r.recipe for r in found] == ["train.epochs=12", "train.epochs=30", "train.epochs=30"]
-    assert compare([run("none")])[0].recipe == ""
+    assert compare_variants([run("none")])[0].recipe == ""
 
 
 def test_holm_counts_the_whole_table():
     """The p of one comparison grows with the comparisons beside it, and the verdict follows it."""
     plain, up = [0.90, 0.80, 0.85, 0.95], [0.91, 0.815, 0.852, 0.962]
-    alone = row(compare(pair("eca", up, plain)), "eca")
+    alone = row(compare_variants(pair("eca", up, plain)), "eca")
     many = [run(f"a{i}", s, t) for i in range(9) for s, t in enumerate([0.90, 0.81, 0.84, 0.95])]
-    among = row(compare(pair("eca", up, plain) + many), "eca")
+    among = row(compare_variants(pair("eca", up, plain) + many), "eca")
     assert among.p == alone.p == alone.p_holm < 0.05
     assert among.p_holm == pytest.approx(min(1, 10 * alone.p))
     assert alone.verdict == "better"
@@ -163,17 +170,17 @@ def test_holm_counts_the_whole_table():
 def test_costs_are_the_medians():
     """Parameters, MACs and ratios are those of the runs; what was not measured is None."""
     metrics = [{"cost/params": 110, "overhead/params_pct": 10, "speed/train_ratio": r} for r in (0.8, 0.9, 0.5)]
-    [eca] = compare([run("eca", s, metrics=m) for s, m in enumerate(metrics)])
+    [eca] = compare_variants([run("eca", s, metrics=m) for s, m in enumerate(metrics)])
     assert (eca.params, eca.params_pct, eca.train_ratio) == (110, 10, 0.8)
     assert eca.infer_ratio is None
 
 
 def test_the_plain_network_is_as_fast_as_itself():
     """Whatever timing it against itself gave, its ratio is 1; where nothing was timed there is none."""
-    [plain] = compare([run("none", metrics={"speed/train_ratio": 0.88})])
+    [plain] = compare_variants([run("none", metrics={"speed/train_ratio": 0.88})])
     assert (plain.train_ratio, plain.infer_ratio) == (1.0, None)
 
 
 def test_nothing():
     """No runs, no rows."""
-    assert compare([]) == []
+    assert compare_variants([]) == []

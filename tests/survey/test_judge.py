@@ -8,9 +8,9 @@ import pytest
 from attncli.errors import UserError
 from attncli.survey import claims, judge
 from attncli.survey.evidence import Evidence
-from attncli.survey.exact import Counts
-from attncli.survey.finished import trained
-from attncli.survey.speeds import Speeds
+from attncli.survey.exact import CountCache
+from attncli.survey.finished import read_finished_runs
+from attncli.survey.speeds import SpeedStore
 from tests.survey.case import claims_file, pairs, run
 
 ECA, PLAIN = "top1(resnet20 + eca)", "top1(resnet20)"
@@ -20,10 +20,10 @@ PLAINS = [0.903, 0.894, 0.912, 0.899]
 
 def verdicts(folder: Path, *checks: str, backbone: str | None = None, uri: str | None = None, **keys):
     """The verdicts on these checks by the runs below `folder`."""
-    known = claims.read([claims_file(folder, *checks, **keys)])
+    known = claims.read_claim_files([claims_file(folder, *checks, **keys)])
     runs = folder / "runs"
-    evidence = Evidence(Counts(folder / "counts.json"), Speeds(runs), trained(runs, uri), backbone)
-    return judge.judge(known, evidence)
+    evidence = Evidence(CountCache(folder / "counts.json"), SpeedStore(runs), read_finished_runs(runs, uri), backbone)
+    return judge.judge_claims(known, evidence)
 
 
 def verdict(folder: Path, check: str, **keys):
@@ -62,7 +62,7 @@ def test_counts_are_kept(tmp_path, monkeypatch):
     assert dict(verdict(tmp_path, check).values) == {"params(resnet20 + eca)": 269_722 + 27}
     monkeypatch.setitem(blueprint.QUANTITIES, "params", lambda *_: 1)
     assert dict(verdict(tmp_path, check).values) == {"params(resnet20 + eca)": 269_722 + 27}
-    monkeypatch.setattr(exact, "state", lambda: "another")
+    monkeypatch.setattr(exact, "compute_state", lambda: "another")
     assert dict(verdict(tmp_path, check).values) == {"params(resnet20 + eca)": 1}
 
 
@@ -220,10 +220,10 @@ def test_holm_over_the_table(tmp_path):
     five = verdicts(tmp_path, *[check] * 5, "top1(resnet56) > top1(resnet20)")
     assert [v.p for v in five[:5]] == pytest.approx([5 * alone.p] * 5)
     assert {v.outcome for v in five[:5]} == {"undecided"}
-    known = claims.read([claims_file(tmp_path, *[check] * 5)])
+    known = claims.read_claim_files([claims_file(tmp_path, *[check] * 5)])
     runs = tmp_path / "runs"
-    evidence = Evidence(Counts(tmp_path / "counts.json"), Speeds(runs), trained(runs))
-    (one,) = judge.judge(known, evidence, wanted=known[:1])
+    evidence = Evidence(CountCache(tmp_path / "counts.json"), SpeedStore(runs), read_finished_runs(runs))
+    (one,) = judge.judge_claims(known, evidence, requested=known[:1])
     assert (one.claim.id, one.p) == ("c0", five[0].p)
 
 
@@ -259,25 +259,25 @@ def test_claims_without_a_check(tmp_path):
         "- {id: b, kind: note, text: t, source: s, untestable: a matter of taste}\n"
     )
     runs = tmp_path / "runs"
-    evidence = Evidence(Counts(tmp_path / "counts.json"), Speeds(runs))
-    a, b = judge.judge(claims.read([path]), evidence)
+    evidence = Evidence(CountCache(tmp_path / "counts.json"), SpeedStore(runs))
+    a, b = judge.judge_claims(claims.read_claim_files([path]), evidence)
     assert (a.outcome, a.by, a.why) == ("holds", "test", "decided by tests/x.py::y")
     assert (b.outcome, b.why) == ("untestable", "a matter of taste")
 
 
 def test_unknown_backbone_in_place_of_the_claims():
     """The nearest name is told."""
-    from attncli.survey.evidence import gather
+    from attncli.survey.evidence import gather_evidence
 
     with pytest.raises(UserError, match="resnet21"):
-        gather(Path("nowhere"), backbone="resnet21")
+        gather_evidence(Path("nowhere"), backbone="resnet21")
 
 
 def test_verdicts_are_plain_values(tmp_path):
     """What --json prints has the claim, the verdict and every part, and no tree."""
     import json
 
-    plain = json.loads(json.dumps(verdict(tmp_path, "params(resnet20) > 1").plain()))
+    plain = json.loads(json.dumps(verdict(tmp_path, "params(resnet20) > 1").to_json_dict()))
     assert plain["id"] == "c0"
     assert plain["parts"][0]["outcome"] == "holds"
     assert "tree" not in plain

@@ -7,21 +7,21 @@ import pytest
 
 from attncli.survey.language import (
     QUANTITIES,
-    Binary,
-    Claim,
-    Compare,
+    BinaryOperation,
+    ClaimTree,
+    ComparisonChain,
     Expression,
-    Function,
+    FunctionCall,
     LanguageError,
-    Link,
-    Negative,
-    Network,
+    ComparisonLink,
+    Negation,
+    NetworkExpression,
     Number,
-    Part,
+    NamedModule,
     Quantity,
-    parse,
-    quantities,
-    write,
+    parse_claim,
+    iterate_quantities,
+    format_tree,
 )  # fmt: skip
 from attncli.survey.language.tree import SETTINGS
 
@@ -35,18 +35,18 @@ class Grower:
     def __init__(self, seed: int) -> None:
         self.r = random.Random(seed)
 
-    def claim(self) -> Claim:
+    def claim(self) -> ClaimTree:
         """A few comparisons."""
-        return Claim(tuple(self.compare() for _ in range(self.r.randint(1, 3))))
+        return ClaimTree(tuple(self.compare() for _ in range(self.r.randint(1, 3))))
 
-    def compare(self) -> Compare:
+    def compare(self) -> ComparisonChain:
         """A chain."""
-        return Compare(self.expression(3), tuple(self.link() for _ in range(self.r.randint(1, 3))))
+        return ComparisonChain(self.expression(3), tuple(self.link() for _ in range(self.r.randint(1, 3))))
 
-    def link(self) -> Link:
+    def link(self) -> ComparisonLink:
         """A step of a chain."""
         sign = self.r.choice(("<", "<=", ">", ">=", "==", "!=", "~"))
-        return Link(sign, self.expression(2), self.expression(1) if sign == "~" else None)
+        return ComparisonLink(sign, self.expression(2), self.expression(1) if sign == "~" else None)
 
     def expression(self, depth: int) -> Expression:
         """At most `depth` levels."""
@@ -57,26 +57,26 @@ class Grower:
         if kind == 1:
             return Quantity(self.r.choice(tuple(QUANTITIES)), self.network(), self.options(tuple(SETTINGS)))
         if kind == 2:
-            return Negative(self.expression(depth - 1))
+            return Negation(self.expression(depth - 1))
         if kind == 3:
             name = self.r.choice(("abs", "max", "min"))
             several = 1 if name == "abs" else self.r.randint(1, 3)
-            return Function(name, tuple(self.expression(depth - 1) for _ in range(several)))
-        return Binary(self.r.choice("+-*/"), self.expression(depth - 1), self.expression(depth - 1))
+            return FunctionCall(name, tuple(self.expression(depth - 1) for _ in range(several)))
+        return BinaryOperation(self.r.choice("+-*/"), self.expression(depth - 1), self.expression(depth - 1))
 
-    def network(self) -> Network:
+    def network(self) -> NetworkExpression:
         """With or without each of its parts."""
 
         def maybe(value):
             return value if self.r.random() < 0.4 else None
 
-        return Network(
+        return NetworkExpression(
             self.part(), maybe(self.part()), maybe("pre-norm"), maybe((3, -1)), maybe(tuple(self.r.sample(range(9), 2)))
         )
 
-    def part(self) -> Part:
+    def part(self) -> NamedModule:
         """A name, mostly without options."""
-        return Part(self.r.choice(NAMES), self.options(("k", "e_lambda", "pool-types", "r")))
+        return NamedModule(self.r.choice(NAMES), self.options(("k", "e_lambda", "pool-types", "r")))
 
     def options(self, keys: tuple[str, ...]) -> tuple:
         """Up to two of the keys."""
@@ -88,18 +88,18 @@ def test_what_is_written_is_what_is_read():
     """A thousand random trees come back from their text, and their text from its tree."""
     for seed in range(1000):
         tree = Grower(seed).claim()
-        text = write(tree)
-        again = parse(text)
+        text = format_tree(tree)
+        again = parse_claim(text)
         assert again == tree, text
-        assert write(again) == text
+        assert format_tree(again) == text
 
 
 def test_spaces_mean_nothing_but_before_a_minus():
     """Text squeezed and text blown up are the same claim."""
     tidy = "params(resnet50 + bam[k=3] / stages 3 4, size=64) - 2 * params(a) < -1.5M and macs(a) == 3 %"
     squeezed = "params(resnet50+bam[k=3]/stages 3 4,size=64)-2*params(a)<-1.5M and macs(a)==3%"
-    assert parse(squeezed) == parse(tidy) == parse(tidy.replace(" ", "\n  ").replace("3\n  %", "3 %"))
-    assert write(parse(squeezed)) == tidy
+    assert parse_claim(squeezed) == parse_claim(tidy) == parse_claim(tidy.replace(" ", "\n  ").replace("3\n  %", "3 %"))
+    assert format_tree(parse_claim(squeezed)) == tidy
 
 
 @pytest.mark.parametrize(
@@ -116,24 +116,24 @@ def test_spaces_mean_nothing_but_before_a_minus():
 )
 def test_numbers(text, value):
     """Thousands, exponents, suffixes and percent."""
-    (pair,) = parse(f"params(a) < {text}").pairs()
+    (pair,) = parse_claim(f"params(a) < {text}").link_pairs()
     assert isinstance(pair[1].right, Number)
     assert pair[1].right.value == value
 
 
 def test_products_before_sums_and_left_before_right():
     """1 - 2 - 3 * 4 is (1 - 2) - (3 * 4)."""
-    (pair,) = parse("1 - 2 - 3 * 4 < 5").pairs()
-    inner = Binary("-", Number("1"), Number("2"))
-    assert pair[0] == Binary("-", inner, Binary("*", Number("3"), Number("4")))
-    assert write(parse("1 - (2 - 3) / (4 * 5) < 5")) == "1 - (2 - 3) / (4 * 5) < 5"
+    (pair,) = parse_claim("1 - 2 - 3 * 4 < 5").link_pairs()
+    inner = BinaryOperation("-", Number("1"), Number("2"))
+    assert pair[0] == BinaryOperation("-", inner, BinaryOperation("*", Number("3"), Number("4")))
+    assert format_tree(parse_claim("1 - (2 - 3) / (4 * 5) < 5")) == "1 - (2 - 3) / (4 * 5) < 5"
 
 
 def test_a_chain_is_its_single_comparisons():
     """a > b > c means a > b and b > c."""
-    chain, both = parse("top1(a) > top1(b) > top1(c)"), parse("top1(a) > top1(b) and top1(b) > top1(c)")
-    assert [(left, link) for left, link in chain.pairs()] == [(left, link) for left, link in both.pairs()]
-    assert [q.network.base.name for q in quantities(both)] == ["a", "b", "b", "c"]
+    chain, both = parse_claim("top1(a) > top1(b) > top1(c)"), parse_claim("top1(a) > top1(b) and top1(b) > top1(c)")
+    assert [(left, link) for left, link in chain.link_pairs()] == [(left, link) for left, link in both.link_pairs()]
+    assert [q.network.base.name for q in iterate_quantities(both)] == ["a", "b", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_chain_is_its_single_comparisons():
 def test_errors_point_at_their_place(text, at, problem, hint):
     """What is wrong, at which character, and what was meant."""
     with pytest.raises(LanguageError) as error:
-        parse(text)
+        parse_claim(text)
     assert (error.value.at, error.value.problem) == (at, problem)
     assert hint in error.value.hint
 
@@ -182,7 +182,7 @@ def test_no_damage_gives_another_error():
     read = 0
     for changed in _damaged(text):
         with contextlib.suppress(LanguageError):
-            tree = parse(changed)
-            assert parse(write(tree)) == tree
+            tree = parse_claim(changed)
+            assert parse_claim(format_tree(tree)) == tree
             read += 1
     assert 0 < read < len(_damaged(text))

@@ -8,41 +8,51 @@ from torch import nn
 
 from attncli import attention, backbones
 from attncli.survey import recount
-from attncli.survey.published import NO, Match, Network, Row, _row, agrees, rows
+from attncli.survey.published import (
+    NO_MATCH,
+    ParameterMatch,
+    PublishedNetwork,
+    PublishedRow,
+    _parse_row,
+    agrees_with_print,
+    load_published_rows,
+)
 
-COUNTED = [r for r in rows() if r.figures.keys() & {"params", "params_m"}]
-MATCHED = [(r, r.match) for r in COUNTED if isinstance(r.match, Match)]
+COUNTED = [r for r in load_published_rows() if r.figures.keys() & {"params", "params_m"}]
+MATCHED = [(r, r.match) for r in COUNTED if isinstance(r.match, ParameterMatch)]
 NETWORKS = list(dict.fromkeys(match.network for _, match in MATCHED))
 
 
-def label(network: Network) -> str:
+def label(network: PublishedNetwork) -> str:
     """A name for a test: backbone, mechanism, options."""
     options = ",".join(f"{k}={v}" for k, v in network.options)
     return f"{network.backbone}-{network.attn}[{options}]-{network.size}px-{network.classes}"
 
 
-def made(**item: Any) -> Row:
+def made(**item: Any) -> PublishedRow:
     """A row of resnet20 on CIFAR-10."""
     named = {"dataset": "CIFAR-10", "backbone": "resnet20", "attn": "none", "source": "a table", "verified": "no"}
-    return _row(named | item, "se")
+    return _parse_row(named | item, "se")
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=label)
-def test_ours_is_what_is_printed(network: Network) -> None:
+def test_ours_is_what_is_printed(network: PublishedNetwork) -> None:
     """The network has the parameters that every matched row prints for it, at the row's precision and in its unit."""
-    ours = recount.parameters(network)
+    ours = recount.count_published_parameters(network)
     of_it = [row for row, match in MATCHED if match.network == network]
-    assert [(r.figures, r.source) for r in of_it if not agrees(r, ours)] == []
+    assert [(r.figures, r.source) for r in of_it if not agrees_with_print(r, ours)] == []
 
 
 def test_every_row_with_parameters_says_how_it_compares() -> None:
     """A row has a match, or a reason for having none, if and only if it has a figure of parameters."""
     assert [r for r in COUNTED if r.match is None] == []
-    assert [r for r in rows() if r.match is not None and r not in COUNTED] == []
-    assert all(len(r.match) > len(NO) + 10 for r in COUNTED if isinstance(r.match, str))
+    assert [r for r in load_published_rows() if r.match is not None and r not in COUNTED] == []
+    assert all(len(r.match) > len(NO_MATCH) + 10 for r in COUNTED if isinstance(r.match, str))
 
 
-@pytest.mark.parametrize(("part", "known"), [("backbone", backbones.names()), ("attn", attention.names())])
+@pytest.mark.parametrize(
+    ("part", "known"), [("backbone", backbones.backbone_names()), ("attn", attention.mechanism_names())]
+)
 def test_parts_said_to_be_missing_are_missing(part: str, known: tuple[str, ...]) -> None:
     """A row goes unmatched for want of its backbone or mechanism only until there is one of that name."""
     reason = {"backbone": "no: backbone not in attncli", "attn": "no: mechanism not in attncli"}[part]
@@ -98,16 +108,16 @@ def test_what_is_added_is_derived() -> None:
 )
 def test_precision(figure: dict[str, Any], match: dict[str, Any], params: int, expected: bool) -> None:
     """A figure agrees when ours prints the same: rounded or cut to its digits, in its unit, or all of an exact one."""
-    assert agrees(made(match=match, **figure), params) is expected
+    assert agrees_with_print(made(match=match, **figure), params) is expected
 
 
 def test_a_match_names_only_what_differs() -> None:
     """Backbone, mechanism, classes and size come from the row, and a match goes before them."""
     row = made(params=1, match={})
-    assert row.match == Match(network=Network(backbone="resnet20", attn="none", classes=10, size=32))
+    assert row.match == ParameterMatch(network=PublishedNetwork(backbone="resnet20", attn="none", classes=10, size=32))
     changed = made(params=1, match={"attn": "se", "options": {"bias": True}, "stages": [1, 2], "size": 64})
-    assert isinstance(changed.match, Match)
-    assert changed.match.network.keys() == {
+    assert isinstance(changed.match, ParameterMatch)
+    assert changed.match.network.to_recipe_values() == {
         "model.backbone": "resnet20",
         "model.attn": "se",
         "model.options": {"bias": True},

@@ -4,9 +4,9 @@ import pytest
 
 from attncli.survey import claims, judge, speeds
 from attncli.survey.evidence import Evidence
-from attncli.survey.exact import Counts
-from attncli.survey.networks import key
-from attncli.survey.speeds import Speeds, Timed
+from attncli.survey.exact import CountCache
+from attncli.survey.networks import make_network_key
+from attncli.survey.speeds import SpeedStore, NetworkTimings
 from tests.survey.case import claims_file
 
 PLAIN, ECA = "train_speed(resnet20)", "train_speed(resnet20 + eca)"
@@ -21,19 +21,23 @@ def timed_as(monkeypatch, slower: float, noise: float = 0.0):
         times.append(images)
         wobble = [1 + noise * (-1) ** i for i in range(len(FAST))]
         taken = {
-            key(r.model): [s * (slower * w if r.model.attn != "none" else 1) for s, w in zip(FAST, wobble, strict=True)]
+            make_network_key(r.model): [
+                s * (slower * w if r.model.attn != "none" else 1) for s, w in zip(FAST, wobble, strict=True)
+            ]
             for r in named.values()
         }
-        return Timed(taken, taken, 100, "a machine", "2026-11-21T04:00:00+00:00")
+        return NetworkTimings(taken, taken, 100, "a machine", "2026-11-21T04:00:00+00:00")
 
-    monkeypatch.setattr(speeds, "_now", now)
+    monkeypatch.setattr(speeds, "_time_now", now)
     return times
 
 
 def verdict(folder, check: str, measure: bool, **keys):
     """The verdict on one check."""
-    (claim,) = claims.read([claims_file(folder, check, **keys)])
-    return judge.judge([claim], Evidence(Counts(folder / "counts.json"), Speeds(folder / "runs", measure)))[0]
+    (claim,) = claims.read_claim_files([claims_file(folder, check, **keys)])
+    return judge.judge_claims(
+        [claim], Evidence(CountCache(folder / "counts.json"), SpeedStore(folder / "runs", measure))
+    )[0]
 
 
 def test_untimed_is_untested(tmp_path):
@@ -94,10 +98,10 @@ def test_images_suit_the_claim(tmp_path, monkeypatch):
 def test_real_networks_in_turn():
     """Each round has a time for each network, in the order asked for."""
     from attncli import check
-    from attncli.measure.several import several
-    from attncli.model import Shape
+    from attncli.measure.several import time_networks
+    from attncli.model import InputSpec
 
     recipes = [check.read(values={"model.backbone": "resnet20", "model.attn": a}) for a in ("none", "simam")]
-    found = several(recipes, Shape(10, (8, 8)), rounds=2)
+    found = time_networks(recipes, InputSpec(10, (8, 8)), rounds=2)
     assert [len(row) for row in (*found.train, *found.infer)] == [2] * 4
     assert all(t > 0 for row in found.train for t in row)

@@ -12,7 +12,7 @@ SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]  # Student 1908: extr
 
 def test_student_1908():
     """The example of the paper that the test is named after: mean 1.58, sd 1.23, t = 4.06, p = 0.0028."""
-    found = stats.estimate(SLEEP)
+    found = stats.estimate_mean(SLEEP)
     assert found.mean == pytest.approx(1.58)
     assert found.sd == pytest.approx(1.230, abs=5e-4)
     assert (found.low, found.high) == pytest.approx((0.700, 2.460), abs=5e-4)
@@ -22,7 +22,7 @@ def test_student_1908():
 
 def test_two_values():
     """With one degree of freedom t is Cauchy: the interval is mean ± tan(0.475 pi) |a - b| / 2."""
-    found = stats.estimate([0.90, 0.94])
+    found = stats.estimate_mean([0.90, 0.94])
     half = math.tan(0.475 * math.pi) * 0.02
     assert (found.low, found.high) == pytest.approx((0.92 - half, 0.92 + half))
     assert stats.t_test([1.0, 3.0]) == pytest.approx(1 - 2 / math.pi * math.atan(2))
@@ -30,7 +30,7 @@ def test_two_values():
 
 def test_one_value_has_no_interval():
     """One seed gives a mean and nothing else."""
-    found = stats.estimate([0.9])
+    found = stats.estimate_mean([0.9])
     assert (found.n, found.mean, found.sd, found.low, found.high) == (1, 0.9, None, None, None)
     assert stats.t_test([0.9]) is None
     assert stats.non_inferiority_test([0.9], 0.1) is None
@@ -39,14 +39,14 @@ def test_one_value_has_no_interval():
 def test_no_values():
     """The mean of nothing is an error, the test of nothing none."""
     with pytest.raises(ValueError, match="no values"):
-        stats.estimate([])
+        stats.estimate_mean([])
     assert stats.t_test([]) is None
     assert stats.sign_flip_test([]) is None
 
 
 def test_no_spread_is_no_proof():
     """Two equal differences are no certainty: there is no interval, and p is the sign-flip test's 2^(1-n)."""
-    found = stats.estimate([0.1, 0.1, 0.1])
+    found = stats.estimate_mean([0.1, 0.1, 0.1])
     assert (found.sd, found.low, found.high) == (0.0, None, None)
     assert stats.t_test([0.1, 0.1]) == 0.5
     assert stats.t_test([0.1] * 3) == 0.25
@@ -55,7 +55,7 @@ def test_no_spread_is_no_proof():
 
 def test_pairs_are_seeds_that_both_have():
     """Seeds of one side alone do not count."""
-    assert stats.differences({0: 3.0, 2: 5.0, 9: 1.0}, {2: 1.0, 0: 1.0, 5: 0.0}) == [2.0, 4.0]
+    assert stats.paired_differences({0: 3.0, 2: 5.0, 9: 1.0}, {2: 1.0, 0: 1.0, 5: 0.0}) == [2.0, 4.0]
 
 
 def test_sign_flips_by_hand():
@@ -89,7 +89,7 @@ def test_non_inferiority():
 def test_seeds_needed_as_in_the_tables(effect, n):
     """Cohen's tables: a paired difference of 0.5, 0.8, 1 sd takes 34, 15, 10 pairs at 80 % power."""
     assert stats.seeds_needed(1.0, effect) == n
-    assert stats.power(n, 1.0, effect) >= 0.8 > stats.power(n - 1, 1.0, effect)
+    assert stats.t_test_power(n, 1.0, effect) >= 0.8 > stats.t_test_power(n - 1, 1.0, effect)
 
 
 def test_seeds_needed_at_the_ends():
@@ -102,7 +102,7 @@ def test_seeds_needed_at_the_ends():
 
 def test_power_of_no_effect_is_the_level():
     """Without any difference the test cries wolf at its level."""
-    assert stats.power(5, 1.0, 0.0) == pytest.approx(0.05, abs=1e-6)
+    assert stats.t_test_power(5, 1.0, 0.0) == pytest.approx(0.05, abs=1e-6)
 
 
 def test_false_alarms():
@@ -123,5 +123,5 @@ def test_false_alarms():
 def test_intervals_cover():
     """The 95 % interval of three values holds the truth in about 95 % of 3,000 trials."""
     chance = random.Random(2)
-    found = [stats.estimate([chance.gauss(7, 2) for _ in range(3)]) for _ in range(3000)]
+    found = [stats.estimate_mean([chance.gauss(7, 2) for _ in range(3)]) for _ in range(3000)]
     assert 0.934 < sum(e.low < 7 < e.high for e in found) / len(found) < 0.966

@@ -11,8 +11,8 @@ CHECK = "top1(resnet20 + eca[k=3]) > top1(resnet20 + se) > top1(resnet20)"
 
 def recipes(folder, *checks, seeds=(0, 1), on=None, **keys):
     """What to train for these checks."""
-    known = claims.read([claims_file(folder, *checks, **({"on": on} if on else {}))])
-    return todo.recipes(known, seeds=seeds, **keys)
+    known = claims.read_claim_files([claims_file(folder, *checks, **({"on": on} if on else {}))])
+    return todo.make_claim_recipes(known, seeds=seeds, **keys)
 
 
 def test_each_network_once_a_seed(tmp_path):

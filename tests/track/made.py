@@ -6,9 +6,9 @@ from attncli import recipe as recipes
 from attncli import records
 from attncli.recipe import Recipe
 from attncli.records import Cost, Epoch, Evaluation, Record, Speed
-from attncli.track import Facts
+from attncli.track import DatasetInfo
 
-FACTS = Facts(
+FACTS = DatasetInfo(
     name="digits", digest="0123456789abcdef" * 4, source="scikit-learn", classes=("0", "1"), size=(8, 8),
     train=1000, val=100, test=300,
 )  # fmt: skip
@@ -58,9 +58,9 @@ WHOLE: list[Record] = [cost(), epoch(1), epoch(2), evaluation(), speed()]
 
 def folder(runs: Path, of: Recipe) -> Path:
     """runs/<digest>/ with its recipe.yaml."""
-    path = runs / of.digest()
+    path = runs / of.compute_digest()
     path.mkdir(parents=True, exist_ok=True)
-    records.write_atomically(path / "recipe.yaml", of.yaml())
+    records.write_atomically(path / "recipe.yaml", of.to_yaml())
     return path
 
 
@@ -69,7 +69,7 @@ def run(tracker, runs: Path, of: Recipe, flow=WHOLE, status="FINISHED") -> str:
     path = folder(runs, of)
     live = tracker.start(of, FACTS, {"cpu": "test"}, folder=path)
     for record in flow:
-        records.append(path, record)
+        records.append_record(path, record)
         live.log(record)
     assert live.end(status) is None
     return live.run_id

@@ -5,24 +5,24 @@ import shlex
 import pytest
 
 from attncli import recipe as recipes
-from attncli.recipe.sections import LATER
+from attncli.recipe.sections import KEYS_ADDED_LATER
 from attncli.track import describe
-from attncli.track.origin import Origin, Process
+from attncli.track.origin import Provenance, ProcessIdentity
 from tests.track.made import FACTS, recipe
 
-ORIGIN = Origin(
-    digest="d" * 12, group="g" * 12, started_ms=0, process=Process(host="h", pid=1, started=2.0),
+ORIGIN = Provenance(
+    digest="d" * 12, group="g" * 12, started_ms=0, process=ProcessIdentity(host="h", pid=1, started=2.0),
     commit="c" * 40, dirty=True, facts=FACTS, machine={"cpu": "x"},
 )  # fmt: skip
 
 
 def test_names():
     """Run: mechanism-backbone-seed (a whole network has no backbone); experiment: dataset-backbone, or as told."""
-    assert describe.run_name(recipe(seed=3)) == "eca-resnet18-s3"
-    assert describe.run_name(recipe("ram")) == "ram-s0"
-    assert describe.run_name(recipe(model__replace="se")) == "eca@built-in-se-resnet18-s0"
-    assert describe.experiment_name(recipe()) == "digits-resnet18"
-    assert describe.experiment_name(recipe(experiment="mine")) == "mine"
+    assert describe.format_run_name(recipe(seed=3)) == "eca-resnet18-s3"
+    assert describe.format_run_name(recipe("ram")) == "ram-s0"
+    assert describe.format_run_name(recipe(model__replace="se")) == "eca@built-in-se-resnet18-s0"
+    assert describe.choose_experiment_name(recipe()) == "digits-resnet18"
+    assert describe.choose_experiment_name(recipe(experiment="mine")) == "mine"
 
 
 @pytest.mark.parametrize(
@@ -36,12 +36,12 @@ def test_names():
 )
 def test_images_have_a_name(keys, name):
     """Images of one's own are called as their folder or file, those of the hub as there, others by their data set."""
-    assert describe.images(recipe(**{f"data__{key}": value for key, value in keys.items()})) == name
+    assert describe.name_images(recipe(**{f"data__{key}": value for key, value in keys.items()})) == name
 
 
 def test_params_are_written_as_in_a_recipe():
     """Numbers, booleans, none and lists as YAML has them, options each under a key of their own."""
-    found = describe.params(recipe(model__options={"gamma": 2.0}, model__stages=[1, -1], train__compile=True))
+    found = describe.flatten_params(recipe(model__options={"gamma": 2.0}, model__stages=[1, -1], train__compile=True))
     assert found["model.options.gamma"] == "2.0"
     assert found["model.stages"] == "[1, -1]"
     assert found["train.compile"] == "true"
@@ -51,21 +51,23 @@ def test_params_are_written_as_in_a_recipe():
 
 def test_keys_that_came_later_are_told_when_set():
     """Runs made before a key was there have the parameters of runs that do not set it, so that they compare."""
-    plain, changed = (describe.params(recipe(model__replace=value)) for value in (None, "se"))
+    plain, changed = (describe.flatten_params(recipe(model__replace=value)) for value in (None, "se"))
     assert changed.keys() - plain.keys() == {"model.replace"}
-    assert not any(key in plain for section, keys in LATER.items() for key in (f"{section}.{k}" for k in keys))
+    assert not any(
+        key in plain for section, keys in KEYS_ADDED_LATER.items() for key in (f"{section}.{k}" for k in keys)
+    )
 
 
 def test_long_values_say_that_they_were_cut():
     """A value over MLflow's limit keeps within it and tells its length and where the whole is."""
-    found = describe.params(recipe(data__classes=["x" * 9000]))["data.classes"]
-    assert len(found) == describe.LONGEST_PARAM
+    found = describe.flatten_params(recipe(data__classes=["x" * 9000]))["data.classes"]
+    assert len(found) == describe.MAX_PARAM_LENGTH
     assert found.endswith("(9004 characters; whole in recipe.yaml)")
 
 
 def test_tags():
     """The tags to group by, the origin, nothing empty."""
-    found = describe.tags(recipe(seed=5), ORIGIN)
+    found = describe.build_run_tags(recipe(seed=5), ORIGIN)
     assert {k: found[k] for k in ("attn", "backbone", "dataset", "category", "seed")} == {
         "attn": "eca", "backbone": "resnet18", "dataset": "digits", "category": "channel", "seed": "5",
     }  # fmt: skip
@@ -78,7 +80,7 @@ def test_tags():
 @pytest.mark.parametrize(("attn", "category", "label"), [("none", "none", "none"), ("./mine.py", "own", "mine")])
 def test_category(attn, category, label):
     """No mechanism has none, a file of the user's own is `own` under its name."""
-    found = describe.tags(recipe(attn), ORIGIN)
+    found = describe.build_run_tags(recipe(attn), ORIGIN)
     assert (found["category"], found["attn"]) == (category, label)
 
 
@@ -95,7 +97,7 @@ def test_category(attn, category, label):
 def test_command_means_the_recipe(values):
     """The command of the description, read back, is the recipe."""
     wanted = recipe(**values)
-    words = shlex.split(describe.command(wanted))[2:]
+    words = shlex.split(describe.format_run_command(wanted))[2:]
     given = dict(zip(words[::2], words[1::2], strict=True))
     overrides = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
     flags = {"model.attn": given["--attn"], "model.backbone": given["--backbone"], "seed": int(given.get("--seed", 0))}
@@ -104,7 +106,7 @@ def test_command_means_the_recipe(values):
 
 def test_note_says_what_and_how():
     """The description names mechanism, data, code and the command."""
-    text = describe.note(recipe(), ORIGIN)
+    text = describe.format_run_note(recipe(), ORIGIN)
     assert "`eca` in resnet18" in text
     assert "1000 training" in text
     assert "attncli run --attn eca" in text

@@ -13,7 +13,7 @@ import pytest
 
 from attncli import records
 from attncli.errors import UserError
-from attncli.track import Tracker, attach, live, origin, register, rows, writer
+from attncli.track import Tracker, attach_to_experiment, live, origin, register, list_run_rows, writer
 from tests.track.made import FACTS, WHOLE, doubled, epoch, evaluation, folder, recipe, run
 
 
@@ -56,7 +56,7 @@ def test_a_whole_run(tracker, client, runs):
     assert found.data.params["train.lr"] == "0.1"
     assert found.data.metrics["test/top1"] == 0.75
     assert [m.step for m in client.get_metric_history(found.info.run_id, "train/loss")] == [1, 2]
-    assert found.data.tags["digest"] == of.digest()
+    assert found.data.tags["digest"] == of.compute_digest()
     [data] = found.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("digits", FACTS.digest[:32])
     assert {f.path for f in client.list_artifacts(found.info.run_id)} == {"recipe.yaml", "log.jsonl", "origin.json"}
@@ -84,7 +84,7 @@ def test_one_run_a_digest(tracker, client, runs):
     assert client.get_run(first).info.status == "RUNNING"
     going_on.log(replace(epoch(1), train_images_per_s=400.0))  # done again after an older checkpoint, not as fast
     for record in (epoch(2), evaluation()):
-        records.append(path, record)
+        records.append_record(path, record)
         going_on.log(record)
     going_on.end("FINISHED")
     found = client.get_run(first)
@@ -100,10 +100,10 @@ def test_epochs_told_again_are_not_doubled(tracker, client, runs):
     of = recipe(seed=17)
     run_id = run(tracker, runs, of, flow=[epoch(1), epoch(2)], status="KILLED")
     path = folder(runs, of)
-    records.rewrite(path, [])
+    records.replace_log(path, [])
     going_on = tracker.start(of, FACTS, folder=path)
     for record in (epoch(1), replace(epoch(2), train_seconds=5.0, train_images_per_s=200.0), epoch(3), evaluation()):
-        records.append(path, record)
+        records.append_record(path, record)
         going_on.log(record)
     assert going_on.end("FINISHED") is None
     assert doubled(client, run_id) == []
@@ -116,14 +116,14 @@ def test_a_fresh_run_has_fresh_figures(tracker, client, runs):
     of = recipe(seed=16)
     first = run(tracker, runs, of)
     path = folder(runs, of)
-    records.rewrite(path, [])
+    records.replace_log(path, [])
     anew = tracker.start(of, FACTS, folder=path, fresh=True)
     for record in (epoch(1), evaluation(0.9)):
-        records.append(path, record)
+        records.append_record(path, record)
         anew.log(record)
     assert anew.end("FINISHED") is None
     assert client.get_run(first).info.lifecycle_stage == "deleted"
-    [row] = rows(None, runs, digest=of.digest())
+    [row] = list_run_rows(None, runs, digest=of.compute_digest())
     assert (row["run_id"], row["test_top1"]) == (anew.run_id, 0.9)
     assert row["started_ms"] > client.get_run(first).info.start_time
 
@@ -133,7 +133,7 @@ def test_keys_that_are_no_identity_may_change(tracker, client, runs):
     of = recipe(seed=4)
     run_id = run(tracker, runs, of)
     other = recipe(seed=4, measure__repeats=3)
-    assert other.digest() == of.digest()
+    assert other.compute_digest() == of.compute_digest()
     tracker.start(other, FACTS, folder=folder(runs, of)).end("FINISHED")
     assert client.get_run(run_id).data.params["measure.repeats"] == "7"
 
@@ -173,7 +173,7 @@ def test_a_store_that_comes_back(tracker, client, runs, away, heard):
     going_on = through.start(of, FACTS, folder=path)
     link.away, link.heard = True, heard
     for record in WHOLE:
-        records.append(path, record)
+        records.append_record(path, record)
         going_on.log(record)
     assert link.waiting.wait(5)
     link.away = False
@@ -192,13 +192,13 @@ def test_a_store_that_stays_away(tracker, runs, away):
     going_on = through.start(of, FACTS, folder=path)
     link.away = True
     for record in WHOLE:
-        records.append(path, record)
+        records.append_record(path, record)
         going_on.log(record)
     warning = going_on.end("FINISHED")
     assert "nobody there" in warning
     assert "attncli sync" in warning
     assert "\n" not in warning
-    assert origin.read(path).status == "FINISHED"
+    assert origin.read_provenance(path).status == "FINISHED"
 
 
 def test_refused_files_do_not_hide_the_status(tracker, client, runs, monkeypatch):
@@ -326,14 +326,18 @@ def test_a_run_killed_while_it_is_described_is_closed(tracker, client, runs, mon
     def killed(*anything):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(register, "_describe", killed)
-    monkeypatch.setattr(origin, "here", lambda: origin.Process(host=socket.gethostname(), pid=2**22 - 3, started=1.0))
+    monkeypatch.setattr(register, "_log_run_data", killed)
+    monkeypatch.setattr(
+        origin,
+        "identify_process",
+        lambda: origin.ProcessIdentity(host=socket.gethostname(), pid=2**22 - 3, started=1.0),
+    )
     of = recipe(seed=21)
     with pytest.raises(KeyboardInterrupt):
         tracker.start(of, FACTS, folder=folder(runs, of))
-    assert [row["status"] for row in rows(tracker.uri, runs, digest=of.digest())] == ["RUNNING"]
+    assert [row["status"] for row in list_run_rows(tracker.uri, runs, digest=of.compute_digest())] == ["RUNNING"]
     Tracker.open(tracker.uri, runs)
-    assert [row["status"] for row in rows(tracker.uri, runs, digest=of.digest())] == ["KILLED"]
+    assert [row["status"] for row in list_run_rows(tracker.uri, runs, digest=of.compute_digest())] == ["KILLED"]
 
 
 def test_a_signal_waits_until_the_run_is_closed(tracker, client, runs, monkeypatch):
@@ -343,8 +347,8 @@ def test_a_signal_waits_until_the_run_is_closed(tracker, client, runs, monkeypat
         os.kill(os.getpid(), signal.SIGINT)
         live_finish(*anything)
 
-    live_finish = live.finish
-    monkeypatch.setattr(live, "finish", finish)
+    live_finish = live.upload_and_close
+    monkeypatch.setattr(live, "upload_and_close", finish)
     of = recipe(seed=22)
     begun = tracker.start(of, FACTS, folder=folder(runs, of))
     with pytest.raises(KeyboardInterrupt):
@@ -356,47 +360,47 @@ def test_rows(tracker, runs):
     """Runs come back as plain dicts, newest first, filtered by tags and status."""
     for seed, attn in enumerate(("none", "cbam")):
         run(tracker, runs, recipe(attn, seed=20 + seed, experiment="rows"))
-    found = rows(None, runs, attn="cbam", dataset="digits", status=None)
+    found = list_run_rows(None, runs, attn="cbam", dataset="digits", status=None)
     assert [(r["attn"], r["seed"], r["status"], r["experiment"]) for r in found] == [("cbam", 21, "FINISHED", "rows")]
     assert found[0]["metrics"]["test/top1"] == 0.75
     assert found[0]["params"]["model.backbone"] == "resnet18"
-    assert {r["attn"] for r in rows(None, runs)} >= {"none", "cbam", "eca"}
-    assert rows(None, runs, dataset="it's not there") == []
-    assert [r["seed"] for r in rows(None, runs, status="FINISHED", attn="none")] == [20]
+    assert {r["attn"] for r in list_run_rows(None, runs)} >= {"none", "cbam", "eca"}
+    assert list_run_rows(None, runs, dataset="it's not there") == []
+    assert [r["seed"] for r in list_run_rows(None, runs, status="FINISHED", attn="none")] == [20]
 
 
 def test_rows_come_page_after_page(tracker, runs, monkeypatch):
     """More runs than a page holds are all found, each once."""
-    whole = [r["run_id"] for r in rows(None, runs)]
-    monkeypatch.setattr("attncli.track.search.PAGE", 2)
-    assert [r["run_id"] for r in rows(None, runs)] == whole
+    whole = [r["run_id"] for r in list_run_rows(None, runs)]
+    monkeypatch.setattr("attncli.track.search.PAGE_SIZE", 2)
+    assert [r["run_id"] for r in list_run_rows(None, runs)] == whole
     assert len(whole) > 4
 
 
 def test_no_store_no_rows(tmp_path):
     """Asking a store that is not there gives no runs and makes none."""
-    assert rows(None, tmp_path) == []
+    assert list_run_rows(None, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_completeness_counts_points_and_status(runs):
     """The mark of a whole run changes with every record and with the status."""
     path = folder(runs, recipe(seed=30))
-    begun = origin.begin(path, recipe(seed=30), FACTS, {})
-    before = live.completeness(path, begun)
-    records.append(path, epoch(1))
+    begun = origin.begin_provenance(path, recipe(seed=30), FACTS, {})
+    before = live.summarize_completeness(path, begun)
+    records.append_record(path, epoch(1))
     assert before == "RUNNING, 0 points"
-    assert live.completeness(path, begun) == "RUNNING, 7 points"
+    assert live.summarize_completeness(path, begun) == "RUNNING, 7 points"
 
 
 def test_a_picture_of_many_runs(tracker, client, runs, tmp_path):
     """The plot of a comparison lies in a run of its own, one an experiment, which is no row of any comparison."""
-    before = len(rows(None, runs))
+    before = len(list_run_rows(None, runs))
     picture = tmp_path / "pareto.png"
     for content in ("one", "two"):
         picture.write_text(content)
-        run_id = attach([picture], experiment="digits-resnet18", runs=runs)
+        run_id = attach_to_experiment([picture], experiment="digits-resnet18", runs=runs)
     number = client.get_run(run_id).info.experiment_id
     assert len(client.search_runs([number], "tags.kind = 'comparison'")) == 1
     assert (runs / "mlartifacts" / run_id / "artifacts" / "pareto.png").read_text() == "two"
-    assert len(rows(None, runs)) == before
+    assert len(list_run_rows(None, runs)) == before

@@ -7,54 +7,56 @@ import sys
 from dataclasses import replace
 
 from attncli.track import origin
-from attncli.track.origin import Process
+from attncli.track.origin import ProcessIdentity
 from tests.track.made import FACTS, folder, recipe
 
 
 def test_round_trip(tmp_path):
     """What is written is read back, tuples and all."""
     path = folder(tmp_path, recipe())
-    begun = origin.begin(path, recipe(), FACTS, {"cpu": "x"})
-    assert origin.read(path) == begun
+    begun = origin.begin_provenance(path, recipe(), FACTS, {"cpu": "x"})
+    assert origin.read_provenance(path) == begun
     assert begun.digest == path.name
 
 
 def test_a_resumed_run_keeps_its_start(tmp_path):
     """The first call's start stays, the process is the new one, and it runs again."""
     path = folder(tmp_path, recipe())
-    first = origin.end(path, replace(origin.begin(path, recipe(), FACTS, {}), started_ms=5), "KILLED")
-    again = origin.begin(path, recipe(), FACTS, {})
+    first = origin.end_provenance(
+        path, replace(origin.begin_provenance(path, recipe(), FACTS, {}), started_ms=5), "KILLED"
+    )
+    again = origin.begin_provenance(path, recipe(), FACTS, {})
     assert (again.started_ms, again.status, again.ended_ms) == (5, "RUNNING", None)
     assert first.status == "KILLED"
 
 
 def test_no_or_broken_file_is_none(tmp_path):
     """A folder without origin.json, or with half of one, has no origin."""
-    assert origin.read(tmp_path) is None
-    (tmp_path / origin.FILE).write_text('{"digest": "a"')
-    assert origin.read(tmp_path) is None
-    (tmp_path / origin.FILE).write_text('{"facts": null, "process": {}}')
-    assert origin.read(tmp_path) is None
+    assert origin.read_provenance(tmp_path) is None
+    (tmp_path / origin.ORIGIN_FILE).write_text('{"digest": "a"')
+    assert origin.read_provenance(tmp_path) is None
+    (tmp_path / origin.ORIGIN_FILE).write_text('{"facts": null, "process": {}}')
+    assert origin.read_provenance(tmp_path) is None
 
 
 def test_a_process_is_lost_when_it_is_gone():
     """This process lives; one that ended, or whose number another has now, is lost; other hosts' can't be told."""
-    mine = origin.here()
-    assert not mine.lost()
+    mine = origin.identify_process()
+    assert not mine.is_dead()
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         pass
-    assert Process(host=socket.gethostname(), pid=child.pid, started=mine.started).lost()
-    assert replace(mine, started=mine.started - 3600).lost()
-    assert not Process(host="elsewhere", pid=child.pid, started=0.0).lost()
+    assert ProcessIdentity(host=socket.gethostname(), pid=child.pid, started=mine.started).is_dead()
+    assert replace(mine, started=mine.started - 3600).is_dead()
+    assert not ProcessIdentity(host="elsewhere", pid=child.pid, started=0.0).is_dead()
 
 
 def test_running_without_a_process_is_killed(tmp_path):
     """A run that died without a word is told as KILLED, one that said how it ended as that."""
-    begun = origin.begin(folder(tmp_path, recipe()), recipe(), FACTS, {})
-    assert begun.ending() == "RUNNING"
+    begun = origin.begin_provenance(folder(tmp_path, recipe()), recipe(), FACTS, {})
+    assert begun.current_status() == "RUNNING"
     gone = replace(begun, process=replace(begun.process, started=0.0))
-    assert gone.ending() == "KILLED"
-    assert replace(gone, status="FAILED").ending() == "FAILED"
+    assert gone.current_status() == "KILLED"
+    assert replace(gone, status="FAILED").current_status() == "FAILED"
 
 
 def test_commit_of_the_current_folder(tmp_path, monkeypatch):
@@ -74,12 +76,12 @@ def test_commit_of_the_current_folder(tmp_path, monkeypatch):
     git("add", ".")
     git("-c", "commit.gpgsign=false", "commit", "-qm", "one")
     monkeypatch.chdir(tmp_path)
-    assert origin.git_state() == (git("rev-parse", "HEAD"), False)
+    assert origin.read_git_state() == (git("rev-parse", "HEAD"), False)
     (tmp_path / "mine.py").write_text("2\n")
-    assert origin.git_state()[1]
+    assert origin.read_git_state()[1]
 
 
 def test_without_git(monkeypatch):
     """No git on the path: no commit, and nothing else goes wrong."""
     monkeypatch.setenv("PATH", "")
-    assert origin.git_state() == (None, False)
+    assert origin.read_git_state() == (None, False)

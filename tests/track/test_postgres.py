@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from attncli import records
-from attncli.track import Tracker, rows
+from attncli.track import Tracker, list_run_rows
 from tests.shared import ROOT
 from tests.track.made import doubled
 
@@ -128,7 +128,7 @@ def test_eight_workers_lose_nothing(server: str, tmp_path: Path) -> None:
     errors = [p.communicate(timeout=500)[1].decode() for p in started]
     assert [p.returncode for p in started] == [0] * WORKERS, errors
     seconds = time.monotonic() - began
-    found = rows(server, runs)
+    found = list_run_rows(server, runs)
     assert sorted(row["seed"] for row in found) == sorted(100 * w + n for w in range(WORKERS) for n in range(RUNS))
     assert {row["status"] for row in found} == {"FINISHED"}
     client = MlflowClient(Tracker.open(server, runs).uri)

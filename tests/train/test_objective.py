@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from attncli.train.objective import Objective
+from attncli.train.objective import TrainingObjective
 
 CPU = torch.device("cpu")
 
@@ -22,8 +22,8 @@ class Constant(nn.Module):
 def test_cross_entropy_by_hand():
     """p = (1/4, 3/4): the loss of class 1 is ln 4/3, smoothed by 0.2 it takes a tenth of both classes' logs."""
     images, labels = torch.zeros(2, 3, 1, 1), torch.tensor([1, 1])
-    plain = Objective(Constant(), smoothing=0.0, precision="fp32", device=CPU)
-    smooth = Objective(Constant(), smoothing=0.2, precision="fp32", device=CPU)
+    plain = TrainingObjective(Constant(), smoothing=0.0, precision="fp32", device=CPU)
+    smooth = TrainingObjective(Constant(), smoothing=0.2, precision="fp32", device=CPU)
     assert plain(images, labels).item() == pytest.approx(math.log(4 / 3), rel=1e-6)
     assert smooth(images, labels).item() == pytest.approx(0.9 * math.log(4 / 3) + 0.1 * math.log(4), rel=1e-6)
 
@@ -42,7 +42,9 @@ def test_the_loss_is_float32_under_bf16():
             seen.append(y.dtype)
             return y
 
-    loss = Objective(Net(), smoothing=0.0, precision="bf16", device=CPU)(torch.ones(2, 3, 1, 1), torch.tensor([0, 1]))
+    loss = TrainingObjective(Net(), smoothing=0.0, precision="bf16", device=CPU)(
+        torch.ones(2, 3, 1, 1), torch.tensor([0, 1])
+    )
     assert seen == [torch.bfloat16]
     assert loss.dtype == torch.float32
 
@@ -57,5 +59,7 @@ def test_own_loss_under_the_same_format():
             seen.append(y.dtype)
             return y.sum(), y
 
-    loss = Objective(Own(), smoothing=0.0, precision="bf16", device=CPU)(torch.ones(2, 3, 1, 1), torch.tensor([0, 1]))
+    loss = TrainingObjective(Own(), smoothing=0.0, precision="bf16", device=CPU)(
+        torch.ones(2, 3, 1, 1), torch.tensor([0, 1])
+    )
     assert (loss.item(), loss.dtype, seen) == (12.0, torch.float32, [torch.bfloat16])

@@ -14,9 +14,9 @@ from torch import nn
 
 from attncli.errors import UserError
 from attncli.model import build
-from attncli.run.describe import shape
-from attncli.train import Interrupted, evaluate, process, start, train
-from attncli.train.job import prepare
+from attncli.run.describe import make_input_spec
+from attncli.train import Interrupted, evaluate_split, process, init_accelerator, train_model
+from attncli.train.job import prepare_session
 from tests.train.case import Net, Signalling, dataset, figures, net, recipe, run
 
 TWO = """
@@ -96,9 +96,9 @@ def attended(attn: str, lr: float) -> list[list[float]]:
     made = recipe(batch_size=10, lr=lr)
     made = made.model_copy(update={"model": made.model.model_copy(update={"backbone": "resnet20", "attn": attn})})
     data = dataset()
-    model = build(made, shape(data))
-    epochs = list(train(model, data, made))
-    test = evaluate(model, data.test, data, made, name="test")
+    model = build(made, make_input_spec(data))
+    epochs = list(train_model(model, data, made))
+    test = evaluate_split(model, data.test, data, made, name="test")
     weights = [value.double().norm().item() for value in model.state_dict().values()]
     return [*map(list, figures(epochs)), [test.loss, test.top1], weights]
 
@@ -176,7 +176,7 @@ def test_every_image_counts_once(two):
     """Thirteen images over two processes are thirteen, in the same cells as in one."""
     model, data = net(Smooth), dataset()
     run(model, recipe(**halves))
-    assert two[0]["test"] == evaluate(model, data.test, data, recipe(), name="test").confusion
+    assert two[0]["test"] == evaluate_split(model, data.test, data, recipe(), name="test").confusion
 
 
 def test_a_signal_to_one_stops_both(two):
@@ -200,7 +200,7 @@ def test_cores_are_shared_out(monkeypatch):
     """Each of the processes of a machine gets its share of the cores, at least one."""
     monkeypatch.setattr(process.os, "sched_getaffinity", lambda pid: set(range(12)), raising=False)
     monkeypatch.setattr(process.psutil, "cpu_count", lambda logical: 8)
-    assert [process.threads(n) for n in (1, 2, 3, 20)] == [8, 4, 2, 1]
+    assert [process.threads_per_rank(n) for n in (1, 2, 3, 20)] == [8, 4, 2, 1]
 
 
 def test_a_launch_that_failed_in_silence(monkeypatch):
@@ -208,14 +208,14 @@ def test_a_launch_that_failed_in_silence(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(process, "Accelerator", lambda **options: SimpleNamespace(num_processes=1))
     with pytest.raises(UserError, match="WORLD_SIZE is 2"):
-        start()
+        init_accelerator()
 
 
 def test_one_process_is_the_plain_case():
     """Without a launcher there is one process, on this machine's device."""
-    accelerator = start()
+    accelerator = init_accelerator()
     assert accelerator.num_processes == 1
-    assert process.agree(accelerator, True, False) == [True, False]
+    assert process.combine_flags(accelerator, True, False) == [True, False]
 
 
 def test_cudnn_may_choose_on_cuda_alone(monkeypatch):
@@ -232,6 +232,6 @@ def test_images_lie_where_dataset_puts_them(monkeypatch):
     moved = dataset(n=30)
     asked = []
     monkeypatch.setattr(type(moved), "to", lambda self, device: (asked.append(device), moved)[1])
-    job = prepare(net(), dataset(), recipe(), None, None, start())
+    job = prepare_session(net(), dataset(), recipe(), None, None, init_accelerator())
     assert job.dataset is moved
-    assert asked == [process.device(job.accelerator)]
+    assert asked == [process.resolve_device(job.accelerator)]

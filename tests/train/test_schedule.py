@@ -14,7 +14,7 @@ from tests.train.case import recipe
 def rates(**settings):
     """The rate of every step of a training with five steps an epoch."""
     train = recipe(**settings).train
-    return [schedule.rate(train, step, 5) for step in range(5 * train.epochs)]
+    return [schedule.learning_rate_at(train, step, 5) for step in range(5 * train.epochs)]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 7, 40])
@@ -35,7 +35,7 @@ def test_onecycle_is_torchs(epochs):
 def test_onecycle_of_a_handful_of_steps(steps):
     """Even one step has a rate, positive and no higher than the peak."""
     train = recipe(schedule="onecycle", epochs=1, lr=0.2).train
-    assert all(0 < schedule.rate(train, step, steps) <= 0.2 for step in range(steps))
+    assert all(0 < schedule.learning_rate_at(train, step, steps) <= 0.2 for step in range(steps))
 
 
 def test_cosine_is_torchs():
@@ -82,11 +82,11 @@ def test_step_divides_by_ten_after_an_epoch():
 def test_keys_that_do_not_go_together(settings, key):
     """A setting that would have no effect, or no meaning, is refused by its key with a way out."""
     with pytest.raises(UserError, match=key) as caught:
-        schedule.check(recipe(**settings).train)
+        schedule.check_schedule(recipe(**settings).train)
     assert caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["cosine", "onecycle", "constant"])
 def test_the_plain_schedules_pass(name):
     """Each schedule is fine by itself."""
-    schedule.check(recipe(schedule=name).train)
+    schedule.check_schedule(recipe(schedule=name).train)

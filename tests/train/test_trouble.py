@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from attncli.errors import RunFailedError
-from attncli.train import evaluate
-from attncli.train.trouble import plainly
+from attncli.train import evaluate_split
+from attncli.train.trouble import translated_torch_errors
 from tests.train.case import Net, dataset, net, recipe, run
 
 
@@ -22,12 +22,12 @@ def test_out_of_memory():
     with pytest.raises(RunFailedError, match=r"out of memory with train\.batch_size=8"):
         run(net(Huge), recipe())
     with pytest.raises(RunFailedError, match=r"out of memory with train\.batch_size=8"):
-        evaluate(net(Huge), dataset().test, dataset(), recipe(), name="test")
+        evaluate_split(net(Huge), dataset().test, dataset(), recipe(), name="test")
 
 
 def test_out_of_memory_on_an_accelerator():
     """An accelerator's own error is told alike."""
-    with pytest.raises(RunFailedError, match="out of memory") as caught, plainly(recipe().train):
+    with pytest.raises(RunFailedError, match="out of memory") as caught, translated_torch_errors(recipe().train):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     assert "train.batch_size" in caught.value.hint
 
@@ -35,7 +35,7 @@ def test_out_of_memory_on_an_accelerator():
 def test_a_compiler_that_fails():
     """What torch.compile misses is told in a line, with the way out."""
     failure = type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
-    with pytest.raises(RunFailedError, match="No working C") as caught, plainly(recipe().train):
+    with pytest.raises(RunFailedError, match="No working C") as caught, translated_torch_errors(recipe().train):
         raise failure("No working C++ compiler found\n\nand more")
     assert "\n" not in caught.value.problem
     assert "train.compile=false" in caught.value.hint
@@ -60,5 +60,5 @@ def test_a_batch_too_small_for_a_norm():
 def test_other_errors_stay():
     """A bug keeps its own error."""
     for kind in (RuntimeError, ValueError):
-        with pytest.raises(kind, match="shape"), plainly(recipe().train):
+        with pytest.raises(kind, match="shape"), translated_torch_errors(recipe().train):
             raise kind("shape mismatch")

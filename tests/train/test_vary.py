@@ -9,34 +9,34 @@ import torch
 from torch import Tensor
 
 from attncli.data.dataset import Dataset, Split
-from attncli.data.pictures import of_tensor
-from attncli.data.vary import Vary
+from attncli.data.pictures import wrap_tensor
+from attncli.data.vary import AugmentationConfig
 from attncli.errors import UserError
-from attncli.train import Interrupted, train
+from attncli.train import Interrupted, train_model
 from tests.train.case import Net, Signalling, dataset, figures, net, recipe, same
 
-EVERYTHING = Vary(crop="resized", policy="rand", erase=0.5, mixup=0.4, cutmix=1.0)
-TRIVIAL = Vary(policy="trivial", mixup=0.2)
+EVERYTHING = AugmentationConfig(crop="resized", policy="rand", erase=0.5, mixup=0.4, cutmix=1.0)
+TRIVIAL = AugmentationConfig(policy="trivial", mixup=0.2)
 
 
-def varied(vary: Vary) -> Dataset:
+def varied(vary: AugmentationConfig) -> Dataset:
     """The bright images, varied."""
     made = dataset()
     split = made.train
     if vary.crop == "resized":
-        whole = of_tensor(split.images.movedim(1, -1).contiguous(), "")
+        whole = wrap_tensor(split.images.movedim(1, -1).contiguous(), "")
         split = Split(split.images[:0], split.labels, whole)
     return replace(made, train=split, vary=vary)
 
 
-def run(model: Net, vary: Vary, folder: Path | None = None, **options: Any) -> list[Any]:
+def run(model: Net, vary: AugmentationConfig, folder: Path | None = None, **options: Any) -> list[Any]:
     """The epochs of a whole training."""
-    return list(train(model, varied(vary), recipe(label_smoothing=0.1), folder=folder, **options))
+    return list(train_model(model, varied(vary), recipe(label_smoothing=0.1), folder=folder, **options))
 
 
 @pytest.mark.parametrize("vary", [EVERYTHING, TRIVIAL])
 @pytest.mark.parametrize("at", [0, 8])
-def test_stopped_and_resumed(tmp_path: Path, vary: Vary, at: int) -> None:
+def test_stopped_and_resumed(tmp_path: Path, vary: AugmentationConfig, at: int) -> None:
     """Stopped in an epoch and resumed, a training on varied images ends in the bits of an undisturbed one."""
     whole, resumed = net(), net()
     expected = run(whole, vary)

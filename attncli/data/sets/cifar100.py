@@ -3,14 +3,14 @@
 Mean and standard deviation are those of the 50,000 training images.
 """
 
-from attncli.data.dataset import Source
-from attncli.data.place import Place
-from attncli.data.torchvision_files import cifar
+from attncli.data.dataset import DatasetSource
+from attncli.data.place import DataPaths
+from attncli.data.torchvision_files import read_cifar
 from attncli.recipe import Data
 
 HOLDS = ("cifar-100-python",)
 
 
-def read(data: Data, place: Place) -> Source:
+def read(data: Data, paths: DataPaths) -> DatasetSource:
     """torchvision's files. Raises UserError where they are neither there nor to be had."""
-    return cifar("CIFAR100", data, place, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))
+    return read_cifar("CIFAR100", data, paths, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))

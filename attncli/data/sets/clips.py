@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attncli.data.dataset import Part, Pixels, Source, pixels
-from attncli.data.find import MADE, NAMES, read_base
-from attncli.data.place import Place
+from attncli.data.dataset import LazySplit, ImageArray, DatasetSource, make_image_array
+from attncli.data.find import GENERATED, DATASETS, read_base
+from attncli.data.place import DataPaths
 from attncli.recipe import Data
-from attncli.streams import stream
+from attncli.streams import derive_seed
 
 OFFSET, TRAVEL, SCALE = 1 / 8, 1 / 4, 1.25
 CHUNK = 256  # clips rendered at a time
@@ -39,59 +39,65 @@ class Motion:
     start: Tensor  # (n,) from 0 to 1: when it begins
 
 
-def read(data: Data, place: Place) -> Source:
+def read(data: Data, paths: DataPaths) -> DatasetSource:
     """Clips of the dataset data.of. Raises UserError for clips of clips and where the base can't be read."""
-    allowed = tuple(name for name in NAMES if name not in MADE)
-    base = read_base(data, place, allowed, data.image_size)
-    parts = {"train": base.train, "val": base.val, "test": base.test}
-    made = {k: _part(part, data.frames, k) for k, part in parts.items() if part is not None}
+    allowed = tuple(name for name in DATASETS if name not in GENERATED)
+    base = read_base(data, paths, allowed, data.image_size)
+    splits = {"train": base.train, "val": base.val, "test": base.test}
+    clip_splits = {
+        split_name: _make_clip_split(lazy_split, data.frames, split_name)
+        for split_name, lazy_split in splits.items()
+        if lazy_split is not None
+    }
     return replace(
         base,
-        train=made["train"],
-        val=made.get("val"),
-        test=made["test"],
+        train=clip_splits["train"],
+        val=clip_splits.get("val"),
+        test=clip_splits["test"],
         origin=f"clips of {data.frames} frames of {data.of or 'digits'} ({base.origin})",
         mean=None,
         std=None,
     )
 
 
-def _part(base: Part, frames: int, name: str) -> Part:
-    motion = draw_motion(len(base.labels), stream(0, "clips", name))
+def _make_clip_split(base: LazySplit, frames: int, name: str) -> LazySplit:
+    motion = draw_motion(len(base.labels), derive_seed(0, "clips", name))
 
-    def read_rows(rows: Tensor) -> Pixels:
-        chosen = Motion(**{k: v[rows] for k, v in vars(motion).items()})
-        return pixels(render(base.read(rows).values, chosen, frames))
+    def read_rows(rows: Tensor) -> ImageArray:
+        row_motion = Motion(**{k: v[rows] for k, v in vars(motion).items()})
+        return make_image_array(render_clips(base.read(rows).values, row_motion, frames))
 
-    return Part(base.labels, read_rows)
+    return LazySplit(base.labels, read_rows)
 
 
-def draw_motion(n: int, seed: int) -> Motion:
+def draw_motion(count: int, seed: int) -> Motion:
     """Motion, scale and cover of n clips from one seed."""
-    u = torch.rand(10, n, generator=torch.Generator().manual_seed(seed)).T
-    signed = 2 * u - 1
+    uniform = torch.rand(10, count, generator=torch.Generator().manual_seed(seed)).T
+    signed = 2 * uniform - 1
     return Motion(
         offset=OFFSET * signed[:, 0:2],
         travel=TRAVEL * signed[:, 2:4],
         log_scale=math.log(SCALE) * signed[:, 4:6],
-        corner=u[:, 6:8],
-        grey=u[:, 8],
-        start=u[:, 9],
+        corner=uniform[:, 6:8],
+        grey=uniform[:, 8],
+        start=uniform[:, 9],
     )
 
 
-def render(images: Tensor, motion: Motion, frames: int) -> Tensor:
+def render_clips(images: Tensor, motion: Motion, frames: int) -> Tensor:
     """Clips (n, T, H, W, 3) of images (n, H, W, 3), uint8."""
-    out = images.new_empty(len(images), frames, *images.shape[1:])
+    clips = images.new_empty(len(images), frames, *images.shape[1:])
     for start in range(0, len(images), CHUNK):
         rows = slice(start, start + CHUNK)
-        part = Motion(**{k: v[rows] for k, v in vars(motion).items()})
-        moved = _move(images[rows], part, frames)
-        out[rows] = torch.where(_covered(part, frames, *images.shape[1:3]), _grey(part), moved)
-    return out
+        chunk_motion = Motion(**{k: v[rows] for k, v in vars(motion).items()})
+        moved = _move_images(images[rows], chunk_motion, frames)
+        clips[rows] = torch.where(
+            _make_cover_mask(chunk_motion, frames, *images.shape[1:3]), _compute_cover_grey(chunk_motion), moved
+        )
+    return clips
 
 
-def _move(images: Tensor, motion: Motion, frames: int) -> Tensor:
+def _move_images(images: Tensor, motion: Motion, frames: int) -> Tensor:
     """(n, T, H, W, 3), uint8: each image at its places and sizes."""
     n, height, width, _ = images.shape
     time = torch.linspace(0, 1, frames)  # (T,)
@@ -106,20 +112,20 @@ def _move(images: Tensor, motion: Motion, frames: int) -> Tensor:
     return y.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).unflatten(0, (n, frames))
 
 
-def _covered(motion: Motion, frames: int, height: int, width: int) -> Tensor:
+def _make_cover_mask(motion: Motion, frames: int, height: int, width: int) -> Tensor:
     """(n, T, H, W, 1), bool: where the square covers the image."""
-    run = -(-frames // 2)
-    first = (motion.start * (frames - run + 1)).long().clamp_max(frames - run)[:, None]
+    run_length = -(-frames // 2)
+    first = (motion.start * (frames - run_length + 1)).long().clamp_max(frames - run_length)[:, None]
     time = torch.arange(frames)
-    when = (time >= first) & (time < first + run)  # (n, T)
+    is_covering = (time >= first) & (time < first + run_length)  # (n, T)
     inside = []
     for axis, length in ((1, height), (0, width)):
         side = max(1, length // 2)
         low = (motion.corner[:, axis] * (length - side + 1)).long().clamp_max(length - side)[:, None]
-        at = torch.arange(length)
-        inside.append((at >= low) & (at < low + side))  # (n, H) and (n, W)
-    return (when[:, :, None, None] & inside[0][:, None, :, None] & inside[1][:, None, None, :])[..., None]
+        position = torch.arange(length)
+        inside.append((position >= low) & (position < low + side))  # (n, H) and (n, W)
+    return (is_covering[:, :, None, None] & inside[0][:, None, :, None] & inside[1][:, None, None, :])[..., None]
 
 
-def _grey(motion: Motion) -> Tensor:
+def _compute_cover_grey(motion: Motion) -> Tensor:
     return (255 * motion.grey).round().to(torch.uint8)[:, None, None, None, None]

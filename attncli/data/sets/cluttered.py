@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attncli.data.dataset import Part, Pixels, Source, pixels
+from attncli.data.dataset import LazySplit, ImageArray, DatasetSource, make_image_array
 from attncli.data.find import read_base
-from attncli.data.place import Place
+from attncli.data.place import DataPaths
 from attncli.errors import UserError
 from attncli.recipe import Data
-from attncli.streams import stream
+from attncli.streams import derive_seed
 
 BASES = ("digits", "mnist", "fashion-mnist")  # grey on black, with a canvas that goes on where the image ends
 PIECES = 4
@@ -32,91 +32,91 @@ CHUNK = 4096  # images rendered at a time
 class Scene:
     """What is drawn for each of n images, all in pixels (y, x) or row numbers; p = PIECES."""
 
-    place: Tensor  # (n, 2) of the digit on the canvas
-    other: Tensor  # (n, p) training images the pieces are cut from
-    cut: Tensor  # (n, p, 2) where they are cut from
-    put: Tensor  # (n, p, 2) where they are put on the canvas
+    digit_corner: Tensor  # (n, 2) of the digit on the canvas
+    piece_sources: Tensor  # (n, p) training images the pieces are cut from
+    cut_corner: Tensor  # (n, p, 2) where they are cut from
+    put_corner: Tensor  # (n, p, 2) where they are put on the canvas
 
 
-def read(data: Data, place: Place) -> Source:
+def read(data: Data, paths: DataPaths) -> DatasetSource:
     """Cluttered images of data.of. Raises UserError for another base, or a canvas smaller than an image."""
-    base = read_base(data, place, BASES, None)
-    pool = base.train.all().values[..., 0]  # grey: one plane tells all
+    base = read_base(data, paths, BASES, None)
+    pool = base.train.read_all().values[..., 0]  # grey: one plane tells all
     side = pool.shape[-1]
-    canvas = data.image_size or canvas_of(side)
-    if canvas < side:
-        raise UserError(f"data.image_size: {canvas}: smaller than the images ({side})", f"at least {side}")
+    canvas_side = data.image_size or compute_canvas_side(side)
+    if canvas_side < side:
+        raise UserError(f"data.image_size: {canvas_side}: smaller than the images ({side})", f"at least {side}")
     return replace(
         base,
-        train=_part(base.train, pool, canvas, "train"),
-        test=_part(base.test, pool, canvas, "test"),
-        origin=f"cluttered {data.of or 'digits'} on {canvas}x{canvas} ({base.origin})",
+        train=_make_cluttered_split(base.train, pool, canvas_side, "train"),
+        test=_make_cluttered_split(base.test, pool, canvas_side, "test"),
+        origin=f"cluttered {data.of or 'digits'} on {canvas_side}x{canvas_side} ({base.origin})",
         pad=0,
         mean=None,
         std=None,
     )
 
 
-def canvas_of(side: int) -> int:
+def compute_canvas_side(side: int) -> int:
     """60 for 28, in proportion for other sizes, rounded up to a multiple of 4."""
     return 4 * math.ceil(side * 60 / 28 / 4)
 
 
-def piece_of(side: int) -> int:
+def compute_piece_side(side: int) -> int:
     """8 for 28, in proportion for other sizes, rounded up."""
     return math.ceil(side * 8 / 28)
 
 
-def _part(base: Part, pool: Tensor, canvas: int, name: str) -> Part:
-    scene = draw_scene(len(base.labels), len(pool), pool.shape[-1], canvas, name)
+def _make_cluttered_split(base: LazySplit, pool: Tensor, canvas_side: int, name: str) -> LazySplit:
+    scene = draw_scene(len(base.labels), len(pool), pool.shape[-1], canvas_side, name)
 
-    def read_rows(rows: Tensor) -> Pixels:
-        chosen = Scene(**{k: v[rows] for k, v in vars(scene).items()})
-        grey = render(base.read(rows).values[..., 0], chosen, pool, canvas)
-        return pixels(grey[..., None].expand(-1, -1, -1, 3).contiguous())
+    def read_rows(rows: Tensor) -> ImageArray:
+        row_scene = Scene(**{k: v[rows] for k, v in vars(scene).items()})
+        grey = render_scenes(base.read(rows).values[..., 0], row_scene, pool, canvas_side)
+        return make_image_array(grey[..., None].expand(-1, -1, -1, 3).contiguous())
 
-    return Part(base.labels, read_rows)
+    return LazySplit(base.labels, read_rows)
 
 
-def draw_scene(n: int, pool: int, side: int, canvas: int, name: str) -> Scene:
+def draw_scene(count: int, pool_count: int, side: int, canvas_side: int, name: str) -> Scene:
     """Places and pieces of n images; a training image gets no piece of itself."""
-    random = torch.Generator().manual_seed(stream(0, "cluttered", name))
-    piece = piece_of(side)
-    other = torch.randint(pool - 1, (n, PIECES), generator=random)
+    generator = torch.Generator().manual_seed(derive_seed(0, "cluttered", name))
+    piece_side = compute_piece_side(side)
+    piece_sources = torch.randint(pool_count - 1, (count, PIECES), generator=generator)
     if name == "train":
-        other += other >= torch.arange(n)[:, None]
+        piece_sources += piece_sources >= torch.arange(count)[:, None]
     return Scene(
-        place=torch.randint(canvas - side + 1, (n, 2), generator=random),
-        other=other,
-        cut=torch.randint(side - piece + 1, (n, PIECES, 2), generator=random),
-        put=torch.randint(canvas - piece + 1, (n, PIECES, 2), generator=random),
+        digit_corner=torch.randint(canvas_side - side + 1, (count, 2), generator=generator),
+        piece_sources=piece_sources,
+        cut_corner=torch.randint(side - piece_side + 1, (count, PIECES, 2), generator=generator),
+        put_corner=torch.randint(canvas_side - piece_side + 1, (count, PIECES, 2), generator=generator),
     )
 
 
-def render(images: Tensor, scene: Scene, pool: Tensor, canvas: int) -> Tensor:
+def render_scenes(images: Tensor, scene: Scene, pool: Tensor, canvas_side: int) -> Tensor:
     """(n, canvas, canvas), uint8, of images (n, side, side) and a pool (m, side, side) to cut pieces from."""
-    out = images.new_zeros(len(images), canvas, canvas)
-    piece = piece_of(images.shape[-1])
+    canvases = images.new_zeros(len(images), canvas_side, canvas_side)
+    piece_side = compute_piece_side(images.shape[-1])
     for start in range(0, len(images), CHUNK):
         rows = slice(start, start + CHUNK)
-        part = out[rows]
-        n = torch.arange(len(part))
-        _brighten(part, n, scene.place[rows], images[rows])
+        chunk = canvases[rows]
+        numbers = torch.arange(len(chunk))
+        _brighten_canvas(chunk, numbers, scene.digit_corner[rows], images[rows])
         for p in range(PIECES):
-            y, x = _square(scene.cut[rows, p], piece)
-            pieces = pool[scene.other[rows, p][:, None, None], y, x]  # (n, piece, piece)
-            _brighten(part, n, scene.put[rows, p], pieces)
-    return out
+            y, x = _index_square(scene.cut_corner[rows, p], piece_side)
+            pieces = pool[scene.piece_sources[rows, p][:, None, None], y, x]  # (n, piece, piece)
+            _brighten_canvas(chunk, numbers, scene.put_corner[rows, p], pieces)
+    return canvases
 
 
-def _brighten(canvas: Tensor, n: Tensor, corner: Tensor, patch: Tensor) -> None:
+def _brighten_canvas(canvases: Tensor, numbers: Tensor, corner: Tensor, patch: Tensor) -> None:
     """Put patches (n, s, s) at their corners (n, 2) of canvases, in place, where they are brighter."""
-    y, x = _square(corner, patch.shape[-1])
-    at = (n[:, None, None], y, x)
-    canvas[at] = torch.maximum(canvas[at], patch)
+    y, x = _index_square(corner, patch.shape[-1])
+    index = (numbers[:, None, None], y, x)
+    canvases[index] = torch.maximum(canvases[index], patch)
 
 
-def _square(corner: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def _index_square(corner: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Row numbers (n, side, 1) and column numbers (n, 1, side) of squares with these corners."""
     steps = torch.arange(side)
     return corner[:, :1, None] + steps[:, None], corner[:, 1:, None] + steps

@@ -13,38 +13,38 @@ import torch
 from numpy.typing import NDArray
 
 from attncli.data import subset
-from attncli.data.dataset import Source
-from attncli.data.memory import memory_part
-from attncli.data.place import Place
+from attncli.data.dataset import DatasetSource
+from attncli.data.memory import make_memory_split
+from attncli.data.place import DataPaths
 from attncli.recipe import Data
 
 TEST_SHARE = 0.2
 TEST_SEED = 0
 
 
-def read(data: Data, place: Place) -> Source:
+def read(data: Data, paths: DataPaths) -> DatasetSource:
     """The digits, split into 1,438 and 359."""
-    table = _table()
+    table = _read_table()
     images = torch.from_numpy(table[:, :-1] * (255 / 16)).round().to(torch.uint8).view(-1, 8, 8)
     labels = torch.from_numpy(table[:, -1]).long()
-    quota = subset.shares(labels.bincount(), TEST_SHARE, least=1, spare=1)
-    test = torch.zeros(len(labels), dtype=torch.bool)
-    test[subset.draw(labels, quota, TEST_SEED, "digits-test")] = True
-    return Source(
+    quota = subset.allot_quota(labels.bincount(), TEST_SHARE, least=1, spare=1)
+    is_test = torch.zeros(len(labels), dtype=torch.bool)
+    is_test[subset.draw_rows(labels, quota, TEST_SEED, "digits-test")] = True
+    return DatasetSource(
         classes=tuple(str(d) for d in range(10)),
-        train=memory_part(images[~test], labels[~test], data.image_size),
-        test=memory_part(images[test], labels[test], data.image_size),
+        train=make_memory_split(images[~is_test], labels[~is_test], data.image_size),
+        test=make_memory_split(images[is_test], labels[is_test], data.image_size),
         origin="scikit-learn load_digits (UCI optical recognition of handwritten digits, test part)",
     )
 
 
-def _table() -> NDArray[np.float64]:
+def _read_table() -> NDArray[np.float64]:
     """Rows of 64 values and a label (n, 65).
 
     From scikit-learn's file, as importing scikit-learn for it would take longer than training an epoch on it.
     """
-    found = importlib.util.find_spec("sklearn")
-    for folder in (found.submodule_search_locations if found else None) or ():
+    package = importlib.util.find_spec("sklearn")
+    for folder in (package.submodule_search_locations if package else None) or ():
         file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
         if file.is_file():
             return np.loadtxt(file, delimiter=",")

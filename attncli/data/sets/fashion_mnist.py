@@ -4,15 +4,15 @@ Mean and standard deviation are those of the 60,000 training images. Nearly all 
 are not mirrored unless data.flip says so.
 """
 
-from attncli.data.dataset import Source
-from attncli.data.place import Place
-from attncli.data.torchvision_files import mnist
+from attncli.data.dataset import DatasetSource
+from attncli.data.place import DataPaths
+from attncli.data.torchvision_files import read_mnist
 from attncli.recipe import Data
 
 HOLDS = ("FashionMNIST/raw",)
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
 
 
-def read(data: Data, place: Place) -> Source:
+def read(data: Data, paths: DataPaths) -> DatasetSource:
     """torchvision's files. Raises UserError where they are neither there nor to be had."""
-    return mnist("FashionMNIST", data, place, mean=0.2860, std=0.3530, classes=CLASSES)
+    return read_mnist("FashionMNIST", data, paths, mean=0.2860, std=0.3530, classes=CLASSES)

@@ -5,16 +5,16 @@ sizes need data.image_size. Classes are ordered by name; names that begin with a
 that a recipe keeps are decoded, once, into the cache (`attncli.data.cache`).
 """
 
-from attncli.data.dataset import Source
-from attncli.data.images import image_source
+from attncli.data.dataset import DatasetSource
+from attncli.data.images import make_image_source
 from attncli.data.listing import LAYOUT, list_root
-from attncli.data.place import Place
+from attncli.data.place import DataPaths
 from attncli.errors import UserError
 from attncli.recipe import Data
 
 
-def read(data: Data, place: Place) -> Source:
+def read(data: Data, paths: DataPaths) -> DatasetSource:
     """The folder data.root. Raises UserError for a layout that can't be used or an image that can't be read."""
-    if place.given is None:
+    if paths.user_root is None:
         raise UserError("data.root: the dataset 'folder' needs one", f"--data-root DIR; {LAYOUT}")
-    return image_source(list_root(place.given), place.given, data, place)
+    return make_image_source(list_root(paths.user_root), paths.user_root, data, paths)

@@ -13,12 +13,12 @@ WordNet IDs: data.classes=100 takes the first 100, data.classes=FILE those of a 
 
 from pathlib import Path
 
-from attncli.data.dataset import Source
-from attncli.data.ground_truth import by_name
-from attncli.data.images import image_source
-from attncli.data.labels import labelled
-from attncli.data.listing import Listing, list_classes, list_flat
-from attncli.data.place import Place
+from attncli.data.dataset import DatasetSource
+from attncli.data.ground_truth import read_labels_by_name
+from attncli.data.images import make_image_source
+from attncli.data.labels import group_by_label
+from attncli.data.listing import SplitListing, list_class_folders, list_flat_folder
+from attncli.data.place import DataPaths
 from attncli.errors import UserError
 from attncli.recipe import Data
 
@@ -29,28 +29,28 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 COUNTS = (1_281_167, 50_000)
 
 
-def read(data: Data, place: Place) -> Source:
+def read(data: Data, paths: DataPaths) -> DatasetSource:
     """The folder. Raises UserError where it is not there or not laid out like that."""
-    root = next((place.root / w for w in WITHIN if (place.root / w / "train").is_dir()), None)
+    root = next((paths.root / folder for folder in WITHIN if (paths.root / folder / "train").is_dir()), None)
     if root is None:
         hint = f"ImageNet is given to those who register at image-net.org; --data-root DIR, with {LAYOUT}"
-        raise UserError(f"imagenet: no folder train/ in {place.root}", hint)
-    train = list_classes(root, "train")
-    listings = {"train": train, "test": _val(root, train)}
-    whole = COUNTS if len(train.classes) == 1000 else None
-    return image_source(listings, root, data, place, mean=MEAN, std=STD, counts=whole)
+        raise UserError(f"imagenet: no folder train/ in {paths.root}", hint)
+    train = list_class_folders(root, "train")
+    listings = {"train": train, "test": _list_validation(root, train)}
+    published_counts = COUNTS if len(train.classes) == 1000 else None
+    return make_image_source(listings, root, data, paths, mean=MEAN, std=STD, published_counts=published_counts)
 
 
-def _val(root: Path, train: Listing) -> Listing:
+def _list_validation(root: Path, train: SplitListing) -> SplitListing:
     folder = root / "val"
     if not folder.is_dir():
         raise UserError(f"{root}: no folder val/ in it", LAYOUT)
     if any(entry.is_dir() for entry in folder.iterdir() if not entry.name.startswith(".")):
-        listing = list_classes(root, "val")
-        other = sorted(set(listing.classes) ^ set(train.classes))
-        if other:
-            raise UserError(f"{root}: '{other[0]}' is not in both train/ and val/", "both need the same classes")
+        listing = list_class_folders(root, "val")
+        differing = sorted(set(listing.classes) ^ set(train.classes))
+        if differing:
+            raise UserError(f"{root}: '{differing[0]}' is not in both train/ and val/", "both need the same classes")
         return listing
-    files = list_flat(root, "val")
-    labels, told = by_name(root, [file.path.rpartition("/")[2] for file in files], LAYOUT)
-    return labelled("val", train.classes, files, labels, told)
+    files = list_flat_folder(root, "val")
+    labels, label_file = read_labels_by_name(root, [file.path.rpartition("/")[2] for file in files], LAYOUT)
+    return group_by_label("val", train.classes, files, labels, label_file)

@@ -4,9 +4,9 @@
 kind as data.root, with train/ and val/.
 """
 
-from attncli.data.dataset import Source
-from attncli.data.fastai import fastai
-from attncli.data.place import Place
+from attncli.data.dataset import DatasetSource
+from attncli.data.fastai import read_fastai
+from attncli.data.place import DataPaths
 from attncli.recipe import Data
 
 HOLDS = ("imagenette2-160 | imagenette2-320",)
@@ -25,6 +25,6 @@ CLASSES = {
 }
 
 
-def read(data: Data, place: Place) -> Source:
+def read(data: Data, paths: DataPaths) -> DatasetSource:
     """The folder or the archive. Raises UserError where neither is there nor to be had."""
-    return fastai(data, place, "imagenette", SUMS, CLASSES, (9_469, 3_925))
+    return read_fastai(data, paths, "imagenette", SUMS, CLASSES, (9_469, 3_925))

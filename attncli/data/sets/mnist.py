@@ -3,14 +3,14 @@
 Mean and standard deviation are those of the 60,000 training images.
 """
 
-from attncli.data.dataset import Source
-from attncli.data.place import Place
-from attncli.data.torchvision_files import mnist
+from attncli.data.dataset import DatasetSource
+from attncli.data.place import DataPaths
+from attncli.data.torchvision_files import read_mnist
 from attncli.recipe import Data
 
 HOLDS = ("MNIST/raw",)
 
 
-def read(data: Data, place: Place) -> Source:
+def read(data: Data, paths: DataPaths) -> DatasetSource:
     """torchvision's files. Raises UserError where they are neither there nor to be had."""
-    return mnist("MNIST", data, place, mean=0.1307, std=0.3081, classes=tuple(str(d) for d in range(10)))
+    return read_mnist("MNIST", data, paths, mean=0.1307, std=0.3081, classes=tuple(str(d) for d in range(10)))

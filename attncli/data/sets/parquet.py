@@ -6,17 +6,17 @@ fifth of each class, chosen by a fixed seed, is. Class names are those in the fi
 of different sizes need data.image_size.
 """
 
-from attncli.data.dataset import Source
+from attncli.data.dataset import DatasetSource
 from attncli.data.parquet_files import list_parquet
-from attncli.data.place import Place
-from attncli.data.unsplit import fifth_as_test
+from attncli.data.place import DataPaths
+from attncli.data.unsplit import hold_out_test
 from attncli.errors import UserError
 from attncli.recipe import Data
 
 
-def read(data: Data, place: Place) -> Source:
+def read(data: Data, paths: DataPaths) -> DatasetSource:
     """The files. Raises UserError where there are none, or where they have other columns."""
-    if place.given is None:
+    if paths.user_root is None:
         raise UserError("data.root: the dataset 'parquet' needs one", "--data-root FILE.parquet, or a folder of them")
-    root, listings = list_parquet(place.given)
-    return fifth_as_test(listings, root, data, place, origin=str(place.given.resolve()))
+    root, listings = list_parquet(paths.user_root)
+    return hold_out_test(listings, root, data, paths, origin=str(paths.user_root.resolve()))

@@ -3,14 +3,14 @@
 5,000 to train and 8,000 to test on; the 100,000 unlabelled images that come with them are not read.
 """
 
-from attncli.data.dataset import Source
-from attncli.data.place import Place
-from attncli.data.torchvision_files import stl10
+from attncli.data.dataset import DatasetSource
+from attncli.data.place import DataPaths
+from attncli.data.torchvision_files import read_stl10
 from attncli.recipe import Data
 
 HOLDS = ("stl10_binary",)
 
 
-def read(data: Data, place: Place) -> Source:
+def read(data: Data, paths: DataPaths) -> DatasetSource:
     """torchvision's archive. Raises UserError where its files are neither there nor to be had."""
-    return stl10(data, place)
+    return read_stl10(data, paths)

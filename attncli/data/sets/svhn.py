@@ -4,14 +4,14 @@ Digits cut from street views, neighbours included: 73,257 to train and 26,032 to
 left out. Images are not mirrored unless data.flip says so.
 """
 
-from attncli.data.dataset import Source
-from attncli.data.place import Place
-from attncli.data.torchvision_files import svhn
+from attncli.data.dataset import DatasetSource
+from attncli.data.place import DataPaths
+from attncli.data.torchvision_files import read_svhn
 from attncli.recipe import Data
 
 HOLDS = ("train_32x32.mat", "test_32x32.mat")
 
 
-def read(data: Data, place: Place) -> Source:
+def read(data: Data, paths: DataPaths) -> DatasetSource:
     """torchvision's files. Raises UserError where they are neither there nor to be had."""
-    return svhn(data, place)
+    return read_svhn(data, paths)

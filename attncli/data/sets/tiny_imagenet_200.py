@@ -6,13 +6,13 @@ with val/val_annotations.txt. The labels of test/ were never published. Classes 
 
 from pathlib import Path
 
-from attncli.data.dataset import Source
+from attncli.data.dataset import DatasetSource
 from attncli.data.download import Archive
-from attncli.data.images import image_source
-from attncli.data.labels import labelled, lines
-from attncli.data.listing import Listing, list_flat, walk
-from attncli.data.obtain import obtain
-from attncli.data.place import Place
+from attncli.data.images import make_image_source
+from attncli.data.labels import group_by_label, read_lines
+from attncli.data.listing import SplitListing, list_flat_folder, walk_folder
+from attncli.data.obtain import read_or_download
+from attncli.data.place import DataPaths
 from attncli.errors import UserError
 from attncli.recipe import Data
 
@@ -22,41 +22,43 @@ MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 LAYOUT = "wnids.txt, train/WNID/images/*.JPEG, val/images/*.JPEG and val/val_annotations.txt"
 
 
-def read(data: Data, place: Place) -> Source:
+def read(data: Data, paths: DataPaths) -> DatasetSource:
     """data.root itself, tiny-imagenet-200/ in it, or the archive. Raises UserError where none is there or whole."""
-    if place.given and (place.given / "wnids.txt").is_file():
-        return _source(place.given, data, place)
-    folder = place.root / "tiny-imagenet-200"
+    if paths.user_root and (paths.user_root / "wnids.txt").is_file():
+        return _read_tiny_folder(paths.user_root, data, paths)
+    folder = paths.root / "tiny-imagenet-200"
 
-    def found() -> Source:
+    def read_folder() -> DatasetSource:
         if not folder.is_dir():
             raise LookupError(folder)
-        return _source(folder, data, place)
+        return _read_tiny_folder(folder, data, paths)
 
-    return obtain(found, data.name, place, [Archive((URL,), place.root / f"{folder.name}.zip", MD5)], f"{folder.name}/")
-
-
-def _source(root: Path, data: Data, place: Place) -> Source:
-    classes = tuple(sorted(text.strip() for text in lines(root / "wnids.txt", LAYOUT) if text.strip()))
-    listings = {"train": _train(root, classes), "test": _val(root, classes)}
-    return image_source(listings, root, data, place, origin=URL, counts=(100_000, 10_000))
+    return read_or_download(
+        read_folder, data.name, paths, [Archive((URL,), paths.root / f"{folder.name}.zip", MD5)], f"{folder.name}/"
+    )
 
 
-def _train(root: Path, classes: tuple[str, ...]) -> Listing:
+def _read_tiny_folder(root: Path, data: Data, paths: DataPaths) -> DatasetSource:
+    classes = tuple(sorted(text.strip() for text in read_lines(root / "wnids.txt", LAYOUT) if text.strip()))
+    listings = {"train": _list_train(root, classes), "test": _list_val(root, classes)}
+    return make_image_source(listings, root, data, paths, origin=URL, published_counts=(100_000, 10_000))
+
+
+def _list_train(root: Path, classes: tuple[str, ...]) -> SplitListing:
     """Every image of every class."""
     for wnid in classes:
         if not (root / "train" / wnid / "images").is_dir():
             raise UserError(f"{root}: no folder train/{wnid}/images", LAYOUT)
-    files = tuple(tuple(walk(root / "train" / wnid / "images", f"train/{wnid}/images")) for wnid in classes)
-    empty = [wnid for wnid, some in zip(classes, files, strict=True) if not some]
+    files = tuple(tuple(walk_folder(root / "train" / wnid / "images", f"train/{wnid}/images")) for wnid in classes)
+    empty = [wnid for wnid, class_files in zip(classes, files, strict=True) if not class_files]
     if empty:
         raise UserError(f"{root}: no files in train/{empty[0]}/images", LAYOUT)
-    return Listing("train", classes, files)
+    return SplitListing("train", classes, files)
 
 
-def _val(root: Path, classes: tuple[str, ...]) -> Listing:
+def _list_val(root: Path, classes: tuple[str, ...]) -> SplitListing:
     """The images of val/images by the classes that val_annotations.txt gives them: name, class, box."""
-    told = root / "val" / "val_annotations.txt"
-    rows = [text.split("\t")[:2] for text in lines(told, LAYOUT) if text.strip()]
-    by_name = {row[0]: row[1] for row in rows if len(row) == 2}
-    return labelled("val", classes, list_flat(root, "val/images"), by_name, told)
+    annotation_file = root / "val" / "val_annotations.txt"
+    rows = [text.split("\t")[:2] for text in read_lines(annotation_file, LAYOUT) if text.strip()]
+    label_by_name = {row[0]: row[1] for row in rows if len(row) == 2}
+    return group_by_label("val", classes, list_flat_folder(root, "val/images"), label_by_name, annotation_file)

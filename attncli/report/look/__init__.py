@@ -3,23 +3,23 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attncli.report.look.sheet import sheet
-from attncli.report.look.spread import spread
+from attncli.report.look.sheet import draw_image_sheet
+from attncli.report.look.spread import draw_distributions
 
 if TYPE_CHECKING:
-    from attncli.sight import Study  # torch stays out of drawing
+    from attncli.sight import AttentionAnalysis  # torch stays out of drawing
 
-__all__ = ["pictures", "sheet", "spread"]
+__all__ = ["draw_attention_figures", "draw_image_sheet", "draw_distributions"]
 
 
-def pictures(study: "Study", folder: Path, title: str) -> list[Path]:
+def draw_attention_figures(analysis: "AttentionAnalysis", folder: Path, title: str) -> list[Path]:
     """Draw attention.png (where there are sites) and look-<index>.png for each image into the folder; the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = []
-    if study.spreads:
-        made.append(folder / "attention.png")
-        spread(study.spreads, study, made[0], title)
-    for image in study.images:
-        made.append(folder / f"look-{image.index}.png")
-        sheet(image, study, made[-1], title)
-    return made
+    files = []
+    if analysis.distributions:
+        files.append(folder / "attention.png")
+        draw_distributions(analysis.distributions, analysis, files[0], title)
+    for image in analysis.images:
+        files.append(folder / f"look-{image.index}.png")
+        draw_image_sheet(image, analysis, files[-1], title)
+    return files

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.axes import Axes
 
 if TYPE_CHECKING:
-    from attncli.sight import Image
+    from attncli.sight import ImageAnalysis
     from attncli.sight.view import Array
 
-Spot = tuple[float, float]  # (y, x) from 0 to 1
+ImageSpot = tuple[float, float]  # (y, x) from 0 to 1
 HEAT, MARK = "inferno", "#00e5ff"
-CLASSES = 10  # shown of those there are
+MAX_CLASSES = 10  # shown of those there are
 
 
-def show(ax: Axes, pixels: "Array") -> None:
+def show_image(ax: Axes, pixels: "Array") -> None:
     """An image (H, W, 3) from 0 to 1, without axes."""
     ax.imshow(pixels, interpolation="nearest")
-    bare(ax)
+    hide_axes(ax)
 
 
-def bare(ax: Axes) -> None:
+def hide_axes(ax: Axes) -> None:
     """Neither grid nor ticks nor frame."""
     ax.grid(visible=False)
     ax.set_xticks([])
@@ -28,7 +28,7 @@ def bare(ax: Axes) -> None:
     ax.spines[:].set_visible(False)
 
 
-def overlay(ax: Axes, values: "Array", size: Sequence[int], highest: float | None = None) -> Any:
+def overlay_map(ax: Axes, values: "Array", size: Sequence[int], highest: float | None = None) -> Any:
     """A map (h, w) over an image of (H, W), each value over the part of the image that it stands for.
 
     The colours go from the least value to the largest, or where `highest` is given from 0 to that.
@@ -38,29 +38,29 @@ def overlay(ax: Axes, values: "Array", size: Sequence[int], highest: float | Non
     return ax.imshow(values, cmap=HEAT, alpha=0.62, extent=extent, interpolation="nearest", vmin=least, vmax=highest)
 
 
-def mark(ax: Axes, size: Sequence[int], spot: Spot) -> None:
+def mark_spot(ax: Axes, size: Sequence[int], spot: ImageSpot) -> None:
     """A cross at the chosen place."""
     ax.plot([spot[1] * size[1] - 0.5], [spot[0] * size[0] - 0.5], "+", color=MARK, markersize=11, markeredgewidth=2)
 
 
-def over_image(ax: Axes, values: "Array", image: "Image", note: str) -> None:
+def draw_map_over_image(ax: Axes, values: "Array", image: "ImageAnalysis", note: str) -> None:
     """A map (h, w) over the image, with its scale and a note below."""
-    show(ax, image.pixels)
-    drawn = overlay(ax, values, image.pixels.shape)
-    scale(ax, drawn)
+    show_image(ax, image.pixels)
+    drawn = overlay_map(ax, values, image.pixels.shape)
+    add_colorbar(ax, drawn)
     ax.set_xlabel(note, fontsize=8)
 
 
-def scale(ax: Axes, drawn: Any) -> None:
+def add_colorbar(ax: Axes, drawn: Any) -> None:
     """What the colours mean."""
     bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.8, aspect=18, pad=0.02)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7, length=2)
 
 
-def class_names(ax: Axes, classes: Sequence[str]) -> None:
+def label_class_rows(ax: Axes, classes: Sequence[str]) -> None:
     """Classes as the rows of a table."""
-    shown = classes[:CLASSES]
+    shown = classes[:MAX_CLASSES]
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     ax.set_yticks(range(len(shown)), [c[:10] for c in shown])

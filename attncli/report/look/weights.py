@@ -8,43 +8,59 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from attncli.report.figure import COLOURS, INK
-from attncli.report.look.canvas import CLASSES, Spot, bare, class_names, over_image, scale
+from attncli.report.look.canvas import (
+    MAX_CLASSES,
+    ImageSpot,
+    hide_axes,
+    label_class_rows,
+    draw_map_over_image,
+    add_colorbar,
+)
 
 if TYPE_CHECKING:
-    from attncli.sight import Image, Spread, View
+    from attncli.sight import ImageAnalysis, SiteDistribution, SiteView
     from attncli.sight.view import Array
 
 
-def gate(
-    axes: list[Axes], view: "View", image: "Image", spot: Spot, spread: "Spread | None", classes: Sequence[str]
+def draw_gate(
+    axes: list[Axes],
+    view: "SiteView",
+    image: "ImageAnalysis",
+    spot: ImageSpot,
+    distribution: "SiteDistribution | None",
+    classes: Sequence[str],
 ) -> int:
     """Channels as sorted bars with the mean over images, as a histogram by class; places over the image."""
-    used = 0
+    used_axes = 0
     if view.channels is not None and view.channels.size > 1:
-        both = spread is not None and spread.values.shape[1] == view.channels.size
-        _sorted(axes[0], view.channels, spread.values.mean(0) if both and spread else None)
-        used = 1
-        if both and spread is not None:
-            _by_class(axes[1], spread, classes)
-            used = 2
+        has_distribution = distribution is not None and distribution.values.shape[1] == view.channels.size
+        _draw_sorted_channels(
+            axes[0], view.channels, distribution.values.mean(0) if has_distribution and distribution else None
+        )
+        used_axes = 1
+        if has_distribution and distribution is not None:
+            _draw_class_histogram(axes[1], distribution, classes)
+            used_axes = 2
             if view.places is None:
-                _channels_of_classes(axes[2], spread, classes)
-                used = 3
+                _draw_class_differences(axes[2], distribution, classes)
+                used_axes = 3
     if view.places is not None:
-        over_image(axes[used], view.places, image, "mean over channels" if view.channels is not None else "")
-        used += 1
-    if not used:
+        draw_map_over_image(
+            axes[used_axes], view.places, image, "mean over channels" if view.channels is not None else ""
+        )
+        used_axes += 1
+    if not used_axes:
         axes[0].text(0.5, 0.5, f"everywhere {view.values.mean():.3f}", ha="center", va="center", fontsize=11)
-        bare(axes[0])
-        used = 1
-    return used
+        hide_axes(axes[0])
+        used_axes = 1
+    return used_axes
 
 
-def _sorted(ax: Axes, values: "Array", usual: "Array | None") -> None:
-    order = np.argsort(values if usual is None else usual)[::-1]
+def _draw_sorted_channels(ax: Axes, values: "Array", mean_values: "Array | None") -> None:
+    order = np.argsort(values if mean_values is None else mean_values)[::-1]
     ax.bar(range(len(values)), values[order], width=1.0, color=COLOURS[4], label="this image")
-    if usual is not None:
-        ax.plot(range(len(values)), usual[order], color=INK, linewidth=1.3, label="mean over images")
+    if mean_values is not None:
+        ax.plot(range(len(values)), mean_values[order], color=INK, linewidth=1.3, label="mean over images")
         ax.legend(frameon=False, fontsize=7.5, loc="upper right")
     ax.set_xlabel(f"{len(values)} channels, sorted", fontsize=8)
     ax.set_ylim(min(0.0, float(values.min())), 1.4 * max(1e-3, float(values.max())))
@@ -53,63 +69,70 @@ def _sorted(ax: Axes, values: "Array", usual: "Array | None") -> None:
     ax.tick_params(labelsize=8)
 
 
-def _by_class(ax: Axes, spread: "Spread", classes: Sequence[str]) -> None:
+def _draw_class_histogram(ax: Axes, distribution: "SiteDistribution", classes: Sequence[str]) -> None:
     """A histogram a class (row): how often its images' gates have which value."""
-    values = spread.values
+    values = distribution.values
     edges = np.linspace(float(values.min()), float(values.max()) + 1e-6, 25)
-    rows = [np.histogram(values[spread.labels == c], edges)[0] for c in range(len(classes))][:CLASSES]
+    rows = [np.histogram(values[distribution.labels == c], edges)[0] for c in range(len(classes))][:MAX_CLASSES]
     shares = np.array([row / max(row.max(), 1) for row in rows])
     ax.imshow(shares, cmap="Blues", aspect="auto", extent=(edges[0], edges[-1], len(rows) - 0.5, -0.5))
-    class_names(ax, classes)
+    label_class_rows(ax, classes)
     ax.set_title("histogram of the gate, by class", fontsize=8.5)
 
 
-def _channels_of_classes(ax: Axes, spread: "Spread", classes: Sequence[str]) -> None:
+def _draw_class_differences(ax: Axes, distribution: "SiteDistribution", classes: Sequence[str]) -> None:
     """Which channels (columns, in the order of the bars) open more or less for a class (row) than usual."""
-    means = spread.by_class(len(classes))[:CLASSES]
-    usual = spread.values.mean(0)
-    order = np.argsort(usual)[::-1]
-    apart = (means - usual)[:, order]
-    limit = max(float(np.nanmax(np.abs(apart))), 1e-6)
-    drawn = ax.imshow(apart, cmap="RdBu_r", aspect="auto", vmin=-limit, vmax=limit, interpolation="nearest")
-    class_names(ax, classes)
+    means = distribution.average_by_class(len(classes))[:MAX_CLASSES]
+    mean_values = distribution.values.mean(0)
+    order = np.argsort(mean_values)[::-1]
+    deviations = (means - mean_values)[:, order]
+    limit = max(float(np.nanmax(np.abs(deviations))), 1e-6)
+    drawn = ax.imshow(deviations, cmap="RdBu_r", aspect="auto", vmin=-limit, vmax=limit, interpolation="nearest")
+    label_class_rows(ax, classes)
     ax.set_title("class's mean less the mean of all", fontsize=8.5)
     ax.set_xlabel("channels in the order of the bars", fontsize=8)
-    scale(ax, drawn)
+    add_colorbar(ax, drawn)
 
 
-def choice(
-    axes: list[Axes], view: "View", image: "Image", spot: Spot, spread: "Spread | None", classes: Sequence[str]
+def draw_choice(
+    axes: list[Axes],
+    view: "SiteView",
+    image: "ImageAnalysis",
+    spot: ImageSpot,
+    distribution: "SiteDistribution | None",
+    classes: Sequence[str],
 ) -> int:
     """The weights as bars with the mean over images; by class; where channels choose, how many by how much."""
     names = view.names or tuple(str(i + 1) for i in range(len(view.values)))
     axes[0].bar(range(len(names)), view.values, color=COLOURS[4], width=0.7, label="this image")
-    if spread is not None:
-        axes[0].plot(range(len(names)), spread.values.mean(0), "_", color=INK, markersize=18, label="mean over images")
+    if distribution is not None:
+        axes[0].plot(
+            range(len(names)), distribution.values.mean(0), "_", color=INK, markersize=18, label="mean over images"
+        )
         axes[0].legend(frameon=False, fontsize=7.5, loc="upper right", ncols=2)
     axes[0].set_xticks(range(len(names)), names, fontsize=8)
     axes[0].set_ylim(0, 1.4 * max(float(view.values.max()), 1e-3))
-    used = 1
-    if spread is not None:
-        _table(axes[1], spread.by_class(len(classes)), classes, names)
-        used = 2
+    used_axes = 1
+    if distribution is not None:
+        _draw_class_weights(axes[1], distribution.average_by_class(len(classes)), classes, names)
+        used_axes = 2
     if view.channels is not None:
         for i, weights in enumerate(view.channels):
-            axes[used].hist(
+            axes[used_axes].hist(
                 weights, bins=12, range=(0, 1), histtype="step", color=COLOURS[i % len(COLOURS)], label=names[i]
             )
-        axes[used].set_title("channels by weight", fontsize=8.5)
-        axes[used].legend(frameon=False, fontsize=7)
-        axes[used].tick_params(labelsize=8)
-        used += 1
-    return used
+        axes[used_axes].set_title("channels by weight", fontsize=8.5)
+        axes[used_axes].legend(frameon=False, fontsize=7)
+        axes[used_axes].tick_params(labelsize=8)
+        used_axes += 1
+    return used_axes
 
 
-def _table(ax: Axes, means: "Array", classes: Sequence[str], names: Sequence[str]) -> None:
+def _draw_class_weights(ax: Axes, means: "Array", classes: Sequence[str], names: Sequence[str]) -> None:
     """Weights by class (rows)."""
-    rows = means[:CLASSES]
+    rows = means[:MAX_CLASSES]
     drawn = ax.imshow(rows, cmap="Blues", aspect="auto", vmin=0, vmax=max(float(np.nanmax(rows)), 1e-3))
-    class_names(ax, classes)
+    label_class_rows(ax, classes)
     ax.set_xticks(range(len(names)), names)
     ax.set_title("mean over each class", fontsize=8.5)
-    scale(ax, drawn)
+    add_colorbar(ax, drawn)

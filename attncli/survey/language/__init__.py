@@ -18,46 +18,46 @@
 A chain a < b < c means a < b and b < c. Names may contain "-", so subtraction needs a space before it.
 """
 
-from attncli.survey.language.parse import parse
+from attncli.survey.language.parse import parse_claim
 from attncli.survey.language.tokens import LanguageError
 from attncli.survey.language.tree import (
     ACCURACY,
     EXACT,
     QUANTITIES,
     SPEED,
-    Binary,
-    Claim,
-    Compare,
+    BinaryOperation,
+    ClaimTree,
+    ComparisonChain,
     Expression,
-    Function,
-    Link,
-    Negative,
-    Network,
+    FunctionCall,
+    ComparisonLink,
+    Negation,
+    NetworkExpression,
     Number,
-    Part,
+    NamedModule,
     Quantity,
-    quantities,
+    iterate_quantities,
 )  # fmt: skip
-from attncli.survey.language.write import write
+from attncli.survey.language.write import format_tree
 
 __all__ = [
     "ACCURACY",
     "EXACT",
     "QUANTITIES",
     "SPEED",
-    "Binary",
-    "Claim",
-    "Compare",
+    "BinaryOperation",
+    "ClaimTree",
+    "ComparisonChain",
     "Expression",
-    "Function",
+    "FunctionCall",
     "LanguageError",
-    "Link",
-    "Negative",
-    "Network",
+    "ComparisonLink",
+    "Negation",
+    "NetworkExpression",
     "Number",
-    "Part",
+    "NamedModule",
     "Quantity",
-    "parse",
-    "quantities",
-    "write",
+    "parse_claim",
+    "iterate_quantities",
+    "format_tree",
 ]

@@ -22,7 +22,7 @@ class Token:
     text: str
     at: int
 
-    def told(self) -> str:
+    def quote_token(self) -> str:
         """The token as an error message names it."""
         return "the end" if self.kind == "end" else f"'{self.text}'"
 
@@ -40,26 +40,26 @@ _TOKEN = re.compile(
 )
 
 
-def tokens(text: str) -> list[Token]:
+def split_tokens(text: str) -> list[Token]:
     """The tokens of an expression and its end. Raises LanguageError for a character that begins none."""
-    found, at = [], 0
+    tokens, at = [], 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup is None:
-            raise LanguageError(at, f"{text[at]!r} has no meaning here", _hint(text[at]))
+            raise LanguageError(at, f"{text[at]!r} has no meaning here", _suggest_sign(text[at]))
         if match.lastgroup == "number" and re.match(r"\w", text[match.end() :]):
-            raise LanguageError(at, f"a number goes over into letters: {_word(text, at)!r}", "allowed: k, M, G, %")
+            raise LanguageError(at, f"a number goes over into letters: {_word_at(text, at)!r}", "allowed: k, M, G, %")
         if match.lastgroup != "space":
-            found.append(Token(match.lastgroup, match.group(), at))
+            tokens.append(Token(match.lastgroup, match.group(), at))
         at = match.end()
-    return [*found, Token("end", "", len(text))]
+    return [*tokens, Token("end", "", len(text))]
 
 
-def _word(text: str, at: int) -> str:
-    found = re.match(r"[\w.]+", text[at:])
-    assert found is not None
-    return found.group()
+def _word_at(text: str, at: int) -> str:
+    match = re.match(r"[\w.]+", text[at:])
+    assert match is not None
+    return match.group()
 
 
-def _hint(character: str) -> str:
+def _suggest_sign(character: str) -> str:
     return {"±": "write +-", "≈": "write ~", "≤": "write <=", "≥": "write >=", "'": 'write "..."'}.get(character, "")

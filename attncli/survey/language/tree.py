@@ -51,7 +51,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Part:
+class NamedModule:
     """A backbone or a mechanism, by name, with options."""
 
     name: str
@@ -60,11 +60,11 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkExpression:
     """A backbone (or a mechanism that is a whole network), and what is put into it and where."""
 
-    base: Part
-    attn: Part | None = None
+    base: NamedModule
+    attn: NamedModule | None = None
     site: str | None = None
     stages: tuple[int, ...] | None = None
     blocks: tuple[int, ...] | None = None
@@ -76,13 +76,13 @@ class Quantity:
     """A quantity of a network under settings."""
 
     name: str
-    network: Network
+    network: NetworkExpression
     settings: Options = ()
     at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
-class Function:
+class FunctionCall:
     """abs, max or min."""
 
     name: str
@@ -91,14 +91,14 @@ class Function:
 
 
 @dataclass(frozen=True)
-class Negative:
+class Negation:
     """-x."""
 
     of: "Expression"
 
 
 @dataclass(frozen=True)
-class Binary:
+class BinaryOperation:
     """x + y, x - y, x * y or x / y."""
 
     sign: str
@@ -106,11 +106,11 @@ class Binary:
     right: "Expression"
 
 
-Expression = Number | Quantity | Function | Negative | Binary
+Expression = Number | Quantity | FunctionCall | Negation | BinaryOperation
 
 
 @dataclass(frozen=True)
-class Link:
+class ComparisonLink:
     """One step of a chain: the sign, what stands right of it, and for "~" by how much they may differ."""
 
     sign: str
@@ -120,49 +120,51 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Compare:
+class ComparisonChain:
     """A chain of comparisons."""
 
     first: Expression
-    links: tuple[Link, ...]
+    links: tuple[ComparisonLink, ...]
 
-    def pairs(self) -> Iterator[tuple[Expression, Link]]:
+    def link_pairs(self) -> Iterator[tuple[Expression, ComparisonLink]]:
         """Each link with what stands left of it."""
-        left = self.first
+        left_side = self.first
         for link in self.links:
-            yield left, link
-            left = link.right
+            yield left_side, link
+            left_side = link.right
 
 
 @dataclass(frozen=True)
-class Claim:
+class ClaimTree:
     """Comparisons that all have to hold."""
 
-    parts: tuple[Compare, ...]
+    parts: tuple[ComparisonChain, ...]
 
-    def pairs(self) -> Iterator[tuple[Expression, Link]]:
+    def link_pairs(self) -> Iterator[tuple[Expression, ComparisonLink]]:
         """Every single comparison: what stands left, and the link."""
         for part in self.parts:
-            yield from part.pairs()
+            yield from part.link_pairs()
 
 
-def quantities(tree: Claim | Compare | Link | Expression) -> Iterator[Quantity]:
+def iterate_quantities(tree: ClaimTree | ComparisonChain | ComparisonLink | Expression) -> Iterator[Quantity]:
     """The quantities of a tree from left to right, repeated ones too."""
     if isinstance(tree, Quantity):
         yield tree
-    for below in _below(tree):
-        yield from quantities(below)
+    for child in _list_children(tree):
+        yield from iterate_quantities(child)
 
 
-def _below(tree: Claim | Compare | Link | Expression) -> tuple["Compare | Link | Expression", ...]:
-    if isinstance(tree, Claim):
+def _list_children(
+    tree: ClaimTree | ComparisonChain | ComparisonLink | Expression,
+) -> tuple["ComparisonChain | ComparisonLink | Expression", ...]:
+    if isinstance(tree, ClaimTree):
         return tree.parts
-    if isinstance(tree, Compare):
+    if isinstance(tree, ComparisonChain):
         return (tree.first, *tree.links)
-    if isinstance(tree, Link):
+    if isinstance(tree, ComparisonLink):
         return (tree.right,) if tree.tolerance is None else (tree.right, tree.tolerance)
-    if isinstance(tree, Function):
+    if isinstance(tree, FunctionCall):
         return tree.arguments
-    if isinstance(tree, Negative):
+    if isinstance(tree, Negation):
         return (tree.of,)
-    return (tree.left, tree.right) if isinstance(tree, Binary) else ()
+    return (tree.left, tree.right) if isinstance(tree, BinaryOperation) else ()

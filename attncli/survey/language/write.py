@@ -5,17 +5,17 @@ import re
 from attncli.survey.language.parse import CONSTANTS
 from attncli.survey.language.tokens import NAME
 from attncli.survey.language.tree import (
-    Binary,
-    Claim,
-    Compare,
+    BinaryOperation,
+    ClaimTree,
+    ComparisonChain,
     Expression,
-    Function,
-    Link,
-    Negative,
-    Network,
+    FunctionCall,
+    ComparisonLink,
+    Negation,
+    NetworkExpression,
     Number,
     Options,
-    Part,
+    NamedModule,
     Quantity,
     Value,
 )  # fmt: skip
@@ -23,65 +23,65 @@ from attncli.survey.language.tree import (
 _STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}  # of an operand: 3 is a unary
 
 
-def write(tree: Claim | Compare | Link | Expression | Network) -> str:
+def format_tree(tree: ClaimTree | ComparisonChain | ComparisonLink | Expression | NetworkExpression) -> str:
     """The text of a tree, with single spaces and no brackets that could be left out."""
-    if isinstance(tree, Claim):
-        return " and ".join(map(write, tree.parts))
-    if isinstance(tree, Compare):
-        return " ".join([_expression(tree.first), *map(write, tree.links)])
-    if isinstance(tree, Link):
-        tolerance = "" if tree.tolerance is None else f" +- {_expression(tree.tolerance)}"
-        return f"{tree.sign} {_expression(tree.right)}{tolerance}"
-    return network(tree) if isinstance(tree, Network) else _expression(tree)
+    if isinstance(tree, ClaimTree):
+        return " and ".join(map(format_tree, tree.parts))
+    if isinstance(tree, ComparisonChain):
+        return " ".join([_format_expression(tree.first), *map(format_tree, tree.links)])
+    if isinstance(tree, ComparisonLink):
+        tolerance = "" if tree.tolerance is None else f" +- {_format_expression(tree.tolerance)}"
+        return f"{tree.sign} {_format_expression(tree.right)}{tolerance}"
+    return format_network(tree) if isinstance(tree, NetworkExpression) else _format_expression(tree)
 
 
-def _expression(tree: Expression) -> str:
+def _format_expression(tree: Expression) -> str:
     if isinstance(tree, Number):
         return f"{tree.text} %" if tree.suffix == "%" else tree.text + tree.suffix
     if isinstance(tree, Quantity):
-        return f"{tree.name}({', '.join([network(tree.network), *_pairs(tree.settings)])})"
-    if isinstance(tree, Function):
-        return f"{tree.name}({', '.join(map(_expression, tree.arguments))})"
-    if isinstance(tree, Negative):
-        return f"-{_operand(tree.of, 3)}"
+        return f"{tree.name}({', '.join([format_network(tree.network), *_format_pairs(tree.settings)])})"
+    if isinstance(tree, FunctionCall):
+        return f"{tree.name}({', '.join(map(_format_expression, tree.arguments))})"
+    if isinstance(tree, Negation):
+        return f"-{_format_operand(tree.of, 3)}"
     strength = _STRENGTH[tree.sign]
-    return f"{_operand(tree.left, strength)} {tree.sign} {_operand(tree.right, strength + 1)}"
+    return f"{_format_operand(tree.left, strength)} {tree.sign} {_format_operand(tree.right, strength + 1)}"
 
 
-def _operand(tree: Expression, least: int) -> str:
+def _format_operand(tree: Expression, least: int) -> str:
     """In brackets where it binds less than `least`."""
-    strength = _STRENGTH[tree.sign] if isinstance(tree, Binary) else 3
-    text = _expression(tree)
+    strength = _STRENGTH[tree.sign] if isinstance(tree, BinaryOperation) else 3
+    text = _format_expression(tree)
     return f"({text})" if strength < least else text
 
 
-def network(tree: Network) -> str:
+def format_network(tree: NetworkExpression) -> str:
     """Such as resnet50 + eca[k=3] @ pre-norm / stages 3 4."""
-    text = _part(tree.base)
+    text = _format_module(tree.base)
     if tree.attn is not None:
-        text += f" + {_part(tree.attn)}"
+        text += f" + {_format_module(tree.attn)}"
     if tree.site is not None:
         text += f" @ {tree.site}"
     places = {"stages": tree.stages, "blocks": tree.blocks}
-    told = [" ".join([name, *map(str, numbers)]) for name, numbers in places.items() if numbers is not None]
-    return f"{text} / {' '.join(told)}" if told else text
+    placements = [" ".join([name, *map(str, numbers)]) for name, numbers in places.items() if numbers is not None]
+    return f"{text} / {' '.join(placements)}" if placements else text
 
 
-def _part(part: Part) -> str:
-    return f"{part.name}[{', '.join(_pairs(part.options))}]" if part.options else part.name
+def _format_module(part: NamedModule) -> str:
+    return f"{part.name}[{', '.join(_format_pairs(part.options))}]" if part.options else part.name
 
 
-def _pairs(options: Options) -> list[str]:
-    return [f"{key}={value(given)}" for key, given in options]
+def _format_pairs(options: Options) -> list[str]:
+    return [f"{key}={format_literal(value)}" for key, value in options]
 
 
-def value(given: Value) -> str:
+def format_literal(value: Value) -> str:
     """A value as the language writes it."""
-    if isinstance(given, tuple):
-        return f"[{', '.join(map(value, given))}]"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(format_literal, value))}]"
     for word, constant in CONSTANTS.items():
-        if given is constant:
+        if value is constant:
             return word
-    if isinstance(given, str):
-        return given if re.fullmatch(NAME, given, re.ASCII) and given not in CONSTANTS else f'"{given}"'
-    return repr(given)
+    if isinstance(value, str):
+        return value if re.fullmatch(NAME, value, re.ASCII) and value not in CONSTANTS else f'"{value}"'
+    return repr(value)
