@@ -12,8 +12,8 @@ LAUNCHER_FOLDER_VARIABLE = "ATTNCLI_CONFIDED"  # the folder in which the process
 class UserError(Exception):
     """Something the user can mend: bad input (exit code 2) or a run that failed (exit code 1).
 
-    `problem` says what is wrong and where, `hint` what to do about it; `code` is the exit code. `on_all_ranks` are errors
-    that all processes of a run meet alike.
+    `problem` says what is wrong and where, `hint` what to do about it; `code` is the exit code. `on_all_ranks` are
+    errors that all processes of a run meet alike.
     """
 
     on_all_ranks = False

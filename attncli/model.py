@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from attncli import attention, backbones
-from attncli.attention.own import plugin_errors
-from attncli.backbones import insert, pretrained, sites
+from attncli.attention.plugin_errors import plugin_errors
+from attncli.backbones import pretrained, sites, surgery
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe, Train
-from attncli.streams import derive_seed
+from attncli.seeds import derive_seed
 
 CIFAR_STEM_BELOW = 64  # images below this many pixels get the CIFAR stem
 
@@ -89,7 +89,7 @@ def _build_backbone(recipe: Recipe, spec: InputSpec, notify: Callable[[str], Non
                 notify("\n".join((loaded.format_summary(), *pretrained.pretraining_warnings(model.attn))))
         if spec.frames is not None:
             path = family.anatomy(net).classifier
-            net.set_submodule(path, insert.FrameAveragingHead(net.get_submodule(path), spec.frames))
+            net.set_submodule(path, surgery.FrameAveragingHead(net.get_submodule(path), spec.frames))
     return net
 
 

@@ -13,10 +13,10 @@ import yaml
 from torch import Tensor
 from torch.nn import functional as F
 
-from attncli import attention, backbones, check, model
-from attncli.backbones import fits, sites
+from attncli import attention, backbones, model, validation
+from attncli.backbones import compatibility, sites
 from attncli.errors import UserError
-from attncli.measure.imagine import image_shape, run_on_fake_tensors
+from attncli.measure.fake_tensors import image_shape, run_on_fake_tensors
 from attncli.recipe import Recipe
 
 MECHANISMS = [n for n in attention.mechanism_names() if attention.describe_mechanism(n).card.site != "model"]
@@ -30,13 +30,13 @@ HEAD = """\
 def shape_for(backbone: str, attn: str) -> model.InputSpec:
     """The images, or clips, that the matrix is about."""
     frames = FRAMES if attention.describe_mechanism(attn).card.site.startswith("frames") else None
-    size = fits.matrix_image_size(backbone)
-    return model.InputSpec(10 if size == fits.CIFAR_PIXELS else 1000, (size, size), frames)
+    size = compatibility.matrix_image_size(backbone)
+    return model.InputSpec(10 if size == compatibility.CIFAR_PIXELS else 1000, (size, size), frames)
 
 
 def recipe(backbone: str, attn: str) -> Recipe:
     """The recipe of a pair."""
-    return check.read(None, [f"model.backbone={backbone}", f"model.attn={attn}"])
+    return validation.read(None, [f"model.backbone={backbone}", f"model.attn={attn}"])
 
 
 def problem(backbone: str, attn: str, step: bool = True) -> str | None:
@@ -46,7 +46,7 @@ def problem(backbone: str, attn: str, step: bool = True) -> str | None:
         try:
             net = model.build(recipe(backbone, attn), shape)
         except UserError as error:
-            return fits.shorten_problem(error.problem, available(backbone))
+            return compatibility.shorten_problem(error.problem, available(backbone))
 
     def forth_and_back(network: Callable[[Tensor], Tensor], images: Tensor, _: set[int]) -> tuple[int, ...]:
         logits = network(images)
@@ -62,9 +62,9 @@ def problem(backbone: str, attn: str, step: bool = True) -> str | None:
 @cache
 def available(backbone: str) -> list[str]:
     """The sites that a backbone has."""
-    size = fits.matrix_image_size(backbone)
+    size = compatibility.matrix_image_size(backbone)
     with torch.device("meta"):
-        net = backbones.load(backbone).build(backbone, 10, cifar_stem=size == fits.CIFAR_PIXELS)
+        net = backbones.load(backbone).build(backbone, 10, cifar_stem=size == compatibility.CIFAR_PIXELS)
     return list(sites.list_available_sites(net, backbones.load(backbone).anatomy(net), (size, size)))
 
 
@@ -76,7 +76,9 @@ def entry(backbone: str) -> dict[str, object]:
 
 if __name__ == "__main__":
     known = (
-        yaml.safe_load(fits.COMPATIBILITY_FILE.read_text(encoding="utf-8")) if fits.COMPATIBILITY_FILE.exists() else {}
+        yaml.safe_load(compatibility.COMPATIBILITY_FILE.read_text(encoding="utf-8"))
+        if compatibility.COMPATIBILITY_FILE.exists()
+        else {}
     )
     whole = {}
     for name in backbones.backbone_names():
@@ -85,4 +87,4 @@ if __name__ == "__main__":
             print(name, file=sys.stderr)
         whole[name] = entry(name) if anew else known[name]
     text = yaml.safe_dump(whole, sort_keys=False, width=110, default_flow_style=None)
-    fits.COMPATIBILITY_FILE.write_text(HEAD + text, encoding="utf-8")
+    compatibility.COMPATIBILITY_FILE.write_text(HEAD + text, encoding="utf-8")

@@ -4,12 +4,13 @@ import ast
 import re
 from itertools import groupby
 
-from attncli import attention, backbones, check, source
-from attncli.backbones import fits
+from attncli import attention, backbones, validation
+from attncli.backbones import compatibility
 from attncli.commands.ls import summarize_sites
 from attncli.errors import UserError
 from attncli.measure.blueprint import count_recipe_parameters
 from attncli.model import InputSpec
+from attncli.system import source_inspection
 from tests.shared import ROOT
 
 README = ROOT / "README.md"
@@ -22,7 +23,7 @@ FRAMES = 8
 def table() -> str:
     """A Markdown table: what it is, where it goes, what it adds to two networks."""
     plain = {
-        name: count_recipe_parameters(check.read(None, [f"model.backbone={name}"]), shape)
+        name: count_recipe_parameters(validation.read(None, [f"model.backbone={name}"]), shape)
         for name, shape in NETWORKS.items()
     }
     heads = ["name", "paper", "category", "site", *(f"{name} ({n / 1e6:.2f} M) +" for name, n in plain.items())]
@@ -45,7 +46,7 @@ def _added(name: str, backbone: str, plain: int) -> str:
     if site.startswith("frames"):
         shape = InputSpec(shape.classes, shape.size, FRAMES)
     try:
-        n = count_recipe_parameters(check.read(None, [f"model.backbone={backbone}", f"model.attn={name}"]), shape)
+        n = count_recipe_parameters(validation.read(None, [f"model.backbone={backbone}", f"model.attn={name}"]), shape)
     except UserError:
         return "-"
     return f"{n:,} in all" if site == "model" else f"{n - plain:,}"
@@ -56,17 +57,17 @@ def families() -> str:
     lines = ["| backbones (parameters in millions) | what | sites |", "|---|---|---|"]
     for family, members in groupby(backbones.backbone_names(), backbones.find_family):
         names = list(members)
-        told = ast.get_docstring(source.parse_source(FAMILIES / f"{family}.py")) or ""
+        told = ast.get_docstring(source_inspection.parse_source(FAMILIES / f"{family}.py")) or ""
         what = re.split(r"(?<=\))[,.:]", " ".join(told.split()))[0]
-        (sites,) = {summarize_sites(fits.load_compatibility()[name].sites) for name in names}
+        (sites,) = {summarize_sites(compatibility.load_compatibility()[name].sites) for name in names}
         lines.append(f"| {', '.join(map(_sized, names))} | {what} | {sites} |")
     return "\n".join(lines)
 
 
 def _sized(name: str) -> str:
-    size = fits.matrix_image_size(name)
-    shape = InputSpec(1000 if size == fits.IMAGENET_PIXELS else 10, (size, size))
-    return f"`{name}` ({count_recipe_parameters(check.read(None, [f'model.backbone={name}']), shape) / 1e6:.2f})"
+    size = compatibility.matrix_image_size(name)
+    shape = InputSpec(1000 if size == compatibility.IMAGENET_PIXELS else 10, (size, size))
+    return f"`{name}` ({count_recipe_parameters(validation.read(None, [f'model.backbone={name}']), shape) / 1e6:.2f})"
 
 
 def written(text: str) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from attncli import model
-from attncli.train.objective import TrainingObjective
+from attncli.train.loss import TrainingObjective
 from tests.test_model import recipe
 
 pytestmark = pytest.mark.skipif(not shutil.which("g++") and not shutil.which("clang++"), reason="no C++ compiler")

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from attncli import attention, model
 from attncli.errors import UserError
-from attncli.measure.imagine import image_shape, run_on_fake_tensors
+from attncli.measure.fake_tensors import image_shape, run_on_fake_tensors
 from attncli.train import optim, train_model
-from attncli.train.objective import TrainingObjective
+from attncli.train.loss import TrainingObjective
 from tests.attention.case import DEFAULT_FACTS, forward, own
 from tests.test_model import recipe, shape_for
 from tests.train.case import dataset

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from attncli import attention, check
+from attncli import attention, validation
 from tests import readme
 from tests.shared import ROOT
 
@@ -18,7 +18,7 @@ def test_plug_in_of_the_readme_works(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     path = tmp_path / "mine.py"
     path.write_text(code)
-    check.read(None, [f"model.attn={path}", "model.options.start=0.5"])
+    validation.read(None, [f"model.attn={path}", "model.options.start=0.5"])
     module = attention.load(str(path)).Attention(8, start=0.5)
     assert torch.equal(module(torch.ones(2, 8, 4, 4)), torch.full((2, 8, 4, 4), 0.5))
 
@@ -51,7 +51,7 @@ RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_recipes_are_good(path: Path) -> None:
     """Every recipe passes the check and opens with what it is and the command."""
-    check.read(path)
+    validation.read(path)
     first, second = path.read_text().splitlines()[:2]
     assert first.startswith("# ")
     assert "attncli run" in path.read_text()

@@ -6,7 +6,7 @@ import pytest
 
 from attncli import records
 from attncli.records import Cost, Epoch
-from attncli.streams import derive_seed
+from attncli.seeds import derive_seed
 
 
 def epoch(n: int) -> Epoch:

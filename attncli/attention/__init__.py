@@ -14,9 +14,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 
-from attncli import source
 from attncli.attention.card import SITE_ARGUMENTS, SITES, Card
 from attncli.errors import UserError, unknown_name_error
+from attncli.system import source_inspection
 
 CATEGORIES = ("channel", "spatial", "temporal", "branch", "channel-spatial", "self-attention")
 NONE = "none"
@@ -33,7 +33,7 @@ class Mechanism:
     doc: str
     card: Card
     site_arguments: tuple[str, ...]
-    options: dict[str, source.ConstructorParameter]
+    options: dict[str, source_inspection.ConstructorParameter]
 
 
 @cache
@@ -104,8 +104,8 @@ def _read_file_version(name: str) -> tuple[int, int]:
 @lru_cache(maxsize=256)
 def _describe_cached(name: str, _: tuple[int, int]) -> Mechanism:
     category, path = locate_mechanism(name)
-    tree = source.parse_source(path)
-    card = source.find_assignment(tree, "card")
+    tree = source_inspection.parse_source(path)
+    card = source_inspection.find_assignment(tree, "card")
     constructor = _read_attention_signature(tree, path)
     if card is None or constructor is None:
         missing = "card = Card(...)" if card is None else "class Attention(nn.Module)"
@@ -129,9 +129,9 @@ def _describe_cached(name: str, _: tuple[int, int]) -> Mechanism:
 
 def _read_attention_signature(
     tree: ast.Module, path: Path
-) -> tuple[list[str], dict[str, source.ConstructorParameter]] | None:
+) -> tuple[list[str], dict[str, source_inspection.ConstructorParameter]] | None:
     try:
-        return source.read_constructor(tree, "Attention")
+        return source_inspection.read_constructor(tree, "Attention")
     except UserError as error:
         raise UserError(f"{path}, {error.problem}", error.hint) from error
 
@@ -173,6 +173,6 @@ def _load_cached(name: str, _: tuple[int, int]) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        location = source.locate_error(error, path)
+        location = source_inspection.locate_error(error, path)
         raise UserError(f"{location}: fails on import: {type(error).__name__}: {error}", "mend the file") from error
     return module

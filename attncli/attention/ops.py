@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from attncli.attention.narrow import channel_sum, dense_gradient, is_narrow, materialize_broadcast
+from attncli.attention.narrow_bf16 import channel_sum, dense_gradient, is_narrow, materialize_broadcast
 
 
 def is_channels_last(x: Tensor) -> bool:

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from attncli import source
 from attncli.attention.card import Card
 from attncli.errors import unknown_name_error
+from attncli.system import source_inspection
 
 INVERTED_RESIDUAL_FAMILIES = (
     "mobilenet",
@@ -25,7 +25,11 @@ INVERTED_RESIDUAL_FAMILIES = (
 def _find_families() -> dict[str, str]:
     families = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        names_node = source.find_assignment(source.parse_source(path), "NAMES") if path.stem != "__init__" else None
+        names_node = (
+            source_inspection.find_assignment(source_inspection.parse_source(path), "NAMES")
+            if path.stem != "__init__"
+            else None
+        )
         if names_node is not None:
             families.update(dict.fromkeys(ast.literal_eval(names_node), path.stem))
     return families

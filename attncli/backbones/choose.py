@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from attncli.attention import Mechanism
-from attncli.backbones.anatomy import NetworkStructure, BlockPaths
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 from attncli.errors import UserError
 
 

@@ -13,7 +13,7 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.convnext import CNBlock
 
-from attncli.backbones.anatomy import NetworkStructure, BlockPaths
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("convnext_tiny",)
 STAGES = (1, 3, 5, 7)  # positions of the stages in `features`

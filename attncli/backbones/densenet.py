@@ -12,7 +12,7 @@ and nowhere else, for between two layers there are many maps. Nothing is added: 
 import torchvision.models
 from torch import nn
 
-from attncli.backbones.anatomy import NetworkStructure, BlockPaths
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("densenet121",)
 LAYERS = (6, 12, 24, 16)

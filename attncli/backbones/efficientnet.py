@@ -12,9 +12,9 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.efficientnet import MBConv
 
-from attncli.backbones.anatomy import NetworkStructure
-from attncli.backbones.inverted import describe_inverted_residual
+from attncli.backbones.inverted_residual import describe_inverted_residual
 from attncli.backbones.stem import remove_strides
+from attncli.backbones.structure import NetworkStructure
 
 NAMES = ("efficientnet_b0", "efficientnet_b1")
 STAGES = ((1, 2), (3,), (4, 5), (6, 7))  # positions of each stage's groups in `features`

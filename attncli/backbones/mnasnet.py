@@ -10,8 +10,8 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.mnasnet import _InvertedResidual
 
-from attncli.backbones.anatomy import NetworkStructure, BlockPaths
 from attncli.backbones.stem import remove_strides
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("mnasnet1_0",)
 STAGES = ((8,), (9,), (10, 11), (12, 13))  # positions of each stage's groups in `layers`

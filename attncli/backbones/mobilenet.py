@@ -18,8 +18,8 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
-from attncli.backbones.anatomy import NetworkStructure, BlockPaths
 from attncli.backbones.stem import remove_strides
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("mobilenet_v2",)
 STAGES = ((1, 3), (4, 6), (7, 13), (14, 17))  # first and last position of each stage's blocks in `features`

@@ -13,9 +13,9 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.mobilenetv3 import InvertedResidual
 
-from attncli.backbones.anatomy import NetworkStructure
-from attncli.backbones.inverted import describe_inverted_residual
+from attncli.backbones.inverted_residual import describe_inverted_residual
 from attncli.backbones.stem import remove_strides
+from attncli.backbones.structure import NetworkStructure
 
 NAMES = ("mobilenet_v3_small", "mobilenet_v3_large")
 STAGES = {  # first and last position of each stage's blocks in `features`

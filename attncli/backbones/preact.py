@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attncli.backbones.anatomy import NetworkStructure, BlockPaths
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = (
     "preactresnet18",

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from attncli import attention, backbones
-from attncli.backbones.anatomy import NetworkStructure
+from attncli.backbones.structure import NetworkStructure
 from attncli.errors import UserError
 
 WEIGHTS = "IMAGENET1K_V1"  # the one that papers compare with, and that torchvision has for each of its networks here

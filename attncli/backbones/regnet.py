@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.regnet import BlockParams, RegNet, ResBottleneckBlock
 
-from attncli.backbones.anatomy import NetworkStructure, BlockPaths
 from attncli.backbones.stem import remove_strides
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("regnet_y_400mf",)
 DESIGNS = {  # depth, first width, slope and ratio of the widths: the paper's, as torchvision has them

@@ -10,7 +10,7 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from attncli.backbones.anatomy import NetworkStructure, BlockPaths
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = (
     "resnet18",

@@ -11,8 +11,8 @@ Sites: `gate` is after the last norm of the branch, before its ReLU; `mid` befor
 import torchvision.models
 from torch import nn
 
-from attncli.backbones.anatomy import NetworkStructure, BlockPaths
 from attncli.backbones.stem import remove_strides
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("shufflenet_v2_x1_0",)
 

@@ -11,12 +11,12 @@ from typing import Any
 from torch import nn
 
 from attncli.attention import Mechanism
-from attncli.backbones.anatomy import NetworkStructure, BlockPaths
 from attncli.backbones.choose import select_blocks
-from attncli.backbones.insert import (
+from attncli.backbones.structure import BlockPaths, NetworkStructure
+from attncli.backbones.surgery import (
     Insertion,
-    TensorShape,
     ModuleShapes,
+    TensorShape,
     insert_after,
     insert_before,
     insert_instead,
@@ -74,7 +74,8 @@ def find_placements(
 ) -> list[Placement]:
     """Where `mechanism` goes in `net`: at its own site and blocks unless `site`, `stages` or `blocks` move it.
 
-    `paper_site` is that of its paper in this network (`backbones.get_paper_site`), None that of its card. With `replace` it
+    `paper_site` is that of its paper in this network (`backbones.get_paper_site`), None that of its card. With
+    `replace` it
     goes where the attention of that name is built into the network, in all blocks or those that are named.
     Raises UserError where the site is of another kind than the mechanism's own, or no block is left.
     """
@@ -111,7 +112,9 @@ def find_placements(
 
 @dataclass(frozen=True)
 class _SiteContext:
-    """What the sites look at; `convs` and `replaces_norm` as in a card, `has_chosen_blocks` where a recipe names the blocks."""
+    """What the sites look at; `convs` and `replaces_norm` as in a card, `has_chosen_blocks` where a recipe names the
+    blocks.
+    """
 
     net: nn.Module
     structure: NetworkStructure

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from attncli.backbones import TIMM_PREFIX
-from attncli.backbones.anatomy import NetworkStructure, BlockPaths
-from attncli.backbones.insert import trace_shapes
+from attncli.backbones.structure import BlockPaths, NetworkStructure
+from attncli.backbones.surgery import trace_shapes
 from attncli.errors import UserError, suggest_name
 
 SHORTCUTS = {"downsample", "shortcut", "skip", "conv_skip", "drop_path"}

@@ -10,7 +10,7 @@ as usual there: 14.7 M parameters instead of 134 M. The convolutions and their s
 import torchvision.models
 from torch import nn
 
-from attncli.backbones.anatomy import NetworkStructure, BlockPaths
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("vgg16_bn",)
 

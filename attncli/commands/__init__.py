@@ -16,7 +16,7 @@ class _CommandGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order in which a user meets them."""
-        names = {p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_")} - {"options"}
+        names = {p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_")}
         return [n for n in _ORDER if n in names] + sorted(names - set(_ORDER))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -25,7 +25,7 @@ class _CommandGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"attncli.commands.{cmd_name}").command
         if COMPLETE in os.environ:
-            from attncli.commands._complete import attach_completion
+            from attncli.commands._completion import attach_completion
 
             attach_completion(command)
         return command

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option
+from attncli.commands._options import echo_json, json_option
 
 if TYPE_CHECKING:
-    from attncli.measure.training import TrainingBenchRow
+    from attncli.benchmark.training import TrainingBenchRow
 
 Function = Callable[..., Any]
 
@@ -70,7 +70,7 @@ def train(
       attncli bench train --backbone resnet20 --attn none --steps 10 --rounds 3
       attncli bench train --against runs/bench.jsonl
     """
-    from attncli.measure import training
+    from attncli.benchmark import training
 
     settings = training.make_settings(
         split_names(backbone, training.BACKBONES), split_names(attn, training.MECHANISMS), steps, batch_size
@@ -102,7 +102,8 @@ def evaluation(
     Example:
       attncli bench eval --backbone resnet20 --attn none,eca
     """
-    from attncli.measure import evaluating, training
+    from attncli.benchmark import evaluation as evaluating
+    from attncli.benchmark import training
 
     settings = training.make_settings(
         split_names(backbone, training.BACKBONES), split_names(attn, training.MECHANISMS), steps, batch_size
@@ -114,8 +115,9 @@ def _report_rows(
     kind: str, rows: "Iterable[TrainingBenchRow]", history: Path, against: Path | None, as_json: bool
 ) -> None:
     """Each row as it comes on stderr, all of them in the history and on stdout."""
-    from attncli.measure import history as past
-    from attncli.measure import describe_machine, training
+    from attncli.benchmark import history as past
+    from attncli.benchmark import training
+    from attncli.measure import describe_machine
 
     earlier_bench = past.read_last_entry(against, kind) if against else {"rows": []}
     recorded_rows, shown = [], []

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, find_recipe, json_option, store_options
+from attncli.commands._options import echo_json, find_recipe, json_option, store_options
 from attncli.errors import UserError
 
 
@@ -48,15 +48,15 @@ def command(
       attncli claims run simam-acc-cifar --seeds 5
       attncli claims run eca-acc-r50 --backbone resnet20 --dataset cifar10 --dry-run
     """
+    from attncli.claims import claim_files, missing_runs
     from attncli.jobs.plan import plan_recipes
-    from attncli.report import outcome
-    from attncli.survey import claims, todo
+    from attncli.report import sweep_summary
 
-    known = claims.read_claim_files(files) if files else claims.load_claims()
+    known = claim_files.read_claim_files(files) if files else claim_files.load_claims()
     keys = {"dataset": "data.name", "data_root": "data.root", "epochs": "train.epochs"}
-    todo.require_backbone(backbone)
-    recipes = todo.make_claim_recipes(
-        claims.select_claims(known, ids),
+    missing_runs.require_backbone(backbone)
+    recipes = missing_runs.make_claim_recipes(
+        claim_files.select_claims(known, ids),
         seeds=_parse_seed_list(seeds),
         path=find_recipe([recipe]) if recipe else None,
         values={keys[k]: v for k, v in options.items() if v is not None},
@@ -66,13 +66,15 @@ def command(
     plan = plan_recipes(f"claims {' '.join(ids)}", recipes, runs=runs)
     if dry_run:
         return (
-            echo_json([run.to_json_dict() for run in plan.runs]) if as_json else click.echo(outcome.render_plan(plan))
+            echo_json([run.to_json_dict() for run in plan.runs])
+            if as_json
+            else click.echo(sweep_summary.render_plan(plan))
         )
     failures, stopped = _train_claims(plan, runs, tracking_uri, jobs, quiet)
     if as_json:
-        echo_json(outcome.build_sweep_dict(plan_recipes(plan.name, recipes, runs=runs), failures, runs))
+        echo_json(sweep_summary.build_sweep_dict(plan_recipes(plan.name, recipes, runs=runs), failures, runs))
     elif failures or stopped:
-        click.echo(outcome.render_sweep_end(plan, failures, runs, stopped=stopped))
+        click.echo(sweep_summary.render_sweep_end(plan, failures, runs, stopped=stopped))
     else:
         on = f" --backbone {backbone}" if backbone else ""
         click.echo(f"{len(plan.runs)} runs finished. Next: attncli claims {' '.join(ids)}{on} -v")
@@ -83,9 +85,9 @@ def command(
 
 def _train_claims(plan: Any, runs: Path, uri: str | None, jobs: int | None, quiet: bool) -> tuple[list[Any], str]:
     """Do the plan on this machine."""
-    from attncli.commands.sweep import FIGURE_HOOK, EXECUTORS, execute_sweep
-    from attncli.jobs.crew import WorkerSettings
-    from attncli.jobs.where import choose_executor
+    from attncli.commands.sweep import EXECUTORS, FIGURE_HOOK, execute_sweep
+    from attncli.jobs.executors import choose_executor
+    from attncli.jobs.worker_pool import WorkerSettings
 
     settings = WorkerSettings(runs, uri, FIGURE_HOOK)
     execute, parallel_jobs = choose_executor(EXECUTORS[0], settings, jobs=jobs, cpus=None, gpus=None, slurm=())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from attncli.commands._bench_contest import evaluation, history_option, format_utc_now, train
-from attncli.commands.options import echo_json, json_option
+from attncli.commands._bench_contest import evaluation, format_utc_now, history_option, train
+from attncli.commands._options import echo_json, json_option
 
 SHOWN_PACKAGES = 10  # packages
 
@@ -52,7 +52,7 @@ def blocks(attn: str, precision: str | None, contiguous: bool, threads: int, rep
     """
     import torch
 
-    from attncli.measure import blocks as engine
+    from attncli.benchmark import blocks as engine
 
     torch.set_num_threads(threads)
     mechanisms = engine.list_block_mechanisms() if attn == "all" else tuple(attn.split(","))
@@ -97,19 +97,20 @@ def images(
     Example:
       attncli bench data --data-root ~/imagenette --image-size 160
     """
-    from attncli.measure import feeding, describe_machine
-    from attncli.measure import history as past
+    from attncli.benchmark import data_loading
+    from attncli.benchmark import history as past
+    from attncli.measure import describe_machine
 
     with tempfile.TemporaryDirectory() as temporary_folder:
-        root = data_root or feeding.write_noise_folder(Path(temporary_folder))
-        bench_rows = feeding.bench_data_loading(root.absolute(), image_size, batch_size, rounds, resized=resized)
+        root = data_root or data_loading.write_noise_folder(Path(temporary_folder))
+        bench_rows = data_loading.bench_data_loading(root.absolute(), image_size, batch_size, rounds, resized=resized)
     rows = [asdict(row) for row in bench_rows]
     past.append_entry(history, {"kind": "data", "time": format_utc_now(), "machine": describe_machine(), "rows": rows})
     if as_json:
         return echo_json(rows)
     from attncli.report.table import print_rows
 
-    print_rows([feeding.format_data_row(row) for row in bench_rows])
+    print_rows([data_loading.format_data_row(row) for row in bench_rows])
     return None
 
 
@@ -126,13 +127,14 @@ def start(rounds: int, history: Path, as_json: bool) -> None:
     Example:
       attncli bench start --rounds 3
     """
-    from attncli.measure import fixed, describe_machine
-    from attncli.measure import history as past
-    from attncli.measure.training import compute_quartiles
+    from attncli.benchmark import history as past
+    from attncli.benchmark import startup
+    from attncli.benchmark.training import compute_quartiles
+    from attncli.measure import describe_machine
 
     with tempfile.TemporaryDirectory() as temporary_folder:
-        timings = [asdict(timing) for timing in fixed.bench_startup(Path(temporary_folder), rounds)]
-        import_seconds = fixed.time_imports(Path(temporary_folder))
+        timings = [asdict(timing) for timing in startup.bench_startup(Path(temporary_folder), rounds)]
+        import_seconds = startup.time_imports(Path(temporary_folder))
     spreads = {name: compute_quartiles([timing[name] for timing in timings]) for name in timings[0]}
     rows = [{"part": name, "seconds": values} for name, values in spreads.items()]
     past.append_entry(

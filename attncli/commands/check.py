@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, find_recipe, json_option, read_recipe, recipe_options
+from attncli.commands._options import echo_json, find_recipe, json_option, read_recipe, recipe_options
 
 
 @click.command()
@@ -22,7 +22,7 @@ def command(schema: bool, as_json: bool, **options: Any) -> None:
       attncli check --schema > recipe.schema.json
     """
     if schema:
-        from attncli.check import build_json_schema as recipe_schema
+        from attncli.validation import build_json_schema as recipe_schema
 
         return echo_json(recipe_schema())
     name = find_recipe(options["recipe"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, store_options
 
 
 class _ClaimsCommand(click.Command):
@@ -95,12 +95,12 @@ def _judge_selected(
     uri: str | None,
 ) -> list[Any]:
     """The verdicts asked for; p values are corrected for all claims, whatever is shown."""
-    from attncli.survey import claims, judge
-    from attncli.survey.evidence import gather_evidence
-    from attncli.survey.verdict import parse_outcomes
+    from attncli.claims import claim_files, judge
+    from attncli.claims.evidence import gather_evidence
+    from attncli.claims.verdict import parse_outcomes
 
-    known = claims.read_claim_files(files) if files else claims.load_claims()
-    requested = claims.select_claims(known, ids, attn=_list_names_in(attn), kinds=_list_names_in(kind))
+    known = claim_files.read_claim_files(files) if files else claim_files.load_claims()
+    requested = claim_files.select_claims(known, ids, attn=_list_names_in(attn), kinds=_list_names_in(kind))
     outcomes = parse_outcomes(_list_names_in(verdict))
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     evidence = gather_evidence(

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import json_option, store_options
+from attncli.commands._options import json_option, store_options
 
 
 @click.command()
@@ -55,8 +55,8 @@ def command(
       attncli compare --format csv > runs.csv
     """
     from attncli import track
+    from attncli.analysis.compare import compare_variants
     from attncli.report import comparison
-    from attncli.survey.compare import compare_variants
 
     run_rows = track.list_run_rows(tracking_uri, runs, dataset=dataset, backbone=backbone)
     if attn:
@@ -75,13 +75,13 @@ def _draw_plots(run_rows: list[dict[str, Any]], rows: list[Any], cost: Any, runs
     """One plot for each dataset and backbone, in the folder of runs and in the experiments of its runs."""
     from attncli import track
     from attncli.errors import UserError
-    from attncli.report import plot
+    from attncli.report import figures
 
     for setting in dict.fromkeys((row.dataset, row.backbone) for row in rows):
         setting_rows = [row for row in rows if (row.dataset, row.backbone) == setting]
         file = runs / f"compare-{'-'.join(setting)}-{cost}.png"
         try:
-            plot.draw_pareto(setting_rows, file, cost)
+            figures.draw_pareto(setting_rows, file, cost)
         except UserError as error:  # the table stands; a cost that nobody measured has no plot
             click.echo(f"no plot: {error.problem}", err=True)
             continue

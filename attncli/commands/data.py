@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option, wrap_with_label, read_recipe
+from attncli.commands._options import echo_json, json_option, read_recipe, wrap_with_label
 from attncli.errors import RunFailedError, UserError
 
 NAME = click.argument("name", metavar="[NAME]", required=False)
@@ -123,7 +123,7 @@ def verify(name: str | None, as_json: bool, **options: Any) -> None:
     """
     recipe = _read_dataset_recipe(name, options)
     from attncli import data
-    from attncli.report.live import RunProgress
+    from attncli.report.run_progress import RunProgress
 
     with RunProgress(as_json) as live:
         report = data.verify_dataset(recipe.data, progress=live.on_reading)
@@ -173,8 +173,8 @@ def show(
     """
     recipe = _read_dataset_recipe(name, options)
     dataset = _load_dataset(recipe, runs)
-    from attncli.data.sample import draw_preview
-    from attncli.report.sheet import draw_contact_sheet
+    from attncli.data.preview import draw_preview
+    from attncli.report.contact_sheet import draw_contact_sheet
 
     samples = draw_preview(dataset, images, seed=seed, epoch=epoch - 1)
     path = out or Path(f"{dataset.name}.png")
@@ -197,7 +197,7 @@ def _read_dataset_recipe(name: str | None, options: dict[str, Any]) -> Any:
 def _load_dataset(recipe: Any, runs: Path) -> Any:
     """The dataset, with what goes on shown on stderr; loads torch."""
     from attncli import data
-    from attncli.report.live import RunProgress
+    from attncli.report.run_progress import RunProgress
 
     with RunProgress() as live:
         return data.load(recipe.data, cache=runs / "cache", progress=live.on_reading)

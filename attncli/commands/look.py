@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands.options import echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, store_options
 
 
 @click.command()
@@ -37,14 +37,14 @@ def command(
     Example:
       attncli look eca-resnet18-s0 --images 3
     """
-    from attncli.report.picture import draw_attention
+    from attncli.report.run_figures import draw_attention
+    from attncli.track.active_run import LOOK_FOLDER
     from attncli.track.folders import find_run_folder
-    from attncli.track.live import LOOK_FOLDER
 
     folder = find_run_folder(runs, run)
     files, summary = draw_attention(folder, out or folder / LOOK_FOLDER, images=images, sample=sample)
     if track:
-        from attncli.track.attach import attach_to_run
+        from attncli.track.artifacts import attach_to_run
 
         summary["run_id"] = attach_to_run(files, folder.name, LOOK_FOLDER, runs=runs, uri=tracking_uri)
     if as_json:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, store_options
 
 KINDS = ("attention", "backbones", "matrix", "data", "recipes", "runs")
 
@@ -42,9 +42,9 @@ def command(kind: str | None, runs: Path, tracking_uri: str | None, as_json: boo
     if as_json:
         return echo_json(rows)
     if kind == "matrix":
-        from attncli.report import matrix
+        from attncli.report import compatibility_table
 
-        return click.echo(matrix.render_compatibility(shutil.get_terminal_size().columns))
+        return click.echo(compatibility_table.render_compatibility(shutil.get_terminal_size().columns))
     if kind == "backbones":
         rows = [row | {"sites": summarize_sites(row["sites"])} for row in rows]
     from attncli.report.table import print_rows
@@ -77,10 +77,14 @@ def _collect_mechanisms() -> list[dict[str, Any]]:
 
 def _collect_backbones() -> list[dict[str, Any]]:
     from attncli import backbones
-    from attncli.backbones import fits
+    from attncli.backbones import compatibility
 
     return [
-        {"name": name, "family": backbones.find_family(name), "sites": [*fits.load_compatibility()[name].sites]}
+        {
+            "name": name,
+            "family": backbones.find_family(name),
+            "sites": [*compatibility.load_compatibility()[name].sites],
+        }
         for name in backbones.backbone_names()
     ]
 
@@ -95,9 +99,9 @@ def summarize_sites(available: Sequence[str]) -> str:
 
 
 def _collect_matrix() -> list[dict[str, Any]]:
-    from attncli.report import matrix
+    from attncli.report import compatibility_table
 
-    return matrix.list_compatibility_rows()
+    return compatibility_table.list_compatibility_rows()
 
 
 def _collect_datasets() -> list[dict[str, Any]]:

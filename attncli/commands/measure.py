@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option, network_options, read_recipe
+from attncli.commands._options import echo_json, json_option, network_options, read_recipe
 
 
 @click.command()
@@ -28,7 +28,7 @@ def command(classes: int | None, speed: bool, batch_size: int | None, as_json: b
       attncli measure --attn all --backbone resnet50 --image-size 224
     """
     recipes, size = _read_measured_recipes(options, batch_size)
-    from attncli.measure.compare import measure_recipe_overhead
+    from attncli.measure.overhead import measure_recipe_overhead
     from attncli.model import InputSpec
 
     shape = InputSpec(classes or (1000 if size >= LARGE_SIDE else 10), (size, size))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands.options import echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, store_options
 
 
 @click.command()
@@ -29,11 +29,11 @@ def command(
       attncli published --backbone resnet50 --csv > figures.csv
     """
     from attncli import attention
-    from attncli.report import deviation, table
-    from attncli.survey import published
-    from attncli.survey.deviation import collect_figures
-    from attncli.survey.exact import CountCache
-    from attncli.survey.finished import read_finished_runs
+    from attncli.analysis.count_cache import CountCache
+    from attncli.analysis.finished_runs import read_finished_runs
+    from attncli.literature import published
+    from attncli.literature.deviation import collect_figures
+    from attncli.report import published_tables, table
 
     mechanisms = [attention.describe_mechanism(name).name for name in attn.split(",")] if attn else None
     rows = [
@@ -50,4 +50,4 @@ def command(
         return click.echo(table.render_csv([figure.to_json_dict() for figure in figures]))
     if not figures:
         return click.echo("nothing published is known of this")
-    return click.echo(deviation.render_deviations(figures, shutil.get_terminal_size().columns))
+    return click.echo(published_tables.render_deviations(figures, shutil.get_terminal_size().columns))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import store_options
+from attncli.commands._options import store_options
 
 
 @click.command()
@@ -35,17 +35,17 @@ def command(
       attncli report
       attncli report --attn se,eca --backbone resnet20 --out survey.html
     """
+    from attncli.claims import claim_files, judge
+    from attncli.claims.evidence import gather_evidence
     from attncli.records import write_atomically
-    from attncli.report.contents import gather_report_data, render_markdown
-    from attncli.report.page import render_html
-    from attncli.survey import claims, judge
-    from attncli.survey.evidence import gather_evidence
+    from attncli.report.html_report import render_html
+    from attncli.report.report_data import gather_report_data, render_markdown
 
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     names = attn.split(",") if attn else []
     evidence = gather_evidence(runs, uri, backbone=backbone, folder_is=folder_is)
-    known = claims.load_claims()
-    verdicts = judge.judge_claims(known, evidence, requested=claims.select_claims(known, attn=names))
+    known = claim_files.load_claims()
+    verdicts = judge.judge_claims(known, evidence, requested=claim_files.select_claims(known, attn=names))
     filters = {"--attn": attn, "--backbone": backbone, "--folder-is": folder_is, "--runs": str(runs)}
     report_command = shlex.join(
         ["attncli", "report", *(w for key, value in filters.items() if value for w in (key, value))]
@@ -66,7 +66,7 @@ def _attach_to_experiments(path: Path, report_data: Any, runs: Path, uri: str | 
     """Into MLflow, where there is a store; one that does not answer costs a warning."""
     from attncli import track
     from attncli.errors import UserError
-    from attncli.report.contents import list_report_experiments
+    from attncli.report.report_data import list_report_experiments
 
     if uri is None and not (runs / "mlflow.db").exists():
         return

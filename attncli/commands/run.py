@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option, read_recipe, recipe_options, store_options
+from attncli.commands._options import echo_json, json_option, read_recipe, recipe_options, store_options
 from attncli.errors import UserError
-from attncli.signals import end_with_launcher
+from attncli.system.signals import end_with_launcher
 
 
 @click.command()
@@ -107,11 +107,11 @@ def _launch_processes(processes: int | None) -> None:
 
 def _train_run(recipe: Any, runs: Path, uri: str | None, quiet: bool, fresh: bool, profile: bool, look: bool) -> Any:
     """Train, with what goes on shown on stderr; loads torch."""
-    from attncli.collector import relaxed_gc
+    from attncli.system.gc_tuning import relaxed_gc
 
     with relaxed_gc():
-        from attncli.report.live import RunProgress
-        from attncli.report.picture import save_run_figures, save_all_run_figures
+        from attncli.report.run_figures import save_all_run_figures, save_run_figures
+        from attncli.report.run_progress import RunProgress
         from attncli.run import execute_run
 
     with RunProgress(quiet) as live:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option, wrap_with_label
+from attncli.commands._options import echo_json, json_option, wrap_with_label
 
 
 @click.command()
@@ -23,7 +23,7 @@ def command(name: str, as_json: bool) -> None:
       attncli show eca
     """
     from attncli import attention
-    from attncli.survey import published
+    from attncli.literature import published
 
     mechanism = attention.describe_mechanism(name)
     card = vars(mechanism.card)

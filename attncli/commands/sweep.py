@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, find_recipe, json_option, store_options
+from attncli.commands._options import echo_json, find_recipe, json_option, store_options
 
-FIGURE_HOOK = "attncli.report.picture:save_run_figures"
+FIGURE_HOOK = "attncli.report.run_figures:save_run_figures"
 EXECUTORS = ("local", "ray", "slurm")
 ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last two want their extra installed."
 
@@ -58,10 +58,10 @@ def command(
       attncli sweep recipes/sweeps/eca-kernel.yaml --dry-run
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
-    from attncli.jobs.crew import WorkerSettings
+    from attncli.jobs.executors import choose_executor
     from attncli.jobs.plan import plan_sweep
-    from attncli.jobs.where import choose_executor
-    from attncli.report import outcome
+    from attncli.jobs.worker_pool import WorkerSettings
+    from attncli.report import sweep_summary
 
     axes = {"dataset": _split_axis(dataset), "backbone": _split_axis(backbone), "seeds": _parse_seed_axis(seeds)}
     file = find_recipe([sweep]) or sweep
@@ -70,7 +70,7 @@ def command(
         return (
             echo_json([run.to_json_dict() for run in sweep_plan.runs])
             if as_json
-            else click.echo(outcome.render_plan(sweep_plan))
+            else click.echo(sweep_summary.render_plan(sweep_plan))
         )
     settings = WorkerSettings(runs, tracking_uri, FIGURE_HOOK)
     execute, parallel_jobs = choose_executor(where, settings, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
@@ -79,9 +79,9 @@ def command(
         refreshed_plan = plan_sweep(
             file, runs=runs, overrides=overrides, axes={k: v for k, v in axes.items() if v is not None}
         )
-        echo_json(outcome.build_sweep_dict(refreshed_plan, failures, runs))
+        echo_json(sweep_summary.build_sweep_dict(refreshed_plan, failures, runs))
     else:
-        click.echo(outcome.render_sweep_end(sweep_plan, failures, runs, stopped=stopped))
+        click.echo(sweep_summary.render_sweep_end(sweep_plan, failures, runs, stopped=stopped))
     if failures or stopped:
         raise SystemExit(130 if stopped.startswith("stopped by SIG") else 1)
     return None
@@ -91,8 +91,8 @@ def execute_sweep(
     plan: Any, execute: Any, jobs: int, settings: Any, fail_fast: bool, quiet: bool
 ) -> tuple[list[Any], str]:
     """Do a plan, shown on stderr; (the runs that were not finished, why it stopped early)."""
-    from attncli.jobs import sweep_stop_request, execute_plan
-    from attncli.report.sweep import SweepProgress
+    from attncli.jobs import execute_plan, sweep_stop_request
+    from attncli.report.sweep_progress import SweepProgress
 
     with sweep_stop_request() as stop, SweepProgress(plan, settings.runs, jobs=jobs, quiet=quiet) as board:
         for event in execute_plan(plan, execute, stop, runs=settings.runs, uri=settings.uri, fail_fast=fail_fast):

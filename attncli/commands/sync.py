@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands.options import echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, store_options
 
 
 @click.command()

@@ -8,16 +8,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attncli.data.extent import DatasetSize, load_size, save_size
-from attncli.data.find import HUB, DATASETS
-from attncli.data.place import DataPaths, ProgressCallback, ignore_progress
+from attncli.data.paths import DataPaths, ProgressCallback, ignore_progress
+from attncli.data.registry import DATASETS, HUB
+from attncli.data.size_cache import DatasetSize, load_size, save_size
 from attncli.recipe import Data
 
 if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
-    from attncli.data.verdict import VerificationReport
+    from attncli.data.verify import VerificationReport
 
-__all__ = ["HUB", "DATASETS", "DatasetSize", "find_default_root", "load_size", "load", "verify_dataset"]
+__all__ = ["DATASETS", "HUB", "DatasetSize", "find_default_root", "load", "load_size", "verify_dataset"]
 
 
 def find_default_root() -> Path:
@@ -32,7 +32,7 @@ def load(recipe: Data, *, cache: Path, progress: ProgressCallback | None = None)
     `progress(what, done, total)` is called while files are downloaded (in bytes) or decoded (in images). Imports torch.
     Raises UserError for an unknown dataset, missing or unreadable files and impossible subsets.
     """
-    from attncli.data.assemble import build_dataset
+    from attncli.data.build import build_dataset
 
     root = Path(recipe.root).expanduser() if recipe.root else None
     dataset = build_dataset(recipe, DataPaths(root, find_default_root(), cache, progress or ignore_progress))
@@ -42,7 +42,7 @@ def load(recipe: Data, *, cache: Path, progress: ProgressCallback | None = None)
 
 def verify_dataset(recipe: Data, *, progress: ProgressCallback | None = None) -> "VerificationReport":
     """Whether a dataset is whole: layout, published counts and sums, every image file. Downloads nothing."""
-    from attncli.data.verdict import inspect_dataset as look
+    from attncli.data.verify import inspect_dataset as look
 
     root = Path(recipe.root).expanduser() if recipe.root else None
     return look(

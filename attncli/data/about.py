@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from attncli.data.find import DATASETS
+from attncli.data.registry import DATASETS
 
 LOCAL_DATASETS = ("folder", "parquet")  # of files that the user names
 READY_STATES = {"digits": "there", "clips": "made", "cluttered": "made"}
@@ -41,5 +41,5 @@ def _read_required_paths(name: str) -> tuple[str, ...]:
 
 
 def _parse_dataset_file(name: str) -> ast.Module:
-    path = Path(__file__).parent / "sets" / f"{name.replace('-', '_')}.py"
+    path = Path(__file__).parent / "datasets" / f"{name.replace('-', '_')}.py"
     return ast.parse(path.read_text(encoding="utf-8"))

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Optional
 import torch
 from torch import Tensor
 
-from attncli.data.files import ImageFileList
-from attncli.data.vary import AugmentationConfig
+from attncli.data.augmentation.config import AugmentationConfig
+from attncli.data.images.files import ImageFileList
 
 if TYPE_CHECKING:
-    from attncli.data.pictures import VariableSizeImages
+    from attncli.data.images.variable_size import VariableSizeImages
 
 PLAIN_AUGMENTATION = AugmentationConfig()
 RGBTriple = tuple[float, float, float]

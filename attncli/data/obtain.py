@@ -5,9 +5,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from attncli.data.download import Archive, fetch_archive, has_checksum, unpack_archive
 from attncli.data.lock import exclusive_lock
-from attncli.data.place import DataPaths
+from attncli.data.paths import DataPaths
+from attncli.data.readers.download import Archive, fetch_archive, has_checksum, unpack_archive
 from attncli.errors import UserError
 
 T = TypeVar("T")

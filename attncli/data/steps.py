@@ -10,19 +10,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attncli.data.augment import crop_and_flip, draw_crop_flip, send_to_device
-from attncli.data.crops import ResizedCropDraw, iterate_cropped_batches, draw_resized_crops
+from attncli.data.augmentation.crop_flip import crop_and_flip, draw_crop_flip, send_to_device
+from attncli.data.augmentation.mixup_cutmix import MixDraw, draw_mix
+from attncli.data.augmentation.random_resized_crop import ResizedCropDraw, draw_resized_crops, iterate_cropped_batches
 from attncli.data.dataset import Dataset, Split
-from attncli.data.mixing import MixDraw, draw_mix
-from attncli.data.pictures import VariableSizeImages
-from attncli.streams import derive_seed
+from attncli.data.images.variable_size import VariableSizeImages
+from attncli.seeds import derive_seed
 
 
 @dataclass(frozen=True)
 class StepPlan:
     """A step as one process sees it: of the global batch (rows of the split) the m images at the places `visible`.
 
-    With `mix_draw`, the process's own images (b,) are `own_positions` of those m, and their partners `partner_positions`.
+    With `mix_draw`, the process's own images (b,) are `own_positions` of those m, and their partners
+    `partner_positions`.
     """
 
     number: int

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attncli.errors import UserError, unknown_name_error
 from attncli.recipe import read_class_list
-from attncli.streams import derive_seed
+from attncli.seeds import derive_seed
 
 
 def choose_classes(classes: tuple[str, ...], wanted: int | list[str] | str | None) -> list[int]:
@@ -77,7 +77,8 @@ def choose_train_rows(
     if per_class is not None:
         smallest_class = int(quota.argmin())
         if quota[smallest_class] < per_class:
-            problem = f"data.per_class: {per_class}: class '{classes[smallest_class]}' has {int(quota[smallest_class])} training images"
+            name, count = classes[smallest_class], int(quota[smallest_class])
+            problem = f"data.per_class: {per_class}: class '{name}' has {count} training images"
             raise UserError(problem, f"at most {int(quota[smallest_class])}, or leave the class out with data.classes")
         quota = torch.full_like(quota, per_class)
     return draw_rows(labels, quota, seed, "keep")

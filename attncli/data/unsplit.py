@@ -8,9 +8,9 @@ import torch
 
 from attncli.data import subset
 from attncli.data.dataset import DatasetSource
-from attncli.data.images import make_image_source
-from attncli.data.listing import SplitListing
-from attncli.data.place import DataPaths
+from attncli.data.paths import DataPaths
+from attncli.data.readers.image_files import make_image_source
+from attncli.data.readers.image_folder import SplitListing
 from attncli.recipe import Data
 
 TEST_SHARE, TEST_SEED = 0.2, 0
@@ -19,7 +19,9 @@ TEST_SHARE, TEST_SEED = 0.2, 0
 def hold_out_test(
     listings: Mapping[str, SplitListing], root: Path, data: Data, paths: DataPaths, *, origin: str
 ) -> DatasetSource:
-    """The source of `train` and, where they are there, `is_test` and `val`; a fifth of each class is cut for testing."""
+    """The source of `train` and, where they are there, `is_test` and `val`; a fifth of each class is cut for
+    testing.
+    """
     if "test" in listings:
         return make_image_source(listings, root, data, paths, origin=origin)
     source = make_image_source({**listings, "test": listings["train"]}, root, data, paths, origin=origin)

@@ -11,34 +11,34 @@ several trainings at once would say more about the neighbours than about the mec
 take turns at timing; that one times while the other trains is not prevented, and shows in the spread.
 """
 
-from attncli.jobs.event import (
-    TaskStarted,
+from attncli.jobs.events import (
+    Task,
     TaskEnded,
     TaskEvent,
     TaskProgress,
     TaskStage,
-    Task,
+    TaskStarted,
     TaskWaiting,
     TaskWarning,
 )
-from attncli.jobs.plan import SweepPlan, PlannedRun, plan_sweep
+from attncli.jobs.execute import Executor, execute_plan
+from attncli.jobs.plan import PlannedRun, SweepPlan, plan_sweep
 from attncli.jobs.stop import StopRequest, sweep_stop_request
-from attncli.jobs.work import Executor, execute_plan
 
 __all__ = [
-    "TaskStarted",
+    "Executor",
+    "PlannedRun",
+    "StopRequest",
+    "SweepPlan",
+    "Task",
     "TaskEnded",
     "TaskEvent",
-    "Executor",
     "TaskProgress",
-    "SweepPlan",
-    "PlannedRun",
     "TaskStage",
-    "StopRequest",
-    "Task",
+    "TaskStarted",
     "TaskWaiting",
     "TaskWarning",
+    "execute_plan",
     "plan_sweep",
     "sweep_stop_request",
-    "execute_plan",
 ]

@@ -6,10 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from attncli import data, records, speeds
+from attncli import data, records
 from attncli import recipe as recipes
 from attncli.errors import UserError
-from attncli.jobs import devices
+from attncli.jobs import resources
+from attncli.measure import speed_cache
 from attncli.recipe import Recipe
 from attncli.records import Result
 
@@ -66,12 +67,14 @@ class DurationHistory:
         evaluation = (epochs * extent.val + extent.test) / rates.infer_images_per_s
         return EXTRA_TIME_FACTOR * (training + evaluation) * estimate_machine_share(rates.device, rates.threads)
 
-    def _find_rates(self, recipe: Recipe) -> speeds.MeasuredRates | None:
+    def _find_rates(self, recipe: Recipe) -> speed_cache.MeasuredRates | None:
         extent = data.load_size(self._runs / "cache", recipe.data) if self._speed_entries else None
-        return speeds.find_rates(self._speed_entries, recipe, extent.images) if extent else None
+        return speed_cache.find_rates(self._speed_entries, recipe, extent.images) if extent else None
 
     def _collect_epoch_seconds(self, backbone: str, dataset: str) -> dict[str, list[float]]:
-        """Seconds an epoch of the finished runs, by `make_duration_key` of their recipes, and of all like a baseline with `*`."""
+        """Seconds an epoch of the finished runs, by `make_duration_key` of their recipes, and of all like a baseline
+        with `*`.
+        """
         seconds_by_key: dict[str, list[float]] = {}
         for result in self._finished_results:
             if result.dataset != dataset:
@@ -81,7 +84,7 @@ class DurationHistory:
             except UserError:  # not whole
                 continue
             if (recipe.model.backbone, recipe.data.name) == (backbone, dataset):
-                threads = result.machine.get("threads", devices.count_cores())
+                threads = result.machine.get("threads", resources.count_cores())
                 epoch_seconds = result.seconds * estimate_machine_share(result.device, threads) / result.epochs
                 seconds_by_key.setdefault(make_duration_key(recipe), []).append(epoch_seconds)
                 seconds_by_key.setdefault(make_duration_key(recipe.make_baseline()) + "*", []).append(epoch_seconds)
@@ -93,8 +96,8 @@ class DurationHistory:
         return [result for result in results if result is not None and result.epochs]
 
     @cached_property
-    def _speed_entries(self) -> list[speeds.SpeedEntry]:
-        return list(speeds.read_speed_entries(self._runs / speeds.SPEEDS_FILE).values())
+    def _speed_entries(self) -> list[speed_cache.SpeedEntry]:
+        return list(speed_cache.read_speed_entries(self._runs / speed_cache.SPEEDS_FILE).values())
 
 
 def make_duration_key(recipe: Recipe) -> str:
@@ -106,5 +109,5 @@ def make_duration_key(recipe: Recipe) -> str:
 def estimate_machine_share(device: str, threads: int) -> float:
     """The share of the machine that a run has: on a CPU by its threads, else by the GPUs."""
     if device != "cpu":
-        return 1 / devices.choose_job_count()
-    return min(1.0, threads / devices.count_cores())
+        return 1 / resources.choose_job_count()
+    return min(1.0, threads / resources.count_cores())

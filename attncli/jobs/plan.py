@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from attncli import attention, check, sweep, track
-from attncli.jobs.estimate import EstimateBasis, DurationEstimate, DurationHistory
+from attncli import attention, sweep, track, validation
+from attncli.jobs.estimate import DurationEstimate, DurationHistory, EstimateBasis
 from attncli.recipe import Recipe
 from attncli.records import Result
 
@@ -16,7 +16,9 @@ ALL_CATEGORY = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """One run: `result` where it is finished, `has_checkpoint` where a checkpoint waits, `estimate` as far as can be told."""
+    """One run: `result` where it is finished, `has_checkpoint` where a checkpoint waits, `estimate` as far as can be
+    told.
+    """
 
     recipe: Recipe
     digest: str
@@ -87,7 +89,7 @@ def plan_sweep(
 ) -> SweepPlan:
     """The plan of a sweep's file, seen against the folder of runs. Raises CollectedError for a file in disorder."""
     sweep_file = sweep.read(
-        path, check=check.find_recipe_errors, categories=group_mechanisms(), overrides=overrides, axes=axes
+        path, check=validation.find_recipe_errors, categories=group_mechanisms(), overrides=overrides, axes=axes
     )
     return plan_recipes(sweep_file.name, sweep_file.recipes, runs=runs)
 

@@ -5,14 +5,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from attncli.jobs.event import (
+from attncli.jobs.events import (
     OUTPUT_LOG,
-    TaskStarted,
+    Task,
     TaskEnded,
     TaskEvent,
     TaskProgress,
     TaskStage,
-    Task,
+    TaskStarted,
     TaskWaiting,
     TaskWarning,
 )

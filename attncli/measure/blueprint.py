@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from attncli import model
-from attncli.measure.activations import count_activation_bytes
-from attncli.measure.counts import count_parameters, count_operations
+from attncli.measure.activation_memory import count_activation_bytes
+from attncli.measure.flops import count_operations, count_parameters
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from attncli import model
-from attncli.measure.host import describe_machine
-from attncli.measure.imagine import image_shape
-from attncli.measure.timing import SAMPLE_SECONDS, SMALLEST_BATCH, TimedNetwork, prepare_timed_network, time_calls
+from attncli.measure.environment import describe_machine
+from attncli.measure.fake_tensors import image_shape
+from attncli.measure.throughput import SAMPLE_SECONDS, SMALLEST_BATCH, TimedNetwork, prepare_timed_network, time_calls
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.train import resolve_precision, tune_malloc
-from attncli.train.process import choose_kernels
+from attncli.train.distributed import choose_kernels
 
 ROUNDS = 9  # a 95 % interval of a median without assumptions takes six
 LARGE_IMAGE_SIDE, BATCH, LARGE_BATCH = 64, 128, 16  # images of a step: of small images, and of those from LARGE px on

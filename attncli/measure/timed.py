@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
-from attncli.measure.host import describe_machine
-from attncli.measure.timing import measure_throughput
+from attncli.measure.environment import describe_machine
+from attncli.measure.speed_cache import SPEEDS_FILE, get_or_measure_speed, make_speed_key
+from attncli.measure.throughput import measure_throughput
 from attncli.recipe import Recipe
 from attncli.records import Speed
-from attncli.speeds import SPEEDS_FILE, get_or_measure_speed, make_speed_key
 from attncli.train import resolve_precision
 
 

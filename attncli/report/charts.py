@@ -3,10 +3,10 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
+from attncli.analysis.compare import ComparisonRow
 from attncli.records import Epoch
 from attncli.report import comparison
-from attncli.report.svg import COLOURS, SvgDrawing, AxisScale, separate_levels, draw_axes, fit_scale
-from attncli.survey.compare import ComparisonRow
+from attncli.report.svg import COLOURS, AxisScale, SvgDrawing, draw_axes, fit_scale, separate_levels
 
 LEFT, RIGHT, TOP, FOOT = 52.0, 100.0, 30.0, 44.0
 CHART = 270.0

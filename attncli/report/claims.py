@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from attncli.claims.verdict import OUTCOMES, ClaimVerdict, ComparisonOutcome
 from attncli.report import table
 from attncli.report.comparison import format_p_value
 from attncli.report.table import MISSING, WIDTH, Column
-from attncli.survey.verdict import OUTCOMES, ComparisonOutcome, ClaimVerdict
 
 NOTE = (
     "counted: exact. timed: median over rounds in turn with its 95 % interval. trained: difference in points with its "
@@ -25,7 +25,8 @@ PLURALS = {
 def render_verdicts(verdicts: Sequence[ClaimVerdict], width: int = WIDTH) -> str:
     """The table, how many there are of each verdict, and what the figures mean."""
     legend = textwrap.fill(NOTE, width)
-    return f"{table.render_text_table(COLUMNS, verdicts, width=width).strip(chr(10))}\n\n{summarize_verdicts(verdicts)}\n\n{legend}"
+    text_table = table.render_text_table(COLUMNS, verdicts, width=width).strip("\n")
+    return f"{text_table}\n\n{summarize_verdicts(verdicts)}\n\n{legend}"
 
 
 def summarize_verdicts(verdicts: Sequence[ClaimVerdict]) -> str:
@@ -70,7 +71,8 @@ def format_part_figures(part: ComparisonOutcome) -> str:
     if part.low is None or part.high is None:
         return f"{left_text} {sign} {right_text}"
     if re.fullmatch(r"[\d._]+[kMG]?( %)?", part.text.partition(f" {sign} ")[2]):  # the right side has no spread
-        return f"{left_text} ({format_number(part.low + part.right)} to {format_number(part.high + part.right)}) {sign} {right_text}"
+        interval = f"{format_number(part.low + part.right)} to {format_number(part.high + part.right)}"
+        return f"{left_text} ({interval}) {sign} {right_text}"
     return f"{left_text} {sign} {right_text} (difference {format_number(part.low)} to {format_number(part.high)})"
 
 
@@ -152,7 +154,8 @@ def _list_part_lines(part: ComparisonOutcome) -> list[tuple[str, str]]:
             lines.append(
                 (
                     "",
-                    f"p {format_p_value(part.p_holds)} that it is not so, {format_p_value(part.p_fails)} that it is ({kind})",
+                    f"p {format_p_value(part.p_holds)} that it is not so, "
+                    f"{format_p_value(part.p_fails)} that it is ({kind})",
                 )
             )
         if part.power is not None:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attncli.records import Evaluation
-from attncli.report import placed
-from attncli.report.figure import COLOURS, INK, saved_figure
+from attncli.report import layout
+from attncli.report.style import COLOURS, INK, saved_figure
 
 MOST_BARS = 40  # classes up to which every one has its bar
 
@@ -20,8 +20,8 @@ def draw_class_accuracy(evaluation: Evaluation, classes: Sequence[str], path: Pa
     accuracies.sort(key=lambda f: (-f[0], f[1]))
     shown = accuracies if len(accuracies) <= MOST_BARS else accuracies[: MOST_BARS // 2] + accuracies[-MOST_BARS // 2 :]
     names = [shorten_class_name(classes[i]) for _, i in shown]
-    with saved_figure(path, 7.2, 1.3 + 0.27 * len(shown), title, placed=True) as figure:
-        axes = placed.add_panel(figure, 0, 0, 1, 1)
+    with saved_figure(path, 7.2, 1.3 + 0.27 * len(shown), title, is_placed=True) as figure:
+        axes = layout.add_panel(figure, 0, 0, 1, 1)
         axes.barh(range(len(shown)), [v for v, _ in shown], color=COLOURS[4], height=0.72)
         axes.axvline(100 * evaluation.top1, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         labels = [_label_class(value, counts[i], i, classes) for value, i in shown]
@@ -33,16 +33,16 @@ def draw_class_accuracy(evaluation: Evaluation, classes: Sequence[str], path: Pa
         axes.grid(visible=False, axis="y")
         shown_note = "" if len(shown) == len(accuracies) else f", {len(shown)} of {len(accuracies)} classes"
         axes.set_title(f"{evaluation.split} accuracy by class, %{shown_note} (dashed: all, {evaluation.top1:.2%})")
-        left_margin = placed.EDGE + placed.GAP + placed.measure_widest(figure, names, 8)
-        right_margin = placed.EDGE + placed.GAP + placed.measure_widest(figure, labels, 8)
+        left_margin = layout.EDGE + layout.GAP + layout.measure_widest(figure, names, 8)
+        right_margin = layout.EDGE + layout.GAP + layout.measure_widest(figure, labels, 8)
         figure_width, figure_height = figure.get_size_inches()
-        bottom = placed.EDGE + placed.LINE
-        placed.move_panel(
+        bottom = layout.EDGE + layout.LINE
+        layout.move_panel(
             axes,
             left_margin,
             bottom,
             figure_width - left_margin - right_margin,
-            figure_height - bottom - placed.header_height(figure),
+            figure_height - bottom - layout.header_height(figure),
         )
 
 

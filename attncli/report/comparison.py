@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 
+from attncli.analysis.compare import ComparisonRow
 from attncli.report import table
 from attncli.report.table import MISSING, WIDTH, Column
-from attncli.survey.compare import ComparisonRow
 
 NOTE = (
     "top-1: mean over n seeds ± half its 95 % interval, in percent. diff: to the plain network, seed by seed, in "

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from textwrap import fill
 
-from attncli.measure.compare import Overhead
+from attncli.literature import published
+from attncli.literature.published import ParameterMatch, PublishedNetwork, PublishedRow
+from attncli.measure.overhead import Overhead
 from attncli.records import Cost, Speed
 from attncli.report.table import Column, render_text_table
-from attncli.survey import published
-from attncli.survey.published import ParameterMatch, PublishedNetwork, PublishedRow
 
 MIB = 2**20
 
@@ -181,7 +181,8 @@ def describe_overhead_columns(measured: MeasuredOverheads) -> str:
         sizes = ""
         if baseline_cost:
             unit, letter = _choose_macs_unit(baseline_cost)
-            sizes = f" ({baseline_cost.baseline_params:,} parameters, {baseline_cost.baseline_macs / unit:.3f} {letter}MACs)"
+            macs = f"{baseline_cost.baseline_macs / unit:.3f} {letter}MACs"
+            sizes = f" ({baseline_cost.baseline_params:,} parameters, {macs})"
         sentences.append(
             f"Over plain {measured.backbone}{sizes}: parameters added, then the rise of parameters, "
             f"multiply-accumulates, {'' if measured.is_timed else 'elements that other operations write, '}and memory "
@@ -189,7 +190,8 @@ def describe_overhead_columns(measured: MeasuredOverheads) -> str:
         )
     if measured.clip_mechanisms:
         sentences.append(
-            f"{' and '.join(measured.clip_mechanisms)}: of clips of {measured.frames} frames, over the same network averaging "
+            f"{' and '.join(measured.clip_mechanisms)}: of clips of {measured.frames} frames, "
+            "over the same network averaging "
             "its frames."
         )
     if measured.whole_network_rows:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import Any
 
+from attncli.literature.published import PublishedRow
 from attncli.report.table import render_rows
-from attncli.survey.published import PublishedRow
 
 _FIGURES = {
     "params": "exact params", "params_m": "params", "gflops": "gflops", "top1": "top-1", "top5": "top-5",

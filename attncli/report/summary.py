@@ -6,8 +6,8 @@ from pathlib import Path
 from attncli import recipe as recipes
 from attncli.recipe import Recipe
 from attncli.records import Result
-from attncli.track import describe
-from attncli.track.origin import read_finished_result
+from attncli.track import tags
+from attncli.track.provenance import read_finished_result
 
 WIDTH = 40  # characters of a command up to which what it is for stands in one column
 
@@ -27,13 +27,16 @@ def render_run_summary(result: Result, runs: Path) -> str:
         f"after {result.epochs} epochs, {result.seconds:.0f} s",
         *_list_difference_lines(result, plain),
         f"  parameters    {_format_count(result.params, result.baseline_params, baseline_name)}",
-        f"  MACs          {_format_count(result.macs, result.baseline_macs, baseline_name)}   (multiply-accumulates of one image)",
+        f"  MACs          {_format_count(result.macs, result.baseline_macs, baseline_name)}   "
+        "(multiply-accumulates of one image)",
     ]
     if result.train_images_per_s is not None:
         is_baseline = result.attn == "none"  # whose ratio to itself is noise
+        train_ratio = None if is_baseline else result.train_ratio
+        infer_ratio = None if is_baseline else result.infer_ratio
         lines += [
-            f"  training      {_format_speed(result.train_images_per_s, None if is_baseline else result.train_ratio, baseline_name)}",
-            f"  inference     {_format_speed(result.infer_images_per_s, None if is_baseline else result.infer_ratio, baseline_name)}",
+            f"  training      {_format_speed(result.train_images_per_s, train_ratio, baseline_name)}",
+            f"  inference     {_format_speed(result.infer_images_per_s, infer_ratio, baseline_name)}",
         ]
     lines += [
         f"  on            {result.device}, {result.precision}",
@@ -98,9 +101,9 @@ def _list_next_steps(result: Result, recipe: Recipe | None, plain: Result | None
     else:
         next_recipe, purpose = _vary_recipe(recipe, seed=recipe.seed + 1), "another seed, for both: one decides nothing"
     steps = [
-        (describe.format_run_command(next_recipe) + runs_option, purpose),
+        (tags.format_run_command(next_recipe) + runs_option, purpose),
         (f"attncli compare{runs_option}", "all runs side by side"),
-        (f"attncli look {describe.format_run_name(recipe)}{runs_option}", "what it looks at in images"),
+        (f"attncli look {tags.format_run_name(recipe)}{runs_option}", "what it looks at in images"),
         (f"attncli ui{runs_option}", "the dashboard"),
     ]
     width = max((len(step) for step, _ in steps if len(step) <= WIDTH), default=0)

@@ -1,21 +1,21 @@
 """One run, from a recipe to a result (`story`), with what it is called (`describe`) and its folder (`folder`)."""
 
-from attncli.run.describe import name_network, describe_dataset, make_input_spec, format_run_title
-from attncli.run.folder import RunInUseError, locked_run_dir
-from attncli.run.story import FigureHook, RunContext, DatasetLoader, measure_overhead, execute_run
-from attncli.run.watch import RunListener
+from attncli.run.execute import DatasetLoader, FigureHook, RunContext, execute_run, measure_overhead
+from attncli.run.listener import RunListener
+from attncli.run.naming import describe_dataset, format_run_title, make_input_spec, name_network
+from attncli.run.run_dir import RunInUseError, locked_run_dir
 
 __all__ = [
+    "DatasetLoader",
     "FigureHook",
     "RunContext",
-    "DatasetLoader",
     "RunInUseError",
     "RunListener",
-    "name_network",
     "describe_dataset",
-    "locked_run_dir",
-    "measure_overhead",
     "execute_run",
-    "make_input_spec",
     "format_run_title",
+    "locked_run_dir",
+    "make_input_spec",
+    "measure_overhead",
+    "name_network",
 ]

@@ -9,30 +9,30 @@
 picture of many runs beside them.
 """
 
-from attncli.track.attach import attach_to_experiment
-from attncli.track.describe import choose_experiment_name
-from attncli.track.live import ActiveRun
-from attncli.track.origin import DatasetInfo, read_finished_result
+from attncli.track.active_run import ActiveRun
+from attncli.track.artifacts import attach_to_experiment
+from attncli.track.parent_runs import begin_parent_runs, end_parent_runs
+from attncli.track.provenance import DatasetInfo, read_finished_result
 from attncli.track.search import list_run_rows
-from attncli.track.store import resolve_address, load_mlflow, is_file_store, check_reachable
-from attncli.track.sweep import begin_parent_runs, end_parent_runs
+from attncli.track.store import check_reachable, is_file_store, load_mlflow, resolve_address
 from attncli.track.sync import SyncOutcome, sync_runs
+from attncli.track.tags import choose_experiment_name
 from attncli.track.tracker import Tracker
 
 __all__ = [
-    "DatasetInfo",
     "ActiveRun",
+    "DatasetInfo",
     "SyncOutcome",
     "Tracker",
-    "resolve_address",
     "attach_to_experiment",
     "begin_parent_runs",
-    "end_parent_runs",
-    "choose_experiment_name",
-    "read_finished_result",
-    "load_mlflow",
-    "is_file_store",
     "check_reachable",
+    "choose_experiment_name",
+    "end_parent_runs",
+    "is_file_store",
     "list_run_rows",
+    "load_mlflow",
+    "read_finished_result",
+    "resolve_address",
     "sync_runs",
 ]

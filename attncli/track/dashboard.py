@@ -16,7 +16,7 @@ from typing import IO
 from urllib.parse import quote
 
 from attncli.errors import RunFailedError, UserError
-from attncli.track import present, store
+from attncli.track import experiment_views, store
 
 HOST = "127.0.0.1"
 START_S = 90.0  # a server starts in about 8 s on a quiet machine
@@ -81,10 +81,14 @@ def list_view_links(address: str, uri: str | None, runs: Path) -> list[tuple[str
         if experiment.name == "Default":
             continue
         link = f"{address}/#/experiments/{quote(experiment.experiment_id)}/runs?workflowType=machine_learning"
-        has_views = present.VIEW_TAG_PREFIX + present.TABLE_VIEW in experiment.tags
-        view_links.append((experiment.name, f"{link}&viewStateShareKey={present.TABLE_VIEW}" if has_views else link))
+        has_views = experiment_views.VIEW_TAG_PREFIX + experiment_views.TABLE_VIEW in experiment.tags
+        view_links.append(
+            (experiment.name, f"{link}&viewStateShareKey={experiment_views.TABLE_VIEW}" if has_views else link)
+        )
         if has_views:
-            view_links.append(("  as charts", f"{link}&compareRunsMode=CHART&viewStateShareKey={present.CHARTS_VIEW}"))
+            view_links.append(
+                ("  as charts", f"{link}&compareRunsMode=CHART&viewStateShareKey={experiment_views.CHARTS_VIEW}")
+            )
     return view_links
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from attncli import recipe as recipes
 from attncli.errors import UserError, unknown_name_error
-from attncli.track.describe import format_run_name
-from attncli.track.origin import read_finished_result
+from attncli.track.provenance import read_finished_result
+from attncli.track.tags import format_run_name
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attncli.track import store
-from attncli.track.origin import ProcessIdentity
+from attncli.track.provenance import ProcessIdentity
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -66,7 +66,9 @@ def find_database_file(uri: str) -> Path | None:
 
 
 def is_file_store(uri: str | None, runs: Path) -> bool:
-    """Whether the store is a file, which machines that do not share its disk can't write. Raises as `resolve_address` does."""
+    """Whether the store is a file, which machines that do not share its disk can't write. Raises as
+    `resolve_address` does.
+    """
     return find_database_file(resolve_address(uri, runs)) is not None
 
 
@@ -107,7 +109,9 @@ def load_mlflow() -> None:
 
 
 def check_reachable(uri: str | None, runs: Path) -> None:
-    """See in seconds, before anything slow begins, that the store can be had. Raises UserError, as `resolve_address` too."""
+    """See in seconds, before anything slow begins, that the store can be had. Raises UserError, as `resolve_address`
+    too.
+    """
     address = resolve_address(uri, runs)
     if find_database_file(address) is None:
         _probe_server(address)

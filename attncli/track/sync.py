@@ -9,10 +9,10 @@ from attncli import recipe as recipes
 from attncli import records
 from attncli.errors import UserError
 from attncli.recipe import Recipe
-from attncli.track import live, origin, register, search, store
-from attncli.track.origin import Provenance, ProcessIdentity
-from attncli.track.points import collect_run_metrics
-from attncli.track.writer import send_points, fetch_known_steps
+from attncli.track import active_run, mlflow_run, provenance, search, store
+from attncli.track.metric_writer import fetch_known_steps, send_points
+from attncli.track.metrics import collect_run_metrics
+from attncli.track.provenance import ProcessIdentity, Provenance
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,10 +63,10 @@ def _index_runs(client: "MlflowClient", uri: str) -> dict[str, "Run"]:
 def _sync_folder(client: "MlflowClient", uri: str, runs: Path, folder: Path, run: "Run | None") -> SyncOutcome:
     try:
         recipe = recipes.read(folder / "recipe.yaml")
-        run_provenance = origin.read_provenance(folder) or _guess_provenance(folder, recipe)
+        run_provenance = provenance.read_provenance(folder) or _guess_provenance(folder, recipe)
         if run_provenance.current_status() == "RUNNING":
             return SyncOutcome(digest=folder.name, status="RUNNING")
-        if run is not None and run.data.tags.get(live.COMPLETE_TAG) == live.summarize_completeness(
+        if run is not None and run.data.tags.get(active_run.COMPLETE_TAG) == active_run.summarize_completeness(
             folder, run_provenance
         ):
             return SyncOutcome(digest=folder.name, run_id=run.info.run_id, status=run_provenance.current_status())
@@ -80,11 +80,11 @@ def _sync_folder(client: "MlflowClient", uri: str, runs: Path, folder: Path, run
 def _upload_run(
     client: "MlflowClient", uri: str, runs: Path, folder: Path, recipe: Recipe, run_provenance: Provenance
 ) -> SyncOutcome:
-    run_id, is_new = register.get_or_create_run(client, uri, runs, recipe, run_provenance, {})
+    run_id, is_new = mlflow_run.get_or_create_run(client, uri, runs, recipe, run_provenance, {})
     points = collect_run_metrics(records.read(folder), run_provenance.started_ms)
     known_steps = {} if is_new else fetch_known_steps(client, run_id, (p.key for p in points))
     added_points = send_points(client, run_id, points, known_steps)
-    live.upload_and_close(client, run_id, folder, run_provenance)
+    active_run.upload_and_close(client, run_id, folder, run_provenance)
     return SyncOutcome(
         digest=folder.name, run_id=run_id, created=is_new, points=added_points, status=run_provenance.current_status()
     )

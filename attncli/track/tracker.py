@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from attncli.errors import UserError
 from attncli.recipe import Recipe
-from attncli.track import origin, register, search, store
-from attncli.track.live import ActiveRun
-from attncli.track.origin import DatasetInfo
+from attncli.track import mlflow_run, provenance, search, store
+from attncli.track.active_run import ActiveRun
+from attncli.track.provenance import DatasetInfo
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,13 +52,13 @@ class Tracker:
         store refuses the run.
         """
         try:
-            run_provenance = origin.begin_provenance(folder, recipe, dataset_info, dict(machine or {}), fresh=fresh)
+            run_provenance = provenance.begin_provenance(folder, recipe, dataset_info, dict(machine or {}), fresh=fresh)
         except OSError as error:
             raise UserError(
                 f"{folder}: {error.strerror or error}", "give a folder that can be written, --runs"
             ) from error
         try:
-            run_id, is_new = register.get_or_create_run(
+            run_id, is_new = mlflow_run.get_or_create_run(
                 self._client, self.uri, self._runs, recipe, run_provenance, dict(tags or {}), fresh=fresh
             )
         except UserError:

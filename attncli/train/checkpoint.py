@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from attncli.errors import RunFailedError, UserError
 from attncli.records import Epoch, write_atomically
-from attncli.train import optim, tensors
+from attncli.train import optim, safetensors_io
 from attncli.train.ema import Ema
 
 FOLDER, STATE, SLOTS = "checkpoint", "state.json", ("tensors-a.safetensors", "tensors-b.safetensors")
@@ -68,7 +68,7 @@ def save_checkpoint(run_dir: Path, state: TrainingState, identity: dict[str, str
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        head["crc32"] = tensors.write_tensors(slot, _collect_tensors(state))
+        head["crc32"] = safetensors_io.write_tensors(slot, _collect_tensors(state))
         write_atomically(folder / STATE, json.dumps(head, indent=1) + "\n")
         _remove_stale_files(folder, kept_names={slot.name, STATE})
     except OSError as error:
@@ -146,7 +146,7 @@ def load_weights(run_dir: Path, model: nn.Module) -> None:
 
 def count_checkpoint_bytes(state: TrainingState) -> int:
     """Bytes of the tensors that a checkpoint of this state holds."""
-    return tensors.count_tensor_bytes(_collect_tensors(state))
+    return safetensors_io.count_tensor_bytes(_collect_tensors(state))
 
 
 def clear_checkpoint(run_dir: Path) -> None:

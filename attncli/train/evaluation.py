@@ -7,15 +7,15 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from attncli.data.batches import iterate_eval_batches
 from attncli.data.dataset import Dataset, Split
+from attncli.data.loader import iterate_eval_batches
 from attncli.errors import RunFailedError
 from attncli.recipe import Recipe
 from attncli.records import Evaluation
-from attncli.streams import derive_seed
-from attncli.train import process
+from attncli.seeds import derive_seed
+from attncli.train import distributed
+from attncli.train.errors import translated_torch_errors
 from attncli.train.precision import autocast_context, resolve_precision
-from attncli.train.trouble import translated_torch_errors
 
 MIN_BATCH, MAX_BATCH_PIXELS = (
     256,
@@ -38,9 +38,9 @@ def evaluate_split(
     Each process takes its own part and the counts are summed. With fewer than five classes top-5 is 1.
     Raises RunFailedError where the images counted are not those of the split, or where the loss is no number.
     """
-    accelerator = accelerator or process.init_accelerator()
-    rank, device = accelerator.process_index, process.resolve_device(accelerator)
-    process.seed_everything(derive_seed(recipe.seed, "evaluate", name, rank), device)
+    accelerator = accelerator or distributed.init_accelerator()
+    rank, device = accelerator.process_index, distributed.resolve_device(accelerator)
+    distributed.seed_everything(derive_seed(recipe.seed, "evaluate", name, rank), device)
     counts = PredictionCounts(len(dataset.classes), device)
     was_training = model.training
     model.to(device).eval()

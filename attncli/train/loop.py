@@ -16,28 +16,28 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from attncli.data.batches import iterate_train_batches
 from attncli.data.dataset import Dataset
+from attncli.data.loader import iterate_train_batches
 from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation
-from attncli.streams import derive_seed
-from attncli.train import checkpoint, optim, process, schedule
+from attncli.seeds import derive_seed
+from attncli.train import checkpoint, distributed, lr_schedule, optim
+from attncli.train.errors import translated_torch_errors
 from attncli.train.evaluation import evaluate_split
-from attncli.train.job import TrainingSession, prepare_session
-from attncli.train.look import (
-    should_check,
-    make_interruption,
+from attncli.train.monitor import (
     check_training,
-    save_after_epoch,
+    make_interruption,
     reduce_losses,
+    report_progress,
+    save_after_epoch,
+    should_check,
     start_clock,
     stop_clock,
-    report_progress,
 )
-from attncli.train.norm import synced_batch_norm
 from attncli.train.progress import ProgressListener
+from attncli.train.session import TrainingSession, prepare_session
 from attncli.train.stop import StopSignal, training_stop_signal
-from attncli.train.trouble import translated_torch_errors
+from attncli.train.sync_batch_norm import synced_batch_norm
 
 
 def train_model(
@@ -61,17 +61,19 @@ def train_model(
     memory, UserError for a recipe that cannot be trained here or a checkpoint that is not this run's.
     """
     with training_stop_signal() as stop, translated_torch_errors(recipe.train):
-        session = prepare_session(model, dataset, recipe, folder, progress, accelerator or process.init_accelerator())
+        session = prepare_session(
+            model, dataset, recipe, folder, progress, accelerator or distributed.init_accelerator()
+        )
         if folder and resume:
             checkpoint.load_checkpoint(
-                folder, session.state, session.identity, partial(process.broadcast_from_main, session.accelerator)
+                folder, session.state, session.identity, partial(distributed.broadcast_from_main, session.accelerator)
             )
         elif folder and session.accelerator.is_main_process:
             checkpoint.clear_checkpoint(folder)
         yield from tuple(session.state.epoch_records)
         while session.state.epoch < recipe.train.epochs:
             yield run_epoch(session, stop)
-        if process.combine_flags(session.accelerator, stop.is_set)[0]:
+        if distributed.combine_flags(session.accelerator, stop.is_set)[0]:
             raise make_interruption(session, stop)
     if session.state.ema:
         session.state.ema.swap_weights()
@@ -123,11 +125,11 @@ def run_step(session: TrainingSession, images: Tensor, labels: Tensor) -> None:
     """One step of the optimiser: images (b, 3, H, W) or (b, T, 3, H, W), labels (b,)."""
     state, settings = session.state, session.recipe.train
     global_step = state.epoch * session.epoch_steps + state.step
-    optim.set_learning_rate(state.optimizer, schedule.learning_rate_at(settings, global_step, session.epoch_steps))
+    optim.set_learning_rate(state.optimizer, lr_schedule.learning_rate_at(settings, global_step, session.epoch_steps))
     dropout_seed = derive_seed(
         session.recipe.seed, "dropout", state.epoch, state.step, session.accelerator.process_index
     )
-    process.seed_everything(dropout_seed, session.device)
+    distributed.seed_everything(dropout_seed, session.device)
     with synced_batch_norm(session.accelerator.num_processes):
         loss = session.objective(images, labels)
     state.scaler.scale(loss).backward()
@@ -147,7 +149,7 @@ def validate_epoch(session: TrainingSession) -> Evaluation | None:
     """The validation part evaluated with the weights that count, None where there is no such part."""
     state, val = session.state, session.dataset.val
     with state.ema.applied_average() if state.ema else nullcontext():
-        process.broadcast_buffers(session.accelerator, state.model)
+        distributed.broadcast_buffers(session.accelerator, state.model)
         if val is None:
             return None
         return evaluate_split(
@@ -162,7 +164,7 @@ def make_epoch_record(session: TrainingSession, val: Evaluation | None, peak_byt
     return Epoch(
         epoch=state.epoch + 1,
         train_loss=state.losses.cpu().double().mean().item(),
-        lr=schedule.learning_rate_at(session.recipe.train, last_step, session.epoch_steps),
+        lr=lr_schedule.learning_rate_at(session.recipe.train, last_step, session.epoch_steps),
         train_images_per_s=session.epoch_steps * session.step_images / state.epoch_seconds,
         train_seconds=state.epoch_seconds,
         val_loss=val.loss if val else None,

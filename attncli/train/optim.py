@@ -34,7 +34,8 @@ def collect_optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: Optimizer, saved: dict[str, Tensor]) -> None:
-    """Put back what `collect_optimizer_tensors` gave, each in the memory layout of its parameter, as fused kernels require.
+    """Put back what `collect_optimizer_tensors` gave, each in the memory layout of its parameter, as fused kernels
+    require.
 
     Raises KeyError, IndexError or RuntimeError where it does not fit the optimiser's parameters.
     """

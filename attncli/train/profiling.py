@@ -21,8 +21,8 @@ from torch.profiler import ProfilerActivity, record_function
 
 from attncli.data.dataset import Dataset
 from attncli.recipe import Recipe
-from attncli.train.job import TrainingSession, prepare_session
 from attncli.train.loop import iterate_batches, run_step
+from attncli.train.session import TrainingSession, prepare_session
 
 PHASES = ("data", "forward", "backward", "optimiser", "other")
 WARMUP_STEPS, TIMED_STEPS, TRACED_STEPS = 3, 10, 3  # steps

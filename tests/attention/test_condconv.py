@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from attncli.attention.branch.condconv import (
     Attention,
     Experts,
-    convolve_each_sample,
-    multiply_batched,
     choose_cheapest,
+    convolve_each_sample,
     convolve_grouped,
+    multiply_batched,
     sum_convolutions,
 )
 from tests.attention.case import randomise

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from attncli import attention
-from attncli.attention.pairs import attend_pairwise
+from attncli.attention.pairwise_attention import attend_pairwise
 from attncli.attention.self_attention.external import Attention
 from tests.attention.case import randomise
 from tests.attention.parity import read

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attncli import check, model
+from attncli import model, validation
 from attncli.attention.channel import se
 from attncli.attention.channel.gsop import Attention, channel_covariance, default_attention_dim
-from attncli.measure.counts import count_operations
+from attncli.measure.flops import count_operations
 from attncli.model import InputSpec
 from tests.attention.case import randomise
 
@@ -107,7 +107,7 @@ def test_stride_of_the_last_stage_costs_more_than_the_blocks() -> None:
     shape = InputSpec(1000, (224, 224))
     with torch.device("meta"):
         plain, gsop = (
-            model.build(check.read(values={"model.backbone": "resnet50", "model.attn": attn}), shape)
+            model.build(validation.read(values={"model.backbone": "resnet50", "model.attn": attn}), shape)
             for attn in ("none", "gsop")
         )
     macs = [count_operations(net, (224, 224))[0] for net in (plain, gsop)]

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from attncli import attention
-from attncli.attention import pairs
-from attncli.attention.pairs import attend_pairwise
+from attncli.attention import pairwise_attention
+from attncli.attention.pairwise_attention import attend_pairwise
 from attncli.attention.self_attention.self_attention import Attention
 from tests.attention.case import randomise
 from tests.attention.parity import read
@@ -83,7 +83,7 @@ def test_hand_computed_attention() -> None:
 @pytest.mark.parametrize("width", [6, 11])
 def test_both_ways_of_attending_agree(kept: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the map of all pairs or without it, values of any width: what the formula gives, gradients too."""
-    monkeypatch.setattr(pairs, "KEPT_BYTES", kept)
+    monkeypatch.setattr(pairwise_attention, "KEPT_BYTES", kept)
     q, k, v = (torch.randn(2, 65, c, dtype=torch.float64, requires_grad=True) for c in (6, 6, width))
     plain = (q @ k.transpose(1, 2) * 0.5).softmax(-1) @ v
     fused = attend_pairwise(q, k, v, 0.5)

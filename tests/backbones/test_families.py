@@ -5,7 +5,7 @@ import torch
 import torchvision.models
 
 from attncli import backbones
-from attncli.backbones.insert import trace_shapes
+from attncli.backbones.surgery import trace_shapes
 
 # torchvision's documentation; He et al. (2016) give 0.27, 0.46, 0.66, 0.85 and 1.7 M for CIFAR, Zagoruyko and Komodakis
 # 11.0, 23.4 and 36.5 M; imgclsmob counts 272,282, 855,578, 1,730,522 and 36,479,194, and 11,687,848 for 1000 classes.

@@ -51,7 +51,7 @@ def test_equals_torchvision() -> None:
 @pytest.mark.parametrize(("cifar", "size", "maps"), [(True, 32, [32, 16, 8, 4]), (False, 224, [56, 28, 14, 7])])
 def test_stages_are_sizes_of_maps(cifar: bool, size: int, maps: list[int]) -> None:
     """The last block of a stage ends at a ResNet's size: 56, 28, 14, 7 of 224 px, 32, 16, 8, 4 of 32 px."""
-    from attncli.backbones.insert import trace_shapes
+    from attncli.backbones.surgery import trace_shapes
 
     with torch.device("meta"):
         net = mobilenet.build("mobilenet_v2", 10, cifar_stem=cifar)

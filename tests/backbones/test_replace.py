@@ -9,7 +9,7 @@ from attncli import model
 from attncli.errors import UserError
 from attncli.measure import blueprint
 from attncli.recipe import Recipe, read
-from attncli.run.describe import name_baseline
+from attncli.run.naming import name_baseline
 
 SHAPE = model.InputSpec(1000, (224, 224))
 

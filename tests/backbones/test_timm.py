@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from attncli import check, model
+from attncli import model, validation
 from attncli.backbones import timm_networks
 from attncli.backbones.sites import list_available_sites
 from attncli.errors import UserError
@@ -20,7 +20,7 @@ def recipe(name: str, attn: str = "none", **keys: object) -> Recipe:
 
 def test_any_name_of_timm_passes_the_check() -> None:
     """Whether timm has it shows when it is built: the check loads nothing."""
-    assert check.read(None, ["model.backbone=timm/resnet26d"]).model.backbone == "timm/resnet26d"
+    assert validation.read(None, ["model.backbone=timm/resnet26d"]).model.backbone == "timm/resnet26d"
 
 
 def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,10 @@
 import pytest
 
 from attncli import track
-from attncli.report.picture import draw_records
+from attncli.report.run_figures import draw_records
 from attncli.track import dashboard
 from tests.browser import driver
-from tests.track.made import FACTS, WHOLE, folder, recipe
+from tests.track.recorded_runs import FACTS, WHOLE, folder, recipe
 
 pytestmark = pytest.mark.skipif(bool(driver.missing()), reason=driver.missing() or "there is a browser")
 

@@ -6,9 +6,9 @@ import pytest
 
 from attncli import records
 from tests.browser import driver
+from tests.claims.case import pairs
 from tests.commands.line import line
-from tests.survey.case import pairs
-from tests.track.made import epoch
+from tests.track.recorded_runs import epoch
 
 pytestmark = pytest.mark.skipif(bool(driver.missing()), reason=driver.missing() or "there is a browser")
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from filelock import FileLock
 
-from attncli import check, records, track
+from attncli import records, track, validation
 from tests.commands import plugins
 from tests.commands.line import TINY, line, process, refused, run_folders
-from tests.data import pictures
+from tests.data import image_fixtures
 
 LINES = {
     "unknown attention": ("run --attn ecaa", "model.attn: unknown attention: 'ecaa'", "did you mean 'eca'?"),
@@ -116,8 +116,8 @@ def test_a_process_of_its_own() -> None:
 
 def test_folder_with_one_class() -> None:
     """One class is nothing to tell apart."""
-    pictures.picture(Path("images/train/cat/0.png"), 0)
-    pictures.picture(Path("images/test/cat/0.png"), 1)
+    image_fixtures.picture(Path("images/train/cat/0.png"), 0)
+    image_fixtures.picture(Path("images/test/cat/0.png"), 1)
     done = line("run", "--dataset", "folder", "--data-root", "images")
     refused(done, "images/train: one folder only ('cat')", "train/CLASS")
     assert run_folders() == []
@@ -125,7 +125,7 @@ def test_folder_with_one_class() -> None:
 
 def test_image_that_is_no_image() -> None:
     """The file is named, not passed over."""
-    pictures.folder(Path("images"))
+    image_fixtures.folder(Path("images"))
     Path("images/train/dog/7.png").write_text("no image")
     done = line("run", "--dataset", "folder", "--data-root", "images", "--backbone", "resnet20")
     refused(done, "images: 1 of 12 files can't be used as images: train/dog/7.png (not an image)", "mend or remove")
@@ -193,7 +193,7 @@ def test_runs_that_cannot_be_written(runs: str) -> None:
 
 def test_another_process_at_the_run() -> None:
     """Two processes never write one folder."""
-    folder = Path("runs") / check.read(None, ["seed=3"]).compute_digest()
+    folder = Path("runs") / validation.read(None, ["seed=3"]).compute_digest()
     folder.mkdir(parents=True)
     with FileLock(folder / ".lock"):
         refused(line("run", "--seed", "3"), f"{folder}: another process is at this run", "wait for it")

@@ -7,7 +7,7 @@ from PIL import Image
 
 from attncli import data
 from tests.commands.line import line, refused
-from tests.data.pictures import folder, picture
+from tests.data.image_fixtures import folder, picture
 
 
 def test_ls(tmp_path: Path) -> None:

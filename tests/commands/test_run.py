@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-import attncli.run.story
+import attncli.run.execute
 from attncli import records, track
-from attncli.track.points import collect_run_metrics
+from attncli.track.metrics import collect_run_metrics
 from tests.commands import plugins
 from tests.commands.line import TINY, Done, line, refused, run_folders
 
@@ -174,7 +174,7 @@ def test_sigterm_outside_training_is_an_end_too(monkeypatch: pytest.MonkeyPatch)
         time.sleep(5)
 
     with monkeypatch.context() as patch:
-        patch.setattr(attncli.run.story, "overhead", terminated)
+        patch.setattr(attncli.run.execute, "overhead", terminated)
         done = line("run", *TINY)
     assert (done.code, done.out) == (130, "")
     assert done.err.endswith("\ninterrupted\n")

@@ -6,7 +6,7 @@ import pytest
 
 from attncli import attention
 from attncli.attention.card import SITES
-from attncli.survey import published
+from attncli.literature import published
 from tests.commands.line import line
 
 EVERY_BLOCK = ("eca", "fca", "se", "srm", "ge", "ca", "cbam", "gala", "scse", "simam", "triplet", "tam")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from attncli.commands import sweep as module
-from attncli.jobs import TaskEnded, SweepPlan, Task
-from attncli.jobs.event import EndStatus
+from attncli.jobs import SweepPlan, Task, TaskEnded
+from attncli.jobs.events import EndStatus
 from tests.commands.line import line
 from tests.shared import ROOT
 

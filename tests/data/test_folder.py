@@ -10,9 +10,9 @@ from PIL import Image
 
 from attncli import data
 from attncli.data.dataset import Dataset
-from attncli.data.decode import Target, decode_image
+from attncli.data.images.decode import Target, decode_image
 from attncli.errors import UserError
-from tests.data.pictures import CLASSES, folder, noise, of_folder, picture
+from tests.data.image_fixtures import CLASSES, folder, noise, of_folder, picture
 
 
 def load(root: Path, **keys: object) -> Dataset:

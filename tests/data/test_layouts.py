@@ -13,10 +13,10 @@ import torchvision.datasets
 
 from attncli import data
 from attncli.data.dataset import Dataset
-from attncli.data.sets import imagenette, imagewoof
+from attncli.data.datasets import imagenette, imagewoof
 from attncli.errors import UserError
 from attncli.recipe import Data
-from tests.data.pictures import noise, picture
+from tests.data.image_fixtures import noise, picture
 
 WNIDS = ("n01440764", "n01443537", "n01484850")
 

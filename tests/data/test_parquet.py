@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from attncli import check, data
+from attncli import data, validation
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
 from attncli.recipe import Data
-from tests.data.pictures import noise
+from tests.data.image_fixtures import noise
 
 
 def png(seed: int) -> bytes:
@@ -161,7 +161,7 @@ def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UserError, match="no part 'train'"):
         data.load(Data(name="hf", of="me/others"), cache=tmp_path / "cache")
     digests = {
-        check.read(None, ["data.name=hf", f"data.of={name}"]).compute_digest() for name in ("me/pets", "me/cars")
+        validation.read(None, ["data.name=hf", f"data.of={name}"]).compute_digest() for name in ("me/pets", "me/cars")
     }
     assert len(digests) == 2
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from attncli import data
-from attncli.data import journal, pictures
 from attncli.data.dataset import Dataset
-from attncli.data.download import Archive, fetch_archive, unpack_archive
-from tests.data.pictures import folder, of_folder
+from attncli.data.images import resumable_writer, variable_size
+from attncli.data.readers.download import Archive, fetch_archive, unpack_archive
+from tests.data.image_fixtures import folder, of_folder
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
 
@@ -127,7 +127,7 @@ def test_decoding_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crop:
     expected = load(root, crop=crop)
     for path in (tmp_path / "cache").iterdir():
         path.unlink()
-    monkeypatch.setattr(journal, "EVERY", 64 * 8 * 8 * 3)
+    monkeypatch.setattr(resumable_writer, "EVERY", 64 * 8 * 8 * 3)
 
     def stop(what: str, done: int, total: int) -> None:
         if done > 150:
@@ -169,7 +169,7 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     code = (
         "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from pathlib import Path\n"
         "import numpy as np, torch; from PIL import Image; from attncli import data\n"
-        "from attncli.recipe import Data; from attncli.data.batches import train_batches\n"
+        "from attncli.recipe import Data; from attncli.data.loader import train_batches\n"
         "import psutil\n"
         "def own(m=psutil.Process().memory_info): return m().rss - m().shared\n"
         "root = Path(sys.argv[1]); torch.set_num_threads(1)\n"
@@ -202,6 +202,6 @@ def test_pictures_are_kept_at_one_and_a_half_sizes(tmp_path: Path) -> None:
     root = folder(tmp_path / "x", size=(40, 30))
     made = load(root, crop="resized").train.whole_images
     assert made is not None
-    assert (int(made.height[0]), int(made.width[0])) == (round(8 * pictures.KEPT_SIZE_RATIO), 16)
+    assert (int(made.height[0]), int(made.width[0])) == (round(8 * variable_size.KEPT_SIZE_RATIO), 16)
     [entry] = [p for p in (tmp_path / "cache").glob("*.json") if "sizes" in p.read_text()]
     assert entry.with_suffix(".bin").stat().st_size == 12 * 12 * 16 * 3

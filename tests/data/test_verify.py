@@ -8,10 +8,10 @@ import pytest
 import torchvision.datasets
 
 from attncli import data
-from attncli.data.sets import imagenette
-from attncli.data.verdict import SplitCounts, VerificationReport
+from attncli.data.datasets import imagenette
+from attncli.data.verify import SplitCounts, VerificationReport
 from attncli.recipe import Data
-from tests.data.pictures import folder, picture
+from tests.data.image_fixtures import folder, picture
 from tests.data.test_layouts import WNIDS, fastai, imagenet, stl, synsets, tiny
 from tests.data.test_parquet import write
 

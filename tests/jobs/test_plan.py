@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from attncli import attention, data
-from attncli.jobs import devices
+from attncli.jobs import resources
 from attncli.jobs.plan import group_mechanisms, plan_sweep
-from attncli.measure import get_or_measure_speed, describe_machine, make_speed_key
+from attncli.measure import describe_machine, get_or_measure_speed, make_speed_key
 from attncli.recipe import Recipe
 from attncli.records import Result
-from attncli.report import outcome
-from tests.measure.test_cache import SPEED
-from tests.report.test_live import result
+from attncli.report import sweep_summary
+from tests.measure.test_speed_cache import SPEED
+from tests.report.test_run_progress import result
 
 SWEEP = """
 recipe: {model: {backbone: resnet20}, train: {epochs: 4}, measure: {speed: false}}
@@ -25,7 +25,7 @@ axes: {attn: [se, eca], seeds: 2}
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The sweep's file, on a machine of four cores."""
-    monkeypatch.setattr(devices, "count_cores", lambda: 4)
+    monkeypatch.setattr(resources, "count_cores", lambda: 4)
     path = tmp_path / "s.yaml"
     path.write_text(SWEEP)
     return path
@@ -111,8 +111,9 @@ def test_time_is_told_from_a_cached_speed(file: Path, tmp_path: Path) -> None:
     assert [run.expected_seconds for run in made.runs] == [pytest.approx(none), pytest.approx(se), None] * 2
     assert [run.to_json_dict()["seconds_by"] for run in made.runs] == ["cached speed", "cached speed", "unknown"] * 2
     assert made.count_estimates() == {"cached speed": 4}
-    assert outcome.format_remaining(made).endswith("about 0:13 for 4 (cached speed: 4), and 2 of which nothing is known, "
-                                       "timings included")  # fmt: skip
+    remaining = sweep_summary.format_remaining(made)
+    assert remaining.endswith("about 0:13 for 4 (cached speed: 4), and 2 of which nothing is known, "
+                              "timings included")  # fmt: skip
     finish(runs, recipes[1], seconds=6.0)
     by = [run.to_json_dict()["seconds_by"] for run in plan_sweep(file, runs=runs).runs]
     assert by == ["cached speed", None, "similar run", "cached speed", "measured run", "similar run"]

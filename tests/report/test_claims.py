@@ -5,15 +5,15 @@ import io
 
 import pytest
 
+from attncli.analysis.count_cache import CountCache
+from attncli.analysis.finished_runs import read_finished_runs
+from attncli.claims import claim_files, judge
+from attncli.claims.evidence import Evidence
+from attncli.claims.throughput import SpeedStore
+from attncli.claims.verdict import ComparisonOutcome
 from attncli.report import claims as report
 from attncli.report import table
-from attncli.survey import claims, judge
-from attncli.survey.evidence import Evidence
-from attncli.survey.exact import CountCache
-from attncli.survey.finished import read_finished_runs
-from attncli.survey.speeds import SpeedStore
-from attncli.survey.verdict import ComparisonOutcome
-from tests.survey.case import claims_file, pairs
+from tests.claims.case import claims_file, pairs
 
 CHECKS = (
     "top1(resnet20 + eca) > top1(resnet20)",
@@ -28,7 +28,7 @@ def verdicts(tmp_path):
     """Two tested, one untested, one counted."""
     runs = tmp_path / "runs"
     pairs(runs, "eca", [0.913, 0.905, 0.921, 0.908], [0.903, 0.900, 0.912, 0.906])
-    known = claims.read_claim_files([claims_file(tmp_path, *CHECKS, on="cifar10")])
+    known = claim_files.read_claim_files([claims_file(tmp_path, *CHECKS, on="cifar10")])
     return judge.judge_claims(
         known, Evidence(CountCache(tmp_path / "counts.json"), SpeedStore(runs), read_finished_runs(runs))
     )

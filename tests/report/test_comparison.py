@@ -2,9 +2,9 @@
 
 import json
 
+from attncli.analysis.compare import compare_variants
 from attncli.report import comparison
-from attncli.survey.compare import compare_variants
-from tests.survey.test_compare import pair, run
+from tests.analysis.test_compare import pair, run
 
 COSTS = {"cost/params": 1.1e7, "overhead/params_pct": 10.2, "overhead/macs_pct": 0.00016, "speed/train_ratio": 0.934}
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from attncli import attention
-from attncli.measure.compare import Overhead
+from attncli.measure.overhead import Overhead
 from attncli.records import Cost, Speed
 from attncli.report.overhead import MeasuredOverheads, describe_overhead_columns, render_overheads
 

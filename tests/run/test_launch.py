@@ -19,7 +19,7 @@ from attncli.records import Evaluation
 from attncli.run.launch import make_launch_error
 from tests.jobs import case
 from tests.shared import ROOT
-from tests.train.test_processes import free_port
+from tests.train.test_distributed import free_port
 
 OPTIONS = (
     "run --attn se --backbone resnet20 --set data.fraction=0.4 --set train.batch_size=32 --set measure.speed=false"

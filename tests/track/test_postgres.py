@@ -18,7 +18,7 @@ import pytest
 from attncli import records
 from attncli.track import Tracker, list_run_rows
 from tests.shared import ROOT
-from tests.track.made import doubled
+from tests.track.recorded_runs import doubled
 
 pytestmark = pytest.mark.slow
 WORKERS, RUNS, EPOCHS = 8, 3, 40  # workers, runs of each, epochs of a run

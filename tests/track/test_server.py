@@ -13,7 +13,7 @@ import pytest
 from attncli import records
 from attncli.errors import UserError
 from attncli.track import Tracker, list_run_rows, sync_runs
-from tests.track.made import FACTS, WHOLE, doubled, epoch, folder, recipe
+from tests.track.recorded_runs import FACTS, WHOLE, doubled, epoch, folder, recipe
 
 pytestmark = pytest.mark.slow
 

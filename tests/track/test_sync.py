@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 
 from attncli import records
-from attncli.track import Tracker, origin, sync_runs
-from tests.track.made import FACTS, WHOLE, doubled, epoch, folder, recipe, run
+from attncli.track import Tracker, provenance, sync_runs
+from tests.track.recorded_runs import FACTS, WHOLE, doubled, epoch, folder, recipe, run
 
 
 def on_disk(runs, of, flow=WHOLE, status="FINISHED"):
     """The folder of a run that no store has heard of."""
     path = folder(runs, of)
-    begun = replace(origin.begin_provenance(path, of, FACTS, {"cpu": "x"}), started_ms=1_600_000_000_000)
+    begun = replace(provenance.begin_provenance(path, of, FACTS, {"cpu": "x"}), started_ms=1_600_000_000_000)
     for record in flow:
         records.append_record(path, record)
-    origin.end_provenance(path, begun, status)
+    provenance.end_provenance(path, begun, status)
     return path
 
 
@@ -40,7 +40,7 @@ def test_a_run_nobody_recorded(tracker, client, runs, one):
     assert found.info.start_time == 1_600_000_000_000
     assert found.info.end_time >= found.info.start_time
     assert found.data.metrics["test/top1"] == 0.75
-    assert found.data.tags["host"] == origin.identify_process().host
+    assert found.data.tags["host"] == provenance.identify_process().host
     assert [d.dataset.name for d in found.inputs.dataset_inputs] == ["digits"]
     again = one(sync_runs(runs), of)
     assert (again.run_id, again.created, again.points) == (first.run_id, False, 0)
@@ -53,7 +53,7 @@ def test_missing_points_are_added(tracker, client, runs, one):
     run_id = run(tracker, runs, of, flow=[epoch(1)], status="KILLED")
     path = folder(runs, of)
     records.append_record(path, epoch(2))
-    origin.end_provenance(path, origin.read_provenance(path), "FINISHED")
+    provenance.end_provenance(path, provenance.read_provenance(path), "FINISHED")
     done = one(sync_runs(runs), of)
     assert (done.run_id, done.created, done.points) == (run_id, False, 7)
     assert [m.step for m in client.get_metric_history(run_id, "train/loss")] == [1, 2]
@@ -111,6 +111,6 @@ def test_a_store_that_was_deleted(tmp_path, monkeypatch):
 
 
 def _points(runs, of):
-    from attncli.track.points import collect_run_metrics
+    from attncli.track.metrics import collect_run_metrics
 
     return [(p.key, p.step) for p in collect_run_metrics(records.read(runs / of.digest()), 0)]

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from attncli.train.norm import synced_batch_norm
+from attncli.train.sync_batch_norm import synced_batch_norm
 
 SHAPES = {nn.BatchNorm1d: [(8, 5), (8, 5, 7)], nn.BatchNorm2d: [(8, 5, 4, 3)], nn.BatchNorm3d: [(8, 5, 2, 4, 3)]}
 OPTIONS = ({}, {"affine": False}, {"momentum": None}, {"track_running_stats": False})

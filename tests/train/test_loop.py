@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from attncli.data.batches import iterate_train_batches
+from attncli.data.loader import iterate_train_batches
 from attncli.errors import RunFailedError, UserError
 from attncli.model import group_parameters
 from attncli.recipe import Recipe
-from attncli.train import TrainingProgress, evaluate_split, look, schedule, train_model
+from attncli.train import TrainingProgress, evaluate_split, lr_schedule, monitor, train_model
 from tests.train.case import Annealed, Net, dataset, net, recipe, run, same
 
 
@@ -41,7 +41,7 @@ def bare_loop(model: nn.Module, made: Recipe) -> list[float]:
             channels_last=True,
         ):
             for group in optimizer.param_groups:
-                group["lr"] = schedule.learning_rate_at(settings, place, 6) * group["lr_scale"]
+                group["lr"] = lr_schedule.learning_rate_at(settings, place, 6) * group["lr_scale"]
             loss = F.cross_entropy(model(images), labels, label_smoothing=settings.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
@@ -88,7 +88,7 @@ def test_epochs_count_from_one_and_tell_their_figures():
     made = recipe()
     epochs = run(net(), made)
     assert [e.epoch for e in epochs] == [1, 2, 3]
-    assert [e.lr for e in epochs] == [schedule.learning_rate_at(made.train, s, 6) for s in (5, 11, 17)]
+    assert [e.lr for e in epochs] == [lr_schedule.learning_rate_at(made.train, s, 6) for s in (5, 11, 17)]
     for e in epochs:
         assert e.train_images_per_s == pytest.approx(48 / e.train_seconds)
         assert 0 <= e.val_top1 <= e.val_top5 <= 1
@@ -179,7 +179,7 @@ def test_anneal_hears_every_epoch():
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_with_its_step(monkeypatch, value, seconds):
     """The epoch and the step are those of the first such loss, noticed at once or late."""
-    monkeypatch.setattr(look, "CHECK_S", seconds)
+    monkeypatch.setattr(monitor, "CHECK_S", seconds)
 
     class Broken(Net):
         seen = 0
@@ -196,7 +196,7 @@ def test_a_loss_that_is_no_number_stops_with_its_step(monkeypatch, value, second
 
 def test_progress(monkeypatch):
     """The listener hears of every look and every end of an epoch, with finite figures that fit together."""
-    monkeypatch.setattr(look, "CHECK_S", 0.0)
+    monkeypatch.setattr(monitor, "CHECK_S", 0.0)
     heard: list[TrainingProgress] = []
     epochs = run(net(), recipe(epochs=2), progress=heard.append)
     assert [(s.epoch, s.step) for s in heard] == [(e, s) for e in (1, 2) for s in range(1, 7)]
@@ -209,7 +209,7 @@ def test_looking_changes_nothing(monkeypatch):
     """A training that is looked at after every step ends in the same bits."""
     calm, watched = net(), net()
     first = run(calm, recipe())
-    monkeypatch.setattr(look, "CHECK_S", 0.0)
+    monkeypatch.setattr(monitor, "CHECK_S", 0.0)
     second = run(watched, recipe(), progress=lambda step: None)
     assert same(calm, watched)
     assert [e.train_loss for e in first] == [e.train_loss for e in second]

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from attncli.train import profiling, init_accelerator
+from attncli.train import init_accelerator, profiling
 from tests.train.case import dataset, net, recipe, run, same
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from attncli.train import Interrupted, checkpoint, look, train_model
+from attncli.train import Interrupted, checkpoint, monitor, train_model
 from attncli.train.checkpoint import FOLDER, STATE
 from tests.train.case import Annealed, Net, Signalling, dataset, figures, net, recipe, run, same
 
@@ -183,8 +183,8 @@ def test_killed_while_saving(tmp_path, monkeypatch, part):
     whole, resumed = net(), net()
     expected = run(whole, recipe())
     with monkeypatch.context() as patch:
-        patch.setattr(look, "CHECK_S", 0.0)
-        patch.setattr(look, "SAVE_S", 0.0)
+        patch.setattr(monitor, "CHECK_S", 0.0)
+        patch.setattr(monitor, "SAVE_S", 0.0)
         module, name = PARTS[part]
         patch.setattr(module, name, dying(getattr(module, name), at=9))
         with pytest.raises(Dead):
@@ -202,21 +202,21 @@ def test_heavy_checkpoints_take_a_hundredth_of_the_time(tmp_path, monkeypatch):
     run(net(), recipe(epochs=5), tmp_path)
     assert saves == [1, 2, 3, 4, 5]
     saves.clear()
-    monkeypatch.setattr(look, "LIGHT_BYTES", 0)
-    monkeypatch.setattr(look, "BYTES_PER_S", 1.0)
+    monkeypatch.setattr(monitor, "LIGHT_BYTES", 0)
+    monkeypatch.setattr(monitor, "BYTES_PER_S", 1.0)
     run(net(), recipe(epochs=5), tmp_path)
     assert saves == [5]
     saves.clear()
-    monkeypatch.setattr(look, "BYTES_PER_S", 1e18)
-    monkeypatch.setattr(look, "SAVE_TIME_SHARE", 1e9)
+    monkeypatch.setattr(monitor, "BYTES_PER_S", 1e18)
+    monkeypatch.setattr(monitor, "SAVE_TIME_SHARE", 1e9)
     run(net(), recipe(epochs=5), tmp_path)
     assert saves == [1, 2, 3, 4, 5]
 
 
 def test_stopped_long_after_the_last_save(tmp_path, monkeypatch):
     """Being asked to stop saves, however long ago the last checkpoint was and however heavy one is."""
-    monkeypatch.setattr(look, "LIGHT_BYTES", 0)
-    monkeypatch.setattr(look, "BYTES_PER_S", 1.0)
+    monkeypatch.setattr(monitor, "LIGHT_BYTES", 0)
+    monkeypatch.setattr(monitor, "BYTES_PER_S", 1.0)
     whole, resumed = net(), net()
     expected = run(whole, recipe())
     interrupt(net(), {}, tmp_path, at=9)

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import is_channels_last, spatial_mean
-from attncli.attention.seen import Observation
 
 card = Card(
     title="CondConv: Conditionally Parameterized Convolutions for Efficient Inference",

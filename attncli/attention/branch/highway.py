@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Observation
+from attncli.attention.observation import Observation
 
 card = Card(
     title="Highway Networks",

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.axes import axis_mean, memory_order, usual_order
+from attncli.attention.axis_reductions import axis_mean, memory_order, usual_order
 from attncli.attention.card import Card
 
 card = Card(

@@ -19,10 +19,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.axes import max_mean
+from attncli.attention.axis_reductions import max_mean
 from attncli.attention.card import Card
 from attncli.attention.ops import gate, spatial_max, spatial_mean
-from attncli.attention.planes import PlaneConv2d
+from attncli.attention.plane_conv import PlaneConv2d
 
 card = Card(
     title="CBAM: Convolutional Block Attention Module",

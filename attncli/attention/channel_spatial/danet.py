@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from attncli.attention.card import Card
-from attncli.attention.pairs import attend_pairwise, apply_pointwise, flatten_tokens
-from attncli.attention.seen import Observation
+from attncli.attention.observation import Observation
+from attncli.attention.pairwise_attention import apply_pointwise, attend_pairwise, flatten_tokens
 
 card = Card(
     title="Dual Attention Network for Scene Segmentation",

@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.axes import memory_order, usual_order
+from attncli.attention.axis_reductions import memory_order, usual_order
 from attncli.attention.card import Card
 from attncli.attention.ops import gate, spatial_mean
 

@@ -31,8 +31,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import spatial_mean
-from attncli.attention.seen import Observation
 
 card = Card(
     title="Residual Attention Network for Image Classification",

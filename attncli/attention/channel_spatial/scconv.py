@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Observation
+from attncli.attention.observation import Observation
 
 card = Card(
     title="Improving Convolutional Networks with Self-Calibrated Convolutions",

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from attncli.attention.axes import memory_order, usual_order
+from attncli.attention.axis_reductions import memory_order, usual_order
 from attncli.attention.card import Card
 from attncli.attention.ops import gate, is_channels_last, spatial_mean
 

@@ -16,10 +16,10 @@ class by itself does neither (`zero_spatial=False` for the norm).
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.axes import max_mean, memory_order, usual_order
+from attncli.attention.axis_reductions import max_mean, memory_order, usual_order
 from attncli.attention.card import Card
 from attncli.attention.ops import materialize_if_narrow
-from attncli.attention.planes import PlaneConv2d
+from attncli.attention.plane_conv import PlaneConv2d
 
 card = Card(
     title="Rotate to Attend: Convolutional Triplet Attention Module",

@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Observation
+from attncli.attention.observation import Observation
 
 card = Card(
     title="Beyond Self-attention: External Attention using Two Linear Layers for Visual Tasks",

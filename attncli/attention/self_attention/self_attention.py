@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import is_channels_last
-from attncli.attention.pairs import unflatten_tokens, attend_pairwise, apply_pointwise, flatten_tokens
-from attncli.attention.seen import Observation
+from attncli.attention.pairwise_attention import apply_pointwise, attend_pairwise, flatten_tokens, unflatten_tokens
 
 card = Card(
     title="Non-local Neural Networks",

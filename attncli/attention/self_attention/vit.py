@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Observation
+from attncli.attention.observation import Observation
 
 card = Card(
     title="An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import is_channels_last
-from attncli.attention.seen import Observation
 
 card = Card(
     title="Deformable Convolutional Networks",

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Observation
+from attncli.attention.observation import Observation
 
 card = Card(
     title="Recurrent Models of Visual Attention",

@@ -25,8 +25,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import spatial_mean
-from attncli.attention.seen import Observation
 
 card = Card(
     title="TAM: Temporal Adaptive Module for Video Recognition",
