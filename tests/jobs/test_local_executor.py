@@ -55,7 +55,7 @@ class Hall:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.runs, self._log, self._patch = folder / "runs", folder / "orders", monkeypatch
         monkeypatch.setattr(local, "RETRY_S", 0.1)
-        monkeypatch.setattr(worker_pool.devices, "threads_per_job", lambda jobs: 8 // jobs)
+        monkeypatch.setattr(worker_pool.resources, "threads_per_job", lambda jobs: 8 // jobs)
         monkeypatch.setenv("OMP_NUM_THREADS", "8")
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 

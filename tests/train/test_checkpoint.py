@@ -99,7 +99,7 @@ def test_damaged_checkpoints(made, damage):
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     """A save that does not fit is a failed run (exit code 1); the checkpoint before it stays good."""
-    real, calls = checkpoint.tensors.write_tensors, []
+    real, calls = checkpoint.safetensors_io.write_tensors, []
 
     def full(path, named):
         calls.append(path)
@@ -110,7 +110,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
         return crc
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.tensors, "write_tensors", full)
+        patch.setattr(checkpoint.safetensors_io, "write_tensors", full)
         with pytest.raises(RunFailedError, match="No space left on device") as caught:
             run(net(), recipe(), tmp_path)
     assert caught.value.code == 1

@@ -171,7 +171,7 @@ def dying(real, at: int):
 
 
 PARTS = {
-    "tensors": (checkpoint.tensors, "write"),
+    "tensors": (checkpoint.safetensors_io, "write_tensors"),
     "state": (checkpoint, "write_atomically"),
     "old": (checkpoint, "_remove"),
 }
