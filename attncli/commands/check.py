@@ -28,7 +28,7 @@ def command(schema: bool, as_json: bool, **options: Any) -> None:
     name = find_recipe(options["recipe"])
     recipe = read_recipe(options)
     if as_json:
-        return echo_json({"digest": recipe.digest(), "recipe": recipe.model_dump(mode="json")})
-    click.echo(recipe.yaml(), nl=False)
-    click.echo(f"{name or 'the defaults'}: good; its run is {recipe.digest()}", err=True)
+        return echo_json({"digest": recipe.compute_digest(), "recipe": recipe.model_dump(mode="json")})
+    click.echo(recipe.to_yaml(), nl=False)
+    click.echo(f"{name or 'the defaults'}: good; its run is {recipe.compute_digest()}", err=True)
     return None

@@ -71,7 +71,7 @@ def command(
 
     shown = _judge_selected(ids, attn, kind, verdict, backbone, folder_is, files, measure, runs, tracking_uri)
     if as_json:
-        return echo_json([v.plain() for v in shown])
+        return echo_json([v.to_json_dict() for v in shown])
     if as_csv:
         return click.echo(table.render_csv(report.list_csv_rows(shown)))
     width = shutil.get_terminal_size().columns

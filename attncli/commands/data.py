@@ -93,7 +93,7 @@ def prepare(name: str | None, runs: Path, as_json: bool, **options: Any) -> None
         "classes": len(dataset.classes),
         "size": list(dataset.size),
         "digest": dataset.digest,
-        "source": dataset.source,
+        "source": dataset.origin,
     }
     if as_json:
         return echo_json(summary)
@@ -101,7 +101,7 @@ def prepare(name: str | None, runs: Path, as_json: bool, **options: Any) -> None
     height, width = dataset.size
     click.echo(f"{dataset.name}: {images} images of {width} x {height} px in {len(dataset.classes)} classes")
     click.echo(wrap_with_label("  digest  ", dataset.digest))
-    click.echo(wrap_with_label("  from    ", dataset.source))
+    click.echo(wrap_with_label("  from    ", dataset.origin))
     return None
 
 

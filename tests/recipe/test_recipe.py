@@ -121,7 +121,7 @@ def test_two_folders_of_own_images_are_two_runs(data: str, tmp_path: Path, monke
 
 def test_digest_is_the_same_in_another_process() -> None:
     """Another process, with other hash seeds, finds the same digest: finished runs are found again."""
-    code = "from attncli import recipe; print(recipe.read(None, ['train.lr=0.2']).digest())"
+    code = "from attncli import recipe; print(recipe.read(None, ['train.lr=0.2']).compute_digest())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == recipe.read(None, ["train.lr=0.2"]).compute_digest()
 

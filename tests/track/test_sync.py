@@ -24,7 +24,7 @@ def one():
     """Finds what was done for one recipe's run among all that the tests of this file left."""
 
     def entry(done, of):
-        return next(s for s in done if s.digest == of.digest())
+        return next(s for s in done if s.digest == of.compute_digest())
 
     return entry
 
@@ -113,4 +113,4 @@ def test_a_store_that_was_deleted(tmp_path, monkeypatch):
 def _points(runs, of):
     from attncli.track.metrics import collect_run_metrics
 
-    return [(p.key, p.step) for p in collect_run_metrics(records.read(runs / of.digest()), 0)]
+    return [(p.key, p.step) for p in collect_run_metrics(records.read(runs / of.compute_digest()), 0)]
