@@ -120,5 +120,5 @@ def make_interruption(session: TrainingSession, stop: StopSignal) -> Interrupted
     position = f"after epoch {state.epoch}" if not state.step else f"at epoch {state.epoch + 1}, step {state.step}"
     return Interrupted(
         f"stopped by {stop.signal_name or 'another process'} {position}",
-        "`--resume` goes on from here" if session.folder else "without a folder there is nothing to go on from",
+        "the same command resumes from here" if session.folder else "without a folder there is nothing to resume from",
     )
