@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from attncli.analysis.finished_runs import read_finished_runs
 
 from attncli.analysis import stats
 from attncli.analysis.count_cache import CountCache
-from attncli.analysis.finished_runs import read_finished_runs
 from attncli.claims import claim_files, judge
 from attncli.claims.evidence import Evidence
 from attncli.claims.throughput import SpeedStore, median_interval

@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from attncli.analysis.finished_runs import read_finished_runs
 
 from attncli.analysis.count_cache import CountCache
-from attncli.analysis.finished_runs import read_finished_runs
 from attncli.claims import claim_files, judge
 from attncli.claims.evidence import Evidence
 from attncli.claims.throughput import SpeedStore

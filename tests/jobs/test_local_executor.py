@@ -13,6 +13,7 @@ from attncli.jobs import StopRequest, Task, TaskEnded, TaskEvent, TaskStarted, T
 from attncli.jobs.executors import local
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
+from attncli.track import RunStore
 
 SCRIPT = """
 import json, os, signal, sys, time
@@ -72,7 +73,7 @@ class Hall:
         )
         self.tasks = [self.task(seed) for seed in range(seeds)]
         given = [self.task(100 + n, timing=True) for n in range(timings)] + self.tasks
-        return local.make_local_executor(jobs, WorkerSettings(self.runs, None))(given, stop or StopRequest())
+        return local.make_local_executor(jobs, WorkerSettings(RunStore(self.runs)))(given, stop or StopRequest())
 
     def task(self, seed: int, *, timing: bool = False) -> Task:
         """A task that tells itself by its seed."""

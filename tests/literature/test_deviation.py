@@ -1,9 +1,9 @@
 """Published figures from all sources, in one unit, beside ours."""
 
 import pytest
+from attncli.analysis.finished_runs import read_finished_runs
 
 from attncli.analysis.count_cache import CountCache
-from attncli.analysis.finished_runs import read_finished_runs
 from attncli.literature import published
 from attncli.literature.deviation import collect_figures
 from attncli.literature.published import ParameterMatch, PublishedNetwork, PublishedRow
