@@ -101,7 +101,8 @@ def test_variables_say_what_they_hold() -> None:
 
 def read_imports() -> dict[str, set[str]]:
     """The modules of the package that each module imports, also inside functions and under TYPE_CHECKING."""
-    names = {re.sub(r"\.__init__$", "", ".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts)): p for p in FILES}
+    dotted = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts): p for p in FILES}
+    names = {re.sub(r"\.__init__$", "", name): p for name, p in dotted.items()}
     graph = {}
     for name, path in names.items():
         imported = set()
