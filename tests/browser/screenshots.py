@@ -15,9 +15,8 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from attncli import track
-from attncli.track import dashboard
 from attncli.runs import find_run_folder
-from attncli.track import RunStore
+from attncli.track import RunStore, dashboard
 from tests.browser import driver
 
 MOST_BYTES = 200_000
