@@ -160,8 +160,11 @@ def test_every_kind_of_batch_norm(two, dtype, limit):
 
 @pytest.mark.parametrize(("attn", "lr"), ATTENDED)
 def test_batch_norms_see_the_whole_batch(two, attn, lr):
-    """Losses, accuracies and weights of a network full of batch norms are those of one process, to 1e-4 of each."""
-    assert close(two[0]["attended"][attn], attended(attn, lr), rel=1e-4)
+    """Losses, accuracies and weights of a network full of batch norms are those of one process.
+
+    Rounding grows in training, differently on each CPU; without synchronised statistics losses differ by 3 %.
+    """
+    assert close(two[0]["attended"][attn], attended(attn, lr), rel=1e-3)
 
 
 def test_a_checkpoint_passes_between_one_process_and_two(two):

@@ -173,7 +173,7 @@ def dying(real, at: int):
 PARTS = {
     "tensors": (checkpoint.safetensors_io, "write_tensors"),
     "state": (checkpoint, "write_atomically"),
-    "old": (checkpoint, "_remove"),
+    "old": (checkpoint, "_remove_stale_files"),
 }
 
 
