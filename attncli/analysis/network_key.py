@@ -42,7 +42,7 @@ def make_network_key(model: Model) -> str:
     distinct["options"] = {
         k: v for k, v in _convert_to_lists(model.options).items() if v != default_options.get(k, ...)
     }
-    if mechanism.card.site == "model":
+    if mechanism.is_whole_network:
         del distinct["backbone"]
     elif model.site == backbones.get_paper_site(model.backbone, mechanism.card):
         del distinct["site"]

@@ -85,9 +85,7 @@ def _check_recipe(values: Mapping[str, Any], network: NetworkExpression) -> None
 @cache
 def _list_whole_networks() -> tuple[str, ...]:
     """The mechanisms that are whole networks."""
-    return tuple(
-        name for name in attention.mechanism_names() if attention.describe_mechanism(name).card.site == "model"
-    )
+    return tuple(name for name in attention.mechanism_names() if attention.is_whole_network(name))
 
 
 def _convert_tuples(value: Any) -> Any:
@@ -111,6 +109,7 @@ def resolve_images(quantity: Quantity, claim_dataset: str | None, size: int | No
     classes = settings.get("classes") or CLASSES.get(dataset or "") or (1000 if side >= 64 else 10)
     frames = settings.get("frames")
     attn = list_recipe_values(quantity.network).get("model.attn", NONE)
-    if frames is None and attn != NONE and attention.describe_mechanism(attn).card.site.startswith("frames"):
+    mechanism = attention.resolve_mechanism(attn)
+    if frames is None and mechanism is not None and mechanism.needs_clips:
         frames = FRAMES
     return ImageSpec(side, classes, frames)

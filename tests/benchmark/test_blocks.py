@@ -40,7 +40,7 @@ def test_rows_follow_their_reference(monkeypatch) -> None:
     monkeypatch.setattr(blocks, "MIN_SAMPLE_SECONDS", 0.0)
     found = timed("se", "sk", shapes=(SHAPE, (4, 8, 4, 4)), precisions=("fp32", "bf16"))
     kinds = [type(item).__name__ for item in found]
-    assert kinds == ["Reference", "Row", "Row"] * 4
+    assert kinds == ["ReferenceTiming", "BlockTiming", "BlockTiming"] * 4
     assert [(i.shape, i.precision) for i in found[::3]] == [
         (s, p) for s in (SHAPE, (4, 8, 4, 4)) for p in ("fp32", "bf16")
     ]

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 
 from attncli import records
+from attncli.jobs import TaskEnded, TaskEvent, TaskProgress, TaskStage, TaskStarted, TaskWaiting, TaskWarning
 from attncli.records import Epoch, Evaluation
 from attncli.track import RunStore, Tracker
 from tests.shared import ROOT
@@ -158,3 +159,17 @@ def faults(runs: Path, wanted: dict[str, list[Any]]) -> list[str]:
         if run.data.metrics.get("test/top1") != top1:
             bad.append(f"{digest}: MLflow has another figure")
     return bad
+
+
+EVENT_WORDS = {
+    TaskStarted: "began",
+    TaskStage: "stage",
+    TaskProgress: "moved",
+    TaskWarning: "warned",
+    TaskWaiting: "waiting",
+}
+
+
+def describe_event(event: TaskEvent) -> str:
+    """Return the title of an event's task, and the status of its end or a word for any other event."""
+    return f"{event.task.title} {event.status if isinstance(event, TaskEnded) else EVENT_WORDS[type(event)]}"

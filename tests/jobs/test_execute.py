@@ -9,11 +9,12 @@ import pytest
 
 from attncli import track
 from attncli.errors import RunFailedError
-from attncli.jobs import StopRequest, Task, TaskEnded, TaskEvent, execute_plan, plan_sweep
+from attncli.jobs import Task, TaskEnded, TaskEvent, execute_plan, plan_sweep
 from attncli.jobs.events import EndStatus
 from attncli.jobs.execute import summarize_status
 from attncli.jobs.plan import SweepPlan
 from attncli.records import Result
+from attncli.system.signals import StopRequest
 from attncli.track import RunStore
 from attncli.track.parent_runs import PARENT_TAG
 from tests.jobs.case import client_of

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from attncli.errors import UserError
-from attncli.jobs import StopRequest, Task, remote_task
+from attncli.jobs import Task, remote_task
 from attncli.jobs.executors import ray
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
+from attncli.system.signals import StopRequest
 from attncli.track import RunStore
 from tests.jobs import case
 from tests.shared import ROOT
@@ -176,7 +177,7 @@ def told(
     flock = ray.RayScheduler(paper, WorkerSettings(RunStore(folder)), {"num_cpus": 1, "num_gpus": 0}, "")
     found = []
     for event in flock.run_tasks(tasks, stop or StopRequest(), limit=limit):
-        found.append(f"{event.task.title} {getattr(event, 'status', type(event).__name__.lower())}")
+        found.append(case.describe_event(event))
         if stop and found[-1].endswith("began"):
             stop.reason = "stopped by SIGINT"
     return found

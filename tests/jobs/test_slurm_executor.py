@@ -14,7 +14,6 @@ import pytest
 
 from attncli.errors import UserError
 from attncli.jobs import (
-    StopRequest,
     Task,
     TaskEnded,
     TaskEvent,
@@ -27,6 +26,7 @@ from attncli.jobs import (
 from attncli.jobs.executors import choose_executor, parse_sbatch_options, slurm
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
+from attncli.system.signals import StopRequest
 from attncli.track import RunStore
 from tests.jobs import case
 
@@ -130,7 +130,7 @@ class Paper:
         """How the sweep hears of so many tasks: each event in a word or two."""
         found = []
         for event in self.queue.run_tasks(tasks(count), stop or StopRequest(), options):
-            found.append(f"{event.task.title} {getattr(event, 'status', type(event).__name__.lower())}")
+            found.append(case.describe_event(event))
         return found
 
 

@@ -29,18 +29,18 @@ import sys
 from pathlib import Path
 from attncli import records
 from attncli.track import RunStore, Tracker
-from tests.track.made import FACTS, epoch, evaluation, folder, recipe
+from tests.track.recorded_runs import FACTS, epoch, evaluation, folder, recipe
 
 uri, runs, worker, count, epochs = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
 tracker = Tracker.open(RunStore(runs, uri))
 for n in range(count):
     of = recipe(seed=100 * worker + n)
     path = folder(runs, of)
-    live = tracker.start(of, FACTS, folder=path)
+    live = tracker.start_run(of, FACTS, folder=path)
     for record in [*map(epoch, range(1, epochs + 1)), evaluation()]:
-        records.append(path, record)
-        live.log(record)
-    warning = live.end("FINISHED")
+        records.append_record(path, record)
+        live.log_record(record)
+    warning = live.end_run("FINISHED")
     assert warning is None, warning
 """
 

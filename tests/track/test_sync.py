@@ -64,10 +64,10 @@ def test_missing_points_are_added(tracker, client, runs, one):
 def test_a_run_that_goes_on_is_left_alone(tracker, client, runs, one):
     """A run of a living process is its own process's to record."""
     of = recipe(seed=3)
-    going_on = tracker.start(of, FACTS, folder=folder(runs, of))
+    going_on = tracker.start_run(of, FACTS, folder=folder(runs, of))
     assert one(sync_runs(RunStore(runs)), of).status == "RUNNING"
     assert client.get_run(going_on.run_id).info.status == "RUNNING"
-    going_on.end("FINISHED")
+    going_on.end_run("FINISHED")
 
 
 def test_folders_without_origin(tracker, client, runs, one):
