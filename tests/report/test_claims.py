@@ -29,7 +29,7 @@ def verdicts(tmp_path):
     runs = tmp_path / "runs"
     pairs(runs, "eca", [0.913, 0.905, 0.921, 0.908], [0.903, 0.900, 0.912, 0.906])
     known = claims.read([claims_file(tmp_path, *CHECKS, on="cifar10")])
-    return judge.judge(known, Evidence(Counts(tmp_path / "counts.json"), Speeds(runs), trained(runs)))
+    return judge.judge(known, Evidence(Counts(), Speeds(runs), trained(runs)))
 
 
 def test_the_table_fits(verdicts):

@@ -60,7 +60,7 @@ def found(tmp_path_factory):
     path = claims_file(folder, CHECK, "params(resnet20) < 1M")
     path.write_text(path.read_text().replace("it is so", "<b>a & b</b>"))
     known = claims.read([path])
-    evidence = replace(gather(runs), counts=Counts(folder / "counts.json"))
+    evidence = replace(gather(runs), counts=Counts())
     few = [row for row in published.rows() if row.attn == "eca" and row.backbone == "resnet20"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(published, "rows", lambda: few)

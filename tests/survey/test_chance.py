@@ -27,7 +27,7 @@ def outcomes(folder, checks: list[str], gains: dict[str, float], times: int = TI
     for attn, seed in itertools.product(ATTNS, range(SEEDS)):
         run(folder / "runs", attn=attn, seed=seed, top1=0.0)
     runs = trained(folder / "runs")
-    counts, speeds = Counts(folder / "counts.json"), Speeds(folder / "runs")
+    counts, speeds = Counts(), Speeds(folder / "runs")
     chance = np.random.default_rng(5)
     luck = 0.02 * chance.standard_normal((times, SEEDS, 1)) + 0.005 * chance.standard_normal((times, SEEDS, len(ATTNS)))
     top1 = 0.9 + luck + np.array([gains.get(attn, 0.0) for attn in ATTNS])

@@ -33,7 +33,7 @@ def timed_as(monkeypatch, slower: float, noise: float = 0.0):
 def verdict(folder, check: str, measure: bool, **keys):
     """The verdict on one check."""
     (claim,) = claims.read([claims_file(folder, check, **keys)])
-    return judge.judge([claim], Evidence(Counts(folder / "counts.json"), Speeds(folder / "runs", measure)))[0]
+    return judge.judge([claim], Evidence(Counts(), Speeds(folder / "runs", measure)))[0]
 
 
 def test_untimed_is_untested(tmp_path):
