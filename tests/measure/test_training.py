@@ -112,7 +112,7 @@ def test_a_contender_that_dies_tells_why() -> None:
 def test_a_contender_in_its_process() -> None:
     """The real thing: built, warm, and it tells how long an epoch took."""
     with turns.waiting("bare", Setting("resnet20", "none", batch_size=2, steps=1, size=8, pad=1)) as turn:
-        assert 0 < turn() < 60
+        assert turn() > 0
 
 
 def test_history_keeps_and_finds(tmp_path: Path) -> None:
