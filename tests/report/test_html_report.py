@@ -61,7 +61,7 @@ def found(tmp_path_factory):
     path = claims_file(folder, CHECK, "params(resnet20) < 1M")
     path.write_text(path.read_text().replace("it is so", "<b>a & b</b>"))
     known = claim_files.read_claim_files([path])
-    evidence = replace(gather_evidence(runs), counts=CountCache(folder / "counts.json"))
+    evidence = replace(gather_evidence(runs), counts=CountCache())
     few = [row for row in published.load_published_rows() if row.attn == "eca" and row.backbone == "resnet20"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(published, "load_published_rows", lambda: few)
