@@ -20,7 +20,7 @@ STILL = [
     for n in attention.mechanism_names()
     if attention.describe_mechanism(n).card.site not in ("model", "frames", "frames-head")
 ]
-CARDS = {n: attention.describe(n).card for n in reversed(STILL)}
+CARDS = {n: attention.describe_mechanism(n).card for n in reversed(STILL)}
 ONE_PER_SITE = {card.mobile_site or card.site: n for n, card in CARDS.items()}
 
 

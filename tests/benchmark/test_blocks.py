@@ -128,7 +128,7 @@ def test_references_are_a_convolution_and_a_copy(monkeypatch) -> None:
             noted.append(operations.found)
         return [[0.004], [0.001]]
 
-    monkeypatch.setattr(blocks, "_timed", timed_works)
+    monkeypatch.setattr(blocks, "_time_in_turn", timed_works)
     (reference,) = timed(shapes=(shape,))
     convolution, copy = noted
     assert {("convolution", shape), ("convolution_backward", (32, 32, 3, 3))} <= {*convolution}

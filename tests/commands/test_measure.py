@@ -1,11 +1,11 @@
 """`attncli measure` from end to end: the figures of the cards, every mechanism accounted for."""
 
 import pytest
-from attncli.measure.counts import parameters
 from torch import nn
 
 from attncli import attention
-from attncli.measure import overhead
+from attncli.measure import cost
+from attncli.measure.flops import count_parameters
 from tests.commands.line import line
 
 # Parameters that mechanisms add to resnet50, as their papers' code has them; test_card_totals.py has them all.
@@ -25,11 +25,13 @@ def test_added_parameters_on_resnet50_are_those_of_the_cards(monkeypatch: pytest
 def test_all_leaves_none_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every mechanism has a line of figures, or a reason. Only parameters are counted in earnest here."""
 
-    def count(net: nn.Module, *_: object) -> overhead.Count:
-        return overhead.Count(params=parameters(net), macs=1_000_000, elementwise=1_000_000, activation_bytes=1 << 20)
+    def count(net: nn.Module, *_: object) -> cost.NetworkCounts:
+        return cost.NetworkCounts(
+            params=count_parameters(net), macs=1_000_000, elementwise=1_000_000, activation_bytes=1 << 20
+        )
 
-    monkeypatch.setattr(overhead, "_known", type(overhead._known)())
-    monkeypatch.setattr(overhead, "_count", count)
+    monkeypatch.setattr(cost, "_remembered_counts", type(cost._remembered_counts)())
+    monkeypatch.setattr(cost, "_count_network", count)
     monkeypatch.setenv("COLUMNS", "80")
     text = line("measure", "--attn", "all", "--backbone", "resnet20", "--image-size", "4", "--no-speed").out
     first = [shown.split()[0] for shown in text.splitlines() if shown.strip()]
