@@ -3,9 +3,9 @@
 import pytest
 
 from attncli.analysis.count_cache import CountCache
+from attncli.analysis.network_key import make_network_key
 from attncli.claims import claim_files, judge, throughput
 from attncli.claims.evidence import Evidence
-from attncli.claims.networks import make_network_key
 from attncli.claims.throughput import NetworkTimings, SpeedStore
 from tests.claims.case import claims_file
 

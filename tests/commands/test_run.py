@@ -14,6 +14,7 @@ import pytest
 
 import attncli.run.execute
 from attncli import records, track
+from attncli.track import RunStore
 from attncli.track.metrics import collect_run_metrics
 from tests.commands import plugins
 from tests.commands.line import TINY, Done, line, process, refused, run_folders
@@ -39,7 +40,7 @@ def test_json_is_one_object() -> None:
     assert result["train_ratio"] > 0
     assert "epoch   1/1" in done.err
     folder = Path(result["folder"])
-    assert folder.name == result["digest"] == track.list_run_rows(None, Path("runs"))[0]["digest"]
+    assert folder.name == result["digest"] == track.list_run_rows(RunStore(Path("runs")))[0]["digest"]
     assert json.loads((folder / "result.json").read_text()) == result
 
 
@@ -83,7 +84,7 @@ def test_fresh_runs_again(tmp_path: Path) -> None:
 
 def listed(folder: Path) -> Any:
     """The runs of the store."""
-    return track.list_run_rows(None, folder)
+    return track.list_run_rows(RunStore(folder))
 
 
 def test_compare(runs: Path) -> None:
@@ -253,7 +254,7 @@ def points_are_single(run_id: str, folder: Path) -> None:
     """Assert that MLflow holds each of the run's points once."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(track.resolve_address(None, Path("runs")))
+    client = MlflowClient(RunStore(Path("runs")).resolve_address())
     for key, steps in Counter(p.key for p in collect_run_metrics(records.read(folder), 0)).items():
         found = [m.step for m in client.get_metric_history(run_id, key)]
         assert len(found) == len(set(found)) == steps, key

@@ -11,7 +11,7 @@ import psutil
 from attncli import records
 from attncli.jobs import TaskEnded, TaskEvent, TaskProgress, TaskStage, TaskStarted, TaskWaiting, TaskWarning
 from attncli.records import Epoch, Evaluation
-from attncli.track import Tracker
+from attncli.track import RunStore, Tracker
 from tests.shared import ROOT
 from tests.track.recorded_runs import doubled
 
@@ -139,7 +139,7 @@ def client_of(runs: Path) -> Any:
     """MLflow's own client on the store of the runs."""
     from mlflow import MlflowClient
 
-    return MlflowClient(Tracker.open(None, runs).uri)
+    return MlflowClient(Tracker.open(RunStore(runs)).uri)
 
 
 def faults(runs: Path, wanted: dict[str, list[Any]]) -> list[str]:

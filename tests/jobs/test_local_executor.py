@@ -14,6 +14,7 @@ from attncli.jobs.executors import local
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
 from attncli.system.signals import StopRequest
+from attncli.track import RunStore
 
 SCRIPT = """
 import json, os, signal, sys, time
@@ -73,7 +74,7 @@ class Hall:
         )
         self.tasks = [self.task(seed) for seed in range(seeds)]
         given = [self.task(100 + n, timing=True) for n in range(timings)] + self.tasks
-        return local.make_local_executor(jobs, WorkerSettings(self.runs, None))(given, stop or StopRequest())
+        return local.make_local_executor(jobs, WorkerSettings(RunStore(self.runs)))(given, stop or StopRequest())
 
     def task(self, seed: int, *, timing: bool = False) -> Task:
         """A task that tells itself by its seed."""

@@ -21,6 +21,7 @@ from attncli.jobs.executors import ray
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
 from attncli.system.signals import StopRequest
+from attncli.track import RunStore
 from tests.jobs import case
 from tests.shared import ROOT
 
@@ -173,7 +174,7 @@ def told(
     """Each event of a sweep in a word or two."""
     recipes = [Recipe(seed=n) for n in range(seeds)]
     tasks = [Task(recipe=r, digest=r.compute_digest(), title=f"run {r.seed}") for r in recipes]
-    flock = ray.RayScheduler(paper, WorkerSettings(folder, None), {"num_cpus": 1, "num_gpus": 0}, "")
+    flock = ray.RayScheduler(paper, WorkerSettings(RunStore(folder)), {"num_cpus": 1, "num_gpus": 0}, "")
     found = []
     for event in flock.run_tasks(tasks, stop or StopRequest(), limit=limit):
         found.append(case.describe_event(event))
@@ -238,4 +239,4 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     """And nothing else happens."""
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match="Ray is not installed"):
-        list(ray.make_ray_executor(WorkerSettings(tmp_path, None))([], StopRequest()))
+        list(ray.make_ray_executor(WorkerSettings(RunStore(tmp_path)))([], StopRequest()))

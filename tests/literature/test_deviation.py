@@ -3,10 +3,10 @@
 import pytest
 
 from attncli.analysis.count_cache import CountCache
-from attncli.analysis.finished_runs import read_finished_runs
 from attncli.literature import published
 from attncli.literature.deviation import collect_figures
 from attncli.literature.published import ParameterMatch, PublishedNetwork, PublishedRow
+from attncli.runs import RunStore, read_finished_runs
 from tests.claims.case import run
 
 NET = PublishedNetwork(backbone="resnet20", attn="eca", classes=10, size=32)
@@ -48,7 +48,9 @@ def test_errors_are_accuracies(tmp_path):
     for seed, top1 in enumerate((0.92, 0.93)):
         run(tmp_path / "runs", attn="eca", seed=seed, top1=top1, data__name="cifar10")
         run(tmp_path / "runs", attn="eca", seed=seed, top1=0.1, data__name="digits")
-    figure = found(tmp_path, row(err1=8.11), row(top1=92.5), runs=read_finished_runs(tmp_path / "runs"))["top1"]
+    figure = found(tmp_path, row(err1=8.11), row(top1=92.5), runs=read_finished_runs(RunStore(tmp_path / "runs")))[
+        "top1"
+    ]
     assert [p.value for p in figure.printed] == [91.89, 92.5]
     assert (figure.ours, figure.n) == (pytest.approx(92.5), 2)
     assert figure.deviation_range == pytest.approx((0.0, 0.61))

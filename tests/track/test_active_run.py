@@ -14,6 +14,7 @@ import pytest
 from attncli import records
 from attncli.errors import UserError
 from attncli.track import (
+    RunStore,
     Tracker,
     active_run,
     attach_to_experiment,
@@ -51,7 +52,7 @@ def away(tracker, client, runs, monkeypatch):
     """(the client that can be away, a tracker that uses it), without waiting between attempts."""
     monkeypatch.setattr(metric_writer, "RETRY_S", 0.0)
     found = Away(client)
-    return found, Tracker(found, tracker.uri, runs)
+    return found, Tracker(found, RunStore(runs, tracker.uri))
 
 
 def test_a_whole_run(tracker, client, runs):
@@ -131,7 +132,7 @@ def test_a_fresh_run_has_fresh_figures(tracker, client, runs):
         anew.log_record(record)
     assert anew.end_run("FINISHED") is None
     assert client.get_run(first).info.lifecycle_stage == "deleted"
-    [row] = list_run_rows(None, runs, digest=of.compute_digest())
+    [row] = list_run_rows(RunStore(runs), digest=of.compute_digest())
     assert (row["run_id"], row["test_top1"]) == (anew.run_id, 0.9)
     assert row["started_ms"] > client.get_run(first).info.start_time
 
@@ -304,11 +305,11 @@ def test_a_folder_that_cannot_be_written(tracker, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from attncli.track import Tracker
+from attncli.track import RunStore, Tracker
 from tests.track.recorded_runs import FACTS, epoch, folder, recipe
 runs = Path(sys.argv[1])
 of = recipe(seed=14)
-live = Tracker.open(None, runs).start_run(of, FACTS, folder=folder(runs, of))
+live = Tracker.open(RunStore(runs)).start_run(of, FACTS, folder=folder(runs, of))
 print(live.run_id, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -322,7 +323,7 @@ def test_a_killed_process_leaves_no_run_running(tracker, client, runs):
     run_id = done.stdout.strip()
     assert done.returncode == -9
     assert client.get_run(run_id).info.status == "RUNNING"
-    Tracker.open(None, runs)
+    Tracker.open(RunStore(runs))
     found = client.get_run(run_id).info
     assert found.status == "KILLED"
     assert found.end_time >= found.start_time
@@ -345,9 +346,13 @@ def test_a_run_killed_while_it_is_described_is_closed(tracker, client, runs, mon
     of = recipe(seed=21)
     with pytest.raises(KeyboardInterrupt):
         tracker.start_run(of, FACTS, folder=folder(runs, of))
-    assert [row["status"] for row in list_run_rows(tracker.uri, runs, digest=of.compute_digest())] == ["RUNNING"]
-    Tracker.open(tracker.uri, runs)
-    assert [row["status"] for row in list_run_rows(tracker.uri, runs, digest=of.compute_digest())] == ["KILLED"]
+    assert [row["status"] for row in list_run_rows(RunStore(runs, tracker.uri), digest=of.compute_digest())] == [
+        "RUNNING"
+    ]
+    Tracker.open(RunStore(runs, tracker.uri))
+    assert [row["status"] for row in list_run_rows(RunStore(runs, tracker.uri), digest=of.compute_digest())] == [
+        "KILLED"
+    ]
 
 
 def test_a_signal_waits_until_the_run_is_closed(tracker, client, runs, monkeypatch):
@@ -370,26 +375,26 @@ def test_rows(tracker, runs):
     """Runs come back as plain dicts, newest first, filtered by tags and status."""
     for seed, attn in enumerate(("none", "cbam")):
         run(tracker, runs, recipe(attn, seed=20 + seed, experiment="rows"))
-    found = list_run_rows(None, runs, attn="cbam", dataset="digits", status=None)
+    found = list_run_rows(RunStore(runs), attn="cbam", dataset="digits", status=None)
     assert [(r["attn"], r["seed"], r["status"], r["experiment"]) for r in found] == [("cbam", 21, "FINISHED", "rows")]
     assert found[0]["metrics"]["test/top1"] == 0.75
     assert found[0]["params"]["model.backbone"] == "resnet18"
-    assert {r["attn"] for r in list_run_rows(None, runs)} >= {"none", "cbam", "eca"}
-    assert list_run_rows(None, runs, dataset="it's not there") == []
-    assert [r["seed"] for r in list_run_rows(None, runs, status="FINISHED", attn="none")] == [20]
+    assert {r["attn"] for r in list_run_rows(RunStore(runs))} >= {"none", "cbam", "eca"}
+    assert list_run_rows(RunStore(runs), dataset="it's not there") == []
+    assert [r["seed"] for r in list_run_rows(RunStore(runs), status="FINISHED", attn="none")] == [20]
 
 
 def test_rows_come_page_after_page(tracker, runs, monkeypatch):
     """More runs than a page holds are all found, each once."""
-    whole = [r["run_id"] for r in list_run_rows(None, runs)]
+    whole = [r["run_id"] for r in list_run_rows(RunStore(runs))]
     monkeypatch.setattr("attncli.track.search.PAGE_SIZE", 2)
-    assert [r["run_id"] for r in list_run_rows(None, runs)] == whole
+    assert [r["run_id"] for r in list_run_rows(RunStore(runs))] == whole
     assert len(whole) > 4
 
 
 def test_no_store_no_rows(tmp_path):
     """Asking a store that is not there gives no runs and makes none."""
-    assert list_run_rows(None, tmp_path) == []
+    assert list_run_rows(RunStore(tmp_path)) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -405,12 +410,12 @@ def test_completeness_counts_points_and_status(runs):
 
 def test_a_picture_of_many_runs(tracker, client, runs, tmp_path):
     """The plot of a comparison lies in a run of its own, one an experiment, which is no row of any comparison."""
-    before = len(list_run_rows(None, runs))
+    before = len(list_run_rows(RunStore(runs)))
     picture = tmp_path / "pareto.png"
     for content in ("one", "two"):
         picture.write_text(content)
-        run_id = attach_to_experiment([picture], experiment="digits-resnet18", runs=runs)
+        run_id = attach_to_experiment([picture], experiment="digits-resnet18", run_store=RunStore(runs))
     number = client.get_run(run_id).info.experiment_id
     assert len(client.search_runs([number], "tags.kind = 'comparison'")) == 1
     assert (runs / "mlartifacts" / run_id / "artifacts" / "pareto.png").read_text() == "two"
-    assert len(list_run_rows(None, runs)) == before
+    assert len(list_run_rows(RunStore(runs))) == before
