@@ -122,8 +122,7 @@ def _read_opening(path: Path) -> str:
     return first[0].lstrip("# ") if first and first[0].startswith("#") else ""
 
 
-def _collect_runs(folder: Path, uri: str | None) -> list[dict[str, Any]]:
-    from attncli import track
+def _collect_runs(runs: Path, tracking_uri: str | None) -> list[dict[str, Any]]:
+    from attncli.runs import RunStore, list_run_overviews
 
-    keys = ("digest", "status", "dataset", "backbone", "attn", "seed", "epochs", "test_top1")
-    return [{k: row.get(k) for k in keys} for row in track.list_run_rows(uri, folder)]
+    return [vars(overview) for overview in list_run_overviews(RunStore(runs, tracking_uri))]

@@ -81,7 +81,7 @@ def test_sizes_and_datasets_are_known_words() -> None:
 def test_verdicts_on_exact_claims(tmp_path: Path) -> None:
     """Everything that counting alone decides holds, but for those known to fail, whose notes say why."""
     exact = [c for c in load_claims() if c.tree and {q.name for q in iterate_quantities(c.tree)} <= {*EXACT}]
-    verdicts = judge_claims(exact, Evidence(CountCache(tmp_path / "counts.json"), SpeedStore(tmp_path, measure=False)))
+    verdicts = judge_claims(exact, Evidence(CountCache(), SpeedStore(tmp_path, measure=False)))
     assert {v.claim.id for v in verdicts if v.outcome == "fails"} == FAILING
     assert {v.outcome for v in verdicts} == {"holds", "fails"}
     assert all(by_id()[name].note for name in FAILING)
