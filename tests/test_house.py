@@ -20,6 +20,7 @@ LAYERS: list[set[str]] = [
     {"measure"},
     {"benchmark"},
     {"track"},
+    {"runs"},
     {"run"},
     {"interpret"},
     {"jobs"},

@@ -1,33 +1,22 @@
 """The networks that claims name: looked up, turned into recipes, and known again in finished runs. No torch."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from attncli import attention, backbones, validation
+from attncli.analysis.network_key import ImageSpec
 from attncli.attention import NONE
 from attncli.claims import language
 from attncli.claims.language import ACCURACY, EXACT, SPEED, LanguageError, NetworkExpression, Quantity
 from attncli.errors import UserError, suggest_name
-from attncli.recipe import Model, Recipe
+from attncli.recipe import Recipe
 
 BACKBONE_OPTIONS = ("stem", "replace")  # the options of a backbone: keys of `model`
 LARGE_SIDE, SMALL_SIDE = 224, 32  # px, of images that no one gives the size of
 CIFAR_NETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")  # built for images of 32 px
 CLASSES = {"imagenet": 1000, "cifar10": 10, "cifar100": 100, "svhn": 10, "mnist": 10, "fashion-mnist": 10, "digits": 10}
 FRAMES = 8
-MECHANISM_KEYS = ("options", "site", "stages", "blocks")  # keys that say nothing without a mechanism
-
-
-@dataclass(frozen=True)
-class ImageSpec:
-    """The images that exact figures are of: side in pixels, classes, frames of a clip."""
-
-    size: int
-    classes: int
-    frames: int | None = None
 
 
 def validate_claim_tree(tree: language.ClaimTree) -> None:
@@ -96,9 +85,7 @@ def _check_recipe(values: Mapping[str, Any], network: NetworkExpression) -> None
 @cache
 def _list_whole_networks() -> tuple[str, ...]:
     """The mechanisms that are whole networks."""
-    return tuple(
-        name for name in attention.mechanism_names() if attention.describe_mechanism(name).card.site == "model"
-    )
+    return tuple(name for name in attention.mechanism_names() if attention.is_whole_network(name))
 
 
 def _convert_tuples(value: Any) -> Any:
@@ -122,34 +109,7 @@ def resolve_images(quantity: Quantity, claim_dataset: str | None, size: int | No
     classes = settings.get("classes") or CLASSES.get(dataset or "") or (1000 if side >= 64 else 10)
     frames = settings.get("frames")
     attn = list_recipe_values(quantity.network).get("model.attn", NONE)
-    if frames is None and attn != NONE and attention.describe_mechanism(attn).card.site.startswith("frames"):
+    mechanism = attention.resolve_mechanism(attn)
+    if frames is None and mechanism is not None and mechanism.needs_clips:
         frames = FRAMES
     return ImageSpec(side, classes, frames)
-
-
-def make_network_key(model: Model) -> str:
-    """What makes a network this one: keys and options at their default and the mechanism's own site say nothing."""
-    fields = type(model).model_fields
-    distinct = {
-        k: v
-        for k, v in _convert_to_lists(model.model_dump()).items()
-        if k == "backbone" or v != _convert_to_lists(fields[k].default)
-    }
-    if model.attn == NONE:
-        return json.dumps({k: v for k, v in distinct.items() if k not in MECHANISM_KEYS}, sort_keys=True)
-    mechanism = attention.describe_mechanism(model.attn)
-    default_options = {name: _convert_to_lists(p.default) for name, p in mechanism.options.items()}
-    distinct["options"] = {
-        k: v for k, v in _convert_to_lists(model.options).items() if v != default_options.get(k, ...)
-    }
-    if mechanism.card.site == "model":
-        del distinct["backbone"]
-    elif model.site == backbones.get_paper_site(model.backbone, mechanism.card):
-        del distinct["site"]
-    return json.dumps(distinct, sort_keys=True)
-
-
-def _convert_to_lists(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _convert_to_lists(v) for k, v in value.items()}
-    return [_convert_to_lists(v) for v in value] if isinstance(value, list | tuple) else value

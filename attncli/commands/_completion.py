@@ -61,7 +61,7 @@ def _list_sweeps(ctx: click.Context) -> Iterable[str]:
 
 
 def _list_runs(ctx: click.Context) -> Iterable[str]:
-    from attncli.track.folders import list_run_folders
+    from attncli.runs import list_run_folders
 
     runs = Path(ctx.params.get("runs") or "runs")
     return dict.fromkeys(folder.name for folder in islice(list_run_folders(runs), MAX_RUNS))

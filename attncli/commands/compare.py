@@ -1,7 +1,8 @@
 """`attncli compare`: compare finished runs, paired seed by seed."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,7 @@ from attncli.commands._options import NAMES, json_option, store_options
 
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
+    from attncli.runs import RunStore
 
 
 @click.command()
@@ -66,40 +68,42 @@ def command(
       attncli compare --dataset digits --backbone resnet18
       attncli compare --format csv > runs.csv
     """
-    from attncli import track
     from attncli.analysis.compare import compare_variants
     from attncli.report import comparison
+    from attncli.runs import RunStore, read_finished_runs
 
-    run_rows = track.list_run_rows(tracking_uri, runs, dataset=dataset, backbone=backbone)
-    if attn:
-        mechanisms = {*attn, "none"}
-        run_rows = [row for row in run_rows if row["attn"] in mechanisms]
-    rows = compare_variants(run_rows, margin=margin / 100)
+    run_store = RunStore(runs, tracking_uri)
+    finished_runs = [
+        run
+        for run in read_finished_runs(run_store)
+        if dataset in (None, run.dataset)
+        and backbone in (None, run.recipe.model.backbone)
+        and (not attn or run.result.attn in (*attn, "none"))
+    ]
+    rows = compare_variants(finished_runs, margin=margin / 100)
     if not rows and not as_json and format_ == "table":
-        return click.echo("no finished runs that match: `attncli run --attn eca --backbone resnet18` makes one")
+        return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
     click.echo(comparison.render_comparison(rows, "json" if as_json else format_))
     if plot and rows:
-        _draw_plots(run_rows, rows, cost, runs, tracking_uri)
+        experiments = {run.reference: run.experiment for run in finished_runs}
+        _draw_plots(rows, cost, run_store, experiments)
     return None
 
 
-def _draw_plots(
-    run_rows: list[dict[str, Any]], rows: "list[ComparisonRow]", cost: str, runs: Path, uri: str | None
-) -> None:
-    """Draw one plot per dataset and backbone, into the folder of runs and into the experiments of its runs."""
+def _draw_plots(rows: "list[ComparisonRow]", cost: str, run_store: "RunStore", experiments: Mapping[str, str]) -> None:
+    """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of its runs."""
     from attncli import track
     from attncli.errors import UserError
     from attncli.report import comparison_figures
 
     for setting in dict.fromkeys((row.dataset, row.backbone) for row in rows):
         setting_rows = [row for row in rows if (row.dataset, row.backbone) == setting]
-        file = runs / f"compare-{'-'.join(setting)}-{cost}.png"
+        file = run_store.runs / f"compare-{'-'.join(setting)}-{cost}.png"
         try:
             comparison_figures.draw_pareto(setting_rows, file, cost)
         except UserError as error:  # the table is complete; only the plot needs this cost
             click.echo(f"no plot: {error.problem}", err=True)
             continue
-        ids = {run_id for row in setting_rows for run_id in row.run_ids}
-        for experiment in {row["experiment"] for row in run_rows if row["run_id"] in ids}:
-            track.attach_to_experiment([file], experiment=experiment, runs=runs, uri=uri)
+        for experiment in sorted({experiments[run_id] for row in setting_rows for run_id in row.run_ids}):
+            track.attach_to_experiment([file], experiment=experiment, run_store=run_store)
         click.echo(f"plot: {file}", err=True)

@@ -15,6 +15,7 @@ from attncli.system.signals import end_with_launcher
 if TYPE_CHECKING:
     from attncli.recipe import Recipe
     from attncli.records import Result
+    from attncli.track import RunStore
 
 
 @click.command()
@@ -71,7 +72,12 @@ def command(
         return _launch_processes(processes)
     if result is None:
         result = _train_run(
-            recipe, runs, tracking_uri, quiet or _read_rank() > 0, fresh=not resume, profile=profile, look=look
+            recipe,
+            track.RunStore(runs, tracking_uri),
+            quiet or _read_rank() > 0,
+            fresh=not resume,
+            profile=profile,
+            look=look,
         )
     elif not quiet:
         click.echo(f"this run is finished already ({result.folder}); --fresh runs it again", err=True)
@@ -115,7 +121,7 @@ def _launch_processes(processes: int | None) -> None:
 
 
 def _train_run(
-    recipe: "Recipe", runs: Path, uri: str | None, quiet: bool, fresh: bool, profile: bool, look: bool
+    recipe: "Recipe", run_store: "RunStore", quiet: bool, fresh: bool, profile: bool, look: bool
 ) -> "Result":
     """Train with progress on stderr; imports torch."""
     from attncli.system.gc_tuning import relaxed_gc
@@ -128,5 +134,5 @@ def _train_run(
     save_figures = save_all_run_figures if look else save_run_figures
     with RunProgress(quiet) as progress:
         return execute_run(
-            recipe, runs=runs, uri=uri, listener=progress, fresh=fresh, save_figures=save_figures, profile=profile
+            recipe, run_store=run_store, listener=progress, fresh=fresh, save_figures=save_figures, profile=profile
         )

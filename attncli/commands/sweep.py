@@ -88,6 +88,7 @@ def command(
     from attncli.jobs.plan import plan_sweep
     from attncli.jobs.worker_pool import WorkerSettings
     from attncli.report import sweep_summary
+    from attncli.runs import RunStore
 
     axes = {"dataset": dataset, "backbone": backbone, "seeds": seeds}
     axes = {name: values for name, values in axes.items() if values is not None}
@@ -96,7 +97,7 @@ def command(
     if dry_run:
         rows = [run.to_json_dict() for run in sweep_plan.runs]
         return echo_json(rows) if as_json else click.echo(sweep_summary.render_plan(sweep_plan))
-    settings = WorkerSettings(runs, tracking_uri, FIGURE_HOOK)
+    settings = WorkerSettings(RunStore(runs, tracking_uri), FIGURE_HOOK)
     executor, parallel_jobs = choose_executor(executor_name, settings, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
     failures, stopped = execute_sweep(sweep_plan, executor, parallel_jobs, settings, fail_fast, quiet)
     if as_json:
@@ -125,10 +126,11 @@ def execute_sweep(
     Returns:
         The runs that did not finish, and why the sweep stopped early ("" if it did not).
     """
-    from attncli.jobs import execute_plan, sweep_stop_request
+    from attncli.jobs import execute_plan
     from attncli.report.sweep_progress import SweepProgress
+    from attncli.system.signals import sweep_stop_request
 
     with sweep_stop_request() as stop, SweepProgress(plan, settings.runs, jobs=jobs, quiet=quiet) as board:
-        for event in execute_plan(plan, executor, stop, runs=settings.runs, uri=settings.uri, fail_fast=fail_fast):
+        for event in execute_plan(plan, executor, stop, settings.run_store, fail_fast=fail_fast):
             board.handle_event(event)
     return board.failures, stop.reason

@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attncli import measure, model, train
+from attncli import model, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.lock import exclusive_lock
+from attncli.measure import timed
 from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation, Record
 from attncli.run import DatasetLoader, FigureHook, execute_run, make_input_spec
+from attncli.track import RunStore
 from attncli.train import TrainingProgress, distributed
 
 TIMING_LOCK = ".timing.lock"  # one timing at a time on this machine
@@ -65,8 +67,7 @@ class EventReporter:
 def run_task(
     recipe: Recipe,
     *,
-    runs: Path,
-    uri: str | None,
+    run_store: RunStore,
     send_event: Callable[..., None],
     load_dataset: DatasetLoader,
     save_figures: FigureHook | None,
@@ -76,8 +77,7 @@ def run_task(
     """Do a run; what it raises is `attncli.run_command.run`'s."""
     return execute_run(
         recipe,
-        runs=runs,
-        uri=uri,
+        run_store=run_store,
         listener=EventReporter(send_event),
         save_figures=save_figures,
         load_dataset=load_dataset,
@@ -95,6 +95,6 @@ def time_task(recipe: Recipe, *, runs: Path, load_dataset: DatasetLoader) -> Any
         partial(model.build, recipe.make_baseline(), input_spec),
     )
     with exclusive_lock(runs / TIMING_LOCK), plugin_errors(recipe.model.attn, "fails in timing", code=1):
-        return measure.cached_throughput(
+        return timed.cached_throughput(
             recipe, net, build_baseline, input_spec.classes, input_spec.size, input_spec.frames, runs=runs
         )

@@ -23,7 +23,6 @@ from typing import Any
 import yaml
 
 from attncli import attention
-from attncli.attention import NONE
 
 FIGURES = (
     "params", "params_m", "gflops", "top1", "top5", "err1", "err5", "error", "train_fps", "infer_fps", "miou", "map",
@@ -58,7 +57,7 @@ class PublishedNetwork:
     def to_recipe_values(self) -> dict[str, Any]:
         """A recipe's keys for it, dotted. A mechanism that is the whole network has no backbone."""
         values: dict[str, Any] = {"attn": self.attn, "options": dict(self.options)}
-        if self.attn == NONE or attention.describe_mechanism(self.attn).card.site != "model":
+        if not attention.is_whole_network(self.attn):
             values["backbone"] = self.backbone
         places = {"site": self.site, "stages": self.stages, "blocks": self.blocks}
         values |= {k: list(v) if isinstance(v, tuple) else v for k, v in places.items() if v is not None}

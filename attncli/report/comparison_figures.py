@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from attncli.analysis.compare import ComparisonRow
+from attncli.analysis.stats import MeanEstimate
 from attncli.errors import UserError, unknown_name_error
 from attncli.records import Epoch
 from attncli.report import comparison, layout
@@ -67,18 +68,18 @@ def draw_differences(rows: Sequence[ComparisonRow]) -> str:
 
     Returns the figure as SVG, "" if no row has a difference.
     """
-    compared_rows = [row for row in rows if row.diff is not None]
+    compared_rows = [(row, row.difference) for row in rows if row.difference is not None]
     if not compared_rows:
         return ""
-    colours, names = choose_colours(rows), [_shorten_variant(row.variant) for row in compared_rows]
+    colours, names = choose_colours(rows), [_shorten_variant(row.variant) for row, _ in compared_rows]
     with styled_figure(CHART_WIDTH, 0.75 + ROW_HEIGHT * len(names), is_placed=True) as figure:
         bottom = layout.EDGE + 2 * layout.LINE
         left = 2 * layout.EDGE + layout.GAP + layout.measure_widest(figure, names, layout.NAME_SIZE + 1)
         right = 2 * layout.GAP + layout.measure_widest(figure, ["+00.00"], layout.NAME_SIZE + 1)
         width, height = CHART_WIDTH - left - right, ROW_HEIGHT * len(names)
         axes = layout.add_panel(figure, left, bottom, width, height)
-        for y, row in enumerate(compared_rows):
-            _draw_difference(axes, y, row, colours[row.variant])
+        for y, (row, difference) in enumerate(compared_rows):
+            _draw_difference(axes, y, row, difference, colours[row.variant])
         axes.axvline(0, color=FAINT, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
         axes.set_yticks(range(len(names)), names, fontsize=10)
         axes.set_ylim(len(names) - 0.5, -0.5)
@@ -95,16 +96,14 @@ def draw_differences(rows: Sequence[ComparisonRow]) -> str:
         return render_inline_svg(figure, "Differences to the plain network")
 
 
-def _draw_difference(axes: Axes, y: int, row: ComparisonRow, colour: str) -> None:
-    if row.diff is None:
-        return
-    if row.diff_low is not None and row.diff_high is not None:
-        axes.plot([100 * row.diff_low, 100 * row.diff_high], [y, y], color=colour, linewidth=2.2)
-    difference = comparison.format_difference(row)
-    (point,) = axes.plot([100 * row.diff], [y], "o", color=colour, markersize=7, zorder=3)
-    add_tooltip(point, f"{row.variant}: {difference} points over {row.pairs} seeds; {row.verdict}")
+def _draw_difference(axes: Axes, y: int, row: ComparisonRow, difference: MeanEstimate, colour: str) -> None:
+    if difference.low is not None and difference.high is not None:
+        axes.plot([100 * difference.low, 100 * difference.high], [y, y], color=colour, linewidth=2.2)
+    text = comparison.format_difference(row)
+    (point,) = axes.plot([100 * difference.mean], [y], "o", color=colour, markersize=7, zorder=3)
+    add_tooltip(point, f"{row.variant}: {text} points over {difference.n} seeds; {row.verdict}")
     axes.annotate(
-        difference.partition(" ±")[0], (1, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+        text.partition(" ±")[0], (1, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
         va="center", annotation_clip=False,
     )  # fmt: skip
 
@@ -165,15 +164,15 @@ def _draw_costs(
     separated = separate_points(points, axis.width)
     costs = {row.variant: cost for cost, row in points}
     for x, row in separated:
-        colour, top1 = colours[row.variant], 100 * row.top1
-        if row.top1_low is not None and row.top1_high is not None:
-            bars.append((x, 100 * max(0.0, row.top1_low), 100 * min(1.0, row.top1_high)))
+        colour, top1 = colours[row.variant], 100 * row.accuracy.mean
+        if row.accuracy.low is not None and row.accuracy.high is not None:
+            bars.append((x, 100 * max(0.0, row.accuracy.low), 100 * min(1.0, row.accuracy.high)))
             axes.plot([x, x], bars[-1][1:], color=colour, alpha=0.4, linewidth=1.2)
         (point,) = axes.plot([x], [top1], "s" if _is_baseline(row) else "o", color=colour, markersize=6, zorder=3)
         add_tooltip(point, f"{row.variant}: top-1 {comparison.format_top1(row)} %, cost {costs[row.variant]:.4g}")
         spots.append((x, top1, "plain" if _is_baseline(row) else _shorten_variant(row.variant), colour))
     front_groups = {row.group for _, row in find_pareto_front(points)}
-    front = [(x, 100 * row.top1) for x, row in separated if row.group in front_groups]
+    front = [(x, 100 * row.accuracy.mean) for x, row in separated if row.group in front_groups]
     axes.plot(*zip(*front, strict=True), color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     _scale_cost_axes(axes, [x for x, _ in separated], axis)
     label_points(figure, axes, spots, bars, front)
@@ -199,7 +198,7 @@ def separate_points(points: Sequence[CostPoint], width: float) -> list[CostPoint
 
     `width` is the least width of the axis.
     """
-    points = sorted(points, key=lambda p: (p[0], p[1].top1))
+    points = sorted(points, key=lambda p: (p[0], p[1].accuracy.mean))
     step = 0.02 * max(width, points[-1][0] - points[0][0])
     heaps: list[list[CostPoint]] = []
     for point in points:
@@ -213,8 +212,8 @@ def separate_points(points: Sequence[CostPoint], width: float) -> list[CostPoint
 def find_pareto_front(points: Sequence[CostPoint]) -> list[CostPoint]:
     """Return the points by cost that no other point beats in cost or accuracy without losing in the other."""
     front_points: list[CostPoint] = []
-    for x, row in sorted(points, key=lambda p: (p[0], -p[1].top1)):
-        if not front_points or row.top1 > front_points[-1][1].top1:
+    for x, row in sorted(points, key=lambda p: (p[0], -p[1].accuracy.mean)):
+        if not front_points or row.accuracy.mean > front_points[-1][1].accuracy.mean:
             front_points.append((x, row))
     return front_points
 

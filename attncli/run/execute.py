@@ -19,10 +19,12 @@ from typing import Any
 from accelerate import Accelerator
 from torch import nn
 
-from attncli import attention, data, measure, model, records, track, train
+from attncli import attention, data, model, records, track, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
+from attncli.measure import environment, timed
+from attncli.measure.cost import count_recipe_cost
 from attncli.recipe import Recipe
 from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
 from attncli.run.distributed import follow_main_rank, main_rank
@@ -31,7 +33,7 @@ from attncli.run.naming import describe_dataset, format_run_title, make_input_sp
 from attncli.run.run_dir import clear_run_dir, locked_run_dir, translated_disk_errors
 from attncli.system.gc_tuning import relaxed_gc
 from attncli.system.signals import deferred_signals
-from attncli.track import ActiveRun, Tracker
+from attncli.track import ActiveRun, RunStore, Tracker
 from attncli.track.provenance import label_mechanism
 from attncli.train import Interrupted
 
@@ -63,8 +65,7 @@ class RunContext:
 def execute_run(
     recipe: Recipe,
     *,
-    runs: Path,
-    uri: str | None,
+    run_store: RunStore,
     listener: RunListener,
     fresh: bool = False,
     save_figures: FigureHook | None = None,
@@ -78,7 +79,7 @@ def execute_run(
     An unfinished one goes on from its checkpoint, unless `fresh` is asked for. `save_figures(folder, dataset)` may add
     pictures to the folder before it goes to MLflow, `tags` are added to the MLflow run. With `timing_threads`
     nothing is
-    timed here: the speed is the one that `measure.cached_throughput` found before with so many threads, if it did.
+    timed here: the speed is the one that `timed.cached_throughput` found before with so many threads, if it did.
     `profile` takes a few steps of a copy apart before, into profile/, and goes through a finished run again for it.
     Of several processes the first does all that; the others train and evaluate with it, and end here (SystemExit).
     Raises UserError for what cannot be run (OccupiedError where another process is at it), RunFailedError for a
@@ -86,29 +87,29 @@ def execute_run(
     """
     accelerator = train.init_accelerator()
     if not accelerator.is_main_process:
-        follow_main_rank(recipe, accelerator, runs=runs, resume=not fresh, load_dataset=load_dataset)
+        follow_main_rank(recipe, accelerator, runs=run_store.runs, resume=not fresh, load_dataset=load_dataset)
     with main_rank(accelerator) as release_ranks:
-        _check_preconditions(recipe, accelerator, runs, uri, profile)
-        folder = runs / recipe.compute_digest()
+        _check_preconditions(recipe, accelerator, run_store, profile)
+        folder = run_store.runs / recipe.compute_digest()
         with locked_run_dir(folder, recipe), translated_disk_errors(folder):
             if (result := track.read_finished_result(folder)) and not fresh and not profile:
                 return result
             with relaxed_gc():
                 with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
                     pool.submit(track.load_mlflow)
-                    dataset = load_dataset(recipe.data, cache=runs / "cache", progress=listener.on_reading)
+                    dataset = load_dataset(recipe.data, cache=run_store.runs / "cache", progress=listener.on_reading)
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
                 release_ranks()
-                active_run = _start_tracking(Tracker.open(uri, runs), recipe, dataset, folder, fresh, tags)
+                active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, tags)
             context = RunContext(
                 recipe, folder, dataset, net, accelerator, active_run, listener, timing_threads, profile
             )
             return _run_tracked(context, fresh, save_figures)
 
 
-def _check_preconditions(recipe: Recipe, accelerator: Accelerator, runs: Path, uri: str | None, profile: bool) -> None:
+def _check_preconditions(recipe: Recipe, accelerator: Accelerator, run_store: RunStore, profile: bool) -> None:
     """See in seconds that the run can be done. Raises UserError where it cannot."""
-    track.check_reachable(uri, runs)
+    track.check_reachable(run_store)
     train.check_trainable(recipe, accelerator)
     if profile and accelerator.num_processes > 1:
         raise UserError("--profile takes a run of one process apart", "leave out --processes")
@@ -198,19 +199,19 @@ def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]
 def describe_run_machine() -> dict[str, Any]:
     """The machine, with the number of processes where there are several."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    return measure.describe_machine() | ({"processes": processes} if processes > 1 else {})
+    return environment.describe_machine() | ({"processes": processes} if processes > 1 else {})
 
 
 def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
     """What the network costs against the same recipe's plain one."""
     recipe, input_spec = context.recipe, make_input_spec(context.dataset)
     build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
-    cost = measure.count_recipe_cost(recipe, input_spec, context.net, build_baseline)
+    cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline)
     context.log_record(cost)
     if not recipe.measure.speed:
         return cost, None
     try:
-        speed = measure.cached_throughput(
+        speed = timed.cached_throughput(
             recipe,
             context.net,
             build_baseline,

@@ -21,6 +21,7 @@ from attncli.data.loader import iterate_train_batches
 from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation
 from attncli.seeds import derive_seed
+from attncli.system.signals import StopSignal, training_stop_signal
 from attncli.train import checkpoint, distributed, lr_schedule, optim
 from attncli.train.errors import translated_torch_errors
 from attncli.train.evaluation import evaluate_split
@@ -36,7 +37,6 @@ from attncli.train.monitor import (
 )
 from attncli.train.progress import ProgressListener
 from attncli.train.session import TrainingSession, prepare_session
-from attncli.train.stop import StopSignal, training_stop_signal
 from attncli.train.sync_batch_norm import synced_batch_norm
 
 

@@ -5,10 +5,11 @@ A look reads the losses of the steps since the last one and so waits for the dev
 
 import time
 
+from attncli.errors import Interrupted
+from attncli.system.signals import StopSignal
 from attncli.train import checkpoint, distributed
 from attncli.train.progress import TrainingProgress
 from attncli.train.session import TrainingSession
-from attncli.train.stop import Interrupted, StopSignal
 
 CHECK_S, CHECK_STEPS = 0.5, 10  # a look comes this often: by the clock in one process, by steps in several
 SAVE_S = 600.0  # a long epoch is saved this often

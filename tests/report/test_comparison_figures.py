@@ -1,6 +1,7 @@
 """Figures of compared runs: which points they show, that names do not cover each other, and the SVG of the page."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from attncli.errors import UserError
 from attncli.report import comparison_figures
 from attncli.report.comparison_figures import choose_colours, draw_cost_chart, draw_differences, draw_learning_curves
 from attncli.report.style import COLOURS, FAINT, INK
-from tests.analysis.test_compare import pair, run
+from tests.analysis.case import BASELINE, finished, finished_pairs
 from tests.track.recorded_runs import epoch
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -17,7 +18,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def cost_rows(*variants):
     """Comparison rows of (mechanism, top-1, overhead in % of the parameters)."""
-    return compare_variants([run(a, 0, t, metrics={"overhead/params_pct": p}) for a, t, p in variants])
+    return compare_variants([finished(a, 0, t, params=BASELINE * (1 + p / 100)) for a, t, p in variants])
 
 
 def test_front():
@@ -39,7 +40,7 @@ def test_same_costs_stand_side_by_side():
 def test_tiny_overheads_look_tiny(tmp_path, drawn):
     """An overhead of a ten-thousandth does not fill the axis, and no interval leaves 0 to 100 %."""
     runs = [
-        run(a, s, t, metrics={"overhead/params_pct": p})
+        finished(a, s, t, params=BASELINE * (1 + p / 100))
         for a, p in (("none", 0), ("eca", 0.01))
         for s, t in ((0, 0.2), (1, 0.9))
     ]
@@ -65,8 +66,8 @@ def test_names_do_not_cover_each_other(tmp_path, drawn):
 def test_pareto_has_a_panel_for_each_recipe(tmp_path, drawn):
     """Runs of other recipes are not in one panel; the plain network is marked as such."""
     runs = [
-        run("none", metrics={"overhead/params_pct": 0}),
-        run("none", train__epochs=30, metrics={"overhead/params_pct": 0}),
+        finished("none", params=BASELINE),
+        finished("none", train__epochs=30, params=BASELINE),
     ]
     comparison_figures.draw_pareto(compare_variants(runs), tmp_path / "p.png")
     assert [a.get_title("left") for a in drawn[0].axes] == [
@@ -79,22 +80,21 @@ def test_pareto_has_a_panel_for_each_recipe(tmp_path, drawn):
 def test_pareto_without_the_cost(tmp_path):
     """Where nobody measured the cost asked for, the error says how to."""
     with pytest.raises(UserError, match="train-time"):
-        comparison_figures.draw_pareto(compare_variants([run("eca")]), tmp_path / "p.png", "train-time")
+        comparison_figures.draw_pareto(compare_variants([finished("eca")]), tmp_path / "p.png", "train-time")
 
 
 def test_unknown_cost(tmp_path):
     """A cost that is none of ours is an error with the list."""
     with pytest.raises(UserError, match="unknown cost: 'param'") as caught:
-        comparison_figures.draw_pareto(compare_variants([run("eca")]), tmp_path / "p.png", "param")
+        comparison_figures.draw_pareto(compare_variants([finished("eca")]), tmp_path / "p.png", "param")
     assert "'params'" in caught.value.hint
 
 
 def paired_rows():
     """Three seeds of eca and of the plain network, with parameters."""
-    runs = pair("eca", [0.91, 0.92, 0.90], [0.90, 0.905, 0.893])
-    for one in runs:
-        one["metrics"]["overhead/params_pct"] = 2.0 if one["attn"] == "eca" else 0.0
-    return compare_variants(runs)
+    runs = finished_pairs("eca", [0.91, 0.92, 0.90], [0.90, 0.905, 0.893])
+    counts = {"eca": 1.02 * BASELINE, "none": BASELINE}
+    return compare_variants([replace(r, result=replace(r.result, params=counts[r.result.attn])) for r in runs])
 
 
 def read_tooltips(chart):
@@ -129,14 +129,14 @@ def test_a_chart_is_the_same_every_time():
 
 def test_odd_names_are_escaped():
     """Variants of users may have any name."""
-    rows = compare_variants([run("<b>&", 0, 0.9), run("none", 0, 0.8)])
+    rows = compare_variants([finished("<b>&", 0, 0.9), finished("none", 0, 0.8)])
     [tooltip] = read_tooltips(draw_differences(rows))
     assert tooltip.startswith("<b>&: +10.00 points")
 
 
 def test_charts_of_nothing_are_empty():
     """No baseline, no cost, no epochs: no chart."""
-    rows = compare_variants([run("eca", 0, 0.9)])
+    rows = compare_variants([finished("eca", 0, 0.9)])
     assert draw_differences(rows) == ""
     assert draw_cost_chart(rows, "train-time") == ""
     assert draw_learning_curves(rows, {"eca": [[]]}) == ""
@@ -144,14 +144,14 @@ def test_charts_of_nothing_are_empty():
 
 def test_differences_near_zero_look_small(drawn):
     """The axis of differences is half a point wide at least."""
-    draw_differences(compare_variants([run("eca", 0, 0.9001), run("none", 0, 0.9)]))
+    draw_differences(compare_variants([finished("eca", 0, 0.9001), finished("none", 0, 0.9)]))
     low, high = drawn[0].axes[0].get_xlim()
     assert high - low >= 0.5
 
 
 def test_a_variant_has_one_colour_in_all_charts():
     """The plain network is dark, six variants have a colour each, later ones are grey."""
-    rows = compare_variants([run("none", 0, 0.5), *(run(f"v{i}", 0, 0.9 - i / 100) for i in range(8))])
+    rows = compare_variants([finished("none", 0, 0.5), *(finished(f"v{i}", 0, 0.9 - i / 100) for i in range(8))])
     colours = choose_colours(rows)
     assert colours["none"] == INK
     assert [colours[f"v{i}"] for i in range(8)] == [*COLOURS, FAINT, FAINT]
@@ -159,7 +159,7 @@ def test_a_variant_has_one_colour_in_all_charts():
 
 def test_names_of_many_curves_stay_in_the_picture(drawn):
     """Ten curves that end at one accuracy have their names above each other, none outside."""
-    rows = compare_variants([run(f"v{i}", 0, 0.9) for i in range(10)])
+    rows = compare_variants([finished(f"v{i}", 0, 0.9) for i in range(10)])
     draw_learning_curves(rows, {row.variant: [[epoch(1, 0.5), epoch(2, 0.9)]] for row in rows})
     [figure] = drawn
     figure.draw_without_rendering()

@@ -13,6 +13,7 @@ from attncli.literature import published
 from attncli.records import Epoch, append_record
 from attncli.report.html_report import FOLDER, draw_charts, render_html
 from attncli.report.report_data import gather_report_data, render_markdown
+from attncli.runs import RunStore
 from tests.claims.case import claims_file, pairs
 
 CHECK = "top1(resnet20 + eca) > top1(resnet20)"
@@ -59,12 +60,12 @@ def report_data(tmp_path_factory):
     path = claims_file(folder, CHECK, "params(resnet20) < 1M")
     path.write_text(path.read_text().replace("it is so", "<b>a & b</b>"))
     known = claim_files.read_claim_files([path])
-    evidence = replace(gather_evidence(runs), counts=CountCache(folder / "counts.json"))
+    evidence = replace(gather_evidence(RunStore(runs)), counts=CountCache())
     few = [row for row in published.load_published_rows() if row.attn == "eca" and row.backbone == "resnet20"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(published, "load_published_rows", lambda: few)
         return gather_report_data(
-            runs, judge.judge_claims(known, evidence), evidence, report_commands=["attncli report"]
+            RunStore(runs), judge.judge_claims(known, evidence), evidence, report_commands=["attncli report"]
         )
 
 

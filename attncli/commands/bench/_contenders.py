@@ -102,7 +102,7 @@ def append_to_history(
 ) -> None:
     """Add a bench with the time and this machine to the history."""
     from attncli.benchmark.history import append_entry
-    from attncli.measure import describe_machine
+    from attncli.measure.environment import describe_machine
 
     time = datetime.now(UTC).isoformat(timespec="seconds")
     entry = {"kind": kind, "time": time, "machine": describe_machine(), "rows": list(rows), **(extra_fields or {})}

@@ -10,6 +10,7 @@ from attncli.commands._options import SEEDS, echo_json, find_recipe, json_option
 
 if TYPE_CHECKING:
     from attncli.jobs import SweepPlan, TaskEnded
+    from attncli.runs import RunStore
 
 OPTION_KEYS = {"dataset": "data.name", "data_root": "data.root", "epochs": "train.epochs"}
 
@@ -69,6 +70,7 @@ def command(
     from attncli.claims import claim_files, missing_runs
     from attncli.jobs.plan import plan_recipes
     from attncli.report import sweep_summary
+    from attncli.runs import RunStore
 
     known_claims = claim_files.read_claim_files(files) if files else claim_files.load_claims()
     missing_runs.require_backbone(backbone)
@@ -84,7 +86,7 @@ def command(
     if dry_run:
         rows = [run.to_json_dict() for run in plan.runs]
         return echo_json(rows) if as_json else click.echo(sweep_summary.render_plan(plan))
-    failures, stopped = _train_missing_runs(plan, runs, tracking_uri, jobs, quiet)
+    failures, stopped = _train_missing_runs(plan, RunStore(runs, tracking_uri), jobs, quiet)
     if as_json:
         echo_json(sweep_summary.build_sweep_dict(plan_recipes(plan.name, recipes, runs=runs), failures, runs))
     elif failures or stopped:
@@ -98,13 +100,13 @@ def command(
 
 
 def _train_missing_runs(
-    plan: "SweepPlan", runs: Path, uri: str | None, jobs: int | None, quiet: bool
+    plan: "SweepPlan", run_store: "RunStore", jobs: int | None, quiet: bool
 ) -> "tuple[list[TaskEnded], str]":
     """Execute the plan on this machine. Return the runs that did not finish, and why it stopped early."""
     from attncli.commands.sweep import EXECUTORS, FIGURE_HOOK, execute_sweep
     from attncli.jobs.executors import choose_executor
     from attncli.jobs.worker_pool import WorkerSettings
 
-    settings = WorkerSettings(runs, uri, FIGURE_HOOK)
+    settings = WorkerSettings(run_store, FIGURE_HOOK)
     executor, parallel_jobs = choose_executor(EXECUTORS[0], settings, jobs=jobs)
     return execute_sweep(plan, executor, parallel_jobs, settings, fail_fast=False, quiet=quiet)

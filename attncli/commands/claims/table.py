@@ -1,6 +1,5 @@
 """`attncli claims`: check the claims of the literature and print the verdicts."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,10 +77,14 @@ def command(
     from attncli.claims.evidence import gather_evidence
     from attncli.report import claims as claims_report
     from attncli.report import table
+    from attncli.runs import RunStore
 
-    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     evidence = gather_evidence(
-        runs, uri, backbone=backbone, folder_is=folder_is, measure=measure, report_claim=overwrite_line
+        RunStore(runs, tracking_uri),
+        backbone=backbone,
+        folder_is=folder_is,
+        measure=measure,
+        report_claim=overwrite_line,
     )
     verdicts = _judge_selected_claims(evidence, files, ids, attn or [], kind or [], verdict or [])
     if as_json:
