@@ -67,5 +67,5 @@ def find_misfit(attn: str, backbone: str) -> str | None:
 
 
 def is_tried(attn: str, backbone: str) -> bool:
-    """Whether the file knows the pair because it was built."""
+    """Return whether the file knows the pair because it was built."""
     return attn in tried_mechanisms() and backbone in load_compatibility()
