@@ -18,7 +18,7 @@ from attncli.claims import networks
 from attncli.claims.networks import ImageSpec
 from attncli.errors import UserError
 from attncli.recipe import Recipe
-from attncli.records import write_atomically
+from attncli.system.files import write_atomically
 
 PACKAGE = Path(__file__).parents[1]
 DECIDING_FILES = (  # of the package: what counts depend on

@@ -52,13 +52,12 @@ def read_finished_runs(runs: Path, uri: str | None = None) -> list[FinishedRun]:
 
 def _read_run_folders(runs: Path) -> Iterator[FinishedRun]:
     """The finished runs of the folder; what can't be read, or is of another version, is passed over."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     for path in sorted(runs.glob(f"*/{records.RESULT}")):
         result = track.read_finished_result(path.parent)
         if result is None or result.test_top1 is None:
             continue
         try:
-            tree = yaml.load((path.parent / RECIPE).read_text(encoding="utf-8"), Loader=loader)
+            tree = parse_yaml((path.parent / RECIPE).read_text(encoding="utf-8"))
             recipe = Recipe.model_validate(tree)
             yield _make_finished_run(
                 recipe,

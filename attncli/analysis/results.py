@@ -29,9 +29,8 @@ def read_result_rows(runs: Path, uri: str | None = None) -> list[dict[str, Any]]
 
 def read_folder_recipe(folder: Path) -> Recipe | None:
     """The recipe of a run's folder; None where it can't be read."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        tree: Any = yaml.load((folder / RECIPE).read_text(encoding="utf-8"), Loader=loader)
+        tree: Any = parse_yaml((folder / RECIPE).read_text(encoding="utf-8"))
         return Recipe.model_validate(tree)
     except (OSError, ValueError, yaml.YAMLError):
         return None

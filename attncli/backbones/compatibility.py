@@ -35,8 +35,7 @@ class BackboneCompatibility:
 @cache
 def load_compatibility() -> dict[str, BackboneCompatibility]:
     """By backbone, what the file says."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    entries = yaml.load(COMPATIBILITY_FILE.read_text(encoding="utf-8"), Loader=loader)
+    entries = parse_yaml(COMPATIBILITY_FILE.read_text(encoding="utf-8"))
     return {
         name: BackboneCompatibility(tuple(entry["sites"]), entry.get("refused", {})) for name, entry in entries.items()
     }

@@ -107,11 +107,11 @@ def select_claims(
 def _read_claim_file(path: Path, claims: list[Claim], errors: list[UserError]) -> None:
     """Add the claims of a file, or what is wrong with them."""
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        root = compose_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         return errors.append(UserError(f"{path}: {error.strerror}", "give a file of claims"))
     except yaml.YAMLError as error:
-        return errors.append(UserError(f"{path}: not valid YAML: {error}".replace("\n", " "), "mend the file"))
+        return errors.append(UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file"))
     if root is None:
         return None
     if not isinstance(root, yaml.SequenceNode):

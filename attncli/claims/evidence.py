@@ -8,8 +8,7 @@ from attncli import backbones
 from attncli.analysis.count_cache import CountCache
 from attncli.analysis.finished_runs import FinishedRun, read_finished_runs
 from attncli.claims.throughput import SpeedStore
-
-FOLDER_DATASET = "folder"  # the dataset that says nothing about what its images are
+from attncli.dataset_catalog import has_origin
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,6 @@ def gather_evidence(
     finished_runs = read_finished_runs(runs, uri)
     if folder_is is not None:
         finished_runs = [
-            replace(run, dataset=folder_is) if run.dataset == FOLDER_DATASET else run for run in finished_runs
+            replace(run, dataset=folder_is) if has_origin(run.dataset, "user") else run for run in finished_runs
         ]
     return Evidence(CountCache(), SpeedStore(runs, measure), finished_runs, backbone, report_claim)

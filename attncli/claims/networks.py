@@ -10,13 +10,13 @@ from attncli import attention, backbones, validation
 from attncli.attention import NONE
 from attncli.claims import language
 from attncli.claims.language import ACCURACY, EXACT, SPEED, LanguageError, NetworkExpression, Quantity
+from attncli.dataset_catalog import find_properties
 from attncli.errors import UserError, suggest_name
 from attncli.recipe import Model, Recipe
 
 BACKBONE_OPTIONS = ("stem", "replace")  # the options of a backbone: keys of `model`
 LARGE_SIDE, SMALL_SIDE = 224, 32  # px, of images that no one gives the size of
 CIFAR_NETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")  # built for images of 32 px
-CLASSES = {"imagenet": 1000, "cifar10": 10, "cifar100": 100, "svhn": 10, "mnist": 10, "fashion-mnist": 10, "digits": 10}
 FRAMES = 8
 MECHANISM_KEYS = ("options", "site", "stages", "blocks")  # keys that say nothing without a mechanism
 
@@ -117,14 +117,21 @@ def resolve_images(quantity: Quantity, claim_dataset: str | None, size: int | No
     """
     settings: dict[str, Any] = dict(quantity.settings)
     dataset = settings.get("dataset", claim_dataset)
-    is_small = quantity.network.base.name in CIFAR_NETS or CLASSES.get(dataset or "", 1000) < 1000
+    is_small = quantity.network.base.name in CIFAR_NETS or has_small_images(dataset)
     side = settings.get("size") or size or (SMALL_SIDE if is_small else LARGE_SIDE)
-    classes = settings.get("classes") or CLASSES.get(dataset or "") or (1000 if side >= 64 else 10)
+    properties = find_properties(dataset or "")
+    classes = settings.get("classes") or (properties and properties.class_count) or (1000 if side >= 64 else 10)
     frames = settings.get("frames")
     attn = list_recipe_values(quantity.network).get("model.attn", NONE)
     if frames is None and attn != NONE and attention.describe_mechanism(attn).card.site.startswith("frames"):
         frames = FRAMES
     return ImageSpec(side, classes, frames)
+
+
+def has_small_images(dataset: str | None) -> bool:
+    """Return whether a dataset's images are of a size that CIFAR networks are built for."""
+    properties = find_properties(dataset or "")
+    return properties is not None and properties.side is not None and properties.side <= SMALL_SIDE
 
 
 def make_network_key(model: Model) -> str:

@@ -37,7 +37,7 @@ def command(
     """
     from attncli.claims import claim_files, judge
     from attncli.claims.evidence import gather_evidence
-    from attncli.records import write_atomically
+    from attncli.system.files import write_atomically
     from attncli.report.html_report import render_html
     from attncli.report.report_data import gather_report_data, render_markdown
 

@@ -115,9 +115,7 @@ def unpack_run_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files that `pack_run_files` read elsewhere; the result is the last, as it says that all is there."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in sorted(files, key=lambda n: n == "result.json"):
-        partial_file = folder / f".{name}.part"
-        partial_file.write_bytes(files[name])
-        partial_file.replace(folder / name)
+        write_atomically(folder / name, files[name])
 
 
 def create_probe_file(runs: Path) -> Path:

@@ -12,6 +12,7 @@ from attncli.analysis.finished_runs import FinishedRun
 from attncli.attention import NONE
 from attncli.claims import networks
 from attncli.claims.networks import ImageSpec
+from attncli.dataset_catalog import list_by_property
 from attncli.errors import UserError
 from attncli.literature import published
 from attncli.literature.published import ParameterMatch, PublishedNetwork, PublishedRow
@@ -19,7 +20,6 @@ from attncli.recipe import Recipe
 
 MEBI = 2**20
 SETTINGS = ("variant", "basis", "reduction", "kernel_size", "experts", "frames", "img_size", "pretrain", "epochs")
-DATASET_NAMES = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet-1k": "imagenet", "SVHN": "svhn"}
 UNITS = {"params": "M", "macs": "G", "top1": "%"}
 
 
@@ -172,7 +172,7 @@ def _find_own_figure(
     try:
         recipe = validation.read(values=network.to_recipe_values())
         if figure == "top1":
-            return _average_accuracy(recipe, DATASET_NAMES.get(dataset), runs)
+            return _average_accuracy(recipe, next(iter(list_by_property(printed_name=dataset)), None), runs)
         images = ImageSpec(network.size, network.classes, network.frames)
         return counts.get_count(figure, recipe, images) / (1e6 if figure == "params" else 1e9), 0
     except UserError:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from attncli.recipe import Recipe
-from attncli.records import Speed, write_atomically
+from attncli.records import Speed
+from attncli.system.files import write_atomically
 from attncli.system import hardware
 
 SPEEDS_FILE = "speeds.json"  # in the folder of runs

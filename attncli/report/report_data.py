@@ -11,7 +11,8 @@ from attncli import __version__, records
 from attncli.analysis import results
 from attncli.analysis.compare import ComparisonRow, compare_variants
 from attncli.attention import NONE
-from attncli.claims.evidence import FOLDER_DATASET, Evidence
+from attncli.claims.evidence import Evidence
+from attncli.dataset_catalog import has_origin
 from attncli.claims.verdict import ClaimVerdict
 from attncli.literature import published
 from attncli.literature.deviation import collect_figures
@@ -34,7 +35,7 @@ def gather_report_data(
     shown_mechanisms = {*attn, NONE}
     run_rows = [row for row in results.read_result_rows(runs, uri) if not attn or row["attn"] in shown_mechanisms]
     if folder_is is not None:
-        run_rows = [row | {"dataset": folder_is} if row["dataset"] == FOLDER_DATASET else row for row in run_rows]
+        run_rows = [row | {"dataset": folder_is} if has_origin(row["dataset"], "user") else row for row in run_rows]
     rows = compare_variants(run_rows)
     by_id = {row["run_id"]: row for row in run_rows}
     shown = {row.attn for row in rows} - {NONE} | set(attn)
