@@ -2,15 +2,12 @@
 
 import atexit
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attncli.errors import UserError, report_to_launcher
+from attncli.system.signals import sigterm_as_interrupt
 
 if TYPE_CHECKING:
     import click
@@ -106,23 +103,6 @@ def convert_click_error(error: "click.ClickException") -> UserError:
         hint = f"did you mean {' or '.join(error.possibilities[:2])}?"
         return UserError(f"unknown option: {error.option_name}", hint)
     return UserError(" ".join(error.format_message().split()).rstrip("."), hint)
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends what is inside as Ctrl-C does: servers are stopped, runs closed as KILLED."""
-
-    def raise_interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous_handler = signal.signal(signal.SIGTERM, raise_interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous_handler)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def list_datasets() -> dict[str, str]:
 
 @cache
 def find_properties(name: str) -> DatasetProperties | None:
-    """Return what a dataset's file says, or None for an unknown name. Raises UserError for a missing or wrong ORIGIN."""
+    """Return what a dataset's file says, or None for an unknown name. Raises UserError for a wrong ORIGIN."""
     if name not in list_datasets():
         return None
     tree = _parse_dataset_file(name)

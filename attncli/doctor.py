@@ -69,9 +69,9 @@ def _check_packages() -> Finding:
 
 
 def _check_device() -> Finding:
-    from attncli import measure
+    from attncli.measure import environment
 
-    machine = measure.describe_machine()
+    machine = environment.describe_machine()
     memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB of memory"
     host = f"{machine['cpu']}, {machine['usable_cpus']} of {machine['cores']} cores, {memory}"
     accelerator = f"{machine['gpus']} x {machine['gpu']}, CUDA {machine['cuda']}; " if machine["gpu"] else "no GPU; "

@@ -50,6 +50,15 @@ class RunFailedError(UserError):
         super().__init__(problem, hint, code=1)
 
 
+class Interrupted(UserError):  # noqa: N818 - raised on Ctrl-C or SIGTERM, not a failure
+    """Training was asked to stop and did, with a checkpoint if it has a folder (exit code 130)."""
+
+    on_all_ranks = True
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(problem, hint, code=130)
+
+
 def report_to_launcher(error: UserError, trace: str = "") -> bool:
     """Write an error to a file for the launcher that started this process; return False if there is no launcher."""
     if LAUNCHER_FOLDER_VARIABLE not in os.environ or "RANK" not in os.environ:

@@ -168,5 +168,3 @@ def read_result(folder: Path) -> Result | None:
 def replace_log(folder: Path, records: Iterable[Record]) -> None:
     """Replace the folder's log as a whole (on resuming, what came after the checkpoint goes)."""
     write_atomically(folder / LOG, "".join(format_record(r) + "\n" for r in records))
-
-

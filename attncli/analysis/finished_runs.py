@@ -15,7 +15,7 @@ from attncli import recipe as recipes
 from attncli import records, track
 from attncli.claims import networks
 from attncli.errors import UserError
-from attncli.recipe import Recipe
+from attncli.recipe import Recipe, parse_yaml
 
 OPTION = "model.options."
 RECIPE = "recipe.yaml"

@@ -8,7 +8,7 @@ import yaml
 
 from attncli import track
 from attncli.errors import UserError
-from attncli.recipe import Recipe
+from attncli.recipe import Recipe, parse_yaml
 from attncli.records import RESULT, Result
 from attncli.track.tags import flatten_params as params_of
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from attncli import attention, backbones
 from attncli.attention import Mechanism
+from attncli.recipe import parse_yaml
 
 COMPATIBILITY_FILE = Path(__file__).with_name("compatibility.yaml")
 CIFAR_PIXELS, IMAGENET_PIXELS = 32, 224  # pixels of the images of CIFAR and of ImageNet

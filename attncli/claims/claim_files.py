@@ -22,6 +22,7 @@ import yaml
 from attncli.claims import language, networks
 from attncli.claims.language import LanguageError
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
+from attncli.recipe import compose_yaml, describe_yaml_error
 
 FOLDER = Path(__file__).parent / "data"
 KINDS = (

@@ -117,7 +117,7 @@ def _report_rows(
     """Each row as it comes on stderr, all of them in the history and on stdout."""
     from attncli.benchmark import history as past
     from attncli.benchmark import training
-    from attncli.measure import describe_machine
+    from attncli.measure.environment import describe_machine
 
     earlier_bench = past.read_last_entry(against, kind) if against else {"rows": []}
     recorded_rows, shown = [], []

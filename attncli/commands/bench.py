@@ -99,7 +99,7 @@ def images(
     """
     from attncli.benchmark import data_loading
     from attncli.benchmark import history as past
-    from attncli.measure import describe_machine
+    from attncli.measure.environment import describe_machine
 
     with tempfile.TemporaryDirectory() as temporary_folder:
         root = data_root or data_loading.write_noise_folder(Path(temporary_folder))
@@ -130,7 +130,7 @@ def start(rounds: int, history: Path, as_json: bool) -> None:
     from attncli.benchmark import history as past
     from attncli.benchmark import startup
     from attncli.benchmark.training import compute_quartiles
-    from attncli.measure import describe_machine
+    from attncli.measure.environment import describe_machine
 
     with tempfile.TemporaryDirectory() as temporary_folder:
         timings = [asdict(timing) for timing in startup.bench_startup(Path(temporary_folder), rounds)]

@@ -37,9 +37,9 @@ def command(
     """
     from attncli.claims import claim_files, judge
     from attncli.claims.evidence import gather_evidence
-    from attncli.system.files import write_atomically
     from attncli.report.html_report import render_html
     from attncli.report.report_data import gather_report_data, render_markdown
+    from attncli.system.files import write_atomically
 
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     names = attn.split(",") if attn else []

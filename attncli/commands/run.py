@@ -57,7 +57,9 @@ def command(
     is_one_of_several = _is_one_of_several(processes)
     end_with_launcher()
     result = (
-        track.read_finished_result(runs / recipe.compute_digest()) if resume and not profile and not is_one_of_several else None
+        track.read_finished_result(runs / recipe.compute_digest())
+        if resume and not profile and not is_one_of_several
+        else None
     )
     if result is None and not is_one_of_several and (processes or 1) > 1:
         return _launch_processes(processes)

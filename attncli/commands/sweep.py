@@ -91,8 +91,9 @@ def execute_sweep(
     plan: Any, execute: Any, jobs: int, settings: Any, fail_fast: bool, quiet: bool
 ) -> tuple[list[Any], str]:
     """Do a plan, shown on stderr; (the runs that were not finished, why it stopped early)."""
-    from attncli.jobs import execute_plan, sweep_stop_request
+    from attncli.jobs import execute_plan
     from attncli.report.sweep_progress import SweepProgress
+    from attncli.system.signals import sweep_stop_request
 
     with sweep_stop_request() as stop, SweepProgress(plan, settings.runs, jobs=jobs, quiet=quiet) as board:
         for event in execute_plan(plan, execute, stop, runs=settings.runs, uri=settings.uri, fail_fast=fail_fast):

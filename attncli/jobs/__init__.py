@@ -23,12 +23,10 @@ from attncli.jobs.events import (
 )
 from attncli.jobs.execute import Executor, execute_plan
 from attncli.jobs.plan import PlannedRun, SweepPlan, plan_sweep
-from attncli.jobs.stop import StopRequest, sweep_stop_request
 
 __all__ = [
     "Executor",
     "PlannedRun",
-    "StopRequest",
     "SweepPlan",
     "Task",
     "TaskEnded",
@@ -40,5 +38,4 @@ __all__ = [
     "TaskWarning",
     "execute_plan",
     "plan_sweep",
-    "sweep_stop_request",
 ]

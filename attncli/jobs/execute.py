@@ -6,8 +6,8 @@ from pathlib import Path
 from attncli import track
 from attncli.jobs.events import Task, TaskEnded, TaskEvent
 from attncli.jobs.plan import PlannedRun, SweepPlan
-from attncli.jobs.stop import StopRequest
 from attncli.records import Status
+from attncli.system.signals import StopRequest
 
 Executor = Callable[[Sequence[Task], StopRequest], Iterator[TaskEvent]]
 

@@ -14,6 +14,7 @@ from attncli.jobs import told
 from attncli.jobs.events import Task
 from attncli.jobs.told import Message
 from attncli.jobs.worker_pool import EXIT_S, GRACE_S, WorkerProcess, WorkerSettings
+from attncli.system.files import write_atomically
 
 POLL_S = 0.5  # a wish to stop is noticed this often
 MAX_FILE_BYTES = 64 << 20  # bytes; larger files of a run stay where they are

@@ -7,8 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attncli import measure, model, train
+from filelock import FileLock
+
+from attncli import model, train
 from attncli.attention.plugin_errors import plugin_errors
+from attncli.measure import timed
 from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation, Record
 from attncli.run import DatasetLoader, FigureHook, execute_run, make_input_spec
@@ -94,6 +97,6 @@ def time_task(recipe: Recipe, *, runs: Path, load_dataset: DatasetLoader) -> Any
         partial(model.build, recipe.make_baseline(), input_spec),
     )
     with FileLock(runs / TIMING_LOCK), plugin_errors(recipe.model.attn, "fails in timing", code=1):
-        return measure.cached_throughput(
+        return timed.cached_throughput(
             recipe, net, build_baseline, input_spec.classes, input_spec.size, input_spec.frames, runs=runs
         )

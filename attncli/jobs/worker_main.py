@@ -69,12 +69,12 @@ def main(setting: str) -> None:
         settings = json.loads(setting)
         inbox = OrderInbox()
         with relaxed_gc():
-            from attncli import measure
+            from attncli.measure import environment
             from attncli.track import load_mlflow
 
             load_mlflow()
             run_order = _make_task_runner(Path(settings["runs"]), settings["uri"], settings["decorate"], send_event)
-        send_event("ready", threads=measure.describe_machine()["threads"])
+        send_event("ready", threads=environment.describe_machine()["threads"])
         for order in inbox:
             outcome = run_order(order)
             send_event("ended", **outcome)

@@ -20,10 +20,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from attncli import attention
 from attncli.attention import NONE
+from attncli.recipe import parse_yaml
 
 FIGURES = (
     "params", "params_m", "gflops", "top1", "top5", "err1", "err5", "error", "train_fps", "infer_fps", "miou", "map",

@@ -14,8 +14,8 @@ from typing import Any
 
 from attncli.recipe import Recipe
 from attncli.records import Speed
-from attncli.system.files import write_atomically
 from attncli.system import hardware
+from attncli.system.files import write_atomically
 
 SPEEDS_FILE = "speeds.json"  # in the folder of runs
 MACHINE_KEYS = ("cpu", "usable_cpus", "threads", "gpu", "torch", "torchvision", "cuda", "platform")

@@ -6,7 +6,14 @@ digest identifies the run.
 
 from attncli.recipe.load import find_key_errors, merge_values, read, set_dotted_key
 from attncli.recipe.schema import Data, Measure, Model, Recipe, Train, is_default_late_key, read_class_list
-from attncli.recipe.yaml_loader import compose_yaml, describe_yaml_error, format_yaml, load_yaml, parse_override, parse_yaml
+from attncli.recipe.yaml_loader import (
+    compose_yaml,
+    describe_yaml_error,
+    format_yaml,
+    load_yaml,
+    parse_override,
+    parse_yaml,
+)
 
 __all__ = [
     "Data",

@@ -1,4 +1,4 @@
-"""The keys of a recipe with their types, ranges and defaults, and what is derived from them: digest, group, baseline."""
+"""The keys of a recipe: types, ranges and defaults, and what is derived from them (digest, group, baseline)."""
 
 import hashlib
 import json
@@ -17,8 +17,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 Options = dict[str, Any]
 
-# Keys that were added when there were runs already. At their default, which means "as before", they are no part of a
-# recipe's identity, so that the digests of those runs stay the same. By section; see tests/recipe/test_identity_kept.py.
+# Keys that were added when there were runs already, by section. At their default, which means "as before", they are no
+# part of a recipe's identity, so that the digests of those runs stay the same (tests/recipe/test_identity_kept.py).
 KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
@@ -89,8 +89,8 @@ class Model(RecipeSection):
     attn: str = Field(default="none", description="mechanism, or the path of a file; see `attncli ls attention`")
     options: Options = Field(default={}, description="the mechanism's options; see `attncli show NAME`")
     site: str | None = Field(default=None, description="where in a block or network; none = the paper's site")
-    stages: list[int] | None = Field(default=None, description="stages with the mechanism, counted from 1, or from the end if negative")
-    blocks: list[int] | None = Field(default=None, description="blocks of each stage with the mechanism, counted likewise")
+    stages: list[int] | None = Field(default=None, description="stages that get it, from 1, or negative, from the end")
+    blocks: list[int] | None = Field(default=None, description="blocks of each stage that get it, counted alike")
     stem: Literal["auto", "cifar", "imagenet"] = Field(default="auto", description="auto = cifar below 64 px")
     replace: Literal["se"] | None = Field(
         default=None, description="built-in attention to remove; attn, if any, takes its place"
@@ -115,9 +115,9 @@ class Train(RecipeSection):
     warmup_epochs: Annotated[float, Field(ge=0)] = Field(default=0.0, description="linear warm-up (not with onecycle)")
     step_epochs: list[Positive] = Field(default=[], description="epochs after which step divides lr by 10")
     label_smoothing: Share = 0.0
-    clip_norm: Annotated[float, Field(gt=0)] | None = Field(default=None, description="largest norm of the gradient; none = no clipping")
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(default=None, description="largest norm of the gradient")
     ema: Share | None = Field(default=None, description="decay of an average of the weights, used for evaluation")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="auto = bf16 if the hardware has it")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="auto = bf16 if native")
     channels_last: bool = True
     compile: bool = False
 
@@ -139,7 +139,7 @@ class Recipe(RecipeSection):
     train: Train = Train()
     measure: Measure = Measure()
     seed: Annotated[int, Field(ge=0)] = 0
-    experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE; not part of the identity")
+    experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE")
 
     def build_identity(self) -> dict[str, Any]:
         """Return everything that makes two runs different: all keys but the paths of files, timing and experiment.
@@ -196,7 +196,9 @@ def read_class_list(path: str) -> list[str]:
         lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise UserError(f"data.classes: {path}: {reason}", "give a number, a list of names, or a file of names") from error
+        raise UserError(
+            f"data.classes: {path}: {reason}", "give a number, a list of names, or a file of names"
+        ) from error
     names = [name for line in lines if (name := line.partition("#")[0].strip())]
     if not names:
         raise UserError(f"data.classes: {path}: no class in it", "write one class per line")

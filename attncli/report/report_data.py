@@ -12,8 +12,8 @@ from attncli.analysis import results
 from attncli.analysis.compare import ComparisonRow, compare_variants
 from attncli.attention import NONE
 from attncli.claims.evidence import Evidence
-from attncli.dataset_catalog import has_origin
 from attncli.claims.verdict import ClaimVerdict
+from attncli.dataset_catalog import has_origin
 from attncli.literature import published
 from attncli.literature.deviation import collect_figures
 from attncli.records import Epoch

@@ -19,10 +19,12 @@ from typing import Any
 from accelerate import Accelerator
 from torch import nn
 
-from attncli import attention, data, measure, model, records, track, train
+from attncli import attention, data, model, records, track, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
+from attncli.measure import environment, timed
+from attncli.measure.cost import count_recipe_cost
 from attncli.recipe import Recipe
 from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
 from attncli.run.distributed import follow_main_rank, main_rank
@@ -79,7 +81,7 @@ def execute_run(
     An unfinished one goes on from its checkpoint, unless `fresh` is asked for. `save_figures(folder, dataset)` may add
     pictures to the folder before it goes to MLflow, `tags` are added to the MLflow run. With `timing_threads`
     nothing is
-    timed here: the speed is the one that `measure.cached_throughput` found before with so many threads, if it did.
+    timed here: the speed is the one that `timed.cached_throughput` found before with so many threads, if it did.
     `profile` takes a few steps of a copy apart before, into profile/, and goes through a finished run again for it.
     Of several processes the first does all that; the others train and evaluate with it, and end here (SystemExit).
     Raises UserError for what cannot be run (OccupiedError where another process is at it), RunFailedError for a
@@ -199,19 +201,19 @@ def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]
 def describe_run_machine() -> dict[str, Any]:
     """The machine, with the number of processes where there are several."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    return measure.describe_machine() | ({"processes": processes} if processes > 1 else {})
+    return environment.describe_machine() | ({"processes": processes} if processes > 1 else {})
 
 
 def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
     """What the network costs against the same recipe's plain one."""
     recipe, input_spec = context.recipe, make_input_spec(context.dataset)
     build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
-    cost = measure.count_recipe_cost(recipe, input_spec, context.net, build_baseline)
+    cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline)
     context.log_record(cost)
     if not recipe.measure.speed:
         return cost, None
     try:
-        speed = measure.cached_throughput(
+        speed = timed.cached_throughput(
             recipe,
             context.net,
             build_baseline,

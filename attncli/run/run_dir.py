@@ -59,4 +59,4 @@ def translated_disk_errors(folder: Path) -> Iterator[None]:
         if error.errno not in DISK_ERRNOS:
             raise
         path = error.filename or folder
-        raise RunFailedError(f"{path}: {error.strerror}", "make room there, then go on with --resume") from error
+        raise RunFailedError(f"{path}: {error.strerror}", "make room there; the same command resumes") from error

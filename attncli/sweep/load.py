@@ -117,7 +117,7 @@ def _check_clashes(parser: SweepFileParser, settings: Mapping[str, list[KeyValue
     """Add an error for two axes that set the same key: one would overwrite the values of the other."""
     for (first_name, first), (second_name, second) in itertools.combinations(settings.items(), 2):
         for key in {name for setting in first for name in setting} & {name for setting in second for name in setting}:
-            parser.add_error(f"axes.{first_name}", f"sets {key}, as axes.{second_name} does", "set it in one of them only")
+            parser.add_error(f"axes.{first_name}", f"sets {key}, as axes.{second_name} does", "set it in one of them")
 
 
 def _build_tree(parser: SweepFileParser, base_tree: KeyValues, point: KeyValues, fixed_values: KeyValues) -> KeyValues:
@@ -153,7 +153,7 @@ def _apply_excludes(
 
 
 def _has_values(tree: KeyValues, entry: KeyValues) -> bool:
-    """Return whether a tree has every value of an `exclude` entry; a list means any of its values if the key takes one."""
+    """Return whether a tree has every value of an `exclude` entry; a list means any of its values."""
     defaults = Recipe().model_dump()
     for key, wanted in entry.items():
         value = _get_key(tree, key, _get_key(defaults, key, None))

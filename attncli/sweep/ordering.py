@@ -11,7 +11,7 @@ TITLE_KEYS = ("model.attn", "model.options", "model.site", "model.stages", "mode
 
 
 def order_recipes(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
-    """Return the recipes and their baselines, each once: seed by seed, and for each seed a baseline, then its variants."""
+    """Return the recipes and their baselines, each once: seed by seed, per seed a baseline, then its variants."""
     families: dict[int, dict[str, dict[str, Recipe]]] = {}
     for recipe in recipes:
         baseline = recipe.make_baseline()

@@ -16,6 +16,7 @@ from typing import IO
 from urllib.parse import quote
 
 from attncli.errors import RunFailedError, UserError
+from attncli.system.signals import sigterm_as_interrupt
 from attncli.track import experiment_views, store
 
 HOST = "127.0.0.1"
@@ -94,12 +95,7 @@ def list_view_links(address: str, uri: str | None, runs: Path) -> list[tuple[str
 
 def wait_for_interrupt() -> None:
     """Sleep until Ctrl-C or SIGTERM."""
-
-    def raise_interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, raise_interrupt)
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), sigterm_as_interrupt():
         while True:
             time.sleep(3600)
 

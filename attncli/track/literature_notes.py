@@ -7,10 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from attncli import attention
 from attncli.errors import UserError
+from attncli.recipe import parse_yaml
 
 CLAIMS_DIR = Path(__file__).parents[1] / "claims" / "data"
 MEASURED_KINDS = (

@@ -1,5 +1,6 @@
 """Training: a generator of Epoch records, the evaluation of a split, and what they stand on (the layer needs torch)."""
 
+from attncli.errors import Interrupted
 from attncli.train.distributed import AllRanksError, combine_flags, init_accelerator, shutdown_process_group
 from attncli.train.evaluation import evaluate_split
 from attncli.train.loop import train_model
@@ -8,7 +9,6 @@ from attncli.train.precision import autocast_context, resolve_precision
 from attncli.train.profiling import profile_training
 from attncli.train.progress import ProgressListener, TrainingProgress
 from attncli.train.session import check_trainable
-from attncli.train.stop import Interrupted
 
 __all__ = [
     "AllRanksError",

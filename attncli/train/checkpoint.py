@@ -29,7 +29,7 @@ FOLDER, STATE, SLOTS = "checkpoint", "state.json", ("tensors-a.safetensors", "te
 DIFFERENCES = {"recipe": "another recipe", "data": "other images", "precision": "another precision"}
 CheckpointContents = tuple[dict[str, Any], dict[str, Tensor]]  # the head of a checkpoint, its tensors
 BroadcastRead = Callable[[Callable[[], CheckpointContents | None]], CheckpointContents | None]
-FRESH_HINT = "start anew without --resume, which replaces it"
+FRESH_HINT = "start again with --fresh, which replaces it"
 
 
 @dataclass
@@ -76,7 +76,7 @@ def save_checkpoint(run_dir: Path, state: TrainingState, identity: dict[str, str
         with suppress(OSError):
             _remove_stale_files(folder, kept_names={_find_current_slot(folder), STATE})
         raise RunFailedError(
-            f"{folder}: cannot save the checkpoint: {error.strerror}", "make room there, then go on with --resume"
+            f"{folder}: cannot save the checkpoint: {error.strerror}", "make room there; the same command resumes"
         ) from error
 
 

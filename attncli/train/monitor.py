@@ -5,10 +5,11 @@ A look reads the losses of the steps since the last one and so waits for the dev
 
 import time
 
+from attncli.errors import Interrupted
+from attncli.system.signals import StopSignal
 from attncli.train import checkpoint, distributed
 from attncli.train.progress import TrainingProgress
 from attncli.train.session import TrainingSession
-from attncli.train.stop import Interrupted, StopSignal
 
 CHECK_S, CHECK_STEPS = 0.5, 10  # a look comes this often: by the clock in one process, by steps in several
 SAVE_S = 600.0  # a long epoch is saved this often
@@ -119,5 +120,5 @@ def make_interruption(session: TrainingSession, stop: StopSignal) -> Interrupted
     position = f"after epoch {state.epoch}" if not state.step else f"at epoch {state.epoch + 1}, step {state.step}"
     return Interrupted(
         f"stopped by {stop.signal_name or 'another process'} {position}",
-        "`--resume` goes on from here" if session.folder else "without a folder there is nothing to go on from",
+        "the same command resumes from here" if session.folder else "without a folder there is nothing to resume from",
     )

@@ -240,7 +240,7 @@ def test_full_disk(small_disk: Path) -> None:
     uri = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     runs = small_disk / "runs"
     done = line("run", *TINY, "--runs", str(runs), "--tracking-uri", uri)
-    refused(done, "cannot save the checkpoint: No space left on device", "make room", "--resume", code=1)
+    refused(done, "cannot save the checkpoint: No space left on device", "make room", "same command", code=1)
     (folder,) = run_folders(runs)
     assert not (folder / "result.json").exists()
     assert not list((folder / "checkpoint").iterdir())

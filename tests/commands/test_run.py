@@ -208,7 +208,7 @@ def test_stopped_killed_and_resumed() -> None:
         done = stopped(number)
         assert done.code == code, done.err
         if number != signal.SIGKILL:
-            refused(done, f"stopped by {number.name} a", "epoch", "--resume", code=130)
+            refused(done, f"stopped by {number.name} a", "epoch", "same command", code=130)
             assert [row["status"] for row in listed(Path("runs"))] == ["KILLED"]
     resumed = line("run", "--resume", *LONGER, "--json").json()
     whole = line("run", *LONGER, "--runs", "undisturbed", "--json").json()

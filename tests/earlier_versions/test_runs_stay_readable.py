@@ -84,7 +84,7 @@ def test_a_stopped_run_resumes_from_its_checkpoint(earlier_runs):
     assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
     with sqlite3.connect(earlier_runs / "mlflow.db") as store:
         rows = store.execute(
-            "select status from runs join tags on runs.run_uuid = tags.run_uuid where tags.key = 'digest' and value = ?",
+            "select status from runs join tags on runs.run_uuid = tags.run_uuid where key = 'digest' and value = ?",
             [STOPPED],
         ).fetchall()
     assert rows == [("FINISHED",)]

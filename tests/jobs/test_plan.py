@@ -9,7 +9,8 @@ import pytest
 from attncli import attention, data
 from attncli.jobs import resources
 from attncli.jobs.plan import group_mechanisms, plan_sweep
-from attncli.measure import describe_machine, get_or_measure_speed, make_speed_key
+from attncli.measure.environment import describe_machine
+from attncli.measure.speed_cache import get_or_measure_speed, make_speed_key
 from attncli.recipe import Recipe
 from attncli.records import Result
 from attncli.report import sweep_summary

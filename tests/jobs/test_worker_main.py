@@ -192,14 +192,15 @@ def test_a_network_is_timed_once_for_all_seeds(timed: tuple[Path, Recipe, Datase
 
 def test_a_run_takes_the_speed_that_was_timed_before(timed: tuple[Path, Recipe, Dataset]) -> None:
     """With the number of threads of then; with another it goes without, and nothing is timed in the middle."""
-    from attncli import measure, model
+    from attncli import model
+    from attncli.measure import environment, timed
     from attncli.run import make_input_spec
 
     runs, recipe, images = timed
     like = make_input_spec(images)
     net = model.build(recipe, like)
     place = (recipe, net, lambda: model.build(recipe.make_baseline(), like), like.classes, like.size, like.frames)
-    threads = measure.describe_machine()["threads"]
-    assert measure.cached_throughput(*place, runs=runs, threads=threads).repeats >= 3
+    threads = environment.describe_machine()["threads"]
+    assert timed.cached_throughput(*place, runs=runs, threads=threads).repeats >= 3
     with pytest.raises(LookupError):
-        measure.cached_throughput(*place, runs=runs, threads=threads + 1)
+        timed.cached_throughput(*place, runs=runs, threads=threads + 1)

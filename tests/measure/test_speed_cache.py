@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from attncli.measure import describe_machine, get_or_measure_speed, make_speed_key
+from attncli.measure.environment import describe_machine
+from attncli.measure.speed_cache import get_or_measure_speed, make_speed_key
 from attncli.recipe import read
 from attncli.records import Speed
 

@@ -2,19 +2,19 @@
 
 import pytest
 
-from attncli import measure
+from attncli.measure import environment
 from attncli.system import hardware
 
 
 def test_this_machine_is_this_machine() -> None:
     """What torch and its library say of this machine is recognised without them."""
-    assert hardware.is_this_machine(measure.describe_machine())
+    assert hardware.is_this_machine(environment.describe_machine())
 
 
 @pytest.mark.parametrize("name", ["cpu", "usable_cpus", "platform", "torch", "torchvision", "gpu"])
 def test_any_difference_makes_it_another(name: str) -> None:
     """One fact that differs is enough."""
-    assert not hardware.is_this_machine(measure.describe_machine() | {name: "other"})
+    assert not hardware.is_this_machine(environment.describe_machine() | {name: "other"})
 
 
 def test_hidden_gpus_are_none(monkeypatch: pytest.MonkeyPatch) -> None:

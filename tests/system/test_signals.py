@@ -92,7 +92,7 @@ def test_other_threads_are_left_alone() -> None:
 
 CHILD = """
 import os, time
-from attncli.signals import end_with_launcher
+from attncli.system.signals import end_with_launcher
 end_with_launcher()
 print(os.getpid(), flush=True)
 time.sleep(60)

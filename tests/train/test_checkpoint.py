@@ -54,7 +54,7 @@ def test_foreign_checkpoints(made, change, word):
     with pytest.raises(UserError, match=word) as caught:
         resume(made, **change)
     assert "\n" not in caught.value.problem
-    assert "--resume" in caught.value.hint
+    assert "--fresh" in caught.value.hint
 
 
 def test_another_precision_is_refused(made, monkeypatch):
@@ -93,6 +93,7 @@ def test_damaged_checkpoints(made, damage):
         resume(made)
     assert "\n" not in caught.value.problem
     assert str(made) in caught.value.problem
+    assert "--fresh" in caught.value.hint
     run(net(), recipe(epochs=1), made)  # without resume it is replaced
     assert len(run(net(), recipe(epochs=1), made, resume=True)) == 1
 

@@ -67,7 +67,7 @@ def tabulate_magnitudes(height: int, width: int, *, wide: bool) -> Tensor:
 
 
 def apply_operations(images: Tensor, layers: list[OperationDraw]) -> Tensor:
-    """Return images (b, T, H, W, 3), uint8, after their operations. The draws are on the CPU, so no GPU is waited for."""
+    """Return images (b, T, H, W, 3), uint8, after their operations. The draws stay on the CPU: no wait for a GPU."""
     frames = images.shape[1]
     for layer in layers:
         out = images.clone()

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from attncli.data.augmentation.boxes import Boxes, draw_boxes
+from attncli.data.images.arrays import VariableSizeImages
 from attncli.data.images.decode import crop_and_resize
 from attncli.data.images.files import count_threads
-from attncli.data.images.arrays import VariableSizeImages
 
 T = TypeVar("T")
 ASPECT_RATIOS = (3 / 4, 4 / 3)
@@ -37,7 +37,7 @@ class ResizedCropDraw:
 
 
 def draw_resized_crops(height: Tensor, width: Tensor, scale: float, flip: bool, seed: int) -> ResizedCropDraw:
-    """Draw boxes and flips of images with heights and widths (b,) from `seed`; `scale` is the least share of the area."""
+    """Draw boxes and flips of images of height and width (b,) from `seed`; `scale` is the least share of the area."""
     generator = torch.Generator().manual_seed(seed)
     flips = torch.randint(2, (len(height),), generator=generator).bool()
     boxes, _ = draw_boxes(height, width, (scale, 1.0), ASPECT_RATIOS, generator)

@@ -1,7 +1,7 @@
 """13,394 photographs of 10 unlike ImageNet classes (Howard 2019); downloaded, 99 or 341 MB.
 
-9,469 to train and 3,925 (val/) to test on, of 160 or 320 px, depending on data.image_size; or your own folder of that kind
-as data.root, with train/ and val/.
+9,469 to train and 3,925 (val/) to test on, of 160 or 320 px, depending on data.image_size; or your own folder of
+that kind as data.root, with train/ and val/.
 """
 
 from attncli.data.dataset import DatasetSource

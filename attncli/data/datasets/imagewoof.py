@@ -1,7 +1,7 @@
 """12,954 photographs of 10 breeds of dogs in ImageNet (Howard 2019); downloaded, 92 or 328 MB.
 
-9,025 to train and 3,929 (val/) to test on, of 160 or 320 px, depending on data.image_size; or your own folder of that kind
-as data.root, with train/ and val/.
+9,025 to train and 3,929 (val/) to test on, of 160 or 320 px, depending on data.image_size; or your own folder of
+that kind as data.root, with train/ and val/.
 """
 
 from attncli.data.dataset import DatasetSource

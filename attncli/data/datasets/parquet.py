@@ -1,9 +1,9 @@
 """Images in Parquet files in Hugging Face's layout: columns image {bytes} and label; one file, or several per split.
 
 data.root is a file, or a folder whose files have train, test or validation in their names, such as
-train-00000-of-00002.parquet or train/0000.parquet. Without a test split, validation is the test set; without either, one
-fifth of each class is, chosen by a fixed seed. Class names are those in the file's schema, if they are there. Images
-of different sizes need data.image_size.
+train-00000-of-00002.parquet or train/0000.parquet. Without a test split, validation is the test set; without either,
+one fifth of each class is, chosen by a fixed seed. Class names are those in the file's schema, if it has any. Images of
+different sizes need data.image_size.
 """
 
 from dataclasses import replace

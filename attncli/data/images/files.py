@@ -38,7 +38,7 @@ def join_path(root: Path, file: ImageFile) -> Path:
 
 @dataclass(frozen=True)
 class ImageFileList:
-    """Files below a root, in an order; `opener(root, file)` returns a path, or a stream if it is inside another file."""
+    """Files below a root, in order; `opener(root, file)` returns a path, or a stream if it is inside another file."""
 
     root: Path
     files: Sequence[ImageFile]

@@ -1,4 +1,4 @@
-"""Imagenette and Imagewoof: ten ImageNet classes each, as fast.ai publishes them, or an unpacked folder of that kind."""
+"""Imagenette and Imagewoof: ten ImageNet classes each, as fast.ai publishes them, or a folder of that kind."""
 
 from collections.abc import Mapping
 from dataclasses import replace

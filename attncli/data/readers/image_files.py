@@ -1,7 +1,6 @@
 """From lists of image files, sorted by class, to a dataset whose images are not read yet."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +19,7 @@ from attncli.errors import UserError
 from attncli.recipe import Data
 
 
-def make_image_source(
-    listings: Mapping[str, SplitListing], root: Path, data: Data, paths: DataPaths
-) -> DatasetSource:
+def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Data, paths: DataPaths) -> DatasetSource:
     """Return the dataset of the files listed for `train`, perhaps `test`, and perhaps `val`.
 
     Images are resized to data.image_size; without it, all must have the size of the first. With resized crops,

@@ -38,7 +38,8 @@ def group_by_label(
             raise UserError(f"{label_file}: no label for {name}", "one label per image")
         if label_by_name[name] not in groups:
             raise UserError(
-                f"{label_file}: {name} has the class '{label_by_name[name]}', which is not in train/", "use the same classes"
+                f"{label_file}: {name} has the class '{label_by_name[name]}', which is not in train/",
+                "use the same classes",
             )
         groups[label_by_name[name]].append(file)
     missing = sorted(set(label_by_name) - {file.path.rpartition("/")[2] for file in files})

@@ -9,9 +9,9 @@ from attncli import track
 from attncli.jobs import told
 from attncli.jobs.events import Task, TaskEnded, TaskEvent, TaskStarted, TaskWaiting
 from attncli.jobs.execute import Executor
-from attncli.jobs.stop import StopRequest
 from attncli.jobs.told import Message
 from attncli.jobs.worker_pool import WorkerPool, WorkerProcess, WorkerSettings
+from attncli.system.signals import StopRequest
 
 LISTEN_S = 0.2
 RETRY_S = 3.0  # until a run that another process was at is looked at again

@@ -23,9 +23,9 @@ from attncli.jobs import remote_task, told
 from attncli.jobs.events import Task, TaskEnded, TaskEvent, TaskStage, TaskStarted, TaskWaiting, TaskWarning
 from attncli.jobs.execute import Executor
 from attncli.jobs.remote_task import RemoteTask
-from attncli.jobs.stop import StopRequest
 from attncli.jobs.told import Message
 from attncli.jobs.worker_pool import WorkerSettings
+from attncli.system.signals import StopRequest
 
 LISTEN_S = 0.3
 RETRY_S = 5.0  # until a run that another process was at is given out again

@@ -25,9 +25,9 @@ from attncli.jobs import told
 from attncli.jobs.events import Task, TaskEnded, TaskEvent, TaskWaiting
 from attncli.jobs.execute import Executor
 from attncli.jobs.remote_task import RemoteTask
-from attncli.jobs.stop import StopRequest
 from attncli.jobs.told import Message
 from attncli.jobs.worker_pool import WorkerSettings
+from attncli.system.signals import StopRequest
 
 FOLDER = ".slurm"  # in the folder of runs: submitit's files, and what the jobs say
 POLL_S = 1.0

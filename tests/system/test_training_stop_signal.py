@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from attncli.train import stop as module
-from attncli.train.stop import training_stop_signal
+from attncli.system import signals
+from attncli.system.signals import training_stop_signal
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -28,7 +28,7 @@ def test_impatience(monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.is_set
-        monkeypatch.setattr(module, "IMPATIENT_S", 0.0)
+        monkeypatch.setattr(signals, "IMPATIENT_S", 0.0)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 

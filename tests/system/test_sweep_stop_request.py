@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from attncli.jobs import stop as stops
-from attncli.jobs.stop import StopRequest, sweep_stop_request
+from attncli.system import signals
+from attncli.system.signals import StopRequest, sweep_stop_request
 
 
 def test_signals_are_noted_and_handlers_given_back() -> None:
@@ -25,7 +25,7 @@ def test_signals_are_noted_and_handlers_given_back() -> None:
 def test_a_second_signal_is_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """But not one that a launcher passes on twice."""
     now = [50.0]
-    monkeypatch.setattr(stops.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
     stop = StopRequest()
     stop(signal.SIGINT, None)
     now[0] += 0.5
