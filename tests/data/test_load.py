@@ -210,10 +210,3 @@ def test_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("ATTNCLI_DATA")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert data.find_default_root() == tmp_path / ".cache/attncli/data"
-
-
-def test_the_readme_names_every_dataset() -> None:
-    """Its table of datasets leaves none out."""
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    section = text.partition("## Data\n")[2].partition("\n## ")[0]
-    assert [name for name in data.DATASETS if f"`{name}`" not in section] == []
