@@ -1,4 +1,4 @@
-"""From a recipe's model to a network: a backbone with a mechanism at its sites, or a mechanism that is the whole."""
+"""Build the network of a recipe: a backbone with a mechanism at its sites, or a mechanism that is the whole network."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from attncli import attention, backbones
+from attncli.attention import Mechanism
 from attncli.attention.plugin_errors import plugin_errors
-from attncli.backbones import pretrained, sites, surgery
+from attncli.backbones import pretrained, sites, surgery, timm_networks
+from attncli.backbones.structure import BackboneFamily
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe, Train
 from attncli.seeds import derive_seed
@@ -19,158 +21,190 @@ CIFAR_STEM_BELOW = 64  # images below this many pixels get the CIFAR stem
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a network must know of its dataset: classes, (H, W) of an image, T of a clip (None for still images)."""
+    """What a network must know about its dataset: classes, (H, W) of an image, T of a clip (None for still images)."""
 
     classes: int
     size: tuple[int, int]
     frames: int | None = None
 
 
+@dataclass(frozen=True)
+class ResolvedModel:
+    """The model of a recipe, with what its names stand for."""
+
+    model: Model
+    seed: int
+    mechanism: Mechanism | None  # None for the plain backbone
+    family: BackboneFamily | None  # None if the mechanism is the whole network
+    paper_site: str | None  # where the mechanism's paper puts it in this backbone; None without mechanism
+
+    @property
+    def is_whole_network(self) -> bool:
+        """Whether the mechanism is the whole network."""
+        return self.family is None
+
+    @property
+    def site(self) -> str | None:
+        """Where the mechanism goes: the site of the recipe, else that of the paper; None without mechanism."""
+        return self.model.site or self.paper_site if self.mechanism else None
+
+
+def resolve_model(recipe: Recipe) -> ResolvedModel:
+    """Look up the mechanism and the backbone of a recipe. Raises UserError for an unknown name."""
+    model = recipe.model
+    mechanism = attention.resolve_mechanism(model.attn)
+    if mechanism and mechanism.is_whole_network:
+        return ResolvedModel(model, recipe.seed, mechanism, None, mechanism.card.site)
+    paper_site = backbones.get_paper_site(model.backbone, mechanism.card) if mechanism else None
+    return ResolvedModel(model, recipe.seed, mechanism, backbones.load(model.backbone), paper_site)
+
+
 class ClipNetwork(nn.Module):
-    """A network for frames made one for clips: (N, T, 3, H, W) -> (N, classes), frames folded into the batch."""
+    """A network for frames that takes clips: (N, T, 3, H, W) -> (N, classes), frames folded into the batch."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the clips."""
+        """Return the logits of the clips."""
         return self.net(x.flatten(0, 1))
 
 
 def build(recipe: Recipe, spec: InputSpec, notify: Callable[[str], None] | None = None) -> nn.Module:
-    """The network of a recipe: images (N, 3, H, W), or clips (N, T, 3, H, W), to logits (N, classes).
+    """Build the network of a recipe: images (N, 3, H, W), or clips (N, T, 3, H, W), to logits (N, classes).
 
-    The backbone is drawn from the seed's stream "backbone" before any mechanism is put in, each mechanism from
-    a stream of its own place: with one seed all variants share the backbone's weights to the last bit.
-    `notify` hears what pretrained weights were loaded and what the mechanism does to them.
-    Raises UserError where the mechanism does not fit the network or the data.
+    The backbone is drawn from the seed's stream "backbone" before any mechanism is put in, and each mechanism from
+    the stream of its own place. So with one seed all variants share the backbone's weights to the last bit.
+
+    Args:
+        recipe: The recipe.
+        spec: What the network must know about its data.
+        notify: Called with text about loaded pretrained weights and what the mechanism does to them.
+
+    Raises:
+        UserError: The mechanism does not fit the network or the data.
     """
-    attn = recipe.model.attn
-    if attn == attention.NONE:
-        net = _build_backbone(recipe, spec, notify)
-        _remove_replaced_attention(net, recipe)
-        return _adapt_to_clips(net, spec)
-    _validate_combination(recipe.model, spec)
-    if attention.describe_mechanism(attn).card.site == "model":
-        net = _build_whole_network(recipe, spec)
+    resolved = resolve_model(recipe)
+    _validate_combination(resolved, spec)
+    if resolved.family is None:
+        net = _build_whole_network(resolved, spec)
     else:
-        net = _build_backbone(recipe, spec, notify)
-        with plugin_errors(attn, "fails on a map of zeros"):
-            _insert_mechanism(net, recipe, spec)
-        net = _adapt_to_clips(net, spec)
-    if attention.is_plugin(attn):
-        _run_smoke_test(net, recipe, spec)
+        net = _build_backbone(resolved, resolved.family, spec, notify)
+        _insert_attention(net, resolved, resolved.family, spec)
+        net = net if spec.frames is None else ClipNetwork(net)
+    if attention.is_plugin(recipe.model.attn):
+        _run_smoke_test(net, resolved, spec)
     return net
 
 
-def _adapt_to_clips(net: nn.Module, spec: InputSpec) -> nn.Module:
-    return net if spec.frames is None else ClipNetwork(net)
-
-
-def _remove_replaced_attention(net: nn.Module, recipe: Recipe) -> None:
-    """Take out the attention that the network itself has, where the recipe replaces it."""
-    if attention_name := recipe.model.replace:
-        sites.remove_built_in_attention(net, backbones.load(recipe.model.backbone).anatomy(net), attention_name)
-
-
-def _build_backbone(recipe: Recipe, spec: InputSpec, notify: Callable[[str], None] | None) -> nn.Module:
-    """The plain network, drawn from the seed's stream "backbone", then with pretrained weights where asked for."""
-    model, family = recipe.model, backbones.load(recipe.model.backbone)
-    use_cifar_stem = max(spec.size) < CIFAR_STEM_BELOW if model.stem == "auto" else model.stem == "cifar"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "backbone"))
-        net: nn.Module = family.build(model.backbone, spec.classes, use_cifar_stem)
-        if model.backbone.startswith(backbones.TIMM_PREFIX):
-            family.check_image_size(net, model.backbone, spec.size)
-        if model.pretrained and torch.get_default_device().type != "meta":
-            loaded = pretrained.load(net, family.anatomy(net), model.backbone, model.pretrained)
-            if notify:
-                notify("\n".join((loaded.format_summary(), *pretrained.pretraining_warnings(model.attn))))
-        if spec.frames is not None:
-            path = family.anatomy(net).classifier
-            net.set_submodule(path, surgery.FrameAveragingHead(net.get_submodule(path), spec.frames))
-    return net
-
-
-def _validate_combination(model: Model, spec: InputSpec) -> None:
-    """Say before anything is built what can't go together."""
-    site = attention.describe_mechanism(model.attn).card.site
-    if site.startswith("frames") and spec.frames is None:
+def _validate_combination(resolved: ResolvedModel, spec: InputSpec) -> None:
+    """Raise UserError, before anything is built, for settings that contradict each other."""
+    model, mechanism = resolved.model, resolved.mechanism
+    if mechanism is None:
+        return
+    if mechanism.needs_clips and spec.frames is None:
         raise UserError(
             f"model.attn: '{model.attn}' works on the frames of clips, and the data are still images",
             "choose data.name=clips, which makes clips of any still-image dataset (data.of)",
         )
-    if site == "model" and spec.frames is not None:
+    if resolved.is_whole_network and spec.frames is not None:
         raise UserError(f"model.attn: '{model.attn}' is a whole network for still images", "choose still images")
     if model.replace and model.site:
         raise UserError(
             "model.site: with model.replace a mechanism goes where the built-in attention was", "leave out one of them"
         )
-    if site == "model" and (model.replace or model.pretrained):
+    if resolved.is_whole_network and (model.replace or model.pretrained):
         raise UserError(
             f"model.attn: '{model.attn}' is a whole network: it has no backbone to replace or load anything in",
             "leave out model.replace and model.pretrained",
         )
-    if site == "model" and (model.site or model.stages or model.blocks):
+    if resolved.is_whole_network and (model.site or model.stages or model.blocks):
         raise UserError(
             f"model.attn: '{model.attn}' is a whole network: it has no place to choose",
             "leave out model.site, model.stages and model.blocks",
         )
 
 
-def _build_whole_network(recipe: Recipe, spec: InputSpec) -> nn.Module:
+def _build_whole_network(resolved: ResolvedModel, spec: InputSpec) -> nn.Module:
     site_arguments = {"classes": spec.classes, "size": spec.size, "channels_in": 3, "channels": 3}
-    return _build_mechanism(recipe, site_arguments, "model")
+    return _build_mechanism(resolved, site_arguments, "model")
 
 
-def _insert_mechanism(net: nn.Module, recipe: Recipe, spec: InputSpec) -> None:
-    """Build the mechanism for each of its places and put it there."""
-    model = recipe.model
-    placements = sites.find_placements(
-        net,
-        backbones.load(model.backbone).anatomy(net),
-        attention.describe_mechanism(model.attn),
-        size=spec.size,
-        classes=spec.classes,
-        paper_site=backbones.get_paper_site(model.backbone, attention.describe_mechanism(model.attn).card),
-        site=model.site,
-        stages=model.stages,
-        blocks=model.blocks,
-        frames=spec.frames,
-        replace=model.replace,
+def _build_backbone(
+    resolved: ResolvedModel, family: BackboneFamily, spec: InputSpec, notify: Callable[[str], None] | None
+) -> nn.Module:
+    """Build the plain network from the seed's stream "backbone", with pretrained weights if the recipe wants them."""
+    model = resolved.model
+    use_cifar_stem = max(spec.size) < CIFAR_STEM_BELOW if model.stem == "auto" else model.stem == "cifar"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(resolved.seed, "backbone"))
+        net = family.build(model.backbone, spec.classes, use_cifar_stem)
+        if model.backbone.startswith(backbones.TIMM_PREFIX):
+            timm_networks.check_image_size(net, model.backbone, spec.size)
+        if model.pretrained and torch.get_default_device().type != "meta":
+            loaded = pretrained.load(net, family.find_structure(net), model.backbone, model.pretrained)
+            if notify:
+                warnings = pretrained.pretraining_warnings(resolved.mechanism)
+                notify("\n".join((loaded.format_summary(), *warnings)))
+        if spec.frames is not None:
+            path = family.find_structure(net).classifier
+            net.set_submodule(path, surgery.FrameAveragingHead(net.get_submodule(path), spec.frames))
+    return net
+
+
+def _insert_attention(net: nn.Module, resolved: ResolvedModel, family: BackboneFamily, spec: InputSpec) -> None:
+    """Build the mechanism for each of its places and put it there; remove the attention that it replaces."""
+    model, mechanism, structure = resolved.model, resolved.mechanism, family.find_structure(net)
+    placed_mechanisms = []
+    with plugin_errors(model.attn, "fails on a map of zeros"):
+        if mechanism is not None:
+            request = _make_placement_request(resolved, mechanism, spec)
+            placed_mechanisms = [
+                (placement, _build_mechanism(resolved, placement.site_arguments, placement.path))
+                for placement in sites.find_placements(net, structure, request)
+            ]
+            if sites.is_map_site(model.site or mechanism.card.site):
+                _check_map_shapes(model.attn, placed_mechanisms)
+        if model.replace:
+            sites.remove_built_in_attention(net, structure, model.replace)
+        for placement, module in placed_mechanisms:
+            placement.insert(net, module)
+
+
+def _make_placement_request(resolved: ResolvedModel, mechanism: Mechanism, spec: InputSpec) -> sites.PlacementRequest:
+    model = resolved.model
+    return sites.PlacementRequest(
+        mechanism,
+        resolved.paper_site or mechanism.card.site,
+        spec.size,
+        spec.classes,
+        spec.frames,
+        model.site,
+        model.stages,
+        model.blocks,
+        model.replace,
     )
-    placed_mechanisms = [
-        (placement, _build_mechanism(recipe, placement.site_arguments, placement.path)) for placement in placements
-    ]
-    if sites.classify_site(model.site or attention.describe_mechanism(model.attn).card.site) == "map":
-        _check_map_shapes(recipe, placed_mechanisms)
-    _remove_replaced_attention(net, recipe)
-    for placement, module in placed_mechanisms:
-        placement.insert(net, module)
 
 
-def _build_mechanism(recipe: Recipe, site_arguments: dict[str, Any], path: str) -> nn.Module:
-    """The mechanism for one place, drawn from a random stream of that place."""
-    model = recipe.model
-    arguments = {
-        name: value
-        for name, value in site_arguments.items()
-        if name in attention.describe_mechanism(model.attn).site_arguments
-    }
+def _build_mechanism(resolved: ResolvedModel, site_arguments: dict[str, Any], path: str) -> nn.Module:
+    """Build the mechanism for the place `path` (`model` for a whole network) from the random stream of that place."""
+    model, mechanism = resolved.model, resolved.mechanism
+    assert mechanism is not None
+    arguments = {name: value for name, value in site_arguments.items() if name in mechanism.site_arguments}
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in model.options.items()}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "mechanism", path))
+        torch.manual_seed(derive_seed(resolved.seed, "mechanism", path))
         try:
             with plugin_errors(model.attn, f"fails for {path} ({_format_arguments(arguments)})"):
                 module = attention.load(model.attn).Attention(**arguments, **options)
         except (ValueError, TypeError) as error:
-            is_whole_network = path == "model"
-            failure = "cannot be built" if is_whole_network else f"does not fit {model.backbone} at {path}"
-            other_places = "" if is_whole_network else "; model.stages and model.blocks keep it to places where it fits"
+            whole = resolved.is_whole_network
+            failure = "cannot be built" if whole else f"does not fit {model.backbone} at {path}"
+            other_places = "" if whole else "; model.stages and model.blocks choose places where it fits"
             raise UserError(
                 f"attention '{model.attn}' {failure} ({_format_arguments(arguments)}): {error}",
-                f"`attncli show {model.attn}` tells what it needs{other_places}",
+                f"`attncli show {model.attn}` prints what it needs{other_places}",
             ) from error
     if not isinstance(module, nn.Module):
         raise UserError(f"attention '{model.attn}': Attention is not a torch.nn.Module", "derive it from nn.Module")
@@ -184,10 +218,10 @@ def _format_arguments(arguments: dict[str, Any]) -> str:
     )
 
 
-def _check_map_shapes(recipe: Recipe, placed_mechanisms: Sequence[tuple[sites.Placement, nn.Module]]) -> None:
-    """One pass of zeros through the mechanism at each kind of place: a map must keep its shape.
+def _check_map_shapes(attn: str, placed_mechanisms: Sequence[tuple[sites.Placement, nn.Module]]) -> None:
+    """Raise UserError if the mechanism changes the shape of a map; one pass of zeros for each shape shows it.
 
-    Not on the meta device, where a network is built only to be counted.
+    Does nothing on the meta device, where a network is built only to be counted.
     """
     if torch.get_default_device().type == "meta":
         return
@@ -203,35 +237,36 @@ def _check_map_shapes(recipe: Recipe, placed_mechanisms: Sequence[tuple[sites.Pl
         if not isinstance(y, Tensor) or y.shape != shape:
             returned = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
             raise UserError(
-                f"attention '{recipe.model.attn}' returns {returned} for {shape} at {placement.path}",
+                f"attention '{attn}' returns {returned} for {shape} at {placement.path}",
                 "at this site it must keep the shape: choose other options or another site",
             )
 
 
-def _run_smoke_test(net: nn.Module, recipe: Recipe, spec: InputSpec) -> None:
-    """One pass of zeros forth and back through the network, so that a user's own file fails before the training."""
+def _run_smoke_test(net: nn.Module, resolved: ResolvedModel, spec: InputSpec) -> None:
+    """Run a forward and a backward pass on zeros, so that a user's file fails before the training starts."""
     if torch.get_default_device().type == "meta":
         return
-    frames = () if spec.frames is None else (spec.frames,)
-    with plugin_errors(recipe.model.attn, "does not fit the network", anywhere=True), torch.random.fork_rng(devices=[]):
+    attn, frames = resolved.model.attn, () if spec.frames is None else (spec.frames,)
+    with plugin_errors(attn, "does not fit the network", anywhere=True), torch.random.fork_rng(devices=[]):
         y = net.eval()(torch.zeros(2, *frames, 3, *spec.size))
         if y.shape != (2, spec.classes):
-            raise ValueError(f"it gives {tuple(y.shape)}, not {(2, spec.classes)}")
+            raise ValueError(f"it returns {tuple(y.shape)}, not {(2, spec.classes)}")
         y.sum().backward()
     net.train().zero_grad(set_to_none=True)
 
 
 def find_mechanisms(model: nn.Module) -> dict[str, nn.Module]:
-    """The mechanisms in a network by path; a whole-model mechanism is the network itself, under ""."""
+    """Return the mechanisms in a network by path; a mechanism that is the whole network has the path ""."""
     inserted = {path: module for path, module in model.named_modules() if path.endswith(".attn")}
     return inserted or ({"": model} if type(model).__module__.startswith(("attncli.attention", "attncli_own")) else {})
 
 
 def group_parameters(model: nn.Module, train: Train, attn: str) -> list[dict[str, Any]]:
-    """The parameters as groups for an optimiser, each with its `weight_decay` and `lr_scale`.
+    """Return the parameters in groups for an optimiser, each with its `weight_decay` and `lr_scale`.
 
-    Norms and biases (every vector or scalar) are not decayed unless `train.decay_norm_bias`; what a card, or by
-    its options the module, lists as `no_weight_decay` never is. `lr_scale` multiplies the scheduled learning rate.
+    Norms and biases (every vector or scalar) get no weight decay unless `train.decay_norm_bias` is set. Parameters
+    in `no_weight_decay` of the card, or of the module if its options change them, never get any. `lr_scale`
+    multiplies the scheduled learning rate.
     """
     undecayed, lr_factors = _read_card_rules(model, attn)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -243,12 +278,13 @@ def group_parameters(model: nn.Module, train: Train, attn: str) -> list[dict[str
 
 
 def _read_card_rules(model: nn.Module, attn: str) -> tuple[set[str], dict[str, float]]:
-    """(names without weight decay, learning-rate factors) by the card of the mechanism."""
+    """Return (parameters without weight decay, learning-rate factors by parameter) by the card of the mechanism."""
     undecayed: set[str] = set()
     lr_factors: dict[str, float] = {}
-    if attn == attention.NONE:
+    mechanism = attention.resolve_mechanism(attn)
+    if mechanism is None:
         return undecayed, lr_factors
-    card = attention.describe_mechanism(attn).card
+    card = mechanism.card
     for path, module in find_mechanisms(model).items():
         undecayed_rules = getattr(module, "no_weight_decay", card.no_weight_decay)
         for name, _ in module.named_parameters():

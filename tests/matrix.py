@@ -65,7 +65,7 @@ def available(backbone: str) -> list[str]:
     size = compatibility.matrix_image_size(backbone)
     with torch.device("meta"):
         net = backbones.load(backbone).build(backbone, 10, cifar_stem=size == compatibility.CIFAR_PIXELS)
-    return list(sites.list_available_sites(net, backbones.load(backbone).anatomy(net), (size, size)))
+    return list(sites.list_available_sites(net, backbones.load(backbone).find_structure(net), (size, size)))
 
 
 def entry(backbone: str) -> dict[str, object]:

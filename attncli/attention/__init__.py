@@ -1,7 +1,7 @@
 """The attention mechanisms: found by file name, described without importing torch, loaded on demand.
 
-A mechanism is one file in a category's folder with two names, `card` and `Attention`. Others can be added
-by path (`--attn ./mine.py`) or by an installed package with an entry point in the group `attncli.attention`.
+A mechanism is one file in a category's folder with two names, `card` and `Attention`. Users add others by path
+(`--attn ./mine.py`) or by an installed package with an entry point in the group `attncli.attention`.
 """
 
 import ast
@@ -25,7 +25,10 @@ ENTRY_POINT_GROUP = "attncli.attention"
 
 @dataclass(frozen=True)
 class Mechanism:
-    """A mechanism as its file describes it: facts it asks of the place, options it lets a recipe set."""
+    """A mechanism as its file describes it.
+
+    `site_arguments` are the constructor arguments that the site sets, `options` those that a recipe may set.
+    """
 
     name: str
     category: str
@@ -34,6 +37,16 @@ class Mechanism:
     card: Card
     site_arguments: tuple[str, ...]
     options: dict[str, source_inspection.ConstructorParameter]
+
+    @property
+    def is_whole_network(self) -> bool:
+        """Whether the mechanism is the whole network and needs no backbone."""
+        return self.card.site == "model"
+
+    @property
+    def needs_clips(self) -> bool:
+        """Whether the mechanism works on the frames of clips, and not on still images."""
+        return self.card.site.startswith("frames")
 
 
 @cache
@@ -59,22 +72,22 @@ def _find_plugin_files() -> dict[str, Path]:
 
 
 def mechanism_names() -> tuple[str, ...]:
-    """Every mechanism by name, ours and those of installed packages, without `none`."""
+    """Return the name of every mechanism, ours and those of installed packages, without `none`."""
     return (*_find_own_files(), *sorted(_find_plugin_files().keys() - _find_own_files().keys()))
 
 
 def is_file_path(name: str) -> bool:
-    """Whether `name` means a file of the user's own, such as ./mine.py."""
+    """Whether `name` is the path of a user's file, such as ./mine.py."""
     return name.endswith(".py")
 
 
 def is_plugin(name: str) -> bool:
-    """Whether the mechanism `name` is a user's own file or another package's."""
+    """Whether the mechanism `name` is a user's file or comes from another package."""
     return name != NONE and locate_mechanism(name)[0] == "own"
 
 
 def locate_mechanism(name: str) -> tuple[str, Path]:
-    """(category, file) of a mechanism. Raises UserError for an unknown name, with the nearest known one."""
+    """Return (category, file) of a mechanism. Raises UserError for an unknown name, with the nearest known one."""
     if is_file_path(name):
         return "own", Path(name).expanduser()
     if name in _find_own_files():
@@ -85,18 +98,29 @@ def locate_mechanism(name: str) -> tuple[str, Path]:
 
 
 def describe_mechanism(name: str) -> Mechanism:
-    """The mechanism `name` (a known name or a path), read from its file without running it.
+    """Return the mechanism `name` (a known name or a path), read from its file without running it.
 
-    Raises UserError where the file lacks `card` or `Attention`, or where either is malformed.
+    Raises UserError if the file lacks `card` or `Attention`, or if either is malformed.
     """
     return _describe_cached(name, _read_file_version(name))
 
 
+def resolve_mechanism(name: str) -> Mechanism | None:
+    """Return the mechanism `name`, or None for `none`. Raises UserError as `describe_mechanism` does."""
+    return None if name == NONE else describe_mechanism(name)
+
+
+def is_whole_network(name: str) -> bool:
+    """Whether `name` is a mechanism that is the whole network. Raises UserError as `describe_mechanism` does."""
+    mechanism = resolve_mechanism(name)
+    return mechanism is not None and mechanism.is_whole_network
+
+
 def _read_file_version(name: str) -> tuple[int, int]:
-    """What changes when a user's own file does: a process that goes on for long reads it again then."""
+    """Return what changes when a user's file does, so that a long-lived process reads it again."""
     try:
         status = Path(name).expanduser().stat() if is_file_path(name) else None
-    except OSError:  # whoever reads it tells
+    except OSError:  # reported when the file is read
         status = None
     return (status.st_mtime_ns, status.st_size) if status else (0, 0)
 
@@ -113,9 +137,7 @@ def _describe_cached(name: str, _: tuple[int, int]) -> Mechanism:
     site_arguments, options = constructor
     for argument in site_arguments:
         if argument not in SITE_ARGUMENTS:
-            raise unknown_name_error(
-                "fact of a place", argument, SITE_ARGUMENTS, location=f"{path}: Attention.__init__"
-            )
+            raise unknown_name_error("site argument", argument, SITE_ARGUMENTS, location=f"{path}: Attention.__init__")
     return Mechanism(
         path.stem if is_file_path(name) else name,
         category,
@@ -137,7 +159,7 @@ def _read_attention_signature(
 
 
 def _read_card(node: ast.expr, path: Path) -> Card:
-    """The Card that a file writes down as a call with literal arguments."""
+    """Return the Card that a file writes down as a call with literal arguments."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Card"):
         raise UserError(f"{path}: `card` is not a Card(...)", "write card = Card(title=..., site=..., ...)")
     try:
@@ -153,9 +175,9 @@ def _read_card(node: ast.expr, path: Path) -> Card:
 
 
 def load(name: str) -> ModuleType:
-    """The module of a mechanism, with `card` and `Attention`. Imports torch.
+    """Return the module of a mechanism, with `card` and `Attention`. Imports torch.
 
-    Raises UserError where a user's own file fails on import.
+    Raises UserError if a user's file fails on import.
     """
     return _load_cached(name, _read_file_version(name))
 
@@ -174,5 +196,5 @@ def _load_cached(name: str, _: tuple[int, int]) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         location = source_inspection.locate_error(error, path)
-        raise UserError(f"{location}: fails on import: {type(error).__name__}: {error}", "mend the file") from error
+        raise UserError(f"{location}: fails on import: {type(error).__name__}: {error}", "fix the file") from error
     return module

@@ -1,4 +1,4 @@
-"""What a mechanism's file says of itself, and the sites of a network where a mechanism can go."""
+"""The card of a mechanism (its paper, its site, its training rules), and the sites of a network."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +26,7 @@ SITES: dict[str, str] = {
 
 SITE_ARGUMENTS: dict[str, str] = {
     "channels": "width C of the map it returns (and takes, except at conv and join)",
-    "channels_in": "width of the map it takes, where that may differ (conv, join); colour planes (model)",
+    "channels_in": "width of the map it takes, if that may differ (conv, join); colour planes (model)",
     "stride": "stride of the convolution or block it stands for (conv, join)",
     "groups": "groups of the convolution it replaces (conv)",
     "size": "(H, W) of the map it takes; of the image (input, model)",
@@ -38,15 +38,15 @@ SITE_ARGUMENTS: dict[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """The facts of a mechanism: where it comes from, where its paper puts it, what training must respect.
+    """The facts of a mechanism: its paper, where the paper puts it, what training must respect.
 
-    `stages` and `blocks` count from 1, or from the end with negative numbers; None means all of them. In a
-    network of three stages (CIFAR) `cifar_stages` and `cifar_blocks` stand in where they are given. With
-    `whole_last_stage` every block of the last stage counts, whatever the card's `blocks`.
-    `mobile_site` is the site in networks of inverted residuals (MobileNets), where the paper has another there.
-    `convs` tells which of a basic block's two 3x3 convolutions are meant at the site conv. `replaces_norm`:
-    the mechanism has its own norm, so that of the convolution it replaces goes. Parameter names are those
-    of the module (`named_parameters`), prefixes standing for all beneath.
+    `stages` and `blocks` count from 1, or from the end with negative numbers; None means all of them. In a network
+    of three stages (CIFAR) `cifar_stages` and `cifar_blocks` replace them if given. With `whole_last_stage` every
+    block of the last stage gets the mechanism, whatever `blocks` says. `mobile_site` is the site in networks of
+    inverted residuals (MobileNets), if the paper uses another one there. `convs` names which of a basic block's two
+    3x3 convolutions the site conv means. With `replaces_norm` the mechanism has its own norm, and the norm of the
+    convolution that it replaces is removed. Parameter names are those of `named_parameters`; a prefix stands for
+    everything below it.
     """
 
     title: str
@@ -55,7 +55,7 @@ class Card:
     arxiv: str | None
     site: Site
     code: str  # the code that the maths follows: "owner/repo@commit file"
-    sites: tuple[Site, ...] = ()  # where else it can go
+    sites: tuple[Site, ...] = ()  # other sites where it can go
     mobile_site: Site | None = None
     stages: tuple[int, ...] | None = None
     blocks: tuple[int, ...] | None = None
@@ -67,6 +67,6 @@ class Card:
     identity: bool = False  # y = x for every x at initialisation
     no_weight_decay: tuple[str, ...] = ()
     lr_scale: tuple[tuple[str, float], ...] = ()  # (parameter name or prefix, factor on the learning rate)
-    dead: tuple[str, ...] = ()  # parameters whose gradient is zero by the maths; `*` stands for any text
+    dead: tuple[str, ...] = ()  # parameters whose gradient is always zero; `*` stands for any text
     floor: str = ""  # what keeps small widths working, for example "hidden width max(C // r, 1)"
-    notes: tuple[str, ...] = ()  # what a reader of results must know, a sentence each
+    notes: tuple[str, ...] = ()  # what a reader of results must know, one sentence each

@@ -1,38 +1,43 @@
-"""What a mechanism lets people see of itself, beside the gate that its input and output give away.
+"""The optional method with which a mechanism shows what it does, beside the gate that its input and output reveal.
 
-Any module of a mechanism may have a method `seen(inputs, output) -> list[Seen]`: `inputs` is the tuple that its
-forward has just taken, `output` what it has returned. It is called by whoever looks (`attncli look`), in eval mode,
-without gradients, and under the random state that forward had, so that drawing again draws the same. Training
-never calls it.
+Any module of a mechanism may have a method `observe(inputs, output) -> list[Observation]`. `inputs` is the tuple that
+its forward pass has just taken, `output` is what it returned. `attncli look` calls it in eval mode, without gradients,
+and under the random state that the forward pass had, so that random numbers come out the same. Training never calls it.
+
+Kinds of observations, and the shape of their `values`:
+
+- gate: factors on a map; any shape that broadcasts to (N, C, H, W)
+- affinity: how much each query (row) takes from each key (column); (N, L, S), rows sum to 1
+- choice: weights of M branches, kernels or experts; (N, M), or (N, M, C) if each channel has its own
+- offsets: how far each tap looks beside its regular place, in pixels of the input; (N, taps, 2, H', W'), (y, x)
+- path: places looked at one after the other; (N, T, 2), (x, y), each axis from -1 to 1 over the image
+- warp: where each output pixel looks; (N, H, W, 2), (x, y), each axis from -1 to 1 over the input
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 ObservationKind = Literal["gate", "affinity", "choice", "offsets", "path", "warp"]
-
-KINDS: dict[ObservationKind, str] = {
-    "gate": "factors on a map: any shape that broadcasts to (N, C, H, W)",
-    "affinity": "how much each query (row) takes from each key (column): (N, L, S), rows sum to 1",
-    "choice": "weights of M branches, kernels or experts: (N, M), or (N, M, C) where each channel has its own",
-    "offsets": "where each tap looks beside its regular place, in pixels of the input: (N, taps, 2, H', W'), (y, x)",
-    "path": "places looked at one after the other: (N, T, 2), (x, y), each axis from -1 to 1 over the image",
-    "warp": "where each output pixel looks: (N, H, W, 2), (x, y), each axis from -1 to 1 over the input",
-}
 
 
 @dataclass(frozen=True)
 class Observation:
-    """Something of one `kind` that a mechanism did to a batch; shapes as KINDS says, `what` in a few words."""
+    """What a mechanism did to a batch, of one `kind`; `what` says it in a few words."""
 
     kind: ObservationKind
     what: str
     values: Tensor
     queries: tuple[int, int] | None = None  # (rows, columns) of an affinity's queries
-    keys: tuple[int, int] | None = None  # the same of its keys; None where they are not places of the image
+    keys: tuple[int, int] | None = None  # the same for its keys; None if they are no places of the image
     tokens: bool = False  # queries, and keys if as many, tile the image, after a class token if one is left over
     names: tuple[str, ...] = ()  # of what is chosen from
     taps: Tensor | None = None  # (taps, 2): regular places of offsets, (y, x) in pixels from the middle
     sides: tuple[int, ...] = ()  # of the squares looked at along a path, in pixels
+
+
+def get_observe_method(module: nn.Module) -> Callable[..., list[Observation]] | None:
+    """Return the module's method `observe`, or `seen`, as it was called in version 0.1; None if it has neither."""
+    return getattr(module, "observe", None) or getattr(module, "seen", None)

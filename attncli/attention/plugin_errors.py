@@ -1,4 +1,4 @@
-"""Errors of a user's own mechanism, told as such: its file, the line, what was raised."""
+"""Errors raised in a user's mechanism, reported with its file, the line and the exception."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,15 @@ from attncli.system import source_inspection
 
 @contextmanager
 def plugin_errors(name: str, failure: str, *, code: int = 2, anywhere: bool = False) -> Iterator[None]:
-    """Turn what the file of the mechanism `name` raises into a UserError that says what it was `failure`.
+    """Turn an exception that the file of the mechanism `name` raises into a UserError.
 
-    Nothing changes for a UserError, for our own mechanisms, and for an error that was not raised in the file,
-    unless `anywhere` says that only the file can be to blame.
+    A UserError passes unchanged, and so does any error of a mechanism of ours.
+
+    Args:
+        name: The mechanism, or `none`.
+        failure: What failed, for the message.
+        code: Exit code of the UserError.
+        anywhere: Convert an error raised outside of the file too, because only the file can have caused it.
     """
     try:
         yield
@@ -28,5 +33,5 @@ def plugin_errors(name: str, failure: str, *, code: int = 2, anywhere: bool = Fa
             raise
         message = (str(error).strip().splitlines() or [""])[0]
         raise UserError(
-            f"{location}: {failure}: {type(error).__name__}{message and f': {message}'}", "mend the file", code=code
+            f"{location}: {failure}: {type(error).__name__}{message and f': {message}'}", "fix the file", code=code
         ) from error

@@ -1,24 +1,24 @@
 """The backbones: found by name in their families' files, without importing torch.
 
-A family is one file with `NAMES`, `build(name, classes, cifar_stem)` and `anatomy(net)`.
+A family is one file with `NAMES`, `build(name, classes, cifar_stem)` and `find_structure(net)`, the protocol
+`attncli.backbones.structure.BackboneFamily`.
 """
 
 import ast
 import importlib
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 from attncli.attention.card import Card
 from attncli.errors import unknown_name_error
 from attncli.system import source_inspection
 
-INVERTED_RESIDUAL_FAMILIES = (
-    "mobilenet",
-    "mobilenet_v3",
-    "efficientnet",
-    "mnasnet",
-)  # families of inverted residuals, where a card's mobile_site holds
+if TYPE_CHECKING:  # it imports torch
+    from attncli.backbones.structure import BackboneFamily
+
+TIMM_PREFIX = "timm/"  # begins the names of timm's networks
+INVERTED_RESIDUAL_FAMILIES = ("mobilenet", "mobilenet_v3", "efficientnet", "mnasnet")  # a card's mobile_site holds here
 
 
 @cache
@@ -35,18 +35,15 @@ def _find_families() -> dict[str, str]:
     return families
 
 
-TIMM_PREFIX = "timm/"  # what begins the name of a network of timm's
-
-
 def backbone_names() -> tuple[str, ...]:
-    """Every backbone by name."""
+    """Return the name of every backbone."""
     return tuple(_find_families())
 
 
 def find_family(name: str) -> str:
-    """The family (file) of a backbone. Raises UserError for an unknown name, with the nearest known one.
+    """Return the family (file) of a backbone. Raises UserError for an unknown name, with the nearest known one.
 
-    `timm/NAME` may be any: whether timm has it shows when it is built.
+    Any `timm/NAME` is accepted: whether timm has it is checked when it is built.
     """
     if name.startswith(TIMM_PREFIX):
         return "timm_networks"
@@ -55,11 +52,11 @@ def find_family(name: str) -> str:
     return _find_families()[name]
 
 
-def load(name: str) -> ModuleType:
-    """The module of a backbone's family. Imports torch."""
-    return importlib.import_module(f"attncli.backbones.{find_family(name)}")
+def load(name: str) -> "BackboneFamily":
+    """Return the module of a backbone's family. Imports torch."""
+    return cast("BackboneFamily", importlib.import_module(f"attncli.backbones.{find_family(name)}"))
 
 
 def get_paper_site(name: str, card: Card) -> str:
-    """Where a mechanism's paper puts it in this backbone."""
+    """Return the site where a mechanism's paper puts it in this backbone."""
     return card.mobile_site or card.site if find_family(name) in INVERTED_RESIDUAL_FAMILIES else card.site

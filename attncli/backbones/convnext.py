@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torchvision.models.convnext import CNBlock
 
 from attncli.backbones.structure import BlockPaths, NetworkStructure
+from attncli.backbones.surgery import make_join
 
 NAMES = ("convnext_tiny",)
 STAGES = (1, 3, 5, 7)  # positions of the stages in `features`
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """The network with random weights; (N, 3, H, W) -> (N, classes)."""
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes)."""
     net: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
     if cifar_stem:
         conv = nn.Conv2d(3, 96, 3, padding=1)
@@ -30,8 +31,8 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     return net
 
 
-def anatomy(net: nn.Module) -> NetworkStructure:
-    """The parts of a network of this family."""
+def find_structure(net: nn.Module) -> NetworkStructure:
+    """Return the parts of a network of this family."""
     blocks = [
         _describe_convnext_block(f"features.{position}.{i}", stage, i + 1)
         for stage, position in enumerate(STAGES, 1)
@@ -44,14 +45,11 @@ def _describe_convnext_block(path: str, stage: int, index: int) -> BlockPaths:
     return BlockPaths(stage, index, path, (f"{path}.block.0",), (None,), None, f"{path}.block.6")
 
 
-def join(block: nn.Module, attn: nn.Module) -> None:
-    """Let `attn(x, branch, x)` stand for the sum of a block."""
-    block.attn = attn
-    block.__class__ = _JoinedConvNeXtBlock
-
-
 class _JoinedConvNeXtBlock(CNBlock):
     """A block whose sum is a mechanism: (N, C, H, W) -> (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.attn(x, self.stochastic_depth(self.layer_scale * self.block(x)), x)
+
+
+join = make_join(_JoinedConvNeXtBlock)

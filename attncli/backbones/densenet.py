@@ -19,7 +19,7 @@ LAYERS = (6, 12, 24, 16)
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """The network with random weights; (N, 3, H, W) -> (N, classes).
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes).
 
     The last ReLU and the pooling that torchvision calls as functions are made modules, for the site head.
     """
@@ -34,8 +34,8 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     return net
 
 
-def anatomy(net: nn.Module) -> NetworkStructure:
-    """The parts of a network of this family."""
+def find_structure(net: nn.Module) -> NetworkStructure:
+    """Return the parts of a network of this family."""
     blocks = [
         _describe_dense_layer(stage, i, is_last=i == n) for stage, n in enumerate(LAYERS, 1) for i in range(1, n + 1)
     ]

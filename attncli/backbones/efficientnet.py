@@ -13,23 +13,23 @@ from torch import Tensor, nn
 from torchvision.models.efficientnet import MBConv
 
 from attncli.backbones.inverted_residual import describe_inverted_residual
-from attncli.backbones.stem import remove_strides
 from attncli.backbones.structure import NetworkStructure
+from attncli.backbones.surgery import make_join, remove_strides
 
 NAMES = ("efficientnet_b0", "efficientnet_b1")
 STAGES = ((1, 2), (3,), (4, 5), (6, 7))  # positions of each stage's groups in `features`
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """The network with random weights; (N, 3, H, W) -> (N, classes)."""
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes)."""
     net: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
     if cifar_stem:
         remove_strides(net, ("features.0.0", "features.2.0.block.1.0"))
     return net
 
 
-def anatomy(net: nn.Module) -> NetworkStructure:
-    """The parts of a network of this family."""
+def find_structure(net: nn.Module) -> NetworkStructure:
+    """Return the parts of a network of this family."""
     blocks = []
     for stage, groups in enumerate(STAGES, 1):
         paths = [
@@ -39,14 +39,11 @@ def anatomy(net: nn.Module) -> NetworkStructure:
     return NetworkStructure(tuple(blocks), "features.0", "avgpool", "classifier", join)
 
 
-def join(block: nn.Module, attn: nn.Module) -> None:
-    """Let `attn(x, branch, x)` stand for the sum of a block that has a shortcut."""
-    block.attn = attn
-    block.__class__ = _JoinedMBConv
-
-
 class _JoinedMBConv(MBConv):
     """An inverted residual whose sum is a mechanism: (N, C, H, W) -> (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.attn(x, self.stochastic_depth(self.block(x)), x)
+
+
+join = make_join(_JoinedMBConv)

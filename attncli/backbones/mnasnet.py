@@ -10,15 +10,15 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.mnasnet import _InvertedResidual
 
-from attncli.backbones.stem import remove_strides
 from attncli.backbones.structure import BlockPaths, NetworkStructure
+from attncli.backbones.surgery import make_join, remove_strides
 
 NAMES = ("mnasnet1_0",)
 STAGES = ((8,), (9,), (10, 11), (12, 13))  # positions of each stage's groups in `layers`
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """The network with random weights; (N, 3, H, W) -> (N, classes).
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes).
 
     The mean over the map that torchvision takes as a function is made a module, for the site head.
     """
@@ -31,8 +31,8 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     return net
 
 
-def anatomy(net: nn.Module) -> NetworkStructure:
-    """The parts of a network of this family."""
+def find_structure(net: nn.Module) -> NetworkStructure:
+    """Return the parts of a network of this family."""
     blocks = []
     for stage, groups in enumerate(STAGES, 1):
         paths = [f"layers.{g}.{i}" for g in groups for i, _ in enumerate(net.get_submodule(f"layers.{g}").children())]
@@ -53,14 +53,11 @@ def _describe_mnasnet_block(net: nn.Module, path: str, stage: int, index: int) -
     )
 
 
-def join(block: nn.Module, attn: nn.Module) -> None:
-    """Let `attn(x, branch, x)` stand for the sum of a block that has a shortcut."""
-    block.attn = attn
-    block.__class__ = _JoinedMnasNetBlock
-
-
 class _JoinedMnasNetBlock(_InvertedResidual):
     """An inverted residual whose sum is a mechanism: (N, C, H, W) -> (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.attn(x, self.layers(x), x)
+
+
+join = make_join(_JoinedMnasNetBlock)

@@ -18,15 +18,15 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
-from attncli.backbones.stem import remove_strides
 from attncli.backbones.structure import BlockPaths, NetworkStructure
+from attncli.backbones.surgery import make_join, remove_strides
 
 NAMES = ("mobilenet_v2",)
 STAGES = ((1, 3), (4, 6), (7, 13), (14, 17))  # first and last position of each stage's blocks in `features`
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """The network with random weights; (N, 3, H, W) -> (N, classes).
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes).
 
     The pooling that torchvision calls as a function is made a module, for the site head: nothing else changes.
     """
@@ -39,8 +39,8 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     return net
 
 
-def anatomy(net: nn.Module) -> NetworkStructure:
-    """The parts of a network of this family."""
+def find_structure(net: nn.Module) -> NetworkStructure:
+    """Return the parts of a network of this family."""
     blocks = [
         _describe_mobilenet_block(stage, i - first + 1, f"features.{i}", net.get_submodule(f"features.{i}"))
         for stage, (first, last) in enumerate(STAGES, 1)
@@ -64,14 +64,11 @@ def _describe_mobilenet_block(stage: int, index: int, path: str, block: nn.Modul
     )
 
 
-def join(block: nn.Module, attn: nn.Module) -> None:
-    """Let `attn(x, branch, x)` stand for the sum of a block that has a shortcut."""
-    block.attn = attn
-    block.__class__ = _JoinedMobileNetV2Block
-
-
 class _JoinedMobileNetV2Block(InvertedResidual):
     """An inverted residual whose sum is a mechanism: (N, C, H, W) -> (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.attn(x, self.conv(x), x)
+
+
+join = make_join(_JoinedMobileNetV2Block)

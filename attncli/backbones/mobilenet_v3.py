@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torchvision.models.mobilenetv3 import InvertedResidual
 
 from attncli.backbones.inverted_residual import describe_inverted_residual
-from attncli.backbones.stem import remove_strides
 from attncli.backbones.structure import NetworkStructure
+from attncli.backbones.surgery import make_join, remove_strides
 
 NAMES = ("mobilenet_v3_small", "mobilenet_v3_large")
 STAGES = {  # first and last position of each stage's blocks in `features`
@@ -29,15 +29,15 @@ STRIDED = {  # the stem's convolution and that of the first strided block
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """The network with random weights; (N, 3, H, W) -> (N, classes)."""
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes)."""
     net: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
     if cifar_stem:
         remove_strides(net, STRIDED[name])
     return net
 
 
-def anatomy(net: nn.Module) -> NetworkStructure:
-    """The parts of a network of this family."""
+def find_structure(net: nn.Module) -> NetworkStructure:
+    """Return the parts of a network of this family."""
     last = len(list(net.get_submodule("features").children())) - 2  # between stem and last convolution
     stages = next(stages for stages in STAGES.values() if stages[-1][-1] == last)
     blocks = [
@@ -48,14 +48,11 @@ def anatomy(net: nn.Module) -> NetworkStructure:
     return NetworkStructure(tuple(blocks), "features.0", "avgpool", "classifier", join)
 
 
-def join(block: nn.Module, attn: nn.Module) -> None:
-    """Let `attn(x, branch, x)` stand for the sum of a block that has a shortcut."""
-    block.attn = attn
-    block.__class__ = _JoinedMobileNetV3Block
-
-
 class _JoinedMobileNetV3Block(InvertedResidual):
     """An inverted residual whose sum is a mechanism: (N, C, H, W) -> (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.attn(x, self.block(x), x)
+
+
+join = make_join(_JoinedMobileNetV3Block)

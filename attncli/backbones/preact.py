@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attncli.backbones.structure import BlockPaths, NetworkStructure
+from attncli.backbones.surgery import make_join
 
 NAMES = (
     "preactresnet18",
@@ -28,7 +29,7 @@ NAMES = (
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """The network with random weights; (N, 3, H, W) -> (N, classes)."""
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes)."""
     if name == "preactresnet18":
         return PreActResNet(64, (64, 128, 256, 512), 2, classes, cifar_stem)
     if name.startswith("wide_resnet"):
@@ -60,7 +61,7 @@ class PreActResNet(nn.Module):
                 nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the images."""
+        """Return the logits of the images."""
         x = self.stem(x)
         for stage in self.stages:
             x = stage(x)
@@ -90,8 +91,8 @@ class PreActBlock(nn.Module):
         return torch.add(*self.compute_terms(x))
 
 
-def anatomy(net: nn.Module) -> NetworkStructure:
-    """The parts of a network of this family."""
+def find_structure(net: nn.Module) -> NetworkStructure:
+    """Return the parts of a network of this family."""
     blocks = [
         _describe_preact_block(f"stages.{stage - 1}.{i}", stage, i + 1)
         for stage, blocks in enumerate(net.get_submodule("stages").children(), 1)
@@ -105,12 +106,6 @@ def _describe_preact_block(path: str, stage: int, index: int) -> BlockPaths:
     return BlockPaths(stage, index, path, (first, last), (f"{path}.bn2", None), last, last)
 
 
-def join(block: nn.Module, attn: nn.Module) -> None:
-    """Let `attn(x, branch, shortcut)` stand for the sum of a block."""
-    block.attn = attn
-    block.__class__ = _JoinedPreActBlock
-
-
 class _JoinedPreActBlock(PreActBlock):
     """A block whose sum is a mechanism: (N, C_in, H, W) -> (N, C, H', W')."""
 
@@ -119,3 +114,6 @@ class _JoinedPreActBlock(PreActBlock):
     def forward(self, x: Tensor) -> Tensor:
         branch, shortcut = self.compute_terms(x)
         return self.attn(x, branch, shortcut)
+
+
+join = make_join(_JoinedPreActBlock)

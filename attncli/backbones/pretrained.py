@@ -1,7 +1,7 @@
-"""Pretrained weights for a backbone: found, loaded into the plain network, and what was loaded told.
+"""Find pretrained weights, load them into a plain network, and report what was loaded.
 
-They come from a file (`model.pretrained: PATH`, a state dict as .pth or .safetensors), or are the first weights that
-torchvision publishes for ImageNet-1k (`model.pretrained: true`), taken from torch's cache and downloaded if need be.
+The weights come from a file (`model.pretrained: PATH`, a state dict as .pth or .safetensors), or are the first that
+torchvision publishes for ImageNet-1k (`model.pretrained: true`), from torch's cache or else downloaded.
 """
 
 import hashlib
@@ -18,17 +18,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from attncli import attention, backbones
+from attncli.attention import Mechanism
+from attncli.backbones import TIMM_PREFIX, timm_networks
 from attncli.backbones.structure import NetworkStructure
 from attncli.errors import UserError
 
-WEIGHTS = "IMAGENET1K_V1"  # the one that papers compare with, and that torchvision has for each of its networks here
+WEIGHTS = "IMAGENET1K_V1"  # papers compare with these, and torchvision has them for each of its networks here
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")  # as in the file that torchvision still serves
 
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What was loaded from where; `new_parts` names the parts that keep their fresh weights, with the reason."""
+    """What was loaded, and from where; `new_parts` names the parts that keep their random weights, with the reason."""
 
     source: str
     tensors: int
@@ -38,7 +39,7 @@ class LoadedWeights:
     unused_tensors: tuple[str, ...]
 
     def format_summary(self) -> str:
-        """In a line."""
+        """Return it as one line."""
         new_text = f"; new: {', '.join(self.new_parts)}" if self.new_parts else ""
         unused_text = f"; not used: {', '.join(self.unused_tensors)}" if self.unused_tensors else ""
         loaded_text = f"{self.tensors} of {self.expected_tensors} tensors ({self.parameters / 1e6:.2f} M parameters)"
@@ -48,8 +49,16 @@ class LoadedWeights:
 def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool | str) -> LoadedWeights:
     """Put pretrained weights into the plain network `net` of the backbone `name`.
 
-    The classifier and the stem stay new where their shapes differ (other classes, small images). Raises UserError
-    where there are no weights, the file can't be read, or anything else differs: then it is of another network.
+    The classifier and the stem stay new if their shapes differ (other classes, small images).
+
+    Args:
+        net: The network, changed in place.
+        structure: Its parts.
+        name: The backbone.
+        weights: True for the published weights, or the path of a state dict.
+
+    Raises:
+        UserError: There are no weights, the file cannot be read, or it belongs to another network.
     """
     source, file_tensors = _fetch_published(name) if weights is True else _read_tensors(Path(str(weights)).expanduser())
     network_tensors = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
@@ -82,21 +91,23 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     return LoadedWeights(source, len(fitting), len(network_tensors), count, new_parts, tuple(unused))
 
 
-def pretraining_warnings(attn: str) -> tuple[str, ...]:
-    """What a mechanism does to the features of a pretrained network when training starts, in a line, if anything."""
-    if attn == attention.NONE:
+def pretraining_warnings(mechanism: Mechanism | None) -> tuple[str, ...]:
+    """Return one line if the mechanism disturbs the features of a pretrained network at first, else nothing."""
+    if mechanism is None:
         return ()
-    card = attention.describe_mechanism(attn).card
+    card = mechanism.card
     if card.site in ("conv", "frames-head"):
         replaced = "convolutions" if card.site == "conv" else "classifier"
-        return (f"'{attn}' stands in place of pretrained {replaced} and starts from fresh weights",)
+        return (f"'{mechanism.name}' replaces pretrained {replaced} and starts from random weights",)
     if card.identity:
         return ()
-    return (f"'{attn}' is not the identity when it starts: it disturbs the pretrained features until it is trained",)
+    return (
+        f"'{mechanism.name}' does not start as the identity: until it is trained it disturbs the pretrained features",
+    )
 
 
 def _stem_or_classifier(key: str, structure: NetworkStructure) -> str | None:
-    """The stem or the classifier, if a tensor belongs to it."""
+    """Return the path of the stem or the classifier if a tensor belongs to it."""
     return next((p for p in (_top_module(structure.classifier), structure.stem) if f"{key}.".startswith(f"{p}.")), None)
 
 
@@ -113,9 +124,9 @@ def _describe_difference(key: str, network_tensors: Mapping[str, Tensor], file_t
 
 
 def _fetch_published(name: str) -> tuple[str, Mapping[str, Tensor]]:
-    """torchvision's weights, from the cache or else downloaded; timm's own for its networks."""
-    if name.startswith(backbones.TIMM_PREFIX):
-        return backbones.load(name).download_weights(name)
+    """Return (source, tensors) of the weights that torchvision, or timm for its networks, publishes."""
+    if name.startswith(TIMM_PREFIX):
+        return timm_networks.download_weights(name)
     try:
         weights = torchvision.models.get_model_weights(name)[WEIGHTS]
     except (ValueError, KeyError) as error:
@@ -127,7 +138,7 @@ def _fetch_published(name: str) -> tuple[str, Mapping[str, Tensor]]:
     if not path.exists():
         try:
             torch.hub.load_state_dict_from_url(weights.url, progress=False, check_hash=True, weights_only=True)
-        except (OSError, RuntimeError) as error:  # no network, or not the file that its name says
+        except (OSError, RuntimeError) as error:  # no network, or a damaged file
             raise UserError(
                 f"model.pretrained: {path.name} is not in {folder} and cannot be downloaded: {error}",
                 f"put it there from {weights.url}, or name a file: --set model.pretrained=FILE.pth",
@@ -137,14 +148,14 @@ def _fetch_published(name: str) -> tuple[str, Mapping[str, Tensor]]:
 
 
 def _check_download(path: Path) -> None:
-    """torch's cached files carry the first digits of their SHA-256 in their names."""
+    """Raise UserError for a damaged file: torch's file names hold the first digits of their SHA-256."""
     digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
     if digest and not hashlib.sha256(path.read_bytes()).hexdigest().startswith(digest[1]):
         raise UserError(f"model.pretrained: {path} is damaged", "delete it and download it again")
 
 
 def _read_tensors(path: Path) -> tuple[str, Mapping[str, Tensor]]:
-    """The tensors of a file by name, out of what else training scripts put around them."""
+    """Return (file name, tensors by name) of a state dict, also if a training script put it inside another dict."""
     try:
         if path.suffix == ".safetensors":
             contents: Any = load_file(path)

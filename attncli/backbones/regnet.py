@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.regnet import BlockParams, RegNet, ResBottleneckBlock
 
-from attncli.backbones.stem import remove_strides
 from attncli.backbones.structure import BlockPaths, NetworkStructure
+from attncli.backbones.surgery import make_join, remove_strides
 
 NAMES = ("regnet_y_400mf",)
 DESIGNS = {  # depth, first width, slope and ratio of the widths: the paper's, as torchvision has them
@@ -23,7 +23,7 @@ DESIGNS = {  # depth, first width, slope and ratio of the widths: the paper's, a
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """The network with random weights; (N, 3, H, W) -> (N, classes)."""
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes)."""
     with torch.device("cpu"):  # torchvision computes the widths with tensors, which on the meta device have no values
         widths = BlockParams.from_init_params(**DESIGNS[name])
     net: nn.Module = RegNet(widths, num_classes=classes)
@@ -33,8 +33,8 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     return net
 
 
-def anatomy(net: nn.Module) -> NetworkStructure:
-    """The parts of a network of this family."""
+def find_structure(net: nn.Module) -> NetworkStructure:
+    """Return the parts of a network of this family."""
     blocks = [
         _describe_regnet_block(f"trunk_output.block{stage}.{name}", stage, index)
         for stage in (1, 2, 3, 4)
@@ -49,15 +49,12 @@ def _describe_regnet_block(path: str, stage: int, index: int) -> BlockPaths:
     return BlockPaths(stage, index, path, *parts, se=f"{branch}.se")
 
 
-def join(block: nn.Module, attn: nn.Module) -> None:
-    """Let `attn(x, branch, shortcut)` stand for the sum of a block, before its last ReLU."""
-    block.attn = attn
-    block.__class__ = _JoinedRegNetBlock
-
-
 class _JoinedRegNetBlock(ResBottleneckBlock):
     """A bottleneck whose sum is a mechanism: (N, C_in, H, W) -> (N, C, H', W')."""
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut: Any = x if self.proj is None else self.proj(x)
         return self.activation(self.attn(x, self.f(x), shortcut))
+
+
+join = make_join(_JoinedRegNetBlock)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from attncli.backbones.structure import BlockPaths, NetworkStructure
+from attncli.backbones.surgery import make_join
 
 NAMES = (
     "resnet18",
@@ -25,7 +26,7 @@ NAMES = (
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """The network with random weights; (N, 3, H, W) -> (N, classes)."""
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes)."""
     net: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
     if cifar_stem:
         net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
@@ -34,7 +35,7 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     return net
 
 
-def anatomy(net: nn.Module) -> NetworkStructure:
+def find_structure(net: nn.Module) -> NetworkStructure:
     """The parts of a network of this family, or of any that is made of torchvision's residual blocks."""
     stages = [name for name, _ in net.named_children() if name.startswith("layer")]
     blocks = [
@@ -58,12 +59,6 @@ def _describe_resnet_block(stage: int, index: int, path: str, block: nn.Module) 
     )
 
 
-def join(block: nn.Module, attn: nn.Module) -> None:
-    """Let `attn(x, branch, shortcut)` stand for the sum of a block, before its last ReLU."""
-    block.attn = attn
-    block.__class__ = _JoinedBottleneck if isinstance(block, Bottleneck) else _JoinedBasicBlock
-
-
 class _JoinedBasicBlock(BasicBlock):
     """A basic block whose sum is a mechanism: (N, C_in, H, W) -> (N, C, H', W')."""
 
@@ -83,3 +78,6 @@ class _JoinedBottleneck(Bottleneck):
         out = self.bn3(self.conv3(out))
         shortcut = x if self.downsample is None else self.downsample(x)
         return self.relu(self.attn(x, out, shortcut))
+
+
+join = make_join(_JoinedBasicBlock, _JoinedBottleneck)

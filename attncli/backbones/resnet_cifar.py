@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from attncli.backbones.resnet import anatomy as anatomy
+from attncli.backbones.resnet import find_structure as find_structure
 
 NAMES = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
 WIDTHS = (16, 32, 64)
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """The network with random weights; (N, 3, H, W) -> (N, classes). Its stem is the CIFAR stem always."""
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes). Its stem is the CIFAR stem always."""
     return CifarResNet((int(name.removeprefix("resnet")) - 2) // 6, classes)
 
 
@@ -37,7 +37,7 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the images."""
+        """Return the logits of the images."""
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(self.avgpool(x).flatten(1))

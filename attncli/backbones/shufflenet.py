@@ -11,14 +11,14 @@ Sites: `gate` is after the last norm of the branch, before its ReLU; `mid` befor
 import torchvision.models
 from torch import nn
 
-from attncli.backbones.stem import remove_strides
 from attncli.backbones.structure import BlockPaths, NetworkStructure
+from attncli.backbones.surgery import remove_strides
 
 NAMES = ("shufflenet_v2_x1_0",)
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """The network with random weights; (N, 3, H, W) -> (N, classes).
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes).
 
     The mean over the map that torchvision takes as a function is made a module, for the site head.
     """
@@ -32,8 +32,8 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     return net
 
 
-def anatomy(net: nn.Module) -> NetworkStructure:
-    """The parts of a network of this family."""
+def find_structure(net: nn.Module) -> NetworkStructure:
+    """Return the parts of a network of this family."""
     blocks = [
         _describe_shufflenet_block(f"stage{stage}.{i}", stage, i + 1)
         for stage in (2, 3, 4)

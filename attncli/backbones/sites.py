@@ -1,7 +1,7 @@
-"""The places of a network where a mechanism goes, and putting it there.
+"""Where a mechanism goes in a network: the blocks that get it, and the places that each site has in them.
 
-A mechanism is put in place by wrapping or replacing a submodule of the finished network: the network's own
-tensors keep their values, and their names but for a `.host` where a submodule is wrapped.
+A mechanism is put in place by wrapping or replacing a submodule of the finished network. The network's own tensors
+keep their values and their names, except for a `.host` in the name of a wrapped submodule.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,6 @@ from typing import Any
 from torch import nn
 
 from attncli.attention import Mechanism
-from attncli.backbones.choose import select_blocks
 from attncli.backbones.structure import BlockPaths, NetworkStructure
 from attncli.backbones.surgery import (
     Insertion,
@@ -30,27 +29,52 @@ MAP_SITES = ("gate", "pre-norm", "conv-input", "mid", "block-input", "stage", "h
 
 
 @dataclass(frozen=True)
+class PlacementRequest:
+    """What decides where a mechanism goes in a network.
+
+    `paper_site` is the site of its paper in this network (`backbones.get_paper_site`). `site`, `stages` and `blocks`
+    of a recipe move it elsewhere; None leaves it there. With `replace` it takes the place of the attention of that
+    name that the network has built in. `size` is (H, W) of the images, `frames` the length of clips.
+    """
+
+    mechanism: Mechanism
+    paper_site: str
+    size: tuple[int, int]
+    classes: int
+    frames: int | None = None
+    site: str | None = None
+    stages: Sequence[int] | None = None
+    blocks: Sequence[int] | None = None
+    replace: str | None = None
+
+    @property
+    def chosen_site(self) -> str:
+        """The site where the mechanism goes."""
+        return f"{BUILT_IN}{self.replace}" if self.replace else self.site or self.paper_site
+
+
+@dataclass(frozen=True)
 class Placement:
-    """One position: the submodule concerned, the facts of the place, and how to put a mechanism there."""
+    """One place for a mechanism: the path of the submodule, the constructor arguments, how to put it there."""
 
     path: str
     site_arguments: dict[str, Any]
     insert: Insertion
 
 
-def classify_site(site: str) -> str:
-    """What a site passes: sites of one kind take each other's mechanisms."""
-    return "map" if site in MAP_SITES or site.startswith(BUILT_IN) else site
+def is_map_site(site: str) -> bool:
+    """Whether a site passes a map (N, C, H, W) and expects one of the same shape: such mechanisms may change places."""
+    return site in MAP_SITES or site.startswith(BUILT_IN)
 
 
 def list_available_sites(net: nn.Module, structure: NetworkStructure, size: tuple[int, int]) -> tuple[str, ...]:
-    """The sites that a network has in at least one block, for images of `size`; `built-in se` among them."""
+    """Return the sites that a network has in at least one block, for images of `size`; `built-in se` among them."""
     context = _SiteContext(net, structure, list(structure.blocks), trace_shapes(net, size), "all", False, False)
     return tuple(site for site, place_at_site in _SITES.items() if any(True for _ in place_at_site(context)))
 
 
 def remove_built_in_attention(net: nn.Module, structure: NetworkStructure, attention_name: str) -> None:
-    """Take the attention that is built into the network out of all its blocks. Raises UserError where there is none."""
+    """Remove the attention that is built into the network from all its blocks. Raises UserError if there is none."""
     built_in = [b.se for b in structure.blocks if b.se]
     if not built_in:
         raise UserError(f"model.replace: {attention_name}: the network has none built in", NONE_BUILT_IN)
@@ -58,63 +82,90 @@ def remove_built_in_attention(net: nn.Module, structure: NetworkStructure, atten
         net.set_submodule(path, nn.Identity())
 
 
-def find_placements(
-    net: nn.Module,
-    structure: NetworkStructure,
-    mechanism: Mechanism,
-    *,
-    size: tuple[int, int],
-    classes: int,
-    paper_site: str | None = None,
-    site: str | None = None,
-    stages: Sequence[int] | None = None,
-    blocks: Sequence[int] | None = None,
-    frames: int | None = None,
-    replace: str | None = None,
-) -> list[Placement]:
-    """Where `mechanism` goes in `net`: at its own site and blocks unless `site`, `stages` or `blocks` move it.
+def find_placements(net: nn.Module, structure: NetworkStructure, request: PlacementRequest) -> list[Placement]:
+    """Return the places in `net` where the mechanism of `request` goes.
 
-    `paper_site` is that of its paper in this network (`backbones.get_paper_site`), None that of its card. With
-    `replace` it
-    goes where the attention of that name is built into the network, in all blocks or those that are named.
-    Raises UserError where the site is of another kind than the mechanism's own, or no block is left.
+    Raises UserError if the site is of another kind than the mechanism's own, or if no block has it.
     """
-    card = mechanism.card
-    if replace:
-        site = f"{BUILT_IN}{replace}"
-    paper_site = paper_site or card.site
-    chosen = site or paper_site
-    if classify_site(chosen) != classify_site(card.site):
-        fitting = MAP_SITES if classify_site(card.site) == "map" else (card.site,)
+    card, site = request.mechanism.card, request.chosen_site
+    if site != card.site and not (is_map_site(site) and is_map_site(card.site)):
+        fitting = MAP_SITES if is_map_site(card.site) else (card.site,)
         raise UserError(
-            f"model.site: {chosen}: '{mechanism.name}' is written for the site {card.site}",
+            f"model.site: {site}: '{request.mechanism.name}' is written for the site {card.site}",
             f"it can go to: {', '.join(fitting)}",
         )
-    at_paper_site = chosen == paper_site
-    chosen_blocks = select_blocks(structure, mechanism, stages, blocks, at_paper_site)
-    common_arguments = {"frames": frames, "classes": classes}
-    has_chosen_blocks = bool(stages or blocks)
-    module_shapes = trace_shapes(net, size, frames or 1)
     context = _SiteContext(
-        net, structure, chosen_blocks, module_shapes, card.convs, card.replaces_norm, has_chosen_blocks
+        net,
+        structure,
+        select_blocks(structure, request),
+        trace_shapes(net, request.size, request.frames or 1),
+        card.convs,
+        card.replaces_norm,
+        has_chosen_blocks=bool(request.stages or request.blocks),
     )
-    placements = [
-        Placement(p.path, {**common_arguments, **p.site_arguments}, p.insert) for p in _SITES[chosen](context)
-    ]
+    common_arguments = {"frames": request.frames, "classes": request.classes}
+    placements = [Placement(p.path, {**common_arguments, **p.site_arguments}, p.insert) for p in _SITES[site](context)]
     if not placements:
-        if replace and not any(b.se for b in structure.blocks):
-            raise UserError(f"model.replace: {replace}: the network has none built in", NONE_BUILT_IN)
-        raise UserError(
-            f"model.site: {chosen}: none of the chosen blocks has it", "choose other blocks or another site"
-        )
+        if request.replace and not any(b.se for b in structure.blocks):
+            raise UserError(f"model.replace: {request.replace}: the network has none built in", NONE_BUILT_IN)
+        raise UserError(f"model.site: {site}: none of the chosen blocks has it", "choose other blocks or another site")
     return placements
+
+
+def select_blocks(structure: NetworkStructure, request: PlacementRequest) -> list[BlockPaths]:
+    """Return the blocks that a recipe names, or else those of the mechanism's card.
+
+    Raises UserError for a stage or block that the network lacks, or if no block is left.
+    """
+    mechanism, stages, blocks = request.mechanism, request.stages, request.blocks
+    if not structure.blocks:
+        raise UserError(
+            f"model.attn: '{mechanism.name}': the network has no blocks with spatial convolutions to put it in",
+            "use it as it is, with --attn none, or another backbone",
+        )
+    _check_numbers("stages", stages, structure.stage_count, "the network")
+    _check_numbers("blocks", blocks, max(b.index for b in structure.blocks), "its longest stage")
+    card, is_cifar = mechanism.card, structure.stage_count == 3
+    at_paper_site = request.chosen_site == request.paper_site
+    takes_whole_last_stage = card.whole_last_stage and at_paper_site and blocks is None
+    if at_paper_site and stages is None:
+        stages = card.cifar_stages if is_cifar and card.cifar_stages else card.stages
+    if at_paper_site and blocks is None:
+        blocks = card.cifar_blocks if is_cifar and card.cifar_blocks else card.blocks
+    selected = [
+        b
+        for b in structure.blocks
+        if _is_among(b.stage, stages, structure.stage_count)
+        and (
+            (takes_whole_last_stage and b.stage == structure.stage_count)
+            or _is_among(b.index, blocks, max(o.index for o in structure.blocks if o.stage == b.stage))
+        )
+    ]
+    if not selected:
+        raise UserError(
+            f"model.stages={stages}, model.blocks={blocks}: no block of the network is left",
+            f"it has {structure.stage_count} stages; both count from 1, or from the end with negative numbers",
+        )
+    return selected
+
+
+def _check_numbers(option: str, chosen: Sequence[int] | None, count: int, owner: str) -> None:
+    """Raise UserError for numbers in a recipe that the network does not have."""
+    unknown = [n for n in chosen or () if not 1 <= abs(n) <= count]
+    if unknown:
+        raise UserError(
+            f"model.{option}: {', '.join(map(str, unknown))}: {owner} has {count} {option}",
+            "they count from 1, or from the end with negative numbers",
+        )
+
+
+def _is_among(position: int, chosen: Sequence[int] | None, count: int) -> bool:
+    return chosen is None or position in chosen or position - count - 1 in chosen
 
 
 @dataclass(frozen=True)
 class _SiteContext:
-    """What the sites look at; `convs` and `replaces_norm` as in a card, `has_chosen_blocks` where a recipe names the
-    blocks.
-    """
+    """What the sites look at; `convs` and `replaces_norm` as in a card, `has_chosen_blocks` if a recipe names them."""
 
     net: nn.Module
     structure: NetworkStructure
@@ -128,80 +179,50 @@ class _SiteContext:
 Placements = Iterator[Placement]
 
 
-def _make_map_placement(path: str, shape: TensorShape, put: Insertion, stage: int) -> Placement:
-    return Placement(path, {"channels": shape[1], "size": tuple(shape[2:]), "stage": stage}, put)
+def _make_map_placement(path: str, shape: TensorShape, insert: Insertion, stage: int) -> Placement:
+    return Placement(path, {"channels": shape[1], "size": tuple(shape[2:]), "stage": stage}, insert)
 
 
-def _place_at_gate(context: _SiteContext) -> Placements:
-    return (
-        _make_map_placement(b.branch_end, context.shapes[b.branch_end][1], insert_after(b.branch_end), b.stage)
-        for b in context.blocks
-        if b.branch_end
-    )
+def _place_before(context: _SiteContext, path: str | None, stage: int) -> Placements:
+    """Yield the place before the submodule at `path`, if there is one."""
+    if path:
+        yield _make_map_placement(path, context.shapes[path][0], insert_before(path), stage)
 
 
-def _place_at_pre_norm(context: _SiteContext) -> Placements:
-    return (
-        _make_map_placement(b.convs[-1], context.shapes[b.convs[-1]][1], insert_after(b.convs[-1]), b.stage)
-        for b in context.blocks
-        if b.convs
-    )
+def _place_after(context: _SiteContext, path: str | None, stage: int) -> Placements:
+    """Yield the place after the submodule at `path`, if there is one."""
+    if path:
+        yield _make_map_placement(path, context.shapes[path][1], insert_after(path), stage)
 
 
-def _place_at_mid(context: _SiteContext) -> Placements:
-    return (
-        _make_map_placement(b.last_conv, context.shapes[b.last_conv][0], insert_before(b.last_conv), b.stage)
-        for b in context.blocks
-        if b.last_conv and b.widens
-    )
+def _at_each_block(
+    place: Callable[[_SiteContext, str | None, int], Placements], find_path: Callable[[BlockPaths], str | None]
+) -> Callable[[_SiteContext], Placements]:
+    """Return the site that lies before or after (`place`) the submodule that `find_path` names in each block."""
+
+    def place_at_blocks(context: _SiteContext) -> Placements:
+        for block in context.blocks:
+            yield from place(context, find_path(block), block.stage)
+
+    return place_at_blocks
 
 
-def _place_at_block_input(context: _SiteContext) -> Placements:
-    return (
-        _make_map_placement(b.input_path, context.shapes[b.input_path][0], insert_before(b.input_path), b.stage)
-        for b in context.blocks
-        if b.input_path
-    )
-
-
-def _place_at_stage(context: _SiteContext) -> Placements:
-    return (
-        _make_map_placement(b.output_path, context.shapes[b.output_path][1], insert_after(b.output_path), b.stage)
-        for b in context.blocks
-        if b.output_path
-    )
-
-
-def _place_at_frames(context: _SiteContext) -> Placements:
-    return (
-        _make_map_placement(b.convs[-1], context.shapes[b.convs[-1]][0], insert_before(b.convs[-1]), b.stage)
-        for b in context.blocks
-        if b.convs
-    )
+def _last_spatial_conv(block: BlockPaths) -> str | None:
+    return block.convs[-1] if block.convs else None
 
 
 def _place_at_built_in(context: _SiteContext) -> Placements:
-    return (
-        _make_map_placement(b.se, context.shapes[b.se][0], insert_instead(b.se), b.stage)
-        for b in context.blocks
-        if b.se
-    )
+    for b in context.blocks:
+        if b.se:
+            yield _make_map_placement(b.se, context.shapes[b.se][0], insert_instead(b.se), b.stage)
 
 
 def _place_at_head(context: _SiteContext) -> Placements:
-    if context.structure.pool:
-        yield _make_map_placement(
-            context.structure.pool,
-            context.shapes[context.structure.pool][0],
-            insert_before(context.structure.pool),
-            context.structure.stage_count,
-        )
+    return _place_before(context, context.structure.pool, context.structure.stage_count)
 
 
 def _place_at_input(context: _SiteContext) -> Placements:
-    yield _make_map_placement(
-        context.structure.stem, context.shapes[context.structure.stem][0], insert_before(context.structure.stem), 1
-    )
+    return _place_before(context, context.structure.stem, 1)
 
 
 def _place_at_conv(context: _SiteContext) -> Placements:
@@ -223,19 +244,16 @@ def _place_at_conv(context: _SiteContext) -> Placements:
 
 
 def _place_at_conv_input(context: _SiteContext) -> Placements:
-    """Every convolution, stem and shortcuts among them, or where a recipe names blocks those in the blocks.
+    """Yield the place before every convolution, stem and shortcuts included; only in the blocks that a recipe names.
 
-    The two that a built-in squeeze-and-excitation is made of see no map and do not count.
+    The two convolutions of a built-in squeeze-and-excitation see no map and do not count.
     """
     excitations = tuple(f"{b.se}." for b in context.structure.blocks if b.se)
     for path, conv in list(context.net.named_modules()):
         block = next((b for b in context.blocks if f"{path}.".startswith(f"{b.path}.")), None)
-        if (
-            isinstance(conv, nn.Conv2d)
-            and (block is not None or not context.has_chosen_blocks)
-            and not path.startswith(excitations)
-        ):
-            yield _make_map_placement(path, context.shapes[path][0], insert_before(path), block.stage if block else 1)
+        is_chosen = block is not None or not context.has_chosen_blocks
+        if isinstance(conv, nn.Conv2d) and is_chosen and not path.startswith(excitations):
+            yield from _place_before(context, path, block.stage if block else 1)
 
 
 def _place_at_join(context: _SiteContext) -> Placements:
@@ -260,25 +278,22 @@ def _insert_at_sum(structure: NetworkStructure, path: str) -> Insertion:
 
 
 def _place_at_frames_head(context: _SiteContext) -> Placements:
-    yield Placement(
-        context.structure.classifier,
-        {"channels": context.shapes[context.structure.classifier][0][1]},
-        insert_instead(context.structure.classifier),
-    )
+    path = context.structure.classifier
+    yield Placement(path, {"channels": context.shapes[path][0][1]}, insert_instead(path))
 
 
 _SITES: dict[str, Callable[[_SiteContext], Placements]] = {
-    "gate": _place_at_gate,
-    "pre-norm": _place_at_pre_norm,
+    "gate": _at_each_block(_place_after, lambda b: b.branch_end),
+    "pre-norm": _at_each_block(_place_after, _last_spatial_conv),
     "conv": _place_at_conv,
     "conv-input": _place_at_conv_input,
-    "mid": _place_at_mid,
-    "block-input": _place_at_block_input,
+    "mid": _at_each_block(_place_before, lambda b: b.last_conv if b.widens else None),
+    "block-input": _at_each_block(_place_before, lambda b: b.input_path),
     "join": _place_at_join,
-    "stage": _place_at_stage,
+    "stage": _at_each_block(_place_after, lambda b: b.output_path),
     "head": _place_at_head,
     "input": _place_at_input,
-    "frames": _place_at_frames,
+    "frames": _at_each_block(_place_before, _last_spatial_conv),
     "frames-head": _place_at_frames_head,
     f"{BUILT_IN}se": _place_at_built_in,
 }

@@ -1,25 +1,25 @@
-"""How a family describes its networks: the blocks, and the submodules that a site wraps or replaces."""
+"""How a family builds its networks and describes them: the blocks, and the submodules that a site wraps or replaces."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import nn
 
 
 @dataclass(frozen=True)
 class BlockPaths:
-    """A block by the paths of its parts in the network (`net.get_submodule(path)`).
+    """The paths of a block's parts in the network (`net.get_submodule(path)`).
 
-    `convs` are its spatial convolutions (kernels above 1x1) in order and `norms` the norm after each, None where
-    another layer follows; a basic block has two, a bottleneck one. `last_conv` is the convolution that ends the
-    branch, `branch_end` what the branch ends with: the norm after that convolution, or itself where it has none.
-    Either is
-    None where the branch ends with something else (ConvNeXt's linear layers), and `last_conv` is no site where the
-    block has no inside: `widens` is False for an inverted residual without expansion and a single convolution.
-    `shortcut` is False where nothing is added to the branch, so that there is no site join.
+    `convs` are its spatial convolutions (kernels above 1x1) in order: two in a basic block, one in a bottleneck.
+    `norms` holds the norm after each, or None if another layer follows. `last_conv` is the convolution that ends the
+    branch. `branch_end` is the last part of the branch: the norm after that convolution, or the convolution itself
+    if it has none. Both are None if the branch ends with something else (ConvNeXt's linear layers). `widens` is False
+    if nothing comes before `last_conv` in the block (an inverted residual without expansion, a single convolution),
+    so that there is no site mid. `shortcut` is False if nothing is added to the branch: there is no site join.
 
-    `entry` takes the input of the block and `exit` gives its output, where the block is no submodule of its own or
-    passes more than one map; None where there is no such submodule. `se` is its built-in squeeze-and-excitation.
+    `entry` takes the input of the block and `exit` returns its output, if the block is no submodule of its own or
+    passes more than one map; None if there is no such submodule. `se` is its built-in squeeze-and-excitation.
     """
 
     stage: int  # from 1
@@ -37,20 +37,21 @@ class BlockPaths:
 
     @property
     def input_path(self) -> str | None:
-        """The submodule that takes the input of the block."""
+        """The path of the submodule that takes the input of the block."""
         return self.path if self.entry == "" else self.entry
 
     @property
     def output_path(self) -> str | None:
-        """The submodule that gives the output of the block."""
+        """The path of the submodule that returns the output of the block."""
         return self.path if self.exit == "" else self.exit
 
 
 @dataclass(frozen=True)
 class NetworkStructure:
-    """A network by its parts. `join` makes a block compute `attn(x, branch, shortcut)` in place of the sum.
+    """The parts of a network.
 
-    It is None where blocks add nothing, and `pool` where no submodule pools the last map: no sites join and head.
+    `join` makes a block compute `attn(x, branch, shortcut)` in place of the sum; it is None if blocks add nothing,
+    and then there is no site join. `pool` is None if no submodule pools the last map: there is no site head.
     """
 
     blocks: tuple[BlockPaths, ...]
@@ -63,3 +64,15 @@ class NetworkStructure:
     def stage_count(self) -> int:
         """The number of stages."""
         return max((block.stage for block in self.blocks), default=0)
+
+
+class BackboneFamily(Protocol):
+    """What the module of a family offers."""
+
+    NAMES: tuple[str, ...]
+
+    def build(self, name: str, classes: int, cifar_stem: bool) -> nn.Module:
+        """Return the network `name` with random weights; (N, 3, H, W) -> (N, classes)."""
+
+    def find_structure(self, net: nn.Module) -> NetworkStructure:
+        """Return the parts of a network of this family."""

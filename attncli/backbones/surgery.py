@@ -1,10 +1,10 @@
-"""Looking into a finished network and putting modules into it.
+"""Trace the shapes in a finished network and change its submodules.
 
-Its own tensors keep their values, and their names but for a `.host` where a submodule is wrapped.
+The network's own tensors keep their values and their names, except for a `.host` in the name of a wrapped submodule.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -28,14 +28,14 @@ class FrameAveragingHead(nn.Module):
         self.frames = frames
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the clips."""
+        """Return the logits of the clips."""
         return self.classifier(x.unflatten(0, (-1, self.frames)).mean(1))
 
 
 def trace_shapes(net: nn.Module, size: tuple[int, int], images: int = 1) -> ModuleShapes:
-    """Input and output shape of every submodule for (images, 3, H, W), found without computing anything.
+    """Return the shapes of the input and output of every submodule for (images, 3, H, W), without computing anything.
 
-    In the order in which they end; those that take or return something else than a tensor are left out.
+    They are in the order in which the submodules end. Those that take or return anything but a tensor are left out.
     """
     meta_copy = copy.deepcopy(net).to("meta").eval()
     module_shapes: ModuleShapes = {}
@@ -55,12 +55,12 @@ def trace_shapes(net: nn.Module, size: tuple[int, int], images: int = 1) -> Modu
 
 
 def insert_before(path: str) -> Insertion:
-    """Put the mechanism before the submodule at `path`."""
+    """Return the insertion of a mechanism before the submodule at `path`."""
     return lambda net, attn: _wrap_submodule(net, path, attn, first=True)
 
 
 def insert_after(path: str) -> Insertion:
-    """Put the mechanism after the submodule at `path`."""
+    """Return the insertion of a mechanism after the submodule at `path`."""
     return lambda net, attn: _wrap_submodule(net, path, attn, first=False)
 
 
@@ -72,7 +72,7 @@ def _wrap_submodule(net: nn.Module, path: str, attn: nn.Module, first: bool) -> 
 
 
 def insert_instead(path: str, norm: str | None = None) -> Insertion:
-    """Put the mechanism in place of the submodule at `path`, and nothing in place of the one at `norm`."""
+    """Return the insertion of a mechanism in place of the submodule at `path`; the one at `norm` is removed."""
 
     def replace_submodule(net: nn.Module, attn: nn.Module) -> None:
         wrapped = WrappedSubmodule()
@@ -82,3 +82,26 @@ def insert_instead(path: str, norm: str | None = None) -> Insertion:
             net.set_submodule(norm, nn.Identity())
 
     return replace_submodule
+
+
+def remove_strides(net: nn.Module, paths: Iterable[str]) -> None:
+    """Give the convolutions at `paths` stride 1: a stem made for 224 px halves small images too often."""
+    for path in paths:
+        conv = net.get_submodule(path)
+        assert isinstance(conv, nn.Conv2d)
+        conv.stride = (1, 1)
+
+
+def make_join(*joined_classes: type[nn.Module]) -> Callable[[nn.Module, nn.Module], None]:
+    """Return the `join` of a family: it lets `attn(x, branch, shortcut)` replace the sum of a block.
+
+    Each joined class is derived from a class of blocks and takes its place; it finds the mechanism in `self.attn`.
+    """
+    joined_by_class = {joined.__bases__[0]: joined for joined in joined_classes}
+
+    def join(block: nn.Module, attn: nn.Module) -> None:
+        joined_class = joined_by_class[type(block)]
+        block.attn = attn
+        block.__class__ = joined_class
+
+    return join

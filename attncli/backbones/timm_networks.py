@@ -35,7 +35,7 @@ EXCITATIONS = {"SEModule", "SqueezeExcite", "SqueezeExcitation", "EffectiveSEMod
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """The network with random weights; (N, 3, H, W) -> (N, classes). Its stem is timm's whatever the image."""
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes). Its stem is timm's whatever the image."""
     net: nn.Module = _import_timm().create_model(_check_timm_name(name), pretrained=False, num_classes=classes)
     return net
 
@@ -80,7 +80,7 @@ def check_image_size(net: nn.Module, name: str, size: tuple[int, int]) -> None:
         ) from error
 
 
-def anatomy(net: nn.Module) -> NetworkStructure:
+def find_structure(net: nn.Module) -> NetworkStructure:
     """The parts of a network, found by structure; `net` is left as it is."""
     calls = _trace_calls(net)
     order = list(calls)

@@ -16,7 +16,7 @@ NAMES = ("vgg16_bn",)
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
-    """The network with random weights; (N, 3, H, W) -> (N, classes)."""
+    """Return the network with random weights; (N, 3, H, W) -> (N, classes)."""
     net: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
     if cifar_stem:
         net.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -26,8 +26,8 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     return net
 
 
-def anatomy(net: nn.Module) -> NetworkStructure:
-    """The parts of a network of this family."""
+def find_structure(net: nn.Module) -> NetworkStructure:
+    """Return the parts of a network of this family."""
     blocks, stage, index = [], 1, 0
     for i, module in enumerate(net.get_submodule("features").children()):
         if isinstance(module, nn.MaxPool2d):

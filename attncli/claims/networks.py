@@ -96,9 +96,7 @@ def _check_recipe(values: Mapping[str, Any], network: NetworkExpression) -> None
 @cache
 def _list_whole_networks() -> tuple[str, ...]:
     """The mechanisms that are whole networks."""
-    return tuple(
-        name for name in attention.mechanism_names() if attention.describe_mechanism(name).card.site == "model"
-    )
+    return tuple(name for name in attention.mechanism_names() if attention.is_whole_network(name))
 
 
 def _convert_tuples(value: Any) -> Any:
@@ -123,7 +121,8 @@ def resolve_images(quantity: Quantity, claim_dataset: str | None, size: int | No
     classes = settings.get("classes") or (properties and properties.class_count) or (1000 if side >= 64 else 10)
     frames = settings.get("frames")
     attn = list_recipe_values(quantity.network).get("model.attn", NONE)
-    if frames is None and attn != NONE and attention.describe_mechanism(attn).card.site.startswith("frames"):
+    mechanism = attention.resolve_mechanism(attn)
+    if frames is None and mechanism is not None and mechanism.needs_clips:
         frames = FRAMES
     return ImageSpec(side, classes, frames)
 
@@ -149,7 +148,7 @@ def make_network_key(model: Model) -> str:
     distinct["options"] = {
         k: v for k, v in _convert_to_lists(model.options).items() if v != default_options.get(k, ...)
     }
-    if mechanism.card.site == "model":
+    if mechanism.is_whole_network:
         del distinct["backbone"]
     elif model.site == backbones.get_paper_site(model.backbone, mechanism.card):
         del distinct["site"]

@@ -1,9 +1,8 @@
-"""Looking into a network while it runs: one hook for every mechanism.
+"""Record what attention does while a network runs: one hook for every mechanism.
 
-A mechanism, or a module within it, that has a method `observed` (see `attncli.attention.observation`) is asked. One
-without is
-taken for what most are: a gate, y = s x, whose s follows from what went in and what came out. That holds for users'
-own mechanisms as well.
+A mechanism, or a module within it, that has a method `observe` (see `attncli.attention.observation`) is asked. Any
+other is taken for a gate, y = s x, whose s follows from its input and output. The same holds for user-defined
+mechanisms.
 """
 
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from attncli import model
-from attncli.attention.observation import Observation
+from attncli.attention.observation import Observation, get_observe_method
 from attncli.interpret import gate_estimation
 
 SiteObservations = dict[str, list[Observation]]
@@ -22,7 +21,7 @@ SiteObservations = dict[str, list[Observation]]
 
 @contextmanager
 def recorded_observations(net: nn.Module) -> Iterator[SiteObservations]:
-    """What is seen at each site, by path, of the last batch that ran through `net` inside the block."""
+    """Yield what is observed at each site, by path, of the last batch that runs through `net` inside the block."""
     observations: SiteObservations = {}
     handles = []
     for path, module in list_observed_modules(net):
@@ -39,10 +38,12 @@ def recorded_observations(net: nn.Module) -> Iterator[SiteObservations]:
 
 
 def list_observed_modules(net: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules to look at: of each mechanism those with `observed`, or itself where none has it."""
+    """Return (path, module) to look at: the modules of each mechanism with `observe`, or itself if none has it."""
     chosen = []
     for path, mechanism in model.find_mechanisms(net).items():
-        observing_modules = [(f"{path}.{p}".strip("."), m) for p, m in mechanism.named_modules() if hasattr(m, "seen")]
+        observing_modules = [
+            (f"{path}.{p}".strip("."), m) for p, m in mechanism.named_modules() if get_observe_method(m) is not None
+        ]
         chosen += observing_modules or [(path, mechanism)]
     return chosen
 
@@ -63,7 +64,7 @@ class _ObservationHook:
         self.state = torch.get_rng_state()
 
     def record_output(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        observe = getattr(module, "seen", None)
+        observe = get_observe_method(module)
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             if self.state is not None:
                 torch.set_rng_state(self.state)

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from attncli import attention
-from attncli.attention import NONE
 from attncli.recipe import parse_yaml
 
 FIGURES = (
@@ -57,7 +56,7 @@ class PublishedNetwork:
     def to_recipe_values(self) -> dict[str, Any]:
         """A recipe's keys for it, dotted. A mechanism that is the whole network has no backbone."""
         values: dict[str, Any] = {"attn": self.attn, "options": dict(self.options)}
-        if self.attn == NONE or attention.describe_mechanism(self.attn).card.site != "model":
+        if not attention.is_whole_network(self.attn):
             values["backbone"] = self.backbone
         places = {"site": self.site, "stages": self.stages, "blocks": self.blocks}
         values |= {k: list(v) if isinstance(v, tuple) else v for k, v in places.items() if v is not None}

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from attncli import attention, backbones, model
+from attncli import model
 from attncli.errors import UserError
 from attncli.measure.cost import count_cost
 from attncli.measure.throughput import measure_throughput
@@ -46,15 +46,12 @@ def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) 
     A mechanism that works on clips is measured on clips of `recipe.data.frames` frames, whatever `shape` says.
     What does not fit comes back with `problem` set.
     """
-    name = recipe.model.attn
-    site, category = "-", "-"
-    if name != attention.NONE:
-        mechanism = attention.describe_mechanism(name)
-        site = recipe.model.site or backbones.get_paper_site(recipe.model.backbone, mechanism.card)
-        category = mechanism.category
-        if site.startswith("frames") and shape.frames is None:
-            shape = InputSpec(shape.classes, shape.size, recipe.data.frames)
-    backbone = name if site == "model" else recipe.model.backbone
+    resolved, name = model.resolve_model(recipe), recipe.model.attn
+    site = resolved.site or "-"
+    category = resolved.mechanism.category if resolved.mechanism else "-"
+    if site.startswith("frames") and shape.frames is None:
+        shape = InputSpec(shape.classes, shape.size, recipe.data.frames)
+    backbone = name if resolved.is_whole_network else recipe.model.backbone
     try:
         net, baseline = model.build(recipe, shape), model.build(recipe.make_baseline(), shape)
         cost_record = count_cost(net, baseline, shape.size, frames=shape.frames)

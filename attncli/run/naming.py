@@ -15,9 +15,7 @@ def make_input_spec(dataset: Dataset) -> InputSpec:
 
 def name_network(recipe: Recipe) -> str:
     """The network's name: the backbone, or the mechanism that is the whole network."""
-    attn = recipe.model.attn
-    is_network = attn != attention.NONE and attention.describe_mechanism(attn).card.site == "model"
-    return label_mechanism(recipe) if is_network else recipe.model.backbone
+    return label_mechanism(recipe) if attention.is_whole_network(recipe.model.attn) else recipe.model.backbone
 
 
 def name_baseline(recipe: Recipe) -> str:

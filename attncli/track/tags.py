@@ -33,9 +33,7 @@ def format_run_name(recipe: Recipe) -> str:
 def is_whole_network(recipe: Recipe) -> bool:
     """Whether the mechanism is the whole network, the recipe's backbone only what it is compared with."""
     try:
-        return (
-            recipe.model.attn != attention.NONE and attention.describe_mechanism(recipe.model.attn).card.site == "model"
-        )
+        return attention.is_whole_network(recipe.model.attn)
     except UserError:  # a user's own file that is no longer there
         return False
 

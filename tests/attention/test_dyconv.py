@@ -88,7 +88,7 @@ def test_high_temperature_is_the_mean_kernel() -> None:
     """At tau = 1e9 the layer is a static convolution with the mean of its kernels (claim dyconv-uniform)."""
     module = randomise(Attention(6, 4, tau_start=1e9).double())
     x = torch.randn(3, 4, 9, 9, dtype=torch.float64)
-    expected = F.conv2d(x, module.experts.kernels().mean(0), padding=1)
+    expected = F.conv2d(x, module.experts.view_kernels().mean(0), padding=1)
     torch.testing.assert_close(module(x), expected, rtol=1e-6, atol=1e-6)
 
 

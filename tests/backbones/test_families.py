@@ -78,7 +78,7 @@ def test_stages_are_sizes_of_maps(name: str, cifar: bool, size: int) -> None:
     """The last block of a stage ends at a ResNet's size: 56, 28, 14, 7 of 224 px, 32, 16, 8, 4 of 32 px; VGG's own."""
     with torch.device("meta"):
         net = backbones.load(name).build(name, 10, cifar_stem=cifar)
-    blocks = backbones.load(name).anatomy(net).blocks
+    blocks = backbones.load(name).find_structure(net).blocks
     found = trace_shapes(net, (size, size))
     last = {b.stage: found[b.output_path][1][-1] for b in blocks if b.output_path in found}
     first = size if cifar or name.startswith("vgg") else size // 4

@@ -55,7 +55,7 @@ def test_stages_are_sizes_of_maps(cifar: bool, size: int, maps: list[int]) -> No
 
     with torch.device("meta"):
         net = mobilenet.build("mobilenet_v2", 10, cifar_stem=cifar)
-    blocks = mobilenet.anatomy(net).blocks
+    blocks = mobilenet.find_structure(net).blocks
     found = trace_shapes(net, (size, size))
     last = {b.stage: found[b.path][1][-1] for b in blocks}
     assert [b.path for b in blocks] == BLOCKS

@@ -69,13 +69,13 @@ def test_blocks_are_found(name: str, blocks: int, first: tuple[str | None, ...],
     """As many as the paper has, with their convolution, their last one and the end of the branch."""
     with torch.device("meta"):
         net = timm_networks.build(f"timm/{name}", 10, cifar_stem=False)
-    anatomy = timm_networks.anatomy(net)
-    assert len(anatomy.blocks) == blocks
-    assert anatomy.stage_count == 4
-    block = anatomy.blocks[0]
+    structure = timm_networks.find_structure(net)
+    assert len(structure.blocks) == blocks
+    assert structure.stage_count == 4
+    block = structure.blocks[0]
     assert (block.convs[-1], block.last_conv, block.branch_end) == first
     every = {"gate", "pre-norm", "conv", "conv-input", "mid", "block-input", "stage", "head", "input", "built-in se"}
-    assert every - set(list_available_sites(net, anatomy, (224, 224))) == lacking
+    assert every - set(list_available_sites(net, structure, (224, 224))) == lacking
 
 
 @pytest.mark.usefixtures("timm")

@@ -145,7 +145,7 @@ def test_data_set_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
 PLUGINS: dict[str, tuple[Callable[[Path], str], str]] = {
     "without Attention": (lambda p: p.write_text("card = 1\n") and str(p), "no `class Attention(nn.Module)`"),
     "no Python": (lambda p: p.write_text("class Attention(:\n") and str(p), "line 1: not valid Python"),
-    "unknown fact": (lambda p: plugins.write(p, facts="chanels"), "unknown fact of a place: 'chanels'"),
+    "unknown fact": (lambda p: plugins.write(p, facts="chanels"), "unknown site argument: 'chanels'"),
     "unknown site": (lambda p: plugins.write(p, site="gaet"), "card: unknown site: 'gaet'"),
     "bug on import": (lambda p: plugins.write(p, first="\nboom = 1 / 0\n"), "line 2: fails on import: ZeroDivisionErr"),
     "missing package": (lambda p: plugins.write(p, first="import nowhere_at_all\n"), "line 1: fails on import: Module"),

@@ -144,7 +144,7 @@ def test_ram_shows_the_glimpses_that_were_taken(cache: Path, monkeypatch: pytest
         taken.append(at)
         return look(padded, at)
 
-    monkeypatch.setattr(network.net.glimpse, "look", listen)
+    monkeypatch.setattr(network.net.glimpse, "encode_glimpse", listen)
     with torch.no_grad(), recorded_observations(network.net) as found:
         network.net(torch.rand(3, 3, 8, 8))
     (seen,) = found["input"]
@@ -173,3 +173,30 @@ class Attention(nn.Module):
         assert {v.what for v in image.views} == {what}
         if file is scaled:
             np.testing.assert_allclose(image.views[0].values, 0.25, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("imported", "method"),
+    [("observation import Observation", "observe"), ("seen import Seen as Observation", "seen")],
+    ids=["observe", "seen"],
+)
+def test_a_plugin_shows_what_it_says_of_itself(imported: str, method: str, cache: Path, tmp_path: Path) -> None:
+    """`observe` of a user's file is asked for what to show, and so is `seen`, its name in version 0.1."""
+    path = tmp_path / "mine.py"
+    path.write_text(f"""import torch
+from torch import nn
+from attncli.attention.card import Card
+from attncli.attention.{imported}
+card = Card(title="t", venue="-", year=2026, arxiv=None, site="gate", code="-")
+class Attention(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(1))
+    def forward(self, x):
+        return x * self.w
+    def {method}(self, inputs, output):
+        return [Observation("gate", "constant factor", torch.full((len(output), 1, 1, 1), 0.125))]
+""")
+    (image,) = analyze_attention(trained(str(path), cache, random=False), images=1, sample=2).images
+    assert {view.what for view in image.views} == {"constant factor"}
+    np.testing.assert_allclose(image.views[0].values, 0.125)
