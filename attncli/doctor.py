@@ -12,6 +12,7 @@ from pathlib import Path
 
 from attncli import attention, data
 from attncli.errors import UserError
+from attncli.track import RunStore
 
 LEAST_FREE_BYTES = 1 << 30  # bytes; a run with checkpoints takes a few hundred megabytes
 PACKAGES = ("torch", "torchvision", "accelerate", "mlflow", "click")
@@ -27,7 +28,7 @@ class Finding:
     hint: str = ""
 
 
-def run_checks(runs: Path, uri: str | None) -> list[Finding]:
+def run_checks(run_store: RunStore) -> list[Finding]:
     """Everything that a run needs, looked at in turn; one bad finding does not hide the others."""
     checks: tuple[tuple[str, Callable[[], Finding]], ...] = (
         ("python", _check_python),
@@ -36,8 +37,8 @@ def run_checks(runs: Path, uri: str | None) -> list[Finding]:
         ("precision", _check_precision),
         ("attention", _check_mechanisms),
         ("data root", _check_data_root),
-        ("runs", lambda: _check_runs_folder(runs)),
-        ("store", lambda: _check_store(runs, uri)),
+        ("runs", lambda: _check_runs_folder(run_store.runs)),
+        ("store", lambda: _check_store(run_store)),
     )
     return [_run_check(name, check) for name, check in checks]
 
@@ -122,14 +123,16 @@ def _check_runs_folder(runs: Path) -> Finding:
     )
 
 
-def _check_store(runs: Path, uri: str | None) -> Finding:
+def _check_store(run_store: RunStore) -> Finding:
     """The tracking store answers."""
     from attncli import track
 
-    address = track.resolve_address(uri, runs)
-    rows = track.list_run_rows(uri, runs)
+    address = run_store.resolve_address()
+    rows = track.list_run_rows(run_store)
     running_count = sum(row["status"] == "RUNNING" for row in rows)
-    uri_source = "from MLFLOW_TRACKING_URI" if uri is None and os.environ.get("MLFLOW_TRACKING_URI") else ""
+    uri_source = (
+        "from MLFLOW_TRACKING_URI" if run_store.tracking_uri is None and os.environ.get("MLFLOW_TRACKING_URI") else ""
+    )
     return Finding(
         "store", True, f"{address} {uri_source}: {len(rows)} runs, {running_count} of them running".replace(" :", ":")
     )

@@ -57,10 +57,9 @@ class Cost:
     baseline_activation_bytes: int
     image_size: int
 
-    def compute_overhead(self, name: str) -> float:
-        """Overhead of `params`, `macs`, ... over the baseline in percent."""
-        base = getattr(self, f"baseline_{name}")
-        return 100 * (getattr(self, name) - base) / base if base else float("nan")
+    def compute_overhead(self, name: str) -> float | None:
+        """Return the overhead of `params`, `macs`, ... over the baseline in percent, or None if the baseline has 0."""
+        return compute_percent_added(getattr(self, name), getattr(self, f"baseline_{name}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +119,21 @@ class Result:
     group: str
     data_digest: str
     folder: str
+
+    def count_added(self, name: str) -> int | None:
+        """Return the `params` or `macs` added to the baseline, or None if they were not counted."""
+        value, baseline = getattr(self, name), getattr(self, f"baseline_{name}")
+        return None if value is None or baseline is None else value - baseline
+
+    def compute_overhead(self, name: str) -> float | None:
+        """Return the overhead of `params` or `macs` over the baseline in percent, or None if it is unknown."""
+        value, baseline = getattr(self, name), getattr(self, f"baseline_{name}")
+        return None if value is None or baseline is None else compute_percent_added(value, baseline)
+
+
+def compute_percent_added(value: float, baseline: float) -> float | None:
+    """Return by how much percent a value is above its baseline, or None if the baseline is 0."""
+    return 100 * (value - baseline) / baseline if baseline else None
 
 
 Record = Epoch | Evaluation | Cost | Speed

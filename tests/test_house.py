@@ -21,6 +21,7 @@ LAYERS: list[set[str]] = [
     {"measure"},
     {"benchmark"},
     {"track"},
+    {"runs"},
     {"run"},
     {"interpret"},
     {"jobs"},

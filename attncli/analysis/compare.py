@@ -1,28 +1,28 @@
-"""Finished runs side by side: every variant's mean over seeds, and its difference to the baseline, seed by seed.
+"""Finished runs side by side: the mean of each variant over seeds, and its difference to the baseline, seed by seed.
 
-A variant's baseline is the plain network trained by the very same recipe on the very same images; where there is
-none, or too few seeds, the verdict says so.
+A variant's baseline is the plain network trained with the same recipe on the same images. If there is none, or there
+are too few seeds, the verdict says so.
 """
 
-import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 from typing import Any
 
 from attncli.analysis import stats
 from attncli.analysis.stats import MeanEstimate
 from attncli.attention import NONE
-from attncli.recipe import is_default_late_key
+from attncli.records import Result
+from attncli.runs import FinishedRun
+from attncli.track.tags import flatten_params
 
-MARGIN = 0.005  # top-1 as a fraction: a difference smaller than half a point is held to be of no interest
-TOP1 = "test/top1"
+MARGIN = 0.005  # top-1 as a fraction: smaller differences are of no interest
 OPTION = "model.options."
 VARIANT_KEYS = ("model.attn", "model.site", "model.stages", "model.blocks")
 NOT_THE_RECIPE = ("seed", "data.root", "data.decoded", *VARIANT_KEYS)
 
-Run = Mapping[str, Any]
 BaselineKey = tuple[tuple[str, str], ...]
 
 
@@ -30,8 +30,9 @@ BaselineKey = tuple[tuple[str, str], ...]
 class ComparisonRow:
     """One variant over its seeds; accuracies and their differences are fractions, ratios variant over baseline.
 
-    `recipe` names the keys in which recipes of this table differ. `diff` and what follows it are over the `pairs`
-    seeds that variant and baseline share. `p_holm` is corrected for all tests of the table.
+    `recipe` names the keys in which the recipes of this table differ. `difference` is the mean difference to the
+    baseline over the seeds that both have, or None if there are none; `p` is its p value, and `p_holm` is corrected
+    for all tests of the table.
     """
 
     dataset: str
@@ -40,17 +41,9 @@ class ComparisonRow:
     attn: str
     category: str
     recipe: str
-    n: int
     seeds: tuple[int, ...]
-    top1: float
-    top1_sd: float | None
-    top1_low: float | None
-    top1_high: float | None
-    pairs: int
-    diff: float | None
-    diff_sd: float | None
-    diff_low: float | None
-    diff_high: float | None
+    accuracy: MeanEstimate
+    difference: MeanEstimate | None
     p: float | None
     p_holm: float | None
     verdict: str
@@ -66,43 +59,71 @@ class ComparisonRow:
     group: str
     run_ids: tuple[str, ...]
 
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON and CSV, the two estimates flat."""
+        values = {name: value for name, value in vars(self).items() if name not in ("accuracy", "difference", "seeds")}
+        leading = {name: values.pop(name) for name in ("dataset", "backbone", "variant", "attn", "category", "recipe")}
+        return {
+            **leading,
+            "n": self.accuracy.n,
+            "seeds": self.seeds,
+            "top1": self.accuracy.mean,
+            "top1_sd": self.accuracy.sd,
+            "top1_low": self.accuracy.low,
+            "top1_high": self.accuracy.high,
+            "pairs": self.difference.n if self.difference else 0,
+            "diff": self.difference.mean if self.difference else None,
+            "diff_sd": self.difference.sd if self.difference else None,
+            "diff_low": self.difference.low if self.difference else None,
+            "diff_high": self.difference.high if self.difference else None,
+            **values,
+        }
+
 
 @dataclass(frozen=True)
 class _VariantRuns:
     """The runs of one group by seed, and the recipe without seed and mechanism that they share."""
 
     base: BaselineKey
-    runs: dict[int, Run]
+    runs: dict[int, FinishedRun]
 
-    @property
-    def any_run(self) -> Run:
-        """One of its runs, for what all of them share."""
+    @cached_property
+    def any_run(self) -> FinishedRun:
+        """One of the runs, for what all of them share."""
         return next(iter(self.runs.values()))
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the network has no mechanism."""
+        return self.any_run.result.attn == NONE
+
     def top1_by_seed(self) -> dict[int, float]:
-        """Accuracy by seed."""
-        return {seed: run["metrics"][TOP1] for seed, run in sorted(self.runs.items())}
+        """Return the accuracies by seed."""
+        return {seed: run.result.test_top1 or 0.0 for seed, run in sorted(self.runs.items())}
 
-    def median_metric(self, metric: str) -> float | None:
-        """The median of a metric over the runs that have it."""
-        values = [run["metrics"][metric] for run in self.runs.values() if metric in run["metrics"]]
-        return median(values) if values else None
+    def median_of(self, read: Callable[[Result], float | None]) -> float | None:
+        """Return the median of a figure over the runs that have it."""
+        values = [value for run in self.runs.values() if (value := read(run.result)) is not None]
+        return float(median(values)) if values else None
 
-    def median_ratio(self, metric: str) -> float | None:
-        """The median of a ratio to the plain network; its own is 1, whatever noise timing it twice gave."""
-        value = self.median_metric(metric)
-        return 1.0 if value is not None and self.any_run["attn"] == NONE else value
+    def median_ratio(self, read: Callable[[Result], float | None]) -> float | None:
+        """Return the median of a ratio to the plain network; its own is 1, whatever noise timing it twice gave."""
+        value = self.median_of(read)
+        return 1.0 if value is not None and self.is_plain else value
 
 
-def compare_variants(runs: Sequence[Run], *, margin: float = MARGIN, alpha: float = stats.ALPHA) -> list[ComparisonRow]:
-    """The variants of `runs` (rows of `track.list_run_rows`, newest first), baselines before what is compared with
-    them.
+def compare_variants(
+    runs: Sequence[FinishedRun], *, margin: float = MARGIN, alpha: float = stats.ALPHA
+) -> list[ComparisonRow]:
+    """Return one row per variant, baselines before what is compared with them.
 
-    Runs that are not finished or were not tested are passed over; of a seed that was run twice the newest counts.
-    `margin` is the smallest difference of interest, `alpha` the level of the tests.
+    Args:
+        runs: Finished runs; those that were not tested are skipped. Of equal seeds of a group the first counts.
+        margin: The smallest difference of interest, as a fraction.
+        alpha: The level of the tests.
     """
     arms = _group_runs(runs)
-    baselines = {arm.base: arm for arm in arms if arm.any_run["attn"] == NONE}
+    baselines = {arm.base: arm for arm in arms if arm.is_plain}
     paired_arms = [(arm, baselines.get(arm.base)) for arm in arms]
     diffs = [
         stats.paired_differences(arm.top1_by_seed(), base.top1_by_seed()) if base and base is not arm else []
@@ -117,40 +138,30 @@ def compare_variants(runs: Sequence[Run], *, margin: float = MARGIN, alpha: floa
         )
         for i, ((arm, base), holm) in enumerate(zip(paired_arms, stats.holm(ps), strict=True))
     ]
-    return sorted(rows, key=lambda r: (r.dataset, r.backbone, r.recipe, r.attn != NONE, -r.top1, r.variant))
+    return sorted(rows, key=lambda r: (r.dataset, r.backbone, r.recipe, r.attn != NONE, -r.accuracy.mean, r.variant))
 
 
-def _group_runs(runs: Sequence[Run]) -> list[_VariantRuns]:
-    """The runs that count, by group and seed."""
-    groups: dict[str, dict[int, Run]] = defaultdict(dict)
+def _group_runs(runs: Sequence[FinishedRun]) -> list[_VariantRuns]:
+    """Return the tested runs by group and seed."""
+    groups: dict[str, dict[int, FinishedRun]] = defaultdict(dict)
     for run in runs:
-        if run["status"] == "FINISHED" and TOP1 in run["metrics"] and run["seed"] is not None:
-            groups[run["group"]].setdefault(run["seed"], run)
+        if run.result.test_top1 is not None:
+            groups[run.result.group].setdefault(run.recipe.seed, run)
     return [_VariantRuns(_make_baseline_key(next(iter(by_seed.values()))), by_seed) for by_seed in groups.values()]
 
 
-def _make_baseline_key(run: Run) -> BaselineKey:
-    """What a run shares with its baseline: all of the recipe but mechanism, seed and timing; and the images."""
+def _make_baseline_key(run: FinishedRun) -> BaselineKey:
+    """Return what a run shares with its baseline: the images, and the recipe without mechanism, seed and timing."""
     shared_params = {
         key: value
-        for key, value in run["params"].items()
-        if key not in NOT_THE_RECIPE
-        and not key.startswith(("measure.", OPTION))
-        and not is_default_late_key(key, _parse_param(value))
+        for key, value in flatten_params(run.recipe).items()
+        if key not in NOT_THE_RECIPE and not key.startswith(("measure.", OPTION))
     }
-    return tuple(sorted((shared_params | {"data": run["data_digest"][:8]}).items()))
-
-
-def _parse_param(text: str) -> Any:
-    """What a parameter says: text bare, all else as JSON."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    return tuple(sorted((shared_params | {"data": run.result.data_digest[:8]}).items()))
 
 
 def _name_variants(arms: Sequence[_VariantRuns]) -> list[str]:
-    """A name for every variant: mechanism, options, place; groups that still look alike show their digest."""
+    """Return a name per variant: mechanism, options, place; groups that still look alike show their digest."""
     names = [_format_variant(arm.any_run) for arm in arms]
     arms_by_name = defaultdict(list)
     for i, arm in enumerate(arms):
@@ -158,25 +169,25 @@ def _name_variants(arms: Sequence[_VariantRuns]) -> list[str]:
     for alike in arms_by_name.values():
         if len(alike) > 1:
             for i in alike:
-                names[i] += f" #{arms[i].any_run['group'][:4]}"
+                names[i] += f" #{arms[i].any_run.result.group[:4]}"
     return names
 
 
-def _format_variant(run: Run) -> str:
-    """Such as eca(gamma=3)@mid stages=[3, 4]."""
-    params = run["params"]
+def _format_variant(run: FinishedRun) -> str:
+    """Format a variant, such as eca(gamma=3)@mid stages=[3, 4]."""
+    params = flatten_params(run.recipe)
     options = ", ".join(f"{k.removeprefix(OPTION)}={v}" for k, v in sorted(params.items()) if k.startswith(OPTION))
-    name = f"{run['attn']}({options})" if options else str(run["attn"])
-    if params.get("model.site", "null") != "null":
+    name = f"{run.result.attn}({options})" if options else run.result.attn
+    if params["model.site"] != "null":
         name += f"@{params['model.site']}"
     for key in ("stages", "blocks"):
-        if params.get(f"model.{key}", "null") != "null":
+        if params[f"model.{key}"] != "null":
             name += f" {key}={params[f'model.{key}']}"
     return name
 
 
 def _list_recipe_differences(arms: Sequence[_VariantRuns]) -> list[str]:
-    """For every arm the keys in which the recipes of its dataset and backbone differ, with their values."""
+    """Return, per variant, the keys in which the recipes of its dataset and backbone differ, with their values."""
     values: dict[tuple[str, str], dict[str, set[str | None]]] = defaultdict(lambda: defaultdict(set))
     for arm in arms:
         setting, own_values = _dataset_and_backbone(arm), dict(arm.base)
@@ -189,12 +200,12 @@ def _list_recipe_differences(arms: Sequence[_VariantRuns]) -> list[str]:
 
 
 def _dataset_and_backbone(arm: _VariantRuns) -> tuple[str, str]:
-    return arm.any_run["dataset"], arm.any_run["backbone"]
+    return arm.any_run.dataset, arm.any_run.recipe.model.backbone
 
 
 @dataclass(frozen=True)
 class _DifferenceJudge:
-    """Puts a comparison into words; `tests` is the number of tests in the table."""
+    """Words the verdict on a difference; `tests` is the number of tests in the table."""
 
     margin: float
     alpha: float
@@ -203,7 +214,7 @@ class _DifferenceJudge:
     def judge_difference(
         self, arm: _VariantRuns, base: _VariantRuns | None, diffs: Sequence[float], p: float | None
     ) -> str:
-        """What the differences to the baseline say, and what would have to be done where they say nothing."""
+        """Return what the differences to the baseline say, or what to do if they say nothing."""
         if base is None:
             return "no baseline, run the same recipe with --attn none"
         if base is arm:
@@ -242,38 +253,29 @@ def _make_comparison_row(
     ps: tuple[float | None, float | None],
     verdict: str,
 ) -> ComparisonRow:
-    run, top1 = arm.any_run, stats.estimate_mean(list(arm.top1_by_seed().values()))
-    diff = stats.estimate_mean(diffs) if diffs else None
+    run = arm.any_run
     return ComparisonRow(
-        dataset=run["dataset"],
-        backbone=run["backbone"],
+        dataset=run.dataset,
+        backbone=run.recipe.model.backbone,
         variant=variant,
-        attn=run["attn"],
-        category=run["category"],
+        attn=run.result.attn,
+        category=run.result.category,
         recipe=recipe,
-        n=top1.n,
         seeds=tuple(arm.top1_by_seed()),
-        top1=top1.mean,
-        top1_sd=top1.sd,
-        top1_low=top1.low,
-        top1_high=top1.high,
-        pairs=len(diffs),
-        diff=diff.mean if diff else None,
-        diff_sd=diff.sd if diff else None,
-        diff_low=diff.low if diff else None,
-        diff_high=diff.high if diff else None,
+        accuracy=stats.estimate_mean(list(arm.top1_by_seed().values())),
+        difference=stats.estimate_mean(diffs) if diffs else None,
         p=ps[0],
         p_holm=ps[1],
         verdict=verdict,
-        params=arm.median_metric("cost/params"),
-        params_added=arm.median_metric("overhead/params"),
-        params_pct=arm.median_metric("overhead/params_pct"),
-        macs=arm.median_metric("cost/macs"),
-        macs_pct=arm.median_metric("overhead/macs_pct"),
-        train_ratio=arm.median_ratio("speed/train_ratio"),
-        infer_ratio=arm.median_ratio("speed/infer_ratio"),
-        train_images_per_s=arm.median_metric("speed/train_images_per_s"),
-        infer_images_per_s=arm.median_metric("speed/infer_images_per_s"),
-        group=run["group"],
-        run_ids=tuple(run["run_id"] for _, run in sorted(arm.runs.items())),
+        params=arm.median_of(lambda r: r.params),
+        params_added=arm.median_of(lambda r: r.count_added("params")),
+        params_pct=arm.median_of(lambda r: r.compute_overhead("params")),
+        macs=arm.median_of(lambda r: r.macs),
+        macs_pct=arm.median_of(lambda r: r.compute_overhead("macs")),
+        train_ratio=arm.median_ratio(lambda r: r.train_ratio),
+        infer_ratio=arm.median_ratio(lambda r: r.infer_ratio),
+        train_images_per_s=arm.median_of(lambda r: r.train_images_per_s),
+        infer_images_per_s=arm.median_of(lambda r: r.infer_images_per_s),
+        group=run.result.group,
+        run_ids=tuple(run.reference for _, run in sorted(arm.runs.items())),
     )

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from attncli import attention
-from attncli.claims import networks
-from attncli.claims.networks import ImageSpec
+from attncli.analysis.network_key import ImageSpec, make_network_key
 from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.system.files import write_atomically
@@ -61,7 +60,7 @@ class CountCache:
         return self._format_key(name, recipe, images) in self._known
 
     def _format_key(self, name: str, recipe: Recipe, images: ImageSpec) -> str:
-        return f"{name} {networks.make_network_key(recipe.model)} {images.size} {images.classes} {images.frames}"
+        return f"{name} {make_network_key(recipe.model)} {images.size} {images.classes} {images.frames}"
 
     def save_counts(self) -> None:
         """Write what was counted anew; a folder that can't be written costs only the time to count again."""

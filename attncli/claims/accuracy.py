@@ -5,46 +5,59 @@ equal networks would fulfil (`a > b - 0.2 %`, `a ~ b +- 0.5 %`) is one of non-in
 holds is tested one-sided (twice, for the two sides of `~`), whether it fails as strictly as any other.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
 
 from attncli.analysis import stats
 from attncli.analysis.compare import MARGIN
-from attncli.analysis.finished_runs import FinishedRun
+from attncli.analysis.network_key import RunIndex
 from attncli.analysis.stats import MeanEstimate
 from attncli.claims import language
 from attncli.claims.comparison import ClaimComparison, find_network_key
 from attncli.claims.evaluate import compute_slacks, evaluate_expression, find_null_difference
 from attncli.claims.language import ACCURACY, Quantity
 from attncli.claims.verdict import ComparisonOutcome
+from attncli.runs import FinishedRun
 
 RunsByNetwork = Mapping[str, Mapping[int, FinishedRun]]  # of one protocol: by network, by seed
 
 
-def decide_accuracy(comparison: ClaimComparison, runs: Sequence[FinishedRun]) -> ComparisonOutcome:
-    """What the runs say; before the correction for many claims, and so without a verdict beyond "undecided"."""
+def decide_accuracy(comparison: ClaimComparison, run_index: RunIndex) -> ComparisonOutcome:
+    """Test one comparison on finished runs.
+
+    Returns "undecided" if runs could test it, else "untested": the verdict follows after Holm's correction.
+    """
     needed = {find_network_key(q): q for q in comparison.list_quantities() if q.name in ACCURACY}
     datasets = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
-    usable_runs = [
-        run
-        for run in runs
-        if run.network in needed
-        and (not datasets or run.dataset in datasets)
-        and not (needed[run.network].name == "top5" and run.top5 is None)
-    ]
-    protocols: dict[str, dict[str, dict[int, FinishedRun]]] = defaultdict(lambda: defaultdict(dict))
-    for run in usable_runs:
-        protocols[run.protocol][run.network].setdefault(run.seed, run)
+    protocols = _group_by_protocol(needed, datasets, run_index)
     paired_protocols = {
         name: runs_by_network
         for name, runs_by_network in protocols.items()
         if _find_shared_seeds(runs_by_network, needed)
     }
     if not paired_protocols:
-        return _make_untested_outcome(comparison, needed, usable_runs)
+        trained_networks = {network for runs_by_network in protocols.values() for network in runs_by_network}
+        return _make_untested_outcome(comparison, needed, trained_networks)
     dataset = next(iter(datasets), None) or comparison.on
-    best_protocol = max(paired_protocols, key=lambda name: _rank_protocol(paired_protocols[name], needed, str(dataset)))
+    best_protocol = max(
+        paired_protocols, key=lambda name: _rank_protocol(paired_protocols[name], needed, dataset, name)
+    )
     return _make_tested_outcome(comparison, needed, paired_protocols[best_protocol], best_protocol)
+
+
+def _group_by_protocol(
+    needed: Mapping[str, Quantity], datasets: Set[Any], run_index: RunIndex
+) -> dict[str, dict[str, dict[int, FinishedRun]]]:
+    """Return the runs that the comparison can use, by protocol, network and seed; of equal seeds the first counts."""
+    protocols: dict[str, dict[str, dict[int, FinishedRun]]] = {}
+    for network, quantity in needed.items():
+        for protocol, runs in run_index.get(network, {}).items():
+            for run in runs:
+                is_tested = quantity.name != "top5" or run.result.test_top5 is not None
+                if is_tested and (not datasets or run.dataset in datasets):
+                    by_seed = protocols.setdefault(protocol, {}).setdefault(network, {})
+                    by_seed.setdefault(run.recipe.seed, run)
+    return protocols
 
 
 def _find_shared_seeds(runs: RunsByNetwork, needed: Mapping[str, Quantity]) -> list[int]:
@@ -52,16 +65,17 @@ def _find_shared_seeds(runs: RunsByNetwork, needed: Mapping[str, Quantity]) -> l
     return sorted(set.intersection(*(set(runs.get(name, {})) for name in needed)))
 
 
-def _rank_protocol(runs: RunsByNetwork, needed: Mapping[str, Quantity], dataset: str) -> tuple[bool, int, int, str]:
-    """Which protocol to judge by, whatever it says: the claim's own dataset, most pairs, longest training."""
+def _rank_protocol(
+    runs: RunsByNetwork, needed: Mapping[str, Quantity], dataset: Any, protocol: str
+) -> tuple[bool, int, int, str]:
+    """Return what protocols are chosen by, whatever their runs say: the claim's dataset, most pairs, most epochs."""
     run = next(iter(next(iter(runs.values())).values()))
-    return run.dataset == dataset, len(_find_shared_seeds(runs, needed)), run.recipe.train.epochs, run.protocol
+    return run.dataset == dataset, len(_find_shared_seeds(runs, needed)), run.recipe.train.epochs, protocol
 
 
 def _make_untested_outcome(
-    comparison: ClaimComparison, needed: Mapping[str, Quantity], usable_runs: Sequence[FinishedRun]
+    comparison: ClaimComparison, needed: Mapping[str, Quantity], trained_networks: Set[str]
 ) -> ComparisonOutcome:
-    trained_networks = {run.network for run in usable_runs}
     lacking = tuple(language.format_tree(q.network) for name, q in needed.items() if name not in trained_networks)
     datasets = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
     dataset_text = f" on {' and '.join(sorted(map(str, datasets)))}" if datasets else ""
@@ -105,7 +119,7 @@ def _make_tested_outcome(
         protocol=protocol,
         seeds=tuple(seeds),
         digests=tuple(run.digest for run in used_runs),
-        run_ids=tuple(run.run_id for run in used_runs if run.run_id),
+        run_ids=tuple(run.result.run_id for run in used_runs if run.result.run_id),
     )
 
 
@@ -120,7 +134,9 @@ def _evaluate_by_seed(
             if quantity.name not in ACCURACY:
                 return comparison.exact(quantity)
             run = runs[find_network_key(quantity)][seed]
-            return run.top1 if quantity.name == "top1" or run.top5 is None else run.top5  # None was passed over
+            accuracy = run.result.test_top1 if quantity.name == "top1" else run.result.test_top5
+            assert accuracy is not None  # runs that were not tested are not in the index
+            return accuracy
 
         left_values.append(evaluate_expression(comparison.left, read_quantity))
         right_values.append(evaluate_expression(comparison.link.right, read_quantity))

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from attncli.analysis.network_key import ImageSpec, make_network_key
 from attncli.claims import language, networks
 from attncli.claims.evaluate import Lookup
 from attncli.claims.language import ComparisonLink, Expression, NetworkExpression, Quantity
-from attncli.claims.networks import ImageSpec
 
 
 @dataclass(frozen=True)
@@ -37,4 +37,4 @@ def find_network_key(quantity: Quantity) -> str:
 
 @cache
 def _cached_network_key(network: NetworkExpression) -> str:
-    return networks.make_network_key(networks.make_recipe(network).model)
+    return make_network_key(networks.make_recipe(network).model)

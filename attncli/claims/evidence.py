@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import cached_property
 
 from attncli import backbones
 from attncli.analysis.count_cache import CountCache
-from attncli.analysis.finished_runs import FinishedRun, read_finished_runs
+from attncli.analysis.network_key import RunIndex, index_runs
 from attncli.claims.throughput import SpeedStore
 from attncli.dataset_catalog import has_origin
+from attncli.runs import FinishedRun, RunStore, read_finished_runs
 
 
 @dataclass(frozen=True)
@@ -21,26 +22,37 @@ class Evidence:
     backbone: str | None = None
     report_claim: Callable[[str], None] = field(default=lambda _: None)  # the id of the claim that is being judged
 
+    @cached_property
+    def run_index(self) -> RunIndex:
+        """The finished runs by network and protocol."""
+        return index_runs(self.runs)
+
 
 def gather_evidence(
-    runs: Path,
-    uri: str | None = None,
+    run_store: RunStore,
     *,
     backbone: str | None = None,
     folder_is: str | None = None,
     measure: bool = False,
     report_claim: Callable[[str], None] = lambda _: None,
 ) -> Evidence:
-    """The evidence in the folder `runs`, and in the MLflow store `uri` where one is given.
+    """Gather what claims are judged by: counts, speeds, and the finished runs of folder and MLflow store.
 
-    `folder_is` names the dataset whose images the runs on `folder` used. With `measure`, speeds are timed anew.
-    Raises UserError for an unknown backbone and for a store that does not answer.
+    Args:
+        run_store: Where runs live.
+        backbone: The network to read measured claims with, instead of their own.
+        folder_is: The dataset whose images the runs on `folder` used.
+        measure: Time the networks again.
+        report_claim: Called with the id of each claim before it is judged.
+
+    Raises:
+        UserError: Unknown backbone, or the store does not answer.
     """
     if backbone is not None:
         backbones.find_family(backbone)
-    finished_runs = read_finished_runs(runs, uri)
+    finished_runs = read_finished_runs(run_store)
     if folder_is is not None:
         finished_runs = [
             replace(run, dataset=folder_is) if has_origin(run.dataset, "user") else run for run in finished_runs
         ]
-    return Evidence(CountCache(), SpeedStore(runs, measure), finished_runs, backbone, report_claim)
+    return Evidence(CountCache(), SpeedStore(run_store.runs, measure), finished_runs, backbone, report_claim)

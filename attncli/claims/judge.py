@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from attncli.analysis import stats
+from attncli.analysis.network_key import ImageSpec
 from attncli.claims import accuracy, language, networks
 from attncli.claims.claim_files import Claim
 from attncli.claims.comparison import ClaimComparison
 from attncli.claims.evaluate import evaluate_expression, holds_exactly
 from attncli.claims.evidence import Evidence
 from attncli.claims.language import ACCURACY, EXACT, QUANTITIES, SPEED, Quantity
-from attncli.claims.networks import ImageSpec
 from attncli.claims.substitution import substitute_backbone
 from attncli.claims.verdict import ClaimVerdict, ComparisonOutcome, Outcome, combine_outcomes
 from attncli.errors import UserError
@@ -112,7 +112,7 @@ def _decide_part(comparison: ClaimComparison, evidence: Evidence) -> ComparisonO
     names = {q.name for q in comparison.list_quantities()}
     try:
         if names & ACCURACY.keys():
-            return accuracy.decide_accuracy(comparison, evidence.runs)
+            return accuracy.decide_accuracy(comparison, evidence.run_index)
         return evidence.speeds.decide_speed(comparison) if names & SPEED.keys() else _decide_counted(comparison)
     except UserError as error:
         return ComparisonOutcome(text=comparison.text, kind="counted", outcome="untested", why=error.problem)

@@ -1,33 +1,22 @@
 """The networks that claims name: looked up, turned into recipes, and known again in finished runs. No torch."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from attncli import attention, backbones, validation
+from attncli.analysis.network_key import ImageSpec
 from attncli.attention import NONE
 from attncli.claims import language
 from attncli.claims.language import ACCURACY, EXACT, SPEED, LanguageError, NetworkExpression, Quantity
 from attncli.dataset_catalog import find_properties
 from attncli.errors import UserError, suggest_name
-from attncli.recipe import Model, Recipe
+from attncli.recipe import Recipe
 
 BACKBONE_OPTIONS = ("stem", "replace")  # the options of a backbone: keys of `model`
 LARGE_SIDE, SMALL_SIDE = 224, 32  # px, of images that no one gives the size of
 CIFAR_NETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")  # built for images of 32 px
 FRAMES = 8
-MECHANISM_KEYS = ("options", "site", "stages", "blocks")  # keys that say nothing without a mechanism
-
-
-@dataclass(frozen=True)
-class ImageSpec:
-    """The images that exact figures are of: side in pixels, classes, frames of a clip."""
-
-    size: int
-    classes: int
-    frames: int | None = None
 
 
 def validate_claim_tree(tree: language.ClaimTree) -> None:
@@ -131,31 +120,3 @@ def has_small_images(dataset: str | None) -> bool:
     """Return whether a dataset's images are of a size that CIFAR networks are built for."""
     properties = find_properties(dataset or "")
     return properties is not None and properties.side is not None and properties.side <= SMALL_SIDE
-
-
-def make_network_key(model: Model) -> str:
-    """What makes a network this one: keys and options at their default and the mechanism's own site say nothing."""
-    fields = type(model).model_fields
-    distinct = {
-        k: v
-        for k, v in _convert_to_lists(model.model_dump()).items()
-        if k == "backbone" or v != _convert_to_lists(fields[k].default)
-    }
-    if model.attn == NONE:
-        return json.dumps({k: v for k, v in distinct.items() if k not in MECHANISM_KEYS}, sort_keys=True)
-    mechanism = attention.describe_mechanism(model.attn)
-    default_options = {name: _convert_to_lists(p.default) for name, p in mechanism.options.items()}
-    distinct["options"] = {
-        k: v for k, v in _convert_to_lists(model.options).items() if v != default_options.get(k, ...)
-    }
-    if mechanism.is_whole_network:
-        del distinct["backbone"]
-    elif model.site == backbones.get_paper_site(model.backbone, mechanism.card):
-        del distinct["site"]
-    return json.dumps(distinct, sort_keys=True)
-
-
-def _convert_to_lists(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _convert_to_lists(v) for k, v in value.items()}
-    return [_convert_to_lists(v) for v in value] if isinstance(value, list | tuple) else value

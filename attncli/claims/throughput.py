@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from attncli.analysis.network_key import ImageSpec, make_network_key
 from attncli.claims import networks
 from attncli.claims.comparison import ClaimComparison, find_network_key
 from attncli.claims.evaluate import compute_slacks, evaluate_expression
 from attncli.claims.language import SPEED, Quantity
-from attncli.claims.networks import ImageSpec
 from attncli.claims.verdict import ComparisonOutcome, Outcome
 from attncli.recipe import Recipe
 from attncli.system.files import write_atomically
@@ -57,7 +57,7 @@ class SpeedStore:
 
         Raises UserError for a network that can't be built.
         """
-        named = {networks.make_network_key(r.model): r for r in recipes}
+        named = {make_network_key(r.model): r for r in recipes}
         key = json.dumps([sorted(named), images.size, images.classes, images.frames])
         if self._measure and key not in self._fresh:
             self._known[key] = _time_now(named, images)

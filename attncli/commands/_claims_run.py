@@ -51,6 +51,7 @@ def command(
     from attncli.claims import claim_files, missing_runs
     from attncli.jobs.plan import plan_recipes
     from attncli.report import sweep_summary
+    from attncli.runs import RunStore
 
     known = claim_files.read_claim_files(files) if files else claim_files.load_claims()
     keys = {"dataset": "data.name", "data_root": "data.root", "epochs": "train.epochs"}
@@ -70,7 +71,7 @@ def command(
             if as_json
             else click.echo(sweep_summary.render_plan(plan))
         )
-    failures, stopped = _train_claims(plan, runs, tracking_uri, jobs, quiet)
+    failures, stopped = _train_claims(plan, RunStore(runs, tracking_uri), jobs, quiet)
     if as_json:
         echo_json(sweep_summary.build_sweep_dict(plan_recipes(plan.name, recipes, runs=runs), failures, runs))
     elif failures or stopped:
@@ -83,13 +84,13 @@ def command(
     return None
 
 
-def _train_claims(plan: Any, runs: Path, uri: str | None, jobs: int | None, quiet: bool) -> tuple[list[Any], str]:
+def _train_claims(plan: Any, run_store: Any, jobs: int | None, quiet: bool) -> tuple[list[Any], str]:
     """Do the plan on this machine."""
     from attncli.commands.sweep import EXECUTORS, FIGURE_HOOK, execute_sweep
     from attncli.jobs.executors import choose_executor
     from attncli.jobs.worker_pool import WorkerSettings
 
-    settings = WorkerSettings(runs, uri, FIGURE_HOOK)
+    settings = WorkerSettings(run_store, FIGURE_HOOK)
     execute, parallel_jobs = choose_executor(EXECUTORS[0], settings, jobs=jobs, cpus=None, gpus=None, slurm=())
     return execute_sweep(plan, execute, parallel_jobs, settings, fail_fast=False, quiet=quiet)
 

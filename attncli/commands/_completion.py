@@ -69,7 +69,7 @@ def _complete_sweeps(ctx: click.Context) -> Iterable[str]:
 def _complete_runs(ctx: click.Context) -> Iterable[str]:
     from itertools import islice
 
-    from attncli.track.folders import list_run_folders
+    from attncli.runs import list_run_folders
 
     runs_folder: Any = ctx.params.get("runs") or "runs"
     return dict.fromkeys(folder.name for folder in islice(list_run_folders(Path(runs_folder)), MAX_RUNS))

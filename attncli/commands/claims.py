@@ -1,14 +1,17 @@
 """`attncli claims`: what the literature claims, and what becomes of it here."""
 
-import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from attncli.commands._options import echo_json, json_option, store_options
+
+if TYPE_CHECKING:
+    from attncli.claims.verdict import ClaimVerdict
+    from attncli.runs import RunStore
 
 
 class _ClaimsCommand(click.Command):
@@ -68,8 +71,9 @@ def command(
     """
     from attncli.report import claims as report
     from attncli.report import table
+    from attncli.runs import RunStore
 
-    shown = _judge_selected(ids, attn, kind, verdict, backbone, folder_is, files, measure, runs, tracking_uri)
+    shown = _judge_selected(ids, attn, kind, verdict, backbone, folder_is, files, measure, RunStore(runs, tracking_uri))
     if as_json:
         return echo_json([v.to_json_dict() for v in shown])
     if as_csv:
@@ -91,10 +95,9 @@ def _judge_selected(
     folder_is: str | None,
     files: tuple[Path, ...],
     measure: bool,
-    runs: Path,
-    uri: str | None,
-) -> list[Any]:
-    """The verdicts asked for; p values are corrected for all claims, whatever is shown."""
+    run_store: "RunStore",
+) -> "list[ClaimVerdict]":
+    """Return the requested verdicts; p values are corrected for all claims, whatever is shown."""
     from attncli.claims import claim_files, judge
     from attncli.claims.evidence import gather_evidence
     from attncli.claims.verdict import parse_outcomes
@@ -102,9 +105,8 @@ def _judge_selected(
     known = claim_files.read_claim_files(files) if files else claim_files.load_claims()
     requested = claim_files.select_claims(known, ids, attn=_list_names_in(attn), kinds=_list_names_in(kind))
     outcomes = parse_outcomes(_list_names_in(verdict))
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     evidence = gather_evidence(
-        runs, uri, backbone=backbone, folder_is=folder_is, measure=measure, report_claim=_overwrite_line
+        run_store, backbone=backbone, folder_is=folder_is, measure=measure, report_claim=_overwrite_line
     )
     verdicts = judge.judge_claims(known, evidence, requested=requested)
     return [v for v in verdicts if v.outcome in outcomes]

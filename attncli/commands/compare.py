@@ -1,11 +1,16 @@
 """`attncli compare`: finished runs side by side, paired seed by seed."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from attncli.commands._options import json_option, store_options
+
+if TYPE_CHECKING:
+    from attncli.analysis.compare import ComparisonRow
+    from attncli.runs import RunStore
 
 
 @click.command()
@@ -38,7 +43,7 @@ def command(
     attn: str | None,
     format_: str,
     margin: float,
-    cost: Any,
+    cost: str,
     plot: bool,
     runs: Path,
     tracking_uri: str | None,
@@ -54,38 +59,43 @@ def command(
       attncli compare --dataset digits --backbone resnet18
       attncli compare --format csv > runs.csv
     """
-    from attncli import track
     from attncli.analysis.compare import compare_variants
     from attncli.report import comparison
+    from attncli.runs import RunStore, read_finished_runs
 
-    run_rows = track.list_run_rows(tracking_uri, runs, dataset=dataset, backbone=backbone)
-    if attn:
-        mechanisms = {*attn.split(","), "none"}
-        run_rows = [row for row in run_rows if row["attn"] in mechanisms]
-    rows = compare_variants(run_rows, margin=margin / 100)
+    run_store = RunStore(runs, tracking_uri)
+    mechanisms = {*attn.split(","), "none"} if attn else None
+    finished_runs = [
+        run
+        for run in read_finished_runs(run_store)
+        if dataset in (None, run.dataset)
+        and backbone in (None, run.recipe.model.backbone)
+        and (mechanisms is None or run.result.attn in mechanisms)
+    ]
+    rows = compare_variants(finished_runs, margin=margin / 100)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs that match: `attncli run --attn eca --backbone resnet18` makes one")
     click.echo(comparison.render_comparison(rows, "json" if as_json else format_))
     if plot and rows:
-        _draw_plots(run_rows, rows, cost, runs, tracking_uri)
+        experiments = {run.reference: run.experiment for run in finished_runs}
+        _draw_plots(rows, cost, run_store, experiments)
     return None
 
 
-def _draw_plots(run_rows: list[dict[str, Any]], rows: list[Any], cost: Any, runs: Path, uri: str | None) -> None:
-    """One plot for each dataset and backbone, in the folder of runs and in the experiments of its runs."""
+def _draw_plots(rows: "list[ComparisonRow]", cost: str, run_store: "RunStore", experiments: Mapping[str, str]) -> None:
+    """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of its runs."""
     from attncli import track
     from attncli.errors import UserError
     from attncli.report import figures
 
     for setting in dict.fromkeys((row.dataset, row.backbone) for row in rows):
         setting_rows = [row for row in rows if (row.dataset, row.backbone) == setting]
-        file = runs / f"compare-{'-'.join(setting)}-{cost}.png"
+        file = run_store.runs / f"compare-{'-'.join(setting)}-{cost}.png"
         try:
             figures.draw_pareto(setting_rows, file, cost)
         except UserError as error:  # the table stands; a cost that nobody measured has no plot
             click.echo(f"no plot: {error.problem}", err=True)
             continue
-        ids = {run_id for row in setting_rows for run_id in row.run_ids}
-        for experiment in {row["experiment"] for row in run_rows if row["run_id"] in ids}:
-            track.attach_to_experiment([file], experiment=experiment, runs=runs, uri=uri)
+        for experiment in sorted({experiments[run_id] for row in setting_rows for run_id in row.run_ids}):
+            track.attach_to_experiment([file], experiment=experiment, run_store=run_store)
         click.echo(f"plot: {file}", err=True)

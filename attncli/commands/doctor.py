@@ -18,8 +18,9 @@ def command(runs: Path, tracking_uri: str | None, as_json: bool) -> None:
       attncli doctor
     """
     from attncli.doctor import run_checks
+    from attncli.runs import RunStore
 
-    findings = run_checks(runs, tracking_uri)
+    findings = run_checks(RunStore(runs, tracking_uri))
     if as_json:
         echo_json([vars(f) for f in findings])
     else:

@@ -38,15 +38,15 @@ def command(
       attncli look eca-resnet18-s0 --images 3
     """
     from attncli.report.run_figures import draw_attention
+    from attncli.runs import RunStore, find_run_folder
     from attncli.track.active_run import LOOK_FOLDER
-    from attncli.track.folders import find_run_folder
 
     folder = find_run_folder(runs, run)
     files, summary = draw_attention(folder, out or folder / LOOK_FOLDER, images=images, sample=sample)
     if track:
         from attncli.track.artifacts import attach_to_run
 
-        summary["run_id"] = attach_to_run(files, folder.name, LOOK_FOLDER, runs=runs, uri=tracking_uri)
+        summary["run_id"] = attach_to_run(files, folder.name, LOOK_FOLDER, run_store=RunStore(runs, tracking_uri))
     if as_json:
         return echo_json(summary)
     click.echo(f"{summary['run']}: {len(summary['images'])} test images, {len(summary['sites'])} sites")

@@ -1,6 +1,5 @@
 """`attncli published`: what is in print, from all sources, beside what is found here."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -30,10 +29,10 @@ def command(
     """
     from attncli import attention
     from attncli.analysis.count_cache import CountCache
-    from attncli.analysis.finished_runs import read_finished_runs
     from attncli.literature import published
     from attncli.literature.deviation import collect_figures
     from attncli.report import published_tables, table
+    from attncli.runs import RunStore, read_finished_runs
 
     mechanisms = [attention.describe_mechanism(name).name for name in attn.split(",")] if attn else None
     rows = [
@@ -41,9 +40,7 @@ def command(
         for row in published.load_published_rows()
         if (mechanisms is None or row.attn in mechanisms) and (backbone is None or row.backbone == backbone)
     ]
-    figures = collect_figures(
-        rows, CountCache(), read_finished_runs(runs, tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
-    )
+    figures = collect_figures(rows, CountCache(), read_finished_runs(RunStore(runs, tracking_uri)))
     if as_json:
         return echo_json([figure.to_json_dict() for figure in figures])
     if as_csv:

@@ -1,13 +1,16 @@
 """`attncli report`: runs, claims and published figures on one page that opens anywhere."""
 
-import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from attncli.commands._options import store_options
+
+if TYPE_CHECKING:
+    from attncli.runs import RunStore
 
 
 @click.command()
@@ -38,40 +41,38 @@ def command(
     from attncli.claims import claim_files, judge
     from attncli.claims.evidence import gather_evidence
     from attncli.report.html_report import render_html
-    from attncli.report.report_data import gather_report_data, render_markdown
+    from attncli.report.report_data import gather_report_data, list_report_experiments, render_markdown
+    from attncli.runs import RunStore
     from attncli.system.files import write_atomically
 
-    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    run_store = RunStore(runs, tracking_uri)
     names = attn.split(",") if attn else []
-    evidence = gather_evidence(runs, uri, backbone=backbone, folder_is=folder_is)
+    evidence = gather_evidence(run_store, backbone=backbone, folder_is=folder_is)
     known = claim_files.load_claims()
     verdicts = judge.judge_claims(known, evidence, requested=claim_files.select_claims(known, attn=names))
     filters = {"--attn": attn, "--backbone": backbone, "--folder-is": folder_is, "--runs": str(runs)}
     report_command = shlex.join(
         ["attncli", "report", *(w for key, value in filters.items() if value for w in (key, value))]
     )
-    report_data = gather_report_data(
-        runs, verdicts, evidence, uri=uri, folder_is=folder_is, attn=names, report_commands=[report_command]
-    )
+    report_data = gather_report_data(run_store, verdicts, evidence, attn=names, report_commands=[report_command])
     path = out or runs / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, render_html(report_data))
     write_atomically(path.with_suffix(".md"), render_markdown(report_data))
     click.echo(path)
     if track and report_data.rows:
-        _attach_to_experiments(path, report_data, runs, uri)
+        _attach_to_experiments(path, list_report_experiments(report_data, evidence.runs), run_store)
 
 
-def _attach_to_experiments(path: Path, report_data: Any, runs: Path, uri: str | None) -> None:
-    """Into MLflow, where there is a store; one that does not answer costs a warning."""
+def _attach_to_experiments(path: Path, experiments: Sequence[str], run_store: "RunStore") -> None:
+    """Put the report into MLflow if there is a store; one that does not answer costs a warning."""
     from attncli import track
     from attncli.errors import UserError
-    from attncli.report.report_data import list_report_experiments
 
-    if uri is None and not (runs / "mlflow.db").exists():
+    if not run_store.has_store():
         return
     try:
-        for experiment in list_report_experiments(report_data, runs, uri):
-            track.attach_to_experiment([path], experiment=experiment, runs=runs, uri=uri, kind="report")
+        for experiment in experiments:
+            track.attach_to_experiment([path], experiment=experiment, run_store=run_store, kind="report")
     except UserError as error:
         click.echo(f"warning: not in MLflow: {error.problem}", err=True)

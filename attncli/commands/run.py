@@ -4,13 +4,16 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from attncli.commands._options import echo_json, json_option, read_recipe, recipe_options, store_options
 from attncli.errors import UserError
 from attncli.system.signals import end_with_launcher
+
+if TYPE_CHECKING:
+    from attncli.track import RunStore
 
 
 @click.command()
@@ -65,7 +68,12 @@ def command(
         return _launch_processes(processes)
     if result is None:
         result = _train_run(
-            recipe, runs, tracking_uri, quiet or _read_rank() > 0, fresh=not resume, profile=profile, look=look
+            recipe,
+            track.RunStore(runs, tracking_uri),
+            quiet or _read_rank() > 0,
+            fresh=not resume,
+            profile=profile,
+            look=look,
         )
     elif not quiet:
         click.echo(f"this run was finished before ({result.folder}); --fresh runs it again", err=True)
@@ -107,7 +115,7 @@ def _launch_processes(processes: int | None) -> None:
     launch_ranks(processes or 1, sys.argv[1:])
 
 
-def _train_run(recipe: Any, runs: Path, uri: str | None, quiet: bool, fresh: bool, profile: bool, look: bool) -> Any:
+def _train_run(recipe: Any, run_store: "RunStore", quiet: bool, fresh: bool, profile: bool, look: bool) -> Any:
     """Train, with what goes on shown on stderr; loads torch."""
     from attncli.system.gc_tuning import relaxed_gc
 
@@ -119,5 +127,5 @@ def _train_run(recipe: Any, runs: Path, uri: str | None, quiet: bool, fresh: boo
     with RunProgress(quiet) as live:
         drawing = save_all_run_figures if look else save_run_figures
         return execute_run(
-            recipe, runs=runs, uri=uri, listener=live, fresh=fresh, save_figures=drawing, profile=profile
+            recipe, run_store=run_store, listener=live, fresh=fresh, save_figures=drawing, profile=profile
         )

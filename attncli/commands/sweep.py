@@ -62,6 +62,7 @@ def command(
     from attncli.jobs.plan import plan_sweep
     from attncli.jobs.worker_pool import WorkerSettings
     from attncli.report import sweep_summary
+    from attncli.runs import RunStore
 
     axes = {"dataset": _split_axis(dataset), "backbone": _split_axis(backbone), "seeds": _parse_seed_axis(seeds)}
     file = find_recipe([sweep]) or sweep
@@ -72,7 +73,7 @@ def command(
             if as_json
             else click.echo(sweep_summary.render_plan(sweep_plan))
         )
-    settings = WorkerSettings(runs, tracking_uri, FIGURE_HOOK)
+    settings = WorkerSettings(RunStore(runs, tracking_uri), FIGURE_HOOK)
     execute, parallel_jobs = choose_executor(where, settings, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
     failures, stopped = execute_sweep(sweep_plan, execute, parallel_jobs, settings, fail_fast, quiet)
     if as_json:
@@ -96,7 +97,7 @@ def execute_sweep(
     from attncli.system.signals import sweep_stop_request
 
     with sweep_stop_request() as stop, SweepProgress(plan, settings.runs, jobs=jobs, quiet=quiet) as board:
-        for event in execute_plan(plan, execute, stop, runs=settings.runs, uri=settings.uri, fail_fast=fail_fast):
+        for event in execute_plan(plan, execute, stop, settings.run_store, fail_fast=fail_fast):
             board.handle_event(event)
     return board.failures, stop.reason
 

@@ -21,7 +21,7 @@ def command(runs: Path, tracking_uri: str | None, as_json: bool) -> None:
     """
     from attncli import track
 
-    outcomes = track.sync_runs(runs, tracking_uri)
+    outcomes = track.sync_runs(track.RunStore(runs, tracking_uri))
     if as_json:
         echo_json([vars(outcome) for outcome in outcomes])
     else:

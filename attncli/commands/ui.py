@@ -18,11 +18,12 @@ def command(runs: Path, tracking_uri: str | None, port: int, check: bool) -> Non
     Example:
       attncli ui --port 5001
     """
-    from attncli.track import dashboard
+    from attncli.track import RunStore, dashboard
 
-    with dashboard.serve_dashboard(tracking_uri, runs, port) as address:
+    run_store = RunStore(runs, tracking_uri)
+    with dashboard.serve_dashboard(run_store, port) as address:
         click.echo(f"dashboard: {address}")
-        for title, link in dashboard.list_view_links(address, tracking_uri, runs):
+        for title, link in dashboard.list_view_links(address, run_store):
             click.echo(f"  {title:28} {link}")
         if check:
             click.echo("it answers; stopped again", err=True)

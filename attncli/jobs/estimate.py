@@ -6,13 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from attncli import data, records
-from attncli import recipe as recipes
-from attncli.errors import UserError
+from attncli import data
 from attncli.jobs import resources
 from attncli.measure import speed_cache
 from attncli.recipe import Recipe
-from attncli.records import Result
+from attncli.runs import read_folder_runs
 
 EXTRA_TIME_FACTOR = (
     1.05  # of a training and its evaluations: what data, records and checkpoints take beside the network
@@ -76,24 +74,14 @@ class DurationHistory:
         with `*`.
         """
         seconds_by_key: dict[str, list[float]] = {}
-        for result in self._finished_results:
-            if result.dataset != dataset:
-                continue
-            try:
-                recipe = recipes.read(self._runs / result.digest / "recipe.yaml")
-            except UserError:  # not whole
-                continue
-            if (recipe.model.backbone, recipe.data.name) == (backbone, dataset):
+        for run in read_folder_runs(self._runs, dataset=dataset):
+            recipe, result = run.recipe, run.result
+            if recipe.model.backbone == backbone and result.epochs:
                 threads = result.machine.get("threads", resources.count_cores())
                 epoch_seconds = result.seconds * estimate_machine_share(result.device, threads) / result.epochs
                 seconds_by_key.setdefault(make_duration_key(recipe), []).append(epoch_seconds)
                 seconds_by_key.setdefault(make_duration_key(recipe.make_baseline()) + "*", []).append(epoch_seconds)
         return seconds_by_key
-
-    @cached_property
-    def _finished_results(self) -> list[Result]:
-        results = (records.read_result(path.parent) for path in self._runs.glob(f"*/{records.RESULT}"))
-        return [result for result in results if result is not None and result.epochs]
 
     @cached_property
     def _speed_entries(self) -> list[speed_cache.SpeedEntry]:

@@ -1,32 +1,32 @@
 """A sweep from its plan to its end: what is to do, MLflow's parent runs, how it ended."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from attncli import track
 from attncli.jobs.events import Task, TaskEnded, TaskEvent
 from attncli.jobs.plan import PlannedRun, SweepPlan
 from attncli.records import Status
 from attncli.system.signals import StopRequest
+from attncli.track import RunStore
 
 Executor = Callable[[Sequence[Task], StopRequest], Iterator[TaskEvent]]
 
 
 def execute_plan(
-    plan: SweepPlan, executor: Executor, stop: StopRequest, *, runs: Path, uri: str | None, fail_fast: bool = False
+    plan: SweepPlan, executor: Executor, stop: StopRequest, run_store: RunStore, *, fail_fast: bool = False
 ) -> Iterator[TaskEvent]:
     """Have the executor do what the plan lacks, in order; a plan that is all finished costs nothing.
 
     With `fail_fast` the first failure stops the others, which save what they have. Raises UserError for a store
     that does not answer, RunFailedError where no worker starts.
     """
-    unfinished_runs, open_marker = plan.unfinished_runs, runs / f".{plan.name}.begun"
+    unfinished_runs, open_marker = plan.unfinished_runs, run_store.runs / f".{plan.name}.begun"
     if (
         not unfinished_runs and not open_marker.exists()
     ):  # where that file is left, its process was killed before it closed the parents
         return
-    track.check_reachable(uri, runs)
-    parents = track.begin_parent_runs(plan.name, [run.recipe for run in plan.runs], runs=runs, uri=uri)
+    track.check_reachable(run_store)
+    parents = track.begin_parent_runs(plan.name, [run.recipe for run in plan.runs], run_store)
     open_marker.touch()
     status: Status = "FAILED"  # as long as an error may come
     statuses: list[str] = []
@@ -39,7 +39,7 @@ def execute_plan(
             yield event
         status = summarize_status(statuses, len(unfinished_runs), stopped=bool(stop.reason))
     finally:
-        if track.end_parent_runs(parents, [run.digest for run in plan.runs], status, runs=runs, uri=uri):
+        if track.end_parent_runs(parents, [run.digest for run in plan.runs], status, run_store):
             open_marker.unlink(missing_ok=True)
 
 

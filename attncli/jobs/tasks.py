@@ -15,6 +15,7 @@ from attncli.measure import timed
 from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation, Record
 from attncli.run import DatasetLoader, FigureHook, execute_run, make_input_spec
+from attncli.track import RunStore
 from attncli.train import TrainingProgress, distributed
 
 TIMING_LOCK = ".timing.lock"  # one timing at a time on this machine
@@ -67,8 +68,7 @@ class EventReporter:
 def run_task(
     recipe: Recipe,
     *,
-    runs: Path,
-    uri: str | None,
+    run_store: RunStore,
     send_event: Callable[..., None],
     load_dataset: DatasetLoader,
     save_figures: FigureHook | None,
@@ -78,8 +78,7 @@ def run_task(
     """Do a run; what it raises is `attncli.run_command.run`'s."""
     return execute_run(
         recipe,
-        runs=runs,
-        uri=uri,
+        run_store=run_store,
         listener=EventReporter(send_event),
         save_figures=save_figures,
         load_dataset=load_dataset,

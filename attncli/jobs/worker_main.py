@@ -20,13 +20,16 @@ from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attncli.errors import UserError
 from attncli.jobs.events import OUTPUT_LOG
 from attncli.jobs.remember import cache_datasets
 from attncli.recipe import Recipe
 from attncli.system.gc_tuning import relaxed_gc
+
+if TYPE_CHECKING:
+    from attncli.track import RunStore
 
 TaskOrder = dict[str, Any]
 SendEvent = Callable[..., None]
@@ -70,10 +73,11 @@ def main(setting: str) -> None:
         inbox = OrderInbox()
         with relaxed_gc():
             from attncli.measure import environment
-            from attncli.track import load_mlflow
+            from attncli.track import RunStore, load_mlflow
 
             load_mlflow()
-            run_order = _make_task_runner(Path(settings["runs"]), settings["uri"], settings["decorate"], send_event)
+            run_store = RunStore(Path(settings["runs"]), settings["uri"])
+            run_order = _make_task_runner(run_store, settings["decorate"], send_event)
         send_event("ready", threads=environment.describe_machine()["threads"])
         for order in inbox:
             outcome = run_order(order)
@@ -108,7 +112,7 @@ def _prefer_for_oom_kill() -> None:
 
 
 def _make_task_runner(
-    runs: Path, uri: str | None, figure_hook: str, send_event: SendEvent
+    run_store: "RunStore", figure_hook: str, send_event: SendEvent
 ) -> Callable[[TaskOrder], dict[str, str]]:
     """What does an order and tells how it ended."""
     from attncli.jobs.tasks import run_task, time_task
@@ -119,13 +123,12 @@ def _make_task_runner(
     def run_order(order: TaskOrder) -> dict[str, str]:
         recipe = Recipe.model_validate(order["recipe"])
         work = (
-            partial(time_task, recipe, runs=runs, load_dataset=load_dataset)
+            partial(time_task, recipe, runs=run_store.runs, load_dataset=load_dataset)
             if order["timing"]
             else partial(
                 run_task,
                 recipe,
-                runs=runs,
-                uri=uri,
+                run_store=run_store,
                 send_event=send_event,
                 load_dataset=load_dataset,
                 save_figures=save_figures,
@@ -134,7 +137,7 @@ def _make_task_runner(
             )
         )
         try:
-            with redirected_output(runs / recipe.compute_digest()):
+            with redirected_output(run_store.runs / recipe.compute_digest()):
                 return run_and_summarize(work)
         except OSError as error:
             return {"status": "FAILED", "problem": f"{error.filename}: {error.strerror}", "hint": "mend --runs"}

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from attncli.errors import RunFailedError
 from attncli.jobs import resources
 from attncli.jobs.events import Task
 from attncli.jobs.told import Message
+from attncli.track import RunStore
 
 EXIT_S = 30.0  # to end after the last task
 GRACE_S = 120.0  # to save a task that is to be stopped
@@ -26,11 +27,19 @@ MAX_FAILED_STARTS = 3  # workers in a row that are killed before they are ready
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """Where runs and their store are; `figure_hook` names what draws a run's pictures, as `package.module:function`."""
+    """Where runs live; `figure_hook` names what draws a run's pictures, as `package.module:function`."""
 
-    runs: Path
-    uri: str | None
+    run_store: RunStore
     figure_hook: str = ""
+
+    @property
+    def runs(self) -> Path:
+        """The folder of runs."""
+        return self.run_store.runs
+
+    def with_absolute_runs(self) -> "WorkerSettings":
+        """Return the same settings for a process that starts in another folder."""
+        return replace(self, run_store=replace(self.run_store, runs=self.runs.absolute()))
 
 
 class WorkerProcess:
@@ -50,7 +59,13 @@ class WorkerProcess:
                 sys.executable,
                 "-m",
                 "attncli.jobs.worker_main",
-                json.dumps({"runs": str(settings.runs), "uri": settings.uri, "decorate": settings.figure_hook}),
+                json.dumps(
+                    {
+                        "runs": str(settings.runs),
+                        "uri": settings.run_store.tracking_uri,
+                        "decorate": settings.figure_hook,
+                    }
+                ),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

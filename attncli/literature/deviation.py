@@ -2,21 +2,20 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from attncli import attention, backbones, validation
 from attncli.analysis.count_cache import CountCache
-from attncli.analysis.finished_runs import FinishedRun
+from attncli.analysis.network_key import ImageSpec, RunIndex, index_runs, make_network_key
 from attncli.attention import NONE
-from attncli.claims import networks
-from attncli.claims.networks import ImageSpec
 from attncli.dataset_catalog import list_by_property
 from attncli.errors import UserError
 from attncli.literature import published
 from attncli.literature.published import ParameterMatch, PublishedNetwork, PublishedRow
 from attncli.recipe import Recipe
+from attncli.runs import FinishedRun
 
 MEBI = 2**20
 SETTINGS = ("variant", "basis", "reduction", "kernel_size", "experts", "frames", "img_size", "pretrain", "epochs")
@@ -80,10 +79,11 @@ def collect_figures(
     groups: dict[tuple[str, str], list[PublishedRow]] = defaultdict(list)
     for row in rows:
         groups[row.dataset, _format_row_network(row)].append(row)
+    run_index = index_runs(runs)
     figures = [
         f
         for (dataset, name), same_network in groups.items()
-        for f in _compare_sources(dataset, name, same_network, counts, runs)
+        for f in _compare_sources(dataset, name, same_network, counts, run_index)
     ]
     counts.save_counts()
     return figures
@@ -97,7 +97,7 @@ def _format_row_network(row: PublishedRow) -> str:
 
 
 def _compare_sources(
-    dataset: str, name: str, rows: Sequence[PublishedRow], counts: CountCache, runs: Sequence[FinishedRun]
+    dataset: str, name: str, rows: Sequence[PublishedRow], counts: CountCache, run_index: RunIndex
 ) -> Iterator[PublishedFigure]:
     """The figures that any of these rows prints."""
     network = next(
@@ -106,7 +106,7 @@ def _compare_sources(
     for figure, read_figure in (("params", _read_params), ("macs", _read_macs), ("top1", _read_top1)):
         printed = tuple(p for row in rows for p in [read_figure(row)] if p is not None)
         if printed:
-            ours, n = _find_own_figure(figure, network, dataset, counts, runs)
+            ours, n = _find_own_figure(figure, network, dataset, counts, run_index)
             yield PublishedFigure(dataset, name, figure, printed, ours, n)
 
 
@@ -164,7 +164,7 @@ def _guess_network(row: PublishedRow) -> PublishedNetwork | None:
 
 
 def _find_own_figure(
-    figure: str, network: PublishedNetwork | None, dataset: str, counts: CountCache, runs: Sequence[FinishedRun]
+    figure: str, network: PublishedNetwork | None, dataset: str, counts: CountCache, run_index: RunIndex
 ) -> tuple[float | None, int]:
     """Our figure and the number of runs behind it."""
     if network is None:
@@ -172,19 +172,22 @@ def _find_own_figure(
     try:
         recipe = validation.read(values=network.to_recipe_values())
         if figure == "top1":
-            return _average_accuracy(recipe, next(iter(list_by_property(printed_name=dataset)), None), runs)
+            return _average_accuracy(recipe, next(iter(list_by_property(printed_name=dataset)), None), run_index)
         images = ImageSpec(network.size, network.classes, network.frames)
         return counts.get_count(figure, recipe, images) / (1e6 if figure == "params" else 1e9), 0
     except UserError:
         return None, 0
 
 
-def _average_accuracy(recipe: Recipe, dataset: str | None, runs: Sequence[FinishedRun]) -> tuple[float | None, int]:
-    """The mean accuracy in percent of finished runs of the network; of several protocols that with most seeds."""
-    key = networks.make_network_key(recipe.model)
-    protocols: Mapping[str, list[float]] = defaultdict(list)
-    for run in runs:
-        if run.network == key and run.dataset == dataset:
-            protocols[run.protocol].append(100 * run.top1)
-    accuracies = max(protocols.values(), key=len, default=[])
+def _average_accuracy(recipe: Recipe, dataset: str | None, run_index: RunIndex) -> tuple[float | None, int]:
+    """Return the mean accuracy in percent of finished runs of the network, and how many; (None, 0) without runs.
+
+    Of several protocols the one with the most runs counts.
+    """
+    accuracies: list[float] = []
+    for runs in run_index.get(make_network_key(recipe.model), {}).values():
+        own = [
+            100 * run.result.test_top1 for run in runs if run.dataset == dataset and run.result.test_top1 is not None
+        ]
+        accuracies = max(accuracies, own, key=len)
     return (statistics.mean(accuracies), len(accuracies)) if accuracies else (None, 0)

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from attncli.analysis.compare import ComparisonRow
+from attncli.analysis.stats import MeanEstimate
 from attncli.records import Epoch
 from attncli.report import comparison
 from attncli.report.svg import COLOURS, AxisScale, SvgDrawing, draw_axes, fit_scale, separate_levels
@@ -25,10 +26,10 @@ def series_positions(rows: Sequence[ComparisonRow]) -> dict[str, int]:
 
 def draw_forest(rows: Sequence[ComparisonRow]) -> str:
     """Differences to the plain network in points with their 95 % intervals; empty where there is none."""
-    compared_rows = [r for r in rows if r.diff is not None]
+    compared_rows = [(r, r.difference) for r in rows if r.difference is not None]
     if not compared_rows:
         return ""
-    ends = [0.0, *(100 * v for r in compared_rows for v in (r.diff, r.diff_low, r.diff_high) if v is not None)]
+    ends = [0.0, *(100 * v for _, d in compared_rows for v in (d.mean, d.low, d.high) if v is not None)]
     x = fit_scale(ends, 120.0, 356.0, least=0.5)
     bottom = TOP + 28.0 * len(compared_rows)
     drawing = SvgDrawing(bottom + FOOT, "Differences to the plain network")
@@ -36,18 +37,21 @@ def draw_forest(rows: Sequence[ComparisonRow]) -> str:
         drawing.add_line(x(tick), TOP - 6, x(tick), bottom, "grid")
         drawing.add_text(x(tick), bottom + 12, f"{tick:+.{x.count_digits(4)}f}" if tick else "0", "tick", "middle")
     drawing.add_line(x(0), TOP - 10, x(0), bottom, "zero")
-    for i, row in enumerate(compared_rows):
-        _draw_interval(drawing, x, TOP + 28.0 * i + 10, row, series_class(series_positions(rows)[row.variant]))
+    for i, (row, difference) in enumerate(compared_rows):
+        css_class = series_class(series_positions(rows)[row.variant])
+        _draw_interval(drawing, x, TOP + 28.0 * i + 10, row, difference, css_class)
     drawing.add_text((x.start + x.end) / 2, bottom + 32, "points of top-1 over the plain network", "name", "middle")
     return drawing.to_svg()
 
 
-def _draw_interval(drawing: SvgDrawing, x: AxisScale, y: float, row: ComparisonRow, css_class: str) -> None:
+def _draw_interval(
+    drawing: SvgDrawing, x: AxisScale, y: float, row: ComparisonRow, difference: MeanEstimate, css_class: str
+) -> None:
     drawing.add_text(112, y, _shorten_variant(row.variant), "label", "end")
-    if row.diff_low is not None and row.diff_high is not None:
-        drawing.add_line(x(100 * row.diff_low), y, x(100 * row.diff_high), y, f"{css_class} bar")
-    tooltip = f"{row.variant}: {comparison.format_difference(row)} points over {row.pairs} seeds; {row.verdict}"
-    drawing.add_element("circle", title=tooltip, cx=x(100 * (row.diff or 0)), cy=y, r=5, cls=f"{css_class} dot")
+    if difference.low is not None and difference.high is not None:
+        drawing.add_line(x(100 * difference.low), y, x(100 * difference.high), y, f"{css_class} bar")
+    tooltip = f"{row.variant}: {comparison.format_difference(row)} points over {difference.n} seeds; {row.verdict}"
+    drawing.add_element("circle", title=tooltip, cx=x(100 * difference.mean), cy=y, r=5, cls=f"{css_class} dot")
     drawing.add_text(366, y, comparison.format_difference(row).partition(" ±")[0], "label")
 
 
@@ -59,7 +63,9 @@ def draw_cost_chart(rows: Sequence[ComparisonRow], cost: RowCost, name: str) -> 
     costed_rows = sorted(((value, r) for r in rows if (value := cost(r)) is not None), key=lambda p: p[0])
     if len(costed_rows) < 2:
         return ""
-    ends = [100 * v for _, r in costed_rows for v in (r.top1, r.top1_low, r.top1_high) if v is not None]
+    ends = [
+        100 * v for _, r in costed_rows for v in (r.accuracy.mean, r.accuracy.low, r.accuracy.high) if v is not None
+    ]
     x = fit_scale([value for value, _ in costed_rows], LEFT, 440.0 - RIGHT, least=0.1)
     y = fit_scale(ends, CHART - FOOT, TOP, least=0.5)
     drawing = SvgDrawing(CHART, f"Accuracy against {name}")
@@ -67,12 +73,19 @@ def draw_cost_chart(rows: Sequence[ComparisonRow], cost: RowCost, name: str) -> 
     positions = series_positions(rows)
     for value, row in costed_rows:
         css_class = series_class(positions[row.variant])
-        if row.top1_low is not None and row.top1_high is not None:
-            drawing.add_line(x(value), y(100 * row.top1_low), x(value), y(100 * row.top1_high), f"{css_class} bar thin")
+        if row.accuracy.low is not None and row.accuracy.high is not None:
+            drawing.add_line(
+                x(value), y(100 * row.accuracy.low), x(value), y(100 * row.accuracy.high), f"{css_class} bar thin"
+            )
         drawing.add_element(
-            "circle", title=_point_tooltip(row, value), cx=x(value), cy=y(100 * row.top1), r=5, cls=f"{css_class} dot"
+            "circle",
+            title=_point_tooltip(row, value),
+            cx=x(value),
+            cy=y(100 * row.accuracy.mean),
+            r=5,
+            cls=f"{css_class} dot",
         )
-    _draw_names(drawing, [(x(v), y(100 * r.top1), r) for v, r in costed_rows], positions)
+    _draw_names(drawing, [(x(v), y(100 * r.accuracy.mean), r) for v, r in costed_rows], positions)
     return drawing.to_svg()
 
 

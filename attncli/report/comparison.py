@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import groupby
 
 from attncli.analysis.compare import ComparisonRow
@@ -31,7 +30,7 @@ def render_comparison(rows: Sequence[ComparisonRow], format_: str = "table", wid
             for title, part in group_comparison_rows(rows)
         ]
         return "\n\n".join([*blocks, NOTE])
-    return table.render_rows([asdict(row) for row in rows], format_)
+    return table.render_rows([row.to_json_dict() for row in rows], format_)
 
 
 def group_comparison_rows(rows: Sequence[ComparisonRow]) -> list[tuple[str, list[ComparisonRow]]]:
@@ -64,17 +63,17 @@ def _halve_interval(low: float | None, high: float | None) -> float | None:
 
 def format_top1(row: ComparisonRow) -> str:
     """The mean in percent with half its interval."""
-    half = _halve_interval(row.top1_low, row.top1_high)
-    return f"{100 * row.top1:.2f}" + ("" if half is None else f" ±{100 * half:.2f}")
+    half = _halve_interval(row.accuracy.low, row.accuracy.high)
+    return f"{100 * row.accuracy.mean:.2f}" + ("" if half is None else f" ±{100 * half:.2f}")
 
 
 def format_difference(row: ComparisonRow) -> str:
     """The difference in points with half its interval; baselines have none."""
-    if row.diff is None:
+    if row.difference is None:
         return MISSING
-    half = _halve_interval(row.diff_low, row.diff_high)
-    shared = f" ({row.pairs})" if row.pairs < row.n else ""
-    return f"{100 * row.diff:+.2f}" + ("" if half is None else f" ±{100 * half:.2f}") + shared
+    half = _halve_interval(row.difference.low, row.difference.high)
+    shared = f" ({row.difference.n})" if row.difference.n < row.accuracy.n else ""
+    return f"{100 * row.difference.mean:+.2f}" + ("" if half is None else f" ±{100 * half:.2f}") + shared
 
 
 def format_p_value(p: float | None) -> str:
@@ -102,7 +101,7 @@ def format_ratio(value: float | None) -> str:
 
 COLUMNS: list[Column[ComparisonRow]] = [
     Column("attention", lambda r: r.variant, right=False),
-    Column("n", lambda r: str(r.n)),
+    Column("n", lambda r: str(r.accuracy.n)),
     Column("top-1", format_top1),
     Column("diff", format_difference),
     Column("p", lambda r: format_p_value(r.p_holm)),

@@ -215,13 +215,13 @@ def _draw_front(figure: Figure, axes: Axes, points: Sequence[tuple[float, Compar
     for x, row in shown:
         plain = row.verdict == "baseline"
         colour = INK if plain else COLOURS[0]
-        if row.top1_low is not None and row.top1_high is not None:
-            bars.append((x, 100 * max(0.0, row.top1_low), 100 * min(1.0, row.top1_high)))
+        if row.accuracy.low is not None and row.accuracy.high is not None:
+            bars.append((x, 100 * max(0.0, row.accuracy.low), 100 * min(1.0, row.accuracy.high)))
             axes.plot([x, x], bars[-1][1:], color=colour, alpha=0.35, linewidth=1.2)
-        axes.plot([x], [100 * row.top1], "s" if plain else "o", color=colour, markersize=6, zorder=3)
-        spots.append((x, 100 * row.top1, "plain" if plain else row.variant, colour))
+        axes.plot([x], [100 * row.accuracy.mean], "s" if plain else "o", color=colour, markersize=6, zorder=3)
+        spots.append((x, 100 * row.accuracy.mean, "plain" if plain else row.variant, colour))
     front_groups = {row.group for _, row in find_pareto_front(points)}
-    line = [(x, 100 * row.top1) for x, row in shown if row.group in front_groups]
+    line = [(x, 100 * row.accuracy.mean) for x, row in shown if row.group in front_groups]
     axes.plot(*zip(*line, strict=True), color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     _scale_axes(axes, [x for x, _ in shown], axis)
     label_points(figure, axes, spots, bars)
@@ -246,7 +246,7 @@ def separate_points(points: Sequence[tuple[float, ComparisonRow]], width: float)
 
     `width` is the least width of the axis.
     """
-    points = sorted(points, key=lambda p: (p[0], p[1].top1))
+    points = sorted(points, key=lambda p: (p[0], p[1].accuracy.mean))
     step = 0.02 * max(width, points[-1][0] - points[0][0])
     heaps: list[list[tuple[float, ComparisonRow]]] = []
     for point in points:
@@ -260,7 +260,7 @@ def separate_points(points: Sequence[tuple[float, ComparisonRow]], width: float)
 def find_pareto_front(points: Sequence[tuple[float, ComparisonRow]]) -> list[tuple[float, ComparisonRow]]:
     """The (cost, row) points that no other beats in cost or accuracy without losing in the other, by cost."""
     front_points: list[tuple[float, ComparisonRow]] = []
-    for x, row in sorted(points, key=lambda p: (p[0], -p[1].top1)):
-        if not front_points or row.top1 > front_points[-1][1].top1:
+    for x, row in sorted(points, key=lambda p: (p[0], -p[1].accuracy.mean)):
+        if not front_points or row.accuracy.mean > front_points[-1][1].accuracy.mean:
             front_points.append((x, row))
     return front_points

@@ -82,7 +82,7 @@ def _list_placed_columns(timed: bool) -> list[Column[OverheadLine]]:
 def _make_percent_cell(name: str) -> Callable[[OverheadLine], str]:
     def format_cell(line: OverheadLine) -> str:
         percent = line[1].compute_overhead(name)
-        return f"{percent:+.{2 if abs(percent) < 10 else 1}f}%"
+        return "-" if percent is None else f"{percent:+.{2 if abs(percent) < 10 else 1}f}%"
 
     return format_cell
 

@@ -4,82 +4,89 @@ import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from attncli import __version__, records
-from attncli.analysis import results
 from attncli.analysis.compare import ComparisonRow, compare_variants
 from attncli.attention import NONE
 from attncli.claims.evidence import Evidence
 from attncli.claims.verdict import ClaimVerdict
-from attncli.dataset_catalog import has_origin
 from attncli.literature import published
 from attncli.literature.deviation import collect_figures
 from attncli.records import Epoch
 from attncli.report import comparison
 from attncli.report.html_report import ReportData, TableOrigin
+from attncli.runs import RECIPE, FinishedRun, RunStore
 
 
 def gather_report_data(
-    runs: Path,
+    run_store: RunStore,
     verdicts: Sequence[ClaimVerdict],
     evidence: Evidence,
     *,
-    uri: str | None = None,
-    folder_is: str | None = None,
     attn: Sequence[str] = (),
     report_commands: Sequence[str] = (),
 ) -> ReportData:
-    """The report on the runs below `runs` and in the store `uri`, about these mechanisms (all without)."""
+    """Gather the report on the runs of the evidence, about these mechanisms (all if none are given).
+
+    Args:
+        run_store: Where the runs live, for the report's first line.
+        verdicts: The verdicts to show.
+        evidence: What they were judged by, with the finished runs to compare.
+        attn: Names of mechanisms.
+        report_commands: The commands that make this report again.
+    """
     shown_mechanisms = {*attn, NONE}
-    run_rows = [row for row in results.read_result_rows(runs, uri) if not attn or row["attn"] in shown_mechanisms]
-    if folder_is is not None:
-        run_rows = [row | {"dataset": folder_is} if has_origin(row["dataset"], "user") else row for row in run_rows]
-    rows = compare_variants(run_rows)
-    by_id = {row["run_id"]: row for row in run_rows}
+    runs = [run for run in evidence.runs if not attn or run.result.attn in shown_mechanisms]
+    rows = compare_variants(runs)
+    by_reference = {run.reference: run for run in runs}
+    tables = [
+        (title, part, [by_reference[run_id] for row in part for run_id in row.run_ids])
+        for title, part in comparison.group_comparison_rows(rows)
+    ]
     shown = {row.attn for row in rows} - {NONE} | set(attn)
     published_rows = [row for row in published.load_published_rows() if row.attn in shown]
     now = datetime.now().astimezone()
     return ReportData(
         title="Attention mechanisms: claims and runs",
-        generated_by=f"attncli {__version__}, {now:%d %B %Y, %H:%M %Z}, runs in {runs}",
+        generated_by=f"attncli {__version__}, {now:%d %B %Y, %H:%M %Z}, runs in {run_store.runs}",
         verdicts=verdicts,
         rows=rows,
         figures=collect_figures(published_rows, evidence.counts, evidence.runs),
-        epochs={title: _read_epochs(part, by_id) for title, part in comparison.group_comparison_rows(rows)},
-        origins={title: _describe_table_origin(part, by_id) for title, part in comparison.group_comparison_rows(rows)},
+        epochs={title: _read_epochs(part, by_reference) for title, part, _ in tables},
+        origins={title: _describe_table_origin(table_runs) for title, _, table_runs in tables},
         report_commands=report_commands,
     )
 
 
-def list_report_experiments(report_data: ReportData, runs: Path, uri: str | None) -> list[str]:
-    """The MLflow experiments of the runs that a report tells of."""
+def list_report_experiments(report_data: ReportData, runs: Sequence[FinishedRun]) -> list[str]:
+    """Return the MLflow experiments of the runs that a report shows."""
     ids = {run_id for row in report_data.rows for run_id in row.run_ids}
-    return sorted({row["experiment"] for row in results.read_result_rows(runs, uri) if row["run_id"] in ids})
+    return sorted({run.experiment for run in runs if run.reference in ids})
 
 
-def _read_epochs(rows: Sequence[ComparisonRow], by_id: Mapping[str, dict[str, Any]]) -> dict[str, list[list[Epoch]]]:
-    """The epochs of every run that has a folder, by variant."""
+def _read_epochs(
+    rows: Sequence[ComparisonRow], by_reference: Mapping[str, FinishedRun]
+) -> dict[str, list[list[Epoch]]]:
+    """Return, by variant, the epochs of every run that has a folder."""
     epochs_by_variant: dict[str, list[list[Epoch]]] = defaultdict(list)
     for row in rows:
         for run_id in row.run_ids:
-            folder = by_id[run_id].get("folder")
+            folder = by_reference[run_id].folder
             if folder is not None:
-                epochs_by_variant[row.variant].append([r for r in records.read(Path(folder)) if isinstance(r, Epoch)])
+                epochs_by_variant[row.variant].append([r for r in records.read(folder) if isinstance(r, Epoch)])
     return epochs_by_variant
 
 
-def _describe_table_origin(rows: Sequence[ComparisonRow], by_id: Mapping[str, dict[str, Any]]) -> TableOrigin:
-    """Machines, recipe and commands of the runs of one table."""
-    runs = [by_id[run_id] for row in rows for run_id in row.run_ids]
-    machines = dict.fromkeys(_format_machine(run["machine"]) for run in runs if run.get("machine"))
-    folders = [Path(run["folder"]) for run in runs if "folder" in run]
-    recipe = results.read_folder_recipe(folders[0]) if folders else None
-    if recipe is None:
+def _describe_table_origin(runs: Sequence[FinishedRun]) -> TableOrigin:
+    """Return the machines, recipe and commands of the runs of one table."""
+    machines = dict.fromkeys(_format_machine(run.result.machine) for run in runs if run.result.machine)
+    with_folder = [run for run in runs if run.folder is not None]
+    if not with_folder:
         return TableOrigin(list(machines), "", [])
+    recipe = with_folder[0].recipe
     text = recipe.model_copy(update={"model": recipe.make_baseline().model}).to_yaml()
-    commands = [f"attncli run {shlex.quote(str(folder / results.RECIPE))}" for folder in folders]
+    commands = [f"attncli run {shlex.quote(f'{run.folder}/{RECIPE}')}" for run in with_folder]
     return TableOrigin(list(machines), text, commands)
 
 

@@ -34,7 +34,7 @@ from attncli.run.run_dir import clear_run_dir, locked_run_dir, translated_disk_e
 from attncli.system.files import write_atomically
 from attncli.system.gc_tuning import relaxed_gc
 from attncli.system.signals import deferred_signals
-from attncli.track import ActiveRun, Tracker
+from attncli.track import ActiveRun, RunStore, Tracker
 from attncli.track.provenance import label_mechanism
 from attncli.train import Interrupted
 
@@ -66,8 +66,7 @@ class RunContext:
 def execute_run(
     recipe: Recipe,
     *,
-    runs: Path,
-    uri: str | None,
+    run_store: RunStore,
     listener: RunListener,
     fresh: bool = False,
     save_figures: FigureHook | None = None,
@@ -89,29 +88,29 @@ def execute_run(
     """
     accelerator = train.init_accelerator()
     if not accelerator.is_main_process:
-        follow_main_rank(recipe, accelerator, runs=runs, resume=not fresh, load_dataset=load_dataset)
+        follow_main_rank(recipe, accelerator, runs=run_store.runs, resume=not fresh, load_dataset=load_dataset)
     with main_rank(accelerator) as release_ranks:
-        _check_preconditions(recipe, accelerator, runs, uri, profile)
-        folder = runs / recipe.compute_digest()
+        _check_preconditions(recipe, accelerator, run_store, profile)
+        folder = run_store.runs / recipe.compute_digest()
         with locked_run_dir(folder, recipe), translated_disk_errors(folder):
             if (result := track.read_finished_result(folder)) and not fresh and not profile:
                 return result
             with relaxed_gc():
                 with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
                     pool.submit(track.load_mlflow)
-                    dataset = load_dataset(recipe.data, cache=runs / "cache", progress=listener.on_reading)
+                    dataset = load_dataset(recipe.data, cache=run_store.runs / "cache", progress=listener.on_reading)
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
                 release_ranks()
-                active_run = _start_tracking(Tracker.open(uri, runs), recipe, dataset, folder, fresh, tags)
+                active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, tags)
             context = RunContext(
                 recipe, folder, dataset, net, accelerator, active_run, listener, timing_threads, profile
             )
             return _run_tracked(context, fresh, save_figures)
 
 
-def _check_preconditions(recipe: Recipe, accelerator: Accelerator, runs: Path, uri: str | None, profile: bool) -> None:
+def _check_preconditions(recipe: Recipe, accelerator: Accelerator, run_store: RunStore, profile: bool) -> None:
     """See in seconds that the run can be done. Raises UserError where it cannot."""
-    track.check_reachable(uri, runs)
+    track.check_reachable(run_store)
     train.check_trainable(recipe, accelerator)
     if profile and accelerator.num_processes > 1:
         raise UserError("--profile takes a run of one process apart", "leave out --processes")

@@ -1,6 +1,6 @@
 """Recording runs in MLflow, and reading them back: the only part that knows MLflow, and it loads it when it must.
 
-    tracker = Tracker.open(uri, runs)                       # a store that is away is a UserError, in seconds
+    tracker = Tracker.open(RunStore(runs, uri))             # a store that is away is a UserError, in seconds
     with tracker.start(recipe, facts, machine, folder=runs / digest) as live:
         live.log(record)                                    # never waits, never raises
         warning = live.end("FINISHED")
@@ -13,8 +13,8 @@ from attncli.track.active_run import ActiveRun
 from attncli.track.artifacts import attach_to_experiment
 from attncli.track.parent_runs import begin_parent_runs, end_parent_runs
 from attncli.track.provenance import DatasetInfo, read_finished_result
-from attncli.track.search import list_run_rows
-from attncli.track.store import check_reachable, is_file_store, load_mlflow, resolve_address
+from attncli.track.search import list_finished_digests, list_run_rows
+from attncli.track.store import RunStore, check_reachable, is_file_store, load_mlflow
 from attncli.track.sync import SyncOutcome, sync_runs
 from attncli.track.tags import choose_experiment_name
 from attncli.track.tracker import Tracker
@@ -22,6 +22,7 @@ from attncli.track.tracker import Tracker
 __all__ = [
     "ActiveRun",
     "DatasetInfo",
+    "RunStore",
     "SyncOutcome",
     "Tracker",
     "attach_to_experiment",
@@ -30,9 +31,9 @@ __all__ = [
     "choose_experiment_name",
     "end_parent_runs",
     "is_file_store",
+    "list_finished_digests",
     "list_run_rows",
     "load_mlflow",
     "read_finished_result",
-    "resolve_address",
     "sync_runs",
 ]

@@ -5,23 +5,23 @@ from pathlib import Path
 
 from attncli.errors import UserError
 from attncli.track import mlflow_run, store
+from attncli.track.store import RunStore
 
 KIND_TAG = "kind"
 
 
 def attach_to_experiment(
-    files: Sequence[Path], *, experiment: str, runs: Path, uri: str | None = None, kind: str = "comparison"
+    files: Sequence[Path], *, run_store: RunStore, experiment: str, kind: str = "comparison"
 ) -> str:
     """Put files into the experiment's one run of this `kind`, made on the first call; its MLflow id.
 
     Files of the same name are replaced. That run has no digest, so it is none of `rows`. Raises UserError where
     the store does not answer or refuses.
     """
-    address = store.resolve_address(uri, runs)
-    client = store.connect_store(address, runs)
+    client = store.connect_store(run_store)
     try:
-        with store.store_lock(address, runs):
-            experiment_id = store.get_or_create_experiment(client, address, runs, experiment)
+        with store.store_lock(run_store):
+            experiment_id = store.get_or_create_experiment(client, run_store, experiment)
             matching_runs = client.search_runs([experiment_id], f"tags.{KIND_TAG} = '{kind}'", max_results=1)
             run = (
                 matching_runs[0]
@@ -35,27 +35,27 @@ def attach_to_experiment(
     except UserError:
         raise
     except Exception as error:
-        raise store.make_store_error(address, error) from error
+        raise store.make_store_error(run_store.resolve_address(), error) from error
     return run_id
 
 
-def attach_to_run(files: Sequence[Path], digest: str, subfolder: str, *, runs: Path, uri: str | None = None) -> str:
+def attach_to_run(files: Sequence[Path], digest: str, subfolder: str, *, run_store: RunStore) -> str:
     """Put files into the folder `subfolder` of the run of a digest; its MLflow id. Files of the same name are replaced.
 
     Raises UserError where the store does not answer or does not have the run.
     """
-    address = store.resolve_address(uri, runs)
-    client = store.connect_store(address, runs)
+    client = store.connect_store(run_store)
     try:
         run = mlflow_run.find_run(client, digest)
         if run is None:
             raise UserError(
-                f"run {digest} is not in {store.redact_address(address)}", "`attncli sync` brings it in; --no-track"
+                f"run {digest} is not in {store.redact_address(run_store.resolve_address())}",
+                "`attncli sync` brings it in; --no-track",
             )
         for file in files:
             client.log_artifact(run.info.run_id, str(file), subfolder)
     except UserError:
         raise
     except Exception as error:
-        raise store.make_store_error(address, error) from error
+        raise store.make_store_error(run_store.resolve_address(), error) from error
     return str(run.info.run_id)

@@ -11,31 +11,31 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
 from attncli.errors import RunFailedError, UserError
 from attncli.system.signals import sigterm_as_interrupt
 from attncli.track import experiment_views, store
+from attncli.track.store import RunStore
 
 HOST = "127.0.0.1"
 START_S = 90.0  # a server starts in about 8 s on a quiet machine
 
 
 @contextmanager
-def serve_dashboard(uri: str | None, runs: Path, port: int) -> Iterator[str]:
+def serve_dashboard(run_store: RunStore, port: int) -> Iterator[str]:
     """Run the dashboard on the store and give its address, once it answers; port 0 takes any free one.
 
     A store that is a server already is its own dashboard: its address comes back and nothing is started.
     Raises UserError for a port in use or a store that does not answer, RunFailedError if the server ends early.
     """
-    address = store.resolve_address(uri, runs)
+    address = run_store.resolve_address()
     if address.startswith("http"):
-        store.check_reachable(uri, runs)
+        store.check_reachable(run_store)
         yield address.rstrip("/")
         return
-    store.connect_store(address, runs)  # creates the database, or tells what is wrong with it
+    store.connect_store(run_store)  # creates the database, or tells what is wrong with it
     port = _find_free_port(port)
     url = f"http://{HOST}:{port}"
     arguments = [
@@ -57,7 +57,7 @@ def serve_dashboard(uri: str | None, runs: Path, port: int) -> Iterator[str]:
                 "-m",
                 *arguments,
                 "--default-artifact-root",
-                store.choose_artifact_location(address, runs) or "",
+                store.choose_artifact_location(run_store) or "",
             ],
             env=os.environ | store.SETTINGS | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=subprocess.DEVNULL,
@@ -71,12 +71,12 @@ def serve_dashboard(uri: str | None, runs: Path, port: int) -> Iterator[str]:
             _stop_server(server)
 
 
-def list_view_links(address: str, uri: str | None, runs: Path) -> list[tuple[str, str]]:
+def list_view_links(address: str, run_store: RunStore) -> list[tuple[str, str]]:
     """(what it shows, address) of the views that a reviewer of runs wants first.
 
     For each experiment its runs with the columns that matter, the most accurate first, and the same as charts.
     """
-    client = store.connect_store(store.resolve_address(uri, runs), runs)
+    client = store.connect_store(run_store)
     view_links = []
     for experiment in client.search_experiments(max_results=1000):
         if experiment.name == "Default":

@@ -4,7 +4,6 @@ Timestamps are the run's start plus the training time so far. A point sent twice
 and the store keeps one of it, even where two writers race.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -54,12 +53,11 @@ def _list_cost_metrics(record: Cost) -> dict[str, float | None]:
     metrics: dict[str, float | None] = {"cost/image_size": record.image_size}
     for name in COST_FIELDS:
         network_value, baseline_value = getattr(record, name), getattr(record, f"baseline_{name}")
-        percent = record.compute_overhead(name)
         short_name = name.removesuffix("_bytes")
         metrics |= {
             f"cost/{name}": network_value,
             f"overhead/{name}": network_value - baseline_value,
-            f"overhead/{short_name}_pct": percent if math.isfinite(percent) else None,
+            f"overhead/{short_name}_pct": record.compute_overhead(name),
         }
     return metrics
 

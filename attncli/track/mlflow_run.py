@@ -1,12 +1,12 @@
 """The one MLflow run of a digest: found or created, with its parameters, tags and data set."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attncli.recipe import Recipe
 from attncli.track import experiment_views, store, tags
 from attncli.track.provenance import DatasetInfo, Provenance
+from attncli.track.store import RunStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 def get_or_create_run(
     client: "MlflowClient",
-    uri: str,
-    runs: Path,
+    run_store: RunStore,
     recipe: Recipe,
     provenance: Provenance,
     extra_tags: dict[str, str],
@@ -28,7 +27,7 @@ def get_or_create_run(
     `fresh` deletes an earlier one first.
     """
     all_tags = tags.build_run_tags(recipe, provenance) | extra_tags | {"digest": provenance.digest}
-    with store.store_lock(uri, runs):
+    with store.store_lock(run_store):
         run = find_run(client, provenance.digest)
         if run is not None and fresh:
             client.delete_run(run.info.run_id)
@@ -36,7 +35,7 @@ def get_or_create_run(
         is_new = run is None
         if run is None:
             experiment_id = store.get_or_create_experiment(
-                client, uri, runs, tags.choose_experiment_name(recipe), experiment_views.build_experiment_tags(recipe)
+                client, run_store, tags.choose_experiment_name(recipe), experiment_views.build_experiment_tags(recipe)
             )
             run = client.create_run(
                 experiment_id,

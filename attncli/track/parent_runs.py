@@ -4,13 +4,13 @@ A sweep is known by its name, so that a later call, with more seeds perhaps, goe
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.records import Status
 from attncli.track import experiment_views, provenance, search, store
+from attncli.track.store import RunStore
 from attncli.track.tags import choose_experiment_name
 
 if TYPE_CHECKING:
@@ -22,28 +22,27 @@ SWEEP_TAG = "sweep"
 ParentTags = dict[str, dict[str, str]]  # by experiment: the tags of a run that belongs to the sweep
 
 
-def begin_parent_runs(name: str, recipes: Iterable[Recipe], *, runs: Path, uri: str | None) -> ParentTags:
+def begin_parent_runs(name: str, recipes: Iterable[Recipe], run_store: RunStore) -> ParentTags:
     """The parent runs of a sweep, found or made, and now RUNNING. Raises UserError where the store does not answer."""
-    address = store.resolve_address(uri, runs)
-    client = store.connect_store(address, runs)
+    client = store.connect_store(run_store)
     try:
-        search.close_dead_runs(client, runs)
-        with store.store_lock(address, runs):
+        search.close_dead_runs(client, run_store.runs)
+        with store.store_lock(run_store):
             experiments = {choose_experiment_name(r): r for r in recipes}
             parent_ids = {
-                e: _get_or_create_parent(client, _ensure_experiment(client, address, runs, r), name, r)
+                e: _get_or_create_parent(client, _ensure_experiment(client, run_store, r), name, r)
                 for e, r in experiments.items()
             }
     except UserError:
         raise
     except Exception as error:
-        raise store.make_store_error(address, error) from error
+        raise store.make_store_error(run_store.resolve_address(), error) from error
     return {experiment: {PARENT_TAG: run_id, SWEEP_TAG: name} for experiment, run_id in parent_ids.items()}
 
 
-def _ensure_experiment(client: "MlflowClient", address: str, runs: Path, recipe: Recipe) -> str:
+def _ensure_experiment(client: "MlflowClient", run_store: RunStore, recipe: Recipe) -> str:
     return store.get_or_create_experiment(
-        client, address, runs, choose_experiment_name(recipe), experiment_views.build_experiment_tags(recipe)
+        client, run_store, choose_experiment_name(recipe), experiment_views.build_experiment_tags(recipe)
     )
 
 
@@ -71,16 +70,14 @@ def _get_or_create_parent(client: "MlflowClient", experiment_id: str, name: str,
     return str(run.info.run_id)
 
 
-def end_parent_runs(
-    parents: ParentTags, digests: Iterable[str], status: Status, *, runs: Path, uri: str | None
-) -> bool:
+def end_parent_runs(parents: ParentTags, digests: Iterable[str], status: Status, run_store: RunStore) -> bool:
     """Close the parents, and the runs whose process was killed; runs without a parent (made before) get theirs.
 
     A store that is away raises nothing, but gives False: the next sweep, run or `sync` closes what this one left open.
     """
     try:
-        client = store.connect_store(store.resolve_address(uri, runs), runs)
-        search.close_dead_runs(client, runs)
+        client = store.connect_store(run_store)
+        search.close_dead_runs(client, run_store.runs)
         wanted_digests = set(digests)
         names = {
             experiment.experiment_id: experiment.name for experiment in client.search_experiments(max_results=50_000)

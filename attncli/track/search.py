@@ -1,21 +1,29 @@
 """What the store holds: runs as plain dicts, and the closing of runs whose process died without a word."""
 
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attncli.track import store
 from attncli.track.provenance import ProcessIdentity
+from attncli.track.store import RunStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 PAGE_SIZE = 1000
+FINISHED_DIGESTS = """
+    SELECT tags.value FROM runs JOIN tags USING (run_uuid) JOIN experiments USING (experiment_id)
+    WHERE tags.key = 'digest' AND runs.status = 'FINISHED'
+    AND runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active'
+"""
 RunRow = dict[str, Any]
 
 
-def list_run_rows(uri: str | None, runs: Path, **filters: str | None) -> list[RunRow]:
+def list_run_rows(run_store: RunStore, **filters: str | None) -> list[RunRow]:
     """The runs of the store, newest first, each a dict of plain values.
 
     Keys: run_id, name, experiment, status, started_ms, ended_ms, params, metrics (last values), tags, and from
@@ -24,15 +32,32 @@ def list_run_rows(uri: str | None, runs: Path, **filters: str | None) -> list[Ru
     `filters` are tags with the value asked for, and `status`; None asks for nothing.
     Raises UserError for a store that does not answer. A database that is not there holds no runs.
     """
-    address = store.resolve_address(uri, runs)
+    address = run_store.resolve_address()
     file = store.find_database_file(address)
     if file is not None and not file.exists():
         return []
-    client = store.connect_store(address, runs)
+    client = store.connect_store(run_store)
     try:
         return list(_iterate_rows(client, {key: value for key, value in filters.items() if value is not None}))
     except Exception as error:
         raise store.make_store_error(address, error) from error
+
+
+def list_finished_digests(run_store: RunStore) -> frozenset[str] | None:
+    """Return the digests of the finished runs of an SQLite store, in milliseconds and without loading MLflow.
+
+    None means that only MLflow can say: the store is no SQLite file, or its tables are not those of today's MLflow.
+    """
+    file = store.find_database_file(run_store.resolve_address())
+    if file is None:
+        return None
+    if not file.exists():
+        return frozenset()
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=20)) as connection:
+            return frozenset(digest for (digest,) in connection.execute(FINISHED_DIGESTS))
+    except sqlite3.Error:
+        return None
 
 
 def _iterate_rows(client: "MlflowClient", filters: Mapping[str, str]) -> Iterator[RunRow]:

@@ -12,6 +12,7 @@ import urllib.request
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,24 +41,41 @@ LOCK_S = 120.0
 STORE_HINT = "mend --tracking-uri or MLFLOW_TRACKING_URI; without them runs are recorded in runs/mlflow.db"
 
 
-def resolve_address(uri: str | None, runs: Path) -> str:
-    """The tracking URI: the one given, else MLFLOW_TRACKING_URI, else sqlite:///<absolute runs>/mlflow.db.
+@dataclass(frozen=True)
+class RunStore:
+    """Where runs live: a folder with one subfolder per run, and an MLflow store.
 
-    Raises UserError for a kind of store that MLflow does not take any more, or that a run can't use.
+    `tracking_uri` is the store's address as the user gave it; None means MLFLOW_TRACKING_URI, else RUNS/mlflow.db.
     """
-    address = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs.absolute() / 'mlflow.db'}"
-    scheme = urlsplit(address).scheme.partition("+")[0]
-    if scheme == "sqlite":
-        file = address.partition(":///")[2]
-        if not file or file == ":memory:":
-            raise UserError(f"tracking store {address}: it would be gone with the process", "sqlite:///runs/mlflow.db")
-        return f"sqlite:///{Path(file).absolute()}"
-    if scheme not in (*PORTS, "databricks"):
-        raise UserError(
-            f"tracking store {redact_address(address)}: not an address that MLflow takes",
-            "for example sqlite:///runs/mlflow.db or http://127.0.0.1:5000 (folders of files went with MLflow 3.13)",
-        )
-    return address
+
+    runs: Path
+    tracking_uri: str | None = None
+
+    def resolve_address(self) -> str:
+        """Return the address of the MLflow store; that of an SQLite file is absolute.
+
+        Raises:
+            UserError: MLflow no longer takes such a store, or runs cannot use it.
+        """
+        default = f"sqlite:///{self.runs.absolute() / 'mlflow.db'}"
+        address = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default
+        scheme = urlsplit(address).scheme.partition("+")[0]
+        if scheme == "sqlite":
+            file = address.partition(":///")[2]
+            if not file or file == ":memory:":
+                raise UserError(f"tracking store {address}: it would end with the process", "sqlite:///runs/mlflow.db")
+            return f"sqlite:///{Path(file).absolute()}"
+        if scheme not in (*PORTS, "databricks"):
+            raise UserError(
+                f"tracking store {redact_address(address)}: MLflow does not take such an address",
+                "for example sqlite:///runs/mlflow.db or http://127.0.0.1:5000 (MLflow 3.13 dropped folders of files)",
+            )
+        return address
+
+    def has_store(self) -> bool:
+        """Return whether there is an MLflow store yet; a server is taken to be there."""
+        file = find_database_file(self.resolve_address())
+        return file is None or file.exists()
 
 
 def find_database_file(uri: str) -> Path | None:
@@ -65,19 +83,21 @@ def find_database_file(uri: str) -> Path | None:
     return Path(uri.partition(":///")[2]) if uri.startswith("sqlite:") else None
 
 
-def is_file_store(uri: str | None, runs: Path) -> bool:
-    """Whether the store is a file, which machines that do not share its disk can't write. Raises as
-    `resolve_address` does.
+def is_file_store(run_store: RunStore) -> bool:
+    """Return whether the store is a file, which machines that do not share its disk cannot write.
+
+    Raises UserError as `RunStore.resolve_address` does.
     """
-    return find_database_file(resolve_address(uri, runs)) is not None
+    return find_database_file(run_store.resolve_address()) is not None
 
 
-def choose_artifact_location(uri: str, runs: Path) -> str | None:
+def choose_artifact_location(run_store: RunStore) -> str | None:
     """Where a new experiment keeps its files: beside the database; None where a server decides."""
-    if urlsplit(uri).scheme in ("http", "https", "databricks"):
+    address = run_store.resolve_address()
+    if urlsplit(address).scheme in ("http", "https", "databricks"):
         return None
-    file = find_database_file(uri)
-    return ((file.parent if file else runs.absolute()) / "mlartifacts").as_uri()
+    file = find_database_file(address)
+    return ((file.parent if file else run_store.runs.absolute()) / "mlartifacts").as_uri()
 
 
 def redact_address(uri: str) -> str:
@@ -86,10 +106,10 @@ def redact_address(uri: str) -> str:
 
 
 @contextmanager
-def store_lock(uri: str, runs: Path) -> Iterator[None]:
+def store_lock(run_store: RunStore) -> Iterator[None]:
     """Held while the store, an experiment or a run is looked for and created, over all processes of this machine."""
-    file = find_database_file(uri)
-    path = file.with_name(f"{file.name}.lock") if file else runs.absolute() / ".mlflow.lock"
+    file = find_database_file(run_store.resolve_address())
+    path = file.with_name(f"{file.name}.lock") if file else run_store.runs.absolute() / ".mlflow.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path, timeout=LOCK_S):
@@ -108,28 +128,27 @@ def load_mlflow() -> None:
     importlib.import_module("mlflow")
 
 
-def check_reachable(uri: str | None, runs: Path) -> None:
-    """See in seconds, before anything slow begins, that the store can be had. Raises UserError, as `resolve_address`
-    too.
-    """
-    address = resolve_address(uri, runs)
+def check_reachable(run_store: RunStore) -> None:
+    """Check in seconds, before anything slow begins, that the store answers. Raises UserError if it does not."""
+    address = run_store.resolve_address()
     if find_database_file(address) is None:
         _probe_server(address)
 
 
-def connect_store(uri: str, runs: Path) -> "MlflowClient":
+def connect_store(run_store: RunStore) -> "MlflowClient":
     """A client of the store, which is created where it is a database that is not there yet.
 
     Raises UserError, within seconds, for a store that does not answer or can't be written.
     """
     configure_mlflow()
-    file = find_database_file(uri)
+    address = run_store.resolve_address()
+    file = find_database_file(address)
     if file is None:
-        _probe_server(uri)
-        return _open_client(uri)
-    with store_lock(uri, runs):
+        _probe_server(address)
+        return _open_client(address)
+    with store_lock(run_store):
         _prepare_database(file)
-        return _open_client(uri)
+        return _open_client(address)
 
 
 def configure_mlflow() -> None:
@@ -212,7 +231,7 @@ def make_store_error(uri: str, error: Exception) -> UserError:
 
 
 def get_or_create_experiment(
-    client: "MlflowClient", uri: str, runs: Path, name: str, tags: Mapping[str, str] | None = None
+    client: "MlflowClient", run_store: RunStore, name: str, tags: Mapping[str, str] | None = None
 ) -> str:
     """The id of the experiment, created where it is not there; call it under `store_lock`.
 
@@ -226,24 +245,25 @@ def get_or_create_experiment(
         try:
             return str(
                 client.create_experiment(
-                    name, artifact_location=choose_artifact_location(uri, runs), tags=EXPERIMENT_TAGS | dict(tags or {})
+                    name, artifact_location=choose_artifact_location(run_store), tags=EXPERIMENT_TAGS | dict(tags or {})
                 )
             )
         except MlflowException:  # another machine was first
             stored_experiment = client.get_experiment_by_name(name)
             if stored_experiment is None:
                 raise
+    address = redact_address(run_store.resolve_address())
     if stored_experiment.lifecycle_stage == "deleted":
         raise UserError(
-            f"experiment '{name}' of {redact_address(uri)} was deleted",
+            f"experiment '{name}' of {address} was deleted",
             f"mlflow experiments restore -x {stored_experiment.experiment_id}, or name another: --set experiment=NAME",
         )
     if (
         stored_experiment.artifact_location.startswith("mlflow-artifacts:")
-        and choose_artifact_location(uri, runs) is not None
+        and choose_artifact_location(run_store) is not None
     ):
         raise UserError(
-            f"experiment '{name}' of {redact_address(uri)} was made through a server, which keeps its files",
+            f"experiment '{name}' of {address} was made through a server, which keeps its files",
             "use that server (--tracking-uri http://...), or name another experiment: --set experiment=NAME",
         )
     for key, value in (tags or {}).items():

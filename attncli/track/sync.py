@@ -13,6 +13,7 @@ from attncli.track import active_run, mlflow_run, provenance, search, store
 from attncli.track.metric_writer import fetch_known_steps, send_points
 from attncli.track.metrics import collect_run_metrics
 from attncli.track.provenance import ProcessIdentity, Provenance
+from attncli.track.store import RunStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,36 +32,33 @@ class SyncOutcome:
     problem: str = ""
 
 
-def sync_runs(
-    runs: Path, uri: str | None = None, progress: Callable[[int, int], None] | None = None
-) -> list[SyncOutcome]:
+def sync_runs(run_store: RunStore, progress: Callable[[int, int], None] | None = None) -> list[SyncOutcome]:
     """Bring every run of the folder `runs` into the store; what was done, one entry a run folder.
 
     Runs that go on just now are left to their own process. `progress` gets (done, all). Raises UserError for a
     store that does not answer; a folder that can't be read is told in its entry and stops nothing.
     """
-    address = store.resolve_address(uri, runs)
-    client = store.connect_store(address, runs)
-    stored_runs = _index_runs(client, address)
-    folders = sorted(path.parent for path in runs.glob("*/recipe.yaml"))
+    client = store.connect_store(run_store)
+    stored_runs = _index_runs(client, run_store)
+    folders = sorted(path.parent for path in run_store.runs.glob("*/recipe.yaml"))
     outcomes = []
     for i, folder in enumerate(folders, 1):
-        outcomes.append(_sync_folder(client, address, runs, folder, stored_runs.get(folder.name)))
+        outcomes.append(_sync_folder(client, run_store, folder, stored_runs.get(folder.name)))
         if progress:
             progress(i, len(folders))
     return outcomes
 
 
-def _index_runs(client: "MlflowClient", uri: str) -> dict[str, "Run"]:
+def _index_runs(client: "MlflowClient", run_store: RunStore) -> dict[str, "Run"]:
     """The runs of the store by digest."""
     try:
         experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
         return {run.data.tags["digest"]: run for run in search.iterate_runs(client, experiments, {})}
     except Exception as error:
-        raise store.make_store_error(uri, error) from error
+        raise store.make_store_error(run_store.resolve_address(), error) from error
 
 
-def _sync_folder(client: "MlflowClient", uri: str, runs: Path, folder: Path, run: "Run | None") -> SyncOutcome:
+def _sync_folder(client: "MlflowClient", run_store: RunStore, folder: Path, run: "Run | None") -> SyncOutcome:
     try:
         recipe = recipes.read(folder / "recipe.yaml")
         run_provenance = provenance.read_provenance(folder) or _guess_provenance(folder, recipe)
@@ -70,17 +68,19 @@ def _sync_folder(client: "MlflowClient", uri: str, runs: Path, folder: Path, run
             folder, run_provenance
         ):
             return SyncOutcome(digest=folder.name, run_id=run.info.run_id, status=run_provenance.current_status())
-        return _upload_run(client, uri, runs, folder, recipe, run_provenance)
+        return _upload_run(client, run_store, folder, recipe, run_provenance)
     except UserError as error:
         return SyncOutcome(digest=folder.name, problem=error.problem)
     except Exception as error:  # one run that the store or the disk refuses leaves the others
-        return SyncOutcome(digest=folder.name, problem=store.make_store_error(uri, error).problem)
+        return SyncOutcome(
+            digest=folder.name, problem=store.make_store_error(run_store.resolve_address(), error).problem
+        )
 
 
 def _upload_run(
-    client: "MlflowClient", uri: str, runs: Path, folder: Path, recipe: Recipe, run_provenance: Provenance
+    client: "MlflowClient", run_store: RunStore, folder: Path, recipe: Recipe, run_provenance: Provenance
 ) -> SyncOutcome:
-    run_id, is_new = mlflow_run.get_or_create_run(client, uri, runs, recipe, run_provenance, {})
+    run_id, is_new = mlflow_run.get_or_create_run(client, run_store, recipe, run_provenance, {})
     points = collect_run_metrics(records.read(folder), run_provenance.started_ms)
     known_steps = {} if is_new else fetch_known_steps(client, run_id, (p.key for p in points))
     added_points = send_points(client, run_id, points, known_steps)

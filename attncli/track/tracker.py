@@ -9,6 +9,7 @@ from attncli.recipe import Recipe
 from attncli.track import mlflow_run, provenance, search, store
 from attncli.track.active_run import ActiveRun
 from attncli.track.provenance import DatasetInfo
+from attncli.track.store import RunStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,22 +18,21 @@ if TYPE_CHECKING:
 class Tracker:
     """The store that runs are recorded in. `uri` is its address."""
 
-    def __init__(self, client: "MlflowClient", uri: str, runs: Path) -> None:
-        self.uri = uri
+    def __init__(self, client: "MlflowClient", run_store: RunStore) -> None:
+        self.uri = run_store.resolve_address()
         self._client = client
-        self._runs = runs
+        self._run_store = run_store
 
     @classmethod
-    def open(cls, uri: str | None, runs: Path) -> "Tracker":
+    def open(cls, run_store: RunStore) -> "Tracker":
         """The store at `uri` (see `store.resolve_address`); `runs` is the folder of all runs.
 
         Runs of this host whose process died without a word are closed as KILLED. Raises UserError within
         seconds where the store does not answer or can't be written.
         """
-        address = store.resolve_address(uri, runs)
-        client = store.connect_store(address, runs)
-        search.close_dead_runs(client, runs)
-        return cls(client, address, runs)
+        client = store.connect_store(run_store)
+        search.close_dead_runs(client, run_store.runs)
+        return cls(client, run_store)
 
     def start_run(
         self,
@@ -59,7 +59,7 @@ class Tracker:
             ) from error
         try:
             run_id, is_new = mlflow_run.get_or_create_run(
-                self._client, self.uri, self._runs, recipe, run_provenance, dict(tags or {}), fresh=fresh
+                self._client, self._run_store, recipe, run_provenance, dict(tags or {}), fresh=fresh
             )
         except UserError:
             raise

@@ -8,10 +8,10 @@ import pytest
 
 from attncli.analysis import stats
 from attncli.analysis.count_cache import CountCache
-from attncli.analysis.finished_runs import read_finished_runs
 from attncli.claims import claim_files, judge
 from attncli.claims.evidence import Evidence
 from attncli.claims.throughput import SpeedStore, median_interval
+from attncli.runs import FinishedRun, RunStore, read_finished_runs
 from tests.claims.case import claims_file, run
 
 TIMES, SEEDS = 2000, 5
@@ -27,16 +27,20 @@ def outcomes(folder, checks: list[str], gains: dict[str, float], times: int = TI
     known = claim_files.read_claim_files([claims_file(folder, *checks)])
     for attn, seed in itertools.product(ATTNS, range(SEEDS)):
         run(folder / "runs", attn=attn, seed=seed, top1=0.0)
-    runs = read_finished_runs(folder / "runs")
-    counts, speeds = CountCache(folder / "counts.json"), SpeedStore(folder / "runs")
+    runs = read_finished_runs(RunStore(folder / "runs"))
+    counts, speeds = CountCache(), SpeedStore(folder / "runs")
     chance = np.random.default_rng(5)
     luck = 0.02 * chance.standard_normal((times, SEEDS, 1)) + 0.005 * chance.standard_normal((times, SEEDS, len(ATTNS)))
     top1 = 0.9 + luck + np.array([gains.get(attn, 0.0) for attn in ATTNS])
     found = []
     for experiment in top1.tolist():
-        seen = [replace(r, top1=experiment[r.seed][ATTNS.index(r.recipe.model.attn)]) for r in runs]
+        seen = [_give_top1(r, experiment[r.recipe.seed][ATTNS.index(r.recipe.model.attn)]) for r in runs]
         found.append([v.outcome for v in judge.judge_claims(known, Evidence(counts, speeds, seen))])
     return np.array(found)
+
+
+def _give_top1(run: FinishedRun, top1: float) -> FinishedRun:
+    return replace(run, result=replace(run.result, test_top1=top1))
 
 
 def share(found: np.ndarray, outcome: str) -> float:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from attncli.analysis.count_cache import CountCache
-from attncli.analysis.finished_runs import read_finished_runs
 from attncli.claims import claim_files, judge
 from attncli.claims.evidence import Evidence
 from attncli.claims.throughput import SpeedStore
 from attncli.errors import UserError
+from attncli.runs import RunStore, read_finished_runs
 from tests.claims.case import claims_file, pairs, run
 
 ECA, PLAIN = "top1(resnet20 + eca)", "top1(resnet20)"
@@ -22,7 +22,7 @@ def verdicts(folder: Path, *checks: str, backbone: str | None = None, uri: str |
     """The verdicts on these checks by the runs below `folder`."""
     known = claim_files.read_claim_files([claims_file(folder, *checks, **keys)])
     runs = folder / "runs"
-    evidence = Evidence(CountCache(folder / "counts.json"), SpeedStore(runs), read_finished_runs(runs, uri), backbone)
+    evidence = Evidence(CountCache(), SpeedStore(runs), read_finished_runs(RunStore(runs, uri)), backbone)
     return judge.judge_claims(known, evidence)
 
 
@@ -222,7 +222,7 @@ def test_holm_over_the_table(tmp_path):
     assert {v.outcome for v in five[:5]} == {"undecided"}
     known = claim_files.read_claim_files([claims_file(tmp_path, *[check] * 5)])
     runs = tmp_path / "runs"
-    evidence = Evidence(CountCache(tmp_path / "counts.json"), SpeedStore(runs), read_finished_runs(runs))
+    evidence = Evidence(CountCache(), SpeedStore(runs), read_finished_runs(RunStore(runs)))
     (one,) = judge.judge_claims(known, evidence, requested=known[:1])
     assert (one.claim.id, one.p) == ("c0", five[0].p)
 
@@ -259,7 +259,7 @@ def test_claims_without_a_check(tmp_path):
         "- {id: b, kind: note, text: t, source: s, untestable: a matter of taste}\n"
     )
     runs = tmp_path / "runs"
-    evidence = Evidence(CountCache(tmp_path / "counts.json"), SpeedStore(runs))
+    evidence = Evidence(CountCache(), SpeedStore(runs))
     a, b = judge.judge_claims(claim_files.read_claim_files([path]), evidence)
     assert (a.outcome, a.by, a.why) == ("holds", "test", "decided by tests/x.py::y")
     assert (b.outcome, b.why) == ("untestable", "a matter of taste")
@@ -270,7 +270,7 @@ def test_unknown_backbone_in_place_of_the_claims():
     from attncli.claims.evidence import gather_evidence
 
     with pytest.raises(UserError, match="resnet21"):
-        gather_evidence(Path("nowhere"), backbone="resnet21")
+        gather_evidence(RunStore(Path("nowhere")), backbone="resnet21")
 
 
 def test_verdicts_are_plain_values(tmp_path):

@@ -3,9 +3,9 @@
 import pytest
 
 from attncli.analysis.count_cache import CountCache
+from attncli.analysis.network_key import make_network_key
 from attncli.claims import claim_files, judge, throughput
 from attncli.claims.evidence import Evidence
-from attncli.claims.networks import make_network_key
 from attncli.claims.throughput import NetworkTimings, SpeedStore
 from tests.claims.case import claims_file
 
@@ -35,9 +35,7 @@ def timed_as(monkeypatch, slower: float, noise: float = 0.0):
 def verdict(folder, check: str, measure: bool, **keys):
     """The verdict on one check."""
     (claim,) = claim_files.read_claim_files([claims_file(folder, check, **keys)])
-    return judge.judge_claims(
-        [claim], Evidence(CountCache(folder / "counts.json"), SpeedStore(folder / "runs", measure))
-    )[0]
+    return judge.judge_claims([claim], Evidence(CountCache(), SpeedStore(folder / "runs", measure)))[0]
 
 
 def test_untimed_is_untested(tmp_path):

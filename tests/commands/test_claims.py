@@ -13,8 +13,7 @@ CHECKS = ("params(resnet20 + eca) - params(resnet20) == 27", "top1(resnet20 + ec
 
 
 @pytest.fixture(autouse=True)
-def _counts(tmp_path, monkeypatch):
-    monkeypatch.setenv("ATTNCLI_COUNTS", str(tmp_path / "counts.json"))
+def _two_claims(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     claims_file(tmp_path, *CHECKS, on="digits")
 
@@ -85,12 +84,12 @@ def test_published():
 
 def test_report(tmp_path):
     """The file's path on stdout and nothing else; the page and its Markdown are there."""
-    pairs(tmp_path / "runs", "eca", [0.91, 0.92], [0.90, 0.905])
-    done = line("report", "--attn", "eca", "--no-track")
+    pairs(tmp_path / "runs", "external", [0.91, 0.92], [0.90, 0.905])
+    done = line("report", "--attn", "external", "--no-track")
     assert (done.code, done.out) == (0, "runs/report.html\n")
     assert "</html>" in (tmp_path / "runs" / "report.html").read_text()
     assert (tmp_path / "runs" / "report.md").read_text().startswith("# ")
-    assert line("report", "--attn", "eca", "--no-track", "--out", "there/x.html").out == "there/x.html\n"
+    assert line("report", "--attn", "external", "--no-track", "--out", "there/x.html").out == "there/x.html\n"
 
 
 def test_the_second_time_no_torch_is_loaded():

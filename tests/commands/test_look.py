@@ -1,12 +1,23 @@
 """`attncli look` from the command line: finds a run, draws, and puts the pictures into MLflow."""
 
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from attncli import track
+from attncli.track import RunStore
 from tests.commands.line import TINY, line, refused
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _two_sites_a_sheet() -> Iterator[None]:
+    """A sheet shows the first site and the last: six take three times as long to draw."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(import_module("attncli.report.look.sheet"), "ROWS", 2)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +33,8 @@ def files(runs: Path, digest: str) -> set[str]:
     """What the run has under look/ in MLflow."""
     from mlflow import MlflowClient
 
-    (row,) = [r for r in track.list_run_rows(None, runs) if r["digest"] == digest]
-    return {f.path for f in MlflowClient(track.resolve_address(None, runs)).list_artifacts(row["run_id"], "look")}
+    (row,) = [r for r in track.list_run_rows(RunStore(runs)) if r["digest"] == digest]
+    return {f.path for f in MlflowClient(RunStore(runs).resolve_address()).list_artifacts(row["run_id"], "look")}
 
 
 def test_look_draws_what_it_says(runs: Path) -> None:
@@ -44,14 +55,14 @@ def test_look_draws_what_it_says(runs: Path) -> None:
 
 def test_run_look_draws_at_the_end(runs: Path) -> None:
     """The run that was asked for it has six sheets in MLflow, its plain network none."""
-    found = {r["attn"]: files(runs, r["digest"]) for r in track.list_run_rows(None, runs)}
+    found = {r["attn"]: files(runs, r["digest"]) for r in track.list_run_rows(RunStore(runs))}
     assert len([name for name in found["eca"] if "look-" in name]) >= 6
     assert found["none"] == set()
 
 
 def test_other_folders_and_no_tracking(runs: Path, tmp_path: Path) -> None:
     """`--out` gets the pictures; a digest's beginning names a run; a plain network is Grad-CAM alone."""
-    digest = next(r["digest"] for r in track.list_run_rows(None, runs) if r["attn"] == "none")
+    digest = next(r["digest"] for r in track.list_run_rows(RunStore(runs)) if r["attn"] == "none")
     words = ("--images", "1", "--sample", "4", "--no-track", "--out", str(tmp_path / "out"), "--runs", str(runs))
     assert line("look", digest[:6], *words).code == 0
     assert [p.name.startswith("look-") for p in (tmp_path / "out").iterdir()] == [True]

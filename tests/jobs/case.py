@@ -9,8 +9,9 @@ from typing import Any
 import psutil
 
 from attncli import records
+from attncli.jobs import TaskEnded, TaskEvent, TaskProgress, TaskStage, TaskStarted, TaskWaiting, TaskWarning
 from attncli.records import Epoch, Evaluation
-from attncli.track import Tracker
+from attncli.track import RunStore, Tracker
 from tests.shared import ROOT
 from tests.track.recorded_runs import doubled
 
@@ -138,7 +139,7 @@ def client_of(runs: Path) -> Any:
     """MLflow's own client on the store of the runs."""
     from mlflow import MlflowClient
 
-    return MlflowClient(Tracker.open(None, runs).uri)
+    return MlflowClient(Tracker.open(RunStore(runs)).uri)
 
 
 def faults(runs: Path, wanted: dict[str, list[Any]]) -> list[str]:
@@ -158,3 +159,17 @@ def faults(runs: Path, wanted: dict[str, list[Any]]) -> list[str]:
         if run.data.metrics.get("test/top1") != top1:
             bad.append(f"{digest}: MLflow has another figure")
     return bad
+
+
+EVENT_WORDS = {
+    TaskStarted: "began",
+    TaskStage: "stage",
+    TaskProgress: "moved",
+    TaskWarning: "warned",
+    TaskWaiting: "waiting",
+}
+
+
+def describe_event(event: TaskEvent) -> str:
+    """Return the title of an event's task, and the status of its end or a word for any other event."""
+    return f"{event.task.title} {event.status if isinstance(event, TaskEnded) else EVENT_WORDS[type(event)]}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from attncli.track import Tracker, list_run_rows, sync_runs
+from attncli.track import RunStore, Tracker, list_run_rows, sync_runs
 from tests.jobs import case
 from tests.track.recorded_runs import doubled
 from tests.track.test_server import Server
@@ -60,7 +60,7 @@ def test_a_server_that_goes_away_and_comes_back(calm: Path, tmp_path: Path) -> N
     try:
         sweep = case.start(file, runs, "--tracking-uri", server.uri)
         case.until(sweep, "begun", 2)
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while not list(runs.glob("*/checkpoint/state.json")) and time.monotonic() < until:
             time.sleep(0.05)
         server.kill()
@@ -69,12 +69,12 @@ def test_a_server_that_goes_away_and_comes_back(calm: Path, tmp_path: Path) -> N
         server.start()
         again = case.call(file, runs, "--tracking-uri", server.uri)
         assert again.returncode == 0, again.stdout + again.stderr
-        sync_runs(runs, server.uri)
+        sync_runs(RunStore(runs, server.uri))
         assert case.figures(runs) == case.figures(calm / "calm")
-        found = list_run_rows(server.uri, runs)
+        found = list_run_rows(RunStore(runs, server.uri))
         assert {row["status"] for row in found} == {"FINISHED"}
         assert len(found) == len({row["digest"] for row in found}) == 4
-        client = Tracker.open(server.uri, runs)._client
+        client = Tracker.open(RunStore(runs, server.uri))._client
         assert [key for row in found for key in doubled(client, row["run_id"])] == []
         parents = client.search_runs([e.experiment_id for e in client.search_experiments()], "tags.kind = 'sweep'")
         assert [run.info.status for run in parents] == ["FINISHED"]

@@ -9,11 +9,13 @@ import pytest
 
 from attncli import track
 from attncli.errors import RunFailedError
-from attncli.jobs import StopRequest, Task, TaskEnded, TaskEvent, execute_plan, plan_sweep
+from attncli.jobs import Task, TaskEnded, TaskEvent, execute_plan, plan_sweep
 from attncli.jobs.events import EndStatus
 from attncli.jobs.execute import summarize_status
 from attncli.jobs.plan import SweepPlan
 from attncli.records import Result
+from attncli.system.signals import StopRequest
+from attncli.track import RunStore
 from attncli.track.parent_runs import PARENT_TAG
 from tests.jobs.case import client_of
 
@@ -29,7 +31,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         path = tmp_path_factory.mktemp("runs")
-        track.Tracker.open(None, path)
+        track.Tracker.open(RunStore(path))
         return path
 
 
@@ -69,7 +71,7 @@ def parents(runs: Path, name: str) -> dict[str, str]:
 def test_every_network_is_timed_before_anything_is_trained(made: SweepPlan, runs: Path) -> None:
     """One timing for each network whatever its seeds, first; then the runs in their order, below their parents."""
     executor = Pretend()
-    list(execute_plan(made, executor, StopRequest(), runs=runs, uri=None))
+    list(execute_plan(made, executor, StopRequest(), RunStore(runs)))
     timings = [task for task in executor.tasks if task.timing]
     assert executor.tasks[: len(timings)] == timings
     assert [t.recipe.compute_group() for t in timings] == list(
@@ -85,7 +87,7 @@ def test_every_network_is_timed_before_anything_is_trained(made: SweepPlan, runs
 def test_a_failure_leaves_the_others_and_shows(made: SweepPlan, runs: Path) -> None:
     """All tasks are given out, and the parents say FAILED."""
     executor = Pretend(se="FAILED")
-    events = list(execute_plan(made, executor, StopRequest(), runs=runs, uri=None))
+    events = list(execute_plan(made, executor, StopRequest(), RunStore(runs)))
     assert len(events) == len(executor.tasks)
     assert set(parents(runs, made.name).values()) == {"FAILED"}
 
@@ -93,7 +95,7 @@ def test_a_failure_leaves_the_others_and_shows(made: SweepPlan, runs: Path) -> N
 def test_a_failed_timing_is_no_failed_run(made: SweepPlan, runs: Path) -> None:
     """The runs are done without the speed, even where the first failure is to stop the sweep."""
     stop = StopRequest()
-    list(execute_plan(made, Pretend(timing="FAILED"), stop, runs=runs, uri=None, fail_fast=True))
+    list(execute_plan(made, Pretend(timing="FAILED"), stop, RunStore(runs), fail_fast=True))
     assert not stop.reason
     assert set(parents(runs, made.name).values()) == {"FINISHED"}
 
@@ -101,7 +103,7 @@ def test_a_failed_timing_is_no_failed_run(made: SweepPlan, runs: Path) -> None:
 def test_fail_fast_stops_at_the_first_failure(made: SweepPlan, runs: Path) -> None:
     """The executor is told to stop, with the name of the run that failed."""
     stop = StopRequest()
-    events = list(execute_plan(made, Pretend(se="FAILED"), stop, runs=runs, uri=None, fail_fast=True))
+    events = list(execute_plan(made, Pretend(se="FAILED"), stop, RunStore(runs), fail_fast=True))
     ended = [e for e in events if isinstance(e, TaskEnded) and not e.task.timing]
     assert [e.status for e in ended] == ["FINISHED", "FAILED"]
     assert stop.reason == f"stopped by the failure of {ended[-1].task.title}"
@@ -116,40 +118,40 @@ def test_an_error_of_the_executor_closes_the_parents(made: SweepPlan, runs: Path
         raise RunFailedError("a worker did not start")
 
     with pytest.raises(RunFailedError, match="did not start"):
-        list(execute_plan(made, broken, StopRequest(), runs=runs, uri=None))
+        list(execute_plan(made, broken, StopRequest(), RunStore(runs)))
     assert set(parents(runs, made.name).values()) == {"FAILED"}
 
 
 def test_a_later_call_goes_on_with_the_same_parents(made: SweepPlan, runs: Path) -> None:
     """More seeds of a sweep are nested below the parent that is there."""
     for _ in range(2):
-        list(execute_plan(made, Pretend(), StopRequest(), runs=runs, uri=None))
+        list(execute_plan(made, Pretend(), StopRequest(), RunStore(runs)))
     assert len(parents(runs, made.name)) == 2
 
 
 def test_a_parent_whose_process_died_is_closed(made: SweepPlan, runs: Path) -> None:
     """A sweep that was killed does not stay RUNNING once anything opens the store."""
-    begun = track.begin_parent_runs("killed", [made.runs[0].recipe], runs=runs, uri=None)
+    begun = track.begin_parent_runs("killed", [made.runs[0].recipe], RunStore(runs))
     client = client_of(runs)
     ((_, tags),) = begun.items()
     client.set_tag(tags[PARENT_TAG], "pid.started", "1.0")
-    track.Tracker.open(None, runs)
+    track.Tracker.open(RunStore(runs))
     assert client.get_run(tags[PARENT_TAG]).info.status == "KILLED"
 
 
 def test_a_finished_plan_costs_nothing(tmp_path: Path, made: SweepPlan) -> None:
     """No store is opened and no executor asked."""
     done = SweepPlan(made.name, ())
-    assert list(execute_plan(done, Pretend(), StopRequest(), runs=tmp_path / "none", uri="http://127.0.0.1:9")) == []
+    assert list(execute_plan(done, Pretend(), StopRequest(), RunStore(tmp_path / "none", "http://127.0.0.1:9"))) == []
     assert not (tmp_path / "none").exists()
 
 
 def test_a_sweep_killed_before_its_end_is_closed_by_the_next(made: SweepPlan, runs: Path) -> None:
     """Killed after its last run, it leaves parents that the next call, with nothing to do, closes as FINISHED."""
     done = SweepPlan(made.name, tuple(replace(run, result=cast(Result, object())) for run in made.runs))
-    track.begin_parent_runs(made.name, [run.recipe for run in made.runs], runs=runs, uri=None)
+    track.begin_parent_runs(made.name, [run.recipe for run in made.runs], RunStore(runs))
     (runs / f".{made.name}.begun").touch()
-    assert list(execute_plan(done, Pretend(), StopRequest(), runs=runs, uri=None)) == []
+    assert list(execute_plan(done, Pretend(), StopRequest(), RunStore(runs))) == []
     assert set(parents(runs, made.name).values()) == {"FINISHED"}
     assert not list(runs.glob("*.begun"))
 

@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from attncli.errors import UserError
-from attncli.jobs import StopRequest, Task, remote_task
+from attncli.jobs import Task, remote_task
 from attncli.jobs.executors import ray
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
+from attncli.system.signals import StopRequest
+from attncli.track import RunStore
 from tests.jobs import case
 from tests.shared import ROOT
 
@@ -63,7 +65,7 @@ def lines(process: "subprocess.Popen[str]") -> Iterator[str]:
             heard.put(line)
 
     threading.Thread(target=listen, daemon=True).start()
-    until = time.monotonic() + 240
+    until = time.monotonic() + 600
     while process.poll() is None or not heard.empty():
         try:
             yield heard.get(timeout=0.2)
@@ -95,19 +97,19 @@ def test_a_stop_saves_what_is_at_work(cluster: Any, tmp_path: Path) -> None:
     """SIGTERM to the sweep ends it with its runs closed as KILLED; too large a wish is told in a line."""
     file = case.write(tmp_path, attn="eca", seeds=1, epochs=40)
     process = sweep(file, tmp_path / "runs", cluster.address)
-    until = time.monotonic() + 240
+    until = time.monotonic() + 600
     while not list((tmp_path / "runs").glob("*/checkpoint/state.json")):
         assert time.monotonic() < until
         time.sleep(0.1)
     process.terminate()
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert "stopped by SIGTERM; the same command goes on" in out
     stored = case.mlflow_runs(tmp_path / "runs")
     assert {run.info.status for runs in stored.values() for run in runs} == {"KILLED"}
 
     process = sweep(file, tmp_path / "runs", cluster.address, "--cpus", "3")
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "no node has 3 cores" in err
 
@@ -172,10 +174,10 @@ def told(
     """Each event of a sweep in a word or two."""
     recipes = [Recipe(seed=n) for n in range(seeds)]
     tasks = [Task(recipe=r, digest=r.compute_digest(), title=f"run {r.seed}") for r in recipes]
-    flock = ray.RayScheduler(paper, WorkerSettings(folder, None), {"num_cpus": 1, "num_gpus": 0}, "")
+    flock = ray.RayScheduler(paper, WorkerSettings(RunStore(folder)), {"num_cpus": 1, "num_gpus": 0}, "")
     found = []
     for event in flock.run_tasks(tasks, stop or StopRequest(), limit=limit):
-        found.append(f"{event.task.title} {getattr(event, 'status', type(event).__name__.lower())}")
+        found.append(case.describe_event(event))
         if stop and found[-1].endswith("began"):
             stop.reason = "stopped by SIGINT"
     return found
@@ -237,4 +239,4 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     """And nothing else happens."""
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match="Ray is not installed"):
-        list(ray.make_ray_executor(WorkerSettings(tmp_path, None))([], StopRequest()))
+        list(ray.make_ray_executor(WorkerSettings(RunStore(tmp_path)))([], StopRequest()))

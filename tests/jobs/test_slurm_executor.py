@@ -14,7 +14,6 @@ import pytest
 
 from attncli.errors import UserError
 from attncli.jobs import (
-    StopRequest,
     Task,
     TaskEnded,
     TaskEvent,
@@ -27,14 +26,16 @@ from attncli.jobs import (
 from attncli.jobs.executors import choose_executor, parse_sbatch_options, slurm
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
+from attncli.system.signals import StopRequest
+from attncli.track import RunStore
 from tests.jobs import case
 
 
 def events_of(folder: Path, *, cluster: str, stop: StopRequest | None = None, **given: Any) -> Iterator[TaskEvent]:
     """The events of a tiny sweep on a cluster."""
     runs, file = folder / "runs", case.write(folder, attn="eca", seeds=1, epochs=3)
-    do = slurm.make_slurm_executor(WorkerSettings(runs, None), cluster=cluster, options={"time": 10, **given})
-    return execute_plan(plan_sweep(file, runs=runs), do, stop or StopRequest(), runs=runs, uri=None)
+    do = slurm.make_slurm_executor(WorkerSettings(RunStore(runs)), cluster=cluster, options={"time": 10, **given})
+    return execute_plan(plan_sweep(file, runs=runs), do, stop or StopRequest(), RunStore(runs))
 
 
 def test_a_job_that_is_taken_away_is_queued_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +95,7 @@ class Paper:
         self.cancelled: list[str] = []
         self.left: set[str] = set()
         self.steps: list[Callable[[], Any]] = []
-        self.queue = slurm.SlurmQueue(WorkerSettings(folder, None), 1, folder / "q", self.submit, self.there)
+        self.queue = slurm.SlurmQueue(WorkerSettings(RunStore(folder)), 1, folder / "q", self.submit, self.there)
 
     def submit(self, options: Mapping[str, Any], jobs: Sequence[slurm.SlurmJob]) -> list[Any]:
         """Handles of the jobs, by number."""
@@ -129,7 +130,7 @@ class Paper:
         """How the sweep hears of so many tasks: each event in a word or two."""
         found = []
         for event in self.queue.run_tasks(tasks(count), stop or StopRequest(), options):
-            found.append(f"{event.task.title} {getattr(event, 'status', type(event).__name__.lower())}")
+            found.append(case.describe_event(event))
         return found
 
 
@@ -243,4 +244,4 @@ def test_options_of_sbatch() -> None:
 def test_options_that_mean_nothing_are_refused(given: dict[str, Any], told: str, tmp_path: Path) -> None:
     """Rather than passed over in silence."""
     with pytest.raises(UserError, match=told):
-        choose_executor(given.pop("on"), WorkerSettings(tmp_path, None), **given)
+        choose_executor(given.pop("on"), WorkerSettings(RunStore(tmp_path)), **given)

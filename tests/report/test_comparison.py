@@ -1,20 +1,21 @@
 """Facts of the comparison's table: it fits a terminal, and says what the rows say."""
 
 import json
+from dataclasses import replace
 
 from attncli.analysis.compare import compare_variants
 from attncli.report import comparison
-from tests.analysis.test_compare import pair, run
+from tests.analysis.case import BASELINE, finished, finished_pairs
 
-COSTS = {"cost/params": 1.1e7, "overhead/params_pct": 10.2, "overhead/macs_pct": 0.00016, "speed/train_ratio": 0.934}
+COSTS = {"params": 1.102 * BASELINE, "macs": 1.0000016 * BASELINE, "train_ratio": 0.934}
 
 
 def rows(name="self-attention"):
     """A comparison of five seeds, and a variant of one seed."""
     plain = [0.90, 0.80, 0.85, 0.95, 0.91]
-    runs = pair(name, [p + d for p, d in zip(plain, [0.01, 0.012, 0.009, 0.011, 0.008], strict=True)], plain)
-    runs[0]["metrics"].update(COSTS)
-    return compare_variants([*runs, run("eca", 0, 0.89)])
+    runs = finished_pairs(name, [p + d for p, d in zip(plain, [0.01, 0.012, 0.009, 0.011, 0.008], strict=True)], plain)
+    runs[0] = replace(runs[0], result=replace(runs[0].result, **COSTS))
+    return compare_variants([*runs, finished("eca", 0, 0.89)])
 
 
 def test_fits_eighty_columns():
@@ -41,20 +42,20 @@ def test_costs():
 def test_seeds_that_are_not_shared_are_told():
     """Where the difference rests on fewer seeds than the mean, it says on how many."""
     found = comparison.render_comparison(
-        compare_variants([run("eca", 0, 0.9), run("eca", 1, 0.8), run("none", 0, 0.85)])
+        compare_variants([finished("eca", 0, 0.9), finished("eca", 1, 0.8), finished("none", 0, 0.85)])
     )
     assert "+5.00 (1)" in found
 
 
 def test_same_verdicts_stand_together():
     """Variants with one verdict share its line."""
-    found = comparison.render_comparison(compare_variants([run("eca"), run("se"), run("none")]))
+    found = comparison.render_comparison(compare_variants([finished("eca"), finished("se"), finished("none")]))
     assert "eca, se: undecided, one seed" in found
 
 
 def test_markdown_and_json_hold_all_rows():
     """Markdown has a table a recipe with the verdicts, JSON every field of every row."""
-    two = compare_variants([run("none"), run("eca"), run("none", train__epochs=30)])
+    two = compare_variants([finished("none"), finished("eca"), finished("none", train__epochs=30)])
     text = comparison.render_comparison(two, "markdown")
     assert text.count("### digits, resnet18 (train.epochs=") == 2
     assert "| baseline |" in text

@@ -12,7 +12,7 @@ from attncli.errors import UserError
 from attncli.records import Evaluation
 from attncli.report import figures, run_figures, style
 from attncli.report.classes import draw_class_accuracy
-from tests.analysis.test_compare import run
+from tests.analysis.case import BASELINE, finished
 from tests.track.recorded_runs import WHOLE, epoch, evaluation
 
 
@@ -25,7 +25,7 @@ def size(path):
 
 def cost_rows(*variants):
     """Comparison rows of (mechanism, top-1, overhead in % of the parameters)."""
-    return compare_variants([run(a, 0, t, metrics={"overhead/params_pct": p}) for a, t, p in variants])
+    return compare_variants([finished(a, 0, t, params=BASELINE * (1 + p / 100)) for a, t, p in variants])
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_same_costs_stand_side_by_side():
 def test_tiny_overheads_look_tiny(tmp_path, drawn):
     """An overhead of a ten-thousandth does not fill the axis, and no interval leaves 0 to 100 %."""
     runs = [
-        run(a, s, t, metrics={"overhead/params_pct": p})
+        finished(a, s, t, params=BASELINE * (1 + p / 100))
         for a, p in (("none", 0), ("eca", 0.01))
         for s, t in ((0, 0.2), (1, 0.9))
     ]
@@ -173,8 +173,8 @@ def test_names_do_not_cover_each_other(tmp_path, drawn):
 def test_pareto_has_a_panel_for_each_recipe(tmp_path, drawn):
     """Runs of other recipes are not in one panel; the plain network is marked as such."""
     runs = [
-        run("none", metrics={"overhead/params_pct": 0}),
-        run("none", train__epochs=30, metrics={"overhead/params_pct": 0}),
+        finished("none", params=BASELINE),
+        finished("none", train__epochs=30, params=BASELINE),
     ]
     figures.draw_pareto(compare_variants(runs), tmp_path / "p.png")
     assert [a.get_title("left") for a in drawn[0].axes] == [
@@ -187,13 +187,13 @@ def test_pareto_has_a_panel_for_each_recipe(tmp_path, drawn):
 def test_pareto_without_the_cost(tmp_path):
     """Where nobody measured the cost asked for, the error says how to."""
     with pytest.raises(UserError, match="train-time"):
-        figures.draw_pareto(compare_variants([run("eca")]), tmp_path / "p.png", "train-time")
+        figures.draw_pareto(compare_variants([finished("eca")]), tmp_path / "p.png", "train-time")
 
 
 def test_unknown_cost(tmp_path):
     """A cost that is none of ours is an error with the list."""
     with pytest.raises(UserError, match="unknown cost: 'param'") as caught:
-        figures.draw_pareto(compare_variants([run("eca")]), tmp_path / "p.png", "param")
+        figures.draw_pareto(compare_variants([finished("eca")]), tmp_path / "p.png", "param")
     assert "'params'" in caught.value.hint
 
 

@@ -15,6 +15,7 @@ from attncli.records import Epoch, append_record
 from attncli.report import charts, svg
 from attncli.report.html_report import render_html
 from attncli.report.report_data import gather_report_data, render_markdown
+from attncli.runs import RunStore, read_finished_runs
 from tests.claims.case import claims_file, pairs, run
 
 CHECK = "top1(resnet20 + eca) > top1(resnet20)"
@@ -61,12 +62,12 @@ def found(tmp_path_factory):
     path = claims_file(folder, CHECK, "params(resnet20) < 1M")
     path.write_text(path.read_text().replace("it is so", "<b>a & b</b>"))
     known = claim_files.read_claim_files([path])
-    evidence = replace(gather_evidence(runs), counts=CountCache(folder / "counts.json"))
+    evidence = replace(gather_evidence(RunStore(runs)), counts=CountCache())
     few = [row for row in published.load_published_rows() if row.attn == "eca" and row.backbone == "resnet20"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(published, "load_published_rows", lambda: few)
         return gather_report_data(
-            runs, judge.judge_claims(known, evidence), evidence, report_commands=["attncli report"]
+            RunStore(runs), judge.judge_claims(known, evidence), evidence, report_commands=["attncli report"]
         )
 
 
@@ -108,11 +109,10 @@ def test_charts_are_whole(found):
 
 def test_charts_of_nothing_are_empty(tmp_path):
     """No baseline, no cost, no epochs: no chart."""
-    from attncli.analysis import results
     from attncli.analysis.compare import compare_variants
 
     run(tmp_path, attn="eca", seed=0, top1=0.9)
-    rows = compare_variants(results.read_result_rows(tmp_path))
+    rows = compare_variants(read_finished_runs(RunStore(tmp_path)))
     assert charts.draw_forest(rows) == ""
     assert charts.draw_cost_chart(rows, lambda r: r.train_ratio, "time") == ""
     assert charts.draw_learning_curves(rows, {"eca": [[]]}) == ""

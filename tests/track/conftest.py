@@ -2,7 +2,7 @@
 
 import pytest
 
-from attncli.track import Tracker
+from attncli.track import RunStore, Tracker
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def tracker(runs):
     """The store in that folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        return Tracker.open(None, runs)
+        return Tracker.open(RunStore(runs))
 
 
 @pytest.fixture(scope="module")

@@ -68,11 +68,11 @@ def folder(runs: Path, of: Recipe) -> Path:
 def run(tracker, runs: Path, of: Recipe, flow=WHOLE, status="FINISHED") -> str:
     """Record a whole run as `attncli run` does; returns its MLflow id."""
     path = folder(runs, of)
-    live = tracker.start(of, FACTS, {"cpu": "test"}, folder=path)
+    live = tracker.start_run(of, FACTS, {"cpu": "test"}, folder=path)
     for record in flow:
         records.append_record(path, record)
-        live.log(record)
-    assert live.end(status) is None
+        live.log_record(record)
+    assert live.end_run(status) is None
     return live.run_id
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from attncli import records
-from attncli.track import Tracker, list_run_rows
+from attncli.track import RunStore, Tracker, list_run_rows
 from tests.shared import ROOT
 from tests.track.recorded_runs import doubled
 
@@ -28,19 +28,19 @@ WORKER = """
 import sys
 from pathlib import Path
 from attncli import records
-from attncli.track import Tracker
-from tests.track.made import FACTS, epoch, evaluation, folder, recipe
+from attncli.track import RunStore, Tracker
+from tests.track.recorded_runs import FACTS, epoch, evaluation, folder, recipe
 
 uri, runs, worker, count, epochs = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
-tracker = Tracker.open(uri, runs)
+tracker = Tracker.open(RunStore(runs, uri))
 for n in range(count):
     of = recipe(seed=100 * worker + n)
     path = folder(runs, of)
-    live = tracker.start(of, FACTS, folder=path)
+    live = tracker.start_run(of, FACTS, folder=path)
     for record in [*map(epoch, range(1, epochs + 1)), evaluation()]:
-        records.append(path, record)
-        live.log(record)
-    warning = live.end("FINISHED")
+        records.append_record(path, record)
+        live.log_record(record)
+    warning = live.end_run("FINISHED")
     assert warning is None, warning
 """
 
@@ -128,10 +128,10 @@ def test_eight_workers_lose_nothing(server: str, tmp_path: Path) -> None:
     errors = [p.communicate(timeout=500)[1].decode() for p in started]
     assert [p.returncode for p in started] == [0] * WORKERS, errors
     seconds = time.monotonic() - began
-    found = list_run_rows(server, runs)
+    found = list_run_rows(RunStore(runs, server))
     assert sorted(row["seed"] for row in found) == sorted(100 * w + n for w in range(WORKERS) for n in range(RUNS))
     assert {row["status"] for row in found} == {"FINISHED"}
-    client = MlflowClient(Tracker.open(server, runs).uri)
+    client = MlflowClient(Tracker.open(RunStore(runs, server)).uri)
     points = 0
     for row in found:
         assert doubled(client, row["run_id"]) == []

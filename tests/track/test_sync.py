@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from attncli import records
-from attncli.track import Tracker, provenance, sync_runs
+from attncli.track import RunStore, Tracker, provenance, sync_runs
 from tests.track.recorded_runs import FACTS, WHOLE, doubled, epoch, folder, recipe, run
 
 
@@ -33,7 +33,7 @@ def test_a_run_nobody_recorded(tracker, client, runs, one):
     """The run appears as if recorded live: start, points, files, data and status; a second call changes nothing."""
     of = recipe(seed=1)
     on_disk(runs, of, status="FAILED")
-    first = one(sync_runs(runs), of)
+    first = one(sync_runs(RunStore(runs)), of)
     assert (first.created, first.status, first.problem) == (True, "FAILED", "")
     found = client.get_run(first.run_id)
     assert found.info.status == "FAILED"
@@ -42,7 +42,7 @@ def test_a_run_nobody_recorded(tracker, client, runs, one):
     assert found.data.metrics["test/top1"] == 0.75
     assert found.data.tags["host"] == provenance.identify_process().host
     assert [d.dataset.name for d in found.inputs.dataset_inputs] == ["digits"]
-    again = one(sync_runs(runs), of)
+    again = one(sync_runs(RunStore(runs)), of)
     assert (again.run_id, again.created, again.points) == (first.run_id, False, 0)
     assert doubled(client, first.run_id) == []
 
@@ -54,7 +54,7 @@ def test_missing_points_are_added(tracker, client, runs, one):
     path = folder(runs, of)
     records.append_record(path, epoch(2))
     provenance.end_provenance(path, provenance.read_provenance(path), "FINISHED")
-    done = one(sync_runs(runs), of)
+    done = one(sync_runs(RunStore(runs)), of)
     assert (done.run_id, done.created, done.points) == (run_id, False, 7)
     assert [m.step for m in client.get_metric_history(run_id, "train/loss")] == [1, 2]
     assert doubled(client, run_id) == []
@@ -64,10 +64,10 @@ def test_missing_points_are_added(tracker, client, runs, one):
 def test_a_run_that_goes_on_is_left_alone(tracker, client, runs, one):
     """A run of a living process is its own process's to record."""
     of = recipe(seed=3)
-    going_on = tracker.start(of, FACTS, folder=folder(runs, of))
-    assert one(sync_runs(runs), of).status == "RUNNING"
+    going_on = tracker.start_run(of, FACTS, folder=folder(runs, of))
+    assert one(sync_runs(RunStore(runs)), of).status == "RUNNING"
     assert client.get_run(going_on.run_id).info.status == "RUNNING"
-    going_on.end("FINISHED")
+    going_on.end_run("FINISHED")
 
 
 def test_folders_without_origin(tracker, client, runs, one):
@@ -78,7 +78,7 @@ def test_folders_without_origin(tracker, client, runs, one):
         records.append_record(path, epoch(1))
         if status == "FINISHED":
             (path / "result.json").write_text('{"status": "FINISHED"}')
-        done = one(sync_runs(runs), of)
+        done = one(sync_runs(RunStore(runs)), of)
         assert done.status == status
         assert client.get_run(done.run_id).info.status == status
 
@@ -90,7 +90,7 @@ def test_a_bad_folder_stops_nothing(tracker, runs, one):
     of = recipe(seed=6)
     on_disk(runs, of)
     seen = []
-    done = sync_runs(runs, progress=lambda i, n: seen.append((i, n)))
+    done = sync_runs(RunStore(runs), progress=lambda i, n: seen.append((i, n)))
     assert one(done, of).problem == ""
     assert "train.lr" in next(s for s in done if s.digest == "broken").problem
     assert seen[-1] == (len(done), len(done))
@@ -98,13 +98,13 @@ def test_a_bad_folder_stops_nothing(tracker, runs, one):
 
 def test_a_store_that_was_deleted(tmp_path, monkeypatch):
     """With mlflow.db gone, every run comes back from its folder."""
-    tracker = Tracker.open(None, tmp_path)
+    tracker = Tracker.open(RunStore(tmp_path))
     of = recipe(seed=7)
     gone = run(tracker, tmp_path, of)
     for path in tmp_path.glob("mlflow.db*"):
         path.unlink()
     uri = f"sqlite:///{tmp_path}/other.db"  # MLflow keeps a deleted file open in this process; a new name is a new file
-    [done] = sync_runs(tmp_path, uri)
+    [done] = sync_runs(RunStore(tmp_path, uri))
     assert done.created
     assert done.run_id != gone
     assert done.points == len({(k, s) for k, s in _points(tmp_path, of)})

@@ -26,7 +26,7 @@ def varied(vary: AugmentationConfig) -> Dataset:
     if vary.crop == "resized":
         whole = wrap_tensor(split.images.movedim(1, -1).contiguous(), "")
         split = Split(split.images[:0], split.labels, whole)
-    return replace(made, train=split, vary=vary)
+    return replace(made, train=split, augmentation=vary)
 
 
 def run(model: Net, vary: AugmentationConfig, folder: Path | None = None, **options: Any) -> list[Any]:

@@ -23,12 +23,12 @@ TWO = """
 import json, sys, torch
 from pathlib import Path
 from attncli.errors import UserError
-from attncli.train import Interrupted, evaluate, look, start
+from attncli.train import Interrupted, evaluate_split, init_accelerator, monitor
 from tests.train import case, norms
-from tests.train.test_processes import ATTENDED, Dry, Smooth, attended, dry, halves
+from tests.train.test_distributed import ATTENDED, Dry, Smooth, attended, dry, halves
 
 out, folder = Path(sys.argv[1]), Path(sys.argv[2])
-accelerator = start()
+accelerator = init_accelerator()
 rank = accelerator.process_index
 found = {"processes": accelerator.num_processes, "threads": torch.get_num_threads()}
 torch.set_num_threads(1)
@@ -37,13 +37,13 @@ model = case.net(Smooth)
 found["smooth"] = case.figures(case.run(model, case.recipe(**halves)))
 found["weights"] = [p.tolist() for p in model.parameters()]
 data = case.dataset()
-found["test"] = evaluate(model, data.test, data, case.recipe(), name="test").confusion
+found["test"] = evaluate_split(model, data.test, data, case.recipe(), name="test").confusion
 
 normed = case.net()
 found["normed"] = case.figures(case.run(normed, case.recipe(ema=0.9)))
 found["statistics"] = normed.norm.running_mean.tolist()
 
-look.LOOK_STEPS = 2
+monitor.CHECK_STEPS = 2
 broken = case.net(case.Signalling, at=8 if rank else 99)
 try:
     case.run(broken, case.recipe(ema=0.9), folder)
@@ -126,7 +126,7 @@ def two(tmp_path_factory) -> list[dict]:
         )
         for rank in range(2)
     ]
-    errors = [p.communicate(timeout=240)[1].decode() for p in started]
+    errors = [p.communicate(timeout=600)[1].decode() for p in started]
     assert [p.returncode for p in started] == [0, 0], errors
     return [json.loads((out / f"{rank}.json").read_text()) | {"out": str(out)} for rank in range(2)]
 
@@ -160,8 +160,11 @@ def test_every_kind_of_batch_norm(two, dtype, limit):
 
 @pytest.mark.parametrize(("attn", "lr"), ATTENDED)
 def test_batch_norms_see_the_whole_batch(two, attn, lr):
-    """Losses, accuracies and weights of a network full of batch norms are those of one process, to 1e-4 of each."""
-    assert close(two[0]["attended"][attn], attended(attn, lr), rel=1e-4)
+    """Losses, accuracies and weights of a network full of batch norms are those of one process.
+
+    Rounding grows in training, differently on each CPU; without synchronised statistics losses differ by 3 %.
+    """
+    assert close(two[0]["attended"][attn], attended(attn, lr), rel=1e-3)
 
 
 def test_a_checkpoint_passes_between_one_process_and_two(two):

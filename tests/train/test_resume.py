@@ -124,9 +124,9 @@ KILLED = """
 import signal
 import sys
 from pathlib import Path
-from attncli.train import look
+from attncli.train import monitor
 from tests.train.case import Signalling, net, recipe, run
-look.SAVE_S = look.LOOK_S = 0.0
+monitor.SAVE_S = monitor.CHECK_S = 0.0
 run(net(Signalling, at=int(sys.argv[2]), number=signal.SIGKILL), recipe(ema=0.9), Path(sys.argv[1]), resume=True)
 """
 
@@ -173,7 +173,7 @@ def dying(real, at: int):
 PARTS = {
     "tensors": (checkpoint.safetensors_io, "write_tensors"),
     "state": (checkpoint, "write_atomically"),
-    "old": (checkpoint, "_remove"),
+    "old": (checkpoint, "_remove_stale_files"),
 }
 
 

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -39,9 +39,7 @@ def make_ray_executor(settings: WorkerSettings, *, jobs: int | None = None, cpus
     Timings come first, each with a whole node for itself. Raises UserError without Ray, where no node could ever take
     a run, or where the nodes share neither the folder of runs nor a tracking server.
     """
-    return partial(
-        _execute_on_ray, replace(settings, runs=settings.runs.absolute()), jobs, {"num_cpus": cpus, "num_gpus": gpus}
-    )
+    return partial(_execute_on_ray, settings.with_absolute_runs(), jobs, {"num_cpus": cpus, "num_gpus": gpus})
 
 
 def _execute_on_ray(
@@ -103,7 +101,7 @@ def _check_cluster(ray: Any, settings: WorkerSettings, needs: Mapping[str, Any],
         raise RunFailedError(
             f"--on ray: {_last_line(error)}", "the same attncli has to be installed on every node"
         ) from error
-    if not disk_is_shared and track.is_file_store(settings.uri, settings.runs):
+    if not disk_is_shared and track.is_file_store(settings.run_store):
         raise UserError(
             f"--on ray: the nodes do not share {settings.runs}, and the tracking store is a file there",
             "--runs on a shared disk, or --tracking-uri of a server",

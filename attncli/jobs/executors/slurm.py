@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -95,7 +95,7 @@ def make_slurm_executor(
     """
     needs: dict[str, Any] = {"cpus_per_task": cpus, **({"gpus_per_node": gpus} if gpus else {})}
     submit_options = DEFAULT_OPTIONS | needs | ({"array_parallelism": jobs} if jobs else {}) | dict(options or {})
-    return partial(_execute_on_slurm, replace(settings, runs=settings.runs.absolute()), cpus, cluster, submit_options)
+    return partial(_execute_on_slurm, settings.with_absolute_runs(), cpus, cluster, submit_options)
 
 
 def _execute_on_slurm(

@@ -1,0 +1,83 @@
+"""What makes two networks the same and two trainings comparable, as keys; and the images that figures are of."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from attncli import attention, backbones
+from attncli.attention import NONE
+from attncli.errors import UserError
+from attncli.recipe import Model, Recipe
+from attncli.runs import FinishedRun
+
+MECHANISM_KEYS = ("options", "site", "stages", "blocks")  # keys that mean nothing without a mechanism
+RunIndex = dict[str, dict[str, list[FinishedRun]]]  # by network key, then by protocol key
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """The images that a figure is of: side in pixels, number of classes, frames of a clip (None: still images)."""
+
+    size: int
+    classes: int
+    frames: int | None = None
+
+
+def make_network_key(model: Model) -> str:
+    """Return what identifies a network: keys, options and site at their defaults are left out.
+
+    Raises UserError if the mechanism is unknown, or its file is gone.
+    """
+    fields = type(model).model_fields
+    distinct = {
+        k: v
+        for k, v in _convert_to_lists(model.model_dump()).items()
+        if k == "backbone" or v != _convert_to_lists(fields[k].default)
+    }
+    if model.attn == NONE:
+        return json.dumps({k: v for k, v in distinct.items() if k not in MECHANISM_KEYS}, sort_keys=True)
+    mechanism = attention.describe_mechanism(model.attn)
+    default_options = {name: _convert_to_lists(p.default) for name, p in mechanism.options.items()}
+    distinct["options"] = {
+        k: v for k, v in _convert_to_lists(model.options).items() if v != default_options.get(k, ...)
+    }
+    if mechanism.is_whole_network:
+        del distinct["backbone"]
+    elif model.site == backbones.get_paper_site(model.backbone, mechanism.card):
+        del distinct["site"]
+    return json.dumps(distinct, sort_keys=True)
+
+
+def make_protocol_key(recipe: Recipe, data_digest: str) -> str:
+    """Return what two comparable runs share: the recipe without network and seed, and the very images.
+
+    Raises UserError if a file that the recipe names is gone.
+    """
+    identity = recipe.build_identity()
+    shared = {name: value for name, value in identity.items() if name not in ("model", "seed")}
+    return json.dumps(shared | {"images": data_digest}, sort_keys=True)
+
+
+def index_runs(runs: Iterable[FinishedRun]) -> RunIndex:
+    """Return the tested runs by network and protocol, each list in the order of `runs`.
+
+    Runs whose mechanism or files are gone have no keys and are left out.
+    """
+    index: RunIndex = {}
+    for run in runs:
+        if run.result.test_top1 is None:
+            continue
+        try:
+            network = make_network_key(run.recipe.model)
+            protocol = make_protocol_key(run.recipe, run.result.data_digest)
+        except UserError:
+            continue
+        index.setdefault(network, {}).setdefault(protocol, []).append(run)
+    return index
+
+
+def _convert_to_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _convert_to_lists(v) for k, v in value.items()}
+    return [_convert_to_lists(v) for v in value] if isinstance(value, list | tuple) else value

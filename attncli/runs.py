@@ -1,0 +1,286 @@
+"""Finished runs in one form, from the folder of runs and from an MLflow store, and run folders found by name.
+
+    finished_runs = read_finished_runs(RunStore(Path("runs")))
+    folder = find_run_folder(Path("runs"), "eca-resnet18-s0")
+
+Reading a folder takes about a millisecond per run. MLflow takes seconds to load, so it is asked only if the store may
+hold finished runs that the folder lacks.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from attncli import recipe as recipes
+from attncli import track
+from attncli.errors import UserError, unknown_name_error
+from attncli.recipe import Recipe, parse_yaml
+from attncli.records import RESULT, Result
+from attncli.track import RunStore, read_finished_result
+from attncli.track.provenance import read_provenance
+from attncli.track.tags import format_run_name
+
+__all__ = [
+    "RECIPE",
+    "FinishedRun",
+    "RunFolder",
+    "RunOverview",
+    "RunStore",
+    "find_run_folder",
+    "list_run_folders",
+    "list_run_overviews",
+    "read_finished_runs",
+    "read_folder_runs",
+]
+
+RECIPE = "recipe.yaml"
+_OPTION_PREFIX = "model.options."
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """A finished run: its recipe, its result, and where it was recorded.
+
+    `dataset` is the recipe's, unless the user says whose images the runs on `folder` used. `folder` is None if only
+    MLflow has the run; its result then lacks what MLflow does not keep.
+    """
+
+    recipe: Recipe
+    result: Result
+    dataset: str
+    experiment: str
+    folder: Path | None
+
+    @property
+    def digest(self) -> str:
+        """The digest of the recipe, which names the run."""
+        return self.result.digest
+
+    @property
+    def reference(self) -> str:
+        """MLflow's id of the run, or its digest if it was never in MLflow."""
+        return self.result.run_id or self.result.digest
+
+
+def read_finished_runs(store: RunStore) -> list[FinishedRun]:
+    """Return the finished runs of the folder, then those that only the MLflow store has; each digest once.
+
+    Runs that cannot be read, or that another version wrote with unknown keys, are skipped.
+
+    Raises:
+        UserError: The store does not answer.
+    """
+    finished_runs = list(read_folder_runs(store.runs))
+    digests = {run.digest for run in finished_runs}
+    stored_digests = track.list_finished_digests(store)
+    if stored_digests is not None and stored_digests <= digests:
+        return finished_runs
+    for row in track.list_run_rows(store, status="FINISHED"):
+        if row["digest"] not in digests and (run := _convert_mlflow_row(row)) is not None:
+            digests.add(run.digest)
+            finished_runs.append(run)
+    return finished_runs
+
+
+def read_folder_runs(runs: Path, *, dataset: str | None = None) -> Iterator[FinishedRun]:
+    """Read the finished runs of a folder of runs (on one `dataset`, if given), by digest.
+
+    Runs that cannot be read are skipped.
+    """
+    for path in sorted(runs.glob(f"*/{RESULT}")):
+        result = read_finished_result(path.parent)
+        if result is not None and dataset in (None, result.dataset):
+            run = _make_folder_run(path.parent, result)
+            if run is not None:
+                yield run
+
+
+def _make_folder_run(folder: Path, result: Result) -> FinishedRun | None:
+    try:
+        recipe = Recipe.model_validate(parse_yaml((folder / RECIPE).read_text(encoding="utf-8")))
+        experiment = track.choose_experiment_name(recipe)
+    except (OSError, ValueError, yaml.YAMLError, UserError):
+        return None
+    return FinishedRun(recipe=recipe, result=result, dataset=recipe.data.name, experiment=experiment, folder=folder)
+
+
+def _convert_mlflow_row(row: Mapping[str, Any]) -> FinishedRun | None:
+    """Return a run of MLflow, or None if its parameters are no recipe of this version."""
+    try:
+        recipe = _parse_recipe(row["params"])
+        machine = json.loads(row["tags"].get("machine") or "{}")
+    except (ValueError, UserError):
+        return None
+    return FinishedRun(
+        recipe=recipe,
+        result=_convert_metrics(row, recipe, machine),
+        dataset=recipe.data.name,
+        experiment=row["experiment"],
+        folder=None,
+    )
+
+
+def _parse_recipe(params: Mapping[str, str]) -> Recipe:
+    """Return the recipe of MLflow's flat parameters. Raises ValueError or UserError if they are none."""
+    tree: dict[str, Any] = {}
+    options = {}
+    for name, text in params.items():
+        value = _parse_param(text)
+        if name.startswith(_OPTION_PREFIX):
+            options[name.removeprefix(_OPTION_PREFIX)] = value
+        else:
+            recipes.set_dotted_key(tree, name, value)
+    recipes.set_dotted_key(tree, "model.options", options)
+    return Recipe.model_validate(tree)
+
+
+def _parse_param(text: str) -> Any:
+    """Return the value of a parameter: text is written bare, everything else as JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _convert_metrics(row: Mapping[str, Any], recipe: Recipe, machine: dict[str, Any]) -> Result:
+    metrics = row["metrics"]
+    started_ms, ended_ms = row["started_ms"], row["ended_ms"]
+    return Result(
+        digest=row["digest"],
+        run_id=row["run_id"],
+        status="FINISHED",
+        attn=row["attn"],
+        backbone=row["backbone"],
+        dataset=row["dataset"],
+        category=row["category"],
+        seed=recipe.seed,
+        epochs=recipe.train.epochs,
+        test_top1=metrics.get("test/top1"),
+        test_top5=metrics.get("test/top5"),
+        test_loss=metrics.get("test/loss"),
+        val_top1=metrics.get("val/top1"),
+        best_val_top1=None,
+        baseline=recipe.model.backbone,
+        params=_read_count(metrics, "params"),
+        baseline_params=_read_baseline_count(metrics, "params"),
+        macs=_read_count(metrics, "macs"),
+        baseline_macs=_read_baseline_count(metrics, "macs"),
+        train_images_per_s=metrics.get("speed/train_images_per_s"),
+        infer_images_per_s=metrics.get("speed/infer_images_per_s"),
+        train_ratio=metrics.get("speed/train_ratio"),
+        infer_ratio=metrics.get("speed/infer_ratio"),
+        seconds=(ended_ms - started_ms) / 1000 if started_ms and ended_ms else 0.0,
+        precision=recipe.train.precision,
+        device="",
+        machine=machine,
+        group=row["group"],
+        data_digest=row["data_digest"],
+        folder="",
+    )
+
+
+def _read_count(metrics: Mapping[str, float], name: str) -> int | None:
+    value = metrics.get(f"cost/{name}")
+    return None if value is None else int(value)
+
+
+def _read_baseline_count(metrics: Mapping[str, float], name: str) -> int | None:
+    value, added = metrics.get(f"cost/{name}"), metrics.get(f"overhead/{name}")
+    return None if value is None or added is None else int(value - added)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOverview:
+    """One line of a list of runs, finished or not."""
+
+    digest: str
+    status: str
+    dataset: str
+    backbone: str
+    attn: str
+    seed: int | None
+    epochs: int | None
+    test_top1: float | None
+
+
+def list_run_overviews(store: RunStore) -> list[RunOverview]:
+    """Return every run of the MLflow store in any state, and finished runs that only the folder has, newest first.
+
+    Raises:
+        UserError: The store does not answer.
+    """
+    rows = track.list_run_rows(store)
+    names = RunOverview.__dataclass_fields__.keys()
+    overviews = [(row["started_ms"] or 0, RunOverview(**{name: row[name] for name in names})) for row in rows]
+    digests = {row["digest"] for row in rows}
+    new_folders = (path.parent for path in store.runs.glob(f"*/{RESULT}") if path.parent.name not in digests)
+    overviews += list(_list_folder_overviews(new_folders))
+    return [overview for _, overview in sorted(overviews, key=lambda item: item[0], reverse=True)]
+
+
+def _list_folder_overviews(folders: Iterable[Path]) -> Iterator[tuple[int, RunOverview]]:
+    """Yield when each finished run was started, in milliseconds since 1970, and its overview."""
+    for folder in folders:
+        result = read_finished_result(folder)
+        if result is not None and (run := _make_folder_run(folder, result)) is not None:
+            provenance = read_provenance(folder)
+            yield (
+                provenance.started_ms if provenance else 0,
+                RunOverview(
+                    digest=run.digest,
+                    status=result.status,
+                    dataset=run.dataset,
+                    backbone=run.recipe.model.backbone,
+                    attn=result.attn,
+                    seed=result.seed,
+                    epochs=result.epochs,
+                    test_top1=result.test_top1,
+                ),
+            )
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder, runs/<digest>, and the run's name, such as eca-resnet18-s0."""
+
+    path: Path
+    name: str
+
+
+def list_run_folders(runs: Path) -> Iterator[RunFolder]:
+    """Return the run folders of a folder of runs, the latest first; those without a readable recipe are skipped."""
+    recipe_paths = sorted(runs.glob(f"*/{RECIPE}"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for path in recipe_paths:
+        try:
+            yield RunFolder(path.parent, format_run_name(recipes.read(path)))
+        except UserError:
+            continue
+
+
+def find_run_folder(runs: Path, word: str) -> Path:
+    """Return the folder of a run, given its path, the beginning of its digest, or its name.
+
+    If several runs have the name, finished ones go first, and of those the latest.
+
+    Raises:
+        UserError: No run has this name, or several digests begin with it.
+    """
+    run_path = Path(word)
+    if (run_path / RECIPE).exists():
+        return run_path
+    run_folders = list(list_run_folders(runs))
+    digest_matches = [f.path for f in run_folders if f.path.name.startswith(word)]
+    if len(digest_matches) > 1:
+        names = ", ".join(p.name for p in digest_matches[:5])
+        raise UserError(f"run '{word}': {len(digest_matches)} digests begin with it ({names})", "give more digits")
+    name_matches = [f.path for f in run_folders if f.name == word]
+    finished_matches = [p for p in name_matches if read_finished_result(p) is not None]
+    for path in (*digest_matches, *finished_matches, *name_matches):
+        return path
+    if not run_folders:
+        raise UserError(f"no runs in {runs}", "`attncli run` makes one, --runs names another folder")
+    raise unknown_name_error("run", word, [f.name for f in run_folders])

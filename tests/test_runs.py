@@ -1,0 +1,142 @@
+"""Finished runs from folders and from MLflow: the same runs, each once; and run folders found by name."""
+
+import shutil
+import sqlite3
+import tarfile
+
+import pytest
+
+from attncli import runs as run_reader
+from attncli import track
+from attncli.errors import UserError
+from attncli.runs import RunStore, find_run_folder, list_run_overviews, read_finished_runs
+from attncli.track.tags import flatten_params
+from tests.claims.case import run
+from tests.commands.line import line
+from tests.earlier_versions.test_runs_stay_readable import HERE
+
+ONLY_IN_STORE, ONLY_IN_FOLDER = "0cf8ffe1cebb", "4f2bbaa116ff"  # two finished runs of the archive
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    """Return a folder with seven finished runs in an MLflow store, one of them without a folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with tarfile.open(HERE / "runs-0.1.0.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    shutil.rmtree(tmp_path / "runs" / ONLY_IN_STORE)
+    return tmp_path / "runs"
+
+
+def forget_run(store, digest):
+    """Delete a run from the MLflow store, as a user does in the dashboard."""
+    with sqlite3.connect(store) as connection:
+        connection.execute(
+            "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid IN"
+            " (SELECT run_uuid FROM tags WHERE key = 'digest' AND value = ?)",
+            [digest],
+        )
+
+
+def test_a_folder_is_read(tmp_path):
+    """Recipe, result and where they are from."""
+    recipe = run(tmp_path, attn="eca", seed=3, top1=0.5, model__options={"k": 3})
+    (only,) = read_finished_runs(RunStore(tmp_path))
+    assert only.recipe == recipe
+    assert (only.digest, only.reference, only.result.test_top1) == (recipe.compute_digest(), "id-eca-3", 0.5)
+    assert (only.folder, only.experiment) == (tmp_path / recipe.compute_digest(), "digits-resnet20")
+
+
+def test_broken_folders_are_skipped(tmp_path):
+    """A result without its recipe, half a result, a recipe of another version."""
+    for seed, (name, text) in enumerate([("recipe.yaml", "no: recipe"), ("result.json", "{"), ("recipe.yaml", "[")]):
+        recipe = run(tmp_path, attn="eca", seed=seed, top1=0.5)
+        (tmp_path / recipe.compute_digest() / name).write_text(text)
+    assert read_finished_runs(RunStore(tmp_path)) == []
+
+
+def test_parameters_of_mlflow_are_the_recipe(tmp_path):
+    """The recipe of a folder comes back from MLflow's flat texts, lists and options included."""
+    recipe = run(tmp_path, attn="eca", seed=0, top1=0.5, model__options={"k": [3, 5, 7]}, model__stages=[1, -1])
+    assert run_reader._parse_recipe(flatten_params(recipe)) == recipe
+
+
+def test_folder_and_store_complete_each_other(recorded):
+    """A run of the store alone and one of the folder alone are read, every digest once, with the same figures."""
+    forget_run(recorded / "mlflow.db", ONLY_IN_FOLDER)
+    finished = {r.digest: r for r in read_finished_runs(RunStore(recorded))}
+    assert len(finished) == 7
+    assert {digest for digest, r in finished.items() if r.folder is None} == {ONLY_IN_STORE}
+    stored = finished[ONLY_IN_STORE]
+    assert (stored.result.params, stored.result.macs, stored.result.test_top1) == (269749, 2536048, 112 / 359)
+    assert stored.result.baseline_params == 269722
+    assert stored.result.machine["torch"]
+
+
+def test_an_unreadable_folder_is_completed_by_the_store(recorded):
+    """A run whose recipe is damaged counts by what MLflow has of it."""
+    (recorded / ONLY_IN_FOLDER / "recipe.yaml").write_text("[")
+    finished = {r.digest: r for r in read_finished_runs(RunStore(recorded))}
+    assert finished[ONLY_IN_FOLDER].folder is None
+    assert finished[ONLY_IN_FOLDER].recipe.model.backbone == "resnet20"
+
+
+def test_mlflow_is_not_asked_for_what_the_folder_has(recorded, monkeypatch):
+    """If every finished run of an SQLite store lies in the folder, MLflow is not even loaded."""
+    forget_run(recorded / "mlflow.db", ONLY_IN_STORE)
+    monkeypatch.setattr(track, "list_run_rows", lambda *_, **__: pytest.fail("MLflow was asked"))
+    assert len(read_finished_runs(RunStore(recorded))) == 6
+
+
+@pytest.mark.parametrize("has_store", [True, False], ids=["folder and store", "folder"])
+def test_compare_and_report_show_the_same_table(recorded, has_store):
+    """The tables of `compare` and `report` are the same, with the run that only MLflow has."""
+    if not has_store:
+        (recorded / "mlflow.db").unlink()
+    table = line("compare", "--format", "markdown", "--no-plot").out
+    report = line("report", "--no-track", "--attn", "eca,se")
+    text = (recorded / "report.md").read_text(encoding="utf-8")
+    assert report.code == 0
+    assert table.strip() in text
+    rows = line("compare", "--json", "--no-plot").json()
+    counts = {row["attn"]: row["n"] for row in rows}
+    assert counts == {"none": 2, "eca": 3 if has_store else 2, "se": 2}
+
+
+def test_every_run_is_listed_newest_first(recorded):
+    """`ls runs` has those of the store, unfinished ones too, and finished ones that only the folder has."""
+    before = [o.digest for o in list_run_overviews(RunStore(recorded))]
+    forget_run(recorded / "mlflow.db", ONLY_IN_FOLDER)
+    after = list_run_overviews(RunStore(recorded))
+    assert [o.digest for o in after] == before
+    assert {o.status for o in after} == {"FINISHED", "KILLED"}
+    assert [o.digest for o in list_run_overviews(RunStore(recorded)) if o.test_top1 is None] != []
+
+
+def test_a_run_is_found_by_name_digest_and_path(tmp_path):
+    """Name, beginning of the digest, and path lead to the folder; names that nobody has get the nearest."""
+    digest = run(tmp_path, attn="eca", seed=3, top1=0.5).compute_digest()
+    run(tmp_path, attn="se", seed=3, top1=0.5)
+    for word in ("eca-resnet20-s3", digest, digest[:6], str(tmp_path / digest)):
+        assert find_run_folder(tmp_path, word) == tmp_path / digest
+    with pytest.raises(UserError, match="eca-resnet20-s4") as error:
+        find_run_folder(tmp_path, "eca-resnet20-s4")
+    assert "eca-resnet20-s3" in error.value.hint
+
+
+def test_finished_runs_of_a_name_go_first(tmp_path):
+    """Of two runs of one name the finished one is meant, though the other is later."""
+    finished = run(tmp_path, attn="eca", seed=3, top1=0.5).compute_digest()
+    later = run(tmp_path, attn="eca", seed=3, top1=0.5, train__epochs=3).compute_digest()
+    (tmp_path / later / "result.json").unlink()
+    assert find_run_folder(tmp_path, "eca-resnet20-s3") == tmp_path / finished
+
+
+def test_several_digests_are_not_guessed(tmp_path):
+    """The beginning of two digests is an error that asks for more of it."""
+    for name in ("ab1", "ab2"):
+        recipe = run(tmp_path / "made", attn="eca", seed=int(name[-1]), top1=0.5)
+        shutil.move(tmp_path / "made" / recipe.compute_digest(), tmp_path / name)
+    with pytest.raises(UserError, match="2 digests"):
+        find_run_folder(tmp_path, "ab")
