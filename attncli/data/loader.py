@@ -138,7 +138,16 @@ def iterate_eval_batches(split: Split, dataset: Dataset, layout: BatchLayout) ->
 def plan_step(
     batch_rows: Tensor, dataset: Dataset, layout: BatchLayout, number: int, seed: int, epoch: int
 ) -> StepPlan:
-    """Return what the process of `layout` sees of a global batch (rows of the split) in step `number`."""
+    """Return what the process of `layout` sees in one step.
+
+    Args:
+        batch_rows: rows of the split in the global batch (b,).
+        dataset: sizes and augmentation.
+        layout: the process.
+        number: number of the step, from 0.
+        seed: the run's seed.
+        epoch: number of the epoch, from 0.
+    """
     own_slice, no_rows = layout.slice_rows(len(batch_rows)), torch.empty(0, dtype=torch.int64)
     if not dataset.augmentation.has_mixing:
         return StepPlan(number, seed, epoch, batch_rows, own_slice, None, no_rows, no_rows)

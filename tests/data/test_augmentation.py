@@ -145,7 +145,7 @@ SCALE = {
 
 @pytest.mark.parametrize("name", REFERENCE)
 def test_operations_are_those_of_torchvision(name: str) -> None:
-    """Each image of a batch, each with a value of its own, is what torchvision makes of it (rounding apart)."""
+    """Each image of a batch, each with its own value, is what torchvision makes of it (up to rounding)."""
     random = torch.Generator().manual_seed(1)
     coarse = torch.rand(4, 3, 6, 5, generator=random)
     x = torch.nn.functional.interpolate(coarse, (24, 30), mode="bicubic").clamp(0, 1).mul(255).round()
@@ -172,7 +172,7 @@ def test_the_table_of_magnitudes_is_torchvisions() -> None:
 
 
 def test_each_image_has_its_own_operation() -> None:
-    """In a batch all 14 operations come up, equally often, signed ones in both directions (5 standard errors)."""
+    """All 14 operations are equally frequent in a batch, signed ones in both directions (5 standard errors)."""
     n = 20_000
     [layer] = draw_operations(n, 32, 32, AugmentationConfig(policy="trivial"), 0)
     share = layer.op.bincount(minlength=14).double() / n

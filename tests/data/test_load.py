@@ -45,7 +45,7 @@ def test_digits(tmp_path: Path) -> None:
 
 
 def test_digits_come_without_importing_scikit_learn(tmp_path: Path, monkeypatch) -> None:
-    """Its file is read as it lies; where that can't be found, importing it gives the same images."""
+    """Its file is read directly; if it cannot be found, importing scikit-learn gives the same images."""
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "sklearn.datasets", None)  # an import of it would fail
         read = load(tmp_path).digest
@@ -82,9 +82,9 @@ def test_mean_and_deviation_are_those_of_the_training_images(tmp_path: Path) -> 
 def test_pixels_of_clips_and_odd_sizes() -> None:
     """Mean and deviation are each plane's, whatever the number of images, frames and rows."""
     values = torch.randint(0, 256, (3, 2, 5, 7, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    made = make_image_array(values)
+    array = make_image_array(values)
     x = values.double().view(-1, 3) / 255
-    mean, std = torch.tensor([made.mean, made.std], dtype=torch.float64)
+    mean, std = torch.tensor([array.mean, array.std], dtype=torch.float64)
     torch.testing.assert_close(mean, x.mean(0), rtol=1e-9, atol=0)
     torch.testing.assert_close(std, x.std(0, correction=0), rtol=1e-9, atol=0)
 
@@ -98,7 +98,7 @@ def test_the_test_images_are_never_touched(tmp_path: Path, keys: dict[str, objec
 
 
 def test_classes_are_chosen_in_every_part(tmp_path: Path) -> None:
-    """With two classes, all parts hold these alone, labelled 0 and 1."""
+    """With two classes, all splits contain only these, labelled 0 and 1."""
     whole, part = load(tmp_path), load(tmp_path, classes=["7", "3"])
     assert part.classes == ("3", "7")
     assert part.val is not None

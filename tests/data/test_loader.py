@@ -69,7 +69,7 @@ def test_shapes(frames: int | None) -> None:
 
 
 def test_an_epoch_sees_no_image_twice() -> None:
-    """Labels of an epoch are distinct, and an epoch of whole batches sees every image."""
+    """Labels of an epoch are distinct, and an epoch of full batches sees every image."""
     labels = torch.cat([y for _, y in train(dataset(48))])
     assert labels.sort().values.tolist() == list(range(48))
 
@@ -140,7 +140,7 @@ def test_evaluation_sees_every_image_once(n: int, world: int) -> None:
 
 
 def test_layouts_hold_the_same_values() -> None:
-    """channels_last and contiguous batches differ in memory alone."""
+    """channels_last and contiguous batches differ in memory only."""
     data = dataset()
     for (a, _), (b, _) in zip(train(data), train(data, channels_last=False), strict=True):
         assert torch.equal(a, b)
