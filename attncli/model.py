@@ -83,7 +83,7 @@ def _backbone(recipe: Recipe, shape: Shape, tell: Callable[[str], None] | None) 
         net: nn.Module = family.build(model.backbone, shape.classes, small)
         if model.backbone.startswith(backbones.TIMM):
             family.check(net, model.backbone, shape.size)
-        if model.pretrained and torch.get_default_device().type != "meta":
+        if model.pretrained and not _lacks_numbers():
             loaded = pretrained.load(net, family.anatomy(net), model.backbone, model.pretrained)
             if tell:
                 tell("\n".join((loaded.told(), *pretrained.disturbed(model.attn))))
@@ -180,7 +180,7 @@ def _check_shapes(recipe: Recipe, made: Sequence[tuple[sites.Place, nn.Module]])
 
     Not on the meta device, where a network is built only to be counted.
     """
-    if torch.get_default_device().type == "meta":
+    if _lacks_numbers():
         return
     seen = set()
     for place, module in made:
@@ -199,9 +199,14 @@ def _check_shapes(recipe: Recipe, made: Sequence[tuple[sites.Place, nn.Module]])
             )
 
 
+def _lacks_numbers() -> bool:
+    """Return whether tensors made now have no numbers; torch.get_default_device of 2.6 misses `with torch.device`."""
+    return torch.empty(0).device.type == "meta"
+
+
 def _try(net: nn.Module, recipe: Recipe, shape: Shape) -> None:
     """One pass of zeros forth and back through the network, so that a user's own file fails before the training."""
-    if torch.get_default_device().type == "meta":
+    if _lacks_numbers():
         return
     frames = () if shape.frames is None else (shape.frames,)
     with blamed(recipe.model.attn, "does not fit the network", anywhere=True), torch.random.fork_rng(devices=[]):
