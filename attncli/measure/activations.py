@@ -1,9 +1,12 @@
 """The memory that the forward pass keeps for the backward pass."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from attncli.measure.attend import WholeAttention
 from attncli.measure.imagine import Network, image_shape, observe, storage
 
 BATCH = 2  # the smallest that batch normalisation trains on
@@ -13,7 +16,8 @@ def activation_bytes(model: nn.Module, size: tuple[int, int], frames: int | None
     """Bytes kept for the backward pass of one image (H, W), or one clip, in float32 and training mode.
 
     Every tensor that autograd saves counts with its whole memory, once however often it is saved; parameters
-    and buffers do not count, images do. It is a batch's memory divided by the batch.
+    and buffers do not count, images do. Attention keeps what it takes, what it gives and one number for each query,
+    as a fused kernel does. It is a batch's memory divided by the batch.
     """
 
     def look(network: Network, images: Tensor, held: set[int]) -> int:
@@ -24,7 +28,15 @@ def activation_bytes(model: nn.Module, size: tuple[int, int], frames: int | None
                 kept.setdefault(storage(t), t.detach())  # kept alive, so that no other memory takes its name
             return t.detach()
 
-        with torch.enable_grad(), saved_tensors_hooks(keep, lambda t: t):
+        def attend(run: Callable[[], Tensor], inputs: list[Tensor]) -> Tensor:
+            with saved_tensors_hooks(lambda t: t, lambda t: t):
+                out = run()
+            if out.requires_grad:
+                for t in (*inputs, out, out.new_empty(out.shape[:-1])):
+                    keep(t)
+            return out
+
+        with torch.enable_grad(), WholeAttention(attend), saved_tensors_hooks(keep, lambda t: t):
             network(images)
         return sum(t.untyped_storage().nbytes() for t in kept.values())
 

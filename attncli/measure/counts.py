@@ -1,8 +1,8 @@
 """Parameters, multiply-accumulates and element-wise work of a network, counted rather than timed.
 
 MACs are what the literature prints as "FLOPs" or "GFLOPs" of a network: one multiplication and one addition
-count once. Convolutions, matrix products and attention are counted by torch's flop counter, with formulas of
-our own for what it passes over; biases, norms, activations and pooling count nothing there.
+count once. Convolutions, matrix products and attention count by the formulas of products.py; biases, norms,
+activations, pooling, and what decomposes a matrix count nothing there.
 
 Element-wise work is the number of elements written by every other operation: point-wise ones, reductions
 (their result, not what they read), pooling, norms, softmax, resampling, copies and concatenations. Views and
@@ -11,21 +11,19 @@ sampled columns, writes those columns. What is counted is what runs, so a mechan
 operations counts less.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
+from attncli.measure.attend import WholeAttention
 from attncli.measure.imagine import Network, image_shape, observe, storage
+from attncli.measure.products import DEFORM, macs
 
-assert torchvision.ops  # registers torch.ops.torchvision
-aten = torch.ops.aten
-DEFORM = torch.ops.torchvision.deform_conv2d
+COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
 
 def parameters(model: nn.Module, *, trainable: bool = False) -> int:
@@ -37,30 +35,49 @@ def work(model: nn.Module, size: tuple[int, int], frames: int | None = None) -> 
     """(MACs, elements written otherwise) of one image (H, W), or of one clip of `frames`, in eval mode."""
 
     def look(network: Network, images: Tensor, _: set[int]) -> tuple[int, int]:
-        counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
-        with torch.no_grad(), counter, Writes(counter) as writes:
+        counter = Counter()
+        with torch.no_grad(), WholeAttention(counter.attend), counter:
             network(images)
-        return counter.get_total_flops() // 2, writes.elements
+        return counter.macs, counter.elements
 
     return observe(model, image_shape(1, size, frames), look, training=False)
 
 
-class Writes(TorchDispatchMode):
-    """Counts in `elements` what is written by operations that `counter` has no formula for."""
+class Counter(TorchDispatchMode):
+    """Counts `macs` of the operators that have a formula and `elements` that the others write."""
 
-    def __init__(self, counter: FlopCounterMode) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.counted = counter.flop_registry
+        self.macs = 0
         self.elements = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and count what it wrote."""
-        out = func(*args, **(kwargs or {}))
-        if func._overloadpacket is DEFORM:
-            self.elements += _columns(args[0], args[1], out)
-        elif func._overloadpacket not in self.counted and not _is_fresh(func):
-            self.elements += sum(t.numel() for t in _written(func, out, (args, kwargs)))
+    def attend(self, run: Callable[[], Tensor], _: list[Tensor]) -> Tensor:
+        """Run attention, which is a product and writes nothing that counts, in however many operations it runs."""
+        before = self.elements
+        out = run()
+        self.elements = before
         return out
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation and count it, or those that it is made of: inference mode shows the whole one."""
+        kwargs = kwargs or {}
+        if _is_composite(func):
+            with self:
+                return func._op_dk(COMPOSITE, *args, **kwargs)
+        out = func(*args, **kwargs)
+        products = macs(func, args, kwargs, out)
+        if products is not None:
+            self.macs += products
+        elif not _is_fresh(func):
+            self.elements += sum(t.numel() for t in _written(func, out, (args, kwargs)))
+        if func._schema.name == DEFORM:
+            self.elements += _columns(args[0], args[1], out)
+        return out
+
+
+def _is_composite(func: Any) -> bool:
+    """Whether an operation has no kernel of its own; the dispatcher does not know those of `prim`, such as device."""
+    return func.namespace != "prim" and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE)
 
 
 def _written(func: Any, out: Any, inputs: Any) -> Iterator[Tensor]:
@@ -83,35 +100,3 @@ def _is_fresh(func: Any) -> bool:
 def _columns(x: Tensor, weight: Tensor, y: Tensor) -> int:
     """Elements sampled by a deformable convolution: C * kh * kw for every place of its output."""
     return y.shape[0] * x.shape[1] * weight.shape[2] * weight.shape[3] * y.shape[2] * y.shape[3]
-
-
-def _deform(x: list[int], weight: list[int], *_: Any, out_shape: list[int], **__: Any) -> int:
-    """FLOPs of y[c, p] = sum over c', k of weight[c, c', k] * sampled[c', k, p]."""
-    n, c, h, w = out_shape
-    return 2 * n * c * h * w * weight[1] * weight[2] * weight[3]
-
-
-def _mv(matrix: list[int], *_: Any, **__: Any) -> int:
-    return 2 * matrix[0] * matrix[1]
-
-
-def _addmv(_: Any, matrix: list[int], *__: Any, **___: Any) -> int:
-    return 2 * matrix[0] * matrix[1]
-
-
-def _dot(vector: list[int], *_: Any, **__: Any) -> int:
-    return 2 * vector[0]
-
-
-def _addbmm(_: Any, a: list[int], b: list[int], *__: Any, **___: Any) -> int:
-    return 2 * a[0] * a[1] * a[2] * b[2]
-
-
-FORMULAS: dict[Any, Any] = {
-    DEFORM: _deform,
-    aten.mv: _mv,
-    aten.addmv: _addmv,
-    aten.dot: _dot,
-    aten.vdot: _dot,
-    aten.addbmm: _addbmm,
-}

@@ -33,7 +33,7 @@ def image_shape(n: int, size: tuple[int, int], frames: int | None = None) -> tup
 
 def observe(model: nn.Module, shape: tuple[int, ...], look: Look[T], *, training: bool) -> T:
     """What `look` returns for `model` and images of `shape`; the model stays as it is, and so do random states."""
-    with torch.random.fork_rng(devices=[]), _mode(model, training), _whole_operations(), _eager(model):
+    with torch.random.fork_rng(devices=[]), _mode(model, training), _without_shortcuts(), _eager(model):
         try:
             return _imagined(model, shape, look)
         except Exception:  # whatever it was: if it is the network's own fault, the run in earnest raises it again
@@ -85,11 +85,13 @@ def _mode(model: nn.Module, training: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _whole_operations() -> Iterator[None]:
-    """Without the shortcut of nn.MultiheadAttention in eval mode, one operation that hides what it does."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
+def _without_shortcuts() -> Iterator[None]:
+    """Without the kernels that hide in one operation what they do: nn.MultiheadAttention in eval mode, nn.LSTM."""
+    fused, onednn = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    torch._C._set_mkldnn_enabled(False)  # torch.backends.mkldnn.flags would set more, and warns of it
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
+        torch.backends.mha.set_fastpath_enabled(fused)
+        torch._C._set_mkldnn_enabled(onednn)
