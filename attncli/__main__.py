@@ -2,29 +2,26 @@
 
 import atexit
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from attncli.errors import UserError, confide
+from attncli.errors import UserError, report_to_launcher
+from attncli.system.signals import sigterm_as_interrupt
 
 if TYPE_CHECKING:
     import click
 
 
-def entry() -> None:
+def run_and_exit() -> None:
     """The whole process: `main`, and out."""
     try:
         main()
     except SystemExit as end:
-        leave(end.code if isinstance(end.code, int) else 0 if end.code is None else 1)
+        exit_fast(end.code if isinstance(end.code, int) else 0 if end.code is None else 1)
 
 
-def leave(code: int) -> None:
+def exit_fast(code: int) -> None:
     """End the process with what is registered for its end, but without taking apart what it has loaded.
 
     Python would look through torch's and MLflow's 600,000 objects several times first, for two seconds of nothing.
@@ -40,11 +37,11 @@ def leave(code: int) -> None:
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 a failed run, 2 bad input, 3 a bug, 130 interrupted."""
-    with terminable():
-        sys.exit(run())
+    with sigterm_as_interrupt():
+        sys.exit(run_command())
 
 
-def run() -> int:
+def run_command() -> int:
     """The exit code of the command that sys.argv names; what went wrong is told on stderr."""
     import click
 
@@ -53,17 +50,17 @@ def run() -> int:
     try:
         return cli.main(standalone_mode=False) or 0
     except UserError as error:
-        if not confide(error):
-            tell(error)
+        if not report_to_launcher(error):
+            print_error(error)
         return error.code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 0
     except click.ClickException as error:
-        tell(plainly(error))
+        print_error(convert_click_error(error))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        if not confide(stopped()):
+        if not report_to_launcher(make_interrupt_error()):
             click.echo("interrupted", err=True)
         return 130
     except BrokenPipeError:
@@ -72,31 +69,31 @@ def run() -> int:
     except Exception:
         import traceback
 
-        told = "This is a bug in attncli: please report it with the lines above."
-        if not confide(UserError(told, code=3), traceback.format_exc()):
+        message = "This is a bug in attncli: please report it with the lines above."
+        if not report_to_launcher(UserError(message, code=3), traceback.format_exc()):
             traceback.print_exc()
-            click.echo(told, err=True)
+            click.echo(message, err=True)
         return 3
 
 
-def stopped() -> UserError:
+def make_interrupt_error() -> UserError:
     """What a process leaves that was interrupted outside of its training; the others were too."""
     error = UserError("interrupted", code=130)
-    error.common = True
+    error.on_all_ranks = True
     return error
 
 
-def tell(error: UserError) -> None:
+def print_error(error: UserError) -> None:
     """Print an error on stderr, a line each for the problem and for what to do about it."""
     import click
 
-    for part in error.parts:
-        click.echo(f"{click.style('Error', fg='red')}: {part.problem}", err=True)
-        if part.hint:
-            click.echo(f"  hint: {part.hint}", err=True)
+    for single_error in error.single_errors:
+        click.echo(f"{click.style('Error', fg='red')}: {single_error.problem}", err=True)
+        if single_error.hint:
+            click.echo(f"  hint: {single_error.hint}", err=True)
 
 
-def plainly(error: "click.ClickException") -> UserError:
+def convert_click_error(error: "click.ClickException") -> UserError:
     """What click has against the command line, as an error of ours."""
     import click
 
@@ -108,22 +105,5 @@ def plainly(error: "click.ClickException") -> UserError:
     return UserError(" ".join(error.format_message().split()).rstrip("."), hint)
 
 
-@contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM ends what is inside as Ctrl-C does: servers are stopped, runs closed as KILLED."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 if __name__ == "__main__":
-    entry()
+    run_and_exit()

@@ -13,7 +13,7 @@ from pathlib import Path
 from attncli import attention, data
 from attncli.errors import UserError
 
-LEAST_FREE = 1 << 30  # bytes; a run with checkpoints takes a few hundred megabytes
+LEAST_FREE_BYTES = 1 << 30  # bytes; a run with checkpoints takes a few hundred megabytes
 PACKAGES = ("torch", "torchvision", "accelerate", "mlflow", "click")
 
 
@@ -27,35 +27,35 @@ class Finding:
     hint: str = ""
 
 
-def examine(runs: Path, uri: str | None) -> list[Finding]:
+def run_checks(runs: Path, uri: str | None) -> list[Finding]:
     """Everything that a run needs, looked at in turn; one bad finding does not hide the others."""
-    looks: tuple[tuple[str, Callable[[], Finding]], ...] = (
-        ("python", _python),
-        ("packages", _packages),
-        ("device", _device),
-        ("precision", _precision),
-        ("attention", _attention),
-        ("data root", _data),
-        ("runs", lambda: _runs(runs)),
-        ("store", lambda: _store(runs, uri)),
+    checks: tuple[tuple[str, Callable[[], Finding]], ...] = (
+        ("python", _check_python),
+        ("packages", _check_packages),
+        ("device", _check_device),
+        ("precision", _check_precision),
+        ("attention", _check_mechanisms),
+        ("data root", _check_data_root),
+        ("runs", lambda: _check_runs_folder(runs)),
+        ("store", lambda: _check_store(runs, uri)),
     )
-    return [_guarded(what, look) for what, look in looks]
+    return [_run_check(name, check) for name, check in checks]
 
 
-def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
+def _run_check(name: str, check: Callable[[], Finding]) -> Finding:
     try:
-        return look()
+        return check()
     except UserError as error:
-        return Finding(what, False, error.problem, error.hint)
+        return Finding(name, False, error.problem, error.hint)
     except Exception as error:  # a library that fails on import is a finding, not the end
-        return Finding(what, False, f"{type(error).__name__}: {error}", "is the installation whole?")
+        return Finding(name, False, f"{type(error).__name__}: {error}", "is the installation whole?")
 
 
-def _python() -> Finding:
+def _check_python() -> Finding:
     return Finding("python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}")
 
 
-def _packages() -> Finding:
+def _check_packages() -> Finding:
     """The versions, and whether torch and torchvision are a pair (their compiled operators load)."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     try:
@@ -68,17 +68,17 @@ def _packages() -> Finding:
     return Finding("packages", True, versions)
 
 
-def _device() -> Finding:
-    from attncli import measure
+def _check_device() -> Finding:
+    from attncli.measure import environment
 
-    machine = measure.machine()
+    machine = environment.describe_machine()
     memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB of memory"
     host = f"{machine['cpu']}, {machine['usable_cpus']} of {machine['cores']} cores, {memory}"
     accelerator = f"{machine['gpus']} x {machine['gpu']}, CUDA {machine['cuda']}; " if machine["gpu"] else "no GPU; "
     return Finding("device", True, accelerator + host)
 
 
-def _precision() -> Finding:
+def _check_precision() -> Finding:
     """What `train.precision=auto` means here."""
     import torch
 
@@ -90,38 +90,46 @@ def _precision() -> Finding:
     return Finding("precision", True, f"auto is {chosen} ({native})")
 
 
-def _attention() -> Finding:
+def _check_mechanisms() -> Finding:
     """Every mechanism's file can be read; entry points of other packages among them."""
-    names = attention.names()
+    names = attention.mechanism_names()
     for name in names:
-        attention.describe(name)
-    own = [name for name in names if attention.describe(name).category == "own"]
-    return Finding("attention", True, f"{len(names)} mechanisms" + (f", from other packages: {own}" if own else ""))
+        attention.describe_mechanism(name)
+    plugin_names = [name for name in names if attention.describe_mechanism(name).category == "own"]
+    return Finding(
+        "attention",
+        True,
+        f"{len(names)} mechanisms" + (f", from other packages: {plugin_names}" if plugin_names else ""),
+    )
 
 
-def _data() -> Finding:
-    root = data.default_root()
+def _check_data_root() -> Finding:
+    root = data.find_default_root()
     return Finding("data root", True, f"{root} ({'there' if root.exists() else 'made when something is downloaded'})")
 
 
-def _runs(runs: Path) -> Finding:
+def _check_runs_folder(runs: Path) -> Finding:
     """The folder can be written and the disk has room."""
-    folder = next(p for p in (runs.absolute(), *runs.absolute().parents) if p.exists())
+    folder = next(ancestor for ancestor in (runs.absolute(), *runs.absolute().parents) if ancestor.exists())
     try:
         with tempfile.TemporaryFile(dir=folder):
             free = shutil.disk_usage(folder).free
     except OSError as error:
         return Finding("runs", False, f"{runs}: {error.strerror}", "give a folder that can be written, --runs")
-    told = f"{runs}: writable, {free / 2**30:.1f} GiB free"
-    return Finding("runs", free >= LEAST_FREE, told, "" if free >= LEAST_FREE else "make room on that disk")
+    message = f"{runs}: writable, {free / 2**30:.1f} GiB free"
+    return Finding(
+        "runs", free >= LEAST_FREE_BYTES, message, "" if free >= LEAST_FREE_BYTES else "make room on that disk"
+    )
 
 
-def _store(runs: Path, uri: str | None) -> Finding:
+def _check_store(runs: Path, uri: str | None) -> Finding:
     """The tracking store answers."""
     from attncli import track
 
-    address = track.address(uri, runs)
-    rows = track.rows(uri, runs)
-    going = sum(row["status"] == "RUNNING" for row in rows)
-    where = "from MLFLOW_TRACKING_URI" if uri is None and os.environ.get("MLFLOW_TRACKING_URI") else ""
-    return Finding("store", True, f"{address} {where}: {len(rows)} runs, {going} of them running".replace(" :", ":"))
+    address = track.resolve_address(uri, runs)
+    rows = track.list_run_rows(uri, runs)
+    running_count = sum(row["status"] == "RUNNING" for row in rows)
+    uri_source = "from MLFLOW_TRACKING_URI" if uri is None and os.environ.get("MLFLOW_TRACKING_URI") else ""
+    return Finding(
+        "store", True, f"{address} {uri_source}: {len(rows)} runs, {running_count} of them running".replace(" :", ":")
+    )

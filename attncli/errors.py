@@ -6,17 +6,17 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-CONFIDED = "ATTNCLI_CONFIDED"  # the folder in which the processes of one run leave word of their errors
+LAUNCHER_FOLDER_VARIABLE = "ATTNCLI_CONFIDED"  # the folder in which the processes of one run leave word of their errors
 
 
 class UserError(Exception):
     """Something the user can mend: bad input (exit code 2) or a run that failed (exit code 1).
 
-    `problem` says what is wrong and where, `hint` what to do about it; `code` is the exit code. `common` are errors
-    that all processes of a run meet alike.
+    `problem` says what is wrong and where, `hint` what to do about it; `code` is the exit code. `on_all_ranks` are
+    errors that all processes of a run meet alike.
     """
 
-    common = False
+    on_all_ranks = False
 
     def __init__(self, problem: str, hint: str = "", *, code: int = 2) -> None:
         super().__init__(problem)
@@ -25,7 +25,7 @@ class UserError(Exception):
         self.code = code
 
     @property
-    def parts(self) -> list["UserError"]:
+    def single_errors(self) -> list["UserError"]:
         """The errors this one stands for: itself, or all that were found at once."""
         return [self]
 
@@ -38,7 +38,7 @@ class CollectedError(UserError):
         self.errors = list(errors)
 
     @property
-    def parts(self) -> list[UserError]:
+    def single_errors(self) -> list[UserError]:
         """The errors, in the order in which they were found."""
         return self.errors
 
@@ -50,28 +50,37 @@ class RunFailedError(UserError):
         super().__init__(problem, hint, code=1)
 
 
-def confide(error: UserError, trace: str = "") -> bool:
+class Interrupted(UserError):  # noqa: N818 - raised on Ctrl-C or SIGTERM, not a failure
+    """Training was asked to stop and did, with a checkpoint if it has a folder (exit code 130)."""
+
+    on_all_ranks = True
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(problem, hint, code=130)
+
+
+def report_to_launcher(error: UserError, trace: str = "") -> bool:
     """Leave word of an error for the launcher that started this process; False where there is none to tell it."""
-    if CONFIDED not in os.environ or "RANK" not in os.environ:
+    if LAUNCHER_FOLDER_VARIABLE not in os.environ or "RANK" not in os.environ:
         return False
     rank = int(os.environ["RANK"])
-    told = {"problem": error.problem, "hint": error.hint, "code": error.code, "common": error.common}
-    path = Path(os.environ[CONFIDED]) / f"{rank:06}.json"
-    path.write_text(json.dumps({"rank": rank, "trace": trace, **told}), encoding="utf-8")
+    error_fields = {"problem": error.problem, "hint": error.hint, "code": error.code, "common": error.on_all_ranks}
+    path = Path(os.environ[LAUNCHER_FOLDER_VARIABLE]) / f"{rank:06}.json"
+    path.write_text(json.dumps({"rank": rank, "trace": trace, **error_fields}), encoding="utf-8")
     return True
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, known: Iterable[str]) -> str:
     """'did you mean ...' (the most alike, else one that begins so) or the list of what is known, for a hint."""
     known = sorted(known)
-    begun = [k for k in known if len(name) > 1 and k.startswith(name)]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or begun[:1]
+    with_prefix = [candidate for candidate in known if len(name) > 1 and candidate.startswith(name)]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or with_prefix[:1]
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(known)}" if known else ""
 
 
-def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UserError:
+def unknown_name_error(kind: str, name: str, known: Iterable[str], location: str = "") -> UserError:
     """The error for a name that nothing answers to, with the nearest known one."""
-    place = f"{where}: " if where else ""
-    return UserError(f"{place}unknown {kind}: '{name}'", nearest(name, known))
+    prefix = f"{location}: " if location else ""
+    return UserError(f"{prefix}unknown {kind}: '{name}'", suggest_name(name, known))

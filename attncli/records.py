@@ -55,7 +55,7 @@ class Cost:
     baseline_activation_bytes: int
     image_size: int
 
-    def percent(self, name: str) -> float:
+    def compute_overhead(self, name: str) -> float:
         """Overhead of `params`, `macs`, ... over the baseline in percent."""
         base = getattr(self, f"baseline_{name}")
         return 100 * (getattr(self, name) - base) / base if base else float("nan")
@@ -125,15 +125,15 @@ _KINDS: dict[str, type[Any]] = {"epoch": Epoch, "evaluation": Evaluation, "cost"
 LOG, RESULT = "log.jsonl", "result.json"
 
 
-def line(record: Record) -> str:
+def format_record(record: Record) -> str:
     """A record as one line of JSON with its kind."""
     return json.dumps({"kind": type(record).__name__.lower(), **asdict(record)})
 
 
-def append(folder: Path, record: Record) -> None:
+def append_record(folder: Path, record: Record) -> None:
     """Add a record to the folder's log, on disk before returning."""
     with (folder / LOG).open("a", encoding="utf-8") as file:
-        file.write(line(record) + "\n")
+        file.write(format_record(record) + "\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -143,18 +143,18 @@ def read(folder: Path) -> list[Record]:
     path = folder / LOG
     if not path.exists():
         return []
-    found: list[Record] = []
+    records: list[Record] = []
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
             values = json.loads(text)
         except json.JSONDecodeError:
             continue
         kind = _KINDS[values.pop("kind")]
-        found.append(kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values}))
-    return found
+        records.append(kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values}))
+    return records
 
 
-def result(folder: Path) -> Result | None:
+def read_result(folder: Path) -> Result | None:
     """The result that a run's folder holds, None where there is none or it is no whole one."""
     try:
         values = json.loads((folder / RESULT).read_text(encoding="utf-8"))
@@ -163,9 +163,9 @@ def result(folder: Path) -> Result | None:
         return None
 
 
-def rewrite(folder: Path, records: Iterable[Record]) -> None:
+def replace_log(folder: Path, records: Iterable[Record]) -> None:
     """Replace the folder's log as a whole (on resuming, what came after the checkpoint goes)."""
-    write_atomically(folder / LOG, "".join(line(r) + "\n" for r in records))
+    write_atomically(folder / LOG, "".join(format_record(r) + "\n" for r in records))
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -13,13 +13,13 @@ import yaml
 from torch import Tensor
 from torch.nn import functional as F
 
-from attncli import attention, backbones, check, model
-from attncli.backbones import fits, sites
+from attncli import attention, backbones, model, validation
+from attncli.backbones import compatibility, sites
 from attncli.errors import UserError
-from attncli.measure.imagine import image_shape, observe
+from attncli.measure.fake_tensors import image_shape, run_on_fake_tensors
 from attncli.recipe import Recipe
 
-MECHANISMS = [n for n in attention.names() if attention.describe(n).card.site != "model"]
+MECHANISMS = [n for n in attention.mechanism_names() if attention.describe_mechanism(n).card.site != "model"]
 FRAMES = 8
 HEAD = """\
 # Which sites each backbone has, and which mechanisms do not fit it with the reason; all others do.
@@ -27,16 +27,16 @@ HEAD = """\
 """
 
 
-def shape_for(backbone: str, attn: str) -> model.Shape:
+def shape_for(backbone: str, attn: str) -> model.InputSpec:
     """The images, or clips, that the matrix is about."""
-    frames = FRAMES if attention.describe(attn).card.site.startswith("frames") else None
-    size = fits.size(backbone)
-    return model.Shape(10 if size == fits.SMALL else 1000, (size, size), frames)
+    frames = FRAMES if attention.describe_mechanism(attn).card.site.startswith("frames") else None
+    size = compatibility.matrix_image_size(backbone)
+    return model.InputSpec(10 if size == compatibility.CIFAR_PIXELS else 1000, (size, size), frames)
 
 
 def recipe(backbone: str, attn: str) -> Recipe:
     """The recipe of a pair."""
-    return check.read(None, [f"model.backbone={backbone}", f"model.attn={attn}"])
+    return validation.read(None, [f"model.backbone={backbone}", f"model.attn={attn}"])
 
 
 def problem(backbone: str, attn: str, step: bool = True) -> str | None:
@@ -46,7 +46,7 @@ def problem(backbone: str, attn: str, step: bool = True) -> str | None:
         try:
             net = model.build(recipe(backbone, attn), shape)
         except UserError as error:
-            return fits.brief(error.problem, available(backbone))
+            return compatibility.shorten_problem(error.problem, available(backbone))
 
     def forth_and_back(network: Callable[[Tensor], Tensor], images: Tensor, _: set[int]) -> tuple[int, ...]:
         logits = network(images)
@@ -55,17 +55,17 @@ def problem(backbone: str, attn: str, step: bool = True) -> str | None:
 
     if step:
         images = image_shape(2, shape.size, shape.frames)
-        assert observe(net, images, forth_and_back, training=True) == (2, shape.classes)
+        assert run_on_fake_tensors(net, images, forth_and_back, training=True) == (2, shape.classes)
     return None
 
 
 @cache
 def available(backbone: str) -> list[str]:
     """The sites that a backbone has."""
-    size = fits.size(backbone)
+    size = compatibility.matrix_image_size(backbone)
     with torch.device("meta"):
-        net = backbones.load(backbone).build(backbone, 10, cifar_stem=size == fits.SMALL)
-    return list(sites.available(net, backbones.load(backbone).anatomy(net), (size, size)))
+        net = backbones.load(backbone).build(backbone, 10, cifar_stem=size == compatibility.CIFAR_PIXELS)
+    return list(sites.list_available_sites(net, backbones.load(backbone).anatomy(net), (size, size)))
 
 
 def entry(backbone: str) -> dict[str, object]:
@@ -75,12 +75,16 @@ def entry(backbone: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    known = yaml.safe_load(fits.FILE.read_text(encoding="utf-8")) if fits.FILE.exists() else {}
+    known = (
+        yaml.safe_load(compatibility.COMPATIBILITY_FILE.read_text(encoding="utf-8"))
+        if compatibility.COMPATIBILITY_FILE.exists()
+        else {}
+    )
     whole = {}
-    for name in backbones.names():
+    for name in backbones.backbone_names():
         anew = not sys.argv[1:] or name in sys.argv[1:]
         if anew:
             print(name, file=sys.stderr)
         whole[name] = entry(name) if anew else known[name]
     text = yaml.safe_dump(whole, sort_keys=False, width=110, default_flow_style=None)
-    fits.FILE.write_text(HEAD + text, encoding="utf-8")
+    compatibility.COMPATIBILITY_FILE.write_text(HEAD + text, encoding="utf-8")

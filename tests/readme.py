@@ -4,28 +4,32 @@ import ast
 import re
 from itertools import groupby
 
-from attncli import attention, backbones, check, source
-from attncli.backbones import fits
-from attncli.commands.ls import summary
+from attncli import attention, backbones, validation
+from attncli.backbones import compatibility
+from attncli.commands.ls import summarize_sites
 from attncli.errors import UserError
-from attncli.measure.blueprint import count
-from attncli.model import Shape
+from attncli.measure.blueprint import count_recipe_parameters
+from attncli.model import InputSpec
+from attncli.system import source_inspection
 from tests.shared import ROOT
 
 README = ROOT / "README.md"
 MARKS = "<!-- {}:begin -->", "<!-- {}:end -->"
-NETWORKS = {"resnet20": Shape(10, (32, 32)), "resnet50": Shape(1000, (224, 224))}
+NETWORKS = {"resnet20": InputSpec(10, (32, 32)), "resnet50": InputSpec(1000, (224, 224))}
 FAMILIES = ROOT / "attncli" / "backbones"
 FRAMES = 8
 
 
 def table() -> str:
     """A Markdown table: what it is, where it goes, what it adds to two networks."""
-    plain = {name: count(check.read(None, [f"model.backbone={name}"]), shape) for name, shape in NETWORKS.items()}
+    plain = {
+        name: count_recipe_parameters(validation.read(None, [f"model.backbone={name}"]), shape)
+        for name, shape in NETWORKS.items()
+    }
     heads = ["name", "paper", "category", "site", *(f"{name} ({n / 1e6:.2f} M) +" for name, n in plain.items())]
     lines = [f"| {' | '.join(heads)} |", "|---|---|---|---|" + "---:|" * len(plain)]
-    for name in attention.names():
-        mechanism = attention.describe(name)
+    for name in attention.mechanism_names():
+        mechanism = attention.describe_mechanism(name)
         card = mechanism.card
         paper = card.title.partition(" (arXiv")[0]
         if card.arxiv:
@@ -38,11 +42,11 @@ def table() -> str:
 def _added(name: str, backbone: str, plain: int) -> str:
     """Parameters over the plain network; of a whole network its own; of what does not fit a dash."""
     shape = NETWORKS[backbone]
-    site = attention.describe(name).card.site
+    site = attention.describe_mechanism(name).card.site
     if site.startswith("frames"):
-        shape = Shape(shape.classes, shape.size, FRAMES)
+        shape = InputSpec(shape.classes, shape.size, FRAMES)
     try:
-        n = count(check.read(None, [f"model.backbone={backbone}", f"model.attn={name}"]), shape)
+        n = count_recipe_parameters(validation.read(None, [f"model.backbone={backbone}", f"model.attn={name}"]), shape)
     except UserError:
         return "-"
     return f"{n:,} in all" if site == "model" else f"{n - plain:,}"
@@ -51,19 +55,19 @@ def _added(name: str, backbone: str, plain: int) -> str:
 def families() -> str:
     """A Markdown table: a line a family with its networks, their parameters and the sites they lack."""
     lines = ["| backbones (parameters in millions) | what | sites |", "|---|---|---|"]
-    for family, members in groupby(backbones.names(), backbones.family):
+    for family, members in groupby(backbones.backbone_names(), backbones.find_family):
         names = list(members)
-        told = ast.get_docstring(source.parse(FAMILIES / f"{family}.py")) or ""
+        told = ast.get_docstring(source_inspection.parse_source(FAMILIES / f"{family}.py")) or ""
         what = re.split(r"(?<=\))[,.:]", " ".join(told.split()))[0]
-        (sites,) = {summary(fits.found()[name].sites) for name in names}
+        (sites,) = {summarize_sites(compatibility.load_compatibility()[name].sites) for name in names}
         lines.append(f"| {', '.join(map(_sized, names))} | {what} | {sites} |")
     return "\n".join(lines)
 
 
 def _sized(name: str) -> str:
-    size = fits.size(name)
-    shape = Shape(1000 if size == fits.LARGE else 10, (size, size))
-    return f"`{name}` ({count(check.read(None, [f'model.backbone={name}']), shape) / 1e6:.2f})"
+    size = compatibility.matrix_image_size(name)
+    shape = InputSpec(1000 if size == compatibility.IMAGENET_PIXELS else 10, (size, size))
+    return f"`{name}` ({count_recipe_parameters(validation.read(None, [f'model.backbone={name}']), shape) / 1e6:.2f})"
 
 
 def written(text: str) -> str:

@@ -19,7 +19,7 @@ print("printed", end=" ")
 def main():
     sys.exit({code})
 entry.main = main
-entry.entry()
+entry.run_and_exit()
 """
 
 

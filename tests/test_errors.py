@@ -2,7 +2,7 @@
 
 import pytest
 
-from attncli.errors import nearest, unknown
+from attncli.errors import suggest_name, unknown_name_error
 
 
 @pytest.mark.parametrize(
@@ -17,10 +17,10 @@ from attncli.errors import nearest, unknown
 )
 def test_the_nearest_name(name: str, hint: str) -> None:
     """The most alike, else one that begins as the name does, else all of them."""
-    assert nearest(name, ["vgg16_bn", "eca", "resnet50"]) == hint
+    assert suggest_name(name, ["vgg16_bn", "eca", "resnet50"]) == hint
 
 
 def test_unknown_says_what_and_where() -> None:
     """The place comes first; no name is a hint where nothing is known."""
-    error = unknown("backbone", "x", [], "model.backbone")
+    error = unknown_name_error("backbone", "x", [], "model.backbone")
     assert (error.problem, error.hint) == ("model.backbone: unknown backbone: 'x'", "")

@@ -9,7 +9,7 @@ from attncli import attention, model
 from attncli.errors import UserError
 from attncli.recipe import Recipe, read
 
-STILL = [n for n in attention.names() if attention.describe(n).card.site != "model"]
+STILL = [n for n in attention.mechanism_names() if attention.describe_mechanism(n).card.site != "model"]
 
 
 def recipe(attn: str = "none", backbone: str = "resnet20", **keys: Any) -> Recipe:
@@ -18,10 +18,10 @@ def recipe(attn: str = "none", backbone: str = "resnet20", **keys: Any) -> Recip
     return read(values={"model.attn": attn, "model.backbone": backbone, **values})
 
 
-def shape_for(attn: str, size: int = 32) -> model.Shape:
+def shape_for(attn: str, size: int = 32) -> model.InputSpec:
     """Clips for mechanisms that work on frames, still images for the others."""
-    temporal = attn != "none" and attention.describe(attn).card.site.startswith("frames")
-    return model.Shape(10, (size, size), 4 if temporal else None)
+    temporal = attn != "none" and attention.describe_mechanism(attn).card.site.startswith("frames")
+    return model.InputSpec(10, (size, size), 4 if temporal else None)
 
 
 def backbone_tensors(net: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -46,7 +46,7 @@ def test_common_random_numbers(attn: str, backbone: str) -> None:
     assert variant.keys() <= plain.keys()
     assert all(torch.equal(plain[k], v) for k, v in variant.items())
     missing = plain.keys() - variant.keys()
-    site = attention.describe(attn).card.site
+    site = attention.describe_mechanism(attn).card.site
     if site not in ("conv", "frames-head"):
         assert missing == set()
 
@@ -54,9 +54,9 @@ def test_common_random_numbers(attn: str, backbone: str) -> None:
 @pytest.mark.parametrize("attn", ["eca", "se"])
 def test_seeds_differ(attn: str) -> None:
     """Another seed draws another backbone and another mechanism."""
-    a, b = (model.build(recipe(attn, seed=s), model.Shape(10, (32, 32))) for s in (0, 1))
+    a, b = (model.build(recipe(attn, seed=s), model.InputSpec(10, (32, 32))) for s in (0, 1))
     assert not torch.equal(a.conv1.weight, b.conv1.weight)
-    path = next(iter(model.mechanisms(a)))
+    path = next(iter(model.find_mechanisms(a)))
     first_a, first_b = (next(m.get_submodule(path).parameters()) for m in (a, b))
     assert not torch.equal(first_a, first_b)
 
@@ -64,13 +64,13 @@ def test_seeds_differ(attn: str) -> None:
 def test_building_leaves_the_global_random_state() -> None:
     """Building draws from its own streams, not from torch's global state."""
     before = torch.get_rng_state()
-    model.build(recipe("eca"), model.Shape(10, (32, 32)))
+    model.build(recipe("eca"), model.InputSpec(10, (32, 32)))
     assert torch.equal(before, torch.get_rng_state())
 
 
 def paths(attn: str, backbone: str = "resnet18", **keys: Any) -> list[str]:
     """Where the mechanism sits."""
-    return list(model.mechanisms(model.build(recipe(attn, backbone, **keys), model.Shape(10, (32, 32)))))
+    return list(model.find_mechanisms(model.build(recipe(attn, backbone, **keys), model.InputSpec(10, (32, 32)))))
 
 
 def test_gate_sits_after_the_last_norm_of_every_block() -> None:
@@ -98,9 +98,9 @@ def test_site_moves_a_mechanism() -> None:
 
 def test_order_at_a_site() -> None:
     """`gate` follows the norm, `mid` and `conv-input` precede the convolution."""
-    net = model.build(recipe("eca", model__site="gate"), model.Shape(10, (32, 32)))
+    net = model.build(recipe("eca", model__site="gate"), model.InputSpec(10, (32, 32)))
     assert [n for n, _ in net.layer1[0].bn2.named_children()] == ["host", "attn"]
-    net = model.build(recipe("eca", model__site="mid"), model.Shape(10, (32, 32)))
+    net = model.build(recipe("eca", model__site="mid"), model.InputSpec(10, (32, 32)))
     assert [n for n, _ in net.layer1[0].conv2.named_children()] == ["attn", "host"]
 
 
@@ -120,8 +120,8 @@ def test_refusals(attn: str, keys: dict[str, Any], told: str) -> None:
 
 def test_weight_decay_groups() -> None:
     """Weight decay spares norms, biases and what a card lists, and every parameter is in exactly one group."""
-    net = model.build(recipe("eca"), model.Shape(10, (32, 32)))
-    groups = model.parameter_groups(net, recipe("eca").train, "eca")
+    net = model.build(recipe("eca"), model.InputSpec(10, (32, 32)))
+    groups = model.group_parameters(net, recipe("eca").train, "eca")
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
     assert sum(len(g["params"]) for g in groups) == len(list(net.parameters()))
     assert all((id(p) in decayed) == (p.ndim > 1) for p in net.parameters())

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from attncli import attention, model
 from attncli.errors import UserError
-from attncli.measure.imagine import image_shape, observe
-from attncli.train import optim, train
-from attncli.train.objective import Objective
+from attncli.measure.fake_tensors import image_shape, run_on_fake_tensors
+from attncli.train import optim, train_model
+from attncli.train.loss import TrainingObjective
 from tests.attention.case import DEFAULT_FACTS, forward, own
 from tests.test_model import recipe, shape_for
 from tests.train.case import dataset
 
 CPU = torch.device("cpu")
-ALONE = [n for n in attention.names() if attention.describe(n).card.site == "model"]
-PLACED = [n for n in attention.names() if n not in ALONE]
+ALONE = [n for n in attention.mechanism_names() if attention.describe_mechanism(n).card.site == "model"]
+PLACED = [n for n in attention.mechanism_names() if n not in ALONE]
 
 # (backbone, size of the images). Of 8 px resnet18 makes maps of 1x1; resnet20 at 8 px is in test_smoke.py.
 NETWORKS = [("resnet20", 32), ("resnet18", 32), ("resnet50", 32), ("mobilenet_v2", 32), ("resnet18", 8)]
@@ -59,7 +59,7 @@ def count(net: nn.Module) -> int:
 
 def is_dead(attn: str, name: str) -> bool:
     """Whether a card says of a parameter, by its name within the mechanism, that it gets no gradient."""
-    return any(fnmatch(name, d) or name.startswith(d + ".") for d in attention.describe(attn).card.dead)
+    return any(fnmatch(name, d) or name.startswith(d + ".") for d in attention.describe_mechanism(attn).card.dead)
 
 
 @pytest.mark.parametrize(("attn", "backbone", "size"), FITTING)
@@ -67,17 +67,17 @@ def test_learns_in_every_network(attn: str, backbone: str, size: int) -> None:
     """A step as the loop does it, bf16 and channels_last, gives finite gradients to all, and some are not zero."""
     net = build(attn, backbone, size).train()
     settings = recipe(attn).train
-    optimizer = optim.build(model.parameter_groups(net, settings, attn), settings, CPU)
+    optimizer = optim.build_optimizer(model.group_parameters(net, settings, attn), settings, CPU)
     x = samples(attn, size)
-    loss = Objective(net, smoothing=0.0, precision="bf16", device=CPU)(x, torch.arange(len(x)))
+    loss = TrainingObjective(net, smoothing=0.0, precision="bf16", device=CPU)(x, torch.arange(len(x)))
     loss.backward()
     assert loss.isfinite()
-    dead = {id(p) for m in model.mechanisms(net).values() for n, p in m.named_parameters() if is_dead(attn, n)}
+    dead = {id(p) for m in model.find_mechanisms(net).values() for n, p in m.named_parameters() if is_dead(attn, n)}
     for name, p in net.named_parameters():
         if id(p) not in dead:
             assert p.grad is not None, f"{name}: no gradient"
             assert p.grad.isfinite().all(), f"{name}: gradient is not finite"
-    grads = [p.grad for m in model.mechanisms(net).values() for p in m.parameters() if p.grad is not None]
+    grads = [p.grad for m in model.find_mechanisms(net).values() for p in m.parameters() if p.grad is not None]
     assert not grads or any(g.any() for g in grads), "the mechanism learns nothing"
     optimizer.step()
     assert all(p.isfinite().all() for p in net.parameters())
@@ -108,7 +108,7 @@ def noting_facts(attn: str, net: nn.Module) -> Iterator[dict[str, dict[str, Any]
 
         return hook
 
-    handles = [m.register_forward_hook(note(path)) for path, m in model.mechanisms(net).items()]
+    handles = [m.register_forward_hook(note(path)) for path, m in model.find_mechanisms(net).items()]
     try:
         yield found
     finally:
@@ -144,11 +144,11 @@ def test_overhead_is_the_sum_of_the_formula_over_the_places(attn: str, backbone:
         net = build(attn, backbone, size)
     with noting_facts(attn, net) as met:
         shape = image_shape(1, (size, size), shape_for(attn).frames)
-        observe(net, shape, lambda network, images, _: network(images), training=False)
-    assert met.keys() == model.mechanisms(net).keys()
+        run_on_fake_tensors(net, shape, lambda network, images, _: network(images), training=False)
+    assert met.keys() == model.find_mechanisms(net).keys()
     added = 0
     for path, facts in met.items():
-        if attention.describe(attn).card.site == "conv":
+        if attention.describe_mechanism(attn).card.site == "conv":
             facts["groups"] = plain(backbone, size, attn).get_submodule(path.removesuffix(".attn")).groups
         formula = own(attn).parameters(facts, {})
         assert count(net.get_submodule(path)) == formula, f"{path}: {facts}"
@@ -172,7 +172,7 @@ def test_what_cannot_fit_is_refused_with_the_reason(attn: str, backbone: str, si
     assert f"attncli show {attn}" in refused.value.hint
 
 
-@pytest.mark.parametrize("attn", attention.names())
+@pytest.mark.parametrize("attn", attention.mechanism_names())
 def test_state_dict_round_trip(attn: str) -> None:
     """The weights of a trained network, put into one of another seed, give the same logits to the last bit."""
     one, other = build(attn, "resnet20", 8, seed=0), build(attn, "resnet20", 8, seed=1)
@@ -187,10 +187,10 @@ def batches_seen(attn: str, seed: int) -> list[Tensor]:
     """The images of every step of a training of two epochs."""
     made = recipe(attn, seed=seed, train__epochs=2, train__batch_size=10, data__val_fraction=0.0)
     data = dataset(n=30, val=None)
-    net = model.build(made, model.Shape(len(data.classes), data.size))
+    net = model.build(made, model.InputSpec(len(data.classes), data.size))
     seen: list[Tensor] = []
     net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
-    list(train(net, data, made))
+    list(train_model(net, data, made))
     return seen
 
 

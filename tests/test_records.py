@@ -6,7 +6,7 @@ import pytest
 
 from attncli import records
 from attncli.records import Cost, Epoch
-from attncli.streams import stream
+from attncli.seeds import derive_seed
 
 
 def epoch(n: int) -> Epoch:
@@ -17,13 +17,13 @@ def epoch(n: int) -> Epoch:
 def test_append_and_read(tmp_path: Path) -> None:
     """Records come back equal and in order."""
     for n in (1, 2):
-        records.append(tmp_path, epoch(n))
+        records.append_record(tmp_path, epoch(n))
     assert records.read(tmp_path) == [epoch(1), epoch(2)]
 
 
 def test_a_line_cut_short_is_passed_over(tmp_path: Path) -> None:
     """A kill in the middle of a write loses that record only."""
-    records.append(tmp_path, epoch(1))
+    records.append_record(tmp_path, epoch(1))
     with (tmp_path / records.LOG).open("a") as file:
         file.write('{"kind": "epoch", "epo')
     assert records.read(tmp_path) == [epoch(1)]
@@ -31,8 +31,8 @@ def test_a_line_cut_short_is_passed_over(tmp_path: Path) -> None:
 
 def test_rewrite_leaves_no_other_file(tmp_path: Path) -> None:
     """The log is replaced as a whole, with no temporary file left."""
-    records.append(tmp_path, epoch(1))
-    records.rewrite(tmp_path, [epoch(2)])
+    records.append_record(tmp_path, epoch(1))
+    records.replace_log(tmp_path, [epoch(2)])
     assert records.read(tmp_path) == [epoch(2)]
     assert [p.name for p in tmp_path.iterdir()] == [records.LOG]
 
@@ -50,18 +50,18 @@ def test_percent_is_the_overhead_over_the_baseline() -> None:
         baseline_activation_bytes=1,
         image_size=8,
     )
-    assert cost.percent("params") == pytest.approx(10)
-    assert cost.percent("macs") != cost.percent("macs")
+    assert cost.compute_overhead("params") == pytest.approx(10)
+    assert cost.compute_overhead("macs") != cost.compute_overhead("macs")
 
 
 def test_streams_are_named_and_independent() -> None:
     """A stream depends on seed and name alone, and names do not run together."""
-    assert stream(1, "augment", 2, 3) == stream(1, "augment", 2, 3)
+    assert derive_seed(1, "augment", 2, 3) == derive_seed(1, "augment", 2, 3)
     others = {
-        stream(1, "augment", 2, 4),
-        stream(2, "augment", 2, 3),
-        stream(1, "order", 2, 3),
-        stream(1, "augment", 23),
+        derive_seed(1, "augment", 2, 4),
+        derive_seed(2, "augment", 2, 3),
+        derive_seed(1, "order", 2, 3),
+        derive_seed(1, "augment", 23),
     }
-    assert stream(1, "augment", 2, 3) not in others
+    assert derive_seed(1, "augment", 2, 3) not in others
     assert len(others) == 4

@@ -11,7 +11,7 @@ import pytest
 
 from attncli import attention, data, model
 from attncli.recipe import Recipe, read
-from attncli.train import train
+from attncli.train import train_model
 
 BASE: dict[str, Any] = {
     "model.backbone": "resnet20",
@@ -32,17 +32,17 @@ OWN: dict[str, dict[str, Any]] = {
 
 def smoke_recipe(attn: str, seed: int = 0) -> Recipe:
     """The recipe of a mechanism's two epochs."""
-    on_frames = attn != attention.NONE and attention.describe(attn).card.site.startswith("frames")
+    on_frames = attn != attention.NONE and attention.describe_mechanism(attn).card.site.startswith("frames")
     images = {"data.name": "clips", "data.frames": 3} if on_frames else {"data.name": "digits"}
     return read(values=BASE | images | OWN.get(attn, {}) | {"model.attn": attn, "seed": seed})
 
 
-@pytest.mark.parametrize("attn", [attention.NONE, *attention.names()])
+@pytest.mark.parametrize("attn", [attention.NONE, *attention.mechanism_names()])
 def test_loss_falls(attn: str, tmp_path: Path) -> None:
     """The mean loss of the second epoch is below that of the first, RAM's own loss (with REINFORCE) too."""
     recipe = smoke_recipe(attn)
     digits = data.load(recipe.data, cache=tmp_path)
-    net = model.build(recipe, model.Shape(len(digits.classes), digits.size, digits.frames))
-    first, second = train(net, digits, recipe)
+    net = model.build(recipe, model.InputSpec(len(digits.classes), digits.size, digits.frames))
+    first, second = train_model(net, digits, recipe)
     assert second.train_loss < first.train_loss
     assert second.val_top1 is not None

@@ -14,13 +14,13 @@ from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 
-from attncli import source
-from attncli.attention.card import FACTS, SITES, Card
-from attncli.errors import UserError, unknown
+from attncli.attention.card import SITE_ARGUMENTS, SITES, Card
+from attncli.errors import UserError, unknown_name_error
+from attncli.system import source_inspection
 
 CATEGORIES = ("channel", "spatial", "temporal", "branch", "channel-spatial", "self-attention")
 NONE = "none"
-GROUP = "attncli.attention"
+ENTRY_POINT_GROUP = "attncli.attention"
 
 
 @dataclass(frozen=True)
@@ -32,119 +32,123 @@ class Mechanism:
     path: Path
     doc: str
     card: Card
-    facts: tuple[str, ...]
-    options: dict[str, source.Parameter]
+    site_arguments: tuple[str, ...]
+    options: dict[str, source_inspection.ConstructorParameter]
 
 
 @cache
-def _files() -> dict[str, tuple[str, Path]]:
-    here = Path(__file__).parent
+def _find_own_files() -> dict[str, tuple[str, Path]]:
+    folder = Path(__file__).parent
     return {
         path.stem.replace("_", "-"): (category, path)
         for category in CATEGORIES
-        for path in sorted((here / category.replace("-", "_")).glob("*.py"))
+        for path in sorted((folder / category.replace("-", "_")).glob("*.py"))
         if path.stem != "__init__"
     }
 
 
 @cache
-def _entry_points() -> dict[str, Path]:
-    found = {}
-    for entry in importlib.metadata.entry_points(group=GROUP):
+def _find_plugin_files() -> dict[str, Path]:
+    paths = {}
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         with suppress(ImportError, ValueError):  # a broken package is no reason to hide the others
             spec = importlib.util.find_spec(entry.value.partition(":")[0])
             if spec is not None and spec.origin is not None:
-                found[entry.name] = Path(spec.origin)
-    return found
+                paths[entry.name] = Path(spec.origin)
+    return paths
 
 
-def names() -> tuple[str, ...]:
+def mechanism_names() -> tuple[str, ...]:
     """Every mechanism by name, ours and those of installed packages, without `none`."""
-    return (*_files(), *sorted(_entry_points().keys() - _files().keys()))
+    return (*_find_own_files(), *sorted(_find_plugin_files().keys() - _find_own_files().keys()))
 
 
-def is_file(name: str) -> bool:
+def is_file_path(name: str) -> bool:
     """Whether `name` means a file of the user's own, such as ./mine.py."""
     return name.endswith(".py")
 
 
-def is_own(name: str) -> bool:
+def is_plugin(name: str) -> bool:
     """Whether the mechanism `name` is a user's own file or another package's."""
-    return name != NONE and locate(name)[0] == "own"
+    return name != NONE and locate_mechanism(name)[0] == "own"
 
 
-def locate(name: str) -> tuple[str, Path]:
+def locate_mechanism(name: str) -> tuple[str, Path]:
     """(category, file) of a mechanism. Raises UserError for an unknown name, with the nearest known one."""
-    if is_file(name):
+    if is_file_path(name):
         return "own", Path(name).expanduser()
-    if name in _files():
-        return _files()[name]
-    if name in _entry_points():
-        return "own", _entry_points()[name]
-    raise unknown("attention", name, (*names(), NONE))
+    if name in _find_own_files():
+        return _find_own_files()[name]
+    if name in _find_plugin_files():
+        return "own", _find_plugin_files()[name]
+    raise unknown_name_error("attention", name, (*mechanism_names(), NONE))
 
 
-def describe(name: str) -> Mechanism:
+def describe_mechanism(name: str) -> Mechanism:
     """The mechanism `name` (a known name or a path), read from its file without running it.
 
     Raises UserError where the file lacks `card` or `Attention`, or where either is malformed.
     """
-    return _described(name, _state(name))
+    return _describe_cached(name, _read_file_version(name))
 
 
-def _state(name: str) -> tuple[int, int]:
+def _read_file_version(name: str) -> tuple[int, int]:
     """What changes when a user's own file does: a process that goes on for long reads it again then."""
     try:
-        status = Path(name).expanduser().stat() if is_file(name) else None
+        status = Path(name).expanduser().stat() if is_file_path(name) else None
     except OSError:  # whoever reads it tells
         status = None
     return (status.st_mtime_ns, status.st_size) if status else (0, 0)
 
 
 @lru_cache(maxsize=256)
-def _described(name: str, _: tuple[int, int]) -> Mechanism:
-    category, path = locate(name)
-    tree = source.parse(path)
-    card = source.assigned(tree, "card")
-    init = _constructor(tree, path)
-    if card is None or init is None:
-        lacks = "card = Card(...)" if card is None else "class Attention(nn.Module)"
-        raise UserError(f"{path}: no `{lacks}`", "a mechanism's file has both; `attncli show eca` names one to copy")
-    facts, options = init
-    for fact in facts:
-        if fact not in FACTS:
-            raise unknown("fact of a place", fact, FACTS, where=f"{path}: Attention.__init__")
+def _describe_cached(name: str, _: tuple[int, int]) -> Mechanism:
+    category, path = locate_mechanism(name)
+    tree = source_inspection.parse_source(path)
+    card = source_inspection.find_assignment(tree, "card")
+    constructor = _read_attention_signature(tree, path)
+    if card is None or constructor is None:
+        missing = "card = Card(...)" if card is None else "class Attention(nn.Module)"
+        raise UserError(f"{path}: no `{missing}`", "a mechanism's file has both; `attncli show eca` names one to copy")
+    site_arguments, options = constructor
+    for argument in site_arguments:
+        if argument not in SITE_ARGUMENTS:
+            raise unknown_name_error(
+                "fact of a place", argument, SITE_ARGUMENTS, location=f"{path}: Attention.__init__"
+            )
     return Mechanism(
-        path.stem if is_file(name) else name,
+        path.stem if is_file_path(name) else name,
         category,
         path,
         ast.get_docstring(tree) or "",
-        _card(card, path),
-        tuple(facts),
+        _read_card(card, path),
+        tuple(site_arguments),
         options,
     )
 
 
-def _constructor(tree: ast.Module, path: Path) -> tuple[list[str], dict[str, source.Parameter]] | None:
+def _read_attention_signature(
+    tree: ast.Module, path: Path
+) -> tuple[list[str], dict[str, source_inspection.ConstructorParameter]] | None:
     try:
-        return source.constructor(tree, "Attention")
+        return source_inspection.read_constructor(tree, "Attention")
     except UserError as error:
         raise UserError(f"{path}, {error.problem}", error.hint) from error
 
 
-def _card(node: ast.expr, path: Path) -> Card:
+def _read_card(node: ast.expr, path: Path) -> Card:
     """The Card that a file writes down as a call with literal arguments."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Card"):
         raise UserError(f"{path}: `card` is not a Card(...)", "write card = Card(title=..., site=..., ...)")
     try:
-        card = Card(**{k.arg or "": ast.literal_eval(k.value) for k in node.keywords})
+        card = Card(**{keyword.arg or "": ast.literal_eval(keyword.value) for keyword in node.keywords})
     except (ValueError, TypeError) as error:
         raise UserError(
             f"{path}: card: {error}", "a card holds literal values only, each under a known name"
         ) from error
     for site in (card.site, card.mobile_site or card.site, *card.sites):
         if site not in SITES:
-            raise unknown("site", site, SITES, where=f"{path}: card")
+            raise unknown_name_error("site", site, SITES, location=f"{path}: card")
     return card
 
 
@@ -153,15 +157,15 @@ def load(name: str) -> ModuleType:
 
     Raises UserError where a user's own file fails on import.
     """
-    return _loaded(name, _state(name))
+    return _load_cached(name, _read_file_version(name))
 
 
 @lru_cache(maxsize=256)
-def _loaded(name: str, _: tuple[int, int]) -> ModuleType:
-    category, path = locate(name)
+def _load_cached(name: str, _: tuple[int, int]) -> ModuleType:
+    category, path = locate_mechanism(name)
     if category != "own":
         return importlib.import_module(f"attncli.attention.{category.replace('-', '_')}.{path.stem}")
-    describe(name)
+    describe_mechanism(name)
     spec = importlib.util.spec_from_file_location(f"attncli_own_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path}: cannot be imported", "give the path of a .py file")
@@ -169,6 +173,6 @@ def _loaded(name: str, _: tuple[int, int]) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        place = source.place_of(error, path)
-        raise UserError(f"{place}: fails on import: {type(error).__name__}: {error}", "mend the file") from error
+        location = source_inspection.locate_error(error, path)
+        raise UserError(f"{location}: fails on import: {type(error).__name__}: {error}", "mend the file") from error
     return module

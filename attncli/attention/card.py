@@ -24,7 +24,7 @@ SITES: dict[str, str] = {
     "model": "the whole network: images -> logits",
 }
 
-FACTS: dict[str, str] = {
+SITE_ARGUMENTS: dict[str, str] = {
     "channels": "width C of the map it returns (and takes, except at conv and join)",
     "channels_in": "width of the map it takes, where that may differ (conv, join); colour planes (model)",
     "stride": "stride of the convolution or block it stands for (conv, join)",

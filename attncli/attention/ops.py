@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from attncli.attention.narrow import channel_sum, dense_gradient, is_narrow, spread
+from attncli.attention.narrow_bf16 import channel_sum, dense_gradient, is_narrow, materialize_broadcast
 
 
 def is_channels_last(x: Tensor) -> bool:
@@ -51,33 +51,33 @@ def gate(x: Tensor, s: Tensor) -> Tensor:
         return x * s
     if is_channels_last(x):
         s = s.contiguous(memory_format=torch.channels_last)
-    product: Tensor = _Gate.apply(x, s)
+    product: Tensor = _GateProduct.apply(x, s)
     return product
 
 
-def whole(s: Tensor, x: Tensor) -> Tensor:
+def materialize_if_narrow(s: Tensor, x: Tensor) -> Tensor:
     """s, which broadcasts to x, (N, C, H, W): written out as a map where x is narrow, else as it is."""
     if not is_narrow(x):
         return s
-    written: Tensor = _Whole.apply(s.to(x.dtype), x.detach())
+    written: Tensor = _MaterializedMap.apply(s.to(x.dtype), x.detach())
     return written
 
 
-class _Whole(torch.autograd.Function):
+class _MaterializedMap(torch.autograd.Function):
     """`spread`, with a gradient that is summed in the order of memory."""
 
     @staticmethod
     def forward(ctx: Any, s: Tensor, x: Tensor) -> Tensor:
         ctx.shape = s.shape
-        return spread(s, x)
+        return materialize_broadcast(s, x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
-        return _sum_to(g, ctx.shape), None
+        return _sum_to_shape(g, ctx.shape), None
 
 
-def _sum_to(t: Tensor, shape: torch.Size) -> Tensor:
+def _sum_to_shape(t: Tensor, shape: torch.Size) -> Tensor:
     """t summed over the axes along which `shape` was broadcast to it, read in the order of memory."""
     if not is_channels_last(t):
         return t.sum_to_size(shape)
@@ -87,13 +87,13 @@ def _sum_to(t: Tensor, shape: torch.Size) -> Tensor:
     return t.permute(0, 2, 3, 1).sum_to_size(n, h, w, c).permute(0, 3, 1, 2)
 
 
-class _Gate(torch.autograd.Function):
+class _GateProduct(torch.autograd.Function):
     """x * s with one buffer for both gradients: it holds g * x until that is summed, then g * s."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, s: Tensor) -> Tensor:
         ctx.save_for_backward(x, s)
-        return x * _broad(s, x)
+        return x * _broadcast_weights(s, x)
 
     @staticmethod
     @once_differentiable
@@ -101,14 +101,14 @@ class _Gate(torch.autograd.Function):
         x, s = ctx.saved_tensors
         for_x, for_s = ctx.needs_input_grad
         if not for_s:
-            return (g * _broad(s, x) if for_x else None), None
+            return (g * _broadcast_weights(s, x) if for_x else None), None
         products = g * x
         if s.shape == x.shape:
             return (g * s if for_x else None), products
-        ds = _sum_to(products, s.shape)
-        return (torch.mul(g, _broad(s, x), out=products) if for_x else None), ds
+        ds = _sum_to_shape(products, s.shape)
+        return (torch.mul(g, _broadcast_weights(s, x), out=products) if for_x else None), ds
 
 
-def _broad(s: Tensor, x: Tensor) -> Tensor:
+def _broadcast_weights(s: Tensor, x: Tensor) -> Tensor:
     """s as torch multiplies it fastest with x: one weight for all channels of a narrow map is written out."""
-    return spread(s, x) if s.shape[1] == 1 < x.shape[1] and is_narrow(x) else s
+    return materialize_broadcast(s, x) if s.shape[1] == 1 < x.shape[1] and is_narrow(x) else s

@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from attncli import source
 from attncli.attention.card import Card
-from attncli.errors import unknown
+from attncli.errors import unknown_name_error
+from attncli.system import source_inspection
 
-MOBILE = (
+INVERTED_RESIDUAL_FAMILIES = (
     "mobilenet",
     "mobilenet_v3",
     "efficientnet",
@@ -22,40 +22,44 @@ MOBILE = (
 
 
 @cache
-def _families() -> dict[str, str]:
-    found = {}
+def _find_families() -> dict[str, str]:
+    families = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        listed = source.assigned(source.parse(path), "NAMES") if path.stem != "__init__" else None
-        if listed is not None:
-            found.update(dict.fromkeys(ast.literal_eval(listed), path.stem))
-    return found
+        names_node = (
+            source_inspection.find_assignment(source_inspection.parse_source(path), "NAMES")
+            if path.stem != "__init__"
+            else None
+        )
+        if names_node is not None:
+            families.update(dict.fromkeys(ast.literal_eval(names_node), path.stem))
+    return families
 
 
-TIMM = "timm/"  # what begins the name of a network of timm's
+TIMM_PREFIX = "timm/"  # what begins the name of a network of timm's
 
 
-def names() -> tuple[str, ...]:
+def backbone_names() -> tuple[str, ...]:
     """Every backbone by name."""
-    return tuple(_families())
+    return tuple(_find_families())
 
 
-def family(name: str) -> str:
+def find_family(name: str) -> str:
     """The family (file) of a backbone. Raises UserError for an unknown name, with the nearest known one.
 
     `timm/NAME` may be any: whether timm has it shows when it is built.
     """
-    if name.startswith(TIMM):
+    if name.startswith(TIMM_PREFIX):
         return "timm_networks"
-    if name not in _families():
-        raise unknown("backbone", name, names())
-    return _families()[name]
+    if name not in _find_families():
+        raise unknown_name_error("backbone", name, backbone_names())
+    return _find_families()[name]
 
 
 def load(name: str) -> ModuleType:
     """The module of a backbone's family. Imports torch."""
-    return importlib.import_module(f"attncli.backbones.{family(name)}")
+    return importlib.import_module(f"attncli.backbones.{find_family(name)}")
 
 
-def own_site(name: str, card: Card) -> str:
+def get_paper_site(name: str, card: Card) -> str:
     """Where a mechanism's paper puts it in this backbone."""
-    return card.mobile_site or card.site if family(name) in MOBILE else card.site
+    return card.mobile_site or card.site if find_family(name) in INVERTED_RESIDUAL_FAMILIES else card.site

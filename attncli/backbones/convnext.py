@@ -13,7 +13,7 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.convnext import CNBlock
 
-from attncli.backbones.anatomy import Anatomy, Block
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("convnext_tiny",)
 STAGES = (1, 3, 5, 7)  # positions of the stages in `features`
@@ -30,27 +30,27 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     return net
 
 
-def anatomy(net: nn.Module) -> Anatomy:
+def anatomy(net: nn.Module) -> NetworkStructure:
     """The parts of a network of this family."""
     blocks = [
-        _block(f"features.{position}.{i}", stage, i + 1)
+        _describe_convnext_block(f"features.{position}.{i}", stage, i + 1)
         for stage, position in enumerate(STAGES, 1)
         for i, _ in enumerate(net.get_submodule(f"features.{position}").children())
     ]
-    return Anatomy(tuple(blocks), "features.0", "avgpool", "classifier.2", join)
+    return NetworkStructure(tuple(blocks), "features.0", "avgpool", "classifier.2", join)
 
 
-def _block(path: str, stage: int, index: int) -> Block:
-    return Block(stage, index, path, (f"{path}.block.0",), (None,), None, f"{path}.block.6")
+def _describe_convnext_block(path: str, stage: int, index: int) -> BlockPaths:
+    return BlockPaths(stage, index, path, (f"{path}.block.0",), (None,), None, f"{path}.block.6")
 
 
 def join(block: nn.Module, attn: nn.Module) -> None:
     """Let `attn(x, branch, x)` stand for the sum of a block."""
     block.attn = attn
-    block.__class__ = _Joined
+    block.__class__ = _JoinedConvNeXtBlock
 
 
-class _Joined(CNBlock):
+class _JoinedConvNeXtBlock(CNBlock):
     """A block whose sum is a mechanism: (N, C, H, W) -> (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ and nowhere else, for between two layers there are many maps. Nothing is added: 
 import torchvision.models
 from torch import nn
 
-from attncli.backbones.anatomy import Anatomy, Block
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("densenet121",)
 LAYERS = (6, 12, 24, 16)
@@ -34,15 +34,19 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     return net
 
 
-def anatomy(net: nn.Module) -> Anatomy:
+def anatomy(net: nn.Module) -> NetworkStructure:
     """The parts of a network of this family."""
-    blocks = [_layer(stage, i, last=i == n) for stage, n in enumerate(LAYERS, 1) for i in range(1, n + 1)]
-    return Anatomy(tuple(blocks), "features.conv0", "features.pool5", "classifier")
+    blocks = [
+        _describe_dense_layer(stage, i, is_last=i == n) for stage, n in enumerate(LAYERS, 1) for i in range(1, n + 1)
+    ]
+    return NetworkStructure(tuple(blocks), "features.conv0", "features.pool5", "classifier")
 
 
-def _layer(stage: int, index: int, last: bool) -> Block:
-    whole = f"features.denseblock{stage}"
-    path = f"{whole}.denselayer{index}"
+def _describe_dense_layer(stage: int, index: int, is_last: bool) -> BlockPaths:
+    dense_block = f"features.denseblock{stage}"
+    path = f"{dense_block}.denselayer{index}"
     conv = f"{path}.conv2"
-    entry, leave = f"{path}.norm1", whole if last else None
-    return Block(stage, index, path, (conv,), (None,), conv, conv, shortcut=False, entry=entry, exit=leave)
+    entry_path, exit_path = f"{path}.norm1", dense_block if is_last else None
+    return BlockPaths(
+        stage, index, path, (conv,), (None,), conv, conv, shortcut=False, entry=entry_path, exit=exit_path
+    )

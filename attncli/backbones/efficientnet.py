@@ -12,9 +12,9 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.efficientnet import MBConv
 
-from attncli.backbones.anatomy import Anatomy
-from attncli.backbones.inverted import block
-from attncli.backbones.stem import unstride
+from attncli.backbones.inverted_residual import describe_inverted_residual
+from attncli.backbones.stem import remove_strides
+from attncli.backbones.structure import NetworkStructure
 
 NAMES = ("efficientnet_b0", "efficientnet_b1")
 STAGES = ((1, 2), (3,), (4, 5), (6, 7))  # positions of each stage's groups in `features`
@@ -24,28 +24,28 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     """The network with random weights; (N, 3, H, W) -> (N, classes)."""
     net: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
     if cifar_stem:
-        unstride(net, ("features.0.0", "features.2.0.block.1.0"))
+        remove_strides(net, ("features.0.0", "features.2.0.block.1.0"))
     return net
 
 
-def anatomy(net: nn.Module) -> Anatomy:
+def anatomy(net: nn.Module) -> NetworkStructure:
     """The parts of a network of this family."""
     blocks = []
     for stage, groups in enumerate(STAGES, 1):
         paths = [
             f"features.{g}.{i}" for g in groups for i, _ in enumerate(net.get_submodule(f"features.{g}").children())
         ]
-        blocks += [block(net, path, stage, index) for index, path in enumerate(paths, 1)]
-    return Anatomy(tuple(blocks), "features.0", "avgpool", "classifier", join)
+        blocks += [describe_inverted_residual(net, path, stage, index) for index, path in enumerate(paths, 1)]
+    return NetworkStructure(tuple(blocks), "features.0", "avgpool", "classifier", join)
 
 
 def join(block: nn.Module, attn: nn.Module) -> None:
     """Let `attn(x, branch, x)` stand for the sum of a block that has a shortcut."""
     block.attn = attn
-    block.__class__ = _Joined
+    block.__class__ = _JoinedMBConv
 
 
-class _Joined(MBConv):
+class _JoinedMBConv(MBConv):
     """An inverted residual whose sum is a mechanism: (N, C, H, W) -> (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.mnasnet import _InvertedResidual
 
-from attncli.backbones.anatomy import Anatomy, Block
-from attncli.backbones.stem import unstride
+from attncli.backbones.stem import remove_strides
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("mnasnet1_0",)
 STAGES = ((8,), (9,), (10, 11), (12, 13))  # positions of each stage's groups in `layers`
@@ -27,21 +27,21 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     assert isinstance(layers, nn.Sequential)
     layers.append(nn.AdaptiveAvgPool2d(1))
     if cifar_stem:
-        unstride(net, ("layers.0", "layers.8.0.layers.3"))
+        remove_strides(net, ("layers.0", "layers.8.0.layers.3"))
     return net
 
 
-def anatomy(net: nn.Module) -> Anatomy:
+def anatomy(net: nn.Module) -> NetworkStructure:
     """The parts of a network of this family."""
     blocks = []
     for stage, groups in enumerate(STAGES, 1):
         paths = [f"layers.{g}.{i}" for g in groups for i, _ in enumerate(net.get_submodule(f"layers.{g}").children())]
-        blocks += [_block(net, path, stage, index) for index, path in enumerate(paths, 1)]
-    return Anatomy(tuple(blocks), "layers.0", "layers.17", "classifier", join)
+        blocks += [_describe_mnasnet_block(net, path, stage, index) for index, path in enumerate(paths, 1)]
+    return NetworkStructure(tuple(blocks), "layers.0", "layers.17", "classifier", join)
 
 
-def _block(net: nn.Module, path: str, stage: int, index: int) -> Block:
-    return Block(
+def _describe_mnasnet_block(net: nn.Module, path: str, stage: int, index: int) -> BlockPaths:
+    return BlockPaths(
         stage,
         index,
         path,
@@ -56,10 +56,10 @@ def _block(net: nn.Module, path: str, stage: int, index: int) -> Block:
 def join(block: nn.Module, attn: nn.Module) -> None:
     """Let `attn(x, branch, x)` stand for the sum of a block that has a shortcut."""
     block.attn = attn
-    block.__class__ = _Joined
+    block.__class__ = _JoinedMnasNetBlock
 
 
-class _Joined(_InvertedResidual):
+class _JoinedMnasNetBlock(_InvertedResidual):
     """An inverted residual whose sum is a mechanism: (N, C, H, W) -> (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
-from attncli.backbones.anatomy import Anatomy, Block
-from attncli.backbones.stem import unstride
+from attncli.backbones.stem import remove_strides
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("mobilenet_v2",)
 STAGES = ((1, 3), (4, 6), (7, 13), (14, 17))  # first and last position of each stage's blocks in `features`
@@ -35,23 +35,23 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     assert isinstance(features, nn.Sequential)
     features.append(nn.AdaptiveAvgPool2d(1))
     if cifar_stem:
-        unstride(net, ("features.0.0", "features.2.conv.1.0"))
+        remove_strides(net, ("features.0.0", "features.2.conv.1.0"))
     return net
 
 
-def anatomy(net: nn.Module) -> Anatomy:
+def anatomy(net: nn.Module) -> NetworkStructure:
     """The parts of a network of this family."""
     blocks = [
-        _block(stage, i - first + 1, f"features.{i}", net.get_submodule(f"features.{i}"))
+        _describe_mobilenet_block(stage, i - first + 1, f"features.{i}", net.get_submodule(f"features.{i}"))
         for stage, (first, last) in enumerate(STAGES, 1)
         for i in range(first, last + 1)
     ]
-    return Anatomy(tuple(blocks), "features.0", "features.19", "classifier", join)
+    return NetworkStructure(tuple(blocks), "features.0", "features.19", "classifier", join)
 
 
-def _block(stage: int, index: int, path: str, block: nn.Module) -> Block:
+def _describe_mobilenet_block(stage: int, index: int, path: str, block: nn.Module) -> BlockPaths:
     parts = len(list(block.get_submodule("conv").children()))  # 4, or 3 where nothing widens
-    return Block(
+    return BlockPaths(
         stage,
         index,
         path,
@@ -67,10 +67,10 @@ def _block(stage: int, index: int, path: str, block: nn.Module) -> Block:
 def join(block: nn.Module, attn: nn.Module) -> None:
     """Let `attn(x, branch, x)` stand for the sum of a block that has a shortcut."""
     block.attn = attn
-    block.__class__ = _Joined
+    block.__class__ = _JoinedMobileNetV2Block
 
 
-class _Joined(InvertedResidual):
+class _JoinedMobileNetV2Block(InvertedResidual):
     """An inverted residual whose sum is a mechanism: (N, C, H, W) -> (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.mobilenetv3 import InvertedResidual
 
-from attncli.backbones.anatomy import Anatomy
-from attncli.backbones.inverted import block
-from attncli.backbones.stem import unstride
+from attncli.backbones.inverted_residual import describe_inverted_residual
+from attncli.backbones.stem import remove_strides
+from attncli.backbones.structure import NetworkStructure
 
 NAMES = ("mobilenet_v3_small", "mobilenet_v3_large")
 STAGES = {  # first and last position of each stage's blocks in `features`
@@ -32,29 +32,29 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     """The network with random weights; (N, 3, H, W) -> (N, classes)."""
     net: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
     if cifar_stem:
-        unstride(net, STRIDED[name])
+        remove_strides(net, STRIDED[name])
     return net
 
 
-def anatomy(net: nn.Module) -> Anatomy:
+def anatomy(net: nn.Module) -> NetworkStructure:
     """The parts of a network of this family."""
     last = len(list(net.get_submodule("features").children())) - 2  # between stem and last convolution
     stages = next(stages for stages in STAGES.values() if stages[-1][-1] == last)
     blocks = [
-        block(net, f"features.{i}", stage, i - first + 1)
+        describe_inverted_residual(net, f"features.{i}", stage, i - first + 1)
         for stage, (first, end) in enumerate(stages, 1)
         for i in range(first, end + 1)
     ]
-    return Anatomy(tuple(blocks), "features.0", "avgpool", "classifier", join)
+    return NetworkStructure(tuple(blocks), "features.0", "avgpool", "classifier", join)
 
 
 def join(block: nn.Module, attn: nn.Module) -> None:
     """Let `attn(x, branch, x)` stand for the sum of a block that has a shortcut."""
     block.attn = attn
-    block.__class__ = _Joined
+    block.__class__ = _JoinedMobileNetV3Block
 
 
-class _Joined(InvertedResidual):
+class _JoinedMobileNetV3Block(InvertedResidual):
     """An inverted residual whose sum is a mechanism: (N, C, H, W) -> (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attncli.backbones.anatomy import Anatomy, Block
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = (
     "preactresnet18",
@@ -79,7 +79,7 @@ class PreActBlock(nn.Module):
         same = stride == 1 and channels_in == channels
         self.shortcut: nn.Module | None = None if same else nn.Conv2d(channels_in, channels, 1, stride, bias=False)
 
-    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def compute_terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(branch, shortcut), the terms of the sum."""
         y = F.relu(self.bn1(x))
         shortcut = x if self.shortcut is None else self.shortcut(y)
@@ -87,35 +87,35 @@ class PreActBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The sum."""
-        return torch.add(*self.parts(x))
+        return torch.add(*self.compute_terms(x))
 
 
-def anatomy(net: nn.Module) -> Anatomy:
+def anatomy(net: nn.Module) -> NetworkStructure:
     """The parts of a network of this family."""
     blocks = [
-        _block(f"stages.{stage - 1}.{i}", stage, i + 1)
+        _describe_preact_block(f"stages.{stage - 1}.{i}", stage, i + 1)
         for stage, blocks in enumerate(net.get_submodule("stages").children(), 1)
         for i, _ in enumerate(blocks.children())
     ]
-    return Anatomy(tuple(blocks), "stem", "pool", "fc", join)
+    return NetworkStructure(tuple(blocks), "stem", "pool", "fc", join)
 
 
-def _block(path: str, stage: int, index: int) -> Block:
+def _describe_preact_block(path: str, stage: int, index: int) -> BlockPaths:
     first, last = f"{path}.conv1", f"{path}.conv2"
-    return Block(stage, index, path, (first, last), (f"{path}.bn2", None), last, last)
+    return BlockPaths(stage, index, path, (first, last), (f"{path}.bn2", None), last, last)
 
 
 def join(block: nn.Module, attn: nn.Module) -> None:
     """Let `attn(x, branch, shortcut)` stand for the sum of a block."""
     block.attn = attn
-    block.__class__ = _Joined
+    block.__class__ = _JoinedPreActBlock
 
 
-class _Joined(PreActBlock):
+class _JoinedPreActBlock(PreActBlock):
     """A block whose sum is a mechanism: (N, C_in, H, W) -> (N, C, H', W')."""
 
     attn: nn.Module
 
     def forward(self, x: Tensor) -> Tensor:
-        branch, shortcut = self.parts(x)
+        branch, shortcut = self.compute_terms(x)
         return self.attn(x, branch, shortcut)

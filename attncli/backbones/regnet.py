@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.regnet import BlockParams, RegNet, ResBottleneckBlock
 
-from attncli.backbones.anatomy import Anatomy, Block
-from attncli.backbones.stem import unstride
+from attncli.backbones.stem import remove_strides
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("regnet_y_400mf",)
 DESIGNS = {  # depth, first width, slope and ratio of the widths: the paper's, as torchvision has them
@@ -29,33 +29,33 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     net: nn.Module = RegNet(widths, num_classes=classes)
     if cifar_stem:
         first = "trunk_output.block1.block1-0"
-        unstride(net, ("stem.0", f"{first}.proj.0", f"{first}.f.b.0"))
+        remove_strides(net, ("stem.0", f"{first}.proj.0", f"{first}.f.b.0"))
     return net
 
 
-def anatomy(net: nn.Module) -> Anatomy:
+def anatomy(net: nn.Module) -> NetworkStructure:
     """The parts of a network of this family."""
     blocks = [
-        _block(f"trunk_output.block{stage}.{name}", stage, index)
+        _describe_regnet_block(f"trunk_output.block{stage}.{name}", stage, index)
         for stage in (1, 2, 3, 4)
         for index, (name, _) in enumerate(net.get_submodule(f"trunk_output.block{stage}").named_children(), 1)
     ]
-    return Anatomy(tuple(blocks), "stem", "avgpool", "fc", join)
+    return NetworkStructure(tuple(blocks), "stem", "avgpool", "fc", join)
 
 
-def _block(path: str, stage: int, index: int) -> Block:
+def _describe_regnet_block(path: str, stage: int, index: int) -> BlockPaths:
     branch = f"{path}.f"
     parts = (f"{branch}.b.0",), (f"{branch}.b.1",), f"{branch}.c.0", f"{branch}.c.1"
-    return Block(stage, index, path, *parts, se=f"{branch}.se")
+    return BlockPaths(stage, index, path, *parts, se=f"{branch}.se")
 
 
 def join(block: nn.Module, attn: nn.Module) -> None:
     """Let `attn(x, branch, shortcut)` stand for the sum of a block, before its last ReLU."""
     block.attn = attn
-    block.__class__ = _Joined
+    block.__class__ = _JoinedRegNetBlock
 
 
-class _Joined(ResBottleneckBlock):
+class _JoinedRegNetBlock(ResBottleneckBlock):
     """A bottleneck whose sum is a mechanism: (N, C_in, H, W) -> (N, C, H', W')."""
 
     def forward(self, x: Tensor) -> Tensor:

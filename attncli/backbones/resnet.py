@@ -10,7 +10,7 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from attncli.backbones.anatomy import Anatomy, Block
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = (
     "resnet18",
@@ -34,20 +34,20 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     return net
 
 
-def anatomy(net: nn.Module) -> Anatomy:
+def anatomy(net: nn.Module) -> NetworkStructure:
     """The parts of a network of this family, or of any that is made of torchvision's residual blocks."""
     stages = [name for name, _ in net.named_children() if name.startswith("layer")]
     blocks = [
-        _block(stage, index, f"{name}.{index - 1}", block)
+        _describe_resnet_block(stage, index, f"{name}.{index - 1}", block)
         for stage, name in enumerate(stages, 1)
         for index, block in enumerate(net.get_submodule(name).children(), 1)
     ]
-    return Anatomy(tuple(blocks), "conv1", "avgpool", "fc", join)
+    return NetworkStructure(tuple(blocks), "conv1", "avgpool", "fc", join)
 
 
-def _block(stage: int, index: int, path: str, block: nn.Module) -> Block:
+def _describe_resnet_block(stage: int, index: int, path: str, block: nn.Module) -> BlockPaths:
     spatial, last = ("2", "3") if isinstance(block, Bottleneck) else ("12", "2")  # numbers of the convolutions
-    return Block(
+    return BlockPaths(
         stage,
         index,
         path,

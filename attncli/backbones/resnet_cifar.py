@@ -27,9 +27,9 @@ class CifarResNet(nn.Module):
         self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(WIDTHS[0])
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = _stage(WIDTHS[0], WIDTHS[0], n, stride=1)
-        self.layer2 = _stage(WIDTHS[0], WIDTHS[1], n, stride=2)
-        self.layer3 = _stage(WIDTHS[1], WIDTHS[2], n, stride=2)
+        self.layer1 = _make_stage(WIDTHS[0], WIDTHS[0], n, stride=1)
+        self.layer2 = _make_stage(WIDTHS[0], WIDTHS[1], n, stride=2)
+        self.layer3 = _make_stage(WIDTHS[1], WIDTHS[2], n, stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(WIDTHS[2], classes)
         for m in self.modules():
@@ -57,7 +57,7 @@ class PadShortcut(nn.Module):
         return F.pad(x, (0, 0, 0, 0, new // 2, new - new // 2))
 
 
-def _stage(channels_in: int, channels: int, n: int, stride: int) -> nn.Sequential:
+def _make_stage(channels_in: int, channels: int, n: int, stride: int) -> nn.Sequential:
     shortcut = None if channels_in == channels else PadShortcut(channels)
     first = BasicBlock(channels_in, channels, stride, shortcut)
     return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(n - 1)))

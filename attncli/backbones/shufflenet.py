@@ -11,8 +11,8 @@ Sites: `gate` is after the last norm of the branch, before its ReLU; `mid` befor
 import torchvision.models
 from torch import nn
 
-from attncli.backbones.anatomy import Anatomy, Block
-from attncli.backbones.stem import unstride
+from attncli.backbones.stem import remove_strides
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("shufflenet_v2_x1_0",)
 
@@ -27,22 +27,22 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     assert isinstance(last, nn.Sequential)
     last.append(nn.AdaptiveAvgPool2d(1))
     if cifar_stem:
-        unstride(net, ("conv1.0",))
+        remove_strides(net, ("conv1.0",))
         net.maxpool = nn.Identity()
     return net
 
 
-def anatomy(net: nn.Module) -> Anatomy:
+def anatomy(net: nn.Module) -> NetworkStructure:
     """The parts of a network of this family."""
     blocks = [
-        _block(f"stage{stage}.{i}", stage, i + 1)
+        _describe_shufflenet_block(f"stage{stage}.{i}", stage, i + 1)
         for stage in (2, 3, 4)
         for i, _ in enumerate(net.get_submodule(f"stage{stage}").children())
     ]
-    return Anatomy(tuple(blocks), "conv1", "conv5.3", "fc")
+    return NetworkStructure(tuple(blocks), "conv1", "conv5.3", "fc")
 
 
-def _block(path: str, stage: int, index: int) -> Block:
+def _describe_shufflenet_block(path: str, stage: int, index: int) -> BlockPaths:
     branch = f"{path}.branch2"
     parts = (f"{branch}.3",), (f"{branch}.4",), f"{branch}.5", f"{branch}.6"
-    return Block(stage, index, path, *parts, shortcut=False)
+    return BlockPaths(stage, index, path, *parts, shortcut=False)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from torch import nn
 
 
-def unstride(net: nn.Module, paths: Iterable[str]) -> None:
+def remove_strides(net: nn.Module, paths: Iterable[str]) -> None:
     """Give the convolutions at `paths` the stride 1."""
     for path in paths:
         conv = net.get_submodule(path)

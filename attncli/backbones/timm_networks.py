@@ -25,10 +25,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attncli.backbones import TIMM
-from attncli.backbones.anatomy import Anatomy, Block
-from attncli.backbones.insert import shapes
-from attncli.errors import UserError, nearest
+from attncli.backbones import TIMM_PREFIX
+from attncli.backbones.structure import BlockPaths, NetworkStructure
+from attncli.backbones.surgery import trace_shapes
+from attncli.errors import UserError, suggest_name
 
 SHORTCUTS = {"downsample", "shortcut", "skip", "conv_skip", "drop_path"}
 EXCITATIONS = {"SEModule", "SqueezeExcite", "SqueezeExcitation", "EffectiveSEModule", "SqueezeExciteCl"}
@@ -36,24 +36,24 @@ EXCITATIONS = {"SEModule", "SqueezeExcite", "SqueezeExcitation", "EffectiveSEMod
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     """The network with random weights; (N, 3, H, W) -> (N, classes). Its stem is timm's whatever the image."""
-    net: nn.Module = _timm().create_model(_known(name), pretrained=False, num_classes=classes)
+    net: nn.Module = _import_timm().create_model(_check_timm_name(name), pretrained=False, num_classes=classes)
     return net
 
 
-def weights(name: str) -> tuple[str, Mapping[str, Tensor]]:
+def download_weights(name: str) -> tuple[str, Mapping[str, Tensor]]:
     """(where from, tensors by name) of timm's pretrained weights. Raises UserError where they can't be had."""
     try:
-        net = _timm().create_model(_known(name), pretrained=True)
+        net = _import_timm().create_model(_check_timm_name(name), pretrained=True)
     except Exception as error:  # timm asks a hub with libraries of its own, each with its own errors
-        why = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"model.pretrained: the weights of {name} are not here and cannot be downloaded: {why}",
+            f"model.pretrained: the weights of {name} are not here and cannot be downloaded: {reason}",
             "name a file: --set model.pretrained=FILE.safetensors",
         ) from error
     return name, net.state_dict()
 
 
-def _timm() -> ModuleType:
+def _import_timm() -> ModuleType:
     try:
         import timm
     except ImportError as error:
@@ -61,140 +61,142 @@ def _timm() -> ModuleType:
     return timm
 
 
-def _known(name: str) -> str:
-    own = name.removeprefix(TIMM)
-    known = _timm().list_models()
-    if own.partition(".")[0] not in known:
-        raise UserError(f"model.backbone: {name}: timm has no such network", nearest(own, known))
-    return own
+def _check_timm_name(name: str) -> str:
+    model_name = name.removeprefix(TIMM_PREFIX)
+    known = _import_timm().list_models()
+    if model_name.partition(".")[0] not in known:
+        raise UserError(f"model.backbone: {name}: timm has no such network", suggest_name(model_name, known))
+    return model_name
 
 
-def check(net: nn.Module, name: str, size: tuple[int, int]) -> None:
+def check_image_size(net: nn.Module, name: str, size: tuple[int, int]) -> None:
     """Raises UserError where the network does not take images of `size`, as those with position embeddings."""
     try:
-        shapes(net, size)
+        trace_shapes(net, size)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise UserError(
             f"model.backbone: {name} does not take images of {size[0]}x{size[1]} px: {str(error).splitlines()[0]}",
-            f"--image-size {_side(net)} is what it is made for",
+            f"--image-size {_default_image_side(net)} is what it is made for",
         ) from error
 
 
-def anatomy(net: nn.Module) -> Anatomy:
+def anatomy(net: nn.Module) -> NetworkStructure:
     """The parts of a network, found by structure; `net` is left as it is."""
-    calls = _calls(net)
+    calls = _trace_calls(net)
     order = list(calls)
-    side = _side(net)
-    blocks: list[Block] = []
-    for path in _block_paths(net, calls):
-        stage = max(1, round(math.log2(side / calls[path].out[-1])) - 1)
+    side = _default_image_side(net)
+    blocks: list[BlockPaths] = []
+    for path in _find_block_paths(net, calls):
+        stage = max(1, round(math.log2(side / calls[path].output_shape[-1])) - 1)
         index = 1 + sum(b.stage == stage for b in blocks)
-        block = _block(net, path, stage, index, [p for p in order if p.startswith(f"{path}.")], calls)
+        block = _describe_timm_block(net, path, stage, index, [p for p in order if p.startswith(f"{path}.")], calls)
         if block.convs:  # not all of them in its shortcut
             blocks.append(block)
     stem = next((p for p in order if isinstance(net.get_submodule(p), nn.Conv2d)), order[0])
     head: Any = getattr(net, "get_classifier", lambda: None)()
     classifier = next((p for p, m in net.named_modules() if m is head), order[-1])
-    return Anatomy(tuple(blocks), stem, _pool(net, calls), classifier)
+    return NetworkStructure(tuple(blocks), stem, _find_pool(net, calls), classifier)
 
 
 @dataclass(frozen=True)
-class _Call:
+class _ModuleCall:
     """Shapes of a submodule's input, () where that is no tensor, and output."""
 
-    taken: tuple[int, ...]
-    out: tuple[int, ...]
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
 
 
-def _side(net: nn.Module) -> int:
+def _default_image_side(net: nn.Module) -> int:
     """Pixels of the images that the network is made for."""
     return int(getattr(net, "default_cfg", {}).get("input_size", (3, 224, 224))[-1])
 
 
-def _calls(net: nn.Module) -> dict[str, _Call]:
+def _trace_calls(net: nn.Module) -> dict[str, _ModuleCall]:
     """The submodules that return one tensor, in the order in which they are called first."""
-    copied = copy.deepcopy(net).to("meta").eval()
+    meta_copy = copy.deepcopy(net).to("meta").eval()
     started: dict[str, None] = {}
-    found: dict[str, _Call] = {}
+    calls: dict[str, _ModuleCall] = {}
 
-    def note(path: str, module: nn.Module) -> None:
-        def before(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def register_hooks(path: str, module: nn.Module) -> None:
+        def record_start(_: nn.Module, inputs: tuple[Any, ...]) -> None:
             started.setdefault(path)
 
-        def after(_: nn.Module, inputs: tuple[Any, ...], out: Any) -> None:
+        def record_call(_: nn.Module, inputs: tuple[Any, ...], out: Any) -> None:
             if isinstance(out, Tensor):
-                taken = inputs[0].shape if inputs and isinstance(inputs[0], Tensor) else ()
-                found[path] = _Call(tuple(taken), tuple(out.shape))
+                input_shape = inputs[0].shape if inputs and isinstance(inputs[0], Tensor) else ()
+                calls[path] = _ModuleCall(tuple(input_shape), tuple(out.shape))
 
-        module.register_forward_pre_hook(before)
-        module.register_forward_hook(after)
+        module.register_forward_pre_hook(record_start)
+        module.register_forward_hook(record_call)
 
-    for path, module in copied.named_modules():
+    for path, module in meta_copy.named_modules():
         if path:
-            note(path, module)
+            register_hooks(path, module)
     with torch.no_grad():
-        copied(torch.zeros(1, 3, _side(net), _side(net), device="meta"))
-    return {path: found[path] for path in started if path in found}
+        meta_copy(torch.zeros(1, 3, _default_image_side(net), _default_image_side(net), device="meta"))
+    return {path: calls[path] for path in started if path in calls}
 
 
-def _spatial(module: nn.Module) -> bool:
+def _is_spatial_conv(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1
 
 
-def _layers(module: nn.Module) -> list[nn.Module]:
+def _collect_layers(module: nn.Module) -> list[nn.Module]:
     """Convolutions and linear layers of a module, without those of built-in excitations."""
     if type(module).__name__ in EXCITATIONS:
         return []
     if isinstance(module, nn.Conv2d | nn.Linear):
         return [module]
-    return [layer for child in module.children() for layer in _layers(child)]
+    return [layer for child in module.children() for layer in _collect_layers(child)]
 
 
-def _block_paths(net: nn.Module, calls: Mapping[str, _Call]) -> list[str]:
+def _find_block_paths(net: nn.Module, calls: Mapping[str, _ModuleCall]) -> list[str]:
     """The blocks in the order in which they are called."""
-    found = {
+    layer_counts = {
         path: len(layers)
         for path, call in calls.items()
         if type(net.get_submodule(path)).__module__.startswith("timm.")
-        and len(call.out) == 4
-        and call.out[-1] > 1
-        and len(layers := _layers(net.get_submodule(path))) > 1
-        and any(map(_spatial, layers))
+        and len(call.output_shape) == 4
+        and call.output_shape[-1] > 1
+        and len(layers := _collect_layers(net.get_submodule(path))) > 1
+        and any(map(_is_spatial_conv, layers))
     }
-    blocks = [path for path in found if not _is_stage(net, path, found)]
+    blocks = [path for path in layer_counts if not _is_stage(net, path, layer_counts)]
     return [path for path in blocks if not any(path.startswith(f"{other}.") for other in blocks)]
 
 
-def _is_stage(net: nn.Module, path: str, found: Mapping[str, int]) -> bool:
-    """Whether a module is a list of others in `found` (path -> layers), or has one, or nothing beside them."""
-    inside = [other for other in found if other.startswith(f"{path}.")]
-    if any(_listed(net, path, other) for other in inside):
+def _is_stage(net: nn.Module, path: str, layer_counts: Mapping[str, int]) -> bool:
+    """Whether a module is a list of others in `calls` (path -> layers), or has one, or nothing beside them."""
+    inside = [other for other in layer_counts if other.startswith(f"{path}.")]
+    if any(_has_list_between(net, path, other) for other in inside):
         return True
     direct = [other for other in inside if not any(other.startswith(f"{o}.") for o in inside)]
-    return bool(direct) and sum(found[other] for other in direct) == found[path]
+    return bool(direct) and sum(layer_counts[other] for other in direct) == layer_counts[path]
 
 
-def _listed(net: nn.Module, path: str, inside: str) -> bool:
+def _has_list_between(net: nn.Module, path: str, inside: str) -> bool:
     """Whether a list of modules lies on the way from `path` to a module in it."""
-    names = inside.split(".")[:-1]
-    way = (".".join(names[:n]) for n in range(path.count(".") + 1, len(names) + 1))
-    return any(isinstance(net.get_submodule(p), nn.Sequential | nn.ModuleList | nn.ModuleDict) for p in way)
+    parts = inside.split(".")[:-1]
+    prefixes = (".".join(parts[:n]) for n in range(path.count(".") + 1, len(parts) + 1))
+    return any(isinstance(net.get_submodule(p), nn.Sequential | nn.ModuleList | nn.ModuleDict) for p in prefixes)
 
 
-def _block(net: nn.Module, path: str, stage: int, index: int, inside: list[str], calls: Mapping[str, _Call]) -> Block:
+def _describe_timm_block(
+    net: nn.Module, path: str, stage: int, index: int, inside: list[str], calls: Mapping[str, _ModuleCall]
+) -> BlockPaths:
     excitation = next((p for p in inside if type(net.get_submodule(p)).__name__ in EXCITATIONS), None)
-    aside = (f"{path}.{name}" for name in SHORTCUTS)
-    left_out = tuple(f"{p}." for p in (*aside, *([excitation] if excitation else [])))
-    branch = [p for p in inside if not f"{p}.".startswith(left_out)]
+    shortcut_paths = (f"{path}.{name}" for name in SHORTCUTS)
+    excluded_prefixes = tuple(f"{p}." for p in (*shortcut_paths, *([excitation] if excitation else [])))
+    branch = [p for p in inside if not f"{p}.".startswith(excluded_prefixes)]
     layers = [p for p in branch if isinstance(net.get_submodule(p), nn.Conv2d | nn.Linear)]
-    convs = tuple(p for p in layers if _spatial(net.get_submodule(p)))
-    norms = {layer: _norm_after(net, branch, layer) for layer in layers}
+    convs = tuple(p for p in layers if _is_spatial_conv(net.get_submodule(p)))
+    norms = {layer: _find_norm_after(net, branch, layer) for layer in layers}
     last: str | None = layers[-1]
     if last is not None and isinstance(net.get_submodule(last), nn.Linear):
         last, end = None, f"{path}.drop_path" if f"{path}.drop_path" in calls else None
     else:
         end = norms[layers[-1]] or last
-    return Block(
+    return BlockPaths(
         stage,
         index,
         path,
@@ -204,13 +206,13 @@ def _block(net: nn.Module, path: str, stage: int, index: int, inside: list[str],
         end,
         widens=len(layers) > 2 or len(convs) > 1,
         shortcut=False,
-        entry="" if calls[path].taken else None,
-        exit="" if calls[path].taken else None,
+        entry="" if calls[path].input_shape else None,
+        exit="" if calls[path].input_shape else None,
         se=excitation,
     )
 
 
-def _norm_after(net: nn.Module, branch: list[str], layer: str) -> str | None:
+def _find_norm_after(net: nn.Module, branch: list[str], layer: str) -> str | None:
     """The norm that is called after a layer and before the next."""
     for path in branch[branch.index(layer) + 1 :]:
         module = net.get_submodule(path)
@@ -221,7 +223,9 @@ def _norm_after(net: nn.Module, branch: list[str], layer: str) -> str | None:
     return None
 
 
-def _pool(net: nn.Module, calls: Mapping[str, _Call]) -> str | None:
+def _find_pool(net: nn.Module, calls: Mapping[str, _ModuleCall]) -> str | None:
     """What pools the last map, by timm's name for it."""
-    named = [p for p, c in calls.items() if p.rpartition(".")[2] in ("global_pool", "pool") and len(c.taken) == 4]
-    return named[-1] if named else None
+    pool_paths = [
+        p for p, c in calls.items() if p.rpartition(".")[2] in ("global_pool", "pool") and len(c.input_shape) == 4
+    ]
+    return pool_paths[-1] if pool_paths else None

@@ -10,7 +10,7 @@ as usual there: 14.7 M parameters instead of 134 M. The convolutions and their s
 import torchvision.models
 from torch import nn
 
-from attncli.backbones.anatomy import Anatomy, Block
+from attncli.backbones.structure import BlockPaths, NetworkStructure
 
 NAMES = ("vgg16_bn",)
 
@@ -26,7 +26,7 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     return net
 
 
-def anatomy(net: nn.Module) -> Anatomy:
+def anatomy(net: nn.Module) -> NetworkStructure:
     """The parts of a network of this family."""
     blocks, stage, index = [], 1, 0
     for i, module in enumerate(net.get_submodule("features").children()):
@@ -34,11 +34,13 @@ def anatomy(net: nn.Module) -> Anatomy:
             stage, index = stage + 1, 0
         if isinstance(module, nn.Conv2d):
             index += 1
-            blocks.append(_block(i, stage, index))
-    wide = isinstance(net.classifier, nn.Sequential)
-    return Anatomy(tuple(blocks), "features.0", "avgpool", "classifier.6" if wide else "classifier")
+            blocks.append(_describe_vgg_block(i, stage, index))
+    has_wide_classifier = isinstance(net.classifier, nn.Sequential)
+    return NetworkStructure(
+        tuple(blocks), "features.0", "avgpool", "classifier.6" if has_wide_classifier else "classifier"
+    )
 
 
-def _block(i: int, stage: int, index: int) -> Block:
+def _describe_vgg_block(i: int, stage: int, index: int) -> BlockPaths:
     conv, norm, relu = (f"features.{i + k}" for k in range(3))
-    return Block(stage, index, conv, (conv,), (norm,), conv, norm, widens=False, shortcut=False, exit=relu)
+    return BlockPaths(stage, index, conv, (conv,), (norm,), conv, norm, widens=False, shortcut=False, exit=relu)

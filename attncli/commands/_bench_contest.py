@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option
+from attncli.commands._options import echo_json, json_option
 
 if TYPE_CHECKING:
-    from attncli.measure.training import Row
+    from attncli.benchmark.training import TrainingBenchRow
 
 Function = Callable[..., Any]
 
@@ -70,11 +70,15 @@ def train(
       attncli bench train --backbone resnet20 --attn none --steps 10 --rounds 3
       attncli bench train --against runs/bench.jsonl
     """
-    from attncli.measure import training
+    from attncli.benchmark import training
 
-    wanted = training.settings(names(backbone, training.BACKBONES), names(attn, training.MECHANISMS), steps, batch_size)
-    found = training.bench(wanted, rounds, among(names(rivals, training.RIVALS), training.RIVALS))
-    _told("train", found, history, against, as_json)
+    settings = training.make_settings(
+        split_names(backbone, training.BACKBONES), split_names(attn, training.MECHANISMS), steps, batch_size
+    )
+    rows = training.bench_training(
+        settings, rounds, require_known(split_names(rivals, training.RIVALS), training.RIVALS)
+    )
+    _report_rows("train", rows, history, against, as_json)
 
 
 @click.command(name="eval")
@@ -98,47 +102,59 @@ def evaluation(
     Example:
       attncli bench eval --backbone resnet20 --attn none,eca
     """
-    from attncli.measure import evaluating, training
+    from attncli.benchmark import evaluation as evaluating
+    from attncli.benchmark import training
 
-    wanted = training.settings(names(backbone, training.BACKBONES), names(attn, training.MECHANISMS), steps, batch_size)
-    _told("eval", evaluating.bench(wanted, rounds), history, against, as_json)
+    settings = training.make_settings(
+        split_names(backbone, training.BACKBONES), split_names(attn, training.MECHANISMS), steps, batch_size
+    )
+    _report_rows("eval", evaluating.bench_evaluation(settings, rounds), history, against, as_json)
 
 
-def _told(kind: str, rows: "Iterable[Row]", history: Path, against: Path | None, as_json: bool) -> None:
+def _report_rows(
+    kind: str, rows: "Iterable[TrainingBenchRow]", history: Path, against: Path | None, as_json: bool
+) -> None:
     """Each row as it comes on stderr, all of them in the history and on stdout."""
-    from attncli.measure import history as past
-    from attncli.measure import machine, training
+    from attncli.benchmark import history as past
+    from attncli.benchmark import training
+    from attncli.measure.environment import describe_machine
 
-    before = past.last(against, kind) if against else {"rows": []}
-    found, shown = [], []
+    earlier_bench = past.read_last_entry(against, kind) if against else {"rows": []}
+    recorded_rows, shown = [], []
     for row in rows:
-        found.append(asdict(row))
-        shown.append(training.cells(row, past.earlier(before["rows"], found[-1], training.SAME)))
+        recorded_rows.append(asdict(row))
+        shown.append(
+            training.format_training_row(
+                row, past.find_earlier_row(earlier_bench["rows"], recorded_rows[-1], training.COMPARED_KEYS)
+            )
+        )
         click.echo("  " + "  ".join(f"{k} {v}" for k, v in shown[-1].items()), err=True)
-    past.keep(history, {"kind": kind, "time": now(), "machine": machine(), "rows": found})
+    past.append_entry(
+        history, {"kind": kind, "time": format_utc_now(), "machine": describe_machine(), "rows": recorded_rows}
+    )
     if as_json:
-        return echo_json(found)
-    from attncli.report.table import show
+        return echo_json(recorded_rows)
+    from attncli.report.table import print_rows
 
-    show(shown)
+    print_rows(shown)
     return None
 
 
-def names(given: str | None, default: Sequence[str]) -> list[str]:
+def split_names(text: str | None, default: Sequence[str]) -> list[str]:
     """Names with commas as a list."""
-    return [name.strip() for name in given.split(",")] if given else list(default)
+    return [name.strip() for name in text.split(",")] if text else list(default)
 
 
-def among(wanted: Sequence[str], known: Sequence[str]) -> Sequence[str]:
+def require_known(chosen: Sequence[str], known: Sequence[str]) -> Sequence[str]:
     """The names, all known. Raises UserError for another."""
-    from attncli.errors import unknown
+    from attncli.errors import unknown_name_error
 
-    for name in wanted:
+    for name in chosen:
         if name not in known:
-            raise unknown("rival", name, known, where="--rivals")
-    return wanted
+            raise unknown_name_error("rival", name, known, location="--rivals")
+    return chosen
 
 
-def now() -> str:
+def format_utc_now() -> str:
     """The time, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

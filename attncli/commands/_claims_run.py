@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, find, json_option, store_options
+from attncli.commands._options import echo_json, find_recipe, json_option, store_options
 from attncli.errors import UserError
 
 
@@ -37,7 +37,7 @@ def command(
     runs: Path,
     tracking_uri: str | None,
     as_json: bool,
-    **given: Any,
+    **options: Any,
 ) -> None:
     """Train the networks that the claims IDS compare, with the same recipe and seeds; what is finished stays.
 
@@ -48,51 +48,55 @@ def command(
       attncli claims run simam-acc-cifar --seeds 5
       attncli claims run eca-acc-r50 --backbone resnet20 --dataset cifar10 --dry-run
     """
-    from attncli.jobs.plan import of
-    from attncli.report import outcome
-    from attncli.survey import claims, todo
+    from attncli.claims import claim_files, missing_runs
+    from attncli.jobs.plan import plan_recipes
+    from attncli.report import sweep_summary
 
-    known = claims.read(files) if files else claims.claims()
+    known = claim_files.read_claim_files(files) if files else claim_files.load_claims()
     keys = {"dataset": "data.name", "data_root": "data.root", "epochs": "train.epochs"}
-    todo.known_backbone(backbone)
-    recipes = todo.recipes(
-        claims.chosen(known, ids),
-        seeds=_seeds(seeds),
-        path=find([recipe]) if recipe else None,
-        values={keys[k]: v for k, v in given.items() if v is not None},
+    missing_runs.require_backbone(backbone)
+    recipes = missing_runs.make_claim_recipes(
+        claim_files.select_claims(known, ids),
+        seeds=_parse_seed_list(seeds),
+        path=find_recipe([recipe]) if recipe else None,
+        values={keys[k]: v for k, v in options.items() if v is not None},
         overrides=overrides,
         backbone=backbone,
     )
-    made = of(f"claims {' '.join(ids)}", recipes, runs=runs)
+    plan = plan_recipes(f"claims {' '.join(ids)}", recipes, runs=runs)
     if dry_run:
-        return echo_json([run.plain() for run in made.runs]) if as_json else click.echo(outcome.planned(made))
-    failures, stopped = _train(made, runs, tracking_uri, jobs, quiet)
+        return (
+            echo_json([run.to_json_dict() for run in plan.runs])
+            if as_json
+            else click.echo(sweep_summary.render_plan(plan))
+        )
+    failures, stopped = _train_claims(plan, runs, tracking_uri, jobs, quiet)
     if as_json:
-        echo_json(outcome.plain(of(made.name, recipes, runs=runs), failures, runs))
+        echo_json(sweep_summary.build_sweep_dict(plan_recipes(plan.name, recipes, runs=runs), failures, runs))
     elif failures or stopped:
-        click.echo(outcome.ended(made, failures, runs, stopped=stopped))
+        click.echo(sweep_summary.render_sweep_end(plan, failures, runs, stopped=stopped))
     else:
         on = f" --backbone {backbone}" if backbone else ""
-        click.echo(f"{len(made.runs)} runs finished. Next: attncli claims {' '.join(ids)}{on} -v")
+        click.echo(f"{len(plan.runs)} runs finished. Next: attncli claims {' '.join(ids)}{on} -v")
     if failures or stopped:
         raise SystemExit(130 if stopped.startswith("stopped by SIG") else 1)
     return None
 
 
-def _train(made: Any, runs: Path, uri: str | None, jobs: int | None, quiet: bool) -> tuple[list[Any], str]:
+def _train_claims(plan: Any, runs: Path, uri: str | None, jobs: int | None, quiet: bool) -> tuple[list[Any], str]:
     """Do the plan on this machine."""
-    from attncli.commands.sweep import PICTURES, WHERE, carry_out
-    from attncli.jobs.crew import Place
-    from attncli.jobs.where import executor
+    from attncli.commands.sweep import EXECUTORS, FIGURE_HOOK, execute_sweep
+    from attncli.jobs.executors import choose_executor
+    from attncli.jobs.worker_pool import WorkerSettings
 
-    place = Place(runs, uri, PICTURES)
-    do, width = executor(WHERE[0], place, jobs=jobs, cpus=None, gpus=None, slurm=())
-    return carry_out(made, do, width, place, fail_fast=False, quiet=quiet)
+    settings = WorkerSettings(runs, uri, FIGURE_HOOK)
+    execute, parallel_jobs = choose_executor(EXECUTORS[0], settings, jobs=jobs, cpus=None, gpus=None, slurm=())
+    return execute_sweep(plan, execute, parallel_jobs, settings, fail_fast=False, quiet=quiet)
 
 
-def _seeds(given: str) -> list[int]:
-    words = given.split(",")
+def _parse_seed_list(text: str) -> list[int]:
+    words = text.split(",")
     if not all(word.strip().isdigit() for word in words):
-        raise UserError(f"--seeds {given}: not a number of seeds, nor seeds", "such as --seeds 5, or --seeds 0,1,7")
+        raise UserError(f"--seeds {text}: not a number of seeds, nor seeds", "such as --seeds 5, or --seeds 0,1,7")
     numbers = [int(word) for word in words]
-    return numbers if "," in given else list(range(numbers[0]))
+    return numbers if "," in text else list(range(numbers[0]))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from attncli.commands._bench_contest import evaluation, history_option, now, train
-from attncli.commands.options import echo_json, json_option
+from attncli.commands._bench_contest import evaluation, format_utc_now, history_option, train
+from attncli.commands._options import echo_json, json_option
 
-SHOWN = 10  # packages
+SHOWN_PACKAGES = 10  # packages
 
 
 @click.group()
@@ -52,27 +52,27 @@ def blocks(attn: str, precision: str | None, contiguous: bool, threads: int, rep
     """
     import torch
 
-    from attncli.measure import blocks as engine
+    from attncli.benchmark import blocks as engine
 
     torch.set_num_threads(threads)
-    wanted = engine.names() if attn == "all" else tuple(attn.split(","))
-    found = []
-    for item in engine.bench(
-        wanted,
+    mechanisms = engine.list_block_mechanisms() if attn == "all" else tuple(attn.split(","))
+    timings = []
+    for item in engine.bench_blocks(
+        mechanisms,
         precisions=[precision] if precision else engine.PRECISIONS,
         channels_last=not contiguous,
         repeats=repeats,
     ):
-        if isinstance(item, engine.Reference):
-            _passing("")
-            click.echo(engine.caption(item), err=True)
+        if isinstance(item, engine.ReferenceTiming):
+            _show_progress("")
+            click.echo(engine.describe_reference(item), err=True)
         else:
-            _passing(f"  {item.attn}")
-            found.append(item)
-    _passing("")
+            _show_progress(f"  {item.attn}")
+            timings.append(item)
+    _show_progress("")
     if as_json:
-        return echo_json([asdict(row) for row in found])
-    return _lined_up(engine.COLUMNS, [engine.cells(row) for row in found])
+        return echo_json([asdict(row) for row in timings])
+    return _print_aligned(engine.COLUMNS, [engine.format_block_row(row) for row in timings])
 
 
 @command.command(name="data")
@@ -97,19 +97,20 @@ def images(
     Example:
       attncli bench data --data-root ~/imagenette --image-size 160
     """
-    from attncli.measure import feeding, machine
-    from attncli.measure import history as past
+    from attncli.benchmark import data_loading
+    from attncli.benchmark import history as past
+    from attncli.measure.environment import describe_machine
 
-    with tempfile.TemporaryDirectory() as made:
-        root = data_root or feeding.noise_folder(Path(made))
-        found = feeding.bench(root.absolute(), image_size, batch_size, rounds, resized=resized)
-    rows = [asdict(row) for row in found]
-    past.keep(history, {"kind": "data", "time": now(), "machine": machine(), "rows": rows})
+    with tempfile.TemporaryDirectory() as temporary_folder:
+        root = data_root or data_loading.write_noise_folder(Path(temporary_folder))
+        bench_rows = data_loading.bench_data_loading(root.absolute(), image_size, batch_size, rounds, resized=resized)
+    rows = [asdict(row) for row in bench_rows]
+    past.append_entry(history, {"kind": "data", "time": format_utc_now(), "machine": describe_machine(), "rows": rows})
     if as_json:
         return echo_json(rows)
-    from attncli.report.table import show
+    from attncli.report.table import print_rows
 
-    show([feeding.cells(row) for row in found])
+    print_rows([data_loading.format_data_row(row) for row in bench_rows])
     return None
 
 
@@ -126,42 +127,54 @@ def start(rounds: int, history: Path, as_json: bool) -> None:
     Example:
       attncli bench start --rounds 3
     """
-    from attncli.measure import fixed, machine
-    from attncli.measure import history as past
-    from attncli.measure.training import spread
+    from attncli.benchmark import history as past
+    from attncli.benchmark import startup
+    from attncli.benchmark.training import compute_quartiles
+    from attncli.measure.environment import describe_machine
 
-    with tempfile.TemporaryDirectory() as made:
-        found = [asdict(one) for one in fixed.bench(Path(made), rounds)]
-        imported = fixed.imports(Path(made))
-    spreads = {name: spread([one[name] for one in found]) for name in found[0]}
+    with tempfile.TemporaryDirectory() as temporary_folder:
+        timings = [asdict(timing) for timing in startup.bench_startup(Path(temporary_folder), rounds)]
+        import_seconds = startup.time_imports(Path(temporary_folder))
+    spreads = {name: compute_quartiles([timing[name] for timing in timings]) for name in timings[0]}
     rows = [{"part": name, "seconds": values} for name, values in spreads.items()]
-    past.keep(history, {"kind": "start", "time": now(), "machine": machine(), "rows": rows, "imports": imported})
+    past.append_entry(
+        history,
+        {
+            "kind": "start",
+            "time": format_utc_now(),
+            "machine": describe_machine(),
+            "rows": rows,
+            "imports": import_seconds,
+        },
+    )
     if as_json:
-        return echo_json({"parts": rows, "imports": imported})
-    from attncli.report.table import show
+        return echo_json({"parts": rows, "imports": import_seconds})
+    from attncli.report.table import print_rows
 
-    show([{"part": name, "median": f"{m:.2f} s", "quartiles": f"{low:.2f}-{high:.2f}"}
+    print_rows([{"part": name, "median": f"{m:.2f} s", "quartiles": f"{low:.2f}-{high:.2f}"}
           for name, (low, m, high) in spreads.items()])  # fmt: skip
-    show([{"imports": name, "seconds": f"{value:.2f}"} for name, value in list(imported.items())[:SHOWN]])
+    print_rows(
+        [{"imports": name, "seconds": f"{value:.2f}"} for name, value in list(import_seconds.items())[:SHOWN_PACKAGES]]
+    )
     return None
 
 
-def _passing(line: str) -> None:
+def _show_progress(line: str) -> None:
     """Where it is now, in place of the line before; only on a terminal."""
     if sys.stderr.isatty():
         click.echo(f"\r\033[K{line}", err=True, nl=False)
 
 
-def _lined_up(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
+def _print_aligned(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
     """Rows of text as a table, figures to the right; a column without a heading only where it says something."""
     from rich.console import Console
 
-    from attncli.report.table import Column, text
+    from attncli.report.table import Column, render_text_table
 
-    left = ("attn", "shape", "type", "")
+    text_columns = ("attn", "shape", "type", "")
     columns = [
-        Column(heading, itemgetter(i), heading not in left)
+        Column(heading, itemgetter(i), heading not in text_columns)
         for i, heading in enumerate(headings)
         if heading or any(row[i] for row in rows)
     ]
-    click.echo(text(columns, rows, width=Console().width))
+    click.echo(render_text_table(columns, rows, width=Console().width))

@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, find, json_option, read_recipe, recipe_options
+from attncli.commands._options import echo_json, find_recipe, json_option, read_recipe, recipe_options
 
 
 @click.command()
 @recipe_options
 @click.option("--schema", is_flag=True, help="Print the JSON schema of recipes, for editors.")
 @json_option
-def command(schema: bool, as_json: bool, **given: Any) -> None:
+def command(schema: bool, as_json: bool, **options: Any) -> None:
     """Check a recipe: every unknown key, wrong type and unknown name at once.
 
     Prints the whole recipe with its defaults, and the digest that names its run.
@@ -22,13 +22,13 @@ def command(schema: bool, as_json: bool, **given: Any) -> None:
       attncli check --schema > recipe.schema.json
     """
     if schema:
-        from attncli.check import schema as recipe_schema
+        from attncli.validation import build_json_schema as recipe_schema
 
         return echo_json(recipe_schema())
-    name = find(given["recipe"])
-    recipe = read_recipe(given)
+    name = find_recipe(options["recipe"])
+    recipe = read_recipe(options)
     if as_json:
-        return echo_json({"digest": recipe.digest(), "recipe": recipe.model_dump(mode="json")})
-    click.echo(recipe.yaml(), nl=False)
-    click.echo(f"{name or 'the defaults'}: good; its run is {recipe.digest()}", err=True)
+        return echo_json({"digest": recipe.compute_digest(), "recipe": recipe.model_dump(mode="json")})
+    click.echo(recipe.to_yaml(), nl=False)
+    click.echo(f"{name or 'the defaults'}: good; its run is {recipe.compute_digest()}", err=True)
     return None

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, store_options
 
 
-class _Claims(click.Command):
+class _ClaimsCommand(click.Command):
     """`claims run ...` is a command of its own; anything else after `claims` names claims."""
 
     def make_context(
@@ -25,7 +25,7 @@ class _Claims(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
 
-@click.command(cls=_Claims)
+@click.command(cls=_ClaimsCommand)
 @click.argument("ids", nargs=-1)
 @click.option("--attn", metavar="NAMES", help="Only claims about these mechanisms (with commas).")
 @click.option("--kind", metavar="KINDS", help="Only these kinds (with commas): params, speed, accuracy, ...")
@@ -69,20 +69,20 @@ def command(
     from attncli.report import claims as report
     from attncli.report import table
 
-    shown = _verdicts(ids, attn, kind, verdict, backbone, folder_is, files, measure, runs, tracking_uri)
+    shown = _judge_selected(ids, attn, kind, verdict, backbone, folder_is, files, measure, runs, tracking_uri)
     if as_json:
-        return echo_json([v.plain() for v in shown])
+        return echo_json([v.to_json_dict() for v in shown])
     if as_csv:
-        return click.echo(table.csv_text(report.rows(shown)))
+        return click.echo(table.render_csv(report.list_csv_rows(shown)))
     width = shutil.get_terminal_size().columns
     if not shown:
         return click.echo("no claim has this verdict")
     if verbose or (ids and len(shown) == 1):
-        return click.echo("\n\n".join(report.details(v, min(width, 100)) for v in shown))
-    return click.echo(report.render(shown, width))
+        return click.echo("\n\n".join(report.render_details(v, min(width, 100)) for v in shown))
+    return click.echo(report.render_verdicts(shown, width))
 
 
-def _verdicts(
+def _judge_selected(
     ids: tuple[str, ...],
     attn: str | None,
     kind: str | None,
@@ -95,24 +95,26 @@ def _verdicts(
     uri: str | None,
 ) -> list[Any]:
     """The verdicts asked for; p values are corrected for all claims, whatever is shown."""
-    from attncli.survey import claims, judge
-    from attncli.survey.evidence import gather
-    from attncli.survey.verdict import asked
+    from attncli.claims import claim_files, judge
+    from attncli.claims.evidence import gather_evidence
+    from attncli.claims.verdict import parse_outcomes
 
-    known = claims.read(files) if files else claims.claims()
-    wanted = claims.chosen(known, ids, attn=_names(attn), kinds=_names(kind))
-    outcomes = asked(_names(verdict))
+    known = claim_files.read_claim_files(files) if files else claim_files.load_claims()
+    requested = claim_files.select_claims(known, ids, attn=_list_names_in(attn), kinds=_list_names_in(kind))
+    outcomes = parse_outcomes(_list_names_in(verdict))
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
-    evidence = gather(runs, uri, backbone=backbone, folder_is=folder_is, measure=measure, told=_told)
-    found = judge.judge(known, evidence, wanted=wanted)
-    return [v for v in found if v.outcome in outcomes]
+    evidence = gather_evidence(
+        runs, uri, backbone=backbone, folder_is=folder_is, measure=measure, report_claim=_overwrite_line
+    )
+    verdicts = judge.judge_claims(known, evidence, requested=requested)
+    return [v for v in verdicts if v.outcome in outcomes]
 
 
-def _names(given: str | None) -> list[str]:
-    return given.split(",") if given else []
+def _list_names_in(text: str | None) -> list[str]:
+    return text.split(",") if text else []
 
 
-def _told(what: str) -> None:
+def _overwrite_line(line: str) -> None:
     """A line on stderr that the next one overwrites, on a terminal."""
     if sys.stderr.isatty():
-        click.echo(f"\r\033[K{what}", err=True, nl=False)
+        click.echo(f"\r\033[K{line}", err=True, nl=False)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import json_option, store_options
+from attncli.commands._options import json_option, store_options
 
 
 @click.command()
@@ -55,37 +55,37 @@ def command(
       attncli compare --format csv > runs.csv
     """
     from attncli import track
+    from attncli.analysis.compare import compare_variants
     from attncli.report import comparison
-    from attncli.survey.compare import compare
 
-    found = track.rows(tracking_uri, runs, dataset=dataset, backbone=backbone)
+    run_rows = track.list_run_rows(tracking_uri, runs, dataset=dataset, backbone=backbone)
     if attn:
-        wanted = {*attn.split(","), "none"}
-        found = [row for row in found if row["attn"] in wanted]
-    rows = compare(found, margin=margin / 100)
+        mechanisms = {*attn.split(","), "none"}
+        run_rows = [row for row in run_rows if row["attn"] in mechanisms]
+    rows = compare_variants(run_rows, margin=margin / 100)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs that match: `attncli run --attn eca --backbone resnet18` makes one")
-    click.echo(comparison.render(rows, "json" if as_json else format_))
+    click.echo(comparison.render_comparison(rows, "json" if as_json else format_))
     if plot and rows:
-        _plot(found, rows, cost, runs, tracking_uri)
+        _draw_plots(run_rows, rows, cost, runs, tracking_uri)
     return None
 
 
-def _plot(found: list[dict[str, Any]], rows: list[Any], cost: Any, runs: Path, uri: str | None) -> None:
+def _draw_plots(run_rows: list[dict[str, Any]], rows: list[Any], cost: Any, runs: Path, uri: str | None) -> None:
     """One plot for each dataset and backbone, in the folder of runs and in the experiments of its runs."""
     from attncli import track
     from attncli.errors import UserError
-    from attncli.report import plot
+    from attncli.report import figures
 
-    for place in dict.fromkeys((row.dataset, row.backbone) for row in rows):
-        part = [row for row in rows if (row.dataset, row.backbone) == place]
-        file = runs / f"compare-{'-'.join(place)}-{cost}.png"
+    for setting in dict.fromkeys((row.dataset, row.backbone) for row in rows):
+        setting_rows = [row for row in rows if (row.dataset, row.backbone) == setting]
+        file = runs / f"compare-{'-'.join(setting)}-{cost}.png"
         try:
-            plot.pareto(part, file, cost)
+            figures.draw_pareto(setting_rows, file, cost)
         except UserError as error:  # the table stands; a cost that nobody measured has no plot
             click.echo(f"no plot: {error.problem}", err=True)
             continue
-        ids = {run_id for row in part for run_id in row.run_ids}
-        for experiment in {row["experiment"] for row in found if row["run_id"] in ids}:
-            track.attach([file], experiment=experiment, runs=runs, uri=uri)
+        ids = {run_id for row in setting_rows for run_id in row.run_ids}
+        for experiment in {row["experiment"] for row in run_rows if row["run_id"] in ids}:
+            track.attach_to_experiment([file], experiment=experiment, runs=runs, uri=uri)
         click.echo(f"plot: {file}", err=True)

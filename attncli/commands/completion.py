@@ -6,7 +6,7 @@ import click
 
 from attncli.commands import COMPLETE
 
-HOW = {
+SETUP_LINES = {
     "bash": 'eval "$(attncli completion bash)"          # in ~/.bashrc; bash 4.4 or later',
     "zsh": 'eval "$(attncli completion zsh)"           # in ~/.zshrc, after compinit',
     "fish": "attncli completion fish | source           # in ~/.config/fish/config.fish",
@@ -14,7 +14,7 @@ HOW = {
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(sorted(HOW)))
+@click.argument("shell", type=click.Choice(sorted(SETUP_LINES)))
 def command(shell: str) -> None:
     """Print what makes a shell complete commands, options, mechanisms, backbones, datasets, recipes and runs.
 
@@ -26,9 +26,9 @@ def command(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    kind = get_completion_class(shell)
-    assert kind is not None  # click has all three
-    asking = kind(click.Command("attncli"), {}, "attncli", COMPLETE)
-    click.echo(asking.source_template % asking.source_vars())
+    completer_class = get_completion_class(shell)
+    assert completer_class is not None  # click has all three
+    completer = completer_class(click.Command("attncli"), {}, "attncli", COMPLETE)
+    click.echo(completer.source_template % completer.source_vars())
     if os.isatty(1):
-        click.echo(f"to use it: {HOW[shell]}", err=True)
+        click.echo(f"to use it: {SETUP_LINES[shell]}", err=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option, labelled, read_recipe
+from attncli.commands._options import echo_json, json_option, read_recipe, wrap_with_label
 from attncli.errors import RunFailedError, UserError
 
 NAME = click.argument("name", metavar="[NAME]", required=False)
@@ -51,20 +51,20 @@ def listing(name: str | None, data_root: str | None, as_json: bool) -> None:
     """
     from attncli import data
     from attncli.data import about
-    from attncli.errors import unknown
+    from attncli.errors import unknown_name_error
 
-    if name is not None and name not in data.NAMES:
-        raise unknown("dataset", name, data.NAMES)
-    root = Path(data_root).expanduser() if data_root else data.default_root()
-    names = [name] if name else list(data.NAMES)
-    rows = [{"name": n, "files": about.state(n, root), "what": data.NAMES[n]} for n in names]
+    if name is not None and name not in data.DATASETS:
+        raise unknown_name_error("dataset", name, data.DATASETS)
+    root = Path(data_root).expanduser() if data_root else data.find_default_root()
+    names = [name] if name else list(data.DATASETS)
+    rows = [{"name": n, "files": about.describe_availability(n, root), "what": data.DATASETS[n]} for n in names]
     if as_json:
-        told = [row | {"text": about.text(row["name"])} for row in rows]
-        return echo_json(told[0] if name else told)
+        described_rows = [row | {"text": about.read_description(row["name"])} for row in rows]
+        return echo_json(described_rows[0] if name else described_rows)
     if name:
-        return click.echo(f"{name}: {rows[0]['files']}\n\n{about.text(name)}")
+        return click.echo(f"{name}: {rows[0]['files']}\n\n{about.read_description(name)}")
     for row in rows:
-        click.echo(labelled(f"{row['name']:19}", f"{row['what']} [{row['files']}]"))
+        click.echo(wrap_with_label(f"{row['name']:19}", f"{row['what']} [{row['files']}]"))
     return None
 
 
@@ -76,7 +76,7 @@ def listing(name: str | None, data_root: str | None, as_json: bool) -> None:
 @SET
 @RUNS
 @json_option
-def prepare(name: str | None, runs: Path, as_json: bool, **given: Any) -> None:
+def prepare(name: str | None, runs: Path, as_json: bool, **options: Any) -> None:
     """Download and decode a dataset, so that runs begin at once; Ctrl-C stops it, the same call goes on.
 
     \b
@@ -84,24 +84,24 @@ def prepare(name: str | None, runs: Path, as_json: bool, **given: Any) -> None:
       attncli data prepare cifar10
       attncli data prepare imagenette --image-size 224 --set data.crop=resized
     """
-    recipe = _recipe(name, given)
-    made = _load(recipe, runs)
-    parts = {"train": made.train, "val": made.val, "test": made.test}
-    told = {
-        "name": made.name,
+    recipe = _read_dataset_recipe(name, options)
+    dataset = _load_dataset(recipe, runs)
+    parts = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    summary = {
+        "name": dataset.name,
         "images": {k: len(part) for k, part in parts.items() if part is not None},
-        "classes": len(made.classes),
-        "size": list(made.size),
-        "digest": made.digest,
-        "source": made.source,
+        "classes": len(dataset.classes),
+        "size": list(dataset.size),
+        "digest": dataset.digest,
+        "source": dataset.origin,
     }
     if as_json:
-        return echo_json(told)
-    images = ", ".join(f"{count:,} {part}" for part, count in told["images"].items())
-    height, width = made.size
-    click.echo(f"{made.name}: {images} images of {width} x {height} px in {len(made.classes)} classes")
-    click.echo(labelled("  digest  ", made.digest))
-    click.echo(labelled("  from    ", made.source))
+        return echo_json(summary)
+    images = ", ".join(f"{count:,} {part}" for part, count in summary["images"].items())
+    height, width = dataset.size
+    click.echo(f"{dataset.name}: {images} images of {width} x {height} px in {len(dataset.classes)} classes")
+    click.echo(wrap_with_label("  digest  ", dataset.digest))
+    click.echo(wrap_with_label("  from    ", dataset.origin))
     return None
 
 
@@ -112,7 +112,7 @@ def prepare(name: str | None, runs: Path, as_json: bool, **given: Any) -> None:
 @SIZE
 @SET
 @json_option
-def verify(name: str | None, as_json: bool, **given: Any) -> None:
+def verify(name: str | None, as_json: bool, **options: Any) -> None:
     """Look at every file of a dataset: layout, published counts and sums, unreadable images; exit 1 if any is bad.
 
     Nothing is downloaded, decoded images are not used.
@@ -121,32 +121,32 @@ def verify(name: str | None, as_json: bool, **given: Any) -> None:
     Example:
       attncli data verify imagenette --data-root ~/imagenette2-320
     """
-    recipe = _recipe(name, given)
+    recipe = _read_dataset_recipe(name, options)
     from attncli import data
-    from attncli.report.live import Live
+    from attncli.report.run_progress import RunProgress
 
-    with Live(as_json) as live:
-        found = data.verify(recipe.data, progress=live.reading)
+    with RunProgress(as_json) as live:
+        report = data.verify_dataset(recipe.data, progress=live.on_reading)
     if as_json:
-        echo_json(asdict(found))
+        echo_json(asdict(report))
     else:
-        _tell(found)
-    if found.problems:
-        raise RunFailedError(f"{found.dataset}: not whole, see above", "mend or remove what is named there")
+        _print_report(report)
+    if report.problems:
+        raise RunFailedError(f"{report.dataset}: not whole, see above", "mend or remove what is named there")
 
 
-def _tell(found: Any) -> None:
-    from attncli.report.table import show
+def _print_report(report: Any) -> None:
+    from attncli.report.table import print_rows
 
-    if found.parts:
-        show([asdict(part) for part in found.parts])
-    for problem in found.problems:
-        click.echo(labelled("bad   ", problem))
-    for remark in found.remarks:
-        click.echo(labelled("note  ", remark))
-    looked = f"{found.checked:,} image files decoded, {found.sums} published sums agree"
-    if not found.problems:
-        click.echo(f"{found.dataset}: good ({looked})")
+    if report.parts:
+        print_rows([asdict(part) for part in report.parts])
+    for problem in report.problems:
+        click.echo(wrap_with_label("bad   ", problem))
+    for remark in report.remarks:
+        click.echo(wrap_with_label("note  ", remark))
+    checked_text = f"{report.checked:,} image files decoded, {report.sums} published sums agree"
+    if not report.problems:
+        click.echo(f"{report.dataset}: good ({checked_text})")
 
 
 @command.command()
@@ -162,7 +162,7 @@ def _tell(found: Any) -> None:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Default: NAME.png.")
 @json_option
 def show(
-    name: str | None, runs: Path, images: int, epoch: int, seed: int, out: Path | None, as_json: bool, **given: Any
+    name: str | None, runs: Path, images: int, epoch: int, seed: int, out: Path | None, as_json: bool, **options: Any
 ) -> None:
     """Draw training images with their labels as a network sees them: cropped, mirrored, varied, mixed.
 
@@ -171,31 +171,33 @@ def show(
       attncli data show digits
       attncli data show --recipe recipes/imagenette-resnet18.yaml --set data.policy=trivial --set data.cutmix=1
     """
-    recipe = _recipe(name, given)
-    made = _load(recipe, runs)
-    from attncli.data.sample import sample
-    from attncli.report.sheet import sheet
+    recipe = _read_dataset_recipe(name, options)
+    dataset = _load_dataset(recipe, runs)
+    from attncli.data.preview import draw_preview
+    from attncli.report.contact_sheet import draw_contact_sheet
 
-    seen = sample(made, images, seed=seed, epoch=epoch - 1)
-    path = out or Path(f"{made.name}.png")
-    sheet([s.image for s in seen], [s.label for s in seen], f"{made.name}, seed {seed}, epoch {epoch}", path)
+    samples = draw_preview(dataset, images, seed=seed, epoch=epoch - 1)
+    path = out or Path(f"{dataset.name}.png")
+    draw_contact_sheet(
+        [s.image for s in samples], [s.label for s in samples], f"{dataset.name}, seed {seed}, epoch {epoch}", path
+    )
     if as_json:
-        return echo_json({"file": str(path), "labels": [s.label for s in seen]})
+        return echo_json({"file": str(path), "labels": [s.label for s in samples]})
     return click.echo(str(path))
 
 
-def _recipe(name: str | None, given: dict[str, Any]) -> Any:
+def _read_dataset_recipe(name: str | None, options: dict[str, Any]) -> Any:
     """The recipe of a dataset's name, or of a file, and of the options."""
-    file = given.pop("recipe")
+    file = options.pop("recipe")
     if name is None and file is None:
         raise UserError("no dataset named", "`attncli data ls` lists them; --recipe FILE takes that of a recipe")
-    return read_recipe({"recipe": (file,) if file else (), "dataset": name, **given})
+    return read_recipe({"recipe": (file,) if file else (), "dataset": name, **options})
 
 
-def _load(recipe: Any, runs: Path) -> Any:
+def _load_dataset(recipe: Any, runs: Path) -> Any:
     """The dataset, with what goes on shown on stderr; loads torch."""
     from attncli import data
-    from attncli.report.live import Live
+    from attncli.report.run_progress import RunProgress
 
-    with Live() as live:
-        return data.load(recipe.data, cache=runs / "cache", progress=live.reading)
+    with RunProgress() as live:
+        return data.load(recipe.data, cache=runs / "cache", progress=live.on_reading)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands.options import echo_json, json_option, labelled, store_options
+from attncli.commands._options import echo_json, json_option, store_options, wrap_with_label
 
 
 @click.command()
@@ -17,15 +17,15 @@ def command(runs: Path, tracking_uri: str | None, as_json: bool) -> None:
     Example:
       attncli doctor
     """
-    from attncli.doctor import examine
+    from attncli.doctor import run_checks
 
-    findings = examine(runs, tracking_uri)
+    findings = run_checks(runs, tracking_uri)
     if as_json:
         echo_json([vars(f) for f in findings])
     else:
         for f in findings:
-            click.echo(labelled(f"{'ok ' if f.ok else 'BAD'}  {f.what:12} ", f.found))
+            click.echo(wrap_with_label(f"{'ok ' if f.ok else 'BAD'}  {f.what:12} ", f.found))
             if f.hint:
-                click.echo(labelled(" " * 18 + "hint: ", f.hint))
+                click.echo(wrap_with_label(" " * 18 + "hint: ", f.hint))
     if not all(f.ok for f in findings):
         raise SystemExit(1)

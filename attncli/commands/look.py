@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands.options import echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, store_options
 
 
 @click.command()
@@ -37,20 +37,20 @@ def command(
     Example:
       attncli look eca-resnet18-s0 --images 3
     """
-    from attncli.report.picture import look
-    from attncli.track.folders import find
-    from attncli.track.live import LOOK
+    from attncli.report.run_figures import draw_attention
+    from attncli.track.active_run import LOOK_FOLDER
+    from attncli.track.folders import find_run_folder
 
-    folder = find(runs, run)
-    made, told = look(folder, out or folder / LOOK, images=images, sample=sample)
+    folder = find_run_folder(runs, run)
+    files, summary = draw_attention(folder, out or folder / LOOK_FOLDER, images=images, sample=sample)
     if track:
-        from attncli.track.attach import attach_to_run
+        from attncli.track.artifacts import attach_to_run
 
-        told["run_id"] = attach_to_run(made, folder.name, LOOK, runs=runs, uri=tracking_uri)
+        summary["run_id"] = attach_to_run(files, folder.name, LOOK_FOLDER, runs=runs, uri=tracking_uri)
     if as_json:
-        return echo_json(told)
-    click.echo(f"{told['run']}: {len(told['images'])} test images, {len(told['sites'])} sites")
-    for path in made:
+        return echo_json(summary)
+    click.echo(f"{summary['run']}: {len(summary['images'])} test images, {len(summary['sites'])} sites")
+    for path in files:
         click.echo(f"  {path}")
     if track:
         click.echo("also in MLflow, under the run's artifacts: `attncli ui`", err=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, store_options
 
 KINDS = ("attention", "backbones", "matrix", "data", "recipes", "runs")
 
@@ -28,12 +28,12 @@ def command(kind: str | None, runs: Path, tracking_uri: str | None, as_json: boo
       attncli ls runs --json
     """
     listing = {
-        "attention": _attention,
-        "backbones": _backbones,
-        "matrix": _matrix,
-        "data": _data,
-        "recipes": _recipes,
-        "runs": lambda: _runs(runs, tracking_uri),
+        "attention": _collect_mechanisms,
+        "backbones": _collect_backbones,
+        "matrix": _collect_matrix,
+        "data": _collect_datasets,
+        "recipes": _collect_recipes,
+        "runs": lambda: _collect_runs(runs, tracking_uri),
     }
     if kind is None:
         counts = {k: len(rows()) for k, rows in listing.items() if k not in ("runs", "matrix")}
@@ -42,48 +42,54 @@ def command(kind: str | None, runs: Path, tracking_uri: str | None, as_json: boo
     if as_json:
         return echo_json(rows)
     if kind == "matrix":
-        from attncli.report import matrix
+        from attncli.report import compatibility_table
 
-        return click.echo(matrix.text(shutil.get_terminal_size().columns))
+        return click.echo(compatibility_table.render_compatibility(shutil.get_terminal_size().columns))
     if kind == "backbones":
-        rows = [row | {"sites": summary(row["sites"])} for row in rows]
-    from attncli.report.table import show
+        rows = [row | {"sites": summarize_sites(row["sites"])} for row in rows]
+    from attncli.report.table import print_rows
 
-    show(_clipped(rows, "title") if kind == "attention" else rows, empty=f"no {kind} yet")
+    print_rows(_clip_column(rows, "title") if kind == "attention" else rows, empty=f"no {kind} yet")
     if kind == "backbones":
         click.echo("timm/NAME: any of timm's, sites found by structure (pip install 'attncli[timm]')")
     return None
 
 
-def _clipped(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+def _clip_column(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
     """The rows with one text cut so that each fits a line of the terminal; `--json` has all of it."""
-    others = [max(len(str(row[k])) for row in (*rows, {k: k})) + 2 for k in rows[0] if k != key]
-    room = max(shutil.get_terminal_size().columns - sum(others) - 2, 12)
-    return [row | {key: row[key] if len(row[key]) <= room else row[key][: room - 1] + "…"} for row in rows]
+    other_widths = [max(len(str(row[k])) for row in (*rows, {k: k})) + 2 for k in rows[0] if k != key]
+    column_width = max(shutil.get_terminal_size().columns - sum(other_widths) - 2, 12)
+    return [
+        row | {key: row[key] if len(row[key]) <= column_width else row[key][: column_width - 1] + "…"} for row in rows
+    ]
 
 
-def _attention() -> list[dict[str, Any]]:
+def _collect_mechanisms() -> list[dict[str, Any]]:
     from attncli import attention
 
-    none = {"name": attention.NONE, "category": "-", "site": "-", "title": "the plain network", "year": None}
-    described = [attention.describe(name) for name in attention.names()]
-    return [none] + [
+    plain_row = {"name": attention.NONE, "category": "-", "site": "-", "title": "the plain network", "year": None}
+    mechanisms = [attention.describe_mechanism(name) for name in attention.mechanism_names()]
+    return [plain_row] + [
         {"name": m.name, "category": m.category, "site": m.card.site, "title": m.card.title, "year": m.card.year}
-        for m in described
+        for m in mechanisms
     ]
 
 
-def _backbones() -> list[dict[str, Any]]:
+def _collect_backbones() -> list[dict[str, Any]]:
     from attncli import backbones
-    from attncli.backbones import fits
+    from attncli.backbones import compatibility
 
     return [
-        {"name": name, "family": backbones.family(name), "sites": [*fits.found()[name].sites]}
-        for name in backbones.names()
+        {
+            "name": name,
+            "family": backbones.find_family(name),
+            "sites": [*compatibility.load_compatibility()[name].sites],
+        }
+        for name in backbones.backbone_names()
     ]
 
 
-def summary(available: Sequence[str]) -> str:
+def summarize_sites(available: Sequence[str]) -> str:
     """The sites of a backbone in a few words: those that it lacks, and attention that is built in."""
     from attncli.attention.card import SITES
 
@@ -92,30 +98,30 @@ def summary(available: Sequence[str]) -> str:
     return "; ".join([f"all but {', '.join(lacking)}" if lacking else "all", *built_in])
 
 
-def _matrix() -> list[dict[str, Any]]:
-    from attncli.report import matrix
+def _collect_matrix() -> list[dict[str, Any]]:
+    from attncli.report import compatibility_table
 
-    return matrix.rows()
+    return compatibility_table.list_compatibility_rows()
 
 
-def _data() -> list[dict[str, Any]]:
+def _collect_datasets() -> list[dict[str, Any]]:
     from attncli import data
 
-    return [{"name": name, "what": what} for name, what in data.NAMES.items()]
+    return [{"name": name, "what": what} for name, what in data.DATASETS.items()]
 
 
-def _recipes() -> list[dict[str, Any]]:
+def _collect_recipes() -> list[dict[str, Any]]:
     """Every YAML file below recipes/, with the first sentence of its opening comment."""
-    return [{"recipe": str(p), "what": _opening(p)} for p in sorted(Path("recipes").rglob("*.yaml"))]
+    return [{"recipe": str(p), "what": _read_opening(p)} for p in sorted(Path("recipes").rglob("*.yaml"))]
 
 
-def _opening(path: Path) -> str:
+def _read_opening(path: Path) -> str:
     first = path.read_text(encoding="utf-8").splitlines()[:1]
     return first[0].lstrip("# ") if first and first[0].startswith("#") else ""
 
 
-def _runs(folder: Path, uri: str | None) -> list[dict[str, Any]]:
+def _collect_runs(folder: Path, uri: str | None) -> list[dict[str, Any]]:
     from attncli import track
 
     keys = ("digest", "status", "dataset", "backbone", "attn", "seed", "epochs", "test_top1")
-    return [{k: row.get(k) for k in keys} for row in track.rows(uri, folder)]
+    return [{k: row.get(k) for k in keys} for row in track.list_run_rows(uri, folder)]

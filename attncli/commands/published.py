@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands.options import echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, store_options
 
 
 @click.command()
@@ -29,23 +29,25 @@ def command(
       attncli published --backbone resnet50 --csv > figures.csv
     """
     from attncli import attention
-    from attncli.report import deviation, table
-    from attncli.survey import published
-    from attncli.survey.deviation import figures
-    from attncli.survey.exact import Counts
-    from attncli.survey.finished import trained
+    from attncli.analysis.count_cache import CountCache
+    from attncli.analysis.finished_runs import read_finished_runs
+    from attncli.literature import published
+    from attncli.literature.deviation import collect_figures
+    from attncli.report import published_tables, table
 
-    wanted = [attention.describe(name).name for name in attn.split(",")] if attn else None
+    mechanisms = [attention.describe_mechanism(name).name for name in attn.split(",")] if attn else None
     rows = [
         row
-        for row in published.rows()
-        if (wanted is None or row.attn in wanted) and (backbone is None or row.backbone == backbone)
+        for row in published.load_published_rows()
+        if (mechanisms is None or row.attn in mechanisms) and (backbone is None or row.backbone == backbone)
     ]
-    found = figures(rows, Counts(), trained(runs, tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")))
+    figures = collect_figures(
+        rows, CountCache(), read_finished_runs(runs, tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
+    )
     if as_json:
-        return echo_json([figure.plain() for figure in found])
+        return echo_json([figure.to_json_dict() for figure in figures])
     if as_csv:
-        return click.echo(table.csv_text([figure.plain() for figure in found]))
-    if not found:
+        return click.echo(table.render_csv([figure.to_json_dict() for figure in figures]))
+    if not figures:
         return click.echo("nothing published is known of this")
-    return click.echo(deviation.render(found, shutil.get_terminal_size().columns))
+    return click.echo(published_tables.render_deviations(figures, shutil.get_terminal_size().columns))

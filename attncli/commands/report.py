@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import store_options
+from attncli.commands._options import store_options
 
 
 @click.command()
@@ -35,39 +35,43 @@ def command(
       attncli report
       attncli report --attn se,eca --backbone resnet20 --out survey.html
     """
+    from attncli.claims import claim_files, judge
+    from attncli.claims.evidence import gather_evidence
     from attncli.records import write_atomically
-    from attncli.report.contents import contents, markdown
-    from attncli.report.page import html
-    from attncli.survey import claims, judge
-    from attncli.survey.evidence import gather
+    from attncli.report.html_report import render_html
+    from attncli.report.report_data import gather_report_data, render_markdown
 
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     names = attn.split(",") if attn else []
-    evidence = gather(runs, uri, backbone=backbone, folder_is=folder_is)
-    known = claims.claims()
-    verdicts = judge.judge(known, evidence, wanted=claims.chosen(known, attn=names))
-    words = {"--attn": attn, "--backbone": backbone, "--folder-is": folder_is, "--runs": str(runs)}
-    again = shlex.join(["attncli", "report", *(w for key, value in words.items() if value for w in (key, value))])
-    found = contents(runs, verdicts, evidence, uri=uri, folder_is=folder_is, attn=names, again=[again])
+    evidence = gather_evidence(runs, uri, backbone=backbone, folder_is=folder_is)
+    known = claim_files.load_claims()
+    verdicts = judge.judge_claims(known, evidence, requested=claim_files.select_claims(known, attn=names))
+    filters = {"--attn": attn, "--backbone": backbone, "--folder-is": folder_is, "--runs": str(runs)}
+    report_command = shlex.join(
+        ["attncli", "report", *(w for key, value in filters.items() if value for w in (key, value))]
+    )
+    report_data = gather_report_data(
+        runs, verdicts, evidence, uri=uri, folder_is=folder_is, attn=names, report_commands=[report_command]
+    )
     path = out or runs / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, html(found))
-    write_atomically(path.with_suffix(".md"), markdown(found))
+    write_atomically(path, render_html(report_data))
+    write_atomically(path.with_suffix(".md"), render_markdown(report_data))
     click.echo(path)
-    if track and found.rows:
-        _attach(path, found, runs, uri)
+    if track and report_data.rows:
+        _attach_to_experiments(path, report_data, runs, uri)
 
 
-def _attach(path: Path, found: Any, runs: Path, uri: str | None) -> None:
+def _attach_to_experiments(path: Path, report_data: Any, runs: Path, uri: str | None) -> None:
     """Into MLflow, where there is a store; one that does not answer costs a warning."""
     from attncli import track
     from attncli.errors import UserError
-    from attncli.report.contents import experiments
+    from attncli.report.report_data import list_report_experiments
 
     if uri is None and not (runs / "mlflow.db").exists():
         return
     try:
-        for experiment in experiments(found, runs, uri):
-            track.attach([path], experiment=experiment, runs=runs, uri=uri, kind="report")
+        for experiment in list_report_experiments(report_data, runs, uri):
+            track.attach_to_experiment([path], experiment=experiment, runs=runs, uri=uri, kind="report")
     except UserError as error:
         click.echo(f"warning: not in MLflow: {error.problem}", err=True)

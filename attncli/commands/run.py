@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option, read_recipe, recipe_options, store_options
+from attncli.commands._options import echo_json, json_option, read_recipe, recipe_options, store_options
 from attncli.errors import UserError
-from attncli.signals import end_with_launcher
+from attncli.system.signals import end_with_launcher
 
 
 @click.command()
@@ -31,7 +31,7 @@ def command(
     runs: Path,
     tracking_uri: str | None,
     as_json: bool,
-    **given: Any,
+    **options: Any,
 ) -> None:
     """Train a network with an attention mechanism, measure its overhead, and track it in MLflow.
 
@@ -51,41 +51,47 @@ def command(
       torchrun --nproc-per-node 2 -m attncli run RECIPE
     """
     from attncli import track
-    from attncli.report.summary import summary
+    from attncli.report.summary import render_run_summary
 
-    recipe = read_recipe(given)
-    several = _several(processes)
+    recipe = read_recipe(options)
+    is_one_of_several = _is_one_of_several(processes)
     end_with_launcher()
-    result = track.finished(runs / recipe.digest()) if resume and not profile and not several else None
-    if result is None and not several and (processes or 1) > 1:
-        return _launch(processes)
+    result = (
+        track.read_finished_result(runs / recipe.compute_digest())
+        if resume and not profile and not is_one_of_several
+        else None
+    )
+    if result is None and not is_one_of_several and (processes or 1) > 1:
+        return _launch_processes(processes)
     if result is None:
-        result = _run(recipe, runs, tracking_uri, quiet or _rank() > 0, fresh=not resume, profile=profile, look=look)
+        result = _train_run(
+            recipe, runs, tracking_uri, quiet or _read_rank() > 0, fresh=not resume, profile=profile, look=look
+        )
     elif not quiet:
         click.echo(f"this run was finished before ({result.folder}); --fresh runs it again", err=True)
     if as_json:
         return echo_json(asdict(result))
-    click.echo(summary(result, runs))
+    click.echo(render_run_summary(result, runs))
     return None
 
 
-def _rank() -> int:
+def _read_rank() -> int:
     """This process's place among those that a launcher started, 0 without one."""
     return int(os.environ.get("RANK", "0"))
 
 
-def _placed() -> bool:
+def _has_rank() -> bool:
     """Whether torch's launcher or MPI's told this process its place among others."""
     return any(name in os.environ for name in ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK"))
 
 
-def _several(processes: int | None) -> bool:
+def _is_one_of_several(processes: int | None) -> bool:
     """Whether a launcher started this process as one of several. Raises UserError where not as many as asked for.
 
     Asked for several, Accelerate's launcher sets their port, and without GPUs then starts a single process in silence.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes is None and {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys() and not _placed():
+    if processes is None and {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys() and not _has_rank():
         raise UserError(
             "accelerate launch was asked for several processes and started one, as it does where there are no GPUs",
             "attncli run --processes N (1 if one is meant), or accelerate launch --multi_gpu --num_processes N",
@@ -95,21 +101,23 @@ def _several(processes: int | None) -> bool:
     return world > 1
 
 
-def _launch(processes: int | None) -> None:
-    from attncli.run.launch import launch
+def _launch_processes(processes: int | None) -> None:
+    from attncli.run.launch import launch_ranks
 
-    launch(processes or 1, sys.argv[1:])
+    launch_ranks(processes or 1, sys.argv[1:])
 
 
-def _run(recipe: Any, runs: Path, uri: str | None, quiet: bool, fresh: bool, profile: bool, look: bool) -> Any:
+def _train_run(recipe: Any, runs: Path, uri: str | None, quiet: bool, fresh: bool, profile: bool, look: bool) -> Any:
     """Train, with what goes on shown on stderr; loads torch."""
-    from attncli.collector import rarely
+    from attncli.system.gc_tuning import relaxed_gc
 
-    with rarely():
-        from attncli.report.live import Live
-        from attncli.report.picture import decorate, decorate_and_look
-        from attncli.run import run
+    with relaxed_gc():
+        from attncli.report.run_figures import save_all_run_figures, save_run_figures
+        from attncli.report.run_progress import RunProgress
+        from attncli.run import execute_run
 
-    with Live(quiet) as live:
-        drawing = decorate_and_look if look else decorate
-        return run(recipe, runs=runs, uri=uri, watch=live, fresh=fresh, decorate=drawing, profile=profile)
+    with RunProgress(quiet) as live:
+        drawing = save_all_run_figures if look else save_run_figures
+        return execute_run(
+            recipe, runs=runs, uri=uri, listener=live, fresh=fresh, save_figures=drawing, profile=profile
+        )

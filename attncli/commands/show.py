@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, json_option, labelled
+from attncli.commands._options import echo_json, json_option, wrap_with_label
 
 
 @click.command()
@@ -23,11 +23,11 @@ def command(name: str, as_json: bool) -> None:
       attncli show eca
     """
     from attncli import attention
-    from attncli.survey import published
+    from attncli.literature import published
 
-    mechanism = attention.describe(name)
+    mechanism = attention.describe_mechanism(name)
     card = vars(mechanism.card)
-    rows = published.of(mechanism.name)
+    rows = published.find_rows_about(mechanism.name)
     if as_json:
         return echo_json(
             {
@@ -35,64 +35,64 @@ def command(name: str, as_json: bool) -> None:
                 "category": mechanism.category,
                 "doc": mechanism.doc,
                 **card,
-                "facts": mechanism.facts,
+                "facts": mechanism.site_arguments,
                 "options": {k: vars(v) for k, v in mechanism.options.items()},
                 "published": [asdict(r) for r in rows],
             }
         )
-    click.echo(_text(mechanism, card))
-    from attncli.report.published import tables
+    click.echo(_render_mechanism(mechanism, card))
+    from attncli.report.published import render_published_rows
 
     if rows:
         click.echo(f"\nPublished figures ({len(rows)}; in percent, params in millions; notes with --json)")
-        click.echo(tables(rows, shutil.get_terminal_size().columns))
+        click.echo(render_published_rows(rows, shutil.get_terminal_size().columns))
     return None
 
 
-def _text(mechanism: Any, card: dict[str, Any]) -> str:
+def _render_mechanism(mechanism: Any, card: dict[str, Any]) -> str:
     from attncli.attention.card import SITES
 
     year = "" if str(card["year"]) in card["venue"] else f" {card['year']}"
     arxiv = f", arXiv {card['arxiv']}" if card["arxiv"] else ""
-    facts = [
+    labelled_texts = [
         ("Paper", f"{card['title']} ({card['venue']}{year}{arxiv})"),
         ("Code", card["code"]),
         ("Category", mechanism.category),
         ("Site", f"{card['site']}: {SITES[card['site']]}"),
-        ("Where", _where(card)),
+        ("Where", _describe_placement(card)),
     ]
     if mobile := card["mobile_site"]:
-        facts.append(("Mobile", f"{mobile}: {SITES[mobile]} (networks of inverted residuals)"))
+        labelled_texts.append(("Mobile", f"{mobile}: {SITES[mobile]} (networks of inverted residuals)"))
     if card["sites"]:
-        facts.append(("Also at", f"{', '.join(card['sites'])} (--set model.site=...)"))
-    facts.append(("Needs", ", ".join(mechanism.facts) or "nothing of its place"))
+        labelled_texts.append(("Also at", f"{', '.join(card['sites'])} (--set model.site=...)"))
+    labelled_texts.append(("Needs", ", ".join(mechanism.site_arguments) or "nothing of its place"))
     if card["floor"]:
-        facts.append(("Floor", card["floor"]))
-    facts += [("Note", note) for note in card["notes"]]
-    lines = [mechanism.doc, "", *(labelled(f"{label:10}", text) for label, text in facts)]
+        labelled_texts.append(("Floor", card["floor"]))
+    labelled_texts += [("Note", note) for note in card["notes"]]
+    lines = [mechanism.doc, "", *(wrap_with_label(f"{label:10}", text) for label, text in labelled_texts)]
     if mechanism.options:
         lines += ["", "Options   --set model.options.NAME=VALUE"]
-        lines += [f"  {k} = {_plain(p.default)}  ({p.annotation})" for k, p in mechanism.options.items()]
+        lines += [f"  {k} = {_format_default(p.default)}  ({p.annotation})" for k, p in mechanism.options.items()]
     return "\n".join(lines)
 
 
-def _plain(value: Any) -> str:
+def _format_default(value: Any) -> str:
     """A default as a recipe writes it; the dots of one that must be given."""
     return "..." if value is ... else json.dumps(value)
 
 
-def _where(card: dict[str, Any]) -> str:
+def _describe_placement(card: dict[str, Any]) -> str:
     """Which blocks of a network get it, in words."""
     site = card["site"]
     if site in ("model", "input", "head", "frames-head"):
         return "once"
     if site == "conv-input":
         return "every convolution of the network, stem and shortcuts among them"
-    text = _blocks(card["stages"], card["blocks"])
+    text = _describe_blocks(card["stages"], card["blocks"])
     if card["whole_last_stage"]:
         text += ", and every block of the last stage"
     if card["cifar_stages"] or card["cifar_blocks"]:
-        text += "; in networks of three stages " + _blocks(
+        text += "; in networks of three stages " + _describe_blocks(
             card["cifar_stages"] or card["stages"], card["cifar_blocks"] or card["blocks"]
         )
     if site == "join":
@@ -107,7 +107,7 @@ def _where(card: dict[str, Any]) -> str:
 _POSITIONS = {-1: "the last block", -2: "the last block but one"}
 
 
-def _blocks(stages: tuple[int, ...] | None, blocks: tuple[int, ...] | None) -> str:
+def _describe_blocks(stages: tuple[int, ...] | None, blocks: tuple[int, ...] | None) -> str:
     """Stages and blocks as a card counts them: from 1, or from the end with negative numbers; None is all of them."""
     which = "every block" if blocks is None else " and ".join(_POSITIONS.get(b, f"block {b}") for b in blocks)
     if stages is None:

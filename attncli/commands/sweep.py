@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from attncli.commands.options import echo_json, find, json_option, store_options
+from attncli.commands._options import echo_json, find_recipe, json_option, store_options
 
-PICTURES = "attncli.report.picture:decorate"
-WHERE = ("local", "ray", "slurm")
+FIGURE_HOOK = "attncli.report.run_figures:save_run_figures"
+EXECUTORS = ("local", "ray", "slurm")
 ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last two want their extra installed."
 
 
@@ -16,7 +16,7 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
 @click.argument("sweep", nargs=1, type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Print the plan, what is finished and about how long the rest takes.")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at a time  [default: one a GPU, else 1]")
-@click.option("--on", "where", type=click.Choice(WHERE), default=WHERE[0], show_default=True, help=ON_HELP)
+@click.option("--on", "where", type=click.Choice(EXECUTORS), default=EXECUTORS[0], show_default=True, help=ON_HELP)
 @click.option("--cpus", type=click.IntRange(1), metavar="N", help="Cores of a run on a cluster  [default: 1]")
 @click.option("--gpus", type=click.IntRange(0), metavar="N", help="GPUs of a run on a cluster  [default: 0]")
 @click.option("--slurm", multiple=True, metavar="KEY=VALUE", help="For sbatch: partition=gpu, time=60 (minutes), ...")
@@ -58,47 +58,56 @@ def command(
       attncli sweep recipes/sweeps/eca-kernel.yaml --dry-run
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
-    from attncli.jobs.crew import Place
-    from attncli.jobs.plan import plan
-    from attncli.jobs.where import executor
-    from attncli.report import outcome
+    from attncli.jobs.executors import choose_executor
+    from attncli.jobs.plan import plan_sweep
+    from attncli.jobs.worker_pool import WorkerSettings
+    from attncli.report import sweep_summary
 
-    axes = {"dataset": _names(dataset), "backbone": _names(backbone), "seeds": _seeds(seeds)}
-    file = find([sweep]) or sweep
-    made = plan(file, runs=runs, overrides=overrides, axes={k: v for k, v in axes.items() if v is not None})
+    axes = {"dataset": _split_axis(dataset), "backbone": _split_axis(backbone), "seeds": _parse_seed_axis(seeds)}
+    file = find_recipe([sweep]) or sweep
+    sweep_plan = plan_sweep(file, runs=runs, overrides=overrides, axes={k: v for k, v in axes.items() if v is not None})
     if dry_run:
-        return echo_json([run.plain() for run in made.runs]) if as_json else click.echo(outcome.planned(made))
-    place = Place(runs, tracking_uri, PICTURES)
-    do, width = executor(where, place, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
-    failures, stopped = carry_out(made, do, width, place, fail_fast, quiet)
+        return (
+            echo_json([run.to_json_dict() for run in sweep_plan.runs])
+            if as_json
+            else click.echo(sweep_summary.render_plan(sweep_plan))
+        )
+    settings = WorkerSettings(runs, tracking_uri, FIGURE_HOOK)
+    execute, parallel_jobs = choose_executor(where, settings, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
+    failures, stopped = execute_sweep(sweep_plan, execute, parallel_jobs, settings, fail_fast, quiet)
     if as_json:
-        again = plan(file, runs=runs, overrides=overrides, axes={k: v for k, v in axes.items() if v is not None})
-        echo_json(outcome.plain(again, failures, runs))
+        refreshed_plan = plan_sweep(
+            file, runs=runs, overrides=overrides, axes={k: v for k, v in axes.items() if v is not None}
+        )
+        echo_json(sweep_summary.build_sweep_dict(refreshed_plan, failures, runs))
     else:
-        click.echo(outcome.ended(made, failures, runs, stopped=stopped))
+        click.echo(sweep_summary.render_sweep_end(sweep_plan, failures, runs, stopped=stopped))
     if failures or stopped:
         raise SystemExit(130 if stopped.startswith("stopped by SIG") else 1)
     return None
 
 
-def carry_out(plan: Any, do: Any, jobs: int, place: Any, fail_fast: bool, quiet: bool) -> tuple[list[Any], str]:
+def execute_sweep(
+    plan: Any, execute: Any, jobs: int, settings: Any, fail_fast: bool, quiet: bool
+) -> tuple[list[Any], str]:
     """Do a plan, shown on stderr; (the runs that were not finished, why it stopped early)."""
-    from attncli.jobs import stopping, work
-    from attncli.report.sweep import Board
+    from attncli.jobs import execute_plan
+    from attncli.report.sweep_progress import SweepProgress
+    from attncli.system.signals import sweep_stop_request
 
-    with stopping() as stop, Board(plan, place.runs, jobs=jobs, quiet=quiet) as board:
-        for event in work(plan, do, stop, runs=place.runs, uri=place.uri, fail_fast=fail_fast):
-            board.hear(event)
+    with sweep_stop_request() as stop, SweepProgress(plan, settings.runs, jobs=jobs, quiet=quiet) as board:
+        for event in execute_plan(plan, execute, stop, runs=settings.runs, uri=settings.uri, fail_fast=fail_fast):
+            board.handle_event(event)
     return board.failures, stop.reason
 
 
-def _names(given: str | None) -> list[str] | None:
-    return None if given is None else given.split(",")
+def _split_axis(text: str | None) -> list[str] | None:
+    return None if text is None else text.split(",")
 
 
-def _seeds(given: str | None) -> Any:
+def _parse_seed_axis(text: str | None) -> Any:
     """A number of seeds, or a list of them; what is neither is told by the sweep's own reading."""
-    if given is None:
+    if text is None:
         return None
-    words = [int(word) if word.strip().isdigit() else word for word in given.split(",")]
+    words = [int(word) if word.strip().isdigit() else word for word in text.split(",")]
     return words[0] if len(words) == 1 else words

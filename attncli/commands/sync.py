@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands.options import echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, store_options
 
 
 @click.command()
@@ -21,13 +21,19 @@ def command(runs: Path, tracking_uri: str | None, as_json: bool) -> None:
     """
     from attncli import track
 
-    done = track.sync(runs, tracking_uri)
+    outcomes = track.sync_runs(runs, tracking_uri)
     if as_json:
-        echo_json([vars(d) for d in done])
+        echo_json([vars(outcome) for outcome in outcomes])
     else:
-        for d in done:
-            told = d.problem or f"{d.status.lower()}, {'new, ' if d.created else ''}{d.points} points added"
-            click.echo(f"{d.digest}  {told}")
-        click.echo(f"{len(done)} runs in {runs}, {sum(bool(d.problem) for d in done)} with problems", err=True)
-    if any(d.problem for d in done):
+        for outcome in outcomes:
+            outcome_text = (
+                outcome.problem
+                or f"{outcome.status.lower()}, {'new, ' if outcome.created else ''}{outcome.points} points added"
+            )
+            click.echo(f"{outcome.digest}  {outcome_text}")
+        click.echo(
+            f"{len(outcomes)} runs in {runs}, {sum(bool(outcome.problem) for outcome in outcomes)} with problems",
+            err=True,
+        )
+    if any(outcome.problem for outcome in outcomes):
         raise SystemExit(1)

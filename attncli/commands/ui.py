@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands.options import store_options
+from attncli.commands._options import store_options
 
 
 @click.command()
@@ -20,12 +20,12 @@ def command(runs: Path, tracking_uri: str | None, port: int, check: bool) -> Non
     """
     from attncli.track import dashboard
 
-    with dashboard.serve(tracking_uri, runs, port) as address:
+    with dashboard.serve_dashboard(tracking_uri, runs, port) as address:
         click.echo(f"dashboard: {address}")
-        for what, link in dashboard.views(address, tracking_uri, runs):
-            click.echo(f"  {what:28} {link}")
+        for title, link in dashboard.list_view_links(address, tracking_uri, runs):
+            click.echo(f"  {title:28} {link}")
         if check:
             click.echo("it answers; stopped again", err=True)
             return
         click.echo("Ctrl-C stops it", err=True)
-        dashboard.wait()
+        dashboard.wait_for_interrupt()

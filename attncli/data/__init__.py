@@ -8,41 +8,43 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attncli.data.extent import Extent, extent, note
-from attncli.data.find import HUB, NAMES
-from attncli.data.place import Place, Progress, ignore
+from attncli.data.paths import DataPaths, ProgressCallback, ignore_progress
+from attncli.data.registry import DATASETS, HUB
+from attncli.data.size_cache import DatasetSize, load_size, save_size
 from attncli.recipe import Data
 
 if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
-    from attncli.data.verdict import Verdict
+    from attncli.data.verify import VerificationReport
 
-__all__ = ["HUB", "NAMES", "Extent", "default_root", "extent", "load", "verify"]
+__all__ = ["DATASETS", "HUB", "DatasetSize", "find_default_root", "load", "load_size", "verify_dataset"]
 
 
-def default_root() -> Path:
+def find_default_root() -> Path:
     """Where downloaded files lie unless told otherwise: $ATTNCLI_DATA, else ~/.cache/attncli/data."""
     return Path(os.environ.get("ATTNCLI_DATA") or "~/.cache/attncli/data").expanduser()
 
 
-def load(recipe: Data, *, cache: Path, progress: Progress | None = None) -> "Dataset":
+def load(recipe: Data, *, cache: Path, progress: ProgressCallback | None = None) -> "Dataset":
     """The dataset of a recipe: read, cut into train, validation and test, and held as uint8 tensors.
 
     `cache` is a folder for decoded images and the dataset's extent; it may be deleted at any time.
     `progress(what, done, total)` is called while files are downloaded (in bytes) or decoded (in images). Imports torch.
     Raises UserError for an unknown dataset, missing or unreadable files and impossible subsets.
     """
-    from attncli.data.assemble import assemble
+    from attncli.data.build import build_dataset
 
     root = Path(recipe.root).expanduser() if recipe.root else None
-    found = assemble(recipe, Place(root, default_root(), cache, progress or ignore))
-    note(cache, recipe, found)
-    return found
+    dataset = build_dataset(recipe, DataPaths(root, find_default_root(), cache, progress or ignore_progress))
+    save_size(cache, recipe, dataset)
+    return dataset
 
 
-def verify(recipe: Data, *, progress: Progress | None = None) -> "Verdict":
+def verify_dataset(recipe: Data, *, progress: ProgressCallback | None = None) -> "VerificationReport":
     """Whether a dataset is whole: layout, published counts and sums, every image file. Downloads nothing."""
-    from attncli.data.verdict import verify as look
+    from attncli.data.verify import inspect_dataset as look
 
     root = Path(recipe.root).expanduser() if recipe.root else None
-    return look(recipe, Place(root, default_root(), default_root(), progress or ignore, fetch=False))
+    return look(
+        recipe, DataPaths(root, find_default_root(), find_default_root(), progress or ignore_progress, may_fetch=False)
+    )

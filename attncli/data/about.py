@@ -3,40 +3,43 @@
 import ast
 from pathlib import Path
 
-from attncli.data.find import NAMES
+from attncli.data.registry import DATASETS
 
-OWN = ("folder", "parquet")  # of files that the user names
-READY = {"digits": "there", "clips": "made", "cluttered": "made"}
+LOCAL_DATASETS = ("folder", "parquet")  # of files that the user names
+READY_STATES = {"digits": "there", "clips": "made", "cluttered": "made"}
 
 
-def state(name: str, root: Path) -> str:
+def describe_availability(name: str, root: Path) -> str:
     """Where the files of a dataset are: "there" (below root), "to be fetched", or what it needs instead."""
-    if name in READY:
-        return READY[name]
-    if name in OWN:
+    if name in READY_STATES:
+        return READY_STATES[name]
+    if name in LOCAL_DATASETS:
         return "needs --data-root"
     if name == "hf":
         return "needs --set data.of=USER/NAME"
-    holds = _holds(name)
-    there = all(any((root / one.strip()).exists() for one in either.split("|")) for either in holds)
-    absent = "needs --data-root" if name == "imagenet" else "to be fetched"
-    return "there" if holds and there else absent
+    required_paths = _read_required_paths(name)
+    is_complete = all(
+        any((root / alternative.strip()).exists() for alternative in alternatives.split("|"))
+        for alternatives in required_paths
+    )
+    missing_state = "needs --data-root" if name == "imagenet" else "to be fetched"
+    return "there" if required_paths and is_complete else missing_state
 
 
-def text(name: str) -> str:
+def read_description(name: str) -> str:
     """All that the dataset's file says about it."""
-    return ast.get_docstring(_tree(name)) or NAMES[name]
+    return ast.get_docstring(_parse_dataset_file(name)) or DATASETS[name]
 
 
-def _holds(name: str) -> tuple[str, ...]:
+def _read_required_paths(name: str) -> tuple[str, ...]:
     """What the download folder has when the dataset is there, each perhaps one of several: `a | b`."""
-    for node in _tree(name).body:
-        if isinstance(node, ast.Assign) and [getattr(t, "id", None) for t in node.targets] == ["HOLDS"]:
-            found: tuple[str, ...] = ast.literal_eval(node.value)
-            return found
+    for node in _parse_dataset_file(name).body:
+        if isinstance(node, ast.Assign) and [getattr(target, "id", None) for target in node.targets] == ["HOLDS"]:
+            required_paths: tuple[str, ...] = ast.literal_eval(node.value)
+            return required_paths
     return ()
 
 
-def _tree(name: str) -> ast.Module:
-    path = Path(__file__).parent / "sets" / f"{name.replace('-', '_')}.py"
+def _parse_dataset_file(name: str) -> ast.Module:
+    path = Path(__file__).parent / "datasets" / f"{name.replace('-', '_')}.py"
     return ast.parse(path.read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ except ImportError:  # not on Windows: there two processes may do the same work,
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Iterator[None]:
     """Hold the lock file `path` (made if need be); waits for another process that holds it.
 
     The system lets go of it when its holder dies, so a killed process blocks nobody.

@@ -10,73 +10,86 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attncli.data.augment import crop_flip, draw, send
-from attncli.data.crops import Crops, crop_all, draw_crops
+from attncli.data.augmentation.crop_flip import crop_and_flip, draw_crop_flip, send_to_device
+from attncli.data.augmentation.mixup_cutmix import MixDraw, draw_mix
+from attncli.data.augmentation.random_resized_crop import ResizedCropDraw, draw_resized_crops, iterate_cropped_batches
 from attncli.data.dataset import Dataset, Split
-from attncli.data.mixing import Mix, draw_mix
-from attncli.data.pictures import Pictures
-from attncli.streams import stream
+from attncli.data.images.variable_size import VariableSizeImages
+from attncli.seeds import derive_seed
 
 
 @dataclass(frozen=True)
-class Step:
-    """A step as one process sees it: of the global batch (rows of the split) the m images at the places `seen`.
+class StepPlan:
+    """A step as one process sees it: of the global batch (rows of the split) the m images at the places `visible`.
 
-    With `mix`, the process's own images (b,) are `own` of those m, and their partners `partners`.
+    With `mix_draw`, the process's own images (b,) are `own_positions` of those m, and their partners
+    `partner_positions`.
     """
 
     number: int
     seed: int
     epoch: int
-    batch: Tensor
-    seen: slice | Tensor
-    mix: Mix | None
-    own: Tensor
-    partners: Tensor
+    batch_rows: Tensor
+    visible: slice | Tensor
+    mix: MixDraw | None
+    own_positions: Tensor
+    partner_positions: Tensor
 
     @property
-    def rows(self) -> Tensor:
+    def visible_rows(self) -> Tensor:
         """Rows of the split (m,) that the process sees."""
-        return self.batch[self.seen]
+        return self.batch_rows[self.visible]
 
-    def stream(self, name: str) -> int:
+    def derive_draw_seed(self, name: str) -> int:
         """The seed of what is drawn under a name for this step."""
-        return stream(self.seed, name, self.epoch, self.number)
+        return derive_seed(self.seed, name, self.epoch, self.number)
 
 
-def plan(batch: Tensor, dataset: Dataset, number: int, seed: int, epoch: int, rank: int, world: int) -> Step:
+def plan_step(
+    batch_rows: Tensor, dataset: Dataset, number: int, seed: int, epoch: int, rank: int, world: int
+) -> StepPlan:
     """The part of the global batch (rows of the split) that process `rank` of `world` sees in step `number`."""
-    own, nobody = own_part(len(batch), rank, world), torch.empty(0, dtype=torch.int64)
-    if not dataset.vary.mixes:
-        return Step(number, seed, epoch, batch, own, None, nobody, nobody)
-    mix = draw_mix(len(batch), *dataset.size, dataset.vary, stream(seed, "mix", epoch, number)).part(own)
-    places = torch.arange(own.start, own.stop)
-    seen = torch.cat([places, mix.partner]).unique()
-    at = [torch.searchsorted(seen, wanted) for wanted in (places, mix.partner)]
-    return Step(number, seed, epoch, batch, seen, mix, *at)
+    own_slice, no_rows = slice_for_rank(len(batch_rows), rank, world), torch.empty(0, dtype=torch.int64)
+    if not dataset.augmentation.has_mixing:
+        return StepPlan(number, seed, epoch, batch_rows, own_slice, None, no_rows, no_rows)
+    mix_draw = draw_mix(
+        len(batch_rows), *dataset.size, dataset.augmentation, derive_seed(seed, "mix", epoch, number)
+    ).select_rows(own_slice)
+    own_indices = torch.arange(own_slice.start, own_slice.stop)
+    visible = torch.cat([own_indices, mix_draw.partner]).unique()
+    positions = [torch.searchsorted(visible, wanted) for wanted in (own_indices, mix_draw.partner)]
+    return StepPlan(number, seed, epoch, batch_rows, visible, mix_draw, *positions)
 
 
-def own_part(count: int, rank: int, world: int) -> slice:
+def slice_for_rank(count: int, rank: int, world: int) -> slice:
     """The contiguous part of `count` things that falls to a process."""
     return slice(rank * count // world, (rank + 1) * count // world)
 
 
-def view(split: Split, dataset: Dataset, steps: Iterable[Step], device: torch.device) -> Iterator[tuple[Step, Tensor]]:
+def iterate_steps(
+    split: Split, dataset: Dataset, steps: Iterable[StepPlan], device: torch.device
+) -> Iterator[tuple[StepPlan, Tensor]]:
     """Each step with its images (m, T, H, W, 3), uint8, cropped and mirrored, on `device`."""
-    if split.pictures is not None:
-        for step, x in crop_all(split.pictures, _resized(split.pictures, dataset, steps), dataset.size):
-            yield step, send(x, device)
+    if split.whole_images is not None:
+        for step, x in iterate_cropped_batches(
+            split.whole_images, _draw_step_crops(split.whole_images, dataset, steps), dataset.size
+        ):
+            yield step, send_to_device(x, device)
         return
     images = split.images.movedim(-3, -1)
     images = images if images.ndim == 5 else images.unsqueeze(1)
     for step in steps:
-        drawn = draw(len(step.batch), dataset.pad, dataset.flip, step.stream("augment"))
-        yield step, crop_flip(images, step.rows, drawn.part(step.seen), dataset.pad, device)
+        drawn = draw_crop_flip(len(step.batch_rows), dataset.pad, dataset.flip, step.derive_draw_seed("augment"))
+        yield step, crop_and_flip(images, step.visible_rows, drawn.select_rows(step.visible), dataset.pad, device)
 
 
-def _resized(pictures: Pictures, dataset: Dataset, steps: Iterable[Step]) -> Iterator[tuple[Step, Tensor, Crops]]:
+def _draw_step_crops(
+    whole_images: VariableSizeImages, dataset: Dataset, steps: Iterable[StepPlan]
+) -> Iterator[tuple[StepPlan, Tensor, ResizedCropDraw]]:
     """Each step with its rows and their crops."""
     for step in steps:
-        height, width = pictures.height[step.batch], pictures.width[step.batch]
-        drawn = draw_crops(height, width, dataset.vary.scale, dataset.flip, step.stream("augment"))
-        yield step, step.rows, drawn.part(step.seen)
+        height, width = whole_images.height[step.batch_rows], whole_images.width[step.batch_rows]
+        drawn = draw_resized_crops(
+            height, width, dataset.augmentation.scale, dataset.flip, step.derive_draw_seed("augment")
+        )
+        yield step, step.visible_rows, drawn.select_rows(step.visible)

@@ -7,23 +7,27 @@ from pathlib import Path
 import torch
 
 from attncli.data import subset
-from attncli.data.dataset import Source
-from attncli.data.images import image_source
-from attncli.data.listing import Listing
-from attncli.data.place import Place
+from attncli.data.dataset import DatasetSource
+from attncli.data.paths import DataPaths
+from attncli.data.readers.image_files import make_image_source
+from attncli.data.readers.image_folder import SplitListing
 from attncli.recipe import Data
 
 TEST_SHARE, TEST_SEED = 0.2, 0
 
 
-def fifth_as_test(listings: Mapping[str, Listing], root: Path, data: Data, place: Place, *, origin: str) -> Source:
-    """The source of `train` and, where they are there, `test` and `val`; a fifth of each class is cut for testing."""
+def hold_out_test(
+    listings: Mapping[str, SplitListing], root: Path, data: Data, paths: DataPaths, *, origin: str
+) -> DatasetSource:
+    """The source of `train` and, where they are there, `is_test` and `val`; a fifth of each class is cut for
+    testing.
+    """
     if "test" in listings:
-        return image_source(listings, root, data, place, origin=origin)
-    whole = image_source({**listings, "test": listings["train"]}, root, data, place, origin=origin)
-    labels = whole.train.labels
-    quota = subset.shares(labels.bincount(), TEST_SHARE, least=1, spare=1)
-    test = torch.zeros(len(labels), dtype=torch.bool)
-    test[subset.draw(labels, quota, TEST_SEED, "test")] = True
-    rows = {True: test.nonzero().flatten(), False: (~test).nonzero().flatten()}
-    return replace(whole, train=whole.train.rows(rows[False]), test=whole.train.rows(rows[True]))
+        return make_image_source(listings, root, data, paths, origin=origin)
+    source = make_image_source({**listings, "test": listings["train"]}, root, data, paths, origin=origin)
+    labels = source.train.labels
+    quota = subset.allot_quota(labels.bincount(), TEST_SHARE, least=1, spare=1)
+    is_test = torch.zeros(len(labels), dtype=torch.bool)
+    is_test[subset.draw_rows(labels, quota, TEST_SEED, "test")] = True
+    rows = {True: is_test.nonzero().flatten(), False: (~is_test).nonzero().flatten()}
+    return replace(source, train=source.train.select_rows(rows[False]), test=source.train.select_rows(rows[True]))

@@ -11,25 +11,31 @@ several trainings at once would say more about the neighbours than about the mec
 take turns at timing; that one times while the other trains is not prevented, and shows in the spread.
 """
 
-from attncli.jobs.event import Began, Ended, Event, Moved, Stage, Task, Waiting, Warned
-from attncli.jobs.plan import Plan, Planned, plan
-from attncli.jobs.stop import Stop, stopping
-from attncli.jobs.work import Executor, work
+from attncli.jobs.events import (
+    Task,
+    TaskEnded,
+    TaskEvent,
+    TaskProgress,
+    TaskStage,
+    TaskStarted,
+    TaskWaiting,
+    TaskWarning,
+)
+from attncli.jobs.execute import Executor, execute_plan
+from attncli.jobs.plan import PlannedRun, SweepPlan, plan_sweep
 
 __all__ = [
-    "Began",
-    "Ended",
-    "Event",
     "Executor",
-    "Moved",
-    "Plan",
-    "Planned",
-    "Stage",
-    "Stop",
+    "PlannedRun",
+    "SweepPlan",
     "Task",
-    "Waiting",
-    "Warned",
-    "plan",
-    "stopping",
-    "work",
+    "TaskEnded",
+    "TaskEvent",
+    "TaskProgress",
+    "TaskStage",
+    "TaskStarted",
+    "TaskWaiting",
+    "TaskWarning",
+    "execute_plan",
+    "plan_sweep",
 ]

@@ -6,37 +6,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from attncli import attention, check, sweep, track
-from attncli.jobs.estimate import By, Estimate, Past
+from attncli import attention, sweep, track, validation
+from attncli.jobs.estimate import DurationEstimate, DurationHistory, EstimateBasis
 from attncli.recipe import Recipe
 from attncli.records import Result
 
-ALL = "all"
+ALL_CATEGORY = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
-    """One run: `result` where it is finished, `begun` where a checkpoint waits, `estimate` as far as can be told."""
+class PlannedRun:
+    """One run: `result` where it is finished, `has_checkpoint` where a checkpoint waits, `estimate` as far as can be
+    told.
+    """
 
     recipe: Recipe
     digest: str
     title: str
     result: Result | None
-    begun: bool
-    estimate: Estimate | None = None  # None = finished, or nothing like it was run or timed here
-    timed: bool = False  # whether its network's speed is measured already
+    has_checkpoint: bool
+    estimate: DurationEstimate | None = None  # None = finished, or nothing like it was run or timed here
+    is_timed: bool = False  # whether its network's speed is measured already
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether there is nothing left to do."""
         return self.result is not None
 
     @property
-    def seconds(self) -> float | None:
+    def expected_seconds(self) -> float | None:
         """About how long the run takes with the whole machine; None where nothing is known."""
         return self.estimate.seconds if self.estimate else None
 
-    def plain(self) -> dict[str, Any]:
+    def to_json_dict(self) -> dict[str, Any]:
         """The run for JSON."""
         return {
             "digest": self.digest,
@@ -45,75 +47,79 @@ class Planned:
             "backbone": self.recipe.model.backbone,
             "dataset": self.recipe.data.name,
             "seed": self.recipe.seed,
-            "status": "finished" if self.finished else "begun" if self.begun else "new",
-            "seconds": self.seconds,
-            "seconds_by": None if self.finished else self.estimate.by if self.estimate else "unknown",
+            "status": "finished" if self.is_finished else "begun" if self.has_checkpoint else "new",
+            "seconds": self.expected_seconds,
+            "seconds_by": None if self.is_finished else self.estimate.basis if self.estimate else "unknown",
             "test_top1": self.result.test_top1 if self.result else None,
         }
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """A sweep's name and runs."""
 
     name: str
-    runs: tuple[Planned, ...]
+    runs: tuple[PlannedRun, ...]
 
     @property
-    def todo(self) -> tuple[Planned, ...]:
+    def unfinished_runs(self) -> tuple[PlannedRun, ...]:
         """The runs that are not finished."""
-        return tuple(run for run in self.runs if not run.finished)
+        return tuple(run for run in self.runs if not run.is_finished)
 
-    def seconds(self) -> tuple[float, int]:
+    def estimate_seconds(self) -> tuple[float, int]:
         """(about how long what is left takes, timings included; how many of its runs nothing is known of)."""
-        todo = self.todo
-        untimed = (run.recipe for run in todo if run.recipe.measure.speed and not run.timed)
-        timings = {recipe.group(): recipe.measure.seconds for recipe in untimed}
-        known = [run.seconds for run in todo if run.seconds is not None]
-        return sum(known) + sum(timings.values()), len(todo) - len(known)
+        unfinished_runs = self.unfinished_runs
+        untimed_recipes = (run.recipe for run in unfinished_runs if run.recipe.measure.speed and not run.is_timed)
+        timings = {recipe.compute_group(): recipe.measure.seconds for recipe in untimed_recipes}
+        known_seconds = [run.expected_seconds for run in unfinished_runs if run.expected_seconds is not None]
+        return sum(known_seconds) + sum(timings.values()), len(unfinished_runs) - len(known_seconds)
 
-    def known_by(self) -> dict[str, int]:
+    def count_estimates(self) -> dict[str, int]:
         """How many of the runs that are left are estimated by what, the surest first."""
-        found = Counter(run.estimate.by for run in self.todo if run.estimate)
-        return {by: found[by] for by in get_args(By) if by in found}
+        counts = Counter(run.estimate.basis for run in self.unfinished_runs if run.estimate)
+        return {basis: counts[basis] for basis in get_args(EstimateBasis) if basis in counts}
 
 
-def plan(
+def plan_sweep(
     path: Path,
     *,
     runs: Path,
     overrides: Iterable[str] = (),
     axes: Mapping[str, Any] | None = None,
-) -> Plan:
+) -> SweepPlan:
     """The plan of a sweep's file, seen against the folder of runs. Raises CollectedError for a file in disorder."""
-    read = sweep.read(path, check=check.problems, categories=categories(), overrides=overrides, axes=axes)
-    return of(read.name, read.recipes, runs=runs)
+    sweep_file = sweep.read(
+        path, check=validation.find_recipe_errors, categories=group_mechanisms(), overrides=overrides, axes=axes
+    )
+    return plan_recipes(sweep_file.name, sweep_file.recipes, runs=runs)
 
 
-def of(name: str, recipes: Sequence[Recipe], *, runs: Path) -> Plan:
+def plan_recipes(name: str, recipes: Sequence[Recipe], *, runs: Path) -> SweepPlan:
     """The plan of some recipes in their order, seen against the folder of runs."""
-    past = Past(runs)
-    titled = zip(recipes, sweep.titles(recipes), strict=True)
-    return Plan(name, tuple(_planned(recipe, title, runs, past) for recipe, title in titled))
+    history = DurationHistory(runs)
+    titled_recipes = zip(recipes, sweep.make_titles(recipes), strict=True)
+    return SweepPlan(name, tuple(_plan_run(recipe, title, runs, history) for recipe, title in titled_recipes))
 
 
-def _planned(recipe: Recipe, title: str, runs: Path, past: Past) -> Planned:
-    digest = recipe.digest()
-    result = track.finished(runs / digest)
-    return Planned(
+def _plan_run(recipe: Recipe, title: str, runs: Path, history: DurationHistory) -> PlannedRun:
+    digest = recipe.compute_digest()
+    result = track.read_finished_result(runs / digest)
+    return PlannedRun(
         recipe=recipe,
         digest=digest,
         title=title,
         result=result,
-        begun=result is None and (runs / digest / "checkpoint" / "state.json").exists(),
-        estimate=None if result else past.estimate(recipe),
-        timed=result is None and past.timed(recipe),
+        has_checkpoint=result is None and (runs / digest / "checkpoint" / "state.json").exists(),
+        estimate=None if result else history.estimate_run(recipe),
+        is_timed=result is None and history.is_timed(recipe),
     )
 
 
-def categories() -> dict[str, tuple[str, ...]]:
+def group_mechanisms() -> dict[str, tuple[str, ...]]:
     """The mechanisms of every category, and `all` of them; a user's installed ones are in `all` alone."""
-    found: dict[str, tuple[str, ...]] = {ALL: attention.names()}
+    groups: dict[str, tuple[str, ...]] = {ALL_CATEGORY: attention.mechanism_names()}
     for category in attention.CATEGORIES:
-        found[category] = tuple(n for n in attention.names() if attention.locate(n)[0] == category)
-    return found
+        groups[category] = tuple(
+            name for name in attention.mechanism_names() if attention.locate_mechanism(name)[0] == category
+        )
+    return groups

@@ -10,21 +10,21 @@ from attncli.recipe import Data
 if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
 
-KEPT = 2  # datasets
+CACHED_DATASETS = 2  # datasets
 
 
-def remember(kept: int = KEPT) -> Callable[..., "Dataset"]:
+def cache_datasets(capacity: int = CACHED_DATASETS) -> Callable[..., "Dataset"]:
     """`data.load` that gives what it read before, where the recipe asks for the very same images again."""
-    known: OrderedDict[str, Dataset] = OrderedDict()
+    datasets: OrderedDict[str, Dataset] = OrderedDict()
 
-    def load(recipe: Data, **options: Any) -> "Dataset":
+    def load_cached(recipe: Data, **options: Any) -> "Dataset":
         key = recipe.model_dump_json()
-        if key in known:
-            known.move_to_end(key)
+        if key in datasets:
+            datasets.move_to_end(key)
         else:
-            known[key] = data.load(recipe, **options)
-            while len(known) > kept:
-                known.popitem(last=False)
-        return known[key]
+            datasets[key] = data.load(recipe, **options)
+            while len(datasets) > capacity:
+                datasets.popitem(last=False)
+        return datasets[key]
 
-    return load
+    return load_cached

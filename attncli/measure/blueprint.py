@@ -7,41 +7,45 @@ import torch
 from torch import nn
 
 from attncli import model
-from attncli.measure.activations import activation_bytes
-from attncli.measure.counts import parameters, work
-from attncli.model import Shape
+from attncli.measure.activation_memory import count_activation_bytes
+from attncli.measure.flops import count_operations, count_parameters
+from attncli.model import InputSpec
 from attncli.recipe import Recipe
 
 T = TypeVar("T")
 
 
-def count(recipe: Recipe, shape: Shape) -> int:
+def count_recipe_parameters(recipe: Recipe, shape: InputSpec) -> int:
     """Number of parameters of the network that `recipe` builds for data of `shape`.
 
     Raises UserError where the mechanism does not fit the network or the data.
     """
     with torch.device("meta"):
-        return parameters(model.build(recipe, shape))
+        return count_parameters(model.build(recipe, shape))
 
 
-def macs(recipe: Recipe, shape: Shape) -> int:
-    """Its multiply-accumulates for one image, or clip; raises as `count` does."""
-    return _seen(recipe, shape, lambda net: work(net, shape.size, shape.frames)[0])
+def count_recipe_macs(recipe: Recipe, shape: InputSpec) -> int:
+    """Its multiply-accumulates for one image, or clip; raises as `count_recipe_parameters` does."""
+    return _count_without_weights(recipe, shape, lambda net: count_operations(net, shape.size, shape.frames)[0])
 
 
-def memory(recipe: Recipe, shape: Shape) -> int:
-    """Bytes it keeps of one image, or clip, for the backward pass; raises as `count` does."""
-    return _seen(recipe, shape, lambda net: activation_bytes(net, shape.size, shape.frames))
+def count_recipe_activation_bytes(recipe: Recipe, shape: InputSpec) -> int:
+    """Bytes it keeps of one image, or clip, for the backward pass; raises as `count_recipe_parameters` does."""
+    return _count_without_weights(recipe, shape, lambda net: count_activation_bytes(net, shape.size, shape.frames))
 
 
-QUANTITIES: dict[str, Callable[[Recipe, Shape], int]] = {"params": count, "macs": macs, "memory": memory}
+QUANTITIES: dict[str, Callable[[Recipe, InputSpec], int]] = {
+    "params": count_recipe_parameters,
+    "macs": count_recipe_macs,
+    "memory": count_recipe_activation_bytes,
+}
 
 
-def _seen(recipe: Recipe, shape: Shape, look: Callable[[nn.Module], T]) -> T:
-    """What `look` sees of the network; one that decides by the numbers it sees gets weights."""
+def _count_without_weights(recipe: Recipe, shape: InputSpec, count_in: Callable[[nn.Module], T]) -> T:
+    """What `count_in` sees of the network; one that decides by the numbers it sees gets weights."""
     try:
         with torch.device("meta"):
             net = model.build(recipe, shape)
-        return look(net)
+        return count_in(net)
     except NotImplementedError:  # a tensor without numbers was asked for them
-        return look(model.build(recipe, shape))
+        return count_in(model.build(recipe, shape))

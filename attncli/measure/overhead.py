@@ -1,94 +1,68 @@
-"""What a network costs beside its baseline, counted exactly, without timing anything.
+"""The overhead of a recipe's mechanism without training: one record for the network and its baseline."""
 
-Counting takes a tenth of a second, a long time beside an epoch of a small network, and the runs of a sweep share
-their networks: the same one with other seeds, one baseline of all mechanisms. So a process remembers what it counted.
-"""
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import json
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from torch import nn
-
-from attncli.measure.activations import activation_bytes
-from attncli.measure.counts import parameters, work
-from attncli.measure.imagine import in_earnest
-from attncli.model import Shape
+from attncli import attention, backbones, model
+from attncli.errors import UserError
+from attncli.measure.cost import count_cost
+from attncli.measure.throughput import measure_throughput
+from attncli.model import InputSpec
 from attncli.recipe import Recipe
-from attncli.records import Cost
-
-KEPT = 64  # networks
+from attncli.records import Cost, Speed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Count:
-    """One network's figures for one image, or clip."""
+@dataclass(frozen=True)
+class Overhead:
+    """What a mechanism costs on a backbone; `problem` says why it does not fit."""
 
-    params: int
-    macs: int
-    elementwise: int
-    activation_bytes: int
+    attn: str
+    backbone: str
+    category: str
+    site: str
+    cost: Cost | None = None
+    speed: Speed | None = None
+    problem: str = ""
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """The figures as one flat mapping, as `measure --json` prints them."""
+        figures: dict[str, Any] = dict.fromkeys(_FIGURES)
+        for record in (self.cost, self.speed):
+            if record is not None:
+                figures.update(asdict(record))
+        labels = {"attn": self.attn, "backbone": self.backbone, "category": self.category, "site": self.site}
+        return {**labels, **figures, "problem": self.problem or None}
 
 
-_known: OrderedDict[str, Count] = OrderedDict()
+_FIGURES = (
+    "params", "baseline_params", "macs", "baseline_macs", "train_images_per_s", "infer_images_per_s", "train_ratio",
+    "infer_ratio",
+)  # fmt: skip
 
 
-def cost(model: nn.Module, baseline: nn.Module, size: tuple[int, int], frames: int | None = None) -> Cost:
-    """Parameters, MACs, element-wise work and activation memory of both networks for one image (H, W).
+def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) -> Overhead:
+    """Count, and where `with_speed` time, a recipe's network against the same one without its mechanism.
 
-    For clips, `frames` is T and every figure is that of one clip. Neither network is changed, moved or run.
+    A mechanism that works on clips is measured on clips of `recipe.data.frames` frames, whatever `shape` says.
+    What does not fit comes back with `problem` set.
     """
-    return _beside(_count(model, size, frames), _count(baseline, size, frames), size)
-
-
-def cost_of(recipe: Recipe, shape: Shape, net: nn.Module, baseline: Callable[[], nn.Module]) -> Cost:
-    """The cost of a recipe's network `net`, as far as it was not counted before in this process.
-
-    `baseline` makes the plain network, where that has to be counted too.
-    """
-    own, plain = counted(recipe, shape, lambda: net), counted(recipe.baseline(), shape, baseline)
-    return _beside(own, plain, shape.size)
-
-
-def counted(recipe: Recipe, shape: Shape, make: Callable[[], nn.Module]) -> Count:
-    """The figures of a recipe's network, which `make` gives, for images of `shape`; remembered.
-
-    A user's own file counts by its content. A network that has to be run in earnest may do other work with other
-    weights: it is counted each time.
-    """
-    key = json.dumps([recipe.identity()["model"], shape.classes, *shape.size, shape.frames], sort_keys=True)
-    if key in _known:
-        _known.move_to_end(key)
-        return _known[key]
-    before = in_earnest()
-    found = _count(make(), shape.size, shape.frames)
-    if in_earnest() == before:
-        _known[key] = found
-        while len(_known) > KEPT:
-            _known.popitem(last=False)
-    return found
-
-
-def _count(net: nn.Module, size: tuple[int, int], frames: int | None) -> Count:
-    macs, elementwise = work(net, size, frames)
-    return Count(
-        params=parameters(net),
-        macs=macs,
-        elementwise=elementwise,
-        activation_bytes=activation_bytes(net, size, frames),
-    )
-
-
-def _beside(own: Count, plain: Count, size: tuple[int, int]) -> Cost:
-    return Cost(
-        params=own.params,
-        baseline_params=plain.params,
-        macs=own.macs,
-        baseline_macs=plain.macs,
-        elementwise=own.elementwise,
-        baseline_elementwise=plain.elementwise,
-        activation_bytes=own.activation_bytes,
-        baseline_activation_bytes=plain.activation_bytes,
-        image_size=max(size),
-    )
+    name = recipe.model.attn
+    site, category = "-", "-"
+    if name != attention.NONE:
+        mechanism = attention.describe_mechanism(name)
+        site = recipe.model.site or backbones.get_paper_site(recipe.model.backbone, mechanism.card)
+        category = mechanism.category
+        if site.startswith("frames") and shape.frames is None:
+            shape = InputSpec(shape.classes, shape.size, recipe.data.frames)
+    backbone = name if site == "model" else recipe.model.backbone
+    try:
+        net, baseline = model.build(recipe, shape), model.build(recipe.make_baseline(), shape)
+        cost_record = count_cost(net, baseline, shape.size, frames=shape.frames)
+        speed_record = (
+            measure_throughput(net, baseline, recipe, shape.classes, shape.size, frames=shape.frames)
+            if with_speed
+            else None
+        )
+    except UserError as error:
+        return Overhead(name, backbone, category, site, problem=error.problem)
+    return Overhead(name, backbone, category, site, cost_record, speed_record)

@@ -11,21 +11,21 @@ from typing import Any
 import torch
 
 from attncli import model
-from attncli.measure.host import machine
-from attncli.measure.imagine import image_shape
-from attncli.measure.timing import SAMPLE_SECONDS, SMALLEST_BATCH, Contender, contender, seconds
-from attncli.model import Shape
+from attncli.measure.environment import describe_machine
+from attncli.measure.fake_tensors import image_shape
+from attncli.measure.throughput import SAMPLE_SECONDS, SMALLEST_BATCH, TimedNetwork, prepare_timed_network, time_calls
+from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.train import resolve_precision, tune_malloc
-from attncli.train.process import choose_kernels
+from attncli.train.distributed import choose_kernels
 
 ROUNDS = 9  # a 95 % interval of a median without assumptions takes six
-LARGE, BATCH, LARGE_BATCH = 64, 128, 16  # images of a step: of small images, and of those from LARGE px on
+LARGE_IMAGE_SIDE, BATCH, LARGE_BATCH = 64, 128, 16  # images of a step: of small images, and of those from LARGE px on
 STEP_SECONDS = 2.0  # on a CPU, batches whose step takes longer are halved
 
 
 @dataclass(frozen=True)
-class Rounds:
+class TimedRounds:
     """Seconds of a step of `batch_size` images: a row for each round, a column for each network."""
 
     train: list[list[float]]
@@ -37,7 +37,7 @@ class Rounds:
     when: str  # UTC, ISO 8601
 
 
-def several(recipes: Sequence[Recipe], shape: Shape, *, rounds: int = ROUNDS) -> Rounds:
+def time_networks(recipes: Sequence[Recipe], shape: InputSpec, *, rounds: int = ROUNDS) -> TimedRounds:
     """Time training and inference steps of the recipes' networks on data of `shape`, in turn, for so many rounds.
 
     Raises UserError where a network can't be built for such data.
@@ -49,39 +49,41 @@ def several(recipes: Sequence[Recipe], shape: Shape, *, rounds: int = ROUNDS) ->
     if device.type == "cpu":
         tune_malloc()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        batch, nets = _fitting(recipes, shape, precision, device)
-        train = _rounds([one.train for one in nets], rounds, device)
-        for one in nets:
-            one.net.eval()
-        infer = _rounds([one.infer for one in nets], rounds, device)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Rounds(train, infer, batch, precision, str(device), machine(), now)
+        batch, networks = _prepare_at_common_batch(recipes, shape, precision, device)
+        train = _time_rounds([network.train for network in networks], rounds, device)
+        for network in networks:
+            network.net.eval()
+        infer = _time_rounds([network.infer for network in networks], rounds, device)
+    timestamp = datetime.now(UTC).isoformat(timespec="seconds")
+    return TimedRounds(train, infer, batch, precision, str(device), describe_machine(), timestamp)
 
 
-def _fitting(
-    recipes: Sequence[Recipe], shape: Shape, precision: str, device: torch.device
-) -> tuple[int, list[Contender]]:
+def _prepare_at_common_batch(
+    recipes: Sequence[Recipe], shape: InputSpec, precision: str, device: torch.device
+) -> tuple[int, list[TimedNetwork]]:
     """The batch, and the networks warm at it."""
 
-    def warm(batch: int) -> list[Contender]:
+    def prepare_networks(batch: int) -> list[TimedNetwork]:
         images = image_shape(batch, shape.size, shape.frames)
-        return [contender(model.build(r, shape), r, shape.classes, images, precision, device) for r in recipes]
+        return [
+            prepare_timed_network(model.build(r, shape), r, shape.classes, images, precision, device) for r in recipes
+        ]
 
-    batch = LARGE_BATCH if max(shape.size) >= LARGE else BATCH
-    nets = warm(SMALLEST_BATCH)
+    batch = LARGE_BATCH if max(shape.size) >= LARGE_IMAGE_SIDE else BATCH
+    networks = prepare_networks(SMALLEST_BATCH)
     if device.type == "cpu":
-        slowest = max(seconds(one.train, 1, device) for one in nets) / SMALLEST_BATCH
+        slowest = max(time_calls(network.train, 1, device) for network in networks) / SMALLEST_BATCH
         while batch > 2 and batch * slowest > STEP_SECONDS:
             batch //= 2
-    return batch, nets if batch == SMALLEST_BATCH else warm(batch)
+    return batch, networks if batch == SMALLEST_BATCH else prepare_networks(batch)
 
 
-def _rounds(steps: Sequence[Any], rounds: int, device: torch.device) -> list[list[float]]:
+def _time_rounds(steps: Sequence[Any], rounds: int, device: torch.device) -> list[list[float]]:
     """Seconds of a call of each of the steps, round by round."""
-    calls = [max(1, round(SAMPLE_SECONDS / seconds(step, 1, device))) for step in steps]
-    found = []
+    calls = [max(1, round(SAMPLE_SECONDS / time_calls(step, 1, device))) for step in steps]
+    seconds_by_round = []
     for i in range(rounds):
         order = range(len(steps)) if i % 2 == 0 else reversed(range(len(steps)))
-        taken = {j: seconds(steps[j], calls[j], device) / calls[j] for j in order}
-        found.append([taken[j] for j in range(len(steps))])
-    return found
+        step_seconds = {j: time_calls(steps[j], calls[j], device) / calls[j] for j in order}
+        seconds_by_round.append([step_seconds[j] for j in range(len(steps))])
+    return seconds_by_round

@@ -6,18 +6,18 @@ from pathlib import Path
 
 from torch import nn
 
-from attncli.measure.host import machine
-from attncli.measure.timing import speed
+from attncli.measure.environment import describe_machine
+from attncli.measure.speed_cache import SPEEDS_FILE, get_or_measure_speed, make_speed_key
+from attncli.measure.throughput import measure_throughput
 from attncli.recipe import Recipe
 from attncli.records import Speed
-from attncli.speeds import FILE, cached_speed, speed_key
 from attncli.train import resolve_precision
 
 
-def timed(
+def cached_throughput(
     recipe: Recipe,
     net: nn.Module,
-    baseline: Callable[[], nn.Module],
+    build_baseline: Callable[[], nn.Module],
     classes: int,
     size: tuple[int, int],
     frames: int | None,
@@ -30,21 +30,23 @@ def timed(
     The plain network is its own baseline: its ratios are 1, not what the clock's noise makes of them.
     With `threads`, only a speed measured before with so many threads will do: LookupError where there is none.
     """
-    here = machine() | ({} if threads is None else {"threads": threads})
+    this_machine = describe_machine() | ({} if threads is None else {"threads": threads})
     device = next(net.parameters()).device
     precision = resolve_precision(recipe.train.precision, device)
 
-    def now() -> Speed:
+    def measure_now() -> Speed:
         if threads is not None:
-            raise LookupError(recipe.digest())
-        return speed(net, baseline(), recipe, classes, size, frames=frames)
+            raise LookupError(recipe.compute_digest())
+        return measure_throughput(net, build_baseline(), recipe, classes, size, frames=frames)
 
-    key = speed_key(recipe, classes, size, frames, precision, here)
-    found = cached_speed(runs / FILE, key, now, asked=recipe.train.precision)
-    return _itself(found) if recipe == recipe.baseline() else found
+    key = make_speed_key(recipe, classes, size, frames, precision, this_machine)
+    speed_record = get_or_measure_speed(
+        runs / SPEEDS_FILE, key, measure_now, requested_precision=recipe.train.precision
+    )
+    return _with_unit_ratios(speed_record) if recipe == recipe.make_baseline() else speed_record
 
 
-def _itself(speed: Speed) -> Speed:
+def _with_unit_ratios(speed: Speed) -> Speed:
     """As fast as itself."""
     speed = replace(speed, train_ratio=1.0, train_ratio_low=1.0, train_ratio_high=1.0)
     return replace(speed, infer_ratio=1.0, infer_ratio_low=1.0, infer_ratio_high=1.0)

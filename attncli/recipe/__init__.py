@@ -4,9 +4,9 @@
 whose `digest` is the identity of the run.
 """
 
-from attncli.recipe.reading import errors, merge, put, read
-from attncli.recipe.sections import Data, Measure, Model, Recipe, Train, class_list, unset
-from attncli.recipe.text import load_yaml, parse_override
+from attncli.recipe.load import find_key_errors, merge_values, read, set_dotted_key
+from attncli.recipe.schema import Data, Measure, Model, Recipe, Train, is_default_late_key, read_class_list
+from attncli.recipe.yaml_loader import load_yaml, parse_override
 
 __all__ = [
     "Data",
@@ -14,12 +14,12 @@ __all__ = [
     "Model",
     "Recipe",
     "Train",
-    "class_list",
-    "errors",
+    "find_key_errors",
+    "is_default_late_key",
     "load_yaml",
-    "merge",
+    "merge_values",
     "parse_override",
-    "put",
     "read",
-    "unset",
+    "read_class_list",
+    "set_dotted_key",
 ]

@@ -7,88 +7,92 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from attncli.claims.verdict import OUTCOMES, ClaimVerdict, ComparisonOutcome
 from attncli.report import table
-from attncli.report.comparison import chance
+from attncli.report.comparison import format_p_value
 from attncli.report.table import MISSING, WIDTH, Column
-from attncli.survey.verdict import OUTCOMES, Part, Verdict
 
 NOTE = (
     "counted: exact. timed: median over rounds in turn with its 95 % interval. trained: difference in points with its "
     "95 % interval, paired over n seeds; p corrected for all claims that runs could test (Holm). "
     "* not on the data or network of the claim: `attncli claims ID -v`."
 )
-WORDS = {
+PLURALS = {
     "holds": "hold", "fails": "fail", "undecided": "undecided", "untested": "untested", "untestable": "untestable"
 }  # fmt: skip
 
 
-def render(verdicts: Sequence[Verdict], width: int = WIDTH) -> str:
+def render_verdicts(verdicts: Sequence[ClaimVerdict], width: int = WIDTH) -> str:
     """The table, how many there are of each verdict, and what the figures mean."""
     legend = textwrap.fill(NOTE, width)
-    return f"{table.text(COLUMNS, verdicts, width=width).strip(chr(10))}\n\n{summary(verdicts)}\n\n{legend}"
+    text_table = table.render_text_table(COLUMNS, verdicts, width=width).strip("\n")
+    return f"{text_table}\n\n{summarize_verdicts(verdicts)}\n\n{legend}"
 
 
-def summary(verdicts: Sequence[Verdict]) -> str:
+def summarize_verdicts(verdicts: Sequence[ClaimVerdict]) -> str:
     """How many claims there are of each verdict."""
     counts = Counter(v.outcome for v in verdicts)
-    told = [f"{counts[outcome]} {word(outcome, counts[outcome])}" for outcome in OUTCOMES if counts[outcome]]
-    return f"{len(verdicts)} claim{'s' * (len(verdicts) != 1)}: {', '.join(told)}"
+    counted_outcomes = [
+        f"{counts[outcome]} {inflect_outcome(outcome, counts[outcome])}" for outcome in OUTCOMES if counts[outcome]
+    ]
+    return f"{len(verdicts)} claim{'s' * (len(verdicts) != 1)}: {', '.join(counted_outcomes)}"
 
 
-def word(outcome: str, count: int) -> str:
+def inflect_outcome(outcome: str, count: int) -> str:
     """A verdict as it is said of so many claims."""
-    return outcome if count == 1 else WORDS[outcome]
+    return outcome if count == 1 else PLURALS[outcome]
 
 
-def figures(verdict: Verdict) -> str:
+def format_verdict_figures(verdict: ClaimVerdict) -> str:
     """What the verdict rests on, in a few words; what would test it where nothing has."""
     if verdict.by in ("test", "nothing"):
         return verdict.why.partition("::")[0].rpartition("/")[2]
     if verdict.outcome == "untested" and verdict.command:
         return verdict.command
-    told = [part_figures(part) for part in verdict.parts]
+    pieces = [format_part_figures(part) for part in verdict.parts]
     if verdict.p is not None:
-        told.append(f"p {chance(verdict.p)}")
+        pieces.append(f"p {format_p_value(verdict.p)}")
     if verdict.outcome == "undecided" and verdict.more_seeds:
-        told.append(f"about {verdict.more_seeds} more seeds")
-    return "; ".join(dict.fromkeys(text for text in told if text)) or verdict.why or MISSING
+        pieces.append(f"about {verdict.more_seeds} more seeds")
+    return "; ".join(dict.fromkeys(text for text in pieces if text)) or verdict.why or MISSING
 
 
-def part_figures(part: Part) -> str:
+def format_part_figures(part: ComparisonOutcome) -> str:
     """The figures of one comparison."""
     if part.outcome == "untested" or part.left is None or part.right is None:
         return part.why
     if part.kind == "trained":
-        against = f" against {points(part.bound)}" if part.bound else ""
-        return f"{difference(part)}{against}, n {part.n}"
-    sign = _sign(part.text)
+        bound_text = f" against {format_points(part.bound)}" if part.bound else ""
+        return f"{format_part_difference(part)}{bound_text}, n {part.n}"
+    sign = _find_sign(part.text)
     if sign == "==" and part.left == part.right:
-        return number(part.left)
-    left, right = number(part.left), number(part.right)
+        return format_number(part.left)
+    left_text, right_text = format_number(part.left), format_number(part.right)
     if part.low is None or part.high is None:
-        return f"{left} {sign} {right}"
+        return f"{left_text} {sign} {right_text}"
     if re.fullmatch(r"[\d._]+[kMG]?( %)?", part.text.partition(f" {sign} ")[2]):  # the right side has no spread
-        return f"{left} ({number(part.low + part.right)} to {number(part.high + part.right)}) {sign} {right}"
-    return f"{left} {sign} {right} (difference {number(part.low)} to {number(part.high)})"
+        interval = f"{format_number(part.low + part.right)} to {format_number(part.high + part.right)}"
+        return f"{left_text} ({interval}) {sign} {right_text}"
+    return f"{left_text} {sign} {right_text} (difference {format_number(part.low)} to {format_number(part.high)})"
 
 
-def _sign(text: str) -> str:
+def _find_sign(text: str) -> str:
     """The comparison's own sign."""
     return next(sign for sign in ("<=", ">=", "==", "!=", "~", "<", ">") if f" {sign} " in text)
 
 
-def difference(part: Part) -> str:
+def format_part_difference(part: ComparisonOutcome) -> str:
     """A difference of accuracies with half its interval, in points."""
     half = "" if part.low is None or part.high is None else f" ±{100 * (part.high - part.low) / 2:.2f}"
-    return f"{points(part.difference)}{half}"
+    return f"{format_points(part.difference)}{half}"
 
 
-def points(value: float | None) -> str:
+def format_points(value: float | None) -> str:
     """A fraction as signed points."""
     return MISSING if value is None else f"{100 * value:+.2f}"
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """A figure: whole ones in full, others to four digits."""
     if value is None:
         return MISSING
@@ -101,24 +105,26 @@ def number(value: float | None) -> str:
     return f"{value:.4g}" if float(f"{value:.4g}") != round(value) else f"{value:.6g}"  # 1.00002 is not 1
 
 
-def _named(verdict: Verdict) -> str:
+def _label_claim(verdict: ClaimVerdict) -> str:
     return verdict.claim.id + (" *" if verdict.labels else "")
 
 
-COLUMNS: list[Column[Verdict]] = [
-    Column("claim", _named, right=False),
+COLUMNS: list[Column[ClaimVerdict]] = [
+    Column("claim", _label_claim, right=False),
     Column("kind", lambda v: v.claim.kind, right=False),
     Column("verdict", lambda v: v.outcome, right=False),
-    Column("figures", figures, right=False),
+    Column("figures", format_verdict_figures, right=False),
 ]
 
 
-def details(verdict: Verdict, width: int = WIDTH) -> str:
+def render_details(verdict: ClaimVerdict, width: int = WIDTH) -> str:
     """Everything about one claim, filled to lines."""
-    return "\n".join([verdict.claim.id, *(_filled(label, text, width) for label, text in facts(verdict))])
+    return "\n".join(
+        [verdict.claim.id, *(_fill_line(label, text, width) for label, text in list_verdict_lines(verdict))]
+    )
 
 
-def facts(verdict: Verdict) -> list[tuple[str, str]]:
+def list_verdict_lines(verdict: ClaimVerdict) -> list[tuple[str, str]]:
     """Everything about one claim as labels and texts; a text without a label goes on with what is above it."""
     claim = verdict.claim
     lines: list[tuple[str, str]] = [
@@ -128,25 +134,29 @@ def facts(verdict: Verdict) -> list[tuple[str, str]]:
         ("Verdict", verdict.outcome + (f": {verdict.why}" if verdict.why else "")),
     ]
     lines += [("But", label) for label in verdict.labels]
-    lines += [("Counted", f"{text} = {number(value)}") for text, value in verdict.values]
+    lines += [("Counted", f"{text} = {format_number(value)}") for text, value in verdict.values]
     for part in verdict.parts:
-        lines += _part(part)
+        lines += _list_part_lines(part)
     if verdict.p is not None:
-        lines.append(("p", f"{chance(verdict.p)} after Holm's correction"))
+        lines.append(("p", f"{format_p_value(verdict.p)} after Holm's correction"))
     lines += [(label, text) for label, text in (("Note", claim.note), ("Others", claim.evidence)) if text]
     if verdict.command:
         lines.append(("Next", verdict.command))
     return lines
 
 
-def _part(part: Part) -> list[tuple[str, str]]:
+def _list_part_lines(part: ComparisonOutcome) -> list[tuple[str, str]]:
     """One comparison: its text, figures and where they come from."""
-    lines = [("Part", f"{part.text}: {part.outcome}"), ("", part_figures(part))]
+    lines = [("Part", f"{part.text}: {part.outcome}"), ("", format_part_figures(part))]
     if part.kind == "trained" and part.n:
         kind = "no worse, one-sided" if part.forgiving else "two-sided"
         if part.p_holds is not None:
             lines.append(
-                ("", f"p {chance(part.p_holds)} that it is not so, {chance(part.p_fails)} that it is ({kind})")
+                (
+                    "",
+                    f"p {format_p_value(part.p_holds)} that it is not so, "
+                    f"{format_p_value(part.p_fails)} that it is ({kind})",
+                )
             )
         if part.power is not None:
             lines.append(("", f"{part.n} seeds find half a point with a chance of {100 * part.power:.0f} %"))
@@ -158,14 +168,14 @@ def _part(part: Part) -> list[tuple[str, str]]:
     return lines
 
 
-def _filled(label: str, text: str, width: int) -> str:
+def _fill_line(label: str, text: str, width: int) -> str:
     return textwrap.fill(
         text, width, initial_indent=f"  {label:9}", subsequent_indent=" " * 11, break_long_words=False,
         break_on_hyphens=False,
     )  # fmt: skip
 
 
-def rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+def list_csv_rows(verdicts: Sequence[ClaimVerdict]) -> list[dict[str, Any]]:
     """A flat row for each claim, for CSV."""
     return [
         {
@@ -174,7 +184,7 @@ def rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
             "kind": v.claim.kind,
             "verdict": v.outcome,
             "by": v.by,
-            "figures": figures(v),
+            "figures": format_verdict_figures(v),
             "p": v.p,
             "n": v.n,
             "more_seeds": v.more_seeds,

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 
+from attncli.analysis.compare import ComparisonRow
 from attncli.report import table
 from attncli.report.table import MISSING, WIDTH, Column
-from attncli.survey.compare import Row
 
 NOTE = (
     "top-1: mean over n seeds ± half its 95 % interval, in percent. diff: to the plain network, seed by seed, in "
@@ -16,67 +16,75 @@ NOTE = (
 )
 
 
-def render(rows: Sequence[Row], format_: str = "table", width: int = WIDTH) -> str:
+def render_comparison(rows: Sequence[ComparisonRow], format_: str = "table", width: int = WIDTH) -> str:
     """The comparison in one of `table.FORMATS`. Raises UserError for another format."""
     if format_ == "table":
-        return "\n\n".join([*(_block(title, part, width) for title, part in parts(rows)), _wrapped(NOTE, width)])
+        return "\n\n".join(
+            [
+                *(_render_group(title, part, width) for title, part in group_comparison_rows(rows)),
+                _wrap_text(NOTE, width),
+            ]
+        )
     if format_ == "markdown":
-        blocks = [f"### {title}\n\n{table.markdown([*COLUMNS, VERDICT], part)}" for title, part in parts(rows)]
+        blocks = [
+            f"### {title}\n\n{table.render_markdown_table([*COLUMNS, VERDICT], part)}"
+            for title, part in group_comparison_rows(rows)
+        ]
         return "\n\n".join([*blocks, NOTE])
-    return table.render([asdict(row) for row in rows], format_)
+    return table.render_rows([asdict(row) for row in rows], format_)
 
 
-def parts(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+def group_comparison_rows(rows: Sequence[ComparisonRow]) -> list[tuple[str, list[ComparisonRow]]]:
     """The rows that share dataset, backbone and recipe, with what they share."""
-    return [(title, list(part)) for title, part in groupby(rows, _title)]
+    return [(title, list(part)) for title, part in groupby(rows, _format_title)]
 
 
-def _title(row: Row) -> str:
+def _format_title(row: ComparisonRow) -> str:
     recipe = f" ({row.recipe})" if row.recipe else ""
     return f"{row.dataset}, {row.backbone}{recipe}"
 
 
-def _block(title: str, rows: Sequence[Row], width: int) -> str:
+def _render_group(title: str, rows: Sequence[ComparisonRow], width: int) -> str:
     """A table, and below it what it says, variants with the same verdict together."""
     verdicts: dict[str, list[str]] = {}
     for row in rows:
         if row.verdict != "baseline":
             verdicts.setdefault(row.verdict, []).append(row.variant)
-    lines = [_wrapped(f"{', '.join(names)}: {verdict}", width) for verdict, names in verdicts.items()]
-    return "\n".join([table.text(COLUMNS, rows, title=title, width=width), *lines])
+    lines = [_wrap_text(f"{', '.join(names)}: {verdict}", width) for verdict, names in verdicts.items()]
+    return "\n".join([table.render_text_table(COLUMNS, rows, title=title, width=width), *lines])
 
 
-def _wrapped(text: str, width: int) -> str:
+def _wrap_text(text: str, width: int) -> str:
     return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False)
 
 
-def _half(low: float | None, high: float | None) -> float | None:
+def _halve_interval(low: float | None, high: float | None) -> float | None:
     return None if low is None or high is None else (high - low) / 2
 
 
-def top1(row: Row) -> str:
+def format_top1(row: ComparisonRow) -> str:
     """The mean in percent with half its interval."""
-    half = _half(row.top1_low, row.top1_high)
+    half = _halve_interval(row.top1_low, row.top1_high)
     return f"{100 * row.top1:.2f}" + ("" if half is None else f" ±{100 * half:.2f}")
 
 
-def diff(row: Row) -> str:
+def format_difference(row: ComparisonRow) -> str:
     """The difference in points with half its interval; baselines have none."""
     if row.diff is None:
         return MISSING
-    half = _half(row.diff_low, row.diff_high)
+    half = _halve_interval(row.diff_low, row.diff_high)
     shared = f" ({row.pairs})" if row.pairs < row.n else ""
     return f"{100 * row.diff:+.2f}" + ("" if half is None else f" ±{100 * half:.2f}") + shared
 
 
-def chance(p: float | None) -> str:
+def format_p_value(p: float | None) -> str:
     """A p value: three digits, or that it is smaller."""
     if p is None:
         return MISSING
     return "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0") if p < 1 else "1"
 
 
-def added(percent: float | None) -> str:
+def format_overhead(percent: float | None) -> str:
     """An overhead in percent, with as many digits as it takes to see it."""
     if percent is None:
         return MISSING
@@ -87,20 +95,20 @@ def added(percent: float | None) -> str:
     return f"{percent:+.1f}" if abs(percent) >= 1 else f"{percent:+.2f}" if abs(percent) >= 0.1 else f"{percent:+.3f}"
 
 
-def ratio(value: float | None) -> str:
+def format_ratio(value: float | None) -> str:
     """A speed over the baseline's."""
     return MISSING if value is None else f"{value:.2f}"
 
 
-COLUMNS: list[Column[Row]] = [
+COLUMNS: list[Column[ComparisonRow]] = [
     Column("attention", lambda r: r.variant, right=False),
     Column("n", lambda r: str(r.n)),
-    Column("top-1", top1),
-    Column("diff", diff),
-    Column("p", lambda r: chance(r.p_holm)),
-    Column("params", lambda r: added(r.params_pct)),
-    Column("MACs", lambda r: added(r.macs_pct)),
-    Column("train", lambda r: ratio(r.train_ratio)),
-    Column("infer", lambda r: ratio(r.infer_ratio)),
+    Column("top-1", format_top1),
+    Column("diff", format_difference),
+    Column("p", lambda r: format_p_value(r.p_holm)),
+    Column("params", lambda r: format_overhead(r.params_pct)),
+    Column("MACs", lambda r: format_overhead(r.macs_pct)),
+    Column("train", lambda r: format_ratio(r.train_ratio)),
+    Column("infer", lambda r: format_ratio(r.infer_ratio)),
 ]
-VERDICT: Column[Row] = Column("verdict", lambda r: r.verdict, right=False)
+VERDICT: Column[ComparisonRow] = Column("verdict", lambda r: r.verdict, right=False)

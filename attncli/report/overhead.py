@@ -4,17 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from textwrap import fill
 
-from attncli.measure.compare import Overhead
+from attncli.literature import published
+from attncli.literature.published import ParameterMatch, PublishedNetwork, PublishedRow
+from attncli.measure.overhead import Overhead
 from attncli.records import Cost, Speed
-from attncli.report.table import Column, text
-from attncli.survey import published
-from attncli.survey.published import Match, Network, Row
+from attncli.report.table import Column, render_text_table
 
 MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredOverheads:
     """What was measured on which network: its backbone, classes, size of the images, frames where clips were used."""
 
     rows: Sequence[Overhead]
@@ -24,77 +24,79 @@ class Measured:
     frames: int
 
     @property
-    def placed(self) -> list[tuple[Overhead, Cost]]:
+    def placed_rows(self) -> list[tuple[Overhead, Cost]]:
         """Mechanisms in the backbone, and the plain network where it was asked for."""
         return [(row, row.cost) for row in self.rows if row.cost and row.site != "model"]
 
     @property
-    def whole(self) -> list[tuple[Overhead, Cost]]:
+    def whole_network_rows(self) -> list[tuple[Overhead, Cost]]:
         """Mechanisms that are the whole network."""
         return [(row, row.cost) for row in self.rows if row.cost and row.site == "model"]
 
     @property
-    def clips(self) -> list[str]:
+    def clip_mechanisms(self) -> list[str]:
         """The mechanisms that were measured on clips."""
-        return [row.attn for row, _ in self.placed if row.site.startswith("frames")]
+        return [row.attn for row, _ in self.placed_rows if row.site.startswith("frames")]
 
     @property
-    def timed(self) -> bool:
+    def is_timed(self) -> bool:
         """Whether anything was timed."""
         return any(row.speed for row in self.rows)
 
 
-def tables(measured: Measured, width: int) -> str:
+def render_overheads(measured: MeasuredOverheads, width: int) -> str:
     """Both tables, then what does not fit with the reason, then the published parameters that can be compared."""
     parts = []
-    if measured.placed:
-        parts.append(text(_columns(measured.timed), measured.placed, width=width).strip("\n"))
-    if measured.whole:
-        parts.append(_whole(measured, width))
+    if measured.placed_rows:
+        parts.append(
+            render_text_table(_list_placed_columns(measured.is_timed), measured.placed_rows, width=width).strip("\n")
+        )
+    if measured.whole_network_rows:
+        parts.append(_render_whole_networks(measured, width))
     parts += [fill(f"{row.attn} is left out: {row.problem}", width) for row in measured.rows if row.problem]
-    if told := _published(measured):
-        parts.append(fill(told, width))
+    if agreements := _format_agreements(measured):
+        parts.append(fill(agreements, width))
     return "\n\n".join(parts)
 
 
-Line = tuple[Overhead, Cost]
+OverheadLine = tuple[Overhead, Cost]
 
 
-def _columns(timed: bool) -> list[Column[Line]]:
+def _list_placed_columns(timed: bool) -> list[Column[OverheadLine]]:
     """A placed mechanism's columns; where speed is known, element-wise work, which only hints at it, is left out."""
-    columns: list[Column[Line]] = [
+    columns: list[Column[OverheadLine]] = [
         Column("attn", lambda line: line[0].attn, right=False),
         Column("site", lambda line: line[0].site, right=False),
         Column("added", lambda line: f"{line[1].params - line[1].baseline_params:+,}"),
-        Column("params", _share("params")),
-        Column("MACs", _share("macs")),
-        Column("elem.", _share("elementwise")),
-        Column("memory", _share("activation_bytes")),
+        Column("params", _make_percent_cell("params")),
+        Column("MACs", _make_percent_cell("macs")),
+        Column("elem.", _make_percent_cell("elementwise")),
+        Column("memory", _make_percent_cell("activation_bytes")),
     ]
     if timed:
         columns[5:6] = []
-        columns += [Column("train", _ratio("train_ratio")), Column("infer", _ratio("infer_ratio"))]
+        columns += [Column("train", _make_ratio_cell("train_ratio")), Column("infer", _make_ratio_cell("infer_ratio"))]
     return columns
 
 
-def _share(name: str) -> Callable[[Line], str]:
-    def cell(line: Line) -> str:
-        percent = line[1].percent(name)
+def _make_percent_cell(name: str) -> Callable[[OverheadLine], str]:
+    def format_cell(line: OverheadLine) -> str:
+        percent = line[1].compute_overhead(name)
         return f"{percent:+.{2 if abs(percent) < 10 else 1}f}%"
 
-    return cell
+    return format_cell
 
 
-def _ratio(name: str) -> Callable[[Line], str]:
+def _make_ratio_cell(name: str) -> Callable[[OverheadLine], str]:
     return lambda line: f"{getattr(line[0].speed, name):.2f}" if line[0].speed else "-"
 
 
-def _whole(measured: Measured, width: int) -> str:
+def _render_whole_networks(measured: MeasuredOverheads, width: int) -> str:
     """Whole networks: no overhead over a backbone, for they have none, but the plain network is there for scale."""
-    _, first = measured.whole[0]
-    rows: list[tuple[str, Cost, Speed | None]] = [(f"{measured.backbone}, plain", _baseline(first), None)]
-    rows += [(row.attn, cost, row.speed) for row, cost in measured.whole]
-    unit, letter = _unit(first)
+    _, first = measured.whole_network_rows[0]
+    rows: list[tuple[str, Cost, Speed | None]] = [(f"{measured.backbone}, plain", _baseline_cost(first), None)]
+    rows += [(row.attn, cost, row.speed) for row, cost in measured.whole_network_rows]
+    unit, letter = _choose_macs_unit(first)
     columns: list[Column[tuple[str, Cost, Speed | None]]] = [
         Column("whole network", lambda row: row[0], right=False),
         Column("params", lambda row: f"{row[1].params:,}"),
@@ -102,20 +104,20 @@ def _whole(measured: Measured, width: int) -> str:
         Column("M elem.", lambda row: f"{row[1].elementwise / 1e6:,.2f}"),
         Column("MiB", lambda row: f"{row[1].activation_bytes / MIB:,.2f}"),
     ]
-    if measured.timed:
+    if measured.is_timed:
         columns += [
             Column("train", lambda row: f"{row[2].train_ratio:.2f}" if row[2] else "1.00"),
             Column("infer", lambda row: f"{row[2].infer_ratio:.2f}" if row[2] else "1.00"),
         ]
-    return text(columns, rows, width=width).strip("\n")
+    return render_text_table(columns, rows, width=width).strip("\n")
 
 
-def _unit(cost: Cost) -> tuple[float, str]:
+def _choose_macs_unit(cost: Cost) -> tuple[float, str]:
     """In what to write MACs, by those of the plain network."""
     return (1e9, "G") if cost.baseline_macs >= 1e9 else (1e6, "M")
 
 
-def _baseline(cost: Cost) -> Cost:
+def _baseline_cost(cost: Cost) -> Cost:
     """The plain network's own figures."""
     return replace(
         cost,
@@ -126,71 +128,78 @@ def _baseline(cost: Cost) -> Cost:
     )
 
 
-def _published(measured: Measured) -> str:
+def _format_agreements(measured: MeasuredOverheads) -> str:
     """Which of these counts the literature prints too, each as precisely as it is printed anywhere."""
-    found = []
-    for row, cost in (*measured.placed, *measured.whole):
-        agreeing = [p for p in _printed(row, measured) if published.agrees(p, cost.params)]
+    agreements = []
+    for row, cost in (*measured.placed_rows, *measured.whole_network_rows):
+        agreeing = [p for p in _find_published_rows(row, measured) if published.agrees_with_print(p, cost.params)]
         if agreeing:
-            found.append(f"{row.attn} {max(map(_figure, agreeing), key=_precision)}")
-    return f"In print, in millions of parameters, equal to these: {', '.join(found)}." if found else ""
+            agreements.append(f"{row.attn} {max(map(_format_printed_parameters, agreeing), key=_count_digits)}")
+    return f"In print, in millions of parameters, equal to these: {', '.join(agreements)}." if agreements else ""
 
 
-def _precision(figure: str) -> int:
+def _count_digits(figure: str) -> int:
     """Digits of a figure; one in another unit counts for less than any other."""
     return -1 if " " in figure else len(figure)
 
 
-def _printed(row: Overhead, measured: Measured) -> list[Row]:
+def _find_published_rows(row: Overhead, measured: MeasuredOverheads) -> list[PublishedRow]:
     """Published rows about this very network: the same classes, image size and options."""
-    frames = measured.frames if row.attn in measured.clips else None
-    wanted = Network(
+    frames = measured.frames if row.attn in measured.clip_mechanisms else None
+    network = PublishedNetwork(
         backbone=measured.backbone, attn=row.attn, classes=measured.classes, size=measured.size, frames=frames
     )
     return [
         p
-        for p in published.rows()
-        if isinstance(p.match, Match)
+        for p in published.load_published_rows()
+        if isinstance(p.match, ParameterMatch)
         and not p.match.plus
-        and (p.match.network == wanted or (row.site == "model" and _unnamed(p.match.network) == _unnamed(wanted)))
+        and (
+            p.match.network == network
+            or (row.site == "model" and _without_backbone(p.match.network) == _without_backbone(network))
+        )
     ]
 
 
-def _unnamed(network: Network) -> Network:
+def _without_backbone(network: PublishedNetwork) -> PublishedNetwork:
     """A whole network's backbone is but a label."""
     return replace(network, backbone="")
 
 
-def _figure(row: Row) -> str:
-    assert isinstance(row.match, Match)
+def _format_printed_parameters(row: PublishedRow) -> str:
+    assert isinstance(row.match, ParameterMatch)
     if "params" in row.figures:
         return f"{row.figures['params'] / 1e6:.6f}"
     return f"{row.figures['params_m']}{' (of 2^20)' if row.match.unit == MIB else ''}"
 
 
-def caption(measured: Measured) -> str:
+def describe_overhead_columns(measured: MeasuredOverheads) -> str:
     """What the columns mean, and what they are over."""
-    told = [f"Images of {measured.size} px."]
-    base = next((c for r, c in measured.placed if r.attn not in measured.clips), None)
-    if measured.placed:
+    sentences = [f"Images of {measured.size} px."]
+    baseline_cost = next((c for r, c in measured.placed_rows if r.attn not in measured.clip_mechanisms), None)
+    if measured.placed_rows:
         sizes = ""
-        if base:
-            unit, letter = _unit(base)
-            sizes = f" ({base.baseline_params:,} parameters, {base.baseline_macs / unit:.3f} {letter}MACs)"
-        told.append(
+        if baseline_cost:
+            unit, letter = _choose_macs_unit(baseline_cost)
+            macs = f"{baseline_cost.baseline_macs / unit:.3f} {letter}MACs"
+            sizes = f" ({baseline_cost.baseline_params:,} parameters, {macs})"
+        sentences.append(
             f"Over plain {measured.backbone}{sizes}: parameters added, then the rise of parameters, "
-            f"multiply-accumulates, {'' if measured.timed else 'elements that other operations write, '}and memory "
+            f"multiply-accumulates, {'' if measured.is_timed else 'elements that other operations write, '}and memory "
             "kept for the backward pass."
         )
-    if measured.clips:
-        told.append(
-            f"{' and '.join(measured.clips)}: of clips of {measured.frames} frames, over the same network averaging "
+    if measured.clip_mechanisms:
+        sentences.append(
+            f"{' and '.join(measured.clip_mechanisms)}: of clips of {measured.frames} frames, "
+            "over the same network averaging "
             "its frames."
         )
-    if measured.whole:
-        told.append(f"Whole networks have no backbone: their own figures, with plain {measured.backbone} for scale.")
-    if measured.timed:
-        told.append(
+    if measured.whole_network_rows:
+        sentences.append(
+            f"Whole networks have no backbone: their own figures, with plain {measured.backbone} for scale."
+        )
+    if measured.is_timed:
+        sentences.append(
             f"train and infer: throughput over that of plain {measured.backbone}, timed in turn; below 1 is slower."
         )
-    return " ".join(told)
+    return " ".join(sentences)

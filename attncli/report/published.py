@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import Any
 
-from attncli.report.table import render
-from attncli.survey.published import Row
+from attncli.literature.published import PublishedRow
+from attncli.report.table import render_rows
 
 _FIGURES = {
     "params": "exact params", "params_m": "params", "gflops": "gflops", "top1": "top-1", "top5": "top-5",
@@ -18,20 +18,22 @@ _SETTINGS = {
 }  # fmt: skip
 
 
-def tables(rows: Sequence[Row], width: int) -> str:
+def render_published_rows(rows: Sequence[PublishedRow], width: int) -> str:
     """The rows by source, each table with the columns that its source fills; notes and hardware are left out."""
-    sources: dict[str, list[Row]] = {}
+    sources: dict[str, list[PublishedRow]] = {}
     for row in rows:
         sources.setdefault(row.source + (" (unverified)" if row.verified == "no" else ""), []).append(row)
-    return "\n".join(f"\n{fill(source, width)}\n{_table(given, width)}" for source, given in sources.items())
+    return "\n".join(
+        f"\n{fill(source, width)}\n{_render_source(source_rows, width)}" for source, source_rows in sources.items()
+    )
 
 
-def _table(rows: Sequence[Row], width: int) -> str:
+def _render_source(rows: Sequence[PublishedRow], width: int) -> str:
     keys = [key for key in _FIGURES if any(key in row.figures for row in rows)]
-    return render([_line(row, keys) for row in rows], width=width).rstrip("\n")
+    return render_rows([_make_published_row(row, keys) for row in rows], width=width).rstrip("\n")
 
 
-def _line(row: Row, keys: Sequence[str]) -> dict[str, Any]:
+def _make_published_row(row: PublishedRow, keys: Sequence[str]) -> dict[str, Any]:
     settings = [form.format(row.figures[key]) for key, form in _SETTINGS.items() if key in row.figures]
     figures = {_FIGURES[key]: row.figures.get(key) for key in keys}
     return {"data": row.dataset, "backbone": row.backbone, "attn": ", ".join([row.attn, *settings]), **figures}

@@ -13,7 +13,7 @@ from rich.console import Console, JustifyMethod
 from rich.measure import Measurement
 from rich.table import Table
 
-from attncli.errors import unknown
+from attncli.errors import unknown_name_error
 
 FORMATS = ("table", "csv", "json", "markdown")
 WIDTH = 80
@@ -30,19 +30,19 @@ class Column(Generic[R]):
     right: bool = True
 
 
-def text(columns: Sequence[Column[R]], rows: Iterable[R], *, title: str = "", width: int = WIDTH) -> str:
+def render_text_table(columns: Sequence[Column[R]], rows: Iterable[R], *, title: str = "", width: int = WIDTH) -> str:
     """A table of plain text no wider than `width`: names that do not fit are broken over lines, numbers are not."""
     file = io.StringIO()
     console = Console(file=file, width=width, color_system=None, legacy_windows=False)
     rows = list(rows)
-    table = build(columns, rows, title=title)
+    table = build_table(columns, rows, title=title)
     if Measurement.get(console, console.options.update(max_width=1000), table).maximum > width:
         table.padding = (0, 0, 0, 0)
     console.print(table)
     return "\n".join(line.rstrip() for line in file.getvalue().strip("\n").splitlines())
 
 
-def build(columns: Sequence[Column[R]], rows: Iterable[R], *, title: str = "") -> Table:
+def build_table(columns: Sequence[Column[R]], rows: Iterable[R], *, title: str = "") -> Table:
     """The table for a rich console."""
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
     table.padding = (0, 1, 0, 0)
@@ -50,60 +50,60 @@ def build(columns: Sequence[Column[R]], rows: Iterable[R], *, title: str = "") -
         side: JustifyMethod = "right" if column.right else "left"
         table.add_column(column.heading, justify=side, overflow="fold", no_wrap=column.right)
     for row in rows:
-        table.add_row(*(_plain(column.cell(row)) for column in columns))
+        table.add_row(*(_escape_markup(column.cell(row)) for column in columns))
     return table
 
 
-def _plain(cell: str) -> str:
+def _escape_markup(cell: str) -> str:
     """Square brackets are the user's, not rich's markup."""
     return cell.replace("[", "\\[")
 
 
-def markdown(columns: Sequence[Column[R]], rows: Iterable[R]) -> str:
+def render_markdown_table(columns: Sequence[Column[R]], rows: Iterable[R]) -> str:
     """A table as Markdown."""
     lines = [[c.heading for c in columns], ["---:" if c.right else "---" for c in columns]]
     lines += [[c.cell(row).replace("|", "\\|").replace("\n", " ") for c in columns] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+def render_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """All fields of all rows, unrounded; lists as words, what is missing empty."""
     file = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(file, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _word(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: _join_values(value) for name, value in row.items()} for row in rows)
     return file.getvalue().rstrip("\n")
 
 
-def _word(value: Any) -> Any:
+def _join_values(value: Any) -> Any:
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def json_text(rows: Sequence[Mapping[str, Any]]) -> str:
+def render_json(rows: Sequence[Mapping[str, Any]]) -> str:
     """A list of objects; NaN and infinities, which JSON lacks, as null."""
-    return json.dumps([{name: _finite(value) for name, value in row.items()} for row in rows], indent=2)
+    return json.dumps([{name: _replace_nonfinite(value) for name, value in row.items()} for row in rows], indent=2)
 
 
-def _finite(value: Any) -> Any:
+def _replace_nonfinite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def plain_columns(rows: Sequence[Mapping[str, Any]]) -> list[Column[Mapping[str, Any]]]:
+def make_plain_columns(rows: Sequence[Mapping[str, Any]]) -> list[Column[Mapping[str, Any]]]:
     """A column for every field of the rows, numbers to the right."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return [Column(name, _field(name), _numbers(rows, name)) for name in names]
+    return [Column(name, _make_field_cell(name), _is_numeric(rows, name)) for name in names]
 
 
-def _field(name: str) -> Callable[[Mapping[str, Any]], str]:
-    return lambda row: written(row.get(name))
+def _make_field_cell(name: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: format_cell_value(row.get(name))
 
 
-def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
     return all(isinstance(row.get(name), int | float | None) for row in rows)
 
 
-def written(value: Any) -> str:
+def format_cell_value(value: Any) -> str:
     """A value for people: four significant digits, thousands apart, lists as words."""
     if value is None or value == "":
         return MISSING
@@ -111,26 +111,26 @@ def written(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-    return str(_word(value))
+    return str(_join_values(value))
 
 
-def render(rows: Sequence[Mapping[str, Any]], format_: str = "table", width: int = WIDTH) -> str:
+def render_rows(rows: Sequence[Mapping[str, Any]], format_: str = "table", width: int = WIDTH) -> str:
     """Any rows in one of FORMATS. Raises UserError for another format."""
     if format_ == "csv":
-        return csv_text(rows)
+        return render_csv(rows)
     if format_ == "json":
-        return json_text(rows)
+        return render_json(rows)
     if format_ == "markdown":
-        return markdown(plain_columns(rows), rows)
+        return render_markdown_table(make_plain_columns(rows), rows)
     if format_ == "table":
-        return text(plain_columns(rows), rows, width=width)
-    raise unknown("format", format_, FORMATS)
+        return render_text_table(make_plain_columns(rows), rows, width=width)
+    raise unknown_name_error("format", format_, FORMATS)
 
 
-def show(rows: Sequence[Mapping[str, Any]], *, empty: str = "nothing") -> None:
+def print_rows(rows: Sequence[Mapping[str, Any]], *, empty: str = "nothing") -> None:
     """Print any rows as a table on stdout, as wide as the terminal; a word instead where there are none."""
     console = Console()
     if rows:
-        print(render(rows, width=console.width))
+        print(render_rows(rows, width=console.width))
     else:
         print(empty)

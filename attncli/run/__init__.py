@@ -1,21 +1,21 @@
 """One run, from a recipe to a result (`story`), with what it is called (`describe`) and its folder (`folder`)."""
 
-from attncli.run.describe import backbone, facts, shape, title
-from attncli.run.folder import OccupiedError, occupied
-from attncli.run.story import Decorate, Job, Load, overhead, run
-from attncli.run.watch import Watch
+from attncli.run.execute import DatasetLoader, FigureHook, RunContext, execute_run, measure_overhead
+from attncli.run.listener import RunListener
+from attncli.run.naming import describe_dataset, format_run_title, make_input_spec, name_network
+from attncli.run.run_dir import RunInUseError, locked_run_dir
 
 __all__ = [
-    "Decorate",
-    "Job",
-    "Load",
-    "OccupiedError",
-    "Watch",
-    "backbone",
-    "facts",
-    "occupied",
-    "overhead",
-    "run",
-    "shape",
-    "title",
+    "DatasetLoader",
+    "FigureHook",
+    "RunContext",
+    "RunInUseError",
+    "RunListener",
+    "describe_dataset",
+    "execute_run",
+    "format_run_title",
+    "locked_run_dir",
+    "make_input_spec",
+    "measure_overhead",
+    "name_network",
 ]

@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from attncli.errors import CONFIDED, RunFailedError, UserError
+from attncli.errors import LAUNCHER_FOLDER_VARIABLE, RunFailedError, UserError
 
-SAVE_S = 150  # that processes have to save and end, before they are killed
-ON = "the same command goes on from the last checkpoint"
+SHUTDOWN_S = 150  # that processes have to save and end, before they are killed
+RESUME_HINT = "the same command goes on from the last checkpoint"
 
 
-def launch(processes: int, words: Sequence[str]) -> None:
+def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
     """Do `attncli WORDS` in so many processes: gloo on CPUs, a GPU each where there are GPUs.
 
     Raises UserError for more processes than GPUs, for whatever ended the run, and (exit code 130) for a signal.
@@ -31,9 +31,9 @@ def launch(processes: int, words: Sequence[str]) -> None:
 
     if 0 < torch.cuda.device_count() < processes:
         raise UserError(f"--processes {processes}: there are {torch.cuda.device_count()} GPUs", "one process a GPU")
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVE_S))
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        os.environ[CONFIDED] = folder
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_S))
+    with tempfile.TemporaryDirectory() as report_dir, silenced_launcher():
+        os.environ[LAUNCHER_FOLDER_VARIABLE] = report_dir
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -43,49 +43,51 @@ def launch(processes: int, words: Sequence[str]) -> None:
             rdzv_endpoint="127.0.0.1:0",
             local_addr="127.0.0.1",
             max_restarts=0,
-            logs_specs=DefaultLogsSpecs(log_dir=folder),
+            logs_specs=DefaultLogsSpecs(log_dir=report_dir),
         )
         try:
-            elastic_launch(config, sys.executable)("-m", "attncli", *words)
+            elastic_launch(config, sys.executable)("-m", "attncli", *arguments)
         except SignalException as error:
-            raise ended(Path(folder), {}, processes, stopped=True) from error
+            raise make_launch_error(Path(report_dir), {}, processes, stopped=True) from error
         except ChildFailedError as error:
-            codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-            raise ended(Path(folder), codes, processes) from error
+            exit_codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+            raise make_launch_error(Path(report_dir), exit_codes, processes) from error
         finally:
-            del os.environ[CONFIDED]
+            del os.environ[LAUNCHER_FOLDER_VARIABLE]
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silenced_launcher() -> Iterator[None]:
     """The launcher's own reports left out, and its signal handlers taken back."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
+    previous_handlers: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
     logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
         logging.disable(logging.NOTSET)
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
 
 
-def ended(folder: Path, codes: dict[int, int], processes: int, *, stopped: bool = False) -> UserError:
+def make_launch_error(
+    report_dir: Path, exit_codes: dict[int, int], processes: int, *, stopped: bool = False
+) -> UserError:
     """Why a run ended, by what its processes left in the folder and their exit codes by rank (-n: signal n).
 
     What one process alone has met explains what the others saw of it.
     """
-    left = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    left.sort(key=lambda word: (word["common"], word["rank"]))
-    killed = {rank: signal.Signals(-code).name for rank, code in codes.items() if code < 0}
-    if left and (stopped or not killed or not left[0]["common"]):
-        word = left[0]
-        if word["trace"]:
-            sys.stderr.write(word["trace"])
-        return UserError(word["problem"], word["hint"], code=word["code"])
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(report_dir.glob("*.json"))]
+    reports.sort(key=lambda report: (report["common"], report["rank"]))
+    kill_signals = {rank: signal.Signals(-code).name for rank, code in exit_codes.items() if code < 0}
+    if reports and (stopped or not kill_signals or not reports[0]["common"]):
+        report = reports[0]
+        if report["trace"]:
+            sys.stderr.write(report["trace"])
+        return UserError(report["problem"], report["hint"], code=report["code"])
     if stopped:
-        return UserError("interrupted", ON, code=130)
-    for rank, name in killed.items():
-        return RunFailedError(f"process {rank} of {processes} was killed by {name}", ON)
-    told = ", ".join(f"process {rank} with exit code {code}" for rank, code in codes.items())
-    return RunFailedError(f"the run ended without a word: {told}", ON)
+        return UserError("interrupted", RESUME_HINT, code=130)
+    for rank, name in kill_signals.items():
+        return RunFailedError(f"process {rank} of {processes} was killed by {name}", RESUME_HINT)
+    exit_list = ", ".join(f"process {rank} with exit code {code}" for rank, code in exit_codes.items())
+    return RunFailedError(f"the run ended without a word: {exit_list}", RESUME_HINT)

@@ -17,7 +17,7 @@ The plain network of every run is always among them, with the same seed: a mecha
 nothing. The order is seed by seed, baselines first, so that a sweep stopped half-way has whole pairs.
 """
 
-from attncli.sweep.order import in_order, titles
-from attncli.sweep.read import Sweep, read
+from attncli.sweep.load import Sweep, read
+from attncli.sweep.ordering import make_titles, order_recipes
 
-__all__ = ["Sweep", "in_order", "read", "titles"]
+__all__ = ["Sweep", "make_titles", "order_recipes", "read"]

@@ -9,30 +9,30 @@
 picture of many runs beside them.
 """
 
-from attncli.track.attach import attach
-from attncli.track.describe import experiment_name
-from attncli.track.live import Live
-from attncli.track.origin import Facts, finished
-from attncli.track.search import rows
-from attncli.track.store import address, load_mlflow, on_disk, reach
-from attncli.track.sweep import begin_sweep, end_sweep
-from attncli.track.sync import Synced, sync
+from attncli.track.active_run import ActiveRun
+from attncli.track.artifacts import attach_to_experiment
+from attncli.track.parent_runs import begin_parent_runs, end_parent_runs
+from attncli.track.provenance import DatasetInfo, read_finished_result
+from attncli.track.search import list_run_rows
+from attncli.track.store import check_reachable, is_file_store, load_mlflow, resolve_address
+from attncli.track.sync import SyncOutcome, sync_runs
+from attncli.track.tags import choose_experiment_name
 from attncli.track.tracker import Tracker
 
 __all__ = [
-    "Facts",
-    "Live",
-    "Synced",
+    "ActiveRun",
+    "DatasetInfo",
+    "SyncOutcome",
     "Tracker",
-    "address",
-    "attach",
-    "begin_sweep",
-    "end_sweep",
-    "experiment_name",
-    "finished",
+    "attach_to_experiment",
+    "begin_parent_runs",
+    "check_reachable",
+    "choose_experiment_name",
+    "end_parent_runs",
+    "is_file_store",
+    "list_run_rows",
     "load_mlflow",
-    "on_disk",
-    "reach",
-    "rows",
-    "sync",
+    "read_finished_result",
+    "resolve_address",
+    "sync_runs",
 ]

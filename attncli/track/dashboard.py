@@ -16,74 +16,91 @@ from typing import IO
 from urllib.parse import quote
 
 from attncli.errors import RunFailedError, UserError
-from attncli.track import present, store
+from attncli.system.signals import sigterm_as_interrupt
+from attncli.track import experiment_views, store
 
 HOST = "127.0.0.1"
 START_S = 90.0  # a server starts in about 8 s on a quiet machine
 
 
 @contextmanager
-def serve(uri: str | None, runs: Path, port: int) -> Iterator[str]:
+def serve_dashboard(uri: str | None, runs: Path, port: int) -> Iterator[str]:
     """Run the dashboard on the store and give its address, once it answers; port 0 takes any free one.
 
     A store that is a server already is its own dashboard: its address comes back and nothing is started.
     Raises UserError for a port in use or a store that does not answer, RunFailedError if the server ends early.
     """
-    address = store.address(uri, runs)
+    address = store.resolve_address(uri, runs)
     if address.startswith("http"):
-        store.reach(uri, runs)
+        store.check_reachable(uri, runs)
         yield address.rstrip("/")
         return
-    store.connect(address, runs)  # creates the database, or tells what is wrong with it
-    port = _free(port)
+    store.connect_store(address, runs)  # creates the database, or tells what is wrong with it
+    port = _find_free_port(port)
     url = f"http://{HOST}:{port}"
-    words = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", "--backend-store-uri", address]
-    with tempfile.TemporaryFile() as told:
+    arguments = [
+        "mlflow",
+        "server",
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        address,
+    ]
+    with tempfile.TemporaryFile() as error_output:
         server = subprocess.Popen(
-            [sys.executable, "-m", *words, "--default-artifact-root", store.artifacts(address, runs) or ""],
+            [
+                sys.executable,
+                "-m",
+                *arguments,
+                "--default-artifact-root",
+                store.choose_artifact_location(address, runs) or "",
+            ],
             env=os.environ | store.SETTINGS | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=subprocess.DEVNULL,
-            stderr=told,
+            stderr=error_output,
             start_new_session=True,
         )
         try:
-            _await(server, url, told)
+            _wait_until_ready(server, url, error_output)
             yield url
         finally:
-            _stop(server)
+            _stop_server(server)
 
 
-def views(address: str, uri: str | None, runs: Path) -> list[tuple[str, str]]:
+def list_view_links(address: str, uri: str | None, runs: Path) -> list[tuple[str, str]]:
     """(what it shows, address) of the views that a reviewer of runs wants first.
 
     For each experiment its runs with the columns that matter, the most accurate first, and the same as charts.
     """
-    client = store.connect(store.address(uri, runs), runs)
-    found = []
-    for e in client.search_experiments(max_results=1000):
-        if e.name == "Default":
+    client = store.connect_store(store.resolve_address(uri, runs), runs)
+    view_links = []
+    for experiment in client.search_experiments(max_results=1000):
+        if experiment.name == "Default":
             continue
-        link = f"{address}/#/experiments/{quote(e.experiment_id)}/runs?workflowType=machine_learning"
-        shared = present.SHARED + present.TABLE in e.tags
-        found.append((e.name, f"{link}&viewStateShareKey={present.TABLE}" if shared else link))
-        if shared:
-            found.append(("  as charts", f"{link}&compareRunsMode=CHART&viewStateShareKey={present.CHARTS}"))
-    return found
+        link = f"{address}/#/experiments/{quote(experiment.experiment_id)}/runs?workflowType=machine_learning"
+        has_views = experiment_views.VIEW_TAG_PREFIX + experiment_views.TABLE_VIEW in experiment.tags
+        view_links.append(
+            (experiment.name, f"{link}&viewStateShareKey={experiment_views.TABLE_VIEW}" if has_views else link)
+        )
+        if has_views:
+            view_links.append(
+                ("  as charts", f"{link}&compareRunsMode=CHART&viewStateShareKey={experiment_views.CHARTS_VIEW}")
+            )
+    return view_links
 
 
-def wait() -> None:
+def wait_for_interrupt() -> None:
     """Sleep until Ctrl-C or SIGTERM."""
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), sigterm_as_interrupt():
         while True:
             time.sleep(3600)
 
 
-def _free(port: int) -> int:
+def _find_free_port(port: int) -> int:
     """The port, or a free one for 0. Raises UserError where it is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -94,13 +111,13 @@ def _free(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _await(server: "subprocess.Popen[bytes]", url: str, told: IO[bytes]) -> None:
+def _wait_until_ready(server: "subprocess.Popen[bytes]", url: str, error_output: IO[bytes]) -> None:
     """Return when the server answers. Raises RunFailedError when it ends first or takes too long."""
-    until = time.monotonic() + START_S
-    while time.monotonic() < until:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
         if server.poll() is not None:
-            told.seek(0)
-            lines = told.read().decode(errors="replace").strip().splitlines() or ["without a word"]
+            error_output.seek(0)
+            lines = error_output.read().decode(errors="replace").strip().splitlines() or ["without a word"]
             raise RunFailedError(f"the MLflow server ended: {lines[-1]}", "`attncli doctor` looks at the store")
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=2):
@@ -112,7 +129,7 @@ def _await(server: "subprocess.Popen[bytes]", url: str, told: IO[bytes]) -> None
     )
 
 
-def _stop(server: "subprocess.Popen[bytes]") -> None:
+def _stop_server(server: "subprocess.Popen[bytes]") -> None:
     """End the server and its workers."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):

@@ -5,47 +5,47 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attncli import recipe as recipes
-from attncli.errors import UserError, unknown
-from attncli.track.describe import run_name
-from attncli.track.origin import finished
+from attncli.errors import UserError, unknown_name_error
+from attncli.track.provenance import read_finished_result
+from attncli.track.tags import format_run_name
 
 
 @dataclass(frozen=True)
-class Folder:
+class RunFolder:
     """A run's folder, runs/<digest>, and the run's name, such as eca-resnet18-s0."""
 
     path: Path
     name: str
 
 
-def folders(runs: Path) -> Iterator[Folder]:
+def list_run_folders(runs: Path) -> Iterator[RunFolder]:
     """The runs of a folder of runs, the latest first; folders that hold no recipe that can be read are passed over."""
-    found = sorted(runs.glob("*/recipe.yaml"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for path in found:
+    recipe_paths = sorted(runs.glob("*/recipe.yaml"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for path in recipe_paths:
         try:
-            yield Folder(path.parent, run_name(recipes.read(path)))
+            yield RunFolder(path.parent, format_run_name(recipes.read(path)))
         except UserError:
             continue
 
 
-def find(runs: Path, word: str) -> Path:
+def find_run_folder(runs: Path, word: str) -> Path:
     """The folder of a run by its path, the beginning of its digest, or its name.
 
     Where several runs have the name, finished ones go first, and of those the latest. Raises UserError where none is
     meant, or the beginning of a digest means several.
     """
-    given = Path(word)
-    if (given / "recipe.yaml").exists():
-        return given
-    there = list(folders(runs))
-    begins = [f.path for f in there if f.path.name.startswith(word)]
-    if len(begins) > 1:
-        names = ", ".join(p.name for p in begins[:5])
-        raise UserError(f"run '{word}': {len(begins)} digests begin so ({names})", "give more of it")
-    named = [f.path for f in there if f.name == word]
-    done = [p for p in named if finished(p) is not None]
-    for path in (*begins, *done, *named):
+    run_path = Path(word)
+    if (run_path / "recipe.yaml").exists():
+        return run_path
+    run_folders = list(list_run_folders(runs))
+    digest_matches = [f.path for f in run_folders if f.path.name.startswith(word)]
+    if len(digest_matches) > 1:
+        names = ", ".join(p.name for p in digest_matches[:5])
+        raise UserError(f"run '{word}': {len(digest_matches)} digests begin so ({names})", "give more of it")
+    name_matches = [f.path for f in run_folders if f.name == word]
+    finished_matches = [p for p in name_matches if read_finished_result(p) is not None]
+    for path in (*digest_matches, *finished_matches, *name_matches):
         return path
-    if not there:
+    if not run_folders:
         raise UserError(f"no runs in {runs}", "`attncli run` makes one, --runs names another folder")
-    raise unknown("run", word, [f.name for f in there])
+    raise unknown_name_error("run", word, [f.name for f in run_folders])

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attncli.track import store
-from attncli.track.origin import Process
+from attncli.track.provenance import ProcessIdentity
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-PAGE = 1000
-Row = dict[str, Any]
+PAGE_SIZE = 1000
+RunRow = dict[str, Any]
 
 
-def rows(uri: str | None, runs: Path, **filters: str | None) -> list[Row]:
+def list_run_rows(uri: str | None, runs: Path, **filters: str | None) -> list[RunRow]:
     """The runs of the store, newest first, each a dict of plain values.
 
     Keys: run_id, name, experiment, status, started_ms, ended_ms, params, metrics (last values), tags, and from
@@ -24,33 +24,33 @@ def rows(uri: str | None, runs: Path, **filters: str | None) -> list[Row]:
     `filters` are tags with the value asked for, and `status`; None asks for nothing.
     Raises UserError for a store that does not answer. A database that is not there holds no runs.
     """
-    address = store.address(uri, runs)
-    file = store.database(address)
+    address = store.resolve_address(uri, runs)
+    file = store.find_database_file(address)
     if file is not None and not file.exists():
         return []
-    client = store.connect(address, runs)
+    client = store.connect_store(address, runs)
     try:
-        return list(_rows(client, {key: value for key, value in filters.items() if value is not None}))
+        return list(_iterate_rows(client, {key: value for key, value in filters.items() if value is not None}))
     except Exception as error:
-        raise store.refused(address, error) from error
+        raise store.make_store_error(address, error) from error
 
 
-def _rows(client: "MlflowClient", filters: Mapping[str, str]) -> Iterator[Row]:
-    names = {e.experiment_id: e.name for e in client.search_experiments(max_results=50_000)}
-    for run in search(client, list(names), filters):
-        yield _row(run, names[run.info.experiment_id])
+def _iterate_rows(client: "MlflowClient", filters: Mapping[str, str]) -> Iterator[RunRow]:
+    names = {experiment.experiment_id: experiment.name for experiment in client.search_experiments(max_results=50_000)}
+    for run in iterate_runs(client, list(names), filters):
+        yield _build_row(run, names[run.info.experiment_id])
 
 
-def search(client: "MlflowClient", experiments: list[str], filters: Mapping[str, str]) -> Iterator["Run"]:
+def iterate_runs(client: "MlflowClient", experiments: list[str], filters: Mapping[str, str]) -> Iterator["Run"]:
     """The runs attncli recorded (those with a digest), page after page, newest first."""
-    where = ["tags.digest LIKE '%'", *(_condition(key, value) for key, value in filters.items())]
+    conditions = ["tags.digest LIKE '%'", *(_format_condition(key, value) for key, value in filters.items())]
     token = None
     while True:
         page = client.search_runs(
             experiments,
-            " and ".join(where),
+            " and ".join(conditions),
             order_by=["attributes.start_time DESC"],
-            max_results=PAGE,
+            max_results=PAGE_SIZE,
             page_token=token,
         )
         yield from page
@@ -59,13 +59,13 @@ def search(client: "MlflowClient", experiments: list[str], filters: Mapping[str,
             return
 
 
-def _condition(key: str, value: str) -> str:
+def _format_condition(key: str, value: str) -> str:
     quote = '"' if "'" in value else "'"
     name = "attributes.status" if key == "status" else f"tags.`{key}`"
     return f"{name} = {quote}{value}{quote}"
 
 
-def _row(run: "Run", experiment: str) -> Row:
+def _build_row(run: "Run", experiment: str) -> RunRow:
     tags = run.data.tags
     seed, epochs = tags.get("seed", ""), run.data.params.get("train.epochs", "")
     return {
@@ -85,32 +85,32 @@ def _row(run: "Run", experiment: str) -> Row:
     }
 
 
-def close_lost(client: "MlflowClient", runs: Path) -> list[str]:
+def close_dead_runs(client: "MlflowClient", runs: Path) -> list[str]:
     """Close as KILLED the runs that say RUNNING, though their process was on this host and is gone; their names.
 
     Their end is the last sign of life in runs/<digest>/.
     """
-    closed = []
-    experiments = [e.experiment_id for e in client.search_experiments(max_results=50_000)]
-    sweeps = client.search_runs(experiments, "tags.kind = 'sweep' and attributes.status = 'RUNNING'")
-    for run in [*search(client, experiments, {"status": "RUNNING"}), *sweeps]:
-        process = _process(run.data.tags)
-        if process is not None and process.lost():
+    closed_names = []
+    experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
+    sweep_runs = client.search_runs(experiments, "tags.kind = 'sweep' and attributes.status = 'RUNNING'")
+    for run in [*iterate_runs(client, experiments, {"status": "RUNNING"}), *sweep_runs]:
+        process = _parse_process(run.data.tags)
+        if process is not None and process.is_dead():
             digest = run.data.tags.get("digest")
-            end = _last_sign_ms(runs / digest) if digest else None
-            client.set_terminated(run.info.run_id, "KILLED", end_time=end)
-            closed.append(str(run.info.run_name))
-    return closed
+            end_ms = _find_last_write_ms(runs / digest) if digest else None
+            client.set_terminated(run.info.run_id, "KILLED", end_time=end_ms)
+            closed_names.append(str(run.info.run_name))
+    return closed_names
 
 
-def _last_sign_ms(folder: Path) -> int | None:
+def _find_last_write_ms(folder: Path) -> int | None:
     """When a file of the folder was last written, in milliseconds since 1970; None for a folder that is not here."""
     times = [path.stat().st_mtime_ns // 1_000_000 for path in folder.glob("*") if path.is_file()]
     return max(times, default=None)
 
 
-def _process(tags: Mapping[str, str]) -> Process | None:
+def _parse_process(tags: Mapping[str, str]) -> ProcessIdentity | None:
     try:
-        return Process(host=tags["host"], pid=int(tags["pid"]), started=float(tags["pid.started"]))
+        return ProcessIdentity(host=tags["host"], pid=int(tags["pid"]), started=float(tags["pid.started"]))
     except (KeyError, ValueError):
         return None

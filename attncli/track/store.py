@@ -34,59 +34,61 @@ SETTINGS = {  # what a command-line tool wants of MLflow; whoever sets them diff
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # the dashboard's pages for training runs
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the dashboard's pages for training runs
 PROBE_S = 5.0
 LOCK_S = 120.0
-HINT = "mend --tracking-uri or MLFLOW_TRACKING_URI; without them runs are recorded in runs/mlflow.db"
+STORE_HINT = "mend --tracking-uri or MLFLOW_TRACKING_URI; without them runs are recorded in runs/mlflow.db"
 
 
-def address(uri: str | None, runs: Path) -> str:
+def resolve_address(uri: str | None, runs: Path) -> str:
     """The tracking URI: the one given, else MLFLOW_TRACKING_URI, else sqlite:///<absolute runs>/mlflow.db.
 
     Raises UserError for a kind of store that MLflow does not take any more, or that a run can't use.
     """
-    found = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs.absolute() / 'mlflow.db'}"
-    scheme = urlsplit(found).scheme.partition("+")[0]
+    address = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs.absolute() / 'mlflow.db'}"
+    scheme = urlsplit(address).scheme.partition("+")[0]
     if scheme == "sqlite":
-        file = found.partition(":///")[2]
+        file = address.partition(":///")[2]
         if not file or file == ":memory:":
-            raise UserError(f"tracking store {found}: it would be gone with the process", "sqlite:///runs/mlflow.db")
+            raise UserError(f"tracking store {address}: it would be gone with the process", "sqlite:///runs/mlflow.db")
         return f"sqlite:///{Path(file).absolute()}"
     if scheme not in (*PORTS, "databricks"):
         raise UserError(
-            f"tracking store {shown(found)}: not an address that MLflow takes",
+            f"tracking store {redact_address(address)}: not an address that MLflow takes",
             "for example sqlite:///runs/mlflow.db or http://127.0.0.1:5000 (folders of files went with MLflow 3.13)",
         )
-    return found
+    return address
 
 
-def database(uri: str) -> Path | None:
+def find_database_file(uri: str) -> Path | None:
     """The file of an SQLite store, None for any other."""
     return Path(uri.partition(":///")[2]) if uri.startswith("sqlite:") else None
 
 
-def on_disk(uri: str | None, runs: Path) -> bool:
-    """Whether the store is a file, which machines that do not share its disk can't write. Raises as `address` does."""
-    return database(address(uri, runs)) is not None
+def is_file_store(uri: str | None, runs: Path) -> bool:
+    """Whether the store is a file, which machines that do not share its disk can't write. Raises as
+    `resolve_address` does.
+    """
+    return find_database_file(resolve_address(uri, runs)) is not None
 
 
-def artifacts(uri: str, runs: Path) -> str | None:
+def choose_artifact_location(uri: str, runs: Path) -> str | None:
     """Where a new experiment keeps its files: beside the database; None where a server decides."""
     if urlsplit(uri).scheme in ("http", "https", "databricks"):
         return None
-    file = database(uri)
+    file = find_database_file(uri)
     return ((file.parent if file else runs.absolute()) / "mlartifacts").as_uri()
 
 
-def shown(uri: str) -> str:
+def redact_address(uri: str) -> str:
     """The address without user name and password."""
     return re.sub(r"//[^/@]*@", "//", uri)
 
 
 @contextmanager
-def one_at_a_time(uri: str, runs: Path) -> Iterator[None]:
+def store_lock(uri: str, runs: Path) -> Iterator[None]:
     """Held while the store, an experiment or a run is looked for and created, over all processes of this machine."""
-    file = database(uri)
+    file = find_database_file(uri)
     path = file.with_name(f"{file.name}.lock") if file else runs.absolute() / ".mlflow.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,33 +104,35 @@ def one_at_a_time(uri: str, runs: Path) -> Iterator[None]:
 
 def load_mlflow() -> None:
     """Import what MLflow needs, which takes seconds; a run does it beside other things."""
-    configure()
+    configure_mlflow()
     importlib.import_module("mlflow")
 
 
-def reach(uri: str | None, runs: Path) -> None:
-    """See in seconds, before anything slow begins, that the store can be had. Raises UserError, as `address` too."""
-    found = address(uri, runs)
-    if database(found) is None:
-        _probe(found)
+def check_reachable(uri: str | None, runs: Path) -> None:
+    """See in seconds, before anything slow begins, that the store can be had. Raises UserError, as `resolve_address`
+    too.
+    """
+    address = resolve_address(uri, runs)
+    if find_database_file(address) is None:
+        _probe_server(address)
 
 
-def connect(uri: str, runs: Path) -> "MlflowClient":
+def connect_store(uri: str, runs: Path) -> "MlflowClient":
     """A client of the store, which is created where it is a database that is not there yet.
 
     Raises UserError, within seconds, for a store that does not answer or can't be written.
     """
-    configure()
-    file = database(uri)
+    configure_mlflow()
+    file = find_database_file(uri)
     if file is None:
-        _probe(uri)
-        return _client(uri)
-    with one_at_a_time(uri, runs):
-        _prepare(file)
-        return _client(uri)
+        _probe_server(uri)
+        return _open_client(uri)
+    with store_lock(uri, runs):
+        _prepare_database(file)
+        return _open_client(uri)
 
 
-def configure() -> None:
+def configure_mlflow() -> None:
     """Keep MLflow's telemetry, notices, warnings and long waits away; settings of the user's own stay as they are."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -137,7 +141,7 @@ def configure() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def _probe(uri: str) -> None:
+def _probe_server(uri: str) -> None:
     """Whether someone answers there: a server that is away is told in seconds, not after MLflow's retries."""
     parts = urlsplit(uri)
     scheme, host = parts.scheme.partition("+")[0], parts.hostname
@@ -145,16 +149,18 @@ def _probe(uri: str) -> None:
         return
     try:
         if scheme in ("http", "https"):
-            _ask(f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/health")
+            _request_health(f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/health")
         else:
             socket.create_connection((host, parts.port or PORTS[scheme]), timeout=PROBE_S).close()
     except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         text = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
-        raise UserError(f"tracking store {shown(uri)} does not answer: {text}", f"start it, or {HINT}") from error
+        raise UserError(
+            f"tracking store {redact_address(uri)} does not answer: {text}", f"start it, or {STORE_HINT}"
+        ) from error
 
 
-def _ask(url: str) -> None:
+def _request_health(url: str) -> None:
     """Raises OSError where nothing answers; a refusal is an answer (it may want a password, or a certificate)."""
     try:
         urllib.request.urlopen(url, timeout=PROBE_S).close()
@@ -165,7 +171,7 @@ def _ask(url: str) -> None:
             raise
 
 
-def _prepare(file: Path) -> None:
+def _prepare_database(file: Path) -> None:
     """See that the database can be written, and make it one that writers and readers share without waiting (WAL)."""
     try:
         with closing(sqlite3.connect(file, timeout=20, isolation_level=None)) as connection:
@@ -179,7 +185,7 @@ def _prepare(file: Path) -> None:
         ) from error
 
 
-def _client(uri: str) -> "MlflowClient":
+def _open_client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -187,53 +193,60 @@ def _client(uri: str) -> "MlflowClient":
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)  # the first call creates the tables
     except MlflowException as error:
-        raise refused(uri, error) from error
+        raise make_store_error(uri, error) from error
     except ModuleNotFoundError as error:
-        raise UserError(f"tracking store {shown(uri)}: {error}", f"pip install {error.name}") from error
+        raise UserError(f"tracking store {redact_address(uri)}: {error}", f"pip install {error.name}") from error
     except Exception as error:  # what a database driver, a web server that is no MLflow or a proxy come up with
-        raise refused(uri, error) from error
+        raise make_store_error(uri, error) from error
     return client
 
 
-def refused(uri: str, error: Exception) -> UserError:
+def make_store_error(uri: str, error: Exception) -> UserError:
     """The error of a store that answered, but not as wished."""
     text = str(getattr(error, "message", None) or error).strip()
     line = text.splitlines()[0] if text else type(error).__name__
-    hint = f"mlflow db upgrade {shown(uri)}" if "db upgrade" in text else HINT
+    hint = f"mlflow db upgrade {redact_address(uri)}" if "db upgrade" in text else STORE_HINT
     if "disk is full" in text:
         hint = "make room, or give a folder on another disk: --runs"
-    return UserError(f"tracking store {shown(uri)}: {line[:300]}", hint)
+    return UserError(f"tracking store {redact_address(uri)}: {line[:300]}", hint)
 
 
-def experiment(client: "MlflowClient", uri: str, runs: Path, name: str, tags: Mapping[str, str] | None = None) -> str:
-    """The id of the experiment, created where it is not there; call it under `one_at_a_time`.
+def get_or_create_experiment(
+    client: "MlflowClient", uri: str, runs: Path, name: str, tags: Mapping[str, str] | None = None
+) -> str:
+    """The id of the experiment, created where it is not there; call it under `store_lock`.
 
     Of `tags` it gets those that it does not have: what a user writes there stays.
     Raises UserError where the name is a deleted one's, or its files lie where only a server can put them.
     """
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    stored_experiment = client.get_experiment_by_name(name)
+    if stored_experiment is None:
         try:
             return str(
-                client.create_experiment(name, artifact_location=artifacts(uri, runs), tags=KIND | dict(tags or {}))
+                client.create_experiment(
+                    name, artifact_location=choose_artifact_location(uri, runs), tags=EXPERIMENT_TAGS | dict(tags or {})
+                )
             )
         except MlflowException:  # another machine was first
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            stored_experiment = client.get_experiment_by_name(name)
+            if stored_experiment is None:
                 raise
-    if found.lifecycle_stage == "deleted":
+    if stored_experiment.lifecycle_stage == "deleted":
         raise UserError(
-            f"experiment '{name}' of {shown(uri)} was deleted",
-            f"mlflow experiments restore -x {found.experiment_id}, or name another: --set experiment=NAME",
+            f"experiment '{name}' of {redact_address(uri)} was deleted",
+            f"mlflow experiments restore -x {stored_experiment.experiment_id}, or name another: --set experiment=NAME",
         )
-    if found.artifact_location.startswith("mlflow-artifacts:") and artifacts(uri, runs) is not None:
+    if (
+        stored_experiment.artifact_location.startswith("mlflow-artifacts:")
+        and choose_artifact_location(uri, runs) is not None
+    ):
         raise UserError(
-            f"experiment '{name}' of {shown(uri)} was made through a server, which keeps its files",
+            f"experiment '{name}' of {redact_address(uri)} was made through a server, which keeps its files",
             "use that server (--tracking-uri http://...), or name another experiment: --set experiment=NAME",
         )
     for key, value in (tags or {}).items():
-        if key not in found.tags:
-            client.set_experiment_tag(found.experiment_id, key, value)
-    return str(found.experiment_id)
+        if key not in stored_experiment.tags:
+            client.set_experiment_tag(stored_experiment.experiment_id, key, value)
+    return str(stored_experiment.experiment_id)

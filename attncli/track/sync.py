@@ -9,10 +9,10 @@ from attncli import recipe as recipes
 from attncli import records
 from attncli.errors import UserError
 from attncli.recipe import Recipe
-from attncli.track import live, origin, register, search, store
-from attncli.track.origin import Origin, Process
-from attncli.track.points import trace
-from attncli.track.writer import send, steps
+from attncli.track import active_run, mlflow_run, provenance, search, store
+from attncli.track.metric_writer import fetch_known_steps, send_points
+from attncli.track.metrics import collect_run_metrics
+from attncli.track.provenance import ProcessIdentity, Provenance
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synced:
+class SyncOutcome:
     """What was done for one folder: `problem` says why nothing could be."""
 
     digest: str
@@ -31,68 +31,76 @@ class Synced:
     problem: str = ""
 
 
-def sync(runs: Path, uri: str | None = None, progress: Callable[[int, int], None] | None = None) -> list[Synced]:
+def sync_runs(
+    runs: Path, uri: str | None = None, progress: Callable[[int, int], None] | None = None
+) -> list[SyncOutcome]:
     """Bring every run of the folder `runs` into the store; what was done, one entry a run folder.
 
     Runs that go on just now are left to their own process. `progress` gets (done, all). Raises UserError for a
     store that does not answer; a folder that can't be read is told in its entry and stops nothing.
     """
-    address = store.address(uri, runs)
-    client = store.connect(address, runs)
-    there = _there(client, address)
+    address = store.resolve_address(uri, runs)
+    client = store.connect_store(address, runs)
+    stored_runs = _index_runs(client, address)
     folders = sorted(path.parent for path in runs.glob("*/recipe.yaml"))
-    done = []
+    outcomes = []
     for i, folder in enumerate(folders, 1):
-        done.append(_one(client, address, runs, folder, there.get(folder.name)))
+        outcomes.append(_sync_folder(client, address, runs, folder, stored_runs.get(folder.name)))
         if progress:
             progress(i, len(folders))
-    return done
+    return outcomes
 
 
-def _there(client: "MlflowClient", uri: str) -> dict[str, "Run"]:
+def _index_runs(client: "MlflowClient", uri: str) -> dict[str, "Run"]:
     """The runs of the store by digest."""
     try:
-        experiments = [e.experiment_id for e in client.search_experiments(max_results=50_000)]
-        return {run.data.tags["digest"]: run for run in search.search(client, experiments, {})}
+        experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
+        return {run.data.tags["digest"]: run for run in search.iterate_runs(client, experiments, {})}
     except Exception as error:
-        raise store.refused(uri, error) from error
+        raise store.make_store_error(uri, error) from error
 
 
-def _one(client: "MlflowClient", uri: str, runs: Path, folder: Path, run: "Run | None") -> Synced:
+def _sync_folder(client: "MlflowClient", uri: str, runs: Path, folder: Path, run: "Run | None") -> SyncOutcome:
     try:
         recipe = recipes.read(folder / "recipe.yaml")
-        begun = origin.read(folder) or _guess(folder, recipe)
-        if begun.ending() == "RUNNING":
-            return Synced(digest=folder.name, status="RUNNING")
-        if run is not None and run.data.tags.get(live.COMPLETE) == live.completeness(folder, begun):
-            return Synced(digest=folder.name, run_id=run.info.run_id, status=begun.ending())
-        return _bring(client, uri, runs, folder, recipe, begun)
+        run_provenance = provenance.read_provenance(folder) or _guess_provenance(folder, recipe)
+        if run_provenance.current_status() == "RUNNING":
+            return SyncOutcome(digest=folder.name, status="RUNNING")
+        if run is not None and run.data.tags.get(active_run.COMPLETE_TAG) == active_run.summarize_completeness(
+            folder, run_provenance
+        ):
+            return SyncOutcome(digest=folder.name, run_id=run.info.run_id, status=run_provenance.current_status())
+        return _upload_run(client, uri, runs, folder, recipe, run_provenance)
     except UserError as error:
-        return Synced(digest=folder.name, problem=error.problem)
+        return SyncOutcome(digest=folder.name, problem=error.problem)
     except Exception as error:  # one run that the store or the disk refuses leaves the others
-        return Synced(digest=folder.name, problem=store.refused(uri, error).problem)
+        return SyncOutcome(digest=folder.name, problem=store.make_store_error(uri, error).problem)
 
 
-def _bring(client: "MlflowClient", uri: str, runs: Path, folder: Path, recipe: Recipe, begun: Origin) -> Synced:
-    run_id, new = register.record(client, uri, runs, recipe, begun, {})
-    points = trace(records.read(folder), begun.started_ms)
-    known = {} if new else steps(client, run_id, (p.key for p in points))
-    added = send(client, run_id, points, known)
-    live.finish(client, run_id, folder, begun)
-    return Synced(digest=folder.name, run_id=run_id, created=new, points=added, status=begun.ending())
+def _upload_run(
+    client: "MlflowClient", uri: str, runs: Path, folder: Path, recipe: Recipe, run_provenance: Provenance
+) -> SyncOutcome:
+    run_id, is_new = mlflow_run.get_or_create_run(client, uri, runs, recipe, run_provenance, {})
+    points = collect_run_metrics(records.read(folder), run_provenance.started_ms)
+    known_steps = {} if is_new else fetch_known_steps(client, run_id, (p.key for p in points))
+    added_points = send_points(client, run_id, points, known_steps)
+    active_run.upload_and_close(client, run_id, folder, run_provenance)
+    return SyncOutcome(
+        digest=folder.name, run_id=run_id, created=is_new, points=added_points, status=run_provenance.current_status()
+    )
 
 
-def _guess(folder: Path, recipe: Recipe) -> Origin:
+def _guess_provenance(folder: Path, recipe: Recipe) -> Provenance:
     """The origin of a folder without origin.json, from its files: when they were written, how the result ends."""
-    started = (folder / "recipe.yaml").stat().st_mtime_ns // 1_000_000
+    started_ms = (folder / "recipe.yaml").stat().st_mtime_ns // 1_000_000
     result = folder / "result.json"
     status: records.Status = "KILLED"
     if result.exists():
         status = recipes.load_yaml(result).get("status", "FINISHED")
-    return Origin(
+    return Provenance(
         digest=folder.name,
-        group=recipe.group(),
-        started_ms=started,
-        process=Process(host="", pid=0, started=0.0),
+        group=recipe.compute_group(),
+        started_ms=started_ms,
+        process=ProcessIdentity(host="", pid=0, started=0.0),
         status=status,
     )

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from attncli.errors import UserError
 from attncli.recipe import Recipe
-from attncli.track import origin, register, search, store
-from attncli.track.live import Live
-from attncli.track.origin import Facts
+from attncli.track import mlflow_run, provenance, search, store
+from attncli.track.active_run import ActiveRun
+from attncli.track.provenance import DatasetInfo
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,26 +24,26 @@ class Tracker:
 
     @classmethod
     def open(cls, uri: str | None, runs: Path) -> "Tracker":
-        """The store at `uri` (see `store.address`); `runs` is the folder of all runs.
+        """The store at `uri` (see `store.resolve_address`); `runs` is the folder of all runs.
 
         Runs of this host whose process died without a word are closed as KILLED. Raises UserError within
         seconds where the store does not answer or can't be written.
         """
-        address = store.address(uri, runs)
-        client = store.connect(address, runs)
-        search.close_lost(client, runs)
+        address = store.resolve_address(uri, runs)
+        client = store.connect_store(address, runs)
+        search.close_dead_runs(client, runs)
         return cls(client, address, runs)
 
-    def start(
+    def start_run(
         self,
         recipe: Recipe,
-        facts: Facts | None = None,
+        dataset_info: DatasetInfo | None = None,
         machine: Mapping[str, Any] | None = None,
         *,
         folder: Path,
         fresh: bool = False,
         tags: Mapping[str, str] | None = None,
-    ) -> Live:
+    ) -> ActiveRun:
         """Begin to record a run in `folder` (runs/<digest>), or go on with it: there is one MLflow run a digest.
 
         A run that goes on has its log.jsonl cut to the checkpoint before; the records in it are taken as logged.
@@ -52,17 +52,17 @@ class Tracker:
         store refuses the run.
         """
         try:
-            begun = origin.begin(folder, recipe, facts, dict(machine or {}), fresh=fresh)
+            run_provenance = provenance.begin_provenance(folder, recipe, dataset_info, dict(machine or {}), fresh=fresh)
         except OSError as error:
             raise UserError(
                 f"{folder}: {error.strerror or error}", "give a folder that can be written, --runs"
             ) from error
         try:
-            run_id, new = register.record(
-                self._client, self.uri, self._runs, recipe, begun, dict(tags or {}), fresh=fresh
+            run_id, is_new = mlflow_run.get_or_create_run(
+                self._client, self.uri, self._runs, recipe, run_provenance, dict(tags or {}), fresh=fresh
             )
         except UserError:
             raise
         except Exception as error:
-            raise store.refused(self.uri, error) from error
-        return Live(self._client, self.uri, run_id, folder, begun, new)
+            raise store.make_store_error(self.uri, error) from error
+        return ActiveRun(self._client, self.uri, run_id, folder, run_provenance, is_new)

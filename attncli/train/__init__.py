@@ -1,28 +1,28 @@
 """Training: a generator of Epoch records, the evaluation of a split, and what they stand on (the layer needs torch)."""
 
-from attncli.train.evaluation import evaluate
-from attncli.train.job import check
-from attncli.train.loop import train
+from attncli.errors import Interrupted
+from attncli.train.distributed import AllRanksError, combine_flags, init_accelerator, shutdown_process_group
+from attncli.train.evaluation import evaluate_split
+from attncli.train.loop import train_model
 from attncli.train.malloc import tune_malloc
-from attncli.train.precision import autocast, resolve_precision
-from attncli.train.process import CommonError, agree, part, start
-from attncli.train.profiling import profile
-from attncli.train.progress import Progress, Step
-from attncli.train.stop import Interrupted
+from attncli.train.precision import autocast_context, resolve_precision
+from attncli.train.profiling import profile_training
+from attncli.train.progress import ProgressListener, TrainingProgress
+from attncli.train.session import check_trainable
 
 __all__ = [
-    "CommonError",
+    "AllRanksError",
     "Interrupted",
-    "Progress",
-    "Step",
-    "agree",
-    "autocast",
-    "check",
-    "evaluate",
-    "part",
-    "profile",
+    "ProgressListener",
+    "TrainingProgress",
+    "autocast_context",
+    "check_trainable",
+    "combine_flags",
+    "evaluate_split",
+    "init_accelerator",
+    "profile_training",
     "resolve_precision",
-    "start",
-    "train",
+    "shutdown_process_group",
+    "train_model",
     "tune_malloc",
 ]

@@ -21,18 +21,18 @@ from torch.optim import Optimizer
 
 from attncli.errors import RunFailedError, UserError
 from attncli.records import Epoch, write_atomically
-from attncli.train import optim, tensors
+from attncli.train import optim, safetensors_io
 from attncli.train.ema import Ema
 
 FOLDER, STATE, SLOTS = "checkpoint", "state.json", ("tensors-a.safetensors", "tensors-b.safetensors")
-FACTS = {"recipe": "another recipe", "data": "other images", "precision": "another precision"}
-Found = tuple[dict[str, Any], dict[str, Tensor]]  # the head of a checkpoint, its tensors
-Share = Callable[[Callable[[], Found | None]], Found | None]
-ANEW = "start anew without --resume, which replaces it"
+DIFFERENCES = {"recipe": "another recipe", "data": "other images", "precision": "another precision"}
+CheckpointContents = tuple[dict[str, Any], dict[str, Tensor]]  # the head of a checkpoint, its tensors
+BroadcastRead = Callable[[Callable[[], CheckpointContents | None]], CheckpointContents | None]
+FRESH_HINT = "start again with --fresh, which replaces it"
 
 
 @dataclass
-class State:
+class TrainingState:
     """Everything that changes while training, and so everything a checkpoint holds."""
 
     model: nn.Module
@@ -42,137 +42,149 @@ class State:
     losses: Tensor  # (steps,) of the epoch under way
     epoch: int = 0  # epochs done
     step: int = 0  # steps done of the epoch under way
-    read: int = 0  # of these, the steps whose losses are averaged over the processes and known to be numbers
-    seconds: float = 0.0  # training time of the epoch under way
-    epochs: list[Epoch] = field(default_factory=list)  # of the epochs done
+    checked_steps: int = 0  # of these, the steps whose losses are averaged over the processes and known to be numbers
+    epoch_seconds: float = 0.0  # training time of the epoch under way
+    epoch_records: list[Epoch] = field(default_factory=list)  # of the epochs done
 
-    def next_epoch(self, record: Epoch) -> None:
+    def finish_epoch(self, record: Epoch) -> None:
         """Close the epoch under way with its record and stand at the start of the next."""
-        self.epochs.append(record)
-        self.epoch, self.step, self.read, self.seconds = self.epoch + 1, 0, 0, 0.0
+        self.epoch_records.append(record)
+        self.epoch, self.step, self.checked_steps, self.epoch_seconds = self.epoch + 1, 0, 0, 0.0
         self.losses.zero_()
 
 
-def save(run: Path, state: State, facts: dict[str, str]) -> None:
-    """Write the state under `run`/checkpoint. Raises RunFailedError where the disk does not take it."""
-    folder = run / FOLDER
-    slot = folder / next(name for name in SLOTS if name != _slot(folder))
+def save_checkpoint(run_dir: Path, state: TrainingState, identity: dict[str, str]) -> None:
+    """Write the state under `run_dir`/checkpoint. Raises RunFailedError where the disk does not take it."""
+    folder = run_dir / FOLDER
+    slot = folder / next(name for name in SLOTS if name != _find_current_slot(folder))
     head = {
-        **facts,
+        **identity,
         "tensors": slot.name,
         "epoch": state.epoch,
         "step": state.step,
-        "seconds": state.seconds,
+        "seconds": state.epoch_seconds,
         "scaler": state.scaler.state_dict(),
-        "epochs": [asdict(e) for e in state.epochs],
+        "epochs": [asdict(record) for record in state.epoch_records],
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        head["crc32"] = tensors.write(slot, _tensors(state))
+        head["crc32"] = safetensors_io.write_tensors(slot, _collect_tensors(state))
         write_atomically(folder / STATE, json.dumps(head, indent=1) + "\n")
-        _remove(folder, keep={slot.name, STATE})
+        _remove_stale_files(folder, kept_names={slot.name, STATE})
     except OSError as error:
         with suppress(OSError):
-            _remove(folder, keep={_slot(folder), STATE})
+            _remove_stale_files(folder, kept_names={_find_current_slot(folder), STATE})
         raise RunFailedError(
-            f"{folder}: cannot save the checkpoint: {error.strerror}", "make room there, then go on with --resume"
+            f"{folder}: cannot save the checkpoint: {error.strerror}", "make room there; the same command resumes"
         ) from error
 
 
-def load(run: Path, state: State, facts: dict[str, str], share: Share = lambda read: read()) -> bool:
-    """Bring `state` to the checkpoint under `run`; False where there is none.
+def load_checkpoint(
+    run_dir: Path, state: TrainingState, identity: dict[str, str], broadcast: BroadcastRead = lambda read: read()
+) -> bool:
+    """Bring `state` to the checkpoint under `run_dir`; False where there is none.
 
-    Of several processes the first one alone needs to see the folder: `share(read)` gives all what it reads.
+    Of several processes the first one alone needs to see the folder: `broadcast(read)` gives all what it reads.
     Raises UserError for a checkpoint that is damaged, of another recipe, data or precision, or of another network.
     """
-    found = share(partial(_read, run, facts))
-    if found is None:
+    contents = broadcast(partial(_read_checkpoint, run_dir, identity))
+    if contents is None:
         return False
     try:
-        _restore(state, *found)
+        _restore_state(state, *contents)
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{run / FOLDER / STATE}: checkpoint of another network ({_short(error)})", ANEW) from error
+        raise UserError(
+            f"{run_dir / FOLDER / STATE}: checkpoint of another network ({_shorten_error(error)})", FRESH_HINT
+        ) from error
     return True
 
 
-def _read(run: Path, facts: dict[str, str]) -> Found | None:
-    """The checkpoint under `run`, looked over; None where there is none."""
-    path = run / FOLDER / STATE
+def _read_checkpoint(run_dir: Path, identity: dict[str, str]) -> CheckpointContents | None:
+    """The checkpoint under `run_dir`, looked over; None where there is none."""
+    path = run_dir / FOLDER / STATE
     if not path.exists():
         return None
     try:
         head = json.loads(path.read_text(encoding="utf-8"))
         payload = (path.parent / head["tensors"]).read_bytes()
-        sound = zlib.crc32(payload) == head["crc32"]
-        saved = parse(payload) if sound else {}
-        differing = [key for key in FACTS if head[key] != facts[key]]
+        is_intact = zlib.crc32(payload) == head["crc32"]
+        saved = parse(payload) if is_intact else {}
+        differing_keys = [key for key in DIFFERENCES if head[key] != identity[key]]
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise UserError(f"{path}: damaged checkpoint ({_short(error)})", ANEW) from error
-    if not sound:
-        raise UserError(f"{path.parent / head['tensors']}: damaged checkpoint (its checksum is wrong)", ANEW)
-    for key in differing:
-        raise UserError(f"{path}: checkpoint of {FACTS[key]} ({head[key]}, this run has {facts[key]})", ANEW)
+        raise UserError(f"{path}: damaged checkpoint ({_shorten_error(error)})", FRESH_HINT) from error
+    if not is_intact:
+        raise UserError(f"{path.parent / head['tensors']}: damaged checkpoint (its checksum is wrong)", FRESH_HINT)
+    for key in differing_keys:
+        raise UserError(
+            f"{path}: checkpoint of {DIFFERENCES[key]} ({head[key]}, this run has {identity[key]})", FRESH_HINT
+        )
     return head, saved
 
 
-def weights(run: Path, model: nn.Module) -> None:
-    """Bring `model` to the weights under `run` that are evaluated: the moving average where there is one.
+def load_weights(run_dir: Path, model: nn.Module) -> None:
+    """Bring `model` to the weights under `run_dir` that are evaluated: the moving average where there is one.
 
     Raises UserError where there is no checkpoint, or one that is damaged or of another network.
     """
-    path = run / FOLDER / STATE
+    path = run_dir / FOLDER / STATE
     if not path.exists():
-        raise UserError(f"{path}: there is no checkpoint", f"attncli run --fresh {run / 'recipe.yaml'} makes one")
+        raise UserError(f"{path}: there is no checkpoint", f"attncli run --fresh {run_dir / 'recipe.yaml'} makes one")
     try:
-        saved = parse((path.parent / _slot(path.parent)).read_bytes())
-        mean = {name.removeprefix("ema/"): value for name, value in saved.items() if name.startswith("ema/")}
-        live = {name.removeprefix("model/"): value for name, value in saved.items() if name.startswith("model/")}
-        model.load_state_dict(live | mean)
+        saved = parse((path.parent / _find_current_slot(path.parent)).read_bytes())
+        averaged_weights = {
+            name.removeprefix("ema/"): value for name, value in saved.items() if name.startswith("ema/")
+        }
+        live_weights = {
+            name.removeprefix("model/"): value for name, value in saved.items() if name.startswith("model/")
+        }
+        model.load_state_dict(live_weights | averaged_weights)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{path}: damaged checkpoint, or one of another network ({_short(error)})", ANEW) from error
+        raise UserError(
+            f"{path}: damaged checkpoint, or one of another network ({_shorten_error(error)})", FRESH_HINT
+        ) from error
 
 
-def size(state: State) -> int:
+def count_checkpoint_bytes(state: TrainingState) -> int:
     """Bytes of the tensors that a checkpoint of this state holds."""
-    return tensors.size(_tensors(state))
+    return safetensors_io.count_tensor_bytes(_collect_tensors(state))
 
 
-def clear(run: Path) -> None:
-    """Remove the checkpoint under `run`, if there is one. Raises RunFailedError where that is not allowed."""
+def clear_checkpoint(run_dir: Path) -> None:
+    """Remove the checkpoint under `run_dir`, if there is one. Raises RunFailedError where that is not allowed."""
     try:
-        (run / FOLDER / STATE).unlink(missing_ok=True)
-        _remove(run / FOLDER, keep=set())
+        (run_dir / FOLDER / STATE).unlink(missing_ok=True)
+        _remove_stale_files(run_dir / FOLDER, kept_names=set())
     except OSError as error:
-        raise RunFailedError(f"{run / FOLDER}: cannot replace it: {error.strerror}", "is it writable?") from error
+        raise RunFailedError(f"{run_dir / FOLDER}: cannot replace it: {error.strerror}", "is it writable?") from error
 
 
-def _tensors(state: State) -> dict[str, Tensor]:
-    parts = {"model": state.model.state_dict(), "optimizer": optim.tensors(state.optimizer)}
+def _collect_tensors(state: TrainingState) -> dict[str, Tensor]:
+    groups = {"model": state.model.state_dict(), "optimizer": optim.collect_optimizer_tensors(state.optimizer)}
     if state.ema:
-        parts["ema"] = state.ema.mean
-    named = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
+        groups["ema"] = state.ema.averaged_weights
+    named = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
     return {**named, "losses": state.losses}
 
 
-def _restore(state: State, head: dict[str, Any], saved: dict[str, Tensor]) -> None:
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "ema": {}}
+def _restore_state(state: TrainingState, head: dict[str, Any], saved: dict[str, Tensor]) -> None:
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "ema": {}}
     for key, value in saved.items():
-        part, slash, name = key.partition("/")
+        group, slash, name = key.partition("/")
         if slash:
-            parts[part][name] = value
-    state.model.load_state_dict(parts["model"])
-    optim.restore(state.optimizer, parts["optimizer"])
+            groups[group][name] = value
+    state.model.load_state_dict(groups["model"])
+    optim.restore_optimizer(state.optimizer, groups["optimizer"])
     if state.ema:
-        state.ema.restore(parts["ema"])
+        state.ema.restore_average(groups["ema"])
     if head["scaler"]:
         state.scaler.load_state_dict(head["scaler"])
     state.losses.copy_(saved["losses"])
-    state.epoch, state.step, state.seconds = int(head["epoch"]), int(head["step"]), float(head["seconds"])
-    state.read = state.step
-    state.epochs = [Epoch(**values) for values in head["epochs"]]
+    state.epoch, state.step, state.epoch_seconds = int(head["epoch"]), int(head["step"]), float(head["seconds"])
+    state.checked_steps = state.step
+    state.epoch_records = [Epoch(**values) for values in head["epochs"]]
 
 
-def _slot(folder: Path) -> str:
+def _find_current_slot(folder: Path) -> str:
     """The file of tensors that the checkpoint now uses, "" where there is none."""
     try:
         return str(json.loads((folder / STATE).read_text(encoding="utf-8"))["tensors"])
@@ -180,14 +192,14 @@ def _slot(folder: Path) -> str:
         return ""
 
 
-def _remove(folder: Path, keep: set[str]) -> None:
-    """Delete our files but those in `keep` (other slots, temporary files a kill left)."""
+def _remove_stale_files(folder: Path, kept_names: set[str]) -> None:
+    """Delete our files but those in `kept_names` (other slots, temporary files a kill left)."""
     for path in folder.glob("*"):
-        if path.name not in keep and (path.name in SLOTS or path.name.startswith(f".{STATE}.")):
+        if path.name not in kept_names and (path.name in SLOTS or path.name.startswith(f".{STATE}.")):
             path.unlink()
 
 
-def _short(error: Exception) -> str:
+def _shorten_error(error: Exception) -> str:
     """The first line of an error, or its kind where it has no text."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

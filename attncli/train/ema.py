@@ -17,34 +17,34 @@ class Ema:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.live = {name: t for name, t in model.state_dict().items() if t.is_floating_point()}  # share memory
-        self.mean = {name: t.clone() for name, t in self.live.items()}
+        self.live_weights = {name: t for name, t in model.state_dict().items() if t.is_floating_point()}  # share memory
+        self.averaged_weights = {name: t.clone() for name, t in self.live_weights.items()}
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
+    def update_average(self, step: int) -> None:
         """Take in the weights after step `step` (from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        get_ema_multi_avg_fn(decay)(list(self.mean.values()), list(self.live.values()), step)
+        get_ema_multi_avg_fn(decay)(list(self.averaged_weights.values()), list(self.live_weights.values()), step)
 
     @contextmanager
-    def applied(self) -> Iterator[None]:
+    def applied_average(self) -> Iterator[None]:
         """The average in the network for the time of a `with` block."""
-        self.swap()
+        self.swap_weights()
         try:
             yield
         finally:
-            self.swap()
+            self.swap_weights()
 
     @torch.no_grad()
-    def swap(self) -> None:
+    def swap_weights(self) -> None:
         """Exchange the network's weights and the average."""
-        for name, live in self.live.items():
-            kept = live.clone()
-            live.copy_(self.mean[name])
-            self.mean[name].copy_(kept)
+        for name, live_weight in self.live_weights.items():
+            previous = live_weight.clone()
+            live_weight.copy_(self.averaged_weights[name])
+            self.averaged_weights[name].copy_(previous)
 
     @torch.no_grad()
-    def restore(self, saved: dict[str, Tensor]) -> None:
+    def restore_average(self, saved: dict[str, Tensor]) -> None:
         """Put back a saved average. Raises KeyError or RuntimeError where it does not fit."""
-        for name, mean in self.mean.items():
-            mean.copy_(saved[name])
+        for name, averaged_weight in self.averaged_weights.items():
+            averaged_weight.copy_(saved[name])

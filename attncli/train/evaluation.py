@@ -7,21 +7,24 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from attncli.data.batches import eval_batches
 from attncli.data.dataset import Dataset, Split
+from attncli.data.loader import iterate_eval_batches
 from attncli.errors import RunFailedError
 from attncli.recipe import Recipe
 from attncli.records import Evaluation
-from attncli.streams import stream
-from attncli.train import process
-from attncli.train.precision import autocast, resolve_precision
-from attncli.train.trouble import plainly
+from attncli.seeds import derive_seed
+from attncli.train import distributed
+from attncli.train.errors import translated_torch_errors
+from attncli.train.precision import autocast_context, resolve_precision
 
-LEAST, PIXELS = 256, 1 << 24  # images of a batch: at least 256 or 4 training batches, while they hold 16 M pixels
-CPU_PIXELS = 1 << 21  # there 256 images of 32 px are as fast as any number, and memory is what training needs too
+MIN_BATCH, MAX_BATCH_PIXELS = (
+    256,
+    1 << 24,
+)  # images of a batch: at least 256 or 4 training batches, while they hold 16 M pixels
+CPU_BATCH_PIXELS = 1 << 21  # there 256 images of 32 px are as fast as any number, and memory is what training needs too
 
 
-def evaluate(
+def evaluate_split(
     model: nn.Module,
     split: Split,
     dataset: Dataset,
@@ -35,50 +38,50 @@ def evaluate(
     Each process takes its own part and the counts are summed. With fewer than five classes top-5 is 1.
     Raises RunFailedError where the images counted are not those of the split, or where the loss is no number.
     """
-    accelerator = accelerator or process.start()
-    rank, device = accelerator.process_index, process.device(accelerator)
-    process.seed_everything(stream(recipe.seed, "evaluate", name, rank), device)
-    tally = Tally(len(dataset.classes), device)
+    accelerator = accelerator or distributed.init_accelerator()
+    rank, device = accelerator.process_index, distributed.resolve_device(accelerator)
+    distributed.seed_everything(derive_seed(recipe.seed, "evaluate", name, rank), device)
+    counts = PredictionCounts(len(dataset.classes), device)
     was_training = model.training
     model.to(device).eval()
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     try:
-        with plainly(recipe.train):
-            count(model, split, dataset, recipe, tally, rank, accelerator.num_processes)
+        with translated_torch_errors(recipe.train):
+            count_predictions(model, split, dataset, recipe, counts, rank, accelerator.num_processes)
     finally:
         model.train(was_training)
-    return tally.result(name, len(split), accelerator, began)
+    return counts.to_evaluation(name, len(split), accelerator, started_at)
 
 
 @torch.inference_mode()
-def count(
-    model: nn.Module, split: Split, dataset: Dataset, recipe: Recipe, tally: "Tally", rank: int, world: int
+def count_predictions(
+    model: nn.Module, split: Split, dataset: Dataset, recipe: Recipe, counts: "PredictionCounts", rank: int, world: int
 ) -> None:
     """Run this process's part of the split through the network, into the tally."""
-    precision = resolve_precision(recipe.train.precision, tally.device)
-    for images, labels in eval_batches(
+    precision = resolve_precision(recipe.train.precision, counts.device)
+    for images, labels in iterate_eval_batches(
         split,
         dataset,
-        batch_size=batch_size(split, recipe.train.batch_size, tally.device),
-        device=tally.device,
+        batch_size=choose_eval_batch_size(split, recipe.train.batch_size, counts.device),
+        device=counts.device,
         channels_last=recipe.train.channels_last,
         rank=rank,
         world=world,
     ):
-        with autocast(precision, tally.device):
+        with autocast_context(precision, counts.device):
             logits = model(images)
-        tally.add(logits.float(), labels)
+        counts.add_batch(logits.float(), labels)
 
 
-def batch_size(split: Split, train_batch: int, on: torch.device) -> int:
+def choose_eval_batch_size(split: Split, train_batch: int, device: torch.device) -> int:
     """Images of an evaluation batch: without gradients several training batches fit at once, which GPUs need."""
     pixels = split.images[0, ..., 0, :, :].numel()  # of all frames
-    if on.type == "cpu":
-        return max(1, min(LEAST, CPU_PIXELS // pixels))
-    return max(train_batch, min(max(LEAST, 4 * train_batch), PIXELS // pixels))
+    if device.type == "cpu":
+        return max(1, min(MIN_BATCH, CPU_BATCH_PIXELS // pixels))
+    return max(train_batch, min(max(MIN_BATCH, 4 * train_batch), MAX_BATCH_PIXELS // pixels))
 
 
-class Tally:
+class PredictionCounts:
     """Counts kept on the device, read once at the end."""
 
     def __init__(self, classes: int, device: torch.device) -> None:
@@ -88,7 +91,7 @@ class Tally:
         self.top5 = torch.zeros((), dtype=torch.int64, device=device)
         self.losses: list[Tensor] = []
 
-    def add(self, logits: Tensor, labels: Tensor) -> None:
+    def add_batch(self, logits: Tensor, labels: Tensor) -> None:
         """Take in a batch: logits (b, classes) in float32, labels (b,)."""
         best = logits.topk(min(5, self.classes), dim=1).indices  # (b, 5)
         cells = labels * self.classes + best[:, 0]
@@ -96,15 +99,17 @@ class Tally:
         self.top5 += (best == labels[:, None]).sum()
         self.losses.append(F.cross_entropy(logits, labels, reduction="sum"))
 
-    def result(self, name: str, images: int, accelerator: Accelerator, began: float) -> Evaluation:
-        """The figures over all processes; `began` is the clock (s) at the start. Raises RunFailedError."""
-        sums = torch.stack(self.losses).double().sum() if self.losses else torch.zeros((), dtype=torch.float64)
-        loss = float(accelerator.reduce(sums.to(self.device), "sum"))
+    def to_evaluation(self, name: str, images: int, accelerator: Accelerator, started_at: float) -> Evaluation:
+        """The figures over all processes; `started_at` is the clock (s) at the start. Raises RunFailedError."""
+        loss_sum = torch.stack(self.losses).double().sum() if self.losses else torch.zeros((), dtype=torch.float64)
+        loss = float(accelerator.reduce(loss_sum.to(self.device), "sum"))
         counts = accelerator.reduce(torch.cat([self.confusion, self.top5[None]]), "sum").cpu()
         confusion, top5 = counts[:-1].view(self.classes, self.classes), int(counts[-1])
-        counted = int(confusion.sum())
-        if counted != images:
-            raise RunFailedError(f"{name}: {counted} images evaluated, the split has {images}", "please report this")
+        counted_images = int(confusion.sum())
+        if counted_images != images:
+            raise RunFailedError(
+                f"{name}: {counted_images} images evaluated, the split has {images}", "please report this"
+            )
         if not torch.isfinite(torch.tensor(loss)):
             raise RunFailedError(f"{name}: the loss of the evaluation is {loss / images}", "lower train.lr")
         return Evaluation(
@@ -113,6 +118,6 @@ class Tally:
             loss=loss / images,
             top1=int(confusion.diagonal().sum()) / images,
             top5=top5 / images,
-            images_per_s=images / (time.perf_counter() - began),
+            images_per_s=images / (time.perf_counter() - started_at),
             confusion=confusion.tolist(),
         )

@@ -16,29 +16,38 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from attncli.data.batches import train_batches
 from attncli.data.dataset import Dataset
+from attncli.data.loader import iterate_train_batches
 from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation
-from attncli.streams import stream
-from attncli.train import checkpoint, optim, process, schedule
-from attncli.train.evaluation import evaluate
-from attncli.train.job import Job, prepare
-from attncli.train.look import due, interrupted, look, save_epoch, settle, start_clock, stop_clock, tell
-from attncli.train.norm import whole_batch
-from attncli.train.progress import Progress
-from attncli.train.stop import Stop, stopping
-from attncli.train.trouble import plainly
+from attncli.seeds import derive_seed
+from attncli.system.signals import StopSignal, training_stop_signal
+from attncli.train import checkpoint, distributed, lr_schedule, optim
+from attncli.train.errors import translated_torch_errors
+from attncli.train.evaluation import evaluate_split
+from attncli.train.monitor import (
+    check_training,
+    make_interruption,
+    reduce_losses,
+    report_progress,
+    save_after_epoch,
+    should_check,
+    start_clock,
+    stop_clock,
+)
+from attncli.train.progress import ProgressListener
+from attncli.train.session import TrainingSession, prepare_session
+from attncli.train.sync_batch_norm import synced_batch_norm
 
 
-def train(
+def train_model(
     model: nn.Module,
     dataset: Dataset,
     recipe: Recipe,
     *,
     folder: Path | None = None,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressListener | None = None,
     accelerator: Accelerator | None = None,
 ) -> Iterator[Epoch]:
     """Train `model` in place and yield a record an epoch; afterwards it holds the weights to evaluate (EMA's if set).
@@ -51,72 +60,78 @@ def train(
     Raises Interrupted after Ctrl-C or SIGTERM, RunFailedError for a loss that is no number, a full disk or too little
     memory, UserError for a recipe that cannot be trained here or a checkpoint that is not this run's.
     """
-    with stopping() as stop, plainly(recipe.train):
-        job = prepare(model, dataset, recipe, folder, progress, accelerator or process.start())
+    with training_stop_signal() as stop, translated_torch_errors(recipe.train):
+        session = prepare_session(
+            model, dataset, recipe, folder, progress, accelerator or distributed.init_accelerator()
+        )
         if folder and resume:
-            checkpoint.load(folder, job.state, job.facts, partial(process.share, job.accelerator))
-        elif folder and job.accelerator.is_main_process:
-            checkpoint.clear(folder)
-        yield from tuple(job.state.epochs)
-        while job.state.epoch < recipe.train.epochs:
-            yield run_epoch(job, stop)
-        if process.agree(job.accelerator, stop.asked)[0]:
-            raise interrupted(job, stop)
-    if job.state.ema:
-        job.state.ema.swap()
+            checkpoint.load_checkpoint(
+                folder, session.state, session.identity, partial(distributed.broadcast_from_main, session.accelerator)
+            )
+        elif folder and session.accelerator.is_main_process:
+            checkpoint.clear_checkpoint(folder)
+        yield from tuple(session.state.epoch_records)
+        while session.state.epoch < recipe.train.epochs:
+            yield run_epoch(session, stop)
+        if distributed.combine_flags(session.accelerator, stop.is_set)[0]:
+            raise make_interruption(session, stop)
+    if session.state.ema:
+        session.state.ema.swap_weights()
 
 
-def run_epoch(job: Job, stop: Stop) -> Epoch:
+def run_epoch(session: TrainingSession, stop: StopSignal) -> Epoch:
     """Train the rest of the epoch under way, evaluate, save. Raises Interrupted, RunFailedError."""
-    state, device = job.state, job.device
+    state, device = session.state, session.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    start_clock(job)
-    for images, labels in batches(job):
-        if due(job, stop):
-            look(job, stop)
-        step(job, images, labels)
-    settle(job)
-    stop_clock(job)
-    tell(job)
-    paused = time.perf_counter()
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    record = account(job, validate(job), peak)
-    state.next_epoch(record)
-    save_epoch(job)
-    job.pause = time.perf_counter() - paused
+    start_clock(session)
+    for images, labels in iterate_batches(session):
+        if should_check(session, stop):
+            check_training(session, stop)
+        run_step(session, images, labels)
+    reduce_losses(session)
+    stop_clock(session)
+    report_progress(session)
+    pause_started_at = time.perf_counter()
+    peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    record = make_epoch_record(session, validate_epoch(session), peak_bytes)
+    state.finish_epoch(record)
+    save_after_epoch(session)
+    session.pause_seconds = time.perf_counter() - pause_started_at
     return record
 
 
-def batches(job: Job) -> Iterator[tuple[Tensor, Tensor]]:
+def iterate_batches(session: TrainingSession) -> Iterator[tuple[Tensor, Tensor]]:
     """This process's share of the batches that are left of the epoch under way."""
-    for module in job.state.model.modules():
+    for module in session.state.model.modules():
         anneal = getattr(module, "anneal", None)
         if callable(anneal):
-            anneal(job.state.epoch)
-    return train_batches(
-        job.dataset.train,
-        job.dataset,
-        batch_size=job.recipe.train.batch_size,
-        seed=job.recipe.seed,
-        epoch=job.state.epoch,
-        first_step=job.state.step,
-        device=job.device,
-        channels_last=job.recipe.train.channels_last,
-        rank=job.accelerator.process_index,
-        world=job.accelerator.num_processes,
+            anneal(session.state.epoch)
+    return iterate_train_batches(
+        session.dataset.train,
+        session.dataset,
+        batch_size=session.recipe.train.batch_size,
+        seed=session.recipe.seed,
+        epoch=session.state.epoch,
+        first_step=session.state.step,
+        device=session.device,
+        channels_last=session.recipe.train.channels_last,
+        rank=session.accelerator.process_index,
+        world=session.accelerator.num_processes,
     )
 
 
-def step(job: Job, images: Tensor, labels: Tensor) -> None:
+def run_step(session: TrainingSession, images: Tensor, labels: Tensor) -> None:
     """One step of the optimiser: images (b, 3, H, W) or (b, T, 3, H, W), labels (b,)."""
-    state, settings = job.state, job.recipe.train
-    place = state.epoch * job.steps + state.step
-    optim.set_rate(state.optimizer, schedule.rate(settings, place, job.steps))
-    draws = stream(job.recipe.seed, "dropout", state.epoch, state.step, job.accelerator.process_index)
-    process.seed_everything(draws, job.device)
-    with whole_batch(job.accelerator.num_processes):
-        loss = job.objective(images, labels)
+    state, settings = session.state, session.recipe.train
+    global_step = state.epoch * session.epoch_steps + state.step
+    optim.set_learning_rate(state.optimizer, lr_schedule.learning_rate_at(settings, global_step, session.epoch_steps))
+    dropout_seed = derive_seed(
+        session.recipe.seed, "dropout", state.epoch, state.step, session.accelerator.process_index
+    )
+    distributed.seed_everything(dropout_seed, session.device)
+    with synced_batch_norm(session.accelerator.num_processes):
+        loss = session.objective(images, labels)
     state.scaler.scale(loss).backward()
     if settings.clip_norm is not None:
         state.scaler.unscale_(state.optimizer)
@@ -125,33 +140,35 @@ def step(job: Job, images: Tensor, labels: Tensor) -> None:
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)
     if state.ema:
-        state.ema.update(place + 1)
+        state.ema.update_average(global_step + 1)
     state.losses[state.step] = loss.detach()
     state.step += 1
 
 
-def validate(job: Job) -> Evaluation | None:
+def validate_epoch(session: TrainingSession) -> Evaluation | None:
     """The validation part evaluated with the weights that count, None where there is no such part."""
-    state, val = job.state, job.dataset.val
-    with state.ema.applied() if state.ema else nullcontext():
-        process.share_buffers(job.accelerator, state.model)
+    state, val = session.state, session.dataset.val
+    with state.ema.applied_average() if state.ema else nullcontext():
+        distributed.broadcast_buffers(session.accelerator, state.model)
         if val is None:
             return None
-        return evaluate(state.model, val, job.dataset, job.recipe, name="val", accelerator=job.accelerator)
+        return evaluate_split(
+            state.model, val, session.dataset, session.recipe, name="val", accelerator=session.accelerator
+        )
 
 
-def account(job: Job, val: Evaluation | None, peak: int | None) -> Epoch:
-    """The record of the epoch whose steps are done; `peak` in bytes."""
-    state = job.state
-    last = (state.epoch + 1) * job.steps - 1
+def make_epoch_record(session: TrainingSession, val: Evaluation | None, peak_bytes: int | None) -> Epoch:
+    """The record of the epoch whose steps are done; `peak_bytes` in bytes."""
+    state = session.state
+    last_step = (state.epoch + 1) * session.epoch_steps - 1
     return Epoch(
         epoch=state.epoch + 1,
         train_loss=state.losses.cpu().double().mean().item(),
-        lr=schedule.rate(job.recipe.train, last, job.steps),
-        train_images_per_s=job.steps * job.images / state.seconds,
-        train_seconds=state.seconds,
+        lr=lr_schedule.learning_rate_at(session.recipe.train, last_step, session.epoch_steps),
+        train_images_per_s=session.epoch_steps * session.step_images / state.epoch_seconds,
+        train_seconds=state.epoch_seconds,
         val_loss=val.loss if val else None,
         val_top1=val.top1 if val else None,
         val_top5=val.top5 if val else None,
-        peak_memory_bytes=peak,
+        peak_memory_bytes=peak_bytes,
     )

@@ -20,8 +20,8 @@ def tune_malloc() -> bool:
     if not _is_glibc() or _USERS & os.environ.keys() or "malloc" in os.environ.get("LD_PRELOAD", ""):
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    kept = any(mallopt(_MMAP_THRESHOLD, size) for size in _LARGEST)
-    return bool(kept and mallopt(_TRIM_THRESHOLD, (1 << 31) - 1) and mallopt(_TOP_PAD, 64 << 20))
+    threshold_set = any(mallopt(_MMAP_THRESHOLD, size) for size in _LARGEST)
+    return bool(threshold_set and mallopt(_TRIM_THRESHOLD, (1 << 31) - 1) and mallopt(_TOP_PAD, 64 << 20))
 
 
 def _is_glibc() -> bool:

@@ -8,7 +8,7 @@ import torch
 
 from attncli.errors import UserError
 
-_NATIVE = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}  # x86 and ARM names
+_BF16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}  # x86 and ARM names
 
 
 def resolve_precision(requested: str, device: torch.device) -> str:
@@ -31,21 +31,25 @@ def has_native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        return sys.platform != "darwin" and torch.backends.mkldnn.is_available() and bool(_NATIVE & _cpu_features())
+        return (
+            sys.platform != "darwin"
+            and torch.backends.mkldnn.is_available()
+            and bool(_BF16_FEATURES & _read_cpu_features())
+        )
     return False
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
+def autocast_context(precision: str, device: torch.device) -> AbstractContextManager[None]:
     """The context in which a network computes in `precision` (as `resolve_precision` gives it)."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
 
-def _cpu_features() -> set[str]:
+def _read_cpu_features() -> set[str]:
     """Names of what the processor can do, from torch where it tells (2.10 on), else from the kernel."""
-    tell = getattr(torch.cpu, "get_capabilities", None)
-    if tell is not None:
-        return {name for name, value in tell().items() if value is True}
+    get_capabilities = getattr(torch.cpu, "get_capabilities", None)
+    if get_capabilities is not None:
+        return {name for name, value in get_capabilities().items() if value is True}
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

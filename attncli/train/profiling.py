@@ -21,98 +21,106 @@ from torch.profiler import ProfilerActivity, record_function
 
 from attncli.data.dataset import Dataset
 from attncli.recipe import Recipe
-from attncli.train.job import Job, prepare
-from attncli.train.loop import batches, step
+from attncli.train.loop import iterate_batches, run_step
+from attncli.train.session import TrainingSession, prepare_session
 
 PHASES = ("data", "forward", "backward", "optimiser", "other")
-WARM, TIMED, TRACED = 3, 10, 3  # steps
+WARMUP_STEPS, TIMED_STEPS, TRACED_STEPS = 3, 10, 3  # steps
 FOLDER, TRACE, TABLE = "profile", "trace.json.gz", "table.txt"
-OPERATIONS = 15  # shown
+SHOWN_OPERATIONS = 15  # shown
 
 
 @dataclass
-class Phases:
+class PhaseTimer:
     """A stop-watch that is always in one phase."""
 
     device: torch.device
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
     phase: str = "other"
-    began: float = field(default_factory=time.perf_counter)
-    mark: Any = None  # the phase in the trace
+    phase_started_at: float = field(default_factory=time.perf_counter)
+    trace_mark: Any = None  # the phase in the trace
 
-    def enter(self, phase: str) -> None:
+    def enter_phase(self, phase: str) -> None:
         """The phase so far is over, another begins."""
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
         now = time.perf_counter()
-        self.seconds[self.phase] += now - self.began
-        self.phase, self.began = phase, now
-        if self.mark is not None:
-            self.mark.__exit__(None, None, None)
-        self.mark = record_function(f"# {phase}")
-        self.mark.__enter__()
+        self.seconds[self.phase] += now - self.phase_started_at
+        self.phase, self.phase_started_at = phase, now
+        if self.trace_mark is not None:
+            self.trace_mark.__exit__(None, None, None)
+        self.trace_mark = record_function(f"# {phase}")
+        self.trace_mark.__enter__()
 
     def close(self) -> None:
         """End the last phase."""
-        self.enter("other")
-        self.mark.__exit__(None, None, None)
-        self.mark = None
+        self.enter_phase("other")
+        self.trace_mark.__exit__(None, None, None)
+        self.trace_mark = None
 
 
-def profile(
-    model: nn.Module, dataset: Dataset, recipe: Recipe, run: Path, accelerator: Accelerator, *, timed: int = TIMED
+def profile_training(
+    model: nn.Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    run_dir: Path,
+    accelerator: Accelerator,
+    *,
+    timed_steps: int = TIMED_STEPS,
 ) -> str:
-    """Profile a few steps as `train` would take them; the table, which is also in `run`/profile beside the trace.
+    """Profile a few steps as `train` would take them; the table, which is also in `run_dir`/profile beside the trace.
 
     A fresh copy of `model` (N, 3, H, W) -> (N, classes) is trained on the first batches of the first epoch.
     """
-    job = prepare(copy.deepcopy(model), dataset, recipe, None, None, accelerator)
-    folder = run / FOLDER
+    session = prepare_session(copy.deepcopy(model), dataset, recipe, None, None, accelerator)
+    folder = run_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    watch(job, WARM)
-    phases = watch(job, timed)
+    time_steps(session, WARMUP_STEPS)
+    timer = time_steps(session, timed_steps)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it tells at length that there is no GPU
-    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (job.device.type == "cuda")
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (session.device.type == "cuda")
     with torch.profiler.profile(activities=activities) as trace:
-        watch(job, TRACED)
+        time_steps(session, TRACED_STEPS)
     trace.export_chrome_trace(str(folder / TRACE))
-    by = f"self_{'cuda' if job.device.type == 'cuda' else 'cpu'}_time_total"
-    told = table(phases.seconds, timed, job.images)
-    operations = trace.key_averages().table(sort_by=by, row_limit=OPERATIONS, max_name_column_width=50)
-    (folder / TABLE).write_text(f"{told}\n\n{TRACED} steps with the profiler, by operation:\n{operations}\n")
-    return f"{told}\n  operations and trace: {folder / TABLE}, {TRACE} (for https://ui.perfetto.dev)"
+    sort_key = f"self_{'cuda' if session.device.type == 'cuda' else 'cpu'}_time_total"
+    table_text = format_phase_table(timer.seconds, timed_steps, session.step_images)
+    operations = trace.key_averages().table(sort_by=sort_key, row_limit=SHOWN_OPERATIONS, max_name_column_width=50)
+    (folder / TABLE).write_text(
+        f"{table_text}\n\n{TRACED_STEPS} steps with the profiler, by operation:\n{operations}\n"
+    )
+    return f"{table_text}\n  operations and trace: {folder / TABLE}, {TRACE} (for https://ui.perfetto.dev)"
 
 
-def watch(job: Job, steps: int) -> Phases:
+def time_steps(session: TrainingSession, steps: int) -> PhaseTimer:
     """Train `steps` steps and tell what they took."""
-    feed = endless(job)
-    phases = Phases(job.device)
-    with observed(job, phases):
+    batches = repeat_first_epoch(session)
+    timer = PhaseTimer(session.device)
+    with timed_phases(session, timer):
         for _ in range(steps):
-            phases.enter("data")
-            images, labels = next(feed)
-            phases.enter("other")
-            step(job, images, labels)
-            phases.enter("other")
-    phases.close()
-    return phases
+            timer.enter_phase("data")
+            images, labels = next(batches)
+            timer.enter_phase("other")
+            run_step(session, images, labels)
+            timer.enter_phase("other")
+    timer.close()
+    return timer
 
 
-def endless(job: Job) -> Iterator[tuple[Tensor, Tensor]]:
+def repeat_first_epoch(session: TrainingSession) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of the first epoch, again and again."""
     while True:
-        job.state.step = 0
-        yield from islice(batches(job), job.steps)
+        session.state.step = 0
+        yield from islice(iterate_batches(session), session.epoch_steps)
 
 
 @contextmanager
-def observed(job: Job, phases: Phases) -> Iterator[None]:
+def timed_phases(session: TrainingSession, timer: PhaseTimer) -> Iterator[None]:
     """Hooks on loss and optimiser that enter the phases (clipping counts as backward)."""
-    optimizer = job.state.optimizer
+    optimizer = session.state.optimizer
     hooks = [
-        job.objective.register_forward_pre_hook(lambda *_: phases.enter("forward")),
-        job.objective.register_forward_hook(lambda *_: phases.enter("backward")),
-        optimizer.register_step_pre_hook(lambda *_: phases.enter("optimiser")),
+        session.objective.register_forward_pre_hook(lambda *_: timer.enter_phase("forward")),
+        session.objective.register_forward_hook(lambda *_: timer.enter_phase("backward")),
+        optimizer.register_step_pre_hook(lambda *_: timer.enter_phase("optimiser")),
     ]
     try:
         yield
@@ -121,9 +129,9 @@ def observed(job: Job, phases: Phases) -> Iterator[None]:
             hook.remove()
 
 
-def table(seconds: dict[str, float], steps: int, images: int) -> str:
-    """Milliseconds of a step and share of the whole, by phase; `images` are those of a step."""
-    whole = sum(seconds.values())
-    lines = [f"{steps} steps of {images} images, {images * steps / whole:,.0f} images/s"]
-    lines += [f"  {name:10} {1000 * s / steps:9.2f} ms  {s / whole:6.1%}" for name, s in seconds.items()]
+def format_phase_table(seconds: dict[str, float], steps: int, step_images: int) -> str:
+    """Milliseconds of a step and share of the whole, by phase; `step_images` are those of a step."""
+    total_seconds = sum(seconds.values())
+    lines = [f"{steps} steps of {step_images} images, {step_images * steps / total_seconds:,.0f} images/s"]
+    lines += [f"  {name:10} {1000 * s / steps:9.2f} ms  {s / total_seconds:6.1%}" for name, s in seconds.items()]
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class TrainingProgress:
     """Where a training is; given about twice a second and at the end of every epoch."""
 
     epoch: int  # from 1
@@ -17,4 +17,4 @@ class Step:
     loss: float  # mean of the last steps
 
 
-Progress = Callable[[Step], None]
+ProgressListener = Callable[[TrainingProgress], None]

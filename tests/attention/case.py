@@ -48,12 +48,12 @@ class Case:
     @property
     def site(self) -> str:
         """The mechanism's own site."""
-        return attention.describe(self.name).card.site
+        return attention.describe_mechanism(self.name).card.site
 
     def build(self, seed: int = 0) -> nn.Module:
         """The module, freshly initialised from `seed`."""
         torch.manual_seed(seed)
-        asked = attention.describe(self.name).facts
+        asked = attention.describe_mechanism(self.name).site_arguments
         return attention.load(self.name).Attention(
             **{k: v for k, v in self.facts.items() if k in asked}, **self.options
         )
@@ -96,7 +96,7 @@ def own(name: str) -> ModuleType:
 def cases() -> list[Case]:
     """Every mechanism with every one of its options, at every place its test file names."""
     found = []
-    for name in attention.names():
+    for name in attention.mechanism_names():
         module = own(name)
         for facts in getattr(module, "FACTS", [{}]):
             found += [Case(name, {**DEFAULT_FACTS, **facts}, options) for options in module.OPTIONS]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.channel_spatial.cbam import Attention, pool
+from attncli.attention.channel_spatial.cbam import Attention, pool_positions
 from tests.shared import shared
 
 OPTIONS: list[dict[str, Any]] = [
@@ -112,7 +112,7 @@ def test_initialisation_of_the_official_networks() -> None:
 def test_pools() -> None:
     """avg, max, lp and lse of the values 1, 2, 2 are 5/3, 2, 3 and log(e + 2 e^2)."""
     x = torch.tensor([1.0, 2.0, 2.0], dtype=torch.float64).view(1, 1, 1, 3)
-    got = torch.cat([pool(x, kind) for kind in ("avg", "max", "lp", "lse")]).flatten()
+    got = torch.cat([pool_positions(x, kind) for kind in ("avg", "max", "lp", "lse")]).flatten()
     e = torch.tensor(1.0, dtype=torch.float64).exp()
     expected = torch.tensor([5 / 3, 2, 3, (e + 2 * e**2).log()], dtype=torch.float64)
     torch.testing.assert_close(got, expected)

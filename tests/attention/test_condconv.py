@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from attncli.attention.branch.condconv import (
     Attention,
     Experts,
-    a_convolution_each,
-    batched_product,
-    cheapest,
-    one_grouped_convolution,
-    sum_of_convolutions,
+    choose_cheapest,
+    convolve_each_sample,
+    convolve_grouped,
+    multiply_batched,
+    sum_convolutions,
 )
 from tests.attention.case import randomise
 
@@ -89,7 +89,7 @@ def single(value: int | list[int]) -> int:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-@pytest.mark.parametrize("way", [sum_of_convolutions, one_grouped_convolution, batched_product, a_convolution_each])
+@pytest.mark.parametrize("way", [sum_convolutions, convolve_grouped, multiply_batched, convolve_each_sample])
 @pytest.mark.parametrize(
     ("c", "c_in", "stride", "groups", "kernel", "dilation"),
     [(6, 4, 1, 1, 3, 1), (8, 8, 2, 8, 3, 1), (8, 4, 2, 4, 5, 1), (6, 9, 1, 3, 3, 2), (5, 3, 2, 1, 1, 1)],
@@ -111,7 +111,7 @@ def test_mixing_kernels_equals_mixing_outputs(
     experts = Experts(c, c_in, stride, groups, 3, kernel, dilation, bias=False).double()
     x = torch.randn(2, c_in, 7, 6, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
     a = torch.rand(2, 3, dtype=torch.float64, requires_grad=True)
-    terms = [F.conv2d(x, w, None, stride, experts.padding, dilation, groups) for w in experts.kernels()]
+    terms = [F.conv2d(x, w, None, stride, experts.padding, dilation, groups) for w in experts.view_kernels()]
     expected = sum(a[:, e, None, None, None] * term for e, term in enumerate(terms))
     got = way(experts, x, a)
     torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
@@ -129,15 +129,15 @@ def test_the_map_decides_the_way() -> None:
         c: int, side: int, groups: int = 1, dtype: torch.dtype = torch.float32, layout: Any = torch.channels_last
     ) -> Callable[[Experts, Tensor, Tensor], Tensor]:
         x = torch.zeros(2, c, side, side, dtype=dtype).contiguous(memory_format=layout)
-        return cheapest(Experts(c, c, 1, groups, 4, 3, 1, bias=False), x)
+        return choose_cheapest(Experts(c, c, 1, groups, 4, 3, 1, bias=False), x)
 
-    assert way(64, 4) is sum_of_convolutions
-    assert way(256, 8, dtype=torch.bfloat16) is batched_product
-    assert way(256, 8) is one_grouped_convolution
-    assert way(256, 8, groups=256, dtype=torch.bfloat16) is one_grouped_convolution
-    assert way(1024, 5) is batched_product
-    assert way(8, 32) is a_convolution_each
-    assert way(8, 32, layout=torch.contiguous_format) is way(8, 32, groups=8) is one_grouped_convolution
+    assert way(64, 4) is sum_convolutions
+    assert way(256, 8, dtype=torch.bfloat16) is multiply_batched
+    assert way(256, 8) is convolve_grouped
+    assert way(256, 8, groups=256, dtype=torch.bfloat16) is convolve_grouped
+    assert way(1024, 5) is multiply_batched
+    assert way(8, 32) is convolve_each_sample
+    assert way(8, 32, layout=torch.contiguous_format) is way(8, 32, groups=8) is convolve_grouped
 
 
 def test_hand_computed_mixture() -> None:
@@ -158,7 +158,7 @@ def test_softmax_routing_is_a_distribution() -> None:
     for routing, equal in (("softmax", True), ("sigmoid", False)):
         module = randomise(Attention(4, 4, num_experts=3, routing=routing).double())
         module.experts.weight.data[:] = module.experts.weight.data[:1]
-        assert torch.allclose(module(x), F.conv2d(x, module.experts.kernels()[0], padding=1)) == equal
+        assert torch.allclose(module(x), F.conv2d(x, module.experts.view_kernels()[0], padding=1)) == equal
 
 
 def test_each_expert_is_drawn_with_the_fan_of_one_kernel() -> None:

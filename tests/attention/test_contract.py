@@ -33,7 +33,7 @@ def test_output_shape_and_gradients(case: Case) -> None:
     else:
         weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(4), dtype=y.dtype)
         (y * weights).sum().backward()
-    dead = attention.describe(case.name).card.dead
+    dead = attention.describe_mechanism(case.name).card.dead
     for name, p in module.named_parameters():
         if any(fnmatch(name, d) or name.startswith(d + ".") for d in dead):
             continue
@@ -113,9 +113,9 @@ def test_identity_at_initialisation_where_the_card_says_so(case: Case) -> None:
     from attncli import attention
 
     if case.site in ("model", "frames-head", "join", "conv"):
-        assert not attention.describe(case.name).card.identity
+        assert not attention.describe_mechanism(case.name).card.identity
         return
     module = case.build().double().eval()
     with torch.no_grad():
         (x,) = case.inputs()
-        assert torch.equal(forward(module, (x,)), x) == attention.describe(case.name).card.identity
+        assert torch.equal(forward(module, (x,)), x) == attention.describe_mechanism(case.name).card.identity

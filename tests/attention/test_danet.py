@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attncli.attention import pairs
+from attncli.attention import pairwise_attention
 from attncli.attention.channel_spatial.danet import Attention
 from tests.attention.case import randomise
 from tests.shared import shared
@@ -114,7 +114,7 @@ def test_fused_kernel_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     module = randomise(Attention(16, branches="position").double())
     x = torch.randn(2, 16, 5, 4, dtype=torch.float64, requires_grad=True)
     expected = module(x)
-    monkeypatch.setattr(pairs, "KEPT_BYTES", 0)
+    monkeypatch.setattr(pairwise_attention, "KEPT_BYTES", 0)
     got = module(x)
     torch.testing.assert_close(got, expected)
     (a,), (b,) = (torch.autograd.grad(y.square().sum(), x) for y in (got, expected))

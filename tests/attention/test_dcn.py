@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli import attention
-from attncli.attention.spatial.dcn import Attention, corners, fused, gathered
+from attncli.attention.spatial.dcn import Attention, bilinear_corners, convolve_fused, convolve_gathered
 from tests.attention.case import randomise
 from tests.attention.parity import read
 from tests.attention.test_condconv import single
@@ -67,7 +67,7 @@ def test_offsets_and_mask_of_the_fixtures(name: str) -> None:
     meta, data, params = read(shared(f"parity/{name}.npz"))
     module, state = official(meta, params)
     module.double().load_state_dict(state)
-    offset, mask = module.offsets(data["x"])
+    offset, mask = module.predict_offsets(data["x"])
     torch.testing.assert_close(offset, data["offset"], rtol=1e-9, atol=1e-10)
     assert (mask is None) == ("mask" not in data)
     if mask is not None:
@@ -87,9 +87,9 @@ def test_both_ways_agree(facts: dict[str, int], options: dict[str, Any]) -> None
     """Gathering pixels equals torchvision's operator: output and all gradients, offsets beyond the map included."""
     module = randomise(Attention(16, 8, **facts, **options).double())
     x = torch.randn(2, 8, 7, 9, dtype=torch.float64, requires_grad=True)
-    offset, mask = (t if t is None else t.detach().requires_grad_() for t in module.offsets(x))
+    offset, mask = (t if t is None else t.detach().requires_grad_() for t in module.predict_offsets(x))
     wanted = [t for t in (x, offset, mask, *module.conv.parameters()) if t is not None]
-    ours, theirs = (way(module.conv, x, offset, mask) for way in (gathered, fused))
+    ours, theirs = (way(module.conv, x, offset, mask) for way in (convolve_gathered, convolve_fused))
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
     for a, b in zip(*(torch.autograd.grad(y.pow(2).sum(), wanted) for y in (ours, theirs)), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-7)
@@ -97,10 +97,10 @@ def test_both_ways_agree(facts: dict[str, int], options: dict[str, Any]) -> None
 
 def test_corners_by_hand() -> None:
     """(0.25, -0.5) on a 2x3 map: half of each weight falls on the column outside, which counts nothing."""
-    pixel, weight = corners(torch.tensor([0.25, -0.5]), (2, 3))
+    pixel, weight = bilinear_corners(torch.tensor([0.25, -0.5]), (2, 3))
     assert weight.tolist() == [0, 0.375, 0, 0.125]
     assert pixel[1::2].tolist() == [0, 3]
-    assert corners(torch.tensor([float("nan"), 0.0]), (2, 3))[1].isnan().any()
+    assert bilinear_corners(torch.tensor([float("nan"), 0.0]), (2, 3))[1].isnan().any()
 
 
 @pytest.mark.parametrize("options", [o for o in OPTIONS if "mask_scale" not in o], ids=str)
@@ -153,7 +153,7 @@ def test_parameters_on_resnet50() -> None:
 
 def test_offsets_learn_slower() -> None:
     """The card gives the offset branch a tenth of the learning rate, by the name of its parameters."""
-    ((prefix, factor),) = attention.describe("dcn").card.lr_scale
+    ((prefix, factor),) = attention.describe_mechanism("dcn").card.lr_scale
     names = [n for n, _ in Attention(4, 4).named_parameters() if n.startswith(prefix + ".")]
     assert (names, factor) == (["offset.weight", "offset.bias"], 0.1)
 

@@ -68,7 +68,7 @@ def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module
 
 def test_weights_are_positive_and_sum_to_one() -> None:
     """The attention over kernels is a distribution (claim dyconv-weights)."""
-    p = randomise(Attention(8, 8, tau_start=1.0).double()).weights(torch.randn(5, 8, 4, 4, dtype=torch.float64))
+    p = randomise(Attention(8, 8, tau_start=1.0).double()).kernel_weights(torch.randn(5, 8, 4, 4, dtype=torch.float64))
     assert (p > 0).all()
     torch.testing.assert_close(p.sum(1), torch.ones(5, dtype=torch.float64))
 
@@ -79,7 +79,7 @@ def test_hand_computed_weights() -> None:
     with torch.no_grad():
         module.reduce.weight.fill_(1.0)
         module.expand.weight.copy_(torch.tensor([[1.0], [0.0]]))
-    p = module.weights(torch.full((1, 1, 3, 3), 2.0, dtype=torch.float64))
+    p = module.kernel_weights(torch.full((1, 1, 3, 3), 2.0, dtype=torch.float64))
     expected = torch.tensor([[1.0, 0.0]], dtype=torch.float64).softmax(1)
     torch.testing.assert_close(p, expected)
 
@@ -117,9 +117,9 @@ def test_lower_temperature_sharpens() -> None:
     """Annealing changes the function: the largest weight grows."""
     module = randomise(Attention(8, 8).double())
     x = torch.randn(4, 8, 5, 5, dtype=torch.float64)
-    early = module.weights(x).max(1).values
+    early = module.kernel_weights(x).max(1).values
     module.anneal(10)
-    assert (module.weights(x).max(1).values > early).all()
+    assert (module.kernel_weights(x).max(1).values > early).all()
 
 
 def test_parameters_of_the_card() -> None:

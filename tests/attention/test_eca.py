@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.channel.eca import Attention, kernel_size
+from attncli.attention.channel.eca import Attention, choose_kernel_size
 
 OPTIONS: list[dict[str, Any]] = [{}, {"k": 5}, {"k": (7, 3)}, {"gamma": 1.0}, {"b": 3.0}]
 
@@ -29,7 +29,7 @@ def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module
 def test_kernel_sizes_of_the_card() -> None:
     """C 16, 32, 64 -> 3; 128 to 1024 -> 5; 2048 -> 7."""
     widths = (16, 32, 64, 128, 256, 512, 1024, 2048)
-    assert [kernel_size(c) for c in widths] == [3, 3, 3, 5, 5, 5, 5, 7]
+    assert [choose_kernel_size(c) for c in widths] == [3, 3, 3, 5, 5, 5, 5, 7]
 
 
 def test_hand_computed_gate() -> None:

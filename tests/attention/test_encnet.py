@@ -58,7 +58,9 @@ def test_presence_logits_of_the_fixture() -> None:
     params = {k.removeprefix("param/"): torch.from_numpy(arrays[k]) for k in arrays.files if k.startswith("param/")}
     module, state = official({}, params)
     module.double().eval().load_state_dict(state)
-    logits = F.linear(module.encoding(torch.from_numpy(arrays["x"])), params["selayer.weight"], params["selayer.bias"])
+    logits = F.linear(
+        module.encode_pixels(torch.from_numpy(arrays["x"])), params["selayer.weight"], params["selayer.bias"]
+    )
     torch.testing.assert_close(logits, torch.from_numpy(arrays["y_se"]), rtol=0, atol=1e-9)
 
 
@@ -71,7 +73,7 @@ def test_hand_computed_encoding() -> None:
     f = torch.tensor([[[1.0], [3.0]]], dtype=torch.float64)  # (N, M, C)
     near, far = 0.5, 1 / (1 + math.exp(9 - 1))  # pixel 1: equal distances; pixel 3: 9 against 1
     expected = [near * 1 + far * 3, near * -1 + (1 - far) * 1]
-    torch.testing.assert_close(module.aggregate(f).flatten().tolist(), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(module.aggregate_residuals(f).flatten().tolist(), expected, rtol=1e-12, atol=0)
 
 
 def test_aggregate_equals_the_residuals_written_out() -> None:
@@ -80,7 +82,7 @@ def test_aggregate_equals_the_residuals_written_out() -> None:
     f = torch.randn(2, 7, 6, dtype=torch.float64)
     residuals = f[:, :, None] - module.codewords  # (N, M, K, C)
     a = (module.scale * residuals.square().sum(3)).softmax(2)
-    torch.testing.assert_close(module.aggregate(f), (a[..., None] * residuals).sum(1), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(module.aggregate_residuals(f), (a[..., None] * residuals).sum(1), rtol=1e-10, atol=1e-12)
 
 
 def test_nearest_codeword_weighs_most() -> None:
@@ -90,7 +92,7 @@ def test_nearest_codeword_weighs_most() -> None:
     assert module.codewords.abs().max() <= 1 / math.sqrt(12)
     nn.init.constant_(module.scale, -0.5)
     f = module.codewords.detach()[None] * 0.99
-    assert (module.assignment(f)[0].argmax(1) == torch.arange(3)).all()
+    assert (module.assign_codewords(f)[0].argmax(1) == torch.arange(3)).all()
 
 
 def test_a_single_codeword_is_sum_pooling_with_an_offset() -> None:
@@ -98,14 +100,16 @@ def test_a_single_codeword_is_sum_pooling_with_an_offset() -> None:
     module = randomise(Attention(6, ncodes=1).double())
     f = torch.randn(2, 7, 6, dtype=torch.float64)
     expected = 7 * (f.mean(1, keepdim=True) - module.codewords)
-    torch.testing.assert_close(module.aggregate(f), expected, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(module.aggregate_residuals(f), expected, rtol=1e-12, atol=1e-13)
 
 
 def test_encoding_ignores_positions() -> None:
     """Permuting the pixels leaves the encoding as it is (claim enc-orderless)."""
     module = randomise(Attention(8).double()).eval()
     x = torch.randn(2, 8, 20, 1, dtype=torch.float64)
-    torch.testing.assert_close(module.encoding(x[:, :, torch.randperm(20)]), module.encoding(x), rtol=0, atol=1e-11)
+    torch.testing.assert_close(
+        module.encode_pixels(x[:, :, torch.randperm(20)]), module.encode_pixels(x), rtol=0, atol=1e-11
+    )
 
 
 def test_output_range() -> None:
@@ -123,19 +127,19 @@ def test_sum_is_k_times_the_mean() -> None:
     """codes=sum adds the K encodings, as the paper writes."""
     mean, total = (randomise(Attention(8, ncodes=4, codes=codes).double()).eval() for codes in ("mean", "sum"))
     x = torch.randn(2, 8, 5, 5, dtype=torch.float64)
-    torch.testing.assert_close(total.encoding(x), 4 * mean.encoding(x))
+    torch.testing.assert_close(total.encode_pixels(x), 4 * mean.encode_pixels(x))
 
 
 def test_half_precision_does_not_overflow() -> None:
     """Squared distances above float16's 65504 stay finite, as they are taken in float32."""
     module = Attention(4).eval()
     with torch.autocast("cpu", torch.float16):
-        assert module.aggregate(torch.full((1, 6, 4), 300.0).half()).isfinite().all()
+        assert module.aggregate_residuals(torch.full((1, 6, 4), 300.0).half()).isfinite().all()
 
 
 def test_it_goes_to_the_head_or_into_blocks() -> None:
     """The card puts it on the last map, and names the gate for the paper's CIFAR experiment."""
-    card = attention.describe("encnet").card
+    card = attention.describe_mechanism("encnet").card
     assert card.site == "head"
     assert "gate" in card.sites
 

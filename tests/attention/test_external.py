@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from attncli import attention
-from attncli.attention.pairs import attend
+from attncli.attention.pairwise_attention import attend_pairwise
 from attncli.attention.self_attention.external import Attention
 from tests.attention.case import randomise
 from tests.attention.parity import read
@@ -44,7 +44,7 @@ def test_attention_equals_the_official_one() -> None:
     meta, data, params = read(shared("parity/external.npz"))
     module, state = official(meta, params)
     module.double().load_state_dict(state)
-    a = module.attention(data["x"]).transpose(1, 2)
+    a = module.memory_affinity(data["x"]).transpose(1, 2)
     torch.testing.assert_close(a, data["attention"], rtol=1e-9, atol=1e-10)
 
 
@@ -53,7 +53,7 @@ def test_hand_computed_double_normalisation() -> None:
     module = Attention(2, memory=2, wrapper="none").double()
     module.keys.data = torch.eye(2, dtype=torch.float64)
     logits = torch.tensor([[1.0, 1.0], [3.0, 1.0]], dtype=torch.float64).log()
-    a = module.attention(logits.T.reshape(1, 2, 2, 1))
+    a = module.memory_affinity(logits.T.reshape(1, 2, 2, 1))
     expected = torch.tensor([[[1 / 3, 2 / 3], [3 / 5, 2 / 5]]], dtype=torch.float64)
     torch.testing.assert_close(a, expected, rtol=1e-8, atol=0)
 
@@ -61,7 +61,7 @@ def test_hand_computed_double_normalisation() -> None:
 def test_rows_sum_to_one() -> None:
     """Double normalisation: what a position takes from the memory sums to 1 (claim ea-doublenorm)."""
     module = randomise(Attention(6).double())
-    rows = module.attention(torch.randn(2, 6, 5, 4, dtype=torch.float64)).sum(2)
+    rows = module.memory_affinity(torch.randn(2, 6, 5, 4, dtype=torch.float64)).sum(2)
     torch.testing.assert_close(rows, torch.ones_like(rows), rtol=0, atol=1e-6)
 
 
@@ -75,7 +75,7 @@ def test_a_long_feature_does_not_take_one_unit_alone() -> None:
     x[..., 0, 0] *= 100
     plain = (x.flatten(2).transpose(1, 2) @ module.keys.T).softmax(2)[0, 0]
     assert plain.max() > 0.99
-    assert module.attention(x)[0, 0].max() < 0.2
+    assert module.memory_affinity(x)[0, 0].max() < 0.2
 
 
 def test_scale_of_one_feature_is_tamed() -> None:
@@ -106,7 +106,7 @@ def flops(side: int, memory: int | None) -> int:
     tokens = torch.zeros(1, side**2, 32)
     with FlopCounterMode(display=False) as counter:
         if memory is None:
-            attend(tokens, tokens, tokens, 1.0)
+            attend_pairwise(tokens, tokens, tokens, 1.0)
         else:
             module(torch.zeros(1, 32, side, side))
     return counter.get_total_flops()
@@ -122,7 +122,7 @@ def test_dead_bias_has_zero_gradient() -> None:
     """The softmax over positions takes away what a bias adds to all of them."""
     module = randomise(Attention(8).double()).train()
     module(torch.randn(3, 8, 4, 4, dtype=torch.float64)).pow(3).sum().backward()
-    assert attention.describe("external").card.dead == ("inner.bias",)
+    assert attention.describe_mechanism("external").card.dead == ("inner.bias",)
     assert module.inner.bias.grad.abs().max() < 1e-10
     assert module.inner.weight.grad.abs().max() > 1e-6
 

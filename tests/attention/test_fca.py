@@ -82,7 +82,7 @@ def test_lowest_frequency_alone_is_se() -> None:
     module = randomise(Attention(16, (9, 9), reduction=4, n=1)).double()
     module.basis = dct_basis((9, 9), n=1)
     x = torch.randn(2, 16, 9, 9, dtype=torch.float64)
-    torch.testing.assert_close(module.spectrum(x), 9 * x.mean((2, 3)), rtol=0, atol=1e-9)
+    torch.testing.assert_close(module.compute_spectrum(x), 9 * x.mean((2, 3)), rtol=0, atol=1e-9)
     twin = se.Attention(16, reduction=4).double()
     twin.load_state_dict({"reduce.weight": 9 * module.reduce.weight, "expand.weight": module.expand.weight})
     torch.testing.assert_close(module(x), twin(x), rtol=0, atol=1e-12)
@@ -103,7 +103,7 @@ def test_other_sizes_are_pooled_to_the_grid(size: tuple[int, int], layout: torch
     x = torch.randn(2, 32, *size, dtype=torch.float64).to(memory_format=layout)
     pooled = F.adaptive_avg_pool2d(x, (7, 7))
     expected = (pooled * module.basis.repeat_interleave(2, 0)).sum((2, 3))
-    torch.testing.assert_close(module.spectrum(x), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(module.compute_spectrum(x), expected, rtol=0, atol=1e-12)
 
 
 def test_grid_follows_the_place() -> None:
@@ -127,7 +127,7 @@ def test_learned_basis_starts_from_the_dct_and_moves() -> None:
         torch.manual_seed(0)
         modules.append(Attention(16, (8, 8), basis=basis))
     x = torch.randn(2, 16, 8, 8)
-    fixed, learned, random = (module.spectrum(x) for module in modules)
+    fixed, learned, random = (module.compute_spectrum(x) for module in modules)
     torch.testing.assert_close(learned, fixed)
     assert not torch.allclose(random, fixed)
     learned.sum().backward()

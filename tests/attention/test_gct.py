@@ -124,7 +124,7 @@ def test_first_step_leaves_alpha() -> None:
 
 def test_only_beta_is_not_decayed() -> None:
     """The official script exempts beta, and beta alone: alpha and gamma are no vectors, which the default spares."""
-    assert attention.describe("gct").card.no_weight_decay == ("beta",)
+    assert attention.describe_mechanism("gct").card.no_weight_decay == ("beta",)
     assert Attention(8).alpha.ndim == Attention(8).gamma.ndim == 2
 
 
@@ -161,10 +161,10 @@ def test_refusals(options: dict[str, Any]) -> None:
 def test_decay_on_beta_is_an_option(decayed: bool) -> None:
     """beta is in the group without weight decay unless the option is set; alpha and gamma never are."""
     made = Recipe(model=Model(backbone="resnet20", attn="gct", options={"weight_decay_on_beta": decayed}))
-    net = model.build(made, model.Shape(10, (32, 32)))
-    rates = {id(p): g["weight_decay"] for g in model.parameter_groups(net, made.train, "gct") for p in g["params"]}
+    net = model.build(made, model.InputSpec(10, (32, 32)))
+    rates = {id(p): g["weight_decay"] for g in model.group_parameters(net, made.train, "gct") for p in g["params"]}
     found: dict[str, set[bool]] = {}
-    for module in model.mechanisms(net).values():
+    for module in model.find_mechanisms(net).values():
         for name, p in module.named_parameters():
             found.setdefault(name, set()).add(rates[id(p)] > 0)
     assert found == {"alpha": {True}, "gamma": {True}, "beta": {decayed}}

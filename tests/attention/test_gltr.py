@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.temporal.gltr import Attention, Core
+from attncli.attention.temporal.gltr import Attention, GlobalLocalCore
 from tests.attention.case import randomise
 from tests.shared import shared
 
@@ -46,7 +46,7 @@ def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module
         for theirs, ours in NAMES:
             name = name.replace(theirs, ours)
         state[name] = value.squeeze(-1) if value.ndim == 3 else value
-    return Core(params["feat1.weight"].shape[0], kernel_size=params["feat1.weight"].shape[2]), state
+    return GlobalLocalCore(params["feat1.weight"].shape[0], kernel_size=params["feat1.weight"].shape[2]), state
 
 
 def test_frames_of_the_fixture_before_their_mean() -> None:
@@ -56,55 +56,55 @@ def test_frames_of_the_fixture_before_their_mean() -> None:
     params = {k.removeprefix("param/"): v for k, v in data.items() if k.startswith("param/")}
     core, state = official(json.loads(str(arrays["meta"])), params)
     core.double().load_state_dict(state)
-    seen = core.eval().sequence(data["x"]).transpose(1, 2)
+    seen = core.eval().relate_frames(data["x"]).transpose(1, 2)
     torch.testing.assert_close(seen, data["y_seq"], rtol=1e-9, atol=1e-10)
 
 
 def test_core_parameters() -> None:
     """With d = 128 the core has 674,048 parameters, 41 d^2 + 18 d (claim gltr-params)."""
-    assert sum(p.numel() for p in Core(128).parameters()) == 674_048 == 41 * 128**2 + 18 * 128
+    assert sum(p.numel() for p in GlobalLocalCore(128).parameters()) == 674_048 == 41 * 128**2 + 18 * 128
 
 
 def test_fresh_attention_is_the_identity() -> None:
     """In a fresh core v equals u exactly (claim gltr-identity)."""
-    core = Core(8).double()
+    core = GlobalLocalCore(8).double()
     x = torch.randn(2, 6, 8, dtype=torch.float64)
     for mode in (True, False):
         core.train(mode)
-        assert torch.equal(core.sequence(x), core.neighbours(x))
+        assert torch.equal(core.relate_frames(x), core.gather_neighbours(x))
 
 
 @pytest.mark.parametrize("dilation", [1, 2, 3])
 def test_branch_sees_three_frames(dilation: int) -> None:
     """Branch i depends on the frame itself and those i before and after only (claim gltr-local-rf)."""
     d, t = 4, 5
-    core = randomise(Core(d).double())
+    core = randomise(GlobalLocalCore(d).double())
     x = torch.randn(1, 11, d, dtype=torch.float64, requires_grad=True)
-    core.neighbours(x)[0, t, dilation * d : (dilation + 1) * d].sum().backward()
+    core.gather_neighbours(x)[0, t, dilation * d : (dilation + 1) * d].sum().backward()
     assert x.grad is not None
     assert x.grad[0].abs().sum(1).nonzero().flatten().tolist() == [t - dilation, t, t + dilation]
 
 
 def test_attention_equals_the_formula() -> None:
     """v = u + BN(W (A g)) with rows of A positive and of sum 1, and no scale (claim gltr-attn)."""
-    core = randomise(Core(3).double()).eval()
+    core = randomise(GlobalLocalCore(3).double()).eval()
     x = torch.randn(2, 5, 3, dtype=torch.float64)
-    u = core.neighbours(x)
+    u = core.gather_neighbours(x)
     a = (core.theta(u) @ core.phi(u).mT).softmax(-1)
     assert (a > 0).all()
     torch.testing.assert_close(a.sum(-1), torch.ones(2, 5, dtype=torch.float64))
     expected = u + core.norm(core.project(a @ core.g(u)).mT).mT
-    torch.testing.assert_close(core.sequence(x), expected)
+    torch.testing.assert_close(core.relate_frames(x), expected)
 
 
 def test_hand_computed_branch() -> None:
     """With kernel (1, 10, 100) and dilation 2, frames 1 2 3 4 5 give 310, 420, 531, 42, 53: zeros beyond the clip."""
-    core = Core(1, (2,)).double()
+    core = GlobalLocalCore(1, (2,)).double()
     with torch.no_grad():
         core.local[0].weight.copy_(torch.tensor([[[1.0, 10.0, 100.0]]]))
     x = torch.arange(1.0, 6.0, dtype=torch.float64).view(1, 5, 1)
     expected = torch.tensor([310.0, 420.0, 531.0, 42.0, 53.0], dtype=torch.float64)
-    torch.testing.assert_close(core.neighbours(x)[0, :, 1], expected)
+    torch.testing.assert_close(core.gather_neighbours(x)[0, :, 1], expected)
 
 
 def test_clips_do_not_mix() -> None:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attncli import check, model
+from attncli import model, validation
 from attncli.attention.channel import se
-from attncli.attention.channel.gsop import Attention, covariance, default_dim
-from attncli.measure.counts import work
-from attncli.model import Shape
+from attncli.attention.channel.gsop import Attention, channel_covariance, default_attention_dim
+from attncli.measure.flops import count_operations
+from attncli.model import InputSpec
 from tests.attention.case import randomise
 
 OPTIONS: list[dict[str, Any]] = [
@@ -56,7 +56,7 @@ def test_total_of_the_card() -> None:
 
 def test_dimension_of_narrow_maps() -> None:
     """d is the paper's 128 from C = 256 on and C/2 below, at least 1."""
-    assert [default_dim(c) for c in (1, 16, 64, 256, 2048)] == [1, 8, 32, 128, 128]
+    assert [default_attention_dim(c) for c in (1, 16, 64, 256, 2048)] == [1, 8, 32, 128, 128]
 
 
 def test_stride_by_stage() -> None:
@@ -68,14 +68,14 @@ def test_covariance_is_biased_and_centred() -> None:
     """It equals torch.cov with correction 0, sample by sample."""
     u = torch.randn(3, 4, 5, 2, dtype=torch.float64)
     expected = torch.stack([torch.cov(s.flatten(1), correction=0) for s in u])
-    torch.testing.assert_close(covariance(u), expected, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(channel_covariance(u), expected, rtol=1e-12, atol=1e-14)
 
 
 def test_covariance_ignores_a_constant() -> None:
     """A constant added to every reduced map leaves the covariance as it is (claim gsop-mean-invariance)."""
     u = torch.randn(2, 4, 5, 3, dtype=torch.float64)
     moved = u + torch.randn(2, 4, 1, 1, dtype=torch.float64)
-    torch.testing.assert_close(covariance(moved), covariance(u), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(channel_covariance(moved), channel_covariance(u), rtol=1e-12, atol=1e-13)
 
 
 def test_hand_computed_gate() -> None:
@@ -104,18 +104,18 @@ def test_second_order_where_se_sees_none() -> None:
 
 def test_stride_of_the_last_stage_costs_more_than_the_blocks() -> None:
     """On resnet50 the blocks add less than 10 %, a last stage at stride 1 and the blocks about 60 % (gsop-flops)."""
-    shape = Shape(1000, (224, 224))
+    shape = InputSpec(1000, (224, 224))
     with torch.device("meta"):
         plain, gsop = (
-            model.build(check.read(values={"model.backbone": "resnet50", "model.attn": attn}), shape)
+            model.build(validation.read(values={"model.backbone": "resnet50", "model.attn": attn}), shape)
             for attn in ("none", "gsop")
         )
-    macs = [work(net, (224, 224))[0] for net in (plain, gsop)]
+    macs = [count_operations(net, (224, 224))[0] for net in (plain, gsop)]
     for path in ("layer4.0.conv2", "layer4.0.downsample.0"):
         conv = gsop.get_submodule(path)
         assert isinstance(conv, nn.Conv2d)
         conv.stride = (1, 1)
-    macs.append(work(gsop, (224, 224))[0])
+    macs.append(count_operations(gsop, (224, 224))[0])
     assert macs[1] / macs[0] < 1.1
     assert macs[2] / macs[0] == pytest.approx(6.18 / 3.86, abs=0.05)
 

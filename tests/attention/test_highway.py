@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli import data
-from attncli.attention.branch.highway import Attention, Layer, _convolution
+from attncli.attention.branch.highway import Attention, HighwayLayer, _make_convolution
 from attncli.recipe import Data
 from tests.attention.case import randomise
 from tests.attention.parity import read
@@ -28,7 +28,7 @@ def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
 def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
     """The convolutional layer: H.weight, H.bias, T.weight, T.bias."""
     kernel, transform_kernel = (params[f"{name}.weight"].shape[-1] for name in "HT")
-    module = Layer(params["H.weight"].shape[0], kernel=kernel, transform_kernel=transform_kernel)
+    module = HighwayLayer(params["H.weight"].shape[0], kernel=kernel, transform_kernel=transform_kernel)
     names = {"H": "body", "T": "join.transform"}
     return module, {f"{names[key[0]]}{key[1:]}": value for key, value in params.items()}
 
@@ -84,7 +84,7 @@ def test_starts_close_to_the_shortcut() -> None:
     module = Attention(64, 64)
     assert (module.transform.bias == -6).all()
     assert module.transform.weight.std().item() == pytest.approx((2 / 128) ** 0.5, rel=0.05)
-    layer = Layer(4)
+    layer = HighwayLayer(4)
     assert (layer.join.transform.bias == -2).all()
     assert (layer.body.bias == 0).all()
 
@@ -113,7 +113,7 @@ def test_gradient_survives_fifty_layers() -> None:
         return torch.autograd.grad(stack(x).sum(), x)[0].norm().item()
 
     torch.manual_seed(0)
-    highway = gradient(nn.Sequential(*(Layer(8, kernel=1, transform_kernel=1) for _ in range(50))))
+    highway = gradient(nn.Sequential(*(HighwayLayer(8, kernel=1, transform_kernel=1) for _ in range(50))))
     plain = gradient(nn.Sequential(*(nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU()) for _ in range(50))))
     assert highway > 0.1
     assert plain < 1e-3 * highway
@@ -133,8 +133,8 @@ def losses(tmp_path: Path, *, highway: bool, depth: int, lr: float, bias: float)
 
     def layer() -> nn.Module:
         if highway:
-            return Layer(32, kernel=1, transform_kernel=1, transform_bias=bias)
-        return nn.Sequential(_convolution(32, 32, 1, 1, 0.0), nn.ReLU())
+            return HighwayLayer(32, kernel=1, transform_kernel=1, transform_bias=bias)
+        return nn.Sequential(_make_convolution(32, 32, 1, 1, 0.0), nn.ReLU())
 
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(64, 32, 1), *(layer() for _ in range(depth)), nn.Conv2d(32, 10, 1), nn.Flatten())

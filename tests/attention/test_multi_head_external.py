@@ -10,10 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from attncli.attention.self_attention.multi_head_external import (
     Attention,
-    Block,
+    ExternalAttentionBlock,
     MultiHeadExternal,
-    attend,
-    sinusoids,
+    normalize_twice,
+    sinusoidal_positions,
 )
 from tests.attention.case import randomise
 
@@ -113,17 +113,17 @@ def test_default_network_grows_with_the_image() -> None:
     """From 112 px the default is EAMLP-7; 8 px images get 16 tokens, 32 px 64, 96 px 144."""
     with torch.device("meta"):
         big, small, middle = Attention(10, (224, 224)), Attention(10, (8, 8), 1), Attention(10, (32, 32))
-        assert Attention(10, (96, 96)).split.grids((96, 96))[-1] == (12, 12)
+        assert Attention(10, (96, 96)).split.list_grids((96, 96))[-1] == (12, 12)
     assert (len(big.blocks), big.norm.normalized_shape) == (7, (256,))
-    assert small.split.grids((8, 8))[-1] == (4, 4)
-    assert middle.split.grids((32, 32))[-1] == (8, 8)
+    assert small.split.list_grids((8, 8))[-1] == (4, 4)
+    assert middle.split.list_grids((32, 32))[-1] == (8, 8)
 
 
 def test_hand_computed_attention() -> None:
     """Two positions and two units: softmax down each column, then each row divided by its sum."""
     a = torch.tensor([[0.0, 0.0], [0.0, torch.log(torch.tensor(3.0))]], dtype=torch.float64)[None]
     expected = torch.tensor([[0.5 / 0.75, 0.25 / 0.75], [0.5 / 1.25, 0.75 / 1.25]], dtype=torch.float64)[None]
-    torch.testing.assert_close(attend(a), expected, rtol=2e-8, atol=0)
+    torch.testing.assert_close(normalize_twice(a), expected, rtol=2e-8, atol=0)
 
 
 def test_linear_in_tokens() -> None:
@@ -153,7 +153,7 @@ class _Shapes(TorchDispatchMode):
 
 def test_no_product_of_tokens_with_tokens() -> None:
     """No L x L tensor appears in a block, forward or backward (claim mhea-mlp)."""
-    block = Block(MultiHeadExternal(16, 4), 2.0, 0.0)
+    block = ExternalAttentionBlock(MultiHeadExternal(16, 4), 2.0, 0.0)
     with _Shapes() as shapes:
         block(torch.randn(2, 19, 16)).sum().backward()
     assert any(19 in s for s in shapes.seen)
@@ -191,7 +191,7 @@ def test_soft_split_equals_unfold_and_linear() -> None:
 
 def test_positions_are_sinusoids() -> None:
     """Position 0 is (0, 1, 0, 1, ...); position p starts with sin p, cos p, sin(p / 10000^(2/d))."""
-    table = sinusoids(4, 6).double()
+    table = sinusoidal_positions(4, 6).double()
     assert table[0, 0].tolist() == [0, 1, 0, 1, 0, 1]
     t = torch.tensor([3.0, 3.0, 3.0 / 10000 ** (2 / 6)], dtype=torch.float64)
     expected = torch.stack((t[0].sin(), t[1].cos(), t[2].sin()))

@@ -22,4 +22,4 @@ def test_every_mechanism_has_a_fixture() -> None:
     """No mechanism of ours is left without a comparison."""
     shared("parity")
     stems = {p.stem for p in FIXTURES}
-    assert {n for n in attention.names() if not any(s == n or s.startswith(n + "-") for s in stems)} == set()
+    assert {n for n in attention.mechanism_names() if not any(s == n or s.startswith(n + "-") for s in stems)} == set()

@@ -87,7 +87,7 @@ def test_weights_by_their_definition(distribute: bool, mask: tuple[int, int]) ->
             if 0 <= row < mask[0] and 0 <= column < mask[1]:
                 source, target = (i, j) if distribute else (j, i)
                 logits[:, source, target] = a[:, row * mask[1] + column, i // w, i % w]
-    torch.testing.assert_close(module.weights(z), logits.softmax(1))
+    torch.testing.assert_close(module.predict_affinity(z), logits.softmax(1))
 
 
 def test_hand_computed_index() -> None:
@@ -100,7 +100,9 @@ def test_hand_computed_index() -> None:
 @pytest.mark.parametrize("compact", [False, True])
 def test_sources_sum_to_one(distribute: bool, compact: bool) -> None:
     """What flows into a position is a mean over all positions."""
-    p = flow(distribute, mask=(3, 4) if compact else (5, 7), compact=compact).weights(torch.randn(2, 4, 3, 4).double())
+    p = flow(distribute, mask=(3, 4) if compact else (5, 7), compact=compact).predict_affinity(
+        torch.randn(2, 4, 3, 4).double()
+    )
     torch.testing.assert_close(p.sum(1), torch.ones(2, 12, dtype=torch.float64))
 
 

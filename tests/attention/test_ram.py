@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from attncli.attention.spatial.ram import Attention, Glimpse, by_side
+from attncli.attention.spatial.ram import Attention, GlimpseNetwork, default_patches
 from tests.attention.case import randomise
 from tests.shared import shared
 
@@ -69,7 +69,7 @@ def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module
             name = name.replace(theirs, ours)
         state[name] = value
     if meta["cls"].endswith("GlimpseNetwork"):
-        return Glimpse(args["h_g"], args["h_l"], args["g"], args["k"], args["s"], args["c"]), state
+        return GlimpseNetwork(args["h_g"], args["h_l"], args["g"], args["k"], args["s"], args["c"]), state
     module = Attention(
         args["num_classes"],
         (28, 28),
@@ -87,10 +87,10 @@ def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module
 
 def run(module: nn.Module, data: dict[str, Tensor]) -> Tensor:
     """The glimpse at the recorded locations, or the roll-out under the recorded noise."""
-    if isinstance(module, Glimpse):
+    if isinstance(module, GlimpseNetwork):
         return module(data["x"], data["l"])
     assert isinstance(module, Attention)
-    return module.rollout(data["x"], data["l"][0], data["noise"]).log_probs
+    return module.run_rollout(data["x"], data["l"][0], data["noise"]).log_probs
 
 
 def fixture(stem: str) -> tuple[Any, dict[str, Tensor]]:
@@ -107,7 +107,9 @@ def test_retina_and_where_path_of_the_fixture() -> None:
     """phi equals the official retina's, and the gradient through the where-path its grad_l."""
     module, data = fixture("ram")
     at = data["l"].requires_grad_()
-    torch.testing.assert_close(module.retina(module.pad(data["x"]), at), data["phi"], rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(
+        module.extract_retina(module.pad_images(data["x"]), at), data["phi"], rtol=1e-9, atol=1e-10
+    )
     (module(data["x"], at) * data["w"]).sum().backward()
     torch.testing.assert_close(at.grad, data["grad_l"], rtol=1e-9, atol=1e-10)
 
@@ -115,7 +117,7 @@ def test_retina_and_where_path_of_the_fixture() -> None:
 def test_whole_path_of_the_fixture() -> None:
     """States, locations, baselines and log pi of every step equal the official model's."""
     module, data = fixture("ram-model")
-    out = module.rollout(data["x"], data["l"][0], data["noise"])
+    out = module.run_rollout(data["x"], data["l"][0], data["noise"])
     for name, found in (("h", out.h), ("l", out.locations), ("baseline", out.baseline), ("log_pi", out.log_pi)):
         torch.testing.assert_close(found, data[name], rtol=1e-9, atol=1e-10, msg=name)
 
@@ -128,27 +130,27 @@ def test_parameters_of_the_card(side: int, count: int) -> None:
 
 def test_hand_computed_retina() -> None:
     """A 4x4 image at its centre: 2x2 as it is, then 4x4 averaged; at the corner the outside is 0."""
-    retina = Glimpse(2, 2, 2, 2, 2, 1)
+    retina = GlimpseNetwork(2, 2, 2, 2, 2, 1)
     x = torch.arange(16.0).view(1, 1, 4, 4)
-    padded = retina.pad(x)
-    assert retina.retina(padded, torch.zeros(1, 2)).tolist() == [[5, 6, 9, 10, 2.5, 4.5, 10.5, 12.5]]
-    assert retina.retina(padded, -torch.ones(1, 2)).tolist() == [[0, 0, 0, 0, 0, 0, 0, 2.5]]
-    assert retina.retina(padded, torch.ones(1, 2)).tolist() == [[15, 0, 0, 0, 12.5, 0, 0, 0]]
+    padded = retina.pad_images(x)
+    assert retina.extract_retina(padded, torch.zeros(1, 2)).tolist() == [[5, 6, 9, 10, 2.5, 4.5, 10.5, 12.5]]
+    assert retina.extract_retina(padded, -torch.ones(1, 2)).tolist() == [[0, 0, 0, 0, 0, 0, 0, 2.5]]
+    assert retina.extract_retina(padded, torch.ones(1, 2)).tolist() == [[15, 0, 0, 0, 12.5, 0, 0, 0]]
 
 
 def test_x_goes_with_columns() -> None:
     """l = (x, y): x moves along the columns and y along the rows, also where H is not W."""
-    retina = Glimpse(2, 2, 1, 1, 1, 1)
+    retina = GlimpseNetwork(2, 2, 1, 1, 1, 1)
     x = torch.arange(8.0).view(1, 1, 2, 4)
-    assert retina.retina(retina.pad(x), torch.tensor([[0.5, -1.0]])).item() == 3
-    assert retina.retina(retina.pad(x), torch.tensor([[-1.0, 0.0]])).item() == 4
+    assert retina.extract_retina(retina.pad_images(x), torch.tensor([[0.5, -1.0]])).item() == 3
+    assert retina.extract_retina(retina.pad_images(x), torch.tensor([[-1.0, 0.0]])).item() == 4
 
 
 def test_odd_patches_reach_the_border() -> None:
     """An odd patch at l = 1 is whole, as an even one."""
-    retina = Glimpse(2, 2, 3, 1, 1, 1)
+    retina = GlimpseNetwork(2, 2, 3, 1, 1, 1)
     x = torch.ones(1, 1, 5, 5)
-    assert retina.retina(retina.pad(x), torch.ones(1, 2)).tolist() == [[1, 0, 0, 0, 0, 0, 0, 0, 0]]
+    assert retina.extract_retina(retina.pad_images(x), torch.ones(1, 2)).tolist() == [[1, 0, 0, 0, 0, 0, 0, 0, 0]]
 
 
 def test_loss_equals_the_formula() -> None:
@@ -157,7 +159,7 @@ def test_loss_equals_the_formula() -> None:
     x = torch.randn(6, 1, 8, 8, dtype=torch.float64)
     torch.manual_seed(7)
     first, noise = 2 * torch.rand(6, 2) - 1, torch.randn(3, 6, 2)
-    out = module.rollout(x, first, noise)
+    out = module.run_rollout(x, first, noise)
     target = (out.log_probs.argmax(1) + torch.tensor([0, 1, 0, 2, 0, 3])) % 4  # half of them right
     torch.manual_seed(7)
     loss, logits = module.loss(x, target)
@@ -221,7 +223,7 @@ def test_random_policy_has_none() -> None:
     module = Attention(4, (8, 8), 1, policy="random", num_glimpses=400)
     x, target = torch.randn(2, 1, 8, 8), torch.tensor([0, 1])
     torch.manual_seed(0)
-    at = module.draw(x).locations
+    at = module.draw_rollout(x).locations
     assert (at.abs() <= 1).all()
     assert at.mean().item() == pytest.approx(0, abs=0.05)
     assert at.std().item() == pytest.approx(1 / math.sqrt(3), abs=0.03)
@@ -236,7 +238,7 @@ def test_rollouts_are_averaged_in_eval_mode() -> None:
     torch.manual_seed(5)
     mean = module(x)
     torch.manual_seed(5)
-    each = [module.draw(x).log_probs for _ in range(3)]
+    each = [module.draw_rollout(x).log_probs for _ in range(3)]
     torch.testing.assert_close(mean, sum(each) / 3)
     torch.manual_seed(5)
     torch.testing.assert_close(module.train()(x), each[0])
@@ -249,7 +251,7 @@ def test_mean_locations_are_deterministic() -> None:
     state = torch.get_rng_state()
     assert torch.equal(module(x), module(x))
     assert torch.equal(torch.get_rng_state(), state)
-    out = module.rollout(x, torch.zeros(2, 2), torch.zeros(6, 2, 2))
+    out = module.run_rollout(x, torch.zeros(2, 2), torch.zeros(6, 2, 2))
     assert not out.locations[0].any()
     torch.testing.assert_close(out.locations[1:], module.locate(out.h))
 
@@ -258,7 +260,7 @@ def test_locations_stay_inside() -> None:
     """Locations are clamped to [-1, 1], log pi is that of the draw before the clamp."""
     module = randomise(Attention(4, (8, 8), 1, std=5.0).double())
     noise = torch.full((6, 2, 2), 3.0)
-    out = module.rollout(torch.randn(2, 1, 8, 8, dtype=torch.float64), torch.zeros(2, 2), noise)
+    out = module.run_rollout(torch.randn(2, 1, 8, 8, dtype=torch.float64), torch.zeros(2, 2), noise)
     assert (out.locations[1:] == 1).all()
     expected = 2 * (-0.5 * 9 - math.log(5 * math.sqrt(2 * math.pi)))
     torch.testing.assert_close(out.log_pi, torch.full_like(out.log_pi, expected))
@@ -280,7 +282,7 @@ def test_precision_under_autocast() -> None:
 )
 def test_default_patches(side: int, patches: tuple[int, int]) -> None:
     """28, 60 and 100 px have the paper's patches; 8 px images smaller, 224 px wider ones."""
-    assert by_side(side) == patches
+    assert default_patches(side) == patches
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from attncli.attention.channel_spatial.residual_attention import Attention, AttentionModule, Mask, ResidualUnit
+from attncli.attention.channel_spatial.residual_attention import Attention, AttentionModule, MaskBranch, ResidualUnit
 from tests.attention.case import randomise
 from tests.shared import shared
 
@@ -175,7 +175,7 @@ def test_fresh_mask_is_near_one_half() -> None:
     """The sigmoid starts near 0.5, so 1 + M near 1.5."""
     torch.manual_seed(0)
     x = torch.randn(2, 32, 16, 16)
-    assert Mask(32, 2, 1, False)(x, x).mean().item() == pytest.approx(0.5, abs=0.05)
+    assert MaskBranch(32, 2, 1, False)(x, x).mean().item() == pytest.approx(0.5, abs=0.05)
 
 
 def test_hand_computed_unit() -> None:
@@ -193,7 +193,7 @@ def test_hand_computed_unit() -> None:
 
 def test_one_level_mask_equals_the_formula() -> None:
     """n = 1: pool, two units, upsample with aligned corners, head; nothing is added on the way."""
-    mask = randomise(Mask(16, 1, 1, False).double()).eval()
+    mask = randomise(MaskBranch(16, 1, 1, False).double()).eval()
     x = torch.randn(1, 16, 6, 5, dtype=torch.float64)
     z = mask.bottom(F.max_pool2d(x, 3, 2, 1))
     z = F.interpolate(z, size=(6, 5), mode="bilinear", align_corners=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.channel_spatial.scse import Attention, join
+from attncli.attention.channel_spatial.scse import Attention, combine_maps
 from tests.attention.case import randomise
 from tests.shared import shared
 
@@ -120,7 +120,7 @@ def test_equal_values_share_the_gradient() -> None:
     """Where u = v, as after a ReLU that gave 0, each gets half of the gradient; else the larger gets it all."""
     u = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64, requires_grad=True)
     v = torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64, requires_grad=True)
-    y = join(u, v, "max")
+    y = combine_maps(u, v, "max")
     assert y.tolist() == [3, 2, 3]
     y.sum().backward()
     assert (u.grad.tolist(), v.grad.tolist()) == ([0, 0.5, 1], [1, 0.5, 0])

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from attncli import attention
-from attncli.attention import pairs
-from attncli.attention.pairs import attend
+from attncli.attention import pairwise_attention
+from attncli.attention.pairwise_attention import attend_pairwise
 from attncli.attention.self_attention.self_attention import Attention
 from tests.attention.case import randomise
 from tests.attention.parity import read
@@ -67,7 +67,7 @@ def test_attention_map_equals_the_official_one(name: str) -> None:
     meta, data, params = read(shared(f"parity/{name}.npz"))
     module, state = official(meta, params)
     module.double().load_state_dict(state)
-    torch.testing.assert_close(module.attention(data["x"]), data["attention"], rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(module.position_affinity(data["x"]), data["attention"], rtol=1e-9, atol=1e-10)
 
 
 def test_hand_computed_attention() -> None:
@@ -75,18 +75,18 @@ def test_hand_computed_attention() -> None:
     q = torch.ones(1, 1, 1, dtype=torch.float64)
     k = torch.tensor([[[1.0], [3.0]]], dtype=torch.float64).log()
     v = torch.tensor([[[4.0], [8.0]]], dtype=torch.float64)
-    assert attend(q, k, v, 1.0).item() == pytest.approx(7)
-    assert attend(q, k, v, 0.0).item() == pytest.approx(6)
+    assert attend_pairwise(q, k, v, 1.0).item() == pytest.approx(7)
+    assert attend_pairwise(q, k, v, 0.0).item() == pytest.approx(6)
 
 
 @pytest.mark.parametrize("kept", [0, 1 << 28])
 @pytest.mark.parametrize("width", [6, 11])
 def test_both_ways_of_attending_agree(kept: int, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the map of all pairs or without it, values of any width: what the formula gives, gradients too."""
-    monkeypatch.setattr(pairs, "KEPT_BYTES", kept)
+    monkeypatch.setattr(pairwise_attention, "KEPT_BYTES", kept)
     q, k, v = (torch.randn(2, 65, c, dtype=torch.float64, requires_grad=True) for c in (6, 6, width))
     plain = (q @ k.transpose(1, 2) * 0.5).softmax(-1) @ v
-    fused = attend(q, k, v, 0.5)
+    fused = attend_pairwise(q, k, v, 0.5)
     torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-12)
     for a, b in zip(*(torch.autograd.grad(y.square().sum(), (q, k, v)) for y in (plain, fused)), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
@@ -98,7 +98,7 @@ def test_cost_is_quadratic_in_positions() -> None:
     def flops(side: int) -> int:
         tokens = torch.zeros(1, side**2, 8)
         with FlopCounterMode(display=False) as counter:
-            attend(tokens, tokens, tokens, 1.0)
+            attend_pairwise(tokens, tokens, tokens, 1.0)
         return counter.get_total_flops()
 
     assert flops(28) == 16 * flops(14) > 0
@@ -133,7 +133,7 @@ def test_orders_of_sub_sampling_differ() -> None:
     for module in (before, after):
         module.key.weight.data = module.value.weight.data = torch.eye(4, dtype=torch.float64)[:2]
     torch.testing.assert_close(before(x), after(x))
-    assert before.attention(x).shape == (1, 16, 4)
+    assert before.position_affinity(x).shape == (1, 16, 4)
 
 
 def test_scale_divides_the_products() -> None:
@@ -142,14 +142,14 @@ def test_scale_divides_the_products() -> None:
     randomise(plain)
     scaled.load_state_dict(plain.state_dict())
     x = torch.randn(1, 8, 2, 2, dtype=torch.float64)
-    torch.testing.assert_close(scaled.attention(x), F.softmax(plain.attention(x).log() / 2, -1))
+    torch.testing.assert_close(scaled.position_affinity(x), F.softmax(plain.position_affinity(x).log() / 2, -1))
 
 
 def test_dead_biases_have_zero_gradient() -> None:
     """A key's bias shifts a row of logits; BN takes away W_o's bias: the card calls both dead."""
     module = randomise(Attention(8).double()).train()
     module(torch.randn(3, 8, 4, 4, dtype=torch.float64)).pow(3).sum().backward()
-    for name in attention.describe("self-attention").card.dead:
+    for name in attention.describe_mechanism("self-attention").card.dead:
         assert module.get_parameter(name).grad.abs().max() < 1e-10
     assert module.query.bias.grad.abs().max() > 1e-6
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from attncli import attention
-from attncli.attention.branch.sk import Attention, Selection
+from attncli.attention.branch.sk import Attention, BranchSelection
 from tests.attention.case import randomise
 
 OPTIONS: list[dict[str, Any]] = [
@@ -80,7 +80,7 @@ def equal_branches(c: int) -> Attention:
 
 def test_branch_weights_are_positive_and_sum_to_one() -> None:
     """For every sample and channel the branches' weights are a distribution (claim sk-weights)."""
-    select = Selection(24, 3, 8).double()
+    select = BranchSelection(24, 3, 8).double()
     randomise(select)
     a = select([torch.randn(4, 24, 5, 3, dtype=torch.float64) for _ in range(3)])
     assert a.shape == (4, 3, 24)
@@ -97,7 +97,7 @@ def test_equal_branches_give_their_common_output() -> None:
 
 def test_hand_computed_selection() -> None:
     """One channel, branch outputs 2 and 6, selection logits log 3 and 0: y = 3/4 * 2 + 1/4 * 6 = 3."""
-    select = Selection(1, 2, 1).double().eval()
+    select = BranchSelection(1, 2, 1).double().eval()
     with torch.no_grad():
         select.reduce.weight.fill_(1 / 8)  # mean of the sum is 8
         select.norm.running_var.fill_(1 - select.norm.eps)
@@ -148,7 +148,7 @@ def test_larger_objects_can_weigh_the_larger_kernel_more() -> None:
 
 def test_card_puts_it_in_place_of_conv_and_norm() -> None:
     """It brings its own norms and replaces the first convolution of a basic block."""
-    card = attention.describe("sk").card
+    card = attention.describe_mechanism("sk").card
     assert (card.site, card.replaces_norm, card.convs) == ("conv", True, "first")
 
 

@@ -6,7 +6,9 @@ import torch
 from attncli import attention
 from tests.attention.case import DEFAULT_FACTS, Case, forward, randomise
 
-ON_MAPS = [n for n in attention.names() if attention.describe(n).card.site not in ("model", "frames-head")]
+ON_MAPS = [
+    n for n in attention.mechanism_names() if attention.describe_mechanism(n).card.site not in ("model", "frames-head")
+]
 SIZES = [(1, 1), (2, 2), (1, 3), (3, 1)]
 REFUSED = {("gsop", (1, 1)): "no covariance"} | {("stn", size): "too small to localise" for size in SIZES}
 FACTS = {"channels": 16, "channels_in": 16, "stage": 2}
@@ -51,4 +53,4 @@ def test_nothing_can_be_attended_to_on_one_position(name: str) -> None:
     grads = [p.grad for n, p in module.named_parameters() if scoring in n]
     assert grads
     assert all(g is None or g.abs().max() < 1e-12 for g in grads)
-    assert "1 x 1" in attention.describe(name).card.floor
+    assert "1 x 1" in attention.describe_mechanism(name).card.floor

@@ -97,8 +97,15 @@ def test_placement_of_the_official_network() -> None:
     """All blocks of the last stage and the last one of the others: 1 + 1 + 1 + 2 in a ResNet-18."""
     net = backbones.load("resnet18")
     network = net.build("resnet18", 10, True)
-    found = sites.places(network, net.anatomy(network), attention.describe("spnet"), size=(32, 32), classes=10)
-    assert [(p.facts["stage"], p.facts["channels"]) for p in found] == [(1, 64), (2, 128), (3, 256), *2 * [(4, 512)]]
+    found = sites.find_placements(
+        network, net.anatomy(network), attention.describe_mechanism("spnet"), size=(32, 32), classes=10
+    )
+    assert [(p.site_arguments["stage"], p.site_arguments["channels"]) for p in found] == [
+        (1, 64),
+        (2, 128),
+        (3, 256),
+        *2 * [(4, 512)],
+    ]
 
 
 def test_initialisation_of_the_official_networks() -> None:

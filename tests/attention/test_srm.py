@@ -114,7 +114,7 @@ def test_a_single_pixel_has_no_deviation() -> None:
 
 def test_nothing_of_it_is_decayed() -> None:
     """Every parameter is exempt from weight decay, as in the official script."""
-    exempt = attention.describe("srm").card.no_weight_decay
+    exempt = attention.describe_mechanism("srm").card.no_weight_decay
     assert all(name.startswith(exempt) for name, _ in Attention(8).named_parameters())
 
 

@@ -93,7 +93,7 @@ def transformer(name: str) -> tuple[Attention, dict[str, Tensor]]:
 def test_theta_and_warp_of_the_fixtures(name: str) -> None:
     """The warps, the warped images, and those with align_corners=True are the tutorial's."""
     module, data = transformer(name)
-    torch.testing.assert_close(module.theta(data["x"]), data["theta"], rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(module.predict_transform(data["x"]), data["theta"], rtol=1e-9, atol=1e-10)
     if "warped" in data:
         torch.testing.assert_close(module(data["x"]), data["warped"], rtol=1e-9, atol=1e-10)
     if "y_align_corners_true" in data:
@@ -130,7 +130,7 @@ def test_projection_divides_by_depth() -> None:
     """Depth 2 at the right edge: its source is x = 1/2 instead of 1."""
     module = Attention(1, (8, 8), transform="projective", align_corners=True)
     theta = torch.tensor([[[1.0, 0, 0], [0, 1, 0], [1, 0, 1]]])
-    grid = module.grid(theta, torch.Size((1, 1, 3, 3)))
+    grid = module.sampling_grid(theta, torch.Size((1, 1, 3, 3)))
     assert grid[0, 1, 2].tolist() == [0.5, 0.0]
 
 

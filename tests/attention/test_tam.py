@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.temporal.tam import Attention, _Mix
+from attncli.attention.temporal.tam import Attention, _TemporalMix
 from tests.attention.case import randomise
 
 OPTIONS: list[dict[str, Any]] = [{}, {"kernel_size": 5}, {"alpha": 3}, {"beta": 8}, {"beta": 64}]
@@ -43,7 +43,7 @@ def test_parameters_of_resnet50() -> None:
 
 def test_kernel_sums_to_one() -> None:
     """The temporal kernel is positive and sums to 1 for every clip and channel (claim tam-kernel)."""
-    theta, a = randomise(Attention(8, 4).double()).weights(clip(8, 8, 3, 3))
+    theta, a = randomise(Attention(8, 4).double()).kernels_and_gates(clip(8, 8, 3, 3))
     assert theta.shape == (2, 8, 3)
     assert (theta > 0).all()
     torch.testing.assert_close(theta.sum(-1), torch.ones(2, 8, dtype=torch.float64))
@@ -73,14 +73,14 @@ def test_hand_computed_mixture() -> None:
     """Frames 1, 2, 4 under kernel (1, 10, 100): 1*10+2*100, 1+2*10+4*100, 2+4*10: not flipped, zeros beyond."""
     x = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64).view(1, 3, 1, 1, 1)
     mix = torch.tensor([1.0, 10.0, 100.0], dtype=torch.float64).view(1, 1, 3, 1).expand(1, 3, 3, 1)
-    assert _Mix.apply(x, mix).flatten().tolist() == [210.0, 421.0, 42.0]
+    assert _TemporalMix.apply(x, mix).flatten().tolist() == [210.0, 421.0, 42.0]
 
 
 def test_gates_belong_to_the_frames_read() -> None:
     """y_t = sum_j theta_j a_{t+j-1} x_{t+j-1}: the gate is taken before the mixture."""
     module = randomise(Attention(4, 5).double()).eval()
     x = clip(10, 4, 2, 3)
-    theta, a = module.weights(x)
+    theta, a = module.kernels_and_gates(x)
     v = x.unflatten(0, (2, 5)) * a.transpose(1, 2)[..., None, None]  # (N, T, C, H, W)
     padded = torch.cat((torch.zeros_like(v[:, :1]), v, torch.zeros_like(v[:, :1])), dim=1)
     expected = sum(theta[:, None, :, j, None, None] * padded[:, j : j + 5] for j in range(3))
@@ -91,7 +91,7 @@ def test_kernel_of_one_frame_leaves_the_gate() -> None:
     """With K = 1 every frame is multiplied by its own gate only."""
     module = randomise(Attention(4, 3, kernel_size=1).double()).eval()
     x = clip(6, 4, 2, 2)
-    a = module.weights(x)[1].transpose(1, 2).flatten(0, 1)
+    a = module.kernels_and_gates(x)[1].transpose(1, 2).flatten(0, 1)
     torch.testing.assert_close(module(x), x * a[..., None, None])
 
 
@@ -101,7 +101,7 @@ def test_gradients_of_the_mixture(frames: int, k: int, layout: torch.memory_form
     """The written gradient equals finite differences, also where the kernel is longer than the clip."""
     x = clip(2 * frames, 3, 2, 2).to(memory_format=layout).unflatten(0, (2, frames)).requires_grad_()
     mix = clip(2, frames, k, 3).requires_grad_()
-    assert torch.autograd.gradcheck(_Mix.apply, (x, mix))
+    assert torch.autograd.gradcheck(_TemporalMix.apply, (x, mix))
 
 
 def test_channels_last_is_kept() -> None:

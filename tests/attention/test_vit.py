@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attncli.attention.self_attention.vit import Attention, Block, patch_sides
+from attncli.attention.self_attention.vit import Attention, EncoderBlock, choose_patch_sides
 from tests.attention.case import randomise
 from tests.shared import shared
 
@@ -113,7 +113,7 @@ def test_extra_arrays_of_the_fixture() -> None:
     module, state = official({**meta, "args": {**meta["args"], "pool": "cls"}}, params)
     module.double().load_state_dict(state)
     torch.testing.assert_close(module.eval()(data["x"]), data["y_cls"], rtol=1e-9, atol=1e-10)
-    torch.testing.assert_close(module.tokens(data["x"]), data["tokens"], rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(module.embed_patches(data["x"]), data["tokens"], rtol=1e-9, atol=1e-10)
 
 
 def test_hand_computed_token() -> None:
@@ -128,12 +128,12 @@ def test_hand_computed_token() -> None:
     x[0, 0, 3, 2] = 1  # row 1, column 0, channel 0 of patch (1, 1), the sixth: 2 ** 4
     expected = torch.zeros(1, 16, 1, dtype=torch.float64)
     expected[0, 0], expected[0, 5] = 8, 16
-    assert torch.equal(module.tokens(x), expected)
+    assert torch.equal(module.embed_patches(x), expected)
 
 
 def test_block_equals_the_formula() -> None:
     """A block is softmax(q k^T / sqrt(d_h)) v and an MLP, pre-norm, residual outside the norm."""
-    block = randomise(Block(6, 2, 5, 7, 0.0, True, 1e-5).double()).eval()
+    block = randomise(EncoderBlock(6, 2, 5, 7, 0.0, True, 1e-5).double()).eval()
     z = torch.randn(2, 4, 6, dtype=torch.float64)
     q, k, v = block.qkv(F.layer_norm(z, (6,), block.norm1.weight, block.norm1.bias)).split(10, dim=-1)
     heads = [((q[..., s] @ k[..., s].mT) / 5**0.5).softmax(-1) @ v[..., s] for s in (slice(0, 5), slice(5, 10))]
@@ -146,7 +146,7 @@ def test_shapes_and_parameters_of_the_card() -> None:
     """256 px: 64 patches of 32, 65 tokens of 1024, qkv of 1536, 42,039,272 parameters (claim vit-shapes)."""
     with torch.device("meta"):
         module = Attention(1000, (256, 256))
-        tokens = module.tokens(torch.empty(2, 3, 256, 256))
+        tokens = module.embed_patches(torch.empty(2, 3, 256, 256))
     assert tokens.shape == (2, 64, 1024)
     assert module.position.shape == (1, 65, 1024)
     assert module.blocks[0].qkv.out_features == 1536
@@ -167,7 +167,7 @@ def test_parameters_of_the_published_variants(variant: Any, millions: float) -> 
 )
 def test_default_patches(size: tuple[int, int], side: int) -> None:
     """The default patch leaves about 8 x 8 of them."""
-    assert patch_sides(size, None) == (side, side)
+    assert choose_patch_sides(size, None) == (side, side)
 
 
 def test_mean_pooling_counts_the_class_token() -> None:

@@ -5,7 +5,7 @@ import torch
 import torchvision.models
 
 from attncli import backbones
-from attncli.backbones.insert import shapes
+from attncli.backbones.surgery import trace_shapes
 
 # torchvision's documentation; He et al. (2016) give 0.27, 0.46, 0.66, 0.85 and 1.7 M for CIFAR, Zagoruyko and Komodakis
 # 11.0, 23.4 and 36.5 M; imgclsmob counts 272,282, 855,578, 1,730,522 and 36,479,194, and 11,687,848 for 1000 classes.
@@ -46,7 +46,7 @@ TOTALS = {
 
 def test_every_backbone_has_a_published_total() -> None:
     """No backbone is left out of the table above."""
-    assert {name for name, _ in TOTALS} == set(backbones.names())
+    assert {name for name, _ in TOTALS} == set(backbones.backbone_names())
 
 
 @pytest.mark.parametrize(("name", "classes"), TOTALS, ids=lambda v: str(v))
@@ -69,7 +69,7 @@ def test_parameters_for_small_images(name: str, total: int) -> None:
 
 
 # The first network of each family for ImageNet's classes.
-IMAGENET = list({backbones.family(n): n for n, classes in reversed(TOTALS) if classes == 1000}.values())
+IMAGENET = list({backbones.find_family(n): n for n, classes in reversed(TOTALS) if classes == 1000}.values())
 
 
 @pytest.mark.parametrize("name", IMAGENET)
@@ -79,8 +79,8 @@ def test_stages_are_sizes_of_maps(name: str, cifar: bool, size: int) -> None:
     with torch.device("meta"):
         net = backbones.load(name).build(name, 10, cifar_stem=cifar)
     blocks = backbones.load(name).anatomy(net).blocks
-    found = shapes(net, (size, size))
-    last = {b.stage: found[b.last][1][-1] for b in blocks if b.last in found}
+    found = trace_shapes(net, (size, size))
+    last = {b.stage: found[b.output_path][1][-1] for b in blocks if b.output_path in found}
     first = size if cifar or name.startswith("vgg") else size // 4
     assert last == {stage: first >> (stage - 1) for stage in last}
     assert sorted(last) == {"vgg16_bn": [1, 2, 3, 4, 5], "shufflenet_v2_x1_0": [2, 3, 4]}.get(name, [1, 2, 3, 4])

@@ -15,7 +15,11 @@ from attncli.recipe import read
 BLOCKS = [f"features.{i}" for i in range(1, 18)]
 WIDENING = BLOCKS[1:]  # the first block keeps its 32 channels
 SUMMING = [f"features.{i}" for i in (3, 5, 6, 8, 9, 10, 12, 13, 15, 16)]
-STILL = [n for n in attention.names() if attention.describe(n).card.site not in ("model", "frames", "frames-head")]
+STILL = [
+    n
+    for n in attention.mechanism_names()
+    if attention.describe_mechanism(n).card.site not in ("model", "frames", "frames-head")
+]
 REFUSED = {  # on 24 channels, and on 32 groups
     "fca": "cannot be split evenly",
     "scconv": "groups do not divide",
@@ -26,12 +30,12 @@ def build(attn: str, size: int = 32, **keys: Any) -> torch.nn.Module:
     """mobilenet_v2 with a mechanism."""
     values = {f"model.{k}": v for k, v in keys.items()}
     recipe = read(values={"model.backbone": "mobilenet_v2", "model.attn": attn, **values})
-    return model.build(recipe, model.Shape(10, (size, size)))
+    return model.build(recipe, model.InputSpec(10, (size, size)))
 
 
 def paths(attn: str, **keys: Any) -> list[str]:
     """Where the mechanism sits."""
-    return [path.removesuffix(".attn") for path in model.mechanisms(build(attn, **keys))]
+    return [path.removesuffix(".attn") for path in model.find_mechanisms(build(attn, **keys))]
 
 
 def test_equals_torchvision() -> None:
@@ -47,12 +51,12 @@ def test_equals_torchvision() -> None:
 @pytest.mark.parametrize(("cifar", "size", "maps"), [(True, 32, [32, 16, 8, 4]), (False, 224, [56, 28, 14, 7])])
 def test_stages_are_sizes_of_maps(cifar: bool, size: int, maps: list[int]) -> None:
     """The last block of a stage ends at a ResNet's size: 56, 28, 14, 7 of 224 px, 32, 16, 8, 4 of 32 px."""
-    from attncli.backbones.insert import shapes
+    from attncli.backbones.surgery import trace_shapes
 
     with torch.device("meta"):
         net = mobilenet.build("mobilenet_v2", 10, cifar_stem=cifar)
     blocks = mobilenet.anatomy(net).blocks
-    found = shapes(net, (size, size))
+    found = trace_shapes(net, (size, size))
     last = {b.stage: found[b.path][1][-1] for b in blocks}
     assert [b.path for b in blocks] == BLOCKS
     assert [last[stage] for stage in (1, 2, 3, 4)] == maps
@@ -88,7 +92,7 @@ def test_before_and_after() -> None:
 def test_conv_replaces_the_depthwise_convolution() -> None:
     """The mechanism gets its groups and stride: 4 kernels of 9 numbers a channel, half the map."""
     net = build("dyconv", size=64)
-    assert [p.removesuffix(".attn") for p in model.mechanisms(net)][:2] == [
+    assert [p.removesuffix(".attn") for p in model.find_mechanisms(net)][:2] == [
         "features.1.conv.0.0",
         "features.2.conv.1.0",
     ]
@@ -100,7 +104,7 @@ def test_conv_replaces_the_depthwise_convolution() -> None:
 def test_join_where_there_is_a_sum() -> None:
     """Ten blocks have a shortcut, and a gate that lets the branch through whole adds nothing else."""
     net = build("highway").eval()
-    assert [p.removesuffix(".attn") for p in model.mechanisms(net)] == SUMMING
+    assert [p.removesuffix(".attn") for p in model.find_mechanisms(net)] == SUMMING
     block = net.get_submodule("features.3")
 
     class Sum(torch.nn.Module):
@@ -121,10 +125,10 @@ def test_a_site_that_no_chosen_block_has_is_refused() -> None:
 
 def test_mobile_site() -> None:
     """A card's mobile_site is its site on MobileNetV2 and nowhere else, and a recipe's site goes before it."""
-    card = attention.describe("ca").card
+    card = attention.describe_mechanism("ca").card
     assert (card.site, card.mobile_site) == ("gate", "mid")
-    assert backbones.own_site("mobilenet_v2", card) == "mid"
-    assert backbones.own_site("resnet50", card) == "gate"
+    assert backbones.get_paper_site("mobilenet_v2", card) == "mid"
+    assert backbones.get_paper_site("resnet50", card) == "gate"
     assert paths("ca") == [f"{b}.conv.2" for b in WIDENING]
     assert paths("ca", site="gate") == paths("eca")
     assert paths("eca")[0] == "features.1.conv.2"

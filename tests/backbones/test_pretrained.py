@@ -44,7 +44,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_equals_torchvision_with_its_weights(file: Path) -> None:
     """With as many classes everything loads and the logits are torchvision's."""
-    net = model.build(recipe(str(file)), model.Shape(1000, (64, 64))).eval()
+    net = model.build(recipe(str(file)), model.InputSpec(1000, (64, 64))).eval()
     theirs = torchvision.models.mobilenet_v3_small(weights=None).eval()
     theirs.load_state_dict(torch.load(file, weights_only=True))
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -55,8 +55,8 @@ def test_equals_torchvision_with_its_weights(file: Path) -> None:
 def test_other_classes_get_a_new_head_and_it_is_told(file: Path) -> None:
     """Everything but the last layer is the file's; the head is what the seed draws, and a line says so."""
     said: list[str] = []
-    net = model.build(recipe(str(file)), model.Shape(10, (64, 64)), said.append)
-    plain = model.build(read(values={"model.backbone": "mobilenet_v3_small"}), model.Shape(10, (64, 64)))
+    net = model.build(recipe(str(file)), model.InputSpec(10, (64, 64)), said.append)
+    plain = model.build(read(values={"model.backbone": "mobilenet_v3_small"}), model.InputSpec(10, (64, 64)))
     theirs = torch.load(file, weights_only=True)
     for name, tensor in net.state_dict().items():
         source = plain.state_dict() if name.startswith("classifier.3") else theirs
@@ -70,14 +70,14 @@ def test_other_classes_get_a_new_head_and_it_is_told(file: Path) -> None:
 def test_a_mechanism_keeps_the_weights_and_what_it_disturbs_is_told(file: Path) -> None:
     """Beside a mechanism the backbone has the same weights, and one that is not the identity at first is named."""
     said: list[str] = []
-    net = model.build(recipe(str(file), "eca"), model.Shape(1000, (64, 64)), said.append)
+    net = model.build(recipe(str(file), "eca"), model.InputSpec(1000, (64, 64)), said.append)
     theirs = torch.load(file, weights_only=True)
     own = {k.replace(".host.", "."): v for k, v in net.state_dict().items() if ".attn." not in k}
     assert own.keys() == theirs.keys()
     assert all(torch.equal(own[k], theirs[k]) for k in own)
     assert "'eca' is not the identity when it starts" in said[0]
-    assert pretrained.disturbed("gct") == ()
-    assert "stands in place of pretrained convolutions" in pretrained.disturbed("sk")[0]
+    assert pretrained.pretraining_warnings("gct") == ()
+    assert "stands in place of pretrained convolutions" in pretrained.pretraining_warnings("sk")[0]
 
 
 def test_a_stem_for_small_images_is_new(tmp_path: Path) -> None:
@@ -87,14 +87,14 @@ def test_a_stem_for_small_images_is_new(tmp_path: Path) -> None:
     save_file({f"module.{k}": v for k, v in theirs.items()}, path)
     net = backbones.load("resnet18").build("resnet18", 10, cifar_stem=True)
     loaded = pretrained.load(net, backbones.load("resnet18").anatomy(net), "resnet18", str(path))
-    assert loaded.new == ("conv1 (64x3x3x3 instead of 64x3x7x7)",)
+    assert loaded.new_parts == ("conv1 (64x3x3x3 instead of 64x3x7x7)",)
     assert torch.equal(net.layer4[1].conv2.weight, theirs["layer4.1.conv2.weight"])
 
 
 def test_weights_of_another_network_are_refused(file: Path) -> None:
     """The first tensor that differs is named."""
     with pytest.raises(UserError, match=r"weights.pth is not of resnet18: bn1.weight is \(64,\) here and not in the"):
-        model.build(recipe(str(file), backbone="resnet18"), model.Shape(1000, (64, 64)))
+        model.build(recipe(str(file), backbone="resnet18"), model.InputSpec(1000, (64, 64)))
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ def test_files_that_hold_no_weights_are_refused(content: bytes | None, told: str
     else:
         path.write_bytes(content)
     with pytest.raises(UserError, match=told) as refused:
-        model.build(recipe(str(path)), model.Shape(10, (64, 64)))
+        model.build(recipe(str(path)), model.InputSpec(10, (64, 64)))
     assert "\n" not in str(refused.value.problem)
 
 
 def test_without_network_a_missing_file_is_a_line(tmp_path: Path) -> None:
     """The file, the folder it should lie in and where it comes from are told."""
     with pytest.raises(UserError, match=r"mobilenet_v3_small-\w+.pth is not in .*: no network") as refused:
-        model.build(recipe(True), model.Shape(10, (64, 64)))
+        model.build(recipe(True), model.InputSpec(10, (64, 64)))
     assert "https://" in refused.value.hint
 
 
@@ -126,23 +126,23 @@ def test_a_cached_file_is_taken_unless_it_is_damaged(tmp_path: Path, file: Path)
     cached.parent.mkdir(parents=True)
     cached.write_bytes(file.read_bytes())
     with pytest.raises(UserError, match="is damaged"):
-        model.build(recipe(True), model.Shape(10, (64, 64)))
+        model.build(recipe(True), model.InputSpec(10, (64, 64)))
     sha = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
     named = cached.with_name(f"weights-{sha}.pth")
     cached.rename(named)
-    pretrained._undamaged(named)
+    pretrained._check_download(named)
 
 
 def test_networks_without_published_weights_say_so() -> None:
     """CIFAR's networks have none."""
     with pytest.raises(UserError, match="torchvision has no weights for resnet20"):
-        model.build(recipe(True, backbone="resnet20"), model.Shape(10, (32, 32)))
+        model.build(recipe(True, backbone="resnet20"), model.InputSpec(10, (32, 32)))
 
 
 def test_every_network_of_torchvision_has_weights_to_name() -> None:
     """For every backbone that torchvision has, `true` means a file."""
-    own = {n for n in backbones.names() if backbones.family(n) in ("resnet_cifar", "preact")}
-    for name in set(backbones.names()) - own:
+    own = {n for n in backbones.backbone_names() if backbones.find_family(n) in ("resnet_cifar", "preact")}
+    for name in set(backbones.backbone_names()) - own:
         assert torchvision.models.get_model_weights(name)[pretrained.WEIGHTS].url.endswith(".pth")
 
 
@@ -151,7 +151,10 @@ def test_old_names_of_densenet_are_read(tmp_path: Path) -> None:
     torch.save(
         {"denselayer1.norm.1.weight": torch.ones(1), "denselayer1.conv.2.weight": torch.ones(1)}, tmp_path / "x.pth"
     )
-    assert sorted(pretrained._read(tmp_path / "x.pth")[1]) == ["denselayer1.conv2.weight", "denselayer1.norm1.weight"]
+    assert sorted(pretrained._read_tensors(tmp_path / "x.pth")[1]) == [
+        "denselayer1.conv2.weight",
+        "denselayer1.norm1.weight",
+    ]
 
 
 def test_the_option_asks_for_published_weights() -> None:
@@ -168,5 +171,5 @@ def test_identity_is_the_content(tmp_path: Path) -> None:
     for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "w.pth").write_bytes(content)
-    a, b, c = (recipe(str(tmp_path / name / "w.pth")).digest() for name in "abc")
+    a, b, c = (recipe(str(tmp_path / name / "w.pth")).compute_digest() for name in "abc")
     assert a == b != c

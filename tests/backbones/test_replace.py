@@ -9,9 +9,9 @@ from attncli import model
 from attncli.errors import UserError
 from attncli.measure import blueprint
 from attncli.recipe import Recipe, read
-from attncli.run.describe import plain
+from attncli.run.naming import name_baseline
 
-SHAPE = model.Shape(1000, (224, 224))
+SHAPE = model.InputSpec(1000, (224, 224))
 
 
 def recipe(backbone: str, attn: str = "none", **keys: Any) -> Recipe:
@@ -36,18 +36,18 @@ BUILT_IN = {  # by the widths in the papers' tables
 @pytest.mark.parametrize("backbone", BUILT_IN)
 def test_the_plain_network_has_none(backbone: str) -> None:
     """With attn none it is taken out: what goes is the sum over the paper's table of blocks."""
-    whole = blueprint.count(recipe(backbone, replace=None), SHAPE)
-    assert whole - blueprint.count(recipe(backbone), SHAPE) == BUILT_IN[backbone]
+    whole = blueprint.count_recipe_parameters(recipe(backbone, replace=None), SHAPE)
+    assert whole - blueprint.count_recipe_parameters(recipe(backbone), SHAPE) == BUILT_IN[backbone]
 
 
 def paths(net: torch.nn.Module) -> list[str]:
     """Where the mechanism sits."""
-    return [path.removesuffix(".attn") for path in model.mechanisms(net)]
+    return [path.removesuffix(".attn") for path in model.find_mechanisms(net)]
 
 
 def test_a_mechanism_goes_where_the_excitation_was() -> None:
     """At the same places and widths, and everything else is the plain network's to the last bit."""
-    shape = model.Shape(10, (32, 32))
+    shape = model.InputSpec(10, (32, 32))
     net, without = (model.build(recipe("mobilenet_v3_small", attn), shape) for attn in ("eca", "none"))
     built_in = model.build(recipe("mobilenet_v3_small", replace=None), shape)
     assert paths(net) == [p for p, m in built_in.named_modules() if type(m).__name__ == "SqueezeExcitation"]
@@ -61,7 +61,7 @@ def test_a_mechanism_goes_where_the_excitation_was() -> None:
 
 def test_stages_choose_among_the_places() -> None:
     """Blocks that are not named get nothing, and lose the built-in attention like all others."""
-    net = model.build(recipe("regnet_y_400mf", "eca", stages=[4], blocks=[-1]), model.Shape(10, (32, 32)))
+    net = model.build(recipe("regnet_y_400mf", "eca", stages=[4], blocks=[-1]), model.InputSpec(10, (32, 32)))
     assert paths(net) == ["trunk_output.block4.block4-5.f.se"]
     assert not any(type(m).__name__ == "SqueezeExcitation" for m in net.modules())
 
@@ -69,10 +69,13 @@ def test_stages_choose_among_the_places() -> None:
 def test_baseline_is_the_network_without() -> None:
     """The overhead of what replaces is over the network that has nothing there."""
     made = recipe("mobilenet_v3_small", "eca")
-    assert made.baseline() == recipe("mobilenet_v3_small")
-    assert plain(made) == "mobilenet_v3_small without se"
-    assert plain(recipe("mobilenet_v3_small", "eca", replace=None)) == "mobilenet_v3_small"
-    assert blueprint.count(made, SHAPE) - blueprint.count(made.baseline(), SHAPE) == 3 * 3 + 6 * 5
+    assert made.make_baseline() == recipe("mobilenet_v3_small")
+    assert name_baseline(made) == "mobilenet_v3_small without se"
+    assert name_baseline(recipe("mobilenet_v3_small", "eca", replace=None)) == "mobilenet_v3_small"
+    assert (
+        blueprint.count_recipe_parameters(made, SHAPE) - blueprint.count_recipe_parameters(made.make_baseline(), SHAPE)
+        == 3 * 3 + 6 * 5
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,4 +91,4 @@ def test_baseline_is_the_network_without() -> None:
 def test_refusals(backbone: str, attn: str, keys: dict[str, Any], told: str) -> None:
     """Nothing to replace, two places at once, a mechanism of another kind: a line each."""
     with pytest.raises(UserError, match=told):
-        model.build(recipe(backbone, attn, **keys), model.Shape(10, (32, 32)))
+        model.build(recipe(backbone, attn, **keys), model.InputSpec(10, (32, 32)))

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from attncli import check, model
+from attncli import model, validation
 from attncli.backbones import timm_networks
-from attncli.backbones.sites import available
+from attncli.backbones.sites import list_available_sites
 from attncli.errors import UserError
 from attncli.recipe import Recipe, read
 
-SHAPE = model.Shape(10, (64, 64))
+SHAPE = model.InputSpec(10, (64, 64))
 
 
 def recipe(name: str, attn: str = "none", **keys: object) -> Recipe:
@@ -20,7 +20,7 @@ def recipe(name: str, attn: str = "none", **keys: object) -> Recipe:
 
 def test_any_name_of_timm_passes_the_check() -> None:
     """Whether timm has it shows when it is built: the check loads nothing."""
-    assert check.read(None, ["model.backbone=timm/resnet26d"]).model.backbone == "timm/resnet26d"
+    assert validation.read(None, ["model.backbone=timm/resnet26d"]).model.backbone == "timm/resnet26d"
 
 
 def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,18 +71,18 @@ def test_blocks_are_found(name: str, blocks: int, first: tuple[str | None, ...],
         net = timm_networks.build(f"timm/{name}", 10, cifar_stem=False)
     anatomy = timm_networks.anatomy(net)
     assert len(anatomy.blocks) == blocks
-    assert anatomy.stages == 4
+    assert anatomy.stage_count == 4
     block = anatomy.blocks[0]
-    assert (block.convs[-1], block.last_conv, block.end) == first
+    assert (block.convs[-1], block.last_conv, block.branch_end) == first
     every = {"gate", "pre-norm", "conv", "conv-input", "mid", "block-input", "stage", "head", "input", "built-in se"}
-    assert every - set(available(net, anatomy, (224, 224))) == lacking
+    assert every - set(list_available_sites(net, anatomy, (224, 224))) == lacking
 
 
 @pytest.mark.usefixtures("timm")
 def test_resnet_is_torchvisions() -> None:
     """timm's resnet18 with ECA has it at the same paths as torchvision's, and goes forth and back."""
     theirs, ours = (model.build(recipe_, SHAPE) for recipe_ in (recipe("resnet18", "eca"), plain("eca")))
-    assert list(model.mechanisms(theirs)) == list(model.mechanisms(ours))
+    assert list(model.find_mechanisms(theirs)) == list(model.find_mechanisms(ours))
     y = theirs(torch.randn(2, 3, 64, 64))
     y.sum().backward()
     assert y.shape == (2, 10)
@@ -97,7 +97,7 @@ def plain(attn: str) -> Recipe:
 def test_built_in_attention_is_replaced() -> None:
     """An SE-ResNet's excitation gives way to another mechanism."""
     net = model.build(recipe("seresnet18", "eca", replace="se"), SHAPE)
-    assert next(iter(model.mechanisms(net))) == "layer1.0.se.attn"
+    assert next(iter(model.find_mechanisms(net))) == "layer1.0.se.attn"
     assert not any(type(m).__name__ == "SEModule" for m in net.modules())
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from attncli import track
 from attncli.track import dashboard
-from attncli.track.folders import find
+from attncli.track.folders import find_run_folder
 from tests.browser import driver
 
 MOST_BYTES = 200_000
@@ -54,9 +54,9 @@ def main() -> None:
 def of_dashboard(runs: Path, run: str, out: Path) -> None:
     """The list of runs, the charts, a run's page and its figures."""
     digest = _folder(runs, run).name
-    row = next(r for r in track.rows(None, runs) if r["digest"] == digest)
-    with dashboard.serve(None, runs, 0) as address, driver.page(1500, 900) as page:
-        links = dashboard.views(address, None, runs)
+    row = next(r for r in track.list_run_rows(None, runs) if r["digest"] == digest)
+    with dashboard.serve_dashboard(None, runs, 0) as address, driver.page(1500, 900) as page:
+        links = dashboard.list_view_links(address, None, runs)
         at = next(i for i, (name, _) in enumerate(links) if name == row["experiment"])
         _shot(page, links[at][1], row["name"], out / "mlflow-runs.png", height=520)
         _shot(page, links[at + 1][1], "overhead/params_pct", out / "mlflow-charts.png")
@@ -94,8 +94,8 @@ def save(picture: Image.Image, path: Path, width: int | None = None) -> None:
 
 def _folder(runs: Path, run: str) -> Path:
     if run:
-        return find(runs, run)
-    rows = [r for r in track.rows(None, runs, status="FINISHED") if r["attn"] != "none"]
+        return find_run_folder(runs, run)
+    rows = [r for r in track.list_run_rows(None, runs, status="FINISHED") if r["attn"] != "none"]
     return runs / max(rows, key=lambda r: r["test_top1"] or 0.0)["digest"]
 
 

@@ -3,10 +3,10 @@
 import pytest
 
 from attncli import track
-from attncli.report.picture import pictures
+from attncli.report.run_figures import draw_records
 from attncli.track import dashboard
 from tests.browser import driver
-from tests.track.made import FACTS, WHOLE, folder, recipe
+from tests.track.recorded_runs import FACTS, WHOLE, folder, recipe
 
 pytestmark = pytest.mark.skipif(bool(driver.missing()), reason=driver.missing() or "there is a browser")
 
@@ -21,15 +21,15 @@ def runs(tmp_path_factory):
     for attn in ("eca", "none"):
         of = recipe(attn)
         place = folder(path, of)
-        live = tracker.start(of, FACTS, {"cpu": "test"}, folder=place)
+        live = tracker.start_run(of, FACTS, {"cpu": "test"}, folder=place)
         for record in WHOLE:
-            records.append(place, record)
-            live.log(record)
-        made = pictures(place, FACTS.classes, attn)
+            records.append_record(place, record)
+            live.log_record(record)
+        made = draw_records(place, FACTS.classes, attn)
         if attn == "eca":
             (place / "look").mkdir()
             (place / "look" / "attention.png").write_bytes(made[0].read_bytes())
-        assert live.end("FINISHED") is None
+        assert live.end_run("FINISHED") is None
     return path
 
 
@@ -38,7 +38,7 @@ def address(runs):
     """A dashboard on them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with dashboard.serve(None, runs, 0) as url:
+        with dashboard.serve_dashboard(None, runs, 0) as url:
             yield url
 
 
@@ -51,7 +51,7 @@ def page():
 
 def test_the_view_lists_runs_with_the_columns_that_matter(page, address, runs):
     """The link that `attncli ui` prints opens the runs by name, with the question and the chosen columns."""
-    (name, table), (_, charts) = dashboard.views(address, None, runs)
+    (name, table), (_, charts) = dashboard.list_view_links(address, None, runs)
     assert name == "digits-resnet18"
     page.open(table)
     text = page.await_text(
@@ -66,7 +66,7 @@ def test_the_view_lists_runs_with_the_columns_that_matter(page, address, runs):
 
 def test_a_run_opens_with_its_description_and_figures(page, address, runs):
     """From the list a click opens the run: what it is, how to do it again; its pictures load."""
-    page.open(dashboard.views(address, None, runs)[0][1])
+    page.open(dashboard.list_view_links(address, None, runs)[0][1])
     page.await_text("eca-resnet18-s0")
     page.click("eca-resnet18-s0")
     page.await_text("Description", "eca in resnet18", "ECA-Net", "val/top1")

@@ -6,9 +6,9 @@ import pytest
 
 from attncli import records
 from tests.browser import driver
+from tests.claims.case import pairs
 from tests.commands.line import line
-from tests.survey.case import pairs
-from tests.track.made import epoch
+from tests.track.recorded_runs import epoch
 
 pytestmark = pytest.mark.skipif(bool(driver.missing()), reason=driver.missing() or "there is a browser")
 
@@ -20,7 +20,7 @@ def report(tmp_path_factory):
     pairs(path, "eca", [0.91, 0.92, 0.90], [0.90, 0.905, 0.893])
     for place in path.iterdir():
         for i in (1, 2):
-            records.append(place, epoch(i))
+            records.append_record(place, epoch(i))
     done = line("report", "--attn", "eca", "--no-track", "--runs", str(path))
     assert done.code == 0, done.err
     return Path(done.out.strip())

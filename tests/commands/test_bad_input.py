@@ -12,10 +12,10 @@ import pytest
 import torch
 from filelock import FileLock
 
-from attncli import check, records, track
+from attncli import records, track, validation
 from tests.commands import plugins
 from tests.commands.line import TINY, line, process, refused, run_folders
-from tests.data import pictures
+from tests.data import image_fixtures
 
 LINES = {
     "unknown attention": ("run --attn ecaa", "model.attn: unknown attention: 'ecaa'", "did you mean 'eca'?"),
@@ -116,8 +116,8 @@ def test_a_process_of_its_own() -> None:
 
 def test_folder_with_one_class() -> None:
     """One class is nothing to tell apart."""
-    pictures.picture(Path("images/train/cat/0.png"), 0)
-    pictures.picture(Path("images/test/cat/0.png"), 1)
+    image_fixtures.picture(Path("images/train/cat/0.png"), 0)
+    image_fixtures.picture(Path("images/test/cat/0.png"), 1)
     done = line("run", "--dataset", "folder", "--data-root", "images")
     refused(done, "images/train: one folder only ('cat')", "train/CLASS")
     assert run_folders() == []
@@ -125,7 +125,7 @@ def test_folder_with_one_class() -> None:
 
 def test_image_that_is_no_image() -> None:
     """The file is named, not passed over."""
-    pictures.folder(Path("images"))
+    image_fixtures.folder(Path("images"))
     Path("images/train/dog/7.png").write_text("no image")
     done = line("run", "--dataset", "folder", "--data-root", "images", "--backbone", "resnet20")
     refused(done, "images: 1 of 12 files can't be used as images: train/dog/7.png (not an image)", "mend or remove")
@@ -180,7 +180,7 @@ def test_file_that_fails_in_training(tmp_path: Path) -> None:
     """A mistake that only training meets is a failed run that names the line."""
     path = plugins.write(tmp_path / "mine.py", "self.weight.nowhere if self.training else x * self.weight")
     refused(line("run", "--attn", path, *TINY), "mine.py, line 16: fails in training: AttributeError", code=1)
-    (row,) = track.rows(None, Path("runs"))
+    (row,) = track.list_run_rows(None, Path("runs"))
     assert row["status"] == "FAILED"
 
 
@@ -193,7 +193,7 @@ def test_runs_that_cannot_be_written(runs: str) -> None:
 
 def test_another_process_at_the_run() -> None:
     """Two processes never write one folder."""
-    folder = Path("runs") / check.read(None, ["seed=3"]).digest()
+    folder = Path("runs") / validation.read(None, ["seed=3"]).compute_digest()
     folder.mkdir(parents=True)
     with FileLock(folder / ".lock"):
         refused(line("run", "--seed", "3"), f"{folder}: another process is at this run", "wait for it")
@@ -217,7 +217,7 @@ def test_loss_that_is_no_number() -> None:
     refused(done, "the loss is nan at epoch 1, step 2 of 2", "a smaller train.lr", code=1)
     (folder,) = run_folders()
     assert not (folder / "result.json").exists()
-    (row,) = track.rows(None, Path("runs"))
+    (row,) = track.list_run_rows(None, Path("runs"))
     assert row["status"] == "FAILED"
 
 
@@ -240,11 +240,11 @@ def test_full_disk(small_disk: Path) -> None:
     uri = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     runs = small_disk / "runs"
     done = line("run", *TINY, "--runs", str(runs), "--tracking-uri", uri)
-    refused(done, "cannot save the checkpoint: No space left on device", "make room", "--resume", code=1)
+    refused(done, "cannot save the checkpoint: No space left on device", "make room", "same command", code=1)
     (folder,) = run_folders(runs)
     assert not (folder / "result.json").exists()
     assert not list((folder / "checkpoint").iterdir())
-    (row,) = track.rows(uri, runs)
+    (row,) = track.list_run_rows(uri, runs)
     assert row["status"] == "FAILED"
 
 
@@ -254,9 +254,9 @@ def test_disk_that_is_full_for_the_records(monkeypatch: pytest.MonkeyPatch) -> N
     def full(folder: Path, record: records.Record) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(records, "append", full)
+    monkeypatch.setattr(records, "append_record", full)
     refused(line("run", *TINY), "No space left on device", "make room", code=1)
-    (row,) = track.rows(None, Path("runs"))
+    (row,) = track.list_run_rows(None, Path("runs"))
     assert row["status"] == "FAILED"
 
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from tests.claims.case import claims_file, pairs
 from tests.commands.line import line, refused
-from tests.survey.case import claims_file, pairs
 
 CHECKS = ("params(resnet20 + eca) - params(resnet20) == 27", "top1(resnet20 + eca) > top1(resnet20)")
 

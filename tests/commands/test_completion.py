@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.line import line, refused
-from tests.report.test_live import finished_run
+from tests.report.test_run_progress import finished_run
 
 HERE = str(Path(sys.executable).parent)
 

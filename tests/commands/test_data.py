@@ -7,13 +7,13 @@ from PIL import Image
 
 from attncli import data
 from tests.commands.line import line, refused
-from tests.data.pictures import folder, picture
+from tests.data.image_fixtures import folder, picture
 
 
 def test_ls(tmp_path: Path) -> None:
     """Every dataset with what it is and whether its files are there."""
     rows = {row["name"]: row for row in line("data", "ls", "--data-root", str(tmp_path), "--json").json()}
-    assert rows.keys() == data.NAMES.keys()
+    assert rows.keys() == data.DATASETS.keys()
     assert rows["digits"]["files"] == "there"
     assert rows["cifar10"]["files"] == rows["imagenette"]["files"] == "to be fetched"
     assert rows["imagenet"]["files"] == rows["parquet"]["files"] == "needs --data-root"

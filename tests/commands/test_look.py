@@ -22,8 +22,8 @@ def files(runs: Path, digest: str) -> set[str]:
     """What the run has under look/ in MLflow."""
     from mlflow import MlflowClient
 
-    (row,) = [r for r in track.rows(None, runs) if r["digest"] == digest]
-    return {f.path for f in MlflowClient(track.address(None, runs)).list_artifacts(row["run_id"], "look")}
+    (row,) = [r for r in track.list_run_rows(None, runs) if r["digest"] == digest]
+    return {f.path for f in MlflowClient(track.resolve_address(None, runs)).list_artifacts(row["run_id"], "look")}
 
 
 def test_look_draws_what_it_says(runs: Path) -> None:
@@ -44,14 +44,14 @@ def test_look_draws_what_it_says(runs: Path) -> None:
 
 def test_run_look_draws_at_the_end(runs: Path) -> None:
     """The run that was asked for it has six sheets in MLflow, its plain network none."""
-    found = {r["attn"]: files(runs, r["digest"]) for r in track.rows(None, runs)}
+    found = {r["attn"]: files(runs, r["digest"]) for r in track.list_run_rows(None, runs)}
     assert len([name for name in found["eca"] if "look-" in name]) >= 6
     assert found["none"] == set()
 
 
 def test_other_folders_and_no_tracking(runs: Path, tmp_path: Path) -> None:
     """`--out` gets the pictures; a digest's beginning names a run; a plain network is Grad-CAM alone."""
-    digest = next(r["digest"] for r in track.rows(None, runs) if r["attn"] == "none")
+    digest = next(r["digest"] for r in track.list_run_rows(None, runs) if r["attn"] == "none")
     words = ("--images", "1", "--sample", "4", "--no-track", "--out", str(tmp_path / "out"), "--runs", str(runs))
     assert line("look", digest[:6], *words).code == 0
     assert [p.name.startswith("look-") for p in (tmp_path / "out").iterdir()] == [True]

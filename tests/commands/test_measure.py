@@ -30,6 +30,8 @@ def test_all_leaves_none_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     text = line("measure", "--attn", "all", "--backbone", "resnet18", "--image-size", "8", "--no-speed").out
     first = [shown.split()[0] for shown in text.splitlines() if shown.strip()]
-    assert {name: first.count(name) for name in attention.names()} == dict.fromkeys(attention.names(), 1)
+    assert {name: first.count(name) for name in attention.mechanism_names()} == dict.fromkeys(
+        attention.mechanism_names(), 1
+    )
     assert "gsop is left out: attention 'gsop' does not fit resnet18 at layer4.1.bn2" in text
     assert max(map(len, text.splitlines())) <= 80

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-import attncli.run.story
+import attncli.run.execute
 from attncli import records, track
-from attncli.track.points import trace
+from attncli.track.metrics import collect_run_metrics
 from tests.commands import plugins
 from tests.commands.line import TINY, Done, line, refused, run_folders
 
@@ -39,7 +39,7 @@ def test_json_is_one_object() -> None:
     assert result["train_ratio"] == pytest.approx(1, abs=0.9)
     assert "epoch   1/1" in done.err
     folder = Path(result["folder"])
-    assert folder.name == result["digest"] == track.rows(None, Path("runs"))[0]["digest"]
+    assert folder.name == result["digest"] == track.list_run_rows(None, Path("runs"))[0]["digest"]
     assert json.loads((folder / "result.json").read_text()) == result
 
 
@@ -60,7 +60,7 @@ def run(folder: Path, *words: str) -> Any:
 
 def test_finished_run_is_not_run_again(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second call gives the same object, says so on stderr and trains nothing; `-q` says nothing."""
-    first = records.result(next(iter(run_folders(runs))))
+    first = records.read_result(next(iter(run_folders(runs))))
     assert first is not None
     monkeypatch.setattr(attncli.run, "run", None)
     words = ("run", *TINY, "--runs", str(runs), "--attn", first.attn, "--seed", str(first.seed))
@@ -83,7 +83,7 @@ def test_fresh_runs_again(tmp_path: Path) -> None:
 
 def listed(folder: Path) -> Any:
     """The runs of the store."""
-    return track.rows(None, folder)
+    return track.list_run_rows(None, folder)
 
 
 def test_compare(runs: Path) -> None:
@@ -174,7 +174,7 @@ def test_sigterm_outside_training_is_an_end_too(monkeypatch: pytest.MonkeyPatch)
         time.sleep(5)
 
     with monkeypatch.context() as patch:
-        patch.setattr(attncli.run.story, "overhead", terminated)
+        patch.setattr(attncli.run.execute, "overhead", terminated)
         done = line("run", *TINY)
     assert (done.code, done.out) == (130, "")
     assert done.err.endswith("\ninterrupted\n")
@@ -208,7 +208,7 @@ def test_stopped_killed_and_resumed() -> None:
         done = stopped(number)
         assert done.code == code, done.err
         if number != signal.SIGKILL:
-            refused(done, f"stopped by {number.name} a", "epoch", "--resume", code=130)
+            refused(done, f"stopped by {number.name} a", "epoch", "same command", code=130)
             assert [row["status"] for row in listed(Path("runs"))] == ["KILLED"]
     resumed = line("run", "--resume", *LONGER, "--json").json()
     whole = line("run", *LONGER, "--runs", "undisturbed", "--json").json()
@@ -251,7 +251,7 @@ def points_are_single(run_id: str, folder: Path) -> None:
     """Assert that MLflow holds each of the run's points once."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(track.address(None, Path("runs")))
-    for key, steps in Counter(p.key for p in trace(records.read(folder), 0)).items():
+    client = MlflowClient(track.resolve_address(None, Path("runs")))
+    for key, steps in Counter(p.key for p in collect_run_metrics(records.read(folder), 0)).items():
         found = [m.step for m in client.get_metric_history(run_id, key)]
         assert len(found) == len(set(found)) == steps, key

@@ -6,7 +6,7 @@ import pytest
 
 from attncli import attention
 from attncli.attention.card import SITES
-from attncli.survey import published
+from attncli.literature import published
 from tests.commands.line import line
 
 EVERY_BLOCK = ("eca", "fca", "se", "srm", "ge", "ca", "cbam", "gala", "scse", "simam", "triplet", "tam")
@@ -44,11 +44,11 @@ def field(text: str, label: str) -> str:
     return " ".join(found[1].split())
 
 
-@pytest.mark.parametrize("name", attention.names())
+@pytest.mark.parametrize("name", attention.mechanism_names())
 def test_every_mechanism_is_explained(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paper, code, site, place, needs, floor, notes and every option, in lines of 80 columns below the maths."""
     monkeypatch.setenv("COLUMNS", "80")
-    mechanism, text = attention.describe(name), shown(name)
+    mechanism, text = attention.describe_mechanism(name), shown(name)
     card = mechanism.card
     assert text.startswith(mechanism.doc)
     assert all(len(row) <= 120 for row in mechanism.doc.splitlines())
@@ -57,7 +57,7 @@ def test_every_mechanism_is_explained(name: str, monkeypatch: pytest.MonkeyPatch
     assert field(text, "Code") == " ".join(card.code.split())
     assert field(text, "Site") == f"{card.site}: {SITES[card.site]}"
     assert field(text, "Where") == WHERE[name]
-    assert field(text, "Needs") == (", ".join(mechanism.facts) or "nothing of its place")
+    assert field(text, "Needs") == (", ".join(mechanism.site_arguments) or "nothing of its place")
     assert not card.floor or field(text, "Floor") == card.floor
     assert below.count("\nNote ") == len(card.notes)
     for option in mechanism.options:
@@ -71,11 +71,11 @@ def test_another_site_in_mobile_networks_is_told(monkeypatch: pytest.MonkeyPatch
     assert "Mobile" not in shown("se")
 
 
-@pytest.mark.parametrize("name", attention.names())
+@pytest.mark.parametrize("name", attention.mechanism_names())
 def test_published_figures_are_all_there_and_marked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number told is the number of lines shown, and what was quoted from memory says so."""
     monkeypatch.setenv("COLUMNS", "200")
-    rows = published.of(name)
+    rows = published.find_rows_about(name)
     text = shown(name)
     told = re.search(r"^Published figures \((\d+);", text, re.MULTILINE)
     assert bool(told) == bool(rows)

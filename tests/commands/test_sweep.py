@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from attncli.commands import sweep as module
-from attncli.jobs import Ended, Plan, Task
-from attncli.jobs.event import Ending
+from attncli.jobs import SweepPlan, Task, TaskEnded
+from attncli.jobs.events import EndStatus
 from tests.commands.line import line
 from tests.shared import ROOT
 
@@ -80,16 +80,16 @@ def test_a_file_that_is_not_there(file: Path) -> None:
     ],
 )
 def test_how_it_ends(
-    file: Path, monkeypatch: pytest.MonkeyPatch, status: Ending, stopped: str, code: int, told: str
+    file: Path, monkeypatch: pytest.MonkeyPatch, status: EndStatus, stopped: str, code: int, told: str
 ) -> None:
     """0 when all is done, 1 when a run failed, 130 when it was stopped; with --json the same on stdout."""
 
-    def work(plan: Plan, *given: object) -> tuple[list[Ended], str]:
+    def work(plan: SweepPlan, *given: object) -> tuple[list[TaskEnded], str]:
         one = plan.runs[0]
-        ended = Ended(Task(recipe=one.recipe, digest=one.digest, title=one.title), status, "x")
+        ended = TaskEnded(Task(recipe=one.recipe, digest=one.digest, title=one.title), status, "x")
         return [] if status == "FINISHED" else [ended], stopped
 
-    monkeypatch.setattr(module, "carry_out", work)
+    monkeypatch.setattr(module, "execute_sweep", work)
     done = line("sweep", "six")
     assert done.code == code
     assert told in done.out

@@ -10,9 +10,9 @@ from PIL import Image
 
 from attncli import data
 from attncli.data.dataset import Dataset
-from attncli.data.decode import Target, decode
+from attncli.data.images.decode import Target, decode_image
 from attncli.errors import UserError
-from tests.data.pictures import CLASSES, folder, noise, of_folder, picture
+from tests.data.image_fixtures import CLASSES, folder, noise, of_folder, picture
 
 
 def load(root: Path, **keys: object) -> Dataset:
@@ -37,7 +37,7 @@ def test_images_and_labels(tmp_path: Path) -> None:
     expected = np.stack([noise(seed) for seed in range(12, 24)]).transpose(0, 3, 1, 2)
     assert np.array_equal(made.test.images.numpy(), expected)
     assert made.flip
-    assert made.source == str(tmp_path / "x")
+    assert made.origin == str(tmp_path / "x")
 
 
 def test_val_serves_as_test(tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_shorter_side_and_centre(tmp_path: Path) -> None:
     Image.fromarray(wide).save(tmp_path / "wide.png")
     Image.fromarray(wide.transpose(1, 0, 2)).save(tmp_path / "high.png")
     for name in ("wide", "high"):
-        assert (decode(tmp_path / f"{name}.png", Target(12, 12)) == 128).all()
-        assert (decode(tmp_path / f"{name}.png", Target(6, 6))[2:4, 2:4] == 128).all()
+        assert (decode_image(tmp_path / f"{name}.png", Target(12, 12)) == 128).all()
+        assert (decode_image(tmp_path / f"{name}.png", Target(6, 6))[2:4, 2:4] == 128).all()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "I;16"])
@@ -119,21 +119,21 @@ def test_every_common_kind_of_image(tmp_path: Path, mode: str) -> None:
         image = Image.new("RGB", (4, 4), (grey, grey, grey)).convert(mode)
     path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
     image.save(path)
-    assert (decode(path, Target(4, 4)).astype(int) == grey).all()
+    assert (decode_image(path, Target(4, 4)).astype(int) == grey).all()
 
 
 def test_transparent_palette(tmp_path: Path) -> None:
     """A palette with a transparent entry decodes without a warning."""
     image = Image.new("RGB", (4, 4), (10, 20, 30)).quantize(4)
     image.save(tmp_path / "x.png", transparency=bytes([0, 255, 255, 255]))
-    assert (decode(tmp_path / "x.png", Target(4, 4)) == (10, 20, 30)).all()
+    assert (decode_image(tmp_path / "x.png", Target(4, 4)) == (10, 20, 30)).all()
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "bmp", "gif", "webp", "tiff"])
 def test_common_formats(tmp_path: Path, kind: str) -> None:
     """Formats that Pillow reads are read."""
     Image.new("RGB", (8, 8), (80, 80, 80)).save(tmp_path / f"x.{kind}")
-    assert np.abs(decode(tmp_path / f"x.{kind}", Target(8, 8)).astype(int) - 80).max() <= 2
+    assert np.abs(decode_image(tmp_path / f"x.{kind}", Target(8, 8)).astype(int) - 80).max() <= 2
 
 
 def test_bad_files_are_all_named(tmp_path: Path) -> None:

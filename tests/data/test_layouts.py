@@ -13,10 +13,10 @@ import torchvision.datasets
 
 from attncli import data
 from attncli.data.dataset import Dataset
-from attncli.data.sets import imagenette, imagewoof
+from attncli.data.datasets import imagenette, imagewoof
 from attncli.errors import UserError
 from attncli.recipe import Data
-from tests.data.pictures import noise, picture
+from tests.data.image_fixtures import noise, picture
 
 WNIDS = ("n01440764", "n01443537", "n01484850")
 
@@ -116,7 +116,7 @@ def test_imagenet_in_folders_and_its_subsets(tmp_path: Path) -> None:
     from attncli import recipe
 
     listed = recipe.read(None, [f"data.classes=[{WNIDS[2]}, {WNIDS[0]}]"])
-    assert recipe.read(None, [f"data.classes={chosen}"]).digest() == listed.digest()
+    assert recipe.read(None, [f"data.classes={chosen}"]).compute_digest() == listed.compute_digest()
 
 
 def fastai(root: Path, classes: dict[str, str]) -> Path:
@@ -237,7 +237,7 @@ def test_resized_crops_of_files(tmp_path: Path) -> None:
     anew = load(tmp_path, "folder", root, image_size=8, crop="resized", decoded=False)
     assert kept.digest == anew.digest
     assert kept.size == (8, 8)
-    pictures = [made.train.pictures for made in (kept, anew)]
+    pictures = [made.train.whole_images for made in (kept, anew)]
     assert pictures[0] is not None
     assert pictures[1] is not None
     assert list(zip(pictures[0].height.tolist(), pictures[0].width.tolist(), strict=True))[:2] == [(12, 15), (12, 16)]

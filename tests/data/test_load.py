@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from attncli import data
-from attncli.data.dataset import Dataset, Split, pixels
+from attncli.data.dataset import Dataset, Split, make_image_array
 from attncli.errors import UserError
 from attncli.recipe import Data
 
@@ -81,7 +81,7 @@ def test_mean_and_deviation_are_those_of_the_training_images(tmp_path: Path) -> 
 def test_pixels_of_clips_and_odd_sizes() -> None:
     """Mean and deviation are each plane's, whatever the number of images, frames and rows."""
     values = torch.randint(0, 256, (3, 2, 5, 7, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    made = pixels(values)
+    made = make_image_array(values)
     x = values.double().view(-1, 3) / 255
     mean, std = torch.tensor([made.mean, made.std], dtype=torch.float64)
     torch.testing.assert_close(mean, x.mean(0), rtol=1e-9, atol=0)
@@ -205,14 +205,14 @@ def test_names_are_told_without_torch() -> None:
 def test_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """$ATTNCLI_DATA, else below the home."""
     monkeypatch.setenv("ATTNCLI_DATA", str(tmp_path))
-    assert data.default_root() == tmp_path
+    assert data.find_default_root() == tmp_path
     monkeypatch.delenv("ATTNCLI_DATA")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert data.default_root() == tmp_path / ".cache/attncli/data"
+    assert data.find_default_root() == tmp_path / ".cache/attncli/data"
 
 
 def test_the_readme_names_every_dataset() -> None:
     """Its table of datasets leaves none out."""
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     section = text.partition("## Data\n")[2].partition("\n## ")[0]
-    assert [name for name in data.NAMES if f"`{name}`" not in section] == []
+    assert [name for name in data.DATASETS if f"`{name}`" not in section] == []

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from attncli import check, data
+from attncli import data, validation
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
 from attncli.recipe import Data
-from tests.data.pictures import noise
+from tests.data.image_fixtures import noise
 
 
 def png(seed: int) -> bytes:
@@ -75,8 +75,8 @@ def test_labels_as_texts_and_resized_crops(tmp_path: Path) -> None:
     write(tmp_path / "x/validation.parquet", ["a", "b"], 20)
     made = load(tmp_path, tmp_path / "x", crop="resized", image_size=8)
     assert made.classes == ("a", "b")
-    assert made.train.pictures is not None
-    assert np.array_equal(made.train.pictures.read(2), noise(0))
+    assert made.train.whole_images is not None
+    assert np.array_equal(made.train.whole_images.read(2), noise(0))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,9 @@ def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert np.array_equal(made.test.images[3].numpy(), noise(3).transpose(2, 0, 1))
     with pytest.raises(UserError, match="no part 'train'"):
         data.load(Data(name="hf", of="me/others"), cache=tmp_path / "cache")
-    digests = {check.read(None, ["data.name=hf", f"data.of={name}"]).digest() for name in ("me/pets", "me/cars")}
+    digests = {
+        validation.read(None, ["data.name=hf", f"data.of={name}"]).compute_digest() for name in ("me/pets", "me/cars")
+    }
     assert len(digests) == 2
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from attncli import data
-from attncli.data import journal, pictures
 from attncli.data.dataset import Dataset
-from attncli.data.download import Archive, fetch, unpack
-from tests.data.pictures import folder, of_folder
+from attncli.data.images import resumable_writer, variable_size
+from attncli.data.readers.download import Archive, fetch_archive, unpack_archive
+from tests.data.image_fixtures import folder, of_folder
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
 
@@ -71,10 +71,10 @@ def test_a_download_goes_on(tmp_path: Path, url: str) -> None:
     """After Ctrl-C only the rest is asked for; nothing lies under the file's own name until it is whole."""
     wanted = archive(url, tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        fetch(wanted, interrupt)
+        fetch_archive(wanted, interrupt)
     there = (tmp_path / ".content.bin.part").stat().st_size
     assert not wanted.path.exists()
-    fetch(wanted, lambda *step: None)
+    fetch_archive(wanted, lambda *step: None)
     assert Server.asked == ["", f"bytes={there}-"]
     assert there > len(CONTENT) // 3
     assert wanted.path.read_bytes() == CONTENT
@@ -87,13 +87,13 @@ def test_a_server_without_ranges_and_a_rest_that_does_not_fit(
     """A server that only gives the whole gives the whole; a beginning of another file is thrown away."""
     wanted, part = archive(url, tmp_path), tmp_path / ".content.bin.part"
     part.write_bytes(b"another file")
-    fetch(wanted, lambda *step: None)
+    fetch_archive(wanted, lambda *step: None)
     assert Server.asked == ["bytes=12-", ""]
     assert wanted.path.read_bytes() == CONTENT
     wanted.path.unlink()
     part.write_bytes(CONTENT[:1000])
     monkeypatch.setattr(Server, "ranges", False)
-    fetch(wanted, lambda *step: None)
+    fetch_archive(wanted, lambda *step: None)
     assert wanted.path.read_bytes() == CONTENT
 
 
@@ -105,12 +105,12 @@ def test_half_an_archive_leaves_nothing(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as zipped:
         zipped.writestr("x/a.txt", "a" * 1000)
         zipped.writestr("x/b.txt", os.urandom(1000))
-    unpack(path)
+    unpack_archive(path)
     assert (tmp_path / "x/a.txt").read_text() == "a" * 1000
     content = path.read_bytes()
     path.write_bytes(content.replace(b"b.txt", b"b.tx!", 1))
     with pytest.raises(zipfile.BadZipFile):
-        unpack(path)
+        unpack_archive(path)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.txt", "b.txt", "x", "x.zip"]
 
 
@@ -127,7 +127,7 @@ def test_decoding_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crop:
     expected = load(root, crop=crop)
     for path in (tmp_path / "cache").iterdir():
         path.unlink()
-    monkeypatch.setattr(journal, "EVERY", 64 * 8 * 8 * 3)
+    monkeypatch.setattr(resumable_writer, "EVERY", 64 * 8 * 8 * 3)
 
     def stop(what: str, done: int, total: int) -> None:
         if done > 150:
@@ -169,7 +169,7 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     code = (
         "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from pathlib import Path\n"
         "import numpy as np, torch; from PIL import Image; from attncli import data\n"
-        "from attncli.recipe import Data; from attncli.data.batches import train_batches\n"
+        "from attncli.recipe import Data; from attncli.data.loader import train_batches\n"
         "import psutil\n"
         "def own(m=psutil.Process().memory_info): return m().rss - m().shared\n"
         "root = Path(sys.argv[1]); torch.set_num_threads(1)\n"
@@ -200,8 +200,8 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
 def test_pictures_are_kept_at_one_and_a_half_sizes(tmp_path: Path) -> None:
     """What is larger is shrunk to it, what is smaller stays; the entry is as large as its images."""
     root = folder(tmp_path / "x", size=(40, 30))
-    made = load(root, crop="resized").train.pictures
+    made = load(root, crop="resized").train.whole_images
     assert made is not None
-    assert (int(made.height[0]), int(made.width[0])) == (round(8 * pictures.KEEP), 16)
+    assert (int(made.height[0]), int(made.width[0])) == (round(8 * variable_size.KEPT_SIZE_RATIO), 16)
     [entry] = [p for p in (tmp_path / "cache").glob("*.json") if "sizes" in p.read_text()]
     assert entry.with_suffix(".bin").stat().st_size == 12 * 12 * 16 * 3

@@ -8,17 +8,17 @@ import pytest
 import torchvision.datasets
 
 from attncli import data
-from attncli.data.sets import imagenette
-from attncli.data.verdict import Counted, Verdict
+from attncli.data.datasets import imagenette
+from attncli.data.verify import SplitCounts, VerificationReport
 from attncli.recipe import Data
-from tests.data.pictures import folder, picture
+from tests.data.image_fixtures import folder, picture
 from tests.data.test_layouts import WNIDS, fastai, imagenet, stl, synsets, tiny
 from tests.data.test_parquet import write
 
 
-def look(name: str, root: Path | None = None, **keys: object) -> Verdict:
+def look(name: str, root: Path | None = None, **keys: object) -> VerificationReport:
     """What verifying finds."""
-    return data.verify(Data.model_validate({"name": name, "root": str(root) if root else None, **keys}))
+    return data.verify_dataset(Data.model_validate({"name": name, "root": str(root) if root else None, **keys}))
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,11 @@ def test_counts_by_part_and_class(tmp_path: Path) -> None:
     root = folder(tmp_path / "x", ("train", "val", "test"))
     picture(root / "train/cat/more.png", 99)
     found = look("folder", root)
-    assert found.parts == [Counted("train", 13, 3, 4, 5), Counted("val", 12, 3, 4, 4), Counted("test", 12, 3, 4, 4)]
+    assert found.parts == [
+        SplitCounts("train", 13, 3, 4, 5),
+        SplitCounts("val", 12, 3, 4, 4),
+        SplitCounts("test", 12, 3, 4, 4),
+    ]
 
 
 def test_every_unreadable_file_is_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from attncli import records
 from attncli.records import Epoch, Evaluation
 from attncli.track import Tracker
 from tests.shared import ROOT
-from tests.track.made import doubled
+from tests.track.recorded_runs import doubled
 
 TINY = """
 # Three mechanisms and the plain network, two seeds each, on a part of the digits.

@@ -37,7 +37,7 @@ def test_every_run_is_there_once_and_nested(folder: Path) -> None:
 
 def test_seeds_are_shared_with_the_baseline(folder: Path) -> None:
     """Each mechanism has a plain network of its own seed."""
-    results = [r for path in (folder / "calm").glob("*/result.json") if (r := records.result(path.parent))]
+    results = [r for path in (folder / "calm").glob("*/result.json") if (r := records.read_result(path.parent))]
     seeds = {attn: {r.seed for r in results if r.attn == attn} for attn in ("none", "eca", "se", "simam")}
     assert seeds == {attn: {0, 1} for attn in seeds}
 

@@ -5,15 +5,15 @@ import io
 
 import pytest
 
+from attncli.analysis.count_cache import CountCache
+from attncli.analysis.finished_runs import read_finished_runs
+from attncli.claims import claim_files, judge
+from attncli.claims.evidence import Evidence
+from attncli.claims.throughput import SpeedStore
+from attncli.claims.verdict import ComparisonOutcome
 from attncli.report import claims as report
 from attncli.report import table
-from attncli.survey import claims, judge
-from attncli.survey.evidence import Evidence
-from attncli.survey.exact import Counts
-from attncli.survey.finished import trained
-from attncli.survey.speeds import Speeds
-from attncli.survey.verdict import Part
-from tests.survey.case import claims_file, pairs
+from tests.claims.case import claims_file, pairs
 
 CHECKS = (
     "top1(resnet20 + eca) > top1(resnet20)",
@@ -28,13 +28,15 @@ def verdicts(tmp_path):
     """Two tested, one untested, one counted."""
     runs = tmp_path / "runs"
     pairs(runs, "eca", [0.913, 0.905, 0.921, 0.908], [0.903, 0.900, 0.912, 0.906])
-    known = claims.read([claims_file(tmp_path, *CHECKS, on="cifar10")])
-    return judge.judge(known, Evidence(Counts(tmp_path / "counts.json"), Speeds(runs), trained(runs)))
+    known = claim_files.read_claim_files([claims_file(tmp_path, *CHECKS, on="cifar10")])
+    return judge.judge_claims(
+        known, Evidence(CountCache(tmp_path / "counts.json"), SpeedStore(runs), read_finished_runs(runs))
+    )
 
 
 def test_the_table_fits(verdicts):
     """No line above 80 columns, every claim, a count of each verdict, the command of what is untested."""
-    text = report.render(verdicts, 80)
+    text = report.render_verdicts(verdicts, 80)
     assert max(map(len, text.splitlines())) <= 80
     assert "attncli claims run c2" in text
     assert "27; 269,722 < 1,000,000" in text
@@ -43,12 +45,12 @@ def test_the_table_fits(verdicts):
 
 def test_the_difference_is_told_with_its_bound(verdicts):
     """In points, with half its interval, the number of pairs and the corrected p."""
-    assert report.figures(verdicts[1]).startswith("+0.65 ±0.59 against -0.50, n 4; p .0")
+    assert report.format_verdict_figures(verdicts[1]).startswith("+0.65 ±0.59 against -0.50, n 4; p .0")
 
 
 def test_details_have_the_evidence(verdicts):
     """Where it was claimed, where tested, which runs, with what power, what next."""
-    text = report.details(verdicts[0], 80)
+    text = report.render_details(verdicts[0], 80)
     assert max(map(len, text.splitlines())) <= 80
     for words in ("on another dataset: digits", "(claimed on cifar10)", "seeds 0, 1, 2, 3", "id-eca-0", "two-sided"):
         assert words in " ".join(text.split())
@@ -57,7 +59,7 @@ def test_details_have_the_evidence(verdicts):
 
 def test_csv_has_a_row_a_claim(verdicts):
     """Readable by a program, with the command."""
-    rows = list(csv.DictReader(io.StringIO(table.csv_text(report.rows(verdicts)))))
+    rows = list(csv.DictReader(io.StringIO(table.render_csv(report.list_csv_rows(verdicts)))))
     assert [row["verdict"] for row in rows] == [v.outcome for v in verdicts]
     assert rows[2]["command"] == "attncli claims run c2"
 
@@ -75,12 +77,14 @@ def test_csv_has_a_row_a_claim(verdicts):
 )
 def test_numbers(value, text):
     """Whole ones in full, others to four digits, or to what tells them from a whole one."""
-    assert report.number(value) == text
+    assert report.format_number(value) == text
 
 
 def test_a_ratio_has_its_interval():
     """Against a number the ratio's own interval is told, against another speed that of the difference."""
     given = {"kind": "timed", "outcome": "holds", "left": 0.5, "right": 0.7, "low": -0.22, "high": -0.19, "n": 9}
-    ratio = Part(text="latency(a) / latency(b) < 0.7", **given)
-    assert report.part_figures(ratio) == "0.5 (0.48 to 0.51) < 0.7"
-    assert "difference -0.22 to -0.19" in report.part_figures(Part(text="latency(a) < latency(b)", **given))
+    ratio = ComparisonOutcome(text="latency(a) / latency(b) < 0.7", **given)
+    assert report.format_part_figures(ratio) == "0.5 (0.48 to 0.51) < 0.7"
+    assert "difference -0.22 to -0.19" in report.format_part_figures(
+        ComparisonOutcome(text="latency(a) < latency(b)", **given)
+    )

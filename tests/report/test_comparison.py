@@ -2,9 +2,9 @@
 
 import json
 
+from attncli.analysis.compare import compare_variants
 from attncli.report import comparison
-from attncli.survey.compare import compare
-from tests.survey.test_compare import pair, run
+from tests.analysis.test_compare import pair, run
 
 COSTS = {"cost/params": 1.1e7, "overhead/params_pct": 10.2, "overhead/macs_pct": 0.00016, "speed/train_ratio": 0.934}
 
@@ -14,12 +14,12 @@ def rows(name="self-attention"):
     plain = [0.90, 0.80, 0.85, 0.95, 0.91]
     runs = pair(name, [p + d for p, d in zip(plain, [0.01, 0.012, 0.009, 0.011, 0.008], strict=True)], plain)
     runs[0]["metrics"].update(COSTS)
-    return compare([*runs, run("eca", 0, 0.89)])
+    return compare_variants([*runs, run("eca", 0, 0.89)])
 
 
 def test_fits_eighty_columns():
     """The widest figures beside a long name keep within 80 columns, headings and verdicts too."""
-    found = comparison.render(rows("self-attention-of-my-own"))
+    found = comparison.render_comparison(rows("self-attention-of-my-own"))
     assert max(map(len, found.splitlines())) <= 80
     assert "+1.00 ±0.20" in found
     assert "self-attention-of-my-own: better" in " ".join(found.split())
@@ -27,52 +27,54 @@ def test_fits_eighty_columns():
 
 def test_one_seed_has_no_interval():
     """A single run is a figure without ±, a difference without p."""
-    [line] = [t for t in comparison.render(rows()).splitlines() if t.strip().startswith("eca ")]
+    [line] = [t for t in comparison.render_comparison(rows()).splitlines() if t.strip().startswith("eca ")]
     assert "±" not in line
     assert line.split()[1:5] == ["1", "89.00", "-1.00", "-"]
 
 
 def test_costs():
     """Overheads in percent with the digits they need, speeds as a ratio."""
-    [line] = [t for t in comparison.render(rows()).splitlines() if t.strip().startswith("self-attention ")]
+    [line] = [t for t in comparison.render_comparison(rows()).splitlines() if t.strip().startswith("self-attention ")]
     assert line.split()[-4:] == ["+10.2", "<.001", "0.93", "-"]
 
 
 def test_seeds_that_are_not_shared_are_told():
     """Where the difference rests on fewer seeds than the mean, it says on how many."""
-    found = comparison.render(compare([run("eca", 0, 0.9), run("eca", 1, 0.8), run("none", 0, 0.85)]))
+    found = comparison.render_comparison(
+        compare_variants([run("eca", 0, 0.9), run("eca", 1, 0.8), run("none", 0, 0.85)])
+    )
     assert "+5.00 (1)" in found
 
 
 def test_same_verdicts_stand_together():
     """Variants with one verdict share its line."""
-    found = comparison.render(compare([run("eca"), run("se"), run("none")]))
+    found = comparison.render_comparison(compare_variants([run("eca"), run("se"), run("none")]))
     assert "eca, se: undecided, one seed" in found
 
 
 def test_markdown_and_json_hold_all_rows():
     """Markdown has a table a recipe with the verdicts, JSON every field of every row."""
-    two = compare([run("none"), run("eca"), run("none", train__epochs=30)])
-    text = comparison.render(two, "markdown")
+    two = compare_variants([run("none"), run("eca"), run("none", train__epochs=30)])
+    text = comparison.render_comparison(two, "markdown")
     assert text.count("### digits, resnet18 (train.epochs=") == 2
     assert "| baseline |" in text
-    found = json.loads(comparison.render(two, "json"))
+    found = json.loads(comparison.render_comparison(two, "json"))
     assert [r["variant"] for r in found] == ["none", "eca", "none"]
     assert {"p_holm", "verdict", "top1_low", "run_ids"} <= found[0].keys()
-    assert comparison.render(two, "csv").count("\n") == 3
+    assert comparison.render_comparison(two, "csv").count("\n") == 3
 
 
 def test_small_ps_and_overheads():
     """A p is never shown as zero, an overhead that is there never as none."""
-    assert comparison.chance(1e-9) == "<.001"
-    assert comparison.chance(0.04) == ".040"
-    assert comparison.chance(1.0) == "1"
-    assert comparison.added(0.0) == "0"
-    assert comparison.added(0.0014) == "+0.001"
-    assert comparison.added(-12.34) == "-12.3"
+    assert comparison.format_p_value(1e-9) == "<.001"
+    assert comparison.format_p_value(0.04) == ".040"
+    assert comparison.format_p_value(1.0) == "1"
+    assert comparison.format_overhead(0.0) == "0"
+    assert comparison.format_overhead(0.0014) == "+0.001"
+    assert comparison.format_overhead(-12.34) == "-12.3"
 
 
 def test_nothing_to_compare():
     """No runs give no table, and no error."""
-    assert comparison.render([], "csv") == ""
-    assert comparison.render([], "json") == "[]"
+    assert comparison.render_comparison([], "csv") == ""
+    assert comparison.render_comparison([], "json") == "[]"

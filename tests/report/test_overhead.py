@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from attncli import attention
-from attncli.measure.compare import Overhead
+from attncli.measure.overhead import Overhead
 from attncli.records import Cost, Speed
-from attncli.report.overhead import Measured, caption, tables
+from attncli.report.overhead import MeasuredOverheads, describe_overhead_columns, render_overheads
 
 PLAIN = Cost(
     params=25_557_032,
@@ -39,7 +39,7 @@ SPEED = Speed(
 )
 
 
-def measured(*attns: str, added: int = 0, speed: Speed | None = None, problem: str = "") -> Measured:
+def measured(*attns: str, added: int = 0, speed: Speed | None = None, problem: str = "") -> MeasuredOverheads:
     """Mechanisms on resnet50 at 224 px that add so many parameters and double all the rest."""
     cost = replace(
         PLAIN, params=PLAIN.params + added, macs=2 * PLAIN.macs, elementwise=7 * PLAIN.elementwise,
@@ -47,57 +47,57 @@ def measured(*attns: str, added: int = 0, speed: Speed | None = None, problem: s
     )  # fmt: skip
     rows = []
     for attn in attns:
-        site = attention.describe(attn).card.site if attn != "none" else "-"
+        site = attention.describe_mechanism(attn).card.site if attn != "none" else "-"
         given = None if problem else cost
         rows.append(Overhead(attn, "resnet50", "channel", site, given, speed if given else None, problem))
-    return Measured(rows, "resnet50", 1000, 224, 8)
+    return MeasuredOverheads(rows, "resnet50", 1000, 224, 8)
 
 
 @pytest.mark.parametrize("speed", [None, SPEED], ids=["counted", "timed"])
 def test_everything_fits_80_columns(speed: Speed | None) -> None:
     """All mechanisms with large figures, each on a line of its own."""
-    text = tables(measured("none", *attention.names(), added=49_557_528, speed=speed), 80)
+    text = render_overheads(measured("none", *attention.mechanism_names(), added=49_557_528, speed=speed), 80)
     lines = text.splitlines()
     assert max(map(len, lines)) <= 80
-    for name in ("none", *attention.names()):
+    for name in ("none", *attention.mechanism_names()):
         assert sum(shown.split()[:1] == [name] for shown in lines) == 1, name
 
 
 def test_a_placed_mechanism_is_told_as_overhead() -> None:
     """Parameters added, and percentages over the plain network; ratios of speed where it was timed."""
-    row = tables(measured("se", added=2_514_944), 80).splitlines()[2].split()
+    row = render_overheads(measured("se", added=2_514_944), 80).splitlines()[2].split()
     assert row == ["se", "gate", "+2,514,944", "+9.84%", "+100.0%", "+600.0%", "+400.0%"]
-    row = tables(measured("se", added=2_514_944, speed=SPEED), 80).splitlines()[2].split()
+    row = render_overheads(measured("se", added=2_514_944, speed=SPEED), 80).splitlines()[2].split()
     assert row == ["se", "gate", "+2,514,944", "+9.84%", "+100.0%", "+400.0%", "0.50", "0.75"]
 
 
 def test_a_whole_network_is_told_by_its_own_figures() -> None:
     """It has no backbone to be overhead over: no percentages, and the plain network on a line before it."""
-    text = tables(measured("vit", added=-20_000_000), 80)
+    text = render_overheads(measured("vit", added=-20_000_000), 80)
     assert "%" not in text
     plain, vit = text.splitlines()[2:4]
     assert plain.split()[:4] == ["resnet50,", "plain", "25,557,032", "4.089"]
     assert vit.split()[:3] == ["vit", "5,557,032", "8.178"]
-    told = caption(measured("vit"))
+    told = describe_overhead_columns(measured("vit"))
     assert "no backbone" in told
     assert "Over plain" not in told
 
 
 def test_what_does_not_fit_is_listed_with_the_reason() -> None:
     """No mechanism that was asked for goes missing."""
-    assert tables(measured("fca", problem="24 channels cannot be split"), 80) == (
+    assert render_overheads(measured("fca", problem="24 channels cannot be split"), 80) == (
         "fca is left out: 24 channels cannot be split"
     )
 
 
 def test_clips_are_said_to_be_clips() -> None:
     """Mechanisms on frames are over another baseline, so the caption names them."""
-    assert "tam: of clips of 8 frames" in caption(measured("se", "tam"))
-    assert "clips" not in caption(measured("se"))
+    assert "tam: of clips of 8 frames" in describe_overhead_columns(measured("se", "tam"))
+    assert "clips" not in describe_overhead_columns(measured("se"))
 
 
 def test_published_parameters_stand_beside_equal_counts_only() -> None:
     """The most precise figure in print is shown where it is our count, and not where the count is another."""
-    assert tables(measured("cbam", added=2_532_592), 80).endswith("equal to these: cbam 28.089624.")
-    assert tables(measured("cbam", added=2_532_593), 80).endswith("equal to these: cbam 28.09.")
-    assert "In print" not in tables(measured("cbam", added=3_000_000), 80)
+    assert render_overheads(measured("cbam", added=2_532_592), 80).endswith("equal to these: cbam 28.089624.")
+    assert render_overheads(measured("cbam", added=2_532_593), 80).endswith("equal to these: cbam 28.09.")
+    assert "In print" not in render_overheads(measured("cbam", added=3_000_000), 80)

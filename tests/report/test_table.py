@@ -21,7 +21,7 @@ def test_no_line_is_wider():
     """However long the names, no line is wider than asked, and every letter is there."""
     name = "a-mechanism-with-a-very-long-name" * 3
     columns = [Column("name", lambda r: r, right=False), Column("number", lambda _: "1234567890")]
-    found = table.text(columns, [name], width=40)
+    found = table.render_text_table(columns, [name], width=40)
     assert max(map(len, found.splitlines())) <= 40
     assert "1234567890" in found
     folded = "".join(line.split()[0] for line in found.splitlines()[2:] if not line.startswith(" ─"))
@@ -30,27 +30,29 @@ def test_no_line_is_wider():
 
 def test_brackets_are_text():
     """What looks like markup is shown as it stands."""
-    assert "eca stages=[3, 4]" in table.text([Column("n", lambda r: r, right=False)], ["eca stages=[3, 4]"])
-    assert "[red]" in table.text([Column("n", lambda r: r, right=False)], ["[red]"])
+    assert "eca stages=[3, 4]" in table.render_text_table(
+        [Column("n", lambda r: r, right=False)], ["eca stages=[3, 4]"]
+    )
+    assert "[red]" in table.render_text_table([Column("n", lambda r: r, right=False)], ["[red]"])
 
 
 def test_no_trailing_blanks_and_no_colour():
     """The text can be piped: no escape codes, no blanks at the ends of lines."""
-    found = table.text(table.plain_columns(ROWS), ROWS)
+    found = table.render_text_table(table.make_plain_columns(ROWS), ROWS)
     assert "\x1b" not in found
     assert all(line == line.rstrip() for line in found.splitlines())
 
 
 def test_csv_gives_back_all_fields():
     """Nothing is rounded; quotes and commas survive; what is missing is empty."""
-    found = list(csv.DictReader(io.StringIO(table.csv_text(ROWS))))
+    found = list(csv.DictReader(io.StringIO(table.render_csv(ROWS))))
     assert found[0] == {"name": "eca", "top1": "0.98765432", "seeds": "0 1", "note": ""}
     assert found[1]["note"] == 'say "no", twice'
 
 
 def test_json_is_json():
     """A list of objects that any reader takes: NaN is null."""
-    found = json.loads(table.json_text(ROWS), parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
+    found = json.loads(table.render_json(ROWS), parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
     assert found[0]["top1"] == 0.98765432
     assert found[0]["seeds"] == [0, 1]
     assert found[1]["top1"] is None
@@ -58,7 +60,7 @@ def test_json_is_json():
 
 def test_markdown_is_a_table():
     """Every line has the same number of cells, also where a cell holds a bar."""
-    lines = table.markdown(table.plain_columns(ROWS), ROWS).splitlines()
+    lines = table.render_markdown_table(table.make_plain_columns(ROWS), ROWS).splitlines()
     assert len(lines) == 4
     assert {line.replace("\\|", "").count("|") for line in lines} == {5}
     assert lines[1] == "| --- | ---: | --- | --- |"
@@ -70,25 +72,25 @@ def test_markdown_is_a_table():
 )
 def test_values_for_people(value, text):
     """Four digits are enough to read; nothing is shown as a dash."""
-    assert table.written(value) == text
+    assert table.format_cell_value(value) == text
 
 
 def test_unknown_format():
     """A format we do not have is an error with the nearest name."""
     with pytest.raises(UserError, match="unknown format: 'markdwon'") as caught:
-        table.render(ROWS, "markdwon")
+        table.render_rows(ROWS, "markdwon")
     assert "did you mean 'markdown'?" in caught.value.hint
 
 
 @pytest.mark.parametrize("format_", table.FORMATS)
 def test_no_rows(format_):
     """No rows are a table without rows in every format."""
-    assert isinstance(table.render([], format_), str)
+    assert isinstance(table.render_rows([], format_), str)
 
 
 def test_show(capsys):
     """Rows go to stdout; where there are none a word does."""
-    table.show(ROWS)
+    table.print_rows(ROWS)
     assert "eca" in capsys.readouterr().out
-    table.show([], empty="no runs yet")
+    table.print_rows([], empty="no runs yet")
     assert capsys.readouterr().out == "no runs yet\n"

@@ -13,13 +13,13 @@ import psutil
 import pytest
 
 from attncli import records
-from attncli.commands.run import _several
-from attncli.errors import CONFIDED, RunFailedError, UserError, confide
+from attncli.commands.run import _is_one_of_several
+from attncli.errors import LAUNCHER_FOLDER_VARIABLE, RunFailedError, UserError, report_to_launcher
 from attncli.records import Evaluation
-from attncli.run.launch import ended
+from attncli.run.launch import make_launch_error
 from tests.jobs import case
 from tests.shared import ROOT
-from tests.train.test_processes import free_port
+from tests.train.test_distributed import free_port
 
 OPTIONS = (
     "run --attn se --backbone resnet20 --set data.fraction=0.4 --set train.batch_size=32 --set measure.speed=false"
@@ -179,27 +179,27 @@ def member(parent: int, rank: int) -> psutil.Process:
 
 def leave(folder: Path, monkeypatch: pytest.MonkeyPatch, rank: int, problem: str, *, common: bool) -> None:
     """Word of an error of one of the processes."""
-    monkeypatch.setenv(CONFIDED, str(folder))
+    monkeypatch.setenv(LAUNCHER_FOLDER_VARIABLE, str(folder))
     monkeypatch.setenv("RANK", str(rank))
     error = RunFailedError(problem, "h")
-    error.common = common
-    assert confide(error)
+    error.on_all_ranks = common
+    assert report_to_launcher(error)
 
 
 def test_the_reason_is_told_and_not_what_others_saw_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one process alone has met comes first, then who was killed, then what all have met."""
     leave(tmp_path, monkeypatch, 0, "another process has ended", common=True)
-    assert ended(tmp_path, {0: 1, 1: -9}, 2).problem == "process 1 of 2 was killed by SIGKILL"
-    assert ended(tmp_path, {0: 1}, 2).problem == "another process has ended"
+    assert make_launch_error(tmp_path, {0: 1, 1: -9}, 2).problem == "process 1 of 2 was killed by SIGKILL"
+    assert make_launch_error(tmp_path, {0: 1}, 2).problem == "another process has ended"
     leave(tmp_path, monkeypatch, 1, "out of memory", common=False)
-    error = ended(tmp_path, {0: 1, 1: 1}, 2)
+    error = make_launch_error(tmp_path, {0: 1, 1: 1}, 2)
     assert (error.problem, error.hint, error.code) == ("out of memory", "h", 1)
 
 
 def test_a_death_without_a_word(tmp_path: Path) -> None:
     """The exit code is what there is to tell; a signal to the launcher is an interruption."""
-    assert "process 1 with exit code 7" in ended(tmp_path, {1: 7}, 2).problem
-    assert ended(tmp_path, {}, 2, stopped=True).code == 130
+    assert "process 1 with exit code 7" in make_launch_error(tmp_path, {1: 7}, 2).problem
+    assert make_launch_error(tmp_path, {}, 2, stopped=True).code == 130
 
 
 def test_one_process_where_several_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,14 +208,14 @@ def test_one_process_where_several_were_asked_for(monkeypatch: pytest.MonkeyPatc
     for name, value in {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="asked for several processes and started one"):
-        _several(None)
-    assert not _several(1)
+        _is_one_of_several(None)
+    assert not _is_one_of_several(1)
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert _several(None)
+    assert _is_one_of_several(None)
 
 
 def test_nobody_confides_outside_of_a_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of a run in one process is printed."""
     monkeypatch.delenv("RANK", raising=False)
-    assert not confide(UserError("x"))
+    assert not report_to_launcher(UserError("x"))

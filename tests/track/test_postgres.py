@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from attncli import records
-from attncli.track import Tracker, rows
+from attncli.track import Tracker, list_run_rows
 from tests.shared import ROOT
-from tests.track.made import doubled
+from tests.track.recorded_runs import doubled
 
 pytestmark = pytest.mark.slow
 WORKERS, RUNS, EPOCHS = 8, 3, 40  # workers, runs of each, epochs of a run
@@ -128,7 +128,7 @@ def test_eight_workers_lose_nothing(server: str, tmp_path: Path) -> None:
     errors = [p.communicate(timeout=500)[1].decode() for p in started]
     assert [p.returncode for p in started] == [0] * WORKERS, errors
     seconds = time.monotonic() - began
-    found = rows(server, runs)
+    found = list_run_rows(server, runs)
     assert sorted(row["seed"] for row in found) == sorted(100 * w + n for w in range(WORKERS) for n in range(RUNS))
     assert {row["status"] for row in found} == {"FINISHED"}
     client = MlflowClient(Tracker.open(server, runs).uri)

@@ -12,8 +12,8 @@ import pytest
 
 from attncli import records
 from attncli.errors import UserError
-from attncli.track import Tracker, rows, sync
-from tests.track.made import FACTS, WHOLE, doubled, epoch, folder, recipe
+from attncli.track import Tracker, list_run_rows, sync_runs
+from tests.track.recorded_runs import FACTS, WHOLE, doubled, epoch, folder, recipe
 
 pytestmark = pytest.mark.slow
 
@@ -69,34 +69,34 @@ def test_killed_in_mid_run_then_synced(server, tmp_path, capfd, monkeypatch):
     runs = tmp_path / "runs"
     of = recipe()
     path = folder(runs, of)
-    live = Tracker.open(server.uri, runs).start(of, FACTS, folder=path)
+    live = Tracker.open(server.uri, runs).start_run(of, FACTS, folder=path)
 
     def log(record):
-        records.append(path, record)
+        records.append_record(path, record)
         began = time.monotonic()
-        live.log(record)
+        live.log_record(record)
         assert time.monotonic() - began < 0.1
 
     log(epoch(1))
-    _until(lambda: "train/loss" in rows(server.uri, runs)[0]["metrics"])
+    _until(lambda: "train/loss" in list_run_rows(server.uri, runs)[0]["metrics"])
     server.kill()
     for record in WHOLE[2:]:
         log(record)
-    assert "attncli sync" in live.end("FINISHED")
+    assert "attncli sync" in live.end_run("FINISHED")
     with pytest.raises(UserError, match="does not answer"):
-        sync(runs, server.uri)
+        sync_runs(runs, server.uri)
 
     server.start()
-    assert rows(server.uri, runs)[0]["status"] == "RUNNING"
-    [done] = sync(runs, server.uri)
+    assert list_run_rows(server.uri, runs)[0]["status"] == "RUNNING"
+    [done] = sync_runs(runs, server.uri)
     assert (done.created, done.status, done.problem) == (False, "FINISHED", "")
     assert done.points > 0
-    assert sync(runs, server.uri)[0].points == 0
+    assert sync_runs(runs, server.uri)[0].points == 0
 
     from mlflow import MlflowClient
 
     client = MlflowClient(server.uri)
-    [row] = rows(server.uri, runs)
+    [row] = list_run_rows(server.uri, runs)
     assert row["metrics"]["test/top1"] == 0.75
     assert [m.step for m in client.get_metric_history(row["run_id"], "train/loss")] == [1, 2]
     assert doubled(client, row["run_id"]) == []

@@ -18,35 +18,38 @@ from attncli.track import store
 def test_default_is_beside_the_runs(tmp_path, monkeypatch):
     """Without a URI the store is an absolute SQLite file under runs, whatever the current folder."""
     monkeypatch.chdir(tmp_path)
-    assert store.address(None, Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert store.resolve_address(None, Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
 
 
 def test_who_is_heard_first(tmp_path, monkeypatch):
     """The option goes before MLFLOW_TRACKING_URI, and that before the default."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://one:5000")
-    assert store.address(None, tmp_path) == "http://one:5000"
-    assert store.address("http://two:5000", tmp_path) == "http://two:5000"
+    assert store.resolve_address(None, tmp_path) == "http://one:5000"
+    assert store.resolve_address("http://two:5000", tmp_path) == "http://two:5000"
 
 
 def test_relative_database(tmp_path, monkeypatch):
     """A relative SQLite path is made absolute once, so that changing the folder later moves nothing."""
     monkeypatch.chdir(tmp_path)
-    assert store.address("sqlite:///a/b.db", tmp_path) == f"sqlite:///{tmp_path}/a/b.db"
+    assert store.resolve_address("sqlite:///a/b.db", tmp_path) == f"sqlite:///{tmp_path}/a/b.db"
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "sqlite://", "sqlite:///:memory:", "ftp://x"])
 def test_stores_that_cannot_be(uri, tmp_path):
     """Folders of files, memory and unknown schemes are refused with an example of what is taken."""
     with pytest.raises(UserError, match="tracking store") as caught:
-        store.address(uri, tmp_path)
+        store.resolve_address(uri, tmp_path)
     assert "sqlite:///" in caught.value.hint
 
 
 def test_where_files_go(tmp_path):
     """Beside an SQLite file, under runs for other databases, where the server says for a server."""
-    assert store.artifacts(f"sqlite:///{tmp_path}/x/a.db", tmp_path) == (tmp_path / "x" / "mlartifacts").as_uri()
-    assert store.artifacts("postgresql://h/db", tmp_path) == (tmp_path / "mlartifacts").as_uri()
-    assert store.artifacts("https://h", tmp_path) is None
+    assert (
+        store.choose_artifact_location(f"sqlite:///{tmp_path}/x/a.db", tmp_path)
+        == (tmp_path / "x" / "mlartifacts").as_uri()
+    )
+    assert store.choose_artifact_location("postgresql://h/db", tmp_path) == (tmp_path / "mlartifacts").as_uri()
+    assert store.choose_artifact_location("https://h", tmp_path) is None
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql+psycopg2"])
@@ -57,7 +60,7 @@ def test_a_dead_server_is_told_at_once(scheme, tmp_path):
         port = free.getsockname()[1]
     began = time.monotonic()
     with pytest.raises(UserError, match="does not answer: Connection refused") as caught:
-        store.connect(f"{scheme}://me:secret@127.0.0.1:{port}/x", tmp_path)
+        store.connect_store(f"{scheme}://me:secret@127.0.0.1:{port}/x", tmp_path)
     assert time.monotonic() - began < 4
     assert "secret" not in caught.value.problem
     assert "MLFLOW_TRACKING_URI" in caught.value.hint
@@ -70,7 +73,7 @@ def test_a_server_that_hangs(tmp_path, monkeypatch):
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         with pytest.raises(UserError, match="does not answer: timed out"):
-            store.connect(f"http://127.0.0.1:{mute.getsockname()[1]}", tmp_path)
+            store.connect_store(f"http://127.0.0.1:{mute.getsockname()[1]}", tmp_path)
 
 
 def test_another_server(tmp_path):
@@ -79,7 +82,7 @@ def test_another_server(tmp_path):
         threading.Thread(target=other.serve_forever, daemon=True).start()
         uri = f"http://127.0.0.1:{other.server_port}"
         with pytest.raises(UserError, match=f"tracking store {uri}: ") as caught:
-            store.connect(uri, tmp_path)
+            store.connect_store(uri, tmp_path)
         other.shutdown()
     assert "\n" not in caught.value.problem
 
@@ -100,7 +103,7 @@ def test_a_file_that_is_no_database(tmp_path):
     path = tmp_path / "x.db"
     path.write_text("no database, " * 100)
     with pytest.raises(UserError, match=r"x\.db: file is not a database"):
-        store.connect(f"sqlite:///{path}", tmp_path)
+        store.connect_store(f"sqlite:///{path}", tmp_path)
     assert path.read_text() == "no database, " * 100
 
 
@@ -108,7 +111,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     """A file where the folder of runs should be is one line."""
     (tmp_path / "runs").write_text("")
     with pytest.raises(UserError, match="runs"):
-        store.connect(store.address(None, tmp_path / "runs" / "x"), tmp_path / "runs" / "x")
+        store.connect_store(store.resolve_address(None, tmp_path / "runs" / "x"), tmp_path / "runs" / "x")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 )
 def test_refusals_are_a_line_and_a_hint(text, hint):
     """Whatever a store says becomes its first line, without the password, and what to do about it."""
-    found = store.refused("http://me:secret@h", RuntimeError(text))
+    found = store.make_store_error("http://me:secret@h", RuntimeError(text))
     assert "\n" not in found.problem
     assert "secret" not in found.problem + found.hint
     assert hint in found.hint
@@ -139,7 +142,7 @@ def test_deleted_experiment(tracker, client, runs):
     number = client.create_experiment("gone")
     client.delete_experiment(number)
     with pytest.raises(UserError, match=r"'gone'.*was deleted") as caught:
-        store.experiment(client, tracker.uri, runs, "gone")
+        store.get_or_create_experiment(client, tracker.uri, runs, "gone")
     assert f"restore -x {number}" in caught.value.hint
 
 
@@ -147,7 +150,7 @@ def test_experiment_of_a_server(tracker, client, runs):
     """An experiment whose files only a server can take is refused at the start, not when the files come."""
     client.create_experiment("served", artifact_location="mlflow-artifacts:/1")
     with pytest.raises(UserError, match="made through a server"):
-        store.experiment(client, tracker.uri, runs, "served")
+        store.get_or_create_experiment(client, tracker.uri, runs, "served")
 
 
 OPEN = """

@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 
 from attncli import records
-from attncli.track import Tracker, origin, sync
-from tests.track.made import FACTS, WHOLE, doubled, epoch, folder, recipe, run
+from attncli.track import Tracker, provenance, sync_runs
+from tests.track.recorded_runs import FACTS, WHOLE, doubled, epoch, folder, recipe, run
 
 
 def on_disk(runs, of, flow=WHOLE, status="FINISHED"):
     """The folder of a run that no store has heard of."""
     path = folder(runs, of)
-    begun = replace(origin.begin(path, of, FACTS, {"cpu": "x"}), started_ms=1_600_000_000_000)
+    begun = replace(provenance.begin_provenance(path, of, FACTS, {"cpu": "x"}), started_ms=1_600_000_000_000)
     for record in flow:
-        records.append(path, record)
-    origin.end(path, begun, status)
+        records.append_record(path, record)
+    provenance.end_provenance(path, begun, status)
     return path
 
 
@@ -24,7 +24,7 @@ def one():
     """Finds what was done for one recipe's run among all that the tests of this file left."""
 
     def entry(done, of):
-        return next(s for s in done if s.digest == of.digest())
+        return next(s for s in done if s.digest == of.compute_digest())
 
     return entry
 
@@ -33,16 +33,16 @@ def test_a_run_nobody_recorded(tracker, client, runs, one):
     """The run appears as if recorded live: start, points, files, data and status; a second call changes nothing."""
     of = recipe(seed=1)
     on_disk(runs, of, status="FAILED")
-    first = one(sync(runs), of)
+    first = one(sync_runs(runs), of)
     assert (first.created, first.status, first.problem) == (True, "FAILED", "")
     found = client.get_run(first.run_id)
     assert found.info.status == "FAILED"
     assert found.info.start_time == 1_600_000_000_000
     assert found.info.end_time >= found.info.start_time
     assert found.data.metrics["test/top1"] == 0.75
-    assert found.data.tags["host"] == origin.here().host
+    assert found.data.tags["host"] == provenance.identify_process().host
     assert [d.dataset.name for d in found.inputs.dataset_inputs] == ["digits"]
-    again = one(sync(runs), of)
+    again = one(sync_runs(runs), of)
     assert (again.run_id, again.created, again.points) == (first.run_id, False, 0)
     assert doubled(client, first.run_id) == []
 
@@ -52,9 +52,9 @@ def test_missing_points_are_added(tracker, client, runs, one):
     of = recipe(seed=2)
     run_id = run(tracker, runs, of, flow=[epoch(1)], status="KILLED")
     path = folder(runs, of)
-    records.append(path, epoch(2))
-    origin.end(path, origin.read(path), "FINISHED")
-    done = one(sync(runs), of)
+    records.append_record(path, epoch(2))
+    provenance.end_provenance(path, provenance.read_provenance(path), "FINISHED")
+    done = one(sync_runs(runs), of)
     assert (done.run_id, done.created, done.points) == (run_id, False, 7)
     assert [m.step for m in client.get_metric_history(run_id, "train/loss")] == [1, 2]
     assert doubled(client, run_id) == []
@@ -65,7 +65,7 @@ def test_a_run_that_goes_on_is_left_alone(tracker, client, runs, one):
     """A run of a living process is its own process's to record."""
     of = recipe(seed=3)
     going_on = tracker.start(of, FACTS, folder=folder(runs, of))
-    assert one(sync(runs), of).status == "RUNNING"
+    assert one(sync_runs(runs), of).status == "RUNNING"
     assert client.get_run(going_on.run_id).info.status == "RUNNING"
     going_on.end("FINISHED")
 
@@ -75,10 +75,10 @@ def test_folders_without_origin(tracker, client, runs, one):
     for seed, status in ((4, "FINISHED"), (5, "KILLED")):
         of = recipe(seed=seed)
         path = folder(runs, of)
-        records.append(path, epoch(1))
+        records.append_record(path, epoch(1))
         if status == "FINISHED":
             (path / "result.json").write_text('{"status": "FINISHED"}')
-        done = one(sync(runs), of)
+        done = one(sync_runs(runs), of)
         assert done.status == status
         assert client.get_run(done.run_id).info.status == status
 
@@ -90,7 +90,7 @@ def test_a_bad_folder_stops_nothing(tracker, runs, one):
     of = recipe(seed=6)
     on_disk(runs, of)
     seen = []
-    done = sync(runs, progress=lambda i, n: seen.append((i, n)))
+    done = sync_runs(runs, progress=lambda i, n: seen.append((i, n)))
     assert one(done, of).problem == ""
     assert "train.lr" in next(s for s in done if s.digest == "broken").problem
     assert seen[-1] == (len(done), len(done))
@@ -104,13 +104,13 @@ def test_a_store_that_was_deleted(tmp_path, monkeypatch):
     for path in tmp_path.glob("mlflow.db*"):
         path.unlink()
     uri = f"sqlite:///{tmp_path}/other.db"  # MLflow keeps a deleted file open in this process; a new name is a new file
-    [done] = sync(tmp_path, uri)
+    [done] = sync_runs(tmp_path, uri)
     assert done.created
     assert done.run_id != gone
     assert done.points == len({(k, s) for k, s in _points(tmp_path, of)})
 
 
 def _points(runs, of):
-    from attncli.track.points import trace
+    from attncli.track.metrics import collect_run_metrics
 
-    return [(p.key, p.step) for p in trace(records.read(runs / of.digest()), 0)]
+    return [(p.key, p.step) for p in collect_run_metrics(records.read(runs / of.compute_digest()), 0)]

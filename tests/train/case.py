@@ -11,7 +11,7 @@ from torch import nn
 from attncli.data.dataset import Dataset, Split
 from attncli.recipe import Recipe
 from attncli.records import Epoch
-from attncli.train import train
+from attncli.train import train_model
 
 
 class Net(nn.Module):
@@ -82,7 +82,7 @@ def dataset(n: int = 50, val: int | None = 11, classes: int = 4) -> Dataset:
         val=None if val is None else split(val, 2, classes),
         test=split(13, 3, classes),
         digest="d" * 64,
-        source="drawn",
+        origin="drawn",
         pad=1,
         flip=True,
     )
@@ -103,7 +103,7 @@ def net(kind: type[Net] = Net, **options: Any) -> Net:
 
 def run(model: nn.Module, made: Recipe, folder: Path | None = None, **options: Any) -> list[Epoch]:
     """The epochs of a whole training."""
-    return list(train(model, dataset(), made, folder=folder, **options))
+    return list(train_model(model, dataset(), made, folder=folder, **options))
 
 
 def figures(epochs: list[Epoch]) -> list[tuple[float | None, ...]]:

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from attncli.train.norm import whole_batch
+from attncli.train.sync_batch_norm import synced_batch_norm
 
 SHAPES = {nn.BatchNorm1d: [(8, 5), (8, 5, 7)], nn.BatchNorm2d: [(8, 5, 4, 3)], nn.BatchNorm3d: [(8, 5, 2, 4, 3)]}
 OPTIONS = ({}, {"affine": False}, {"momentum": None}, {"track_running_stats": False})
@@ -21,7 +21,7 @@ def errors(dtype: torch.dtype) -> dict[str, float]:
             parts, whole = kind(5, **options), kind(5, **options)
             x, g = (torch.randn(shape) * 2 + 30).to(dtype), torch.randn(shape)
             x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
-            with whole_batch(world):
+            with synced_batch_norm(world):
                 one = _through(parts, x.chunk(world)[rank], g.chunk(world)[rank])
             two = _through(whole, x.float(), g)
             for p in parts.parameters():

@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from attncli.errors import RunFailedError, UserError
-from attncli.train import checkpoint, train
+from attncli.train import checkpoint, train_model
 from attncli.train.checkpoint import FOLDER, SLOTS, STATE
 from tests.train.case import Net, dataset, net, recipe, run
 
@@ -24,7 +24,7 @@ def made(tmp_path):
 def resume(folder, model=None, data=None, **settings):
     """Try to go on from the checkpoint."""
     wanted = recipe(**({"ema": 0.9, "optimizer": "adamw"} | settings))
-    return list(train(model or net(), data or dataset(), wanted, folder=folder, resume=True))
+    return list(train_model(model or net(), data or dataset(), wanted, folder=folder, resume=True))
 
 
 def test_two_files_that_anyone_can_read(made):
@@ -33,7 +33,7 @@ def test_two_files_that_anyone_can_read(made):
     assert (head["epoch"], head["step"], head["recipe"]) == (
         3,
         0,
-        recipe(ema=0.9, optimizer="adamw").digest(),
+        recipe(ema=0.9, optimizer="adamw").compute_digest(),
     )
     assert sorted(p.name for p in (made / FOLDER).iterdir()) == sorted([STATE, head["tensors"]])
     tensors = load_file(made / FOLDER / head["tensors"])
@@ -54,7 +54,7 @@ def test_foreign_checkpoints(made, change, word):
     with pytest.raises(UserError, match=word) as caught:
         resume(made, **change)
     assert "\n" not in caught.value.problem
-    assert "--resume" in caught.value.hint
+    assert "--fresh" in caught.value.hint
 
 
 def test_another_precision_is_refused(made, monkeypatch):
@@ -93,13 +93,14 @@ def test_damaged_checkpoints(made, damage):
         resume(made)
     assert "\n" not in caught.value.problem
     assert str(made) in caught.value.problem
+    assert "--fresh" in caught.value.hint
     run(net(), recipe(epochs=1), made)  # without resume it is replaced
     assert len(run(net(), recipe(epochs=1), made, resume=True)) == 1
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     """A save that does not fit is a failed run (exit code 1); the checkpoint before it stays good."""
-    real, calls = checkpoint.tensors.write, []
+    real, calls = checkpoint.safetensors_io.write_tensors, []
 
     def full(path, named):
         calls.append(path)
@@ -110,7 +111,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
         return crc
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.tensors, "write", full)
+        patch.setattr(checkpoint.safetensors_io, "write_tensors", full)
         with pytest.raises(RunFailedError, match="No space left on device") as caught:
             run(net(), recipe(), tmp_path)
     assert caught.value.code == 1

@@ -13,18 +13,18 @@ def test_by_hand():
     model.weight.data.fill_(0.0)
     ema = Ema(model, 0.2)
     model.weight.data.fill_(11.0)
-    ema.update(1)  # d = 2 / 11
-    torch.testing.assert_close(ema.mean["weight"], torch.tensor([[9.0]]))
+    ema.update_average(1)  # d = 2 / 11
+    torch.testing.assert_close(ema.averaged_weights["weight"], torch.tensor([[9.0]]))
     model.weight.data.fill_(19.0)
-    ema.update(2)  # d = min(0.2, 3 / 12)
-    torch.testing.assert_close(ema.mean["weight"], torch.tensor([[17.0]]))
+    ema.update_average(2)  # d = min(0.2, 3 / 12)
+    torch.testing.assert_close(ema.averaged_weights["weight"], torch.tensor([[17.0]]))
 
 
 def test_takes_in_running_statistics():
     """Buffers in floating point are averaged too, counters are not."""
     ema = Ema(net(), 0.9)
-    assert {"norm.running_mean", "norm.running_var"} <= ema.mean.keys()
-    assert "norm.num_batches_tracked" not in ema.mean
+    assert {"norm.running_mean", "norm.running_var"} <= ema.averaged_weights.keys()
+    assert "norm.num_batches_tracked" not in ema.averaged_weights
 
 
 def test_applied_and_back():
@@ -36,8 +36,8 @@ def test_applied_and_back():
             p.add_(1.0)
     after = net()
     after.load_state_dict(model.state_dict())
-    with ema.applied():
+    with ema.applied_average():
         assert same(model, before)
     assert same(model, after)
-    with ema.applied():
+    with ema.applied_average():
         assert same(model, before)

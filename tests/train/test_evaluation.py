@@ -9,7 +9,7 @@ from torch import nn
 
 from attncli.data.dataset import Split
 from attncli.errors import RunFailedError, UserError
-from attncli.train import evaluate
+from attncli.train import evaluate_split
 from attncli.train import evaluation as module
 from tests.train.case import dataset, net, recipe
 
@@ -37,7 +37,7 @@ def test_by_hand():
     logits = torch.tensor([[9, 8, 7, 6, 5, 4, 3]] * 4).float()
     split = images([0, 4, 5, 0])
     data = replace(dataset(classes=7), test=split)
-    found = evaluate(Fixed(logits), split, data, recipe(), name="test")
+    found = evaluate_split(Fixed(logits), split, data, recipe(), name="test")
     total = math.log(sum(math.exp(v - 9) for v in range(3, 10)))
     assert (found.split, found.images, found.top1, found.top5) == ("test", 4, 0.5, 0.75)
     assert found.loss == pytest.approx((4 * total + 4 + 5) / 4, rel=1e-6)
@@ -50,15 +50,15 @@ def test_by_hand():
 def test_fewer_than_five_classes():
     """With four classes the right one is always among the best five."""
     data = dataset()
-    assert evaluate(net(), data.test, data, recipe(), name="test").top5 == 1.0
+    assert evaluate_split(net(), data.test, data, recipe(), name="test").top5 == 1.0
 
 
 def test_batches_change_nothing(monkeypatch):
     """However the split is cut, the counts are the same and the loss is to rounding."""
     data = dataset()
-    whole = evaluate(net(), data.test, data, recipe(), name="test")
-    monkeypatch.setattr(module, "batch_size", lambda *told: 3)
-    cut = evaluate(net(), data.test, data, recipe(), name="test")
+    whole = evaluate_split(net(), data.test, data, recipe(), name="test")
+    monkeypatch.setattr(module, "choose_eval_batch_size", lambda *told: 3)
+    cut = evaluate_split(net(), data.test, data, recipe(), name="test")
     assert (cut.confusion, cut.images) == (whole.confusion, whole.images)
     assert cut.loss == pytest.approx(whole.loss, rel=1e-6)
 
@@ -66,11 +66,11 @@ def test_batches_change_nothing(monkeypatch):
 def test_the_network_stays_as_it_is():
     """Evaluation sets the network to evaluate, learns no statistics and sets it back."""
     model, before = net().train(), net()
-    evaluate(model, dataset().test, dataset(), recipe(), name="test")
+    evaluate_split(model, dataset().test, dataset(), recipe(), name="test")
     assert model.training
     assert torch.equal(model.norm.running_mean, before.norm.running_mean)
     model.eval()
-    evaluate(model, dataset().test, dataset(), recipe(), name="test")
+    evaluate_split(model, dataset().test, dataset(), recipe(), name="test")
     assert not model.training
 
 
@@ -82,37 +82,37 @@ def test_a_network_that_draws_is_evaluated_alike_each_time():
             return torch.randn(len(x), 4)
 
     data = dataset()
-    one, two = (evaluate(Drawing(), data.test, data, recipe(), name="test") for _ in range(2))
-    other = evaluate(Drawing(), data.test, data, recipe(seed=1), name="test")
+    one, two = (evaluate_split(Drawing(), data.test, data, recipe(), name="test") for _ in range(2))
+    other = evaluate_split(Drawing(), data.test, data, recipe(seed=1), name="test")
     assert one.confusion == two.confusion
     assert one.loss != other.loss
 
 
 def test_a_missing_image_is_an_error(monkeypatch):
     """Where a batch is lost, there is no figure."""
-    real = module.eval_batches
+    real = module.iterate_eval_batches
 
     def lossy(*arguments, **options):
         batches = list(real(*arguments, **options))
         return batches[:-1]
 
-    monkeypatch.setattr(module, "eval_batches", lossy)
-    monkeypatch.setattr(module, "batch_size", lambda *told: 5)
+    monkeypatch.setattr(module, "iterate_eval_batches", lossy)
+    monkeypatch.setattr(module, "choose_eval_batch_size", lambda *told: 5)
     with pytest.raises(RunFailedError, match="10 images evaluated, the split has 13"):
-        evaluate(net(), dataset().test, dataset(), recipe(), name="test")
+        evaluate_split(net(), dataset().test, dataset(), recipe(), name="test")
 
 
 def test_a_loss_that_is_no_number_is_an_error():
     """A network that gives nan has no accuracy to report."""
     split = images([0, 1])
     with pytest.raises(RunFailedError, match="test: the loss of the evaluation is nan"):
-        evaluate(Fixed(torch.full((2, 4), float("nan"))), split, dataset(), recipe(), name="test")
+        evaluate_split(Fixed(torch.full((2, 4), float("nan"))), split, dataset(), recipe(), name="test")
 
 
 def test_fp16_on_a_cpu():
     """The same refusal as in training."""
     with pytest.raises(UserError, match=r"train\.precision"):
-        evaluate(net(), dataset().test, dataset(), recipe(precision="fp16"), name="test")
+        evaluate_split(net(), dataset().test, dataset(), recipe(precision="fp16"), name="test")
 
 
 @pytest.mark.parametrize(
@@ -131,4 +131,4 @@ def test_fp16_on_a_cpu():
 def test_size_of_a_batch(on, shape, train, expected):
     """On a GPU four training batches, at least 256 images, at most what holds 16 M pixels; on a CPU 256, or 2 M."""
     split = Split(torch.zeros(shape, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
-    assert module.batch_size(split, train, torch.device(on)) == expected
+    assert module.choose_eval_batch_size(split, train, torch.device(on)) == expected

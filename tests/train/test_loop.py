@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from attncli.data.batches import train_batches
+from attncli.data.loader import iterate_train_batches
 from attncli.errors import RunFailedError, UserError
-from attncli.model import parameter_groups
+from attncli.model import group_parameters
 from attncli.recipe import Recipe
-from attncli.train import Step, evaluate, look, schedule, train
+from attncli.train import TrainingProgress, evaluate_split, lr_schedule, monitor, train_model
 from tests.train.case import Annealed, Net, dataset, net, recipe, run, same
 
 
@@ -26,12 +26,12 @@ class Plain(Net):
 def bare_loop(model: nn.Module, made: Recipe) -> list[float]:
     """The loop anyone would write: mean loss of each epoch."""
     data, settings = dataset(), made.train
-    groups = parameter_groups(model, settings, "none")
+    groups = group_parameters(model, settings, "none")
     optimizer = torch.optim.SGD(groups, lr=1.0, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
     means, place = [], 0
     for epoch in range(settings.epochs):
         losses = []
-        for images, labels in train_batches(
+        for images, labels in iterate_train_batches(
             data.train,
             data,
             batch_size=settings.batch_size,
@@ -41,7 +41,7 @@ def bare_loop(model: nn.Module, made: Recipe) -> list[float]:
             channels_last=True,
         ):
             for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(settings, place, 6) * group["lr_scale"]
+                group["lr"] = lr_schedule.learning_rate_at(settings, place, 6) * group["lr_scale"]
             loss = F.cross_entropy(model(images), labels, label_smoothing=settings.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
@@ -88,7 +88,7 @@ def test_epochs_count_from_one_and_tell_their_figures():
     made = recipe()
     epochs = run(net(), made)
     assert [e.epoch for e in epochs] == [1, 2, 3]
-    assert [e.lr for e in epochs] == [schedule.rate(made.train, s, 6) for s in (5, 11, 17)]
+    assert [e.lr for e in epochs] == [lr_schedule.learning_rate_at(made.train, s, 6) for s in (5, 11, 17)]
     for e in epochs:
         assert e.train_images_per_s == pytest.approx(48 / e.train_seconds)
         assert 0 <= e.val_top1 <= e.val_top5 <= 1
@@ -97,13 +97,13 @@ def test_epochs_count_from_one_and_tell_their_figures():
 
 def test_without_a_validation_part():
     """Nothing is evaluated where there is nothing to evaluate."""
-    (epoch,) = train(net(), dataset(val=None), recipe(epochs=1))
+    (epoch,) = train_model(net(), dataset(val=None), recipe(epochs=1))
     assert epoch.val_loss is epoch.val_top1 is epoch.val_top5 is None
 
 
 def test_fewer_images_than_a_batch():
     """A training part smaller than a batch is one batch."""
-    (epoch,) = train(net(), dataset(n=5), recipe(epochs=1, batch_size=64))
+    (epoch,) = train_model(net(), dataset(n=5), recipe(epochs=1, batch_size=64))
     assert epoch.train_images_per_s == pytest.approx(5 / epoch.train_seconds)
 
 
@@ -111,7 +111,7 @@ def test_pauses_do_not_count():
     """Time that a listener or the validation takes is no training time."""
     epochs = []
     began = time.perf_counter()
-    for epoch in train(net(), dataset(), recipe(epochs=2)):
+    for epoch in train_model(net(), dataset(), recipe(epochs=2)):
         time.sleep(0.3)
         epochs.append(epoch)
     assert sum(e.train_seconds for e in epochs) < time.perf_counter() - began - 0.6
@@ -134,7 +134,7 @@ def test_leaves_the_weights_that_were_evaluated():
     epochs = run(model, made)
     run(plain, recipe())
     assert not same(model, plain)
-    again = evaluate(model, dataset().val, dataset(), made, name="val")
+    again = evaluate_split(model, dataset().val, dataset(), made, name="val")
     assert (again.loss, again.top1) == (epochs[-1].val_loss, epochs[-1].val_top1)
 
 
@@ -142,7 +142,7 @@ def test_the_average_is_over_all_steps():
     """With one step an epoch the average can be followed from outside: 2/11, 3/12, 4/13 of the one before."""
     model = net(Plain)
     average = model.head.weight.detach().clone()
-    for epoch in train(model, dataset(n=8), recipe(ema=0.9)):
+    for epoch in train_model(model, dataset(n=8), recipe(ema=0.9)):
         decay = (1 + epoch.epoch) / (10 + epoch.epoch)
         average = decay * average + (1 - decay) * model.head.weight.detach()
     torch.testing.assert_close(model.head.weight.detach(), average)
@@ -179,7 +179,7 @@ def test_anneal_hears_every_epoch():
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_with_its_step(monkeypatch, value, seconds):
     """The epoch and the step are those of the first such loss, noticed at once or late."""
-    monkeypatch.setattr(look, "LOOK_S", seconds)
+    monkeypatch.setattr(monitor, "CHECK_S", seconds)
 
     class Broken(Net):
         seen = 0
@@ -190,14 +190,14 @@ def test_a_loss_that_is_no_number_stops_with_its_step(monkeypatch, value, second
 
     epochs = []
     with pytest.raises(RunFailedError, match="loss is nan at epoch 2, step 3 of 6") as caught:
-        epochs.extend(train(net(Broken), dataset(), recipe()))
+        epochs.extend(train_model(net(Broken), dataset(), recipe()))
     assert caught.value.code == 1
 
 
 def test_progress(monkeypatch):
     """The listener hears of every look and every end of an epoch, with finite figures that fit together."""
-    monkeypatch.setattr(look, "LOOK_S", 0.0)
-    heard: list[Step] = []
+    monkeypatch.setattr(monitor, "CHECK_S", 0.0)
+    heard: list[TrainingProgress] = []
     epochs = run(net(), recipe(epochs=2), progress=heard.append)
     assert [(s.epoch, s.step) for s in heard] == [(e, s) for e in (1, 2) for s in range(1, 7)]
     assert all(s.images_per_s > 0 and s.loss > 0 and s.epochs == 2 and s.steps == 6 for s in heard)
@@ -209,7 +209,7 @@ def test_looking_changes_nothing(monkeypatch):
     """A training that is looked at after every step ends in the same bits."""
     calm, watched = net(), net()
     first = run(calm, recipe())
-    monkeypatch.setattr(look, "LOOK_S", 0.0)
+    monkeypatch.setattr(monitor, "CHECK_S", 0.0)
     second = run(watched, recipe(), progress=lambda step: None)
     assert same(calm, watched)
     assert [e.train_loss for e in first] == [e.train_loss for e in second]

@@ -37,8 +37,8 @@ def test_is_the_textbook_optimizer(name):
     """The fast form computes what torch's plain loop over parameters does, decay and rate by group."""
     train = recipe(optimizer=name, momentum=0.8).train
     fast, plain = net().to(memory_format=torch.channels_last), net()
-    ours, theirs = optim.build(groups(fast), train, CPU), REFERENCE[name](groups(plain))
-    optim.set_rate(ours, 0.02)
+    ours, theirs = optim.build_optimizer(groups(fast), train, CPU), REFERENCE[name](groups(plain))
+    optim.set_learning_rate(ours, 0.02)
     theirs.param_groups[0]["lr"], theirs.param_groups[1]["lr"] = 0.02, 0.01
     steps(fast, ours)
     steps(plain, theirs)
@@ -52,12 +52,12 @@ def test_state_comes_back_to_the_bit(name, layout):
     """Steps after saving and restoring are those without it, whatever layout the saved tensors have."""
     train = recipe(optimizer=name).train
     whole, broken = net().to(memory_format=layout), net().to(memory_format=layout)
-    first, second = optim.build(groups(whole), train, CPU), optim.build(groups(broken), train, CPU)
+    first, second = optim.build_optimizer(groups(whole), train, CPU), optim.build_optimizer(groups(broken), train, CPU)
     steps(whole, first, 5)
     steps(broken, second, 2)
-    saved = {name: value.clone().contiguous() for name, value in optim.tensors(second).items()}
-    third = optim.build(groups(broken), train, CPU)
-    optim.restore(third, saved)
+    saved = {name: value.clone().contiguous() for name, value in optim.collect_optimizer_tensors(second).items()}
+    third = optim.build_optimizer(groups(broken), train, CPU)
+    optim.restore_optimizer(third, saved)
     for step in range(2, 5):
         g = torch.Generator().manual_seed(step)
         for p in broken.parameters():
@@ -70,6 +70,6 @@ def test_state_comes_back_to_the_bit(name, layout):
 def test_no_momentum_no_nesterov():
     """Nesterov's form needs a momentum; without one it is plain gradient descent, with nothing to save."""
     model = net()
-    optimizer = optim.build(groups(model), recipe(momentum=0.0, nesterov=True).train, CPU)
+    optimizer = optim.build_optimizer(groups(model), recipe(momentum=0.0, nesterov=True).train, CPU)
     steps(model, optimizer, 1)
-    assert optim.tensors(optimizer) == {}
+    assert optim.collect_optimizer_tensors(optimizer) == {}

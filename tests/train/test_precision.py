@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from attncli.errors import UserError
-from attncli.train import autocast, precision, resolve_precision
+from attncli.train import autocast_context, precision, resolve_precision
 
 CPU = torch.device("cpu")
 
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 )
 def test_auto_on_a_cpu(monkeypatch, features, expected):
     """Auto is bf16 exactly where the processor names an instruction for it."""
-    monkeypatch.setattr(precision, "_cpu_features", lambda: features)
+    monkeypatch.setattr(precision, "_read_cpu_features", lambda: features)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     monkeypatch.setattr(precision.sys, "platform", "linux")
     assert resolve_precision("auto", CPU) == expected
@@ -37,15 +37,15 @@ def test_auto_on_cuda_asks_for_hardware(monkeypatch):
 
 def test_features_of_this_processor_are_words():
     """What this processor can do is told by torch or the kernel as plain names."""
-    found = precision._cpu_features()
+    found = precision._read_cpu_features()
     assert all(name and name == name.strip() for name in found)
 
 
 def test_features_without_torchs_word_for_it(monkeypatch):
     """An older torch does not tell; the kernel's list knows at least as much about bf16."""
-    told = precision._cpu_features() & {"avx512_bf16", "amx_bf16"}
+    told = precision._read_cpu_features() & {"avx512_bf16", "amx_bf16"}
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert told <= precision._cpu_features()
+    assert told <= precision._read_cpu_features()
 
 
 def test_fp16_on_a_cpu_is_refused():
@@ -65,5 +65,5 @@ def test_what_is_asked_for_is_kept(name):
 @pytest.mark.parametrize(("name", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_autocast_computes_in_it(name, dtype):
     """A matrix product under the context has the format's type."""
-    with autocast(name, CPU):
+    with autocast_context(name, CPU):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype

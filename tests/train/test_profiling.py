@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from attncli.train import profiling, start
+from attncli.train import init_accelerator, profiling
 from tests.train.case import dataset, net, recipe, run, same
 
 
@@ -14,7 +14,13 @@ from tests.train.case import dataset, net, recipe, run, same
 def made(tmp_path_factory):
     """(folder, table, network) of a profile."""
     folder, model = tmp_path_factory.mktemp("run"), net()
-    return folder, profiling.profile(model, dataset(), recipe(clip_norm=1.0, ema=0.9), folder, start(), timed=7), model
+    return (
+        folder,
+        profiling.profile_training(
+            model, dataset(), recipe(clip_norm=1.0, ema=0.9), folder, init_accelerator(), timed_steps=7
+        ),
+        model,
+    )
 
 
 def test_the_network_is_left_as_it_was(made):
@@ -39,16 +45,16 @@ def test_the_trace_shows_the_phases(made):
     with gzip.open(made[0] / "profile" / "trace.json.gz", "rt") as file:
         events = json.load(file)["traceEvents"]
     spans = [e["name"] for e in events if e.get("cat") == "user_annotation"]
-    assert all(spans.count(f"# {phase}") == profiling.TRACED for phase in profiling.PHASES[:4])
+    assert all(spans.count(f"# {phase}") == profiling.TRACED_STEPS for phase in profiling.PHASES[:4])
 
 
 def test_time_goes_to_the_phase_it_is_spent_in(monkeypatch):
     """The clock of a phase runs from its beginning to the next one's."""
     clock = iter([0.0, 1.0, 3.0, 3.5, 10.0])
     monkeypatch.setattr(profiling.time, "perf_counter", lambda: next(clock))
-    phases = profiling.Phases(torch.device("cpu"), began=profiling.time.perf_counter())
+    phases = profiling.PhaseTimer(torch.device("cpu"), phase_started_at=profiling.time.perf_counter())
     for phase in ("data", "forward", "data"):
-        phases.enter(phase)
+        phases.enter_phase(phase)
     phases.close()
     assert phases.seconds == {"data": 8.5, "forward": 0.5, "backward": 0.0, "optimiser": 0.0, "other": 1.0}
 
@@ -56,7 +62,7 @@ def test_time_goes_to_the_phase_it_is_spent_in(monkeypatch):
 def test_hooks_are_gone_afterwards(tmp_path):
     """Training after a profile is the training without it, to the bit."""
     profiled, plain = net(), net()
-    profiling.profile(profiled, dataset(), recipe(), tmp_path, start(), timed=1)
+    profiling.profile_training(profiled, dataset(), recipe(), tmp_path, init_accelerator(), timed_steps=1)
     run(profiled, recipe())
     run(plain, recipe())
     assert same(profiled, plain)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from attncli.train import Interrupted, checkpoint, look, train
+from attncli.train import Interrupted, checkpoint, monitor, train_model
 from attncli.train.checkpoint import FOLDER, STATE
 from tests.train.case import Annealed, Net, Signalling, dataset, figures, net, recipe, run, same
 
@@ -76,7 +76,7 @@ def test_an_interruption_tells_where_and_what_to_do(tmp_path):
     error = interrupt(net(), {}, tmp_path, at=8, number=signal.SIGTERM)
     assert error.code == 130
     assert error.problem == "stopped by SIGTERM at epoch 2, step 3"
-    assert "--resume" in error.hint
+    assert "same command" in error.hint
 
 
 def test_stopped_while_the_listener_works(tmp_path):
@@ -84,7 +84,7 @@ def test_stopped_while_the_listener_works(tmp_path):
     for last in (1, 3):
         epochs = []
         with pytest.raises(Interrupted, match=f"after epoch {last}"):  # noqa: PT012 - the signal comes in the loop
-            for epoch in train(net(), dataset(), recipe(), folder=tmp_path):
+            for epoch in train_model(net(), dataset(), recipe(), folder=tmp_path):
                 epochs.append(epoch.epoch)
                 if epoch.epoch == last:
                     os.kill(os.getpid(), signal.SIGINT)
@@ -171,7 +171,7 @@ def dying(real, at: int):
 
 
 PARTS = {
-    "tensors": (checkpoint.tensors, "write"),
+    "tensors": (checkpoint.safetensors_io, "write_tensors"),
     "state": (checkpoint, "write_atomically"),
     "old": (checkpoint, "_remove"),
 }
@@ -183,8 +183,8 @@ def test_killed_while_saving(tmp_path, monkeypatch, part):
     whole, resumed = net(), net()
     expected = run(whole, recipe())
     with monkeypatch.context() as patch:
-        patch.setattr(look, "LOOK_S", 0.0)
-        patch.setattr(look, "SAVE_S", 0.0)
+        patch.setattr(monitor, "CHECK_S", 0.0)
+        patch.setattr(monitor, "SAVE_S", 0.0)
         module, name = PARTS[part]
         patch.setattr(module, name, dying(getattr(module, name), at=9))
         with pytest.raises(Dead):
@@ -197,26 +197,26 @@ def test_killed_while_saving(tmp_path, monkeypatch, part):
 def test_heavy_checkpoints_take_a_hundredth_of_the_time(tmp_path, monkeypatch):
     """Short epochs of a network that is slow to save are saved at the end alone, and go on from there."""
     saves = []
-    real = checkpoint.save
-    monkeypatch.setattr(checkpoint, "save", lambda *given: (saves.append(given[1].epoch), real(*given)))
+    real = checkpoint.save_checkpoint
+    monkeypatch.setattr(checkpoint, "save_checkpoint", lambda *given: (saves.append(given[1].epoch), real(*given)))
     run(net(), recipe(epochs=5), tmp_path)
     assert saves == [1, 2, 3, 4, 5]
     saves.clear()
-    monkeypatch.setattr(look, "LIGHT", 0)
-    monkeypatch.setattr(look, "BYTES_PER_S", 1.0)
+    monkeypatch.setattr(monitor, "LIGHT_BYTES", 0)
+    monkeypatch.setattr(monitor, "BYTES_PER_S", 1.0)
     run(net(), recipe(epochs=5), tmp_path)
     assert saves == [5]
     saves.clear()
-    monkeypatch.setattr(look, "BYTES_PER_S", 1e18)
-    monkeypatch.setattr(look, "SHARE", 1e9)
+    monkeypatch.setattr(monitor, "BYTES_PER_S", 1e18)
+    monkeypatch.setattr(monitor, "SAVE_TIME_SHARE", 1e9)
     run(net(), recipe(epochs=5), tmp_path)
     assert saves == [1, 2, 3, 4, 5]
 
 
 def test_stopped_long_after_the_last_save(tmp_path, monkeypatch):
     """Being asked to stop saves, however long ago the last checkpoint was and however heavy one is."""
-    monkeypatch.setattr(look, "LIGHT", 0)
-    monkeypatch.setattr(look, "BYTES_PER_S", 1.0)
+    monkeypatch.setattr(monitor, "LIGHT_BYTES", 0)
+    monkeypatch.setattr(monitor, "BYTES_PER_S", 1.0)
     whole, resumed = net(), net()
     expected = run(whole, recipe())
     interrupt(net(), {}, tmp_path, at=9)

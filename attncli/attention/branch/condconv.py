@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import is_channels_last, spatial_mean
-from attncli.attention.seen import Seen
 
 card = Card(
     title="CondConv: Conditionally Parameterized Convolutions for Efficient Inference",
@@ -101,35 +101,35 @@ class Experts(nn.Module):
         self.padding = dilation * (kernel - 1) // 2
         self.weight = nn.Parameter(torch.empty(experts, c, c_in // groups * kernel**2))
         self.bias = nn.Parameter(torch.zeros(experts, c)) if bias else None
-        for w in self.kernels():
+        for w in self.view_kernels():
             nn.init.kaiming_normal_(w, mode="fan_out", nonlinearity="relu")
 
-    def kernels(self) -> Tensor:
+    def view_kernels(self) -> Tensor:
         """The experts' kernels, a view: (E, C, C_in / g, k, k)."""
         return self.weight.unflatten(2, (-1, self.kernel, self.kernel))
 
     def forward(self, x: Tensor, a: Tensor) -> Tensor:
         """Convolve with the mixtures, in the way that is cheapest for the size of the map."""
         a = a.to(x.dtype)
-        y = cheapest(self, x)(self, x, a)
+        y = choose_cheapest(self, x)(self, x, a)
         return y if self.bias is None else y + (a @ self.bias.to(a.dtype))[:, :, None, None]
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """How much of each kernel each sample takes."""
-        return [Seen("choice", "weight of each kernel", inputs[1])]
+        return [Observation("choice", "weight of each kernel", inputs[1])]
 
-    def positions(self, x: Tensor) -> tuple[int, int]:
+    def output_size(self, x: Tensor) -> tuple[int, int]:
         """(H', W') of the output."""
         reach = self.dilation * (self.kernel - 1) + 1
         h, w = ((side + 2 * self.padding - reach) // self.stride + 1 for side in x.shape[2:])
         return h, w
 
 
-def sum_of_convolutions(m: Experts, x: Tensor, a: Tensor) -> Tensor:
+def sum_convolutions(m: Experts, x: Tensor, a: Tensor) -> Tensor:
     """All E convolutions, then the weighted sum: no kernel a sample, E times the multiply-adds."""
     e, c = m.weight.shape[:2]
     g = m.groups
-    kernels = m.kernels().unflatten(1, (g, c // g)).transpose(0, 1).flatten(0, 2)  # (g E C/g, C_in/g, k, k)
+    kernels = m.view_kernels().unflatten(1, (g, c // g)).transpose(0, 1).flatten(0, 2)  # (g E C/g, C_in/g, k, k)
     y = F.conv2d(x, kernels, None, m.stride, m.padding, m.dilation, g)
     a = a.to(y.dtype)
     if is_channels_last(x):
@@ -138,36 +138,36 @@ def sum_of_convolutions(m: Experts, x: Tensor, a: Tensor) -> Tensor:
     return (y.unflatten(1, (g, e, c // g)) * a[:, None, :, None, None, None]).sum(2).flatten(1, 2)
 
 
-def one_grouped_convolution(m: Experts, x: Tensor, a: Tensor) -> Tensor:
+def convolve_grouped(m: Experts, x: Tensor, a: Tensor) -> Tensor:
     """Mix the kernels, then convolve the batch as one sample of N C_in channels in N g groups."""
     n, c = x.shape[0], m.weight.shape[1]
     kernels = (a @ m.weight.flatten(1)).view(n * c, -1, m.kernel, m.kernel)
     y = F.conv2d(
         x.reshape(1, -1, *x.shape[2:]), kernels, None, m.stride, m.padding, m.dilation, n * m.groups
     ).unflatten(1, (n, c))[0]
-    return _laid_out_like(x, y)
+    return _match_memory_format(x, y)
 
 
-def batched_product(m: Experts, x: Tensor, a: Tensor) -> Tensor:
+def multiply_batched(m: Experts, x: Tensor, a: Tensor) -> Tensor:
     """Mix the kernels, then multiply them with the columns of their samples."""
     n, c = x.shape[0], m.weight.shape[1]
     kernels = (a @ m.weight.flatten(1)).view(n * m.groups, c // m.groups, -1)  # (N g, C/g, k^2 C_in/g)
     columns = F.unfold(x, m.kernel, m.dilation, m.padding, m.stride).view(n * m.groups, kernels.shape[2], -1)
-    return _laid_out_like(x, (kernels @ columns).view(n, c, *m.positions(x)))
+    return _match_memory_format(x, (kernels @ columns).view(n, c, *m.output_size(x)))
 
 
-def _laid_out_like(x: Tensor, y: Tensor) -> Tensor:
+def _match_memory_format(x: Tensor, y: Tensor) -> Tensor:
     return y.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else y
 
 
-def a_convolution_each(m: Experts, x: Tensor, a: Tensor) -> Tensor:
+def convolve_each_sample(m: Experts, x: Tensor, a: Tensor) -> Tensor:
     """Mix the kernels, then convolve sample by sample: channels_last is kept, where a grouped one turns maps over."""
     kernels = (a @ m.weight.flatten(1)).view(x.shape[0], m.weight.shape[1], -1, m.kernel, m.kernel)
     pairs = zip(x.split(1), kernels.unbind(), strict=True)
     return torch.cat([F.conv2d(xi, w, None, m.stride, m.padding, m.dilation, m.groups) for xi, w in pairs])
 
 
-def cheapest(m: Experts, x: Tensor) -> Callable[[Experts, Tensor, Tensor], Tensor]:
+def choose_cheapest(m: Experts, x: Tensor) -> Callable[[Experts, Tensor, Tensor], Tensor]:
     """The fastest of the four equal ways, by the output's positions (measured on a CPU, training, widths 64 to 512).
 
     Mixing costs as much as about 64 positions of one more convolution. Mixed kernels are multiplied with columns
@@ -176,15 +176,15 @@ def cheapest(m: Experts, x: Tensor) -> Callable[[Experts, Tensor, Tensor], Tenso
     a convolution for each sample.
     """
     e, c = m.weight.shape[:2]
-    positions = math.prod(m.positions(x))
+    positions = math.prod(m.output_size(x))
     if (e - 1) * positions <= 64:
-        return sum_of_convolutions
-    if positions * (4 if _half(x) else 32) <= c // m.groups:
-        return batched_product
-    each = x.device.type == "cpu" and is_channels_last(x) and m.groups == 1 and positions >= LARGE
-    return a_convolution_each if each else one_grouped_convolution
+        return sum_convolutions
+    if positions * (4 if _uses_half_precision(x) else 32) <= c // m.groups:
+        return multiply_batched
+    is_best_per_sample = x.device.type == "cpu" and is_channels_last(x) and m.groups == 1 and positions >= LARGE
+    return convolve_each_sample if is_best_per_sample else convolve_grouped
 
 
-def _half(x: Tensor) -> bool:
+def _uses_half_precision(x: Tensor) -> bool:
     """Whether products with x are taken in 16 bits."""
     return x.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled(x.device.type)

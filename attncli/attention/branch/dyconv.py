@@ -72,12 +72,12 @@ class Attention(nn.Module):
         self.experts = Experts(channels, channels_in, stride, groups, num_kernels, kernel, dilation, bias)
         self.reduce = nn.Linear(channels_in, hidden, bias=False)
         self.expand = nn.Linear(hidden, num_kernels)
-        self._initialise()
+        self._initialize_weights()
         self.register_buffer("temperature", torch.tensor(0.0))
         self.anneal(0)
 
-    def _initialise(self) -> None:
-        for w in self.experts.kernels():
+    def _initialize_weights(self) -> None:
+        for w in self.experts.view_kernels():
             nn.init.kaiming_uniform_(w)
         for layer in (self.reduce, self.expand):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -85,15 +85,15 @@ class Attention(nn.Module):
 
     def anneal(self, epoch: int) -> None:
         """Set tau for an epoch, counted from 0: linear from tau_start to tau_end, then constant."""
-        left = max(1 - epoch / self.tau_anneal_epochs, 0.0) if self.tau_anneal_epochs else 0.0
-        self.temperature.fill_(self.tau_end + (self.tau_start - self.tau_end) * left)
+        remaining_share = max(1 - epoch / self.tau_anneal_epochs, 0.0) if self.tau_anneal_epochs else 0.0
+        self.temperature.fill_(self.tau_end + (self.tau_start - self.tau_end) * remaining_share)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve each sample with its kernel."""
-        y: Tensor = self.experts(x, self.weights(x))
+        y: Tensor = self.experts(x, self.kernel_weights(x))
         return y
 
-    def weights(self, x: Tensor) -> Tensor:
+    def kernel_weights(self, x: Tensor) -> Tensor:
         """p, (N, K): positive, each row sums to 1."""
         logits: Tensor = self.expand(F.relu(self.reduce(spatial_mean(x))))
         return (logits / self.temperature).softmax(1)

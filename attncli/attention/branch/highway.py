@@ -6,7 +6,7 @@
 F is the residual branch, conv_T a 1x1 convolution with the block's stride. b_T starts at -6, so that a block starts
 as its shortcut. Learns C_in C + C numbers a block. Cost: one 1x1 convolution and one pass over three maps.
 
-`Layer` is the layer of the paper: y = T * H + (1 - T) * x with H = relu(conv_H(x)), both 3x3, b_T at -2. It is
+`HighwayLayer` is the layer of the paper: y = T * H + (1 - T) * x with H = relu(conv_H(x)), both 3x3, b_T at -2. It is
 a network's layer, not an addition to one, so the runner puts only the residual form above into its networks.
 
 Where the sources differ: the paper searches b_T from -1 to -10 and its examples have -2; on ResNet-110 the study of
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Seen
+from attncli.attention.observation import Observation
 
 card = Card(
     title="Highway Networks",
@@ -51,29 +51,29 @@ class Attention(nn.Module):
         gate_kernel: int = 1,
     ) -> None:
         super().__init__()
-        self.transform = _convolution(channels_in, channels, gate_kernel, stride, gate_bias)
+        self.transform = _make_convolution(channels_in, channels, gate_kernel, stride, gate_bias)
 
     def forward(self, x: Tensor, branch: Tensor, shortcut: Tensor) -> Tensor:
         """Mix branch and shortcut by the gate of x."""
-        return torch.lerp(shortcut, branch.to(shortcut.dtype), self.gate(x).to(shortcut.dtype))
+        return torch.lerp(shortcut, branch.to(shortcut.dtype), self.compute_gate(x).to(shortcut.dtype))
 
-    def gate(self, x: Tensor) -> Tensor:
+    def compute_gate(self, x: Tensor) -> Tensor:
         """t, the share of the branch: (N, C_in, H, W) -> (N, C, H', W')."""
         return torch.sigmoid(self.transform(x))
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """The gate t."""
-        return [Seen("gate", "share of the branch in the sum", self.gate(inputs[0]))]
+        return [Observation("gate", "share of the branch in the sum", self.compute_gate(inputs[0]))]
 
 
-class Layer(nn.Module):
+class HighwayLayer(nn.Module):
     """The paper's layer, (N, C, H, W) -> (N, C, H, W). Raises ValueError for an even kernel."""
 
     def __init__(
         self, channels: int, *, kernel: int = 3, transform_kernel: int = 3, transform_bias: float = -2.0
     ) -> None:
         super().__init__()
-        self.body = _convolution(channels, channels, kernel, 1, 0.0)
+        self.body = _make_convolution(channels, channels, kernel, 1, 0.0)
         self.join = Attention(channels, channels, gate_bias=transform_bias, gate_kernel=transform_kernel)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class Layer(nn.Module):
         return y
 
 
-def _convolution(c_in: int, c: int, kernel: int, stride: int, bias: float) -> nn.Conv2d:
+def _make_convolution(c_in: int, c: int, kernel: int, stride: int, bias: float) -> nn.Conv2d:
     if kernel < 1 or kernel % 2 == 0:
         raise ValueError(f"kernel of {kernel}: it must be odd and positive")
     conv = nn.Conv2d(c_in, c, kernel, stride, kernel // 2)

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import gate, spatial_mean
-from attncli.attention.seen import Seen
 
 card = Card(
     title="Selective Kernel Networks",
@@ -75,16 +75,16 @@ class Attention(nn.Module):
         m = len(dilations)
         kernels = kernel if isinstance(kernel, tuple) else (kernel,) * m
         groups = groups if branch_groups is None else branch_groups
-        _check(channels, channels_in, groups, dilations, kernels, split_input)
+        _check_branches(channels, channels_in, groups, dilations, kernels, split_input)
         self.split = channels_in // m if split_input else None
         self.branches = nn.ModuleList(
-            _branch(self.split or channels_in, channels, k, stride, d, groups)
+            _make_branch(self.split or channels_in, channels, k, stride, d, groups)
             for k, d in zip(kernels, dilations, strict=True)
         )
         names = tuple(
             f"{k}x{k}" + (f", dilation {d}" if d > 1 else "") for k, d in zip(kernels, dilations, strict=True)
         )
-        self.select = Selection(channels, m, max(channels // r, min_hidden), names) if selection else None
+        self.select = BranchSelection(channels, m, max(channels // r, min_hidden), names) if selection else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the branches and add them up, each channel by the weights it chose."""
@@ -95,7 +95,7 @@ class Attention(nn.Module):
         return functools.reduce(torch.add, u)
 
 
-class Selection(nn.Module):
+class BranchSelection(nn.Module):
     """The branches' maps, M times (N, C, H, W) -> their weights (N, M, C), which sum to 1 over M."""
 
     def __init__(self, channels: int, m: int, hidden: int, names: tuple[str, ...] = ()) -> None:
@@ -114,9 +114,9 @@ class Selection(nn.Module):
         logits: Tensor = self.expand(z).unflatten(1, (self.m, -1))  # (N, M, C)
         return logits.softmax(1).to(s.dtype)
 
-    def seen(self, inputs: tuple[list[Tensor], ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[list[Tensor], ...], output: Tensor) -> list[Observation]:
         """The weights of the branches."""
-        return [Seen("choice", "weight of each branch", output, names=self.names)]
+        return [Observation("choice", "weight of each branch", output, names=self.names)]
 
 
 class _Float32OnCpu(nn.Conv2d):
@@ -128,23 +128,23 @@ class _Float32OnCpu(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """As nn.Conv2d; (N, C_in, H, W) -> (N, C, H', W') in the format that autocast asks for."""
-        half = torch.is_autocast_enabled("cpu") or x.dtype in (torch.bfloat16, torch.float16)
-        if x.device.type != "cpu" or not half:
+        is_half_precision = torch.is_autocast_enabled("cpu") or x.dtype in (torch.bfloat16, torch.float16)
+        if x.device.type != "cpu" or not is_half_precision:
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
             y = super().forward(x.float())
         return y.to(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype)
 
 
-def _branch(c_in: int, c: int, kernel: int, stride: int, dilation: int, groups: int) -> nn.Sequential:
+def _make_branch(c_in: int, c: int, kernel: int, stride: int, dilation: int, groups: int) -> nn.Sequential:
     padding = dilation * (kernel - 1) // 2
-    kind = _Float32OnCpu if dilation > 1 and groups == c_in else nn.Conv2d
-    conv = kind(c_in, c, kernel, stride, padding, dilation, groups, bias=False)
+    conv_class = _Float32OnCpu if dilation > 1 and groups == c_in else nn.Conv2d
+    conv = conv_class(c_in, c, kernel, stride, padding, dilation, groups, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(conv, nn.BatchNorm2d(c), nn.ReLU(inplace=True))
 
 
-def _check(
+def _check_branches(
     c: int, c_in: int, groups: int, dilations: tuple[int, ...], kernels: tuple[int, ...], split_input: bool
 ) -> None:
     m = len(dilations)

@@ -51,7 +51,7 @@ class Attention(nn.Module):
             if stage > len(k):
                 raise ValueError(f"k={list(k)} has no entry for stage {stage}")
             k = k[stage - 1]
-        k = kernel_size(channels, gamma, b) if k is None else k
+        k = choose_kernel_size(channels, gamma, b) if k is None else k
         if k < 1 or k % 2 == 0:
             raise ValueError(f"k={k}: the kernel over channels must be odd and positive")
         self.conv = nn.Conv1d(1, 1, k, padding=(k - 1) // 2, bias=False)
@@ -62,7 +62,7 @@ class Attention(nn.Module):
         return gate(x, torch.sigmoid(self.conv(z[:, None])).squeeze(1))
 
 
-def kernel_size(channels: int, gamma: float = 2.0, b: float = 1.0) -> int:
+def choose_kernel_size(channels: int, gamma: float = 2.0, b: float = 1.0) -> int:
     """The odd kernel size that grows with log2 C (ECA-Net, Eq. 12)."""
     t = int(abs((math.log2(channels) + b) / gamma))
     return t if t % 2 else t + 1

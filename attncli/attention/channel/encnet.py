@@ -74,22 +74,22 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x."""
-        s = torch.sigmoid(self.excite(self.encoding(x)))
+        s = torch.sigmoid(self.excite(self.encode_pixels(x)))
         return gate(x, s) if self.output == "product" else F.relu(gate(x, 1 + s))
 
-    def encoding(self, x: Tensor) -> Tensor:
+    def encode_pixels(self, x: Tensor) -> Tensor:
         """e, one vector for all pixels and codewords: (N, C, H, W) -> (N, C)."""
         f = F.relu(self.bn(self.project(x)))
-        return F.relu(self.code_bn(self.aggregate(f.flatten(2).mT))).sum(1) * self.factor
+        return F.relu(self.code_bn(self.aggregate_residuals(f.flatten(2).mT))).sum(1) * self.factor
 
-    def aggregate(self, f: Tensor) -> Tensor:
+    def aggregate_residuals(self, f: Tensor) -> Tensor:
         """E, the residuals of each codeword: (N, M, C) -> (N, K, C); float32 of half precision and under autocast."""
         with torch.autocast(f.device.type, enabled=False):
             f = (f.float() if f.dtype in (torch.float16, torch.bfloat16) else f).contiguous()  # read several times
-            a = self.assignment(f)
+            a = self.assign_codewords(f)
             return a.mT @ f - a.sum(1)[:, :, None] * self.codewords
 
-    def assignment(self, f: Tensor) -> Tensor:
+    def assign_codewords(self, f: Tensor) -> Tensor:
         """A, how much of each pixel goes to which codeword: (N, M, C) -> (N, M, K)."""
         d, t = self.codewords, self.scale
         products = F.linear(f, -2 * t[:, None] * d, t * d.square().sum(1))  # t ||f - d||^2 without its t ||f||^2

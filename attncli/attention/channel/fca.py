@@ -82,7 +82,7 @@ class Attention(nn.Module):
             raise ValueError(f"method={method!r}, n={n}: the lists are top, low and bot, of 1 to 32 frequencies")
         if channels % n:
             raise ValueError(f"{channels} channels cannot be split evenly among n={n} frequencies")
-        d = (max(size[0], smallest_grid), max(size[1], smallest_grid)) if grid is None else _square(grid, stage)
+        d = (max(size[0], smallest_grid), max(size[1], smallest_grid)) if grid is None else _resolve_grid(grid, stage)
         if min(d) < 7 and n > 1:
             warnings.warn(
                 f"grid {d[0]} x {d[1]}: below 7 the frequencies collapse to (0, 0), the same as SE on a scaled mean",
@@ -106,13 +106,13 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x."""
-        return gate(x, torch.sigmoid(self.expand(F.relu(self.reduce(self.spectrum(x))))))
+        return gate(x, torch.sigmoid(self.expand(F.relu(self.reduce(self.compute_spectrum(x))))))
 
-    def spectrum(self, x: Tensor) -> Tensor:
+    def compute_spectrum(self, x: Tensor) -> Tensor:
         """z, each channel's own frequency: (N, C, H, W) -> (N, C)."""
         basis = self.basis  # (n, D, D)
         if x.shape[2:] != basis.shape[1:]:
-            pool_h, pool_w = (pooling(basis, d, to) for d, to in zip(x.shape[2:], basis.shape[1:], strict=True))
+            pool_h, pool_w = (pooling_matrix(basis, d, to) for d, to in zip(x.shape[2:], basis.shape[1:], strict=True))
             basis = pool_h.mT @ basis @ pool_w  # (n, H, W)
         return weighted_sum(x, basis.repeat_interleave(self.group, 0))
 
@@ -122,13 +122,13 @@ def dct_basis(size: tuple[int, int], method: str = "top", n: int = 16) -> Tensor
 
     An index of the list counts on a 7 x 7 grid: it is multiplied by D // 7, each axis by its own.
     """
-    rows, columns = _cosines(size[0]), _cosines(size[1])
+    rows, columns = _make_cosines(size[0]), _make_cosines(size[1])
     return torch.stack(
         [torch.outer(rows[u * (size[0] // 7)], columns[v * (size[1] // 7)]) for u, v in FREQUENCIES[method][:n]]
     )
 
 
-def _cosines(d: int) -> Tensor:
+def _make_cosines(d: int) -> Tensor:
     """All d orthonormal DCT-II functions of length d, one a row."""
     index = torch.arange(d, dtype=torch.float64)
     waves = torch.cos(math.pi / d * torch.outer(index, index + 0.5)) * math.sqrt(2 / d)
@@ -136,12 +136,12 @@ def _cosines(d: int) -> Tensor:
     return waves
 
 
-def pooling(like: Tensor, length: int, to: int) -> Tensor:
+def pooling_matrix(like: Tensor, length: int, target_length: int) -> Tensor:
     """Adaptive average pooling of an axis as a matrix, (to, length), of the type and device of `like`."""
-    return F.adaptive_avg_pool1d(torch.eye(length, dtype=like.dtype, device=like.device)[None], to)[0].mT
+    return F.adaptive_avg_pool1d(torch.eye(length, dtype=like.dtype, device=like.device)[None], target_length)[0].mT
 
 
-def _square(grid: int | tuple[int, ...], stage: int) -> tuple[int, int]:
+def _resolve_grid(grid: int | tuple[int, ...], stage: int) -> tuple[int, int]:
     if isinstance(grid, tuple):
         if stage > len(grid):
             raise ValueError(f"grid={list(grid)} has no entry for stage {stage}")

@@ -72,46 +72,46 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x."""
-        norm = self._l2 if self.mode == "l2" else self._l1
+        norm = self._embed_l2 if self.mode == "l2" else self._embed_l1
         e, scale = norm(x)  # (N, C), (N, 1)
         s = 1 + torch.tanh(self.gamma / scale * e + self.beta)
         return gate(x, s)
 
-    def _l2(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _embed_l2(self, x: Tensor) -> tuple[Tensor, Tensor]:
         e = self.alpha * (spatial_energy(x) + self.eps).sqrt()
-        return e, (self._over_channels(e.square()) + self.eps).sqrt()
+        return e, (self._reduce_channels(e.square()) + self.eps).sqrt()
 
-    def _l1(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _embed_l1(self, x: Tensor) -> tuple[Tensor, Tensor]:
         e = self.alpha * _spatial_sum(x if self.after_relu else x.abs())
-        return e, self._over_channels(e.abs()) + self.eps
+        return e, self._reduce_channels(e.abs()) + self.eps
 
-    def _over_channels(self, e: Tensor) -> Tensor:
+    def _reduce_channels(self, e: Tensor) -> Tensor:
         return e.mean(1, keepdim=True) if self.across == "mean" else e.sum(1, keepdim=True)
 
 
 def spatial_energy(x: Tensor) -> Tensor:
     """Sum of x^2 over H and W: (N, C, H, W) -> (N, C); in float32 of half precision and under autocast."""
     with torch.autocast(x.device.type, enabled=False):  # or the products within would be made in half precision
-        energy: Tensor = _Energy.apply(x)
+        energy: Tensor = _SpatialEnergy.apply(x)
     return energy
 
 
 def _spatial_sum(x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
-        return spatial_mean(_wide(x)) * (x.shape[2] * x.shape[3])
+        return spatial_mean(_promote_half(x)) * (x.shape[2] * x.shape[3])
 
 
-def _wide(x: Tensor) -> Tensor:
+def _promote_half(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-class _Energy(torch.autograd.Function):
+class _SpatialEnergy(torch.autograd.Function):
     """The sum of squares with its gradient written out: one product of x and a number a channel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return _spatial_sum(_wide(x).square())
+        return _spatial_sum(_promote_half(x).square())
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class Attention(nn.Module):
         reduction_stride: int | tuple[int, ...] = (2, 1, 1, 1),
     ) -> None:
         super().__init__()
-        d = default_dim(channels) if att_dim is None else att_dim
+        d = default_attention_dim(channels) if att_dim is None else att_dim
         strides = (reduction_stride,) if isinstance(reduction_stride, int) else reduction_stride
         if d < 1 or row_expansion < 1 or min(strides, default=0) < 1:
             raise ValueError(
@@ -73,7 +73,7 @@ class Attention(nn.Module):
         self.reduce = nn.Conv2d(channels, d, 1, stride=stride)
         self.reduce_bn = nn.BatchNorm2d(d)
         self.row_bn = nn.BatchNorm1d(d)
-        self.rows = Rows(d, row_expansion)
+        self.rows = RowConvolution(d, row_expansion)
         self.expand = nn.Linear(row_expansion * d, channels)
         for weight in (self.reduce.weight, self.expand.weight):
             nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
@@ -81,11 +81,11 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x."""
         u = F.relu(self.reduce_bn(self.reduce(F.relu(x))))
-        v = self.rows(self.row_bn(covariance(u)))
+        v = self.rows(self.row_bn(channel_covariance(u)))
         return gate(x, torch.sigmoid(self.expand(v)))
 
 
-class Rows(nn.Module):
+class RowConvolution(nn.Module):
     """Each of d rows to its own e outputs, (N, d, d) -> (N, e d): a grouped convolution as one batched product."""
 
     def __init__(self, d: int, e: int) -> None:
@@ -101,7 +101,7 @@ class Rows(nn.Module):
         return torch.baddbmm(self.bias.view(d, 1, e), p.transpose(0, 1), self.weight).transpose(0, 1).flatten(1)
 
 
-def covariance(u: Tensor) -> Tensor:
+def channel_covariance(u: Tensor) -> Tensor:
     """Covariances of channels over pixels, divided by their number: (N, d, H, W) -> (N, d, d).
 
     Of half precision, and under autocast, they are taken, and returned, in float32.
@@ -113,6 +113,6 @@ def covariance(u: Tensor) -> Tensor:
         return rows @ rows.mT / rows.shape[2]
 
 
-def default_dim(channels: int) -> int:
+def default_attention_dim(channels: int) -> int:
     """The paper's 128, or half of the channels where that is less: a reduction must not widen."""
     return min(128, max(channels // 2, 1))

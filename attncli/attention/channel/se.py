@@ -70,12 +70,12 @@ class Attention(nn.Module):
         if layers not in LAYERS:
             raise ValueError(f"layers={layers!r}: one of {', '.join(LAYERS)}")
         width = hidden_width(channels, reduction, divisor)
-        hidden = layers == "bottleneck"
+        has_bottleneck = layers == "bottleneck"
         self.squeeze = squeeze
         self.gate = GATES[gate]
-        self.reduce = nn.Linear(channels, width, bias=bias) if hidden else nn.Identity()
-        self.activation = (nn.PReLU(width) if activation == "prelu" else nn.ReLU()) if hidden else nn.Identity()
-        self.expand = _last(layers, width, channels, bias)
+        self.reduce = nn.Linear(channels, width, bias=bias) if has_bottleneck else nn.Identity()
+        self.activation = (nn.PReLU(width) if activation == "prelu" else nn.ReLU()) if has_bottleneck else nn.Identity()
+        self.expand = _make_last_layer(layers, width, channels, bias)
         if init_std is not None:
             for layer in (self.reduce, self.expand):
                 for p in layer.parameters():
@@ -87,15 +87,15 @@ class Attention(nn.Module):
         return ops.gate(x, self.gate(self.expand(self.activation(self.reduce(z)))))
 
 
-def _last(layers: str, width: int, channels: int, bias: bool) -> nn.Module:
+def _make_last_layer(layers: str, width: int, channels: int, bias: bool) -> nn.Module:
     if layers == "none":
         return nn.Identity()
     if layers == "diagonal":
-        return Diagonal(channels, bias)
+        return DiagonalLayer(channels, bias)
     return nn.Linear(width if layers == "bottleneck" else channels, channels, bias=bias)
 
 
-class Diagonal(nn.Module):
+class DiagonalLayer(nn.Module):
     """A weight a channel, (N, C) -> (N, C), with or without bias; drawn from (-1, 1), as a linear layer 1 -> 1 is."""
 
     def __init__(self, channels: int, bias: bool) -> None:

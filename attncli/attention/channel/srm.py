@@ -62,9 +62,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x."""
         hw = x.shape[2] * x.shape[3]
-        m, spread = spatial_moments(x, max(hw - self.unbiased, 1))
-        spread = spread + self.eps
-        d = spread.sqrt() if self.style == "deviation" else spread
+        m, variance = spatial_moments(x, max(hw - self.unbiased, 1))
+        variance = variance + self.eps
+        d = variance.sqrt() if self.style == "deviation" else variance
         z = self.w[:, 0] * m + self.w[:, 1] * d  # (N, C)
         return gate(x, torch.sigmoid(self.bn(z)))
 
@@ -75,11 +75,11 @@ def spatial_moments(x: Tensor, divisor: int) -> tuple[Tensor, Tensor]:
     Of half precision, and under autocast, the moments are taken, and returned, in float32.
     """
     with torch.autocast(x.device.type, enabled=False):  # or the products within would be made in bf16
-        m, v = _Moments.apply(x, divisor)
+        m, v = _SpatialMoments.apply(x, divisor)
     return m, v
 
 
-class _Moments(torch.autograd.Function):
+class _SpatialMoments(torch.autograd.Function):
     """Both moments with the gradient written out: one pass over x, where the chain rule by steps takes five."""
 
     @staticmethod

@@ -21,7 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.axes import memory_order, usual_order
+from attncli.attention.axis_reductions import memory_order, usual_order
 from attncli.attention.card import Card
 from attncli.attention.ops import spatial_mean
 
@@ -70,8 +70,8 @@ class Attention(nn.Module):
             raise ValueError("reduction and dilation are 1 or more, num_layers and dilation_conv_num 0 or more")
         self.combine = combine
         h = max(channels // reduction, 1)
-        self.channel = _channel(channels, [h] * num_layers) if branches != "spatial" else None
-        self.spatial = _spatial(channels, h, dilation_conv_num, dilation) if branches != "channel" else None
+        self.channel = _make_channel_branch(channels, [h] * num_layers) if branches != "spatial" else None
+        self.spatial = _make_spatial_branch(channels, h, dilation_conv_num, dilation) if branches != "channel" else None
         for m in self.modules():
             if isinstance(m, nn.Conv2d):
                 nn.init.kaiming_normal_(m.weight, mode="fan_out")
@@ -91,7 +91,7 @@ class Attention(nn.Module):
         return usual_order(torch.addcmul(t, t, torch.sigmoid(maps[0])), x)
 
 
-def _channel(channels: int, hidden: list[int]) -> nn.Sequential:
+def _make_channel_branch(channels: int, hidden: list[int]) -> nn.Sequential:
     """(N, C) -> (N, C): each hidden layer with norm and ReLU, then the last one."""
     layers: list[nn.Module] = []
     for wide, narrow in pairwise([channels, *hidden]):
@@ -99,7 +99,7 @@ def _channel(channels: int, hidden: list[int]) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear([channels, *hidden][-1], channels))
 
 
-def _spatial(channels: int, h: int, convolutions: int, dilation: int) -> nn.Sequential:
+def _make_spatial_branch(channels: int, h: int, convolutions: int, dilation: int) -> nn.Sequential:
     """(N, C, H, W) -> (N, 1, H, W): 1x1 to h channels, dilated 3x3, 1x1 to one."""
     layers: list[nn.Module] = [nn.Conv2d(channels, h, 1), nn.BatchNorm2d(h), nn.ReLU()]
     for _ in range(convolutions):

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.axes import axis_mean, memory_order, usual_order
+from attncli.attention.axis_reductions import axis_mean, memory_order, usual_order
 from attncli.attention.card import Card
 
 card = Card(
@@ -60,26 +60,29 @@ class Attention(nn.Module):
         if min(reduction, min_width) < 1:
             raise ValueError(f"{reduction=}, {min_width=}: at least 1")
         m = max(channels // reduction, min_width)
-        self.conv1 = _conv1x1(channels, m)
+        self.conv1 = _make_conv1x1(channels, m)
         self.bn1 = nn.BatchNorm2d(m)
         self.act = ACTIVATIONS[activation]()
-        self.gates = nn.ModuleDict({d: _conv1x1(m, channels) for d in ("h", "w") if direction in (d, "both")})
+        self.gates = nn.ModuleDict({d: _make_conv1x1(m, channels) for d in ("h", "w") if direction in (d, "both")})
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh every value of x by its row's and its column's gate."""
-        z = [_column(axis_mean(x, POOLED[d]), d) for d in self.gates]  # (N, C, H, 1) and (N, C, W, 1)
+        z = [_orient_strip(axis_mean(x, POOLED[d]), d) for d in self.gates]  # (N, C, H, 1) and (N, C, W, 1)
         f = self.act(self.bn1(self.conv1(torch.cat(z, 2)))).split([t.shape[2] for t in z], 2)
-        s = [memory_order(_column(conv(t).sigmoid(), d), x) for (d, conv), t in zip(self.gates.items(), f, strict=True)]
+        s = [
+            memory_order(_orient_strip(conv(t).sigmoid(), d), x)
+            for (d, conv), t in zip(self.gates.items(), f, strict=True)
+        ]
         weights = s[0] if len(s) == 1 else s[0] * s[1]
         return usual_order(memory_order(x, x) * weights, x)
 
 
-def _column(t: Tensor, direction: str) -> Tensor:
+def _orient_strip(t: Tensor, direction: str) -> Tensor:
     """A row of columns' values, (N, C, 1, W), stood on end, or laid down again; a column as it is."""
     return t if direction == "h" else t.transpose(2, 3)
 
 
-def _conv1x1(wide: int, narrow: int) -> nn.Conv2d:
+def _make_conv1x1(wide: int, narrow: int) -> nn.Conv2d:
     """With weights of variance 2 / out and zero bias, as in the official networks."""
     conv = nn.Conv2d(wide, narrow, 1)
     nn.init.normal_(conv.weight, std=(2 / narrow) ** 0.5)

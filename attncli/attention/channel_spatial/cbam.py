@@ -19,10 +19,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.axes import max_mean
+from attncli.attention.axis_reductions import max_mean
 from attncli.attention.card import Card
 from attncli.attention.ops import gate, spatial_max, spatial_mean
-from attncli.attention.planes import PlaneConv2d
+from attncli.attention.plane_conv import PlaneConv2d
 
 card = Card(
     title="CBAM: Convolutional Block Attention Module",
@@ -39,7 +39,7 @@ card = Card(
     ),
 )
 
-Pool = Literal["avg", "max", "lp", "lse"]
+PoolType = Literal["avg", "max", "lp", "lse"]
 
 
 class Attention(nn.Module):
@@ -67,13 +67,13 @@ class Attention(nn.Module):
         if not pool_types or set(pool_types) - {"avg", "max", "lp", "lse"}:
             raise ValueError(f"pool_types={list(pool_types)}: one or more of avg, max, lp, lse")
         self.pool_types = pool_types
-        self.mlp = _mlp(channels, reduction, mlp_bias) if channel else None
-        self.spatial = _spatial(kernel_size, bn_momentum) if spatial else None
+        self.mlp = _make_channel_mlp(channels, reduction, mlp_bias) if channel else None
+        self.spatial = _make_spatial_gate(kernel_size, bn_momentum) if spatial else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x, then its positions."""
         if self.mlp is not None:
-            pooled = torch.stack([pool(x, kind) for kind in self.pool_types])  # (P, N, C)
+            pooled = torch.stack([pool_positions(x, kind) for kind in self.pool_types])  # (P, N, C)
             x = gate(x, torch.sigmoid(self.mlp(pooled).sum(0)))
         if self.spatial is not None:
             z = max_mean(x, 1).contiguous(memory_format=torch.channels_last)  # where its convolution is fast
@@ -81,7 +81,7 @@ class Attention(nn.Module):
         return x
 
 
-def pool(x: Tensor, kind: Pool) -> Tensor:
+def pool_positions(x: Tensor, kind: PoolType) -> Tensor:
     """One number a channel: (N, C, H, W) -> (N, C)."""
     if kind == "avg":
         return spatial_mean(x)
@@ -93,7 +93,7 @@ def pool(x: Tensor, kind: Pool) -> Tensor:
     return values.flatten(2).logsumexp(2).to(x.dtype)
 
 
-def _mlp(channels: int, reduction: int, bias: bool) -> nn.Sequential:
+def _make_channel_mlp(channels: int, reduction: int, bias: bool) -> nn.Sequential:
     """Two layers with the default weights of Linear and zero biases."""
     if reduction < 1:
         raise ValueError(f"reduction={reduction}: at least 1")
@@ -105,7 +105,7 @@ def _mlp(channels: int, reduction: int, bias: bool) -> nn.Sequential:
     return nn.Sequential(squeeze, nn.ReLU(), expand)
 
 
-def _spatial(k: int, momentum: float) -> nn.Sequential:
+def _make_spatial_gate(k: int, momentum: float) -> nn.Sequential:
     """Convolution from two maps to one, and its norm of weight 0."""
     if k < 1 or k % 2 == 0:
         raise ValueError(f"kernel_size={k}: odd and positive, so that the map keeps its size")

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from attncli.attention.card import Card
-from attncli.attention.pairs import attend, pointwise, tokens
-from attncli.attention.seen import Seen
+from attncli.attention.observation import Observation
+from attncli.attention.pairwise_attention import apply_pointwise, attend_pairwise, flatten_tokens
 
 card = Card(
     title="Dual Attention Network for Scene Segmentation",
@@ -76,40 +76,40 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Join what positions and channels attend to."""
-        t = tokens(x)
-        found = []
+        t = flatten_tokens(x)
+        outputs = []
         if self.gamma_p is not None:
-            found.append(torch.addcmul(t, self.gamma_p.to(x.dtype), self.position(x).to(x.dtype)))
+            outputs.append(torch.addcmul(t, self.gamma_p.to(x.dtype), self.attend_positions(x).to(x.dtype)))
         if self.gamma_c is not None:
-            found.append(torch.addcmul(t, self.gamma_c.to(x.dtype), self.channel(t).to(x.dtype)))
-        y = found[0] if len(found) == 1 else found[0] + found[1]
-        if self.mean and len(found) == 2:
+            outputs.append(torch.addcmul(t, self.gamma_c.to(x.dtype), self.attend_channels(t).to(x.dtype)))
+        y = outputs[0] if len(outputs) == 1 else outputs[0] + outputs[1]
+        if self.mean and len(outputs) == 2:
             y = y / 2
         return y.transpose(1, 2).unflatten(2, x.shape[2:])
 
-    def position(self, x: Tensor) -> Tensor:
+    def attend_positions(self, x: Tensor) -> Tensor:
         """The values of all positions, weighed by query and key: (N, C, H, W) -> (N, HW, C)."""
-        q, k, v = (tokens(pointwise(x, layer)) for layer in (self.query, self.key, self.value))
-        return attend(q, k, v)
+        q, k, v = (flatten_tokens(apply_pointwise(x, layer)) for layer in (self.query, self.key, self.value))
+        return attend_pairwise(q, k, v)
 
-    def channel(self, t: Tensor) -> Tensor:
+    def attend_channels(self, t: Tensor) -> Tensor:
         """The maps of all channels, weighed by how little (or much) they agree: (N, HW, C) -> (N, HW, C)."""
         with torch.autocast(t.device.type, enabled=False):  # sums over HW positions, before a softmax
-            exact = t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
-            weights = self.affinity_of_channels(exact)
+            values = t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
+            weights = self.channel_affinity(values)
         return t @ weights.to(t.dtype).transpose(1, 2)
 
-    def affinity_of_channels(self, t: Tensor) -> Tensor:
+    def channel_affinity(self, t: Tensor) -> Tensor:
         """(N, HW, C) -> (N, C, C): a row is a query, and sums to 1."""
         return (t.transpose(1, 2) @ t * self.sign).softmax(2)
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """What positions and channels attend to."""
-        t, size = tokens(inputs[0]), (inputs[0].shape[2], inputs[0].shape[3])
-        found = []
+        t, size = flatten_tokens(inputs[0]), (inputs[0].shape[2], inputs[0].shape[3])
+        observations = []
         if self.gamma_p is not None:
             a = (self.query(t) @ self.key(t).transpose(1, 2)).softmax(2)
-            found.append(Seen("affinity", "positions attended to", a, queries=size, keys=size))
+            observations.append(Observation("affinity", "positions attended to", a, queries=size, keys=size))
         if self.gamma_c is not None:
-            found.append(Seen("affinity", "channels attended to", self.affinity_of_channels(t)))
-        return found
+            observations.append(Observation("affinity", "channels attended to", self.channel_affinity(t)))
+        return observations

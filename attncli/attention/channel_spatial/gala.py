@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.axes import memory_order, usual_order
+from attncli.attention.axis_reductions import memory_order, usual_order
 from attncli.attention.card import Card
 from attncli.attention.ops import gate, spatial_mean
 
@@ -71,9 +71,9 @@ class Attention(nn.Module):
         self.a = self.m = None
         if interaction == "both":
             self.a, self.m = nn.Parameter(torch.empty(channels)), nn.Parameter(torch.empty(channels))
-        self._initialise()
+        self._initialize_weights()
 
-    def _initialise(self) -> None:
+    def _initialize_weights(self) -> None:
         """As TensorFlow does by the authors' choice: a and m count as having one input each."""
         for layer in (*self.what, *self.where):
             if isinstance(layer, nn.Linear):

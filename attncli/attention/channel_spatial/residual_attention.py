@@ -31,8 +31,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import spatial_mean
-from attncli.attention.seen import Seen
 
 card = Card(
     title="Residual Attention Network for Image Classification",
@@ -73,8 +73,8 @@ class Attention(nn.Module):
         large = side > 64
         base = (256 if large else 128 if side >= 24 else 32) if width is None else width
         levels = ((3, 2, 1) if large else (2, 1, 0)) if levels is None else levels
-        _check(modules, levels, base, (p, t, r))
-        self.stem = stem(channels_in, base // 4, large, pool)
+        _check_sizes(modules, levels, base, (p, t, r))
+        self.stem = make_stem(channels_in, base // 4, large, pool)
         stages: list[nn.Module] = []
         channels = base // 4
         for i, (count, n) in enumerate(zip(modules, levels, strict=True)):
@@ -111,10 +111,10 @@ class AttentionModule(nn.Module):
     ) -> None:
         super().__init__()
         self.naive = naive
-        self.before = units(channels, p)
-        self.trunk = units(channels, t)
-        self.mask = Mask(channels, levels, r, sums)
-        self.after = units(channels, p)
+        self.before = make_residual_units(channels, p)
+        self.trunk = make_residual_units(channels, t)
+        self.mask = MaskBranch(channels, levels, r, sums)
+        self.after = make_residual_units(channels, p)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the trunk's features by the mask."""
@@ -124,17 +124,17 @@ class AttentionModule(nn.Module):
         return cast(Tensor, self.after(m * trunk if self.naive else torch.addcmul(trunk, m, trunk)))
 
 
-class Mask(nn.Module):
+class MaskBranch(nn.Module):
     """The mask M in (0, 1) of a module, from its features x and, where `sums`, its trunk; both (N, C, H, W)."""
 
     def __init__(self, channels: int, levels: int, r: int, sums: bool) -> None:
         super().__init__()
         between = range(levels - 1)
         self.levels, self.sums = levels, sums
-        self.down = nn.ModuleList(units(channels, r) for _ in between)
-        self.bottom = units(channels, 2 * r)
+        self.down = nn.ModuleList(make_residual_units(channels, r) for _ in between)
+        self.bottom = make_residual_units(channels, 2 * r)
         self.skip = nn.ModuleList(ResidualUnit(channels, channels) for _ in between)
-        self.up = nn.ModuleList(units(channels, r) for _ in between)
+        self.up = nn.ModuleList(make_residual_units(channels, r) for _ in between)
         self.head = nn.Sequential(
             nn.BatchNorm2d(channels),
             nn.ReLU(inplace=True),
@@ -146,22 +146,22 @@ class Mask(nn.Module):
 
     def forward(self, x: Tensor, trunk: Tensor) -> Tensor:
         """Down to the bottom, and up again past the levels above."""
-        z, above = x, []
+        z, levels_above = x, []
         for stage in self.down:
-            z = stage(_pool(z))
-            above.append(z)
-        z = self.bottom(_pool(z) if self.levels else z)
-        for level, skip, stage in reversed(list(zip(above, self.skip, self.up, strict=True))):
-            z = stage(self._to(z, level) + skip(level))
+            z = stage(_halve_map(z))
+            levels_above.append(z)
+        z = self.bottom(_halve_map(z) if self.levels else z)
+        for level, skip, stage in reversed(list(zip(levels_above, self.skip, self.up, strict=True))):
+            z = stage(self._upsample_to(z, level) + skip(level))
         if self.levels:
-            z = self._to(z, trunk)
+            z = self._upsample_to(z, trunk)
         return cast(Tensor, self.head(z)).sigmoid()
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """The mask."""
-        return [Seen("gate", "soft mask of the trunk", output)]
+        return [Observation("gate", "soft mask of the trunk", output)]
 
-    def _to(self, z: Tensor, target: Tensor) -> Tensor:
+    def _upsample_to(self, z: Tensor, target: Tensor) -> Tensor:
         """z at the size of `target`, and in the port's reading plus `target` itself."""
         z = F.interpolate(z, size=target.shape[2:], mode="bilinear", align_corners=True)
         return z + target if self.sums else z
@@ -194,12 +194,12 @@ class ResidualUnit(nn.Module):
         return y
 
 
-def units(channels: int, count: int) -> nn.Sequential:
+def make_residual_units(channels: int, count: int) -> nn.Sequential:
     """`count` residual units of one width."""
     return nn.Sequential(*(ResidualUnit(channels, channels) for _ in range(count)))
 
 
-def stem(channels_in: int, channels: int, large: bool, pool: bool) -> nn.Sequential:
+def make_stem(channels_in: int, channels: int, large: bool, pool: bool) -> nn.Sequential:
     """The first convolution, for large images with stride 2 and a max-pool: to a quarter of the size."""
     kernel, stride = (7, 2) if large else (3, 1)
     layers: list[nn.Module] = [
@@ -212,11 +212,11 @@ def stem(channels_in: int, channels: int, large: bool, pool: bool) -> nn.Sequent
     return nn.Sequential(*layers)
 
 
-def _pool(z: Tensor) -> Tensor:
+def _halve_map(z: Tensor) -> Tensor:
     return F.max_pool2d(z, 3, 2, padding=1)
 
 
-def _check(modules: tuple[int, ...], levels: tuple[int, ...], width: int, counts: tuple[int, int, int]) -> None:
+def _check_sizes(modules: tuple[int, ...], levels: tuple[int, ...], width: int, counts: tuple[int, int, int]) -> None:
     if len(modules) != 3 or min(modules) < 1:
         raise ValueError(f"modules={list(modules)}: three counts of at least 1 are needed")
     if len(levels) != 3 or min(levels) < 0:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Seen
+from attncli.attention.observation import Observation
 
 card = Card(
     title="Improving Convolutional Networks with Self-Calibrated Convolutions",
@@ -62,47 +62,49 @@ class Attention(nn.Module):
             raise ValueError(f"{channels_in} channels in, {channels} out: a calibrated convolution keeps the width")
         if pooling_r < 1 or dilation < 1 or not 0 <= split < 1:
             raise ValueError(f"{pooling_r=}, {dilation=}, {split=}: 1 or more, 1 or more, from 0 to below 1")
-        plain = round(channels * split)
-        if plain % groups or (channels - plain) % groups:
-            raise ValueError(f"{groups} groups do not divide {plain} plain and {channels - plain} calibrated channels")
-        self.widths, self.r = [plain, channels - plain], pooling_r
-        self.k1 = _conv(plain, stride, dilation, groups) if plain else None
-        self.k2 = _conv_bn(channels - plain, dilation, groups)
-        self.k3 = _conv_bn(channels - plain, dilation, groups)
-        self.k4 = _conv(channels - plain, stride, dilation, groups)
+        plain_width = round(channels * split)
+        if plain_width % groups or (channels - plain_width) % groups:
+            raise ValueError(
+                f"{groups} groups do not divide {plain_width} plain and {channels - plain_width} calibrated channels"
+            )
+        self.widths, self.r = [plain_width, channels - plain_width], pooling_r
+        self.k1 = _make_conv3x3(plain_width, stride, dilation, groups) if plain_width else None
+        self.k2 = _make_conv_bn(channels - plain_width, dilation, groups)
+        self.k3 = _make_conv_bn(channels - plain_width, dilation, groups)
+        self.k4 = _make_conv3x3(channels - plain_width, stride, dilation, groups)
         self.norm = nn.BatchNorm2d(channels)  # of K_1 and K_4 at once: norms work channel by channel
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve one half, calibrate the other."""
         if self.k1 is None:
-            y = self.calibrated(x)
+            y = self.convolve_calibrated(x)
         else:
-            plain, rest = x.split(self.widths, 1)
-            y = torch.cat((self.k1(plain), self.calibrated(rest)), 1)
+            plain_half, calibrated_half = x.split(self.widths, 1)
+            y = torch.cat((self.k1(plain_half), self.convolve_calibrated(calibrated_half)), 1)
         normed: Tensor = self.norm(y)
         return normed
 
-    def calibrated(self, x: Tensor) -> Tensor:
+    def convolve_calibrated(self, x: Tensor) -> Tensor:
         """The calibrated half, (N, C', H, W) -> (N, C', H', W'), before its norm."""
-        y: Tensor = self.k4(self.k3(x) * self.gate(x))
+        y: Tensor = self.k4(self.k3(x) * self.compute_gate(x))
         return y
 
-    def gate(self, x: Tensor) -> Tensor:
+    def compute_gate(self, x: Tensor) -> Tensor:
         """s, the weights of K_3's output, (N, C', H, W) -> the same shape."""
-        far = self.k2(F.avg_pool2d(x, min(self.r, *x.shape[2:])))
-        return torch.sigmoid(x + F.interpolate(far, x.shape[2:]))
+        pooled = self.k2(F.avg_pool2d(x, min(self.r, *x.shape[2:])))
+        return torch.sigmoid(x + F.interpolate(pooled, x.shape[2:]))
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """The gate of the calibrated half."""
-        return [Seen("gate", "gate of the calibrated half", self.gate(inputs[0][:, self.widths[0] :]))]
+        return [Observation("gate", "gate of the calibrated half", self.compute_gate(inputs[0][:, self.widths[0] :]))]
 
 
-def _conv(width: int, stride: int, dilation: int, groups: int) -> nn.Conv2d:
+def _make_conv3x3(width: int, stride: int, dilation: int, groups: int) -> nn.Conv2d:
     """A 3x3 convolution that keeps the width, drawn by Kaiming's rule for the fan out."""
     conv = nn.Conv2d(width, width, 3, stride, dilation, dilation, groups, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv
 
 
-def _conv_bn(width: int, dilation: int, groups: int) -> nn.Sequential:
-    return nn.Sequential(_conv(width, 1, dilation, groups), nn.BatchNorm2d(width))
+def _make_conv_bn(width: int, dilation: int, groups: int) -> nn.Sequential:
+    return nn.Sequential(_make_conv3x3(width, 1, dilation, groups), nn.BatchNorm2d(width))

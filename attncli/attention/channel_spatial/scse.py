@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from attncli.attention.axes import memory_order, usual_order
+from attncli.attention.axis_reductions import memory_order, usual_order
 from attncli.attention.card import Card
 from attncli.attention.ops import gate, is_channels_last, spatial_mean
 
@@ -66,15 +66,17 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh channels and positions of x, and join."""
-        found = []
+        weighed_maps = []
         if self.channel is not None:
-            found.append(gate(x, torch.sigmoid(self.channel(spatial_mean(x)))))
+            weighed_maps.append(gate(x, torch.sigmoid(self.channel(spatial_mean(x)))))
         if self.spatial is not None:
-            found.append(gate(x, torch.sigmoid(channel_sum(x, self.spatial))))
-        return found[0] if len(found) == 1 else join(found[0], found[1], self.combine)
+            weighed_maps.append(gate(x, torch.sigmoid(project_channels(x, self.spatial))))
+        return (
+            weighed_maps[0] if len(weighed_maps) == 1 else combine_maps(weighed_maps[0], weighed_maps[1], self.combine)
+        )
 
 
-def channel_sum(x: Tensor, layer: nn.Linear) -> Tensor:
+def project_channels(x: Tensor, layer: nn.Linear) -> Tensor:
     """Sum over the channels with the layer's weights, plus its bias: (N, C, H, W) -> (N, 1, H, W).
 
     A 1x1 convolution to one map, written as the product with a vector that it is: the convolution takes several
@@ -86,17 +88,17 @@ def channel_sum(x: Tensor, layer: nn.Linear) -> Tensor:
     return torch.bmm(layer.weight.expand(n, 1, -1), x.flatten(2)).view(n, 1, h, w) + layer.bias
 
 
-def join(u: Tensor, v: Tensor, combine: str) -> Tensor:
+def combine_maps(u: Tensor, v: Tensor, combine: str) -> Tensor:
     """The two weighed maps as one."""
     if combine == "max":
-        larger: Tensor = _Maximum.apply(u, v)
+        larger: Tensor = _SharedMaximum.apply(u, v)
         return larger
     if combine == "concat":
         return torch.cat((u, v), 1)
     return u + v if combine == "add" else u * v
 
 
-class _Maximum(torch.autograd.Function):
+class _SharedMaximum(torch.autograd.Function):
     """The larger of two values, of which equal ones share the gradient, as in `torch.maximum`.
 
     The gradient of that one is found with boolean masks, which take more than ten times as long.

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from attncli.attention.axes import memory_order, usual_order
+from attncli.attention.axis_reductions import memory_order, usual_order
 from attncli.attention.card import Card
 
 card = Card(
@@ -51,11 +51,11 @@ class Attention(nn.Module):
         """Weigh every value of x."""
         t = memory_order(x, x)
         axes = (2, 3) if t is x else (1, 2)  # where H and W are
-        y: Tensor = _Weighed.apply(t, axes, self.e_lambda)
+        y: Tensor = _EnergyGate.apply(t, axes, self.e_lambda)
         return usual_order(y, x)
 
 
-class _Weighed(torch.autograd.Function):
+class _EnergyGate(torch.autograd.Function):
     """y = x sigmoid(d^2 + 1/2), d = (x - mu) k, k = 1 / (2 sqrt(v + e_lambda)), v = sum (x - mu)^2 / m.
 
     With r = d * dL/dq, q = d^2 + 1/2, the gradient is

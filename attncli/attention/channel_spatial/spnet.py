@@ -15,7 +15,7 @@ its `StripPooling` is the mixed pooling of the segmentation head. Some equations
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.axes import axis_mean, memory_order, usual_order
+from attncli.attention.axis_reductions import axis_mean, memory_order, usual_order
 from attncli.attention.card import Card
 from attncli.attention.ops import gate
 

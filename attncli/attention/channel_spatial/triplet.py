@@ -16,10 +16,10 @@ class by itself does neither (`zero_spatial=False` for the norm).
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.axes import max_mean, memory_order, usual_order
+from attncli.attention.axis_reductions import max_mean, memory_order, usual_order
 from attncli.attention.card import Card
-from attncli.attention.ops import whole
-from attncli.attention.planes import PlaneConv2d
+from attncli.attention.ops import materialize_if_narrow
+from attncli.attention.plane_conv import PlaneConv2d
 
 card = Card(
     title="Rotate to Attend: Convolutional Triplet Attention Module",
@@ -50,28 +50,32 @@ class Attention(nn.Module):
         super().__init__()
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size={kernel_size}: odd and positive, so that the maps keep their size")
-        self.cw = _gate(kernel_size, bn_momentum)
-        self.hc = _gate(kernel_size, bn_momentum)
-        self.hw = None if no_spatial else _gate(kernel_size, bn_momentum, weight=0.0 if zero_spatial else 1.0)
+        self.cw = _make_plane_gate(kernel_size, bn_momentum)
+        self.hc = _make_plane_gate(kernel_size, bn_momentum)
+        self.hw = (
+            None if no_spatial else _make_plane_gate(kernel_size, bn_momentum, weight=0.0 if zero_spatial else 1.0)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh every value of x by the mean of the gates of its column, its row and its position."""
-        cw = _weights(self.cw, max_mean(x, 2).transpose(1, 2)).transpose(1, 2)  # (N, C, 1, W)
-        hc = _weights(self.hc, max_mean(x, 3).permute(0, 3, 2, 1)).permute(0, 3, 2, 1)  # (N, C, H, 1)
+        cw = _compute_gate(self.cw, max_mean(x, 2).transpose(1, 2)).transpose(1, 2)  # (N, C, 1, W)
+        hc = _compute_gate(self.hc, max_mean(x, 3).permute(0, 3, 2, 1)).permute(0, 3, 2, 1)  # (N, C, H, 1)
         share = 1 / 2 if self.hw is None else 1 / 3
-        s = memory_order(whole(cw * share, x), x) + memory_order(whole(hc * share, x), x)
+        s = memory_order(materialize_if_narrow(cw * share, x), x) + memory_order(
+            materialize_if_narrow(hc * share, x), x
+        )
         if self.hw is not None:
-            s = s + memory_order(whole(_weights(self.hw, max_mean(x, 1)) * share, x), x)
+            s = s + memory_order(materialize_if_narrow(_compute_gate(self.hw, max_mean(x, 1)) * share, x), x)
         return usual_order(memory_order(x, x) * s, x)
 
 
-def _weights(gate: nn.Module, pooled: Tensor) -> Tensor:
+def _compute_gate(gate: nn.Module, pooled: Tensor) -> Tensor:
     """(N, 2, A, B) -> (N, 1, A, B); convolutions of two maps have a fast gradient in channels_last only."""
     weights: Tensor = gate(pooled.contiguous(memory_format=torch.channels_last))
     return weights.sigmoid()
 
 
-def _gate(k: int, momentum: float, weight: float = 1.0) -> nn.Sequential:
+def _make_plane_gate(k: int, momentum: float, weight: float = 1.0) -> nn.Sequential:
     """From the two pooled maps to one."""
     conv, bn = PlaneConv2d(2, 1, k), nn.BatchNorm2d(1, momentum=momentum)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out")

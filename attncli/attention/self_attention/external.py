@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Seen
+from attncli.attention.observation import Observation
 
 card = Card(
     title="Beyond Self-attention: External Attention using Two Linear Layers for Visual Tasks",
@@ -72,18 +72,18 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add to each position what it finds in the memory."""
-        y = self.attention(x).to(x.dtype) @ self.values.to(x.dtype)  # (N, HW, C)
+        y = self.memory_affinity(x).to(x.dtype) @ self.values.to(x.dtype)  # (N, HW, C)
         if self.outer is not None:
             y = self.outer(y)
         y = y.transpose(1, 2).unflatten(2, x.shape[2:])  # (N, C, H, W)
         return y if self.norm is None else F.relu(x + self.norm(y))
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """What each position takes from the memory."""
         size = (inputs[0].shape[2], inputs[0].shape[3])
-        return [Seen("affinity", "memory units taken", self.attention(inputs[0]), queries=size)]
+        return [Observation("affinity", "memory units taken", self.memory_affinity(inputs[0]), queries=size)]
 
-    def attention(self, x: Tensor) -> Tensor:
+    def memory_affinity(self, x: Tensor) -> Tensor:
         """A, (N, HW, S): how much of each memory unit each position takes; rows sum to 1."""
         t = x.flatten(2).transpose(1, 2)  # (N, HW, C)
         logits = F.linear(t if self.inner is None else self.inner(t), self.keys)

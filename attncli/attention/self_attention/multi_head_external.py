@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Seen
+from attncli.attention.observation import Observation
 
 card = Card(
     title="Beyond Self-attention: External Attention using Two Linear Layers for Visual Tasks",
@@ -95,26 +95,28 @@ class Attention(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        network, steps = by_side(min(size))
+        network, steps = default_network(min(size))
         network = VARIANTS.get(variant, network)
         d, count, heads = (c if g is None else g for g, c in zip((dim, depth, num_heads), network[:3], strict=True))
         ratio = network[3] if mlp_ratio is None else mlp_ratio
         if count < 1:
             raise ValueError(f"depth={count}: at least one block is needed")
         self.split = SoftSplit(channels_in, d, strides or steps, token_dim, token_drop)
-        rows, columns = self.split.grids(size)[-1]
+        rows, columns = self.split.list_grids(size)[-1]
         self.cls = nn.Parameter(torch.empty(1, 1, d))
-        self.register_buffer("position", sinusoids(rows * columns + 1, d), persistent=False)
+        self.register_buffer("position", sinusoidal_positions(rows * columns + 1, d), persistent=False)
         self.drop = nn.Dropout(proj_drop)
         self.blocks = nn.Sequential(
             *(
-                Block(MultiHeadExternal(d, heads, coef, memory, shared, attn_drop, proj_drop), ratio, rate)
+                ExternalAttentionBlock(
+                    MultiHeadExternal(d, heads, coef, memory, shared, attn_drop, proj_drop), ratio, rate
+                )
                 for rate in torch.linspace(0, drop_path, count, device="cpu").tolist()
             )
         )
         self.norm = nn.LayerNorm(d)
         self.head = nn.Linear(d, classes)
-        initialise(self)
+        initialize_network(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify images."""
@@ -144,10 +146,10 @@ class MultiHeadExternal(nn.Module):
         if min(num_heads, coef, memory) < 1 or d % num_heads:
             raise ValueError(f"num_heads={num_heads} must divide the width {d}, and coef and memory be at least 1")
         self.heads, width = coef * num_heads, d // num_heads
-        own = 1 if shared else self.heads
+        memory_count = 1 if shared else self.heads
         self.expand = nn.Linear(d, coef * d)
-        self.keys = Memory(own, width, memory)
-        self.values = Memory(own, memory, width)
+        self.keys = ExternalMemory(memory_count, width, memory)
+        self.values = ExternalMemory(memory_count, memory, width)
         self.attn_drop = nn.Dropout(attn_drop)
         self.project = nn.Linear(coef * d, d)
         self.proj_drop = nn.Dropout(proj_drop)
@@ -155,16 +157,16 @@ class MultiHeadExternal(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Read the memories with every token."""
         u = self.expand(x).unflatten(-1, (self.heads, -1))  # (N, L, 4h, d / h)
-        o = self.values(self.attn_drop(attend(self.keys(u)))).flatten(2)
+        o = self.values(self.attn_drop(normalize_twice(self.keys(u)))).flatten(2)
         return cast(Tensor, self.proj_drop(self.project(o)))
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """What each token takes from the memory, mean over the heads."""
         u = self.expand(inputs[0]).unflatten(-1, (self.heads, -1))
-        return [Seen("affinity", "memory units taken", attend(self.keys(u)).mean(2), tokens=True)]
+        return [Observation("affinity", "memory units taken", normalize_twice(self.keys(u)).mean(2), tokens=True)]
 
 
-class Memory(nn.Module):
+class ExternalMemory(nn.Module):
     """A linear layer over the last axis of (N, L, heads, in), one for all heads or one a head."""
 
     def __init__(self, heads: int, inputs: int, outputs: int) -> None:
@@ -180,13 +182,13 @@ class Memory(nn.Module):
         return torch.einsum("nlhi,hoi->nlho", x, self.weight) + self.bias
 
 
-def attend(a: Tensor) -> Tensor:
+def normalize_twice(a: Tensor) -> Tensor:
     """Softmax over the positions (axis 1), then over the units (last axis) to sum 1."""
     a = a.softmax(1)
     return a / (1e-9 + a.sum(-1, keepdim=True))
 
 
-class Block(nn.Module):
+class ExternalAttentionBlock(nn.Module):
     """Pre-norm block: external attention, then an MLP, both residual: (N, L, d) -> (N, L, d)."""
 
     def __init__(self, attention: MultiHeadExternal, ratio: float, drop_path: float) -> None:
@@ -195,7 +197,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(d)
         self.attention = attention
         self.norm2 = nn.LayerNorm(d)
-        self.mlp = mlp(d, int(d * ratio), attention.proj_drop.p)
+        self.mlp = make_mlp(d, int(d * ratio), attention.proj_drop.p)
         self.drop_path = StochasticDepth(drop_path, "row")
 
     def forward(self, z: Tensor) -> Tensor:
@@ -216,12 +218,12 @@ class TokenModule(nn.Module):
         self.project = nn.Linear(d, d)
         self.drop = nn.Dropout(drop)
         self.norm2 = nn.LayerNorm(d)
-        self.mlp = mlp(d, d, 0.0)
+        self.mlp = make_mlp(d, d, 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed, attend, transform."""
         u = self.embed(self.norm1(x))
-        o = self.project(self.values(self.drop(attend(self.keys(u)))))
+        o = self.project(self.values(self.drop(normalize_twice(self.keys(u)))))
         z = u + self.drop(o)
         return cast(Tensor, z + self.mlp(self.norm2(z)))
 
@@ -242,39 +244,39 @@ class SoftSplit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Split, mix, put back as a map, twice; then split and project."""
-        for mix, (k, s, p), grid in zip(self.mix, self.splits, self.grids(x.shape[2:]), strict=False):
+        for mix, (k, s, p), grid in zip(self.mix, self.splits, self.list_grids(x.shape[2:]), strict=False):
             patches = F.unfold(x, k, stride=s, padding=p).transpose(1, 2)  # (N, L, C k k)
             x = mix(patches).transpose(1, 2).unflatten(2, grid)  # (N, token_dim, H', W')
         t: Tensor = self.project(x)
         return t.flatten(2).transpose(1, 2)
 
-    def grids(self, size: tuple[int, ...]) -> list[tuple[int, int]]:
+    def list_grids(self, size: tuple[int, ...]) -> list[tuple[int, int]]:
         """(rows, columns) after each split of an image of (H, W)."""
-        found = [(size[0], size[1])]
+        sizes = [(size[0], size[1])]
         for k, s, p in self.splits:
-            h, w = found[-1]
-            found.append(((h + 2 * p - k) // s + 1, (w + 2 * p - k) // s + 1))
-        return found[1:]
+            h, w = sizes[-1]
+            sizes.append(((h + 2 * p - k) // s + 1, (w + 2 * p - k) // s + 1))
+        return sizes[1:]
 
 
-def mlp(d: int, hidden: int, drop: float) -> nn.Sequential:
+def make_mlp(d: int, hidden: int, drop: float) -> nn.Sequential:
     """Two linear layers with GELU between them, dropout after each."""
     return nn.Sequential(nn.Linear(d, hidden), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden, d), nn.Dropout(drop))
 
 
-def by_side(side: int) -> tuple[tuple[int, int, int, float], tuple[int, ...]]:
+def default_network(side: int) -> tuple[tuple[int, int, int, float], tuple[int, ...]]:
     """((d, depth, heads, ratio of the MLP), strides) for an image whose shorter side has `side` pixels."""
     return next(((network, strides) for below, network, strides in BY_SIDE if side < below), LARGE)
 
 
-def sinusoids(length: int, d: int) -> Tensor:
+def sinusoidal_positions(length: int, d: int) -> Tensor:
     """Fixed positions (1, length, d): sines at even, cosines at odd features, wavelengths up to 10000 * 2 pi."""
     feature = torch.arange(d, dtype=torch.float64)
     angle = torch.arange(length, dtype=torch.float64)[:, None] / 10000 ** (2 * (feature // 2) / d)
     return torch.where(feature % 2 == 0, angle.sin(), angle.cos())[None].to(torch.get_default_dtype())
 
 
-def initialise(model: Attention) -> None:
+def initialize_network(model: Attention) -> None:
     """Truncated normal weights of deviation 0.02, biases 0, M_v of the token modules the transpose of M_k."""
     nn.init.trunc_normal_(model.cls, std=0.02)
     for m in model.modules():

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import is_channels_last
-from attncli.attention.pairs import as_map, attend, pointwise, tokens
-from attncli.attention.seen import Seen
+from attncli.attention.pairwise_attention import apply_pointwise, attend_pairwise, flatten_tokens, unflatten_tokens
 
 card = Card(
     title="Non-local Neural Networks",
@@ -86,9 +86,9 @@ class Attention(nn.Module):
         self.norm = nn.BatchNorm2d(channels) if bn and not sagan else None
         self.gamma = nn.Parameter(torch.zeros(1)) if sagan else None
         if not sagan:
-            self._initialise()
+            self._initialize_weights()
 
-    def _initialise(self) -> None:
+    def _initialize_weights(self) -> None:
         for layer in (self.query, self.key, self.value, self.out):
             if layer is not None:
                 nn.init.normal_(layer.weight, std=0.01)
@@ -99,31 +99,35 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add to each position what it attends to."""
-        y = as_map(attend(*self._project(x), self.scale), x.shape)  # (N, C', H, W)
+        y = unflatten_tokens(attend_pairwise(*self._project_qkv(x), self.scale), x.shape)  # (N, C', H, W)
         if self.out is not None:
-            y = pointwise(y if is_channels_last(x) else y.contiguous(), self.out)
+            y = apply_pointwise(y if is_channels_last(x) else y.contiguous(), self.out)
         if self.gamma is not None:
             return torch.addcmul(x, y, self.gamma.to(y.dtype))
         return x + (y if self.norm is None else self.norm(y))
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """The map A."""
         h, w = inputs[0].shape[2:]
         keys = (h, w) if self.sub_sample == "none" else (h // 2, w // 2)
-        return [Seen("affinity", "positions attended to", self.attention(inputs[0]), queries=(h, w), keys=keys)]
+        return [
+            Observation(
+                "affinity", "positions attended to", self.position_affinity(inputs[0]), queries=(h, w), keys=keys
+            )
+        ]
 
-    def attention(self, x: Tensor) -> Tensor:
+    def position_affinity(self, x: Tensor) -> Tensor:
         """The map A, (N, HW, HW) or (N, HW, HW/4): rows are queries in row-major order and sum to 1."""
-        q, k, _ = self._project(x)
+        q, k, _ = self._project_qkv(x)
         return (q @ k.transpose(1, 2) * self.scale).softmax(-1)
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _project_qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (N, HW, C'), keys and values (N, HW, ...) or, sub-sampled, (N, HW/4, ...)."""
         if self.sub_sample != "none" and min(x.shape[2:]) < 2:
             raise ValueError(f"sub_sample={self.sub_sample!r} needs a map of 2x2 or more, not {tuple(x.shape[2:])}")
-        q = tokens(pointwise(x, self.query))
+        q = flatten_tokens(apply_pointwise(x, self.query))
         x = F.max_pool2d(x, 2) if self.sub_sample == "input" else x
-        k, v = pointwise(x, self.key), pointwise(x, self.value)
+        k, v = apply_pointwise(x, self.key), apply_pointwise(x, self.value)
         if self.sub_sample == "projection":
             k, v = F.max_pool2d(k, 2), F.max_pool2d(v, 2)
-        return q, tokens(k), tokens(v)
+        return q, flatten_tokens(k), flatten_tokens(v)

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Seen
+from attncli.attention.observation import Observation
 
 card = Card(
     title="An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",
@@ -96,38 +96,40 @@ class Attention(nn.Module):
         init: Literal["lucidrains", "google", "timm"] = "lucidrains",
     ) -> None:
         super().__init__()
-        chosen = VARIANTS.get(variant) or by_side(min(size))
-        given = (dim, depth, heads, dim_head, mlp_dim)
-        d, depth, heads, dim_head, mlp_dim = (c if g is None else g for g, c in zip(given, chosen, strict=True))
+        defaults = VARIANTS.get(variant) or default_encoder_sizes(min(size))
+        options = (dim, depth, heads, dim_head, mlp_dim)
+        d, depth, heads, dim_head, mlp_dim = (c if g is None else g for g, c in zip(options, defaults, strict=True))
         if min(d, depth, heads, dim_head, mlp_dim) < 1:
             raise ValueError("dim, depth, heads, dim_head and mlp_dim must be at least 1")
-        patch = patch_sides(size, patch_size)
+        patch = choose_patch_sides(size, patch_size)
         tokens = (size[0] // patch[0]) * (size[1] // patch[1])
         self.pool = pool
         self.embed = nn.Conv2d(channels_in, d, patch, stride=patch)
         self.cls = nn.Parameter(torch.randn(1, 1, d))
         self.position = nn.Parameter(torch.randn(1, tokens + 1, d))
         self.drop = nn.Dropout(emb_dropout)
-        self.blocks = nn.Sequential(*(Block(d, heads, dim_head, mlp_dim, dropout, qkv_bias, eps) for _ in range(depth)))
+        self.blocks = nn.Sequential(
+            *(EncoderBlock(d, heads, dim_head, mlp_dim, dropout, qkv_bias, eps) for _ in range(depth))
+        )
         self.norm = nn.LayerNorm(d, eps=eps)
         self.head = nn.Linear(d, classes)
-        initialise(self, init)
+        initialize_encoder(self, init)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify images."""
-        t = self.tokens(x)
+        t = self.embed_patches(x)
         z = torch.cat((self.cls.expand(len(t), -1, -1), t), dim=1)  # (N, L + 1, d)
         z = self.blocks(self.drop(z + self.position))
         logits: Tensor = self.head(self.norm(z.mean(1) if self.pool == "mean" else z[:, 0]))
         return logits
 
-    def tokens(self, x: Tensor) -> Tensor:
+    def embed_patches(self, x: Tensor) -> Tensor:
         """Patches embedded, without class token and positions: (N, C, H, W) -> (N, L, d), row by row."""
         embedded: Tensor = self.embed(x)  # (N, d, H / p1, W / p2)
         return embedded.flatten(2).transpose(1, 2)
 
 
-class Block(nn.Module):
+class EncoderBlock(nn.Module):
     """One pre-norm encoder block: (N, L, d) -> (N, L, d)."""
 
     def __init__(
@@ -138,8 +140,8 @@ class Block(nn.Module):
         self.heads, self.dropout, self.scale = heads, dropout, dim_head**-0.5
         self.norm1 = nn.LayerNorm(d, eps=eps)
         self.qkv = nn.Linear(d, 3 * inner, bias=qkv_bias)
-        alone = heads == 1 and dim_head == d
-        self.project = nn.Identity() if alone else nn.Sequential(nn.Linear(inner, d), nn.Dropout(dropout))
+        is_single_head = heads == 1 and dim_head == d
+        self.project = nn.Identity() if is_single_head else nn.Sequential(nn.Linear(inner, d), nn.Dropout(dropout))
         self.norm2 = nn.LayerNorm(d, eps=eps)
         self.mlp = nn.Sequential(
             nn.Linear(d, mlp_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(mlp_dim, d), nn.Dropout(dropout)
@@ -148,62 +150,62 @@ class Block(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Attend, then transform each token, both residual."""
         n, length, _ = z.shape
-        q, k, v = self._project(z)
+        q, k, v = self._project_qkv(z)
         p = self.dropout if self.training else 0.0
         o = F.scaled_dot_product_attention(q, k, v, dropout_p=p, scale=self.scale)
         z = z + self.project(o.transpose(1, 2).reshape(n, length, -1))
         y: Tensor = z + self.mlp(self.norm2(z))
         return y
 
-    def _project(self, z: Tensor) -> tuple[Tensor, ...]:
+    def _project_qkv(self, z: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values, (N, h, L, d_h) each."""
         qkv = self.qkv(self.norm1(z)).view(*z.shape[:2], 3, self.heads, -1)
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """What each token attends to, mean over the heads."""
-        q, k, _ = self._project(inputs[0])
+        q, k, _ = self._project_qkv(inputs[0])
         a = (self.scale * q @ k.transpose(2, 3)).softmax(3).mean(1)
-        return [Seen("affinity", "tokens attended to", a, tokens=True)]
+        return [Observation("affinity", "tokens attended to", a, tokens=True)]
 
 
-def by_side(side: int) -> tuple[int, int, int, int, int]:
+def default_encoder_sizes(side: int) -> tuple[int, int, int, int, int]:
     """(d, depth, heads, d_h, m) for an image whose shorter side has `side` pixels."""
     return next((sizes for below, sizes in BY_SIDE if side < below), CARD)
 
 
-def patch_sides(size: tuple[int, int], asked: int | tuple[int, ...] | None) -> tuple[int, int]:
+def choose_patch_sides(size: tuple[int, int], patch_size: int | tuple[int, ...] | None) -> tuple[int, int]:
     """(height, width) of a patch: as asked, or the square that leaves about 64. Raises ValueError if none tiles."""
     h, w = size
-    if asked is None:
-        fits = [p for p in range(2, min(size) // 4 + 1) if h % p == 0 and w % p == 0] or [1]
-        side = min(fits, key=lambda p: (abs(p - min(size) / 8), -p))
+    if patch_size is None:
+        tiling_sides = [p for p in range(2, min(size) // 4 + 1) if h % p == 0 and w % p == 0] or [1]
+        side = min(tiling_sides, key=lambda p: (abs(p - min(size) / 8), -p))
         if (h // side) * (w // side) > MAX_AUTO_TOKENS:
             raise ValueError(f"no square patch tiles images of {h}x{w}: resize them, or give patch_size")
         return side, side
-    sides = (asked, asked) if isinstance(asked, int) else asked
+    sides = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
     if len(sides) != 2 or min(sides) < 1 or h % sides[0] or w % sides[1]:
-        raise ValueError(f"patch_size={asked} does not tile images of {h}x{w}")
+        raise ValueError(f"patch_size={patch_size} does not tile images of {h}x{w}")
     return sides[0], sides[1]
 
 
-def initialise(model: Attention, init: str) -> None:
+def initialize_encoder(model: Attention, init: str) -> None:
     """Draw the parameters of `model` as the official JAX code ("google") or timm does; "lucidrains" keeps them."""
     if init == "timm":
         nn.init.trunc_normal_(model.position, std=0.02)
         nn.init.normal_(model.cls, std=1e-6)
-        _linear_layers(model, partial(nn.init.trunc_normal_, std=0.02))
+        _draw_linear_layers(model, partial(nn.init.trunc_normal_, std=0.02))
     elif init == "google":
         nn.init.normal_(model.position, std=0.02)
         nn.init.zeros_(model.cls)
-        _linear_layers(model, nn.init.xavier_uniform_)
+        _draw_linear_layers(model, nn.init.xavier_uniform_)
         for name, p in model.named_parameters():
             if ".mlp." in name and name.endswith("bias"):
                 nn.init.normal_(p, std=1e-6)
         nn.init.zeros_(model.head.weight)
 
 
-def _linear_layers(model: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
+def _draw_linear_layers(model: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
     """Draw the weights of every linear layer; biases 0."""
     for m in model.modules():
         if isinstance(m, nn.Linear):

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import is_channels_last
-from attncli.attention.seen import Seen
 
 card = Card(
     title="Deformable Convolutional Networks",
@@ -80,45 +80,45 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x along its own offsets."""
-        offset, mask = self.offsets(x)
-        y = (gathered if x.device.type == "cpu" else fused)(self.conv, x, offset, mask)
+        offset, mask = self.predict_offsets(x)
+        y = (convolve_gathered if x.device.type == "cpu" else convolve_fused)(self.conv, x, offset, mask)
         return y.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
 
-    def offsets(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def predict_offsets(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """d, (N, 2 k^2 G, H', W'), in pixels, and m, (N, k^2 G, H', W'), or None for v1."""
         maps: Tensor = self.offset(x)
         if not self.modulated:
             return maps, None
         return maps[:, : 2 * self.taps], self.mask_scale * torch.sigmoid(maps[:, 2 * self.taps :])
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """The offsets of every tap."""
         k, d = self.conv.kernel_size[0], self.conv.dilation[0]
         side = (torch.arange(k) - k // 2) * d
         taps = torch.cartesian_prod(side, side).repeat(self.taps // k**2, 1)
-        offset, _ = self.offsets(inputs[0])
-        return [Seen("offsets", "offset of each tap", offset.unflatten(1, (-1, 2)), taps=taps)]
+        offset, _ = self.predict_offsets(inputs[0])
+        return [Observation("offsets", "offset of each tap", offset.unflatten(1, (-1, 2)), taps=taps)]
 
 
-def fused(conv: nn.Conv2d, x: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:
+def convolve_fused(conv: nn.Conv2d, x: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:
     """The layer by torchvision's operator, in float32 where x is half: it has no bfloat16 kernel."""
     with torch.autocast(x.device.type, enabled=False):
         full = torch.promote_types(x.dtype, torch.float32)
         weight, bias = conv.weight.to(full), None if conv.bias is None else conv.bias.to(full)
-        where = {"stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation}
+        geometry = {"stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation}
         y: Tensor = deform_conv2d(
-            x.to(full), offset.to(full), weight, bias, **where, mask=None if mask is None else mask.to(full)
+            x.to(full), offset.to(full), weight, bias, **geometry, mask=None if mask is None else mask.to(full)
         )
     return y.to(x.dtype)
 
 
-def gathered(conv: nn.Conv2d, x: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:
+def convolve_gathered(conv: nn.Conv2d, x: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:
     """The same layer as weighted sums of pixels and one product: on a CPU about five to nine times as fast to train."""
     n, c, h, w = x.shape
     g, k, size = conv.groups, conv.kernel_size[0], offset.shape[2:]
     deformable = offset.shape[1] // (2 * k * k)
     full = torch.promote_types(x.dtype, torch.float32)
-    index, weights = corners(_positions(conv, offset.to(full)), (h, w))
+    index, weights = bilinear_corners(_tap_positions(conv, offset.to(full)), (h, w))
     if mask is not None:
         weights = weights * mask.to(full).unflatten(1, (deformable, -1)).permute(0, 3, 4, 2, 1)[..., None]
     image = torch.arange(n, device=x.device).view(-1, 1, 1, 1, 1, 1) * (h * w)
@@ -133,7 +133,7 @@ def gathered(conv: nn.Conv2d, x: Tensor, offset: Tensor, mask: Tensor | None) ->
     return (y if conv.bias is None else y + conv.bias.to(y.dtype)).permute(0, 3, 1, 2)
 
 
-def _positions(conv: nn.Conv2d, offset: Tensor) -> Tensor:
+def _tap_positions(conv: nn.Conv2d, offset: Tensor) -> Tensor:
     """Where each tap reads, in pixels: (N, H', W', k^2, G, 2) as (y, x)."""
     k, (rows, columns) = conv.kernel_size[0], offset.shape[2:]
     reach = torch.arange(k, device=offset.device) * conv.dilation[0] - int(conv.padding[0])
@@ -144,13 +144,13 @@ def _positions(conv: nn.Conv2d, offset: Tensor) -> Tensor:
     return offset.unflatten(1, (-1, k * k, 2)).permute(0, 4, 5, 2, 1, 3).contiguous() + taps[:, :, :, None]
 
 
-def corners(at: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def bilinear_corners(positions: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Bilinear interpolation at positions (..., 2): the four pixels around each and their weights, both (..., 4).
 
     A pixel is row * W + column; one outside the map has weight 0.
     """
-    low = at.detach().floor()
-    y1, x1 = (at - low).unbind(-1)
+    low = positions.detach().floor()
+    y1, x1 = (positions - low).unbind(-1)
     weights = torch.stack([(1 - y1) * (1 - x1), (1 - y1) * x1, y1 * (1 - x1), y1 * x1], -1)
     y, x = (low[..., i, None] + low.new_tensor(step) for i, step in enumerate(((0, 0, 1, 1), (0, 1, 0, 1))))
     inside = (y >= 0) & (y < size[0]) & (x >= 0) & (x < size[1])

@@ -69,10 +69,10 @@ class Attention(nn.Module):
             raise ValueError(f"variant={variant!r}: it must be theta-plus, theta or theta-minus")
         if extent < 0 or extent == 1 or extent.bit_count() > 1 or reduction < 1:
             raise ValueError(f"extent={extent} is 0 or a power of two from 2 on, reduction={reduction} is at least 1")
-        self.gather = _gather(channels, size, variant, extent, count_padding)
+        self.gather = _make_gather(channels, size, variant, extent, count_padding)
         self.excite = nn.Sequential()
         if variant == "theta-plus":
-            self.excite = _excite(channels, max(channels // reduction, 1), excite_relu, excite_bias)
+            self.excite = _make_excite(channels, max(channels // reduction, 1), excite_relu, excite_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh x by what was gathered."""
@@ -82,7 +82,7 @@ class Attention(nn.Module):
         return gate(x, s)
 
 
-class Whole(nn.Module):
+class WholeMapGather(nn.Module):
     """Norm of a depth-wise convolution as large as the map: (N, C, H, W) -> (N, C, 1, 1)."""
 
     def __init__(self, channels: int, size: tuple[int, int]) -> None:
@@ -99,7 +99,7 @@ class Whole(nn.Module):
         return s
 
 
-class Mean(nn.Module):
+class MeanGather(nn.Module):
     """Mean over the map: (N, C, H, W) -> (N, C, 1, 1)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,19 +107,21 @@ class Mean(nn.Module):
         return spatial_mean(x)[:, :, None, None]
 
 
-def _gather(channels: int, size: tuple[int, int] | None, variant: str, extent: int, count_padding: bool) -> nn.Module:
+def _make_gather(
+    channels: int, size: tuple[int, int] | None, variant: str, extent: int, count_padding: bool
+) -> nn.Module:
     if variant == "theta-minus":
         if not extent:
-            return Mean()
+            return MeanGather()
         return nn.AvgPool2d(2 * extent - 1, extent, extent - 1, count_include_pad=count_padding)
     if extent:
-        return _chain(channels, steps=extent.bit_length() - 1)
+        return _make_strided_chain(channels, steps=extent.bit_length() - 1)
     if size is None:
         raise ValueError(f"{variant} over the whole map needs the map's size")
-    return Whole(channels, size)
+    return WholeMapGather(channels, size)
 
 
-def _chain(channels: int, steps: int) -> nn.Sequential:
+def _make_strided_chain(channels: int, steps: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(steps):
         conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels, bias=False)
@@ -128,7 +130,7 @@ def _chain(channels: int, steps: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def _excite(channels: int, hidden: int, relu: bool, bias: bool) -> nn.Sequential:
+def _make_excite(channels: int, hidden: int, relu: bool, bias: bool) -> nn.Sequential:
     down, up = nn.Conv2d(channels, hidden, 1, bias=bias), nn.Conv2d(hidden, channels, 1, bias=bias)
     for layer in (down, up):
         nn.init.normal_(layer.weight, std=0.01)

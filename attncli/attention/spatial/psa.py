@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Seen
+from attncli.attention.observation import Observation
 
 card = Card(
     title="PSANet: Point-wise Spatial Attention Network for Scene Parsing",
@@ -84,15 +84,17 @@ class Attention(nn.Module):
             Flow(channels, c, small, mask, direction == "distribute", compact, softmax, divisor)
             for direction in directions
         )
-        self.join = _unit(c * len(directions), channels)
+        self.join = _make_conv_unit(c * len(directions), channels)
         self.out = nn.Conv2d(2 * channels, channels, 1, bias=False) if output == "project" else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Join to each position what flows into it."""
         if x.shape[2:] != self.size:
-            raise ValueError(f"psa is built for maps of {_by(self.size)}, and got {_by(tuple(x.shape[2:]))}")
+            raise ValueError(
+                f"psa is built for maps of {_format_size(self.size)}, and got {_format_size(tuple(x.shape[2:]))}"
+            )
         u = self.join(torch.cat([flow(x) for flow in self.flows], 1))
-        y = torch.cat([x, _resize(u, self.size)], 1)
+        y = torch.cat([x, _resize_map(u, self.size)], 1)
         return y if self.out is None else self.out(y)
 
 
@@ -114,24 +116,24 @@ class Flow(nn.Module):
     ) -> None:
         super().__init__()
         self.size, self.distribute, self.softmax, self.divisor = size, distribute, softmax, divisor
-        self.reduce = _unit(channels, c)
-        self.predict = nn.Sequential(_unit(c, c), nn.Conv2d(c, mask[0] * mask[1], 1, bias=False))
+        self.reduce = _make_conv_unit(channels, c)
+        self.predict = nn.Sequential(_make_conv_unit(c, c), nn.Conv2d(c, mask[0] * mask[1], 1, bias=False))
         self.cropped = any(m < 2 * side - 1 for m, side in zip(mask, size, strict=True))
         self.register_buffer("index", None if compact else offset_index(size, mask), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Sum over the sources of each position."""
-        z = _resize(self.reduce(x), self.size)
-        p = self.weights(z).to(z.dtype)
+        z = _resize_map(self.reduce(x), self.size)
+        p = self.predict_affinity(z).to(z.dtype)
         return (z.flatten(2) @ p).unflatten(2, self.size) / self.divisor
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """P with queries as rows; without softmax its rows need not sum to 1."""
-        p = self.weights(_resize(self.reduce(inputs[0]), self.size)).transpose(1, 2)
+        p = self.predict_affinity(_resize_map(self.reduce(inputs[0]), self.size)).transpose(1, 2)
         flow = "distributed to each position" if self.distribute else "collected by each position"
-        return [Seen("affinity", flow, p, queries=self.size, keys=self.size)]
+        return [Observation("affinity", flow, p, queries=self.size, keys=self.size)]
 
-    def weights(self, z: Tensor) -> Tensor:
+    def predict_affinity(self, z: Tensor) -> Tensor:
         """P, (N, hw, hw): rows are sources, and columns, with softmax, sum to 1."""
         logits: Tensor = self.predict(z).flatten(2)
         if self.index is not None:
@@ -149,7 +151,7 @@ def offset_index(size: tuple[int, int], mask: tuple[int, int]) -> Tensor:
     Raises ValueError for a mask that has no centre.
     """
     if any(m < 1 or m % 2 == 0 for m in mask):
-        raise ValueError(f"a mask of {_by(mask)} has no centre: both sides must be odd and positive")
+        raise ValueError(f"a mask of {_format_size(mask)} has no centre: both sides must be odd and positive")
     rows, columns = torch.arange(size[0]), torch.arange(size[1])
     dy = rows[:, None, None, None] - rows[:, None] + mask[0] // 2  # (h, 1, h, 1)
     dx = columns[:, None, None] - columns + mask[1] // 2  # (w, 1, w)
@@ -157,15 +159,15 @@ def offset_index(size: tuple[int, int], mask: tuple[int, int]) -> Tensor:
     return torch.where(inside, dy * mask[1] + dx, mask[0] * mask[1]).view(size[0] * size[1], -1)
 
 
-def _unit(c_in: int, c: int) -> nn.Sequential:
+def _make_conv_unit(c_in: int, c: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(c_in, c, 1, bias=False), nn.BatchNorm2d(c), nn.ReLU(inplace=True))
 
 
-def _resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
+def _resize_map(x: Tensor, size: tuple[int, ...]) -> Tensor:
     if x.shape[2:] == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
-def _by(size: tuple[int, ...]) -> str:
+def _format_size(size: tuple[int, ...]) -> str:
     return "x".join(map(str, size))

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Seen
+from attncli.attention.observation import Observation
 
 card = Card(
     title="Recurrent Models of Visual Attention",
@@ -94,7 +94,7 @@ class Attention(nn.Module):
         eval_locations: Literal["sample", "mean"] = "sample",
     ) -> None:
         super().__init__()
-        g, k = by_side(min(size))
+        g, k = default_patches(min(size))
         g, k = g if patch_size is None else patch_size, k if num_patches is None else num_patches
         if min(g, k, glimpse_scale, glimpse_hidden, loc_hidden, num_glimpses, rollouts) < 1 or std <= 0:
             raise ValueError("patches, scales, widths, glimpses and rollouts must be at least 1, std positive")
@@ -103,51 +103,51 @@ class Attention(nn.Module):
         d = glimpse_hidden + loc_hidden
         self.steps, self.std, self.reinforce = num_glimpses, std, reinforce
         self.rollouts, self.follow_mean = rollouts, eval_locations == "mean"
-        self.glimpse = Glimpse(glimpse_hidden, loc_hidden, g, k, glimpse_scale, channels_in)
+        self.glimpse = GlimpseNetwork(glimpse_hidden, loc_hidden, g, k, glimpse_scale, channels_in)
         self.i2h, self.h2h = nn.Linear(d, d), nn.Linear(d, d)
         self.classify = nn.Linear(d, classes)
-        self.locate = location(d, location_head) if policy == "learned" else None
+        self.locate = make_location_head(d, location_head) if policy == "learned" else None
         self.expect = nn.Linear(d, 1) if policy == "learned" else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify images: one roll-out in training, the mean of `rollouts` or the fixed path in eval mode."""
         if self.training or (self.rollouts == 1 and not self.follow_mean):
-            return self.draw(x).log_probs
+            return self.draw_rollout(x).log_probs
         if self.follow_mean:
             zeros = torch.zeros(self.steps, len(x), 2, device=x.device)
-            return self.rollout(x, zeros[0], zeros).log_probs
-        return torch.stack([self.draw(x).log_probs for _ in range(self.rollouts)]).mean(0)
+            return self.run_rollout(x, zeros[0], zeros).log_probs
+        return torch.stack([self.draw_rollout(x).log_probs for _ in range(self.rollouts)]).mean(0)
 
     def loss(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(hybrid loss, log-probabilities) of one roll-out; targets are classes (N,) or shares (N, classes).
 
         With shares the reward R is the share of the predicted class.
         """
-        out = self.draw(x)
+        out = self.draw_rollout(x)
         nll = F.cross_entropy(out.log_probs, target)
         if out.log_pi is None or out.baseline is None:
             return nll, out.log_probs
         predicted = out.log_probs.detach().argmax(1)
-        right = target.gather(1, predicted[:, None])[:, 0] if target.ndim == 2 else predicted == target
-        reward = right.to(nll.dtype).expand_as(out.baseline)  # (T, N), the same at every step
+        is_right = target.gather(1, predicted[:, None])[:, 0] if target.ndim == 2 else predicted == target
+        reward = is_right.to(nll.dtype).expand_as(out.baseline)  # (T, N), the same at every step
         policy = (-out.log_pi * (reward - out.baseline.detach())).sum(0).mean()
         return nll + F.mse_loss(out.baseline, reward) + self.reinforce * policy, out.log_probs
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """The glimpses of the (first) roll-out, the last location being looked at no more."""
         x = inputs[0]
         zeros = torch.zeros(self.steps, len(x), 2, device=x.device)
-        out = self.rollout(x, zeros[0], zeros) if self.follow_mean and not self.training else self.draw(x)
-        at = out.locations[:-1].transpose(0, 1)
-        return [Seen("path", "glimpses", at, sides=tuple(self.glimpse.sides))]
+        out = self.run_rollout(x, zeros[0], zeros) if self.follow_mean and not self.training else self.draw_rollout(x)
+        locations = out.locations[:-1].transpose(0, 1)
+        return [Observation("path", "glimpses", locations, sides=tuple(self.glimpse.sides))]
 
-    def draw(self, x: Tensor) -> Rollout:
+    def draw_rollout(self, x: Tensor) -> Rollout:
         """A roll-out under the global random generator."""
         first = 2 * torch.rand(len(x), 2, device=x.device) - 1
         noise = torch.rand if self.locate is None else torch.randn
-        return self.rollout(x, first, noise(self.steps, len(x), 2, device=x.device))
+        return self.run_rollout(x, first, noise(self.steps, len(x), 2, device=x.device))
 
-    def rollout(self, x: Tensor, first: Tensor, noise: Tensor) -> Rollout:
+    def run_rollout(self, x: Tensor, first: Tensor, noise: Tensor) -> Rollout:
         """T glimpses of x, the first at `first` (N, 2), the next ones by `noise` (T, N, 2).
 
         The noise is standard normal for the learned policy, uniform in [0, 1) for the random one.
@@ -155,14 +155,14 @@ class Attention(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
             first, noise = first.to(x.dtype), noise.to(x.dtype)
-            padded = self.glimpse.pad(x)
+            padded = self.glimpse.pad_images(x)
             h = x.new_zeros(len(x), self.h2h.in_features)
             hidden, locations, log_pi = [], [first], []
             for e in noise:
-                h = F.relu(self.i2h(self.glimpse.look(padded, locations[-1])) + self.h2h(h))
+                h = F.relu(self.i2h(self.glimpse.encode_glimpse(padded, locations[-1])) + self.h2h(h))
                 hidden.append(h)
-                at, p = self.choose(h.detach(), e)
-                locations.append(at)
+                location, p = self.choose_location(h.detach(), e)
+                locations.append(location)
                 log_pi.append(p)
             states = torch.stack(hidden)
             return Rollout(
@@ -173,17 +173,17 @@ class Attention(nn.Module):
                 F.log_softmax(self.classify(h), dim=1),
             )
 
-    def choose(self, h: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+    def choose_location(self, h: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         """(next location, its log-probability) from the state h (N, D) and the noise e (N, 2)."""
         if self.locate is None:
             return 2 * e - 1, e.new_zeros(len(e))
         mu = self.locate(h)
-        at = (mu + self.std * e).detach()
-        log_pi = (-0.5 * ((at - mu) / self.std) ** 2 - math.log(self.std * math.sqrt(2 * math.pi))).sum(1)
-        return at.clamp(-1, 1), log_pi
+        location = (mu + self.std * e).detach()
+        log_pi = (-0.5 * ((location - mu) / self.std) ** 2 - math.log(self.std * math.sqrt(2 * math.pi))).sum(1)
+        return location.clamp(-1, 1), log_pi
 
 
-class Glimpse(nn.Module):
+class GlimpseNetwork(nn.Module):
     """Retina and glimpse network: images (N, C, H, W) and locations (N, 2) -> u (N, h_g + h_l)."""
 
     def __init__(self, glimpse_hidden: int, loc_hidden: int, g: int, k: int, s: int, channels_in: int) -> None:
@@ -193,44 +193,44 @@ class Glimpse(nn.Module):
         self.what1, self.what2 = nn.Linear(k * g * g * channels_in, glimpse_hidden), nn.Linear(glimpse_hidden, d)
         self.where1, self.where2 = nn.Linear(2, loc_hidden), nn.Linear(loc_hidden, d)
 
-    def forward(self, x: Tensor, at: Tensor) -> Tensor:
-        """Look at x around `at`."""
-        return self.look(self.pad(x), at)
+    def forward(self, x: Tensor, location: Tensor) -> Tensor:
+        """Look at x around `locations`."""
+        return self.encode_glimpse(self.pad_images(x), location)
 
-    def look(self, padded: Tensor, at: Tensor) -> Tensor:
-        """What is around `at` in images that `pad` has padded, and where that is."""
-        what = self.what2(F.relu(self.what1(self.retina(padded, at))))
-        return F.relu(cast(Tensor, what + self.where2(F.relu(self.where1(at)))))
+    def encode_glimpse(self, padded: Tensor, location: Tensor) -> Tensor:
+        """What is around `locations` in images that `pad_images` has padded, and where that is."""
+        what = self.what2(F.relu(self.what1(self.extract_retina(padded, location))))
+        return F.relu(cast(Tensor, what + self.where2(F.relu(self.where1(location)))))
 
-    def pad(self, x: Tensor) -> Tensor:
+    def pad_images(self, x: Tensor) -> Tensor:
         """x with the zeros around it that the widest square can reach."""
         low = self.sides[-1] // 2
         return F.pad(x, (low, self.sides[-1] - low) * 2)
 
-    def retina(self, padded: Tensor, at: Tensor) -> Tensor:
-        """phi, (N, k C g g): the squares around `at`, averaged to the size of the smallest.
+    def extract_retina(self, padded: Tensor, location: Tensor) -> Tensor:
+        """phi, (N, k C g g): the squares around `locations`, averaged to the size of the smallest.
 
         The widest square is cut out once; the others lie inside it at fixed places.
         """
         side, g = self.sides[-1], self.sides[0]
-        size = torch.tensor([padded.shape[3] - side, padded.shape[2] - side], device=at.device)  # W, H
-        corner = (0.5 * ((at + 1.0) * size)).long()  # column, row in padded coordinates
-        along = torch.arange(side, device=at.device)
-        rows, columns = corner[:, 1, None] + along, corner[:, 0, None] + along  # (N, side)
-        n = torch.arange(len(at), device=at.device)[:, None, None]
+        size = torch.tensor([padded.shape[3] - side, padded.shape[2] - side], device=location.device)  # W, H
+        corner = (0.5 * ((location + 1.0) * size)).long()  # column, row in padded coordinates
+        steps = torch.arange(side, device=location.device)
+        rows, columns = corner[:, 1, None] + steps, corner[:, 0, None] + steps  # (N, side)
+        n = torch.arange(len(location), device=location.device)[:, None, None]
         widest = padded.movedim(1, -1)[n, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)  # (N, C, side, side)
         low = [side // 2 - a // 2 for a in self.sides]
         squares = [widest[:, :, i : i + a, i : i + a] for i, a in zip(low, self.sides, strict=True)]
         return torch.cat([F.avg_pool2d(q, q.shape[-1] // g).flatten(1) for q in squares], dim=1)
 
 
-def location(d: int, head: str) -> nn.Sequential:
+def make_location_head(d: int, head: str) -> nn.Sequential:
     """The layers from the state (N, D) to mu (N, 2)."""
     if head == "linear":
         return nn.Sequential(nn.Linear(d, 2))
     return nn.Sequential(nn.Linear(d, d // 2), nn.ReLU(), nn.Linear(d // 2, 2), nn.Tanh())
 
 
-def by_side(side: int) -> tuple[int, int]:
+def default_patches(side: int) -> tuple[int, int]:
     """(g, k) for an image whose shorter side has `side` pixels."""
     return next((patches for below, patches in BY_SIDE if side < below), LARGE)

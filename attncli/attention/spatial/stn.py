@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Seen
+from attncli.attention.observation import Observation
 
 card = Card(
     title="Spatial Transformer Networks",
@@ -98,13 +98,13 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Warp x as f_loc asks. Coordinates, and so the sampling, are never of half precision."""
-        theta = self.theta(x)
+        theta = self.predict_transform(x)
         with torch.autocast(x.device.type, enabled=False):
-            grid = self.grid(theta, x.shape)
+            grid = self.sampling_grid(theta, x.shape)
             y = F.grid_sample(x.to(grid.dtype), grid, self.mode, self.padding_mode, self.align_corners)
         return y.to(x.dtype)
 
-    def theta(self, x: Tensor) -> Tensor:
+    def predict_transform(self, x: Tensor) -> Tensor:
         """The warp of each image: (N, 2, 3), or (N, 3, 3) where it is projective."""
         features = self.localise(x).to(self.head.weight.dtype)
         with torch.autocast(x.device.type, enabled=False):
@@ -119,15 +119,23 @@ class Attention(nn.Module):
             return torch.cat([numbers, one[:, None]], 1).view(-1, 3, 3)
         return numbers.view(-1, 2, 3)
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """The grid that f_loc asks for."""
-        return [Seen("warp", "part of the image looked at", self.grid(self.theta(inputs[0]), inputs[0].shape))]
+        return [
+            Observation(
+                "warp",
+                "part of the image looked at",
+                self.sampling_grid(self.predict_transform(inputs[0]), inputs[0].shape),
+            )
+        ]
 
-    def grid(self, theta: Tensor, shape: torch.Size) -> Tensor:
+    def sampling_grid(self, theta: Tensor, shape: torch.Size) -> Tensor:
         """Where each output pixel of images of `shape` looks: (N, H, W, 2) as (x, y) in [-1, 1]."""
         if theta.shape[1] == 2:
             return F.affine_grid(theta, list(shape), self.align_corners)
-        straight = torch.eye(2, 3, dtype=theta.dtype, device=theta.device).expand(len(theta), 2, 3)
-        target = F.pad(F.affine_grid(straight, list(shape), self.align_corners), (0, 1), value=1.0)  # (x_t, y_t, 1)
-        source = target @ theta.transpose(1, 2)[:, None]
-        return source[..., :2] / source[..., 2:].clamp_min(NEAREST)
+        identity = torch.eye(2, 3, dtype=theta.dtype, device=theta.device).expand(len(theta), 2, 3)
+        output_points = F.pad(
+            F.affine_grid(identity, list(shape), self.align_corners), (0, 1), value=1.0
+        )  # (x_t, y_t, 1)
+        input_points = output_points @ theta.transpose(1, 2)[:, None]
+        return input_points[..., :2] / input_points[..., 2:].clamp_min(NEAREST)

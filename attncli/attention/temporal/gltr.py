@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.seen import Seen
+from attncli.attention.observation import Observation
 
 card = Card(
     title="Global-Local Temporal Representations for Video Person Re-Identification",
@@ -62,7 +62,7 @@ class Attention(nn.Module):
         self.reduce = nn.Linear(channels, d)
         nn.init.kaiming_normal_(self.reduce.weight, mode="fan_out")
         nn.init.zeros_(self.reduce.bias)
-        self.core = Core(d, dilations, kernel_size)
+        self.core = GlobalLocalCore(d, dilations, kernel_size)
         width = d * (1 + len(dilations))
         self.norm = nn.BatchNorm1d(width)
         self.drop = nn.Dropout(dropout)
@@ -76,7 +76,7 @@ class Attention(nn.Module):
         return cast(Tensor, self.classify(self.drop(F.relu(self.norm(y)))))
 
 
-class Core(nn.Module):
+class GlobalLocalCore(nn.Module):
     """The representation itself: frame features (N, T, d) -> clip feature (N, (1 + len(dilations)) d)."""
 
     def __init__(self, d: int, dilations: tuple[int, ...] = (1, 2, 3), kernel_size: int = 3) -> None:
@@ -101,22 +101,22 @@ class Core(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mean over time of the related frames."""
-        return self.sequence(x).mean(1)
+        return self.relate_frames(x).mean(1)
 
-    def sequence(self, x: Tensor) -> Tensor:
+    def relate_frames(self, x: Tensor) -> Tensor:
         """The related frames before their mean, v: (N, T, d) -> (N, T, 4d)."""
-        u = self.neighbours(x)
+        u = self.gather_neighbours(x)
         z = F.scaled_dot_product_attention(self.theta(u), self.phi(u), self.g(u), scale=1.0)
         v: Tensor = u + self.norm(self.project(z).flatten(0, 1)).unflatten(0, u.shape[:2])
         return v
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """What each frame takes from which."""
-        u = self.neighbours(inputs[0])
+        u = self.gather_neighbours(inputs[0])
         a = (self.theta(u) @ self.phi(u).transpose(1, 2)).softmax(2)
-        return [Seen("affinity", "frames attended to", a)]
+        return [Observation("affinity", "frames attended to", a)]
 
-    def neighbours(self, x: Tensor) -> Tensor:
+    def gather_neighbours(self, x: Tensor) -> Tensor:
         """Each frame beside what the dilated convolutions see around it, u: (N, T, d) -> (N, T, 4d)."""
-        along = x.transpose(1, 2)  # (N, d, T)
-        return torch.cat((x, *(conv(along).transpose(1, 2) for conv in self.local)), dim=-1)
+        channels_first = x.transpose(1, 2)  # (N, d, T)
+        return torch.cat((x, *(conv(channels_first).transpose(1, 2) for conv in self.local)), dim=-1)

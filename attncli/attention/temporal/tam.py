@@ -25,8 +25,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import spatial_mean
-from attncli.attention.seen import Seen
 
 card = Card(
     title="TAM: Temporal Adaptive Module for Video Recognition",
@@ -75,28 +75,28 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix each clip's frames."""
-        theta, a = self.weights(x)
+        theta, a = self.kernels_and_gates(x)
         half = self.kernel_size // 2
         windows = F.pad(a, (half, half)).unfold(2, self.kernel_size, 1)  # (N, C, T, K)
         mix = (theta[:, :, None] * windows).permute(0, 2, 3, 1).to(x.dtype)  # (N, T, K, C)
-        return cast(Tensor, _Mix.apply(x.unflatten(0, (-1, self.frames)), mix)).flatten(0, 1)
+        return cast(Tensor, _TemporalMix.apply(x.unflatten(0, (-1, self.frames)), mix)).flatten(0, 1)
 
-    def weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def kernels_and_gates(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The temporal kernels theta, (N, C, K), and the gates a, (N, C, T), of x, (N*T, C, H, W)."""
         q = spatial_mean(x).unflatten(0, (-1, self.frames)).transpose(1, 2)  # (N, C, T)
         theta = self.kernel(q.flatten(0, 1)).softmax(-1).unflatten(0, q.shape[:2])
         return theta, self.local(q).sigmoid()
 
-    def seen(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Seen]:
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """The temporal kernels and the gates of the frames."""
-        theta, a = self.weights(inputs[0])
+        theta, a = self.kernels_and_gates(inputs[0])
         names = tuple(f"{j:+d}" if j else "itself" for j in range(-(self.kernel_size // 2), self.kernel_size // 2 + 1))
         gates = a.transpose(1, 2).flatten(0, 1)[:, :, None, None]  # (N*T, C, 1, 1)
-        kernels = Seen("choice", "weight of frames before and after", theta.transpose(1, 2), names=names)
-        return [kernels, Seen("gate", "gate of each frame's channels", gates)]
+        kernels = Observation("choice", "weight of frames before and after", theta.transpose(1, 2), names=names)
+        return [kernels, Observation("gate", "gate of each frame's channels", gates)]
 
 
-class _Mix(torch.autograd.Function):
+class _TemporalMix(torch.autograd.Function):
     """sum_j mix[:, t, j] x[:, t + j - (K-1)/2] for x (N, T, C, H, W) and mix (N, T, K, C), without shifted copies."""
 
     @staticmethod
@@ -104,7 +104,7 @@ class _Mix(torch.autograd.Function):
         ctx.save_for_backward(x, mix)
         half = mix.shape[2] // 2
         y = x * mix[:, :, half, :, None, None]
-        for j, to, of in _shifts(*mix.shape[1:3]):
+        for j, to, of in _list_shifts(*mix.shape[1:3]):
             y[:, to].addcmul_(x[:, of], mix[:, to, j, :, None, None])
         return y
 
@@ -115,17 +115,17 @@ class _Mix(torch.autograd.Function):
         half = mix.shape[2] // 2
         grad_x, grad_mix = grad * mix[:, :, half, :, None, None], torch.zeros_like(mix)
         grad_mix[:, :, half] = (grad * x).sum((3, 4))
-        for j, to, of in _shifts(*mix.shape[1:3]):
+        for j, to, of in _list_shifts(*mix.shape[1:3]):
             grad_x[:, of].addcmul_(grad[:, to], mix[:, to, j, :, None, None])
             grad_mix[:, to, j] = (grad[:, to] * x[:, of]).sum((3, 4))
         return grad_x, grad_mix
 
 
-def _shifts(frames: int, kernel_size: int) -> list[tuple[int, slice, slice]]:
+def _list_shifts(frames: int, kernel_size: int) -> list[tuple[int, slice, slice]]:
     """(j, frames written, frames read) for each tap of the kernel but the middle one that reaches into the clip."""
-    by = [(j, j - kernel_size // 2) for j in range(kernel_size)]
+    tap_shifts = [(j, j - kernel_size // 2) for j in range(kernel_size)]
     return [
         (j, slice(max(0, -d), frames - max(0, d)), slice(max(0, d), frames - max(0, -d)))
-        for j, d in by
+        for j, d in tap_shifts
         if 0 < abs(d) < frames
     ]

@@ -1,0 +1,114 @@
+"""Exact quantities of networks, counted once and kept: torch is loaded only for what was never counted before.
+
+The file of counts holds for one state of the code that decides them (networks, counting, torch, torchvision).
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from attncli import attention
+from attncli.claims import networks
+from attncli.claims.networks import ImageSpec
+from attncli.errors import UserError
+from attncli.recipe import Recipe
+from attncli.records import write_atomically
+
+PACKAGE = Path(__file__).parents[1]
+DECIDING_FILES = (  # of the package: what counts depend on
+    "attention", "backbones", "model.py", "seeds.py", "measure/activation_memory.py", "measure/blueprint.py",
+    "measure/flops.py", "measure/fake_tensors.py",
+)  # fmt: skip
+LIBRARIES = ("torch", "torchvision")
+
+
+def choose_default_file() -> Path:
+    """Where counts are kept: $ATTNCLI_COUNTS, else ~/.cache/attncli/counts.json."""
+    return Path(os.environ.get("ATTNCLI_COUNTS") or "~/.cache/attncli/counts.json").expanduser()
+
+
+class CountCache:
+    """Exact quantities by network and images, read from `file` and written back by `save_counts`."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file or choose_default_file()
+        self._state = compute_state()
+        self._known = _read_counts(self._file, self._state)
+        self._new = False
+
+    def get_count(self, name: str, recipe: Recipe, images: ImageSpec) -> int:
+        """A quantity (of `language.EXACT`) of a recipe's network for one image, or clip.
+
+        Raises UserError where the network can't be built for such images.
+        """
+        entry = self._format_key(name, recipe, images)
+        if entry not in self._known:
+            self._known[entry] = _count_now(name, recipe, images)
+            self._new = True
+        count = self._known[entry]
+        if isinstance(count, str):
+            raise UserError(count, "the claim is about a network that can't be built here")
+        return count
+
+    def has_count(self, name: str, recipe: Recipe, images: ImageSpec) -> bool:
+        """Whether it was counted before."""
+        return self._format_key(name, recipe, images) in self._known
+
+    def _format_key(self, name: str, recipe: Recipe, images: ImageSpec) -> str:
+        return f"{name} {networks.make_network_key(recipe.model)} {images.size} {images.classes} {images.frames}"
+
+    def save_counts(self) -> None:
+        """Write what was counted anew; a folder that can't be written costs only the time to count again."""
+        if not self._new:
+            return
+        entries = _read_counts(self._file, self._state) | self._known
+        with suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._file, json.dumps({"state": self._state, "counts": entries}, indent=1) + "\n")
+            self._new = False
+
+
+@cache
+def compute_state() -> str:
+    """A digest of all that counts depend on: our code and the versions of the libraries."""
+    digest = hashlib.sha256()
+    for path in _list_deciding_files():
+        digest.update(path.read_bytes())
+    for name in LIBRARIES:
+        digest.update(f"{name} {version(name)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _list_deciding_files() -> Iterable[Path]:
+    for name in DECIDING_FILES:
+        path = PACKAGE / name
+        yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    yield from (
+        attention.locate_mechanism(name)[1] for name in attention.mechanism_names() if attention.is_plugin(name)
+    )
+
+
+def _read_counts(file: Path, state: str) -> dict[str, int | str]:
+    """The counts (or why there is none) of a file; nothing where it is not there, of another state or no whole one."""
+    try:
+        tree: Any = json.loads(file.read_text(encoding="utf-8"))
+        return dict(tree["counts"]) if tree["state"] == state else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _count_now(name: str, recipe: Recipe, images: ImageSpec) -> int | str:
+    """Count now. Loads torch."""
+    from attncli.measure import blueprint
+    from attncli.model import InputSpec
+
+    try:
+        return blueprint.QUANTITIES[name](recipe, InputSpec(images.classes, (images.size, images.size), images.frames))
+    except UserError as error:
+        return error.problem

@@ -1,0 +1,1 @@
+"""Speed of attncli beside plain loops and other libraries: `attncli bench`."""

@@ -1,0 +1,226 @@
+"""How fast the mechanisms themselves are: forward and backward pass of one block, as ratios taken in one run.
+
+Each block is timed in turn with a plain 3 x 3 convolution of the same shape, with the memory floor (the map read
+and written once, as fast as this machine copies it) and, where timm is installed and has the block, with timm's.
+Milliseconds say little on another machine; the ratios carry over.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attncli import attention
+from attncli.attention.card import SITE_ARGUMENTS
+from attncli.benchmark.timm_blocks import find_timm_block
+from attncli.measure.throughput import time_calls
+from attncli.train import autocast_context, tune_malloc
+
+SHAPES = ((64, 64, 32, 32), (64, 256, 8, 8), (128, 16, 32, 32))  # the last: resnet20's first stage
+PRECISIONS = ("fp32", "bf16")
+FRAMES = 8  # T: the batch is N / T clips for mechanisms that work on frames
+SITES_WITHOUT_MAP = ("model", "frames-head")  # sites whose mechanisms take no feature map
+MIN_SAMPLE_SECONDS = 0.01  # seconds that a sample lasts at least
+MapShape = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockTiming:
+    """One mechanism at one shape (N, C, H, W): medians; a ratio above 1 means that ours takes longer."""
+
+    attn: str
+    category: str
+    shape: MapShape
+    precision: str
+    ms: float | None = None  # forward and backward pass
+    conv_ratio: float | None = None  # to the 3 x 3 convolution
+    floor_ratio: float | None = None  # to the memory floor
+    timm: str | None = None
+    timm_ratio: float | None = None
+    note: str = ""  # why it was not timed
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceTiming:
+    """What the ratios of a shape refer to."""
+
+    shape: MapShape
+    precision: str
+    conv_ms: float
+    floor_ms: float
+    copy_gb_per_s: float  # bytes read plus bytes written
+
+
+def list_block_mechanisms() -> tuple[str, ...]:
+    """The mechanisms that take a feature map."""
+    return tuple(
+        n for n in attention.mechanism_names() if attention.describe_mechanism(n).card.site not in SITES_WITHOUT_MAP
+    )
+
+
+def bench_blocks(
+    mechanisms: Sequence[str],
+    *,
+    shapes: Sequence[MapShape] = SHAPES,
+    precisions: Sequence[str] = PRECISIONS,
+    channels_last: bool = True,
+    repeats: int = 7,
+    device: torch.device | None = None,
+) -> Iterator[ReferenceTiming | BlockTiming]:
+    """Time the mechanisms `mechanisms` at every shape and precision: a Reference for each, followed by its rows.
+
+    Mechanisms have their default options and are timed in training mode, conv sites at stride 1. One that can't
+    be built for a shape, or fails there, gives a row with the reason.
+    """
+    device = device or torch.device("cpu")
+    if device.type == "cpu":
+        tune_malloc()
+    for shape in shapes:
+        for precision in precisions:
+            setup = BlockSetup(shape, precision, channels_last, device)
+            yield _time_reference(setup, repeats)
+            for name in mechanisms:
+                yield _time_block(name, setup, repeats)
+
+
+@dataclass(frozen=True)
+class BlockSetup:
+    """Where blocks are timed."""
+
+    shape: MapShape
+    precision: str
+    channels_last: bool
+    device: torch.device
+
+    @property
+    def site_facts(self) -> dict[str, Any]:
+        """What a mechanism may ask of the place."""
+        _, c, h, w = self.shape
+        site_values = {"channels": c, "channels_in": c, "stride": 1, "groups": 1, "size": (h, w), "stage": 1}
+        return {k: v for k, v in {**site_values, "frames": FRAMES, "classes": 10}.items() if k in SITE_ARGUMENTS}
+
+    def prepare_module(self, module: nn.Module) -> nn.Module:
+        """A module on the device, in the memory layout of the maps, in training mode."""
+        module = module.to(self.device).train()
+        return module.to(memory_format=torch.channels_last) if self.channels_last else module
+
+    def draw_input(self) -> Tensor:
+        """A map of normal noise that asks for its gradient."""
+        x = torch.randn(self.shape, device=self.device)
+        x = x.bfloat16() if self.precision == "bf16" else x
+        return (x.to(memory_format=torch.channels_last) if self.channels_last else x).requires_grad_()
+
+
+def _make_training_step(module: nn.Module, setup: BlockSetup, map_count: int = 1) -> Callable[[], object]:
+    """One forward and backward pass of a module that takes `map_count` maps, warm."""
+    module, inputs = setup.prepare_module(module), [setup.draw_input() for _ in range(map_count)]
+    differentiable = [*inputs, *(p for p in module.parameters() if p.requires_grad)]
+    gradient: list[Tensor] = []
+
+    def run_step() -> object:
+        with autocast_context(setup.precision, setup.device):
+            y = module(*inputs)
+        if not gradient:
+            gradient.append(torch.randn_like(y))
+        return torch.autograd.grad(y, differentiable, gradient[0], allow_unused=True)
+
+    for _ in range(2):
+        run_step()
+    return run_step
+
+
+def _make_copy_step(setup: BlockSetup) -> Callable[[], object]:
+    x = setup.draw_input().detach()
+    y = torch.empty_like(x)
+    return lambda: y.copy_(x)
+
+
+def _make_convolution_step(setup: BlockSetup) -> Callable[[], object]:
+    c = setup.shape[1]
+    return _make_training_step(nn.Conv2d(c, c, 3, padding=1, bias=False), setup)
+
+
+def _time_in_turn(steps: Sequence[Callable[[], object]], device: torch.device, repeats: int) -> list[list[float]]:
+    """Seconds of one call of each, timed in turn `repeats` times."""
+    calls = [max(1, math.ceil(MIN_SAMPLE_SECONDS / max(time_calls(step, 1, device), 1e-7))) for step in steps]
+    rounds = [[time_calls(step, n, device) / n for step, n in zip(steps, calls, strict=True)] for _ in range(repeats)]
+    return [list(column) for column in zip(*rounds, strict=True)]
+
+
+def _time_reference(setup: BlockSetup, repeats: int) -> ReferenceTiming:
+    conv, floor = _time_in_turn([_make_convolution_step(setup), _make_copy_step(setup)], setup.device, repeats)
+    element_bytes = 2 if setup.precision == "bf16" else 4
+    copied_bytes = 2 * element_bytes * math.prod(setup.shape)
+    return ReferenceTiming(
+        shape=setup.shape,
+        precision=setup.precision,
+        conv_ms=1e3 * statistics.median(conv),
+        floor_ms=1e3 * statistics.median(floor),
+        copy_gb_per_s=copied_bytes / statistics.median(floor) / 1e9,
+    )
+
+
+def _time_block(name: str, setup: BlockSetup, repeats: int) -> BlockTiming:
+    mechanism = attention.describe_mechanism(name)
+    labels: dict[str, Any] = {
+        "attn": name, "category": mechanism.category, "shape": setup.shape, "precision": setup.precision
+    }  # fmt: skip
+    torch.manual_seed(0)
+    try:
+        arguments = {k: v for k, v in setup.site_facts.items() if k in mechanism.site_arguments}
+        own_step = _make_training_step(
+            attention.load(name).Attention(**arguments), setup, 3 if mechanism.card.site == "join" else 1
+        )
+    except (ValueError, RuntimeError, TypeError) as error:
+        return BlockTiming(**labels, note=str(error).splitlines()[0] or type(error).__name__)
+    steps = [_make_convolution_step(setup), _make_copy_step(setup), own_step]
+    timm_block = find_timm_block(name, setup.shape[1], setup.shape[2:])
+    if timm_block:
+        labels["timm"] = timm_block[0]
+        steps.append(_make_training_step(timm_block[1], setup))
+    conv, floor, own_seconds, *timm_seconds = _time_in_turn(steps, setup.device, repeats)
+    return BlockTiming(
+        **labels,
+        ms=1e3 * statistics.median(own_seconds),
+        conv_ratio=_median_ratio(own_seconds, conv),
+        floor_ratio=_median_ratio(own_seconds, floor),
+        timm_ratio=_median_ratio(own_seconds, timm_seconds[0]) if timm_seconds else None,
+    )
+
+
+def _median_ratio(first: Sequence[float], second: Sequence[float]) -> float:
+    return statistics.median(a / b for a, b in zip(first, second, strict=True))
+
+
+COLUMNS = ("attn", "shape", "type", "ms", "x conv", "x copy", "x timm", "")
+
+
+def format_block_row(row: BlockTiming) -> tuple[str, ...]:
+    """A row as text under `COLUMNS`."""
+
+    def format_figure(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    return (
+        row.attn,
+        "x".join(map(str, row.shape)),
+        row.precision,
+        format_figure(row.ms, 2),
+        format_figure(row.conv_ratio, 2),
+        format_figure(row.floor_ratio, 1),
+        format_figure(row.timm_ratio, 2),
+        row.note,
+    )
+
+
+def describe_reference(reference: ReferenceTiming) -> str:
+    """What the ratios of a shape refer to, as a line."""
+    shape = "x".join(map(str, reference.shape))
+    return (
+        f"{shape} {reference.precision}: 3x3 convolution {reference.conv_ms:.2f} ms, "
+        f"copy {reference.floor_ms:.3f} ms ({reference.copy_gb_per_s:.0f} GB/s)"
+    )

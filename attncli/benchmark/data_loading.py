@@ -1,0 +1,271 @@
+"""How fast images reach a training step, and in how much memory: attncli's decoded cache beside torchvision.
+
+imagefolder   torchvision's ImageFolder, resized, cut, cropped and mirrored by its transforms, in a DataLoader
+              with a worker process for each core
+decode        attncli reading the folder for the first time: decoded once into a cache on disk
+cache         attncli from the cache on, which is mapped into memory
+jpeg          attncli decoding anew in each epoch (data.decoded=false), with resized crops only
+
+python -m attncli.benchmark.data_loading WAY FOLDER        (FOLDER as JSON; see `attncli.benchmark.contenders`)
+"""
+
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from attncli import data
+from attncli.benchmark.contenders import answering_process, run_rounds, serve_requests
+from attncli.benchmark.dataloader_baseline import count_loader_workers
+from attncli.benchmark.training import compute_quartiles
+from attncli.benchmark.training_loops import pick_device
+from attncli.data.dataset import Dataset
+from attncli.data.loader import iterate_train_batches
+from attncli.data.readers.image_folder import list_root
+from attncli.recipe import Data
+
+WAYS = ("imagefolder", "decode", "cache")
+RESIZED = (*WAYS, "jpeg")
+SAMPLE_S = 0.02
+Feed = Callable[[], int]  # feeds every image once and returns how many
+
+
+@dataclass(frozen=True)
+class ImageFolderSetting:
+    """What is fed: images of ROOT/train at `size` px, in batches; `build_cache_feed` is a folder of our own for
+    decoded ones.
+
+    With `resized`, random parts of whole images are resized; else their centre squares are moved a little.
+    """
+
+    root: str
+    cache: str
+    size: int = 224
+    batch_size: int = 64
+    resized: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataBenchRow:
+    """One way: throughput, its ratio to ImageFolder's (above 1: faster) and the memory at its peak."""
+
+    way: str
+    images: int  # of a turn
+    rounds: int
+    images_per_s: float  # median
+    ratio: Sequence[float]  # quartiles and median
+    own_mib: float  # memory of all its processes that no file backs, PyTorch's own included
+    resident_mib: float  # with mapped files, whose pages the system takes back when it needs them
+
+
+def build_imagefolder_feed(folder: ImageFolderSetting) -> Feed:
+    """torchvision's way."""
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    centre_crops = [
+        transforms.Resize(folder.size),
+        transforms.CenterCrop(folder.size),
+        transforms.RandomCrop(folder.size, padding=folder.size // 8),
+    ]
+    transform_steps = [
+        *([transforms.RandomResizedCrop(folder.size)] if folder.resized else centre_crops),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ]
+    images = datasets.ImageFolder(str(Path(folder.root) / "train"), transforms.Compose(transform_steps))
+    device = pick_device()
+    loader = DataLoader(
+        images,
+        batch_size=folder.batch_size,
+        shuffle=True,
+        num_workers=count_loader_workers(),
+        persistent_workers=True,
+        pin_memory=device.type == "cuda",
+    )
+    return lambda: sum(len(x.to(device, non_blocking=True)) for x, _ in loader)
+
+
+def build_decode_feed(folder: ImageFolderSetting) -> Feed:
+    """attncli's first reading, into a new cache each time."""
+
+    def feed_images() -> int:
+        shutil.rmtree(folder.cache, ignore_errors=True)
+        dataset = load_folder(folder)
+        return sum(len(s) for s in (dataset.train, dataset.val, dataset.test) if s is not None)
+
+    return feed_images
+
+
+def build_cache_feed(folder: ImageFolderSetting) -> Feed:
+    """attncli's batches from the cache."""
+    return _build_batch_feed(folder, load_folder(folder))
+
+
+def _build_batch_feed(folder: ImageFolderSetting, dataset: Dataset) -> Feed:
+    epochs = count()
+
+    def feed_images() -> int:
+        batches = iterate_train_batches(
+            dataset.train,
+            dataset,
+            batch_size=folder.batch_size,
+            seed=0,
+            epoch=next(epochs),
+            device=pick_device(),
+            channels_last=True,
+        )
+        return sum(len(x) for x, _ in batches)
+
+    return feed_images
+
+
+def build_jpeg_feed(folder: ImageFolderSetting) -> Feed:
+    """attncli's batches, decoded when they are wanted."""
+    return _build_batch_feed(folder, load_folder(folder, decoded=False))
+
+
+def load_folder(folder: ImageFolderSetting, *, decoded: bool = True) -> Dataset:
+    """The folder as attncli reads it, with nothing held out."""
+    data_section = Data(
+        name="folder", root=folder.root, image_size=folder.size, val_fraction=0.0,
+        crop="resized" if folder.resized else "pad", decoded=decoded,
+    )  # fmt: skip
+    return data.load(data_section, cache=Path(folder.cache))
+
+
+MAKERS = {
+    "imagefolder": build_imagefolder_feed,
+    "decode": build_decode_feed,
+    "cache": build_cache_feed,
+    "jpeg": build_jpeg_feed,
+}
+
+
+def bench_data_loading(
+    root: Path, size: int, batch_size: int, rounds: int, *, resized: bool = False
+) -> list[DataBenchRow]:
+    """A row for each way. Raises UserError for an unusable folder, RunFailedError where a process dies."""
+    list_root(root)
+    with ExitStack() as stack:
+        answers: dict[str, dict[str, Any]] = {}
+        ways = RESIZED if resized else WAYS
+        turns = {way: stack.enter_context(_feed_process(way, root, size, batch_size, resized, answers)) for way in ways}
+        round_seconds = run_rounds(turns, rounds)
+    return [
+        summarize_way(way, answers[way], [{w: r[w] / answers[w]["images"] for w in ways} for r in round_seconds])
+        for way in ways
+    ]
+
+
+@contextmanager
+def _feed_process(
+    way: str, root: Path, size: int, batch_size: int, resized: bool, answers: dict[str, dict[str, Any]]
+) -> Iterator[Callable[[], float]]:
+    """A way in its own process, warm; a turn gives its seconds and leaves the whole answer in `answers`."""
+    with tempfile.TemporaryDirectory() as temporary_folder:
+        folder = ImageFolderSetting(str(root), str(Path(temporary_folder) / "cache"), size, batch_size, resized)
+        with answering_process(way, [sys.executable, "-m", __name__, way, json.dumps(asdict(folder))]) as send_request:
+
+            def run_turn() -> float:
+                answers[way] = send_request()
+                return float(answers[way]["seconds"])
+
+            run_turn()
+            yield run_turn
+
+
+def summarize_way(way: str, answer: Mapping[str, Any], rounds: Sequence[Mapping[str, float]]) -> DataBenchRow:
+    """Figures of one way from its last answer and every way's seconds for an image, round by round."""
+    return DataBenchRow(
+        way=way,
+        images=answer["images"],
+        rounds=len(rounds),
+        images_per_s=1 / statistics.median(r[way] for r in rounds),
+        ratio=compute_quartiles([r["imagefolder"] / r[way] for r in rounds]),
+        own_mib=answer["own"] / 2**20,
+        resident_mib=answer["resident"] / 2**20,
+    )
+
+
+def format_data_row(row: DataBenchRow) -> dict[str, str]:
+    """A row as text by column."""
+    low, middle, high = row.ratio
+    return {
+        "way": row.way,
+        "images/s": f"{row.images_per_s:,.0f}",
+        "x imagefolder": f"{middle:.2f} ({low:.2f}-{high:.2f})",
+        "own memory": f"{row.own_mib:,.0f} MiB",
+        "with mapped files": f"{row.resident_mib:,.0f} MiB",
+    }
+
+
+class PeakMemoryWatcher(threading.Thread):
+    """Watches the memory of this process and its children; `temporary_folder` and `resident` are the peaks in bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.own = self.resident = 0
+
+    def run(self) -> None:
+        """Look fifty times a second, for as long as the process lives."""
+        wait = threading.Event()
+        while not wait.wait(SAMPLE_S):
+            self.update_peaks()
+
+    def update_peaks(self) -> None:
+        """Take the sums over the processes there are now."""
+        own = resident = 0
+        this_process = psutil.Process()
+        for process in (this_process, *this_process.children(recursive=True)):
+            try:
+                memory = process.memory_info()
+            except psutil.NoSuchProcess:  # it ended meanwhile
+                continue
+            own += memory.rss - getattr(memory, "shared", 0)  # Linux tells what files back
+            resident += memory.rss
+        self.own, self.resident = max(self.own, own), max(self.resident, resident)
+
+
+def write_noise_folder(root: Path, images: int = 240, size: tuple[int, int] = (500, 375)) -> Path:
+    """A folder of JPEGs (W, H) of smooth noise in two classes, a sixth of them to test on."""
+    generator = np.random.default_rng(0)
+    for i in range(images):
+        path = root / ("test" if i % 6 == 0 else "train") / f"class{i // 6 % 2}" / f"{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(generator.integers(0, 256, (size[1] // 10, size[0] // 10, 3), dtype=np.uint8))
+        coarse.resize(size, Image.Resampling.BICUBIC).save(path, quality=90)
+    return root
+
+
+def main(way: str, folder: str) -> None:
+    """The way's process: every image once for each line on stdin."""
+    feeds: list[Feed] = []
+    peak = PeakMemoryWatcher()
+    peak.start()
+
+    def run_turn() -> dict[str, Any]:
+        if not feeds:
+            feeds.append(MAKERS[way](ImageFolderSetting(**json.loads(folder))))
+        images = feeds[0]()
+        peak.update_peaks()
+        return {"images": images, "own": peak.own, "resident": peak.resident}
+
+    serve_requests(run_turn)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

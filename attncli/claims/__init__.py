@@ -1,0 +1,1 @@
+"""Claims of the literature: their files, their language, and the verdict on each."""

@@ -1,0 +1,163 @@
+"""Comparisons of accuracy, decided by finished runs: paired seed by seed within one protocol.
+
+A superiority claim (`a > b`, `a - b > 1 %`) is tested two-sided, so that it may fail as well as hold. A claim that
+equal networks would fulfil (`a > b - 0.2 %`, `a ~ b +- 0.5 %`) is one of non-inferiority or equivalence: whether it
+holds is tested one-sided (twice, for the two sides of `~`), whether it fails as strictly as any other.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from attncli.analysis import stats
+from attncli.analysis.compare import MARGIN
+from attncli.analysis.finished_runs import FinishedRun
+from attncli.analysis.stats import MeanEstimate
+from attncli.claims import language
+from attncli.claims.comparison import ClaimComparison, find_network_key
+from attncli.claims.evaluate import compute_slacks, evaluate_expression, find_null_difference
+from attncli.claims.language import ACCURACY, Quantity
+from attncli.claims.verdict import ComparisonOutcome
+
+RunsByNetwork = Mapping[str, Mapping[int, FinishedRun]]  # of one protocol: by network, by seed
+
+
+def decide_accuracy(comparison: ClaimComparison, runs: Sequence[FinishedRun]) -> ComparisonOutcome:
+    """What the runs say; before the correction for many claims, and so without a verdict beyond "undecided"."""
+    needed = {find_network_key(q): q for q in comparison.list_quantities() if q.name in ACCURACY}
+    datasets = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
+    usable_runs = [
+        run
+        for run in runs
+        if run.network in needed
+        and (not datasets or run.dataset in datasets)
+        and not (needed[run.network].name == "top5" and run.top5 is None)
+    ]
+    protocols: dict[str, dict[str, dict[int, FinishedRun]]] = defaultdict(lambda: defaultdict(dict))
+    for run in usable_runs:
+        protocols[run.protocol][run.network].setdefault(run.seed, run)
+    paired_protocols = {
+        name: runs_by_network
+        for name, runs_by_network in protocols.items()
+        if _find_shared_seeds(runs_by_network, needed)
+    }
+    if not paired_protocols:
+        return _make_untested_outcome(comparison, needed, usable_runs)
+    dataset = next(iter(datasets), None) or comparison.on
+    best_protocol = max(paired_protocols, key=lambda name: _rank_protocol(paired_protocols[name], needed, str(dataset)))
+    return _make_tested_outcome(comparison, needed, paired_protocols[best_protocol], best_protocol)
+
+
+def _find_shared_seeds(runs: RunsByNetwork, needed: Mapping[str, Quantity]) -> list[int]:
+    """The seeds with which every network was trained."""
+    return sorted(set.intersection(*(set(runs.get(name, {})) for name in needed)))
+
+
+def _rank_protocol(runs: RunsByNetwork, needed: Mapping[str, Quantity], dataset: str) -> tuple[bool, int, int, str]:
+    """Which protocol to judge by, whatever it says: the claim's own dataset, most pairs, longest training."""
+    run = next(iter(next(iter(runs.values())).values()))
+    return run.dataset == dataset, len(_find_shared_seeds(runs, needed)), run.recipe.train.epochs, run.protocol
+
+
+def _make_untested_outcome(
+    comparison: ClaimComparison, needed: Mapping[str, Quantity], usable_runs: Sequence[FinishedRun]
+) -> ComparisonOutcome:
+    trained_networks = {run.network for run in usable_runs}
+    lacking = tuple(language.format_tree(q.network) for name, q in needed.items() if name not in trained_networks)
+    datasets = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
+    dataset_text = f" on {' and '.join(sorted(map(str, datasets)))}" if datasets else ""
+    why = (
+        f"no finished run of {' and '.join(lacking)}{dataset_text}"
+        if lacking
+        else "no seed and recipe that all networks share"
+    )
+    return ComparisonOutcome(text=comparison.text, kind="trained", outcome="untested", why=why, lacking=lacking)
+
+
+def _make_tested_outcome(
+    comparison: ClaimComparison, needed: Mapping[str, Quantity], runs: RunsByNetwork, protocol: str
+) -> ComparisonOutcome:
+    seeds = _find_shared_seeds(runs, needed)
+    left_values, right_values, slack = _evaluate_by_seed(comparison, runs, seeds)
+    null_value = find_null_difference(comparison.left, comparison.link, comparison.exact) or 0.0
+    difference = stats.estimate_mean([a - b - null_value for a, b in zip(left_values, right_values, strict=True)])
+    forgiving = _is_non_inferiority(comparison)
+    p_holds, p_fails = compute_p_values(slack, forgiving)
+    used_runs = [runs[name][seed] for name in needed for seed in seeds]
+    weakest = min(slack, key=stats.arithmetic_mean)
+    return ComparisonOutcome(
+        text=comparison.text,
+        kind="trained",
+        outcome="undecided",
+        left=stats.arithmetic_mean(left_values),
+        right=stats.arithmetic_mean(right_values),
+        difference=difference.mean,
+        low=difference.low,
+        high=difference.high,
+        bound=-null_value,
+        n=len(seeds),
+        sd=stats.standard_deviation(weakest),
+        slack=stats.arithmetic_mean(weakest),
+        p_holds=p_holds,
+        p_fails=p_fails,
+        power=_detection_power(difference),
+        forgiving=forgiving,
+        dataset=used_runs[0].dataset,
+        protocol=protocol,
+        seeds=tuple(seeds),
+        digests=tuple(run.digest for run in used_runs),
+        run_ids=tuple(run.run_id for run in used_runs if run.run_id),
+    )
+
+
+def _evaluate_by_seed(
+    comparison: ClaimComparison, runs: RunsByNetwork, seeds: Sequence[int]
+) -> tuple[list[float], list[float], list[tuple[float, ...]]]:
+    """Both sides for each seed, and the slacks, one series for each thing that the comparison says."""
+    left_values, right_values, slack = [], [], []
+    for seed in seeds:
+
+        def read_quantity(quantity: Quantity, seed: int = seed) -> float:
+            if quantity.name not in ACCURACY:
+                return comparison.exact(quantity)
+            run = runs[find_network_key(quantity)][seed]
+            return run.top1 if quantity.name == "top1" or run.top5 is None else run.top5  # None was passed over
+
+        left_values.append(evaluate_expression(comparison.left, read_quantity))
+        right_values.append(evaluate_expression(comparison.link.right, read_quantity))
+        slack.append(compute_slacks(comparison.left, comparison.link, read_quantity))
+    return left_values, right_values, list(zip(*slack, strict=True))
+
+
+def _is_non_inferiority(comparison: ClaimComparison) -> bool:
+    """Whether networks that do equally well would fulfil it."""
+    if find_null_difference(comparison.left, comparison.link, comparison.exact) is None:
+        return False
+
+    def read_equal_value(quantity: Quantity) -> float:
+        return 0.5 if quantity.name in ACCURACY else comparison.exact(quantity)
+
+    return min(compute_slacks(comparison.left, comparison.link, read_equal_value)) > 1e-12
+
+
+def compute_p_values(slack: Sequence[Sequence[float]], forgiving: bool) -> tuple[float | None, float | None]:
+    """(p that such slacks come from a comparison that is false, p from one that is true); None for one seed."""
+    above = [p for values in slack if (p := stats.one_sided_t_test(values)) is not None]
+    below = [p for values in slack if (p := stats.one_sided_t_test([-v for v in values])) is not None]
+    if len(above) < len(slack):
+        return None, None
+    sides = 1 if forgiving else 2
+    return min(1.0, sides * max(above)), min(1.0, 2 * len(below) * min(below))
+
+
+def _detection_power(difference: MeanEstimate) -> float | None:
+    """The chance with which as many seeds find a true difference of half a point at this spread."""
+    return stats.t_test_power(difference.n, difference.sd, MARGIN) if difference.sd else None
+
+
+def count_more_seeds(outcome: ComparisonOutcome, alpha: float) -> int | None:
+    """About how many more seeds settle an undecided part, at the slack and spread seen; None where none would."""
+    if not outcome.sd or not outcome.slack:
+        return None
+    level = 2 * alpha if outcome.forgiving and outcome.slack > 0 else alpha
+    needed = stats.seeds_needed(outcome.sd, outcome.slack, alpha=level)
+    return None if needed is None else max(1, needed - outcome.n)

@@ -1,0 +1,97 @@
+"""The arithmetic of claims: expressions to numbers, comparisons to slacks.
+
+A slack is by how much a comparison is fulfilled: `a > b` has a - b, `a < b` has b - a, and `a ~ b +- t`, which says
+two things, has a - b + t and b + t - a. The comparison holds where every slack is above 0 (`<=`, `>=`: or 0).
+"""
+
+import math
+from collections.abc import Callable
+
+from attncli.claims.language import (
+    ACCURACY,
+    BinaryOperation,
+    ComparisonLink,
+    Expression,
+    FunctionCall,
+    Negation,
+    Number,
+    Quantity,
+)
+
+Lookup = Callable[[Quantity], float]
+FUNCTIONS: dict[str, Callable[[list[float]], float]] = {"abs": lambda x: abs(x[0]), "max": max, "min": min}
+
+
+def evaluate_expression(tree: Expression, lookup: Lookup) -> float:
+    """The number that an expression comes to; `read_level` tells the quantities.
+
+    Raises ZeroDivisionError where it divides by nothing.
+    """
+    if isinstance(tree, Number):
+        return tree.value
+    if isinstance(tree, Quantity):
+        return lookup(tree)
+    if isinstance(tree, Negation):
+        return -evaluate_expression(tree.of, lookup)
+    if isinstance(tree, FunctionCall):
+        return FUNCTIONS[tree.name]([evaluate_expression(argument, lookup) for argument in tree.arguments])
+    assert isinstance(tree, BinaryOperation)
+    left_value, right_value = evaluate_expression(tree.left, lookup), evaluate_expression(tree.right, lookup)
+    if tree.sign == "+":
+        return left_value + right_value
+    if tree.sign == "-":
+        return left_value - right_value
+    return left_value * right_value if tree.sign == "*" else left_value / right_value
+
+
+def compute_slacks(left_side: Expression, link: ComparisonLink, lookup: Lookup) -> tuple[float, ...]:
+    """By how much the comparison is fulfilled, for each thing that it says. Not for == and !=.
+
+    `abs(x) < t` says what `x ~ 0 +- t` says, and `a > max(b, c)` what `a > b` and `a > c` say: of figures with noise
+    that is not the same as taking the size or the largest first, which noise makes larger.
+    """
+    right_side, is_greater = link.right, link.sign in (">", ">=")
+    if link.sign == "~" or (isinstance(left_side, FunctionCall) and left_side.name == "abs" and not is_greater):
+        centre = evaluate_expression(right_side, lookup) if link.sign == "~" else 0.0
+        tolerance = evaluate_expression(link.tolerance or right_side, lookup)
+        inside = left_side.arguments[0] if isinstance(left_side, FunctionCall) and link.sign != "~" else left_side
+        value = evaluate_expression(inside, lookup)
+        return value - centre + tolerance, centre + tolerance - value
+    left_values = [
+        evaluate_expression(tree, lookup) for tree in _list_choices(left_side, "min" if is_greater else "max")
+    ]
+    right_values = [
+        evaluate_expression(tree, lookup) for tree in _list_choices(right_side, "max" if is_greater else "min")
+    ]
+    return tuple(a - b if is_greater else b - a for a in left_values for b in right_values)
+
+
+def _list_choices(tree: Expression, name: str) -> tuple[Expression, ...]:
+    """What a function of this name chooses from; else the expression itself."""
+    return tree.arguments if isinstance(tree, FunctionCall) and tree.name == name else (tree,)
+
+
+def holds_exactly(left_side: Expression, link: ComparisonLink, lookup: Lookup) -> bool:
+    """Whether the comparison of exact numbers is true."""
+    if link.sign in ("==", "!="):
+        return (evaluate_expression(left_side, lookup) == evaluate_expression(link.right, lookup)) == (
+            link.sign == "=="
+        )
+    slacks = compute_slacks(left_side, link, lookup)
+    return all(s >= 0 for s in slacks) if link.sign in ("<=", ">=", "~") else all(s > 0 for s in slacks)
+
+
+def find_null_difference(left_side: Expression, link: ComparisonLink, exact: Lookup) -> float | None:
+    """Left minus right for networks that do equally well; None where that depends on how well they do.
+
+    `a > b - 1 %` has 0.01, `a - b > 1 %` has -0.01, `a > 90 %` has none. `exact` tells what is no accuracy.
+    """
+
+    def difference_at(level: float) -> float:
+        def read_level(quantity: Quantity) -> float:
+            return level if quantity.name in ACCURACY else exact(quantity)
+
+        return evaluate_expression(left_side, read_level) - evaluate_expression(link.right, read_level)
+
+    first, second = difference_at(0.5), difference_at(0.75)
+    return first if math.isclose(first, second, abs_tol=1e-12) else None

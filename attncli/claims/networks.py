@@ -1,0 +1,155 @@
+"""The networks that claims name: looked up, turned into recipes, and known again in finished runs. No torch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from attncli import attention, backbones, validation
+from attncli.attention import NONE
+from attncli.claims import language
+from attncli.claims.language import ACCURACY, EXACT, SPEED, LanguageError, NetworkExpression, Quantity
+from attncli.errors import UserError, suggest_name
+from attncli.recipe import Model, Recipe
+
+BACKBONE_OPTIONS = ("stem", "replace")  # the options of a backbone: keys of `model`
+LARGE_SIDE, SMALL_SIDE = 224, 32  # px, of images that no one gives the size of
+CIFAR_NETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")  # built for images of 32 px
+CLASSES = {"imagenet": 1000, "cifar10": 10, "cifar100": 100, "svhn": 10, "mnist": 10, "fashion-mnist": 10, "digits": 10}
+FRAMES = 8
+MECHANISM_KEYS = ("options", "site", "stages", "blocks")  # keys that say nothing without a mechanism
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """The images that exact figures are of: side in pixels, classes, frames of a clip."""
+
+    size: int
+    classes: int
+    frames: int | None = None
+
+
+def validate_claim_tree(tree: language.ClaimTree) -> None:
+    """Raise LanguageError, with its place, for a network that can't be, or a comparison that means nothing."""
+    for quantity in language.iterate_quantities(tree):
+        list_recipe_values(quantity.network)
+        for key, value in quantity.settings:
+            expected_type: type = str if key in ("dataset", "recipe") else int
+            if not isinstance(value, expected_type):
+                raise LanguageError(
+                    quantity.at, f"{key}: {value!r} is not allowed", f"allowed: a {expected_type.__name__}"
+                )
+    for left_side, link in tree.link_pairs():
+        names = {q.name for side in (left_side, link.right) for q in language.iterate_quantities(side)}
+        if not names:
+            raise LanguageError(link.at, "a comparison without any quantity", "such as params(resnet50)")
+        if names & SPEED.keys() and names & ACCURACY.keys():
+            raise LanguageError(link.at, "speed and accuracy in one comparison", "join two comparisons by 'and'")
+        if link.sign in ("==", "!=") and not names <= EXACT.keys():
+            raise LanguageError(link.at, f"{link.sign} of what is measured can't be tested", "write ~ x +- tolerance")
+
+
+@cache
+def list_recipe_values(network: NetworkExpression) -> Mapping[str, Any]:
+    """The recipe keys of a network. Raises LanguageError for names that nothing answers to, with the nearest."""
+    base, attn = network.base, network.attn
+    values: dict[str, Any] = {}
+    if base.name in backbones.backbone_names():
+        values["model.backbone"] = base.name
+        for key, value in base.options:
+            if key not in BACKBONE_OPTIONS:
+                raise LanguageError(
+                    base.at, f"unknown option of a backbone: '{key}'", suggest_name(key, BACKBONE_OPTIONS)
+                )
+            values[f"model.{key}"] = value
+    elif base.name in _list_whole_networks():
+        if attn is not None:
+            raise LanguageError(base.at, f"'{base.name}' is a whole network", "nothing can be added to it")
+        attn = base
+    else:
+        raise LanguageError(
+            base.at,
+            f"unknown network: '{base.name}'",
+            suggest_name(base.name, (*backbones.backbone_names(), *_list_whole_networks())),
+        )
+    if attn is not None and attn.name != NONE:
+        if attn is not base and attn.name in _list_whole_networks():
+            raise LanguageError(attn.at, f"'{attn.name}' is a whole network", "write it without a backbone")
+        values["model.attn"] = attn.name
+        values["model.options"] = {key: _convert_tuples(value) for key, value in attn.options}
+    places = {"site": network.site, "stages": network.stages, "blocks": network.blocks}
+    values |= {f"model.{key}": _convert_tuples(value) for key, value in places.items() if value is not None}
+    _check_recipe(values, network)
+    return values
+
+
+def _check_recipe(values: Mapping[str, Any], network: NetworkExpression) -> None:
+    try:
+        validation.read(values=values)
+    except UserError as error:
+        first_error = error.single_errors[0]
+        at = network.attn.at if network.attn else network.at
+        raise LanguageError(at, first_error.problem, first_error.hint) from error
+
+
+@cache
+def _list_whole_networks() -> tuple[str, ...]:
+    """The mechanisms that are whole networks."""
+    return tuple(
+        name for name in attention.mechanism_names() if attention.describe_mechanism(name).card.site == "model"
+    )
+
+
+def _convert_tuples(value: Any) -> Any:
+    return [_convert_tuples(v) for v in value] if isinstance(value, tuple) else value
+
+
+@cache
+def make_recipe(network: NetworkExpression) -> Recipe:
+    """The default recipe with this network."""
+    return validation.read(values=list_recipe_values(network))
+
+
+def resolve_images(quantity: Quantity, claim_dataset: str | None, size: int | None) -> ImageSpec:
+    """The images of a quantity: as its settings say, else its claim (`claim_dataset` a dataset, `size`), else as is
+    usual.
+    """
+    settings: dict[str, Any] = dict(quantity.settings)
+    dataset = settings.get("dataset", claim_dataset)
+    is_small = quantity.network.base.name in CIFAR_NETS or CLASSES.get(dataset or "", 1000) < 1000
+    side = settings.get("size") or size or (SMALL_SIDE if is_small else LARGE_SIDE)
+    classes = settings.get("classes") or CLASSES.get(dataset or "") or (1000 if side >= 64 else 10)
+    frames = settings.get("frames")
+    attn = list_recipe_values(quantity.network).get("model.attn", NONE)
+    if frames is None and attn != NONE and attention.describe_mechanism(attn).card.site.startswith("frames"):
+        frames = FRAMES
+    return ImageSpec(side, classes, frames)
+
+
+def make_network_key(model: Model) -> str:
+    """What makes a network this one: keys and options at their default and the mechanism's own site say nothing."""
+    fields = type(model).model_fields
+    distinct = {
+        k: v
+        for k, v in _convert_to_lists(model.model_dump()).items()
+        if k == "backbone" or v != _convert_to_lists(fields[k].default)
+    }
+    if model.attn == NONE:
+        return json.dumps({k: v for k, v in distinct.items() if k not in MECHANISM_KEYS}, sort_keys=True)
+    mechanism = attention.describe_mechanism(model.attn)
+    default_options = {name: _convert_to_lists(p.default) for name, p in mechanism.options.items()}
+    distinct["options"] = {
+        k: v for k, v in _convert_to_lists(model.options).items() if v != default_options.get(k, ...)
+    }
+    if mechanism.card.site == "model":
+        del distinct["backbone"]
+    elif model.site == backbones.get_paper_site(model.backbone, mechanism.card):
+        del distinct["site"]
+    return json.dumps(distinct, sort_keys=True)
+
+
+def _convert_to_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _convert_to_lists(v) for k, v in value.items()}
+    return [_convert_to_lists(v) for v in value] if isinstance(value, list | tuple) else value

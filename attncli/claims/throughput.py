@@ -1,0 +1,186 @@
+"""Speeds for claims: measured when that is asked for, kept beside the runs, and the last figures told otherwise."""
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from attncli.claims import networks
+from attncli.claims.comparison import ClaimComparison, find_network_key
+from attncli.claims.evaluate import compute_slacks, evaluate_expression
+from attncli.claims.language import SPEED, Quantity
+from attncli.claims.networks import ImageSpec
+from attncli.claims.verdict import ComparisonOutcome, Outcome
+from attncli.recipe import Recipe
+from attncli.records import write_atomically
+
+SPEEDS_FILE = "claim-speeds.json"
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class NetworkTimings:
+    """Networks timed in turn: seconds of a step by network key, one for each round; `where` names the machine."""
+
+    train: dict[str, list[float]]
+    infer: dict[str, list[float]]
+    batch_size: int
+    where: str
+    when: str
+
+    def read_quantity(self, name: str, network: str, i: int) -> float:
+        """A quantity of `language.SPEED` in round i."""
+        if name == "latency":
+            return self.infer[network][i]
+        return self.batch_size / (self.train if name == "train_speed" else self.infer)[network][i]
+
+    @property
+    def round_count(self) -> int:
+        """How many rounds there are."""
+        return len(next(iter(self.train.values())))
+
+
+class SpeedStore:
+    """The speeds kept in `runs`; with `measure` they are taken anew."""
+
+    def __init__(self, runs: Path, measure: bool = False) -> None:
+        self._file = runs / SPEEDS_FILE
+        self._measure = measure
+        self._known = _read_timings(self._file)
+        self._fresh: set[str] = set()
+
+    def find_timings(self, recipes: Sequence[Recipe], images: ImageSpec) -> NetworkTimings | None:
+        """The networks of these recipes timed together; None where that was not asked for and never done.
+
+        Raises UserError for a network that can't be built.
+        """
+        named = {networks.make_network_key(r.model): r for r in recipes}
+        key = json.dumps([sorted(named), images.size, images.classes, images.frames])
+        if self._measure and key not in self._fresh:
+            self._known[key] = _time_now(named, images)
+            self._fresh.add(key)
+            self._save_entry(key)
+        return self._known.get(key)
+
+    def decide_speed(self, comparison: ClaimComparison) -> ComparisonOutcome:
+        """What the rounds say about a comparison of speeds; untested where nothing was timed."""
+        groups: dict[ImageSpec, list[Quantity]] = {}
+        for quantity in comparison.list_quantities():
+            if quantity.name in SPEED:
+                groups.setdefault(comparison.images(quantity), []).append(quantity)
+        timed: dict[ImageSpec, NetworkTimings] = {}
+        for images, group in groups.items():
+            timings = self.find_timings([networks.make_recipe(q.network) for q in group], images)
+            if timings is None:
+                return ComparisonOutcome(
+                    text=comparison.text, kind="timed", outcome="untested", why="not timed on this machine"
+                )
+            timed[images] = timings
+        return _make_timed_outcome(comparison, timed)
+
+    def _save_entry(self, key: str) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        entries = _read_timings(self._file) | {key: self._known[key]}
+        write_atomically(self._file, json.dumps({k: asdict(v) for k, v in entries.items()}, indent=1) + "\n")
+
+
+def _read_timings(file: Path) -> dict[str, NetworkTimings]:
+    try:
+        return {key: NetworkTimings(**value) for key, value in json.loads(file.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _time_now(named: dict[str, Recipe], images: ImageSpec) -> NetworkTimings:
+    """Measure. Loads torch."""
+    from attncli.measure.several import time_networks
+    from attncli.model import InputSpec
+
+    timed_rounds = time_networks(
+        list(named.values()), InputSpec(images.classes, (images.size, images.size), images.frames)
+    )
+    return NetworkTimings(
+        _seconds_by_network(named, timed_rounds.train),
+        _seconds_by_network(named, timed_rounds.infer),
+        timed_rounds.batch_size,
+        _format_device(timed_rounds),
+        timed_rounds.when,
+    )
+
+
+def _seconds_by_network(names: Iterable[str], rows: list[list[float]]) -> dict[str, list[float]]:
+    return {name: [row[j] for row in rows] for j, name in enumerate(names)}
+
+
+def _format_device(timed_rounds: Any) -> str:
+    machine = timed_rounds.machine
+    device = (
+        machine["gpu"]
+        if timed_rounds.device != "cpu" and machine["gpu"]
+        else f"{machine['cpu']}, {machine['threads']} threads"
+    )
+    return f"{device}, torch {machine['torch']}, {timed_rounds.precision}"
+
+
+def _make_timed_outcome(comparison: ClaimComparison, timed: Mapping[ImageSpec, NetworkTimings]) -> ComparisonOutcome:
+    """The verdict of the intervals: all slacks above 0, one below, or neither."""
+    link, rows = comparison.link, []
+    for i in range(min(t.round_count for t in timed.values())):
+
+        def read_round_value(quantity: Quantity, i: int = i) -> float:
+            if quantity.name not in SPEED:
+                return comparison.exact(quantity)
+            return timed[comparison.images(quantity)].read_quantity(quantity.name, find_network_key(quantity), i)
+
+        left_value, right_value = (
+            evaluate_expression(comparison.left, read_round_value),
+            evaluate_expression(link.right, read_round_value),
+        )
+        rows.append(
+            (
+                left_value,
+                right_value,
+                left_value - right_value,
+                *compute_slacks(comparison.left, link, read_round_value),
+            )
+        )
+    (left_value, *_), (right_value, *_), (difference, low, high), *slack = map(median_interval, zip(*rows, strict=True))
+    first_timings = next(iter(timed.values()))
+    outcome = _decide_by_slacks(slack)
+    return ComparisonOutcome(
+        text=comparison.text,
+        kind="timed",
+        outcome=outcome,
+        why="the rounds scatter around the bound" if outcome == "undecided" else "",
+        left=left_value,
+        right=right_value,
+        difference=difference,
+        low=low,
+        high=high,
+        n=len(rows),
+        measured=f"{first_timings.where}, {first_timings.when[:10]}",
+    )
+
+
+def _decide_by_slacks(slack: Sequence[tuple[float, float, float]]) -> Outcome:
+    """By the median, low and high of each slack."""
+    if all(low > 0 for _, low, _ in slack):
+        return "holds"
+    return "fails" if any(high < 0 for _, _, high in slack) else "undecided"
+
+
+def median_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float, float]:
+    """(median, low, high): an interval that holds the true median with the chance `level` whatever the distribution.
+
+    Its ends are order statistics (the sign test turned round); with fewer than six values it is unbounded.
+    """
+    from scipy import special
+
+    ordered, n = sorted(values), len(values)
+    excluded_ranks = [k for k in range(n // 2) if special.bdtr(k, n, 0.5) <= (1 - level) / 2]
+    if not excluded_ranks:
+        return statistics.median(ordered), -math.inf, math.inf
+    return statistics.median(ordered), ordered[excluded_ranks[-1]], ordered[n - 1 - excluded_ranks[-1]]

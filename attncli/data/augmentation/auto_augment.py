@@ -1,0 +1,83 @@
+"""RandAugment and TrivialAugment for batches: operations and magnitudes are drawn for each image on its own.
+
+    rand      `ops` operations, one after the other, each any of the 14, of magnitude m of 30
+              (Cubuk et al. 2020, arXiv:1909.13719)
+    trivial   one operation of any magnitude (Müller and Hutter 2021, arXiv:2103.10158, the wide space)
+
+The operations and the meaning of the magnitudes are torchvision's; half of the signed ones go the other way. All frames
+of a clip share their clip's draw.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attncli.data.augmentation.config import AugmentationConfig
+from attncli.data.augmentation.ops import OPS
+
+BINS = 31  # magnitudes 0 to 30
+SIGNED = tuple(f.__name__ for f in OPS[1:10])  # from the shears to the sharpness
+
+
+@dataclass(frozen=True)
+class OperationDraw:
+    """An operation (b,), by its number in `OPS`, and its value (b,) for each image of a batch; on the CPU."""
+
+    op: Tensor
+    value: Tensor
+
+    def select_rows(self, rows: slice | Tensor) -> "OperationDraw":
+        """The draws of some images."""
+        return OperationDraw(self.op[rows], self.value[rows])
+
+
+def draw_operations(
+    count: int, height: int, width: int, augmentation: AugmentationConfig, seed: int
+) -> list[OperationDraw]:
+    """The layers of a batch of `count` images, from `seed` alone; none without a policy."""
+    if augmentation.policy == "none":
+        return []
+    generator = torch.Generator().manual_seed(seed)
+    wide = augmentation.policy == "trivial"
+    table = tabulate_magnitudes(height, width, wide=wide)
+    layers = []
+    for _ in range(1 if wide else augmentation.ops):
+        op = torch.randint(len(OPS), (count,), generator=generator)
+        size = torch.randint(BINS, (count,), generator=generator)
+        sign = torch.randint(2, (count,), generator=generator)
+        value = table[op, size if wide else torch.full_like(size, augmentation.magnitude)]
+        signed = torch.tensor([operation.__name__ in SIGNED for operation in OPS])[op]
+        layers.append(OperationDraw(op, torch.where(signed & (sign == 1), -value, value)))
+    return layers
+
+
+def tabulate_magnitudes(height: int, width: int, *, wide: bool) -> Tensor:
+    """What each operation takes at each magnitude, (14, 31): pixels, degrees, factors, bits or thresholds."""
+    slope = torch.linspace(0, 1, BINS)
+    bits = 8 - (slope * (6 if wide else 4)).round()
+    translation = (32.0, 32.0) if wide else (150 / 331 * width, 150 / 331 * height)
+    factor, shear = (0.99, 0.99) if wide else (0.9, 0.3)
+    rows = dict.fromkeys(("brightness", "colour", "contrast", "sharpness"), slope * factor)
+    rows |= {"shear_x": slope * shear, "shear_y": slope * shear, "rotate": slope * (135.0 if wide else 30.0)}
+    rows |= {"translate_x": slope * translation[0], "translate_y": slope * translation[1], "posterize": bits}
+    rows |= {"solarize": 255 * (1 - slope)}
+    return torch.stack([rows.get(operation.__name__, torch.zeros(BINS)) for operation in OPS])
+
+
+def apply_operations(images: Tensor, layers: list[OperationDraw]) -> Tensor:
+    """Images (b, T, H, W, 3), uint8, after their operations; what is drawn lies on the CPU, so nothing waits."""
+    frames = images.shape[1]
+    for layer in layers:
+        out = images.clone()
+        for number in layer.op.unique().tolist():
+            if number == 0:
+                continue
+            rows = (layer.op == number).nonzero().flatten()
+            value = layer.value[rows].to(images.device, non_blocking=True).repeat_interleave(frames)
+            device_rows = rows.to(images.device, non_blocking=True)
+            x = images[device_rows].flatten(0, 1).permute(0, 3, 1, 2).float()
+            y = OPS[number](x, value).to(torch.uint8).permute(0, 2, 3, 1)
+            out[device_rows] = y.unflatten(0, (len(rows), frames))
+        images = out
+    return images

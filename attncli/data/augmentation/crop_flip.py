@@ -1,0 +1,110 @@
+"""Random crop and flip of whole batches of uint8 images by index arithmetic, and normalisation.
+
+Each image is mirrored or not, padded with zeros (black) by `pad` pixels on all four sides and cropped back to its
+size at an offset of its own, uniform over the (2 pad + 1)^2 possible ones (He et al. 2015, Sec. 4.2). All frames of
+a clip share their clip's offset and flip.
+
+Layout: (b, T, H, W, 3), colour planes innermost, T = 1 for still images. A crop is one indexing of a strided view
+that holds all windows of the padded batch; rows of W * 3 bytes are copied as they lie. Nothing waits for the device.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attncli.data.dataset import RGBTriple
+
+
+@dataclass(frozen=True)
+class CropFlipDraw:
+    """What happens to each image of a batch: offsets (b,) from 0 to 2 pad, flips (b,) bool; on the CPU."""
+
+    y: Tensor
+    x: Tensor
+    flip: Tensor
+
+    def select_rows(self, rows: slice | Tensor) -> "CropFlipDraw":
+        """The draw of some images of the batch."""
+        return CropFlipDraw(self.y[rows], self.x[rows], self.flip[rows])
+
+
+def draw_crop_flip(count: int, pad: int, flip: bool, seed: int) -> CropFlipDraw:
+    """Offsets and flips of a batch of `count` images, from `seed` alone."""
+    generator = torch.Generator().manual_seed(seed)
+    y, x = torch.randint(2 * pad + 1, (2, count), generator=generator)
+    flips = torch.randint(2, (count,), generator=generator).bool()
+    return CropFlipDraw(y, x, flips if flip else torch.zeros_like(flips))
+
+
+def crop_and_flip(images: Tensor, rows: Tensor, drawn: CropFlipDraw, pad: int, device: torch.device) -> Tensor:
+    """Images `repeats` of `images` (n, T, H, W, 3), cropped and flipped as drawn: (b, T, H, W, 3), uint8, on `device`.
+
+    The batch is gathered with the images to be mirrored last, so that each image is written once into the padded
+    batch, mirrored or not, and the indexing that crops puts it back in its place.
+    """
+    b, (frames, height, width) = len(rows), images.shape[1:4]
+    mirrored_count = int(drawn.flip.sum())  # of a tensor on the CPU
+    if pad == 0 and mirrored_count == 0:
+        return gather_rows(images, rows, device)
+    flipped_last = drawn.flip.to(torch.uint8).argsort(stable=True)
+    index = send_to_device(torch.stack([flipped_last.argsort(), drawn.y, drawn.x]), device)
+    x = gather_rows(images, rows[flipped_last], device)
+
+    padded_height, padded_row_bytes = height + 2 * pad, (width + 2 * pad) * 3
+    padded = x.new_zeros(b, frames, padded_height, padded_row_bytes)
+    inner = padded[:, :, pad : pad + height, pad * 3 : padded_row_bytes - pad * 3].unflatten(-1, (width, 3))
+    inner[: b - mirrored_count] = x[: b - mirrored_count]
+    inner[b - mirrored_count :] = x[b - mirrored_count :].flip(-2)
+
+    offset_count = 2 * pad + 1
+    shape = (b, offset_count, offset_count, frames, height, width * 3)
+    windows = padded.as_strided(
+        shape,
+        (
+            frames * padded_height * padded_row_bytes,
+            padded_row_bytes,
+            3,
+            padded_height * padded_row_bytes,
+            padded_row_bytes,
+            1,
+        ),
+    )
+    return windows[index[0], index[1], index[2]].unflatten(-1, (width, 3))
+
+
+def gather_rows(images: Tensor, rows: Tensor, device: torch.device) -> Tensor:
+    """Images `repeats` (numbers on the CPU) on `device`, as uint8."""
+    return send_to_device(images.index_select(0, send_to_device(rows, images.device)), device)
+
+
+def send_to_device(x: Tensor, device: torch.device) -> Tensor:
+    """x on `device`; from main memory to a GPU through pinned memory, without waiting."""
+    if x.device == device:
+        return x
+    return (x.pin_memory() if device.type == "cuda" and not x.is_cuda else x).to(device, non_blocking=True)
+
+
+class Normaliser:
+    """uint8 (b, T, H, W, 3) -> float32 (x / 255 - mean) / std as (b, 3, H, W), or (b, T, 3, H, W) for clips."""
+
+    def __init__(
+        self, mean: RGBTriple, std: RGBTriple, width: int, *, clips: bool, channels_last: bool, device: torch.device
+    ) -> None:
+        scale = 1 / (255 * torch.tensor(std, dtype=torch.float64).clamp_min(1e-6))
+        shift = -255 * torch.tensor(mean, dtype=torch.float64) * scale
+        # channels_last: one factor for each byte of a row, so that the innermost loop is W * 3 long, not 3
+        shape = (1, 3 * width) if channels_last else (3, 1, 1)
+        repeats = width if channels_last else 1
+        self.scale, self.shift = (
+            send_to_device(factor.float().repeat(repeats).view(shape), device) for factor in (scale, shift)
+        )
+        self.clips, self.channels_last = clips, channels_last
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The normalised batch, in memory with the colour planes innermost if channels_last, else contiguous."""
+        if self.channels_last:
+            y = torch.addcmul(self.shift, x.flatten(-2).float(), self.scale).unflatten(-1, (-1, 3)).movedim(-1, -3)
+        else:
+            y = torch.addcmul(self.shift, x.movedim(-1, -3).contiguous().float(), self.scale)
+        return y if self.clips else y.squeeze(1)

@@ -1,0 +1,83 @@
+"""Mixup and CutMix: images and labels mixed two by two, each pair by a share of its own.
+
+    mixup   x = q x_i + (1 - q) x_j                                    (Zhang et al. 2018, arXiv:1710.09412)
+    CutMix  x = x_i with a box of x_j, q = the share outside the box   (Yun et al. 2019, arXiv:1905.04899)
+
+with q ~ Beta(alpha, alpha) and label shares q y_i + (1 - q) y_j. The partner j is drawn from the same batch. Unlike in
+both papers' code, q and the box are drawn for each image and not once for the batch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from attncli.data.augmentation.boxes import Boxes
+from attncli.data.augmentation.config import AugmentationConfig
+
+
+@dataclass(frozen=True)
+class MixDraw:
+    """What is drawn for each image of a batch: its partner (b,), its share q (b,), the box (of no rows: mixup)."""
+
+    partner: Tensor
+    share: Tensor
+    boxes: Boxes
+
+    def select_rows(self, rows: slice | Tensor) -> "MixDraw":
+        """The draws of some images."""
+        return MixDraw(self.partner[rows], self.share[rows], self.boxes.select_rows(rows))
+
+
+def draw_mix(count: int, height: int, width: int, augmentation: AugmentationConfig, seed: int) -> MixDraw:
+    """Partners, shares and boxes of a batch of `count` images, from `seed` alone."""
+    generator = np.random.default_rng(seed)
+    partner = torch.from_numpy(generator.permutation(count))
+    mixup_share, cutmix_share = (
+        _draw_beta(generator, alpha, count) for alpha in (augmentation.mixup, augmentation.cutmix)
+    )
+    y, x, coin = torch.from_numpy(generator.random((3, count)))
+    is_cutmix = coin < (0.5 if augmentation.mixup and augmentation.cutmix else float(augmentation.cutmix > 0))
+    boxes = _place_boxes(cutmix_share, y, x, is_cutmix, height, width)
+    share = torch.where(is_cutmix, 1 - boxes.height * boxes.width / (height * width), mixup_share)
+    return MixDraw(partner, share, boxes)
+
+
+def mix_images(
+    images: Tensor, labels: Tensor, drawn: MixDraw, rows: Tensor, partners: Tensor, classes: int
+) -> tuple[Tensor, Tensor]:
+    """Images `rows` of `images` (n, ..., H, W) mixed with images `partners`, and the shares of the classes.
+
+    rows and partners (b,) are places in `images` and in `labels` (n,), on the CPU; the shares are (b, classes).
+    """
+    device, dims = images.device, [1] * (images.ndim - 1)
+    rows, partners = (index.to(device, non_blocking=True) for index in (rows, partners))
+    x, other = images[rows], images[partners]
+    q = drawn.share.float().to(device, non_blocking=True)
+    mask = drawn.boxes.make_mask(x.shape[-2], x.shape[-1], device)  # (b, H, W)
+    is_cutmix = (drawn.boxes.height > 0).to(device, non_blocking=True).view(-1, *dims)
+    mask = mask.view(len(x), *[1] * (x.ndim - 3), *mask.shape[1:])
+    mixed = torch.where(is_cutmix, torch.where(mask, other, x), torch.lerp(other, x, q.view(-1, *dims)))
+    target = F.one_hot(labels, classes).float()
+    return mixed, torch.lerp(target[partners], target[rows], q[:, None])
+
+
+def _draw_beta(generator: np.random.Generator, alpha: float, count: int) -> Tensor:
+    """(count,) of Beta(alpha, alpha); ones for alpha = 0."""
+    return torch.from_numpy(generator.beta(alpha, alpha, count)) if alpha else torch.ones(count, dtype=torch.float64)
+
+
+def _place_boxes(share: Tensor, y: Tensor, x: Tensor, is_cutmix: Tensor, height: int, width: int) -> Boxes:
+    """Boxes of the image's shape and of 1 - share of its area around a point of it, cut at its edges."""
+    side = (1 - share).sqrt()
+    sides = []
+    for u, length in ((y, height), (x, width)):
+        half = side * length / 2
+        low, high = (u * length - half).round().long(), (u * length + half).round().long()
+        sides.append((low.clamp_min(0), high.clamp_max(length) - low.clamp_min(0)))
+    (first_row, h), (first_column, w) = sides
+    empty = ~is_cutmix | (h <= 0) | (w <= 0)
+    zero = h.new_zeros(())
+    return Boxes(first_row, first_column, torch.where(empty, zero, h), torch.where(empty, zero, w))

@@ -1,0 +1,91 @@
+"""Random resized crops of whole images, made by a pool of threads while the training goes on.
+
+After Szegedy et al. (2015, arXiv:1409.4842, Sec. 6): a box of `scale` to 1 of the area and an aspect ratio of 3/4 to
+4/3 is resized to the training size, bilinear and averaged where it gets smaller, and mirrored half of the time.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from attncli.data.augmentation.boxes import Boxes, draw_boxes
+from attncli.data.images.decode import crop_and_resize
+from attncli.data.images.files import count_threads
+from attncli.data.images.variable_size import VariableSizeImages
+
+T = TypeVar("T")
+ASPECT_RATIOS = (3 / 4, 4 / 3)
+BATCHES_AHEAD = 2  # batches made before they are asked for
+IMAGES_PER_TASK = 8  # images a task
+
+
+@dataclass(frozen=True)
+class ResizedCropDraw:
+    """The box and the flip (b,) of each image of a batch; on the CPU."""
+
+    boxes: Boxes
+    flip: Tensor
+
+    def select_rows(self, rows: slice | Tensor) -> "ResizedCropDraw":
+        """The crops of some images."""
+        return ResizedCropDraw(self.boxes.select_rows(rows), self.flip[rows])
+
+
+def draw_resized_crops(height: Tensor, width: Tensor, scale: float, flip: bool, seed: int) -> ResizedCropDraw:
+    """Boxes and flips of images of height and width (b,), from `seed` alone."""
+    generator = torch.Generator().manual_seed(seed)
+    flips = torch.randint(2, (len(height),), generator=generator).bool()
+    boxes, _ = draw_boxes(height, width, (scale, 1.0), ASPECT_RATIOS, generator)
+    return ResizedCropDraw(boxes, flips if flip else torch.zeros_like(flips))
+
+
+def iterate_cropped_batches(
+    whole_images: VariableSizeImages, requests: Iterable[tuple[T, Tensor, ResizedCropDraw]], size: tuple[int, int]
+) -> Iterator[tuple[T, Tensor]]:
+    """For each batch of row numbers (b,) and their crops the images (b, 1, H, W, 3), uint8, a few batches ahead.
+
+    The first of each three is passed on with the images.
+    """
+    pool = ThreadPoolExecutor(count_threads(), thread_name_prefix="crop")
+    pending: deque[tuple[T, Tensor, list[Future[None]]]] = deque()
+    try:
+        for request, rows, crops in requests:
+            pending.append((request, *_start_crops(pool, whole_images, rows, crops, size)))
+            if len(pending) > BATCHES_AHEAD:
+                yield _finish_crops(*pending.popleft())
+        while pending:
+            yield _finish_crops(*pending.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_crops(
+    pool: ThreadPoolExecutor,
+    whole_images: VariableSizeImages,
+    rows: Tensor,
+    crops: ResizedCropDraw,
+    size: tuple[int, int],
+) -> tuple[Tensor, list[Future[None]]]:
+    images = torch.empty(len(rows), 1, *size, 3, dtype=torch.uint8)
+    image_array, boxes = images.numpy(), crops.boxes
+    crop_rows = torch.stack([rows, boxes.top, boxes.left, boxes.height, boxes.width, crops.flip.long()], 1).tolist()
+
+    def fill_images(start: int) -> None:
+        for index, (row, *box, flip) in enumerate(crop_rows[start : start + IMAGES_PER_TASK], start):
+            first_row, first_column, height, width = box
+            image_array[index, 0] = crop_and_resize(
+                whole_images.read(row), (first_row, first_column, height, width), size, bool(flip)
+            )
+
+    return images, [pool.submit(fill_images, start) for start in range(0, len(rows), IMAGES_PER_TASK)]
+
+
+def _finish_crops(request: T, images: Tensor, tasks: list[Future[None]]) -> tuple[T, Tensor]:
+    for task in tasks:
+        task.result()
+    return request, images

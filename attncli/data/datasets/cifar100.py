@@ -1,0 +1,16 @@
+"""60,000 photographs, 32x32, 100 classes (Krizhevsky 2009); downloaded, 169 MB.
+
+Mean and standard deviation are those of the 50,000 training images.
+"""
+
+from attncli.data.dataset import DatasetSource
+from attncli.data.paths import DataPaths
+from attncli.data.readers.torchvision_sets import read_cifar
+from attncli.recipe import Data
+
+HOLDS = ("cifar-100-python",)
+
+
+def read(data: Data, paths: DataPaths) -> DatasetSource:
+    """torchvision's files. Raises UserError where they are neither there nor to be had."""
+    return read_cifar("CIFAR100", data, paths, mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))

@@ -1,0 +1,18 @@
+"""70,000 pictures of clothes, grey, 28x28, 10 classes (Xiao et al. 2017); downloaded, 31 MB.
+
+Mean and standard deviation are those of the 60,000 training images. Nearly all shoes point to the left, so images
+are not mirrored unless data.flip says so.
+"""
+
+from attncli.data.dataset import DatasetSource
+from attncli.data.paths import DataPaths
+from attncli.data.readers.torchvision_sets import read_mnist
+from attncli.recipe import Data
+
+HOLDS = ("FashionMNIST/raw",)
+CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
+
+
+def read(data: Data, paths: DataPaths) -> DatasetSource:
+    """torchvision's files. Raises UserError where they are neither there nor to be had."""
+    return read_mnist("FashionMNIST", data, paths, mean=0.2860, std=0.3530, classes=CLASSES)

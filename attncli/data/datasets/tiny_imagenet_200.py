@@ -1,0 +1,64 @@
+"""110,000 photographs, 64x64, 200 ImageNet classes (Le and Yang 2015); downloaded, 248 MB.
+
+100,000 to train and 10,000 (val/) to test on, in the layout they are published in: train/WNID/images/* and val/images/*
+with val/val_annotations.txt. The labels of test/ were never published. Classes are WordNet IDs; some images are grey.
+"""
+
+from pathlib import Path
+
+from attncli.data.dataset import DatasetSource
+from attncli.data.obtain import read_or_download
+from attncli.data.paths import DataPaths
+from attncli.data.readers.download import Archive
+from attncli.data.readers.image_files import make_image_source
+from attncli.data.readers.image_folder import SplitListing, list_flat_folder, walk_folder
+from attncli.data.readers.label_files import group_by_label, read_lines
+from attncli.errors import UserError
+from attncli.recipe import Data
+
+HOLDS = ("tiny-imagenet-200",)
+URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+LAYOUT = "wnids.txt, train/WNID/images/*.JPEG, val/images/*.JPEG and val/val_annotations.txt"
+
+
+def read(data: Data, paths: DataPaths) -> DatasetSource:
+    """data.root itself, tiny-imagenet-200/ in it, or the archive. Raises UserError where none is there or whole."""
+    if paths.user_root and (paths.user_root / "wnids.txt").is_file():
+        return _read_tiny_folder(paths.user_root, data, paths)
+    folder = paths.root / "tiny-imagenet-200"
+
+    def read_folder() -> DatasetSource:
+        if not folder.is_dir():
+            raise LookupError(folder)
+        return _read_tiny_folder(folder, data, paths)
+
+    return read_or_download(
+        read_folder, data.name, paths, [Archive((URL,), paths.root / f"{folder.name}.zip", MD5)], f"{folder.name}/"
+    )
+
+
+def _read_tiny_folder(root: Path, data: Data, paths: DataPaths) -> DatasetSource:
+    classes = tuple(sorted(text.strip() for text in read_lines(root / "wnids.txt", LAYOUT) if text.strip()))
+    listings = {"train": _list_train(root, classes), "test": _list_val(root, classes)}
+    return make_image_source(listings, root, data, paths, origin=URL, published_counts=(100_000, 10_000))
+
+
+def _list_train(root: Path, classes: tuple[str, ...]) -> SplitListing:
+    """Every image of every class."""
+    for wnid in classes:
+        if not (root / "train" / wnid / "images").is_dir():
+            raise UserError(f"{root}: no folder train/{wnid}/images", LAYOUT)
+    files = tuple(tuple(walk_folder(root / "train" / wnid / "images", f"train/{wnid}/images")) for wnid in classes)
+    empty = [wnid for wnid, class_files in zip(classes, files, strict=True) if not class_files]
+    if empty:
+        raise UserError(f"{root}: no files in train/{empty[0]}/images", LAYOUT)
+    return SplitListing("train", classes, files)
+
+
+def _list_val(root: Path, classes: tuple[str, ...]) -> SplitListing:
+    """The images of val/images by the classes that val_annotations.txt gives them: name, class, box."""
+    annotation_file = root / "val" / "val_annotations.txt"
+    rows = [text.split("\t")[:2] for text in read_lines(annotation_file, LAYOUT) if text.strip()]
+    label_by_name = {row[0]: row[1] for row in rows if len(row) == 2}
+    return group_by_label("val", classes, list_flat_folder(root, "val/images"), label_by_name, annotation_file)

@@ -1,0 +1,201 @@
+"""Whole images of different sizes, of which random parts are shown: on disk decoded and mapped, or decoded anew.
+
+`<cache>/<key>.bin` holds the pixels of one image after the other, each with its shorter side at most 1.5 times the
+training size; `<key>.json` holds their sizes and a SHA-256 of the files. Memory is bounded: pages of the map come and
+go as the system sees fit, and while decoding a few chunks are in flight. With `data.decoded=false` nothing but the
+sizes is kept, every epoch decodes anew, and the images are the same to the last bit.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attncli.data.images import resumable_writer
+from attncli.data.images.decode import ImagePixels, decode_whole, read_image_size, shrink_size
+from attncli.data.images.decoded_cache import (
+    DECODING_VERSION,
+    check_free_space,
+    finish_entry,
+    get_or_create,
+    map_file,
+    write_description,
+)
+from attncli.data.images.files import ImageFile, ImageFileList, UnreadableFile, describe_failure, map_in_order
+from attncli.data.images.resumable_writer import DecodedChunk
+from attncli.data.paths import DataPaths
+from attncli.errors import RunFailedError
+
+CHUNK_SIZE = 8  # images a task: a few of them are in memory for each core
+KEPT_SIZE_RATIO = 1.5  # the shorter side kept, in training sizes; the mean part shown then needs no enlarging
+
+
+@dataclass(frozen=True)
+class VariableSizeImages:
+    """Images of their own sizes: heights and widths (n,), int64, and `decode_row(i)` -> (h, w, 3), uint8."""
+
+    height: Tensor
+    width: Tensor
+    read: Callable[[int], ImagePixels]
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.height)
+
+
+def wrap_tensor(values: Tensor, sha256: str) -> VariableSizeImages:
+    """Images (n, H, W, 3) in memory."""
+    n, height, width, _ = values.shape
+    array = values.numpy()
+    return VariableSizeImages(torch.full((n,), height), torch.full((n,), width), array.__getitem__, sha256)
+
+
+def read_whole_images(
+    files: ImageFileList, size: int, activity: str, paths: DataPaths, *, keep_decoded: bool
+) -> VariableSizeImages:
+    """The files as whole images for training at `size` pixels, decoded into the cache unless told otherwise.
+
+    Raises UserError that names files that can't be read, a folder that can't be written, or a full disk.
+    """
+    side = round(KEPT_SIZE_RATIO * size)
+    key = (
+        files.make_key(DECODING_VERSION, "whole", side)
+        if keep_decoded
+        else files.make_key(DECODING_VERSION, "sizes", side)
+    )
+    binary, description_path = paths.cache / f"{key}.bin", paths.cache / f"{key}.json"
+
+    def create_entry() -> dict[str, Any]:
+        paths.cache.mkdir(parents=True, exist_ok=True)
+        if keep_decoded:
+            return _write_whole_images(files, side, activity, paths, binary, description_path)
+        return _scan_sizes(files, side, activity.replace("decoding", "looking at"), paths, description_path)
+
+    description = get_or_create(
+        binary, lambda: _load_description(binary, description_path, len(files), keep_decoded), create_entry
+    )
+    height, width = torch.tensor(description["sizes"], dtype=torch.int64).view(-1, 2).unbind(1)
+    read_row = _make_mapped_reader(binary, description["sizes"]) if keep_decoded else _make_decoding_reader(files, side)
+    return VariableSizeImages(height, width, read_row, description["sha256"])
+
+
+def _load_description(binary: Path, description_path: Path, count: int, keep_decoded: bool) -> dict[str, Any] | None:
+    """The facts of a whole entry, or None."""
+    try:
+        description: dict[str, Any] = json.loads(description_path.read_text(encoding="utf-8"))
+        is_complete = not keep_decoded or binary.stat().st_size == _count_bytes(description["sizes"])
+        return description if is_complete and len(description["sizes"]) == count and description["sha256"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _count_bytes(sizes: Sequence[tuple[int, int]]) -> int:
+    return sum(3 * h * w for h, w in sizes)
+
+
+def _write_whole_images(
+    files: ImageFileList, side: int, activity: str, paths: DataPaths, binary: Path, description_path: Path
+) -> dict[str, Any]:
+    """Decode all files. Called with the entry's lock held."""
+    first = files.files[0]
+    try:
+        guess = 3 * side * max(shrink_size(*read_image_size(files.open_file(first)), side))
+    except Exception:  # no image: named with all others below
+        guess = 0
+    check_free_space(paths.cache, guess * len(files) - resumable_writer.count_partial_bytes(binary))
+    state = resumable_writer.write_images(
+        binary,
+        files.files,
+        lambda chunk_files: _decode_whole_chunk(files, chunk_files, side),
+        lambda completed: paths.progress(activity, completed, len(files)),
+        CHUNK_SIZE,
+    )
+    if state.unreadable:
+        resumable_writer.remove_partial_files(binary)
+        raise files.unreadable_error(state.unreadable, len(files))
+    description = _make_description(state.metadata, side)
+    finish_entry(binary, description_path, description)
+    return description
+
+
+def _decode_whole_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], side: int) -> DecodedChunk:
+    """A few files decoded, one black pixel for those that can't be, with sizes and the SHA-256 of their content."""
+    images, unreadable, digest = [], [], hashlib.sha256()
+    for file in chunk_files:
+        try:
+            content = files.read_content(file)
+            digest.update(hashlib.sha256(content).digest())
+            images.append(decode_whole(io.BytesIO(content), side))
+        except Exception as error:  # what a decoder raises on broken input is not a closed list
+            unreadable.append((file.path, describe_failure(error)))
+            images.append(np.zeros((1, 1, 3), np.uint8))
+    return DecodedChunk(images, [[[image.shape[:2] for image in images], digest.hexdigest()]], unreadable)
+
+
+def _scan_sizes(
+    files: ImageFileList, side: int, activity: str, paths: DataPaths, description_path: Path
+) -> dict[str, Any]:
+    """Read sizes and content of all files without decoding them, and keep that. Called with the entry's lock held."""
+    chunks, unreadable, completed = [], [], 0
+    for sizes, digest, chunk_unreadable in map_in_order(
+        lambda chunk_files: _scan_chunk(files, chunk_files, side), files.files, CHUNK_SIZE
+    ):
+        chunks.append([sizes, digest])
+        unreadable += chunk_unreadable
+        completed += len(sizes)
+        paths.progress(activity, completed, len(files))
+    if unreadable:
+        raise files.unreadable_error(unreadable, len(files))
+    description = _make_description(chunks, side)
+    write_description(description_path, description)
+    return description
+
+
+def _scan_chunk(
+    files: ImageFileList, chunk_files: Sequence[ImageFile], side: int
+) -> tuple[list[tuple[int, int]], str, list[UnreadableFile]]:
+    sizes, unreadable, digest = [], [], hashlib.sha256()
+    for file in chunk_files:
+        try:
+            content = files.read_content(file)
+            digest.update(hashlib.sha256(content).digest())
+            sizes.append(shrink_size(*read_image_size(io.BytesIO(content)), side))
+        except Exception as error:  # as above
+            unreadable.append((file.path, describe_failure(error)))
+            sizes.append((1, 1))
+    return sizes, digest.hexdigest(), unreadable
+
+
+def _make_description(chunks: Sequence[Any], side: int) -> dict[str, Any]:
+    digest = hashlib.sha256(
+        f"{DECODING_VERSION}/{side}/{'/'.join(chunk_digest for _, chunk_digest in chunks)}".encode()
+    )
+    return {"sizes": [list(size) for sizes, _ in chunks for size in sizes], "sha256": digest.hexdigest()}
+
+
+def _make_mapped_reader(binary: Path, sizes: Sequence[tuple[int, int]]) -> Callable[[int], ImagePixels]:
+    """Images by their number, out of the mapped file."""
+    starts = [0, *accumulate(3 * h * w for h, w in sizes)]
+    flat = map_file(binary, (starts[-1],)).numpy()
+    return lambda row: flat[starts[row] : starts[row + 1]].reshape(*sizes[row], 3)
+
+
+def _make_decoding_reader(files: ImageFileList, side: int) -> Callable[[int], ImagePixels]:
+    """Images by their number, decoded when asked for."""
+
+    def decode_row(row: int) -> ImagePixels:
+        file = files.files[row]
+        try:
+            return decode_whole(files.open_file(file), side)
+        except Exception as error:
+            raise RunFailedError(f"{files.root / file.path}: {describe_failure(error)}", "mend or remove it") from error
+
+    return decode_row

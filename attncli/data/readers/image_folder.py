@@ -1,0 +1,110 @@
+"""What lies in a folder of images: ROOT/train/CLASS/..., and val/ or test/ or both; only names and sizes are read."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from attncli.data.images.files import ImageFile
+from attncli.errors import UserError, suggest_name
+
+LAYOUT = "it holds train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
+IGNORED = {"thumbs.db", "desktop.ini"}  # written by file managers, like all names that begin with a dot
+
+
+@dataclass(frozen=True)
+class SplitListing:
+    """The classes of a part, sorted by name, and the files of each; `opener` as in `Files`, where they are no files."""
+
+    split: str
+    classes: tuple[str, ...]
+    files: tuple[tuple[ImageFile, ...], ...]
+    opener: Callable[[Path, ImageFile], Path | BinaryIO] | None = None
+
+
+def list_root(root: Path) -> dict[str, SplitListing]:
+    """The parts `train`, `test` and, where it is a part of its own, `val`; val/ serves as test where that is missing.
+
+    Raises UserError for a missing folder, fewer than two classes, an empty class, a file outside the classes, or
+    classes that differ between the parts.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder", f"--data-root names the folder of the images; {LAYOUT}")
+    folders = {entry.name for entry in os.scandir(root) if entry.is_dir()}
+    if "train" not in folders:
+        raise UserError(f"{root}: no folder train/ in it", f"{LAYOUT}; {suggest_name('train', folders)}".rstrip("; "))
+    if not folders & {"val", "test"}:
+        others = folders - {"train"}
+        raise UserError(
+            f"{root}: no folder test/ or val/ in it", f"{LAYOUT}; {suggest_name('test', others)}".rstrip("; ")
+        )
+    split_names = (
+        ("train", "val", "test") if {"val", "test"} <= folders else ("train", "test" if "test" in folders else "val")
+    )
+    listings = [list_class_folders(root, name) for name in split_names]
+    for other in listings[1:]:
+        _check_same_classes(root, listings[0], other)
+    train, *val, test = listings
+    return {"train": train, "test": test} | ({"val": val[0]} if val else {})
+
+
+def list_flat_folder(root: Path, folder: str) -> list[ImageFile]:
+    """The files of one folder, by name. Raises UserError where there are none."""
+    files = list(walk_folder(root / folder, folder))
+    if not files:
+        raise UserError(f"{root / folder}: no files", "add images")
+    return files
+
+
+def list_class_folders(root: Path, split: str) -> SplitListing:
+    """The images of PART/CLASS/. Raises UserError for fewer than two classes, an empty one, or a file outside them."""
+    classes = []
+    for entry in _scan_entries(root / split):
+        if not entry.is_dir():
+            raise UserError(f"{entry.path}: a file outside the folders of the classes", f"move it to {split}/CLASS/")
+        classes.append(entry.name)
+    if len(classes) < 2:
+        description = f"one folder only ('{classes[0]}')" if classes else "no folders"
+        raise UserError(f"{root / split}: {description}; a classifier needs two classes or more", LAYOUT)
+    files = tuple(tuple(walk_folder(root / split / name, f"{split}/{name}")) for name in classes)
+    empty = [name for name, class_files in zip(classes, files, strict=True) if not class_files]
+    if empty:
+        raise UserError(
+            f"{root / split}: no files in {_format_names(empty)}", "add images, or remove the empty folders"
+        )
+    return SplitListing(split, tuple(classes), files)
+
+
+def walk_folder(folder: Path, relative_folder: str) -> list[ImageFile]:
+    """Every file at any depth, in the order of the names; `relative_folder` is the folder's path from the root."""
+    files = []
+    for entry in _scan_entries(folder):
+        if entry.is_dir():
+            files += walk_folder(Path(entry.path), f"{relative_folder}/{entry.name}")
+        else:
+            stat = entry.stat()
+            files.append(ImageFile(f"{relative_folder}/{entry.name}", stat.st_size, stat.st_mtime_ns))
+    return files
+
+
+def _scan_entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            visible = (item for item in entries if not item.name.startswith(".") and item.name.lower() not in IGNORED)
+            return sorted(visible, key=lambda item: item.name)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror or error}", "make it readable") from error
+
+
+def _check_same_classes(root: Path, train: SplitListing, other: SplitListing) -> None:
+    for first, second in ((train, other), (other, train)):
+        missing = sorted(set(first.classes) - set(second.classes))
+        if missing:
+            problem = f"{root}: {_format_names(missing)} in {first.split}/ but not in {second.split}/"
+            raise UserError(problem, f"both need the same classes; {suggest_name(missing[0], second.classes)}")
+
+
+def _format_names(names: list[str]) -> str:
+    """A few names, and how many more there are."""
+    return ", ".join(f"'{name}'" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,142 @@
+"""Parquet files of images: what is in them, told from their schema and labels, and single images out of them."""
+
+import io
+import json
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attncli.data.images.files import ImageFile
+from attncli.data.readers.image_folder import SplitListing
+from attncli.errors import UserError, suggest_name
+
+LAYOUT = "columns image (a struct with `bytes`) and label (numbers or texts), as Hugging Face's datasets write them"
+SPLIT_PATTERN = re.compile(r"(?:^|[-_./])(train|test|validation|valid|val)(?=[-_./0-9]|$)")
+SPLIT_NAMES = {"validation": "val", "valid": "val"}
+_lock = Lock()
+
+
+def list_parquet(root: Path) -> tuple[Path, dict[str, SplitListing]]:
+    """The folder that the listings are below, and the listings; a part may be missing, but `train`.
+
+    Raises UserError where there are no Parquet files, they have other columns, or their classes differ.
+    """
+    folder = root if root.is_dir() else root.parent
+    paths = sorted(root.rglob("*.parquet")) if root.is_dir() else [root] if root.is_file() else []
+    if not paths:
+        raise UserError(f"{root}: no Parquet file", "--data-root FILE.parquet, or a folder of them")
+    split_paths: dict[str, list[Path]] = {}
+    for path in paths:
+        match = SPLIT_PATTERN.search(str(path.relative_to(folder)))
+        word = match.group(1) if match and len(paths) > 1 else "train"
+        split_paths.setdefault(SPLIT_NAMES.get(word, word), []).append(path)
+    if "train" not in split_paths:
+        raise UserError(
+            f"{root}: no file of the training part", f"`train` in its name; there are {', '.join(split_paths)}"
+        )
+    if "test" not in split_paths and "val" in split_paths:
+        split_paths["test"] = split_paths.pop("val")
+    rows = {
+        split: [row for path in members for row in _list_rows(folder, path)] for split, members in split_paths.items()
+    }
+    class_names = _read_class_names(paths[0], [label for members in rows.values() for _, label in members])
+    return folder, {split: _group_by_class(split, members, class_names) for split, members in rows.items()}
+
+
+def _list_rows(folder: Path, path: Path) -> list[tuple[ImageFile, int | str]]:
+    """A file and a label for each row; only the labels are read."""
+    file = _open_parquet(path)
+    _, column = _find_columns(path, file)
+    labels = file.read(columns=[column]).column(0).to_pylist()
+    if None in labels or any(isinstance(label, int) and label < 0 for label in labels):
+        raise UserError(f"{path}: rows without a label", "leave them out")
+    stat, name = path.stat(), path.relative_to(folder)
+    return [(ImageFile(f"{name}#{i}", stat.st_size, stat.st_mtime_ns), label) for i, label in enumerate(labels)]
+
+
+def _open_parquet(path: Path) -> Any:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})", LAYOUT) from error
+
+
+def _find_columns(path: Path, file: Any) -> tuple[str, str]:
+    """The names of the columns of images and labels."""
+    fields = {field.name: field.type for field in file.schema_arrow}
+    images = [name for name, kind in fields.items() if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0]
+    labels = [name for name, kind in fields.items() if pa.types.is_integer(kind) or pa.types.is_string(kind)]
+    image = "image" if "image" in images else images[0] if len(images) == 1 else None
+    label = "label" if "label" in labels else labels[0] if len(labels) == 1 else None
+    for role, column in (("image", image), ("label", label)):
+        if column is None:
+            raise UserError(f"{path}: no column '{role}'", f"{LAYOUT}; {suggest_name(role, fields)}")
+    return str(image), str(label)
+
+
+def _read_class_names(path: Path, labels: Sequence[int | str]) -> list[str]:
+    """The classes' names by number: of the schema where it has them, else the labels themselves."""
+    if any(isinstance(label, str) for label in labels):
+        return sorted({str(label) for label in labels})
+    file = _open_parquet(path)
+    metadata = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
+    feature = metadata.get("info", {}).get("features", {}).get(_find_columns(path, file)[1], {})
+    count = max(int(label) for label in labels) + 1
+    names = [str(name) for name in feature.get("names") or map(str, range(count))]
+    if len(names) < count:
+        raise UserError(f"{path}: label {count - 1}, and names for {len(names)} classes", "mend the schema")
+    return names
+
+
+def _group_by_class(
+    split: str, rows: Sequence[tuple[ImageFile, int | str]], class_names: Sequence[str]
+) -> SplitListing:
+    """The rows by class. Raises UserError for a class without images."""
+    groups: list[list[ImageFile]] = [[] for _ in class_names]
+    numbers = {name: i for i, name in enumerate(class_names)}
+    for file, label in rows:
+        groups[numbers[label] if isinstance(label, str) else label].append(file)
+    empty = [name for name, files in zip(class_names, groups, strict=True) if not files]
+    if empty and split == "train":
+        raise UserError(f"no images of '{empty[0]}' in the part {split}", "each class needs one")
+    return SplitListing(split, tuple(class_names), tuple(map(tuple, groups)), open_row)
+
+
+def open_row(root: Path, file: ImageFile) -> BinaryIO:
+    """The image of a row, named FILE#ROW."""
+    name, _, row = file.path.rpartition("#")
+    content = _read_image_bytes(root / name, int(row), file.changed_ns)
+    if content is None:
+        raise ValueError("no bytes in its row")
+    return io.BytesIO(content)
+
+
+def _read_image_bytes(path: Path, row: int, changed: int) -> bytes | None:
+    with _lock:  # several threads want the same group of rows
+        starts = _list_group_starts(path, changed)
+        group = max(i for i, start in enumerate(starts) if start <= row)
+        content: bytes | None = _read_row_group(path, group, changed)[row - starts[group]].as_py()
+        return content
+
+
+@lru_cache(maxsize=256)
+def _list_group_starts(path: Path, changed: int) -> list[int]:
+    """The first row of each group of rows."""
+    meta, starts = _open_parquet(path).metadata, [0]
+    for i in range(meta.num_row_groups - 1):
+        starts.append(starts[-1] + meta.row_group(i).num_rows)
+    return starts
+
+
+@lru_cache(maxsize=4)
+def _read_row_group(path: Path, group: int, changed: int) -> Any:
+    """The images of a group of rows; a few groups at most are in memory."""
+    file = _open_parquet(path)
+    column, _ = _find_columns(path, file)
+    return file.read_row_group(group, columns=[column]).column(0).combine_chunks().field("bytes")

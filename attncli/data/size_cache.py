@@ -1,0 +1,58 @@
+"""How large a dataset is after its cut: noted where it was read, for plans, which read no images. No torch."""
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attncli.recipe import Data, Recipe
+from attncli.records import write_atomically
+
+if TYPE_CHECKING:
+    from attncli.data.dataset import Dataset
+
+SUFFIX = ".extent"  # of its file in the folder of decoded images
+SIZE_KEYS = ("name", "of", "root", "image_size", "classes", "per_class", "fraction", "val_fraction", "subset_seed",
+        "frames", "crop")  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSize:
+    """Numbers of images, and what each is."""
+
+    train: int
+    val: int
+    test: int
+    images: tuple[int | None, ...]  # classes, H, W, T (None of still images)
+
+
+def save_size(cache: Path, recipe: Data, dataset: "Dataset") -> None:
+    """Write down how large a dataset is; a folder that can't be written only leaves plans without it."""
+    size = DatasetSize(
+        train=len(dataset.train),
+        val=len(dataset.val) if dataset.val else 0,
+        test=len(dataset.test),
+        images=(len(dataset.classes), *dataset.size, dataset.frames),
+    )
+    if size == load_size(cache, recipe):
+        return
+    with suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        write_atomically(_locate_size_file(cache, recipe), json.dumps(asdict(size)) + "\n")
+
+
+def load_size(cache: Path, recipe: Data) -> DatasetSize | None:
+    """How large a recipe's dataset was when it was read last; None where it never was with this folder."""
+    try:
+        values = json.loads(_locate_size_file(cache, recipe).read_text(encoding="utf-8"))
+        return DatasetSize(**values | {"images": tuple(values["images"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _locate_size_file(cache: Path, recipe: Data) -> Path:
+    identity = Recipe(data=recipe).build_identity()["data"]
+    key_text = json.dumps({key: identity.get(key) for key in SIZE_KEYS}, sort_keys=True)
+    return cache / (hashlib.sha256(key_text.encode()).hexdigest()[:16] + SUFFIX)

@@ -1,0 +1,51 @@
+"""Gates: found from what went in and came out, and taken apart into what happens to channels and to places."""
+
+import torch
+from torch import Tensor
+
+SAME_SHARE = 1e-3  # factors that differ by less than this share of their size are the same
+LARGE_FACTOR, FEW_SHARE = 10.0, 1e-3  # no gate multiplies more than a few values by more than that
+TINY = 1e-12
+
+
+def estimate_gate(x: Tensor, y: Tensor) -> tuple[str, Tensor]:
+    """(what it is, factors) of a module that maps x to y, both (N, C, H, W).
+
+    The factors are s in y = s x, (N, C, H, W). Where x is 0, which tells nothing, they are the channel's own, by
+    least squares, and in a channel of zeros those of all channels.
+    A module that is no gate, as values come out of nothing, has the size of y over that of x at each place instead,
+    (N, 1, H, W).
+    """
+    x, y = x.double(), y.double()
+    is_known = x.abs() > 1e-6 * x.abs().amax((1, 2, 3), keepdim=True).clamp_min(TINY)
+    channel_factors, image_factors = _least_squares(x, y, (2, 3)), _least_squares(x, y, (1, 2, 3))
+    channel_factors = torch.where(
+        is_known.any(3, keepdim=True).any(2, keepdim=True), channel_factors, image_factors
+    ).expand_as(x)
+    s = torch.where(is_known, y / torch.where(is_known, x, 1.0), channel_factors)
+    if (s.abs() > LARGE_FACTOR).double().mean() <= FEW_SHARE:
+        return "gate", s.float()
+    sizes = y.square().sum(1, keepdim=True) / x.square().sum(1, keepdim=True).clamp_min(TINY)
+    return "size of what comes out over what went in", sizes.sqrt().float()
+
+
+def _least_squares(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return (x * y).sum(axes, keepdim=True) / x.square().sum(axes, keepdim=True).clamp_min(TINY)
+
+
+def split_gate(s: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Factors (N, C, H, W) as means over places (N, C) and over channels (N, H, W).
+
+    None for the one along which nothing differs; a constant gate is one of channels.
+    """
+    size = s.abs().mean().clamp_min(TINY)
+    across_places = (s - s.mean((2, 3), keepdim=True)).square().mean().sqrt() / size
+    across_channels = (s - s.mean(1, keepdim=True)).square().mean().sqrt() / size
+    places = s.mean(1) if across_places > SAME_SHARE else None
+    channels = s.mean((2, 3)) if across_channels > SAME_SHARE or places is None else None
+    return channels, places
+
+
+def expand_gate(s: Tensor) -> Tensor:
+    """Factors of any shape that broadcasts to (N, C, H, W), with four axes."""
+    return s[(...,) + (None,) * (4 - s.ndim)]

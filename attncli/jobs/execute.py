@@ -1,0 +1,62 @@
+"""A sweep from its plan to its end: what is to do, MLflow's parent runs, how it ended."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from attncli import track
+from attncli.jobs.events import Task, TaskEnded, TaskEvent
+from attncli.jobs.plan import PlannedRun, SweepPlan
+from attncli.records import Status
+from attncli.system.signals import StopRequest
+
+Executor = Callable[[Sequence[Task], StopRequest], Iterator[TaskEvent]]
+
+
+def execute_plan(
+    plan: SweepPlan, executor: Executor, stop: StopRequest, *, runs: Path, uri: str | None, fail_fast: bool = False
+) -> Iterator[TaskEvent]:
+    """Have the executor do what the plan lacks, in order; a plan that is all finished costs nothing.
+
+    With `fail_fast` the first failure stops the others, which save what they have. Raises UserError for a store
+    that does not answer, RunFailedError where no worker starts.
+    """
+    unfinished_runs, open_marker = plan.unfinished_runs, runs / f".{plan.name}.begun"
+    if (
+        not unfinished_runs and not open_marker.exists()
+    ):  # where that file is left, its process was killed before it closed the parents
+        return
+    track.check_reachable(uri, runs)
+    parents = track.begin_parent_runs(plan.name, [run.recipe for run in plan.runs], runs=runs, uri=uri)
+    open_marker.touch()
+    status: Status = "FAILED"  # as long as an error may come
+    statuses: list[str] = []
+    try:
+        for event in executor(build_tasks(unfinished_runs, parents), stop):
+            if isinstance(event, TaskEnded) and not event.task.timing:
+                statuses.append(event.status)
+                if fail_fast and event.status != "FINISHED" and not stop.reason:
+                    stop.reason = f"stopped by the failure of {event.task.title}"
+            yield event
+        status = summarize_status(statuses, len(unfinished_runs), stopped=bool(stop.reason))
+    finally:
+        if track.end_parent_runs(parents, [run.digest for run in plan.runs], status, runs=runs, uri=uri):
+            open_marker.unlink(missing_ok=True)
+
+
+def summarize_status(statuses: Sequence[str], run_count: int, *, stopped: bool) -> Status:
+    """How a sweep ended whose runs ended so; one that was stopped with nothing left to do is finished."""
+    if statuses.count("FINISHED") == run_count:
+        return "FINISHED"
+    return "KILLED" if stopped else "FAILED"
+
+
+def build_tasks(unfinished_runs: Sequence[PlannedRun], parents: "dict[str, dict[str, str]]") -> list[Task]:
+    """A timing for each network that is to be timed, then the runs; `parents` has the tags of each experiment."""
+    timings = {run.recipe.compute_group(): run for run in reversed(unfinished_runs) if run.recipe.measure.speed}
+    return [
+        *(Task(recipe=r.recipe, digest=r.digest, title=r.title, timing=True) for r in reversed(timings.values())),
+        *(
+            Task(recipe=r.recipe, digest=r.digest, title=r.title, tags=parents[track.choose_experiment_name(r.recipe)])
+            for r in unfinished_runs
+        ),
+    ]

@@ -1,0 +1,246 @@
+"""The executor of a Ray cluster: every run is a Ray task that takes its cores and GPUs, wherever they are free.
+
+A task does its run in a worker process of its own and streams back what that says. The run of a node that is lost is
+given to another, which goes on from the checkpoint where the nodes share the folder of runs, else begins again; then
+the run's files come back with its end.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from attncli import track
+from attncli.errors import RunFailedError, UserError
+from attncli.jobs import remote_task, told
+from attncli.jobs.events import Task, TaskEnded, TaskEvent, TaskStage, TaskStarted, TaskWaiting, TaskWarning
+from attncli.jobs.execute import Executor
+from attncli.jobs.remote_task import RemoteTask
+from attncli.jobs.told import Message
+from attncli.jobs.worker_pool import WorkerSettings
+from attncli.system.signals import StopRequest
+
+LISTEN_S = 0.3
+RETRY_S = 5.0  # until a run that another process was at is given out again
+MAX_NODE_LOSSES = 10  # nodes that one run may lose
+
+
+def make_ray_executor(settings: WorkerSettings, *, jobs: int | None = None, cpus: int = 1, gpus: float = 0) -> Executor:
+    """An executor on the cluster that RAY_ADDRESS names, else the one of this machine, else one made for the sweep.
+
+    Each run takes `cpus` cores and `gpus` GPUs, and at most `jobs` run at a time (None: as many as the cluster takes).
+    Timings come first, each with a whole node for itself. Raises UserError without Ray, where no node could ever take
+    a run, or where the nodes share neither the folder of runs nor a tracking server.
+    """
+    return partial(
+        _execute_on_ray, replace(settings, runs=settings.runs.absolute()), jobs, {"num_cpus": cpus, "num_gpus": gpus}
+    )
+
+
+def _execute_on_ray(
+    settings: WorkerSettings, jobs: int | None, needs: Mapping[str, Any], tasks: Sequence[Task], stop: StopRequest
+) -> Iterator[TaskEvent]:
+    with _ray_connection() as ray, _shared_probe_file(settings) as probe_name:
+        disk_is_shared = _check_cluster(ray, settings, needs, probe_name)
+        timings = [t for t in tasks if t.timing] if disk_is_shared else []  # elsewhere a run times itself
+        scheduler = RayScheduler(ray, settings, needs, probe_name)
+        yield from scheduler.run_tasks(timings, stop, limit=1)
+        yield from scheduler.run_tasks([t for t in tasks if not t.timing], stop, limit=jobs)
+
+
+@contextmanager
+def _ray_connection() -> Iterator[Any]:
+    """Ray, connected; it keeps its fingers off our signals and, as it tells of lost nodes there, off stdout."""
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("--on ray: Ray is not installed", "pip install 'attncli[ray]'") from error
+    previous_handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(f"--on ray: {_last_line(error)}", "`ray start --head`, or set RAY_ADDRESS=HOST:PORT") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, previous_handler)
+    try:
+        with open(os.devnull, "w") as null_file, redirect_stdout(null_file):
+            yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _shared_probe_file(settings: WorkerSettings) -> Iterator[str]:
+    """The name of a file in the folder of runs, by which a node sees whether it has the same folder."""
+    probe_file = remote_task.create_probe_file(settings.runs)
+    try:
+        yield probe_file.name
+    finally:
+        probe_file.unlink(missing_ok=True)
+
+
+def _check_cluster(ray: Any, settings: WorkerSettings, needs: Mapping[str, Any], probe_name: str) -> bool:
+    """Whether all nodes see the folder of runs. Raises UserError for a cluster that cannot do the sweep."""
+    nodes = [n for n in ray.nodes() if n["Alive"]]
+    if not any(_has_room(node, needs) for node in nodes):
+        largest = max(n["Resources"].get("CPU", 0) for n in nodes), max(n["Resources"].get("GPU", 0) for n in nodes)
+        wanted = f"{needs['num_cpus']} cores and {needs['num_gpus']} GPUs"
+        raise UserError(f"--on ray: no node has {wanted}", f"at most {largest[0]:g} and {largest[1]:g}: --cpus, --gpus")
+    check_path = ray.remote(num_cpus=0, max_retries=3)(remote_task.is_path_visible)
+    answers = [
+        check_path.options(scheduling_strategy=_pin_to_node(node)).remote(settings.runs / probe_name) for node in nodes
+    ]
+    try:
+        disk_is_shared = all(ray.get(answers, timeout=120))
+    except ray.exceptions.RayError as error:
+        raise RunFailedError(
+            f"--on ray: {_last_line(error)}", "the same attncli has to be installed on every node"
+        ) from error
+    if not disk_is_shared and track.is_file_store(settings.uri, settings.runs):
+        raise UserError(
+            f"--on ray: the nodes do not share {settings.runs}, and the tracking store is a file there",
+            "--runs on a shared disk, or --tracking-uri of a server",
+        )
+    return disk_is_shared
+
+
+def _has_room(node: Mapping[str, Any], needs: Mapping[str, Any]) -> bool:
+    resources = node["Resources"]
+    return bool(resources.get("CPU", 0) >= needs["num_cpus"] and resources.get("GPU", 0) >= needs["num_gpus"])
+
+
+def _pin_to_node(node: Mapping[str, Any], *, soft: bool = True) -> Any:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=soft)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+@dataclass
+class RunningTask:
+    """A task that was given out: whether it has begun, how often its node was lost."""
+
+    task: Task
+    node_losses: int = 0
+    has_started: bool = False
+
+
+@dataclass
+class RayScheduler:
+    """The tasks that Ray has, by the stream of what they say."""
+
+    ray: Any
+    settings: WorkerSettings
+    needs: Mapping[str, Any]
+    probe_name: str
+    timing_threads: int | None = None  # of the timings
+    running: dict[Any, RunningTask] = field(default_factory=dict)
+    postponed: deque[tuple[float, RunningTask]] = field(default_factory=deque)  # to be given out anew, at a time
+    is_cancelled: bool = False
+
+    def run_tasks(self, tasks: Sequence[Task], stop: StopRequest, *, limit: int | None) -> Iterator[TaskEvent]:
+        """All tasks done, at most `limit` at a time; a wish to stop has those that are at work save first."""
+        self.postponed.extend((0.0, RunningTask(task)) for task in tasks)
+        while self.running or (self.postponed and not stop.reason):
+            if stop.reason:
+                self._cancel_tasks(force=stop.at_once)
+            else:
+                yield from self._start_due_tasks(limit)
+            for stream in self.ray.wait(list(self.running), timeout=LISTEN_S)[0] if self.running else ():
+                yield from self._handle_stream(stream)
+            if not self.running and self.postponed:
+                time.sleep(LISTEN_S)
+        self.postponed.clear()
+
+    def _start_due_tasks(self, limit: int | None) -> Iterator[TaskEvent]:
+        """Hand over what is due; what another sweep has finished meanwhile is told and passed over."""
+        for _ in range(len(self.postponed)):
+            due_at, running_task = self.postponed.popleft()
+            if due_at > time.monotonic() or (limit is not None and len(self.running) >= limit):
+                self.postponed.append((due_at, running_task))
+            elif not running_task.task.timing and track.read_finished_result(
+                self.settings.runs / running_task.task.digest
+            ):
+                yield TaskEnded(running_task.task, "FINISHED")
+            else:
+                self.running[self._submit_task(running_task.task)] = running_task
+
+    def _submit_task(self, task: Task) -> Any:
+        cpus = max(1, int(self.needs["num_cpus"]))
+        options: dict[str, Any] = dict(self.needs)
+        if task.timing:
+            nodes = [n for n in self.ray.nodes() if n["Alive"] and _has_room(n, self.needs)]
+            largest_node = max(nodes, key=lambda n: n["Resources"]["CPU"]) if nodes else None
+            if largest_node:
+                options |= {
+                    "num_cpus": largest_node["Resources"]["CPU"],
+                    "scheduling_strategy": _pin_to_node(largest_node),
+                }
+        shipped_task = RemoteTask(
+            task, self.settings, cpus, None if task.timing else self.timing_threads, self.probe_name
+        )
+        remote_function = self.ray.remote(num_returns="streaming", max_retries=0, name=task.title)(
+            remote_task.run_remote_task
+        )
+        return remote_function.options(**options).remote(shipped_task)
+
+    def _handle_stream(self, stream: Any) -> Iterator[TaskEvent]:
+        """The next word of a task."""
+        running_task = self.running[stream]
+        try:
+            yield from self._handle_message(running_task, self.ray.get(next(stream)))
+        except StopIteration:
+            del self.running[stream]
+        except self.ray.exceptions.RayError as error:
+            del self.running[stream]
+            yield from self._handle_failure(running_task, error)
+
+    def _handle_message(self, running_task: RunningTask, message: Message) -> Iterator[TaskEvent]:
+        if message["event"] == "files":
+            remote_task.unpack_run_files(self.settings.runs / running_task.task.digest, message["files"])
+        if message["event"] == "began":
+            running_task.has_started = True
+            self.timing_threads = message["threads"] if running_task.task.timing else self.timing_threads
+        event = told.parse_message(running_task.task, message)
+        if isinstance(event, TaskWaiting):
+            self.postponed.append((time.monotonic() + RETRY_S, running_task))
+        if event is not None:
+            yield event
+
+    def _handle_failure(self, running_task: RunningTask, error: BaseException) -> Iterator[TaskEvent]:
+        """A task without an end: called off, or lost with its node, or beyond help."""
+        task, errors = running_task.task, self.ray.exceptions
+        node_lost = isinstance(error, errors.NodeDiedError | errors.WorkerCrashedError | errors.ObjectLostError)
+        if self.is_cancelled:
+            if running_task.has_started:
+                yield told.make_stopped_event(task)
+        elif node_lost and running_task.node_losses < MAX_NODE_LOSSES:
+            if running_task.has_started:
+                yield TaskStage(task, "lost with its node, waiting for another")
+                yield TaskWarning(task, "its node was lost; it goes on from its checkpoint on another")
+            self.postponed.append((time.monotonic(), RunningTask(task, node_losses=running_task.node_losses + 1)))
+        else:
+            if not running_task.has_started:
+                yield TaskStarted(task)
+            problem = f"{type(error).__name__}: {_last_line(error)}"
+            told.append_to_log(self.settings.runs / task.digest, problem)
+            yield TaskEnded(
+                task, "KILLED" if node_lost or isinstance(error, errors.OutOfMemoryError) else "FAILED", problem
+            )
+
+    def _cancel_tasks(self, *, force: bool) -> None:
+        if not self.is_cancelled or force:
+            self.is_cancelled = True
+            for stream in self.running:
+                self.ray.cancel(stream, force=force)

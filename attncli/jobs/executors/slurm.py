@@ -1,0 +1,279 @@
+"""The executor of a Slurm cluster: the runs are one array of jobs, made by submitit.
+
+A job does its run in a worker process and writes what that says to a file on the disk that all nodes share, where the
+sweep reads it. A job that runs out of time (SIGUSR2, which submitit asks Slurm for), or whose node is taken for another
+(SIGTERM), has its run saved first; it is queued again and goes on from the checkpoint.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from attncli import track
+from attncli.errors import UserError
+from attncli.jobs import told
+from attncli.jobs.events import Task, TaskEnded, TaskEvent, TaskWaiting
+from attncli.jobs.execute import Executor
+from attncli.jobs.remote_task import RemoteTask
+from attncli.jobs.told import Message
+from attncli.jobs.worker_pool import WorkerSettings
+from attncli.system.signals import StopRequest
+
+FOLDER = ".slurm"  # in the folder of runs: submitit's files, and what the jobs say
+POLL_S = 1.0
+RETRY_S = 30.0  # until a run that another process was at is queued again
+SILENCE_S = 20.0  # until a job that left the queue without a word is given up: disks of clusters are slow to tell
+LEAVE_WAIT_S = 1800.0  # that a job which was told to leave waits for Slurm to end it
+REQUEUES = 1000  # every leg goes on from the last one's checkpoint
+ENDED_STATES = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"}
+DEFAULT_OPTIONS = {"time": 240, "signal_delay_s": 120, "wckey": ""}  # minutes, seconds
+
+
+class SlurmJob:
+    """What a job does: the errand, with its words written to a file. submitit calls it, and `checkpoint` on USR2."""
+
+    def __init__(self, remote_task: RemoteTask, message_file: Path) -> None:
+        self.remote_task = remote_task
+        self.message_file = message_file
+
+    def __call__(self) -> str:
+        """Do the errand; how it ended. A job that was told to leave waits for its end, lest Slurm take it as done."""
+        leave_signals: list[int] = []
+
+        def note_sigterm(number: int, frame: FrameType | None) -> None:
+            leave_signals.append(number)
+            self.remote_task.request_stop()
+
+        signal.signal(signal.SIGTERM, note_sigterm)
+        last_message: Message = {}
+        for last_message in self.remote_task.run_worker():
+            self._write_message(last_message)
+            if last_message["event"] == "began":
+                self._write_message({"event": "stage", "text": f"on {os.uname().nodename}"})
+        if leave_signals:
+            time.sleep(LEAVE_WAIT_S)
+        return str(last_message["status"])
+
+    def checkpoint(self) -> Any:
+        """Save, and have the same done again."""
+        from submitit.helpers import DelayedSubmission
+
+        self.remote_task.request_stop()
+        self.remote_task.wait_until_saved()
+        self._write_message({"event": "stage", "text": "saved, in the queue again"})
+        return DelayedSubmission(self)
+
+    def _write_message(self, message: Message) -> None:
+        with self.message_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(message) + "\n")
+
+
+def make_slurm_executor(
+    settings: WorkerSettings,
+    *,
+    jobs: int | None = None,
+    cpus: int = 1,
+    gpus: int = 0,
+    options: Mapping[str, Any] | None = None,
+    cluster: str = "slurm",
+) -> Executor:
+    """An executor that queues every run as a job with `cpus` cores and `gpus` GPUs, at most `jobs` at a time.
+
+    `options` are sbatch's as submitit names them (partition, account, time in minutes, ...). Timings are jobs before,
+    one after the other, each with a node for itself. `cluster` is submitit's name of what does the jobs: "local" does
+    them here, all at once. Raises UserError without submitit or Slurm, and for options that there are not.
+    """
+    needs: dict[str, Any] = {"cpus_per_task": cpus, **({"gpus_per_node": gpus} if gpus else {})}
+    submit_options = DEFAULT_OPTIONS | needs | ({"array_parallelism": jobs} if jobs else {}) | dict(options or {})
+    return partial(_execute_on_slurm, replace(settings, runs=settings.runs.absolute()), cpus, cluster, submit_options)
+
+
+def _execute_on_slurm(
+    settings: WorkerSettings,
+    cpus: int,
+    cluster: str,
+    options: Mapping[str, Any],
+    tasks: Sequence[Task],
+    stop: StopRequest,
+) -> Iterator[TaskEvent]:
+    folder = settings.runs / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    slurm_queue = SlurmQueue(
+        settings,
+        cpus,
+        folder,
+        partial(_submit_jobs, cluster, folder),
+        list_local_ids if cluster == "local" else list_queued_ids,
+    )
+    exclusive_options = {**options, "exclusive": True, "array_parallelism": 1}
+    yield from slurm_queue.run_tasks([t for t in tasks if t.timing], stop, exclusive_options)
+    yield from slurm_queue.run_tasks([t for t in tasks if not t.timing], stop, options)
+
+
+def _submit_jobs(cluster: str, folder: Path, options: Mapping[str, Any], jobs: Sequence[SlurmJob]) -> list[Any]:
+    """submitit's handles of the jobs, which are now in the queue. Raises UserError where that cannot be."""
+    try:
+        import submitit
+    except ImportError as error:
+        raise UserError("--on slurm: submitit is not installed", "pip install 'attncli[slurm]'") from error
+    submitit_executor: Any
+    try:
+        if cluster == "local":
+            submitit_executor = submitit.LocalExecutor(folder=folder, max_num_timeout=REQUEUES)
+            submitit_executor.update_parameters(timeout_min=options["time"], signal_delay_s=options["signal_delay_s"])
+        else:
+            submitit_executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=REQUEUES)
+            submitit_executor.update_parameters(job_name="attncli", **options)
+        return list(submitit_executor.submit_array(jobs))
+    except RuntimeError as error:
+        raise UserError(f"--on slurm: {error}", "call it on a machine that has sbatch and srun") from error
+    except (ValueError, OSError, submitit.core.utils.FailedJobError) as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise UserError(f"--on slurm: {lines[-1]}", "sbatch's options are given by --slurm KEY=VALUE") from error
+
+
+@dataclass
+class QueuedJob:
+    """A job as the sweep sees it."""
+
+    task: Task
+    handle: Any  # submitit's
+    message_file: Path
+    bytes_read: int = 0  # bytes of `message_file`
+    last_ending: TaskEnded | None = None  # that it was stopped, which may be followed by another leg
+    has_started: bool = False
+    gone_since: float | None = None  # clock at which it was seen to have left the queue
+
+    def read_messages(self) -> Iterator[Message]:
+        """What it has said since it was last asked, whole lines alone."""
+        with suppress(FileNotFoundError), self.message_file.open("rb") as file:
+            file.seek(self.bytes_read)
+            complete_lines, newline, _ = file.read().rpartition(b"\n")
+            self.bytes_read += len(complete_lines) + len(newline)
+            yield from map(json.loads, complete_lines.splitlines())
+
+
+@dataclass
+class SlurmQueue:
+    """The jobs of one sweep: `submit_jobs(options, jobs)` queues some, `list_alive(handles)` tells which have not
+    ended.
+    """
+
+    settings: WorkerSettings
+    cpus: int
+    folder: Path
+    submit_jobs: Callable[[Mapping[str, Any], Sequence[SlurmJob]], list[Any]]
+    list_alive: Callable[[Sequence[Any]], set[str] | None]
+    timing_threads: int | None = None  # of the timings
+    jobs: list[QueuedJob] = field(default_factory=list)
+    postponed: deque[tuple[float, Task]] = field(default_factory=deque)
+    is_cancelled: bool = False
+
+    def run_tasks(self, tasks: Sequence[Task], stop: StopRequest, options: Mapping[str, Any]) -> Iterator[TaskEvent]:
+        """All tasks done; a wish to stop takes the jobs out of the queue, and those at work save first."""
+        if not stop.reason:
+            yield from self._queue_tasks(tasks, options)
+        try:
+            while self.jobs or self.postponed:
+                if stop.reason:
+                    self._cancel_jobs()
+                due_tasks = [task for due_at, task in self.postponed if due_at <= time.monotonic()]
+                self.postponed = deque((due_at, task) for due_at, task in self.postponed if due_at > time.monotonic())
+                yield from self._queue_tasks(due_tasks, options)
+                alive_ids = self.list_alive([job.handle for job in self.jobs]) if self.jobs else set()
+                for job in list(self.jobs):
+                    yield from self._handle_messages(job, alive_ids is None or job.handle.job_id in alive_ids)
+                time.sleep(POLL_S)
+        finally:
+            self._cancel_jobs()
+
+    def _queue_tasks(self, tasks: Sequence[Task], options: Mapping[str, Any]) -> Iterator[TaskEvent]:
+        """Queue the tasks; what another sweep has finished meanwhile is told and passed over."""
+        finished_tasks = [
+            t for t in tasks if not t.timing and track.read_finished_result(self.settings.runs / t.digest)
+        ]
+        yield from (TaskEnded(task, "FINISHED") for task in finished_tasks)
+        unfinished_tasks = [t for t in tasks if t not in finished_tasks]
+        if not unfinished_tasks:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        jobs = []
+        for task in unfinished_tasks:
+            kind = "timing" if task.timing else "run"
+            message_file = self.folder / f"{kind}-{task.digest}-{time.monotonic_ns()}.jsonl"
+            jobs.append(
+                SlurmJob(
+                    RemoteTask(task, self.settings, self.cpus, None if task.timing else self.timing_threads),
+                    message_file,
+                )
+            )
+        handles = self.submit_jobs(options, jobs)
+        self.jobs += [QueuedJob(t, h, j.message_file) for t, h, j in zip(unfinished_tasks, handles, jobs, strict=True)]
+
+    def _handle_messages(self, job: QueuedJob, is_alive: bool) -> Iterator[TaskEvent]:
+        """What a job has said; its end, where it has left the queue or will not be queued again."""
+        for message in job.read_messages():
+            if message["event"] == "began":
+                job.has_started, job.last_ending = True, None
+                self.timing_threads = message["threads"] if job.task.timing else self.timing_threads
+            event = told.parse_message(job.task, message)
+            if isinstance(event, TaskEnded) and event.status == "KILLED" and is_alive and not self.is_cancelled:
+                job.last_ending = event
+            elif isinstance(event, TaskEnded | TaskWaiting):
+                yield from self._finish_job(job, event)
+            elif event is not None:
+                yield event
+        if job in self.jobs and not is_alive:
+            job.gone_since = job.gone_since or time.monotonic()
+            if job.last_ending or self.is_cancelled or time.monotonic() - job.gone_since > SILENCE_S:
+                yield from self._finish_job(job, job.last_ending or self._make_silent_ending(job))
+
+    def _finish_job(self, job: QueuedJob, event: TaskEnded | TaskWaiting) -> Iterator[TaskEvent]:
+        self.jobs.remove(job)
+        if isinstance(event, TaskWaiting):
+            self.postponed.append((time.monotonic() + RETRY_S, job.task))
+        if job.has_started or not self.is_cancelled:
+            yield event
+
+    def _make_silent_ending(self, job: QueuedJob) -> TaskEnded:
+        if self.is_cancelled:
+            return told.make_stopped_event(job.task)
+        problem = f"job {job.handle.job_id} left the queue without a word"
+        told.append_to_log(self.settings.runs / job.task.digest, problem)
+        return TaskEnded(job.task, "KILLED", problem, f"{job.handle.paths.stderr} may say more")
+
+    def _cancel_jobs(self) -> None:
+        self.postponed.clear()
+        if not self.is_cancelled:
+            for job in self.jobs:
+                with suppress(OSError, subprocess.SubprocessError):
+                    job.handle.cancel(check=False)
+        self.is_cancelled = self.is_cancelled or bool(self.jobs)
+
+
+def list_queued_ids(handles: Sequence[Any]) -> set[str] | None:
+    """The ids of those jobs that Slurm still has, None where it does not answer; squeue needs no accounting."""
+    arrays = sorted({handle.job_id.partition("_")[0] for handle in handles})
+    arguments = ["squeue", "--noheader", "--array", "--jobs", ",".join(arrays), "--format", "%A %F_%K %T"]
+    try:
+        answer = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if answer.returncode and "Invalid job id" not in answer.stderr:
+        return None
+    rows = [line.split() for line in answer.stdout.splitlines() if line.strip()]
+    return {name for number, member, state in rows if state not in ENDED_STATES for name in (number, member)}
+
+
+def list_local_ids(handles: Sequence[Any]) -> set[str] | None:
+    """The same of jobs that submitit does on this machine."""
+    return {handle.job_id for handle in handles if not handle.done()}

@@ -1,0 +1,101 @@
+"""The two things a worker does: a whole run, and the timing of a network."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attncli import model, train
+from attncli.attention.plugin_errors import plugin_errors
+from attncli.data.lock import exclusive_lock
+from attncli.measure import timed
+from attncli.recipe import Recipe
+from attncli.records import Epoch, Evaluation, Record
+from attncli.run import DatasetLoader, FigureHook, execute_run, make_input_spec
+from attncli.train import TrainingProgress, distributed
+
+TIMING_LOCK = ".timing.lock"  # one timing at a time on this machine
+
+
+class EventReporter:
+    """A run's Watch that tells the parent, and prints what belongs in the run's own log."""
+
+    def __init__(self, send_event: Callable[..., None]) -> None:
+        self._send_event = send_event
+        self._has_started = False
+
+    def on_stage(self, what: str) -> None:
+        """A part of the run begins; the first is headed by the time, as the log holds earlier attempts too."""
+        if not self._has_started:
+            print(f"== {time.strftime('%Y-%m-%d %H:%M:%S')}, process {os.getpid()}")
+        self._has_started = True
+        print(what, flush=True)
+        self._send_event("stage", text=what)
+
+    def on_reading(self, what: str, completed: int, total: int) -> None:
+        """Files are read; the parent hears of it every so often."""
+        if completed == total or completed % 4096 == 0:
+            self._send_event("stage", text=f"{what}: {completed:,}" + (f" of {total:,}" if total else ""))
+
+    def on_step(self, progress: TrainingProgress) -> None:
+        """Training goes on."""
+        self._send_event(
+            "step",
+            epoch=progress.epoch,
+            epochs=progress.epochs,
+            images_per_s=progress.images_per_s,
+            seconds_left=progress.seconds_left,
+        )
+
+    def on_record(self, record: Record) -> None:
+        """A record was made."""
+        if isinstance(record, Epoch):
+            val = "" if record.val_top1 is None else f", validation top-1 {record.val_top1:.2%}"
+            print(f"epoch {record.epoch}: loss {record.train_loss:.4f}{val}", flush=True)
+        elif isinstance(record, Evaluation):
+            print(f"{record.split}: top-1 {record.top1:.2%} of {record.images:,} images", flush=True)
+
+    def on_warning(self, what: str) -> None:
+        """Something that stopped nothing."""
+        print(f"warning: {what}", flush=True)
+        self._send_event("warned", text=what)
+
+
+def run_task(
+    recipe: Recipe,
+    *,
+    runs: Path,
+    uri: str | None,
+    send_event: Callable[..., None],
+    load_dataset: DatasetLoader,
+    save_figures: FigureHook | None,
+    tags: Mapping[str, str],
+    timing_threads: int | None,
+) -> Any:
+    """Do a run; what it raises is `attncli.run_command.run`'s."""
+    return execute_run(
+        recipe,
+        runs=runs,
+        uri=uri,
+        listener=EventReporter(send_event),
+        save_figures=save_figures,
+        load_dataset=load_dataset,
+        tags=tags,
+        timing_threads=timing_threads,
+    )
+
+
+def time_task(recipe: Recipe, *, runs: Path, load_dataset: DatasetLoader) -> Any:
+    """Time a recipe's network against its baseline, unless the file of speeds knows it already."""
+    device = distributed.resolve_device(train.init_accelerator())
+    input_spec = make_input_spec(load_dataset(recipe.data, cache=runs / "cache"))
+    net, build_baseline = (
+        model.build(recipe, input_spec).to(device),
+        partial(model.build, recipe.make_baseline(), input_spec),
+    )
+    with exclusive_lock(runs / TIMING_LOCK), plugin_errors(recipe.model.attn, "fails in timing", code=1):
+        return timed.cached_throughput(
+            recipe, net, build_baseline, input_spec.classes, input_spec.size, input_spec.frames, runs=runs
+        )

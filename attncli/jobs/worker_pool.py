@@ -1,0 +1,184 @@
+"""The worker processes as their parent sees them: hired, given a task, heard, asked to stop, sent home."""
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attncli.errors import RunFailedError
+from attncli.jobs import resources
+from attncli.jobs.events import Task
+from attncli.jobs.told import Message
+
+EXIT_S = 30.0  # to end after the last task
+GRACE_S = 120.0  # to save a task that is to be stopped
+MAX_FAILED_STARTS = 3  # workers in a row that are killed before they are ready
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Where runs and their store are; `figure_hook` names what draws a run's pictures, as `package.module:function`."""
+
+    runs: Path
+    uri: str | None
+    figure_hook: str = ""
+
+
+class WorkerProcess:
+    """One process. `task` is what it is at, `is_ready` whether it has told that it listens."""
+
+    def __init__(
+        self, settings: WorkerSettings, environment: Mapping[str, str], inbox: "queue.SimpleQueue[Any]"
+    ) -> None:
+        self.task: Task | None = None
+        self.is_ready = False
+        self.threads = 0
+        self.is_stopping = False
+        self.last_line = "without a word"  # once it has ended: the last line that it wrote outside of any run
+        self._stderr_file = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the process
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "attncli.jobs.worker_main",
+                json.dumps({"runs": str(settings.runs), "uri": settings.uri, "decorate": settings.figure_hook}),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr_file,
+            env=environment,
+            text=True,
+            start_new_session=True,  # a Ctrl-C in the terminal is the parent's to pass on
+        )
+        self._reader = threading.Thread(target=self._read_messages, args=(inbox,), daemon=True)
+        self._reader.start()
+
+    def _read_messages(self, inbox: "queue.SimpleQueue[Any]") -> None:
+        """Every event of the process into the inbox, None when there will be no more."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with suppress(json.JSONDecodeError):  # cut off by a kill
+                inbox.put((self, json.loads(line)))
+        inbox.put((self, None))
+
+    def give_task(self, task: Task, threads: int | None) -> None:
+        """Hand over a task; a process that has died meanwhile is noticed by its silence."""
+        self.task = task
+        order = {
+            "recipe": task.recipe.model_dump(mode="json"),
+            "timing": task.timing,
+            "tags": dict(task.tags),
+            "threads": threads,
+        }
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps(order) + "\n")
+            self.process.stdin.flush()
+
+    def request_stop(self) -> None:
+        """Ask the process to save what it has and end."""
+        self.is_stopping = True
+        self.process.send_signal(signal.SIGTERM)
+
+    def close_stdin(self) -> None:
+        """Let the process end: there are no more tasks."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+
+    def collect_exit_code(self, timeout: float) -> int:
+        """The exit code of the process, which is killed where it does not end in time; then all is closed."""
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(EXIT_S)
+        self._stderr_file.seek(0)
+        self.last_line = ([line for line in self._stderr_file.read().splitlines() if line.strip()] or [self.last_line])[
+            -1
+        ]
+        self.close_stdin()
+        assert self.process.stdout is not None
+        for file in (self.process.stdout, self._stderr_file):
+            file.close()
+        return self.process.returncode
+
+
+class WorkerPool:
+    """Up to `size` workers and their common inbox."""
+
+    def __init__(self, size: int, settings: WorkerSettings) -> None:
+        self.size = size
+        self.workers: dict[int, WorkerProcess] = {}  # by place in the crew, which decides over the GPU
+        self._settings = settings
+        self._failed_starts = 0
+        self._cancelled_at: float | None = None
+        self._inbox: queue.SimpleQueue[tuple[WorkerProcess, Message | None]] = queue.SimpleQueue()
+
+    def spawn_workers(self, wanted_workers: int) -> None:
+        """Have `wanted_workers` workers, or as many as the crew may have."""
+        for number in range(self.size):
+            if len(self.workers) < wanted_workers and number not in self.workers:
+                environment = resources.build_job_environment(number, self.size)
+                self.workers[number] = WorkerProcess(self._settings, environment, self._inbox)
+
+    @property
+    def idle_workers(self) -> list[WorkerProcess]:
+        """Those that could take a task."""
+        return [w for w in self.workers.values() if w.is_ready and w.task is None and not w.is_stopping]
+
+    @property
+    def busy_workers(self) -> list[WorkerProcess]:
+        """Those that have one."""
+        return [w for w in self.workers.values() if w.task is not None]
+
+    def poll_messages(self, timeout: float) -> Iterator[tuple[WorkerProcess, Message | None]]:
+        """What the workers told, waiting for the first word at most `timeout` seconds."""
+        with suppress(queue.Empty):
+            yield self._inbox.get(timeout=timeout)
+            while True:
+                yield self._inbox.get_nowait()
+
+    def remove_worker(self, worker: WorkerProcess) -> int:
+        """Take a worker that has ended out of the crew; its exit code.
+
+        Raises RunFailedError where workers do not even start.
+        """
+        self.workers = {number: other for number, other in self.workers.items() if other is not worker}
+        exit_code = worker.collect_exit_code(EXIT_S)
+        self._failed_starts = 0 if worker.is_ready else self._failed_starts + 1
+        if not worker.is_ready and (exit_code >= 0 or self._failed_starts > MAX_FAILED_STARTS):
+            raise RunFailedError(f"a worker did not start: {worker.last_line}", "`attncli doctor` looks for why")
+        return exit_code
+
+    def cancel_tasks(self, at_once: bool) -> None:
+        """Have every task saved and ended; called again and again, it kills what takes too long, or all in a hurry."""
+        now = time.monotonic()
+        if self._cancelled_at is None:
+            self._cancelled_at = now
+            for worker in self.busy_workers:
+                worker.request_stop()
+        if at_once or now - self._cancelled_at > GRACE_S:
+            for worker in self.busy_workers:
+                worker.process.kill()
+
+    def shut_down(self) -> None:
+        """End all workers: those that are at a task, where an error ends the sweep, save it first."""
+        for worker in self.workers.values():
+            worker.close_stdin()
+            if not worker.is_ready:
+                worker.process.kill()
+        deadline = time.monotonic() + EXIT_S
+        for worker in self.workers.values():
+            worker.collect_exit_code(max(0.1, deadline - time.monotonic()))
+        self.workers = {}

@@ -1,0 +1,1 @@
+"""Figures in print, and how far they are from ours."""

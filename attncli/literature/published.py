@@ -1,0 +1,159 @@
+"""Published figures as data: one row a figure, with its source and where it was verified.
+
+Every row with a figure of parameters (`params`, or `params_m` in millions) says in `match` how to come to it here:
+
+    match: {}                                   the row's backbone and attn with our defaults give the figure
+    match: {options: {bias: true}}              so they do with these options
+    match: {unit: 2^20}                         so they do, counted in 2^20 where the table says M
+    match: {plus: 2752, why: ...}               the source's network has so many more, for the reason given
+    match: 'no: ...'                            it cannot be compared, or does not agree, for the reason given
+
+Keys of a match: `backbone`, `attn`, `options`, `site`, `stages`, `blocks`, `classes`, `size` (pixels) and `frames`
+say what to build where it is not what the row says. `unit`, `digits` (decimals printed, where YAML drops a final
+0), `cut: true` (decimals cut off, not rounded) and `plus` say how the source counts and prints. `why` explains.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from attncli import attention
+from attncli.attention import NONE
+
+FIGURES = (
+    "params", "params_m", "gflops", "top1", "top5", "err1", "err5", "error", "train_fps", "infer_fps", "miou", "map",
+)  # fmt: skip
+NO_MATCH = "no: "  # what a match that can't be made begins with
+IMAGES = {  # dataset -> (classes, side of an image in pixels)
+    "ImageNet-1k": (1000, 224),
+    "CIFAR-10": (10, 32),
+    "CIFAR-100": (100, 32),
+    "CIFAR-100 (inferred)": (100, 32),
+    "SVHN": (10, 32),
+    "Kinetics-400": (400, 224),
+    "Something-Something V1": (174, 224),
+}
+Options = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedNetwork:
+    """What to build: a backbone with a mechanism for images of `size` pixels; `frames` of a clip, None for images."""
+
+    backbone: str
+    attn: str
+    classes: int
+    size: int
+    options: Options = ()
+    site: str | None = None
+    stages: tuple[int, ...] | None = None
+    blocks: tuple[int, ...] | None = None
+    frames: int | None = None
+
+    def to_recipe_values(self) -> dict[str, Any]:
+        """A recipe's keys for it, dotted. A mechanism that is the whole network has no backbone."""
+        values: dict[str, Any] = {"attn": self.attn, "options": dict(self.options)}
+        if self.attn == NONE or attention.describe_mechanism(self.attn).card.site != "model":
+            values["backbone"] = self.backbone
+        places = {"site": self.site, "stages": self.stages, "blocks": self.blocks}
+        values |= {k: list(v) if isinstance(v, tuple) else v for k, v in places.items() if v is not None}
+        return {f"model.{k}": v for k, v in values.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterMatch:
+    """How a row's parameters compare with ours: the network to build, and how the source counts and prints."""
+
+    network: PublishedNetwork
+    unit: int = 10**6
+    digits: int | None = None  # decimals printed; None = as many as the figure has
+    cut: bool = False
+    plus: int = 0  # parameters of the source's network that ours does not have
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A published figure or a line of a published table; `figures` by name, percentages as printed there."""
+
+    dataset: str
+    backbone: str
+    attn: str
+    figures: dict[str, Any]
+    source: str
+    verified: str  # where the figure was seen; "no" where it was quoted from memory or from a single mention
+    card: str  # the mechanism whose file holds it
+    match: ParameterMatch | str | None = (
+        None  # how to compare its parameters, or why not; None where it has no such figure
+    )
+
+
+@cache
+def load_published_rows() -> tuple[PublishedRow, ...]:
+    """All rows of all files. Raises ValueError, naming the file, for a row whose match is malformed."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    rows = []
+    for path in sorted((Path(__file__).parent / "data").glob("*.yaml")):
+        for item in yaml.load(path.read_text(encoding="utf-8"), Loader=loader):
+            try:
+                rows.append(_parse_row(dict(item), path.stem))
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"{path.name}: {item}: {error!r}") from error
+    return tuple(rows)
+
+
+def find_rows_about(attn: str) -> list[PublishedRow]:
+    """The rows about one mechanism, and those of its own file about what it is compared with."""
+    return [
+        r
+        for r in load_published_rows()
+        if r.attn == attn or r.attn.startswith((attn + " ", attn + "-")) or r.card == attn
+    ]
+
+
+def agrees_with_print(row: PublishedRow, params: int) -> bool:
+    """Whether a network of `params` parameters is what a matched row prints, to its last digit."""
+    match = row.match
+    assert isinstance(match, ParameterMatch)
+    if "params" in row.figures:
+        return bool(params + match.plus == row.figures["params"])
+    printed = Decimal(str(row.figures["params_m"]))
+    exponent = printed.as_tuple().exponent if match.digits is None else -match.digits
+    rounding = ROUND_DOWN if match.cut else ROUND_HALF_UP
+    return (Decimal(params + match.plus) / match.unit).quantize(Decimal(1).scaleb(int(exponent)), rounding) == printed
+
+
+def _parse_row(item: dict[str, Any], card: str) -> PublishedRow:
+    named = {k: str(item.pop(k)) for k in ("dataset", "backbone", "attn", "source", "verified")}
+    match = _parse_match(item.pop("match", None), item, named)
+    return PublishedRow(figures=item, card=card, match=match, **named)
+
+
+def _parse_match(
+    entry: Mapping[str, Any] | str | None, figures: Mapping[str, Any], named: Mapping[str, str]
+) -> ParameterMatch | str | None:
+    """The Match of a mapping; a reason, or None, as it is."""
+    if entry is None or isinstance(entry, str):
+        if entry is not None and not entry.startswith(NO_MATCH):
+            raise ValueError(f"match: {entry!r} does not begin with {NO_MATCH!r}")
+        return entry
+    print_options = {k: v for k, v in entry.items() if k in ("unit", "digits", "cut", "plus", "why")}
+    if "unit" in print_options:
+        print_options["unit"] = {"2^20": 2**20}[print_options["unit"]]
+    network_options: dict[str, Any] = {k: _freeze_list(v) for k, v in entry.items() if k not in print_options}
+    network_options["options"] = tuple((k, _freeze_list(v)) for k, v in network_options.get("options", {}).items())
+    classes, size = IMAGES.get(named["dataset"], (None, None))
+    row_defaults: dict[str, Any] = {**named, "classes": classes, "size": size, "frames": figures.get("frames")}
+    network = {k: row_defaults[k] for k in ("backbone", "attn", "classes", "size", "frames")} | network_options
+    if network["classes"] is None or network["size"] is None:
+        raise ValueError(f"match: name classes and size, which {named['dataset']!r} does not tell")
+    return ParameterMatch(network=PublishedNetwork(**network), **print_options)
+
+
+def _freeze_list(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,96 @@
+"""What a network costs beside its baseline, counted exactly, without timing anything.
+
+Counting takes a tenth of a second, a long time beside an epoch of a small network, and the runs of a sweep share
+their networks: the same one with other seeds, one baseline of all mechanisms. So a process remembers what it counted.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from attncli.measure.activation_memory import count_activation_bytes
+from attncli.measure.fake_tensors import count_real_runs
+from attncli.measure.flops import count_operations, count_parameters
+from attncli.model import InputSpec
+from attncli.recipe import Recipe
+from attncli.records import Cost
+
+MAX_REMEMBERED = 64  # networks
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkCounts:
+    """One network's figures for one image, or clip."""
+
+    params: int
+    macs: int
+    elementwise: int
+    activation_bytes: int
+
+
+_remembered_counts: OrderedDict[str, NetworkCounts] = OrderedDict()
+
+
+def count_cost(model: nn.Module, baseline: nn.Module, size: tuple[int, int], frames: int | None = None) -> Cost:
+    """Parameters, MACs, element-wise work and activation memory of both networks for one image (H, W).
+
+    For clips, `frames` is T and every figure is that of one clip. Neither network is changed, moved or run.
+    """
+    return _make_cost(_count_network(model, size, frames), _count_network(baseline, size, frames), size)
+
+
+def count_recipe_cost(
+    recipe: Recipe, shape: InputSpec, net: nn.Module, build_baseline: Callable[[], nn.Module]
+) -> Cost:
+    """The cost of a recipe's network `net`, as far as it was not counted before in this process.
+
+    `build_baseline` makes the plain network, where that has to be counted too.
+    """
+    own, plain = count_once(recipe, shape, lambda: net), count_once(recipe.make_baseline(), shape, build_baseline)
+    return _make_cost(own, plain, shape.size)
+
+
+def count_once(recipe: Recipe, shape: InputSpec, build_network: Callable[[], nn.Module]) -> NetworkCounts:
+    """The figures of a recipe's network, which `build_network` gives, for images of `shape`; remembered.
+
+    A user's own file counts by its content. A network that has to be run in earnest may do other work with other
+    weights: it is counted each time.
+    """
+    key = json.dumps([recipe.build_identity()["model"], shape.classes, *shape.size, shape.frames], sort_keys=True)
+    if key in _remembered_counts:
+        _remembered_counts.move_to_end(key)
+        return _remembered_counts[key]
+    real_runs_before = count_real_runs()
+    counts = _count_network(build_network(), shape.size, shape.frames)
+    if count_real_runs() == real_runs_before:
+        _remembered_counts[key] = counts
+        while len(_remembered_counts) > MAX_REMEMBERED:
+            _remembered_counts.popitem(last=False)
+    return counts
+
+
+def _count_network(net: nn.Module, size: tuple[int, int], frames: int | None) -> NetworkCounts:
+    macs, elementwise = count_operations(net, size, frames)
+    return NetworkCounts(
+        params=count_parameters(net),
+        macs=macs,
+        elementwise=elementwise,
+        activation_bytes=count_activation_bytes(net, size, frames),
+    )
+
+
+def _make_cost(own: NetworkCounts, plain: NetworkCounts, size: tuple[int, int]) -> Cost:
+    return Cost(
+        params=own.params,
+        baseline_params=plain.params,
+        macs=own.macs,
+        baseline_macs=plain.macs,
+        elementwise=own.elementwise,
+        baseline_elementwise=plain.elementwise,
+        activation_bytes=own.activation_bytes,
+        baseline_activation_bytes=plain.activation_bytes,
+        image_size=max(size),
+    )

@@ -1,0 +1,106 @@
+"""Run a network without its arithmetic: every operation happens on tensors that have a shape and no numbers.
+
+Such tensors claim to lie on the CPU in float32, so figures taken from them are the same on every machine, and
+a network of any size takes milliseconds and no memory. A network that can't be run so, for example because it
+decides by the numbers it sees, is run in earnest, on a copy.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode  # what torch.compile and torch.export rest on
+from torch.func import functional_call
+
+T = TypeVar("T")
+Network = Callable[[Tensor], Tensor]
+NetworkExamination = Callable[
+    [Network, Tensor, set[int]], T
+]  # (network, images, storages of its own parameters and buffers)
+_real_runs: list[str] = []  # the networks that were, by class
+
+
+def count_real_runs() -> int:
+    """How many times a network had to be run in earnest, so far in this process."""
+    return len(_real_runs)
+
+
+def image_shape(n: int, size: tuple[int, int], frames: int | None = None) -> tuple[int, ...]:
+    """(n, 3, H, W), or (n, T, 3, H, W) for clips."""
+    return (n, 3, *size) if frames is None else (n, frames, 3, *size)
+
+
+def run_on_fake_tensors(
+    model: nn.Module, shape: tuple[int, ...], examine: NetworkExamination[T], *, training: bool
+) -> T:
+    """What `examine` returns for `model` and images of `shape`; the model stays as it is, and so do random states."""
+    with (
+        torch.random.fork_rng(devices=[]),
+        _switched_mode(model, training),
+        _disabled_fused_layers(),
+        _eager_mode(model),
+    ):
+        try:
+            return _examine_fake(model, shape, examine)
+        except Exception:  # whatever it was: if it is the network's own fault, the run in earnest raises it again
+            _real_runs.append(type(model).__name__)
+            real = copy.deepcopy(model).to("cpu", torch.float32)
+            return examine(real, torch.randn(shape), {storage_key(t) for t in (*real.parameters(), *real.buffers())})
+
+
+def storage_key(t: Tensor) -> int:
+    """What tells the memory of a living tensor from that of any other; views share it."""
+    key: int = t.untyped_storage()._cdata
+    return key
+
+
+def _examine_fake(model: nn.Module, shape: tuple[int, ...], examine: NetworkExamination[T]) -> T:
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake_weights = {name: _make_fake_like(t) for name, t in (*model.named_parameters(), *model.named_buffers())}
+
+        def run_network(x: Tensor) -> Tensor:
+            logits: Tensor = functional_call(model, fake_weights, (x,))
+            return logits
+
+        return examine(run_network, torch.empty(shape), {storage_key(t) for t in fake_weights.values()})
+
+
+def _make_fake_like(t: Tensor) -> Tensor:
+    """A tensor without numbers in place of a parameter or buffer."""
+    dtype = torch.float32 if t.is_floating_point() else t.dtype
+    return torch.empty(t.shape, dtype=dtype).requires_grad_(t.requires_grad)
+
+
+def _eager_mode(model: nn.Module) -> AbstractContextManager[Any]:
+    """Nothing of the model compiled: a compiled kernel would look for the numbers of tensors that have none."""
+    compiled = any(m._compiled_call_impl is not None for m in model.modules())
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+    return stance
+
+
+@contextmanager
+def _switched_mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """The network in training or eval mode, each of its modules put back afterwards."""
+    before = [(m, m.training) for m in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, was_training in before:
+            module.training = was_training
+
+
+@contextmanager
+def _disabled_fused_layers() -> Iterator[None]:
+    """Without the kernels that hide in one operation what they do: nn.MultiheadAttention in eval mode, nn.LSTM."""
+    fastpath, onednn = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch._C._set_mkldnn_enabled(False)  # torch.backends.mkldnn.flags would set more, and warns of it
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+        torch._C._set_mkldnn_enabled(onednn)

@@ -1,0 +1,136 @@
+"""Speeds kept in a file, so that a figure is taken once for a network, a machine and a set of libraries. No torch.
+
+An entry is a Speed under a hash of all that it depends on. Beside it stands, under `key`, what was hashed: so a plan
+can
+look up the speed of a network that it never builds. Entries made before that was so are found by their hash alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from attncli.recipe import Recipe
+from attncli.records import Speed, write_atomically
+from attncli.system import hardware
+
+SPEEDS_FILE = "speeds.json"  # in the folder of runs
+MACHINE_KEYS = ("cpu", "usable_cpus", "threads", "gpu", "torch", "torchvision", "cuda", "platform")
+TRAIN_KEYS = ("batch_size", "optimizer", "nesterov", "clip_norm", "channels_last", "compile")
+MECHANISM_KEYS = ("attn", "options", "site", "stages", "blocks")
+SpeedEntry = dict[str, Any]
+
+
+def make_speed_key(
+    recipe: Recipe,
+    classes: int,
+    size: tuple[int, int],
+    frames: int | None,
+    precision: str,
+    machine: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything that a timing depends on: network (a user's own file by its content), images, training, machine."""
+    identity = recipe.build_identity()
+    return {
+        "model": identity["model"],
+        "images": [classes, *size, frames],
+        "train": {name: identity["train"][name] for name in TRAIN_KEYS} | {"precision": precision},
+        "measure": recipe.measure.model_dump(exclude={"speed"}),
+        "machine": {name: machine.get(name) for name in MACHINE_KEYS},
+    }
+
+
+def get_or_measure_speed(
+    file: Path, key: Mapping[str, Any], compute: Callable[[], Speed], *, requested_precision: str = ""
+) -> Speed:
+    """The speed that `file` holds under `key`, else what `compute` measures, which the file then holds.
+
+    `requested_precision` is the recipe's precision as it stands there, perhaps `auto`. The file is JSON and replaced
+    as a whole; one
+    that can't be read counts as empty. Two processes that write at once may lose one figure, which is then measured
+    again.
+    """
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    entry = read_speed_entries(file).get(name)
+    if entry is not None:
+        return _make_speed(entry)
+    speed = compute()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    updated = read_speed_entries(file) | {name: {**asdict(speed), "of": {**key, "asked": requested_precision}}}
+    write_atomically(file, json.dumps(updated, indent=1) + "\n")
+    return speed
+
+
+def read_speed_entries(file: Path) -> dict[str, SpeedEntry]:
+    """The entries of a file by name; those of another version of the record are passed over."""
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    field_names = {f.name for f in fields(Speed)}
+    if not isinstance(tree, dict):
+        return {}
+    return {
+        name: entry for name, entry in tree.items() if isinstance(entry, dict) and entry.keys() - {"of"} == field_names
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRates:
+    """How fast a network was timed on this machine."""
+
+    train_images_per_s: float
+    infer_images_per_s: float
+    device: str
+    threads: int
+    is_own_timing: bool  # timed as the recipe asks for; else it is the plain network, timed beside a mechanism's
+
+
+def find_rates(entries: Sequence[SpeedEntry], recipe: Recipe, images: Sequence[int | None]) -> MeasuredRates | None:
+    """What is known of a recipe's very network, trained as it says on images of this kind, on this machine.
+
+    `images` are (classes, H, W, T or None). Of several entries the latest counts, the network's own before others.
+    """
+    matching = [
+        candidate
+        for candidate in entries
+        if "of" in candidate
+        and _is_same_training(candidate["of"], recipe, images)
+        and hardware.is_this_machine(candidate["of"]["machine"])
+    ]
+    model = recipe.build_identity()["model"]
+    for entry in reversed(matching):
+        if entry["of"]["model"] == model:
+            return _make_rates(
+                entry, "", is_own_timing=entry["of"]["measure"] == recipe.measure.model_dump(exclude={"speed"})
+            )
+    for entry in reversed(matching if recipe == recipe.make_baseline() else []):
+        if entry["of"]["model"] | {name: model[name] for name in MECHANISM_KEYS} == model:
+            return _make_rates(entry, "baseline_", is_own_timing=False)
+    return None
+
+
+def _is_same_training(key: Mapping[str, Any], recipe: Recipe, images: Sequence[int | None]) -> bool:
+    """Whether an entry's images and training are the recipe's; which precision `auto` is, an entry of `auto` tells."""
+    train_values = recipe.train.model_dump()
+    return (
+        key["images"] == list(images)
+        and all(key["train"][name] == train_values[name] for name in TRAIN_KEYS)
+        and train_values["precision"] in (key["asked"], key["train"]["precision"])
+    )
+
+
+def _make_rates(entry: SpeedEntry, prefix: str, *, is_own_timing: bool) -> MeasuredRates:
+    return MeasuredRates(
+        train_images_per_s=entry[f"{prefix}train_images_per_s"],
+        infer_images_per_s=entry[f"{prefix}infer_images_per_s"],
+        device=entry["device"],
+        threads=entry["threads"],
+        is_own_timing=is_own_timing,
+    )
+
+
+def _make_speed(entry: SpeedEntry) -> Speed:
+    return Speed(**{k: v for k, v in entry.items() if k != "of"})

@@ -1,0 +1,260 @@
+"""Training and inference throughput of a network against its baseline, timed in turn.
+
+Both networks are copied, so that nothing here changes them, and given one batch of noise images. Then they run
+in turn (network and baseline, baseline and network, ...): whatever slows the machine for a while slows both. A pair
+gives one ratio; medians and quartiles are taken over the pairs. What runs first (memory, kernels, clocks, the
+compiler) is warm-up and does not count. A training step is the loop's own: forward and backward pass of the
+loss in the recipe's precision and memory layout, clipping, optimiser; the learning rate is 0.
+"""
+
+import copy
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+
+from attncli.measure.fake_tensors import image_shape
+from attncli.model import group_parameters
+from attncli.recipe import Recipe
+from attncli.records import Speed
+from attncli.train import autocast_context, optim, resolve_precision, tune_malloc
+from attncli.train.distributed import choose_kernels
+from attncli.train.loss import TrainingObjective
+
+TRAINING_SHARE = 0.7  # of the time that timing may take
+MIN_PAIRS = 3  # at least
+SAMPLE_SECONDS = 0.1  # a sample lasts at least this long, so that the clock's grain and a hiccup weigh little
+SMALLEST_BATCH = 16
+Pair = tuple[float, float]  # seconds of the network and of the baseline for the same work
+
+
+@dataclass
+class TimedNetwork:
+    """One of the two networks, with a step of its training and a pass of its inference."""
+
+    net: nn.Module
+    train: Callable[[], None]
+    infer: Callable[[], None]
+    memory: int | None = None  # bytes, at the peak of training
+
+
+def measure_throughput(
+    model: nn.Module,
+    baseline: nn.Module,
+    recipe: Recipe,
+    classes: int,
+    size: tuple[int, int],
+    frames: int | None = None,
+    *,
+    precision: str | None = None,
+    device: torch.device | None = None,
+) -> Speed:
+    """Throughput of `model` and `baseline` as the recipe trains them, in images (clips, with `frames`) a second.
+
+    `precision` and `device` are the recipe's and the model's own unless given. Takes about
+    `recipe.measure.seconds`: where three pairs would take longer, a batch that the recipe does not fix is halved,
+    and slow networks get fewer pairs than `recipe.measure.repeats`, never under three.
+    """
+    device = device or next(model.parameters()).device
+    precision = resolve_precision(precision or recipe.train.precision, device)
+    choose_kernels(device)
+    if device.type == "cpu":
+        tune_malloc()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        batch, networks = _prepare_fitting_pair(
+            model, baseline, recipe, classes, image_shape(1, size, frames), precision, device
+        )
+        budget, repeats = recipe.measure.seconds, recipe.measure.repeats
+        train = time_pairs(networks[0].train, networks[1].train, device, budget * TRAINING_SHARE, repeats)
+        for network in networks:
+            network.net.eval()
+        infer = time_pairs(networks[0].infer, networks[1].infer, device, budget * (1 - TRAINING_SHARE), repeats)
+    return _make_speed_record(train, infer, networks, batch, precision, device)
+
+
+def prepare_network_pair(
+    model: nn.Module,
+    baseline: nn.Module,
+    recipe: Recipe,
+    classes: int,
+    shape: tuple[int, ...],
+    precision: str,
+    device: torch.device,
+) -> tuple[TimedNetwork, TimedNetwork]:
+    """Copies of both networks on the device, warm: each has answered once and trained one step."""
+    plain = recipe.make_baseline()
+    return (
+        prepare_timed_network(model, recipe, classes, shape, precision, device),
+        prepare_timed_network(baseline, plain, classes, shape, precision, device),
+    )
+
+
+def prepare_timed_network(
+    model: nn.Module,
+    recipe: Recipe,
+    classes: int,
+    shape: tuple[int, ...],
+    precision: str,
+    device: torch.device,
+) -> TimedNetwork:
+    """A copy of a network on the device, warm, with a batch of noise of `shape`, the same for every network."""
+    torch.manual_seed(0)
+    images = torch.randn(math.prod(shape[:-3]), *shape[-3:], device=device)
+    if recipe.train.channels_last:
+        images = images.to(memory_format=torch.channels_last)
+    images, labels = images.unflatten(0, shape[:-3]), torch.randint(classes, shape[:1], device=device)
+    return _warm_up_network(model, recipe, recipe.model.attn, images, labels, precision)
+
+
+def time_pairs(
+    first: Callable[[], None], second: Callable[[], None], device: torch.device, budget: float, repeats: int
+) -> list[Pair]:
+    """Seconds of one call of `first` and of `second`, timed in turn in about `budget` seconds; the first pair goes.
+
+    Every other pair is timed in reverse, or a machine that slows down steadily would favour who comes first.
+    """
+    trial_seconds = time_calls(first, 1, device) + time_calls(second, 1, device)
+    calls = max(1, min(math.ceil(2 * SAMPLE_SECONDS / trial_seconds), int(budget / (trial_seconds * repeats))))
+    pairs = []
+    for i in range(max(MIN_PAIRS, min(repeats, int(budget / (trial_seconds * calls))))):
+        order = (first, second) if i % 2 == 0 else (second, first)
+        call_seconds = {work: time_calls(work, calls, device) / calls for work in order}
+        pairs.append((call_seconds[first], call_seconds[second]))
+    return pairs
+
+
+def time_calls(work: Callable[[], object], calls: int, device: torch.device) -> float:
+    """Seconds that `calls` calls of `work` take on the device; on CUDA by events, without the host's waiting."""
+    if device.type == "cuda":
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(calls):
+            work()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1000
+    begin = time.perf_counter()
+    for _ in range(calls):
+        work()
+    _synchronize_device(device)
+    return time.perf_counter() - begin
+
+
+def _synchronize_device(device: torch.device) -> None:
+    if device.type not in ("cpu", "cuda"):
+        torch.accelerator.synchronize(device)
+
+
+def _warm_up_network(
+    model: nn.Module, recipe: Recipe, attn: str, images: Tensor, labels: Tensor, precision: str
+) -> TimedNetwork:
+    device, settings = images.device, recipe.train
+    bytes_before = _count_allocated_bytes(device)
+    net = copy.deepcopy(model).to(device).train()
+    if settings.channels_last:
+        net.to(memory_format=torch.channels_last)
+    if settings.compile:
+        net.compile()
+    objective = TrainingObjective(net, smoothing=settings.label_smoothing, precision=precision, device=device)
+    optimizer = optim.build_optimizer(group_parameters(net, settings, attn), settings, device)
+    optim.set_learning_rate(optimizer, 0.0)
+    scaler = GradScaler(device.type, enabled=precision == "fp16")
+
+    def train_step() -> None:
+        scaler.scale(objective(images, labels)).backward()
+        if settings.clip_norm is not None:
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(net.parameters(), settings.clip_norm)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+
+    def infer_step() -> None:
+        with torch.inference_mode(), autocast_context(precision, device):
+            net(images)
+
+    timed_network = TimedNetwork(net, train_step, infer_step)
+    net.eval()
+    infer_step()
+    net.train()
+    train_step()
+    _synchronize_device(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        train_step()  # the optimiser has its state now
+        timed_network.memory = torch.cuda.max_memory_allocated(device) - bytes_before
+    return timed_network
+
+
+def _count_allocated_bytes(device: torch.device) -> int:
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
+
+def _prepare_fitting_pair(
+    model: nn.Module,
+    baseline: nn.Module,
+    recipe: Recipe,
+    classes: int,
+    shape: tuple[int, ...],
+    precision: str,
+    device: torch.device,
+) -> tuple[int, tuple[TimedNetwork, TimedNetwork]]:
+    """The batch to time with, and both networks warm at it.
+
+    It is the one asked for, or the recipe's. On a CPU the recipe's is halved until three pairs fit into the time.
+    """
+
+    def prepare_pair(batch: int) -> tuple[TimedNetwork, TimedNetwork]:
+        return prepare_network_pair(model, baseline, recipe, classes, (batch, *shape[1:]), precision, device)
+
+    batch = recipe.measure.batch_size or recipe.train.batch_size
+    if recipe.measure.batch_size is not None or device.type != "cpu" or batch <= SMALLEST_BATCH:
+        return batch, prepare_pair(batch)
+    trial_pair = prepare_pair(SMALLEST_BATCH)
+    image_seconds = sum(time_calls(network.train, 1, device) for network in trial_pair) / SMALLEST_BATCH
+    while batch > SMALLEST_BATCH and batch * image_seconds * (MIN_PAIRS + 2) > recipe.measure.seconds * TRAINING_SHARE:
+        batch = max(batch // 2, SMALLEST_BATCH)
+    return batch, trial_pair if batch == SMALLEST_BATCH else prepare_pair(batch)
+
+
+def _make_speed_record(
+    train: list[Pair],
+    infer: list[Pair],
+    networks: tuple[TimedNetwork, TimedNetwork],
+    batch: int,
+    precision: str,
+    device: torch.device,
+) -> Speed:
+    """The record: medians of the seconds, and of the pairs' ratios with their quartiles."""
+    train_low, train_ratio, train_high = _ratio_quartiles(train)
+    infer_low, infer_ratio, infer_high = _ratio_quartiles(infer)
+    rates = [batch / statistics.median(times) for pairs in (train, infer) for times in zip(*pairs, strict=True)]
+    return Speed(
+        train_images_per_s=rates[0],
+        infer_images_per_s=rates[2],
+        baseline_train_images_per_s=rates[1],
+        baseline_infer_images_per_s=rates[3],
+        train_ratio=train_ratio,
+        train_ratio_low=train_low,
+        train_ratio_high=train_high,
+        infer_ratio=infer_ratio,
+        infer_ratio_low=infer_low,
+        infer_ratio_high=infer_high,
+        batch_size=batch,
+        repeats=len(train),
+        precision=precision,
+        device=str(device),
+        threads=torch.get_num_threads(),
+        peak_memory_bytes=networks[0].memory,
+        baseline_peak_memory_bytes=networks[1].memory,
+    )
+
+
+def _ratio_quartiles(pairs: list[Pair]) -> list[float]:
+    """Quartiles of the throughput of the first over that of the second."""
+    return statistics.quantiles([second / first for first, second in pairs], n=4, method="inclusive")

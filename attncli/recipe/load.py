@@ -1,0 +1,100 @@
+"""From a file and overrides to a recipe, with everything that is wrong with them at once."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from attncli.errors import CollectedError, UserError, suggest_name
+from attncli.recipe.schema import Data, Measure, Model, Recipe, RecipeSection, Train
+from attncli.recipe.yaml_loader import load_yaml, parse_override
+
+
+def merge_values(
+    path: Path | None, overrides: Iterable[str], values: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The keys of a YAML file (none without one), then `values` by dotted key, then `key=value` overrides."""
+    tree = load_yaml(path) if path else {}
+    for key, value in (values or {}).items():
+        set_dotted_key(tree, key, value)
+    for item in overrides:
+        key, value = parse_override(item)
+        set_dotted_key(tree, key, value)
+    return tree
+
+
+def find_key_errors(tree: Any, file_name: str = "") -> list[UserError]:
+    """Every unknown or wrongly typed key of a tree; empty where `Recipe.model_validate` would take it."""
+    try:
+        Recipe.model_validate(tree)
+    except ValidationError as error:
+        return [_explain_errors(key_errors, file_name) for key_errors in _group_by_key(error.errors())]
+    return []
+
+
+def read(path: Path | None = None, overrides: Iterable[str] = (), values: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of a YAML file and overrides, by its form alone (`attncli.validation.read` looks at the names too).
+
+    Raises CollectedError that lists every unreadable, unknown or wrongly typed key at once.
+    """
+    tree = merge_values(path, overrides, values)
+    if errors := find_key_errors(tree, str(path) if path else ""):
+        raise CollectedError(errors)
+    return Recipe.model_validate(tree)
+
+
+def set_dotted_key(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in nested dicts."""
+    *key_parts, final_part = key.split(".")
+    for key_part in key_parts:
+        subtree = tree.get(key_part)
+        if subtree is None:
+            subtree = tree[key_part] = {}
+        if not isinstance(subtree, dict):
+            raise UserError(f"{key}: '{key_part}' holds a value, not keys", "give the whole key, for example train.lr")
+        tree = subtree
+    tree[final_part] = value
+
+
+def _group_by_key(errors: list[ErrorDetails]) -> list[list[ErrorDetails]]:
+    """The errors of each key together: where several types are allowed, each of them has its own to say."""
+    groups: dict[str, list[ErrorDetails]] = {}
+    for error in errors:
+        groups.setdefault(".".join(_locate_keys(error)), []).append(error)
+    return list(groups.values())
+
+
+def _locate_keys(error: ErrorDetails) -> list[str]:
+    """The keys that lead to an error; those of the types tried on the way (pydantic's) and below are left out."""
+    type_index = next((index for index, step in enumerate(error["loc"]) if index > 1 and isinstance(step, str)), None)
+    keys = error["loc"] if error["type"] == "extra_forbidden" else error["loc"][:type_index]
+    return [str(step) for step in keys]
+
+
+def _explain_errors(key_errors: list[ErrorDetails], file_name: str) -> UserError:
+    """The errors of one key as problem and hint, with the dotted key."""
+    error, keys = key_errors[0], _locate_keys(key_errors[0])
+    location = f"{file_name}: {'.'.join(keys)}" if file_name else ".".join(keys)
+    if error["type"] == "extra_forbidden":
+        section_types: dict[str, type[RecipeSection]] = {
+            "data": Data,
+            "model": Model,
+            "train": Train,
+            "measure": Measure,
+        }
+        section_type = section_types.get(keys[0], Recipe)
+        return UserError(f"{location}: unknown key", suggest_name(keys[-1], section_type.model_fields))
+    allowed = " or ".join(dict.fromkeys(map(_describe_allowed, key_errors)))
+    return UserError(f"{location}: {json.dumps(error['input'], default=str)} is not allowed", f"allowed: {allowed}")
+
+
+def _describe_allowed(error: ErrorDetails) -> str:
+    """What pydantic would have taken, in our words."""
+    text = error["msg"].removeprefix("Input should be ").replace("a valid ", "").replace("dictionary", "mapping")
+    text = re.sub(r" or instance of \w+$", "", text)
+    is_list_item = isinstance(error["loc"][-1], int) and any(isinstance(step, str) for step in error["loc"][2:])
+    return f"list of {text}s" if is_list_item else text

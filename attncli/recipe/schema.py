@@ -1,0 +1,239 @@
+"""The keys of a recipe with their types, ranges and defaults, and what follows from them: digest, group, baseline."""
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from attncli.errors import UserError
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(gt=0)]
+Options = dict[str, Any]
+
+# Keys that came after runs had been made: at their default, which means "as before", they are no part of a recipe's
+# identity, so that the digests of those runs stay. By section; see tests/recipe/test_identity_kept.py.
+KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
+    "data": frozenset(
+        {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
+    ),
+    "model": frozenset({"replace", "pretrained"}),
+    "train": frozenset(),
+}
+
+# Datasets that are whatever lies at data.root: two roots are two datasets, and so two runs.
+USER_DATASETS = frozenset({"folder", "parquet", "hf"})
+
+
+class RecipeSection(BaseModel):
+    """A part of a recipe: unknown keys and wrong types are errors, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+
+class Data(RecipeSection):
+    """Which images, how many of them, and how they are varied in training."""
+
+    name: str = Field(default="digits", description="dataset; see `attncli ls data`")
+    root: str | None = Field(
+        default=None,
+        description="folder that holds (or gets) the files; part of the identity only of the user's own images",
+    )
+    of: str | None = Field(default=None, description="the still-image dataset that clips or cluttered are made of")
+    image_size: Positive | None = Field(
+        default=None, description="side in pixels to resize to (cluttered: of the canvas); none = as they are"
+    )
+    classes: Positive | list[str] | str | None = Field(
+        default=None, description="the first k classes, these by name, or a text file with a class a line"
+    )
+    per_class: Positive | None = Field(default=None, description="training images kept of each class (seeded)")
+    fraction: Fraction | None = Field(default=None, description="share of the training images kept (seeded)")
+    val_fraction: Share = Field(default=0.1, description="share of the training images held out for choosing anything")
+    subset_seed: int = Field(
+        default=0, description="seed of the validation cut and the subsets, the same for every run seed"
+    )
+    pad: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="random crop after padding; none = size // 8 (cluttered: 0)"
+    )
+    flip: bool | None = Field(default=None, description="random horizontal flip; none = as suits the dataset")
+    crop: Literal["pad", "resized"] = Field(
+        default="pad", description="random crop: moved by up to data.pad, or a part of the whole image, resized"
+    )
+    crop_scale: Fraction = Field(default=0.08, description="least share of the area that a resized crop shows")
+    centre: Fraction = Field(
+        default=0.875, description="share of the shorter side that is evaluated, in the centre (with crop: resized)"
+    )
+    decoded: bool = Field(
+        default=True, description="keep whole images decoded on disk; false = decode them anew in each epoch"
+    )
+    policy: Literal["none", "rand", "trivial"] = Field(
+        default="none", description="RandAugment or TrivialAugment, drawn for each image"
+    )
+    policy_ops: Positive = Field(default=2, description="operations of RandAugment on an image")
+    policy_magnitude: Annotated[int, Field(ge=0, le=30)] = Field(default=9, description="of RandAugment")
+    erase: Share = Field(default=0.0, description="share of the images that get a random part erased")
+    mixup: Annotated[float, Field(ge=0)] = Field(default=0.0, description="alpha of mixup; 0 = none")
+    cutmix: Annotated[float, Field(ge=0)] = Field(default=0.0, description="alpha of CutMix; 0 = none")
+    frames: Annotated[int, Field(ge=2)] = Field(default=8, description="T, frames of a clip (clips only)")
+
+
+class Model(RecipeSection):
+    """A backbone and an attention mechanism at its sites, or a mechanism that is the whole network."""
+
+    backbone: str = Field(
+        default="resnet18", description="network; see `attncli ls backbones`; ignored by whole models"
+    )
+    attn: str = Field(default="none", description="mechanism, or the path of a file; see `attncli ls attention`")
+    options: Options = Field(default={}, description="the mechanism's options; see `attncli show NAME`")
+    site: str | None = Field(default=None, description="where in a block or network; none = the paper's site")
+    stages: list[int] | None = Field(default=None, description="stages that get it, from 1 or, negative, from the end")
+    blocks: list[int] | None = Field(default=None, description="blocks of each stage that get it, counted likewise")
+    stem: Literal["auto", "cifar", "imagenet"] = Field(default="auto", description="auto = cifar below 64 px")
+    replace: Literal["se"] | None = Field(
+        default=None, description="built-in attention that goes, attn (if any) in its place; the plain network has none"
+    )
+    pretrained: bool | str = Field(
+        default=False, description="true = torchvision's ImageNet weights (its cache), or the path of a state dict"
+    )
+
+
+class Train(RecipeSection):
+    """Optimisation."""
+
+    epochs: Annotated[int, Field(ge=1)] = 12
+    batch_size: Positive = 128
+    optimizer: Literal["sgd", "adamw", "adam"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = Field(default=0.1, description="peak learning rate")
+    momentum: Share = Field(default=0.9, description="of sgd; beta1 of adam and adamw")
+    nesterov: bool = True
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    decay_norm_bias: bool = Field(default=False, description="weight decay on norms and biases too")
+    schedule: Literal["cosine", "onecycle", "step", "constant"] = "onecycle"
+    warmup_epochs: Annotated[float, Field(ge=0)] = Field(default=0.0, description="linear warm-up (not with onecycle)")
+    step_epochs: list[Positive] = Field(default=[], description="epochs after which step divides lr by 10")
+    label_smoothing: Share = 0.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(default=None, description="largest norm of the gradient")
+    ema: Share | None = Field(default=None, description="decay of an average of the weights, used for evaluation")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="auto = bf16 where native")
+    channels_last: bool = True
+    compile: bool = False
+
+
+class Measure(RecipeSection):
+    """How overhead is measured; no part of the run's identity."""
+
+    speed: bool = Field(default=True, description="time training and inference against the baseline, in turn")
+    batch_size: Positive | None = Field(default=None, description="images of a timed step; none = train.batch_size")
+    repeats: Annotated[int, Field(ge=3)] = Field(default=7, description="timed pairs (variant, baseline)")
+    seconds: Annotated[float, Field(gt=0)] = Field(default=8.0, description="time that timing may take, about")
+
+
+class Recipe(RecipeSection):
+    """Data, model, training, measuring and the seed of one run."""
+
+    data: Data = Data()
+    model: Model = Model()
+    train: Train = Train()
+    measure: Measure = Measure()
+    seed: Annotated[int, Field(ge=0)] = 0
+    experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE; not identity")
+
+    def build_identity(self) -> dict[str, Any]:
+        """What makes a run another run: all keys but where files lie, how it is timed and how it is filed.
+
+        Where a dataset has no content of its own (`USER_DATASETS`), the place of the files tells which images they are.
+        Keys of `KEYS_ADDED_LATER` count only where they are not at their default; a file of classes counts as its list.
+        """
+        identity = self.model_dump(exclude={"measure": True, "experiment": True, "data": {"root", "decoded"}})
+        if self.data.root is not None and USER_DATASETS & {self.data.name, self.data.of}:
+            identity["data"]["root"] = _resolve_root(self.data.root)
+        if isinstance(self.data.classes, str):
+            identity["data"]["classes"] = read_class_list(self.data.classes)
+        for name, keys in KEYS_ADDED_LATER.items():
+            defaults = type(getattr(self, name))().model_dump(include=keys)
+            identity[name] = {
+                key: value for key, value in identity[name].items() if key not in defaults or value != defaults[key]
+            }
+        if self.model.attn.endswith(".py"):
+            identity["model"]["attn"] = _name_by_content(Path(self.model.attn), "give the path of a readable .py file")
+        if isinstance(self.model.pretrained, str):
+            weights = Path(self.model.pretrained).expanduser()
+            identity["model"]["pretrained"] = _name_by_content(weights, "give a state dict as .pth or .safetensors")
+        return identity
+
+    def compute_digest(self) -> str:
+        """Twelve hexadecimal digits that name the run: a SHA-256 of `build_identity`."""
+        return _hash_json(self.build_identity())
+
+    def compute_group(self) -> str:
+        """The digest without the seed: runs of one group differ by the seed alone."""
+        return _hash_json({key: value for key, value in self.build_identity().items() if key != "seed"})
+
+    def make_baseline(self) -> "Recipe":
+        """The same recipe without a mechanism (whole models have the plain backbone of the recipe)."""
+        cleared: dict[str, Any] = {"attn": "none", "options": {}, "site": None, "stages": None, "blocks": None}
+        return self.model_copy(update={"model": self.model.model_copy(update=cleared)})
+
+    def flatten_keys(self) -> dict[str, Any]:
+        """Every key in dotted form, for example `train.lr`."""
+        return {
+            (f"{section_name}.{key}"): value
+            for section_name, section in self.model_dump(exclude={"seed", "experiment"}).items()
+            for key, value in section.items()
+        } | {"seed": self.seed}
+
+    def to_yaml(self) -> str:
+        """The whole recipe as YAML that `read` takes."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def read_class_list(path: str) -> list[str]:
+    """The names in a text file, a class a line; what follows # is passed over. Raises UserError."""
+    try:
+        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text"
+        raise UserError(f"data.classes: {path}: {reason}", "a number, a list of names, or a file of them") from error
+    names = [name for line in lines if (name := line.partition("#")[0].strip())]
+    if not names:
+        raise UserError(f"data.classes: {path}: no class in it", "a class a line")
+    return names
+
+
+def is_default_late_key(key: str, value: Any) -> bool:
+    """Whether a dotted key is one of `KEYS_ADDED_LATER` at its default: runs that were made before it do not know it
+    either.
+    """
+    section, _, name = key.partition(".")
+    return name in KEYS_ADDED_LATER.get(section, ()) and value == getattr(Recipe(), section).model_dump()[name]
+
+
+def _hash_json(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _resolve_root(root: str) -> str:
+    """A folder's absolute path; a name at the hub as it is."""
+    path = Path(root).expanduser()
+    return str(path.resolve()) if path.exists() else root
+
+
+def _name_by_content(path: Path, hint: str) -> str:
+    """A name for a user's own file that changes with its content and not with its folder."""
+    try:
+        status = path.stat()
+        return f"{path.stem}@{_hash_content(path, status.st_mtime_ns, status.st_size)}"
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}", hint) from error
+
+
+@lru_cache
+def _hash_content(path: Path, changed: int, size: int) -> str:
+    """The content's digest; read again only when the file has changed, as weights may be large."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]

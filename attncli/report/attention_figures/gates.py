@@ -1,0 +1,138 @@
+"""Panels of gates, and of weights that branches, kernels or experts get."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from attncli.report.attention_figures.primitives import (
+    MAX_CLASSES,
+    ImageSpot,
+    add_colorbar,
+    draw_map_over_image,
+    hide_axes,
+    label_class_rows,
+)
+from attncli.report.style import COLOURS, INK
+
+if TYPE_CHECKING:
+    from attncli.interpret import ImageAnalysis, SiteDistribution, SiteView
+    from attncli.interpret.observations import Array
+
+
+def draw_gate(
+    axes: list[Axes],
+    view: "SiteView",
+    image: "ImageAnalysis",
+    spot: ImageSpot,
+    distribution: "SiteDistribution | None",
+    classes: Sequence[str],
+) -> int:
+    """Channels as sorted bars with the mean over images, as a histogram by class; places over the image."""
+    used_axes = 0
+    if view.channels is not None and view.channels.size > 1:
+        has_distribution = distribution is not None and distribution.values.shape[1] == view.channels.size
+        _draw_sorted_channels(
+            axes[0], view.channels, distribution.values.mean(0) if has_distribution and distribution else None
+        )
+        used_axes = 1
+        if has_distribution and distribution is not None:
+            _draw_class_histogram(axes[1], distribution, classes)
+            used_axes = 2
+            if view.places is None:
+                _draw_class_differences(axes[2], distribution, classes)
+                used_axes = 3
+    if view.places is not None:
+        draw_map_over_image(
+            axes[used_axes], view.places, image, "mean over channels" if view.channels is not None else ""
+        )
+        used_axes += 1
+    if not used_axes:
+        axes[0].text(0.5, 0.5, f"everywhere {view.values.mean():.3f}", ha="center", va="center", fontsize=11)
+        hide_axes(axes[0])
+        used_axes = 1
+    return used_axes
+
+
+def _draw_sorted_channels(ax: Axes, values: "Array", mean_values: "Array | None") -> None:
+    order = np.argsort(values if mean_values is None else mean_values)[::-1]
+    ax.bar(range(len(values)), values[order], width=1.0, color=COLOURS[4], label="this image")
+    if mean_values is not None:
+        ax.plot(range(len(values)), mean_values[order], color=INK, linewidth=1.3, label="mean over images")
+        ax.legend(frameon=False, fontsize=7.5, loc="upper right")
+    ax.set_xlabel(f"{len(values)} channels, sorted", fontsize=8)
+    ax.set_ylim(min(0.0, float(values.min())), 1.4 * max(1e-3, float(values.max())))
+    ax.set_xlim(-0.5, len(values) - 0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.tick_params(labelsize=8)
+
+
+def _draw_class_histogram(ax: Axes, distribution: "SiteDistribution", classes: Sequence[str]) -> None:
+    """A histogram a class (row): how often its images' gates have which value."""
+    values = distribution.values
+    edges = np.linspace(float(values.min()), float(values.max()) + 1e-6, 25)
+    rows = [np.histogram(values[distribution.labels == c], edges)[0] for c in range(len(classes))][:MAX_CLASSES]
+    shares = np.array([row / max(row.max(), 1) for row in rows])
+    ax.imshow(shares, cmap="Blues", aspect="auto", extent=(edges[0], edges[-1], len(rows) - 0.5, -0.5))
+    label_class_rows(ax, classes)
+    ax.set_title("histogram of the gate, by class", fontsize=8.5)
+
+
+def _draw_class_differences(ax: Axes, distribution: "SiteDistribution", classes: Sequence[str]) -> None:
+    """Which channels (columns, in the order of the bars) open more or less for a class (row) than usual."""
+    means = distribution.average_by_class(len(classes))[:MAX_CLASSES]
+    mean_values = distribution.values.mean(0)
+    order = np.argsort(mean_values)[::-1]
+    deviations = (means - mean_values)[:, order]
+    limit = max(float(np.nanmax(np.abs(deviations))), 1e-6)
+    drawn = ax.imshow(deviations, cmap="RdBu_r", aspect="auto", vmin=-limit, vmax=limit, interpolation="nearest")
+    label_class_rows(ax, classes)
+    ax.set_title("class's mean less the mean of all", fontsize=8.5)
+    ax.set_xlabel("channels in the order of the bars", fontsize=8)
+    add_colorbar(ax, drawn)
+
+
+def draw_choice(
+    axes: list[Axes],
+    view: "SiteView",
+    image: "ImageAnalysis",
+    spot: ImageSpot,
+    distribution: "SiteDistribution | None",
+    classes: Sequence[str],
+) -> int:
+    """The weights as bars with the mean over images; by class; where channels choose, how many by how much."""
+    names = view.names or tuple(str(i + 1) for i in range(len(view.values)))
+    axes[0].bar(range(len(names)), view.values, color=COLOURS[4], width=0.7, label="this image")
+    if distribution is not None:
+        axes[0].plot(
+            range(len(names)), distribution.values.mean(0), "_", color=INK, markersize=18, label="mean over images"
+        )
+        axes[0].legend(frameon=False, fontsize=7.5, loc="upper right", ncols=2)
+    axes[0].set_xticks(range(len(names)), names, fontsize=8)
+    axes[0].set_ylim(0, 1.4 * max(float(view.values.max()), 1e-3))
+    used_axes = 1
+    if distribution is not None:
+        _draw_class_weights(axes[1], distribution.average_by_class(len(classes)), classes, names)
+        used_axes = 2
+    if view.channels is not None:
+        for i, weights in enumerate(view.channels):
+            axes[used_axes].hist(
+                weights, bins=12, range=(0, 1), histtype="step", color=COLOURS[i % len(COLOURS)], label=names[i]
+            )
+        axes[used_axes].set_title("channels by weight", fontsize=8.5)
+        axes[used_axes].legend(frameon=False, fontsize=7)
+        axes[used_axes].tick_params(labelsize=8)
+        used_axes += 1
+    return used_axes
+
+
+def _draw_class_weights(ax: Axes, means: "Array", classes: Sequence[str], names: Sequence[str]) -> None:
+    """Weights by class (rows)."""
+    rows = means[:MAX_CLASSES]
+    drawn = ax.imshow(rows, cmap="Blues", aspect="auto", vmin=0, vmax=max(float(np.nanmax(rows)), 1e-3))
+    label_class_rows(ax, classes)
+    ax.set_xticks(range(len(names)), names)
+    ax.set_title("mean over each class", fontsize=8.5)
+    add_colorbar(ax, drawn)

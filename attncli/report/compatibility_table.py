@@ -1,0 +1,89 @@
+"""Which mechanism fits which backbone, as a table of signs for people and as rows for programs."""
+
+import string
+import textwrap
+from collections.abc import Sequence
+from itertools import groupby
+
+from attncli import attention, backbones
+from attncli.backbones import compatibility
+
+LETTERS = string.ascii_lowercase + string.ascii_uppercase
+FITS, LACKS, REFUSED = "+", ".", "x"
+
+
+def list_compatibility_rows() -> list[dict[str, object]]:
+    """A row a pair: whether it fits, and why not."""
+    return [
+        {"attn": attn, "backbone": name, "fits": why is None, "reason": why}
+        for attn in _list_placed_mechanisms()
+        for name in backbones.backbone_names()
+        for why in (compatibility.find_misfit(attn, name),)
+    ]
+
+
+def render_compatibility(width: int) -> str:
+    """The table, what its signs and letters mean, and why what does not fit does not; no line wider than `width`."""
+    names = backbones.backbone_names()
+    families = [list(group) for _, group in groupby(names, backbones.find_family)]
+    letters = dict(zip(names, LETTERS, strict=False))
+    label_width = max(map(len, _list_placed_mechanisms())) + 1
+    lines = [" " * label_width + _group_signs(families, letters)]
+    lines += [
+        f"{attn:{label_width}}" + _group_signs(families, {n: _choose_sign(attn, n) for n in names})
+        for attn in _list_placed_mechanisms()
+    ]
+    lines += ["", *_arrange_columns([f"{letter} {name}" for name, letter in letters.items()], width), ""]
+    whole_networks = [n for n in attention.mechanism_names() if n not in _list_placed_mechanisms()]
+    legend = (
+        f"{FITS} fits where its paper puts it, {LACKS} the network has no such site, {REFUSED} its numbers do not suit "
+        f"(model.options, model.stages or model.site may help). At {compatibility.IMAGENET_PIXELS} px; "
+        f"CIFAR's networks at {compatibility.CIFAR_PIXELS}.",
+        f"Whole networks without a backbone: {', '.join(whole_networks)}.",
+        f"Squeeze-and-excitation is built into {_find_letters_with_se(letters)}: "
+        "model.replace=se puts another in its place.",
+    )
+    lines += [line for part in legend for line in textwrap.wrap(part, width)]
+    return "\n".join([*lines, "", *_list_reasons(letters, width)])
+
+
+def _list_placed_mechanisms() -> list[str]:
+    """The mechanisms that have a place in a backbone."""
+    return [n for n in attention.mechanism_names() if attention.describe_mechanism(n).card.site != "model"]
+
+
+def _choose_sign(attn: str, backbone: str) -> str:
+    why = compatibility.find_misfit(attn, backbone)
+    return FITS if why is None else LACKS if why.startswith("no site") else REFUSED
+
+
+def _group_signs(families: list[list[str]], signs: dict[str, str]) -> str:
+    return " ".join("".join(signs[name] for name in family) for family in families)
+
+
+def _find_letters_with_se(letters: dict[str, str]) -> str:
+    return "".join(
+        letters[name] for name, fit in compatibility.load_compatibility().items() if "built-in se" in fit.sites
+    )
+
+
+def _list_reasons(letters: dict[str, str], width: int) -> list[str]:
+    """A paragraph a mechanism: its first reason and where each kind holds."""
+    lines = []
+    for attn in _list_placed_mechanisms():
+        kinds: dict[str, list[str]] = {}
+        for name in letters:
+            if why := compatibility.find_misfit(attn, name):
+                kinds.setdefault(why.partition(": ")[2] or why, []).append(letters[name])
+        reasons = "; ".join(f"{''.join(refusing_letters)} {why}" for why, refusing_letters in kinds.items())
+        if reasons:
+            lines += textwrap.wrap(f"{attn}: {reasons}", width, subsequent_indent="  ")
+    return lines
+
+
+def _arrange_columns(words: Sequence[str], width: int) -> list[str]:
+    """Words in columns, as many as fit."""
+    column_width = max(map(len, words)) + 2
+    count = max(width // column_width, 1)
+    line_count = -(-len(words) // count)
+    return ["".join(f"{word:{column_width}}" for word in words[i::line_count]).rstrip() for i in range(line_count)]

@@ -1,0 +1,102 @@
+"""Published figures beside each other and beside ours: a table, and in words where the sources disagree."""
+
+from collections.abc import Sequence
+from textwrap import fill
+
+from attncli.literature.deviation import UNITS, PrintedFigure, PublishedFigure
+from attncli.report.table import MISSING, Column, render_text_table
+
+WORDS = {"params": "parameters", "macs": "MACs", "top1": "top-1"}
+SHORT = WORDS | {"params": "params"}
+MIN_DISAGREEMENT = 0.5  # %, or points: from here on sources that print one network differently are told
+NOTE = (
+    "published: lowest to highest over the sources, parameters in millions (10^6, whatever the source counts in), MACs "
+    "in billions (papers print them as GFLOPs), top-1 in percent. ours: counted, or the mean of finished runs. off: "
+    "ours over the sources, in percent, of accuracies in points. ? not verified."
+)
+
+
+def render_deviations(figures: Sequence[PublishedFigure], width: int) -> str:
+    """The table, then where sources are apart, then what the columns mean."""
+    disagreements = list_disagreements(figures)
+    wrapped_lines = [fill(line, width, subsequent_indent="  ", break_long_words=False) for line in disagreements]
+    heading = (
+        [f"Sources that print the same network differently (by {MIN_DISAGREEMENT:g} % or points and more):"]
+        if wrapped_lines
+        else []
+    )
+    return "\n\n".join(
+        [
+            render_text_table(COLUMNS, list_figure_lines(figures), width=width).strip("\n"),
+            *heading,
+            "\n".join(wrapped_lines),
+            fill(NOTE, width),
+        ]
+    )
+
+
+def list_disagreements(figures: Sequence[PublishedFigure]) -> list[str]:
+    """A line for every figure that its sources print differently."""
+    return [
+        _format_disagreement(figure)
+        for figure in figures
+        if len(figure.printed) > 1 and figure.source_spread >= MIN_DISAGREEMENT
+    ]
+
+
+def _format_disagreement(figure: PublishedFigure) -> str:
+    unit = "points" if figure.name == "top1" else "%"
+    sources_by_text: dict[str, list[str]] = {}
+    for printed in figure.printed:
+        sources_by_text.setdefault(printed.text, []).append(printed.source)
+    values_text = "; ".join(
+        f"{value} ({', '.join(dict.fromkeys(sources))})" for value, sources in sources_by_text.items()
+    )
+    spread = f"{figure.source_spread:.2g} {unit} apart"
+    return f"{figure.network}, {figure.dataset}, {WORDS[figure.name]}: {spread}: {values_text}"
+
+
+def format_published(figure: PublishedFigure) -> str:
+    """The lowest and the highest figure in print."""
+    values = sorted({_format_printed(p) for p in figure.printed}, key=float)
+    doubt_mark = "" if any(p.verified for p in figure.printed) else " ?"
+    return (values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}") + doubt_mark
+
+
+def _format_printed(printed: PrintedFigure) -> str:
+    return f"{printed.value:.4g}"
+
+
+def format_own_figure(figure: PublishedFigure) -> str:
+    """Our figure, with the number of runs of an accuracy."""
+    if figure.ours is None:
+        return MISSING
+    return f"{figure.ours:.4g}" + (f" (n {figure.n})" if figure.n else "")
+
+
+def format_deviation(figure: PublishedFigure) -> str:
+    """How far ours is from the sources."""
+    if figure.deviation_range is None:
+        return MISSING
+    low, high = (f"{value:+.1f}".replace("-0.0", "0").replace("+0.0", "0") for value in figure.deviation_range)
+    return low if low == high else f"{low} to {high}"
+
+
+FigureLine = tuple[PublishedFigure, bool]  # whether it is the first of its network
+
+
+def list_figure_lines(figures: Sequence[PublishedFigure]) -> list[FigureLine]:
+    """The figures, each with whether it is the first of its network."""
+    before = [None, *((f.network, f.dataset) for f in figures)]
+    return [(f, (f.network, f.dataset) != last) for f, last in zip(figures, before, strict=False)]
+
+
+COLUMNS: list[Column[FigureLine]] = [
+    Column("network", lambda line: line[0].network if line[1] else "", right=False),
+    Column("data", lambda line: line[0].dataset.replace("ImageNet-1k", "ImageNet") if line[1] else "", right=False),
+    Column("figure", lambda line: f"{SHORT[line[0].name]}, {UNITS[line[0].name]}", right=False),
+    Column("published", lambda line: format_published(line[0])),
+    Column("from", lambda line: str(len(line[0].printed))),
+    Column("ours", lambda line: format_own_figure(line[0])),
+    Column("off", lambda line: format_deviation(line[0])),
+]

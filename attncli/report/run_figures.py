@@ -1,0 +1,79 @@
+"""The pictures of one run, beside its records: curves.png (from two epochs on), confusion.png, classes.png, look/."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attncli import recipe as recipes
+from attncli import records
+from attncli.records import Evaluation
+from attncli.report import figures
+from attncli.report.classes import draw_class_accuracy
+from attncli.track.active_run import LOOK_FOLDER
+
+if TYPE_CHECKING:
+    from attncli.data.dataset import Dataset
+
+
+def save_run_figures(folder: Path, dataset: "Dataset") -> None:
+    """Draw a run that has just ended; this is the `save_run_figures` that `run.execute_run` takes."""
+    from attncli.run import format_run_title  # loads torch, which is there already when a run has ended
+
+    draw_records(folder, dataset.classes, format_run_title(recipes.read(folder / "recipe.yaml")))
+
+
+def save_all_run_figures(folder: Path, dataset: "Dataset") -> None:
+    """The same with the pictures of what the attention does."""
+    save_run_figures(folder, dataset)
+    draw_attention(folder, folder / LOOK_FOLDER, dataset=dataset)
+
+
+def draw_attention(
+    folder: Path, output_folder: Path, *, images: int = 6, sample: int = 256, dataset: "Dataset | None" = None
+) -> tuple[list[Path], dict[str, Any]]:
+    """Draw what a finished run's attention does into `output_folder`: the files, and what was found in figures.
+
+    Its data set is read unless it is given. Raises UserError where the run can't be brought back.
+    """
+    from attncli.interpret import analyze_attention, load_baseline_run, load_finished_run
+    from attncli.report.attention_figures import draw_attention_figures as draw
+    from attncli.run import format_run_title
+
+    loaded_run = load_finished_run(folder, dataset)
+    baseline_run = load_baseline_run(loaded_run)
+    analysis = analyze_attention(loaded_run, baseline_run, images=images, sample=sample)
+    image_summaries = [
+        {
+            "index": image.index,
+            "truth": image.truth,
+            "predicted": image.predicted,
+            "probability": image.probability,
+            "plain_predicted": image.plain_predicted,
+            "plain_probability": image.plain_probability,
+            "file": str(output_folder / f"look-{image.index}.png"),
+        }
+        for image in analysis.images
+    ]
+    summary = {
+        "run": format_run_title(loaded_run.recipe),
+        "digest": folder.name,
+        "baseline": baseline_run.folder.name if baseline_run else None,
+        "sample": analysis.sample,
+        "images": image_summaries,
+        "sites": [distribution.to_json_dict() for distribution in analysis.distributions],
+    }
+    return draw(analysis, output_folder, format_run_title(loaded_run.recipe)), summary
+
+
+def draw_records(folder: Path, classes: Sequence[str], title: str = "") -> list[Path]:
+    """Draw the records of a run's folder; the files made. `classes` are the names in the order of the labels."""
+    run_records = records.read(folder)
+    files = []
+    if figures.draw_curves(run_records, folder / "curves.png", title):
+        files.append(folder / "curves.png")
+    tests = [r for r in run_records if isinstance(r, Evaluation) and r.split == "test"]
+    if tests:
+        figures.draw_confusion(tests[-1], classes, folder / "confusion.png", title)
+        draw_class_accuracy(tests[-1], classes, folder / "classes.png", title)
+        files += [folder / "confusion.png", folder / "classes.png"]
+    return files

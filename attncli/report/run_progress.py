@@ -1,0 +1,94 @@
+"""A run while it goes on: a progress bar on a terminal, a line an epoch elsewhere, always on stderr."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from attncli.records import Cost, Epoch, Evaluation, Record, Speed
+
+if TYPE_CHECKING:
+    from attncli.train.progress import TrainingProgress  # loads torch, which the parent of a sweep can do without
+
+
+class RunProgress:
+    """Draws what a run tells; use it as a context, which leaves the terminal as it was."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[told]}"),
+            console=self._console,
+            transient=True,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._epochs = 0
+
+    def __enter__(self) -> "RunProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def on_stage(self, what: str) -> None:
+        """Say what begins now."""
+        self._remove_bar()
+        self._console.print(what, style="dim", soft_wrap=True)
+
+    def on_reading(self, what: str, completed: int, total: int) -> None:
+        """Files downloaded or decoded so far."""
+        status = f"{completed:,} of {total:,}" if total else f"{completed:,}"
+        self._update_bar(what, completed, total, status)
+
+    def on_step(self, progress: "TrainingProgress") -> None:
+        """Steps of training so far."""
+        self._epochs = progress.epochs
+        completed, total = (progress.epoch - 1) * progress.steps + progress.step, progress.epochs * progress.steps
+        left = format_duration(progress.seconds_left)
+        status = f"{progress.images_per_s:,.0f} images/s  loss {progress.loss:.3f}  {left} left"
+        self._update_bar(f"epoch {progress.epoch}/{progress.epochs}", completed, total, status)
+
+    def on_record(self, record: Record) -> None:
+        """A record that was just made."""
+        if isinstance(record, Epoch):
+            self._console.print(format_epoch(record, self._epochs), soft_wrap=True)
+        elif isinstance(record, Evaluation):
+            self._console.print(f"{record.split}: top-1 {record.top1:.2%} of {record.images:,} images", soft_wrap=True)
+        elif isinstance(record, Cost | Speed):
+            self._remove_bar()
+
+    def on_warning(self, what: str) -> None:
+        """Something the user should know that stopped nothing."""
+        self._console.print(f"warning: {what}", style="yellow", soft_wrap=True)
+
+    def _update_bar(self, what: str, completed: int, total: int, status: str) -> None:
+        if self._task is None:
+            self._task = self._bar.add_task(what, total=total or None, told=status)
+        self._bar.update(self._task, description=what, completed=completed, total=total or None, told=status)
+
+    def _remove_bar(self) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+
+
+def format_epoch(epoch: Epoch, epochs: int) -> str:
+    """An epoch in a line."""
+    total = f"/{epochs}" if epochs else ""
+    validation = "" if epoch.val_top1 is None else f"  val top-1 {epoch.val_top1:.2%}"
+    speed = f"{epoch.train_images_per_s:,.0f} images/s"
+    return f"epoch {epoch.epoch:>3}{total}  loss {epoch.train_loss:.4f}{validation}  {speed}"
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as h:mm:ss or m:ss."""
+    minutes, s = divmod(round(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{s:02}" if hours else f"{minutes}:{s:02}"

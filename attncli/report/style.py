@@ -1,0 +1,137 @@
+"""The look of all figures: one set of colours that colour-blind eyes tell apart, readable type, nothing superfluous."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito 2008, without yellow
+INK, FAINT = "#222222", "#8a8a8a"
+DPI = 160
+STYLE: Any = {  # a setting's name and value; matplotlib's own type lists all three hundred
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so figures look alike on all machines
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.titley": 1.0,  # there is nothing above a panel to make room for
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#ececec",
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "text.color": INK,
+    "lines.linewidth": 1.8,
+}
+
+
+@contextmanager
+def saved_figure(
+    path: Path, width: float, height: float, title: str = "", *, is_placed: bool = False
+) -> Iterator[Figure]:
+    """A figure of width x height inches, saved as PNG at `path` when the block ends well.
+
+    Its panels are laid out by matplotlib unless they are `is_placed` by who draws them. It looks the same whatever a
+    user's matplotlibrc says, and matplotlib's settings are as before afterwards.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        figure = Figure(figsize=(width, height), dpi=DPI, layout=None if is_placed else "constrained")
+        FigureCanvasAgg(figure)
+        if title:
+            title_position = {"y": 1 - 0.04 / height, "va": "top"} if is_placed else {}
+            figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", **title_position)
+        yield figure
+        figure.savefig(path, metadata={"Software": "attncli"})
+
+
+LabelSpot = tuple[float, float, str, str]  # x, y, text, colour
+
+
+def label_line_ends(figure: Figure, axes: Axes, spots: Sequence[LabelSpot], least_distance: float = 13.0) -> None:
+    """Write names at the right of the axes, level with the last points of their lines, moved apart where they touch.
+
+    The panel has its place already. `least_distance` is the least distance of two names in points.
+    """
+    axes.get_ylim()  # the scale follows the data from here on, not only when it is drawn
+    per_point = figure.dpi / 72
+    spots = sorted((s for s in spots if math.isfinite(s[1])), key=lambda s: s[1])
+    levels = [axes.transData.transform((x, y))[1] / per_point for x, y, *_ in spots]
+    for (_, y, text, colour), level, target in zip(spots, levels, _spread_labels(levels, least_distance), strict=True):
+        axes.annotate(
+            text, (1, y), (8, target - level), xycoords=("axes fraction", "data"), textcoords="offset points",
+            va="center", fontsize=9, color=colour, annotation_clip=False,
+        )  # fmt: skip
+
+
+def _spread_labels(levels: Sequence[float], least_distance: float) -> list[float]:
+    """Rising levels moved so that neighbours are `least_distance` at least, the middle of what touches staying where
+    it is.
+    """
+    separated = list(levels)
+    for _ in range(50):
+        for i in range(len(separated) - 1):
+            lacking = least_distance - (separated[i + 1] - separated[i])
+            if lacking > 0:
+                separated[i] -= lacking / 2
+                separated[i + 1] += lacking / 2
+    return separated
+
+
+def label_points(
+    figure: Figure, axes: Axes, spots: Sequence[LabelSpot], bars: Sequence[tuple[float, float, float]] = ()
+) -> None:
+    """Write a name beside each point, on the side where it covers neither another name nor a point nor a bar.
+
+    `bars` are upright lines: x, lower and upper y.
+    """
+    figure.draw_without_rendering()
+    covered_boxes: list[Any] = [_covered_box(axes, x, y, y, 5 * figure.dpi / 72) for x, y, *_ in spots]
+    covered_boxes += [_covered_box(axes, *bar, 1.5 * figure.dpi / 72) for bar in bars]
+    inside = axes.get_window_extent()
+    for x, y, text, colour in spots:
+        best = None
+        for dx, dy, ha, va in _SIDES:
+            note = axes.annotate(
+                text, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=9, color=colour
+            )
+            box = note.get_window_extent()
+            cost = sum(box.overlaps(other) for other in covered_boxes)
+            cost += 0.5 * (box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0 or box.y1 > inside.y1)
+            if best is None or cost < best[0]:
+                if best is not None:
+                    best[1].remove()
+                best = (cost, note, box)
+            else:
+                note.remove()
+        assert best is not None
+        covered_boxes.append(best[2])
+
+
+_SIDES = (
+    (8, 0, "left", "center"), (6, 6, "left", "bottom"), (6, -6, "left", "top"), (-8, 0, "right", "center"),
+    (-6, 6, "right", "bottom"), (-6, -6, "right", "top"), (0, 12, "center", "bottom"), (0, -12, "center", "top"),
+    (14, 18, "left", "bottom"), (14, -18, "left", "top"), (-14, 18, "right", "bottom"), (-14, -18, "right", "top"),
+)  # fmt: skip
+
+
+def _covered_box(axes: Axes, x: float, low: float, high: float, margin: float) -> Any:
+    """What a point or an upright line covers, with a margin, in pixels."""
+    across, bottom = axes.transData.transform((x, low))
+    _, top = axes.transData.transform((x, high))
+    return Bbox.from_extents(across - margin, bottom - margin, across + margin, top + margin)

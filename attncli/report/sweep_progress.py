@@ -1,0 +1,150 @@
+"""A sweep while it goes on: a table of the runs at work on a terminal, a line an event elsewhere, always on stderr."""
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from attncli import records
+from attncli.jobs import (
+    SweepPlan,
+    Task,
+    TaskEnded,
+    TaskEvent,
+    TaskProgress,
+    TaskStage,
+    TaskStarted,
+    TaskWaiting,
+    TaskWarning,
+)
+from attncli.report.run_progress import format_duration
+
+
+@dataclass
+class RunningRow:
+    """A run at work."""
+
+    began: float
+    what: str = "starting"
+    images_per_s: float | None = None
+    seconds_left: float | None = None
+
+
+class SweepProgress:
+    """Follows a sweep's events; use it as a context, which leaves the terminal as it was.
+
+    `failures` are the runs that were not finished, in order.
+    """
+
+    def __init__(self, plan: SweepPlan, runs: Any, *, jobs: int, quiet: bool = False) -> None:
+        self.failures: list[TaskEnded] = []
+        self._runs = runs
+        self._jobs = jobs
+        self._total, self._left = len(plan.runs), len(plan.unfinished_runs)
+        self._rows: dict[str, RunningRow] = {}
+        self._waited: set[str] = set()  # for another process, and told so
+        self._took: list[float] = []  # seconds of the runs finished here
+        seconds, unknown = plan.estimate_seconds()
+        self._guess = None if unknown or not self._left else jobs * seconds / self._left  # of a run
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._live = Live(console=self._console, transient=True, refresh_per_second=2, get_renderable=self.render_table)
+        self._drawn = self._console.is_terminal and not quiet
+
+    def __enter__(self) -> "SweepProgress":
+        if self._drawn:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._drawn:
+            self._live.stop()
+
+    def handle_event(self, event: TaskEvent) -> None:
+        """Take note of an event; beginnings, endings and warnings are told in a line."""
+        name = event.task.title + (" (timing)" if event.task.timing else "")
+        if isinstance(event, TaskStarted):
+            self._rows[name] = RunningRow(time.monotonic())
+            if not self._drawn and not event.task.timing:
+                self._print_line(f"begun     {name}")
+        elif isinstance(event, TaskStage) and name in self._rows:
+            self._rows[name].what = event.text.partition(":")[0] if event.task.title in event.text else event.text
+        elif isinstance(event, TaskProgress) and name in self._rows:
+            row = self._rows[name]
+            row.what = f"epoch {event.epoch}/{event.epochs}"
+            row.images_per_s, row.seconds_left = event.images_per_s, event.seconds_left
+        elif isinstance(event, TaskWarning):
+            self._print_line(f"warning: {name}: {event.text}", "yellow")
+        elif isinstance(event, TaskWaiting):
+            self._rows.pop(name, None)
+            if name not in self._waited:
+                self._print_line(f"waiting   {name}: another process is at it")
+            self._waited.add(name)
+        elif isinstance(event, TaskEnded):
+            self._finish_run(event, name)
+
+    def _finish_run(self, event: TaskEnded, name: str) -> None:
+        row = self._rows.pop(name, None)
+        if event.task.timing:
+            if event.status != "FINISHED":
+                self._print_line(f"not timed {name}: {event.problem}", "yellow")
+            return
+        self._left -= 1
+        seconds = time.monotonic() - row.began if row else 0.0
+        if event.status == "FINISHED":
+            self._took += [seconds] if row else []
+            took = f", {format_duration(seconds)}" if row else " (by another process)"
+            self._print_line(
+                f"finished  {name}: top-1 {self._format_run_top1(event.task)}{took}; {self.format_progress()}"
+            )
+        else:
+            self.failures.append(event)
+            self._print_line(f"{event.status.lower():9} {name}: {event.problem}", "red")
+
+    def _format_run_top1(self, task: Task) -> str:
+        result = records.read_result(self._runs / task.digest)
+        return "-" if result is None or result.test_top1 is None else f"{result.test_top1:.2%}"
+
+    def _print_line(self, text: str, style: str = "") -> None:
+        self._console.print(Text(text, style), soft_wrap=True)
+
+    def format_progress(self) -> str:
+        """How many runs are over, and how much time is left as far as can be told."""
+        seconds_left = self.estimate_seconds_left()
+        progress = f"{self._total - self._left} of {self._total} runs"
+        return progress + (
+            f", about {format_duration(seconds_left)} left" if seconds_left is not None and self._left else ""
+        )
+
+    def estimate_seconds_left(self) -> float | None:
+        """Time left by the runs finished here, else by the plan, else by how the runs at work get on."""
+        now = time.monotonic()
+        known_seconds = {n: r.seconds_left for n, r in self._rows.items() if r.seconds_left is not None}
+        run_seconds = sum(self._took) / len(self._took) if self._took else self._guess
+        if run_seconds is None and known_seconds:
+            run_seconds = max(now - self._rows[n].began + seconds_left for n, seconds_left in known_seconds.items())
+        if run_seconds is None:
+            return None
+        started_seconds = sum(
+            known_seconds.get(n, max(0.0, run_seconds - now + r.began)) for n, r in self._rows.items()
+        )
+        waiting_runs = max(0, self._left - len(self._rows))
+        return max([(started_seconds + waiting_runs * run_seconds) / self._jobs, *known_seconds.values()])
+
+    def render_table(self) -> Group:
+        """The table of the runs at work, and the line beneath."""
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(self._rows), header_style="dim")
+        for heading in ("at work", "", "images/s", "left"):
+            table.add_column(heading, justify="right" if heading in ("images/s", "left") else "left", no_wrap=True)
+        for name, row in self._rows.items():
+            speed = "" if row.images_per_s is None else f"{row.images_per_s:,.0f}"
+            remaining = "" if row.seconds_left is None else format_duration(row.seconds_left)
+            table.add_row(Text(name), Text(row.what), speed, remaining)
+        failed = f", {len(self.failures)} not finished" if self.failures else ""
+        return Group(table, Text(self.format_progress() + failed, "bold"))

@@ -1,0 +1,98 @@
+"""A sweep in words: its plan before, how it ended after."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attncli.jobs import SweepPlan, TaskEnded
+from attncli.jobs.events import OUTPUT_LOG
+from attncli.report.run_progress import format_duration
+from attncli.report.table import Column, render_text_table
+
+PlanLine = tuple[int, str, str, str, str]
+
+
+def render_plan(plan: SweepPlan) -> str:
+    """The plan as a table: every run in its order, and what is left to do."""
+    columns = [
+        Column[PlanLine]("", lambda row: str(row[0])),
+        Column[PlanLine]("run", lambda row: row[1], right=False),
+        Column[PlanLine]("", lambda row: row[2], right=False),
+        Column[PlanLine]("about", lambda row: row[3]),
+        Column[PlanLine]("by", lambda row: row[4], right=False),
+    ]
+    rows = []
+    for number, run in enumerate(plan.runs, 1):
+        status = "finished" if run.is_finished else "begun" if run.has_checkpoint else ""
+        about = (
+            ""
+            if run.is_finished
+            else "unknown"
+            if run.expected_seconds is None
+            else format_duration(run.expected_seconds)
+        )
+        rows.append((number, run.title, status, about, run.estimate.basis if run.estimate else ""))
+    return f"{render_text_table(columns, rows)}\n{format_remaining(plan)}"
+
+
+def format_remaining(plan: SweepPlan) -> str:
+    """What is left of a plan, in a line."""
+    unfinished = len(plan.unfinished_runs)
+    progress = f"{plan.name}: {len(plan.runs)} runs, {len(plan.runs) - unfinished} finished"
+    if not unfinished:
+        return progress
+    seconds, unknown = plan.estimate_seconds()
+    if unknown == unfinished:
+        return f"{progress}; how long the others take is unknown (no finished run is like them, no speed is cached)"
+    more = f", and {unknown} of which nothing is known" if unknown else ""
+    by = ", ".join(f"{name}: {count}" for name, count in plan.count_estimates().items())
+    return f"{progress}; about {format_duration(seconds)} for {unfinished - unknown} ({by}){more}, timings included"
+
+
+def render_sweep_end(plan: SweepPlan, failures: Sequence[TaskEnded], runs: Path, *, stopped: str = "") -> str:
+    """How a sweep ended: counts, every failure with its log, and what to do next."""
+    unfinished = len(failures)
+    lines = [f"{plan.name}: {len(plan.runs)} runs, {len(plan.runs) - unfinished} finished"]
+    if stopped:
+        lines = [f"{plan.name}: {stopped}; the same command goes on"]
+    reported_failures = [f for f in failures if f.status == "FAILED" or not stopped]
+    for failure in reported_failures:
+        lines.append(f"  {failure.status.lower()}: {failure.task.title}: {failure.problem}")
+        lines.append(f"    log: {runs / failure.task.digest / OUTPUT_LOG}")
+        if failure.hint:
+            lines.append(f"    hint: {failure.hint}")
+    if failures and not stopped:
+        lines.append("the same command does again what failed, and nothing else")
+    elif not failures and not stopped:
+        lines.append(f"Next: {build_compare_command(plan, runs)}")
+    return "\n".join(lines)
+
+
+def build_sweep_dict(plan: SweepPlan, failures: Sequence[TaskEnded], runs: Path) -> dict[str, Any]:
+    """The runs and the failures for JSON."""
+    return {
+        "sweep": plan.name,
+        "runs": [run.to_json_dict() for run in plan.runs],
+        "failures": [
+            {
+                "digest": f.task.digest,
+                "title": f.task.title,
+                "status": f.status.lower(),
+                "problem": f.problem,
+                "hint": f.hint,
+                "log": str(runs / f.task.digest / OUTPUT_LOG),
+            }
+            for f in failures
+        ],
+    }
+
+
+def build_compare_command(plan: SweepPlan, runs: Path) -> str:
+    """The command that compares the runs."""
+    words = ["attncli", "compare"]
+    datasets = {run.recipe.data.name for run in plan.runs}
+    backbones = {run.recipe.model.backbone for run in plan.runs}
+    words += ["--dataset", *datasets] if len(datasets) == 1 else []
+    words += ["--backbone", *backbones] if len(backbones) == 1 else []
+    return shlex.join(words + (["--runs", str(runs)] if str(runs) != "runs" else []))

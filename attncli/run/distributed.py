@@ -1,0 +1,67 @@
+"""The other processes of a run: they train and evaluate with the first one, and leave everything else to it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+from accelerate import Accelerator
+
+from attncli import model, train
+from attncli.data.dataset import Dataset
+from attncli.errors import RunFailedError, UserError
+from attncli.recipe import Recipe
+from attncli.run.naming import make_input_spec
+from attncli.train import AllRanksError, Interrupted
+
+
+@contextmanager
+def main_rank(accelerator: Accelerator) -> Iterator[Callable[[], None]]:
+    """In the first process: `release_ranks()` sends the others into the training; where it is never called, they end.
+
+    `release_ranks` raises RunFailedError where another process could not begin, of which that tells more itself.
+    """
+    is_released = False
+
+    def release_ranks() -> None:
+        nonlocal is_released
+        is_released = True
+        if train.combine_flags(accelerator, True, False)[1]:
+            raise RunFailedError("another process of this run could not begin", "what it says itself is the reason")
+
+    try:
+        yield release_ranks
+    finally:
+        if not is_released:
+            with suppress(RuntimeError):  # the others have ended
+                train.combine_flags(accelerator, False, False)
+
+
+def follow_main_rank(
+    recipe: Recipe, accelerator: Accelerator, *, runs: Path, resume: bool, load_dataset: Callable[..., Dataset]
+) -> NoReturn:
+    """In every other process: take part, and end the process in silence where the first one has something to tell.
+
+    Raises SystemExit at the end, UserError for what this process alone has met.
+    """
+    setup_error = None
+    try:
+        dataset = load_dataset(recipe.data, cache=runs / "cache")
+        net = model.build(recipe, make_input_spec(dataset))
+    except UserError as error:
+        setup_error = error
+    if not train.combine_flags(accelerator, False, setup_error is not None)[0]:
+        raise SystemExit(0)
+    try:
+        if setup_error:
+            raise setup_error
+        folder = runs / recipe.compute_digest()
+        for _ in train.train_model(net, dataset, recipe, folder=folder, resume=resume, accelerator=accelerator):
+            pass
+        train.evaluate_split(net, dataset.test, dataset, recipe, name="test", accelerator=accelerator)
+    except (Interrupted, AllRanksError) as error:
+        raise SystemExit(error.code) from error
+    except UserError as error:
+        raise UserError(f"process {accelerator.process_index}: {error.problem}", error.hint, code=error.code) from error
+    train.shutdown_process_group(accelerator)
+    raise SystemExit(0)

@@ -1,0 +1,270 @@
+"""One run, from a recipe to a result: the whole story.
+
+    recipe -> data -> model -> train -> evaluate -> measure -> result
+
+Everything a run makes lies in runs/<digest>/: recipe.yaml, log.jsonl (a record a line), checkpoint/, origin.json
+and, when it is finished, result.json. MLflow hears of it from a thread that nothing here waits for.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from torch import nn
+
+from attncli import attention, data, model, records, track, train
+from attncli.attention.plugin_errors import plugin_errors
+from attncli.data.dataset import Dataset
+from attncli.errors import UserError
+from attncli.measure import environment, timed
+from attncli.measure.cost import count_recipe_cost
+from attncli.recipe import Recipe
+from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
+from attncli.run.distributed import follow_main_rank, main_rank
+from attncli.run.listener import RunListener
+from attncli.run.naming import describe_dataset, format_run_title, make_input_spec, name_baseline, name_network
+from attncli.run.run_dir import clear_run_dir, locked_run_dir, translated_disk_errors
+from attncli.system.gc_tuning import relaxed_gc
+from attncli.system.signals import deferred_signals
+from attncli.track import ActiveRun, Tracker
+from attncli.track.provenance import label_mechanism
+from attncli.train import Interrupted
+
+FigureHook = Callable[[Path, Dataset], None]
+DatasetLoader = Callable[..., Dataset]  # data.load, or what remembers its answers
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """A run's recipe, data, network and folder, with who looks on."""
+
+    recipe: Recipe
+    folder: Path
+    dataset: Dataset
+    net: nn.Module
+    accelerator: Accelerator
+    active_run: ActiveRun
+    listener: RunListener
+    timing_threads: int | None = None  # with which the speed was timed, where that was done before
+    profile: bool = False
+
+    def log_record(self, record: Record) -> None:
+        """Pass a record on: to disk, to MLflow, to who looks on."""
+        records.append_record(self.folder, record)
+        self.active_run.log_record(record)
+        self.listener.on_record(record)
+
+
+def execute_run(
+    recipe: Recipe,
+    *,
+    runs: Path,
+    uri: str | None,
+    listener: RunListener,
+    fresh: bool = False,
+    save_figures: FigureHook | None = None,
+    load_dataset: DatasetLoader = data.load,
+    tags: Mapping[str, str] | None = None,
+    timing_threads: int | None = None,
+    profile: bool = False,
+) -> Result:
+    """Train, evaluate and measure a recipe; a finished run is not done again but its result given.
+
+    An unfinished one goes on from its checkpoint, unless `fresh` is asked for. `save_figures(folder, dataset)` may add
+    pictures to the folder before it goes to MLflow, `tags` are added to the MLflow run. With `timing_threads`
+    nothing is
+    timed here: the speed is the one that `timed.cached_throughput` found before with so many threads, if it did.
+    `profile` takes a few steps of a copy apart before, into profile/, and goes through a finished run again for it.
+    Of several processes the first does all that; the others train and evaluate with it, and end here (SystemExit).
+    Raises UserError for what cannot be run (OccupiedError where another process is at it), RunFailedError for a
+    run that went wrong, Interrupted after Ctrl-C or SIGTERM; MLflow's status says the same.
+    """
+    accelerator = train.init_accelerator()
+    if not accelerator.is_main_process:
+        follow_main_rank(recipe, accelerator, runs=runs, resume=not fresh, load_dataset=load_dataset)
+    with main_rank(accelerator) as release_ranks:
+        _check_preconditions(recipe, accelerator, runs, uri, profile)
+        folder = runs / recipe.compute_digest()
+        with locked_run_dir(folder, recipe), translated_disk_errors(folder):
+            if (result := track.read_finished_result(folder)) and not fresh and not profile:
+                return result
+            with relaxed_gc():
+                with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
+                    pool.submit(track.load_mlflow)
+                    dataset = load_dataset(recipe.data, cache=runs / "cache", progress=listener.on_reading)
+                    net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
+                release_ranks()
+                active_run = _start_tracking(Tracker.open(uri, runs), recipe, dataset, folder, fresh, tags)
+            context = RunContext(
+                recipe, folder, dataset, net, accelerator, active_run, listener, timing_threads, profile
+            )
+            return _run_tracked(context, fresh, save_figures)
+
+
+def _check_preconditions(recipe: Recipe, accelerator: Accelerator, runs: Path, uri: str | None, profile: bool) -> None:
+    """See in seconds that the run can be done. Raises UserError where it cannot."""
+    track.check_reachable(uri, runs)
+    train.check_trainable(recipe, accelerator)
+    if profile and accelerator.num_processes > 1:
+        raise UserError("--profile takes a run of one process apart", "leave out --processes")
+
+
+def _start_tracking(
+    tracker: Tracker, recipe: Recipe, dataset: Dataset, folder: Path, fresh: bool, tags: Mapping[str, str] | None
+) -> ActiveRun:
+    """The run's folder made ready, and its MLflow run."""
+    if fresh:
+        clear_run_dir(folder)
+    records.write_atomically(folder / "recipe.yaml", recipe.to_yaml())
+    records.replace_log(folder, [])  # the training tells again what its checkpoint knows
+    active_run = None
+    try:
+        with deferred_signals():
+            active_run = tracker.start_run(
+                recipe, describe_dataset(dataset), describe_run_machine(), folder=folder, fresh=fresh, tags=tags
+            )
+    except KeyboardInterrupt:
+        if active_run:
+            active_run.end_run("KILLED")
+        raise
+    return active_run
+
+
+def _run_tracked(context: RunContext, fresh: bool, save_figures: FigureHook | None) -> Result:
+    """The run with its MLflow run around it."""
+    active_run = context.active_run
+    with active_run:
+        try:
+            result = _train_and_measure(context, time.monotonic(), fresh)
+        except Interrupted:
+            active_run.end_run("KILLED")
+            raise
+        if save_figures:
+            save_figures(context.folder, context.dataset)
+        if warning := active_run.end_run("FINISHED"):
+            context.listener.on_warning(warning)
+    return result
+
+
+def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> Result:
+    """Train, evaluate, measure; the result is on disk before this returns."""
+    recipe, dataset, accelerator = context.recipe, context.dataset, context.accelerator
+    context.listener.on_stage(
+        f"{format_run_title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px"
+    )
+    if (context.folder / "checkpoint").exists() and not fresh:
+        context.listener.on_stage("going on from its checkpoint; what was done before is told again:")
+    if context.profile:
+        context.listener.on_stage(train.profile_training(context.net, dataset, recipe, context.folder, accelerator))
+    epochs, earlier_seconds = _train_epochs(context, fresh)
+    test = train.evaluate_split(context.net, dataset.test, dataset, recipe, name="test", accelerator=accelerator)
+    train.shutdown_process_group(accelerator)
+    context.log_record(test)
+    context.listener.on_stage("measuring the overhead against the plain network")
+    cost, speed = measure_overhead(context)
+    result = _build_result(context, epochs, test, cost, speed, time.monotonic() - started_at + earlier_seconds)
+    records.write_atomically(context.folder / records.RESULT, json.dumps(asdict(result), indent=2) + "\n")
+    return result
+
+
+def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]:
+    """Train: the epochs, and the seconds of training among them that earlier calls spent."""
+    epochs, earlier_seconds, epoch_end = [], 0.0, time.monotonic()
+    training = train.train_model(
+        context.net,
+        context.dataset,
+        context.recipe,
+        folder=context.folder,
+        resume=not fresh,
+        progress=context.listener.on_step,
+        accelerator=context.accelerator,
+    )
+    with plugin_errors(context.recipe.model.attn, "fails in training", code=1):
+        for epoch in training:
+            epoch_end, previous_end = time.monotonic(), epoch_end
+            earlier_seconds += max(
+                0.0, epoch.train_seconds - (epoch_end - previous_end)
+            )  # none of an epoch that was trained just now
+            epochs.append(epoch)
+            context.log_record(epoch)
+    return epochs, earlier_seconds
+
+
+def describe_run_machine() -> dict[str, Any]:
+    """The machine, with the number of processes where there are several."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    return environment.describe_machine() | ({"processes": processes} if processes > 1 else {})
+
+
+def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
+    """What the network costs against the same recipe's plain one."""
+    recipe, input_spec = context.recipe, make_input_spec(context.dataset)
+    build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
+    cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline)
+    context.log_record(cost)
+    if not recipe.measure.speed:
+        return cost, None
+    try:
+        speed = timed.cached_throughput(
+            recipe,
+            context.net,
+            build_baseline,
+            input_spec.classes,
+            input_spec.size,
+            input_spec.frames,
+            runs=context.folder.parent,
+            threads=context.timing_threads,
+        )
+    except LookupError:
+        context.listener.on_warning("the speed is left out: it was not measured before the training")
+        return cost, None
+    context.log_record(speed)
+    return cost, speed
+
+
+def _build_result(
+    context: RunContext, epochs: list[Epoch], test: Evaluation, cost: Cost, speed: Speed | None, seconds: float
+) -> Result:
+    recipe = context.recipe
+    val_accuracies = [e.val_top1 for e in epochs if e.val_top1 is not None]
+    return Result(
+        digest=recipe.compute_digest(),
+        run_id=context.active_run.run_id,
+        status="FINISHED",
+        attn=label_mechanism(recipe),
+        backbone=name_network(recipe),
+        dataset=context.dataset.name,
+        category=""
+        if recipe.model.attn == attention.NONE
+        else attention.describe_mechanism(recipe.model.attn).category,
+        seed=recipe.seed,
+        epochs=len(epochs),
+        test_top1=test.top1,
+        test_top5=test.top5,
+        test_loss=test.loss,
+        val_top1=val_accuracies[-1] if val_accuracies else None,
+        best_val_top1=max(val_accuracies, default=None),
+        baseline=name_baseline(recipe),
+        params=cost.params,
+        baseline_params=cost.baseline_params,
+        macs=cost.macs,
+        baseline_macs=cost.baseline_macs,
+        train_images_per_s=speed.train_images_per_s if speed else None,
+        infer_images_per_s=speed.infer_images_per_s if speed else None,
+        train_ratio=speed.train_ratio if speed else None,
+        infer_ratio=speed.infer_ratio if speed else None,
+        seconds=seconds,
+        precision=train.resolve_precision(recipe.train.precision, next(context.net.parameters()).device),
+        device=str(next(context.net.parameters()).device),
+        machine=describe_run_machine(),
+        group=recipe.compute_group(),
+        data_digest=context.dataset.digest,
+        folder=str(context.folder),
+    )

@@ -1,0 +1,180 @@
+"""From a sweep's file to recipes: combinations, further runs, runs left out."""
+
+import copy
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attncli import recipe as recipes
+from attncli.errors import CollectedError, UserError
+from attncli.recipe import Recipe
+from attncli.sweep.ordering import order_recipes
+from attncli.sweep.parser import PLACEMENT_KEYS, SHORT_KEYS, KeyValues, SweepFileParser, drop_options
+
+RecipeCheck = Callable[[Mapping[str, Any], str], list[UserError]]
+SEEDS = "seeds"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of a sweep, each once, in the order in which to run them."""
+
+    name: str
+    recipes: tuple[Recipe, ...]
+
+
+def read(
+    path: Path,
+    *,
+    check: RecipeCheck,
+    categories: Mapping[str, Sequence[str]],
+    overrides: Iterable[str] = (),
+    axes: Mapping[str, Any] | None = None,
+) -> Sweep:
+    """The sweep of a YAML file.
+
+    `check(tree, where)` tells the errors of a recipe's tree, `categories` the mechanisms that `{category: NAME}`
+    stands for. `axes` replace those of the file; `overrides` ("key=value") hold for every run, whatever the file says.
+    Raises CollectedError that lists everything wrong with the file at once.
+    """
+    parser = SweepFileParser(path, categories)
+    sections = parser.read_sections()
+    fixed_values = _parse_overrides(parser, overrides)
+    base_tree = parser.read_base(sections.get("recipe"))
+    combined, included = _expand_points(parser, sections, dict(axes or {}), fixed_values)
+    trees = _apply_excludes(
+        parser,
+        sections,
+        [_build_tree(parser, base_tree, point, fixed_values) for point in combined],
+        strict=not axes and not fixed_values,
+    )
+    trees += [_build_tree(parser, base_tree, point, fixed_values) for point in included]
+    for tree in _deduplicate_seeds(trees):
+        parser.errors += check(tree, str(path))
+    if parser.errors:
+        raise CollectedError(list({error.problem: error for error in parser.errors}.values()))
+    if not trees:
+        raise UserError(f"{path}: no run is left", "exclude fewer, or add to axes")
+    return Sweep(path.stem, order_recipes(map(Recipe.model_validate, trees)))
+
+
+def _parse_overrides(parser: SweepFileParser, items: Iterable[str]) -> KeyValues:
+    values: KeyValues = {}
+    for item in items:
+        try:
+            key, value = recipes.parse_override(item)
+            values[key] = value
+        except UserError as error:
+            parser.errors += error.single_errors
+    return values
+
+
+def _expand_points(
+    parser: SweepFileParser, sections: Mapping[str, Any], replaced_axes: dict[str, Any], fixed_values: KeyValues
+) -> tuple[list[KeyValues], list[KeyValues]]:
+    """The settings (of every combination, of every `include`), with each seed; an axis that is overridden is none."""
+    axes = parser.read_axes(sections.get("axes")) | replaced_axes
+    axes = {name: axis_values for name, axis_values in axes.items() if SHORT_KEYS.get(name, name) not in fixed_values}
+    seeds = parser.read_seeds(axes[SEEDS]) if SEEDS in axes else []
+    settings = {name: parser.read_axis(name, axis_values) for name, axis_values in axes.items() if name != SEEDS}
+    _check_clashes(parser, settings)
+    entries = parser.read_entries(sections.get("include"), "include")
+    combined = _combine_axes(settings.values())
+    included = [point for entry in entries for setting in entry for point in _expand_setting(setting, settings)]
+    if "seed" in fixed_values or not seeds:
+        return combined, included
+    return _add_seeds(combined, seeds), _add_seeds(included, seeds)
+
+
+def _add_seeds(points: Iterable[KeyValues], seeds: Sequence[int]) -> list[KeyValues]:
+    """Each of the points with each seed, or with its own."""
+    return [point | {"seed": seed} for point in points for seed in ([point["seed"]] if "seed" in point else seeds)]
+
+
+def _combine_axes(axes: Iterable[list[KeyValues]]) -> list[KeyValues]:
+    """Every combination of the axes' settings."""
+    return [
+        {key: value for setting in combination for key, value in setting.items()}
+        for combination in itertools.product(*axes)
+    ]
+
+
+def _expand_setting(setting: KeyValues, axes: Mapping[str, list[KeyValues]]) -> list[KeyValues]:
+    """An included setting with every backbone and on every dataset of the axes, unless it names its own."""
+    alternatives = [axes[name] for name in ("backbone", "dataset") if name in axes and SHORT_KEYS[name] not in setting]
+    return [combination | setting for combination in _combine_axes(alternatives)]
+
+
+def _check_clashes(parser: SweepFileParser, settings: Mapping[str, list[KeyValues]]) -> None:
+    """Two axes that set one key would hide each other's values."""
+    for (first_name, first), (second_name, second) in itertools.combinations(settings.items(), 2):
+        for key in {name for setting in first for name in setting} & {name for setting in second for name in setting}:
+            parser.add_error(f"axes.{first_name}", f"sets {key}, as axes.{second_name} does", "leave it to one of them")
+
+
+def _build_tree(parser: SweepFileParser, base_tree: KeyValues, point: KeyValues, fixed_values: KeyValues) -> KeyValues:
+    """A recipe's tree: the base, the point's values, the command line's."""
+    tree = copy.deepcopy(base_tree)
+    values = copy.deepcopy(point) | fixed_values
+    if "model.attn" in values:
+        drop_options(tree, values["model.attn"])
+    for key, value in values.items():
+        try:
+            recipes.set_dotted_key(tree, key, value)
+        except UserError as error:
+            parser.add_error(key, error.problem, error.hint)
+    model = tree.get("model")
+    if isinstance(model, dict) and model.get("attn", "none") == "none":
+        for key in PLACEMENT_KEYS:
+            model.pop(key, None)
+    return tree
+
+
+def _apply_excludes(
+    parser: SweepFileParser, sections: Mapping[str, Any], trees: list[KeyValues], *, strict: bool
+) -> list[KeyValues]:
+    """The trees that `exclude` leaves; with `strict`, an entry that leaves out nothing is an error."""
+    excluded: set[int] = set()
+    for number, entry in enumerate(parser.read_entries(sections.get("exclude"), "exclude")):
+        matched = {index for index, tree in enumerate(trees) if any(_has_values(tree, setting) for setting in entry)}
+        if strict and entry and not matched:
+            description = ", ".join(f"{key}: {value}" for key, value in entry[0].items()) + " ..." * (len(entry) > 1)
+            parser.add_error(f"exclude[{number}]", f"no run has {description}", "mend it or leave it out")
+        excluded |= matched
+    return [tree for index, tree in enumerate(trees) if index not in excluded]
+
+
+def _has_values(tree: KeyValues, entry: KeyValues) -> bool:
+    """Whether a recipe's tree has every value of an `exclude` entry; of a list, where the key takes none, any."""
+    defaults = Recipe().model_dump()
+    for key, wanted in entry.items():
+        value = _get_key(tree, key, _get_key(defaults, key, None))
+        if isinstance(wanted, list) and not isinstance(value, list):
+            if value not in wanted:
+                return False
+        elif value != wanted:
+            return False
+    return True
+
+
+def _get_key(tree: Any, key: str, default: Any) -> Any:
+    """The value at a dotted key, `defaults` where there is none."""
+    for part in key.split("."):
+        if not isinstance(tree, dict) or part not in tree:
+            return default
+        tree = tree[part]
+    return tree
+
+
+def _deduplicate_seeds(trees: Iterable[KeyValues]) -> list[KeyValues]:
+    """One tree of those that differ in a good seed alone."""
+    unique_trees: dict[str, KeyValues] = {}
+    for tree in trees:
+        seed = tree.get("seed")
+        comparable = (
+            {key: value for key, value in tree.items() if key != "seed"} if type(seed) is int and seed >= 0 else tree
+        )
+        unique_trees.setdefault(repr(comparable), tree)
+    return list(unique_trees.values())

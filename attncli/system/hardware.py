@@ -1,0 +1,66 @@
+"""What can be told of this machine without loading torch."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@cache
+def read_processor_name() -> str:
+    """The processor's name where the system tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def count_usable_cpus() -> int | None:
+    """Logical processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@cache
+def list_gpu_names() -> tuple[str, ...]:
+    """The GPUs by the names that driver and torch give them; none where CUDA_VISIBLE_DEVICES hides them all."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return ()
+    try:
+        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        output = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(line.strip() for line in output.splitlines())
+
+
+def is_this_machine(machine: Mapping[str, Any]) -> bool:
+    """Whether a machine as `attncli.measure.machine` tells it is this one, with the same release of torch."""
+    gpu = machine.get("gpu")
+    this_machine = {"cpu": read_processor_name(), "usable_cpus": count_usable_cpus(), "platform": platform.platform()}
+    return (
+        all(machine.get(name) == value for name, value in this_machine.items())
+        and all(
+            _strip_local_version(machine.get(name)) == _find_installed_release(name)
+            for name in ("torch", "torchvision")
+        )
+        and (gpu in list_gpu_names() if gpu else not list_gpu_names())
+    )
+
+
+def _strip_local_version(version: object) -> str:
+    """A version without its local part: the package index leaves out what torch adds (`+cu132`)."""
+    return str(version).partition("+")[0]
+
+
+@cache
+def _find_installed_release(name: str) -> str:
+    try:
+        return _strip_local_version(importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return ""

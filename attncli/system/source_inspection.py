@@ -1,0 +1,79 @@
+"""Facts read from a Python file without running it, so that `ls`, `show` and completion never load torch."""
+
+import ast
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attncli.errors import UserError
+
+
+@dataclass(frozen=True)
+class ConstructorParameter:
+    """A parameter of a constructor: its annotation as text and its default (`...` where it has none)."""
+
+    annotation: str
+    default: Any
+
+
+def parse_source(path: Path) -> ast.Module:
+    """The syntax tree of a file. Raises UserError where it can't be read or is not Python."""
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}", "give the path of a readable .py file") from error
+    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise UserError(f"{path}{line}: not valid Python ({error})", "mend the file") from error
+
+
+def locate_error(error: BaseException, path: Path) -> str:
+    """Where in a file an error was raised, as `mine.py, line 8`; the path alone where it was not raised in there."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.absolute()]
+    return f"{path}, line {lines[-1]}" if lines else str(path)
+
+
+def find_assignment(tree: ast.Module, name: str) -> ast.expr | None:
+    """The expression assigned to a module-level name, or None."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
+            return node.value
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
+            return node.value
+    return None
+
+
+def read_constructor(tree: ast.Module, name: str) -> tuple[list[str], dict[str, ConstructorParameter]] | None:
+    """(positional parameters, keyword-only parameters) of class `name`'s __init__, or None without such a class."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
+            return read_signature(inits[0]) if inits else ([], {})
+    return None
+
+
+def read_signature(init: ast.FunctionDef) -> tuple[list[str], dict[str, ConstructorParameter]]:
+    """The parameters of an __init__ after self: names of the positional ones, the keyword-only ones with defaults.
+
+    Raises UserError for a default that is no literal.
+    """
+    positional = [a.arg for a in (*init.args.posonlyargs, *init.args.args)][1:]
+    keyword = {
+        a.arg: ConstructorParameter(
+            ast.unparse(a.annotation) if a.annotation else "Any",
+            _evaluate_literal(a.arg, d) if d is not None else ...,
+        )
+        for a, d in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
+    }
+    return positional, keyword
+
+
+def _evaluate_literal(name: str, node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError as error:
+        raise UserError(
+            f"line {node.lineno}: the default of '{name}' is no literal: {ast.unparse(node)}",
+            "write the value itself: it is read without running the file",
+        ) from error

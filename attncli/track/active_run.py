@@ -1,0 +1,110 @@
+"""A run while it goes on: written from a thread, closed once with how it ended."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+from attncli import records
+from attncli.records import Record, Status
+from attncli.system.signals import deferred_signals
+from attncli.track import provenance, store
+from attncli.track.metric_writer import MetricWriter
+from attncli.track.metrics import MetricStream, collect_run_metrics
+from attncli.track.provenance import Provenance
+from attncli.track.system_metrics import SystemSampler
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+END_S = 90.0
+COMPLETE_TAG = "complete"  # the tag by which `sync` knows that there is nothing to bring
+LOOK_FOLDER = "look"  # the folder of what `attncli look` draws, in a run's folder and in MLflow
+UPLOADED_FILES = ("recipe.yaml", "log.jsonl", "result.json", provenance.ORIGIN_FILE)  # and the pictures beside them
+
+
+class ActiveRun:
+    """One run that is being recorded. `log_record` and `end_run` never raise for the store's sake; `run_id` is
+    MLflow's.
+    """
+
+    def __init__(
+        self, client: "MlflowClient", uri: str, run_id: str, folder: Path, run_provenance: Provenance, is_new: bool
+    ) -> None:
+        self.run_id = run_id
+        self._client = client
+        self._uri = uri
+        self._folder = folder
+        self._provenance = run_provenance
+        self._metric_stream = MetricStream(run_provenance.started_ms)
+        self._ended = False
+        self._warning: str | None = None
+        self._writer = MetricWriter(client, run_id, reopened=not is_new)
+        for record in records.read(folder):  # of an interrupted run: what the store lacks of them is sent too
+            self.log_record(record)
+        self._sampler = SystemSampler(self._writer.put_points, run_provenance.started_ms)
+
+    def log_record(self, record: Record) -> None:
+        """Hand a record over and return; points that the store has already are not sent again."""
+        self._writer.put_points(self._metric_stream.convert_record(record))
+
+    def end_run(self, status: Status, timeout: float = END_S) -> str | None:
+        """Send what is left, the files of the folder and the status; at most `timeout` seconds.
+
+        Write result.json and the figures before. Returns a sentence for the user where the store could not be
+        brought up to date, None where all is well. A second call changes nothing. SIGINT and SIGTERM wait for the end.
+        """
+        with deferred_signals():
+            return self._end_once(status, timeout)
+
+    def _end_once(self, status: Status, timeout: float) -> str | None:
+        if self._ended:
+            return self._warning
+        self._ended = True
+        self._sampler.stop_sampling()
+        self._provenance = provenance.end_provenance(self._folder, self._provenance, status)
+        ended_in_time = self._writer.close(self._upload_and_close, timeout)
+        problem = self._writer.problem
+        if problem is not None or not ended_in_time:
+            reason = (
+                store.make_store_error(self._uri, problem).problem if problem else f"not done after {timeout:.0f} s"
+            )
+            self._warning = f"not everything reached MLflow ({reason}); `attncli sync` brings it in later"
+        return self._warning
+
+    def _upload_and_close(self) -> None:
+        upload_and_close(self._client, self.run_id, self._folder, self._provenance)
+
+    def __enter__(self) -> "ActiveRun":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        """The safety net: an ending nobody told is FAILED on an error, KILLED on Ctrl-C, FINISHED otherwise."""
+        if kind is None:
+            self.end_run("FINISHED")
+        else:
+            self.end_run("KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED")
+        return False
+
+
+def upload_and_close(client: "MlflowClient", run_id: str, folder: Path, run_provenance: Provenance) -> None:
+    """Bring a run's files into the store and close it; the status is told even where the files are refused.
+
+    Files: the recipe, the records, the result, the origin, the pictures beside them and those of `attncli look`.
+    """
+    try:
+        for path in (*(folder / name for name in UPLOADED_FILES), *sorted(folder.glob("*.png"))):
+            if path.exists():
+                client.log_artifact(run_id, str(path))
+        for path in sorted(folder.glob(f"{LOOK_FOLDER}/*.png")):
+            client.log_artifact(run_id, str(path), LOOK_FOLDER)
+        client.set_tag(run_id, COMPLETE_TAG, summarize_completeness(folder, run_provenance))
+    finally:
+        client.set_terminated(run_id, run_provenance.current_status(), end_time=run_provenance.ended_ms)
+
+
+def summarize_completeness(folder: Path, run_provenance: Provenance) -> str:
+    """What the tag `complete` says of a run whose points and files are all in the store."""
+    points = collect_run_metrics(records.read(folder), run_provenance.started_ms)
+    return f"{run_provenance.current_status()}, {len(points)} points"

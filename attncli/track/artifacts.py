@@ -1,0 +1,61 @@
+"""Files about many runs, such as the plot of a comparison, in the experiment whose runs they are about."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from attncli.errors import UserError
+from attncli.track import mlflow_run, store
+
+KIND_TAG = "kind"
+
+
+def attach_to_experiment(
+    files: Sequence[Path], *, experiment: str, runs: Path, uri: str | None = None, kind: str = "comparison"
+) -> str:
+    """Put files into the experiment's one run of this `kind`, made on the first call; its MLflow id.
+
+    Files of the same name are replaced. That run has no digest, so it is none of `rows`. Raises UserError where
+    the store does not answer or refuses.
+    """
+    address = store.resolve_address(uri, runs)
+    client = store.connect_store(address, runs)
+    try:
+        with store.store_lock(address, runs):
+            experiment_id = store.get_or_create_experiment(client, address, runs, experiment)
+            matching_runs = client.search_runs([experiment_id], f"tags.{KIND_TAG} = '{kind}'", max_results=1)
+            run = (
+                matching_runs[0]
+                if matching_runs
+                else client.create_run(experiment_id, run_name=kind, tags={KIND_TAG: kind})
+            )
+        run_id = str(run.info.run_id)
+        for file in files:
+            client.log_artifact(run_id, str(file))
+        client.set_terminated(run_id, "FINISHED")
+    except UserError:
+        raise
+    except Exception as error:
+        raise store.make_store_error(address, error) from error
+    return run_id
+
+
+def attach_to_run(files: Sequence[Path], digest: str, subfolder: str, *, runs: Path, uri: str | None = None) -> str:
+    """Put files into the folder `subfolder` of the run of a digest; its MLflow id. Files of the same name are replaced.
+
+    Raises UserError where the store does not answer or does not have the run.
+    """
+    address = store.resolve_address(uri, runs)
+    client = store.connect_store(address, runs)
+    try:
+        run = mlflow_run.find_run(client, digest)
+        if run is None:
+            raise UserError(
+                f"run {digest} is not in {store.redact_address(address)}", "`attncli sync` brings it in; --no-track"
+            )
+        for file in files:
+            client.log_artifact(run.info.run_id, str(file), subfolder)
+    except UserError:
+        raise
+    except Exception as error:
+        raise store.make_store_error(address, error) from error
+    return str(run.info.run_id)

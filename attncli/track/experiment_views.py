@@ -1,0 +1,136 @@
+"""What a reader of the dashboard meets first: an experiment's question, and views with the columns that answer it.
+
+A view is the state that MLflow's own button "Share" stores in an experiment's tag; `?viewStateShareKey=KEY` opens it.
+"""
+
+import json
+from typing import Any
+
+from attncli.recipe import Recipe
+from attncli.track import tags
+
+VIEW_TAG_PREFIX = "mlflow.sharedViewState."
+TABLE_VIEW, CHARTS_VIEW = "attncli", "attncli-charts"  # the keys of the views
+COLUMNS = (
+    ("tags", "attn"), ("tags", "backbone"), ("tags", "seed"), ("metrics", "test/top1"),
+    ("metrics", "overhead/params_pct"), ("metrics", "overhead/macs_pct"), ("metrics", "speed/train_ratio"),
+)  # fmt: skip
+WIDTHS = {"tags": 75, "metrics": 143}  # pixels: all of them fit a window of 1500
+
+
+def build_view_tags() -> dict[str, str]:
+    """The tags of an experiment that hold its views: the runs as a table, and as charts."""
+    column_names = [f"{kind}.`{name}`" for kind, name in COLUMNS]
+    state = {
+        "searchFilter": "",
+        "orderByKey": "metrics.`test/top1`",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": column_names,
+        "columnOrder": column_names,
+        "columnWidths": {f"{kind}.`{name}`": WIDTHS[kind] for kind, name in COLUMNS},
+        "runsExpanded": {},
+        "runsPinned": [],
+        "runsHidden": [],
+    }
+    return {
+        VIEW_TAG_PREFIX + TABLE_VIEW: json.dumps(state),
+        VIEW_TAG_PREFIX + CHARTS_VIEW: json.dumps(
+            state | {"compareRunCharts": _build_charts(), "compareRunSections": [_build_chart_section()]}
+        ),
+    }
+
+
+def _build_chart_section() -> dict[str, Any]:
+    return {"uuid": "attncli", "name": "Accuracy and what it costs", "display": True, "isReordered": False}
+
+
+def _build_charts() -> list[dict[str, Any]]:
+    """Accuracy as bars, over the epochs, and against each overhead; the loss; the speed."""
+    common = {"deleted": False, "isGenerated": False, "metricSectionId": "attncli"}
+    accuracy = {"key": "test/top1", "type": "METRIC"}
+    bars = [
+        {**common, "uuid": f"bar-{key}", "type": "BAR", "runsCountToCompare": 50, "metricKey": key}
+        for key in ("test/top1", "speed/train_ratio")
+    ]
+    lines = [
+        {
+            **common,
+            "uuid": f"line-{key}",
+            "type": "LINE",
+            "runsCountToCompare": 20,
+            "metricKey": key,
+            "selectedMetricKeys": [key],
+            "xAxisKey": "step",
+            "selectedXAxisMetricKey": "",
+            "xAxisScaleType": "linear",
+            "scaleType": "linear",
+            "lineSmoothness": 0,
+        }
+        for key in ("val/top1", "train/loss")
+    ]
+    scatters = [
+        {
+            **common,
+            "uuid": f"scatter-{key}",
+            "type": "SCATTER",
+            "runsCountToCompare": 200,
+            "xaxis": {"key": key, "type": "METRIC"},
+            "yaxis": accuracy,
+        }
+        for key in ("overhead/params_pct", "overhead/macs_pct", "speed/train_ratio")
+    ]
+    return [bars[0], *scatters, *lines, bars[1]]
+
+
+def build_experiment_tags(recipe: Recipe) -> dict[str, str]:
+    """The tags of the experiment that a recipe's runs are in: its description in Markdown, and its views."""
+    return {"mlflow.note.content": format_experiment_note(recipe), **build_view_tags()}
+
+
+def format_experiment_note(recipe: Recipe) -> str:
+    """Markdown that says what an experiment asks, what its figures mean and how to answer it."""
+    network, images = recipe.model.backbone, tags.name_images(recipe)
+    return "\n".join(
+        [
+            f"**What do attention mechanisms do for {network} on {images}, and what do they cost?**",
+            "",
+            "Each run trains one network; runs of one seed share the backbone's weights, the order of the images, "
+            "crops and flips, so that they differ in the mechanism alone. Runs with `attn` none are what the others "
+            "are compared with.",
+            "",
+            "| figure | meaning |",
+            "|---|---|",
+            "| `test/top1` | share of the test images told right, read once, after the last epoch |",
+            "| `overhead/params_pct`, `overhead/macs_pct` | what the mechanism adds to the plain network, in percent |",
+            "| `speed/train_ratio` | images/s of training over the plain network's, timed in turn; below 1: slower |",
+            "",
+            "One seed cannot tell an effect from chance. Paired over seeds, with intervals:",
+            "",
+            "```",
+            f"attncli compare --dataset {recipe.data.name} --backbone {network}",
+            "```",
+            "",
+            "The run *comparison* holds the plots of accuracy against overhead; a run's page has its learning curves, "
+            "confusion matrix, accuracy by class and, after `attncli look NAME`, what its attention does to images.",
+        ]
+    )
+
+
+def format_sweep_note(name: str, recipe: Recipe) -> str:
+    """Markdown that says what a sweep's parent run is and how to go on with it."""
+    return "\n".join(
+        [
+            f"**Sweep `{name}`**: its runs with {recipe.model.backbone} "
+            f"on {tags.name_images(recipe)} are nested below.",
+            "",
+            "Again, or further, as finished runs are not run again:",
+            "",
+            "```",
+            f"attncli sweep {name} --dataset {recipe.data.name} --backbone {recipe.model.backbone}",
+            "```",
+        ]
+    )

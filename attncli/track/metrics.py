@@ -1,0 +1,100 @@
+"""Records as MLflow metrics: one naming for all, epochs as steps, timestamps that do not depend on when they are sent.
+
+Timestamps are the run's start plus the training time so far. A point sent twice is thus the same to the bit,
+and the store keeps one of it, even where two writers race.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from attncli.records import Cost, Epoch, Evaluation, Record, Speed
+
+COST_FIELDS = ("params", "macs", "elementwise", "activation_bytes")
+
+
+class MetricPoint(NamedTuple):
+    """One value of one metric."""
+
+    key: str
+    value: float
+    step: int
+    timestamp_ms: int
+
+
+def extract_metrics(record: Record) -> dict[str, float]:
+    """The metrics of a record by name; what was not measured is left out."""
+    metrics: dict[str, float | None]
+    if isinstance(record, Epoch):
+        metrics = _list_epoch_metrics(record)
+    elif isinstance(record, Evaluation):
+        metrics = {f"{record.split}/{name}": getattr(record, name) for name in ("loss", "top1", "top5", "images_per_s")}
+    elif isinstance(record, Cost):
+        metrics = _list_cost_metrics(record)
+    else:
+        metrics = _list_speed_metrics(record)
+    return {key: float(value) for key, value in metrics.items() if value is not None}
+
+
+def _list_epoch_metrics(record: Epoch) -> dict[str, float | None]:
+    return {
+        "train/loss": record.train_loss,
+        "train/lr": record.lr,
+        "train/images_per_s": record.train_images_per_s,
+        "train/seconds": record.train_seconds,
+        "train/peak_memory_bytes": record.peak_memory_bytes,
+        "val/loss": record.val_loss,
+        "val/top1": record.val_top1,
+        "val/top5": record.val_top5,
+    }
+
+
+def _list_cost_metrics(record: Cost) -> dict[str, float | None]:
+    metrics: dict[str, float | None] = {"cost/image_size": record.image_size}
+    for name in COST_FIELDS:
+        network_value, baseline_value = getattr(record, name), getattr(record, f"baseline_{name}")
+        percent = record.compute_overhead(name)
+        short_name = name.removesuffix("_bytes")
+        metrics |= {
+            f"cost/{name}": network_value,
+            f"overhead/{name}": network_value - baseline_value,
+            f"overhead/{short_name}_pct": percent if math.isfinite(percent) else None,
+        }
+    return metrics
+
+
+def _list_speed_metrics(record: Speed) -> dict[str, float | None]:
+    names = (
+        "train_images_per_s", "infer_images_per_s", "baseline_train_images_per_s", "baseline_infer_images_per_s",
+        "train_ratio", "train_ratio_low", "train_ratio_high", "infer_ratio", "infer_ratio_low", "infer_ratio_high",
+        "batch_size", "repeats", "threads", "peak_memory_bytes", "baseline_peak_memory_bytes",
+    )  # fmt: skip
+    return {f"speed/{name}": getattr(record, name) for name in names}
+
+
+@dataclass
+class MetricStream:
+    """Turns the records of one run, in their order, into points."""
+
+    started_ms: int
+    epoch: int = 0
+    seconds: float = 0.0
+
+    def convert_record(self, record: Record) -> list[MetricPoint]:
+        """The points of the next record; what is no epoch stands at the last epoch's step."""
+        if isinstance(record, Epoch):
+            self.epoch = record.epoch
+            self.seconds += record.train_seconds
+        timestamp_ms = self.started_ms + round(1000 * self.seconds)
+        return [MetricPoint(key, value, self.epoch, timestamp_ms) for key, value in extract_metrics(record).items()]
+
+
+def collect_run_metrics(records: Iterable[Record], started_ms: int) -> list[MetricPoint]:
+    """All points of a run, one for each key and step (the first, as it is the one a store already has)."""
+    stream = MetricStream(started_ms)
+    points_by_step: dict[tuple[str, int], MetricPoint] = {}
+    for record in records:
+        for point in stream.convert_record(record):
+            points_by_step.setdefault((point.key, point.step), point)
+    return list(points_by_step.values())

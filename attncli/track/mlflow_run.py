@@ -1,0 +1,105 @@
+"""The one MLflow run of a digest: found or created, with its parameters, tags and data set."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attncli.recipe import Recipe
+from attncli.track import experiment_views, store, tags
+from attncli.track.provenance import DatasetInfo, Provenance
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def get_or_create_run(
+    client: "MlflowClient",
+    uri: str,
+    runs: Path,
+    recipe: Recipe,
+    provenance: Provenance,
+    extra_tags: dict[str, str],
+    *,
+    fresh: bool = False,
+) -> tuple[str, bool]:
+    """(run id, whether it is new) of the MLflow run of a digest, now RUNNING, with its facts written down.
+
+    `fresh` deletes an earlier one first.
+    """
+    all_tags = tags.build_run_tags(recipe, provenance) | extra_tags | {"digest": provenance.digest}
+    with store.store_lock(uri, runs):
+        run = find_run(client, provenance.digest)
+        if run is not None and fresh:
+            client.delete_run(run.info.run_id)
+            run = None
+        is_new = run is None
+        if run is None:
+            experiment_id = store.get_or_create_experiment(
+                client, uri, runs, tags.choose_experiment_name(recipe), experiment_views.build_experiment_tags(recipe)
+            )
+            run = client.create_run(
+                experiment_id,
+                start_time=provenance.started_ms,
+                run_name=tags.format_run_name(recipe),
+                tags=all_tags,  # with the run: whoever is killed next leaves one that can be found and closed
+            )
+    _log_run_data(client, run, recipe, provenance, all_tags)
+    if run.info.status != "RUNNING":  # after the tags: they say whose process it is that runs
+        client.update_run(run.info.run_id, status="RUNNING")
+    return str(run.info.run_id), is_new
+
+
+def find_run(client: "MlflowClient", digest: str) -> "Run | None":
+    """The run of a digest, the oldest where several machines made one each; None where there is none."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
+    matching_runs = client.search_runs(
+        experiments, f"tags.digest = '{digest}'", order_by=["attributes.start_time ASC"], max_results=1
+    )
+    return matching_runs[0] if matching_runs else None
+
+
+def _log_run_data(
+    client: "MlflowClient", run: "Run", recipe: Recipe, provenance: Provenance, run_tags: dict[str, str]
+) -> None:
+    """Write parameters, tags and data set. Parameters never change in MLflow: those already there stay."""
+    from mlflow.entities import Param, RunTag
+
+    run_id, logged_params = run.info.run_id, run.data.params
+    params = [Param(key, value) for key, value in tags.flatten_params(recipe).items() if key not in logged_params]
+    client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in run_tags.items()])
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    if provenance.facts is not None and not any(
+        logged_input.dataset.name == provenance.facts.name for logged_input in inputs
+    ):
+        _log_dataset(client, run_id, provenance.facts)
+
+
+def _log_dataset(client: "MlflowClient", run_id: str, dataset_info: DatasetInfo) -> None:
+    """Name the data set; once more where another run entered the same one at the same moment, as it is there then."""
+    try:
+        client.log_inputs(run_id, [_build_dataset_input(dataset_info)])
+    except Exception:
+        client.log_inputs(run_id, [_build_dataset_input(dataset_info)])
+
+
+def _build_dataset_input(dataset_info: DatasetInfo) -> Any:
+    """The data set as MLflow's input; its digest has room for 36 characters, so the whole one is a tag."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    profile = {
+        "train": dataset_info.train,
+        "val": dataset_info.val,
+        "test": dataset_info.test,
+        "classes": len(dataset_info.classes),
+    }
+    schema = {"height": dataset_info.size[0], "width": dataset_info.size[1], "frames": dataset_info.frames}
+    dataset = Dataset(
+        name=dataset_info.name,
+        digest=dataset_info.digest[:32],
+        source_type="local",
+        source=json.dumps({"uri": dataset_info.source}),
+        schema=json.dumps(schema),
+        profile=json.dumps(profile),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "train")])

@@ -1,0 +1,97 @@
+"""A sweep in MLflow: one parent run for each experiment that its runs are in, which the dashboard nests them under.
+
+A sweep is known by its name, so that a later call, with more seeds perhaps, goes on with the same parent.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attncli.errors import UserError
+from attncli.recipe import Recipe
+from attncli.records import Status
+from attncli.track import experiment_views, provenance, search, store
+from attncli.track.tags import choose_experiment_name
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PARENT_TAG = "mlflow.parentRunId"
+SWEEP_TAG = "sweep"
+ParentTags = dict[str, dict[str, str]]  # by experiment: the tags of a run that belongs to the sweep
+
+
+def begin_parent_runs(name: str, recipes: Iterable[Recipe], *, runs: Path, uri: str | None) -> ParentTags:
+    """The parent runs of a sweep, found or made, and now RUNNING. Raises UserError where the store does not answer."""
+    address = store.resolve_address(uri, runs)
+    client = store.connect_store(address, runs)
+    try:
+        search.close_dead_runs(client, runs)
+        with store.store_lock(address, runs):
+            experiments = {choose_experiment_name(r): r for r in recipes}
+            parent_ids = {
+                e: _get_or_create_parent(client, _ensure_experiment(client, address, runs, r), name, r)
+                for e, r in experiments.items()
+            }
+    except UserError:
+        raise
+    except Exception as error:
+        raise store.make_store_error(address, error) from error
+    return {experiment: {PARENT_TAG: run_id, SWEEP_TAG: name} for experiment, run_id in parent_ids.items()}
+
+
+def _ensure_experiment(client: "MlflowClient", address: str, runs: Path, recipe: Recipe) -> str:
+    return store.get_or_create_experiment(
+        client, address, runs, choose_experiment_name(recipe), experiment_views.build_experiment_tags(recipe)
+    )
+
+
+def _get_or_create_parent(client: "MlflowClient", experiment_id: str, name: str, recipe: Recipe) -> str:
+    """The MLflow id of the sweep's parent run in an experiment, this process's own from now on."""
+    matching_runs = client.search_runs(
+        [experiment_id], f"tags.kind = 'sweep' and tags.{SWEEP_TAG} = \"{name}\"", max_results=1
+    )
+    run: Run = matching_runs[0] if matching_runs else client.create_run(experiment_id, run_name=f"sweep {name}")
+    owner = provenance.identify_process()
+    parent_tags = {
+        "kind": "sweep",
+        SWEEP_TAG: name,
+        "backbone": recipe.model.backbone,
+        "dataset": recipe.data.name,
+        "host": owner.host,
+        "pid": str(owner.pid),
+        "pid.started": str(owner.started),
+        "mlflow.note.content": experiment_views.format_sweep_note(name, recipe),
+    }
+    for key, value in parent_tags.items():
+        client.set_tag(run.info.run_id, key, value)
+    if run.info.status != "RUNNING":
+        client.update_run(run.info.run_id, status="RUNNING")
+    return str(run.info.run_id)
+
+
+def end_parent_runs(
+    parents: ParentTags, digests: Iterable[str], status: Status, *, runs: Path, uri: str | None
+) -> bool:
+    """Close the parents, and the runs whose process was killed; runs without a parent (made before) get theirs.
+
+    A store that is away raises nothing, but gives False: the next sweep, run or `sync` closes what this one left open.
+    """
+    try:
+        client = store.connect_store(store.resolve_address(uri, runs), runs)
+        search.close_dead_runs(client, runs)
+        wanted_digests = set(digests)
+        names = {
+            experiment.experiment_id: experiment.name for experiment in client.search_experiments(max_results=50_000)
+        }
+        for run in list(search.iterate_runs(client, list(names), {})):
+            tags = parents.get(names[run.info.experiment_id], {})
+            if run.data.tags["digest"] in wanted_digests and PARENT_TAG not in run.data.tags:
+                for key, value in tags.items():
+                    client.set_tag(run.info.run_id, key, value)
+        for tags in parents.values():
+            client.set_terminated(tags[PARENT_TAG], status)
+    except Exception:  # whatever a store that is away comes up with
+        return False
+    return True

@@ -1,0 +1,177 @@
+"""Where a run comes from: its data, code, machine and process, kept in runs/<digest>/origin.json.
+
+The file is what lets a run be brought into any MLflow store later, as if it had been recorded there live.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import attncli
+from attncli import records
+from attncli.attention import is_file_path
+from attncli.recipe import Recipe
+from attncli.records import Result, Status, write_atomically
+
+ORIGIN_FILE = "origin.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """The images a run used: `digest` is the SHA-256 (hex) of their content, `source` where they came from."""
+
+    name: str
+    digest: str
+    source: str
+    classes: tuple[str, ...]
+    size: tuple[int, int]  # H, W in pixels
+    train: int  # images of each part
+    val: int
+    test: int
+    frames: int | None = None  # T, where a sample is a clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessIdentity:
+    """A process that can be told from a later one with the same number."""
+
+    host: str
+    pid: int
+    started: float  # seconds since 1970
+
+    def is_dead(self) -> bool:
+        """Whether it ran on this host and is there no more; False where another host would have to say."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.started) > 1 or process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+        except psutil.AccessDenied:
+            return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Everything about a run that its recipe and records do not say; times in milliseconds since 1970."""
+
+    digest: str
+    group: str
+    started_ms: int  # of the first call; a resumed run keeps it
+    process: ProcessIdentity  # of the last call
+    version: str = attncli.__version__
+    commit: str | None = None  # of the folder the run was started in, else of attncli's own checkout
+    dirty: bool = False  # whether that checkout had changes nobody committed
+    facts: DatasetInfo | None = None
+    machine: dict[str, Any] = field(default_factory=dict)
+    status: Status = "RUNNING"
+    ended_ms: int | None = None
+
+    def current_status(self) -> Status:
+        """The status to tell of the run now: a process that died without a word was killed."""
+        return "KILLED" if self.status == "RUNNING" and self.process.is_dead() else self.status
+
+
+def identify_process() -> ProcessIdentity:
+    """This process."""
+    return ProcessIdentity(host=socket.gethostname(), pid=os.getpid(), started=psutil.Process().create_time())
+
+
+def begin_provenance(
+    folder: Path, recipe: Recipe, dataset_info: DatasetInfo | None, machine: dict[str, Any], *, fresh: bool = False
+) -> Provenance:
+    """The origin of a run that starts (`fresh`: for sure) or goes on now, written to its folder (runs/<digest>)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    earlier = None if fresh else read_provenance(folder)
+    commit, dirty = read_git_state()
+    provenance = Provenance(
+        digest=folder.name,
+        group=earlier.group if earlier else recipe.compute_group(),
+        started_ms=earlier.started_ms if earlier else now_ms(),
+        process=identify_process(),
+        commit=commit,
+        dirty=dirty,
+        facts=dataset_info,
+        machine=machine,
+    )
+    write_provenance(folder, provenance)
+    return provenance
+
+
+def end_provenance(folder: Path, provenance: Provenance, status: Status) -> Provenance:
+    """The origin with how the run ended, noted in the folder too unless its disk is full or gone."""
+    ended = replace(provenance, status=status, ended_ms=now_ms())
+    with suppress(OSError):  # that may be why the run ends, and must not hide it
+        write_provenance(folder, ended)
+    return ended
+
+
+def read_finished_result(folder: Path) -> Result | None:
+    """The result of a run that came to its end and closed its records, None for any other."""
+    provenance, result = read_provenance(folder), records.read_result(folder)
+    return result if result and (provenance is None or provenance.status == "FINISHED") else None
+
+
+def write_provenance(folder: Path, provenance: Provenance) -> None:
+    """Write runs/<digest>/origin.json."""
+    write_atomically(folder / ORIGIN_FILE, json.dumps(asdict(provenance), indent=2) + "\n")
+
+
+def read_provenance(folder: Path) -> Provenance | None:
+    """The origin noted in a run's folder; None where there is none or it is no whole one."""
+    try:
+        values = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
+        dataset_info, process = values.pop("facts"), values.pop("process")
+        if dataset_info is not None:
+            dataset_info = DatasetInfo(
+                **dataset_info | {"classes": tuple(dataset_info["classes"]), "size": tuple(dataset_info["size"])}
+            )
+        return Provenance(**values, facts=dataset_info, process=ProcessIdentity(**process))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def read_git_state() -> tuple[str | None, bool]:
+    """(commit, dirty) of the current folder's repository, else of attncli's own; (None, False) without either."""
+    for folder in (Path.cwd(), Path(attncli.__file__).parent):
+        commit = _run_git(folder, "rev-parse", "HEAD")
+        if commit:
+            return commit, bool(_run_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    return None, False
+
+
+def _run_git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, or None where it is missing, slow or fails."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
+    environment["GIT_OPTIONAL_LOCKS"] = "0"
+    try:
+        completed = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            env=environment,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return completed.stdout.strip()
+
+
+def label_mechanism(recipe: Recipe) -> str:
+    """The mechanism's name as it stands in tags and tables: of a user's own file, the file's name."""
+    return Path(recipe.model.attn).stem if is_file_path(recipe.model.attn) else recipe.model.attn

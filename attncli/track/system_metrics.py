@@ -1,0 +1,67 @@
+"""What the machine does while a run trains: processor, memory, disk, network and GPU, sampled beside it.
+
+MLflow's own collectors under MLflow's own names (`system/...`), but sent through the run's one writer, so that
+a store that is away is noticed in one place. The first samples come every second: short runs get some as well.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from attncli.track.metrics import MetricPoint
+from attncli.track.provenance import now_ms
+
+FAST_S, SLOW_S, FAST_SAMPLES = 1.0, 10.0, 10
+
+
+class SystemSampler:
+    """A thread that hands system metrics to `send` until `stop_sampling`; steps are seconds since the run's start."""
+
+    def __init__(self, send: Callable[[list[MetricPoint]], None], started_ms: int) -> None:
+        self._send = send
+        self._started_ms = started_ms
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample_until_stopped, daemon=True, name="attncli-system-metrics")
+        self._thread.start()
+
+    def stop_sampling(self) -> None:
+        """End sampling; returns without waiting for a sample that is being taken."""
+        self._stop.set()
+
+    def _sample_until_stopped(self) -> None:
+        try:
+            collectors = _make_collectors()
+            started_at = time.monotonic()
+            while not self._stop.wait(FAST_S if time.monotonic() - started_at < FAST_SAMPLES * FAST_S else SLOW_S):
+                self._send(self._take_sample(collectors))
+        except Exception:  # a machine without readable counters trains as well; the metrics are then missing
+            return
+
+    def _take_sample(self, collectors: list[Any]) -> list[MetricPoint]:
+        timestamp_ms = now_ms()
+        step = (timestamp_ms - self._started_ms) // 1000
+        points = []
+        for collector in collectors:
+            collector.collect_metrics()
+            points += [
+                MetricPoint(f"system/{name}", float(value), step, timestamp_ms)
+                for name, value in collector.aggregate_metrics().items()
+            ]
+            collector.clear_metrics()
+        return points
+
+
+def _make_collectors() -> list[Any]:
+    import psutil
+    from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+    from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
+    psutil.cpu_percent()  # the first reading is always 0
+    collectors: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
+    with suppress(ImportError, RuntimeError):  # no NVIDIA GPU, or no library to ask one
+        collectors.append(GPUMonitor())
+    return collectors

@@ -1,0 +1,183 @@
+"""What is told of a run in MLflow: its name, parameters, tags and a description in Markdown."""
+
+import getpass
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from attncli import attention
+from attncli.errors import UserError
+from attncli.recipe import Recipe, is_default_late_key
+from attncli.track import literature_notes
+from attncli.track.provenance import Provenance, label_mechanism
+
+MAX_PARAM_LENGTH = 6000  # characters; MLflow's limits, beyond which it would refuse or cut
+MAX_TAG_LENGTH = 8000
+
+
+def format_run_name(recipe: Recipe) -> str:
+    """Such as eca-resnet18-s0, or ram-s0 for a mechanism that is the whole network; changed options are told.
+
+    As in eca[gamma=3]-resnet18-s0, and with the places that are not the paper's, se@mid/3/4-resnet50-s1.
+    """
+    model = recipe.model
+    backbone = "" if is_whole_network(recipe) else f"-{model.backbone}"
+    options = ",".join(f"{key}={format_value(value)}" for key, value in model.options.items())
+    site = f"@built-in-{model.replace}" if model.replace else (model.site and f"@{model.site}") or ""
+    placement = "/".join([site, *map(str, model.stages or ())])
+    return f"{label_mechanism(recipe)}{f'[{options}]' if options else ''}{placement}{backbone}-s{recipe.seed}"
+
+
+def is_whole_network(recipe: Recipe) -> bool:
+    """Whether the mechanism is the whole network, the recipe's backbone only what it is compared with."""
+    try:
+        return (
+            recipe.model.attn != attention.NONE and attention.describe_mechanism(recipe.model.attn).card.site == "model"
+        )
+    except UserError:  # a user's own file that is no longer there
+        return False
+
+
+def choose_experiment_name(recipe: Recipe) -> str:
+    """The recipe's own, else <images>-<backbone>."""
+    return recipe.experiment or f"{name_images(recipe)}-{recipe.model.backbone}"
+
+
+def name_images(recipe: Recipe) -> str:
+    """What the images are called: the data set's name, of images of one's own that of the folder, the hub's there."""
+    data = recipe.data
+    if data.name == "hf" and data.of:
+        return data.of.replace("/", "-")
+    if data.name in ("folder", "parquet") and data.root:
+        return Path(data.root).name.removesuffix(".parquet")
+    return data.name
+
+
+def flatten_params(recipe: Recipe) -> dict[str, str]:
+    """The flat recipe, every value as `--set` takes it; the mechanism's options each under their own key.
+
+    Keys that came later and are not set are left out: runs made before have the same parameters, and compare.
+    """
+    flat = {key: value for key, value in recipe.flatten_keys().items() if not is_default_late_key(key, value)}
+    options = flat.pop("model.options")
+    flat |= {f"model.options.{key}": value for key, value in options.items()}
+    return {key: _truncate_text(format_value(value), MAX_PARAM_LENGTH) for key, value in flat.items()}
+
+
+def format_value(value: Any) -> str:
+    """A value as it is written in a recipe: text bare, all else as JSON, which YAML includes."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _truncate_text(text: str, max_length: int) -> str:
+    """The text, or what fits of it, saying how much is missing and where the whole is."""
+    if len(text) <= max_length:
+        return text
+    note = f" ... ({len(text)} characters; whole in recipe.yaml)"
+    return text[: max_length - len(note)] + note
+
+
+def build_run_tags(recipe: Recipe, provenance: Provenance) -> dict[str, str]:
+    """The tags of a run: what to search and group by, and where it came from."""
+    run_tags = {
+        "attn": label_mechanism(recipe),
+        "backbone": recipe.model.backbone,
+        "dataset": recipe.data.name,
+        "category": find_category(recipe),
+        "seed": str(recipe.seed),
+        "digest": provenance.digest,
+        "group": provenance.group,
+        "data_digest": provenance.facts.digest if provenance.facts else "",
+        "git.commit": provenance.commit or "",
+        "git.dirty": str(provenance.dirty).lower() if provenance.commit else "",
+        "attncli.version": provenance.version,
+        "machine": json.dumps(provenance.machine) if provenance.machine else "",
+        "host": provenance.process.host,
+        "pid": str(provenance.process.pid),
+        "pid.started": str(provenance.process.started),
+        "mlflow.source.name": "attncli",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": provenance.commit or "",
+        "mlflow.user": _find_user_name(),
+        "mlflow.note.content": format_run_note(recipe, provenance),
+    }
+    return {key: _truncate_text(value, MAX_TAG_LENGTH) for key, value in run_tags.items() if value}
+
+
+def find_category(recipe: Recipe) -> str:
+    """The mechanism's category; `own` for one that is not ours or no longer there, `none` without one."""
+    if recipe.model.attn == attention.NONE:
+        return attention.NONE
+    try:
+        return attention.locate_mechanism(recipe.model.attn)[0]
+    except UserError:
+        return "own"
+
+
+def _find_user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user without a name
+        return ""
+
+
+def format_run_note(recipe: Recipe, provenance: Provenance) -> str:
+    """Markdown that says what the run is and how to do it again."""
+    subject = (
+        f"`{label_mechanism(recipe)}`"
+        if is_whole_network(recipe)
+        else f"`{label_mechanism(recipe)}` in {recipe.model.backbone}"
+    )
+    if recipe.model.attn == attention.NONE:
+        subject = f"{recipe.model.backbone} without attention"
+    lines = [f"**{subject}** on {name_images(recipe)}, {recipe.train.epochs} epochs, seed {recipe.seed}.", ""]
+    lines += literature_notes.format_literature_note(recipe.model.attn)
+    if provenance.facts:
+        dataset_info = provenance.facts
+        lines += [
+            f"Data: {dataset_info.train} training, {dataset_info.val} validation "
+            f"and {dataset_info.test} test images of {dataset_info.size[0]}x{dataset_info.size[1]} px "
+            f"in {len(dataset_info.classes)} classes; content `{dataset_info.digest[:12]}`.",
+            "",
+        ]
+    lines += ["Again:", "", "```", format_run_command(recipe), "```", ""]
+    lines += ["Its pictures are under Artifacts; what the attention does to images is there after", ""]
+    lines += ["```", f"attncli look {shlex.quote(format_run_name(recipe))}", "```", ""]
+    if provenance.commit:
+        dirty_note = ", with uncommitted changes" if provenance.dirty else ""
+        lines += [f"Code: commit `{provenance.commit[:12]}`{dirty_note}; attncli {provenance.version}.", ""]
+    lines += [
+        f"Digest `{provenance.digest}`; runs that differ in the seed alone share the tag group `{provenance.group}`."
+    ]
+    return "\n".join(lines)
+
+
+def format_run_command(recipe: Recipe) -> str:
+    """The shortest `attncli run` command that means this recipe."""
+    arguments = ["attncli", "run", "--attn", recipe.model.attn, "--backbone", recipe.model.backbone]
+    if recipe.seed:
+        arguments += ["--seed", str(recipe.seed)]
+    defaults = Recipe().flatten_keys()
+    for key, value in recipe.flatten_keys().items():
+        if value != defaults[key] and key not in ("model.attn", "model.backbone", "seed"):
+            arguments += ["--set", f"{key}={_quote_value(value)}"]
+    return shlex.join(arguments)
+
+
+def _quote_value(value: Any) -> str:
+    """A value as `--set` reads it back: text that YAML would take for something else stays in quotes."""
+    if isinstance(value, str) and value.replace("-", "").replace("_", "").replace("/", "").isalnum():
+        needs_no_quotes = value[0].isalpha() and value.lower() not in (
+            "null",
+            "true",
+            "false",
+            "yes",
+            "no",
+            "on",
+            "off",
+            "y",
+            "n",
+        )
+        return value if needs_no_quotes else json.dumps(value)
+    return json.dumps(value)

@@ -1,0 +1,138 @@
+"""The processes of a run: one, or several that `torchrun` started, each with its device and its share of the cores."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import psutil
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from attncli.errors import RunFailedError, UserError
+from attncli.train.malloc import tune_malloc
+
+T = TypeVar("T")
+
+
+class AllRanksError(RunFailedError):
+    """A failure that all processes of a run see alike, so that the first one alone has to tell it."""
+
+    on_all_ranks = True
+
+
+def make_peer_lost_error() -> AllRanksError:
+    """What the other processes of a run see of one that ended in the middle of it."""
+    return AllRanksError("another process of this run has ended", "the same command goes on from the last checkpoint")
+
+
+def init_accelerator() -> Accelerator:
+    """Accelerate's view of the processes and the device; memory and threads are set as suits them.
+
+    Number formats and trackers are left out of it on purpose: this project does both itself.
+    Raises UserError where a launcher announced more processes than found each other.
+    """
+    tune_malloc()
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no", log_with=None)
+    announced_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != announced_processes:
+        raise UserError(
+            f"WORLD_SIZE is {announced_processes}, yet this process is one of {accelerator.num_processes}",
+            "start with `torchrun --nproc-per-node N -m attncli ...`, or unset WORLD_SIZE",
+        )
+    choose_kernels(accelerator.device)
+    local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", announced_processes))
+    if (
+        local_processes > 1
+    ):  # a launcher has set OMP_NUM_THREADS to 1 for them; where it starts one, torch's own choice holds
+        torch.set_num_threads(threads_per_rank(local_processes))
+    return accelerator
+
+
+def choose_kernels(device: torch.device) -> None:
+    """Let cuDNN try its kernels on the first batch of a size and keep the fastest (nothing on other devices).
+
+    Two processes may choose differently, and cuDNN's own sums are not of one order anyway: on CUDA a resumed
+    training agrees with an undisturbed one to rounding, not to the bit.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+
+
+def resolve_device(accelerator: Accelerator) -> torch.device:
+    """The device as tensors name it: an accelerator with its number, the host without one (Accelerate numbers both)."""
+    device_type = accelerator.device.type
+    return torch.zeros((), device=device_type if device_type == "cpu" else accelerator.device).device
+
+
+def threads_per_rank(processes: int) -> int:
+    """Cores for each of `processes` processes on this machine, at least 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed) // processes)
+
+
+def seed_everything(seed: int, device: torch.device) -> None:
+    """Seed torch on the host and on the device `device` (torch.manual_seed queues, slowly, for devices not in use
+    too).
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
+def combine_flags(accelerator: Accelerator, *flags: bool) -> list[bool]:
+    """What any of the processes wishes for; waits for all of them where there are several."""
+    if accelerator.num_processes == 1:
+        return list(flags)
+    flag_tensor = torch.tensor(flags, dtype=torch.int32, device=resolve_device(accelerator))
+    return [count > 0 for count in accelerator.reduce(flag_tensor, "sum").tolist()]
+
+
+def broadcast_from_main(accelerator: Accelerator, compute: Callable[[], T]) -> T:
+    """What `compute` gives in the first process, in all of them; so is a UserError that it raises (there
+    CommonError).
+    """
+    if accelerator.num_processes == 1:
+        return compute()
+    shared: list[Any] = [None, None]
+    if accelerator.is_main_process:
+        try:
+            shared[0] = compute()
+        except UserError as error:
+            shared[1] = error.problem, error.hint
+            raise
+        finally:
+            torch.distributed.broadcast_object_list(shared, 0, device=resolve_device(accelerator))
+    else:
+        torch.distributed.broadcast_object_list(shared, 0, device=resolve_device(accelerator))
+    if shared[1]:
+        raise AllRanksError(*shared[1])
+    result: T = shared[0]
+    return result
+
+
+def shutdown_process_group(accelerator: Accelerator) -> None:
+    """The processes have nothing more to do together; the one that goes on alone gets the cores of all."""
+    if accelerator.num_processes > 1:
+        torch.distributed.destroy_process_group()
+        omp_threads = os.environ.get("OMP_NUM_THREADS", "")
+        torch.set_num_threads(
+            min(threads_per_rank(1), int(omp_threads))
+            if omp_threads.isdigit() and int(omp_threads)
+            else threads_per_rank(1)
+        )
+
+
+def average_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
+    """The mean over the processes, the same bits on each."""
+    averaged: Tensor = accelerator.reduce(values, "mean") if accelerator.num_processes > 1 else values
+    return averaged
+
+
+@torch.no_grad()
+def broadcast_buffers(accelerator: Accelerator, model: nn.Module) -> None:
+    """Give every process the first one's buffers (running statistics), as DDP does before each forward pass."""
+    if accelerator.num_processes > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, 0)

@@ -1,0 +1,70 @@
+"""The learning rate as a pure function of the global step: nothing to save, nothing to resume."""
+
+import math
+
+from attncli.errors import UserError
+from attncli.recipe import Train
+
+RISE_SHARE, START_FACTOR, END_FACTOR = (
+    0.3,
+    25.0,
+    1e4,
+)  # one-cycle: share of steps that rise, peak / first rate, first / last rate
+
+
+def check_schedule(train: Train) -> None:
+    """Raise UserError where keys of the recipe do not go together."""
+    if train.schedule == "onecycle" and train.warmup_epochs:
+        raise UserError(
+            "train.warmup_epochs: onecycle has a warm-up of its own", "train.warmup_epochs=0, or train.schedule=cosine"
+        )
+    if train.schedule == "step" and not train.step_epochs:
+        raise UserError("train.step_epochs: schedule 'step' needs at least one", "for example train.step_epochs=[5, 8]")
+    if train.schedule != "step" and train.step_epochs:
+        raise UserError(
+            f"train.step_epochs: schedule '{train.schedule}' takes none", "train.schedule=step, or leave it out"
+        )
+    if train.warmup_epochs >= train.epochs:
+        raise UserError(
+            f"train.warmup_epochs: {train.warmup_epochs:g} leaves nothing of {train.epochs} epochs",
+            "give a smaller one",
+        )
+
+
+def learning_rate_at(train: Train, step: int, epoch_steps: int) -> float:
+    """Learning rate of global step `step` (from 0), with `epoch_steps` steps an epoch; `train.lr` is its peak.
+
+    cosine    half a cosine from the peak to 0 (Loshchilov and Hutter 2017, eq. 5, one period)
+    onecycle  half a cosine from peak / 25 up to the peak in 30 % of the steps, another down to peak / 250000
+              (Smith 2018, in the form and with the constants of torch's OneCycleLR)
+    step      the peak divided by 10 after each epoch of `step_epochs`
+    constant  the peak
+
+    All but onecycle rise linearly over the first `warmup_epochs`.
+    """
+    total_steps = train.epochs * epoch_steps
+    if train.schedule == "onecycle":
+        return train.lr * _one_cycle(step, total_steps)
+    warmup_steps = round(train.warmup_epochs * epoch_steps)
+    if step < warmup_steps:
+        return train.lr * (step + 1) / (warmup_steps + 1)
+    if train.schedule == "cosine":
+        return train.lr * _half_cosine((step - warmup_steps) / (total_steps - warmup_steps))
+    if train.schedule == "step":
+        return train.lr / 10 ** sum(step // epoch_steps >= epoch for epoch in train.step_epochs)
+    return train.lr
+
+
+def _half_cosine(fraction: float) -> float:
+    """From 1 at part 0 to 0 at part 1."""
+    return (1 + math.cos(math.pi * fraction)) / 2
+
+
+def _one_cycle(step: int, total_steps: int) -> float:
+    peak_step = RISE_SHARE * total_steps - 1  # the (fractional) step of the peak
+    first_rate = 1 / START_FACTOR
+    if step <= peak_step:
+        return 1 + (first_rate - 1) * _half_cosine(step / peak_step)
+    return first_rate / END_FACTOR + (1 - first_rate / END_FACTOR) * _half_cosine(
+        (step - peak_step) / (total_steps - 1 - peak_step)
+    )

@@ -1,0 +1,115 @@
+"""What a training works with and where it is; made by `prepare_session` before the first step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
+
+from attncli.data.dataset import Dataset
+from attncli.data.loader import count_epoch_steps
+from attncli.errors import UserError
+from attncli.model import group_parameters
+from attncli.recipe import Recipe
+from attncli.train import distributed, lr_schedule, optim
+from attncli.train.checkpoint import TrainingState
+from attncli.train.ema import Ema
+from attncli.train.loss import TrainingObjective
+from attncli.train.precision import resolve_precision
+from attncli.train.progress import ProgressListener
+
+
+@dataclass
+class TrainingSession:
+    """What a training works with, and where it is."""
+
+    dataset: Dataset
+    recipe: Recipe
+    folder: Path | None
+    progress: ProgressListener | None
+    accelerator: Accelerator
+    device: torch.device
+    objective: nn.Module  # network and loss, wrapped for several processes
+    state: TrainingState
+    identity: dict[str, str]  # what a checkpoint must agree with
+    epoch_steps: int  # of an epoch
+    step_images: int  # of a step, all processes together
+    checked_at: float = 0.0  # clock of the last look
+    saved_at: float = 0.0  # clock of the last checkpoint, at first of the start
+    save_seconds: float = 0.0  # seconds that it took
+    epoch_started_at: float = 0.0  # clock at which the epoch under way would have begun without pauses
+    pause_seconds: float = 0.0  # seconds that the last evaluation and checkpoint took
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether other processes take part."""
+        return self.accelerator.num_processes > 1
+
+
+def check_trainable(recipe: Recipe, accelerator: Accelerator) -> str:
+    """The number format that a recipe is trained in here. Raises UserError for settings that cannot be trained."""
+    lr_schedule.check_schedule(recipe.train)
+    return resolve_precision(recipe.train.precision, distributed.resolve_device(accelerator))
+
+
+def prepare_session(
+    model: nn.Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    folder: Path | None,
+    progress: ProgressListener | None,
+    accelerator: Accelerator,
+) -> TrainingSession:
+    """Everything a training needs, on its device. Raises UserError for what cannot be trained here."""
+    settings, device = recipe.train, distributed.resolve_device(accelerator)
+    precision = check_trainable(recipe, accelerator)
+    step_images = min(settings.batch_size, len(dataset.train.labels))
+    if step_images % accelerator.num_processes:
+        raise UserError(
+            f"train.batch_size: {step_images} images do not divide into {accelerator.num_processes} processes",
+            f"a multiple of {accelerator.num_processes}",
+        )
+    if dataset.augmentation.has_mixing and callable(getattr(model, "loss", None)):
+        raise UserError(
+            f"data.mixup, data.cutmix: '{recipe.model.attn}' has a loss of its own, which takes one class an image",
+            "leave them out",
+        )
+    model.to(device).train()
+    if settings.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if settings.compile:
+        model.compile()
+    objective = TrainingObjective(model, smoothing=settings.label_smoothing, precision=precision, device=device)
+    epoch_steps = count_epoch_steps(dataset.train, settings.batch_size)
+    state = TrainingState(
+        model=model,
+        optimizer=optim.build_optimizer(group_parameters(model, settings, recipe.model.attn), settings, device),
+        scaler=GradScaler(device.type, enabled=precision == "fp16"),
+        ema=Ema(model, settings.ema) if settings.ema is not None else None,
+        losses=torch.zeros(epoch_steps, device=device),
+    )
+    return TrainingSession(
+        dataset=dataset.to(device),
+        recipe=recipe,
+        folder=folder,
+        progress=progress if accelerator.is_main_process else None,
+        accelerator=accelerator,
+        device=device,
+        objective=_wrap_for_ranks(objective, accelerator),
+        state=state,
+        identity={"recipe": recipe.compute_digest(), "data": dataset.digest, "precision": precision},
+        epoch_steps=epoch_steps,
+        step_images=step_images,
+    )
+
+
+def _wrap_for_ranks(objective: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """The objective whose gradients are averaged over the processes.
+
+    Accelerate is not to place it: on CPUs it would copy all weights (to "cpu:0"), and the moving average lose them.
+    """
+    is_distributed = accelerator.num_processes > 1
+    wrapped: nn.Module = accelerator.prepare_model(objective, device_placement=False) if is_distributed else objective
+    return wrapped

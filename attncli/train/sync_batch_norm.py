@@ -1,0 +1,112 @@
+"""Batch norms over the whole batch of a training in several processes, whose figures are then those of one process.
+
+The statistics of Ioffe and Szegedy (2015, algorithm 1) are gathered from all processes, as in torch's SyncBatchNorm,
+which works on GPUs alone and takes the place of the modules. Here the modules stay what they are: while the context
+of `synced_batch_norm` is open, torch's function `batch_norm` is answered here, whoever calls it, and afterwards no
+longer.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.overrides import TorchFunctionMode
+
+
+def synced_batch_norm(processes: int) -> AbstractContextManager[Any]:
+    """The context in which batch norms in training see the batches of all processes; one process needs nothing."""
+    return _SyncedBatchNormMode() if processes > 1 else nullcontext()
+
+
+class _SyncedBatchNormMode(TorchFunctionMode):
+    """Hands `torch.nn.functional.batch_norm` to this file; every other function of torch does what it does."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return (batch_norm if func is F.batch_norm else func)(*args, **(kwargs or {}))
+
+
+def batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """What `torch.nn.functional.batch_norm` gives for this process's part of a batch x (n, C, ...).
+
+    In training mean and variance are those of all processes' parts together, in float32, and the running statistics
+    move towards them (the variance unbiased) alike in all processes. All of them have to call it alike.
+    Raises ValueError where the whole batch has a single value of each channel.
+    """
+    if not training or x.numel() // x.shape[1] * dist.get_world_size() == 1:
+        return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+    ones = torch.ones(x.shape[1], device=x.device)
+    weight, bias = ones if weight is None else weight, torch.zeros_like(ones) if bias is None else bias
+    y, mean, var = _SyncedBatchNormFunction.apply(x, weight, bias, eps)
+    if running_mean is not None and running_var is not None:
+        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+        running_var.lerp_(var.to(running_var.dtype), momentum)
+    normed: Tensor = y
+    return normed
+
+
+def gather_statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (C,), biased variance (C,) and the number of values () of the parts (n, C, ...) of all processes.
+
+    The parts' own moments are put together (Chan et al. 1979), in which no large mean drowns a small variance.
+    """
+    channels, rows = x.shape[1], torch.zeros(dist.get_world_size(), 2 * x.shape[1] + 1, device=x.device)
+    in_float32 = rows.new_zeros(channels)  # given half precision alone, the kernel on CPUs rounds what it returns
+    mean, var = torch.batch_norm_update_stats(x.detach(), in_float32, in_float32.clone(), 0.0)
+    count = mean.new_full((1,), x.numel() // channels)
+    rows[dist.get_rank()] = torch.cat([mean, var, count])
+    dist.all_reduce(rows)  # a row from each, zeros from the others: the same bits in all processes
+    means, variances, counts = rows[:, :channels], rows[:, channels:-1], rows[:, -1:]
+    total = counts.sum()
+    mean = (counts * means).sum(0) / total
+    return mean, (counts * (variances + (means - mean).square())).sum(0) / total, total
+
+
+class _SyncedBatchNormFunction(torch.autograd.Function):
+    """y = (x - mean) / sqrt(var + eps) * weight + bias, and the mean and unbiased variance it was made with."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        mean, var, total = gather_statistics(x)
+        y = torch.native_batch_norm(x, weight, bias, mean, var, False, 0.0, eps)[0]
+        unbiased = var * (total / (total - 1))
+        ctx.save_for_backward(x, weight, mean, var, total)
+        ctx.eps = eps
+        ctx.mark_non_differentiable(mean, unbiased)
+        return y, mean, unbiased
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+        """dx of the whole batch's loss; the gradients of weight and bias are this part's, which DDP averages."""
+        x, weight, mean, var, total = ctx.saved_tensors
+        dx, dw, db = torch.ops.aten.native_batch_norm_backward(
+            dy, x, weight, mean, var, None, None, False, ctx.eps, [ctx.needs_input_grad[0], True, True]
+        )
+        if not ctx.needs_input_grad[0]:
+            return None, dw, db, None
+        sums = torch.stack([dw, db]).float()
+        dist.all_reduce(sums)
+        slope, shift = sums * (weight * (var + ctx.eps).rsqrt() / total)
+        # what x takes part in through mean and variance: slope * (x - mean) / sqrt(var + eps) + shift
+        dx_through_statistics = torch.native_batch_norm(x, slope, shift, mean, var, False, 0.0, ctx.eps)[0]
+        return dx.sub_(dx_through_statistics), dw, db, None

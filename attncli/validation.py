@@ -1,0 +1,149 @@
+"""What a recipe's form can't tell: whether its names exist and its parts go together. No torch needed."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from attncli import attention, backbones, data, recipe
+from attncli.attention.card import SITES
+from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
+from attncli.system.source_inspection import ConstructorParameter
+
+
+def read(
+    path: Path | None = None, overrides: Iterable[str] = (), values: Mapping[str, Any] | None = None
+) -> recipe.Recipe:
+    """The recipe of a YAML file, `values` by dotted key and `key=value` overrides.
+
+    Raises CollectedError with every problem of form and of names at once.
+    """
+    tree = recipe.merge_values(path, overrides, values)
+    if errors := find_recipe_errors(tree, str(path) if path else ""):
+        raise CollectedError(errors)
+    return recipe.Recipe.model_validate(tree)
+
+
+def find_recipe_errors(tree: Mapping[str, Any], file_name: str = "") -> list[UserError]:
+    """Every error of a recipe's tree; empty for a good one."""
+    errors = recipe.find_key_errors(tree, file_name)
+    prefix = f"{file_name}: " if file_name else ""
+    model_section, data_section = _get_section(tree, "model"), _get_section(tree, "data")
+    checks = (
+        (_check_name, (data_section, "data.name", "dataset", data.DATASETS, prefix)),
+        (
+            _check_name,
+            ({} if data_section.get("name") == data.HUB else data_section, "data.of", "dataset", data.DATASETS, prefix),
+        ),
+        (_check_class_file, (data_section, prefix)),
+        (_check_name, (model_section, "model.backbone", "backbone", backbones.backbone_names(), prefix)),
+        (_check_name, (model_section, "model.site", "site", SITES, prefix)),
+        (_check_mechanism, (model_section, prefix)),
+        (_check_weights_file, (model_section, prefix)),
+    )
+    for check, arguments in checks:
+        try:
+            errors += check(*arguments)
+        except UserError as error:
+            errors += error.single_errors
+    return errors
+
+
+def _get_section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = tree.get(name)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _check_name(section: Mapping[str, Any], key: str, kind: str, known: Iterable[str], prefix: str) -> list[UserError]:
+    value = section.get(key.partition(".")[2])
+    if not isinstance(value, str) or value in known or (kind == "backbone" and value.startswith(backbones.TIMM_PREFIX)):
+        return []
+    return [unknown_name_error(kind, value, known, location=f"{prefix}{key}")]
+
+
+def _check_class_file(data_section: Mapping[str, Any], prefix: str) -> list[UserError]:
+    """Errors of the file that lists classes: whether it can be read, not whether the dataset has them."""
+    class_file = data_section.get("classes")
+    try:
+        if isinstance(class_file, str):
+            recipe.read_class_list(class_file)
+    except UserError as error:
+        return [UserError(f"{prefix}{error.problem}", error.hint)]
+    return []
+
+
+def _check_mechanism(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:
+    """Errors of the mechanism's name, its file and its options."""
+    name, options = model_section.get("attn", attention.NONE), model_section.get("options") or {}
+    if not isinstance(name, str) or not isinstance(options, Mapping):
+        return []
+    if name == attention.NONE:
+        return [UserError(f"{prefix}model.options: 'none' takes no options", "name a mechanism")] if options else []
+    try:
+        allowed = attention.describe_mechanism(name).options
+    except UserError as error:
+        return [
+            UserError(f"{prefix}model.attn: {single_error.problem}", single_error.hint)
+            for single_error in error.single_errors
+        ]
+    return [
+        single_error
+        for key, value in options.items()
+        for single_error in _check_option(name, str(key), value, allowed, prefix)
+    ]
+
+
+def _check_weights_file(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:
+    """Errors of the file of pretrained weights: whether it is there, not what it holds."""
+    weights_file = model_section.get("pretrained")
+    if not isinstance(weights_file, str) or Path(weights_file).expanduser().is_file():
+        return []
+    return [
+        UserError(
+            f"{prefix}model.pretrained: {weights_file}: no such file",
+            "true loads torchvision's; a path names a state dict",
+        )
+    ]
+
+
+def _check_option(
+    name: str, key: str, value: Any, allowed: dict[str, ConstructorParameter], prefix: str
+) -> list[UserError]:
+    location = f"{prefix}model.options.{key}"
+    if key not in allowed:
+        hint = suggest_name(key, allowed) or f"'{name}' has no options"
+        return [UserError(f"{location}: unknown option of '{name}'", hint)]
+    option_value = tuple(value) if isinstance(value, list) else value
+    try:
+        TypeAdapter(_resolve_annotation(allowed[key])).validate_python(option_value, strict=True)
+    except ValidationError:
+        return [UserError(f"{location}: {value!r} is not allowed", f"allowed: {allowed[key].annotation}")]
+    return []
+
+
+def _resolve_annotation(parameter: ConstructorParameter) -> Any:
+    """The type that an option's annotation names; anything where the file uses types of its own."""
+    try:
+        return eval(parameter.annotation, {"__builtins__": {}}, {**_ANNOTATION_TYPES, "Literal": Literal})
+    except (NameError, SyntaxError, TypeError, AttributeError):
+        return Any
+
+
+_ANNOTATION_TYPES = {t.__name__: t for t in (int, float, bool, str, tuple, list, dict)}
+
+
+def build_json_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe, with the names that exist here as completions (other files may be named too)."""
+    recipe_schema = recipe.Recipe.model_json_schema()
+    definitions = recipe_schema["$defs"]
+    definitions["Data"]["properties"]["name"]["enum"] = sorted(data.DATASETS)
+    definitions["Model"]["properties"]["backbone"]["anyOf"] = [
+        {"enum": sorted(backbones.backbone_names())},
+        {"pattern": f"^{backbones.TIMM_PREFIX}"},
+    ]
+    definitions["Model"]["properties"]["attn"]["anyOf"] = [
+        {"enum": sorted((attention.NONE, *attention.mechanism_names()))},
+        {"pattern": r"\.py$"},
+    ]
+    return recipe_schema

@@ -1,0 +1,186 @@
+"""Facts of the comparison: who is compared with whom, and that the verdict never says more than the seeds do."""
+
+import pytest
+
+from attncli.analysis.compare import compare_variants
+
+PARAMS = {"data.name": "digits", "model.backbone": "resnet18", "train.lr": "0.1", "train.epochs": "12"}
+
+
+def run(attn="none", seed=0, top1=0.9, *, status="FINISHED", data="d" * 64, metrics=None, group=None, **params):
+    """A row of `track.rows`; `params` by dotted key with two underscores for a dot."""
+    changed = {key.replace("__", "."): str(value) for key, value in params.items()}
+    whole = (
+        PARAMS | {"model.attn": attn, "model.site": "null", "seed": str(seed), "measure.repeats": str(seed)} | changed
+    )
+    rest = sorted((k, v) for k, v in whole.items() if k not in ("seed", "measure.repeats"))
+    return {
+        "run_id": f"{attn}{seed}", "status": status, "attn": attn, "backbone": "resnet18", "dataset": "digits",
+        "category": "channel", "seed": seed, "data_digest": data, "params": whole,
+        "group": group or f"{hash(str(rest)):x}", "metrics": {"test/top1": top1} | (metrics or {}),
+    }  # fmt: skip
+
+
+def pair(attn, variant, plain):
+    """Runs of a variant and of the plain network, one for each seed."""
+    return [run(attn, s, t) for s, t in enumerate(variant)] + [run("none", s, t) for s, t in enumerate(plain)]
+
+
+def row(rows, variant):
+    """The row of a variant."""
+    return next(r for r in rows if r.variant == variant)
+
+
+def test_difference_is_seed_by_seed():
+    """Seeds that scatter by points hide nothing when the variant is a point better on each of them."""
+    plain = [0.90, 0.80, 0.85, 0.95]
+    found = compare_variants(pair("eca", [0.910, 0.811, 0.859, 0.961], plain))
+    eca = row(found, "eca")
+    assert (eca.n, eca.pairs) == (4, 4)
+    assert eca.diff == pytest.approx(0.01025)
+    assert eca.verdict == "better"
+    assert eca.p < 0.001
+    assert eca.top1_low < 0.85 < eca.diff_low + 0.95
+    assert row(found, "none").verdict == "baseline"
+    assert found[0].attn == "none"
+
+
+def test_worse():
+    """A variant that loses on every seed by the same amount is worse."""
+    found = compare_variants(pair("eca", [0.80, 0.801, 0.799], [0.9, 0.9, 0.9]))
+    assert row(found, "eca").verdict == "worse"
+
+
+def test_one_seed_is_undecided():
+    """One pair shows its difference without interval or p, and is never called better."""
+    eca = row(compare_variants(pair("eca", [0.99], [0.5])), "eca")
+    assert eca.diff == pytest.approx(0.49)
+    assert (eca.diff_low, eca.p, eca.top1_low) == (None, None, None)
+    assert eca.verdict.startswith("undecided, one seed")
+
+
+def test_needs_more_seeds():
+    """Where chance may explain the difference, the verdict says about how many seeds would find half a point."""
+    eca = row(compare_variants(pair("eca", [0.90, 0.89, 0.92], [0.89, 0.90, 0.90])), "eca")
+    assert eca.verdict == "undecided, needs about 73 more seeds to find 0.5 points"
+    wide = row(compare_variants(pair("eca", [0.90, 0.89, 0.92], [0.89, 0.90, 0.90]), margin=0.02), "eca")
+    assert wide.verdict == "undecided, needs about 4 more seeds to find 2 points"
+
+
+def test_no_difference_of_interest():
+    """An interval within the margin says that there is no difference worth having; that is not 'undecided'."""
+    plain = [0.9000, 0.9100, 0.9050, 0.9020]
+    close = [p + d for p, d in zip(plain, [0.0004, -0.0003, 0.0002, -0.0004], strict=True)]
+    assert row(compare_variants(pair("eca", close, plain)), "eca").verdict == "no difference of 0.5 points or more"
+
+
+def test_equal_differences_are_no_proof():
+    """Two seeds with the same difference (few test images) leave it undecided, whatever its size."""
+    eca = row(compare_variants(pair("eca", [0.75, 0.5], [0.5, 0.25])), "eca")
+    assert eca.p == 0.5
+    assert eca.verdict == "undecided, needs more seeds"
+
+
+def test_no_baseline():
+    """Without a plain run of the same recipe there is no difference, and the verdict says what to run."""
+    [eca] = compare_variants([run("eca"), run("eca", 1)])
+    assert eca.diff is None
+    assert eca.verdict == "no baseline, run the same recipe with --attn none"
+
+
+@pytest.mark.parametrize("other", [{"train__lr": 0.2}, {"data": "e" * 64}, {"model__stem": "cifar"}])
+def test_another_recipe_is_no_baseline(other):
+    """A plain network of another learning rate, other images or another stem is not what to compare with."""
+    found = compare_variants([run("eca"), run("none", **other)])
+    assert row(found, "eca").diff is None
+    assert len({r.recipe for r in found}) == 2
+
+
+def test_timing_and_folders_do_not_matter():
+    """Runs that differ in how they were timed and where the files lay are compared."""
+    found = compare_variants(
+        [run("eca", data__root="/a", data__decoded=True), run("none", data__root="/b", measure__repeats=9)]
+    )
+    assert row(found, "eca").pairs == 1
+
+
+@pytest.mark.parametrize(("value", "same"), [("null", True), ("se", False)])
+def test_keys_that_came_later_do_not_part_runs(value, same):
+    """A run made before a key was there is the baseline of one that does not set it, and of no other."""
+    runs = [run("eca", s, 0.9, model__replace=value) for s in range(3)] + [run("none", s, 0.8) for s in range(3)]
+    assert (row(compare_variants(runs), "eca").pairs == 3) is same
+
+
+def test_no_common_seed():
+    """Seeds that only one side has are no pair."""
+    eca = row(compare_variants([run("eca", 1), run("none", 2)]), "eca")
+    assert (eca.pairs, eca.verdict) == (0, "no seed in common with the baseline")
+
+
+def test_what_does_not_count():
+    """Runs that failed, go on or were not tested are passed over; of a seed run twice the newest counts."""
+    broken = run("eca", 1)
+    del broken["metrics"]["test/top1"]
+    runs = [
+        run("eca", 0, 0.8),
+        run("eca", 0, 0.1),
+        run("eca", 2, status="FAILED"),
+        broken,
+        run("eca", 3, status="RUNNING"),
+    ]
+    [eca] = compare_variants(runs)
+    assert (eca.seeds, eca.top1) == ((0,), 0.8)
+
+
+def test_variants_have_names_of_their_own():
+    """Options, site and stages are part of the name; files of one name and other content show their group."""
+    runs = [
+        run("eca", model__options__gamma=3),
+        run("eca", model__site="mid", model__stages="[3, 4]"),
+        run("mine", group="aaaa1"),
+        run("mine", group="bbbb2"),
+    ]
+    assert {r.variant for r in compare_variants(runs)} == {
+        "eca(gamma=3)",
+        "eca@mid stages=[3, 4]",
+        "mine #aaaa",
+        "mine #bbbb",
+    }
+
+
+def test_recipes_are_told_apart_by_what_differs():
+    """Two recipes of a table are named by the keys in which they differ, and by no others."""
+    found = compare_variants([run("none"), run("none", train__epochs=30), run("eca", train__epochs=30)])
+    assert [r.recipe for r in found] == ["train.epochs=12", "train.epochs=30", "train.epochs=30"]
+    assert compare_variants([run("none")])[0].recipe == ""
+
+
+def test_holm_counts_the_whole_table():
+    """The p of one comparison grows with the comparisons beside it, and the verdict follows it."""
+    plain, up = [0.90, 0.80, 0.85, 0.95], [0.91, 0.815, 0.852, 0.962]
+    alone = row(compare_variants(pair("eca", up, plain)), "eca")
+    many = [run(f"a{i}", s, t) for i in range(9) for s, t in enumerate([0.90, 0.81, 0.84, 0.95])]
+    among = row(compare_variants(pair("eca", up, plain) + many), "eca")
+    assert among.p == alone.p == alone.p_holm < 0.05
+    assert among.p_holm == pytest.approx(min(1, 10 * alone.p))
+    assert alone.verdict == "better"
+    assert among.verdict.startswith("undecided")
+
+
+def test_costs_are_the_medians():
+    """Parameters, MACs and ratios are those of the runs; what was not measured is None."""
+    metrics = [{"cost/params": 110, "overhead/params_pct": 10, "speed/train_ratio": r} for r in (0.8, 0.9, 0.5)]
+    [eca] = compare_variants([run("eca", s, metrics=m) for s, m in enumerate(metrics)])
+    assert (eca.params, eca.params_pct, eca.train_ratio) == (110, 10, 0.8)
+    assert eca.infer_ratio is None
+
+
+def test_the_plain_network_is_as_fast_as_itself():
+    """Whatever timing it against itself gave, its ratio is 1; where nothing was timed there is none."""
+    [plain] = compare_variants([run("none", metrics={"speed/train_ratio": 0.88})])
+    assert (plain.train_ratio, plain.infer_ratio) == (1.0, None)
+
+
+def test_nothing():
+    """No runs, no rows."""
+    assert compare_variants([]) == []

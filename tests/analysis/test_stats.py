@@ -1,0 +1,127 @@
+"""Facts of the statistics: closed forms, textbook figures, and that chance alone seldom looks like an effect."""
+
+import math
+import random
+
+import pytest
+
+from attncli.analysis import stats
+
+SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]  # Student 1908: extra sleep, paired differences
+
+
+def test_student_1908():
+    """The example of the paper that the test is named after: mean 1.58, sd 1.23, t = 4.06, p = 0.0028."""
+    found = stats.estimate_mean(SLEEP)
+    assert found.mean == pytest.approx(1.58)
+    assert found.sd == pytest.approx(1.230, abs=5e-4)
+    assert (found.low, found.high) == pytest.approx((0.700, 2.460), abs=5e-4)
+    assert stats.t_test(SLEEP) == pytest.approx(0.00283, abs=1e-5)
+    assert stats.t_test([v + 5 for v in SLEEP], 5) == pytest.approx(stats.t_test(SLEEP))
+
+
+def test_two_values():
+    """With one degree of freedom t is Cauchy: the interval is mean ± tan(0.475 pi) |a - b| / 2."""
+    found = stats.estimate_mean([0.90, 0.94])
+    half = math.tan(0.475 * math.pi) * 0.02
+    assert (found.low, found.high) == pytest.approx((0.92 - half, 0.92 + half))
+    assert stats.t_test([1.0, 3.0]) == pytest.approx(1 - 2 / math.pi * math.atan(2))
+
+
+def test_one_value_has_no_interval():
+    """One seed gives a mean and nothing else."""
+    found = stats.estimate_mean([0.9])
+    assert (found.n, found.mean, found.sd, found.low, found.high) == (1, 0.9, None, None, None)
+    assert stats.t_test([0.9]) is None
+    assert stats.non_inferiority_test([0.9], 0.1) is None
+
+
+def test_no_values():
+    """The mean of nothing is an error, the test of nothing none."""
+    with pytest.raises(ValueError, match="no values"):
+        stats.estimate_mean([])
+    assert stats.t_test([]) is None
+    assert stats.sign_flip_test([]) is None
+
+
+def test_no_spread_is_no_proof():
+    """Two equal differences are no certainty: there is no interval, and p is the sign-flip test's 2^(1-n)."""
+    found = stats.estimate_mean([0.1, 0.1, 0.1])
+    assert (found.sd, found.low, found.high) == (0.0, None, None)
+    assert stats.t_test([0.1, 0.1]) == 0.5
+    assert stats.t_test([0.1] * 3) == 0.25
+    assert stats.t_test([0.0, 0.0]) == 1.0
+
+
+def test_pairs_are_seeds_that_both_have():
+    """Seeds of one side alone do not count."""
+    assert stats.paired_differences({0: 3.0, 2: 5.0, 9: 1.0}, {2: 1.0, 0: 1.0, 5: 0.0}) == [2.0, 4.0]
+
+
+def test_sign_flips_by_hand():
+    """Of the 8 sign patterns of (1, 2, 3), 2 have a sum of 6 in size; of (1, -2, 3) 6 have at least 2."""
+    assert stats.sign_flip_test([1, 2, 3]) == 2 / 8
+    assert stats.sign_flip_test([1, -2, 3]) == 6 / 8
+    assert stats.sign_flip_test([0.1] * 6) == 2 / 64
+    with pytest.raises(ValueError, match="at most 20"):
+        stats.sign_flip_test([1.0] * 21)
+
+
+def test_holm_by_hand():
+    """The example 0.01, 0.04, 0.03, 0.005 becomes 0.03, 0.06, 0.06, 0.02; what was not tested counts for none."""
+    assert stats.holm([0.01, 0.04, None, 0.03, 0.005]) == pytest.approx([0.03, 0.06, None, 0.06, 0.02])
+    assert stats.holm([0.7, 0.6]) == [1.0, 1.0]
+    assert stats.holm([]) == []
+
+
+def test_non_inferiority():
+    """It is the one-sided t test against -margin, so half of the two-sided p on the good side."""
+    values = [-0.002, 0.001, -0.001, 0.0005]
+    assert stats.non_inferiority_test(values, 0.005) == pytest.approx(stats.t_test(values, -0.005) / 2)
+    assert stats.non_inferiority_test([v - 1 for v in values], 0.005) > 0.999
+    assert stats.non_inferiority_test([-0.01, -0.01], 0.005) == 1.0
+    assert stats.non_inferiority_test([0.0, 0.0, 0.0], 0.005) == 0.125
+    with pytest.raises(ValueError, match="margin"):
+        stats.non_inferiority_test(values, -1)
+
+
+@pytest.mark.parametrize(("effect", "n"), [(0.5, 34), (0.8, 15), (1.0, 10)])
+def test_seeds_needed_as_in_the_tables(effect, n):
+    """Cohen's tables: a paired difference of 0.5, 0.8, 1 sd takes 34, 15, 10 pairs at 80 % power."""
+    assert stats.seeds_needed(1.0, effect) == n
+    assert stats.t_test_power(n, 1.0, effect) >= 0.8 > stats.t_test_power(n - 1, 1.0, effect)
+
+
+def test_seeds_needed_at_the_ends():
+    """No spread: two seeds do; a hopeless spread: no number; no difference: an error."""
+    assert stats.seeds_needed(0.0, 0.1) == 2
+    assert stats.seeds_needed(1.0, 0.001) is None
+    with pytest.raises(ValueError, match="difference of 0"):
+        stats.seeds_needed(1.0, 0)
+
+
+def test_power_of_no_effect_is_the_level():
+    """Without any difference the test cries wolf at its level."""
+    assert stats.t_test_power(5, 1.0, 0.0) == pytest.approx(0.05, abs=1e-6)
+
+
+def test_false_alarms():
+    """Of 2,000 tables of five comparisons without any effect, at most some 5 % hold a p below 0.05 after Holm.
+
+    Uncorrected it would be about 23 %. The bounds are four standard errors wide.
+    """
+    chance = random.Random(1)
+    tables = [[stats.t_test([chance.gauss(0, 1) for _ in range(4)]) for _ in range(5)] for _ in range(2000)]
+    corrected = sum(min(stats.holm(ps)) < 0.05 for ps in tables) / len(tables)
+    single = sum(ps[0] < 0.05 for ps in tables) / len(tables)
+    uncorrected = sum(min(ps) < 0.05 for ps in tables) / len(tables)
+    assert 0.03 < corrected < 0.07
+    assert 0.03 < single < 0.07
+    assert 0.18 < uncorrected < 0.28
+
+
+def test_intervals_cover():
+    """The 95 % interval of three values holds the truth in about 95 % of 3,000 trials."""
+    chance = random.Random(2)
+    found = [stats.estimate_mean([chance.gauss(7, 2) for _ in range(3)]) for _ in range(3000)]
+    assert 0.934 < sum(e.low < 7 < e.high for e in found) / len(found) < 0.966

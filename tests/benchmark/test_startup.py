@@ -1,0 +1,54 @@
+"""The bench of a run's fixed cost: lines with their times, imports by package."""
+
+from pathlib import Path
+
+import pytest
+
+from attncli.benchmark import startup
+from attncli.commands.run import command
+from attncli.errors import RunFailedError
+
+RUN = """
+import sys, time
+print("resnet20 on digits", file=sys.stderr, flush=True)
+time.sleep(0.2)
+print("epoch 1/1", file=sys.stderr, flush=True)
+time.sleep(0.1)
+print("test: fine", file=sys.stderr, flush=True)
+sys.stderr.close()
+"""
+
+
+def test_lines_divide_a_run() -> None:
+    """The first line ends the start, the last epoch's the training; the three parts are all there is."""
+    found = startup.time_run(["-c", RUN])
+    assert found.to_training_s > 0
+    assert found.training_s == pytest.approx(0.2, abs=0.15)
+    assert found.to_exit_s >= 0.1
+    assert found.cpu_s >= 0
+
+
+def test_a_run_that_fails_is_told() -> None:
+    """The last line is in the error; a run without an epoch is none either."""
+    with pytest.raises(RunFailedError, match="code 3: out of paint"):
+        startup.time_run(["-c", "import sys; print('out of paint', file=sys.stderr); sys.exit(3)"])
+    with pytest.raises(RunFailedError, match="without a word"):
+        startup.time_run(["-c", ""])
+
+
+def test_the_run_that_is_timed_is_one_of_ours() -> None:
+    """The command line is taken by `attncli run`."""
+    assert startup.build_run_command(Path("x"), 3)[:3] == ["-m", "attncli", "run"]
+    given = command.make_context("run", startup.build_run_command(Path("x"), 3)[3:]).params
+    assert (given["attn"], given["epochs"], given["seed"]) == ("eca", 1, 3)
+
+
+def test_imports_are_summed_by_package() -> None:
+    """Own times of the modules, the slowest package first; other lines are passed over."""
+    text = """import time: self [us] | cumulative | imported package
+import time:       100 |        100 |   torch._C
+import time:      2000 |       2100 | torch
+import time:      1500 |       1500 |       numpy.core
+resnet20 + eca on digits, seed 0
+"""
+    assert list(startup.sum_by_package(text).items()) == [("torch", 0.0021), ("numpy", 0.0015)]

@@ -1,0 +1,176 @@
+"""The bench of training: contenders that do the same work, turns, ratios, the history."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from attncli.benchmark import contenders, history, training, training_loops
+from attncli.benchmark.training_loops import BenchSetting
+from attncli.errors import RunFailedError, UserError
+
+ONE_BATCH = BenchSetting("resnet20", "eca", batch_size=16, steps=1, pad=0, flip=False)
+
+
+def test_contenders_compute_the_same_losses(tmp_path: Path, monkeypatch) -> None:
+    """On one batch without augmentation the losses of three epochs agree: same weights, images and optimiser."""
+    monkeypatch.setattr("attncli.benchmark.dataloader_baseline.count_loader_workers", lambda: 1)
+    found = {}
+    for name in contenders.CONTENDERS:
+        epoch = contenders.choose_contender(name)(ONE_BATCH, tmp_path)
+        found[name] = [epoch() for _ in range(3)]
+    assert found["usual"][0] > found["usual"][2]
+    for name, losses in found.items():
+        assert losses == pytest.approx(found["usual"], rel=5e-3), name
+
+
+def test_ours_writes_its_records(tmp_path: Path) -> None:
+    """The bench times logging too: a line an epoch."""
+    epoch = training_loops.build_attncli_loop(ONE_BATCH, tmp_path)
+    losses = [epoch(), epoch()]
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["train_loss"] for line in lines] == losses
+
+
+def test_bare_loop_goes_through_all_images_once() -> None:
+    """Without augmentation an epoch of the bare loop is a permutation of the images, normalised."""
+    setting = BenchSetting("resnet20", "none", batch_size=4, steps=3, size=8, pad=0, flip=False)
+    split = setting.make_images()
+    batches = list(
+        training_loops._iterate_crops(
+            setting, training_loops._crop_windows(setting, torch.device("cpu")), torch.arange(12)
+        )
+    )
+    assert [len(x) for x, _ in batches] == [4, 4, 4]
+    rows = torch.cat([y for _, y in batches])
+    assert rows.sort().values.tolist() == list(range(12))
+    wanted = (split.images[rows].float() / 255 - 0.5) / 0.25
+    torch.testing.assert_close(torch.cat([x for x, _ in batches]), wanted)
+
+
+def test_bare_loop_crops_and_mirrors() -> None:
+    """Each image of the bare loop is a window of the image padded with zeros, mirrored or not."""
+    setting = BenchSetting("resnet20", "none", batch_size=6, steps=1, size=5, pad=2)
+    images = setting.make_images().images.float()
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
+    windows = padded.unfold(2, 5, 1).unfold(3, 5, 1).movedim(1, 3).flatten(1, 2)  # (n, 25, 3, 5, 5)
+    both = torch.cat([windows, windows.flip(-1)], 1)
+    torch.manual_seed(1)
+    ((x, rows),) = training_loops._iterate_crops(
+        setting, training_loops._crop_windows(setting, torch.device("cpu")), torch.arange(6)
+    )
+    seen = ((x * 0.25 + 0.5) * 255).round()
+    assert (both[rows] == seen[:, None]).flatten(2).all(2).any(1).all()
+
+
+def test_every_contender_has_turns_and_who_begins_rotates() -> None:
+    """Each round has one turn of each; the first of a round is the second of the round before."""
+    order: list[str] = []
+
+    def turn(name: str) -> float:
+        order.append(name)
+        return float(len(order))
+
+    rounds = contenders.run_rounds({name: lambda name=name: turn(name) for name in "abc"}, 4)
+    assert "".join(order) == "abcbcacababc"
+    assert all(r.keys() == set("abc") for r in rounds)
+    assert rounds[1] == {"b": 4.0, "c": 5.0, "a": 6.0}
+
+
+def test_ratios_are_taken_by_round() -> None:
+    """A machine that gets twice as slow half-way changes the throughput but no ratio."""
+    rounds = [{"ours": s, "bare": 0.9 * s, "usual": 3 * s} for s in (1.0, 1.0, 2.0, 2.0)]
+    row = training.summarize_rounds(BenchSetting("resnet20", "none", batch_size=10, steps=3), rounds)
+    assert row.ratios == {"bare": pytest.approx([0.9] * 3), "usual": pytest.approx([3.0] * 3)}
+    assert row.images_per_s["ours"] == pytest.approx(30 / 1.5)
+    cells = training.format_training_row(row)
+    assert cells["x usual"] == "3.00 (3.00-3.00)"
+    assert "since then" not in cells
+
+
+def test_settings_suit_the_backbone() -> None:
+    """Small networks get longer turns, large ones smaller batches; what is given holds for all."""
+    small, large = training.make_settings(["resnet20", "resnet50"], ["none"], None, None)
+    assert (small.steps, small.batch_size) == (48, 128)
+    assert (large.steps, large.batch_size) == (8, 32)
+    assert {(s.steps, s.batch_size) for s in training.make_settings(["resnet20", "resnet50"], ["se"], 2, 4)} == {(2, 4)}
+
+
+ECHO = "import sys, json\nfor i, line in enumerate(sys.stdin): print(json.dumps({'seconds': i + 0.5}), flush=True)"
+
+
+def test_a_process_answers_each_turn_and_ends() -> None:
+    """A line for a line, and the process is gone after the block."""
+    with contenders.answering_process("echo", [sys.executable, "-c", ECHO]) as turn:
+        assert [turn()["seconds"], turn()["seconds"]] == [0.5, 1.5]
+
+
+def test_a_contender_that_dies_tells_why() -> None:
+    """The last line that it wrote to stderr is in the error."""
+    code = "import sys; sys.stdin.readline(); sys.exit('out of luck')"
+    with (
+        contenders.answering_process("usual", [sys.executable, "-c", code]) as turn,
+        pytest.raises(RunFailedError) as caught,
+    ):
+        turn()
+    assert caught.value.problem == "bench: 'usual' ended: out of luck"
+
+
+def test_a_contender_in_its_process() -> None:
+    """The real thing: built, warm, and it tells how long an epoch took."""
+    with contenders.contender_process(
+        "bare", BenchSetting("resnet20", "none", batch_size=2, steps=1, size=8, pad=1)
+    ) as turn:
+        assert 0 < turn() < 60
+
+
+def test_history_keeps_and_finds(tmp_path: Path) -> None:
+    """Entries are added; the last of a kind is found; a row is found by its keys."""
+    file = tmp_path / "deep" / "bench.jsonl"
+    for kind, rows in (("train", [{"attn": "a"}]), ("train", [{"attn": "a", "n": 1}, {"attn": "b"}]), ("data", [])):
+        history.append_entry(file, {"kind": kind, "rows": rows})
+    assert len(file.read_text().splitlines()) == 3
+    rows = history.read_last_entry(file, "train")["rows"]
+    assert history.find_earlier_row(rows, {"attn": "a"}, ["attn"]) == {"attn": "a", "n": 1}
+    assert history.find_earlier_row(rows, {"attn": "c"}, ["attn"]) is None
+
+
+def test_history_that_is_none(tmp_path: Path) -> None:
+    """A missing file, another kind of file and a file without the kind are told."""
+    file = tmp_path / "bench.jsonl"
+    with pytest.raises(UserError, match="No such file"):
+        history.read_last_entry(file, "train")
+    file.write_text("not json\n")
+    with pytest.raises(UserError, match="not a file of JSON lines"):
+        history.read_last_entry(file, "train")
+    file.write_text('{"kind": "data"}\n')
+    with pytest.raises(UserError, match="no bench of kind 'train'"):
+        history.read_last_entry(file, "train")
+    with pytest.raises(UserError, match="--history"):
+        raise_from_keep(file)
+
+
+def raise_from_keep(file: Path) -> None:
+    """Keep an entry below a file, which is no folder."""
+    try:
+        history.append_entry(file / "x.jsonl", {})
+    except UserError as error:
+        raise UserError(f"{error.problem} {error.hint}") from error
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"), [([0.80, 0.85, 0.89], "slower"), ([0.85, 0.92, 0.97], "same"), ([1.2, 1.3, 1.4], "faster")]
+)
+def test_a_change_counts_where_quartiles_do_not_overlap(now: list[float], verdict: str) -> None:
+    """Slower or faster only outside of the spread of both benches."""
+    factor, told = history.compare_spreads(now, [0.9, 1.0, 1.1])
+    assert (factor, told) == (pytest.approx(now[1]), verdict)
+
+
+def test_cells_tell_the_change() -> None:
+    """With an earlier row, each rival that both have gets its change and verdict."""
+    row = training.summarize_rounds(BenchSetting("resnet20", "none"), [{"ours": 1.0, "bare": 0.9, "usual": 3.0}] * 2)
+    cells = training.format_training_row(row, {"ratios": {"bare": [0.97, 1.0, 1.03]}})
+    assert cells["since then"] == "bare -10.0% slower"

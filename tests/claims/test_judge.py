@@ -1,0 +1,284 @@
+"""Verdicts: exact ones are true or false, those of runs say no more than the seeds do, and all say what to do next."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from attncli.analysis.count_cache import CountCache
+from attncli.analysis.finished_runs import read_finished_runs
+from attncli.claims import claim_files, judge
+from attncli.claims.evidence import Evidence
+from attncli.claims.throughput import SpeedStore
+from attncli.errors import UserError
+from tests.claims.case import claims_file, pairs, run
+
+ECA, PLAIN = "top1(resnet20 + eca)", "top1(resnet20)"
+BETTER = [0.913, 0.905, 0.921, 0.909]  # a point above PLAINS, but for a little
+PLAINS = [0.903, 0.894, 0.912, 0.899]
+
+
+def verdicts(folder: Path, *checks: str, backbone: str | None = None, uri: str | None = None, **keys):
+    """The verdicts on these checks by the runs below `folder`."""
+    known = claim_files.read_claim_files([claims_file(folder, *checks, **keys)])
+    runs = folder / "runs"
+    evidence = Evidence(CountCache(folder / "counts.json"), SpeedStore(runs), read_finished_runs(runs, uri), backbone)
+    return judge.judge_claims(known, evidence)
+
+
+def verdict(folder: Path, check: str, **keys):
+    """The verdict on one check."""
+    return verdicts(folder, check, **keys)[0]
+
+
+@pytest.mark.parametrize(
+    ("check", "outcome"),
+    [
+        ("params(resnet20 + eca) - params(resnet20) == 27", "holds"),
+        ("params(resnet20 + eca) - params(resnet20) != 27", "fails"),
+        ("params(resnet20) < params(resnet20 + eca) < params(resnet20 + se)", "holds"),
+        ("params(resnet20 + simam) > params(resnet20)", "fails"),
+        ("params(resnet20 + simam) >= params(resnet20)", "holds"),
+        ("params(resnet20 + eca[k=5]) - params(resnet20) ~ 45 +- 0", "holds"),
+        ("params(resnet20 + se / stages 3) < params(resnet20 + se) and params(resnet20) < 2", "fails"),
+        ("max(params(resnet20), 1) / abs(-params(resnet20)) ~ 1 +- 1 %", "holds"),
+        ("macs(resnet20 + eca) - macs(resnet20) < 0.1 % * macs(resnet20)", "holds"),
+        ("memory(resnet20 + eca) > memory(resnet20)", "holds"),
+        ("params(resnet20, classes=100) - params(resnet20) == 90 * 65", "holds"),
+    ],
+)
+def test_exact_claims_are_true_or_false(tmp_path, check, outcome):
+    """By counting, at once, each comparison of a chain and of an `and`."""
+    found = verdict(tmp_path, check)
+    assert (found.outcome, found.by, found.command) == (outcome, "counting", None)
+
+
+def test_counts_are_kept(tmp_path, monkeypatch):
+    """The second time nothing is counted, and what other code counted is not believed."""
+    from attncli.analysis import count_cache
+    from attncli.measure import blueprint
+
+    check = "params(resnet20 + eca) < 1M"
+    assert dict(verdict(tmp_path, check).values) == {"params(resnet20 + eca)": 269_722 + 27}
+    monkeypatch.setitem(blueprint.QUANTITIES, "params", lambda *_: 1)
+    assert dict(verdict(tmp_path, check).values) == {"params(resnet20 + eca)": 269_722 + 27}
+    monkeypatch.setattr(count_cache, "compute_state", lambda: "another")
+    assert dict(verdict(tmp_path, check).values) == {"params(resnet20 + eca)": 1}
+
+
+def test_what_cannot_be_built_is_untested(tmp_path):
+    """A mechanism of clips on still images gives the reason, not a crash."""
+    found = verdict(tmp_path, "params(resnet20 + gltr @ gate) < 1")
+    assert found.outcome == "untested"
+    assert found.why
+
+
+def test_better_on_every_seed_holds(tmp_path):
+    """Four seeds a point better decide; the difference, its interval and the runs are told."""
+    pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
+    found = verdict(tmp_path, f"{ECA} > {PLAIN}", on="digits")
+    assert (found.outcome, found.by, found.n, found.labels) == ("holds", "runs", 4, ())
+    (part,) = found.parts
+    assert part.difference == pytest.approx(0.01)
+    assert part.low > 0.008
+    assert found.p < 0.001
+    assert len(part.digests) == len(part.run_ids) == 8
+    assert verdict(tmp_path, f"{ECA} < {PLAIN}").outcome == "fails"
+
+
+def test_holds_by_a_bound(tmp_path):
+    """A difference of 1 point is more than 0.5 and not more than 2; it is told as it is, beside its bound."""
+    pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
+    assert verdict(tmp_path, f"{ECA} - {PLAIN} > 0.5 %").outcome == "holds"
+    found = verdict(tmp_path, f"{ECA} - {PLAIN} > 2 %")
+    assert found.outcome == "fails"
+    assert (found.parts[0].difference, found.parts[0].bound) == pytest.approx((0.01, 0.02))
+
+
+def test_no_worse_is_tested_one_sided(tmp_path):
+    """Networks alike are no worse by half a point; p is half of what a two-sided test would give."""
+    close = [p + d for p, d in zip(PLAINS, [0.001, -0.002, 0.002, -0.001], strict=True)]
+    pairs(tmp_path / "runs", "eca", close, PLAINS)
+    same, better = verdicts(tmp_path, f"{ECA} > {PLAIN} - 0.5 %", f"{ECA} > {PLAIN} + 0.5 %")
+    assert same.outcome == "holds"
+    assert better.outcome == "fails"
+    assert (same.parts[0].forgiving, better.parts[0].forgiving) == (True, False)
+    assert better.parts[0].p_fails == pytest.approx(2 * same.parts[0].p_holds)
+
+
+def test_equal_within_is_two_tests(tmp_path):
+    """`~` holds where both ends are excluded, and fails where one of them is passed."""
+    close = [p + d for p, d in zip(PLAINS, [0.001, -0.002, 0.002, -0.001], strict=True)]
+    pairs(tmp_path / "runs", "eca", close, PLAINS)
+    assert verdict(tmp_path, f"{ECA} ~ {PLAIN} +- 0.6 %").outcome == "holds"
+    assert verdict(tmp_path, f"{ECA} ~ {PLAIN} +- 0.1 %").outcome == "undecided"
+    assert verdict(tmp_path, f"{ECA} ~ {PLAIN} + 2 % +- 0.5 %").outcome == "fails"
+
+
+def test_sizes_and_largest_are_taken_after_the_noise(tmp_path):
+    """abs(a - b) < t is a ~ b +- t, and a > max(b, c) is a > b and a > c: taken seed by seed they would be biased."""
+    close = [p + d for p, d in zip(PLAINS, [0.006, -0.006, 0.005, -0.005], strict=True)]
+    pairs(tmp_path / "runs", "eca", close, PLAINS)
+    size = verdict(tmp_path, f"abs({ECA} - {PLAIN}) < 2 %")
+    assert (size.outcome, size.parts[0].forgiving) == ("holds", True)
+    assert size.p == pytest.approx(verdict(tmp_path, f"{ECA} ~ {PLAIN} +- 2 %").p)
+    most = verdict(tmp_path, f"{ECA} + 3 % > max({PLAIN}, {PLAIN} + 1 %)")
+    both = verdict(tmp_path, f"{ECA} + 3 % > {PLAIN} and {ECA} + 3 % > {PLAIN} + 1 %")
+    assert most.outcome == both.outcome == "holds"
+    assert most.p == pytest.approx(both.p)
+
+
+def test_one_seed_decides_nothing(tmp_path):
+    """Whatever the difference."""
+    pairs(tmp_path / "runs", "eca", [0.99], [0.10])
+    found = verdict(tmp_path, f"{ECA} > {PLAIN}")
+    assert (found.outcome, found.p, found.more_seeds) == ("undecided", None, None)
+    assert "one seed" in found.why
+    assert found.command == "attncli claims run c0"
+
+
+def test_undecided_says_how_many_seeds(tmp_path):
+    """Differences of 1, 2 and 0 points have mean 1 and sd 1: 10 pairs at 80 % power, so 7 more."""
+    pairs(tmp_path / "runs", "eca", [0.91, 0.92, 0.90], [0.90, 0.90, 0.90])
+    found = verdict(tmp_path, f"{ECA} > {PLAIN}")
+    assert (found.outcome, found.more_seeds, found.command) == ("undecided", 7, "attncli claims run c0 --seeds 10")
+    assert 0.05 < found.parts[0].power < 0.15
+
+
+def test_untested_says_how_to_test(tmp_path):
+    """No run of a network: which, and the command."""
+    pairs(tmp_path / "runs", "se", BETTER, PLAINS)
+    found = verdict(tmp_path, f"{ECA} > {PLAIN}")
+    assert (found.outcome, found.parts[0].lacking) == ("untested", ("resnet20 + eca",))
+    assert found.command == "attncli claims run c0"
+
+
+def test_runs_of_different_recipes_are_not_compared(tmp_path):
+    """Other epochs, other images, other seeds: nothing to pair."""
+    for seed in range(4):
+        run(tmp_path / "runs", attn="eca", seed=seed, top1=0.99)
+        run(tmp_path / "runs", attn="none", seed=seed, top1=0.1, train__epochs=3)
+        run(tmp_path / "runs", attn="none", seed=seed + 10, top1=0.1)
+        run(tmp_path / "runs", attn="none", seed=seed, top1=0.1, data_digest="e" * 64)
+    found = verdict(tmp_path, f"{ECA} > {PLAIN}")
+    assert found.outcome == "untested"
+    assert "share" in found.why
+
+
+def test_options_at_their_default_are_the_same_network(tmp_path):
+    """eca[gamma=2] and eca @ gate are eca; eca[k=3] is not."""
+    pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
+    same = [f"top1(resnet20 + eca{how}) > {PLAIN}" for how in ("[gamma=2.0]", " @ gate")]
+    assert [v.outcome for v in verdicts(tmp_path, *same)] == ["holds", "holds"]
+    assert verdict(tmp_path, f"top1(resnet20 + eca[k=3]) > {PLAIN}").outcome == "untested"
+
+
+def test_transfer_is_told(tmp_path):
+    """Claimed on ImageNet of ResNet-50 and tested on digits with ResNet-20: both are said."""
+    pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
+    own = verdict(tmp_path, "top1(resnet50 + eca) > top1(resnet50)", on="imagenet")
+    assert (own.outcome, own.labels) == ("untested", ())
+    other = verdict(tmp_path, "top1(resnet50 + eca) > top1(resnet50)", on="imagenet", backbone="resnet20")
+    assert other.outcome == "holds"
+    assert other.labels == (
+        "on another network: resnet20 (claimed of resnet50)", "on another dataset: digits (claimed on imagenet)",
+    )  # fmt: skip
+
+
+def test_a_whole_network_is_not_held_against_a_smaller_one(tmp_path):
+    """What compares a whole network with a backbone keeps that backbone: against another it would be another claim."""
+    run(tmp_path / "runs", attn="vit", seed=0, top1=0.9)
+    run(tmp_path / "runs", attn="none", seed=0, top1=0.8)
+    found = verdict(tmp_path, "top1(vit) > top1(resnet50)", backbone="resnet20")
+    assert (found.outcome, found.labels) == ("untested", ())
+
+
+def test_a_dataset_that_is_asked_for_is_kept_to(tmp_path):
+    """dataset= takes runs on that dataset alone."""
+    pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
+    asked = "top1(resnet20 + eca, dataset=cifar10) > top1(resnet20, dataset=cifar10)"
+    assert verdict(tmp_path, asked).outcome == "untested"
+    assert verdict(tmp_path, asked.replace("cifar10", "digits")).outcome == "holds"
+
+
+def test_judged_by_the_protocol_with_most_seeds(tmp_path):
+    """Of two recipes the one with more pairs decides, whatever it says."""
+    pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
+    pairs(tmp_path / "runs", "eca", [*PLAINS, 0.9], [*BETTER, 0.91], train__epochs=3)
+    found = verdict(tmp_path, f"{ECA} > {PLAIN}")
+    assert (found.outcome, found.n) == ("fails", 5)
+
+
+def test_holm_over_the_table(tmp_path):
+    """Of many claims that could be tested each must be surer, untested ones apart; filters change nothing."""
+    slightly = [p + d for p, d in zip(PLAINS, [0.004, 0.009, 0.011, 0.007], strict=True)]
+    pairs(tmp_path / "runs", "eca", slightly, PLAINS)
+    check = f"{ECA} > {PLAIN}"
+    alone = verdict(tmp_path, check)
+    assert alone.outcome == "holds"
+    assert alone.p == pytest.approx(alone.parts[0].p_holds)
+    five = verdicts(tmp_path, *[check] * 5, "top1(resnet56) > top1(resnet20)")
+    assert [v.p for v in five[:5]] == pytest.approx([5 * alone.p] * 5)
+    assert {v.outcome for v in five[:5]} == {"undecided"}
+    known = claim_files.read_claim_files([claims_file(tmp_path, *[check] * 5)])
+    runs = tmp_path / "runs"
+    evidence = Evidence(CountCache(tmp_path / "counts.json"), SpeedStore(runs), read_finished_runs(runs))
+    (one,) = judge.judge_claims(known, evidence, requested=known[:1])
+    assert (one.claim.id, one.p) == ("c0", five[0].p)
+
+
+def test_an_and_holds_where_all_do(tmp_path):
+    """The p of a claim is the largest of its parts'; one false exact part is enough to fail."""
+    pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
+    both = verdict(tmp_path, f"{ECA} > {PLAIN} and {ECA} > {PLAIN} + 0.5 % and params(resnet20) > 0")
+    assert both.outcome == "holds"
+    assert both.p == pytest.approx(max(p.p_holds for p in both.parts if p.p_holds is not None))
+    assert verdict(tmp_path, f"{ECA} > {PLAIN} and params(resnet20) < 0").outcome == "fails"
+
+
+def test_chain_fails_by_its_part(tmp_path):
+    """a > b > c fails where b is below c, and says which part."""
+    pairs(tmp_path / "runs", "eca", PLAINS, BETTER)
+    found = verdict(tmp_path, f"1 > {ECA} > {PLAIN}")
+    assert found.outcome == "fails"
+    assert [part.outcome for part in found.parts if part.text.startswith(ECA)] == ["fails"]
+
+
+def test_top5(tmp_path):
+    """top5 takes the other figure of the runs."""
+    for seed in range(3):
+        run(tmp_path / "runs", attn="none", seed=seed, top1=0.1, top5=0.9 + seed / 1000)
+    assert verdict(tmp_path, "top5(resnet20) > 50 %").outcome == "holds"
+
+
+def test_claims_without_a_check(tmp_path):
+    """A test that decides is believed, for CI runs it; what is untestable says why."""
+    path = tmp_path / "eca.yaml"
+    path.write_text(
+        "- {id: a, kind: property, text: t, source: s, test: 'tests/x.py::y'}\n"
+        "- {id: b, kind: note, text: t, source: s, untestable: a matter of taste}\n"
+    )
+    runs = tmp_path / "runs"
+    evidence = Evidence(CountCache(tmp_path / "counts.json"), SpeedStore(runs))
+    a, b = judge.judge_claims(claim_files.read_claim_files([path]), evidence)
+    assert (a.outcome, a.by, a.why) == ("holds", "test", "decided by tests/x.py::y")
+    assert (b.outcome, b.why) == ("untestable", "a matter of taste")
+
+
+def test_unknown_backbone_in_place_of_the_claims():
+    """The nearest name is told."""
+    from attncli.claims.evidence import gather_evidence
+
+    with pytest.raises(UserError, match="resnet21"):
+        gather_evidence(Path("nowhere"), backbone="resnet21")
+
+
+def test_verdicts_are_plain_values(tmp_path):
+    """What --json prints has the claim, the verdict and every part, and no tree."""
+    import json
+
+    plain = json.loads(json.dumps(verdict(tmp_path, "params(resnet20) > 1").to_json_dict()))
+    assert plain["id"] == "c0"
+    assert plain["parts"][0]["outcome"] == "holds"
+    assert "tree" not in plain
+    assert {f.name for f in dataclasses.fields(claim_files.Claim)} - {"tree"} <= plain.keys()

@@ -1,0 +1,107 @@
+"""Claims about speed: rounds kept beside the runs, and an interval that decides."""
+
+import pytest
+
+from attncli.analysis.count_cache import CountCache
+from attncli.claims import claim_files, judge, throughput
+from attncli.claims.evidence import Evidence
+from attncli.claims.networks import make_network_key
+from attncli.claims.throughput import NetworkTimings, SpeedStore
+from tests.claims.case import claims_file
+
+PLAIN, ECA = "train_speed(resnet20)", "train_speed(resnet20 + eca)"
+FAST = [0.010, 0.011, 0.009, 0.010, 0.012, 0.010, 0.010, 0.011, 0.010]
+
+
+def timed_as(monkeypatch, slower: float, noise: float = 0.0):
+    """Networks with a mechanism take so much longer, but for noise; how often they were timed."""
+    times = []
+
+    def now(named, images):
+        times.append(images)
+        wobble = [1 + noise * (-1) ** i for i in range(len(FAST))]
+        taken = {
+            make_network_key(r.model): [
+                s * (slower * w if r.model.attn != "none" else 1) for s, w in zip(FAST, wobble, strict=True)
+            ]
+            for r in named.values()
+        }
+        return NetworkTimings(taken, taken, 100, "a machine", "2026-11-21T04:00:00+00:00")
+
+    monkeypatch.setattr(throughput, "_time_now", now)
+    return times
+
+
+def verdict(folder, check: str, measure: bool, **keys):
+    """The verdict on one check."""
+    (claim,) = claim_files.read_claim_files([claims_file(folder, check, **keys)])
+    return judge.judge_claims(
+        [claim], Evidence(CountCache(folder / "counts.json"), SpeedStore(folder / "runs", measure))
+    )[0]
+
+
+def test_untimed_is_untested(tmp_path):
+    """Nothing is timed without being asked for, and the command is told."""
+    found = verdict(tmp_path, f"{ECA} < {PLAIN}", False)
+    assert (found.outcome, found.command) == ("untested", "attncli claims c0 --measure")
+
+
+@pytest.mark.parametrize(
+    ("check", "outcome"),
+    [
+        (f"{ECA} < {PLAIN}", "holds"),
+        (f"{ECA} > {PLAIN}", "fails"),
+        (f"{ECA} / {PLAIN} < 0.7", "holds"),
+        (f"{ECA} / {PLAIN} ~ 0.5 +- 0.1", "holds"),
+        (f"{ECA} / {PLAIN} > 0.7", "fails"),
+        ("latency(resnet20 + eca) > latency(resnet20)", "holds"),
+        ("infer_speed(resnet20 + eca) / infer_speed(resnet20) > 0.7", "fails"),
+        ("latency(resnet20 + eca) * infer_speed(resnet20 + eca) ~ 100 +- 1", "holds"),
+    ],
+)
+def test_rounds_decide(tmp_path, monkeypatch, check, outcome):
+    """A network that takes twice as long in every round, however much the rounds differ."""
+    timed_as(monkeypatch, slower=2.0)
+    found = verdict(tmp_path, check, True)
+    assert (found.outcome, found.by, found.parts[0].n) == (outcome, "timing", 9)
+    assert "a machine" in found.parts[0].measured
+
+
+def test_noise_leaves_it_undecided(tmp_path, monkeypatch):
+    """Rounds on both sides of the bound decide nothing."""
+    timed_as(monkeypatch, slower=1.0, noise=0.2)
+    found = verdict(tmp_path, f"{ECA} < {PLAIN}", True)
+    assert (found.outcome, found.command) == ("undecided", "attncli claims c0 --measure")
+
+
+def test_figures_are_kept(tmp_path, monkeypatch):
+    """Timed once in a call for all parts of a claim; later calls tell the last figures, unless asked to time anew."""
+    times = timed_as(monkeypatch, slower=2.0)
+    check = f"{ECA} < {PLAIN} and {PLAIN} > {ECA}"
+    assert verdict(tmp_path, check, True).outcome == "holds"
+    assert len(times) == 1
+    assert verdict(tmp_path, check, False).outcome == "holds"
+    assert len(times) == 1
+    verdict(tmp_path, check, True)
+    assert len(times) == 2
+
+
+def test_images_suit_the_claim(tmp_path, monkeypatch):
+    """A claim on ImageNet is timed at 224 px with 1,000 classes, one about a CIFAR network at 32 px with 10."""
+    times = timed_as(monkeypatch, slower=2.0)
+    verdict(tmp_path, f"{ECA} < {PLAIN}", True)
+    verdict(tmp_path, "latency(resnet18 + eca) > latency(resnet18)", True, on="imagenet")
+    verdict(tmp_path, "latency(resnet18 + eca) > latency(resnet18)", True, size=96)
+    assert [(i.size, i.classes) for i in times] == [(32, 10), (224, 1000), (96, 1000)]
+
+
+def test_real_networks_in_turn():
+    """Each round has a time for each network, in the order asked for."""
+    from attncli import validation
+    from attncli.measure.several import time_networks
+    from attncli.model import InputSpec
+
+    recipes = [validation.read(values={"model.backbone": "resnet20", "model.attn": a}) for a in ("none", "simam")]
+    found = time_networks(recipes, InputSpec(10, (8, 8)), rounds=2)
+    assert [len(row) for row in (*found.train, *found.infer)] == [2] * 4
+    assert all(t > 0 for row in found.train for t in row)

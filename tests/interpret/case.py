@@ -1,0 +1,42 @@
+"""Tiny networks with any mechanism, and digits to look at, without training."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from attncli import attention, data, model
+from attncli.data.dataset import Dataset
+from attncli.interpret import LoadedRun
+from attncli.recipe import Recipe
+from attncli.run import make_input_spec
+from tests.attention.case import randomise
+
+
+def recipe(attn: str, **options: Any) -> Recipe:
+    """resnet20 with a mechanism on the digits, or on clips of them where it works on frames."""
+    frames = attn != "none" and attention.describe_mechanism(attn).card.site.startswith("frames")
+    images = {"name": "clips", "of": "digits", "frames": 4} if frames else {"name": "digits"}
+    plain = Recipe()
+    return plain.model_copy(
+        update={
+            "data": plain.data.model_copy(update=images),
+            "model": plain.model.model_copy(update={"attn": attn, "backbone": "resnet20", "options": options}),
+        }
+    )
+
+
+@cache
+def dataset(name: str, cache_: Path) -> Dataset:
+    """The digits, or clips of them, read once."""
+    attn = "tam" if name == "clips" else "none"
+    return data.load(recipe(attn).data, cache=cache_)
+
+
+def trained(attn: str, cache_: Path, *, random: bool = True, **options: Any) -> LoadedRun:
+    """A network as if it were trained: with weights drawn at random, or as they are at the start."""
+    made = recipe(attn, **options)
+    images = dataset(made.data.name, cache_)
+    net: nn.Module = model.build(made, make_input_spec(images))
+    return LoadedRun(Path("nowhere"), made, images, (randomise(net) if random else net).eval())

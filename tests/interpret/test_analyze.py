@@ -1,0 +1,175 @@
+"""Every mechanism can be looked at, and what is seen is what the mechanism does."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from attncli import attention
+from attncli.attention.channel import se
+from attncli.attention.spatial import ram
+from attncli.interpret import analyze_attention
+from attncli.interpret.arrays import MEASURE_NAMES
+from attncli.interpret.hooks import recorded_observations
+from tests.interpret.case import trained
+
+KIND = {
+    **dict.fromkeys(("psa", "gltr", "danet", "external", "multi-head-external", "self-attention", "vit"), "affinity"),
+    **dict.fromkeys(("condconv", "dyconv", "sk", "tam"), "choice"),
+    "dcn": "offsets",
+    "ram": "path",
+    "stn": "warp",
+}  # what else is seen than gates
+SUMS = {"psa", "gltr", "danet", "multi-head-external", "self-attention", "vit", "dyconv", "sk", "tam"}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the decoded digits."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.mark.parametrize("attn", attention.mechanism_names())
+def test_every_mechanism_shows_what_it_does(attn: str, cache: Path) -> None:
+    """Each has views of its kind at each site, finite, in the shapes that a View promises, and a spread by image."""
+    found = analyze_attention(trained(attn, cache), images=2, sample=12)
+    assert len(found.images) == 2
+    for image in found.images:
+        assert {v.kind for v in image.views} >= {KIND.get(attn, "gate")}
+        for v in image.views:
+            assert np.isfinite(v.values).all(), v
+            assert v.values.ndim == {"gate": 3, "affinity": 2, "choice": 1, "offsets": 4, "path": 2, "warp": 3}[v.kind]
+            if v.kind == "gate":
+                assert v.channels is not None or v.places is not None
+            for grid, length in zip((v.queries, v.keys), v.values.shape, strict=False):
+                assert grid is None or grid[0] * grid[1] in (length, length - 1)
+    for s in found.distributions:
+        assert s.values.shape[0] == 12
+        assert s.measure == MEASURE_NAMES[s.kind]
+        assert np.isfinite(list(s.to_json_dict()["quartiles"])).all()
+
+
+@pytest.mark.parametrize("attn", sorted(SUMS))
+def test_shares_sum_to_one(attn: str, cache: Path) -> None:
+    """A query takes from its keys, and a choice from its branches, 1 in all."""
+    for image in analyze_attention(trained(attn, cache), images=1, sample=2).images:
+        shares = [v.values for v in image.views if v.kind in ("affinity", "choice")]
+        assert shares
+        for values in shares:
+            np.testing.assert_allclose(values.sum(-1), 1.0, atol=1e-5)
+
+
+KNOWN: list[tuple[str, dict[str, Any], float]] = [
+    ("cbam", {"channel": False}, 0.5),  # sigmoid(0): the norm of its spatial gate starts at weight 0
+    ("gct", {}, 1.0),  # 1 + tanh(0)
+]
+
+
+@pytest.mark.parametrize(("attn", "options", "value"), KNOWN)
+def test_a_gate_is_known_at_the_start(attn: str, options: dict[str, Any], value: float, cache: Path) -> None:
+    """Zero weights give the gate that the formula has for them, the same everywhere."""
+    (image,) = analyze_attention(trained(attn, cache, random=False, **options), images=1, sample=2).images
+    for view in image.views:
+        np.testing.assert_allclose(view.values, value, atol=1e-5)
+        assert view.places is None
+
+
+def test_se_with_zero_weights_halves_everything(cache: Path) -> None:
+    """sigmoid(0) = 1/2: a constant gate of channels, at every site."""
+    network = trained("se", cache, random=False)
+    for m in network.net.modules():
+        if isinstance(m, se.Attention):
+            torch.nn.init.zeros_(m.get_parameter("expand.weight"))
+    found = analyze_attention(network, images=1, sample=4)
+    assert len(found.images[0].views) == 9
+    for view in found.images[0].views:
+        np.testing.assert_allclose(view.values, 0.5, atol=1e-5)
+        assert view.channels is not None
+        assert view.places is None
+    for s in found.distributions:
+        assert s.to_json_dict()["mean"] == pytest.approx(0.5, abs=1e-5)
+        assert s.to_json_dict()["between_classes"] == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("attn", ["se", "fca", "srm", "ge"])
+def test_the_gate_told_from_outside_is_the_one_inside(attn: str, cache: Path) -> None:
+    """y / x finds what the mechanism's own sigmoid made, to rounding."""
+    network = trained(attn, cache)
+    inside: list[torch.Tensor] = []
+
+    class Listen(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten.sigmoid.default:
+                inside.append(out)
+            return out
+
+    x = network.dataset.test.images[:3].float() / 255
+    with torch.no_grad(), recorded_observations(network.net) as found, Listen():
+        network.net(x)
+    seen = [s.values.mean((2, 3)) for views in found.values() for s in views]
+    assert len(seen) == len(inside) == 9
+    for told, made in zip(seen, inside, strict=True):
+        torch.testing.assert_close(told, made.flatten(1), atol=1e-4, rtol=1e-3)
+
+
+def test_dcn_starts_without_offsets_and_with_its_regular_taps(cache: Path) -> None:
+    """Offsets are 0 at the start, and the nine taps are those of a 3x3 convolution."""
+    (image,) = analyze_attention(trained("dcn", cache, random=False), images=1, sample=2).images
+    for view in image.views:
+        assert not view.values.any()
+        assert view.taps is not None
+        assert sorted(map(tuple, view.taps.tolist())) == [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+
+
+def test_stn_starts_with_the_whole_image(cache: Path) -> None:
+    """At the start the warp is the identity: what the network gets is the image, and its side is 1."""
+    found = analyze_attention(trained("stn", cache, random=False), images=1, sample=2)
+    (view,) = found.images[0].views
+    assert view.output is not None
+    np.testing.assert_allclose(view.output, found.images[0].pixels, atol=1e-4)
+    np.testing.assert_allclose(found.distributions[0].values, 1.0, atol=1e-4)
+
+
+def test_ram_shows_the_glimpses_that_were_taken(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path is that of the forward pass itself, though places are drawn at random."""
+    network = trained("ram", cache)
+    assert isinstance(network.net, ram.Attention)
+    taken: list[torch.Tensor] = []
+    look = network.net.glimpse.encode_glimpse
+
+    def listen(padded: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        taken.append(at)
+        return look(padded, at)
+
+    monkeypatch.setattr(network.net.glimpse, "look", listen)
+    with torch.no_grad(), recorded_observations(network.net) as found:
+        network.net(torch.rand(3, 3, 8, 8))
+    (seen,) = found["input"]
+    steps = len(taken) // 2  # the looking draws them once more
+    torch.testing.assert_close(seen.values, torch.stack(taken[:steps], 1))
+
+
+def test_a_mechanism_of_the_users_own_is_seen_without_doing_anything(cache: Path, tmp_path: Path) -> None:
+    """One that multiplies by its weight shows that weight; one that is no gate shows sizes."""
+    text = """import torch
+from torch import nn
+from attncli.attention.card import Card
+card = Card(title="t", venue="-", year=2026, arxiv=None, site="gate", code="-")
+class Attention(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(1))
+    def forward(self, x):
+        return {}
+"""
+    scaled, added = tmp_path / "scaled.py", tmp_path / "added.py"
+    scaled.write_text(text.format("x * 0.25 * self.w"))
+    added.write_text(text.format("x + 5 * torch.flip(x, (3,)) * self.w"))
+    for file, what in ((scaled, "gate"), (added, "size of what comes out over what went in")):
+        (image,) = analyze_attention(trained(str(file), cache, random=False), images=1, sample=2).images
+        assert {v.what for v in image.views} == {what}
+        if file is scaled:
+            np.testing.assert_allclose(image.views[0].values, 0.25, atol=1e-6)

@@ -1,0 +1,211 @@
+"""The executor of this machine with workers that are small scripts: hiring, handing out, losing, stopping."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from attncli.errors import RunFailedError
+from attncli.jobs import StopRequest, Task, TaskEnded, TaskEvent, TaskStarted, TaskWaiting, worker_pool
+from attncli.jobs.executors import local
+from attncli.jobs.worker_pool import WorkerSettings
+from attncli.recipe import Recipe
+
+SCRIPT = """
+import json, os, signal, sys, time
+say = lambda **e: print(json.dumps(e), flush=True)
+DEEDS = json.loads({deeds!r})
+if DEEDS.get("start") == "exit": sys.exit("no torch here")
+if DEEDS.get("start") == "die": os.kill(os.getpid(), signal.SIGKILL)
+say(event="ready", threads=int(os.environ.get("OMP_NUM_THREADS", 0)))
+for line in sys.stdin:
+    order = json.loads(line)
+    with open({log!r}, "a") as log:
+        log.write(json.dumps([os.getpid(), order["recipe"]["seed"], order["timing"], order["threads"]]) + "\\n")
+    deed = DEEDS.get(str(order["recipe"]["seed"]), "finish")
+    if deed == "busy" and os.path.exists({log!r} + ".free"): deed = "finish"
+    if deed == "die": os.kill(os.getpid(), signal.SIGKILL)
+    if deed == "exit": sys.exit("that was that")
+    if deed == "hang":
+        def leave(*_):
+            say(event="ended", status="KILLED", problem="stopped by SIGTERM"); sys.exit(0)
+        signal.signal(signal.SIGTERM, leave)
+        say(event="stage", text="hanging")
+        time.sleep(600)
+    if deed == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        say(event="stage", text="hanging")
+        time.sleep(600)
+    if deed == "busy":
+        open({log!r} + ".free", "w"); say(event="ended", status="OCCUPIED")
+    elif deed == "fail":
+        say(event="ended", status="FAILED", problem="x", hint="y"); break
+    else:
+        say(event="step", epoch=1, epochs=2, images_per_s=5.0, seconds_left=1.0)
+        say(event="ended", status="FINISHED")
+"""
+
+
+class Hall:
+    """A place where workers are scripts that do what they are told by seed; `orders` is what they were given."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.runs, self._log, self._patch = folder / "runs", folder / "orders", monkeypatch
+        monkeypatch.setattr(local, "RETRY_S", 0.1)
+        monkeypatch.setattr(worker_pool.resources, "threads_per_job", lambda jobs: 8 // jobs)
+        monkeypatch.setenv("OMP_NUM_THREADS", "8")
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+    def work(
+        self, seeds: int, jobs: int, *, timings: int = 0, stop: StopRequest | None = None, **deeds: str
+    ) -> Iterator[TaskEvent]:
+        """The executor's events for tasks of seeds 0, 1, ...; deeds by seed as `s0="die"`."""
+        named = json.dumps({key.removeprefix("s") if key != "start" else key: deed for key, deed in deeds.items()})
+        script = self._log.with_suffix(".py")
+        script.write_text(SCRIPT.format(deeds=named, log=str(self._log)))
+        popen = worker_pool.subprocess.Popen
+        self._patch.setattr(
+            worker_pool.subprocess, "Popen", lambda words, **options: popen([sys.executable, str(script)], **options)
+        )
+        self.tasks = [self.task(seed) for seed in range(seeds)]
+        given = [self.task(100 + n, timing=True) for n in range(timings)] + self.tasks
+        return local.make_local_executor(jobs, WorkerSettings(self.runs, None))(given, stop or StopRequest())
+
+    def task(self, seed: int, *, timing: bool = False) -> Task:
+        """A task that tells itself by its seed."""
+        recipe = Recipe(seed=seed)
+        return Task(recipe=recipe, digest=recipe.compute_digest(), title=f"run {seed}", timing=timing)
+
+    @property
+    def orders(self) -> list[tuple[int, int, bool, int | None]]:
+        """(process, seed, timing, threads) of every order, as the workers got them."""
+        return [tuple(json.loads(line)) for line in self._log.read_text().splitlines()]
+
+
+@pytest.fixture
+def hall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hall:
+    """Workers of paper."""
+    return Hall(tmp_path, monkeypatch)
+
+
+def endings(events: Iterator[TaskEvent]) -> dict[int, TaskEnded]:
+    """How each task ended, by seed; each ends once."""
+    found: dict[int, TaskEnded] = {}
+    for event in events:
+        if isinstance(event, TaskEnded):
+            assert event.task.recipe.seed not in found
+            found[event.task.recipe.seed] = event
+    return found
+
+
+def test_workers_stay(hall: Hall) -> None:
+    """Seven tasks and two jobs take two processes at most; tasks begin in their order."""
+    events = list(hall.work(7, 2))
+    assert [e.task.recipe.seed for e in events if isinstance(e, TaskStarted)] == list(range(7))
+    assert [e.status for e in events if isinstance(e, TaskEnded)] == ["FINISHED"] * 7
+    assert len({process for process, *_ in hall.orders}) <= 2  # a quick one may have done them all
+
+
+def test_no_more_workers_than_tasks(hall: Hall) -> None:
+    """One task is one process, however many there may be."""
+    list(hall.work(1, 5))
+    assert len({process for process, *_ in hall.orders}) == 1
+
+
+def test_timings_come_first_with_all_threads(hall: Hall) -> None:
+    """One process with the whole machine times; runs, with their share, are told with how many threads that was."""
+    list(hall.work(3, 2, timings=2))
+    assert [order[1:] for order in hall.orders[:2]] == [(100, True, 8), (101, True, 8)]
+    assert sorted(order[1:] for order in hall.orders[2:]) == [(0, False, 8), (1, False, 8), (2, False, 8)]
+    assert {o[0] for o in hall.orders[:2]}.isdisjoint({o[0] for o in hall.orders[2:]})
+
+
+def test_one_job_times_and_trains_in_one_process(hall: Hall) -> None:
+    """Nothing is started twice where the shares are the same."""
+    list(hall.work(2, 1, timings=1))
+    assert len({process for process, *_ in hall.orders}) == 1
+    assert [order[3] for order in hall.orders] == [8, 8, 8]
+
+
+def test_without_timings_a_run_times_itself(hall: Hall) -> None:
+    """No number of threads is passed on where nothing was timed before."""
+    list(hall.work(2, 2))
+    assert {order[3] for order in hall.orders} == {None}
+
+
+def test_a_worker_that_dies_is_replaced(hall: Hall) -> None:
+    """Its run alone is lost, its log says why, the others are done by others."""
+    found = endings(hall.work(5, 2, s1="die", s3="exit"))
+    assert [found[s].status for s in range(5)] == ["FINISHED", "KILLED", "FINISHED", "FAILED", "FINISHED"]
+    assert found[1].problem == "its process was killed by SIGKILL"
+    assert "fewer --jobs" in found[1].hint
+    assert found[3].problem == "its process ended with exit code 1: that was that"
+    assert "killed by SIGKILL" in (hall.runs / found[1].task.digest / "output.log").read_text()
+
+
+def test_a_failed_run_costs_its_process(hall: Hall) -> None:
+    """What a failure leaves behind in a process meets no other run."""
+    found = endings(hall.work(3, 1, s0="fail"))
+    assert (found[0].status, found[0].problem, found[0].hint) == ("FAILED", "x", "y")
+    assert [found[s].status for s in (1, 2)] == ["FINISHED"] * 2
+    (first, *_), (second, *_), (third, *_) = hall.orders
+    assert first != second == third
+
+
+def test_a_run_of_another_process_is_come_back_to(hall: Hall) -> None:
+    """It is put off, the others go first, and in the end it is done."""
+    events = list(hall.work(3, 1, s0="busy"))
+    assert [e.task.recipe.seed for e in events if isinstance(e, TaskWaiting)] == [0]
+    assert sorted(e.task.recipe.seed for e in events if isinstance(e, TaskEnded)) == [0, 1, 2]
+
+
+def test_what_was_finished_meanwhile_is_not_given_out(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look into its folder is enough."""
+    done = hall.task(1).digest
+    monkeypatch.setattr(local.track, "read_finished_result", lambda folder: folder.name == done)
+    assert [e.status for e in endings(hall.work(3, 1)).values()] == ["FINISHED"] * 3
+    assert [seed for _, seed, *_ in hall.orders] == [0, 2]
+
+
+def test_a_stop_saves_what_is_at_work_and_begins_nothing(hall: Hall) -> None:
+    """The worker is asked by SIGTERM and tells its own end."""
+    stop = StopRequest()
+    found: dict[int, TaskEnded] = {}
+    for event in hall.work(4, 1, s1="hang", stop=stop):
+        if isinstance(event, TaskEnded):
+            found[event.task.recipe.seed] = event
+        elif type(event).__name__ == "Stage":
+            stop.reason = "stopped by SIGINT"
+    assert {seed: e.status for seed, e in found.items()} == {0: "FINISHED", 1: "KILLED"}
+    assert found[1].problem == "stopped by SIGTERM"
+
+
+def test_a_hurry_kills(hall: Hall) -> None:
+    """A worker that does not listen is not waited for when the user asks twice."""
+    stop = StopRequest()
+    began = time.monotonic()
+    for event in hall.work(2, 1, s0="deaf", stop=stop):
+        if type(event).__name__ == "Stage":
+            stop.reason, stop.at_once = "stopped by SIGINT", True
+        if isinstance(event, TaskEnded):
+            assert (event.status, event.problem) == ("KILLED", "stopped")
+    assert time.monotonic() - began < 30
+
+
+def test_one_that_takes_too_long_to_stop_is_killed(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time of grace."""
+    monkeypatch.setattr(worker_pool, "GRACE_S", 0.2)
+    stop = StopRequest()
+    for event in hall.work(1, 1, s0="deaf", stop=stop):
+        if type(event).__name__ == "Stage":
+            stop.reason = "stopped by SIGINT"
+
+
+@pytest.mark.parametrize(("start", "told"), [("exit", "no torch here"), ("die", "without a word")])
+def test_workers_that_do_not_start_end_the_sweep(hall: Hall, start: str, told: str) -> None:
+    """An installation that is broken is told as such, not tried for ever."""
+    with pytest.raises(RunFailedError, match=f"a worker did not start: {told}"):
+        list(hall.work(1, 1, start=start))

@@ -1,0 +1,73 @@
+"""Published figures from all sources, in one unit, beside ours."""
+
+import pytest
+
+from attncli.analysis.count_cache import CountCache
+from attncli.analysis.finished_runs import read_finished_runs
+from attncli.literature import published
+from attncli.literature.deviation import collect_figures
+from attncli.literature.published import ParameterMatch, PublishedNetwork, PublishedRow
+from tests.claims.case import run
+
+NET = PublishedNetwork(backbone="resnet20", attn="eca", classes=10, size=32)
+
+
+def row(match=None, verified="seen", **printed) -> PublishedRow:
+    """A row about resnet20 + eca on CIFAR-10."""
+    return PublishedRow(
+        "CIFAR-10", "resnet20", "eca", printed, printed.pop("source", "a paper"), verified, "eca", match
+    )
+
+
+def found(folder, *rows, runs=()):
+    """The figures by name."""
+    return {f.name: f for f in collect_figures(rows, CountCache(folder / "counts.json"), runs)}
+
+
+def test_units_are_made_one(tmp_path):
+    """27 weights over 269,722: printed in millions, in 2^20 and exactly, it is one figure."""
+    rows = [row(ParameterMatch(network=NET), params_m=0.27), row(ParameterMatch(network=NET), params=269_749)]
+    rows += [row(ParameterMatch(network=NET, unit=2**20), params_m=0.257)]
+    figure = found(tmp_path, *rows)["params"]
+    assert figure.ours == pytest.approx(0.269749)
+    assert [p.value for p in figure.printed] == pytest.approx([0.27, 0.269749, 0.257 * 1.048576])
+    assert figure.printed[2].text == "0.257 M of 2^20"
+    assert figure.source_spread < 0.2
+    low, high = figure.deviation_range
+    assert -0.2 < low <= 0 <= high < 0.2
+
+
+def test_what_a_source_has_more_is_taken_off(tmp_path):
+    """2,752 parameters that only the source's network has are no deviation."""
+    figure = found(tmp_path, row(ParameterMatch(network=NET, plus=2752, why="biases"), params=269_749 + 2752))["params"]
+    assert figure.deviation_range == (0.0, 0.0)
+
+
+def test_errors_are_accuracies(tmp_path):
+    """An error of 8.11 % is a top-1 of 91.89 %; ours is the mean of the runs on the same data."""
+    for seed, top1 in enumerate((0.92, 0.93)):
+        run(tmp_path / "runs", attn="eca", seed=seed, top1=top1, data__name="cifar10")
+        run(tmp_path / "runs", attn="eca", seed=seed, top1=0.1, data__name="digits")
+    figure = found(tmp_path, row(err1=8.11), row(top1=92.5), runs=read_finished_runs(tmp_path / "runs"))["top1"]
+    assert [p.value for p in figure.printed] == [91.89, 92.5]
+    assert (figure.ours, figure.n) == (pytest.approx(92.5), 2)
+    assert figure.deviation_range == pytest.approx((0.0, 0.61))
+    assert figure.source_spread == pytest.approx(0.61)
+
+
+def test_other_settings_are_other_networks(tmp_path):
+    """se with reduction 8 is not se; a network that is not here has no figure of ours."""
+    rows = [row(top1=90.0), row(top1=91.0, reduction=8)]
+    rows.append(PublishedRow("CIFAR-10", "alexnet", "eca", {"top1": 80.0}, "s", "no", "eca"))
+    names = [(f.network, f.ours) for f in collect_figures(rows, CountCache(tmp_path / "counts.json"))]
+    assert names == [("resnet20 + eca", None), ("resnet20 + eca, reduction 8", None), ("alexnet + eca", None)]
+
+
+def test_every_published_row_is_told(tmp_path, monkeypatch):
+    """Each figure of each row is among those of its network."""
+    monkeypatch.setattr("attncli.literature.deviation._find_own_figure", lambda *_: (None, 0))
+    told = sum(
+        len(f.printed) for f in collect_figures(published.load_published_rows(), CountCache(tmp_path / "counts.json"))
+    )
+    keys = (("params", "params_m"), ("gflops",), ("top1", "err1", "error"))
+    assert told == sum(any(k in r.figures for k in names) for r in published.load_published_rows() for names in keys)

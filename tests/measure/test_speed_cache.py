@@ -1,0 +1,116 @@
+"""Speeds kept in a file, and the machine they belong to."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from attncli.measure.environment import describe_machine
+from attncli.measure.speed_cache import get_or_measure_speed, make_speed_key
+from attncli.recipe import read
+from attncli.records import Speed
+
+SPEED = Speed(
+    train_images_per_s=1.5,
+    infer_images_per_s=3.0,
+    baseline_train_images_per_s=2.0,
+    baseline_infer_images_per_s=3.0,
+    train_ratio=0.75,
+    train_ratio_low=0.7,
+    train_ratio_high=0.8,
+    infer_ratio=1.0,
+    infer_ratio_low=0.9,
+    infer_ratio_high=1.1,
+    batch_size=8,
+    repeats=3,
+    precision="fp32",
+    device="cpu",
+    threads=1,
+)
+
+
+def key(precision: str = "fp32", size: tuple[int, int] = (32, 32), **values) -> dict:
+    """The key of a recipe that has `values` (dots as two underscores)."""
+    recipe = read(values={k.replace("__", "."): v for k, v in values.items()})
+    return make_speed_key(recipe, 10, size, None, precision, describe_machine())
+
+
+def test_measured_once(tmp_path: Path) -> None:
+    """The second call with a key reads the file; another key measures anew and both stay."""
+    file, calls = tmp_path / "cache" / "speed.json", []
+
+    def compute() -> Speed:
+        calls.append(1)
+        return replace(SPEED, repeats=len(calls))
+
+    first = get_or_measure_speed(file, key(), compute)
+    assert get_or_measure_speed(file, key(), compute) == first
+    assert get_or_measure_speed(file, key(model__attn="se"), compute).repeats == 2
+    assert get_or_measure_speed(file, key(), compute) == first
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": {"train_ratio": 1}}'])
+def test_unreadable_file_counts_as_empty(tmp_path: Path, text: str) -> None:
+    """A torn file, or entries of another version, are measured anew and replaced by a whole file."""
+    file = tmp_path / "speed.json"
+    file.write_text(text)
+    assert get_or_measure_speed(file, key(), lambda: SPEED) == SPEED
+    assert len(json.loads(file.read_text())) == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model__attn": "eca"},
+        {"model__backbone": "resnet20"},
+        {"model__attn": "se", "model__options": {"reduction": 4}},
+        {"train__batch_size": 64},
+        {"train__optimizer": "adamw"},
+        {"train__channels_last": False},
+        {"measure__batch_size": 32},
+        {"precision": "bf16"},
+        {"size": (64, 64)},
+    ],
+    ids=str,
+)
+def test_key_tells_apart_what_changes_the_time(values: dict) -> None:
+    """Network, images, batch, precision and layout are in the key."""
+    assert key(**values) != key()
+
+
+@pytest.mark.parametrize("values", [{"seed": 3}, {"train__lr": 0.5}, {"train__epochs": 90}, {"data__name": "cifar10"}])
+def test_key_leaves_out_what_does_not(values: dict) -> None:
+    """Seed, learning rate, length of the training and the dataset's name do not change a step's time."""
+    assert key(**values) == key()
+
+
+def test_own_file_is_known_by_its_content(tmp_path: Path) -> None:
+    """A mechanism of the user's own is measured anew when its file changes."""
+    file = tmp_path / "mine.py"
+    keys = []
+    for text in ("a = 1", "a = 2"):
+        file.write_text(text)
+        keys.append(key(model__attn=str(file)))
+    assert keys[0] != keys[1]
+
+
+def test_machine_is_plain_and_complete() -> None:
+    """Processor, cores, memory, libraries and platform, as values that JSON takes."""
+    found = describe_machine()
+    assert json.loads(json.dumps(found)) == found
+    assert {
+        "cpu",
+        "cores",
+        "threads",
+        "memory_bytes",
+        "gpu",
+        "torch",
+        "torchvision",
+        "python",
+        "platform",
+    } <= found.keys()
+    assert found["cpu"]
+    assert found["cores"] >= 1
+    assert found["memory_bytes"] > 2**28

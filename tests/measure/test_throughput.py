@@ -1,0 +1,166 @@
+"""The interleaved protocol, and what is timed with it."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attncli.measure import throughput
+from attncli.measure.throughput import measure_throughput, time_pairs
+from attncli.recipe import Recipe, read
+from tests.measure.nets import Tiny
+
+CPU = torch.device("cpu")
+
+
+def recipe(**values) -> Recipe:
+    """A recipe that is quick to time; dots of keys as two underscores."""
+    given = {"measure.seconds": 0.2, "measure.repeats": 3, "train.batch_size": 4, "train.precision": "fp32"}
+    return read(values={"model.attn": "se", **given, **{k.replace("__", "."): v for k, v in values.items()}})
+
+
+class Watched(Tiny):
+    """Notes how it was called; copies share the notes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[tuple] = []
+
+    def __deepcopy__(self, memo) -> "Watched":
+        other = Watched()
+        other.load_state_dict(self.state_dict())
+        other.notes = self.notes
+        return other
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of images or of clips; notes mode, shape, layout and number format."""
+        y = self.conv(x if x.ndim == 4 else x.flatten(0, 1))
+        last = y.is_contiguous(memory_format=torch.channels_last)
+        self.notes.append((self.training, tuple(x.shape), last, y.dtype))
+        y = self.fc(torch.relu(y).mean((2, 3)))
+        return y if x.ndim == 4 else y.unflatten(0, x.shape[:2]).mean(1)
+
+
+def test_record_of_a_slower_network() -> None:
+    """Rates, ratios with their quartiles, and the circumstances; a network with much more work has a ratio below 1."""
+    slow = Tiny(nn.Sequential(*(nn.Conv2d(4, 4, 5, padding=2) for _ in range(12))))
+    found = measure_throughput(slow, Tiny(), recipe(measure__batch_size=8), 5, (24, 24))
+    assert found.train_images_per_s < found.baseline_train_images_per_s
+    assert found.infer_images_per_s < found.baseline_infer_images_per_s
+    assert found.train_ratio_low <= found.train_ratio <= found.train_ratio_high < 1
+    assert found.infer_ratio_low <= found.infer_ratio <= found.infer_ratio_high < 1
+    assert (found.batch_size, found.precision, found.device, found.repeats) == (8, "fp32", "cpu", 3)
+    assert found.threads == torch.get_num_threads()
+    assert found.peak_memory_bytes is None
+
+
+def test_networks_are_left_as_they_were() -> None:
+    """Weights, statistics, gradients, modes and random states are what they were."""
+    net, plain = Tiny(nn.BatchNorm2d(4)).eval(), Tiny()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    state = torch.random.get_rng_state()
+    measure_throughput(net, plain, recipe(), 5, (8, 8))
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert all(p.grad is None for p in net.parameters())
+    assert not net.training
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(("channels_last", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_timed_as_trained(channels_last: bool, precision: str) -> None:
+    """Batch, memory layout and number format are the recipe's, in training and in inference."""
+    net = Watched()
+    measure_throughput(net, Tiny(), recipe(train__channels_last=channels_last, train__precision=precision), 5, (8, 8))
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    assert set(net.notes) == {(training, (4, 3, 8, 8), channels_last, dtype) for training in (True, False)}
+
+
+def test_precision_may_be_given() -> None:
+    """A precision given beside the recipe is the one that is timed and told."""
+    assert measure_throughput(Tiny(), Tiny(), recipe(), 5, (8, 8), precision="bf16").precision == "bf16"
+
+
+def test_clips_are_batches_of_frames() -> None:
+    """With frames the images are (b, T, 3, H, W), each frame in the layout of the recipe."""
+    net = Watched()
+    measure_throughput(net, net, recipe(), 5, (8, 8), frames=3)
+    assert {note[1:3] for note in net.notes} == {((4, 3, 3, 8, 8), True)}
+
+
+def test_own_loss_is_what_is_trained() -> None:
+    """A network with a loss of its own is trained with it."""
+    called = []
+
+    class Own(Tiny):
+        def loss(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+            called.append(tuple(target.shape))
+            y = self(x)
+            return y.square().mean(), y
+
+    measure_throughput(Own(), Tiny(), recipe(), 5, (8, 8))
+    assert set(called) == {(4,)}
+
+
+def test_step_includes_optimiser_and_clipping(monkeypatch) -> None:
+    """A training step of the protocol ends in the optimiser's step, after clipping where the recipe clips."""
+    calls = []
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda self, *a, **k: calls.append("step"))
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda *a: calls.append("clip"))
+    one, _ = throughput.prepare_network_pair(Tiny(), Tiny(), recipe(train__clip_norm=1.0), 5, (4, 3, 8, 8), "fp32", CPU)
+    calls.clear()
+    one.train()
+    assert calls == ["clip", "step"]
+
+
+def test_pairs_alternate_and_share_the_work(monkeypatch) -> None:
+    """Pairs are timed in turn, every other one in reverse; the trial that sets the length does not count."""
+    order = []
+
+    def seconds(work, calls, device) -> float:
+        order.append((work.__name__, calls))
+        return calls * (2.0 if work.__name__ == "a" else 1.0) * (10 if len(order) <= 2 else 1)
+
+    def a() -> None: ...
+    def b() -> None: ...
+
+    monkeypatch.setattr(throughput, "time_calls", seconds)
+    pairs = time_pairs(a, b, CPU, budget=1000.0, repeats=4)
+    assert [name for name, _ in order] == ["a", "b", "a", "b", "b", "a", "a", "b", "b", "a"]
+    assert pairs == [(2.0, 1.0)] * 4
+    assert throughput._ratio_quartiles(pairs) == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("step", "budget", "calls", "pairs"),
+    [(0.001, 5.0, 100, 7), (0.5, 7.0, 1, 7), (0.5, 4.0, 1, 4), (10.0, 5.0, 1, 3), (0.02, 0.4, 1, 7)],
+)
+def test_length_fits_the_budget(monkeypatch, step: float, budget: float, calls: int, pairs: int) -> None:
+    """Quick work is repeated to last a tenth of a second, slow work gets fewer pairs, never under three."""
+    seen = []
+    monkeypatch.setattr(throughput, "time_calls", lambda work, n, device: seen.append(n) or n * step)
+    assert len(time_pairs(lambda: None, lambda: 1, CPU, budget, 7)) == pairs
+    assert set(seen[2:]) == {calls}
+
+
+@pytest.mark.parametrize(("step", "batch"), [(0.01, 128), (0.2, 64), (0.8, 16), (50.0, 16)])
+def test_batch_shrinks_to_the_time_on_a_cpu(monkeypatch, step: float, batch: int) -> None:
+    """The recipe's batch is halved until three pairs fit, down to 16; one that is asked for stays."""
+    monkeypatch.setattr(throughput, "time_calls", lambda work, n, device: step)
+    monkeypatch.setattr(
+        throughput, "prepare_network_pair", lambda m, b, r, c, shape, p, d: (throughput.TimedNetwork(m, max, min),) * 2
+    )
+    given = {"train__batch_size": 128, "measure__seconds": 20.0}
+    arguments = (5, (1, 3, 8, 8), "fp32", CPU)
+    assert throughput._prepare_fitting_pair(Tiny(), Tiny(), recipe(**given), *arguments)[0] == batch
+    asked = recipe(**given, measure__batch_size=100)
+    assert throughput._prepare_fitting_pair(Tiny(), Tiny(), asked, *arguments)[0] == 100
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_is_timed_by_events_with_its_memory() -> None:
+    """On CUDA the record holds the peak memory of each network alone."""
+    heavy = Tiny(nn.Sequential(nn.Conv2d(4, 64, 3, padding=1), nn.Conv2d(64, 4, 3, padding=1)))
+    found = measure_throughput(heavy, Tiny(), recipe(), 5, (32, 32), device=torch.device("cuda"))
+    assert found.peak_memory_bytes is not None
+    assert found.baseline_peak_memory_bytes is not None
+    assert found.peak_memory_bytes > found.baseline_peak_memory_bytes > 0
+    assert found.device == "cuda"

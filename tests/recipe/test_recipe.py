@@ -1,0 +1,159 @@
+"""Recipes: strict, complete in their errors, and named by what decides a run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from attncli import recipe
+from attncli.errors import UserError
+
+
+def problems(*overrides: str, text: str = "", tmp: Path | None = None) -> list[str]:
+    """The problems of a recipe, each with its hint."""
+    path = None
+    if tmp is not None:
+        path = tmp / "r.yaml"
+        path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        recipe.read(path, overrides)
+    return [f"{e.problem} | {e.hint}" for e in caught.value.single_errors]
+
+
+def test_override_beats_file(tmp_path: Path) -> None:
+    """A key given on the command line replaces the file's, and the file's the default."""
+    path = tmp_path / "r.yaml"
+    path.write_text("train: {lr: 0.2, epochs: 3}\n")
+    read = recipe.read(path, ["train.lr=0.05"])
+    assert (read.train.lr, read.train.epochs, read.train.batch_size) == (0.05, 3, 128)
+
+
+def test_numbers_like_1e_3_are_numbers(tmp_path: Path) -> None:
+    """YAML 1.1 reads 1e-3 as text; a recipe reads a number, in files and overrides."""
+    path = tmp_path / "r.yaml"
+    path.write_text("train: {lr: 1e-3}\n")
+    assert recipe.read(path).train.lr == 0.001
+    assert recipe.read(None, ["train.lr=5e-1"]).train.lr == 0.5
+
+
+def test_override_splits_at_the_first_equals_sign() -> None:
+    """The value may hold `=`."""
+    assert recipe.parse_override("data.root=/a=b/c") == ("data.root", "/a=b/c")
+
+
+def test_all_errors_at_once_with_the_nearest_key() -> None:
+    """Unknown keys, wrong types and values out of range are told together, each with its dotted key."""
+    found = problems("train.lrr=3", "train.epochs=a", "modl.x=1", "train.batch_size=0", "train.optimizer=rmsprop")
+    assert len(found) == 5
+    assert "train.lrr: unknown key | did you mean 'lr'?" in found
+    assert "modl: unknown key | did you mean 'model'?" in found
+    assert any(f.startswith('train.epochs: "a" is not allowed | allowed: integer') for f in found)
+    assert any("greater than 0" in f for f in found)
+    assert any("'sgd', 'adamw' or 'adam'" in f for f in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("train: {lr: 1\n", "line 2"),
+        ("- 1\n", "a recipe is a mapping"),
+        ("seed: 1\nseed: 2\n", "'seed' stands twice"),
+        ("train: 3\n", "train: 3 is not allowed"),
+        ("seed: true\n", "seed: true is not allowed"),
+    ],
+)
+def test_bad_files(text: str, told: str, tmp_path: Path) -> None:
+    """An unreadable or malformed file is one clear error that names the file."""
+    (found,) = problems(text=text, tmp=tmp_path)
+    assert told in found
+    assert "r.yaml" in found
+
+
+def test_missing_file() -> None:
+    """A recipe that is not there is a user's error."""
+    with pytest.raises(UserError, match=r"nowhere\.yaml: No such file"):
+        recipe.read(Path("nowhere.yaml"))
+
+
+def test_override_without_a_value_is_refused() -> None:
+    """`--set train.lr` has no value."""
+    assert problems("train.lr") == ["--set train.lr: not of the form key=value | for example --set train.lr=0.05"]
+
+
+def test_yaml_round_trip(tmp_path: Path) -> None:
+    """The whole recipe as YAML reads back as itself."""
+    original = recipe.read(None, ["train.lr=1e-3", "data.classes=[a, b]", "model.options.k=3", "model.attn=eca"])
+    path = tmp_path / "r.yaml"
+    path.write_text(original.to_yaml())
+    assert recipe.read(path) == original
+
+
+def test_digest_is_the_identity() -> None:
+    """Keys that decide the run change the digest; where files lie, timing and filing do not."""
+    base = recipe.read()
+    assert (
+        base.compute_digest()
+        == recipe.read(None, ["data.root=/x", "measure.repeats=9", "experiment=e"]).compute_digest()
+    )
+    changed = {
+        recipe.read(None, [o]).compute_digest() for o in ("seed=1", "train.lr=0.2", "model.attn=eca", "data.flip=true")
+    }
+    assert len(changed | {base.compute_digest()}) == 5
+
+
+@pytest.mark.parametrize("data", ["name=folder", "name=parquet", "name=clips,of=folder"])
+def test_two_folders_of_own_images_are_two_runs(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Own images are told apart by their place, however it is written; published ones have one identity anywhere."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    keys = [f"data.{key}" for key in data.split(",")]
+    monkeypatch.chdir(tmp_path)
+    a, again, b = (
+        recipe.read(None, [*keys, f"data.root={root}"]).compute_digest() for root in ("a", tmp_path / "a", "b")
+    )
+    assert a == again != b
+    assert (
+        recipe.read(None, ["data.name=cifar10", "data.root=a"]).compute_digest()
+        == recipe.read(None, ["data.name=cifar10"]).compute_digest()
+    )
+
+
+def test_digest_is_the_same_in_another_process() -> None:
+    """Another process, with other hash seeds, finds the same digest: finished runs are found again."""
+    code = "from attncli import recipe; print(recipe.read(None, ['train.lr=0.2']).compute_digest())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == recipe.read(None, ["train.lr=0.2"]).compute_digest()
+
+
+def test_group_ignores_the_seed_alone() -> None:
+    """Runs of one group differ by the seed."""
+    a, b = recipe.read(None, ["seed=1"]), recipe.read(None, ["seed=2"])
+    assert a.compute_group() == b.compute_group()
+    assert a.compute_group() != recipe.read(None, ["train.lr=0.2"]).compute_group()
+
+
+def test_own_file_counts_by_its_content(tmp_path: Path) -> None:
+    """A mechanism of the user's own is another run when its file changes, the same when it is moved."""
+    (tmp_path / "a").mkdir()
+    first, second = tmp_path / "mine.py", tmp_path / "a" / "mine.py"
+    first.write_text("x = 1\n")
+    second.write_text("x = 1\n")
+    digest = recipe.read(None, [f"model.attn={first}"]).compute_digest()
+    assert digest == recipe.read(None, [f"model.attn={second}"]).compute_digest()
+    first.write_text("x = 2\n")
+    assert digest != recipe.read(None, [f"model.attn={first}"]).compute_digest()
+
+
+def test_baseline_differs_in_the_mechanism_alone() -> None:
+    """The baseline keeps data, training and seed."""
+    variant = recipe.read(None, ["model.attn=eca", "model.options.k=3", "model.stages=[1]", "seed=4"])
+    assert variant.make_baseline() == recipe.read(None, ["seed=4"])
+
+
+def test_flat_names_every_key() -> None:
+    """The dotted form has each key of each section, as MLflow's parameters."""
+    flat = recipe.read().flatten_keys()
+    assert flat["train.lr"] == 0.1
+    assert flat["seed"] == 0
+    assert {k.partition(".")[0] for k in flat} == {"data", "model", "train", "measure", "seed"}

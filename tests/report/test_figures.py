@@ -1,0 +1,227 @@
+"""Facts of the pictures: they are made, they hold the data, names do not cover each other."""
+
+import struct
+from dataclasses import replace
+
+import matplotlib
+import pytest
+
+from attncli import records
+from attncli.analysis.compare import compare_variants
+from attncli.errors import UserError
+from attncli.records import Evaluation
+from attncli.report import figures, run_figures, style
+from attncli.report.classes import draw_class_accuracy
+from tests.analysis.test_compare import run
+from tests.track.recorded_runs import WHOLE, epoch, evaluation
+
+
+def size(path):
+    """Width and height of a PNG in pixels."""
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    return struct.unpack(">II", head[16:24])
+
+
+def cost_rows(*variants):
+    """Comparison rows of (mechanism, top-1, overhead in % of the parameters)."""
+    return compare_variants([run(a, 0, t, metrics={"overhead/params_pct": p}) for a, t, p in variants])
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures made, to look into."""
+    found = []
+    plain = style.Figure
+
+    def keep(*args, **kwargs):
+        found.append(plain(*args, **kwargs))
+        return found[-1]
+
+    monkeypatch.setattr(style, "Figure", keep)
+    return found
+
+
+def test_curves_hold_the_records(tmp_path, drawn):
+    """The lines are the losses and accuracies by epoch; the test set is a point at the last one."""
+    assert figures.draw_curves([epoch(1, 0.5), epoch(2, 0.75), evaluation(0.7)], tmp_path / "c.png", "a run")
+    loss, top1 = drawn[0].axes
+    assert [list(line.get_ydata()) for line in loss.lines] == [[1.0, 0.5], [0.5, 0.5]]
+    assert [list(line.get_ydata()) for line in top1.lines] == [[50.0, 75.0], [70.0]]
+    assert {t.get_text() for t in top1.texts} == {"validation 75.0", "test 70.0"}
+    assert size(tmp_path / "c.png") == (1440, 576)
+
+
+def test_curves_say_the_best_epoch(tmp_path, drawn):
+    """Where an earlier epoch was better the label says so; the last is the figure that counts."""
+    figures.draw_curves([epoch(1, 0.9), epoch(2, 0.8)], tmp_path / "c.png")
+    assert [t.get_text() for t in drawn[0].axes[1].texts] == ["validation 80.0, best 90.0"]
+
+
+def test_curves_without_validation(tmp_path):
+    """Runs without a validation part, or with a NaN loss, have a picture as well."""
+    bare = [replace(epoch(n), val_loss=None, val_top1=None, val_top5=None) for n in (1, 2)]
+    assert figures.draw_curves(bare, tmp_path / "a.png")
+    assert figures.draw_curves([replace(e, train_loss=float("nan")) for e in bare], tmp_path / "b.png")
+    assert figures.draw_curves([epoch(n) for n in range(1, 301)], tmp_path / "c.png")
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_point_is_no_curve(tmp_path, epochs):
+    """With less than two epochs there is no file."""
+    assert not figures.draw_curves([*map(epoch, range(1, epochs + 1)), evaluation()], tmp_path / "c.png")
+    assert not (tmp_path / "c.png").exists()
+
+
+LONG = ["a class with a long name", "b"]
+PICTURES = {
+    "curves": lambda path: figures.draw_curves([epoch(1, 0.9), epoch(2, 0.8), evaluation(0.7)], path, "a run"),
+    "tiny loss": lambda path: figures.draw_curves([replace(epoch(n), train_loss=1e-6 / n) for n in (1, 2)], path),
+    "confusion": lambda path: figures.draw_confusion(evaluation(), LONG, path, "a run"),
+    "digits": lambda path: figures.draw_confusion(evaluation(), ["0", "1"], path),
+    "classes": lambda path: draw_class_accuracy(evaluation(), LONG, path, "a run"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_nothing_is_cut_off(tmp_path, drawn, name):
+    """Every text lies within the picture and below its title, and no panel touches another's texts."""
+    PICTURES[name](tmp_path / "p.png")
+    [made] = drawn
+    made.draw_without_rendering()
+    panels = [axes.get_tightbbox() for axes in made.axes]  # with all their texts
+    top = min([made.bbox.y1, *(text.get_window_extent().y0 for text in made.texts)])
+    for panel in panels:
+        assert (panel.x0 >= 0, panel.x1 <= made.bbox.x1, panel.y0 >= 0, panel.y1 <= top) == (True,) * 4
+    assert not any(a.overlaps(b) for i, a in enumerate(panels) for b in panels[:i])
+
+
+def test_confusion_counts(tmp_path, drawn):
+    """Every count that is not zero stands in its cell; mistakes are coloured by their share of the true class."""
+    figures.draw_confusion(evaluation(), ["cat", "dog"], tmp_path / "c.png")
+    axes = drawn[0].axes[0]
+    cells = {t.get_position(): t.get_text() for t in axes.texts}
+    assert cells == {(0, 0): "2", (0, 1): "1", (1, 1): "1"}
+    shares = axes.images[0].get_array()
+    assert shares[1, 0] == 50.0
+    assert shares.mask.sum() == 3
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["cat", "dog"]
+
+
+def test_few_mistakes_look_few(tmp_path, drawn):
+    """The colours reach to 10 % of a class at least, so a nearly perfect network has a pale picture."""
+    good = Evaluation(
+        split="test", images=200, loss=0.1, top1=0.995, top5=1.0, images_per_s=1.0, confusion=[[99, 1], [0, 100]]
+    )
+    figures.draw_confusion(good, ["a", "b"], tmp_path / "c.png")
+    assert drawn[0].axes[0].images[0].get_clim() == (0, 10)
+
+
+@pytest.mark.parametrize("n", [2, 30, 100])
+def test_confusion_of_many_classes(tmp_path, n):
+    """The picture of many classes is no larger than a screen."""
+    many = Evaluation(
+        split="test", images=n, loss=0.1, top1=1.0, top5=1.0, images_per_s=1.0,
+        confusion=[[int(i == j) for j in range(n)] for i in range(n)],
+    )  # fmt: skip
+    figures.draw_confusion(many, [f"a class with a long name {i}" for i in range(n)], tmp_path / "c.png")
+    assert max(size(tmp_path / "c.png")) <= 1700
+
+
+def test_front():
+    """Only what nothing cheaper or as cheap beats is on the front."""
+    rows = cost_rows(("none", 0.90, 1), ("eca", 0.92, 1), ("se", 0.91, 2), ("cbam", 0.93, 3))
+    found = figures.find_pareto_front([(r.params_pct, r) for r in rows])
+    assert [r.variant for _, r in found] == ["eca", "cbam"]
+
+
+def test_same_costs_stand_side_by_side():
+    """Points of one cost are moved apart, others stay, and the order by cost is kept."""
+    rows = cost_rows(("none", 0.90, 0), ("eca", 0.92, 0.001), ("cbam", 0.93, 3))
+    found = figures.separate_points([(r.params_pct, r) for r in rows], 1.0)
+    assert [x for x, _ in found] == pytest.approx([-0.03, 0.031, 3.0])
+    [alone] = figures.separate_points([(5.0, rows[0])], 1.0)
+    assert alone[0] == 5.0
+
+
+def test_tiny_overheads_look_tiny(tmp_path, drawn):
+    """An overhead of a ten-thousandth does not fill the axis, and no interval leaves 0 to 100 %."""
+    runs = [
+        run(a, s, t, metrics={"overhead/params_pct": p})
+        for a, p in (("none", 0), ("eca", 0.01))
+        for s, t in ((0, 0.2), (1, 0.9))
+    ]
+    figures.draw_pareto(compare_variants(runs), tmp_path / "p.png")
+    axes = drawn[0].axes[0]
+    assert axes.get_xlim()[1] - axes.get_xlim()[0] > 0.5
+    assert axes.get_ylim()[0] >= -2
+    assert axes.get_ylim()[1] <= 102
+
+
+def test_names_do_not_cover_each_other(tmp_path, drawn):
+    """Variants near each other, four of them of one cost and accuracy, have names that do not touch."""
+    near = [(f"variant-{i}", 0.9 + 0.01 * (i % 3), 10 + i // 3) for i in range(6)]
+    rows = cost_rows(*near, *((f"same-{i}", 0.95, 10) for i in range(4)))
+    figures.draw_pareto(rows, tmp_path / "p.png")
+    axes = drawn[0].axes[0]
+    drawn[0].draw_without_rendering()
+    boxes = [t.get_window_extent() for t in axes.texts]
+    assert len(boxes) == 10
+    assert sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i]) == 0
+
+
+def test_pareto_has_a_panel_for_each_recipe(tmp_path, drawn):
+    """Runs of other recipes are not in one panel; the plain network is marked as such."""
+    runs = [
+        run("none", metrics={"overhead/params_pct": 0}),
+        run("none", train__epochs=30, metrics={"overhead/params_pct": 0}),
+    ]
+    figures.draw_pareto(compare_variants(runs), tmp_path / "p.png")
+    assert [a.get_title("left") for a in drawn[0].axes] == [
+        "digits, resnet18 (train.epochs=12)",
+        "digits, resnet18 (train.epochs=30)",
+    ]
+    assert [t.get_text() for t in drawn[0].axes[0].texts] == ["plain"]
+
+
+def test_pareto_without_the_cost(tmp_path):
+    """Where nobody measured the cost asked for, the error says how to."""
+    with pytest.raises(UserError, match="train-time"):
+        figures.draw_pareto(compare_variants([run("eca")]), tmp_path / "p.png", "train-time")
+
+
+def test_unknown_cost(tmp_path):
+    """A cost that is none of ours is an error with the list."""
+    with pytest.raises(UserError, match="unknown cost: 'param'") as caught:
+        figures.draw_pareto(compare_variants([run("eca")]), tmp_path / "p.png", "param")
+    assert "'params'" in caught.value.hint
+
+
+def test_names_at_line_ends_are_spread():
+    """Levels that touch move apart evenly; those that do not stay."""
+    assert style._spread_labels([0.0, 100.0], 10) == [0.0, 100.0]
+    found = style._spread_labels([50.0, 50.0, 50.0], 10)
+    assert found == pytest.approx([40.0, 50.0, 60.0], abs=0.1)
+
+
+def test_settings_of_others_stay(tmp_path, monkeypatch):
+    """A user's matplotlib settings neither change the picture nor are changed by it."""
+    figures.draw_curves([epoch(1), epoch(2)], tmp_path / "a.png")
+    monkeypatch.setitem(matplotlib.rcParams, "font.size", 30)
+    figures.draw_curves([epoch(1), epoch(2)], tmp_path / "b.png")
+    assert matplotlib.rcParams["font.size"] == 30
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_pictures_of_a_folder(tmp_path):
+    """A finished run has all pictures, one that was interrupted its curves, one without two epochs none."""
+    records.append_record(tmp_path, epoch(1))
+    assert run_figures.draw_records(tmp_path, ["a", "b"]) == []
+    records.append_record(tmp_path, epoch(2))
+    assert [p.name for p in run_figures.draw_records(tmp_path, ["a", "b"])] == ["curves.png"]
+    records.replace_log(tmp_path, WHOLE)
+    assert [p.name for p in run_figures.draw_records(tmp_path, ["a", "b"], "a run")] == [
+        "curves.png",
+        "confusion.png",
+        "classes.png",
+    ]

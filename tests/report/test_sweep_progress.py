@@ -1,0 +1,223 @@
+"""What a sweep shows while it goes on, before it and after it."""
+
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from attncli.jobs import (
+    PlannedRun,
+    SweepPlan,
+    Task,
+    TaskEnded,
+    TaskProgress,
+    TaskStage,
+    TaskStarted,
+    TaskWaiting,
+    TaskWarning,
+)
+from attncli.jobs.estimate import DurationEstimate
+from attncli.recipe import Recipe
+from attncli.report import sweep_progress as shown
+from attncli.report import sweep_summary
+from attncli.report.sweep_progress import SweepProgress
+from tests.report.test_run_progress import result
+
+
+def planned(attn: str, seed: int = 0, *, seconds: float | None = None, done: bool = False) -> PlannedRun:
+    """A run of a plan."""
+    recipe = Recipe.model_validate({"model": {"attn": attn}, "measure": {"speed": False}, "seed": seed})
+    return PlannedRun(
+        recipe=recipe,
+        digest=recipe.compute_digest(),
+        title=f"{attn}, seed {seed}",
+        result=result() if done else None,
+        has_checkpoint=False,
+        estimate=None if seconds is None else DurationEstimate(seconds, "measured run"),
+    )
+
+
+def task(of: PlannedRun, *, timing: bool = False) -> Task:
+    """The run as a task."""
+    return Task(recipe=of.recipe, digest=of.digest, title=of.title, timing=timing)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, as the board sees it."""
+    now = [100.0]
+    monkeypatch.setattr(shown.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_lines_where_there_is_no_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: list[float]
+) -> None:
+    """Beginnings, endings and warnings on stderr, with the count and the time left; nothing on stdout."""
+    none, se, eca = planned("none", done=True), planned("se"), planned("eca")
+    (tmp_path / se.digest).mkdir()
+    (tmp_path / se.digest / "result.json").write_text(json.dumps(asdict(result(test_top1=0.5))))
+    with SweepProgress(SweepPlan("s", (none, se, eca)), tmp_path, jobs=1) as board:
+        board.handle_event(TaskEnded(task(se, timing=True), "FAILED", "out of ideas"))
+        board.handle_event(TaskStarted(task(se)))
+        board.handle_event(TaskStage(task(se), "se, seed 0: 100 images"))
+        board.handle_event(TaskWarning(task(se), "store away"))
+        clock[0] += 75
+        board.handle_event(TaskEnded(task(se), "FINISHED"))
+        board.handle_event(TaskStarted(task(eca)))
+        board.handle_event(TaskEnded(task(eca), "KILLED", "its process was killed by SIGKILL", "fewer --jobs"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "not timed se, seed 0 (timing): out of ideas",
+        "begun     se, seed 0",
+        "warning: se, seed 0: store away",
+        "finished  se, seed 0: top-1 50.00%, 1:15; 2 of 3 runs, about 1:15 left",
+        "begun     eca, seed 0",
+        "killed    eca, seed 0: its process was killed by SIGKILL",
+    ]
+    assert [f.task.title for f in board.failures] == ["eca, seed 0"]
+
+
+def test_what_another_process_does_is_told_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: list[float]
+) -> None:
+    """Once that it is waited for, then that it was finished there; its time is not taken for one of ours."""
+    a = planned("se")
+    with SweepProgress(SweepPlan("s", (a, planned("eca"))), tmp_path, jobs=1) as board:
+        for _ in range(2):
+            board.handle_event(TaskStarted(task(a)))
+            clock[0] += 3
+            board.handle_event(TaskWaiting(task(a)))
+        board.handle_event(TaskEnded(task(a), "FINISHED"))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if not line.startswith("begun")] == [
+        "waiting   se, seed 0: another process is at it",
+        "finished  se, seed 0: top-1 - (by another process); 1 of 2 runs",
+    ]
+
+
+def test_quiet_is_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Failures are kept all the same."""
+    run = planned("se")
+    with SweepProgress(SweepPlan("s", (run,)), tmp_path, jobs=1, quiet=True) as board:
+        board.handle_event(TaskStarted(task(run)))
+        board.handle_event(TaskEnded(task(run), "FAILED", "x"))
+    assert capsys.readouterr() == ("", "")
+    assert len(board.failures) == 1
+
+
+def test_the_table_shows_who_is_at_work(tmp_path: Path, clock: list[float]) -> None:
+    """Epoch, speed and time left of each; a run that waits for another process is not at work."""
+    from rich.console import Console
+
+    a, b = planned("se"), planned("eca")
+    board = SweepProgress(SweepPlan("s", (a, b)), tmp_path, jobs=2)
+    board.handle_event(TaskStarted(task(a)))
+    board.handle_event(TaskProgress(task=task(a), epoch=2, epochs=5, images_per_s=1234.0, seconds_left=61.0))
+    board.handle_event(TaskStarted(task(b)))
+    board.handle_event(TaskWaiting(task(b)))
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(board.render_table())
+    text = console.export_text()
+    assert [word in text for word in ("se, seed 0", "epoch 2/5", "1,234", "1:01")] == [True] * 4
+    assert "eca" not in text
+    assert "0 of 2 runs" in text
+
+
+def test_time_left(tmp_path: Path, clock: list[float]) -> None:
+    """By the plan, then by what was finished here; shared out among the jobs, never less than the longest."""
+    runs = tuple(planned("se", seed, seconds=5.0) for seed in range(4))
+    board = SweepProgress(SweepPlan("s", runs), tmp_path, jobs=2)
+    assert board.estimate_seconds_left() == 20.0
+    board.handle_event(TaskStarted(task(runs[0])))
+    board.handle_event(TaskStarted(task(runs[1])))
+    clock[0] += 30
+    board.handle_event(TaskEnded(task(runs[0]), "FINISHED"))
+    board.handle_event(TaskProgress(task=task(runs[1]), epoch=1, epochs=2, images_per_s=1.0, seconds_left=90.0))
+    assert board.estimate_seconds_left() == pytest.approx(90.0)
+    board.handle_event(TaskProgress(task=task(runs[1]), epoch=1, epochs=2, images_per_s=1.0, seconds_left=10.0))
+    assert board.estimate_seconds_left() == pytest.approx((10 + 2 * 30) / 2)
+
+
+def test_time_left_is_told_by_the_runs_at_work_where_nothing_else_is_known(tmp_path: Path, clock: list[float]) -> None:
+    """A first run's own time stands for those to come; before it says anything there is no figure."""
+    runs = tuple(planned("se", seed) for seed in range(3))
+    board = SweepProgress(SweepPlan("s", runs), tmp_path, jobs=1)
+    board.handle_event(TaskStarted(task(runs[0])))
+    assert board.estimate_seconds_left() is None
+    assert board.format_progress() == "0 of 3 runs"
+    clock[0] += 10
+    board.handle_event(TaskProgress(task=task(runs[0]), epoch=1, epochs=2, images_per_s=1.0, seconds_left=20.0))
+    assert board.estimate_seconds_left() == pytest.approx(20 + 2 * 30)
+
+
+def test_a_plan_in_words() -> None:
+    """What is finished, what is known of the time and what is not."""
+    made = SweepPlan("s", (planned("none", done=True), planned("se", seconds=90.0), planned("eca")))
+    text = sweep_summary.render_plan(made)
+    assert "finished" in text
+    assert "1:30" in text
+    assert "unknown" in text
+    assert (
+        text.splitlines()[-1]
+        == "s: 3 runs, 1 finished; about 1:30 for 1 (measured run: 1), and 1 of which nothing is known, "
+        "timings included"
+    )
+    assert sweep_summary.format_remaining(SweepPlan("s", (planned("se"),))).endswith(
+        "is unknown (no finished run is like them, no speed is cached)"
+    )
+    assert sweep_summary.format_remaining(SweepPlan("s", (planned("se", done=True),))) == "s: 1 runs, 1 finished"
+
+
+def test_an_end_names_every_failure_with_its_log(tmp_path: Path) -> None:
+    """Problem, log, hint; and that the same command goes on."""
+    runs = (planned("none"), planned("se"), planned("eca"))
+    failures = [
+        TaskEnded(task(runs[1]), "FAILED", "out of ideas", "mend the file"),
+        TaskEnded(task(runs[2]), "KILLED", "gone"),
+    ]
+    lines = sweep_summary.render_sweep_end(SweepPlan("s", runs), failures, tmp_path).splitlines()
+    assert lines == [
+        "s: 3 runs, 1 finished",
+        "  failed: se, seed 0: out of ideas",
+        f"    log: {tmp_path / runs[1].digest / 'output.log'}",
+        "    hint: mend the file",
+        "  killed: eca, seed 0: gone",
+        f"    log: {tmp_path / runs[2].digest / 'output.log'}",
+        "the same command does again what failed, and nothing else",
+    ]
+
+
+def test_a_stop_is_no_failure() -> None:
+    """What was stopped on the way is not listed, what failed before is."""
+    runs = (planned("se"), planned("eca"))
+    failures = [TaskEnded(task(runs[0]), "FAILED", "x"), TaskEnded(task(runs[1]), "KILLED", "stopped")]
+    text = sweep_summary.render_sweep_end(SweepPlan("s", runs), failures, Path("runs"), stopped="stopped by SIGINT")
+    assert text.startswith("s: stopped by SIGINT; the same command goes on")
+    assert "failed: se" in text
+    assert "killed" not in text
+
+
+def test_the_end_says_how_to_compare() -> None:
+    """With the data set and backbone where there is one of each, and the folder where it is not the usual one."""
+    runs = (planned("se"), planned("eca"))
+    assert sweep_summary.render_sweep_end(SweepPlan("s", runs), [], Path("runs")).endswith(
+        "Next: attncli compare --dataset digits --backbone resnet18"
+    )
+    assert sweep_summary.build_compare_command(SweepPlan("s", runs), Path("a b")).endswith("--runs 'a b'")
+
+
+def test_the_outcome_for_programs(tmp_path: Path) -> None:
+    """Runs and failures as plain values."""
+    runs = (planned("none", done=True), planned("se"))
+    told = sweep_summary.build_sweep_dict(
+        SweepPlan("s", runs), [TaskEnded(task(runs[1]), "FAILED", "x", "y")], tmp_path
+    )
+    assert json.loads(json.dumps(told)) == told
+    assert [run["status"] for run in told["runs"]] == ["finished", "new"]
+    assert told["failures"][0] | {"log": ""} == {
+        "digest": runs[1].digest, "title": "se, seed 0", "status": "failed", "problem": "x", "hint": "y", "log": "",
+    }  # fmt: skip

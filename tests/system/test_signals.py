@@ -1,0 +1,120 @@
+"""Signals put off."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from attncli.system.signals import deferred_signals
+
+
+@pytest.fixture(autouse=True)
+def _interrupting() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as it does in a run."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_takes_effect_afterwards(number: int) -> None:
+    """The block is done to its end, then the signal does what it would have done; handlers are as before."""
+    done = []
+
+    def work() -> None:
+        with deferred_signals():
+            os.kill(os.getpid(), number)
+            done.append(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == [1]
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
+
+
+def test_impatience_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second Ctrl-C ends the block, but not one that a launcher passes on twice; SIGTERM never does."""
+    now = [5.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    done = []
+
+    def work() -> None:
+        with deferred_signals():
+            for step in (0.0, 0.5, 3.0):
+                now[0] += step
+                done.append(step)
+                os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append(-1.0)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == [0.0, 0.5, 3.0]
+
+
+def test_errors_come_through() -> None:
+    """What goes wrong in the block matters more than a signal that waited for it."""
+
+    def work() -> None:
+        with deferred_signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise ValueError("full")
+
+    with pytest.raises(ValueError, match="full"):
+        work()
+
+
+def test_other_threads_are_left_alone() -> None:
+    """Python takes handlers in the main thread only."""
+    before = signal.getsignal(signal.SIGTERM)
+    found = []
+
+    def inside() -> None:
+        with deferred_signals():
+            found.append(signal.getsignal(signal.SIGTERM) is before)
+
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    assert found == [True]
+
+
+CHILD = """
+import os, time
+from attncli.system.signals import end_with_launcher
+end_with_launcher()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}])"
+
+
+@pytest.mark.parametrize("launched", [True, False])
+def test_a_process_ends_with_its_launcher(launched: bool) -> None:
+    """Its parent killed, a process of torch's launcher ends within seconds; one that a user began goes on."""
+    plain = {k: v for k, v in os.environ.items() if k != "TORCHELASTIC_RUN_ID"}
+    environment = plain | ({"TORCHELASTIC_RUN_ID": "x"} if launched else {})
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, env=environment)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    try:
+        child.wait(20 if launched else 2)
+        assert launched
+    except psutil.TimeoutExpired:
+        assert not launched
+    finally:
+        if child.is_running():
+            child.kill()
+        parent.communicate()

@@ -1,0 +1,85 @@
+"""Names and options, checked without torch."""
+
+from pathlib import Path
+
+import pytest
+
+from attncli import validation
+from attncli.errors import UserError
+
+
+def problems(*overrides: str) -> list[str]:
+    """The problems of a recipe given by overrides, each with its hint."""
+    with pytest.raises(UserError) as caught:
+        validation.read(None, overrides)
+    return [f"{e.problem} | {e.hint}" for e in caught.value.single_errors]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("model.attn=ecaa", "model.attn: unknown attention: 'ecaa' | did you mean 'eca'?"),
+        ("model.backbone=resnet19", "model.backbone: unknown backbone: 'resnet19' | did you mean 'resnet1"),
+        ("data.name=cifar11", "data.name: unknown dataset: 'cifar11' | did you mean 'cifar10"),
+        ("model.site=gait", "model.site: unknown site: 'gait' | did you mean 'gate'?"),
+        ("model.options.k=3", "model.options: 'none' takes no options"),
+        ("model.attn=./nowhere.py", "nowhere.py: No such file"),
+    ],
+)
+def test_unknown_names(override: str, told: str) -> None:
+    """An unknown name is told with its key and the nearest known one."""
+    assert any(told in p for p in problems(override))
+
+
+def test_errors_of_form_and_of_names_come_together() -> None:
+    """All errors at once, of either kind."""
+    assert len(problems("train.lrr=1", "model.attn=ecaa", "data.name=cifar11", "train.epochs=x")) == 4
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("kk=3", "unknown option of 'eca' | did you mean 'k'?"),
+        ("k=x", "'x' is not allowed | allowed: int | tuple[int, ...] | None"),
+        ("k=[3, a]", "[3, 'a'] is not allowed"),
+        ("gamma=yes", "True is not allowed | allowed: float"),
+    ],
+)
+def test_options_are_those_of_the_file(option: str, told: str) -> None:
+    """An option must be a keyword of the mechanism, with a value of its annotated type."""
+    (found,) = problems("model.attn=eca", f"model.options.{option}")
+    assert told in found
+
+
+def test_good_options_pass() -> None:
+    """A list stands for a tuple, an integer for a float, and null for none."""
+    read = validation.read(None, ["model.attn=eca", "model.options.k=[3, 5, 5, 7]", "model.options.gamma=2"])
+    assert read.model.options == {"k": [3, 5, 5, 7], "gamma": 2}
+    validation.read(None, ["model.attn=eca", "model.options.k=null"])
+
+
+def test_own_file_needs_both_names(tmp_path: Path) -> None:
+    """A user's file without `Attention`, or that is not Python, is named with what it lacks."""
+    path = tmp_path / "mine.py"
+    path.write_text("card = Card(title='t', venue='v', year=2020, arxiv=None, site='gate', code='')\n")
+    assert "no `class Attention(nn.Module)`" in problems(f"model.attn={path}")[0]
+    other = tmp_path / "broken.py"
+    other.write_text("class Attention(:\n")
+    assert "line 1: not valid Python" in problems(f"model.attn={other}")[0]
+
+
+def test_schema_names_what_exists() -> None:
+    """Editors complete the names of datasets, backbones and mechanisms."""
+    parts = validation.build_json_schema()["$defs"]
+    assert "eca" in parts["Model"]["properties"]["attn"]["anyOf"][0]["enum"]
+    assert "resnet20" in parts["Model"]["properties"]["backbone"]["anyOf"][0]["enum"]
+
+
+def test_a_list_of_classes_must_be_readable(tmp_path: Path) -> None:
+    """A file of classes that is missing, empty or no text is named before anything begins."""
+    (tmp_path / "empty.txt").write_text("# none\n")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    for name, told in (("none.txt", "No such file"), ("empty.txt", "no class in it"), ("binary.txt", "not a text")):
+        [error] = validation.find_recipe_errors({"data": {"classes": str(tmp_path / name)}})
+        assert f"data.classes: {tmp_path / name}: {told}" in error.problem
+        assert error.hint

@@ -1,0 +1,65 @@
+"""Network and loss as one module."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from attncli.train.loss import TrainingObjective
+
+CPU = torch.device("cpu")
+
+
+class Constant(nn.Module):
+    """Logits (0, ln 3) whatever the image."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The same for all."""
+        return torch.tensor([0.0, math.log(3)]).expand(len(x), 2)
+
+
+def test_cross_entropy_by_hand():
+    """p = (1/4, 3/4): the loss of class 1 is ln 4/3, smoothed by 0.2 it takes a tenth of both classes' logs."""
+    images, labels = torch.zeros(2, 3, 1, 1), torch.tensor([1, 1])
+    plain = TrainingObjective(Constant(), smoothing=0.0, precision="fp32", device=CPU)
+    smooth = TrainingObjective(Constant(), smoothing=0.2, precision="fp32", device=CPU)
+    assert plain(images, labels).item() == pytest.approx(math.log(4 / 3), rel=1e-6)
+    assert smooth(images, labels).item() == pytest.approx(0.9 * math.log(4 / 3) + 0.1 * math.log(4), rel=1e-6)
+
+
+def test_the_loss_is_float32_under_bf16():
+    """The network computes in bf16, the loss is taken in float32."""
+    seen = []
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(3, 2)
+
+        def forward(self, x):
+            y = self.head(x.flatten(1))
+            seen.append(y.dtype)
+            return y
+
+    loss = TrainingObjective(Net(), smoothing=0.0, precision="bf16", device=CPU)(
+        torch.ones(2, 3, 1, 1), torch.tensor([0, 1])
+    )
+    assert seen == [torch.bfloat16]
+    assert loss.dtype == torch.float32
+
+
+def test_own_loss_under_the_same_format():
+    """A network's own loss is called instead, in the same number format."""
+    seen = []
+
+    class Own(nn.Module):
+        def loss(self, images, target):
+            y = images.flatten(1) @ torch.ones(3, 2)
+            seen.append(y.dtype)
+            return y.sum(), y
+
+    loss = TrainingObjective(Own(), smoothing=0.0, precision="bf16", device=CPU)(
+        torch.ones(2, 3, 1, 1), torch.tensor([0, 1])
+    )
+    assert (loss.item(), loss.dtype, seen) == (12.0, torch.float32, [torch.bfloat16])
