@@ -8,7 +8,7 @@ CHOSEN = $(if $(DATASET),--dataset $(DATASET)) $(if $(BACKBONE),--backbone $(BAC
 SWEEP = $(CHOSEN) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-lowest lint types compare claims report ui screenshots clean
+.PHONY: help quickstart test test-lowest lint types generate compare claims report ui screenshots clean
 
 help:           ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -47,6 +47,9 @@ lint: $(VENV)/.installed        ## ruff
 
 types: $(VENV)/.installed       ## mypy, strict
 	$(VENV)/bin/mypy
+
+generate: $(VENV)/.installed    ## what is made from the mechanisms and backbones: compatibility, tables; ARGS=--all builds all
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.generate $(ARGS)
 
 sweep-%: $(VENV)/.installed     ## recipes/sweeps/%.yaml (channel, spatial, survey ...), as DATASET BACKBONE SEEDS JOBS say
 	$(RUN) sweep $* $(SWEEP)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from attncli.attention.narrow_bf16 import channel_max, channel_sum, dense_gradient, is_narrow, materialize_broadcast
-from attncli.attention.ops import is_channels_last
+from attncli.attention.ops import is_channels_last, promote_half
 
 SHORT_INNER_SIZE = 32  # numbers inside of an axis below which `amax` over it is slow
 SHORT_ROW = (
@@ -84,7 +84,7 @@ class _MaxMean(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x  # half is slow to reduce on CPU
+        values = promote_half(x)  # half precision is slow to reduce on a CPU
         top = _reduce_maximum(values, dim).to(x.dtype)
         ctx.save_for_backward(x, top)
         ctx.dim = dim

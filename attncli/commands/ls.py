@@ -83,16 +83,18 @@ def _collect_backbones() -> list[dict[str, Any]]:
         {
             "name": name,
             "family": backbones.find_family(name),
-            "sites": [*compatibility.load_compatibility()[name].sites],
+            "sites": compatibility.list_sites(name),
         }
         for name in backbones.backbone_names()
     ]
 
 
-def summarize_sites(available: Sequence[str]) -> str:
-    """The sites of a backbone in a few words: those that it lacks, and attention that is built in."""
+def summarize_sites(available: Sequence[str] | None) -> str:
+    """Return the sites of a backbone in a few words: those that it lacks, and attention that is built in."""
     from attncli.attention.card import SITES
 
+    if available is None:
+        return "unknown (make generate)"
     lacking = [site for site in SITES if site != "model" and site not in available]
     built_in = [site for site in available if site not in SITES]
     return "; ".join([f"all but {', '.join(lacking)}" if lacking else "all", *built_in])

@@ -35,11 +35,11 @@ def functions_of(file: str) -> frozenset[str]:
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
 
 
-def test_every_mechanism_has_its_claims() -> None:
-    """There is a file for each mechanism and none for anything else, and no claim's name is used twice."""
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(attention.mechanism_names())
+def test_claims_are_about_mechanisms() -> None:
+    """Each file is about a mechanism and has claims (a mechanism may have none), and no name is used twice."""
+    assert {path.stem for path in FOLDER.glob("*.yaml")} <= set(attention.mechanism_names())
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {claim.card for claim in load_claims()}
     assert [name for name, n in Counter(claim.id for claim in load_claims()).items() if n > 1] == []
-    assert len(load_claims()) == 232
 
 
 @pytest.mark.parametrize("card", CARDS or [""])

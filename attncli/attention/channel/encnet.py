@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.ops import gate
+from attncli.attention.ops import gate, promote_half
 
 card = Card(
     title="Context Encoding for Semantic Segmentation",
@@ -85,7 +85,7 @@ class Attention(nn.Module):
     def aggregate_residuals(self, f: Tensor) -> Tensor:
         """E, the residuals of each codeword: (N, M, C) -> (N, K, C); float32 of half precision and under autocast."""
         with torch.autocast(f.device.type, enabled=False):
-            f = (f.float() if f.dtype in (torch.float16, torch.bfloat16) else f).contiguous()  # read several times
+            f = promote_half(f).contiguous()  # read several times
             a = self.assign_codewords(f)
             return a.mT @ f - a.sum(1)[:, :, None] * self.codewords
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from attncli.attention.card import Card
-from attncli.attention.ops import gate, spatial_mean
+from attncli.attention.ops import gate, promote_half, spatial_mean
 
 card = Card(
     title="Gated Channel Transformation for Visual Recognition",
@@ -98,11 +98,7 @@ def spatial_energy(x: Tensor) -> Tensor:
 
 def _spatial_sum(x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
-        return spatial_mean(_promote_half(x)) * (x.shape[2] * x.shape[3])
-
-
-def _promote_half(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        return spatial_mean(promote_half(x)) * (x.shape[2] * x.shape[3])
 
 
 class _SpatialEnergy(torch.autograd.Function):
@@ -111,7 +107,7 @@ class _SpatialEnergy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return _spatial_sum(_promote_half(x).square())
+        return _spatial_sum(promote_half(x).square())
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:

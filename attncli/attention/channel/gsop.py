@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.ops import gate
+from attncli.attention.ops import gate, promote_half
 
 card = Card(
     title="Global Second-order Pooling Convolutional Networks",
@@ -106,8 +106,7 @@ def channel_covariance(u: Tensor) -> Tensor:
 
     Of half precision, and under autocast, they are taken, and returned, in float32.
     """
-    rows = u.flatten(2)
-    rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
+    rows = promote_half(u.flatten(2))
     with torch.autocast(u.device.type, enabled=False):
         rows = rows - rows.mean(2, keepdim=True)
         return rows @ rows.mT / rows.shape[2]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from attncli.attention.card import Card
-from attncli.attention.ops import gate, spatial_mean
+from attncli.attention.ops import gate, promote_half, spatial_mean
 
 card = Card(
     title="SRM: A Style-based Recalibration Module for Convolutional Neural Networks",
@@ -84,7 +84,7 @@ class _SpatialMoments(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, divisor: int) -> tuple[Tensor, Tensor]:
-        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        values = promote_half(x)
         m = spatial_mean(values)
         out = None if values is x else values  # of half precision the float32 copy is ours to write in
         centred = torch.sub(values, m[:, :, None, None], out=out)  # or a large mean would drown the deviation

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from attncli.attention.axis_reductions import max_mean
 from attncli.attention.card import Card
-from attncli.attention.ops import gate, spatial_max, spatial_mean
+from attncli.attention.ops import gate, promote_half, spatial_max, spatial_mean
 from attncli.attention.plane_conv import PlaneConv2d
 
 card = Card(
@@ -87,7 +87,7 @@ def pool_positions(x: Tensor, kind: PoolType) -> Tensor:
         return spatial_mean(x)
     if kind == "max":
         return spatial_max(x)
-    values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    values = promote_half(x)
     if kind == "lp":
         return torch.linalg.vector_norm(values, dim=(2, 3)).to(x.dtype)
     return values.flatten(2).logsumexp(2).to(x.dtype)

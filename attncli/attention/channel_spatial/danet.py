@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
+from attncli.attention.ops import promote_half
 from attncli.attention.pairwise_attention import apply_pointwise, attend_pairwise, flatten_tokens
 
 card = Card(
@@ -95,7 +96,7 @@ class Attention(nn.Module):
     def attend_channels(self, t: Tensor) -> Tensor:
         """The maps of all channels, weighed by how little (or much) they agree: (N, HW, C) -> (N, HW, C)."""
         with torch.autocast(t.device.type, enabled=False):  # sums over HW positions, before a softmax
-            values = t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
+            values = promote_half(t)
             weights = self.channel_affinity(values)
         return t @ weights.to(t.dtype).transpose(1, 2)
 

@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from attncli.attention.axis_reductions import memory_order, usual_order
 from attncli.attention.card import Card
+from attncli.attention.ops import promote_half
 
 card = Card(
     title="SimAM: A Simple, Parameter-Free Attention Module for Convolutional Neural Networks",
@@ -64,7 +65,7 @@ class _EnergyGate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, axes: tuple[int, int], e_lambda: float) -> Tensor:
-        values = _at_least_float32(x)
+        values = promote_half(x)
         ctx.axes, ctx.m = axes, max(x.shape[axes[0]] * x.shape[axes[1]] - 1, 1)
         mu = values.mean(axes, keepdim=True)
         squares = (values - mu).square_()
@@ -77,7 +78,7 @@ class _EnergyGate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         x, mu, k = ctx.saved_tensors
-        values, g = _at_least_float32(x), _at_least_float32(grad)
+        values, g = promote_half(x), promote_half(grad)
         d = (values - mu).mul_(k)
         s = torch.addcmul(d.new_full((), 0.5), d, d).sigmoid_()
         dx = g * s
@@ -86,8 +87,3 @@ class _EnergyGate(torch.autograd.Function):
         rd = torch.mul(r, d, out=s).sum(ctx.axes, keepdim=True)
         dx.addcmul_(r, 2 * k).addcmul_(d, k * rd * (-8 / ctx.m)).sub_(2 * k * r.mean(ctx.axes, keepdim=True))
         return dx.to(x.dtype), None, None
-
-
-def _at_least_float32(t: Tensor) -> Tensor:
-    """The squares of half precision overflow or vanish."""
-    return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t

@@ -37,6 +37,7 @@ from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
+from attncli.attention.ops import promote_half
 
 card = Card(
     title="Recurrent Models of Visual Attention",
@@ -153,7 +154,7 @@ class Attention(nn.Module):
         The noise is standard normal for the learned policy, uniform in [0, 1) for the random one.
         """
         with torch.autocast(x.device.type, enabled=False):
-            x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+            x = promote_half(x)
             first, noise = first.to(x.dtype), noise.to(x.dtype)
             padded = self.glimpse.pad_images(x)
             h = x.new_zeros(len(x), self.h2h.in_features)

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
+from attncli.attention.ops import promote_half
 
 card = Card(
     title="Spatial Transformer Networks",
@@ -108,9 +109,7 @@ class Attention(nn.Module):
         """The warp of each image: (N, 2, 3), or (N, 3, 3) where it is projective."""
         features = self.localise(x).to(self.head.weight.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            numbers: Tensor = self.head(features)
-        if numbers.dtype in (torch.float16, torch.bfloat16):
-            numbers = numbers.float()
+            numbers = promote_half(self.head(features))
         zero, one = numbers.new_zeros(len(x)), numbers.new_ones(len(x))
         if self.transform == "attention":
             s, tx, ty = numbers.unbind(1)
