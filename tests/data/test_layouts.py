@@ -189,7 +189,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Path], Spoil, str]] = {
     "tiny: an image without a label": ("tiny-imagenet-200", tiny,
         lambda r: picture(r / "val/images/val_99.png", 5), "no label for val_99.png"),
     "tiny: a label without its image": ("tiny-imagenet-200", tiny,
-        lambda r: (r / "val/images/val_0.png").unlink(), "1 images are not there: val_0.png"),
+        lambda r: (r / "val/images/val_0.png").unlink(), "1 images are missing: val_0.png"),
     "tiny: an unreadable image": ("tiny-imagenet-200", tiny,
         lambda r: (r / "val/images/val_0.png").write_text("no"), "val/images/val_0.png (not an image)"),
     "imagenet: no train": ("imagenet", imagenet, lambda r: (r / "train").rename(r / "trian"), "no folder train/"),
@@ -213,8 +213,8 @@ def test_what_is_wrong_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, make: Callable[[Path], Path], spoil: Spoil, told: str
 ) -> None:
     """One line with the file or folder and a hint; nothing half-decoded is left."""
-    monkeypatch.setattr("attncli.data.obtain.fetch", lambda *a: None)
-    monkeypatch.setattr("attncli.data.obtain.unpack", lambda *a: None)
+    monkeypatch.setattr("attncli.data.readers.download.fetch_archive", lambda *a: None)
+    monkeypatch.setattr("attncli.data.readers.download.unpack_archive", lambda *a: None)
     root = make(tmp_path / "root")
     spoil(root)
     with pytest.raises(UserError) as caught:

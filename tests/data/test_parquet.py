@@ -85,13 +85,13 @@ def test_labels_as_texts_and_resized_crops(tmp_path: Path) -> None:
         (lambda r: r.mkdir(), "no Parquet file"),
         (lambda r: (r.mkdir(), (r / "x.parquet").write_text("no")), "not a Parquet file"),
         (lambda r: write(r / "x.parquet", [0, None]), "rows without a label"),
-        (lambda r: write(r / "x.parquet", [0, 2], names=["a", "b"]), "label 2, and names for 2 classes"),
+        (lambda r: write(r / "x.parquet", [0, 2], names=["a", "b"]), "label 2, but names for 2 classes"),
         (lambda r: write(r / "x.parquet", [0, 0], names=["a", "b"]), "no images of 'b'"),
         (lambda r: (write(r / "test.parquet", [0, 1]), write(r / "valid.parquet", [0, 1])), "no file of the training"),
         (lambda r: (r.mkdir(), pq.write_table(pa.table({"image": [1.0], "label": [0]}), r / "x.parquet")),
          "no column 'image'"),
         (lambda r: (r.mkdir(), pq.write_table(pa.table({"image": [{"bytes": b"no"}] * 2, "label": [0, 1]}),
-                                              r / "x.parquet")), "not one of the files is an image"),
+                                              r / "x.parquet")), "none of the files"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(tmp_path: Path, make: Any, told: str) -> None:
@@ -158,7 +158,7 @@ def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert made.classes == ("cat", "dog")
     assert made.train.labels.tolist() == [0] * 4 + [1] * 4
     assert np.array_equal(made.test.images[3].numpy(), noise(3).transpose(2, 0, 1))
-    with pytest.raises(UserError, match="no part 'train'"):
+    with pytest.raises(UserError, match="'train'"):
         data.load(Data(name="hf", of="me/others"), cache=tmp_path / "cache")
     digests = {
         validation.read(None, ["data.name=hf", f"data.of={name}"]).compute_digest() for name in ("me/pets", "me/cars")

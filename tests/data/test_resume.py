@@ -169,7 +169,7 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     code = (
         "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from pathlib import Path\n"
         "import numpy as np, torch; from PIL import Image; from attncli import data\n"
-        "from attncli.recipe import Data; from attncli.data.loader import iterate_train_batches\n"
+        "from attncli.recipe import Data; from attncli.data.loader import BatchLayout, iterate_train_batches\n"
         "import psutil\n"
         "def own(m=psutil.Process().memory_info): return m().rss - m().shared\n"
         "root = Path(sys.argv[1]); torch.set_num_threads(1)\n"
@@ -183,8 +183,8 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
         "before = peak = own()\n"
         "def tell(*step): global peak; peak = max(peak, own())\n"
         "d = data.load(made, cache=root / 'cache', progress=tell)\n"
-        "for x, y in iterate_train_batches(d.train, d, batch_size=8, seed=0, epoch=0, device=torch.device('cpu'),\n"
-        "                          channels_last=True): tell()\n"
+        "layout = BatchLayout(batch_size=8, device=torch.device('cpu'), channels_last=True)\n"
+        "for x, y in iterate_train_batches(d.train, d, layout, seed=0, epoch=0): tell()\n"
         "print((peak - before) / 2**20, (root / 'cache').stat().st_size and sum(\n"
         "    p.stat().st_size for p in (root / 'cache').glob('*.bin')) / 2**20)\n"
     )

@@ -93,8 +93,8 @@ def test_classes_by_number_and_by_name() -> None:
     [
         (["cat", "dogg"], "unknown class: 'dogg'", "did you mean 'dog'"),
         (4, "the dataset has 3", "at most 3"),
-        (1, "two classes or more", "cat"),
-        (["owl", "owl"], "two classes or more", "owl"),
+        (1, "at least two classes", "cat"),
+        (["owl", "owl"], "at least two classes", "owl"),
     ],
 )
 def test_impossible_choices_of_classes(wanted: int | list[str], problem: str, hint: str) -> None:

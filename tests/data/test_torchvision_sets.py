@@ -111,7 +111,7 @@ def test_a_damaged_file_is_fetched_again(tmp_path: Path, cifar: dict[str, np.nda
 def test_a_wrong_archive_is_not_kept(tmp_path: Path, cifar: dict[str, np.ndarray]) -> None:
     """A download with another sum (a login page, say) is refused and removed."""
     (tmp_path / "server/cifar.tar.gz").write_bytes(b"<html>please log in</html>")
-    with pytest.raises(UserError, match="not the file that was expected"):
+    with pytest.raises(UserError, match=r"cifar\.tar\.gz"):
         load(tmp_path, "cifar10")
     assert [p.name for p in (tmp_path / "root").iterdir()] == [".cifar10.lock"]
 
@@ -160,5 +160,5 @@ def test_files_that_cannot_be_read_are_told(
     resources = list(torchvision.datasets.MNIST.resources)
     (server / resources[0][0]).write_bytes(content)
     monkeypatch.setattr(torchvision.datasets.MNIST, "resources", [(resources[0][0], md5(content)), *resources[1:]])
-    with pytest.raises(UserError, match="MNIST/raw can't be read"):
+    with pytest.raises(UserError, match="MNIST/raw"):
         load(tmp_path, "mnist")

@@ -28,7 +28,7 @@ def _no_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def never(*args: object) -> None:
         raise AssertionError("verifying downloads nothing")
 
-    monkeypatch.setattr("attncli.data.obtain.fetch", never)
+    monkeypatch.setattr("attncli.data.readers.download.fetch_archive", never)
 
 
 def labelled_imagenet(root: Path) -> Path:
@@ -94,16 +94,15 @@ def test_an_image_in_two_parts_is_a_remark(tmp_path: Path) -> None:
     found = look("folder", root)
     assert found.problems == []
     [remark] = found.remarks
-    assert remark == "1 images are in two parts, for example train:train/cat/2.png = test:test/owl/copy.png"
+    assert "train:train/cat/2.png = test:test/owl/copy.png" in remark
 
 
 def test_published_counts(tmp_path: Path) -> None:
     """A dataset with a known number of images that has another one is not whole."""
     found = look("tiny-imagenet-200", tiny(tmp_path / "x"))
-    assert found.problems == [
-        "train: 6 images, 100,000 were published",
-        "test: 6 images, 10,000 were published",
-    ]
+    assert len(found.problems) == 2
+    for problem, words in zip(found.problems, (("train", "6", "100,000"), ("test", "6", "10,000")), strict=True):
+        assert all(word in problem for word in words)
 
 
 def test_a_layout_that_cannot_be_used(tmp_path: Path) -> None:
@@ -129,12 +128,12 @@ def test_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known, "test_list", sums("test_X.bin", "test_y.bin"))
     found = look("stl10", root)
     assert found.sums == 4
-    assert [p for p in found.problems if "published (" in p] == []
+    assert [p for p in found.problems if str(folder_) in p] == []
     path = folder_ / "train_X.bin"
     path.write_bytes(b"\0" + path.read_bytes()[1:])
     found = look("stl10", root)
     assert found.sums == 3
-    assert f"{path}: not as it was published (its sum differs)" in found.problems
+    assert [p for p in found.problems if p.startswith(f"{path}: ")]
 
 
 @pytest.mark.parametrize("name", ["cifar10", "svhn", "stl10", "imagenette", "imagewoof", "tiny-imagenet-200"])
