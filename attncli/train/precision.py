@@ -1,12 +1,15 @@
 """The number format of a training: asked for, checked against the hardware, never swapped in silence."""
 
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
 
 from attncli.errors import UserError
+from attncli.train.emulation import EmulatedConvolutions
 
 _NATIVE = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}  # x86 and ARM names
 
@@ -31,16 +34,32 @@ def has_native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        return sys.platform != "darwin" and torch.backends.mkldnn.is_available() and bool(_NATIVE & _cpu_features())
+        return sys.platform != "darwin" and bool(_NATIVE & _cpu_features()) and _onednn_takes_bf16()
     return False
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
     """The context in which a network computes in `precision` (as `resolve_precision` gives it)."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+    context = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+    if precision == "bf16" and device.type == "cpu" and not has_native_bf16(device):
+        return _emulated(context)
+    return context
 
 
+@contextmanager
+def _emulated(context: AbstractContextManager[None]) -> Iterator[None]:
+    with context, EmulatedConvolutions():
+        yield
+
+
+def _onednn_takes_bf16() -> bool:
+    """Whether the library that multiplies in bf16 is there and does so, which ONEDNN_MAX_CPU_ISA may forbid."""
+    tell = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return torch.backends.mkldnn.is_available() and (tell is None or tell())
+
+
+@cache
 def _cpu_features() -> set[str]:
     """Names of what the processor can do, from torch where it tells (2.10 on), else from the kernel."""
     tell = getattr(torch.cpu, "get_capabilities", None)
