@@ -53,8 +53,9 @@ def _emulated(context: AbstractContextManager[None]) -> Iterator[None]:
         yield
 
 
+@cache
 def _onednn_takes_bf16() -> bool:
-    """Whether the library that multiplies in bf16 is there and does so, which ONEDNN_MAX_CPU_ISA may forbid."""
+    """Whether oneDNN, which multiplies for torch, is there and takes bf16; ONEDNN_MAX_CPU_ISA may forbid it."""
     tell = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return torch.backends.mkldnn.is_available() and (tell is None or tell())
 
