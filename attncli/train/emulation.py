@@ -83,8 +83,6 @@ def has_channels_last_strides(t: Tensor, last: torch.memory_format) -> bool:
 def overruns_weight_gradient(weight: Tensor) -> bool:
     """Return whether the gradient of the weight may write past a buffer in channels_last: 1x1 kernels of few planes.
 
-    It happens with a stride.
-
     That is a fault of oneDNN in float32 (issue 6035 of uxlfoundation/oneDNN), in 3.12 and before.
     """
     return weight[0, 0].numel() == 1 and min(weight.shape[:2]) < NARROW
