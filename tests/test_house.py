@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "attncli"
 LAYERS: list[set[str]] = [
     {"errors", "seeds"},
     {"system"},
+    {"dataset_catalog"},
     {"recipe", "records"},
     {"sweep", "attention", "data"},
     {"backbones"},

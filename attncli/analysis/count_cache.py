@@ -17,7 +17,7 @@ from attncli import attention
 from attncli.analysis.network_key import ImageSpec, make_network_key
 from attncli.errors import UserError
 from attncli.recipe import Recipe
-from attncli.records import write_atomically
+from attncli.system.files import write_atomically
 
 PACKAGE = Path(__file__).parents[1]
 DECIDING_FILES = (  # of the package: what counts depend on

@@ -16,7 +16,7 @@ from attncli.attention.narrow_bf16 import channel_sum, dense_gradient, is_narrow
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether x, (N, C, H, W), lies in memory as (N, H, W, C) and not also as (N, C, H, W)."""
+    """Return whether x, (N, C, H, W), lies in memory as (N, H, W, C) and not also as (N, C, H, W)."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 

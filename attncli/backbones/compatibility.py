@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from attncli import attention, backbones
 from attncli.attention import Mechanism
+from attncli.recipe import parse_yaml
 
 COMPATIBILITY_FILE = Path(__file__).with_name("compatibility.yaml")
 CIFAR_PIXELS, IMAGENET_PIXELS = 32, 224  # pixels of the images of CIFAR and of ImageNet
@@ -34,8 +33,7 @@ class BackboneCompatibility:
 @cache
 def read_file() -> tuple[frozenset[str], dict[str, BackboneCompatibility]]:
     """Return the mechanisms that were tried, and the entry of each backbone."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    contents = yaml.load(COMPATIBILITY_FILE.read_text(encoding="utf-8"), Loader=loader)
+    contents = parse_yaml(COMPATIBILITY_FILE.read_text(encoding="utf-8"))
     entries = {
         name: BackboneCompatibility(tuple(entry["sites"]), entry.get("refused", {}))
         for name, entry in contents["backbones"].items()
@@ -67,5 +65,5 @@ def find_misfit(attn: str, backbone: str) -> str | None:
 
 
 def is_tried(attn: str, backbone: str) -> bool:
-    """Whether the file knows the pair because it was built."""
+    """Return whether the file knows the pair because it was built."""
     return attn in tried_mechanisms() and backbone in load_compatibility()

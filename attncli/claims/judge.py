@@ -171,7 +171,7 @@ def _suggest_command(verdict: ClaimVerdict, backbone: str | None) -> str | None:
     backbone_option = f" --backbone {backbone}" if is_substituted else ""
     if verdict.by == "timing":
         return f"attncli claims {claim.id}{backbone_option} --measure"
-    needs_small_dataset = is_substituted and claim.on not in networks.CLASSES.keys() - {"imagenet"}
+    needs_small_dataset = is_substituted and not networks.has_small_images(claim.on)
     return f"attncli claims run {claim.id}{backbone_option}" + (
         f" --dataset {SMALL_DATASET}" if needs_small_dataset else ""
     )

@@ -60,10 +60,10 @@ def command(
     """
     from attncli.claims import claim_files, judge
     from attncli.claims.evidence import gather_evidence
-    from attncli.records import write_atomically
     from attncli.report.html_report import render_html
     from attncli.report.report_data import gather_report_data, list_report_experiments, render_markdown
     from attncli.runs import RunStore
+    from attncli.system.files import write_atomically
 
     run_store = RunStore(runs, tracking_uri)
     names = attn or []

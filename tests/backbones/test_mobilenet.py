@@ -89,7 +89,7 @@ def test_before_and_after() -> None:
 
 
 def test_conv_replaces_the_depthwise_convolution() -> None:
-    """The mechanism gets its groups and stride: 4 kernels of 9 numbers a channel, half the map."""
+    """The mechanism gets its groups and stride: 4 kernels of 9 numbers per channel, half the map."""
     net = build("dyconv", size=64)
     assert [p.removesuffix(".attn") for p in model.find_mechanisms(net)][:2] == [
         "features.1.conv.0.0",

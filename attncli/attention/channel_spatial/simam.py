@@ -3,10 +3,10 @@
     mu = mean of x over H, W;  v = sum (x - mu)^2 / (HW - 1)                  (N, C)
     y = x * sigmoid((x - mu)^2 / (4 (v + e_lambda)) + 1/2)                    (N, C, H, W)
 
-The argument of the sigmoid is the inverse of the energy of a linear neuron that tells one value from the others
-of its channel (Eq. 5 of the paper). It is 1/2 or more, so the gate lies in [0.6225, 1) and switches nothing off.
+The argument of the sigmoid is the inverse of the energy of a linear neuron that separates one value from the
+others of its channel (Eq. 5 of the paper). It is 1/2 or more, so the gate lies in [0.6225, 1) and switches nothing off.
 Learns nothing. Cost: two reductions and a few passes over x; the gradient is written out below, so that only x
-and two numbers a channel are kept for it.
+and two numbers per channel are kept for it.
 
 Where the sources differ: the paper divides the variance by HW, the official code by HW - 1 (the author confirms
 the latter). A 1 x 1 map gives 0/0 there; here its variance counts as 0. The authors train with e_lambda = 1e-4 on
@@ -39,7 +39,7 @@ card = Card(
 class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). Half precision is weighed in float32.
 
-    Raises ValueError where e_lambda is not positive: a constant channel would divide 0 by 0.
+    Raises ValueError if e_lambda is not positive: a constant channel would divide 0 by 0.
     """
 
     def __init__(self, *, e_lambda: float = 1e-4) -> None:
@@ -51,7 +51,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Weigh every value of x."""
         t = memory_order(x, x)
-        axes = (2, 3) if t is x else (1, 2)  # where H and W are
+        axes = (2, 3) if t is x else (1, 2)  # of H and W
         y: Tensor = _EnergyGate.apply(t, axes, self.e_lambda)
         return usual_order(y, x)
 

@@ -23,19 +23,19 @@ def command(name: str | None, data_root: str | None, as_json: bool) -> None:
       attncli data ls imagenet
     """
     from attncli import data
-    from attncli.data import about
+    from attncli.dataset_catalog import read_description
     from attncli.errors import unknown_name_error
 
     if name is not None and name not in data.DATASETS:
         raise unknown_name_error("dataset", name, data.DATASETS)
     root = Path(data_root).expanduser() if data_root else data.find_default_root()
     names = [name] if name else list(data.DATASETS)
-    rows = [{"name": n, "files": about.describe_availability(n, root), "what": data.DATASETS[n]} for n in names]
+    rows = [{"name": n, "files": data.describe_availability(n, root), "what": data.DATASETS[n]} for n in names]
     if as_json:
-        described_rows = [row | {"text": about.read_description(row["name"])} for row in rows]
+        described_rows = [row | {"text": read_description(row["name"])} for row in rows]
         return echo_json(described_rows[0] if name else described_rows)
     if name:
-        return click.echo(f"{name}: {rows[0]['files']}\n\n{about.read_description(name)}")
+        return click.echo(f"{name}: {rows[0]['files']}\n\n{read_description(name)}")
     for row in rows:
         click.echo(wrap_with_label(f"{row['name']:19}", f"{row['what']} [{row['files']}]"))
     return None
