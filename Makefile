@@ -1,12 +1,14 @@
 # Each target does everything by itself on a fresh machine; a second call installs nothing again.
 PYTHON ?= python3
 VENV ?= .venv
+LOWEST := .venv-lowest
+PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --dist loadfile
 RUN := $(VENV)/bin/attncli
 CHOSEN = $(if $(DATASET),--dataset $(DATASET)) $(if $(BACKBONE),--backbone $(BACKBONE))
 SWEEP = $(CHOSEN) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint types compare claims report ui screenshots clean
+.PHONY: help quickstart test test-lowest lint types generate compare claims report ui screenshots clean
 
 help:           ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -14,6 +16,12 @@ help:           ## list the targets
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $@
+
+$(LOWEST)/.installed: pyproject.toml .ci/lowest
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python .ci/lowest >$(LOWEST)/lowest.txt
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check -r $(LOWEST)/lowest.txt -e .
 	touch $@
 
 quickstart: $(VENV)/.installed  ## install, train resnet18 with ECA and without on real digits, compare
@@ -27,7 +35,11 @@ quickstart: $(VENV)/.installed  ## install, train resnet18 with ECA and without 
 	@echo "      $(RUN) show eca               what one is and what is claimed of it"
 
 test: $(VENV)/.installed lint types  ## install, lint, types, tests
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n auto --dist loadfile
+	$(PYTEST)
+
+test-lowest: VENV = $(LOWEST)
+test-lowest: $(LOWEST)/.installed  ## the tests with the lowest versions that pyproject.toml allows, on Python 3.11
+	$(PYTEST)
 
 lint: $(VENV)/.installed        ## ruff
 	$(VENV)/bin/ruff check .
@@ -35,6 +47,9 @@ lint: $(VENV)/.installed        ## ruff
 
 types: $(VENV)/.installed       ## mypy, strict
 	$(VENV)/bin/mypy
+
+generate: $(VENV)/.installed    ## what is made from the mechanisms and backbones: compatibility, tables; ARGS=--all builds all
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.generate $(ARGS)
 
 sweep-%: $(VENV)/.installed     ## recipes/sweeps/%.yaml (channel, spatial, survey ...), as DATASET BACKBONE SEEDS JOBS say
 	$(RUN) sweep $* $(SWEEP)
@@ -55,5 +70,5 @@ screenshots: $(VENV)/.installed ## README's pictures from real runs, as RUNS NAM
 	$(VENV)/bin/python -m tests.browser.screenshots --runs $(or $(RUNS),runs) $(if $(NAME),--run $(NAME)) \
 		$(if $(IMAGE),--image $(IMAGE)) $(if $(REPORT),--report $(REPORT))
 
-clean:          ## remove the virtual environment and caches, keep runs/
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+clean:          ## remove the virtual environments and caches, keep runs/
+	rm -rf $(VENV) $(LOWEST) .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -1,4 +1,4 @@
-"""The errors a user should meet: a problem in one line, and what to do about it."""
+"""Errors for the user: one line with the problem, and a hint about what to do."""
 
 import difflib
 import json
@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-LAUNCHER_FOLDER_VARIABLE = "ATTNCLI_CONFIDED"  # the folder in which the processes of one run leave word of their errors
+LAUNCHER_FOLDER_VARIABLE = "ATTNCLI_CONFIDED"  # the folder in which the processes of one run write their errors
 
 
 class UserError(Exception):
-    """Something the user can mend: bad input (exit code 2) or a run that failed (exit code 1).
+    """Something the user can fix: bad input (exit code 2) or a run that failed (exit code 1).
 
-    `problem` says what is wrong and where, `hint` what to do about it; `code` is the exit code. `on_all_ranks` are
-    errors that all processes of a run meet alike.
+    `problem` says what is wrong and where, `hint` what to do about it; `code` is the exit code. `on_all_ranks` is true
+    for errors that occur in all processes of a run alike.
     """
 
     on_all_ranks = False
@@ -26,7 +26,7 @@ class UserError(Exception):
 
     @property
     def single_errors(self) -> list["UserError"]:
-        """The errors this one stands for: itself, or all that were found at once."""
+        """The error itself, or all errors that it collects."""
         return [self]
 
 
@@ -39,12 +39,12 @@ class CollectedError(UserError):
 
     @property
     def single_errors(self) -> list[UserError]:
-        """The errors, in the order in which they were found."""
+        """The errors in the order in which they were found."""
         return self.errors
 
 
 class RunFailedError(UserError):
-    """A run that began well and could not end well (exit code 1)."""
+    """A run that started and then failed (exit code 1)."""
 
     def __init__(self, problem: str, hint: str = "") -> None:
         super().__init__(problem, hint, code=1)
@@ -60,7 +60,7 @@ class Interrupted(UserError):  # noqa: N818 - raised on Ctrl-C or SIGTERM, not a
 
 
 def report_to_launcher(error: UserError, trace: str = "") -> bool:
-    """Leave word of an error for the launcher that started this process; False where there is none to tell it."""
+    """Write an error to a file for the launcher that started this process; return False if there is no launcher."""
     if LAUNCHER_FOLDER_VARIABLE not in os.environ or "RANK" not in os.environ:
         return False
     rank = int(os.environ["RANK"])
@@ -71,7 +71,7 @@ def report_to_launcher(error: UserError, trace: str = "") -> bool:
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """'did you mean ...' (the most alike, else one that begins so) or the list of what is known, for a hint."""
+    """Return a hint: 'did you mean ...' with the most similar name or one with that prefix, else all known names."""
     known = sorted(known)
     with_prefix = [candidate for candidate in known if len(name) > 1 and candidate.startswith(name)]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or with_prefix[:1]
@@ -81,6 +81,6 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
 
 
 def unknown_name_error(kind: str, name: str, known: Iterable[str], location: str = "") -> UserError:
-    """The error for a name that nothing answers to, with the nearest known one."""
+    """Return the error for an unknown name, with the most similar known one as hint."""
     prefix = f"{location}: " if location else ""
     return UserError(f"{prefix}unknown {kind}: '{name}'", suggest_name(name, known))

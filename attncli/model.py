@@ -142,7 +142,7 @@ def _build_backbone(
         net = family.build(model.backbone, spec.classes, use_cifar_stem)
         if model.backbone.startswith(backbones.TIMM_PREFIX):
             timm_networks.check_image_size(net, model.backbone, spec.size)
-        if model.pretrained and torch.get_default_device().type != "meta":
+        if model.pretrained and not _is_building_on_meta():
             loaded = pretrained.load(net, family.find_structure(net), model.backbone, model.pretrained)
             if notify:
                 warnings = pretrained.pretraining_warnings(resolved.mechanism)
@@ -223,7 +223,7 @@ def _check_map_shapes(attn: str, placed_mechanisms: Sequence[tuple[sites.Placeme
 
     Does nothing on the meta device, where a network is built only to be counted.
     """
-    if torch.get_default_device().type == "meta":
+    if _is_building_on_meta():
         return
     checked_shapes = set()
     for placement, module in placed_mechanisms:
@@ -242,9 +242,14 @@ def _check_map_shapes(attn: str, placed_mechanisms: Sequence[tuple[sites.Placeme
             )
 
 
+def _is_building_on_meta() -> bool:
+    """Return whether tensors made now have no data; torch.get_default_device of 2.6 misses `with torch.device`."""
+    return torch.empty(0).device.type == "meta"
+
+
 def _run_smoke_test(net: nn.Module, resolved: ResolvedModel, spec: InputSpec) -> None:
     """Run a forward and a backward pass on zeros, so that a user's file fails before the training starts."""
-    if torch.get_default_device().type == "meta":
+    if _is_building_on_meta():
         return
     attn, frames = resolved.model.attn, () if spec.frames is None else (spec.frames,)
     with plugin_errors(attn, "does not fit the network", anywhere=True), torch.random.fork_rng(devices=[]):

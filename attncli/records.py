@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from attncli.system.files import write_atomically
+
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
@@ -180,13 +182,3 @@ def read_result(folder: Path) -> Result | None:
 def replace_log(folder: Path, records: Iterable[Record]) -> None:
     """Replace the folder's log as a whole (on resuming, what came after the checkpoint goes)."""
     write_atomically(folder / LOG, "".join(format_record(r) + "\n" for r in records))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it: it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -18,7 +18,7 @@ import yaml
 from attncli import recipe as recipes
 from attncli import track
 from attncli.errors import UserError, unknown_name_error
-from attncli.recipe import Recipe
+from attncli.recipe import Recipe, parse_yaml
 from attncli.records import RESULT, Result
 from attncli.track import RunStore, read_finished_result
 from attncli.track.provenance import read_provenance
@@ -39,7 +39,6 @@ __all__ = [
 
 RECIPE = "recipe.yaml"
 _OPTION_PREFIX = "model.options."
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +101,7 @@ def read_folder_runs(runs: Path, *, dataset: str | None = None) -> Iterator[Fini
 
 def _make_folder_run(folder: Path, result: Result) -> FinishedRun | None:
     try:
-        recipe = Recipe.model_validate(yaml.load((folder / RECIPE).read_text(encoding="utf-8"), Loader=_LOADER))
+        recipe = Recipe.model_validate(parse_yaml((folder / RECIPE).read_text(encoding="utf-8")))
         experiment = track.choose_experiment_name(recipe)
     except (OSError, ValueError, yaml.YAMLError, UserError):
         return None

@@ -1,4 +1,4 @@
-"""What a recipe's form can't tell: whether its names exist and its parts go together. No torch needed."""
+"""Check the names in a recipe: dataset, backbone, mechanism, options, files. No torch."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from attncli import attention, backbones, data, recipe
 from attncli.attention.card import SITES
+from attncli.dataset_catalog import has_origin
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
 from attncli.system.source_inspection import ConstructorParameter
 
@@ -15,9 +16,9 @@ from attncli.system.source_inspection import ConstructorParameter
 def read(
     path: Path | None = None, overrides: Iterable[str] = (), values: Mapping[str, Any] | None = None
 ) -> recipe.Recipe:
-    """The recipe of a YAML file, `values` by dotted key and `key=value` overrides.
+    """Return the recipe of a YAML file, `values` by dotted key and `key=value` overrides.
 
-    Raises CollectedError with every problem of form and of names at once.
+    Raises CollectedError that lists every error of form and of names.
     """
     tree = recipe.merge_values(path, overrides, values)
     if errors := find_recipe_errors(tree, str(path) if path else ""):
@@ -26,15 +27,17 @@ def read(
 
 
 def find_recipe_errors(tree: Mapping[str, Any], file_name: str = "") -> list[UserError]:
-    """Every error of a recipe's tree; empty for a good one."""
+    """Return every error of a recipe's tree, none for a valid one."""
     errors = recipe.find_key_errors(tree, file_name)
     prefix = f"{file_name}: " if file_name else ""
     model_section, data_section = _get_section(tree, "model"), _get_section(tree, "data")
+    dataset = data_section.get("name")
+    names_hub = isinstance(dataset, str) and has_origin(dataset, "hub")  # there data.of is a name on the hub
     checks = (
         (_check_name, (data_section, "data.name", "dataset", data.DATASETS, prefix)),
         (
             _check_name,
-            ({} if data_section.get("name") == data.HUB else data_section, "data.of", "dataset", data.DATASETS, prefix),
+            ({} if names_hub else data_section, "data.of", "dataset", data.DATASETS, prefix),
         ),
         (_check_class_file, (data_section, prefix)),
         (_check_name, (model_section, "model.backbone", "backbone", backbones.backbone_names(), prefix)),
@@ -63,7 +66,7 @@ def _check_name(section: Mapping[str, Any], key: str, kind: str, known: Iterable
 
 
 def _check_class_file(data_section: Mapping[str, Any], prefix: str) -> list[UserError]:
-    """Errors of the file that lists classes: whether it can be read, not whether the dataset has them."""
+    """Return the errors of the file that lists classes: that it can be read, not that the dataset has the classes."""
     class_file = data_section.get("classes")
     try:
         if isinstance(class_file, str):
@@ -74,7 +77,7 @@ def _check_class_file(data_section: Mapping[str, Any], prefix: str) -> list[User
 
 
 def _check_mechanism(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:
-    """Errors of the mechanism's name, its file and its options."""
+    """Return the errors of the mechanism's name, its file and its options."""
     name, options = model_section.get("attn", attention.NONE), model_section.get("options") or {}
     if not isinstance(name, str) or not isinstance(options, Mapping):
         return []
@@ -95,14 +98,14 @@ def _check_mechanism(model_section: Mapping[str, Any], prefix: str) -> list[User
 
 
 def _check_weights_file(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:
-    """Errors of the file of pretrained weights: whether it is there, not what it holds."""
+    """Return an error if the file of pretrained weights is missing; its content is not checked."""
     weights_file = model_section.get("pretrained")
     if not isinstance(weights_file, str) or Path(weights_file).expanduser().is_file():
         return []
     return [
         UserError(
             f"{prefix}model.pretrained: {weights_file}: no such file",
-            "true loads torchvision's; a path names a state dict",
+            "give the path of a state dict, or true for torchvision's weights",
         )
     ]
 
@@ -123,7 +126,7 @@ def _check_option(
 
 
 def _resolve_annotation(parameter: ConstructorParameter) -> Any:
-    """The type that an option's annotation names; anything where the file uses types of its own."""
+    """Return the type that an option's annotation names, or Any if the file uses its own types."""
     try:
         return eval(parameter.annotation, {"__builtins__": {}}, {**_ANNOTATION_TYPES, "Literal": Literal})
     except (NameError, SyntaxError, TypeError, AttributeError):
@@ -134,7 +137,7 @@ _ANNOTATION_TYPES = {t.__name__: t for t in (int, float, bool, str, tuple, list,
 
 
 def build_json_schema() -> dict[str, Any]:
-    """The JSON schema of a recipe, with the names that exist here as completions (other files may be named too)."""
+    """Return the JSON schema of a recipe with the existing names as completions; paths of files are allowed too."""
     recipe_schema = recipe.Recipe.model_json_schema()
     definitions = recipe_schema["$defs"]
     definitions["Data"]["properties"]["name"]["enum"] = sorted(data.DATASETS)

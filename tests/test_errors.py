@@ -1,4 +1,4 @@
-"""What errors say."""
+"""Messages and hints of errors."""
 
 import pytest
 
@@ -21,6 +21,6 @@ def test_the_nearest_name(name: str, hint: str) -> None:
 
 
 def test_unknown_says_what_and_where() -> None:
-    """The place comes first; no name is a hint where nothing is known."""
+    """The place comes first; there is no hint if nothing is known."""
     error = unknown_name_error("backbone", "x", [], "model.backbone")
     assert (error.problem, error.hint) == ("model.backbone: unknown backbone: 'x'", "")

@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 PROTOCOL = {
     "Attention": "a mechanism's class, attncli/attention/<category>/",
     "build": "makes a backbone's network, attncli/backbones/; model.build a recipe's",
-    "anatomy": "returns the structure of a backbone's network",
+    "find_structure": "returns the structure of a backbone's network",
     "join": "replaces the sum of a backbone's block",
     "command": "a file of attncli/commands/",
     "read": "reads a dataset's files, attncli/data/datasets/",

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from attncli import attention, validation
+from tests.generate import tables
 from tests.shared import ROOT
 
 TOPICS = sorted((ROOT / "attncli" / "help").glob("*.md"))
@@ -74,3 +75,9 @@ def test_recipes_are_good(path: Path) -> None:
     assert first.startswith("# ")
     assert "attncli run" in path.read_text()
     assert second.startswith("#")
+
+
+@pytest.mark.parametrize("topic", sorted(tables.TABLES))
+def test_generated_tables_are_up_to_date(topic: str) -> None:
+    """The table of a help topic is what `make generate` writes."""
+    assert tables.insert_table(topic) == read_document(tables.find_help_file(topic)), "make generate"

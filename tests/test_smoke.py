@@ -1,4 +1,4 @@
-"""Every mechanism, and the plain network, trains for two epochs on the embedded digits with a falling loss.
+"""Every mechanism, and the plain network, trains for two epochs on embedded digits with a falling loss.
 
 The digits have 8 px, so resnet20's maps have 8, 4 and 2. Mechanisms on frames get clips of three frames of the same
 digits. All go through `attncli.train.train`, as a run does, in the precision that suits the machine.
@@ -14,19 +14,23 @@ from attncli.recipe import Recipe, read
 from attncli.train import train_model
 
 BASE: dict[str, Any] = {
+    "data.fraction": 0.3,
     "model.backbone": "resnet20",
     "train.epochs": 2,
-    "train.batch_size": 32,
+    "train.batch_size": 16,
     "train.lr": 0.02,
     "train.schedule": "constant",
 }
+WHOLE: dict[str, Any] = {"data.fraction": 1.0, "train.batch_size": 32}
 ADAM: dict[str, Any] = {"train.optimizer": "adam", "train.lr": 1e-3, "train.weight_decay": 0.0}
 
-# Networks that SGD at does not suit. EAMLP stays on a plateau for some 200 steps.
+# Networks that need all images or another optimiser. EAMLP stays on a plateau for some 200 steps.
 OWN: dict[str, dict[str, Any]] = {
     "vit": ADAM,
-    "multi-head-external": ADAM | {"train.lr": 5e-4, "train.batch_size": 8},
-    "ram": ADAM | {"train.lr": 3e-3, "data.pad": 0},
+    "multi-head-external": WHOLE | ADAM | {"train.lr": 5e-4, "train.batch_size": 8},
+    "ram": WHOLE | ADAM | {"train.lr": 3e-3, "data.pad": 0},
+    "gltr": WHOLE,
+    "highway": WHOLE,
 }
 
 

@@ -16,7 +16,7 @@ def problems(*overrides: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected_text"),
     [
         ("model.attn=ecaa", "model.attn: unknown attention: 'ecaa' | did you mean 'eca'?"),
         ("model.backbone=resnet19", "model.backbone: unknown backbone: 'resnet19' | did you mean 'resnet1"),
@@ -26,9 +26,9 @@ def problems(*overrides: str) -> list[str]:
         ("model.attn=./nowhere.py", "nowhere.py: No such file"),
     ],
 )
-def test_unknown_names(override: str, told: str) -> None:
-    """An unknown name is told with its key and the nearest known one."""
-    assert any(told in p for p in problems(override))
+def test_unknown_names(override: str, expected_text: str) -> None:
+    """An unknown name is reported with its key and the nearest known one."""
+    assert any(expected_text in p for p in problems(override))
 
 
 def test_errors_of_form_and_of_names_come_together() -> None:
@@ -37,7 +37,7 @@ def test_errors_of_form_and_of_names_come_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "expected_text"),
     [
         ("kk=3", "unknown option of 'eca' | did you mean 'k'?"),
         ("k=x", "'x' is not allowed | allowed: int | tuple[int, ...] | None"),
@@ -45,14 +45,14 @@ def test_errors_of_form_and_of_names_come_together() -> None:
         ("gamma=yes", "True is not allowed | allowed: float"),
     ],
 )
-def test_options_are_those_of_the_file(option: str, told: str) -> None:
+def test_options_are_those_of_the_file(option: str, expected_text: str) -> None:
     """An option must be a keyword of the mechanism, with a value of its annotated type."""
-    (found,) = problems("model.attn=eca", f"model.options.{option}")
-    assert told in found
+    (error_line,) = problems("model.attn=eca", f"model.options.{option}")
+    assert expected_text in error_line
 
 
 def test_good_options_pass() -> None:
-    """A list stands for a tuple, an integer for a float, and null for none."""
+    """A list means a tuple, an integer for a float, and null for none."""
     read = validation.read(None, ["model.attn=eca", "model.options.k=[3, 5, 5, 7]", "model.options.gamma=2"])
     assert read.model.options == {"k": [3, 5, 5, 7], "gamma": 2}
     validation.read(None, ["model.attn=eca", "model.options.k=null"])
@@ -79,7 +79,11 @@ def test_a_list_of_classes_must_be_readable(tmp_path: Path) -> None:
     """A file of classes that is missing, empty or no text is named before anything begins."""
     (tmp_path / "empty.txt").write_text("# none\n")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
-    for name, told in (("none.txt", "No such file"), ("empty.txt", "no class in it"), ("binary.txt", "not a text")):
+    for name, expected_text in (
+        ("none.txt", "No such file"),
+        ("empty.txt", "no class in it"),
+        ("binary.txt", "not a text"),
+    ):
         [error] = validation.find_recipe_errors({"data": {"classes": str(tmp_path / name)}})
-        assert f"data.classes: {tmp_path / name}: {told}" in error.problem
+        assert f"data.classes: {tmp_path / name}: {expected_text}" in error.problem
         assert error.hint

@@ -17,7 +17,7 @@ from attncli import attention
 from attncli.analysis.network_key import ImageSpec, make_network_key
 from attncli.errors import UserError
 from attncli.recipe import Recipe
-from attncli.records import write_atomically
+from attncli.system.files import write_atomically
 
 PACKAGE = Path(__file__).parents[1]
 # Whole packages, so that a new file counts too; of the recipe because networks are known by what is not its default.

@@ -77,12 +77,12 @@ def mechanism_names() -> tuple[str, ...]:
 
 
 def is_file_path(name: str) -> bool:
-    """Whether `name` is the path of a user's file, such as ./mine.py."""
+    """Return whether `name` is the path of a user's file, such as ./mine.py."""
     return name.endswith(".py")
 
 
 def is_plugin(name: str) -> bool:
-    """Whether the mechanism `name` is a user's file or comes from another package."""
+    """Return whether the mechanism `name` is a user's file or comes from another package."""
     return name != NONE and locate_mechanism(name)[0] == "own"
 
 
@@ -111,7 +111,7 @@ def resolve_mechanism(name: str) -> Mechanism | None:
 
 
 def is_whole_network(name: str) -> bool:
-    """Whether `name` is a mechanism that is the whole network. Raises UserError as `describe_mechanism` does."""
+    """Return whether `name` is a mechanism that is the whole network. Raises UserError as `describe_mechanism` does."""
     mechanism = resolve_mechanism(name)
     return mechanism is not None and mechanism.is_whole_network
 

@@ -1,8 +1,7 @@
-"""Reductions over one axis of a map, and products with such reductions, in the order in which x lies in memory.
+"""Reductions over one axis of a map, and products with them, in the order in which the map lies in memory.
 
-In channels_last a sum over H or W that is asked for as `x.sum(2)` walks the memory with a stride, and so does the
-gradient of a product with a map of shape (N, C, 1, W). Seen as (N, H, W, C) the same tensor is read in sequence,
-at a third to a fifth of the time.
+In channels_last a sum over H or W, `x.sum(2)`, walks the memory with a stride, and so does the gradient of a product
+with a map of shape (N, C, 1, W). As (N, H, W, C) the same tensor is read in sequence, three to five times as fast.
 """
 
 import math
@@ -13,29 +12,27 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from attncli.attention.narrow_bf16 import channel_max, channel_sum, dense_gradient, is_narrow, materialize_broadcast
-from attncli.attention.ops import is_channels_last
+from attncli.attention.ops import is_channels_last, promote_half
 
 SHORT_INNER_SIZE = 32  # numbers inside of an axis below which `amax` over it is slow
-SHORT_ROW = (
-    16  # columns of bf16 below which adding the view that is the gradient of a sum is slower than writing it out
-)
+SHORT_ROW = 16  # columns of bf16 below which adding the gradient of a sum, a view, is slower than writing it out
 
 
 def memory_order(t: Tensor, x: Tensor) -> Tensor:
-    """t, (N, C, H, W) or a map that broadcasts to it, with its axes in the order in which x lies in memory.
+    """Return t, (N, C, H, W) or broadcasting to it, with its axes in the order in which x lies in memory.
 
-    That is (N, H, W, C) where x is channels_last, else t itself. `usual_order` undoes it.
+    That is (N, H, W, C) if x is channels_last, else t itself. `usual_order` undoes it.
     """
     return t.permute(0, 2, 3, 1).contiguous() if is_channels_last(x) else t
 
 
 def usual_order(t: Tensor, x: Tensor) -> Tensor:
-    """t as `memory_order(_, x)` laid it out, seen as (N, C, H, W) again."""
+    """Return t, laid out by `memory_order(_, x)`, as (N, C, H, W) again."""
     return t.permute(0, 3, 1, 2) if is_channels_last(x) else t
 
 
 def axis_mean(x: Tensor, dim: int) -> Tensor:
-    """Mean of x, (N, C, H, W), over dim 1, 2 or 3, which is kept with size 1."""
+    """Return mean of x, (N, C, H, W), over dim 1, 2 or 3, which is kept with size 1."""
     x = dense_gradient(x) if dim > 1 else x
     t, axis = memory_order(x, x), _memory_axis(x, dim)
     is_slow_sum = x.dtype == torch.bfloat16 and not is_channels_last(x) and x.shape[3] < SHORT_ROW
@@ -45,7 +42,7 @@ def axis_mean(x: Tensor, dim: int) -> Tensor:
 
 
 def max_mean(x: Tensor, dim: int) -> Tensor:
-    """Maximum and mean of x, (N, C, H, W), over dim 1, 2 or 3, in this order: that axis gets size 2."""
+    """Return maximum and mean of x, (N, C, H, W), over dim 1, 2 or 3, in this order: that axis gets size 2."""
     if torch.compiler.is_compiling():
         return torch.cat((x.amax(dim, keepdim=True), x.mean(dim, keepdim=True)), dim)
     if is_narrow(x):
@@ -55,15 +52,15 @@ def max_mean(x: Tensor, dim: int) -> Tensor:
 
 
 def _memory_axis(x: Tensor, dim: int) -> int:
-    """Where axis `dim` of (N, C, H, W) is in the order of memory."""
+    """Return the place of axis `dim` of (N, C, H, W) in the order of memory."""
     return {1: 3, 2: 1, 3: 2}[dim] if is_channels_last(x) else dim
 
 
 def _reduce_maximum(t: Tensor, dim: int) -> Tensor:
-    """The maximum over one axis, which is kept with size 1.
+    """Return the maximum over one axis, which is kept with size 1.
 
-    `amax` takes ten times as long where what lies inside of the axis does not fill its loops: there, halves of the
-    axis are compared until one is left.
+    `amax` takes ten times as long if the axes after `dim` are too short to fill its loops. Then halves of the axis are
+    compared until one is left.
     """
     inner_size = math.prod(t.shape[dim + 1 :])
     if inner_size == 1 or inner_size >= SHORT_INNER_SIZE:
@@ -84,7 +81,7 @@ class _MaxMean(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x  # half is slow to reduce on CPU
+        values = promote_half(x)  # half precision is slow to reduce on a CPU
         top = _reduce_maximum(values, dim).to(x.dtype)
         ctx.save_for_backward(x, top)
         ctx.dim = dim

@@ -1,9 +1,9 @@
-"""bf16 maps of few channels on a CPU, which torch's element-wise kernels take one number at a time.
+"""Fast operations on bf16 maps of few channels on a CPU, which torch's element-wise kernels do not vectorise.
 
-A kernel's inner loop runs along the channels of a channels_last map where its operands do not all have the same
-shape, and a vector register holds 32 numbers of bf16. With 16 channels, as in the first stage of resnet20, nothing
-of such a loop is vectorised: adding (N, C, 1, 1) to (128, 16, 32, 32) takes sixteen times as long as adding a whole
-map. So here what is broadcast is written out first, which costs a fraction of a pass.
+If its operands differ in shape, a kernel's inner loop runs along the channels of a channels_last map, and a vector
+register holds 32 numbers of bf16. With 16 channels, as in the first stage of resnet20, such a loop is not vectorised:
+adding (N, C, 1, 1) to (128, 16, 32, 32) takes sixteen times as long as adding a whole map. So the smaller operand is
+written out first, which costs a fraction of a pass.
 """
 
 from typing import Any
@@ -16,14 +16,14 @@ LANES = 32  # numbers of bf16 in a register of 512 bits
 
 
 def is_narrow(x: Tensor) -> bool:
-    """Whether x, (N, C, H, W), is such a map."""
+    """Return whether x, (N, C, H, W), is a bf16 map of few channels in channels_last on a CPU."""
     if x.dtype != torch.bfloat16 or x.device.type != "cpu" or x.shape[1] % LANES == 0 or torch.compiler.is_compiling():
         return False
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def materialize_broadcast(s: Tensor, x: Tensor) -> Tensor:
-    """s, which broadcasts to x, as a whole map laid out as x, (N, C, H, W)."""
+    """Return s, which broadcasts to x, as a whole map laid out as x, (N, C, H, W)."""
     n, c, h, w = x.shape
     if s.shape == (n, 1, h, w):
         repeated = s.reshape(-1, 1) @ s.new_ones(1, c)  # the quickest way to repeat every number c times
@@ -34,18 +34,18 @@ def materialize_broadcast(s: Tensor, x: Tensor) -> Tensor:
 
 
 def channel_sum(x: Tensor) -> Tensor:
-    """The sum over the channels of a narrow map, added up in float32: (N, C, H, W) -> (N, 1, H, W)."""
+    """Return the sum over the channels of a narrow map, added up in float32: (N, C, H, W) -> (N, 1, H, W)."""
     n, c, h, w = x.shape
     return (x.permute(0, 2, 3, 1).reshape(-1, c) @ x.new_ones(c, 1)).view(n, 1, h, w)
 
 
 def channel_max(x: Tensor) -> Tensor:
-    """The maximum over the channels of a narrow map: (N, C, H, W) -> (N, 1, H, W)."""
+    """Return the maximum over the channels of a narrow map: (N, C, H, W) -> (N, 1, H, W)."""
     return x.contiguous().amax(1, keepdim=True)  # planes are read in whole registers
 
 
 def dense_gradient(x: Tensor) -> Tensor:
-    """x itself, whose gradient from here on is a whole map; for a narrow map before a sum over positions.
+    """Return x itself with a gradient that is a whole map; for a narrow map before a sum over positions.
 
     The gradient of a sum is a broadcast view, and autograd adds such views to the gradients of other uses of x.
     """

@@ -1,8 +1,8 @@
 """Reductions and products that many mechanisms share, written to move few bytes in either memory layout.
 
-Two facts of torch's CPU kernels shape them. The gradient of a sum is a view, that of a mean a whole tensor,
-contiguous even where x is channels_last (the layout in which training is fastest). And a fresh buffer costs as
-much as a pass over it, so `gate` reuses one. Reductions over one axis are in `axes`.
+Two facts of torch's CPU kernels shape them. The gradient of a sum is a view, that of a mean is a whole tensor, which
+is contiguous even if x is channels_last (the layout in which training is fastest). And a new buffer costs as much as
+a pass over it, so `gate` reuses one. Reductions over one axis are in `axis_reductions`.
 """
 
 from typing import Any
@@ -16,19 +16,24 @@ from attncli.attention.narrow_bf16 import channel_sum, dense_gradient, is_narrow
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether x, (N, C, H, W), lies in memory as (N, H, W, C) and not also as (N, C, H, W)."""
+    """Return whether x, (N, C, H, W), lies in memory as (N, H, W, C) and not also as (N, C, H, W)."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
+def promote_half(t: Tensor) -> Tensor:
+    """Return t in float32 if it is float16 or bfloat16, whose sums overflow or lose digits, else t itself."""
+    return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
+
+
 def spatial_mean(x: Tensor) -> Tensor:
-    """Mean over H and W: (N, C, H, W) -> (N, C)."""
+    """Return the mean over H and W: (N, C, H, W) -> (N, C)."""
     if x.dtype == torch.float16:  # whose sums overflow
         return x.mean((2, 3))
     return dense_gradient(x).sum((2, 3), dtype=x.dtype) / (x.shape[2] * x.shape[3])
 
 
 def weighted_sum(x: Tensor, w: Tensor) -> Tensor:
-    """Sum over H and W of x, (N, C, H, W), times w, (C, H, W): a depth-wise convolution as large as the map, (N, C)."""
+    """Return the sum over H and W of x, (N, C, H, W), times w, (C, H, W): a depth-wise convolution to (N, C)."""
     w = w.to(x.dtype)
     if is_channels_last(x):
         return (x.permute(0, 2, 3, 1) * w.permute(1, 2, 0).contiguous()).sum((1, 2))
@@ -36,15 +41,15 @@ def weighted_sum(x: Tensor, w: Tensor) -> Tensor:
 
 
 def spatial_max(x: Tensor) -> Tensor:
-    """Maximum over H and W: (N, C, H, W) -> (N, C). Of equal maxima the first gets the gradient."""
+    """Return the maximum over H and W: (N, C, H, W) -> (N, C). The first of equal maxima gets the gradient."""
     return F.adaptive_max_pool2d(x, 1).flatten(1)
 
 
 def gate(x: Tensor, s: Tensor) -> Tensor:
-    """x, (N, C, H, W), times weights s: (N, C) for channels, or a shape that broadcasts to x's, as (N, 1, H, W).
+    """Return x, (N, C, H, W), times the weights s: (N, C), or a shape that broadcasts to x's, such as (N, 1, H, W).
 
-    The result has the dtype of x. A second derivative raises RuntimeError, except under torch.compile, which
-    gets the plain formula and fuses it itself.
+    The result has the dtype of x. A second derivative raises RuntimeError, except under torch.compile, which gets the
+    plain formula and fuses it itself.
     """
     s = (s[:, :, None, None] if s.ndim == 2 else s).to(x.dtype)
     if torch.compiler.is_compiling():
@@ -56,7 +61,7 @@ def gate(x: Tensor, s: Tensor) -> Tensor:
 
 
 def materialize_if_narrow(s: Tensor, x: Tensor) -> Tensor:
-    """s, which broadcasts to x, (N, C, H, W): written out as a map where x is narrow, else as it is."""
+    """Return s, which broadcasts to x, (N, C, H, W), written out as a whole map if x is narrow, else unchanged."""
     if not is_narrow(x):
         return s
     written: Tensor = _MaterializedMap.apply(s.to(x.dtype), x.detach())
@@ -64,7 +69,7 @@ def materialize_if_narrow(s: Tensor, x: Tensor) -> Tensor:
 
 
 class _MaterializedMap(torch.autograd.Function):
-    """`spread`, with a gradient that is summed in the order of memory."""
+    """`materialize_broadcast`, with a gradient that is summed in the order of memory."""
 
     @staticmethod
     def forward(ctx: Any, s: Tensor, x: Tensor) -> Tensor:
@@ -78,7 +83,7 @@ class _MaterializedMap(torch.autograd.Function):
 
 
 def _sum_to_shape(t: Tensor, shape: torch.Size) -> Tensor:
-    """t summed over the axes along which `shape` was broadcast to it, read in the order of memory."""
+    """Return t summed over the axes along which `shape` was broadcast to it, read in the order of memory."""
     if not is_channels_last(t):
         return t.sum_to_size(shape)
     n, c, h, w = shape
@@ -110,5 +115,5 @@ class _GateProduct(torch.autograd.Function):
 
 
 def _broadcast_weights(s: Tensor, x: Tensor) -> Tensor:
-    """s as torch multiplies it fastest with x: one weight for all channels of a narrow map is written out."""
+    """Return s as torch multiplies it fastest with x: written out if x is narrow and s has one channel."""
     return materialize_broadcast(s, x) if s.shape[1] == 1 < x.shape[1] and is_narrow(x) else s

@@ -13,22 +13,22 @@ KEPT_BYTES = 1 << 28  # largest map of all pairs that is kept on a CPU
 
 
 def apply_pointwise(x: Tensor, layer: nn.Linear) -> Tensor:
-    """The layer at each position: (N, C, H, W) -> (N, C', H, W)."""
+    """Apply the layer at each position: (N, C, H, W) -> (N, C', H, W)."""
     return F.conv2d(x, layer.weight[:, :, None, None], layer.bias)
 
 
 def flatten_tokens(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, HW, C), a view."""
+    """Return (N, C, H, W) as (N, HW, C), a view."""
     return x.flatten(2).transpose(1, 2)
 
 
 def unflatten_tokens(t: Tensor, size: torch.Size) -> Tensor:
-    """(N, HW, C) -> (N, C, H, W), a view; `size` ends in H, W."""
+    """Return (N, HW, C) as (N, C, H, W), a view; `size` ends in H, W."""
     return t.transpose(1, 2).unflatten(2, size[-2:])
 
 
 def attend_pairwise(q: Tensor, k: Tensor, v: Tensor, scale: float = 1.0) -> Tensor:
-    """softmax(scale * q k^T) v of (N, positions, width); widths of q and k are equal, that of v may differ."""
+    """Return softmax(scale * q k^T) v for (N, positions, width); q and k have equal widths, v may have another."""
     pairs = q.shape[0] * q.shape[1] * k.shape[1] * q.element_size()
     if q.device.type != "cpu":
         return _attend_fused(q, k, v, scale)
@@ -43,7 +43,7 @@ def _attend_fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
 
 
 def _pad_to_equal_width(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Filled up with zeros to the width of the widest: the CPU's kernel takes no other."""
+    """Pad with zeros to the width of the widest: the CPU's kernel accepts no other."""
     width = max(q.shape[2], v.shape[2])
     q, k, v = (F.pad(t, (0, width - t.shape[2])) if t.shape[2] < width else t for t in (q, k, v))
     return q, k, v

@@ -20,14 +20,14 @@ class PlaneConv2d(nn.Conv2d):
         super().__init__(planes_in, planes, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve; x is best in channels_last where it does not qualify for rows."""
+        """Convolve x. Unless it is convolved by rows, x is best in channels_last."""
         if x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.shape[3] <= MAX_ROW_WIDTH:
             return convolve_rows(x, self.weight)
         return super().forward(x)
 
 
 def convolve_rows(x: Tensor, weight: Tensor) -> Tensor:
-    """The convolution of x, (N, I, H, W), with weight, (O, I, k, k), k odd, as one along H of whole rows."""
+    """Convolve x, (N, I, H, W), with weight, (O, I, k, k), k odd, as one convolution of whole rows along H."""
     n, planes_in, h, w = x.shape
     planes, _, k, _ = weight.shape
     rows = x.permute(0, 2, 1, 3).reshape(n, h, 1, planes_in * w).permute(0, 3, 1, 2)  # (N, I W, H, 1)
@@ -36,11 +36,10 @@ def convolve_rows(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def make_banded_kernel(weight: Tensor, w: int) -> Tensor:
-    """(O, I, k, k) -> (O w, I w, k): what column j of the input gives to column i of the output, row by row."""
+    """Return (O, I, k, k) as (O w, I w, k): what column j of the input adds to column i of the output, for each row."""
     planes, planes_in, k, _ = weight.shape
     half_kernel = k // 2
     offsets = torch.arange(w)[None, :] - torch.arange(w)[:, None] + w - 1  # j - i, from 0
-    padded_weight = F.pad(
-        weight, (w - 1 - half_kernel, w - 1 - half_kernel)
-    )  # every offset; a row shorter than the kernel crops it
+    padding = w - 1 - half_kernel  # to every offset; negative, for a row shorter than the kernel, it crops
+    padded_weight = F.pad(weight, (padding, padding))
     return padded_weight[..., offsets].permute(0, 3, 1, 4, 2).reshape(planes * w, planes_in * w, k)

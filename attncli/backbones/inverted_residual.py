@@ -7,9 +7,7 @@ from attncli.backbones.structure import BlockPaths
 
 
 def describe_inverted_residual(net: nn.Module, path: str, stage: int, index: int) -> BlockPaths:
-    """The parts of the block at `path`: a Sequential `describe_inverted_residual` of widening, depthwise, excitation
-    and projection.
-    """
+    """Return the parts of the block at `path`: a Sequential of widening, depthwise, excitation and projection."""
     parts = list(net.get_submodule(f"{path}.block").children())
     excitation = next((i for i, m in enumerate(parts) if isinstance(m, SqueezeExcitation)), None)
     last = len(parts) - 1

@@ -50,7 +50,7 @@ def find_structure(net: nn.Module) -> NetworkStructure:
 
 
 def _describe_mobilenet_block(stage: int, index: int, path: str, block: nn.Module) -> BlockPaths:
-    parts = len(list(block.get_submodule("conv").children()))  # 4, or 3 where nothing widens
+    parts = len(list(block.get_submodule("conv").children()))  # 4, or 3 if nothing widens
     return BlockPaths(
         stage,
         index,

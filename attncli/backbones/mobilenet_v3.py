@@ -6,7 +6,7 @@ block of the large network has 112). For small images (CIFAR) the stem and the f
 that 32 px reach the four stages as 32, 16, 8 and 4 px; no parameter depends on it.
 
 Sites: `gate` is after the norm of the projection, `mid` before the projection (after the built-in squeeze-and-
-excitation, where there is one), `pre-norm` after the depthwise convolution, `conv` in place of one of 3x3.
+excitation, if there is one), `pre-norm` after the depthwise convolution, `conv` in place of one of 3x3.
 """
 
 import torchvision.models

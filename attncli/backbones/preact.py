@@ -1,6 +1,6 @@
 """Pre-activation ResNets (He et al., 2016b) and wide ResNets (Zagoruyko and Komodakis, 2016).
 
-A block is norm, ReLU, 3x3, norm, ReLU, 3x3; where the width or size changes, a 1x1 convolution of the activated input
+A block is norm, ReLU, 3x3, norm, ReLU, 3x3; if the width or size changes, a 1x1 convolution of the activated input
 is the shortcut. The network ends with norm and ReLU. preactresnet18 has the four stages of resnet18, the others three
 as CIFAR networks have: preactresnetD of 16, 32 and 64 channels, wide_resnetD_k k times as wide (no dropout).
 
@@ -39,7 +39,7 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
 
 
 class PreActResNet(nn.Module):
-    """`n` blocks a stage, each stage of its width; (N, 3, H, W) -> (N, classes)."""
+    """`n` blocks per stage, each stage of its width; (N, 3, H, W) -> (N, classes)."""
 
     def __init__(self, stem: int, widths: tuple[int, ...], n: int, classes: int, cifar_stem: bool = True) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class PreActBlock(nn.Module):
         self.shortcut: nn.Module | None = None if same else nn.Conv2d(channels_in, channels, 1, stride, bias=False)
 
     def compute_terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(branch, shortcut), the terms of the sum."""
+        """Return (branch, shortcut), the terms of the sum."""
         y = F.relu(self.bn1(x))
         shortcut = x if self.shortcut is None else self.shortcut(y)
         return self.conv2(F.relu(self.bn2(self.conv1(y)))), shortcut

@@ -36,7 +36,7 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
 
 
 def find_structure(net: nn.Module) -> NetworkStructure:
-    """The parts of a network of this family, or of any that is made of torchvision's residual blocks."""
+    """Return the parts of a network of this family, or of any that is made of torchvision's residual blocks."""
     stages = [name for name, _ in net.named_children() if name.startswith("layer")]
     blocks = [
         _describe_resnet_block(stage, index, f"{name}.{index - 1}", block)

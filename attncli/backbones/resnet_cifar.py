@@ -20,7 +20,7 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
 
 
 class CifarResNet(nn.Module):
-    """`n` basic blocks a stage; (N, 3, H, W) -> (N, classes)."""
+    """`n` basic blocks per stage; (N, 3, H, W) -> (N, classes)."""
 
     def __init__(self, n: int, classes: int) -> None:
         super().__init__()

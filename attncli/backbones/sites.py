@@ -63,7 +63,7 @@ class Placement:
 
 
 def is_map_site(site: str) -> bool:
-    """Whether a site passes a map (N, C, H, W) and expects one of the same shape: such mechanisms may change places."""
+    """Return whether a site passes a map and expects one of the same shape: such sites exchange mechanisms."""
     return site in MAP_SITES or site.startswith(BUILT_IN)
 
 

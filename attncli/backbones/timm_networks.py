@@ -2,17 +2,17 @@
 
 A block is a module of timm's own that returns a map and holds a spatial convolution (kernel above 1x1) and at least one
 more convolution or linear layer; of such modules in each other the outermost that is no stage, that is, no list of
-them. Its parts are told by a pass without numbers, in the order in which they are called:
+them. A pass without data finds its parts, in the order in which they are called:
 
 - its spatial convolutions, and the norm that follows each before the next convolution;
-- its last convolution, and what ends the branch: the norm after it, or itself where none follows. Where a linear layer
-  comes after it (ConvNeXt) the branch ends with `drop_path`, if the block has that;
+- its last convolution, and the end of the branch: the norm after it, or the convolution itself if none follows. If a
+  linear layer comes after it (ConvNeXt), the branch ends with `drop_path`, if the block has that;
 - its squeeze-and-excitation, by the class.
 
 Shortcuts are left out by the names that timm gives them. A stage is a size of maps: 56, 28, 14 and 7 px of 224 are 1
-to 4, as in a ResNet. Parallel branches of a block (Inception) are taken for one, in the order of their calls. How a
-block sums can't be told from outside: there is no site join. Networks keep their stem for small images, and those
-without such blocks (transformers) take no mechanism.
+to 4, as in a ResNet. Parallel branches of a block (Inception) count as one, in the order of their calls. How a block
+sums is not visible from outside: there is no site join. Networks keep their stem for small images, and those without
+such blocks (transformers) take no mechanism.
 """
 
 import copy
@@ -41,7 +41,7 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
 
 
 def download_weights(name: str) -> tuple[str, Mapping[str, Tensor]]:
-    """(where from, tensors by name) of timm's pretrained weights. Raises UserError where they can't be had."""
+    """Return (source, tensors by name) of timm's pretrained weights. Raises UserError if they cannot be downloaded."""
     try:
         net = _import_timm().create_model(_check_timm_name(name), pretrained=True)
     except Exception as error:  # timm asks a hub with libraries of its own, each with its own errors
@@ -70,7 +70,7 @@ def _check_timm_name(name: str) -> str:
 
 
 def check_image_size(net: nn.Module, name: str, size: tuple[int, int]) -> None:
-    """Raises UserError where the network does not take images of `size`, as those with position embeddings."""
+    """Raise UserError if the network does not take images of `size`, such as one with position embeddings."""
     try:
         trace_shapes(net, size)
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -81,7 +81,7 @@ def check_image_size(net: nn.Module, name: str, size: tuple[int, int]) -> None:
 
 
 def find_structure(net: nn.Module) -> NetworkStructure:
-    """The parts of a network, found by structure; `net` is left as it is."""
+    """Return the parts of a network, found from its modules; `net` does not change."""
     calls = _trace_calls(net)
     order = list(calls)
     side = _default_image_side(net)
@@ -100,19 +100,19 @@ def find_structure(net: nn.Module) -> NetworkStructure:
 
 @dataclass(frozen=True)
 class _ModuleCall:
-    """Shapes of a submodule's input, () where that is no tensor, and output."""
+    """Shapes of a submodule's input, () if that is no tensor, and output."""
 
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
 
 
 def _default_image_side(net: nn.Module) -> int:
-    """Pixels of the images that the network is made for."""
+    """Return pixels of the images that the network is made for."""
     return int(getattr(net, "default_cfg", {}).get("input_size", (3, 224, 224))[-1])
 
 
 def _trace_calls(net: nn.Module) -> dict[str, _ModuleCall]:
-    """The submodules that return one tensor, in the order in which they are called first."""
+    """Return the submodules that return one tensor, in the order in which they are called first."""
     meta_copy = copy.deepcopy(net).to("meta").eval()
     started: dict[str, None] = {}
     calls: dict[str, _ModuleCall] = {}
@@ -142,7 +142,7 @@ def _is_spatial_conv(module: nn.Module) -> bool:
 
 
 def _collect_layers(module: nn.Module) -> list[nn.Module]:
-    """Convolutions and linear layers of a module, without those of built-in excitations."""
+    """Return convolutions and linear layers of a module, without those of built-in excitations."""
     if type(module).__name__ in EXCITATIONS:
         return []
     if isinstance(module, nn.Conv2d | nn.Linear):
@@ -151,7 +151,7 @@ def _collect_layers(module: nn.Module) -> list[nn.Module]:
 
 
 def _find_block_paths(net: nn.Module, calls: Mapping[str, _ModuleCall]) -> list[str]:
-    """The blocks in the order in which they are called."""
+    """Return the blocks in the order in which they are called."""
     layer_counts = {
         path: len(layers)
         for path, call in calls.items()
@@ -166,7 +166,7 @@ def _find_block_paths(net: nn.Module, calls: Mapping[str, _ModuleCall]) -> list[
 
 
 def _is_stage(net: nn.Module, path: str, layer_counts: Mapping[str, int]) -> bool:
-    """Whether a module is a list of others in `calls` (path -> layers), or has one, or nothing beside them."""
+    """Return whether a module is, or has, a list of others in `layer_counts` (path -> layers), or only holds them."""
     inside = [other for other in layer_counts if other.startswith(f"{path}.")]
     if any(_has_list_between(net, path, other) for other in inside):
         return True
@@ -175,7 +175,7 @@ def _is_stage(net: nn.Module, path: str, layer_counts: Mapping[str, int]) -> boo
 
 
 def _has_list_between(net: nn.Module, path: str, inside: str) -> bool:
-    """Whether a list of modules lies on the way from `path` to a module in it."""
+    """Return whether a list of modules lies on the way from `path` to a module in it."""
     parts = inside.split(".")[:-1]
     prefixes = (".".join(parts[:n]) for n in range(path.count(".") + 1, len(parts) + 1))
     return any(isinstance(net.get_submodule(p), nn.Sequential | nn.ModuleList | nn.ModuleDict) for p in prefixes)
@@ -213,7 +213,7 @@ def _describe_timm_block(
 
 
 def _find_norm_after(net: nn.Module, branch: list[str], layer: str) -> str | None:
-    """The norm that is called after a layer and before the next."""
+    """Return the norm that is called after a layer and before the next."""
     for path in branch[branch.index(layer) + 1 :]:
         module = net.get_submodule(path)
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -224,7 +224,7 @@ def _find_norm_after(net: nn.Module, branch: list[str], layer: str) -> str | Non
 
 
 def _find_pool(net: nn.Module, calls: Mapping[str, _ModuleCall]) -> str | None:
-    """What pools the last map, by timm's name for it."""
+    """Return the module that pools the last map, by timm's name for it."""
     pool_paths = [
         p for p, c in calls.items() if p.rpartition(".")[2] in ("global_pool", "pool") and len(c.input_shape) == 4
     ]

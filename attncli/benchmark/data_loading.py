@@ -32,7 +32,8 @@ from attncli.benchmark.dataloader_baseline import count_loader_workers
 from attncli.benchmark.training import compute_quartiles
 from attncli.benchmark.training_loops import pick_device
 from attncli.data.dataset import Dataset
-from attncli.data.loader import iterate_train_batches
+from attncli.data.images.arrays import IMAGENET_MEAN, IMAGENET_STD
+from attncli.data.loader import BatchLayout, iterate_train_batches
 from attncli.data.readers.image_folder import list_root
 from attncli.recipe import Data
 
@@ -84,7 +85,7 @@ def build_imagefolder_feed(folder: ImageFolderSetting) -> Feed:
         *([transforms.RandomResizedCrop(folder.size)] if folder.resized else centre_crops),
         transforms.RandomHorizontalFlip(),
         transforms.ToTensor(),
-        transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
     ]
     images = datasets.ImageFolder(str(Path(folder.root) / "train"), transforms.Compose(transform_steps))
     device = pick_device()
@@ -117,17 +118,10 @@ def build_cache_feed(folder: ImageFolderSetting) -> Feed:
 
 def _build_batch_feed(folder: ImageFolderSetting, dataset: Dataset) -> Feed:
     epochs = count()
+    layout = BatchLayout(batch_size=folder.batch_size, device=pick_device(), channels_last=True)
 
     def feed_images() -> int:
-        batches = iterate_train_batches(
-            dataset.train,
-            dataset,
-            batch_size=folder.batch_size,
-            seed=0,
-            epoch=next(epochs),
-            device=pick_device(),
-            channels_last=True,
-        )
+        batches = iterate_train_batches(dataset.train, dataset, layout, seed=0, epoch=next(epochs))
         return sum(len(x) for x, _ in batches)
 
     return feed_images

@@ -22,6 +22,7 @@ import yaml
 from attncli.claims import language, networks
 from attncli.claims.language import LanguageError
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
+from attncli.recipe import compose_yaml, describe_yaml_error
 
 FOLDER = Path(__file__).parent / "data"
 KINDS = (
@@ -107,11 +108,11 @@ def select_claims(
 def _read_claim_file(path: Path, claims: list[Claim], errors: list[UserError]) -> None:
     """Add the claims of a file, or what is wrong with them."""
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        root = compose_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         return errors.append(UserError(f"{path}: {error.strerror}", "give a file of claims"))
     except yaml.YAMLError as error:
-        return errors.append(UserError(f"{path}: not valid YAML: {error}".replace("\n", " "), "mend the file"))
+        return errors.append(UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file"))
     if root is None:
         return None
     if not isinstance(root, yaml.SequenceNode):

@@ -8,9 +8,8 @@ from attncli import backbones
 from attncli.analysis.count_cache import CountCache
 from attncli.analysis.network_key import RunIndex, index_runs
 from attncli.claims.throughput import SpeedStore
+from attncli.dataset_catalog import has_origin
 from attncli.runs import FinishedRun, RunStore, read_finished_runs
-
-FOLDER_DATASET = "folder"  # the dataset that says nothing about what its images are
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,6 @@ def gather_evidence(
     finished_runs = read_finished_runs(run_store)
     if folder_is is not None:
         finished_runs = [
-            replace(run, dataset=folder_is) if run.dataset == FOLDER_DATASET else run for run in finished_runs
+            replace(run, dataset=folder_is) if has_origin(run.dataset, "user") else run for run in finished_runs
         ]
     return Evidence(CountCache(), SpeedStore(run_store.runs, measure), finished_runs, backbone, report_claim)

@@ -178,7 +178,7 @@ def _suggest_command(resolved: ResolvedClaim, outcome: Outcome, decided_by: str)
     backbone_option = f" --backbone {resolved.backbone}" if is_substituted else ""
     if decided_by == "timing":
         return f"attncli claims {claim.id}{backbone_option} --measure"
-    needs_small_dataset = is_substituted and claim.on not in networks.CLASSES.keys() - {"imagenet"}
+    needs_small_dataset = is_substituted and not networks.has_small_images(claim.on)
     return f"attncli claims run {claim.id}{backbone_option}" + (
         f" --dataset {SMALL_DATASET}" if needs_small_dataset else ""
     )

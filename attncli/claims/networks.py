@@ -9,13 +9,13 @@ from attncli.analysis.network_key import ImageSpec
 from attncli.attention import NONE
 from attncli.claims import language
 from attncli.claims.language import ACCURACY, EXACT, SPEED, LanguageError, NetworkExpression, Quantity
+from attncli.dataset_catalog import find_properties
 from attncli.errors import UserError, suggest_name
 from attncli.recipe import Recipe
 
 BACKBONE_OPTIONS = ("stem", "replace")  # the options of a backbone: keys of `model`
 LARGE_SIDE, SMALL_SIDE = 224, 32  # px, of images that no one gives the size of
 CIFAR_NETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")  # built for images of 32 px
-CLASSES = {"imagenet": 1000, "cifar10": 10, "cifar100": 100, "svhn": 10, "mnist": 10, "fashion-mnist": 10, "digits": 10}
 FRAMES = 8
 
 
@@ -104,12 +104,19 @@ def resolve_images(quantity: Quantity, claim_dataset: str | None, size: int | No
     """
     settings: dict[str, Any] = dict(quantity.settings)
     dataset = settings.get("dataset", claim_dataset)
-    is_small = quantity.network.base.name in CIFAR_NETS or CLASSES.get(dataset or "", 1000) < 1000
+    is_small = quantity.network.base.name in CIFAR_NETS or has_small_images(dataset)
     side = settings.get("size") or size or (SMALL_SIDE if is_small else LARGE_SIDE)
-    classes = settings.get("classes") or CLASSES.get(dataset or "") or (1000 if side >= 64 else 10)
+    properties = find_properties(dataset or "")
+    classes = settings.get("classes") or (properties and properties.class_count) or (1000 if side >= 64 else 10)
     frames = settings.get("frames")
     attn = list_recipe_values(quantity.network).get("model.attn", NONE)
     mechanism = attention.resolve_mechanism(attn)
     if frames is None and mechanism is not None and mechanism.needs_clips:
         frames = FRAMES
     return ImageSpec(side, classes, frames)
+
+
+def has_small_images(dataset: str | None) -> bool:
+    """Return whether a dataset's images are of a size that CIFAR networks are built for."""
+    properties = find_properties(dataset or "")
+    return properties is not None and properties.side is not None and properties.side <= SMALL_SIDE

@@ -15,7 +15,7 @@ from attncli.claims.evaluate import compute_slacks, evaluate_expression
 from attncli.claims.language import SPEED, Quantity
 from attncli.claims.verdict import ComparisonOutcome, Outcome
 from attncli.recipe import Recipe
-from attncli.records import write_atomically
+from attncli.system.files import write_atomically
 
 SPEEDS_FILE = "claim-speeds.json"
 LEVEL = 0.95

@@ -1,7 +1,8 @@
-"""Datasets: found by file name in `sets/` without loading torch, read into memory, batched and varied there.
+"""Datasets: listed without torch, read into memory, and turned into batches of varied images.
 
-Adding a dataset is adding a file to `sets/`: its docstring's first line describes it, and its function
-`read(data, place) -> Source` names the classes and says how the images of a part are read.
+A dataset is one file in `datasets/`. The first line of its docstring describes it, its constants state its properties
+(`attncli.dataset_catalog.DatasetProperties`), and its function `read(data, paths) -> DatasetSource` lists the classes
+and says how the images of a split are read. Nothing else has to be changed to add one.
 """
 
 import os
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attncli.data.paths import DataPaths, ProgressCallback, ignore_progress
-from attncli.data.registry import DATASETS, HUB
+from attncli.data.registry import DATASETS, describe_availability
 from attncli.data.size_cache import DatasetSize, load_size, save_size
 from attncli.recipe import Data
 
@@ -17,20 +18,34 @@ if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
     from attncli.data.verify import VerificationReport
 
-__all__ = ["DATASETS", "HUB", "DatasetSize", "find_default_root", "load", "load_size", "verify_dataset"]
+__all__ = [
+    "DATASETS",
+    "DatasetSize",
+    "describe_availability",
+    "find_default_root",
+    "load",
+    "load_size",
+    "verify_dataset",
+]
 
 
 def find_default_root() -> Path:
-    """Where downloaded files lie unless told otherwise: $ATTNCLI_DATA, else ~/.cache/attncli/data."""
+    """Return the default folder of downloads: $ATTNCLI_DATA, else ~/.cache/attncli/data."""
     return Path(os.environ.get("ATTNCLI_DATA") or "~/.cache/attncli/data").expanduser()
 
 
 def load(recipe: Data, *, cache: Path, progress: ProgressCallback | None = None) -> "Dataset":
-    """The dataset of a recipe: read, cut into train, validation and test, and held as uint8 tensors.
+    """Return the dataset of a recipe: read, split into train, validation and test, held as uint8 tensors.
 
-    `cache` is a folder for decoded images and the dataset's extent; it may be deleted at any time.
-    `progress(what, done, total)` is called while files are downloaded (in bytes) or decoded (in images). Imports torch.
-    Raises UserError for an unknown dataset, missing or unreadable files and impossible subsets.
+    Imports torch.
+
+    Args:
+        recipe: the section `data`.
+        cache: folder for decoded images and the size of the dataset; it may be deleted at any time.
+        progress: called as `progress(activity, completed, total)` during downloads (bytes) and decoding (images).
+
+    Raises:
+        UserError: for an unknown dataset, missing or unreadable files, or an impossible subset.
     """
     from attncli.data.build import build_dataset
 
@@ -41,10 +56,9 @@ def load(recipe: Data, *, cache: Path, progress: ProgressCallback | None = None)
 
 
 def verify_dataset(recipe: Data, *, progress: ProgressCallback | None = None) -> "VerificationReport":
-    """Whether a dataset is whole: layout, published counts and sums, every image file. Downloads nothing."""
-    from attncli.data.verify import inspect_dataset as look
+    """Check a dataset: layout, published counts and checksums, every image file. Downloads nothing."""
+    from attncli.data.verify import inspect_dataset
 
     root = Path(recipe.root).expanduser() if recipe.root else None
-    return look(
-        recipe, DataPaths(root, find_default_root(), find_default_root(), progress or ignore_progress, may_fetch=False)
-    )
+    folder = find_default_root()
+    return inspect_dataset(recipe, DataPaths(root, folder, folder, progress or ignore_progress, may_fetch=False))

@@ -1,7 +1,7 @@
-"""From a recipe to a dataset: classes chosen, training images kept and cut, pixels read, facts recorded.
+"""From a recipe to a dataset: choose classes and training images, cut off the validation split, read the pixels.
 
-With data.crop=resized the training images are kept whole, and files are normalised with ImageNet's mean and deviation
-unless the dataset has its own.
+With data.crop=resized the training images are kept whole, and image files are normalised with ImageNet's mean and
+standard deviation unless the dataset has its own.
 """
 
 import hashlib
@@ -12,19 +12,24 @@ from torch import Tensor
 
 from attncli.data import subset
 from attncli.data.augmentation.config import build_augmentation
-from attncli.data.dataset import Dataset, DatasetSource, ImageArray, LazySplit, RGBTriple, Split
-from attncli.data.images.variable_size import VariableSizeImages, read_whole_images, wrap_tensor
+from attncli.data.dataset import Dataset, DatasetSource, LazySplit, Split
+from attncli.data.images.arrays import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ImageArray,
+    RGBTriple,
+    VariableSizeImages,
+    wrap_tensor,
+)
+from attncli.data.images.variable_size import read_whole_images
 from attncli.data.paths import DataPaths
 from attncli.data.registry import read_source
 from attncli.errors import UserError
 from attncli.recipe import Data
 
-IMAGENET_MEAN: RGBTriple = (0.485, 0.456, 0.406)
-IMAGENET_STD: RGBTriple = (0.229, 0.224, 0.225)
-
 
 def build_dataset(data: Data, paths: DataPaths) -> Dataset:
-    """The dataset of a recipe. Raises UserError; see `attncli.data.load`."""
+    """Return the dataset of a recipe. Raises UserError; see `attncli.data.load`."""
     source = read_source(data, paths)
     classes, lazy_splits = _select_splits(data, source)
     whole_images = _load_whole_images(data, lazy_splits["train"], paths) if data.crop == "resized" else None
@@ -60,7 +65,7 @@ def build_dataset(data: Data, paths: DataPaths) -> Dataset:
 
 
 class WholeTrainImages(NamedTuple):
-    """Training images that are kept whole, and what they are normalised with."""
+    """Training images that are kept whole, with the constants that normalise them."""
 
     images: VariableSizeImages
     mean: RGBTriple
@@ -68,7 +73,7 @@ class WholeTrainImages(NamedTuple):
 
 
 def _load_whole_images(data: Data, lazy_split: LazySplit, paths: DataPaths) -> WholeTrainImages:
-    """The training images kept whole. Raises UserError where there is no size to bring parts of them to."""
+    """Return the whole training images. Raises UserError if there is no size to resize their crops to."""
     if lazy_split.files is None:
         array = lazy_split.read_all()
         if array.values.ndim == 5:
@@ -82,10 +87,10 @@ def _load_whole_images(data: Data, lazy_split: LazySplit, paths: DataPaths) -> W
 
 
 def _select_splits(data: Data, source: DatasetSource) -> tuple[tuple[str, ...], dict[str, LazySplit]]:
-    """The classes, and train, val (unless empty) and test with the wanted images only.
+    """Return the classes, and train, val (unless empty) and test with the wanted images only.
 
-    The classes are chosen in every part; a fraction or a number of each class is kept of the training images
-    alone, and the validation part is cut from those.
+    Classes are chosen in every split. data.fraction and data.per_class apply to the training images only, before the
+    validation split is cut from them.
     """
     class_numbers = subset.choose_classes(source.classes, data.classes)
     classes = tuple(source.classes[number] for number in class_numbers)
@@ -117,7 +122,7 @@ def _compute_digest(
     arrays: dict[str, ImageArray],
     whole_images: WholeTrainImages | None = None,
 ) -> str:
-    """SHA-256 of the classes and, part by part, of labels and images."""
+    """Return the SHA-256 of the classes and, split by split, of labels and images."""
     digest = hashlib.sha256(json.dumps(classes).encode())
     for name in sorted(lazy_splits):
         images = whole_images.images if whole_images and name == "train" else arrays[name]

@@ -1,21 +1,21 @@
-"""Where a dataset's files lie and who hears of the progress; free of torch."""
+"""The folders of a dataset's files and the callback that receives progress. No torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-ProgressCallback = Callable[[str, int, int], None]  # (what, done, total)
+ProgressCallback = Callable[[str, int, int], None]  # (activity, completed, total)
 
 
 def ignore_progress(activity: str, completed: int, total: int) -> None:
-    """Progress that nobody listens to."""
+    """Do nothing with the progress."""
 
 
 @dataclass(frozen=True)
 class DataPaths:
-    """Folders of the files: the one the user names, if any, the one for downloads, the one for decoded images.
+    """The folder that the user names, if any, the default folder of downloads, and that of decoded images.
 
-    Nothing is downloaded unless `may_fetch`.
+    If `may_fetch` is false, nothing is downloaded.
     """
 
     user_root: Path | None
@@ -26,5 +26,5 @@ class DataPaths:
 
     @property
     def root(self) -> Path:
-        """The folder that downloaded files are in."""
+        """The folder of the downloaded files."""
         return self.user_root or self.download_root

@@ -1,4 +1,4 @@
-"""What the network sees: some training images as they come out of a batch, with their labels in words."""
+"""Training images as the network sees them, with their labels in words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,24 +9,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attncli.data.dataset import Dataset
-from attncli.data.loader import iterate_train_batches
+from attncli.data.loader import BatchLayout, iterate_train_batches
 
 
 @dataclass(frozen=True)
 class PreviewImage:
-    """An image (H, W, 3), uint8, as a network sees it, and what it is told about it."""
+    """An image (H, W, 3), uint8, as the network sees it, and its label in words."""
 
     image: NDArray[np.uint8]
     label: str
 
 
 def draw_preview(dataset: Dataset, count: int, *, seed: int, epoch: int) -> list[PreviewImage]:
-    """The first `count` images of an epoch (of clips the frame in the middle), as training with `seed` sees them."""
-    batches = iterate_train_batches(
-        dataset.train, dataset, batch_size=min(count, len(dataset.train)), seed=seed, epoch=epoch,
-        device=torch.device("cpu"), channels_last=False,
-    )  # fmt: skip
-    images, labels = next(batches)
+    """Return the first `count` images of an epoch as training with `seed` sees them; of clips, the middle frame."""
+    size = min(count, len(dataset.train))
+    layout = BatchLayout(batch_size=size, device=torch.device("cpu"), channels_last=False)
+    images, labels = next(iterate_train_batches(dataset.train, dataset, layout, seed=seed, epoch=epoch))
     if dataset.frames is not None:
         images = images[:, dataset.frames // 2]
     mean, std = (torch.tensor(channel_values)[:, None, None] for channel_values in (dataset.mean, dataset.std))
@@ -38,7 +36,7 @@ def draw_preview(dataset: Dataset, count: int, *, seed: int, epoch: int) -> list
 
 
 def describe_label(label: Tensor, classes: Sequence[str]) -> str:
-    """The name of a class, or those of a mixture with their shares."""
+    """Return the name of the class, or the names of a mixture with their shares."""
     if label.ndim == 0:
         return classes[int(label)]
     share, number = label.sort(descending=True)

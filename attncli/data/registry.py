@@ -1,56 +1,64 @@
-"""Datasets by name: what there is, told without importing them, and reading one's description."""
+"""The datasets by name: which there are, whether their files are there, and reading one of them."""
 
 import importlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attncli.data.paths import DataPaths
+from attncli.dataset_catalog import find_properties, has_origin, list_datasets
 from attncli.errors import UserError, suggest_name, unknown_name_error
 from attncli.recipe import Data
 
 if TYPE_CHECKING:
     from attncli.data.dataset import DatasetSource
 
-GENERATED = ("clips", "cluttered")  # of another dataset, data.of
-HUB = "hf"  # for which data.of is a name elsewhere
+DATASETS: dict[str, str] = list_datasets()
+DEFAULT_BASE = "digits"  # what generated datasets are made of without data.of
 
 
-def _describe_datasets() -> dict[str, str]:
-    """Every dataset with the first line of its file."""
-    descriptions = {}
-    for path in sorted((Path(__file__).parent / "datasets").glob("*.py")):
-        if path.stem != "__init__":
-            with path.open(encoding="utf-8") as file:
-                descriptions[path.stem.replace("_", "-")] = file.readline().strip().strip('"')
-    return descriptions
-
-
-DATASETS: dict[str, str] = _describe_datasets()
+def describe_availability(name: str, root: Path) -> str:
+    """Return whether the files of a known dataset are below `root`, or what has to be done to get them."""
+    properties = find_properties(name)
+    assert properties is not None
+    if properties.origin in ("download", "request"):
+        is_complete = properties.holds and all(
+            any((root / alternative.strip()).exists() for alternative in alternatives.split("|"))
+            for alternatives in properties.holds
+        )
+        if is_complete:
+            return "there"
+        return "to be fetched" if properties.origin == "download" else "needs --data-root"
+    return {
+        "embedded": "there",
+        "generated": "made",
+        "user": "needs --data-root",
+        "hub": "needs --set data.of=USER/NAME",
+    }[properties.origin]
 
 
 def read_source(data: Data, paths: DataPaths) -> "DatasetSource":
-    """The dataset `data.name` as its file describes it, its images not read yet.
+    """Return the dataset `data.name` as its file describes it; its images are not read yet.
 
-    Raises UserError for an unknown name, a base (`data.of`) that nothing is made of, or missing files.
+    Raises UserError for an unknown name, a `data.of` that the dataset has no use for, or missing files.
     """
     if data.name not in DATASETS:
         raise unknown_name_error("dataset", data.name, DATASETS, location="data.name")
-    if data.of is not None and data.name not in (*GENERATED, HUB):
+    if data.of is not None and not has_origin(data.name, "generated", "hub"):
         raise UserError(f"data.of: {data.of}: '{data.name}' is not made of another dataset", "leave data.of out")
-    source: DatasetSource = importlib.import_module(f"attncli.data.datasets.{data.name.replace('-', '_')}").read(
-        data, paths
-    )
+    module = importlib.import_module(f"attncli.data.datasets.{data.name.replace('-', '_')}")
+    source: DatasetSource = module.read(data, paths)
     return source
 
 
-def read_base(data: Data, paths: DataPaths, allowed: tuple[str, ...], size: int | None) -> "DatasetSource":
-    """The dataset that `data` is made of (`data.of`, digits unless told otherwise), at `size` pixels.
+def read_base(data: Data, paths: DataPaths, allowed: Collection[str], size: int | None) -> "DatasetSource":
+    """Return the dataset that a generated one is made of (`data.of`, else the digits), at `size` pixels.
 
-    Raises UserError for one that is not among `allowed`.
+    Raises UserError if it is not among `allowed`.
     """
-    base = data.of or "digits"
+    base = data.of or DEFAULT_BASE
     if base not in DATASETS:
         raise unknown_name_error("dataset", base, allowed, location="data.of")
     if base not in allowed:
-        raise UserError(f"data.of: '{data.name}' can't be made of '{base}'", suggest_name("", allowed))
+        raise UserError(f"data.of: '{data.name}' cannot be made of '{base}'", suggest_name("", allowed))
     return read_source(data.model_copy(update={"name": base, "of": None, "image_size": size}), paths)

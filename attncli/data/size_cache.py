@@ -1,4 +1,4 @@
-"""How large a dataset is after its cut: noted where it was read, for plans, which read no images. No torch."""
+"""The sizes of datasets that were read before, so that a plan need not read images. No torch."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attncli.recipe import Data, Recipe
-from attncli.records import write_atomically
+from attncli.system.files import write_atomically
 
 if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
@@ -20,16 +20,16 @@ SIZE_KEYS = ("name", "of", "root", "image_size", "classes", "per_class", "fracti
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSize:
-    """Numbers of images, and what each is."""
+    """Numbers of images of each split, and the shape of one image."""
 
     train: int
     val: int
     test: int
-    images: tuple[int | None, ...]  # classes, H, W, T (None of still images)
+    images: tuple[int | None, ...]  # classes, H, W, T (None for still images)
 
 
 def save_size(cache: Path, recipe: Data, dataset: "Dataset") -> None:
-    """Write down how large a dataset is; a folder that can't be written only leaves plans without it."""
+    """Save the size of a dataset. If the folder cannot be written, plans simply do not know it."""
     size = DatasetSize(
         train=len(dataset.train),
         val=len(dataset.val) if dataset.val else 0,
@@ -44,7 +44,7 @@ def save_size(cache: Path, recipe: Data, dataset: "Dataset") -> None:
 
 
 def load_size(cache: Path, recipe: Data) -> DatasetSize | None:
-    """How large a recipe's dataset was when it was read last; None where it never was with this folder."""
+    """Return the size that a recipe's dataset had when it was last read, or None if `cache` does not know it."""
     try:
         values = json.loads(_locate_size_file(cache, recipe).read_text(encoding="utf-8"))
         return DatasetSize(**values | {"images": tuple(values["images"])})

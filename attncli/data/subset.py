@@ -1,7 +1,7 @@
-"""Choosing among labelled images: some classes, some of each class, a validation part; seeded and stratified.
+"""Choose among labelled images: some classes, some images of each class, a validation or test split.
 
-The order in which the images of a class are drawn depends on the seed and its name alone, so a smaller subset
-lies within every larger one of the same seed.
+Choices are seeded and stratified. The order in which the images of a class are drawn depends on the seed and the name
+of the random stream only, so a smaller subset is contained in every larger one with the same seed.
 """
 
 import torch
@@ -11,11 +11,14 @@ from attncli.errors import UserError, unknown_name_error
 from attncli.recipe import read_class_list
 from attncli.seeds import derive_seed
 
+TEST_SHARE, TEST_SEED = 0.2, 0
+
 
 def choose_classes(classes: tuple[str, ...], wanted: int | list[str] | str | None) -> list[int]:
-    """Numbers of the wanted classes, in the dataset's order: all (None), the first k, by name, or those of a file.
+    """Return the numbers of the wanted classes, in the dataset's order.
 
-    Raises UserError for an unknown name, more classes than there are, or fewer than two.
+    `wanted` is None (all), a number k (the first k), a list of names, or the path of a file with names. Raises
+    UserError for an unknown name, more classes than there are, or fewer than two.
     """
     if wanted is None:
         return list(range(len(classes)))
@@ -30,12 +33,12 @@ def choose_classes(classes: tuple[str, ...], wanted: int | list[str] | str | Non
                 raise unknown_name_error("class", name, classes, location="data.classes")
         class_numbers = sorted({classes.index(name) for name in wanted})
     if len(class_numbers) < 2:
-        raise UserError("data.classes: a classifier needs two classes or more", f"known: {', '.join(classes)}")
+        raise UserError("data.classes: a classifier needs at least two classes", f"known: {', '.join(classes)}")
     return class_numbers
 
 
 def select_class_rows(labels: Tensor, class_numbers: list[int]) -> tuple[Tensor, Tensor]:
-    """Rows of the images of the chosen classes, and their labels counted anew from 0."""
+    """Return the rows of the images of the chosen classes, and their labels renumbered from 0."""
     new_labels = torch.full((max(int(labels.max()), *class_numbers) + 1,), -1)
     new_labels[torch.tensor(class_numbers)] = torch.arange(len(class_numbers))
     rows = (new_labels[labels] >= 0).nonzero().flatten()
@@ -43,7 +46,7 @@ def select_class_rows(labels: Tensor, class_numbers: list[int]) -> tuple[Tensor,
 
 
 def draw_rows(labels: Tensor, quota: Tensor, seed: int, name: str) -> Tensor:
-    """Rows of `quota[c]` images of each class c, in rising order; more than there are means all."""
+    """Return the rows of `quota[c]` images of each class c, in rising order; all if there are fewer."""
     shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(derive_seed(seed, "subset", name)))
     by_class = shuffled[labels[shuffled].argsort(stable=True)]
     count = labels.bincount(minlength=len(quota))
@@ -52,14 +55,18 @@ def draw_rows(labels: Tensor, quota: Tensor, seed: int, name: str) -> Tensor:
 
 
 def allot_quota(count: Tensor, fraction: float, *, least: int, spare: int) -> Tensor:
-    """How many of each class make up `fraction` of all, by largest remainder.
+    """Return how many images of each class make up `fraction` of all, by the largest-remainder method.
 
-    Every class with enough images gives at least `smallest_class` and keeps at least `spare` for others.
+    Args:
+        count: number of images of each class, (classes,).
+        fraction: share of all images to take.
+        least: number to take from every class that has enough.
+        spare: number that stays in every class.
     """
     exact = count.double() * fraction
     quota = exact.floor().long()
     missing_count = max(round(int(count.sum()) * fraction), 1) - int(quota.sum())
-    largest_remainders = (quota - exact).argsort(stable=True)[: max(missing_count, 0)]  # the largest remainders
+    largest_remainders = (quota - exact).argsort(stable=True)[: max(missing_count, 0)]
     quota[largest_remainders] += 1
     return quota.clamp_min(least).minimum((count - spare).clamp_min(0))
 
@@ -67,9 +74,9 @@ def allot_quota(count: Tensor, fraction: float, *, least: int, spare: int) -> Te
 def choose_train_rows(
     labels: Tensor, classes: tuple[str, ...], fraction: float | None, per_class: int | None, seed: int
 ) -> Tensor:
-    """Rows of the training images kept: of a fraction of them, a number of each class.
+    """Return the rows of the training images to keep: a fraction of all, or a number per class.
 
-    Raises UserError where a class has fewer images than asked for.
+    Raises UserError if a class has fewer images than asked for.
     """
     quota = labels.bincount(minlength=len(classes))
     if fraction is not None:
@@ -79,14 +86,30 @@ def choose_train_rows(
         if quota[smallest_class] < per_class:
             name, count = classes[smallest_class], int(quota[smallest_class])
             problem = f"data.per_class: {per_class}: class '{name}' has {count} training images"
-            raise UserError(problem, f"at most {int(quota[smallest_class])}, or leave the class out with data.classes")
+            raise UserError(problem, f"at most {count}, or leave the class out with data.classes")
         quota = torch.full_like(quota, per_class)
     return draw_rows(labels, quota, seed, "keep")
 
 
 def cut_validation(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """(rows to train on, rows to validate on): disjoint, together all; each class keeps one image to train on."""
-    is_val = torch.zeros(len(labels), dtype=torch.bool)
-    if fraction > 0:
-        is_val[draw_rows(labels, allot_quota(labels.bincount(), fraction, least=0, spare=1), seed, "val")] = True
-    return (~is_val).nonzero().flatten(), is_val.nonzero().flatten()
+    """Return (rows to train on, rows to validate on): disjoint, together all; each class keeps one training image."""
+    if fraction == 0:
+        return torch.arange(len(labels)), torch.empty(0, dtype=torch.int64)
+    quota = allot_quota(labels.bincount(), fraction, least=0, spare=1)
+    return _split_rows(labels, draw_rows(labels, quota, seed, "val"))
+
+
+def cut_test(labels: Tensor, stream: str) -> tuple[Tensor, Tensor]:
+    """Return (rows to train on, rows to test on) of a dataset without a test split: one fifth of each class.
+
+    The choice depends on the labels and the name of the random stream only.
+    """
+    quota = allot_quota(labels.bincount(), TEST_SHARE, least=1, spare=1)
+    return _split_rows(labels, draw_rows(labels, quota, TEST_SEED, stream))
+
+
+def _split_rows(labels: Tensor, chosen_rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (the other rows, the chosen rows), both in rising order."""
+    is_chosen = torch.zeros(len(labels), dtype=torch.bool)
+    is_chosen[chosen_rows] = True
+    return (~is_chosen).nonzero().flatten(), is_chosen.nonzero().flatten()

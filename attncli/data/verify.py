@@ -1,4 +1,4 @@
-"""Is a dataset whole? Its layout, published sums and counts, and every image file, looked at; nothing is downloaded."""
+"""Check a dataset: its layout, published checksums and counts, and every image file. Nothing is downloaded."""
 
 import hashlib
 import io
@@ -15,12 +15,12 @@ from attncli.data.registry import read_source
 from attncli.errors import UserError
 from attncli.recipe import Data
 
-UNLIMITED_SIDE = 1 << 30  # a shorter side that no image has: decoded as it is
+UNLIMITED_SIDE = 1 << 30  # longer than the shorter side of any image, so images keep their size
 
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """One part: its images and classes, and the images of the smallest and the largest class."""
+    """One split: its images and classes, and the number of images in the smallest and the largest class."""
 
     part: str
     images: int
@@ -31,19 +31,19 @@ class SplitCounts:
 
 @dataclass
 class VerificationReport:
-    """What was found: the parts, what is wrong (each with a file or a figure in it), and what is merely odd."""
+    """The splits, what is wrong (each problem names a file or a figure), and what is only unusual."""
 
     dataset: str
     origin: str = ""
     parts: list[SplitCounts] = field(default_factory=list)
     checked: int = 0  # image files decoded
-    sums: int = 0  # published sums that agree
+    sums: int = 0  # published checksums that agree
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
 def inspect_dataset(data: Data, paths: DataPaths) -> VerificationReport:
-    """Look at everything. A problem of the layout as a whole ends the search and is the only one told."""
+    """Check everything. If the layout itself is wrong, that is the only problem reported."""
     report = VerificationReport(data.name)
     try:
         source = read_source(data, paths)
@@ -58,7 +58,7 @@ def inspect_dataset(data: Data, paths: DataPaths) -> VerificationReport:
             _count_split(name, part, len(source.classes), report)
     _compare_published_counts(source, report)
     changed_files = [path for path, expected in source.checksums if path.exists() and not has_checksum(path, expected)]
-    report.problems += [f"{path}: not as it was published (its sum differs)" for path in changed_files]
+    report.problems += [f"{path}: differs from the published file (checksum)" for path in changed_files]
     report.sums = sum(path.exists() for path, _ in source.checksums) - len(changed_files)
     _decode_all_files(
         {name: part.files for name, part in lazy_splits.items() if part is not None and part.files}, paths, report
@@ -82,7 +82,7 @@ def _compare_published_counts(source: DatasetSource, report: VerificationReport)
 
 
 def _decode_all_files(split_files: dict[str, ImageFileList], paths: DataPaths, report: VerificationReport) -> None:
-    """Decode every file of every part; the same content twice is told where it is in two parts."""
+    """Decode every file of every split, and remark on files with the same content in two splits."""
     first_places: dict[bytes, str] = {}
     duplicates: list[tuple[str, str]] = []
     for name, files in split_files.items():
@@ -98,13 +98,13 @@ def _decode_all_files(split_files: dict[str, ImageFileList], paths: DataPaths, r
         report.checked += completed
     if duplicates:
         first, second = duplicates[0]
-        report.remarks.append(f"{len(duplicates)} images are in two parts, for example {first} = {second}")
+        report.remarks.append(f"{len(duplicates)} images are in two splits, for example {first} = {second}")
 
 
 def _digest_files(
     files: ImageFileList, chunk_files: Sequence[ImageFile]
 ) -> tuple[list[tuple[bytes, str]], list[UnreadableFile]]:
-    """The digest of each file's content, and the files that are no images."""
+    """Return the digest of each file's content, and the files that are no images."""
     digests, unreadable = [], []
     for file in chunk_files:
         try:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from attncli.attention.observation import Observation
 from attncli.data.dataset import Dataset, Split
-from attncli.data.loader import iterate_eval_batches
+from attncli.data.loader import BatchLayout, iterate_eval_batches
 from attncli.interpret import arrays
 from attncli.interpret.gradcam import compute_gradcam
 from attncli.interpret.hooks import recorded_observations
@@ -181,7 +181,8 @@ def _iterate_row_batches(dataset: Dataset, rows: Tensor) -> Iterator[tuple[Tenso
     """The test images of these rows as the network takes them, with labels and row numbers."""
     split = Split(dataset.test.images[rows], dataset.test.labels[rows])
     size = max(1, MAX_BATCH_PIXELS // split.images[0, ..., 0, :, :].numel())
-    batches = iterate_eval_batches(split, dataset, batch_size=size, device=torch.device("cpu"), channels_last=False)
+    layout = BatchLayout(batch_size=size, device=torch.device("cpu"), channels_last=False)
+    batches = iterate_eval_batches(split, dataset, layout)
     for (x, labels), batch_rows in zip(batches, rows.split(size), strict=True):
         yield x, labels, batch_rows
 

@@ -14,6 +14,7 @@ from attncli.jobs import told
 from attncli.jobs.events import Task
 from attncli.jobs.told import Message
 from attncli.jobs.worker_pool import EXIT_S, GRACE_S, WorkerProcess, WorkerSettings
+from attncli.system.files import write_atomically
 
 POLL_S = 0.5  # a wish to stop is noticed this often
 MAX_FILE_BYTES = 64 << 20  # bytes; larger files of a run stay where they are
@@ -115,9 +116,7 @@ def unpack_run_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files that `pack_run_files` read elsewhere; the result is the last, as it says that all is there."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in sorted(files, key=lambda n: n == "result.json"):
-        partial_file = folder / f".{name}.part"
-        partial_file.write_bytes(files[name])
-        partial_file.replace(folder / name)
+        write_atomically(folder / name, files[name])
 
 
 def create_probe_file(runs: Path) -> Path:

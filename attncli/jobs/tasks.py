@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from attncli import model, train
 from attncli.attention.plugin_errors import plugin_errors
-from attncli.data.lock import exclusive_lock
 from attncli.measure import timed
 from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation, Record
@@ -94,7 +95,7 @@ def time_task(recipe: Recipe, *, runs: Path, load_dataset: DatasetLoader) -> Any
         model.build(recipe, input_spec).to(device),
         partial(model.build, recipe.make_baseline(), input_spec),
     )
-    with exclusive_lock(runs / TIMING_LOCK), plugin_errors(recipe.model.attn, "fails in timing", code=1):
+    with FileLock(runs / TIMING_LOCK), plugin_errors(recipe.model.attn, "fails in timing", code=1):
         return timed.cached_throughput(
             recipe, net, build_baseline, input_spec.classes, input_spec.size, input_spec.frames, runs=runs
         )

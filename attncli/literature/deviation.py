@@ -10,6 +10,7 @@ from attncli import attention, backbones, validation
 from attncli.analysis.count_cache import CountCache
 from attncli.analysis.network_key import ImageSpec, RunIndex, index_runs, make_network_key
 from attncli.attention import NONE
+from attncli.dataset_catalog import list_by_property
 from attncli.errors import UserError
 from attncli.literature import published
 from attncli.literature.published import ParameterMatch, PublishedNetwork, PublishedRow
@@ -18,7 +19,6 @@ from attncli.runs import FinishedRun
 
 MEBI = 2**20
 SETTINGS = ("variant", "basis", "reduction", "kernel_size", "experts", "frames", "img_size", "pretrain", "epochs")
-DATASET_NAMES = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet-1k": "imagenet", "SVHN": "svhn"}
 UNITS = {"params": "M", "macs": "G", "top1": "%"}
 
 
@@ -172,7 +172,7 @@ def _find_own_figure(
     try:
         recipe = validation.read(values=network.to_recipe_values())
         if figure == "top1":
-            return _average_accuracy(recipe, DATASET_NAMES.get(dataset), run_index)
+            return _average_accuracy(recipe, next(iter(list_by_property(printed_name=dataset)), None), run_index)
         images = ImageSpec(network.size, network.classes, network.frames)
         return counts.get_count(figure, recipe, images) / (1e6 if figure == "params" else 1e9), 0
     except UserError:

@@ -20,9 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from attncli import attention
+from attncli.recipe import parse_yaml
 
 NO_MATCH = "no: "  # what a match that can't be made begins with
 IMAGES = {  # dataset -> (classes, side of an image in pixels)
@@ -92,10 +91,9 @@ class PublishedRow:
 @cache
 def load_published_rows() -> tuple[PublishedRow, ...]:
     """All rows of all files. Raises ValueError, naming the file, for a row whose match is malformed."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     rows = []
     for path in sorted((Path(__file__).parent / "data").glob("*.yaml")):
-        for item in yaml.load(path.read_text(encoding="utf-8"), Loader=loader):
+        for item in parse_yaml(path.read_text(encoding="utf-8")):
             try:
                 rows.append(_parse_row(dict(item), path.stem))
             except (KeyError, TypeError, ValueError) as error:

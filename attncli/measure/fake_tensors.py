@@ -40,7 +40,7 @@ def run_on_fake_tensors(
     with (
         torch.random.fork_rng(devices=[]),
         _switched_mode(model, training),
-        _disabled_mha_fastpath(),
+        _disabled_fused_layers(),
         _eager_mode(model),
     ):
         try:
@@ -94,11 +94,13 @@ def _switched_mode(model: nn.Module, training: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _disabled_mha_fastpath() -> Iterator[None]:
-    """Without the shortcut of nn.MultiheadAttention in eval mode, one operation that hides what it does."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
+def _disabled_fused_layers() -> Iterator[None]:
+    """Without the kernels that hide in one operation what they do: nn.MultiheadAttention in eval mode, nn.LSTM."""
+    fastpath, onednn = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    torch._C._set_mkldnn_enabled(False)  # torch.backends.mkldnn.flags would set more, and warns of it
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+        torch._C._set_mkldnn_enabled(onednn)

@@ -1,8 +1,8 @@
 """Parameters, multiply-accumulates and element-wise work of a network, counted rather than timed.
 
 MACs are what the literature prints as "FLOPs" or "GFLOPs" of a network: one multiplication and one addition
-count once. Convolutions, matrix products and attention are counted by torch's flop counter, with formulas of
-our own for what it passes over; biases, norms, activations and pooling count nothing there.
+count once. Convolutions, matrix products and attention count by the formulas of mac_formulas.py; biases, norms,
+activations, pooling, and what decomposes a matrix count nothing there.
 
 Element-wise work is the number of elements written by every other operation: point-wise ones, reductions
 (their result, not what they read), pooling, norms, softmax, resampling, copies and concatenations. Views and
@@ -11,21 +11,19 @@ sampled columns, writes those columns. What is counted is what runs, so a mechan
 operations counts less.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
+from attncli.measure.attention_calls import AttentionCallMode
 from attncli.measure.fake_tensors import Network, image_shape, run_on_fake_tensors, storage_key
+from attncli.measure.mac_formulas import DEFORM, count_macs
 
-assert torchvision.ops  # registers torch.ops.torchvision
-aten = torch.ops.aten
-DEFORM = torch.ops.torchvision.deform_conv2d
+COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
 
 def count_parameters(model: nn.Module, *, trainable: bool = False) -> int:
@@ -37,30 +35,49 @@ def count_operations(model: nn.Module, size: tuple[int, int], frames: int | None
     """(MACs, elements written otherwise) of one image (H, W), or of one clip of `frames`, in eval mode."""
 
     def count_forward(network: Network, images: Tensor, _: set[int]) -> tuple[int, int]:
-        counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
-        with torch.no_grad(), counter, WrittenElementCounter(counter) as writes:
+        counter = OperationCounter()
+        with torch.no_grad(), AttentionCallMode(counter.count_attention), counter:
             network(images)
-        return counter.get_total_flops() // 2, writes.elements
+        return counter.macs, counter.elements
 
     return run_on_fake_tensors(model, image_shape(1, size, frames), count_forward, training=False)
 
 
-class WrittenElementCounter(TorchDispatchMode):
-    """Counts in `elements` what is written by operations that `counter` has no formula for."""
+class OperationCounter(TorchDispatchMode):
+    """Counts `macs` of the operators that have a formula and `elements` that the others write."""
 
-    def __init__(self, counter: FlopCounterMode) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.formulas = counter.flop_registry
+        self.macs = 0
         self.elements = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and count what it wrote."""
-        out = func(*args, **(kwargs or {}))
-        if func._overloadpacket is DEFORM:
-            self.elements += _count_sampled_elements(args[0], args[1], out)
-        elif func._overloadpacket not in self.formulas and not _is_fresh(func):
-            self.elements += sum(t.numel() for t in _written_tensors(func, out, (args, kwargs)))
+    def count_attention(self, run_attention: Callable[[], Tensor], _: list[Tensor]) -> Tensor:
+        """Run attention: its products count, and nothing that it writes, be it one operation or many."""
+        elements_before = self.elements
+        out = run_attention()
+        self.elements = elements_before
         return out
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation and count it, or those that it is made of: inference mode shows the whole one."""
+        kwargs = kwargs or {}
+        if _is_composite(func):
+            with self:
+                return func._op_dk(COMPOSITE, *args, **kwargs)
+        out = func(*args, **kwargs)
+        macs = count_macs(func, args, kwargs, out)
+        if macs is not None:
+            self.macs += macs
+        elif not _is_fresh(func):
+            self.elements += sum(t.numel() for t in _written_tensors(func, out, (args, kwargs)))
+        if func._schema.name == DEFORM:
+            self.elements += _count_sampled_elements(args[0], args[1], out)
+        return out
+
+
+def _is_composite(func: Any) -> bool:
+    """Whether an operation has no kernel of its own; the dispatcher does not know those of `prim`, such as device."""
+    return func.namespace != "prim" and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE)
 
 
 def _written_tensors(func: Any, out: Any, inputs: Any) -> Iterator[Tensor]:
@@ -85,35 +102,3 @@ def _is_fresh(func: Any) -> bool:
 def _count_sampled_elements(x: Tensor, weight: Tensor, y: Tensor) -> int:
     """Elements sampled by a deformable convolution: C * kh * kw for every place of its output."""
     return y.shape[0] * x.shape[1] * weight.shape[2] * weight.shape[3] * y.shape[2] * y.shape[3]
-
-
-def _deform_conv_flops(x: list[int], weight: list[int], *_: Any, out_shape: list[int], **__: Any) -> int:
-    """FLOPs of y[c, p] = sum over c', k of weight[c, c', k] * sampled[c', k, p]."""
-    n, c, h, w = out_shape
-    return 2 * n * c * h * w * weight[1] * weight[2] * weight[3]
-
-
-def _mv_flops(matrix: list[int], *_: Any, **__: Any) -> int:
-    return 2 * matrix[0] * matrix[1]
-
-
-def _addmv_flops(_: Any, matrix: list[int], *__: Any, **___: Any) -> int:
-    return 2 * matrix[0] * matrix[1]
-
-
-def _dot_flops(vector: list[int], *_: Any, **__: Any) -> int:
-    return 2 * vector[0]
-
-
-def _addbmm_flops(_: Any, a: list[int], b: list[int], *__: Any, **___: Any) -> int:
-    return 2 * a[0] * a[1] * a[2] * b[2]
-
-
-FORMULAS: dict[Any, Any] = {
-    DEFORM: _deform_conv_flops,
-    aten.mv: _mv_flops,
-    aten.addmv: _addmv_flops,
-    aten.dot: _dot_flops,
-    aten.vdot: _dot_flops,
-    aten.addbmm: _addbmm_flops,
-}

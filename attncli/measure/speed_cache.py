@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from attncli.recipe import Recipe
-from attncli.records import Speed, write_atomically
+from attncli.records import Speed
 from attncli.system import hardware
+from attncli.system.files import write_atomically
 
 SPEEDS_FILE = "speeds.json"  # in the folder of runs
 MACHINE_KEYS = ("cpu", "usable_cpus", "threads", "gpu", "torch", "torchvision", "cuda", "platform")

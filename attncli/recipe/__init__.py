@@ -1,12 +1,19 @@
-"""A recipe: everything that decides what a run does, strict, with its defaults in one place (`sections`).
+"""A recipe: everything that decides what a run does. Its keys, types and defaults are in one place, `schema.py`.
 
-`read` merges a YAML file and command-line overrides, tells all errors at once, and gives a frozen Recipe
-whose `digest` is the identity of the run.
+`read` merges a YAML file and command-line overrides, reports all errors at once, and returns a frozen Recipe whose
+digest identifies the run.
 """
 
 from attncli.recipe.load import find_key_errors, merge_values, read, set_dotted_key
 from attncli.recipe.schema import Data, Measure, Model, Recipe, Train, is_default_late_key, read_class_list
-from attncli.recipe.yaml_loader import load_yaml, parse_override
+from attncli.recipe.yaml_loader import (
+    compose_yaml,
+    describe_yaml_error,
+    format_yaml,
+    load_yaml,
+    parse_override,
+    parse_yaml,
+)
 
 __all__ = [
     "Data",
@@ -14,11 +21,15 @@ __all__ = [
     "Model",
     "Recipe",
     "Train",
+    "compose_yaml",
+    "describe_yaml_error",
     "find_key_errors",
+    "format_yaml",
     "is_default_late_key",
     "load_yaml",
     "merge_values",
     "parse_override",
+    "parse_yaml",
     "read",
     "read_class_list",
     "set_dotted_key",

@@ -1,4 +1,4 @@
-"""From a file and overrides to a recipe, with everything that is wrong with them at once."""
+"""From a file and overrides to a recipe; all errors are reported at once."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from attncli.recipe.yaml_loader import load_yaml, parse_override
 def merge_values(
     path: Path | None, overrides: Iterable[str], values: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The keys of a YAML file (none without one), then `values` by dotted key, then `key=value` overrides."""
+    """Return the keys of a YAML file, if any, updated by `values` (dotted keys), then by `key=value` overrides."""
     tree = load_yaml(path) if path else {}
     for key, value in (values or {}).items():
         set_dotted_key(tree, key, value)
@@ -28,7 +28,7 @@ def merge_values(
 
 
 def find_key_errors(tree: Any, file_name: str = "") -> list[UserError]:
-    """Every unknown or wrongly typed key of a tree; empty where `Recipe.model_validate` would take it."""
+    """Return an error for every unknown or wrongly typed key; none if `Recipe.model_validate` accepts the tree."""
     try:
         Recipe.model_validate(tree)
     except ValidationError as error:
@@ -37,9 +37,9 @@ def find_key_errors(tree: Any, file_name: str = "") -> list[UserError]:
 
 
 def read(path: Path | None = None, overrides: Iterable[str] = (), values: Mapping[str, Any] | None = None) -> Recipe:
-    """The recipe of a YAML file and overrides, by its form alone (`attncli.validation.read` looks at the names too).
+    """Return the recipe of a YAML file and overrides; only its form is checked (`attncli.validation` checks names).
 
-    Raises CollectedError that lists every unreadable, unknown or wrongly typed key at once.
+    Raises CollectedError that lists every unreadable, unknown or wrongly typed key.
     """
     tree = merge_values(path, overrides, values)
     if errors := find_key_errors(tree, str(path) if path else ""):
@@ -48,7 +48,7 @@ def read(path: Path | None = None, overrides: Iterable[str] = (), values: Mappin
 
 
 def set_dotted_key(tree: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key in nested dicts."""
+    """Set a dotted key in nested dicts. Raises UserError if a part of the key holds a value already."""
     *key_parts, final_part = key.split(".")
     for key_part in key_parts:
         subtree = tree.get(key_part)
@@ -61,7 +61,7 @@ def set_dotted_key(tree: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _group_by_key(errors: list[ErrorDetails]) -> list[list[ErrorDetails]]:
-    """The errors of each key together: where several types are allowed, each of them has its own to say."""
+    """Group the errors by key: if several types are allowed, pydantic reports one error for each of them."""
     groups: dict[str, list[ErrorDetails]] = {}
     for error in errors:
         groups.setdefault(".".join(_locate_keys(error)), []).append(error)
@@ -69,14 +69,14 @@ def _group_by_key(errors: list[ErrorDetails]) -> list[list[ErrorDetails]]:
 
 
 def _locate_keys(error: ErrorDetails) -> list[str]:
-    """The keys that lead to an error; those of the types tried on the way (pydantic's) and below are left out."""
+    """Return the keys that lead to an error, without the names of types that pydantic adds and what follows them."""
     type_index = next((index for index, step in enumerate(error["loc"]) if index > 1 and isinstance(step, str)), None)
     keys = error["loc"] if error["type"] == "extra_forbidden" else error["loc"][:type_index]
     return [str(step) for step in keys]
 
 
 def _explain_errors(key_errors: list[ErrorDetails], file_name: str) -> UserError:
-    """The errors of one key as problem and hint, with the dotted key."""
+    """Return the errors of one key as one problem and hint, with the dotted key."""
     error, keys = key_errors[0], _locate_keys(key_errors[0])
     location = f"{file_name}: {'.'.join(keys)}" if file_name else ".".join(keys)
     if error["type"] == "extra_forbidden":
@@ -93,7 +93,7 @@ def _explain_errors(key_errors: list[ErrorDetails], file_name: str) -> UserError
 
 
 def _describe_allowed(error: ErrorDetails) -> str:
-    """What pydantic would have taken, in our words."""
+    """Return in plain words what pydantic would have accepted."""
     text = error["msg"].removeprefix("Input should be ").replace("a valid ", "").replace("dictionary", "mapping")
     text = re.sub(r" or instance of \w+$", "", text)
     is_list_item = isinstance(error["loc"][-1], int) and any(isinstance(step, str) for step in error["loc"][2:])

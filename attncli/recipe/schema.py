@@ -1,4 +1,4 @@
-"""The keys of a recipe with their types, ranges and defaults, and what follows from them: digest, group, baseline."""
+"""The keys of a recipe: types, ranges and defaults, and what is derived from them (digest, group, baseline)."""
 
 import hashlib
 import json
@@ -6,18 +6,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
+from attncli.recipe.yaml_loader import format_yaml
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 Options = dict[str, Any]
 
-# Keys that came after runs had been made: at their default, which means "as before", they are no part of a recipe's
-# identity, so that the digests of those runs stay. By section; see tests/recipe/test_identity_kept.py.
+# Keys that were added when there were runs already, by section. At their default, which means "as before", they are no
+# part of a recipe's identity, so that the digests of those runs stay the same (tests/recipe/test_identity_kept.py).
 KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
@@ -26,57 +27,54 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
     "train": frozenset(),
 }
 
-# Datasets that are whatever lies at data.root: two roots are two datasets, and so two runs.
-USER_DATASETS = frozenset({"folder", "parquet", "hf"})
-
 
 class RecipeSection(BaseModel):
-    """A part of a recipe: unknown keys and wrong types are errors, and nothing changes after reading."""
+    """A section of a recipe: unknown keys and wrong types are errors, and nothing changes after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
 class Data(RecipeSection):
-    """Which images, how many of them, and how they are varied in training."""
+    """The images, how many of them, and how they are varied in training."""
 
     name: str = Field(default="digits", description="dataset; see `attncli ls data`")
     root: str | None = Field(
         default=None,
-        description="folder that holds (or gets) the files; part of the identity only of the user's own images",
+        description="folder of the files (or for the download); part of the identity only for your own images",
     )
     of: str | None = Field(default=None, description="the still-image dataset that clips or cluttered are made of")
     image_size: Positive | None = Field(
         default=None, description="side in pixels to resize to (cluttered: of the canvas); none = as they are"
     )
     classes: Positive | list[str] | str | None = Field(
-        default=None, description="the first k classes, these by name, or a text file with a class a line"
+        default=None, description="the first k classes, these by name, or a text file with one class per line"
     )
-    per_class: Positive | None = Field(default=None, description="training images kept of each class (seeded)")
+    per_class: Positive | None = Field(default=None, description="training images kept per class (seeded)")
     fraction: Fraction | None = Field(default=None, description="share of the training images kept (seeded)")
-    val_fraction: Share = Field(default=0.1, description="share of the training images held out for choosing anything")
+    val_fraction: Share = Field(default=0.1, description="share of the training images held out for validation")
     subset_seed: int = Field(
-        default=0, description="seed of the validation cut and the subsets, the same for every run seed"
+        default=0, description="seed of the validation split and the subsets; does not depend on the run's seed"
     )
     pad: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="random crop after padding; none = size // 8 (cluttered: 0)"
     )
-    flip: bool | None = Field(default=None, description="random horizontal flip; none = as suits the dataset")
+    flip: bool | None = Field(default=None, description="random horizontal flip; none = as the dataset suggests")
     crop: Literal["pad", "resized"] = Field(
-        default="pad", description="random crop: moved by up to data.pad, or a part of the whole image, resized"
+        default="pad", description="random crop: shifted by up to data.pad, or a part of the whole image, resized"
     )
-    crop_scale: Fraction = Field(default=0.08, description="least share of the area that a resized crop shows")
+    crop_scale: Fraction = Field(default=0.08, description="smallest share of the area that a resized crop shows")
     centre: Fraction = Field(
-        default=0.875, description="share of the shorter side that is evaluated, in the centre (with crop: resized)"
+        default=0.875, description="share of the shorter side that evaluation sees, in the centre (with crop: resized)"
     )
     decoded: bool = Field(
-        default=True, description="keep whole images decoded on disk; false = decode them anew in each epoch"
+        default=True, description="keep whole images decoded on disk; false = decode them in each epoch"
     )
     policy: Literal["none", "rand", "trivial"] = Field(
-        default="none", description="RandAugment or TrivialAugment, drawn for each image"
+        default="none", description="RandAugment or TrivialAugment, drawn per image"
     )
-    policy_ops: Positive = Field(default=2, description="operations of RandAugment on an image")
+    policy_ops: Positive = Field(default=2, description="operations of RandAugment per image")
     policy_magnitude: Annotated[int, Field(ge=0, le=30)] = Field(default=9, description="of RandAugment")
-    erase: Share = Field(default=0.0, description="share of the images that get a random part erased")
+    erase: Share = Field(default=0.0, description="share of the images in which a random part is erased")
     mixup: Annotated[float, Field(ge=0)] = Field(default=0.0, description="alpha of mixup; 0 = none")
     cutmix: Annotated[float, Field(ge=0)] = Field(default=0.0, description="alpha of CutMix; 0 = none")
     frames: Annotated[int, Field(ge=2)] = Field(default=8, description="T, frames of a clip (clips only)")
@@ -91,11 +89,11 @@ class Model(RecipeSection):
     attn: str = Field(default="none", description="mechanism, or the path of a file; see `attncli ls attention`")
     options: Options = Field(default={}, description="the mechanism's options; see `attncli show NAME`")
     site: str | None = Field(default=None, description="where in a block or network; none = the paper's site")
-    stages: list[int] | None = Field(default=None, description="stages that get it, from 1 or, negative, from the end")
-    blocks: list[int] | None = Field(default=None, description="blocks of each stage that get it, counted likewise")
+    stages: list[int] | None = Field(default=None, description="stages that get it, from 1, or negative, from the end")
+    blocks: list[int] | None = Field(default=None, description="blocks of each stage that get it, counted alike")
     stem: Literal["auto", "cifar", "imagenet"] = Field(default="auto", description="auto = cifar below 64 px")
     replace: Literal["se"] | None = Field(
-        default=None, description="built-in attention that goes, attn (if any) in its place; the plain network has none"
+        default=None, description="built-in attention to remove; attn, if any, takes its place"
     )
     pretrained: bool | str = Field(
         default=False, description="true = torchvision's ImageNet weights (its cache), or the path of a state dict"
@@ -119,38 +117,38 @@ class Train(RecipeSection):
     label_smoothing: Share = 0.0
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(default=None, description="largest norm of the gradient")
     ema: Share | None = Field(default=None, description="decay of an average of the weights, used for evaluation")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="auto = bf16 where native")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="auto = bf16 if native")
     channels_last: bool = True
     compile: bool = False
 
 
 class Measure(RecipeSection):
-    """How overhead is measured; no part of the run's identity."""
+    """How overhead is measured; not part of the run's identity."""
 
-    speed: bool = Field(default=True, description="time training and inference against the baseline, in turn")
-    batch_size: Positive | None = Field(default=None, description="images of a timed step; none = train.batch_size")
+    speed: bool = Field(default=True, description="time training and inference, alternating with the baseline")
+    batch_size: Positive | None = Field(default=None, description="images per timed step; none = train.batch_size")
     repeats: Annotated[int, Field(ge=3)] = Field(default=7, description="timed pairs (variant, baseline)")
-    seconds: Annotated[float, Field(gt=0)] = Field(default=8.0, description="time that timing may take, about")
+    seconds: Annotated[float, Field(gt=0)] = Field(default=8.0, description="approximate time limit of the timing")
 
 
 class Recipe(RecipeSection):
-    """Data, model, training, measuring and the seed of one run."""
+    """Data, model, training, measurement and the seed of one run."""
 
     data: Data = Data()
     model: Model = Model()
     train: Train = Train()
     measure: Measure = Measure()
     seed: Annotated[int, Field(ge=0)] = 0
-    experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE; not identity")
+    experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE")
 
     def build_identity(self) -> dict[str, Any]:
-        """What makes a run another run: all keys but where files lie, how it is timed and how it is filed.
+        """Return everything that makes two runs different: all keys but the paths of files, timing and experiment.
 
-        Where a dataset has no content of its own (`USER_DATASETS`), the place of the files tells which images they are.
-        Keys of `KEYS_ADDED_LATER` count only where they are not at their default; a file of classes counts as its list.
+        If the user brings the images, data.root counts, as it decides which images they are. Keys of `KEYS_ADDED_LATER`
+        count only if they are not at their default. A file of classes counts as its list, a user's file as its content.
         """
         identity = self.model_dump(exclude={"measure": True, "experiment": True, "data": {"root", "decoded"}})
-        if self.data.root is not None and USER_DATASETS & {self.data.name, self.data.of}:
+        if self.data.root is not None and any(has_origin(n, "user", "hub") for n in (self.data.name, self.data.of)):
             identity["data"]["root"] = _resolve_root(self.data.root)
         if isinstance(self.data.classes, str):
             identity["data"]["classes"] = read_class_list(self.data.classes)
@@ -167,20 +165,20 @@ class Recipe(RecipeSection):
         return identity
 
     def compute_digest(self) -> str:
-        """Twelve hexadecimal digits that name the run: a SHA-256 of `build_identity`."""
+        """Return twelve hexadecimal digits that identify the run: a SHA-256 of `build_identity`."""
         return _hash_json(self.build_identity())
 
     def compute_group(self) -> str:
-        """The digest without the seed: runs of one group differ by the seed alone."""
+        """Return the digest without the seed: the runs of one group differ in the seed only."""
         return _hash_json({key: value for key, value in self.build_identity().items() if key != "seed"})
 
     def make_baseline(self) -> "Recipe":
-        """The same recipe without a mechanism (whole models have the plain backbone of the recipe)."""
+        """Return the same recipe without a mechanism; for a whole network, that is the recipe's plain backbone."""
         cleared: dict[str, Any] = {"attn": "none", "options": {}, "site": None, "stages": None, "blocks": None}
         return self.model_copy(update={"model": self.model.model_copy(update=cleared)})
 
     def flatten_keys(self) -> dict[str, Any]:
-        """Every key in dotted form, for example `train.lr`."""
+        """Return every key in dotted form, for example `train.lr`, with its value."""
         return {
             (f"{section_name}.{key}"): value
             for section_name, section in self.model_dump(exclude={"seed", "experiment"}).items()
@@ -188,27 +186,27 @@ class Recipe(RecipeSection):
         } | {"seed": self.seed}
 
     def to_yaml(self) -> str:
-        """The whole recipe as YAML that `read` takes."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        """Return the whole recipe as YAML that `read` accepts."""
+        return format_yaml(self.model_dump(mode="json"))
 
 
 def read_class_list(path: str) -> list[str]:
-    """The names in a text file, a class a line; what follows # is passed over. Raises UserError."""
+    """Return the class names in a text file, one per line; text after # is ignored. Raises UserError."""
     try:
         lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text"
-        raise UserError(f"data.classes: {path}: {reason}", "a number, a list of names, or a file of them") from error
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UserError(
+            f"data.classes: {path}: {reason}", "give a number, a list of names, or a file of names"
+        ) from error
     names = [name for line in lines if (name := line.partition("#")[0].strip())]
     if not names:
-        raise UserError(f"data.classes: {path}: no class in it", "a class a line")
+        raise UserError(f"data.classes: {path}: no class in it", "write one class per line")
     return names
 
 
 def is_default_late_key(key: str, value: Any) -> bool:
-    """Whether a dotted key is one of `KEYS_ADDED_LATER` at its default: runs that were made before it do not know it
-    either.
-    """
+    """Return whether a dotted key is one of `KEYS_ADDED_LATER` at its default; runs made before do not have it."""
     section, _, name = key.partition(".")
     return name in KEYS_ADDED_LATER.get(section, ()) and value == getattr(Recipe(), section).model_dump()[name]
 
@@ -218,13 +216,13 @@ def _hash_json(value: Any) -> str:
 
 
 def _resolve_root(root: str) -> str:
-    """A folder's absolute path; a name at the hub as it is."""
+    """Return the absolute path of a folder; a text that is no path unchanged."""
     path = Path(root).expanduser()
     return str(path.resolve()) if path.exists() else root
 
 
 def _name_by_content(path: Path, hint: str) -> str:
-    """A name for a user's own file that changes with its content and not with its folder."""
+    """Return a name for a user's file that changes with its content, not with its folder."""
     try:
         status = path.stat()
         return f"{path.stem}@{_hash_content(path, status.st_mtime_ns, status.st_size)}"
@@ -234,6 +232,6 @@ def _name_by_content(path: Path, hint: str) -> str:
 
 @lru_cache
 def _hash_content(path: Path, changed: int, size: int) -> str:
-    """The content's digest; read again only when the file has changed, as weights may be large."""
+    """Return the digest of the content; a file is read again only if it changed, as weights may be large."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]

@@ -1,6 +1,7 @@
-"""YAML as recipes use it: numbers as in YAML 1.2, no key twice, errors with their line."""
+"""The one reader and writer of YAML: numbers as in YAML 1.2, no key twice, errors with their line."""
 
 import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,40 @@ import yaml
 
 from attncli.errors import UserError
 
+try:
+    from yaml import CSafeDumper as _SafeDumper
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:  # PyYAML was built without libyaml: the same, more slowly
+    from yaml import SafeDumper as _SafeDumper  # type: ignore[assignment]
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the value of a YAML text. Raises yaml.YAMLError, also if a key stands twice in a mapping."""
+    return yaml.load(text, Loader=_Yaml12Loader)  # a safe loader
+
+
+def compose_yaml(text: str) -> yaml.Node | None:
+    """Return the nodes of a YAML text, which know their line and column. Raises yaml.YAMLError."""
+    return yaml.compose(text, Loader=_Yaml12Loader)
+
+
+def format_yaml(value: Any) -> str:
+    """Return a value as YAML that `parse_yaml` reads back, keys in their order."""
+    return yaml.dump(value, Dumper=_Yaml12Dumper, sort_keys=False)
+
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """The mapping a YAML file holds. Raises UserError for an unreadable file, bad YAML or a doubled key."""
+    """Return the mapping that a YAML file holds, empty for an empty file.
+
+    Raises UserError if the file cannot be read, is not valid YAML, or is not a mapping.
+    """
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_RecipeYamlLoader)  # a SafeLoader
+        tree = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}", "`attncli ls recipes` lists recipes") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {_describe_yaml_error(error)}", "mend the file") from error
+        raise UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file") from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -25,40 +51,48 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_override(item: str) -> tuple[str, Any]:
-    """`train.lr=1e-3` -> ("train.lr", 0.001): split at the first `=`, the value read as YAML."""
+    """Split `train.lr=1e-3` at the first `=` and read the value as YAML: ("train.lr", 0.001). Raises UserError."""
     key, equals, text = item.partition("=")
     if not equals or not key.strip():
         raise UserError(f"--set {item}: not of the form key=value", "for example --set train.lr=0.05")
     try:
-        return key.strip(), yaml.load(text, Loader=_RecipeYamlLoader)  # a SafeLoader
+        return key.strip(), parse_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(
-            f"--set {item}: the value is not valid YAML: {_describe_yaml_error(error)}", "quote it"
+            f"--set {item}: the value is not valid YAML: {describe_yaml_error(error)}", "put it in quotes"
         ) from error
 
 
-def _describe_yaml_error(error: Exception) -> str:
+def describe_yaml_error(error: Exception) -> str:
+    """Return the place and the cause of a YAML error in one line."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)
 
 
-class _RecipeYamlLoader(yaml.SafeLoader):
-    """YAML 1.2's numbers (1e-3 is one), and no key twice."""
+class _Yaml12Loader(_SafeLoader):
+    """Read 1e-3 as a number, as YAML 1.2 does, and refuse a mapping with a key that stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping, refused where a key stands twice."""
+        """Return the mapping of a node. Raises ConstructorError if a key stands twice."""
         known_keys = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, f"{key} is no key", key_node.start_mark)
             if key in known_keys:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", key_node.start_mark)
             known_keys.add(key)
         return super().construct_mapping(node, deep=deep)
 
 
-_RecipeYamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+class _Yaml12Dumper(_SafeDumper):
+    """Put a text such as 1e3 in quotes, as `_Yaml12Loader` would read it as a number."""
+
+
+for _yaml_class in (_Yaml12Loader, _Yaml12Dumper):
+    _yaml_class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+        list("-+0123456789."),
+    )

@@ -1,4 +1,4 @@
-"""Which mechanism fits which backbone, as a table of signs for people and as rows for programs."""
+"""Which mechanism fits which backbone: a table of signs for people, rows for programs."""
 
 import string
 import textwrap
@@ -9,21 +9,28 @@ from attncli import attention, backbones
 from attncli.backbones import compatibility
 
 LETTERS = string.ascii_lowercase + string.ascii_uppercase
-FITS, LACKS, REFUSED = "+", ".", "x"
+FITS, LACKS, REFUSED, UNTRIED = "+", ".", "x", "?"
+UNTRIED_REASON = "has the site, but was not built yet (make generate)"
 
 
 def list_compatibility_rows() -> list[dict[str, object]]:
-    """A row a pair: whether it fits, and why not."""
-    return [
-        {"attn": attn, "backbone": name, "fits": why is None, "reason": why}
-        for attn in _list_placed_mechanisms()
-        for name in backbones.backbone_names()
-        for why in (compatibility.find_misfit(attn, name),)
-    ]
+    """Return one row per pair: whether it fits, and why not; `fits` is None for a pair that was not built yet."""
+    return [_make_row(attn, name) for attn in _list_placed_mechanisms() for name in backbones.backbone_names()]
+
+
+def _make_row(attn: str, backbone: str) -> dict[str, object]:
+    reason = compatibility.find_misfit(attn, backbone)
+    is_untried = reason is None and not compatibility.is_tried(attn, backbone)
+    return {
+        "attn": attn,
+        "backbone": backbone,
+        "fits": None if is_untried else reason is None,
+        "reason": UNTRIED_REASON if is_untried else reason,
+    }
 
 
 def render_compatibility(width: int) -> str:
-    """The table, what its signs and letters mean, and why what does not fit does not; no line wider than `width`."""
+    """Return the table, what its signs and letters mean, and each reason; no line is wider than `width`."""
     names = backbones.backbone_names()
     families = [list(group) for _, group in groupby(names, backbones.find_family)]
     letters = dict(zip(names, LETTERS, strict=False))
@@ -39,6 +46,7 @@ def render_compatibility(width: int) -> str:
         f"{FITS} fits where its paper puts it, {LACKS} the network has no such site, {REFUSED} its numbers do not suit "
         f"(model.options, model.stages or model.site may help). At {compatibility.IMAGENET_PIXELS} px; "
         f"CIFAR's networks at {compatibility.CIFAR_PIXELS}.",
+        f"{UNTRIED} {UNTRIED_REASON}." if any(row["fits"] is None for row in list_compatibility_rows()) else "",
         f"Whole networks without a backbone: {', '.join(whole_networks)}.",
         f"Squeeze-and-excitation is built into {_find_letters_with_se(letters)}: "
         "model.replace=se puts another in its place.",
@@ -48,13 +56,15 @@ def render_compatibility(width: int) -> str:
 
 
 def _list_placed_mechanisms() -> list[str]:
-    """The mechanisms that have a place in a backbone."""
-    return [n for n in attention.mechanism_names() if attention.describe_mechanism(n).card.site != "model"]
+    """Return the mechanisms that have a place in a backbone."""
+    return [name for name in attention.mechanism_names() if not attention.is_whole_network(name)]
 
 
 def _choose_sign(attn: str, backbone: str) -> str:
-    why = compatibility.find_misfit(attn, backbone)
-    return FITS if why is None else LACKS if why.startswith("no site") else REFUSED
+    reason = compatibility.find_misfit(attn, backbone)
+    if reason is None:
+        return FITS if compatibility.is_tried(attn, backbone) else UNTRIED
+    return LACKS if reason.startswith("no site") else REFUSED
 
 
 def _group_signs(families: list[list[str]], signs: dict[str, str]) -> str:
@@ -68,7 +78,7 @@ def _find_letters_with_se(letters: dict[str, str]) -> str:
 
 
 def _list_reasons(letters: dict[str, str], width: int) -> list[str]:
-    """A paragraph a mechanism: its first reason and where each kind holds."""
+    """Return one paragraph per mechanism: its reasons, each with the letters of the backbones."""
     lines = []
     for attn in _list_placed_mechanisms():
         kinds: dict[str, list[str]] = {}
@@ -82,7 +92,7 @@ def _list_reasons(letters: dict[str, str], width: int) -> list[str]:
 
 
 def _arrange_columns(words: Sequence[str], width: int) -> list[str]:
-    """Words in columns, as many as fit."""
+    """Return the words in as many columns as fit."""
     column_width = max(map(len, words)) + 2
     count = max(width // column_width, 1)
     line_count = -(-len(words) // count)

@@ -35,7 +35,8 @@ class RunProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # before rich 15, stopping prints an empty line even so
+            self._bar.stop()
 
     def on_stage(self, what: str) -> None:
         """Say what begins now."""

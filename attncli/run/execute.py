@@ -31,6 +31,7 @@ from attncli.run.distributed import follow_main_rank, main_rank
 from attncli.run.listener import RunListener
 from attncli.run.naming import describe_dataset, format_run_title, make_input_spec, name_baseline, name_network
 from attncli.run.run_dir import clear_run_dir, locked_run_dir, translated_disk_errors
+from attncli.system.files import write_atomically
 from attncli.system.gc_tuning import relaxed_gc
 from attncli.system.signals import deferred_signals
 from attncli.track import ActiveRun, RunStore, Tracker
@@ -121,7 +122,7 @@ def _start_tracking(
     """The run's folder made ready, and its MLflow run."""
     if fresh:
         clear_run_dir(folder)
-    records.write_atomically(folder / "recipe.yaml", recipe.to_yaml())
+    write_atomically(folder / "recipe.yaml", recipe.to_yaml())
     records.replace_log(folder, [])  # the training tells again what its checkpoint knows
     active_run = None
     try:
@@ -169,7 +170,7 @@ def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> R
     context.listener.on_stage("measuring the overhead against the plain network")
     cost, speed = measure_overhead(context)
     result = _build_result(context, epochs, test, cost, speed, time.monotonic() - started_at + earlier_seconds)
-    records.write_atomically(context.folder / records.RESULT, json.dumps(asdict(result), indent=2) + "\n")
+    write_atomically(context.folder / records.RESULT, json.dumps(asdict(result), indent=2) + "\n")
     return result
 
 

@@ -1,6 +1,6 @@
-"""A sweep: axes over a recipe, spelled out as recipes in the order in which to run them. No torch.
+"""A sweep: axes over a recipe, expanded into recipes in the order in which to run them. No torch.
 
-    recipe:                      # a base recipe: keys of its own, a file's (relative to this one), or both
+    recipe:                      # a base recipe: its own keys, those of a file (relative to this one), or both
       base: ../cifar10-resnet20.yaml
       train: {epochs: 10}
     axes:                        # every combination
@@ -8,13 +8,13 @@
       backbone: [resnet20, resnet56]
       train.lr: [0.1, 0.3]       # any key of a recipe
       seeds: 3                   # 0, 1, 2; or a list
-    include:                     # further runs, each with all backbones, datasets and seeds but for what it names
+    include:                     # more runs, each with all backbones, datasets and seeds that it does not set itself
       - {attn: [vit, multi-head-external], train.optimizer: adamw, train.lr: 1e-3}
     exclude:                     # combinations to leave out; a list means any of its values
       - {attn: [ram, vit], backbone: resnet56}
 
-The plain network of every run is always among them, with the same seed: a mechanism's figures without it would say
-nothing. The order is seed by seed, baselines first, so that a sweep stopped half-way has whole pairs.
+The plain network of every run is always included, with the same seed, because a mechanism's results mean nothing
+without it. The order is seed by seed, baselines first, so that a sweep stopped half-way has complete pairs.
 """
 
 from attncli.sweep.load import Sweep, read

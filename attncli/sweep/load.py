@@ -1,4 +1,4 @@
-"""From a sweep's file to recipes: combinations, further runs, runs left out."""
+"""From a sweep file to recipes: combinations of the axes, included runs, excluded runs."""
 
 import copy
 import itertools
@@ -33,11 +33,17 @@ def read(
     overrides: Iterable[str] = (),
     axes: Mapping[str, Any] | None = None,
 ) -> Sweep:
-    """The sweep of a YAML file.
+    """Return the sweep of a YAML file.
 
-    `check(tree, where)` tells the errors of a recipe's tree, `categories` the mechanisms that `{category: NAME}`
-    stands for. `axes` replace those of the file; `overrides` ("key=value") hold for every run, whatever the file says.
-    Raises CollectedError that lists everything wrong with the file at once.
+    Args:
+        path: the sweep file.
+        check: returns the errors of a recipe's tree, given the tree and the name of the file.
+        categories: the mechanisms that `{category: NAME}` stands for, by category.
+        overrides: "key=value" for every run, stronger than the file.
+        axes: axes that replace those of the file.
+
+    Raises:
+        CollectedError: listing everything that is wrong with the file.
     """
     parser = SweepFileParser(path, categories)
     sections = parser.read_sections()
@@ -56,7 +62,7 @@ def read(
     if parser.errors:
         raise CollectedError(list({error.problem: error for error in parser.errors}.values()))
     if not trees:
-        raise UserError(f"{path}: no run is left", "exclude fewer, or add to axes")
+        raise UserError(f"{path}: no run is left", "exclude less, or add values to axes")
     return Sweep(path.stem, order_recipes(map(Recipe.model_validate, trees)))
 
 
@@ -74,7 +80,7 @@ def _parse_overrides(parser: SweepFileParser, items: Iterable[str]) -> KeyValues
 def _expand_points(
     parser: SweepFileParser, sections: Mapping[str, Any], replaced_axes: dict[str, Any], fixed_values: KeyValues
 ) -> tuple[list[KeyValues], list[KeyValues]]:
-    """The settings (of every combination, of every `include`), with each seed; an axis that is overridden is none."""
+    """Return the settings of every combination and of every `include`, with each seed; overridden axes are dropped."""
     axes = parser.read_axes(sections.get("axes")) | replaced_axes
     axes = {name: axis_values for name, axis_values in axes.items() if SHORT_KEYS.get(name, name) not in fixed_values}
     seeds = parser.read_seeds(axes[SEEDS]) if SEEDS in axes else []
@@ -89,12 +95,12 @@ def _expand_points(
 
 
 def _add_seeds(points: Iterable[KeyValues], seeds: Sequence[int]) -> list[KeyValues]:
-    """Each of the points with each seed, or with its own."""
+    """Return each of the points with each seed, or with its own seed."""
     return [point | {"seed": seed} for point in points for seed in ([point["seed"]] if "seed" in point else seeds)]
 
 
 def _combine_axes(axes: Iterable[list[KeyValues]]) -> list[KeyValues]:
-    """Every combination of the axes' settings."""
+    """Return every combination of the axes' settings."""
     return [
         {key: value for setting in combination for key, value in setting.items()}
         for combination in itertools.product(*axes)
@@ -102,20 +108,20 @@ def _combine_axes(axes: Iterable[list[KeyValues]]) -> list[KeyValues]:
 
 
 def _expand_setting(setting: KeyValues, axes: Mapping[str, list[KeyValues]]) -> list[KeyValues]:
-    """An included setting with every backbone and on every dataset of the axes, unless it names its own."""
+    """Return an included setting with every backbone and dataset of the axes, unless it names its own."""
     alternatives = [axes[name] for name in ("backbone", "dataset") if name in axes and SHORT_KEYS[name] not in setting]
     return [combination | setting for combination in _combine_axes(alternatives)]
 
 
 def _check_clashes(parser: SweepFileParser, settings: Mapping[str, list[KeyValues]]) -> None:
-    """Two axes that set one key would hide each other's values."""
+    """Add an error for two axes that set the same key: one would overwrite the values of the other."""
     for (first_name, first), (second_name, second) in itertools.combinations(settings.items(), 2):
         for key in {name for setting in first for name in setting} & {name for setting in second for name in setting}:
-            parser.add_error(f"axes.{first_name}", f"sets {key}, as axes.{second_name} does", "leave it to one of them")
+            parser.add_error(f"axes.{first_name}", f"sets {key}, as axes.{second_name} does", "set it in one of them")
 
 
 def _build_tree(parser: SweepFileParser, base_tree: KeyValues, point: KeyValues, fixed_values: KeyValues) -> KeyValues:
-    """A recipe's tree: the base, the point's values, the command line's."""
+    """Return a recipe's tree: the base, updated by the point's values, then by those of the command line."""
     tree = copy.deepcopy(base_tree)
     values = copy.deepcopy(point) | fixed_values
     if "model.attn" in values:
@@ -135,19 +141,19 @@ def _build_tree(parser: SweepFileParser, base_tree: KeyValues, point: KeyValues,
 def _apply_excludes(
     parser: SweepFileParser, sections: Mapping[str, Any], trees: list[KeyValues], *, strict: bool
 ) -> list[KeyValues]:
-    """The trees that `exclude` leaves; with `strict`, an entry that leaves out nothing is an error."""
+    """Return the trees that `exclude` leaves; if `strict`, an entry that excludes nothing is an error."""
     excluded: set[int] = set()
     for number, entry in enumerate(parser.read_entries(sections.get("exclude"), "exclude")):
         matched = {index for index, tree in enumerate(trees) if any(_has_values(tree, setting) for setting in entry)}
         if strict and entry and not matched:
             description = ", ".join(f"{key}: {value}" for key, value in entry[0].items()) + " ..." * (len(entry) > 1)
-            parser.add_error(f"exclude[{number}]", f"no run has {description}", "mend it or leave it out")
+            parser.add_error(f"exclude[{number}]", f"no run has {description}", "fix it or remove it")
         excluded |= matched
     return [tree for index, tree in enumerate(trees) if index not in excluded]
 
 
 def _has_values(tree: KeyValues, entry: KeyValues) -> bool:
-    """Whether a recipe's tree has every value of an `exclude` entry; of a list, where the key takes none, any."""
+    """Return whether a tree has every value of an `exclude` entry; a list means any of its values."""
     defaults = Recipe().model_dump()
     for key, wanted in entry.items():
         value = _get_key(tree, key, _get_key(defaults, key, None))
@@ -160,7 +166,7 @@ def _has_values(tree: KeyValues, entry: KeyValues) -> bool:
 
 
 def _get_key(tree: Any, key: str, default: Any) -> Any:
-    """The value at a dotted key, `defaults` where there is none."""
+    """Return the value of a dotted key, or `default` if there is none."""
     for part in key.split("."):
         if not isinstance(tree, dict) or part not in tree:
             return default
@@ -169,7 +175,7 @@ def _get_key(tree: Any, key: str, default: Any) -> Any:
 
 
 def _deduplicate_seeds(trees: Iterable[KeyValues]) -> list[KeyValues]:
-    """One tree of those that differ in a good seed alone."""
+    """Return one tree of those that differ only in a valid seed."""
     unique_trees: dict[str, KeyValues] = {}
     for tree in trees:
         seed = tree.get("seed")

@@ -1,4 +1,4 @@
-"""The order of a sweep's runs, and a name for each that tells it from the others."""
+"""The order of a sweep's runs, and a short title that distinguishes each from the others."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ TITLE_KEYS = ("model.attn", "model.options", "model.site", "model.stages", "mode
 
 
 def order_recipes(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
-    """The recipes and their baselines, each once: seed by seed, and of each seed a baseline, then its variants."""
+    """Return the recipes and their baselines, each once: seed by seed, per seed a baseline, then its variants."""
     families: dict[int, dict[str, dict[str, Recipe]]] = {}
     for recipe in recipes:
         baseline = recipe.make_baseline()
@@ -22,9 +22,9 @@ def order_recipes(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
 
 
 def make_titles(recipes: Sequence[Recipe]) -> list[str]:
-    """A run in a few words: `eca k=3, resnet20, lr=0.1, seed 0`.
+    """Return a short title per run: `eca k=3, resnet20, lr=0.1, seed 0`.
 
-    A further key is told where its value is not that of most runs; where no value is, in every run.
+    Another key is shown if its value is not that of more than half of the runs.
     """
     flat_recipes = [recipe.flatten_keys() for recipe in recipes]
     usual_values = {
@@ -43,7 +43,7 @@ def _is_title_key(key: str) -> bool:
 
 
 def _find_majority(values: Iterable[Any]) -> str | None:
-    """The value of more than half, written out; None where there is none."""
+    """Return the repr of the value that more than half have, or None if there is none."""
     counts = Counter(map(repr, values))
     value, count = counts.most_common(1)[0]
     return value if 2 * count > counts.total() else None

@@ -1,4 +1,10 @@
-"""The form of a sweep's file: its sections, axes and entries, as settings of recipe keys; all errors gathered."""
+"""Parse a sweep file: its sections, axes and entries become settings of recipe keys; all errors are collected.
+
+pydantic is not used here. Keys are open (any dotted key of a recipe), mechanisms and categories are known only at run
+time, and many errors are about several values at once (a value or key that stands twice, an entry without a
+mechanism). A model could check the types of the four sections; the rest would be validators like the methods below,
+with their errors translated a second time, and without the hints that show an example.
+"""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -25,7 +31,7 @@ EXAMPLE = "for example {attn: eca, options: {k: 3}}"
 
 
 class SweepFileParser:
-    """Reads the sections of the file `path`; `errors` gathers what is wrong, and reading goes on.
+    """Read the sections of the file `path`; errors are collected in `errors` and do not stop the parser.
 
     `categories` are the mechanisms that `{category: NAME}` stands for.
     """
@@ -36,18 +42,18 @@ class SweepFileParser:
         self._categories = categories
 
     def add_error(self, location: str, problem: str, hint: str = "") -> None:
-        """Note what is wrong at a place of the file."""
+        """Add an error at a location of the file, such as axes.attn[2]."""
         self.errors.append(UserError(f"{self._path}: {location}: {problem}", hint))
 
     def read_sections(self) -> dict[str, Any]:
-        """The file's tree. Raises UserError where it can't be read at all."""
+        """Return the file's tree. Raises UserError if it cannot be read at all."""
         tree = recipes.load_yaml(self._path)
         for key in tree.keys() - set(SECTIONS):
             self.add_error(str(key), "unknown key", suggest_name(str(key), SECTIONS))
         return tree
 
     def read_base(self, section: Any) -> KeyValues:
-        """The base recipe's tree: its own keys over those of the file that `read_base` names."""
+        """Return the base recipe's tree: the keys of the file that `base` names, updated by its own keys."""
         own_values = copy.deepcopy(
             self._require_mapping(section, "recipe", "recipe: {base: FILE, train: {epochs: 10}}")
         )
@@ -61,7 +67,7 @@ class SweepFileParser:
             return own_values
 
     def read_axes(self, section: Any) -> dict[str, Any]:
-        """The axes by name, unread."""
+        """Return the axes by name, not parsed yet."""
         return {
             str(name): values
             for name, values in self._require_mapping(section, "axes", "axes: {attn: [se, eca], seeds: 3}").items()
@@ -73,19 +79,19 @@ class SweepFileParser:
         return content if isinstance(content, dict) else {}
 
     def read_seeds(self, content: Any) -> list[int]:
-        """The seeds of a number of seeds or a list."""
+        """Return the list of seeds, from a number of seeds or a list."""
         if type(content) is int and content > 0:
             return list(range(content))
         if not isinstance(content, list) or not content or any(type(seed) is not int or seed < 0 for seed in content):
             self.add_error(
-                "axes.seeds", f"{content!r} is not allowed", "allowed: how many, or a list such as [0, 1, 2]"
+                "axes.seeds", f"{content!r} is not allowed", "allowed: a number of seeds, or a list such as [0, 1, 2]"
             )
             return []
         self._check_unique("axes.seeds", content)
         return list(content)
 
     def read_axis(self, name: str, values: Any) -> list[KeyValues]:
-        """The settings an axis goes through; a single empty one where it is not in order."""
+        """Return one setting per value of an axis; a single empty one if the axis is wrong."""
         if name not in AXIS_NAMES and "." not in name:
             advice = f"write {SHORT_KEYS[name]}" if name in SHORT_KEYS else suggest_name(name, AXIS_NAMES)
             self.add_error(f"axes.{name}", "unknown axis", "write seeds" if name == "seed" else advice)
@@ -109,23 +115,23 @@ class SweepFileParser:
                 self.add_error(location, f"{value!r} stands twice", "leave one out")
 
     def _read_axis_value(self, name: str, value: Any, location: str) -> list[KeyValues]:
-        """The settings of one value of a named axis: a plain one, or a mapping of keys."""
+        """Return the settings of one value of a named axis: a plain value, or a mapping of keys."""
         if not isinstance(value, dict):
             return [{SHORT_KEYS[name]: value}]
         settings = self._read_entry(value, location)
         if settings and SHORT_KEYS[name] not in settings[0]:
-            self.add_error(location, f"says no {name}", EXAMPLE)
+            self.add_error(location, f"has no {name}", EXAMPLE)
         return settings
 
     def read_entries(self, content: Any, section: str) -> list[list[KeyValues]]:
-        """The settings of each entry that `include` or `exclude` lists: one for each mechanism that it names."""
+        """Return the settings of each entry of `include` or `exclude`: one per mechanism that it names."""
         if content is not None and not isinstance(content, list):
             self.add_error(section, "not a list", f"{section}: [{{attn: vit, train.lr: 1e-3}}]")
         entries = content if isinstance(content, list) else []
         return [self._read_entry(entry, f"{section}[{index}]") for index, entry in enumerate(entries)]
 
     def _read_entry(self, entry: Any, location: str) -> list[KeyValues]:
-        """The settings of a mapping of short and dotted keys: one for each mechanism that it names."""
+        """Return the settings of a mapping of short and dotted keys: one per mechanism that it names."""
         if not isinstance(entry, dict) or not entry:
             self.add_error(location, f"{entry!r} is not a mapping of keys", EXAMPLE)
             return []
@@ -149,7 +155,7 @@ class SweepFileParser:
 
 
 def merge_trees(base: KeyValues, overrides: Mapping[str, Any]) -> KeyValues:
-    """Two recipe trees, section by section; a mechanism that takes another's place does not take its options."""
+    """Merge two recipe trees section by section; a mechanism that replaces another does not inherit its options."""
     tree = copy.deepcopy(base)
     for section, values in overrides.items():
         if isinstance(values, dict) and isinstance(tree.get(section), dict):
@@ -162,7 +168,7 @@ def merge_trees(base: KeyValues, overrides: Mapping[str, Any]) -> KeyValues:
 
 
 def drop_options(tree: KeyValues, attn: Any) -> None:
-    """Remove the options of a recipe's tree if they are those of another mechanism than `attn`."""
+    """Remove the options from a recipe's tree if they belong to another mechanism than `attn`."""
     model = tree.get("model")
     if isinstance(model, dict) and model.get("attn") != attn:
         model.pop("options", None)

@@ -7,10 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from attncli import attention
 from attncli.errors import UserError
+from attncli.recipe import parse_yaml
 
 CLAIMS_DIR = Path(__file__).parents[1] / "claims" / "data"
 MEASURED_KINDS = (
@@ -41,7 +40,7 @@ def list_claim_sentences(attn: str) -> tuple[str, ...]:
     except OSError:
         return ()
     measured_claims: list[dict[str, Any]] = [
-        claim for claim in yaml.safe_load(text) or () if "check" in claim and claim.get("kind") in MEASURED_KINDS
+        claim for claim in parse_yaml(text) or () if "check" in claim and claim.get("kind") in MEASURED_KINDS
     ]
     measured_claims.sort(key=lambda claim: MEASURED_KINDS.index(claim["kind"]))
     return tuple(f"`{claim['id']}`: {claim['text']} ({claim['source']})" for claim in measured_claims[:MAX_CLAIMS])

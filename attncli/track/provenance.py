@@ -19,7 +19,8 @@ import attncli
 from attncli import records
 from attncli.attention import is_file_path
 from attncli.recipe import Recipe
-from attncli.records import Result, Status, write_atomically
+from attncli.records import Result, Status
+from attncli.system.files import write_atomically
 
 ORIGIN_FILE = "origin.json"
 

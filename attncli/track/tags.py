@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attncli import attention
+from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.recipe import Recipe, is_default_late_key
 from attncli.track import literature_notes
@@ -45,9 +46,9 @@ def choose_experiment_name(recipe: Recipe) -> str:
 def name_images(recipe: Recipe) -> str:
     """What the images are called: the data set's name, of images of one's own that of the folder, the hub's there."""
     data = recipe.data
-    if data.name == "hf" and data.of:
+    if data.of and has_origin(data.name, "hub"):
         return data.of.replace("/", "-")
-    if data.name in ("folder", "parquet") and data.root:
+    if data.root and has_origin(data.name, "user"):
         return Path(data.root).name.removesuffix(".parquet")
     return data.name
 

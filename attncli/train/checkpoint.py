@@ -20,7 +20,8 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from attncli.errors import RunFailedError, UserError
-from attncli.records import Epoch, write_atomically
+from attncli.records import Epoch
+from attncli.system.files import write_atomically
 from attncli.train import optim, safetensors_io
 from attncli.train.ema import Ema
 

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from attncli.data.dataset import Dataset, Split
-from attncli.data.loader import iterate_eval_batches
+from attncli.data.loader import BatchLayout, iterate_eval_batches
 from attncli.errors import RunFailedError
 from attncli.recipe import Recipe
 from attncli.records import Evaluation
@@ -59,15 +59,14 @@ def count_predictions(
 ) -> None:
     """Run this process's part of the split through the network, into the tally."""
     precision = resolve_precision(recipe.train.precision, counts.device)
-    for images, labels in iterate_eval_batches(
-        split,
-        dataset,
+    layout = BatchLayout(
         batch_size=choose_eval_batch_size(split, recipe.train.batch_size, counts.device),
         device=counts.device,
         channels_last=recipe.train.channels_last,
         rank=rank,
         world=world,
-    ):
+    )
+    for images, labels in iterate_eval_batches(split, dataset, layout):
         with autocast_context(precision, counts.device):
             logits = model(images)
         counts.add_batch(logits.float(), labels)

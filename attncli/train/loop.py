@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from attncli.data.dataset import Dataset
-from attncli.data.loader import iterate_train_batches
+from attncli.data.loader import BatchLayout, iterate_train_batches
 from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation
 from attncli.seeds import derive_seed
@@ -110,14 +110,16 @@ def iterate_batches(session: TrainingSession) -> Iterator[tuple[Tensor, Tensor]]
     return iterate_train_batches(
         session.dataset.train,
         session.dataset,
-        batch_size=session.recipe.train.batch_size,
+        BatchLayout(
+            batch_size=session.recipe.train.batch_size,
+            device=session.device,
+            channels_last=session.recipe.train.channels_last,
+            rank=session.accelerator.process_index,
+            world=session.accelerator.num_processes,
+        ),
         seed=session.recipe.seed,
         epoch=session.state.epoch,
         first_step=session.state.step,
-        device=session.device,
-        channels_last=session.recipe.train.channels_last,
-        rank=session.accelerator.process_index,
-        world=session.accelerator.num_processes,
     )
 
 

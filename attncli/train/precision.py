@@ -1,12 +1,15 @@
 """The number format of a training: asked for, checked against the hardware, never swapped in silence."""
 
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
 
 from attncli.errors import UserError
+from attncli.train.emulation import EmulatedConvolutions
 
 _BF16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}  # x86 and ARM names
 
@@ -31,20 +34,33 @@ def has_native_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        return (
-            sys.platform != "darwin"
-            and torch.backends.mkldnn.is_available()
-            and bool(_BF16_FEATURES & _read_cpu_features())
-        )
+        return sys.platform != "darwin" and bool(_BF16_FEATURES & _read_cpu_features()) and _onednn_takes_bf16()
     return False
 
 
 def autocast_context(precision: str, device: torch.device) -> AbstractContextManager[None]:
     """The context in which a network computes in `precision` (as `resolve_precision` gives it)."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+    context = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+    if precision == "bf16" and device.type == "cpu" and not has_native_bf16(device):
+        return _emulated_bf16(context)
+    return context
 
 
+@contextmanager
+def _emulated_bf16(context: AbstractContextManager[None]) -> Iterator[None]:
+    with context, EmulatedConvolutions():
+        yield
+
+
+@cache
+def _onednn_takes_bf16() -> bool:
+    """Return whether oneDNN, which multiplies for torch, is there and takes bf16; ONEDNN_MAX_CPU_ISA may forbid it."""
+    is_supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return torch.backends.mkldnn.is_available() and (is_supported is None or is_supported())
+
+
+@cache
 def _read_cpu_features() -> set[str]:
     """Names of what the processor can do, from torch where it tells (2.10 on), else from the kernel."""
     get_capabilities = getattr(torch.cpu, "get_capabilities", None)

@@ -1,5 +1,6 @@
 """Facts of the statistics: closed forms, textbook figures, and that chance alone seldom looks like an effect."""
 
+import itertools
 import math
 import random
 
@@ -92,7 +93,7 @@ def test_as_scipy_has_it(n):
 
 @pytest.mark.parametrize(("n", "effect"), [(2, 30), (3, 1), (5, 0.5), (10, 5), (10, 0.3), (1000, 0.1), (9999, 1000)])
 def test_power_is_the_share_of_tests_that_find_it(n, effect):
-    """The power agrees with an integral over the spread, also where scipy's noncentral t distribution is nan."""
+    """The power agrees with an integral over the spread, also for large differences."""
     from scipy import integrate, special
     from scipy.stats import chi, norm
 
@@ -124,6 +125,21 @@ def test_seeds_needed_at_the_ends():
 def test_power_of_no_effect_is_the_level():
     """Without any difference the test cries wolf at its level."""
     assert stats.t_test_power(5, 1.0, 0.0) == pytest.approx(0.05, abs=1e-6)
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.15, 0.25, 0.5, 1.0, 4.0])
+def test_power_grows_with_the_seeds(spread):
+    """Each seed more finds a difference more often, also where it is found nearly always."""
+    powers = [stats.t_test_power(n, spread, 0.5) for n in range(2, 60)]
+    assert all(before <= after for before, after in itertools.pairwise(powers))
+    assert powers[0] > 0
+    assert powers[-1] <= 1
+
+
+@pytest.mark.parametrize(("tests", "spread", "n"), [(32, 0.25, 9), (32, 0.15, 6), (10, 0.15, 5)])
+def test_seeds_needed_for_a_large_difference(tests, spread, n):
+    """As statsmodels' TTestPower.solve_power, rounded up, says for a difference of 0.5 in one of so many tests."""
+    assert stats.seeds_needed(spread, 0.5, alpha=0.05 / tests) == n
 
 
 def test_false_alarms():

@@ -2,13 +2,14 @@
 
 A test file `tests/attention/test_<name>.py` holds, beside its own tests:
 
-- `OPTIONS`: a list of dicts, every option with every kind of value it takes ({} = the defaults comes first);
-- `FACTS` (may be absent): a list of dicts of facts of a place, where the defaults below do not suit;
-- `width(facts, options)` (may be absent): channels of the output where they are not those of the place;
-- `settle(module)` (may be absent): brings a module with random weights back to where it has gradients;
-- `parameters(facts, options)`: the card's formula, written independently of the module;
-- `official(meta, params)`: (our module, our state_dict) for a parity fixture's constructor and weights, derived
-  from the shapes of `params` and the constructor arguments in `meta`, for any shapes and arguments.
+- `OPTIONS`: a list of dicts, every option with every kind of value it takes; {}, the defaults, comes first;
+- `FACTS` (optional): a list of dicts of site arguments, if the defaults below do not suit;
+- `width(facts, options)` (optional): channels of the output, if they differ from the site's;
+- `settle(module)` (optional): brings a module with random weights back to a state in which it has gradients;
+- `parameters(facts, options)`: the card's formula for the number of parameters, written independently of the module;
+- `official(meta, params)`: (our module, our state_dict) for the constructor and weights of a parity fixture, derived
+  from the shapes of `params` and the constructor arguments in `meta`, for any shapes and arguments; or else
+  `NO_OFFICIAL`, one sentence that says why there is no official implementation to compare with.
 """
 
 import importlib
@@ -36,7 +37,7 @@ DEFAULT_FACTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A mechanism at a place with its options."""
+    """A mechanism at a site with its options."""
 
     name: str
     facts: dict[str, Any]
@@ -51,15 +52,14 @@ class Case:
         return attention.describe_mechanism(self.name).card.site
 
     def build(self, seed: int = 0) -> nn.Module:
-        """The module, freshly initialised from `seed`."""
+        """Return the module, freshly initialised from `seed`."""
         torch.manual_seed(seed)
-        asked = attention.describe_mechanism(self.name).site_arguments
-        return attention.load(self.name).Attention(
-            **{k: v for k, v in self.facts.items() if k in asked}, **self.options
-        )
+        wanted = attention.describe_mechanism(self.name).site_arguments
+        arguments = {name: value for name, value in self.facts.items() if name in wanted}
+        return attention.load(self.name).Attention(**arguments, **self.options)
 
     def inputs(self, n: int = 2, seed: int = 1, dtype: torch.dtype = torch.float64) -> tuple[Tensor, ...]:
-        """What the module takes at its site, for n samples (n clips where it works on frames)."""
+        """Return what the module takes at its site, for n samples (n clips if it works on frames)."""
         g = torch.Generator().manual_seed(seed)
         f, (h, w) = self.facts, self.facts["size"]
 
@@ -78,7 +78,7 @@ class Case:
         return (draw(n, width, h, w),)
 
     def output_shape(self, n: int = 2) -> tuple[int, ...]:
-        """The shape the site expects back."""
+        """Return the shape that the site expects back."""
         f, (h, w) = self.facts, self.facts["size"]
         if self.site in ("model", "frames-head"):
             return (n, f["classes"])
@@ -89,22 +89,22 @@ class Case:
 
 
 def own(name: str) -> ModuleType:
-    """The test file of a mechanism."""
+    """Return the test file of a mechanism."""
     return importlib.import_module(f"tests.attention.test_{name.replace('-', '_')}")
 
 
 def cases() -> list[Case]:
-    """Every mechanism with every one of its options, at every place its test file names."""
-    found = []
+    """Return every mechanism with each of its options, at every site that its test file names."""
+    all_cases = []
     for name in attention.mechanism_names():
         module = own(name)
         for facts in getattr(module, "FACTS", [{}]):
-            found += [Case(name, {**DEFAULT_FACTS, **facts}, options) for options in module.OPTIONS]
-    return found
+            all_cases += [Case(name, {**DEFAULT_FACTS, **facts}, options) for options in module.OPTIONS]
+    return all_cases
 
 
 def randomise(module: nn.Module, seed: int = 2) -> nn.Module:
-    """Draw every parameter and running statistic anew, so that zero initialisations hide nothing.
+    """Draw every parameter and running statistic again, so that zero initialisations hide nothing.
 
     Weights deviate by 0.3, less where many inputs are summed: a deep stack of them must not saturate.
     """
@@ -128,7 +128,7 @@ def _is_norm(module: nn.Module, name: str) -> bool:
 
 
 def forward(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-    """One pass under a fixed random state, for mechanisms that draw in forward (ram, dropout)."""
+    """Run a forward pass under a fixed random state, for mechanisms that draw in it (ram, dropout)."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
         y = module(*inputs)

@@ -13,7 +13,7 @@ OPTIONS: list[dict[str, Any]] = [{}, {"k": 5}, {"k": (7, 3)}, {"gamma": 1.0}, {"
 
 
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
-    """k a site."""
+    """k per site."""
     k = options.get("k")
     if isinstance(k, tuple):
         return k[facts["stage"] - 1]

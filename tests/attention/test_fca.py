@@ -107,7 +107,7 @@ def test_other_sizes_are_pooled_to_the_grid(size: tuple[int, int], layout: torch
 
 
 def test_grid_follows_the_place() -> None:
-    """The grid is the map's own size, at least 7; an option fixes it, for all stages or one a stage."""
+    """The grid is the map's own size, at least 7; an option fixes it, for all stages or one per stage."""
     grids = [(Attention(32, size).basis.shape[1:]) for size in ((56, 56), (8, 8), (4, 9))]
     assert grids == [(56, 56), (8, 8), (7, 9)]
     assert Attention(32, (9, 9), 3, grid=(56, 28, 14, 7)).basis.shape[1:] == (14, 14)

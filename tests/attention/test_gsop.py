@@ -24,7 +24,7 @@ FACTS: list[dict[str, Any]] = [{}, {"stage": 3, "channels": 16}]
 
 
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
-    """C d + d + 4 d of two norms + e d^2 + e d + e d C + C, with e = 4 outputs a row."""
+    """C d + d + 4 d of two norms + e d^2 + e d + e d C + C, with e = 4 outputs per row."""
     c, e = facts["channels"], options.get("row_expansion", 4)
     d = options.get("att_dim", min(128, c // 2))
     return c * d + d + 4 * d + e * d * d + e * d + e * d * c + c

@@ -21,18 +21,23 @@ OPTIONS: list[dict[str, Any]] = [
     {},
     {"variant": "eamlp-7", "depth": 1},
     {"dim": 32, "depth": 2},
-    {"num_heads": 2},
-    {"mlp_ratio": 1.5},
-    {"strides": (1, 2, 2)},
-    {"strides": (2, 1, 1)},
-    {"coef": 2},
-    {"memory": 16},
-    {"shared": False},
-    {"token_dim": 16},
-    {"token_drop": 0.0},
-    {"attn_drop": 0.1},
-    {"proj_drop": 0.1},
-    {"drop_path": 0.2},
+    *(
+        {"depth": 1} | option
+        for option in (
+            {"num_heads": 2},
+            {"mlp_ratio": 1.5},
+            {"strides": (1, 2, 2)},
+            {"strides": (2, 2, 1)},
+            {"coef": 2},
+            {"memory": 16},
+            {"shared": False},
+            {"token_dim": 16},
+            {"token_drop": 0.0},
+            {"attn_drop": 0.1},
+            {"proj_drop": 0.1},
+        )
+    ),
+    {"depth": 2, "drop_path": 0.2},
 ]
 FACTS: list[dict[str, Any]] = [
     {"size": (8, 8), "channels_in": 1},

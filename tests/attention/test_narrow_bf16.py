@@ -73,7 +73,7 @@ def agree(quick: Callable[..., Tensor], plain: Callable[..., Tensor], *inputs: T
 
 @pytest.mark.parametrize("shape", [(N, 1, H, W), (N, None, 1, 1), (N, None, H, 1)])
 def test_gates(shape: Sequence[int | None]) -> None:
-    """A weight a position, a channel, a row of a channel."""
+    """One weight per position, a channel, a row of a channel."""
     agree(gate, lambda x, s: x * s, draw(16), draw(16, shape=shape, seed=1))
 
 

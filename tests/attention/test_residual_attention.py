@@ -21,12 +21,10 @@ OPTIONS: list[dict[str, Any]] = [
     {"width": 16},
     {"levels": (1, 1, 1)},
     {"levels": (3, 0, 2)},
-    {"p": 2},
-    {"t": 1},
-    {"r": 2},
-    {"mask": "naive"},
-    {"sums": True},
-    {"pool": True},
+    *(
+        {"levels": (1, 0, 0)} | option
+        for option in ({"p": 2}, {"t": 1}, {"r": 2}, {"mask": "naive"}, {"sums": True}, {"pool": True})
+    ),
 ]
 FACTS: list[dict[str, Any]] = [{"size": (12, 8), "channels_in": 1}]
 

@@ -33,7 +33,7 @@ RESNET20 = (16,) * 3 + (32,) * 3 + (64,) * 3
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
     """2 C d, with biases d + C more, with PReLU d more; d = max(C // r, 1), or timm's multiple of 8.
 
-    Other layers: none, a weight a channel, or C x C of them, with C biases.
+    Other layers: none, one weight per channel, or C x C of them, with C biases.
     """
     c, r = facts["channels"], options.get("reduction", 16)
     if options.get("layers", "bottleneck") != "bottleneck":

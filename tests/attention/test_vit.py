@@ -16,19 +16,24 @@ from tests.shared import shared
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"variant": "ti", "depth": 1},
-    {"patch_size": 4},
-    {"patch_size": (4, 2)},
     {"dim": 24, "depth": 2},
-    {"heads": 3, "dim_head": 5},
-    {"heads": 1, "dim_head": 64},
-    {"mlp_dim": 40},
-    {"pool": "cls"},
-    {"dropout": 0.1},
-    {"emb_dropout": 0.1},
-    {"qkv_bias": True},
-    {"eps": 1e-6},
-    {"init": "google"},
-    {"init": "timm"},
+    *(
+        {"depth": 1} | option
+        for option in (
+            {"patch_size": 4},
+            {"patch_size": (4, 2)},
+            {"heads": 3, "dim_head": 5},
+            {"heads": 1, "dim_head": 64},
+            {"mlp_dim": 40},
+            {"pool": "cls"},
+            {"dropout": 0.1},
+            {"emb_dropout": 0.1},
+            {"qkv_bias": True},
+            {"eps": 1e-6},
+            {"init": "google"},
+            {"init": "timm"},
+        )
+    ),
 ]
 FACTS: list[dict[str, Any]] = [
     {"size": (8, 8), "channels_in": 1},

@@ -20,10 +20,8 @@ STILL = [
     for n in attention.mechanism_names()
     if attention.describe_mechanism(n).card.site not in ("model", "frames", "frames-head")
 ]
-REFUSED = {  # on 24 channels, and on 32 groups
-    "fca": "cannot be split evenly",
-    "scconv": "groups do not divide",
-}
+CARDS = {n: attention.describe_mechanism(n).card for n in reversed(STILL)}
+ONE_PER_SITE = {card.mobile_site or card.site: n for n, card in CARDS.items()}
 
 
 def build(attn: str, size: int = 32, **keys: Any) -> torch.nn.Module:
@@ -35,7 +33,8 @@ def build(attn: str, size: int = 32, **keys: Any) -> torch.nn.Module:
 
 def paths(attn: str, **keys: Any) -> list[str]:
     """Where the mechanism sits."""
-    return [path.removesuffix(".attn") for path in model.find_mechanisms(build(attn, **keys))]
+    with torch.device("meta"):
+        return [path.removesuffix(".attn") for path in model.find_mechanisms(build(attn, **keys))]
 
 
 def test_equals_torchvision() -> None:
@@ -90,7 +89,7 @@ def test_before_and_after() -> None:
 
 
 def test_conv_replaces_the_depthwise_convolution() -> None:
-    """The mechanism gets its groups and stride: 4 kernels of 9 numbers a channel, half the map."""
+    """The mechanism gets its groups and stride: 4 kernels of 9 numbers per channel, half the map."""
     net = build("dyconv", size=64)
     assert [p.removesuffix(".attn") for p in model.find_mechanisms(net)][:2] == [
         "features.1.conv.0.0",
@@ -134,16 +133,10 @@ def test_mobile_site() -> None:
     assert paths("eca")[0] == "features.1.conv.2"
 
 
-@pytest.mark.parametrize("attn", STILL)
-def test_every_mechanism_runs_or_is_refused(attn: str) -> None:
-    """Each mechanism gives finite logits on a batch, keeps the backbone's weights, or is refused with a reason."""
-    if attn in REFUSED:
-        with pytest.raises(UserError, match=REFUSED[attn]):
-            build(attn)
-        return
+@pytest.mark.parametrize("attn", ONE_PER_SITE.values(), ids=ONE_PER_SITE.keys())
+def test_every_site_keeps_the_weights(attn: str) -> None:
+    """Whatever a mechanism is put before, after or in place of, the other tensors are the plain network's."""
     net, plain = build(attn), build("none").state_dict()
     kept = {k.replace(".host.", "."): v for k, v in net.state_dict().items() if ".attn." not in k}
+    assert len(kept) > len(plain) / 2
     assert all(torch.equal(plain[k], v) for k, v in kept.items())
-    y = net(torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
-    assert y.shape == (2, 10)
-    assert y.isfinite().all()

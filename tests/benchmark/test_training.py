@@ -123,7 +123,7 @@ def test_a_contender_in_its_process() -> None:
     with contenders.contender_process(
         "bare", BenchSetting("resnet20", "none", batch_size=2, steps=1, size=8, pad=1)
     ) as turn:
-        assert 0 < turn() < 60
+        assert turn() > 0
 
 
 def test_history_keeps_and_finds(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from attncli import records, validation
 from attncli.records import Result
+from attncli.system.files import write_atomically
 
 
 def run(folder: Path, *, attn: str, seed: int, top1: float, top5: float = 0.99, data_digest: str = "d" * 64, **keys):
@@ -24,7 +25,7 @@ def run(folder: Path, *, attn: str, seed: int, top1: float, top5: float = 0.99, 
         group=recipe.compute_group(), data_digest=data_digest, folder=str(place),
     )  # fmt: skip
     (place / "recipe.yaml").write_text(recipe.to_yaml())
-    records.write_atomically(place / records.RESULT, json.dumps(asdict(result)))
+    write_atomically(place / records.RESULT, json.dumps(asdict(result)))
     return recipe
 
 

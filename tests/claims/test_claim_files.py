@@ -38,7 +38,7 @@ def test_a_claim_is_read(tmp_path):
         ("- {id: [a], kind: params}", "id: not a text", "quotes"),
         ("- just words", "not a claim", "- id"),
         ("a: b", "not a list of claims", "- id"),
-        ("- {a: [}", "not valid YAML", "mend"),
+        ("- {a: [}", "not valid YAML", "fix"),
         (GOOD + GOOD, "claim 'a' stands twice", "one claim"),
         (GOOD.replace("}", ", size: big}"), "size: 'big' is no number of pixels", "224"),
         (

@@ -35,11 +35,11 @@ def functions_of(file: str) -> frozenset[str]:
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
 
 
-def test_every_mechanism_has_its_claims() -> None:
-    """There is a file for each mechanism and none for anything else, and no claim's name is used twice."""
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(attention.mechanism_names())
+def test_claims_are_about_mechanisms() -> None:
+    """Each file is about a mechanism and has claims (a mechanism may have none), and no name is used twice."""
+    assert {path.stem for path in FOLDER.glob("*.yaml")} <= set(attention.mechanism_names())
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {claim.card for claim in load_claims()}
     assert [name for name, n in Counter(claim.id for claim in load_claims()).items() if n > 1] == []
-    assert len(load_claims()) == 232
 
 
 @pytest.mark.parametrize("card", CARDS or [""])
@@ -81,7 +81,7 @@ def test_sizes_and_datasets_are_known_words() -> None:
 def test_verdicts_on_exact_claims(tmp_path: Path) -> None:
     """Everything that counting alone decides holds, but for those known to fail, whose notes say why."""
     exact = [c for c in load_claims() if c.tree and {q.name for q in iterate_quantities(c.tree)} <= {*EXACT}]
-    verdicts = judge_claims(exact, Evidence(CountCache(tmp_path / "counts.json"), SpeedStore(tmp_path, measure=False)))
+    verdicts = judge_claims(exact, Evidence(CountCache(), SpeedStore(tmp_path, measure=False)))
     assert {v.claim.id for v in verdicts if v.outcome == "fails"} == FAILING
     assert {v.outcome for v in verdicts} == {"holds", "fails"}
     assert all(by_id()[name].note for name in FAILING)

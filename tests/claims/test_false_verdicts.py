@@ -28,7 +28,7 @@ def outcomes(folder, checks: list[str], gains: dict[str, float], times: int = TI
     for attn, seed in itertools.product(ATTNS, range(SEEDS)):
         run(folder / "runs", attn=attn, seed=seed, top1=0.0)
     runs = read_finished_runs(RunStore(folder / "runs"))
-    counts, speeds = CountCache(folder / "counts.json"), SpeedStore(folder / "runs")
+    counts, speeds = CountCache(), SpeedStore(folder / "runs")
     chance = np.random.default_rng(5)
     luck = 0.02 * chance.standard_normal((times, SEEDS, 1)) + 0.005 * chance.standard_normal((times, SEEDS, len(ATTNS)))
     top1 = 0.9 + luck + np.array([gains.get(attn, 0.0) for attn in ATTNS])

@@ -22,9 +22,7 @@ def verdicts(folder: Path, *checks: str, backbone: str | None = None, uri: str |
     """The verdicts on these checks by the runs below `folder`."""
     known = claim_files.read_claim_files([claims_file(folder, *checks, **keys)])
     runs = folder / "runs"
-    evidence = Evidence(
-        CountCache(folder / "counts.json"), SpeedStore(runs), read_finished_runs(RunStore(runs, uri)), backbone
-    )
+    evidence = Evidence(CountCache(), SpeedStore(runs), read_finished_runs(RunStore(runs, uri)), backbone)
     return judge.judge_claims(known, evidence)
 
 
@@ -224,7 +222,7 @@ def test_holm_over_the_table(tmp_path):
     assert {v.outcome for v in five[:5]} == {"undecided"}
     known = claim_files.read_claim_files([claims_file(tmp_path, *[check] * 5)])
     runs = tmp_path / "runs"
-    evidence = Evidence(CountCache(tmp_path / "counts.json"), SpeedStore(runs), read_finished_runs(RunStore(runs)))
+    evidence = Evidence(CountCache(), SpeedStore(runs), read_finished_runs(RunStore(runs)))
     (one,) = judge.judge_claims(known, evidence, requested=known[:1])
     assert (one.claim.id, one.p) == ("c0", five[0].p)
 
@@ -261,7 +259,7 @@ def test_claims_without_a_check(tmp_path):
         "- {id: b, kind: note, text: t, source: s, untestable: a matter of taste}\n"
     )
     runs = tmp_path / "runs"
-    evidence = Evidence(CountCache(tmp_path / "counts.json"), SpeedStore(runs))
+    evidence = Evidence(CountCache(), SpeedStore(runs))
     a, b = judge.judge_claims(claim_files.read_claim_files([path]), evidence)
     assert (a.outcome, a.by, a.why) == ("holds", "test", "decided by tests/x.py::y")
     assert (b.outcome, b.why) == ("untestable", "a matter of taste")

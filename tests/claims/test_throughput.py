@@ -35,9 +35,7 @@ def timed_as(monkeypatch, slower: float, noise: float = 0.0):
 def verdict(folder, check: str, measure: bool, **keys):
     """The verdict on one check."""
     (claim,) = claim_files.read_claim_files([claims_file(folder, check, **keys)])
-    return judge.judge_claims(
-        [claim], Evidence(CountCache(folder / "counts.json"), SpeedStore(folder / "runs", measure))
-    )[0]
+    return judge.judge_claims([claim], Evidence(CountCache(), SpeedStore(folder / "runs", measure)))[0]
 
 
 def test_untimed_is_untested(tmp_path):

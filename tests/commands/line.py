@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -42,9 +43,15 @@ def line(*words: str) -> Done:
     return Done(code, out.getvalue(), err.getvalue())
 
 
-def process(*words: str) -> Done:
-    """Run `python -m attncli WORDS` in a process of its own."""
-    done = subprocess.run([sys.executable, "-m", "attncli", *words], capture_output=True, text=True, check=False)
+def process(*words: str, **environment: str) -> Done:
+    """Run `python -m attncli WORDS` in a process of its own, with more in its environment."""
+    done = subprocess.run(
+        [sys.executable, "-m", "attncli", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
     return Done(done.returncode, done.stdout, done.stderr)
 
 

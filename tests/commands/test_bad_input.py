@@ -201,14 +201,14 @@ def test_another_process_at_the_run() -> None:
 
 
 def test_dead_tracking_server() -> None:
-    """A server that is away is told within seconds, before anything is read or trained."""
+    """A server that is away is told before anything is read or trained, or tried again, which takes minutes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     began = time.monotonic()
     for words in (["run", *TINY], ["ls", "runs"], ["compare"], ["sync"], ["ui", "--check"]):
         refused(line(*words, "--tracking-uri", f"http://127.0.0.1:{port}"), f"{port} does not answer", "start it")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 200
     assert run_folders() == []
 
 

@@ -13,8 +13,7 @@ CHECKS = ("params(resnet20 + eca) - params(resnet20) == 27", "top1(resnet20 + ec
 
 
 @pytest.fixture(autouse=True)
-def _counts(tmp_path, monkeypatch):
-    monkeypatch.setenv("ATTNCLI_COUNTS", str(tmp_path / "counts.json"))
+def _two_claims(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     claims_file(tmp_path, *CHECKS, on="digits")
 
@@ -28,6 +27,13 @@ def test_table_details_and_programs():
     found = line("claims", "--file", "eca.yaml", "--json").json()
     assert [(v["id"], v["outcome"]) for v in found] == [("c0", "holds"), ("c1", "untested")]
     assert line("claims", "--file", "eca.yaml", "--csv").out.startswith("id,mechanism,kind,verdict")
+
+
+def test_the_table_is_the_default_command():
+    """`claims` and `claims table` are the same; `claims run` is another command with its own options."""
+    assert line("claims", "--file", "eca.yaml").out == line("claims", "table", "--file", "eca.yaml").out
+    assert "--verdict" in line("claims", "--help").out
+    assert "--dry-run" in line("claims", "run", "--help").out
 
 
 def test_filters():
@@ -85,12 +91,12 @@ def test_published():
 
 def test_report(tmp_path):
     """The file's path on stdout and nothing else; the page and its Markdown are there."""
-    pairs(tmp_path / "runs", "eca", [0.91, 0.92], [0.90, 0.905])
-    done = line("report", "--attn", "eca", "--no-track")
+    pairs(tmp_path / "runs", "external", [0.91, 0.92], [0.90, 0.905])
+    done = line("report", "--attn", "external", "--no-track")
     assert (done.code, done.out) == (0, "runs/report.html\n")
     assert "</html>" in (tmp_path / "runs" / "report.html").read_text()
     assert (tmp_path / "runs" / "report.md").read_text().startswith("# ")
-    assert line("report", "--attn", "eca", "--no-track", "--out", "there/x.html").out == "there/x.html\n"
+    assert line("report", "--attn", "external", "--no-track", "--out", "there/x.html").out == "there/x.html\n"
 
 
 def test_the_second_time_no_torch_is_loaded():

@@ -1,5 +1,7 @@
 """`attncli look` from the command line: finds a run, draws, and puts the pictures into MLflow."""
 
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,14 @@ from PIL import Image
 from attncli import track
 from attncli.track import RunStore
 from tests.commands.line import TINY, line, refused
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _two_sites_a_sheet() -> Iterator[None]:
+    """A sheet shows the first site and the last: six take three times as long to draw."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(import_module("attncli.report.look.sheet"), "ROWS", 2)
+        yield
 
 
 @pytest.fixture(scope="module")

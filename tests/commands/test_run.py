@@ -17,7 +17,7 @@ from attncli import records, track
 from attncli.track import RunStore
 from attncli.track.metrics import collect_run_metrics
 from tests.commands import plugins
-from tests.commands.line import TINY, Done, line, refused, run_folders
+from tests.commands.line import TINY, Done, line, process, refused, run_folders
 
 KEYS = {
     "digest": str, "run_id": str, "status": str, "attn": str, "backbone": str, "dataset": str, "seed": int,
@@ -37,7 +37,7 @@ def test_json_is_one_object() -> None:
     assert (result["seed"], result["epochs"], result["status"]) == (5, 1, "FINISHED")
     assert 0 <= result["test_top1"] <= result["test_top5"] <= 1
     assert result["params"] > result["baseline_params"] == 269_722
-    assert result["train_ratio"] == pytest.approx(1, abs=0.9)
+    assert result["train_ratio"] > 0
     assert "epoch   1/1" in done.err
     folder = Path(result["folder"])
     assert folder.name == result["digest"] == track.list_run_rows(RunStore(Path("runs")))[0]["digest"]
@@ -67,7 +67,9 @@ def test_finished_run_is_not_run_again(runs: Path, monkeypatch: pytest.MonkeyPat
     words = ("run", *TINY, "--runs", str(runs), "--attn", first.attn, "--seed", str(first.seed))
     again = line(*words, "--json")
     assert again.json()["run_id"] == first.run_id
-    assert again.err == f"this run was finished before ({first.folder}); --fresh runs it again\n"
+    assert first.folder in again.err
+    assert "--fresh" in again.err
+    assert len(again.err.splitlines()) == 1
     assert line(*words, "-q").err == ""
 
 
@@ -172,7 +174,7 @@ def test_sigterm_outside_training_is_an_end_too(monkeypatch: pytest.MonkeyPatch)
 
     def terminated(job: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
+        time.sleep(300)  # the signal ends it
 
     with monkeypatch.context() as patch:
         patch.setattr(attncli.run.execute, "overhead", terminated)
@@ -196,23 +198,39 @@ def test_killed_before_its_end_was_told(tmp_path: Path) -> None:
     assert '"FINISHED"' in origin.read_text()
 
 
-LONGER = ("--backbone", "resnet20", "--epochs", "5", "--attn", "eca", "--set", "train.batch_size=16",
-          "--set", "measure.speed=false")  # fmt: skip
+STEP = 10  # of the 16 that an epoch has
+STOPS = f"""
+import os
+steps = 0
 
 
-def test_stopped_killed_and_resumed() -> None:
+def count() -> None:
+    global steps
+    steps += 1
+    if steps == {STEP} and "STOPPED_BY" in os.environ:
+        os.kill(os.getpid(), int(os.environ["STOPPED_BY"]))
+"""
+LONGER = ("--backbone", "resnet20", "--epochs", "3", "--set", "train.batch_size=16", "--set", "data.fraction=0.2",
+          "--set", "model.stages=[1]", "--set", "model.blocks=[1]", "--set", "measure.speed=false")  # fmt: skip
+
+
+def test_stopped_killed_and_resumed(tmp_path: Path) -> None:
     """Ctrl-C, SIGTERM and kill -9, each in the middle of an epoch: the end is that of the undisturbed run, to the bit.
 
-    There is one MLflow run, which tells of each end, and no point of it is doubled.
+    There is one MLflow run, which tells of each end, and no point of it is doubled. The signals come from within,
+    at a step, so that none is too late however quick or busy the machine is.
     """
+    value = "(count() if self.training and len(x) > 2 else None, x * self.weight)[1]"
+    command = ("run", "--attn", plugins.write(tmp_path / "mine.py", value, first=STOPS), *LONGER)
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)):
-        done = stopped(number)
+        done = process(*command, STOPPED_BY=str(int(number)))
         assert done.code == code, done.err
         if number != signal.SIGKILL:
             refused(done, f"stopped by {number.name} a", "epoch", "same command", code=130)
             assert [row["status"] for row in listed(Path("runs"))] == ["KILLED"]
-    resumed = line("run", "--resume", *LONGER, "--json").json()
-    whole = line("run", *LONGER, "--runs", "undisturbed", "--json").json()
+    assert epochs_done() == 1
+    resumed = line(*command, "--resume", "--json").json()
+    whole = line(*command, "--runs", "undisturbed", "--json").json()
     same = ("test_top1", "test_top5", "test_loss", "val_top1", "best_val_top1")
     assert {key: resumed[key] for key in same} == {key: whole[key] for key in same}
     assert told(resumed["folder"]) == told(whole["folder"])
@@ -221,20 +239,6 @@ def test_stopped_killed_and_resumed() -> None:
     (row,) = listed(Path("runs"))
     assert (row["run_id"], row["status"]) == (resumed["run_id"], "FINISHED")
     points_are_single(row["run_id"], Path(resumed["folder"]))
-
-
-def stopped(number: signal.Signals) -> Done:
-    """Start or go on with the run in a process of its own and send it a signal early in its second epoch."""
-    words = [sys.executable, "-m", "attncli", "run", *LONGER]
-    before = epochs_done()
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        until = time.monotonic() + 120
-        while epochs_done() == before and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.02)
-        time.sleep(0.1)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=120)
-    return Done(process.returncode, out, err)
 
 
 def epochs_done() -> int:

@@ -22,9 +22,9 @@ from attncli.data.augmentation.crop_flip import Normaliser
 from attncli.data.augmentation.mixup_cutmix import draw_mix, mix_images
 from attncli.data.augmentation.random_resized_crop import draw_resized_crops
 from attncli.data.dataset import Dataset, Split
+from attncli.data.images.arrays import wrap_tensor
 from attncli.data.images.decode import crop_and_resize
-from attncli.data.images.variable_size import wrap_tensor
-from attncli.data.loader import iterate_train_batches
+from attncli.data.loader import BatchLayout, iterate_train_batches
 
 CPU = torch.device("cpu")
 KINDS = {
@@ -54,10 +54,12 @@ def dataset(vary: AugmentationConfig, n: int = 40, frames: int | None = None) ->
     )  # fmt: skip
 
 
-def batches(data: Dataset, **more: int) -> list[tuple[Tensor, Tensor]]:
-    """The batches of an epoch."""
-    options = {"batch_size": 12, "seed": 0, "epoch": 0} | more
-    return list(iterate_train_batches(data.train, data, device=CPU, channels_last=True, **options))
+def batches(
+    data: Dataset, *, rank: int = 0, world: int = 1, seed: int = 0, epoch: int = 0, first_step: int = 0
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the batches of an epoch as one process sees them."""
+    layout = BatchLayout(batch_size=12, device=CPU, channels_last=True, rank=rank, world=world)
+    return list(iterate_train_batches(data.train, data, layout, seed=seed, epoch=epoch, first_step=first_step))
 
 
 def same(a: list[tuple[Tensor, Tensor]], b: list[tuple[Tensor, Tensor]]) -> bool:
@@ -143,7 +145,7 @@ SCALE = {
 
 @pytest.mark.parametrize("name", REFERENCE)
 def test_operations_are_those_of_torchvision(name: str) -> None:
-    """Each image of a batch, each with a value of its own, is what torchvision makes of it (rounding apart)."""
+    """Each image of a batch, each with its own value, is what torchvision makes of it (up to rounding)."""
     random = torch.Generator().manual_seed(1)
     coarse = torch.rand(4, 3, 6, 5, generator=random)
     x = torch.nn.functional.interpolate(coarse, (24, 30), mode="bicubic").clamp(0, 1).mul(255).round()
@@ -170,7 +172,7 @@ def test_the_table_of_magnitudes_is_torchvisions() -> None:
 
 
 def test_each_image_has_its_own_operation() -> None:
-    """In a batch all 14 operations come up, equally often, signed ones in both directions (5 standard errors)."""
+    """All 14 operations are equally frequent in a batch, signed ones in both directions (5 standard errors)."""
     n = 20_000
     [layer] = draw_operations(n, 32, 32, AugmentationConfig(policy="trivial"), 0)
     share = layer.op.bincount(minlength=14).double() / n
@@ -229,7 +231,7 @@ def test_an_image_that_no_box_fits_is_shown_in_the_middle() -> None:
 def test_a_resized_crop_is_the_box_resized() -> None:
     """A batch of crops is, image by image, the box that was drawn, resized by Pillow and mirrored."""
     data = dataset(AugmentationConfig(crop="resized"))
-    [(x, labels), *_] = batches(data, batch_size=12)
+    [(x, labels), *_] = batches(data)
     pictures = data.train.whole_images
     assert pictures is not None
     from attncli.seeds import derive_seed

@@ -1,4 +1,4 @@
-"""Random crop and flip, held against a slow implementation image by image."""
+"""Random crop and flip, compared with a slow implementation image by image."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 
 
 def images(n: int = 7, frames: int = 1, height: int = 6, width: int = 5) -> Tensor:
-    """(n, T, H, W, 3), uint8, no value zero, so that padding is told from the image."""
+    """Return images (n, T, H, W, 3), uint8, without zeros, so that padding can be recognised."""
     random = torch.Generator().manual_seed(1)
     return torch.randint(1, 256, (n, frames, height, width, 3), generator=random, dtype=torch.uint8)
 
@@ -42,7 +42,7 @@ def test_equals_the_slow_implementation(frames: int, pad: int, flip: bool) -> No
 
 @pytest.mark.parametrize("flips", [[True] * 3, [False] * 3, [True, False, True]])
 def test_all_none_and_some_mirrored(flips: list[bool]) -> None:
-    """A batch that is mirrored wholly, partly or not at all comes out in order."""
+    """A batch that is mirrored completely, partly or not at all keeps its order."""
     source, rows = images(3), torch.arange(3)
     middle = torch.full((3,), 2)
     got = crop_and_flip(source, rows, CropFlipDraw(middle, middle, torch.tensor(flips)), 2, CPU)
@@ -67,7 +67,7 @@ def test_planes_first_memory_gives_the_same() -> None:
 
 
 def test_offsets_and_flips_are_uniform() -> None:
-    """All (2 pad + 1)^2 offsets come up equally often, flips half the time, each on its own (5 standard errors)."""
+    """All (2 pad + 1)^2 offsets are equally frequent, flips are too, all independent (5 standard errors)."""
     n = 50_000
     drawn = draw_crop_flip(n, 2, True, seed=0)
     cells = (drawn.y * 5 + drawn.x).bincount(minlength=25).double() / n
@@ -78,7 +78,7 @@ def test_offsets_and_flips_are_uniform() -> None:
 
 
 def test_draws_differ_within_a_batch_and_between_seeds() -> None:
-    """Each image has an offset of its own; another seed draws others, the same seed the same."""
+    """Each image has its own offset; another seed draws others, the same seed the same."""
     a, b, again = draw_crop_flip(64, 4, True, 1), draw_crop_flip(64, 4, True, 2), draw_crop_flip(64, 4, True, 1)
     assert len(set(zip(a.y.tolist(), a.x.tolist(), strict=True))) > 30
     assert not torch.equal(a.y, b.y)

@@ -16,7 +16,7 @@ from tests.data.image_fixtures import CLASSES, folder, noise, of_folder, picture
 
 
 def load(root: Path, **keys: object) -> Dataset:
-    """The folder as a dataset, cached beside it."""
+    """Load the folder as a dataset, with a cache next to it."""
     return data.load(of_folder(root, **keys), cache=root.parent / "cache")
 
 
@@ -29,32 +29,32 @@ def refused(root: Path, **keys: object) -> UserError:
 
 def test_images_and_labels(tmp_path: Path) -> None:
     """Every file's pixels, exactly, under the number of its class by name."""
-    made = load(folder(tmp_path / "x"), val_fraction=0.0)
-    assert made.classes == CLASSES
-    assert made.train.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    dataset = load(folder(tmp_path / "x"), val_fraction=0.0)
+    assert dataset.classes == CLASSES
+    assert dataset.train.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     expected = np.stack([noise(seed) for seed in range(12)]).transpose(0, 3, 1, 2)
-    assert np.array_equal(made.train.images.numpy(), expected)
+    assert np.array_equal(dataset.train.images.numpy(), expected)
     expected = np.stack([noise(seed) for seed in range(12, 24)]).transpose(0, 3, 1, 2)
-    assert np.array_equal(made.test.images.numpy(), expected)
-    assert made.flip
-    assert made.origin == str(tmp_path / "x")
+    assert np.array_equal(dataset.test.images.numpy(), expected)
+    assert dataset.flip
+    assert dataset.origin == str(tmp_path / "x")
 
 
 def test_val_serves_as_test(tmp_path: Path) -> None:
     """Without test/, val/ is the test set and the validation part is cut from train/."""
-    made = load(folder(tmp_path / "x", ("train", "val")), val_fraction=0.25)
-    assert made.val is not None
-    assert [len(s) for s in (made.train, made.val, made.test)] == [9, 3, 12]
-    assert np.array_equal(made.test.images[0].numpy(), noise(12).transpose(2, 0, 1))
+    dataset = load(folder(tmp_path / "x", ("train", "val")), val_fraction=0.25)
+    assert dataset.val is not None
+    assert [len(s) for s in (dataset.train, dataset.val, dataset.test)] == [9, 3, 12]
+    assert np.array_equal(dataset.test.images[0].numpy(), noise(12).transpose(2, 0, 1))
 
 
 def test_val_and_test_are_both_used(tmp_path: Path) -> None:
     """With both, nothing is cut from train/."""
-    made = load(folder(tmp_path / "x", ("train", "val", "test"), each=3))
-    assert made.val is not None
-    assert [len(s) for s in (made.train, made.val, made.test)] == [9, 9, 9]
-    assert np.array_equal(made.val.images[0].numpy(), noise(9).transpose(2, 0, 1))
-    assert np.array_equal(made.test.images[0].numpy(), noise(18).transpose(2, 0, 1))
+    dataset = load(folder(tmp_path / "x", ("train", "val", "test"), each=3))
+    assert dataset.val is not None
+    assert [len(s) for s in (dataset.train, dataset.val, dataset.test)] == [9, 9, 9]
+    assert np.array_equal(dataset.val.images[0].numpy(), noise(9).transpose(2, 0, 1))
+    assert np.array_equal(dataset.test.images[0].numpy(), noise(18).transpose(2, 0, 1))
 
 
 def test_only_what_is_kept_is_decoded(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_only_what_is_kept_is_decoded(tmp_path: Path) -> None:
 
 
 def test_folders_within_a_class_and_hidden_files(tmp_path: Path) -> None:
-    """Files at any depth belong to the class; hidden files and a file manager's notes are passed over."""
+    """Files at any depth belong to the class; hidden files and a file manager's files are skipped."""
     root = folder(tmp_path / "x")
     picture(root / "train/cat/more/5.png", 99)
     for name in (".DS_Store", "Thumbs.db"):
@@ -85,7 +85,7 @@ def test_sizes_that_differ_name_two_files(tmp_path: Path) -> None:
 
 
 def test_test_images_must_have_the_size_too(tmp_path: Path) -> None:
-    """A test image of another size is named beside the training image that set the size."""
+    """A test image of another size is named together with the training image that set the size."""
     root = folder(tmp_path / "x")
     picture(root / "test/owl/3.png", 99, (8, 12))
     assert "train/cat/0.png is 8 x 8, test/owl/3.png is 8 x 12" in refused(root).problem
@@ -93,10 +93,10 @@ def test_test_images_must_have_the_size_too(tmp_path: Path) -> None:
 
 def test_equal_sizes_need_not_be_square(tmp_path: Path) -> None:
     """Images that are all 10 wide and 6 high are taken as they are."""
-    made = load(folder(tmp_path / "x", size=(10, 6)))
-    assert made.size == (6, 10)
-    assert made.pad == 0
-    assert made.train.images.shape[1:] == (3, 6, 10)
+    dataset = load(folder(tmp_path / "x", size=(10, 6)))
+    assert dataset.size == (6, 10)
+    assert dataset.pad == 0
+    assert dataset.train.images.shape[1:] == (3, 6, 10)
 
 
 def test_shorter_side_and_centre(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_bad_files_are_all_named(tmp_path: Path) -> None:
     whole = (root / "train/owl/2.png").read_bytes()
     (root / "train/owl/2.png").write_bytes(whole[: len(whole) // 2])
     error = refused(root, val_fraction=0.0)
-    assert "3 of 12 files can't be used as images" in error.problem
+    assert "3 of 12 files" in error.problem
     for name in ("train/cat/1.png (not an image)", "train/dog/0.png (not an image)", "train/owl/2.png ("):
         assert name in error.problem
     assert "\n" not in error.problem
@@ -175,7 +175,7 @@ def test_no_image_at_all(tmp_path: Path) -> None:
     root = folder(tmp_path / "x")
     for path in (root / "train").rglob("*.png"):
         path.write_text("no")
-    assert "not one of the files is an image" in refused(root).problem
+    assert "train: none of the files" in refused(root).problem
 
 
 @pytest.mark.parametrize(
@@ -215,10 +215,10 @@ def test_folder_without_a_root(tmp_path: Path) -> None:
 
 
 def test_subsets_of_a_folder(tmp_path: Path) -> None:
-    """per_class keeps as many of each class, the test set whole."""
-    made = load(folder(tmp_path / "x"), per_class=2, val_fraction=0.5)
-    assert made.val is not None
-    assert made.train.labels.tolist() == made.val.labels.tolist() == [0, 1, 2]
-    assert len(made.test) == 12
-    assert not {i.numpy().tobytes() for i in made.train.images} & {i.numpy().tobytes() for i in made.val.images}
-    assert torch.equal(made.test.labels.bincount(), torch.tensor([4, 4, 4]))
+    """per_class keeps that many images of each class; the test set stays complete."""
+    dataset = load(folder(tmp_path / "x"), per_class=2, val_fraction=0.5)
+    assert dataset.val is not None
+    assert dataset.train.labels.tolist() == dataset.val.labels.tolist() == [0, 1, 2]
+    assert len(dataset.test) == 12
+    assert not {i.numpy().tobytes() for i in dataset.train.images} & {i.numpy().tobytes() for i in dataset.val.images}
+    assert torch.equal(dataset.test.labels.bincount(), torch.tensor([4, 4, 4]))

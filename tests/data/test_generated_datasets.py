@@ -42,7 +42,7 @@ def test_clips_of_digits(tmp_path: Path) -> None:
 
 
 def test_a_clip_depends_on_its_image_alone(tmp_path: Path) -> None:
-    """A subset holds the very clips that the whole holds."""
+    """A subset contains the same clips as the complete dataset."""
     whole, part = load(tmp_path, name="clips", frames=3), load(tmp_path, name="clips", frames=3, per_class=4)
     assert part.val is not None
     assert whole.val is not None
@@ -111,12 +111,12 @@ def test_the_square_covers_half_of_the_frames() -> None:
 
 def test_cluttered_digits(tmp_path: Path) -> None:
     """20x20, grey on black, no crop and no flip, labels and parts of the digits, the same at every call."""
-    made, digits = load(tmp_path, name="cluttered"), load(tmp_path)
-    assert made.size == (20, 20)
-    assert (made.pad, made.flip) == (0, False)
-    assert torch.equal(made.train.labels, digits.train.labels)
-    assert made.digest == load(tmp_path, name="cluttered").digest
-    assert made.digest != load(tmp_path, name="cluttered", image_size=24).digest
+    cluttered_digits, digits = load(tmp_path, name="cluttered"), load(tmp_path)
+    assert cluttered_digits.size == (20, 20)
+    assert (cluttered_digits.pad, cluttered_digits.flip) == (0, False)
+    assert torch.equal(cluttered_digits.train.labels, digits.train.labels)
+    assert cluttered_digits.digest == load(tmp_path, name="cluttered").digest
+    assert cluttered_digits.digest != load(tmp_path, name="cluttered", image_size=24).digest
 
 
 def test_canvas_and_pieces_as_in_the_paper() -> None:
@@ -126,7 +126,7 @@ def test_canvas_and_pieces_as_in_the_paper() -> None:
 
 
 def test_rendering_equals_the_slow_way() -> None:
-    """Digit and pieces stand where the scene says, the brighter value where they overlap."""
+    """Digit and pieces are at the places of the scene; if they overlap, the brighter value wins."""
     random = torch.Generator().manual_seed(0)
     pool = torch.randint(0, 256, (20, 8, 8), dtype=torch.uint8, generator=random)
     scene = cluttered.draw_scene(20, 20, 8, 20, "train")

@@ -1,4 +1,4 @@
-"""Each dataset's published layout in a tiny copy: read, and refused by name where something is wrong with it."""
+"""Each dataset's published layout in a tiny copy: it is read, and what is wrong with it is named."""
 
 import csv
 from collections.abc import Callable
@@ -22,7 +22,7 @@ WNIDS = ("n01440764", "n01443537", "n01484850")
 
 
 def load(tmp_path: Path, name: str, root: Path, **keys: object) -> Dataset:
-    """The dataset from a root of its own, with nothing held out."""
+    """Load the dataset from a root, with nothing held out."""
     recipe = Data.model_validate({"name": name, "root": str(root), "val_fraction": 0.0, **keys})
     return data.load(recipe, cache=tmp_path / "cache")
 
@@ -43,13 +43,13 @@ def tiny(root: Path) -> Path:
 
 
 def test_tiny_imagenet(tmp_path: Path) -> None:
-    """Training images by folder, validation images by the annotations; boxes are passed over."""
-    made = load(tmp_path, "tiny-imagenet-200", tiny(tmp_path / "root/tiny-imagenet-200").parent)
-    assert made.classes == WNIDS
-    assert made.train.labels.tolist() == made.test.labels.tolist() == [0, 0, 1, 1, 2, 2]
-    assert np.array_equal(made.train.images[3].numpy(), noise(11).transpose(2, 0, 1))
-    assert np.array_equal(made.test.images[4].numpy(), noise(120).transpose(2, 0, 1))
-    assert load(tmp_path, "tiny-imagenet-200", tmp_path / "root/tiny-imagenet-200").digest == made.digest
+    """Training images by folder, validation images by the annotations; boxes are ignored."""
+    dataset = load(tmp_path, "tiny-imagenet-200", tiny(tmp_path / "root/tiny-imagenet-200").parent)
+    assert dataset.classes == WNIDS
+    assert dataset.train.labels.tolist() == dataset.test.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert np.array_equal(dataset.train.images[3].numpy(), noise(11).transpose(2, 0, 1))
+    assert np.array_equal(dataset.test.images[4].numpy(), noise(120).transpose(2, 0, 1))
+    assert load(tmp_path, "tiny-imagenet-200", tmp_path / "root/tiny-imagenet-200").digest == dataset.digest
 
 
 def imagenet(root: Path, flat: bool = True) -> Path:
@@ -64,7 +64,7 @@ def imagenet(root: Path, flat: bool = True) -> Path:
 
 
 def synsets(root: Path) -> None:
-    """A class a line, in the order of the names."""
+    """Write one class per line, in the order of the names."""
     (root / "imagenet_2012_validation_synset_labels.txt").write_text("\n".join(reversed(WNIDS)))
 
 
@@ -76,7 +76,7 @@ def kaggle(root: Path) -> None:
 
 
 def kit(root: Path) -> None:
-    """The development kit's numbers, and the table that tells their classes."""
+    """The development kit's numbers, and the table of their classes."""
     folder = root / "ILSVRC2012_devkit_t12/data"
     folder.mkdir(parents=True)
     (folder / "ILSVRC2012_validation_ground_truth.txt").write_text("490\n361\n171\n")
@@ -86,7 +86,7 @@ def kit(root: Path) -> None:
 
 
 def pairs(root: Path) -> None:
-    """Name and class a line."""
+    """Write one name and class per line."""
     lines = [f"val/ILSVRC2012_val_0000000{3 - c}.JPEG {wnid}" for c, wnid in enumerate(WNIDS)]
     (root / "val.txt").write_text("\n".join(lines))
 
@@ -96,12 +96,12 @@ def test_imagenet_with_flat_validation_images(tmp_path: Path, labels: Callable[[
     """The labels come from whichever file there is, and each image gets its own."""
     root = imagenet(tmp_path / "root/ILSVRC/Data/CLS-LOC")
     labels(root)
-    made = load(tmp_path, "imagenet", tmp_path / "root")
-    assert made.classes == WNIDS
-    assert made.test.labels.tolist() == [0, 1, 2]
+    dataset = load(tmp_path, "imagenet", tmp_path / "root")
+    assert dataset.classes == WNIDS
+    assert dataset.test.labels.tolist() == [0, 1, 2]
     expected = np.stack([noise(100 + c).transpose(2, 0, 1) for c in range(3)])
-    assert np.array_equal(made.test.images.numpy(), expected)
-    assert made.mean == (0.485, 0.456, 0.406)
+    assert np.array_equal(dataset.test.images.numpy(), expected)
+    assert dataset.mean == (0.485, 0.456, 0.406)
 
 
 def test_imagenet_in_folders_and_its_subsets(tmp_path: Path) -> None:
@@ -110,9 +110,9 @@ def test_imagenet_in_folders_and_its_subsets(tmp_path: Path) -> None:
     assert load(tmp_path, "imagenet", root, classes=2).classes == WNIDS[:2]
     chosen = tmp_path / "imagenet-2.txt"
     chosen.write_text(f"{WNIDS[2]}   # the third\n\n{WNIDS[0]}\n")
-    made = load(tmp_path, "imagenet", root, classes=str(chosen))
-    assert made.classes == (WNIDS[0], WNIDS[2])
-    assert len(made.test) == 2
+    dataset = load(tmp_path, "imagenet", root, classes=str(chosen))
+    assert dataset.classes == (WNIDS[0], WNIDS[2])
+    assert len(dataset.test) == 2
     from attncli import recipe
 
     listed = recipe.read(None, [f"data.classes=[{WNIDS[2]}, {WNIDS[0]}]"])
@@ -132,11 +132,11 @@ def fastai(root: Path, classes: dict[str, str]) -> Path:
 def test_imagenette_and_imagewoof(tmp_path: Path, name: str, module: Any) -> None:
     """An unpacked folder as data.root, or one with the archive's folder in it; classes have names."""
     root = fastai(tmp_path / f"root/{name}2-320", module.CLASSES)
-    made = load(tmp_path, name, root, image_size=8)
-    assert made.classes == tuple(module.CLASSES.values())
-    assert (len(made.train), len(made.test)) == (20, 10)
+    dataset = load(tmp_path, name, root, image_size=8)
+    assert dataset.classes == tuple(module.CLASSES.values())
+    assert (len(dataset.train), len(dataset.test)) == (20, 10)
     assert load(tmp_path, name, tmp_path / "root", image_size=256).size == (256, 256)
-    assert made.mean == (0.485, 0.456, 0.406)
+    assert dataset.mean == (0.485, 0.456, 0.406)
 
 
 def test_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,10 +152,10 @@ def test_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         scipy.io.savemat(path, {"X": pixels[part], "y": np.array([[10, *range(1, 10), 10, 1]], np.uint8).T})
         known[part] = ["file:///nowhere", path.name, hashlib.md5(path.read_bytes()).hexdigest()]
     monkeypatch.setattr(torchvision.datasets.SVHN, "split_list", known)
-    made = load(tmp_path, "svhn", root)
-    assert made.train.labels.tolist() == [*range(10), 0, 1]
-    assert np.array_equal(made.test.images[5].numpy(), pixels["test"][..., 5].transpose(2, 0, 1))
-    assert not made.flip
+    dataset = load(tmp_path, "svhn", root)
+    assert dataset.train.labels.tolist() == [*range(10), 0, 1]
+    assert np.array_equal(dataset.test.images[5].numpy(), pixels["test"][..., 5].transpose(2, 0, 1))
+    assert not dataset.flip
 
 
 def stl(root: Path) -> Path:
@@ -172,10 +172,10 @@ def stl(root: Path) -> Path:
 
 def test_stl10(tmp_path: Path) -> None:
     """Images come out upright, classes counted from 0 and named."""
-    made = load(tmp_path, "stl10", stl(tmp_path / "root"))
-    assert made.classes == ("airplane", "bird", "car")
-    assert made.train.labels.tolist() == [0, 1, 2, 0]
-    assert np.array_equal(made.test.images[2].numpy(), noise(12, (96, 96)).transpose(2, 0, 1))
+    dataset = load(tmp_path, "stl10", stl(tmp_path / "root"))
+    assert dataset.classes == ("airplane", "bird", "car")
+    assert dataset.train.labels.tolist() == [0, 1, 2, 0]
+    assert np.array_equal(dataset.test.images[2].numpy(), noise(12, (96, 96)).transpose(2, 0, 1))
 
 
 Spoil = Callable[[Path], object]
@@ -189,7 +189,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Path], Spoil, str]] = {
     "tiny: an image without a label": ("tiny-imagenet-200", tiny,
         lambda r: picture(r / "val/images/val_99.png", 5), "no label for val_99.png"),
     "tiny: a label without its image": ("tiny-imagenet-200", tiny,
-        lambda r: (r / "val/images/val_0.png").unlink(), "1 images are not there: val_0.png"),
+        lambda r: (r / "val/images/val_0.png").unlink(), "1 images are missing: val_0.png"),
     "tiny: an unreadable image": ("tiny-imagenet-200", tiny,
         lambda r: (r / "val/images/val_0.png").write_text("no"), "val/images/val_0.png (not an image)"),
     "imagenet: no train": ("imagenet", imagenet, lambda r: (r / "train").rename(r / "trian"), "no folder train/"),
@@ -208,18 +208,23 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Path], Spoil, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "make", "spoil", "told"), BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize(("name", "make", "spoil", "expected_text"), BROKEN.values(), ids=BROKEN.keys())
 def test_what_is_wrong_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, make: Callable[[Path], Path], spoil: Spoil, told: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    make: Callable[[Path], Path],
+    spoil: Spoil,
+    expected_text: str,
 ) -> None:
     """One line with the file or folder and a hint; nothing half-decoded is left."""
-    monkeypatch.setattr("attncli.data.obtain.fetch", lambda *a: None)
-    monkeypatch.setattr("attncli.data.obtain.unpack", lambda *a: None)
+    monkeypatch.setattr("attncli.data.readers.download.fetch_archive", lambda *a: None)
+    monkeypatch.setattr("attncli.data.readers.download.unpack_archive", lambda *a: None)
     root = make(tmp_path / "root")
     spoil(root)
     with pytest.raises(UserError) as caught:
         load(tmp_path, name, root)
-    assert told in caught.value.problem
+    assert expected_text in caught.value.problem
     assert "\n" not in caught.value.problem
     assert caught.value.hint
     cache = tmp_path / "cache"
@@ -227,7 +232,7 @@ def test_what_is_wrong_is_named(
 
 
 def test_resized_crops_of_files(tmp_path: Path) -> None:
-    """Whole training images are kept, decoded anew they are the same, and evaluation shows the centre."""
+    """Whole training images are kept, decoding in every epoch gives the same, and evaluation sees the centre."""
     root = tmp_path / "root"
     for part in ("train", "val"):
         for c, name in enumerate(("cat", "dog")):
@@ -237,7 +242,7 @@ def test_resized_crops_of_files(tmp_path: Path) -> None:
     anew = load(tmp_path, "folder", root, image_size=8, crop="resized", decoded=False)
     assert kept.digest == anew.digest
     assert kept.size == (8, 8)
-    pictures = [made.train.whole_images for made in (kept, anew)]
+    pictures = [dataset.train.whole_images for dataset in (kept, anew)]
     assert pictures[0] is not None
     assert pictures[1] is not None
     assert list(zip(pictures[0].height.tolist(), pictures[0].width.tolist(), strict=True))[:2] == [(12, 15), (12, 16)]

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from attncli import data
-from attncli.data.dataset import Dataset, Split, make_image_array
+from attncli.data.dataset import Dataset, Split
+from attncli.data.images.arrays import make_image_array
 from attncli.errors import UserError
 from attncli.recipe import Data
 
@@ -44,7 +45,7 @@ def test_digits(tmp_path: Path) -> None:
 
 
 def test_digits_come_without_importing_scikit_learn(tmp_path: Path, monkeypatch) -> None:
-    """Its file is read as it lies; where that can't be found, importing it gives the same images."""
+    """Its file is read directly; if it cannot be found, importing scikit-learn gives the same images."""
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "sklearn.datasets", None)  # an import of it would fail
         read = load(tmp_path).digest
@@ -81,9 +82,9 @@ def test_mean_and_deviation_are_those_of_the_training_images(tmp_path: Path) -> 
 def test_pixels_of_clips_and_odd_sizes() -> None:
     """Mean and deviation are each plane's, whatever the number of images, frames and rows."""
     values = torch.randint(0, 256, (3, 2, 5, 7, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    made = make_image_array(values)
+    array = make_image_array(values)
     x = values.double().view(-1, 3) / 255
-    mean, std = torch.tensor([made.mean, made.std], dtype=torch.float64)
+    mean, std = torch.tensor([array.mean, array.std], dtype=torch.float64)
     torch.testing.assert_close(mean, x.mean(0), rtol=1e-9, atol=0)
     torch.testing.assert_close(std, x.std(0, correction=0), rtol=1e-9, atol=0)
 
@@ -97,7 +98,7 @@ def test_the_test_images_are_never_touched(tmp_path: Path, keys: dict[str, objec
 
 
 def test_classes_are_chosen_in_every_part(tmp_path: Path) -> None:
-    """With two classes, all parts hold these alone, labelled 0 and 1."""
+    """With two classes, all splits contain only these, labelled 0 and 1."""
     whole, part = load(tmp_path), load(tmp_path, classes=["7", "3"])
     assert part.classes == ("3", "7")
     assert part.val is not None
@@ -176,8 +177,8 @@ def test_moving_to_where_it_is_changes_nothing(tmp_path: Path) -> None:
         ({"name": "cifra10"}, "data.name: unknown dataset: 'cifra10'", "did you mean 'cifar10'"),
         ({"of": "mnist"}, "'digits' is not made of another", "leave data.of out"),
         ({"name": "clips", "of": "digit"}, "data.of: unknown dataset: 'digit'", "did you mean 'digits'"),
-        ({"name": "clips", "of": "clips"}, "'clips' can't be made of 'clips'", "cifar10"),
-        ({"name": "cluttered", "of": "cifar10"}, "'cluttered' can't be made of 'cifar10'", "mnist"),
+        ({"name": "clips", "of": "clips"}, "cannot be made of 'clips'", "cifar10"),
+        ({"name": "cluttered", "of": "cifar10"}, "cannot be made of 'cifar10'", "mnist"),
         ({"name": "cluttered", "image_size": 5}, "5: smaller than the images (8)", "at least 8"),
         ({"per_class": 500}, "training images", "at most"),
     ],
@@ -194,8 +195,8 @@ def test_names_are_told_without_torch() -> None:
     """The list of datasets, each with a line about it, loads neither torch nor numpy."""
     code = (
         "import sys; from attncli import data\n"
-        "assert {'digits', 'folder', 'cifar10', 'fashion-mnist', 'clips', 'cluttered'} <= data.NAMES.keys()\n"
-        "assert all(len(line) > 20 and '\"' not in line for line in data.NAMES.values())\n"
+        "assert {'digits', 'folder', 'cifar10', 'fashion-mnist', 'clips', 'cluttered'} <= data.DATASETS.keys()\n"
+        "assert all(len(line) > 20 and '\"' not in line for line in data.DATASETS.values())\n"
         "heavy = {'torch', 'numpy', 'sklearn', 'PIL'} & sys.modules.keys()\n"
         "assert not heavy, heavy\n"
     )
@@ -209,10 +210,3 @@ def test_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("ATTNCLI_DATA")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert data.find_default_root() == tmp_path / ".cache/attncli/data"
-
-
-def test_the_readme_names_every_dataset() -> None:
-    """Its table of datasets leaves none out."""
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    section = text.partition("## Data\n")[2].partition("\n## ")[0]
-    assert [name for name in data.DATASETS if f"`{name}`" not in section] == []

@@ -1,13 +1,20 @@
 """Batches: what a step sees follows from (seed, epoch, step) alone, over any number of processes."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from attncli.data.dataset import Dataset, Split
-from attncli.data.loader import count_epoch_steps, iterate_eval_batches, iterate_train_batches, shuffle_rows
+from attncli.data.loader import (
+    BatchLayout,
+    count_epoch_steps,
+    iterate_eval_batches,
+    iterate_train_batches,
+    shuffle_rows,
+)
 
 CPU = torch.device("cpu")
 
@@ -25,16 +32,22 @@ def dataset(n: int = 50, frames: int | None = None, pad: int = 2, flip: bool = T
     )  # fmt: skip
 
 
-def train(data: Dataset, **more: int) -> list[tuple[Tensor, Tensor]]:
-    """The batches of an epoch."""
-    options = {"batch_size": 16, "seed": 0, "epoch": 0} | more
-    return list(iterate_train_batches(data.train, data, device=CPU, channels_last=True, **options))
+LAYOUT = BatchLayout(batch_size=16, device=CPU, channels_last=True)
 
 
-def evaluation(data: Dataset, **more: int) -> list[tuple[Tensor, Tensor]]:
-    """The batches of an evaluation."""
-    options = {"batch_size": 16} | more
-    return list(iterate_eval_batches(data.train, data, device=CPU, channels_last=True, **options))
+def train(
+    data: Dataset, *, seed: int = 0, epoch: int = 0, first_step: int = 0, **layout: Any
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the batches of an epoch; `layout` changes LAYOUT."""
+    batches = iterate_train_batches(
+        data.train, data, replace(LAYOUT, **layout), seed=seed, epoch=epoch, first_step=first_step
+    )
+    return list(batches)
+
+
+def evaluation(data: Dataset, **layout: Any) -> list[tuple[Tensor, Tensor]]:
+    """Return the batches of an evaluation; `layout` changes LAYOUT."""
+    return list(iterate_eval_batches(data.train, data, replace(LAYOUT, **layout)))
 
 
 def same(a: list[tuple[Tensor, Tensor]], b: list[tuple[Tensor, Tensor]]) -> bool:
@@ -56,7 +69,7 @@ def test_shapes(frames: int | None) -> None:
 
 
 def test_an_epoch_sees_no_image_twice() -> None:
-    """Labels of an epoch are distinct, and an epoch of whole batches sees every image."""
+    """Labels of an epoch are distinct, and an epoch of full batches sees every image."""
     labels = torch.cat([y for _, y in train(dataset(48))])
     assert labels.sort().values.tolist() == list(range(48))
 
@@ -127,14 +140,9 @@ def test_evaluation_sees_every_image_once(n: int, world: int) -> None:
 
 
 def test_layouts_hold_the_same_values() -> None:
-    """channels_last and contiguous batches differ in memory alone."""
+    """channels_last and contiguous batches differ in memory only."""
     data = dataset()
-    options = {"batch_size": 16, "seed": 0, "epoch": 0, "device": CPU}
-    for (a, _), (b, _) in zip(
-        iterate_train_batches(data.train, data, channels_last=True, **options),
-        iterate_train_batches(data.train, data, channels_last=False, **options),
-        strict=True,
-    ):
+    for (a, _), (b, _) in zip(train(data), train(data, channels_last=False), strict=True):
         assert torch.equal(a, b)
         assert a.is_contiguous(memory_format=torch.channels_last)
         assert b.is_contiguous()
@@ -146,15 +154,14 @@ def test_gpu_batches_equal_cpu_batches_and_never_wait(resident: bool) -> None:
     """On a GPU, with images there or in main memory, batches are those of the CPU, made without synchronising."""
     gpu = torch.device("cuda", 0)
     data = dataset()
-    there = data.to(gpu) if resident else data
-    assert there.train.images.is_cuda == resident
-    iterator = iterate_train_batches(there.train, there, batch_size=16, seed=0, epoch=0, device=gpu, channels_last=True)
+    source = data.to(gpu) if resident else data
+    assert source.train.images.is_cuda == resident
     torch.cuda.set_sync_debug_mode("error")
     try:
-        made = list(iterator)
+        gpu_batches = train(source, device=gpu)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    for (x, y), (expected, labels) in zip(made, train(data), strict=True):
+    for (x, y), (expected, labels) in zip(gpu_batches, train(data), strict=True):
         torch.testing.assert_close(x.cpu(), expected, rtol=1e-6, atol=1e-6)
         assert torch.equal(y.cpu(), labels)
         assert x.is_contiguous(memory_format=torch.channels_last)

@@ -31,10 +31,10 @@ def write(path: Path, labels: list[Any], first: int = 0, names: list[str] | None
     """A file of images whose seeds count up, in groups of two rows, with the classes' names in the schema."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cells = [{"bytes": png(first + i), "path": f"{i}.png"} for i in range(len(labels))]
-    told = {"info": {"features": {column: {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": names}}}}
+    schema_info = {"info": {"features": {column: {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": names}}}}
     table = pa.table({column: cells, "label": labels, "size": [1.0] * len(labels)})
     if names:
-        table = table.replace_schema_metadata({"huggingface": json.dumps(told)})
+        table = table.replace_schema_metadata({"huggingface": json.dumps(schema_info)})
     pq.write_table(table, path, row_group_size=2)
     return path
 
@@ -50,56 +50,56 @@ def test_parts_by_name_and_classes_by_schema(tmp_path: Path) -> None:
     write(tmp_path / "x/data/train-00000-of-00002.parquet", [1, 0, 1], 0, ["cat", "dog"])
     write(tmp_path / "x/data/train-00001-of-00002.parquet", [0, 0], 3, ["cat", "dog"])
     write(tmp_path / "x/data/test-00000-of-00001.parquet", [0, 1], 10, ["cat", "dog"])
-    made = load(tmp_path, tmp_path / "x")
-    assert made.classes == ("cat", "dog")
+    dataset = load(tmp_path, tmp_path / "x")
+    assert dataset.classes == ("cat", "dog")
     expected = np.stack([noise(s).transpose(2, 0, 1) for s in (1, 3, 4, 0, 2)])
-    assert np.array_equal(made.train.images.numpy(), expected)
-    assert made.train.labels.tolist() == [0, 0, 0, 1, 1]
-    assert np.array_equal(made.test.images[1].numpy(), noise(11).transpose(2, 0, 1))
+    assert np.array_equal(dataset.train.images.numpy(), expected)
+    assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1]
+    assert np.array_equal(dataset.test.images[1].numpy(), noise(11).transpose(2, 0, 1))
 
 
 def test_one_file_is_cut(tmp_path: Path) -> None:
     """Of a file without parts a fifth of each class, always the same, is the test set; no image is in both."""
     path = write(tmp_path / "all.parquet", [0, 1] * 10, names=["cat", "dog"], column="img")
-    made = load(tmp_path, path)
-    assert made.train.labels.bincount().tolist() == [8, 8]
-    assert made.test.labels.bincount().tolist() == [2, 2]
-    both = [{i.numpy().tobytes() for i in part.images} for part in (made.train, made.test)]
+    dataset = load(tmp_path, path)
+    assert dataset.train.labels.bincount().tolist() == [8, 8]
+    assert dataset.test.labels.bincount().tolist() == [2, 2]
+    both = [{i.numpy().tobytes() for i in part.images} for part in (dataset.train, dataset.test)]
     assert not both[0] & both[1]
-    assert load(tmp_path, path).digest == made.digest
+    assert load(tmp_path, path).digest == dataset.digest
 
 
 def test_labels_as_texts_and_resized_crops(tmp_path: Path) -> None:
-    """Texts name the classes; whole images come out of the rows too."""
+    """Texts name the classes; whole images can be read from the rows too."""
     write(tmp_path / "x/train.parquet", ["b", "a", "b", "a"])
     write(tmp_path / "x/validation.parquet", ["a", "b"], 20)
-    made = load(tmp_path, tmp_path / "x", crop="resized", image_size=8)
-    assert made.classes == ("a", "b")
-    assert made.train.whole_images is not None
-    assert np.array_equal(made.train.whole_images.read(2), noise(0))
+    dataset = load(tmp_path, tmp_path / "x", crop="resized", image_size=8)
+    assert dataset.classes == ("a", "b")
+    assert dataset.train.whole_images is not None
+    assert np.array_equal(dataset.train.whole_images.read(2), noise(0))
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "expected_text"),
     [
         (lambda r: r.mkdir(), "no Parquet file"),
         (lambda r: (r.mkdir(), (r / "x.parquet").write_text("no")), "not a Parquet file"),
         (lambda r: write(r / "x.parquet", [0, None]), "rows without a label"),
-        (lambda r: write(r / "x.parquet", [0, 2], names=["a", "b"]), "label 2, and names for 2 classes"),
+        (lambda r: write(r / "x.parquet", [0, 2], names=["a", "b"]), "label 2, but names for 2 classes"),
         (lambda r: write(r / "x.parquet", [0, 0], names=["a", "b"]), "no images of 'b'"),
         (lambda r: (write(r / "test.parquet", [0, 1]), write(r / "valid.parquet", [0, 1])), "no file of the training"),
         (lambda r: (r.mkdir(), pq.write_table(pa.table({"image": [1.0], "label": [0]}), r / "x.parquet")),
          "no column 'image'"),
         (lambda r: (r.mkdir(), pq.write_table(pa.table({"image": [{"bytes": b"no"}] * 2, "label": [0, 1]}),
-                                              r / "x.parquet")), "not one of the files is an image"),
+                                              r / "x.parquet")), "none of the files"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named(tmp_path: Path, make: Any, told: str) -> None:
+def test_what_is_wrong_is_named(tmp_path: Path, make: Any, expected_text: str) -> None:
     """One line that names the file, with a hint."""
     make(tmp_path / "x")
     with pytest.raises(UserError) as caught:
         load(tmp_path, tmp_path / "x")
-    assert told in caught.value.problem
+    assert expected_text in caught.value.problem
     assert "\n" not in caught.value.problem
     assert caught.value.hint
 
@@ -150,15 +150,15 @@ class Labels:
 def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images and class labels are found by their kind, whatever the columns are called; the name is identity."""
     library = SimpleNamespace(Image=Pictures, ClassLabel=Labels)
-    found = {"train": Table(8, library, "a1"), "validation": Table(4, library, "b2")}
-    library.load_dataset = lambda name, cache_dir: found if name == "me/pets" else {"other": None}
+    tables = {"train": Table(8, library, "a1"), "validation": Table(4, library, "b2")}
+    library.load_dataset = lambda name, cache_dir: tables if name == "me/pets" else {"other": None}
     monkeypatch.setitem(sys.modules, "datasets", library)
     recipe = Data(name="hf", of="me/pets", val_fraction=0.0)
-    made = data.load(recipe, cache=tmp_path / "cache")
-    assert made.classes == ("cat", "dog")
-    assert made.train.labels.tolist() == [0] * 4 + [1] * 4
-    assert np.array_equal(made.test.images[3].numpy(), noise(3).transpose(2, 0, 1))
-    with pytest.raises(UserError, match="no part 'train'"):
+    dataset = data.load(recipe, cache=tmp_path / "cache")
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.train.labels.tolist() == [0] * 4 + [1] * 4
+    assert np.array_equal(dataset.test.images[3].numpy(), noise(3).transpose(2, 0, 1))
+    with pytest.raises(UserError, match="'train'"):
         data.load(Data(name="hf", of="me/others"), cache=tmp_path / "cache")
     digests = {
         validation.read(None, ["data.name=hf", f"data.of={name}"]).compute_digest() for name in ("me/pets", "me/cars")

@@ -1,4 +1,4 @@
-"""Downloads and decoding that were interrupted go on where they were, and end in the same bytes."""
+"""Interrupted downloads and decoding resume, and end in the same bytes."""
 
 import hashlib
 import os
@@ -23,14 +23,14 @@ CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).t
 
 
 class Server(BaseHTTPRequestHandler):
-    """Serves CONTENT, from where it is asked to, and breaks off after `most` bytes."""
+    """Serve CONTENT from the requested byte on, and stop after `most` bytes."""
 
     most = len(CONTENT)
     ranges = True
     asked: list[str] = []  # noqa: RUF012  # the class is what http.server takes; each test sets its own
 
     def do_GET(self) -> None:
-        """Answer with the whole content, or its rest."""
+        """Answer with all of the content, or its rest."""
         wanted = self.headers.get("Range", "")
         type(self).asked.append(wanted)
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.ranges else 0
@@ -68,15 +68,15 @@ def interrupt(what: str, done: int, total: int) -> None:
 
 
 def test_a_download_goes_on(tmp_path: Path, url: str) -> None:
-    """After Ctrl-C only the rest is asked for; nothing lies under the file's own name until it is whole."""
+    """After Ctrl-C only the rest is asked for; the file has its own name only when it is complete."""
     wanted = archive(url, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         fetch_archive(wanted, interrupt)
-    there = (tmp_path / ".content.bin.part").stat().st_size
+    partial_bytes = (tmp_path / ".content.bin.part").stat().st_size
     assert not wanted.path.exists()
     fetch_archive(wanted, lambda *step: None)
-    assert Server.asked == ["", f"bytes={there}-"]
-    assert there > len(CONTENT) // 3
+    assert Server.asked == ["", f"bytes={partial_bytes}-"]
+    assert partial_bytes > len(CONTENT) // 3
     assert wanted.path.read_bytes() == CONTENT
     assert [p.name for p in tmp_path.iterdir()] == ["content.bin"]
 
@@ -84,7 +84,7 @@ def test_a_download_goes_on(tmp_path: Path, url: str) -> None:
 def test_a_server_without_ranges_and_a_rest_that_does_not_fit(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that only gives the whole gives the whole; a beginning of another file is thrown away."""
+    """A server without ranges sends everything; a partial file of other content is thrown away."""
     wanted, part = archive(url, tmp_path), tmp_path / ".content.bin.part"
     part.write_bytes(b"another file")
     fetch_archive(wanted, lambda *step: None)
@@ -115,7 +115,7 @@ def test_half_an_archive_leaves_nothing(tmp_path: Path) -> None:
 
 
 def load(root: Path, **keys: object) -> Dataset:
-    """The folder with whole training images, cached beside it."""
+    """Load the folder, with a cache next to it."""
     recipe = of_folder(root, image_size=8, val_fraction=0.0, **keys)
     return data.load(recipe, cache=root.parent / "cache")
 
@@ -136,10 +136,10 @@ def test_decoding_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crop:
     with pytest.raises(KeyboardInterrupt):
         data.load(of_folder(root, image_size=8, val_fraction=0.0, crop=crop), cache=tmp_path / "cache", progress=stop)
     assert not list((tmp_path / "cache").glob("*.bin"))
-    told: list[int] = []
+    image_counts: list[int] = []
     recipe = of_folder(root, image_size=8, val_fraction=0.0, crop=crop)
-    again = data.load(recipe, cache=tmp_path / "cache", progress=lambda what, done, total: told.append(done))
-    assert told[0] > 128
+    again = data.load(recipe, cache=tmp_path / "cache", progress=lambda what, done, total: image_counts.append(done))
+    assert image_counts[0] > 128
     assert again.digest == expected.digest
     assert not list((tmp_path / "cache").glob(".*"))
 
@@ -154,8 +154,8 @@ def test_decoding_that_was_killed_goes_on(tmp_path: Path) -> None:
         "import os, signal, sys; from pathlib import Path; from attncli import data; from attncli.recipe import Data\n"
         "from attncli.data.images import resumable_writer; resumable_writer.EVERY = 1\n"
         "stop = lambda what, done, total: done > 200 and os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"made = Data(name='folder', root={str(root)!r}, image_size=8, val_fraction=0.0, crop='resized')\n"
-        f"data.load(made, cache=Path({str(tmp_path / 'cache')!r}), progress=stop)"
+        f"recipe = Data(name='folder', root={str(root)!r}, image_size=8, val_fraction=0.0, crop='resized')\n"
+        f"data.load(recipe, cache=Path({str(tmp_path / 'cache')!r}), progress=stop)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
     [log] = (tmp_path / "cache").glob(".*.json.part")
@@ -165,11 +165,11 @@ def test_decoding_that_was_killed_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores can't be chosen here")
 def test_memory_stays_bounded(tmp_path: Path) -> None:
-    """Decoding 90 MB of whole images and cropping all of them takes far less memory of its own than they are."""
+    """Decoding 90 MB of whole images and cropping all of them takes far less private memory than their size."""
     code = (
         "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from pathlib import Path\n"
         "import numpy as np, torch; from PIL import Image; from attncli import data\n"
-        "from attncli.recipe import Data; from attncli.data.loader import iterate_train_batches\n"
+        "from attncli.recipe import Data; from attncli.data.loader import BatchLayout, iterate_train_batches\n"
         "import psutil\n"
         "def own(m=psutil.Process().memory_info): return m().rss - m().shared\n"
         "root = Path(sys.argv[1]); torch.set_num_threads(1)\n"
@@ -179,12 +179,12 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
         "        for i in range(n):\n"
         "            plain = np.full((500, 500, 3), 2 * i, np.uint8)\n"
         "            Image.fromarray(plain).save(root / part / c / f'{i}.jpg')\n"
-        "made = Data(name='folder', root=str(root), image_size=333, crop='resized', val_fraction=0.0)\n"
+        "recipe = Data(name='folder', root=str(root), image_size=333, crop='resized', val_fraction=0.0)\n"
         "before = peak = own()\n"
         "def tell(*step): global peak; peak = max(peak, own())\n"
-        "d = data.load(made, cache=root / 'cache', progress=tell)\n"
-        "for x, y in iterate_train_batches(d.train, d, batch_size=8, seed=0, epoch=0, device=torch.device('cpu'),\n"
-        "                          channels_last=True): tell()\n"
+        "d = data.load(recipe, cache=root / 'cache', progress=tell)\n"
+        "layout = BatchLayout(batch_size=8, device=torch.device('cpu'), channels_last=True)\n"
+        "for x, y in iterate_train_batches(d.train, d, layout, seed=0, epoch=0): tell()\n"
         "print((peak - before) / 2**20, (root / 'cache').stat().st_size and sum(\n"
         "    p.stat().st_size for p in (root / 'cache').glob('*.bin')) / 2**20)\n"
     )
@@ -200,8 +200,8 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
 def test_pictures_are_kept_at_one_and_a_half_sizes(tmp_path: Path) -> None:
     """What is larger is shrunk to it, what is smaller stays; the entry is as large as its images."""
     root = folder(tmp_path / "x", size=(40, 30))
-    made = load(root, crop="resized").train.whole_images
-    assert made is not None
-    assert (int(made.height[0]), int(made.width[0])) == (round(8 * variable_size.KEPT_SIZE_RATIO), 16)
+    whole_images = load(root, crop="resized").train.whole_images
+    assert whole_images is not None
+    assert (int(whole_images.height[0]), int(whole_images.width[0])) == (round(8 * variable_size.KEPT_SIZE_RATIO), 16)
     [entry] = [p for p in (tmp_path / "cache").glob("*.json") if "sizes" in p.read_text()]
     assert entry.with_suffix(".bin").stat().st_size == 12 * 12 * 16 * 3

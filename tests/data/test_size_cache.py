@@ -15,9 +15,9 @@ def test_what_was_read_is_known(tmp_path: Path) -> None:
     """Numbers of images, classes and size, as the dataset has them; by what decides them and not by its crops."""
     asked = Data(name="digits", fraction=0.5, classes=4)
     images = data.load(asked, cache=tmp_path)
-    found = data.load_size(tmp_path, asked.model_copy(update={"pad": 3, "flip": True, "root": "elsewhere"}))
+    size = data.load_size(tmp_path, asked.model_copy(update={"pad": 3, "flip": True, "root": "elsewhere"}))
     assert images.val is not None
-    assert found == data.DatasetSize(
+    assert size == data.DatasetSize(
         train=len(images.train), val=len(images.val), test=len(images.test), images=(4, 8, 8, None)
     )
     for other in ({"fraction": 0.4}, {"classes": 5}, {"val_fraction": 0.2}, {"image_size": 16}):
@@ -29,9 +29,9 @@ def test_a_folder_that_has_changed_is_noted_anew(tmp_path: Path) -> None:
     asked = Data(name="digits")
     images = data.load(asked, cache=tmp_path)
     save_size(tmp_path, asked, replace(images, val=None))
-    found = data.load_size(tmp_path, asked)
-    assert found is not None
-    assert found.val == 0
+    size = data.load_size(tmp_path, asked)
+    assert size is not None
+    assert size.val == 0
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"train": 1}), json.dumps({"images": [1]})])

@@ -24,7 +24,7 @@ def test_fraction_keeps_the_shares_of_the_classes(fraction: float) -> None:
 
 
 def test_shares_add_up() -> None:
-    """The parts of the classes add up to the rounded whole, by largest remainder (11.5, 6.9, 4.6 -> 23)."""
+    """The quotas of the classes add up to the rounded total, by largest remainder (11.5, 6.9, 4.6 -> 23)."""
     assert subset.allot_quota(torch.tensor([50, 30, 20]), 0.23, least=0, spare=0).tolist() == [11, 7, 5]
 
 
@@ -79,7 +79,7 @@ def test_no_validation_part() -> None:
 
 
 def test_classes_by_number_and_by_name() -> None:
-    """The first k, or by name in the dataset's order; labels are counted anew."""
+    """The first k, or by name in the dataset's order; labels are renumbered."""
     assert subset.choose_classes(NAMES, None) == [0, 1, 2]
     assert subset.choose_classes(NAMES, 2) == [0, 1]
     assert subset.choose_classes(NAMES, ["owl", "cat"]) == [0, 2]
@@ -93,8 +93,8 @@ def test_classes_by_number_and_by_name() -> None:
     [
         (["cat", "dogg"], "unknown class: 'dogg'", "did you mean 'dog'"),
         (4, "the dataset has 3", "at most 3"),
-        (1, "two classes or more", "cat"),
-        (["owl", "owl"], "two classes or more", "owl"),
+        (1, "at least two classes", "cat"),
+        (["owl", "owl"], "at least two classes", "owl"),
     ],
 )
 def test_impossible_choices_of_classes(wanted: int | list[str], problem: str, hint: str) -> None:

@@ -80,25 +80,25 @@ def load(tmp_path: Path, name: str, **keys: object) -> Dataset:
 
 def test_cifar_is_downloaded_once_and_read(tmp_path: Path, cifar: dict[str, np.ndarray]) -> None:
     """Pixels, labels and class names are those of the files; the second time needs no server."""
-    made = load(tmp_path, "cifar10")
-    assert np.array_equal(made.train.images.numpy(), cifar["train"].reshape(-1, 3, 32, 32))
-    assert np.array_equal(made.test.images.numpy(), cifar["test"].reshape(-1, 3, 32, 32))
-    assert made.train.labels.tolist() == [i % 10 for i in range(20)]
-    assert made.classes[3] == "class3"
-    assert (made.pad, made.flip) == (4, True)
-    assert made.mean == (0.4914, 0.4822, 0.4465)
+    dataset = load(tmp_path, "cifar10")
+    assert np.array_equal(dataset.train.images.numpy(), cifar["train"].reshape(-1, 3, 32, 32))
+    assert np.array_equal(dataset.test.images.numpy(), cifar["test"].reshape(-1, 3, 32, 32))
+    assert dataset.train.labels.tolist() == [i % 10 for i in range(20)]
+    assert dataset.classes[3] == "class3"
+    assert (dataset.pad, dataset.flip) == (4, True)
+    assert dataset.mean == (0.4914, 0.4822, 0.4465)
     (tmp_path / "server/cifar.tar.gz").unlink()
     (tmp_path / "root/cifar-10-python.tar.gz").unlink()
-    assert load(tmp_path, "cifar10").digest == made.digest
+    assert load(tmp_path, "cifar10").digest == dataset.digest
 
 
 def test_download_progress_is_told(tmp_path: Path, cifar: dict[str, np.ndarray]) -> None:
     """Bytes so far and in all, ending with all."""
-    told: list[tuple[str, int, int]] = []
+    progress_calls: list[tuple[str, int, int]] = []
     recipe = Data(name="cifar10", root=str(tmp_path / "root"))
-    data.load(recipe, cache=tmp_path / "cache", progress=lambda *step: told.append(step))
+    data.load(recipe, cache=tmp_path / "cache", progress=lambda *step: progress_calls.append(step))
     size = (tmp_path / "server/cifar.tar.gz").stat().st_size
-    assert told[-1] == ("downloading cifar-10-python.tar.gz", size, size)
+    assert progress_calls[-1] == ("downloading cifar-10-python.tar.gz", size, size)
 
 
 def test_a_damaged_file_is_fetched_again(tmp_path: Path, cifar: dict[str, np.ndarray]) -> None:
@@ -111,7 +111,7 @@ def test_a_damaged_file_is_fetched_again(tmp_path: Path, cifar: dict[str, np.nda
 def test_a_wrong_archive_is_not_kept(tmp_path: Path, cifar: dict[str, np.ndarray]) -> None:
     """A download with another sum (a login page, say) is refused and removed."""
     (tmp_path / "server/cifar.tar.gz").write_bytes(b"<html>please log in</html>")
-    with pytest.raises(UserError, match="not the file that was expected"):
+    with pytest.raises(UserError, match=r"cifar\.tar\.gz"):
         load(tmp_path, "cifar10")
     assert [p.name for p in (tmp_path / "root").iterdir()] == [".cifar10.lock"]
 
@@ -136,13 +136,13 @@ def test_a_root_that_cannot_be_made(tmp_path: Path, cifar: dict[str, np.ndarray]
 
 
 def test_mnist_from_the_second_mirror(tmp_path: Path, mnist: dict[str, np.ndarray]) -> None:
-    """Grey images with three equal planes; a mirror that is away is passed over."""
-    made = load(tmp_path, "mnist")
+    """Grey images with three equal planes; an unreachable mirror is skipped."""
+    dataset = load(tmp_path, "mnist")
     for plane in range(3):
-        assert np.array_equal(made.train.images[:, plane].numpy(), mnist["train"])
-        assert np.array_equal(made.test.images[:, plane].numpy(), mnist["t10k"])
-    assert made.classes == tuple("0123456789")
-    assert (made.pad, made.flip) == (3, False)
+        assert np.array_equal(dataset.train.images[:, plane].numpy(), mnist["train"])
+        assert np.array_equal(dataset.test.images[:, plane].numpy(), mnist["t10k"])
+    assert dataset.classes == tuple("0123456789")
+    assert (dataset.pad, dataset.flip) == (3, False)
     assert not list((tmp_path / "root").rglob(".*ubyte*"))
 
 
@@ -160,5 +160,5 @@ def test_files_that_cannot_be_read_are_told(
     resources = list(torchvision.datasets.MNIST.resources)
     (server / resources[0][0]).write_bytes(content)
     monkeypatch.setattr(torchvision.datasets.MNIST, "resources", [(resources[0][0], md5(content)), *resources[1:]])
-    with pytest.raises(UserError, match="MNIST/raw can't be read"):
+    with pytest.raises(UserError, match="MNIST/raw"):
         load(tmp_path, "mnist")

@@ -60,7 +60,7 @@ def test_a_server_that_goes_away_and_comes_back(calm: Path, tmp_path: Path) -> N
     try:
         sweep = case.start(file, runs, "--tracking-uri", server.uri)
         case.until(sweep, "begun", 2)
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while not list(runs.glob("*/checkpoint/state.json")) and time.monotonic() < until:
             time.sleep(0.05)
         server.kill()

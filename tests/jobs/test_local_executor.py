@@ -194,7 +194,7 @@ def test_a_hurry_kills(hall: Hall) -> None:
             stop.reason, stop.at_once = "stopped by SIGINT", True
         if isinstance(event, TaskEnded):
             assert (event.status, event.problem) == ("KILLED", "stopped")
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 300  # and not the ten minutes that it would sleep
 
 
 def test_one_that_takes_too_long_to_stop_is_killed(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def lines(process: "subprocess.Popen[str]") -> Iterator[str]:
             heard.put(line)
 
     threading.Thread(target=listen, daemon=True).start()
-    until = time.monotonic() + 240
+    until = time.monotonic() + 600
     while process.poll() is None or not heard.empty():
         try:
             yield heard.get(timeout=0.2)
@@ -97,19 +97,19 @@ def test_a_stop_saves_what_is_at_work(cluster: Any, tmp_path: Path) -> None:
     """SIGTERM to the sweep ends it with its runs closed as KILLED; too large a wish is told in a line."""
     file = case.write(tmp_path, attn="eca", seeds=1, epochs=40)
     process = sweep(file, tmp_path / "runs", cluster.address)
-    until = time.monotonic() + 240
+    until = time.monotonic() + 600
     while not list((tmp_path / "runs").glob("*/checkpoint/state.json")):
         assert time.monotonic() < until
         time.sleep(0.1)
     process.terminate()
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert "stopped by SIGTERM; the same command goes on" in out
     stored = case.mlflow_runs(tmp_path / "runs")
     assert {run.info.status for runs in stored.values() for run in runs} == {"KILLED"}
 
     process = sweep(file, tmp_path / "runs", cluster.address, "--cpus", "3")
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "no node has 3 cores" in err
 

@@ -21,7 +21,7 @@ def row(match=None, verified="seen", **printed) -> PublishedRow:
 
 def found(folder, *rows, runs=()):
     """The figures by name."""
-    return {f.name: f for f in collect_figures(rows, CountCache(folder / "counts.json"), runs)}
+    return {f.name: f for f in collect_figures(rows, CountCache(), runs)}
 
 
 def test_units_are_made_one(tmp_path):
@@ -61,15 +61,13 @@ def test_other_settings_are_other_networks(tmp_path):
     """se with reduction 8 is not se; a network that is not here has no figure of ours."""
     rows = [row(top1=90.0), row(top1=91.0, reduction=8)]
     rows.append(PublishedRow("CIFAR-10", "alexnet", "eca", {"top1": 80.0}, "s", "no", "eca"))
-    names = [(f.network, f.ours) for f in collect_figures(rows, CountCache(tmp_path / "counts.json"))]
+    names = [(f.network, f.ours) for f in collect_figures(rows, CountCache())]
     assert names == [("resnet20 + eca", None), ("resnet20 + eca, reduction 8", None), ("alexnet + eca", None)]
 
 
 def test_every_published_row_is_told(tmp_path, monkeypatch):
     """Each figure of each row is among those of its network."""
     monkeypatch.setattr("attncli.literature.deviation._find_own_figure", lambda *_: (None, 0))
-    told = sum(
-        len(f.printed) for f in collect_figures(published.load_published_rows(), CountCache(tmp_path / "counts.json"))
-    )
+    told = sum(len(f.printed) for f in collect_figures(published.load_published_rows(), CountCache()))
     keys = (("params", "params_m"), ("gflops",), ("top1", "err1", "error"))
     assert told == sum(any(k in r.figures for k in names) for r in published.load_published_rows() for names in keys)

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from attncli import attention
 from attncli.measure import activation_memory, cost, fake_tensors
 from attncli.measure.activation_memory import count_activation_bytes
 from attncli.measure.cost import count_cost, count_once, count_recipe_cost
+from attncli.measure.flops import count_operations
 from attncli.model import InputSpec, build
 from attncli.recipe import Model, Recipe
 from tests.measure.nets import Decides, Tiny, Wrapped
@@ -50,6 +52,48 @@ def test_imagined_and_real_memory_agree(monkeypatch) -> None:
     monkeypatch.setattr(fake_tensors, "_examine_fake", lambda *_: 1 / 0)
     assert [count_activation_bytes(net, (16, 16)) for net in nets] == imagined
     assert activation_memory.BATCH >= 2
+
+
+LEARNS = nn.Parameter(torch.ones(3, 1, 1))
+MASK = torch.zeros(4, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "attend", "kept"),
+    [
+        ("heads", lambda x: F.scaled_dot_product_attention(x, x, x), 2 * 48 + 12),
+        ("no heads", lambda x: F.scaled_dot_product_attention(*x.unbind(1)), 48 + 16 + 4),
+        ("keys shared", lambda x: F.scaled_dot_product_attention(x, x[:, :1], x[:, :1]), 2 * 48 + 12),
+        ("mask", lambda x: F.scaled_dot_product_attention(x, x, x, MASK), 2 * 48 + 12 + 8),
+        ("dropout", lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.5), 2 * 48 + 12),
+    ],
+)
+def test_attention_keeps_no_weights(name: str, attend, kept: int) -> None:
+    """It keeps queries, keys and values, here one map, its result and a number for each query; a batch has one mask."""
+    image = 48  # of which LEARNS makes the map
+    assert count_activation_bytes(Wrapped(lambda x: attend(x * LEARNS)), (4, 4)) == 4 * (image + kept)
+
+
+def test_attention_that_learns_nothing_keeps_nothing() -> None:
+    """As any other operation."""
+    assert count_activation_bytes(Wrapped(lambda x: F.scaled_dot_product_attention(x, x, x)), (4, 4)) == 0
+
+
+@pytest.mark.parametrize(
+    ("attn", "frames", "expected"),
+    [
+        ("none", None, (40_551_040, 475_200, 1_522_624)),
+        ("vit", None, (125_341_824, 474_624, 3_618_992)),
+        ("gltr", 4, (164_934_656, 1_908_480, 6_129_360)),
+        ("danet", None, (41_697_920, 499_776, 1_608_640)),
+    ],
+)
+def test_counts_are_those_of_every_version_of_torch(attn: str, frames: int | None, expected: tuple[int, ...]) -> None:
+    """Attention by one kernel and by many, in resnet20 at 32 px: MACs, elements written, bytes kept."""
+    spec = InputSpec(classes=10, size=(32, 32), frames=frames)
+    with torch.device("meta"):
+        net = build(recipe(attn), spec)
+    assert (*count_operations(net, spec.size, frames), count_activation_bytes(net, spec.size, frames)) == expected
 
 
 def test_network_that_decides_by_numbers() -> None:

@@ -72,37 +72,108 @@ def test_deformable_convolution_counts_as_its_plain_one() -> None:
     assert sampled - written == 64 * 9 * 64
 
 
-def test_fused_attention_counts_as_two_products() -> None:
-    """scaled_dot_product_attention over L places of width d makes 2 L^2 d products."""
+def attend(x: torch.Tensor, y: torch.Tensor | None = None, **options: Any) -> torch.Tensor:
+    """What x (..., L, d) takes from y (..., S, d), or from itself."""
+    y = x if y is None else y
+    return F.scaled_dot_product_attention(x, y, y, **options)
 
-    def fused(x: torch.Tensor) -> torch.Tensor:
-        q = x.reshape(1, 1, 3, -1).mT  # (1, 1, L, 3)
-        return F.scaled_dot_product_attention(q, q, q)
+
+MASK = torch.ones(8, 8)
+TRUTHS = MASK.bool()
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "macs"),
+    [
+        ("heads", attend, 3 * 2 * 8 * 8 * 8),
+        ("no heads", lambda x: attend(x[0]), 3 * 2 * 8 * 8 * 8),
+        ("one matrix", lambda x: attend(x[0, 0]), 2 * 8 * 8 * 8),
+        ("five axes", lambda x: attend(x[None]), 3 * 2 * 8 * 8 * 8),
+        ("few keys", lambda x: attend(x, x[:, :, :5]), 3 * 2 * 8 * 5 * 8),
+        ("narrow values", lambda x: F.scaled_dot_product_attention(x, x, x[..., :5]), 3 * 8 * 8 * (8 + 5)),
+        ("transposed", lambda x: attend(x.mT), 3 * 2 * 8 * 8 * 8),
+        ("keys shared by all heads", lambda x: attend(x, x[:, :1]), 3 * 2 * 8 * 8 * 8),
+        ("keys shared in groups", lambda x: attend(x.expand(2, 3, 8, 8).reshape(1, 6, 8, 8), x, enable_gqa=True), None),
+        ("causal", lambda x: attend(x, is_causal=True), 3 * 2 * 8 * 8 * 8),
+        ("mask", lambda x: attend(x, attn_mask=MASK), 3 * 2 * 8 * 8 * 8),
+        ("mask of truths", lambda x: attend(x, attn_mask=TRUTHS), 3 * 2 * 8 * 8 * 8),
+        ("mask that learns", lambda x: attend(x, attn_mask=nn.Parameter(MASK)), 3 * 2 * 8 * 8 * 8),
+        ("dropout", lambda x: attend(x, dropout_p=0.1), 3 * 2 * 8 * 8 * 8),
+        ("in inference mode", torch.inference_mode()(attend), 3 * 2 * 8 * 8 * 8),
+        ("by operator", lambda x: torch.ops.aten.scaled_dot_product_attention(x, x, x), 3 * 2 * 8 * 8 * 8),
+        ("its kernel", lambda x: torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(x, x, x)[0], 3 * 2 * 8**3),
+    ],
+)
+def test_attention_counts_as_two_products(name: str, function: Any, macs: int | None) -> None:
+    """Over S places of width d each of L places makes 2 S d products, whether or not torch has one kernel for it.
+
+    The matrices within are no result; what is written before, six heads made of three, is.
+    """
+    expected = (6 * 2 * 8 * 8 * 8, 6 * 8 * 8) if macs is None else (macs, 0)
+    assert count_operations(Wrapped(function), (8, 8)) == expected
+
+
+def test_attention_counts_as_the_products_it_stands_for() -> None:
+    """Written out, it makes as many."""
 
     def explicit(x: torch.Tensor) -> torch.Tensor:
-        q = x.reshape(1, 3, -1).mT
-        return (q @ q.mT).softmax(-1) @ q
+        return (x @ x.mT).softmax(-1) @ x
 
-    assert (
-        count_operations(Wrapped(fused), (7, 7))[0] == count_operations(Wrapped(explicit), (7, 7))[0] == 2 * 49 * 49 * 3
+    (macs, written), (same, more) = (
+        count_operations(Wrapped(attend), (8, 8)),
+        count_operations(Wrapped(explicit), (8, 8)),
     )
+    assert macs == same
+    assert more - written == 3 * 8 * 8  # the softmax
+
+
+class Rows(nn.Module):
+    """A layer that takes an image as 16 places of width 12."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """What it makes of them."""
+        q = x.reshape(1, -1, 12)
+        return self.layer(q, q, q, need_weights=False)[0] if isinstance(self.layer, MHA) else self.layer(q)
+
+
+MHA = nn.MultiheadAttention
+MHA_MACS = 4 * 16 * 12 * 12 + 2 * 16 * 16 * 12
 
 
 def test_multihead_attention_is_not_hidden_by_its_shortcut() -> None:
     """nn.MultiheadAttention in eval mode counts its four projections and both products."""
-    layer = nn.MultiheadAttention(12, 2, batch_first=True)
+    assert count_operations(Rows(MHA(12, 2, batch_first=True)), (8, 8))[0] == MHA_MACS
 
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = layer
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            q = x.reshape(1, -1, 12)
-            return self.layer(q, q, q, need_weights=False)[0]
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_transformer_layer_is_not_hidden_by_its_shortcut(norm_first: bool) -> None:
+    """nn.TransformerEncoderLayer counts its attention and two more products; norms, sums and ReLU are written."""
+    layer = nn.TransformerEncoderLayer(12, 2, 24, batch_first=True, norm_first=norm_first)
+    macs, written = count_operations(Rows(layer), (8, 8))
+    assert macs == MHA_MACS + 2 * 16 * 12 * 24
+    assert written >= 4 * 16 * 12 + 16 * 24
 
-    length = 3 * 64 // 12
-    assert count_operations(Net(), (8, 8))[0] == 4 * length * 12 * 12 + 2 * length * length * 12
+
+def test_shortcuts_themselves_count() -> None:
+    """Called by hand, they hide nothing either."""
+    layer = nn.TransformerEncoderLayer(12, 2, 24, batch_first=True)
+    own = layer.self_attn
+    given = (12, 2, own.in_proj_weight, own.in_proj_bias, own.out_proj.weight, own.out_proj.bias)
+    norms = (layer.norm1.weight, layer.norm1.bias, layer.norm2.weight, layer.norm2.bias)
+    linear = (layer.linear1.weight, layer.linear1.bias, layer.linear2.weight, layer.linear2.bias)
+
+    def attention_alone(x: torch.Tensor) -> torch.Tensor:
+        return torch._native_multi_head_attention(*[x.reshape(1, -1, 12)] * 3, *given)[0]
+
+    def whole(x: torch.Tensor) -> torch.Tensor:
+        return torch._transformer_encoder_layer_fwd(x.reshape(1, -1, 12), *given, False, False, 1e-5, *norms, *linear)
+
+    assert count_operations(Wrapped(attention_alone), (8, 8)) == (MHA_MACS, 0)
+    assert count_operations(Wrapped(whole), (8, 8)) == (MHA_MACS + 2 * 16 * 12 * 24, 0)
 
 
 V, M, W = torch.randn(8), torch.randn(8, 8), torch.ones(3)
@@ -191,9 +262,9 @@ def test_a_compiled_network_is_counted_uncompiled() -> None:
 
         return kernel
 
-    net = nn.Linear(3, 2)
+    net = Tiny()  # torch 2.6 compiles no layer of its own alone
     net.compile(backend=backend)
-    seen = run_on_fake_tensors(net, (4, 3), lambda network, x, own: network(x).shape, training=False)
-    assert (seen, calls) == ((4, 2), [])
-    net(torch.zeros(4, 3))
+    seen = run_on_fake_tensors(net, (4, 3, 6, 8), lambda network, x, own: network(x).shape, training=False)
+    assert (seen, calls) == ((4, 5), [])
+    net(torch.zeros(4, 3, 6, 8))
     assert len(calls) == 1

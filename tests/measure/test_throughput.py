@@ -40,14 +40,25 @@ class Watched(Tiny):
         return y if x.ndim == 4 else y.unflatten(0, x.shape[:2]).mean(1)
 
 
-def test_record_of_a_slower_network() -> None:
-    """Rates, ratios with their quartiles, and the circumstances; a network with much more work has a ratio below 1."""
-    slow = Tiny(nn.Sequential(*(nn.Conv2d(4, 4, 5, padding=2) for _ in range(12))))
-    found = measure_throughput(slow, Tiny(), recipe(measure__batch_size=8), 5, (24, 24))
-    assert found.train_images_per_s < found.baseline_train_images_per_s
-    assert found.infer_images_per_s < found.baseline_infer_images_per_s
-    assert found.train_ratio_low <= found.train_ratio <= found.train_ratio_high < 1
-    assert found.infer_ratio_low <= found.infer_ratio <= found.infer_ratio_high < 1
+def test_record_of_a_slower_network(monkeypatch) -> None:
+    """Rates, ratios with their quartiles, and the circumstances, where a convolution takes 10 ms by the clock."""
+    done = []
+    plain = nn.Conv2d.forward
+
+    def forward(conv: nn.Conv2d, x: Tensor) -> Tensor:
+        done.append(conv)
+        return plain(conv, x)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", forward)
+    monkeypatch.setattr(throughput.time, "perf_counter", lambda: 0.01 * len(done))
+    slow = Tiny(nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(3))))
+    found = measure_throughput(slow, Tiny(), recipe(measure__batch_size=8), 5, (8, 8))
+    rates = (found.train_images_per_s, found.infer_images_per_s)
+    plains = (found.baseline_train_images_per_s, found.baseline_infer_images_per_s)
+    assert (rates, plains) == (pytest.approx((200, 200)), pytest.approx((800, 800)))
+    train = (found.train_ratio_low, found.train_ratio, found.train_ratio_high)
+    infer = (found.infer_ratio_low, found.infer_ratio, found.infer_ratio_high)
+    assert (train, infer) == (pytest.approx((0.25, 0.25, 0.25)), pytest.approx((0.25, 0.25, 0.25)))
     assert (found.batch_size, found.precision, found.device, found.repeats) == (8, "fp32", "cpu", 3)
     assert found.threads == torch.get_num_threads()
     assert found.peak_memory_bytes is None

@@ -43,31 +43,32 @@ def test_override_splits_at_the_first_equals_sign() -> None:
 
 
 def test_all_errors_at_once_with_the_nearest_key() -> None:
-    """Unknown keys, wrong types and values out of range are told together, each with its dotted key."""
-    found = problems("train.lrr=3", "train.epochs=a", "modl.x=1", "train.batch_size=0", "train.optimizer=rmsprop")
-    assert len(found) == 5
-    assert "train.lrr: unknown key | did you mean 'lr'?" in found
-    assert "modl: unknown key | did you mean 'model'?" in found
-    assert any(f.startswith('train.epochs: "a" is not allowed | allowed: integer') for f in found)
-    assert any("greater than 0" in f for f in found)
-    assert any("'sgd', 'adamw' or 'adam'" in f for f in found)
+    """Unknown keys, wrong types and values out of range are reported together, each with its dotted key."""
+    errors = problems("train.lrr=3", "train.epochs=a", "modl.x=1", "train.batch_size=0", "train.optimizer=rmsprop")
+    assert len(errors) == 5
+    assert "train.lrr: unknown key | did you mean 'lr'?" in errors
+    assert "modl: unknown key | did you mean 'model'?" in errors
+    assert any(f.startswith('train.epochs: "a" is not allowed | allowed: integer') for f in errors)
+    assert any("greater than 0" in f for f in errors)
+    assert any("'sgd', 'adamw' or 'adam'" in f for f in errors)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected_text"),
     [
         ("train: {lr: 1\n", "line 2"),
         ("- 1\n", "a recipe is a mapping"),
         ("seed: 1\nseed: 2\n", "'seed' stands twice"),
         ("train: 3\n", "train: 3 is not allowed"),
+        ("? {a: 1}\n: 2\n", "line 1"),
         ("seed: true\n", "seed: true is not allowed"),
     ],
 )
-def test_bad_files(text: str, told: str, tmp_path: Path) -> None:
+def test_bad_files(text: str, expected_text: str, tmp_path: Path) -> None:
     """An unreadable or malformed file is one clear error that names the file."""
-    (found,) = problems(text=text, tmp=tmp_path)
-    assert told in found
-    assert "r.yaml" in found
+    (error,) = problems(text=text, tmp=tmp_path)
+    assert expected_text in error
+    assert "r.yaml" in error
 
 
 def test_missing_file() -> None:
@@ -82,15 +83,24 @@ def test_override_without_a_value_is_refused() -> None:
 
 
 def test_yaml_round_trip(tmp_path: Path) -> None:
-    """The whole recipe as YAML reads back as itself."""
+    """A complete recipe written as YAML reads back as itself."""
     original = recipe.read(None, ["train.lr=1e-3", "data.classes=[a, b]", "model.options.k=3", "model.attn=eca"])
     path = tmp_path / "r.yaml"
     path.write_text(original.to_yaml())
     assert recipe.read(path) == original
 
 
+def test_texts_that_look_like_numbers_stay_texts(tmp_path: Path) -> None:
+    """A class named 1e3 is written in quotes, so that the recipe of a run can be read again."""
+    original = recipe.read(None, ["data.classes=['1e3', '2', 'no']", "data.root='5e-1'"])
+    path = tmp_path / "r.yaml"
+    path.write_text(original.to_yaml())
+    assert recipe.read(path) == original
+    assert recipe.read(path).data.classes == ["1e3", "2", "no"]
+
+
 def test_digest_is_the_identity() -> None:
-    """Keys that decide the run change the digest; where files lie, timing and filing do not."""
+    """Keys that decide the run change the digest; paths of files, timing and experiment do not."""
     base = recipe.read()
     assert (
         base.compute_digest()
@@ -104,7 +114,7 @@ def test_digest_is_the_identity() -> None:
 
 @pytest.mark.parametrize("data", ["name=folder", "name=parquet", "name=clips,of=folder"])
 def test_two_folders_of_own_images_are_two_runs(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Own images are told apart by their place, however it is written; published ones have one identity anywhere."""
+    """The user's images are identified by their folder, however it is written; published ones are not."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     keys = [f"data.{key}" for key in data.split(",")]

@@ -29,9 +29,7 @@ def verdicts(tmp_path):
     runs = tmp_path / "runs"
     pairs(runs, "eca", [0.913, 0.905, 0.921, 0.908], [0.903, 0.900, 0.912, 0.906])
     known = claim_files.read_claim_files([claims_file(tmp_path, *CHECKS, on="cifar10")])
-    return judge.judge_claims(
-        known, Evidence(CountCache(tmp_path / "counts.json"), SpeedStore(runs), read_finished_runs(RunStore(runs)))
-    )
+    return judge.judge_claims(known, Evidence(CountCache(), SpeedStore(runs), read_finished_runs(RunStore(runs))))
 
 
 def test_the_table_fits(verdicts):

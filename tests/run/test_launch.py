@@ -49,7 +49,7 @@ def start(runs: Path, *words: str, by: list[str] = PLAIN, epochs: int = 2) -> "s
 def whole(runs: Path, *words: str, **given: Any) -> tuple[str, str]:
     """(stdout, stderr) of a run that is to end well."""
     process = start(runs, *words, **given)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     return out, err
 
@@ -112,7 +112,7 @@ def test_two_machines(tmp_path: Path) -> None:
     by = [*TORCHRUN[:3], "--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1"]
     by += ["--master-port", str(free_port())]
     nodes = [start(tmp_path, "--json", by=[*by, "--node-rank", rank, "-m", "attncli"]) for rank in "01"]
-    told = [node.communicate(timeout=400) for node in nodes]
+    told = [node.communicate(timeout=600) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], told
     result = json.loads(told[0][0])
     assert (result["status"], result["machine"]["processes"]) == ("FINISHED", 2)
@@ -127,8 +127,8 @@ def test_a_launcher_that_is_killed_leaves_nobody_behind(tmp_path: Path) -> None:
     case.until(process, "epoch")
     left = psutil.Process(process.pid).children(recursive=True)
     process.kill()
-    assert psutil.wait_procs(left, timeout=100)[1] == []
-    process.communicate(timeout=100)
+    assert psutil.wait_procs(left, timeout=300)[1] == []
+    process.communicate(timeout=300)
     (state,) = tmp_path.glob("*/checkpoint/state.json")
     done = json.loads(state.read_text())["epoch"]
     assert 0 < done < 40
@@ -144,12 +144,12 @@ def test_a_process_that_dies_ends_the_run_in_one_line(tmp_path: Path, rank: int)
     """Killed in its training, it is named; the same command goes on from the checkpoint, to the same bits."""
     runs = tmp_path / "wild"
     process = start(runs, "--processes", "2", epochs=12)
-    until = time.monotonic() + 200
+    until = time.monotonic() + 600
     while not list(runs.glob("*/checkpoint/state.json")):
         assert time.monotonic() < until
         time.sleep(0.05)
     member(process.pid, rank).kill()
-    _, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 1, err
     problem = f"Error: process {rank} of 2 was killed by SIGKILL"
     assert [line for line in err.splitlines() if "rror" in line] == [problem]
@@ -165,7 +165,7 @@ def test_ctrl_c_saves_and_goes_on(tmp_path: Path) -> None:
     process = start(tmp_path, "--processes", "2", epochs=40)
     case.until(process, "epoch")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert err.count("Error") == 1
     assert "stopped by SIG" in err or "stopped by another process" in err

@@ -31,8 +31,8 @@ def test_a_sweep_opens_with_its_question_and_command(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_every_network_of_a_sweep_can_be_built(path: Path, tmp_path: Path) -> None:
     """Names, options, sites and stages fit the backbone and the images, for every run of one seed."""
-    made = plan_sweep(path, runs=tmp_path, axes={"seeds": 1})
-    for run in made.runs:
+    plan = plan_sweep(path, runs=tmp_path, axes={"seeds": 1})
+    for run in plan.runs:
         recipe = run.recipe
         size = {"digits": 8}.get(recipe.data.name, 32)
         with torch.device("meta"):
@@ -43,10 +43,10 @@ def test_every_network_of_a_sweep_can_be_built(path: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", [*attention.CATEGORIES, "survey"])
 def test_a_category_is_whole(name: str, tmp_path: Path) -> None:
     """No mechanism of a category is left out, in the survey none at all, however they come in."""
-    made = plan_sweep(ROOT / "recipes" / "sweeps" / f"{name}.yaml", runs=tmp_path)
+    plan = plan_sweep(ROOT / "recipes" / "sweeps" / f"{name}.yaml", runs=tmp_path)
     wanted = set(group_mechanisms()["all" if name == "survey" else name])
-    assert {run.recipe.model.attn for run in made.runs} == {"none", *wanted}
-    assert len(made.runs) == 3 * (len(wanted) + len({r.recipe.make_baseline().compute_group() for r in made.runs}))
+    assert {run.recipe.model.attn for run in plan.runs} == {"none", *wanted}
+    assert len(plan.runs) == 3 * (len(wanted) + len({r.recipe.make_baseline().compute_group() for r in plan.runs}))
 
 
 def test_sweeps_share_their_runs(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from attncli import recipe as recipes
 from attncli import records
 from attncli.recipe import Recipe
 from attncli.records import Cost, Epoch, Evaluation, Record, Speed
+from attncli.system.files import write_atomically
 from attncli.track import DatasetInfo
 
 FACTS = DatasetInfo(
@@ -60,7 +61,7 @@ def folder(runs: Path, of: Recipe) -> Path:
     """runs/<digest>/ with its recipe.yaml."""
     path = runs / of.compute_digest()
     path.mkdir(parents=True, exist_ok=True)
-    records.write_atomically(path / "recipe.yaml", of.to_yaml())
+    write_atomically(path / "recipe.yaml", of.to_yaml())
     return path
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attncli.data.augmentation.config import AugmentationConfig
 from attncli.data.dataset import Dataset, Split
-from attncli.data.images.variable_size import wrap_tensor
+from attncli.data.images.arrays import wrap_tensor
 from attncli.errors import UserError
 from attncli.train import Interrupted, train_model
 from tests.train.case import Net, Signalling, dataset, figures, net, recipe, same

@@ -126,7 +126,7 @@ def two(tmp_path_factory) -> list[dict]:
         )
         for rank in range(2)
     ]
-    errors = [p.communicate(timeout=240)[1].decode() for p in started]
+    errors = [p.communicate(timeout=600)[1].decode() for p in started]
     assert [p.returncode for p in started] == [0, 0], errors
     return [json.loads((out / f"{rank}.json").read_text()) | {"out": str(out)} for rank in range(2)]
 

@@ -10,19 +10,20 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("features", "expected"),
+    ("features", "used", "expected"),
     [
-        ({"avx2", "avx512_f"}, "fp32"),
-        ({"avx2", "avx512_bf16"}, "bf16"),
-        ({"amx_bf16", "amx_tile"}, "bf16"),
-        ({"neon", "bf16"}, "bf16"),
-        (set(), "fp32"),
+        ({"avx2", "avx512_f"}, True, "fp32"),
+        ({"avx2", "avx512_bf16"}, True, "bf16"),
+        ({"amx_bf16", "amx_tile"}, True, "bf16"),
+        ({"neon", "bf16"}, True, "bf16"),
+        (set(), True, "fp32"),
+        ({"avx2", "avx512_bf16"}, False, "fp32"),
     ],
 )
-def test_auto_on_a_cpu(monkeypatch, features, expected):
-    """Auto is bf16 exactly where the processor names an instruction for it."""
+def test_auto_on_a_cpu(monkeypatch, features, used, expected):
+    """Auto is bf16 exactly if the processor names an instruction for it and oneDNN uses it."""
     monkeypatch.setattr(precision, "_read_cpu_features", lambda: features)
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(precision, "_onednn_takes_bf16", lambda: used)
     monkeypatch.setattr(precision.sys, "platform", "linux")
     assert resolve_precision("auto", CPU) == expected
 
@@ -45,7 +46,7 @@ def test_features_without_torchs_word_for_it(monkeypatch):
     """An older torch does not tell; the kernel's list knows at least as much about bf16."""
     told = precision._read_cpu_features() & {"avx512_bf16", "amx_bf16"}
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert told <= precision._read_cpu_features()
+    assert told <= precision._read_cpu_features.__wrapped__()
 
 
 def test_fp16_on_a_cpu_is_refused():

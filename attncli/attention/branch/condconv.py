@@ -2,15 +2,15 @@
 
     s = mean of x over H, W                              (N, C_in)
     a = sigmoid(R s + b)                                 (N, E)
-    W(x) = sum_e a_e W_e                                 (N, C, C_in / g, k, k), a kernel a sample
+    W(x) = sum_e a_e W_e                                 (N, C, C_in / g, k, k), one kernel per sample
     y = W(x) conv x                                      (N, C, H', W'); equal to sum_e a_e (W_e conv x)
 
 Stands for a convolution, without its norm. Learns E k^2 C_in C / g + E C_in + E numbers (E C more with `bias`, which
-is mixed like the kernels). Cost: one convolution, E k^2 C_in C / g multiply-adds a sample to mix, and memory for N
+is mixed like the kernels). Cost: one convolution, E k^2 C_in C / g multiply-adds per sample to mix, and memory for N
 kernels; small maps, where mixing costs more than convolving, sum E convolutions instead.
 
 Where the sources differ: each convolution has its router, as in the PyTorch ports; the authors' EfficientNets have
-one router a block. The PyTorch code the maths is compared with shares one bias among the experts, drops out a fifth
+one router per block. The PyTorch code the maths is compared with shares one bias among the experts, drops out a fifth
 of s, and draws the kernels with the fan of all experts at once; here, as with the authors, the bias is mixed, nothing
 is dropped (`routing_dropout`), and each kernel is drawn for itself (normal, fan out). The paper tried softmax routing
 too, and found it worse (`routing`).
@@ -39,7 +39,7 @@ card = Card(
     cifar_stages=(3,),
     notes=(
         "In the last stage, for the paper's `later blocks` (its EfficientNets: from the fifth of seven groups on).",
-        "One router a convolution; the authors have one a block.",
+        "One router per convolution; the authors have one per block.",
     ),
 )
 
@@ -105,7 +105,7 @@ class Experts(nn.Module):
             nn.init.kaiming_normal_(w, mode="fan_out", nonlinearity="relu")
 
     def view_kernels(self) -> Tensor:
-        """The experts' kernels, a view: (E, C, C_in / g, k, k)."""
+        """Return the experts' kernels as a view: (E, C, C_in / g, k, k)."""
         return self.weight.unflatten(2, (-1, self.kernel, self.kernel))
 
     def forward(self, x: Tensor, a: Tensor) -> Tensor:
@@ -115,18 +115,18 @@ class Experts(nn.Module):
         return y if self.bias is None else y + (a @ self.bias.to(a.dtype))[:, :, None, None]
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """How much of each kernel each sample takes."""
+        """Return how much of each kernel each sample takes."""
         return [Observation("choice", "weight of each kernel", inputs[1])]
 
     def output_size(self, x: Tensor) -> tuple[int, int]:
-        """(H', W') of the output."""
+        """Return (H', W') of the output."""
         reach = self.dilation * (self.kernel - 1) + 1
         h, w = ((side + 2 * self.padding - reach) // self.stride + 1 for side in x.shape[2:])
         return h, w
 
 
 def sum_convolutions(m: Experts, x: Tensor, a: Tensor) -> Tensor:
-    """All E convolutions, then the weighted sum: no kernel a sample, E times the multiply-adds."""
+    """Run all E convolutions, then take the weighted sum: no kernel per sample, E times the multiply-adds."""
     e, c = m.weight.shape[:2]
     g = m.groups
     kernels = m.view_kernels().unflatten(1, (g, c // g)).transpose(0, 1).flatten(0, 2)  # (g E C/g, C_in/g, k, k)
@@ -161,19 +161,19 @@ def _match_memory_format(x: Tensor, y: Tensor) -> Tensor:
 
 
 def convolve_each_sample(m: Experts, x: Tensor, a: Tensor) -> Tensor:
-    """Mix the kernels, then convolve sample by sample: channels_last is kept, where a grouped one turns maps over."""
+    """Mix the kernels, then convolve sample by sample, which keeps channels_last; a grouped convolution does not."""
     kernels = (a @ m.weight.flatten(1)).view(x.shape[0], m.weight.shape[1], -1, m.kernel, m.kernel)
     pairs = zip(x.split(1), kernels.unbind(), strict=True)
     return torch.cat([F.conv2d(xi, w, None, m.stride, m.padding, m.dilation, m.groups) for xi, w in pairs])
 
 
 def choose_cheapest(m: Experts, x: Tensor) -> Callable[[Experts, Tensor, Tensor], Tensor]:
-    """The fastest of the four equal ways, by the output's positions (measured on a CPU, training, widths 64 to 512).
+    """Return the fastest of the four equal ways for the output's positions (measured on a CPU, widths 64 to 512).
 
-    Mixing costs as much as about 64 positions of one more convolution. Mixed kernels are multiplied with columns
-    rather than handed to a convolution where they are many more numbers than the columns; in float32, whose products
-    are slower than its convolutions, where they are very many more. Turning a large map over costs more than calling
-    a convolution for each sample.
+    Mixing costs as much as about 64 positions of one more convolution. Mixed kernels are multiplied with columns,
+    and not handed to a convolution, if they hold many more numbers than the columns; in float32, whose products are
+    slower than its convolutions, if they hold very many more. Transposing a large map costs more than one convolution
+    per sample.
     """
     e, c = m.weight.shape[:2]
     positions = math.prod(m.output_size(x))
@@ -186,5 +186,5 @@ def choose_cheapest(m: Experts, x: Tensor) -> Callable[[Experts, Tensor, Tensor]
 
 
 def _uses_half_precision(x: Tensor) -> bool:
-    """Whether products with x are taken in 16 bits."""
+    """Return whether products with x are taken in 16 bits."""
     return x.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled(x.device.type)

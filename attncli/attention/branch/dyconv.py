@@ -2,7 +2,7 @@
 
     s = mean of x over H, W                              (N, C_in)
     p = softmax((B relu(A s) + b) / tau)                 (N, K), A: h x C_in, h = int(C_in / 4) + 1
-    W(x) = sum_k p_k W_k                                 (N, C, C_in / g, 3, 3), a kernel a sample
+    W(x) = sum_k p_k W_k                                 (N, C, C_in / g, 3, 3), one kernel per sample
     y = W(x) conv x                                      (N, C, H', W')
 
 tau falls linearly from 30 to 1 over the first 10 epochs (`anneal`, called by the training loop) and is part of the
@@ -94,6 +94,6 @@ class Attention(nn.Module):
         return y
 
     def kernel_weights(self, x: Tensor) -> Tensor:
-        """p, (N, K): positive, each row sums to 1."""
+        """Return p, (N, K): positive, each row sums to 1."""
         logits: Tensor = self.expand(F.relu(self.reduce(spatial_mean(x))))
         return (logits / self.temperature).softmax(1)

@@ -4,7 +4,7 @@
     y = T * F(x) + (1 - T) * shortcut(x)                 (N, C, H', W'), in place of F(x) + shortcut(x)
 
 F is the residual branch, conv_T a 1x1 convolution with the block's stride. b_T starts at -6, so that a block starts
-as its shortcut. Learns C_in C + C numbers a block. Cost: one 1x1 convolution and one pass over three maps.
+as its shortcut. Learns C_in C + C numbers per block. Cost: one 1x1 convolution and one pass over three maps.
 
 `HighwayLayer` is the layer of the paper: y = T * H + (1 - T) * x with H = relu(conv_H(x)), both 3x3, b_T at -2. It is
 a network's layer, not an addition to one, so the runner puts only the residual form above into its networks.
@@ -58,11 +58,11 @@ class Attention(nn.Module):
         return torch.lerp(shortcut, branch.to(shortcut.dtype), self.compute_gate(x).to(shortcut.dtype))
 
     def compute_gate(self, x: Tensor) -> Tensor:
-        """t, the share of the branch: (N, C_in, H, W) -> (N, C, H', W')."""
+        """Return t, the share of the branch: (N, C_in, H, W) -> (N, C, H', W')."""
         return torch.sigmoid(self.transform(x))
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """The gate t."""
+        """Return the gate t."""
         return [Observation("gate", "share of the branch in the sum", self.compute_gate(inputs[0]))]
 
 
@@ -77,7 +77,7 @@ class HighwayLayer(nn.Module):
         self.join = Attention(channels, channels, gate_bias=transform_bias, gate_kernel=transform_kernel)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform x where the gate is open, carry it where it is shut."""
+        """Mix the branch, if the gate is open, with the shortcut, if it is shut."""
         y: Tensor = self.join(x, F.relu(self.body(x)), x)
         return y
 

@@ -11,8 +11,8 @@ Learns M (9 C_in C / G + 2 C) + C d + 2 d + M d C numbers, no biases; the branch
 Cost: M convolutions, a mean and a product over each branch.
 
 The groups decide the size. The paper's block has G = 32 in a ResNeXt; here G is that of the convolution replaced
-unless `branch_groups` says otherwise: 32 in a ResNeXt, 1 in a plain ResNet, where M dense branches make ResNet-50
-11.7 M parameters larger (with G = 32 it would be 10.2 M smaller than the plain network). A result is to name G.
+unless `branch_groups` says otherwise: 32 in a ResNeXt, 1 in a plain ResNet. There M dense branches make ResNet-50
+11.7 M parameters larger (with G = 32 it would be 10.2 M smaller than the plain network). Name G with a result.
 
 Where the sources differ: the authors' definition is Caffe; the maths is that of timm's class set up like it (whole
 input to each branch; timm's default gives each branch its share of the input, here `split_input`). For basic blocks
@@ -49,7 +49,7 @@ card = Card(
 class Attention(nn.Module):
     """(N, C_in, H, W) -> (N, C, H', W'), H' = ceil(H / stride).
 
-    `dilations`: one a branch; `kernel`: taps a side, one for all branches or one each (a true 5x5 is kernel (3, 5)
+    `dilations`: one per branch; `kernel`: taps per side, one for all branches or one each (a true 5x5 is kernel (3, 5)
     with dilations (1, 1)); `branch_groups`: groups G of every branch; `split_input`: each branch sees its share
     of the input; `selection=False` only sums the branches, the paper's ablation.
 
@@ -115,7 +115,7 @@ class BranchSelection(nn.Module):
         return logits.softmax(1).to(s.dtype)
 
     def observe(self, inputs: tuple[list[Tensor], ...], output: Tensor) -> list[Observation]:
-        """The weights of the branches."""
+        """Return the weights of the branches."""
         return [Observation("choice", "weight of each branch", output, names=self.names)]
 
 

@@ -5,10 +5,10 @@
     y = x * s                                            (N, C, H, W)
 
 k is odd and grows with the width: t = floor(|log2(C) + b| / gamma), k = t or t + 1 (Eq. 12 of the paper).
-Learns k numbers a site, no bias, default Conv1d initialisation. Cost: one mean and one product over x.
+Learns k numbers per site, no bias, default Conv1d initialisation. Cost: one mean and one product over x.
 
 Where the sources differ: the official class takes k as an argument (default 3); its released ResNets use one
-k a stage (resnet50: `k=[3, 5, 5, 7]`, the famous 80 parameters), while the paper's rule, our default, gives 86.
+k per stage (resnet50: `k=[3, 5, 5, 7]`, the famous 80 parameters), while the paper's rule, our default, gives 86.
 Some ports give the convolution a bias; the official code and the paper do not.
 """
 
@@ -32,9 +32,9 @@ card = Card(
 
 
 class Attention(nn.Module):
-    """(N, C, H, W) -> (N, C, H, W). `k` fixes the kernel, for all stages or one a stage; None takes the rule.
+    """(N, C, H, W) -> (N, C, H, W). `k` fixes the kernel, for all stages or one per stage; None takes the rule.
 
-    Raises ValueError for an even kernel, or where `k` has no entry for the stage.
+    Raises ValueError for an even kernel, or if `k` has no entry for the stage.
     """
 
     def __init__(
@@ -63,6 +63,6 @@ class Attention(nn.Module):
 
 
 def choose_kernel_size(channels: int, gamma: float = 2.0, b: float = 1.0) -> int:
-    """The odd kernel size that grows with log2 C (ECA-Net, Eq. 12)."""
+    """Return the odd kernel size that grows with log2 C (ECA-Net, Eq. 12)."""
     t = int(abs((math.log2(channels) + b) / gamma))
     return t if t % 2 else t + 1

@@ -3,17 +3,17 @@
     f = relu(BN(P x))                                          (N, C, M), P a 1x1 convolution, M = HW pixels
     A_ik = softmax over k of t_k ||f_i - d_k||^2               (N, M, K), t_k starts negative
     E_k = sum_i A_ik (f_i - d_k)                               (N, K, C)
-    e = mean over k of relu(BN_K(E))                           (N, C), BN_K has one channel a codeword
+    e = mean over k of relu(BN_K(E))                           (N, C), BN_K has one channel per codeword
     y = relu(x + x * sigmoid(G e + g))                         (N, C, H, W)
 
-Learns 2 C^2 + 3 C + K C + 3 K numbers a site: one site, at the head, on wide networks. Cost: C^2 M + 2 K C M
+Learns 2 C^2 + 3 C + K C + 3 K numbers per site: one site, at the head, on wide networks. Cost: C^2 M + 2 K C M
 products; with the square expanded and the sum split no residual is ever stored. Codewords start uniform within
 1/sqrt(K C), t within (-1, 0).
 
 Where the sources differ: the paper writes exp(-s r^2), s > 0, the code adds no minus and starts t below 0, which is
 the same. The paper sums the encodings (`codes="sum"`), the code averages them. The paper's output is x times the gate
 (`output="product"`), the code's has the sum and ReLU above. The code's second output, which predicts the classes
-present in a picture for a loss of its own, is left out: with one label an image it repeats the main loss.
+present in a picture for a loss of its own, is left out: with one label per image it repeats the main loss.
 """
 
 import math
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.ops import gate
+from attncli.attention.ops import gate, promote_half
 
 card = Card(
     title="Context Encoding for Semantic Segmentation",
@@ -37,7 +37,7 @@ card = Card(
     notes=(
         "The paper's CIFAR-10 experiment puts it in place of SE in every block (site gate) with K = 16 or 32.",
         "The output is never negative, which at the gate keeps a block from subtracting.",
-        "It comes from segmentation; the presence loss, worth 1.6 points there, has no place with one label an image.",
+        "It comes from segmentation; the presence loss, worth 1.6 points there, has no place with one label per image.",
     ),
 )
 
@@ -78,19 +78,19 @@ class Attention(nn.Module):
         return gate(x, s) if self.output == "product" else F.relu(gate(x, 1 + s))
 
     def encode_pixels(self, x: Tensor) -> Tensor:
-        """e, one vector for all pixels and codewords: (N, C, H, W) -> (N, C)."""
+        """Return e, one vector for all pixels and codewords: (N, C, H, W) -> (N, C)."""
         f = F.relu(self.bn(self.project(x)))
         return F.relu(self.code_bn(self.aggregate_residuals(f.flatten(2).mT))).sum(1) * self.factor
 
     def aggregate_residuals(self, f: Tensor) -> Tensor:
-        """E, the residuals of each codeword: (N, M, C) -> (N, K, C); float32 of half precision and under autocast."""
+        """Return E, the residuals of each codeword: (N, M, C) -> (N, K, C); at least in float32."""
         with torch.autocast(f.device.type, enabled=False):
-            f = (f.float() if f.dtype in (torch.float16, torch.bfloat16) else f).contiguous()  # read several times
+            f = promote_half(f).contiguous()  # read several times
             a = self.assign_codewords(f)
             return a.mT @ f - a.sum(1)[:, :, None] * self.codewords
 
     def assign_codewords(self, f: Tensor) -> Tensor:
-        """A, how much of each pixel goes to which codeword: (N, M, C) -> (N, M, K)."""
+        """Return a, how much of each pixel goes to which codeword: (N, M, C) -> (N, M, K)."""
         d, t = self.codewords, self.scale
         products = F.linear(f, -2 * t[:, None] * d, t * d.square().sum(1))  # t ||f - d||^2 without its t ||f||^2
         return torch.addcmul(products, f.square().sum(2, keepdim=True), t).softmax(2)

@@ -5,14 +5,14 @@
     y = x * sigmoid(W2 relu(W1 z))                                     (N, C, H, W)
 
 The channels are split into n contiguous groups, each with its pair (u, v) from a list on a 7 x 7 grid, multiplied
-by D // 7. Learns 2 C^2/r numbers a site, as SE without biases; the basis is a fixed buffer. Cost: a weighted sum
+by D // 7. Learns 2 C^2/r numbers per site, as SE without biases; the basis is a fixed buffer. Cost: a weighted sum
 and a product over x. A map of another size than D x D is averaged to D x D first; as both steps are linear the
 averaging is folded into the basis, and x is read once.
 
 Where the sources differ: D is 56, 28, 14, 7 by stage in the official networks, which are the sizes of their maps
 at 224 px. Here D is the map's own size, but at least 7 (`smallest_grid`): below, D // 7 = 0 turns all frequencies
 into (0, 0) and the module into SE on a scaled mean. The official networks have 7 in their last stage whatever the
-image, and average smaller maps up to it, too. `grid` fixes D, for all stages or one a stage. `basis` is the ablation
+image, and average smaller maps up to it, too. `grid` fixes D, for all stages or one per stage. `basis` is the ablation
 of the official README: a basis that is learned from the DCT on, one learned from random numbers, and a fixed random
 one. The learned ones have C D^2 more parameters, as every channel has its own.
 """
@@ -59,9 +59,9 @@ FREQUENCIES = {name: [(int(uv[0]), int(uv[1])) for uv in pairs.split()] for name
 class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). The first `n` frequencies of the list `method`; `reduction` is r.
 
-    `grid` is D, for all stages or one a stage; None takes the size of the map, at least `smallest_grid`.
-    Raises ValueError where n does not divide C, for an unknown list or basis, or where `grid` lacks the stage.
-    Warns where the grid is below 7, as the frequencies collapse there.
+    `grid` is D, for all stages or one per stage; None takes the size of the map, at least `smallest_grid`.
+    Raises ValueError if n does not divide C, for an unknown list or basis, or if `grid` lacks the stage.
+    Warns if the grid is below 7, as the frequencies collapse there.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Attention(nn.Module):
         if basis not in BASES:
             raise ValueError(f"basis={basis!r}: one of {', '.join(BASES)}")
         start = dct_basis(d, method, n).to(torch.get_default_dtype())
-        if basis != "dct":  # one function a channel, not a group
+        if basis != "dct":  # one function per channel, not a group
             repeated = start.repeat_interleave(channels // n, 0)
             start = repeated if basis == "dct-learned" else torch.rand_like(repeated)
         self.group = channels // len(start)
@@ -109,7 +109,7 @@ class Attention(nn.Module):
         return gate(x, torch.sigmoid(self.expand(F.relu(self.reduce(self.compute_spectrum(x))))))
 
     def compute_spectrum(self, x: Tensor) -> Tensor:
-        """z, each channel's own frequency: (N, C, H, W) -> (N, C)."""
+        """Return z, each channel's own frequency: (N, C, H, W) -> (N, C)."""
         basis = self.basis  # (n, D, D)
         if x.shape[2:] != basis.shape[1:]:
             pool_h, pool_w = (pooling_matrix(basis, d, to) for d, to in zip(x.shape[2:], basis.shape[1:], strict=True))
@@ -118,7 +118,7 @@ class Attention(nn.Module):
 
 
 def dct_basis(size: tuple[int, int], method: str = "top", n: int = 16) -> Tensor:
-    """The n basis functions of a list on a D_h x D_w grid: (n, D_h, D_w), in float64.
+    """Return the n basis functions of a list on a D_h x D_w grid: (n, D_h, D_w), in float64.
 
     An index of the list counts on a 7 x 7 grid: it is multiplied by D // 7, each axis by its own.
     """
@@ -129,7 +129,7 @@ def dct_basis(size: tuple[int, int], method: str = "top", n: int = 16) -> Tensor
 
 
 def _make_cosines(d: int) -> Tensor:
-    """All d orthonormal DCT-II functions of length d, one a row."""
+    """Return all d orthonormal DCT-II functions of length d, one per row."""
     index = torch.arange(d, dtype=torch.float64)
     waves = torch.cos(math.pi / d * torch.outer(index, index + 0.5)) * math.sqrt(2 / d)
     waves[0] = 1 / math.sqrt(d)
@@ -137,7 +137,7 @@ def _make_cosines(d: int) -> Tensor:
 
 
 def pooling_matrix(like: Tensor, length: int, target_length: int) -> Tensor:
-    """Adaptive average pooling of an axis as a matrix, (to, length), of the type and device of `like`."""
+    """Return adaptive average pooling of an axis as a matrix, (to, length), with the type and device of `like`."""
     return F.adaptive_avg_pool1d(torch.eye(length, dtype=like.dtype, device=like.device)[None], target_length)[0].mT
 
 

@@ -4,7 +4,7 @@
     n = gamma * e / sqrt(mean of e^2 over C + eps)               (N, C)
     y = x * (1 + tanh(n + beta))                                 (N, C, H, W)
 
-alpha, gamma, beta: 3 C numbers a site, before every convolution. Starts as the identity (gamma = beta = 0);
+alpha, gamma, beta: 3 C numbers per site, before every convolution. Starts as the identity (gamma = beta = 0);
 a gate lies in (0, 2). Cost: one pass over x for the energy, one product; gradients take one pass each.
 
 Where the sources differ: the paper divides by the l2 norm over channels and multiplies by sqrt(C), which is the
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from attncli.attention.card import Card
-from attncli.attention.ops import gate, spatial_mean
+from attncli.attention.ops import gate, promote_half, spatial_mean
 
 card = Card(
     title="Gated Channel Transformation for Visual Recognition",
@@ -34,7 +34,7 @@ card = Card(
     no_weight_decay=("beta",),
     notes=(
         "alpha has no gradient until gamma has left 0.",
-        "One module a block, before its last convolution (the site mid), loses 0.1 to 0.2 points by the README.",
+        "One module per block, before its last convolution (the site mid), loses 0.1 to 0.2 points by the README.",
         "Another method shares the acronym: the Gaussian Context Transformer.",
     ),
 )
@@ -90,7 +90,7 @@ class Attention(nn.Module):
 
 
 def spatial_energy(x: Tensor) -> Tensor:
-    """Sum of x^2 over H and W: (N, C, H, W) -> (N, C); in float32 of half precision and under autocast."""
+    """Return the sum of x^2 over H and W: (N, C, H, W) -> (N, C); in float32 for half precision and autocast."""
     with torch.autocast(x.device.type, enabled=False):  # or the products within would be made in half precision
         energy: Tensor = _SpatialEnergy.apply(x)
     return energy
@@ -98,20 +98,16 @@ def spatial_energy(x: Tensor) -> Tensor:
 
 def _spatial_sum(x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
-        return spatial_mean(_promote_half(x)) * (x.shape[2] * x.shape[3])
-
-
-def _promote_half(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        return spatial_mean(promote_half(x)) * (x.shape[2] * x.shape[3])
 
 
 class _SpatialEnergy(torch.autograd.Function):
-    """The sum of squares with its gradient written out: one product of x and a number a channel."""
+    """The sum of squares with its gradient written out: one product of x and one number per channel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return _spatial_sum(_promote_half(x).square())
+        return _spatial_sum(promote_half(x).square())
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:

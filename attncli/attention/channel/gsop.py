@@ -2,12 +2,12 @@
 
     u = relu(BN(A relu(x)))                            (N, d, M), A a 1x1 convolution with bias, M pixels
     P = (u - mean)(u - mean)^T / M                     (N, d, d)
-    v = R BN_rows(P)                                   (N, 4 d), 4 outputs a row, each row its own weights
+    v = R BN_rows(P)                                   (N, 4 d), 4 outputs per row, each row its own weights
     s = sigmoid(F v)                                   (N, C)
     y = x * s                                          (N, C, H, W)
 
 Only in the last block of each stage. A has stride 2 in the first stage, 1 elsewhere. BN_rows has one channel a
-row of P. Learns 5 C d + 4 d^2 + 9 d + C numbers a site. Cost: C d M + d^2 M products. Convolutions start Kaiming
+row of P. Learns 5 C d + 4 d^2 + 9 d + C numbers per site. Cost: C d M + d^2 M products. Convolutions start Kaiming
 normal by fan out.
 
 Where the sources differ: one survey document omits norms, ReLUs and biases; the official code, followed here, has
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.ops import gate
+from attncli.attention.ops import gate, promote_half
 
 card = Card(
     title="Global Second-order Pooling Convolutional Networks",
@@ -44,10 +44,10 @@ card = Card(
 
 
 class Attention(nn.Module):
-    """(N, C, H, W) -> (N, C, H, W). `att_dim` is d, None takes the rule; `row_expansion` outputs a row of P.
+    """(N, C, H, W) -> (N, C, H, W). `att_dim` is d, None takes the rule; `row_expansion` outputs per row of P.
 
-    `reduction_stride` is the stride of A, for all stages or one a stage (the last one for all that follow).
-    Raises ValueError for numbers below 1, or where the stride leaves one pixel, which has no covariance.
+    `reduction_stride` is the stride of A, for all stages or one per stage (the last one for all that follow).
+    Raises ValueError for numbers below 1, or if the stride leaves one pixel, which has no covariance.
     """
 
     def __init__(
@@ -102,17 +102,16 @@ class RowConvolution(nn.Module):
 
 
 def channel_covariance(u: Tensor) -> Tensor:
-    """Covariances of channels over pixels, divided by their number: (N, d, H, W) -> (N, d, d).
+    """Return the covariances of channels over pixels, divided by their number: (N, d, H, W) -> (N, d, d).
 
     Of half precision, and under autocast, they are taken, and returned, in float32.
     """
-    rows = u.flatten(2)
-    rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
+    rows = promote_half(u.flatten(2))
     with torch.autocast(u.device.type, enabled=False):
         rows = rows - rows.mean(2, keepdim=True)
         return rows @ rows.mT / rows.shape[2]
 
 
 def default_attention_dim(channels: int) -> int:
-    """The paper's 128, or half of the channels where that is less: a reduction must not widen."""
+    """Return the paper's 128, or half of the channels if that is less: a reduction must not widen."""
     return min(128, max(channels // 2, 1))

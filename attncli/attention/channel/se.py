@@ -4,7 +4,7 @@
     s = sigmoid(W2 relu(W1 z))                 (N, C), W1: (C/r, C), W2: (C, C/r)
     y = x * s                                  (N, C, H, W)
 
-Learns 2 C^2/r numbers a site, no biases, default initialisation of the two layers (the gate starts near 0.5).
+Learns 2 C^2/r numbers per site, no biases, default initialisation of the two layers (the gate starts near 0.5).
 Cost: one mean and one product over x, C^2/r products for the gate.
 
 Where the sources differ: the paper's ablations and the usual PyTorch code have no biases; the authors' Caffe
@@ -13,7 +13,7 @@ of 8 (`divisor=8`). One re-implementation takes PReLU for ReLU (`activation="pre
 standard deviation 0.001 (`init_std=0.001`). `squeeze` and `gate` are the paper's ablations.
 
 `layers` are those of ECA-Net's Table 2 in place of W2 relu(W1 z): "none" z itself (SE-Var1), "diagonal" w * z, a
-weight a channel (SE-Var2), "full" W z, a C x C layer (SE-Var3). `reduction` and `activation` mean nothing there.
+weight per channel (SE-Var2), "full" W z, a C x C layer (SE-Var3). `reduction` and `activation` mean nothing there.
 """
 
 from typing import Literal
@@ -48,7 +48,7 @@ class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). `reduction` is r, `divisor` what the hidden width is a multiple of.
 
     `init_std` draws the layers from a normal distribution of that deviation, biases 0; None keeps torch's own.
-    Raises ValueError for an unknown squeeze, gate, activation or layers, or where r or `divisor` is below 1.
+    Raises ValueError for an unknown squeeze, gate, activation or layers, or if r or `divisor` is below 1.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ def _make_last_layer(layers: str, width: int, channels: int, bias: bool) -> nn.M
 
 
 class DiagonalLayer(nn.Module):
-    """A weight a channel, (N, C) -> (N, C), with or without bias; drawn from (-1, 1), as a linear layer 1 -> 1 is."""
+    """One weight per channel, (N, C) -> (N, C), with or without bias; drawn from (-1, 1), as a layer 1 -> 1 is."""
 
     def __init__(self, channels: int, bias: bool) -> None:
         super().__init__()
@@ -109,9 +109,9 @@ class DiagonalLayer(nn.Module):
 
 
 def hidden_width(channels: int, reduction: int = 16, divisor: int = 1) -> int:
-    """C/r rounded down; with a divisor, the multiple of it nearest to C/r; at least one or the divisor.
+    """Return C/r rounded down, or with a divisor its multiple nearest to C/r; at least one, or the divisor.
 
-    Raises ValueError where reduction or divisor is below 1.
+    Raises ValueError if reduction or divisor is below 1.
     """
     if reduction < 1 or divisor < 1:
         raise ValueError(f"reduction={reduction}, divisor={divisor}: both must be at least 1")

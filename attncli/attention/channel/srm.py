@@ -1,10 +1,10 @@
 """SRM: each channel is weighed by its own style, that is its mean and its standard deviation.
 
     m = mean of x over H, W;  d = sqrt(variance of x over H, W + eps)      (N, C) each
-    s = sigmoid(BN(w_0 m + w_1 d))                                         (N, C), a weight pair a channel
+    s = sigmoid(BN(w_0 m + w_1 d))                                         (N, C), one weight pair per channel
     y = x * s                                                              (N, C, H, W)
 
-Learns 4 C numbers a site, starts with w = 0: the gate is exactly 0.5. No channel sees another. Cost: two passes
+Learns 4 C numbers per site, starts with w = 0: the gate is exactly 0.5. No channel sees another. Cost: two passes
 over x and a product; forward and backward read x in order in either memory layout.
 
 Where the sources differ: paper and code use the standard deviation, one survey document says variance
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from attncli.attention.card import Card
-from attncli.attention.ops import gate, spatial_mean
+from attncli.attention.ops import gate, promote_half, spatial_mean
 
 card = Card(
     title="SRM: A Style-based Recalibration Module for Convolutional Neural Networks",
@@ -30,7 +30,7 @@ card = Card(
     no_weight_decay=("w", "bn"),
     floor="on a 1 x 1 map the variance counts as 0",
     notes=(
-        "In training its norm sees one value a sample and channel: small batches are noisy, a batch of one fails.",
+        "In training its norm sees one value per sample and channel: small batches are noisy, a batch of one fails.",
         "A count of 6 C parameters found elsewhere includes the running statistics of the norm.",
     ),
 )
@@ -70,7 +70,7 @@ class Attention(nn.Module):
 
 
 def spatial_moments(x: Tensor, divisor: int) -> tuple[Tensor, Tensor]:
-    """Mean of x, (N, C, H, W), over H and W, and its summed squared deviations over `divisor`: (N, C) each.
+    """Return the mean of x, (N, C, H, W), over H and W, and its summed squared deviations over `divisor`: (N, C) each.
 
     Of half precision, and under autocast, the moments are taken, and returned, in float32.
     """
@@ -80,11 +80,11 @@ def spatial_moments(x: Tensor, divisor: int) -> tuple[Tensor, Tensor]:
 
 
 class _SpatialMoments(torch.autograd.Function):
-    """Both moments with the gradient written out: one pass over x, where the chain rule by steps takes five."""
+    """Both moments with the gradient written out: one pass over x; the chain rule by steps takes five."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, divisor: int) -> tuple[Tensor, Tensor]:
-        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        values = promote_half(x)
         m = spatial_mean(values)
         out = None if values is x else values  # of half precision the float32 copy is ours to write in
         centred = torch.sub(values, m[:, :, None, None], out=out)  # or a large mean would drown the deviation

@@ -40,7 +40,7 @@ card = Card(
     dead=("channel.0.bias", "spatial.0.bias", "spatial.3.bias", "spatial.6.bias"),  # a norm follows
     floor="hidden width max(C // reduction, 1): 1 at C = 16",
     notes=(
-        "The norm of the channel branch sees one value a sample: training needs batches of two or more.",
+        "The norm of the channel branch sees one value per sample: training needs batches of two or more.",
         "On maps smaller than 9 x 9 the convolutions of dilation 4 read mostly padding.",
         "The published ResNet-50 figure of the official README (76.86) is that of combine=product.",
     ),
@@ -92,7 +92,7 @@ class Attention(nn.Module):
 
 
 def _make_channel_branch(channels: int, hidden: list[int]) -> nn.Sequential:
-    """(N, C) -> (N, C): each hidden layer with norm and ReLU, then the last one."""
+    """Return the branch (N, C) -> (N, C): hidden layers, each with norm and ReLU, then the last layer."""
     layers: list[nn.Module] = []
     for wide, narrow in pairwise([channels, *hidden]):
         layers += [nn.Linear(wide, narrow), nn.BatchNorm1d(narrow), nn.ReLU()]
@@ -100,7 +100,7 @@ def _make_channel_branch(channels: int, hidden: list[int]) -> nn.Sequential:
 
 
 def _make_spatial_branch(channels: int, h: int, convolutions: int, dilation: int) -> nn.Sequential:
-    """(N, C, H, W) -> (N, 1, H, W): 1x1 to h channels, dilated 3x3, 1x1 to one."""
+    """Return the branch (N, C, H, W) -> (N, 1, H, W): 1x1 to h channels, dilated 3x3, 1x1 to one."""
     layers: list[nn.Module] = [nn.Conv2d(channels, h, 1), nn.BatchNorm2d(h), nn.ReLU()]
     for _ in range(convolutions):
         dilated = nn.Conv2d(h, h, 3, padding=dilation, dilation=dilation)

@@ -78,12 +78,12 @@ class Attention(nn.Module):
 
 
 def _orient_strip(t: Tensor, direction: str) -> Tensor:
-    """A row of columns' values, (N, C, 1, W), stood on end, or laid down again; a column as it is."""
+    """Transpose a row of column values, (N, C, 1, W), to a column or back; leave a column of row values as it is."""
     return t if direction == "h" else t.transpose(2, 3)
 
 
 def _make_conv1x1(wide: int, narrow: int) -> nn.Conv2d:
-    """With weights of variance 2 / out and zero bias, as in the official networks."""
+    """Return a 1x1 convolution with weights of variance 2 / out and zero bias, as in the official networks."""
     conv = nn.Conv2d(wide, narrow, 1)
     nn.init.normal_(conv.weight, std=(2 / narrow) ** 0.5)
     if conv.bias is not None:

@@ -11,7 +11,7 @@ The spatial norm starts with weight 0, hence M_s = 1/2: a new block halves its i
 
 Where the sources differ: the equations print neither biases nor the norm, the official code has both. Some ports
 use PReLU, a spatial convolution with bias and no norm, or add x once more: we follow the official code. Its pool
-puts the maximum first; others put the mean first, which matters only where weights are exchanged.
+puts the maximum first; others put the mean first, which matters only if weights are exchanged.
 """
 
 from typing import Literal
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from attncli.attention.axis_reductions import max_mean
 from attncli.attention.card import Card
-from attncli.attention.ops import gate, spatial_max, spatial_mean
+from attncli.attention.ops import gate, promote_half, spatial_max, spatial_mean
 from attncli.attention.plane_conv import PlaneConv2d
 
 card = Card(
@@ -76,25 +76,25 @@ class Attention(nn.Module):
             pooled = torch.stack([pool_positions(x, kind) for kind in self.pool_types])  # (P, N, C)
             x = gate(x, torch.sigmoid(self.mlp(pooled).sum(0)))
         if self.spatial is not None:
-            z = max_mean(x, 1).contiguous(memory_format=torch.channels_last)  # where its convolution is fast
+            z = max_mean(x, 1).contiguous(memory_format=torch.channels_last)  # its convolution is fast there
             x = gate(x, torch.sigmoid(self.spatial(z)))
         return x
 
 
 def pool_positions(x: Tensor, kind: PoolType) -> Tensor:
-    """One number a channel: (N, C, H, W) -> (N, C)."""
+    """Return one number per channel: (N, C, H, W) -> (N, C)."""
     if kind == "avg":
         return spatial_mean(x)
     if kind == "max":
         return spatial_max(x)
-    values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    values = promote_half(x)
     if kind == "lp":
         return torch.linalg.vector_norm(values, dim=(2, 3)).to(x.dtype)
     return values.flatten(2).logsumexp(2).to(x.dtype)
 
 
 def _make_channel_mlp(channels: int, reduction: int, bias: bool) -> nn.Sequential:
-    """Two layers with the default weights of Linear and zero biases."""
+    """Return two layers with the default weights of Linear and zero biases."""
     if reduction < 1:
         raise ValueError(f"reduction={reduction}: at least 1")
     h = max(channels // reduction, 1)
@@ -106,7 +106,7 @@ def _make_channel_mlp(channels: int, reduction: int, bias: bool) -> nn.Sequentia
 
 
 def _make_spatial_gate(k: int, momentum: float) -> nn.Sequential:
-    """Convolution from two maps to one, and its norm of weight 0."""
+    """Return convolution from two maps to one, and its norm of weight 0."""
     if k < 1 or k % 2 == 0:
         raise ValueError(f"kernel_size={k}: odd and positive, so that the map keeps its size")
     conv, bn = PlaneConv2d(2, 1, k), nn.BatchNorm2d(1, momentum=momentum)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
+from attncli.attention.ops import promote_half
 from attncli.attention.pairwise_attention import apply_pointwise, attend_pairwise, flatten_tokens
 
 card = Card(
@@ -88,23 +89,23 @@ class Attention(nn.Module):
         return y.transpose(1, 2).unflatten(2, x.shape[2:])
 
     def attend_positions(self, x: Tensor) -> Tensor:
-        """The values of all positions, weighed by query and key: (N, C, H, W) -> (N, HW, C)."""
+        """Return the values of all positions, weighed by query and key: (N, C, H, W) -> (N, HW, C)."""
         q, k, v = (flatten_tokens(apply_pointwise(x, layer)) for layer in (self.query, self.key, self.value))
         return attend_pairwise(q, k, v)
 
     def attend_channels(self, t: Tensor) -> Tensor:
-        """The maps of all channels, weighed by how little (or much) they agree: (N, HW, C) -> (N, HW, C)."""
+        """Return the maps of all channels, weighed by how little (or much) they agree: (N, HW, C) -> (N, HW, C)."""
         with torch.autocast(t.device.type, enabled=False):  # sums over HW positions, before a softmax
-            values = t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
+            values = promote_half(t)
             weights = self.channel_affinity(values)
         return t @ weights.to(t.dtype).transpose(1, 2)
 
     def channel_affinity(self, t: Tensor) -> Tensor:
-        """(N, HW, C) -> (N, C, C): a row is a query, and sums to 1."""
+        """Return (N, HW, C) -> (N, C, C): each row is a query, and sums to 1."""
         return (t.transpose(1, 2) @ t * self.sign).softmax(2)
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """What positions and channels attend to."""
+        """Return what positions and channels attend to."""
         t, size = flatten_tokens(inputs[0]), (inputs[0].shape[2], inputs[0].shape[3])
         observations = []
         if self.gamma_p is not None:

@@ -1,8 +1,8 @@
-"""GALA: what (a number a channel) and where (a number a position), mixed by sum and product.
+"""GALA: what (one number per channel) and where (one number per position), mixed by sum and product.
 
     g = W2 relu(W1 mean_hw(x) + b1) + b2                        (N, C)
     l = conv_{h->1}(relu(conv_{C->h}(x)))                       (N, 1, H, W), 1x1, with biases, h = C / r
-    s = tanh(a * (g + l) + m * (g * l))                         (N, C, H, W), a and m a number a channel
+    s = tanh(a * (g + l) + m * (g * l))                         (N, C, H, W), a and m one number per channel
     y = s * x
 
 Learns 3Ch + 3h + 3C + 1 numbers. Cost: the 1x1 convolution to h channels, one pass to mix, one product. The gate
@@ -74,7 +74,7 @@ class Attention(nn.Module):
         self._initialize_weights()
 
     def _initialize_weights(self) -> None:
-        """As TensorFlow does by the authors' choice: a and m count as having one input each."""
+        """Draw the weights as the authors' TensorFlow code does: a and m count as having one input each."""
         for layer in (*self.what, *self.where):
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)

@@ -125,7 +125,7 @@ class AttentionModule(nn.Module):
 
 
 class MaskBranch(nn.Module):
-    """The mask M in (0, 1) of a module, from its features x and, where `sums`, its trunk; both (N, C, H, W)."""
+    """The mask M in (0, 1) of a module, from its features x and, if `sums`, its trunk; both (N, C, H, W)."""
 
     def __init__(self, channels: int, levels: int, r: int, sums: bool) -> None:
         super().__init__()
@@ -158,11 +158,11 @@ class MaskBranch(nn.Module):
         return cast(Tensor, self.head(z)).sigmoid()
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """The mask."""
+        """Return the mask."""
         return [Observation("gate", "soft mask of the trunk", output)]
 
     def _upsample_to(self, z: Tensor, target: Tensor) -> Tensor:
-        """z at the size of `target`, and in the port's reading plus `target` itself."""
+        """Return z at the size of `target`, in the port's reading plus `target` itself."""
         z = F.interpolate(z, size=target.shape[2:], mode="bilinear", align_corners=True)
         return z + target if self.sums else z
 
@@ -170,7 +170,7 @@ class MaskBranch(nn.Module):
 class ResidualUnit(nn.Module):
     """Pre-activation bottleneck: (N, C_in, H, W) -> (N, C, H / stride, W / stride).
 
-    Where width or size change, the shortcut is a 1x1 convolution of the activated input.
+    If width or size change, the shortcut is a 1x1 convolution of the activated input.
     """
 
     def __init__(self, channels_in: int, channels: int, stride: int = 1) -> None:
@@ -195,12 +195,12 @@ class ResidualUnit(nn.Module):
 
 
 def make_residual_units(channels: int, count: int) -> nn.Sequential:
-    """`count` residual units of one width."""
+    """Return `count` residual units of one width."""
     return nn.Sequential(*(ResidualUnit(channels, channels) for _ in range(count)))
 
 
 def make_stem(channels_in: int, channels: int, large: bool, pool: bool) -> nn.Sequential:
-    """The first convolution, for large images with stride 2 and a max-pool: to a quarter of the size."""
+    """Return the first convolution; for large images with stride 2 and a max-pool, to a quarter of the size."""
     kernel, stride = (7, 2) if large else (3, 1)
     layers: list[nn.Module] = [
         nn.Conv2d(channels_in, channels, kernel, stride, padding=kernel // 2, bias=False),

@@ -42,8 +42,8 @@ card = Card(
 class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H', W'), H' = ceil(H / stride). `split` is the share of channels in the plain half.
 
-    With split 0 all channels are calibrated. Raises ValueError where the widths differ, where the split leaves no
-    calibrated channel, or where the groups do not divide both halves.
+    With split 0 all channels are calibrated. Raises ValueError if the widths differ, if the split leaves no
+    calibrated channel, or if the groups do not divide both halves.
     """
 
     def __init__(
@@ -85,22 +85,22 @@ class Attention(nn.Module):
         return normed
 
     def convolve_calibrated(self, x: Tensor) -> Tensor:
-        """The calibrated half, (N, C', H, W) -> (N, C', H', W'), before its norm."""
+        """Return the calibrated half, (N, C', H, W) -> (N, C', H', W'), before its norm."""
         y: Tensor = self.k4(self.k3(x) * self.compute_gate(x))
         return y
 
     def compute_gate(self, x: Tensor) -> Tensor:
-        """s, the weights of K_3's output, (N, C', H, W) -> the same shape."""
+        """Return s, the weights of K_3's output, (N, C', H, W) -> the same shape."""
         pooled = self.k2(F.avg_pool2d(x, min(self.r, *x.shape[2:])))
         return torch.sigmoid(x + F.interpolate(pooled, x.shape[2:]))
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """The gate of the calibrated half."""
+        """Return the gate of the calibrated half."""
         return [Observation("gate", "gate of the calibrated half", self.compute_gate(inputs[0][:, self.widths[0] :]))]
 
 
 def _make_conv3x3(width: int, stride: int, dilation: int, groups: int) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the width, drawn by Kaiming's rule for the fan out."""
+    """Return a 3x3 convolution that keeps the width, drawn by Kaiming's rule for the fan out."""
     conv = nn.Conv2d(width, width, 3, stride, dilation, dilation, groups, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv

@@ -34,7 +34,7 @@ card = Card(
     notes=(
         "A method for segmentation: neither paper nor code gives figures for classification.",
         "The official reduction is 2; with 16 a ResNet-50 has 28.10 M parameters in place of 45.71 M.",
-        "combine=concat returns 2C channels, so that it fits no site of a network that goes on with C.",
+        "combine=concat returns 2C channels, so that it fits no site of a network that continues with C.",
     ),
 )
 
@@ -77,7 +77,7 @@ class Attention(nn.Module):
 
 
 def project_channels(x: Tensor, layer: nn.Linear) -> Tensor:
-    """Sum over the channels with the layer's weights, plus its bias: (N, C, H, W) -> (N, 1, H, W).
+    """Return the sum over the channels with the layer's weights, plus its bias: (N, C, H, W) -> (N, 1, H, W).
 
     A 1x1 convolution to one map, written as the product with a vector that it is: the convolution takes several
     times as long.
@@ -89,7 +89,7 @@ def project_channels(x: Tensor, layer: nn.Linear) -> Tensor:
 
 
 def combine_maps(u: Tensor, v: Tensor, combine: str) -> Tensor:
-    """The two weighed maps as one."""
+    """Combine the two weighed maps into one."""
     if combine == "max":
         larger: Tensor = _SharedMaximum.apply(u, v)
         return larger

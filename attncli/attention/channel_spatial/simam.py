@@ -3,10 +3,10 @@
     mu = mean of x over H, W;  v = sum (x - mu)^2 / (HW - 1)                  (N, C)
     y = x * sigmoid((x - mu)^2 / (4 (v + e_lambda)) + 1/2)                    (N, C, H, W)
 
-The argument of the sigmoid is the inverse of the energy of a linear neuron that tells one value from the others
-of its channel (Eq. 5 of the paper). It is 1/2 or more, so the gate lies in [0.6225, 1) and switches nothing off.
+The argument of the sigmoid is the inverse of the energy of a linear neuron that separates one value from the
+others of its channel (Eq. 5 of the paper). It is 1/2 or more, so the gate lies in [0.6225, 1) and switches nothing off.
 Learns nothing. Cost: two reductions and a few passes over x; the gradient is written out below, so that only x
-and two numbers a channel are kept for it.
+and two numbers per channel are kept for it.
 
 Where the sources differ: the paper divides the variance by HW, the official code by HW - 1 (the author confirms
 the latter). A 1 x 1 map gives 0/0 there; here its variance counts as 0. The authors train with e_lambda = 1e-4 on
@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from attncli.attention.axis_reductions import memory_order, usual_order
 from attncli.attention.card import Card
+from attncli.attention.ops import promote_half
 
 card = Card(
     title="SimAM: A Simple, Parameter-Free Attention Module for Convolutional Neural Networks",
@@ -38,7 +39,7 @@ card = Card(
 class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). Half precision is weighed in float32.
 
-    Raises ValueError where e_lambda is not positive: a constant channel would divide 0 by 0.
+    Raises ValueError if e_lambda is not positive: a constant channel would divide 0 by 0.
     """
 
     def __init__(self, *, e_lambda: float = 1e-4) -> None:
@@ -50,7 +51,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Weigh every value of x."""
         t = memory_order(x, x)
-        axes = (2, 3) if t is x else (1, 2)  # where H and W are
+        axes = (2, 3) if t is x else (1, 2)  # of H and W
         y: Tensor = _EnergyGate.apply(t, axes, self.e_lambda)
         return usual_order(y, x)
 
@@ -64,7 +65,7 @@ class _EnergyGate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, axes: tuple[int, int], e_lambda: float) -> Tensor:
-        values = _at_least_float32(x)
+        values = promote_half(x)
         ctx.axes, ctx.m = axes, max(x.shape[axes[0]] * x.shape[axes[1]] - 1, 1)
         mu = values.mean(axes, keepdim=True)
         squares = (values - mu).square_()
@@ -77,7 +78,7 @@ class _EnergyGate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         x, mu, k = ctx.saved_tensors
-        values, g = _at_least_float32(x), _at_least_float32(grad)
+        values, g = promote_half(x), promote_half(grad)
         d = (values - mu).mul_(k)
         s = torch.addcmul(d.new_full((), 0.5), d, d).sigmoid_()
         dx = g * s
@@ -86,8 +87,3 @@ class _EnergyGate(torch.autograd.Function):
         rd = torch.mul(r, d, out=s).sum(ctx.axes, keepdim=True)
         dx.addcmul_(r, 2 * k).addcmul_(d, k * rd * (-8 / ctx.m)).sub_(2 * k * r.mean(ctx.axes, keepdim=True))
         return dx.to(x.dtype), None, None
-
-
-def _at_least_float32(t: Tensor) -> Tensor:
-    """The squares of half precision overflow or vanish."""
-    return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t

@@ -70,13 +70,13 @@ class Attention(nn.Module):
 
 
 def _compute_gate(gate: nn.Module, pooled: Tensor) -> Tensor:
-    """(N, 2, A, B) -> (N, 1, A, B); convolutions of two maps have a fast gradient in channels_last only."""
+    """Return (N, 2, A, B) -> (N, 1, A, B); convolutions of two maps have a fast gradient in channels_last only."""
     weights: Tensor = gate(pooled.contiguous(memory_format=torch.channels_last))
     return weights.sigmoid()
 
 
 def _make_plane_gate(k: int, momentum: float, weight: float = 1.0) -> nn.Sequential:
-    """From the two pooled maps to one."""
+    """Return the gate of a plane: from the two pooled maps to one."""
     conv, bn = PlaneConv2d(2, 1, k), nn.BatchNorm2d(1, momentum=momentum)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out")
     nn.init.constant_(bn.weight, weight)

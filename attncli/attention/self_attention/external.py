@@ -13,7 +13,7 @@ block's. `wrapper="none"` is the bare attention, A M_v with t = x.
 Where the sources differ: the authors' constructor lets both memories share storage, a tie that a move to the GPU
 undoes; here they are two parameters that start equal, with the deviation sqrt(2 / C) that the code ends up with.
 b_1 shifts a column of L by a constant, which the softmax takes away: it never learns. In half precision
-both normalisations run in float32, where 1e-9 is not lost.
+both normalisations run in float32, in which 1e-9 is not lost.
 """
 
 from typing import Literal
@@ -39,7 +39,7 @@ card = Card(
     cifar_blocks=(-1,),
     dead=("inner.bias",),
     floor="on a 1 x 1 map its attention is constant",
-    notes=("Published for segmentation, after the last stage; here after stage 3, where self-attention stands.",),
+    notes=("Published for segmentation, after the last stage; here after stage 3, like self-attention.",),
 )
 
 
@@ -79,12 +79,12 @@ class Attention(nn.Module):
         return y if self.norm is None else F.relu(x + self.norm(y))
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """What each position takes from the memory."""
+        """Return what each position takes from the memory."""
         size = (inputs[0].shape[2], inputs[0].shape[3])
         return [Observation("affinity", "memory units taken", self.memory_affinity(inputs[0]), queries=size)]
 
     def memory_affinity(self, x: Tensor) -> Tensor:
-        """A, (N, HW, S): how much of each memory unit each position takes; rows sum to 1."""
+        """Return a, (N, HW, S): how much of each memory unit each position takes; rows sum to 1."""
         t = x.flatten(2).transpose(1, 2)  # (N, HW, C)
         logits = F.linear(t if self.inner is None else self.inner(t), self.keys)
         full = torch.promote_types(logits.dtype, torch.float32)

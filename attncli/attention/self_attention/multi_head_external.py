@@ -67,7 +67,7 @@ TOKEN_MEMORY = 128
 class Attention(nn.Module):
     """Images (N, C, H, W) -> logits (N, classes); (H, W) is `size`.
 
-    `drop_path` grows linearly over the blocks up to its value. Raises ValueError where the heads do not divide the
+    `drop_path` grows linearly over the blocks up to its value. Raises ValueError if the heads do not divide the
     width, or for strides other than three of 1, 2 and 4.
     """
 
@@ -129,7 +129,7 @@ class Attention(nn.Module):
 class MultiHeadExternal(nn.Module):
     """The attention itself: tokens (N, L, d) -> (N, L, d).
 
-    Raises ValueError where `num_heads` does not divide d, or for a count below 1.
+    Raises ValueError if `num_heads` does not divide d, or for a count below 1.
     """
 
     def __init__(
@@ -161,13 +161,13 @@ class MultiHeadExternal(nn.Module):
         return cast(Tensor, self.proj_drop(self.project(o)))
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """What each token takes from the memory, mean over the heads."""
+        """Return what each token takes from the memory, mean over the heads."""
         u = self.expand(inputs[0]).unflatten(-1, (self.heads, -1))
         return [Observation("affinity", "memory units taken", normalize_twice(self.keys(u)).mean(2), tokens=True)]
 
 
 class ExternalMemory(nn.Module):
-    """A linear layer over the last axis of (N, L, heads, in), one for all heads or one a head."""
+    """A linear layer over the last axis of (N, L, heads, in), one for all heads or one per head."""
 
     def __init__(self, heads: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ class ExternalMemory(nn.Module):
 
 
 def normalize_twice(a: Tensor) -> Tensor:
-    """Softmax over the positions (axis 1), then over the units (last axis) to sum 1."""
+    """Take the softmax over the positions (axis 1), then scale the units (last axis) to sum 1."""
     a = a.softmax(1)
     return a / (1e-9 + a.sum(-1, keepdim=True))
 
@@ -251,7 +251,7 @@ class SoftSplit(nn.Module):
         return t.flatten(2).transpose(1, 2)
 
     def list_grids(self, size: tuple[int, ...]) -> list[tuple[int, int]]:
-        """(rows, columns) after each split of an image of (H, W)."""
+        """Return (rows, columns) after each split of an image of (H, W)."""
         sizes = [(size[0], size[1])]
         for k, s, p in self.splits:
             h, w = sizes[-1]
@@ -260,24 +260,24 @@ class SoftSplit(nn.Module):
 
 
 def make_mlp(d: int, hidden: int, drop: float) -> nn.Sequential:
-    """Two linear layers with GELU between them, dropout after each."""
+    """Return two linear layers with GELU between them and dropout after each."""
     return nn.Sequential(nn.Linear(d, hidden), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden, d), nn.Dropout(drop))
 
 
 def default_network(side: int) -> tuple[tuple[int, int, int, float], tuple[int, ...]]:
-    """((d, depth, heads, ratio of the MLP), strides) for an image whose shorter side has `side` pixels."""
+    """Return ((d, depth, heads, ratio of the MLP), strides) for an image whose shorter side has `side` pixels."""
     return next(((network, strides) for below, network, strides in BY_SIDE if side < below), LARGE)
 
 
 def sinusoidal_positions(length: int, d: int) -> Tensor:
-    """Fixed positions (1, length, d): sines at even, cosines at odd features, wavelengths up to 10000 * 2 pi."""
+    """Return fixed positions (1, length, d): sines at even, cosines at odd features, wavelengths up to 10000 * 2 pi."""
     feature = torch.arange(d, dtype=torch.float64)
     angle = torch.arange(length, dtype=torch.float64)[:, None] / 10000 ** (2 * (feature // 2) / d)
     return torch.where(feature % 2 == 0, angle.sin(), angle.cos())[None].to(torch.get_default_dtype())
 
 
 def initialize_network(model: Attention) -> None:
-    """Truncated normal weights of deviation 0.02, biases 0, M_v of the token modules the transpose of M_k."""
+    """Draw truncated normal weights of deviation 0.02, biases 0; M_v of the token modules is the transpose of M_k."""
     nn.init.trunc_normal_(model.cls, std=0.02)
     for m in model.modules():
         if isinstance(m, nn.Linear | nn.Conv2d):

@@ -54,8 +54,8 @@ card = Card(
 class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). C' is `hidden`, or C // `reduction` (None: 2, and 8 for sagan).
 
-    `bn=False` leaves out the norm after W_o (sagan has none). Raises ValueError where a width is not positive,
-    and in forward where a map is too small to be sub-sampled.
+    `bn=False` leaves out the norm after W_o (sagan has none). Raises ValueError if a width is not positive,
+    and in forward if a map is too small to be sub-sampled.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Attention(nn.Module):
         return x + (y if self.norm is None else self.norm(y))
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """The map A."""
+        """Return the map A."""
         h, w = inputs[0].shape[2:]
         keys = (h, w) if self.sub_sample == "none" else (h // 2, w // 2)
         return [
@@ -117,12 +117,12 @@ class Attention(nn.Module):
         ]
 
     def position_affinity(self, x: Tensor) -> Tensor:
-        """The map A, (N, HW, HW) or (N, HW, HW/4): rows are queries in row-major order and sum to 1."""
+        """Return the map A, (N, HW, HW) or (N, HW, HW/4): rows are queries in row-major order and sum to 1."""
         q, k, _ = self._project_qkv(x)
         return (q @ k.transpose(1, 2) * self.scale).softmax(-1)
 
     def _project_qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (N, HW, C'), keys and values (N, HW, ...) or, sub-sampled, (N, HW/4, ...)."""
+        """Return queries (N, HW, C'), keys and values (N, HW, ...), or (N, HW/4, ...) if sub-sampled."""
         if self.sub_sample != "none" and min(x.shape[2:]) < 2:
             raise ValueError(f"sub_sample={self.sub_sample!r} needs a map of 2x2 or more, not {tuple(x.shape[2:])}")
         q = flatten_tokens(apply_pointwise(x, self.query))

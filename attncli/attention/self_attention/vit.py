@@ -71,7 +71,7 @@ MAX_AUTO_TOKENS = 1024
 class Attention(nn.Module):
     """Images (N, C, H, W) -> logits (N, classes); (H, W) is `size`.
 
-    `patch_size` is a side or (height, width). Raises ValueError where the patches do not tile the image or an
+    `patch_size` is a side or (height, width). Raises ValueError if the patches do not tile the image or an
     option is out of range.
     """
 
@@ -124,7 +124,7 @@ class Attention(nn.Module):
         return logits
 
     def embed_patches(self, x: Tensor) -> Tensor:
-        """Patches embedded, without class token and positions: (N, C, H, W) -> (N, L, d), row by row."""
+        """Embed the patches, without class token and positions: (N, C, H, W) -> (N, L, d), row by row."""
         embedded: Tensor = self.embed(x)  # (N, d, H / p1, W / p2)
         return embedded.flatten(2).transpose(1, 2)
 
@@ -158,24 +158,24 @@ class EncoderBlock(nn.Module):
         return y
 
     def _project_qkv(self, z: Tensor) -> tuple[Tensor, ...]:
-        """Queries, keys and values, (N, h, L, d_h) each."""
+        """Return queries, keys and values, (N, h, L, d_h) each."""
         qkv = self.qkv(self.norm1(z)).view(*z.shape[:2], 3, self.heads, -1)
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """What each token attends to, mean over the heads."""
+        """Return what each token attends to, mean over the heads."""
         q, k, _ = self._project_qkv(inputs[0])
         a = (self.scale * q @ k.transpose(2, 3)).softmax(3).mean(1)
         return [Observation("affinity", "tokens attended to", a, tokens=True)]
 
 
 def default_encoder_sizes(side: int) -> tuple[int, int, int, int, int]:
-    """(d, depth, heads, d_h, m) for an image whose shorter side has `side` pixels."""
+    """Return (d, depth, heads, d_h, m) for an image whose shorter side has `side` pixels."""
     return next((sizes for below, sizes in BY_SIDE if side < below), CARD)
 
 
 def choose_patch_sides(size: tuple[int, int], patch_size: int | tuple[int, ...] | None) -> tuple[int, int]:
-    """(height, width) of a patch: as asked, or the square that leaves about 64. Raises ValueError if none tiles."""
+    """Return (height, width) of a patch, by default the square that makes about 64. Raises ValueError if none fits."""
     h, w = size
     if patch_size is None:
         tiling_sides = [p for p in range(2, min(size) // 4 + 1) if h % p == 0 and w % p == 0] or [1]

@@ -1,4 +1,4 @@
-"""DCN: a convolution that reads each of its taps where the image tells it to, as strongly as the image tells it to.
+"""DCN: a convolution that reads each of its taps at a place, and with a strength, that depend on the image.
 
     d, l = conv_offset(x)                                (N, 2 k^2 G, H', W'), (N, k^2 G, H', W')
     m = mask_scale * sigmoid(l)                          v2; v1 has no l, and m = 1
@@ -7,7 +7,7 @@
 x between pixels is bilinear, 0 outside; offsets are pairs (dy, dx) a tap, taps in rows, one set for each of the G
 deformable groups of channels. conv_offset starts at 0, so the layer starts as the plain convolution (with the mask
 at 2 sigmoid(0) = 1). Stands for a convolution, without its norm. Learns k^2 C_in C / g + 3 k^2 G (k^2 C_in + 1)
-numbers; v1 2 instead of 3. Cost: the convolution, conv_offset, and four scattered reads a sample.
+numbers; v1 2 instead of 3. Cost: the convolution, conv_offset, and four scattered reads per sample.
 
 Where the sources differ: v2's paper and mmcv use sigmoid, which halves activations at the start (`mask_scale=1`);
 the PyTorch code followed here and the authors' example double it. Outside the image the first operator of v1 read
@@ -85,14 +85,14 @@ class Attention(nn.Module):
         return y.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
 
     def predict_offsets(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """d, (N, 2 k^2 G, H', W'), in pixels, and m, (N, k^2 G, H', W'), or None for v1."""
+        """Return d, (N, 2 k^2 G, H', W'), in pixels, and m, (N, k^2 G, H', W'), or None for v1."""
         maps: Tensor = self.offset(x)
         if not self.modulated:
             return maps, None
         return maps[:, : 2 * self.taps], self.mask_scale * torch.sigmoid(maps[:, 2 * self.taps :])
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """The offsets of every tap."""
+        """Return the offsets of every tap."""
         k, d = self.conv.kernel_size[0], self.conv.dilation[0]
         side = (torch.arange(k) - k // 2) * d
         taps = torch.cartesian_prod(side, side).repeat(self.taps // k**2, 1)
@@ -101,7 +101,7 @@ class Attention(nn.Module):
 
 
 def convolve_fused(conv: nn.Conv2d, x: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:
-    """The layer by torchvision's operator, in float32 where x is half: it has no bfloat16 kernel."""
+    """Run the layer with torchvision's operator, in float32 if x is half precision: it has no bfloat16 kernel."""
     with torch.autocast(x.device.type, enabled=False):
         full = torch.promote_types(x.dtype, torch.float32)
         weight, bias = conv.weight.to(full), None if conv.bias is None else conv.bias.to(full)
@@ -113,7 +113,7 @@ def convolve_fused(conv: nn.Conv2d, x: Tensor, offset: Tensor, mask: Tensor | No
 
 
 def convolve_gathered(conv: nn.Conv2d, x: Tensor, offset: Tensor, mask: Tensor | None) -> Tensor:
-    """The same layer as weighted sums of pixels and one product: on a CPU about five to nine times as fast to train."""
+    """Run the same layer as weighted sums of pixels and one product: on a CPU five to nine times as fast to train."""
     n, c, h, w = x.shape
     g, k, size = conv.groups, conv.kernel_size[0], offset.shape[2:]
     deformable = offset.shape[1] // (2 * k * k)
@@ -134,7 +134,7 @@ def convolve_gathered(conv: nn.Conv2d, x: Tensor, offset: Tensor, mask: Tensor |
 
 
 def _tap_positions(conv: nn.Conv2d, offset: Tensor) -> Tensor:
-    """Where each tap reads, in pixels: (N, H', W', k^2, G, 2) as (y, x)."""
+    """Return where each tap reads, in pixels: (N, H', W', k^2, G, 2) as (y, x)."""
     k, (rows, columns) = conv.kernel_size[0], offset.shape[2:]
     reach = torch.arange(k, device=offset.device) * conv.dilation[0] - int(conv.padding[0])
     starts = (torch.arange(side, device=offset.device) * conv.stride[0] for side in (rows, columns))
@@ -145,7 +145,7 @@ def _tap_positions(conv: nn.Conv2d, offset: Tensor) -> Tensor:
 
 
 def bilinear_corners(positions: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Bilinear interpolation at positions (..., 2): the four pixels around each and their weights, both (..., 4).
+    """Return the four pixels around positions (..., 2) and their bilinear weights: (..., 4) each.
 
     A pixel is row * W + column; one outside the map has weight 0.
     """

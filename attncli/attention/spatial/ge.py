@@ -37,7 +37,7 @@ card = Card(
     notes=(
         "theta and theta-plus over the whole map hold a kernel of its size: parameters grow with the image, and a "
         "model built for one image size takes no other.",
-        "In training their norm sees one value a sample and channel: small batches are noisy, a batch of one fails.",
+        "In training their norm sees one value per sample and channel: small batches are noisy, a batch of one fails.",
         "A kernel over the whole map runs as a product and a sum: its C H W products count as element-wise work, "
         "not as MACs (5.5 M on resnet50 at 224 px).",
         "theta-minus starts near a gate of 0.5: the branch is halved.",
@@ -48,8 +48,8 @@ card = Card(
 class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). `extent` e is a power of two, 0 the whole map; `reduction` is r.
 
-    Raises ValueError for unknown variants, other extents, r below 1, and where a kernel over the whole map is not
-    told the map's size or meets another one.
+    Raises ValueError for unknown variants, other extents, r below 1, and if a kernel over the whole map does not
+    know the map's size or meets another one.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class WholeMapGather(nn.Module):
         self.bn = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gather the whole map. Raises ValueError where it has another size."""
+        """Gather the whole map. Raises ValueError if it has another size."""
         if x.shape[1:] != self.weight.shape:
             (h, w), (got_h, got_w) = self.weight.shape[1:], x.shape[2:]
             raise ValueError(f"the kernel is {h} x {w}, the map {got_h} x {got_w}: build the model for this image size")

@@ -16,7 +16,7 @@ per flow, C c + 2 c + c^2 + 2 c + c M_h M_w numbers, 2 c C + 2 C for W_p and 2 C
 for the logits and c (hw)^2 for the sums, per flow. The logits tie the module to one size of map.
 
 Where the sources differ: `shrink_factor` f is 2 for the official maps of 59 x 59 and 1 here, for maps of 7 x 7;
-`mid_channels` c is C // 4, their 512 at C = 2048. The official code resizes u to (h - 1) f + 1, which is H only where
+`mid_channels` c is C // 4, their 512 at C = 2048. The official code resizes u to (h - 1) f + 1, which is H only if
 f divides H - 1; here u always takes the size of x. Offsets beyond a `mask` smaller than M keep the logit 0, as there.
 `normalization` divides o: 1 in the trained official models, None for the area of the mask.
 """
@@ -128,13 +128,13 @@ class Flow(nn.Module):
         return (z.flatten(2) @ p).unflatten(2, self.size) / self.divisor
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """P with queries as rows; without softmax its rows need not sum to 1."""
+        """Return P with queries as rows; without softmax its rows need not sum to 1."""
         p = self.predict_affinity(_resize_map(self.reduce(inputs[0]), self.size)).transpose(1, 2)
         flow = "distributed to each position" if self.distribute else "collected by each position"
         return [Observation("affinity", flow, p, queries=self.size, keys=self.size)]
 
     def predict_affinity(self, z: Tensor) -> Tensor:
-        """P, (N, hw, hw): rows are sources, and columns, with softmax, sum to 1."""
+        """Return P, (N, hw, hw): rows are sources, and columns, with softmax, sum to 1."""
         logits: Tensor = self.predict(z).flatten(2)
         if self.index is not None:
             logits = F.pad(logits, (0, 0, 0, 1)) if self.cropped else logits  # the last is for offsets beyond the mask
@@ -146,7 +146,7 @@ class Flow(nn.Module):
 
 
 def offset_index(size: tuple[int, int], mask: tuple[int, int]) -> Tensor:
-    """Where in a mask the offset j - i is, (hw, hw) for j, i in row-major order; M_h M_w beyond the mask.
+    """Return the place of offset j - i in a mask, (hw, hw) for j, i in row-major order; M_h M_w if beyond the mask.
 
     Raises ValueError for a mask that has no centre.
     """

@@ -11,7 +11,7 @@ Locations l = (l_x, l_y) in [-1, 1]^2, (-1, -1) the top left corner; l_0 ~ U(-1,
     loss:     NLL + mean (b_t - R)^2 + 0.01 mean over images of sum_t -log pi_t (R - sg(b_t)), R = 1 if right, else 0
 
 log pi_t is taken before the clamp, and that of the last, unused location counts too. Cost a glimpse: k g^2 C h_g +
-3 D^2 multiply-adds or so, whatever the size of the image. By its shorter side, where `patch_size` or `num_patches`
+3 D^2 multiply-adds or so, whatever the size of the image. By its shorter side, if `patch_size` or `num_patches`
 is None (an option that is given wins):
 
     side           below 16   16 to 47   48 to 79   80 to 127   from 128
@@ -37,6 +37,7 @@ from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
+from attncli.attention.ops import promote_half
 
 card = Card(
     title="Recurrent Models of Visual Attention",
@@ -119,7 +120,7 @@ class Attention(nn.Module):
         return torch.stack([self.draw_rollout(x).log_probs for _ in range(self.rollouts)]).mean(0)
 
     def loss(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """(hybrid loss, log-probabilities) of one roll-out; targets are classes (N,) or shares (N, classes).
+        """Return (hybrid loss, log-probabilities) of one roll-out; targets are classes (N,) or shares (N, classes).
 
         With shares the reward R is the share of the predicted class.
         """
@@ -134,7 +135,7 @@ class Attention(nn.Module):
         return nll + F.mse_loss(out.baseline, reward) + self.reinforce * policy, out.log_probs
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """The glimpses of the (first) roll-out, the last location being looked at no more."""
+        """Return the glimpses of the (first) roll-out; nothing is read at the last location."""
         x = inputs[0]
         zeros = torch.zeros(self.steps, len(x), 2, device=x.device)
         out = self.run_rollout(x, zeros[0], zeros) if self.follow_mean and not self.training else self.draw_rollout(x)
@@ -142,18 +143,18 @@ class Attention(nn.Module):
         return [Observation("path", "glimpses", locations, sides=tuple(self.glimpse.sides))]
 
     def draw_rollout(self, x: Tensor) -> Rollout:
-        """A roll-out under the global random generator."""
+        """Run a roll-out with the global random generator."""
         first = 2 * torch.rand(len(x), 2, device=x.device) - 1
         noise = torch.rand if self.locate is None else torch.randn
         return self.run_rollout(x, first, noise(self.steps, len(x), 2, device=x.device))
 
     def run_rollout(self, x: Tensor, first: Tensor, noise: Tensor) -> Rollout:
-        """T glimpses of x, the first at `first` (N, 2), the next ones by `noise` (T, N, 2).
+        """Take T glimpses of x, the first at `first` (N, 2), the next ones by `noise` (T, N, 2).
 
         The noise is standard normal for the learned policy, uniform in [0, 1) for the random one.
         """
         with torch.autocast(x.device.type, enabled=False):
-            x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+            x = promote_half(x)
             first, noise = first.to(x.dtype), noise.to(x.dtype)
             padded = self.glimpse.pad_images(x)
             h = x.new_zeros(len(x), self.h2h.in_features)
@@ -174,7 +175,7 @@ class Attention(nn.Module):
             )
 
     def choose_location(self, h: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
-        """(next location, its log-probability) from the state h (N, D) and the noise e (N, 2)."""
+        """Return (next location, its log-probability) from the state h (N, D) and the noise e (N, 2)."""
         if self.locate is None:
             return 2 * e - 1, e.new_zeros(len(e))
         mu = self.locate(h)
@@ -198,17 +199,17 @@ class GlimpseNetwork(nn.Module):
         return self.encode_glimpse(self.pad_images(x), location)
 
     def encode_glimpse(self, padded: Tensor, location: Tensor) -> Tensor:
-        """What is around `locations` in images that `pad_images` has padded, and where that is."""
+        """Return what is around `locations` in images that `pad_images` has padded, and if that is."""
         what = self.what2(F.relu(self.what1(self.extract_retina(padded, location))))
         return F.relu(cast(Tensor, what + self.where2(F.relu(self.where1(location)))))
 
     def pad_images(self, x: Tensor) -> Tensor:
-        """x with the zeros around it that the widest square can reach."""
+        """Return x with as many zeros around it as the widest square can reach."""
         low = self.sides[-1] // 2
         return F.pad(x, (low, self.sides[-1] - low) * 2)
 
     def extract_retina(self, padded: Tensor, location: Tensor) -> Tensor:
-        """phi, (N, k C g g): the squares around `locations`, averaged to the size of the smallest.
+        """Return phi, (N, k C g g): the squares around `locations`, averaged to the size of the smallest.
 
         The widest square is cut out once; the others lie inside it at fixed places.
         """
@@ -225,12 +226,12 @@ class GlimpseNetwork(nn.Module):
 
 
 def make_location_head(d: int, head: str) -> nn.Sequential:
-    """The layers from the state (N, D) to mu (N, 2)."""
+    """Return the layers from the state (N, D) to mu (N, 2)."""
     if head == "linear":
         return nn.Sequential(nn.Linear(d, 2))
     return nn.Sequential(nn.Linear(d, d // 2), nn.ReLU(), nn.Linear(d // 2, 2), nn.Tanh())
 
 
 def default_patches(side: int) -> tuple[int, int]:
-    """(g, k) for an image whose shorter side has `side` pixels."""
+    """Return (g, k) for an image whose shorter side has `side` pixels."""
     return next((patches for below, patches in BY_SIDE if side < below), LARGE)

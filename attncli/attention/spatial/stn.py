@@ -6,7 +6,7 @@
 
 f_loc: 7x7 convolution to 8, max-pool, ReLU, 5x5 convolution to 10, max-pool, ReLU, 3x3 positions, linear to 32,
 ReLU, linear to theta, whose weight starts at 0 and bias at the identity. Learns 8 (49 C + 1) + 10 (200 + 1) +
-32 (90 + 1) + 6 (32 + 1) numbers: 5520 for one channel. Cost: f_loc, and four reads a pixel.
+32 (90 + 1) + 6 (32 + 1) numbers: 5520 for one channel. Cost: f_loc, and four reads per pixel.
 
 `transform`: "affine" (6 numbers), "attention" (3: scale and shift) or "projective" (8), families of the paper.
 
@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
+from attncli.attention.ops import promote_half
 
 card = Card(
     title="Spatial Transformer Networks",
@@ -35,7 +36,7 @@ card = Card(
     sites=("block-input", "stage"),
     lr_scale=(("localise", 0.1), ("head", 0.1)),
     notes=(
-        "f_loc learns at a tenth of the network's rate: at the tutorial's 0.01 where the network has 0.1. At the full "
+        "f_loc learns at a tenth of the network's rate: at the tutorial's 0.01 if the network has 0.1. At the full "
         "rate it turns away from the image (resnet18 on the digits diverged at 0.1 and 0.05).",
         "Starts as the identity up to the rounding of coordinates.",
         "Images not of 26 to 29 pixels: f_loc's map is average-pooled to 3x3, a change of the tutorial's model.",
@@ -105,12 +106,10 @@ class Attention(nn.Module):
         return y.to(x.dtype)
 
     def predict_transform(self, x: Tensor) -> Tensor:
-        """The warp of each image: (N, 2, 3), or (N, 3, 3) where it is projective."""
+        """Return the warp of each image: (N, 2, 3), or (N, 3, 3) if it is projective."""
         features = self.localise(x).to(self.head.weight.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            numbers: Tensor = self.head(features)
-        if numbers.dtype in (torch.float16, torch.bfloat16):
-            numbers = numbers.float()
+            numbers = promote_half(self.head(features))
         zero, one = numbers.new_zeros(len(x)), numbers.new_ones(len(x))
         if self.transform == "attention":
             s, tx, ty = numbers.unbind(1)
@@ -120,7 +119,7 @@ class Attention(nn.Module):
         return numbers.view(-1, 2, 3)
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """The grid that f_loc asks for."""
+        """Return the grid that f_loc asks for."""
         return [
             Observation(
                 "warp",
@@ -130,7 +129,7 @@ class Attention(nn.Module):
         ]
 
     def sampling_grid(self, theta: Tensor, shape: torch.Size) -> Tensor:
-        """Where each output pixel of images of `shape` looks: (N, H, W, 2) as (x, y) in [-1, 1]."""
+        """Return where each output pixel of images of `shape` looks: (N, H, W, 2) as (x, y) in [-1, 1]."""
         if theta.shape[1] == 2:
             return F.affine_grid(theta, list(shape), self.align_corners)
         identity = torch.eye(2, 3, dtype=theta.dtype, device=theta.device).expand(len(theta), 2, 3)

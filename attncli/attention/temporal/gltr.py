@@ -104,19 +104,19 @@ class GlobalLocalCore(nn.Module):
         return self.relate_frames(x).mean(1)
 
     def relate_frames(self, x: Tensor) -> Tensor:
-        """The related frames before their mean, v: (N, T, d) -> (N, T, 4d)."""
+        """Return the related frames before their mean, v: (N, T, d) -> (N, T, 4d)."""
         u = self.gather_neighbours(x)
         z = F.scaled_dot_product_attention(self.theta(u), self.phi(u), self.g(u), scale=1.0)
         v: Tensor = u + self.norm(self.project(z).flatten(0, 1)).unflatten(0, u.shape[:2])
         return v
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """What each frame takes from which."""
+        """Return what each frame takes from which."""
         u = self.gather_neighbours(inputs[0])
         a = (self.theta(u) @ self.phi(u).transpose(1, 2)).softmax(2)
         return [Observation("affinity", "frames attended to", a)]
 
     def gather_neighbours(self, x: Tensor) -> Tensor:
-        """Each frame beside what the dilated convolutions see around it, u: (N, T, d) -> (N, T, 4d)."""
+        """Return each frame beside what the dilated convolutions read around it, u: (N, T, d) -> (N, T, 4d)."""
         channels_first = x.transpose(1, 2)  # (N, d, T)
         return torch.cat((x, *(conv(channels_first).transpose(1, 2) for conv in self.local)), dim=-1)

@@ -5,7 +5,7 @@
     theta = softmax(G2 ReLU(BN(G1 q)))   G1: T -> alpha T, G2: alpha T -> K, the same for every channel   (N, C, K)
     y[n, c, t] = sum_j theta[n, c, j] a[n, c, t'] x[n, c, t'],   t' = t + j - (K-1)/2, zeros beyond the clip
 
-Learns (K + 1) C^2 / beta + 2 C / beta + alpha T (T + 2 + K) numbers a site, no biases in convolutions and linear
+Learns (K + 1) C^2 / beta + 2 C / beta + alpha T (T + 2 + K) numbers per site, no biases in convolutions and linear
 layers, PyTorch's initialisation. Cost: one mean and K products over x; the branches are negligible. K = 1 leaves the
 local gate alone: theta is 1 then, and its layers have no gradient.
 
@@ -39,7 +39,7 @@ card = Card(
     notes=(
         "It mixes frames: on still images it has no meaning.",
         "T is fixed at construction.",
-        "With one clip a device the norm of the local branch sees T values a channel.",
+        "With one clip per device the norm of the local branch sees T values per channel.",
     ),
 )
 
@@ -82,13 +82,13 @@ class Attention(nn.Module):
         return cast(Tensor, _TemporalMix.apply(x.unflatten(0, (-1, self.frames)), mix)).flatten(0, 1)
 
     def kernels_and_gates(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The temporal kernels theta, (N, C, K), and the gates a, (N, C, T), of x, (N*T, C, H, W)."""
+        """Return the temporal kernels theta, (N, C, K), and the gates a, (N, C, T), of x, (N*T, C, H, W)."""
         q = spatial_mean(x).unflatten(0, (-1, self.frames)).transpose(1, 2)  # (N, C, T)
         theta = self.kernel(q.flatten(0, 1)).softmax(-1).unflatten(0, q.shape[:2])
         return theta, self.local(q).sigmoid()
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """The temporal kernels and the gates of the frames."""
+        """Return the temporal kernels and the gates of the frames."""
         theta, a = self.kernels_and_gates(inputs[0])
         names = tuple(f"{j:+d}" if j else "itself" for j in range(-(self.kernel_size // 2), self.kernel_size // 2 + 1))
         gates = a.transpose(1, 2).flatten(0, 1)[:, :, None, None]  # (N*T, C, 1, 1)
@@ -122,7 +122,7 @@ class _TemporalMix(torch.autograd.Function):
 
 
 def _list_shifts(frames: int, kernel_size: int) -> list[tuple[int, slice, slice]]:
-    """(j, frames written, frames read) for each tap of the kernel but the middle one that reaches into the clip."""
+    """Return (j, frames written, frames read) for each tap that reaches into the clip, without the middle one."""
     tap_shifts = [(j, j - kernel_size // 2) for j in range(kernel_size)]
     return [
         (j, slice(max(0, -d), frames - max(0, d)), slice(max(0, d), frames - max(0, -d)))

@@ -1,1 +1,1 @@
-"""Random changes of training images: crops, flips, mixup, erasing, policies."""
+"""Random changes of training images: crops, flips, mixup, erasing, RandAugment."""

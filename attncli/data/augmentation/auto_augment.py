@@ -1,11 +1,12 @@
-"""RandAugment and TrivialAugment for batches: operations and magnitudes are drawn for each image on its own.
+"""RandAugment and TrivialAugment for batches: operations and magnitudes are drawn for each image separately.
 
     rand      `ops` operations, one after the other, each any of the 14, of magnitude m of 30
               (Cubuk et al. 2020, arXiv:1909.13719)
     trivial   one operation of any magnitude (Müller and Hutter 2021, arXiv:2103.10158, the wide space)
 
-The operations and the meaning of the magnitudes are torchvision's; half of the signed ones go the other way. All frames
-of a clip share their clip's draw.
+The operations and the meaning of the magnitudes are torchvision's; half of the signed ones get the opposite sign. All
+frames of a clip share one draw. (kornia.augmentation also draws per image, but from torch's global
+generator; here every draw follows from the seed of the step.)
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from attncli.data.augmentation.config import AugmentationConfig
 from attncli.data.augmentation.ops import OPS
 
 BINS = 31  # magnitudes 0 to 30
-SIGNED = tuple(f.__name__ for f in OPS[1:10])  # from the shears to the sharpness
+SIGNED = tuple(f.__name__ for f in OPS[1:10])  # from shear_x to sharpness
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ class OperationDraw:
     value: Tensor
 
     def select_rows(self, rows: slice | Tensor) -> "OperationDraw":
-        """The draws of some images."""
+        """Return the draws of some images."""
         return OperationDraw(self.op[rows], self.value[rows])
 
 
 def draw_operations(
     count: int, height: int, width: int, augmentation: AugmentationConfig, seed: int
 ) -> list[OperationDraw]:
-    """The layers of a batch of `count` images, from `seed` alone; none without a policy."""
+    """Draw the operations of `count` images from `seed`: one OperationDraw per layer, none without a policy."""
     if augmentation.policy == "none":
         return []
     generator = torch.Generator().manual_seed(seed)
@@ -53,7 +54,7 @@ def draw_operations(
 
 
 def tabulate_magnitudes(height: int, width: int, *, wide: bool) -> Tensor:
-    """What each operation takes at each magnitude, (14, 31): pixels, degrees, factors, bits or thresholds."""
+    """Return the value of each operation at each magnitude, (14, 31): pixels, degrees, factors, bits or thresholds."""
     slope = torch.linspace(0, 1, BINS)
     bits = 8 - (slope * (6 if wide else 4)).round()
     translation = (32.0, 32.0) if wide else (150 / 331 * width, 150 / 331 * height)
@@ -66,7 +67,7 @@ def tabulate_magnitudes(height: int, width: int, *, wide: bool) -> Tensor:
 
 
 def apply_operations(images: Tensor, layers: list[OperationDraw]) -> Tensor:
-    """Images (b, T, H, W, 3), uint8, after their operations; what is drawn lies on the CPU, so nothing waits."""
+    """Return images (b, T, H, W, 3), uint8, after their operations. The draws stay on the CPU: no wait for a GPU."""
     frames = images.shape[1]
     for layer in layers:
         out = images.clone()

@@ -1,4 +1,4 @@
-"""Random boxes, one an image: of a random area and aspect ratio, somewhere in the image."""
+"""Random boxes, one per image: of random area, aspect ratio and place; and random erasing."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ TRIES = 10
 
 @dataclass(frozen=True)
 class Boxes:
-    """Boxes (b,) in pixels, from row `first_row` on `height` rows and so on; a box of no rows is none."""
+    """Boxes (b,) in pixels: `height` rows from row `top`, `width` columns from column `left`; height 0 means no box."""
 
     top: Tensor
     left: Tensor
@@ -19,11 +19,11 @@ class Boxes:
     width: Tensor
 
     def select_rows(self, rows: slice | Tensor) -> "Boxes":
-        """The boxes of some images."""
+        """Return the boxes of some images."""
         return Boxes(self.top[rows], self.left[rows], self.height[rows], self.width[rows])
 
     def make_mask(self, height: int, width: int, device: torch.device) -> Tensor:
-        """(b, H, W), bool: which pixels lie inside."""
+        """Return which pixels are inside, (b, H, W), bool."""
         edges = torch.stack([self.top, self.top + self.height, self.left, self.left + self.width])
         first_row, end_row, first_column, end_column = edges.to(device, non_blocking=True)[..., None]
         y, x = torch.arange(height, device=device), torch.arange(width, device=device)
@@ -33,11 +33,17 @@ class Boxes:
 def draw_boxes(
     height: Tensor, width: Tensor, area: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
 ) -> tuple[Boxes, Tensor]:
-    """Boxes in images of height and width (b,), and which of them fit (b,), bool.
+    """Draw a box in each image and return the boxes with whether each of them fits (b,), bool.
 
-    The share of the area is uniform within `area`, the aspect ratio (width over height) log-uniform within `ratio`; of
-    ten such draws the first that lies within the image counts, and a place for it is drawn uniformly. Where none
-    does, the box is the largest centred one whose ratio is allowed.
+    The first of ten draws that fits into the image is placed uniformly. If none fits, the box is the largest centred
+    one with an allowed ratio.
+
+    Args:
+        height: heights of the images (b,).
+        width: widths of the images (b,).
+        area: limits of the share of the image's area, drawn uniformly.
+        ratio: limits of width / height, drawn log-uniformly.
+        generator: source of the random numbers.
     """
     b, (least, most), (narrow, wide) = len(height), area, ratio
     u = torch.rand(2, b, TRIES, generator=generator, dtype=torch.float64)
@@ -59,7 +65,7 @@ ERASED_AREA, ERASED_RATIO = (0.02, 0.33), (0.3, 3.3)  # of random erasing
 
 
 def draw_erased_boxes(count: int, height: int, width: int, share: float, seed: int) -> Boxes:
-    """Boxes to erase in `count` images, in a share of them (Zhong et al. 2020, arXiv:1708.04896, Algorithm 1)."""
+    """Draw boxes to erase in a share of `count` images (Zhong et al. 2020, arXiv:1708.04896, Algorithm 1)."""
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.rand(count, generator=generator) < share
     sizes = torch.full((count,), height), torch.full((count,), width)
@@ -69,6 +75,6 @@ def draw_erased_boxes(count: int, height: int, width: int, share: float, seed: i
 
 
 def erase_boxes(x: Tensor, boxes: Boxes) -> Tensor:
-    """Normalised images (b, 3, H, W), or clips (b, T, 3, H, W), set to 0, the mean colour, in their boxes; in place."""
+    """Set normalised images (b, 3, H, W), or clips (b, T, 3, H, W), to 0, the mean colour, in their boxes; in place."""
     mask = boxes.make_mask(x.shape[-2], x.shape[-1], x.device)
     return x.masked_fill_(mask.view(len(x), *[1] * (x.ndim - 3), *mask.shape[1:]), 0)

@@ -1,4 +1,4 @@
-"""How training images are varied: the settings of a recipe, free of torch."""
+"""The augmentation settings of a recipe. No torch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,13 +8,13 @@ from attncli.recipe import Data
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """What happens to a training image, in this order; every number is drawn for each image on its own.
+    """What happens to a training image, in this order; every number is drawn for each image separately.
 
-    crop            "pad": moved by up to `Dataset.pad` pixels; "resized": any part of the whole image, resized
+    crop            "pad": shifted by up to `Dataset.pad` pixels; "resized": any part of the whole image, resized
     (flip           `Dataset.flip`)
     policy          "rand": `ops` operations of magnitude `magnitude`; "trivial": one of any magnitude
-    erase           share of the images that get a part erased
-    mixup, cutmix   alpha of the Beta distribution; with both, an image takes either, half of the time each
+    erase           share of the images in which a part is erased
+    mixup, cutmix   alpha of the Beta distribution; with both, each is used for half of the images
     """
 
     crop: Literal["pad", "resized"] = "pad"
@@ -28,12 +28,12 @@ class AugmentationConfig:
 
     @property
     def has_mixing(self) -> bool:
-        """Whether images are mixed with others, so that labels become shares of classes."""
+        """Whether images are mixed, so that labels become shares of classes."""
         return self.mixup > 0 or self.cutmix > 0
 
 
 def build_augmentation(data: Data) -> AugmentationConfig:
-    """The settings of a recipe."""
+    """Return the augmentation settings of a recipe."""
     return AugmentationConfig(
         crop=data.crop,
         scale=data.crop_scale,

@@ -1,11 +1,11 @@
 """Random crop and flip of whole batches of uint8 images by index arithmetic, and normalisation.
 
-Each image is mirrored or not, padded with zeros (black) by `pad` pixels on all four sides and cropped back to its
-size at an offset of its own, uniform over the (2 pad + 1)^2 possible ones (He et al. 2015, Sec. 4.2). All frames of
-a clip share their clip's offset and flip.
+Each image is mirrored or not, padded with zeros (black) by `pad` pixels on all four sides and cropped back to its size
+at its own offset, uniform over the (2 pad + 1)^2 possible ones (He et al. 2015, Sec. 4.2). All frames of a clip share
+one offset and flip.
 
-Layout: (b, T, H, W, 3), colour planes innermost, T = 1 for still images. A crop is one indexing of a strided view
-that holds all windows of the padded batch; rows of W * 3 bytes are copied as they lie. Nothing waits for the device.
+Layout: (b, T, H, W, 3), colour planes innermost, T = 1 for still images. A crop is one indexing of a strided view that
+contains all windows of the padded batch; rows of W * 3 bytes are copied as they are. Nothing waits for the device.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attncli.data.dataset import RGBTriple
+from attncli.data.images.arrays import RGBTriple
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class CropFlipDraw:
     flip: Tensor
 
     def select_rows(self, rows: slice | Tensor) -> "CropFlipDraw":
-        """The draw of some images of the batch."""
+        """Return the draws of some images of the batch."""
         return CropFlipDraw(self.y[rows], self.x[rows], self.flip[rows])
 
 
 def draw_crop_flip(count: int, pad: int, flip: bool, seed: int) -> CropFlipDraw:
-    """Offsets and flips of a batch of `count` images, from `seed` alone."""
+    """Draw offsets and flips of a batch of `count` images from `seed`."""
     generator = torch.Generator().manual_seed(seed)
     y, x = torch.randint(2 * pad + 1, (2, count), generator=generator)
     flips = torch.randint(2, (count,), generator=generator).bool()
@@ -38,13 +38,20 @@ def draw_crop_flip(count: int, pad: int, flip: bool, seed: int) -> CropFlipDraw:
 
 
 def crop_and_flip(images: Tensor, rows: Tensor, drawn: CropFlipDraw, pad: int, device: torch.device) -> Tensor:
-    """Images `repeats` of `images` (n, T, H, W, 3), cropped and flipped as drawn: (b, T, H, W, 3), uint8, on `device`.
+    """Return rows of `images`, cropped and flipped as drawn: (b, T, H, W, 3), uint8, on `device`.
 
-    The batch is gathered with the images to be mirrored last, so that each image is written once into the padded
-    batch, mirrored or not, and the indexing that crops puts it back in its place.
+    The batch is gathered with the images to be mirrored last. So each image is written into the padded batch once,
+    mirrored or not, and the indexing that crops restores the order.
+
+    Args:
+        images: (n, T, H, W, 3), uint8.
+        rows: row numbers (b,) on the CPU.
+        drawn: offsets and flips of these rows.
+        pad: padding in pixels.
+        device: where the batch is made.
     """
     b, (frames, height, width) = len(rows), images.shape[1:4]
-    mirrored_count = int(drawn.flip.sum())  # of a tensor on the CPU
+    mirrored_count = int(drawn.flip.sum())  # a tensor on the CPU
     if pad == 0 and mirrored_count == 0:
         return gather_rows(images, rows, device)
     flipped_last = drawn.flip.to(torch.uint8).argsort(stable=True)
@@ -74,19 +81,19 @@ def crop_and_flip(images: Tensor, rows: Tensor, drawn: CropFlipDraw, pad: int, d
 
 
 def gather_rows(images: Tensor, rows: Tensor, device: torch.device) -> Tensor:
-    """Images `repeats` (numbers on the CPU) on `device`, as uint8."""
+    """Return the given rows (numbers on the CPU) of `images` on `device`."""
     return send_to_device(images.index_select(0, send_to_device(rows, images.device)), device)
 
 
 def send_to_device(x: Tensor, device: torch.device) -> Tensor:
-    """x on `device`; from main memory to a GPU through pinned memory, without waiting."""
+    """Return x on `device`; from main memory to a GPU through pinned memory, without waiting."""
     if x.device == device:
         return x
     return (x.pin_memory() if device.type == "cuda" and not x.is_cuda else x).to(device, non_blocking=True)
 
 
 class Normaliser:
-    """uint8 (b, T, H, W, 3) -> float32 (x / 255 - mean) / std as (b, 3, H, W), or (b, T, 3, H, W) for clips."""
+    """Turn uint8 (b, T, H, W, 3) into float32 (x / 255 - mean) / std, (b, 3, H, W), or (b, T, 3, H, W) for clips."""
 
     def __init__(
         self, mean: RGBTriple, std: RGBTriple, width: int, *, clips: bool, channels_last: bool, device: torch.device
@@ -102,7 +109,7 @@ class Normaliser:
         self.clips, self.channels_last = clips, channels_last
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The normalised batch, in memory with the colour planes innermost if channels_last, else contiguous."""
+        """Return the normalised batch, in memory with the colour planes innermost if channels_last, else contiguous."""
         if self.channels_last:
             y = torch.addcmul(self.shift, x.flatten(-2).float(), self.scale).unflatten(-1, (-1, 3)).movedim(-1, -3)
         else:

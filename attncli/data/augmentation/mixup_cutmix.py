@@ -1,4 +1,4 @@
-"""Mixup and CutMix: images and labels mixed two by two, each pair by a share of its own.
+"""Mixup and CutMix: images and labels are mixed in pairs, each pair by its own share.
 
     mixup   x = q x_i + (1 - q) x_j                                    (Zhang et al. 2018, arXiv:1710.09412)
     CutMix  x = x_i with a box of x_j, q = the share outside the box   (Yun et al. 2019, arXiv:1905.04899)
@@ -20,19 +20,19 @@ from attncli.data.augmentation.config import AugmentationConfig
 
 @dataclass(frozen=True)
 class MixDraw:
-    """What is drawn for each image of a batch: its partner (b,), its share q (b,), the box (of no rows: mixup)."""
+    """What is drawn for each image of a batch: its partner (b,), its share q (b,), its box (no box means mixup)."""
 
     partner: Tensor
     share: Tensor
     boxes: Boxes
 
     def select_rows(self, rows: slice | Tensor) -> "MixDraw":
-        """The draws of some images."""
+        """Return the draws of some images."""
         return MixDraw(self.partner[rows], self.share[rows], self.boxes.select_rows(rows))
 
 
 def draw_mix(count: int, height: int, width: int, augmentation: AugmentationConfig, seed: int) -> MixDraw:
-    """Partners, shares and boxes of a batch of `count` images, from `seed` alone."""
+    """Draw partners, shares and boxes of a batch of `count` images of (height, width) pixels from `seed`."""
     generator = np.random.default_rng(seed)
     partner = torch.from_numpy(generator.permutation(count))
     mixup_share, cutmix_share = (
@@ -48,9 +48,15 @@ def draw_mix(count: int, height: int, width: int, augmentation: AugmentationConf
 def mix_images(
     images: Tensor, labels: Tensor, drawn: MixDraw, rows: Tensor, partners: Tensor, classes: int
 ) -> tuple[Tensor, Tensor]:
-    """Images `rows` of `images` (n, ..., H, W) mixed with images `partners`, and the shares of the classes.
+    """Return mixed images (b, ..., H, W) and their shares of the classes (b, classes).
 
-    rows and partners (b,) are places in `images` and in `labels` (n,), on the CPU; the shares are (b, classes).
+    Args:
+        images: (n, ..., H, W).
+        labels: (n,), int64.
+        drawn: shares and boxes of the b images.
+        rows: which of `images` are mixed (b,), on the CPU.
+        partners: which of `images` they are mixed with (b,), on the CPU.
+        classes: number of classes.
     """
     device, dims = images.device, [1] * (images.ndim - 1)
     rows, partners = (index.to(device, non_blocking=True) for index in (rows, partners))
@@ -65,12 +71,12 @@ def mix_images(
 
 
 def _draw_beta(generator: np.random.Generator, alpha: float, count: int) -> Tensor:
-    """(count,) of Beta(alpha, alpha); ones for alpha = 0."""
+    """Draw (count,) from Beta(alpha, alpha); ones for alpha = 0."""
     return torch.from_numpy(generator.beta(alpha, alpha, count)) if alpha else torch.ones(count, dtype=torch.float64)
 
 
 def _place_boxes(share: Tensor, y: Tensor, x: Tensor, is_cutmix: Tensor, height: int, width: int) -> Boxes:
-    """Boxes of the image's shape and of 1 - share of its area around a point of it, cut at its edges."""
+    """Return boxes with the image's shape and 1 - share of its area around the point (y, x), cut at the edges."""
     side = (1 - share).sqrt()
     sides = []
     for u, length in ((y, height), (x, width)):

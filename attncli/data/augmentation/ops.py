@@ -1,7 +1,7 @@
-"""Operations of augmentation policies on batches, each image by a value of its own.
+"""Operations of RandAugment and TrivialAugment on batches, each image by its own value.
 
-Images are float32 (n, 3, H, W) on a scale of 0 to 255; values (n,). What each means is as in torchvision's functional
-transforms, which the tests hold them against; results are whole numbers again.
+Images are float32 (n, 3, H, W) on a scale of 0 to 255; values are (n,). The values mean the same as in torchvision's
+functional transforms, and the tests compare with these. Results are whole numbers.
 """
 
 from collections.abc import Callable
@@ -15,56 +15,56 @@ GREY = (0.2989, 0.587, 0.114)  # ITU-R BT.601
 
 
 def identity(x: Tensor, value: Tensor) -> Tensor:
-    """The image as it is."""
+    """Return the image unchanged."""
     return x
 
 
 def shear_x(x: Tensor, value: Tensor) -> Tensor:
-    """Rows moved to the left by `value` pixels for each row below the upper edge."""
+    """Move each row to the left by `value` pixels per row below the upper edge."""
     slant = value * (x.shape[-2] / x.shape[-1])
     return _apply_affine(x, {(0, 1): slant, (0, 2): slant})
 
 
 def shear_y(x: Tensor, value: Tensor) -> Tensor:
-    """Columns moved up by `value` pixels for each column right of the left edge."""
+    """Move each column up by `value` pixels per column right of the left edge."""
     slant = value * (x.shape[-1] / x.shape[-2])
     return _apply_affine(x, {(1, 0): slant, (1, 2): slant})
 
 
 def translate_x(x: Tensor, value: Tensor) -> Tensor:
-    """Moved to the right by whole pixels."""
+    """Move to the right by whole pixels."""
     return _apply_affine(x, {(0, 2): -2 * value.trunc() / x.shape[-1]})
 
 
 def translate_y(x: Tensor, value: Tensor) -> Tensor:
-    """Moved down by whole pixels."""
+    """Move down by whole pixels."""
     return _apply_affine(x, {(1, 2): -2 * value.trunc() / x.shape[-2]})
 
 
 def rotate(x: Tensor, value: Tensor) -> Tensor:
-    """Turned to the left about the centre by `value` degrees."""
+    """Rotate anticlockwise about the centre by `value` degrees."""
     angle, aspect = value.deg2rad(), x.shape[-2] / x.shape[-1]
     cos, sin = angle.cos(), angle.sin()
     return _apply_affine(x, {(0, 0): cos, (0, 1): -sin * aspect, (1, 0): sin / aspect, (1, 1): cos})
 
 
 def brightness(x: Tensor, value: Tensor) -> Tensor:
-    """Every value times 1 + `value`."""
+    """Multiply every pixel by 1 + `value`."""
     return _blend_images(torch.zeros_like(x), x, value)
 
 
 def colour(x: Tensor, value: Tensor) -> Tensor:
-    """Away from the grey image by the factor 1 + `value`."""
+    """Multiply the difference from the grey image by 1 + `value`."""
     return _blend_images(_convert_to_grey(x), x, value)
 
 
 def contrast(x: Tensor, value: Tensor) -> Tensor:
-    """Away from the mean grey by the factor 1 + `value`."""
+    """Multiply the difference from the mean grey by 1 + `value`."""
     return _blend_images(_convert_to_grey(x).mean((1, 2, 3), keepdim=True), x, value)
 
 
 def sharpness(x: Tensor, value: Tensor) -> Tensor:
-    """Away from a smoothed image by the factor 1 + `value`; the outermost pixels stay."""
+    """Multiply the difference from a smoothed image by 1 + `value`; the outermost pixels stay."""
     if min(x.shape[-2:]) < 3:
         return x
     kernel = x.new_ones(3, 1, 3, 3)
@@ -75,25 +75,25 @@ def sharpness(x: Tensor, value: Tensor) -> Tensor:
 
 
 def posterize(x: Tensor, value: Tensor) -> Tensor:
-    """The upper `value` bits of each value."""
+    """Keep the upper `value` bits of each pixel."""
     step = torch.exp2(8 - value)[:, None, None, None]
     return (x / step).floor() * step
 
 
 def solarize(x: Tensor, value: Tensor) -> Tensor:
-    """Values from `value` on mirrored: 255 - x."""
+    """Replace pixels x >= `value` by 255 - x."""
     return torch.where(x >= value[:, None, None, None], 255 - x, x)
 
 
 def autocontrast(x: Tensor, value: Tensor) -> Tensor:
-    """Each plane stretched to the whole scale; a plane of one value stays."""
+    """Stretch each plane to the whole scale; a plane of one value stays."""
     low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
     stretched = (x - low) * (255 / (high - low).clamp_min(1))
     return torch.where(high > low, stretched, x).floor()
 
 
 def equalize(x: Tensor, value: Tensor) -> Tensor:
-    """Each plane through the cumulated counts of its values, as Pillow does it in whole numbers."""
+    """Equalise the histogram of each plane in whole numbers, as Pillow does."""
     values = x.flatten(0, 1).flatten(1).long()  # (3 n, H W)
     count = torch.zeros(len(values), 256, dtype=torch.int64, device=x.device)
     count.scatter_add_(1, values, torch.ones_like(values))
@@ -124,9 +124,9 @@ OPS: tuple[Op, ...] = (
 
 
 def _apply_affine(x: Tensor, entries: dict[tuple[int, int], Tensor]) -> Tensor:
-    """Nearest neighbours under a map of places in the result to places in x, on scales of -1 to 1; black outside.
+    """Sample x by nearest neighbour under an affine map from result to source, on scales of -1 to 1; black outside.
 
-    `entries` are those of the 2x3 matrices that are not the identity's, (n,) each.
+    `entries` are the entries (n,) of the 2x3 matrices that differ from those of the identity.
     """
     theta = torch.zeros(len(x), 2, 3, device=x.device)
     theta[:, 0, 0] = theta[:, 1, 1] = 1
@@ -137,11 +137,11 @@ def _apply_affine(x: Tensor, entries: dict[tuple[int, int], Tensor]) -> Tensor:
 
 
 def _blend_images(base: Tensor, x: Tensor, value: Tensor) -> Tensor:
-    """base + (1 + value) (x - base), cut to the scale and to whole numbers."""
+    """Return base + (1 + value) (x - base), clipped to the scale and rounded down."""
     return (x + value[:, None, None, None] * (x - base)).clamp(0, 255).floor()
 
 
 def _convert_to_grey(x: Tensor) -> Tensor:
-    """(n, 1, H, W) of (n, 3, H, W)."""
+    """Return the grey image (n, 1, H, W) of (n, 3, H, W)."""
     red, green, blue = (x[:, i : i + 1] * share for i, share in enumerate(GREY))
     return (red + green + blue).floor()

@@ -1,7 +1,7 @@
-"""Random resized crops of whole images, made by a pool of threads while the training goes on.
+"""Random resized crops of whole images, made by a pool of threads during training.
 
 After Szegedy et al. (2015, arXiv:1409.4842, Sec. 6): a box of `scale` to 1 of the area and an aspect ratio of 3/4 to
-4/3 is resized to the training size, bilinear and averaged where it gets smaller, and mirrored half of the time.
+4/3 is resized to the training size (bilinear, with antialiasing) and mirrored with probability 1/2.
 """
 
 from collections import deque
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from attncli.data.augmentation.boxes import Boxes, draw_boxes
+from attncli.data.images.arrays import VariableSizeImages
 from attncli.data.images.decode import crop_and_resize
 from attncli.data.images.files import count_threads
-from attncli.data.images.variable_size import VariableSizeImages
 
 T = TypeVar("T")
 ASPECT_RATIOS = (3 / 4, 4 / 3)
-BATCHES_AHEAD = 2  # batches made before they are asked for
-IMAGES_PER_TASK = 8  # images a task
+BATCHES_AHEAD = 2  # batches prepared in advance
+IMAGES_PER_TASK = 8
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class ResizedCropDraw:
     flip: Tensor
 
     def select_rows(self, rows: slice | Tensor) -> "ResizedCropDraw":
-        """The crops of some images."""
+        """Return the draws of some images."""
         return ResizedCropDraw(self.boxes.select_rows(rows), self.flip[rows])
 
 
 def draw_resized_crops(height: Tensor, width: Tensor, scale: float, flip: bool, seed: int) -> ResizedCropDraw:
-    """Boxes and flips of images of height and width (b,), from `seed` alone."""
+    """Draw boxes and flips of images of height and width (b,) from `seed`; `scale` is the least share of the area."""
     generator = torch.Generator().manual_seed(seed)
     flips = torch.randint(2, (len(height),), generator=generator).bool()
     boxes, _ = draw_boxes(height, width, (scale, 1.0), ASPECT_RATIOS, generator)
@@ -47,9 +47,9 @@ def draw_resized_crops(height: Tensor, width: Tensor, scale: float, flip: bool, 
 def iterate_cropped_batches(
     whole_images: VariableSizeImages, requests: Iterable[tuple[T, Tensor, ResizedCropDraw]], size: tuple[int, int]
 ) -> Iterator[tuple[T, Tensor]]:
-    """For each batch of row numbers (b,) and their crops the images (b, 1, H, W, 3), uint8, a few batches ahead.
+    """Yield the cropped images of each request, (b, 1, H, W, 3), uint8, prepared a few batches in advance.
 
-    The first of each three is passed on with the images.
+    A request is (label of the caller, row numbers (b,), crops of these rows); its label is yielded with the images.
     """
     pool = ThreadPoolExecutor(count_threads(), thread_name_prefix="crop")
     pending: deque[tuple[T, Tensor, list[Future[None]]]] = deque()

@@ -1,1 +1,1 @@
-"""One file a dataset: its first line describes it, `read(data, place)` tells what it holds."""
+"""One file per dataset; see `attncli.data` for what such a file contains."""

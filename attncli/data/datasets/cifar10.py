@@ -8,9 +8,13 @@ from attncli.data.paths import DataPaths
 from attncli.data.readers.torchvision_sets import read_cifar
 from attncli.recipe import Data
 
+ORIGIN = "download"
+CLASS_COUNT = 10
+SIDE = 32
+PRINTED_NAME = "CIFAR-10"
 HOLDS = ("cifar-10-batches-py",)
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:
-    """torchvision's files. Raises UserError where they are neither there nor to be had."""
+    """Return the dataset from torchvision's files. Raises UserError if they are neither there nor available."""
     return read_cifar("CIFAR10", data, paths, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))

@@ -1,13 +1,13 @@
-"""Short clips made of still images (data.of, default digits): the image moves, changes size and is hidden for a while.
+"""Short clips made of still images (data.of, default digits): the image moves, is scaled and is covered for a while.
 
 A clip has T = data.frames frames (n, T, 3, H, W) and the label of its image. Frame t shows the image
 
-    moved by   p + v (t / (T - 1) - 1/2),   p uniform in +-1/8 and v in +-1/4 of the side, both axes on their own;
+    moved by   p + v (t / (T - 1) - 1/2),   p uniform in +-1/8 and v in +-1/4 of the side, independently for both axes;
     scaled by  a^(1 - t/(T - 1)) b^(t/(T - 1)),   log a and log b uniform in +-log 1.25,
 
-bilinear, black outside. A square of half the side, of one grey level and at one place, covers it during a run of
-ceil(T/2) frames: no single frame tells as much as the clip. All this is drawn once for each image from a fixed seed, so
-clips are the same in every run. Images are mirrored in training where those of the base dataset are.
+bilinear, black outside. A square of half the side, with one grey level at one place, covers it in ceil(T/2) consecutive
+frames, so no single frame shows as much as the clip. Everything is drawn once per image from a fixed seed, so clips are
+the same in every run. Clips are mirrored in training if the images of the base dataset are.
 """
 
 import math
@@ -17,19 +17,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attncli.data.dataset import DatasetSource, ImageArray, LazySplit, make_image_array
+from attncli.data.dataset import DatasetSource, LazySplit
+from attncli.data.images.arrays import ImageArray, make_image_array
 from attncli.data.paths import DataPaths
-from attncli.data.registry import DATASETS, GENERATED, read_base
+from attncli.data.registry import DATASETS, read_base
+from attncli.dataset_catalog import has_origin
 from attncli.recipe import Data
 from attncli.seeds import derive_seed
 
+ORIGIN = "generated"
 OFFSET, TRAVEL, SCALE = 1 / 8, 1 / 4, 1.25
 CHUNK = 256  # clips rendered at a time
 
 
 @dataclass(frozen=True)
 class Motion:
-    """What is drawn for each of n clips; lengths in shares of the side."""
+    """What is drawn for each of n clips; lengths are shares of the side."""
 
     offset: Tensor  # (n, 2): x, y
     travel: Tensor  # (n, 2)
@@ -40,8 +43,8 @@ class Motion:
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:
-    """Clips of the dataset data.of. Raises UserError for clips of clips and where the base can't be read."""
-    allowed = tuple(name for name in DATASETS if name not in GENERATED)
+    """Return clips of the dataset data.of. Raises UserError for a generated base, or one that cannot be read."""
+    allowed = tuple(name for name in DATASETS if not has_origin(name, "generated"))
     base = read_base(data, paths, allowed, data.image_size)
     splits = {"train": base.train, "val": base.val, "test": base.test}
     clip_splits = {
@@ -71,7 +74,7 @@ def _make_clip_split(base: LazySplit, frames: int, name: str) -> LazySplit:
 
 
 def draw_motion(count: int, seed: int) -> Motion:
-    """Motion, scale and cover of n clips from one seed."""
+    """Draw motion, scale and cover of n clips from one seed."""
     uniform = torch.rand(10, count, generator=torch.Generator().manual_seed(seed)).T
     signed = 2 * uniform - 1
     return Motion(
@@ -85,7 +88,7 @@ def draw_motion(count: int, seed: int) -> Motion:
 
 
 def render_clips(images: Tensor, motion: Motion, frames: int) -> Tensor:
-    """Clips (n, T, H, W, 3) of images (n, H, W, 3), uint8."""
+    """Return clips (n, T, H, W, 3) of images (n, H, W, 3), uint8."""
     clips = images.new_empty(len(images), frames, *images.shape[1:])
     for start in range(0, len(images), CHUNK):
         rows = slice(start, start + CHUNK)
@@ -98,7 +101,7 @@ def render_clips(images: Tensor, motion: Motion, frames: int) -> Tensor:
 
 
 def _move_images(images: Tensor, motion: Motion, frames: int) -> Tensor:
-    """(n, T, H, W, 3), uint8: each image at its places and sizes."""
+    """Return each image at its places and sizes, (n, T, H, W, 3), uint8."""
     n, height, width, _ = images.shape
     time = torch.linspace(0, 1, frames)  # (T,)
     shift = 2 * (motion.offset[:, None] + motion.travel[:, None] * (time[:, None] - 0.5))  # (n, T, 2) of [-1, 1]
@@ -113,7 +116,7 @@ def _move_images(images: Tensor, motion: Motion, frames: int) -> Tensor:
 
 
 def _make_cover_mask(motion: Motion, frames: int, height: int, width: int) -> Tensor:
-    """(n, T, H, W, 1), bool: where the square covers the image."""
+    """Return where the square covers the image, (n, T, H, W, 1), bool."""
     run_length = -(-frames // 2)
     first = (motion.start * (frames - run_length + 1)).long().clamp_max(frames - run_length)[:, None]
     time = torch.arange(frames)

@@ -2,12 +2,12 @@
 
 After Mnih et al. (2014, Sec. 4.1, "cluttered translated MNIST"): an image is put at a random place of a larger black
 canvas, and pieces cut at random places from random training images of the same dataset are added at random places.
-28x28 images get a canvas of 60x60 and four pieces of 8x8, as there; other sizes keep the proportions (8x8 digits: a
-canvas of 20x20 and pieces of 3x3). data.image_size sets another canvas, with the same number of pieces; the image keeps
-its size. Where things overlap the brighter value stands.
+28x28 images get a canvas of 60x60 and four pieces of 8x8, as in the paper; other sizes keep the proportions (8x8
+digits: a canvas of 20x20 and pieces of 3x3). data.image_size sets another canvas, with the same number of pieces; the
+image keeps its size. Where parts overlap, the brighter value is shown.
 
-Drawn once for each image from a fixed seed, so the dataset is the same in every run. There is no random crop unless
-data.pad says so: the place varies already, and a crop could cut into a digit.
+Everything is drawn once per image from a fixed seed, so the dataset is the same in every run. There is no random crop
+unless data.pad is set: the place varies already, and a crop could cut into a digit.
 """
 
 import math
@@ -16,14 +16,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attncli.data.dataset import DatasetSource, ImageArray, LazySplit, make_image_array
+from attncli.data.dataset import DatasetSource, LazySplit
+from attncli.data.images.arrays import ImageArray, make_image_array
 from attncli.data.paths import DataPaths
 from attncli.data.registry import read_base
+from attncli.dataset_catalog import list_by_property
 from attncli.errors import UserError
 from attncli.recipe import Data
 from attncli.seeds import derive_seed
 
-BASES = ("digits", "mnist", "fashion-mnist")  # grey on black, with a canvas that goes on where the image ends
+ORIGIN = "generated"
 PIECES = 4
 CHUNK = 4096  # images rendered at a time
 
@@ -39,9 +41,9 @@ class Scene:
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:
-    """Cluttered images of data.of. Raises UserError for another base, or a canvas smaller than an image."""
-    base = read_base(data, paths, BASES, None)
-    pool = base.train.read_all().values[..., 0]  # grey: one plane tells all
+    """Return cluttered images of data.of. Raises UserError for another base, or a canvas smaller than an image."""
+    base = read_base(data, paths, list_by_property(grey_on_black=True), None)
+    pool = base.train.read_all().values[..., 0]  # grey: the three planes are equal
     side = pool.shape[-1]
     canvas_side = data.image_size or compute_canvas_side(side)
     if canvas_side < side:
@@ -58,12 +60,12 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
 
 
 def compute_canvas_side(side: int) -> int:
-    """60 for 28, in proportion for other sizes, rounded up to a multiple of 4."""
+    """Return the canvas for images of a side: 60 for 28, else in proportion, rounded up to a multiple of 4."""
     return 4 * math.ceil(side * 60 / 28 / 4)
 
 
 def compute_piece_side(side: int) -> int:
-    """8 for 28, in proportion for other sizes, rounded up."""
+    """Return the side of a piece: 8 for 28, else in proportion, rounded up."""
     return math.ceil(side * 8 / 28)
 
 
@@ -79,7 +81,7 @@ def _make_cluttered_split(base: LazySplit, pool: Tensor, canvas_side: int, name:
 
 
 def draw_scene(count: int, pool_count: int, side: int, canvas_side: int, name: str) -> Scene:
-    """Places and pieces of n images; a training image gets no piece of itself."""
+    """Draw places and pieces of n images; a training image gets no piece of itself."""
     generator = torch.Generator().manual_seed(derive_seed(0, "cluttered", name))
     piece_side = compute_piece_side(side)
     piece_sources = torch.randint(pool_count - 1, (count, PIECES), generator=generator)
@@ -94,7 +96,7 @@ def draw_scene(count: int, pool_count: int, side: int, canvas_side: int, name: s
 
 
 def render_scenes(images: Tensor, scene: Scene, pool: Tensor, canvas_side: int) -> Tensor:
-    """(n, canvas, canvas), uint8, of images (n, side, side) and a pool (m, side, side) to cut pieces from."""
+    """Return (n, canvas, canvas), uint8, from images (n, side, side) and a pool (m, side, side) of pieces."""
     canvases = images.new_zeros(len(images), canvas_side, canvas_side)
     piece_side = compute_piece_side(images.shape[-1])
     for start in range(0, len(images), CHUNK):
@@ -110,13 +112,13 @@ def render_scenes(images: Tensor, scene: Scene, pool: Tensor, canvas_side: int) 
 
 
 def _brighten_canvas(canvases: Tensor, numbers: Tensor, corner: Tensor, patch: Tensor) -> None:
-    """Put patches (n, s, s) at their corners (n, 2) of canvases, in place, where they are brighter."""
+    """Put patches (n, s, s) at their corners (n, 2) of canvases, in place; the brighter value wins."""
     y, x = _index_square(corner, patch.shape[-1])
     index = (numbers[:, None, None], y, x)
     canvases[index] = torch.maximum(canvases[index], patch)
 
 
 def _index_square(corner: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Row numbers (n, side, 1) and column numbers (n, 1, side) of squares with these corners."""
+    """Return row numbers (n, side, 1) and column numbers (n, 1, side) of squares with these corners."""
     steps = torch.arange(side)
     return corner[:, :1, None] + steps[:, None], corner[:, 1:, None] + steps

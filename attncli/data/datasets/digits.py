@@ -1,7 +1,7 @@
 """1,797 real handwritten digits, 8x8, 10 classes; comes with scikit-learn, nothing to download.
 
 The test part of the UCI collection "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998). It has no
-split of its own: a fifth of each class (359 images), chosen by a fixed seed, is the test set of every recipe.
+test split: one fifth of each class (359 images), chosen by a fixed seed, is the test set of every recipe.
 Values 0 to 16 are scaled to 0 to 255.
 """
 
@@ -18,30 +18,30 @@ from attncli.data.paths import DataPaths
 from attncli.data.readers.in_memory import make_memory_split
 from attncli.recipe import Data
 
-TEST_SHARE = 0.2
-TEST_SEED = 0
+ORIGIN = "embedded"
+CLASS_COUNT = 10
+SIDE = 8
+GREY_ON_BLACK = True
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:
-    """The digits, split into 1,438 and 359."""
+    """Return the digits, split into 1,438 training and 359 test images."""
     table = _read_table()
     images = torch.from_numpy(table[:, :-1] * (255 / 16)).round().to(torch.uint8).view(-1, 8, 8)
     labels = torch.from_numpy(table[:, -1]).long()
-    quota = subset.allot_quota(labels.bincount(), TEST_SHARE, least=1, spare=1)
-    is_test = torch.zeros(len(labels), dtype=torch.bool)
-    is_test[subset.draw_rows(labels, quota, TEST_SEED, "digits-test")] = True
+    train_rows, test_rows = subset.cut_test(labels, "digits-test")
     return DatasetSource(
         classes=tuple(str(d) for d in range(10)),
-        train=make_memory_split(images[~is_test], labels[~is_test], data.image_size),
-        test=make_memory_split(images[is_test], labels[is_test], data.image_size),
+        train=make_memory_split(images[train_rows], labels[train_rows], data.image_size),
+        test=make_memory_split(images[test_rows], labels[test_rows], data.image_size),
         origin="scikit-learn load_digits (UCI optical recognition of handwritten digits, test part)",
     )
 
 
 def _read_table() -> NDArray[np.float64]:
-    """Rows of 64 values and a label (n, 65).
+    """Return rows of 64 values and a label, (n, 65).
 
-    From scikit-learn's file, as importing scikit-learn for it would take longer than training an epoch on it.
+    They are read from scikit-learn's file, because importing scikit-learn takes longer than one epoch of training.
     """
     package = importlib.util.find_spec("sklearn")
     for folder in (package.submodule_search_locations if package else None) or ():

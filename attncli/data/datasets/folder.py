@@ -1,8 +1,8 @@
-"""Images of your own: ROOT/train/CLASS/* and ROOT/test/CLASS/* or val/ (or both), any sizes and common formats.
+"""Your own images: ROOT/train/CLASS/* and ROOT/test/CLASS/* or val/ (or both), any sizes and common formats.
 
-ROOT is data.root. Without test/, val/ is the test set and a validation part is cut from train/. Images of different
-sizes need data.image_size. Classes are ordered by name; names that begin with a dot are passed over. Only the images
-that a recipe keeps are decoded, once, into the cache (`attncli.data.images.decoded_cache`).
+ROOT is data.root. Without test/, val/ is the test set and a validation split is cut from train/. Images of different
+sizes need data.image_size. Classes are ordered by name; names that begin with a dot are skipped. Only the images
+that a recipe keeps are decoded, once, into the cache.
 """
 
 from attncli.data.dataset import DatasetSource
@@ -12,9 +12,11 @@ from attncli.data.readers.image_folder import LAYOUT, list_root
 from attncli.errors import UserError
 from attncli.recipe import Data
 
+ORIGIN = "user"
+
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:
-    """The folder data.root. Raises UserError for a layout that can't be used or an image that can't be read."""
+    """Return the images of the folder data.root. Raises UserError for another layout or unreadable images."""
     if paths.user_root is None:
         raise UserError("data.root: the dataset 'folder' needs one", f"--data-root DIR; {LAYOUT}")
     return make_image_source(list_root(paths.user_root), paths.user_root, data, paths)

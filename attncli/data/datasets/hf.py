@@ -1,11 +1,12 @@
 """Any image dataset of the Hugging Face hub: data.of is its name there (`pip install 'attncli[hf]'`); downloaded.
 
-It needs an image and a label; of several parts `train` and `test`, or `validation` as the test set, are taken, and
-without either a fifth of each class, chosen by a fixed seed, is the test set. Images of different sizes need
-data.image_size. data.root, where given, is the folder that gets the files.
+It needs columns of images and labels. Of its splits, `train` and `test` are taken, or `validation` as the test set;
+without either, one fifth of each class is the test set, chosen by a fixed seed. Images of different sizes need
+data.image_size. data.root, if given, is the folder for the downloaded files.
 """
 
 import io
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,16 +14,17 @@ from typing import Any, BinaryIO
 from attncli.data.dataset import DatasetSource
 from attncli.data.images.files import ImageFile
 from attncli.data.paths import DataPaths
+from attncli.data.readers.image_files import make_image_source
 from attncli.data.readers.image_folder import SplitListing
-from attncli.data.unsplit import hold_out_test
 from attncli.errors import UserError
 from attncli.recipe import Data
 
+ORIGIN = "hub"
 SPLIT_NAMES = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:
-    """The dataset `data.of`. Raises UserError without a name or the library, and for one without images and labels."""
+    """Return the dataset `data.of`. Raises UserError without a name, the library `datasets`, images or labels."""
     if not data.of:
         raise UserError("data.of: the dataset 'hf' needs one", "--set data.of=USER/NAME, as on the hub")
     try:
@@ -32,18 +34,19 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
     options = {} if paths.may_fetch else {"download_config": datasets.DownloadConfig(local_files_only=True)}
     try:
         tables = datasets.load_dataset(data.of, cache_dir=str(paths.user_root) if paths.user_root else None, **options)
-    except Exception as error:  # the library's own and its network's errors are not a closed list
+    except Exception as error:  # the errors of the library and of the network are not a closed list
         raise UserError(f"hf: {data.of}: {(str(error).splitlines() or ['not found'])[0]}", "look on the hub") from error
     table_names = {
         split: next((candidate for candidate in names if candidate in tables), None)
         for split, names in SPLIT_NAMES.items()
     }
     if table_names["train"] is None:
-        raise UserError(f"hf: {data.of}: no part 'train'", f"it has {', '.join(tables)}")
+        raise UserError(f"hf: {data.of}: no split 'train'", f"it has {', '.join(tables)}")
     listings = {
         split: _list_hub_split(split, tables[name], datasets, data.of) for split, name in table_names.items() if name
     }
-    return hold_out_test(listings, Path("hf") / data.of, data, paths, origin=f"hub: {data.of}")
+    source = make_image_source(listings, Path("hf") / data.of, data, paths)
+    return replace(source, origin=f"hub: {data.of}")
 
 
 def _list_hub_split(split: str, table: Any, library: Any, hub_name: str) -> SplitListing:
@@ -51,7 +54,7 @@ def _list_hub_split(split: str, table: Any, library: Any, hub_name: str) -> Spli
     image = next((column for column, feature in features.items() if isinstance(feature, library.Image)), None)
     label = next((column for column, feature in features.items() if isinstance(feature, library.ClassLabel)), None)
     if image is None or label is None:
-        raise UserError(f"hf: {hub_name}: no column of images and one of class labels", f"it has {', '.join(features)}")
+        raise UserError(f"hf: {hub_name}: no columns of images and of class labels", f"it has {', '.join(features)}")
     raw = table.cast_column(image, library.Image(decode=False))
     names = features[label].names
     groups: list[list[ImageFile]] = [[] for _ in names]

@@ -1,19 +1,21 @@
-"""ImageNet, ILSVRC 2012: 1,331,167 photographs, 1,000 classes (Russakovsky et al. 2015); a copy of your own.
+"""ImageNet, ILSVRC 2012: 1,331,167 photographs, 1,000 classes (Russakovsky et al. 2015); needs your own copy.
 
 data.root is a folder with train/WNID/* and val/, the test set: val/WNID/*, or val/* flat with its labels in one of
 
     LOC_val_solution.csv                           Kaggle's: name, class and boxes
-    imagenet_2012_validation_synset_labels.txt     a class a line, in the order of the names
-    ILSVRC2012_validation_ground_truth.txt         a number a line, with the development kit's meta.mat
+    imagenet_2012_validation_synset_labels.txt     one class per line, in the order of the file names
+    ILSVRC2012_validation_ground_truth.txt         one number per line, with the development kit's meta.mat
     val.txt, val_annotations.txt                   name and class
 
 in data.root, val/, or the development kit's folder; Kaggle's folders (ILSVRC/Data/CLS-LOC) are found too. Classes are
-WordNet IDs: data.classes=100 takes the first 100, data.classes=FILE those of a list, as ImageNet-100's are.
+WordNet IDs: data.classes=100 takes the first 100, data.classes=FILE those of a list, such as ImageNet-100.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from attncli.data.dataset import DatasetSource
+from attncli.data.images.arrays import IMAGENET_MEAN, IMAGENET_STD
 from attncli.data.paths import DataPaths
 from attncli.data.readers.image_files import make_image_source
 from attncli.data.readers.image_folder import SplitListing, list_class_folders, list_flat_folder
@@ -22,23 +24,29 @@ from attncli.data.readers.label_files import group_by_label
 from attncli.errors import UserError
 from attncli.recipe import Data
 
-LAYOUT = "train/WNID/*.JPEG, and val/WNID/*.JPEG or val/*.JPEG with a file of labels (`attncli data ls imagenet`)"
+ORIGIN = "request"
+CLASS_COUNT = 1000
+PRINTED_NAME = "ImageNet-1k"
 HOLDS = ("imagenet/train",)
+LAYOUT = "train/WNID/*.JPEG, and val/WNID/*.JPEG or val/*.JPEG with a file of labels (`attncli data ls imagenet`)"
 WITHIN = (".", "imagenet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-COUNTS = (1_281_167, 50_000)
+PUBLISHED_COUNTS = (1_281_167, 50_000)
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:
-    """The folder. Raises UserError where it is not there or not laid out like that."""
+    """Return the dataset from its folder. Raises UserError if it is not there or has another layout."""
     root = next((paths.root / folder for folder in WITHIN if (paths.root / folder / "train").is_dir()), None)
     if root is None:
         hint = f"ImageNet is given to those who register at image-net.org; --data-root DIR, with {LAYOUT}"
         raise UserError(f"imagenet: no folder train/ in {paths.root}", hint)
     train = list_class_folders(root, "train")
     listings = {"train": train, "test": _list_validation(root, train)}
-    published_counts = COUNTS if len(train.classes) == 1000 else None
-    return make_image_source(listings, root, data, paths, mean=MEAN, std=STD, published_counts=published_counts)
+    return replace(
+        make_image_source(listings, root, data, paths),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        published_counts=PUBLISHED_COUNTS if len(train.classes) == CLASS_COUNT else None,
+    )
 
 
 def _list_validation(root: Path, train: SplitListing) -> SplitListing:

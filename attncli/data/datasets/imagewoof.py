@@ -1,7 +1,7 @@
 """12,954 photographs of 10 breeds of dogs in ImageNet (Howard 2019); downloaded, 92 or 328 MB.
 
-9,025 to train and 3,929 (val/) to test on, of 160 or 320 px as data.image_size needs; or a folder of your own of that
-kind as data.root, with train/ and val/.
+9,025 to train and 3,929 (val/) to test on, of 160 or 320 px, depending on data.image_size; or your own folder of
+that kind as data.root, with train/ and val/.
 """
 
 from attncli.data.dataset import DatasetSource
@@ -9,6 +9,8 @@ from attncli.data.paths import DataPaths
 from attncli.data.readers.fastai import read_fastai
 from attncli.recipe import Data
 
+ORIGIN = "download"
+CLASS_COUNT = 10
 HOLDS = ("imagewoof2-160 | imagewoof2-320",)
 SUMS = {  # FastAI.jl's
     160: "663c22f69c2802d85e2a67103c017e047096702ffddf9149a14011b7002539bf",
@@ -29,5 +31,5 @@ CLASSES = {
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:
-    """The folder or the archive. Raises UserError where neither is there nor to be had."""
+    """Return the dataset from the folder or the archive. Raises UserError if neither is there or available."""
     return read_fastai(data, paths, "imagewoof", SUMS, CLASSES, (9_025, 3_929))

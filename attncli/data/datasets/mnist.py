@@ -8,9 +8,13 @@ from attncli.data.paths import DataPaths
 from attncli.data.readers.torchvision_sets import read_mnist
 from attncli.recipe import Data
 
+ORIGIN = "download"
+CLASS_COUNT = 10
+SIDE = 28
+GREY_ON_BLACK = True
 HOLDS = ("MNIST/raw",)
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:
-    """torchvision's files. Raises UserError where they are neither there nor to be had."""
+    """Return the dataset from torchvision's files. Raises UserError if they are neither there nor available."""
     return read_mnist("MNIST", data, paths, mean=0.1307, std=0.3081, classes=tuple(str(d) for d in range(10)))

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-ImagePixels = NDArray[np.uint8]
+from attncli.data.images.arrays import ImagePixels
 
 
 @dataclass(frozen=True)
 class Target:
-    """The size (H, W) of decoded images: a square they are cut to, or what the file `like` has and all must have.
+    """The size (H, W) of decoded images: of the centre square, or, with `like`, the size that all files must have.
 
-    `share` of the shorter side is the side of the square, before it is resized.
+    `like` is the file whose size it is. `share` is the side of the square as a share of the image's shorter side,
+    before resizing.
     """
 
     height: int
@@ -29,17 +29,17 @@ class OtherSizeError(Exception):
 
 
 def read_image_size(path: Path | BinaryIO) -> tuple[int, int]:
-    """(H, W) of an image file, from its header. Raises whatever Pillow raises for a file that is no image."""
+    """Return (H, W) from the header of an image file. Raises what Pillow raises for a file that is no image."""
     with Image.open(path) as image:
         return image.height, image.width
 
 
 def decode_image(path: Path | BinaryIO, target: Target) -> ImagePixels:
-    """An image file as (H, W, 3), red, green, blue; grey is repeated, transparency dropped, 16 bits cut to 8.
+    """Return an image file as (H, W, 3), RGB: grey is repeated, transparency dropped, 16 bits are cut to 8.
 
-    Without `target.like`, the centre square, or a share of it, is resized to the target (bilinear, averaged where it
-    gets smaller), in one resampling. Rotation notes of cameras (EXIF) are not followed, as in torchvision's
-    ImageFolder. Raises OtherSizeError where the size must agree and does not, else whatever Pillow raises.
+    Without `target.like`, the centre square, or a share of it, is resized to the target in one resampling (bilinear,
+    with antialiasing). The camera's orientation (EXIF) is ignored, as in torchvision's ImageFolder. Raises
+    OtherSizeError if the image does not have the size that it must have, else what Pillow raises.
     """
     with Image.open(path) as opened:
         image = _convert_to_rgb(opened)
@@ -54,9 +54,9 @@ def decode_image(path: Path | BinaryIO, target: Target) -> ImagePixels:
 
 
 def decode_whole(path: Path | BinaryIO, side: int) -> ImagePixels:
-    """An image file as (h, w, 3) at its own aspect ratio, the shorter side at most `side`.
+    """Return an image file as (h, w, 3) with its own aspect ratio, its shorter side at most `side`.
 
-    Colours and errors as in `decode_image`.
+    Colours and errors are as in `decode_image`.
     """
     with Image.open(path) as opened:
         image = _convert_to_rgb(opened)
@@ -67,7 +67,7 @@ def decode_whole(path: Path | BinaryIO, side: int) -> ImagePixels:
 
 
 def shrink_size(height: int, width: int, side: int) -> tuple[int, int]:
-    """The size (h, w) at which the shorter side is at most `side`."""
+    """Return the size (h, w) at which the shorter side is at most `side`."""
     factor = min(1.0, side / min(height, width))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
@@ -75,7 +75,7 @@ def shrink_size(height: int, width: int, side: int) -> tuple[int, int]:
 def crop_and_resize(
     image: ImagePixels, box: tuple[int, int, int, int], size: tuple[int, int], flip: bool
 ) -> ImagePixels:
-    """A box (top, left, height, width) of a picture (h, w, 3), resized to (H, W) and mirrored if asked to."""
+    """Return a box (top, left, height, width) of an image (h, w, 3), resized to (H, W), mirrored if `flip`."""
     first_row, first_column, height, width = box
     crop = np.ascontiguousarray(image[first_row : first_row + height, first_column : first_column + width])
     if (height, width) != size:
@@ -90,7 +90,7 @@ def _convert_to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise ValueError(f"32 bits a pixel (Pillow's mode {image.mode}) have no known scale")
+        raise ValueError(f"32 bits per pixel (Pillow's mode {image.mode}) have no known scale")
     if "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")

@@ -1,15 +1,14 @@
-"""Decoded images on disk: decoded once by a pool of threads, then mapped into memory, near instantly.
+"""Cache of decoded images: a pool of threads decodes them once, after that they are mapped into memory.
 
-`<cache>/<key>.bin` holds the raw uint8 pixels, `<key>.json` their shape, SHA-256, mean and deviation. The key is made
-of each file's name, size and time of last change, of the folder and of the size wanted, so a changed file means
-another key. Both are written under other names and renamed, .json last: what is there is whole. Two processes that
-want the same images take turns, and the second finds the work done; a writing that was interrupted is gone on with.
+`<cache>/<key>.bin` holds the raw uint8 pixels, `<key>.json` their shape, SHA-256, mean and standard deviation. The key
+depends on each file's name, size and time of change, on the folder and on the target size, so a changed file means
+another key. Both files are written under temporary names and renamed, .json last, so an entry is complete or not there.
+Only one process writes an entry, the others wait for it. An interrupted write resumes.
 """
 
 import json
 import math
 import mmap
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,24 +18,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 
-from attncli.data.dataset import ImageArray, make_image_array
 from attncli.data.images import resumable_writer
+from attncli.data.images.arrays import ImageArray, make_image_array
 from attncli.data.images.decode import OtherSizeError, Target, decode_image
 from attncli.data.images.files import ImageFile, ImageFileList, UnreadableFile, describe_failure
 from attncli.data.images.resumable_writer import DecodedChunk
-from attncli.data.lock import exclusive_lock
 from attncli.data.paths import DataPaths
 from attncli.errors import UserError
+from attncli.system.files import write_atomically
 
-NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)  # in Python from 3.13 on
-DECODING_VERSION = 1  # to be raised whenever the same files would be decoded to other pixels
+NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)  # part of Python since 3.13
+DECODING_VERSION = 1  # raise it whenever the same files would be decoded to other pixels
 
 
 def read_cached_images(files: ImageFileList, target: Target, activity: str, paths: DataPaths) -> ImageArray:
-    """The pixels (n, H, W, 3) of files, in their order, decoded if they are not in the cache.
+    """Return the pixels (n, H, W, 3) of files in their order; decode them if they are not in the cache.
 
-    Raises UserError that names files that can't be read, a folder that can't be written, or a full disk.
+    Raises UserError that names unreadable files, a folder that cannot be written, or a full disk.
     """
     share_key = () if target.share == 1 else (target.share,)
     key = files.make_key(DECODING_VERSION, target, *share_key)
@@ -51,31 +51,32 @@ def read_cached_images(files: ImageFileList, target: Target, activity: str, path
 
 
 def get_or_create(entry: Path, load: Callable[[], Any], create: Callable[[], Any]) -> Any:
-    """What `load` finds, else what `decode_all` makes, by one process at a time. Raises UserError for the disk's
-    errors.
+    """Return what `load` returns, or if that is None what `create` returns, in one process at a time.
+
+    Raises UserError for errors of the disk.
     """
     content = load()
     if content is not None:
         return content
-    with cache_disk_errors(entry.parent), exclusive_lock(entry.with_suffix(".lock")):
+    with cache_disk_errors(entry.parent), FileLock(entry.with_suffix(".lock")):
         content = load()
         return create() if content is None else content
 
 
 @contextmanager
 def cache_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a folder that can't be written, or a full disk, into a UserError."""
+    """Turn a folder that cannot be written, or a full disk, into a UserError."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"{error.filename or folder}: can't keep decoded images: {error.strerror or error}",
-            "free some space or choose another place for runs",
+            f"{error.filename or folder}: cannot keep decoded images: {error.strerror or error}",
+            "free some space or choose another folder with --runs",
         ) from error
 
 
 def _load_entry(binary: Path, description_path: Path, shape: tuple[int, ...]) -> ImageArray | None:
-    """The pixels of a whole entry, or None."""
+    """Return the pixels of a complete entry, or None."""
     try:
         description = json.loads(description_path.read_text(encoding="utf-8"))
         if binary.stat().st_size != math.prod(shape) or description["shape"] != list(shape):
@@ -88,9 +89,10 @@ def _load_entry(binary: Path, description_path: Path, shape: tuple[int, ...]) ->
 
 
 def map_file(binary: Path, shape: tuple[int, ...]) -> torch.Tensor:
-    """The file in memory, page by page as it is used; what is written into the tensor stays in this process.
+    """Map a file into memory, page by page as it is used; changes of the tensor stay in this process.
 
-    No memory is set aside for that: an ImageNet's cache is larger than most machines' memory, and Linux would refuse.
+    No memory is reserved for such changes: the cache of ImageNet is larger than the memory of most machines, and Linux
+    would refuse.
     """
     with binary.open("rb") as file:
         flags, access = mmap.MAP_PRIVATE | NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE
@@ -99,13 +101,13 @@ def map_file(binary: Path, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def check_free_space(folder: Path, size: int) -> None:
-    """Raise UserError where a folder (made if need be) has no room for `size` bytes."""
+    """Raise UserError if a folder, which is created if needed, has no room for `size` bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < size:
         raise UserError(
             f"{folder}: no room for decoded images: {size / 2**20:,.0f} MiB needed, {free / 2**20:,.0f} MiB free",
-            "free some space, choose another place for runs, or take fewer or smaller images "
+            "free some space, choose another folder with --runs, or take fewer or smaller images "
             "(data.per_class, data.image_size)",
         )
 
@@ -113,7 +115,7 @@ def check_free_space(folder: Path, size: int) -> None:
 def _write_entry(
     files: ImageFileList, target: Target, activity: str, paths: DataPaths, binary: Path, description_path: Path
 ) -> ImageArray:
-    """Decode all files into the cache. Called with the entry's lock held."""
+    """Decode all files into the cache. The caller holds the entry's lock."""
 
     def decode_some(chunk_files: Sequence[ImageFile]) -> DecodedChunk:
         return _decode_chunk(files, chunk_files, target)
@@ -133,21 +135,19 @@ def _write_entry(
 
 
 def finish_entry(binary: Path, description_path: Path, description: dict[str, Any]) -> None:
-    """Give the written bytes their name, then the facts theirs."""
+    """Give the pixels their final name, then write their description."""
     resumable_writer.partial_path(binary).replace(binary)
     write_description(description_path, description)
     resumable_writer.remove_partial_files(binary)
 
 
 def write_description(description_path: Path, description: dict[str, Any]) -> None:
-    """Write the description of an entry, whole or not at all."""
-    temporary = description_path.with_name(f".{description_path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(description, indent=None if "sizes" in description else 1), encoding="utf-8")
-    temporary.replace(description_path)
+    """Write the description of an entry, completely or not at all."""
+    write_atomically(description_path, json.dumps(description, indent=None if "sizes" in description else 1))
 
 
 def _decode_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], target: Target) -> DecodedChunk:
-    """Pixels of a few files, zeros for those that can't be read, and why they can't."""
+    """Return the pixels of a few files, zeros for unreadable ones, and why these cannot be read."""
     images = np.zeros((len(chunk_files), target.height, target.width, 3), np.uint8)
     unreadable: list[UnreadableFile] = []
     for i, file in enumerate(chunk_files):
@@ -157,7 +157,7 @@ def _decode_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], target
             raise UserError(
                 f"{files.root}: images differ in size: {target.like} is {target.width} x {target.height}, "
                 f"{file.path} is {error}",
-                "data.image_size (--image-size) resizes and cuts them all to one size",
+                "data.image_size (--image-size) resizes and crops all of them to one size",
             ) from error
         except Exception as error:  # what a decoder raises on broken input is not a closed list
             unreadable.append((file.path, describe_failure(error)))

@@ -1,11 +1,10 @@
-"""Image files that are not read yet, and working through many of them with a pool of threads.
+"""Lists of image files that are not read yet, and a pool of threads that works through them.
 
-Threads and not processes: Pillow lets go of the interpreter while it decodes and resamples, which is nearly all there
-is to do, and the pixels need not be passed on.
+Threads instead of processes: Pillow releases the GIL while it decodes and resamples, which takes nearly all of the
+time, and the pixels need not be sent between processes.
 """
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,14 +13,15 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from attncli.errors import UserError
+from attncli.system.hardware import count_usable_cpus
 
 T = TypeVar("T")
-CHUNK_SIZE = 64  # images a task
-SHOWN = 5  # bad files named in an error
+CHUNK_SIZE = 64  # images per task
+SHOWN = 5  # unreadable files named in an error
 
 
 class ImageFile(NamedTuple):
-    """An image file: its path within the root, bytes, and time of last change in nanoseconds."""
+    """An image file: its path relative to the root, its size in bytes and its time of change in nanoseconds."""
 
     path: str
     size: int
@@ -32,13 +32,13 @@ UnreadableFile = tuple[str, str]  # (file, reason)
 
 
 def join_path(root: Path, file: ImageFile) -> Path:
-    """A file of its own."""
+    """Return the path of a file that is not inside another file."""
     return root / file.path
 
 
 @dataclass(frozen=True)
 class ImageFileList:
-    """Files below a root, in an order; `opener(root, file)` is a path or, within another file, an open file."""
+    """Files below a root, in order; `opener(root, file)` returns a path, or a stream if it is inside another file."""
 
     root: Path
     files: Sequence[ImageFile]
@@ -48,47 +48,47 @@ class ImageFileList:
         return len(self.files)
 
     def select_rows(self, rows: Sequence[int]) -> "ImageFileList":
-        """Some of them."""
+        """Return the list with these files only."""
         return replace(self, files=[self.files[i] for i in rows])
 
     def open_file(self, file: ImageFile) -> Path | BinaryIO:
-        """One of them, for a decoder."""
+        """Return the path or the stream of a file, for a decoder."""
         return self.opener(self.root, file)
 
     def read_content(self, file: ImageFile) -> bytes:
-        """The bytes of one of them."""
+        """Return the bytes of a file."""
         opened = self.open_file(file)
         return opened.read_bytes() if isinstance(opened, Path) else opened.read()
 
     def make_key(self, *parts: object) -> str:
-        """A name for what is made of these files: another one when a file, the root or `parts` changes."""
+        """Return a cache key for what is made of these files: it changes with a file, the root or `parts`."""
         digest = hashlib.sha256(repr((parts[0], str(self.root.resolve()), *parts[1:])).encode())
         digest.update("\n".join(f"{file.path}\t{file.size}\t{file.changed_ns}" for file in self.files).encode())
         return digest.hexdigest()[:16]
 
     def unreadable_error(self, unreadable: Sequence[UnreadableFile], total: int) -> UserError:
-        """One error that names the first few of all bad files."""
+        """Return one error for all unreadable files; it names the first few."""
         named = "; ".join(f"{path} ({reason})" for path, reason in unreadable[:SHOWN])
         more = f"; and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
-        problem = f"{self.root}: {len(unreadable)} of {total} files can't be used as images: {named}{more}"
-        return UserError(problem, "mend or remove them")
+        problem = f"{self.root}: {len(unreadable)} of {total} files cannot be read as images: {named}{more}"
+        return UserError(problem, "fix or remove them")
 
 
 def describe_failure(error: Exception) -> str:
-    """Why a file could not be decoded, in a few words."""
+    """Return in a few words why a file could not be decoded."""
     first_line = (str(error).splitlines() or [""])[0]
     return "not an image" if first_line.startswith("cannot identify image file") else first_line or type(error).__name__
 
 
 def count_threads() -> int:
-    """Threads of a pool: as many as this process has cores."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of threads of a pool: one per core that this process may use."""
+    return count_usable_cpus() or 1
 
 
 def map_in_order(
     function: Callable[[Sequence[ImageFile]], T], files: Sequence[ImageFile], chunk_size: int = CHUNK_SIZE
 ) -> Iterator[T]:
-    """`function` of chunks of the files, in order, with a few chunks in flight, however many there are."""
+    """Yield `function(chunk)` for chunks of the files, in order; only a few chunks are in work at any time."""
     pending: deque[Future[T]] = deque()
     thread_count = count_threads()
     pool = ThreadPoolExecutor(thread_count, thread_name_prefix="decode")

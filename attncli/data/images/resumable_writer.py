@@ -1,7 +1,7 @@
-"""Writing decoded images so that an interrupted writing goes on where it was.
+"""Write decoded images so that an interrupted write resumes where it stopped.
 
-The bytes go to `.NAME.bin.part`; every 64 MB they are made safe and `.NAME.json.part` gets a line that says how far
-they go. Whoever comes next with the same name continues after the last such line.
+The bytes go to `.NAME.bin.part`. Every 64 MB they are flushed to disk, and `.NAME.json.part` gets a line with the
+number of bytes. The next process that writes the same name continues after the last such line.
 """
 
 import json
@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from attncli.data.images.decode import ImagePixels
+from attncli.data.images.arrays import ImagePixels
 from attncli.data.images.files import CHUNK_SIZE, ImageFile, UnreadableFile, map_in_order
 
 EVERY = 64 << 20  # bytes
 
 
 class DecodedChunk(NamedTuple):
-    """Decoded images, what is to be noted about them (JSON), and the files that could not be read."""
+    """Decoded images, metadata about them (JSON), and the unreadable files."""
 
     images: Sequence[ImagePixels]
     metadata: list[Any]
@@ -27,7 +27,7 @@ class DecodedChunk(NamedTuple):
 
 @dataclass
 class WriteState:
-    """What has been written: images, bytes, and the facts and bad files of all chunks."""
+    """What has been written so far: images, bytes, and the metadata and unreadable files of all chunks."""
 
     images: int = 0
     bytes: int = 0
@@ -35,19 +35,19 @@ class WriteState:
     unreadable: list[UnreadableFile] = field(default_factory=list)
 
     def add_line(self, line: dict[str, Any]) -> None:
-        """Count a line of the journal in."""
+        """Add a line of the journal."""
         self.images, self.bytes = line["images"], line["bytes"]
         self.metadata += line["facts"]
         self.unreadable += [(path, reason) for path, reason in line["bad"]]
 
 
 def partial_path(binary: Path) -> Path:
-    """Where the bytes are while they are written."""
+    """Return the path of the bytes while they are written."""
     return binary.with_name(f".{binary.name}.part")
 
 
 def count_partial_bytes(binary: Path) -> int:
-    """Bytes that an interrupted writing left and that are gone on with."""
+    """Return the number of bytes that an interrupted write left, to be resumed."""
     return partial_path(binary).stat().st_size if partial_path(binary).exists() else 0
 
 
@@ -58,9 +58,16 @@ def write_images(
     report: Callable[[int], None],
     chunk_size: int = CHUNK_SIZE,
 ) -> WriteState:
-    """Write the images of all files to `partial_path(binary)`, going on where an earlier writing was stopped.
+    """Write the images of all files to `partial_path(binary)`; resume an earlier write that was interrupted.
 
-    `report(images)` hears of the progress. An interruption leaves what is safe, any other error nothing.
+    After an interruption the flushed part stays, after any other error nothing.
+
+    Args:
+        binary: the final path of the bytes.
+        files: the image files in order.
+        decode_chunk: decodes a chunk of the files.
+        report: called with the number of images written.
+        chunk_size: files per chunk.
     """
     journal_path = partial_path(binary.with_suffix(".json"))
     state = _load_journal(partial_path(binary), journal_path)
@@ -81,7 +88,7 @@ def write_images(
 
 
 def remove_partial_files(binary: Path) -> None:
-    """Remove what a writing left, also one of an earlier version."""
+    """Remove the files that a write left, also those of an earlier version."""
     for leftover in list(binary.parent.glob(f".{binary.stem}.*")):
         leftover.unlink(missing_ok=True)
 
@@ -122,7 +129,7 @@ def _flush_journal(file_descriptor: int, flush: Callable[[], None], journal_path
 
 
 def _load_journal(partial_file: Path, journal_path: Path) -> WriteState:
-    """What an earlier writing left: the lines of the journal that the bytes reach."""
+    """Return what an earlier write left: the lines of the journal whose bytes are there."""
     state = WriteState()
     try:
         byte_count = partial_file.stat().st_size
@@ -131,6 +138,6 @@ def _load_journal(partial_file: Path, journal_path: Path) -> WriteState:
             if line["bytes"] > byte_count:
                 break
             state.add_line(line)
-    except (OSError, ValueError, KeyError, TypeError):  # none, or a line cut short
+    except (OSError, ValueError, KeyError, TypeError):  # no journal, or an incomplete line
         pass
     return state

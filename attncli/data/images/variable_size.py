@@ -1,26 +1,25 @@
-"""Whole images of different sizes, of which random parts are shown: on disk decoded and mapped, or decoded anew.
+"""Whole images of different sizes for random resized crops: decoded on disk and mapped, or decoded in every epoch.
 
-`<cache>/<key>.bin` holds the pixels of one image after the other, each with its shorter side at most 1.5 times the
-training size; `<key>.json` holds their sizes and a SHA-256 of the files. Memory is bounded: pages of the map come and
-go as the system sees fit, and while decoding a few chunks are in flight. With `data.decoded=false` nothing but the
-sizes is kept, every epoch decodes anew, and the images are the same to the last bit.
+`<cache>/<key>.bin` holds the pixels, image after image, each with its shorter side at most 1.5 times the training size;
+`<key>.json` holds their sizes and a SHA-256 of the files. Memory is bounded: the system loads and drops pages of the
+map, and decoding keeps only a few chunks in memory. With `data.decoded=false` only the sizes are kept and every epoch
+decodes the images again; they are the same to the last bit.
 """
 
 import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from attncli.data.images import resumable_writer
-from attncli.data.images.decode import ImagePixels, decode_whole, read_image_size, shrink_size
+from attncli.data.images.arrays import ImagePixels, VariableSizeImages
+from attncli.data.images.decode import decode_whole, read_image_size, shrink_size
 from attncli.data.images.decoded_cache import (
     DECODING_VERSION,
     check_free_space,
@@ -34,36 +33,24 @@ from attncli.data.images.resumable_writer import DecodedChunk
 from attncli.data.paths import DataPaths
 from attncli.errors import RunFailedError
 
-CHUNK_SIZE = 8  # images a task: a few of them are in memory for each core
-KEPT_SIZE_RATIO = 1.5  # the shorter side kept, in training sizes; the mean part shown then needs no enlarging
-
-
-@dataclass(frozen=True)
-class VariableSizeImages:
-    """Images of their own sizes: heights and widths (n,), int64, and `decode_row(i)` -> (h, w, 3), uint8."""
-
-    height: Tensor
-    width: Tensor
-    read: Callable[[int], ImagePixels]
-    sha256: str
-
-    def __len__(self) -> int:
-        return len(self.height)
-
-
-def wrap_tensor(values: Tensor, sha256: str) -> VariableSizeImages:
-    """Images (n, H, W, 3) in memory."""
-    n, height, width, _ = values.shape
-    array = values.numpy()
-    return VariableSizeImages(torch.full((n,), height), torch.full((n,), width), array.__getitem__, sha256)
+CHUNK_SIZE = 8  # images per task: a few of them are in memory for each core
+KEPT_SIZE_RATIO = 1.5  # shorter side kept / training size; the average crop then needs no upscaling
 
 
 def read_whole_images(
     files: ImageFileList, size: int, activity: str, paths: DataPaths, *, keep_decoded: bool
 ) -> VariableSizeImages:
-    """The files as whole images for training at `size` pixels, decoded into the cache unless told otherwise.
+    """Return the files as whole images for training.
 
-    Raises UserError that names files that can't be read, a folder that can't be written, or a full disk.
+    Args:
+        files: the image files in order.
+        size: side in pixels of the crops.
+        activity: name of the work in progress reports.
+        paths: folder of the decoded images, and progress.
+        keep_decoded: decode into the cache; otherwise keep only the sizes and decode in every epoch.
+
+    Raises:
+        UserError: naming unreadable files, a folder that cannot be written, or a full disk.
     """
     side = round(KEPT_SIZE_RATIO * size)
     key = (
@@ -88,7 +75,7 @@ def read_whole_images(
 
 
 def _load_description(binary: Path, description_path: Path, count: int, keep_decoded: bool) -> dict[str, Any] | None:
-    """The facts of a whole entry, or None."""
+    """Return the description of a complete entry, or None."""
     try:
         description: dict[str, Any] = json.loads(description_path.read_text(encoding="utf-8"))
         is_complete = not keep_decoded or binary.stat().st_size == _count_bytes(description["sizes"])
@@ -104,11 +91,11 @@ def _count_bytes(sizes: Sequence[tuple[int, int]]) -> int:
 def _write_whole_images(
     files: ImageFileList, side: int, activity: str, paths: DataPaths, binary: Path, description_path: Path
 ) -> dict[str, Any]:
-    """Decode all files. Called with the entry's lock held."""
+    """Decode all files. The caller holds the entry's lock."""
     first = files.files[0]
     try:
         guess = 3 * side * max(shrink_size(*read_image_size(files.open_file(first)), side))
-    except Exception:  # no image: named with all others below
+    except Exception:  # no image: reported with all others below
         guess = 0
     check_free_space(paths.cache, guess * len(files) - resumable_writer.count_partial_bytes(binary))
     state = resumable_writer.write_images(
@@ -127,7 +114,7 @@ def _write_whole_images(
 
 
 def _decode_whole_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], side: int) -> DecodedChunk:
-    """A few files decoded, one black pixel for those that can't be, with sizes and the SHA-256 of their content."""
+    """Decode a few files, with sizes and the SHA-256 of their content; an unreadable file is one black pixel."""
     images, unreadable, digest = [], [], hashlib.sha256()
     for file in chunk_files:
         try:
@@ -143,7 +130,7 @@ def _decode_whole_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], 
 def _scan_sizes(
     files: ImageFileList, side: int, activity: str, paths: DataPaths, description_path: Path
 ) -> dict[str, Any]:
-    """Read sizes and content of all files without decoding them, and keep that. Called with the entry's lock held."""
+    """Read and save sizes and checksums of all files without decoding. The caller holds the entry's lock."""
     chunks, unreadable, completed = [], [], 0
     for sizes, digest, chunk_unreadable in map_in_order(
         lambda chunk_files: _scan_chunk(files, chunk_files, side), files.files, CHUNK_SIZE
@@ -182,20 +169,20 @@ def _make_description(chunks: Sequence[Any], side: int) -> dict[str, Any]:
 
 
 def _make_mapped_reader(binary: Path, sizes: Sequence[tuple[int, int]]) -> Callable[[int], ImagePixels]:
-    """Images by their number, out of the mapped file."""
+    """Return a function that reads an image by its number from the mapped file."""
     starts = [0, *accumulate(3 * h * w for h, w in sizes)]
     flat = map_file(binary, (starts[-1],)).numpy()
     return lambda row: flat[starts[row] : starts[row + 1]].reshape(*sizes[row], 3)
 
 
 def _make_decoding_reader(files: ImageFileList, side: int) -> Callable[[int], ImagePixels]:
-    """Images by their number, decoded when asked for."""
+    """Return a function that decodes an image by its number on demand."""
 
     def decode_row(row: int) -> ImagePixels:
         file = files.files[row]
         try:
             return decode_whole(files.open_file(file), side)
         except Exception as error:
-            raise RunFailedError(f"{files.root / file.path}: {describe_failure(error)}", "mend or remove it") from error
+            raise RunFailedError(f"{files.root / file.path}: {describe_failure(error)}", "fix or remove it") from error
 
     return decode_row

@@ -1,1 +1,1 @@
-"""Readers of dataset files: image folders, label files, Parquet, torchvision sets, downloads."""
+"""Readers of dataset files: image folders, label files, Parquet, torchvision datasets, downloads."""

@@ -1,19 +1,19 @@
-"""Imagenette and Imagewoof: ten ImageNet classes each, as fast.ai publishes them, or an unpacked folder of the kind."""
+"""Imagenette and Imagewoof: ten ImageNet classes each, as fast.ai publishes them, or a folder of that kind."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from attncli.data.dataset import DatasetSource
-from attncli.data.obtain import read_or_download
+from attncli.data.images.arrays import IMAGENET_MEAN, IMAGENET_STD
 from attncli.data.paths import DataPaths
-from attncli.data.readers.download import Archive
+from attncli.data.readers.download import Archive, PublishedFiles, read_or_download
 from attncli.data.readers.image_files import make_image_source
 from attncli.data.readers.image_folder import list_root
 from attncli.errors import UserError
 from attncli.recipe import Data
 
 BASE_URL = "https://s3.amazonaws.com/fast-ai-imageclas"
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 
 
 def read_fastai(
@@ -24,11 +24,20 @@ def read_fastai(
     class_names: Mapping[str, str],
     published_counts: tuple[int, int],
 ) -> DatasetSource:
-    """The classes `class_names` (by WordNet ID) of `dataset_name`, from data.root or the published archive.
+    """Return a dataset of fast.ai from data.root or from its published archive.
 
-    `checksums` are those of the archives by the shorter side of their images; the smallest is taken that has no
-    fewer pixels
-    than data.image_size. Raises UserError for a folder with other classes, and where nothing is there or to be had.
+    Of the archives, the one with the smallest images that are at least data.image_size is taken.
+
+    Args:
+        data: the recipe's section.
+        paths: folders of the files.
+        dataset_name: name of the archives.
+        checksums: MD5 sums of the archives by the shorter side of their images in pixels.
+        class_names: names of the classes by WordNet ID.
+        published_counts: numbers of training and test images.
+
+    Raises:
+        UserError: for a folder with other classes, or files that are neither there nor available.
     """
     if paths.user_root and (paths.user_root / "train").is_dir():
         return _read_fastai_folder(paths.user_root, data, paths, class_names, None)
@@ -41,7 +50,8 @@ def read_fastai(
             raise LookupError(folder)
         return _read_fastai_folder(folder, data, paths, class_names, published_counts)
 
-    return read_or_download(read_folder, data.name, paths, [archive], f"train/ and val/, or {folder.name}/")
+    files = PublishedFiles(data.name, [archive], f"train/ and val/, or {folder.name}/")
+    return read_or_download(read_folder, files, paths)
 
 
 def _read_fastai_folder(
@@ -53,13 +63,10 @@ def _read_fastai_folder(
     if differing:
         problem = f"{root}: not the ten classes of {data.name}: {', '.join(differing[:5])}"
         raise UserError(problem, "--dataset folder takes any classes")
-    return make_image_source(
-        listings,
-        root,
-        data,
-        paths,
-        classes=[class_names[wnid] for wnid in wordnet_ids],
-        mean=MEAN,
-        std=STD,
+    return replace(
+        make_image_source(listings, root, data, paths),
+        classes=tuple(class_names[wnid] for wnid in wordnet_ids),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         published_counts=published_counts,
     )

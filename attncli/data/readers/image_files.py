@@ -1,13 +1,15 @@
-"""From lists of image files, a class each, to a dataset that is not read yet."""
+"""From lists of image files, sorted by class, to a dataset whose images are not read yet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from attncli.data.dataset import DatasetSource, ImageArray, LazySplit, RGBTriple
+from attncli.data import subset
+from attncli.data.dataset import DatasetSource, LazySplit
+from attncli.data.images.arrays import ImageArray
 from attncli.data.images.decode import Target, read_image_size
 from attncli.data.images.decoded_cache import read_cached_images
 from attncli.data.images.files import ImageFileList
@@ -17,36 +19,35 @@ from attncli.errors import UserError
 from attncli.recipe import Data
 
 
-def make_image_source(
-    listings: Mapping[str, SplitListing],
-    root: Path,
-    data: Data,
-    paths: DataPaths,
-    *,
-    classes: Sequence[str] | None = None,
-    origin: str | None = None,
-    mean: RGBTriple | None = None,
-    std: RGBTriple | None = None,
-    published_counts: tuple[int, int] | None = None,
-) -> DatasetSource:
-    """The source of parts `train`, `test` and perhaps `val` below `root`, classes named as listed unless told.
+def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Data, paths: DataPaths) -> DatasetSource:
+    """Return the dataset of the files listed for `train`, perhaps `test`, and perhaps `val`.
 
-    Images are resized to data.image_size, else all must have the size of the first. Where recipes take resized crops,
-    evaluation shows the centre (data.centre) alone.
+    Images are resized to data.image_size; without it, all must have the size of the first. With resized crops,
+    evaluation sees the centre only (data.centre). If there is no `test`, it is cut from `train`: one fifth of each
+    class, chosen by a fixed seed. For published constants, use dataclasses.replace on the result.
+
+    Args:
+        listings: files by class, for each split.
+        root: the folder that the paths of the files are relative to.
+        data: the recipe's section.
+        paths: folder of the decoded images, and progress.
+
+    Raises:
+        UserError: if data.image_size is not given and no training file is an image.
     """
-    train = _collect_files(root, listings["train"])
-    target = _choose_target(train, listings["train"].split, data)
+    target = _choose_target(_collect_files(root, listings["train"]), listings["train"].split, data)
     splits = {name: _make_lazy_split(root, listing, target, paths) for name, listing in listings.items()}
+    train = splits["train"]
+    if "test" not in splits:
+        train_rows, test_rows = subset.cut_test(train.labels, "test")
+        splits |= {"train": train.select_rows(train_rows), "test": train.select_rows(test_rows)}
     return DatasetSource(
-        classes=tuple(classes or listings["train"].classes),
+        classes=tuple(listings["train"].classes),
         train=splits["train"],
         test=splits["test"],
         val=splits.get("val"),
-        origin=origin or str(root.resolve()),
+        origin=str(root.resolve()),
         flip=True,
-        mean=mean,
-        std=std,
-        published_counts=published_counts,
     )
 
 
@@ -56,16 +57,16 @@ def _collect_files(root: Path, listing: SplitListing) -> ImageFileList:
 
 
 def _choose_target(files: ImageFileList, split: str, data: Data) -> Target:
-    """The size to cut to, or that of the first readable training image."""
+    """Return the size of the decoded images: data.image_size, else that of the first readable training image."""
     if data.image_size is not None:
         share = data.centre if data.crop == "resized" else 1.0
         return Target(data.image_size, data.image_size, share=share)
     for file in files.files:
         try:
             return Target(*read_image_size(files.open_file(file)), like=file.path)
-        except Exception:  # no image: named, with all others, when they are decoded
+        except Exception:  # not an image: reported with all others when they are decoded
             continue
-    raise UserError(f"{files.root / split}: not one of the files is an image", LAYOUT)
+    raise UserError(f"{files.root / split}: none of the files is an image", LAYOUT)
 
 
 def _make_lazy_split(root: Path, listing: SplitListing, target: Target, paths: DataPaths) -> LazySplit:

@@ -1,4 +1,4 @@
-"""What lies in a folder of images: ROOT/train/CLASS/..., and val/ or test/ or both; only names and sizes are read."""
+"""List a folder of images: ROOT/train/CLASS/..., and val/ or test/ or both. Only names and sizes are read."""
 
 import os
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from typing import BinaryIO
 from attncli.data.images.files import ImageFile
 from attncli.errors import UserError, suggest_name
 
-LAYOUT = "it holds train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
-IGNORED = {"thumbs.db", "desktop.ini"}  # written by file managers, like all names that begin with a dot
+LAYOUT = "it contains train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
+IGNORED = {"thumbs.db", "desktop.ini"}  # written by file managers; names that begin with a dot are ignored too
 
 
 @dataclass(frozen=True)
 class SplitListing:
-    """The classes of a part, sorted by name, and the files of each; `opener` as in `Files`, where they are no files."""
+    """The classes of a split, sorted by name, and the files of each class; `opener` as in `ImageFileList`."""
 
     split: str
     classes: tuple[str, ...]
@@ -24,10 +24,10 @@ class SplitListing:
 
 
 def list_root(root: Path) -> dict[str, SplitListing]:
-    """The parts `train`, `test` and, where it is a part of its own, `val`; val/ serves as test where that is missing.
+    """Return the splits `train`, `test` and, if test/ and val/ are both there, `val`; else val/ is the test split.
 
-    Raises UserError for a missing folder, fewer than two classes, an empty class, a file outside the classes, or
-    classes that differ between the parts.
+    Raises UserError for a missing folder, fewer than two classes, an empty class, a file outside the folders of the
+    classes, or classes that differ between the splits.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder", f"--data-root names the folder of the images; {LAYOUT}")
@@ -50,7 +50,7 @@ def list_root(root: Path) -> dict[str, SplitListing]:
 
 
 def list_flat_folder(root: Path, folder: str) -> list[ImageFile]:
-    """The files of one folder, by name. Raises UserError where there are none."""
+    """Return the files of one folder, by name. Raises UserError if there are none."""
     files = list(walk_folder(root / folder, folder))
     if not files:
         raise UserError(f"{root / folder}: no files", "add images")
@@ -58,7 +58,7 @@ def list_flat_folder(root: Path, folder: str) -> list[ImageFile]:
 
 
 def list_class_folders(root: Path, split: str) -> SplitListing:
-    """The images of PART/CLASS/. Raises UserError for fewer than two classes, an empty one, or a file outside them."""
+    """Return the images of SPLIT/CLASS/. Raises UserError for fewer than two classes, an empty one, or a stray file."""
     classes = []
     for entry in _scan_entries(root / split):
         if not entry.is_dir():
@@ -66,7 +66,7 @@ def list_class_folders(root: Path, split: str) -> SplitListing:
         classes.append(entry.name)
     if len(classes) < 2:
         description = f"one folder only ('{classes[0]}')" if classes else "no folders"
-        raise UserError(f"{root / split}: {description}; a classifier needs two classes or more", LAYOUT)
+        raise UserError(f"{root / split}: {description}; a classifier needs at least two classes", LAYOUT)
     files = tuple(tuple(walk_folder(root / split / name, f"{split}/{name}")) for name in classes)
     empty = [name for name, class_files in zip(classes, files, strict=True) if not class_files]
     if empty:
@@ -77,7 +77,7 @@ def list_class_folders(root: Path, split: str) -> SplitListing:
 
 
 def walk_folder(folder: Path, relative_folder: str) -> list[ImageFile]:
-    """Every file at any depth, in the order of the names; `relative_folder` is the folder's path from the root."""
+    """Return every file at any depth, sorted by name; `relative_folder` is the folder's path from the root."""
     files = []
     for entry in _scan_entries(folder):
         if entry.is_dir():
@@ -94,7 +94,7 @@ def _scan_entries(folder: Path) -> list[os.DirEntry[str]]:
             visible = (item for item in entries if not item.name.startswith(".") and item.name.lower() not in IGNORED)
             return sorted(visible, key=lambda item: item.name)
     except OSError as error:
-        raise UserError(f"{folder}: {error.strerror or error}", "make it readable") from error
+        raise UserError(f"{folder}: {error.strerror or error}", "change its permissions") from error
 
 
 def _check_same_classes(root: Path, train: SplitListing, other: SplitListing) -> None:
@@ -106,5 +106,5 @@ def _check_same_classes(root: Path, train: SplitListing, other: SplitListing) ->
 
 
 def _format_names(names: list[str]) -> str:
-    """A few names, and how many more there are."""
+    """Return a few names, and how many more there are."""
     return ", ".join(f"'{name}'" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

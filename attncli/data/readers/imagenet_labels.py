@@ -1,4 +1,4 @@
-"""The labels of ImageNet's validation images, in the forms in which they come."""
+"""The labels of ImageNet's validation images, in the formats in which they are distributed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +14,10 @@ PAIRS = ("val.txt", "val_annotations.txt", "val_labels.txt")
 
 
 def read_labels_by_name(root: Path, names: Sequence[str], layout: str) -> tuple[dict[str, str], Path]:
-    """The class (WordNet ID) of each image of val/ by its name, and the file that tells.
+    """Return the class (WordNet ID) of each image of val/ by its name, and the file with the labels.
 
-    `names` are those of the images; files that have no names go by their order. Raises UserError where there is no such
-    file, or its number of lines is not that of the images.
+    A file without names has one label per image, in the order of `names`. Raises UserError if there is no file of
+    labels, or if its number of lines is not that of the images.
     """
     path = _find_file(root, (CSV, SYNSETS, NUMBERS, *PAIRS))
     if path is None:
@@ -29,7 +29,7 @@ def read_labels_by_name(root: Path, names: Sequence[str], layout: str) -> tuple[
     if path.name in PAIRS:
         return {cells[0].rpartition("/")[2]: cells[1] for row in rows if len(cells := row.split()) > 1}, path
     if len(rows) != len(names):
-        raise UserError(f"{path}: {len(rows)} labels for {len(names)} images in val/", "a line for each image")
+        raise UserError(f"{path}: {len(rows)} labels for {len(names)} images in val/", "one line per image")
     if path.name == NUMBERS:
         ids_by_number = _read_wordnet_ids(root, path)
         rows = [ids_by_number.get(row, f"class {row}") for row in rows]
@@ -37,18 +37,18 @@ def read_labels_by_name(root: Path, names: Sequence[str], layout: str) -> tuple[
 
 
 def _find_file(root: Path, names: Sequence[str]) -> Path | None:
-    """The first of the files there is, where one may lie."""
+    """Return the first of the files that exists in one of the possible folders, or None."""
     return next(
         (root / folder / name for name in names for folder in FOLDERS if (root / folder / name).is_file()), None
     )
 
 
 def _read_wordnet_ids(root: Path, label_file: Path) -> dict[str, str]:
-    """WordNet IDs by their number in the development kit. Raises UserError without its meta.mat."""
+    """Return the WordNet IDs by their number in the development kit. Raises UserError without its meta.mat."""
     path = _find_file(root, ("meta.mat",))
     if path is None:
         raise UserError(
-            f"{label_file}: numbers, and no meta.mat to tell their classes", "put the development kit beside it"
+            f"{label_file}: class numbers, but no meta.mat that names the classes", "put the development kit beside it"
         )
     from scipy.io import loadmat
 
@@ -56,4 +56,4 @@ def _read_wordnet_ids(root: Path, label_file: Path) -> dict[str, str]:
         table = loadmat(path, squeeze_me=True)["synsets"]
         return {str(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in table}
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise UserError(f"{path}: can't be read: {error}", "the development kit's data/meta.mat") from error
+        raise UserError(f"{path}: cannot be read: {error}", "the development kit's data/meta.mat") from error

@@ -1,14 +1,15 @@
-"""Parts of small datasets whose images are in memory already."""
+"""Splits of small datasets whose images are in memory already."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attncli.data.dataset import LazySplit, make_image_array
+from attncli.data.dataset import LazySplit
+from attncli.data.images.arrays import make_image_array
 
 
 def make_memory_split(images: Tensor, labels: Tensor, size: int | None = None) -> LazySplit:
-    """A part of images (n, H, W), grey, or (n, H, W, 3), uint8, resized to a side of `size` pixels where given."""
+    """Return a split of images (n, H, W), grey, or (n, H, W, 3), uint8, resized to `size` pixels per side if given."""
 
     def expand_to_rgb(rows: Tensor) -> Tensor:
         selected = images[rows]
@@ -20,7 +21,7 @@ def make_memory_split(images: Tensor, labels: Tensor, size: int | None = None) -
 
 
 def resize_images(images: Tensor, size: int | None) -> Tensor:
-    """Square images (n, H, H, 3), uint8, at a side of `size` pixels: bilinear, averaged where it gets smaller."""
+    """Return square images (n, H, H, 3), uint8, at `size` pixels per side: bilinear, with antialiasing."""
     if size is None or images.shape[1:3] == (size, size):
         return images
     resized = images.new_empty(len(images), size, size, 3)

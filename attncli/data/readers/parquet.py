@@ -1,4 +1,4 @@
-"""Parquet files of images: what is in them, told from their schema and labels, and single images out of them."""
+"""Parquet files of images: list them by reading schema and labels only, and read single images on demand."""
 
 import io
 import json
@@ -16,16 +16,16 @@ from attncli.data.images.files import ImageFile
 from attncli.data.readers.image_folder import SplitListing
 from attncli.errors import UserError, suggest_name
 
-LAYOUT = "columns image (a struct with `bytes`) and label (numbers or texts), as Hugging Face's datasets write them"
+LAYOUT = "columns image (a struct with `bytes`) and label (numbers or texts), as Hugging Face datasets write them"
 SPLIT_PATTERN = re.compile(r"(?:^|[-_./])(train|test|validation|valid|val)(?=[-_./0-9]|$)")
 SPLIT_NAMES = {"validation": "val", "valid": "val"}
 _lock = Lock()
 
 
 def list_parquet(root: Path) -> tuple[Path, dict[str, SplitListing]]:
-    """The folder that the listings are below, and the listings; a part may be missing, but `train`.
+    """Return the folder that the listings are relative to, and the listings; all splits but `train` may be missing.
 
-    Raises UserError where there are no Parquet files, they have other columns, or their classes differ.
+    Raises UserError if there are no Parquet files, they have other columns, or their classes differ.
     """
     folder = root if root.is_dir() else root.parent
     paths = sorted(root.rglob("*.parquet")) if root.is_dir() else [root] if root.is_file() else []
@@ -38,7 +38,7 @@ def list_parquet(root: Path) -> tuple[Path, dict[str, SplitListing]]:
         split_paths.setdefault(SPLIT_NAMES.get(word, word), []).append(path)
     if "train" not in split_paths:
         raise UserError(
-            f"{root}: no file of the training part", f"`train` in its name; there are {', '.join(split_paths)}"
+            f"{root}: no file of the training split", f"it has `train` in its name; found: {', '.join(split_paths)}"
         )
     if "test" not in split_paths and "val" in split_paths:
         split_paths["test"] = split_paths.pop("val")
@@ -50,7 +50,7 @@ def list_parquet(root: Path) -> tuple[Path, dict[str, SplitListing]]:
 
 
 def _list_rows(folder: Path, path: Path) -> list[tuple[ImageFile, int | str]]:
-    """A file and a label for each row; only the labels are read."""
+    """Return a file and a label per row; only the labels are read."""
     file = _open_parquet(path)
     _, column = _find_columns(path, file)
     labels = file.read(columns=[column]).column(0).to_pylist()
@@ -68,7 +68,7 @@ def _open_parquet(path: Path) -> Any:
 
 
 def _find_columns(path: Path, file: Any) -> tuple[str, str]:
-    """The names of the columns of images and labels."""
+    """Return the names of the columns of images and labels."""
     fields = {field.name: field.type for field in file.schema_arrow}
     images = [name for name, kind in fields.items() if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0]
     labels = [name for name, kind in fields.items() if pa.types.is_integer(kind) or pa.types.is_string(kind)]
@@ -81,7 +81,7 @@ def _find_columns(path: Path, file: Any) -> tuple[str, str]:
 
 
 def _read_class_names(path: Path, labels: Sequence[int | str]) -> list[str]:
-    """The classes' names by number: of the schema where it has them, else the labels themselves."""
+    """Return the names of the classes by number: those of the schema if it has them, else the labels themselves."""
     if any(isinstance(label, str) for label in labels):
         return sorted({str(label) for label in labels})
     file = _open_parquet(path)
@@ -90,26 +90,26 @@ def _read_class_names(path: Path, labels: Sequence[int | str]) -> list[str]:
     count = max(int(label) for label in labels) + 1
     names = [str(name) for name in feature.get("names") or map(str, range(count))]
     if len(names) < count:
-        raise UserError(f"{path}: label {count - 1}, and names for {len(names)} classes", "mend the schema")
+        raise UserError(f"{path}: label {count - 1}, but names for {len(names)} classes", "fix the schema")
     return names
 
 
 def _group_by_class(
     split: str, rows: Sequence[tuple[ImageFile, int | str]], class_names: Sequence[str]
 ) -> SplitListing:
-    """The rows by class. Raises UserError for a class without images."""
+    """Return the rows sorted by class. Raises UserError for a class without images."""
     groups: list[list[ImageFile]] = [[] for _ in class_names]
     numbers = {name: i for i, name in enumerate(class_names)}
     for file, label in rows:
         groups[numbers[label] if isinstance(label, str) else label].append(file)
     empty = [name for name, files in zip(class_names, groups, strict=True) if not files]
     if empty and split == "train":
-        raise UserError(f"no images of '{empty[0]}' in the part {split}", "each class needs one")
+        raise UserError(f"no images of '{empty[0]}' in the split {split}", "each class needs one")
     return SplitListing(split, tuple(class_names), tuple(map(tuple, groups)), open_row)
 
 
 def open_row(root: Path, file: ImageFile) -> BinaryIO:
-    """The image of a row, named FILE#ROW."""
+    """Open the image of a row, named FILE#ROW."""
     name, _, row = file.path.rpartition("#")
     content = _read_image_bytes(root / name, int(row), file.changed_ns)
     if content is None:
@@ -118,7 +118,7 @@ def open_row(root: Path, file: ImageFile) -> BinaryIO:
 
 
 def _read_image_bytes(path: Path, row: int, changed: int) -> bytes | None:
-    with _lock:  # several threads want the same group of rows
+    with _lock:  # several threads may ask for the same row group
         starts = _list_group_starts(path, changed)
         group = max(i for i, start in enumerate(starts) if start <= row)
         content: bytes | None = _read_row_group(path, group, changed)[row - starts[group]].as_py()
@@ -127,7 +127,7 @@ def _read_image_bytes(path: Path, row: int, changed: int) -> bytes | None:
 
 @lru_cache(maxsize=256)
 def _list_group_starts(path: Path, changed: int) -> list[int]:
-    """The first row of each group of rows."""
+    """Return the first row of each row group."""
     meta, starts = _open_parquet(path).metadata, [0]
     for i in range(meta.num_row_groups - 1):
         starts.append(starts[-1] + meta.row_group(i).num_rows)
@@ -136,7 +136,7 @@ def _list_group_starts(path: Path, changed: int) -> list[int]:
 
 @lru_cache(maxsize=4)
 def _read_row_group(path: Path, group: int, changed: int) -> Any:
-    """The images of a group of rows; a few groups at most are in memory."""
+    """Return the images of a row group; the cache keeps a few of them in memory."""
     file = _open_parquet(path)
     column, _ = _find_columns(path, file)
     return file.read_row_group(group, columns=[column]).column(0).combine_chunks().field("bytes")

@@ -1,4 +1,4 @@
-"""Datasets that torchvision knows: its files, its checks, its reading; downloading with progress is ours."""
+"""Datasets that torchvision reads and checks; the download, with progress, is our own."""
 
 from typing import Any
 
@@ -6,24 +6,25 @@ import numpy as np
 import torch
 import torchvision.datasets
 
-from attncli.data.dataset import DatasetSource, LazySplit, RGBTriple
-from attncli.data.obtain import read_or_download
+from attncli.data.dataset import DatasetSource, LazySplit
+from attncli.data.images.arrays import RGBTriple
 from attncli.data.paths import DataPaths
-from attncli.data.readers.download import Archive
+from attncli.data.readers.download import Archive, PublishedFiles, read_or_download
 from attncli.data.readers.in_memory import make_memory_split
 from attncli.recipe import Data
 
 
 def read_cifar(class_name: str, data: Data, paths: DataPaths, *, mean: RGBTriple, std: RGBTriple) -> DatasetSource:
-    """CIFAR-10 or CIFAR-100 (`class_name` as torchvision has it)."""
+    """Return CIFAR-10 or CIFAR-100; `class_name` is that of torchvision."""
     dataset_class = getattr(torchvision.datasets, class_name)
     archive = Archive((dataset_class.url,), paths.root / dataset_class.filename, dataset_class.tgz_md5)
     folder = paths.root / dataset_class.base_folder
     checksums = [(folder / name, md5) for name, md5 in (*dataset_class.train_list, *dataset_class.test_list)]
     train, test = read_or_download(
         lambda: (dataset_class(paths.root, train=True), dataset_class(paths.root, train=False)),
-        data.name, paths, [archive], f"{dataset_class.base_folder}/", checksums,
-    )  # fmt: skip
+        PublishedFiles(data.name, [archive], f"{dataset_class.base_folder}/", checksums),
+        paths,
+    )
     return DatasetSource(
         classes=tuple(train.classes),
         train=_wrap_split(train, data),
@@ -40,7 +41,7 @@ def read_cifar(class_name: str, data: Data, paths: DataPaths, *, mean: RGBTriple
 def read_mnist(
     class_name: str, data: Data, paths: DataPaths, *, mean: float, std: float, classes: tuple[str, ...]
 ) -> DatasetSource:
-    """MNIST or Fashion-MNIST (`class_name` as torchvision has it)."""
+    """Return MNIST or Fashion-MNIST; `class_name` is that of torchvision."""
     dataset_class = getattr(torchvision.datasets, class_name)
     raw_folder = paths.root / class_name / "raw"
     archives = [
@@ -49,8 +50,9 @@ def read_mnist(
     ]
     train, test = read_or_download(
         lambda: (dataset_class(paths.root, train=True), dataset_class(paths.root, train=False)),
-        data.name, paths, archives, f"{class_name}/raw/",
-    )  # fmt: skip
+        PublishedFiles(data.name, archives, f"{class_name}/raw/"),
+        paths,
+    )
     return DatasetSource(
         classes=classes,
         train=_wrap_split(train, data),
@@ -59,25 +61,22 @@ def read_mnist(
         mean=(mean, mean, mean),
         std=(std, std, std),
         published_counts=(60_000, 10_000),
-        checksums=[
-            (archive.path, archive.sum) for archive in archives if archive.path.exists()
-        ],  # the unpacked files have no published sums
+        # the unpacked files have no published checksums
+        checksums=[(archive.path, archive.sum) for archive in archives if archive.path.exists()],
     )
 
 
 def read_svhn(data: Data, paths: DataPaths) -> DatasetSource:
-    """SVHN's cropped digits, training and test part."""
+    """Return the cropped digits of SVHN, training and test split."""
     dataset_class = torchvision.datasets.SVHN
     splits = {split: dataset_class.split_list[split] for split in ("train", "test")}
     archives = [Archive((url,), paths.root / name, md5) for url, name, md5 in splits.values()]
+    checksums = [(archive.path, archive.sum) for archive in archives]
     train, test = read_or_download(
         lambda: (dataset_class(str(paths.root), "train"), dataset_class(str(paths.root), "test")),
-        data.name,
+        PublishedFiles(data.name, archives, "train_32x32.mat and test_32x32.mat", checksums),
         paths,
-        archives,
-        "train_32x32.mat and test_32x32.mat",
-        [(archive.path, archive.sum) for archive in archives],
-    )  # fmt: skip
+    )
 
     def wrap_images(dataset: Any) -> LazySplit:
         images = torch.from_numpy(np.ascontiguousarray(np.transpose(dataset.data, (0, 2, 3, 1))))
@@ -89,12 +88,12 @@ def read_svhn(data: Data, paths: DataPaths) -> DatasetSource:
         test=wrap_images(test),
         origin=archives[0].urls[0],
         published_counts=(73_257, 26_032),
-        checksums=[(archive.path, archive.sum) for archive in archives],
+        checksums=checksums,
     )
 
 
 def read_stl10(data: Data, paths: DataPaths) -> DatasetSource:
-    """STL-10's labelled images; the unlabelled ones are not read."""
+    """Return the labelled images of STL-10; the unlabelled ones are not read."""
     dataset_class = torchvision.datasets.STL10
     folder = paths.root / dataset_class.base_folder
     archive = Archive((dataset_class.url,), paths.root / dataset_class.filename, dataset_class.tgz_md5)
@@ -112,9 +111,8 @@ def read_stl10(data: Data, paths: DataPaths) -> DatasetSource:
             lazy_splits.append(make_memory_split(upright, torch.from_numpy(labels), data.image_size))
         return tuple(names), lazy_splits[0], lazy_splits[1]
 
-    classes, train, test = read_or_download(
-        read_binary_files, data.name, paths, [archive], f"{dataset_class.base_folder}/", checksums
-    )
+    files = PublishedFiles(data.name, [archive], f"{dataset_class.base_folder}/", checksums)
+    classes, train, test = read_or_download(read_binary_files, files, paths)
     return DatasetSource(
         classes=classes,
         train=train,

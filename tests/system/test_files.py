@@ -1,0 +1,32 @@
+"""The one atomic write: a reader sees the old file or the new one."""
+
+from pathlib import Path
+
+import pytest
+
+from attncli.system import files
+from attncli.system.files import write_atomically
+
+
+@pytest.mark.parametrize("content", ["two\nlines, ü\n", b"\x00\xff\r\n"])
+def test_content_is_written_as_it_is(tmp_path: Path, content: str | bytes) -> None:
+    """Text is UTF-8 with its own line ends, bytes are unchanged, and no temporary file is left."""
+    path = tmp_path / "x"
+    path.write_text("old")
+    write_atomically(path, content)
+    assert path.read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the disk fails before the rename, the file keeps its old content."""
+    path = tmp_path / "x"
+    path.write_text("old")
+
+    def fail(descriptor: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
