@@ -34,7 +34,7 @@ class DurationHistory:
         self._epoch_seconds: dict[tuple[str, str], dict[str, list[float]]] = {}
 
     def estimate_run(self, recipe: Recipe) -> DurationEstimate | None:
-        """How long a run takes on this machine as a whole; None where nothing is known of its like.
+        """Return how long a run takes on this machine as a whole, or None if nothing is known of its like.
 
         By the finished runs of the same recipe with other seeds or epochs; failing that, by the speed at which its
         very network was timed here; failing that, by finished runs with other mechanisms.
@@ -51,7 +51,7 @@ class DurationHistory:
         return None
 
     def is_timed(self, recipe: Recipe) -> bool:
-        """Whether the speed of the recipe's network is measured already, just as the recipe wants it."""
+        """Return whether the speed of the recipe's network is measured already, just as the recipe wants it."""
         rates = self._find_rates(recipe)
         return rates is not None and rates.is_own_timing
 
@@ -70,7 +70,7 @@ class DurationHistory:
         return speed_cache.find_rates(self._speed_entries, recipe, extent.images) if extent else None
 
     def _collect_epoch_seconds(self, backbone: str, dataset: str) -> dict[str, list[float]]:
-        """Seconds an epoch of the finished runs, by `make_duration_key` of their recipes, and of all like a baseline
+        """Return seconds an epoch of the finished runs, by `make_duration_key` of their recipes, and of all like a baseline
         with `*`.
         """
         seconds_by_key: dict[str, list[float]] = {}
@@ -89,13 +89,13 @@ class DurationHistory:
 
 
 def make_duration_key(recipe: Recipe) -> str:
-    """What runs have in common that differ in seed and epochs alone."""
+    """Return what runs have in common that differ in seed and epochs alone."""
     one_epoch = recipe.train.model_copy(update={"epochs": 1})
     return recipe.model_copy(update={"train": one_epoch}).compute_group()
 
 
 def estimate_machine_share(device: str, threads: int) -> float:
-    """The share of the machine that a run has: on a CPU by its threads, else by the GPUs."""
+    """Return the share of the machine that a run has: on a CPU by its threads, else by the GPUs."""
     if device != "cpu":
         return 1 / resources.choose_job_count()
     return min(1.0, threads / resources.count_cores())

@@ -12,7 +12,7 @@ EndStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A run to do or, where `timing` is set, a network to time, which wants the machine to itself."""
+    """A run to do or, if `timing` is set, a network to time, which wants the machine to itself."""
 
     recipe: Recipe
     digest: str

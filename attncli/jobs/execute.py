@@ -18,12 +18,12 @@ def execute_plan(
     """Have the executor do what the plan lacks, in order; a plan that is all finished costs nothing.
 
     With `fail_fast` the first failure stops the others, which save what they have. Raises UserError for a store
-    that does not answer, RunFailedError where no worker starts.
+    that does not answer, RunFailedError if no worker starts.
     """
     unfinished_runs, open_marker = plan.unfinished_runs, run_store.runs / f".{plan.name}.begun"
     if (
         not unfinished_runs and not open_marker.exists()
-    ):  # where that file is left, its process was killed before it closed the parents
+    ):  # if that file is left, its process was killed before it closed the parents
         return
     track.check_reachable(run_store)
     parents = track.begin_parent_runs(plan.name, [run.recipe for run in plan.runs], run_store)
@@ -44,14 +44,14 @@ def execute_plan(
 
 
 def summarize_status(statuses: Sequence[str], run_count: int, *, stopped: bool) -> Status:
-    """How a sweep ended whose runs ended so; one that was stopped with nothing left to do is finished."""
+    """Return how a sweep ended whose runs ended so; one that was stopped with nothing left to do is finished."""
     if statuses.count("FINISHED") == run_count:
         return "FINISHED"
     return "KILLED" if stopped else "FAILED"
 
 
 def build_tasks(unfinished_runs: Sequence[PlannedRun], parents: "dict[str, dict[str, str]]") -> list[Task]:
-    """A timing for each network that is to be timed, then the runs; `parents` has the tags of each experiment."""
+    """Return a timing for each network that is to be timed, then the runs; `parents` has the tags of each experiment."""
     timings = {run.recipe.compute_group(): run for run in reversed(unfinished_runs) if run.recipe.measure.speed}
     return [
         *(Task(recipe=r.recipe, digest=r.digest, title=r.title, timing=True) for r in reversed(timings.values())),

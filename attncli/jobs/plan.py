@@ -16,7 +16,7 @@ ALL_CATEGORY = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """One run: `result` where it is finished, `has_checkpoint` where a checkpoint waits, `estimate` as far as can be
+    """One run: `result` if it is finished, `has_checkpoint` if a checkpoint waits, `estimate` as far as can be
     told.
     """
 
@@ -35,11 +35,11 @@ class PlannedRun:
 
     @property
     def expected_seconds(self) -> float | None:
-        """About how long the run takes with the whole machine; None where nothing is known."""
+        """About how long the run takes with the whole machine, or None if nothing is known."""
         return self.estimate.seconds if self.estimate else None
 
     def to_json_dict(self) -> dict[str, Any]:
-        """The run for JSON."""
+        """Return the run for JSON."""
         return {
             "digest": self.digest,
             "title": self.title,
@@ -67,7 +67,7 @@ class SweepPlan:
         return tuple(run for run in self.runs if not run.is_finished)
 
     def estimate_seconds(self) -> tuple[float, int]:
-        """(about how long what is left takes, timings included; how many of its runs nothing is known of)."""
+        """Return (about how long what is left takes, timings included; how many of its runs nothing is known of)."""
         unfinished_runs = self.unfinished_runs
         untimed_recipes = (run.recipe for run in unfinished_runs if run.recipe.measure.speed and not run.is_timed)
         timings = {recipe.compute_group(): recipe.measure.seconds for recipe in untimed_recipes}
@@ -75,7 +75,7 @@ class SweepPlan:
         return sum(known_seconds) + sum(timings.values()), len(unfinished_runs) - len(known_seconds)
 
     def count_estimates(self) -> dict[str, int]:
-        """How many of the runs that are left are estimated by what, the surest first."""
+        """Return how many of the runs that are left are estimated by what, the surest first."""
         counts = Counter(run.estimate.basis for run in self.unfinished_runs if run.estimate)
         return {basis: counts[basis] for basis in get_args(EstimateBasis) if basis in counts}
 
@@ -87,7 +87,7 @@ def plan_sweep(
     overrides: Iterable[str] = (),
     axes: Mapping[str, Any] | None = None,
 ) -> SweepPlan:
-    """The plan of a sweep's file, seen against the folder of runs. Raises CollectedError for a file in disorder."""
+    """Return the plan of a sweep's file, seen against the folder of runs. Raises CollectedError for a file in disorder."""
     sweep_file = sweep.read(
         path, check=validation.find_recipe_errors, categories=group_mechanisms(), overrides=overrides, axes=axes
     )
@@ -95,7 +95,7 @@ def plan_sweep(
 
 
 def plan_recipes(name: str, recipes: Sequence[Recipe], *, runs: Path) -> SweepPlan:
-    """The plan of some recipes in their order, seen against the folder of runs."""
+    """Return the plan of some recipes in their order, seen against the folder of runs."""
     history = DurationHistory(runs)
     titled_recipes = zip(recipes, sweep.make_titles(recipes), strict=True)
     return SweepPlan(name, tuple(_plan_run(recipe, title, runs, history) for recipe, title in titled_recipes))
@@ -116,7 +116,7 @@ def _plan_run(recipe: Recipe, title: str, runs: Path, history: DurationHistory) 
 
 
 def group_mechanisms() -> dict[str, tuple[str, ...]]:
-    """The mechanisms of every category, and `all` of them; a user's installed ones are in `all` alone."""
+    """Return the mechanisms of every category, and `all` of them; a user's installed ones are in `all` alone."""
     groups: dict[str, tuple[str, ...]] = {ALL_CATEGORY: attention.mechanism_names()}
     for category in attention.CATEGORIES:
         groups[category] = tuple(

@@ -14,7 +14,7 @@ CACHED_DATASETS = 2  # datasets
 
 
 def cache_datasets(capacity: int = CACHED_DATASETS) -> Callable[..., "Dataset"]:
-    """`data.load` that gives what it read before, where the recipe asks for the very same images again."""
+    """`data.load` that gives what it read before, if the recipe asks for the very same images again."""
     datasets: OrderedDict[str, Dataset] = OrderedDict()
 
     def load_cached(recipe: Data, **options: Any) -> "Dataset":

@@ -17,14 +17,14 @@ from attncli.jobs.worker_pool import EXIT_S, GRACE_S, WorkerProcess, WorkerSetti
 from attncli.system.files import write_atomically
 
 POLL_S = 0.5  # a wish to stop is noticed this often
-MAX_FILE_BYTES = 64 << 20  # bytes; larger files of a run stay where they are
+MAX_FILE_BYTES = 64 << 20  # bytes; larger files of a run stay if they are
 
 
 @dataclass
 class RemoteTask:
     """A task to be done with `cpus` cores; `timing_threads` is the number with which speed was timed before.
 
-    `probe_name` is a file in the folder of runs that the sweep's own machine made: where it is not seen, the storage
+    `probe_name` is a file in the folder of runs that the sweep's own machine made: if it is not seen, the storage
     is not shared, and the run's files are sent back at the end.
     """
 
@@ -41,7 +41,7 @@ class RemoteTask:
         return self.__dict__ | {"_worker": None}
 
     def run_worker(self) -> Iterator[Message]:
-        """What the worker says, to the end of its task; on KeyboardInterrupt it saves what it has first."""
+        """Yield what the worker says, to the end of its task; on KeyboardInterrupt it saves what it has first."""
         with suppress(OSError):
             os.chdir(self.working_dir)
         inbox: queue.SimpleQueue[tuple[WorkerProcess, Message | None]] = queue.SimpleQueue()
@@ -62,7 +62,7 @@ class RemoteTask:
         yield from self._yield_ending(last_message, exit_code, worker)
 
     def _yield_ending(self, last_message: Message | None, exit_code: int, worker: WorkerProcess) -> Iterator[Message]:
-        """The run's files where they are wanted, and how it ended, which a dead worker did not say."""
+        """Yield the run's files if they are wanted, and how it ended, which a dead worker did not say."""
         folder = self.settings.runs / self.task.digest
         if last_message is None:
             last_message = told.make_exit_message(exit_code, worker.last_line, stop_requested=worker.is_stopping)
@@ -85,29 +85,29 @@ class RemoteTask:
 
 
 def run_remote_task(remote_task: RemoteTask) -> Iterator[Message]:
-    """An errand's messages (a plain function is what clusters take)."""
+    """Yield an errand's messages (a plain function is what clusters take)."""
     yield from remote_task.run_worker()
 
 
 def is_path_visible(path: Path) -> bool:
-    """Whether this machine has the file, and can do errands at all: this module was imported for the question."""
+    """Return whether this machine has the file, and can do errands at all: this module was imported for the question."""
     return path.exists()
 
 
 def _wait_for_message(inbox: "queue.SimpleQueue[tuple[WorkerProcess, Message | None]]") -> Message | None:
-    """The next message; waits in steps, as an interruption from another thread is heard between them alone."""
+    """Return the next message; waits in steps, as an interruption from another thread is heard between them alone."""
     while True:
         with suppress(queue.Empty):
             return inbox.get(timeout=POLL_S)[1]
 
 
 def build_worker_environment(parent_environment: Mapping[str, str], cpus: int) -> dict[str, str]:
-    """The environment of a worker that has `cpus` cores."""
+    """Return the environment of a worker that has `cpus` cores."""
     return dict(parent_environment) | {name: str(cpus) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 def pack_run_files(folder: Path) -> dict[str, bytes]:
-    """The files of a run's folder by name, without lock and checkpoint."""
+    """Return the files of a run's folder by name, without lock and checkpoint."""
     paths = [p for p in folder.glob("*") if p.is_file() and p.name != ".lock"]
     return {p.name: p.read_bytes() for p in paths if p.stat().st_size < MAX_FILE_BYTES}
 
@@ -120,7 +120,7 @@ def unpack_run_files(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def create_probe_file(runs: Path) -> Path:
-    """A new file in the folder of runs, by which other machines see that theirs is the same folder."""
+    """Return a new file in the folder of runs, by which other machines see that theirs is the same folder."""
     runs.mkdir(parents=True, exist_ok=True)
     descriptor, path = tempfile.mkstemp(prefix=".here-", dir=runs)
     os.close(descriptor)

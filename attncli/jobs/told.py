@@ -21,7 +21,7 @@ Message = dict[str, Any]  # a line of a worker
 
 
 def parse_message(task: Task, message: Message) -> TaskEvent | None:
-    """A worker's message as an event of its task; None for what is between the worker and its parent."""
+    """Return a worker's message as an event of its task, or None for what is between the worker and its parent."""
     kind = message["event"]
     if kind == "began":
         return TaskStarted(task)
@@ -39,12 +39,12 @@ def parse_message(task: Task, message: Message) -> TaskEvent | None:
 
 
 def make_stopped_event(task: Task) -> TaskEnded:
-    """The end of a task that was told to stop and said nothing more."""
+    """Return the end of a task that was told to stop and said nothing more."""
     return TaskEnded(task, "KILLED", "stopped", "the same sweep goes on from its checkpoint")
 
 
 def make_exit_message(exit_code: int, last_line: str, *, stop_requested: bool) -> Message:
-    """The message that a worker's process could not send before it ended with exit code `exit_code` (-n: signal n)."""
+    """Return the message that a worker's process could not send before it ended with exit code `exit_code` (-n: signal n)."""
     if stop_requested:
         return _make_ended_message("KILLED", "stopped", "the same sweep goes on from its checkpoint")
     if exit_code >= 0:

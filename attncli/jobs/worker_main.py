@@ -45,7 +45,7 @@ class OrderInbox:
         threading.Thread(target=self._read_stdin, daemon=True).start()
 
     def __iter__(self) -> Iterator[TaskOrder]:
-        """The orders, one after the other; the time until the next is asked for counts as busy."""
+        """Yield the orders, one after the other; the time until the next is asked for counts as busy."""
         while (order := self._orders.get()) is not None:
             self._busy = True
             if self._closed.is_set():
@@ -93,7 +93,7 @@ def _raise_interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _make_event_writer() -> SendEvent:
-    """What says an event to the parent; whatever else is printed goes where stderr goes."""
+    """Return what says an event to the parent; whatever else is printed goes if stderr goes."""
     event_stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -114,7 +114,7 @@ def _prefer_for_oom_kill() -> None:
 def _make_task_runner(
     run_store: "RunStore", figure_hook: str, send_event: SendEvent
 ) -> Callable[[TaskOrder], dict[str, str]]:
-    """What does an order and tells how it ended."""
+    """Return what does an order and tells how it ended."""
     from attncli.jobs.tasks import run_task, time_task
 
     load_dataset = cache_datasets()

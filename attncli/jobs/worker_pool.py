@@ -111,7 +111,7 @@ class WorkerProcess:
             self.process.stdin.close()
 
     def collect_exit_code(self, timeout: float) -> int:
-        """The exit code of the process, which is killed where it does not end in time; then all is closed."""
+        """Return the exit code of the process, which is killed if it does not end in time; then all is closed."""
         try:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -158,7 +158,7 @@ class WorkerPool:
         return [w for w in self.workers.values() if w.task is not None]
 
     def poll_messages(self, timeout: float) -> Iterator[tuple[WorkerProcess, Message | None]]:
-        """What the workers told, waiting for the first word at most `timeout` seconds."""
+        """Yield what the workers told, waiting for the first word at most `timeout` seconds."""
         with suppress(queue.Empty):
             yield self._inbox.get(timeout=timeout)
             while True:
@@ -167,7 +167,7 @@ class WorkerPool:
     def remove_worker(self, worker: WorkerProcess) -> int:
         """Take a worker that has ended out of the crew; its exit code.
 
-        Raises RunFailedError where workers do not even start.
+        Raises RunFailedError if workers do not even start.
         """
         self.workers = {number: other for number, other in self.workers.items() if other is not worker}
         exit_code = worker.collect_exit_code(EXIT_S)
@@ -188,7 +188,7 @@ class WorkerPool:
                 worker.process.kill()
 
     def shut_down(self) -> None:
-        """End all workers: those that are at a task, where an error ends the sweep, save it first."""
+        """End all workers: those that are at a task, if an error ends the sweep, save it first."""
         for worker in self.workers.values():
             worker.close_stdin()
             if not worker.is_ready:

@@ -17,9 +17,9 @@ from attncli.train import AllRanksError, Interrupted
 
 @contextmanager
 def main_rank(accelerator: Accelerator) -> Iterator[Callable[[], None]]:
-    """In the first process: `release_ranks()` sends the others into the training; where it is never called, they end.
+    """In the first process: `release_ranks()` sends the others into the training; if it is never called, they end.
 
-    `release_ranks` raises RunFailedError where another process could not begin, of which that tells more itself.
+    `release_ranks` raises RunFailedError if another process could not begin, of which that tells more itself.
     """
     is_released = False
 
@@ -40,7 +40,7 @@ def main_rank(accelerator: Accelerator) -> Iterator[Callable[[], None]]:
 def follow_main_rank(
     recipe: Recipe, accelerator: Accelerator, *, runs: Path, resume: bool, load_dataset: Callable[..., Dataset]
 ) -> NoReturn:
-    """In every other process: take part, and end the process in silence where the first one has something to tell.
+    """In every other process: take part, and end the process in silence if the first one has something to tell.
 
     Raises SystemExit at the end, UserError for what this process alone has met.
     """

@@ -53,7 +53,7 @@ class RunContext:
     accelerator: Accelerator
     active_run: ActiveRun
     listener: RunListener
-    timing_threads: int | None = None  # with which the speed was timed, where that was done before
+    timing_threads: int | None = None  # with which the speed was timed, if that was done before
     profile: bool = False
 
     def log_record(self, record: Record) -> None:
@@ -83,7 +83,7 @@ def execute_run(
     timed here: the speed is the one that `timed.cached_throughput` found before with so many threads, if it did.
     `profile` takes a few steps of a copy apart before, into profile/, and goes through a finished run again for it.
     Of several processes the first does all that; the others train and evaluate with it, and end here (SystemExit).
-    Raises UserError for what cannot be run (OccupiedError where another process is at it), RunFailedError for a
+    Raises UserError for what cannot be run (OccupiedError if another process is at it), RunFailedError for a
     run that went wrong, Interrupted after Ctrl-C or SIGTERM; MLflow's status says the same.
     """
     accelerator = train.init_accelerator()
@@ -109,7 +109,7 @@ def execute_run(
 
 
 def _check_preconditions(recipe: Recipe, accelerator: Accelerator, run_store: RunStore, profile: bool) -> None:
-    """See in seconds that the run can be done. Raises UserError where it cannot."""
+    """See in seconds that the run can be done. Raises UserError if it cannot."""
     track.check_reachable(run_store)
     train.check_trainable(recipe, accelerator)
     if profile and accelerator.num_processes > 1:
@@ -119,7 +119,7 @@ def _check_preconditions(recipe: Recipe, accelerator: Accelerator, run_store: Ru
 def _start_tracking(
     tracker: Tracker, recipe: Recipe, dataset: Dataset, folder: Path, fresh: bool, tags: Mapping[str, str] | None
 ) -> ActiveRun:
-    """The run's folder made ready, and its MLflow run."""
+    """Return the run's folder made ready, and its MLflow run."""
     if fresh:
         clear_run_dir(folder)
     write_atomically(folder / "recipe.yaml", recipe.to_yaml())
@@ -138,7 +138,7 @@ def _start_tracking(
 
 
 def _run_tracked(context: RunContext, fresh: bool, save_figures: FigureHook | None) -> Result:
-    """The run with its MLflow run around it."""
+    """Return the run with its MLflow run around it."""
     active_run = context.active_run
     with active_run:
         try:
@@ -198,13 +198,13 @@ def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]
 
 
 def describe_run_machine() -> dict[str, Any]:
-    """The machine, with the number of processes where there are several."""
+    """Return the machine, with the number of processes if there are several."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     return environment.describe_machine() | ({"processes": processes} if processes > 1 else {})
 
 
 def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
-    """What the network costs against the same recipe's plain one."""
+    """Return what the network costs against the same recipe's plain one."""
     recipe, input_spec = context.recipe, make_input_spec(context.dataset)
     build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
     cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline)

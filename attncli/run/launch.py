@@ -21,7 +21,7 @@ RESUME_HINT = "the same command goes on from the last checkpoint"
 
 
 def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
-    """Do `attncli WORDS` in so many processes: gloo on CPUs, a GPU each where there are GPUs.
+    """Do `attncli WORDS` in so many processes: gloo on CPUs, a GPU each if there are GPUs.
 
     Raises UserError for more processes than GPUs, for whatever ended the run, and (exit code 130) for a signal.
     """
@@ -58,7 +58,7 @@ def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
 
 @contextmanager
 def silenced_launcher() -> Iterator[None]:
-    """The launcher's own reports left out, and its signal handlers taken back."""
+    """Yield the launcher's own reports left out, and its signal handlers taken back."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
     previous_handlers: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
     logging.disable(logging.CRITICAL)
@@ -73,7 +73,7 @@ def silenced_launcher() -> Iterator[None]:
 def make_launch_error(
     report_dir: Path, exit_codes: dict[int, int], processes: int, *, stopped: bool = False
 ) -> UserError:
-    """Why a run ended, by what its processes left in the folder and their exit codes by rank (-n: signal n).
+    """Return why a run ended, by what its processes left in the folder and their exit codes by rank (-n: signal n).
 
     What one process alone has met explains what the others saw of it.
     """

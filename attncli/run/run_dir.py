@@ -30,7 +30,7 @@ def clear_run_dir(folder: Path) -> None:
 
 @contextmanager
 def locked_run_dir(folder: Path, recipe: Recipe) -> Iterator[None]:
-    """The run's folder, held by this process alone. Raises UserError where it is not to be had."""
+    """Yield the run's folder, held by this process alone. Raises UserError if it is not to be had."""
     hint = "give a folder that can be written, --runs"
     is_new = not folder.exists()
     try:

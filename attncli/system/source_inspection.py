@@ -11,14 +11,14 @@ from attncli.errors import UserError
 
 @dataclass(frozen=True)
 class ConstructorParameter:
-    """A parameter of a constructor: its annotation as text and its default (`...` where it has none)."""
+    """A parameter of a constructor: its annotation as text and its default (`...` if it has none)."""
 
     annotation: str
     default: Any
 
 
 def parse_source(path: Path) -> ast.Module:
-    """The syntax tree of a file. Raises UserError where it can't be read or is not Python."""
+    """Return the syntax tree of a file. Raises UserError if it can't be read or is not Python."""
     try:
         return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except OSError as error:
@@ -35,7 +35,7 @@ def locate_error(error: BaseException, path: Path) -> str:
 
 
 def find_assignment(tree: ast.Module, name: str) -> ast.expr | None:
-    """The expression assigned to a module-level name, or None."""
+    """Return the expression assigned to a module-level name, or None."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             return node.value
@@ -45,7 +45,7 @@ def find_assignment(tree: ast.Module, name: str) -> ast.expr | None:
 
 
 def read_constructor(tree: ast.Module, name: str) -> tuple[list[str], dict[str, ConstructorParameter]] | None:
-    """(positional parameters, keyword-only parameters) of class `name`'s __init__, or None without such a class."""
+    """Return (positional parameters, keyword-only parameters) of class `name`'s __init__, or None without such a class."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
@@ -54,7 +54,7 @@ def read_constructor(tree: ast.Module, name: str) -> tuple[list[str], dict[str, 
 
 
 def read_signature(init: ast.FunctionDef) -> tuple[list[str], dict[str, ConstructorParameter]]:
-    """The parameters of an __init__ after self: names of the positional ones, the keyword-only ones with defaults.
+    """Return the parameters of an __init__ after self: names of the positional ones, the keyword-only ones with defaults.
 
     Raises UserError for a default that is no literal.
     """

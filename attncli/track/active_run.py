@@ -50,8 +50,8 @@ class ActiveRun:
     def end_run(self, status: Status, timeout: float = END_S) -> str | None:
         """Send what is left, the files of the folder and the status; at most `timeout` seconds.
 
-        Write result.json and the figures before. Returns a sentence for the user where the store could not be
-        brought up to date, None where all is well. A second call changes nothing. SIGINT and SIGTERM wait for the end.
+        Write result.json and the figures before. Returns a sentence for the user if the store could not be
+        brought up to date, or None if all is well. A second call changes nothing. SIGINT and SIGTERM wait for the end.
         """
         with deferred_signals():
             return self._end_once(status, timeout)
@@ -80,7 +80,7 @@ class ActiveRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        """The safety net: an ending nobody told is FAILED on an error, KILLED on Ctrl-C, FINISHED otherwise."""
+        """Return the safety net: an ending nobody told is FAILED on an error, KILLED on Ctrl-C, FINISHED otherwise."""
         if kind is None:
             self.end_run("FINISHED")
         else:
@@ -89,7 +89,7 @@ class ActiveRun:
 
 
 def upload_and_close(client: "MlflowClient", run_id: str, folder: Path, run_provenance: Provenance) -> None:
-    """Bring a run's files into the store and close it; the status is told even where the files are refused.
+    """Bring a run's files into the store and close it; the status is told even if the files are refused.
 
     Files: the recipe, the records, the result, the origin, the pictures beside them and those of `attncli look`.
     """
@@ -105,6 +105,6 @@ def upload_and_close(client: "MlflowClient", run_id: str, folder: Path, run_prov
 
 
 def summarize_completeness(folder: Path, run_provenance: Provenance) -> str:
-    """What the tag `complete` says of a run whose points and files are all in the store."""
+    """Return what the tag `complete` says of a run whose points and files are all in the store."""
     points = collect_run_metrics(records.read(folder), run_provenance.started_ms)
     return f"{run_provenance.current_status()}, {len(points)} points"

@@ -42,7 +42,7 @@ def attach_to_experiment(
 def attach_to_run(files: Sequence[Path], digest: str, subfolder: str, *, run_store: RunStore) -> str:
     """Put files into the folder `subfolder` of the run of a digest; its MLflow id. Files of the same name are replaced.
 
-    Raises UserError where the store does not answer or does not have the run.
+    Raises UserError if the store does not answer or does not have the run.
     """
     client = store.connect_store(run_store)
     try:

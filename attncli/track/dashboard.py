@@ -72,7 +72,7 @@ def serve_dashboard(run_store: RunStore, port: int) -> Iterator[str]:
 
 
 def list_view_links(address: str, run_store: RunStore) -> list[tuple[str, str]]:
-    """(what it shows, address) of the views that a reviewer of runs wants first.
+    """Return (what it shows, address) of the views that a reviewer of runs wants first.
 
     For each experiment its runs with the columns that matter, the most accurate first, and the same as charts.
     """
@@ -101,7 +101,7 @@ def wait_for_interrupt() -> None:
 
 
 def _find_free_port(port: int) -> int:
-    """The port, or a free one for 0. Raises UserError where it is in use."""
+    """Return the port, or a free one for 0. Raises UserError if it is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -19,7 +19,7 @@ WIDTHS = {"tags": 75, "metrics": 143}  # pixels: all of them fit a window of 150
 
 
 def build_view_tags() -> dict[str, str]:
-    """The tags of an experiment that hold its views: the runs as a table, and as charts."""
+    """Return the tags of an experiment that hold its views: the runs as a table, and as charts."""
     column_names = [f"{kind}.`{name}`" for kind, name in COLUMNS]
     state = {
         "searchFilter": "",
@@ -49,7 +49,7 @@ def _build_chart_section() -> dict[str, Any]:
 
 
 def _build_charts() -> list[dict[str, Any]]:
-    """Accuracy as bars, over the epochs, and against each overhead; the loss; the speed."""
+    """Return accuracy as bars, over the epochs, and against each overhead; the loss; the speed."""
     common = {"deleted": False, "isGenerated": False, "metricSectionId": "attncli"}
     accuracy = {"key": "test/top1", "type": "METRIC"}
     bars = [
@@ -87,12 +87,12 @@ def _build_charts() -> list[dict[str, Any]]:
 
 
 def build_experiment_tags(recipe: Recipe) -> dict[str, str]:
-    """The tags of the experiment that a recipe's runs are in: its description in Markdown, and its views."""
+    """Return the tags of the experiment that a recipe's runs are in: its description in Markdown, and its views."""
     return {"mlflow.note.content": format_experiment_note(recipe), **build_view_tags()}
 
 
 def format_experiment_note(recipe: Recipe) -> str:
-    """Markdown that says what an experiment asks, what its figures mean and how to answer it."""
+    """Return Markdown that says what an experiment asks, what its figures mean and how to answer it."""
     network, images = recipe.model.backbone, tags.name_images(recipe)
     return "\n".join(
         [
@@ -121,7 +121,7 @@ def format_experiment_note(recipe: Recipe) -> str:
 
 
 def format_sweep_note(name: str, recipe: Recipe) -> str:
-    """Markdown that says what a sweep's parent run is and how to go on with it."""
+    """Return Markdown that says what a sweep's parent run is and how to go on with it."""
     return "\n".join(
         [
             f"**Sweep `{name}`**: its runs with {recipe.model.backbone} "

@@ -24,7 +24,7 @@ MAX_CLAIMS = 6
 
 
 def cite_paper(attn: str) -> str:
-    """The mechanism's paper in Markdown, with a link where it is on arXiv; empty for none, or a user's own file."""
+    """Return the mechanism's paper in Markdown, with a link if it is on arXiv; empty for none, or a user's own file."""
     if attn == attention.NONE or attention.is_plugin(attn):
         return ""
     card = attention.describe_mechanism(attn).card
@@ -34,7 +34,7 @@ def cite_paper(attn: str) -> str:
 
 @cache
 def list_claim_sentences(attn: str) -> tuple[str, ...]:
-    """The claims that runs of a mechanism speak to, a sentence each with its source; those of accuracy first."""
+    """Return the claims that runs of a mechanism speak to, a sentence each with its source; those of accuracy first."""
     try:
         text = (CLAIMS_DIR / f"{attn}.yaml").read_text(encoding="utf-8")
     except OSError:
@@ -47,7 +47,7 @@ def list_claim_sentences(attn: str) -> tuple[str, ...]:
 
 
 def format_literature_note(attn: str) -> list[str]:
-    """Lines about the mechanism's paper and its claims; none where nothing is known."""
+    """Return lines about the mechanism's paper and its claims; none if nothing is known."""
     try:
         citation = cite_paper(attn)
     except UserError:  # a user's own file that is no longer there

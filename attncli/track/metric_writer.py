@@ -19,7 +19,7 @@ KnownSteps = dict[str, set[int]]
 
 
 def fetch_known_steps(client: "MlflowClient", run_id: str, keys: Iterable[str]) -> KnownSteps:
-    """The steps that the store holds of each metric."""
+    """Return the steps that the store holds of each metric."""
     return {key: {metric.step for metric in client.get_metric_history(run_id, key)} for key in sorted(set(keys))}
 
 

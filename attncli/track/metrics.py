@@ -1,7 +1,7 @@
 """Records as MLflow metrics: one naming for all, epochs as steps, timestamps that do not depend on when they are sent.
 
 Timestamps are the run's start plus the training time so far. A point sent twice is thus the same to the bit,
-and the store keeps one of it, even where two writers race.
+and the store keeps one of it, even if two writers race.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class MetricPoint(NamedTuple):
 
 
 def extract_metrics(record: Record) -> dict[str, float]:
-    """The metrics of a record by name; what was not measured is left out."""
+    """Return the metrics of a record by name; what was not measured is left out."""
     metrics: dict[str, float | None]
     if isinstance(record, Epoch):
         metrics = _list_epoch_metrics(record)
@@ -80,7 +80,7 @@ class MetricStream:
     seconds: float = 0.0
 
     def convert_record(self, record: Record) -> list[MetricPoint]:
-        """The points of the next record; what is no epoch stands at the last epoch's step."""
+        """Return the points of the next record; what is no epoch stands at the last epoch's step."""
         if isinstance(record, Epoch):
             self.epoch = record.epoch
             self.seconds += record.train_seconds
@@ -89,7 +89,7 @@ class MetricStream:
 
 
 def collect_run_metrics(records: Iterable[Record], started_ms: int) -> list[MetricPoint]:
-    """All points of a run, one for each key and step (the first, as it is the one a store already has)."""
+    """Return all points of a run, one for each key and step (the first, as it is the one a store already has)."""
     stream = MetricStream(started_ms)
     points_by_step: dict[tuple[str, int], MetricPoint] = {}
     for record in records:

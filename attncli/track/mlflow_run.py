@@ -22,7 +22,7 @@ def get_or_create_run(
     *,
     fresh: bool = False,
 ) -> tuple[str, bool]:
-    """(run id, whether it is new) of the MLflow run of a digest, now RUNNING, with its facts written down.
+    """Return (run id, whether it is new) of the MLflow run of a digest, now RUNNING, with its facts written down.
 
     `fresh` deletes an earlier one first.
     """
@@ -50,7 +50,7 @@ def get_or_create_run(
 
 
 def find_run(client: "MlflowClient", digest: str) -> "Run | None":
-    """The run of a digest, the oldest where several machines made one each; None where there is none."""
+    """Return the run of a digest, the oldest if several machines made one each, or None if there is none."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
     matching_runs = client.search_runs(
         experiments, f"tags.digest = '{digest}'", order_by=["attributes.start_time ASC"], max_results=1
@@ -75,7 +75,7 @@ def _log_run_data(
 
 
 def _log_dataset(client: "MlflowClient", run_id: str, dataset_info: DatasetInfo) -> None:
-    """Name the data set; once more where another run entered the same one at the same moment, as it is there then."""
+    """Name the data set; once more if another run entered the same one at the same moment, as it is there then."""
     try:
         client.log_inputs(run_id, [_build_dataset_input(dataset_info)])
     except Exception:
@@ -83,7 +83,7 @@ def _log_dataset(client: "MlflowClient", run_id: str, dataset_info: DatasetInfo)
 
 
 def _build_dataset_input(dataset_info: DatasetInfo) -> Any:
-    """The data set as MLflow's input; its digest has room for 36 characters, so the whole one is a tag."""
+    """Return the data set as MLflow's input; its digest has room for 36 characters, so the whole one is a tag."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     profile = {

@@ -23,7 +23,7 @@ ParentTags = dict[str, dict[str, str]]  # by experiment: the tags of a run that 
 
 
 def begin_parent_runs(name: str, recipes: Iterable[Recipe], run_store: RunStore) -> ParentTags:
-    """The parent runs of a sweep, found or made, and now RUNNING. Raises UserError where the store does not answer."""
+    """Return the parent runs of a sweep, found or made, and now RUNNING. Raises UserError if the store does not answer."""
     client = store.connect_store(run_store)
     try:
         search.close_dead_runs(client, run_store.runs)
@@ -47,7 +47,7 @@ def _ensure_experiment(client: "MlflowClient", run_store: RunStore, recipe: Reci
 
 
 def _get_or_create_parent(client: "MlflowClient", experiment_id: str, name: str, recipe: Recipe) -> str:
-    """The MLflow id of the sweep's parent run in an experiment, this process's own from now on."""
+    """Return the MLflow id of the sweep's parent run in an experiment, this process's own from now on."""
     matching_runs = client.search_runs(
         [experiment_id], f"tags.kind = 'sweep' and tags.{SWEEP_TAG} = \"{name}\"", max_results=1
     )

@@ -79,7 +79,7 @@ class RunStore:
 
 
 def find_database_file(uri: str) -> Path | None:
-    """The file of an SQLite store, None for any other."""
+    """Return the file of an SQLite store, None for any other."""
     return Path(uri.partition(":///")[2]) if uri.startswith("sqlite:") else None
 
 
@@ -92,7 +92,7 @@ def is_file_store(run_store: RunStore) -> bool:
 
 
 def choose_artifact_location(run_store: RunStore) -> str | None:
-    """Where a new experiment keeps its files: beside the database; None where a server decides."""
+    """Where a new experiment keeps its files: beside the database, or None if a server decides."""
     address = run_store.resolve_address()
     if urlsplit(address).scheme in ("http", "https", "databricks"):
         return None
@@ -101,7 +101,7 @@ def choose_artifact_location(run_store: RunStore) -> str | None:
 
 
 def redact_address(uri: str) -> str:
-    """The address without user name and password."""
+    """Return the address without user name and password."""
     return re.sub(r"//[^/@]*@", "//", uri)
 
 
@@ -136,7 +136,7 @@ def check_reachable(run_store: RunStore) -> None:
 
 
 def connect_store(run_store: RunStore) -> "MlflowClient":
-    """A client of the store, which is created where it is a database that is not there yet.
+    """Return a client of the store, which is created if it is a database that is not there yet.
 
     Raises UserError, within seconds, for a store that does not answer or can't be written.
     """
@@ -180,7 +180,7 @@ def _probe_server(uri: str) -> None:
 
 
 def _request_health(url: str) -> None:
-    """Raises OSError where nothing answers; a refusal is an answer (it may want a password, or a certificate)."""
+    """Raises OSError if nothing answers; a refusal is an answer (it may want a password, or a certificate)."""
     try:
         urllib.request.urlopen(url, timeout=PROBE_S).close()
     except urllib.error.HTTPError as error:
@@ -221,7 +221,7 @@ def _open_client(uri: str) -> "MlflowClient":
 
 
 def make_store_error(uri: str, error: Exception) -> UserError:
-    """The error of a store that answered, but not as wished."""
+    """Return the error of a store that answered, but not as wished."""
     text = str(getattr(error, "message", None) or error).strip()
     line = text.splitlines()[0] if text else type(error).__name__
     hint = f"mlflow db upgrade {redact_address(uri)}" if "db upgrade" in text else STORE_HINT
@@ -233,10 +233,10 @@ def make_store_error(uri: str, error: Exception) -> UserError:
 def get_or_create_experiment(
     client: "MlflowClient", run_store: RunStore, name: str, tags: Mapping[str, str] | None = None
 ) -> str:
-    """The id of the experiment, created where it is not there; call it under `store_lock`.
+    """Return the id of the experiment, created if it is not there; call it under `store_lock`.
 
     Of `tags` it gets those that it does not have: what a user writes there stays.
-    Raises UserError where the name is a deleted one's, or its files lie where only a server can put them.
+    Raises UserError if the name is a deleted one's, or its files lie if only a server can put them.
     """
     from mlflow.exceptions import MlflowException
 

@@ -50,7 +50,7 @@ def sync_runs(run_store: RunStore, progress: Callable[[int, int], None] | None =
 
 
 def _index_runs(client: "MlflowClient", run_store: RunStore) -> dict[str, "Run"]:
-    """The runs of the store by digest."""
+    """Return the runs of the store by digest."""
     try:
         experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
         return {run.data.tags["digest"]: run for run in search.iterate_runs(client, experiments, {})}
@@ -91,7 +91,7 @@ def _upload_run(
 
 
 def _guess_provenance(folder: Path, recipe: Recipe) -> Provenance:
-    """The origin of a folder without origin.json, from its files: when they were written, how the result ends."""
+    """Return the origin of a folder without origin.json, from its files: when they were written, how the result ends."""
     started_ms = (folder / "recipe.yaml").stat().st_mtime_ns // 1_000_000
     result = folder / "result.json"
     status: records.Status = "KILLED"

@@ -25,10 +25,10 @@ class Tracker:
 
     @classmethod
     def open(cls, run_store: RunStore) -> "Tracker":
-        """The store at `uri` (see `store.resolve_address`); `runs` is the folder of all runs.
+        """Return the store at `uri` (see `store.resolve_address`); `runs` is the folder of all runs.
 
         Runs of this host whose process died without a word are closed as KILLED. Raises UserError within
-        seconds where the store does not answer or can't be written.
+        seconds if the store does not answer or can't be written.
         """
         client = store.connect_store(run_store)
         search.close_dead_runs(client, run_store.runs)
@@ -48,7 +48,7 @@ class Tracker:
 
         A run that goes on has its log.jsonl cut to the checkpoint before; the records in it are taken as logged.
         `fresh` begins anew: the earlier MLflow run, whose figures may be another code's, is deleted (which MLflow
-        can undo). `tags` are added (a sweep's runs name their parent: mlflow.parentRunId). Raises UserError where the
+        can undo). `tags` are added (a sweep's runs name their parent: mlflow.parentRunId). Raises UserError if the
         store refuses the run.
         """
         try:

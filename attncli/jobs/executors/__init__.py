@@ -19,7 +19,7 @@ def choose_executor(
     gpus: int | None = None,
     slurm: Sequence[str] = (),
 ) -> tuple[Executor, int]:
-    """(the executor, about how many runs it does at a time). `slurm` are options of sbatch as `key=value`.
+    """Return (the executor, about how many runs it does at a time). `slurm` are options of sbatch as `key=value`.
 
     Raises UserError for options that mean nothing there.
     """

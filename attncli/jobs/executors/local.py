@@ -18,7 +18,7 @@ RETRY_S = 3.0  # until a run that another process was at is looked at again
 
 
 def make_local_executor(jobs: int, settings: WorkerSettings) -> Executor:
-    """An executor of `jobs` processes. Timings come first, one at a time and with nothing beside them."""
+    """Return an executor of `jobs` processes. Timings come first, one at a time and with nothing beside them."""
     return partial(_execute_locally, jobs, settings)
 
 
@@ -37,7 +37,7 @@ def _execute_locally(
 def _run_pool(
     pool: WorkerPool, settings: WorkerSettings, tasks: Sequence[Task], stop: StopRequest, timing_threads: list[int]
 ) -> Iterator[TaskEvent]:
-    """All tasks done by one crew; `timing_threads` gets the number of threads with which timings were made."""
+    """Yield all tasks done by one crew; `timing_threads` gets the number of threads with which timings were made."""
     pending = deque(tasks)
     postponed: deque[tuple[float, Task]] = deque()
     try:
@@ -68,7 +68,7 @@ def _run_pool(
 def _assign_tasks(
     pool: WorkerPool, settings: WorkerSettings, pending: "deque[Task]", timing_threads: list[int]
 ) -> Iterator[TaskEvent]:
-    """A task for every idle worker; what another sweep has finished meanwhile is told and passed over."""
+    """Yield a task for every idle worker; what another sweep has finished meanwhile is told and passed over."""
     for worker in pool.idle_workers:
         while pending:
             task = pending.popleft()
@@ -83,7 +83,7 @@ def _assign_tasks(
 
 
 def _handle_message(worker: WorkerProcess, message: Message) -> TaskEvent | None:
-    """A worker's message as an event; at the end of its task it is free again, or leaves."""
+    """Return a worker's message as an event; at the end of its task it is free again, or leaves."""
     task = worker.task
     if task is None:
         return None
@@ -94,7 +94,7 @@ def _handle_message(worker: WorkerProcess, message: Message) -> TaskEvent | None
 
 
 def _handle_exit(pool: WorkerPool, settings: WorkerSettings, worker: WorkerProcess) -> TaskEvent | None:
-    """The end of a process: that of its task too, where it had one."""
+    """Return the end of a process: that of its task too, if it had one."""
     exit_code = pool.remove_worker(worker)
     task, worker.task = worker.task, None
     if task is None:

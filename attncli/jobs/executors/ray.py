@@ -1,7 +1,7 @@
 """The executor of a Ray cluster: every run is a Ray task that takes its cores and GPUs, wherever they are free.
 
 A task does its run in a worker process of its own and streams back what that says. The run of a node that is lost is
-given to another, which goes on from the checkpoint where the nodes share the folder of runs, else begins again; then
+given to another, which goes on from the checkpoint if the nodes share the folder of runs, else begins again; then
 the run's files come back with its end.
 """
 
@@ -33,11 +33,11 @@ MAX_NODE_LOSSES = 10  # nodes that one run may lose
 
 
 def make_ray_executor(settings: WorkerSettings, *, jobs: int | None = None, cpus: int = 1, gpus: float = 0) -> Executor:
-    """An executor on the cluster that RAY_ADDRESS names, else the one of this machine, else one made for the sweep.
+    """Return an executor on the cluster that RAY_ADDRESS names, else the one of this machine, else one made for the sweep.
 
     Each run takes `cpus` cores and `gpus` GPUs, and at most `jobs` run at a time (None: as many as the cluster takes).
-    Timings come first, each with a whole node for itself. Raises UserError without Ray, where no node could ever take
-    a run, or where the nodes share neither the folder of runs nor a tracking server.
+    Timings come first, each with a whole node for itself. Raises UserError without Ray, if no node could ever take
+    a run, or if the nodes share neither the folder of runs nor a tracking server.
     """
     return partial(_execute_on_ray, settings.with_absolute_runs(), jobs, {"num_cpus": cpus, "num_gpus": gpus})
 
@@ -76,7 +76,7 @@ def _ray_connection() -> Iterator[Any]:
 
 @contextmanager
 def _shared_probe_file(settings: WorkerSettings) -> Iterator[str]:
-    """The name of a file in the folder of runs, by which a node sees whether it has the same folder."""
+    """Yield the name of a file in the folder of runs, by which a node sees whether it has the same folder."""
     probe_file = remote_task.create_probe_file(settings.runs)
     try:
         yield probe_file.name
@@ -85,7 +85,7 @@ def _shared_probe_file(settings: WorkerSettings) -> Iterator[str]:
 
 
 def _check_cluster(ray: Any, settings: WorkerSettings, needs: Mapping[str, Any], probe_name: str) -> bool:
-    """Whether all nodes see the folder of runs. Raises UserError for a cluster that cannot do the sweep."""
+    """Return whether all nodes see the folder of runs. Raises UserError for a cluster that cannot do the sweep."""
     nodes = [n for n in ray.nodes() if n["Alive"]]
     if not any(_has_room(node, needs) for node in nodes):
         largest = max(n["Resources"].get("CPU", 0) for n in nodes), max(n["Resources"].get("GPU", 0) for n in nodes)
@@ -148,7 +148,7 @@ class RayScheduler:
     is_cancelled: bool = False
 
     def run_tasks(self, tasks: Sequence[Task], stop: StopRequest, *, limit: int | None) -> Iterator[TaskEvent]:
-        """All tasks done, at most `limit` at a time; a wish to stop has those that are at work save first."""
+        """Yield all tasks done, at most `limit` at a time; a wish to stop has those that are at work save first."""
         self.postponed.extend((0.0, RunningTask(task)) for task in tasks)
         while self.running or (self.postponed and not stop.reason):
             if stop.reason:
@@ -194,7 +194,7 @@ class RayScheduler:
         return remote_function.options(**options).remote(shipped_task)
 
     def _handle_stream(self, stream: Any) -> Iterator[TaskEvent]:
-        """The next word of a task."""
+        """Yield the next word of a task."""
         running_task = self.running[stream]
         try:
             yield from self._handle_message(running_task, self.ray.get(next(stream)))
@@ -217,7 +217,7 @@ class RayScheduler:
             yield event
 
     def _handle_failure(self, running_task: RunningTask, error: BaseException) -> Iterator[TaskEvent]:
-        """A task without an end: called off, or lost with its node, or beyond help."""
+        """Yield a task without an end: called off, or lost with its node, or beyond help."""
         task, errors = running_task.task, self.ray.exceptions
         node_lost = isinstance(error, errors.NodeDiedError | errors.WorkerCrashedError | errors.ObjectLostError)
         if self.is_cancelled:

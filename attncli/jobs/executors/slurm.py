@@ -1,6 +1,6 @@
 """The executor of a Slurm cluster: the runs are one array of jobs, made by submitit.
 
-A job does its run in a worker process and writes what that says to a file on the disk that all nodes share, where the
+A job does its run in a worker process and writes what that says to a file on the disk that all nodes share, if the
 sweep reads it. A job that runs out of time (SIGUSR2, which submitit asks Slurm for), or whose node is taken for another
 (SIGTERM), has its run saved first; it is queued again and goes on from the checkpoint.
 """
@@ -87,7 +87,7 @@ def make_slurm_executor(
     options: Mapping[str, Any] | None = None,
     cluster: str = "slurm",
 ) -> Executor:
-    """An executor that queues every run as a job with `cpus` cores and `gpus` GPUs, at most `jobs` at a time.
+    """Return an executor that queues every run as a job with `cpus` cores and `gpus` GPUs, at most `jobs` at a time.
 
     `options` are sbatch's as submitit names them (partition, account, time in minutes, ...). Timings are jobs before,
     one after the other, each with a node for itself. `cluster` is submitit's name of what does the jobs: "local" does
@@ -120,7 +120,7 @@ def _execute_on_slurm(
 
 
 def _submit_jobs(cluster: str, folder: Path, options: Mapping[str, Any], jobs: Sequence[SlurmJob]) -> list[Any]:
-    """submitit's handles of the jobs, which are now in the queue. Raises UserError where that cannot be."""
+    """submitit's handles of the jobs, which are now in the queue. Raises UserError if that cannot be."""
     try:
         import submitit
     except ImportError as error:
@@ -154,7 +154,7 @@ class QueuedJob:
     gone_since: float | None = None  # clock at which it was seen to have left the queue
 
     def read_messages(self) -> Iterator[Message]:
-        """What it has said since it was last asked, whole lines alone."""
+        """Yield what it has said since it was last asked, whole lines alone."""
         with suppress(FileNotFoundError), self.message_file.open("rb") as file:
             file.seek(self.bytes_read)
             complete_lines, newline, _ = file.read().rpartition(b"\n")
@@ -179,7 +179,7 @@ class SlurmQueue:
     is_cancelled: bool = False
 
     def run_tasks(self, tasks: Sequence[Task], stop: StopRequest, options: Mapping[str, Any]) -> Iterator[TaskEvent]:
-        """All tasks done; a wish to stop takes the jobs out of the queue, and those at work save first."""
+        """Yield all tasks done; a wish to stop takes the jobs out of the queue, and those at work save first."""
         if not stop.reason:
             yield from self._queue_tasks(tasks, options)
         try:
@@ -220,7 +220,7 @@ class SlurmQueue:
         self.jobs += [QueuedJob(t, h, j.message_file) for t, h, j in zip(unfinished_tasks, handles, jobs, strict=True)]
 
     def _handle_messages(self, job: QueuedJob, is_alive: bool) -> Iterator[TaskEvent]:
-        """What a job has said; its end, where it has left the queue or will not be queued again."""
+        """Yield what a job has said; its end, if it has left the queue or will not be queued again."""
         for message in job.read_messages():
             if message["event"] == "began":
                 job.has_started, job.last_ending = True, None
@@ -261,7 +261,7 @@ class SlurmQueue:
 
 
 def list_queued_ids(handles: Sequence[Any]) -> set[str] | None:
-    """The ids of those jobs that Slurm still has, None where it does not answer; squeue needs no accounting."""
+    """Return the ids of those jobs that Slurm still has, or None if it does not answer; squeue needs no accounting."""
     arrays = sorted({handle.job_id.partition("_")[0] for handle in handles})
     arguments = ["squeue", "--noheader", "--array", "--jobs", ",".join(arrays), "--format", "%A %F_%K %T"]
     try:
@@ -275,5 +275,5 @@ def list_queued_ids(handles: Sequence[Any]) -> set[str] | None:
 
 
 def list_local_ids(handles: Sequence[Any]) -> set[str] | None:
-    """The same of jobs that submitit does on this machine."""
+    """Return the same of jobs that submitit does on this machine."""
     return {handle.job_id for handle in handles if not handle.done()}
