@@ -1,4 +1,4 @@
-"""What each job gets of the machine: its share of the cores, a GPU of its own if there are GPUs. No torch."""
+"""The share of the machine that each job gets: cores, and one GPU if there are GPUs. No torch."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ def count_cores() -> int:
 
 
 def threads_per_job(jobs: int) -> int:
-    """Return threads of each of `jobs` jobs: an equal share of the cores, and no more than OMP_NUM_THREADS allows."""
+    """Return the threads per job: an equal share of the cores, at most OMP_NUM_THREADS."""
     omp_threads = os.environ.get("OMP_NUM_THREADS", "")
     return max(
         1, min(count_cores() // jobs, int(omp_threads) if omp_threads.isdigit() and int(omp_threads) else count_cores())
@@ -36,12 +36,12 @@ def list_gpus() -> tuple[str, ...]:
 
 
 def choose_job_count() -> int:
-    """Return jobs at a time if nobody says: one a GPU, else one."""
+    """Return the default number of jobs at a time: one per GPU, else one."""
     return max(1, len(list_gpus()))
 
 
 def build_job_environment(number: int, jobs: int) -> dict[str, str]:
-    """Return the environment of job `number` (from 0) of `jobs`. One job alone keeps all that a single run would have."""
+    """Return the environment of job `number` (from 0) of `jobs`. A single job keeps the whole machine."""
     variables = dict(os.environ)
     if jobs > 1:
         variables |= {name: str(threads_per_job(jobs)) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}

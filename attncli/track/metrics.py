@@ -1,7 +1,7 @@
-"""Records as MLflow metrics: one naming for all, epochs as steps, timestamps that do not depend on when they are sent.
+"""Convert records to MLflow metrics: fixed names, epochs as steps, timestamps independent of when they are sent.
 
-Timestamps are the run's start plus the training time so far. A point sent twice is thus the same to the bit,
-and the store keeps one of it, even if two writers race.
+Timestamps are the run's start plus the training time so far. So a point that is sent twice is the same bit for bit,
+and the store keeps only one, even if two writers race.
 """
 
 from collections.abc import Iterable
@@ -73,14 +73,14 @@ def _list_speed_metrics(record: Speed) -> dict[str, float | None]:
 
 @dataclass
 class MetricStream:
-    """Turns the records of one run, in their order, into points."""
+    """Convert the records of one run, in their order, to points."""
 
     started_ms: int
     epoch: int = 0
     seconds: float = 0.0
 
     def convert_record(self, record: Record) -> list[MetricPoint]:
-        """Return the points of the next record; what is no epoch stands at the last epoch's step."""
+        """Return the points of the next record; a record other than an epoch gets the last epoch's step."""
         if isinstance(record, Epoch):
             self.epoch = record.epoch
             self.seconds += record.train_seconds
