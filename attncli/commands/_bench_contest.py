@@ -11,7 +11,7 @@ import click
 from attncli.commands._options import echo_json, json_option
 
 if TYPE_CHECKING:
-    from attncli.benchmark.training import TrainingBenchRow
+    from attncli.benchmark.results import TrainingBenchRow
 
 Function = Callable[..., Any]
 
@@ -116,7 +116,7 @@ def _report_rows(
 ) -> None:
     """Each row as it comes on stderr, all of them in the history and on stdout."""
     from attncli.benchmark import history as past
-    from attncli.benchmark import training
+    from attncli.benchmark import results
     from attncli.measure.environment import describe_machine
 
     earlier_bench = past.read_last_entry(against, kind) if against else {"rows": []}
@@ -124,8 +124,8 @@ def _report_rows(
     for row in rows:
         recorded_rows.append(asdict(row))
         shown.append(
-            training.format_training_row(
-                row, past.find_earlier_row(earlier_bench["rows"], recorded_rows[-1], training.COMPARED_KEYS)
+            results.format_training_row(
+                row, past.find_earlier_row(earlier_bench["rows"], recorded_rows[-1], results.COMPARED_KEYS)
             )
         )
         click.echo("  " + "  ".join(f"{k} {v}" for k, v in shown[-1].items()), err=True)

@@ -129,7 +129,7 @@ def start(rounds: int, history: Path, as_json: bool) -> None:
     """
     from attncli.benchmark import history as past
     from attncli.benchmark import startup
-    from attncli.benchmark.training import compute_quartiles
+    from attncli.benchmark.results import compute_quartiles
     from attncli.measure.environment import describe_machine
 
     with tempfile.TemporaryDirectory() as temporary_folder:
