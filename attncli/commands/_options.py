@@ -1,41 +1,95 @@
-"""Options that several commands share."""
+"""Options, parameter types and output that several commands share."""
 
-import json
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms, complete_recipes
 from attncli.errors import UserError
+
+if TYPE_CHECKING:
+    from attncli.recipe import Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_FILE = click.argument("recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path))
-_BACKBONE = click.option("--backbone", metavar="NAME", help="Backbone, for example resnet18.")
+
+class NameList(click.ParamType):  # type: ignore[type-arg]  # only later clicks give it one
+    """Names separated by commas; the command gets a list."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Return the names, without spaces around them."""
+        if isinstance(value, list):
+            return value
+        return [name.strip() for name in value.split(",")] if value else []
+
+
+class SeedList(click.ParamType):  # type: ignore[type-arg]
+    """How many seeds (`3`) or which ones (`0,1,7`); the command gets an int or a list of ints."""
+
+    name = "seeds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | list[int]:
+        """Return the number or the list. Raises UserError for anything else."""
+        if isinstance(value, int | list):
+            return value
+        words = [word.strip() for word in value.split(",")]
+        if not all(word.isdecimal() for word in words) or words == ["0"]:
+            raise UserError(
+                f"--seeds {value}: neither a number of seeds nor a list of seeds",
+                "for example --seeds 5, or --seeds 0,1,7",
+            )
+        seeds = [int(word) for word in words]
+        return seeds if len(seeds) > 1 else seeds[0]
+
+
+NAMES, SEEDS = NameList(), SeedList()
+
+_FILE = click.argument(
+    "recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path), shell_complete=complete_recipes
+)
+_BACKBONE = click.option(
+    "--backbone", metavar="NAME", shell_complete=complete_backbones, help="Backbone, for example resnet18."
+)
 _SIZE = click.option("--image-size", type=int, metavar="PX", help="Side of the images in pixels.")
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated.")
 _RECIPE = (
     _FILE,
-    click.option("--attn", metavar="NAME|FILE", help="Attention mechanism, or a .py file that holds one."),
+    click.option(
+        "--attn",
+        metavar="NAME|FILE",
+        shell_complete=complete_mechanisms,
+        help="Attention mechanism, or a .py file that defines one.",
+    ),
     _BACKBONE,
     click.option(
-        "--pretrained", is_flag=True, default=None, help="Start from published weights; a file's: model.pretrained."
+        "--pretrained",
+        is_flag=True,
+        default=None,
+        help="Start from published weights; from a file: --set model.pretrained=FILE.",
     ),
-    click.option("--dataset", metavar="NAME", help="Dataset; `digits` needs no download."),
-    click.option("--data-root", metavar="DIR", help="Folder that holds, or gets, the dataset's files."),
+    click.option(
+        "--dataset", metavar="NAME", shell_complete=complete_datasets, help="Dataset; `digits` needs no download."
+    ),
+    click.option("--data-root", metavar="DIR", help="Folder that holds the dataset's files, or gets them."),
     _SIZE,
     click.option("--epochs", type=int, metavar="N", help="Passes over the training images."),
-    click.option("--seed", type=int, metavar="N", help="Seed; runs of one seed share weights, order and crops."),
+    click.option("--seed", type=int, metavar="N", help="Seed; runs with one seed share weights, order and crops."),
     _SET,
 )
 _NETWORKS = (
     _FILE,
     click.option(
         "--attn",
+        type=NAMES,
         metavar="NAMES",
-        help="Mechanisms or .py files, with commas, or `all`  [default: the recipe's, else all]",
+        shell_complete=complete_mechanisms,
+        help="Mechanisms or .py files separated by commas, or `all`  [default: the recipe's, else all]",
     ),
     _BACKBONE,
     _SIZE,
@@ -54,25 +108,26 @@ OPTION_KEYS = {
 
 
 def recipe_options(command: F) -> F:
-    """A recipe file, its short-cuts and `--set`; turn what click gives into a Recipe with `read_recipe`."""
-    return _apply_options(_RECIPE, command)
+    """Add a recipe file, its short-cuts and `--set`; `read_recipe` makes a Recipe of what click passes on."""
+    return apply_options(_RECIPE, command)
 
 
 def network_options(command: F) -> F:
-    """Of `recipe_options` those that decide about networks, and several mechanisms; read them one by one."""
-    return _apply_options(_NETWORKS, command)
+    """Add those of `recipe_options` that describe networks, with several mechanisms; read them one by one."""
+    return apply_options(_NETWORKS, command)
 
 
-def _apply_options(options: Sequence[Callable[[F], F]], command: F) -> F:
+def apply_options(options: Sequence[Callable[[F], F]], command: F) -> F:
+    """Add options to a command, in their order in its help."""
     for option in reversed(options):
         command = option(command)
     return command
 
 
 def store_options(command: F) -> F:
-    """Where runs and their MLflow store are."""
+    """Add the options that say where runs and their MLflow store are."""
     command = click.option(
-        "--tracking-uri", metavar="URI", help="MLflow store; default $MLFLOW_TRACKING_URI, else RUNS/mlflow.db."
+        "--tracking-uri", metavar="URI", help="MLflow store  [default: $MLFLOW_TRACKING_URI, else RUNS/mlflow.db]"
     )(command)
     return click.option(
         "--runs",
@@ -85,16 +140,19 @@ def store_options(command: F) -> F:
 
 
 def json_option(command: F) -> F:
-    """Machine-readable output."""
+    """Add `--json`, machine-readable output."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else there.")(command)
 
 
-def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None = None) -> Any:
-    """The checked Recipe of a command's options; takes the keys of `recipe_options` out of `options`.
+def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None = None) -> "Recipe":
+    """Return the checked Recipe of a command's options.
 
-    `extra_values` are values by dotted key that the options do not name.
+    Args:
+        options: what click passes on; the keys of `recipe_options` are removed from it.
+        extra_values: values by dotted key that no option sets.
 
-    Raises CollectedError for everything that is wrong with it, at once.
+    Raises:
+        CollectedError: everything that is wrong with the recipe, at once.
     """
     from attncli import validation
 
@@ -104,12 +162,12 @@ def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None 
 
 
 def find_recipe(paths: Sequence[Path]) -> Path | None:
-    """The recipe by path, or by its bare name in the folder recipes/; None where none is named.
+    """Return the path of the recipe, found in recipes/ if only its bare name is given; None if none is given.
 
-    Raises UserError for more than one.
+    Raises UserError if more than one is given.
     """
     if len(paths) > 1:
-        raise UserError(f"{len(paths)} recipes: {', '.join(map(str, paths))}", "name one; --set KEY=VALUE changes it")
+        raise UserError(f"{len(paths)} recipes: {', '.join(map(str, paths))}", "give one; --set KEY=VALUE changes it")
     path = paths[0] if paths else None
     if path is not None and not path.exists() and not path.suffix and path.parent == Path():
         for folder in (Path("recipes"), Path("recipes/sweeps")):
@@ -120,18 +178,18 @@ def find_recipe(paths: Sequence[Path]) -> Path | None:
 
 def echo_json(value: Any) -> None:
     """Print a value as JSON on stdout; NaN and infinities, which JSON lacks, as null."""
-    click.echo(json.dumps(_replace_non_finite(value), indent=2, default=str))
+    from attncli.report.json_text import format_json
+
+    click.echo(format_json(value))
 
 
-def _replace_non_finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _replace_non_finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_replace_non_finite(v) for v in value]
-    return None if isinstance(value, float) and value - value != 0 else value
+def overwrite_line(text: str) -> None:
+    """Print a line on stderr that the next one overwrites; only on a terminal."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{text}", err=True, nl=False)
 
 
 def wrap_with_label(label: str, text: str) -> str:
-    """A text after its label, in lines that fit the terminal, later ones indented."""
+    """Return a text after its label, in lines that fit the terminal, later lines indented."""
     columns = shutil.get_terminal_size().columns
     return click.wrap_text(text, columns, initial_indent=label, subsequent_indent=" " * len(label))

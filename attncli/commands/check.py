@@ -1,4 +1,4 @@
-"""`attncli check`: is this recipe right? All errors at once."""
+"""`attncli check`: check a recipe; report all its errors at once."""
 
 from typing import Any
 
@@ -12,9 +12,11 @@ from attncli.commands._options import echo_json, find_recipe, json_option, read_
 @click.option("--schema", is_flag=True, help="Print the JSON schema of recipes, for editors.")
 @json_option
 def command(schema: bool, as_json: bool, **options: Any) -> None:
-    """Check a recipe: every unknown key, wrong type and unknown name at once.
+    """Check a recipe and report every unknown key, wrong type and unknown name at once.
 
-    Prints the whole recipe with its defaults, and the digest that names its run.
+    Prints the full recipe with its defaults, and the digest that identifies its run.
+
+    More in `attncli help concepts`.
 
     \b
     Example:
@@ -22,13 +24,13 @@ def command(schema: bool, as_json: bool, **options: Any) -> None:
       attncli check --schema > recipe.schema.json
     """
     if schema:
-        from attncli.validation import build_json_schema as recipe_schema
+        from attncli.validation import build_json_schema
 
-        return echo_json(recipe_schema())
-    name = find_recipe(options["recipe"])
+        return echo_json(build_json_schema())
+    path = find_recipe(options["recipe"])
     recipe = read_recipe(options)
     if as_json:
         return echo_json({"digest": recipe.compute_digest(), "recipe": recipe.model_dump(mode="json")})
     click.echo(recipe.to_yaml(), nl=False)
-    click.echo(f"{name or 'the defaults'}: good; its run is {recipe.compute_digest()}", err=True)
+    click.echo(f"{path or 'the defaults'}: good; its run is {recipe.compute_digest()}", err=True)
     return None

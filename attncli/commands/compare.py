@@ -1,4 +1,4 @@
-"""`attncli compare`: finished runs side by side, paired seed by seed."""
+"""`attncli compare`: compare finished runs, paired seed by seed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from attncli.commands._options import json_option, store_options
+from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
+from attncli.commands._options import NAMES, json_option, store_options
 
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
@@ -14,9 +15,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--dataset", metavar="NAME", help="Only runs on this dataset.")
-@click.option("--backbone", metavar="NAME", help="Only runs with this backbone.")
-@click.option("--attn", metavar="NAMES", help="Only these mechanisms (with commas) and their baseline.")
+@click.option("--dataset", metavar="NAME", shell_complete=complete_datasets, help="Only runs on this dataset.")
+@click.option("--backbone", metavar="NAME", shell_complete=complete_backbones, help="Only runs with this backbone.")
+@click.option(
+    "--attn",
+    type=NAMES,
+    metavar="NAMES",
+    shell_complete=complete_mechanisms,
+    help="Only these mechanisms (separated by commas) and their baseline.",
+)
 @click.option(
     "--format",
     "format_",
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
     show_default=True,
 )
 @click.option(
-    "--margin", type=float, default=0.5, show_default=True, help="Smallest difference of interest, in points."
+    "--margin", type=float, default=0.5, show_default=True, help="Smallest difference that matters, in points."
 )
 @click.option(
     "--cost",
@@ -34,13 +41,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Cost axis of the plot.",
 )
-@click.option("--plot/--no-plot", default=True, help="Draw RUNS/compare-*.png and put them into MLflow.")
+@click.option("--plot/--no-plot", default=True, help="Draw RUNS/compare-*.png and add them to MLflow (default).")
 @store_options
 @json_option
 def command(
     dataset: str | None,
     backbone: str | None,
-    attn: str | None,
+    attn: list[str] | None,
     format_: str,
     margin: float,
     cost: str,
@@ -51,8 +58,10 @@ def command(
 ) -> None:
     """Compare finished runs: mean over seeds, paired difference to the plain network, overhead and speed.
 
-    Differences are taken seed by seed against runs of the same recipe with `--attn none`; p values are corrected
-    for the whole table, and too few seeds are told as "undecided".
+    Differences are taken seed by seed against runs of the same recipe with `--attn none`. p values are corrected for
+    the whole table. With too few seeds the verdict is "undecided".
+
+    More in `attncli help concepts`.
 
     \b
     Example:
@@ -64,17 +73,16 @@ def command(
     from attncli.runs import RunStore, read_finished_runs
 
     run_store = RunStore(runs, tracking_uri)
-    mechanisms = {*attn.split(","), "none"} if attn else None
     finished_runs = [
         run
         for run in read_finished_runs(run_store)
         if dataset in (None, run.dataset)
         and backbone in (None, run.recipe.model.backbone)
-        and (mechanisms is None or run.result.attn in mechanisms)
+        and (not attn or run.result.attn in (*attn, "none"))
     ]
     rows = compare_variants(finished_runs, margin=margin / 100)
     if not rows and not as_json and format_ == "table":
-        return click.echo("no finished runs that match: `attncli run --attn eca --backbone resnet18` makes one")
+        return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
     click.echo(comparison.render_comparison(rows, "json" if as_json else format_))
     if plot and rows:
         experiments = {run.reference: run.experiment for run in finished_runs}
@@ -86,14 +94,14 @@ def _draw_plots(rows: "list[ComparisonRow]", cost: str, run_store: "RunStore", e
     """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of its runs."""
     from attncli import track
     from attncli.errors import UserError
-    from attncli.report import figures
+    from attncli.report import comparison_figures
 
     for setting in dict.fromkeys((row.dataset, row.backbone) for row in rows):
         setting_rows = [row for row in rows if (row.dataset, row.backbone) == setting]
         file = run_store.runs / f"compare-{'-'.join(setting)}-{cost}.png"
         try:
-            figures.draw_pareto(setting_rows, file, cost)
-        except UserError as error:  # the table stands; a cost that nobody measured has no plot
+            comparison_figures.draw_pareto(setting_rows, file, cost)
+        except UserError as error:  # the table is complete; only the plot needs this cost
             click.echo(f"no plot: {error.problem}", err=True)
             continue
         for experiment in sorted({experiments[run_id] for row in setting_rows for run_id in row.run_ids}):

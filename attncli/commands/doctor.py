@@ -1,4 +1,4 @@
-"""`attncli doctor`: is this machine ready?"""
+"""`attncli doctor`: check whether this machine is ready."""
 
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from attncli.commands._options import echo_json, json_option, store_options, wra
 @store_options
 @json_option
 def command(runs: Path, tracking_uri: str | None, as_json: bool) -> None:
-    """Show versions, devices, precision support and the health of the store; exit code 1 if anything is wrong.
+    """Check versions, devices, precision, the folder of runs and the store. Exit code 1 if anything is wrong.
+
+    More in `attncli help troubleshooting`.
 
     \b
     Example:
@@ -22,11 +24,11 @@ def command(runs: Path, tracking_uri: str | None, as_json: bool) -> None:
 
     findings = run_checks(RunStore(runs, tracking_uri))
     if as_json:
-        echo_json([vars(f) for f in findings])
+        echo_json([vars(finding) for finding in findings])
     else:
-        for f in findings:
-            click.echo(wrap_with_label(f"{'ok ' if f.ok else 'BAD'}  {f.what:12} ", f.found))
-            if f.hint:
-                click.echo(wrap_with_label(" " * 18 + "hint: ", f.hint))
-    if not all(f.ok for f in findings):
+        for finding in findings:
+            click.echo(wrap_with_label(f"{'ok ' if finding.ok else 'BAD'}  {finding.what:12} ", finding.found))
+            if finding.hint:
+                click.echo(wrap_with_label(" " * 18 + "hint: ", finding.hint))
+    if not all(finding.ok for finding in findings):
         raise SystemExit(1)

@@ -1,20 +1,30 @@
-"""`attncli look`: what a finished run's attention does to test images."""
+"""`attncli look`: draw what a finished run's attention does to test images."""
 
 from pathlib import Path
 
 import click
 
+from attncli.commands._completion import complete_runs
 from attncli.commands._options import echo_json, json_option, store_options
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @click.option("--images", type=click.IntRange(1), default=6, show_default=True, metavar="N", help="Test images.")
 @click.option(
-    "--sample", type=click.IntRange(1), default=256, show_default=True, metavar="N", help="Images behind the spreads."
+    "--sample",
+    type=click.IntRange(1),
+    default=256,
+    show_default=True,
+    metavar="N",
+    help="Images behind the distributions.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: RUNS/<digest>/look]")
-@click.option("--track/--no-track", default=True, help="Put the pictures into the run in MLflow too (default).")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the pictures  [default: RUNS/<digest>/look]",
+)
+@click.option("--track/--no-track", default=True, help="Add the pictures to the run in MLflow too (default).")
 @store_options
 @json_option
 def command(
@@ -27,11 +37,13 @@ def command(
     tracking_uri: str | None,
     as_json: bool,
 ) -> None:
-    """Draw what a run's attention does: a picture for each of a few test images, and one of all sites.
+    """Draw what a run's attention does: one picture per test image, and one of all sites.
 
-    RUN is a finished run's name (such as eca-resnet18-s0), the beginning of its digest, or its folder. Each picture
-    has the input, Grad-CAM of the run and of its plain network (where that run is finished), and by site channel
-    gates, maps, affinities, offsets, glimpses, warps or the weights of branches, whatever the mechanism has.
+    RUN is the name of a finished run (such as eca-resnet18-s0), the beginning of its digest, or its folder. Each
+    picture shows the input, Grad-CAM of the run and of its plain network (if that run is finished too), and for each
+    site what the mechanism has there: channel gates, maps, affinities, offsets, glimpses, warps or branch weights.
+
+    More in `attncli help attention-figures`.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`attncli ls`: mechanisms, backbones, which fits which, data sets, recipes and runs, listed."""
+"""`attncli ls`: list mechanisms, backbones, which fits which, datasets, recipes or runs."""
 
 import shutil
 from collections.abc import Sequence
@@ -17,9 +17,11 @@ KINDS = ("attention", "backbones", "matrix", "data", "recipes", "runs")
 @store_options
 @json_option
 def command(kind: str | None, runs: Path, tracking_uri: str | None, as_json: bool) -> None:
-    """List the mechanisms, backbones, datasets, recipes or runs; without a word, how many there are of each.
+    """List the mechanisms, backbones, datasets, recipes or runs; without a word, print how many there are of each.
 
     `matrix` shows which mechanism fits which backbone, and why the others do not.
+
+    More in `attncli help mechanisms` and `attncli help backbones`.
 
     \b
     Example:
@@ -51,12 +53,12 @@ def command(kind: str | None, runs: Path, tracking_uri: str | None, as_json: boo
 
     print_rows(_clip_column(rows, "title") if kind == "attention" else rows, empty=f"no {kind} yet")
     if kind == "backbones":
-        click.echo("timm/NAME: any of timm's, sites found by structure (pip install 'attncli[timm]')")
+        click.echo("timm/NAME: any network of timm, sites found by its structure (pip install 'attncli[timm]')")
     return None
 
 
 def _clip_column(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    """The rows with one text cut so that each fits a line of the terminal; `--json` has all of it."""
+    """Return the rows with one text cut so that each fits a line of the terminal; `--json` prints all of it."""
     other_widths = [max(len(str(row[k])) for row in (*rows, {k: k})) + 2 for k in rows[0] if k != key]
     column_width = max(shutil.get_terminal_size().columns - sum(other_widths) - 2, 12)
     return [
@@ -113,7 +115,7 @@ def _collect_datasets() -> list[dict[str, Any]]:
 
 
 def _collect_recipes() -> list[dict[str, Any]]:
-    """Every YAML file below recipes/, with the first sentence of its opening comment."""
+    """Return every YAML file below recipes/ with the first line of its opening comment."""
     return [{"recipe": str(p), "what": _read_opening(p)} for p in sorted(Path("recipes").rglob("*.yaml"))]
 
 

@@ -1,27 +1,34 @@
-"""`attncli measure`: what mechanisms cost, without training."""
+"""`attncli measure`: measure what mechanisms cost, without training."""
 
 import shutil
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from attncli.commands._options import echo_json, json_option, network_options, read_recipe
 
+if TYPE_CHECKING:
+    from attncli.recipe import Recipe
+
+LARGE_SIDE = 64  # px; from here on the networks are those of ImageNet
+
 
 @click.command()
 @network_options
 @click.option("--classes", metavar="N", type=click.IntRange(1), help="Classes  [default: 1000 from 64 px, else 10]")
-@click.option("--speed/--no-speed", default=True, help="Time training and inference too, in turn.")
+@click.option("--speed/--no-speed", default=True, help="Time training and inference too, in turn (default).")
 @click.option(
     "--batch-size", metavar="N", type=click.IntRange(1), help="Images of a timed step  [default: 128, 16 from 64 px]"
 )
 @json_option
 def command(classes: int | None, speed: bool, batch_size: int | None, as_json: bool, **options: Any) -> None:
-    """Measure overhead without training: parameters, MACs, memory, speed, each against the plain network.
+    """Measure overhead without training: parameters, MACs, memory and speed, each against the plain network.
 
-    Every mechanism sits at its paper's site; what does not fit the backbone is listed with the reason.
-    Images have 32 px unless told otherwise.
+    Every mechanism is placed at its paper's site. Mechanisms that do not fit the backbone are listed with the reason.
+    Images have 32 px unless the recipe or --image-size says otherwise.
+
+    More in `attncli help concepts`.
 
     \b
     Example:
@@ -48,16 +55,12 @@ def command(classes: int | None, speed: bool, batch_size: int | None, as_json: b
     return None
 
 
-LARGE_SIDE = 64  # px; from here on the networks are those of ImageNet
-
-
-def _read_measured_recipes(options: dict[str, Any], batch_size: int | None) -> tuple[list[Any], int]:
-    """A recipe for each mechanism asked for, and the side of the images in pixels."""
+def _read_measured_recipes(options: dict[str, Any], batch_size: int | None) -> "tuple[list[Recipe], int]":
+    """Return one recipe per requested mechanism, and the side of the images in pixels."""
     from attncli import attention
 
-    attn_option = options.pop("attn")
-    names = (attn_option or "all").split(",")
-    if attn_option is None:
+    names = options.pop("attn")
+    if not names:
         recipe_mechanism = read_recipe(dict(options)).model.attn
         names = ["all"] if recipe_mechanism == attention.NONE else [recipe_mechanism]
     names = list(attention.mechanism_names()) if names == ["all"] else names
@@ -66,5 +69,5 @@ def _read_measured_recipes(options: dict[str, Any], batch_size: int | None) -> t
     return [read_recipe({**options, "attn": name}, values) for name in names], size
 
 
-def _name_mechanism(recipe: Any) -> str:
+def _name_mechanism(recipe: "Recipe | None") -> str:
     return recipe.model.attn if recipe else ""

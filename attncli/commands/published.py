@@ -1,26 +1,35 @@
-"""`attncli published`: what is in print, from all sources, beside what is found here."""
+"""`attncli published`: list published figures beside what was measured here."""
 
 import shutil
 from pathlib import Path
 
 import click
 
-from attncli.commands._options import echo_json, json_option, store_options
+from attncli.commands._completion import complete_backbones, complete_mechanisms
+from attncli.commands._options import NAMES, echo_json, json_option, store_options
 
 
 @click.command()
-@click.option("--attn", metavar="NAMES", help="Only figures about these mechanisms (with commas).")
-@click.option("--backbone", metavar="NAME", help="Only figures of this network.")
+@click.option(
+    "--attn",
+    type=NAMES,
+    metavar="NAMES",
+    shell_complete=complete_mechanisms,
+    help="Only figures about these mechanisms (separated by commas).",
+)
+@click.option("--backbone", metavar="NAME", shell_complete=complete_backbones, help="Only figures about this network.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @store_options
 @json_option
 def command(
-    attn: str | None, backbone: str | None, as_csv: bool, runs: Path, tracking_uri: str | None, as_json: bool
+    attn: list[str] | None, backbone: str | None, as_csv: bool, runs: Path, tracking_uri: str | None, as_json: bool
 ) -> None:
-    """List the published figures of every network: all sources, ours, the deviation.
+    """List the published figures of every network from all sources, the figure measured here, and the deviation.
 
-    Parameters and MACs are counted here, accuracies are those of finished runs on the same data. Where sources print
-    one network with different figures, that is said.
+    Parameters and MACs are counted here. Accuracies come from finished runs on the same data. If sources print
+    different figures for one network, the table is followed by them.
+
+    More in `attncli help claims`.
 
     \b
     Example:
@@ -34,7 +43,7 @@ def command(
     from attncli.report import published_tables, table
     from attncli.runs import RunStore, read_finished_runs
 
-    mechanisms = [attention.describe_mechanism(name).name for name in attn.split(",")] if attn else None
+    mechanisms = [attention.describe_mechanism(name).name for name in attn] if attn else None
     rows = [
         row
         for row in published.load_published_rows()
@@ -46,5 +55,5 @@ def command(
     if as_csv:
         return click.echo(table.render_csv([figure.to_json_dict() for figure in figures]))
     if not figures:
-        return click.echo("nothing published is known of this")
+        return click.echo("no published figure is known for this")
     return click.echo(published_tables.render_deviations(figures, shutil.get_terminal_size().columns))

@@ -1,4 +1,4 @@
-"""`attncli report`: runs, claims and published figures on one page that opens anywhere."""
+"""`attncli report`: write runs, claims and published figures into one HTML page."""
 
 import shlex
 from collections.abc import Sequence
@@ -7,21 +7,38 @@ from typing import TYPE_CHECKING
 
 import click
 
-from attncli.commands._options import store_options
+from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
+from attncli.commands._options import NAMES, store_options
 
 if TYPE_CHECKING:
     from attncli.runs import RunStore
 
 
 @click.command()
-@click.option("--attn", metavar="NAMES", help="Only these mechanisms (with commas) and their baselines.")
-@click.option("--backbone", metavar="NAME", help="Test what is claimed of a larger network on this one.")
-@click.option("--folder-is", metavar="NAME", help="The dataset whose images the runs on `folder` used.")
+@click.option(
+    "--attn",
+    type=NAMES,
+    metavar="NAMES",
+    shell_complete=complete_mechanisms,
+    help="Only these mechanisms (separated by commas) and their baselines.",
+)
+@click.option(
+    "--backbone",
+    metavar="NAME",
+    shell_complete=complete_backbones,
+    help="Test claims about a larger network on this one.",
+)
+@click.option(
+    "--folder-is",
+    metavar="NAME",
+    shell_complete=complete_datasets,
+    help="The dataset whose images the runs on `folder` used.",
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: RUNS/report.html]")
-@click.option("--track/--no-track", default=True, help="Put it into the runs' MLflow experiments too.")
+@click.option("--track/--no-track", default=True, help="Add it to the runs' MLflow experiments too (default).")
 @store_options
 def command(
-    attn: str | None,
+    attn: list[str] | None,
     backbone: str | None,
     folder_is: str | None,
     out: Path | None,
@@ -29,9 +46,12 @@ def command(
     runs: Path,
     tracking_uri: str | None,
 ) -> None:
-    """Write a report: comparisons with their plots, every claim with its verdict, published figures beside ours.
+    """Write a report: comparisons with their plots, the claims with their verdicts, published figures beside ours.
 
-    One HTML file that needs no network and nothing beside it; the same without pictures as Markdown. Prints its path.
+    The report is one HTML file that needs no network and no other file. The same without pictures is written as
+    Markdown beside it. Prints the path of the HTML file.
+
+    More in `attncli help claims`.
 
     \b
     Example:
@@ -46,13 +66,14 @@ def command(
     from attncli.system.files import write_atomically
 
     run_store = RunStore(runs, tracking_uri)
-    names = attn.split(",") if attn else []
+    names = attn or []
     evidence = gather_evidence(run_store, backbone=backbone, folder_is=folder_is)
-    known = claim_files.load_claims()
-    verdicts = judge.judge_claims(known, evidence, requested=claim_files.select_claims(known, attn=names))
-    filters = {"--attn": attn, "--backbone": backbone, "--folder-is": folder_is, "--runs": str(runs)}
+    known_claims = claim_files.load_claims()
+    requested = claim_files.select_claims(known_claims, attn=names)
+    verdicts = judge.judge_claims(known_claims, evidence, requested=requested)
+    filters = {"--attn": ",".join(names), "--backbone": backbone, "--folder-is": folder_is, "--runs": str(runs)}
     report_command = shlex.join(
-        ["attncli", "report", *(w for key, value in filters.items() if value for w in (key, value))]
+        ["attncli", "report", *(word for key, value in filters.items() if value for word in (key, value))]
     )
     report_data = gather_report_data(run_store, verdicts, evidence, attn=names, report_commands=[report_command])
     path = out or runs / "report.html"
@@ -65,7 +86,7 @@ def command(
 
 
 def _attach_to_experiments(path: Path, experiments: Sequence[str], run_store: "RunStore") -> None:
-    """Put the report into MLflow if there is a store; one that does not answer costs a warning."""
+    """Add the report to MLflow if there is a store; print a warning if the store does not answer."""
     from attncli import track
     from attncli.errors import UserError
 

@@ -13,15 +13,17 @@ from attncli.errors import UserError
 from attncli.system.signals import end_with_launcher
 
 if TYPE_CHECKING:
+    from attncli.recipe import Recipe
+    from attncli.records import Result
     from attncli.track import RunStore
 
 
 @click.command()
 @recipe_options
-@click.option("--resume/--fresh", default=True, help="Go on with an unfinished run (default), or start it anew.")
-@click.option("--profile", is_flag=True, help="Take a few steps apart first: RUNS/<digest>/profile/.")
-@click.option("--look", is_flag=True, help="Draw what the attention does at the end, as `attncli look` does.")
-@click.option("--processes", type=click.IntRange(1), metavar="N", help="Train in N processes: cores (gloo) or GPUs.")
+@click.option("--resume/--fresh", default=True, help="Resume an unfinished run (default), or start it again.")
+@click.option("--profile", is_flag=True, help="Profile a few steps first, into RUNS/<digest>/profile/.")
+@click.option("--look", is_flag=True, help="At the end draw what the attention does, as `attncli look` does.")
+@click.option("--processes", type=click.IntRange(1), metavar="N", help="Train in N processes, on cores (gloo) or GPUs.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @store_options
 @json_option
@@ -38,11 +40,13 @@ def command(
 ) -> None:
     """Train a network with an attention mechanism, measure its overhead, and track it in MLflow.
 
-    RECIPE is a YAML file (or a name in recipes/); without one the defaults hold: resnet18 on the embedded digits.
-    A run is named by the digest of its recipe: called again, a finished one is shown and an unfinished one goes on.
-    With --processes or a launcher (of Accelerate, --multi_gpu works on CPUs too) the batches are shared out, batch
-    norms see all of them, and the figures are those of one process to rounding, but for what a network draws
-    itself (dropout).
+    RECIPE is a YAML file or a name in recipes/; the default is resnet18 on the embedded digits. The digest of its
+    recipe identifies a run: called again, a finished run is shown and an unfinished one resumes.
+
+    With --processes or a launcher, each batch is split over the processes and batch norm is synchronised. Results
+    equal a one-process run up to rounding, except for dropout. Accelerate's --multi_gpu works on CPUs too.
+
+    More in `attncli help concepts` and `attncli help distributed`.
 
     \b
     Example:
@@ -76,7 +80,7 @@ def command(
             look=look,
         )
     elif not quiet:
-        click.echo(f"this run was finished before ({result.folder}); --fresh runs it again", err=True)
+        click.echo(f"this run is finished already ({result.folder}); --fresh runs it again", err=True)
     if as_json:
         return echo_json(asdict(result))
     click.echo(render_run_summary(result, runs))
@@ -84,28 +88,29 @@ def command(
 
 
 def _read_rank() -> int:
-    """This process's place among those that a launcher started, 0 without one."""
+    """Return this process's rank among those that a launcher started, 0 without one."""
     return int(os.environ.get("RANK", "0"))
 
 
 def _has_rank() -> bool:
-    """Whether torch's launcher or MPI's told this process its place among others."""
+    """Return whether torch's or MPI's launcher gave this process a rank."""
     return any(name in os.environ for name in ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK"))
 
 
 def _is_one_of_several(processes: int | None) -> bool:
-    """Whether a launcher started this process as one of several. Raises UserError where not as many as asked for.
+    """Return whether a launcher started this process as one of several.
 
-    Asked for several, Accelerate's launcher sets their port, and without GPUs then starts a single process in silence.
+    Raises UserError if the number is not the requested one. Accelerate's launcher, asked for several processes on a
+    machine without GPUs, sets their port and then starts a single one without a warning.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if processes is None and {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys() and not _has_rank():
         raise UserError(
-            "accelerate launch was asked for several processes and started one, as it does where there are no GPUs",
-            "attncli run --processes N (1 if one is meant), or accelerate launch --multi_gpu --num_processes N",
+            "accelerate launch was asked for several processes and started one, as it does without GPUs",
+            "use attncli run --processes N (1 if one is meant), or accelerate launch --multi_gpu --num_processes N",
         )
     if "RANK" in os.environ and processes not in (None, world):
-        raise UserError(f"--processes {processes}, yet the launcher started {world}", "leave out --processes")
+        raise UserError(f"--processes {processes}, but the launcher started {world}", "leave out --processes")
     return world > 1
 
 
@@ -115,8 +120,10 @@ def _launch_processes(processes: int | None) -> None:
     launch_ranks(processes or 1, sys.argv[1:])
 
 
-def _train_run(recipe: Any, run_store: "RunStore", quiet: bool, fresh: bool, profile: bool, look: bool) -> Any:
-    """Train, with what goes on shown on stderr; loads torch."""
+def _train_run(
+    recipe: "Recipe", run_store: "RunStore", quiet: bool, fresh: bool, profile: bool, look: bool
+) -> "Result":
+    """Train with progress on stderr; imports torch."""
     from attncli.system.gc_tuning import relaxed_gc
 
     with relaxed_gc():
@@ -124,8 +131,8 @@ def _train_run(recipe: Any, run_store: "RunStore", quiet: bool, fresh: bool, pro
         from attncli.report.run_progress import RunProgress
         from attncli.run import execute_run
 
-    with RunProgress(quiet) as live:
-        drawing = save_all_run_figures if look else save_run_figures
+    save_figures = save_all_run_figures if look else save_run_figures
+    with RunProgress(quiet) as progress:
         return execute_run(
-            recipe, run_store=run_store, listener=live, fresh=fresh, save_figures=drawing, profile=profile
+            recipe, run_store=run_store, listener=progress, fresh=fresh, save_figures=save_figures, profile=profile
         )

@@ -1,22 +1,28 @@
-"""`attncli show`: all about one mechanism: maths, place, options, figures."""
+"""`attncli show`: explain one mechanism: maths, place, options, published figures."""
 
 import json
 import shutil
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from attncli.commands._completion import complete_mechanisms
 from attncli.commands._options import echo_json, json_option, wrap_with_label
+
+if TYPE_CHECKING:
+    from attncli.attention import Mechanism
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_mechanisms)
 @json_option
 def command(name: str, as_json: bool) -> None:
     """Explain a mechanism: its maths, its place, its options, and what has been published about it.
 
-    NAME is one of `attncli ls attention`, or the path of a file of your own.
+    NAME is one of `attncli ls attention`, or the path of a .py file that defines a mechanism.
+
+    More in `attncli help mechanisms`.
 
     \b
     Example:
@@ -41,15 +47,15 @@ def command(name: str, as_json: bool) -> None:
             }
         )
     click.echo(_render_mechanism(mechanism, card))
-    from attncli.report.published import render_published_rows
-
     if rows:
+        from attncli.report.published_tables import render_published_rows
+
         click.echo(f"\nPublished figures ({len(rows)}; in percent, params in millions; notes with --json)")
         click.echo(render_published_rows(rows, shutil.get_terminal_size().columns))
     return None
 
 
-def _render_mechanism(mechanism: Any, card: dict[str, Any]) -> str:
+def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any]) -> str:
     from attncli.attention.card import SITES
 
     year = "" if str(card["year"]) in card["venue"] else f" {card['year']}"
@@ -77,12 +83,12 @@ def _render_mechanism(mechanism: Any, card: dict[str, Any]) -> str:
 
 
 def _format_default(value: Any) -> str:
-    """A default as a recipe writes it; the dots of one that must be given."""
+    """Return a default as a recipe writes it, or dots for an option that must be given."""
     return "..." if value is ... else json.dumps(value)
 
 
 def _describe_placement(card: dict[str, Any]) -> str:
-    """Which blocks of a network get it, in words."""
+    """Return in words which blocks of a network get the mechanism."""
     site = card["site"]
     if site in ("model", "input", "head", "frames-head"):
         return "once"
@@ -108,7 +114,7 @@ _POSITIONS = {-1: "the last block", -2: "the last block but one"}
 
 
 def _describe_blocks(stages: tuple[int, ...] | None, blocks: tuple[int, ...] | None) -> str:
-    """Stages and blocks as a card counts them: from 1, or from the end with negative numbers; None is all of them."""
+    """Return stages and blocks in words. A card counts from 1, or from the end with negative numbers; None is all."""
     which = "every block" if blocks is None else " and ".join(_POSITIONS.get(b, f"block {b}") for b in blocks)
     if stages is None:
         return which if blocks is None else f"{which} of every stage"

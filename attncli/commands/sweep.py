@@ -1,29 +1,53 @@
-"""`attncli sweep`: many runs from one file, several at a time, gone on with after any failure."""
+"""`attncli sweep`: train many runs from one file, several at a time; resumes after any failure."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from attncli.commands._options import echo_json, find_recipe, json_option, store_options
+from attncli.commands._completion import complete_backbones, complete_datasets, complete_sweeps
+from attncli.commands._options import NAMES, SEEDS, echo_json, find_recipe, json_option, store_options
+
+if TYPE_CHECKING:
+    from attncli.jobs import SweepPlan, TaskEnded
+    from attncli.jobs.execute import Executor
+    from attncli.jobs.worker_pool import WorkerSettings
 
 FIGURE_HOOK = "attncli.report.run_figures:save_run_figures"
 EXECUTORS = ("local", "ray", "slurm")
-ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last two want their extra installed."
+ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last two need their extra installed."
 
 
 @click.command()
-@click.argument("sweep", nargs=1, type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Print the plan, what is finished and about how long the rest takes.")
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at a time  [default: one a GPU, else 1]")
-@click.option("--on", "where", type=click.Choice(EXECUTORS), default=EXECUTORS[0], show_default=True, help=ON_HELP)
-@click.option("--cpus", type=click.IntRange(1), metavar="N", help="Cores of a run on a cluster  [default: 1]")
-@click.option("--gpus", type=click.IntRange(0), metavar="N", help="GPUs of a run on a cluster  [default: 0]")
-@click.option("--slurm", multiple=True, metavar="KEY=VALUE", help="For sbatch: partition=gpu, time=60 (minutes), ...")
-@click.option("--fail-fast", is_flag=True, help="Stop at the first failure instead of going on with the others.")
-@click.option("--dataset", metavar="NAMES", help="Datasets (with commas) instead of the file's.")
-@click.option("--backbone", metavar="NAMES", help="Backbones (with commas) instead of the file's.")
-@click.option("--seeds", metavar="N|LIST", help="How many seeds, or which (with commas), instead of the file's.")
+@click.argument("sweep", nargs=1, type=click.Path(path_type=Path), shell_complete=complete_sweeps)
+@click.option(
+    "--dry-run", is_flag=True, help="Print the plan, which runs are finished, and about how long the rest takes."
+)
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at a time  [default: one per GPU, else 1]")
+@click.option(
+    "--on", "executor_name", type=click.Choice(EXECUTORS), default=EXECUTORS[0], show_default=True, help=ON_HELP
+)
+@click.option("--cpus", type=click.IntRange(1), metavar="N", help="Cores per run on a cluster  [default: 1]")
+@click.option("--gpus", type=click.IntRange(0), metavar="N", help="GPUs per run on a cluster  [default: 0]")
+@click.option(
+    "--slurm", multiple=True, metavar="KEY=VALUE", help="Option for sbatch: partition=gpu, time=60 (minutes), ..."
+)
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failure instead of continuing with the other runs.")
+@click.option(
+    "--dataset",
+    type=NAMES,
+    metavar="NAMES",
+    shell_complete=complete_datasets,
+    help="Datasets (separated by commas) instead of the file's.",
+)
+@click.option(
+    "--backbone",
+    type=NAMES,
+    metavar="NAMES",
+    shell_complete=complete_backbones,
+    help="Backbones (separated by commas) instead of the file's.",
+)
+@click.option("--seeds", type=SEEDS, metavar="N|LIST", help="How many seeds, or which, instead of the file's.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every run; may be repeated.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @store_options
@@ -32,25 +56,27 @@ def command(
     sweep: Path,
     dry_run: bool,
     jobs: int | None,
-    where: str,
+    executor_name: str,
     cpus: int | None,
     gpus: int | None,
     slurm: tuple[str, ...],
     fail_fast: bool,
-    dataset: str | None,
-    backbone: str | None,
-    seeds: str | None,
+    dataset: list[str] | None,
+    backbone: list[str] | None,
+    seeds: int | list[int] | None,
     overrides: tuple[str, ...],
     quiet: bool,
     runs: Path,
     tracking_uri: str | None,
     as_json: bool,
 ) -> None:
-    """Run all runs of the file SWEEP (or a name in recipes/sweeps/) with their baselines, seed by seed.
+    """Train all runs of the file SWEEP (or of a name in recipes/sweeps/) with their baselines, seed by seed.
 
-    What is finished is not run again; what was stopped or failed is gone on with. Several calls may work on the same
-    sweep at once. With --jobs the cores are shared out, so figures agree to the last bit only for the same --jobs.
+    Finished runs are not run again; runs that were stopped or failed resume. Several calls may work on the same sweep
+    at once. --jobs divides the cores among the runs, so results are equal to the last bit only for the same --jobs.
     Speed is timed first, one network at a time. Exit code 1 if any run failed, 130 if stopped.
+
+    More in `attncli help sweeps`.
 
     \b
     Example:
@@ -64,22 +90,18 @@ def command(
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
 
-    axes = {"dataset": _split_axis(dataset), "backbone": _split_axis(backbone), "seeds": _parse_seed_axis(seeds)}
+    axes = {"dataset": dataset, "backbone": backbone, "seeds": seeds}
+    axes = {name: values for name, values in axes.items() if values is not None}
     file = find_recipe([sweep]) or sweep
-    sweep_plan = plan_sweep(file, runs=runs, overrides=overrides, axes={k: v for k, v in axes.items() if v is not None})
+    sweep_plan = plan_sweep(file, runs=runs, overrides=overrides, axes=axes)
     if dry_run:
-        return (
-            echo_json([run.to_json_dict() for run in sweep_plan.runs])
-            if as_json
-            else click.echo(sweep_summary.render_plan(sweep_plan))
-        )
+        rows = [run.to_json_dict() for run in sweep_plan.runs]
+        return echo_json(rows) if as_json else click.echo(sweep_summary.render_plan(sweep_plan))
     settings = WorkerSettings(RunStore(runs, tracking_uri), FIGURE_HOOK)
-    execute, parallel_jobs = choose_executor(where, settings, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
-    failures, stopped = execute_sweep(sweep_plan, execute, parallel_jobs, settings, fail_fast, quiet)
+    executor, parallel_jobs = choose_executor(executor_name, settings, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
+    failures, stopped = execute_sweep(sweep_plan, executor, parallel_jobs, settings, fail_fast, quiet)
     if as_json:
-        refreshed_plan = plan_sweep(
-            file, runs=runs, overrides=overrides, axes={k: v for k, v in axes.items() if v is not None}
-        )
+        refreshed_plan = plan_sweep(file, runs=runs, overrides=overrides, axes=axes)
         echo_json(sweep_summary.build_sweep_dict(refreshed_plan, failures, runs))
     else:
         click.echo(sweep_summary.render_sweep_end(sweep_plan, failures, runs, stopped=stopped))
@@ -89,26 +111,26 @@ def command(
 
 
 def execute_sweep(
-    plan: Any, execute: Any, jobs: int, settings: Any, fail_fast: bool, quiet: bool
-) -> tuple[list[Any], str]:
-    """Do a plan, shown on stderr; (the runs that were not finished, why it stopped early)."""
+    plan: "SweepPlan", executor: "Executor", jobs: int, settings: "WorkerSettings", fail_fast: bool, quiet: bool
+) -> "tuple[list[TaskEnded], str]":
+    """Execute a plan with progress on stderr.
+
+    Args:
+        plan: the runs.
+        executor: runs them, here or on a cluster.
+        jobs: how many it runs at a time.
+        settings: where the runs and their store are.
+        fail_fast: whether the first failure stops the others.
+        quiet: whether to print no progress.
+
+    Returns:
+        The runs that did not finish, and why the sweep stopped early ("" if it did not).
+    """
     from attncli.jobs import execute_plan
     from attncli.report.sweep_progress import SweepProgress
     from attncli.system.signals import sweep_stop_request
 
     with sweep_stop_request() as stop, SweepProgress(plan, settings.runs, jobs=jobs, quiet=quiet) as board:
-        for event in execute_plan(plan, execute, stop, settings.run_store, fail_fast=fail_fast):
+        for event in execute_plan(plan, executor, stop, settings.run_store, fail_fast=fail_fast):
             board.handle_event(event)
     return board.failures, stop.reason
-
-
-def _split_axis(text: str | None) -> list[str] | None:
-    return None if text is None else text.split(",")
-
-
-def _parse_seed_axis(text: str | None) -> Any:
-    """A number of seeds, or a list of them; what is neither is told by the sweep's own reading."""
-    if text is None:
-        return None
-    words = [int(word) if word.strip().isdigit() else word for word in text.split(",")]
-    return words[0] if len(words) == 1 else words

@@ -1,4 +1,4 @@
-"""`attncli sync`: bring runs into MLflow that it lacks."""
+"""`attncli sync`: add runs to MLflow that it lacks."""
 
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from attncli.commands._options import echo_json, json_option, store_options
 @store_options
 @json_option
 def command(runs: Path, tracking_uri: str | None, as_json: bool) -> None:
-    """Bring every run of the folder RUNS into the MLflow store: what it lacks is added, nothing is doubled.
+    """Add to the MLflow store what it lacks of the runs in the folder RUNS. Nothing is added twice.
 
-    For runs that were made while the tracking server was away, or after the database was lost.
+    Use it for runs that were made while the tracking server was away, or after the database was lost.
+
+    More in `attncli help tracking-server`.
 
     \b
     Example:

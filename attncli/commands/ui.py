@@ -1,4 +1,4 @@
-"""`attncli ui`: the MLflow dashboard on these runs."""
+"""`attncli ui`: open the MLflow dashboard on these runs."""
 
 from pathlib import Path
 
@@ -10,9 +10,11 @@ from attncli.commands._options import store_options
 @click.command()
 @store_options
 @click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True)
-@click.option("--check", is_flag=True, help="Start it, see that it answers, and stop.")
+@click.option("--check", is_flag=True, help="Start it, check that it answers, and stop it.")
 def command(runs: Path, tracking_uri: str | None, port: int, check: bool) -> None:
-    """Open the MLflow dashboard on this store, at 127.0.0.1 only; Ctrl-C stops it.
+    """Start the MLflow dashboard on this store, at 127.0.0.1 only. Ctrl-C stops it.
+
+    More in `attncli help mlflow`.
 
     \b
     Example:

@@ -1,51 +1,28 @@
-"""Pictures of a run, and of runs compared, as PNG files: learning curves, confusion matrix, accuracy against cost."""
+"""Figures of one run as PNG files: learning curves, confusion matrix, accuracy by class."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from attncli.analysis.compare import ComparisonRow
-from attncli.errors import UserError, unknown_name_error
 from attncli.records import Epoch, Evaluation, Record
-from attncli.report import comparison, layout
-from attncli.report.classes import shorten_class_name
-from attncli.report.style import COLOURS, FAINT, INK, LabelSpot, label_points, saved_figure
+from attncli.report import layout
+from attncli.report.style import COLOURS, INK, LabelSpot, saved_figure
 
 MOST_NUMBERS = 20  # classes up to which every cell of a confusion matrix shows its count
+MOST_BARS = 40  # classes up to which every class has its bar
+MAX_NAME = 14  # characters of a class's name
 LIGHT_PERCENT = 10.0  # % of a class; the colours of a confusion matrix reach at least that far
 
 
-@dataclass(frozen=True)
-class CostAxis:
-    """A cost to set accuracy against: what the axis says, its value for a row, the least width of the axis."""
-
-    label: str
-    value: Callable[[ComparisonRow], float | None]
-    width: float  # narrower, differences of no interest would fill the picture
-
-
-COST_AXES = {
-    "params": CostAxis("parameters, % over the plain network", lambda r: r.params_pct, 0.5),
-    "macs": CostAxis("multiply-accumulates, % over the plain network", lambda r: r.macs_pct, 0.5),
-    "train-time": CostAxis("training time over the plain network's", lambda r: _invert_ratio(r.train_ratio), 0.1),
-    "infer-time": CostAxis("inference time over the plain network's", lambda r: _invert_ratio(r.infer_ratio), 0.1),
-}
-
-
-def _invert_ratio(value: float | None) -> float | None:
-    return 1 / value if value else None
-
-
 def draw_curves(records: Sequence[Record], path: Path, title: str = "") -> bool:
-    """Loss and accuracy by epoch, with the test set's accuracy at the end.
+    """Draw loss and accuracy by epoch, with the test set's accuracy at the end.
 
-    False, and no file, with less than two epochs: a point is no curve.
+    Returns False and draws nothing if there are fewer than two epochs: a point is no curve.
     """
     epochs = [r for r in records if isinstance(r, Epoch)]
     if len(epochs) < 2:
@@ -63,7 +40,7 @@ def draw_curves(records: Sequence[Record], path: Path, title: str = "") -> bool:
 
 
 def _draw_accuracy(axes: Axes, epochs: Sequence[Epoch], test: Evaluation | None) -> list[LabelSpot]:
-    """Draw the accuracy; where and how to name it."""
+    """Draw the accuracy. Return where and how to name its lines."""
     x = [e.epoch for e in epochs]
     spots = []
     if any(e.val_top1 is not None for e in epochs):
@@ -83,7 +60,7 @@ def _or_nan(value: float | None) -> float:
 
 
 def _draw_line(axes: Axes, x: Sequence[int], y: Sequence[float], name: str, colour: str) -> LabelSpot:
-    """Draw a line; where and how to name it."""
+    """Draw a line. Return where and how to name it."""
     axes.plot(x, y, color=colour, marker="o" if len(x) <= 30 else "", markersize=3.5)
     return x[-1], y[-1], name, colour
 
@@ -97,9 +74,13 @@ def _style_panel(axes: Axes, title: str, x: Sequence[int]) -> None:
 
 
 def draw_confusion(evaluation: Evaluation, classes: Sequence[str], path: Path, title: str = "") -> None:
-    """Which class is taken for which: mistakes coloured by their share of the true class, what is right in grey.
+    """Draw which class is taken for which: mistakes coloured by their share of the true class, the rest in grey.
 
-    `classes` are the names in the order of the labels.
+    Args:
+        evaluation: has the counts, true class by predicted class.
+        classes: the names in the order of the labels.
+        path: the PNG file.
+        title: stands above the figure.
     """
     counts = evaluation.confusion
     totals = [sum(row) or 1 for row in counts]
@@ -130,7 +111,7 @@ def draw_confusion(evaluation: Evaluation, classes: Sequence[str], path: Path, t
 def _write_counts(
     axes: Axes, counts: Sequence[Sequence[int]], shares: Sequence[Sequence[float]], highest: float
 ) -> None:
-    """The count in every cell that is not empty, white where the cell is dark."""
+    """Write the count into every cell that is not empty, in white if the cell is dark."""
     for i, row in enumerate(counts):
         for j, count in enumerate(row):
             if count:
@@ -139,7 +120,7 @@ def _write_counts(
 
 
 def _place_matrix(figure: Figure, axes: Axes, names: Sequence[str], class_count: int) -> Axes:
-    """Place the matrix, as large as the texts around it leave room for; the panel of its scale of colours."""
+    """Place the matrix, as large as the texts around it allow. Return the panel for its colour scale."""
     figure_width, figure_height = figure.get_size_inches()
     name_size = _choose_name_size(class_count)
     left_margin = layout.EDGE + layout.LINE + 2 * layout.GAP + layout.measure_widest(figure, names, name_size)
@@ -157,7 +138,7 @@ def _place_matrix(figure: Figure, axes: Axes, names: Sequence[str], class_count:
 
 
 def _choose_name_size(class_count: int) -> int:
-    """The size of the classes' names."""
+    """Return the font size of the classes' names."""
     return 8 if class_count <= MOST_NUMBERS else 6
 
 
@@ -166,7 +147,7 @@ def _are_slanted(names: Sequence[str]) -> bool:
 
 
 def _name_classes(axes: Axes, classes: Sequence[str], class_count: int) -> list[str]:
-    """Name the classes while there is room, else number them; the names."""
+    """Name the classes, or number them if there are too many. Return the names."""
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
@@ -182,85 +163,48 @@ def _name_classes(axes: Axes, classes: Sequence[str], class_count: int) -> list[
     return names
 
 
-def draw_pareto(rows: Sequence[ComparisonRow], path: Path, cost: str = "params") -> None:
-    """Accuracy with its interval against what it costs, a panel for each dataset, backbone and recipe.
+def draw_class_accuracy(evaluation: Evaluation, classes: Sequence[str], path: Path, title: str = "") -> None:
+    """Draw the accuracy of each class, the worst at the bottom, with the class it is most often mistaken for.
 
-    The line joins the variants that nothing cheaper beats. Raises UserError for another cost than those of COST,
-    or where no row has it.
+    If there are more than MOST_BARS classes, the worst and the best are shown. Arguments as in `draw_confusion`.
     """
-    if cost not in COST_AXES:
-        raise unknown_name_error("cost", cost, COST_AXES)
-    axis = COST_AXES[cost]
-    parts = [
-        (title, [(x, r) for r in part if (x := axis.value(r)) is not None])
-        for title, part in comparison.group_comparison_rows(rows)
-    ]
-    parts = [(title, points) for title, points in parts if points]
-    if not parts:
-        raise UserError(f"no finished run has its {cost} measured", "attncli run measures it at the end of a run")
-    columns = min(3, len(parts))
-    lines = math.ceil(len(parts) / columns)
-    with saved_figure(path, 0.6 + 5.6 * columns, 4.2 * lines) as figure:
-        panels = figure.subplots(lines, columns, squeeze=False).flat
-        for axes, (title, points) in zip(panels, parts, strict=False):
-            axes.set_title(title)
-            _draw_front(figure, axes, points, axis)
-        for axes in list(panels)[len(parts) :]:
-            axes.set_visible(False)
+    counts = evaluation.confusion
+    accuracies = [(100 * row[i] / (sum(row) or 1), i) for i, row in enumerate(counts)]
+    accuracies.sort(key=lambda f: (-f[0], f[1]))
+    shown = accuracies if len(accuracies) <= MOST_BARS else accuracies[: MOST_BARS // 2] + accuracies[-MOST_BARS // 2 :]
+    names = [shorten_class_name(classes[i]) for _, i in shown]
+    with saved_figure(path, 7.2, 1.3 + 0.27 * len(shown), title, is_placed=True) as figure:
+        axes = layout.add_panel(figure, 0, 0, 1, 1)
+        axes.barh(range(len(shown)), [v for v, _ in shown], color=COLOURS[4], height=0.72)
+        axes.axvline(100 * evaluation.top1, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        labels = [_label_class(value, counts[i], i, classes) for value, i in shown]
+        for y, text in enumerate(labels):
+            axes.text(101, y, text, va="center", fontsize=8)
+        axes.set_yticks(range(len(shown)), names, fontsize=8)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 100)
+        axes.grid(visible=False, axis="y")
+        shown_note = "" if len(shown) == len(accuracies) else f", {len(shown)} of {len(accuracies)} classes"
+        axes.set_title(f"{evaluation.split} accuracy by class, %{shown_note} (dashed: all, {evaluation.top1:.2%})")
+        left_margin = layout.EDGE + layout.GAP + layout.measure_widest(figure, names, 8)
+        right_margin = layout.EDGE + layout.GAP + layout.measure_widest(figure, labels, 8)
+        figure_width, figure_height = figure.get_size_inches()
+        bottom = layout.EDGE + layout.LINE
+        layout.move_panel(
+            axes,
+            left_margin,
+            bottom,
+            figure_width - left_margin - right_margin,
+            figure_height - bottom - layout.header_height(figure),
+        )
 
 
-def _draw_front(figure: Figure, axes: Axes, points: Sequence[tuple[float, ComparisonRow]], axis: CostAxis) -> None:
-    spots, bars = [], []
-    shown = separate_points(points, axis.width)
-    for x, row in shown:
-        plain = row.verdict == "baseline"
-        colour = INK if plain else COLOURS[0]
-        if row.accuracy.low is not None and row.accuracy.high is not None:
-            bars.append((x, 100 * max(0.0, row.accuracy.low), 100 * min(1.0, row.accuracy.high)))
-            axes.plot([x, x], bars[-1][1:], color=colour, alpha=0.35, linewidth=1.2)
-        axes.plot([x], [100 * row.accuracy.mean], "s" if plain else "o", color=colour, markersize=6, zorder=3)
-        spots.append((x, 100 * row.accuracy.mean, "plain" if plain else row.variant, colour))
-    front_groups = {row.group for _, row in find_pareto_front(points)}
-    line = [(x, 100 * row.accuracy.mean) for x, row in shown if row.group in front_groups]
-    axes.plot(*zip(*line, strict=True), color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    _scale_axes(axes, [x for x, _ in shown], axis)
-    label_points(figure, axes, spots, bars)
+def _label_class(value: float, row: Sequence[int], i: int, classes: Sequence[str]) -> str:
+    """Return the accuracy (%) of class i and the class that it is most often mistaken for."""
+    mistakes, other = max(((c, j) for j, c in enumerate(row) if j != i), default=(0, i))
+    return f"{value:.1f}" + (f"   {100 * mistakes / (sum(row) or 1):.1f} as {classes[other]}" if mistakes else "")
 
 
-def _scale_axes(axes: Axes, x: Sequence[float], axis: CostAxis) -> None:
-    """Axes with room for the names; accuracy stays within 0 to 100 %."""
-    lacking = max(0.0, axis.width - (x[-1] - x[0]))
-    room = 0.18 * max(axis.width, x[-1] - x[0])
-    axes.set_xlim(x[0] - room, x[-1] + room + lacking)
-    axes.margins(y=0.15)
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, -2.0), min(high, 102.0))
-    axes.set_xlabel(axis.label)
-    axes.set_ylabel("test top-1, %")
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
-
-
-def separate_points(points: Sequence[tuple[float, ComparisonRow]], width: float) -> list[tuple[float, ComparisonRow]]:
-    """The points by cost, those of (almost) the same cost moved side by side so that each interval can be seen.
-
-    `width` is the least width of the axis.
-    """
-    points = sorted(points, key=lambda p: (p[0], p[1].accuracy.mean))
-    step = 0.02 * max(width, points[-1][0] - points[0][0])
-    heaps: list[list[tuple[float, ComparisonRow]]] = []
-    for point in points:
-        if heaps and point[0] - heaps[-1][0][0] < step:
-            heaps[-1].append(point)
-        else:
-            heaps.append([point])
-    return [(x + step * (i - (len(heap) - 1) / 2), row) for heap in heaps for i, (x, row) in enumerate(heap)]
-
-
-def find_pareto_front(points: Sequence[tuple[float, ComparisonRow]]) -> list[tuple[float, ComparisonRow]]:
-    """The (cost, row) points that no other beats in cost or accuracy without losing in the other, by cost."""
-    front_points: list[tuple[float, ComparisonRow]] = []
-    for x, row in sorted(points, key=lambda p: (p[0], -p[1].accuracy.mean)):
-        if not front_points or row.accuracy.mean > front_points[-1][1].accuracy.mean:
-            front_points.append((x, row))
-    return front_points
+def shorten_class_name(name: str) -> str:
+    """Return a class's name, cut if it is long."""
+    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"

@@ -1,23 +1,55 @@
-"""Published figures beside each other and beside ours: a table, and in words where the sources disagree."""
+"""Published figures as tables: one per source, and one that sets all sources beside what was measured here."""
 
 from collections.abc import Sequence
 from textwrap import fill
+from typing import Any
 
 from attncli.literature.deviation import UNITS, PrintedFigure, PublishedFigure
-from attncli.report.table import MISSING, Column, render_text_table
+from attncli.literature.published import PublishedRow
+from attncli.report.table import MISSING, Column, render_rows, render_text_table
 
+_FIGURES = {
+    "params": "exact params", "params_m": "params", "gflops": "gflops", "top1": "top-1", "top5": "top-5",
+    "err1": "err-1", "err5": "err-5", "error": "error", "miou": "mIoU", "miou_ms": "mIoU, scales", "map": "mAP",
+    "map50": "mAP 0.5", "map70": "mAP 0.7", "box_ap": "box AP", "rank1": "rank-1", "infer_fps": "images/s",
+}  # fmt: skip
+_SETTINGS = {
+    "variant": "{}", "basis": "{}", "reduction": "r = {}", "kernel_size": "k = {}", "experts": "{} experts",
+    "frames": "{} frames", "img_size": "{} px", "pretrain": "from {}", "epochs": "{} epochs",
+}  # fmt: skip
 WORDS = {"params": "parameters", "macs": "MACs", "top1": "top-1"}
 SHORT = WORDS | {"params": "params"}
-MIN_DISAGREEMENT = 0.5  # %, or points: from here on sources that print one network differently are told
+MIN_DISAGREEMENT = 0.5  # %, or points: from here on sources that differ on one network are listed
 NOTE = (
-    "published: lowest to highest over the sources, parameters in millions (10^6, whatever the source counts in), MACs "
+    "published: lowest to highest over the sources, parameters in millions (10^6, whatever unit the source uses), MACs "
     "in billions (papers print them as GFLOPs), top-1 in percent. ours: counted, or the mean of finished runs. off: "
-    "ours over the sources, in percent, of accuracies in points. ? not verified."
+    "ours minus published, in percent, for accuracies in points. ? not verified."
 )
 
 
+def render_published_rows(rows: Sequence[PublishedRow], width: int) -> str:
+    """Return one table per source with the columns that the source has; notes and hardware are left out."""
+    sources: dict[str, list[PublishedRow]] = {}
+    for row in rows:
+        sources.setdefault(row.source + (" (unverified)" if row.verified == "no" else ""), []).append(row)
+    return "\n".join(
+        f"\n{fill(source, width)}\n{_render_source(source_rows, width)}" for source, source_rows in sources.items()
+    )
+
+
+def _render_source(rows: Sequence[PublishedRow], width: int) -> str:
+    keys = [key for key in _FIGURES if any(key in row.figures for row in rows)]
+    return render_rows([_make_published_row(row, keys) for row in rows], width=width).rstrip("\n")
+
+
+def _make_published_row(row: PublishedRow, keys: Sequence[str]) -> dict[str, Any]:
+    settings = [form.format(row.figures[key]) for key, form in _SETTINGS.items() if key in row.figures]
+    figures = {_FIGURES[key]: row.figures.get(key) for key in keys}
+    return {"data": row.dataset, "backbone": row.backbone, "attn": ", ".join([row.attn, *settings]), **figures}
+
+
 def render_deviations(figures: Sequence[PublishedFigure], width: int) -> str:
-    """The table, then where sources are apart, then what the columns mean."""
+    """Return the table of all sources beside ours, then where sources differ, then what the columns mean."""
     disagreements = list_disagreements(figures)
     wrapped_lines = [fill(line, width, subsequent_indent="  ", break_long_words=False) for line in disagreements]
     heading = (
@@ -36,7 +68,7 @@ def render_deviations(figures: Sequence[PublishedFigure], width: int) -> str:
 
 
 def list_disagreements(figures: Sequence[PublishedFigure]) -> list[str]:
-    """A line for every figure that its sources print differently."""
+    """Return one line per figure that its sources print differently."""
     return [
         _format_disagreement(figure)
         for figure in figures
@@ -57,7 +89,7 @@ def _format_disagreement(figure: PublishedFigure) -> str:
 
 
 def format_published(figure: PublishedFigure) -> str:
-    """The lowest and the highest figure in print."""
+    """Return the lowest and the highest printed figure."""
     values = sorted({_format_printed(p) for p in figure.printed}, key=float)
     doubt_mark = "" if any(p.verified for p in figure.printed) else " ?"
     return (values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}") + doubt_mark
@@ -68,25 +100,25 @@ def _format_printed(printed: PrintedFigure) -> str:
 
 
 def format_own_figure(figure: PublishedFigure) -> str:
-    """Our figure, with the number of runs of an accuracy."""
+    """Return our figure; for an accuracy with its number of runs."""
     if figure.ours is None:
         return MISSING
     return f"{figure.ours:.4g}" + (f" (n {figure.n})" if figure.n else "")
 
 
 def format_deviation(figure: PublishedFigure) -> str:
-    """How far ours is from the sources."""
+    """Return how far ours is from the sources."""
     if figure.deviation_range is None:
         return MISSING
     low, high = (f"{value:+.1f}".replace("-0.0", "0").replace("+0.0", "0") for value in figure.deviation_range)
     return low if low == high else f"{low} to {high}"
 
 
-FigureLine = tuple[PublishedFigure, bool]  # whether it is the first of its network
+FigureLine = tuple[PublishedFigure, bool]  # a figure, and whether it is the first of its network
 
 
 def list_figure_lines(figures: Sequence[PublishedFigure]) -> list[FigureLine]:
-    """The figures, each with whether it is the first of its network."""
+    """Return the figures, each with whether it is the first of its network."""
     before = [None, *((f.network, f.dataset) for f in figures)]
     return [(f, (f.network, f.dataset) != last) for f, last in zip(figures, before, strict=False)]
 

@@ -8,7 +8,6 @@ from attncli import recipe as recipes
 from attncli import records
 from attncli.records import Evaluation
 from attncli.report import figures
-from attncli.report.classes import draw_class_accuracy
 from attncli.track.active_run import LOOK_FOLDER
 
 if TYPE_CHECKING:
@@ -74,6 +73,6 @@ def draw_records(folder: Path, classes: Sequence[str], title: str = "") -> list[
     tests = [r for r in run_records if isinstance(r, Evaluation) and r.split == "test"]
     if tests:
         figures.draw_confusion(tests[-1], classes, folder / "confusion.png", title)
-        draw_class_accuracy(tests[-1], classes, folder / "classes.png", title)
+        figures.draw_class_accuracy(tests[-1], classes, folder / "classes.png", title)
         files += [folder / "confusion.png", folder / "classes.png"]
     return files

@@ -1,4 +1,4 @@
-"""The look of all figures: one set of colours that colour-blind eyes tell apart, readable type, nothing superfluous."""
+"""The style of all figures: colours that colour-blind readers can tell apart, fonts, and labels that do not overlap."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,11 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.path import Path as Path2D
 from matplotlib.transforms import Bbox
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito 2008, without yellow
-INK, FAINT = "#222222", "#8a8a8a"
+INK, FAINT, GRID = "#222222", "#8a8a8a", "#ececec"
 DPI = 160
 STYLE: Any = {  # a setting's name and value; matplotlib's own type lists all three hundred
     "font.family": "DejaVu Sans",  # comes with matplotlib, so figures look alike on all machines
@@ -21,14 +22,14 @@ STYLE: Any = {  # a setting's name and value; matplotlib's own type lists all th
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "axes.titlepad": 10,
-    "axes.titley": 1.0,  # there is nothing above a panel to make room for
+    "axes.titley": 1.0,  # nothing above a panel needs room
     "axes.labelcolor": INK,
     "axes.edgecolor": FAINT,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#ececec",
+    "grid.color": GRID,
     "grid.linewidth": 0.8,
     "xtick.color": INK,
     "ytick.color": INK,
@@ -40,13 +41,14 @@ STYLE: Any = {  # a setting's name and value; matplotlib's own type lists all th
 
 
 @contextmanager
-def saved_figure(
-    path: Path, width: float, height: float, title: str = "", *, is_placed: bool = False
-) -> Iterator[Figure]:
-    """A figure of width x height inches, saved as PNG at `path` when the block ends well.
+def styled_figure(width: float, height: float, title: str = "", *, is_placed: bool = False) -> Iterator[Figure]:
+    """Make a figure that looks the same whatever a user's matplotlibrc says; settings are restored afterwards.
 
-    Its panels are laid out by matplotlib unless they are `is_placed` by who draws them. It looks the same whatever a
-    user's matplotlibrc says, and matplotlib's settings are as before afterwards.
+    Args:
+        width: inches.
+        height: inches.
+        title: stands above all panels.
+        is_placed: whether the caller places the panels; otherwise matplotlib lays them out.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -57,6 +59,15 @@ def saved_figure(
             title_position = {"y": 1 - 0.04 / height, "va": "top"} if is_placed else {}
             figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", **title_position)
         yield figure
+
+
+@contextmanager
+def saved_figure(
+    path: Path, width: float, height: float, title: str = "", *, is_placed: bool = False
+) -> Iterator[Figure]:
+    """Make a `styled_figure` and save it as PNG at `path` when the block ends without an error."""
+    with styled_figure(width, height, title, is_placed=is_placed) as figure:
+        yield figure
         figure.savefig(path, metadata={"Software": "attncli"})
 
 
@@ -64,24 +75,26 @@ LabelSpot = tuple[float, float, str, str]  # x, y, text, colour
 
 
 def label_line_ends(figure: Figure, axes: Axes, spots: Sequence[LabelSpot], least_distance: float = 13.0) -> None:
-    """Write names at the right of the axes, level with the last points of their lines, moved apart where they touch.
+    """Write names at the right of the axes, level with the last points of their lines, moved apart if they touch.
 
-    The panel has its place already. `least_distance` is the least distance of two names in points.
+    The panel must be placed already. `least_distance` is the smallest distance between two names in points.
     """
     axes.get_ylim()  # the scale follows the data from here on, not only when it is drawn
     per_point = figure.dpi / 72
     spots = sorted((s for s in spots if math.isfinite(s[1])), key=lambda s: s[1])
     levels = [axes.transData.transform((x, y))[1] / per_point for x, y, *_ in spots]
-    for (_, y, text, colour), level, target in zip(spots, levels, _spread_labels(levels, least_distance), strict=True):
+    targets = _spread_labels(levels, least_distance, highest=axes.get_window_extent().y1 / per_point)
+    for (_, y, text, colour), level, target in zip(spots, levels, targets, strict=True):
         axes.annotate(
             text, (1, y), (8, target - level), xycoords=("axes fraction", "data"), textcoords="offset points",
             va="center", fontsize=9, color=colour, annotation_clip=False,
         )  # fmt: skip
 
 
-def _spread_labels(levels: Sequence[float], least_distance: float) -> list[float]:
-    """Rising levels moved so that neighbours are `least_distance` at least, the middle of what touches staying where
-    it is.
+def _spread_labels(levels: Sequence[float], least_distance: float, highest: float = math.inf) -> list[float]:
+    """Return rising levels moved apart to `least_distance` at least, none above `highest`.
+
+    The middle of a moved group stays if there is room above it.
     """
     separated = list(levels)
     for _ in range(50):
@@ -90,20 +103,32 @@ def _spread_labels(levels: Sequence[float], least_distance: float) -> list[float
             if lacking > 0:
                 separated[i] -= lacking / 2
                 separated[i + 1] += lacking / 2
+    for i in reversed(range(len(separated))):
+        separated[i] = min(separated[i], highest - (len(separated) - 1 - i) * least_distance)
     return separated
 
 
 def label_points(
-    figure: Figure, axes: Axes, spots: Sequence[LabelSpot], bars: Sequence[tuple[float, float, float]] = ()
+    figure: Figure,
+    axes: Axes,
+    spots: Sequence[LabelSpot],
+    bars: Sequence[tuple[float, float, float]] = (),
+    line: Sequence[tuple[float, float]] = (),
 ) -> None:
-    """Write a name beside each point, on the side where it covers neither another name nor a point nor a bar.
+    """Write a name beside each point, on the side where it covers no other name, point, bar or line.
 
-    `bars` are upright lines: x, lower and upper y.
+    Args:
+        figure: holds the panel.
+        axes: the panel, with its final scale.
+        spots: where the points are, their names and colours.
+        bars: vertical lines: x, lower and upper y.
+        line: the corners (x, y) of a line through the panel.
     """
     figure.draw_without_rendering()
     covered_boxes: list[Any] = [_covered_box(axes, x, y, y, 5 * figure.dpi / 72) for x, y, *_ in spots]
     covered_boxes += [_covered_box(axes, *bar, 1.5 * figure.dpi / 72) for bar in bars]
     inside = axes.get_window_extent()
+    drawn_line = Path2D(axes.transData.transform(line)) if len(line) > 1 else None
     for x, y, text, colour in spots:
         best = None
         for dx, dy, ha, va in _SIDES:
@@ -113,6 +138,7 @@ def label_points(
             box = note.get_window_extent()
             cost = sum(box.overlaps(other) for other in covered_boxes)
             cost += 0.5 * (box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0 or box.y1 > inside.y1)
+            cost += 0.7 * (drawn_line is not None and drawn_line.intersects_bbox(box, filled=False))
             if best is None or cost < best[0]:
                 if best is not None:
                     best[1].remove()
@@ -131,7 +157,7 @@ _SIDES = (
 
 
 def _covered_box(axes: Axes, x: float, low: float, high: float, margin: float) -> Any:
-    """What a point or an upright line covers, with a margin, in pixels."""
+    """Return the box that a point or a vertical line covers, with a margin, in pixels."""
     across, bottom = axes.transData.transform((x, low))
     _, top = axes.transData.transform((x, high))
     return Bbox.from_extents(across - margin, bottom - margin, across + margin, top + margin)

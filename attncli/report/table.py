@@ -2,8 +2,6 @@
 
 import csv
 import io
-import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -14,6 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from attncli.errors import unknown_name_error
+from attncli.report.json_text import format_json
 
 FORMATS = ("table", "csv", "json", "markdown")
 WIDTH = 80
@@ -80,15 +79,6 @@ def _join_values(value: Any) -> Any:
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def render_json(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A list of objects; NaN and infinities, which JSON lacks, as null."""
-    return json.dumps([{name: _replace_nonfinite(value) for name, value in row.items()} for row in rows], indent=2)
-
-
-def _replace_nonfinite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def make_plain_columns(rows: Sequence[Mapping[str, Any]]) -> list[Column[Mapping[str, Any]]]:
     """A column for every field of the rows, numbers to the right."""
     names = dict.fromkeys(name for row in rows for name in row)
@@ -119,7 +109,7 @@ def render_rows(rows: Sequence[Mapping[str, Any]], format_: str = "table", width
     if format_ == "csv":
         return render_csv(rows)
     if format_ == "json":
-        return render_json(rows)
+        return format_json(list(rows))
     if format_ == "markdown":
         return render_markdown_table(make_plain_columns(rows), rows)
     if format_ == "table":

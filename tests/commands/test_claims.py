@@ -29,6 +29,13 @@ def test_table_details_and_programs():
     assert line("claims", "--file", "eca.yaml", "--csv").out.startswith("id,mechanism,kind,verdict")
 
 
+def test_the_table_is_the_default_command():
+    """`claims` and `claims table` are the same; `claims run` is another command with its own options."""
+    assert line("claims", "--file", "eca.yaml").out == line("claims", "table", "--file", "eca.yaml").out
+    assert "--verdict" in line("claims", "--help").out
+    assert "--dry-run" in line("claims", "run", "--help").out
+
+
 def test_filters():
     """By verdict, kind and mechanism."""
     assert [v["id"] for v in line("claims", "--file", "eca.yaml", "--verdict", "holds", "--json").json()] == ["c0"]

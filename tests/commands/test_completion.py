@@ -43,6 +43,26 @@ def test_names_are_completed(tmp_path: Path) -> None:
     assert completed("look", "e", cwd=tmp_path) == ["eca-resnet18-s0"]
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("claims", "eca-par"), "eca-params"),
+        (("claims", "--attn", "sima"), "simam"),
+        (("claims", "run", "--backbone", "resnet2"), "resnet20"),
+        (("bench", "blocks", "--attn", "sima"), "simam"),
+        (("data", "prepare", "cifar10"), "cifar10"),
+        (("sweep", "--dataset", "digits,cifar10"), "digits,cifar10"),
+        (("show", "sima"), "simam"),
+        (("help", "trouble"), "troubleshooting"),
+        (("published", "--backbone", "resnet5"), "resnet50"),
+        (("report", "--folder-is", "imagenett"), "imagenette"),
+    ],
+)
+def test_options_of_every_group_are_completed(tmp_path: Path, words: tuple[str, ...], name: str) -> None:
+    """Also where a command stands in a group, or is a group's default."""
+    assert name in completed(*words, cwd=tmp_path)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_gets_its_script(shell: str) -> None:
     """It calls attncli back in the way that click answers."""

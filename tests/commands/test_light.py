@@ -1,14 +1,19 @@
 """The commands that only tell: quick, in JSON where asked, readable in a terminal of 80 columns."""
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from attncli import __version__
+from attncli.commands import cli
+from attncli.commands.help import TOPIC_ORDER
 from tests.commands.line import line
 from tests.shared import ROOT
 
@@ -27,30 +32,54 @@ def modules(*words: str) -> set[str]:
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("words", ["--help", "--version", "run --help", "measure --help", "compare --help"])
+@pytest.mark.parametrize(
+    "words", ["--help", "--version", "run --help", "measure --help", "bench --help", "claims --help", "help"]
+)
 def test_help_loads_nothing_heavy(words: str) -> None:
     """What answers in a fifth of a second imports none of the libraries that take longer."""
     assert modules(*words.split()) & set(HEAVY) == set()
 
 
-@pytest.mark.parametrize("words", ["ls", "ls attention --json", "show eca --json", "check", "ls runs"])
+@pytest.mark.parametrize("words", ["ls", "ls attention --json", "show eca --json", "check", "ls runs", "help start"])
 def test_telling_loads_no_torch(words: str) -> None:
     """Lists and facts come without torch; an empty folder of runs has no use for MLflow either."""
     assert modules(*words.split()) & {"torch", "matplotlib", "accelerate"} == set()
 
 
-COMMANDS = ("", "run", "measure", "compare", "ls", "show", "check", "ui", "sync", "doctor")
+def collect_paths(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command, groups among them; () is attncli itself."""
+    yield path
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from collect_paths(command, (*path, name))
+        else:
+            yield (*path, name)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_fits_a_terminal(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line of help is wider than 80 columns, no summary is cut off, and the examples stand in it."""
+@pytest.mark.parametrize("path", list(collect_paths(cli)), ids=" ".join)
+def test_every_help_text_names_its_topic_and_ends_in_examples(
+    path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each topic is a known one, and no line but an example's is wider than the terminal."""
     monkeypatch.setenv("COLUMNS", "80")
-    done = line(*command.split(), "--help")
+    done = line(*path, "--help")
     assert (done.code, done.err) == (0, "")
-    assert max(map(len, done.out.splitlines())) <= 80
-    assert "..." not in done.out.partition("\n")[2]
-    assert "Example:" in done.out
+    text, examples = done.out.partition("Options:")[0].split("Example:\n")
+    assert set(re.findall(r"`attncli help ([a-z-]+)`", text)) & set(TOPIC_ORDER)
+    assert " ".join(("attncli", *path[:1])) in examples
+    others = [shown for shown in done.out.splitlines() if shown not in examples.splitlines()]
+    assert max(map(len, others)) <= 80
+
+
+@pytest.mark.parametrize("path", [(), ("bench",), ("data",)], ids=" ".join)
+def test_summaries_are_not_cut_off(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command of a group has a summary."""
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = line(*path, "--help").out.partition("Commands:")[2].strip().splitlines()
+    assert all(len(shown.split()) > 2 for shown in commands if shown.startswith("  ") and shown[2] != " ")
+    assert "..." not in "".join(commands)
 
 
 def test_version() -> None:

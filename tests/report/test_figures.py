@@ -7,12 +7,9 @@ import matplotlib
 import pytest
 
 from attncli import records
-from attncli.analysis.compare import compare_variants
-from attncli.errors import UserError
 from attncli.records import Evaluation
 from attncli.report import figures, run_figures, style
-from attncli.report.classes import draw_class_accuracy
-from tests.analysis.case import BASELINE, finished
+from attncli.report.figures import draw_class_accuracy
 from tests.track.recorded_runs import WHOLE, epoch, evaluation
 
 
@@ -21,25 +18,6 @@ def size(path):
     head = path.read_bytes()[:24]
     assert head[:8] == b"\x89PNG\r\n\x1a\n"
     return struct.unpack(">II", head[16:24])
-
-
-def cost_rows(*variants):
-    """Comparison rows of (mechanism, top-1, overhead in % of the parameters)."""
-    return compare_variants([finished(a, 0, t, params=BASELINE * (1 + p / 100)) for a, t, p in variants])
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures made, to look into."""
-    found = []
-    plain = style.Figure
-
-    def keep(*args, **kwargs):
-        found.append(plain(*args, **kwargs))
-        return found[-1]
-
-    monkeypatch.setattr(style, "Figure", keep)
-    return found
 
 
 def test_curves_hold_the_records(tmp_path, drawn):
@@ -128,80 +106,12 @@ def test_confusion_of_many_classes(tmp_path, n):
     assert max(size(tmp_path / "c.png")) <= 1700
 
 
-def test_front():
-    """Only what nothing cheaper or as cheap beats is on the front."""
-    rows = cost_rows(("none", 0.90, 1), ("eca", 0.92, 1), ("se", 0.91, 2), ("cbam", 0.93, 3))
-    found = figures.find_pareto_front([(r.params_pct, r) for r in rows])
-    assert [r.variant for _, r in found] == ["eca", "cbam"]
-
-
-def test_same_costs_stand_side_by_side():
-    """Points of one cost are moved apart, others stay, and the order by cost is kept."""
-    rows = cost_rows(("none", 0.90, 0), ("eca", 0.92, 0.001), ("cbam", 0.93, 3))
-    found = figures.separate_points([(r.params_pct, r) for r in rows], 1.0)
-    assert [x for x, _ in found] == pytest.approx([-0.03, 0.031, 3.0])
-    [alone] = figures.separate_points([(5.0, rows[0])], 1.0)
-    assert alone[0] == 5.0
-
-
-def test_tiny_overheads_look_tiny(tmp_path, drawn):
-    """An overhead of a ten-thousandth does not fill the axis, and no interval leaves 0 to 100 %."""
-    runs = [
-        finished(a, s, t, params=BASELINE * (1 + p / 100))
-        for a, p in (("none", 0), ("eca", 0.01))
-        for s, t in ((0, 0.2), (1, 0.9))
-    ]
-    figures.draw_pareto(compare_variants(runs), tmp_path / "p.png")
-    axes = drawn[0].axes[0]
-    assert axes.get_xlim()[1] - axes.get_xlim()[0] > 0.5
-    assert axes.get_ylim()[0] >= -2
-    assert axes.get_ylim()[1] <= 102
-
-
-def test_names_do_not_cover_each_other(tmp_path, drawn):
-    """Variants near each other, four of them of one cost and accuracy, have names that do not touch."""
-    near = [(f"variant-{i}", 0.9 + 0.01 * (i % 3), 10 + i // 3) for i in range(6)]
-    rows = cost_rows(*near, *((f"same-{i}", 0.95, 10) for i in range(4)))
-    figures.draw_pareto(rows, tmp_path / "p.png")
-    axes = drawn[0].axes[0]
-    drawn[0].draw_without_rendering()
-    boxes = [t.get_window_extent() for t in axes.texts]
-    assert len(boxes) == 10
-    assert sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i]) == 0
-
-
-def test_pareto_has_a_panel_for_each_recipe(tmp_path, drawn):
-    """Runs of other recipes are not in one panel; the plain network is marked as such."""
-    runs = [
-        finished("none", params=BASELINE),
-        finished("none", train__epochs=30, params=BASELINE),
-    ]
-    figures.draw_pareto(compare_variants(runs), tmp_path / "p.png")
-    assert [a.get_title("left") for a in drawn[0].axes] == [
-        "digits, resnet18 (train.epochs=12)",
-        "digits, resnet18 (train.epochs=30)",
-    ]
-    assert [t.get_text() for t in drawn[0].axes[0].texts] == ["plain"]
-
-
-def test_pareto_without_the_cost(tmp_path):
-    """Where nobody measured the cost asked for, the error says how to."""
-    with pytest.raises(UserError, match="train-time"):
-        figures.draw_pareto(compare_variants([finished("eca")]), tmp_path / "p.png", "train-time")
-
-
-def test_unknown_cost(tmp_path):
-    """A cost that is none of ours is an error with the list."""
-    with pytest.raises(UserError, match="unknown cost: 'param'") as caught:
-        figures.draw_pareto(compare_variants([finished("eca")]), tmp_path / "p.png", "param")
-    assert "'params'" in caught.value.hint
-
-
 def test_names_at_line_ends_are_spread():
     """Levels that touch move apart evenly; those that do not stay."""
     assert style._spread_labels([0.0, 100.0], 10) == [0.0, 100.0]
     found = style._spread_labels([50.0, 50.0, 50.0], 10)
     assert found == pytest.approx([40.0, 50.0, 60.0], abs=0.1)
+    assert style._spread_labels([50.0, 50.0, 50.0], 10, highest=50.0) == pytest.approx([30.0, 40.0, 50.0], abs=0.1)
 
 
 def test_settings_of_others_stay(tmp_path, monkeypatch):

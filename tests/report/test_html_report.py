@@ -1,7 +1,6 @@
 """The report: one page that needs nothing beside it, with every claim, every run and its chart."""
 
-import itertools
-import xml.etree.ElementTree as ET
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -12,11 +11,10 @@ from attncli.claims import claim_files, judge
 from attncli.claims.evidence import gather_evidence
 from attncli.literature import published
 from attncli.records import Epoch, append_record
-from attncli.report import charts, svg
-from attncli.report.html_report import render_html
+from attncli.report.html_report import FOLDER, draw_charts, render_html
 from attncli.report.report_data import gather_report_data, render_markdown
-from attncli.runs import RunStore, read_finished_runs
-from tests.claims.case import claims_file, pairs, run
+from attncli.runs import RunStore
+from tests.claims.case import claims_file, pairs
 
 CHECK = "top1(resnet20 + eca) > top1(resnet20)"
 
@@ -50,7 +48,7 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def report_data(tmp_path_factory):
     """The contents of a report on three seeds of two networks, and claims with odd texts."""
     folder = tmp_path_factory.mktemp("report")
     runs = folder / "runs"
@@ -71,11 +69,16 @@ def found(tmp_path_factory):
         )
 
 
-def test_the_page_needs_nothing_beside_it(found):
-    """Well-formed, nothing fetched, texts escaped."""
-    page = render_html(found)
+def read_page(report_data) -> Reader:
+    """A reader that has read the page."""
     reader = Reader()
-    reader.feed(page)
+    reader.feed(render_html(report_data))
+    return reader
+
+
+def test_the_page_needs_nothing_beside_it(report_data):
+    """Well-formed, nothing fetched, texts escaped."""
+    page, reader = render_html(report_data), read_page(report_data)
     assert reader.open == []
     assert reader.fetched == []
     assert "url(" not in page
@@ -84,61 +87,48 @@ def test_the_page_needs_nothing_beside_it(found):
     assert "prefers-color-scheme: dark" in page
 
 
-def test_the_page_tells_all(found):
-    """Claims, runs, the recipe, the commands, figures in print."""
-    reader = Reader()
-    reader.feed(render_html(found))
+def test_the_page_has_every_part(report_data):
+    """Claims, runs, the recipe, the commands, published figures."""
+    text = read_page(report_data).text
     for words in ("c0", "c1", "digits, resnet20", "batch_size: 128", "attncli report", "91.00", "Published figures"):
-        assert words in reader.text
-    assert reader.text.count("attncli run ") >= 6
+        assert words in text
+    assert text.count("attncli run ") >= 6
 
 
-def test_charts_are_whole(found):
-    """Each is XML of its own, with a point or a line for every variant, and every colour class is in the sheet."""
-    drawn = [
-        charts.draw_forest(found.rows),
-        charts.draw_cost_chart(found.rows, lambda r: r.params_pct or float(r.attn != "none"), "parameters"),
-        charts.draw_learning_curves(found.rows, next(iter(found.epochs.values()))),
+def test_charts_stand_in_the_page_with_their_captions(report_data):
+    """Differences, two costs and learning curves; nothing was timed, so there is no chart of training time."""
+    names = [chart.name for chart in draw_charts(report_data.rows, next(iter(report_data.epochs.values())))]
+    assert names == [
+        "Difference to the plain network",
+        "Accuracy against parameters",
+        "Accuracy against MACs",
+        "Learning curves",
     ]
-    marks = [sum(e.tag in ("circle", "polyline") for e in ET.fromstring(chart).iter()) for chart in drawn]
-    assert marks == [1, 2, 2]
-    sheet = render_html(found)
-    for place in range(svg.COLOURS + 2):
-        assert f".{charts.series_class(place)} {{ stroke" in sheet
+    page, reader = render_html(report_data), read_page(report_data)
+    assert page.count("<svg ") == len(names)
+    assert all(name in reader.text for name in names)
 
 
-def test_charts_of_nothing_are_empty(tmp_path):
-    """No baseline, no cost, no epochs: no chart."""
-    from attncli.analysis.compare import compare_variants
+def test_charts_have_the_colours_of_the_page(report_data):
+    """Every colour of a chart is a variable with a value for light and one for dark."""
+    sheet = (FOLDER / "page.css").read_text()
+    light, dark = sheet.split("@media (prefers-color-scheme: dark)")
+    for chart in draw_charts(report_data.rows, next(iter(report_data.epochs.values()))):
+        variables = set(re.findall(r"var\((--\w+)\)", chart.svg))
+        assert {"--ink", "--line"} <= variables
+        assert all(f"{name}:" in light and f"{name}:" in dark for name in variables)
+        assert re.findall(r"#[0-9a-f]{3,6}\b", chart.svg) == []
 
-    run(tmp_path, attn="eca", seed=0, top1=0.9)
-    rows = compare_variants(read_finished_runs(RunStore(tmp_path)))
-    assert charts.draw_forest(rows) == ""
-    assert charts.draw_cost_chart(rows, lambda r: r.train_ratio, "time") == ""
-    assert charts.draw_learning_curves(rows, {"eca": [[]]}) == ""
+
+def test_no_two_elements_share_an_id(report_data):
+    """Figures of one page do not refer to each other's shapes."""
+    ids = re.findall(r'\bid="?([^" >]+)', render_html(report_data))
+    assert len(ids) == len(set(ids))
 
 
-def test_markdown(found):
+def test_markdown(report_data):
     """The same as tables."""
-    text = render_markdown(found)
+    text = render_markdown(report_data)
     assert "| c0 | accuracy | " in text
     assert "### digits, resnet20" in text
     assert "2 claims: 2 hold" in text
-
-
-@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.2, 0.4), (77.1, 78.3), (0.0, 20000.0), (1e-5, 3e-5)])
-def test_ticks_are_round_and_told_apart(low, high):
-    """Two to eight of them, within the scale, each with another label."""
-    scale = svg.AxisScale(low, high, 0.0, 100.0)
-    ticks = list(scale.tick_values())
-    assert 2 <= len(ticks) <= 8
-    assert all(low - 1e-9 <= t <= high + 1e-9 for t in ticks)
-    assert len({f"{t:.{scale.count_digits()}f}" for t in ticks}) == len(ticks)
-
-
-def test_names_do_not_touch():
-    """Levels are moved apart around their middle, their order kept."""
-    moved = svg.separate_levels([10.0, 11.0, 12.0, 90.0])
-    assert all(b - a >= 13.9 for a, b in itertools.pairwise(moved))
-    assert sum(moved[:3]) / 3 == pytest.approx(11.0)
-    assert moved[3] == 90.0

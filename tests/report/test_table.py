@@ -52,7 +52,7 @@ def test_csv_gives_back_all_fields():
 
 def test_json_is_json():
     """A list of objects that any reader takes: NaN is null."""
-    found = json.loads(table.render_json(ROWS), parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
+    found = json.loads(table.render_rows(ROWS, "json"), parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
     assert found[0]["top1"] == 0.98765432
     assert found[0]["seeds"] == [0, 1]
     assert found[1]["top1"] is None

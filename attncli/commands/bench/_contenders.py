@@ -1,0 +1,109 @@
+"""What the commands of `attncli bench` share: their options, the history of benches, the table of contenders."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from attncli.commands._completion import complete_backbones, complete_mechanisms
+from attncli.commands._options import NAMES, F, apply_options, echo_json, json_option
+
+if TYPE_CHECKING:
+    from attncli.benchmark.results import TrainingBenchRow
+    from attncli.benchmark.training_loops import BenchSetting
+
+history_option = click.option(
+    "--history",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("runs/bench.jsonl"),
+    show_default=True,
+    help="File to which the figures are added.",
+)
+_CONTENDER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--backbone",
+        type=NAMES,
+        metavar="NAMES",
+        shell_complete=complete_backbones,
+        help="Backbones separated by commas  [default: resnet20,resnet18,resnet50]",
+    ),
+    click.option(
+        "--attn",
+        type=NAMES,
+        metavar="NAMES",
+        shell_complete=complete_mechanisms,
+        help="Mechanisms separated by commas  [default: none,eca,cbam]",
+    ),
+    click.option("--steps", type=click.IntRange(1), help="Batches per turn  [default: 48 for resnet20, else 8]"),
+    click.option("--batch-size", type=click.IntRange(1), help="Images per step  [default: 128, for resnet50 32]"),
+    click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns per contender."),
+    history_option,
+    click.option(
+        "--against",
+        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        help="Compare with the latest bench in this file.",
+    ),
+    json_option,
+)
+
+
+def contender_options(command: F) -> F:
+    """Add the options that say which networks take turns, how long a turn is and where the figures go."""
+    return apply_options(_CONTENDER_OPTIONS, command)
+
+
+def make_bench_settings(
+    backbones: Sequence[str] | None, mechanisms: Sequence[str] | None, steps: int | None, batch_size: int | None
+) -> "list[BenchSetting]":
+    """Return the settings to bench: every backbone with every mechanism, the defaults for what is None or empty."""
+    from attncli.benchmark import training
+
+    return training.make_settings(
+        list(backbones or training.BACKBONES), list(mechanisms or training.MECHANISMS), steps, batch_size
+    )
+
+
+def report_bench_rows(
+    kind: str, rows: "Iterable[TrainingBenchRow]", history: Path, against: Path | None, as_json: bool
+) -> None:
+    """Print each row on stderr when it is measured, then add all to the history and print them on stdout.
+
+    Args:
+        kind: `train` or `eval`, under which the history keeps them.
+        rows: the rows, measured one by one.
+        history: file to which they are added.
+        against: file with an earlier bench to compare with, or None.
+        as_json: whether stdout gets JSON.
+    """
+    from attncli.benchmark import history as past
+    from attncli.benchmark import results
+
+    earlier_bench = past.read_last_entry(against, kind) if against else {"rows": []}
+    recorded_rows, shown_rows = [], []
+    for row in rows:
+        recorded_rows.append(asdict(row))
+        earlier_row = past.find_earlier_row(earlier_bench["rows"], recorded_rows[-1], results.COMPARED_KEYS)
+        shown_rows.append(results.format_training_row(row, earlier_row))
+        click.echo("  " + "  ".join(f"{k} {v}" for k, v in shown_rows[-1].items()), err=True)
+    append_to_history(history, kind, recorded_rows)
+    if as_json:
+        return echo_json(recorded_rows)
+    from attncli.report.table import print_rows
+
+    print_rows(shown_rows)
+    return None
+
+
+def append_to_history(
+    history: Path, kind: str, rows: Sequence[Mapping[str, Any]], extra_fields: Mapping[str, Any] | None = None
+) -> None:
+    """Add a bench with the time and this machine to the history."""
+    from attncli.benchmark.history import append_entry
+    from attncli.measure.environment import describe_machine
+
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = {"kind": kind, "time": time, "machine": describe_machine(), "rows": list(rows), **(extra_fields or {})}
+    append_entry(history, entry)

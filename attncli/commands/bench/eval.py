@@ -1,0 +1,37 @@
+"""`attncli bench eval`: evaluation against bare inference."""
+
+from pathlib import Path
+
+import click
+
+from attncli.commands.bench._contenders import contender_options, make_bench_settings, report_bench_rows
+
+
+@click.command()
+@contender_options
+def command(
+    backbone: list[str] | None,
+    attn: list[str] | None,
+    steps: int | None,
+    batch_size: int | None,
+    rounds: int,
+    history: Path,
+    against: Path | None,
+    as_json: bool,
+) -> None:
+    """Time evaluation, everything included, against the bare inference that `attncli measure` times, in turn.
+
+    A ratio of 1 means that reading, normalising and counting the images cost nothing beside the network. Above 1,
+    evaluation's larger batches save more time than that costs. The goal is 0.9. The quartiles over the rounds stand
+    beside it.
+
+    More in `attncli help benchmarks`.
+
+    \b
+    Example:
+      attncli bench eval --backbone resnet20 --attn none,eca
+    """
+    from attncli.benchmark import evaluation
+
+    settings = make_bench_settings(backbone, attn, steps, batch_size)
+    report_bench_rows("eval", evaluation.bench_evaluation(settings, rounds), history, against, as_json)

@@ -1,0 +1,55 @@
+"""`attncli bench train`: training against a bare loop and against the usual way."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from attncli.commands._options import NAMES
+from attncli.commands.bench._contenders import contender_options, make_bench_settings, report_bench_rows
+
+
+@click.command()
+@click.option(
+    "--rivals", type=NAMES, metavar="NAMES", help="Of bare,usual,usual-bf16, separated by commas  [default: all]"
+)
+@contender_options
+def command(
+    backbone: list[str] | None,
+    attn: list[str] | None,
+    rivals: list[str] | None,
+    steps: int | None,
+    batch_size: int | None,
+    rounds: int,
+    history: Path,
+    against: Path | None,
+    as_json: bool,
+) -> None:
+    """Time training, everything included, against a bare loop and against the usual way, in turn.
+
+    `bare` is a hand-written loop with the best settings. `usual` is a DataLoader with PIL images in float32, and
+    `usual-bf16` is the same with bf16 and channels_last. A ratio above 1 means that attncli is faster; the quartiles
+    over the rounds stand beside it. Each contender runs in its own process. Let nothing else run meanwhile.
+
+    More in `attncli help benchmarks`.
+
+    \b
+    Example:
+      attncli bench train --backbone resnet20 --attn none --steps 10 --rounds 3
+      attncli bench train --against runs/bench.jsonl
+    """
+    from attncli.benchmark import training
+
+    settings = make_bench_settings(backbone, attn, steps, batch_size)
+    rows = training.bench_training(settings, rounds, _require_rivals(rivals or training.RIVALS, training.RIVALS))
+    report_bench_rows("train", rows, history, against, as_json)
+
+
+def _require_rivals(rivals: Sequence[str], known_rivals: Sequence[str]) -> list[str]:
+    """Return the rivals. Raises UserError for an unknown one."""
+    from attncli.errors import unknown_name_error
+
+    for name in rivals:
+        if name not in known_rivals:
+            raise unknown_name_error("rival", name, known_rivals, location="--rivals")
+    return list(rivals)

@@ -1,0 +1,112 @@
+"""`attncli claims run`: train the runs that claims about accuracy lack."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from attncli.commands._completion import complete_backbones, complete_claims, complete_datasets, complete_recipes
+from attncli.commands._options import SEEDS, echo_json, find_recipe, json_option, store_options
+
+if TYPE_CHECKING:
+    from attncli.jobs import SweepPlan, TaskEnded
+    from attncli.runs import RunStore
+
+OPTION_KEYS = {"dataset": "data.name", "data_root": "data.root", "epochs": "train.epochs"}
+
+
+@click.command()
+@click.argument("ids", nargs=-1, required=True, shell_complete=complete_claims)
+@click.option(
+    "--recipe",
+    metavar="RECIPE",
+    type=click.Path(path_type=Path),
+    shell_complete=complete_recipes,
+    help="Recipe to train with  [default: the claim's]",
+)
+@click.option("--seeds", type=SEEDS, metavar="N|LIST", default="3", show_default=True, help="How many, or which.")
+@click.option("--dataset", metavar="NAME", shell_complete=complete_datasets, help="Dataset instead of the claim's.")
+@click.option("--data-root", metavar="DIR", help="Folder that holds the dataset's files, or gets them.")
+@click.option(
+    "--backbone",
+    metavar="NAME",
+    shell_complete=complete_backbones,
+    help="Test claims about a larger network on this one.",
+)
+@click.option("--epochs", type=int, metavar="N", help="Passes over the training images.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every run.")
+@click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), help="File with your claims (YAML).")
+@click.option("--dry-run", is_flag=True, help="Print the runs, which are finished, and how long the rest takes.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at a time  [default: one per GPU, else 1]")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@store_options
+@json_option
+def command(
+    ids: tuple[str, ...],
+    recipe: Path | None,
+    seeds: int | list[int],
+    files: tuple[Path, ...],
+    backbone: str | None,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    jobs: int | None,
+    quiet: bool,
+    runs: Path,
+    tracking_uri: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train the networks that the claims IDS compare, with the same recipe and seeds. Finished runs are kept.
+
+    The recipe is the claim's, else recipes/DATASET-BACKBONE.yaml, else the default one.
+
+    More in `attncli help claims`.
+
+    \b
+    Example:
+      attncli claims run simam-acc-cifar --seeds 5
+      attncli claims run eca-acc-r50 --backbone resnet20 --dataset cifar10 --dry-run
+    """
+    from attncli.claims import claim_files, missing_runs
+    from attncli.jobs.plan import plan_recipes
+    from attncli.report import sweep_summary
+    from attncli.runs import RunStore
+
+    known_claims = claim_files.read_claim_files(files) if files else claim_files.load_claims()
+    missing_runs.require_backbone(backbone)
+    recipes = missing_runs.make_claim_recipes(
+        claim_files.select_claims(known_claims, ids),
+        seeds=list(range(seeds)) if isinstance(seeds, int) else seeds,
+        path=find_recipe([recipe]) if recipe else None,
+        values={OPTION_KEYS[k]: v for k, v in options.items() if v is not None},
+        overrides=overrides,
+        backbone=backbone,
+    )
+    plan = plan_recipes(f"claims {' '.join(ids)}", recipes, runs=runs)
+    if dry_run:
+        rows = [run.to_json_dict() for run in plan.runs]
+        return echo_json(rows) if as_json else click.echo(sweep_summary.render_plan(plan))
+    failures, stopped = _train_missing_runs(plan, RunStore(runs, tracking_uri), jobs, quiet)
+    if as_json:
+        echo_json(sweep_summary.build_sweep_dict(plan_recipes(plan.name, recipes, runs=runs), failures, runs))
+    elif failures or stopped:
+        click.echo(sweep_summary.render_sweep_end(plan, failures, runs, stopped=stopped))
+    else:
+        on = f" --backbone {backbone}" if backbone else ""
+        click.echo(f"{len(plan.runs)} runs finished. Next: attncli claims {' '.join(ids)}{on} -v")
+    if failures or stopped:
+        raise SystemExit(130 if stopped.startswith("stopped by SIG") else 1)
+    return None
+
+
+def _train_missing_runs(
+    plan: "SweepPlan", run_store: "RunStore", jobs: int | None, quiet: bool
+) -> "tuple[list[TaskEnded], str]":
+    """Execute the plan on this machine. Return the runs that did not finish, and why it stopped early."""
+    from attncli.commands.sweep import EXECUTORS, FIGURE_HOOK, execute_sweep
+    from attncli.jobs.executors import choose_executor
+    from attncli.jobs.worker_pool import WorkerSettings
+
+    settings = WorkerSettings(run_store, FIGURE_HOOK)
+    executor, parallel_jobs = choose_executor(EXECUTORS[0], settings, jobs=jobs)
+    return execute_sweep(plan, executor, parallel_jobs, settings, fail_fast=False, quiet=quiet)

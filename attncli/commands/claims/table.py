@@ -1,0 +1,121 @@
+"""`attncli claims`: check the claims of the literature and print the verdicts."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from attncli.commands._completion import complete_backbones, complete_claims, complete_datasets, complete_mechanisms
+from attncli.commands._options import NAMES, echo_json, json_option, overwrite_line, store_options
+
+if TYPE_CHECKING:
+    from attncli.claims.evidence import Evidence
+    from attncli.claims.verdict import ClaimVerdict
+
+
+@click.command()
+@click.argument("ids", nargs=-1, shell_complete=complete_claims)
+@click.option(
+    "--attn",
+    type=NAMES,
+    metavar="NAMES",
+    shell_complete=complete_mechanisms,
+    help="Only claims about these mechanisms (separated by commas).",
+)
+@click.option("--kind", type=NAMES, metavar="KINDS", help="Only these kinds: params, speed, accuracy, ...")
+@click.option("--verdict", type=NAMES, metavar="VERDICTS", help="Only these verdicts: holds, fails, undecided, ...")
+@click.option(
+    "--backbone",
+    metavar="NAME",
+    shell_complete=complete_backbones,
+    help="Test claims about a larger network on this one.",
+)
+@click.option(
+    "--folder-is",
+    metavar="NAME",
+    shell_complete=complete_datasets,
+    help="The dataset whose images the runs on `folder` used.",
+)
+@click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), help="File with your claims (YAML).")
+@click.option("--measure", is_flag=True, help="Time the networks of the claims about speed now, in turn.")
+@click.option("-v", "--verbose", is_flag=True, help="Print everything that each verdict is based on.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@store_options
+@json_option
+def command(
+    ids: tuple[str, ...],
+    attn: list[str] | None,
+    kind: list[str] | None,
+    verdict: list[str] | None,
+    backbone: str | None,
+    folder_is: str | None,
+    files: tuple[Path, ...],
+    measure: bool,
+    verbose: bool,
+    as_csv: bool,
+    runs: Path,
+    tracking_uri: str | None,
+    as_json: bool,
+) -> None:
+    """Check the claims of the literature, or only those of IDS: what was published, what was measured here.
+
+    Parameters, MACs and memory are counted at once. Accuracy comes from finished runs, paired seed by seed; the
+    command `attncli claims run ID` trains the missing ones. Speed is timed with --measure. A verdict is one of
+    holds, fails, undecided (too few seeds), untested (with the command that tests it) and untestable.
+
+    More in `attncli help claims`.
+
+    \b
+    Example:
+      attncli claims --attn eca
+      attncli claims eca-params -v
+      attncli claims --backbone resnet20 --kind accuracy
+      attncli claims run simam-acc-cifar --seeds 5 --dry-run
+    """
+    from attncli.claims.evidence import gather_evidence
+    from attncli.report import claims as claims_report
+    from attncli.report import table
+    from attncli.runs import RunStore
+
+    evidence = gather_evidence(
+        RunStore(runs, tracking_uri),
+        backbone=backbone,
+        folder_is=folder_is,
+        measure=measure,
+        report_claim=overwrite_line,
+    )
+    verdicts = _judge_selected_claims(evidence, files, ids, attn or [], kind or [], verdict or [])
+    if as_json:
+        return echo_json([v.to_json_dict() for v in verdicts])
+    if as_csv:
+        return click.echo(table.render_csv(claims_report.list_csv_rows(verdicts)))
+    width = shutil.get_terminal_size().columns
+    if not verdicts:
+        return click.echo("no claim has this verdict")
+    if verbose or (ids and len(verdicts) == 1):
+        return click.echo("\n\n".join(claims_report.render_details(v, min(width, 100)) for v in verdicts))
+    return click.echo(claims_report.render_verdicts(verdicts, width))
+
+
+def _judge_selected_claims(
+    evidence: "Evidence",
+    files: Sequence[Path],
+    ids: Sequence[str],
+    mechanisms: Sequence[str],
+    kinds: Sequence[str],
+    outcomes: Sequence[str],
+) -> "list[ClaimVerdict]":
+    """Return the verdicts with these outcomes on the claims that match; an empty list leaves nothing out.
+
+    p values are corrected for all claims, also for those that are not shown.
+    """
+    from attncli.claims import claim_files, judge
+    from attncli.claims.verdict import parse_outcomes
+
+    known_claims = claim_files.read_claim_files(files) if files else claim_files.load_claims()
+    requested = claim_files.select_claims(known_claims, ids, attn=mechanisms, kinds=kinds)
+    shown_outcomes = parse_outcomes(outcomes)
+    verdicts = judge.judge_claims(known_claims, evidence, requested=requested)
+    return [verdict for verdict in verdicts if verdict.outcome in shown_outcomes]

@@ -1,0 +1,41 @@
+"""`attncli data show`: draw training images as a network sees them."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from attncli.commands._options import echo_json, json_option
+from attncli.commands.data._dataset import dataset_options, load_dataset, read_dataset_recipe, runs_option
+
+
+@click.command()
+@dataset_options
+@runs_option
+@click.option("--images", type=click.IntRange(1, 256), default=32, show_default=True, help="Images on the sheet.")
+@click.option("--epoch", type=click.IntRange(1), default=1, show_default=True, help="As this epoch sees them.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="As runs with this seed see them.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: NAME.png]")
+@json_option
+def command(
+    name: str | None, runs: Path, images: int, epoch: int, seed: int, out: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Draw training images with their labels as a network sees them: cropped, mirrored, augmented, mixed.
+
+    More in `attncli help data`.
+
+    \b
+    Example:
+      attncli data show digits
+      attncli data show --recipe recipes/imagenette-resnet18.yaml --set data.policy=trivial --set data.cutmix=1
+    """
+    dataset = load_dataset(read_dataset_recipe(name, options), runs)
+    from attncli.data.preview import draw_preview
+    from attncli.report.contact_sheet import draw_contact_sheet
+
+    samples = draw_preview(dataset, images, seed=seed, epoch=epoch - 1)
+    labels = [sample.label for sample in samples]
+    path = out or Path(f"{dataset.name}.png")
+    title = f"{dataset.name}, seed {seed}, epoch {epoch}"
+    draw_contact_sheet([sample.image for sample in samples], labels, title, path)
+    return echo_json({"file": str(path), "labels": labels}) if as_json else click.echo(str(path))

@@ -1,0 +1,86 @@
+"""`attncli help`: read about a topic: concepts, claims, data, sweeps and others."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from attncli.commands._completion import make_completer
+from attncli.errors import UserError, unknown_name_error
+
+FOLDER = Path(__file__).parents[1] / "help"
+TOPIC_ORDER = (
+    "start", "concepts", "claims", "data", "mechanisms", "backbones", "sweeps", "distributed", "mlflow",
+    "tracking-server", "attention-figures", "benchmarks", "contributing", "troubleshooting", "changelog",
+)  # fmt: skip
+MAX_WIDTH = 100  # columns; longer lines are hard to read
+
+
+def list_topics() -> list[str]:
+    """Return the topics that have a file, in the order in which a reader needs them."""
+    names = {path.stem for path in FOLDER.glob("*.md")}
+    return [name for name in TOPIC_ORDER if name in names] + sorted(names - set(TOPIC_ORDER))
+
+
+def _complete_topic(ctx: click.Context) -> Iterable[str]:
+    return list_topics()
+
+
+@click.command()
+@click.argument("topic", required=False, shell_complete=make_completer(_complete_topic))
+def command(topic: str | None) -> None:
+    """Print what there is to know about a TOPIC; without one, list the topics.
+
+    On a terminal the text is shown page by page, elsewhere it is plain text. `attncli COMMAND --help` prints the
+    options of a command.
+
+    More in `attncli help start`.
+
+    \b
+    Example:
+      attncli help
+      attncli help claims
+      attncli help sweeps > sweeps.txt
+    """
+    if topic is None:
+        for name in list_topics():
+            click.echo(f"{name:18} {_read_title(name)}")
+        return click.echo("\n`attncli help TOPIC` prints one of them", err=True)
+    if topic not in list_topics():
+        raise _make_unknown_topic_error(topic)
+    text = (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
+    is_terminal = sys.stdout.isatty()
+    page = render_topic(text, is_terminal)
+    if is_terminal:
+        return click.echo_via_pager(page)
+    return click.echo(page, nl=False)
+
+
+def _read_title(topic: str) -> str:
+    """Return the title of a topic, the first line of its text, without the topic's name before a colon."""
+    with (FOLDER / f"{topic}.md").open(encoding="utf-8") as file:
+        title = file.readline().strip("# \n")
+    title = title.partition(": ")[2] or title
+    return title[:1].upper() + title[1:]
+
+
+def _make_unknown_topic_error(topic: str) -> UserError:
+    """Return the error for a topic without a text; its hint names the nearest one, or the help of a command."""
+    from attncli.commands import cli
+
+    if topic in cli.list_commands(click.Context(cli)):
+        return UserError(f"unknown topic: '{topic}'", f"`attncli {topic} --help` prints the help of the command")
+    return unknown_name_error("topic", topic, list_topics())
+
+
+def render_topic(text: str, is_terminal: bool) -> str:
+    """Return Markdown as text for a terminal (with colours if `is_terminal`), no wider than MAX_WIDTH columns."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console(force_terminal=is_terminal, color_system="auto" if is_terminal else None)
+    console.width = min(console.width, MAX_WIDTH)
+    with console.capture() as capture:
+        console.print(Markdown(text, hyperlinks=False, code_theme="ansi_light"))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"

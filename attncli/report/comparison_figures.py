@@ -1,0 +1,256 @@
+"""Figures of compared runs: differences, accuracy against cost, learning curves; as PNG files and for the HTML page."""
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from attncli.analysis.compare import ComparisonRow
+from attncli.analysis.stats import MeanEstimate
+from attncli.errors import UserError, unknown_name_error
+from attncli.records import Epoch
+from attncli.report import comparison, layout
+from attncli.report.inline_svg import add_tooltip, render_inline_svg
+from attncli.report.style import COLOURS, FAINT, INK, label_points, saved_figure, styled_figure
+
+CHART_WIDTH, CHART_HEIGHT = 5.2, 3.2  # inches of a figure on the page; its text is scaled with it
+ROW_HEIGHT = 0.34  # inches of a variant in the figure of differences
+MIN_POINTS = 0.5  # the least width of the axis of differences; smaller ones are noise
+MAX_NAME = 15  # characters
+BASELINE = "baseline"  # the verdict on a plain network
+RunEpochs = Mapping[str, Sequence[Sequence[Epoch]]]  # the epochs of each run by variant
+
+
+@dataclass(frozen=True)
+class CostAxis:
+    """A cost to set accuracy against: the label of its axis, its value for a row, the least width of the axis."""
+
+    label: str
+    value: Callable[[ComparisonRow], float | None]
+    width: float  # if the axis were narrower, differences that do not matter would fill the figure
+
+
+COST_AXES = {
+    "params": CostAxis("parameters, % over the plain network", lambda r: r.params_pct, 0.5),
+    "macs": CostAxis("multiply-accumulates, % over the plain network", lambda r: r.macs_pct, 0.5),
+    "train-time": CostAxis("training time over the plain network's", lambda r: _invert_ratio(r.train_ratio), 0.1),
+    "infer-time": CostAxis("inference time over the plain network's", lambda r: _invert_ratio(r.infer_ratio), 0.1),
+}
+CostPoint = tuple[float, ComparisonRow]
+
+
+def _invert_ratio(value: float | None) -> float | None:
+    return 1 / value if value else None
+
+
+def _is_baseline(row: ComparisonRow) -> bool:
+    return row.verdict == BASELINE
+
+
+def choose_colours(rows: Sequence[ComparisonRow]) -> dict[str, str]:
+    """Return the colour of each variant, the same in every figure of a table; variants beyond the sixth are grey."""
+    variants = [row.variant for row in rows if not _is_baseline(row)]
+    colours = dict(zip(variants, COLOURS, strict=False))
+    return {row.variant: INK if _is_baseline(row) else colours.get(row.variant, FAINT) for row in rows}
+
+
+def _shorten_variant(name: str) -> str:
+    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
+
+
+def draw_differences(rows: Sequence[ComparisonRow]) -> str:
+    """Draw the differences to the plain network in points with their 95 % intervals.
+
+    Returns the figure as SVG, "" if no row has a difference.
+    """
+    compared_rows = [(row, row.difference) for row in rows if row.difference is not None]
+    if not compared_rows:
+        return ""
+    colours, names = choose_colours(rows), [_shorten_variant(row.variant) for row, _ in compared_rows]
+    with styled_figure(CHART_WIDTH, 0.75 + ROW_HEIGHT * len(names), is_placed=True) as figure:
+        bottom = layout.EDGE + 2 * layout.LINE
+        left = 2 * layout.EDGE + layout.GAP + layout.measure_widest(figure, names, layout.NAME_SIZE + 1)
+        right = 2 * layout.GAP + layout.measure_widest(figure, ["+00.00"], layout.NAME_SIZE + 1)
+        width, height = CHART_WIDTH - left - right, ROW_HEIGHT * len(names)
+        axes = layout.add_panel(figure, left, bottom, width, height)
+        for y, (row, difference) in enumerate(compared_rows):
+            _draw_difference(axes, y, row, difference, colours[row.variant])
+        axes.axvline(0, color=FAINT, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
+        axes.set_yticks(range(len(names)), names, fontsize=10)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.margins(x=0.08)
+        low, high = axes.get_xlim()
+        lacking = max(0.0, MIN_POINTS - (high - low)) / 2
+        axes.set_xlim(low - lacking, high + lacking)
+        axes.set_xlabel("points of top-1 over the plain network")
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.4g}" if abs(value) > 1e-9 else "0"))
+        return render_inline_svg(figure, "Differences to the plain network")
+
+
+def _draw_difference(axes: Axes, y: int, row: ComparisonRow, difference: MeanEstimate, colour: str) -> None:
+    if difference.low is not None and difference.high is not None:
+        axes.plot([100 * difference.low, 100 * difference.high], [y, y], color=colour, linewidth=2.2)
+    text = comparison.format_difference(row)
+    (point,) = axes.plot([100 * difference.mean], [y], "o", color=colour, markersize=7, zorder=3)
+    add_tooltip(point, f"{row.variant}: {text} points over {difference.n} seeds; {row.verdict}")
+    axes.annotate(
+        text.partition(" ±")[0], (1, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+        va="center", annotation_clip=False,
+    )  # fmt: skip
+
+
+def draw_cost_chart(rows: Sequence[ComparisonRow], cost: str) -> str:
+    """Draw accuracy with its interval against a cost of COST_AXES.
+
+    Returns the figure as SVG, "" if fewer than two rows have the cost.
+    """
+    axis = COST_AXES[cost]
+    points = _collect_cost_points(rows, axis)
+    if len(points) < 2:
+        return ""
+    with styled_figure(CHART_WIDTH, CHART_HEIGHT, is_placed=True) as figure:
+        left, bottom = layout.EDGE + 3.2 * layout.LINE, layout.EDGE + 2.2 * layout.LINE
+        axes = layout.add_panel(
+            figure, left, bottom, CHART_WIDTH - left - layout.GAP, CHART_HEIGHT - bottom - layout.GAP
+        )
+        _draw_costs(figure, axes, points, axis, choose_colours(rows))
+        return render_inline_svg(figure, f"Accuracy against {axis.label}")
+
+
+def draw_pareto(rows: Sequence[ComparisonRow], path: Path, cost: str = "params") -> None:
+    """Draw accuracy with its interval against a cost, one panel per dataset, backbone and recipe, as PNG.
+
+    A line joins the variants that no cheaper one beats. Raises UserError for a cost that is not in COST_AXES, or if
+    no row has it.
+    """
+    if cost not in COST_AXES:
+        raise unknown_name_error("cost", cost, COST_AXES)
+    axis = COST_AXES[cost]
+    groups = [
+        (title, group, _collect_cost_points(group, axis)) for title, group in comparison.group_comparison_rows(rows)
+    ]
+    groups = [(title, group, points) for title, group, points in groups if points]
+    if not groups:
+        raise UserError(f"no finished run has its {cost} measured", "attncli run measures it at the end of a run")
+    columns = min(3, len(groups))
+    lines = math.ceil(len(groups) / columns)
+    with saved_figure(path, 0.6 + 5.6 * columns, 4.2 * lines) as figure:
+        panels = figure.subplots(lines, columns, squeeze=False).flat
+        for axes, (title, group, points) in zip(panels, groups, strict=False):
+            axes.set_title(title)
+            _draw_costs(figure, axes, points, axis, choose_colours(group))
+        for axes in list(panels)[len(groups) :]:
+            axes.set_visible(False)
+
+
+def _collect_cost_points(rows: Sequence[ComparisonRow], axis: CostAxis) -> list[CostPoint]:
+    return [(cost, row) for row in rows if (cost := axis.value(row)) is not None]
+
+
+def _draw_costs(
+    figure: Figure, axes: Axes, points: Sequence[CostPoint], axis: CostAxis, colours: Mapping[str, str]
+) -> None:
+    """Draw the points with their intervals and names, and the line of those that no cheaper one beats."""
+    spots, bars = [], []
+    separated = separate_points(points, axis.width)
+    costs = {row.variant: cost for cost, row in points}
+    for x, row in separated:
+        colour, top1 = colours[row.variant], 100 * row.accuracy.mean
+        if row.accuracy.low is not None and row.accuracy.high is not None:
+            bars.append((x, 100 * max(0.0, row.accuracy.low), 100 * min(1.0, row.accuracy.high)))
+            axes.plot([x, x], bars[-1][1:], color=colour, alpha=0.4, linewidth=1.2)
+        (point,) = axes.plot([x], [top1], "s" if _is_baseline(row) else "o", color=colour, markersize=6, zorder=3)
+        add_tooltip(point, f"{row.variant}: top-1 {comparison.format_top1(row)} %, cost {costs[row.variant]:.4g}")
+        spots.append((x, top1, "plain" if _is_baseline(row) else _shorten_variant(row.variant), colour))
+    front_groups = {row.group for _, row in find_pareto_front(points)}
+    front = [(x, 100 * row.accuracy.mean) for x, row in separated if row.group in front_groups]
+    axes.plot(*zip(*front, strict=True), color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    _scale_cost_axes(axes, [x for x, _ in separated], axis)
+    label_points(figure, axes, spots, bars, front)
+
+
+def _scale_cost_axes(axes: Axes, x: Sequence[float], axis: CostAxis) -> None:
+    """Leave room for the names; accuracy stays within 0 to 100 %."""
+    lacking = max(0.0, axis.width - (x[-1] - x[0]))
+    room = 0.18 * max(axis.width, x[-1] - x[0])
+    axes.set_xlim(x[0] - room, x[-1] + room + lacking)
+    axes.margins(y=0.15)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -2.0), min(high, 102.0))
+    axes.set_xlabel(axis.label)
+    axes.set_ylabel("test top-1, %")
+    axes.tick_params(length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
+
+
+def separate_points(points: Sequence[CostPoint], width: float) -> list[CostPoint]:
+    """Return the points by cost; those of (almost) the same cost stand side by side, so that each interval is seen.
+
+    `width` is the least width of the axis.
+    """
+    points = sorted(points, key=lambda p: (p[0], p[1].accuracy.mean))
+    step = 0.02 * max(width, points[-1][0] - points[0][0])
+    heaps: list[list[CostPoint]] = []
+    for point in points:
+        if heaps and point[0] - heaps[-1][0][0] < step:
+            heaps[-1].append(point)
+        else:
+            heaps.append([point])
+    return [(x + step * (i - (len(heap) - 1) / 2), row) for heap in heaps for i, (x, row) in enumerate(heap)]
+
+
+def find_pareto_front(points: Sequence[CostPoint]) -> list[CostPoint]:
+    """Return the points by cost that no other point beats in cost or accuracy without losing in the other."""
+    front_points: list[CostPoint] = []
+    for x, row in sorted(points, key=lambda p: (p[0], -p[1].accuracy.mean)):
+        if not front_points or row.accuracy.mean > front_points[-1][1].accuracy.mean:
+            front_points.append((x, row))
+    return front_points
+
+
+def draw_learning_curves(rows: Sequence[ComparisonRow], epochs: RunEpochs) -> str:
+    """Draw validation accuracy by epoch: each variant's mean over seeds, and a band from the worst to the best seed.
+
+    Returns the figure as SVG, "" if no run has a validated epoch.
+    """
+    bands = {row.variant: _compute_epoch_band(epochs.get(row.variant, ())) for row in rows}
+    bands = {variant: band for variant, band in bands.items() if band}
+    if not bands:
+        return ""
+    colours = choose_colours(rows)
+    with styled_figure(CHART_WIDTH, CHART_HEIGHT, is_placed=True) as figure:
+        axes = figure.add_axes((0, 0, 1, 1))
+        spots = []
+        for variant, band in bands.items():
+            x, means, lows, highs = zip(*band, strict=True)
+            axes.fill_between(x, lows, highs, color=colours[variant], alpha=0.16, linewidth=0)
+            (line,) = axes.plot(x, means, color=colours[variant])
+            add_tooltip(line, f"{variant}: {means[-1]:.2f} %")
+            spots.append((x[-1], means[-1], _shorten_variant(variant), colours[variant]))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("validation top-1, %")
+        axes.tick_params(length=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.margins(x=0.02, y=0.06)
+        layout.place_row(figure, [(axes, spots)], has_titles=False)
+        return render_inline_svg(figure, "Learning curves")
+
+
+def _compute_epoch_band(runs: Sequence[Sequence[Epoch]]) -> list[tuple[int, float, float, float]]:
+    """Return (epoch, mean, lowest, highest) in percent for the epochs that every run has."""
+    band = []
+    for epochs in zip(*runs, strict=False):
+        values = [100 * e.val_top1 for e in epochs if e.val_top1 is not None]
+        if values:
+            band.append((epochs[0].epoch, statistics.mean(values), min(values), max(values)))
+    return band

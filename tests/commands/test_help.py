@@ -1,0 +1,68 @@
+"""`attncli help`: the topics listed, one of them printed, an unknown one refused."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from attncli.commands.help import FOLDER, list_topics, render_topic
+from tests.commands.line import line, refused
+
+
+def test_topics_are_listed() -> None:
+    """One line per topic with its title; stdout has nothing else."""
+    lines = line("help").out.splitlines()
+    assert [text.split()[0] for text in lines] == list_topics()
+    assert all(len(text.split()) > 1 for text in lines)
+    assert {"start", "troubleshooting"} <= set(list_topics())
+
+
+@pytest.mark.parametrize("topic", list_topics())
+def test_a_topic_is_plain_text_in_a_pipe(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither colours nor Markdown's marks, no wider than the terminal; its first line is a title."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = line("help", topic).out
+    assert "\x1b" not in text
+    assert "**" not in text
+    assert (FOLDER / f"{topic}.md").read_text().startswith("# ")
+    assert text.strip()
+
+
+def test_code_is_printed_as_it_is() -> None:
+    """A reader can copy a command; a list and a heading have lost their marks."""
+    text = render_topic("# Title\n\nFirst:\n\n    attncli run --attn eca\n\n- **one** item\n", is_terminal=False)
+    assert "attncli run --attn eca" in text
+    assert "one item" in text
+    assert "#" not in text
+
+
+def test_a_terminal_gets_pages() -> None:
+    """On a terminal the text goes through the pager."""
+    parent, child = pty.openpty()
+    environment = os.environ | {"PAGER": "sed s/^/paged/", "TERM": "xterm"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "attncli", "help", "start"], stdin=child, stdout=child, stderr=child, env=environment
+    ) as process:
+        os.close(child)
+        output = b""
+        while chunk := read_terminal(parent):
+            output += chunk
+    os.close(parent)
+    assert process.returncode == 0
+    assert output.startswith(b"paged")
+
+
+def read_terminal(parent: int) -> bytes:
+    """What the process has written to its terminal, empty at its end."""
+    try:
+        return os.read(parent, 65536)
+    except OSError:  # the process has closed its end
+        return b""
+
+
+def test_unknown_topics() -> None:
+    """The nearest topic, or the help of a command with this name."""
+    refused(line("help", "strat"), "unknown topic: 'strat'", "'start'")
+    refused(line("help", "run"), "unknown topic: 'run'", "attncli run --help")

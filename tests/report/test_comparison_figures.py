@@ -1,0 +1,169 @@
+"""Figures of compared runs: which points they show, that names do not cover each other, and the SVG of the page."""
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+
+from attncli.analysis.compare import compare_variants
+from attncli.errors import UserError
+from attncli.report import comparison_figures
+from attncli.report.comparison_figures import choose_colours, draw_cost_chart, draw_differences, draw_learning_curves
+from attncli.report.style import COLOURS, FAINT, INK
+from tests.analysis.case import BASELINE, finished, finished_pairs
+from tests.track.recorded_runs import epoch
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def cost_rows(*variants):
+    """Comparison rows of (mechanism, top-1, overhead in % of the parameters)."""
+    return compare_variants([finished(a, 0, t, params=BASELINE * (1 + p / 100)) for a, t, p in variants])
+
+
+def test_front():
+    """Only what nothing cheaper or as cheap beats is on the front."""
+    rows = cost_rows(("none", 0.90, 1), ("eca", 0.92, 1), ("se", 0.91, 2), ("cbam", 0.93, 3))
+    found = comparison_figures.find_pareto_front([(r.params_pct, r) for r in rows])
+    assert [r.variant for _, r in found] == ["eca", "cbam"]
+
+
+def test_same_costs_stand_side_by_side():
+    """Points of one cost are moved apart, others stay, and the order by cost is kept."""
+    rows = cost_rows(("none", 0.90, 0), ("eca", 0.92, 0.001), ("cbam", 0.93, 3))
+    found = comparison_figures.separate_points([(r.params_pct, r) for r in rows], 1.0)
+    assert [x for x, _ in found] == pytest.approx([-0.03, 0.031, 3.0])
+    [alone] = comparison_figures.separate_points([(5.0, rows[0])], 1.0)
+    assert alone[0] == 5.0
+
+
+def test_tiny_overheads_look_tiny(tmp_path, drawn):
+    """An overhead of a ten-thousandth does not fill the axis, and no interval leaves 0 to 100 %."""
+    runs = [
+        finished(a, s, t, params=BASELINE * (1 + p / 100))
+        for a, p in (("none", 0), ("eca", 0.01))
+        for s, t in ((0, 0.2), (1, 0.9))
+    ]
+    comparison_figures.draw_pareto(compare_variants(runs), tmp_path / "p.png")
+    axes = drawn[0].axes[0]
+    assert axes.get_xlim()[1] - axes.get_xlim()[0] > 0.5
+    assert axes.get_ylim()[0] >= -2
+    assert axes.get_ylim()[1] <= 102
+
+
+def test_names_do_not_cover_each_other(tmp_path, drawn):
+    """Variants near each other, four of them of one cost and accuracy, have names that do not touch."""
+    near = [(f"variant-{i}", 0.9 + 0.01 * (i % 3), 10 + i // 3) for i in range(6)]
+    rows = cost_rows(*near, *((f"same-{i}", 0.95, 10) for i in range(4)))
+    comparison_figures.draw_pareto(rows, tmp_path / "p.png")
+    axes = drawn[0].axes[0]
+    drawn[0].draw_without_rendering()
+    boxes = [t.get_window_extent() for t in axes.texts]
+    assert len(boxes) == 10
+    assert sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i]) == 0
+
+
+def test_pareto_has_a_panel_for_each_recipe(tmp_path, drawn):
+    """Runs of other recipes are not in one panel; the plain network is marked as such."""
+    runs = [
+        finished("none", params=BASELINE),
+        finished("none", train__epochs=30, params=BASELINE),
+    ]
+    comparison_figures.draw_pareto(compare_variants(runs), tmp_path / "p.png")
+    assert [a.get_title("left") for a in drawn[0].axes] == [
+        "digits, resnet18 (train.epochs=12)",
+        "digits, resnet18 (train.epochs=30)",
+    ]
+    assert [t.get_text() for t in drawn[0].axes[0].texts] == ["plain"]
+
+
+def test_pareto_without_the_cost(tmp_path):
+    """Where nobody measured the cost asked for, the error says how to."""
+    with pytest.raises(UserError, match="train-time"):
+        comparison_figures.draw_pareto(compare_variants([finished("eca")]), tmp_path / "p.png", "train-time")
+
+
+def test_unknown_cost(tmp_path):
+    """A cost that is none of ours is an error with the list."""
+    with pytest.raises(UserError, match="unknown cost: 'param'") as caught:
+        comparison_figures.draw_pareto(compare_variants([finished("eca")]), tmp_path / "p.png", "param")
+    assert "'params'" in caught.value.hint
+
+
+def paired_rows():
+    """Three seeds of eca and of the plain network, with parameters."""
+    runs = finished_pairs("eca", [0.91, 0.92, 0.90], [0.90, 0.905, 0.893])
+    counts = {"eca": 1.02 * BASELINE, "none": BASELINE}
+    return compare_variants([replace(r, result=replace(r.result, params=counts[r.result.attn])) for r in runs])
+
+
+def read_tooltips(chart):
+    """The tooltips of a chart, which is XML."""
+    return [title.text for title in ET.fromstring(chart).iter(f"{SVG}title")]
+
+
+def test_tooltips_have_the_figures():
+    """Each difference, point and curve names its variant and its figures."""
+    rows = paired_rows()
+    [difference] = read_tooltips(draw_differences(rows))
+    assert difference.startswith("eca: +1.07 ±")
+    assert "3 seeds" in difference
+    points = read_tooltips(draw_cost_chart(rows, "params"))
+    assert [(text.partition(":")[0], text.rpartition(" ")[2]) for text in points] == [("none", "0"), ("eca", "2")]
+    curves = read_tooltips(draw_learning_curves(rows, {"eca": [[epoch(1, 0.5), epoch(2, 0.75)]] * 2}))
+    assert curves == ["eca: 75.00 %"]
+
+
+def test_a_chart_is_named_and_scales():
+    """A screen reader has a name to say, and the figure takes the width of the page."""
+    drawing = ET.fromstring(draw_differences(paired_rows()))
+    assert (drawing.get("role"), drawing.get("width")) == ("img", None)
+    assert drawing.get("aria-label")
+    assert drawing.get("viewBox", "").startswith("0 0 ")
+
+
+def test_a_chart_is_the_same_every_time():
+    """Equal data give equal bytes."""
+    assert draw_cost_chart(paired_rows(), "params") == draw_cost_chart(paired_rows(), "params")
+
+
+def test_odd_names_are_escaped():
+    """Variants of users may have any name."""
+    rows = compare_variants([finished("<b>&", 0, 0.9), finished("none", 0, 0.8)])
+    [tooltip] = read_tooltips(draw_differences(rows))
+    assert tooltip.startswith("<b>&: +10.00 points")
+
+
+def test_charts_of_nothing_are_empty():
+    """No baseline, no cost, no epochs: no chart."""
+    rows = compare_variants([finished("eca", 0, 0.9)])
+    assert draw_differences(rows) == ""
+    assert draw_cost_chart(rows, "train-time") == ""
+    assert draw_learning_curves(rows, {"eca": [[]]}) == ""
+
+
+def test_differences_near_zero_look_small(drawn):
+    """The axis of differences is half a point wide at least."""
+    draw_differences(compare_variants([finished("eca", 0, 0.9001), finished("none", 0, 0.9)]))
+    low, high = drawn[0].axes[0].get_xlim()
+    assert high - low >= 0.5
+
+
+def test_a_variant_has_one_colour_in_all_charts():
+    """The plain network is dark, six variants have a colour each, later ones are grey."""
+    rows = compare_variants([finished("none", 0, 0.5), *(finished(f"v{i}", 0, 0.9 - i / 100) for i in range(8))])
+    colours = choose_colours(rows)
+    assert colours["none"] == INK
+    assert [colours[f"v{i}"] for i in range(8)] == [*COLOURS, FAINT, FAINT]
+
+
+def test_names_of_many_curves_stay_in_the_picture(drawn):
+    """Ten curves that end at one accuracy have their names above each other, none outside."""
+    rows = compare_variants([finished(f"v{i}", 0, 0.9) for i in range(10)])
+    draw_learning_curves(rows, {row.variant: [[epoch(1, 0.5), epoch(2, 0.9)]] for row in rows})
+    [figure] = drawn
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 10
+    assert all(box.y1 <= figure.bbox.y1 and box.x1 <= figure.bbox.x1 for box in boxes)
+    assert sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i]) == 0
