@@ -21,7 +21,7 @@ from attncli.system.files import write_atomically
 
 PACKAGE = Path(__file__).parents[1]
 DECIDING_FILES = (  # of the package: what counts depend on
-    "attention", "backbones", "model.py", "seeds.py", "measure/activation_memory.py", "measure/blueprint.py",
+    "attention", "backbones", "model.py", "seeds.py", "measure/activation_memory.py", "measure/cost.py",
     "measure/flops.py", "measure/fake_tensors.py",
 )  # fmt: skip
 LIBRARIES = ("torch", "torchvision")
@@ -104,10 +104,10 @@ def _read_counts(file: Path, state: str) -> dict[str, int | str]:
 
 def _count_now(name: str, recipe: Recipe, images: ImageSpec) -> int | str:
     """Count now. Loads torch."""
-    from attncli.measure import blueprint
+    from attncli.measure.cost import QUANTITIES
     from attncli.model import InputSpec
 
     try:
-        return blueprint.QUANTITIES[name](recipe, InputSpec(images.classes, (images.size, images.size), images.frames))
+        return QUANTITIES[name](recipe, InputSpec(images.classes, (images.size, images.size), images.frames))
     except UserError as error:
         return error.problem

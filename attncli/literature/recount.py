@@ -4,7 +4,7 @@ from functools import cache
 
 from attncli import validation
 from attncli.literature.published import ParameterMatch, PublishedNetwork, PublishedRow
-from attncli.measure import blueprint
+from attncli.measure.cost import count_recipe_parameters
 from attncli.model import InputSpec
 
 
@@ -12,7 +12,7 @@ from attncli.model import InputSpec
 def count_published_parameters(network: PublishedNetwork) -> int:
     """Number of parameters of a network. Raises UserError where it can't be built."""
     shape = InputSpec(network.classes, (network.size, network.size), network.frames)
-    return blueprint.count_recipe_parameters(validation.read(values=network.to_recipe_values()), shape)
+    return count_recipe_parameters(validation.read(values=network.to_recipe_values()), shape)
 
 
 def count_row_parameters(row: PublishedRow) -> int | None:

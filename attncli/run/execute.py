@@ -23,8 +23,9 @@ from attncli import attention, data, model, records, track, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
-from attncli.measure import environment, timed
+from attncli.measure import environment
 from attncli.measure.cost import count_recipe_cost
+from attncli.measure.throughput import cached_throughput
 from attncli.recipe import Recipe
 from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
 from attncli.run.distributed import follow_main_rank, main_rank
@@ -80,7 +81,7 @@ def execute_run(
     An unfinished one goes on from its checkpoint, unless `fresh` is asked for. `save_figures(folder, dataset)` may add
     pictures to the folder before it goes to MLflow, `tags` are added to the MLflow run. With `timing_threads`
     nothing is
-    timed here: the speed is the one that `timed.cached_throughput` found before with so many threads, if it did.
+    timed here: the speed is the one that `cached_throughput` found before with so many threads, if it did.
     `profile` takes a few steps of a copy apart before, into profile/, and goes through a finished run again for it.
     Of several processes the first does all that; the others train and evaluate with it, and end here (SystemExit).
     Raises UserError for what cannot be run (OccupiedError where another process is at it), RunFailedError for a
@@ -212,7 +213,7 @@ def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
     if not recipe.measure.speed:
         return cost, None
     try:
-        speed = timed.cached_throughput(
+        speed = cached_throughput(
             recipe,
             context.net,
             build_baseline,
