@@ -16,7 +16,7 @@ from attncli import data
 from attncli.data.dataset import Dataset
 from attncli.errors import CollectedError, RunFailedError, UserError
 from attncli.jobs import tasks, worker_main
-from attncli.jobs.remember import cache_datasets
+from attncli.jobs.tasks import cache_datasets
 from attncli.recipe import Data, Recipe
 from attncli.records import Epoch, Evaluation
 from attncli.run import RunInUseError
@@ -30,7 +30,7 @@ from tests.shared import ROOT
         (None, ("FINISHED", "", "")),
         (RunInUseError("held"), ("OCCUPIED", "", "")),
         (Interrupted("stopped by SIGTERM at epoch 1, step 2", "h"), ("KILLED", "stopped by SIGTERM at epoch 1", "the")),
-        (KeyboardInterrupt(), ("KILLED", "stopped", "the same sweep goes on")),
+        (KeyboardInterrupt(), ("KILLED", "stopped", "the same sweep")),
         (RunFailedError("the loss is nan", "lower"), ("FAILED", "the loss is nan", "lower")),
         (CollectedError([UserError("a", "x"), UserError("b", "y")]), ("FAILED", "a; b", "x")),
         (RuntimeError("out of\nideas"), ("FAILED", "RuntimeError: out of", "")),
