@@ -1,4 +1,4 @@
-"""What is seen at a site, as arrays without torch: of one image (View), and over many images (Spread)."""
+"""Observations at a site as numpy arrays: of one image (SiteView), and of many images (SiteDistribution)."""
 
 import math
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class SiteView:
     """One image at one site.
 
     `values` by kind: gate (C, H, W); affinity (L, S); choice (M,); offsets (taps, 2, H', W'); path (T, 2);
-    warp (H, W, 2). `channels` are a gate's or a choice's values a channel, (C,) or (M, C); None where channels do not
-    differ. `places` is a gate's map (H, W), None where places do not differ. `output` is the warped image (H, W, 3).
+    warp (H, W, 2). `channels` are a gate's or a choice's values per channel, (C,) or (M, C); None if channels do not
+    differ. `places` is a gate's map (H, W), None if places do not differ. `output` is the warped image (H, W, 3).
     """
 
     site: str
@@ -49,9 +49,9 @@ class SiteView:
 
 @dataclass(frozen=True)
 class SiteDistribution:
-    """Many images at one site: `values` (n, units) is one number a unit, and `measure` says which.
+    """Many images at one site: `values` (n, units) is one number per unit, and `measure` says which.
 
-    The units are a gate's channels (or places, where channels do not differ), the branches chosen from, an affinity's
+    The units are a gate's channels (or places, if channels do not differ), the branches chosen from, an affinity's
     queries, the taps of a convolution, the steps of a path; a warp has one. `labels` (n,) are the true classes.
     """
 
@@ -64,7 +64,7 @@ class SiteDistribution:
     names: tuple[str, ...] = ()
 
     def average_by_class(self, classes: int) -> Array:
-        """The mean of each unit over each class's images: (classes, units); nan for a class without one."""
+        """Return the mean of each unit over each class's images, (classes, units); nan for a class without images."""
         means = np.full((classes, self.values.shape[1]), np.nan, np.float32)
         for c in range(classes):
             rows = self.values[self.labels == c]
@@ -73,7 +73,7 @@ class SiteDistribution:
         return means
 
     def to_json_dict(self) -> dict[str, Any]:
-        """The figures for programs: quartiles, and how much units, images and classes differ (deviations)."""
+        """Return the figures for JSON: quartiles, and the standard deviations between units, images and classes."""
         classes = self.average_by_class(int(self.labels.max()) + 1)
         low, middle, high = (float(v) for v in np.quantile(self.values, (0.25, 0.5, 0.75)))
         return {
@@ -90,7 +90,7 @@ class SiteDistribution:
 
 
 def make_site_view(site: str, observation: Observation, i: int, images: int) -> SiteView:
-    """Image i of a batch of so many images; of a clip its middle frame, where frames are seen apart."""
+    """Return image i of a batch of `images` images; of a clip its middle frame, if frames are observed one by one."""
     values = observation.values
     frames = max(1, len(values) // images)
     i = i * frames + frames // 2
@@ -118,13 +118,13 @@ def make_site_view(site: str, observation: Observation, i: int, images: int) -> 
 
 
 def compute_unit_values(observation: Observation, images: int) -> Array:
-    """One number a unit of each image, (images, units), as MEASURES says; of a clip the mean over its frames."""
+    """Return one number per unit and image, (images, units), see MEASURE_NAMES; for a clip the mean over its frames."""
     unit_values = to_numpy(_UNIT_MEASURES[observation.kind](observation.values.float()))
     return unit_values.reshape(images, -1, unit_values.shape[1]).mean(1)
 
 
 def to_numpy(t: Tensor) -> Array:
-    """A tensor as numbers of numpy."""
+    """Return a tensor as a float32 array."""
     values: Array = t.detach().float().cpu().numpy().astype(np.float32)
     return values
 
@@ -138,13 +138,13 @@ def _gate_values(s: Tensor) -> Tensor:
 
 
 def _row_evenness(a: Tensor) -> Tensor:
-    """Entropy of each row over that of equal shares, 0 to 1."""
+    """Return the entropy of each row divided by that of equal shares, 0 to 1."""
     p = a.clamp_min(0) / a.clamp_min(0).sum(2, keepdim=True).clamp_min(1e-12)
     return -torch.special.xlogy(p, p).sum(2) / math.log(max(p.shape[2], 2))
 
 
 def _warp_side(grid: Tensor) -> Tensor:
-    """Square root of the share of the image between a grid's corners, (N, H, W, 2) -> (N, 1)."""
+    """Return the square root of the share of the image between a grid's corners, (N, H, W, 2) -> (N, 1)."""
     x, y = torch.stack([grid[:, 0, 0], grid[:, 0, -1], grid[:, -1, -1], grid[:, -1, 0]], 1).unbind(2)
     double_area = (x * y.roll(-1, 1) - y * x.roll(-1, 1)).sum(1)  # the area of a polygon, twice
     full_area = 8 * (1 - 1 / grid.shape[2]) * (1 - 1 / grid.shape[1])  # of the pixels' middles

@@ -1,7 +1,9 @@
-"""What a network costs beside its baseline, counted exactly, without timing anything.
+"""Count exactly what a network costs in comparison with its baseline, without timing anything.
 
-Counting takes a tenth of a second, a long time beside an epoch of a small network, and the runs of a sweep share
-their networks: the same one with other seeds, one baseline of all mechanisms. So a process remembers what it counted.
+Counting takes about 0.1 s, which is long in comparison with an epoch of a small network. The runs of a sweep share
+their networks: the same one with other seeds, and one baseline for all mechanisms. So a process remembers its counts.
+
+The counts of a recipe (`QUANTITIES`) need no weights: they take a fraction of a second at any size.
 """
 
 import json
@@ -27,7 +29,7 @@ MAX_REMEMBERED = 64  # networks
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkCounts:
-    """One network's figures for one image, or clip."""
+    """Figures of one network for one image, or clip."""
 
     params: int
     macs: int
@@ -39,9 +41,9 @@ _remembered_counts: OrderedDict[str, NetworkCounts] = OrderedDict()
 
 
 def count_cost(net: nn.Module, baseline: nn.Module, size: tuple[int, int], frames: int | None = None) -> Cost:
-    """Parameters, MACs, element-wise work and activation memory of both networks for one image (H, W).
+    """Count parameters, MACs, element-wise work and activation memory of both networks for one image (H, W).
 
-    For clips, `frames` is T and every figure is that of one clip. Neither network is changed, moved or run.
+    For clips, `frames` is T and every figure is for one clip. Neither network is changed, moved or run.
     """
     return _make_cost(_count_network(net, size, frames), _count_network(baseline, size, frames), size)
 
@@ -49,19 +51,19 @@ def count_cost(net: nn.Module, baseline: nn.Module, size: tuple[int, int], frame
 def count_recipe_cost(
     recipe: Recipe, shape: InputSpec, net: nn.Module, build_baseline: Callable[[], nn.Module]
 ) -> Cost:
-    """The cost of a recipe's network `net`, as far as it was not counted before in this process.
+    """Return the cost of a recipe's network `net`, counted only if this process has not counted it before.
 
-    `build_baseline` makes the plain network, where that has to be counted too.
+    `build_baseline` builds the plain network, if that has to be counted too.
     """
     own, plain = count_once(recipe, shape, lambda: net), count_once(recipe.make_baseline(), shape, build_baseline)
     return _make_cost(own, plain, shape.size)
 
 
 def count_once(recipe: Recipe, shape: InputSpec, build_network: Callable[[], nn.Module]) -> NetworkCounts:
-    """The figures of a recipe's network, which `build_network` gives, for images of `shape`; remembered.
+    """Return the figures of a recipe's network for images of `shape`, and remember them.
 
-    A user's own file counts by its content. A network that has to be run in earnest may do other work with other
-    weights: it is counted each time.
+    `build_network` builds it, if it was not counted before. A user-defined mechanism is known by the content of its
+    file. A network that has to be run with real tensors may do other work with other weights: it is counted each time.
     """
     key = json.dumps([recipe.build_identity()["model"], shape.classes, *shape.size, shape.frames], sort_keys=True)
     if key in _remembered_counts:
@@ -101,21 +103,21 @@ def _make_cost(own: NetworkCounts, plain: NetworkCounts, size: tuple[int, int]) 
 
 
 def count_recipe_parameters(recipe: Recipe, shape: InputSpec) -> int:
-    """Number of parameters of the network that `recipe` builds for data of `shape`.
+    """Return the number of parameters of the network that `recipe` builds for data of `shape`.
 
-    Raises UserError where the mechanism does not fit the network or the data.
+    Raises UserError if the mechanism does not fit the network or the data.
     """
     with torch.device("meta"):
         return count_parameters(model.build(recipe, shape))
 
 
 def count_recipe_macs(recipe: Recipe, shape: InputSpec) -> int:
-    """Its multiply-accumulates for one image, or clip; raises as `count_recipe_parameters` does."""
+    """Return its multiply-accumulates for one image, or clip; raises as `count_recipe_parameters` does."""
     return _count_without_weights(recipe, shape, lambda net: count_operations(net, shape.size, shape.frames)[0])
 
 
 def count_recipe_activation_bytes(recipe: Recipe, shape: InputSpec) -> int:
-    """Bytes it keeps of one image, or clip, for the backward pass; raises as `count_recipe_parameters` does."""
+    """Return the bytes kept of one image, or clip, for the backward pass; raises as `count_recipe_parameters` does."""
     return _count_without_weights(recipe, shape, lambda net: count_activation_bytes(net, shape.size, shape.frames))
 
 
@@ -127,10 +129,10 @@ QUANTITIES: dict[str, Callable[[Recipe, InputSpec], int]] = {
 
 
 def _count_without_weights(recipe: Recipe, shape: InputSpec, count_in: Callable[[nn.Module], T]) -> T:
-    """What `count_in` sees of the network; one that decides by the numbers it sees gets weights."""
+    """Return what `count_in` counts of the network; it gets weights only if it needs their values."""
     try:
         with torch.device("meta"):
             net = model.build(recipe, shape)
         return count_in(net)
-    except NotImplementedError:  # a tensor without numbers was asked for them
+    except NotImplementedError:  # a tensor without values was asked for them
         return count_in(model.build(recipe, shape))
