@@ -6,7 +6,7 @@ decode        attncli reading the folder for the first time: decoded once into a
 cache         attncli from the cache on, which is mapped into memory
 jpeg          attncli decoding anew in each epoch (data.decoded=false), with resized crops only
 
-python -m attncli.benchmark.data_loading WAY FOLDER        (FOLDER as JSON; see `attncli.benchmark.contenders`)
+python -m attncli.benchmark.data_loading WAY FOLDER        (FOLDER as JSON; see `attncli.benchmark.worker_process`)
 """
 
 import json
@@ -27,10 +27,10 @@ import psutil
 from PIL import Image
 
 from attncli import data
-from attncli.benchmark.contenders import answering_process, run_rounds, serve_requests
 from attncli.benchmark.dataloader_baseline import count_loader_workers
-from attncli.benchmark.training import compute_quartiles
+from attncli.benchmark.results import compute_quartiles
 from attncli.benchmark.training_loops import pick_device
+from attncli.benchmark.worker_process import answering_process, run_rounds, serve_requests
 from attncli.data.dataset import Dataset
 from attncli.data.images.arrays import IMAGENET_MEAN, IMAGENET_STD
 from attncli.data.loader import BatchLayout, iterate_train_batches

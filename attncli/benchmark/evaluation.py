@@ -9,43 +9,10 @@ Both answer for as many images a turn, in turn, each in a process of its own.
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
-import torch
-
-from attncli import train
-from attncli.benchmark.contenders import contender_process, run_rounds
-from attncli.benchmark.training import TrainingBenchRow, summarize_rounds
-from attncli.benchmark.training_loops import BenchSetting, EpochRunner, pick_device
-from attncli.measure.throughput import prepare_timed_network
-from attncli.train.distributed import choose_kernels
-
-
-def build_evaluation_loop(setting: BenchSetting) -> EpochRunner:
-    """An evaluation of the setting's images; gives the loss."""
-    net, dataset, recipe = setting.build_network(), setting.make_dataset(), setting.build_recipe()
-    accelerator = train.init_accelerator()
-    return lambda: train.evaluate_split(net, dataset.test, dataset, recipe, name="test", accelerator=accelerator).loss
-
-
-def build_inference_loop(setting: BenchSetting) -> EpochRunner:
-    """As many passes of one batch of noise as the setting's images are batches; gives 0, as nothing is asked of it."""
-    device = pick_device()
-    train.tune_malloc()
-    choose_kernels(device)
-    shape = (setting.batch_size, 3, setting.size, setting.size)
-    recipe = setting.build_recipe()
-    timed_network = prepare_timed_network(
-        setting.build_network(), recipe, setting.classes, shape, train.resolve_precision("auto", device), device
-    )
-    timed_network.net.eval()
-
-    def run_turn() -> float:
-        for _ in range(setting.steps):
-            timed_network.infer()
-        if device.type != "cpu":
-            torch.accelerator.synchronize(device)
-        return 0.0
-
-    return run_turn
+from attncli.benchmark.contenders import contender_process
+from attncli.benchmark.results import TrainingBenchRow, summarize_rounds
+from attncli.benchmark.training_loops import BenchSetting
+from attncli.benchmark.worker_process import run_rounds
 
 
 def bench_evaluation(settings: Sequence[BenchSetting], rounds: int) -> Iterator[TrainingBenchRow]:

@@ -1,14 +1,14 @@
-"""The runs of a sweep, several at a time: planned, handed out, watched, and gone on with after any failure.
+"""The runs of a sweep, several at a time: planned, assigned, watched, and resumed after any failure.
 
-    plan ──> tasks ──> executor (a generator of events) ──> whoever listens: a table, MLflow's parent run
+    plan ──> tasks ──> executor (a generator of events) ──> the listeners: a table, MLflow's parent run
 
-An executor takes tasks and yields events; `local` has processes on this machine do them. All state is in
-runs/<digest>/, and a run is held by a lock there, so any number of sweeps may work on the same runs at once.
-The parent of the processes needs no torch.
+An executor takes tasks and yields events; `local` does them in processes on this machine. All state is in
+runs/<digest>/, and a lock there protects each run, so any number of sweeps may work on the same runs at once.
+The parent process needs no torch.
 
-Speed is measured before anything is trained, one network at a time with all cores of the machine: the figures of
-several trainings at once would say more about the neighbours than about the mechanism. Two sweeps on one machine
-take turns at timing; that one times while the other trains is not prevented, and shows in the spread.
+Speed is measured before any training, one network at a time with all cores of the machine: the speeds of
+trainings that run at once would depend on each other more than on the mechanism. Two sweeps on one machine
+take turns at timing. One may still time while the other trains; the spread of the timings then shows it.
 """
 
 from attncli.jobs.events import (

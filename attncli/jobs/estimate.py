@@ -1,4 +1,4 @@
-"""How long runs take, told from those that are finished and from speeds measured before."""
+"""Estimate how long runs take, from finished runs and from speeds measured before."""
 
 import statistics
 from dataclasses import dataclass
@@ -12,32 +12,30 @@ from attncli.measure import speed_cache
 from attncli.recipe import Recipe
 from attncli.runs import read_folder_runs
 
-EXTRA_TIME_FACTOR = (
-    1.05  # of a training and its evaluations: what data, records and checkpoints take beside the network
-)
+EXTRA_TIME_FACTOR = 1.05  # overhead factor for data loading, logging and checkpoints
 EstimateBasis = Literal["measured run", "cached speed", "similar run"]
 
 
 @dataclass(frozen=True)
 class DurationEstimate:
-    """About how many seconds of the whole machine a run takes, timing left out, and by what that is known."""
+    """About how many seconds a run takes with the whole machine, without timing, and the basis of the estimate."""
 
     seconds: float
     basis: EstimateBasis
 
 
 class DurationHistory:
-    """What is known below the folder `runs`, read when something is asked."""
+    """The durations known below the folder `runs`, read on the first question."""
 
     def __init__(self, runs: Path) -> None:
         self._runs = runs
         self._epoch_seconds: dict[tuple[str, str], dict[str, list[float]]] = {}
 
     def estimate_run(self, recipe: Recipe) -> DurationEstimate | None:
-        """How long a run takes on this machine as a whole; None where nothing is known of its like.
+        """Return how long a run takes with the whole machine, or None if nothing similar is known.
 
-        By the finished runs of the same recipe with other seeds or epochs; failing that, by the speed at which its
-        very network was timed here; failing that, by finished runs with other mechanisms.
+        The estimate is from finished runs of the same recipe with other seeds or epochs, else from the speed that
+        was measured for its network here, else from finished runs with other mechanisms.
         """
         key = recipe.model.backbone, recipe.data.name
         if key not in self._epoch_seconds:
@@ -51,12 +49,12 @@ class DurationHistory:
         return None
 
     def is_timed(self, recipe: Recipe) -> bool:
-        """Whether the speed of the recipe's network is measured already, just as the recipe wants it."""
+        """Return whether the speed of the recipe's network is measured already, with the recipe's settings."""
         rates = self._find_rates(recipe)
         return rates is not None and rates.is_own_timing
 
     def _estimate_from_speed(self, recipe: Recipe) -> float | None:
-        """Training and evaluation (each epoch on the validation images, once on the test images) and a little more."""
+        """Return the seconds of training, of evaluation (validation per epoch, test once) and of a little more."""
         extent, rates = data.load_size(self._runs / "cache", recipe.data), self._find_rates(recipe)
         if extent is None or rates is None:
             return None
@@ -70,9 +68,7 @@ class DurationHistory:
         return speed_cache.find_rates(self._speed_entries, recipe, extent.images) if extent else None
 
     def _collect_epoch_seconds(self, backbone: str, dataset: str) -> dict[str, list[float]]:
-        """Seconds an epoch of the finished runs, by `make_duration_key` of their recipes, and of all like a baseline
-        with `*`.
-        """
+        """Return seconds per epoch of the finished runs by `make_duration_key`, and by the baseline's key with `*`."""
         seconds_by_key: dict[str, list[float]] = {}
         for run in read_folder_runs(self._runs, dataset=dataset):
             recipe, result = run.recipe, run.result
@@ -89,13 +85,13 @@ class DurationHistory:
 
 
 def make_duration_key(recipe: Recipe) -> str:
-    """What runs have in common that differ in seed and epochs alone."""
+    """Return the key that runs share if they differ only in seed and epochs."""
     one_epoch = recipe.train.model_copy(update={"epochs": 1})
     return recipe.model_copy(update={"train": one_epoch}).compute_group()
 
 
 def estimate_machine_share(device: str, threads: int) -> float:
-    """The share of the machine that a run has: on a CPU by its threads, else by the GPUs."""
+    """Return the share of the machine that a run has: on a CPU by its threads, else by the GPUs."""
     if device != "cpu":
         return 1 / resources.choose_job_count()
     return min(1.0, threads / resources.count_cores())

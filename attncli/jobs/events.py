@@ -1,18 +1,22 @@
-"""What an executor is given, and what it tells: tasks and events."""
+"""The tasks that an executor takes, the events that it yields, and a worker's messages as events."""
 
+import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from attncli.recipe import Recipe
 
-OUTPUT_LOG = "output.log"  # in the run's folder: what was printed
+OUTPUT_LOG = "output.log"  # in the run's folder: everything printed
 EndStatus = Literal["FINISHED", "FAILED", "KILLED"]
+Message = dict[str, Any]  # one line of a worker's output
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A run to do or, where `timing` is set, a network to time, which wants the machine to itself."""
+    """A run to do or, if `timing` is set, a network to time while nothing else runs."""
 
     recipe: Recipe
     digest: str
@@ -38,7 +42,7 @@ class TaskStage:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskProgress:
-    """Where a training is."""
+    """The progress of a training."""
 
     task: Task
     epoch: int  # from 1
@@ -49,7 +53,7 @@ class TaskProgress:
 
 @dataclass(frozen=True)
 class TaskWarning:
-    """Something the user should know that stopped nothing."""
+    """Something the user should know that did not stop the task."""
 
     task: Task
     text: str
@@ -57,14 +61,14 @@ class TaskWarning:
 
 @dataclass(frozen=True)
 class TaskWaiting:
-    """Another process, perhaps another sweep, is at the run: it is looked at again from time to time."""
+    """Another process, perhaps another sweep, works on the run: it is tried again from time to time."""
 
     task: Task
 
 
 @dataclass(frozen=True)
 class TaskEnded:
-    """The task is over: `problem` and `hint` say why it was not finished."""
+    """The task has ended: `problem` and `hint` say why if it is not finished."""
 
     task: Task
     status: EndStatus
@@ -73,3 +77,49 @@ class TaskEnded:
 
 
 TaskEvent = TaskStarted | TaskStage | TaskProgress | TaskWarning | TaskWaiting | TaskEnded
+
+
+def parse_message(task: Task, message: Message) -> TaskEvent | None:
+    """Return a worker's message as an event of its task, or None if it concerns only the worker's parent."""
+    kind = message["event"]
+    if kind == "began":
+        return TaskStarted(task)
+    if kind == "stage":
+        return TaskStage(task, message["text"])
+    if kind == "warned":
+        return TaskWarning(task, message["text"])
+    if kind == "step":
+        return TaskProgress(task=task, **{k: v for k, v in message.items() if k != "event"})
+    if kind != "ended":
+        return None
+    if message["status"] == "OCCUPIED":
+        return TaskWaiting(task)
+    return TaskEnded(task, message["status"], message.get("problem", ""), message.get("hint", ""))
+
+
+def make_stopped_event(task: Task) -> TaskEnded:
+    """Return the end of a task that was asked to stop and sent nothing more."""
+    return TaskEnded(task, "KILLED", "stopped", "the same sweep resumes from its checkpoint")
+
+
+def make_exit_message(exit_code: int, last_line: str, *, stop_requested: bool) -> Message:
+    """Return the message that a worker could not send before it ended with exit code `exit_code` (-n: signal n)."""
+    if stop_requested:
+        return _make_ended_message("KILLED", "stopped", "the same sweep resumes from its checkpoint")
+    if exit_code >= 0:
+        return _make_ended_message("FAILED", f"its process ended with exit code {exit_code}: {last_line}")
+    name = signal.Signals(-exit_code).name
+    hint = "if memory ran out: use fewer --jobs, or a smaller train.batch_size" if name == "SIGKILL" else ""
+    return _make_ended_message("KILLED", f"its process was killed by {name}", hint)
+
+
+def _make_ended_message(status: str, problem: str, hint: str = "") -> Message:
+    return {"event": "ended", "status": status, "problem": problem, "hint": hint}
+
+
+def append_to_log(folder: Path, problem: str) -> None:
+    """Append a problem to the run's log; its process may have been killed before it made the folder."""
+    with suppress(OSError):  # the problem is reported anyway
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / OUTPUT_LOG).open("a", encoding="utf-8") as log:
+            log.write(f"Error: {problem}\n")

@@ -1,4 +1,4 @@
-"""A sweep from its plan to its end: what is to do, MLflow's parent runs, how it ended."""
+"""Execute the plan of a sweep: its tasks, its parent runs in MLflow, its final status."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -15,20 +15,20 @@ Executor = Callable[[Sequence[Task], StopRequest], Iterator[TaskEvent]]
 def execute_plan(
     plan: SweepPlan, executor: Executor, stop: StopRequest, run_store: RunStore, *, fail_fast: bool = False
 ) -> Iterator[TaskEvent]:
-    """Have the executor do what the plan lacks, in order; a plan that is all finished costs nothing.
+    """Have the executor do the unfinished runs of the plan in order. A finished plan costs nothing.
 
-    With `fail_fast` the first failure stops the others, which save what they have. Raises UserError for a store
-    that does not answer, RunFailedError where no worker starts.
+    With `fail_fast` the first failure stops the other runs, which save a checkpoint. Raises UserError for a store
+    that does not answer, RunFailedError if no worker starts.
     """
     unfinished_runs, open_marker = plan.unfinished_runs, run_store.runs / f".{plan.name}.begun"
     if (
         not unfinished_runs and not open_marker.exists()
-    ):  # where that file is left, its process was killed before it closed the parents
+    ):  # if that file exists, its process was killed before it closed the parents
         return
     track.check_reachable(run_store)
     parents = track.begin_parent_runs(plan.name, [run.recipe for run in plan.runs], run_store)
     open_marker.touch()
-    status: Status = "FAILED"  # as long as an error may come
+    status: Status = "FAILED"  # unless no error comes
     statuses: list[str] = []
     try:
         for event in executor(build_tasks(unfinished_runs, parents), stop):
@@ -44,14 +44,14 @@ def execute_plan(
 
 
 def summarize_status(statuses: Sequence[str], run_count: int, *, stopped: bool) -> Status:
-    """How a sweep ended whose runs ended so; one that was stopped with nothing left to do is finished."""
+    """Return a sweep's status from those of its runs; one that was stopped with nothing left to do is finished."""
     if statuses.count("FINISHED") == run_count:
         return "FINISHED"
     return "KILLED" if stopped else "FAILED"
 
 
 def build_tasks(unfinished_runs: Sequence[PlannedRun], parents: "dict[str, dict[str, str]]") -> list[Task]:
-    """A timing for each network that is to be timed, then the runs; `parents` has the tags of each experiment."""
+    """Return one timing task per network to time, then the runs; `parents` has the tags of each experiment."""
     timings = {run.recipe.compute_group(): run for run in reversed(unfinished_runs) if run.recipe.measure.speed}
     return [
         *(Task(recipe=r.recipe, digest=r.digest, title=r.title, timing=True) for r in reversed(timings.values())),

@@ -1,4 +1,4 @@
-"""The plan of a sweep: its runs in order, which of them are finished, and how long the others may take. No torch."""
+"""The plan of a sweep: its runs in order, which are finished, and how long the others may take. No torch."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,16 +16,14 @@ ALL_CATEGORY = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """One run: `result` where it is finished, `has_checkpoint` where a checkpoint waits, `estimate` as far as can be
-    told.
-    """
+    """One run of a plan, with its result if it is finished, else with an estimate of its duration."""
 
     recipe: Recipe
     digest: str
     title: str
     result: Result | None
     has_checkpoint: bool
-    estimate: DurationEstimate | None = None  # None = finished, or nothing like it was run or timed here
+    estimate: DurationEstimate | None = None  # None if it is finished, or if nothing similar was run or timed here
     is_timed: bool = False  # whether its network's speed is measured already
 
     @property
@@ -35,11 +33,11 @@ class PlannedRun:
 
     @property
     def expected_seconds(self) -> float | None:
-        """About how long the run takes with the whole machine; None where nothing is known."""
+        """About how long the run takes with the whole machine, or None if nothing is known."""
         return self.estimate.seconds if self.estimate else None
 
     def to_json_dict(self) -> dict[str, Any]:
-        """The run for JSON."""
+        """Return the run for JSON."""
         return {
             "digest": self.digest,
             "title": self.title,
@@ -67,7 +65,7 @@ class SweepPlan:
         return tuple(run for run in self.runs if not run.is_finished)
 
     def estimate_seconds(self) -> tuple[float, int]:
-        """(about how long what is left takes, timings included; how many of its runs nothing is known of)."""
+        """Return (seconds for the unfinished runs, timings included; how many of these runs have no estimate)."""
         unfinished_runs = self.unfinished_runs
         untimed_recipes = (run.recipe for run in unfinished_runs if run.recipe.measure.speed and not run.is_timed)
         timings = {recipe.compute_group(): recipe.measure.seconds for recipe in untimed_recipes}
@@ -75,7 +73,7 @@ class SweepPlan:
         return sum(known_seconds) + sum(timings.values()), len(unfinished_runs) - len(known_seconds)
 
     def count_estimates(self) -> dict[str, int]:
-        """How many of the runs that are left are estimated by what, the surest first."""
+        """Return how many unfinished runs have an estimate of each basis, the most reliable basis first."""
         counts = Counter(run.estimate.basis for run in self.unfinished_runs if run.estimate)
         return {basis: counts[basis] for basis in get_args(EstimateBasis) if basis in counts}
 
@@ -87,7 +85,7 @@ def plan_sweep(
     overrides: Iterable[str] = (),
     axes: Mapping[str, Any] | None = None,
 ) -> SweepPlan:
-    """The plan of a sweep's file, seen against the folder of runs. Raises CollectedError for a file in disorder."""
+    """Return the plan of a sweep's file for the folder of runs. Raises CollectedError for errors in the file."""
     sweep_file = sweep.read(
         path, check=validation.find_recipe_errors, categories=group_mechanisms(), overrides=overrides, axes=axes
     )
@@ -95,7 +93,7 @@ def plan_sweep(
 
 
 def plan_recipes(name: str, recipes: Sequence[Recipe], *, runs: Path) -> SweepPlan:
-    """The plan of some recipes in their order, seen against the folder of runs."""
+    """Return the plan of some recipes, in their order, for the folder of runs."""
     history = DurationHistory(runs)
     titled_recipes = zip(recipes, sweep.make_titles(recipes), strict=True)
     return SweepPlan(name, tuple(_plan_run(recipe, title, runs, history) for recipe, title in titled_recipes))
@@ -116,7 +114,7 @@ def _plan_run(recipe: Recipe, title: str, runs: Path, history: DurationHistory) 
 
 
 def group_mechanisms() -> dict[str, tuple[str, ...]]:
-    """The mechanisms of every category, and `all` of them; a user's installed ones are in `all` alone."""
+    """Return the mechanisms of every category, and `all` of them; plug-ins are only in `all`."""
     groups: dict[str, tuple[str, ...]] = {ALL_CATEGORY: attention.mechanism_names()}
     for category in attention.CATEGORIES:
         groups[category] = tuple(

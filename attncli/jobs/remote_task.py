@@ -1,4 +1,4 @@
-"""One task done by a worker process wherever this is called: on a node of a cluster, inside a job of a queue."""
+"""One task done by a worker process on the machine where this is called: a cluster's node, a job of a queue."""
 
 import os
 import queue
@@ -10,21 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attncli.jobs import told
-from attncli.jobs.events import Task
-from attncli.jobs.told import Message
+from attncli.jobs import events
+from attncli.jobs.events import Message, Task
 from attncli.jobs.worker_pool import EXIT_S, GRACE_S, WorkerProcess, WorkerSettings
 from attncli.system.files import write_atomically
 
-POLL_S = 0.5  # a wish to stop is noticed this often
-MAX_FILE_BYTES = 64 << 20  # bytes; larger files of a run stay where they are
+POLL_S = 0.5  # a request to stop is noticed this often
+MAX_FILE_BYTES = 64 << 20  # bytes; larger files of a run are not sent back
 
 
 @dataclass
 class RemoteTask:
-    """A task to be done with `cpus` cores; `timing_threads` is the number with which speed was timed before.
+    """A task to do with `cpus` cores; `timing_threads` is the number of threads with which speed was timed before.
 
-    `probe_name` is a file in the folder of runs that the sweep's own machine made: where it is not seen, the storage
+    `probe_name` is a file in the folder of runs that the sweep's own machine made. If it is missing, the storage
     is not shared, and the run's files are sent back at the end.
     """
 
@@ -33,15 +32,15 @@ class RemoteTask:
     cpus: int
     timing_threads: int | None = None
     probe_name: str = ""
-    working_dir: str = field(default_factory=os.getcwd)  # in which relative paths of a recipe mean something
+    working_dir: str = field(default_factory=os.getcwd)  # to which relative paths of a recipe refer
     _worker: WorkerProcess | None = field(default=None, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the process."""
+        """Return the state to pickle: without the process."""
         return self.__dict__ | {"_worker": None}
 
     def run_worker(self) -> Iterator[Message]:
-        """What the worker says, to the end of its task; on KeyboardInterrupt it saves what it has first."""
+        """Yield the worker's messages until its task ends. On KeyboardInterrupt the worker first saves a checkpoint."""
         with suppress(OSError):
             os.chdir(self.working_dir)
         inbox: queue.SimpleQueue[tuple[WorkerProcess, Message | None]] = queue.SimpleQueue()
@@ -62,65 +61,65 @@ class RemoteTask:
         yield from self._yield_ending(last_message, exit_code, worker)
 
     def _yield_ending(self, last_message: Message | None, exit_code: int, worker: WorkerProcess) -> Iterator[Message]:
-        """The run's files where they are wanted, and how it ended, which a dead worker did not say."""
+        """Yield the run's files if storage is not shared, and its ending, which a dead worker could not send."""
         folder = self.settings.runs / self.task.digest
         if last_message is None:
-            last_message = told.make_exit_message(exit_code, worker.last_line, stop_requested=worker.is_stopping)
+            last_message = events.make_exit_message(exit_code, worker.last_line, stop_requested=worker.is_stopping)
             if not worker.is_stopping:
-                told.append_to_log(folder, last_message["problem"])
+                events.append_to_log(folder, last_message["problem"])
         if self.probe_name and not (self.settings.runs / self.probe_name).exists():
             yield {"event": "files", "files": pack_run_files(folder)}
         yield last_message
 
     def request_stop(self) -> None:
-        """Have the worker save what it has; it ends soon."""
+        """Ask the worker to save a checkpoint and end."""
         if self._worker:
             self._worker.request_stop()
 
     def wait_until_saved(self) -> None:
-        """Wait until a worker that was told to stop has saved."""
+        """Wait until a worker that was asked to stop has saved."""
         if self._worker:
             with suppress(subprocess.TimeoutExpired):
                 self._worker.process.wait(GRACE_S)
 
 
 def run_remote_task(remote_task: RemoteTask) -> Iterator[Message]:
-    """An errand's messages (a plain function is what clusters take)."""
+    """Yield the messages of a remote task (clusters take a plain function)."""
     yield from remote_task.run_worker()
 
 
 def is_path_visible(path: Path) -> bool:
-    """Whether this machine has the file, and can do errands at all: this module was imported for the question."""
+    """Return whether this machine has the file. A call also shows that attncli can be imported there."""
     return path.exists()
 
 
 def _wait_for_message(inbox: "queue.SimpleQueue[tuple[WorkerProcess, Message | None]]") -> Message | None:
-    """The next message; waits in steps, as an interruption from another thread is heard between them alone."""
+    """Return the next message. Waits in steps, as an interrupt from another thread takes effect only between them."""
     while True:
         with suppress(queue.Empty):
             return inbox.get(timeout=POLL_S)[1]
 
 
 def build_worker_environment(parent_environment: Mapping[str, str], cpus: int) -> dict[str, str]:
-    """The environment of a worker that has `cpus` cores."""
+    """Return the environment of a worker that has `cpus` cores."""
     return dict(parent_environment) | {name: str(cpus) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 def pack_run_files(folder: Path) -> dict[str, bytes]:
-    """The files of a run's folder by name, without lock and checkpoint."""
+    """Return the files of a run's folder by name, without lock and checkpoint."""
     paths = [p for p in folder.glob("*") if p.is_file() and p.name != ".lock"]
     return {p.name: p.read_bytes() for p in paths if p.stat().st_size < MAX_FILE_BYTES}
 
 
 def unpack_run_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files that `pack_run_files` read elsewhere; the result is the last, as it says that all is there."""
+    """Write files that `pack_run_files` read elsewhere, the result last, as it shows that the run is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in sorted(files, key=lambda n: n == "result.json"):
         write_atomically(folder / name, files[name])
 
 
 def create_probe_file(runs: Path) -> Path:
-    """A new file in the folder of runs, by which other machines see that theirs is the same folder."""
+    """Create a file in the folder of runs, by which other machines see that they have the same folder."""
     runs.mkdir(parents=True, exist_ok=True)
     descriptor, path = tempfile.mkstemp(prefix=".here-", dir=runs)
     os.close(descriptor)

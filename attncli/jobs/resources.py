@@ -1,4 +1,4 @@
-"""What each job gets of the machine: its share of the cores, a GPU of its own where there are GPUs. No torch."""
+"""The share of the machine that each job gets: cores, and one GPU if there are GPUs. No torch."""
 
 import os
 import subprocess
@@ -8,13 +8,13 @@ import psutil
 
 
 def count_cores() -> int:
-    """Physical cores that this process may use, at least 1."""
+    """Return physical cores that this process may use, at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
 def threads_per_job(jobs: int) -> int:
-    """Threads of each of `jobs` jobs: an equal share of the cores, and no more than OMP_NUM_THREADS allows."""
+    """Return the threads per job: an equal share of the cores, at most OMP_NUM_THREADS."""
     omp_threads = os.environ.get("OMP_NUM_THREADS", "")
     return max(
         1, min(count_cores() // jobs, int(omp_threads) if omp_threads.isdigit() and int(omp_threads) else count_cores())
@@ -23,7 +23,7 @@ def threads_per_job(jobs: int) -> int:
 
 @cache
 def list_gpus() -> tuple[str, ...]:
-    """The GPUs as CUDA_VISIBLE_DEVICES names them: those it allows, else those that the driver lists."""
+    """Return the GPUs as CUDA_VISIBLE_DEVICES names them: those it allows, else those that the driver lists."""
     visible_gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible_gpus is not None:
         return tuple(g.strip() for g in visible_gpus.split(",") if g.strip() and g.strip() != "-1")
@@ -36,12 +36,12 @@ def list_gpus() -> tuple[str, ...]:
 
 
 def choose_job_count() -> int:
-    """Jobs at a time where nobody says: one a GPU, else one."""
+    """Return the default number of jobs at a time: one per GPU, else one."""
     return max(1, len(list_gpus()))
 
 
 def build_job_environment(number: int, jobs: int) -> dict[str, str]:
-    """The environment of job `number` (from 0) of `jobs`. One job alone keeps all that a single run would have."""
+    """Return the environment of job `number` (from 0) of `jobs`. A single job keeps the whole machine."""
     variables = dict(os.environ)
     if jobs > 1:
         variables |= {name: str(threads_per_job(jobs)) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}

@@ -1,7 +1,8 @@
-"""The two things a worker does: a whole run, and the timing of a network."""
+"""The tasks of a worker, a whole run or the timing of a network, and its cache of datasets."""
 
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -9,27 +10,29 @@ from typing import Any
 
 from filelock import FileLock
 
-from attncli import model, train
+from attncli import data, model, train
 from attncli.attention.plugin_errors import plugin_errors
-from attncli.measure import timed
-from attncli.recipe import Recipe
+from attncli.data.dataset import Dataset
+from attncli.measure.throughput import cached_throughput
+from attncli.recipe import Data, Recipe
 from attncli.records import Epoch, Evaluation, Record
 from attncli.run import DatasetLoader, FigureHook, execute_run, make_input_spec
 from attncli.track import RunStore
 from attncli.train import TrainingProgress, distributed
 
+CACHED_DATASETS = 2  # datasets that a worker keeps
 TIMING_LOCK = ".timing.lock"  # one timing at a time on this machine
 
 
 class EventReporter:
-    """A run's Watch that tells the parent, and prints what belongs in the run's own log."""
+    """A RunListener that sends events to the parent and prints what belongs in the run's own log."""
 
     def __init__(self, send_event: Callable[..., None]) -> None:
         self._send_event = send_event
         self._has_started = False
 
     def on_stage(self, what: str) -> None:
-        """A part of the run begins; the first is headed by the time, as the log holds earlier attempts too."""
+        """Report a new stage; print the time before the first, as the log also holds earlier attempts."""
         if not self._has_started:
             print(f"== {time.strftime('%Y-%m-%d %H:%M:%S')}, process {os.getpid()}")
         self._has_started = True
@@ -37,12 +40,12 @@ class EventReporter:
         self._send_event("stage", text=what)
 
     def on_reading(self, what: str, completed: int, total: int) -> None:
-        """Files are read; the parent hears of it every so often."""
+        """Report files read to the parent, every 4,096 files."""
         if completed == total or completed % 4096 == 0:
             self._send_event("stage", text=f"{what}: {completed:,}" + (f" of {total:,}" if total else ""))
 
     def on_step(self, progress: TrainingProgress) -> None:
-        """Training goes on."""
+        """Report the progress of the training."""
         self._send_event(
             "step",
             epoch=progress.epoch,
@@ -52,7 +55,7 @@ class EventReporter:
         )
 
     def on_record(self, record: Record) -> None:
-        """A record was made."""
+        """Print a new record."""
         if isinstance(record, Epoch):
             val = "" if record.val_top1 is None else f", validation top-1 {record.val_top1:.2%}"
             print(f"epoch {record.epoch}: loss {record.train_loss:.4f}{val}", flush=True)
@@ -60,7 +63,7 @@ class EventReporter:
             print(f"{record.split}: top-1 {record.top1:.2%} of {record.images:,} images", flush=True)
 
     def on_warning(self, what: str) -> None:
-        """Something that stopped nothing."""
+        """Report a warning."""
         print(f"warning: {what}", flush=True)
         self._send_event("warned", text=what)
 
@@ -75,7 +78,7 @@ def run_task(
     tags: Mapping[str, str],
     timing_threads: int | None,
 ) -> Any:
-    """Do a run; what it raises is `attncli.run_command.run`'s."""
+    """Do a run; it raises what `attncli.run.execute_run` raises."""
     return execute_run(
         recipe,
         run_store=run_store,
@@ -88,7 +91,7 @@ def run_task(
 
 
 def time_task(recipe: Recipe, *, runs: Path, load_dataset: DatasetLoader) -> Any:
-    """Time a recipe's network against its baseline, unless the file of speeds knows it already."""
+    """Time a recipe's network against its baseline, unless the speed cache has it already."""
     device = distributed.resolve_device(train.init_accelerator())
     input_spec = make_input_spec(load_dataset(recipe.data, cache=runs / "cache"))
     net, build_baseline = (
@@ -96,6 +99,23 @@ def time_task(recipe: Recipe, *, runs: Path, load_dataset: DatasetLoader) -> Any
         partial(model.build, recipe.make_baseline(), input_spec),
     )
     with FileLock(runs / TIMING_LOCK), plugin_errors(recipe.model.attn, "fails in timing", code=1):
-        return timed.cached_throughput(
+        return cached_throughput(
             recipe, net, build_baseline, input_spec.classes, input_spec.size, input_spec.frames, runs=runs
         )
+
+
+def cache_datasets(capacity: int = CACHED_DATASETS) -> Callable[..., Dataset]:
+    """Return a `data.load` that keeps the last `capacity` datasets, as the runs of a sweep mostly use the same."""
+    datasets: OrderedDict[str, Dataset] = OrderedDict()
+
+    def load_cached(recipe: Data, **options: Any) -> Dataset:
+        key = recipe.model_dump_json()
+        if key in datasets:
+            datasets.move_to_end(key)
+        else:
+            datasets[key] = data.load(recipe, **options)
+            while len(datasets) > capacity:
+                datasets.popitem(last=False)
+        return datasets[key]
+
+    return load_cached

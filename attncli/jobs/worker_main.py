@@ -1,10 +1,10 @@
-"""The process of a worker: it does one task after another, and keeps what they share (libraries, decoded images).
+"""The process of a worker: it does one task after another and keeps what they share (libraries, decoded images).
 
-    python -m attncli.jobs.worker_main SETTING       (SETTING as JSON; a task a line on stdin, events as lines on
+    python -m attncli.jobs.worker_main SETTING       (SETTING as JSON; one task per line on stdin, events as lines on
     stdout)
 
-It ends when its stdin does: a parent that was killed takes its workers along, and they save what they have first.
-A task that was not finished ends the worker too: whatever it left behind in the process troubles no other run.
+It ends when its stdin ends: if the parent is killed, its workers save a checkpoint and end.
+A task that did not finish ends the worker too, so that nothing it left in the process affects another run.
 """
 
 import json
@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 from attncli.errors import UserError
 from attncli.jobs.events import OUTPUT_LOG
-from attncli.jobs.remember import cache_datasets
 from attncli.recipe import Recipe
 from attncli.system.gc_tuning import relaxed_gc
 
@@ -36,7 +35,7 @@ SendEvent = Callable[..., None]
 
 
 class OrderInbox:
-    """The orders on stdin. Their end, in the middle of a task, is a SIGTERM to this process."""
+    """The orders on stdin. If stdin ends in the middle of a task, this process gets a SIGTERM."""
 
     def __init__(self) -> None:
         self._orders: queue.SimpleQueue[TaskOrder | None] = queue.SimpleQueue()
@@ -45,7 +44,7 @@ class OrderInbox:
         threading.Thread(target=self._read_stdin, daemon=True).start()
 
     def __iter__(self) -> Iterator[TaskOrder]:
-        """The orders, one after the other; the time until the next is asked for counts as busy."""
+        """Yield the orders one by one; the worker counts as busy until it asks for the next."""
         while (order := self._orders.get()) is not None:
             self._busy = True
             if self._closed.is_set():
@@ -63,7 +62,7 @@ class OrderInbox:
 
 
 def main(setting: str) -> None:
-    """The worker's process: says that it is ready, then does its orders until there are no more."""
+    """Run the worker: send `ready`, then do orders until there are no more."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _raise_interrupt)
     send_event = _make_event_writer()
@@ -93,12 +92,12 @@ def _raise_interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _make_event_writer() -> SendEvent:
-    """What says an event to the parent; whatever else is printed goes where stderr goes."""
+    """Return a function that sends an event to the parent, and redirect stdout to stderr."""
     event_stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
     def send_event(event: str, **values: Any) -> None:
-        with suppress(BrokenPipeError):  # a parent that is gone closes stdin as well
+        with suppress(BrokenPipeError):  # if the parent is gone, stdin is closed as well
             event_stream.write(json.dumps({"event": event, **values}) + "\n")
             event_stream.flush()
 
@@ -106,7 +105,7 @@ def _make_event_writer() -> SendEvent:
 
 
 def _prefer_for_oom_kill() -> None:
-    """Where memory runs out, Linux is to end this process and not the one that would tell of it."""
+    """Make the kernel's OOM killer choose this worker before its parent, which reports the failure."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
 
@@ -114,8 +113,8 @@ def _prefer_for_oom_kill() -> None:
 def _make_task_runner(
     run_store: "RunStore", figure_hook: str, send_event: SendEvent
 ) -> Callable[[TaskOrder], dict[str, str]]:
-    """What does an order and tells how it ended."""
-    from attncli.jobs.tasks import run_task, time_task
+    """Return a function that does an order and returns how it ended."""
+    from attncli.jobs.tasks import cache_datasets, run_task, time_task
 
     load_dataset = cache_datasets()
     save_figures = resolve_name(figure_hook) if figure_hook else None
@@ -140,13 +139,17 @@ def _make_task_runner(
             with redirected_output(run_store.runs / recipe.compute_digest()):
                 return run_and_summarize(work)
         except OSError as error:
-            return {"status": "FAILED", "problem": f"{error.filename}: {error.strerror}", "hint": "mend --runs"}
+            return {
+                "status": "FAILED",
+                "problem": f"{error.filename}: {error.strerror}",
+                "hint": "give a folder that can be written: --runs",
+            }
 
     return run_order
 
 
 def run_and_summarize(work: Callable[[], object]) -> dict[str, str]:
-    """Do it, and tell how it ended; why it was not finished is printed too."""
+    """Do the work and return how it ended; if it did not finish, also print why."""
     from attncli.run import RunInUseError
     from attncli.train import Interrupted
 
@@ -157,7 +160,7 @@ def run_and_summarize(work: Callable[[], object]) -> dict[str, str]:
     except (KeyboardInterrupt, Interrupted) as error:
         problem = error.problem if isinstance(error, Interrupted) else "stopped"
         print(problem, flush=True)
-        return {"status": "KILLED", "problem": problem, "hint": "the same sweep goes on from here"}
+        return {"status": "KILLED", "problem": problem, "hint": "the same sweep resumes from here"}
     except UserError as error:
         problem, hint = "; ".join(part.problem for part in error.single_errors), error.single_errors[0].hint
         print(f"Error: {problem}\n  hint: {hint}", flush=True)
@@ -171,7 +174,7 @@ def run_and_summarize(work: Callable[[], object]) -> dict[str, str]:
 
 @contextmanager
 def redirected_output(folder: Path) -> Iterator[None]:
-    """Whatever is printed, by Python or a library, is added to output.log in the folder."""
+    """Append everything printed within the block, by Python or a library, to output.log in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     saved_descriptors = [os.dup(1), os.dup(2)]
     with (folder / OUTPUT_LOG).open("ab", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""The worker processes as their parent sees them: hired, given a task, heard, asked to stop, sent home."""
+"""A pool of worker processes, seen from the parent."""
 
 import json
 import queue
@@ -16,18 +16,17 @@ from typing import Any
 
 from attncli.errors import RunFailedError
 from attncli.jobs import resources
-from attncli.jobs.events import Task
-from attncli.jobs.told import Message
+from attncli.jobs.events import Message, Task
 from attncli.track import RunStore
 
-EXIT_S = 30.0  # to end after the last task
-GRACE_S = 120.0  # to save a task that is to be stopped
+EXIT_S = 30.0  # time to end after the last task
+GRACE_S = 120.0  # time to save a task that is stopped
 MAX_FAILED_STARTS = 3  # workers in a row that are killed before they are ready
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """Where runs live; `figure_hook` names what draws a run's pictures, as `package.module:function`."""
+    """Where runs are stored; `figure_hook` (`package.module:function`) draws a run's pictures."""
 
     run_store: RunStore
     figure_hook: str = ""
@@ -43,7 +42,7 @@ class WorkerSettings:
 
 
 class WorkerProcess:
-    """One process. `task` is what it is at, `is_ready` whether it has told that it listens."""
+    """One process. `task` is its current task; `is_ready` says whether it waits for orders."""
 
     def __init__(
         self, settings: WorkerSettings, environment: Mapping[str, str], inbox: "queue.SimpleQueue[Any]"
@@ -52,8 +51,8 @@ class WorkerProcess:
         self.is_ready = False
         self.threads = 0
         self.is_stopping = False
-        self.last_line = "without a word"  # once it has ended: the last line that it wrote outside of any run
-        self._stderr_file = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the process
+        self.last_line = "without a word"  # after its end: the last line that it wrote outside of any run
+        self._stderr_file = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the process runs
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -72,21 +71,21 @@ class WorkerProcess:
             stderr=self._stderr_file,
             env=environment,
             text=True,
-            start_new_session=True,  # a Ctrl-C in the terminal is the parent's to pass on
+            start_new_session=True,  # the parent passes on a Ctrl-C in the terminal
         )
         self._reader = threading.Thread(target=self._read_messages, args=(inbox,), daemon=True)
         self._reader.start()
 
     def _read_messages(self, inbox: "queue.SimpleQueue[Any]") -> None:
-        """Every event of the process into the inbox, None when there will be no more."""
+        """Put every message of the process into the inbox, then None."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            with suppress(json.JSONDecodeError):  # cut off by a kill
+            with suppress(json.JSONDecodeError):  # a line cut off by a kill
                 inbox.put((self, json.loads(line)))
         inbox.put((self, None))
 
     def give_task(self, task: Task, threads: int | None) -> None:
-        """Hand over a task; a process that has died meanwhile is noticed by its silence."""
+        """Send a task; if the process has died meanwhile, its closed output shows it."""
         self.task = task
         order = {
             "recipe": task.recipe.model_dump(mode="json"),
@@ -100,18 +99,18 @@ class WorkerProcess:
             self.process.stdin.flush()
 
     def request_stop(self) -> None:
-        """Ask the process to save what it has and end."""
+        """Ask the process to save a checkpoint and end."""
         self.is_stopping = True
         self.process.send_signal(signal.SIGTERM)
 
     def close_stdin(self) -> None:
-        """Let the process end: there are no more tasks."""
+        """Let the process end, as there are no more tasks."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.close()
 
     def collect_exit_code(self, timeout: float) -> int:
-        """The exit code of the process, which is killed where it does not end in time; then all is closed."""
+        """Return the exit code of the process and close its pipes; kill it if it does not end in time."""
         try:
             self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -130,18 +129,18 @@ class WorkerProcess:
 
 
 class WorkerPool:
-    """Up to `size` workers and their common inbox."""
+    """Up to `size` workers with a common inbox."""
 
     def __init__(self, size: int, settings: WorkerSettings) -> None:
         self.size = size
-        self.workers: dict[int, WorkerProcess] = {}  # by place in the crew, which decides over the GPU
+        self.workers: dict[int, WorkerProcess] = {}  # by place in the pool, which determines the GPU
         self._settings = settings
         self._failed_starts = 0
         self._cancelled_at: float | None = None
         self._inbox: queue.SimpleQueue[tuple[WorkerProcess, Message | None]] = queue.SimpleQueue()
 
     def spawn_workers(self, wanted_workers: int) -> None:
-        """Have `wanted_workers` workers, or as many as the crew may have."""
+        """Start workers until there are `wanted_workers`, at most `size`."""
         for number in range(self.size):
             if len(self.workers) < wanted_workers and number not in self.workers:
                 environment = resources.build_job_environment(number, self.size)
@@ -149,35 +148,35 @@ class WorkerPool:
 
     @property
     def idle_workers(self) -> list[WorkerProcess]:
-        """Those that could take a task."""
+        """The workers that can take a task."""
         return [w for w in self.workers.values() if w.is_ready and w.task is None and not w.is_stopping]
 
     @property
     def busy_workers(self) -> list[WorkerProcess]:
-        """Those that have one."""
+        """The workers that have a task."""
         return [w for w in self.workers.values() if w.task is not None]
 
     def poll_messages(self, timeout: float) -> Iterator[tuple[WorkerProcess, Message | None]]:
-        """What the workers told, waiting for the first word at most `timeout` seconds."""
+        """Yield the workers' messages; wait for the first at most `timeout` seconds."""
         with suppress(queue.Empty):
             yield self._inbox.get(timeout=timeout)
             while True:
                 yield self._inbox.get_nowait()
 
     def remove_worker(self, worker: WorkerProcess) -> int:
-        """Take a worker that has ended out of the crew; its exit code.
+        """Remove a worker that has ended from the pool and return its exit code.
 
-        Raises RunFailedError where workers do not even start.
+        Raises RunFailedError if workers do not even start.
         """
         self.workers = {number: other for number, other in self.workers.items() if other is not worker}
         exit_code = worker.collect_exit_code(EXIT_S)
         self._failed_starts = 0 if worker.is_ready else self._failed_starts + 1
         if not worker.is_ready and (exit_code >= 0 or self._failed_starts > MAX_FAILED_STARTS):
-            raise RunFailedError(f"a worker did not start: {worker.last_line}", "`attncli doctor` looks for why")
+            raise RunFailedError(f"a worker did not start: {worker.last_line}", "`attncli doctor` looks for the reason")
         return exit_code
 
     def cancel_tasks(self, at_once: bool) -> None:
-        """Have every task saved and ended; called again and again, it kills what takes too long, or all in a hurry."""
+        """Ask every task to save and end. Call it repeatedly: it kills slow tasks, or all if `at_once`."""
         now = time.monotonic()
         if self._cancelled_at is None:
             self._cancelled_at = now
@@ -188,7 +187,7 @@ class WorkerPool:
                 worker.process.kill()
 
     def shut_down(self) -> None:
-        """End all workers: those that are at a task, where an error ends the sweep, save it first."""
+        """End all workers; those with a task save it first."""
         for worker in self.workers.values():
             worker.close_stdin()
             if not worker.is_ready:

@@ -1,4 +1,4 @@
-"""One run, from a recipe to a result (`story`), with what it is called (`describe`) and its folder (`folder`)."""
+"""One run, from a recipe to a result (`execute`), its names (`naming`) and its folder (`run_dir`)."""
 
 from attncli.run.execute import DatasetLoader, FigureHook, RunContext, execute_run, measure_overhead
 from attncli.run.listener import RunListener

@@ -1,4 +1,4 @@
-"""The other processes of a run: they train and evaluate with the first one, and leave everything else to it."""
+"""The processes of a run: all train and evaluate together, and the first one does everything else."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,9 +17,9 @@ from attncli.train import AllRanksError, Interrupted
 
 @contextmanager
 def main_rank(accelerator: Accelerator) -> Iterator[Callable[[], None]]:
-    """In the first process: `release_ranks()` sends the others into the training; where it is never called, they end.
+    """Yield `release_ranks`, which the first process calls to start the others; if it is never called, they end.
 
-    `release_ranks` raises RunFailedError where another process could not begin, of which that tells more itself.
+    `release_ranks` raises RunFailedError if another process could not begin; that process reports the reason.
     """
     is_released = False
 
@@ -27,7 +27,7 @@ def main_rank(accelerator: Accelerator) -> Iterator[Callable[[], None]]:
         nonlocal is_released
         is_released = True
         if train.combine_flags(accelerator, True, False)[1]:
-            raise RunFailedError("another process of this run could not begin", "what it says itself is the reason")
+            raise RunFailedError("another process of this run could not begin", "see the error of that process")
 
     try:
         yield release_ranks
@@ -40,9 +40,9 @@ def main_rank(accelerator: Accelerator) -> Iterator[Callable[[], None]]:
 def follow_main_rank(
     recipe: Recipe, accelerator: Accelerator, *, runs: Path, resume: bool, load_dataset: Callable[..., Dataset]
 ) -> NoReturn:
-    """In every other process: take part, and end the process in silence where the first one has something to tell.
+    """Train and evaluate in every process but the first; exit silently if the first one reports an error.
 
-    Raises SystemExit at the end, UserError for what this process alone has met.
+    Raises SystemExit at the end, UserError for an error of this process alone.
     """
     setup_error = None
     try:

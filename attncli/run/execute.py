@@ -1,9 +1,9 @@
-"""One run, from a recipe to a result: the whole story.
+"""One run, from a recipe to a result:
 
     recipe -> data -> model -> train -> evaluate -> measure -> result
 
-Everything a run makes lies in runs/<digest>/: recipe.yaml, log.jsonl (a record a line), checkpoint/, origin.json
-and, when it is finished, result.json. MLflow hears of it from a thread that nothing here waits for.
+Everything a run writes is in runs/<digest>/: recipe.yaml, log.jsonl (one record per line), checkpoint/, origin.json
+and, when it is finished, result.json. A thread sends it to MLflow, and nothing here waits for that thread.
 """
 
 import json
@@ -23,8 +23,9 @@ from attncli import attention, data, model, records, track, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
-from attncli.measure import environment, timed
+from attncli.measure import environment
 from attncli.measure.cost import count_recipe_cost
+from attncli.measure.throughput import cached_throughput
 from attncli.recipe import Recipe
 from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
 from attncli.run.distributed import follow_main_rank, main_rank
@@ -39,12 +40,12 @@ from attncli.track.provenance import label_mechanism
 from attncli.train import Interrupted
 
 FigureHook = Callable[[Path, Dataset], None]
-DatasetLoader = Callable[..., Dataset]  # data.load, or what remembers its answers
+DatasetLoader = Callable[..., Dataset]  # data.load, or a cached one
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """A run's recipe, data, network and folder, with who looks on."""
+    """A run's recipe, data, network and folder, with its listener."""
 
     recipe: Recipe
     folder: Path
@@ -53,11 +54,11 @@ class RunContext:
     accelerator: Accelerator
     active_run: ActiveRun
     listener: RunListener
-    timing_threads: int | None = None  # with which the speed was timed, where that was done before
+    timing_threads: int | None = None  # the number with which the speed was timed, if that was done before
     profile: bool = False
 
     def log_record(self, record: Record) -> None:
-        """Pass a record on: to disk, to MLflow, to who looks on."""
+        """Write a record to disk, send it to MLflow and to the listener."""
         records.append_record(self.folder, record)
         self.active_run.log_record(record)
         self.listener.on_record(record)
@@ -75,16 +76,22 @@ def execute_run(
     timing_threads: int | None = None,
     profile: bool = False,
 ) -> Result:
-    """Train, evaluate and measure a recipe; a finished run is not done again but its result given.
+    """Train, evaluate and measure a recipe, and return the result; a finished run is not done again.
 
-    An unfinished one goes on from its checkpoint, unless `fresh` is asked for. `save_figures(folder, dataset)` may add
-    pictures to the folder before it goes to MLflow, `tags` are added to the MLflow run. With `timing_threads`
-    nothing is
-    timed here: the speed is the one that `timed.cached_throughput` found before with so many threads, if it did.
-    `profile` takes a few steps of a copy apart before, into profile/, and goes through a finished run again for it.
-    Of several processes the first does all that; the others train and evaluate with it, and end here (SystemExit).
-    Raises UserError for what cannot be run (OccupiedError where another process is at it), RunFailedError for a
-    run that went wrong, Interrupted after Ctrl-C or SIGTERM; MLflow's status says the same.
+    Of several processes the first does all of this; the others train and evaluate with it, and end here (SystemExit).
+
+    Args:
+        fresh: start again; otherwise an unfinished run resumes from its checkpoint.
+        save_figures: `save_figures(folder, dataset)` may add pictures to the folder before it goes to MLflow.
+        load_dataset: `data.load`, or a function that caches its answers.
+        tags: are added to the MLflow run.
+        timing_threads: measure no speed here, but take the one that was measured before with so many threads, if any.
+        profile: first profile a few steps of a copy of the network, into profile/, even if the run is finished.
+
+    Raises:
+        UserError: the run cannot be done (RunInUseError: another process works on it).
+        RunFailedError: the run failed.
+        Interrupted: Ctrl-C or SIGTERM came. MLflow's status says the same.
     """
     accelerator = train.init_accelerator()
     if not accelerator.is_main_process:
@@ -109,21 +116,21 @@ def execute_run(
 
 
 def _check_preconditions(recipe: Recipe, accelerator: Accelerator, run_store: RunStore, profile: bool) -> None:
-    """See in seconds that the run can be done. Raises UserError where it cannot."""
+    """Check in seconds that the run can be done. Raises UserError if it cannot."""
     track.check_reachable(run_store)
     train.check_trainable(recipe, accelerator)
     if profile and accelerator.num_processes > 1:
-        raise UserError("--profile takes a run of one process apart", "leave out --processes")
+        raise UserError("--profile needs a run with one process", "leave out --processes")
 
 
 def _start_tracking(
     tracker: Tracker, recipe: Recipe, dataset: Dataset, folder: Path, fresh: bool, tags: Mapping[str, str] | None
 ) -> ActiveRun:
-    """The run's folder made ready, and its MLflow run."""
+    """Prepare the run's folder and start its MLflow run."""
     if fresh:
         clear_run_dir(folder)
     write_atomically(folder / "recipe.yaml", recipe.to_yaml())
-    records.replace_log(folder, [])  # the training tells again what its checkpoint knows
+    records.replace_log(folder, [])  # the training yields again the records of its checkpoint
     active_run = None
     try:
         with deferred_signals():
@@ -138,7 +145,7 @@ def _start_tracking(
 
 
 def _run_tracked(context: RunContext, fresh: bool, save_figures: FigureHook | None) -> Result:
-    """The run with its MLflow run around it."""
+    """Do the run within its MLflow run."""
     active_run = context.active_run
     with active_run:
         try:
@@ -154,13 +161,13 @@ def _run_tracked(context: RunContext, fresh: bool, save_figures: FigureHook | No
 
 
 def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> Result:
-    """Train, evaluate, measure; the result is on disk before this returns."""
+    """Train, evaluate and measure; the result is on disk before this returns."""
     recipe, dataset, accelerator = context.recipe, context.dataset, context.accelerator
     context.listener.on_stage(
         f"{format_run_title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px"
     )
     if (context.folder / "checkpoint").exists() and not fresh:
-        context.listener.on_stage("going on from its checkpoint; what was done before is told again:")
+        context.listener.on_stage("resuming from its checkpoint; the epochs done before are shown again:")
     if context.profile:
         context.listener.on_stage(train.profile_training(context.net, dataset, recipe, context.folder, accelerator))
     epochs, earlier_seconds = _train_epochs(context, fresh)
@@ -175,7 +182,7 @@ def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> R
 
 
 def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]:
-    """Train: the epochs, and the seconds of training among them that earlier calls spent."""
+    """Train, and return the epochs and the seconds of training that earlier calls spent on them."""
     epochs, earlier_seconds, epoch_end = [], 0.0, time.monotonic()
     training = train.train_model(
         context.net,
@@ -191,20 +198,20 @@ def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]
             epoch_end, previous_end = time.monotonic(), epoch_end
             earlier_seconds += max(
                 0.0, epoch.train_seconds - (epoch_end - previous_end)
-            )  # none of an epoch that was trained just now
+            )  # 0 for an epoch that was trained just now
             epochs.append(epoch)
             context.log_record(epoch)
     return epochs, earlier_seconds
 
 
 def describe_run_machine() -> dict[str, Any]:
-    """The machine, with the number of processes where there are several."""
+    """Describe the machine, with the number of processes if there are several."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     return environment.describe_machine() | ({"processes": processes} if processes > 1 else {})
 
 
 def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
-    """What the network costs against the same recipe's plain one."""
+    """Measure what the network costs compared with the same recipe's plain one."""
     recipe, input_spec = context.recipe, make_input_spec(context.dataset)
     build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
     cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline)
@@ -212,7 +219,7 @@ def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
     if not recipe.measure.speed:
         return cost, None
     try:
-        speed = timed.cached_throughput(
+        speed = cached_throughput(
             recipe,
             context.net,
             build_baseline,
@@ -223,7 +230,7 @@ def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
             threads=context.timing_threads,
         )
     except LookupError:
-        context.listener.on_warning("the speed is left out: it was not measured before the training")
+        context.listener.on_warning("no speed: it was not measured before the training")
         return cost, None
     context.log_record(speed)
     return cost, speed

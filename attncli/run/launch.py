@@ -1,4 +1,4 @@
-"""A run in several processes on this machine, started by torch's elastic launcher; its ending is told once."""
+"""A run in several processes on this machine, started by torch's elastic launcher; its ending is reported once."""
 
 import json
 import logging
@@ -16,12 +16,12 @@ import torch
 
 from attncli.errors import LAUNCHER_FOLDER_VARIABLE, RunFailedError, UserError
 
-SHUTDOWN_S = 150  # that processes have to save and end, before they are killed
-RESUME_HINT = "the same command goes on from the last checkpoint"
+SHUTDOWN_S = 150  # time that processes have to save and end before they are killed
+RESUME_HINT = "the same command resumes from the last checkpoint"
 
 
 def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
-    """Do `attncli WORDS` in so many processes: gloo on CPUs, a GPU each where there are GPUs.
+    """Run `attncli ARGUMENTS` in several processes: with gloo on CPUs, with one GPU each if there are GPUs.
 
     Raises UserError for more processes than GPUs, for whatever ended the run, and (exit code 130) for a signal.
     """
@@ -30,7 +30,9 @@ def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     if 0 < torch.cuda.device_count() < processes:
-        raise UserError(f"--processes {processes}: there are {torch.cuda.device_count()} GPUs", "one process a GPU")
+        raise UserError(
+            f"--processes {processes}: there are {torch.cuda.device_count()} GPUs", "use at most one process per GPU"
+        )
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_S))
     with tempfile.TemporaryDirectory() as report_dir, silenced_launcher():
         os.environ[LAUNCHER_FOLDER_VARIABLE] = report_dir
@@ -58,7 +60,7 @@ def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
 
 @contextmanager
 def silenced_launcher() -> Iterator[None]:
-    """The launcher's own reports left out, and its signal handlers taken back."""
+    """Silence the launcher's own reports within the block, then restore the signal handlers it replaced."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
     previous_handlers: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
     logging.disable(logging.CRITICAL)
@@ -73,9 +75,9 @@ def silenced_launcher() -> Iterator[None]:
 def make_launch_error(
     report_dir: Path, exit_codes: dict[int, int], processes: int, *, stopped: bool = False
 ) -> UserError:
-    """Why a run ended, by what its processes left in the folder and their exit codes by rank (-n: signal n).
+    """Return why a run ended, from its processes' reports in the folder and their exit codes by rank (-n: signal n).
 
-    What one process alone has met explains what the others saw of it.
+    An error of one process alone explains the errors that all the others report.
     """
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(report_dir.glob("*.json"))]
     reports.sort(key=lambda report: (report["common"], report["rank"]))
@@ -90,4 +92,4 @@ def make_launch_error(
     for rank, name in kill_signals.items():
         return RunFailedError(f"process {rank} of {processes} was killed by {name}", RESUME_HINT)
     exit_list = ", ".join(f"process {rank} with exit code {code}" for rank, code in exit_codes.items())
-    return RunFailedError(f"the run ended without a word: {exit_list}", RESUME_HINT)
+    return RunFailedError(f"the run ended without an error message: {exit_list}", RESUME_HINT)

@@ -1,4 +1,4 @@
-"""Who looks on while a run goes on."""
+"""The listener of a run."""
 
 from typing import Protocol
 
@@ -7,19 +7,19 @@ from attncli.train import TrainingProgress
 
 
 class RunListener(Protocol):
-    """Who looks on: told of stages, of files read, of steps, of records, and of what the user should know."""
+    """Receives a run's stages, files read, training steps, records and warnings."""
 
     def on_stage(self, what: str) -> None:
-        """A part of the run begins."""
+        """Handle the start of a stage."""
 
     def on_reading(self, what: str, completed: int, total: int) -> None:
-        """Files are downloaded or decoded."""
+        """Handle progress in downloading or decoding files."""
 
     def on_step(self, progress: TrainingProgress) -> None:
-        """Training goes on."""
+        """Handle progress in the training."""
 
     def on_record(self, record: Record) -> None:
-        """A record was made."""
+        """Handle a new record."""
 
     def on_warning(self, what: str) -> None:
-        """Something that stopped nothing."""
+        """Handle a warning."""

@@ -1,4 +1,4 @@
-"""A run in words and facts: what its network is called, what MLflow is told of its images."""
+"""Names of a run and its network, and the facts about its images for MLflow."""
 
 from attncli import attention
 from attncli.data.dataset import Dataset
@@ -9,23 +9,23 @@ from attncli.track.provenance import label_mechanism
 
 
 def make_input_spec(dataset: Dataset) -> InputSpec:
-    """What a network must know of a dataset."""
+    """Return the facts about a dataset that a network is built with."""
     return InputSpec(len(dataset.classes), dataset.size, dataset.frames)
 
 
 def name_network(recipe: Recipe) -> str:
-    """The network's name: the backbone, or the mechanism that is the whole network."""
+    """Return the network's name: the backbone, or the mechanism that is the whole network."""
     return label_mechanism(recipe) if attention.is_whole_network(recipe.model.attn) else recipe.model.backbone
 
 
 def name_baseline(recipe: Recipe) -> str:
-    """The network that the overhead is over: the backbone, without its own attention where that is replaced."""
+    """Return the name of the network to compare with: the backbone, without its own attention if that is replaced."""
     model = recipe.model
     return f"{model.backbone} without {model.replace}" if model.replace else model.backbone
 
 
 def format_run_title(recipe: Recipe) -> str:
-    """A run in a few words."""
+    """Return a short title of a run."""
     attn = (
         ""
         if recipe.model.attn == attention.NONE or name_network(recipe) == label_mechanism(recipe)
@@ -35,7 +35,7 @@ def format_run_title(recipe: Recipe) -> str:
 
 
 def describe_dataset(dataset: Dataset) -> DatasetInfo:
-    """What MLflow is told of the images."""
+    """Return the facts about the images that MLflow gets."""
     return DatasetInfo(
         name=dataset.name,
         digest=dataset.digest,

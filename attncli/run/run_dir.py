@@ -1,4 +1,4 @@
-"""A run's folder: held by one process, cleared for a run begun anew, and what a full disk means for it."""
+"""A run's folder: locked by one process, cleared for a fresh run, with errors of its disk translated."""
 
 import errno
 import shutil
@@ -16,11 +16,11 @@ DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 class RunInUseError(UserError):
-    """Another process is at the run."""
+    """Another process works on the run."""
 
 
 def clear_run_dir(folder: Path) -> None:
-    """Remove what an earlier run of this digest left, but for its origin, by which MLflow's run is found again."""
+    """Remove what an earlier run of this digest left, except its origin, by which its MLflow run is found."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -30,15 +30,15 @@ def clear_run_dir(folder: Path) -> None:
 
 @contextmanager
 def locked_run_dir(folder: Path, recipe: Recipe) -> Iterator[None]:
-    """The run's folder, held by this process alone. Raises UserError where it is not to be had."""
-    hint = "give a folder that can be written, --runs"
+    """Lock the run's folder for this process alone. Raises RunInUseError if another has it, UserError if it cannot."""
+    hint = "give a folder that can be written: --runs"
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0)
         lock.acquire()
     except Timeout as error:
-        problem = f"{folder}: another process is at this run ({format_run_title(recipe)}) now"
+        problem = f"{folder}: another process works on this run ({format_run_title(recipe)}) now"
         raise RunInUseError(problem, "wait for it, or choose another seed") from error
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror or error}", hint) from error
@@ -46,13 +46,13 @@ def locked_run_dir(folder: Path, recipe: Recipe) -> Iterator[None]:
         try:
             yield
         finally:
-            if is_new and [p.name for p in folder.iterdir()] == [".lock"]:  # nothing began: leave nothing behind
+            if is_new and [p.name for p in folder.iterdir()] == [".lock"]:  # nothing began: remove the folder
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def translated_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a disk that is full or no longer takes anything into a RunFailedError."""
+    """Raise RunFailedError for a disk that is full or can no longer be written."""
     try:
         yield
     except OSError as error:

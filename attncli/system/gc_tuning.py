@@ -1,4 +1,4 @@
-"""Python's garbage collector, told when there is nothing for it to find."""
+"""Tune Python's garbage collector for times at which there is nothing for it to find."""
 
 import gc
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ RELAXED_THRESHOLDS = (100_000, 50, 100)
 
 @contextmanager
 def relaxed_gc() -> Iterator[None]:
-    """Look for garbage rarely within the block, for as long as modules are imported.
+    """Collect garbage rarely within the block; use it while modules are imported.
 
-    Importing what a run needs makes 600,000 objects that stay; looking through them again and again takes a fifth of
+    Importing what a run needs makes 600,000 objects that stay; scanning them again and again takes a fifth of
     the time.
     """
     previous_thresholds = gc.get_threshold()

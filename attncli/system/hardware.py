@@ -1,4 +1,4 @@
-"""What can be told of this machine without loading torch."""
+"""Facts about this machine that need no torch: processor, cores, GPUs."""
 
 import importlib.metadata
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 @cache
 def read_processor_name() -> str:
-    """The processor's name where the system tells it, else its architecture."""
+    """Return the processor's name if the system has it, else its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -22,13 +22,13 @@ def read_processor_name() -> str:
 
 
 def count_usable_cpus() -> int | None:
-    """Logical processors that this process may use."""
+    """Return the number of logical processors that this process may use, or None if it is unknown."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 @cache
 def list_gpu_names() -> tuple[str, ...]:
-    """The GPUs by the names that driver and torch give them; none where CUDA_VISIBLE_DEVICES hides them all."""
+    """Return the GPUs' names as driver and torch give them; none if CUDA_VISIBLE_DEVICES hides them all."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return ()
     try:
@@ -40,7 +40,7 @@ def list_gpu_names() -> tuple[str, ...]:
 
 
 def is_this_machine(machine: Mapping[str, Any]) -> bool:
-    """Whether a machine as `attncli.measure.machine` tells it is this one, with the same release of torch."""
+    """Return whether a description by `attncli.measure.environment` is this machine with this release of torch."""
     gpu = machine.get("gpu")
     this_machine = {"cpu": read_processor_name(), "usable_cpus": count_usable_cpus(), "platform": platform.platform()}
     return (
@@ -54,7 +54,7 @@ def is_this_machine(machine: Mapping[str, Any]) -> bool:
 
 
 def _strip_local_version(version: object) -> str:
-    """A version without its local part: the package index leaves out what torch adds (`+cu132`)."""
+    """Return a version without its local part: the package index leaves out what torch adds (`+cu132`)."""
     return str(version).partition("+")[0]
 
 

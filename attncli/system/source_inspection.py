@@ -11,31 +11,31 @@ from attncli.errors import UserError
 
 @dataclass(frozen=True)
 class ConstructorParameter:
-    """A parameter of a constructor: its annotation as text and its default (`...` where it has none)."""
+    """A parameter of a constructor: its annotation as text and its default (`...` if it has none)."""
 
     annotation: str
     default: Any
 
 
 def parse_source(path: Path) -> ast.Module:
-    """The syntax tree of a file. Raises UserError where it can't be read or is not Python."""
+    """Return the syntax tree of a file. Raises UserError if it can't be read or is not Python."""
     try:
         return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}", "give the path of a readable .py file") from error
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise UserError(f"{path}{line}: not valid Python ({error})", "mend the file") from error
+        raise UserError(f"{path}{line}: not valid Python ({error})", "fix the file") from error
 
 
 def locate_error(error: BaseException, path: Path) -> str:
-    """Where in a file an error was raised, as `mine.py, line 8`; the path alone where it was not raised in there."""
+    """Return where in a file an error was raised, as `mine.py, line 8`, or only the path if it was raised elsewhere."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.absolute()]
     return f"{path}, line {lines[-1]}" if lines else str(path)
 
 
 def find_assignment(tree: ast.Module, name: str) -> ast.expr | None:
-    """The expression assigned to a module-level name, or None."""
+    """Return the expression assigned to a module-level name, or None."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             return node.value
@@ -45,7 +45,7 @@ def find_assignment(tree: ast.Module, name: str) -> ast.expr | None:
 
 
 def read_constructor(tree: ast.Module, name: str) -> tuple[list[str], dict[str, ConstructorParameter]] | None:
-    """(positional parameters, keyword-only parameters) of class `name`'s __init__, or None without such a class."""
+    """Return (positional, keyword-only parameters) of class `name`'s __init__, or None if there is no such class."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
@@ -54,9 +54,9 @@ def read_constructor(tree: ast.Module, name: str) -> tuple[list[str], dict[str, 
 
 
 def read_signature(init: ast.FunctionDef) -> tuple[list[str], dict[str, ConstructorParameter]]:
-    """The parameters of an __init__ after self: names of the positional ones, the keyword-only ones with defaults.
+    """Return the parameters of an __init__ after self: names of the positional ones, keyword-only ones with defaults.
 
-    Raises UserError for a default that is no literal.
+    Raises UserError for a default that is not a literal.
     """
     positional = [a.arg for a in (*init.args.posonlyargs, *init.args.args)][1:]
     keyword = {
@@ -74,6 +74,6 @@ def _evaluate_literal(name: str, node: ast.expr) -> Any:
         return ast.literal_eval(node)
     except ValueError as error:
         raise UserError(
-            f"line {node.lineno}: the default of '{name}' is no literal: {ast.unparse(node)}",
-            "write the value itself: it is read without running the file",
+            f"line {node.lineno}: the default of '{name}' is not a literal: {ast.unparse(node)}",
+            "write a plain value, as it is read without running the file",
         ) from error

@@ -1,12 +1,12 @@
-"""Recording runs in MLflow, and reading them back: the only part that knows MLflow, and it loads it when it must.
+"""Record runs in MLflow and read them back. Only this package uses MLflow, and it loads it when needed.
 
-    tracker = Tracker.open(RunStore(runs, uri))             # a store that is away is a UserError, in seconds
-    with tracker.start(recipe, facts, machine, folder=runs / digest) as live:
-        live.log(record)                                    # never waits, never raises
-        warning = live.end("FINISHED")
+    tracker = Tracker.open(RunStore(runs, uri))             # a store that does not answer is a UserError, in seconds
+    with tracker.start_run(recipe, facts, machine, folder=runs / digest) as active_run:
+        active_run.log_record(record)                       # never waits, never raises
+        warning = active_run.end_run("FINISHED")
 
-`sync` brings runs/<digest>/ into a store later, `rows` gives a store's runs as plain dicts, `attach` puts a
-picture of many runs beside them.
+`sync_runs` brings runs/<digest>/ into a store later, `list_run_rows` returns a store's runs as plain dicts, and
+`attach_to_experiment` puts a picture of many runs beside them.
 """
 
 from attncli.track.active_run import ActiveRun

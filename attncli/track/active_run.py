@@ -1,4 +1,4 @@
-"""A run while it goes on: written from a thread, closed once with how it ended."""
+"""A run that is being recorded: written from a thread, closed once with its final status."""
 
 from pathlib import Path
 from types import TracebackType
@@ -17,15 +17,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 END_S = 90.0
-COMPLETE_TAG = "complete"  # the tag by which `sync` knows that there is nothing to bring
-LOOK_FOLDER = "look"  # the folder of what `attncli look` draws, in a run's folder and in MLflow
+COMPLETE_TAG = "complete"  # the tag by which `sync` knows that nothing is missing
+LOOK_FOLDER = "look"  # the folder of the pictures of `attncli look`, in a run's folder and in MLflow
 UPLOADED_FILES = ("recipe.yaml", "log.jsonl", "result.json", provenance.ORIGIN_FILE)  # and the pictures beside them
 
 
 class ActiveRun:
-    """One run that is being recorded. `log_record` and `end_run` never raise for the store's sake; `run_id` is
-    MLflow's.
-    """
+    """One run that is being recorded. `log_record` and `end_run` never raise errors of the store."""
 
     def __init__(
         self, client: "MlflowClient", uri: str, run_id: str, folder: Path, run_provenance: Provenance, is_new: bool
@@ -39,19 +37,19 @@ class ActiveRun:
         self._ended = False
         self._warning: str | None = None
         self._writer = MetricWriter(client, run_id, reopened=not is_new)
-        for record in records.read(folder):  # of an interrupted run: what the store lacks of them is sent too
+        for record in records.read(folder):  # records of an interrupted run: those that the store lacks are sent too
             self.log_record(record)
         self._sampler = SystemSampler(self._writer.put_points, run_provenance.started_ms)
 
     def log_record(self, record: Record) -> None:
-        """Hand a record over and return; points that the store has already are not sent again."""
+        """Queue a record and return; points that the store has already are not sent again."""
         self._writer.put_points(self._metric_stream.convert_record(record))
 
     def end_run(self, status: Status, timeout: float = END_S) -> str | None:
-        """Send what is left, the files of the folder and the status; at most `timeout` seconds.
+        """Send what is left, the files of the folder and the status, in at most `timeout` seconds.
 
-        Write result.json and the figures before. Returns a sentence for the user where the store could not be
-        brought up to date, None where all is well. A second call changes nothing. SIGINT and SIGTERM wait for the end.
+        Write result.json and the figures before. Return a warning for the user if the store could not be
+        brought up to date, or None if all is well. A second call changes nothing. SIGINT and SIGTERM wait for it.
         """
         with deferred_signals():
             return self._end_once(status, timeout)
@@ -68,7 +66,7 @@ class ActiveRun:
             reason = (
                 store.make_store_error(self._uri, problem).problem if problem else f"not done after {timeout:.0f} s"
             )
-            self._warning = f"not everything reached MLflow ({reason}); `attncli sync` brings it in later"
+            self._warning = f"not everything reached MLflow ({reason}); `attncli sync` sends it later"
         return self._warning
 
     def _upload_and_close(self) -> None:
@@ -80,7 +78,7 @@ class ActiveRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        """The safety net: an ending nobody told is FAILED on an error, KILLED on Ctrl-C, FINISHED otherwise."""
+        """End the run if nobody did: FAILED on an error, KILLED on Ctrl-C, FINISHED otherwise."""
         if kind is None:
             self.end_run("FINISHED")
         else:
@@ -89,7 +87,7 @@ class ActiveRun:
 
 
 def upload_and_close(client: "MlflowClient", run_id: str, folder: Path, run_provenance: Provenance) -> None:
-    """Bring a run's files into the store and close it; the status is told even where the files are refused.
+    """Bring a run's files into the store and close the run there; the status is set even if the files are refused.
 
     Files: the recipe, the records, the result, the origin, the pictures beside them and those of `attncli look`.
     """
@@ -105,6 +103,6 @@ def upload_and_close(client: "MlflowClient", run_id: str, folder: Path, run_prov
 
 
 def summarize_completeness(folder: Path, run_provenance: Provenance) -> str:
-    """What the tag `complete` says of a run whose points and files are all in the store."""
+    """Return the tag `complete` of a run whose points and files are all in the store."""
     points = collect_run_metrics(records.read(folder), run_provenance.started_ms)
     return f"{run_provenance.current_status()}, {len(points)} points"

@@ -1,4 +1,4 @@
-"""Files about many runs, such as the plot of a comparison, in the experiment whose runs they are about."""
+"""Attach files to an experiment, such as the plot of a comparison, or to a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +13,9 @@ KIND_TAG = "kind"
 def attach_to_experiment(
     files: Sequence[Path], *, run_store: RunStore, experiment: str, kind: str = "comparison"
 ) -> str:
-    """Put files into the experiment's one run of this `kind`, made on the first call; its MLflow id.
+    """Put files into the experiment's one run of this `kind`, made on the first call; return its MLflow id.
 
-    Files of the same name are replaced. That run has no digest, so it is none of `rows`. Raises UserError where
+    Files of the same name are replaced. That run has no digest, so `list_run_rows` omits it. Raises UserError if
     the store does not answer or refuses.
     """
     client = store.connect_store(run_store)
@@ -40,9 +40,9 @@ def attach_to_experiment(
 
 
 def attach_to_run(files: Sequence[Path], digest: str, subfolder: str, *, run_store: RunStore) -> str:
-    """Put files into the folder `subfolder` of the run of a digest; its MLflow id. Files of the same name are replaced.
+    """Put files into the folder `subfolder` of a digest's run; return its MLflow id. Same names are replaced.
 
-    Raises UserError where the store does not answer or does not have the run.
+    Raises UserError if the store does not answer or does not have the run.
     """
     client = store.connect_store(run_store)
     try:
@@ -50,7 +50,7 @@ def attach_to_run(files: Sequence[Path], digest: str, subfolder: str, *, run_sto
         if run is None:
             raise UserError(
                 f"run {digest} is not in {store.redact_address(run_store.resolve_address())}",
-                "`attncli sync` brings it in; --no-track",
+                "`attncli sync` adds it; or leave MLflow out with --no-track",
             )
         for file in files:
             client.log_artifact(run.info.run_id, str(file), subfolder)

@@ -1,4 +1,4 @@
-"""The MLflow dashboard on a store: started on this machine's loopback address, stopped as a whole."""
+"""The MLflow dashboard of a store: started on this machine's loopback address, stopped with all its processes."""
 
 import os
 import signal
@@ -25,9 +25,9 @@ START_S = 90.0  # a server starts in about 8 s on a quiet machine
 
 @contextmanager
 def serve_dashboard(run_store: RunStore, port: int) -> Iterator[str]:
-    """Run the dashboard on the store and give its address, once it answers; port 0 takes any free one.
+    """Run the dashboard on the store and yield its address once it answers; port 0 takes any free port.
 
-    A store that is a server already is its own dashboard: its address comes back and nothing is started.
+    A store that is a server already is its own dashboard: its address is yielded and nothing is started.
     Raises UserError for a port in use or a store that does not answer, RunFailedError if the server ends early.
     """
     address = run_store.resolve_address()
@@ -35,7 +35,7 @@ def serve_dashboard(run_store: RunStore, port: int) -> Iterator[str]:
         store.check_reachable(run_store)
         yield address.rstrip("/")
         return
-    store.connect_store(run_store)  # creates the database, or tells what is wrong with it
+    store.connect_store(run_store)  # creates the database, or raises what is wrong with it
     port = _find_free_port(port)
     url = f"http://{HOST}:{port}"
     arguments = [
@@ -72,9 +72,9 @@ def serve_dashboard(run_store: RunStore, port: int) -> Iterator[str]:
 
 
 def list_view_links(address: str, run_store: RunStore) -> list[tuple[str, str]]:
-    """(what it shows, address) of the views that a reviewer of runs wants first.
+    """Return (title, address) of the views that a reviewer of runs wants first.
 
-    For each experiment its runs with the columns that matter, the most accurate first, and the same as charts.
+    For each experiment these are its runs with the columns that matter, the most accurate first, and charts.
     """
     client = store.connect_store(run_store)
     view_links = []
@@ -101,13 +101,15 @@ def wait_for_interrupt() -> None:
 
 
 def _find_free_port(port: int) -> int:
-    """The port, or a free one for 0. Raises UserError where it is in use."""
+    """Return the port, or a free one for 0. Raises UserError if it is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise UserError(f"port {port}: {error.strerror}", "choose another: --port 0 takes any free one") from error
+            raise UserError(
+                f"port {port}: {error.strerror}", "choose another port: --port 0 takes any free one"
+            ) from error
         return int(probe.getsockname()[1])
 
 
@@ -117,7 +119,7 @@ def _wait_until_ready(server: "subprocess.Popen[bytes]", url: str, error_output:
     while time.monotonic() < deadline:
         if server.poll() is not None:
             error_output.seek(0)
-            lines = error_output.read().decode(errors="replace").strip().splitlines() or ["without a word"]
+            lines = error_output.read().decode(errors="replace").strip().splitlines() or ["no error message"]
             raise RunFailedError(f"the MLflow server ended: {lines[-1]}", "`attncli doctor` looks at the store")
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=2):
@@ -130,7 +132,7 @@ def _wait_until_ready(server: "subprocess.Popen[bytes]", url: str, error_output:
 
 
 def _stop_server(server: "subprocess.Popen[bytes]") -> None:
-    """End the server and its workers."""
+    """Stop the server and its workers."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(server.pid, number)

@@ -1,6 +1,6 @@
-"""What a reader of the dashboard meets first: an experiment's question, and views with the columns that answer it.
+"""What a reader of the dashboard sees first: an experiment's question, and views with the columns that answer it.
 
-A view is the state that MLflow's own button "Share" stores in an experiment's tag; `?viewStateShareKey=KEY` opens it.
+A view is the state that MLflow's button "Share" stores in an experiment's tag; `?viewStateShareKey=KEY` opens it.
 """
 
 import json
@@ -19,7 +19,7 @@ WIDTHS = {"tags": 75, "metrics": 143}  # pixels: all of them fit a window of 150
 
 
 def build_view_tags() -> dict[str, str]:
-    """The tags of an experiment that hold its views: the runs as a table, and as charts."""
+    """Return the tags of an experiment that hold its views: the runs as a table, and as charts."""
     column_names = [f"{kind}.`{name}`" for kind, name in COLUMNS]
     state = {
         "searchFilter": "",
@@ -49,7 +49,7 @@ def _build_chart_section() -> dict[str, Any]:
 
 
 def _build_charts() -> list[dict[str, Any]]:
-    """Accuracy as bars, over the epochs, and against each overhead; the loss; the speed."""
+    """Return the charts: accuracy as bars, over the epochs and against each overhead; the loss; the speed."""
     common = {"deleted": False, "isGenerated": False, "metricSectionId": "attncli"}
     accuracy = {"key": "test/top1", "type": "METRIC"}
     bars = [
@@ -87,12 +87,12 @@ def _build_charts() -> list[dict[str, Any]]:
 
 
 def build_experiment_tags(recipe: Recipe) -> dict[str, str]:
-    """The tags of the experiment that a recipe's runs are in: its description in Markdown, and its views."""
+    """Return the tags of the experiment that a recipe's runs are in: its description in Markdown, and its views."""
     return {"mlflow.note.content": format_experiment_note(recipe), **build_view_tags()}
 
 
 def format_experiment_note(recipe: Recipe) -> str:
-    """Markdown that says what an experiment asks, what its figures mean and how to answer it."""
+    """Return Markdown that says what question an experiment asks, what its figures mean and how to answer it."""
     network, images = recipe.model.backbone, tags.name_images(recipe)
     return "\n".join(
         [
@@ -104,7 +104,7 @@ def format_experiment_note(recipe: Recipe) -> str:
             "",
             "| figure | meaning |",
             "|---|---|",
-            "| `test/top1` | share of the test images told right, read once, after the last epoch |",
+            "| `test/top1` | share of the test images classified correctly, measured once, after the last epoch |",
             "| `overhead/params_pct`, `overhead/macs_pct` | what the mechanism adds to the plain network, in percent |",
             "| `speed/train_ratio` | images/s of training over the plain network's, timed in turn; below 1: slower |",
             "",
@@ -121,13 +121,13 @@ def format_experiment_note(recipe: Recipe) -> str:
 
 
 def format_sweep_note(name: str, recipe: Recipe) -> str:
-    """Markdown that says what a sweep's parent run is and how to go on with it."""
+    """Return Markdown that says what a sweep's parent run is and how to resume the sweep."""
     return "\n".join(
         [
             f"**Sweep `{name}`**: its runs with {recipe.model.backbone} "
             f"on {tags.name_images(recipe)} are nested below.",
             "",
-            "Again, or further, as finished runs are not run again:",
+            "To resume or extend it (finished runs are not run again):",
             "",
             "```",
             f"attncli sweep {name} --dataset {recipe.data.name} --backbone {recipe.model.backbone}",

@@ -1,4 +1,4 @@
-"""What the literature says of a mechanism, for the descriptions of its runs.
+"""What the literature says about a mechanism, for the descriptions of its runs.
 
 The survey's files are read here as data: the survey itself stands above this layer.
 """
@@ -19,12 +19,12 @@ MEASURED_KINDS = (
     "speed",
     "memory",
     "ablation",
-)  # kinds that runs speak to, in this order
+)  # kinds of claims that runs can test, in this order
 MAX_CLAIMS = 6
 
 
 def cite_paper(attn: str) -> str:
-    """The mechanism's paper in Markdown, with a link where it is on arXiv; empty for none, or a user's own file."""
+    """Return the mechanism's paper in Markdown, with a link if it is on arXiv, or "" if none is known."""
     if attn == attention.NONE or attention.is_plugin(attn):
         return ""
     card = attention.describe_mechanism(attn).card
@@ -34,7 +34,7 @@ def cite_paper(attn: str) -> str:
 
 @cache
 def list_claim_sentences(attn: str) -> tuple[str, ...]:
-    """The claims that runs of a mechanism speak to, a sentence each with its source; those of accuracy first."""
+    """Return the claims that runs of a mechanism can test, one sentence each with its source, accuracy first."""
     try:
         text = (CLAIMS_DIR / f"{attn}.yaml").read_text(encoding="utf-8")
     except OSError:
@@ -47,13 +47,13 @@ def list_claim_sentences(attn: str) -> tuple[str, ...]:
 
 
 def format_literature_note(attn: str) -> list[str]:
-    """Lines about the mechanism's paper and its claims; none where nothing is known."""
+    """Return lines about the mechanism's paper and its claims; none if nothing is known."""
     try:
         citation = cite_paper(attn)
     except UserError:  # a user's own file that is no longer there
         return []
     lines = [f"Paper: {citation}.", ""] if citation else []
     if list_claim_sentences(attn):
-        lines += ["Claims that it speaks to (`attncli claims` gives the verdicts):", ""]
+        lines += ["Claims that this run helps to test (`attncli claims` gives the verdicts):", ""]
         lines += [*(f"- {claim}" for claim in list_claim_sentences(attn)), ""]
     return lines

@@ -1,4 +1,4 @@
-"""Sends points to MLflow from a thread of its own: whoever hands them over never waits and never sees an error."""
+"""Send points to MLflow from a separate thread: the caller never waits and never gets an error."""
 
 import queue
 import threading
@@ -11,20 +11,20 @@ from attncli.track.metrics import MetricPoint
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-BATCH_SIZE = 1000  # metrics of one call, MLflow's limit
-RETRY_S = 15.0  # between attempts while the store does not answer
+BATCH_SIZE = 1000  # metrics per call, MLflow's limit
+RETRY_S = 15.0  # time between attempts while the store does not answer
 SYSTEM_PREFIX = "system/"
 
 KnownSteps = dict[str, set[int]]
 
 
 def fetch_known_steps(client: "MlflowClient", run_id: str, keys: Iterable[str]) -> KnownSteps:
-    """The steps that the store holds of each metric."""
+    """Return the steps that the store holds of each metric."""
     return {key: {metric.step for metric in client.get_metric_history(run_id, key)} for key in sorted(set(keys))}
 
 
 def send_points(client: "MlflowClient", run_id: str, points: list[MetricPoint], known_steps: KnownSteps) -> int:
-    """Log the points whose key and step are not `known_steps` yet, and know them; returns how many those were."""
+    """Log the points whose key and step are not in `known_steps`, add them there, and return their number."""
     from mlflow.entities import Metric
 
     new_points = [p for p in points if p.step not in known_steps.get(p.key, ())]
@@ -39,8 +39,8 @@ def send_points(client: "MlflowClient", run_id: str, points: list[MetricPoint], 
 class MetricWriter:
     """The queue and the thread of one run.
 
-    While the store does not answer, points wait here and are tried again; before that the store is asked what it
-    has, as an attempt that failed on the way back may have been heard. System metrics of that time are let go.
+    While the store does not answer, points wait here and are sent again later; first the store is asked which it
+    has, as a failed attempt may have arrived. System metrics of that time are dropped.
     """
 
     def __init__(self, client: "MlflowClient", run_id: str, *, reopened: bool) -> None:
@@ -56,13 +56,11 @@ class MetricWriter:
         self._thread.start()
 
     def put_points(self, points: list[MetricPoint]) -> None:
-        """Hand points over."""
+        """Queue points."""
         self._queue.put(points)
 
     def close(self, last_action: Callable[[], None], timeout: float) -> bool:
-        """Send what is waiting, then call `last_action` in the thread; whether all that was over in `timeout`
-        seconds.
-        """
+        """Send what is queued, call `last_action` in the thread; return whether that was done in `timeout` seconds."""
         self._queue.put(last_action)
         self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -77,11 +75,11 @@ class MetricWriter:
             self._try_action(item)
 
     def _try_action(self, action: Callable[[], None]) -> None:
-        """Do it; a failure is kept for the end of the run, a success forgets an earlier one."""
+        """Call the action; keep a failure for the end of the run, forget an earlier one after a success."""
         try:
             action()
             self.problem = None
-        except Exception as error:  # no failure of the store may reach the training
+        except Exception as error:  # no failure of the store may stop the training
             self.problem = error
             self._must_fetch_steps = True
             self._known.clear()

@@ -1,7 +1,7 @@
-"""Records as MLflow metrics: one naming for all, epochs as steps, timestamps that do not depend on when they are sent.
+"""Convert records to MLflow metrics: fixed names, epochs as steps, timestamps independent of when they are sent.
 
-Timestamps are the run's start plus the training time so far. A point sent twice is thus the same to the bit,
-and the store keeps one of it, even where two writers race.
+Timestamps are the run's start plus the training time so far. So a point that is sent twice is the same bit for bit,
+and the store keeps only one, even if two writers race.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class MetricPoint(NamedTuple):
 
 
 def extract_metrics(record: Record) -> dict[str, float]:
-    """The metrics of a record by name; what was not measured is left out."""
+    """Return the metrics of a record by name; what was not measured is left out."""
     metrics: dict[str, float | None]
     if isinstance(record, Epoch):
         metrics = _list_epoch_metrics(record)
@@ -73,14 +73,14 @@ def _list_speed_metrics(record: Speed) -> dict[str, float | None]:
 
 @dataclass
 class MetricStream:
-    """Turns the records of one run, in their order, into points."""
+    """Convert the records of one run, in their order, to points."""
 
     started_ms: int
     epoch: int = 0
     seconds: float = 0.0
 
     def convert_record(self, record: Record) -> list[MetricPoint]:
-        """The points of the next record; what is no epoch stands at the last epoch's step."""
+        """Return the points of the next record; a record other than an epoch gets the last epoch's step."""
         if isinstance(record, Epoch):
             self.epoch = record.epoch
             self.seconds += record.train_seconds
@@ -89,7 +89,7 @@ class MetricStream:
 
 
 def collect_run_metrics(records: Iterable[Record], started_ms: int) -> list[MetricPoint]:
-    """All points of a run, one for each key and step (the first, as it is the one a store already has)."""
+    """Return all points of a run, one for each key and step (the first, as it is the one a store already has)."""
     stream = MetricStream(started_ms)
     points_by_step: dict[tuple[str, int], MetricPoint] = {}
     for record in records:

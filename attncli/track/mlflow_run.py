@@ -22,7 +22,7 @@ def get_or_create_run(
     *,
     fresh: bool = False,
 ) -> tuple[str, bool]:
-    """(run id, whether it is new) of the MLflow run of a digest, now RUNNING, with its facts written down.
+    """Find or create the MLflow run of a digest, set it RUNNING with its facts, and return (run id, whether it is new).
 
     `fresh` deletes an earlier one first.
     """
@@ -41,16 +41,16 @@ def get_or_create_run(
                 experiment_id,
                 start_time=provenance.started_ms,
                 run_name=tags.format_run_name(recipe),
-                tags=all_tags,  # with the run: whoever is killed next leaves one that can be found and closed
+                tags=all_tags,  # set with the run, so that it can be found and closed if this process is killed now
             )
     _log_run_data(client, run, recipe, provenance, all_tags)
-    if run.info.status != "RUNNING":  # after the tags: they say whose process it is that runs
+    if run.info.status != "RUNNING":  # after the tags, which name the process that runs it
         client.update_run(run.info.run_id, status="RUNNING")
     return str(run.info.run_id), is_new
 
 
 def find_run(client: "MlflowClient", digest: str) -> "Run | None":
-    """The run of a digest, the oldest where several machines made one each; None where there is none."""
+    """Return the run of a digest, or None if there is none; the oldest if several machines made one each."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
     matching_runs = client.search_runs(
         experiments, f"tags.digest = '{digest}'", order_by=["attributes.start_time ASC"], max_results=1
@@ -75,7 +75,7 @@ def _log_run_data(
 
 
 def _log_dataset(client: "MlflowClient", run_id: str, dataset_info: DatasetInfo) -> None:
-    """Name the data set; once more where another run entered the same one at the same moment, as it is there then."""
+    """Log the data set; try again if another run logged the same one at the same moment."""
     try:
         client.log_inputs(run_id, [_build_dataset_input(dataset_info)])
     except Exception:
@@ -83,7 +83,7 @@ def _log_dataset(client: "MlflowClient", run_id: str, dataset_info: DatasetInfo)
 
 
 def _build_dataset_input(dataset_info: DatasetInfo) -> Any:
-    """The data set as MLflow's input; its digest has room for 36 characters, so the whole one is a tag."""
+    """Return the data set as MLflow's input; its digest is limited to 36 characters, so the whole one is a tag."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     profile = {

@@ -1,6 +1,6 @@
-"""A sweep in MLflow: one parent run for each experiment that its runs are in, which the dashboard nests them under.
+"""A sweep in MLflow: one parent run per experiment, under which the dashboard nests the sweep's runs.
 
-A sweep is known by its name, so that a later call, with more seeds perhaps, goes on with the same parent.
+A sweep is identified by its name, so a later call, perhaps with more seeds, uses the same parent again.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ ParentTags = dict[str, dict[str, str]]  # by experiment: the tags of a run that 
 
 
 def begin_parent_runs(name: str, recipes: Iterable[Recipe], run_store: RunStore) -> ParentTags:
-    """The parent runs of a sweep, found or made, and now RUNNING. Raises UserError where the store does not answer."""
+    """Find or create a sweep's parent runs and set them RUNNING. Raises UserError if the store does not answer."""
     client = store.connect_store(run_store)
     try:
         search.close_dead_runs(client, run_store.runs)
@@ -47,7 +47,7 @@ def _ensure_experiment(client: "MlflowClient", run_store: RunStore, recipe: Reci
 
 
 def _get_or_create_parent(client: "MlflowClient", experiment_id: str, name: str, recipe: Recipe) -> str:
-    """The MLflow id of the sweep's parent run in an experiment, this process's own from now on."""
+    """Return the MLflow id of the sweep's parent run in an experiment, which this process now owns."""
     matching_runs = client.search_runs(
         [experiment_id], f"tags.kind = 'sweep' and tags.{SWEEP_TAG} = \"{name}\"", max_results=1
     )
@@ -71,9 +71,9 @@ def _get_or_create_parent(client: "MlflowClient", experiment_id: str, name: str,
 
 
 def end_parent_runs(parents: ParentTags, digests: Iterable[str], status: Status, run_store: RunStore) -> bool:
-    """Close the parents, and the runs whose process was killed; runs without a parent (made before) get theirs.
+    """Close the parents, and the runs whose process was killed; give older runs without a parent theirs.
 
-    A store that is away raises nothing, but gives False: the next sweep, run or `sync` closes what this one left open.
+    Return False if the store does not answer: the next sweep, run or `sync` then closes what this one left open.
     """
     try:
         client = store.connect_store(run_store)
@@ -89,6 +89,6 @@ def end_parent_runs(parents: ParentTags, digests: Iterable[str], status: Status,
                     client.set_tag(run.info.run_id, key, value)
         for tags in parents.values():
             client.set_terminated(tags[PARENT_TAG], status)
-    except Exception:  # whatever a store that is away comes up with
+    except Exception:  # a store that does not answer may raise anything
         return False
     return True

@@ -1,6 +1,6 @@
 """Where a run comes from: its data, code, machine and process, kept in runs/<digest>/origin.json.
 
-The file is what lets a run be brought into any MLflow store later, as if it had been recorded there live.
+With this file a run can be brought into any MLflow store later, as if it had been recorded there live.
 """
 
 import json
@@ -37,19 +37,19 @@ class DatasetInfo:
     train: int  # images of each part
     val: int
     test: int
-    frames: int | None = None  # T, where a sample is a clip
+    frames: int | None = None  # T, if a sample is a clip
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessIdentity:
-    """A process that can be told from a later one with the same number."""
+    """A process, distinguishable from a later one with the same number."""
 
     host: str
     pid: int
     started: float  # seconds since 1970
 
     def is_dead(self) -> bool:
-        """Whether it ran on this host and is there no more; False where another host would have to say."""
+        """Return whether it ran on this host and has ended; False if it ran on another host."""
         if self.host != socket.gethostname():
             return False
         try:
@@ -63,34 +63,34 @@ class ProcessIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Everything about a run that its recipe and records do not say; times in milliseconds since 1970."""
+    """Everything about a run that its recipe and records do not hold; times in milliseconds since 1970."""
 
     digest: str
     group: str
-    started_ms: int  # of the first call; a resumed run keeps it
-    process: ProcessIdentity  # of the last call
+    started_ms: int  # start of the first call; a resumed run keeps it
+    process: ProcessIdentity  # end of the last call
     version: str = attncli.__version__
-    commit: str | None = None  # of the folder the run was started in, else of attncli's own checkout
-    dirty: bool = False  # whether that checkout had changes nobody committed
+    commit: str | None = None  # of the folder in which the run was started, else of attncli's own checkout
+    dirty: bool = False  # whether that checkout had uncommitted changes
     facts: DatasetInfo | None = None
     machine: dict[str, Any] = field(default_factory=dict)
     status: Status = "RUNNING"
     ended_ms: int | None = None
 
     def current_status(self) -> Status:
-        """The status to tell of the run now: a process that died without a word was killed."""
+        """Return the run's status: KILLED if its process died without setting one."""
         return "KILLED" if self.status == "RUNNING" and self.process.is_dead() else self.status
 
 
 def identify_process() -> ProcessIdentity:
-    """This process."""
+    """Return the identity of this process."""
     return ProcessIdentity(host=socket.gethostname(), pid=os.getpid(), started=psutil.Process().create_time())
 
 
 def begin_provenance(
     folder: Path, recipe: Recipe, dataset_info: DatasetInfo | None, machine: dict[str, Any], *, fresh: bool = False
 ) -> Provenance:
-    """The origin of a run that starts (`fresh`: for sure) or goes on now, written to its folder (runs/<digest>)."""
+    """Return the origin of a run that starts or resumes now (`fresh`: starts), and write it to its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     earlier = None if fresh else read_provenance(folder)
     commit, dirty = read_git_state()
@@ -109,7 +109,7 @@ def begin_provenance(
 
 
 def end_provenance(folder: Path, provenance: Provenance, status: Status) -> Provenance:
-    """The origin with how the run ended, noted in the folder too unless its disk is full or gone."""
+    """Return the origin with the run's final status, and write it to the folder unless its disk is full or gone."""
     ended = replace(provenance, status=status, ended_ms=now_ms())
     with suppress(OSError):  # that may be why the run ends, and must not hide it
         write_provenance(folder, ended)
@@ -117,7 +117,7 @@ def end_provenance(folder: Path, provenance: Provenance, status: Status) -> Prov
 
 
 def read_finished_result(folder: Path) -> Result | None:
-    """The result of a run that came to its end and closed its records, None for any other."""
+    """Return the result of a run that finished and closed its records, or None."""
     provenance, result = read_provenance(folder), records.read_result(folder)
     return result if result and (provenance is None or provenance.status == "FINISHED") else None
 
@@ -128,7 +128,7 @@ def write_provenance(folder: Path, provenance: Provenance) -> None:
 
 
 def read_provenance(folder: Path) -> Provenance | None:
-    """The origin noted in a run's folder; None where there is none or it is no whole one."""
+    """Return the origin in a run's folder, or None if there is none or it is incomplete."""
     try:
         values = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
         dataset_info, process = values.pop("facts"), values.pop("process")
@@ -142,12 +142,12 @@ def read_provenance(folder: Path) -> Provenance | None:
 
 
 def now_ms() -> int:
-    """Milliseconds since 1970."""
+    """Return milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 def read_git_state() -> tuple[str | None, bool]:
-    """(commit, dirty) of the current folder's repository, else of attncli's own; (None, False) without either."""
+    """Return (commit, dirty) of the current folder's repository, else of attncli's own, else (None, False)."""
     for folder in (Path.cwd(), Path(attncli.__file__).parent):
         commit = _run_git(folder, "rev-parse", "HEAD")
         if commit:
@@ -156,7 +156,7 @@ def read_git_state() -> tuple[str | None, bool]:
 
 
 def _run_git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None where it is missing, slow or fails."""
+    """Return what git prints, or None if it is missing, slow or fails."""
     environment = {k: v for k, v in os.environ.items() if k not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
     environment["GIT_OPTIONAL_LOCKS"] = "0"
     try:
@@ -174,5 +174,5 @@ def _run_git(folder: Path, *arguments: str) -> str | None:
 
 
 def label_mechanism(recipe: Recipe) -> str:
-    """The mechanism's name as it stands in tags and tables: of a user's own file, the file's name."""
+    """Return the mechanism's name for tags and tables; for a user-defined file, the file's name."""
     return Path(recipe.model.attn).stem if is_file_path(recipe.model.attn) else recipe.model.attn

@@ -1,4 +1,4 @@
-"""What the store holds: runs as plain dicts, and the closing of runs whose process died without a word."""
+"""Read the store's runs as plain dicts, and close runs whose process died."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -24,13 +24,13 @@ RunRow = dict[str, Any]
 
 
 def list_run_rows(run_store: RunStore, **filters: str | None) -> list[RunRow]:
-    """The runs of the store, newest first, each a dict of plain values.
+    """Return the runs of the store, newest first, each a dict of plain values.
 
     Keys: run_id, name, experiment, status, started_ms, ended_ms, params, metrics (last values), tags, and from
     the tags attn, backbone, dataset, category, digest, group, data_digest (text) and seed (a number); for lists
-    also epochs (as the recipe says) and test_top1, None where there is none.
-    `filters` are tags with the value asked for, and `status`; None asks for nothing.
-    Raises UserError for a store that does not answer. A database that is not there holds no runs.
+    also epochs (as the recipe says) and test_top1, or None if there is none.
+    `filters` maps tags, and `status`, to the wanted value; None filters nothing.
+    Raises UserError for a store that does not answer. A database that does not exist has no runs.
     """
     address = run_store.resolve_address()
     file = store.find_database_file(address)
@@ -67,7 +67,7 @@ def _iterate_rows(client: "MlflowClient", filters: Mapping[str, str]) -> Iterato
 
 
 def iterate_runs(client: "MlflowClient", experiments: list[str], filters: Mapping[str, str]) -> Iterator["Run"]:
-    """The runs attncli recorded (those with a digest), page after page, newest first."""
+    """Yield the runs attncli recorded (those with a digest), page after page, newest first."""
     conditions = ["tags.digest LIKE '%'", *(_format_condition(key, value) for key, value in filters.items())]
     token = None
     while True:
@@ -111,9 +111,9 @@ def _build_row(run: "Run", experiment: str) -> RunRow:
 
 
 def close_dead_runs(client: "MlflowClient", runs: Path) -> list[str]:
-    """Close as KILLED the runs that say RUNNING, though their process was on this host and is gone; their names.
+    """Close as KILLED the runs that are RUNNING though their process, on this host, is gone. Return their names.
 
-    Their end is the last sign of life in runs/<digest>/.
+    Their end is the time of the last write in runs/<digest>/.
     """
     closed_names = []
     experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
@@ -129,7 +129,7 @@ def close_dead_runs(client: "MlflowClient", runs: Path) -> list[str]:
 
 
 def _find_last_write_ms(folder: Path) -> int | None:
-    """When a file of the folder was last written, in milliseconds since 1970; None for a folder that is not here."""
+    """Return when a file of the folder was last written, in milliseconds since 1970, or None without such files."""
     times = [path.stat().st_mtime_ns // 1_000_000 for path in folder.glob("*") if path.is_file()]
     return max(times, default=None)
 

@@ -1,4 +1,4 @@
-"""The MLflow store: its address, proof in seconds that it answers, and its creation by one process at a time."""
+"""The MLflow store: its address, a fast check that it answers, and its creation by one process at a time."""
 
 import importlib
 import logging
@@ -25,7 +25,7 @@ from attncli.errors import UserError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SETTINGS = {  # what a command-line tool wants of MLflow; whoever sets them differently is heard
+SETTINGS = {  # MLflow's settings for a command-line tool; values that the user has set stay
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
@@ -38,7 +38,7 @@ PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the dashboard's pages for training runs
 PROBE_S = 5.0
 LOCK_S = 120.0
-STORE_HINT = "mend --tracking-uri or MLFLOW_TRACKING_URI; without them runs are recorded in runs/mlflow.db"
+STORE_HINT = "fix --tracking-uri or MLFLOW_TRACKING_URI; without them runs are recorded in runs/mlflow.db"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class RunStore:
 
 
 def find_database_file(uri: str) -> Path | None:
-    """The file of an SQLite store, None for any other."""
+    """Return the file of an SQLite store, or None for any other store."""
     return Path(uri.partition(":///")[2]) if uri.startswith("sqlite:") else None
 
 
@@ -92,7 +92,7 @@ def is_file_store(run_store: RunStore) -> bool:
 
 
 def choose_artifact_location(run_store: RunStore) -> str | None:
-    """Where a new experiment keeps its files: beside the database; None where a server decides."""
+    """Return where a new experiment keeps its files: beside the database, or None if a server decides."""
     address = run_store.resolve_address()
     if urlsplit(address).scheme in ("http", "https", "databricks"):
         return None
@@ -101,13 +101,13 @@ def choose_artifact_location(run_store: RunStore) -> str | None:
 
 
 def redact_address(uri: str) -> str:
-    """The address without user name and password."""
+    """Return the address without user name and password."""
     return re.sub(r"//[^/@]*@", "//", uri)
 
 
 @contextmanager
 def store_lock(run_store: RunStore) -> Iterator[None]:
-    """Held while the store, an experiment or a run is looked for and created, over all processes of this machine."""
+    """Lock the store, for all processes of this machine, while something in it is searched for and created."""
     file = find_database_file(run_store.resolve_address())
     path = file.with_name(f"{file.name}.lock") if file else run_store.runs.absolute() / ".mlflow.lock"
     try:
@@ -116,14 +116,14 @@ def store_lock(run_store: RunStore) -> Iterator[None]:
             yield
     except Timeout as error:
         raise UserError(
-            f"{path}: held by another process for {LOCK_S:.0f} s", "end that process, then again"
+            f"{path}: held by another process for {LOCK_S:.0f} s", "end that process, then try again"
         ) from error
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}", "give a folder that can be written, --runs") from error
+        raise UserError(f"{path}: {error.strerror or error}", "give a folder that can be written: --runs") from error
 
 
 def load_mlflow() -> None:
-    """Import what MLflow needs, which takes seconds; a run does it beside other things."""
+    """Import what MLflow needs, which takes seconds; a run does it in a thread."""
     configure_mlflow()
     importlib.import_module("mlflow")
 
@@ -136,7 +136,7 @@ def check_reachable(run_store: RunStore) -> None:
 
 
 def connect_store(run_store: RunStore) -> "MlflowClient":
-    """A client of the store, which is created where it is a database that is not there yet.
+    """Return a client of the store, which is created if it is a database that is not there yet.
 
     Raises UserError, within seconds, for a store that does not answer or can't be written.
     """
@@ -152,7 +152,7 @@ def connect_store(run_store: RunStore) -> "MlflowClient":
 
 
 def configure_mlflow() -> None:
-    """Keep MLflow's telemetry, notices, warnings and long waits away; settings of the user's own stay as they are."""
+    """Switch off MLflow's telemetry, notices, warnings and long waits; settings that the user has made stay."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", module=r"(mlflow|sqlalchemy|alembic)\.")
@@ -161,7 +161,7 @@ def configure_mlflow() -> None:
 
 
 def _probe_server(uri: str) -> None:
-    """Whether someone answers there: a server that is away is told in seconds, not after MLflow's retries."""
+    """Check that a server answers: this takes seconds, while MLflow's retries take minutes."""
     parts = urlsplit(uri)
     scheme, host = parts.scheme.partition("+")[0], parts.hostname
     if scheme not in PORTS or host is None:
@@ -180,7 +180,7 @@ def _probe_server(uri: str) -> None:
 
 
 def _request_health(url: str) -> None:
-    """Raises OSError where nothing answers; a refusal is an answer (it may want a password, or a certificate)."""
+    """Raise OSError if nothing answers; a refusal is an answer (it may want a password, or a certificate)."""
     try:
         urllib.request.urlopen(url, timeout=PROBE_S).close()
     except urllib.error.HTTPError as error:
@@ -191,7 +191,7 @@ def _request_health(url: str) -> None:
 
 
 def _prepare_database(file: Path) -> None:
-    """See that the database can be written, and make it one that writers and readers share without waiting (WAL)."""
+    """Check that the database can be written, and set it to WAL mode, so that readers and writers do not wait."""
     try:
         with closing(sqlite3.connect(file, timeout=20, isolation_level=None)) as connection:
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
@@ -200,7 +200,7 @@ def _prepare_database(file: Path) -> None:
             connection.execute("ROLLBACK")
     except sqlite3.Error as error:
         raise UserError(
-            f"tracking store {file}: {error}", "is it an SQLite file you may write, on a disk with room?"
+            f"tracking store {file}: {error}", "give an SQLite file that can be written, on a disk with room"
         ) from error
 
 
@@ -215,13 +215,13 @@ def _open_client(uri: str) -> "MlflowClient":
         raise make_store_error(uri, error) from error
     except ModuleNotFoundError as error:
         raise UserError(f"tracking store {redact_address(uri)}: {error}", f"pip install {error.name}") from error
-    except Exception as error:  # what a database driver, a web server that is no MLflow or a proxy come up with
+    except Exception as error:  # anything that a database driver, a proxy or a server other than MLflow may raise
         raise make_store_error(uri, error) from error
     return client
 
 
 def make_store_error(uri: str, error: Exception) -> UserError:
-    """The error of a store that answered, but not as wished."""
+    """Return the error for a store that answered with an error."""
     text = str(getattr(error, "message", None) or error).strip()
     line = text.splitlines()[0] if text else type(error).__name__
     hint = f"mlflow db upgrade {redact_address(uri)}" if "db upgrade" in text else STORE_HINT
@@ -233,10 +233,10 @@ def make_store_error(uri: str, error: Exception) -> UserError:
 def get_or_create_experiment(
     client: "MlflowClient", run_store: RunStore, name: str, tags: Mapping[str, str] | None = None
 ) -> str:
-    """The id of the experiment, created where it is not there; call it under `store_lock`.
+    """Return the id of the experiment, which is created if it does not exist; call it under `store_lock`.
 
-    Of `tags` it gets those that it does not have: what a user writes there stays.
-    Raises UserError where the name is a deleted one's, or its files lie where only a server can put them.
+    It gets those of `tags` that it lacks: what a user wrote there stays.
+    Raises UserError if the experiment was deleted, or if only a server can write its files.
     """
     from mlflow.exceptions import MlflowException
 
@@ -248,7 +248,7 @@ def get_or_create_experiment(
                     name, artifact_location=choose_artifact_location(run_store), tags=EXPERIMENT_TAGS | dict(tags or {})
                 )
             )
-        except MlflowException:  # another machine was first
+        except MlflowException:  # another machine created it first
             stored_experiment = client.get_experiment_by_name(name)
             if stored_experiment is None:
                 raise

@@ -1,4 +1,4 @@
-"""Brings runs from their folders into a store: what it lacks is added, what it has stays, nothing is doubled."""
+"""Bring runs from their folders into a store: what it lacks is added, what it has stays, nothing is duplicated."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SyncOutcome:
-    """What was done for one folder: `problem` says why nothing could be."""
+    """What was done for one folder; `problem` says why if nothing could be done."""
 
     digest: str
     run_id: str | None = None
     created: bool = False
-    points: int = 0  # added
+    points: int = 0  # points added
     status: str = ""
     problem: str = ""
 
 
 def sync_runs(run_store: RunStore, progress: Callable[[int, int], None] | None = None) -> list[SyncOutcome]:
-    """Bring every run of the folder `runs` into the store; what was done, one entry a run folder.
+    """Bring every run of the folder `runs` into the store; return what was done, one entry per run folder.
 
-    Runs that go on just now are left to their own process. `progress` gets (done, all). Raises UserError for a
-    store that does not answer; a folder that can't be read is told in its entry and stops nothing.
+    Runs that are running now are left to their own process. `progress` gets (done, all). Raises UserError for a
+    store that does not answer; a folder that can't be read is reported in its entry and stops nothing.
     """
     client = store.connect_store(run_store)
     stored_runs = _index_runs(client, run_store)
@@ -50,7 +50,7 @@ def sync_runs(run_store: RunStore, progress: Callable[[int, int], None] | None =
 
 
 def _index_runs(client: "MlflowClient", run_store: RunStore) -> dict[str, "Run"]:
-    """The runs of the store by digest."""
+    """Return the runs of the store by digest."""
     try:
         experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
         return {run.data.tags["digest"]: run for run in search.iterate_runs(client, experiments, {})}
@@ -71,7 +71,7 @@ def _sync_folder(client: "MlflowClient", run_store: RunStore, folder: Path, run:
         return _upload_run(client, run_store, folder, recipe, run_provenance)
     except UserError as error:
         return SyncOutcome(digest=folder.name, problem=error.problem)
-    except Exception as error:  # one run that the store or the disk refuses leaves the others
+    except Exception as error:  # a run that the store or the disk refuses does not stop the others
         return SyncOutcome(
             digest=folder.name, problem=store.make_store_error(run_store.resolve_address(), error).problem
         )
@@ -91,7 +91,7 @@ def _upload_run(
 
 
 def _guess_provenance(folder: Path, recipe: Recipe) -> Provenance:
-    """The origin of a folder without origin.json, from its files: when they were written, how the result ends."""
+    """Return the origin of a folder without origin.json, guessed from its files' times and its result."""
     started_ms = (folder / "recipe.yaml").stat().st_mtime_ns // 1_000_000
     result = folder / "result.json"
     status: records.Status = "KILLED"

@@ -1,7 +1,7 @@
-"""What the machine does while a run trains: processor, memory, disk, network and GPU, sampled beside it.
+"""Metrics of the machine while a run trains: processor, memory, disk, network and GPU.
 
-MLflow's own collectors under MLflow's own names (`system/...`), but sent through the run's one writer, so that
-a store that is away is noticed in one place. The first samples come every second: short runs get some as well.
+They are MLflow's own collectors and names (`system/...`), but go through the run's one writer, so that
+a store that does not answer is handled in one place. The first samples come every second, also for short runs.
 """
 
 import threading
@@ -17,7 +17,7 @@ FAST_S, SLOW_S, FAST_SAMPLES = 1.0, 10.0, 10
 
 
 class SystemSampler:
-    """A thread that hands system metrics to `send` until `stop_sampling`; steps are seconds since the run's start."""
+    """A thread that passes system metrics to `send` until `stop_sampling`; steps are seconds since the run's start."""
 
     def __init__(self, send: Callable[[list[MetricPoint]], None], started_ms: int) -> None:
         self._send = send
@@ -27,7 +27,7 @@ class SystemSampler:
         self._thread.start()
 
     def stop_sampling(self) -> None:
-        """End sampling; returns without waiting for a sample that is being taken."""
+        """Stop sampling, without waiting for a sample that is being taken."""
         self._stop.set()
 
     def _sample_until_stopped(self) -> None:
@@ -36,7 +36,7 @@ class SystemSampler:
             started_at = time.monotonic()
             while not self._stop.wait(FAST_S if time.monotonic() - started_at < FAST_SAMPLES * FAST_S else SLOW_S):
                 self._send(self._take_sample(collectors))
-        except Exception:  # a machine without readable counters trains as well; the metrics are then missing
+        except Exception:  # on a machine without readable counters only these metrics are missing
             return
 
     def _take_sample(self, collectors: list[Any]) -> list[MetricPoint]:

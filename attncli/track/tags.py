@@ -1,4 +1,4 @@
-"""What is told of a run in MLflow: its name, parameters, tags and a description in Markdown."""
+"""What MLflow shows of a run: its name, parameters, tags and a description in Markdown."""
 
 import getpass
 import json
@@ -18,9 +18,9 @@ MAX_TAG_LENGTH = 8000
 
 
 def format_run_name(recipe: Recipe) -> str:
-    """Such as eca-resnet18-s0, or ram-s0 for a mechanism that is the whole network; changed options are told.
+    """Return the run's name, such as eca-resnet18-s0, or ram-s0 if the mechanism is the whole network.
 
-    As in eca[gamma=3]-resnet18-s0, and with the places that are not the paper's, se@mid/3/4-resnet50-s1.
+    It includes changed options, as in eca[gamma=3]-resnet18-s0, and changed places, as in se@mid/3/4-resnet50-s1.
     """
     model = recipe.model
     backbone = "" if is_whole_network(recipe) else f"-{model.backbone}"
@@ -31,20 +31,20 @@ def format_run_name(recipe: Recipe) -> str:
 
 
 def is_whole_network(recipe: Recipe) -> bool:
-    """Whether the mechanism is the whole network, the recipe's backbone only what it is compared with."""
+    """Return whether the mechanism is the whole network, so that the backbone is only what it is compared with."""
     try:
         return attention.is_whole_network(recipe.model.attn)
-    except UserError:  # a user's own file that is no longer there
+    except UserError:  # a user-defined file that no longer exists
         return False
 
 
 def choose_experiment_name(recipe: Recipe) -> str:
-    """The recipe's own, else <images>-<backbone>."""
+    """Return the recipe's experiment, else <images>-<backbone>."""
     return recipe.experiment or f"{name_images(recipe)}-{recipe.model.backbone}"
 
 
 def name_images(recipe: Recipe) -> str:
-    """What the images are called: the data set's name, of images of one's own that of the folder, the hub's there."""
+    """Return the data set's name; for user-defined images the folder's name, for a hub the name there."""
     data = recipe.data
     if data.of and has_origin(data.name, "hub"):
         return data.of.replace("/", "-")
@@ -54,9 +54,9 @@ def name_images(recipe: Recipe) -> str:
 
 
 def flatten_params(recipe: Recipe) -> dict[str, str]:
-    """The flat recipe, every value as `--set` takes it; the mechanism's options each under their own key.
+    """Return the flat recipe, with every value as `--set` takes it and one key per option of the mechanism.
 
-    Keys that came later and are not set are left out: runs made before have the same parameters, and compare.
+    Keys that were added later and are not set are left out, so that older runs have the same parameters.
     """
     flat = {key: value for key, value in recipe.flatten_keys().items() if not is_default_late_key(key, value)}
     options = flat.pop("model.options")
@@ -65,12 +65,12 @@ def flatten_params(recipe: Recipe) -> dict[str, str]:
 
 
 def format_value(value: Any) -> str:
-    """A value as it is written in a recipe: text bare, all else as JSON, which YAML includes."""
+    """Return a value as a recipe writes it: text as it is, all else as JSON, which YAML includes."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _truncate_text(text: str, max_length: int) -> str:
-    """The text, or what fits of it, saying how much is missing and where the whole is."""
+    """Return the text; if it is too long, cut it and say how long the whole is and where to find it."""
     if len(text) <= max_length:
         return text
     note = f" ... ({len(text)} characters; whole in recipe.yaml)"
@@ -78,7 +78,7 @@ def _truncate_text(text: str, max_length: int) -> str:
 
 
 def build_run_tags(recipe: Recipe, provenance: Provenance) -> dict[str, str]:
-    """The tags of a run: what to search and group by, and where it came from."""
+    """Return the tags of a run: what to search and group by, and its provenance."""
     run_tags = {
         "attn": label_mechanism(recipe),
         "backbone": recipe.model.backbone,
@@ -105,7 +105,7 @@ def build_run_tags(recipe: Recipe, provenance: Provenance) -> dict[str, str]:
 
 
 def find_category(recipe: Recipe) -> str:
-    """The mechanism's category; `own` for one that is not ours or no longer there, `none` without one."""
+    """Return the mechanism's category; `own` if user-defined or no longer there, `none` without one."""
     if recipe.model.attn == attention.NONE:
         return attention.NONE
     try:
@@ -122,7 +122,7 @@ def _find_user_name() -> str:
 
 
 def format_run_note(recipe: Recipe, provenance: Provenance) -> str:
-    """Markdown that says what the run is and how to do it again."""
+    """Return Markdown that says what the run is and how to repeat it."""
     subject = (
         f"`{label_mechanism(recipe)}`"
         if is_whole_network(recipe)
@@ -140,20 +140,20 @@ def format_run_note(recipe: Recipe, provenance: Provenance) -> str:
             f"in {len(dataset_info.classes)} classes; content `{dataset_info.digest[:12]}`.",
             "",
         ]
-    lines += ["Again:", "", "```", format_run_command(recipe), "```", ""]
+    lines += ["To repeat it:", "", "```", format_run_command(recipe), "```", ""]
     lines += ["Its pictures are under Artifacts; what the attention does to images is there after", ""]
     lines += ["```", f"attncli look {shlex.quote(format_run_name(recipe))}", "```", ""]
     if provenance.commit:
         dirty_note = ", with uncommitted changes" if provenance.dirty else ""
         lines += [f"Code: commit `{provenance.commit[:12]}`{dirty_note}; attncli {provenance.version}.", ""]
     lines += [
-        f"Digest `{provenance.digest}`; runs that differ in the seed alone share the tag group `{provenance.group}`."
+        f"Digest `{provenance.digest}`; runs that differ only in the seed share the tag group `{provenance.group}`."
     ]
     return "\n".join(lines)
 
 
 def format_run_command(recipe: Recipe) -> str:
-    """The shortest `attncli run` command that means this recipe."""
+    """Return the shortest `attncli run` command for this recipe."""
     arguments = ["attncli", "run", "--attn", recipe.model.attn, "--backbone", recipe.model.backbone]
     if recipe.seed:
         arguments += ["--seed", str(recipe.seed)]
@@ -165,7 +165,7 @@ def format_run_command(recipe: Recipe) -> str:
 
 
 def _quote_value(value: Any) -> str:
-    """A value as `--set` reads it back: text that YAML would take for something else stays in quotes."""
+    """Return a value so that `--set` reads it back: text that YAML would read as another type stays in quotes."""
     if isinstance(value, str) and value.replace("-", "").replace("_", "").replace("/", "").isalnum():
         needs_no_quotes = value[0].isalpha() and value.lower() not in (
             "null",

@@ -1,4 +1,4 @@
-"""The way in for a run: open the store, start recording."""
+"""Open a store and start recording runs in it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,10 +25,10 @@ class Tracker:
 
     @classmethod
     def open(cls, run_store: RunStore) -> "Tracker":
-        """The store at `uri` (see `store.resolve_address`); `runs` is the folder of all runs.
+        """Open the store, which is created if it does not exist.
 
-        Runs of this host whose process died without a word are closed as KILLED. Raises UserError within
-        seconds where the store does not answer or can't be written.
+        Runs of this host whose process died are closed as KILLED. Raises UserError within
+        seconds if the store does not answer or can't be written.
         """
         client = store.connect_store(run_store)
         search.close_dead_runs(client, run_store.runs)
@@ -44,18 +44,18 @@ class Tracker:
         fresh: bool = False,
         tags: Mapping[str, str] | None = None,
     ) -> ActiveRun:
-        """Begin to record a run in `folder` (runs/<digest>), or go on with it: there is one MLflow run a digest.
+        """Begin to record a run in `folder` (runs/<digest>), or resume it: there is one MLflow run per digest.
 
-        A run that goes on has its log.jsonl cut to the checkpoint before; the records in it are taken as logged.
-        `fresh` begins anew: the earlier MLflow run, whose figures may be another code's, is deleted (which MLflow
-        can undo). `tags` are added (a sweep's runs name their parent: mlflow.parentRunId). Raises UserError where the
+        Before a run resumes, its log.jsonl must be cut to the checkpoint; the records in it count as logged.
+        `fresh` starts again: the earlier MLflow run, which may be of other code, is deleted (which MLflow
+        can undo). `tags` are added (a sweep's runs name their parent: mlflow.parentRunId). Raises UserError if the
         store refuses the run.
         """
         try:
             run_provenance = provenance.begin_provenance(folder, recipe, dataset_info, dict(machine or {}), fresh=fresh)
         except OSError as error:
             raise UserError(
-                f"{folder}: {error.strerror or error}", "give a folder that can be written, --runs"
+                f"{folder}: {error.strerror or error}", "give a folder that can be written: --runs"
             ) from error
         try:
             run_id, is_new = mlflow_run.get_or_create_run(

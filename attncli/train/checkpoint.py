@@ -1,7 +1,7 @@
 """The state of a training on disk: tensors as safetensors, the rest as JSON, never a pickle.
 
-`checkpoint/state.json` names the file of tensors that belongs to it and is replaced in one go after that file is
-on disk, so that a kill at any moment leaves the old checkpoint or the new one, whole.
+`checkpoint/state.json` names the file of tensors that belongs to it. It is replaced in one step after that file is
+on disk, so a kill at any moment leaves either the old checkpoint or the new one, complete.
 """
 
 import json
@@ -40,22 +40,22 @@ class TrainingState:
     optimizer: Optimizer
     scaler: GradScaler
     ema: Ema | None
-    losses: Tensor  # (steps,) of the epoch under way
+    losses: Tensor  # (steps,) of the current epoch
     epoch: int = 0  # epochs done
-    step: int = 0  # steps done of the epoch under way
-    checked_steps: int = 0  # of these, the steps whose losses are averaged over the processes and known to be numbers
-    epoch_seconds: float = 0.0  # training time of the epoch under way
+    step: int = 0  # steps done of the current epoch
+    checked_steps: int = 0  # of these, the steps whose losses are averaged over the processes and known to be finite
+    epoch_seconds: float = 0.0  # training time of the current epoch
     epoch_records: list[Epoch] = field(default_factory=list)  # of the epochs done
 
     def finish_epoch(self, record: Epoch) -> None:
-        """Close the epoch under way with its record and stand at the start of the next."""
+        """Close the current epoch with its record and move to the start of the next."""
         self.epoch_records.append(record)
         self.epoch, self.step, self.checked_steps, self.epoch_seconds = self.epoch + 1, 0, 0, 0.0
         self.losses.zero_()
 
 
 def save_checkpoint(run_dir: Path, state: TrainingState, identity: dict[str, str]) -> None:
-    """Write the state under `run_dir`/checkpoint. Raises RunFailedError where the disk does not take it."""
+    """Write the state under `run_dir`/checkpoint. Raises RunFailedError if the disk does not take it."""
     folder = run_dir / FOLDER
     slot = folder / next(name for name in SLOTS if name != _find_current_slot(folder))
     head = {
@@ -83,9 +83,9 @@ def save_checkpoint(run_dir: Path, state: TrainingState, identity: dict[str, str
 def load_checkpoint(
     run_dir: Path, state: TrainingState, identity: dict[str, str], broadcast: BroadcastRead = lambda read: read()
 ) -> bool:
-    """Bring `state` to the checkpoint under `run_dir`; False where there is none.
+    """Restore `state` from the checkpoint under `run_dir`. Return whether there was one.
 
-    Of several processes the first one alone needs to see the folder: `broadcast(read)` gives all what it reads.
+    Of several processes only the first one must see the folder: `broadcast(read)` sends what it reads to all.
     Raises UserError for a checkpoint that is damaged, of another recipe, data or precision, or of another network.
     """
     contents = broadcast(partial(_read_checkpoint, run_dir, identity))
@@ -101,7 +101,7 @@ def load_checkpoint(
 
 
 def _read_checkpoint(run_dir: Path, identity: dict[str, str]) -> CheckpointContents | None:
-    """The checkpoint under `run_dir`, looked over; None where there is none."""
+    """Return the checkpoint under `run_dir` after checking it, or None if there is none."""
     path = run_dir / FOLDER / STATE
     if not path.exists():
         return None
@@ -123,13 +123,13 @@ def _read_checkpoint(run_dir: Path, identity: dict[str, str]) -> CheckpointConte
 
 
 def load_weights(run_dir: Path, model: nn.Module) -> None:
-    """Bring `model` to the weights under `run_dir` that are evaluated: the moving average where there is one.
+    """Load into `model` the weights under `run_dir` that are evaluated: the moving average if there is one.
 
-    Raises UserError where there is no checkpoint, or one that is damaged or of another network.
+    Raises UserError if there is no checkpoint, or if it is damaged or of another network.
     """
     path = run_dir / FOLDER / STATE
     if not path.exists():
-        raise UserError(f"{path}: there is no checkpoint", f"attncli run --fresh {run_dir / 'recipe.yaml'} makes one")
+        raise UserError(f"{path}: there is no checkpoint", f"make one: attncli run --fresh {run_dir / 'recipe.yaml'}")
     try:
         saved = parse((path.parent / _find_current_slot(path.parent)).read_bytes())
         averaged_weights = {
@@ -146,17 +146,19 @@ def load_weights(run_dir: Path, model: nn.Module) -> None:
 
 
 def count_checkpoint_bytes(state: TrainingState) -> int:
-    """Bytes of the tensors that a checkpoint of this state holds."""
+    """Return the size in bytes of the tensors in a checkpoint of this state."""
     return safetensors_io.count_tensor_bytes(_collect_tensors(state))
 
 
 def clear_checkpoint(run_dir: Path) -> None:
-    """Remove the checkpoint under `run_dir`, if there is one. Raises RunFailedError where that is not allowed."""
+    """Remove the checkpoint under `run_dir`, if there is one. Raises RunFailedError if that is not allowed."""
     try:
         (run_dir / FOLDER / STATE).unlink(missing_ok=True)
         _remove_stale_files(run_dir / FOLDER, kept_names=set())
     except OSError as error:
-        raise RunFailedError(f"{run_dir / FOLDER}: cannot replace it: {error.strerror}", "is it writable?") from error
+        raise RunFailedError(
+            f"{run_dir / FOLDER}: cannot replace it: {error.strerror}", "check that the folder can be written"
+        ) from error
 
 
 def _collect_tensors(state: TrainingState) -> dict[str, Tensor]:
@@ -186,7 +188,7 @@ def _restore_state(state: TrainingState, head: dict[str, Any], saved: dict[str, 
 
 
 def _find_current_slot(folder: Path) -> str:
-    """The file of tensors that the checkpoint now uses, "" where there is none."""
+    """Return the file of tensors that the checkpoint now uses, or "" if there is none."""
     try:
         return str(json.loads((folder / STATE).read_text(encoding="utf-8"))["tensors"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -194,13 +196,13 @@ def _find_current_slot(folder: Path) -> str:
 
 
 def _remove_stale_files(folder: Path, kept_names: set[str]) -> None:
-    """Delete our files but those in `kept_names` (other slots, temporary files a kill left)."""
+    """Delete our files except those in `kept_names`: other slots, temporary files that a kill left."""
     for path in folder.glob("*"):
         if path.name not in kept_names and (path.name in SLOTS or path.name.startswith(f".{STATE}.")):
             path.unlink()
 
 
 def _shorten_error(error: Exception) -> str:
-    """The first line of an error, or its kind where it has no text."""
+    """Return the first line of an error, or its kind if it has no text."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

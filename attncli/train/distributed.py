@@ -16,21 +16,21 @@ T = TypeVar("T")
 
 
 class AllRanksError(RunFailedError):
-    """A failure that all processes of a run see alike, so that the first one alone has to tell it."""
+    """A failure that all processes of a run see alike, so only the first one reports it."""
 
     on_all_ranks = True
 
 
 def make_peer_lost_error() -> AllRanksError:
-    """What the other processes of a run see of one that ended in the middle of it."""
-    return AllRanksError("another process of this run has ended", "the same command goes on from the last checkpoint")
+    """Return the error that the other processes of a run raise if one ended early."""
+    return AllRanksError("another process of this run has ended", "the same command resumes from the last checkpoint")
 
 
 def init_accelerator() -> Accelerator:
-    """Accelerate's view of the processes and the device; memory and threads are set as suits them.
+    """Return an Accelerator for the processes and the device; set up memory allocation and threads for them.
 
-    Number formats and trackers are left out of it on purpose: this project does both itself.
-    Raises UserError where a launcher announced more processes than found each other.
+    It handles no number formats and no trackers: this project does both itself.
+    Raises UserError if fewer processes found each other than the launcher announced.
     """
     tune_malloc()
     accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no", log_with=None)
@@ -44,37 +44,35 @@ def init_accelerator() -> Accelerator:
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", announced_processes))
     if (
         local_processes > 1
-    ):  # a launcher has set OMP_NUM_THREADS to 1 for them; where it starts one, torch's own choice holds
+    ):  # a launcher has set OMP_NUM_THREADS to 1 for them; for one process torch's own choice stays
         torch.set_num_threads(threads_per_rank(local_processes))
     return accelerator
 
 
 def choose_kernels(device: torch.device) -> None:
-    """Let cuDNN try its kernels on the first batch of a size and keep the fastest (nothing on other devices).
+    """Let cuDNN try its kernels on the first batch of each size and keep the fastest. Do nothing on other devices.
 
-    Two processes may choose differently, and cuDNN's own sums are not of one order anyway: on CUDA a resumed
-    training agrees with an undisturbed one to rounding, not to the bit.
+    Two processes may choose different kernels, and cuDNN's sums have no fixed order anyway. So on CUDA a resumed
+    training agrees with an uninterrupted one up to rounding, not bit for bit.
     """
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
 
 
 def resolve_device(accelerator: Accelerator) -> torch.device:
-    """The device as tensors name it: an accelerator with its number, the host without one (Accelerate numbers both)."""
+    """Return the device as tensors name it: an accelerator has a number, the CPU has none (Accelerate numbers both)."""
     device_type = accelerator.device.type
     return torch.zeros((), device=device_type if device_type == "cpu" else accelerator.device).device
 
 
 def threads_per_rank(processes: int) -> int:
-    """Cores for each of `processes` processes on this machine, at least 1."""
+    """Return the number of cores for each of `processes` processes on this machine, at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed) // processes)
 
 
 def seed_everything(seed: int, device: torch.device) -> None:
-    """Seed torch on the host and on the device `device` (torch.manual_seed queues, slowly, for devices not in use
-    too).
-    """
+    """Seed torch on the CPU and on `device`; torch.manual_seed is slower, as it also prepares devices not in use."""
     if device.type == "cpu":
         torch.default_generator.manual_seed(seed)
     else:
@@ -82,7 +80,7 @@ def seed_everything(seed: int, device: torch.device) -> None:
 
 
 def combine_flags(accelerator: Accelerator, *flags: bool) -> list[bool]:
-    """What any of the processes wishes for; waits for all of them where there are several."""
+    """Return, for each flag, whether it is set in any process. Waits for all processes if there are several."""
     if accelerator.num_processes == 1:
         return list(flags)
     flag_tensor = torch.tensor(flags, dtype=torch.int32, device=resolve_device(accelerator))
@@ -90,8 +88,9 @@ def combine_flags(accelerator: Accelerator, *flags: bool) -> list[bool]:
 
 
 def broadcast_from_main(accelerator: Accelerator, compute: Callable[[], T]) -> T:
-    """What `compute` gives in the first process, in all of them; so is a UserError that it raises (there
-    CommonError).
+    """Call `compute` in the first process and return its result in all of them.
+
+    Raises the UserError that `compute` raises; the other processes raise it as AllRanksError.
     """
     if accelerator.num_processes == 1:
         return compute()
@@ -113,7 +112,7 @@ def broadcast_from_main(accelerator: Accelerator, compute: Callable[[], T]) -> T
 
 
 def shutdown_process_group(accelerator: Accelerator) -> None:
-    """The processes have nothing more to do together; the one that goes on alone gets the cores of all."""
+    """End the work of the processes together; the one that continues alone gets the cores of all."""
     if accelerator.num_processes > 1:
         torch.distributed.destroy_process_group()
         omp_threads = os.environ.get("OMP_NUM_THREADS", "")
@@ -125,7 +124,7 @@ def shutdown_process_group(accelerator: Accelerator) -> None:
 
 
 def average_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
-    """The mean over the processes, the same bits on each."""
+    """Return the mean over the processes, the same bits on each."""
     averaged: Tensor = accelerator.reduce(values, "mean") if accelerator.num_processes > 1 else values
     return averaged
 

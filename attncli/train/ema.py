@@ -1,4 +1,4 @@
-"""A moving average of a network's weights (Polyak and Juditsky 1992), which is what gets evaluated."""
+"""A moving average of a network's weights (Polyak and Juditsky 1992), which is evaluated instead of the weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 class Ema:
     """m = d m + (1 - d) w over floating-point parameters and buffers; `decay` is the largest d.
 
-    d = min(decay, (1 + t) / (10 + t)) at step t (from 1), so that a short run is no average of its random start
+    d = min(decay, (1 + t) / (10 + t)) at step t (from 1), so that the random start does not dominate a short run
     (the rule of TensorFlow's ExponentialMovingAverage with `num_updates`).
     """
 
@@ -22,13 +22,13 @@ class Ema:
 
     @torch.no_grad()
     def update_average(self, step: int) -> None:
-        """Take in the weights after step `step` (from 1)."""
+        """Add the weights after step `step` (from 1) to the average."""
         decay = min(self.decay, (1 + step) / (10 + step))
         get_ema_multi_avg_fn(decay)(list(self.averaged_weights.values()), list(self.live_weights.values()), step)
 
     @contextmanager
     def applied_average(self) -> Iterator[None]:
-        """The average in the network for the time of a `with` block."""
+        """Put the average into the network within a `with` block."""
         self.swap_weights()
         try:
             yield
@@ -37,7 +37,7 @@ class Ema:
 
     @torch.no_grad()
     def swap_weights(self) -> None:
-        """Exchange the network's weights and the average."""
+        """Swap the network's weights and the average."""
         for name, live_weight in self.live_weights.items():
             previous = live_weight.clone()
             live_weight.copy_(self.averaged_weights[name])
@@ -45,6 +45,6 @@ class Ema:
 
     @torch.no_grad()
     def restore_average(self, saved: dict[str, Tensor]) -> None:
-        """Put back a saved average. Raises KeyError or RuntimeError where it does not fit."""
+        """Restore a saved average. Raises KeyError or RuntimeError if it does not fit."""
         for name, averaged_weight in self.averaged_weights.items():
             averaged_weight.copy_(saved[name])

@@ -1,4 +1,4 @@
-"""Errors of torch that a user can mend, told as such."""
+"""Turn errors of torch that a user can fix into errors with a hint."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ from attncli.train import distributed
 
 @contextmanager
 def translated_torch_errors(settings: Train) -> Iterator[None]:
-    """Turn what a user can mend into a RunFailedError; any other error stays as it is.
+    """Turn what a user can fix into a RunFailedError; any other error stays as it is.
 
-    That is running out of memory, a lost process of the run, a failing compiler, and too small a batch for a norm.
+    These are: out of memory, a lost process of the run, a failing compiler, a batch too small for a norm.
     """
     try:
         yield
@@ -28,19 +28,20 @@ def translated_torch_errors(settings: Train) -> Iterator[None]:
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise RunFailedError(
                 f"train.compile: torch.compile failed: {str(error).strip().splitlines()[0]}",
-                "train.compile=false, or install the compiler that it misses",
+                "set train.compile=false, or install the missing compiler",
             ) from error
         raise
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
         raise RunFailedError(
-            f"train.batch_size={settings.batch_size}: a norm over the batch sees a single value of each channel",
-            "a batch of two or more images",
+            f"train.batch_size={settings.batch_size}: a norm over the batch has a single value per channel",
+            "use a batch of two or more images",
         ) from error
 
 
 def _make_out_of_memory_error(settings: Train) -> RunFailedError:
     return RunFailedError(
-        f"out of memory with train.batch_size={settings.batch_size}", "a smaller train.batch_size or data.image_size"
+        f"out of memory with train.batch_size={settings.batch_size}",
+        "use a smaller train.batch_size or data.image_size",
     )

@@ -1,4 +1,4 @@
-"""How good a network is on a split: every image counted exactly once, over any number of processes."""
+"""Evaluate a network on a split: every image counts exactly once, over any number of processes."""
 
 import time
 
@@ -21,7 +21,7 @@ MIN_BATCH, MAX_BATCH_PIXELS = (
     256,
     1 << 24,
 )  # images of a batch: at least 256 or 4 training batches, while they hold 16 M pixels
-CPU_BATCH_PIXELS = 1 << 21  # there 256 images of 32 px are as fast as any number, and memory is what training needs too
+CPU_BATCH_PIXELS = 1 << 21  # 256 images of 32 px: more are not faster, and need memory
 
 
 def evaluate_split(
@@ -33,10 +33,10 @@ def evaluate_split(
     name: str,
     accelerator: Accelerator | None = None,
 ) -> Evaluation:
-    """Loss (cross-entropy), top-1, top-5 and the confusion matrix of `model` on `split`, which is called `name`.
+    """Return loss (cross-entropy), top-1, top-5 and confusion matrix of `model` on `split`, recorded under `name`.
 
-    Each process takes its own part and the counts are summed. With fewer than five classes top-5 is 1.
-    Raises RunFailedError where the images counted are not those of the split, or where the loss is no number.
+    Each process evaluates its own part and the counts are summed. With fewer than five classes top-5 is 1.
+    Raises RunFailedError if the images counted are not those of the split, or if the loss is not finite.
     """
     accelerator = accelerator or distributed.init_accelerator()
     rank, device = accelerator.process_index, distributed.resolve_device(accelerator)
@@ -73,7 +73,7 @@ def count_predictions(
 
 
 def choose_eval_batch_size(split: Split, train_batch: int, device: torch.device) -> int:
-    """Images of an evaluation batch: without gradients several training batches fit at once, which GPUs need."""
+    """Return the images per evaluation batch. Without gradients several training batches fit, which keeps GPUs busy."""
     pixels = split.images[0, ..., 0, :, :].numel()  # of all frames
     if device.type == "cpu":
         return max(1, min(MIN_BATCH, CPU_BATCH_PIXELS // pixels))
@@ -91,7 +91,7 @@ class PredictionCounts:
         self.losses: list[Tensor] = []
 
     def add_batch(self, logits: Tensor, labels: Tensor) -> None:
-        """Take in a batch: logits (b, classes) in float32, labels (b,)."""
+        """Count a batch: logits (b, classes) in float32, labels (b,)."""
         best = logits.topk(min(5, self.classes), dim=1).indices  # (b, 5)
         cells = labels * self.classes + best[:, 0]
         self.confusion.index_add_(0, cells, torch.ones_like(cells))
@@ -99,7 +99,7 @@ class PredictionCounts:
         self.losses.append(F.cross_entropy(logits, labels, reduction="sum"))
 
     def to_evaluation(self, name: str, images: int, accelerator: Accelerator, started_at: float) -> Evaluation:
-        """The figures over all processes; `started_at` is the clock (s) at the start. Raises RunFailedError."""
+        """Return the evaluation over all processes; `started_at` is the clock (s) at its start."""
         loss_sum = torch.stack(self.losses).double().sum() if self.losses else torch.zeros((), dtype=torch.float64)
         loss = float(accelerator.reduce(loss_sum.to(self.device), "sum"))
         counts = accelerator.reduce(torch.cat([self.confusion, self.top5[None]]), "sum").cpu()
@@ -107,10 +107,11 @@ class PredictionCounts:
         counted_images = int(confusion.sum())
         if counted_images != images:
             raise RunFailedError(
-                f"{name}: {counted_images} images evaluated, the split has {images}", "please report this"
+                f"{name}: {counted_images} images evaluated, the split has {images}",
+                "this is a bug in attncli: please report it",
             )
         if not torch.isfinite(torch.tensor(loss)):
-            raise RunFailedError(f"{name}: the loss of the evaluation is {loss / images}", "lower train.lr")
+            raise RunFailedError(f"{name}: the loss of the evaluation is {loss / images}", "use a smaller train.lr")
         return Evaluation(
             split=name,
             images=images,

@@ -1,8 +1,8 @@
 """The training loop: a generator of Epoch records that knows no tracker, no command and no report.
 
-    for epoch in train(model, dataset, recipe, folder=runs / digest): log(epoch)
+    for epoch in train_model(model, dataset, recipe, folder=runs / digest): log(epoch)
 
-Nothing in it waits for the device but a look twice a second (`look.py`). Every random number comes from
+Nothing in it waits for the device except a check twice per second (`monitor.py`). Every random number comes from
 (seed, name, epoch, step), so a resumed training needs no generator's state.
 """
 
@@ -50,15 +50,20 @@ def train_model(
     progress: ProgressListener | None = None,
     accelerator: Accelerator | None = None,
 ) -> Iterator[Epoch]:
-    """Train `model` in place and yield a record an epoch; afterwards it holds the weights to evaluate (EMA's if set).
+    """Train `model` in place and yield one record per epoch. It ends with the weights to evaluate (EMA's if set).
 
-    `folder` gets the checkpoints: after epochs, as long as they cost a hundredth of the time, at the end, and on being
-    stopped. With `resume` the training goes on from there, bit for bit on the same machine, and the epochs done before
-    are yielded again first, so that a listener always hears the whole story; without a checkpoint it begins at the
-    beginning.
+    Args:
+        folder: gets the checkpoints: after epochs while they cost at most 1 % of the time, at the end, and if the
+            training is stopped; None means no checkpoints.
+        resume: continue from the checkpoint, bit for bit on the same machine, and first yield the records of the
+            epochs done before; without a checkpoint the training starts from the beginning.
+        progress: is called about twice per second.
+        accelerator: the processes and the device; None makes one.
 
-    Raises Interrupted after Ctrl-C or SIGTERM, RunFailedError for a loss that is no number, a full disk or too little
-    memory, UserError for a recipe that cannot be trained here or a checkpoint that is not this run's.
+    Raises:
+        Interrupted: after Ctrl-C or SIGTERM.
+        RunFailedError: the loss is not finite, the disk is full, or memory runs out.
+        UserError: the recipe cannot be trained here, or the checkpoint is not this run's.
     """
     with training_stop_signal() as stop, translated_torch_errors(recipe.train):
         session = prepare_session(
@@ -80,7 +85,7 @@ def train_model(
 
 
 def run_epoch(session: TrainingSession, stop: StopSignal) -> Epoch:
-    """Train the rest of the epoch under way, evaluate, save. Raises Interrupted, RunFailedError."""
+    """Train the rest of the current epoch, evaluate, save. Raises Interrupted, RunFailedError."""
     state, device = session.state, session.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -102,7 +107,7 @@ def run_epoch(session: TrainingSession, stop: StopSignal) -> Epoch:
 
 
 def iterate_batches(session: TrainingSession) -> Iterator[tuple[Tensor, Tensor]]:
-    """This process's share of the batches that are left of the epoch under way."""
+    """Yield this process's share of the batches that are left of the current epoch."""
     for module in session.state.model.modules():
         anneal = getattr(module, "anneal", None)
         if callable(anneal):
@@ -124,7 +129,7 @@ def iterate_batches(session: TrainingSession) -> Iterator[tuple[Tensor, Tensor]]
 
 
 def run_step(session: TrainingSession, images: Tensor, labels: Tensor) -> None:
-    """One step of the optimiser: images (b, 3, H, W) or (b, T, 3, H, W), labels (b,)."""
+    """Do one step of the optimiser: images (b, 3, H, W) or (b, T, 3, H, W), labels (b,)."""
     state, settings = session.state, session.recipe.train
     global_step = state.epoch * session.epoch_steps + state.step
     optim.set_learning_rate(state.optimizer, lr_schedule.learning_rate_at(settings, global_step, session.epoch_steps))
@@ -148,7 +153,7 @@ def run_step(session: TrainingSession, images: Tensor, labels: Tensor) -> None:
 
 
 def validate_epoch(session: TrainingSession) -> Evaluation | None:
-    """The validation part evaluated with the weights that count, None where there is no such part."""
+    """Evaluate the validation part with the weights to evaluate, or return None if there is no such part."""
     state, val = session.state, session.dataset.val
     with state.ema.applied_average() if state.ema else nullcontext():
         distributed.broadcast_buffers(session.accelerator, state.model)
@@ -160,7 +165,7 @@ def validate_epoch(session: TrainingSession) -> Evaluation | None:
 
 
 def make_epoch_record(session: TrainingSession, val: Evaluation | None, peak_bytes: int | None) -> Epoch:
-    """The record of the epoch whose steps are done; `peak_bytes` in bytes."""
+    """Return the record of the epoch whose steps are done; `peak_bytes` in bytes."""
     state = session.state
     last_step = (state.epoch + 1) * session.epoch_steps - 1
     return Epoch(

@@ -1,4 +1,4 @@
-"""A network and its loss as one module: DDP, autocast and torch.compile then all see a single forward."""
+"""A network and its loss as one module, so that DDP, autocast and torch.compile see a single forward pass."""
 
 from collections.abc import Callable
 
@@ -10,9 +10,9 @@ from attncli.train.precision import autocast_context
 
 
 class TrainingObjective(nn.Module):
-    """(images (b, ...), labels (b,), or shares of the classes (b, classes)) -> mean loss, a float32 scalar.
+    """Map images (b, ...) and labels (b,), or class shares (b, classes), to the mean loss, a float32 scalar.
 
-    The loss is the network's own where its class has `loss(images, labels) -> (loss, logits)`, else the
+    The network's own loss is used if its class has `loss(images, labels) -> (loss, logits)`, else the
     cross-entropy with label smoothing (Szegedy et al. 2016, section 7), computed in float32.
     """
 
@@ -26,7 +26,7 @@ class TrainingObjective(nn.Module):
         self.model_loss = model_loss if callable(model_loss) else None
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss of a batch."""
+        """Return the mean loss of a batch."""
         with autocast_context(self.precision, self.device):
             result = self.model_loss(images, labels)[0] if self.model_loss else self.model(images)
         if self.model_loss:

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the global step: nothing to save, nothing to resume."""
+"""The learning rate as a pure function of the global step: there is no state to save or restore."""
 
 import math
 
@@ -13,26 +13,30 @@ RISE_SHARE, START_FACTOR, END_FACTOR = (
 
 
 def check_schedule(train: Train) -> None:
-    """Raise UserError where keys of the recipe do not go together."""
+    """Raise UserError if keys of the recipe do not go together."""
     if train.schedule == "onecycle" and train.warmup_epochs:
         raise UserError(
-            "train.warmup_epochs: onecycle has a warm-up of its own", "train.warmup_epochs=0, or train.schedule=cosine"
+            "train.warmup_epochs: schedule 'onecycle' has its own warm-up",
+            "set train.warmup_epochs=0, or train.schedule=cosine",
         )
     if train.schedule == "step" and not train.step_epochs:
-        raise UserError("train.step_epochs: schedule 'step' needs at least one", "for example train.step_epochs=[5, 8]")
+        raise UserError(
+            "train.step_epochs: schedule 'step' needs at least one epoch", "for example train.step_epochs=[5, 8]"
+        )
     if train.schedule != "step" and train.step_epochs:
         raise UserError(
-            f"train.step_epochs: schedule '{train.schedule}' takes none", "train.schedule=step, or leave it out"
+            f"train.step_epochs: schedule '{train.schedule}' has no step epochs",
+            "set train.schedule=step, or leave train.step_epochs out",
         )
     if train.warmup_epochs >= train.epochs:
         raise UserError(
-            f"train.warmup_epochs: {train.warmup_epochs:g} leaves nothing of {train.epochs} epochs",
-            "give a smaller one",
+            f"train.warmup_epochs: {train.warmup_epochs:g} must be smaller than train.epochs, which is {train.epochs}",
+            "use a smaller train.warmup_epochs",
         )
 
 
 def learning_rate_at(train: Train, step: int, epoch_steps: int) -> float:
-    """Learning rate of global step `step` (from 0), with `epoch_steps` steps an epoch; `train.lr` is its peak.
+    """Return the rate of global step `step` (from 0) with `epoch_steps` steps per epoch; its peak is `train.lr`.
 
     cosine    half a cosine from the peak to 0 (Loshchilov and Hutter 2017, eq. 5, one period)
     onecycle  half a cosine from peak / 25 up to the peak in 30 % of the steps, another down to peak / 250000
@@ -56,7 +60,7 @@ def learning_rate_at(train: Train, step: int, epoch_steps: int) -> float:
 
 
 def _half_cosine(fraction: float) -> float:
-    """From 1 at part 0 to 0 at part 1."""
+    """Return half a cosine, which falls from 1 at part 0 to 0 at part 1."""
     return (1 + math.cos(math.pi * fraction)) / 2
 
 

@@ -1,6 +1,6 @@
-"""Looking at a training from time to time: its losses, its clock, its checkpoints, and whether to stop.
+"""Check a training from time to time: its losses, its clock, its checkpoints, and whether to stop.
 
-A look reads the losses of the steps since the last one and so waits for the device; between looks nothing does.
+A check reads the losses of the steps since the last one and so waits for the device. Between checks nothing waits.
 """
 
 import time
@@ -11,23 +11,23 @@ from attncli.train import checkpoint, distributed
 from attncli.train.progress import TrainingProgress
 from attncli.train.session import TrainingSession
 
-CHECK_S, CHECK_STEPS = 0.5, 10  # a look comes this often: by the clock in one process, by steps in several
-SAVE_S = 600.0  # a long epoch is saved this often
-SAVE_TIME_SHARE = 0.01  # of the time may go into the checkpoints between the epochs
-BYTES_PER_S = 400e6  # a checkpoint is written about this fast, until one has been
-LIGHT_BYTES = 1 << 20  # bytes of a checkpoint that is worth no thought
+CHECK_S, CHECK_STEPS = 0.5, 10  # time between checks: by the clock in one process, by steps in several
+SAVE_S = 600.0  # time between the checkpoints of a long epoch
+SAVE_TIME_SHARE = 0.01  # share of the time that checkpoints between the epochs may take
+BYTES_PER_S = 400e6  # assumed speed of writing, until a checkpoint has been written
+LIGHT_BYTES = 1 << 20  # bytes of a checkpoint that is always cheap enough
 RECENT_STEPS = 20  # steps whose mean loss is shown
 
 
 def should_check(session: TrainingSession, stop: StopSignal) -> bool:
-    """Whether to look now; several processes must come to the same answer."""
+    """Return whether to check now; all processes of a run get the same answer."""
     if session.is_distributed:
         return session.state.step % CHECK_STEPS == 0
     return stop.is_set or time.perf_counter() - session.checked_at > CHECK_S
 
 
 def check_training(session: TrainingSession, stop: StopSignal) -> None:
-    """Read the losses, save where it is time, report. Raises Interrupted, RunFailedError."""
+    """Read the losses, save if it is time, report. Raises Interrupted, RunFailedError."""
     reduce_losses(session)
     stop_clock(session)
     stop_requested, save_due = distributed.combine_flags(
@@ -43,19 +43,19 @@ def check_training(session: TrainingSession, stop: StopSignal) -> None:
 
 
 def start_clock(session: TrainingSession) -> None:
-    """Count training time on from `state.seconds`."""
+    """Start the epoch's clock so that it continues from `state.epoch_seconds`."""
     now = time.perf_counter()
     session.epoch_started_at, session.checked_at = now - session.state.epoch_seconds, now
     session.saved_at = session.saved_at or now
 
 
 def stop_clock(session: TrainingSession) -> None:
-    """Note the training time of the epoch so far (after the device has come to rest: `reduce_losses` waits for it)."""
+    """Store the epoch's training time so far. Call it after `reduce_losses`, which waits for the device."""
     session.state.epoch_seconds = time.perf_counter() - session.epoch_started_at
 
 
 def reduce_losses(session: TrainingSession) -> None:
-    """Average the losses since the last look over the processes; CommonError at the first that is no number."""
+    """Average the losses since the last check over the processes. Raises AllRanksError if one is not finite."""
     new_losses = session.state.losses[session.state.checked_steps : session.state.step]
     if session.is_distributed:
         new_losses.copy_(distributed.average_over_ranks(session.accelerator, new_losses))
@@ -72,7 +72,7 @@ def reduce_losses(session: TrainingSession) -> None:
 
 
 def report_progress(session: TrainingSession) -> None:
-    """Give the listener the place, the speed, the time left and the loss."""
+    """Report the position, the speed, the time left and the loss to the listener."""
     state = session.state
     if session.progress is None or not state.step:
         return
@@ -92,7 +92,7 @@ def report_progress(session: TrainingSession) -> None:
 
 
 def save_session(session: TrainingSession) -> None:
-    """Write a checkpoint, by the first process, where there is a folder for it."""
+    """Write a checkpoint in the first process, if there is a folder for it."""
     started_at = time.perf_counter()
     if session.folder and session.accelerator.is_main_process:
         checkpoint.save_checkpoint(session.folder, session.state, session.identity)
@@ -101,9 +101,9 @@ def save_session(session: TrainingSession) -> None:
 
 
 def save_after_epoch(session: TrainingSession) -> None:
-    """Write a checkpoint after an epoch: the last one always, others as long as they cost a hundredth of the time.
+    """Write a checkpoint after an epoch: always after the last, after others if that costs at most 1 % of the time.
 
-    Any checkpoint leads to the same bits, so an older one costs a killed training time and nothing else.
+    Any checkpoint leads to the same bits, so after a kill an older one costs only time.
     """
     checkpoint_bytes = checkpoint.count_checkpoint_bytes(session.state)
     expected_seconds = (
@@ -115,7 +115,7 @@ def save_after_epoch(session: TrainingSession) -> None:
 
 
 def make_interruption(session: TrainingSession, stop: StopSignal) -> Interrupted:
-    """What happened and how to go on."""
+    """Return an error that says what happened and how to resume."""
     state = session.state
     position = f"after epoch {state.epoch}" if not state.step else f"at epoch {state.epoch + 1}, step {state.step}"
     return Interrupted(

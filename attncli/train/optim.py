@@ -12,7 +12,7 @@ FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}  # one kernel for all tensors; on 
 
 
 def build_optimizer(groups: list[dict[str, Any]], train: Train, device: torch.device) -> Optimizer:
-    """SGD, Adam or AdamW over parameter groups that carry `weight_decay` and `lr_scale`."""
+    """Return SGD, Adam or AdamW over parameter groups that carry `weight_decay` and `lr_scale`."""
     implementation: dict[str, Any] = {"fused": True} if device.type in FUSED_DEVICES else {"foreach": True}
     if train.optimizer == "sgd":
         nesterov = train.nesterov and train.momentum > 0
@@ -28,7 +28,7 @@ def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
 
 
 def collect_optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state as tensors by the name `<index of the parameter>.<key>`."""
+    """Return the optimiser's state as tensors by the name `<index of the parameter>.<key>`."""
     state = optimizer.state_dict()["state"]
     return {f"{i}.{k}": v for i, values in state.items() for k, v in values.items() if isinstance(v, Tensor)}
 
@@ -37,7 +37,7 @@ def restore_optimizer(optimizer: Optimizer, saved: dict[str, Tensor]) -> None:
     """Put back what `collect_optimizer_tensors` gave, each in the memory layout of its parameter, as fused kernels
     require.
 
-    Raises KeyError, IndexError or RuntimeError where it does not fit the optimiser's parameters.
+    Raises KeyError, IndexError or RuntimeError if it does not fit the optimiser's parameters.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}

@@ -1,4 +1,4 @@
-"""The number format of a training: asked for, checked against the hardware, never swapped in silence."""
+"""The number format of a training: checked against the hardware, never replaced silently."""
 
 import sys
 from collections.abc import Iterator
@@ -15,22 +15,22 @@ _BF16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}  # x86 and ARM 
 
 
 def resolve_precision(requested: str, device: torch.device) -> str:
-    """`auto` -> `bf16` where the device computes in it natively, else `fp32`; anything else is kept as it is.
+    """Return the format to train in: `auto` gives `bf16` if the device has it natively, else `fp32`.
 
-    Raises UserError for fp16 where it is no format to train in (a CPU would compute in fp32 instead).
+    Raises UserError for fp16 on a device other than CUDA (a CPU would compute in fp32 instead).
     """
     if requested == "auto":
         return "bf16" if has_native_bf16(device) else "fp32"
     if requested == "fp16" and device.type != "cuda":
         raise UserError(
             f"train.precision: fp16 needs a CUDA device, and this run is on '{device.type}'",
-            "train.precision=bf16 or fp32; auto takes the fastest that is native",
+            "set train.precision=bf16 or fp32; auto chooses the fastest native format",
         )
     return requested
 
 
 def has_native_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware."""
+    """Return whether the device multiplies bfloat16 in hardware."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
@@ -39,7 +39,7 @@ def has_native_bf16(device: torch.device) -> bool:
 
 
 def autocast_context(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """The context in which a network computes in `precision` (as `resolve_precision` gives it)."""
+    """Return the context in which a network computes in `precision` (as `resolve_precision` gives it)."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     context = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
     if precision == "bf16" and device.type == "cpu" and not has_native_bf16(device):
@@ -62,7 +62,7 @@ def _onednn_takes_bf16() -> bool:
 
 @cache
 def _read_cpu_features() -> set[str]:
-    """Names of what the processor can do, from torch where it tells (2.10 on), else from the kernel."""
+    """Return the names of the processor's features, from torch (2.10 and later), else from the kernel."""
     get_capabilities = getattr(torch.cpu, "get_capabilities", None)
     if get_capabilities is not None:
         return {name for name, value in get_capabilities().items() if value is True}

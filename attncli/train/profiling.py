@@ -1,7 +1,7 @@
-"""Where the time of a training step goes: data, forward, backward, optimiser, other; and a trace of a few steps.
+"""Profile training steps: time for data, forward, backward, optimiser and other, and a trace of a few steps.
 
-The table is timed without the profiler, which slows what it looks at; on an accelerator the device is waited for
-between the phases. The trace is taken afterwards. All of it on a copy of the network: the training is not touched.
+The table is timed without the profiler, which would slow the steps; on an accelerator the device is waited for
+between the phases. The trace is taken afterwards. All of it uses a copy of the network: the training is unchanged.
 """
 
 import copy
@@ -41,7 +41,7 @@ class PhaseTimer:
     trace_mark: Any = None  # the phase in the trace
 
     def enter_phase(self, phase: str) -> None:
-        """The phase so far is over, another begins."""
+        """End the current phase and begin another."""
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
         now = time.perf_counter()
@@ -68,7 +68,7 @@ def profile_training(
     *,
     timed_steps: int = TIMED_STEPS,
 ) -> str:
-    """Profile a few steps as `train` would take them; the table, which is also in `run_dir`/profile beside the trace.
+    """Profile a few training steps. Return the table, which is also written to `run_dir`/profile beside the trace.
 
     A fresh copy of `model` (N, 3, H, W) -> (N, classes) is trained on the first batches of the first epoch.
     """
@@ -77,7 +77,7 @@ def profile_training(
     folder.mkdir(parents=True, exist_ok=True)
     time_steps(session, WARMUP_STEPS)
     timer = time_steps(session, timed_steps)
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it tells at length that there is no GPU
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it warns at length that there is no GPU
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (session.device.type == "cuda")
     with torch.profiler.profile(activities=activities) as trace:
         time_steps(session, TRACED_STEPS)
@@ -92,7 +92,7 @@ def profile_training(
 
 
 def time_steps(session: TrainingSession, steps: int) -> PhaseTimer:
-    """Train `steps` steps and tell what they took."""
+    """Train `steps` steps and return the timer with their phases."""
     batches = repeat_first_epoch(session)
     timer = PhaseTimer(session.device)
     with timed_phases(session, timer):
@@ -107,7 +107,7 @@ def time_steps(session: TrainingSession, steps: int) -> PhaseTimer:
 
 
 def repeat_first_epoch(session: TrainingSession) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of the first epoch, again and again."""
+    """Yield the batches of the first epoch, again and again."""
     while True:
         session.state.step = 0
         yield from islice(iterate_batches(session), session.epoch_steps)
@@ -115,7 +115,7 @@ def repeat_first_epoch(session: TrainingSession) -> Iterator[tuple[Tensor, Tenso
 
 @contextmanager
 def timed_phases(session: TrainingSession, timer: PhaseTimer) -> Iterator[None]:
-    """Hooks on loss and optimiser that enter the phases (clipping counts as backward)."""
+    """Install hooks on loss and optimiser that enter the phases (clipping counts as backward)."""
     optimizer = session.state.optimizer
     hooks = [
         session.objective.register_forward_pre_hook(lambda *_: timer.enter_phase("forward")),
@@ -130,7 +130,7 @@ def timed_phases(session: TrainingSession, timer: PhaseTimer) -> Iterator[None]:
 
 
 def format_phase_table(seconds: dict[str, float], steps: int, step_images: int) -> str:
-    """Milliseconds of a step and share of the whole, by phase; `step_images` are those of a step."""
+    """Return a table with the milliseconds per step and the share of each phase; `step_images` are images per step."""
     total_seconds = sum(seconds.values())
     lines = [f"{steps} steps of {step_images} images, {step_images * steps / total_seconds:,.0f} images/s"]
     lines += [f"  {name:10} {1000 * s / steps:9.2f} ms  {s / total_seconds:6.1%}" for name, s in seconds.items()]

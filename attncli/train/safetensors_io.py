@@ -1,4 +1,4 @@
-"""Tensors into a safetensors file one after the other: no second copy of all of them, the checksum on the way.
+"""Write tensors into a safetensors file one by one, without a second copy of all of them, with a checksum.
 
 The format: the header's length (8 bytes, little-endian), the header (JSON: name -> dtype, shape, place of the bytes),
 the bytes. Larger elements go first, so that every tensor is aligned. https://github.com/huggingface/safetensors
@@ -28,7 +28,7 @@ DTYPES = {
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> int:
-    """Write the file, on disk before returning; the CRC-32 of its bytes.
+    """Write the file and flush it to disk. Return the CRC-32 of its bytes.
 
     Tensors may be on any device and in any memory layout. Raises OSError, and KeyError for an element type that
     the format has no name for.
@@ -44,7 +44,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> int:
 
 
 def count_tensor_bytes(tensors: Mapping[str, Tensor]) -> int:
-    """Bytes of all tensors together."""
+    """Return the size in bytes of all tensors together."""
     return sum(t.nbytes for t in tensors.values())
 
 
@@ -65,5 +65,5 @@ def _iterate_chunks(tensors: Mapping[str, Tensor]) -> Iterator[memoryview]:
 
 
 def _view_bytes(t: Tensor) -> memoryview:
-    """The elements in the order of the indices, copied only where they do not lie so in main memory."""
+    """Return the elements in index order; they are copied only if main memory does not hold them so."""
     return t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data

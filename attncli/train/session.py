@@ -1,4 +1,4 @@
-"""What a training works with and where it is; made by `prepare_session` before the first step."""
+"""The objects and the state of a training, made by `prepare_session` before the first step."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from attncli.train.progress import ProgressListener
 
 @dataclass
 class TrainingSession:
-    """What a training works with, and where it is."""
+    """The objects that a training works with, and its state."""
 
     dataset: Dataset
     recipe: Recipe
@@ -34,12 +34,12 @@ class TrainingSession:
     objective: nn.Module  # network and loss, wrapped for several processes
     state: TrainingState
     identity: dict[str, str]  # what a checkpoint must agree with
-    epoch_steps: int  # of an epoch
-    step_images: int  # of a step, all processes together
-    checked_at: float = 0.0  # clock of the last look
-    saved_at: float = 0.0  # clock of the last checkpoint, at first of the start
+    epoch_steps: int  # per epoch
+    step_images: int  # per step, all processes together
+    checked_at: float = 0.0  # clock of the last check
+    saved_at: float = 0.0  # clock of the last checkpoint, or of the start
     save_seconds: float = 0.0  # seconds that it took
-    epoch_started_at: float = 0.0  # clock at which the epoch under way would have begun without pauses
+    epoch_started_at: float = 0.0  # clock at which the current epoch would have begun without pauses
     pause_seconds: float = 0.0  # seconds that the last evaluation and checkpoint took
 
     @property
@@ -49,7 +49,7 @@ class TrainingSession:
 
 
 def check_trainable(recipe: Recipe, accelerator: Accelerator) -> str:
-    """The number format that a recipe is trained in here. Raises UserError for settings that cannot be trained."""
+    """Return the number format that a recipe is trained in on this device. Raises UserError if it cannot be trained."""
     lr_schedule.check_schedule(recipe.train)
     return resolve_precision(recipe.train.precision, distributed.resolve_device(accelerator))
 
@@ -62,19 +62,19 @@ def prepare_session(
     progress: ProgressListener | None,
     accelerator: Accelerator,
 ) -> TrainingSession:
-    """Everything a training needs, on its device. Raises UserError for what cannot be trained here."""
+    """Return everything that a training needs, on its device. Raises UserError for what cannot be trained here."""
     settings, device = recipe.train, distributed.resolve_device(accelerator)
     precision = check_trainable(recipe, accelerator)
     step_images = min(settings.batch_size, len(dataset.train.labels))
     if step_images % accelerator.num_processes:
         raise UserError(
-            f"train.batch_size: {step_images} images do not divide into {accelerator.num_processes} processes",
-            f"a multiple of {accelerator.num_processes}",
+            f"train.batch_size: {step_images} images cannot be divided over {accelerator.num_processes} processes",
+            f"use a multiple of {accelerator.num_processes}",
         )
     if dataset.augmentation.has_mixing and callable(getattr(model, "loss", None)):
         raise UserError(
-            f"data.mixup, data.cutmix: '{recipe.model.attn}' has a loss of its own, which takes one class an image",
-            "leave them out",
+            f"data.mixup, data.cutmix: '{recipe.model.attn}' has its own loss, which takes one class per image",
+            "leave data.mixup and data.cutmix out",
         )
     model.to(device).train()
     if settings.channels_last:
@@ -106,9 +106,9 @@ def prepare_session(
 
 
 def _wrap_for_ranks(objective: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """The objective whose gradients are averaged over the processes.
+    """Return the objective whose gradients are averaged over the processes.
 
-    Accelerate is not to place it: on CPUs it would copy all weights (to "cpu:0"), and the moving average lose them.
+    Accelerate must not move it: on CPUs it would copy all weights to "cpu:0", and the moving average would lose them.
     """
     is_distributed = accelerator.num_processes > 1
     wrapped: nn.Module = accelerator.prepare_model(objective, device_placement=False) if is_distributed else objective

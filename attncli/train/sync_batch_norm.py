@@ -1,9 +1,8 @@
-"""Batch norms over the whole batch of a training in several processes, whose figures are then those of one process.
+"""Batch norms over the whole batch of a training in several processes, so that they compute what one process would.
 
 The statistics of Ioffe and Szegedy (2015, algorithm 1) are gathered from all processes, as in torch's SyncBatchNorm,
-which works on GPUs alone and takes the place of the modules. Here the modules stay what they are: while the context
-of `synced_batch_norm` is open, torch's function `batch_norm` is answered here, whoever calls it, and afterwards no
-longer.
+which works only on GPUs and replaces the modules. Here the modules stay as they are: within the context
+of `synced_batch_norm`, torch's function `batch_norm` is computed here, whoever calls it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,12 +18,12 @@ from torch.overrides import TorchFunctionMode
 
 
 def synced_batch_norm(processes: int) -> AbstractContextManager[Any]:
-    """The context in which batch norms in training see the batches of all processes; one process needs nothing."""
+    """Return a context in which batch norms in training see the batches of all processes; for one it does nothing."""
     return _SyncedBatchNormMode() if processes > 1 else nullcontext()
 
 
 class _SyncedBatchNormMode(TorchFunctionMode):
-    """Hands `torch.nn.functional.batch_norm` to this file; every other function of torch does what it does."""
+    """Route `torch.nn.functional.batch_norm` to this file; every other function of torch is unchanged."""
 
     def __torch_function__(
         self,
@@ -46,11 +45,11 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """What `torch.nn.functional.batch_norm` gives for this process's part of a batch x (n, C, ...).
+    """Return `torch.nn.functional.batch_norm` of this process's part of a batch x (n, C, ...).
 
     In training mean and variance are those of all processes' parts together, in float32, and the running statistics
-    move towards them (the variance unbiased) alike in all processes. All of them have to call it alike.
-    Raises ValueError where the whole batch has a single value of each channel.
+    move towards them (the variance unbiased) alike in all processes. All processes must call it alike.
+    Raises ValueError if the whole batch has a single value per channel.
     """
     if not training or x.numel() // x.shape[1] * dist.get_world_size() == 1:
         return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
@@ -67,14 +66,14 @@ def batch_norm(
 def gather_statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean (C,), biased variance (C,) and the number of values () of the parts (n, C, ...) of all processes.
 
-    The parts' own moments are put together (Chan et al. 1979), in which no large mean drowns a small variance.
+    The parts' moments are combined (Chan et al. 1979), so that a large mean does not swamp a small variance.
     """
     channels, rows = x.shape[1], torch.zeros(dist.get_world_size(), 2 * x.shape[1] + 1, device=x.device)
     in_float32 = rows.new_zeros(channels)  # given half precision alone, the kernel on CPUs rounds what it returns
     mean, var = torch.batch_norm_update_stats(x.detach(), in_float32, in_float32.clone(), 0.0)
     count = mean.new_full((1,), x.numel() // channels)
     rows[dist.get_rank()] = torch.cat([mean, var, count])
-    dist.all_reduce(rows)  # a row from each, zeros from the others: the same bits in all processes
+    dist.all_reduce(rows)  # one row from each process, zeros from the others: the same bits in all processes
     means, variances, counts = rows[:, :channels], rows[:, channels:-1], rows[:, -1:]
     total = counts.sum()
     mean = (counts * means).sum(0) / total

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli import data
-from attncli.attention.branch.highway import Attention, HighwayLayer, _make_convolution
+from attncli.attention.branch.highway import Attention, _make_convolution
 from attncli.recipe import Data
 from tests.attention.case import randomise
 from tests.attention.parity import read
@@ -18,6 +18,22 @@ from tests.shared import shared
 
 OPTIONS: list[dict[str, Any]] = [{}, {"gate_bias": -2.0}, {"gate_kernel": 3}]
 FACTS = [{}, {"channels_in": 16, "channels": 24, "stride": 2}]
+
+
+class HighwayLayer(nn.Module):
+    """The paper's layer, (N, C, H, W) -> (N, C, H, W). Raises ValueError for an even kernel."""
+
+    def __init__(
+        self, channels: int, *, kernel: int = 3, transform_kernel: int = 3, transform_bias: float = -2.0
+    ) -> None:
+        super().__init__()
+        self.body = _make_convolution(channels, channels, kernel, 1, 0.0)
+        self.join = Attention(channels, channels, gate_bias=transform_bias, gate_kernel=transform_kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform x if the gate is open, carry it if the gate is shut."""
+        y: Tensor = self.join(x, F.relu(self.body(x)), x)
+        return y
 
 
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:

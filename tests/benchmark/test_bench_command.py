@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from attncli.benchmark import blocks, data_loading, evaluation, startup, training
+from attncli.benchmark import blocks, data_loading, evaluation, results, startup, training
 from attncli.benchmark.training_loops import BenchSetting
 from attncli.commands.bench import command
 from attncli.errors import UserError
@@ -26,7 +26,7 @@ def quick(monkeypatch) -> dict[str, float]:
 
     def found(wanted: list[BenchSetting], rounds: int, rivals: list[str]):
         for setting in wanted:
-            yield training.summarize_rounds(
+            yield results.summarize_rounds(
                 setting, [{k: v for k, v in seconds.items() if k in ("ours", *rivals)}] * rounds
             )
 
@@ -71,7 +71,7 @@ def test_evaluation_is_kept_and_compared(tmp_path: Path, monkeypatch: pytest.Mon
     seconds = {"ours": 1.0, "infer": 0.95}
 
     def found(wanted: list[BenchSetting], rounds: int):
-        return iter([training.summarize_rounds(setting, [seconds] * rounds) for setting in wanted])
+        return iter([results.summarize_rounds(setting, [seconds] * rounds) for setting in wanted])
 
     monkeypatch.setattr(evaluation, "bench_evaluation", found)
     history = str(tmp_path / "h.jsonl")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from attncli import train
-from attncli.benchmark import contenders, evaluation, training
+from attncli.benchmark import contenders, evaluation, results
 from attncli.benchmark.training_loops import BenchSetting
 
 TINY = BenchSetting("resnet20", "none", batch_size=4, steps=3, size=8)
@@ -25,7 +25,7 @@ def test_both_take_as_many_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             passed.append(0 if net.training or torch.is_grad_enabled() else len(x))
             return plain(x)
 
-        monkeypatch.setattr(evaluation.BenchSetting, "build_network", lambda _, net=net: net)
+        monkeypatch.setattr(BenchSetting, "build_network", lambda _, net=net: net)
         monkeypatch.setattr("attncli.measure.throughput.copy.deepcopy", lambda one: one)
         net.forward = forward
         turn = contenders.choose_contender(name)(TINY, tmp_path)
@@ -44,9 +44,9 @@ def test_ours_is_the_evaluation_itself(tmp_path: Path) -> None:
 
 def test_a_ratio_is_evaluation_over_inference() -> None:
     """Evaluation that takes ten ninths of the time has 0.9 of the throughput."""
-    row = training.summarize_rounds(TINY, [{"ours": 10.0, "infer": 9.0}, {"ours": 20.0, "infer": 18.0}])
+    row = results.summarize_rounds(TINY, [{"ours": 10.0, "infer": 9.0}, {"ours": 20.0, "infer": 18.0}])
     assert row.ratios == {"infer": pytest.approx([0.9] * 3)}
-    assert training.format_training_row(row)["x infer"] == "0.90 (0.90-0.90)"
+    assert results.format_training_row(row)["x infer"] == "0.90 (0.90-0.90)"
 
 
 def test_the_real_thing() -> None:

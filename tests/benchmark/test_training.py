@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from attncli.benchmark import contenders, history, training, training_loops
+from attncli.benchmark import contenders, history, results, training, training_loops, worker_process
 from attncli.benchmark.training_loops import BenchSetting
 from attncli.errors import RunFailedError, UserError
 
@@ -73,7 +73,7 @@ def test_every_contender_has_turns_and_who_begins_rotates() -> None:
         order.append(name)
         return float(len(order))
 
-    rounds = contenders.run_rounds({name: lambda name=name: turn(name) for name in "abc"}, 4)
+    rounds = worker_process.run_rounds({name: lambda name=name: turn(name) for name in "abc"}, 4)
     assert "".join(order) == "abcbcacababc"
     assert all(r.keys() == set("abc") for r in rounds)
     assert rounds[1] == {"b": 4.0, "c": 5.0, "a": 6.0}
@@ -82,10 +82,10 @@ def test_every_contender_has_turns_and_who_begins_rotates() -> None:
 def test_ratios_are_taken_by_round() -> None:
     """A machine that gets twice as slow half-way changes the throughput but no ratio."""
     rounds = [{"ours": s, "bare": 0.9 * s, "usual": 3 * s} for s in (1.0, 1.0, 2.0, 2.0)]
-    row = training.summarize_rounds(BenchSetting("resnet20", "none", batch_size=10, steps=3), rounds)
+    row = results.summarize_rounds(BenchSetting("resnet20", "none", batch_size=10, steps=3), rounds)
     assert row.ratios == {"bare": pytest.approx([0.9] * 3), "usual": pytest.approx([3.0] * 3)}
     assert row.images_per_s["ours"] == pytest.approx(30 / 1.5)
-    cells = training.format_training_row(row)
+    cells = results.format_training_row(row)
     assert cells["x usual"] == "3.00 (3.00-3.00)"
     assert "since then" not in cells
 
@@ -103,7 +103,7 @@ ECHO = "import sys, json\nfor i, line in enumerate(sys.stdin): print(json.dumps(
 
 def test_a_process_answers_each_turn_and_ends() -> None:
     """A line for a line, and the process is gone after the block."""
-    with contenders.answering_process("echo", [sys.executable, "-c", ECHO]) as turn:
+    with worker_process.answering_process("echo", [sys.executable, "-c", ECHO]) as turn:
         assert [turn()["seconds"], turn()["seconds"]] == [0.5, 1.5]
 
 
@@ -111,7 +111,7 @@ def test_a_contender_that_dies_tells_why() -> None:
     """The last line that it wrote to stderr is in the error."""
     code = "import sys; sys.stdin.readline(); sys.exit('out of luck')"
     with (
-        contenders.answering_process("usual", [sys.executable, "-c", code]) as turn,
+        worker_process.answering_process("usual", [sys.executable, "-c", code]) as turn,
         pytest.raises(RunFailedError) as caught,
     ):
         turn()
@@ -171,6 +171,6 @@ def test_a_change_counts_where_quartiles_do_not_overlap(now: list[float], verdic
 
 def test_cells_tell_the_change() -> None:
     """With an earlier row, each rival that both have gets its change and verdict."""
-    row = training.summarize_rounds(BenchSetting("resnet20", "none"), [{"ours": 1.0, "bare": 0.9, "usual": 3.0}] * 2)
-    cells = training.format_training_row(row, {"ratios": {"bare": [0.97, 1.0, 1.03]}})
+    row = results.summarize_rounds(BenchSetting("resnet20", "none"), [{"ours": 1.0, "bare": 0.9, "usual": 3.0}] * 2)
+    cells = results.format_training_row(row, {"ratios": {"bare": [0.97, 1.0, 1.03]}})
     assert cells["since then"] == "bare -10.0% slower"

@@ -60,7 +60,7 @@ LINES = {
     "folder that is not there": ("run --dataset folder --data-root nowhere", "nowhere: no such folder", "train/CLASS"),
     "store of an unknown kind": ("run --tracking-uri ftp://x", "tracking store ftp://x", "sqlite:///"),
     "store of files": ("run --tracking-uri file:///tmp/x", "tracking store file:///tmp/x", "sqlite:///"),
-    "store in memory": ("run --tracking-uri sqlite:///:memory:", "sqlite:///:memory:", "sqlite:///"),
+    "store in memory": ("run --tracking-uri sqlite:///:memory:", "tracking store sqlite:///:memory:", "sqlite:///"),
 }  # fmt: skip
 
 
@@ -197,7 +197,7 @@ def test_another_process_at_the_run() -> None:
     folder = Path("runs") / validation.read(None, ["seed=3"]).compute_digest()
     folder.mkdir(parents=True)
     with FileLock(folder / ".lock"):
-        refused(line("run", "--seed", "3"), f"{folder}: another process is at this run", "wait for it")
+        refused(line("run", "--seed", "3"), f"{folder}: another process", "wait for it")
 
 
 def test_dead_tracking_server() -> None:

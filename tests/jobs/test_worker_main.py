@@ -16,7 +16,7 @@ from attncli import data
 from attncli.data.dataset import Dataset
 from attncli.errors import CollectedError, RunFailedError, UserError
 from attncli.jobs import tasks, worker_main
-from attncli.jobs.remember import cache_datasets
+from attncli.jobs.tasks import cache_datasets
 from attncli.recipe import Data, Recipe
 from attncli.records import Epoch, Evaluation
 from attncli.run import RunInUseError
@@ -30,7 +30,7 @@ from tests.shared import ROOT
         (None, ("FINISHED", "", "")),
         (RunInUseError("held"), ("OCCUPIED", "", "")),
         (Interrupted("stopped by SIGTERM at epoch 1, step 2", "h"), ("KILLED", "stopped by SIGTERM at epoch 1", "the")),
-        (KeyboardInterrupt(), ("KILLED", "stopped", "the same sweep goes on")),
+        (KeyboardInterrupt(), ("KILLED", "stopped", "the same sweep")),
         (RunFailedError("the loss is nan", "lower"), ("FAILED", "the loss is nan", "lower")),
         (CollectedError([UserError("a", "x"), UserError("b", "y")]), ("FAILED", "a; b", "x")),
         (RuntimeError("out of\nideas"), ("FAILED", "RuntimeError: out of", "")),
@@ -194,7 +194,7 @@ def test_a_run_takes_the_speed_that_was_timed_before(timed: tuple[Path, Recipe, 
     """With the number of threads of then; with another it goes without, and nothing is timed in the middle."""
     from attncli import model
     from attncli.measure import environment
-    from attncli.measure.timed import cached_throughput
+    from attncli.measure.throughput import cached_throughput
     from attncli.run import make_input_spec
 
     runs, recipe, images = timed

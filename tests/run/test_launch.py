@@ -134,7 +134,7 @@ def test_a_launcher_that_is_killed_leaves_nobody_behind(tmp_path: Path) -> None:
     assert 0 < done < 40
     assert [r.info.status for found in case.mlflow_runs(tmp_path).values() for r in found] == ["KILLED"]
     _, err = whole(tmp_path, "--processes", "2", epochs=40)
-    assert "going on from its checkpoint" in err
+    assert "resuming from its checkpoint" in err
     assert case.faults(tmp_path, case.figures(tmp_path)) == []
 
 

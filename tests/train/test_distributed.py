@@ -196,7 +196,7 @@ def test_resumes_to_the_same_figures(two):
 
 def test_an_odd_batch_is_refused(two):
     """A batch that does not divide would weigh images unequally."""
-    assert two[0]["odd"] == "train.batch_size: 7 images do not divide into 2 processes"
+    assert two[0]["odd"].startswith("train.batch_size: 7 images ")
 
 
 def test_cores_are_shared_out(monkeypatch):

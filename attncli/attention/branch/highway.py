@@ -6,8 +6,8 @@
 F is the residual branch, conv_T a 1x1 convolution with the block's stride. b_T starts at -6, so that a block starts
 as its shortcut. Learns C_in C + C numbers per block. Cost: one 1x1 convolution and one pass over three maps.
 
-`HighwayLayer` is the layer of the paper: y = T * H + (1 - T) * x with H = relu(conv_H(x)), both 3x3, b_T at -2. It is
-a network's layer, not an addition to one, so the runner puts only the residual form above into its networks.
+The paper's own layer has H = relu(conv_H(x)) for F and x for the shortcut, both convolutions 3x3, b_T at -2. It is a
+layer of a network, not an addition to one, so only the residual form above is offered.
 
 Where the sources differ: the paper searches b_T from -1 to -10 and its examples have -2; on ResNet-110 the study of
 He et al. (arXiv 1603.05027, Table 1) finds that 0 to -5 fail to train and -6 is the best (8.70 % error, the plain
@@ -16,7 +16,6 @@ network 6.61 %), hence -6 here. The carry gate is tied to 1 - T, as in the paper
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
@@ -64,22 +63,6 @@ class Attention(nn.Module):
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """Return the gate t."""
         return [Observation("gate", "share of the branch in the sum", self.compute_gate(inputs[0]))]
-
-
-class HighwayLayer(nn.Module):
-    """The paper's layer, (N, C, H, W) -> (N, C, H, W). Raises ValueError for an even kernel."""
-
-    def __init__(
-        self, channels: int, *, kernel: int = 3, transform_kernel: int = 3, transform_bias: float = -2.0
-    ) -> None:
-        super().__init__()
-        self.body = _make_convolution(channels, channels, kernel, 1, 0.0)
-        self.join = Attention(channels, channels, gate_bias=transform_bias, gate_kernel=transform_kernel)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix the branch, if the gate is open, with the shortcut, if it is shut."""
-        y: Tensor = self.join(x, F.relu(self.body(x)), x)
-        return y
 
 
 def _make_convolution(c_in: int, c: int, kernel: int, stride: int, bias: float) -> nn.Conv2d:

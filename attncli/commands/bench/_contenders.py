@@ -12,7 +12,7 @@ from attncli.commands._completion import complete_backbones, complete_mechanisms
 from attncli.commands._options import NAMES, F, apply_options, echo_json, json_option
 
 if TYPE_CHECKING:
-    from attncli.benchmark.training import TrainingBenchRow
+    from attncli.benchmark.results import TrainingBenchRow
     from attncli.benchmark.training_loops import BenchSetting
 
 history_option = click.option(
@@ -79,14 +79,14 @@ def report_bench_rows(
         as_json: whether stdout gets JSON.
     """
     from attncli.benchmark import history as past
-    from attncli.benchmark import training
+    from attncli.benchmark import results
 
     earlier_bench = past.read_last_entry(against, kind) if against else {"rows": []}
     recorded_rows, shown_rows = [], []
     for row in rows:
         recorded_rows.append(asdict(row))
-        earlier_row = past.find_earlier_row(earlier_bench["rows"], recorded_rows[-1], training.COMPARED_KEYS)
-        shown_rows.append(training.format_training_row(row, earlier_row))
+        earlier_row = past.find_earlier_row(earlier_bench["rows"], recorded_rows[-1], results.COMPARED_KEYS)
+        shown_rows.append(results.format_training_row(row, earlier_row))
         click.echo("  " + "  ".join(f"{k} {v}" for k, v in shown_rows[-1].items()), err=True)
     append_to_history(history, kind, recorded_rows)
     if as_json:

@@ -28,7 +28,7 @@ def command(rounds: int, history: Path, as_json: bool) -> None:
       attncli bench start --rounds 3
     """
     from attncli.benchmark import startup
-    from attncli.benchmark.training import compute_quartiles
+    from attncli.benchmark.results import compute_quartiles
 
     with tempfile.TemporaryDirectory() as temporary_folder:
         timings = [asdict(timing) for timing in startup.bench_startup(Path(temporary_folder), rounds)]

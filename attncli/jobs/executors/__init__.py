@@ -1,4 +1,4 @@
-"""Where a sweep's runs are done: here, on a Ray cluster, or as jobs of Slurm."""
+"""The executors of a sweep: this machine, a Ray cluster, or Slurm."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,16 +19,19 @@ def choose_executor(
     gpus: int | None = None,
     slurm: Sequence[str] = (),
 ) -> tuple[Executor, int]:
-    """(the executor, about how many runs it does at a time). `slurm` are options of sbatch as `key=value`.
+    """Return (the executor, about how many runs it does at a time). `slurm` holds options of sbatch as `key=value`.
 
-    Raises UserError for options that mean nothing there.
+    Raises UserError for options that the executor does not have.
     """
     if slurm and executor_name != "slurm":
-        raise UserError("--slurm without --on slurm", "leave one out or add the other")
+        raise UserError("--slurm without --on slurm", "leave out --slurm or add --on slurm")
     if executor_name == "local":
         if cpus is not None or gpus is not None:
             name = "--cpus" if cpus is not None else "--gpus"
-            raise UserError(f"{name} is for clusters", "here --jobs shares out cores and GPUs; or --on ray, --on slurm")
+            raise UserError(
+                f"{name} is only for clusters",
+                "on this machine --jobs divides cores and GPUs; else add --on ray or --on slurm",
+            )
         jobs = jobs or resources.choose_job_count()
         return make_local_executor(jobs, settings), jobs
     if executor_name == "ray":
@@ -43,7 +46,7 @@ def choose_executor(
 
 
 def parse_sbatch_options(words: Sequence[str]) -> dict[str, Any]:
-    """`key=value` words as a mapping, numbers as numbers. Raises UserError for a word without a value."""
+    """Return `key=value` words as a mapping, numbers as numbers. Raises UserError for a word without a value."""
     options: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")

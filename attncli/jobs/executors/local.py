@@ -1,4 +1,4 @@
-"""The executor of this machine: worker processes that stay, each with its share of the cores or its GPU."""
+"""The executor of this machine: a pool of worker processes, each with its share of the cores or its GPU."""
 
 import time
 from collections import deque
@@ -6,19 +6,18 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from attncli import track
-from attncli.jobs import told
-from attncli.jobs.events import Task, TaskEnded, TaskEvent, TaskStarted, TaskWaiting
+from attncli.jobs import events
+from attncli.jobs.events import Message, Task, TaskEnded, TaskEvent, TaskStarted, TaskWaiting
 from attncli.jobs.execute import Executor
-from attncli.jobs.told import Message
 from attncli.jobs.worker_pool import WorkerPool, WorkerProcess, WorkerSettings
 from attncli.system.signals import StopRequest
 
 LISTEN_S = 0.2
-RETRY_S = 3.0  # until a run that another process was at is looked at again
+RETRY_S = 3.0  # until a run that another process works on is tried again
 
 
 def make_local_executor(jobs: int, settings: WorkerSettings) -> Executor:
-    """An executor of `jobs` processes. Timings come first, one at a time and with nothing beside them."""
+    """Return an executor with `jobs` processes. Timings come first, one at a time, while nothing else runs."""
     return partial(_execute_locally, jobs, settings)
 
 
@@ -37,7 +36,7 @@ def _execute_locally(
 def _run_pool(
     pool: WorkerPool, settings: WorkerSettings, tasks: Sequence[Task], stop: StopRequest, timing_threads: list[int]
 ) -> Iterator[TaskEvent]:
-    """All tasks done by one crew; `timing_threads` gets the number of threads with which timings were made."""
+    """Do all tasks with one pool; `timing_threads` gets the number of threads of the timings."""
     pending = deque(tasks)
     postponed: deque[tuple[float, Task]] = deque()
     try:
@@ -68,7 +67,7 @@ def _run_pool(
 def _assign_tasks(
     pool: WorkerPool, settings: WorkerSettings, pending: "deque[Task]", timing_threads: list[int]
 ) -> Iterator[TaskEvent]:
-    """A task for every idle worker; what another sweep has finished meanwhile is told and passed over."""
+    """Give every idle worker a task; runs that another sweep has finished meanwhile are reported and skipped."""
     for worker in pool.idle_workers:
         while pending:
             task = pending.popleft()
@@ -83,23 +82,23 @@ def _assign_tasks(
 
 
 def _handle_message(worker: WorkerProcess, message: Message) -> TaskEvent | None:
-    """A worker's message as an event; at the end of its task it is free again, or leaves."""
+    """Yield a worker's message as an event; at the end of its task the worker is idle again, or ends."""
     task = worker.task
     if task is None:
         return None
     if message["event"] == "ended":
         worker.task = None
         worker.is_stopping = message["status"] not in ("FINISHED", "OCCUPIED")  # it ends by itself
-    return told.parse_message(task, message)
+    return events.parse_message(task, message)
 
 
 def _handle_exit(pool: WorkerPool, settings: WorkerSettings, worker: WorkerProcess) -> TaskEvent | None:
-    """The end of a process: that of its task too, where it had one."""
+    """Remove a process that ended; yield the end of its task if it had one."""
     exit_code = pool.remove_worker(worker)
     task, worker.task = worker.task, None
     if task is None:
         return None
-    message = told.make_exit_message(exit_code, worker.last_line, stop_requested=worker.is_stopping)
+    message = events.make_exit_message(exit_code, worker.last_line, stop_requested=worker.is_stopping)
     if not worker.is_stopping:
-        told.append_to_log(settings.runs / task.digest, message["problem"])
-    return told.parse_message(task, message)
+        events.append_to_log(settings.runs / task.digest, message["problem"])
+    return events.parse_message(task, message)

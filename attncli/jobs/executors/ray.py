@@ -1,8 +1,8 @@
-"""The executor of a Ray cluster: every run is a Ray task that takes its cores and GPUs, wherever they are free.
+"""The executor of a Ray cluster: every run is a Ray task that takes its cores and GPUs on any node.
 
-A task does its run in a worker process of its own and streams back what that says. The run of a node that is lost is
-given to another, which goes on from the checkpoint where the nodes share the folder of runs, else begins again; then
-the run's files come back with its end.
+A task does its run in its own worker process and streams back the messages. If a node is lost, its run is
+given to another, which resumes from the checkpoint if the nodes share the folder of runs, else starts again; then
+the run's files are sent back with its end.
 """
 
 import logging
@@ -19,25 +19,24 @@ from typing import Any
 
 from attncli import track
 from attncli.errors import RunFailedError, UserError
-from attncli.jobs import remote_task, told
-from attncli.jobs.events import Task, TaskEnded, TaskEvent, TaskStage, TaskStarted, TaskWaiting, TaskWarning
+from attncli.jobs import events, remote_task
+from attncli.jobs.events import Message, Task, TaskEnded, TaskEvent, TaskStage, TaskStarted, TaskWaiting, TaskWarning
 from attncli.jobs.execute import Executor
 from attncli.jobs.remote_task import RemoteTask
-from attncli.jobs.told import Message
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.system.signals import StopRequest
 
 LISTEN_S = 0.3
-RETRY_S = 5.0  # until a run that another process was at is given out again
+RETRY_S = 5.0  # until a run that another process works on is tried again
 MAX_NODE_LOSSES = 10  # nodes that one run may lose
 
 
 def make_ray_executor(settings: WorkerSettings, *, jobs: int | None = None, cpus: int = 1, gpus: float = 0) -> Executor:
-    """An executor on the cluster that RAY_ADDRESS names, else the one of this machine, else one made for the sweep.
+    """Return an executor on the cluster of RAY_ADDRESS, else on this machine's, else on one made for the sweep.
 
     Each run takes `cpus` cores and `gpus` GPUs, and at most `jobs` run at a time (None: as many as the cluster takes).
-    Timings come first, each with a whole node for itself. Raises UserError without Ray, where no node could ever take
-    a run, or where the nodes share neither the folder of runs nor a tracking server.
+    Timings come first, each with a whole node for itself. Raises UserError without Ray, if no node can take
+    a run, or if the nodes share neither the folder of runs nor a tracking server.
     """
     return partial(_execute_on_ray, settings.with_absolute_runs(), jobs, {"num_cpus": cpus, "num_gpus": gpus})
 
@@ -47,7 +46,7 @@ def _execute_on_ray(
 ) -> Iterator[TaskEvent]:
     with _ray_connection() as ray, _shared_probe_file(settings) as probe_name:
         disk_is_shared = _check_cluster(ray, settings, needs, probe_name)
-        timings = [t for t in tasks if t.timing] if disk_is_shared else []  # elsewhere a run times itself
+        timings = [t for t in tasks if t.timing] if disk_is_shared else []  # without it a run measures its own speed
         scheduler = RayScheduler(ray, settings, needs, probe_name)
         yield from scheduler.run_tasks(timings, stop, limit=1)
         yield from scheduler.run_tasks([t for t in tasks if not t.timing], stop, limit=jobs)
@@ -55,7 +54,7 @@ def _execute_on_ray(
 
 @contextmanager
 def _ray_connection() -> Iterator[Any]:
-    """Ray, connected; it keeps its fingers off our signals and, as it tells of lost nodes there, off stdout."""
+    """Connect to Ray and return it, without its signal handlers and its reports of lost nodes on stdout."""
     try:
         import ray
     except ImportError as error:
@@ -64,7 +63,9 @@ def _ray_connection() -> Iterator[Any]:
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"--on ray: {_last_line(error)}", "`ray start --head`, or set RAY_ADDRESS=HOST:PORT") from error
+        raise UserError(
+            f"--on ray: {_last_line(error)}", "start a cluster with `ray start --head`, or set RAY_ADDRESS=HOST:PORT"
+        ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, previous_handler)
     try:
@@ -76,7 +77,7 @@ def _ray_connection() -> Iterator[Any]:
 
 @contextmanager
 def _shared_probe_file(settings: WorkerSettings) -> Iterator[str]:
-    """The name of a file in the folder of runs, by which a node sees whether it has the same folder."""
+    """Yield the name of a file in the folder of runs, by which a node sees whether it has the same folder."""
     probe_file = remote_task.create_probe_file(settings.runs)
     try:
         yield probe_file.name
@@ -85,12 +86,12 @@ def _shared_probe_file(settings: WorkerSettings) -> Iterator[str]:
 
 
 def _check_cluster(ray: Any, settings: WorkerSettings, needs: Mapping[str, Any], probe_name: str) -> bool:
-    """Whether all nodes see the folder of runs. Raises UserError for a cluster that cannot do the sweep."""
+    """Return whether all nodes see the folder of runs. Raises UserError for a cluster that cannot do the sweep."""
     nodes = [n for n in ray.nodes() if n["Alive"]]
     if not any(_has_room(node, needs) for node in nodes):
         largest = max(n["Resources"].get("CPU", 0) for n in nodes), max(n["Resources"].get("GPU", 0) for n in nodes)
         wanted = f"{needs['num_cpus']} cores and {needs['num_gpus']} GPUs"
-        raise UserError(f"--on ray: no node has {wanted}", f"at most {largest[0]:g} and {largest[1]:g}: --cpus, --gpus")
+        raise UserError(f"--on ray: no node has {wanted}", f"use at most --cpus {largest[0]:g} --gpus {largest[1]:g}")
     check_path = ray.remote(num_cpus=0, max_retries=3)(remote_task.is_path_visible)
     answers = [
         check_path.options(scheduling_strategy=_pin_to_node(node)).remote(settings.runs / probe_name) for node in nodes
@@ -98,13 +99,11 @@ def _check_cluster(ray: Any, settings: WorkerSettings, needs: Mapping[str, Any],
     try:
         disk_is_shared = all(ray.get(answers, timeout=120))
     except ray.exceptions.RayError as error:
-        raise RunFailedError(
-            f"--on ray: {_last_line(error)}", "the same attncli has to be installed on every node"
-        ) from error
+        raise RunFailedError(f"--on ray: {_last_line(error)}", "install the same attncli on every node") from error
     if not disk_is_shared and track.is_file_store(settings.run_store):
         raise UserError(
             f"--on ray: the nodes do not share {settings.runs}, and the tracking store is a file there",
-            "--runs on a shared disk, or --tracking-uri of a server",
+            "give --runs on a shared disk, or the --tracking-uri of a server",
         )
     return disk_is_shared
 
@@ -127,7 +126,7 @@ def _last_line(error: BaseException) -> str:
 
 @dataclass
 class RunningTask:
-    """A task that was given out: whether it has begun, how often its node was lost."""
+    """A task that was submitted: whether it has begun, how often its node was lost."""
 
     task: Task
     node_losses: int = 0
@@ -136,7 +135,7 @@ class RunningTask:
 
 @dataclass
 class RayScheduler:
-    """The tasks that Ray has, by the stream of what they say."""
+    """The tasks that Ray has, by the stream of their messages."""
 
     ray: Any
     settings: WorkerSettings
@@ -144,11 +143,13 @@ class RayScheduler:
     probe_name: str
     timing_threads: int | None = None  # of the timings
     running: dict[Any, RunningTask] = field(default_factory=dict)
-    postponed: deque[tuple[float, RunningTask]] = field(default_factory=deque)  # to be given out anew, at a time
+    postponed: deque[tuple[float, RunningTask]] = field(
+        default_factory=deque
+    )  # to submit again, with the time at which to do it
     is_cancelled: bool = False
 
     def run_tasks(self, tasks: Sequence[Task], stop: StopRequest, *, limit: int | None) -> Iterator[TaskEvent]:
-        """All tasks done, at most `limit` at a time; a wish to stop has those that are at work save first."""
+        """Do all tasks, at most `limit` at a time. On a request to stop, those that run save first."""
         self.postponed.extend((0.0, RunningTask(task)) for task in tasks)
         while self.running or (self.postponed and not stop.reason):
             if stop.reason:
@@ -162,7 +163,7 @@ class RayScheduler:
         self.postponed.clear()
 
     def _start_due_tasks(self, limit: int | None) -> Iterator[TaskEvent]:
-        """Hand over what is due; what another sweep has finished meanwhile is told and passed over."""
+        """Submit the tasks that are due; runs that another sweep has finished meanwhile are reported and skipped."""
         for _ in range(len(self.postponed)):
             due_at, running_task = self.postponed.popleft()
             if due_at > time.monotonic() or (limit is not None and len(self.running) >= limit):
@@ -194,7 +195,7 @@ class RayScheduler:
         return remote_function.options(**options).remote(shipped_task)
 
     def _handle_stream(self, stream: Any) -> Iterator[TaskEvent]:
-        """The next word of a task."""
+        """Yield the next message of a task as an event."""
         running_task = self.running[stream]
         try:
             yield from self._handle_message(running_task, self.ray.get(next(stream)))
@@ -210,29 +211,29 @@ class RayScheduler:
         if message["event"] == "began":
             running_task.has_started = True
             self.timing_threads = message["threads"] if running_task.task.timing else self.timing_threads
-        event = told.parse_message(running_task.task, message)
+        event = events.parse_message(running_task.task, message)
         if isinstance(event, TaskWaiting):
             self.postponed.append((time.monotonic() + RETRY_S, running_task))
         if event is not None:
             yield event
 
     def _handle_failure(self, running_task: RunningTask, error: BaseException) -> Iterator[TaskEvent]:
-        """A task without an end: called off, or lost with its node, or beyond help."""
+        """Handle a task whose stream failed: it was cancelled, lost with its node, or failed for good."""
         task, errors = running_task.task, self.ray.exceptions
         node_lost = isinstance(error, errors.NodeDiedError | errors.WorkerCrashedError | errors.ObjectLostError)
         if self.is_cancelled:
             if running_task.has_started:
-                yield told.make_stopped_event(task)
+                yield events.make_stopped_event(task)
         elif node_lost and running_task.node_losses < MAX_NODE_LOSSES:
             if running_task.has_started:
                 yield TaskStage(task, "lost with its node, waiting for another")
-                yield TaskWarning(task, "its node was lost; it goes on from its checkpoint on another")
+                yield TaskWarning(task, "its node was lost; it resumes from its checkpoint on another")
             self.postponed.append((time.monotonic(), RunningTask(task, node_losses=running_task.node_losses + 1)))
         else:
             if not running_task.has_started:
                 yield TaskStarted(task)
             problem = f"{type(error).__name__}: {_last_line(error)}"
-            told.append_to_log(self.settings.runs / task.digest, problem)
+            events.append_to_log(self.settings.runs / task.digest, problem)
             yield TaskEnded(
                 task, "KILLED" if node_lost or isinstance(error, errors.OutOfMemoryError) else "FAILED", problem
             )

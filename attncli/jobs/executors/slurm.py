@@ -1,8 +1,8 @@
-"""The executor of a Slurm cluster: the runs are one array of jobs, made by submitit.
+"""The executor of a Slurm cluster: the runs are one array of jobs, submitted by submitit.
 
-A job does its run in a worker process and writes what that says to a file on the disk that all nodes share, where the
-sweep reads it. A job that runs out of time (SIGUSR2, which submitit asks Slurm for), or whose node is taken for another
-(SIGTERM), has its run saved first; it is queued again and goes on from the checkpoint.
+A job does its run in a worker process and writes its messages to a file on the disk that all nodes share. The
+sweep reads that file. A job that runs out of time (SIGUSR2, which submitit asks Slurm for) or loses its node
+(SIGTERM) first saves its run; it is queued again and resumes from the checkpoint.
 """
 
 import json
@@ -21,33 +21,32 @@ from typing import Any
 
 from attncli import track
 from attncli.errors import UserError
-from attncli.jobs import told
-from attncli.jobs.events import Task, TaskEnded, TaskEvent, TaskWaiting
+from attncli.jobs import events
+from attncli.jobs.events import Message, Task, TaskEnded, TaskEvent, TaskWaiting
 from attncli.jobs.execute import Executor
 from attncli.jobs.remote_task import RemoteTask
-from attncli.jobs.told import Message
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.system.signals import StopRequest
 
-FOLDER = ".slurm"  # in the folder of runs: submitit's files, and what the jobs say
+FOLDER = ".slurm"  # in the folder of runs: submitit's files and the jobs' messages
 POLL_S = 1.0
-RETRY_S = 30.0  # until a run that another process was at is queued again
-SILENCE_S = 20.0  # until a job that left the queue without a word is given up: disks of clusters are slow to tell
-LEAVE_WAIT_S = 1800.0  # that a job which was told to leave waits for Slurm to end it
-REQUEUES = 1000  # every leg goes on from the last one's checkpoint
+RETRY_S = 30.0  # until a run that another process works on is queued again
+SILENCE_S = 20.0  # until a job that left the queue without a message counts as lost: disks of clusters are slow
+LEAVE_WAIT_S = 1800.0  # time that a job which was asked to end waits for Slurm to end it
+REQUEUES = 1000  # every attempt resumes from the last one's checkpoint
 ENDED_STATES = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"}
 DEFAULT_OPTIONS = {"time": 240, "signal_delay_s": 120, "wckey": ""}  # minutes, seconds
 
 
 class SlurmJob:
-    """What a job does: the errand, with its words written to a file. submitit calls it, and `checkpoint` on USR2."""
+    """The work of a job: a remote task whose messages go to a file. submitit calls it, and `checkpoint` on SIGUSR2."""
 
     def __init__(self, remote_task: RemoteTask, message_file: Path) -> None:
         self.remote_task = remote_task
         self.message_file = message_file
 
     def __call__(self) -> str:
-        """Do the errand; how it ended. A job that was told to leave waits for its end, lest Slurm take it as done."""
+        """Do the task and return how it ended. A stopped job waits, so that Slurm does not take it as done."""
         leave_signals: list[int] = []
 
         def note_sigterm(number: int, frame: FrameType | None) -> None:
@@ -65,7 +64,7 @@ class SlurmJob:
         return str(last_message["status"])
 
     def checkpoint(self) -> Any:
-        """Save, and have the same done again."""
+        """Save the run and return the same job to be queued again."""
         from submitit.helpers import DelayedSubmission
 
         self.remote_task.request_stop()
@@ -87,11 +86,11 @@ def make_slurm_executor(
     options: Mapping[str, Any] | None = None,
     cluster: str = "slurm",
 ) -> Executor:
-    """An executor that queues every run as a job with `cpus` cores and `gpus` GPUs, at most `jobs` at a time.
+    """Return an executor that queues every run as a job with `cpus` cores and `gpus` GPUs, at most `jobs` at a time.
 
-    `options` are sbatch's as submitit names them (partition, account, time in minutes, ...). Timings are jobs before,
-    one after the other, each with a node for itself. `cluster` is submitit's name of what does the jobs: "local" does
-    them here, all at once. Raises UserError without submitit or Slurm, and for options that there are not.
+    `options` are sbatch's as submitit names them (partition, account, time in minutes, ...). Timings are earlier jobs,
+    one after the other, each with a whole node. `cluster` is submitit's name of the cluster: "local" does
+    them here, all at once. Raises UserError without submitit or Slurm, and for unknown options.
     """
     needs: dict[str, Any] = {"cpus_per_task": cpus, **({"gpus_per_node": gpus} if gpus else {})}
     submit_options = DEFAULT_OPTIONS | needs | ({"array_parallelism": jobs} if jobs else {}) | dict(options or {})
@@ -120,7 +119,7 @@ def _execute_on_slurm(
 
 
 def _submit_jobs(cluster: str, folder: Path, options: Mapping[str, Any], jobs: Sequence[SlurmJob]) -> list[Any]:
-    """submitit's handles of the jobs, which are now in the queue. Raises UserError where that cannot be."""
+    """Submit the jobs and return submitit's handles. Raises UserError if that fails."""
     try:
         import submitit
     except ImportError as error:
@@ -135,10 +134,10 @@ def _submit_jobs(cluster: str, folder: Path, options: Mapping[str, Any], jobs: S
             submitit_executor.update_parameters(job_name="attncli", **options)
         return list(submitit_executor.submit_array(jobs))
     except RuntimeError as error:
-        raise UserError(f"--on slurm: {error}", "call it on a machine that has sbatch and srun") from error
+        raise UserError(f"--on slurm: {error}", "run it on a machine that has sbatch and srun") from error
     except (ValueError, OSError, submitit.core.utils.FailedJobError) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
-        raise UserError(f"--on slurm: {lines[-1]}", "sbatch's options are given by --slurm KEY=VALUE") from error
+        raise UserError(f"--on slurm: {lines[-1]}", "give sbatch's options with --slurm KEY=VALUE") from error
 
 
 @dataclass
@@ -149,12 +148,12 @@ class QueuedJob:
     handle: Any  # submitit's
     message_file: Path
     bytes_read: int = 0  # bytes of `message_file`
-    last_ending: TaskEnded | None = None  # that it was stopped, which may be followed by another leg
+    last_ending: TaskEnded | None = None  # the message that it was stopped, which another attempt may follow
     has_started: bool = False
     gone_since: float | None = None  # clock at which it was seen to have left the queue
 
     def read_messages(self) -> Iterator[Message]:
-        """What it has said since it was last asked, whole lines alone."""
+        """Yield the messages since the last call, only whole lines."""
         with suppress(FileNotFoundError), self.message_file.open("rb") as file:
             file.seek(self.bytes_read)
             complete_lines, newline, _ = file.read().rpartition(b"\n")
@@ -164,9 +163,7 @@ class QueuedJob:
 
 @dataclass
 class SlurmQueue:
-    """The jobs of one sweep: `submit_jobs(options, jobs)` queues some, `list_alive(handles)` tells which have not
-    ended.
-    """
+    """The jobs of one sweep: `submit_jobs(options, jobs)` queues some, `list_alive(handles)` returns the unfinished."""
 
     settings: WorkerSettings
     cpus: int
@@ -179,7 +176,7 @@ class SlurmQueue:
     is_cancelled: bool = False
 
     def run_tasks(self, tasks: Sequence[Task], stop: StopRequest, options: Mapping[str, Any]) -> Iterator[TaskEvent]:
-        """All tasks done; a wish to stop takes the jobs out of the queue, and those at work save first."""
+        """Do all tasks. A request to stop removes the jobs from the queue; those that run save first."""
         if not stop.reason:
             yield from self._queue_tasks(tasks, options)
         try:
@@ -197,7 +194,7 @@ class SlurmQueue:
             self._cancel_jobs()
 
     def _queue_tasks(self, tasks: Sequence[Task], options: Mapping[str, Any]) -> Iterator[TaskEvent]:
-        """Queue the tasks; what another sweep has finished meanwhile is told and passed over."""
+        """Queue the tasks; runs that another sweep has finished meanwhile are reported and skipped."""
         finished_tasks = [
             t for t in tasks if not t.timing and track.read_finished_result(self.settings.runs / t.digest)
         ]
@@ -220,12 +217,12 @@ class SlurmQueue:
         self.jobs += [QueuedJob(t, h, j.message_file) for t, h, j in zip(unfinished_tasks, handles, jobs, strict=True)]
 
     def _handle_messages(self, job: QueuedJob, is_alive: bool) -> Iterator[TaskEvent]:
-        """What a job has said; its end, where it has left the queue or will not be queued again."""
+        """Yield a job's new messages as events, and its end if it left the queue or will not be queued again."""
         for message in job.read_messages():
             if message["event"] == "began":
                 job.has_started, job.last_ending = True, None
                 self.timing_threads = message["threads"] if job.task.timing else self.timing_threads
-            event = told.parse_message(job.task, message)
+            event = events.parse_message(job.task, message)
             if isinstance(event, TaskEnded) and event.status == "KILLED" and is_alive and not self.is_cancelled:
                 job.last_ending = event
             elif isinstance(event, TaskEnded | TaskWaiting):
@@ -246,9 +243,9 @@ class SlurmQueue:
 
     def _make_silent_ending(self, job: QueuedJob) -> TaskEnded:
         if self.is_cancelled:
-            return told.make_stopped_event(job.task)
-        problem = f"job {job.handle.job_id} left the queue without a word"
-        told.append_to_log(self.settings.runs / job.task.digest, problem)
+            return events.make_stopped_event(job.task)
+        problem = f"job {job.handle.job_id} left the queue without a message"
+        events.append_to_log(self.settings.runs / job.task.digest, problem)
         return TaskEnded(job.task, "KILLED", problem, f"{job.handle.paths.stderr} may say more")
 
     def _cancel_jobs(self) -> None:
@@ -261,7 +258,7 @@ class SlurmQueue:
 
 
 def list_queued_ids(handles: Sequence[Any]) -> set[str] | None:
-    """The ids of those jobs that Slurm still has, None where it does not answer; squeue needs no accounting."""
+    """Return the ids of those jobs that Slurm still has, or None if it does not answer; squeue needs no accounting."""
     arrays = sorted({handle.job_id.partition("_")[0] for handle in handles})
     arguments = ["squeue", "--noheader", "--array", "--jobs", ",".join(arrays), "--format", "%A %F_%K %T"]
     try:
@@ -275,5 +272,5 @@ def list_queued_ids(handles: Sequence[Any]) -> set[str] | None:
 
 
 def list_local_ids(handles: Sequence[Any]) -> set[str] | None:
-    """The same of jobs that submitit does on this machine."""
+    """Return the ids of the unfinished jobs that submitit does on this machine."""
     return {handle.job_id for handle in handles if not handle.done()}
