@@ -8,14 +8,9 @@ from attncli.system import hardware
 
 def threads_per_job(jobs: int) -> int:
     """Return the threads per job: an equal share of the cores, at most OMP_NUM_THREADS."""
-    omp_threads = os.environ.get("OMP_NUM_THREADS", "")
-    return max(
-        1,
-        min(
-            hardware.count_cores() // jobs,
-            int(omp_threads) if omp_threads.isdigit() and int(omp_threads) else hardware.count_cores(),
-        ),
-    )
+    cores, omp_threads = hardware.count_cores(), os.environ.get("OMP_NUM_THREADS", "")
+    most_threads = int(omp_threads) if omp_threads.isdigit() and int(omp_threads) else cores
+    return max(1, min(cores // jobs, most_threads))
 
 
 @cache
