@@ -1,6 +1,6 @@
 """Exact quantities of networks, counted once and kept: torch is loaded only for what was never counted before.
 
-The file of counts holds for one state of the code that decides them (networks, counting, torch, torchvision).
+The file of counts holds for one state of the code that decides them: networks, counting, torch, torchvision.
 """
 
 import hashlib
@@ -20,15 +20,13 @@ from attncli.recipe import Recipe
 from attncli.system.files import write_atomically
 
 PACKAGE = Path(__file__).parents[1]
-DECIDING_FILES = (  # of the package: what counts depend on
-    "attention", "backbones", "model.py", "seeds.py", "measure/activation_memory.py", "measure/blueprint.py",
-    "measure/flops.py", "measure/fake_tensors.py",
-)  # fmt: skip
+# Whole packages, so that a new file counts too; of the recipe because networks are known by what is not its default.
+DECIDING_PARTS = ("attention", "backbones", "measure", "recipe", "model.py", "seeds.py")
 LIBRARIES = ("torch", "torchvision")
 
 
 def choose_default_file() -> Path:
-    """Where counts are kept: $ATTNCLI_COUNTS, else ~/.cache/attncli/counts.json."""
+    """Return where counts are kept: $ATTNCLI_COUNTS, else ~/.cache/attncli/counts.json."""
     return Path(os.environ.get("ATTNCLI_COUNTS") or "~/.cache/attncli/counts.json").expanduser()
 
 
@@ -42,9 +40,9 @@ class CountCache:
         self._new = False
 
     def get_count(self, name: str, recipe: Recipe, images: ImageSpec) -> int:
-        """A quantity (of `language.EXACT`) of a recipe's network for one image, or clip.
+        """Return a quantity (of `language.EXACT`) of a recipe's network for one image, or clip.
 
-        Raises UserError where the network can't be built for such images.
+        Raises UserError if the network cannot be built for such images.
         """
         entry = self._format_key(name, recipe, images)
         if entry not in self._known:
@@ -52,18 +50,18 @@ class CountCache:
             self._new = True
         count = self._known[entry]
         if isinstance(count, str):
-            raise UserError(count, "the claim is about a network that can't be built here")
+            raise UserError(count, "this network cannot be built here")
         return count
 
     def has_count(self, name: str, recipe: Recipe, images: ImageSpec) -> bool:
-        """Whether it was counted before."""
+        """Return whether it was counted before."""
         return self._format_key(name, recipe, images) in self._known
 
     def _format_key(self, name: str, recipe: Recipe, images: ImageSpec) -> str:
         return f"{name} {make_network_key(recipe.model)} {images.size} {images.classes} {images.frames}"
 
     def save_counts(self) -> None:
-        """Write what was counted anew; a folder that can't be written costs only the time to count again."""
+        """Write what was newly counted; a folder that cannot be written costs only the time to count again."""
         if not self._new:
             return
         entries = _read_counts(self._file, self._state) | self._known
@@ -74,19 +72,19 @@ class CountCache:
 
 
 @cache
-def compute_state() -> str:
-    """A digest of all that counts depend on: our code and the versions of the libraries."""
+def compute_state(package: Path = PACKAGE) -> str:
+    """Return a digest of everything that counts depend on: code of the package and versions of the libraries."""
     digest = hashlib.sha256()
-    for path in _list_deciding_files():
+    for path in _list_deciding_files(package):
         digest.update(path.read_bytes())
     for name in LIBRARIES:
         digest.update(f"{name} {version(name)}".encode())
     return digest.hexdigest()[:16]
 
 
-def _list_deciding_files() -> Iterable[Path]:
-    for name in DECIDING_FILES:
-        path = PACKAGE / name
+def _list_deciding_files(package: Path) -> Iterable[Path]:
+    for name in DECIDING_PARTS:
+        path = package / name
         yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
     yield from (
         attention.locate_mechanism(name)[1] for name in attention.mechanism_names() if attention.is_plugin(name)
@@ -94,7 +92,7 @@ def _list_deciding_files() -> Iterable[Path]:
 
 
 def _read_counts(file: Path, state: str) -> dict[str, int | str]:
-    """The counts (or why there is none) of a file; nothing where it is not there, of another state or no whole one."""
+    """Return the counts (or why there is none) of a file; none if it is missing, damaged or of another state."""
     try:
         tree: Any = json.loads(file.read_text(encoding="utf-8"))
         return dict(tree["counts"]) if tree["state"] == state else {}
@@ -103,11 +101,11 @@ def _read_counts(file: Path, state: str) -> dict[str, int | str]:
 
 
 def _count_now(name: str, recipe: Recipe, images: ImageSpec) -> int | str:
-    """Count now. Loads torch."""
-    from attncli.measure import blueprint
+    """Return a count made now, or why it cannot be made. Loads torch."""
+    from attncli.measure.cost import QUANTITIES
     from attncli.model import InputSpec
 
     try:
-        return blueprint.QUANTITIES[name](recipe, InputSpec(images.classes, (images.size, images.size), images.frames))
+        return QUANTITIES[name](recipe, InputSpec(images.classes, (images.size, images.size), images.frames))
     except UserError as error:
         return error.problem

@@ -5,6 +5,7 @@ equal networks would fulfil (`a > b - 0.2 %`, `a ~ b +- 0.5 %`) is one of non-in
 holds is tested one-sided (twice, for the two sides of `~`), whether it fails as strictly as any other.
 """
 
+import statistics
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
@@ -97,20 +98,20 @@ def _make_tested_outcome(
     forgiving = _is_non_inferiority(comparison)
     p_holds, p_fails = compute_p_values(slack, forgiving)
     used_runs = [runs[name][seed] for name in needed for seed in seeds]
-    weakest = min(slack, key=stats.arithmetic_mean)
+    weakest = min(slack, key=statistics.fmean)
     return ComparisonOutcome(
         text=comparison.text,
         kind="trained",
         outcome="undecided",
-        left=stats.arithmetic_mean(left_values),
-        right=stats.arithmetic_mean(right_values),
+        left=statistics.fmean(left_values),
+        right=statistics.fmean(right_values),
         difference=difference.mean,
         low=difference.low,
         high=difference.high,
         bound=-null_value,
         n=len(seeds),
         sd=stats.standard_deviation(weakest),
-        slack=stats.arithmetic_mean(weakest),
+        slack=statistics.fmean(weakest),
         p_holds=p_holds,
         p_fails=p_fails,
         power=_detection_power(difference),

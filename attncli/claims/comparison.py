@@ -1,4 +1,4 @@
-"""One comparison of a claim, as those who decide it are asked."""
+"""One comparison of a claim, with what is needed to decide it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from attncli.claims.language import ComparisonLink, Expression, NetworkExpressio
 
 @dataclass(frozen=True)
 class ClaimComparison:
-    """A comparison: its sides, the dataset it is claimed on, and who tells exact quantities and images."""
+    """A comparison: its sides, the dataset it is claimed on, and how to look up exact quantities and images."""
 
     left: Expression
     link: ComparisonLink
@@ -22,16 +22,16 @@ class ClaimComparison:
 
     @property
     def text(self) -> str:
-        """The comparison as it is written."""
+        """The comparison as text."""
         return f"{language.format_tree(self.left)} {language.format_tree(self.link)}"
 
     def list_quantities(self) -> list[Quantity]:
-        """Its quantities from left to right, repeated ones too."""
+        """Return its quantities from left to right, repeated ones too."""
         return [*language.iterate_quantities(self.left), *language.iterate_quantities(self.link)]
 
 
 def find_network_key(quantity: Quantity) -> str:
-    """The key of a quantity's network."""
+    """Return the key of a quantity's network."""
     return _cached_network_key(quantity.network)
 
 

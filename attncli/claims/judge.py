@@ -1,24 +1,25 @@
-"""Every claim to its verdict.
+"""From claims to verdicts.
 
     exact quantities   counted at once, and true or false
     speeds             timed in turn when asked for; the interval of the median over rounds decides
     accuracies         finished runs, paired seed by seed; p with Holm's correction over all claims that were tested
 
-A claim of several comparisons holds where all do, so its p is the largest of theirs; it fails where any does.
+A claim of several comparisons holds if all of them hold, so its p is the largest of theirs; it fails if any fails.
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from attncli.analysis import stats
+from attncli.analysis.count_cache import CountCache
 from attncli.analysis.network_key import ImageSpec
 from attncli.claims import accuracy, language, networks
 from attncli.claims.claim_files import Claim
 from attncli.claims.comparison import ClaimComparison
 from attncli.claims.evaluate import evaluate_expression, holds_exactly
 from attncli.claims.evidence import Evidence
-from attncli.claims.language import ACCURACY, EXACT, QUANTITIES, SPEED, Quantity
+from attncli.claims.language import ACCURACY, EXACT, QUANTITIES, SPEED, ClaimTree, Quantity
 from attncli.claims.substitution import substitute_backbone
 from attncli.claims.verdict import ClaimVerdict, ComparisonOutcome, Outcome, combine_outcomes
 from attncli.errors import UserError
@@ -30,9 +31,9 @@ SMALL_DATASET = "cifar10"  # for what is claimed of a large one and tested on a 
 def judge_claims(
     claims: Sequence[Claim], evidence: Evidence, requested: Sequence[Claim] | None = None
 ) -> list[ClaimVerdict]:
-    """The verdicts of the claims that are `requested` (all of `claims` without), in their order.
+    """Return the verdicts of the `requested` claims (all of `claims` by default), in their order.
 
-    p values are corrected for all of `claims` that runs could test, so that they do not depend on what is wanted.
+    p values are corrected for all of `claims` that runs could test, so that they do not depend on what is requested.
     """
     ids = {claim.id for claim in (claims if requested is None else requested)}
     drafts = [_draft_verdict(c, evidence) if c.id in ids else _judge_accuracy_only(c, evidence) for c in claims]
@@ -42,64 +43,71 @@ def judge_claims(
 
 
 def _judge_accuracy_only(claim: Claim, evidence: Evidence) -> ClaimVerdict:
-    """Of a claim that nobody wants to see, what the correction of the others needs: what runs say of it."""
-    parts = () if claim.tree is None else _decide_parts(claim, evidence, {*ACCURACY})
+    """Judge a claim that was not requested: only its p value, which Holm's correction needs."""
+    parts = () if claim.tree is None else _decide_parts(resolve_claim(claim, evidence), evidence, {*ACCURACY})
     return ClaimVerdict(
         claim=claim, outcome=combine_outcomes([p.outcome for p in parts]), by="runs", why="", parts=parts
     )
 
 
 def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
-    """The verdict but for what depends on the others."""
+    """Judge a claim, except for what depends on the other claims."""
     if claim.test is not None:
         return ClaimVerdict(claim=claim, outcome="holds", by="test", why=f"decided by {claim.test}")
     if claim.tree is None:
         return ClaimVerdict(claim=claim, outcome="untestable", by="nothing", why=claim.untestable or "")
     evidence.report_claim(claim.id)
-    parts = _decide_parts(claim, evidence, {*QUANTITIES})
+    resolved = resolve_claim(claim, evidence)
+    parts = _decide_parts(resolved, evidence, {*QUANTITIES})
     kinds = {part.kind for part in parts}
     decided_by = "runs" if "trained" in kinds else "timing" if "timed" in kinds else "counting"
     outcome = combine_outcomes([part.outcome for part in parts])
-    verdict = ClaimVerdict(
+    labels = () if outcome == "untested" else (*resolved.labels, *_list_dataset_labels(parts, claim))
+    return ClaimVerdict(
         claim=claim,
         outcome=outcome,
         by=decided_by,
         why=_join_reasons(outcome, parts),
         parts=parts,
-        values=_list_exact_values(_ResolvedClaim(claim, evidence)),
-        labels=()
-        if outcome == "untested"
-        else (*substitute_backbone(claim, evidence.backbone)[1], *_list_dataset_labels(parts, claim)),
+        values=_list_exact_values(resolved),
+        labels=labels,
+        command=_suggest_command(resolved, outcome, decided_by),
     )
-    return replace(verdict, command=_suggest_command(verdict, evidence.backbone))
 
 
-class _ResolvedClaim:
-    """A claim's tree as it is to be judged, and who tells its exact quantities and its images."""
+@dataclass(frozen=True)
+class ResolvedClaim:
+    """A claim as it is judged: its tree with the evidence's backbone, and labels that say so if that is another."""
 
-    def __init__(self, claim: Claim, evidence: Evidence) -> None:
-        self.claim = claim
-        self.tree, self._labels = substitute_backbone(claim, evidence.backbone)
-        self._counts = evidence.counts
+    claim: Claim
+    tree: ClaimTree
+    labels: tuple[str, ...]
+    backbone: str | None
+    counts: CountCache
 
     def resolve_images(self, quantity: Quantity) -> ImageSpec:
-        """The images of a quantity; on another network than the claim's, such as suit that network."""
-        if self._labels and quantity.name not in EXACT:
+        """Return the images of a quantity; on another network than the claim's, those that suit that network."""
+        if self.labels and quantity.name not in EXACT:
             return networks.resolve_images(quantity, None, None)
         return networks.resolve_images(quantity, self.claim.on, self.claim.size)
 
     def count_exactly(self, quantity: Quantity) -> float:
-        """The value of an exact quantity."""
-        return self._counts.get_count(
+        """Return the value of an exact quantity. Raises UserError if its network cannot be built."""
+        return self.counts.get_count(
             quantity.name, networks.make_recipe(quantity.network), self.resolve_images(quantity)
         )
 
 
-def _decide_parts(claim: Claim, evidence: Evidence, names: set[str]) -> tuple[ComparisonOutcome, ...]:
-    """The comparisons of a claim that have a quantity of these names in them."""
-    resolved = _ResolvedClaim(claim, evidence)
+def resolve_claim(claim: Claim, evidence: Evidence) -> ResolvedClaim:
+    """Return a claim with a check as the evidence reads it."""
+    tree, labels = substitute_backbone(claim, evidence.backbone)
+    return ResolvedClaim(claim, tree, labels, evidence.backbone, evidence.counts)
+
+
+def _decide_parts(resolved: ResolvedClaim, evidence: Evidence, names: set[str]) -> tuple[ComparisonOutcome, ...]:
+    """Decide the comparisons of a claim that contain a quantity of these names."""
     comparisons = [
-        ClaimComparison(left_side, link, claim.on, resolved.count_exactly, resolved.resolve_images)
+        ClaimComparison(left_side, link, resolved.claim.on, resolved.count_exactly, resolved.resolve_images)
         for left_side, link in resolved.tree.link_pairs()
     ]
     return tuple(
@@ -108,7 +116,7 @@ def _decide_parts(claim: Claim, evidence: Evidence, names: set[str]) -> tuple[Co
 
 
 def _decide_part(comparison: ClaimComparison, evidence: Evidence) -> ComparisonOutcome:
-    """One comparison."""
+    """Decide one comparison."""
     names = {q.name for q in comparison.list_quantities()}
     try:
         if names & ACCURACY.keys():
@@ -119,7 +127,7 @@ def _decide_part(comparison: ClaimComparison, evidence: Evidence) -> ComparisonO
 
 
 def _decide_counted(comparison: ClaimComparison) -> ComparisonOutcome:
-    """A comparison of exact quantities is true or false."""
+    """Decide a comparison of exact quantities, which is true or false."""
     left_value, right_value = (
         evaluate_expression(side, comparison.exact) for side in (comparison.left, comparison.link.right)
     )
@@ -134,8 +142,8 @@ def _decide_counted(comparison: ClaimComparison) -> ComparisonOutcome:
     )
 
 
-def _list_exact_values(resolved: _ResolvedClaim) -> tuple[tuple[str, float], ...]:
-    """The exact quantities that a claim names, each once."""
+def _list_exact_values(resolved: ResolvedClaim) -> tuple[tuple[str, float], ...]:
+    """Return the exact quantities that a claim names, each once; those that cannot be counted are left out."""
     values = {}
     for quantity in language.iterate_quantities(resolved.tree):
         if quantity.name in EXACT:
@@ -145,7 +153,7 @@ def _list_exact_values(resolved: _ResolvedClaim) -> tuple[tuple[str, float], ...
 
 
 def _list_dataset_labels(parts: Sequence[ComparisonOutcome], claim: Claim) -> list[str]:
-    """On what it was tested, where that is not what it was claimed on."""
+    """Return on which datasets it was tested, except for those on which it was claimed."""
     if claim.on is None:
         return []
     named_datasets = (
@@ -158,18 +166,17 @@ def _list_dataset_labels(parts: Sequence[ComparisonOutcome], claim: Claim) -> li
 
 
 def _join_reasons(outcome: Outcome, parts: Sequence[ComparisonOutcome]) -> str:
-    """The reasons of the parts that decide."""
+    """Return the reasons of the parts that decide."""
     return "; ".join(dict.fromkeys(part.why for part in parts if part.outcome == outcome and part.why))
 
 
-def _suggest_command(verdict: ClaimVerdict, backbone: str | None) -> str | None:
-    """What would test a claim that is not, or test it further."""
-    if verdict.outcome not in ("untested", "undecided") or verdict.by == "counting":
+def _suggest_command(resolved: ResolvedClaim, outcome: Outcome, decided_by: str) -> str | None:
+    """Return the command that would test a claim, or test it further; None if counting decides or it is settled."""
+    if outcome not in ("untested", "undecided") or decided_by == "counting":
         return None
-    claim = verdict.claim
-    is_substituted = bool(substitute_backbone(claim, backbone)[1])
-    backbone_option = f" --backbone {backbone}" if is_substituted else ""
-    if verdict.by == "timing":
+    claim, is_substituted = resolved.claim, bool(resolved.labels)
+    backbone_option = f" --backbone {resolved.backbone}" if is_substituted else ""
+    if decided_by == "timing":
         return f"attncli claims {claim.id}{backbone_option} --measure"
     needs_small_dataset = is_substituted and not networks.has_small_images(claim.on)
     return f"attncli claims run {claim.id}{backbone_option}" + (
@@ -178,7 +185,10 @@ def _suggest_command(verdict: ClaimVerdict, backbone: str | None) -> str | None:
 
 
 def _combine_p_values(parts: Sequence[ComparisonOutcome]) -> tuple[float | None, float | None]:
-    """(p that a claim of these parts holds by chance, p that it fails by chance), where runs could test all of it."""
+    """Return the p values of a claim of these parts: that it holds by chance, that it fails by chance.
+
+    They are (None, None) if runs could not test all of it.
+    """
     trained = [part for part in parts if part.kind == "trained"]
     if not trained or any(part.p_holds is None for part in trained):
         return None, None
@@ -189,7 +199,7 @@ def _combine_p_values(parts: Sequence[ComparisonOutcome]) -> tuple[float | None,
 def _correct_verdicts(
     drafts: Sequence[ClaimVerdict], ps: Sequence[tuple[float | None, float | None]]
 ) -> list[ClaimVerdict]:
-    """The verdicts with Holm's correction, for what holds and for what fails apart."""
+    """Return the verdicts after Holm's correction, which is done separately for holding and for failing."""
     holds, fails = stats.holm([p for p, _ in ps]), stats.holm([p for _, p in ps])
     tests = sum(p is not None for p in holds)
     return [_settle_verdict(draft, p, q, tests) for draft, p, q in zip(drafts, holds, fails, strict=True)]
@@ -217,7 +227,7 @@ def _explain_untestable(trained: Sequence[ComparisonOutcome]) -> str:
 
 
 def _mark_decided(draft: ClaimVerdict, outcome: Outcome, p: float) -> ClaimVerdict:
-    """A claim that is decided; a failed one's parts say which of them failed."""
+    """Return the verdict as decided; the parts of a failed claim say which of them failed."""
     parts = [
         replace(part, outcome="fails" if outcome == "fails" and (part.slack or 0) < 0 else "holds")
         if part.kind == "trained" and (outcome == "holds" or (part.slack or 0) < 0)
@@ -228,7 +238,7 @@ def _mark_decided(draft: ClaimVerdict, outcome: Outcome, p: float) -> ClaimVerdi
 
 
 def _mark_undecided(draft: ClaimVerdict, trained: Sequence[ComparisonOutcome], p: float, tests: int) -> ClaimVerdict:
-    """How many more seeds would do, at the differences and spreads seen."""
+    """Return the verdict as undecided, with how many more seeds would settle it at the differences and spreads seen."""
     seed_counts = [accuracy.count_more_seeds(part, ALPHA / tests) for part in trained]
     known_counts = [count for count in seed_counts if count is not None]
     if len(known_counts) < len(seed_counts):

@@ -12,11 +12,18 @@ from torch import Tensor, nn
 from attncli.attention.observation import Observation
 from attncli.data.dataset import Dataset, Split
 from attncli.data.loader import BatchLayout, iterate_eval_batches
-from attncli.interpret import arrays
 from attncli.interpret.gradcam import compute_gradcam
 from attncli.interpret.hooks import recorded_observations
 from attncli.interpret.load_run import LoadedRun
-from attncli.interpret.observations import Array, SiteDistribution, SiteView
+from attncli.interpret.observations import (
+    MEASURE_NAMES,
+    Array,
+    SiteDistribution,
+    SiteView,
+    compute_unit_values,
+    make_site_view,
+    to_numpy,
+)
 from attncli.interpret.token_grid import find_token_grid
 from attncli.seeds import derive_seed
 
@@ -87,7 +94,7 @@ def measure_distributions(loaded_run: LoadedRun, rows: Tensor) -> list[SiteDistr
             loaded_run.net(x)
         for site, site_observations in recorded.items():
             for i, observation in enumerate(site_observations):
-                parts[site, i].append(arrays.compute_unit_values(observation, len(x)))
+                parts[site, i].append(compute_unit_values(observation, len(x)))
                 last_observations[site, i] = observation
     labels = loaded_run.dataset.test.labels[rows].numpy()
     return [
@@ -95,7 +102,7 @@ def measure_distributions(loaded_run: LoadedRun, rows: Tensor) -> list[SiteDistr
             site,
             observation.kind,
             observation.what,
-            arrays.MEASURE_NAMES[observation.kind],
+            MEASURE_NAMES[observation.kind],
             np.concatenate(parts[site, i]),
             labels,
             observation.names,
@@ -127,7 +134,7 @@ def _analyze_batch(loaded_run: LoadedRun, x: Tensor, labels: Tensor, rows: Tenso
     size = (x.shape[-2], x.shape[-1])
     views = [
         [
-            _place_view(arrays.make_site_view(site, observation, i, len(x)), size, x[i], loaded_run.dataset)
+            _place_view(make_site_view(site, observation, i, len(x)), size, x[i], loaded_run.dataset)
             for site, site_observations in recorded.items()
             for observation in site_observations
         ]
@@ -141,7 +148,7 @@ def _analyze_batch(loaded_run: LoadedRun, x: Tensor, labels: Tensor, rows: Tenso
             predicted=names[int(predictions.indices[i])],
             probability=float(predictions.values[i]),
             views=views[i],
-            cam=None if cams is None else arrays.to_numpy(cams[i]),
+            cam=None if cams is None else to_numpy(cams[i]),
         )
         for i in range(len(x))
     ]
@@ -166,7 +173,7 @@ def _place_view(view: SiteView, size: tuple[int, int], x: Tensor, dataset: Datas
         frame = x[len(x) // 2] if x.ndim == 4 else x
         warped = nn.functional.grid_sample(frame[None], grid, align_corners=False)[0]
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (dataset.mean, dataset.std))
-        return replace(view, output=arrays.to_numpy((warped * std + mean).clamp(0, 1).movedim(0, -1)))
+        return replace(view, output=to_numpy((warped * std + mean).clamp(0, 1).movedim(0, -1)))
     return view
 
 
@@ -174,7 +181,7 @@ def image_pixels(split: Split, row: int) -> Array:
     """An image for people, (H, W, 3) from 0 to 1; of a clip the middle frame."""
     image = split.images[row]
     frame = image[len(image) // 2] if image.ndim == 4 else image
-    return arrays.to_numpy(frame.movedim(0, -1).float() / 255)
+    return to_numpy(frame.movedim(0, -1).float() / 255)
 
 
 def _iterate_row_batches(dataset: Dataset, rows: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

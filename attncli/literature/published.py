@@ -23,9 +23,6 @@ from typing import Any
 from attncli import attention
 from attncli.recipe import parse_yaml
 
-FIGURES = (
-    "params", "params_m", "gflops", "top1", "top5", "err1", "err5", "error", "train_fps", "infer_fps", "miou", "map",
-)  # fmt: skip
 NO_MATCH = "no: "  # what a match that can't be made begins with
 IMAGES = {  # dataset -> (classes, side of an image in pixels)
     "ImageNet-1k": (1000, 224),

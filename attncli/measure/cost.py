@@ -8,9 +8,12 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+import torch
 from torch import nn
 
+from attncli import model
 from attncli.measure.activation_memory import count_activation_bytes
 from attncli.measure.fake_tensors import count_real_runs
 from attncli.measure.flops import count_operations, count_parameters
@@ -18,6 +21,7 @@ from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.records import Cost
 
+T = TypeVar("T")
 MAX_REMEMBERED = 64  # networks
 
 
@@ -34,12 +38,12 @@ class NetworkCounts:
 _remembered_counts: OrderedDict[str, NetworkCounts] = OrderedDict()
 
 
-def count_cost(model: nn.Module, baseline: nn.Module, size: tuple[int, int], frames: int | None = None) -> Cost:
+def count_cost(net: nn.Module, baseline: nn.Module, size: tuple[int, int], frames: int | None = None) -> Cost:
     """Parameters, MACs, element-wise work and activation memory of both networks for one image (H, W).
 
     For clips, `frames` is T and every figure is that of one clip. Neither network is changed, moved or run.
     """
-    return _make_cost(_count_network(model, size, frames), _count_network(baseline, size, frames), size)
+    return _make_cost(_count_network(net, size, frames), _count_network(baseline, size, frames), size)
 
 
 def count_recipe_cost(
@@ -94,3 +98,39 @@ def _make_cost(own: NetworkCounts, plain: NetworkCounts, size: tuple[int, int]) 
         baseline_activation_bytes=plain.activation_bytes,
         image_size=max(size),
     )
+
+
+def count_recipe_parameters(recipe: Recipe, shape: InputSpec) -> int:
+    """Number of parameters of the network that `recipe` builds for data of `shape`.
+
+    Raises UserError where the mechanism does not fit the network or the data.
+    """
+    with torch.device("meta"):
+        return count_parameters(model.build(recipe, shape))
+
+
+def count_recipe_macs(recipe: Recipe, shape: InputSpec) -> int:
+    """Its multiply-accumulates for one image, or clip; raises as `count_recipe_parameters` does."""
+    return _count_without_weights(recipe, shape, lambda net: count_operations(net, shape.size, shape.frames)[0])
+
+
+def count_recipe_activation_bytes(recipe: Recipe, shape: InputSpec) -> int:
+    """Bytes it keeps of one image, or clip, for the backward pass; raises as `count_recipe_parameters` does."""
+    return _count_without_weights(recipe, shape, lambda net: count_activation_bytes(net, shape.size, shape.frames))
+
+
+QUANTITIES: dict[str, Callable[[Recipe, InputSpec], int]] = {
+    "params": count_recipe_parameters,
+    "macs": count_recipe_macs,
+    "memory": count_recipe_activation_bytes,
+}
+
+
+def _count_without_weights(recipe: Recipe, shape: InputSpec, count_in: Callable[[nn.Module], T]) -> T:
+    """What `count_in` sees of the network; one that decides by the numbers it sees gets weights."""
+    try:
+        with torch.device("meta"):
+            net = model.build(recipe, shape)
+        return count_in(net)
+    except NotImplementedError:  # a tensor without numbers was asked for them
+        return count_in(model.build(recipe, shape))

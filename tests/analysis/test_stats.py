@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 
+import numpy as np
 import pytest
 
 from attncli.analysis import stats
@@ -34,15 +35,15 @@ def test_one_value_has_no_interval():
     found = stats.estimate_mean([0.9])
     assert (found.n, found.mean, found.sd, found.low, found.high) == (1, 0.9, None, None, None)
     assert stats.t_test([0.9]) is None
-    assert stats.non_inferiority_test([0.9], 0.1) is None
+    assert stats.one_sided_t_test([0.9]) is None
 
 
 def test_no_values():
     """The mean of nothing is an error, the test of nothing none."""
-    with pytest.raises(ValueError, match="no values"):
+    with pytest.raises(ValueError, match="data point"):
         stats.estimate_mean([])
     assert stats.t_test([]) is None
-    assert stats.sign_flip_test([]) is None
+    assert stats.one_sided_t_test([]) is None
 
 
 def test_no_spread_is_no_proof():
@@ -52,20 +53,15 @@ def test_no_spread_is_no_proof():
     assert stats.t_test([0.1, 0.1]) == 0.5
     assert stats.t_test([0.1] * 3) == 0.25
     assert stats.t_test([0.0, 0.0]) == 1.0
+    assert stats.t_test([0.1] * 6) == 2 / 64
+    assert stats.t_test([0.1] * 30) == 2 / 2**30
+    assert stats.one_sided_t_test([0.1] * 3) == 1 / 8
+    assert stats.one_sided_t_test([-0.1] * 3) == stats.one_sided_t_test([0.0] * 3) == 1.0
 
 
 def test_pairs_are_seeds_that_both_have():
     """Seeds of one side alone do not count."""
     assert stats.paired_differences({0: 3.0, 2: 5.0, 9: 1.0}, {2: 1.0, 0: 1.0, 5: 0.0}) == [2.0, 4.0]
-
-
-def test_sign_flips_by_hand():
-    """Of the 8 sign patterns of (1, 2, 3), 2 have a sum of 6 in size; of (1, -2, 3) 6 have at least 2."""
-    assert stats.sign_flip_test([1, 2, 3]) == 2 / 8
-    assert stats.sign_flip_test([1, -2, 3]) == 6 / 8
-    assert stats.sign_flip_test([0.1] * 6) == 2 / 64
-    with pytest.raises(ValueError, match="at most 20"):
-        stats.sign_flip_test([1.0] * 21)
 
 
 def test_holm_by_hand():
@@ -75,15 +71,40 @@ def test_holm_by_hand():
     assert stats.holm([]) == []
 
 
-def test_non_inferiority():
-    """It is the one-sided t test against -margin, so half of the two-sided p on the good side."""
-    values = [-0.002, 0.001, -0.001, 0.0005]
-    assert stats.non_inferiority_test(values, 0.005) == pytest.approx(stats.t_test(values, -0.005) / 2)
-    assert stats.non_inferiority_test([v - 1 for v in values], 0.005) > 0.999
-    assert stats.non_inferiority_test([-0.01, -0.01], 0.005) == 1.0
-    assert stats.non_inferiority_test([0.0, 0.0, 0.0], 0.005) == 0.125
-    with pytest.raises(ValueError, match="margin"):
-        stats.non_inferiority_test(values, -1)
+@pytest.mark.parametrize("n", [2, 5, 9])
+def test_as_scipy_has_it(n):
+    """Tests, intervals and the sign-flip test agree with those of scipy.stats, which takes longer to load."""
+    from scipy import stats as theirs
+
+    values = np.random.default_rng(n).normal(0.3, 1.0, n).tolist()
+    above = theirs.ttest_1samp(values, 0, alternative="greater").pvalue
+    assert stats.one_sided_t_test(values) == pytest.approx(above)
+    assert stats.t_test(values, 0.1) == pytest.approx(theirs.ttest_1samp(values, 0.1).pvalue)
+    low, high = theirs.ttest_1samp(values, 0).confidence_interval(0.95)
+    estimate = stats.estimate_mean(values)
+    assert (estimate.low, estimate.high) == pytest.approx((low, high))
+    equal = ([0.25] * n,)
+    flips = {"permutation_type": "samples", "n_resamples": np.inf}
+    assert stats.t_test(*equal) == theirs.permutation_test(equal, np.mean, **flips).pvalue
+    assert (
+        stats.one_sided_t_test(*equal) == theirs.permutation_test(equal, np.mean, alternative="greater", **flips).pvalue
+    )
+
+
+@pytest.mark.parametrize(("n", "effect"), [(2, 30), (3, 1), (5, 0.5), (10, 5), (10, 0.3), (1000, 0.1), (9999, 1000)])
+def test_power_is_the_share_of_tests_that_find_it(n, effect):
+    """The power agrees with an integral over the spread, also for large differences."""
+    from scipy import integrate, special
+    from scipy.stats import chi, norm
+
+    edge, shift, middle = special.stdtrit(n - 1, 0.975), effect * math.sqrt(n), math.sqrt(n - 1)
+
+    def density(s):
+        tails = norm.sf(edge * s / middle - shift) + norm.cdf(-edge * s / middle - shift)
+        return tails * chi.pdf(s, n - 1)
+
+    expected, _ = integrate.quad(density, max(0, middle - 12), middle + 12, limit=500)
+    assert stats.t_test_power(n, 1.0, effect) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(("effect", "n"), [(0.5, 34), (0.8, 15), (1.0, 10)])

@@ -106,15 +106,11 @@ def test_median_interval_by_hand():
     assert median_interval([1, 2, 3, 4, 5])[1:] == (-np.inf, np.inf)
 
 
-def test_as_scipy_has_it():
-    """The tests and the interval of a median agree with those of scipy.stats, which takes longer to load."""
+def test_median_interval_as_scipy_has_it():
+    """The interval agrees with that of scipy.stats.quantile_test."""
     from scipy import stats as theirs
 
-    values = np.random.default_rng(7).normal(0.3, 1.0, 9).tolist()
-    assert stats.one_sided_t_test(values) == pytest.approx(theirs.ttest_1samp(values, 0, alternative="greater").pvalue)
-    assert stats.t_test(values) == pytest.approx(theirs.ttest_1samp(values, 0).pvalue)
-    interval = theirs.quantile_test(values, p=0.5).confidence_interval(0.95)
-    assert median_interval(values)[1:] == pytest.approx((interval.low, interval.high))
-    found = stats.estimate_mean(values)
-    low, high = theirs.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((low, high))
+    for n in range(6, 30):
+        values = np.random.default_rng(n).normal(0.3, 1.0, n).tolist()
+        interval = theirs.quantile_test(values, p=0.5).confidence_interval(0.95)
+        assert median_interval(values)[1:] == pytest.approx((interval.low, interval.high))

@@ -6,7 +6,7 @@ import pytest
 
 from attncli.attention.spatial import ram
 from attncli.literature.published import PublishedNetwork
-from attncli.literature.recount import count_published_parameters
+from tests.literature.case import count_parameters
 
 CLASSES = {"resnet20": 10, "resnet32": 10, "resnet56": 10, "resnet110": 10}
 ALL = (1, 2, 3, 4)
@@ -131,13 +131,13 @@ def name(case: Any) -> str | None:
 def test_added(backbone: str, attn: str, given: dict[str, Any], expected: int) -> None:
     """The mechanism adds exactly the stated number of parameters to the plain network."""
     plain = network(backbone, "none", {k: v for k, v in given.items() if k == "frames"})
-    assert count_published_parameters(network(backbone, attn, given)) - count_published_parameters(plain) == expected
+    assert count_parameters(network(backbone, attn, given)) - count_parameters(plain) == expected
 
 
 @pytest.mark.parametrize(("backbone", "attn", "given", "expected"), WHOLE, ids=name)
 def test_whole(backbone: str, attn: str, given: dict[str, Any], expected: int) -> None:
     """The network with the mechanism has exactly the stated number of parameters."""
-    assert count_published_parameters(network(backbone, attn, given)) == expected
+    assert count_parameters(network(backbone, attn, given)) == expected
 
 
 @pytest.mark.parametrize(("g", "k", "expected"), [(8, 1, 242_317), (12, 3, 289_421), (12, 4, 307_853)])

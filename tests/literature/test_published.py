@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from attncli import attention, backbones
-from attncli.literature import recount
 from attncli.literature.published import (
     NO_MATCH,
     ParameterMatch,
@@ -17,6 +16,7 @@ from attncli.literature.published import (
     agrees_with_print,
     load_published_rows,
 )
+from tests.literature.case import count_parameters
 
 COUNTED = [r for r in load_published_rows() if r.figures.keys() & {"params", "params_m"}]
 MATCHED = [(r, r.match) for r in COUNTED if isinstance(r.match, ParameterMatch)]
@@ -38,7 +38,7 @@ def made(**item: Any) -> PublishedRow:
 @pytest.mark.parametrize("network", NETWORKS, ids=label)
 def test_ours_is_what_is_printed(network: PublishedNetwork) -> None:
     """The network has the parameters that every matched row prints for it, at the row's precision and in its unit."""
-    ours = recount.count_published_parameters(network)
+    ours = count_parameters(network)
     of_it = [row for row, match in MATCHED if match.network == network]
     assert [(r.figures, r.source) for r in of_it if not agrees_with_print(r, ours)] == []
 
