@@ -4,7 +4,6 @@ Images are in an array, as in torchvision's CIFAR10; each becomes a PIL image an
 transforms in a worker process of a DataLoader. Memory, optimiser and threads keep PyTorch's defaults.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from attncli.benchmark.training_loops import DECAY, LR, MOMENTUM, BenchSetting, EpochRunner, pick_device
+from attncli.system import hardware
 
 
 class NoiseImages(Dataset[tuple[Tensor, int]]):
@@ -41,7 +41,7 @@ class NoiseImages(Dataset[tuple[Tensor, int]]):
 
 def count_loader_workers() -> int:
     """Return the number of worker processes: one per core, at most eight."""
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(8, hardware.count_usable_cpus() or 1)
 
 
 def build_dataloader_loop(setting: BenchSetting, folder: Path, *, fast: bool = False) -> EpochRunner:
