@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def run_and_exit() -> None:
-    """The whole process: `main`, and out."""
+    """Run the command line and end the process."""
     try:
         main()
     except SystemExit as end:
@@ -22,27 +22,27 @@ def run_and_exit() -> None:
 
 
 def exit_fast(code: int) -> None:
-    """End the process with what is registered for its end, but without taking apart what it has loaded.
+    """End the process after its exit handlers, without freeing the objects it has loaded.
 
-    Python would look through torch's and MLflow's 600,000 objects several times first, for two seconds of nothing.
+    Python would go through torch's and MLflow's 600,000 objects several times, which takes two seconds.
     """
     if "torch" not in sys.modules:
         sys.exit(code)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # whoever read it has left
+        with suppress(OSError, ValueError):  # nobody reads any more
             stream.flush()
     os._exit(code)
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 a failed run, 2 bad input, 3 a bug, 130 interrupted."""
+    """Run the command line. Exit codes: 0 success, 1 a failed run, 2 bad input, 3 a bug, 130 interrupted."""
     with sigterm_as_interrupt():
         sys.exit(run_command())
 
 
 def run_command() -> int:
-    """The exit code of the command that sys.argv names; what went wrong is told on stderr."""
+    """Run the command in sys.argv and return its exit code; errors are printed on stderr."""
     import click
 
     from attncli.commands import cli
@@ -64,7 +64,7 @@ def run_command() -> int:
             click.echo("interrupted", err=True)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has left, as `| head` does: nobody is there to tell
+        sys.stderr.close()  # nobody reads any more, as with `| head`
         return 0
     except Exception:
         import traceback
@@ -77,14 +77,14 @@ def run_command() -> int:
 
 
 def make_interrupt_error() -> UserError:
-    """What a process leaves that was interrupted outside of its training; the others were too."""
+    """Return the error of a process that was interrupted outside of training; its other ranks were interrupted too."""
     error = UserError("interrupted", code=130)
     error.on_all_ranks = True
     return error
 
 
 def print_error(error: UserError) -> None:
-    """Print an error on stderr, a line each for the problem and for what to do about it."""
+    """Print an error on stderr: one line for the problem, one for what to do about it."""
     import click
 
     for single_error in error.single_errors:
@@ -94,11 +94,11 @@ def print_error(error: UserError) -> None:
 
 
 def convert_click_error(error: "click.ClickException") -> UserError:
-    """What click has against the command line, as an error of ours."""
+    """Return click's error as a UserError."""
     import click
 
     context = getattr(error, "ctx", None)
-    hint = f"`{context.command_path if context else 'attncli'} --help` tells what there is"
+    hint = f"`{context.command_path if context else 'attncli'} --help` lists what there is"
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         hint = f"did you mean {' or '.join(error.possibilities[:2])}?"
         return UserError(f"unknown option: {error.option_name}", hint)

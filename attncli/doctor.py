@@ -1,4 +1,4 @@
-"""Is this machine ready? Each finding says what was looked at, what was found, and what to do if it is bad."""
+"""Checks of this machine: each finding says what was checked, the result, and what to do if it is bad."""
 
 import importlib.metadata
 import os
@@ -20,7 +20,7 @@ PACKAGES = ("torch", "torchvision", "accelerate", "mlflow", "click")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     what: str
     ok: bool
@@ -29,7 +29,7 @@ class Finding:
 
 
 def run_checks(run_store: RunStore) -> list[Finding]:
-    """Everything that a run needs, looked at in turn; one bad finding does not hide the others."""
+    """Check everything that a run needs, one after the other; one bad finding does not hide the others."""
     checks: tuple[tuple[str, Callable[[], Finding]], ...] = (
         ("python", _check_python),
         ("packages", _check_packages),
@@ -48,8 +48,8 @@ def _run_check(name: str, check: Callable[[], Finding]) -> Finding:
         return check()
     except UserError as error:
         return Finding(name, False, error.problem, error.hint)
-    except Exception as error:  # a library that fails on import is a finding, not the end
-        return Finding(name, False, f"{type(error).__name__}: {error}", "is the installation whole?")
+    except Exception as error:  # a library that fails on import is a finding too
+        return Finding(name, False, f"{type(error).__name__}: {error}", "install the package again")
 
 
 def _check_python() -> Finding:
@@ -57,7 +57,7 @@ def _check_python() -> Finding:
 
 
 def _check_packages() -> Finding:
-    """The versions, and whether torch and torchvision are a pair (their compiled operators load)."""
+    """Check the versions, and that torch and torchvision match (their compiled operators load)."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     try:
         import torch
@@ -80,7 +80,7 @@ def _check_device() -> Finding:
 
 
 def _check_precision() -> Finding:
-    """What `train.precision=auto` means here."""
+    """Check what `train.precision=auto` means here."""
     import torch
 
     from attncli.train import resolve_precision
@@ -92,7 +92,7 @@ def _check_precision() -> Finding:
 
 
 def _check_mechanisms() -> Finding:
-    """Every mechanism's file can be read; entry points of other packages among them."""
+    """Check that every mechanism's file can be read, those of other packages' entry points too."""
     names = attention.mechanism_names()
     for name in names:
         attention.describe_mechanism(name)
@@ -106,17 +106,17 @@ def _check_mechanisms() -> Finding:
 
 def _check_data_root() -> Finding:
     root = data.find_default_root()
-    return Finding("data root", True, f"{root} ({'there' if root.exists() else 'made when something is downloaded'})")
+    return Finding("data root", True, f"{root} ({'exists' if root.exists() else 'made by the first download'})")
 
 
 def _check_runs_folder(runs: Path) -> Finding:
-    """The folder can be written and the disk has room."""
+    """Check that the folder can be written and the disk has room."""
     folder = next(ancestor for ancestor in (runs.absolute(), *runs.absolute().parents) if ancestor.exists())
     try:
         with tempfile.TemporaryFile(dir=folder):
             free = shutil.disk_usage(folder).free
     except OSError as error:
-        return Finding("runs", False, f"{runs}: {error.strerror}", "give a folder that can be written, --runs")
+        return Finding("runs", False, f"{runs}: {error.strerror}", "choose a folder that can be written with --runs")
     message = f"{runs}: writable, {free / 2**30:.1f} GiB free"
     return Finding(
         "runs", free >= LEAST_FREE_BYTES, message, "" if free >= LEAST_FREE_BYTES else "make room on that disk"
@@ -124,7 +124,7 @@ def _check_runs_folder(runs: Path) -> Finding:
 
 
 def _check_store(run_store: RunStore) -> Finding:
-    """The tracking store answers."""
+    """Check that the tracking store answers."""
     from attncli import track
 
     address = run_store.resolve_address()

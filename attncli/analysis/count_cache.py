@@ -102,10 +102,10 @@ def _read_counts(file: Path, state: str) -> dict[str, int | str]:
 
 def _count_now(name: str, recipe: Recipe, images: ImageSpec) -> int | str:
     """Return a count made now, or why it cannot be made. Loads torch."""
-    from attncli.measure import blueprint
+    from attncli.measure.cost import QUANTITIES
     from attncli.model import InputSpec
 
     try:
-        return blueprint.QUANTITIES[name](recipe, InputSpec(images.classes, (images.size, images.size), images.frames))
+        return QUANTITIES[name](recipe, InputSpec(images.classes, (images.size, images.size), images.frames))
     except UserError as error:
         return error.problem

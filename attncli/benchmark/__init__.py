@@ -1,1 +1,1 @@
-"""Speed of attncli beside plain loops and other libraries: `attncli bench`."""
+"""Benchmarks of attncli against plain loops and other libraries: `attncli bench`."""

@@ -1,8 +1,8 @@
-"""How fast the mechanisms themselves are: forward and backward pass of one block, as ratios taken in one run.
+"""Time the mechanisms themselves: forward and backward pass of one block, as ratios measured in one run.
 
-Each block is timed in turn with a plain 3 x 3 convolution of the same shape, with the memory floor (the map read
-and written once, as fast as this machine copies it) and, where timm is installed and has the block, with timm's.
-Milliseconds say little on another machine; the ratios carry over.
+Each block is timed in turn with a plain 3 x 3 convolution of the same shape, with the memory floor (one copy of the
+map on this machine) and with timm's block, if timm is installed and has it. Milliseconds depend on the machine;
+ratios are comparable between machines.
 """
 
 import math
@@ -24,13 +24,13 @@ SHAPES = ((64, 64, 32, 32), (64, 256, 8, 8), (128, 16, 32, 32))  # the last: res
 PRECISIONS = ("fp32", "bf16")
 FRAMES = 8  # T: the batch is N / T clips for mechanisms that work on frames
 SITES_WITHOUT_MAP = ("model", "frames-head")  # sites whose mechanisms take no feature map
-MIN_SAMPLE_SECONDS = 0.01  # seconds that a sample lasts at least
+MIN_SAMPLE_SECONDS = 0.01  # minimum length of a sample
 MapShape = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockTiming:
-    """One mechanism at one shape (N, C, H, W): medians; a ratio above 1 means that ours takes longer."""
+    """One mechanism at one shape (N, C, H, W): medians; a ratio above 1 means that attncli's takes longer."""
 
     attn: str
     category: str
@@ -46,7 +46,7 @@ class BlockTiming:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceTiming:
-    """What the ratios of a shape refer to."""
+    """Reference times of a shape, which the ratios refer to."""
 
     shape: MapShape
     precision: str
@@ -56,7 +56,7 @@ class ReferenceTiming:
 
 
 def list_block_mechanisms() -> tuple[str, ...]:
-    """The mechanisms that take a feature map."""
+    """Return the mechanisms that take a feature map."""
     return tuple(
         n for n in attention.mechanism_names() if attention.describe_mechanism(n).card.site not in SITES_WITHOUT_MAP
     )
@@ -71,10 +71,15 @@ def bench_blocks(
     repeats: int = 7,
     device: torch.device | None = None,
 ) -> Iterator[ReferenceTiming | BlockTiming]:
-    """Time the mechanisms `mechanisms` at every shape and precision: a Reference for each, followed by its rows.
+    """Time mechanisms at every shape and precision; yield a ReferenceTiming, then a BlockTiming per mechanism.
 
-    Mechanisms have their default options and are timed in training mode, conv sites at stride 1. One that can't
-    be built for a shape, or fails there, gives a row with the reason.
+    Mechanisms have their default options and are timed in training mode, conv sites at stride 1. If one cannot be
+    built for a shape, or fails there, its row has the reason.
+
+    Args:
+        shapes: (N, C, H, W) of the maps.
+        repeats: samples per block.
+        device: by default the CPU.
     """
     device = device or torch.device("cpu")
     if device.type == "cpu":
@@ -89,7 +94,7 @@ def bench_blocks(
 
 @dataclass(frozen=True)
 class BlockSetup:
-    """Where blocks are timed."""
+    """Shape, precision, memory layout and device of the timed blocks."""
 
     shape: MapShape
     precision: str
@@ -98,25 +103,25 @@ class BlockSetup:
 
     @property
     def site_facts(self) -> dict[str, Any]:
-        """What a mechanism may ask of the place."""
+        """Return the arguments of the site that a mechanism may take."""
         _, c, h, w = self.shape
         site_values = {"channels": c, "channels_in": c, "stride": 1, "groups": 1, "size": (h, w), "stage": 1}
         return {k: v for k, v in {**site_values, "frames": FRAMES, "classes": 10}.items() if k in SITE_ARGUMENTS}
 
     def prepare_module(self, module: nn.Module) -> nn.Module:
-        """A module on the device, in the memory layout of the maps, in training mode."""
+        """Return a module on the device, in the memory layout of the maps, in training mode."""
         module = module.to(self.device).train()
         return module.to(memory_format=torch.channels_last) if self.channels_last else module
 
     def draw_input(self) -> Tensor:
-        """A map of normal noise that asks for its gradient."""
+        """Return a map of normal noise that requires a gradient."""
         x = torch.randn(self.shape, device=self.device)
         x = x.bfloat16() if self.precision == "bf16" else x
         return (x.to(memory_format=torch.channels_last) if self.channels_last else x).requires_grad_()
 
 
 def _make_training_step(module: nn.Module, setup: BlockSetup, map_count: int = 1) -> Callable[[], object]:
-    """One forward and backward pass of a module that takes `map_count` maps, warm."""
+    """Return a function that runs one forward and backward pass of a module with `map_count` maps, warmed up."""
     module, inputs = setup.prepare_module(module), [setup.draw_input() for _ in range(map_count)]
     differentiable = [*inputs, *(p for p in module.parameters() if p.requires_grad)]
     gradient: list[Tensor] = []
@@ -145,7 +150,7 @@ def _make_convolution_step(setup: BlockSetup) -> Callable[[], object]:
 
 
 def _time_in_turn(steps: Sequence[Callable[[], object]], device: torch.device, repeats: int) -> list[list[float]]:
-    """Seconds of one call of each, timed in turn `repeats` times."""
+    """Return the seconds of one call of each step, timed in turn `repeats` times."""
     calls = [max(1, math.ceil(MIN_SAMPLE_SECONDS / max(time_calls(step, 1, device), 1e-7))) for step in steps]
     rounds = [[time_calls(step, n, device) / n for step, n in zip(steps, calls, strict=True)] for _ in range(repeats)]
     return [list(column) for column in zip(*rounds, strict=True)]
@@ -200,7 +205,7 @@ COLUMNS = ("attn", "shape", "type", "ms", "x conv", "x copy", "x timm", "")
 
 
 def format_block_row(row: BlockTiming) -> tuple[str, ...]:
-    """A row as text under `COLUMNS`."""
+    """Format a row as text under `COLUMNS`."""
 
     def format_figure(value: float | None, digits: int) -> str:
         return "-" if value is None else f"{value:.{digits}f}"
@@ -218,7 +223,7 @@ def format_block_row(row: BlockTiming) -> tuple[str, ...]:
 
 
 def describe_reference(reference: ReferenceTiming) -> str:
-    """What the ratios of a shape refer to, as a line."""
+    """Format the references of a shape as one line."""
     shape = "x".join(map(str, reference.shape))
     return (
         f"{shape} {reference.precision}: 3x3 convolution {reference.conv_ms:.2f} ms, "

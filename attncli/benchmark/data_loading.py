@@ -1,10 +1,10 @@
-"""How fast images reach a training step, and in how much memory: attncli's decoded cache beside torchvision.
+"""Time how fast images reach a training step, and in how much memory: attncli's decoded cache and torchvision.
 
-imagefolder   torchvision's ImageFolder, resized, cut, cropped and mirrored by its transforms, in a DataLoader
-              with a worker process for each core
-decode        attncli reading the folder for the first time: decoded once into a cache on disk
-cache         attncli from the cache on, which is mapped into memory
-jpeg          attncli decoding anew in each epoch (data.decoded=false), with resized crops only
+imagefolder   torchvision's ImageFolder, resized, cropped and mirrored by its transforms, in a DataLoader with one
+              worker process per core
+decode        attncli reading the folder for the first time: images are decoded once into a cache on disk
+cache         attncli reading the cache, which is mapped into memory
+jpeg          attncli decoding again in each epoch (data.decoded=false), with resized crops only
 
 python -m attncli.benchmark.data_loading WAY FOLDER        (FOLDER as JSON; see `attncli.benchmark.worker_process`)
 """
@@ -45,10 +45,9 @@ Feed = Callable[[], int]  # feeds every image once and returns how many
 
 @dataclass(frozen=True)
 class ImageFolderSetting:
-    """What is fed: images of ROOT/train at `size` px, in batches; `build_cache_feed` is a folder of our own for
-    decoded ones.
+    """Images of `root`/train at `size` px, in batches; `cache` is a folder for decoded images.
 
-    With `resized`, random parts of whole images are resized; else their centre squares are moved a little.
+    With `resized`, random parts of whole images are resized; otherwise their centre squares are shifted a little.
     """
 
     root: str
@@ -60,19 +59,19 @@ class ImageFolderSetting:
 
 @dataclass(frozen=True, kw_only=True)
 class DataBenchRow:
-    """One way: throughput, its ratio to ImageFolder's (above 1: faster) and the memory at its peak."""
+    """One way: throughput, its ratio to ImageFolder's (above 1: faster) and peak memory."""
 
     way: str
-    images: int  # of a turn
+    images: int  # per turn
     rounds: int
     images_per_s: float  # median
     ratio: Sequence[float]  # quartiles and median
-    own_mib: float  # memory of all its processes that no file backs, PyTorch's own included
-    resident_mib: float  # with mapped files, whose pages the system takes back when it needs them
+    own_mib: float  # memory of all its processes without mapped files, PyTorch's own included
+    resident_mib: float  # with mapped files, whose pages the system frees if it needs memory
 
 
 def build_imagefolder_feed(folder: ImageFolderSetting) -> Feed:
-    """torchvision's way."""
+    """Return the feed of torchvision's ImageFolder."""
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
@@ -101,7 +100,7 @@ def build_imagefolder_feed(folder: ImageFolderSetting) -> Feed:
 
 
 def build_decode_feed(folder: ImageFolderSetting) -> Feed:
-    """attncli's first reading, into a new cache each time."""
+    """Return the feed of attncli's first reading, which makes a new cache each time."""
 
     def feed_images() -> int:
         shutil.rmtree(folder.cache, ignore_errors=True)
@@ -112,7 +111,7 @@ def build_decode_feed(folder: ImageFolderSetting) -> Feed:
 
 
 def build_cache_feed(folder: ImageFolderSetting) -> Feed:
-    """attncli's batches from the cache."""
+    """Return the feed of attncli's batches from the cache."""
     return _build_batch_feed(folder, load_folder(folder))
 
 
@@ -128,12 +127,12 @@ def _build_batch_feed(folder: ImageFolderSetting, dataset: Dataset) -> Feed:
 
 
 def build_jpeg_feed(folder: ImageFolderSetting) -> Feed:
-    """attncli's batches, decoded when they are wanted."""
+    """Return the feed of attncli's batches, decoded when they are needed."""
     return _build_batch_feed(folder, load_folder(folder, decoded=False))
 
 
 def load_folder(folder: ImageFolderSetting, *, decoded: bool = True) -> Dataset:
-    """The folder as attncli reads it, with nothing held out."""
+    """Load the folder as attncli reads it, without a validation split."""
     data_section = Data(
         name="folder", root=folder.root, image_size=folder.size, val_fraction=0.0,
         crop="resized" if folder.resized else "pad", decoded=decoded,
@@ -152,7 +151,7 @@ MAKERS = {
 def bench_data_loading(
     root: Path, size: int, batch_size: int, rounds: int, *, resized: bool = False
 ) -> list[DataBenchRow]:
-    """A row for each way. Raises UserError for an unusable folder, RunFailedError where a process dies."""
+    """Return one row per way. Raises UserError for an unusable folder, RunFailedError if a process dies."""
     list_root(root)
     with ExitStack() as stack:
         answers: dict[str, dict[str, Any]] = {}
@@ -169,7 +168,7 @@ def bench_data_loading(
 def _feed_process(
     way: str, root: Path, size: int, batch_size: int, resized: bool, answers: dict[str, dict[str, Any]]
 ) -> Iterator[Callable[[], float]]:
-    """A way in its own process, warm; a turn gives its seconds and leaves the whole answer in `answers`."""
+    """Start a way in its own process, warmed up; a turn returns its seconds and stores the answer in `answers`."""
     with tempfile.TemporaryDirectory() as temporary_folder:
         folder = ImageFolderSetting(str(root), str(Path(temporary_folder) / "cache"), size, batch_size, resized)
         with answering_process(way, [sys.executable, "-m", __name__, way, json.dumps(asdict(folder))]) as send_request:
@@ -183,7 +182,7 @@ def _feed_process(
 
 
 def summarize_way(way: str, answer: Mapping[str, Any], rounds: Sequence[Mapping[str, float]]) -> DataBenchRow:
-    """Figures of one way from its last answer and every way's seconds for an image, round by round."""
+    """Return the figures of one way, from its last answer and the seconds per image of all ways in each round."""
     return DataBenchRow(
         way=way,
         images=answer["images"],
@@ -196,7 +195,7 @@ def summarize_way(way: str, answer: Mapping[str, Any], rounds: Sequence[Mapping[
 
 
 def format_data_row(row: DataBenchRow) -> dict[str, str]:
-    """A row as text by column."""
+    """Format a row as text by column."""
     low, middle, high = row.ratio
     return {
         "way": row.way,
@@ -208,34 +207,34 @@ def format_data_row(row: DataBenchRow) -> dict[str, str]:
 
 
 class PeakMemoryWatcher(threading.Thread):
-    """Watches the memory of this process and its children; `temporary_folder` and `resident` are the peaks in bytes."""
+    """Watch the memory of this process and its children; `own` and `resident` are the peaks in bytes."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.own = self.resident = 0
 
     def run(self) -> None:
-        """Look fifty times a second, for as long as the process lives."""
+        """Measure the memory fifty times per second, until the process ends."""
         wait = threading.Event()
         while not wait.wait(SAMPLE_S):
             self.update_peaks()
 
     def update_peaks(self) -> None:
-        """Take the sums over the processes there are now."""
+        """Add up the memory of the processes and update the peaks."""
         own = resident = 0
         this_process = psutil.Process()
         for process in (this_process, *this_process.children(recursive=True)):
             try:
                 memory = process.memory_info()
-            except psutil.NoSuchProcess:  # it ended meanwhile
+            except psutil.NoSuchProcess:  # it has ended
                 continue
-            own += memory.rss - getattr(memory, "shared", 0)  # Linux tells what files back
+            own += memory.rss - getattr(memory, "shared", 0)  # Linux reports the part backed by files
             resident += memory.rss
         self.own, self.resident = max(self.own, own), max(self.resident, resident)
 
 
 def write_noise_folder(root: Path, images: int = 240, size: tuple[int, int] = (500, 375)) -> Path:
-    """A folder of JPEGs (W, H) of smooth noise in two classes, a sixth of them to test on."""
+    """Write JPEGs of smooth noise of `size` (W, H) in two classes, one sixth of them for testing; return the folder."""
     generator = np.random.default_rng(0)
     for i in range(images):
         path = root / ("test" if i % 6 == 0 else "train") / f"class{i // 6 % 2}" / f"{i}.jpg"
@@ -246,7 +245,7 @@ def write_noise_folder(root: Path, images: int = 240, size: tuple[int, int] = (5
 
 
 def main(way: str, folder: str) -> None:
-    """The way's process: every image once for each line on stdin."""
+    """Run the process of a way: every image once per line on stdin."""
     feeds: list[Feed] = []
     peak = PeakMemoryWatcher()
     peak.start()

@@ -1,10 +1,9 @@
-"""The usual way to train on small images, as tutorials and reference scripts write it, for comparison.
+"""The usual training loop for small images, as tutorials and reference scripts write it, for comparison.
 
-Images lie in an array, as in torchvision's CIFAR10; each is made a PIL image and goes through torchvision's
-transforms in a worker process of a DataLoader. Memory, optimiser and threads are left as PyTorch has them.
+Images are in an array, as in torchvision's CIFAR10; each becomes a PIL image and goes through torchvision's
+transforms in a worker process of a DataLoader. Memory, optimiser and threads keep PyTorch's defaults.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from attncli.benchmark.training_loops import DECAY, LR, MOMENTUM, BenchSetting, EpochRunner, pick_device
+from attncli.system import hardware
 
 
 class NoiseImages(Dataset[tuple[Tensor, int]]):
@@ -40,12 +40,12 @@ class NoiseImages(Dataset[tuple[Tensor, int]]):
 
 
 def count_loader_workers() -> int:
-    """Worker processes: one for each core, at most eight."""
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    """Return the number of worker processes: one per core, at most eight."""
+    return min(8, hardware.count_usable_cpus() or 1)
 
 
 def build_dataloader_loop(setting: BenchSetting, folder: Path, *, fast: bool = False) -> EpochRunner:
-    """The usual loop; with `fast`, bf16 autocast and channels_last. Nothing is written to `folder`."""
+    """Return the usual loop; with `fast`, bf16 autocast and channels_last. Nothing is written to `folder`."""
     device = pick_device()
     layout = torch.channels_last if fast else torch.contiguous_format
     net = setting.build_network().to(device)

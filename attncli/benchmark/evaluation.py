@@ -1,9 +1,9 @@
-"""How fast attncli evaluates, beside the bare inference that `measure` times.
+"""Time attncli's evaluation against the bare inference that `measure` times.
 
-    evaluate    attncli.train.evaluate on a split: images normalised, sent and counted, losses summed, all included
-    infer       the network alone, again and again on one batch that lies ready: what `measure` reports as infer
+    evaluate    attncli.train.evaluate on a split: images normalised, copied to the device and counted, losses summed
+    infer       the network alone, repeatedly on one batch on the device: what `measure` reports as infer
 
-Both answer for as many images a turn, in turn, each in a process of its own.
+Both run the same number of images per turn, in turn, each in its own process.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,7 @@ from attncli.benchmark.worker_process import run_rounds
 
 
 def bench_evaluation(settings: Sequence[BenchSetting], rounds: int) -> Iterator[TrainingBenchRow]:
-    """A row for each setting, the ratio under `build_inference_loop`. Raises RunFailedError where a contender's
-    process dies.
-    """
+    """Yield one row per setting, with the ratio under `infer`. Raises RunFailedError if a process dies."""
     for setting in settings:
         with ExitStack() as stack:
             turns = {

@@ -9,14 +9,14 @@ from attncli.train.distributed import choose_kernels
 
 
 def build_evaluation_loop(setting: BenchSetting) -> EpochRunner:
-    """An evaluation of the setting's images; gives the loss."""
+    """Return a function that evaluates the setting's images and returns the loss."""
     net, dataset, recipe = setting.build_network(), setting.make_dataset(), setting.build_recipe()
     accelerator = train.init_accelerator()
     return lambda: train.evaluate_split(net, dataset.test, dataset, recipe, name="test", accelerator=accelerator).loss
 
 
 def build_inference_loop(setting: BenchSetting) -> EpochRunner:
-    """As many passes of one batch of noise as the setting's images are batches; gives 0, as nothing is asked of it."""
+    """Return a function that runs one batch of noise `setting.steps` times and returns 0, as it has no loss."""
     device = pick_device()
     train.tune_malloc()
     choose_kernels(device)

@@ -1,4 +1,4 @@
-"""Benches kept in a file of JSON lines, and how the figures of one differ from those of an earlier one."""
+"""Store benches in a file of JSON lines, and compare the figures of two benches."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ Spread = Sequence[float]  # lower quartile, median, upper quartile
 
 
 def append_entry(file: Path, entry: Mapping[str, Any]) -> None:
-    """Add a bench to the file. Raises UserError where it can't be written."""
+    """Add a bench to the file. Raises UserError if it cannot be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a", encoding="utf-8") as out:
@@ -21,7 +21,7 @@ def append_entry(file: Path, entry: Mapping[str, Any]) -> None:
 
 
 def read_last_entry(file: Path, kind: str) -> dict[str, Any]:
-    """The latest bench of this kind in the file. Raises UserError where there is none or the file can't be read."""
+    """Return the latest bench of this kind. Raises UserError if there is none or the file cannot be read."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
         entries = [entry for text in lines if text.strip() and (entry := json.loads(text)).get("kind") == kind]
@@ -35,7 +35,7 @@ def read_last_entry(file: Path, kind: str) -> dict[str, Any]:
 
 
 def compare_spreads(new: Spread, old: Spread) -> tuple[float, str]:
-    """(median now / median then, verdict): "faster" or "slower" only where the quartiles do not overlap."""
+    """Return (new median / old median, verdict): "faster" or "slower" only if the quartiles do not overlap."""
     verdict = "slower" if new[2] < old[0] else "faster" if new[0] > old[2] else "same"
     return new[1] / old[1], verdict
 
@@ -43,5 +43,5 @@ def compare_spreads(new: Spread, old: Spread) -> tuple[float, str]:
 def find_earlier_row(
     rows: Iterable[Mapping[str, Any]], like: Mapping[str, Any], by: Sequence[str]
 ) -> Mapping[str, Any] | None:
-    """The row that agrees with `like` in all of the keys `by`, if there is one."""
+    """Return the row that agrees with `like` in all of the keys `by`, or None."""
     return next((row for row in rows if all(row.get(key) == like[key] for key in by)), None)

@@ -14,19 +14,19 @@ COMPARED_KEYS = ("backbone", "attn", "batch_size")  # rows that can be compared
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingBenchRow:
-    """One network: throughput of each contender and the ratios of ours to the others' (above 1: ours is faster)."""
+    """One network: throughput of each contender and ratios of attncli's to the others' (above 1: faster)."""
 
     backbone: str
     attn: str
     batch_size: int
-    steps: int  # of a turn
+    steps: int  # per turn
     rounds: int
     images_per_s: dict[str, float]  # medians
     ratios: dict[str, Spread]  # quartiles and median by rival
 
 
 def summarize_rounds(setting: BenchSetting, rounds: Sequence[Mapping[str, float]]) -> TrainingBenchRow:
-    """Medians and quartiles of what the rounds took."""
+    """Return medians and quartiles of the times of the rounds."""
     images = setting.batch_size * setting.steps
     names = list(rounds[0])
     return TrainingBenchRow(
@@ -41,13 +41,13 @@ def summarize_rounds(setting: BenchSetting, rounds: Sequence[Mapping[str, float]
 
 
 def compute_quartiles(values: Sequence[float]) -> Spread:
-    """Lower quartile, median, upper quartile."""
+    """Return lower quartile, median and upper quartile."""
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
     return [low, middle, high]
 
 
 def format_training_row(row: TrainingBenchRow, earlier_row: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """A row as text by column; with the row `earlier_row` of an earlier bench, what has become of the ratios."""
+    """Format a row as text by column; with `earlier_row` of an earlier bench, also the change of the ratios."""
     cells = {
         "backbone": row.backbone,
         "attn": row.attn,

@@ -1,7 +1,7 @@
-"""What a run costs beside its training: from the start of the process to the first step, from the last to its end.
+"""Time a run outside of its training: from process start to the first step, and from the last step to the exit.
 
-Whole runs of one epoch are started as a user would start them, and their lines on stderr are given the time at which
-they came: the first is written when all is ready to train, a line follows each epoch.
+Whole runs of one epoch are started as a user would start them, and each line on stderr gets a time. The first line
+is written when the run is ready to train, and one line follows each epoch.
 """
 
 import re
@@ -24,7 +24,7 @@ TimedLine = tuple[float, str]  # seconds since the start, what was written
 
 @dataclass(frozen=True, kw_only=True)
 class StartupTiming:
-    """One run: seconds by the clock, and by the processor, which other processes disturb less."""
+    """One run: wall-clock seconds, and processor seconds, which other processes disturb less."""
 
     to_training_s: float
     training_s: float  # and validation
@@ -33,7 +33,7 @@ class StartupTiming:
 
 
 def bench_startup(runs: Path, rounds: int) -> Iterator[StartupTiming]:
-    """Runs that differ in the seed, after one that makes the store and warms the disk."""
+    """Yield the timings of runs that differ in the seed, after a first run that creates the store and is not timed."""
     for seed in range(rounds + 1):
         timing = time_run(build_run_command(runs, seed))
         if seed:
@@ -41,12 +41,12 @@ def bench_startup(runs: Path, rounds: int) -> Iterator[StartupTiming]:
 
 
 def build_run_command(runs: Path, seed: int) -> list[str]:
-    """The command line of a short run."""
+    """Return the command line of a short run."""
     return ["-m", "attncli", "run", *SHORT, "--runs", str(runs), "--seed", str(seed)]
 
 
 def time_run(arguments: Sequence[str]) -> StartupTiming:
-    """Start Python with these arguments and time its lines. Raises RunFailedError where it fails."""
+    """Start Python with these arguments and time its lines. Raises RunFailedError if it fails."""
     started = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -60,7 +60,7 @@ def time_run(arguments: Sequence[str]) -> StartupTiming:
 
 
 def _read_cpu_seconds(pid: int) -> float:
-    """Processor time of a process that has closed its stderr, in seconds; 0 where it is gone already."""
+    """Return the processor seconds of a process that has closed its stderr; 0 if it is already gone."""
     try:
         times = psutil.Process(pid).cpu_times()
     except psutil.NoSuchProcess:
@@ -73,7 +73,7 @@ def _split_timing(
 ) -> StartupTiming:
     epochs = [at for at, line in lines if line.startswith("epoch ")]
     if exit_code or not epochs:
-        last_line = lines[-1][1].strip() if lines else "without a word"
+        last_line = lines[-1][1].strip() if lines else "no error message"
         raise RunFailedError(
             f"bench: the run ended with code {exit_code}: {last_line}", "does `attncli run` work here?"
         )
@@ -84,7 +84,7 @@ def _split_timing(
 
 
 def time_imports(runs: Path) -> dict[str, float]:
-    """Seconds that a run spends in importing, by package, the slowest first (-X importtime; it slows importing)."""
+    """Return the seconds of a run's imports by package, the slowest first (-X importtime, which slows imports down)."""
     completed = subprocess.run(
         [sys.executable, "-X", "importtime", *build_run_command(runs, 0), "--fresh"],
         capture_output=True,
@@ -95,7 +95,7 @@ def time_imports(runs: Path) -> dict[str, float]:
 
 
 def sum_by_package(text: str) -> dict[str, float]:
-    """What -X importtime wrote, summed up: seconds of each top-level package's own modules."""
+    """Add up the output of -X importtime: seconds of each top-level package's own modules."""
     spent: Counter[str] = Counter()
     for line in text.splitlines():
         if match := IMPORT.match(line):

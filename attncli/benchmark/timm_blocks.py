@@ -1,4 +1,4 @@
-"""timm's own blocks, set up to compute what ours compute by default, for comparison of speed (extra `timm`).
+"""timm's blocks, set up to compute the same as attncli's defaults, to compare their speed (extra `timm`).
 
 Its GatherExcite is left out: up to timm 1.0.31 the form with parameters cannot be built (TypeError in create_conv2d).
 """
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def find_timm_block(name: str, channels: int, size: tuple[int, int]) -> tuple[str, nn.Module] | None:
-    """(name of timm's class, the block) for a mechanism of ours, or None where timm or the block is not there."""
+    """Return (name of timm's class, the block) for a mechanism, or None if timm or the block is missing."""
     if name not in _MAKERS:
         return None
     try:
@@ -24,7 +24,7 @@ def find_timm_block(name: str, channels: int, size: tuple[int, int]) -> tuple[st
 
 
 class _RoutedCondConv(nn.Module):
-    """timm's CondConv2d takes the weights of its kernels; this makes them as its EfficientNet blocks do."""
+    """timm's CondConv2d with the routing of its EfficientNet blocks, which computes the weights of the kernels."""
 
     def __init__(self, kind: Any, channels: int, experts: int = 8) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class _RoutedCondConv(nn.Module):
         self.router = nn.Linear(channels, experts)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
+        """Map (N, C, H, W) to (N, C, H, W)."""
         mixed: Tensor = self.conv(x, self.router(nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)).sigmoid())
         return mixed
 

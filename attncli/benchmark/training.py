@@ -1,8 +1,8 @@
-"""How fast attncli trains, beside a bare loop and the usual way: contenders take turns, ratios are taken by round.
+"""Time attncli's training against a bare loop and the usual loop: contenders take turns, ratios are per round.
 
 A turn is one epoch of `steps` batches. In each round every contender has one turn, in an order that rotates from
-round to round, and the round gives one ratio of throughput (ours over theirs) for each rival: what slows the
-machine for a while slows all of a round. Medians and quartiles are taken over the rounds.
+round to round. A round gives one ratio of throughput (attncli's to the rival's) per rival: if something slows the
+machine down for a while, it slows all contenders of a round. Medians and quartiles are taken over the rounds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,14 +17,14 @@ BACKBONES = ("resnet20", "resnet18", "resnet50")
 MECHANISMS = ("none", "eca", "cbam")
 RIVALS = CONTENDERS[1:]
 BATCH, STEPS = 128, 8
-BATCHES = {"resnet50": 32}  # four processes at once must fit into memory
-LONGER_TURNS = {"resnet20": 48}  # steps of a turn, where 8 would be over in half a second
+BATCHES = {"resnet50": 32}  # four processes must fit into memory together
+LONGER_TURNS = {"resnet20": 48}  # steps per turn, if 8 would take only half a second
 
 
 def make_settings(
     backbones: Sequence[str], mechanisms: Sequence[str], steps: int | None, batch_size: int | None
 ) -> list[BenchSetting]:
-    """What to train: every backbone with every mechanism; None leaves a number to what suits the backbone."""
+    """Return one setting per backbone and mechanism; None chooses steps or batch size to suit the backbone."""
     return [
         BenchSetting(
             backbone,
@@ -40,7 +40,7 @@ def make_settings(
 def bench_training(
     settings: Sequence[BenchSetting], rounds: int, rivals: Sequence[str] = RIVALS
 ) -> Iterator[TrainingBenchRow]:
-    """A row for each setting. Raises RunFailedError where a contender's process dies."""
+    """Yield one row per setting. Raises RunFailedError if a contender's process dies."""
     for setting in settings:
         with ExitStack() as stack:
             turns = {name: stack.enter_context(contender_process(name, setting)) for name in ("ours", *rivals)}

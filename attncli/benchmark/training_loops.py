@@ -1,12 +1,12 @@
-"""Ways to write a training loop, each ready to run one epoch when it is told: attncli's own and its rivals.
+"""Training loops that run one epoch per call: attncli's own and its rivals.
 
     ours          attncli.train.train with its records and checkpoints on disk, as `attncli run` calls it
     bare          the least code that trains: one uint8 tensor, batched crop and flip, bf16 where native,
-                  channels_last, a fused optimiser, tuned memory; no log, no check, no checkpoint
+                  channels_last, a fused optimiser, tuned memory; no log, no checks, no checkpoint
     usual         a DataLoader with worker processes over PIL images, float32, contiguous
-    usual-bf16    the usual way with bf16 autocast and channels_last
+    usual-bf16    the usual loop with bf16 autocast and channels_last
 
-All train the same network from the same weights, on the same images, with the same optimiser and rate.
+All train the same network from the same weights, on the same images, with the same optimiser and learning rate.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ LR, MOMENTUM, DECAY = 0.01, 0.9, 5e-4
 
 @dataclass(frozen=True)
 class BenchSetting:
-    """What all contenders train: a network of attncli on `steps` batches of noise images an epoch."""
+    """What all contenders train: a network of attncli, on `steps` batches of noise images per epoch."""
 
     backbone: str
     attn: str
@@ -42,7 +42,7 @@ class BenchSetting:
     flip: bool = True
 
     def build_recipe(self) -> Recipe:
-        """The recipe that attncli trains by: SGD at a constant rate, for as long as it is asked to."""
+        """Return the recipe that attncli trains: SGD at a constant learning rate, practically without end."""
         return Recipe(
             data=Data(name="noise"),
             model=Model(backbone=self.backbone, attn=self.attn),
@@ -53,14 +53,14 @@ class BenchSetting:
         )  # fmt: skip
 
     def make_images(self) -> Split:
-        """`steps` batches of uint8 noise (n, 3, H, W), in memory with the planes innermost, and labels."""
+        """Return `steps` batches of uint8 noise (n, 3, H, W), channels last in memory, and labels."""
         generator = torch.Generator().manual_seed(0)
         count = self.steps * self.batch_size
         x = torch.randint(256, (count, self.size, self.size, 3), generator=generator, dtype=torch.uint8)
         return Split(x.movedim(-1, 1), torch.randint(self.classes, (count,), generator=generator))
 
     def make_dataset(self) -> Dataset:
-        """These images as a dataset, for training and as test set."""
+        """Return these images as a dataset, as training and as test set."""
         split = self.make_images()
         return Dataset(
             name="noise",
@@ -79,18 +79,18 @@ class BenchSetting:
         )
 
     def build_network(self) -> nn.Module:
-        """The network, from the same weights in every process."""
+        """Build the network, with the same weights in every process."""
         return model.build(self.build_recipe(), model.InputSpec(self.classes, (self.size, self.size)))
 
 
 def pick_device() -> torch.device:
-    """The accelerator, else the CPU."""
+    """Return the accelerator, or the CPU if there is none."""
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return accelerator or torch.device("cpu")
 
 
 def build_attncli_loop(setting: BenchSetting, folder: Path) -> EpochRunner:
-    """attncli's loop; its files are written to `folder`."""
+    """Return attncli's loop; its files are written to `folder`."""
     epochs = train_model(setting.build_network(), setting.make_dataset(), setting.build_recipe(), folder=folder)
 
     def run_epoch() -> float:
@@ -102,7 +102,7 @@ def build_attncli_loop(setting: BenchSetting, folder: Path) -> EpochRunner:
 
 
 def build_bare_loop(setting: BenchSetting, folder: Path) -> EpochRunner:
-    """The loop that one would write by hand for one network on one machine; nothing is written to `folder`."""
+    """Return a loop written by hand for one network on one machine; nothing is written to `folder`."""
     tune_malloc()
     device = pick_device()
     torch.backends.cudnn.benchmark = True
@@ -128,7 +128,7 @@ def build_bare_loop(setting: BenchSetting, folder: Path) -> EpochRunner:
 
 
 def _crop_windows(setting: BenchSetting, device: torch.device) -> Tensor:
-    """All windows of the padded images as a view (n, 2 pad + 1, 2 pad + 1, H, W * 3)."""
+    """Return all windows of the padded images as a view (n, 2 pad + 1, 2 pad + 1, H, W * 3)."""
     images, pad = setting.make_images().images.movedim(1, -1), setting.pad
     padded = F.pad(images, (0, 0, pad, pad, pad, pad)).to(device)
     n, padded_height = padded.shape[:2]
@@ -138,7 +138,7 @@ def _crop_windows(setting: BenchSetting, device: torch.device) -> Tensor:
 
 
 def _iterate_crops(setting: BenchSetting, windows: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """An epoch: shuffled, cropped, mirrored, normalised; (b, 3, H, W) in channels_last."""
+    """Yield the batches of an epoch: shuffled, cropped, mirrored, normalised; (b, 3, H, W) in channels_last."""
     device, pad, side = windows.device, setting.pad, setting.size
     for rows in torch.randperm(len(labels), device=device).split(setting.batch_size):
         y, x = torch.randint(2 * pad + 1, (2, len(rows)), device=device)

@@ -1,4 +1,4 @@
-"""What the attention of a trained network does to images: found out here (torch), drawn in `attncli.report`."""
+"""Analyze what the attention of a trained network does to images; `attncli.report` draws it."""
 
 from attncli.interpret.analyze import AttentionAnalysis, ImageAnalysis, analyze_attention
 from attncli.interpret.load_run import LoadedRun, load_baseline_run, load_finished_run

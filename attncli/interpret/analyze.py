@@ -1,4 +1,4 @@
-"""A handful of test images looked at one by one, and many looked at together."""
+"""Analyze a few test images one by one, and many together."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,22 +12,27 @@ from torch import Tensor, nn
 from attncli.attention.observation import Observation
 from attncli.data.dataset import Dataset, Split
 from attncli.data.loader import BatchLayout, iterate_eval_batches
-from attncli.interpret import arrays
 from attncli.interpret.gradcam import compute_gradcam
 from attncli.interpret.hooks import recorded_observations
 from attncli.interpret.load_run import LoadedRun
-from attncli.interpret.observations import Array, SiteDistribution, SiteView
+from attncli.interpret.observations import (
+    MEASURE_NAMES,
+    Array,
+    SiteDistribution,
+    SiteView,
+    compute_unit_values,
+    make_site_view,
+    to_numpy,
+)
 from attncli.interpret.token_grid import find_token_grid
 from attncli.seeds import derive_seed
 
-MAX_BATCH_PIXELS = 1 << 17  # of a batch, so that what is seen of it fits into memory
+MAX_BATCH_PIXELS = 1 << 17  # per batch, so that its observations fit into memory
 
 
 @dataclass(frozen=True)
 class ImageAnalysis:
-    """One test image: `image_pixels` (H, W, 3) from 0 to 1, classes by name, what each site did, Grad-CAM of the
-    truth.
-    """
+    """One test image: `pixels` (H, W, 3) from 0 to 1, classes by name, views per site, Grad-CAM of the truth."""
 
     index: int  # in the test set
     pixels: Array
@@ -43,7 +48,7 @@ class ImageAnalysis:
 
 @dataclass(frozen=True)
 class AttentionAnalysis:
-    """What a run's attention does: to single images, and by site over `sample` images of the test set."""
+    """What a run's attention does: to single images, and per site over `sample` images of the test set."""
 
     images: list[ImageAnalysis]
     distributions: list[SiteDistribution]
@@ -54,9 +59,9 @@ class AttentionAnalysis:
 def analyze_attention(
     loaded_run: LoadedRun, baseline: LoadedRun | None = None, *, images: int = 6, sample: int = 256
 ) -> AttentionAnalysis:
-    """Look at `images` test images, of as many classes as there are, and at `sample` of them for the spreads.
+    """Analyze `images` test images, of as many classes as possible, and `sample` of them for the distributions.
 
-    The choice is the same for every run on the same data.
+    The choice of images is the same for every run on the same data.
     """
     dataset = loaded_run.dataset
     rows = choose_image_rows(dataset.test.labels, max(images, sample))
@@ -69,7 +74,7 @@ def analyze_attention(
 
 
 def choose_image_rows(labels: Tensor, count: int) -> Tensor:
-    """Row numbers of `count` images: the first of every class in turn, then the second, and so on."""
+    """Return the row numbers of `count` images: the first of every class, then the second of every class, and so on."""
     seen_by_class: dict[int, int] = defaultdict(int)
     keys = []
     for row, label in enumerate(labels.tolist()):
@@ -79,7 +84,7 @@ def choose_image_rows(labels: Tensor, count: int) -> Tensor:
 
 
 def measure_distributions(loaded_run: LoadedRun, rows: Tensor) -> list[SiteDistribution]:
-    """One number a unit of every site over the images of these rows."""
+    """Return the distributions of all sites: one number per unit and image, for the images of these rows."""
     parts: dict[tuple[str, int], list[Array]] = defaultdict(list)
     last_observations: dict[tuple[str, int], Observation] = {}
     for x, _, _ in _iterate_row_batches(loaded_run.dataset, rows):
@@ -87,7 +92,7 @@ def measure_distributions(loaded_run: LoadedRun, rows: Tensor) -> list[SiteDistr
             loaded_run.net(x)
         for site, site_observations in recorded.items():
             for i, observation in enumerate(site_observations):
-                parts[site, i].append(arrays.compute_unit_values(observation, len(x)))
+                parts[site, i].append(compute_unit_values(observation, len(x)))
                 last_observations[site, i] = observation
     labels = loaded_run.dataset.test.labels[rows].numpy()
     return [
@@ -95,7 +100,7 @@ def measure_distributions(loaded_run: LoadedRun, rows: Tensor) -> list[SiteDistr
             site,
             observation.kind,
             observation.what,
-            arrays.MEASURE_NAMES[observation.kind],
+            MEASURE_NAMES[observation.kind],
             np.concatenate(parts[site, i]),
             labels,
             observation.names,
@@ -118,7 +123,7 @@ def _analyze_images(
 
 
 def _analyze_batch(loaded_run: LoadedRun, x: Tensor, labels: Tensor, rows: Tensor) -> list[ImageAnalysis]:
-    """The images of a batch as one network sees them."""
+    """Return the analyses of the images of a batch by one network."""
     names = loaded_run.dataset.classes
     with recorded_observations(loaded_run.net) as recorded, torch.no_grad(), _seeded_random_numbers(loaded_run):
         predictions = loaded_run.net(x).softmax(1).max(1)
@@ -127,7 +132,7 @@ def _analyze_batch(loaded_run: LoadedRun, x: Tensor, labels: Tensor, rows: Tenso
     size = (x.shape[-2], x.shape[-1])
     views = [
         [
-            _place_view(arrays.make_site_view(site, observation, i, len(x)), size, x[i], loaded_run.dataset)
+            _place_view(make_site_view(site, observation, i, len(x)), size, x[i], loaded_run.dataset)
             for site, site_observations in recorded.items()
             for observation in site_observations
         ]
@@ -141,7 +146,7 @@ def _analyze_batch(loaded_run: LoadedRun, x: Tensor, labels: Tensor, rows: Tenso
             predicted=names[int(predictions.indices[i])],
             probability=float(predictions.values[i]),
             views=views[i],
-            cam=None if cams is None else arrays.to_numpy(cams[i]),
+            cam=None if cams is None else to_numpy(cams[i]),
         )
         for i in range(len(x))
     ]
@@ -156,7 +161,7 @@ def _merge_baseline(analysis: ImageAnalysis, baseline: ImageAnalysis | None) -> 
 
 
 def _place_view(view: SiteView, size: tuple[int, int], x: Tensor, dataset: Dataset) -> SiteView:
-    """The view with what follows from the image: where its tokens lie, and the warped image."""
+    """Return the view with what the image determines: the positions of its tokens, and the warped image."""
     if view.tokens:
         queries = find_token_grid(view.values.shape[0], size)
         keys = queries if view.values.shape[0] == view.values.shape[1] else None
@@ -166,19 +171,19 @@ def _place_view(view: SiteView, size: tuple[int, int], x: Tensor, dataset: Datas
         frame = x[len(x) // 2] if x.ndim == 4 else x
         warped = nn.functional.grid_sample(frame[None], grid, align_corners=False)[0]
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (dataset.mean, dataset.std))
-        return replace(view, output=arrays.to_numpy((warped * std + mean).clamp(0, 1).movedim(0, -1)))
+        return replace(view, output=to_numpy((warped * std + mean).clamp(0, 1).movedim(0, -1)))
     return view
 
 
 def image_pixels(split: Split, row: int) -> Array:
-    """An image for people, (H, W, 3) from 0 to 1; of a clip the middle frame."""
+    """Return an image to show, (H, W, 3) from 0 to 1; for a clip the middle frame."""
     image = split.images[row]
     frame = image[len(image) // 2] if image.ndim == 4 else image
-    return arrays.to_numpy(frame.movedim(0, -1).float() / 255)
+    return to_numpy(frame.movedim(0, -1).float() / 255)
 
 
 def _iterate_row_batches(dataset: Dataset, rows: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """The test images of these rows as the network takes them, with labels and row numbers."""
+    """Yield the test images of these rows as the network takes them, with labels and row numbers."""
     split = Split(dataset.test.images[rows], dataset.test.labels[rows])
     size = max(1, MAX_BATCH_PIXELS // split.images[0, ..., 0, :, :].numel())
     layout = BatchLayout(batch_size=size, device=torch.device("cpu"), channels_last=False)
@@ -189,7 +194,7 @@ def _iterate_row_batches(dataset: Dataset, rows: Tensor) -> Iterator[tuple[Tenso
 
 @contextmanager
 def _seeded_random_numbers(loaded_run: LoadedRun) -> Iterator[None]:
-    """Random numbers of the looking's own, for mechanisms that draw."""
+    """Seed the random numbers of mechanisms that draw, and restore the state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(loaded_run.recipe.seed, "look"))
         yield

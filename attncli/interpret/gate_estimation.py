@@ -1,4 +1,4 @@
-"""Gates: found from what went in and came out, and taken apart into what happens to channels and to places."""
+"""Estimate gates from inputs and outputs, and split them into factors of channels and of places."""
 
 import torch
 from torch import Tensor
@@ -9,11 +9,11 @@ TINY = 1e-12
 
 
 def estimate_gate(x: Tensor, y: Tensor) -> tuple[str, Tensor]:
-    """(what it is, factors) of a module that maps x to y, both (N, C, H, W).
+    """Return (what it is, factors) of a module that maps x to y, both (N, C, H, W).
 
-    The factors are s in y = s x, (N, C, H, W). Where x is 0, which tells nothing, they are the channel's own, by
-    least squares, and in a channel of zeros those of all channels.
-    A module that is no gate, as values come out of nothing, has the size of y over that of x at each place instead,
+    The factors are s in y = s x, (N, C, H, W). At zeros of x, s is unknown and the least-squares factor of the channel
+    is used; for a channel of zeros, that of all channels.
+    If the module is no gate (it makes values from zeros), the result is the norm of y over that of x at each place,
     (N, 1, H, W).
     """
     x, y = x.double(), y.double()
@@ -34,9 +34,9 @@ def _least_squares(x: Tensor, y: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def split_gate(s: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """Factors (N, C, H, W) as means over places (N, C) and over channels (N, H, W).
+    """Return the means of factors (N, C, H, W) over places, (N, C), and over channels, (N, H, W).
 
-    None for the one along which nothing differs; a constant gate is one of channels.
+    A mean is None if nothing differs along its axis; a constant gate counts as one of channels.
     """
     size = s.abs().mean().clamp_min(TINY)
     across_places = (s - s.mean((2, 3), keepdim=True)).square().mean().sqrt() / size
@@ -47,5 +47,5 @@ def split_gate(s: Tensor) -> tuple[Tensor | None, Tensor | None]:
 
 
 def expand_gate(s: Tensor) -> Tensor:
-    """Factors of any shape that broadcasts to (N, C, H, W), with four axes."""
+    """Return factors of any shape that broadcasts to (N, C, H, W), with four axes."""
     return s[(...,) + (None,) * (4 - s.ndim)]

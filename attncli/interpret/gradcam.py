@@ -1,9 +1,9 @@
-"""Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391): which places of the last map speak for a class.
+"""Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391): which places of the last map support a class.
 
     a_k = mean over places of d score / d A_k        L = relu(sum_k a_k A_k)
 
-The map is found without knowing the network: the last one with more than one place whose gradient is not zero.
-Tokens (N, L, d) count as a map where they tile the image.
+The map is the last one with more than one place whose gradient is not zero, so this works for any network.
+Tokens (N, L, d) count as a map if they tile the image.
 """
 
 import math
@@ -16,9 +16,9 @@ from attncli.interpret.token_grid import MAX_LOG_DISTANCE, find_token_grid
 
 
 def compute_gradcam(net: nn.Module, x: Tensor, classes: Tensor) -> Tensor | None:
-    """L for each image of a batch x and its class, (N, h, w), the largest value of each 1; None without a map.
+    """Return L for each image of a batch x and its class, (N, h, w), with maximum 1; None if there is no map.
 
-    Clips (N, T, 3, H, W) give the map of their middle frame.
+    Clips (N, T, 3, H, W) return the map of their middle frame.
     """
     maps: list[Tensor] = []
 
@@ -43,7 +43,7 @@ def compute_gradcam(net: nn.Module, x: Tensor, classes: Tensor) -> Tensor | None
 
 
 def _is_map(t: Tensor, x: Tensor) -> bool:
-    """Whether t is a map no larger than the image and of its shape, or tokens that tile it."""
+    """Return whether t is a map no larger than the image and of its shape, or tokens that tile it."""
     if t.ndim == 4:
         (h, w), (height, width) = t.shape[2:], x.shape[-2:]
         return h * w > 1 and h <= height and w <= width and abs(math.log(h * width / (w * height))) < MAX_LOG_DISTANCE
@@ -51,7 +51,7 @@ def _is_map(t: Tensor, x: Tensor) -> bool:
 
 
 def _as_map(t: Tensor, x: Tensor) -> Tensor:
-    """(N, C, h, w) of a map or of tokens."""
+    """Return a map or tokens as (N, C, h, w)."""
     if t.ndim == 4:
         return t
     h, w = find_token_grid(t.shape[1], (x.shape[-2], x.shape[-1])) or (1, t.shape[1])

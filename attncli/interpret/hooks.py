@@ -1,7 +1,7 @@
 """Record what attention does while a network runs: one hook for every mechanism.
 
-A mechanism, or a module within it, that has a method `observe` (see `attncli.attention.observation`) is asked. Any
-other is taken for a gate, y = s x, whose s follows from its input and output. The same holds for user-defined
+A mechanism, or a module within it, that has a method `observe` (see `attncli.attention.observation`) reports it. Any
+other counts as a gate, y = s x, whose s follows from its input and output. The same holds for user-defined
 mechanisms.
 """
 
@@ -49,12 +49,12 @@ def list_observed_modules(net: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def format_site(path: str) -> str:
-    """A site's name for people: `layer1.0.bn2.attn.select` is layer1.0.bn2."""
+    """Return a site's name to show: `layer1.0.bn2` for `layer1.0.bn2.attn.select`."""
     return path.partition(".attn")[0].removeprefix("net.") or "input"
 
 
 class _ObservationHook:
-    """Looks at one module."""
+    """The hooks of one module."""
 
     def __init__(self, name: str, observations: SiteObservations) -> None:
         self.name, self.observations = name, observations
@@ -74,7 +74,7 @@ class _ObservationHook:
 
 
 def guess_gate(x: Any, y: Any) -> list[Observation]:
-    """The gate of a module that maps x to y; nothing for what is no map or changes shape."""
+    """Return the gate of a module that maps x to y; nothing if it is no map or its shape changes."""
     if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.ndim == 4 and x.shape == y.shape):
         return []
     what, factors = gate_estimation.estimate_gate(x, y)

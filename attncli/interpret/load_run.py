@@ -1,4 +1,4 @@
-"""A finished run brought back: its recipe, its images, and its network with the weights that were evaluated."""
+"""Load a finished run: its recipe, its images, and its network with the evaluated weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from attncli.train import checkpoint
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A finished run, ready to look at."""
+    """A finished run, ready to analyze."""
 
     folder: Path
     recipe: Recipe
@@ -26,13 +26,13 @@ class LoadedRun:
 
 
 def load_finished_run(folder: Path, dataset: Dataset | None = None) -> LoadedRun:
-    """The network of a run's folder in eval mode, on the CPU in float32, and its images unless they are given.
+    """Load the network of a run's folder in eval mode, on the CPU in float32, and its images unless they are given.
 
-    Raises UserError for a run that is not finished, whose checkpoint is gone, or whose images are not to be had.
+    Raises UserError if the run is not finished, or its checkpoint or images are missing.
     """
     recipe = recipes.read(folder / "recipe.yaml")
     if records.read_result(folder) is None:
-        raise UserError(f"{folder}: this run is not finished", f"attncli run {folder / 'recipe.yaml'} goes on with it")
+        raise UserError(f"{folder}: this run is not finished", f"attncli run {folder / 'recipe.yaml'} resumes it")
     dataset = dataset or data.load(recipe.data, cache=folder.parent / "cache")
     net = model.build(recipe, make_input_spec(dataset))
     checkpoint.load_weights(folder, net)
@@ -40,7 +40,7 @@ def load_finished_run(folder: Path, dataset: Dataset | None = None) -> LoadedRun
 
 
 def load_baseline_run(loaded_run: LoadedRun) -> LoadedRun | None:
-    """The same recipe's plain network at the same seed; None where it is not finished, or is this one."""
+    """Load the baseline of the same recipe and seed; None if it is not finished, or is this run."""
     baseline_recipe = loaded_run.recipe.make_baseline()
     folder = loaded_run.folder.parent / baseline_recipe.compute_digest()
     if loaded_run.recipe.model.attn == attention.NONE or read_finished_result(folder) is None:

@@ -1,4 +1,4 @@
-"""Which rows and columns a sequence of tokens stands for."""
+"""Find the rows and columns of a sequence of tokens."""
 
 import math
 
@@ -6,9 +6,9 @@ MAX_LOG_DISTANCE = math.log(1.5)  # how far the shape of a map may be from the i
 
 
 def find_token_grid(length: int, size: tuple[int, int]) -> tuple[int, int] | None:
-    """(rows, columns) of so many tokens over an image of (H, W): as near its shape as can be, one token more allowed.
+    """Return (rows, columns) of `length` tokens over an image of (H, W), as close to its shape as possible.
 
-    That one is a class token, at the front. None where no tiling comes near.
+    One more token, a class token at the front, is allowed. None if no tiling is close enough.
     """
     best, best_distance = None, MAX_LOG_DISTANCE
     for tokens in (length, length - 1):

@@ -11,6 +11,7 @@ from attncli.jobs import resources
 from attncli.measure import speed_cache
 from attncli.recipe import Recipe
 from attncli.runs import read_folder_runs
+from attncli.system import hardware
 
 EXTRA_TIME_FACTOR = 1.05  # overhead factor for data loading, logging and checkpoints
 EstimateBasis = Literal["measured run", "cached speed", "similar run"]
@@ -73,7 +74,7 @@ class DurationHistory:
         for run in read_folder_runs(self._runs, dataset=dataset):
             recipe, result = run.recipe, run.result
             if recipe.model.backbone == backbone and result.epochs:
-                threads = result.machine.get("threads", resources.count_cores())
+                threads = result.machine.get("threads", hardware.count_cores())
                 epoch_seconds = result.seconds * estimate_machine_share(result.device, threads) / result.epochs
                 seconds_by_key.setdefault(make_duration_key(recipe), []).append(epoch_seconds)
                 seconds_by_key.setdefault(make_duration_key(recipe.make_baseline()) + "*", []).append(epoch_seconds)
@@ -94,4 +95,4 @@ def estimate_machine_share(device: str, threads: int) -> float:
     """Return the share of the machine that a run has: on a CPU by its threads, else by the GPUs."""
     if device != "cpu":
         return 1 / resources.choose_job_count()
-    return min(1.0, threads / resources.count_cores())
+    return min(1.0, threads / hardware.count_cores())

@@ -1,24 +1,16 @@
 """The share of the machine that each job gets: cores, and one GPU if there are GPUs. No torch."""
 
 import os
-import subprocess
 from functools import cache
 
-import psutil
-
-
-def count_cores() -> int:
-    """Return physical cores that this process may use, at least 1."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+from attncli.system import hardware
 
 
 def threads_per_job(jobs: int) -> int:
     """Return the threads per job: an equal share of the cores, at most OMP_NUM_THREADS."""
-    omp_threads = os.environ.get("OMP_NUM_THREADS", "")
-    return max(
-        1, min(count_cores() // jobs, int(omp_threads) if omp_threads.isdigit() and int(omp_threads) else count_cores())
-    )
+    cores, omp_threads = hardware.count_cores(), os.environ.get("OMP_NUM_THREADS", "")
+    most_threads = int(omp_threads) if omp_threads.isdigit() and int(omp_threads) else cores
+    return max(1, min(cores // jobs, most_threads))
 
 
 @cache
@@ -27,12 +19,7 @@ def list_gpus() -> tuple[str, ...]:
     visible_gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible_gpus is not None:
         return tuple(g.strip() for g in visible_gpus.split(",") if g.strip() and g.strip() != "-1")
-    try:
-        query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-        output = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return tuple(output.split())
+    return hardware.query_gpus("index")
 
 
 def choose_job_count() -> int:

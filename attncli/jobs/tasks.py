@@ -13,7 +13,7 @@ from filelock import FileLock
 from attncli import data, model, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
-from attncli.measure import timed
+from attncli.measure.throughput import cached_throughput
 from attncli.recipe import Data, Recipe
 from attncli.records import Epoch, Evaluation, Record
 from attncli.run import DatasetLoader, FigureHook, execute_run, make_input_spec
@@ -99,7 +99,7 @@ def time_task(recipe: Recipe, *, runs: Path, load_dataset: DatasetLoader) -> Any
         partial(model.build, recipe.make_baseline(), input_spec),
     )
     with FileLock(runs / TIMING_LOCK), plugin_errors(recipe.model.attn, "fails in timing", code=1):
-        return timed.cached_throughput(
+        return cached_throughput(
             recipe, net, build_baseline, input_spec.classes, input_spec.size, input_spec.frames, runs=runs
         )
 

@@ -1,4 +1,4 @@
-"""What a network costs beside its baseline: counted, timed, and on which machine.
+"""Measure what a network costs in comparison with its baseline: counts, speed, and the machine.
 
-This package exports nothing here, so that `measure.speed_cache` can be imported without torch.
+Nothing is exported here, so that `measure.speed_cache` can be imported without torch.
 """

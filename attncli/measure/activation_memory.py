@@ -1,4 +1,4 @@
-"""The memory that the forward pass keeps for the backward pass."""
+"""Count the memory that the forward pass keeps for the backward pass."""
 
 from collections.abc import Callable
 
@@ -13,11 +13,11 @@ BATCH = 2  # the smallest that batch normalisation trains on
 
 
 def count_activation_bytes(model: nn.Module, size: tuple[int, int], frames: int | None = None) -> int:
-    """Bytes kept for the backward pass of one image (H, W), or one clip, in float32 and training mode.
+    """Return the bytes kept for the backward pass of one image (H, W), or one clip, in float32 and training mode.
 
-    Every tensor that autograd saves counts with its whole memory, once however often it is saved; parameters
-    and buffers do not count, images do. Attention keeps its inputs, its result and one number for each query, as a
-    fused kernel does. It is a batch's memory divided by the batch.
+    Every tensor that autograd saves counts once, with all of its memory. Parameters and buffers do not count,
+    images do. Attention keeps its inputs, its result and one number per query, as a fused kernel does. The figure
+    is the memory of a batch divided by the batch size.
     """
 
     def count_saved_bytes(network: Network, images: Tensor, own_storages: set[int]) -> int:
@@ -25,9 +25,7 @@ def count_activation_bytes(model: nn.Module, size: tuple[int, int], frames: int 
 
         def save_tensor(t: Tensor) -> Tensor:
             if storage_key(t) not in own_storages:
-                saved_tensors.setdefault(
-                    storage_key(t), t.detach()
-                )  # kept alive, so that no other memory takes its name
+                saved_tensors.setdefault(storage_key(t), t.detach())  # kept alive, so that no other memory gets its key
             return t.detach()
 
         def save_for_attention(run_attention: Callable[[], Tensor], inputs: list[Tensor]) -> Tensor:

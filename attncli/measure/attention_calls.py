@@ -1,4 +1,4 @@
-"""Calls of attention, each seen as one operation, whatever kernels torch chooses for it."""
+"""Intercept calls of attention as one operation each, whatever kernels torch chooses."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,10 +20,10 @@ AttentionHandler = Callable[[Callable[[], Tensor], list[Tensor]], Tensor]  # (ru
 
 
 class AttentionCallMode(TorchFunctionMode):
-    """Leaves every scaled_dot_product_attention to `handle`.
+    """Pass every scaled_dot_product_attention to `handle`.
 
-    torch runs one fused kernel or many operations, by shapes, options and its version: since 2.14, for example, a
-    fused one also for inputs without heads, and for fewer heads of keys than of queries.
+    torch runs one fused kernel or many operations, which depends on shapes, options and its version. Since 2.14, for
+    example, it also has a fused kernel for inputs without heads, and for fewer heads of keys than of queries.
     """
 
     def __init__(self, handle: AttentionHandler) -> None:
@@ -31,7 +31,7 @@ class AttentionCallMode(TorchFunctionMode):
         self.handle = handle
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the function, attention by way of `handle`."""
+        """Run the function; attention is passed to `handle`."""
         run_function = partial(func, *args, **(kwargs or {}))
         if func not in ATTENTION_FUNCTIONS:
             return run_function()

@@ -1,16 +1,21 @@
-"""What a network costs beside its baseline, counted exactly, without timing anything.
+"""Count exactly what a network costs in comparison with its baseline, without timing anything.
 
-Counting takes a tenth of a second, a long time beside an epoch of a small network, and the runs of a sweep share
-their networks: the same one with other seeds, one baseline of all mechanisms. So a process remembers what it counted.
+Counting takes about 0.1 s, which is long in comparison with an epoch of a small network. The runs of a sweep share
+their networks: the same one with other seeds, and one baseline for all mechanisms. So a process remembers its counts.
+
+The counts of a recipe (`QUANTITIES`) need no weights: they take a fraction of a second at any size.
 """
 
 import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+import torch
 from torch import nn
 
+from attncli import model
 from attncli.measure.activation_memory import count_activation_bytes
 from attncli.measure.fake_tensors import count_real_runs
 from attncli.measure.flops import count_operations, count_parameters
@@ -18,12 +23,13 @@ from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.records import Cost
 
+T = TypeVar("T")
 MAX_REMEMBERED = 64  # networks
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkCounts:
-    """One network's figures for one image, or clip."""
+    """Figures of one network for one image, or clip."""
 
     params: int
     macs: int
@@ -34,30 +40,30 @@ class NetworkCounts:
 _remembered_counts: OrderedDict[str, NetworkCounts] = OrderedDict()
 
 
-def count_cost(model: nn.Module, baseline: nn.Module, size: tuple[int, int], frames: int | None = None) -> Cost:
-    """Parameters, MACs, element-wise work and activation memory of both networks for one image (H, W).
+def count_cost(net: nn.Module, baseline: nn.Module, size: tuple[int, int], frames: int | None = None) -> Cost:
+    """Count parameters, MACs, element-wise work and activation memory of both networks for one image (H, W).
 
-    For clips, `frames` is T and every figure is that of one clip. Neither network is changed, moved or run.
+    For clips, `frames` is T and every figure is for one clip. Neither network is changed, moved or run.
     """
-    return _make_cost(_count_network(model, size, frames), _count_network(baseline, size, frames), size)
+    return _make_cost(_count_network(net, size, frames), _count_network(baseline, size, frames), size)
 
 
 def count_recipe_cost(
     recipe: Recipe, shape: InputSpec, net: nn.Module, build_baseline: Callable[[], nn.Module]
 ) -> Cost:
-    """The cost of a recipe's network `net`, as far as it was not counted before in this process.
+    """Return the cost of a recipe's network `net`, counted only if this process has not counted it before.
 
-    `build_baseline` makes the plain network, where that has to be counted too.
+    `build_baseline` builds the plain network, if that has to be counted too.
     """
     own, plain = count_once(recipe, shape, lambda: net), count_once(recipe.make_baseline(), shape, build_baseline)
     return _make_cost(own, plain, shape.size)
 
 
 def count_once(recipe: Recipe, shape: InputSpec, build_network: Callable[[], nn.Module]) -> NetworkCounts:
-    """The figures of a recipe's network, which `build_network` gives, for images of `shape`; remembered.
+    """Return the figures of a recipe's network for images of `shape`, and remember them.
 
-    A user's own file counts by its content. A network that has to be run in earnest may do other work with other
-    weights: it is counted each time.
+    `build_network` builds it, if it was not counted before. A user-defined mechanism is known by the content of its
+    file. A network that has to be run with real tensors may do other work with other weights: it is counted each time.
     """
     key = json.dumps([recipe.build_identity()["model"], shape.classes, *shape.size, shape.frames], sort_keys=True)
     if key in _remembered_counts:
@@ -94,3 +100,39 @@ def _make_cost(own: NetworkCounts, plain: NetworkCounts, size: tuple[int, int]) 
         baseline_activation_bytes=plain.activation_bytes,
         image_size=max(size),
     )
+
+
+def count_recipe_parameters(recipe: Recipe, shape: InputSpec) -> int:
+    """Return the number of parameters of the network that `recipe` builds for data of `shape`.
+
+    Raises UserError if the mechanism does not fit the network or the data.
+    """
+    with torch.device("meta"):
+        return count_parameters(model.build(recipe, shape))
+
+
+def count_recipe_macs(recipe: Recipe, shape: InputSpec) -> int:
+    """Return its multiply-accumulates for one image, or clip; raises as `count_recipe_parameters` does."""
+    return _count_without_weights(recipe, shape, lambda net: count_operations(net, shape.size, shape.frames)[0])
+
+
+def count_recipe_activation_bytes(recipe: Recipe, shape: InputSpec) -> int:
+    """Return the bytes kept of one image, or clip, for the backward pass; raises as `count_recipe_parameters` does."""
+    return _count_without_weights(recipe, shape, lambda net: count_activation_bytes(net, shape.size, shape.frames))
+
+
+QUANTITIES: dict[str, Callable[[Recipe, InputSpec], int]] = {
+    "params": count_recipe_parameters,
+    "macs": count_recipe_macs,
+    "memory": count_recipe_activation_bytes,
+}
+
+
+def _count_without_weights(recipe: Recipe, shape: InputSpec, count_in: Callable[[nn.Module], T]) -> T:
+    """Return what `count_in` counts of the network; it gets weights only if it needs their values."""
+    try:
+        with torch.device("meta"):
+            net = model.build(recipe, shape)
+        return count_in(net)
+    except NotImplementedError:  # a tensor without values was asked for them
+        return count_in(model.build(recipe, shape))

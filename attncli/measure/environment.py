@@ -1,4 +1,4 @@
-"""The machine on which something was measured."""
+"""Describe the machine on which something is measured."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from attncli.system.hardware import count_usable_cpus, read_processor_name
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, threads, memory (bytes), accelerator, versions and platform, as plain values for JSON."""
+    """Return processor, cores, threads, memory (bytes), accelerator, versions and platform, as values for JSON."""
     return {
         "cpu": read_processor_name(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),

@@ -1,8 +1,8 @@
-"""Run a network without its arithmetic: every operation happens on tensors that have a shape and no numbers.
+"""Run a network without its arithmetic, on tensors that have a shape but no values.
 
-Such tensors claim to lie on the CPU in float32, so figures taken from them are the same on every machine, and
-a network of any size takes milliseconds and no memory. A network that can't be run so, for example because it
-decides by the numbers it sees, is run in earnest, on a copy.
+Such tensors pretend to be on the CPU in float32, so the figures are the same on every machine, and a network of any
+size takes milliseconds and no memory. A network that cannot run like this, for example because its control flow
+depends on values, is copied and run with real tensors.
 """
 
 import copy
@@ -20,23 +20,23 @@ Network = Callable[[Tensor], Tensor]
 NetworkExamination = Callable[
     [Network, Tensor, set[int]], T
 ]  # (network, images, storages of its own parameters and buffers)
-_real_runs: list[str] = []  # the networks that were, by class
+_real_runs: list[str] = []  # classes of the networks that were run with real tensors
 
 
 def count_real_runs() -> int:
-    """How many times a network had to be run in earnest, so far in this process."""
+    """Return how many times this process had to run a network with real tensors."""
     return len(_real_runs)
 
 
 def image_shape(n: int, size: tuple[int, int], frames: int | None = None) -> tuple[int, ...]:
-    """(n, 3, H, W), or (n, T, 3, H, W) for clips."""
+    """Return (n, 3, H, W), or (n, T, 3, H, W) for clips."""
     return (n, 3, *size) if frames is None else (n, frames, 3, *size)
 
 
 def run_on_fake_tensors(
     model: nn.Module, shape: tuple[int, ...], examine: NetworkExamination[T], *, training: bool
 ) -> T:
-    """What `examine` returns for `model` and images of `shape`; the model stays as it is, and so do random states."""
+    """Return what `examine` returns for `model` and images of `shape`; model and random states do not change."""
     with (
         torch.random.fork_rng(devices=[]),
         _switched_mode(model, training),
@@ -45,14 +45,14 @@ def run_on_fake_tensors(
     ):
         try:
             return _examine_fake(model, shape, examine)
-        except Exception:  # whatever it was: if it is the network's own fault, the run in earnest raises it again
+        except Exception:  # if it is the network's own fault, the run with real tensors raises it again
             _real_runs.append(type(model).__name__)
             real = copy.deepcopy(model).to("cpu", torch.float32)
             return examine(real, torch.randn(shape), {storage_key(t) for t in (*real.parameters(), *real.buffers())})
 
 
 def storage_key(t: Tensor) -> int:
-    """What tells the memory of a living tensor from that of any other; views share it."""
+    """Return a key of the memory of a living tensor, which its views share and no other tensor has."""
     key: int = t.untyped_storage()._cdata
     return key
 
@@ -69,13 +69,13 @@ def _examine_fake(model: nn.Module, shape: tuple[int, ...], examine: NetworkExam
 
 
 def _make_fake_like(t: Tensor) -> Tensor:
-    """A tensor without numbers in place of a parameter or buffer."""
+    """Return a tensor without values in place of a parameter or buffer."""
     dtype = torch.float32 if t.is_floating_point() else t.dtype
     return torch.empty(t.shape, dtype=dtype).requires_grad_(t.requires_grad)
 
 
 def _eager_mode(model: nn.Module) -> AbstractContextManager[Any]:
-    """Nothing of the model compiled: a compiled kernel would look for the numbers of tensors that have none."""
+    """Switch compiled code off: a compiled kernel would read values, which these tensors do not have."""
     compiled = any(m._compiled_call_impl is not None for m in model.modules())
     stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
     return stance
@@ -83,7 +83,7 @@ def _eager_mode(model: nn.Module) -> AbstractContextManager[Any]:
 
 @contextmanager
 def _switched_mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """The network in training or eval mode, each of its modules put back afterwards."""
+    """Switch the network to training or eval mode, and restore the mode of each module afterwards."""
     before = [(m, m.training) for m in model.modules()]
     model.train(training)
     try:
@@ -95,10 +95,10 @@ def _switched_mode(model: nn.Module, training: bool) -> Iterator[None]:
 
 @contextmanager
 def _disabled_fused_layers() -> Iterator[None]:
-    """Without the kernels that hide in one operation what they do: nn.MultiheadAttention in eval mode, nn.LSTM."""
+    """Disable kernels that do many operations as one: nn.MultiheadAttention in eval mode, nn.LSTM."""
     fastpath, onednn = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    torch._C._set_mkldnn_enabled(False)  # torch.backends.mkldnn.flags would set more, and warns of it
+    torch._C._set_mkldnn_enabled(False)  # torch.backends.mkldnn.flags would set more, and warns about it
     try:
         yield
     finally:

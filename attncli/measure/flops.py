@@ -1,14 +1,13 @@
-"""Parameters, multiply-accumulates and element-wise work of a network, counted rather than timed.
+"""Count the parameters, multiply-accumulates and element-wise work of a network.
 
 MACs are what the literature prints as "FLOPs" or "GFLOPs" of a network: one multiplication and one addition
-count once. Convolutions, matrix products and attention count by the formulas of mac_formulas.py; biases, norms,
-activations, pooling, and what decomposes a matrix count nothing there.
+count once. Convolutions, matrix products and attention count by the formulas of mac_formulas.py. Biases, norms,
+activations, pooling and matrix decompositions have no MACs.
 
 Element-wise work is the number of elements written by every other operation: point-wise ones, reductions
 (their result, not what they read), pooling, norms, softmax, resampling, copies and concatenations. Views and
-fresh buffers (zeros, arange, ...) write nothing that counts. A deformable convolution, which is a product of
-sampled columns, writes those columns. What is counted is what runs, so a mechanism written in fewer
-operations counts less.
+new buffers (zeros, arange, ...) do not count. A deformable convolution is a product of sampled columns: the
+columns count as written. Operations count as they run, so a mechanism written in fewer operations counts less.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,12 +26,12 @@ COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
 
 def count_parameters(model: nn.Module, *, trainable: bool = False) -> int:
-    """Number of parameters, shared ones once; `trainable` leaves out frozen ones. Buffers do not count."""
+    """Return the number of parameters, shared ones once; `trainable` leaves out frozen ones. Buffers do not count."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
 
 
 def count_operations(model: nn.Module, size: tuple[int, int], frames: int | None = None) -> tuple[int, int]:
-    """(MACs, elements written otherwise) of one image (H, W), or of one clip of `frames`, in eval mode."""
+    """Return (MACs, elements written otherwise) of one image (H, W), or of one clip of `frames`, in eval mode."""
 
     def count_forward(network: Network, images: Tensor, _: set[int]) -> tuple[int, int]:
         counter = OperationCounter()
@@ -44,7 +43,7 @@ def count_operations(model: nn.Module, size: tuple[int, int], frames: int | None
 
 
 class OperationCounter(TorchDispatchMode):
-    """Counts `macs` of the operators that have a formula and `elements` that the others write."""
+    """Count the `macs` of operators that have a formula, and the `elements` that the others write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,14 +51,14 @@ class OperationCounter(TorchDispatchMode):
         self.elements = 0
 
     def count_attention(self, run_attention: Callable[[], Tensor], _: list[Tensor]) -> Tensor:
-        """Run attention: its products count, and nothing that it writes, be it one operation or many."""
+        """Run attention and count its products, but no written elements, whether it is one operation or many."""
         elements_before = self.elements
         out = run_attention()
         self.elements = elements_before
         return out
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and count it, or those that it is made of: inference mode shows the whole one."""
+        """Run and count the operation, or the operations that it consists of (inference mode shows the composite)."""
         kwargs = kwargs or {}
         if _is_composite(func):
             with self:
@@ -76,12 +75,12 @@ class OperationCounter(TorchDispatchMode):
 
 
 def _is_composite(func: Any) -> bool:
-    """Whether an operation has no kernel of its own; the dispatcher does not know those of `prim`, such as device."""
+    """Return whether an operation has no kernel of its own; the dispatcher does not know `prim` (such as device)."""
     return func.namespace != "prim" and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE)
 
 
 def _written_tensors(func: Any, out: Any, inputs: Any) -> Iterator[Tensor]:
-    """The tensors of `out` that are no views of an input; of a norm the map alone, not the statistics beside it."""
+    """Yield the tensors of `out` that are no views of an input; for a norm only the map, not its statistics."""
     if any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns):
         return
     if "norm" in func._overloadpacket.__name__ and isinstance(out, tuple):
@@ -93,12 +92,12 @@ def _written_tensors(func: Any, out: Any, inputs: Any) -> Iterator[Tensor]:
 
 
 def _is_fresh(func: Any) -> bool:
-    """Whether an operation only makes or fills a buffer."""
+    """Return whether an operation only creates or fills a buffer."""
     name: str = func._overloadpacket.__name__
     takes = any("Tensor" in str(a.type) for a in func._schema.arguments if a.name != "out")
     return not takes or name.startswith("new_") or name.endswith("_like") or name in ("fill_", "zero_")
 
 
 def _count_sampled_elements(x: Tensor, weight: Tensor, y: Tensor) -> int:
-    """Elements sampled by a deformable convolution: C * kh * kw for every place of its output."""
+    """Return the elements that a deformable convolution samples: C * kh * kw per position of its output."""
     return y.shape[0] * x.shape[1] * weight.shape[2] * weight.shape[3] * y.shape[2] * y.shape[3]

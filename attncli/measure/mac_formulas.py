@@ -1,7 +1,7 @@
-"""Multiply-accumulates of one call of an operator, by formulas that are the same in every version of torch.
+"""Count the multiply-accumulates of one operator call, by formulas that do not depend on the version of torch.
 
 One multiplication and one addition count once. A product counts in full, masked or not; a bias counts nothing.
-Operators are known by name, so that a formula may stand here for one that not every version has.
+Operators are known by name, so that the table may have operators that not every version of torch has.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from torch._ops import OpOverload
 assert torchvision.ops  # registers torchvision::deform_conv2d
 Formula = Callable[[list[Any], Any], int]  # (arguments in the order of the schema, result)
 DEFORM = "torchvision::deform_conv2d"
-ATTENTION_KERNELS = "aten::_scaled_dot_product_"  # what begins the name of every kernel of attention
+ATTENTION_KERNELS = "aten::_scaled_dot_product_"  # prefix of the name of every attention kernel
 
 
 def count_macs(operator: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int | None:
@@ -51,7 +51,7 @@ def _count_linear(values: list[Any], _: Any) -> int:
 
 
 def _count_grouped_product(values: list[Any], _: Any) -> int:
-    """Count a product in groups: a matrix `b` is cut along its columns, one part for each matrix of `a`."""
+    """Count a product in groups: a matrix `b` is cut along its columns, one part per matrix of `a`."""
     a, b, *_ = values
     return int(a.numel() * b.shape[-1] // (len(a) if a.ndim > b.ndim else 1))
 
@@ -71,12 +71,12 @@ def _insert_axes(t: Tensor, without: list[int]) -> list[int]:
 
 
 def _count_plain_convolution(values: list[Any], out: Tensor) -> int:
-    """Count one window of the weight, (C, C_in / groups, ...), for each element of the result."""
+    """Count one window of the weight, (C, C_in / groups, ...), per element of the result."""
     return out.numel() * prod(values[1].shape[1:])
 
 
 def _count_transposed_convolution(values: list[Any], _: Tensor) -> int:
-    """Count one window of the weight, (C_in, C / groups, ...), for each element of the input."""
+    """Count one window of the weight, (C_in, C / groups, ...), per element of the input."""
     return int(values[0].numel() * prod(values[1].shape[1:]))
 
 
@@ -95,14 +95,14 @@ def _count_time_convolution(values: list[Any], out: Tensor) -> int:
 
 
 def _count_attention(values: list[Any], out: Any) -> int:
-    """Count queries (..., L, E) times keys (..., S, E), and that times values (..., S, V), for each head of queries."""
+    """Count queries (..., L, E) times keys (..., S, E), and that times values (..., S, V), per head of queries."""
     q, k, v, *_ = values
     result = out if isinstance(out, Tensor) else out[0]  # (..., L, V)
     return int(prod(result.shape[:-1]) * k.shape[-2] * (q.shape[-1] + v.shape[-1]))
 
 
 def _count_attention_gradients(values: list[Any], _: Any) -> int:
-    """Count the weights made anew, and one product for each gradient: values, weights, queries, keys."""
+    """Count the weights, which are computed again, and one product per gradient: values, weights, queries, keys."""
     gradient, q, k, v, *_ = values
     return int(prod(gradient.shape[:-1]) * k.shape[-2] * (3 * q.shape[-1] + 2 * v.shape[-1]))
 

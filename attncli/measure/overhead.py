@@ -1,4 +1,4 @@
-"""The overhead of a recipe's mechanism without training: one record for the network and its baseline."""
+"""Measure the overhead of a recipe's mechanism without training: one record for the network and its baseline."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from attncli.records import Cost, Speed
 
 @dataclass(frozen=True)
 class Overhead:
-    """What a mechanism costs on a backbone; `problem` says why it does not fit."""
+    """Cost of a mechanism on a backbone; `problem` says why it does not fit."""
 
     attn: str
     backbone: str
@@ -25,7 +25,7 @@ class Overhead:
     problem: str = ""
 
     def to_json_dict(self) -> dict[str, Any]:
-        """The figures as one flat mapping, as `measure --json` prints them."""
+        """Return the figures as one flat mapping, as `measure --json` prints them."""
         figures: dict[str, Any] = dict.fromkeys(_FIGURES)
         for record in (self.cost, self.speed):
             if record is not None:
@@ -41,10 +41,10 @@ _FIGURES = (
 
 
 def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) -> Overhead:
-    """Count, and where `with_speed` time, a recipe's network against the same one without its mechanism.
+    """Count, and time if `with_speed`, a recipe's network against the same one without its mechanism.
 
-    A mechanism that works on clips is measured on clips of `recipe.data.frames` frames, whatever `shape` says.
-    What does not fit comes back with `problem` set.
+    A mechanism that works on clips is measured on clips of `recipe.data.frames` frames, even if `shape` has no frames.
+    If the mechanism does not fit, the result has `problem` set.
     """
     resolved, name = model.resolve_model(recipe), recipe.model.attn
     site = resolved.site or "-"

@@ -1,6 +1,6 @@
-"""The speed of several networks, timed in turn: a round goes through all of them, every other round backwards.
+"""Time several networks in turn: a round times each of them once, every other round in reverse order.
 
-Whatever slows the machine for a while slows all networks of a round, so what is compared are figures of one round.
+If something slows the machine down for a while, it slows all networks of a round, so figures of one round are compared.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,18 @@ from attncli.recipe import Recipe
 from attncli.train import resolve_precision, tune_malloc
 from attncli.train.distributed import choose_kernels
 
-ROUNDS = 9  # a 95 % interval of a median without assumptions takes six
-LARGE_IMAGE_SIDE, BATCH, LARGE_BATCH = 64, 128, 16  # images of a step: of small images, and of those from LARGE px on
-STEP_SECONDS = 2.0  # on a CPU, batches whose step takes longer are halved
+ROUNDS = 9  # a distribution-free 95 % interval of a median needs six
+LARGE_IMAGE_SIDE, BATCH, LARGE_BATCH = (
+    64,
+    128,
+    16,
+)  # batch sizes for small images, and for sides from LARGE_IMAGE_SIDE px
+STEP_SECONDS = 2.0  # on a CPU, the batch is halved while a step takes longer
 
 
 @dataclass(frozen=True)
 class TimedRounds:
-    """Seconds of a step of `batch_size` images: a row for each round, a column for each network."""
+    """Seconds of a step of `batch_size` images: one row per round, one column per network."""
 
     train: list[list[float]]
     infer: list[list[float]]
@@ -38,9 +42,9 @@ class TimedRounds:
 
 
 def time_networks(recipes: Sequence[Recipe], shape: InputSpec, *, rounds: int = ROUNDS) -> TimedRounds:
-    """Time training and inference steps of the recipes' networks on data of `shape`, in turn, for so many rounds.
+    """Time training and inference steps of the recipes' networks on data of `shape`, in turn, for `rounds` rounds.
 
-    Raises UserError where a network can't be built for such data.
+    Raises UserError if a network cannot be built for such data.
     """
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     device = device or torch.device("cpu")
@@ -61,7 +65,7 @@ def time_networks(recipes: Sequence[Recipe], shape: InputSpec, *, rounds: int = 
 def _prepare_at_common_batch(
     recipes: Sequence[Recipe], shape: InputSpec, precision: str, device: torch.device
 ) -> tuple[int, list[TimedNetwork]]:
-    """The batch, and the networks warm at it."""
+    """Return the batch size, and the networks, warmed up with it."""
 
     def prepare_networks(batch: int) -> list[TimedNetwork]:
         images = image_shape(batch, shape.size, shape.frames)
@@ -79,7 +83,7 @@ def _prepare_at_common_batch(
 
 
 def _time_rounds(steps: Sequence[Any], rounds: int, device: torch.device) -> list[list[float]]:
-    """Seconds of a call of each of the steps, round by round."""
+    """Return the seconds of one call of each step, one list per round."""
     calls = [max(1, round(SAMPLE_SECONDS / time_calls(step, 1, device))) for step in steps]
     seconds_by_round = []
     for i in range(rounds):

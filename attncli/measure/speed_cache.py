@@ -1,8 +1,7 @@
-"""Speeds kept in a file, so that a figure is taken once for a network, a machine and a set of libraries. No torch.
+"""Store speeds in a file: each is measured once per network, machine and set of libraries. Does not load torch.
 
-An entry is a Speed under a hash of all that it depends on. Beside it stands, under `key`, what was hashed: so a plan
-can
-look up the speed of a network that it never builds. Entries made before that was so are found by their hash alone.
+An entry is a Speed under a hash of everything that it depends on. The entry also has, under `of`, what was hashed, so
+that a plan can look up the speed of a network without building it. Older entries without `of` are found by hash only.
 """
 
 import hashlib
@@ -32,7 +31,7 @@ def make_speed_key(
     precision: str,
     machine: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Everything that a timing depends on: network (a user's own file by its content), images, training, machine."""
+    """Return everything that a timing depends on: network (user-defined: its content), images, training, machine."""
     identity = recipe.build_identity()
     return {
         "model": identity["model"],
@@ -46,12 +45,11 @@ def make_speed_key(
 def get_or_measure_speed(
     file: Path, key: Mapping[str, Any], compute: Callable[[], Speed], *, requested_precision: str = ""
 ) -> Speed:
-    """The speed that `file` holds under `key`, else what `compute` measures, which the file then holds.
+    """Return the speed that `file` has under `key`; otherwise measure it with `compute` and add it to the file.
 
-    `requested_precision` is the recipe's precision as it stands there, perhaps `auto`. The file is JSON and replaced
-    as a whole; one
-    that can't be read counts as empty. Two processes that write at once may lose one figure, which is then measured
-    again.
+    `requested_precision` is the recipe's precision as written, perhaps `auto`. The file is JSON and replaced as a
+    whole; an unreadable file counts as empty. If two processes write at the same time, one figure may be lost, and is
+    then measured again.
     """
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     entry = read_speed_entries(file).get(name)
@@ -65,7 +63,7 @@ def get_or_measure_speed(
 
 
 def read_speed_entries(file: Path) -> dict[str, SpeedEntry]:
-    """The entries of a file by name; those of another version of the record are passed over."""
+    """Return the entries of a file by name; entries of another version of the record are skipped."""
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -80,19 +78,19 @@ def read_speed_entries(file: Path) -> dict[str, SpeedEntry]:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRates:
-    """How fast a network was timed on this machine."""
+    """Measured throughput of a network on this machine."""
 
     train_images_per_s: float
     infer_images_per_s: float
     device: str
     threads: int
-    is_own_timing: bool  # timed as the recipe asks for; else it is the plain network, timed beside a mechanism's
+    is_own_timing: bool  # timed as the recipe says; otherwise the plain network, timed as the baseline of a mechanism
 
 
 def find_rates(entries: Sequence[SpeedEntry], recipe: Recipe, images: Sequence[int | None]) -> MeasuredRates | None:
-    """What is known of a recipe's very network, trained as it says on images of this kind, on this machine.
+    """Return the measured rates of a recipe's network for its training on such images on this machine, or None.
 
-    `images` are (classes, H, W, T or None). Of several entries the latest counts, the network's own before others.
+    `images` are (classes, H, W, T or None). Of several entries the latest is used, the network's own before others.
     """
     matching = [
         candidate
@@ -114,7 +112,7 @@ def find_rates(entries: Sequence[SpeedEntry], recipe: Recipe, images: Sequence[i
 
 
 def _is_same_training(key: Mapping[str, Any], recipe: Recipe, images: Sequence[int | None]) -> bool:
-    """Whether an entry's images and training are the recipe's; which precision `auto` is, an entry of `auto` tells."""
+    """Return whether an entry's images and training are the recipe's; an entry says which precision `auto` was."""
     train_values = recipe.train.model_dump()
     return (
         key["images"] == list(images)

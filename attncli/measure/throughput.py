@@ -1,10 +1,10 @@
-"""Training and inference throughput of a network against its baseline, timed in turn.
+"""Time training and inference of a network against its baseline, in turn, or read the speed from the cache.
 
-Both networks are copied, so that nothing here changes them, and given one batch of noise images. Then they run
-in turn (network and baseline, baseline and network, ...): whatever slows the machine for a while slows both. A pair
-gives one ratio; medians and quartiles are taken over the pairs. What runs first (memory, kernels, clocks, the
-compiler) is warm-up and does not count. A training step is the loop's own: forward and backward pass of the
-loss in the recipe's precision and memory layout, clipping, optimiser; the learning rate is 0.
+Both networks are copied, so that they do not change, and get one batch of noise images. They run in turn (network
+and baseline, baseline and network, ...): if something slows the machine down for a while, it slows both. A pair gives
+one ratio; medians and quartiles are taken over the pairs. The first runs are warm-up (memory, kernels, clocks, the
+compiler) and do not count. A training step is that of the training loop: forward and backward pass of the loss in the
+recipe's precision and memory layout, clipping, optimiser; the learning rate is 0.
 """
 
 import copy
@@ -12,13 +12,16 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
+from attncli.measure.environment import describe_machine
 from attncli.measure.fake_tensors import image_shape
+from attncli.measure.speed_cache import SPEEDS_FILE, get_or_measure_speed, make_speed_key
 from attncli.model import group_parameters
 from attncli.recipe import Recipe
 from attncli.records import Speed
@@ -27,15 +30,15 @@ from attncli.train.distributed import choose_kernels
 from attncli.train.loss import TrainingObjective
 
 TRAINING_SHARE = 0.7  # of the time that timing may take
-MIN_PAIRS = 3  # at least
-SAMPLE_SECONDS = 0.1  # a sample lasts at least this long, so that the clock's grain and a hiccup weigh little
+MIN_PAIRS = 3  # timed at least
+SAMPLE_SECONDS = 0.1  # minimum length of a sample, so that the clock's resolution and short delays matter little
 SMALLEST_BATCH = 16
 Pair = tuple[float, float]  # seconds of the network and of the baseline for the same work
 
 
 @dataclass
 class TimedNetwork:
-    """One of the two networks, with a step of its training and a pass of its inference."""
+    """A network on the device, with one training step and one inference pass as functions."""
 
     net: nn.Module
     train: Callable[[], None]
@@ -54,11 +57,16 @@ def measure_throughput(
     precision: str | None = None,
     device: torch.device | None = None,
 ) -> Speed:
-    """Throughput of `model` and `baseline` as the recipe trains them, in images (clips, with `frames`) a second.
+    """Measure the throughput of `model` and `baseline`, as the recipe trains them, in images (or clips) per second.
 
-    `precision` and `device` are the recipe's and the model's own unless given. Takes about
-    `recipe.measure.seconds`: where three pairs would take longer, a batch that the recipe does not fix is halved,
-    and slow networks get fewer pairs than `recipe.measure.repeats`, never under three.
+    Takes about `recipe.measure.seconds`. If three pairs would take longer, a batch size that the recipe does not fix is
+    halved, and slow networks get fewer pairs than `recipe.measure.repeats`, but at least three.
+
+    Args:
+        size: (H, W) of the images.
+        frames: T of clips; None for images.
+        precision: by default the recipe's.
+        device: by default the model's.
     """
     device = device or next(model.parameters()).device
     precision = resolve_precision(precision or recipe.train.precision, device)
@@ -86,7 +94,7 @@ def prepare_network_pair(
     precision: str,
     device: torch.device,
 ) -> tuple[TimedNetwork, TimedNetwork]:
-    """Copies of both networks on the device, warm: each has answered once and trained one step."""
+    """Return copies of both networks on the device, warmed up: each has run one inference and one training step."""
     plain = recipe.make_baseline()
     return (
         prepare_timed_network(model, recipe, classes, shape, precision, device),
@@ -102,7 +110,7 @@ def prepare_timed_network(
     precision: str,
     device: torch.device,
 ) -> TimedNetwork:
-    """A copy of a network on the device, warm, with a batch of noise of `shape`, the same for every network."""
+    """Return a warmed-up copy of a network on the device; its noise batch of `shape` is the same for all networks."""
     torch.manual_seed(0)
     images = torch.randn(math.prod(shape[:-3]), *shape[-3:], device=device)
     if recipe.train.channels_last:
@@ -114,9 +122,9 @@ def prepare_timed_network(
 def time_pairs(
     first: Callable[[], None], second: Callable[[], None], device: torch.device, budget: float, repeats: int
 ) -> list[Pair]:
-    """Seconds of one call of `first` and of `second`, timed in turn in about `budget` seconds; the first pair goes.
+    """Return seconds per call of `first` and `second`, timed in turn in about `budget` seconds after one trial pair.
 
-    Every other pair is timed in reverse, or a machine that slows down steadily would favour who comes first.
+    Every other pair is timed in reverse order; otherwise a machine that slows down steadily would favour the first.
     """
     trial_seconds = time_calls(first, 1, device) + time_calls(second, 1, device)
     calls = max(1, min(math.ceil(2 * SAMPLE_SECONDS / trial_seconds), int(budget / (trial_seconds * repeats))))
@@ -129,7 +137,7 @@ def time_pairs(
 
 
 def time_calls(work: Callable[[], object], calls: int, device: torch.device) -> float:
-    """Seconds that `calls` calls of `work` take on the device; on CUDA by events, without the host's waiting."""
+    """Return the seconds that `calls` calls of `work` take on the device; CUDA events measure without host delays."""
     if device.type == "cuda":
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
@@ -204,9 +212,9 @@ def _prepare_fitting_pair(
     precision: str,
     device: torch.device,
 ) -> tuple[int, tuple[TimedNetwork, TimedNetwork]]:
-    """The batch to time with, and both networks warm at it.
+    """Return the batch size to time with, and both networks, warmed up with it.
 
-    It is the one asked for, or the recipe's. On a CPU the recipe's is halved until three pairs fit into the time.
+    It is `measure.batch_size`, or the training batch size, halved on a CPU until three pairs fit into the time.
     """
 
     def prepare_pair(batch: int) -> tuple[TimedNetwork, TimedNetwork]:
@@ -230,7 +238,7 @@ def _make_speed_record(
     precision: str,
     device: torch.device,
 ) -> Speed:
-    """The record: medians of the seconds, and of the pairs' ratios with their quartiles."""
+    """Return the record: medians of the seconds, and median and quartiles of the pairs' ratios."""
     train_low, train_ratio, train_high = _ratio_quartiles(train)
     infer_low, infer_ratio, infer_high = _ratio_quartiles(infer)
     rates = [batch / statistics.median(times) for pairs in (train, infer) for times in zip(*pairs, strict=True)]
@@ -256,5 +264,43 @@ def _make_speed_record(
 
 
 def _ratio_quartiles(pairs: list[Pair]) -> list[float]:
-    """Quartiles of the throughput of the first over that of the second."""
+    """Return the quartiles of the first's throughput divided by the second's."""
     return statistics.quantiles([second / first for first, second in pairs], n=4, method="inclusive")
+
+
+def cached_throughput(
+    recipe: Recipe,
+    net: nn.Module,
+    build_baseline: Callable[[], nn.Module],
+    classes: int,
+    size: tuple[int, int],
+    frames: int | None,
+    *,
+    runs: Path,
+    threads: int | None = None,
+) -> Speed:
+    """Return the speed of `net` against its baseline, from the file of speeds in `runs` or measured now.
+
+    The baseline is built only if needed. The plain network is its own baseline: its ratios are exactly 1.
+    With `threads`, only a speed measured before with so many threads is returned; LookupError if there is none.
+    """
+    this_machine = describe_machine() | ({} if threads is None else {"threads": threads})
+    device = next(net.parameters()).device
+    precision = resolve_precision(recipe.train.precision, device)
+
+    def measure_now() -> Speed:
+        if threads is not None:
+            raise LookupError(recipe.compute_digest())
+        return measure_throughput(net, build_baseline(), recipe, classes, size, frames=frames)
+
+    key = make_speed_key(recipe, classes, size, frames, precision, this_machine)
+    speed_record = get_or_measure_speed(
+        runs / SPEEDS_FILE, key, measure_now, requested_precision=recipe.train.precision
+    )
+    return _with_unit_ratios(speed_record) if recipe == recipe.make_baseline() else speed_record
+
+
+def _with_unit_ratios(speed: Speed) -> Speed:
+    """Return the speed with ratios of 1: a network is as fast as itself."""
+    speed = replace(speed, train_ratio=1.0, train_ratio_low=1.0, train_ratio_high=1.0)
+    return replace(speed, infer_ratio=1.0, infer_ratio_low=1.0, infer_ratio_high=1.0)

@@ -1,4 +1,4 @@
-"""Claims and their verdicts for people: a table, or one with everything it rests on."""
+"""Claims and their verdicts as text: a table, or one claim with all its evidence."""
 
 import math
 import re
@@ -23,14 +23,14 @@ PLURALS = {
 
 
 def render_verdicts(verdicts: Sequence[ClaimVerdict], width: int = WIDTH) -> str:
-    """The table, how many there are of each verdict, and what the figures mean."""
+    """Return the table, the number of claims per verdict, and what the figures mean."""
     legend = textwrap.fill(NOTE, width)
     text_table = table.render_text_table(COLUMNS, verdicts, width=width).strip("\n")
     return f"{text_table}\n\n{summarize_verdicts(verdicts)}\n\n{legend}"
 
 
 def summarize_verdicts(verdicts: Sequence[ClaimVerdict]) -> str:
-    """How many claims there are of each verdict."""
+    """Return how many claims there are of each verdict."""
     counts = Counter(v.outcome for v in verdicts)
     counted_outcomes = [
         f"{counts[outcome]} {inflect_outcome(outcome, counts[outcome])}" for outcome in OUTCOMES if counts[outcome]
@@ -39,12 +39,12 @@ def summarize_verdicts(verdicts: Sequence[ClaimVerdict]) -> str:
 
 
 def inflect_outcome(outcome: str, count: int) -> str:
-    """A verdict as it is said of so many claims."""
+    """Return a verdict in the singular or plural."""
     return outcome if count == 1 else PLURALS[outcome]
 
 
 def format_verdict_figures(verdict: ClaimVerdict) -> str:
-    """What the verdict rests on, in a few words; what would test it where nothing has."""
+    """Return the figures behind a verdict, or the command that tests the claim if nothing has tested it."""
     if verdict.by in ("test", "nothing"):
         return verdict.why.partition("::")[0].rpartition("/")[2]
     if verdict.outcome == "untested" and verdict.command:
@@ -58,7 +58,7 @@ def format_verdict_figures(verdict: ClaimVerdict) -> str:
 
 
 def format_part_figures(part: ComparisonOutcome) -> str:
-    """The figures of one comparison."""
+    """Return the figures of one comparison."""
     if part.outcome == "untested" or part.left is None or part.right is None:
         return part.why
     if part.kind == "trained":
@@ -77,23 +77,23 @@ def format_part_figures(part: ComparisonOutcome) -> str:
 
 
 def _find_sign(text: str) -> str:
-    """The comparison's own sign."""
+    """Return the comparison's sign."""
     return next(sign for sign in ("<=", ">=", "==", "!=", "~", "<", ">") if f" {sign} " in text)
 
 
 def format_part_difference(part: ComparisonOutcome) -> str:
-    """A difference of accuracies with half its interval, in points."""
+    """Return a difference of accuracies with half its interval, in points."""
     half = "" if part.low is None or part.high is None else f" ±{100 * (part.high - part.low) / 2:.2f}"
     return f"{format_points(part.difference)}{half}"
 
 
 def format_points(value: float | None) -> str:
-    """A fraction as signed points."""
+    """Return a fraction as signed points."""
     return MISSING if value is None else f"{100 * value:+.2f}"
 
 
 def format_number(value: float | None) -> str:
-    """A figure: whole ones in full, others to four digits."""
+    """Return a number: integers in full, others with four digits."""
     if value is None:
         return MISSING
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):
@@ -118,14 +118,14 @@ COLUMNS: list[Column[ClaimVerdict]] = [
 
 
 def render_details(verdict: ClaimVerdict, width: int = WIDTH) -> str:
-    """Everything about one claim, filled to lines."""
+    """Return everything about one claim, wrapped to lines."""
     return "\n".join(
         [verdict.claim.id, *(_fill_line(label, text, width) for label, text in list_verdict_lines(verdict))]
     )
 
 
 def list_verdict_lines(verdict: ClaimVerdict) -> list[tuple[str, str]]:
-    """Everything about one claim as labels and texts; a text without a label goes on with what is above it."""
+    """Return everything about one claim as labels and texts; a text without a label continues the one above it."""
     claim = verdict.claim
     lines: list[tuple[str, str]] = [
         ("Claim", claim.text),
@@ -146,7 +146,7 @@ def list_verdict_lines(verdict: ClaimVerdict) -> list[tuple[str, str]]:
 
 
 def _list_part_lines(part: ComparisonOutcome) -> list[tuple[str, str]]:
-    """One comparison: its text, figures and where they come from."""
+    """Return the lines of one comparison: its text, figures and where they come from."""
     lines = [("Part", f"{part.text}: {part.outcome}"), ("", format_part_figures(part))]
     if part.kind == "trained" and part.n:
         kind = "no worse, one-sided" if part.forgiving else "two-sided"
@@ -176,7 +176,7 @@ def _fill_line(label: str, text: str, width: int) -> str:
 
 
 def list_csv_rows(verdicts: Sequence[ClaimVerdict]) -> list[dict[str, Any]]:
-    """A flat row for each claim, for CSV."""
+    """Return one flat row per claim, for CSV."""
     return [
         {
             "id": v.claim.id,

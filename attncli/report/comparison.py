@@ -1,4 +1,4 @@
-"""The comparison as a table: what was reached, against the baseline, at what cost, and what that says."""
+"""The comparison as a table: accuracy, difference to the baseline, cost, and the verdict."""
 
 import textwrap
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from attncli.report.table import MISSING, WIDTH, Column
 
 NOTE = (
     "top-1: mean over n seeds ± half its 95 % interval, in percent. diff: to the plain network, seed by seed, in "
-    "points (over the seeds in brackets, where those are fewer than n). p: paired t test, corrected for the whole "
+    "points (over the seeds in brackets, if those are fewer than n). p: paired t test, corrected for the whole "
     "table (Holm). params, MACs: overhead in percent. train, infer: images/s over the plain network's."
 )
 
 
 def render_comparison(rows: Sequence[ComparisonRow], format_: str = "table", width: int = WIDTH) -> str:
-    """The comparison in one of `table.FORMATS`. Raises UserError for another format."""
+    """Return the comparison in one of `table.FORMATS`. Raises UserError for another format."""
     if format_ == "table":
         return "\n\n".join(
             [
@@ -34,7 +34,7 @@ def render_comparison(rows: Sequence[ComparisonRow], format_: str = "table", wid
 
 
 def group_comparison_rows(rows: Sequence[ComparisonRow]) -> list[tuple[str, list[ComparisonRow]]]:
-    """The rows that share dataset, backbone and recipe, with what they share."""
+    """Return (title, rows) for each dataset, backbone and recipe."""
     return [(title, list(part)) for title, part in groupby(rows, _format_title)]
 
 
@@ -44,7 +44,7 @@ def _format_title(row: ComparisonRow) -> str:
 
 
 def _render_group(title: str, rows: Sequence[ComparisonRow], width: int) -> str:
-    """A table, and below it what it says, variants with the same verdict together."""
+    """Return a table and below it the verdicts, variants with the same verdict together."""
     verdicts: dict[str, list[str]] = {}
     for row in rows:
         if row.verdict != "baseline":
@@ -62,13 +62,13 @@ def _halve_interval(low: float | None, high: float | None) -> float | None:
 
 
 def format_top1(row: ComparisonRow) -> str:
-    """The mean in percent with half its interval."""
+    """Return the mean in percent with half its interval."""
     half = _halve_interval(row.accuracy.low, row.accuracy.high)
     return f"{100 * row.accuracy.mean:.2f}" + ("" if half is None else f" ±{100 * half:.2f}")
 
 
 def format_difference(row: ComparisonRow) -> str:
-    """The difference in points with half its interval; baselines have none."""
+    """Return the difference in points with half its interval; baselines have none."""
     if row.difference is None:
         return MISSING
     half = _halve_interval(row.difference.low, row.difference.high)
@@ -77,14 +77,14 @@ def format_difference(row: ComparisonRow) -> str:
 
 
 def format_p_value(p: float | None) -> str:
-    """A p value: three digits, or that it is smaller."""
+    """Return a p value with three digits, or that it is smaller."""
     if p is None:
         return MISSING
     return "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0") if p < 1 else "1"
 
 
 def format_overhead(percent: float | None) -> str:
-    """An overhead in percent, with as many digits as it takes to see it."""
+    """Return an overhead in percent with as many digits as are needed to see it."""
     if percent is None:
         return MISSING
     if percent == 0:
@@ -95,7 +95,7 @@ def format_overhead(percent: float | None) -> str:
 
 
 def format_ratio(value: float | None) -> str:
-    """A speed over the baseline's."""
+    """Return a speed as a ratio to the baseline's."""
     return MISSING if value is None else f"{value:.2f}"
 
 

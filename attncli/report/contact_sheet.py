@@ -9,12 +9,12 @@ from attncli.errors import UserError
 from attncli.report.style import saved_figure
 
 COLUMNS = 8
-IMAGE_WIDTH, IMAGE_HEIGHT = 1.35, 1.7  # inches of an image with its label
-LABEL_LETTERS = 19  # of a line of a label
+IMAGE_WIDTH, IMAGE_HEIGHT = 1.35, 1.7  # inches per image with its label
+LABEL_LETTERS = 19  # letters per line of a label
 
 
 def draw_contact_sheet(images: Sequence[Any], labels: Sequence[str], title: str, path: Path) -> None:
-    """Draw images (H, W, 3), uint8, with their labels into a PNG. Raises UserError where it can't be written."""
+    """Draw images (H, W, 3), uint8, with their labels into a PNG. Raises UserError if it cannot be written."""
     columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)
     try:
@@ -28,4 +28,4 @@ def draw_contact_sheet(images: Sequence[Any], labels: Sequence[str], title: str,
                 text = textwrap.fill(label, LABEL_LETTERS, max_lines=3, placeholder=" …")
                 axes.set_title(text, fontsize=7, loc="center", pad=3)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}", "--out FILE.png names another place") from error
+        raise UserError(f"{path}: {error.strerror or error}", "--out FILE.png writes it to another place") from error

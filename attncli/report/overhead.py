@@ -1,4 +1,4 @@
-"""What mechanisms cost, as tables: placed ones beside the plain network, whole networks by figures of their own."""
+"""Tables of what mechanisms cost: placed ones against the plain network, whole networks by their own figures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class MeasuredOverheads:
-    """What was measured on which network: its backbone, classes, size of the images, frames where clips were used."""
+    """Measured costs, with the backbone, number of classes, side of the images in pixels, and frames per clip."""
 
     rows: Sequence[Overhead]
     backbone: str
@@ -25,12 +25,12 @@ class MeasuredOverheads:
 
     @property
     def placed_rows(self) -> list[tuple[Overhead, Cost]]:
-        """Mechanisms in the backbone, and the plain network where it was asked for."""
+        """The mechanisms in the backbone, and the plain network if it was requested."""
         return [(row, row.cost) for row in self.rows if row.cost and row.site != "model"]
 
     @property
     def whole_network_rows(self) -> list[tuple[Overhead, Cost]]:
-        """Mechanisms that are the whole network."""
+        """The mechanisms that are the whole network."""
         return [(row, row.cost) for row in self.rows if row.cost and row.site == "model"]
 
     @property
@@ -45,7 +45,7 @@ class MeasuredOverheads:
 
 
 def render_overheads(measured: MeasuredOverheads, width: int) -> str:
-    """Both tables, then what does not fit with the reason, then the published parameters that can be compared."""
+    """Return both tables, then what does not fit and why, then the published parameter counts that are equal."""
     parts = []
     if measured.placed_rows:
         parts.append(
@@ -63,7 +63,7 @@ OverheadLine = tuple[Overhead, Cost]
 
 
 def _list_placed_columns(timed: bool) -> list[Column[OverheadLine]]:
-    """A placed mechanism's columns; where speed is known, element-wise work, which only hints at it, is left out."""
+    """Return the columns for placed mechanisms; element-wise work is left out if speed was timed."""
     columns: list[Column[OverheadLine]] = [
         Column("attn", lambda line: line[0].attn, right=False),
         Column("site", lambda line: line[0].site, right=False),
@@ -92,7 +92,7 @@ def _make_ratio_cell(name: str) -> Callable[[OverheadLine], str]:
 
 
 def _render_whole_networks(measured: MeasuredOverheads, width: int) -> str:
-    """Whole networks: no overhead over a backbone, for they have none, but the plain network is there for scale."""
+    """Return the table of whole networks: they have no backbone, so the plain network is shown for scale."""
     _, first = measured.whole_network_rows[0]
     rows: list[tuple[str, Cost, Speed | None]] = [(f"{measured.backbone}, plain", _baseline_cost(first), None)]
     rows += [(row.attn, cost, row.speed) for row, cost in measured.whole_network_rows]
@@ -113,12 +113,12 @@ def _render_whole_networks(measured: MeasuredOverheads, width: int) -> str:
 
 
 def _choose_macs_unit(cost: Cost) -> tuple[float, str]:
-    """In what to write MACs, by those of the plain network."""
+    """Return the unit for MACs and its letter, by those of the plain network."""
     return (1e9, "G") if cost.baseline_macs >= 1e9 else (1e6, "M")
 
 
 def _baseline_cost(cost: Cost) -> Cost:
-    """The plain network's own figures."""
+    """Return the plain network's own figures."""
     return replace(
         cost,
         params=cost.baseline_params,
@@ -129,7 +129,7 @@ def _baseline_cost(cost: Cost) -> Cost:
 
 
 def _format_agreements(measured: MeasuredOverheads) -> str:
-    """Which of these counts the literature prints too, each as precisely as it is printed anywhere."""
+    """Return which of these counts equal published ones, each as precisely as it is printed anywhere."""
     agreements = []
     for row, cost in (*measured.placed_rows, *measured.whole_network_rows):
         agreeing = [p for p in _find_published_rows(row, measured) if published.agrees_with_print(p, cost.params)]
@@ -139,12 +139,12 @@ def _format_agreements(measured: MeasuredOverheads) -> str:
 
 
 def _count_digits(figure: str) -> int:
-    """Digits of a figure; one in another unit counts for less than any other."""
+    """Return the number of digits of a figure; a figure in another unit counts less than any other."""
     return -1 if " " in figure else len(figure)
 
 
 def _find_published_rows(row: Overhead, measured: MeasuredOverheads) -> list[PublishedRow]:
-    """Published rows about this very network: the same classes, image size and options."""
+    """Return the published rows about this network: same classes, image size and options."""
     frames = measured.frames if row.attn in measured.clip_mechanisms else None
     network = PublishedNetwork(
         backbone=measured.backbone, attn=row.attn, classes=measured.classes, size=measured.size, frames=frames
@@ -162,7 +162,7 @@ def _find_published_rows(row: Overhead, measured: MeasuredOverheads) -> list[Pub
 
 
 def _without_backbone(network: PublishedNetwork) -> PublishedNetwork:
-    """A whole network's backbone is but a label."""
+    """Return the network without its backbone, which is only a label for a whole network."""
     return replace(network, backbone="")
 
 
@@ -174,7 +174,7 @@ def _format_printed_parameters(row: PublishedRow) -> str:
 
 
 def describe_overhead_columns(measured: MeasuredOverheads) -> str:
-    """What the columns mean, and what they are over."""
+    """Return what the columns mean and what they are compared with."""
     sentences = [f"Images of {measured.size} px."]
     baseline_cost = next((c for r, c in measured.placed_rows if r.attn not in measured.clip_mechanisms), None)
     if measured.placed_rows:
@@ -184,8 +184,8 @@ def describe_overhead_columns(measured: MeasuredOverheads) -> str:
             macs = f"{baseline_cost.baseline_macs / unit:.3f} {letter}MACs"
             sizes = f" ({baseline_cost.baseline_params:,} parameters, {macs})"
         sentences.append(
-            f"Over plain {measured.backbone}{sizes}: parameters added, then the rise of parameters, "
-            f"multiply-accumulates, {'' if measured.is_timed else 'elements that other operations write, '}and memory "
+            f"Over plain {measured.backbone}{sizes}: parameters added, then the increase of parameters, "
+            f"multiply-accumulates, {'' if measured.is_timed else 'elements written by other operations, '}and memory "
             "kept for the backward pass."
         )
     if measured.clip_mechanisms:

@@ -1,4 +1,4 @@
-"""What the report tells, gathered from the folder of runs."""
+"""The data of the report, gathered from the finished runs."""
 
 import shlex
 from collections import defaultdict
@@ -91,7 +91,7 @@ def _describe_table_origin(runs: Sequence[FinishedRun]) -> TableOrigin:
 
 
 def _format_machine(machine: Mapping[str, Any]) -> str:
-    """A machine in a line."""
+    """Return a machine as one line."""
     processor = machine.get("gpu") or machine.get("cpu")
     return (
         f"{processor}, {machine.get('usable_cpus')} cores, torch {machine.get('torch')}, Python {machine.get('python')}"
@@ -99,7 +99,7 @@ def _format_machine(machine: Mapping[str, Any]) -> str:
 
 
 def render_markdown(report_data: ReportData) -> str:
-    """The report in Markdown: verdicts and comparisons, without pictures."""
+    """Return the report as Markdown: verdicts and comparisons, without figures."""
     from attncli.report import claims, table
 
     parts = [f"# {report_data.title}", report_data.generated_by]

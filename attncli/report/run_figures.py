@@ -1,4 +1,4 @@
-"""The pictures of one run, beside its records: curves.png (from two epochs on), confusion.png, classes.png, look/."""
+"""All figures of one run, beside its records: curves.png (from two epochs on), confusion.png, classes.png, look/."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ def save_run_figures(folder: Path, dataset: "Dataset") -> None:
 
 
 def save_all_run_figures(folder: Path, dataset: "Dataset") -> None:
-    """The same with the pictures of what the attention does."""
+    """Draw a run that has just ended, and what its attention does."""
     save_run_figures(folder, dataset)
     draw_attention(folder, folder / LOOK_FOLDER, dataset=dataset)
 
@@ -30,9 +30,9 @@ def save_all_run_figures(folder: Path, dataset: "Dataset") -> None:
 def draw_attention(
     folder: Path, output_folder: Path, *, images: int = 6, sample: int = 256, dataset: "Dataset | None" = None
 ) -> tuple[list[Path], dict[str, Any]]:
-    """Draw what a finished run's attention does into `output_folder`: the files, and what was found in figures.
+    """Draw what a finished run's attention does into `output_folder`. Return the files and a summary for JSON.
 
-    Its data set is read unless it is given. Raises UserError where the run can't be brought back.
+    The run's dataset is read if it is not given. Raises UserError if the run cannot be loaded.
     """
     from attncli.interpret import analyze_attention, load_baseline_run, load_finished_run
     from attncli.report.attention_figures import draw_attention_figures as draw
@@ -65,7 +65,7 @@ def draw_attention(
 
 
 def draw_records(folder: Path, classes: Sequence[str], title: str = "") -> list[Path]:
-    """Draw the records of a run's folder; the files made. `classes` are the names in the order of the labels."""
+    """Draw the records in a run's folder. Return the files. `classes` are the names in the order of the labels."""
     run_records = records.read(folder)
     files = []
     if figures.draw_curves(run_records, folder / "curves.png", title):

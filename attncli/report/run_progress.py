@@ -1,4 +1,4 @@
-"""A run while it goes on: a progress bar on a terminal, a line an epoch elsewhere, always on stderr."""
+"""Progress of a run on stderr: a progress bar on a terminal, otherwise one line per epoch."""
 
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -9,11 +9,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from attncli.records import Cost, Epoch, Evaluation, Record, Speed
 
 if TYPE_CHECKING:
-    from attncli.train.progress import TrainingProgress  # loads torch, which the parent of a sweep can do without
+    from attncli.train.progress import TrainingProgress  # imports torch, which the parent of a sweep does not need
 
 
 class RunProgress:
-    """Draws what a run tells; use it as a context, which leaves the terminal as it was."""
+    """Show a run's events. Use it as a context manager, which restores the terminal."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
@@ -39,17 +39,17 @@ class RunProgress:
             self._bar.stop()
 
     def on_stage(self, what: str) -> None:
-        """Say what begins now."""
+        """Print what starts now."""
         self._remove_bar()
         self._console.print(what, style="dim", soft_wrap=True)
 
     def on_reading(self, what: str, completed: int, total: int) -> None:
-        """Files downloaded or decoded so far."""
+        """Show how many files are downloaded or decoded."""
         status = f"{completed:,} of {total:,}" if total else f"{completed:,}"
         self._update_bar(what, completed, total, status)
 
     def on_step(self, progress: "TrainingProgress") -> None:
-        """Steps of training so far."""
+        """Show how many steps are trained."""
         self._epochs = progress.epochs
         completed, total = (progress.epoch - 1) * progress.steps + progress.step, progress.epochs * progress.steps
         left = format_duration(progress.seconds_left)
@@ -57,7 +57,7 @@ class RunProgress:
         self._update_bar(f"epoch {progress.epoch}/{progress.epochs}", completed, total, status)
 
     def on_record(self, record: Record) -> None:
-        """A record that was just made."""
+        """Print a record that was just made."""
         if isinstance(record, Epoch):
             self._console.print(format_epoch(record, self._epochs), soft_wrap=True)
         elif isinstance(record, Evaluation):
@@ -66,7 +66,7 @@ class RunProgress:
             self._remove_bar()
 
     def on_warning(self, what: str) -> None:
-        """Something the user should know that stopped nothing."""
+        """Print a warning."""
         self._console.print(f"warning: {what}", style="yellow", soft_wrap=True)
 
     def _update_bar(self, what: str, completed: int, total: int, status: str) -> None:
@@ -81,7 +81,7 @@ class RunProgress:
 
 
 def format_epoch(epoch: Epoch, epochs: int) -> str:
-    """An epoch in a line."""
+    """Return an epoch as one line."""
     total = f"/{epochs}" if epochs else ""
     validation = "" if epoch.val_top1 is None else f"  val top-1 {epoch.val_top1:.2%}"
     speed = f"{epoch.train_images_per_s:,.0f} images/s"
@@ -89,7 +89,7 @@ def format_epoch(epoch: Epoch, epochs: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as h:mm:ss or m:ss."""
+    """Return seconds as h:mm:ss or m:ss."""
     minutes, s = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{s:02}" if hours else f"{minutes}:{s:02}"

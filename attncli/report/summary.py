@@ -1,4 +1,4 @@
-"""The card that ends a run: what was reached, what it cost, where it lies, what to do next."""
+"""The summary that ends a run: accuracy, cost, files, and the next commands."""
 
 import shlex
 from pathlib import Path
@@ -9,11 +9,11 @@ from attncli.records import Result
 from attncli.track import tags
 from attncli.track.provenance import read_finished_result
 
-WIDTH = 40  # characters of a command up to which what it is for stands in one column
+WIDTH = 40  # characters; the purposes of commands up to this length stand in one column
 
 
 def render_run_summary(result: Result, runs: Path) -> str:
-    """A finished run in a few lines of plain text; beside its plain network's, where that run is finished too."""
+    """Return a finished run in a few lines, with the difference to its plain network if that run is finished too."""
     recipe = _read_result_recipe(result)
     plain = (
         read_finished_result(runs / recipe.make_baseline().compute_digest())
@@ -63,7 +63,7 @@ def _format_percent(value: float | None) -> str:
 
 
 def _format_count(value: int | None, baseline: int | None, baseline_name: str) -> str:
-    """A count and what it adds to the baseline."""
+    """Return a count and what it adds to the baseline."""
     if value is None or not baseline:
         return "-"
     added = value - baseline
@@ -76,13 +76,13 @@ def _format_speed(images_per_s: float | None, ratio: float | None, baseline_name
 
 
 def _read_result_recipe(result: Result) -> Recipe | None:
-    """The run's recipe; None where its folder is elsewhere by now."""
+    """Return the run's recipe, or None if its folder is no longer there."""
     path = Path(result.folder) / "recipe.yaml"
     return recipes.read(path) if path.exists() else None
 
 
 def _list_difference_lines(result: Result, plain: Result | None) -> list[str]:
-    """The difference to the plain network at this seed, and what that is worth."""
+    """Return the line with the difference to the plain network at this seed."""
     if plain is None or plain.test_top1 is None or result.test_top1 is None:
         return []
     points = 100 * (result.test_top1 - plain.test_top1)
@@ -90,7 +90,7 @@ def _list_difference_lines(result: Result, plain: Result | None) -> list[str]:
 
 
 def _list_next_steps(result: Result, recipe: Recipe | None, plain: Result | None, runs: Path) -> list[str]:
-    """The commands that make most of this run."""
+    """Return the commands that are useful after this run."""
     runs_option = "" if str(runs) == "runs" else f" --runs {shlex.quote(str(runs))}"
     if recipe is None:
         return [f"Next: attncli compare{runs_option}"]
@@ -111,7 +111,7 @@ def _list_next_steps(result: Result, recipe: Recipe | None, plain: Result | None
 
 
 def _vary_recipe(recipe: Recipe, *, attn: str | None = None, seed: int | None = None) -> Recipe:
-    """The recipe with another mechanism at its defaults, or another seed."""
+    """Return the recipe with another mechanism at its defaults, or with another seed."""
     if attn is not None:
         return recipe.model_copy(update={"model": recipe.make_baseline().model.model_copy(update={"attn": attn})})
     return recipe.model_copy(update={"seed": seed})

@@ -1,4 +1,4 @@
-"""A sweep while it goes on: a table of the runs at work on a terminal, a line an event elsewhere, always on stderr."""
+"""Progress of a sweep on stderr: a table of the active runs on a terminal, otherwise one line per event."""
 
 import time
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from attncli.report.run_progress import format_duration
 
 @dataclass
 class RunningRow:
-    """A run at work."""
+    """A run that is active."""
 
     began: float
     what: str = "starting"
@@ -36,7 +36,7 @@ class RunningRow:
 
 
 class SweepProgress:
-    """Follows a sweep's events; use it as a context, which leaves the terminal as it was.
+    """Show a sweep's events. Use it as a context manager, which restores the terminal.
 
     `failures` are the runs that were not finished, in order.
     """
@@ -47,7 +47,7 @@ class SweepProgress:
         self._jobs = jobs
         self._total, self._left = len(plan.runs), len(plan.unfinished_runs)
         self._rows: dict[str, RunningRow] = {}
-        self._waited: set[str] = set()  # for another process, and told so
+        self._waited: set[str] = set()  # for another process; already reported
         self._took: list[float] = []  # seconds of the runs finished here
         seconds, unknown = plan.estimate_seconds()
         self._guess = None if unknown or not self._left else jobs * seconds / self._left  # of a run
@@ -67,7 +67,7 @@ class SweepProgress:
             self._live.stop()
 
     def handle_event(self, event: TaskEvent) -> None:
-        """Take note of an event; beginnings, endings and warnings are told in a line."""
+        """Process an event; starts, ends and warnings are printed as one line each."""
         name = event.task.title + (" (timing)" if event.task.timing else "")
         if isinstance(event, TaskStarted):
             self._rows[name] = RunningRow(time.monotonic())
@@ -84,7 +84,7 @@ class SweepProgress:
         elif isinstance(event, TaskWaiting):
             self._rows.pop(name, None)
             if name not in self._waited:
-                self._print_line(f"waiting   {name}: another process is at it")
+                self._print_line(f"waiting   {name}: another process is running it")
             self._waited.add(name)
         elif isinstance(event, TaskEnded):
             self._finish_run(event, name)
@@ -115,7 +115,7 @@ class SweepProgress:
         self._console.print(Text(text, style), soft_wrap=True)
 
     def format_progress(self) -> str:
-        """How many runs are over, and how much time is left as far as can be told."""
+        """Return how many runs have ended, and the time that is left if it is known."""
         seconds_left = self.estimate_seconds_left()
         progress = f"{self._total - self._left} of {self._total} runs"
         return progress + (
@@ -123,7 +123,7 @@ class SweepProgress:
         )
 
     def estimate_seconds_left(self) -> float | None:
-        """Time left by the runs finished here, else by the plan, else by how the runs at work get on."""
+        """Return the seconds left: from the runs finished here, else from the plan, else from the active runs."""
         now = time.monotonic()
         known_seconds = {n: r.seconds_left for n, r in self._rows.items() if r.seconds_left is not None}
         run_seconds = sum(self._took) / len(self._took) if self._took else self._guess
@@ -138,9 +138,9 @@ class SweepProgress:
         return max([(started_seconds + waiting_runs * run_seconds) / self._jobs, *known_seconds.values()])
 
     def render_table(self) -> Group:
-        """The table of the runs at work, and the line beneath."""
+        """Return the table of the active runs, and the line below it."""
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(self._rows), header_style="dim")
-        for heading in ("at work", "", "images/s", "left"):
+        for heading in ("active", "", "images/s", "left"):
             table.add_column(heading, justify="right" if heading in ("images/s", "left") else "left", no_wrap=True)
         for name, row in self._rows.items():
             speed = "" if row.images_per_s is None else f"{row.images_per_s:,.0f}"

@@ -1,4 +1,4 @@
-"""A sweep in words: its plan before, how it ended after."""
+"""Summaries of a sweep: the plan before it starts, the outcome at its end."""
 
 import shlex
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ PlanLine = tuple[int, str, str, str, str]
 
 
 def render_plan(plan: SweepPlan) -> str:
-    """The plan as a table: every run in its order, and what is left to do."""
+    """Return the plan as a table of the runs in their order, and what is left to do."""
     columns = [
         Column[PlanLine]("", lambda row: str(row[0])),
         Column[PlanLine]("run", lambda row: row[1], right=False),
@@ -37,25 +37,25 @@ def render_plan(plan: SweepPlan) -> str:
 
 
 def format_remaining(plan: SweepPlan) -> str:
-    """What is left of a plan, in a line."""
+    """Return in one line what is left of a plan."""
     unfinished = len(plan.unfinished_runs)
     progress = f"{plan.name}: {len(plan.runs)} runs, {len(plan.runs) - unfinished} finished"
     if not unfinished:
         return progress
     seconds, unknown = plan.estimate_seconds()
     if unknown == unfinished:
-        return f"{progress}; how long the others take is unknown (no finished run is like them, no speed is cached)"
-    more = f", and {unknown} of which nothing is known" if unknown else ""
+        return f"{progress}; how long the others take is unknown (no similar finished run, no cached speed)"
+    more = f", and {unknown} of unknown duration" if unknown else ""
     by = ", ".join(f"{name}: {count}" for name, count in plan.count_estimates().items())
     return f"{progress}; about {format_duration(seconds)} for {unfinished - unknown} ({by}){more}, timings included"
 
 
 def render_sweep_end(plan: SweepPlan, failures: Sequence[TaskEnded], runs: Path, *, stopped: str = "") -> str:
-    """How a sweep ended: counts, every failure with its log, and what to do next."""
+    """Return how a sweep ended: counts, every failure with its log, and what to do next."""
     unfinished = len(failures)
     lines = [f"{plan.name}: {len(plan.runs)} runs, {len(plan.runs) - unfinished} finished"]
     if stopped:
-        lines = [f"{plan.name}: {stopped}; the same command goes on"]
+        lines = [f"{plan.name}: {stopped}; the same command resumes"]
     reported_failures = [f for f in failures if f.status == "FAILED" or not stopped]
     for failure in reported_failures:
         lines.append(f"  {failure.status.lower()}: {failure.task.title}: {failure.problem}")
@@ -63,14 +63,14 @@ def render_sweep_end(plan: SweepPlan, failures: Sequence[TaskEnded], runs: Path,
         if failure.hint:
             lines.append(f"    hint: {failure.hint}")
     if failures and not stopped:
-        lines.append("the same command does again what failed, and nothing else")
+        lines.append("the same command runs again what failed, and nothing else")
     elif not failures and not stopped:
         lines.append(f"Next: {build_compare_command(plan, runs)}")
     return "\n".join(lines)
 
 
 def build_sweep_dict(plan: SweepPlan, failures: Sequence[TaskEnded], runs: Path) -> dict[str, Any]:
-    """The runs and the failures for JSON."""
+    """Return the runs and the failures for JSON."""
     return {
         "sweep": plan.name,
         "runs": [run.to_json_dict() for run in plan.runs],
@@ -89,7 +89,7 @@ def build_sweep_dict(plan: SweepPlan, failures: Sequence[TaskEnded], runs: Path)
 
 
 def build_compare_command(plan: SweepPlan, runs: Path) -> str:
-    """The command that compares the runs."""
+    """Return the command that compares the runs."""
     words = ["attncli", "compare"]
     datasets = {run.recipe.data.name for run in plan.runs}
     backbones = {run.recipe.model.backbone for run in plan.runs}

@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Column(Generic[R]):
-    """A column for people: its heading, what it shows of a row, and on which side it lines up."""
+    """A column for people: its heading, its cell for a row, and whether it is aligned to the right."""
 
     heading: str
     cell: Callable[[R], str]
@@ -30,7 +30,7 @@ class Column(Generic[R]):
 
 
 def render_text_table(columns: Sequence[Column[R]], rows: Iterable[R], *, title: str = "", width: int = WIDTH) -> str:
-    """A table of plain text no wider than `width`: names that do not fit are broken over lines, numbers are not."""
+    """Return a plain-text table no wider than `width`; long names are broken over lines, numbers are not."""
     file = io.StringIO()
     console = Console(file=file, width=width, color_system=None, legacy_windows=False)
     rows = list(rows)
@@ -42,7 +42,7 @@ def render_text_table(columns: Sequence[Column[R]], rows: Iterable[R], *, title:
 
 
 def build_table(columns: Sequence[Column[R]], rows: Iterable[R], *, title: str = "") -> Table:
-    """The table for a rich console."""
+    """Return the table for a rich console."""
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
     table.padding = (0, 1, 0, 0)
     for column in columns:
@@ -54,19 +54,19 @@ def build_table(columns: Sequence[Column[R]], rows: Iterable[R], *, title: str =
 
 
 def _escape_markup(cell: str) -> str:
-    """Square brackets are the user's, not rich's markup."""
+    """Escape square brackets, which would be rich's markup."""
     return cell.replace("[", "\\[")
 
 
 def render_markdown_table(columns: Sequence[Column[R]], rows: Iterable[R]) -> str:
-    """A table as Markdown."""
+    """Return the table as Markdown."""
     lines = [[c.heading for c in columns], ["---:" if c.right else "---" for c in columns]]
     lines += [[c.cell(row).replace("|", "\\|").replace("\n", " ") for c in columns] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def render_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """All fields of all rows, unrounded; lists as words, what is missing empty."""
+    """Return all fields of all rows as CSV, unrounded; lists as words, missing values empty."""
     file = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(file, names, lineterminator="\n")
@@ -80,7 +80,7 @@ def _join_values(value: Any) -> Any:
 
 
 def make_plain_columns(rows: Sequence[Mapping[str, Any]]) -> list[Column[Mapping[str, Any]]]:
-    """A column for every field of the rows, numbers to the right."""
+    """Return one column per field of the rows, numbers aligned to the right."""
     names = dict.fromkeys(name for row in rows for name in row)
     return [Column(name, _make_field_cell(name), _is_numeric(rows, name)) for name in names]
 
@@ -94,7 +94,7 @@ def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
 
 
 def format_cell_value(value: Any) -> str:
-    """A value for people: four significant digits, thousands apart, lists as words."""
+    """Return a value for people: four significant digits, thousands separated, lists as words."""
     if value is None or value == "":
         return MISSING
     if isinstance(value, bool):
@@ -105,7 +105,7 @@ def format_cell_value(value: Any) -> str:
 
 
 def render_rows(rows: Sequence[Mapping[str, Any]], format_: str = "table", width: int = WIDTH) -> str:
-    """Any rows in one of FORMATS. Raises UserError for another format."""
+    """Return rows in one of FORMATS. Raises UserError for another format."""
     if format_ == "csv":
         return render_csv(rows)
     if format_ == "json":
@@ -118,7 +118,7 @@ def render_rows(rows: Sequence[Mapping[str, Any]], format_: str = "table", width
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, empty: str = "nothing") -> None:
-    """Print any rows as a table on stdout, as wide as the terminal; a word instead where there are none."""
+    """Print rows as a table on stdout, as wide as the terminal; print `empty` if there are none."""
     console = Console()
     if rows:
         print(render_rows(rows, width=console.width))

@@ -23,8 +23,9 @@ from attncli import attention, data, model, records, track, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
-from attncli.measure import environment, timed
+from attncli.measure import environment
 from attncli.measure.cost import count_recipe_cost
+from attncli.measure.throughput import cached_throughput
 from attncli.recipe import Recipe
 from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
 from attncli.run.distributed import follow_main_rank, main_rank
@@ -218,7 +219,7 @@ def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
     if not recipe.measure.speed:
         return cost, None
     try:
-        speed = timed.cached_throughput(
+        speed = cached_throughput(
             recipe,
             context.net,
             build_baseline,

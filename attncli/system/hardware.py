@@ -13,12 +13,19 @@ from typing import Any
 @cache
 def read_processor_name() -> str:
     """Return the processor's name if the system has it, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+    lines = read_cpuinfo_lines()
+    if not lines:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def read_cpuinfo_lines() -> list[str]:
+    """Return the lines of /proc/cpuinfo, none if the system does not have it."""
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def count_usable_cpus() -> int | None:
@@ -26,17 +33,30 @@ def count_usable_cpus() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
+def count_cores() -> int:
+    """Return the number of physical cores that this process may use, at least 1."""
+    import psutil  # here, as most commands do not need it
+
+    allowed = count_usable_cpus() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+
+
+def query_gpus(column: str) -> tuple[str, ...]:
+    """Return a column of nvidia-smi, such as `name` or `index`, with one value per GPU; none without a driver."""
+    try:
+        query = ["nvidia-smi", f"--query-gpu={column}", "--format=csv,noheader"]
+        output = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(line.strip() for line in output.splitlines() if line.strip())
+
+
 @cache
 def list_gpu_names() -> tuple[str, ...]:
     """Return the GPUs' names as driver and torch give them; none if CUDA_VISIBLE_DEVICES hides them all."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return ()
-    try:
-        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        output = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return tuple(line.strip() for line in output.splitlines())
+    return query_gpus("name")
 
 
 def is_this_machine(machine: Mapping[str, Any]) -> bool:

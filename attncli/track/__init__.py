@@ -9,7 +9,7 @@
 `attach_to_experiment` puts a picture of many runs beside them.
 """
 
-from attncli.track.active_run import ActiveRun
+from attncli.track.active_run import ActiveRun, Tracker
 from attncli.track.artifacts import attach_to_experiment
 from attncli.track.parent_runs import begin_parent_runs, end_parent_runs
 from attncli.track.provenance import DatasetInfo, read_finished_result
@@ -17,7 +17,6 @@ from attncli.track.search import list_finished_digests, list_run_rows
 from attncli.track.store import RunStore, check_reachable, is_file_store, load_mlflow
 from attncli.track.sync import SyncOutcome, sync_runs
 from attncli.track.tags import choose_experiment_name
-from attncli.track.tracker import Tracker
 
 __all__ = [
     "ActiveRun",

@@ -4,12 +4,12 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import psutil
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from attncli.errors import RunFailedError, UserError
+from attncli.system import hardware
 from attncli.train.malloc import tune_malloc
 
 T = TypeVar("T")
@@ -67,8 +67,7 @@ def resolve_device(accelerator: Accelerator) -> torch.device:
 
 def threads_per_rank(processes: int) -> int:
     """Return the number of cores for each of `processes` processes on this machine, at least 1."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed) // processes)
+    return max(1, hardware.count_cores() // processes)
 
 
 def seed_everything(seed: int, device: torch.device) -> None:

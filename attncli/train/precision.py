@@ -4,11 +4,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from pathlib import Path
 
 import torch
 
 from attncli.errors import UserError
+from attncli.system import hardware
 from attncli.train.emulation import EmulatedConvolutions
 
 _BF16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}  # x86 and ARM names
@@ -66,8 +66,5 @@ def _read_cpu_features() -> set[str]:
     get_capabilities = getattr(torch.cpu, "get_capabilities", None)
     if get_capabilities is not None:
         return {name for name, value in get_capabilities().items() if value is True}
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return set()
+    lines = hardware.read_cpuinfo_lines()
     return {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}

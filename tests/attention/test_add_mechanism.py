@@ -105,7 +105,7 @@ def test_a_network_is_built_with_a_new_mechanism(project: Path) -> None:
     """Its parameters are counted on a network that is built with it: one per channel of each block."""
     code = f"""
 from attncli import validation
-from attncli.measure.blueprint import count_recipe_parameters
+from attncli.measure.cost import count_recipe_parameters
 from attncli.model import InputSpec
 
 for attn in ("{NAME}", "none"):

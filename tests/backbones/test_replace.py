@@ -7,7 +7,7 @@ import torch
 
 from attncli import model
 from attncli.errors import UserError
-from attncli.measure import blueprint
+from attncli.measure.cost import count_recipe_parameters
 from attncli.recipe import Recipe, read
 from attncli.run.naming import name_baseline
 
@@ -36,8 +36,8 @@ BUILT_IN = {  # by the widths in the papers' tables
 @pytest.mark.parametrize("backbone", BUILT_IN)
 def test_the_plain_network_has_none(backbone: str) -> None:
     """With attn none it is taken out: what goes is the sum over the paper's table of blocks."""
-    whole = blueprint.count_recipe_parameters(recipe(backbone, replace=None), SHAPE)
-    assert whole - blueprint.count_recipe_parameters(recipe(backbone), SHAPE) == BUILT_IN[backbone]
+    whole = count_recipe_parameters(recipe(backbone, replace=None), SHAPE)
+    assert whole - count_recipe_parameters(recipe(backbone), SHAPE) == BUILT_IN[backbone]
 
 
 def paths(net: torch.nn.Module) -> list[str]:
@@ -72,10 +72,7 @@ def test_baseline_is_the_network_without() -> None:
     assert made.make_baseline() == recipe("mobilenet_v3_small")
     assert name_baseline(made) == "mobilenet_v3_small without se"
     assert name_baseline(recipe("mobilenet_v3_small", "eca", replace=None)) == "mobilenet_v3_small"
-    assert (
-        blueprint.count_recipe_parameters(made, SHAPE) - blueprint.count_recipe_parameters(made.make_baseline(), SHAPE)
-        == 3 * 3 + 6 * 5
-    )
+    assert count_recipe_parameters(made, SHAPE) - count_recipe_parameters(made.make_baseline(), SHAPE) == 3 * 3 + 6 * 5
 
 
 @pytest.mark.parametrize(

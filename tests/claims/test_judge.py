@@ -56,11 +56,11 @@ def test_exact_claims_are_true_or_false(tmp_path, check, outcome):
 def test_counts_are_kept(tmp_path, monkeypatch):
     """The second time nothing is counted, and what other code counted is not believed."""
     from attncli.analysis import count_cache
-    from attncli.measure import blueprint
+    from attncli.measure.cost import QUANTITIES
 
     check = "params(resnet20 + eca) < 1M"
     assert dict(verdict(tmp_path, check).values) == {"params(resnet20 + eca)": 269_722 + 27}
-    monkeypatch.setitem(blueprint.QUANTITIES, "params", lambda *_: 1)
+    monkeypatch.setitem(QUANTITIES, "params", lambda *_: 1)
     assert dict(verdict(tmp_path, check).values) == {"params(resnet20 + eca)": 269_722 + 27}
     monkeypatch.setattr(count_cache, "compute_state", lambda: "another")
     assert dict(verdict(tmp_path, check).values) == {"params(resnet20 + eca)": 1}

@@ -40,7 +40,7 @@ LINES = {
     "word for a number": ("run --epochs many", "'many' is not a valid integer", "run --help"),
     "no argument": ("show", "Missing argument 'NAME'", "show --help"),
     "not key=value": ("run --set train.lr", "--set train.lr: not of the form key=value", "for example"),
-    "value that is no YAML": ("run --set train.lr=[1", "--set train.lr=[1: the value is not valid YAML", "quote it"),
+    "value that is no YAML": ("run --set train.lr=[1", "--set train.lr=[1: the value is not valid YAML", "quotes"),
     "options without a mechanism": ("run --set model.options.k=3", "'none' takes no options", "name a mechanism"),
     "missing recipe": ("run nowhere.yaml", "nowhere.yaml: No such file", "attncli ls recipes"),
     "folder as recipe": ("run .", ".: Is a directory", "attncli ls recipes"),
@@ -82,10 +82,10 @@ def test_fp16_on_a_cpu() -> None:
 
 
 YAML = {
-    "broken": ("model: [1, 2\n", "recipe.yaml: not valid YAML: line 2", "mend the file"),
-    "doubled key": ("model: {attn: eca}\nmodel: {attn: se}\n", "line 2, column 1: key 'model' stands twice", "mend"),
+    "broken": ("model: [1, 2\n", "recipe.yaml: not valid YAML: line 2", "the file"),
+    "doubled key": ("model: {attn: eca}\nmodel: {attn: se}\n", "line 2, column 1: key 'model' stands twice", "fix"),
     "no mapping": ("- 1\n", "recipe.yaml: a recipe is a mapping of sections", "data, model, train"),
-    "not text": (b"\xff\xfe\x00", "recipe.yaml: not valid YAML", "mend the file"),
+    "not text": (b"\xff\xfe\x00", "recipe.yaml: not valid YAML", "the file"),
     "wrong section": ("model: eca\n", 'recipe.yaml: model: "eca" is not allowed', "allowed: mapping"),
 }
 
@@ -125,11 +125,11 @@ def test_folder_with_one_class() -> None:
 
 
 def test_image_that_is_no_image() -> None:
-    """The file is named, not passed over."""
+    """The file is named, not skipped."""
     image_fixtures.folder(Path("images"))
     Path("images/train/dog/7.png").write_text("no image")
     done = line("run", "--dataset", "folder", "--data-root", "images", "--backbone", "resnet20")
-    refused(done, "images: 1 of 12 files can't be used as images: train/dog/7.png (not an image)", "mend or remove")
+    refused(done, "images: 1 of 12 files", "train/dog/7.png (not an image)", "remove")
     assert run_folders() == []
 
 

@@ -63,7 +63,7 @@ def test_finished_run_is_not_run_again(runs: Path, monkeypatch: pytest.MonkeyPat
     """The second call gives the same object, says so on stderr and trains nothing; `-q` says nothing."""
     first = records.read_result(next(iter(run_folders(runs))))
     assert first is not None
-    monkeypatch.setattr(attncli.run, "run", None)
+    monkeypatch.setattr(attncli.run, "execute_run", None)
     words = ("run", *TINY, "--runs", str(runs), "--attn", first.attn, "--seed", str(first.seed))
     again = line(*words, "--json")
     assert again.json()["run_id"] == first.run_id
@@ -172,12 +172,12 @@ def test_entry_point_of_another_package(tmp_path: Path) -> None:
 def test_sigterm_outside_training_is_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped while it measures, a run is KILLED, not RUNNING; the next call goes on without training again."""
 
-    def terminated(job: Any) -> Any:
+    def terminated(context: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(300)  # the signal ends it
 
     with monkeypatch.context() as patch:
-        patch.setattr(attncli.run.execute, "overhead", terminated)
+        patch.setattr(attncli.run.execute, "measure_overhead", terminated)
         done = line("run", *TINY)
     assert (done.code, done.out) == (130, "")
     assert done.err.endswith("\ninterrupted\n")

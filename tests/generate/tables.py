@@ -9,7 +9,7 @@ from attncli import attention, backbones, validation
 from attncli.backbones import compatibility
 from attncli.commands.ls import summarize_sites
 from attncli.errors import UserError
-from attncli.measure.blueprint import count_recipe_parameters
+from attncli.measure.cost import count_recipe_parameters
 from attncli.model import InputSpec
 from attncli.system import source_inspection
 from tests.generate.compatibility import FRAMES, find_image_side

@@ -11,8 +11,8 @@ from attncli import attention
 from attncli.attention.channel import se
 from attncli.attention.spatial import ram
 from attncli.interpret import analyze_attention
-from attncli.interpret.arrays import MEASURE_NAMES
 from attncli.interpret.hooks import recorded_observations
+from attncli.interpret.observations import MEASURE_NAMES
 from tests.interpret.case import trained
 
 KIND = {

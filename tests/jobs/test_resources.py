@@ -5,11 +5,12 @@ import subprocess
 import pytest
 
 from attncli.jobs import resources
+from attncli.system import hardware
 
 
 @pytest.fixture(autouse=True)
 def _four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "count_cores", lambda: 4)
+    monkeypatch.setattr(hardware, "count_cores", lambda: 4)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     resources.list_gpus.cache_clear()

@@ -92,7 +92,7 @@ def test_killed_stopped_and_shared(folder: Path) -> None:
     sweep.terminate()
     out, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 130
-    assert "stopped by SIGTERM; the same command goes on" in out
+    assert "stopped by SIGTERM; the same command" in out
     assert "RUNNING" not in {run.info.status for runs_ in case.mlflow_runs(runs).values() for run in runs_}
 
     sweep = case.start(file, runs, jobs=1)

@@ -194,7 +194,7 @@ def test_a_run_takes_the_speed_that_was_timed_before(timed: tuple[Path, Recipe, 
     """With the number of threads of then; with another it goes without, and nothing is timed in the middle."""
     from attncli import model
     from attncli.measure import environment
-    from attncli.measure.timed import cached_throughput
+    from attncli.measure.throughput import cached_throughput
     from attncli.run import make_input_spec
 
     runs, recipe, images = timed

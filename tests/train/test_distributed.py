@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -202,7 +203,7 @@ def test_an_odd_batch_is_refused(two):
 def test_cores_are_shared_out(monkeypatch):
     """Each of the processes of a machine gets its share of the cores, at least one."""
     monkeypatch.setattr(distributed.os, "sched_getaffinity", lambda pid: set(range(12)), raising=False)
-    monkeypatch.setattr(distributed.psutil, "cpu_count", lambda logical: 8)
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical: 8)
     assert [distributed.threads_per_rank(n) for n in (1, 2, 3, 20)] == [8, 4, 2, 1]
 
 

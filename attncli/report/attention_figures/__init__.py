@@ -1,4 +1,4 @@
-"""What a network's attention does, as pictures: a sheet for each image, and one of all sites over many images."""
+"""Figures of what a network's attention does: one sheet per image, and one of all sites over many images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ __all__ = ["draw_attention_figures", "draw_distributions", "draw_image_sheet"]
 
 
 def draw_attention_figures(analysis: "AttentionAnalysis", folder: Path, title: str) -> list[Path]:
-    """Draw attention.png (where there are sites) and look-<index>.png for each image into the folder; the files."""
+    """Draw attention.png (if there are sites) and look-<index>.png for each image into the folder. Return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     if analysis.distributions:

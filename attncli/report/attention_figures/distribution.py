@@ -1,4 +1,4 @@
-"""Every site over many images, in one picture."""
+"""A figure of every site over many images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ WIDTH = 9.0  # inches, and wider for many sites
 def draw_distributions(
     distributions: Sequence["SiteDistribution"], analysis: "AttentionAnalysis", path: Path, title: str
 ) -> None:
-    """Every site over many images: what its units do, and how much of that depends on the image and its class."""
+    """Draw for every site the values of its units over many images, and how much they depend on image and class."""
     measures = list(dict.fromkeys(distribution.measure for distribution in distributions))
     longest = max(sum(distribution.measure == m for distribution in distributions) for m in measures)
     with saved_figure(path, min(16.0, max(WIDTH, 3 + 0.42 * longest)), 5.2 * len(measures), title) as figure:
@@ -30,7 +30,7 @@ def draw_distributions(
 
 
 def _draw_value_ranges(ax: Axes, distributions: Sequence["SiteDistribution"], measure: str, sample: int) -> None:
-    """Quartiles and 5 to 95 % of all units and images, by site."""
+    """Draw the quartiles and 5 to 95 % of all units and images, by site."""
     for i, distribution in enumerate(distributions):
         low, first, middle, third, high = np.quantile(distribution.values, (0.05, 0.25, 0.5, 0.75, 0.95))
         ax.plot([i, i], [low, high], color=COLOURS[0], linewidth=1.2)

@@ -1,4 +1,4 @@
-"""Panels of gates, and of weights that branches, kernels or experts get."""
+"""Panels of gates, and of the weights of branches, kernels or experts."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -30,7 +30,9 @@ def draw_gate(
     distribution: "SiteDistribution | None",
     classes: Sequence[str],
 ) -> int:
-    """Channels as sorted bars with the mean over images, as a histogram by class; places over the image."""
+    """Draw channels as sorted bars and as a histogram by class, places as a map over the image.
+
+    Returns how many of the axes were used."""
     used_axes = 0
     if view.channels is not None and view.channels.size > 1:
         has_distribution = distribution is not None and distribution.values.shape[1] == view.channels.size
@@ -70,7 +72,7 @@ def _draw_sorted_channels(ax: Axes, values: "Array", mean_values: "Array | None"
 
 
 def _draw_class_histogram(ax: Axes, distribution: "SiteDistribution", classes: Sequence[str]) -> None:
-    """A histogram a class (row): how often its images' gates have which value."""
+    """Draw one histogram per class (row): how often the gates of its images have which value."""
     values = distribution.values
     edges = np.linspace(float(values.min()), float(values.max()) + 1e-6, 25)
     rows = [np.histogram(values[distribution.labels == c], edges)[0] for c in range(len(classes))][:MAX_CLASSES]
@@ -81,7 +83,7 @@ def _draw_class_histogram(ax: Axes, distribution: "SiteDistribution", classes: S
 
 
 def _draw_class_differences(ax: Axes, distribution: "SiteDistribution", classes: Sequence[str]) -> None:
-    """Which channels (columns, in the order of the bars) open more or less for a class (row) than usual."""
+    """Draw which channels (columns, ordered as the bars) are more or less open for a class (row) than on average."""
     means = distribution.average_by_class(len(classes))[:MAX_CLASSES]
     mean_values = distribution.values.mean(0)
     order = np.argsort(mean_values)[::-1]
@@ -102,7 +104,9 @@ def draw_choice(
     distribution: "SiteDistribution | None",
     classes: Sequence[str],
 ) -> int:
-    """The weights as bars with the mean over images; by class; where channels choose, how many by how much."""
+    """Draw the weights as bars with the mean over images, then by class, then as a histogram over channels.
+
+    Returns how many of the axes were used."""
     names = view.names or tuple(str(i + 1) for i in range(len(view.values)))
     axes[0].bar(range(len(names)), view.values, color=COLOURS[4], width=0.7, label="this image")
     if distribution is not None:
@@ -129,7 +133,7 @@ def draw_choice(
 
 
 def _draw_class_weights(ax: Axes, means: "Array", classes: Sequence[str], names: Sequence[str]) -> None:
-    """Weights by class (rows)."""
+    """Draw the mean weights by class (rows)."""
     rows = means[:MAX_CLASSES]
     drawn = ax.imshow(rows, cmap="Blues", aspect="auto", vmin=0, vmax=max(float(np.nanmax(rows)), 1e-3))
     label_class_rows(ax, classes)

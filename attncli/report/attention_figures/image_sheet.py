@@ -1,4 +1,4 @@
-"""A sheet for an image: itself, Grad-CAM, and what each site does to it."""
+"""A sheet for one image: the image, Grad-CAM, and what each site does to it."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from attncli.interpret import AttentionAnalysis, ImageAnalysis, SiteView
     from attncli.interpret.observations import Array
 
-MAX_ROWS = 6  # sites that a sheet shows; the spread shows them all
+MAX_ROWS = 6  # sites that a sheet shows; attention.png shows them all
 WIDTH, HEAD, ROW = 9.0, 2.5, 2.2  # inches
 PANEL_DRAWERS: dict[str, Callable[..., int]] = {  # each draws into the first of three axes and returns how many it took
     "gate": gates.draw_gate,
@@ -27,7 +27,7 @@ PANEL_DRAWERS: dict[str, Callable[..., int]] = {  # each draws into the first of
 
 
 def draw_image_sheet(image: "ImageAnalysis", analysis: "AttentionAnalysis", path: Path, title: str) -> None:
-    """One image: itself and Grad-CAM in the first row, then a row for each of up to ROWS things seen."""
+    """Draw the image and Grad-CAM in the first row, then one row for each of up to MAX_ROWS views."""
     views = pick_evenly(image.views, MAX_ROWS)
     distributions = {(distribution.site, distribution.what): distribution for distribution in analysis.distributions}
     with saved_figure(path, WIDTH, HEAD + ROW * len(views), title) as figure:
@@ -45,14 +45,14 @@ def draw_image_sheet(image: "ImageAnalysis", analysis: "AttentionAnalysis", path
 
 
 def pick_evenly(views: Sequence["SiteView"], most: int) -> list["SiteView"]:
-    """Up to `most` of them, the first and the last among them, at equal distances."""
+    """Return up to `most` views at equal distances, the first and the last among them."""
     if len(views) <= most:
         return list(views)
     return [views[round(i * (len(views) - 1) / (most - 1))] for i in range(most)]
 
 
 def find_focus(image: "ImageAnalysis") -> tuple[float, float]:
-    """The place (y, x), from 0 to 1, that affinities are shown for: where Grad-CAM is largest, else the middle."""
+    """Return the place (y, x), from 0 to 1, whose affinities are shown: the maximum of Grad-CAM, else the middle."""
     if image.cam is None or not image.cam.any():
         return 0.5, 0.5
     y, x = np.unravel_index(int(image.cam.argmax()), image.cam.shape)

@@ -1,4 +1,4 @@
-"""What every panel is drawn with: images, maps over them, marks, scales."""
+"""Parts of every panel: images, maps over them, marks, colour scales."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,13 @@ MAX_CLASSES = 10  # shown of those there are
 
 
 def show_image(ax: Axes, pixels: "Array") -> None:
-    """An image (H, W, 3) from 0 to 1, without axes."""
+    """Draw an image (H, W, 3) with values from 0 to 1, without axes."""
     ax.imshow(pixels, interpolation="nearest")
     hide_axes(ax)
 
 
 def hide_axes(ax: Axes) -> None:
-    """Neither grid nor ticks nor frame."""
+    """Remove grid, ticks and frame."""
     ax.grid(visible=False)
     ax.set_xticks([])
     ax.set_yticks([])
@@ -29,9 +29,9 @@ def hide_axes(ax: Axes) -> None:
 
 
 def overlay_map(ax: Axes, values: "Array", size: Sequence[int], highest: float | None = None) -> Any:
-    """A map (h, w) over an image of (H, W), each value over the part of the image that it stands for.
+    """Draw a map (h, w) over an image of (H, W), each value over its part of the image.
 
-    The colours go from the least value to the largest, or where `highest` is given from 0 to that.
+    The colours go from the smallest value to the largest, or from 0 to `highest` if that is given.
     """
     least = None if highest is None else 0.0
     extent = (-0.5, size[1] - 0.5, size[0] - 0.5, -0.5)
@@ -39,12 +39,12 @@ def overlay_map(ax: Axes, values: "Array", size: Sequence[int], highest: float |
 
 
 def mark_spot(ax: Axes, size: Sequence[int], spot: ImageSpot) -> None:
-    """A cross at the chosen place."""
+    """Draw a cross at the chosen place."""
     ax.plot([spot[1] * size[1] - 0.5], [spot[0] * size[0] - 0.5], "+", color=MARK, markersize=11, markeredgewidth=2)
 
 
 def draw_map_over_image(ax: Axes, values: "Array", image: "ImageAnalysis", note: str) -> None:
-    """A map (h, w) over the image, with its scale and a note below."""
+    """Draw a map (h, w) over the image, with its colour scale and a note below."""
     show_image(ax, image.pixels)
     drawn = overlay_map(ax, values, image.pixels.shape)
     add_colorbar(ax, drawn)
@@ -52,14 +52,14 @@ def draw_map_over_image(ax: Axes, values: "Array", image: "ImageAnalysis", note:
 
 
 def add_colorbar(ax: Axes, drawn: Any) -> None:
-    """What the colours mean."""
+    """Draw the colour scale."""
     bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.8, aspect=18, pad=0.02)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7, length=2)
 
 
 def label_class_rows(ax: Axes, classes: Sequence[str]) -> None:
-    """Classes as the rows of a table."""
+    """Label the rows with the classes."""
     shown = classes[:MAX_CLASSES]
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)

@@ -1,4 +1,4 @@
-"""Panels of where a mechanism looks: affinities, offsets, glimpses, warps."""
+"""Panels of the places a mechanism attends to: affinities, offsets, glimpses, warps."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -34,7 +34,9 @@ def draw_affinity(
     distribution: "SiteDistribution | None",
     classes: Sequence[str],
 ) -> int:
-    """What the chosen place takes from, over the image or as bars; the mean over all queries; the whole matrix."""
+    """Draw what the chosen place attends to, the mean over all queries, and the full matrix.
+
+    Returns how many of the axes were used."""
     used_axes = 0
     row = find_query_row(view, spot)
     if row is not None:
@@ -62,7 +64,7 @@ def draw_affinity(
 
 
 def find_query_row(view: "SiteView", spot: ImageSpot) -> int | None:
-    """The row of the query at a place of the image; None where queries are no places."""
+    """Return the row of the query at a place of the image, or None if queries are no places."""
     if view.queries is None:
         return None
     h, w = view.queries
@@ -88,7 +90,9 @@ def draw_offsets(
     distribution: "SiteDistribution | None",
     classes: Sequence[str],
 ) -> int:
-    """Mean offset of each place as an arrow; where one place looks; how long the offsets are."""
+    """Draw the mean offset of each place as an arrow, the taps of one place, and the lengths of the offsets.
+
+    Returns how many of the axes were used."""
     h, w = view.values.shape[2:]
     height, width = image.pixels.shape[:2]
     across, down = width / w, height / h
@@ -129,7 +133,7 @@ def draw_glimpse_path(
     distribution: "SiteDistribution | None",
     classes: Sequence[str],
 ) -> int:
-    """The places in their order, with the squares that were seen there."""
+    """Draw the glimpses in their order, with the squares that were read there. Return how many axes were used."""
     height, width = image.pixels.shape[:2]
     x, y = (view.values[:, 0] + 1) / 2 * width - 0.5, (view.values[:, 1] + 1) / 2 * height - 0.5
     show_image(axes[0], image.pixels)
@@ -155,7 +159,7 @@ def draw_warp(
     distribution: "SiteDistribution | None",
     classes: Sequence[str],
 ) -> int:
-    """The part of the image that is looked at, and what the network gets."""
+    """Draw the part of the image that is read, and what the network gets. Return how many axes were used."""
     height, width = image.pixels.shape[:2]
     edge = np.concatenate([view.values[0], view.values[:, -1], view.values[-1, ::-1], view.values[::-1, 0]])
     show_image(axes[0], image.pixels)
