@@ -142,12 +142,12 @@ LOG, RESULT = "log.jsonl", "result.json"
 
 
 def format_record(record: Record) -> str:
-    """A record as one line of JSON with its kind."""
+    """Return a record as one line of JSON with its kind."""
     return json.dumps({"kind": type(record).__name__.lower(), **asdict(record)})
 
 
 def append_record(folder: Path, record: Record) -> None:
-    """Add a record to the folder's log, on disk before returning."""
+    """Add a record to the folder's log; it is on disk when this returns."""
     with (folder / LOG).open("a", encoding="utf-8") as file:
         file.write(format_record(record) + "\n")
         file.flush()
@@ -155,7 +155,7 @@ def append_record(folder: Path, record: Record) -> None:
 
 
 def read(folder: Path) -> list[Record]:
-    """The records of a folder's log; a last line that a kill left unfinished is passed over."""
+    """Return the records of a folder's log; a last line that a kill left unfinished is skipped."""
     path = folder / LOG
     if not path.exists():
         return []
@@ -171,7 +171,7 @@ def read(folder: Path) -> list[Record]:
 
 
 def read_result(folder: Path) -> Result | None:
-    """The result that a run's folder holds, None where there is none or it is no whole one."""
+    """Return the result in a run's folder, or None if there is none or it is damaged."""
     try:
         values = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         return Result(**{f.name: values[f.name] for f in fields(Result)})
@@ -180,5 +180,5 @@ def read_result(folder: Path) -> Result | None:
 
 
 def replace_log(folder: Path, records: Iterable[Record]) -> None:
-    """Replace the folder's log as a whole (on resuming, what came after the checkpoint goes)."""
+    """Replace the folder's whole log (on resuming, what came after the checkpoint is dropped)."""
     write_atomically(folder / LOG, "".join(format_record(r) + "\n" for r in records))

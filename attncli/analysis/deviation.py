@@ -1,4 +1,4 @@
-"""Published figures of one network from all its sources, beside each other and beside what is found here."""
+"""Published figures of one network from all its sources, beside each other and beside ours."""
 
 import statistics
 from collections import defaultdict
@@ -34,7 +34,7 @@ class PrintedFigure:
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """One figure of one network: every source that prints it, and ours; `n` runs where it is an accuracy."""
+    """One figure of one network: every source that prints it, and ours; of an accuracy also the number `n` of runs."""
 
     dataset: str
     network: str
@@ -61,7 +61,7 @@ class PublishedFigure:
         return distance if self.name == "top1" else 100 * distance / min(values)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Plain values for JSON and CSV."""
+        """Return plain values for JSON and CSV."""
         low, high = self.deviation_range or (None, None)
         return {
             "dataset": self.dataset, "network": self.network, "figure": self.name, "unit": UNITS[self.name],
@@ -75,7 +75,7 @@ class PublishedFigure:
 def collect_figures(
     rows: Sequence[PublishedRow], counts: CountCache, runs: Sequence[FinishedRun] = ()
 ) -> list[PublishedFigure]:
-    """The figures of the rows, network by network, in the order of the rows."""
+    """Return the figures of the rows, network by network, in the order of the rows."""
     groups: dict[tuple[str, str], list[PublishedRow]] = defaultdict(list)
     for row in rows:
         groups[row.dataset, _format_row_network(row)].append(row)
@@ -90,7 +90,7 @@ def collect_figures(
 
 
 def _format_row_network(row: PublishedRow) -> str:
-    """The network as the sources call it, with what they vary."""
+    """Return the network as the sources call it, with the settings that they vary."""
     varied_settings = [f"{key} {row.figures[key]}" for key in SETTINGS if key in row.figures]
     base = row.backbone if row.attn == NONE else f"{row.backbone} + {row.attn}"
     return ", ".join([base, *varied_settings])
@@ -99,7 +99,7 @@ def _format_row_network(row: PublishedRow) -> str:
 def _compare_sources(
     dataset: str, name: str, rows: Sequence[PublishedRow], counts: CountCache, run_index: RunIndex
 ) -> Iterator[PublishedFigure]:
-    """The figures that any of these rows prints."""
+    """Yield the figures that any of these rows prints."""
     network = next(
         (row.match.network for row in rows if isinstance(row.match, ParameterMatch)), None
     ) or _guess_network(rows[0])
@@ -111,7 +111,7 @@ def _compare_sources(
 
 
 def _read_params(row: PublishedRow) -> PrintedFigure | None:
-    """Parameters in millions of 10^6, whatever the source counts in; what only its network has is taken off."""
+    """Return parameters in millions, whatever unit the source uses, without those that only its network has."""
     figures = row.figures
     if "params" not in figures and "params_m" not in figures:
         return None
@@ -128,14 +128,14 @@ def _read_params(row: PublishedRow) -> PrintedFigure | None:
 
 
 def _read_macs(row: PublishedRow) -> PrintedFigure | None:
-    """Multiply-accumulates in billions, as sources print "GFLOPs"."""
+    """Return multiply-accumulates in billions, which sources print as "GFLOPs"."""
     value = row.figures.get("gflops")
     unit = " (apparently of 2^30)" if "apparently in 2^30" in str(row.figures.get("unit")) else ""
     return None if value is None else _make_printed(float(value), f"{value} G{unit}", row)
 
 
 def _read_top1(row: PublishedRow) -> PrintedFigure | None:
-    """Accuracy in percent, from errors too."""
+    """Return the accuracy in percent, also of a row that prints an error."""
     value = row.figures.get("top1")
     if value is None:
         error = row.figures.get("err1", row.figures.get("error"))
@@ -148,7 +148,7 @@ def _make_printed(value: float, text: str, row: PublishedRow) -> PrintedFigure:
 
 
 def _guess_network(row: PublishedRow) -> PublishedNetwork | None:
-    """The network of a row that says nothing of how to build it: our defaults, where we have such a network."""
+    """Return our default network for a row that does not say how to build it, or None if we have no such network."""
     classes, size = published.IMAGES.get(row.dataset, (None, None))
     has_no_settings = not any(key in row.figures for key in SETTINGS)
     is_known = row.attn == NONE or row.attn in attention.mechanism_names()
@@ -166,7 +166,7 @@ def _guess_network(row: PublishedRow) -> PublishedNetwork | None:
 def _find_own_figure(
     figure: str, network: PublishedNetwork | None, dataset: str, counts: CountCache, run_index: RunIndex
 ) -> tuple[float | None, int]:
-    """Our figure and the number of runs behind it."""
+    """Return our figure and the number of runs behind it; (None, 0) if there is none."""
     if network is None:
         return None, 0
     try:

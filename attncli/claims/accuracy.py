@@ -2,7 +2,7 @@
 
 A superiority claim (`a > b`, `a - b > 1 %`) is tested two-sided, so that it may fail as well as hold. A claim that
 equal networks would fulfil (`a > b - 0.2 %`, `a ~ b +- 0.5 %`) is one of non-inferiority or equivalence: whether it
-holds is tested one-sided (twice, for the two sides of `~`), whether it fails as strictly as any other.
+holds is tested one-sided (twice, for the two sides of `~`). Whether it fails is tested as strictly as any other claim.
 """
 
 import statistics
@@ -17,13 +17,13 @@ from attncli.claims import language
 from attncli.claims.comparison import ClaimComparison, find_network_key
 from attncli.claims.evaluate import compute_slacks, evaluate_expression, find_null_difference
 from attncli.claims.language import ACCURACY, Quantity
-from attncli.claims.verdict import ComparisonOutcome
+from attncli.claims.verdict import TrainedOutcome
 from attncli.runs import FinishedRun
 
 RunsByNetwork = Mapping[str, Mapping[int, FinishedRun]]  # of one protocol: by network, by seed
 
 
-def decide_accuracy(comparison: ClaimComparison, run_index: RunIndex) -> ComparisonOutcome:
+def decide_accuracy(comparison: ClaimComparison, run_index: RunIndex) -> TrainedOutcome:
     """Test one comparison on finished runs.
 
     Returns "undecided" if runs could test it, else "untested": the verdict follows after Holm's correction.
@@ -62,7 +62,7 @@ def _group_by_protocol(
 
 
 def _find_shared_seeds(runs: RunsByNetwork, needed: Mapping[str, Quantity]) -> list[int]:
-    """The seeds with which every network was trained."""
+    """Return the seeds with which every network was trained."""
     return sorted(set.intersection(*(set(runs.get(name, {})) for name in needed)))
 
 
@@ -76,7 +76,7 @@ def _rank_protocol(
 
 def _make_untested_outcome(
     comparison: ClaimComparison, needed: Mapping[str, Quantity], trained_networks: Set[str]
-) -> ComparisonOutcome:
+) -> TrainedOutcome:
     lacking = tuple(language.format_tree(q.network) for name, q in needed.items() if name not in trained_networks)
     datasets = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
     dataset_text = f" on {' and '.join(sorted(map(str, datasets)))}" if datasets else ""
@@ -85,12 +85,12 @@ def _make_untested_outcome(
         if lacking
         else "no seed and recipe that all networks share"
     )
-    return ComparisonOutcome(text=comparison.text, kind="trained", outcome="untested", why=why, lacking=lacking)
+    return TrainedOutcome(text=comparison.text, outcome="untested", why=why, lacking=lacking)
 
 
 def _make_tested_outcome(
     comparison: ClaimComparison, needed: Mapping[str, Quantity], runs: RunsByNetwork, protocol: str
-) -> ComparisonOutcome:
+) -> TrainedOutcome:
     seeds = _find_shared_seeds(runs, needed)
     left_values, right_values, slack = _evaluate_by_seed(comparison, runs, seeds)
     null_value = find_null_difference(comparison.left, comparison.link, comparison.exact) or 0.0
@@ -99,9 +99,8 @@ def _make_tested_outcome(
     p_holds, p_fails = compute_p_values(slack, forgiving)
     used_runs = [runs[name][seed] for name in needed for seed in seeds]
     weakest = min(slack, key=statistics.fmean)
-    return ComparisonOutcome(
+    return TrainedOutcome(
         text=comparison.text,
-        kind="trained",
         outcome="undecided",
         left=statistics.fmean(left_values),
         right=statistics.fmean(right_values),
@@ -127,7 +126,7 @@ def _make_tested_outcome(
 def _evaluate_by_seed(
     comparison: ClaimComparison, runs: RunsByNetwork, seeds: Sequence[int]
 ) -> tuple[list[float], list[float], list[tuple[float, ...]]]:
-    """Both sides for each seed, and the slacks, one series for each thing that the comparison says."""
+    """Return both sides by seed, and the slacks: one series per thing that the comparison says."""
     left_values, right_values, slack = [], [], []
     for seed in seeds:
 
@@ -146,7 +145,7 @@ def _evaluate_by_seed(
 
 
 def _is_non_inferiority(comparison: ClaimComparison) -> bool:
-    """Whether networks that do equally well would fulfil it."""
+    """Return whether networks that do equally well would fulfil it."""
     if find_null_difference(comparison.left, comparison.link, comparison.exact) is None:
         return False
 
@@ -157,7 +156,7 @@ def _is_non_inferiority(comparison: ClaimComparison) -> bool:
 
 
 def compute_p_values(slack: Sequence[Sequence[float]], forgiving: bool) -> tuple[float | None, float | None]:
-    """(p that such slacks come from a comparison that is false, p from one that is true); None for one seed."""
+    """Return the p values that such slacks come from a false comparison and from a true one; None for one seed."""
     above = [p for values in slack if (p := stats.one_sided_t_test(values)) is not None]
     below = [p for values in slack if (p := stats.one_sided_t_test([-v for v in values])) is not None]
     if len(above) < len(slack):
@@ -167,12 +166,12 @@ def compute_p_values(slack: Sequence[Sequence[float]], forgiving: bool) -> tuple
 
 
 def _detection_power(difference: MeanEstimate) -> float | None:
-    """The chance with which as many seeds find a true difference of half a point at this spread."""
+    """Return the chance that as many seeds find a true difference of half a point at this spread."""
     return stats.t_test_power(difference.n, difference.sd, MARGIN) if difference.sd else None
 
 
-def count_more_seeds(outcome: ComparisonOutcome, alpha: float) -> int | None:
-    """About how many more seeds settle an undecided part, at the slack and spread seen; None where none would."""
+def count_more_seeds(outcome: TrainedOutcome, alpha: float) -> int | None:
+    """Return about how many more seeds would settle an undecided part, or None if no number would."""
     if not outcome.sd or not outcome.slack:
         return None
     level = 2 * alpha if outcome.forgiving and outcome.slack > 0 else alpha

@@ -1,12 +1,12 @@
-"""Claims of the literature as data: one YAML file for each mechanism in claims/, one entry a claim.
+"""Claims of the literature: one YAML file per mechanism in literature/data/claims, one entry per claim.
 
     - id: eca-params
       kind: params
       text: adds fewer than 100 parameters to ResNet-50
       source: ECA-Net paper, abstract
       check: params(resnet50 + eca) - params(resnet50) < 100     # attncli.claims.language
-      on: imagenet          # dataset of the source, where it matters
-      size: 224             # pixels, where it is not the dataset's
+      on: imagenet          # dataset of the source, if it matters
+      size: 224             # pixels, if not the dataset's
       note: what a reader of the verdict must know
 
 In place of `check` a claim may name the `test` of this repository that decides it, or say why it is `untestable`.
@@ -58,12 +58,12 @@ _Entry = dict[str, yaml.ScalarNode]
 
 @cache
 def load_claims() -> tuple[Claim, ...]:
-    """All claims of all files. Raises CollectedError with everything wrong with them."""
+    """Return all claims of all files. Raises CollectedError with everything that is wrong with them."""
     return read_claim_files(sorted(CLAIMS_FOLDER.glob("*.yaml")))
 
 
 def read_claim_files(paths: Iterable[Path]) -> tuple[Claim, ...]:
-    """The claims of these files; their mechanism is the file's name.
+    """Return the claims of these files; their mechanism is the file's name.
 
     Raises CollectedError with the file, line and column of every error.
     """
@@ -84,9 +84,9 @@ def read_claim_files(paths: Iterable[Path]) -> tuple[Claim, ...]:
 def select_claims(
     known: Sequence[Claim], ids: Sequence[str] = (), *, attn: Sequence[str] = (), kinds: Sequence[str] = ()
 ) -> list[Claim]:
-    """The claims of these ids (all without), about these mechanisms, of these kinds.
+    """Return the claims of these ids, about these mechanisms, of these kinds; without names of a sort, all.
 
-    Raises CollectedError for names that nothing answers to, with the nearest.
+    Raises CollectedError for unknown names, with the nearest known ones.
     """
     cards = {c.card for c in known}
     selections = (
@@ -106,7 +106,7 @@ def select_claims(
 
 
 def _read_claim_file(path: Path, claims: list[Claim], errors: list[UserError]) -> None:
-    """Add the claims of a file, or what is wrong with them."""
+    """Add the claims of a file to `claims`, and what is wrong with them to `errors`."""
     try:
         root = compose_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -126,7 +126,7 @@ def _read_claim_file(path: Path, claims: list[Claim], errors: list[UserError]) -
 
 
 def _read_entry(path: Path, node: yaml.Node) -> _Entry:
-    """The values of a claim by key."""
+    """Return the values of a claim by key."""
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{_format_position(path, node)}: not a claim", "- id: ...")
     entry: _Entry = {}
@@ -160,14 +160,14 @@ def _make_claim(entry: _Entry, path: Path) -> Claim:
     size = entry["size"].value if "size" in entry else None
     if size is not None and not size.isdigit():
         raise UserError(
-            f"{_format_position(path, entry['size'])}: size: '{size}' is no number of pixels", "such as 224"
+            f"{_format_position(path, entry['size'])}: size: '{size}' is not a number of pixels", "such as 224"
         )
     tree = _parse_check(entry["check"], path, texts) if "check" in entry else None
     return Claim(card=path.stem, tree=tree, size=int(size) if size else None, **texts)
 
 
 def _parse_check(node: yaml.ScalarNode, path: Path, texts: dict[str, str]) -> language.ClaimTree:
-    """The claim's tree, its names looked up."""
+    """Return the claim's tree, after looking up its names."""
     text = node.value
     try:
         tree = language.parse_claim(text)

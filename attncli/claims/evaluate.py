@@ -1,7 +1,7 @@
-"""The arithmetic of claims: expressions to numbers, comparisons to slacks.
+"""The arithmetic of claims: from expressions to numbers, from comparisons to slacks.
 
-A slack is by how much a comparison is fulfilled: `a > b` has a - b, `a < b` has b - a, and `a ~ b +- t`, which says
-two things, has a - b + t and b + t - a. The comparison holds where every slack is above 0 (`<=`, `>=`: or 0).
+A slack says by how much a comparison is fulfilled: `a > b` has a - b, `a < b` has b - a, and `a ~ b +- t`, which says
+two things, has a - b + t and b + t - a. The comparison holds if every slack is above 0 (`<=`, `>=`: or 0).
 """
 
 import math
@@ -23,9 +23,9 @@ FUNCTIONS: dict[str, Callable[[list[float]], float]] = {"abs": lambda x: abs(x[0
 
 
 def evaluate_expression(tree: Expression, lookup: Lookup) -> float:
-    """The number that an expression comes to; `read_level` tells the quantities.
+    """Return the value of an expression; `lookup` gives those of its quantities.
 
-    Raises ZeroDivisionError where it divides by nothing.
+    Raises ZeroDivisionError if it divides by 0.
     """
     if isinstance(tree, Number):
         return tree.value
@@ -45,7 +45,7 @@ def evaluate_expression(tree: Expression, lookup: Lookup) -> float:
 
 
 def compute_slacks(left_side: Expression, link: ComparisonLink, lookup: Lookup) -> tuple[float, ...]:
-    """By how much the comparison is fulfilled, for each thing that it says. Not for == and !=.
+    """Return by how much the comparison is fulfilled, one slack per thing that it says. Not for == and !=.
 
     `abs(x) < t` says what `x ~ 0 +- t` says, and `a > max(b, c)` what `a > b` and `a > c` say: of figures with noise
     that is not the same as taking the size or the largest first, which noise makes larger.
@@ -67,12 +67,12 @@ def compute_slacks(left_side: Expression, link: ComparisonLink, lookup: Lookup) 
 
 
 def _list_choices(tree: Expression, name: str) -> tuple[Expression, ...]:
-    """What a function of this name chooses from; else the expression itself."""
+    """Return what a function of this name chooses from, or the expression itself if it is no such function."""
     return tree.arguments if isinstance(tree, FunctionCall) and tree.name == name else (tree,)
 
 
 def holds_exactly(left_side: Expression, link: ComparisonLink, lookup: Lookup) -> bool:
-    """Whether the comparison of exact numbers is true."""
+    """Return whether the comparison of exact numbers is true."""
     if link.sign in ("==", "!="):
         return (evaluate_expression(left_side, lookup) == evaluate_expression(link.right, lookup)) == (
             link.sign == "=="
@@ -82,9 +82,9 @@ def holds_exactly(left_side: Expression, link: ComparisonLink, lookup: Lookup) -
 
 
 def find_null_difference(left_side: Expression, link: ComparisonLink, exact: Lookup) -> float | None:
-    """Left minus right for networks that do equally well; None where that depends on how well they do.
+    """Return left minus right for networks that do equally well, or None if that depends on how well they do.
 
-    `a > b - 1 %` has 0.01, `a - b > 1 %` has -0.01, `a > 90 %` has none. `exact` tells what is no accuracy.
+    `a > b - 1 %` has 0.01, `a - b > 1 %` has -0.01, `a > 90 %` has none. `exact` looks up what is no accuracy.
     """
 
     def difference_at(level: float) -> float:

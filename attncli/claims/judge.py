@@ -21,7 +21,14 @@ from attncli.claims.evaluate import evaluate_expression, holds_exactly
 from attncli.claims.evidence import Evidence
 from attncli.claims.language import ACCURACY, EXACT, QUANTITIES, SPEED, ClaimTree, Quantity
 from attncli.claims.substitution import substitute_backbone
-from attncli.claims.verdict import ClaimVerdict, ComparisonOutcome, Outcome, combine_outcomes
+from attncli.claims.verdict import (
+    ClaimVerdict,
+    ComparisonOutcome,
+    CountedOutcome,
+    Outcome,
+    TrainedOutcome,
+    combine_outcomes,
+)
 from attncli.errors import UserError
 
 ALPHA = stats.ALPHA
@@ -123,7 +130,7 @@ def _decide_part(comparison: ClaimComparison, evidence: Evidence) -> ComparisonO
             return accuracy.decide_accuracy(comparison, evidence.run_index)
         return evidence.speeds.decide_speed(comparison) if names & SPEED.keys() else _decide_counted(comparison)
     except UserError as error:
-        return ComparisonOutcome(text=comparison.text, kind="counted", outcome="untested", why=error.problem)
+        return CountedOutcome(text=comparison.text, outcome="untested", why=error.problem)
 
 
 def _decide_counted(comparison: ClaimComparison) -> ComparisonOutcome:
@@ -132,9 +139,8 @@ def _decide_counted(comparison: ClaimComparison) -> ComparisonOutcome:
         evaluate_expression(side, comparison.exact) for side in (comparison.left, comparison.link.right)
     )
     outcome: Outcome = "holds" if holds_exactly(comparison.left, comparison.link, comparison.exact) else "fails"
-    return ComparisonOutcome(
+    return CountedOutcome(
         text=comparison.text,
-        kind="counted",
         outcome=outcome,
         left=left_value,
         right=right_value,
@@ -161,7 +167,8 @@ def _list_dataset_labels(parts: Sequence[ComparisonOutcome], claim: Claim) -> li
         if claim.tree is None
         else {dict(q.settings).get("dataset") for q in language.iterate_quantities(claim.tree)}
     )
-    datasets = dict.fromkeys(p.dataset for p in parts if p.dataset and p.dataset not in {claim.on, *named_datasets})
+    trained = [part for part in parts if isinstance(part, TrainedOutcome)]
+    datasets = dict.fromkeys(p.dataset for p in trained if p.dataset and p.dataset not in {claim.on, *named_datasets})
     return [f"on another dataset: {name} (claimed on {claim.on})" for name in datasets]
 
 
@@ -189,7 +196,7 @@ def _combine_p_values(parts: Sequence[ComparisonOutcome]) -> tuple[float | None,
 
     They are (None, None) if runs could not test all of it.
     """
-    trained = [part for part in parts if part.kind == "trained"]
+    trained = [part for part in parts if isinstance(part, TrainedOutcome)]
     if not trained or any(part.p_holds is None for part in trained):
         return None, None
     p_fails = [part.p_fails for part in trained if part.p_fails is not None]
@@ -206,11 +213,11 @@ def _correct_verdicts(
 
 
 def _settle_verdict(draft: ClaimVerdict, p_holds: float | None, p_fails: float | None, tests: int) -> ClaimVerdict:
-    trained = [part for part in draft.parts if part.kind == "trained" and part.n]
+    trained = [part for part in draft.parts if isinstance(part, TrainedOutcome) and part.n]
     if not trained or draft.outcome != "undecided":
         return draft
     draft = replace(draft, n=min(part.n for part in trained))
-    others = combine_outcomes([part.outcome for part in draft.parts if part.kind != "trained"])
+    others = combine_outcomes([part.outcome for part in draft.parts if not isinstance(part, TrainedOutcome)])
     if p_holds is None or p_fails is None:
         return replace(draft, why=_explain_untestable(trained))
     if p_holds < ALPHA and others == "holds":
@@ -220,7 +227,7 @@ def _settle_verdict(draft: ClaimVerdict, p_holds: float | None, p_fails: float |
     return _mark_undecided(draft, trained, min(p_holds, p_fails), max(1, tests))
 
 
-def _explain_untestable(trained: Sequence[ComparisonOutcome]) -> str:
+def _explain_untestable(trained: Sequence[TrainedOutcome]) -> str:
     return (
         "one seed cannot tell an effect from chance" if min(p.n for p in trained) == 1 else "not all of it was tested"
     )
@@ -230,14 +237,14 @@ def _mark_decided(draft: ClaimVerdict, outcome: Outcome, p: float) -> ClaimVerdi
     """Return the verdict as decided; the parts of a failed claim say which of them failed."""
     parts = [
         replace(part, outcome="fails" if outcome == "fails" and (part.slack or 0) < 0 else "holds")
-        if part.kind == "trained" and (outcome == "holds" or (part.slack or 0) < 0)
+        if isinstance(part, TrainedOutcome) and (outcome == "holds" or (part.slack or 0) < 0)
         else part
         for part in draft.parts
     ]
     return replace(draft, outcome=outcome, p=p, parts=tuple(parts), why="", command=None)
 
 
-def _mark_undecided(draft: ClaimVerdict, trained: Sequence[ComparisonOutcome], p: float, tests: int) -> ClaimVerdict:
+def _mark_undecided(draft: ClaimVerdict, trained: Sequence[TrainedOutcome], p: float, tests: int) -> ClaimVerdict:
     """Return the verdict as undecided, with how many more seeds would settle it at the differences and spreads seen."""
     seed_counts = [accuracy.count_more_seeds(part, ALPHA / tests) for part in trained]
     known_counts = [count for count in seed_counts if count is not None]

@@ -32,11 +32,18 @@ def make_claim_recipes(
     overrides: Iterable[str] = (),
     backbone: str | None = None,
 ) -> list[Recipe]:
-    """What to train for these claims, each once, seed by seed.
+    """Return the recipes to train for these claims, each once, seed by seed.
 
-    By the recipe at `path`, else the one that the claim names, else recipes/DATASET-BACKBONE.yaml, else the defaults;
-    `values` by dotted key and `overrides` ("key=value") go before all. Raises UserError for a claim that no training
-    tests, or whose dataset attncli does not know.
+    Args:
+        claims: Claims about accuracy.
+        seeds: The seeds of every network.
+        path: The recipe file; by default the one that the claim names, else recipes/DATASET-BACKBONE.yaml.
+        values: Recipe values by dotted key.
+        overrides: Settings as "key=value", which win.
+        backbone: The network to read the claims with, instead of their own.
+
+    Raises:
+        UserError: No training tests a claim, or attncli does not know its dataset.
     """
     claim_quantities = [(claim, quantity) for claim in claims for quantity in _list_accuracies(claim, backbone)]
     overrides, values = list(overrides), dict(values or {})
@@ -50,14 +57,14 @@ def make_claim_recipes(
 
 
 def _list_accuracies(claim: Claim, backbone: str | None) -> list[Quantity]:
-    """The accuracies that a claim compares."""
+    """Return the accuracies that a claim compares."""
     accuracies = []
     if claim.tree is not None:
         accuracies = [
             q for q in language.iterate_quantities(substitute_backbone(claim, backbone)[0]) if q.name in ACCURACY
         ]
     if not accuracies:
-        raise UserError(f"{claim.id}: no run tests this claim", f"`attncli claims {claim.id} -v` tells what does")
+        raise UserError(f"{claim.id}: no run tests this claim", f"`attncli claims {claim.id} -v` shows what does")
     return accuracies
 
 
@@ -70,7 +77,7 @@ def _make_recipe_for(
         path = _find_default_recipe(str(settings.get("recipe") or f"{dataset}-{quantity.network.base.name}"))
         if dataset is not None and dataset not in data.DATASETS:
             known = ", ".join(sorted(data.DATASETS))
-            hint = f"images of your own: --dataset folder --data-root DIR; or another dataset: {known}"
+            hint = f"for your own images: --dataset folder --data-root DIR; or another dataset: {known}"
             raise UserError(f"{claim.id}: attncli cannot get '{dataset}', on which it was claimed", hint)
         if dataset is not None:
             values = {"data.name": dataset} | values
@@ -78,12 +85,12 @@ def _make_recipe_for(
 
 
 def _find_default_recipe(name: str) -> Path | None:
-    """A recipe in the folder recipes/, if it is there."""
+    """Return the path of a recipe in the folder recipes/, or None."""
     path = RECIPE_FOLDER / f"{name}.yaml"
     return path if path.exists() else None
 
 
 def require_backbone(name: str | None) -> None:
-    """Raise UserError for a backbone that there is not."""
+    """Raise UserError for an unknown backbone."""
     if name is not None:
         backbones.find_family(name)

@@ -1,4 +1,4 @@
-"""The networks that claims name: looked up, turned into recipes, and known again in finished runs. No torch."""
+"""The networks that claims name: looked up and turned into recipes. Does not load torch."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -20,7 +20,7 @@ FRAMES = 8
 
 
 def validate_claim_tree(tree: language.ClaimTree) -> None:
-    """Raise LanguageError, with its place, for a network that can't be, or a comparison that means nothing."""
+    """Raise LanguageError, with its position, for a network that cannot be built or a meaningless comparison."""
     for quantity in language.iterate_quantities(tree):
         list_recipe_values(quantity.network)
         for key, value in quantity.settings:
@@ -36,12 +36,14 @@ def validate_claim_tree(tree: language.ClaimTree) -> None:
         if names & SPEED.keys() and names & ACCURACY.keys():
             raise LanguageError(link.at, "speed and accuracy in one comparison", "join two comparisons by 'and'")
         if link.sign in ("==", "!=") and not names <= EXACT.keys():
-            raise LanguageError(link.at, f"{link.sign} of what is measured can't be tested", "write ~ x +- tolerance")
+            raise LanguageError(
+                link.at, f"{link.sign} cannot be tested for measured quantities", "write ~ x +- tolerance"
+            )
 
 
 @cache
 def list_recipe_values(network: NetworkExpression) -> Mapping[str, Any]:
-    """The recipe keys of a network. Raises LanguageError for names that nothing answers to, with the nearest."""
+    """Return the recipe keys of a network. Raises LanguageError for unknown names, with the nearest known one."""
     base, attn = network.base, network.attn
     values: dict[str, Any] = {}
     if base.name in backbones.backbone_names():
@@ -84,7 +86,7 @@ def _check_recipe(values: Mapping[str, Any], network: NetworkExpression) -> None
 
 @cache
 def _list_whole_networks() -> tuple[str, ...]:
-    """The mechanisms that are whole networks."""
+    """Return the mechanisms that are whole networks."""
     return tuple(name for name in attention.mechanism_names() if attention.is_whole_network(name))
 
 
@@ -94,7 +96,7 @@ def _convert_tuples(value: Any) -> Any:
 
 @cache
 def make_recipe(network: NetworkExpression) -> Recipe:
-    """The default recipe with this network."""
+    """Return the default recipe with this network."""
     return validation.read(values=list_recipe_values(network))
 
 

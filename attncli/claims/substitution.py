@@ -1,4 +1,4 @@
-"""Claims read with another network than their own: what a small machine can test of what was claimed on a large one."""
+"""Rewrite a claim for another backbone, so that it can be tested on a small machine."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from attncli.claims.language import (
 
 
 def substitute_backbone(claim: Claim, backbone: str | None) -> tuple[language.ClaimTree, tuple[str, ...]]:
-    """The claim's tree with `backbone` in place of its own in all that is measured, and a label that says so.
+    """Return the claim's tree with `backbone` in all measured quantities, and a label that says so.
 
     Exact quantities keep their networks. A claim that compares backbones with each other, or with
     whole networks, stays as it is: in another size it would say something else.
@@ -50,7 +50,7 @@ def _substitute_link(link: ComparisonLink, backbone: str) -> ComparisonLink:
 
 
 def _substitute_expression(tree: Expression, backbone: str) -> Expression:
-    """The expression with the backbone of every measured quantity changed."""
+    """Return the expression with the backbone of every measured quantity replaced."""
     if isinstance(tree, Quantity):
         base = tree.network.base
         if tree.name in EXACT or base.name not in backbones.backbone_names():

@@ -1,4 +1,4 @@
-"""Speeds for claims: measured when that is asked for, kept beside the runs, and the last figures told otherwise."""
+"""Speeds for claims: measured on request and kept beside the runs; otherwise the last figures are used."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from attncli.claims import networks
 from attncli.claims.comparison import ClaimComparison, find_network_key
 from attncli.claims.evaluate import compute_slacks, evaluate_expression
 from attncli.claims.language import SPEED, Quantity
-from attncli.claims.verdict import ComparisonOutcome, Outcome
+from attncli.claims.verdict import Outcome, TimedOutcome
 from attncli.recipe import Recipe
 from attncli.system.files import write_atomically
 
@@ -23,7 +23,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class NetworkTimings:
-    """Networks timed in turn: seconds of a step by network key, one for each round; `where` names the machine."""
+    """Networks timed in turn: seconds of a step by network key, one per round; `where` names the machine."""
 
     train: dict[str, list[float]]
     infer: dict[str, list[float]]
@@ -32,19 +32,19 @@ class NetworkTimings:
     when: str
 
     def read_quantity(self, name: str, network: str, i: int) -> float:
-        """A quantity of `language.SPEED` in round i."""
+        """Return a quantity of `language.SPEED` in round i."""
         if name == "latency":
             return self.infer[network][i]
         return self.batch_size / (self.train if name == "train_speed" else self.infer)[network][i]
 
     @property
     def round_count(self) -> int:
-        """How many rounds there are."""
+        """The number of rounds."""
         return len(next(iter(self.train.values())))
 
 
 class SpeedStore:
-    """The speeds kept in `runs`; with `measure` they are taken anew."""
+    """The speeds kept in `runs`; with `measure` they are measured again."""
 
     def __init__(self, runs: Path, measure: bool = False) -> None:
         self._file = runs / SPEEDS_FILE
@@ -53,9 +53,9 @@ class SpeedStore:
         self._fresh: set[str] = set()
 
     def find_timings(self, recipes: Sequence[Recipe], images: ImageSpec) -> NetworkTimings | None:
-        """The networks of these recipes timed together; None where that was not asked for and never done.
+        """Return the timings of these recipes' networks, timed together; None if that was not requested and never done.
 
-        Raises UserError for a network that can't be built.
+        Raises UserError for a network that cannot be built.
         """
         named = {make_network_key(r.model): r for r in recipes}
         key = json.dumps([sorted(named), images.size, images.classes, images.frames])
@@ -65,8 +65,8 @@ class SpeedStore:
             self._save_entry(key)
         return self._known.get(key)
 
-    def decide_speed(self, comparison: ClaimComparison) -> ComparisonOutcome:
-        """What the rounds say about a comparison of speeds; untested where nothing was timed."""
+    def decide_speed(self, comparison: ClaimComparison) -> TimedOutcome:
+        """Decide a comparison of speeds by its rounds; untested if nothing was timed."""
         groups: dict[ImageSpec, list[Quantity]] = {}
         for quantity in comparison.list_quantities():
             if quantity.name in SPEED:
@@ -75,9 +75,7 @@ class SpeedStore:
         for images, group in groups.items():
             timings = self.find_timings([networks.make_recipe(q.network) for q in group], images)
             if timings is None:
-                return ComparisonOutcome(
-                    text=comparison.text, kind="timed", outcome="untested", why="not timed on this machine"
-                )
+                return TimedOutcome(text=comparison.text, outcome="untested", why="not timed on this machine")
             timed[images] = timings
         return _make_timed_outcome(comparison, timed)
 
@@ -95,7 +93,7 @@ def _read_timings(file: Path) -> dict[str, NetworkTimings]:
 
 
 def _time_now(named: dict[str, Recipe], images: ImageSpec) -> NetworkTimings:
-    """Measure. Loads torch."""
+    """Time the networks. Loads torch."""
     from attncli.measure.several import time_networks
     from attncli.model import InputSpec
 
@@ -125,8 +123,8 @@ def _format_device(timed_rounds: Any) -> str:
     return f"{device}, torch {machine['torch']}, {timed_rounds.precision}"
 
 
-def _make_timed_outcome(comparison: ClaimComparison, timed: Mapping[ImageSpec, NetworkTimings]) -> ComparisonOutcome:
-    """The verdict of the intervals: all slacks above 0, one below, or neither."""
+def _make_timed_outcome(comparison: ClaimComparison, timed: Mapping[ImageSpec, NetworkTimings]) -> TimedOutcome:
+    """Decide by the intervals of the slacks: all above 0, one below, or neither."""
     link, rows = comparison.link, []
     for i in range(min(t.round_count for t in timed.values())):
 
@@ -150,9 +148,8 @@ def _make_timed_outcome(comparison: ClaimComparison, timed: Mapping[ImageSpec, N
     (left_value, *_), (right_value, *_), (difference, low, high), *slack = map(median_interval, zip(*rows, strict=True))
     first_timings = next(iter(timed.values()))
     outcome = _decide_by_slacks(slack)
-    return ComparisonOutcome(
+    return TimedOutcome(
         text=comparison.text,
-        kind="timed",
         outcome=outcome,
         why="the rounds scatter around the bound" if outcome == "undecided" else "",
         left=left_value,
@@ -166,16 +163,17 @@ def _make_timed_outcome(comparison: ClaimComparison, timed: Mapping[ImageSpec, N
 
 
 def _decide_by_slacks(slack: Sequence[tuple[float, float, float]]) -> Outcome:
-    """By the median, low and high of each slack."""
+    """Decide by the median, low and high of each slack."""
     if all(low > 0 for _, low, _ in slack):
         return "holds"
     return "fails" if any(high < 0 for _, _, high in slack) else "undecided"
 
 
 def median_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float, float]:
-    """(median, low, high): an interval that holds the true median with the chance `level` whatever the distribution.
+    """Return median, low and high: the interval holds the true median with the chance `level`, for any distribution.
 
-    Its ends are order statistics (the sign test turned round); with fewer than six values it is unbounded.
+    Its ends are order statistics (the sign test inverted); with fewer than six values it is unbounded. It is that of
+    scipy.stats.quantile_test, whose import takes three times as long (see attncli.analysis.stats).
     """
     from scipy import special
 

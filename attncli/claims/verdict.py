@@ -1,8 +1,8 @@
-"""What becomes of a claim: a verdict with the numbers it rests on."""
+"""The verdict on a claim, with the numbers that it rests on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from attncli.claims.claim_files import Claim
 from attncli.errors import unknown_name_error
@@ -14,22 +14,56 @@ OUTCOMES: tuple[Outcome, ...] = ("holds", "fails", "undecided", "untested", "unt
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonOutcome:
-    """One comparison of a claim.
+    """What became of one comparison of a claim.
 
-    `left` and `right` are its sides (means over seeds, medians over rounds). `difference` is left minus right, without
-    a constant that either holds, with its 95 % interval over `n` seeds or rounds; `bound` is what it is held against:
-    of `a > b - 1 %` they are a - b and -0.01. `p_holds` is the chance of such figures if the comparison were just
-    false, `p_fails` if it were just true; they belong to accuracies alone. `power` is the chance with which so many
-    seeds find a true difference of half a point.
+    `left` and `right` are its sides: exact numbers, medians over rounds or means over seeds. `difference` is left minus
+    right, without a constant that either side has. All three are None if nothing decided it; `why` says the reason.
     """
 
+    kind: ClassVar[DecisionKind]
     text: str
-    kind: DecisionKind
     outcome: Outcome
     why: str = ""
     left: float | None = None
     right: float | None = None
     difference: float | None = None
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return plain values with the same keys for every kind; those of other kinds have their empty value."""
+        return _JSON_KEYS | {"kind": self.kind} | vars(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedOutcome(ComparisonOutcome):
+    """A comparison of exact quantities."""
+
+    kind: ClassVar[DecisionKind] = "counted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedOutcome(ComparisonOutcome):
+    """A comparison of speeds: the 95 % interval of the difference's median over `n` rounds.
+
+    `measured` says when and on what.
+    """
+
+    kind: ClassVar[DecisionKind] = "timed"
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    measured: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOutcome(ComparisonOutcome):
+    """A comparison of accuracies: the 95 % interval of the difference over `n` seeds.
+
+    `bound` is what the difference is compared with: of `a > b - 1 %` they are a - b and -0.01. `p_holds` is the chance
+    of such figures if the comparison were just false, `p_fails` if it were just true. `power` is the chance that as
+    many seeds find a true difference of half a point.
+    """
+
+    kind: ClassVar[DecisionKind] = "trained"
     low: float | None = None
     high: float | None = None
     bound: float = 0.0
@@ -40,18 +74,25 @@ class ComparisonOutcome:
     power: float | None = None
     forgiving: bool = False  # "no worse by": tested one-sided
     slack: float | None = None  # by how much it is fulfilled, of two slacks the smaller; `sd` is its spread
-    lacking: tuple[str, ...] = ()  # networks that were not trained or timed
+    lacking: tuple[str, ...] = ()  # networks that were not trained
     dataset: str | None = None
     protocol: str | None = None
     seeds: tuple[int, ...] = ()
     digests: tuple[str, ...] = ()
     run_ids: tuple[str, ...] = ()
-    measured: str | None = None  # when and on what, for speeds
+
+
+_JSON_KEYS: dict[str, Any] = {
+    "text": "", "kind": "", "outcome": "", "why": "", "left": None, "right": None, "difference": None, "low": None,
+    "high": None, "bound": 0.0, "n": 0, "sd": None, "p_holds": None, "p_fails": None, "power": None, "forgiving": False,
+    "slack": None, "lacking": (), "dataset": None, "protocol": None, "seeds": (), "digests": (), "run_ids": (),
+    "measured": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimVerdict:
-    """A claim and what became of it; `p` is corrected (Holm) for all claims about accuracy that were tested."""
+    """A claim and its verdict; `p` is corrected (Holm) for all claims about accuracy that were tested."""
 
     claim: Claim
     outcome: Outcome
@@ -66,25 +107,25 @@ class ClaimVerdict:
     command: str | None = None  # what would test it, or test it better
 
     def to_json_dict(self) -> dict[str, Any]:
-        """All of it as plain values, for JSON."""
+        """Return everything as plain values, for JSON."""
         claim_fields = {k: v for k, v in vars(self.claim).items() if k != "tree"}
         verdict_fields = {k: v for k, v in vars(self).items() if k not in ("claim", "parts", "values")}
         return {
             **claim_fields,
             **verdict_fields,
             "values": dict(self.values),
-            "parts": [vars(part) for part in self.parts],
+            "parts": [part.to_json_dict() for part in self.parts],
         }
 
 
 def combine_outcomes(outcomes: list[Outcome]) -> Outcome:
-    """What parts that all must hold come to: one that fails decides."""
+    """Return the outcome of parts that all must hold: one that fails decides."""
     order: tuple[Outcome, ...] = ("fails", "untested", "undecided")
     return next((outcome for outcome in order if outcome in outcomes), "holds")
 
 
 def parse_outcomes(names: Sequence[str]) -> tuple[Outcome, ...]:
-    """The outcomes of these names, all without. Raises UserError for a name that is none."""
+    """Return the outcomes of these names (all if none are given). Raises UserError for an unknown name."""
     for name in names:
         if name not in OUTCOMES:
             raise unknown_name_error("verdict", name, OUTCOMES)

@@ -1,6 +1,6 @@
-"""Published figures as data: one row a figure, with its source and where it was verified.
+"""Published figures as data: one row per figure, with its source and where it was verified.
 
-Every row with a figure of parameters (`params`, or `params_m` in millions) says in `match` how to come to it here:
+Every row with a figure of parameters (`params`, or `params_m` in millions) says in `match` how to get it here:
 
     match: {}                                   the row's backbone and attn with our defaults give the figure
     match: {options: {bias: true}}              so they do with these options
@@ -9,7 +9,7 @@ Every row with a figure of parameters (`params`, or `params_m` in millions) says
     match: 'no: ...'                            it cannot be compared, or does not agree, for the reason given
 
 Keys of a match: `backbone`, `attn`, `options`, `site`, `stages`, `blocks`, `classes`, `size` (pixels) and `frames`
-say what to build where it is not what the row says. `unit`, `digits` (decimals printed, where YAML drops a final
+say what to build if it is not what the row says. `unit`, `digits` (decimals printed, if YAML drops a final
 0), `cut: true` (decimals cut off, not rounded) and `plus` say how the source counts and prints. `why` explains.
 """
 
@@ -51,7 +51,7 @@ class PublishedNetwork:
     frames: int | None = None
 
     def to_recipe_values(self) -> dict[str, Any]:
-        """A recipe's keys for it, dotted. A mechanism that is the whole network has no backbone."""
+        """Return its recipe values by dotted key. A mechanism that is the whole network has no backbone."""
         values: dict[str, Any] = {"attn": self.attn, "options": dict(self.options)}
         if not attention.is_whole_network(self.attn):
             values["backbone"] = self.backbone
@@ -81,16 +81,16 @@ class PublishedRow:
     attn: str
     figures: dict[str, Any]
     source: str
-    verified: str  # where the figure was seen; "no" where it was quoted from memory or from a single mention
+    verified: str  # where the figure was seen; "no" if it was quoted from memory or from a single mention
     card: str  # the mechanism whose file holds it
     match: ParameterMatch | str | None = (
-        None  # how to compare its parameters, or why not; None where it has no such figure
+        None  # how to compare its parameters, or why not; None if it has no such figure
     )
 
 
 @cache
 def load_published_rows() -> tuple[PublishedRow, ...]:
-    """All rows of all files. Raises ValueError, naming the file, for a row whose match is malformed."""
+    """Return all rows of all files. Raises ValueError, naming the file, for a row whose match is malformed."""
     rows = []
     for path in sorted((Path(__file__).parent / "data" / "published").glob("*.yaml")):
         for item in parse_yaml(path.read_text(encoding="utf-8")):
@@ -102,7 +102,7 @@ def load_published_rows() -> tuple[PublishedRow, ...]:
 
 
 def find_rows_about(attn: str) -> list[PublishedRow]:
-    """The rows about one mechanism, and those of its own file about what it is compared with."""
+    """Return the rows about one mechanism, and those of its own file about what it is compared with."""
     return [
         r
         for r in load_published_rows()
@@ -111,7 +111,7 @@ def find_rows_about(attn: str) -> list[PublishedRow]:
 
 
 def agrees_with_print(row: PublishedRow, params: int) -> bool:
-    """Whether a network of `params` parameters is what a matched row prints, to its last digit."""
+    """Return whether a network of `params` parameters is what a matched row prints, to its last digit."""
     match = row.match
     assert isinstance(match, ParameterMatch)
     if "params" in row.figures:
@@ -131,7 +131,7 @@ def _parse_row(item: dict[str, Any], card: str) -> PublishedRow:
 def _parse_match(
     entry: Mapping[str, Any] | str | None, figures: Mapping[str, Any], named: Mapping[str, str]
 ) -> ParameterMatch | str | None:
-    """The Match of a mapping; a reason, or None, as it is."""
+    """Return the match of a mapping; a reason, or None, is returned unchanged."""
     if entry is None or isinstance(entry, str):
         if entry is not None and not entry.startswith(NO_MATCH):
             raise ValueError(f"match: {entry!r} does not begin with {NO_MATCH!r}")
@@ -145,7 +145,7 @@ def _parse_match(
     row_defaults: dict[str, Any] = {**named, "classes": classes, "size": size, "frames": figures.get("frames")}
     network = {k: row_defaults[k] for k in ("backbone", "attn", "classes", "size", "frames")} | network_options
     if network["classes"] is None or network["size"] is None:
-        raise ValueError(f"match: name classes and size, which {named['dataset']!r} does not tell")
+        raise ValueError(f"match: name classes and size, which {named['dataset']!r} does not imply")
     return ParameterMatch(network=PublishedNetwork(**network), **print_options)
 
 

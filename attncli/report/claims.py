@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from attncli.claims.verdict import OUTCOMES, ClaimVerdict, ComparisonOutcome
+from attncli.claims.verdict import OUTCOMES, ClaimVerdict, ComparisonOutcome, TimedOutcome, TrainedOutcome
 from attncli.report import table
 from attncli.report.comparison import format_p_value
 from attncli.report.table import MISSING, WIDTH, Column
@@ -61,14 +61,14 @@ def format_part_figures(part: ComparisonOutcome) -> str:
     """Return the figures of one comparison."""
     if part.outcome == "untested" or part.left is None or part.right is None:
         return part.why
-    if part.kind == "trained":
+    if isinstance(part, TrainedOutcome):
         bound_text = f" against {format_points(part.bound)}" if part.bound else ""
         return f"{format_part_difference(part)}{bound_text}, n {part.n}"
     sign = _find_sign(part.text)
     if sign == "==" and part.left == part.right:
         return format_number(part.left)
     left_text, right_text = format_number(part.left), format_number(part.right)
-    if part.low is None or part.high is None:
+    if not isinstance(part, TimedOutcome) or part.low is None or part.high is None:
         return f"{left_text} {sign} {right_text}"
     if re.fullmatch(r"[\d._]+[kMG]?( %)?", part.text.partition(f" {sign} ")[2]):  # the right side has no spread
         interval = f"{format_number(part.low + part.right)} to {format_number(part.high + part.right)}"
@@ -81,7 +81,7 @@ def _find_sign(text: str) -> str:
     return next(sign for sign in ("<=", ">=", "==", "!=", "~", "<", ">") if f" {sign} " in text)
 
 
-def format_part_difference(part: ComparisonOutcome) -> str:
+def format_part_difference(part: TrainedOutcome) -> str:
     """Return a difference of accuracies with half its interval, in points."""
     half = "" if part.low is None or part.high is None else f" ±{100 * (part.high - part.low) / 2:.2f}"
     return f"{format_points(part.difference)}{half}"
@@ -148,7 +148,7 @@ def list_verdict_lines(verdict: ClaimVerdict) -> list[tuple[str, str]]:
 def _list_part_lines(part: ComparisonOutcome) -> list[tuple[str, str]]:
     """Return the lines of one comparison: its text, figures and where they come from."""
     lines = [("Part", f"{part.text}: {part.outcome}"), ("", format_part_figures(part))]
-    if part.kind == "trained" and part.n:
+    if isinstance(part, TrainedOutcome) and part.n:
         kind = "no worse, one-sided" if part.forgiving else "two-sided"
         if part.p_holds is not None:
             lines.append(
@@ -163,7 +163,7 @@ def _list_part_lines(part: ComparisonOutcome) -> list[tuple[str, str]]:
         lines.append(("Runs", f"on {part.dataset}, seeds {', '.join(map(str, part.seeds))}: {' '.join(part.digests)}"))
         if part.run_ids:
             lines.append(("MLflow", " ".join(part.run_ids)))
-    if part.measured:
+    if isinstance(part, TimedOutcome) and part.measured:
         lines.append(("Timed", f"{part.n} rounds on {part.measured}"))
     return lines
 

@@ -232,7 +232,7 @@ def test_an_and_holds_where_all_do(tmp_path):
     pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
     both = verdict(tmp_path, f"{ECA} > {PLAIN} and {ECA} > {PLAIN} + 0.5 % and params(resnet20) > 0")
     assert both.outcome == "holds"
-    assert both.p == pytest.approx(max(p.p_holds for p in both.parts if p.p_holds is not None))
+    assert both.p == pytest.approx(max(p.p_holds for p in both.parts if p.kind == "trained"))
     assert verdict(tmp_path, f"{ECA} > {PLAIN} and params(resnet20) < 0").outcome == "fails"
 
 
@@ -282,3 +282,13 @@ def test_verdicts_are_plain_values(tmp_path):
     assert plain["parts"][0]["outcome"] == "holds"
     assert "tree" not in plain
     assert {f.name for f in dataclasses.fields(claim_files.Claim)} - {"tree"} <= plain.keys()
+
+
+def test_parts_of_every_kind_have_the_same_keys(tmp_path):
+    """What --json prints of counted, timed and trained comparisons has the same keys."""
+    pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
+    speed = "latency(resnet20) > 1 and latency(resnet20) < 2"
+    checks = ("params(resnet20) > 1", speed, f"{ECA} > {PLAIN}")
+    parts = [v.to_json_dict()["parts"][0] for v in verdicts(tmp_path, *checks)]
+    assert [part["kind"] for part in parts] == ["counted", "timed", "trained"]
+    assert parts[0].keys() == parts[1].keys() == parts[2].keys()

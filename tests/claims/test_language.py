@@ -145,7 +145,7 @@ def test_a_chain_is_its_single_comparisons():
         ("params(a) = 1", 10, "a comparison expected, not '='", "write =="),
         ("params(a)", 9, "a comparison expected, not the end", "a claim compares"),
         ("params(a) < 1 params(b) < 2", 14, "'params' after the end of the claim", "join claims by 'and'"),
-        ("params(a) < 3x", 12, "a number goes over into letters: '3x'", "k, M, G, %"),
+        ("params(a) < 3x", 12, "letters follow a number: '3x'", "k, M, G, %"),
         ("params(a) < 2 ± 1", 14, "'±' has no meaning here", "write +-"),
         ("params(a) ~ 2", 13, "'+-' expected after ~ and a value, not the end", ""),
         ("params() < 1", 7, "a network expected, not ')'", ""),

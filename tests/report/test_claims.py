@@ -9,7 +9,7 @@ from attncli.analysis.count_cache import CountCache
 from attncli.claims import claim_files, judge
 from attncli.claims.evidence import Evidence
 from attncli.claims.throughput import SpeedStore
-from attncli.claims.verdict import ComparisonOutcome
+from attncli.claims.verdict import TimedOutcome
 from attncli.report import claims as report
 from attncli.report import table
 from attncli.runs import RunStore, read_finished_runs
@@ -80,9 +80,9 @@ def test_numbers(value, text):
 
 def test_a_ratio_has_its_interval():
     """Against a number the ratio's own interval is told, against another speed that of the difference."""
-    given = {"kind": "timed", "outcome": "holds", "left": 0.5, "right": 0.7, "low": -0.22, "high": -0.19, "n": 9}
-    ratio = ComparisonOutcome(text="latency(a) / latency(b) < 0.7", **given)
+    given = {"outcome": "holds", "left": 0.5, "right": 0.7, "low": -0.22, "high": -0.19, "n": 9}
+    ratio = TimedOutcome(text="latency(a) / latency(b) < 0.7", **given)
     assert report.format_part_figures(ratio) == "0.5 (0.48 to 0.51) < 0.7"
     assert "difference -0.22 to -0.19" in report.format_part_figures(
-        ComparisonOutcome(text="latency(a) < latency(b)", **given)
+        TimedOutcome(text="latency(a) < latency(b)", **given)
     )

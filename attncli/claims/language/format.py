@@ -1,4 +1,4 @@
-"""A tree back to text, in one form: `parse(write(tree)) == tree`."""
+"""From a tree back to text, in one form: `parse_claim(format_tree(tree)) == tree`."""
 
 import re
 
@@ -24,7 +24,7 @@ _STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}  # of an operand: 3 is a unary
 
 
 def format_tree(tree: ClaimTree | ComparisonChain | ComparisonLink | Expression | NetworkExpression) -> str:
-    """The text of a tree, with single spaces and no brackets that could be left out."""
+    """Return the text of a tree, with single spaces and no unnecessary brackets."""
     if isinstance(tree, ClaimTree):
         return " and ".join(map(format_tree, tree.parts))
     if isinstance(tree, ComparisonChain):
@@ -49,14 +49,14 @@ def _format_expression(tree: Expression) -> str:
 
 
 def _format_operand(tree: Expression, least: int) -> str:
-    """In brackets where it binds less than `least`."""
+    """Return the operand, in brackets if it binds less strongly than `least`."""
     strength = _STRENGTH[tree.sign] if isinstance(tree, BinaryOperation) else 3
     text = _format_expression(tree)
     return f"({text})" if strength < least else text
 
 
 def format_network(tree: NetworkExpression) -> str:
-    """Such as resnet50 + eca[k=3] @ pre-norm / stages 3 4."""
+    """Return a network's text, such as resnet50 + eca[k=3] @ pre-norm / stages 3 4."""
     text = _format_module(tree.base)
     if tree.attn is not None:
         text += f" + {_format_module(tree.attn)}"
@@ -76,7 +76,7 @@ def _format_pairs(options: Options) -> list[str]:
 
 
 def format_literal(value: Value) -> str:
-    """A value as the language writes it."""
+    """Return a value as the language writes it."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(format_literal, value))}]"
     for word, constant in CONSTANTS.items():

@@ -1,4 +1,4 @@
-"""Tokens to a tree, by recursive descent: a function for each rule of the grammar (see the package)."""
+"""Tokens to a tree, by recursive descent: one function per rule of the grammar (see the package)."""
 
 from collections.abc import Callable
 
@@ -29,9 +29,9 @@ CONSTANTS: dict[str, Value] = {"true": True, "false": False, "null": None}
 
 
 def parse_claim(text: str) -> ClaimTree:
-    """The tree of a claim.
+    """Return the tree of a claim.
 
-    Raises LanguageError for text that is no claim, with its place; unknown quantities and keys name the nearest.
+    Raises LanguageError with the position for text that is no claim, and with the nearest name for an unknown one.
     Names of networks, mechanisms and options are not looked up here.
     """
     cursor = _TokenCursor(split_tokens(text))
@@ -208,7 +208,7 @@ def _parse_integers(cursor: _TokenCursor) -> tuple[int, ...]:
 
 
 def _parse_pairs(cursor: _TokenCursor, known: tuple[str, ...] | None, what: str) -> Options:
-    """key=value, key=value; each key once, and one of `known` where that is given."""
+    """Parse key=value, key=value; each key once, and one of `known` if that is given."""
     pairs: dict[str, Value] = {}
     while not pairs or cursor.skip_text(","):
         key = cursor.expect_name(f"the name of a{'n' * (what == 'option')} {what}")

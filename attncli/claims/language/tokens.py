@@ -1,11 +1,11 @@
-"""Text to tokens, each with its place in the text."""
+"""From text to tokens, each with its position in the text."""
 
 import re
 from dataclasses import dataclass
 
 
 class LanguageError(ValueError):
-    """An expression that can't be read or means nothing; `at` is the index of the character where that shows."""
+    """An expression that cannot be read or means nothing; `at` is the index of the character at fault."""
 
     def __init__(self, at: int, problem: str, hint: str = "") -> None:
         super().__init__(problem)
@@ -23,7 +23,7 @@ class Token:
     at: int
 
     def quote_token(self) -> str:
-        """The token as an error message names it."""
+        """Return the token as an error message names it."""
         return "the end" if self.kind == "end" else f"'{self.text}'"
 
 
@@ -41,14 +41,14 @@ _TOKEN = re.compile(
 
 
 def split_tokens(text: str) -> list[Token]:
-    """The tokens of an expression and its end. Raises LanguageError for a character that begins none."""
+    """Return the tokens of an expression and its end. Raises LanguageError for a character that begins none."""
     tokens, at = [], 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup is None:
             raise LanguageError(at, f"{text[at]!r} has no meaning here", _suggest_sign(text[at]))
         if match.lastgroup == "number" and re.match(r"\w", text[match.end() :]):
-            raise LanguageError(at, f"a number goes over into letters: {_word_at(text, at)!r}", "allowed: k, M, G, %")
+            raise LanguageError(at, f"letters follow a number: {_word_at(text, at)!r}", "allowed: k, M, G, %")
         if match.lastgroup != "space":
             tokens.append(Token(match.lastgroup, match.group(), at))
         at = match.end()

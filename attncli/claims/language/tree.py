@@ -1,4 +1,4 @@
-"""The tree of a claim. Where a part stood in the text (`at`) is no part of what it means: trees compare without it."""
+"""The tree of a claim. The position of a part in the text (`at`) does not count when trees are compared."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -127,7 +127,7 @@ class ComparisonChain:
     links: tuple[ComparisonLink, ...]
 
     def link_pairs(self) -> Iterator[tuple[Expression, ComparisonLink]]:
-        """Each link with what stands left of it."""
+        """Yield each link with what stands left of it."""
         left_side = self.first
         for link in self.links:
             yield left_side, link
@@ -141,13 +141,13 @@ class ClaimTree:
     parts: tuple[ComparisonChain, ...]
 
     def link_pairs(self) -> Iterator[tuple[Expression, ComparisonLink]]:
-        """Every single comparison: what stands left, and the link."""
+        """Yield every single comparison: what stands left, and the link."""
         for part in self.parts:
             yield from part.link_pairs()
 
 
 def iterate_quantities(tree: ClaimTree | ComparisonChain | ComparisonLink | Expression) -> Iterator[Quantity]:
-    """The quantities of a tree from left to right, repeated ones too."""
+    """Yield the quantities of a tree from left to right, repeated ones too."""
     if isinstance(tree, Quantity):
         yield tree
     for child in _list_children(tree):
