@@ -22,9 +22,9 @@ import yaml
 from attncli.claims import language, networks
 from attncli.claims.language import LanguageError
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
+from attncli.literature.claim_entries import CLAIMS_FOLDER
 from attncli.recipe import compose_yaml, describe_yaml_error
 
-FOLDER = Path(__file__).parent / "data"
 KINDS = (
     "params", "flops", "speed", "memory", "accuracy", "ablation", "structure", "property", "behaviour", "equivalence",
     "init", "compute", "note", "complexity",
@@ -59,7 +59,7 @@ _Entry = dict[str, yaml.ScalarNode]
 @cache
 def load_claims() -> tuple[Claim, ...]:
     """All claims of all files. Raises CollectedError with everything wrong with them."""
-    return read_claim_files(sorted(FOLDER.glob("*.yaml")))
+    return read_claim_files(sorted(CLAIMS_FOLDER.glob("*.yaml")))
 
 
 def read_claim_files(paths: Iterable[Path]) -> tuple[Claim, ...]:

@@ -38,8 +38,8 @@ def command(
     """
     from attncli import attention
     from attncli.analysis.count_cache import CountCache
+    from attncli.analysis.deviation import collect_figures
     from attncli.literature import published
-    from attncli.literature.deviation import collect_figures
     from attncli.report import published_tables, table
     from attncli.runs import RunStore, read_finished_runs
 

@@ -1,1 +1,1 @@
-"""Figures in print, and how far they are from ours."""
+"""What the literature says of the mechanisms, as data with its readers: claims and published figures."""

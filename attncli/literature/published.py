@@ -92,7 +92,7 @@ class PublishedRow:
 def load_published_rows() -> tuple[PublishedRow, ...]:
     """All rows of all files. Raises ValueError, naming the file, for a row whose match is malformed."""
     rows = []
-    for path in sorted((Path(__file__).parent / "data").glob("*.yaml")):
+    for path in sorted((Path(__file__).parent / "data" / "published").glob("*.yaml")):
         for item in parse_yaml(path.read_text(encoding="utf-8")):
             try:
                 rows.append(_parse_row(dict(item), path.stem))

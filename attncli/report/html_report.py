@@ -11,8 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from attncli.analysis.compare import ComparisonRow
+from attncli.analysis.deviation import PublishedFigure
 from attncli.claims.verdict import OUTCOMES, ClaimVerdict
-from attncli.literature.deviation import PublishedFigure
 from attncli.report import claims, comparison, comparison_figures, published_tables
 from attncli.report.comparison_figures import RunEpochs
 

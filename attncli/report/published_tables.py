@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import Any
 
-from attncli.literature.deviation import UNITS, PrintedFigure, PublishedFigure
+from attncli.analysis.deviation import UNITS, PrintedFigure, PublishedFigure
 from attncli.literature.published import PublishedRow
 from attncli.report.table import MISSING, Column, render_rows, render_text_table
 

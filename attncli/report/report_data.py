@@ -8,11 +8,11 @@ from typing import Any
 
 from attncli import __version__, records
 from attncli.analysis.compare import ComparisonRow, compare_variants
+from attncli.analysis.deviation import collect_figures
 from attncli.attention import NONE
 from attncli.claims.evidence import Evidence
 from attncli.claims.verdict import ClaimVerdict
 from attncli.literature import published
-from attncli.literature.deviation import collect_figures
 from attncli.records import Epoch
 from attncli.report import comparison
 from attncli.report.html_report import ReportData, TableOrigin

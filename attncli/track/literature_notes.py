@@ -1,17 +1,9 @@
-"""What the literature says about a mechanism, for the descriptions of its runs.
-
-The survey's files are read here as data: the survey itself stands above this layer.
-"""
-
-from functools import cache
-from pathlib import Path
-from typing import Any
+"""What the literature says of a mechanism, for the descriptions of its runs."""
 
 from attncli import attention
 from attncli.errors import UserError
-from attncli.recipe import parse_yaml
+from attncli.literature.claim_entries import read_claim_entries
 
-CLAIMS_DIR = Path(__file__).parents[1] / "claims" / "data"
 MEASURED_KINDS = (
     "accuracy",
     "params",
@@ -32,18 +24,11 @@ def cite_paper(attn: str) -> str:
     return f"{title}, {card.venue} {card.year}"
 
 
-@cache
 def list_claim_sentences(attn: str) -> tuple[str, ...]:
-    """Return the claims that runs of a mechanism can test, one sentence each with its source, accuracy first."""
-    try:
-        text = (CLAIMS_DIR / f"{attn}.yaml").read_text(encoding="utf-8")
-    except OSError:
-        return ()
-    measured_claims: list[dict[str, Any]] = [
-        claim for claim in parse_yaml(text) or () if "check" in claim and claim.get("kind") in MEASURED_KINDS
-    ]
-    measured_claims.sort(key=lambda claim: MEASURED_KINDS.index(claim["kind"]))
-    return tuple(f"`{claim['id']}`: {claim['text']} ({claim['source']})" for claim in measured_claims[:MAX_CLAIMS])
+    """Return one sentence with its source per claim that runs of a mechanism can test; those of accuracy first."""
+    entries = [e for e in read_claim_entries(attn) if "check" in e and e.get("kind") in MEASURED_KINDS]
+    entries.sort(key=lambda entry: MEASURED_KINDS.index(entry["kind"]))
+    return tuple(f"`{entry['id']}`: {entry['text']} ({entry['source']})" for entry in entries[:MAX_CLAIMS])
 
 
 def format_literature_note(attn: str) -> list[str]:

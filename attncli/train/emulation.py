@@ -81,11 +81,11 @@ def has_channels_last_strides(t: Tensor, last: torch.memory_format) -> bool:
 
 
 def overruns_weight_gradient(weight: Tensor) -> bool:
-    """Return whether the gradient of the weight may write past a buffer in channels_last: 1x1 kernels of few planes.
+    """Return whether the weight's gradient may write past its buffer in channels_last: 1x1, few planes, strided.
 
-    That is a fault of oneDNN in float32 (issue 6035 of uxlfoundation/oneDNN), in 3.12 and before.
+    That is a fault of oneDNN's float32 (issue 6035 of uxlfoundation/oneDNN), met in 3.5 (torch 2.6) to 3.12 (2.14).
     """
-    return weight[0, 0].numel() == 1 and min(weight.shape[:2]) < NARROW
+    return weight.shape[2:].numel() == 1 and weight.shape[1] < NARROW
 
 
 def round_to_bf16(t: Tensor, layout: torch.memory_format) -> Tensor:

@@ -11,11 +11,12 @@ import yaml
 
 from attncli import attention
 from attncli.analysis.count_cache import CountCache
-from attncli.claims.claim_files import FOLDER, Claim, load_claims
+from attncli.claims.claim_files import Claim, load_claims
 from attncli.claims.evidence import Evidence
 from attncli.claims.judge import judge_claims
 from attncli.claims.language import EXACT, iterate_quantities
 from attncli.claims.throughput import SpeedStore
+from attncli.literature.claim_entries import CLAIMS_FOLDER
 from tests.shared import ROOT, SHARED, shared
 
 FAILING = {"sc-no-extra-params"}  # of the exact ones; the note tells whose fault it is
@@ -37,8 +38,8 @@ def functions_of(file: str) -> frozenset[str]:
 
 def test_claims_are_about_mechanisms() -> None:
     """Each file is about a mechanism and has claims (a mechanism may have none), and no name is used twice."""
-    assert {path.stem for path in FOLDER.glob("*.yaml")} <= set(attention.mechanism_names())
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == {claim.card for claim in load_claims()}
+    assert {path.stem for path in CLAIMS_FOLDER.glob("*.yaml")} <= set(attention.mechanism_names())
+    assert {path.stem for path in CLAIMS_FOLDER.glob("*.yaml")} == {claim.card for claim in load_claims()}
     assert [name for name, n in Counter(claim.id for claim in load_claims()).items() if n > 1] == []
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from attncli.analysis.count_cache import CountCache
+from attncli.analysis.deviation import collect_figures
 from attncli.literature import published
-from attncli.literature.deviation import collect_figures
 from attncli.literature.published import ParameterMatch, PublishedNetwork, PublishedRow
 from attncli.runs import RunStore, read_finished_runs
 from tests.claims.case import run
@@ -67,7 +67,7 @@ def test_other_settings_are_other_networks(tmp_path):
 
 def test_every_published_row_is_told(tmp_path, monkeypatch):
     """Each figure of each row is among those of its network."""
-    monkeypatch.setattr("attncli.literature.deviation._find_own_figure", lambda *_: (None, 0))
+    monkeypatch.setattr("attncli.analysis.deviation._find_own_figure", lambda *_: (None, 0))
     told = sum(len(f.printed) for f in collect_figures(published.load_published_rows(), CountCache()))
     keys = (("params", "params_m"), ("gflops",), ("top1", "err1", "error"))
     assert told == sum(any(k in r.figures for k in names) for r in published.load_published_rows() for names in keys)
