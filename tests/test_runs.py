@@ -89,10 +89,7 @@ def test_mlflow_is_not_asked_for_what_the_folder_has(recorded, monkeypatch):
     assert len(read_finished_runs(RunStore(recorded))) == 6
 
 
-WITH_STORE = pytest.param(True, id="folder and store", marks=pytest.mark.xfail(reason="`report` ends as interrupted"))
-
-
-@pytest.mark.parametrize("has_store", [WITH_STORE, pytest.param(False, id="folder")])
+@pytest.mark.parametrize("has_store", [pytest.param(True, id="folder and store"), pytest.param(False, id="folder")])
 def test_compare_and_report_show_the_same_table(recorded, has_store):
     """The tables of `compare` and `report` are the same, with the run that only MLflow has."""
     if not has_store:

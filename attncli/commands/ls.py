@@ -53,7 +53,7 @@ def command(kind: str | None, runs: Path, tracking_uri: str | None, as_json: boo
 
     print_rows(_clip_column(rows, "title") if kind == "attention" else rows, empty=f"no {kind} yet")
     if kind == "backbones":
-        click.echo("timm/NAME: any network of timm, sites found by its structure (pip install 'attncli[timm]')")
+        click.echo("timm/NAME: any network of timm (pip install 'attncli[timm]')")
     return None
 
 

@@ -47,13 +47,13 @@ def batch_norm(
 ) -> Tensor:
     """Return `torch.nn.functional.batch_norm` of this process's part of a batch x (n, C, ...).
 
-    In training mean and variance are those of all processes' parts together, in float32, and the running statistics
-    move towards them (the variance unbiased) alike in all processes. All processes must call it alike.
+    In training mean and variance are those of all processes' parts together, in float32 (float64 for float64 maps),
+    and the running statistics move towards them (the variance unbiased) alike in all processes. All processes must call it alike.
     Raises ValueError if the whole batch has a single value per channel.
     """
     if not training or x.numel() // x.shape[1] * dist.get_world_size() == 1:
         return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
-    ones = torch.ones(x.shape[1], device=x.device)
+    ones = torch.ones(x.shape[1], device=x.device, dtype=_statistics_dtype(x))
     weight, bias = ones if weight is None else weight, torch.zeros_like(ones) if bias is None else bias
     y, mean, var = _SyncedBatchNormFunction.apply(x, weight, bias, eps)
     if running_mean is not None and running_var is not None:
@@ -63,14 +63,20 @@ def batch_norm(
     return normed
 
 
+def _statistics_dtype(x: Tensor) -> torch.dtype:
+    """Return the type in which the statistics of maps x are computed: float32, or float64 for float64."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
 def gather_statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean (C,), biased variance (C,) and the number of values () of the parts (n, C, ...) of all processes.
 
     The parts' moments are combined (Chan et al. 1979), so that a large mean does not swamp a small variance.
     """
-    channels, rows = x.shape[1], torch.zeros(dist.get_world_size(), 2 * x.shape[1] + 1, device=x.device)
-    in_float32 = rows.new_zeros(channels)  # given half precision alone, the kernel on CPUs rounds what it returns
-    mean, var = torch.batch_norm_update_stats(x.detach(), in_float32, in_float32.clone(), 0.0)
+    channels, dtype = x.shape[1], _statistics_dtype(x)
+    rows = torch.zeros(dist.get_world_size(), 2 * channels + 1, device=x.device, dtype=dtype)
+    unused = rows.new_zeros(channels)  # given half precision alone, the kernel on CPUs rounds what it returns
+    mean, var = torch.batch_norm_update_stats(x.detach(), unused, unused.clone(), 0.0)
     count = mean.new_full((1,), x.numel() // channels)
     rows[dist.get_rank()] = torch.cat([mean, var, count])
     dist.all_reduce(rows)  # one row from each process, zeros from the others: the same bits in all processes
@@ -103,7 +109,7 @@ class _SyncedBatchNormFunction(torch.autograd.Function):
         )
         if not ctx.needs_input_grad[0]:
             return None, dw, db, None
-        sums = torch.stack([dw, db]).float()
+        sums = torch.stack([dw, db]).to(mean.dtype)
         dist.all_reduce(sums)
         slope, shift = sums * (weight * (var + ctx.eps).rsqrt() / total)
         # what x takes part in through mean and variance: slope * (x - mean) / sqrt(var + eps) + shift

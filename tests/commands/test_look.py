@@ -16,7 +16,7 @@ from tests.commands.line import TINY, line, refused
 def _two_sites_a_sheet() -> Iterator[None]:
     """A sheet shows the first site and the last: six take three times as long to draw."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(import_module("attncli.report.look.sheet"), "ROWS", 2)
+        patch.setattr(import_module("attncli.report.attention_figures.image_sheet"), "MAX_ROWS", 2)
         yield
 
 

@@ -79,7 +79,8 @@ def test_one_of_two_measures_tracks_and_prints(two: tuple[Path, str, str]) -> No
 def test_the_recipe_is_the_same_run(two: tuple[Path, str, str]) -> None:
     """Asked for in one process, the run is found finished: how many did it is no part of its identity."""
     out, err = whole(two[0], "--json")
-    assert "finished before" in err
+    assert "--fresh" in err
+    assert "epoch" not in err
     assert json.loads(out) == json.loads(two[1])
 
 
