@@ -57,6 +57,43 @@ def test_val_and_test_are_both_used(tmp_path: Path) -> None:
     assert np.array_equal(dataset.test.images[0].numpy(), noise(18).transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("Train", "Test"), (12, 0, 12)),
+        (("Training", "Testing"), (12, 0, 12)),
+        (("train", "validation"), (12, 0, 12)),
+        (("train", "valid", "test"), (12, 12, 12)),
+        (("TRAIN", "dev", "eval"), (12, 12, 12)),
+    ],
+)
+def test_splits_are_known_in_any_case(tmp_path: Path, names: tuple[str, ...], expected: tuple[int, ...]) -> None:
+    """Each usual name of a split is known, and the last one is the test set."""
+    dataset = load(folder(tmp_path / "x", names), val_fraction=0.0)
+    sizes = (len(dataset.train), len(dataset.val) if dataset.val else 0, len(dataset.test))
+    assert sizes == expected
+    first_test_seed = 12 * (len(names) - 1)
+    assert np.array_equal(dataset.test.images[0].numpy(), noise(first_test_seed).transpose(2, 0, 1))
+
+
+def test_a_folder_of_no_known_split(tmp_path: Path) -> None:
+    """A folder with the same classes is refused, or left out by a key; others, such as runs/, do not disturb."""
+    root = folder(tmp_path / "x", ("train", "test", "extra"))
+    (root / "runs").mkdir()
+    error = refused(root)
+    assert "not a known split: 'extra'; it has 'extra', 'test', 'train'" in error.problem
+    assert "data.unused_splits=[extra]" in error.hint
+    assert len(load(root, unused_splits=["extra"], val_fraction=0.0).train) == 12
+
+
+def test_two_folders_of_one_split(tmp_path: Path) -> None:
+    """val/ and valid/ together are refused: nobody can know which one is meant."""
+    root = folder(tmp_path / "x", ("train", "val", "valid"))
+    error = refused(root)
+    assert "'val' and 'valid' are the same split" in error.problem
+    assert len(load(root, unused_splits=["valid"], val_fraction=0.0).test) == 12
+
+
 def test_only_what_is_kept_is_decoded(tmp_path: Path) -> None:
     """Of a class that is left out, not even broken files matter."""
     root = folder(tmp_path / "x")
@@ -70,7 +107,9 @@ def test_folders_within_a_class_and_hidden_files(tmp_path: Path) -> None:
     picture(root / "train/cat/more/5.png", 99)
     for name in (".DS_Store", "Thumbs.db"):
         (root / "train/cat" / name).write_text("no image")
-    (root / "train/.cache").mkdir()
+    for name in (".cache", "__MACOSX", "@eaDir"):
+        picture(root / "train" / name / "0.png", 98)
+        picture(root / "train/cat" / name / "0.png", 97)
     assert load(root, val_fraction=0.0).train.labels.bincount().tolist() == [5, 4, 4]
 
 

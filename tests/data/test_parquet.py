@@ -15,6 +15,7 @@ from PIL import Image
 
 from attncli import data, validation
 from attncli.data.dataset import Dataset
+from attncli.data.readers.split_names import read_split_place
 from attncli.errors import UserError
 from attncli.recipe import Data
 from tests.data.image_fixtures import noise
@@ -67,6 +68,87 @@ def test_one_file_is_cut(tmp_path: Path) -> None:
     both = [{i.numpy().tobytes() for i in part.images} for part in (dataset.train, dataset.test)]
     assert not both[0] & both[1]
     assert load(tmp_path, path).digest == dataset.digest
+
+
+PAIRS = [("Train", "Test"), ("train", "dev"), ("training", "testing"), ("TRAIN", "eval"), ("train", "valid")]
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_splits_are_known_in_any_case(tmp_path: Path, first: str, second: str) -> None:
+    """The second file is the test set under each of its usual names, and nothing of it is trained on."""
+    write(tmp_path / f"x/{first}.parquet", [0, 1] * 4)
+    write(tmp_path / f"x/{second}-00000-of-00001.parquet", [0, 1], 50)
+    dataset = load(tmp_path, tmp_path / "x")
+    assert (len(dataset.train), len(dataset.test)) == (8, 2)
+    assert np.array_equal(dataset.test.images[1].numpy(), noise(51).transpose(2, 0, 1))
+
+
+def test_a_file_of_no_known_split_is_refused(tmp_path: Path) -> None:
+    """It is listed with all files; data.unused_splits leaves it out."""
+    for i, name in enumerate(("train", "test", "extra")):
+        write(tmp_path / f"x/{name}.parquet", [0, 1] * 2, 10 * i)
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, tmp_path / "x")
+    assert "'extra.parquet'" in caught.value.problem
+    assert "'test.parquet'" in caught.value.problem
+    assert "data.unused_splits=[extra.parquet]" in caught.value.hint
+    for unused in (["extra"], ["extra.parquet"]):
+        dataset = load(tmp_path, tmp_path / "x", unused_splits=unused)
+        assert (len(dataset.train), len(dataset.test)) == (4, 4)
+
+
+def test_hidden_and_system_folders_are_skipped(tmp_path: Path) -> None:
+    """The hub's download folder holds a copy of each file."""
+    for folder in ("", ".cache/huggingface/", "__MACOSX/", "@eaDir/"):
+        write(tmp_path / f"x/{folder}train.parquet", [0, 1] * 5)
+    dataset = load(tmp_path, tmp_path / "x")
+    assert (len(dataset.train), len(dataset.test)) == (8, 2)
+
+
+def test_one_of_several_configurations(tmp_path: Path) -> None:
+    """Two folders with the same splits are two datasets: a key chooses one of them."""
+    for i, name in enumerate(("cats", "dogs")):
+        write(tmp_path / f"x/{name}/train/0000.parquet", [0, 1] * 2, 40 * i)
+        write(tmp_path / f"x/{name}/test/0000.parquet", [0, 1], 40 * i + 20)
+    with pytest.raises(UserError, match=r"several configurations.*cats, dogs"):
+        load(tmp_path, tmp_path / "x")
+    with pytest.raises(UserError, match="no configuration 'cows'") as caught:
+        load(tmp_path, tmp_path / "x", configuration="cows")
+    assert "cats, dogs" in caught.value.hint
+    dataset = load(tmp_path, tmp_path / "x", configuration="dogs")
+    assert (len(dataset.train), len(dataset.test)) == (4, 2)
+    assert np.array_equal(dataset.test.images[0].numpy(), noise(60).transpose(2, 0, 1))
+    with pytest.raises(UserError, match=r"data\.configuration"):
+        data.load(Data(name="digits", configuration="cats"), cache=tmp_path)
+
+
+def test_shards_without_a_split_are_one_dataset(tmp_path: Path) -> None:
+    """Files that differ in their numbers only are cut together; other names are refused."""
+    for i in range(2):
+        write(tmp_path / f"x/part-0000{i}-of-00002.parquet", [0, 1] * 5, 10 * i)
+    dataset = load(tmp_path, tmp_path / "x")
+    assert (len(dataset.train), len(dataset.test)) == (16, 4)
+    write(tmp_path / "x/more.parquet", [0, 1], 30)
+    with pytest.raises(UserError, match=r"not a known split.*more\.parquet"):
+        load(tmp_path, tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("train.parquet", ("train", ".")),
+        ("data/Validation-00000-of-00003.parquet", ("val", "data")),
+        ("a/b/testing/0000.parquet", ("test", "a/b")),
+        ("train_test_split/dev.parquet", ("val", "train_test_split")),
+        ("test/train-0.parquet", (None, "test")),
+        ("retrain.parquet", (None, ".")),
+        ("train2017.parquet", ("train", ".")),
+        ("constrained/latest.parquet", (None, "constrained")),
+    ],
+)
+def test_split_places(path: str, expected: tuple[str | None, str]) -> None:
+    """Whole words count, a component with two splits says nothing, and components that disagree say nothing."""
+    assert read_split_place(path) == expected
 
 
 def test_labels_as_texts_and_resized_crops(tmp_path: Path) -> None:
@@ -151,7 +233,9 @@ def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Images and class labels are found by their kind, whatever the columns are called; the name is identity."""
     library = SimpleNamespace(Image=Pictures, ClassLabel=Labels)
     tables = {"train": Table(8, library, "a1"), "validation": Table(4, library, "b2")}
-    library.load_dataset = lambda name, cache_dir: tables if name == "me/pets" else {"other": None}
+    more_tables = tables | {"test": Table(2, library, "c3"), "extra": Table(2, library, "d4")}
+    repositories = {("me/pets", None): tables, ("me/others", None): {"Dev": None}, ("me/pets", "large"): more_tables}
+    library.load_dataset = lambda path, cache_dir, name=None: repositories[path, name]
     monkeypatch.setitem(sys.modules, "datasets", library)
     recipe = Data(name="hf", of="me/pets", val_fraction=0.0)
     dataset = data.load(recipe, cache=tmp_path / "cache")
@@ -160,6 +244,12 @@ def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert np.array_equal(dataset.test.images[3].numpy(), noise(3).transpose(2, 0, 1))
     with pytest.raises(UserError, match="'train'"):
         data.load(Data(name="hf", of="me/others"), cache=tmp_path / "cache")
+    with pytest.raises(UserError, match="not a known split: 'extra'; it has 'extra', 'test', 'train', 'validation'"):
+        data.load(Data(name="hf", of="me/pets", configuration="large"), cache=tmp_path / "cache")
+    large = Data(name="hf", of="me/pets", configuration="large", unused_splits=["extra"])
+    dataset = data.load(large, cache=tmp_path / "cache")
+    assert dataset.val is not None
+    assert [len(split) for split in (dataset.train, dataset.val, dataset.test)] == [8, 4, 2]
     digests = {
         validation.read(None, ["data.name=hf", f"data.of={name}"]).compute_digest() for name in ("me/pets", "me/cars")
     }

@@ -1,8 +1,9 @@
 """Any image dataset of the Hugging Face hub: data.of is its name there (`pip install 'attncli[hf]'`); downloaded.
 
-It needs columns of images and labels. Of its splits, `train` and `test` are taken, or `validation` as the test set;
-without either, one fifth of each class is the test set, chosen by a fixed seed. Images of different sizes need
-data.image_size. data.root, if given, is the folder for the downloaded files.
+It needs columns of images and labels. Its splits are train, test and validation, under any of their usual names;
+without test, validation is the test set, without either one fifth of each class is, chosen by a fixed seed. Other
+splits are refused unless data.unused_splits names them. data.configuration chooses one of several configurations.
+Images of different sizes need data.image_size. data.root, if given, is the folder for the downloaded files.
 """
 
 import io
@@ -16,11 +17,11 @@ from attncli.data.images.files import ImageFile
 from attncli.data.paths import DataPaths
 from attncli.data.readers.image_files import make_image_source
 from attncli.data.readers.image_folder import SplitListing
+from attncli.data.readers.split_names import assign_splits
 from attncli.errors import UserError
 from attncli.recipe import Data
 
 ORIGIN = "hub"
-SPLIT_NAMES = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:
@@ -31,20 +32,23 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
         import datasets
     except ImportError as error:
         raise UserError("the dataset 'hf' needs the library datasets", "pip install 'attncli[hf]'") from error
-    options = {} if paths.may_fetch else {"download_config": datasets.DownloadConfig(local_files_only=True)}
+    options: dict[str, Any] = {"cache_dir": str(paths.user_root) if paths.user_root else None}
+    if data.configuration is not None:
+        options["name"] = data.configuration
+    if not paths.may_fetch:
+        options["download_config"] = datasets.DownloadConfig(local_files_only=True)
     try:
-        tables = datasets.load_dataset(data.of, cache_dir=str(paths.user_root) if paths.user_root else None, **options)
+        tables = datasets.load_dataset(data.of, **options)
     except Exception as error:  # the errors of the library and of the network are not a closed list
-        raise UserError(f"hf: {data.of}: {(str(error).splitlines() or ['not found'])[0]}", "look on the hub") from error
-    table_names = {
-        split: next((candidate for candidate in names if candidate in tables), None)
-        for split, names in SPLIT_NAMES.items()
-    }
-    if table_names["train"] is None:
+        problem = f"hf: {data.of}: {(str(error).splitlines() or ['not found'])[0]}"
+        hint = "choose one: --set data.configuration=NAME" if "config" in problem.lower() else "look on the hub"
+        raise UserError(problem, hint) from error
+    table_names = assign_splits(tables, f"hf: {data.of}", data.unused_splits)
+    if "train" not in table_names:
         raise UserError(f"hf: {data.of}: no split 'train'", f"it has {', '.join(tables)}")
-    listings = {
-        split: _list_hub_split(split, tables[name], datasets, data.of) for split, name in table_names.items() if name
-    }
+    if "test" not in table_names and "val" in table_names:
+        table_names["test"] = table_names.pop("val")
+    listings = {split: _list_hub_split(split, tables[name], datasets, data.of) for split, name in table_names.items()}
     source = make_image_source(listings, Path("hf") / data.of, data, paths)
     return replace(source, origin=f"hub: {data.of}")
 

@@ -1,9 +1,10 @@
 """Images in Parquet files in Hugging Face's layout: columns image {bytes} and label; one file, or several per split.
 
-data.root is a file, or a folder whose files have train, test or validation in their names, such as
-train-00000-of-00002.parquet or train/0000.parquet. Without a test split, validation is the test set; without either,
-one fifth of each class is, chosen by a fixed seed. Class names are those in the file's schema, if it has any. Images of
-different sizes need data.image_size.
+data.root is a file, or a folder whose files have train, test or validation (or another usual name of these) in their
+names, such as train-00000-of-00002.parquet or train/0000.parquet; other files are refused unless data.unused_splits
+names them. Without a test split, validation is the test set; without either, one fifth of each class is, chosen by a
+fixed seed. If several folders have the same split, data.configuration chooses the folder. Class names are those in the
+file's schema, if it has any. Images of different sizes need data.image_size.
 """
 
 from dataclasses import replace
@@ -22,5 +23,5 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
     """Return the images of the files. Raises UserError if there are no files or they have other columns."""
     if paths.user_root is None:
         raise UserError("data.root: the dataset 'parquet' needs one", "--data-root FILE.parquet, or a folder of them")
-    root, listings = list_parquet(paths.user_root)
+    root, listings = list_parquet(paths.user_root, data.configuration, data.unused_splits)
     return replace(make_image_source(listings, root, data, paths), origin=str(paths.user_root.resolve()))

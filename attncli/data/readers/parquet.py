@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -14,39 +14,66 @@ import pyarrow.parquet as pq
 
 from attncli.data.images.files import ImageFile
 from attncli.data.readers.image_folder import SplitListing
+from attncli.data.readers.split_names import (
+    choose_configuration,
+    is_system_name,
+    read_split_place,
+    unknown_split_error,
+)
 from attncli.errors import UserError, suggest_name
 
 LAYOUT = "columns image (a struct with `bytes`) and label (numbers or texts), as Hugging Face datasets write them"
-SPLIT_PATTERN = re.compile(r"(?:^|[-_./])(train|test|validation|valid|val)(?=[-_./0-9]|$)")
-SPLIT_NAMES = {"validation": "val", "valid": "val"}
 _lock = Lock()
 
 
-def list_parquet(root: Path) -> tuple[Path, dict[str, SplitListing]]:
+def list_parquet(
+    root: Path, configuration: str | None = None, unused: Collection[str] = ()
+) -> tuple[Path, dict[str, SplitListing]]:
     """Return the folder that the listings are relative to, and the listings; all splits but `train` may be missing.
 
-    Raises UserError if there are no Parquet files, they have other columns, or their classes differ.
+    Args:
+        root: a file, whose rows are all for training, or a folder of files that name their split.
+        configuration: of several datasets in the folder, the one in the folder of this name.
+        unused: names of splits to leave out.
+
+    Raises:
+        UserError: if there are no Parquet files, a file names no split, or the files have other columns.
     """
-    folder = root if root.is_dir() else root.parent
-    paths = sorted(root.rglob("*.parquet")) if root.is_dir() else [root] if root.is_file() else []
-    if not paths:
+    if root.is_file():
+        folder, split_paths = root.parent, {"train": [root]}
+    else:
+        folder, split_paths = root, _sort_by_split(root, configuration, unused)
+    rows = {
+        split: [row for path in members for row in _list_rows(folder, path)] for split, members in split_paths.items()
+    }
+    first_path = min(path for members in split_paths.values() for path in members)
+    class_names = _read_class_names(first_path, [label for members in rows.values() for _, label in members])
+    return folder, {split: _group_by_class(split, members, class_names) for split, members in rows.items()}
+
+
+def _sort_by_split(root: Path, configuration: str | None, unused: Collection[str]) -> dict[str, list[Path]]:
+    """Return the Parquet files of each split; if no name tells a split, the shards of one file are all `train`."""
+    names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.parquet"))]
+    names = [name for name in names if not any(is_system_name(part) for part in name.split("/"))]
+    if not names:
         raise UserError(f"{root}: no Parquet file", "--data-root FILE.parquet, or a folder of them")
+    names = [name for name in names if not set(unused) & {name, *re.split(r"[-_./0-9]+", name), *name.split("/")}]
+    places = choose_configuration({name: read_split_place(name) for name in names}, configuration, str(root))
+    unknown = [name for name, place in places.items() if place.split is None]
+    if len(unknown) == len(places) and len({re.sub(r"\d+", "0", name) for name in places}) == 1:
+        return {"train": [root / name for name in places]}
+    if unknown:
+        raise unknown_split_error(str(root), unknown, list(places))
     split_paths: dict[str, list[Path]] = {}
-    for path in paths:
-        match = SPLIT_PATTERN.search(str(path.relative_to(folder)))
-        word = match.group(1) if match and len(paths) > 1 else "train"
-        split_paths.setdefault(SPLIT_NAMES.get(word, word), []).append(path)
+    for name, place in places.items():
+        split_paths.setdefault(str(place.split), []).append(root / name)
     if "train" not in split_paths:
         raise UserError(
             f"{root}: no file of the training split", f"it has `train` in its name; found: {', '.join(split_paths)}"
         )
     if "test" not in split_paths and "val" in split_paths:
         split_paths["test"] = split_paths.pop("val")
-    rows = {
-        split: [row for path in members for row in _list_rows(folder, path)] for split, members in split_paths.items()
-    }
-    class_names = _read_class_names(paths[0], [label for members in rows.values() for _, label in members])
-    return folder, {split: _group_by_class(split, members, class_names) for split, members in rows.items()}
+    return split_paths
 
 
 def _list_rows(folder: Path, path: Path) -> list[tuple[ImageFile, int | str]]:
