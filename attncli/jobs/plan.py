@@ -93,7 +93,12 @@ def plan_sweep(
 
 
 def plan_recipes(name: str, recipes: Sequence[Recipe], *, runs: Path) -> SweepPlan:
-    """Return the plan of some recipes, in their order, for the folder of runs."""
+    """Return the plan of some recipes, in their order, for the folder of runs.
+
+    Raises UserError for a recipe that cannot train, as its images have many sizes.
+    """
+    for recipe in recipes:
+        validation.check_image_size(recipe)
     history = DurationHistory(runs)
     titled_recipes = zip(recipes, sweep.make_titles(recipes), strict=True)
     return SweepPlan(name, tuple(_plan_run(recipe, title, runs, history) for recipe, title in titled_recipes))
