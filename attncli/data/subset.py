@@ -39,7 +39,7 @@ def choose_classes(classes: tuple[str, ...], wanted: int | list[str] | str | Non
 
 def select_class_rows(labels: Tensor, class_numbers: list[int]) -> tuple[Tensor, Tensor]:
     """Return the rows of the images of the chosen classes, and their labels renumbered from 0."""
-    new_labels = torch.full((max(int(labels.max()), *class_numbers) + 1,), -1)
+    new_labels = torch.full((max(*class_numbers, *labels.unique().tolist()) + 1,), -1)
     new_labels[torch.tensor(class_numbers)] = torch.arange(len(class_numbers))
     rows = (new_labels[labels] >= 0).nonzero().flatten()
     return rows, new_labels[labels[rows]]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from attncli.data.images.files import ImageFile
-from attncli.errors import UserError, suggest_name
+from attncli.errors import UserError, escape_unprintable, suggest_name
 
 LAYOUT = "it contains train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
 IGNORED = {"thumbs.db", "desktop.ini"}  # written by file managers; names that begin with a dot are ignored too
@@ -29,9 +29,9 @@ def list_root(root: Path) -> dict[str, SplitListing]:
     Raises UserError for a missing folder, fewer than two classes, an empty class, a file outside the folders of the
     classes, or classes that differ between the splits.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         raise UserError(f"{root}: no such folder", f"--data-root names the folder of the images; {LAYOUT}")
-    folders = {entry.name for entry in os.scandir(root) if entry.is_dir()}
+    folders = {entry.name for entry in _scan_entries(root) if is_folder(entry)}
     if "train" not in folders:
         raise UserError(f"{root}: no folder train/ in it", f"{LAYOUT}; {suggest_name('train', folders)}".rstrip("; "))
     if not folders & {"val", "test"}:
@@ -61,9 +61,9 @@ def list_class_folders(root: Path, split: str) -> SplitListing:
     """Return the images of SPLIT/CLASS/. Raises UserError for fewer than two classes, an empty one, or a stray file."""
     classes = []
     for entry in _scan_entries(root / split):
-        if not entry.is_dir():
+        if not is_folder(entry):
             raise UserError(f"{entry.path}: a file outside the folders of the classes", f"move it to {split}/CLASS/")
-        classes.append(entry.name)
+        classes.append(check_class_name(entry.name, str(root / split)))
     if len(classes) < 2:
         description = f"one folder only ('{classes[0]}')" if classes else "no folders"
         raise UserError(f"{root / split}: {description}; a classifier needs at least two classes", LAYOUT)
@@ -76,16 +76,44 @@ def list_class_folders(root: Path, split: str) -> SplitListing:
     return SplitListing(split, tuple(classes), files)
 
 
+def check_class_name(name: str, location: str) -> str:
+    """Return the name of a class. Raises UserError if it cannot be printed and recorded in one line of UTF-8."""
+    if escape_unprintable(name) != name:
+        raise UserError(f"{location}: '{name}': the name of a class must be one line of valid UTF-8", "rename it")
+    return name
+
+
 def walk_folder(folder: Path, relative_folder: str) -> list[ImageFile]:
-    """Return every file at any depth, sorted by name; `relative_folder` is the folder's path from the root."""
+    """Return every file at any depth, sorted by name; `relative_folder` is the folder's path from the root.
+
+    A link without a target is listed with size 0, so that it is reported with the unreadable images. Raises UserError
+    for a folder that links back to one above it.
+    """
     files = []
     for entry in _scan_entries(folder):
-        if entry.is_dir():
+        if is_folder(entry):
+            if entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve()):
+                raise UserError(f"{entry.path}: a link back to a folder above it", "remove the link")
             files += walk_folder(Path(entry.path), f"{relative_folder}/{entry.name}")
         else:
-            stat = entry.stat()
-            files.append(ImageFile(f"{relative_folder}/{entry.name}", stat.st_size, stat.st_mtime_ns))
+            files.append(_describe_file(entry, f"{relative_folder}/{entry.name}"))
     return files
+
+
+def is_folder(entry: Path | os.DirEntry[str]) -> bool:
+    """Return whether a path is a folder or a link to one; what cannot be looked at is none."""
+    try:
+        return entry.is_dir()
+    except (OSError, ValueError):  # links in a circle, names that are too long, folders that may not be read
+        return False
+
+
+def _describe_file(entry: os.DirEntry[str], relative_path: str) -> ImageFile:
+    try:
+        stat = entry.stat()
+    except OSError:
+        return ImageFile(relative_path, 0, 0)
+    return ImageFile(relative_path, stat.st_size, stat.st_mtime_ns)
 
 
 def _scan_entries(folder: Path) -> list[os.DirEntry[str]]:
