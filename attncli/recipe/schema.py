@@ -23,6 +23,7 @@ Options = dict[str, Any]
 KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
+        | {"configuration", "unused_splits", "image_column", "label_column"}
     ),
     "model": frozenset({"replace", "pretrained"}),
     "train": frozenset(),
@@ -44,6 +45,16 @@ class Data(RecipeSection):
         description="folder of the files (or for the download); part of the identity only for your own images",
     )
     of: str | None = Field(default=None, description="the still-image dataset that clips or cluttered are made of")
+    configuration: str | None = Field(
+        default=None, description="which of several datasets in one Parquet folder or hub repository"
+    )
+    unused_splits: list[str] = Field(
+        default=[], description="names of splits of your own data or the hub's that are left out"
+    )
+    image_column: str | None = Field(
+        default=None, description="column of the images (parquet, hf); none = found by name and type"
+    )
+    label_column: str | None = Field(default=None, description="column of the labels, likewise")
     image_size: Positive | None = Field(
         default=None, description="side in pixels to resize to (cluttered: of the canvas); none = as they are"
     )

@@ -5,19 +5,19 @@ of Arrow's types for them (large, view, dictionary). Images are bytes, in a stru
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from attncli.data.readers.image_folder import check_class_name
+from attncli.data.readers.labelled_rows import Label
 from attncli.errors import UserError, unknown_name_error
 
 LAYOUT = "columns image (bytes, or a struct with `bytes`) and label (numbers or texts), as Hugging Face datasets have"
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels")
-Label = int | str
 TypeTest = Callable[[pa.DataType], bool]
 
 
@@ -27,6 +27,9 @@ class ColumnNames:
 
     image: str | None = None
     label: str | None = None
+
+
+FOUND_BY_NAME = ColumnNames()
 
 
 def choose_columns(fields: Mapping[str, pa.DataType], wanted: ColumnNames, location: str) -> tuple[str, str]:
@@ -129,21 +132,6 @@ def name_labels(labels: Sequence[Label], names: Sequence[str] | None, location: 
     return [names[label - first] for label in numbers]
 
 
-def order_classes(labels: Iterable[Label], names: Iterable[str], location: str) -> list[Label]:
-    """Return the classes that have images, in the order of `names`; other labels follow, sorted.
-
-    Raises UserError if some labels are numbers and some are texts.
-    """
-    present = set(labels)
-    kinds = {type(label) for label in present}
-    if len(kinds) > 1:
-        raise UserError(
-            f"{location}: some files have class numbers, others the names of classes", "use one of the two in all files"
-        )
-    named: list[Label] = [name for name in dict.fromkeys(names) if name in present]
-    return named + sorted(present - set(named))  # type: ignore[type-var]  # all of one kind
-
-
 def describe_arrow_error(error: Exception) -> str:
     """Return the first line of an error of Arrow."""
     return (str(error).splitlines() or [type(error).__name__])[0]
@@ -167,12 +155,12 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 def _holds_images(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0 or kind.get_field_index("path") >= 0
-    return _holds_bytes(kind) or _is_string(kind)
+    return _holds_bytes(kind) or is_string(kind)
 
 
 def _holds_classes(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_integer(kind) or _is_string(kind)
+    return pa.types.is_integer(kind) or is_string(kind)
 
 
 def _holds_labels(kind: pa.DataType) -> bool:
@@ -180,7 +168,8 @@ def _holds_labels(kind: pa.DataType) -> bool:
     return _holds_classes(kind) or pa.types.is_boolean(value_kind) or pa.types.is_floating(value_kind)
 
 
-def _is_string(kind: pa.DataType) -> bool:
+def is_string(kind: pa.DataType) -> bool:
+    """Return whether a type of Arrow holds texts."""
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
