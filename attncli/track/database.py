@@ -164,7 +164,8 @@ def suggest_repair(file: Path) -> str:
     options = ["--runs", str(file.parent)]
     if file.name != DEFAULT_NAME:
         options += ["--tracking-uri", format_sqlite_address(file)]
-    return f"`{shlex.join(['attncli', 'doctor', '--repair', *options])}` keeps the file and makes a new store from the runs"
+    command = shlex.join(["attncli", "doctor", "--repair", *options])
+    return f"`{command}` keeps the file and makes a new store from the runs"
 
 
 def set_aside(file: Path) -> Path:
