@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from attncli import attention, backbones, data, recipe
 from attncli.attention.card import SITES
-from attncli.dataset_catalog import has_origin
+from attncli.dataset_catalog import has_origin, list_dataset_aliases
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
 from attncli.system.files import expand_user_path
 from attncli.system.source_inspection import ConstructorParameter
@@ -63,7 +63,8 @@ def _check_name(section: Mapping[str, Any], key: str, kind: str, known: Iterable
     value = section.get(key.partition(".")[2])
     if not isinstance(value, str) or value in known or (kind == "backbone" and value.startswith(backbones.TIMM_PREFIX)):
         return []
-    return [unknown_name_error(kind, value, known, location=f"{prefix}{key}")]
+    aliases = {"dataset": list_dataset_aliases, "backbone": backbones.list_backbone_aliases}.get(kind, dict)()
+    return [unknown_name_error(kind, value, known, location=f"{prefix}{key}", aliases=aliases)]
 
 
 def _check_class_file(data_section: Mapping[str, Any], prefix: str) -> list[UserError]:
