@@ -49,9 +49,8 @@ def batch_norm(
     """Return `torch.nn.functional.batch_norm` of this process's part of a batch x (n, C, ...).
 
     In training mean and variance are those of all processes' parts together, in float32 (float64 for float64 maps),
-    and the running statistics move towards them (the variance unbiased) alike in all processes. All processes must
-    call it alike.
-    Raises ValueError if the whole batch has a single value per channel.
+    and the running statistics move towards them (the variance unbiased) alike in all processes. All processes
+    must call it alike. Raises ValueError if the whole batch has a single value per channel.
     """
     if not training or x.numel() // x.shape[1] * dist.get_world_size() == 1:
         return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
