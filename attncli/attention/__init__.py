@@ -19,6 +19,7 @@ from types import ModuleType
 from attncli.attention.card import SITE_ARGUMENTS, SITES, Card
 from attncli.errors import UserError, unknown_name_error
 from attncli.system import source_inspection
+from attncli.system.files import expand_user_path
 from attncli.system.local_imports import find_local_modules
 
 CATEGORIES = ("channel", "spatial", "temporal", "branch", "channel-spatial", "self-attention")
@@ -92,7 +93,7 @@ def is_plugin(name: str) -> bool:
 def locate_mechanism(name: str) -> tuple[str, Path]:
     """Return (category, file) of a mechanism. Raises UserError for an unknown name, with the nearest known one."""
     if is_file_path(name):
-        return "own", Path(name).expanduser()
+        return "own", expand_user_path(name, "model.attn")
     if name in _find_own_files():
         return _find_own_files()[name]
     if name in _find_plugin_files():
@@ -121,12 +122,10 @@ def is_whole_network(name: str) -> bool:
 
 def _read_file_version(name: str) -> tuple[tuple[int, int], ...]:
     """Return what changes when a user's file does, or a local module that it imports, so that it is read again."""
-    if not is_file_path(name):
-        return ()
-    path = Path(name).expanduser()
     versions = []
-    for file in (path, *find_local_modules(path).values()):
-        with suppress(OSError):  # reported when the file is read
+    with suppress(OSError, UserError):  # reported when the file is read
+        path = expand_user_path(name, "model.attn") if is_file_path(name) else None
+        for file in (path, *find_local_modules(path).values()) if path else ():
             status = file.stat()
             versions.append((status.st_mtime_ns, status.st_size))
     return tuple(versions)

@@ -15,6 +15,7 @@ from attncli.data.size_cache import DatasetSize, load_size, save_size
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.recipe import Data, format_content
+from attncli.system.files import expand_user_path
 
 if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
@@ -50,7 +51,7 @@ def load(recipe: Data, *, cache: Path, progress: ProgressCallback | None = None)
     from attncli.data.build import build_dataset
 
     fingerprint = fingerprint_files(recipe) if has_changeable_files(recipe) else None
-    root = Path(recipe.root).expanduser() if recipe.root else None
+    root = expand_user_path(recipe.root, "data.root") if recipe.root else None
     dataset = build_dataset(recipe, DataPaths(root, find_default_root(), cache, progress or ignore_progress))
     save_size(cache, recipe, dataset)
     if fingerprint is not None:
@@ -78,7 +79,7 @@ def read_digest(recipe: Data, *, cache: Path, progress: ProgressCallback | None 
         UserError: as `load` does.
     """
     is_on_hub = any(has_origin(name, "hub") for name in (recipe.name, recipe.of))
-    if not is_on_hub and recipe.root is not None and not Path(recipe.root).expanduser().exists():
+    if not is_on_hub and recipe.root is not None and not expand_user_path(recipe.root, "data.root").exists():
         return None
     fingerprint = fingerprint_files(recipe)
     if fingerprint is not None and (digest := load_digest(cache, recipe, fingerprint)) is not None:
@@ -95,6 +96,6 @@ def verify_dataset(recipe: Data, *, progress: ProgressCallback | None = None) ->
     """Check a dataset: layout, published counts and checksums, every image file. Downloads nothing."""
     from attncli.data.verify import inspect_dataset
 
-    root = Path(recipe.root).expanduser() if recipe.root else None
+    root = expand_user_path(recipe.root, "data.root") if recipe.root else None
     folder = find_default_root()
     return inspect_dataset(recipe, DataPaths(root, folder, folder, progress or ignore_progress, may_fetch=False))

@@ -16,7 +16,7 @@ from attncli.data.paths import find_default_root
 from attncli.data.readers.split_names import is_system_name
 from attncli.dataset_catalog import find_properties, has_origin
 from attncli.recipe import Data, Recipe
-from attncli.system.files import write_atomically
+from attncli.system.files import expand_user_path, write_atomically
 
 SUFFIX = ".digest"  # of its file in the folder of decoded images
 SPLIT_FOLDERS = ("train", "val", "test")
@@ -72,11 +72,11 @@ def _locate_digest_file(cache: Path, data: Data) -> Path:
 
 
 def _list_data_paths(data: Data) -> list[Path]:
-    """Return the files and folders that hold the images; none for those of the hub."""
+    """Return the files and folders that hold the images; none if they may be anywhere, as with tables of paths."""
     names = [name for name in (data.name, data.of) if name is not None]
-    if any(has_origin(name, "hub") for name in names):
+    if "parquet" in names or any(has_origin(name, "hub") for name in names):
         return []
-    root = Path(data.root).expanduser() if data.root else find_default_root()
+    root = expand_user_path(data.root, "data.root") if data.root else find_default_root()
     if any(has_origin(name, "user") for name in names):
         return [root]
     holds = [folder for name in names if (properties := find_properties(name)) for folder in properties.holds]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.recipe.yaml_loader import format_yaml
+from attncli.system.files import expand_user_path
 from attncli.system.local_imports import find_local_modules
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -23,7 +24,7 @@ Options = dict[str, Any]
 KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
-        | {"configuration", "unused_splits", "content"}
+        | {"configuration", "unused_splits", "image_column", "label_column", "content"}
     ),
     "model": frozenset({"replace", "pretrained"}),
     "train": frozenset(),
@@ -51,6 +52,10 @@ class Data(RecipeSection):
     unused_splits: list[str] = Field(
         default=[], description="names of splits of your own data or the hub's that are left out"
     )
+    image_column: str | None = Field(
+        default=None, description="column of the images (parquet, hf); none = found by name and type"
+    )
+    label_column: str | None = Field(default=None, description="column of the labels, likewise")
     content: str | None = Field(
         default=None,
         description="digest of the images; set by attncli if there is a run of other images from the same place",
@@ -171,9 +176,9 @@ class Recipe(RecipeSection):
                 key: value for key, value in identity[name].items() if key not in defaults or value != defaults[key]
             }
         if self.model.attn.endswith(".py"):
-            identity["model"]["attn"] = _name_code_by_content(Path(self.model.attn).expanduser())
+            identity["model"]["attn"] = _name_code_by_content(expand_user_path(self.model.attn, "model.attn"))
         if isinstance(self.model.pretrained, str):
-            weights = Path(self.model.pretrained).expanduser()
+            weights = expand_user_path(self.model.pretrained, "model.pretrained")
             identity["model"]["pretrained"] = _name_by_content(weights, "give a state dict as .pth or .safetensors")
         return identity
 
@@ -217,7 +222,7 @@ def format_content(data_digest: str) -> str:
 def read_class_list(path: str) -> list[str]:
     """Return the class names in a text file, one per line; text after # is ignored. Raises UserError."""
     try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = expand_user_path(path, "data.classes").read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UserError(
@@ -241,7 +246,7 @@ def _hash_json(value: Any) -> str:
 
 def _resolve_root(root: str) -> str:
     """Return the absolute path of a folder; a text that is no path unchanged."""
-    path = Path(root).expanduser()
+    path = expand_user_path(root, "data.root")
     return str(path.resolve()) if path.exists() else root
 
 
