@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,17 +13,18 @@ LAUNCHER_FOLDER_VARIABLE = "ATTNCLI_CONFIDED"  # the folder in which the process
 class UserError(Exception):
     """Something the user can fix: bad input (exit code 2) or a run that failed (exit code 1).
 
-    `problem` says what is wrong and where, `hint` what to do about it; `code` is the exit code. `on_all_ranks` is true
-    for errors that occur in all processes of a run alike.
+    `problem` says what is wrong and where, `hint` what to do about it, each in one line that can be printed, whatever
+    names of files are in it; `code` is the exit code. `on_all_ranks` is true for errors that occur in all processes of
+    a run alike.
     """
 
     on_all_ranks = False
 
     def __init__(self, problem: str, hint: str = "", *, code: int = 2) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.hint = hint
+        self.problem = escape_unprintable(problem)
+        self.hint = escape_unprintable(hint)
         self.code = code
+        super().__init__(self.problem)
 
     @property
     def single_errors(self) -> list["UserError"]:
@@ -34,7 +36,9 @@ class CollectedError(UserError):
     """Several errors found at once."""
 
     def __init__(self, errors: Sequence[UserError]) -> None:
-        super().__init__("\n".join(e.problem for e in errors), "; ".join(e.hint for e in errors if e.hint))
+        super().__init__("", "; ".join(e.hint for e in errors if e.hint))
+        self.problem = "\n".join(e.problem for e in errors)
+        self.args = (self.problem,)
         self.errors = list(errors)
 
     @property
@@ -68,6 +72,17 @@ def report_to_launcher(error: UserError, trace: str = "") -> bool:
     path = Path(os.environ[LAUNCHER_FOLDER_VARIABLE]) / f"{rank:06}.json"
     path.write_text(json.dumps({"rank": rank, "trace": trace, **error_fields}), encoding="utf-8")
     return True
+
+
+def escape_unprintable(text: str) -> str:
+    r"""Return a text that can be printed in one line: control characters and bytes that are not UTF-8 as \n, \xe9."""
+    return text if text.isprintable() else "".join(map(_escape_character, text))
+
+
+def _escape_character(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # Python's stand-in for a byte that is not UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode() if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:

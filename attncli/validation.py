@@ -10,6 +10,7 @@ from attncli import attention, backbones, data, recipe
 from attncli.attention.card import SITES
 from attncli.dataset_catalog import has_origin
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
+from attncli.system.files import expand_user_path
 from attncli.system.source_inspection import ConstructorParameter
 
 
@@ -100,7 +101,7 @@ def _check_mechanism(model_section: Mapping[str, Any], prefix: str) -> list[User
 def _check_weights_file(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:
     """Return an error if the file of pretrained weights is missing; its content is not checked."""
     weights_file = model_section.get("pretrained")
-    if not isinstance(weights_file, str) or Path(weights_file).expanduser().is_file():
+    if not isinstance(weights_file, str) or expand_user_path(weights_file, f"{prefix}model.pretrained").is_file():
         return []
     return [
         UserError(

@@ -17,6 +17,7 @@ from types import ModuleType
 from attncli.attention.card import SITE_ARGUMENTS, SITES, Card
 from attncli.errors import UserError, unknown_name_error
 from attncli.system import source_inspection
+from attncli.system.files import expand_user_path
 
 CATEGORIES = ("channel", "spatial", "temporal", "branch", "channel-spatial", "self-attention")
 NONE = "none"
@@ -89,7 +90,7 @@ def is_plugin(name: str) -> bool:
 def locate_mechanism(name: str) -> tuple[str, Path]:
     """Return (category, file) of a mechanism. Raises UserError for an unknown name, with the nearest known one."""
     if is_file_path(name):
-        return "own", Path(name).expanduser()
+        return "own", expand_user_path(name, "model.attn")
     if name in _find_own_files():
         return _find_own_files()[name]
     if name in _find_plugin_files():
@@ -119,8 +120,8 @@ def is_whole_network(name: str) -> bool:
 def _read_file_version(name: str) -> tuple[int, int]:
     """Return what changes when a user's file does, so that a long-lived process reads it again."""
     try:
-        status = Path(name).expanduser().stat() if is_file_path(name) else None
-    except OSError:  # reported when the file is read
+        status = expand_user_path(name, "model.attn").stat() if is_file_path(name) else None
+    except (OSError, UserError):  # reported when the file is read
         status = None
     return (status.st_mtime_ns, status.st_size) if status else (0, 0)
 

@@ -20,7 +20,7 @@ def command(schema: bool, as_json: bool, **options: Any) -> None:
 
     \b
     Example:
-      attncli check recipes/quickstart.yaml --set train.lr=0.05
+      attncli check quickstart --set train.lr=0.05
       attncli check --schema > recipe.schema.json
     """
     if schema:

@@ -40,8 +40,8 @@ def command(
 ) -> None:
     """Train a network with an attention mechanism, measure its overhead, and track it in MLflow.
 
-    RECIPE is a YAML file or a name in recipes/; the default is resnet18 on the embedded digits. The digest of its
-    recipe identifies a run: called again, a finished run is shown and an unfinished one resumes.
+    RECIPE is a YAML file or a name that `attncli recipe ls` lists; the default is resnet18 on the embedded digits. The
+    digest of its recipe identifies a run: called again, a finished run is shown and an unfinished one resumes.
 
     With --processes or a launcher, each batch is split over the processes and batch norm is synchronised. Results
     equal a one-process run up to rounding, except for dropout. Accelerate's --multi_gpu works on CPUs too.
@@ -51,7 +51,7 @@ def command(
     \b
     Example:
       attncli run --attn eca --backbone resnet18
-      attncli run recipes/cifar10-resnet20.yaml --attn cbam --seed 3
+      attncli run cifar10-resnet20 --attn cbam --seed 3
       attncli run --attn ./mine.py --set model.options.scale=0.5 --epochs 20
       attncli run cifar10-resnet20 --attn se --processes 2
       accelerate launch --multi_gpu --num_processes 2 -m attncli run RECIPE

@@ -13,6 +13,7 @@ from attncli.data.paths import DataPaths, ProgressCallback, ignore_progress
 from attncli.data.registry import DATASETS, describe_availability
 from attncli.data.size_cache import DatasetSize, load_size, save_size
 from attncli.recipe import Data
+from attncli.system.files import expand_user_path
 
 if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
@@ -49,7 +50,7 @@ def load(recipe: Data, *, cache: Path, progress: ProgressCallback | None = None)
     """
     from attncli.data.build import build_dataset
 
-    root = Path(recipe.root).expanduser() if recipe.root else None
+    root = expand_user_path(recipe.root, "data.root") if recipe.root else None
     dataset = build_dataset(recipe, DataPaths(root, find_default_root(), cache, progress or ignore_progress))
     save_size(cache, recipe, dataset)
     return dataset
@@ -59,6 +60,6 @@ def verify_dataset(recipe: Data, *, progress: ProgressCallback | None = None) ->
     """Check a dataset: layout, published counts and checksums, every image file. Downloads nothing."""
     from attncli.data.verify import inspect_dataset
 
-    root = Path(recipe.root).expanduser() if recipe.root else None
+    root = expand_user_path(recipe.root, "data.root") if recipe.root else None
     folder = find_default_root()
     return inspect_dataset(recipe, DataPaths(root, folder, folder, progress or ignore_progress, may_fetch=False))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.recipe.yaml_loader import format_yaml
+from attncli.system.files import expand_user_path
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -22,6 +23,7 @@ Options = dict[str, Any]
 KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
+        | {"configuration", "unused_splits", "image_column", "label_column"}
     ),
     "model": frozenset({"replace", "pretrained"}),
     "train": frozenset(),
@@ -43,6 +45,16 @@ class Data(RecipeSection):
         description="folder of the files (or for the download); part of the identity only for your own images",
     )
     of: str | None = Field(default=None, description="the still-image dataset that clips or cluttered are made of")
+    configuration: str | None = Field(
+        default=None, description="which of several datasets in one Parquet folder or hub repository"
+    )
+    unused_splits: list[str] = Field(
+        default=[], description="names of splits of your own data or the hub's that are left out"
+    )
+    image_column: str | None = Field(
+        default=None, description="column of the images (parquet, hf); none = found by name and type"
+    )
+    label_column: str | None = Field(default=None, description="column of the labels, likewise")
     image_size: Positive | None = Field(
         default=None, description="side in pixels to resize to (cluttered: of the canvas); none = as they are"
     )
@@ -160,7 +172,7 @@ class Recipe(RecipeSection):
         if self.model.attn.endswith(".py"):
             identity["model"]["attn"] = _name_by_content(Path(self.model.attn), "give the path of a readable .py file")
         if isinstance(self.model.pretrained, str):
-            weights = Path(self.model.pretrained).expanduser()
+            weights = expand_user_path(self.model.pretrained, "model.pretrained")
             identity["model"]["pretrained"] = _name_by_content(weights, "give a state dict as .pth or .safetensors")
         return identity
 
@@ -193,7 +205,7 @@ class Recipe(RecipeSection):
 def read_class_list(path: str) -> list[str]:
     """Return the class names in a text file, one per line; text after # is ignored. Raises UserError."""
     try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = expand_user_path(path, "data.classes").read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UserError(
@@ -217,7 +229,7 @@ def _hash_json(value: Any) -> str:
 
 def _resolve_root(root: str) -> str:
     """Return the absolute path of a folder; a text that is no path unchanged."""
-    path = Path(root).expanduser()
+    path = expand_user_path(root, "data.root")
     return str(path.resolve()) if path.exists() else root
 
 

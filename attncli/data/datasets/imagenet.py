@@ -21,6 +21,7 @@ from attncli.data.readers.image_files import make_image_source
 from attncli.data.readers.image_folder import SplitListing, list_class_folders, list_flat_folder
 from attncli.data.readers.imagenet_labels import read_labels_by_name
 from attncli.data.readers.label_files import group_by_label
+from attncli.data.readers.split_names import is_system_name
 from attncli.errors import UserError
 from attncli.recipe import Data
 
@@ -53,7 +54,7 @@ def _list_validation(root: Path, train: SplitListing) -> SplitListing:
     folder = root / "val"
     if not folder.is_dir():
         raise UserError(f"{root}: no folder val/ in it", LAYOUT)
-    if any(entry.is_dir() for entry in folder.iterdir() if not entry.name.startswith(".")):
+    if any(entry.is_dir() for entry in folder.iterdir() if not is_system_name(entry.name)):
         listing = list_class_folders(root, "val")
         differing = sorted(set(listing.classes) ^ set(train.classes))
         if differing:
