@@ -8,7 +8,9 @@ import ast
 import importlib
 import importlib.metadata
 import importlib.util
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -18,6 +20,7 @@ from attncli.attention.card import SITE_ARGUMENTS, SITES, Card
 from attncli.errors import UserError, unknown_name_error
 from attncli.system import source_inspection
 from attncli.system.files import expand_user_path
+from attncli.system.local_imports import find_local_modules
 
 CATEGORIES = ("channel", "spatial", "temporal", "branch", "channel-spatial", "self-attention")
 NONE = "none"
@@ -136,17 +139,19 @@ def is_whole_network(name: str) -> bool:
     return mechanism is not None and mechanism.is_whole_network
 
 
-def _read_file_version(name: str) -> tuple[int, int]:
-    """Return what changes when a user's file does, so that a long-lived process reads it again."""
-    try:
-        status = expand_user_path(name, "model.attn").stat() if is_file_path(name) else None
-    except (OSError, UserError):  # reported when the file is read
-        status = None
-    return (status.st_mtime_ns, status.st_size) if status else (0, 0)
+def _read_file_version(name: str) -> tuple[tuple[int, int], ...]:
+    """Return what changes when a user's file does, or a local module that it imports, so that it is read again."""
+    versions = []
+    with suppress(OSError, UserError):  # reported when the file is read
+        path = expand_user_path(name, "model.attn") if is_file_path(name) else None
+        for file in (path, *find_local_modules(path).values()) if path else ():
+            status = file.stat()
+            versions.append((status.st_mtime_ns, status.st_size))
+    return tuple(versions)
 
 
 @lru_cache(maxsize=256)
-def _describe_cached(name: str, _: tuple[int, int]) -> Mechanism:
+def _describe_cached(name: str, _: tuple[tuple[int, int], ...]) -> Mechanism:
     category, path = locate_mechanism(name)
     tree = source_inspection.parse_source(path)
     card = source_inspection.find_assignment(tree, "card")
@@ -203,7 +208,7 @@ def load(name: str) -> ModuleType:
 
 
 @lru_cache(maxsize=256)
-def _load_cached(name: str, _: tuple[int, int]) -> ModuleType:
+def _load_cached(name: str, _: tuple[tuple[int, int], ...]) -> ModuleType:
     category, path = locate_mechanism(name)
     if category != "own":
         return importlib.import_module(f"attncli.attention.{category.replace('-', '_')}.{path.stem}")
@@ -213,8 +218,25 @@ def _load_cached(name: str, _: tuple[int, int]) -> ModuleType:
         raise UserError(f"{path}: cannot be imported", "give the path of a .py file")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with _importable_siblings(path):
+            spec.loader.exec_module(module)
     except Exception as error:
         location = source_inspection.locate_error(error, path)
         raise UserError(f"{location}: fails on import: {type(error).__name__}: {error}", "fix the file") from error
     return module
+
+
+@contextmanager
+def _importable_siblings(path: Path) -> Iterator[None]:
+    """Let a user's file import the modules beside it, read anew: another file's module may have the same name."""
+    folder = path.absolute().parent
+    for name, file in find_local_modules(path).items():
+        if folder in file.parents:
+            sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            sys.path.remove(str(folder))
