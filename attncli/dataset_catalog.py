@@ -71,7 +71,7 @@ def find_properties(name: str) -> DatasetProperties | None:
 @cache
 def list_dataset_aliases() -> dict[str, str]:
     """Return other names of the datasets, each with the dataset to suggest for it."""
-    suggestions = {}
+    suggestions: dict[str, str] = {}
     for name in list_datasets():
         properties = find_properties(name)
         if properties is not None:

@@ -83,7 +83,7 @@ def mechanism_names() -> tuple[str, ...]:
 @cache
 def list_mechanism_aliases() -> dict[str, str]:
     """Return the names of papers and repositories that the cards give, each with the mechanism to suggest for it."""
-    suggestions = {}
+    suggestions: dict[str, str] = {}
     for name in mechanism_names():
         with suppress(UserError):  # a broken file of another package is reported when it is used
             for alias in describe_mechanism(name).card.aliases:

@@ -38,7 +38,7 @@ def _find_families() -> dict[str, str]:
 @cache
 def list_backbone_aliases() -> dict[str, str]:
     """Return the names that papers and repositories use, each with the backbone to suggest for it."""
-    suggestions = {}
+    suggestions: dict[str, str] = {}
     for family in sorted(set(_find_families().values())):
         tree = source_inspection.parse_source(Path(__file__).with_name(f"{family}.py"))
         node = source_inspection.find_assignment(tree, "ALIASES")
