@@ -8,8 +8,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from attncli import attention, backbones, data, recipe
 from attncli.attention.card import SITES
-from attncli.dataset_catalog import find_properties, has_origin
+from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
+from attncli.system.files import expand_user_path
 from attncli.system.source_inspection import ConstructorParameter
 
 
@@ -74,7 +75,8 @@ def _check_name(section: Mapping[str, Any], key: str, kind: str, known: Iterable
     value = section.get(key.partition(".")[2])
     if not isinstance(value, str) or value in known or (kind == "backbone" and value.startswith(backbones.TIMM_PREFIX)):
         return []
-    return [unknown_name_error(kind, value, known, location=f"{prefix}{key}")]
+    aliases = {"dataset": list_dataset_aliases, "backbone": backbones.list_backbone_aliases}.get(kind, dict)()
+    return [unknown_name_error(kind, value, known, location=f"{prefix}{key}", aliases=aliases)]
 
 
 def _check_class_file(data_section: Mapping[str, Any], prefix: str) -> list[UserError]:
@@ -112,7 +114,7 @@ def _check_mechanism(model_section: Mapping[str, Any], prefix: str) -> list[User
 def _check_weights_file(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:
     """Return an error if the file of pretrained weights is missing; its content is not checked."""
     weights_file = model_section.get("pretrained")
-    if not isinstance(weights_file, str) or Path(weights_file).expanduser().is_file():
+    if not isinstance(weights_file, str) or expand_user_path(weights_file, f"{prefix}model.pretrained").is_file():
         return []
     return [
         UserError(

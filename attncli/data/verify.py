@@ -69,7 +69,8 @@ def inspect_dataset(data: Data, paths: DataPaths) -> VerificationReport:
 def _count_split(name: str, lazy_split: LazySplit, classes: int, report: VerificationReport) -> None:
     counts = lazy_split.labels.bincount(minlength=classes)
     present = counts[counts > 0]
-    report.parts.append(SplitCounts(name, len(lazy_split.labels), len(present), int(present.min()), int(present.max())))
+    limits = (int(present.min()), int(present.max())) if len(present) else (0, 0)
+    report.parts.append(SplitCounts(name, len(lazy_split.labels), len(present), *limits))
     if len(present) < classes:
         report.problems.append(f"{name}: {classes - len(present)} of {classes} classes have no image")
 

@@ -1,5 +1,6 @@
 """A folder of images: layouts, sizes, formats, and everything that can be wrong with it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -261,3 +262,52 @@ def test_subsets_of_a_folder(tmp_path: Path) -> None:
     assert len(dataset.test) == 12
     assert not {i.numpy().tobytes() for i in dataset.train.images} & {i.numpy().tobytes() for i in dataset.val.images}
     assert torch.equal(dataset.test.labels.bincount(), torch.tensor([4, 4, 4]))
+
+
+def test_a_link_without_a_target_is_an_unreadable_image(tmp_path: Path) -> None:
+    """It is named with its reason beside the other unreadable files; the verification names it too."""
+    root = folder(tmp_path / "x")
+    (root / "train/cat/gone.png").symlink_to(tmp_path / "nowhere.png")
+    (root / "train/cat/loop.png").symlink_to("loop.png")
+    error = refused(root)
+    assert "train/cat/gone.png (a link without a target)" in error.problem
+    assert "train/cat/loop.png (Too many levels of symbolic links)" in error.problem
+    problems = data.verify_dataset(of_folder(root)).problems
+    assert "train/cat/gone.png: a link without a target" in problems
+
+
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_a_folder_that_links_back_is_refused(tmp_path: Path, target: str) -> None:
+    """A link to a folder above it would list the same images again and again."""
+    root = folder(tmp_path / "x")
+    (root / "train/cat/back").symlink_to(target)
+    error = refused(root)
+    assert f"{root}/train/cat/back: a link back" in error.problem
+
+
+def test_links_to_folders_elsewhere_are_followed(tmp_path: Path) -> None:
+    """A class may be a link to a folder, and a file a link to a file."""
+    root = folder(tmp_path / "x")
+    (root / "train/cat").rename(tmp_path / "cats")
+    (root / "train/cat").symlink_to(tmp_path / "cats")
+    assert np.array_equal(load(root, val_fraction=0.0).train.images[1].numpy(), noise(1).transpose(2, 0, 1))
+
+
+def test_names_of_files_need_not_be_utf8(tmp_path: Path) -> None:
+    """A file of any name is read, and named with its bytes escaped if it is broken; a class needs a name in UTF-8."""
+    root = folder(tmp_path / "x")
+    strange = Path(os.fsdecode(os.fsencode(root / "train/cat") + b"/caf\xe9.png"))
+    (root / "train/cat/0.png").rename(strange)
+    dataset = load(root, val_fraction=0.0)
+    assert noise(0).transpose(2, 0, 1).tobytes() in {image.numpy().tobytes() for image in dataset.train.images}
+    strange.write_text("no image")
+    assert r"train/cat/caf\xe9.png (not an image)" in refused(root).problem
+    (root / "train/cat").rename(os.fsdecode(os.fsencode(root / "train") + b"/caf\xe9"))
+    assert "valid UTF-8" in refused(root).problem
+
+
+@pytest.mark.parametrize("path", ["\udce9", "~nosuchuser/x", "a" * 5000])
+def test_paths_that_no_folder_can_have(path: str) -> None:
+    """A path that cannot be looked up or recorded is refused under its key."""
+    with pytest.raises(UserError, match=r"^data\.root: "):
+        data.load(of_folder(Path("x")).model_copy(update={"root": path}), cache=Path("y"))

@@ -33,8 +33,11 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
         paths: folder of the decoded images, and progress.
 
     Raises:
-        UserError: if data.image_size is not given and no training file is an image.
+        UserError: for a split without images, or if data.image_size is not given and no training file is an image.
     """
+    for listing in listings.values():
+        if not any(listing.files):
+            raise UserError(f"{root}: no images in the split {listing.split}", "add images, or choose other files")
     target = _choose_target(_collect_files(root, listings["train"]), listings["train"].split, data)
     splits = {name: _make_lazy_split(root, listing, target, paths) for name, listing in listings.items()}
     train = splits["train"]
@@ -70,7 +73,7 @@ def _choose_target(files: ImageFileList, split: str, data: Data) -> Target:
 
 
 def _make_lazy_split(root: Path, listing: SplitListing, target: Target, paths: DataPaths) -> LazySplit:
-    labels = torch.tensor([label for label, files in enumerate(listing.files) for _ in files])
+    labels = torch.tensor([label for label, files in enumerate(listing.files) for _ in files], dtype=torch.int64)
     files = _collect_files(root, listing)
     return LazySplit(labels, partial(_read_images, files, target, f"decoding {listing.split} images", paths), files)
 

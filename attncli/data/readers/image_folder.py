@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from attncli.data.images.files import ImageFile
 from attncli.data.readers.split_names import assign_splits, is_system_name, recognize_split
-from attncli.errors import UserError, suggest_name
+from attncli.errors import UserError, escape_unprintable, suggest_name
 
 LAYOUT = "it contains train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
 
@@ -33,9 +33,9 @@ def list_root(root: Path, unused: Collection[str] = ()) -> dict[str, SplitListin
     images of the same classes that is no known split, fewer than two classes, an empty class, a file outside the
     folders of the classes, or classes that differ between the splits.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         raise UserError(f"{root}: no such folder", f"--data-root names the folder of the images; {LAYOUT}")
-    names = [entry.name for entry in _scan_entries(root) if entry.is_dir() and entry.name not in unused]
+    names = [entry.name for entry in _scan_entries(root) if is_folder(entry) and entry.name not in unused]
     known = {split for name in names if (split := recognize_split(name))}
     if "train" not in known:
         raise UserError(f"{root}: no folder train/ in it", f"{LAYOUT}; {suggest_name('train', names)}".rstrip("; "))
@@ -57,9 +57,9 @@ def list_root(root: Path, unused: Collection[str] = ()) -> dict[str, SplitListin
 def _list_split_folders(root: Path, names: Collection[str]) -> list[str]:
     """Return the folders that have a split's name, or hold a folder of one of the training classes."""
     train = next(name for name in names if recognize_split(name) == "train")
-    classes = {entry.name for entry in _scan_entries(root / train) if entry.is_dir()}
+    classes = {entry.name for entry in _scan_entries(root / train) if is_folder(entry)}
     return [
-        name for name in names if recognize_split(name) or any((root / name / wanted).is_dir() for wanted in classes)
+        name for name in names if recognize_split(name) or any(is_folder(root / name / wanted) for wanted in classes)
     ]
 
 
@@ -75,9 +75,9 @@ def list_class_folders(root: Path, split: str) -> SplitListing:
     """Return the images of SPLIT/CLASS/. Raises UserError for fewer than two classes, an empty one, or a stray file."""
     classes = []
     for entry in _scan_entries(root / split):
-        if not entry.is_dir():
+        if not is_folder(entry):
             raise UserError(f"{entry.path}: a file outside the folders of the classes", f"move it to {split}/CLASS/")
-        classes.append(entry.name)
+        classes.append(check_class_name(entry.name, str(root / split)))
     if len(classes) < 2:
         description = f"one folder only ('{classes[0]}')" if classes else "no folders"
         raise UserError(f"{root / split}: {description}; a classifier needs at least two classes", LAYOUT)
@@ -90,16 +90,45 @@ def list_class_folders(root: Path, split: str) -> SplitListing:
     return SplitListing(split, tuple(classes), files)
 
 
+def check_class_name(name: str, location: str) -> str:
+    """Return the name of a class. Raises UserError if it cannot be printed and recorded in one line of UTF-8."""
+    if escape_unprintable(name) != name:
+        raise UserError(f"{location}: '{name}': the name of a class must be one line of valid UTF-8", "rename it")
+    return name
+
+
 def walk_folder(folder: Path, relative_folder: str) -> list[ImageFile]:
-    """Return every file at any depth, sorted by name; `relative_folder` is the folder's path from the root."""
+    """Return every file at any depth, sorted by name; `relative_folder` is the folder's path from the root.
+
+    A link without a target is listed with size 0, so that it is reported with the unreadable images. Raises UserError
+    for a folder that links back to one above it.
+    """
     files = []
     for entry in _scan_entries(folder):
-        if entry.is_dir():
+        if is_folder(entry):
+            if entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve()):
+                raise UserError(f"{entry.path}: a link back to a folder above it", "remove the link")
             files += walk_folder(Path(entry.path), f"{relative_folder}/{entry.name}")
         else:
-            stat = entry.stat()
-            files.append(ImageFile(f"{relative_folder}/{entry.name}", stat.st_size, stat.st_mtime_ns))
+            files.append(describe_file(entry, f"{relative_folder}/{entry.name}"))
     return files
+
+
+def is_folder(entry: Path | os.DirEntry[str]) -> bool:
+    """Return whether a path is a folder or a link to one; what cannot be looked at is none."""
+    try:
+        return entry.is_dir()
+    except (OSError, ValueError):  # links in a circle, names that are too long, folders that may not be read
+        return False
+
+
+def describe_file(path: Path | os.DirEntry[str], relative_path: str) -> ImageFile:
+    """Return a file with its size and time of change; both are 0 if it is not there."""
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):
+        return ImageFile(relative_path, 0, 0)
+    return ImageFile(relative_path, stat.st_size, stat.st_mtime_ns)
 
 
 def _scan_entries(folder: Path) -> list[os.DirEntry[str]]:
