@@ -1,7 +1,8 @@
 """Find pretrained weights, load them into a plain network, and report what was loaded.
 
-The weights come from a file (`model.pretrained: PATH`, a state dict as .pth or .safetensors), or are the first that
-torchvision publishes for ImageNet-1k (`model.pretrained: true`), from torch's cache or else downloaded.
+The weights come from a file (`model.pretrained: PATH`, a state dict as .pth or .safetensors, or the folder of a run of
+attncli), or are the first that torchvision publishes for ImageNet-1k (`model.pretrained: true`), from torch's cache or
+else downloaded. If the file has the weights of a mechanism too, `load_mechanisms` loads them after it was inserted.
 """
 
 import hashlib
@@ -22,8 +23,10 @@ from attncli.attention import Mechanism
 from attncli.backbones import TIMM_PREFIX, timm_networks
 from attncli.backbones.structure import NetworkStructure
 from attncli.errors import UserError
+from attncli.recipe.run_weights import CHECKPOINT_STATE, locate_weights
 
 WEIGHTS = "IMAGENET1K_V1"  # papers compare with these, and torchvision has them for each of its networks here
+HOST, ATTENTION = ".host.", ".attn."  # in the names of a network with mechanisms, see attncli.backbones.surgery
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")  # as in the file that torchvision still serves
 
 
@@ -60,7 +63,11 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     Raises:
         UserError: There are no weights, the file cannot be read, or it belongs to another network.
     """
-    source, file_tensors = _fetch_published(name) if weights is True else _read_tensors(Path(str(weights)).expanduser())
+    source, named_tensors = (
+        _fetch_published(name) if weights is True else _read_tensors(Path(str(weights)).expanduser())
+    )
+    file_tensors = {name.replace(HOST, "."): tensor for name, tensor in named_tensors.items()}
+    replaced_modules = {name.partition(ATTENTION)[0] for name in file_tensors if ATTENTION in name}
     network_tensors = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
     fitting = {
         k: file_tensors[k]
@@ -70,7 +77,7 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     parts: dict[str, str] = {}  # what stays new -> its first tensor
     for key in (k for k in network_tensors if k not in fitting):
         parts.setdefault(_stem_or_classifier(key, structure) or key, key)
-    misfits = [k for part, k in parts.items() if part == k]
+    misfits = [k for part, k in parts.items() if part == k and k.rpartition(".")[0] not in replaced_modules]
     if misfits:
         network_shape = tuple(network_tensors[misfits[0]].shape)
         file_shape = (
@@ -84,11 +91,36 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     unused = [
         k
         for k in file_tensors
-        if k not in network_tensors and not k.endswith("num_batches_tracked") and not _stem_or_classifier(k, structure)
+        if k not in network_tensors
+        and ATTENTION not in k
+        and not k.endswith("num_batches_tracked")
+        and not _stem_or_classifier(k, structure)
     ]
     count = sum(p.numel() for k, p in net.named_parameters() if k in fitting)
     new_parts = tuple(_describe_difference(key, network_tensors, file_tensors) for key in parts.values())
     return LoadedWeights(source, len(fitting), len(network_tensors), count, new_parts, tuple(unused))
+
+
+def load_mechanisms(net: nn.Module, weights: str) -> str | None:
+    """Load the weights of the mechanisms that a file has too, in place. Return a line that says what was loaded.
+
+    Only tensors of the same name and shape are loaded. Returns None if there are none.
+
+    Args:
+        net: The finished network, with its mechanisms.
+        weights: The path of a state dict, or of a run's folder.
+    """
+    source, file_tensors = _read_tensors(Path(weights).expanduser())
+    own_tensors = {k: v for k, v in net.state_dict().items() if ATTENTION in k}
+    if not own_tensors or not any(ATTENTION in k for k in file_tensors):
+        return None
+    fitting = {
+        k: file_tensors[k] for k, v in own_tensors.items() if k in file_tensors and file_tensors[k].shape == v.shape
+    }
+    if not fitting:
+        return None
+    net.load_state_dict(fitting, strict=False)
+    return f"pretrained: {len(fitting)} of {len(own_tensors)} tensors of the mechanism from {source}"
 
 
 def pretraining_warnings(mechanism: Mechanism | None) -> tuple[str, ...]:
@@ -155,7 +187,11 @@ def _check_download(path: Path) -> None:
 
 
 def _read_tensors(path: Path) -> tuple[str, Mapping[str, Tensor]]:
-    """Return (file name, tensors by name) of a state dict, also if a training script put it inside another dict."""
+    """Return (file name, tensors by name) of a state dict, also if a training script put it inside another dict.
+
+    Of the checkpoint of a run they are the weights that were evaluated: the moving average if there is one.
+    """
+    path = locate_weights(path)
     try:
         if path.suffix == ".safetensors":
             contents: Any = load_file(path)
@@ -173,4 +209,10 @@ def _read_tensors(path: Path) -> tuple[str, Mapping[str, Tensor]]:
     if not isinstance(contents, dict) or not any(isinstance(v, Tensor) for v in contents.values()):
         raise UserError(f"model.pretrained: {path}: holds no tensors by name", "give a state dict")
     tensors = {str(k).removeprefix("module."): v for k, v in contents.items() if isinstance(v, Tensor)}
+    if path.parent.name == CHECKPOINT_STATE.parent.name and any(k.startswith("model/") for k in tensors):
+        live, averaged = (
+            {k.removeprefix(group): v for k, v in tensors.items() if k.startswith(group)}
+            for group in ("model/", "ema/")
+        )
+        return f"run {path.parent.parent.name}", live | averaged
     return path.name, {_OLD_DENSENET.sub(r"\1\2", k): v for k, v in tensors.items()}

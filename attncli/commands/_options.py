@@ -129,6 +129,11 @@ def store_options(command: F) -> F:
     command = click.option(
         "--tracking-uri", metavar="URI", help="MLflow store  [default: $MLFLOW_TRACKING_URI, else RUNS/mlflow.db]"
     )(command)
+    return runs_option(command)
+
+
+def runs_option(command: F) -> F:
+    """Add the option that says where runs are."""
     return click.option(
         "--runs",
         type=click.Path(path_type=Path, file_okay=False),
@@ -144,12 +149,15 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else there.")(command)
 
 
-def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None = None) -> "Recipe":
+def read_recipe(
+    options: dict[str, Any], extra_values: Mapping[str, Any] | None = None, runs: Path | None = None
+) -> "Recipe":
     """Return the checked Recipe of a command's options.
 
     Args:
         options: what click passes on; the keys of `recipe_options` are removed from it.
         extra_values: values by dotted key that no option sets.
+        runs: the folder of runs in which model.pretrained=RUN is looked up.
 
     Raises:
         CollectedError: everything that is wrong with the recipe, at once.
@@ -157,8 +165,20 @@ def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None 
     from attncli import validation
 
     path, overrides = find_recipe(options.pop("recipe")), options.pop("overrides")
+    overrides = [_resolve_run_weights(item, runs) if runs is not None else item for item in overrides]
     values = {OPTION_KEYS[k]: options.pop(k) for k in OPTION_KEYS if k in options} | dict(extra_values or {})
     return validation.read(path, overrides, {k: v for k, v in values.items() if v is not None})
+
+
+def _resolve_run_weights(item: str, runs: Path) -> str:
+    """Return a `key=value` with the folder of the run in place of its name, if it is model.pretrained=RUN."""
+    from attncli.runs import find_run_folder
+
+    key, _, word = item.partition("=")
+    is_file = "/" in word or Path(word).suffix or Path(word).exists()
+    if key.strip() != "model.pretrained" or is_file or word.lower() in ("true", "false", "null", ""):
+        return item
+    return f"{key}={find_run_folder(runs, word)}"
 
 
 def find_recipe(paths: Sequence[Path]) -> Path | None:

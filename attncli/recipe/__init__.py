@@ -6,6 +6,7 @@ digest identifies the run.
 
 from attncli.recipe.library import find_recipe_file, list_recipe_files
 from attncli.recipe.load import find_key_errors, merge_values, read, set_dotted_key
+from attncli.recipe.run_weights import locate_weights
 from attncli.recipe.schema import (
     Data,
     Measure,
@@ -40,6 +41,7 @@ __all__ = [
     "is_default_late_key",
     "list_recipe_files",
     "load_yaml",
+    "locate_weights",
     "merge_values",
     "parse_override",
     "parse_yaml",

@@ -38,6 +38,8 @@ class DatasetInfo:
     val: int
     test: int
     frames: int | None = None  # T, if a sample is a clip
+    mean: tuple[float, float, float] | None = None  # by which images were normalised; None in earlier versions
+    std: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +136,8 @@ def read_provenance(folder: Path) -> Provenance | None:
         dataset_info, process = values.pop("facts"), values.pop("process")
         if dataset_info is not None:
             dataset_info = DatasetInfo(
-                **dataset_info | {"classes": tuple(dataset_info["classes"]), "size": tuple(dataset_info["size"])}
+                **dataset_info
+                | {key: tuple(dataset_info[key]) for key in ("classes", "size", "mean", "std") if dataset_info.get(key)}
             )
         return Provenance(**values, facts=dataset_info, process=ProcessIdentity(**process))
     except (OSError, ValueError, KeyError, TypeError):
