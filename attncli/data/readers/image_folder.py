@@ -109,9 +109,17 @@ def walk_folder(folder: Path, relative_folder: str) -> list[ImageFile]:
             if entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve()):
                 raise UserError(f"{entry.path}: a link back to a folder above it", "remove the link")
             files += walk_folder(Path(entry.path), f"{relative_folder}/{entry.name}")
-        else:
+        elif is_file(entry):
             files.append(describe_file(entry, f"{relative_folder}/{entry.name}"))
     return files
+
+
+def is_file(path: Path | os.DirEntry[str]) -> bool:
+    """Return whether a path is a file, or a link even without a target; pipes, sockets and devices are none."""
+    try:
+        return path.is_file() or path.is_symlink()
+    except (OSError, ValueError):
+        return path.is_symlink()
 
 
 def is_folder(entry: Path | os.DirEntry[str]) -> bool:
