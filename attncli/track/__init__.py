@@ -13,6 +13,7 @@ from attncli.track.active_run import ActiveRun, Tracker
 from attncli.track.artifacts import attach_to_experiment
 from attncli.track.parent_runs import begin_parent_runs, end_parent_runs
 from attncli.track.provenance import DatasetInfo, read_finished_result
+from attncli.track.repair import StoreRepair, repair_store
 from attncli.track.search import list_finished_digests, list_run_rows
 from attncli.track.store import RunStore, check_reachable, is_file_store, load_mlflow
 from attncli.track.sync import SyncOutcome, sync_runs
@@ -22,6 +23,7 @@ __all__ = [
     "ActiveRun",
     "DatasetInfo",
     "RunStore",
+    "StoreRepair",
     "SyncOutcome",
     "Tracker",
     "attach_to_experiment",
@@ -34,5 +36,6 @@ __all__ = [
     "list_run_rows",
     "load_mlflow",
     "read_finished_result",
+    "repair_store",
     "sync_runs",
 ]

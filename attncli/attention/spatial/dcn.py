@@ -81,7 +81,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x along its own offsets."""
         offset, mask = self.predict_offsets(x)
-        y = (convolve_gathered if x.device.type == "cpu" else convolve_fused)(self.conv, x, offset, mask)
+        y = (convolve_fused if x.is_cuda else convolve_gathered)(self.conv, x, offset, mask)
         return y.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
 
     def predict_offsets(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
