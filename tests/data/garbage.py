@@ -120,7 +120,9 @@ def make_labels(rng: random.Random, count: int, kind: int | None = None) -> Any:
 
 def make_metadata(rng: random.Random) -> dict[bytes, bytes]:
     """A schema's metadata: Hugging Face's, or something like it."""
-    names: Any = rng.choice([["a", "b", "c"], ["c", "a", "b"], ["a", "a"], [], [1, 2, 3], "abc", None, ["a\nb", "c", "d"]])
+    names: Any = rng.choice(
+        [["a", "b", "c"], ["c", "a", "b"], ["a", "a"], [], [1, 2, 3], "abc", None, ["a\nb", "c", "d"]]
+    )
     features: Any = rng.choice([{"label": {"names": names}}, [], None, {"label": 3}, {"label": []}])
     value: Any = rng.choice([{"info": {"features": features}}, {"info": 1}, [], 3])
     return {rng.choice([b"huggingface", b"pandas"]): rng.choice([json.dumps(value).encode(), b"{", b"\xff"])}

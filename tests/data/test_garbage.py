@@ -23,13 +23,18 @@ def try_reading(kind: str, number: int, folder: Path) -> bool:
         assert all(len(split) for split in (dataset.train, dataset.test))
         is_read = True
     except UserError as error:
-        assert error.hint, error.problem
-        assert error.problem.isprintable(), error.problem
+        check_message(error)
     report = data.verify_dataset(recipe)
     assert is_read <= bool(report.parts)
     shutil.rmtree(root)
     shutil.rmtree(folder / "cache", ignore_errors=True)
     return is_read
+
+
+def check_message(error: UserError) -> None:
+    """A message has a hint and is one line."""
+    assert error.hint, error.problem
+    assert error.problem.isprintable(), error.problem
 
 
 @pytest.mark.parametrize("kind", MAKERS)
