@@ -95,6 +95,10 @@ def command(
     axes = {name: values for name, values in axes.items() if values is not None}
     file = find_recipe_file(sweep, "sweep")
     sweep_plan = plan_sweep(file, runs=runs, overrides=overrides, axes=axes)
+    changed_count = sum(run.recipe.data.content is not None for run in sweep_plan.runs)
+    if changed_count and not quiet:
+        message = f"{changed_count} of {len(sweep_plan.runs)} runs had other images before: these are other runs"
+        click.echo(message, err=True)
     if dry_run:
         rows = [run.to_json_dict() for run in sweep_plan.runs]
         return echo_json(rows) if as_json else click.echo(sweep_summary.render_plan(sweep_plan))

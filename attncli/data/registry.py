@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attncli.data.paths import DataPaths
-from attncli.dataset_catalog import find_properties, has_origin, list_datasets
+from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases, list_datasets
 from attncli.errors import UserError, suggest_name, unknown_name_error
 from attncli.recipe import Data
 
@@ -44,7 +44,7 @@ def read_source(data: Data, paths: DataPaths) -> "DatasetSource":
     Raises UserError for an unknown name, a key of `data` that the dataset has no use for, or missing files.
     """
     if data.name not in DATASETS:
-        raise unknown_name_error("dataset", data.name, DATASETS, location="data.name")
+        raise unknown_name_error("dataset", data.name, DATASETS, location="data.name", aliases=list_dataset_aliases())
     if data.of is not None and not has_origin(data.name, "generated", "hub"):
         raise UserError(f"data.of: {data.of}: '{data.name}' is not made of another dataset", "leave data.of out")
     if data.configuration is not None and not {data.name, data.of} & set(CONFIGURED):

@@ -16,6 +16,7 @@ from attncli.errors import UserError
 from attncli.recipe import Data
 
 ORIGIN = "user"
+ALIASES = ("imagefolder", "custom", "own")
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:

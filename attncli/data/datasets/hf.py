@@ -27,6 +27,7 @@ from attncli.errors import UserError, unknown_name_error
 from attncli.recipe import Data
 
 ORIGIN = "hub"
+ALIASES = ("huggingface", "hub")
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:

@@ -18,6 +18,7 @@ from attncli.errors import UserError
 from attncli.recipe import Data
 
 ORIGIN = "download"
+ALIASES = ("tiny-imagenet", "tinyimagenet")
 CLASS_COUNT = 200
 SIDE = 64
 HOLDS = ("tiny-imagenet-200",)

@@ -13,7 +13,7 @@ from attncli.errors import UserError
 STRAY_SUFFIXES = frozenset(
     f".{suffix}"
     for group in (
-        "txt csv tsv json jsonl xml yaml yml toml ini cfg md rst html htm log pdf doc docx xls xlsx odt rtf names data srt",
+        "txt csv tsv json jsonl xml yaml yml toml ini cfg md rst html htm log pdf doc docx xls xlsx odt rtf names srt",
         "zip gz tgz tar 7z rar bz2 xz py ipynb sh bat r m js css db sqlite md5 sha1 sha256 part tmp crdownload bak",
         "pkl pickle npy npz mat h5 hdf5 parquet arrow tfrecord pt pth onnx cache url lnk webloc aae xmp thm",
         "mp4 mov avi mkv m4v wav mp3",
