@@ -57,10 +57,11 @@ def command(
       accelerate launch --multi_gpu --num_processes 2 -m attncli run RECIPE
       torchrun --nproc-per-node 2 -m attncli run RECIPE
     """
-    from attncli import data, track
+    from attncli import data, track, validation
     from attncli.report.summary import render_run_summary
 
     recipe = read_recipe(options)
+    validation.check_image_size(recipe)
     is_one_of_several = _is_one_of_several(processes)
     end_with_launcher()
     result = None

@@ -61,6 +61,7 @@ def build_dataset(data: Data, paths: DataPaths) -> Dataset:
         pad=default_pad if data.pad is None else data.pad,
         flip=source.flip if data.flip is None else data.flip,
         augmentation=build_augmentation(data),
+        notes=source.notes,
     )
 
 

@@ -108,6 +108,8 @@ def execute_run(
                     pool.submit(track.load_mlflow)
                     dataset = load_dataset(recipe.data, cache=run_store.runs / "cache", progress=listener.on_reading)
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
+                for note in dataset.notes:
+                    listener.on_stage(f"note: {note}")
                 release_ranks()
                 active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, tags)
             context = RunContext(

@@ -25,7 +25,8 @@ from attncli.data.readers.columns import (
     read_class_names,
     read_labels,
 )
-from attncli.data.readers.image_folder import SplitListing, describe_file
+from attncli.data.readers.file_walk import describe_file
+from attncli.data.readers.image_folder import SplitListing
 from attncli.data.readers.labelled_rows import LabelledRows, group_by_class
 from attncli.data.readers.split_names import (
     choose_configuration,
