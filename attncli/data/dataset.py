@@ -95,6 +95,8 @@ class Dataset:
     pad: int  # of the random crop, in pixels
     flip: bool
     augmentation: AugmentationConfig = PLAIN_AUGMENTATION
+    notes: tuple[str, ...] = ()  # how the images are shown, for the user
+    warnings: tuple[str, ...] = ()  # what may be wrong with them
 
     def to(self, device: torch.device) -> "Dataset":
         """Return the dataset on a GPU if it takes at most half of the free memory there, else unchanged.
