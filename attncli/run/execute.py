@@ -22,6 +22,7 @@ from torch import nn
 from attncli import attention, data, model, records, track, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
+from attncli.data.loader import count_left_over
 from attncli.errors import UserError
 from attncli.measure import environment
 from attncli.measure.cost import count_recipe_cost
@@ -110,6 +111,8 @@ def execute_run(
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
                 for note in dataset.notes:
                     listener.on_stage(f"note: {note}")
+                for warning in dataset.warnings:
+                    listener.on_warning(warning)
                 release_ranks()
                 active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, tags)
             context = RunContext(
@@ -177,6 +180,9 @@ def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> R
     context.listener.on_stage(
         f"{format_run_title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px"
     )
+    left_over = count_left_over(dataset.train, recipe.train.batch_size)
+    if left_over:
+        context.listener.on_stage(f"each epoch leaves out {left_over} other images, which fill no batch")
     if (context.folder / "checkpoint").exists() and not fresh:
         context.listener.on_stage("resuming from its checkpoint; the epochs done before are shown again:")
     if context.profile:
