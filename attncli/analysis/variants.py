@@ -14,7 +14,7 @@ from attncli.track.tags import flatten_params
 
 OPTION = "model.options."
 VARIANT_KEYS = ("model.attn", "model.site", "model.stages", "model.blocks")
-NOT_THE_RECIPE = ("seed", "data.root", "data.decoded", *VARIANT_KEYS)
+NOT_THE_RECIPE = ("seed", "data.root", "data.decoded", "data.content", *VARIANT_KEYS)
 
 BaselineKey = tuple[tuple[str, str], ...]
 

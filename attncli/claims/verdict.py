@@ -110,6 +110,7 @@ class ClaimVerdict:
     more_seeds: int | None = None  # how many more would find the difference of interest, at least
     most_more_seeds: int | None = None  # and at most
     labels: tuple[str, ...] = ()  # what a reader must know: on another dataset, on another network
+    budget: str | None = None  # epochs and images of the runs beside the claim's: "10 of 164 epochs, ..."
     command: str | None = None  # what would test it, or test it better
 
     def to_json_dict(self) -> dict[str, Any]:

@@ -162,17 +162,24 @@ def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None 
 
 
 def find_recipe(paths: Sequence[Path]) -> Path | None:
-    """Return the path of the recipe, found in recipes/ if only its bare name is given; None if none is given.
+    """Return the file of the recipe, which may be a path or a bare name; None if none is given.
 
-    Raises UserError if more than one is given.
+    Raises UserError if more than one is given, or no recipe has the name.
     """
     if len(paths) > 1:
         raise UserError(f"{len(paths)} recipes: {', '.join(map(str, paths))}", "give one; --set KEY=VALUE changes it")
-    path = paths[0] if paths else None
-    if path is not None and not path.exists() and not path.suffix and path.parent == Path():
-        for folder in (Path("recipes"), Path("recipes/sweeps")):
-            if (folder / f"{path}.yaml").exists():
-                return folder / f"{path}.yaml"
+    from attncli.recipe.library import find_recipe_file
+
+    return find_recipe_file(paths[0]) if paths else None
+
+
+def find_any_recipe(word: Path) -> Path:
+    """Return the file of a recipe or sweep of this name. Raises UserError if there is none."""
+    from attncli.recipe.library import find_recipe_file, list_recipe_files
+
+    path = find_recipe_file(word, "sweep" if str(word) in list_recipe_files("sweep") else "recipe")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file", "`attncli recipe ls` lists recipes")
     return path
 
 

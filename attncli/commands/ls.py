@@ -49,6 +49,8 @@ def command(kind: str | None, runs: Path, tracking_uri: str | None, as_json: boo
         return click.echo(compatibility_table.render_compatibility(shutil.get_terminal_size().columns))
     if kind == "backbones":
         rows = [row | {"sites": summarize_sites(row["sites"])} for row in rows]
+    if kind == "recipes":
+        rows = [{key: value for key, value in row.items() if key != "recipe"} for row in rows]
     from attncli.report.table import print_rows
 
     print_rows(_clip_column(rows, "title") if kind == "attention" else rows, empty=f"no {kind} yet")
@@ -115,13 +117,12 @@ def _collect_datasets() -> list[dict[str, Any]]:
 
 
 def _collect_recipes() -> list[dict[str, Any]]:
-    """Return every YAML file below recipes/ with the first line of its opening comment."""
-    return [{"recipe": str(p), "what": _read_opening(p)} for p in sorted(Path("recipes").rglob("*.yaml"))]
+    """Return every recipe and sweep: its file, its name, and the first line of its opening comment."""
+    from attncli.recipe.library import iterate_openings
 
-
-def _read_opening(path: Path) -> str:
-    first = path.read_text(encoding="utf-8").splitlines()[:1]
-    return first[0].lstrip("# ") if first and first[0].startswith("#") else ""
+    return [
+        {"recipe": str(path), "name": name, "kind": kind, "what": what} for kind, name, path, what in iterate_openings()
+    ]
 
 
 def _collect_runs(runs: Path, tracking_uri: str | None) -> list[dict[str, Any]]:

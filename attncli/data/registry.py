@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attncli.data.paths import DataPaths
-from attncli.dataset_catalog import find_properties, has_origin, list_datasets
+from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases, list_datasets
 from attncli.errors import UserError, suggest_name, unknown_name_error
 from attncli.recipe import Data
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from attncli.data.dataset import DatasetSource
 
 DATASETS: dict[str, str] = list_datasets()
+CONFIGURED = ("parquet", "hf")  # datasets of which one folder or repository can hold several
 DEFAULT_BASE = "digits"  # what generated datasets are made of without data.of
 
 
@@ -40,12 +41,18 @@ def describe_availability(name: str, root: Path) -> str:
 def read_source(data: Data, paths: DataPaths) -> "DatasetSource":
     """Return the dataset `data.name` as its file describes it; its images are not read yet.
 
-    Raises UserError for an unknown name, a `data.of` that the dataset has no use for, or missing files.
+    Raises UserError for an unknown name, a key of `data` that the dataset has no use for, or missing files.
     """
     if data.name not in DATASETS:
-        raise unknown_name_error("dataset", data.name, DATASETS, location="data.name")
+        raise unknown_name_error("dataset", data.name, DATASETS, location="data.name", aliases=list_dataset_aliases())
     if data.of is not None and not has_origin(data.name, "generated", "hub"):
         raise UserError(f"data.of: {data.of}: '{data.name}' is not made of another dataset", "leave data.of out")
+    if data.configuration is not None and not {data.name, data.of} & set(CONFIGURED):
+        raise UserError(
+            f"data.configuration: '{data.name}' has no configurations", f"only {' and '.join(CONFIGURED)} have them"
+        )
+    if data.unused_splits and not any(has_origin(name, "user", "hub") for name in (data.name, data.of)):
+        raise UserError(f"data.unused_splits: '{data.name}' is not a dataset of your own", "leave the key out")
     module = importlib.import_module(f"attncli.data.datasets.{data.name.replace('-', '_')}")
     source: DatasetSource = module.read(data, paths)
     return source

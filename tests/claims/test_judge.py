@@ -134,7 +134,7 @@ def test_one_seed_decides_nothing(tmp_path):
     found = verdict(tmp_path, f"{ECA} > {PLAIN}")
     assert (found.outcome, found.p, found.more_seeds) == ("undecided", None, None)
     assert "one seed" in found.why
-    assert found.command == "attncli claims run c0"
+    assert found.command.startswith("attncli claims run c0 --recipe ")
 
 
 def test_undecided_says_how_many_seeds(tmp_path):
@@ -144,7 +144,7 @@ def test_undecided_says_how_many_seeds(tmp_path):
         pairs(tmp_path / name / "runs", "eca", variant, [0.90, 0.90, 0.90])
         found = verdict(tmp_path / name, f"{ECA} > {PLAIN}")
         assert found.outcome == "undecided"
-        assert found.command == f"attncli claims run c0 --seeds {3 + found.more_seeds}"
+        assert found.command.endswith(f"/recipe.yaml --seeds {3 + found.more_seeds}")
         return found.more_seeds, found.most_more_seeds, found.parts[0].power
 
     low, high, power = plan("a", [0.91, 0.92, 0.90])
@@ -180,7 +180,7 @@ def test_untested_says_how_to_test(tmp_path):
     pairs(tmp_path / "runs", "se", BETTER, PLAINS)
     found = verdict(tmp_path, f"{ECA} > {PLAIN}")
     assert (found.outcome, found.parts[0].lacking) == ("untested", ("resnet20 + eca",))
-    assert found.command == "attncli claims run c0"
+    assert found.command == "attncli claims run c0 --dataset cifar10"  # the claim names no dataset
 
 
 def test_runs_of_different_recipes_are_not_compared(tmp_path):
@@ -212,6 +212,7 @@ def test_transfer_is_told(tmp_path):
     assert other.outcome == "holds"
     assert other.labels == (
         "on another network: resnet20 (claimed of resnet50)", "on another dataset: digits (claimed on imagenet)",
+        "a short schedule: 12 of 100 epochs",
     )  # fmt: skip
 
 
