@@ -16,6 +16,7 @@ from attncli.errors import UserError
 from attncli.recipe import Data
 
 ORIGIN = "user"
+ROOT_HOLDS = "a folder with train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
 ALIASES = ("imagefolder", "custom", "own")
 
 

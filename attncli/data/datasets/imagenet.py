@@ -32,6 +32,7 @@ from attncli.errors import UserError
 from attncli.recipe import Data
 
 ORIGIN = "request"
+ROOT_HOLDS = "a folder with train/WNID/*.JPEG and val/"
 ALIASES = ("ilsvrc2012", "imagenet2012", "imagenet-1k")
 CLASS_COUNT = 1000
 PRINTED_NAME = "ImageNet-1k"
