@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "attncli"
 LAYERS: list[set[str]] = [
-    {"errors", "seeds"},
+    {"errors", "seeds", "shortcuts"},
     {"system"},
     {"dataset_catalog"},
     {"recipe", "records"},
@@ -30,6 +30,7 @@ LAYERS: list[set[str]] = [
     {"claims"},
     {"report"},
     {"doctor"},
+    {"api"},
     {"commands"},
     {"__main__"},
 ]

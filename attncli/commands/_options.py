@@ -10,6 +10,7 @@ import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms, complete_recipes
 from attncli.errors import UserError
+from attncli.shortcuts import SHORTCUT_KEYS
 
 if TYPE_CHECKING:
     from attncli.recipe import Recipe
@@ -113,16 +114,6 @@ _NETWORKS = (
     _SIZE,
     _SET,
 )
-OPTION_KEYS = {
-    "attn": "model.attn",
-    "backbone": "model.backbone",
-    "pretrained": "model.pretrained",
-    "dataset": "data.name",
-    "data_root": "data.root",
-    "image_size": "data.image_size",
-    "epochs": "train.epochs",
-    "seed": "seed",
-}
 
 
 def recipe_options(command: F) -> F:
@@ -184,7 +175,7 @@ def read_recipe(
 
     path, overrides = find_recipe(options.pop("recipe")), options.pop("overrides")
     overrides = [_resolve_run_weights(item, runs) if runs is not None else item for item in overrides]
-    values = {OPTION_KEYS[k]: options.pop(k) for k in OPTION_KEYS if k in options} | dict(extra_values or {})
+    values = {SHORTCUT_KEYS[k]: options.pop(k) for k in SHORTCUT_KEYS if k in options} | dict(extra_values or {})
     return validation.read(path, overrides, {k: v for k, v in values.items() if v is not None})
 
 

@@ -26,6 +26,7 @@ from attncli.recipe.yaml_loader import (
     parse_override,
     parse_yaml,
 )
+from attncli.system.callable_module import make_module_callable
 
 __all__ = [
     "Data",
@@ -51,3 +52,5 @@ __all__ = [
     "read_class_list",
     "set_dotted_key",
 ]
+
+make_module_callable(__name__, "attncli.api:read_recipe")

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from attncli.data.images.decode import Target, decode_image
+from attncli.data.images.pixel_rules import PixelRules, choose_pixel_rules
 from attncli.errors import UserError
 from attncli.trained.network import ImageClassifier, TrainedNetwork
 
@@ -49,10 +50,11 @@ def predict_files(trained: TrainedNetwork, files: Sequence[Path], top: int = 5) 
         raise UserError(f"{trained.name} classifies clips, not images", "choose a run on still images")
     share = trained.recipe.data.centre if trained.recipe.data.crop == "resized" else 1.0
     target, classifier = Target(*trained.size, share=share), ImageClassifier(trained).eval()
+    rules = choose_pixel_rules(trained.recipe.data)
     predictions: list[Prediction] = []
     for start in range(0, len(files), BATCH):
         batch = files[start : start + BATCH]
-        images = torch.stack([_read_image(file, target) for file in batch])
+        images = torch.stack([_read_image(file, target, rules) for file in batch])
         with torch.inference_mode():
             probabilities = classifier(images).softmax(1)
         best = probabilities.topk(min(top, len(trained.classes)), dim=1)
@@ -63,9 +65,9 @@ def predict_files(trained: TrainedNetwork, files: Sequence[Path], top: int = 5) 
     return predictions
 
 
-def _read_image(file: Path, target: Target) -> torch.Tensor:
+def _read_image(file: Path, target: Target, rules: PixelRules) -> torch.Tensor:
     try:
-        pixels = decode_image(file, target)
+        pixels = decode_image(file, target, rules).pixels
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file}: cannot be read as an image: {reason}", "leave it out") from error
