@@ -8,6 +8,7 @@ import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
 from attncli.commands._options import NAMES, json_option, store_options
+from attncli.commands._result_stream import echo_result
 
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
@@ -85,7 +86,7 @@ def command(
     rows = compare_variants(finished_runs, margin=margin / 100)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
-    click.echo(comparison.render_comparison(rows, "json" if as_json else format_))
+    echo_result(comparison.render_comparison(rows, "json" if as_json else format_))
     if missing := list_untracked_runs(run_store, finished_runs):
         click.echo(
             f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "
