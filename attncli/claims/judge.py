@@ -227,9 +227,12 @@ def _settle_verdict(draft: ClaimVerdict, p_holds: float | None, p_fails: float |
     others = combine_outcomes([part.outcome for part in draft.parts if not isinstance(part, TrainedOutcome)])
     if p_holds is None or p_fails is None:
         return replace(draft, why=_explain_untestable(trained))
-    if p_holds < ALPHA and others == "holds":
+    level = min((part.level or 0.0) for part in trained)
+    if not level:
+        return replace(draft, p=min(p_holds, p_fails), why=_explain_too_early(trained))
+    if p_holds < level and others == "holds":
         return _mark_decided(draft, "holds", p_holds)
-    if p_fails < ALPHA:
+    if p_fails < level:
         return _mark_decided(draft, "fails", p_fails)
     return _mark_undecided(draft, trained, min(p_holds, p_fails), max(1, tests))
 
@@ -251,13 +254,29 @@ def _mark_decided(draft: ClaimVerdict, outcome: Outcome, p: float) -> ClaimVerdi
     return replace(draft, outcome=outcome, p=p, parts=tuple(parts), why="", command=None)
 
 
+def _explain_too_early(trained: Sequence[TrainedOutcome]) -> str:
+    """Return why no verdict is possible yet: the planned seeds are not all finished, or no plan is so small."""
+    planned = max((part.planned_seeds or 0) for part in trained)
+    finished = min(part.n for part in trained)
+    if planned > finished:
+        return f"no verdict yet: {planned} seeds are planned, {finished} finished"
+    return "two seeds are too few unless two were planned"
+
+
 def _mark_undecided(draft: ClaimVerdict, trained: Sequence[TrainedOutcome], p: float, tests: int) -> ClaimVerdict:
-    """Return the verdict as undecided, with how many more seeds would settle it at the differences and spreads seen."""
-    seed_counts = [accuracy.count_more_seeds(part, ALPHA / tests) for part in trained]
-    known_counts = [count for count in seed_counts if count is not None]
-    if len(known_counts) < len(seed_counts):
-        return replace(draft, p=p, why="the seeds scatter too much around the bound for any number to settle it")
-    count = max(known_counts)
-    why = f"about {count} more seed{'s' * (count > 1)} would settle it at this spread"
-    command = f"{draft.command} --seeds {(draft.n or 0) + count}"
-    return replace(draft, p=p, more_seeds=count, why=why, command=command)
+    """Return the verdict as undecided, with a range of seeds that find the difference of interest at this spread."""
+    plans = [accuracy.plan_seeds(part, part.next_level / tests) for part in trained]
+    lows, highs = [low for low, _ in plans if low is not None], [high for _, high in plans if high is not None]
+    if len(lows) < len(plans):
+        return replace(draft, p=p, why="the seeds scatter too much for any number of them to settle it")
+    finished, low = draft.n or 0, max(lows)
+    high = max(low, *highs) if len(highs) == len(plans) else None
+    count = f"{low} or more" if high is None else f"{low}" if high == low else f"{low} to {high}"
+    return replace(
+        draft,
+        p=p,
+        more_seeds=low - finished,
+        most_more_seeds=None if high is None else high - finished,
+        why=f"{count} seeds in all would settle it at this spread",
+        command=f"{draft.command} --seeds {low}",
+    )
