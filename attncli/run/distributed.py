@@ -46,7 +46,7 @@ def follow_main_rank(
     """
     setup_error = None
     try:
-        dataset = load_dataset(recipe.data, cache=runs / "cache")
+        dataset = load_dataset(recipe.resolve_data(), cache=runs / "cache")
         net = model.build(recipe, make_input_spec(dataset))
     except UserError as error:
         setup_error = error
