@@ -96,7 +96,8 @@ class Dataset:
     pad: int  # of the random crop, in pixels
     flip: bool
     augmentation: AugmentationConfig = PLAIN_AUGMENTATION
-    notes: tuple[str, ...] = ()  # as in DatasetSource
+    notes: tuple[str, ...] = ()  # how the files were read and the images are shown, for the user
+    warnings: tuple[str, ...] = ()  # what may be wrong with them
 
     def to(self, device: torch.device) -> "Dataset":
         """Return the dataset on a GPU if it takes at most half of the free memory there, else unchanged.

@@ -25,6 +25,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
         | {"configuration", "unused_splits", "image_column", "label_column", "content"}
+        | {"background", "grey_range", "orientation"}
     ),
     "model": frozenset({"replace", "pretrained"}),
     "train": frozenset(),
@@ -71,6 +72,16 @@ class Data(RecipeSection):
     val_fraction: Share = Field(default=0.1, description="share of the training images held out for validation")
     subset_seed: int = Field(
         default=0, description="seed of the validation split and the subsets; does not depend on the run's seed"
+    )
+    background: str | None = Field(
+        default=None, description="colour behind transparent images; none = white for your own images and the hub's"
+    )
+    grey_range: list[float] | None = Field(
+        default=None,
+        description="values of 16-bit grey images that become black and white; none = the bits that your images use",
+    )
+    orientation: Literal["auto", "follow", "ignore"] = Field(
+        default="auto", description="EXIF orientation; auto = followed for your own images and the hub's"
     )
     pad: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="random crop after padding; none = size // 8 (cluttered: 0)"

@@ -8,7 +8,6 @@ that thread.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from torch import nn
 from attncli import attention, data, model, records, track, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
+from attncli.data.loader import count_left_over
 from attncli.errors import UserError
 from attncli.measure import environment
 from attncli.measure.cost import count_recipe_cost
@@ -36,6 +36,7 @@ from attncli.run.naming import describe_dataset, format_run_title, make_input_sp
 from attncli.run.run_dir import clear_run_dir, locked_run_dir, translated_disk_errors
 from attncli.system.files import write_atomically
 from attncli.system.gc_tuning import relaxed_gc
+from attncli.system.launcher import read_process_rank
 from attncli.system.signals import deferred_signals
 from attncli.track import ActiveRun, RunStore, Tracker
 from attncli.track.predictions import write_predictions
@@ -114,6 +115,8 @@ def execute_run(
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
                 for note in dataset.notes:
                     listener.on_stage(f"note: {note}")
+                for warning in dataset.warnings:
+                    listener.on_warning(warning)
                 release_ranks()
                 all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator)}
                 active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, all_tags)
@@ -193,6 +196,9 @@ def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> R
     context.listener.on_stage(
         f"{format_run_title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px"
     )
+    left_over = count_left_over(dataset.train, recipe.train.batch_size)
+    if left_over:
+        context.listener.on_stage(f"each epoch leaves out {left_over} other images, which fill no batch")
     if (context.folder / "checkpoint").exists() and not fresh:
         context.listener.on_stage("resuming from its checkpoint; the epochs done before are shown again:")
     if context.profile:
@@ -238,7 +244,7 @@ def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]
 
 def describe_run_machine() -> dict[str, Any]:
     """Describe the machine, with the number of processes if there are several."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = read_process_rank().processes
     return environment.describe_machine() | ({"processes": processes} if processes > 1 else {})
 
 
