@@ -80,6 +80,19 @@ def mechanism_names() -> tuple[str, ...]:
     return (*_find_own_files(), *sorted(_find_plugin_files().keys() - _find_own_files().keys()))
 
 
+@cache
+def list_mechanism_aliases() -> dict[str, str]:
+    """Return the names of papers and repositories that the cards give, each with the mechanism to suggest for it."""
+    suggestions: dict[str, str] = {}
+    for name in mechanism_names():
+        with suppress(UserError):  # a broken file of another package is reported when it is used
+            for alias in describe_mechanism(name).card.aliases:
+                word, *options = alias.split()
+                settings = "".join(f" --set model.options.{option}" for option in options)
+                suggestions[word] = f"'{name}'" + (f" with{settings}" if settings else "")
+    return suggestions
+
+
 def is_file_path(name: str) -> bool:
     """Return whether `name` is the path of a user's file, such as ./mine.py."""
     return name.endswith(".py")
@@ -98,7 +111,13 @@ def locate_mechanism(name: str) -> tuple[str, Path]:
         return _find_own_files()[name]
     if name in _find_plugin_files():
         return "own", _find_plugin_files()[name]
-    raise unknown_name_error("attention", name, (*mechanism_names(), NONE))
+    if name == NONE:
+        raise UserError(
+            f"'{NONE}' is the plain network, without a mechanism", "`attncli ls attention` lists mechanisms"
+        )
+    if "," in name:
+        raise UserError(f"unknown attention: '{name}'", "one here; `attncli measure` and sweeps take several")
+    raise unknown_name_error("attention", name, (*mechanism_names(), NONE), aliases=list_mechanism_aliases())
 
 
 def describe_mechanism(name: str) -> Mechanism:

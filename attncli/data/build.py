@@ -21,16 +21,44 @@ from attncli.data.images.arrays import (
     VariableSizeImages,
     wrap_tensor,
 )
+from attncli.data.images.grey_range import find_grey_range, load_grey_range
+from attncli.data.images.pixel_rules import FULL_RANGE, DeepGreyError, choose_pixel_rules
 from attncli.data.images.variable_size import read_whole_images
 from attncli.data.paths import DataPaths
 from attncli.data.registry import read_source
+from attncli.data.remarks import SplitFiles, describe_first_classes, list_notes, list_warnings
 from attncli.errors import UserError
 from attncli.recipe import Data
 
 
 def build_dataset(data: Data, paths: DataPaths) -> Dataset:
-    """Return the dataset of a recipe. Raises UserError; see `attncli.data.load`."""
+    """Return the dataset of a recipe. Raises UserError; see `attncli.data.load`.
+
+    If 16-bit images are met, the values that they hold are read first.
+    """
     source = read_source(data, paths)
+    files = source.train.files
+    grey_range = load_grey_range(files, paths) if files is not None and files.rules.grey_range is None else None
+    if grey_range is None:
+        try:
+            return _assemble_dataset(data, source, paths)
+        except DeepGreyError:
+            grey_range = _find_grey_range(source, paths)
+    data = data.model_copy(update={"grey_range": list(grey_range)})
+    return _assemble_dataset(data, read_source(data, paths), paths)
+
+
+def _find_grey_range(source: DatasetSource, paths: DataPaths) -> tuple[float, float]:
+    """Return the range of the 16-bit training images, or of those of another split if there are no others."""
+    for lazy_split in (source.train, source.test, source.val):
+        files = lazy_split.files if lazy_split is not None else None
+        if files is not None and (grey_range := find_grey_range(files, paths)) is not None:
+            return grey_range
+    return FULL_RANGE
+
+
+def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Dataset:
+    """Return the dataset. Raises DeepGreyError for 16-bit images without data.grey_range."""
     classes, lazy_splits = _select_splits(data, source)
     whole_images = _load_whole_images(data, lazy_splits["train"], paths) if data.crop == "resized" else None
     arrays = {
@@ -44,6 +72,8 @@ def build_dataset(data: Data, paths: DataPaths) -> Dataset:
         splits["train"] = Split(
             _move_planes_first(arrays["test"])[:0], lazy_splits["train"].labels, whole_images.images
         )
+    rules = choose_pixel_rules(data)
+    split_files = _collect_split_files(classes, lazy_splits, arrays, whole_images)
     height, width = values.shape[-3], values.shape[-2]
     default_pad = min(height, width) // 8 if source.pad is None else source.pad
     return Dataset(
@@ -61,7 +91,29 @@ def build_dataset(data: Data, paths: DataPaths) -> Dataset:
         pad=default_pad if data.pad is None else data.pad,
         flip=source.flip if data.flip is None else data.flip,
         augmentation=build_augmentation(data),
+        notes=(
+            *source.notes,
+            *describe_first_classes(data.classes, classes, len(source.classes)),
+            *list_notes(rules, split_files),
+        ),
+        warnings=tuple(list_warnings(split_files)),
     )
+
+
+def _collect_split_files(
+    classes: tuple[str, ...],
+    lazy_splits: dict[str, LazySplit],
+    arrays: dict[str, ImageArray],
+    whole_images: "WholeTrainImages | None",
+) -> dict[str, SplitFiles]:
+    """Return the files of each split with what is known about them; published images have no such facts."""
+    split_files = {}
+    for name, lazy_split in lazy_splits.items():
+        facts = whole_images.images.facts if whole_images and name == "train" else arrays[name].facts
+        if facts is not None and lazy_split.files is not None:
+            labels = [classes[label] for label in lazy_split.labels.tolist()]
+            split_files[name] = SplitFiles([file.path for file in lazy_split.files.files], labels, facts)
+    return split_files
 
 
 class WholeTrainImages(NamedTuple):

@@ -9,7 +9,7 @@ from attncli.train.distributed import (
     resolve_device,
     shutdown_process_group,
 )
-from attncli.train.evaluation import evaluate_split
+from attncli.train.evaluation import evaluate_split, predict_split
 from attncli.train.loop import train_model
 from attncli.train.malloc import tune_malloc
 from attncli.train.precision import autocast_context, resolve_precision
@@ -29,6 +29,7 @@ __all__ = [
     "evaluate_split",
     "init_accelerator",
     "list_device_notes",
+    "predict_split",
     "profile_training",
     "resolve_device",
     "resolve_precision",

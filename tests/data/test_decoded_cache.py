@@ -9,27 +9,28 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from attncli import data
 from attncli.data.dataset import Dataset
 from attncli.data.images import decoded_cache
+from attncli.data.images.decode import DecodedImage
 from attncli.errors import UserError
 from tests.data.image_fixtures import folder, of_folder, picture
 
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The files decoded so far."""
+    """One entry for each image decoded so far."""
     names: list[str] = []
     original = decoded_cache.decode_image
 
-    def counting(path: Path, target: decoded_cache.Target) -> np.ndarray:
-        names.append(path.name)
-        return original(path, target)
+    def counting(*arguments: Any) -> DecodedImage:
+        names.append("an image")
+        return original(*arguments)
 
     monkeypatch.setattr(decoded_cache, "decode_image", counting)
     return names
