@@ -114,7 +114,7 @@ def _read_claim_file(path: Path, claims: list[Claim], errors: list[UserError]) -
         root = compose_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         return errors.append(UserError(f"{path}: {error.strerror}", "give a file of claims"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         return errors.append(UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file"))
     if root is None:
         return None

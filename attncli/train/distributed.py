@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from attncli.errors import RunFailedError, UserError
 from attncli.system import gpu_support, hardware
+from attncli.system.launcher import read_process_rank
 from attncli.train import device as devices
 from attncli.train.malloc import tune_malloc
 
@@ -35,15 +36,18 @@ def init_accelerator() -> Accelerator:
     It handles no number formats and no trackers: this project does both itself.
     Raises UserError if fewer processes found each other than the launcher announced.
     """
+    process_rank = read_process_rank()
+    if not process_rank.has_launcher:
+        os.environ.pop("LOCAL_RANK", None)  # left by something else; on GPUs Accelerate would wait for other processes
     tune_malloc()
-    announced_processes = int(os.environ.get("WORLD_SIZE", "1"))
-    accelerator = _make_accelerator(announced_processes)
+    announced_processes = process_rank.processes
+    accelerator = _make_accelerator(announced_processes, process_rank.local_processes)
     if accelerator.num_processes != announced_processes:
         raise UserError(
             f"WORLD_SIZE is {announced_processes}, yet this process is one of {accelerator.num_processes}",
             "start with `torchrun --nproc-per-node N -m attncli ...`, or unset WORLD_SIZE",
         )
-    local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", announced_processes))
+    local_processes = process_rank.local_processes
     if (
         local_processes > 1
     ):  # a launcher has set OMP_NUM_THREADS to 1 for them; for one process torch's own choice stays
@@ -51,10 +55,10 @@ def init_accelerator() -> Accelerator:
     return accelerator
 
 
-def _make_accelerator(processes: int) -> Accelerator:
+def _make_accelerator(processes: int, local_processes: int) -> Accelerator:
     """Return an Accelerator on the chosen device that changes nothing else. Raises UserError for what it cannot do."""
     devices.check_launcher_settings()
-    device = choose_rank_device(processes)
+    device = choose_rank_device(processes, local_processes)
     if device.type == "cuda" and not check_cuda_p2p_ib_support():  # several RTX 40xx with an old driver
         os.environ |= {"NCCL_P2P_DISABLE": "1", "NCCL_IB_DISABLE": "1"}
     if device.index is not None and processes == 1:
@@ -68,8 +72,8 @@ def _make_accelerator(processes: int) -> Accelerator:
     )
 
 
-def choose_rank_device(processes: int) -> torch.device:
-    """Return the device of one of several processes that a launcher started; for CUDA without a number.
+def choose_rank_device(processes: int, local_processes: int) -> torch.device:
+    """Return the device of one of `processes`, `local_processes` of them on this machine; for CUDA without a number.
 
     On Apple's GPU there is no way for several processes to exchange gradients, so they train on the CPU.
     Raises UserError for more processes than GPUs, or for one GPU for several processes.
@@ -85,7 +89,7 @@ def choose_rank_device(processes: int) -> torch.device:
     device = torch.device(requested) if requested else devices.find_accelerator()
     if device.type in ("cpu", "mps"):
         return torch.device("cpu")
-    count, local_processes = devices.count_devices(device.type), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    count = devices.count_devices(device.type)
     if local_processes > count:
         raise UserError(
             f"{local_processes} processes on this machine, and torch finds {count} GPUs",
@@ -179,7 +183,7 @@ def shutdown_process_group(accelerator: Accelerator) -> None:
         omp_threads = os.environ.get("OMP_NUM_THREADS", "")
         torch.set_num_threads(
             min(threads_per_rank(1), int(omp_threads))
-            if omp_threads.isdigit() and int(omp_threads)
+            if omp_threads.isdecimal() and int(omp_threads)
             else threads_per_rank(1)
         )
 

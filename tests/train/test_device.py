@@ -133,27 +133,26 @@ def test_compiler_of_accelerate_is_switched_off(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR")
     options: dict[str, Any] = {}
     monkeypatch.setattr(distributed, "Accelerator", lambda **given: options.update(given))
-    distributed._make_accelerator(1)
+    distributed._make_accelerator(1, 1)
     assert (options["dynamo_backend"], options["mixed_precision"]) == ("no", "no")
     assert options["kwargs_handlers"][0].to_kwargs() == {"broadcast_buffers": False, "gradient_as_bucket_view": True}
 
 
 def test_ranks_and_gpus(monkeypatch: pytest.MonkeyPatch, two_gpus: list[Exception]) -> None:
     """More processes than GPUs are refused before they meet; Apple's GPU leaves several processes to the CPU."""
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert distributed.choose_rank_device(2) == torch.device("cuda")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert distributed.choose_rank_device(2, 2) == torch.device("cuda")
+    assert distributed.choose_rank_device(4, 2) == torch.device("cuda")
     with pytest.raises(UserError, match="3 processes on this machine, and torch finds 2 GPUs"):
-        distributed.choose_rank_device(3)
+        distributed.choose_rank_device(3, 3)
     ask(monkeypatch, "cpu")
-    assert distributed.choose_rank_device(3) == torch.device("cpu")
+    assert distributed.choose_rank_device(3, 3) == torch.device("cpu")
     for name in ("cuda:1", "mps"):
         ask(monkeypatch, name)
         with pytest.raises(UserError, match=f"--device {name} for 2 processes"):
-            distributed.choose_rank_device(2)
+            distributed.choose_rank_device(2, 2)
     monkeypatch.delenv(gpu_support.DEVICE_VARIABLE)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
-    assert distributed.choose_rank_device(2) == torch.device("cpu")
+    assert distributed.choose_rank_device(2, 2) == torch.device("cpu")
 
 
 def test_old_rtx_40_cards(monkeypatch: pytest.MonkeyPatch, two_gpus: list[Exception]) -> None:
@@ -163,7 +162,7 @@ def test_old_rtx_40_cards(monkeypatch: pytest.MonkeyPatch, two_gpus: list[Except
     monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "")
     monkeypatch.setattr(distributed, "check_cuda_p2p_ib_support", lambda: False)
     monkeypatch.setattr(distributed, "Accelerator", lambda **given: None)
-    distributed._make_accelerator(1)
+    distributed._make_accelerator(1, 1)
     assert {distributed.os.environ[f"NCCL_{name}_DISABLE"] for name in ("P2P", "IB")} == {"1"}
     assert distributed.os.environ["ACCELERATE_TORCH_DEVICE"] == "cuda:0"
 
