@@ -29,6 +29,7 @@ class DatasetProperties:
     GREY_ON_BLACK  whether the images are grey on a black ground, so that a larger black canvas extends them
     PRINTED_NAME   the name that papers print
     ALIASES        other names that people type
+    ROOT_HOLDS     what data.root names, if it is a folder of yours
     """
 
     origin: Origin
@@ -38,6 +39,7 @@ class DatasetProperties:
     grey_on_black: bool = False
     printed_name: str | None = None
     aliases: tuple[str, ...] = ()
+    root_holds: str = "the folder of the images"
 
 
 @cache

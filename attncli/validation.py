@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from attncli import attention, backbones, data, recipe
 from attncli.attention.card import SITES
-from attncli.dataset_catalog import has_origin, list_dataset_aliases
+from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
 from attncli.system.files import expand_user_path
 from attncli.system.source_inspection import ConstructorParameter
@@ -52,6 +52,18 @@ def find_recipe_errors(tree: Mapping[str, Any], file_name: str = "") -> list[Use
         except UserError as error:
             errors += error.single_errors
     return errors
+
+
+def check_image_size(recipe_: recipe.Recipe) -> None:
+    """Raise UserError for a recipe that cannot train because its dataset's images have many sizes."""
+    data_section = recipe_.data
+    properties = find_properties(data_section.name)
+    is_photographs = properties is not None and properties.origin in ("download", "request") and properties.side is None
+    if is_photographs and data_section.image_size is None:
+        raise UserError(
+            f"data.image_size: the images of '{data_section.name}' differ in size",
+            "--image-size 224 with --set data.crop=resized, or a recipe: `attncli recipe ls`",
+        )
 
 
 def _get_section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from attncli.analysis import stats
 from attncli.analysis.compare import MARGIN
+from attncli.analysis.looks import read_seed_plan
 from attncli.analysis.network_key import RunIndex
 from attncli.analysis.stats import MeanEstimate
 from attncli.claims import language
@@ -95,10 +96,12 @@ def _make_tested_outcome(
     left_values, right_values, slack = _evaluate_by_seed(comparison, runs, seeds)
     null_value = find_null_difference(comparison.left, comparison.link, comparison.exact) or 0.0
     difference = stats.estimate_mean([a - b - null_value for a, b in zip(left_values, right_values, strict=True)])
-    forgiving = _is_non_inferiority(comparison)
+    equal_slack = _find_equal_slack(comparison)
+    forgiving = equal_slack > 1e-12
     p_holds, p_fails = compute_p_values(slack, forgiving)
     used_runs = [runs[name][seed] for name in needed for seed in seeds]
     weakest = min(slack, key=statistics.fmean)
+    plan = read_seed_plan(run.result.planned_seeds for run in used_runs)
     return TrainedOutcome(
         text=comparison.text,
         outcome="undecided",
@@ -115,6 +118,10 @@ def _make_tested_outcome(
         p_fails=p_fails,
         power=_detection_power(difference),
         forgiving=forgiving,
+        interest=equal_slack if forgiving else MARGIN,
+        level=plan.choose_level(len(seeds)),
+        next_level=plan.choose_next_level(len(seeds)),
+        planned_seeds=plan.planned,
         dataset=used_runs[0].dataset,
         protocol=protocol,
         seeds=tuple(seeds),
@@ -144,15 +151,15 @@ def _evaluate_by_seed(
     return left_values, right_values, list(zip(*slack, strict=True))
 
 
-def _is_non_inferiority(comparison: ClaimComparison) -> bool:
-    """Return whether networks that do equally well would fulfil it."""
+def _find_equal_slack(comparison: ClaimComparison) -> float:
+    """Return by how much networks that do equally well would fulfil it; 0 if that depends on how well they do."""
     if find_null_difference(comparison.left, comparison.link, comparison.exact) is None:
-        return False
+        return 0.0
 
     def read_equal_value(quantity: Quantity) -> float:
         return 0.5 if quantity.name in ACCURACY else comparison.exact(quantity)
 
-    return min(compute_slacks(comparison.left, comparison.link, read_equal_value)) > 1e-12
+    return min(compute_slacks(comparison.left, comparison.link, read_equal_value))
 
 
 def compute_p_values(slack: Sequence[Sequence[float]], forgiving: bool) -> tuple[float | None, float | None]:
@@ -170,10 +177,14 @@ def _detection_power(difference: MeanEstimate) -> float | None:
     return stats.t_test_power(difference.n, difference.sd, MARGIN) if difference.sd else None
 
 
-def count_more_seeds(outcome: TrainedOutcome, alpha: float) -> int | None:
-    """Return about how many more seeds would settle an undecided part, or None if no number would."""
-    if not outcome.sd or not outcome.slack:
-        return None
-    level = 2 * alpha if outcome.forgiving and outcome.slack > 0 else alpha
-    needed = stats.seeds_needed(outcome.sd, outcome.slack, alpha=level)
-    return None if needed is None else max(1, needed - outcome.n)
+def plan_seeds(outcome: TrainedOutcome, alpha: float) -> tuple[int | None, int | None]:
+    """Return the fewest seeds in all, at least and at most, that would decide an undecided part; None if none would.
+
+    They are planned for the smallest difference of interest, `outcome.interest`. Planned on the difference seen they
+    would be the more the less there is to find.
+    """
+    if not outcome.sd or not outcome.interest:
+        return None, None
+    level = 2 * alpha if outcome.forgiving else alpha
+    low, high = stats.seeds_needed_range(outcome.sd, outcome.n - 1, outcome.interest, alpha=min(level, 0.5))
+    return (None if low is None else max(low, outcome.n + 1)), high

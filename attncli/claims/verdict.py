@@ -74,6 +74,10 @@ class TrainedOutcome(ComparisonOutcome):
     power: float | None = None
     forgiving: bool = False  # "no worse by": tested one-sided
     slack: float | None = None  # by how much it is fulfilled, of two slacks the smaller; `sd` is its spread
+    interest: float = 0.0  # the smallest difference of interest: half a point, of "no worse by" claims their margin
+    level: float | None = None  # of the test, by the planned number of seeds; None: too early
+    next_level: float = 0.05  # at which a plan of more seeds would be judged
+    planned_seeds: int | None = None
     lacking: tuple[str, ...] = ()  # networks that were not trained
     dataset: str | None = None
     protocol: str | None = None
@@ -85,7 +89,8 @@ class TrainedOutcome(ComparisonOutcome):
 _JSON_KEYS: dict[str, Any] = {
     "text": "", "kind": "", "outcome": "", "why": "", "left": None, "right": None, "difference": None, "low": None,
     "high": None, "bound": 0.0, "n": 0, "sd": None, "p_holds": None, "p_fails": None, "power": None, "forgiving": False,
-    "slack": None, "lacking": (), "dataset": None, "protocol": None, "seeds": (), "digests": (), "run_ids": (),
+    "slack": None, "interest": 0.0, "level": None, "next_level": 0.05, "planned_seeds": None,
+    "lacking": (), "dataset": None, "protocol": None, "seeds": (), "digests": (), "run_ids": (),
     "measured": None,
 }  # fmt: skip
 
@@ -102,8 +107,10 @@ class ClaimVerdict:
     values: tuple[tuple[str, float], ...] = ()  # exact quantities by their text
     p: float | None = None
     n: int | None = None  # the fewest pairs of a part
-    more_seeds: int | None = None  # about how many would settle it
+    more_seeds: int | None = None  # how many more would find the difference of interest, at least
+    most_more_seeds: int | None = None  # and at most
     labels: tuple[str, ...] = ()  # what a reader must know: on another dataset, on another network
+    budget: str | None = None  # epochs and images of the runs beside the claim's: "10 of 164 epochs, ..."
     command: str | None = None  # what would test it, or test it better
 
     def to_json_dict(self) -> dict[str, Any]:

@@ -57,10 +57,11 @@ def command(
       accelerate launch --multi_gpu --num_processes 2 -m attncli run RECIPE
       torchrun --nproc-per-node 2 -m attncli run RECIPE
     """
-    from attncli import track
+    from attncli import data, track, validation
     from attncli.report.summary import render_run_summary
 
     recipe = read_recipe(options)
+    validation.check_image_size(recipe)
     is_one_of_several = _is_one_of_several(processes)
     end_with_launcher()
     result = None
@@ -69,6 +70,8 @@ def command(
         result = track.read_finished_result(runs / pinned_recipe.compute_digest())
         if result is not None and pinned_recipe is not recipe and not quiet:
             click.echo(track.describe_changed_images(recipe, pinned_recipe), err=True)
+    if result is None:
+        data.check_data_root(recipe.data)
     if result is None and not is_one_of_several and (processes or 1) > 1:
         return _launch_processes(processes)
     if result is None:

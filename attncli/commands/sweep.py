@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_sweeps
-from attncli.commands._options import NAMES, SEEDS, echo_json, json_option, store_options
+from attncli.commands._options import NAMES, SEEDS, echo_json, json_option, refuse_settings, store_options
 
 if TYPE_CHECKING:
     from attncli.jobs import SweepPlan, TaskEnded
@@ -84,6 +84,7 @@ def command(
       attncli sweep eca-kernel --dry-run
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
+    from attncli.data import check_data_root
     from attncli.jobs.executors import choose_executor
     from attncli.jobs.plan import plan_sweep
     from attncli.jobs.worker_pool import WorkerSettings
@@ -93,6 +94,7 @@ def command(
 
     axes = {"dataset": dataset, "backbone": backbone, "seeds": seeds}
     axes = {name: values for name, values in axes.items() if values is not None}
+    refuse_settings((sweep,))
     file = find_recipe_file(sweep, "sweep")
     sweep_plan = plan_sweep(file, runs=runs, overrides=overrides, axes=axes)
     changed_count = sum(run.recipe.data.content is not None for run in sweep_plan.runs)
@@ -102,6 +104,9 @@ def command(
     if dry_run:
         rows = [run.to_json_dict() for run in sweep_plan.runs]
         return echo_json(rows) if as_json else click.echo(sweep_summary.render_plan(sweep_plan))
+    for run in sweep_plan.runs if executor_name == EXECUTORS[0] else ():  # a cluster's machines have other folders
+        if not run.is_finished:
+            check_data_root(run.recipe.data)
     settings = WorkerSettings(RunStore(runs, tracking_uri), FIGURE_HOOK)
     executor, parallel_jobs = choose_executor(executor_name, settings, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
     failures, stopped = execute_sweep(sweep_plan, executor, parallel_jobs, settings, fail_fast, quiet)

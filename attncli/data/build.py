@@ -91,7 +91,11 @@ def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Da
         pad=default_pad if data.pad is None else data.pad,
         flip=source.flip if data.flip is None else data.flip,
         augmentation=build_augmentation(data),
-        notes=(*describe_first_classes(data.classes, classes, len(source.classes)), *list_notes(rules, split_files)),
+        notes=(
+            *source.notes,
+            *describe_first_classes(data.classes, classes, len(source.classes)),
+            *list_notes(rules, split_files),
+        ),
         warnings=tuple(list_warnings(split_files)),
     )
 

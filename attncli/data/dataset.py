@@ -55,6 +55,7 @@ class DatasetSource:
     std: RGBTriple | None = None
     published_counts: tuple[int, int] | None = None  # of training and test images
     checksums: Sequence[tuple[Path, str]] = ()  # files and their published MD5 or SHA-256 sums
+    notes: tuple[str, ...] = ()  # what the user should know about how the files were read
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Dataset:
     pad: int  # of the random crop, in pixels
     flip: bool
     augmentation: AugmentationConfig = PLAIN_AUGMENTATION
-    notes: tuple[str, ...] = ()  # how the images are shown, for the user
+    notes: tuple[str, ...] = ()  # how the files were read and the images are shown, for the user
     warnings: tuple[str, ...] = ()  # what may be wrong with them
 
     def to(self, device: torch.device) -> "Dataset":

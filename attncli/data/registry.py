@@ -9,6 +9,7 @@ from attncli.data.paths import DataPaths
 from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases, list_datasets
 from attncli.errors import UserError, suggest_name, unknown_name_error
 from attncli.recipe import Data
+from attncli.system.files import expand_user_path
 
 if TYPE_CHECKING:
     from attncli.data.dataset import DatasetSource
@@ -36,6 +37,21 @@ def describe_availability(name: str, root: Path) -> str:
         "user": "needs --data-root",
         "hub": "needs --set data.of=USER/NAME",
     }[properties.origin]
+
+
+def check_data_root(data: Data) -> None:
+    """Check that the folder of your own images, or of your copy of a dataset, is there. Loads no torch.
+
+    It costs milliseconds, and torch, MLflow and the rest seconds: so commands call it first. Raises UserError.
+    """
+    if not any(has_origin(name, "user", "request") for name in (data.name, data.of)):
+        return
+    properties = find_properties(data.name)
+    hint = f"--data-root names {properties.root_holds if properties else 'the folder of the images'}"
+    if data.root is None and has_origin(data.name, "user"):
+        raise UserError(f"data.root: the dataset '{data.name}' needs one", hint)
+    if data.root is not None and not (root := expand_user_path(data.root, "data.root")).exists():
+        raise UserError(f"{root}: no such folder", hint)
 
 
 def read_source(data: Data, paths: DataPaths) -> "DatasetSource":

@@ -46,6 +46,7 @@ def inspect_dataset(data: Data, paths: DataPaths) -> VerificationReport:
         report.remarks += [part.hint for part in error.single_errors if part.hint]
         return report
     report.origin = source.origin
+    report.remarks += source.notes
     lazy_splits = {"train": source.train, "val": source.val, "test": source.test}
     for name, part in lazy_splits.items():
         if part is not None:

@@ -4,6 +4,7 @@
 digest identifies the run.
 """
 
+from attncli.recipe.key_names import find_recipe_key
 from attncli.recipe.library import find_recipe_file, list_recipe_files
 from attncli.recipe.load import find_key_errors, merge_values, read, set_dotted_key
 from attncli.recipe.schema import (
@@ -35,6 +36,7 @@ __all__ = [
     "describe_yaml_error",
     "find_key_errors",
     "find_recipe_file",
+    "find_recipe_key",
     "format_content",
     "format_yaml",
     "is_default_late_key",

@@ -168,15 +168,20 @@ class Recipe(RecipeSection):
     measure: Measure = Measure()
     seed: Annotated[int, Field(ge=0)] = 0
     experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE")
+    planned_seeds: Positive | None = Field(
+        default=None, description="how many seeds are planned in all; `compare` judges when they are finished"
+    )
 
     def build_identity(self) -> dict[str, Any]:
-        """Return everything that makes two runs different: all keys but the paths of files, timing and experiment.
+        """Return everything that makes two runs different: not paths of files, timing, experiment, planned seeds.
 
         If the user brings the images, data.root counts, as it decides which images they are. Keys of `KEYS_ADDED_LATER`
         count only if they are not at their default. A file of classes counts as its list, a user's file as its content;
         so do the local modules that a user's mechanism imports.
         """
-        identity = self.model_dump(exclude={"measure": True, "experiment": True, "data": {"root", "decoded"}})
+        identity = self.model_dump(
+            exclude={"measure": True, "experiment": True, "planned_seeds": True, "data": {"root", "decoded"}}
+        )
         if self.data.root is not None and any(has_origin(n, "user", "hub") for n in (self.data.name, self.data.of)):
             identity["data"]["root"] = _resolve_root(self.data.root)
         if isinstance(self.data.classes, str):
@@ -216,7 +221,7 @@ class Recipe(RecipeSection):
         """Return every key in dotted form, for example `train.lr`, with its value."""
         return {
             (f"{section_name}.{key}"): value
-            for section_name, section in self.model_dump(exclude={"seed", "experiment"}).items()
+            for section_name, section in self.model_dump(exclude={"seed", "experiment", "planned_seeds"}).items()
             for key, value in section.items()
         } | {"seed": self.seed}
 

@@ -3,7 +3,8 @@
     recipe -> data -> model -> train -> evaluate -> measure -> result
 
 Everything a run writes is in runs/<digest>/: recipe.yaml, log.jsonl (one record per line), checkpoint/, origin.json
-and, when it is finished, result.json. A thread sends it to MLflow, and nothing here waits for that thread.
+and, when it is finished, predictions.npz and result.json. A thread sends it to MLflow, and nothing here waits for
+that thread.
 """
 
 import json
@@ -28,7 +29,8 @@ from attncli.measure import environment
 from attncli.measure.cost import count_recipe_cost
 from attncli.measure.throughput import cached_throughput
 from attncli.recipe import Recipe
-from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
+from attncli.records import PLAN_TAG, TRIVIAL_TOP5_CLASSES, Cost, Epoch, Evaluation, Record, Result, Speed
+from attncli.run.code_state import name_training_code
 from attncli.run.distributed import follow_main_rank, main_rank
 from attncli.run.listener import RunListener
 from attncli.run.naming import describe_dataset, format_run_title, make_input_spec, name_baseline, name_network
@@ -37,8 +39,9 @@ from attncli.system.files import write_atomically
 from attncli.system.gc_tuning import relaxed_gc
 from attncli.system.signals import deferred_signals
 from attncli.track import ActiveRun, RunStore, Tracker
+from attncli.track.predictions import write_predictions
 from attncli.track.provenance import label_mechanism
-from attncli.train import Interrupted
+from attncli.train import Interrupted, distributed
 
 FigureHook = Callable[[Path, Dataset], None]
 DatasetLoader = Callable[..., Dataset]  # data.load, or a cached one
@@ -55,6 +58,7 @@ class RunContext:
     accelerator: Accelerator
     active_run: ActiveRun
     listener: RunListener
+    tags: Mapping[str, str]  # the run's own facts and those of its sweep
     timing_threads: int | None = None  # the number with which the speed was timed, if that was done before
     profile: bool = False
 
@@ -110,13 +114,14 @@ def execute_run(
                     dataset = load_dataset(recipe.data, cache=run_store.runs / "cache", progress=listener.on_reading)
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
                 for note in dataset.notes:
-                    listener.on_stage(note)
+                    listener.on_stage(f"note: {note}")
                 for warning in dataset.warnings:
                     listener.on_warning(warning)
                 release_ranks()
-                active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, tags)
+                all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator)}
+                active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, all_tags)
             context = RunContext(
-                recipe, folder, dataset, net, accelerator, active_run, listener, timing_threads, profile
+                recipe, folder, dataset, net, accelerator, active_run, listener, all_tags, timing_threads, profile
             )
             return _run_tracked(context, fresh, save_figures)
 
@@ -137,8 +142,19 @@ def _check_preconditions(recipe: Recipe, accelerator: Accelerator, run_store: Ru
         raise UserError("--profile needs a run with one process", "leave out --processes")
 
 
+def _describe_conditions(recipe: Recipe, accelerator: Accelerator) -> dict[str, str]:
+    """Return as tags what two runs must share, beside recipe and data, to be compared."""
+    device = distributed.resolve_device(accelerator)
+    conditions = {
+        "precision": train.resolve_precision(recipe.train.precision, device),
+        "device": str(device),
+        "code": name_training_code(recipe),
+    }
+    return conditions | ({} if recipe.planned_seeds is None else {PLAN_TAG: str(recipe.planned_seeds)})
+
+
 def _start_tracking(
-    tracker: Tracker, recipe: Recipe, dataset: Dataset, folder: Path, fresh: bool, tags: Mapping[str, str] | None
+    tracker: Tracker, recipe: Recipe, dataset: Dataset, folder: Path, fresh: bool, tags: Mapping[str, str]
 ) -> ActiveRun:
     """Prepare the run's folder and start its MLflow run."""
     if fresh:
@@ -188,7 +204,12 @@ def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> R
     if context.profile:
         context.listener.on_stage(train.profile_training(context.net, dataset, recipe, context.folder, accelerator))
     epochs, earlier_seconds = _train_epochs(context, fresh)
-    test = train.evaluate_split(context.net, dataset.test, dataset, recipe, name="test", accelerator=accelerator)
+    test, predicted = train.predict_split(
+        context.net, dataset.test, dataset, recipe, name="test", accelerator=accelerator
+    )
+    write_predictions(
+        context.folder, predicted.numpy(), dataset.test.labels.cpu().numpy(), classes=len(dataset.classes)
+    )
     train.shutdown_process_group(accelerator)
     context.log_record(test)
     context.listener.on_stage("measuring the overhead against the plain network")
@@ -271,7 +292,7 @@ def _build_result(
         seed=recipe.seed,
         epochs=len(epochs),
         test_top1=test.top1,
-        test_top5=test.top5,
+        test_top5=test.top5 if len(test.confusion) > TRIVIAL_TOP5_CLASSES else None,
         test_loss=test.loss,
         val_top1=val_accuracies[-1] if val_accuracies else None,
         best_val_top1=max(val_accuracies, default=None),
@@ -285,10 +306,14 @@ def _build_result(
         train_ratio=speed.train_ratio if speed else None,
         infer_ratio=speed.infer_ratio if speed else None,
         seconds=seconds,
-        precision=train.resolve_precision(recipe.train.precision, next(context.net.parameters()).device),
+        precision=context.tags["precision"],
         device=str(next(context.net.parameters()).device),
         machine=describe_run_machine(),
         group=recipe.compute_group(),
         data_digest=context.dataset.digest,
         folder=str(context.folder),
+        test_images=test.images,
+        test_correct=test.count_correct(),
+        planned_seeds=int(context.tags[PLAN_TAG]) if PLAN_TAG in context.tags else None,
+        code=context.tags["code"],
     )

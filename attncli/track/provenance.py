@@ -119,7 +119,11 @@ def end_provenance(folder: Path, provenance: Provenance, status: Status) -> Prov
 def read_finished_result(folder: Path) -> Result | None:
     """Return the result of a run that finished and closed its records, or None."""
     provenance, result = read_provenance(folder), records.read_result(folder)
-    return result if result and (provenance is None or provenance.status == "FINISHED") else None
+    if result is None or (provenance is not None and provenance.status != "FINISHED"):
+        return None
+    if provenance is None or provenance.facts is None:
+        return result
+    return records.recover_test_counts(result, provenance.facts.test)
 
 
 def write_provenance(folder: Path, provenance: Provenance) -> None:

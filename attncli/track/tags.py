@@ -10,6 +10,7 @@ from attncli import attention
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.recipe import Recipe, is_default_late_key
+from attncli.records import PLAN_TAG, Result
 from attncli.track import literature_notes
 from attncli.track.provenance import Provenance, label_mechanism
 
@@ -102,6 +103,19 @@ def build_run_tags(recipe: Recipe, provenance: Provenance) -> dict[str, str]:
         "mlflow.note.content": format_run_note(recipe, provenance),
     }
     return {key: _truncate_text(value, MAX_TAG_LENGTH) for key, value in run_tags.items() if value}
+
+
+def build_condition_tags(result: Result | None) -> dict[str, str]:
+    """Return the tags that say under which conditions a finished run was trained; {} for a run without a result."""
+    if result is None:
+        return {}
+    values = {
+        "precision": result.precision,
+        "device": result.device,
+        "code": result.code,
+        PLAN_TAG: result.planned_seeds,
+    }
+    return {key: str(value) for key, value in values.items() if value is not None}
 
 
 def find_category(recipe: Recipe) -> str:

@@ -2,7 +2,7 @@
 
 from attncli.errors import Interrupted
 from attncli.train.distributed import AllRanksError, combine_flags, init_accelerator, shutdown_process_group
-from attncli.train.evaluation import evaluate_split
+from attncli.train.evaluation import evaluate_split, predict_split
 from attncli.train.loop import train_model
 from attncli.train.malloc import tune_malloc
 from attncli.train.precision import autocast_context, resolve_precision
@@ -20,6 +20,7 @@ __all__ = [
     "combine_flags",
     "evaluate_split",
     "init_accelerator",
+    "predict_split",
     "profile_training",
     "resolve_precision",
     "shutdown_process_group",

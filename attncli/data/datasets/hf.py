@@ -21,7 +21,7 @@ from attncli.data.images.files import ImageFile
 from attncli.data.paths import DataPaths
 from attncli.data.readers.columns import ColumnNames, name_labels, read_labels
 from attncli.data.readers.image_files import make_image_source
-from attncli.data.readers.labelled_rows import LabelledRows, group_by_class
+from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
 from attncli.data.readers.split_names import assign_splits
 from attncli.errors import UserError, unknown_name_error
 from attncli.recipe import Data
@@ -52,8 +52,7 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
     table_names = assign_splits(tables, f"hf: {data.of}", data.unused_splits)
     if "train" not in table_names:
         raise UserError(f"hf: {data.of}: no split 'train'", f"it has {', '.join(tables)}")
-    if "test" not in table_names and "val" in table_names:
-        table_names["test"] = table_names.pop("val")
+    table_names = rename_test_split(table_names)
     wanted, location = ColumnNames(data.image_column, data.label_column), f"hf: {data.of}"
     columns = {split: _find_columns(tables[name], wanted, datasets, location) for split, name in table_names.items()}
     rows = {

@@ -21,6 +21,7 @@ from attncli.errors import UserError
 from attncli.recipe import Data
 
 ORIGIN = "user"
+ROOT_HOLDS = "a .parquet file, or a folder of them"
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:

@@ -19,6 +19,9 @@ from attncli.data.readers.image_folder import LAYOUT, SplitListing
 from attncli.errors import UserError
 from attncli.recipe import Data
 
+NO_TEST_NOTE = "there is no test split: one fifth of each class, chosen by a fixed seed, is the test set"
+SHOWN = 3  # skipped files that a note names
+
 
 def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Data, paths: DataPaths) -> DatasetSource:
     """Return the dataset of the files listed for `train`, perhaps `test`, and perhaps `val`.
@@ -44,7 +47,9 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
     target = _choose_target(files["train"], listings["train"].split, data)
     splits = {name: _make_lazy_split(listing, files[name], target, paths) for name, listing in listings.items()}
     train = splits["train"]
+    notes = _describe_skipped(listings)
     if "test" not in splits:
+        notes = (*notes, NO_TEST_NOTE)
         train_rows, test_rows = subset.cut_test(train.labels, "test")
         splits |= {"train": train.select_rows(train_rows), "test": train.select_rows(test_rows)}
     return DatasetSource(
@@ -54,7 +59,17 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
         val=splits.get("val"),
         origin=str(root.resolve()),
         flip=True,
+        notes=notes,
     )
+
+
+def _describe_skipped(listings: Mapping[str, SplitListing]) -> tuple[str, ...]:
+    """Return a note on the files that were skipped, none if there are none."""
+    skipped = [path for listing in listings.values() for path in listing.skipped]
+    if not skipped:
+        return ()
+    named = ", ".join(skipped[:SHOWN]) + (", ..." if len(skipped) > SHOWN else "")
+    return (f"{len(skipped)} files that are no images are skipped: {named}",)
 
 
 def _collect_files(root: Path, listing: SplitListing, rules: PixelRules) -> ImageFileList:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from attncli.data.images.files import ImageFile
 from attncli.data.readers.image_folder import SplitListing
 from attncli.errors import UserError
 
+T = TypeVar("T")
 Label = int | str  # a class number, or the name of a class
 
 
@@ -17,6 +19,13 @@ class LabelledRows:
     files: list[ImageFile]
     labels: list[Label]
     names: list[str]
+
+
+def rename_test_split(tables: Mapping[str, T]) -> dict[str, T]:
+    """Return the splits with `val` as the test set if there is no `test`."""
+    if "test" in tables or "val" not in tables:
+        return dict(tables)
+    return {("test" if split == "val" else split): table for split, table in tables.items()}
 
 
 def group_by_class(tables: Mapping[str, Sequence[LabelledRows]], location: str) -> dict[str, SplitListing]:

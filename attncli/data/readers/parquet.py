@@ -25,8 +25,9 @@ from attncli.data.readers.columns import (
     read_class_names,
     read_labels,
 )
-from attncli.data.readers.image_folder import SplitListing, describe_file
-from attncli.data.readers.labelled_rows import LabelledRows, group_by_class
+from attncli.data.readers.file_walk import describe_file
+from attncli.data.readers.image_folder import SplitListing
+from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
 from attncli.data.readers.split_names import (
     choose_configuration,
     is_system_name,
@@ -89,9 +90,7 @@ def _sort_by_split(root: Path, configuration: str | None, unused: Collection[str
         raise UserError(
             f"{root}: no file of the training split", f"it has `train` in its name; found: {', '.join(split_paths)}"
         )
-    if "test" not in split_paths and "val" in split_paths:
-        split_paths["test"] = split_paths.pop("val")
-    return split_paths
+    return rename_test_split(split_paths)
 
 
 def _list_rows(folder: Path, path: Path, wanted: ColumnNames) -> LabelledRows:
