@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms, complete_recipes
+from attncli.commands._result_stream import echo_result, reserve_stdout
 from attncli.errors import UserError
 
 if TYPE_CHECKING:
@@ -159,7 +160,16 @@ def store_options(command: F) -> F:
 
 def json_option(command: F) -> F:
     """Add `--json`, machine-readable output."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else there.")(command)
+    return click.option(
+        "--json", "as_json", is_flag=True, callback=_reserve_stdout, help="Print JSON on stdout and nothing else there."
+    )(command)
+
+
+def _reserve_stdout(context: click.Context, parameter: click.Parameter, as_json: bool) -> bool:
+    """Keep stdout for the JSON until the command ends."""
+    if as_json and not context.resilient_parsing:
+        context.with_resource(reserve_stdout())
+    return as_json
 
 
 def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None = None) -> "Recipe":
@@ -219,7 +229,7 @@ def echo_json(value: Any) -> None:
     """Print a value as JSON on stdout; NaN and infinities, which JSON lacks, as null."""
     from attncli.report.json_text import format_json
 
-    click.echo(format_json(value))
+    echo_result(format_json(value))
 
 
 def overwrite_line(text: str) -> None:

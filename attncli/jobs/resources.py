@@ -9,7 +9,7 @@ from attncli.system import hardware
 def threads_per_job(jobs: int) -> int:
     """Return the threads per job: an equal share of the cores, at most OMP_NUM_THREADS."""
     cores, omp_threads = hardware.count_cores(), os.environ.get("OMP_NUM_THREADS", "")
-    most_threads = int(omp_threads) if omp_threads.isdigit() and int(omp_threads) else cores
+    most_threads = int(omp_threads) if omp_threads.isdecimal() and int(omp_threads) else cores
     return max(1, min(cores // jobs, most_threads))
 
 

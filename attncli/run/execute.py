@@ -8,7 +8,6 @@ that thread.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +36,7 @@ from attncli.run.naming import describe_dataset, format_run_title, make_input_sp
 from attncli.run.run_dir import clear_run_dir, locked_run_dir, translated_disk_errors
 from attncli.system.files import write_atomically
 from attncli.system.gc_tuning import relaxed_gc
+from attncli.system.launcher import read_process_rank
 from attncli.system.signals import deferred_signals
 from attncli.track import ActiveRun, RunStore, Tracker
 from attncli.track.predictions import write_predictions
@@ -244,7 +244,7 @@ def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]
 
 def describe_run_machine() -> dict[str, Any]:
     """Describe the machine, with the number of processes if there are several."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = read_process_rank().processes
     return environment.describe_machine() | ({"processes": processes} if processes > 1 else {})
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from attncli.errors import RunFailedError, UserError
 from attncli.system import hardware
+from attncli.system.launcher import read_process_rank
 from attncli.train.malloc import tune_malloc
 
 T = TypeVar("T")
@@ -32,16 +33,19 @@ def init_accelerator() -> Accelerator:
     It handles no number formats and no trackers: this project does both itself.
     Raises UserError if fewer processes found each other than the launcher announced.
     """
+    process_rank = read_process_rank()
+    if not process_rank.has_launcher:
+        os.environ.pop("LOCAL_RANK", None)  # left by something else; on GPUs Accelerate would wait for other processes
     tune_malloc()
     accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no", log_with=None)
-    announced_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    announced_processes = process_rank.processes
     if accelerator.num_processes != announced_processes:
         raise UserError(
             f"WORLD_SIZE is {announced_processes}, yet this process is one of {accelerator.num_processes}",
             "start with `torchrun --nproc-per-node N -m attncli ...`, or unset WORLD_SIZE",
         )
     choose_kernels(accelerator.device)
-    local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", announced_processes))
+    local_processes = process_rank.local_processes
     if (
         local_processes > 1
     ):  # a launcher has set OMP_NUM_THREADS to 1 for them; for one process torch's own choice stays
@@ -124,7 +128,7 @@ def shutdown_process_group(accelerator: Accelerator) -> None:
         omp_threads = os.environ.get("OMP_NUM_THREADS", "")
         torch.set_num_threads(
             min(threads_per_rank(1), int(omp_threads))
-            if omp_threads.isdigit() and int(omp_threads)
+            if omp_threads.isdecimal() and int(omp_threads)
             else threads_per_rank(1)
         )
 

@@ -218,9 +218,10 @@ def test_cores_are_shared_out(monkeypatch):
 
 def test_a_launch_that_failed_in_silence(monkeypatch):
     """Announced processes that are not there are an error, not several trainings side by side."""
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(distributed, "Accelerator", lambda **options: SimpleNamespace(num_processes=1))
-    with pytest.raises(UserError, match="WORLD_SIZE is 2"):
+    with pytest.raises(UserError, match="WORLD_SIZE is 2, yet"):
         init_accelerator()
 
 
