@@ -29,7 +29,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         | {"background", "grey_range", "orientation"}
     ),
     "model": frozenset({"replace", "pretrained"}),
-    "train": frozenset(),
+    "train": frozenset({"deterministic"}),
 }
 
 
@@ -156,9 +156,12 @@ class Train(RecipeSection):
     label_smoothing: Share = 0.0
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(default=None, description="largest norm of the gradient")
     ema: Share | None = Field(default=None, description="decay of an average of the weights, used for evaluation")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="auto = bf16 if native")
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
+        default="auto", description="auto = bf16 if native, else fp16 on CUDA and fp32 elsewhere; tf32: CUDA"
+    )
     channels_last: bool = True
     compile: bool = False
+    deterministic: bool = Field(default=False, description="CUDA: kernels whose sums have a fixed order; slower")
 
 
 class Measure(RecipeSection):
