@@ -6,12 +6,10 @@ else downloaded. If the file has the weights of a mechanism too, `load_mechanism
 """
 
 import hashlib
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torchvision.models
@@ -22,12 +20,13 @@ from torch import Tensor, nn
 from attncli.attention import Mechanism
 from attncli.backbones import TIMM_PREFIX, timm_networks
 from attncli.backbones.structure import NetworkStructure
+from attncli.backbones.weight_files import NetworkWeights, read_network_weights
 from attncli.errors import UserError
-from attncli.recipe.run_weights import CHECKPOINT_STATE, locate_weights
+from attncli.recipe.run_weights import locate_weights
 
 WEIGHTS = "IMAGENET1K_V1"  # papers compare with these, and torchvision has them for each of its networks here
 HOST, ATTENTION = ".host.", ".attn."  # in the names of a network with mechanisms, see attncli.backbones.surgery
-_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")  # as in the file that torchvision still serves
+MOST_NAMES = 8  # unused tensors that are named
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,15 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     Raises:
         UserError: There are no weights, the file cannot be read, or it belongs to another network.
     """
-    source, named_tensors = (
-        _fetch_published(name) if weights is True else _read_tensors(Path(str(weights)).expanduser())
-    )
-    file_tensors = {name.replace(HOST, "."): tensor for name, tensor in named_tensors.items()}
-    replaced_modules = {name.partition(ATTENTION)[0] for name in file_tensors if ATTENTION in name}
     network_tensors = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
+    shapes = {key: tensor.shape for key, tensor in network_tensors.items()}
+    if weights is True:
+        file_weights = _fetch_published(name, shapes)
+    else:
+        file_weights = _read_weights(Path(str(weights)).expanduser(), shapes)
+    source = file_weights.source
+    file_tensors = {name.replace(HOST, "."): tensor for name, tensor in file_weights.tensors.items()}
+    replaced_modules = {name.partition(ATTENTION)[0] for name in file_tensors if ATTENTION in name}
     fitting = {
         k: file_tensors[k]
         for k in network_tensors
@@ -98,7 +100,8 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     ]
     count = sum(p.numel() for k, p in net.named_parameters() if k in fitting)
     new_parts = tuple(_describe_difference(key, network_tensors, file_tensors) for key in parts.values())
-    return LoadedWeights(source, len(fitting), len(network_tensors), count, new_parts, tuple(unused))
+    unused_parts = (*_shorten_list(unused), *file_weights.left)
+    return LoadedWeights(source, len(fitting), len(network_tensors), count, new_parts, unused_parts)
 
 
 def load_mechanisms(net: nn.Module, weights: str) -> str | None:
@@ -110,9 +113,12 @@ def load_mechanisms(net: nn.Module, weights: str) -> str | None:
         net: The finished network, with its mechanisms.
         weights: The path of a state dict, or of a run's folder.
     """
-    source, file_tensors = _read_tensors(Path(weights).expanduser())
     own_tensors = {k: v for k, v in net.state_dict().items() if ATTENTION in k}
-    if not own_tensors or not any(ATTENTION in k for k in file_tensors):
+    if not own_tensors:
+        return None
+    file_weights = _read_weights(Path(weights).expanduser(), {k: v.shape for k, v in net.state_dict().items()})
+    source, file_tensors = file_weights.source, file_weights.tensors
+    if not any(ATTENTION in k for k in file_tensors):
         return None
     fitting = {
         k: file_tensors[k] for k, v in own_tensors.items() if k in file_tensors and file_tensors[k].shape == v.shape
@@ -155,10 +161,15 @@ def _describe_difference(key: str, network_tensors: Mapping[str, Tensor], file_t
     return "{} ({} instead of {})".format(module, *sizes)
 
 
-def _fetch_published(name: str) -> tuple[str, Mapping[str, Tensor]]:
-    """Return (source, tensors) of the weights that torchvision, or timm for its networks, publishes."""
+def _shorten_list(names: list[str]) -> list[str]:
+    """Return the names of unused tensors; of many only the first ones, and how many more there are."""
+    return names if len(names) <= MOST_NAMES else [*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} more"]
+
+
+def _fetch_published(name: str, shapes: Mapping[str, torch.Size]) -> NetworkWeights:
+    """Return the weights that torchvision, or timm for its networks, publishes."""
     if name.startswith(TIMM_PREFIX):
-        return timm_networks.download_weights(name)
+        return NetworkWeights(*timm_networks.download_weights(name))
     try:
         weights = torchvision.models.get_model_weights(name)[WEIGHTS]
     except (ValueError, KeyError) as error:
@@ -176,7 +187,7 @@ def _fetch_published(name: str) -> tuple[str, Mapping[str, Tensor]]:
                 f"put it there from {weights.url}, or name a file: --set model.pretrained=FILE.pth",
             ) from error
     _check_download(path)
-    return _read_tensors(path)
+    return read_network_weights(path, shapes)
 
 
 def _check_download(path: Path) -> None:
@@ -186,33 +197,21 @@ def _check_download(path: Path) -> None:
         raise UserError(f"model.pretrained: {path} is damaged", "delete it and download it again")
 
 
-def _read_tensors(path: Path) -> tuple[str, Mapping[str, Tensor]]:
-    """Return (file name, tensors by name) of a state dict, also if a training script put it inside another dict.
+def _read_weights(path: Path, names: Mapping[str, torch.Size]) -> NetworkWeights:
+    """Return the tensors of a file that fit a network best; of a run's folder those that were evaluated.
 
-    Of the checkpoint of a run they are the weights that were evaluated: the moving average if there is one.
+    The weights that were evaluated are the moving average if the run has one. Raises UserError if the file cannot be
+    read.
     """
-    path = locate_weights(path)
+    checkpoint = locate_weights(path)
+    if checkpoint == path:
+        return read_network_weights(path, names)
     try:
-        if path.suffix == ".safetensors":
-            contents: Any = load_file(path)
-        else:
-            contents = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"model.pretrained: {path}: cannot be read: {reason}", "give a state dict as .pth or .safetensors"
-        ) from error
-    for wrapper in ("state_dict", "model", "net"):
-        contents = (
-            contents[wrapper] if isinstance(contents, dict) and isinstance(contents.get(wrapper), dict) else contents
-        )
-    if not isinstance(contents, dict) or not any(isinstance(v, Tensor) for v in contents.values()):
-        raise UserError(f"model.pretrained: {path}: holds no tensors by name", "give a state dict")
-    tensors = {str(k).removeprefix("module."): v for k, v in contents.items() if isinstance(v, Tensor)}
-    if path.parent.name == CHECKPOINT_STATE.parent.name and any(k.startswith("model/") for k in tensors):
-        live, averaged = (
-            {k.removeprefix(group): v for k, v in tensors.items() if k.startswith(group)}
-            for group in ("model/", "ema/")
-        )
-        return f"run {path.parent.parent.name}", live | averaged
-    return path.name, {_OLD_DENSENET.sub(r"\1\2", k): v for k, v in tensors.items()}
+        saved = load_file(checkpoint)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"model.pretrained: {checkpoint}: cannot be read: {error}", "give another run") from error
+    live, averaged = (
+        {name.removeprefix(group): tensor for name, tensor in saved.items() if name.startswith(group)}
+        for group in ("model/", "ema/")
+    )
+    return NetworkWeights(f"run {path.name}", live | averaged)

@@ -95,11 +95,16 @@ def list_warnings(splits: Mapping[str, SplitFiles]) -> list[str]:
     conflicts = find_label_conflicts(splits) if splits else None
     if conflicts is not None:
         lines.append(describe_label_conflicts(conflicts))
-    plain_count = _sum_counts(splits).get(PLAIN_COLOUR, 0)
-    if plain_count:
-        example = next(s.facts.examples[PLAIN_COLOUR] for s in splits.values() if PLAIN_COLOUR in s.facts.examples)
-        lines.append(f"{plain_count:,} images have one colour only, for example {example}")
-    return lines
+    return lines + describe_plain_colours(splits)
+
+
+def describe_plain_colours(splits: Mapping[str, SplitFiles]) -> list[str]:
+    """Return a line about images of one colour, if there are any."""
+    count = _sum_counts(splits).get(PLAIN_COLOUR, 0)
+    if not count:
+        return []
+    example = next(s.facts.examples[PLAIN_COLOUR] for s in splits.values() if PLAIN_COLOUR in s.facts.examples)
+    return [f"{count:,} images have one colour only, for example {example}"]
 
 
 def describe_first_classes(wanted: object, chosen: Sequence[str], class_count: int) -> list[str]:
