@@ -28,7 +28,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         | {"background", "grey_range", "orientation"}
     ),
     "model": frozenset({"replace", "pretrained"}),
-    "train": frozenset({"deterministic"}),
+    "train": frozenset({"accumulate", "deterministic"}),
 }
 
 
@@ -150,6 +150,9 @@ class Train(RecipeSection):
     )
     channels_last: bool = True
     compile: bool = False
+    accumulate: Positive = Field(
+        default=1, description="parts of a batch that are computed one after the other; batch norms see the parts"
+    )
     deterministic: bool = Field(default=False, description="CUDA: kernels whose sums have a fixed order; slower")
 
 
