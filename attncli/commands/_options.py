@@ -1,5 +1,6 @@
 """Options, parameter types and output that several commands share."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ import click
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms, complete_recipes
 from attncli.commands._result_stream import echo_result, reserve_stdout
 from attncli.errors import UserError
+from attncli.system.gpu_support import DEVICE_VARIABLE, check_device_name
 
 if TYPE_CHECKING:
     from attncli.recipe import Recipe
@@ -156,6 +158,32 @@ def store_options(command: F) -> F:
         show_default=True,
         help="Folder of the runs.",
     )(command)
+
+
+def device_option(command: F) -> F:
+    """Add `--device`; what it asks for holds for this command and the processes that it starts."""
+
+    def remember(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
+        if name is None:
+            return
+        before = os.environ.get(DEVICE_VARIABLE)
+        os.environ[DEVICE_VARIABLE] = check_device_name(name)
+        ctx.call_on_close(lambda: _restore_variable(DEVICE_VARIABLE, before))
+
+    return click.option(
+        "--device",
+        metavar="NAME",
+        expose_value=False,
+        callback=remember,
+        help="cpu, cuda, cuda:1 or mps  [default: the GPU that torch finds, else cpu]",
+    )(command)
+
+
+def _restore_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 def json_option(command: F) -> F:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands._options import echo_json, json_option, read_recipe, recipe_options, store_options
+from attncli.commands._options import device_option, echo_json, json_option, read_recipe, recipe_options, store_options
 from attncli.commands._result_stream import release_stdout
 from attncli.errors import UserError
 from attncli.system.launcher import read_process_rank
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--look", is_flag=True, help="At the end draw what the attention does, as `attncli look` does.")
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Train in N processes, on cores (gloo) or GPUs.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@device_option
 @store_options
 @json_option
 def command(

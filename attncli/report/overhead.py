@@ -53,7 +53,11 @@ def render_overheads(measured: MeasuredOverheads, width: int) -> str:
         )
     if measured.whole_network_rows:
         parts.append(_render_whole_networks(measured, width))
-    parts += [fill(f"{row.attn} is left out: {row.problem}", width) for row in measured.rows if row.problem]
+    parts += [
+        fill(f"{row.attn} is {'not timed' if row.cost else 'left out'}: {row.problem}", width)
+        for row in measured.rows
+        if row.problem
+    ]
     if agreements := _format_agreements(measured):
         parts.append(fill(agreements, width))
     return "\n\n".join(parts)

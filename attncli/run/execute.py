@@ -105,13 +105,18 @@ def execute_run(
         _check_preconditions(recipe, accelerator, run_store, profile)
         recipe = _pin_images(recipe, run_store.runs, listener)
         folder = run_store.runs / recipe.compute_digest()
+        for note in train.list_device_notes(train.resolve_device(accelerator), accelerator.num_processes):
+            listener.on_warning(note)
         with locked_run_dir(folder, recipe), translated_disk_errors(folder):
             if (result := track.read_finished_result(folder)) and not fresh and not profile:
                 return result
+            release_ranks()
             with relaxed_gc():
                 with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
                     pool.submit(track.load_mlflow)
-                    dataset = load_dataset(recipe.data, cache=run_store.runs / "cache", progress=listener.on_reading)
+                    dataset = load_dataset(
+                        recipe.resolve_data(), cache=run_store.runs / "cache", progress=listener.on_reading
+                    )
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
                 for note in dataset.notes:
                     listener.on_stage(f"note: {note}")
@@ -213,10 +218,20 @@ def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> R
     train.shutdown_process_group(accelerator)
     context.log_record(test)
     context.listener.on_stage("measuring the overhead against the plain network")
-    cost, speed = measure_overhead(context)
-    result = _build_result(context, epochs, test, cost, speed, time.monotonic() - started_at + earlier_seconds)
-    write_atomically(context.folder / records.RESULT, json.dumps(asdict(result), indent=2) + "\n")
-    return result
+    input_spec = make_input_spec(dataset)
+    build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
+    cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline)
+    context.log_record(cost)
+
+    def write_result(speed: Speed | None) -> Result:
+        seconds = time.monotonic() - started_at + earlier_seconds
+        result = _build_result(context, epochs, test, cost, speed, seconds)
+        write_atomically(context.folder / records.RESULT, json.dumps(asdict(result), indent=2) + "\n")
+        return result
+
+    result = write_result(None)  # before the timing, which may fail for want of memory
+    speed = measure_speed(context, build_baseline) if recipe.measure.speed else None
+    return write_result(speed) if speed else result
 
 
 def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]:
@@ -248,14 +263,9 @@ def describe_run_machine() -> dict[str, Any]:
     return environment.describe_machine() | ({"processes": processes} if processes > 1 else {})
 
 
-def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
-    """Measure what the network costs compared with the same recipe's plain one."""
+def measure_speed(context: RunContext, build_baseline: Callable[[], nn.Module]) -> Speed | None:
+    """Return the speed of the network against the recipe's plain one; None, with a warning, if there is none."""
     recipe, input_spec = context.recipe, make_input_spec(context.dataset)
-    build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
-    cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline)
-    context.log_record(cost)
-    if not recipe.measure.speed:
-        return cost, None
     try:
         speed = cached_throughput(
             recipe,
@@ -266,12 +276,16 @@ def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
             input_spec.frames,
             runs=context.folder.parent,
             threads=context.timing_threads,
+            processes=context.accelerator.num_processes,
         )
     except LookupError:
         context.listener.on_warning("no speed: it was not measured before the training")
-        return cost, None
+        return None
+    except UserError as error:
+        context.listener.on_warning(f"no speed: {error.problem}")
+        return None
     context.log_record(speed)
-    return cost, speed
+    return speed
 
 
 def _build_result(

@@ -27,6 +27,8 @@ def find_grey_range(files: ImageFileList, paths: DataPaths) -> tuple[float, floa
     if not largest:
         return None
     grey_range = choose_grey_range(largest)
+    if not paths.may_fetch:  # nothing is written while a dataset is verified
+        return grey_range
     with suppress(OSError):
         paths.cache.mkdir(parents=True, exist_ok=True)
         write_atomically(paths.cache / f"{files.make_key(SUFFIX)}{SUFFIX}", json.dumps(grey_range) + "\n")

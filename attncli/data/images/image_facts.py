@@ -19,13 +19,13 @@ class ImageFacts:
     def add_file(self, path: str, content: bytes, traits: Iterable[str]) -> None:
         """Add the next file."""
         self.hashes += hash_content(content)
+        self.count_traits(path, traits)
+
+    def count_traits(self, path: str, traits: Iterable[str]) -> None:
+        """Count the traits of a file."""
         for trait in traits:
             self.counts[trait] = self.counts.get(trait, 0) + 1
             self.examples.setdefault(trait, path)
-
-    def list_hashes(self) -> list[bytes]:
-        """Return the digest of each file."""
-        return [self.hashes[i : i + HASH_BYTES] for i in range(0, len(self.hashes), HASH_BYTES)]
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
