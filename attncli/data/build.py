@@ -96,7 +96,7 @@ def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Da
             *describe_first_classes(data.classes, classes, len(source.classes)),
             *list_notes(rules, split_files),
         ),
-        warnings=tuple(list_warnings(split_files)),
+        warnings=(*list_warnings(split_files), *_describe_shared_groups(lazy_splits)),
     )
 
 
@@ -146,7 +146,7 @@ def _select_splits(data: Data, source: DatasetSource) -> tuple[tuple[str, ...], 
     """
     class_numbers = subset.choose_classes(source.classes, data.classes)
     classes = tuple(source.classes[number] for number in class_numbers)
-    source_splits = {"train": source.train, "val": source.val, "test": source.test}
+    source_splits = _list_source_splits(data, source)
     lazy_splits = {
         name: lazy_split.select_rows(*subset.select_class_rows(lazy_split.labels, class_numbers))
         for name, lazy_split in source_splits.items()
@@ -154,15 +154,22 @@ def _select_splits(data: Data, source: DatasetSource) -> tuple[tuple[str, ...], 
     }
     _check_not_empty(data, classes, lazy_splits)
     train = lazy_splits["train"]
-    train = train.select_rows(
-        subset.choose_train_rows(train.labels, classes, data.fraction, data.per_class, data.subset_seed)
-    )
+    seed = subset.resolve_seed(data)
+    train = train.select_rows(subset.choose_train_rows(train.labels, classes, data.fraction, data.per_class, seed))
     if "val" not in lazy_splits:
-        train_rows, val_rows = subset.cut_validation(train.labels, data.val_fraction, data.subset_seed)
+        train_rows, val_rows = subset.cut_validation(train.labels, data.val_fraction, seed, train.groups)
         if len(val_rows):
             lazy_splits["val"] = train.select_rows(val_rows)
         train = train.select_rows(train_rows)
     return classes, lazy_splits | {"train": train}
+
+
+def _list_source_splits(data: Data, source: DatasetSource) -> dict[str, LazySplit | None]:
+    """Return the splits of a source; with data.folds, a fold of its training images is the test set instead."""
+    if data.folds is None or not source.has_own_test:
+        return {"train": source.train, "val": source.val, "test": source.test}
+    train_rows, test_rows = subset.cut_test_or_fold(data, source.train.labels, "test", source.train.groups)
+    return {"train": source.train.select_rows(train_rows), "test": source.train.select_rows(test_rows)}
 
 
 def _check_not_empty(data: Data, classes: tuple[str, ...], lazy_splits: dict[str, LazySplit]) -> None:
@@ -180,6 +187,18 @@ def _check_not_empty(data: Data, classes: tuple[str, ...], lazy_splits: dict[str
             f"{data.name}: no images of '{missing[0]}' in the split train",
             "each class needs one; data.classes=[NAME, NAME] or data.classes=FILE leaves classes out",
         )
+
+
+def _describe_shared_groups(lazy_splits: dict[str, LazySplit]) -> list[str]:
+    """Return a warning for the groups of images that are in the training and in another split."""
+    shared = []
+    train_groups = set(lazy_splits["train"].groups or ())
+    for name in ("val", "test"):
+        groups = set(lazy_splits[name].groups or ()) if name in lazy_splits else set()
+        if common := sorted(groups & train_groups):
+            example = f"for example {common[0]}"
+            shared.append(f"{len(common)} of {len(groups)} groups of {name} are also in train, {example}")
+    return shared
 
 
 def _move_planes_first(array: ImageArray) -> Tensor:

@@ -28,12 +28,14 @@ class LazySplit:
     labels: Tensor
     read: Callable[[Tensor], ImageArray]
     files: ImageFileList | None = None
+    groups: Sequence[str] | None = None  # of each image: images of one group stay in one split
 
     def select_rows(self, rows: Tensor, labels: Tensor | None = None) -> "LazySplit":
         """Return the split with these rows only, under new labels if given."""
         selected_files = None if self.files is None else self.files.select_rows(rows.tolist())
         selected_labels = self.labels[rows] if labels is None else labels
-        return LazySplit(selected_labels, lambda wanted: self.read(rows[wanted]), selected_files)
+        groups = None if self.groups is None else [self.groups[row] for row in rows.tolist()]
+        return LazySplit(selected_labels, lambda wanted: self.read(rows[wanted]), selected_files, groups)
 
     def read_all(self) -> ImageArray:
         """Return every image."""
@@ -49,6 +51,7 @@ class DatasetSource:
     test: LazySplit
     origin: str  # where it comes from, for people
     val: LazySplit | None = None
+    has_own_test: bool = True  # whether `test` is a split of the dataset, not cut from its training images
     flip: bool = False  # whether a mirrored image belongs to the same class
     pad: int | None = None  # of the random crop; None = one eighth of the size
     mean: RGBTriple | None = None  # published constants; None = those of the training images

@@ -93,7 +93,7 @@ def run_task(
 def time_task(recipe: Recipe, *, runs: Path, load_dataset: DatasetLoader) -> Any:
     """Time a recipe's network against its baseline, unless the speed cache has it already."""
     device = train.resolve_device(train.init_accelerator())
-    input_spec = make_input_spec(load_dataset(recipe.data, cache=runs / "cache"))
+    input_spec = make_input_spec(load_dataset(recipe.resolve_data(), cache=runs / "cache"))
     net, build_baseline = (
         model.build(recipe, input_spec).to(device),
         partial(model.build, recipe.make_baseline(), input_spec),

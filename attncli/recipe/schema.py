@@ -25,6 +25,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
         | {"configuration", "unused_splits", "image_column", "label_column", "content"}
+        | {"folds", "fold", "group_column", "group_pattern"}
         | {"background", "grey_range", "orientation"}
     ),
     "model": frozenset({"replace", "pretrained"}),
@@ -70,8 +71,18 @@ class Data(RecipeSection):
     per_class: Positive | None = Field(default=None, description="training images kept per class (seeded)")
     fraction: Fraction | None = Field(default=None, description="share of the training images kept (seeded)")
     val_fraction: Share = Field(default=0.1, description="share of the training images held out for validation")
-    subset_seed: int = Field(
-        default=0, description="seed of the validation split and the subsets; does not depend on the run's seed"
+    subset_seed: int | Literal["run"] = Field(
+        default=0, description="seed of the validation split, subsets and folds; run = that of the run"
+    )
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        default=None, description="cut the training images into k parts, of which part data.fold is the test set"
+    )
+    fold: Annotated[int, Field(ge=0)] = Field(default=0, description="the part that is the test set, from 0")
+    group_column: str | None = Field(
+        default=None, description="column of groups (patient, writer, video) that stay together in every cut"
+    )
+    group_pattern: str | None = Field(
+        default=None, description="regular expression that finds the group in the path of a file (folder, table)"
     )
     background: str | None = Field(
         default=None, description="colour behind transparent images; none = white for your own images and the hub's"
@@ -209,14 +220,21 @@ class Recipe(RecipeSection):
         return _hash_json(self.build_identity())
 
     def compute_group(self) -> str:
-        """Return the digest without seed and data.content: the runs of one group differ in the seed only."""
+        """Return the digest without seed, fold and data.content: the runs of one group differ in seed and fold only."""
         identity = self.pin_content(None).build_identity()
+        identity["data"].pop("fold", None)
         return _hash_json({key: value for key, value in identity.items() if key != "seed"})
 
     def pin_content(self, data_digest: str | None) -> "Recipe":
         """Return the same recipe for the images with this digest, and no others; with None, for any images."""
         content = None if data_digest is None else format_content(data_digest)
         return self.model_copy(update={"data": self.data.model_copy(update={"content": content})})
+
+    def resolve_data(self) -> Data:
+        """Return the section `data` with the run's seed in place of data.subset_seed=run."""
+        if self.data.subset_seed != "run":
+            return self.data
+        return self.data.model_copy(update={"subset_seed": self.seed})
 
     def make_baseline(self) -> "Recipe":
         """Return the same recipe without a mechanism; for a whole network, that is the recipe's plain backbone."""

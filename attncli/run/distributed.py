@@ -49,7 +49,7 @@ def follow_main_rank(
     if not train.combine_flags(accelerator, False, False)[0]:
         raise SystemExit(0)  # before the images are read, which may take longer than the first process would wait
     try:
-        dataset = load_dataset(recipe.data, cache=runs / "cache")
+        dataset = load_dataset(recipe.resolve_data(), cache=runs / "cache")
         net = model.build(recipe, make_input_spec(dataset))
     except UserError as error:
         setup_error = error

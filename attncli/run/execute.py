@@ -114,7 +114,9 @@ def execute_run(
             with relaxed_gc():
                 with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
                     pool.submit(track.load_mlflow)
-                    dataset = load_dataset(recipe.data, cache=run_store.runs / "cache", progress=listener.on_reading)
+                    dataset = load_dataset(
+                        recipe.resolve_data(), cache=run_store.runs / "cache", progress=listener.on_reading
+                    )
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
                 for note in dataset.notes:
                     listener.on_stage(f"note: {note}")

@@ -325,6 +325,9 @@ def test_a_folder_of_classes_without_splits(tmp_path: Path) -> None:
     assert any("one fifth of each class" in note for note in dataset.notes)
     assert load(root, val_fraction=0.0).digest == dataset.digest
     assert load(folder(tmp_path / "y", ("train",), each=10), val_fraction=0.0).digest == dataset.digest
+    (root / "runs/cache").mkdir(parents=True)
+    assert "data.unused_splits" in refused(root).hint
+    assert load(root, val_fraction=0.0, unused_splits=["runs"]).digest == dataset.digest
 
 
 def test_a_lone_folder_is_looked_into(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from attncli.data.images.files import ImageFileList, join_path
 from attncli.data.images.pixel_rules import PixelRules, choose_pixel_rules
 from attncli.data.paths import DataPaths
 from attncli.data.readers.image_folder import LAYOUT, SplitListing
+from attncli.data.readers.image_groups import find_groups
 from attncli.errors import UserError
 from attncli.recipe import Data
 
@@ -42,6 +43,8 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
     for listing in listings.values():
         if not any(listing.files):
             raise UserError(f"{root}: no images in the split {listing.split}", "add images, or choose other files")
+    if data.group_pattern is not None:
+        listings = find_groups(listings, data.group_pattern)
     rules = choose_pixel_rules(data)
     files = {name: _collect_files(root, listing, rules) for name, listing in listings.items()}
     target = _choose_target(files["train"], listings["train"].split, data)
@@ -49,8 +52,8 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
     train = splits["train"]
     notes = _describe_skipped(listings)
     if "test" not in splits:
-        notes = (*notes, NO_TEST_NOTE)
-        train_rows, test_rows = subset.cut_test(train.labels, "test")
+        notes = notes if data.folds else (*notes, NO_TEST_NOTE)
+        train_rows, test_rows = subset.cut_test_or_fold(data, train.labels, "test", train.groups)
         splits |= {"train": train.select_rows(train_rows), "test": train.select_rows(test_rows)}
     return DatasetSource(
         classes=tuple(listings["train"].classes),
@@ -58,6 +61,7 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
         test=splits["test"],
         val=splits.get("val"),
         origin=str(root.resolve()),
+        has_own_test="test" in listings,
         flip=True,
         notes=notes,
     )
@@ -92,7 +96,9 @@ def _choose_target(files: ImageFileList, split: str, data: Data) -> Target:
 
 def _make_lazy_split(listing: SplitListing, files: ImageFileList, target: Target, paths: DataPaths) -> LazySplit:
     labels = torch.tensor([label for label, files in enumerate(listing.files) for _ in files], dtype=torch.int64)
-    return LazySplit(labels, partial(_read_images, files, target, f"decoding {listing.split} images", paths), files)
+    groups = None if listing.groups is None else [group for members in listing.groups for group in members]
+    read = partial(_read_images, files, target, f"decoding {listing.split} images", paths)
+    return LazySplit(labels, read, files, groups)
 
 
 def _read_images(files: ImageFileList, target: Target, activity: str, paths: DataPaths, rows: Tensor) -> ImageArray:
