@@ -30,7 +30,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         | {"background", "grey_range", "orientation"}
     ),
     "model": frozenset({"replace", "pretrained"}),
-    "train": frozenset({"lr_factors", "deterministic"}),
+    "train": frozenset({"accumulate", "deterministic", "lr_factors"}),
 }
 
 
@@ -167,6 +167,9 @@ class Train(RecipeSection):
     )
     channels_last: bool = True
     compile: bool = False
+    accumulate: Positive = Field(
+        default=1, description="parts of a batch that are computed one after the other; batch norms see the parts"
+    )
     deterministic: bool = Field(default=False, description="CUDA: kernels whose sums have a fixed order; slower")
 
 

@@ -74,6 +74,12 @@ def prepare_session(
             f"train.batch_size: {step_images} images cannot be divided over {accelerator.num_processes} processes",
             f"use a multiple of {accelerator.num_processes}",
         )
+    own_images = step_images // accelerator.num_processes
+    if settings.accumulate > own_images:
+        raise UserError(
+            f"train.accumulate: {settings.accumulate} parts of a batch of {own_images} images",
+            f"use at most {own_images}, or a larger train.batch_size",
+        )
     if dataset.augmentation.has_mixing and callable(getattr(model, "loss", None)):
         raise UserError(
             f"data.mixup, data.cutmix: '{recipe.model.attn}' has its own loss, which takes one class per image",
