@@ -45,6 +45,7 @@ ALLOWED = {
         "measure/",
         "run/",
         "trained/",
+        "api.py",
         "benchmark/",
         "interpret/",
         "doctor.py",
