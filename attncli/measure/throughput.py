@@ -28,6 +28,7 @@ from attncli.records import Speed
 from attncli.train import autocast_context, optim, resolve_precision, tune_malloc
 from attncli.train.distributed import choose_kernels
 from attncli.train.loss import TrainingObjective
+from attncli.train.small_map_convolution import speed_up_small_maps
 
 TRAINING_SHARE = 0.7  # of the time that timing may take
 MIN_PAIRS = 3  # timed at least
@@ -166,6 +167,7 @@ def _warm_up_network(
     net = copy.deepcopy(model).to(device).train()
     if settings.channels_last:
         net.to(memory_format=torch.channels_last)
+    speed_up_small_maps(net, device, precision)
     if settings.compile:
         net.compile()
     objective = TrainingObjective(net, smoothing=settings.label_smoothing, precision=precision, device=device)

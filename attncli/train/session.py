@@ -19,6 +19,7 @@ from attncli.train.ema import Ema
 from attncli.train.loss import TrainingObjective
 from attncli.train.precision import resolve_precision
 from attncli.train.progress import ProgressListener
+from attncli.train.small_map_convolution import speed_up_small_maps
 
 
 @dataclass
@@ -79,6 +80,7 @@ def prepare_session(
     model.to(device).train()
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)
+    speed_up_small_maps(model, device, precision)
     if settings.compile:
         model.compile()
     objective = TrainingObjective(model, smoothing=settings.label_smoothing, precision=precision, device=device)
