@@ -7,11 +7,15 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter
 
 from attncli.system.files import write_atomically
 
+T = TypeVar("T")
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
@@ -166,28 +170,45 @@ def append_record(folder: Path, record: Record) -> None:
 
 
 def read(folder: Path) -> list[Record]:
-    """Return the records of a folder's log; a last line that a kill left unfinished is skipped."""
+    """Return the records of a folder's log; lines that are no whole record, as a kill leaves one, are skipped."""
     path = folder / LOG
     if not path.exists():
         return []
     records: list[Record] = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             values = json.loads(text)
-        except json.JSONDecodeError:
+            records.append(parse_json_record(_KINDS[values["kind"]], values))
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
-        kind = _KINDS[values.pop("kind")]
-        records.append(kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values}))
     return records
+
+
+def parse_json_record(kind: type[T], values: Any) -> T:
+    """Return a record (a dataclass) of values that were read from JSON; keys that it does not have are left out.
+
+    Raises ValueError if the values are no mapping, one is missing, or one has another type.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{type(values).__name__} in place of a mapping")
+    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    adapter: TypeAdapter[T] = _build_adapter(kind)  # type: ignore[arg-type]
+    return adapter.validate_python({name: value for name, value in values.items() if name in names})
+
+
+@cache
+def _build_adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def read_result(folder: Path) -> Result | None:
     """Return the result in a run's folder, or None if there is none or it is damaged."""
     try:
-        values = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        return Result(**{f.name: values[f.name] for f in fields(Result) if f.name in values})
-    except (OSError, ValueError, KeyError, TypeError):
+        result = parse_json_record(Result, json.loads((folder / RESULT).read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
         return None
+    accuracies = (result.test_top1, result.test_top5, result.val_top1, result.best_val_top1)
+    return result if all(value is None or 0 <= value <= 1 for value in accuracies) else None
 
 
 def recover_test_counts(result: Result, test_images: int) -> Result:

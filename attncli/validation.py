@@ -41,6 +41,7 @@ def find_recipe_errors(tree: Mapping[str, Any], file_name: str = "") -> list[Use
             ({} if names_hub else data_section, "data.of", "dataset", data.DATASETS, prefix),
         ),
         (_check_class_file, (data_section, prefix)),
+        (_check_fold, (data_section, prefix)),
         (_check_name, (model_section, "model.backbone", "backbone", backbones.backbone_names(), prefix)),
         (_check_name, (model_section, "model.site", "site", SITES, prefix)),
         (_check_mechanism, (model_section, prefix)),
@@ -90,6 +91,17 @@ def _check_class_file(data_section: Mapping[str, Any], prefix: str) -> list[User
     return []
 
 
+def _check_fold(data_section: Mapping[str, Any], prefix: str) -> list[UserError]:
+    """Return the error of a fold that does not exist."""
+    fold, folds = data_section.get("fold", 0), data_section.get("folds")
+    if not isinstance(fold, int) or (folds is not None and not isinstance(folds, int)):
+        return []
+    if folds is None:
+        return [UserError(f"{prefix}data.fold: there are no folds", "set data.folds too")] if fold else []
+    hint = f"folds are numbered from 0 to {folds - 1}"
+    return [UserError(f"{prefix}data.fold: {fold}: there is no such fold", hint)] if fold >= folds else []
+
+
 def _check_mechanism(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:
     """Return the errors of the mechanism's name, its file and its options."""
     name, options = model_section.get("attn", attention.NONE), model_section.get("options") or {}
@@ -114,12 +126,14 @@ def _check_mechanism(model_section: Mapping[str, Any], prefix: str) -> list[User
 def _check_weights_file(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:
     """Return an error if the file of pretrained weights is missing; its content is not checked."""
     weights_file = model_section.get("pretrained")
-    if not isinstance(weights_file, str) or expand_user_path(weights_file, f"{prefix}model.pretrained").is_file():
+    if not isinstance(weights_file, str):
+        return []
+    if recipe.locate_weights(expand_user_path(weights_file, f"{prefix}model.pretrained")).is_file():
         return []
     return [
         UserError(
             f"{prefix}model.pretrained: {weights_file}: no such file",
-            "give the path of a state dict, or true for torchvision's weights",
+            "give the path of a state dict or of a run's folder, or true for torchvision's weights",
         )
     ]
 

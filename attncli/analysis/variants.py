@@ -8,14 +8,16 @@ from statistics import median
 
 from attncli.analysis.conditions import CONDITION_NAMES, complete_conditions, name_mechanism_code
 from attncli.attention import NONE
+from attncli.recipe import Recipe
 from attncli.records import SMALLEST_DIFFERENCE, Result
 from attncli.runs import FinishedRun
 from attncli.track.tags import flatten_params
 
 OPTION = "model.options."
 VARIANT_KEYS = ("model.attn", "model.site", "model.stages", "model.blocks")
-NOT_THE_RECIPE = ("seed", "data.root", "data.decoded", "data.content", *VARIANT_KEYS)
+NOT_THE_RECIPE = ("seed", "data.root", "data.decoded", "data.content", "data.fold", *VARIANT_KEYS)
 
+CUT_ANEW = "cut by seed or fold"  # in place of the images' digest, which then differs from run to run
 BaselineKey = tuple[tuple[str, str], ...]
 
 
@@ -41,12 +43,14 @@ class VariantRuns:
         return {seed: run.result.test_top1 or 0.0 for seed, run in sorted(self.runs.items())}
 
     def subtract_baseline(self, baseline: "VariantRuns") -> dict[int, float]:
-        """Return the difference of accuracy to the baseline for every seed that both have.
+        """Return the difference of accuracy to the baseline for every seed that both have, on the same images.
 
         It is the difference of two numbers of images, divided by their number, if the results have them.
         """
-        shared_seeds = sorted(self.runs.keys() & baseline.runs.keys())
-        return {seed: _subtract_accuracies(self.runs[seed].result, baseline.runs[seed].result) for seed in shared_seeds}
+        pairs = {seed: (self.runs[seed].result, baseline.runs[seed].result) for seed in sorted(self.runs)
+                 if seed in baseline.runs}  # fmt: skip
+        same_images = {seed: pair for seed, pair in pairs.items() if pair[0].data_digest == pair[1].data_digest}
+        return {seed: _subtract_accuracies(*pair) for seed, pair in same_images.items()}
 
     @property
     def test_images(self) -> int | None:
@@ -78,8 +82,22 @@ def group_runs(runs: Sequence[FinishedRun]) -> list[VariantRuns]:
     for run, conditions in zip(runs, complete_conditions(runs), strict=True):
         if run.result.test_top1 is not None:
             key = (run.result.group, make_baseline_key(run, conditions), name_mechanism_code(run.result))
-            groups[key].setdefault(run.recipe.seed, run)
+            groups[key].setdefault(number_pair(run.recipe), run)
     return [VariantRuns(base, by_seed) for (_, base, _), by_seed in groups.items()]
+
+
+def has_own_cut(recipe: Recipe) -> bool:
+    """Return whether the runs of one group are cut into training and test images in different ways."""
+    return recipe.data.folds is not None or recipe.data.subset_seed == "run"
+
+
+def number_pair(recipe: Recipe) -> int:
+    """Return the number under which a run is paired with its baseline: the seed, or that of seed and fold.
+
+    With k folds, fold f of seed s has the number k s + f.
+    """
+    folds = recipe.data.folds
+    return recipe.seed if folds is None else recipe.seed * folds + recipe.data.fold
 
 
 def make_baseline_key(run: FinishedRun, conditions: Mapping[str, str]) -> BaselineKey:
@@ -89,7 +107,7 @@ def make_baseline_key(run: FinishedRun, conditions: Mapping[str, str]) -> Baseli
         for key, value in flatten_params(run.recipe).items()
         if key not in NOT_THE_RECIPE and not key.startswith(("measure.", OPTION))
     }
-    shared_params |= {"data": run.result.data_digest[:8], **conditions}
+    shared_params |= {"data": CUT_ANEW if has_own_cut(run.recipe) else run.result.data_digest[:8], **conditions}
     return tuple(sorted(shared_params.items()))
 
 

@@ -7,6 +7,7 @@ holds is tested one-sided (twice, for the two sides of `~`). Whether it fails is
 
 import statistics
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from typing import Any
 
 from attncli.analysis import stats
@@ -18,6 +19,7 @@ from attncli.claims import language
 from attncli.claims.comparison import ClaimComparison, find_network_key
 from attncli.claims.evaluate import compute_slacks, evaluate_expression, find_null_difference
 from attncli.claims.language import ACCURACY, Quantity
+from attncli.claims.reference_accuracy import describe_shortfall
 from attncli.claims.verdict import TrainedOutcome
 from attncli.runs import FinishedRun
 
@@ -44,7 +46,17 @@ def decide_accuracy(comparison: ClaimComparison, run_index: RunIndex) -> Trained
     best_protocol = max(
         paired_protocols, key=lambda name: _rank_protocol(paired_protocols[name], needed, dataset, name)
     )
-    return _make_tested_outcome(comparison, needed, paired_protocols[best_protocol], best_protocol)
+    outcome = _make_tested_outcome(comparison, needed, paired_protocols[best_protocol], best_protocol)
+    return replace(outcome, shortfall=_find_shortfall(outcome, needed, paired_protocols[best_protocol], run_index))
+
+
+def _find_shortfall(
+    outcome: TrainedOutcome, needed: Mapping[str, Quantity], runs: RunsByNetwork, run_index: RunIndex
+) -> str:
+    """Return why the runs are of networks that were not trained well enough for a verdict, "" if they were."""
+    means = [statistics.fmean(run.result.test_top1 or 0.0 for run in runs[name].values()) for name in needed]
+    base_names = [quantity.network.base.name for quantity in needed.values()]
+    return describe_shortfall(base_names, outcome.dataset or "", outcome.protocol or "", run_index, means)
 
 
 def _group_by_protocol(

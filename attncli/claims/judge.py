@@ -22,6 +22,7 @@ from attncli.claims.evaluate import evaluate_expression, holds_exactly
 from attncli.claims.evidence import Evidence
 from attncli.claims.language import ACCURACY, EXACT, QUANTITIES, SPEED, ClaimTree, Quantity
 from attncli.claims.next_step import suggest_training
+from attncli.claims.outcome_words import reword_verdict
 from attncli.claims.substitution import substitute_backbone
 from attncli.claims.verdict import (
     ClaimVerdict,
@@ -32,8 +33,7 @@ from attncli.claims.verdict import (
     combine_outcomes,
 )
 from attncli.errors import UserError
-
-ALPHA = stats.ALPHA
+from attncli.literature.claim_tests import load_claim_tests
 
 
 def judge_claims(
@@ -47,7 +47,7 @@ def judge_claims(
     drafts = [_draft_verdict(c, evidence) if c.id in ids else _judge_accuracy_only(c, evidence) for c in claims]
     evidence.counts.save_counts()
     verdicts = _correct_verdicts(drafts, [_combine_p_values(draft.parts) for draft in drafts])
-    return [verdict for verdict in verdicts if verdict.claim.id in ids]
+    return [reword_verdict(verdict) for verdict in verdicts if verdict.claim.id in ids]
 
 
 def _judge_accuracy_only(claim: Claim, evidence: Evidence) -> ClaimVerdict:
@@ -61,7 +61,7 @@ def _judge_accuracy_only(claim: Claim, evidence: Evidence) -> ClaimVerdict:
 def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
     """Judge a claim, except for what depends on the other claims."""
     if claim.test is not None:
-        return ClaimVerdict(claim=claim, outcome="holds", by="test", why=f"decided by {claim.test}")
+        return _judge_by_test(claim, claim.test)
     if claim.tree is None:
         return ClaimVerdict(claim=claim, outcome="untestable", by="nothing", why=claim.untestable or "")
     evidence.report_claim(claim.id)
@@ -73,7 +73,9 @@ def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
     digests = [digest for part in parts if isinstance(part, TrainedOutcome) for digest in part.digests]
     budget = compute_budget(claim, digests, evidence)
     budget_labels = budget.labels if budget else ()
-    labels = () if outcome == "untested" else (*resolved.labels, *_list_dataset_labels(parts, claim), *budget_labels)
+    transfer_labels = (*resolved.labels, *_list_dataset_labels(parts, claim))
+    source_labels = ("the source could not be verified",) if "unverified" in claim.source else ()
+    labels = () if outcome == "untested" else (*transfer_labels, *budget_labels, *source_labels)
     return ClaimVerdict(
         claim=claim,
         outcome=outcome,
@@ -81,10 +83,19 @@ def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
         why=_join_reasons(outcome, parts),
         parts=parts,
         values=_list_exact_values(resolved),
+        is_transfer=bool(transfer_labels) or (budget is not None and budget.is_part),
         labels=labels,
         budget=budget.describe() if budget else None,
         command=_suggest_command(resolved, outcome, decided_by, parts, evidence),
     )
+
+
+def _judge_by_test(claim: Claim, test: str) -> ClaimVerdict:
+    """Judge a claim that a test of attncli shows, if there is this test."""
+    commit = load_claim_tests().get(test)
+    if commit is None:
+        return ClaimVerdict(claim=claim, outcome="untested", by="test", why=f"{test}: no such test")
+    return ClaimVerdict(claim=claim, outcome="holds", by="test", why=f"{test} (commit {commit})")
 
 
 @dataclass(frozen=True)
@@ -227,6 +238,8 @@ def _settle_verdict(draft: ClaimVerdict, p_holds: float | None, p_fails: float |
     others = combine_outcomes([part.outcome for part in draft.parts if not isinstance(part, TrainedOutcome)])
     if p_holds is None or p_fails is None:
         return replace(draft, why=_explain_untestable(trained))
+    if shortfalls := dict.fromkeys(part.shortfall for part in trained if part.shortfall):
+        return replace(draft, p=min(p_holds, p_fails), why="; ".join(shortfalls))
     level = min((part.level or 0.0) for part in trained)
     if not level:
         return replace(draft, p=min(p_holds, p_fails), why=_explain_too_early(trained))

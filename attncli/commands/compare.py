@@ -8,6 +8,7 @@ import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
 from attncli.commands._options import NAMES, json_option, store_options
+from attncli.commands._result_stream import echo_result
 
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
@@ -98,7 +99,7 @@ def command(
         click.echo(line, err=True)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
-    click.echo(comparison.render_comparison(rows, "json" if as_json else format_))
+    echo_result(comparison.render_comparison(rows, "json" if as_json else format_))
     if missing := list_untracked_runs(run_store, finished_runs):
         click.echo(
             f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "

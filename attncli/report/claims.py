@@ -22,7 +22,8 @@ NOTE = (
     "DIR: the folder that holds images that attncli cannot download."
 )
 PLURALS = {
-    "holds": "hold", "fails": "fail", "undecided": "undecided", "untested": "untested", "untestable": "untestable"
+    "holds": "hold", "holds (direction)": "hold (direction)", "carries over": "carry over", "fails": "fail",
+    "does not carry over": "do not carry over",
 }  # fmt: skip
 
 
@@ -44,7 +45,7 @@ def summarize_verdicts(verdicts: Sequence[ClaimVerdict]) -> str:
 
 def inflect_outcome(outcome: str, count: int) -> str:
     """Return a verdict in the singular or plural."""
-    return outcome if count == 1 else PLURALS[outcome]
+    return outcome if count == 1 else PLURALS.get(outcome, outcome)
 
 
 def format_verdict_figures(verdict: ClaimVerdict) -> str:

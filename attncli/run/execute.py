@@ -8,7 +8,6 @@ that thread.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +22,10 @@ from torch import nn
 from attncli import attention, data, model, records, track, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
+from attncli.data.loader import count_left_over
 from attncli.errors import UserError
-from attncli.measure import environment
-from attncli.measure.cost import count_recipe_cost
+from attncli.measure import environment, training_needs
+from attncli.measure.cost import count_once, count_recipe_cost
 from attncli.measure.throughput import cached_throughput
 from attncli.recipe import Recipe
 from attncli.records import PLAN_TAG, TRIVIAL_TOP5_CLASSES, Cost, Epoch, Evaluation, Record, Result, Speed
@@ -36,11 +36,13 @@ from attncli.run.naming import describe_dataset, format_run_title, make_input_sp
 from attncli.run.run_dir import clear_run_dir, locked_run_dir, translated_disk_errors
 from attncli.system.files import write_atomically
 from attncli.system.gc_tuning import relaxed_gc
+from attncli.system.launcher import read_process_rank
 from attncli.system.signals import deferred_signals
 from attncli.track import ActiveRun, RunStore, Tracker
 from attncli.track.predictions import write_predictions
 from attncli.track.provenance import label_mechanism
 from attncli.train import Interrupted, distributed
+from attncli.train.precision import has_native_bf16
 
 FigureHook = Callable[[Path, Dataset], None]
 DatasetLoader = Callable[..., Dataset]  # data.load, or a cached one
@@ -104,16 +106,23 @@ def execute_run(
         _check_preconditions(recipe, accelerator, run_store, profile)
         recipe = _pin_images(recipe, run_store.runs, listener)
         folder = run_store.runs / recipe.compute_digest()
+        for note in train.list_device_notes(train.resolve_device(accelerator), accelerator.num_processes):
+            listener.on_warning(note)
         with locked_run_dir(folder, recipe), translated_disk_errors(folder):
             if (result := track.read_finished_result(folder)) and not fresh and not profile:
                 return result
+            release_ranks()
             with relaxed_gc():
                 with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
                     pool.submit(track.load_mlflow)
-                    dataset = load_dataset(recipe.data, cache=run_store.runs / "cache", progress=listener.on_reading)
+                    dataset = load_dataset(
+                        recipe.resolve_data(), cache=run_store.runs / "cache", progress=listener.on_reading
+                    )
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
                 for note in dataset.notes:
                     listener.on_stage(f"note: {note}")
+                for warning in (*dataset.warnings, *_check_needs(recipe, net, dataset, accelerator)):
+                    listener.on_warning(warning)
                 release_ranks()
                 all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator)}
                 active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, all_tags)
@@ -137,6 +146,31 @@ def _check_preconditions(recipe: Recipe, accelerator: Accelerator, run_store: Ru
     train.check_trainable(recipe, accelerator)
     if profile and accelerator.num_processes > 1:
         raise UserError("--profile needs a run with one process", "leave out --processes")
+
+
+def _check_needs(recipe: Recipe, net: nn.Module, dataset: Dataset, accelerator: Accelerator) -> list[str]:
+    """Return warnings about the memory and the time of a training. Raises UserError if the memory cannot do."""
+    spec, device = make_input_spec(dataset), train.resolve_device(accelerator)
+    try:
+        counts = count_once(recipe, spec, lambda: net)
+    except Exception:  # a mechanism that fails is reported by the training, with its file and line
+        return []
+    precision = train.resolve_precision(recipe.train.precision, device)
+    shared = read_process_rank().local_processes if device.type == "cpu" else 1
+    processes = accelerator.num_processes
+    needs = training_needs.estimate_memory(recipe, counts, len(dataset.train), precision, processes, shared)
+    warnings = [
+        training_needs.check_memory(
+            recipe,
+            needs,
+            training_needs.read_free_bytes(device),
+            max(spec.size),
+            has_bf16=has_native_bf16(device),
+        )
+    ]
+    if device.type == "cpu" and processes == 1:
+        warnings.append(training_needs.check_duration(recipe, net, counts, spec, len(dataset.train)))
+    return [warning for warning in warnings if warning]
 
 
 def _describe_conditions(recipe: Recipe, accelerator: Accelerator) -> dict[str, str]:
@@ -193,6 +227,9 @@ def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> R
     context.listener.on_stage(
         f"{format_run_title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px"
     )
+    left_over = count_left_over(dataset.train, recipe.train.batch_size)
+    if left_over:
+        context.listener.on_stage(f"each epoch leaves out {left_over} other images, which fill no batch")
     if (context.folder / "checkpoint").exists() and not fresh:
         context.listener.on_stage("resuming from its checkpoint; the epochs done before are shown again:")
     if context.profile:
@@ -207,10 +244,20 @@ def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> R
     train.shutdown_process_group(accelerator)
     context.log_record(test)
     context.listener.on_stage("measuring the overhead against the plain network")
-    cost, speed = measure_overhead(context)
-    result = _build_result(context, epochs, test, cost, speed, time.monotonic() - started_at + earlier_seconds)
-    write_atomically(context.folder / records.RESULT, json.dumps(asdict(result), indent=2) + "\n")
-    return result
+    input_spec = make_input_spec(dataset)
+    build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
+    cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline)
+    context.log_record(cost)
+
+    def write_result(speed: Speed | None) -> Result:
+        seconds = time.monotonic() - started_at + earlier_seconds
+        result = _build_result(context, epochs, test, cost, speed, seconds)
+        write_atomically(context.folder / records.RESULT, json.dumps(asdict(result), indent=2) + "\n")
+        return result
+
+    result = write_result(None)  # before the timing, which may fail for want of memory
+    speed = measure_speed(context, build_baseline) if recipe.measure.speed else None
+    return write_result(speed) if speed else result
 
 
 def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]:
@@ -238,18 +285,13 @@ def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]
 
 def describe_run_machine() -> dict[str, Any]:
     """Describe the machine, with the number of processes if there are several."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = read_process_rank().processes
     return environment.describe_machine() | ({"processes": processes} if processes > 1 else {})
 
 
-def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
-    """Measure what the network costs compared with the same recipe's plain one."""
+def measure_speed(context: RunContext, build_baseline: Callable[[], nn.Module]) -> Speed | None:
+    """Return the speed of the network against the recipe's plain one; None, with a warning, if there is none."""
     recipe, input_spec = context.recipe, make_input_spec(context.dataset)
-    build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
-    cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline)
-    context.log_record(cost)
-    if not recipe.measure.speed:
-        return cost, None
     try:
         speed = cached_throughput(
             recipe,
@@ -260,12 +302,16 @@ def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
             input_spec.frames,
             runs=context.folder.parent,
             threads=context.timing_threads,
+            processes=context.accelerator.num_processes,
         )
     except LookupError:
         context.listener.on_warning("no speed: it was not measured before the training")
-        return cost, None
+        return None
+    except UserError as error:
+        context.listener.on_warning(f"no speed: {error.problem}")
+        return None
     context.log_record(speed)
-    return cost, speed
+    return speed
 
 
 def _build_result(

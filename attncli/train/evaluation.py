@@ -15,6 +15,7 @@ from attncli.recipe import Recipe
 from attncli.records import Evaluation
 from attncli.seeds import derive_seed
 from attncli.train import distributed
+from attncli.train.device import uses_channels_last
 from attncli.train.errors import translated_torch_errors
 from attncli.train.precision import autocast_context, resolve_precision
 
@@ -76,7 +77,7 @@ def count_predictions(
     layout = BatchLayout(
         batch_size=choose_eval_batch_size(split, recipe.train.batch_size, counts.device, world),
         device=counts.device,
-        channels_last=recipe.train.channels_last,
+        channels_last=uses_channels_last(recipe.train, counts.device),
         rank=rank,
         world=world,
     )

@@ -37,6 +37,25 @@ def test_a_pinned_recipe_pairs_with_an_unpinned_one() -> None:
     assert row.recipe == ""
 
 
+def test_folds_and_seeds_are_pairs() -> None:
+    """Runs of k folds are one variant, each paired with the plain run of its seed, fold and images."""
+    runs = [
+        finished(
+            attn, seed, 0.8 + 0.01 * fold + 0.1 * seed + gain, data=f"{seed}{fold}" * 32, data__folds=3, data__fold=fold
+        )
+        for attn, gain in (("none", 0.0), ("eca", 0.02))
+        for seed in (0, 1)
+        for fold in (0, 1, 2)
+    ]
+    plain, eca = compare_variants(runs)
+    assert (plain.accuracy.n, eca.accuracy.n, eca.difference.n) == (6, 6, 6)
+    assert eca.difference.mean == pytest.approx(0.02)
+    assert eca.difference.sd == pytest.approx(0)
+    strangers = [replace(run, result=replace(run.result, data_digest="f" * 64)) for run in runs[6:8]]
+    _, eca = compare_variants([*runs[:6], *strangers, *runs[8:]])
+    assert (eca.accuracy.n, eca.difference.n) == (6, 4)
+
+
 def test_difference_is_seed_by_seed():
     """Seeds that scatter by points hide nothing when the variant is a point better on each of them."""
     plain = [0.90, 0.80, 0.85, 0.95]

@@ -209,7 +209,7 @@ def test_transfer_is_told(tmp_path):
     own = verdict(tmp_path, "top1(resnet50 + eca) > top1(resnet50)", on="imagenet")
     assert (own.outcome, own.labels) == ("untested", ())
     other = verdict(tmp_path, "top1(resnet50 + eca) > top1(resnet50)", on="imagenet", backbone="resnet20")
-    assert other.outcome == "holds"
+    assert other.outcome == "carries over"
     assert other.labels == (
         "on another network: resnet20 (claimed of resnet50)", "on another dataset: digits (claimed on imagenet)",
         "a short schedule: 12 of 100 epochs",
@@ -282,18 +282,51 @@ def test_top5(tmp_path):
     assert verdict(tmp_path, "top5(resnet20) > 50 %").outcome == "holds"
 
 
-def test_claims_without_a_check(tmp_path):
-    """A test that decides is believed, for CI runs it; what is untestable says why."""
+def test_claims_without_a_check(tmp_path, monkeypatch):
+    """A test shows a claim of attncli if there is that test, with its commit; what is untestable says why."""
     path = tmp_path / "eca.yaml"
     path.write_text(
         "- {id: a, kind: property, text: t, source: s, test: 'tests/x.py::y'}\n"
+        "- {id: c, kind: property, text: t, source: s, test: 'tests/x.py::z'}\n"
         "- {id: b, kind: note, text: t, source: s, untestable: a matter of taste}\n"
     )
-    runs = tmp_path / "runs"
-    evidence = Evidence(CountCache(), SpeedStore(runs))
-    a, b = judge.judge_claims(claim_files.read_claim_files([path]), evidence)
-    assert (a.outcome, a.by, a.why) == ("holds", "test", "decided by tests/x.py::y")
+    evidence = Evidence(CountCache(), SpeedStore(tmp_path / "runs"))
+    monkeypatch.setattr(claim_files, "CLAIMS_FOLDER", tmp_path)
+    monkeypatch.setattr(judge, "load_claim_tests", lambda: {"tests/x.py::y": "abc1234"})
+    a, c, b = judge.judge_claims(claim_files.read_claim_files([path]), evidence)
+    assert (a.outcome, a.by, a.why) == ("shown by a test", "test", "tests/x.py::y (commit abc1234)")
+    assert c.outcome == "untested"
     assert (b.outcome, b.why) == ("untestable", "a matter of taste")
+
+
+def test_claims_of_a_user_name_no_test(tmp_path):
+    """A claim in a file of one's own cannot hold by naming a test."""
+    path = tmp_path / "eca.yaml"
+    path.write_text("- {id: a, kind: property, text: t, source: s, test: 'tests/x.py::y'}\n")
+    with pytest.raises(UserError, match="test: only claims of attncli itself"):
+        claim_files.read_claim_files([path])
+
+
+def test_words_say_what_was_tested(tmp_path):
+    """A direction without its size, another network: other words than holds and fails."""
+    pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
+    assert verdict(tmp_path, f"{ECA} > {PLAIN}", strength="direction").outcome == "holds (direction)"
+    elsewhere = "top1(resnet50 + eca) > top1(resnet50)"
+    assert verdict(tmp_path, elsewhere, backbone="resnet20").outcome == "carries over"
+    against = "top1(resnet50 + eca) < top1(resnet50)"
+    assert verdict(tmp_path, against, backbone="resnet20").outcome == "does not carry over"
+
+
+def test_undertrained_networks_decide_nothing(tmp_path):
+    """Before the plain network is within a point of its published figure there is no verdict, and it says why."""
+    low = [top1 - 0.1 for top1 in PLAINS]
+    pairs(tmp_path / "low" / "runs", "eca", [top1 - 0.1 for top1 in BETTER], low, data__name="cifar10")
+    found = verdict(tmp_path / "low", f"{ECA} > {PLAIN}", on="cifar10")
+    assert found.outcome == "undecided"
+    assert "below the published 9" in found.why
+    high = [0.9125 + d for d in (0.001, 0.0, 0.002, -0.001)]
+    pairs(tmp_path / "high" / "runs", "eca", [0.923, 0.9225, 0.9245, 0.9216], high, data__name="cifar10")
+    assert verdict(tmp_path / "high", f"{ECA} > {PLAIN}", on="cifar10").outcome == "holds"
 
 
 def test_unknown_backbone_in_place_of_the_claims():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attncli.data.dataset import DatasetSource
 from attncli.data.paths import DataPaths
-from attncli.data.readers.columns import ColumnNames
+from attncli.data.readers.columns import name_columns
 from attncli.data.readers.file_walk import is_folder, walk_folder
 from attncli.data.readers.image_files import make_image_source
 from attncli.data.readers.image_folder import SplitListing
@@ -70,7 +70,7 @@ def _find_lists(root: Path, unused: list[str]) -> dict[str, Path]:
 
 
 def _list_tables(folder: Path, lists: dict[str, Path], data: Data, notes: list[str]) -> dict[str, SplitListing]:
-    wanted = ColumnNames(data.image_column, data.label_column)
+    wanted = name_columns(data)
     rows: dict[str, list[LabelledRows]] = {}
     for split, path in lists.items():
         listed = read_labelled_paths(read_path_table(path, wanted), wanted)
@@ -83,7 +83,7 @@ def _list_tables(folder: Path, lists: dict[str, Path], data: Data, notes: list[s
             files = find_listed_files(path.parent, part.paths, name, path)
             prefix = path.parent.relative_to(folder).as_posix()
             moved = [file._replace(path=f"{prefix}/{file.path}") if prefix != "." else file for file in files]
-            rows.setdefault(name, []).append(LabelledRows(moved, _parse_labels(part.labels), []))
+            rows.setdefault(name, []).append(LabelledRows(moved, _parse_labels(part.labels), [], part.groups))
     if "train" not in rows:
         raise UserError(f"{next(iter(lists.values()))}: no images of the split train", LAYOUT)
     return group_by_class(rename_test_split(rows), str(folder))
@@ -96,7 +96,9 @@ def _separate_splits(listed: LabelledPaths, split: str, path: Path, unused: list
     separated = {}
     for name, word in assign_splits(listed.splits, str(path), unused).items():
         chosen = [row for row, text in enumerate(listed.splits) if text == word]
-        separated[name] = LabelledPaths([listed.paths[i] for i in chosen], [listed.labels[i] for i in chosen])
+        groups = [listed.groups[row] for row in chosen] if listed.groups else None
+        paths, labels = ([cells[row] for row in chosen] for cells in (listed.paths, listed.labels))
+        separated[name] = LabelledPaths(paths, labels, groups=groups)
     return separated
 
 

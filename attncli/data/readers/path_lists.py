@@ -90,7 +90,7 @@ def _split_lines(lines: Sequence[str], delimiter: str | None) -> list[list[str]]
     return [[cell.strip() for cell in row] for row in table if row]
 
 
-def read_labelled_paths(table: PathTable, wanted: ColumnNames, group_column: str | None = None) -> LabelledPaths | None:
+def read_labelled_paths(table: PathTable, wanted: ColumnNames) -> LabelledPaths | None:
     """Return paths and labels of a list, or None if it has no labels, as Kaggle's test lists.
 
     Raises UserError for a wanted column that is missing, rows without a label or with several, and unfit names.
@@ -98,7 +98,7 @@ def read_labelled_paths(table: PathTable, wanted: ColumnNames, group_column: str
     image = _find_column(table, wanted.image, IMAGE_COLUMNS, "data.image_column") or table.columns[0]
     label = _find_column(table, wanted.label, LABEL_COLUMNS, "data.label_column")
     split = _find_column(table, None, SPLIT_COLUMNS, "")
-    group = _find_column(table, group_column, (), "data.group_column")
+    group = _find_column(table, wanted.group, (), "data.group_column")
     others = [name for name in table.columns if name not in (image, split, group)]
     if label is not None:
         labels = table.read_column(label)
