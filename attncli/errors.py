@@ -4,10 +4,12 @@ import difflib
 import json
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 LAUNCHER_FOLDER_VARIABLE = "ATTNCLI_CONFIDED"  # the folder in which the processes of one run write their errors
+
+LEAST_PREFIX = 3  # letters of a name that begins a known one, above which this counts more than similarity
 
 
 class UserError(Exception):
@@ -85,17 +87,38 @@ def _escape_character(char: str) -> str:
     return char.encode("unicode_escape").decode() if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char
 
 
-def suggest_name(name: str, known: Iterable[str]) -> str:
-    """Return a hint: 'did you mean ...' with the most similar name or one with that prefix, else all known names."""
+def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | None = None) -> str:
+    """Return a hint: 'did you mean ...' with the most similar name or one with that prefix, else all known names.
+
+    Letter case, hyphens, underscores and other signs do not count.
+
+    Args:
+        name: what was typed.
+        known: the names that are allowed.
+        aliases: other names, such as those of papers and repositories, and what to suggest for each.
+    """
     known = sorted(known)
-    with_prefix = [candidate for candidate in known if len(name) > 1 and candidate.startswith(name)]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or with_prefix[:1]
-    if close:
-        return f"did you mean '{close[0]}'?"
+    suggestions = {fold_name(alias): text for alias, text in (aliases or {}).items()}
+    suggestions |= {fold_name(candidate): f"'{candidate}'" for candidate in reversed(known)}
+    folded = fold_name(name)
+    if folded in suggestions:
+        return f"did you mean {suggestions[folded]}?"
+    longer = [candidate for candidate in map(fold_name, known) if len(folded) > 1 and candidate.startswith(folded)]
+    longer.sort(key=len)
+    similar = difflib.get_close_matches(folded, suggestions, n=1, cutoff=0.6)
+    if best := longer[:1] + similar if len(folded) > LEAST_PREFIX else similar + longer[:1]:
+        return f"did you mean {suggestions[best[0]]}?"
     return f"known: {', '.join(known)}" if known else ""
 
 
-def unknown_name_error(kind: str, name: str, known: Iterable[str], location: str = "") -> UserError:
-    """Return the error for an unknown name, with the most similar known one as hint."""
+def fold_name(name: str) -> str:
+    """Return a name in lower case, letters and digits only; as it is if it has none."""
+    return "".join(char for char in name.casefold() if char.isalnum()) or name
+
+
+def unknown_name_error(
+    kind: str, name: str, known: Iterable[str], location: str = "", aliases: Mapping[str, str] | None = None
+) -> UserError:
+    """Return the error for an unknown name, with the most similar known one as hint; see `suggest_name`."""
     prefix = f"{location}: " if location else ""
-    return UserError(f"{prefix}unknown {kind}: '{name}'", suggest_name(name, known))
+    return UserError(f"{prefix}unknown {kind}: '{name}'", suggest_name(name, known, aliases))

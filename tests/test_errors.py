@@ -20,6 +20,23 @@ def test_the_nearest_name(name: str, hint: str) -> None:
     assert suggest_name(name, ["vgg16_bn", "eca", "resnet50"]) == hint
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("ECA", "did you mean 'eca'?"),
+        ("resnet-50", "did you mean 'resnet50'?"),
+        ("VGG16 BN", "did you mean 'vgg16_bn'?"),
+        ("ECA_Layer", "did you mean 'eca'?"),
+        ("k-net", "did you mean 'eca' with --set model.options.k=3?"),
+        ("vgg1", "did you mean 'vgg16_bn'?"),
+    ],
+)
+def test_case_signs_and_other_names(name: str, hint: str) -> None:
+    """Letter case, hyphens and underscores do not count; other names of a thing lead to it."""
+    aliases = {"eca-layer": "'eca'", "knet": "'eca' with --set model.options.k=3", "vgg0": "'eca'"}
+    assert suggest_name(name, ["vgg16_bn", "eca", "resnet50"], aliases) == hint
+
+
 def test_unknown_says_what_and_where() -> None:
     """The place comes first; there is no hint if nothing is known."""
     error = unknown_name_error("backbone", "x", [], "model.backbone")

@@ -1,5 +1,6 @@
 """Options, parameter types and output that several commands share."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms, complete_recipes
+from attncli.commands._result_stream import echo_result, reserve_stdout
 from attncli.errors import UserError
+from attncli.shortcuts import SHORTCUT_KEYS
+from attncli.system.gpu_support import DEVICE_VARIABLE, check_device_name
 
 if TYPE_CHECKING:
     from attncli.recipe import Recipe
@@ -48,7 +52,25 @@ class SeedList(click.ParamType):  # type: ignore[type-arg]
         return seeds if len(seeds) > 1 else seeds[0]
 
 
-NAMES, SEEDS = NameList(), SeedList()
+class Seed(click.ParamType):  # type: ignore[type-arg]
+    """The seed of one run."""
+
+    name = "seed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number. Raises UserError for several, with the ways to train several."""
+        text = str(value).strip()
+        if len(text.split(",")) > 1:
+            raise UserError(
+                f"--seed {text}: a run has one seed",
+                "call it once per seed, or train several with `attncli sweep FILE --seeds 0,1,2`",
+            )
+        if not text.isdecimal():
+            raise UserError(f"--seed {text}: not a whole number from 0", "for example --seed 3")
+        return int(text)
+
+
+NAMES, SEEDS, SEED = NameList(), SeedList(), Seed()
 
 _FILE = click.argument(
     "recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path), shell_complete=complete_recipes
@@ -79,7 +101,7 @@ _RECIPE = (
     click.option("--data-root", metavar="DIR", help="Folder that holds the dataset's files, or gets them."),
     _SIZE,
     click.option("--epochs", type=int, metavar="N", help="Passes over the training images."),
-    click.option("--seed", type=int, metavar="N", help="Seed; runs with one seed share weights, order and crops."),
+    click.option("--seed", type=SEED, metavar="N", help="Seed; runs with one seed share weights, order and crops."),
     _SET,
 )
 _NETWORKS = (
@@ -95,16 +117,6 @@ _NETWORKS = (
     _SIZE,
     _SET,
 )
-OPTION_KEYS = {
-    "attn": "model.attn",
-    "backbone": "model.backbone",
-    "pretrained": "model.pretrained",
-    "dataset": "data.name",
-    "data_root": "data.root",
-    "image_size": "data.image_size",
-    "epochs": "train.epochs",
-    "seed": "seed",
-}
 
 
 def recipe_options(command: F) -> F:
@@ -129,6 +141,11 @@ def store_options(command: F) -> F:
     command = click.option(
         "--tracking-uri", metavar="URI", help="MLflow store  [default: $MLFLOW_TRACKING_URI, else RUNS/mlflow.db]"
     )(command)
+    return runs_option(command)
+
+
+def runs_option(command: F) -> F:
+    """Add the option that says where runs are."""
     return click.option(
         "--runs",
         type=click.Path(path_type=Path, file_okay=False),
@@ -139,17 +156,55 @@ def store_options(command: F) -> F:
     )(command)
 
 
+def device_option(command: F) -> F:
+    """Add `--device`; what it asks for holds for this command and the processes that it starts."""
+
+    def remember(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
+        if name is None:
+            return
+        before = os.environ.get(DEVICE_VARIABLE)
+        os.environ[DEVICE_VARIABLE] = check_device_name(name)
+        ctx.call_on_close(lambda: _restore_variable(DEVICE_VARIABLE, before))
+
+    return click.option(
+        "--device",
+        metavar="NAME",
+        expose_value=False,
+        callback=remember,
+        help="cpu, cuda, cuda:1 or mps  [default: the GPU that torch finds, else cpu]",
+    )(command)
+
+
+def _restore_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
 def json_option(command: F) -> F:
     """Add `--json`, machine-readable output."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else there.")(command)
+    return click.option(
+        "--json", "as_json", is_flag=True, callback=_reserve_stdout, help="Print JSON on stdout and nothing else there."
+    )(command)
 
 
-def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None = None) -> "Recipe":
+def _reserve_stdout(context: click.Context, parameter: click.Parameter, as_json: bool) -> bool:
+    """Keep stdout for the JSON until the command ends."""
+    if as_json and not context.resilient_parsing:
+        context.with_resource(reserve_stdout())
+    return as_json
+
+
+def read_recipe(
+    options: dict[str, Any], extra_values: Mapping[str, Any] | None = None, runs: Path | None = None
+) -> "Recipe":
     """Return the checked Recipe of a command's options.
 
     Args:
         options: what click passes on; the keys of `recipe_options` are removed from it.
         extra_values: values by dotted key that no option sets.
+        runs: the folder of runs in which model.pretrained=RUN is looked up.
 
     Raises:
         CollectedError: everything that is wrong with the recipe, at once.
@@ -157,8 +212,20 @@ def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None 
     from attncli import validation
 
     path, overrides = find_recipe(options.pop("recipe")), options.pop("overrides")
-    values = {OPTION_KEYS[k]: options.pop(k) for k in OPTION_KEYS if k in options} | dict(extra_values or {})
+    overrides = [_resolve_run_weights(item, runs) if runs is not None else item for item in overrides]
+    values = {SHORTCUT_KEYS[k]: options.pop(k) for k in SHORTCUT_KEYS if k in options} | dict(extra_values or {})
     return validation.read(path, overrides, {k: v for k, v in values.items() if v is not None})
+
+
+def _resolve_run_weights(item: str, runs: Path) -> str:
+    """Return a `key=value` with the folder of the run in place of its name, if it is model.pretrained=RUN."""
+    from attncli.runs import find_run_folder
+
+    key, _, word = item.partition("=")
+    is_file = "/" in word or Path(word).suffix or Path(word).exists()
+    if key.strip() != "model.pretrained" or is_file or word.lower() in ("true", "false", "null", ""):
+        return item
+    return f"{key}={find_run_folder(runs, word)}"
 
 
 def find_recipe(paths: Sequence[Path]) -> Path | None:
@@ -166,6 +233,7 @@ def find_recipe(paths: Sequence[Path]) -> Path | None:
 
     Raises UserError if more than one is given, or no recipe has the name.
     """
+    refuse_settings(paths)
     if len(paths) > 1:
         raise UserError(f"{len(paths)} recipes: {', '.join(map(str, paths))}", "give one; --set KEY=VALUE changes it")
     from attncli.recipe.library import find_recipe_file
@@ -173,10 +241,23 @@ def find_recipe(paths: Sequence[Path]) -> Path | None:
     return find_recipe_file(paths[0]) if paths else None
 
 
+def refuse_settings(words: Sequence[Path]) -> None:
+    """Raise UserError for a word such as `lr=0.1` or `model.attn=eca` in place of a recipe: it belongs after --set."""
+    from attncli.recipe import find_recipe_key
+
+    for word in map(str, words):
+        name, equals, value = word.partition("=")
+        if equals and not Path(word).exists():
+            raise UserError(
+                f"{word}: not a recipe", f"keys follow --set: --set {find_recipe_key(name) or name}={value}"
+            )
+
+
 def find_any_recipe(word: Path) -> Path:
     """Return the file of a recipe or sweep of this name. Raises UserError if there is none."""
     from attncli.recipe.library import find_recipe_file, list_recipe_files
 
+    refuse_settings((word,))
     path = find_recipe_file(word, "sweep" if str(word) in list_recipe_files("sweep") else "recipe")
     if not path.is_file():
         raise UserError(f"{path}: no such file", "`attncli recipe ls` lists recipes")
@@ -187,7 +268,7 @@ def echo_json(value: Any) -> None:
     """Print a value as JSON on stdout; NaN and infinities, which JSON lacks, as null."""
     from attncli.report.json_text import format_json
 
-    click.echo(format_json(value))
+    echo_result(format_json(value))
 
 
 def overwrite_line(text: str) -> None:

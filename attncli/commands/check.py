@@ -27,8 +27,11 @@ def command(schema: bool, as_json: bool, **options: Any) -> None:
         from attncli.validation import build_json_schema
 
         return echo_json(build_json_schema())
+    from attncli.validation import check_image_size
+
     path = find_recipe(options["recipe"])
     recipe = read_recipe(options)
+    check_image_size(recipe)
     if as_json:
         return echo_json({"digest": recipe.compute_digest(), "recipe": recipe.model_dump(mode="json")})
     click.echo(recipe.to_yaml(), nl=False)

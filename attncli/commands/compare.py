@@ -1,17 +1,18 @@
 """`attncli compare`: compare finished runs, paired seed by seed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
 from attncli.commands._options import NAMES, json_option, store_options
+from attncli.commands._result_stream import echo_result
 
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
-    from attncli.runs import RunStore
+    from attncli.runs import FinishedRun, RunStore
 
 
 @click.command()
@@ -27,12 +28,27 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["table", "csv", "json", "markdown"]),
+    type=click.Choice(["table", "csv", "json", "markdown", "latex"]),
     default="table",
     show_default=True,
 )
+@click.option("--columns", type=NAMES, metavar="NAMES", help="Columns of the table: params,macs,top1,top5,latency, ...")
+@click.option(
+    "--spread",
+    type=click.Choice(["ci", "sd"]),
+    help="After ±: half the 95 % interval, or the standard deviation  [default: ci, sd in latex]",
+)
+@click.option(
+    "--sort", type=click.Choice(["top1", "attention", "params", "macs", "latency"]), help="Order of the rows."
+)
 @click.option(
     "--margin", type=float, default=0.5, show_default=True, help="Smallest difference that matters, in points."
+)
+@click.option(
+    "--planned-seeds",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Seeds planned before the first run, for runs that no sweep planned.",
 )
 @click.option(
     "--cost",
@@ -49,7 +65,11 @@ def command(
     backbone: str | None,
     attn: list[str] | None,
     format_: str,
+    columns: list[str] | None,
+    spread: Literal["ci", "sd"] | None,
+    sort: str | None,
     margin: float,
+    planned_seeds: int | None,
     cost: str,
     plot: bool,
     runs: Path,
@@ -58,36 +78,86 @@ def command(
 ) -> None:
     """Compare finished runs: mean over seeds, paired difference to the plain network, overhead and speed.
 
-    Differences are taken seed by seed against runs of the same recipe with `--attn none`. p values are corrected for
-    the whole table. With too few seeds the verdict is "undecided".
+    Differences are taken seed by seed against runs of the same recipe with `--attn none`. Intervals and p values hold
+    for all variants of a baseline together, also for those that are not shown. With too few seeds the verdict is
+    "undecided".
 
-    More in `attncli help concepts`.
+    More in `attncli help statistics`.
 
     \b
     Example:
       attncli compare --dataset digits --backbone resnet18
       attncli compare --format csv > runs.csv
+      attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
     from attncli.analysis.compare import compare_variants
     from attncli.report import comparison
-    from attncli.runs import RunStore, read_finished_runs
+    from attncli.report.comparison import describe_lost_runs
+    from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
+    from attncli.runs import RunStore, list_untracked_runs, read_failed_runs, read_finished_runs
 
     run_store = RunStore(runs, tracking_uri)
-    finished_runs = [
-        run
-        for run in read_finished_runs(run_store)
-        if dataset in (None, run.dataset)
-        and backbone in (None, run.recipe.model.backbone)
-        and (not attn or run.result.attn in (*attn, "none"))
+    finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(runs))
+    refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
+    all_rows = compare_variants(
+        finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
+    )  # of all runs, as variants are tested together whatever is shown
+    rows = [
+        row
+        for row in all_rows
+        if dataset in (None, row.dataset)
+        and backbone in (None, row.backbone)
+        and (not attn or row.attn in (*attn, "none"))
     ]
-    rows = compare_variants(finished_runs, margin=margin / 100)
+    rows = sort_rows(rows, sort) if sort else rows
+    if columns or spread or format_ in ("latex", "markdown"):
+        spread = spread or ("sd" if format_ == "latex" else "ci")
+        chosen_columns = choose_columns(columns or PAPER_COLUMNS, spread)
+    else:
+        chosen_columns = None
+    for line in describe_lost_runs(failed_runs, finished_runs):
+        click.echo(line, err=True)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
-    click.echo(comparison.render_comparison(rows, "json" if as_json else format_))
+    echo_result(comparison.render_comparison(rows, "json" if as_json else format_, columns=chosen_columns))
+    if missing := list_untracked_runs(run_store, finished_runs):
+        click.echo(
+            f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "
+            "`attncli sync` adds them",
+            err=True,
+        )
     if plot and rows:
         experiments = {run.reference: run.experiment for run in finished_runs}
         _draw_plots(rows, cost, run_store, experiments)
     return None
+
+
+def refuse_empty_filters(
+    finished_runs: "Sequence[FinishedRun]", *, attn: list[str] | None, backbone: str | None, dataset: str | None
+) -> None:
+    """Raise UserError if no finished run has what a filter names; without any finished runs all filters pass."""
+    from attncli import attention, backbones
+    from attncli.dataset_catalog import list_dataset_aliases
+    from attncli.errors import UserError, suggest_name
+
+    filters = (
+        ("--attn", attn or [], {run.result.attn for run in finished_runs}, attention.list_mechanism_aliases),
+        (
+            "--backbone",
+            [backbone],
+            {run.recipe.model.backbone for run in finished_runs},
+            backbones.list_backbone_aliases,
+        ),
+        ("--dataset", [dataset], {run.dataset for run in finished_runs}, list_dataset_aliases),
+    )
+    for option, names, present, list_aliases in filters:
+        missing = [name for name in names if name is not None and name not in present]
+        if missing and finished_runs:
+            aliases = {alias: text for alias, text in list_aliases().items() if text.split("'")[1] in present}
+            hint = f"the finished runs have {', '.join(sorted(present))}"
+            suggestion = suggest_name(missing[0], present, aliases)
+            hint = f"{suggestion} {hint}" if suggestion.startswith("did") else hint
+            raise UserError(f"{option} {missing[0]}: no finished run has it", hint)
 
 
 def _draw_plots(rows: "list[ComparisonRow]", cost: str, run_store: "RunStore", experiments: Mapping[str, str]) -> None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands._options import echo_json, json_option, read_recipe, recipe_options, store_options
+from attncli.commands._options import device_option, echo_json, json_option, read_recipe, recipe_options, store_options
+from attncli.commands._result_stream import release_stdout
 from attncli.errors import UserError
+from attncli.system.launcher import read_process_rank
 from attncli.system.signals import end_with_launcher
 
 if TYPE_CHECKING:
@@ -23,14 +25,17 @@ if TYPE_CHECKING:
 @click.option("--resume/--fresh", default=True, help="Resume an unfinished run (default), or start it again.")
 @click.option("--profile", is_flag=True, help="Profile a few steps first, into RUNS/<digest>/profile/.")
 @click.option("--look", is_flag=True, help="At the end draw what the attention does, as `attncli look` does.")
+@click.option("--log-model", is_flag=True, help="At the end add the network to MLflow, for mlflow.pytorch.load_model.")
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Train in N processes, on cores (gloo) or GPUs.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@device_option
 @store_options
 @json_option
 def command(
     resume: bool,
     profile: bool,
     look: bool,
+    log_model: bool,
     processes: int | None,
     quiet: bool,
     runs: Path,
@@ -57,44 +62,53 @@ def command(
       accelerate launch --multi_gpu --num_processes 2 -m attncli run RECIPE
       torchrun --nproc-per-node 2 -m attncli run RECIPE
     """
-    from attncli import track
+    from attncli import data, track, validation
     from attncli.report.summary import render_run_summary
 
-    recipe = read_recipe(options)
+    recipe = read_recipe(options, runs=runs)
+    validation.check_image_size(recipe)
     is_one_of_several = _is_one_of_several(processes)
     end_with_launcher()
-    result = (
-        track.read_finished_result(runs / recipe.compute_digest())
-        if resume and not profile and not is_one_of_several
-        else None
-    )
+    result = None
+    if resume and not profile and not is_one_of_several:
+        pinned_recipe = track.pin_changed_images(recipe, runs)
+        result = track.read_finished_result(runs / pinned_recipe.compute_digest())
+        if result is not None and pinned_recipe is not recipe and not quiet:
+            click.echo(track.describe_changed_images(recipe, pinned_recipe), err=True)
+    if result is None:
+        data.check_data_root(recipe.data)
     if result is None and not is_one_of_several and (processes or 1) > 1:
         return _launch_processes(processes)
     if result is None:
         result = _train_run(
             recipe,
             track.RunStore(runs, tracking_uri),
-            quiet or _read_rank() > 0,
+            quiet or read_process_rank().rank > 0,
             fresh=not resume,
             profile=profile,
             look=look,
         )
     elif not quiet:
         click.echo(f"this run is finished already ({result.folder}); --fresh runs it again", err=True)
+    if log_model and read_process_rank().rank == 0:
+        _log_model(runs / result.digest, track.RunStore(runs, tracking_uri))
     if as_json:
         return echo_json(asdict(result))
     click.echo(render_run_summary(result, runs))
     return None
 
 
-def _read_rank() -> int:
-    """Return this process's rank among those that a launcher started, 0 without one."""
-    return int(os.environ.get("RANK", "0"))
+def _log_model(folder: Path, run_store: "RunStore") -> None:
+    """Add the network of a finished run to its MLflow run."""
+    import numpy as np
 
+    from attncli.track.artifacts import log_network
+    from attncli.trained import ImageClassifier, load_trained_network
 
-def _has_rank() -> bool:
-    """Return whether torch's or MPI's launcher gave this process a rank."""
-    return any(name in os.environ for name in ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK"))
+    trained = load_trained_network(folder)
+    classifier, example = ImageClassifier(trained).eval(), np.zeros((2, *trained.input_shape), np.float32)
+    address = log_network(classifier, folder.name, example=example, run_store=run_store)
+    click.echo(f'model: mlflow.pytorch.load_model("{address}")', err=True)
 
 
 def _is_one_of_several(processes: int | None) -> bool:
@@ -103,20 +117,23 @@ def _is_one_of_several(processes: int | None) -> bool:
     Raises UserError if the number is not the requested one. Accelerate's launcher, asked for several processes on a
     machine without GPUs, sets their port and then starts a single one without a warning.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes is None and {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys() and not _has_rank():
+    process_rank = read_process_rank()
+    has_accelerate = {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys()
+    if processes is None and has_accelerate and not process_rank.has_launcher:
         raise UserError(
             "accelerate launch was asked for several processes and started one, as it does without GPUs",
             "use attncli run --processes N (1 if one is meant), or accelerate launch --multi_gpu --num_processes N",
         )
-    if "RANK" in os.environ and processes not in (None, world):
-        raise UserError(f"--processes {processes}, but the launcher started {world}", "leave out --processes")
-    return world > 1
+    if process_rank.has_launcher and processes not in (None, process_rank.processes):
+        problem = f"--processes {processes}, but the launcher started {process_rank.processes}"
+        raise UserError(problem, "leave out --processes")
+    return process_rank.processes > 1
 
 
 def _launch_processes(processes: int | None) -> None:
     from attncli.run.launch import launch_ranks
 
+    release_stdout()
     launch_ranks(processes or 1, sys.argv[1:])
 
 

@@ -1,14 +1,22 @@
 """The folders of a dataset's files and the callback that receives progress. No torch."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from attncli.system.files import expand_user_path
 
 ProgressCallback = Callable[[str, int, int], None]  # (activity, completed, total)
 
 
 def ignore_progress(activity: str, completed: int, total: int) -> None:
     """Do nothing with the progress."""
+
+
+def find_default_root() -> Path:
+    """Return the default folder of downloads: $ATTNCLI_DATA, else ~/.cache/attncli/data."""
+    return expand_user_path(os.environ.get("ATTNCLI_DATA") or "~/.cache/attncli/data", "ATTNCLI_DATA")
 
 
 @dataclass(frozen=True)

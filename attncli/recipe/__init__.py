@@ -4,9 +4,20 @@
 digest identifies the run.
 """
 
+from attncli.recipe.key_names import find_recipe_key
 from attncli.recipe.library import find_recipe_file, list_recipe_files
 from attncli.recipe.load import find_key_errors, merge_values, read, set_dotted_key
-from attncli.recipe.schema import Data, Measure, Model, Recipe, Train, is_default_late_key, read_class_list
+from attncli.recipe.run_weights import locate_weights
+from attncli.recipe.schema import (
+    Data,
+    Measure,
+    Model,
+    Recipe,
+    Train,
+    format_content,
+    is_default_late_key,
+    read_class_list,
+)
 from attncli.recipe.yaml_loader import (
     compose_yaml,
     describe_yaml_error,
@@ -15,6 +26,7 @@ from attncli.recipe.yaml_loader import (
     parse_override,
     parse_yaml,
 )
+from attncli.system.callable_module import make_module_callable
 
 __all__ = [
     "Data",
@@ -26,10 +38,13 @@ __all__ = [
     "describe_yaml_error",
     "find_key_errors",
     "find_recipe_file",
+    "find_recipe_key",
+    "format_content",
     "format_yaml",
     "is_default_late_key",
     "list_recipe_files",
     "load_yaml",
+    "locate_weights",
     "merge_values",
     "parse_override",
     "parse_yaml",
@@ -37,3 +52,5 @@ __all__ = [
     "read_class_list",
     "set_dotted_key",
 ]
+
+make_module_callable(__name__, "attncli.api:read_recipe")

@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
+from attncli.recipe.run_weights import locate_weights
 from attncli.recipe.yaml_loader import format_yaml
 from attncli.system.files import expand_user_path
+from attncli.system.local_imports import find_local_modules
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -23,10 +25,12 @@ Options = dict[str, Any]
 KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
-        | {"configuration", "unused_splits", "image_column", "label_column"}
+        | {"configuration", "unused_splits", "image_column", "label_column", "content"}
+        | {"folds", "fold", "group_column", "group_pattern"}
+        | {"background", "grey_range", "orientation"}
     ),
     "model": frozenset({"replace", "pretrained"}),
-    "train": frozenset(),
+    "train": frozenset({"accumulate", "deterministic", "lr_factors"}),
 }
 
 
@@ -55,6 +59,10 @@ class Data(RecipeSection):
         default=None, description="column of the images (parquet, hf); none = found by name and type"
     )
     label_column: str | None = Field(default=None, description="column of the labels, likewise")
+    content: str | None = Field(
+        default=None,
+        description="digest of the images; set by attncli if there is a run of other images from the same place",
+    )
     image_size: Positive | None = Field(
         default=None, description="side in pixels to resize to (cluttered: of the canvas); none = as they are"
     )
@@ -64,8 +72,28 @@ class Data(RecipeSection):
     per_class: Positive | None = Field(default=None, description="training images kept per class (seeded)")
     fraction: Fraction | None = Field(default=None, description="share of the training images kept (seeded)")
     val_fraction: Share = Field(default=0.1, description="share of the training images held out for validation")
-    subset_seed: int = Field(
-        default=0, description="seed of the validation split and the subsets; does not depend on the run's seed"
+    subset_seed: int | Literal["run"] = Field(
+        default=0, description="seed of the validation split, subsets and folds; run = that of the run"
+    )
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        default=None, description="cut the training images into k parts, of which part data.fold is the test set"
+    )
+    fold: Annotated[int, Field(ge=0)] = Field(default=0, description="the part that is the test set, from 0")
+    group_column: str | None = Field(
+        default=None, description="column of groups (patient, writer, video) that stay together in every cut"
+    )
+    group_pattern: str | None = Field(
+        default=None, description="regular expression that finds the group in the path of a file (folder, table)"
+    )
+    background: str | None = Field(
+        default=None, description="colour behind transparent images; none = white for your own images and the hub's"
+    )
+    grey_range: list[float] | None = Field(
+        default=None,
+        description="values of 16-bit grey images that become black and white; none = the bits that your images use",
+    )
+    orientation: Literal["auto", "follow", "ignore"] = Field(
+        default="auto", description="EXIF orientation; auto = followed for your own images and the hub's"
     )
     pad: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="random crop after padding; none = size // 8 (cluttered: 0)"
@@ -108,7 +136,8 @@ class Model(RecipeSection):
         default=None, description="built-in attention to remove; attn, if any, takes its place"
     )
     pretrained: bool | str = Field(
-        default=False, description="true = torchvision's ImageNet weights (its cache), or the path of a state dict"
+        default=False,
+        description="true = torchvision's ImageNet weights (its cache), or the path of a state dict or a run's folder",
     )
 
 
@@ -127,11 +156,21 @@ class Train(RecipeSection):
     warmup_epochs: Annotated[float, Field(ge=0)] = Field(default=0.0, description="linear warm-up (not with onecycle)")
     step_epochs: list[Positive] = Field(default=[], description="epochs after which step divides lr by 10")
     label_smoothing: Share = 0.0
+    lr_factors: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={},
+        description="fine-tuning: factors of lr by part (stem, stage1, ..., classifier, attention); 0 = frozen",
+    )
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(default=None, description="largest norm of the gradient")
     ema: Share | None = Field(default=None, description="decay of an average of the weights, used for evaluation")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="auto = bf16 if native")
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
+        default="auto", description="auto = bf16 if native, else fp16 on CUDA and fp32 elsewhere; tf32: CUDA"
+    )
     channels_last: bool = True
     compile: bool = False
+    accumulate: Positive = Field(
+        default=1, description="parts of a batch that are computed one after the other; batch norms see the parts"
+    )
+    deterministic: bool = Field(default=False, description="CUDA: kernels whose sums have a fixed order; slower")
 
 
 class Measure(RecipeSection):
@@ -141,6 +180,9 @@ class Measure(RecipeSection):
     batch_size: Positive | None = Field(default=None, description="images per timed step; none = train.batch_size")
     repeats: Annotated[int, Field(ge=3)] = Field(default=7, description="timed pairs (variant, baseline)")
     seconds: Annotated[float, Field(gt=0)] = Field(default=8.0, description="approximate time limit of the timing")
+    check_memory: bool = Field(
+        default=True, description="refuse a training that needs more memory than is free; false = train regardless"
+    )
 
 
 class Recipe(RecipeSection):
@@ -152,14 +194,20 @@ class Recipe(RecipeSection):
     measure: Measure = Measure()
     seed: Annotated[int, Field(ge=0)] = 0
     experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE")
+    planned_seeds: Positive | None = Field(
+        default=None, description="how many seeds are planned in all; `compare` judges when they are finished"
+    )
 
     def build_identity(self) -> dict[str, Any]:
-        """Return everything that makes two runs different: all keys but the paths of files, timing and experiment.
+        """Return everything that makes two runs different: not paths of files, timing, experiment, planned seeds.
 
         If the user brings the images, data.root counts, as it decides which images they are. Keys of `KEYS_ADDED_LATER`
-        count only if they are not at their default. A file of classes counts as its list, a user's file as its content.
+        count only if they are not at their default. A file of classes counts as its list, a user's file as its content;
+        so do the local modules that a user's mechanism imports.
         """
-        identity = self.model_dump(exclude={"measure": True, "experiment": True, "data": {"root", "decoded"}})
+        identity = self.model_dump(
+            exclude={"measure": True, "experiment": True, "planned_seeds": True, "data": {"root", "decoded"}}
+        )
         if self.data.root is not None and any(has_origin(n, "user", "hub") for n in (self.data.name, self.data.of)):
             identity["data"]["root"] = _resolve_root(self.data.root)
         if isinstance(self.data.classes, str):
@@ -170,9 +218,9 @@ class Recipe(RecipeSection):
                 key: value for key, value in identity[name].items() if key not in defaults or value != defaults[key]
             }
         if self.model.attn.endswith(".py"):
-            identity["model"]["attn"] = _name_by_content(Path(self.model.attn), "give the path of a readable .py file")
+            identity["model"]["attn"] = _name_code_by_content(expand_user_path(self.model.attn, "model.attn"))
         if isinstance(self.model.pretrained, str):
-            weights = expand_user_path(self.model.pretrained, "model.pretrained")
+            weights = locate_weights(expand_user_path(self.model.pretrained, "model.pretrained"))
             identity["model"]["pretrained"] = _name_by_content(weights, "give a state dict as .pth or .safetensors")
         return identity
 
@@ -181,8 +229,21 @@ class Recipe(RecipeSection):
         return _hash_json(self.build_identity())
 
     def compute_group(self) -> str:
-        """Return the digest without the seed: the runs of one group differ in the seed only."""
-        return _hash_json({key: value for key, value in self.build_identity().items() if key != "seed"})
+        """Return the digest without seed, fold and data.content: the runs of one group differ in seed and fold only."""
+        identity = self.pin_content(None).build_identity()
+        identity["data"].pop("fold", None)
+        return _hash_json({key: value for key, value in identity.items() if key != "seed"})
+
+    def pin_content(self, data_digest: str | None) -> "Recipe":
+        """Return the same recipe for the images with this digest, and no others; with None, for any images."""
+        content = None if data_digest is None else format_content(data_digest)
+        return self.model_copy(update={"data": self.data.model_copy(update={"content": content})})
+
+    def resolve_data(self) -> Data:
+        """Return the section `data` with the run's seed in place of data.subset_seed=run."""
+        if self.data.subset_seed != "run":
+            return self.data
+        return self.data.model_copy(update={"subset_seed": self.seed})
 
     def make_baseline(self) -> "Recipe":
         """Return the same recipe without a mechanism; for a whole network, that is the recipe's plain backbone."""
@@ -193,13 +254,18 @@ class Recipe(RecipeSection):
         """Return every key in dotted form, for example `train.lr`, with its value."""
         return {
             (f"{section_name}.{key}"): value
-            for section_name, section in self.model_dump(exclude={"seed", "experiment"}).items()
+            for section_name, section in self.model_dump(exclude={"seed", "experiment", "planned_seeds"}).items()
             for key, value in section.items()
         } | {"seed": self.seed}
 
     def to_yaml(self) -> str:
         """Return the whole recipe as YAML that `read` accepts."""
         return format_yaml(self.model_dump(mode="json"))
+
+
+def format_content(data_digest: str) -> str:
+    """Return the value of data.content for the digest of a dataset."""
+    return f"sha256:{data_digest[:16]}"
 
 
 def read_class_list(path: str) -> list[str]:
@@ -240,6 +306,17 @@ def _name_by_content(path: Path, hint: str) -> str:
         return f"{path.stem}@{_hash_content(path, status.st_mtime_ns, status.st_size)}"
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}", hint) from error
+
+
+def _name_code_by_content(path: Path) -> str:
+    """Return a name for a user's Python file that changes with its content and that of the local modules it imports."""
+    hint = "give the path of a readable .py file"
+    name = _name_by_content(path, hint)
+    modules = find_local_modules(path)
+    if not modules:
+        return name
+    contents = {module: _name_by_content(file, hint) for module, file in modules.items()}
+    return f"{path.stem}@{_hash_json(contents | {'': name})}"
 
 
 @lru_cache

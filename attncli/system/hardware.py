@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from functools import cache
@@ -41,6 +42,22 @@ def count_cores() -> int:
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
+def read_free_memory() -> int:
+    """Return the bytes of memory that this process may still take: free ones, within its container's limit."""
+    import psutil  # here, as most commands do not need it
+
+    free_bytes = int(psutil.virtual_memory().available)
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = int((folder / "memory.max").read_text())
+        used = int((folder / "memory.current").read_text())
+        statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        used -= int(statistics.get("inactive_file", 0))  # cached files, which give way
+    except (OSError, ValueError):  # no limit, or another system
+        return free_bytes
+    return min(free_bytes, max(0, limit - used))
+
+
 def query_gpus(column: str) -> tuple[str, ...]:
     """Return a column of nvidia-smi, such as `name` or `index`, with one value per GPU; none without a driver."""
     try:
@@ -49,6 +66,21 @@ def query_gpus(column: str) -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     return tuple(line.strip() for line in output.splitlines() if line.strip())
+
+
+def list_gpu_parts() -> tuple[str, ...]:
+    """Return the names of the parts of divided GPUs (MIG-...), as CUDA_VISIBLE_DEVICES takes them; mostly none."""
+    try:
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(re.findall(r"\(UUID:\s*(MIG-[^)\s]+)\)", listing))
+
+
+def count_amd_gpus() -> int:
+    """Return the number of AMD GPUs that the Linux kernel has a compute driver for."""
+    nodes = Path("/sys/class/kfd/kfd/topology/nodes").glob("*/gpu_id")
+    return sum(path.read_text(encoding="utf-8").strip() not in ("", "0") for path in nodes)
 
 
 @cache
@@ -69,7 +101,7 @@ def is_this_machine(machine: Mapping[str, Any]) -> bool:
             _strip_local_version(machine.get(name)) == _find_installed_release(name)
             for name in ("torch", "torchvision")
         )
-        and (gpu in list_gpu_names() if gpu else not list_gpu_names())
+        and (gpu in list_gpu_names() or gpu == "mps" if gpu else not list_gpu_names())
     )
 
 

@@ -13,11 +13,17 @@ from typing import Any
 import pytest
 
 import attncli.run.execute
+from attncli import recipe as recipes
 from attncli import records, track
+from attncli.errors import RunFailedError
+from attncli.recipe import Recipe
+from attncli.report.run_progress import RunProgress
 from attncli.track import RunStore
 from attncli.track.metrics import collect_run_metrics
 from tests.commands import plugins
 from tests.commands.line import TINY, Done, line, process, refused, run_folders
+from tests.data.image_fixtures import folder
+from tests.track.test_image_identity import finish, swap_classes
 
 KEYS = {
     "digest": str, "run_id": str, "status": str, "attn": str, "backbone": str, "dataset": str, "seed": int,
@@ -172,12 +178,12 @@ def test_entry_point_of_another_package(tmp_path: Path) -> None:
 def test_sigterm_outside_training_is_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped while it measures, a run is KILLED, not RUNNING; the next call goes on without training again."""
 
-    def terminated(context: Any) -> Any:
+    def terminated(*given: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(300)  # the signal ends it
 
     with monkeypatch.context() as patch:
-        patch.setattr(attncli.run.execute, "measure_overhead", terminated)
+        patch.setattr(attncli.run.execute, "count_recipe_cost", terminated)
         done = line("run", *TINY)
     assert (done.code, done.out) == (130, "")
     assert done.err.endswith("\ninterrupted\n")
@@ -185,6 +191,22 @@ def test_sigterm_outside_training_is_an_end_too(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("attncli.train.loop.run_epoch", None)
     assert line("run", *TINY, "--json").json()["status"] == "FINISHED"
     assert [row["status"] for row in listed(Path("runs"))] == ["FINISHED"]
+
+
+def test_result_is_there_before_the_speed_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the timing runs out of memory, the run is finished without a speed, and a warning says why."""
+    seen = []
+
+    def without_memory(*given: Any, **options: Any) -> None:
+        seen.extend(json.loads(path.read_text()) for path in Path("runs").glob("*/result.json"))
+        raise RunFailedError("out of memory while timing 16 images")
+
+    monkeypatch.setattr("attncli.measure.throughput.measure_throughput", without_memory)
+    done = line("run", *TINY, "--set", "measure.speed=true", "--json")
+    (result,) = seen
+    assert result["test_top1"] == done.json()["test_top1"]
+    assert (done.json()["status"], done.json()["train_images_per_s"]) == ("FINISHED", None)
+    assert "no speed: out of memory while timing 16 images" in done.err
 
 
 def test_killed_before_its_end_was_told(tmp_path: Path) -> None:
@@ -260,3 +282,30 @@ def points_are_single(run_id: str, folder: Path) -> None:
     for key, steps in Counter(p.key for p in collect_run_metrics(records.read(folder), 0)).items():
         found = [m.step for m in client.get_metric_history(run_id, key)]
         assert len(found) == len(set(found)) == steps, key
+
+
+def test_changed_images_are_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two class folders are swapped: the finished run is not shown for the new images; swapped back it is."""
+    root = folder(tmp_path / "x", each=2)
+    words = ("run", "--dataset", "folder", "--data-root", str(root), "--json")
+    recipe = recipes.read(None, ["data.name=folder", f"data.root={root}"])
+    finished_result = finish(Path("runs"), recipe)
+    trained: list[Recipe] = []
+
+    def train_nothing(recipe: Recipe, run_store: RunStore, *args: Any, **options: Any) -> Any:
+        trained.append(attncli.run.execute._pin_images(recipe, run_store.runs, RunProgress(quiet=False)))
+        return finished_result
+
+    monkeypatch.setattr("attncli.commands.run._train_run", train_nothing)
+    assert line(*words).json()["digest"] == finished_result.digest
+    assert trained == []
+    swap_classes(root)
+    done = line(*words)
+    assert done.code == 0
+    assert [r.compute_digest() for r in trained] != [finished_result.digest]
+    assert all(digest in done.err for digest in (finished_result.digest, trained[0].compute_digest()))
+    other = finish(Path("runs"), trained[0])
+    assert line(*words).json()["digest"] == other.digest
+    swap_classes(root)
+    assert line(*words).json()["digest"] == finished_result.digest
+    assert len(trained) == 1

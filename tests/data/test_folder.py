@@ -145,8 +145,8 @@ def test_shorter_side_and_centre(tmp_path: Path) -> None:
     Image.fromarray(wide).save(tmp_path / "wide.png")
     Image.fromarray(wide.transpose(1, 0, 2)).save(tmp_path / "high.png")
     for name in ("wide", "high"):
-        assert (decode_image(tmp_path / f"{name}.png", Target(12, 12)) == 128).all()
-        assert (decode_image(tmp_path / f"{name}.png", Target(6, 6))[2:4, 2:4] == 128).all()
+        assert (decode_image(tmp_path / f"{name}.png", Target(12, 12)).pixels == 128).all()
+        assert (decode_image(tmp_path / f"{name}.png", Target(6, 6)).pixels[2:4, 2:4] == 128).all()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "I;16"])
@@ -159,21 +159,21 @@ def test_every_common_kind_of_image(tmp_path: Path, mode: str) -> None:
         image = Image.new("RGB", (4, 4), (grey, grey, grey)).convert(mode)
     path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
     image.save(path)
-    assert (decode_image(path, Target(4, 4)).astype(int) == grey).all()
+    assert (decode_image(path, Target(4, 4)).pixels.astype(int) == grey).all()
 
 
 def test_transparent_palette(tmp_path: Path) -> None:
     """A palette with a transparent entry decodes without a warning."""
     image = Image.new("RGB", (4, 4), (10, 20, 30)).quantize(4)
     image.save(tmp_path / "x.png", transparency=bytes([0, 255, 255, 255]))
-    assert (decode_image(tmp_path / "x.png", Target(4, 4)) == (10, 20, 30)).all()
+    assert (decode_image(tmp_path / "x.png", Target(4, 4)).pixels == (10, 20, 30)).all()
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "bmp", "gif", "webp", "tiff"])
 def test_common_formats(tmp_path: Path, kind: str) -> None:
     """Formats that Pillow reads are read."""
     Image.new("RGB", (8, 8), (80, 80, 80)).save(tmp_path / f"x.{kind}")
-    assert np.abs(decode_image(tmp_path / f"x.{kind}", Target(8, 8)).astype(int) - 80).max() <= 2
+    assert np.abs(decode_image(tmp_path / f"x.{kind}", Target(8, 8)).pixels.astype(int) - 80).max() <= 2
 
 
 def test_bad_files_are_all_named(tmp_path: Path) -> None:
@@ -223,7 +223,8 @@ def test_no_image_at_all(tmp_path: Path) -> None:
     [
         (lambda r: shutil.rmtree(r), "no such folder", "--data-root"),
         (lambda r: (r / "train").rename(r / "trian"), "no folder train/", "did you mean 'trian'"),
-        (lambda r: (r / "test").rename(r / "tset"), "no folder test/ or val/", "did you mean 'tset'"),
+        (lambda r: (r / "test").rename(r / "tset"), "not a known split: 'tset'", "rename it"),
+        (lambda r: [(r / p).rename(r / p[::-1]) for p in ("train", "test")], "no folder train/", "CLASS/*.jpg"),
         (lambda r: [shutil.rmtree(r / "train" / c) for c in ("cat", "dog")], "one folder only ('owl')", "CLASS"),
         (lambda r: [shutil.rmtree(r / "train" / c) for c in CLASSES], "no folders", "CLASS"),
         (lambda r: [p.unlink() for p in (r / "train/dog").iterdir()], "train: no files in 'dog'", "remove the empty"),
@@ -311,3 +312,57 @@ def test_paths_that_no_folder_can_have(path: str) -> None:
     """A path that cannot be looked up or recorded is refused under its key."""
     with pytest.raises(UserError, match=r"^data\.root: "):
         data.load(of_folder(Path("x")).model_copy(update={"root": path}), cache=Path("y"))
+
+
+def test_a_folder_of_classes_without_splits(tmp_path: Path) -> None:
+    """One fifth of each class is the test set, the same one each time, and the run says so; no image is in both."""
+    root = folder(tmp_path / "x", ("",), each=10)
+    dataset = load(root, val_fraction=0.0)
+    assert dataset.classes == CLASSES
+    assert [split.labels.bincount().tolist() for split in (dataset.train, dataset.test)] == [[8, 8, 8], [2, 2, 2]]
+    images = [{i.numpy().tobytes() for i in split.images} for split in (dataset.train, dataset.test)]
+    assert not images[0] & images[1]
+    assert any("one fifth of each class" in note for note in dataset.notes)
+    assert load(root, val_fraction=0.0).digest == dataset.digest
+    assert load(folder(tmp_path / "y", ("train",), each=10), val_fraction=0.0).digest == dataset.digest
+    (root / "runs/cache").mkdir(parents=True)
+    assert "data.unused_splits" in refused(root).hint
+    assert load(root, val_fraction=0.0, unused_splits=["runs"]).digest == dataset.digest
+
+
+def test_a_lone_folder_is_looked_into(tmp_path: Path) -> None:
+    """Archives often hold their dataset in a folder of its own, beside what the system wrote."""
+    picture(tmp_path / "x/__MACOSX/a/0.png", 99)
+    folder(tmp_path / "x/pets/pets")
+    (tmp_path / "x/README.txt").write_text("of the archive")
+    assert load(tmp_path / "x", val_fraction=0.0).digest == load(folder(tmp_path / "y"), val_fraction=0.0).digest
+
+
+def test_a_test_folder_without_classes_is_left_out(tmp_path: Path) -> None:
+    """As on Kaggle: test/ holds images without labels, so the test set is cut from train/."""
+    root = folder(tmp_path / "x", ("train",), each=10)
+    picture(root / "test/1.png", 99)
+    assert [len(s) for s in (lambda d: (d.train, d.test))(load(root, val_fraction=0.0))] == [24, 6]
+
+
+def test_files_that_are_no_images_are_skipped_and_counted(tmp_path: Path) -> None:
+    """Notes, tables and side files among the images do not disturb, in and beside the classes, and are counted."""
+    root = folder(tmp_path / "x")
+    for name in ("train/_annotations.csv", "train/cat/labels.txt", "test/README.md", "test/dog/0.xmp"):
+        (root / name).write_text("no image")
+    dataset = load(root, val_fraction=0.0)
+    assert [len(dataset.train), len(dataset.test)] == [12, 12]
+    (note,) = dataset.notes
+    assert note.startswith("4 files that are no images are skipped: ")
+    assert "train/_annotations.csv" in note
+    assert note in data.verify_dataset(of_folder(root)).remarks
+
+
+def test_classes_that_are_not_chosen_may_be_empty(tmp_path: Path) -> None:
+    """An empty folder, or a class of the test folder only, matters only if its class is used."""
+    root = folder(tmp_path / "x")
+    shutil.rmtree(root / "test/owl")
+    (root / "train/newt").mkdir()
+    assert load(root, classes=["cat", "dog"], val_fraction=0.0).classes == ("cat", "dog")
+    assert "train: no files in 'newt'" in refused(root).problem
+    assert "data.classes" in refused(root).hint

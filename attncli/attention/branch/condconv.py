@@ -37,6 +37,7 @@ card = Card(
     code="nibuiro/CondConv-pytorch@888fd03 condconv/condconv.py",
     stages=(4,),
     cifar_stages=(3,),
+    aliases=("conditional-convolution", "conditionally-parameterized-convolution", "cond-conv"),
     notes=(
         "In the last stage, for the paper's `later blocks` (its EfficientNets: from the fifth of seven groups on).",
         "One router per convolution; the authors have one per block.",

@@ -34,6 +34,7 @@ card = Card(
     stages=(2, 3, 4),
     cifar_stages=(2, 3),
     lr_scale=(("offset", 0.1),),
+    aliases=("deformable", "deformable-convolution", "DeformConv", "dconv"),
     notes=(
         "The default is v2 (Deformable ConvNets v2, CVPR 2019, arXiv 1811.11168); modulated=False is v1.",
         "Stages 2 to 4, first 3x3 of a stage included, as v2; v1 has stage 4 only.",

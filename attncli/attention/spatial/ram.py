@@ -46,6 +46,7 @@ card = Card(
     arxiv="1406.6247",
     site="model",
     code="kevinzakka/recurrent-visual-attention@a38ac89 modules.py, model.py, trainer.py",
+    aliases=("recurrent-attention", "recurrent-models-of-visual-attention"),
     notes=(
         "It has its own loss: REINFORCE with a learned baseline.",
         "Evaluation draws locations: fix the seed, average rollouts, or set eval_locations to mean, and say which.",

@@ -7,7 +7,7 @@ from operator import itemgetter
 import click
 
 from attncli.commands._completion import complete_mechanisms
-from attncli.commands._options import NAMES, echo_json, json_option, overwrite_line
+from attncli.commands._options import NAMES, device_option, echo_json, json_option, overwrite_line
 
 TEXT_COLUMNS = ("attn", "shape", "type", "")
 
@@ -25,6 +25,7 @@ TEXT_COLUMNS = ("attn", "shape", "type", "")
 @click.option("--contiguous", is_flag=True, help="Contiguous maps instead of channels_last ones.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--repeats", type=click.IntRange(3), default=7, show_default=True)
+@device_option
 @json_option
 def command(
     attn: list[str], precision: str | None, contiguous: bool, threads: int, repeats: int, as_json: bool

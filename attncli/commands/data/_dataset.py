@@ -52,7 +52,11 @@ def read_dataset_recipe(name: str | None, options: dict[str, Any]) -> "Recipe":
     file = options.pop("recipe")
     if name is None and file is None:
         raise UserError("no dataset named", "`attncli data ls` lists them; --recipe FILE takes that of a recipe")
-    return read_recipe({"recipe": (file,) if file else (), "dataset": name, **options})
+    from attncli.data import check_data_root
+
+    recipe = read_recipe({"recipe": (file,) if file else (), "dataset": name, **options})
+    check_data_root(recipe.data)
+    return recipe
 
 
 def load_dataset(recipe: "Recipe", runs: Path) -> "Dataset":
@@ -61,4 +65,4 @@ def load_dataset(recipe: "Recipe", runs: Path) -> "Dataset":
     from attncli.report.run_progress import RunProgress
 
     with RunProgress() as progress:
-        return data.load(recipe.data, cache=runs / "cache", progress=progress.on_reading)
+        return data.load(recipe.resolve_data(), cache=runs / "cache", progress=progress.on_reading)

@@ -1,93 +1,172 @@
-"""List a folder of images: ROOT/train/CLASS/..., and val/ or test/ or both. Only names and sizes are read.
+"""List a folder of images: ROOT/train/CLASS/..., and val/ or test/ or both, or ROOT/CLASS/... without splits.
 
-The folders of the splits may have any name of `split_names.SPLIT_WORDS`, such as Training/ and Testing/.
+Only names and sizes are read. The folders of the splits may have any name of `split_names.SPLIT_WORDS`, such as
+Training/ and Testing/.
 """
 
-import os
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from attncli.data.images.files import ImageFile
-from attncli.data.readers.split_names import assign_splits, is_system_name, recognize_split
+from attncli.data.readers.file_walk import (
+    is_file,
+    is_folder,
+    is_stray,
+    join_folders,
+    scan_folder,
+    separate_stray_files,
+    walk_folder,
+)
+from attncli.data.readers.split_names import assign_splits, recognize_split
+from attncli.data.subset import choose_classes
 from attncli.errors import UserError, escape_unprintable, suggest_name
 
+MOST_NESTING = 3  # lone folders within folders, as archives unpack them
 LAYOUT = "it contains train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
 
 
 @dataclass(frozen=True)
 class SplitListing:
-    """The classes of a split, sorted by name, and the files of each class; `opener` as in `ImageFileList`."""
+    """The classes of a split, sorted by name, and the files of each class; `opener` as in `ImageFileList`.
+
+    `skipped` lists files that are no images by their names. `groups` has the group of each file, as `files` is.
+    """
 
     split: str
     classes: tuple[str, ...]
     files: tuple[tuple[ImageFile, ...], ...]
     opener: Callable[[Path, ImageFile], Path | BinaryIO] | None = None
+    skipped: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] | None = None
 
 
-def list_root(root: Path, unused: Collection[str] = ()) -> dict[str, SplitListing]:
-    """Return the splits `train`, `test` and, if folders of both are there, `val`; a lone val/ is the test split.
+def list_root(
+    root: Path, unused: Collection[str] = (), wanted_classes: int | list[str] | str | None = None
+) -> dict[str, SplitListing]:
+    """Return the split `train` and, if their folders are there, `test` and `val`; a lone val/ is the test split.
 
-    `unused` names folders to leave out (data.unused_splits). Raises UserError for a missing folder, a folder with
-    images of the same classes that is no known split, fewer than two classes, an empty class, a file outside the
-    folders of the classes, or classes that differ between the splits.
+    A folder of classes without splits is all `train`. If ROOT only holds one other folder, that is looked into. A test
+    folder of files without classes has no labels and is left out.
+
+    Args:
+        root: the folder that the user names.
+        unused: folders to leave out (data.unused_splits).
+        wanted_classes: data.classes; what the other classes hold does not matter.
+
+    Raises:
+        UserError: for a missing folder, a folder with images of the same classes that is no known split, fewer than two
+            classes, an empty class, an image outside the folders of the classes, or classes that differ between splits.
     """
     if not is_folder(root):
         raise UserError(f"{root}: no such folder", f"--data-root names the folder of the images; {LAYOUT}")
-    names = [entry.name for entry in _scan_entries(root) if is_folder(entry) and entry.name not in unused]
-    known = {split for name in names if (split := recognize_split(name))}
-    if "train" not in known:
-        raise UserError(f"{root}: no folder train/ in it", f"{LAYOUT}; {suggest_name('train', names)}".rstrip("; "))
-    if known == {"train"}:
-        others = [name for name in names if recognize_split(name) is None]
-        raise UserError(
-            f"{root}: no folder test/ or val/ in it", f"{LAYOUT}; {suggest_name('test', others)}".rstrip("; ")
-        )
-    folders = assign_splits(_list_split_folders(root, names), str(root))
-    if "test" not in folders:
+    top = _find_top_folder(root)
+    folders = _find_split_folders(root / top, unused)
+    if "test" not in folders and "val" in folders:
         folders["test"] = folders.pop("val")
-    listings = {split: list_class_folders(root, folder) for split, folder in sorted(folders.items(), reverse=True)}
-    for split, listing in listings.items():
-        if split != "train":
-            _check_same_classes(root, listings["train"], listing)
-    return listings
+    listings = {
+        split: list_class_folders(root, join_folders(top, folder), () if folder else unused)
+        for split, folder in sorted(folders.items(), reverse=True)
+    }
+    return _match_classes(root, listings, wanted_classes)
 
 
-def _list_split_folders(root: Path, names: Collection[str]) -> list[str]:
+def _find_top_folder(root: Path) -> str:
+    """Return the folder, relative to the root, that holds the splits or classes: the root itself, "", or a lone one."""
+    top = ""
+    for _ in range(MOST_NESTING):
+        names = _list_folders(root / top)
+        if len(names) != 1 or recognize_split(names[0]) or _has_images(root / top / names[0]):
+            return top
+        top = join_folders(top, names[0])
+    return ""
+
+
+def _find_split_folders(top: Path, unused: Collection[str]) -> dict[str, str]:
+    """Return the folder of each split; `{"train": ""}` if the folders are those of classes."""
+    names = [name for name in _list_folders(top) if name not in unused]
+    known = {split for name in names if (split := recognize_split(name))}
+    if "train" in known:
+        folders = assign_splits(_list_split_folders(top, names), str(top))
+        return {split: name for split, name in folders.items() if split == "train" or _list_folders(top / name)}
+    if not known and _are_class_folders(top, names):
+        return {"train": ""}
+    layouts = f"{LAYOUT}; or CLASS/*.jpg without splits, and data.unused_splits=[NAME] for folders of no class"
+    hint = f"{layouts}; {suggest_name('train', names)}".rstrip("; ")
+    raise UserError(f"{top}: no folder train/ in it", hint)
+
+
+def _are_class_folders(top: Path, names: Sequence[str]) -> bool:
+    """Return whether the folders hold images themselves, as folders of classes do, and not other folders only."""
+    with_images = [name for name in names if _has_images(top / name)]
+    others = [name for name in names if name not in with_images]
+    return len(with_images) > 1 and not any(_list_folders(top / name) for name in others)
+
+
+def _list_folders(folder: Path) -> list[str]:
+    return [entry.name for entry in scan_folder(folder) if is_folder(entry)]
+
+
+def _has_images(folder: Path) -> bool:
+    return any(is_file(entry) and not is_stray(entry.name) for entry in scan_folder(folder))
+
+
+def _list_split_folders(top: Path, names: Collection[str]) -> list[str]:
     """Return the folders that have a split's name, or hold a folder of one of the training classes."""
     train = next(name for name in names if recognize_split(name) == "train")
-    classes = {entry.name for entry in _scan_entries(root / train) if is_folder(entry)}
+    classes = _list_folders(top / train)
     return [
-        name for name in names if recognize_split(name) or any(is_folder(root / name / wanted) for wanted in classes)
+        name for name in names if recognize_split(name) or any(is_folder(top / name / wanted) for wanted in classes)
     ]
 
 
 def list_flat_folder(root: Path, folder: str) -> list[ImageFile]:
-    """Return the files of one folder, by name. Raises UserError if there are none."""
-    files = list(walk_folder(root / folder, folder))
+    """Return the images of one folder, by name. Raises UserError if there are none."""
+    files, _ = separate_stray_files(walk_folder(root / folder, folder))
     if not files:
         raise UserError(f"{root / folder}: no files", "add images")
-    return files
+    return list(files)
 
 
-def list_class_folders(root: Path, split: str) -> SplitListing:
-    """Return the images of SPLIT/CLASS/. Raises UserError for fewer than two classes, an empty one, or a stray file."""
-    classes = []
-    for entry in _scan_entries(root / split):
-        if not is_folder(entry):
-            raise UserError(f"{entry.path}: a file outside the folders of the classes", f"move it to {split}/CLASS/")
-        classes.append(check_class_name(entry.name, str(root / split)))
+def list_class_folders(root: Path, split: str, unused: Collection[str] = ()) -> SplitListing:
+    """Return the images of SPLIT/CLASS/, without the folders `unused`.
+
+    Raises UserError for fewer than two classes, or an image outside of them.
+    """
+    classes, skipped = [], []
+    for entry in scan_folder(root / split):
+        if entry.name in unused:
+            continue
+        if is_folder(entry):
+            classes.append(check_class_name(entry.name, str(root / split)))
+        elif is_stray(entry.name) or not is_file(entry):
+            skipped.append(join_folders(split, entry.name))
+        else:
+            raise UserError(
+                f"{entry.path}: a file outside the folders of the classes",
+                f"move it to {join_folders(split, 'CLASS')}/; --dataset table reads a list of paths and labels",
+            )
     if len(classes) < 2:
         description = f"one folder only ('{classes[0]}')" if classes else "no folders"
         raise UserError(f"{root / split}: {description}; a classifier needs at least two classes", LAYOUT)
-    files = tuple(tuple(walk_folder(root / split / name, f"{split}/{name}")) for name in classes)
-    empty = [name for name, class_files in zip(classes, files, strict=True) if not class_files]
+    files = []
+    for name in classes:
+        folder = join_folders(split, name)
+        class_files, stray = separate_stray_files(walk_folder(root / folder, folder))
+        files.append(class_files)
+        skipped += stray
+    return SplitListing(split, tuple(classes), tuple(files), skipped=tuple(skipped))
+
+
+def check_no_empty_class(root: Path, listing: SplitListing, wanted: Collection[str]) -> None:
+    """Raise UserError if one of the wanted classes has no images."""
+    empty = [name for name, files in zip(listing.classes, listing.files, strict=True) if name in wanted and not files]
     if empty:
         raise UserError(
-            f"{root / split}: no files in {_format_names(empty)}", "add images, or remove the empty folders"
+            f"{root / listing.split}: no files in {_format_names(empty)}",
+            "add images, remove the empty folders, or leave the classes out with data.classes",
         )
-    return SplitListing(split, tuple(classes), files)
 
 
 def check_class_name(name: str, location: str) -> str:
@@ -97,54 +176,27 @@ def check_class_name(name: str, location: str) -> str:
     return name
 
 
-def walk_folder(folder: Path, relative_folder: str) -> list[ImageFile]:
-    """Return every file at any depth, sorted by name; `relative_folder` is the folder's path from the root.
-
-    A link without a target is listed with size 0, so that it is reported with the unreadable images. Raises UserError
-    for a folder that links back to one above it.
-    """
-    files = []
-    for entry in _scan_entries(folder):
-        if is_folder(entry):
-            if entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve()):
-                raise UserError(f"{entry.path}: a link back to a folder above it", "remove the link")
-            files += walk_folder(Path(entry.path), f"{relative_folder}/{entry.name}")
-        else:
-            files.append(describe_file(entry, f"{relative_folder}/{entry.name}"))
-    return files
-
-
-def is_folder(entry: Path | os.DirEntry[str]) -> bool:
-    """Return whether a path is a folder or a link to one; what cannot be looked at is none."""
-    try:
-        return entry.is_dir()
-    except (OSError, ValueError):  # links in a circle, names that are too long, folders that may not be read
-        return False
-
-
-def describe_file(path: Path | os.DirEntry[str], relative_path: str) -> ImageFile:
-    """Return a file with its size and time of change; both are 0 if it is not there."""
-    try:
-        stat = path.stat()
-    except (OSError, ValueError):
-        return ImageFile(relative_path, 0, 0)
-    return ImageFile(relative_path, stat.st_size, stat.st_mtime_ns)
-
-
-def _scan_entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((item for item in entries if not is_system_name(item.name)), key=lambda item: item.name)
-    except OSError as error:
-        raise UserError(f"{folder}: {error.strerror or error}", "change its permissions") from error
-
-
-def _check_same_classes(root: Path, train: SplitListing, other: SplitListing) -> None:
-    for first, second in ((train, other), (other, train)):
-        missing = sorted(set(first.classes) - set(second.classes))
-        if missing:
-            problem = f"{root}: {_format_names(missing)} in {first.split}/ but not in {second.split}/"
-            raise UserError(problem, f"both need the same classes; {suggest_name(missing[0], second.classes)}")
+def _match_classes(
+    root: Path, listings: dict[str, SplitListing], wanted_classes: int | list[str] | str | None
+) -> dict[str, SplitListing]:
+    """Return the listings with the classes of `train` each, after checking those that are wanted."""
+    classes = listings["train"].classes
+    wanted = [classes[number] for number in choose_classes(classes, wanted_classes)]
+    matched = {}
+    for split, listing in listings.items():
+        known = dict(zip(listing.classes, listing.files, strict=True))
+        extra = [name for name in listing.classes if name not in classes] if wanted_classes is None else []
+        for names, first, second in (
+            ([name for name in wanted if name not in known], listings["train"], listing),
+            (extra, listing, listings["train"]),
+        ):
+            if names:
+                problem = f"{root}: {_format_names(names)} in {first.split}/ but not in {second.split}/"
+                hint = "both need the same classes, or leave it out with data.classes"
+                raise UserError(problem, f"{hint}; {suggest_name(names[0], second.classes)}")
+        check_no_empty_class(root, listing, wanted)
+        matched[split] = replace(listing, classes=classes, files=tuple(known.get(name, ()) for name in classes))
+    return matched
 
 
 def _format_names(names: list[str]) -> str:
