@@ -118,10 +118,7 @@ def execute_run(
                         recipe.resolve_data(), cache=run_store.runs / "cache", progress=listener.on_reading
                     )
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
-                for note in dataset.notes:
-                    listener.on_stage(f"note: {note}")
-                for warning in dataset.warnings:
-                    listener.on_warning(warning)
+                _report_remarks(recipe, dataset, net, listener)
                 release_ranks()
                 all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator)}
                 active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, all_tags)
@@ -129,6 +126,19 @@ def execute_run(
                 recipe, folder, dataset, net, accelerator, active_run, listener, all_tags, timing_threads, profile
             )
             return _run_tracked(context, fresh, save_figures)
+
+
+def _report_remarks(recipe: Recipe, dataset: Dataset, net: nn.Module, listener: RunListener) -> None:
+    """Tell the listener how the images are shown, and what may make the result worthless."""
+    for note in dataset.notes:
+        listener.on_stage(f"note: {note}")
+    for warning in dataset.warnings:
+        listener.on_warning(warning)
+    mechanism, epochs = label_mechanism(recipe), recipe.train.epochs
+    with plugin_errors(recipe.model.attn, "fails in training", code=1):
+        is_short = train.is_annealed_at_end(net, epochs)
+    if is_short:
+        listener.on_warning(f"train.epochs={epochs}: the schedule of {mechanism} takes more epochs and is cut off")
 
 
 def _pin_images(recipe: Recipe, runs: Path, listener: RunListener) -> Recipe:
