@@ -180,6 +180,9 @@ class Measure(RecipeSection):
     batch_size: Positive | None = Field(default=None, description="images per timed step; none = train.batch_size")
     repeats: Annotated[int, Field(ge=3)] = Field(default=7, description="timed pairs (variant, baseline)")
     seconds: Annotated[float, Field(gt=0)] = Field(default=8.0, description="approximate time limit of the timing")
+    check_memory: bool = Field(
+        default=True, description="refuse a training that needs more memory than is free; false = train regardless"
+    )
 
 
 class Recipe(RecipeSection):
