@@ -1,6 +1,6 @@
 """Build the network of a recipe: a backbone with a mechanism at its sites, or a mechanism that is the whole network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,10 @@ def build(recipe: Recipe, spec: InputSpec, notify: Callable[[str], None] | None 
     else:
         net = _build_backbone(resolved, resolved.family, spec, notify)
         _insert_attention(net, resolved, resolved.family, spec)
+        if isinstance(recipe.model.pretrained, str) and not _is_building_on_meta():
+            summary = pretrained.load_mechanisms(net, recipe.model.pretrained)
+            if summary and notify:
+                notify(summary)
         net = net if spec.frames is None else ClipNetwork(net)
     if attention.is_plugin(recipe.model.attn):
         _run_smoke_test(net, resolved, spec)
@@ -266,18 +270,29 @@ def find_mechanisms(model: nn.Module) -> dict[str, nn.Module]:
     return inserted or ({"": model} if type(model).__module__.startswith(("attncli.attention", "attncli_own")) else {})
 
 
-def group_parameters(model: nn.Module, train: Train, attn: str) -> list[dict[str, Any]]:
+def group_parameters(
+    model: nn.Module, train: Train, attn: str, parts: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Return the parameters in groups for an optimiser, each with its `weight_decay` and `lr_scale`.
 
     Norms and biases (every vector or scalar) get no weight decay unless `train.decay_norm_bias` is set. Parameters
     in `no_weight_decay` of the card, or of the module if its options change them, never get any. `lr_scale`
-    multiplies the scheduled learning rate.
+    multiplies the scheduled learning rate. Frozen parameters (those that need no gradient) are left out.
+
+    Args:
+        model: The network.
+        train: The recipe's training settings.
+        attn: The mechanism's name.
+        parts: The part of the network that each parameter belongs to, for `train.lr_factors`.
     """
     undecayed, lr_factors = _read_card_rules(model, attn)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         decayed = (parameter.ndim > 1 or train.decay_norm_bias) and name not in undecayed
-        key = (train.weight_decay if decayed else 0.0, lr_factors.get(name, 1.0))
+        part_factor = train.lr_factors.get(parts[name], 1.0) if parts else 1.0
+        key = (train.weight_decay if decayed else 0.0, lr_factors.get(name, 1.0) * part_factor)
         groups.setdefault(key, []).append(parameter)
     return [{"params": params, "weight_decay": decay, "lr_scale": factor} for (decay, factor), params in groups.items()]
 

@@ -204,9 +204,11 @@ def _build_adapter(kind: type[Any]) -> TypeAdapter[Any]:
 def read_result(folder: Path) -> Result | None:
     """Return the result in a run's folder, or None if there is none or it is damaged."""
     try:
-        return parse_json_record(Result, json.loads((folder / RESULT).read_text(encoding="utf-8")))
+        result = parse_json_record(Result, json.loads((folder / RESULT).read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):
         return None
+    accuracies = (result.test_top1, result.test_top5, result.val_top1, result.best_val_top1)
+    return result if all(value is None or 0 <= value <= 1 for value in accuracies) else None
 
 
 def recover_test_counts(result: Result, test_images: int) -> Result:

@@ -1,16 +1,15 @@
 """Find pretrained weights, load them into a plain network, and report what was loaded.
 
-The weights come from a file (`model.pretrained: PATH`, a state dict as .pth or .safetensors), or are the first that
-torchvision publishes for ImageNet-1k (`model.pretrained: true`), from torch's cache or else downloaded.
+The weights come from a file (`model.pretrained: PATH`, a state dict as .pth or .safetensors, or the folder of a run of
+attncli), or are the first that torchvision publishes for ImageNet-1k (`model.pretrained: true`), from torch's cache or
+else downloaded. If the file has the weights of a mechanism too, `load_mechanisms` loads them after it was inserted.
 """
 
 import hashlib
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torchvision.models
@@ -21,10 +20,13 @@ from torch import Tensor, nn
 from attncli.attention import Mechanism
 from attncli.backbones import TIMM_PREFIX, timm_networks
 from attncli.backbones.structure import NetworkStructure
+from attncli.backbones.weight_files import NetworkWeights, read_network_weights
 from attncli.errors import UserError
+from attncli.recipe.run_weights import locate_weights
 
 WEIGHTS = "IMAGENET1K_V1"  # papers compare with these, and torchvision has them for each of its networks here
-_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")  # as in the file that torchvision still serves
+HOST, ATTENTION = ".host.", ".attn."  # in the names of a network with mechanisms, see attncli.backbones.surgery
+MOST_NAMES = 8  # unused tensors that are named
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,15 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     Raises:
         UserError: There are no weights, the file cannot be read, or it belongs to another network.
     """
-    source, file_tensors = _fetch_published(name) if weights is True else _read_tensors(Path(str(weights)).expanduser())
     network_tensors = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
+    shapes = {key: tensor.shape for key, tensor in network_tensors.items()}
+    if weights is True:
+        file_weights = _fetch_published(name, shapes)
+    else:
+        file_weights = _read_weights(Path(str(weights)).expanduser(), shapes)
+    source = file_weights.source
+    file_tensors = {name.replace(HOST, "."): tensor for name, tensor in file_weights.tensors.items()}
+    replaced_modules = {name.partition(ATTENTION)[0] for name in file_tensors if ATTENTION in name}
     fitting = {
         k: file_tensors[k]
         for k in network_tensors
@@ -70,7 +79,7 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     parts: dict[str, str] = {}  # what stays new -> its first tensor
     for key in (k for k in network_tensors if k not in fitting):
         parts.setdefault(_stem_or_classifier(key, structure) or key, key)
-    misfits = [k for part, k in parts.items() if part == k]
+    misfits = [k for part, k in parts.items() if part == k and k.rpartition(".")[0] not in replaced_modules]
     if misfits:
         network_shape = tuple(network_tensors[misfits[0]].shape)
         file_shape = (
@@ -84,11 +93,40 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     unused = [
         k
         for k in file_tensors
-        if k not in network_tensors and not k.endswith("num_batches_tracked") and not _stem_or_classifier(k, structure)
+        if k not in network_tensors
+        and ATTENTION not in k
+        and not k.endswith("num_batches_tracked")
+        and not _stem_or_classifier(k, structure)
     ]
     count = sum(p.numel() for k, p in net.named_parameters() if k in fitting)
     new_parts = tuple(_describe_difference(key, network_tensors, file_tensors) for key in parts.values())
-    return LoadedWeights(source, len(fitting), len(network_tensors), count, new_parts, tuple(unused))
+    unused_parts = (*_shorten_list(unused), *file_weights.left)
+    return LoadedWeights(source, len(fitting), len(network_tensors), count, new_parts, unused_parts)
+
+
+def load_mechanisms(net: nn.Module, weights: str) -> str | None:
+    """Load the weights of the mechanisms that a file has too, in place. Return a line that says what was loaded.
+
+    Only tensors of the same name and shape are loaded. Returns None if there are none.
+
+    Args:
+        net: The finished network, with its mechanisms.
+        weights: The path of a state dict, or of a run's folder.
+    """
+    own_tensors = {k: v for k, v in net.state_dict().items() if ATTENTION in k}
+    if not own_tensors:
+        return None
+    file_weights = _read_weights(Path(weights).expanduser(), {k: v.shape for k, v in net.state_dict().items()})
+    source, file_tensors = file_weights.source, file_weights.tensors
+    if not any(ATTENTION in k for k in file_tensors):
+        return None
+    fitting = {
+        k: file_tensors[k] for k, v in own_tensors.items() if k in file_tensors and file_tensors[k].shape == v.shape
+    }
+    if not fitting:
+        return None
+    net.load_state_dict(fitting, strict=False)
+    return f"pretrained: {len(fitting)} of {len(own_tensors)} tensors of the mechanism from {source}"
 
 
 def pretraining_warnings(mechanism: Mechanism | None) -> tuple[str, ...]:
@@ -123,10 +161,15 @@ def _describe_difference(key: str, network_tensors: Mapping[str, Tensor], file_t
     return "{} ({} instead of {})".format(module, *sizes)
 
 
-def _fetch_published(name: str) -> tuple[str, Mapping[str, Tensor]]:
-    """Return (source, tensors) of the weights that torchvision, or timm for its networks, publishes."""
+def _shorten_list(names: list[str]) -> list[str]:
+    """Return the names of unused tensors; of many only the first ones, and how many more there are."""
+    return names if len(names) <= MOST_NAMES else [*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} more"]
+
+
+def _fetch_published(name: str, shapes: Mapping[str, torch.Size]) -> NetworkWeights:
+    """Return the weights that torchvision, or timm for its networks, publishes."""
     if name.startswith(TIMM_PREFIX):
-        return timm_networks.download_weights(name)
+        return NetworkWeights(*timm_networks.download_weights(name))
     try:
         weights = torchvision.models.get_model_weights(name)[WEIGHTS]
     except (ValueError, KeyError) as error:
@@ -144,7 +187,7 @@ def _fetch_published(name: str) -> tuple[str, Mapping[str, Tensor]]:
                 f"put it there from {weights.url}, or name a file: --set model.pretrained=FILE.pth",
             ) from error
     _check_download(path)
-    return _read_tensors(path)
+    return read_network_weights(path, shapes)
 
 
 def _check_download(path: Path) -> None:
@@ -154,23 +197,21 @@ def _check_download(path: Path) -> None:
         raise UserError(f"model.pretrained: {path} is damaged", "delete it and download it again")
 
 
-def _read_tensors(path: Path) -> tuple[str, Mapping[str, Tensor]]:
-    """Return (file name, tensors by name) of a state dict, also if a training script put it inside another dict."""
+def _read_weights(path: Path, names: Mapping[str, torch.Size]) -> NetworkWeights:
+    """Return the tensors of a file that fit a network best; of a run's folder those that were evaluated.
+
+    The weights that were evaluated are the moving average if the run has one. Raises UserError if the file cannot be
+    read.
+    """
+    checkpoint = locate_weights(path)
+    if checkpoint == path:
+        return read_network_weights(path, names)
     try:
-        if path.suffix == ".safetensors":
-            contents: Any = load_file(path)
-        else:
-            contents = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"model.pretrained: {path}: cannot be read: {reason}", "give a state dict as .pth or .safetensors"
-        ) from error
-    for wrapper in ("state_dict", "model", "net"):
-        contents = (
-            contents[wrapper] if isinstance(contents, dict) and isinstance(contents.get(wrapper), dict) else contents
-        )
-    if not isinstance(contents, dict) or not any(isinstance(v, Tensor) for v in contents.values()):
-        raise UserError(f"model.pretrained: {path}: holds no tensors by name", "give a state dict")
-    tensors = {str(k).removeprefix("module."): v for k, v in contents.items() if isinstance(v, Tensor)}
-    return path.name, {_OLD_DENSENET.sub(r"\1\2", k): v for k, v in tensors.items()}
+        saved = load_file(checkpoint)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"model.pretrained: {checkpoint}: cannot be read: {error}", "give another run") from error
+    live, averaged = (
+        {name.removeprefix(group): tensor for name, tensor in saved.items() if name.startswith(group)}
+        for group in ("model/", "ema/")
+    )
+    return NetworkWeights(f"run {path.name}", live | averaged)

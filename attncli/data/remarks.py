@@ -76,12 +76,14 @@ def find_label_conflicts(splits: Mapping[str, SplitFiles]) -> Copies | None:
 def describe_split_copies(pair: tuple[str, str], copies: Copies) -> str:
     """Return a line about images that are in two splits."""
     first, second = pair
-    return f"{copies.count:,} of {copies.total:,} {second} images are also {first} images, for example {copies.example}"
+    return (
+        f"{second} images that are also {first} images: {copies.count:,} of {copies.total:,}, such as {copies.example}"
+    )
 
 
 def describe_label_conflicts(conflicts: Copies) -> str:
     """Return a line about pictures with two labels."""
-    return f"{conflicts.count:,} pictures have two labels, for example {conflicts.example}"
+    return f"pictures with two labels: {conflicts.count:,}, such as {conflicts.example}"
 
 
 def list_notes(rules: PixelRules, splits: Mapping[str, SplitFiles]) -> list[str]:
@@ -104,7 +106,7 @@ def describe_plain_colours(splits: Mapping[str, SplitFiles]) -> list[str]:
     if not count:
         return []
     example = next(s.facts.examples[PLAIN_COLOUR] for s in splits.values() if PLAIN_COLOUR in s.facts.examples)
-    return [f"{count:,} images have one colour only, for example {example}"]
+    return [f"images of one colour: {count:,}, such as {example}"]
 
 
 def describe_first_classes(wanted: object, chosen: Sequence[str], class_count: int) -> list[str]:

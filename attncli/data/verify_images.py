@@ -147,5 +147,5 @@ def _describe_look_alikes(images: Sequence[CheckedImage]) -> list[str]:
         if differing:
             first, second = differing[0]
             example = f"{first.path} ({first.label}) and {second.path} ({second.label})"
-            lines.append(f"{len(differing):,} pairs of images look alike and {words}, for example {example}")
+            lines.append(f"pairs of images that look alike and {words}: {len(differing):,}, such as {example}")
     return lines

@@ -173,7 +173,7 @@ def format_run_command(recipe: Recipe) -> str:
         arguments += ["--seed", str(recipe.seed)]
     defaults = Recipe().flatten_keys()
     for key, value in recipe.flatten_keys().items():
-        if value != defaults[key] and key not in ("model.attn", "model.backbone", "seed"):
+        if value != defaults[key] and key not in ("model.attn", "model.backbone", "seed", "data.content"):
             arguments += ["--set", f"{key}={_quote_value(value)}"]
     return shlex.join(arguments)
 

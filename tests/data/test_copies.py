@@ -35,10 +35,14 @@ def test_a_copied_test_set_is_reported(tmp_path: Path, keys: dict[str, object]) 
     (root / "test/owl/3.png").unlink()
     for _ in range(2):
         [warning] = load(root, val_fraction=0.0, **keys).warnings
-        assert warning.startswith("11 of 11 test images are also train images")
+        assert warning.startswith("test images that are also train images: 11 of 11,")
         assert "train/cat/0.png = test/cat/0.png" in warning
     report = verify("folder", root)
-    assert [problem for problem in report.problems if problem.startswith("11 of 11 test images")]
+    assert [
+        problem
+        for problem in report.problems
+        if problem.startswith("test images that are also train images: 11 of 11,")
+    ]
 
 
 def test_validation_images_that_are_copies(tmp_path: Path) -> None:
@@ -47,7 +51,7 @@ def test_validation_images_that_are_copies(tmp_path: Path) -> None:
     for path in list((root / "train").rglob("*.png")):
         shutil.copy(path, path.with_name(f"copy of {path.name}"))
     assert load(root, val_fraction=0.0).warnings == ()
-    assert any("val images are also train images" in warning for warning in load(root, val_fraction=0.5).warnings)
+    assert any("val images that are also train images" in warning for warning in load(root, val_fraction=0.5).warnings)
 
 
 def test_one_picture_under_two_labels(tmp_path: Path) -> None:
@@ -56,9 +60,11 @@ def test_one_picture_under_two_labels(tmp_path: Path) -> None:
     for name in ("dog/twin.png", "owl/twin.png", "cat/twin.png"):
         shutil.copy(root / "train/cat/1.png", root / "train" / name)
     [warning] = load(root, val_fraction=0.0).warnings
-    assert warning.startswith("1 pictures have two labels")
+    assert warning.startswith("pictures with two labels: 1,")
     assert "train/cat/1.png (cat) = train/dog/twin.png (dog)" in warning
-    assert [problem for problem in verify("folder", root).problems if problem.startswith("1 pictures")]
+    assert [
+        problem for problem in verify("folder", root).problems if problem.startswith("pictures with two labels: 1,")
+    ]
 
 
 def test_the_same_pixels_in_another_file(tmp_path: Path) -> None:
@@ -74,7 +80,7 @@ def test_images_of_one_colour(tmp_path: Path) -> None:
     root = folder(tmp_path / "x")
     Image.new("RGB", (8, 8), (9, 9, 9)).save(root / "train/cat/9.png")
     [warning] = load(root, val_fraction=0.0).warnings
-    assert warning.startswith("1 images have one colour only")
+    assert warning.startswith("images of one colour: 1,")
     assert "train/cat/9.png" in warning
 
 
@@ -100,19 +106,16 @@ def test_copies_that_were_saved_again_look_alike(tmp_path: Path) -> None:
     report = verify("folder", root)
     assert report.problems == []
     two_splits, two_labels = report.remarks
-    assert two_splits.startswith("2 pairs of images look alike and are in two splits")
-    assert two_labels.startswith("1 pairs of images look alike and have two labels")
+    assert "are in two splits: 2," in two_splits
+    assert "have two labels: 1," in two_labels
     assert "train/cat/0.png (cat) and test/cat/again.jpg (cat)" in two_splits
 
 
-def test_different_digits_do_not_look_alike() -> None:
-    """Of 600 small pictures of the same kind no two are taken for copies."""
-    from sklearn.datasets import load_digits
-
-    images = (load_digits().images[:600] * 15.9).astype(np.uint8)
-    sketches = [sketch_image(np.repeat(image[..., None], 3, axis=2)) for image in images]
+def test_different_pictures_do_not_look_alike() -> None:
+    """Of 300 small pictures of the same kind no two are taken for copies; an equal one is."""
+    sketches = [sketch_image(np.asarray(draw_scene(seed, 24))) for seed in range(300)]
     assert find_look_alikes(sketches) == []
-    assert find_look_alikes([*sketches, sketches[5]]) == [(5, 600)]
+    assert find_look_alikes([*sketches, sketches[5]]) == [(5, 300)]
 
 
 def test_classes_by_number_are_named(tmp_path: Path) -> None:

@@ -59,8 +59,8 @@ def test_hidden_colours_are_not_seen(tmp_path: Path) -> None:
     assert np.array_equal(black.train.images[0].numpy(), black.train.images[2].numpy())
     assert int(black.train.images[0].sum()) == 9 * 3 * 255
     assert black.digest != dataset.digest
-    assert any("8 images have transparency" in note and "#ffffff" in note for note in dataset.notes)
-    assert any("8 images have transparency" in remark for remark in verify(root).remarks)
+    assert any("transparency: 8," in note and "#ffffff" in note for note in dataset.notes)
+    assert any("transparency: 8," in remark for remark in verify(root).remarks)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -90,7 +90,7 @@ def test_sixteen_bit_images_use_their_own_range(tmp_path: Path, bits: int) -> No
     expected = [(value >> (bits - 8)) for value in values[:4]]
     assert dataset.train.images.amax((1, 2, 3)).tolist() == expected
     assert dataset.test.images[1].max() == 255
-    assert any(f"8 images have 16 bits: 0 is black, {top} white" in note for note in dataset.notes)
+    assert any(f"16 bits: 8, 0 is black, {top} white" in note for note in dataset.notes)
     again = load(root)
     assert (again.digest, again.notes) == (dataset.digest, dataset.notes)
     assert any(f"{top} white" in remark for remark in verify(root).remarks)
@@ -136,7 +136,7 @@ def test_turned_images_are_counted_and_another_dataset(tmp_path: Path) -> None:
     followed, ignored = load(root), load(root, orientation="ignore")
     assert np.array_equal(followed.train.images[0].numpy(), noise(0)[::-1, ::-1].transpose(2, 0, 1))
     assert np.array_equal(ignored.train.images[0].numpy(), noise(0).transpose(2, 0, 1))
-    assert any("8 images are turned" in note for note in followed.notes)
+    assert any("orientation says: 8 " in note for note in followed.notes)
     assert ignored.notes == ()
     digests = [
         load(root, image_size=4, crop="resized", orientation=value, decoded=decoded).digest

@@ -92,7 +92,7 @@ def test_an_image_in_two_splits_is_a_problem(tmp_path: Path) -> None:
     root = folder(tmp_path / "x")
     (root / "test/owl/copy.png").write_bytes((root / "train/cat/2.png").read_bytes())
     copy, conflict = verify("folder", root).problems
-    assert copy.startswith("1 of 13 test images")
+    assert "train images: 1 of 13," in copy
     assert "train/cat/2.png = test/owl/copy.png" in copy
     assert "train/cat/2.png (cat) = test/owl/copy.png (owl)" in conflict
 

@@ -13,7 +13,7 @@ import mmap
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from filelock import FileLock
 from attncli.data.images import resumable_writer
 from attncli.data.images.arrays import ImageArray, make_image_array
 from attncli.data.images.decode import OtherSizeError, Target, decode_image
+from attncli.data.images.entry_check import check_entry, stamp_files
 from attncli.data.images.files import ImageFile, ImageFileList, UnreadableFile, describe_failure
 from attncli.data.images.image_facts import ImageFacts, join_facts, parse_facts
 from attncli.data.images.pixel_rules import PLAIN_RULES, DeepGreyError
@@ -51,7 +52,7 @@ def read_cached_images(files: ImageFileList, target: Target, activity: str, path
         check_free_space(paths.cache, math.prod(shape) - resumable_writer.count_partial_bytes(binary))
         return _write_entry(files, target, activity, paths, binary, description_path)
 
-    return get_or_create(binary, lambda: _load_entry(binary, description_path, shape), decode_all)
+    return get_or_create(binary, lambda: _load_entry(files, binary, description_path, shape), decode_all)
 
 
 def get_or_create(entry: Path, load: Callable[[], Any], create: Callable[[], Any]) -> Any:
@@ -79,13 +80,18 @@ def cache_disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _load_entry(binary: Path, description_path: Path, shape: tuple[int, ...]) -> ImageArray | None:
+def _load_entry(
+    files: ImageFileList, binary: Path, description_path: Path, shape: tuple[int, ...]
+) -> ImageArray | None:
     """Return the pixels of a complete entry, or None."""
     try:
         description = json.loads(description_path.read_text(encoding="utf-8"))
         if binary.stat().st_size != math.prod(shape) or description["shape"] != list(shape):
             return None
     except (OSError, ValueError, KeyError):
+        return None
+    description = keep_current_description(files, description_path, description)
+    if description is None:
         return None
     return ImageArray(
         map_file(binary, shape),
@@ -94,6 +100,17 @@ def _load_entry(binary: Path, description_path: Path, shape: tuple[int, ...]) ->
         tuple(description["std"]),
         load_facts(description),
     )
+
+
+def keep_current_description(
+    files: ImageFileList, description_path: Path, description: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return the description of an entry, or None if its files have other content now; a new stamp is saved."""
+    checked_description = check_entry(files, description)
+    if checked_description is not None and checked_description is not description:
+        with suppress(OSError):
+            write_description(description_path, checked_description)
+    return checked_description
 
 
 def load_facts(description: dict[str, Any]) -> ImageFacts | None:
@@ -146,7 +163,7 @@ def _write_entry(
     description: dict[str, Any] = statistics | {"decoded_from": str(files.root)}
     facts = collect_facts(files, state.metadata)
     if facts is not None:
-        description["files"] = facts.to_json_dict()
+        description |= {"files": facts.to_json_dict(), "stamp": stamp_files(files)}
     finish_entry(binary, description_path, description)
     return replace(array, facts=facts)
 

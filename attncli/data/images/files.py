@@ -24,11 +24,15 @@ SHOWN = 5  # unreadable files named in an error
 
 
 class ImageFile(NamedTuple):
-    """An image file: its path relative to the root, its size in bytes and its time of change in nanoseconds."""
+    """An image file: its path relative to the root, its size in bytes and its time of change in nanoseconds.
+
+    `stamp` changes if another file takes its place, even with the same size and time of change.
+    """
 
     path: str
     size: int
     changed_ns: int
+    stamp: int = 0
 
 
 UnreadableFile = tuple[str, str]  # (file, reason)

@@ -143,13 +143,15 @@ def describe_traits(rules: PixelRules, counts: Mapping[str, int]) -> list[str]:
     """Return one line per trait that some images have, for the user."""
     lines = []
     if counts.get(ALPHA):
-        shown = "dropped" if rules.background is None else "shown on #{:02x}{:02x}{:02x}".format(*rules.background)
-        lines.append(f"{counts[ALPHA]:,} images have transparency, which is {shown} (data.background)")
+        shown = (
+            "which is dropped" if rules.background is None else "shown on #{:02x}{:02x}{:02x}".format(*rules.background)
+        )
+        lines.append(f"images with transparency: {counts[ALPHA]:,}, {shown} (data.background)")
     if counts.get(DEEP) and rules.grey_range is not None:
         low, high = rules.grey_range
-        lines.append(f"{counts[DEEP]:,} images have 16 bits: {low:g} is black, {high:g} white (data.grey_range)")
+        lines.append(f"images of 16 bits: {counts[DEEP]:,}, {low:g} is black, {high:g} white (data.grey_range)")
     if counts.get(TURNED):
-        lines.append(f"{counts[TURNED]:,} images are turned as their EXIF orientation says (data.orientation)")
+        lines.append(f"images turned as their EXIF orientation says: {counts[TURNED]:,} (data.orientation)")
     return lines
 
 

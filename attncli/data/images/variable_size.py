@@ -25,10 +25,12 @@ from attncli.data.images.decoded_cache import (
     collect_facts,
     finish_entry,
     get_or_create,
+    keep_current_description,
     load_facts,
     map_file,
     write_description,
 )
+from attncli.data.images.entry_check import stamp_files
 from attncli.data.images.files import ImageFile, ImageFileList, UnreadableFile, describe_failure, map_in_order
 from attncli.data.images.image_facts import ImageFacts
 from attncli.data.images.pixel_rules import DeepGreyError, format_rules
@@ -71,21 +73,25 @@ def read_whole_images(
         return _scan_sizes(files, side, activity.replace("decoding", "looking at"), paths, description_path)
 
     description = get_or_create(
-        binary, lambda: _load_description(binary, description_path, len(files), keep_decoded), create_entry
+        binary, lambda: _load_description(files, binary, description_path, keep_decoded), create_entry
     )
     height, width = torch.tensor(description["sizes"], dtype=torch.int64).view(-1, 2).unbind(1)
     read_row = _make_mapped_reader(binary, description["sizes"]) if keep_decoded else _make_decoding_reader(files, side)
     return VariableSizeImages(height, width, read_row, description["sha256"], load_facts(description))
 
 
-def _load_description(binary: Path, description_path: Path, count: int, keep_decoded: bool) -> dict[str, Any] | None:
+def _load_description(
+    files: ImageFileList, binary: Path, description_path: Path, keep_decoded: bool
+) -> dict[str, Any] | None:
     """Return the description of a complete entry, or None."""
     try:
         description: dict[str, Any] = json.loads(description_path.read_text(encoding="utf-8"))
         is_complete = not keep_decoded or binary.stat().st_size == _count_bytes(description["sizes"])
-        return description if is_complete and len(description["sizes"]) == count and description["sha256"] else None
+        if not is_complete or len(description["sizes"]) != len(files) or not description["sha256"]:
+            return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return keep_current_description(files, description_path, description)
 
 
 def _count_bytes(sizes: Sequence[tuple[int, int]]) -> int:
@@ -180,7 +186,7 @@ def _make_description(files: ImageFileList, chunks: Sequence[Any], side: int) ->
     rules = "" if facts is None else format_rules(files.rules, facts.counts)
     digest = hashlib.sha256(f"{DECODING_VERSION}/{side}/{'/'.join(chunk[1] for chunk in chunks)}{rules}".encode())
     description = {"sizes": [list(size) for chunk in chunks for size in chunk[0]], "sha256": digest.hexdigest()}
-    return description if facts is None else description | {"files": facts.to_json_dict()}
+    return description if facts is None else description | {"files": facts.to_json_dict(), "stamp": stamp_files(files)}
 
 
 def _make_mapped_reader(binary: Path, sizes: Sequence[tuple[int, int]]) -> Callable[[int], ImagePixels]:

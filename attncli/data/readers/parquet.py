@@ -106,7 +106,7 @@ def _list_rows(folder: Path, path: Path, wanted: ColumnNames) -> LabelledRows:
         group = wanted.group and file.read(columns=[wanted.group]).column(0)
         groups = read_groups(group, str(path)) if group is not None else None
         stat, name = path.stat(), path.relative_to(folder)
-        own_file = ImageFile(str(name), stat.st_size, stat.st_mtime_ns)
+        own_file = ImageFile(str(name), stat.st_size, stat.st_mtime_ns, stat.st_ino ^ stat.st_ctime_ns)
         row_files = _stat_named_files(file, image, path.parent) or [own_file] * len(labels)
     files = [ImageFile(f"{name}#{row}", *row_file[1:]) for row, row_file in enumerate(row_files)]
     return LabelledRows(files, name_labels(labels, names, str(path)), names or [], groups)
