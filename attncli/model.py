@@ -132,7 +132,7 @@ def _validate_combination(resolved: ResolvedModel, spec: InputSpec) -> None:
 
 def _build_whole_network(resolved: ResolvedModel, spec: InputSpec) -> nn.Module:
     site_arguments = {"classes": spec.classes, "size": spec.size, "channels_in": 3, "channels": 3}
-    return _build_mechanism(resolved, site_arguments, "model")
+    return build_mechanism(resolved, site_arguments, "model")
 
 
 def _build_backbone(
@@ -163,9 +163,9 @@ def _insert_attention(net: nn.Module, resolved: ResolvedModel, family: BackboneF
     placed_mechanisms = []
     with plugin_errors(model.attn, "fails on a map of zeros"):
         if mechanism is not None:
-            request = _make_placement_request(resolved, mechanism, spec)
+            request = make_placement_request(resolved, mechanism, spec)
             placed_mechanisms = [
-                (placement, _build_mechanism(resolved, placement.site_arguments, placement.path))
+                (placement, build_mechanism(resolved, placement.site_arguments, placement.path))
                 for placement in sites.find_placements(net, structure, request)
             ]
             if sites.is_map_site(model.site or mechanism.card.site):
@@ -176,7 +176,8 @@ def _insert_attention(net: nn.Module, resolved: ResolvedModel, family: BackboneF
             placement.insert(net, module)
 
 
-def _make_placement_request(resolved: ResolvedModel, mechanism: Mechanism, spec: InputSpec) -> sites.PlacementRequest:
+def make_placement_request(resolved: ResolvedModel, mechanism: Mechanism, spec: InputSpec) -> sites.PlacementRequest:
+    """Return what decides where the mechanism of a recipe goes in its network."""
     model = resolved.model
     return sites.PlacementRequest(
         mechanism,
@@ -191,7 +192,7 @@ def _make_placement_request(resolved: ResolvedModel, mechanism: Mechanism, spec:
     )
 
 
-def _build_mechanism(resolved: ResolvedModel, site_arguments: dict[str, Any], path: str) -> nn.Module:
+def build_mechanism(resolved: ResolvedModel, site_arguments: dict[str, Any], path: str) -> nn.Module:
     """Build the mechanism for the place `path` (`model` for a whole network) from the random stream of that place."""
     model, mechanism = resolved.model, resolved.mechanism
     assert mechanism is not None
