@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -28,9 +28,18 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["table", "csv", "json", "markdown"]),
+    type=click.Choice(["table", "csv", "json", "markdown", "latex"]),
     default="table",
     show_default=True,
+)
+@click.option("--columns", type=NAMES, metavar="NAMES", help="Columns of the table: params,macs,top1,top5,latency, ...")
+@click.option(
+    "--spread",
+    type=click.Choice(["ci", "sd"]),
+    help="After ±: half the 95 % interval, or the standard deviation  [default: ci, sd in latex]",
+)
+@click.option(
+    "--sort", type=click.Choice(["top1", "attention", "params", "macs", "latency"]), help="Order of the rows."
 )
 @click.option(
     "--margin", type=float, default=0.5, show_default=True, help="Smallest difference that matters, in points."
@@ -56,6 +65,9 @@ def command(
     backbone: str | None,
     attn: list[str] | None,
     format_: str,
+    columns: list[str] | None,
+    spread: Literal["ci", "sd"] | None,
+    sort: str | None,
     margin: float,
     planned_seeds: int | None,
     cost: str,
@@ -76,10 +88,12 @@ def command(
     Example:
       attncli compare --dataset digits --backbone resnet18
       attncli compare --format csv > runs.csv
+      attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
     from attncli.analysis.compare import compare_variants
     from attncli.report import comparison
     from attncli.report.comparison import describe_lost_runs
+    from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
     from attncli.runs import RunStore, list_untracked_runs, read_failed_runs, read_finished_runs
 
     run_store = RunStore(runs, tracking_uri)
@@ -95,11 +109,17 @@ def command(
         and backbone in (None, row.backbone)
         and (not attn or row.attn in (*attn, "none"))
     ]
+    rows = sort_rows(rows, sort) if sort else rows
+    if columns or spread or format_ in ("latex", "markdown"):
+        spread = spread or ("sd" if format_ == "latex" else "ci")
+        chosen_columns = choose_columns(columns or PAPER_COLUMNS, spread)
+    else:
+        chosen_columns = None
     for line in describe_lost_runs(failed_runs, finished_runs):
         click.echo(line, err=True)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
-    echo_result(comparison.render_comparison(rows, "json" if as_json else format_))
+    echo_result(comparison.render_comparison(rows, "json" if as_json else format_, columns=chosen_columns))
     if missing := list_untracked_runs(run_store, finished_runs):
         click.echo(
             f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "

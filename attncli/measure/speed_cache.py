@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from attncli.measure.code_state import name_training_code
-from attncli.recipe import Recipe
+from attncli.recipe import Recipe, Train
 from attncli.records import Speed
 from attncli.system import hardware
 from attncli.system.files import write_atomically
@@ -22,6 +22,7 @@ from attncli.system.files import write_atomically
 SPEEDS_FILE = "speeds.json"  # in the folder of runs
 MACHINE_KEYS = ("cpu", "usable_cpus", "threads", "gpu", "torch", "torchvision", "cuda", "platform")
 TRAIN_KEYS = ("batch_size", "optimizer", "nesterov", "clip_norm", "channels_last", "compile")
+LATE_TRAIN_KEYS = ("accumulate", "deterministic")  # in an entry only if they are not at their default
 MECHANISM_KEYS = ("attn", "options", "site", "stages", "blocks")
 MAX_AGE_S = 24 * 3600.0  # of a speed that is served from the file
 SpeedEntry = dict[str, Any]
@@ -40,7 +41,10 @@ def make_speed_key(
     return {
         "model": identity["model"],
         "images": [classes, *size, frames],
-        "train": {name: identity["train"][name] for name in TRAIN_KEYS} | {"precision": precision},
+        "train": {
+            name: identity["train"][name] for name in (*TRAIN_KEYS, *LATE_TRAIN_KEYS) if name in identity["train"]
+        }
+        | {"precision": precision},
         "measure": recipe.measure.model_dump(exclude={"speed"}),
         "machine": {name: machine.get(name) for name in MACHINE_KEYS},
         "code": name_training_code(recipe),
@@ -135,11 +139,12 @@ def find_rates(entries: Sequence[SpeedEntry], recipe: Recipe, images: Sequence[i
 
 def _is_same_training(key: Mapping[str, Any], recipe: Recipe, images: Sequence[int | None]) -> bool:
     """Return whether an entry's images and training are the recipe's; an entry says which precision `auto` was."""
-    train_values = recipe.train.model_dump()
+    train_values, default_values = recipe.train.model_dump(), Train().model_dump()
     return (
         "processes" not in key
         and key["images"] == list(images)
         and all(key["train"][name] == train_values[name] for name in TRAIN_KEYS)
+        and all(key["train"].get(name, default_values[name]) == train_values[name] for name in LATE_TRAIN_KEYS)
         and train_values["precision"] in (key["asked"], key["train"]["precision"])
     )
 

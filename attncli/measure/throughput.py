@@ -31,6 +31,7 @@ from attncli.records import Speed
 from attncli.system.hardware import read_load
 from attncli.system.median_interval import compute_median_interval
 from attncli.train import autocast_context, optim, resolve_precision, tune_malloc
+from attncli.train.accumulation import accumulate_gradients
 from attncli.train.device import uses_channels_last
 from attncli.train.distributed import choose_kernels
 from attncli.train.errors import empty_device_cache, is_out_of_memory
@@ -211,7 +212,7 @@ def _warm_up_network(
     scaler = GradScaler(device.type, enabled=precision == "fp16")
 
     def train_step() -> None:
-        scaler.scale(objective(images, labels)).backward()
+        accumulate_gradients(objective, images, labels, scaler, min(settings.accumulate, len(images)))
         if settings.clip_norm is not None:
             scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(net.parameters(), settings.clip_norm)

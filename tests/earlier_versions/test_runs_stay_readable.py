@@ -5,6 +5,7 @@ one run that was stopped after two of three epochs, with its checkpoint, and the
 files beside it are what that version printed about them.
 """
 
+import importlib.util
 import json
 import sqlite3
 import tarfile
@@ -15,6 +16,7 @@ import pytest
 from tests.commands.line import line
 
 HERE = Path(__file__).parent
+STORE_REVISION = "dc11669786a5"  # of the archived store's tables
 STOPPED = "a9fcbec13583"
 FINISHED = "0cf8ffe1cebb"
 
@@ -24,9 +26,19 @@ def earlier_runs(tmp_path, monkeypatch):
     """The folder of version 0.1.0, unpacked in the current folder of the test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return unpack_earlier_runs(tmp_path)
+
+
+def unpack_earlier_runs(folder: Path) -> Path:
+    """Unpack the archive into a folder and return its folder of runs; skip the test if MLflow is too old to read it."""
+    mlflow = importlib.util.find_spec("mlflow")
+    assert mlflow is not None
+    assert mlflow.origin is not None
+    if not list((Path(mlflow.origin).parent / "store/db_migrations/versions").glob(f"{STORE_REVISION}*")):
+        pytest.skip("the installed MLflow is older than the one that wrote the store")
     with tarfile.open(HERE / "runs-0.1.0.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path / "runs"
+        archive.extractall(folder, filter="data")
+    return folder / "runs"
 
 
 def read_expected(name: str) -> list[dict]:
