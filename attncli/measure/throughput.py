@@ -36,6 +36,7 @@ from attncli.train.device import uses_channels_last
 from attncli.train.distributed import choose_kernels
 from attncli.train.errors import empty_device_cache, is_out_of_memory
 from attncli.train.loss import TrainingObjective
+from attncli.train.small_map_convolution import speed_up_small_maps
 
 TRAINING_SHARE = 0.7  # of the time that timing may take
 MIN_PAIRS = 9  # timed at least: a distribution-free interval of fewer is hardly shorter than their range
@@ -204,6 +205,7 @@ def _warm_up_network(
     net = copy.deepcopy(model).to(device).train()
     if uses_channels_last(settings, device):
         net.to(memory_format=torch.channels_last)
+    speed_up_small_maps(net, device, precision)
     if settings.compile:
         net.compile()
     objective = TrainingObjective(net, smoothing=settings.label_smoothing, precision=precision, device=device)
