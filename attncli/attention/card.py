@@ -69,4 +69,5 @@ class Card:
     lr_scale: tuple[tuple[str, float], ...] = ()  # (parameter name or prefix, factor on the learning rate)
     dead: tuple[str, ...] = ()  # parameters whose gradient is always zero; `*` stands for any text
     floor: str = ""  # what keeps small widths working, for example "hidden width max(C // r, 1)"
+    aliases: tuple[str, ...] = ()  # other names; "NAME OPTION=VALUE ..." if it stands for options too
     notes: tuple[str, ...] = ()  # what a reader of results must know, one sentence each
