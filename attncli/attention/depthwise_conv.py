@@ -23,6 +23,6 @@ class Float32OnCpuConv2d(nn.Conv2d):
 
 def make_depthwise_conv(channels: int, kernel: tuple[int, int], dilation: int = 1) -> nn.Conv2d:
     """Return a depth-wise convolution with bias that keeps the size of the map; the kernel's sides are odd."""
-    padding = tuple(dilation * (side // 2) for side in kernel)
+    padding = (dilation * (kernel[0] // 2), dilation * (kernel[1] // 2))
     conv_class = Float32OnCpuConv2d if dilation > 1 else nn.Conv2d
     return conv_class(channels, channels, kernel, 1, padding, dilation, channels)

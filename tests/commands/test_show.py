@@ -7,6 +7,7 @@ import pytest
 from attncli import attention
 from attncli.attention.card import SITES
 from attncli.literature import published
+from attncli.literature.peers import find_peers_with
 from tests.commands.line import line
 
 EVERY_BLOCK = (
@@ -75,6 +76,10 @@ def test_every_mechanism_is_explained(name: str, monkeypatch: pytest.MonkeyPatch
     assert field(text, "Needs") == (", ".join(mechanism.site_arguments) or "nothing of its place")
     assert not card.floor or field(text, "Floor") == card.floor
     assert below.count("\nNote ") == len(card.notes)
+    assert not card.aliases or field(text, "Names") == ", ".join(card.aliases)
+    peers = find_peers_with(name)
+    assert not peers or field(text, "Also in") == ", ".join(peer.name for peer in peers)
+    assert below.count("\nDiffers ") == sum(name in peer.differs for peer in peers)
     for option in mechanism.options:
         assert f"\n  {option} = " in below
 

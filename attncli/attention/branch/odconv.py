@@ -93,10 +93,11 @@ class Attention(nn.Module):
     def _initialize_weights(self) -> None:
         for w in self.weight.unflatten(2, (-1, self.kernel, self.kernel)):
             nn.init.kaiming_normal_(w, mode="fan_out", nonlinearity="relu")
-        for layer in (self.reduce, *self.gates.values()):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                if layer is not self.reduce:
+                    nn.init.zeros_(layer.bias)
 
     def anneal(self, epoch: int) -> None:
         """Set tau for an epoch, counted from 0: linear from tau_start to tau_end, then constant.
