@@ -99,9 +99,11 @@ def convert_click_error(error: "click.ClickException") -> UserError:
 
     context = getattr(error, "ctx", None)
     hint = f"`{context.command_path if context else 'attncli'} --help` lists what there is"
-    if isinstance(error, click.NoSuchOption) and error.possibilities:
-        hint = f"did you mean {' or '.join(error.possibilities[:2])}?"
-        return UserError(f"unknown option: {error.option_name}", hint)
+    if isinstance(error, click.NoSuchOption):
+        from attncli.commands._words import suggest_option
+
+        if suggestion := suggest_option(error):
+            return UserError(f"unknown option: {error.option_name}", suggestion)
     return UserError(" ".join(error.format_message().split()).rstrip("."), hint)
 
 

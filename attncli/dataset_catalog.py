@@ -28,6 +28,8 @@ class DatasetProperties:
     SIDE           height and width of the images in pixels, if they are square and all of one size
     GREY_ON_BLACK  whether the images are grey on a black ground, so that a larger black canvas extends them
     PRINTED_NAME   the name that papers print
+    ALIASES        other names that people type
+    ROOT_HOLDS     what data.root names, if it is a folder of yours
     """
 
     origin: Origin
@@ -36,6 +38,8 @@ class DatasetProperties:
     side: int | None = None
     grey_on_black: bool = False
     printed_name: str | None = None
+    aliases: tuple[str, ...] = ()
+    root_holds: str = "the folder of the images"
 
 
 @cache
@@ -64,6 +68,17 @@ def find_properties(name: str) -> DatasetProperties | None:
         problem = f"{_locate_dataset_file(name)}: ORIGIN = {values.get('origin')!r} is not allowed"
         raise UserError(problem, f"allowed: {', '.join(get_args(Origin))}")
     return DatasetProperties(**values)
+
+
+@cache
+def list_dataset_aliases() -> dict[str, str]:
+    """Return other names of the datasets, each with the dataset to suggest for it."""
+    suggestions: dict[str, str] = {}
+    for name in list_datasets():
+        properties = find_properties(name)
+        if properties is not None:
+            suggestions |= dict.fromkeys((*properties.aliases, properties.printed_name or name), f"'{name}'")
+    return suggestions
 
 
 def has_origin(name: str | None, *origins: Origin) -> bool:

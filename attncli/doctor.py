@@ -43,6 +43,24 @@ def run_checks(run_store: RunStore) -> list[Finding]:
     return [_run_check(name, check) for name, check in checks]
 
 
+def repair_runs_store(run_store: RunStore) -> Finding:
+    """Repair the store if it is damaged, and say what was done."""
+    from attncli import track
+
+    def repair() -> Finding:
+        result = track.repair_store(run_store)
+        if result is None:
+            return Finding("repair", True, "the store is in order: nothing to repair")
+        problems = [f"{outcome.digest}: {outcome.problem}" for outcome in result.outcomes if outcome.problem]
+        message = (
+            f"{result.reason}; kept as {result.kept_file}; a new store has "
+            f"{len(result.outcomes) - len(problems)} runs of {run_store.runs}"
+        )
+        return Finding("repair", not problems, "; ".join((message, *problems)))
+
+    return _run_check("repair", repair)
+
+
 def _run_check(name: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()

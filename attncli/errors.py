@@ -3,26 +3,30 @@
 import difflib
 import json
 import os
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 LAUNCHER_FOLDER_VARIABLE = "ATTNCLI_CONFIDED"  # the folder in which the processes of one run write their errors
+
+LEAST_PREFIX = 3  # letters of a name that begins a known one, above which this counts more than similarity
 
 
 class UserError(Exception):
     """Something the user can fix: bad input (exit code 2) or a run that failed (exit code 1).
 
-    `problem` says what is wrong and where, `hint` what to do about it; `code` is the exit code. `on_all_ranks` is true
-    for errors that occur in all processes of a run alike.
+    `problem` says what is wrong and where, `hint` what to do about it, each in one line that can be printed, whatever
+    names of files are in it; `code` is the exit code. `on_all_ranks` is true for errors that occur in all processes of
+    a run alike.
     """
 
     on_all_ranks = False
 
     def __init__(self, problem: str, hint: str = "", *, code: int = 2) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.hint = hint
+        self.problem = escape_unprintable(problem)
+        self.hint = escape_unprintable(hint)
         self.code = code
+        super().__init__(self.problem)
 
     @property
     def single_errors(self) -> list["UserError"]:
@@ -34,7 +38,9 @@ class CollectedError(UserError):
     """Several errors found at once."""
 
     def __init__(self, errors: Sequence[UserError]) -> None:
-        super().__init__("\n".join(e.problem for e in errors), "; ".join(e.hint for e in errors if e.hint))
+        super().__init__("", "; ".join(e.hint for e in errors if e.hint))
+        self.problem = "\n".join(e.problem for e in errors)
+        self.args = (self.problem,)
         self.errors = list(errors)
 
     @property
@@ -70,17 +76,49 @@ def report_to_launcher(error: UserError, trace: str = "") -> bool:
     return True
 
 
-def suggest_name(name: str, known: Iterable[str]) -> str:
-    """Return a hint: 'did you mean ...' with the most similar name or one with that prefix, else all known names."""
+def escape_unprintable(text: str) -> str:
+    r"""Return a text that can be printed in one line: control characters and bytes that are not UTF-8 as \n, \xe9."""
+    return text if text.isprintable() else "".join(map(_escape_character, text))
+
+
+def _escape_character(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # Python's stand-in for a byte that is not UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode() if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char
+
+
+def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | None = None) -> str:
+    """Return a hint: 'did you mean ...' with the most similar name or one with that prefix, else all known names.
+
+    Letter case, hyphens, underscores and other signs do not count.
+
+    Args:
+        name: what was typed.
+        known: the names that are allowed.
+        aliases: other names, such as those of papers and repositories, and what to suggest for each.
+    """
     known = sorted(known)
-    with_prefix = [candidate for candidate in known if len(name) > 1 and candidate.startswith(name)]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or with_prefix[:1]
-    if close:
-        return f"did you mean '{close[0]}'?"
+    suggestions = {fold_name(alias): text for alias, text in (aliases or {}).items()}
+    suggestions |= {fold_name(candidate): f"'{candidate}'" for candidate in reversed(known)}
+    folded = fold_name(name)
+    if folded in suggestions:
+        return f"did you mean {suggestions[folded]}?"
+    longer = [candidate for candidate in map(fold_name, known) if len(folded) > 1 and candidate.startswith(folded)]
+    longer.sort(key=len)
+    similar = difflib.get_close_matches(folded, suggestions, n=1, cutoff=0.6)
+    if best := longer[:1] + similar if len(folded) > LEAST_PREFIX else similar + longer[:1]:
+        return f"did you mean {suggestions[best[0]]}?"
     return f"known: {', '.join(known)}" if known else ""
 
 
-def unknown_name_error(kind: str, name: str, known: Iterable[str], location: str = "") -> UserError:
-    """Return the error for an unknown name, with the most similar known one as hint."""
+def fold_name(name: str) -> str:
+    """Return a name in lower case, letters and digits only; as it is if it has none."""
+    return "".join(char for char in name.casefold() if char.isalnum()) or name
+
+
+def unknown_name_error(
+    kind: str, name: str, known: Iterable[str], location: str = "", aliases: Mapping[str, str] | None = None
+) -> UserError:
+    """Return the error for an unknown name, with the most similar known one as hint; see `suggest_name`."""
     prefix = f"{location}: " if location else ""
-    return UserError(f"{prefix}unknown {kind}: '{name}'", suggest_name(name, known))
+    return UserError(f"{prefix}unknown {kind}: '{name}'", suggest_name(name, known, aliases))

@@ -33,6 +33,7 @@ __all__ = [
     "find_run_folder",
     "list_run_folders",
     "list_run_overviews",
+    "list_untracked_runs",
     "read_finished_runs",
     "read_folder_runs",
 ]
@@ -84,6 +85,12 @@ def read_finished_runs(store: RunStore) -> list[FinishedRun]:
             digests.add(run.digest)
             finished_runs.append(run)
     return finished_runs
+
+
+def list_untracked_runs(store: RunStore, finished_runs: Iterable[FinishedRun]) -> list[FinishedRun]:
+    """Return those finished runs that an existing SQLite store lacks, for example as they were deleted in MLflow."""
+    digests = track.list_finished_digests(store) if store.has_store() else None
+    return [] if digests is None else [run for run in finished_runs if run.digest not in digests]
 
 
 def read_folder_runs(runs: Path, *, dataset: str | None = None) -> Iterator[FinishedRun]:

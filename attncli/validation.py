@@ -8,8 +8,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from attncli import attention, backbones, data, recipe
 from attncli.attention.card import SITES
-from attncli.dataset_catalog import has_origin
+from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
+from attncli.system.files import expand_user_path
 from attncli.system.source_inspection import ConstructorParameter
 
 
@@ -53,6 +54,18 @@ def find_recipe_errors(tree: Mapping[str, Any], file_name: str = "") -> list[Use
     return errors
 
 
+def check_image_size(recipe_: recipe.Recipe) -> None:
+    """Raise UserError for a recipe that cannot train because its dataset's images have many sizes."""
+    data_section = recipe_.data
+    properties = find_properties(data_section.name)
+    is_photographs = properties is not None and properties.origin in ("download", "request") and properties.side is None
+    if is_photographs and data_section.image_size is None:
+        raise UserError(
+            f"data.image_size: the images of '{data_section.name}' differ in size",
+            "--image-size 224 with --set data.crop=resized, or a recipe: `attncli recipe ls`",
+        )
+
+
 def _get_section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = tree.get(name)
     return section if isinstance(section, Mapping) else {}
@@ -62,7 +75,8 @@ def _check_name(section: Mapping[str, Any], key: str, kind: str, known: Iterable
     value = section.get(key.partition(".")[2])
     if not isinstance(value, str) or value in known or (kind == "backbone" and value.startswith(backbones.TIMM_PREFIX)):
         return []
-    return [unknown_name_error(kind, value, known, location=f"{prefix}{key}")]
+    aliases = {"dataset": list_dataset_aliases, "backbone": backbones.list_backbone_aliases}.get(kind, dict)()
+    return [unknown_name_error(kind, value, known, location=f"{prefix}{key}", aliases=aliases)]
 
 
 def _check_class_file(data_section: Mapping[str, Any], prefix: str) -> list[UserError]:
@@ -100,7 +114,7 @@ def _check_mechanism(model_section: Mapping[str, Any], prefix: str) -> list[User
 def _check_weights_file(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:
     """Return an error if the file of pretrained weights is missing; its content is not checked."""
     weights_file = model_section.get("pretrained")
-    if not isinstance(weights_file, str) or Path(weights_file).expanduser().is_file():
+    if not isinstance(weights_file, str) or expand_user_path(weights_file, f"{prefix}model.pretrained").is_file():
         return []
     return [
         UserError(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from attncli.errors import suggest_name, unknown_name_error
+from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,43 @@ def test_the_nearest_name(name: str, hint: str) -> None:
     assert suggest_name(name, ["vgg16_bn", "eca", "resnet50"]) == hint
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("ECA", "did you mean 'eca'?"),
+        ("resnet-50", "did you mean 'resnet50'?"),
+        ("VGG16 BN", "did you mean 'vgg16_bn'?"),
+        ("ECA_Layer", "did you mean 'eca'?"),
+        ("k-net", "did you mean 'eca' with --set model.options.k=3?"),
+        ("vgg1", "did you mean 'vgg16_bn'?"),
+    ],
+)
+def test_case_signs_and_other_names(name: str, hint: str) -> None:
+    """Letter case, hyphens and underscores do not count; other names of a thing lead to it."""
+    aliases = {"eca-layer": "'eca'", "knet": "'eca' with --set model.options.k=3", "vgg0": "'eca'"}
+    assert suggest_name(name, ["vgg16_bn", "eca", "resnet50"], aliases) == hint
+
+
 def test_unknown_says_what_and_where() -> None:
     """The place comes first; there is no hint if nothing is known."""
     error = unknown_name_error("backbone", "x", [], "model.backbone")
     assert (error.problem, error.hint) == ("model.backbone: unknown backbone: 'x'", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("plain café 猫", "plain café 猫"),
+        (b"caf\xe9.png".decode("utf-8", "surrogateescape"), r"caf\xe9.png"),
+        ("a\nb\x1b[31m", r"a\nb\x1b[31m"),
+    ],
+)
+def test_messages_can_be_printed_in_one_line(text: str, printed: str) -> None:
+    """A name of a file may hold any byte; a message that names it is one line of valid UTF-8."""
+    error = UserError(text, text)
+    assert (error.problem, error.hint, str(error)) == (printed, printed, printed)
+
+
+def test_collected_errors_have_a_line_each() -> None:
+    """Each error is one line; the lines of several stay apart."""
+    assert str(CollectedError([UserError("a\nb"), UserError("c")])) == "a\\nb\nc"

@@ -3,13 +3,15 @@
 import shutil
 import sqlite3
 import tarfile
+from types import SimpleNamespace
 
 import pytest
 
 from attncli import runs as run_reader
 from attncli import track
+from attncli.commands.compare import refuse_empty_filters
 from attncli.errors import UserError
-from attncli.runs import RunStore, find_run_folder, list_run_overviews, read_finished_runs
+from attncli.runs import RunStore, find_run_folder, list_run_overviews, list_untracked_runs, read_finished_runs
 from attncli.track.tags import flatten_params
 from tests.claims.case import run
 from tests.commands.line import line
@@ -140,3 +142,42 @@ def test_several_digests_are_not_guessed(tmp_path):
         shutil.move(tmp_path / "made" / recipe.compute_digest(), tmp_path / name)
     with pytest.raises(UserError, match="2 digests"):
         find_run_folder(tmp_path, "ab")
+
+
+def test_a_run_deleted_in_mlflow_is_named_and_comes_back(recorded):
+    """A finished run whose MLflow run was deleted is untracked, until `sync` adds it."""
+    store = RunStore(recorded)
+    runs = [run for run in read_finished_runs(store) if run.folder is not None]
+    assert list_untracked_runs(store, runs) == []
+    forget_run(recorded / "mlflow.db", ONLY_IN_FOLDER)
+    assert [run.digest for run in list_untracked_runs(store, runs)] == [ONLY_IN_FOLDER]
+    outcome = next(outcome for outcome in track.sync_runs(store) if outcome.digest == ONLY_IN_FOLDER)
+    assert outcome.created
+    assert list_untracked_runs(store, runs) == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "hint"),
+    [
+        ({"attn": ["eca", "ecaa"]}, "did you mean 'eca'? the finished runs have eca, none"),
+        ({"attn": ["simam"]}, "the finished runs have eca, none"),
+        ({"backbone": "ResNet-18"}, "did you mean 'resnet18'?"),
+        ({"dataset": "mini"}, "the finished runs have digits"),
+    ],
+)
+def test_a_filter_that_no_run_meets_is_refused(filters, hint):
+    """The name is refused with those that the finished runs have; names that they have pass."""
+    runs = [
+        SimpleNamespace(
+            result=SimpleNamespace(attn=attn),
+            dataset="digits",
+            recipe=SimpleNamespace(model=SimpleNamespace(backbone="resnet18")),
+        )
+        for attn in ("none", "eca")
+    ]
+    everything = {"attn": None, "backbone": None, "dataset": None}
+    with pytest.raises(UserError, match="no finished run has it") as caught:
+        refuse_empty_filters(runs, **everything | filters)
+    assert caught.value.hint.startswith(hint)
+    refuse_empty_filters(runs, attn=["eca", "none"], backbone="resnet18", dataset="digits")
+    refuse_empty_filters([], **everything | filters)

@@ -87,3 +87,24 @@ def test_a_list_of_classes_must_be_readable(tmp_path: Path) -> None:
         [error] = validation.find_recipe_errors({"data": {"classes": str(tmp_path / name)}})
         assert f"data.classes: {tmp_path / name}: {expected_text}" in error.problem
         assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("values", "is_refused"),
+    [
+        ({"data.name": "imagenet"}, True),
+        ({"data.name": "imagenette"}, True),
+        ({"data.name": "imagenet", "data.image_size": 224}, False),
+        ({"data.name": "cifar10"}, False),
+        ({"data.name": "clips"}, False),
+        ({"data.name": "folder", "data.root": "images"}, False),
+    ],
+)
+def test_photographs_need_an_image_size(values: dict[str, object], is_refused: bool) -> None:
+    """Datasets whose images differ in size are refused before they are read; a folder may hold images of one size."""
+    recipe = validation.read(values=values)
+    if is_refused:
+        with pytest.raises(UserError, match="image_size"):
+            validation.check_image_size(recipe)
+    else:
+        validation.check_image_size(recipe)

@@ -21,7 +21,7 @@ from attncli.track.tags import flatten_params
 MARGIN = 0.005  # top-1 as a fraction: smaller differences are of no interest
 OPTION = "model.options."
 VARIANT_KEYS = ("model.attn", "model.site", "model.stages", "model.blocks")
-NOT_THE_RECIPE = ("seed", "data.root", "data.decoded", *VARIANT_KEYS)
+NOT_THE_RECIPE = ("seed", "data.root", "data.decoded", "data.content", *VARIANT_KEYS)
 
 BaselineKey = tuple[tuple[str, str], ...]
 
@@ -142,11 +142,11 @@ def compare_variants(
 
 
 def _group_runs(runs: Sequence[FinishedRun]) -> list[_VariantRuns]:
-    """Return the tested runs by group and seed."""
-    groups: dict[str, dict[int, FinishedRun]] = defaultdict(dict)
+    """Return the tested runs by group and images, then by seed."""
+    groups: dict[tuple[str, str], dict[int, FinishedRun]] = defaultdict(dict)
     for run in runs:
         if run.result.test_top1 is not None:
-            groups[run.result.group].setdefault(run.recipe.seed, run)
+            groups[run.result.group, run.result.data_digest].setdefault(run.recipe.seed, run)
     return [_VariantRuns(_make_baseline_key(next(iter(by_seed.values()))), by_seed) for by_seed in groups.values()]
 
 

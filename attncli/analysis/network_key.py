@@ -54,7 +54,7 @@ def make_protocol_key(recipe: Recipe, data_digest: str) -> str:
 
     Raises UserError if a file that the recipe names is gone.
     """
-    identity = recipe.build_identity()
+    identity = recipe.pin_content(None).build_identity()
     shared = {name: value for name, value in identity.items() if name not in ("model", "seed")}
     return json.dumps(shared | {"images": data_digest}, sort_keys=True)
 

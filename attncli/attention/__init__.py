@@ -8,7 +8,9 @@ import ast
 import importlib
 import importlib.metadata
 import importlib.util
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -17,6 +19,8 @@ from types import ModuleType
 from attncli.attention.card import SITE_ARGUMENTS, SITES, Card
 from attncli.errors import UserError, unknown_name_error
 from attncli.system import source_inspection
+from attncli.system.files import expand_user_path
+from attncli.system.local_imports import find_local_modules
 
 CATEGORIES = ("channel", "spatial", "temporal", "branch", "channel-spatial", "self-attention")
 NONE = "none"
@@ -81,6 +85,19 @@ def mechanism_names() -> tuple[str, ...]:
     return (*_find_own_files(), *sorted(_find_plugin_files().keys() - _find_own_files().keys()))
 
 
+@cache
+def list_mechanism_aliases() -> dict[str, str]:
+    """Return the names of papers and repositories that the cards give, each with the mechanism to suggest for it."""
+    suggestions: dict[str, str] = {}
+    for name in mechanism_names():
+        with suppress(UserError):  # a broken file of another package is reported when it is used
+            for alias in describe_mechanism(name).card.aliases:
+                word, *options = alias.split()
+                settings = "".join(f" --set model.options.{option}" for option in options)
+                suggestions[word] = f"'{name}'" + (f" with{settings}" if settings else "")
+    return suggestions
+
+
 def is_file_path(name: str) -> bool:
     """Return whether `name` is the path of a user's file, such as ./mine.py."""
     return name.endswith(".py")
@@ -94,12 +111,18 @@ def is_plugin(name: str) -> bool:
 def locate_mechanism(name: str) -> tuple[str, Path]:
     """Return (category, file) of a mechanism. Raises UserError for an unknown name, with the nearest known one."""
     if is_file_path(name):
-        return "own", Path(name).expanduser()
+        return "own", expand_user_path(name, "model.attn")
     if name in _find_own_files():
         return _find_own_files()[name]
     if name in _find_plugin_files():
         return "own", _find_plugin_files()[name]
-    raise unknown_name_error("attention", name, (*mechanism_names(), NONE))
+    if name == NONE:
+        raise UserError(
+            f"'{NONE}' is the plain network, without a mechanism", "`attncli ls attention` lists mechanisms"
+        )
+    if "," in name:
+        raise UserError(f"unknown attention: '{name}'", "one here; `attncli measure` and sweeps take several")
+    raise unknown_name_error("attention", name, (*mechanism_names(), NONE), aliases=list_mechanism_aliases())
 
 
 def describe_mechanism(name: str) -> Mechanism:
@@ -121,17 +144,19 @@ def is_whole_network(name: str) -> bool:
     return mechanism is not None and mechanism.is_whole_network
 
 
-def _read_file_version(name: str) -> tuple[int, int]:
-    """Return what changes when a user's file does, so that a long-lived process reads it again."""
-    try:
-        status = Path(name).expanduser().stat() if is_file_path(name) else None
-    except OSError:  # reported when the file is read
-        status = None
-    return (status.st_mtime_ns, status.st_size) if status else (0, 0)
+def _read_file_version(name: str) -> tuple[tuple[int, int], ...]:
+    """Return what changes when a user's file does, or a local module that it imports, so that it is read again."""
+    versions = []
+    with suppress(OSError, UserError):  # reported when the file is read
+        path = expand_user_path(name, "model.attn") if is_file_path(name) else None
+        for file in (path, *find_local_modules(path).values()) if path else ():
+            status = file.stat()
+            versions.append((status.st_mtime_ns, status.st_size))
+    return tuple(versions)
 
 
 @lru_cache(maxsize=256)
-def _describe_cached(name: str, _: tuple[int, int]) -> Mechanism:
+def _describe_cached(name: str, _: tuple[tuple[int, int], ...]) -> Mechanism:
     category, path = locate_mechanism(name)
     tree = source_inspection.parse_source(path)
     card = source_inspection.find_assignment(tree, "card")
@@ -188,7 +213,7 @@ def load(name: str) -> ModuleType:
 
 
 @lru_cache(maxsize=256)
-def _load_cached(name: str, _: tuple[int, int]) -> ModuleType:
+def _load_cached(name: str, _: tuple[tuple[int, int], ...]) -> ModuleType:
     category, path = locate_mechanism(name)
     if category != "own":
         return importlib.import_module(f"attncli.attention.{category.replace('-', '_')}.{path.stem}")
@@ -198,8 +223,25 @@ def _load_cached(name: str, _: tuple[int, int]) -> ModuleType:
         raise UserError(f"{path}: cannot be imported", "give the path of a .py file")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with _importable_siblings(path):
+            spec.loader.exec_module(module)
     except Exception as error:
         location = source_inspection.locate_error(error, path)
         raise UserError(f"{location}: fails on import: {type(error).__name__}: {error}", "fix the file") from error
     return module
+
+
+@contextmanager
+def _importable_siblings(path: Path) -> Iterator[None]:
+    """Let a user's file import the modules beside it, read anew: another file's module may have the same name."""
+    folder = path.absolute().parent
+    for name, file in find_local_modules(path).items():
+        if folder in file.parents:
+            sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            sys.path.remove(str(folder))

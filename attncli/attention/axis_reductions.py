@@ -33,6 +33,8 @@ def usual_order(t: Tensor, x: Tensor) -> Tensor:
 
 def axis_mean(x: Tensor, dim: int) -> Tensor:
     """Return mean of x, (N, C, H, W), over dim 1, 2 or 3, which is kept with size 1."""
+    if x.device.type != "cpu":
+        return x.mean(dim, keepdim=True)
     x = dense_gradient(x) if dim > 1 else x
     t, axis = memory_order(x, x), _memory_axis(x, dim)
     is_slow_sum = x.dtype == torch.bfloat16 and not is_channels_last(x) and x.shape[3] < SHORT_ROW
@@ -43,7 +45,7 @@ def axis_mean(x: Tensor, dim: int) -> Tensor:
 
 def max_mean(x: Tensor, dim: int) -> Tensor:
     """Return maximum and mean of x, (N, C, H, W), over dim 1, 2 or 3, in this order: that axis gets size 2."""
-    if torch.compiler.is_compiling():
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
         return torch.cat((x.amax(dim, keepdim=True), x.mean(dim, keepdim=True)), dim)
     if is_narrow(x):
         return torch.cat(_NarrowMaxMean.apply(x, dim), dim)

@@ -27,7 +27,7 @@ def promote_half(t: Tensor) -> Tensor:
 
 def spatial_mean(x: Tensor) -> Tensor:
     """Return the mean over H and W: (N, C, H, W) -> (N, C)."""
-    if x.dtype == torch.float16:  # whose sums overflow
+    if x.dtype == torch.float16 or x.device.type != "cpu":  # sums of float16 overflow; a GPU takes one kernel
         return x.mean((2, 3))
     return dense_gradient(x).sum((2, 3), dtype=x.dtype) / (x.shape[2] * x.shape[3])
 
@@ -49,10 +49,10 @@ def gate(x: Tensor, s: Tensor) -> Tensor:
     """Return x, (N, C, H, W), times the weights s: (N, C), or a shape that broadcasts to x's, such as (N, 1, H, W).
 
     The result has the dtype of x. A second derivative raises RuntimeError, except under torch.compile, which gets the
-    plain formula and fuses it itself.
+    plain formula and fuses it itself, and on devices other than the CPU, where buffers cost nothing.
     """
     s = (s[:, :, None, None] if s.ndim == 2 else s).to(x.dtype)
-    if torch.compiler.is_compiling():
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
         return x * s
     if is_channels_last(x):
         s = s.contiguous(memory_format=torch.channels_last)

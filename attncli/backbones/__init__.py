@@ -1,7 +1,7 @@
 """The backbones: found by name in their families' files, without importing torch.
 
 A family is one file with `NAMES`, `build(name, classes, cifar_stem)` and `find_structure(net)`, the protocol
-`attncli.backbones.structure.BackboneFamily`.
+`attncli.backbones.structure.BackboneFamily`. `ALIASES`, if there, maps other names to those of `NAMES`.
 """
 
 import ast
@@ -35,6 +35,18 @@ def _find_families() -> dict[str, str]:
     return families
 
 
+@cache
+def list_backbone_aliases() -> dict[str, str]:
+    """Return the names that papers and repositories use, each with the backbone to suggest for it."""
+    suggestions: dict[str, str] = {}
+    for family in sorted(set(_find_families().values())):
+        tree = source_inspection.parse_source(Path(__file__).with_name(f"{family}.py"))
+        node = source_inspection.find_assignment(tree, "ALIASES")
+        if node is not None:
+            suggestions |= {alias: f"'{name}'" for alias, name in ast.literal_eval(node).items()}
+    return suggestions
+
+
 def backbone_names() -> tuple[str, ...]:
     """Return the name of every backbone."""
     return tuple(_find_families())
@@ -48,7 +60,7 @@ def find_family(name: str) -> str:
     if name.startswith(TIMM_PREFIX):
         return "timm_networks"
     if name not in _find_families():
-        raise unknown_name_error("backbone", name, backbone_names())
+        raise unknown_name_error("backbone", name, backbone_names(), aliases=list_backbone_aliases())
     return _find_families()[name]
 
 

@@ -26,6 +26,14 @@ NAMES = (
     "wide_resnet28_8",
     "wide_resnet28_10",
 )
+ALIASES = {
+    "wrn-16-8": "wide_resnet16_8",
+    "wrn-28-8": "wide_resnet28_8",
+    "wrn-28-10": "wide_resnet28_10",
+    "wide-resnet": "wide_resnet28_10",
+    "preact-resnet": "preactresnet18",
+    "resnet-v2": "preactresnet18",
+}
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:

@@ -23,6 +23,7 @@ NAMES = (
     "resnext101_32x8d",
     "wide_resnet50_2",
 )
+ALIASES = {"wrn-50-2": "wide_resnet50_2", "resnext": "resnext50_32x4d"}
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:

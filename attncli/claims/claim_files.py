@@ -10,6 +10,9 @@
       note: what a reader of the verdict must know
 
 In place of `check` a claim may name the `test` of this repository that decides it, or say why it is `untestable`.
+
+pydantic is not used here: an error names the line and column of its key, which pydantic does not know, and `check` is
+a small language whose errors point into the text.
 """
 
 from collections.abc import Iterable, Sequence

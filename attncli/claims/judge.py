@@ -15,11 +15,13 @@ from attncli.analysis import stats
 from attncli.analysis.count_cache import CountCache
 from attncli.analysis.network_key import ImageSpec
 from attncli.claims import accuracy, language, networks
+from attncli.claims.budget import compute_budget
 from attncli.claims.claim_files import Claim
 from attncli.claims.comparison import ClaimComparison
 from attncli.claims.evaluate import evaluate_expression, holds_exactly
 from attncli.claims.evidence import Evidence
 from attncli.claims.language import ACCURACY, EXACT, QUANTITIES, SPEED, ClaimTree, Quantity
+from attncli.claims.next_step import suggest_training
 from attncli.claims.substitution import substitute_backbone
 from attncli.claims.verdict import (
     ClaimVerdict,
@@ -32,7 +34,6 @@ from attncli.claims.verdict import (
 from attncli.errors import UserError
 
 ALPHA = stats.ALPHA
-SMALL_DATASET = "cifar10"  # for what is claimed of a large one and tested on a small network
 
 
 def judge_claims(
@@ -69,7 +70,10 @@ def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
     kinds = {part.kind for part in parts}
     decided_by = "runs" if "trained" in kinds else "timing" if "timed" in kinds else "counting"
     outcome = combine_outcomes([part.outcome for part in parts])
-    labels = () if outcome == "untested" else (*resolved.labels, *_list_dataset_labels(parts, claim))
+    digests = [digest for part in parts if isinstance(part, TrainedOutcome) for digest in part.digests]
+    budget = compute_budget(claim, digests, evidence)
+    budget_labels = budget.labels if budget else ()
+    labels = () if outcome == "untested" else (*resolved.labels, *_list_dataset_labels(parts, claim), *budget_labels)
     return ClaimVerdict(
         claim=claim,
         outcome=outcome,
@@ -78,7 +82,8 @@ def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
         parts=parts,
         values=_list_exact_values(resolved),
         labels=labels,
-        command=_suggest_command(resolved, outcome, decided_by),
+        budget=budget.describe() if budget else None,
+        command=_suggest_command(resolved, outcome, decided_by, parts, evidence),
     )
 
 
@@ -177,18 +182,20 @@ def _join_reasons(outcome: Outcome, parts: Sequence[ComparisonOutcome]) -> str:
     return "; ".join(dict.fromkeys(part.why for part in parts if part.outcome == outcome and part.why))
 
 
-def _suggest_command(resolved: ResolvedClaim, outcome: Outcome, decided_by: str) -> str | None:
+def _suggest_command(
+    resolved: ResolvedClaim,
+    outcome: Outcome,
+    decided_by: str,
+    parts: Sequence[ComparisonOutcome],
+    evidence: Evidence,
+) -> str | None:
     """Return the command that would test a claim, or test it further; None if counting decides or it is settled."""
     if outcome not in ("untested", "undecided") or decided_by == "counting":
         return None
-    claim, is_substituted = resolved.claim, bool(resolved.labels)
-    backbone_option = f" --backbone {resolved.backbone}" if is_substituted else ""
+    backbone = resolved.backbone if resolved.labels else None
     if decided_by == "timing":
-        return f"attncli claims {claim.id}{backbone_option} --measure"
-    needs_small_dataset = is_substituted and not networks.has_small_images(claim.on)
-    return f"attncli claims run {claim.id}{backbone_option}" + (
-        f" --dataset {SMALL_DATASET}" if needs_small_dataset else ""
-    )
+        return f"attncli claims {resolved.claim.id}{f' --backbone {backbone}' if backbone else ''} --measure"
+    return suggest_training(resolved.claim, resolved.tree, backbone, parts, evidence)
 
 
 def _combine_p_values(parts: Sequence[ComparisonOutcome]) -> tuple[float | None, float | None]:

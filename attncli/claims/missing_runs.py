@@ -1,6 +1,7 @@
 """The runs that a claim about accuracy needs, as recipes."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ from attncli.attention import NONE
 from attncli.claims import language, networks
 from attncli.claims.claim_files import Claim
 from attncli.claims.language import ACCURACY, Quantity
+from attncli.claims.schedules import FAST_TWINS, choose_recipe_name
 from attncli.claims.substitution import substitute_backbone
 from attncli.errors import UserError
-from attncli.recipe import Recipe
+from attncli.recipe import Recipe, find_recipe_file
 
-RECIPE_FOLDER = Path("recipes")
 PLAIN_MODEL: dict[str, Any] = {
     "model.attn": NONE,
     "model.options": {},
@@ -23,7 +24,21 @@ PLAIN_MODEL: dict[str, Any] = {
 }
 
 
-def make_claim_recipes(
+@dataclass(frozen=True)
+class ClaimTraining:
+    """One network to train for a claim: its recipe, and the file that the recipe came from."""
+
+    claim: str
+    file: Path
+    recipe: Recipe
+
+
+def make_claim_recipes(trainings: Iterable[ClaimTraining]) -> list[Recipe]:
+    """Return the recipes of these trainings in their order, each once."""
+    return list({training.recipe.compute_digest(): training.recipe for training in trainings}.values())
+
+
+def plan_claim_trainings(
     claims: Sequence[Claim],
     *,
     seeds: Sequence[int],
@@ -31,63 +46,82 @@ def make_claim_recipes(
     values: Mapping[str, Any] | None = None,
     overrides: Iterable[str] = (),
     backbone: str | None = None,
-) -> list[Recipe]:
-    """Return the recipes to train for these claims, each once, seed by seed.
+    fast: bool = False,
+) -> list[ClaimTraining]:
+    """Return what to train for these claims, seed by seed. All networks of one comparison share one recipe file.
 
     Args:
         claims: Claims about accuracy.
         seeds: The seeds of every network.
-        path: The recipe file; by default the one that the claim names, else recipes/DATASET-BACKBONE.yaml.
+        path: The recipe file; by default the one that the claim names, else the one that suits dataset and networks.
         values: Recipe values by dotted key.
         overrides: Settings as "key=value", which win.
         backbone: The network to read the claims with, instead of their own.
+        fast: Whether to take the short schedule where there is one.
 
     Raises:
-        UserError: No training tests a claim, or attncli does not know its dataset.
+        UserError: No training tests a claim, attncli does not know its dataset, or there is no recipe for it.
     """
-    claim_quantities = [(claim, quantity) for claim in claims for quantity in _list_accuracies(claim, backbone)]
     overrides, values = list(overrides), dict(values or {})
-    recipes_by_digest = {
-        recipe.compute_digest(): recipe
+    parts = [(claim, part) for claim in claims for part in _list_accuracy_parts(claim, backbone)]
+    files = [
+        [path or _find_file(claim, quantity, part, values.get("data.name"), fast) for quantity in part]
+        for claim, part in parts
+    ]
+    return [
+        ClaimTraining(
+            claim.id, file, _make_recipe_for(claim, quantity, file, values | {"seed": seed}, overrides, path is None)
+        )
         for seed in seeds
-        for claim, quantity in claim_quantities
-        for recipe in [_make_recipe_for(claim, quantity, path, values | {"seed": seed}, overrides)]
-    }
-    return list(recipes_by_digest.values())
+        for (claim, part), part_files in zip(parts, files, strict=True)
+        for quantity, file in zip(part, part_files, strict=True)
+    ]
 
 
-def _list_accuracies(claim: Claim, backbone: str | None) -> list[Quantity]:
-    """Return the accuracies that a claim compares."""
-    accuracies = []
+def _list_accuracy_parts(claim: Claim, backbone: str | None) -> list[list[Quantity]]:
+    """Return the accuracies that each part of a claim compares. Raises UserError if there is none."""
     if claim.tree is not None:
-        accuracies = [
-            q for q in language.iterate_quantities(substitute_backbone(claim, backbone)[0]) if q.name in ACCURACY
-        ]
-    if not accuracies:
-        raise UserError(f"{claim.id}: no run tests this claim", f"`attncli claims {claim.id} -v` shows what does")
-    return accuracies
+        tree = substitute_backbone(claim, backbone)[0]
+        parts = [[q for q in language.iterate_quantities(part) if q.name in ACCURACY] for part in tree.parts]
+        if any(parts):
+            return [part for part in parts if part]
+    raise UserError(f"{claim.id}: no run tests this claim", f"`attncli claims {claim.id} -v` shows what does")
+
+
+def find_dataset(claim: Claim, quantity: Quantity) -> str | None:
+    """Return the dataset of one accuracy of a claim."""
+    dataset = dict(quantity.settings).get("dataset") or claim.on
+    return None if dataset is None else str(dataset)
+
+
+def _find_file(
+    claim: Claim, quantity: Quantity, part: Sequence[Quantity], other_dataset: str | None, fast: bool
+) -> Path:
+    """Return the recipe file of one accuracy: the one that it names, else the one of its part of the claim."""
+    if name := dict(quantity.settings).get("recipe"):
+        return find_recipe_file(Path(str(name)))
+    dataset = other_dataset or find_dataset(claim, quantity)
+    if dataset not in data.DATASETS:
+        known = ", ".join(sorted(data.DATASETS))
+        hint = f"for your own images: --dataset folder --data-root DIR; or another dataset: {known}"
+        where = f"'{dataset}', on which it was claimed" if dataset else "a dataset, as the claim names none"
+        raise UserError(f"{claim.id}: attncli cannot get {where}", hint)
+    name = choose_recipe_name(dataset, {q.network.base.name for q in part})
+    if name is None:
+        raise UserError(
+            f"{claim.id}: there is no recipe for '{dataset}'", "--recipe NAME; `attncli recipe ls` lists them"
+        )
+    return find_recipe_file(Path(FAST_TWINS.get(name, name) if fast else name))
 
 
 def _make_recipe_for(
-    claim: Claim, quantity: Quantity, path: Path | None, values: dict[str, Any], overrides: list[str]
+    claim: Claim, quantity: Quantity, file: Path, values: dict[str, Any], overrides: list[str], on_claims_dataset: bool
 ) -> Recipe:
-    settings = dict(quantity.settings)
-    dataset = values.get("data.name") or settings.get("dataset") or claim.on
-    if path is None:
-        path = _find_default_recipe(str(settings.get("recipe") or f"{dataset}-{quantity.network.base.name}"))
-        if dataset is not None and dataset not in data.DATASETS:
-            known = ", ".join(sorted(data.DATASETS))
-            hint = f"for your own images: --dataset folder --data-root DIR; or another dataset: {known}"
-            raise UserError(f"{claim.id}: attncli cannot get '{dataset}', on which it was claimed", hint)
-        if dataset is not None:
-            values = {"data.name": dataset} | values
-    return validation.read(path, overrides, PLAIN_MODEL | dict(networks.list_recipe_values(quantity.network)) | values)
-
-
-def _find_default_recipe(name: str) -> Path | None:
-    """Return the path of a recipe in the folder recipes/, or None."""
-    path = RECIPE_FOLDER / f"{name}.yaml"
-    return path if path.exists() else None
+    """Return the recipe of one accuracy; with `on_claims_dataset` on the claim's dataset instead of the file's."""
+    dataset = dict(quantity.settings).get("dataset") or (claim.on if on_claims_dataset else None)
+    dataset_values = {"data.name": dataset} if dataset in data.DATASETS else {}
+    network_values = dict(networks.list_recipe_values(quantity.network))
+    return validation.read(file, overrides, dataset_values | PLAIN_MODEL | network_values | values)
 
 
 def require_backbone(name: str | None) -> None:

@@ -62,7 +62,11 @@ def list_recipe_values(network: NetworkExpression) -> Mapping[str, Any]:
         raise LanguageError(
             base.at,
             f"unknown network: '{base.name}'",
-            suggest_name(base.name, (*backbones.backbone_names(), *_list_whole_networks())),
+            suggest_name(
+                base.name,
+                (*backbones.backbone_names(), *_list_whole_networks()),
+                aliases=backbones.list_backbone_aliases(),
+            ),
         )
     if attn is not None and attn.name != NONE:
         if attn is not base and attn.name in _list_whole_networks():

@@ -104,6 +104,7 @@ class ClaimVerdict:
     n: int | None = None  # the fewest pairs of a part
     more_seeds: int | None = None  # about how many would settle it
     labels: tuple[str, ...] = ()  # what a reader must know: on another dataset, on another network
+    budget: str | None = None  # epochs and images of the runs beside the claim's: "10 of 164 epochs, ..."
     command: str | None = None  # what would test it, or test it better
 
     def to_json_dict(self) -> dict[str, Any]:

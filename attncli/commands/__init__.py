@@ -6,8 +6,8 @@ from attncli import __version__
 from attncli.commands._group import CommandFolder
 
 _ORDER = (
-    "run", "measure", "compare", "look", "sweep", "claims", "published", "report", "ls", "show", "check", "data", "ui",
-    "sync", "doctor", "bench", "help", "completion",
+    "run", "measure", "compare", "look", "sweep", "claims", "published", "report", "ls", "show", "recipe", "check",
+    "data", "ui", "sync", "doctor", "bench", "help", "completion",
 )  # fmt: skip
 
 

@@ -53,11 +53,15 @@ def _list_datasets(ctx: click.Context) -> Iterable[str]:
 
 
 def _list_recipes(ctx: click.Context) -> Iterable[str]:
-    return sorted(path.stem for path in Path("recipes").glob("*.yaml"))
+    from attncli.recipe.library import list_recipe_files
+
+    return list_recipe_files("recipe")
 
 
 def _list_sweeps(ctx: click.Context) -> Iterable[str]:
-    return sorted(path.stem for path in Path("recipes/sweeps").glob("*.yaml"))
+    from attncli.recipe.library import list_recipe_files
+
+    return list_recipe_files("sweep")
 
 
 def _list_runs(ctx: click.Context) -> Iterable[str]:
@@ -79,5 +83,6 @@ complete_backbones = make_completer(_list_backbones)
 complete_datasets = make_completer(_list_datasets)
 complete_recipes = make_completer(_list_recipes)
 complete_sweeps = make_completer(_list_sweeps)
+complete_recipe_files = make_completer(lambda ctx: (*_list_recipes(ctx), *_list_sweeps(ctx)))
 complete_runs = make_completer(_list_runs)
 complete_claims = make_completer(_list_claims)

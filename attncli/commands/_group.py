@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from attncli.commands._words import refuse_repeated_options
+
 
 class CommandFolder(click.Group):
     """A group whose commands lie in a package: the file `ls.py` or the folder `ls/` has the click command `command`.
@@ -57,7 +59,10 @@ class CommandFolder(click.Group):
 
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise unknown_name_error("command", args[0], self.list_commands(ctx))
-        return super().resolve_command(ctx, args)
+        name, command, words = super().resolve_command(ctx, args)
+        if command is not None:
+            refuse_repeated_options(command, words)
+        return name, command, words
 
 
 class DefaultCommandFolder(CommandFolder):
@@ -76,4 +81,5 @@ class DefaultCommandFolder(CommandFolder):
             return super().make_context(info_name, args, parent, **extra)
         default = self.get_command(context, self.default)
         assert default is not None
+        refuse_repeated_options(default, args)
         return default.make_context(info_name, args, parent, **extra)

@@ -48,7 +48,25 @@ class SeedList(click.ParamType):  # type: ignore[type-arg]
         return seeds if len(seeds) > 1 else seeds[0]
 
 
-NAMES, SEEDS = NameList(), SeedList()
+class Seed(click.ParamType):  # type: ignore[type-arg]
+    """The seed of one run."""
+
+    name = "seed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number. Raises UserError for several, with the ways to train several."""
+        text = str(value).strip()
+        if len(text.split(",")) > 1:
+            raise UserError(
+                f"--seed {text}: a run has one seed",
+                "call it once per seed, or train several with `attncli sweep FILE --seeds 0,1,2`",
+            )
+        if not text.isdecimal():
+            raise UserError(f"--seed {text}: not a whole number from 0", "for example --seed 3")
+        return int(text)
+
+
+NAMES, SEEDS, SEED = NameList(), SeedList(), Seed()
 
 _FILE = click.argument(
     "recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path), shell_complete=complete_recipes
@@ -79,7 +97,7 @@ _RECIPE = (
     click.option("--data-root", metavar="DIR", help="Folder that holds the dataset's files, or gets them."),
     _SIZE,
     click.option("--epochs", type=int, metavar="N", help="Passes over the training images."),
-    click.option("--seed", type=int, metavar="N", help="Seed; runs with one seed share weights, order and crops."),
+    click.option("--seed", type=SEED, metavar="N", help="Seed; runs with one seed share weights, order and crops."),
     _SET,
 )
 _NETWORKS = (
@@ -162,17 +180,38 @@ def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None 
 
 
 def find_recipe(paths: Sequence[Path]) -> Path | None:
-    """Return the path of the recipe, found in recipes/ if only its bare name is given; None if none is given.
+    """Return the file of the recipe, which may be a path or a bare name; None if none is given.
 
-    Raises UserError if more than one is given.
+    Raises UserError if more than one is given, or no recipe has the name.
     """
+    refuse_settings(paths)
     if len(paths) > 1:
         raise UserError(f"{len(paths)} recipes: {', '.join(map(str, paths))}", "give one; --set KEY=VALUE changes it")
-    path = paths[0] if paths else None
-    if path is not None and not path.exists() and not path.suffix and path.parent == Path():
-        for folder in (Path("recipes"), Path("recipes/sweeps")):
-            if (folder / f"{path}.yaml").exists():
-                return folder / f"{path}.yaml"
+    from attncli.recipe.library import find_recipe_file
+
+    return find_recipe_file(paths[0]) if paths else None
+
+
+def refuse_settings(words: Sequence[Path]) -> None:
+    """Raise UserError for a word such as `lr=0.1` or `model.attn=eca` in place of a recipe: it belongs after --set."""
+    from attncli.recipe import find_recipe_key
+
+    for word in map(str, words):
+        name, equals, value = word.partition("=")
+        if equals and not Path(word).exists():
+            raise UserError(
+                f"{word}: not a recipe", f"keys follow --set: --set {find_recipe_key(name) or name}={value}"
+            )
+
+
+def find_any_recipe(word: Path) -> Path:
+    """Return the file of a recipe or sweep of this name. Raises UserError if there is none."""
+    from attncli.recipe.library import find_recipe_file, list_recipe_files
+
+    refuse_settings((word,))
+    path = find_recipe_file(word, "sweep" if str(word) in list_recipe_files("sweep") else "recipe")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file", "`attncli recipe ls` lists recipes")
     return path
 
 

@@ -20,15 +20,18 @@ def command(schema: bool, as_json: bool, **options: Any) -> None:
 
     \b
     Example:
-      attncli check recipes/quickstart.yaml --set train.lr=0.05
+      attncli check quickstart --set train.lr=0.05
       attncli check --schema > recipe.schema.json
     """
     if schema:
         from attncli.validation import build_json_schema
 
         return echo_json(build_json_schema())
+    from attncli.validation import check_image_size
+
     path = find_recipe(options["recipe"])
     recipe = read_recipe(options)
+    check_image_size(recipe)
     if as_json:
         return echo_json({"digest": recipe.compute_digest(), "recipe": recipe.model_dump(mode="json")})
     click.echo(recipe.to_yaml(), nl=False)

@@ -1,6 +1,6 @@
 """`attncli compare`: compare finished runs, paired seed by seed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from attncli.commands._options import NAMES, json_option, store_options
 
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
-    from attncli.runs import RunStore
+    from attncli.runs import FinishedRun, RunStore
 
 
 @click.command()
@@ -70,12 +70,14 @@ def command(
     """
     from attncli.analysis.compare import compare_variants
     from attncli.report import comparison
-    from attncli.runs import RunStore, read_finished_runs
+    from attncli.runs import RunStore, list_untracked_runs, read_finished_runs
 
     run_store = RunStore(runs, tracking_uri)
+    all_runs = read_finished_runs(run_store)
+    refuse_empty_filters(all_runs, attn=attn, backbone=backbone, dataset=dataset)
     finished_runs = [
         run
-        for run in read_finished_runs(run_store)
+        for run in all_runs
         if dataset in (None, run.dataset)
         and backbone in (None, run.recipe.model.backbone)
         and (not attn or run.result.attn in (*attn, "none"))
@@ -84,10 +86,44 @@ def command(
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
     click.echo(comparison.render_comparison(rows, "json" if as_json else format_))
+    if missing := list_untracked_runs(run_store, finished_runs):
+        click.echo(
+            f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "
+            "`attncli sync` adds them",
+            err=True,
+        )
     if plot and rows:
         experiments = {run.reference: run.experiment for run in finished_runs}
         _draw_plots(rows, cost, run_store, experiments)
     return None
+
+
+def refuse_empty_filters(
+    finished_runs: "Sequence[FinishedRun]", *, attn: list[str] | None, backbone: str | None, dataset: str | None
+) -> None:
+    """Raise UserError if no finished run has what a filter names; without any finished runs all filters pass."""
+    from attncli import attention, backbones
+    from attncli.dataset_catalog import list_dataset_aliases
+    from attncli.errors import UserError, suggest_name
+
+    filters = (
+        ("--attn", attn or [], {run.result.attn for run in finished_runs}, attention.list_mechanism_aliases),
+        (
+            "--backbone",
+            [backbone],
+            {run.recipe.model.backbone for run in finished_runs},
+            backbones.list_backbone_aliases,
+        ),
+        ("--dataset", [dataset], {run.dataset for run in finished_runs}, list_dataset_aliases),
+    )
+    for option, names, present, list_aliases in filters:
+        missing = [name for name in names if name is not None and name not in present]
+        if missing and finished_runs:
+            aliases = {alias: text for alias, text in list_aliases().items() if text.split("'")[1] in present}
+            hint = f"the finished runs have {', '.join(sorted(present))}"
+            suggestion = suggest_name(missing[0], present, aliases)
+            hint = f"{suggestion} {hint}" if suggestion.startswith("did") else hint
+            raise UserError(f"{option} {missing[0]}: no finished run has it", hint)
 
 
 def _draw_plots(rows: "list[ComparisonRow]", cost: str, run_store: "RunStore", experiments: Mapping[str, str]) -> None:

@@ -9,20 +9,23 @@ from attncli.commands._options import echo_json, json_option, store_options, wra
 
 @click.command()
 @store_options
+@click.option("--repair", is_flag=True, help="Replace a damaged store by one made from the runs; its file is kept.")
 @json_option
-def command(runs: Path, tracking_uri: str | None, as_json: bool) -> None:
+def command(runs: Path, tracking_uri: str | None, repair: bool, as_json: bool) -> None:
     """Check versions, devices, precision, the folder of runs and the store. Exit code 1 if anything is wrong.
 
     More in `attncli help troubleshooting`.
 
     \b
-    Example:
+    Examples:
       attncli doctor
+      attncli doctor --repair
     """
-    from attncli.doctor import run_checks
+    from attncli.doctor import repair_runs_store, run_checks
     from attncli.runs import RunStore
 
-    findings = run_checks(RunStore(runs, tracking_uri))
+    run_store = RunStore(runs, tracking_uri)
+    findings = ([repair_runs_store(run_store)] if repair else []) + run_checks(run_store)
     if as_json:
         echo_json([vars(finding) for finding in findings])
     else:

@@ -77,6 +77,8 @@ def command(
         return click.echo(compatibility_table.render_compatibility(shutil.get_terminal_size().columns))
     if kind == "backbones":
         rows = [row | {"sites": summarize_sites(row["sites"])} for row in rows]
+    if kind == "recipes":
+        rows = [{key: value for key, value in row.items() if key != "recipe"} for row in rows]
     from attncli.report.table import print_rows
 
     if kind == "attention":
@@ -221,13 +223,12 @@ def _collect_datasets() -> list[dict[str, Any]]:
 
 
 def _collect_recipes() -> list[dict[str, Any]]:
-    """Return every YAML file below recipes/ with the first line of its opening comment."""
-    return [{"recipe": str(p), "what": _read_opening(p)} for p in sorted(Path("recipes").rglob("*.yaml"))]
+    """Return every recipe and sweep: its file, its name, and the first line of its opening comment."""
+    from attncli.recipe.library import iterate_openings
 
-
-def _read_opening(path: Path) -> str:
-    first = path.read_text(encoding="utf-8").splitlines()[:1]
-    return first[0].lstrip("# ") if first and first[0].startswith("#") else ""
+    return [
+        {"recipe": str(path), "name": name, "kind": kind, "what": what} for kind, name, path, what in iterate_openings()
+    ]
 
 
 def _collect_runs(runs: Path, tracking_uri: str | None) -> list[dict[str, Any]]:

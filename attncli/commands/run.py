@@ -40,8 +40,8 @@ def command(
 ) -> None:
     """Train a network with an attention mechanism, measure its overhead, and track it in MLflow.
 
-    RECIPE is a YAML file or a name in recipes/; the default is resnet18 on the embedded digits. The digest of its
-    recipe identifies a run: called again, a finished run is shown and an unfinished one resumes.
+    RECIPE is a YAML file or a name that `attncli recipe ls` lists; the default is resnet18 on the embedded digits. The
+    digest of its recipe identifies a run: called again, a finished run is shown and an unfinished one resumes.
 
     With --processes or a launcher, each batch is split over the processes and batch norm is synchronised. Results
     equal a one-process run up to rounding, except for dropout. Accelerate's --multi_gpu works on CPUs too.
@@ -51,23 +51,27 @@ def command(
     \b
     Example:
       attncli run --attn eca --backbone resnet18
-      attncli run recipes/cifar10-resnet20.yaml --attn cbam --seed 3
+      attncli run cifar10-resnet20 --attn cbam --seed 3
       attncli run --attn ./mine.py --set model.options.scale=0.5 --epochs 20
       attncli run cifar10-resnet20 --attn se --processes 2
       accelerate launch --multi_gpu --num_processes 2 -m attncli run RECIPE
       torchrun --nproc-per-node 2 -m attncli run RECIPE
     """
-    from attncli import track
+    from attncli import data, track, validation
     from attncli.report.summary import render_run_summary
 
     recipe = read_recipe(options)
+    validation.check_image_size(recipe)
     is_one_of_several = _is_one_of_several(processes)
     end_with_launcher()
-    result = (
-        track.read_finished_result(runs / recipe.compute_digest())
-        if resume and not profile and not is_one_of_several
-        else None
-    )
+    result = None
+    if resume and not profile and not is_one_of_several:
+        pinned_recipe = track.pin_changed_images(recipe, runs)
+        result = track.read_finished_result(runs / pinned_recipe.compute_digest())
+        if result is not None and pinned_recipe is not recipe and not quiet:
+            click.echo(track.describe_changed_images(recipe, pinned_recipe), err=True)
+    if result is None:
+        data.check_data_root(recipe.data)
     if result is None and not is_one_of_several and (processes or 1) > 1:
         return _launch_processes(processes)
     if result is None:

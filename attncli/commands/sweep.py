@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_sweeps
-from attncli.commands._options import NAMES, SEEDS, echo_json, find_recipe, json_option, store_options
+from attncli.commands._options import NAMES, SEEDS, echo_json, json_option, refuse_settings, store_options
 
 if TYPE_CHECKING:
     from attncli.jobs import SweepPlan, TaskEnded
@@ -70,7 +70,7 @@ def command(
     tracking_uri: str | None,
     as_json: bool,
 ) -> None:
-    """Train all runs of the file SWEEP (or of a name in recipes/sweeps/) with their baselines, seed by seed.
+    """Train all runs of SWEEP (a file, or a name of `attncli recipe ls`) with their baselines, seed by seed.
 
     Finished runs are not run again; runs that were stopped or failed resume. Several calls may work on the same sweep
     at once. --jobs divides the cores among the runs, so results are equal to the last bit only for the same --jobs.
@@ -81,22 +81,32 @@ def command(
     \b
     Example:
       attncli sweep channel --dataset digits --seeds 3 --jobs 2
-      attncli sweep recipes/sweeps/eca-kernel.yaml --dry-run
+      attncli sweep eca-kernel --dry-run
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
+    from attncli.data import check_data_root
     from attncli.jobs.executors import choose_executor
     from attncli.jobs.plan import plan_sweep
     from attncli.jobs.worker_pool import WorkerSettings
+    from attncli.recipe import find_recipe_file
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
 
     axes = {"dataset": dataset, "backbone": backbone, "seeds": seeds}
     axes = {name: values for name, values in axes.items() if values is not None}
-    file = find_recipe([sweep]) or sweep
+    refuse_settings((sweep,))
+    file = find_recipe_file(sweep, "sweep")
     sweep_plan = plan_sweep(file, runs=runs, overrides=overrides, axes=axes)
+    changed_count = sum(run.recipe.data.content is not None for run in sweep_plan.runs)
+    if changed_count and not quiet:
+        message = f"{changed_count} of {len(sweep_plan.runs)} runs had other images before: these are other runs"
+        click.echo(message, err=True)
     if dry_run:
         rows = [run.to_json_dict() for run in sweep_plan.runs]
         return echo_json(rows) if as_json else click.echo(sweep_summary.render_plan(sweep_plan))
+    for run in sweep_plan.runs if executor_name == EXECUTORS[0] else ():  # a cluster's machines have other folders
+        if not run.is_finished:
+            check_data_root(run.recipe.data)
     settings = WorkerSettings(RunStore(runs, tracking_uri), FIGURE_HOOK)
     executor, parallel_jobs = choose_executor(executor_name, settings, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
     failures, stopped = execute_sweep(sweep_plan, executor, parallel_jobs, settings, fail_fast, quiet)

@@ -61,6 +61,7 @@ def build_dataset(data: Data, paths: DataPaths) -> Dataset:
         pad=default_pad if data.pad is None else data.pad,
         flip=source.flip if data.flip is None else data.flip,
         augmentation=build_augmentation(data),
+        notes=source.notes,
     )
 
 
@@ -100,6 +101,7 @@ def _select_splits(data: Data, source: DatasetSource) -> tuple[tuple[str, ...], 
         for name, lazy_split in source_splits.items()
         if lazy_split is not None
     }
+    _check_not_empty(data, classes, lazy_splits)
     train = lazy_splits["train"]
     train = train.select_rows(
         subset.choose_train_rows(train.labels, classes, data.fraction, data.per_class, data.subset_seed)
@@ -110,6 +112,23 @@ def _select_splits(data: Data, source: DatasetSource) -> tuple[tuple[str, ...], 
             lazy_splits["val"] = train.select_rows(val_rows)
         train = train.select_rows(train_rows)
     return classes, lazy_splits | {"train": train}
+
+
+def _check_not_empty(data: Data, classes: tuple[str, ...], lazy_splits: dict[str, LazySplit]) -> None:
+    """Raise UserError for a split without images, or for a class without training images."""
+    for name, lazy_split in lazy_splits.items():
+        if not len(lazy_split.labels):
+            of_classes = " of the chosen classes" if data.classes is not None else ""
+            raise UserError(
+                f"{data.name}: no images{of_classes} in the split {name}", "add images, or choose other files"
+            )
+    counts = lazy_splits["train"].labels.bincount(minlength=len(classes)).tolist()
+    missing = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if missing:
+        raise UserError(
+            f"{data.name}: no images of '{missing[0]}' in the split train",
+            "each class needs one; data.classes=[NAME, NAME] or data.classes=FILE leaves classes out",
+        )
 
 
 def _move_planes_first(array: ImageArray) -> Tensor:

@@ -55,6 +55,7 @@ class DatasetSource:
     std: RGBTriple | None = None
     published_counts: tuple[int, int] | None = None  # of training and test images
     checksums: Sequence[tuple[Path, str]] = ()  # files and their published MD5 or SHA-256 sums
+    notes: tuple[str, ...] = ()  # what the user should know about how the files were read
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Dataset:
     pad: int  # of the random crop, in pixels
     flip: bool
     augmentation: AugmentationConfig = PLAIN_AUGMENTATION
+    notes: tuple[str, ...] = ()  # as in DatasetSource
 
     def to(self, device: torch.device) -> "Dataset":
         """Return the dataset on a GPU if it takes at most half of the free memory there, else unchanged.

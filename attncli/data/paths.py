@@ -1,5 +1,6 @@
 """The folders of a dataset's files and the callback that receives progress. No torch."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,11 @@ ProgressCallback = Callable[[str, int, int], None]  # (activity, completed, tota
 
 def ignore_progress(activity: str, completed: int, total: int) -> None:
     """Do nothing with the progress."""
+
+
+def find_default_root() -> Path:
+    """Return the default folder of downloads: $ATTNCLI_DATA, else ~/.cache/attncli/data."""
+    return Path(os.environ.get("ATTNCLI_DATA") or "~/.cache/attncli/data").expanduser()
 
 
 @dataclass(frozen=True)

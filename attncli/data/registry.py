@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attncli.data.paths import DataPaths
-from attncli.dataset_catalog import find_properties, has_origin, list_datasets
+from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases, list_datasets
 from attncli.errors import UserError, suggest_name, unknown_name_error
 from attncli.recipe import Data
+from attncli.system.files import expand_user_path
 
 if TYPE_CHECKING:
     from attncli.data.dataset import DatasetSource
 
 DATASETS: dict[str, str] = list_datasets()
+CONFIGURED = ("parquet", "hf")  # datasets of which one folder or repository can hold several
 DEFAULT_BASE = "digits"  # what generated datasets are made of without data.of
 
 
@@ -37,15 +39,36 @@ def describe_availability(name: str, root: Path) -> str:
     }[properties.origin]
 
 
+def check_data_root(data: Data) -> None:
+    """Check that the folder of your own images, or of your copy of a dataset, is there. Loads no torch.
+
+    It costs milliseconds, and torch, MLflow and the rest seconds: so commands call it first. Raises UserError.
+    """
+    if not any(has_origin(name, "user", "request") for name in (data.name, data.of)):
+        return
+    properties = find_properties(data.name)
+    hint = f"--data-root names {properties.root_holds if properties else 'the folder of the images'}"
+    if data.root is None and has_origin(data.name, "user"):
+        raise UserError(f"data.root: the dataset '{data.name}' needs one", hint)
+    if data.root is not None and not (root := expand_user_path(data.root, "data.root")).exists():
+        raise UserError(f"{root}: no such folder", hint)
+
+
 def read_source(data: Data, paths: DataPaths) -> "DatasetSource":
     """Return the dataset `data.name` as its file describes it; its images are not read yet.
 
-    Raises UserError for an unknown name, a `data.of` that the dataset has no use for, or missing files.
+    Raises UserError for an unknown name, a key of `data` that the dataset has no use for, or missing files.
     """
     if data.name not in DATASETS:
-        raise unknown_name_error("dataset", data.name, DATASETS, location="data.name")
+        raise unknown_name_error("dataset", data.name, DATASETS, location="data.name", aliases=list_dataset_aliases())
     if data.of is not None and not has_origin(data.name, "generated", "hub"):
         raise UserError(f"data.of: {data.of}: '{data.name}' is not made of another dataset", "leave data.of out")
+    if data.configuration is not None and not {data.name, data.of} & set(CONFIGURED):
+        raise UserError(
+            f"data.configuration: '{data.name}' has no configurations", f"only {' and '.join(CONFIGURED)} have them"
+        )
+    if data.unused_splits and not any(has_origin(name, "user", "hub") for name in (data.name, data.of)):
+        raise UserError(f"data.unused_splits: '{data.name}' is not a dataset of your own", "leave the key out")
     module = importlib.import_module(f"attncli.data.datasets.{data.name.replace('-', '_')}")
     source: DatasetSource = module.read(data, paths)
     return source

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 SUFFIX = ".extent"  # of its file in the folder of decoded images
 SIZE_KEYS = ("name", "of", "root", "image_size", "classes", "per_class", "fraction", "val_fraction", "subset_seed",
-        "frames", "crop")  # fmt: skip
+        "frames", "crop", "configuration", "unused_splits",
+        "image_column", "label_column")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,8 @@ def choose_classes(classes: tuple[str, ...], wanted: int | list[str] | str | Non
     UserError for an unknown name, more classes than there are, or fewer than two.
     """
     if wanted is None:
-        return list(range(len(classes)))
-    if isinstance(wanted, int):
+        class_numbers = list(range(len(classes)))
+    elif isinstance(wanted, int):
         if wanted > len(classes):
             raise UserError(f"data.classes: {wanted}: the dataset has {len(classes)}", f"at most {len(classes)}")
         class_numbers = list(range(wanted))
@@ -33,13 +33,16 @@ def choose_classes(classes: tuple[str, ...], wanted: int | list[str] | str | Non
                 raise unknown_name_error("class", name, classes, location="data.classes")
         class_numbers = sorted({classes.index(name) for name in wanted})
     if len(class_numbers) < 2:
-        raise UserError("data.classes: a classifier needs at least two classes", f"known: {', '.join(classes)}")
+        raise UserError(
+            f"data.classes: {len(class_numbers)} of them; a classifier needs at least two classes",
+            f"known: {', '.join(classes)}",
+        )
     return class_numbers
 
 
 def select_class_rows(labels: Tensor, class_numbers: list[int]) -> tuple[Tensor, Tensor]:
     """Return the rows of the images of the chosen classes, and their labels renumbered from 0."""
-    new_labels = torch.full((max(int(labels.max()), *class_numbers) + 1,), -1)
+    new_labels = torch.full((max(*class_numbers, *labels.unique().tolist()) + 1,), -1)
     new_labels[torch.tensor(class_numbers)] = torch.arange(len(class_numbers))
     rows = (new_labels[labels] >= 0).nonzero().flatten()
     return rows, new_labels[labels[rows]]

@@ -52,6 +52,7 @@ def inspect_dataset(data: Data, paths: DataPaths) -> VerificationReport:
         report.remarks += [part.hint for part in error.single_errors if part.hint]
         return report
     report.origin = source.origin
+    report.remarks += source.notes
     lazy_splits = {"train": source.train, "val": source.val, "test": source.test}
     for name, part in lazy_splits.items():
         if part is not None:
@@ -69,7 +70,8 @@ def inspect_dataset(data: Data, paths: DataPaths) -> VerificationReport:
 def _count_split(name: str, lazy_split: LazySplit, classes: int, report: VerificationReport) -> None:
     counts = lazy_split.labels.bincount(minlength=classes)
     present = counts[counts > 0]
-    report.parts.append(SplitCounts(name, len(lazy_split.labels), len(present), int(present.min()), int(present.max())))
+    limits = (int(present.min()), int(present.max())) if len(present) else (0, 0)
+    report.parts.append(SplitCounts(name, len(lazy_split.labels), len(present), *limits))
     if len(present) < classes:
         report.problems.append(f"{name}: {classes - len(present)} of {classes} classes have no image")
 

@@ -11,7 +11,7 @@ from attncli.data.dataset import Dataset
 from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.run import make_input_spec
-from attncli.track import read_finished_result
+from attncli.track import find_finished_result
 from attncli.train import checkpoint
 
 
@@ -28,21 +28,27 @@ class LoadedRun:
 def load_finished_run(folder: Path, dataset: Dataset | None = None) -> LoadedRun:
     """Load the network of a run's folder in eval mode, on the CPU in float32, and its images unless they are given.
 
-    Raises UserError if the run is not finished, or its checkpoint or images are missing.
+    Raises UserError if the run is not finished, its checkpoint or images are missing, or the images have changed.
     """
     recipe = recipes.read(folder / "recipe.yaml")
-    if records.read_result(folder) is None:
+    result = records.read_result(folder)
+    if result is None:
         raise UserError(f"{folder}: this run is not finished", f"attncli run {folder / 'recipe.yaml'} resumes it")
     dataset = dataset or data.load(recipe.data, cache=folder.parent / "cache")
+    if result.data_digest not in ("", dataset.digest):
+        raise UserError(
+            f"{folder}: trained on other images than those of {dataset.origin} now",
+            f"attncli run {folder / 'recipe.yaml'} trains on these",
+        )
     net = model.build(recipe, make_input_spec(dataset))
     checkpoint.load_weights(folder, net)
     return LoadedRun(folder, recipe, dataset, net.eval())
 
 
 def load_baseline_run(loaded_run: LoadedRun) -> LoadedRun | None:
-    """Load the baseline of the same recipe and seed; None if it is not finished, or is this run."""
-    baseline_recipe = loaded_run.recipe.make_baseline()
-    folder = loaded_run.folder.parent / baseline_recipe.compute_digest()
-    if loaded_run.recipe.model.attn == attention.NONE or read_finished_result(folder) is None:
+    """Load the baseline of the same recipe, seed and images; None if it is not finished, or is this run."""
+    if loaded_run.recipe.model.attn == attention.NONE:
         return None
-    return load_finished_run(folder, loaded_run.dataset)
+    runs, baseline_recipe = loaded_run.folder.parent, loaded_run.recipe.make_baseline()
+    result = find_finished_result(runs, baseline_recipe, loaded_run.dataset.digest)
+    return None if result is None else load_finished_run(runs / result.digest, loaded_run.dataset)

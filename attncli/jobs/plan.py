@@ -93,8 +93,15 @@ def plan_sweep(
 
 
 def plan_recipes(name: str, recipes: Sequence[Recipe], *, runs: Path) -> SweepPlan:
-    """Return the plan of some recipes, in their order, for the folder of runs."""
-    history = DurationHistory(runs)
+    """Return the plan of some recipes, in their order, for the folder of runs.
+
+    If runs of other images are in the way, the recipes get data.content.
+    Raises UserError for a recipe that cannot train, as its images have many sizes.
+    """
+    for recipe in recipes:
+        validation.check_image_size(recipe)
+    history, read_digest = DurationHistory(runs), track.cache_digests()
+    recipes = [track.pin_changed_images(recipe, runs, read_digest) for recipe in recipes]
     titled_recipes = zip(recipes, sweep.make_titles(recipes), strict=True)
     return SweepPlan(name, tuple(_plan_run(recipe, title, runs, history) for recipe, title in titled_recipes))
 

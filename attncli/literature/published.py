@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from attncli import attention
 from attncli.recipe import parse_yaml
@@ -69,6 +71,27 @@ class ParameterMatch:
     digits: int | None = None  # decimals printed; None = as many as the figure has
     cut: bool = False
     plus: int = 0  # parameters of the source's network that ours does not have
+    why: str = ""
+
+
+class MatchEntry(BaseModel):
+    """A match as written in a file; keys are explained in this file's docstring. Raises ValidationError for others."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    backbone: str | None = None
+    attn: str | None = None
+    classes: int | None = None
+    size: int | None = None
+    frames: int | None = None
+    site: str | None = None
+    stages: list[int] | None = None
+    blocks: list[int] | None = None
+    options: dict[str, Any] = {}
+    unit: Literal["2^20"] | None = None
+    digits: int | None = None
+    cut: bool = False
+    plus: int = 0
     why: str = ""
 
 
@@ -136,17 +159,26 @@ def _parse_match(
         if entry is not None and not entry.startswith(NO_MATCH):
             raise ValueError(f"match: {entry!r} does not begin with {NO_MATCH!r}")
         return entry
-    print_options = {k: v for k, v in entry.items() if k in ("unit", "digits", "cut", "plus", "why")}
-    if "unit" in print_options:
-        print_options["unit"] = {"2^20": 2**20}[print_options["unit"]]
-    network_options: dict[str, Any] = {k: _freeze_list(v) for k, v in entry.items() if k not in print_options}
-    network_options["options"] = tuple((k, _freeze_list(v)) for k, v in network_options.get("options", {}).items())
+    parsed = MatchEntry.model_validate(entry)
     classes, size = IMAGES.get(named["dataset"], (None, None))
-    row_defaults: dict[str, Any] = {**named, "classes": classes, "size": size, "frames": figures.get("frames")}
-    network = {k: row_defaults[k] for k in ("backbone", "attn", "classes", "size", "frames")} | network_options
-    if network["classes"] is None or network["size"] is None:
+    classes, size = parsed.classes or classes, parsed.size or size
+    if classes is None or size is None:
         raise ValueError(f"match: name classes and size, which {named['dataset']!r} does not imply")
-    return ParameterMatch(network=PublishedNetwork(**network), **print_options)
+    network = PublishedNetwork(
+        backbone=parsed.backbone or named["backbone"],
+        attn=parsed.attn or named["attn"],
+        classes=classes,
+        size=size,
+        frames=parsed.frames or figures.get("frames"),
+        options=tuple((k, _freeze_list(v)) for k, v in parsed.options.items()),
+        site=parsed.site,
+        stages=_freeze_list(parsed.stages),
+        blocks=_freeze_list(parsed.blocks),
+    )
+    unit = 2**20 if parsed.unit else 10**6
+    return ParameterMatch(
+        network=network, unit=unit, digits=parsed.digits, cut=parsed.cut, plus=parsed.plus, why=parsed.why
+    )
 
 
 def _freeze_list(value: Any) -> Any:

@@ -4,8 +4,19 @@
 digest identifies the run.
 """
 
+from attncli.recipe.key_names import find_recipe_key
+from attncli.recipe.library import find_recipe_file, list_recipe_files
 from attncli.recipe.load import find_key_errors, merge_values, read, set_dotted_key
-from attncli.recipe.schema import Data, Measure, Model, Recipe, Train, is_default_late_key, read_class_list
+from attncli.recipe.schema import (
+    Data,
+    Measure,
+    Model,
+    Recipe,
+    Train,
+    format_content,
+    is_default_late_key,
+    read_class_list,
+)
 from attncli.recipe.yaml_loader import (
     compose_yaml,
     describe_yaml_error,
@@ -24,8 +35,12 @@ __all__ = [
     "compose_yaml",
     "describe_yaml_error",
     "find_key_errors",
+    "find_recipe_file",
+    "find_recipe_key",
+    "format_content",
     "format_yaml",
     "is_default_late_key",
+    "list_recipe_files",
     "load_yaml",
     "merge_values",
     "parse_override",

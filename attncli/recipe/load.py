@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from attncli.errors import CollectedError, UserError, suggest_name
+from attncli.recipe.key_names import find_recipe_key
 from attncli.recipe.schema import Data, Measure, Model, Recipe, RecipeSection, Train
 from attncli.recipe.yaml_loader import load_yaml, parse_override
 
@@ -87,9 +88,16 @@ def _explain_errors(key_errors: list[ErrorDetails], file_name: str) -> UserError
             "measure": Measure,
         }
         section_type = section_types.get(keys[0], Recipe)
-        return UserError(f"{location}: unknown key", suggest_name(keys[-1], section_type.model_fields))
+        return UserError(f"{location}: unknown key", _suggest_key(keys, section_type))
     allowed = " or ".join(dict.fromkeys(map(_describe_allowed, key_errors)))
     return UserError(f"{location}: {json.dumps(error['input'], default=str)} is not allowed", f"allowed: {allowed}")
+
+
+def _suggest_key(keys: list[str], section_type: type[RecipeSection]) -> str:
+    """Return the hint for an unknown key: a similar key of its section, else one of the whole recipe."""
+    hint = suggest_name(keys[-1], section_type.model_fields)
+    key = None if hint.startswith("did") and len(keys) > 1 else find_recipe_key(".".join(keys))
+    return f"did you mean '{key}'?" if key and key != ".".join(keys) else hint
 
 
 def _describe_allowed(error: ErrorDetails) -> str:

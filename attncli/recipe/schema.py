@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.recipe.yaml_loader import format_yaml
+from attncli.system.files import expand_user_path
+from attncli.system.local_imports import find_local_modules
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -22,6 +24,7 @@ Options = dict[str, Any]
 KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
+        | {"configuration", "unused_splits", "image_column", "label_column", "content"}
     ),
     "model": frozenset({"replace", "pretrained"}),
     "train": frozenset(),
@@ -43,6 +46,20 @@ class Data(RecipeSection):
         description="folder of the files (or for the download); part of the identity only for your own images",
     )
     of: str | None = Field(default=None, description="the still-image dataset that clips or cluttered are made of")
+    configuration: str | None = Field(
+        default=None, description="which of several datasets in one Parquet folder or hub repository"
+    )
+    unused_splits: list[str] = Field(
+        default=[], description="names of splits of your own data or the hub's that are left out"
+    )
+    image_column: str | None = Field(
+        default=None, description="column of the images (parquet, hf); none = found by name and type"
+    )
+    label_column: str | None = Field(default=None, description="column of the labels, likewise")
+    content: str | None = Field(
+        default=None,
+        description="digest of the images; set by attncli if there is a run of other images from the same place",
+    )
     image_size: Positive | None = Field(
         default=None, description="side in pixels to resize to (cluttered: of the canvas); none = as they are"
     )
@@ -145,7 +162,8 @@ class Recipe(RecipeSection):
         """Return everything that makes two runs different: all keys but the paths of files, timing and experiment.
 
         If the user brings the images, data.root counts, as it decides which images they are. Keys of `KEYS_ADDED_LATER`
-        count only if they are not at their default. A file of classes counts as its list, a user's file as its content.
+        count only if they are not at their default. A file of classes counts as its list, a user's file as its content;
+        so do the local modules that a user's mechanism imports.
         """
         identity = self.model_dump(exclude={"measure": True, "experiment": True, "data": {"root", "decoded"}})
         if self.data.root is not None and any(has_origin(n, "user", "hub") for n in (self.data.name, self.data.of)):
@@ -158,9 +176,9 @@ class Recipe(RecipeSection):
                 key: value for key, value in identity[name].items() if key not in defaults or value != defaults[key]
             }
         if self.model.attn.endswith(".py"):
-            identity["model"]["attn"] = _name_by_content(Path(self.model.attn), "give the path of a readable .py file")
+            identity["model"]["attn"] = _name_code_by_content(expand_user_path(self.model.attn, "model.attn"))
         if isinstance(self.model.pretrained, str):
-            weights = Path(self.model.pretrained).expanduser()
+            weights = expand_user_path(self.model.pretrained, "model.pretrained")
             identity["model"]["pretrained"] = _name_by_content(weights, "give a state dict as .pth or .safetensors")
         return identity
 
@@ -169,8 +187,14 @@ class Recipe(RecipeSection):
         return _hash_json(self.build_identity())
 
     def compute_group(self) -> str:
-        """Return the digest without the seed: the runs of one group differ in the seed only."""
-        return _hash_json({key: value for key, value in self.build_identity().items() if key != "seed"})
+        """Return the digest without seed and data.content: the runs of one group differ in the seed only."""
+        identity = self.pin_content(None).build_identity()
+        return _hash_json({key: value for key, value in identity.items() if key != "seed"})
+
+    def pin_content(self, data_digest: str | None) -> "Recipe":
+        """Return the same recipe for the images with this digest, and no others; with None, for any images."""
+        content = None if data_digest is None else format_content(data_digest)
+        return self.model_copy(update={"data": self.data.model_copy(update={"content": content})})
 
     def make_baseline(self) -> "Recipe":
         """Return the same recipe without a mechanism; for a whole network, that is the recipe's plain backbone."""
@@ -190,10 +214,15 @@ class Recipe(RecipeSection):
         return format_yaml(self.model_dump(mode="json"))
 
 
+def format_content(data_digest: str) -> str:
+    """Return the value of data.content for the digest of a dataset."""
+    return f"sha256:{data_digest[:16]}"
+
+
 def read_class_list(path: str) -> list[str]:
     """Return the class names in a text file, one per line; text after # is ignored. Raises UserError."""
     try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = expand_user_path(path, "data.classes").read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UserError(
@@ -217,7 +246,7 @@ def _hash_json(value: Any) -> str:
 
 def _resolve_root(root: str) -> str:
     """Return the absolute path of a folder; a text that is no path unchanged."""
-    path = Path(root).expanduser()
+    path = expand_user_path(root, "data.root")
     return str(path.resolve()) if path.exists() else root
 
 
@@ -228,6 +257,17 @@ def _name_by_content(path: Path, hint: str) -> str:
         return f"{path.stem}@{_hash_content(path, status.st_mtime_ns, status.st_size)}"
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}", hint) from error
+
+
+def _name_code_by_content(path: Path) -> str:
+    """Return a name for a user's Python file that changes with its content and that of the local modules it imports."""
+    hint = "give the path of a readable .py file"
+    name = _name_by_content(path, hint)
+    modules = find_local_modules(path)
+    if not modules:
+        return name
+    contents = {module: _name_by_content(file, hint) for module, file in modules.items()}
+    return f"{path.stem}@{_hash_json(contents | {'': name})}"
 
 
 @lru_cache

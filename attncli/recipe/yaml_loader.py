@@ -40,7 +40,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}", "`attncli ls recipes` lists recipes") from error
+        raise UserError(f"{path}: {error.strerror or error}", "`attncli recipe ls` lists recipes") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file") from error
     if tree is None:

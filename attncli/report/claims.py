@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from attncli.claims.missing_runs import ClaimTraining
+from attncli.claims.next_step import needs_root
+from attncli.claims.schedules import FAST_TWINS
 from attncli.claims.verdict import OUTCOMES, ClaimVerdict, ComparisonOutcome, TimedOutcome, TrainedOutcome
 from attncli.report import table
 from attncli.report.comparison import format_p_value
@@ -15,7 +18,8 @@ from attncli.report.table import MISSING, WIDTH, Column
 NOTE = (
     "counted: exact. timed: median over rounds in turn with its 95 % interval. trained: difference in points with its "
     "95 % interval, paired over n seeds; p corrected for all claims that runs could test (Holm). "
-    "* not on the data or network of the claim: `attncli claims ID -v`."
+    "* not on the data, network or schedule of the claim: `attncli claims ID -v`. "
+    "DIR: the folder that holds images that attncli cannot download."
 )
 PLURALS = {
     "holds": "hold", "fails": "fail", "undecided": "undecided", "untested": "untested", "untestable": "untestable"
@@ -54,6 +58,8 @@ def format_verdict_figures(verdict: ClaimVerdict) -> str:
         pieces.append(f"p {format_p_value(verdict.p)}")
     if verdict.outcome == "undecided" and verdict.more_seeds:
         pieces.append(f"about {verdict.more_seeds} more seeds")
+    if verdict.budget and verdict.outcome != "untested":
+        pieces.append(verdict.budget.partition(",")[0])
     return "; ".join(dict.fromkeys(text for text in pieces if text)) or verdict.why or MISSING
 
 
@@ -137,6 +143,8 @@ def list_verdict_lines(verdict: ClaimVerdict) -> list[tuple[str, str]]:
     lines += [("Counted", f"{text} = {format_number(value)}") for text, value in verdict.values]
     for part in verdict.parts:
         lines += _list_part_lines(part)
+    if verdict.budget:
+        lines.append(("Budget", verdict.budget))
     if verdict.p is not None:
         lines.append(("p", f"{format_p_value(verdict.p)} after Holm's correction"))
     lines += [(label, text) for label, text in (("Note", claim.note), ("Others", claim.evidence)) if text]
@@ -175,6 +183,25 @@ def _fill_line(label: str, text: str, width: int) -> str:
     )  # fmt: skip
 
 
+def describe_trainings(trainings: Sequence[ClaimTraining]) -> str:
+    """Return one line per recipe that claims are trained with: its name, its budget, and images that are not here."""
+    lines = []
+    for file in dict.fromkeys(training.file for training in trainings):
+        recipes = [training.recipe for training in trainings if training.file == file]
+        epochs = " or ".join(f"{n}" for n in sorted({recipe.train.epochs for recipe in recipes}))
+        datasets = list(dict.fromkeys(recipe.data.name for recipe in recipes))
+        text = f"recipe {file.stem} ({file}): {epochs} epochs of {' and '.join(datasets)}"
+        if file.stem in FAST_TWINS:
+            text += "; --fast takes a short schedule"
+        lines.append(text)
+        lines += [
+            f"  {name} is not here: --data-root DIR names the folder that holds it"
+            for name in datasets
+            if needs_root(name) and any(r.data.root is None for r in recipes if r.data.name == name)
+        ]
+    return "\n".join(lines)
+
+
 def list_csv_rows(verdicts: Sequence[ClaimVerdict]) -> list[dict[str, Any]]:
     """Return one flat row per claim, for CSV."""
     return [
@@ -189,6 +216,7 @@ def list_csv_rows(verdicts: Sequence[ClaimVerdict]) -> list[dict[str, Any]]:
             "n": v.n,
             "more_seeds": v.more_seeds,
             "labels": "; ".join(v.labels),
+            "budget": v.budget,
             "why": v.why,
             "command": v.command,
             "text": v.claim.text,

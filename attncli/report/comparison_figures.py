@@ -171,8 +171,8 @@ def _draw_costs(
         (point,) = axes.plot([x], [top1], "s" if _is_baseline(row) else "o", color=colour, markersize=6, zorder=3)
         add_tooltip(point, f"{row.variant}: top-1 {comparison.format_top1(row)} %, cost {costs[row.variant]:.4g}")
         spots.append((x, top1, "plain" if _is_baseline(row) else _shorten_variant(row.variant), colour))
-    front_groups = {row.group for _, row in find_pareto_front(points)}
-    front = [(x, 100 * row.accuracy.mean) for x, row in separated if row.group in front_groups]
+    front_run_ids = {row.run_ids for _, row in find_pareto_front(points)}
+    front = [(x, 100 * row.accuracy.mean) for x, row in separated if row.run_ids in front_run_ids]
     axes.plot(*zip(*front, strict=True), color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     _scale_cost_axes(axes, [x for x, _ in separated], axis)
     label_points(figure, axes, spots, bars, front)

@@ -1,6 +1,7 @@
 """The style of all figures: colours that colour-blind readers can tell apart, fonts, and labels that do not overlap."""
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path as Path2D
 from matplotlib.transforms import Bbox
 
+from attncli.report import fonts
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito 2008, without yellow
 INK, FAINT, GRID = "#222222", "#8a8a8a", "#ececec"
 DPI = 160
 STYLE: Any = {  # a setting's name and value; matplotlib's own type lists all three hundred
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so figures look alike on all machines
+    "font.family": fonts.MAIN_FONT,  # comes with matplotlib, so figures look alike on all machines
+    "text.parse_math": False,  # a class may have $ in its name
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
@@ -50,7 +54,10 @@ def styled_figure(width: float, height: float, title: str = "", *, is_placed: bo
         title: stands above all panels.
         is_placed: whether the caller places the panels; otherwise matplotlib lays them out.
     """
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", r"Glyph \d+ .* missing from"
+        )  # `apply_fallback_fonts` reports what is missing
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         figure = Figure(figsize=(width, height), dpi=DPI, layout=None if is_placed else "constrained")
@@ -68,6 +75,7 @@ def saved_figure(
     """Make a `styled_figure` and save it as PNG at `path` when the block ends without an error."""
     with styled_figure(width, height, title, is_placed=is_placed) as figure:
         yield figure
+        fonts.apply_fallback_fonts(figure)
         figure.savefig(path, metadata={"Software": "attncli"})
 
 

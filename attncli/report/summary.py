@@ -7,7 +7,7 @@ from attncli import recipe as recipes
 from attncli.recipe import Recipe
 from attncli.records import Result
 from attncli.track import tags
-from attncli.track.provenance import read_finished_result
+from attncli.track.image_identity import find_finished_result
 
 WIDTH = 40  # characters; the purposes of commands up to this length stand in one column
 
@@ -16,7 +16,7 @@ def render_run_summary(result: Result, runs: Path) -> str:
     """Return a finished run in a few lines, with the difference to its plain network if that run is finished too."""
     recipe = _read_result_recipe(result)
     plain = (
-        read_finished_result(runs / recipe.make_baseline().compute_digest())
+        find_finished_result(runs, recipe.make_baseline(), result.data_digest)
         if recipe and result.attn != "none"
         else None
     )

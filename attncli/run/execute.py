@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,7 @@ def execute_run(
         follow_main_rank(recipe, accelerator, runs=run_store.runs, resume=not fresh, load_dataset=load_dataset)
     with main_rank(accelerator) as release_ranks:
         _check_preconditions(recipe, accelerator, run_store, profile)
+        recipe = _pin_images(recipe, run_store.runs, listener)
         folder = run_store.runs / recipe.compute_digest()
         with locked_run_dir(folder, recipe), translated_disk_errors(folder):
             if (result := track.read_finished_result(folder)) and not fresh and not profile:
@@ -107,12 +108,22 @@ def execute_run(
                     pool.submit(track.load_mlflow)
                     dataset = load_dataset(recipe.data, cache=run_store.runs / "cache", progress=listener.on_reading)
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
+                for note in dataset.notes:
+                    listener.on_stage(f"note: {note}")
                 release_ranks()
                 active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, tags)
             context = RunContext(
                 recipe, folder, dataset, net, accelerator, active_run, listener, timing_threads, profile
             )
             return _run_tracked(context, fresh, save_figures)
+
+
+def _pin_images(recipe: Recipe, runs: Path, listener: RunListener) -> Recipe:
+    """Return the recipe, for the images that are there now if the run of its digest had others; say so."""
+    pinned_recipe = track.pin_changed_images(recipe, runs, partial(data.read_digest, progress=listener.on_reading))
+    if pinned_recipe is not recipe:
+        listener.on_stage(track.describe_changed_images(recipe, pinned_recipe))
+    return pinned_recipe
 
 
 def _check_preconditions(recipe: Recipe, accelerator: Accelerator, run_store: RunStore, profile: bool) -> None:

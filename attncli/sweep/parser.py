@@ -53,15 +53,18 @@ class SweepFileParser:
         return tree
 
     def read_base(self, section: Any) -> KeyValues:
-        """Return the base recipe's tree: the keys of the file that `base` names, updated by its own keys."""
+        """Return the base recipe's tree: the keys of the file or recipe that `base` names, updated by its own keys."""
         own_values = copy.deepcopy(
-            self._require_mapping(section, "recipe", "recipe: {base: FILE, train: {epochs: 10}}")
+            self._require_mapping(section, "recipe", "recipe: {base: NAME, train: {epochs: 10}}")
         )
         base_path = own_values.pop("base", None)
         if base_path is None:
             return own_values
         try:
-            return merge_trees(recipes.load_yaml(self._path.parent / str(base_path)), own_values)
+            base_name = Path(str(base_path))
+            is_bare = not base_name.suffix and base_name.parent == Path()
+            base_file = recipes.find_recipe_file(base_name) if is_bare else self._path.parent / base_name
+            return merge_trees(recipes.load_yaml(base_file), own_values)
         except UserError as error:
             self.add_error("recipe.base", error.problem, error.hint)
             return own_values

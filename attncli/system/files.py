@@ -1,7 +1,9 @@
-"""Write files so that a reader never sees half of one."""
+"""Write files so that a reader never sees half of one, and take paths from users."""
 
 import os
 from pathlib import Path
+
+from attncli.errors import UserError
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -12,3 +14,22 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def expand_user_path(text: str, key: str) -> Path:
+    """Return the path that a user gave for a key, with ~ as the home folder.
+
+    Raises UserError for a path that no file can have, or that cannot be recorded because it is not UTF-8.
+    """
+    try:
+        path = Path(text).expanduser()
+        os.fspath(path).encode()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, UnicodeEncodeError):
+            raise UserError(f"{key}: {text}: the path is not valid UTF-8", "rename the folder or file") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"{key}: {text[:200]}: {reason}", "give the path of a folder or file that you can read"
+        ) from error
+    return path

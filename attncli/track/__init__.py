@@ -11,8 +11,15 @@
 
 from attncli.track.active_run import ActiveRun, Tracker
 from attncli.track.artifacts import attach_to_experiment
+from attncli.track.image_identity import (
+    cache_digests,
+    describe_changed_images,
+    find_finished_result,
+    pin_changed_images,
+)
 from attncli.track.parent_runs import begin_parent_runs, end_parent_runs
 from attncli.track.provenance import DatasetInfo, read_finished_result
+from attncli.track.repair import StoreRepair, repair_store
 from attncli.track.search import list_finished_digests, list_run_rows
 from attncli.track.store import RunStore, check_reachable, is_file_store, load_mlflow
 from attncli.track.sync import SyncOutcome, sync_runs
@@ -22,17 +29,23 @@ __all__ = [
     "ActiveRun",
     "DatasetInfo",
     "RunStore",
+    "StoreRepair",
     "SyncOutcome",
     "Tracker",
     "attach_to_experiment",
     "begin_parent_runs",
+    "cache_digests",
     "check_reachable",
     "choose_experiment_name",
+    "describe_changed_images",
     "end_parent_runs",
+    "find_finished_result",
     "is_file_store",
     "list_finished_digests",
     "list_run_rows",
     "load_mlflow",
+    "pin_changed_images",
     "read_finished_result",
+    "repair_store",
     "sync_runs",
 ]

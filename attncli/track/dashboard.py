@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from attncli.errors import RunFailedError, UserError
 from attncli.system.signals import sigterm_as_interrupt
-from attncli.track import experiment_views, store
+from attncli.track import database, experiment_views, store
 from attncli.track.store import RunStore
 
 HOST = "127.0.0.1"
@@ -48,7 +48,7 @@ def serve_dashboard(run_store: RunStore, port: int) -> Iterator[str]:
         "--workers",
         "1",
         "--backend-store-uri",
-        address,
+        database.format_mlflow_address(address),
     ]
     with tempfile.TemporaryFile() as error_output:
         server = subprocess.Popen(

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attncli.track import store
+from attncli.track import database, store
 from attncli.track.provenance import ProcessIdentity
 from attncli.track.store import RunStore
 
@@ -33,7 +33,7 @@ def list_run_rows(run_store: RunStore, **filters: str | None) -> list[RunRow]:
     Raises UserError for a store that does not answer. A database that does not exist has no runs.
     """
     address = run_store.resolve_address()
-    file = store.find_database_file(address)
+    file = database.find_database_file(address)
     if file is not None and not file.exists():
         return []
     client = store.connect_store(run_store)
@@ -48,7 +48,7 @@ def list_finished_digests(run_store: RunStore) -> frozenset[str] | None:
 
     None means that only MLflow can say: the store is no SQLite file, or its tables are not those of today's MLflow.
     """
-    file = store.find_database_file(run_store.resolve_address())
+    file = database.find_database_file(run_store.resolve_address())
     if file is None:
         return None
     if not file.exists():

@@ -1,17 +1,17 @@
-"""The MLflow store: its address, a fast check that it answers, and its creation by one process at a time."""
+"""The MLflow store: its address, a fast check that it answers, and access by one process at a time."""
 
 import importlib
 import logging
 import os
 import re
+import shlex
 import socket
-import sqlite3
 import ssl
 import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from attncli.errors import UserError
+from attncli.track import database
+from attncli.track.database import find_database_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,14 +59,11 @@ class RunStore:
         Raises:
             UserError: MLflow no longer takes such a store, or runs cannot use it.
         """
-        default = f"sqlite:///{self.runs.absolute() / 'mlflow.db'}"
+        default = database.format_sqlite_address(self.runs / database.DEFAULT_NAME)
         address = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default
         scheme = urlsplit(address).scheme.partition("+")[0]
         if scheme == "sqlite":
-            file = address.partition(":///")[2]
-            if not file or file == ":memory:":
-                raise UserError(f"tracking store {address}: it would end with the process", "sqlite:///runs/mlflow.db")
-            return f"sqlite:///{Path(file).absolute()}"
+            return database.normalize_sqlite_address(address)
         if scheme not in (*PORTS, "databricks"):
             raise UserError(
                 f"tracking store {redact_address(address)}: MLflow does not take such an address",
@@ -76,11 +75,6 @@ class RunStore:
         """Return whether there is an MLflow store yet; a server is taken to be there."""
         file = find_database_file(self.resolve_address())
         return file is None or file.exists()
-
-
-def find_database_file(uri: str) -> Path | None:
-    """Return the file of an SQLite store, or None for any other store."""
-    return Path(uri.partition(":///")[2]) if uri.startswith("sqlite:") else None
 
 
 def is_file_store(run_store: RunStore) -> bool:
@@ -97,7 +91,7 @@ def choose_artifact_location(run_store: RunStore) -> str | None:
     if urlsplit(address).scheme in ("http", "https", "databricks"):
         return None
     file = find_database_file(address)
-    return ((file.parent if file else run_store.runs.absolute()) / "mlartifacts").as_uri()
+    return ((file.parent if file else run_store.runs.absolute()) / database.ARTIFACT_FOLDER).as_uri()
 
 
 def redact_address(uri: str) -> str:
@@ -145,10 +139,10 @@ def connect_store(run_store: RunStore) -> "MlflowClient":
     file = find_database_file(address)
     if file is None:
         _probe_server(address)
-        return _open_client(address)
+        return open_client(address)
     with store_lock(run_store):
-        _prepare_database(file)
-        return _open_client(address)
+        database.prepare_database(file)
+        return open_client(address)
 
 
 def configure_mlflow() -> None:
@@ -190,27 +184,14 @@ def _request_health(url: str) -> None:
             raise
 
 
-def _prepare_database(file: Path) -> None:
-    """Check that the database can be written, and set it to WAL mode, so that readers and writers do not wait."""
-    try:
-        with closing(sqlite3.connect(file, timeout=20, isolation_level=None)) as connection:
-            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-    except sqlite3.Error as error:
-        raise UserError(
-            f"tracking store {file}: {error}", "give an SQLite file that can be written, on a disk with room"
-        ) from error
-
-
-def _open_client(uri: str) -> "MlflowClient":
+def open_client(uri: str) -> "MlflowClient":
+    """Return MLflow's client of an address, after a first call that shows whether the store works."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     try:
-        client = MlflowClient(uri)
-        client.search_experiments(max_results=1)  # the first call creates the tables
+        client = MlflowClient(database.format_mlflow_address(uri))
+        client.search_experiments(max_results=1)  # the first call creates the tables of a server's database
     except MlflowException as error:
         raise make_store_error(uri, error) from error
     except ModuleNotFoundError as error:
@@ -224,9 +205,14 @@ def make_store_error(uri: str, error: Exception) -> UserError:
     """Return the error for a store that answered with an error."""
     text = str(getattr(error, "message", None) or error).strip()
     line = text.splitlines()[0] if text else type(error).__name__
+    file = find_database_file(uri)
     hint = f"mlflow db upgrade {redact_address(uri)}" if "db upgrade" in text else STORE_HINT
+    if file and "db upgrade" in text:
+        hint = f"mlflow db upgrade {shlex.quote(database.format_mlflow_address(uri))}; {database.suggest_repair(file)}"
     if "disk is full" in text:
         hint = "make room, or give a folder on another disk: --runs"
+    elif file and file.exists() and (damage := database.find_damage(file)):
+        return UserError(f"tracking store {file}: {damage} ({line[:200]})", database.suggest_repair(file))
     return UserError(f"tracking store {redact_address(uri)}: {line[:300]}", hint)
 
 

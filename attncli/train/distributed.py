@@ -71,10 +71,17 @@ def threads_per_rank(processes: int) -> int:
 
 
 def seed_everything(seed: int, device: torch.device) -> None:
-    """Seed torch on the CPU and on `device`; torch.manual_seed is slower, as it also prepares devices not in use."""
-    if device.type == "cpu":
-        torch.default_generator.manual_seed(seed)
-    else:
+    """Seed torch on the CPU and on `device`.
+
+    torch.manual_seed would do more: for each kind of device that is not in use it keeps the call with a formatted stack
+    trace, which takes 0.3 to 0.8 ms each time.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+    elif device.type != "cpu":
         torch.manual_seed(seed)
 
 
@@ -126,6 +133,14 @@ def average_over_ranks(accelerator: Accelerator, values: Tensor) -> Tensor:
     """Return the mean over the processes, the same bits on each."""
     averaged: Tensor = accelerator.reduce(values, "mean") if accelerator.num_processes > 1 else values
     return averaged
+
+
+def sum_over_ranks(accelerator: Accelerator, value: float) -> float:
+    """Return the sum of a number over the processes, added in float64 if there are several."""
+    if accelerator.num_processes == 1:
+        return value
+    number = torch.tensor(value, dtype=torch.float64, device=resolve_device(accelerator))
+    return float(accelerator.reduce(number, "sum"))
 
 
 @torch.no_grad()

@@ -11,13 +11,18 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 class Ema:
     """m = d m + (1 - d) w over floating-point parameters and buffers; `decay` is the largest d.
 
+    Buffers that a module sets in its method `anneal` stay as they are: they are a schedule, nothing learnt.
+
     d = min(decay, (1 + t) / (10 + t)) at step t (from 1), so that the random start does not dominate a short run
     (the rule of TensorFlow's ExponentialMovingAverage with `num_updates`).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.live_weights = {name: t for name, t in model.state_dict().items() if t.is_floating_point()}  # share memory
+        scheduled = _list_scheduled_buffers(model)
+        self.live_weights = {
+            name: t for name, t in model.state_dict().items() if t.is_floating_point() and name not in scheduled
+        }  # share memory
         self.averaged_weights = {name: t.clone() for name, t in self.live_weights.items()}
 
     @torch.no_grad()
@@ -48,3 +53,13 @@ class Ema:
         """Restore a saved average. Raises KeyError or RuntimeError if it does not fit."""
         for name, averaged_weight in self.averaged_weights.items():
             averaged_weight.copy_(saved[name])
+
+
+def _list_scheduled_buffers(model: nn.Module) -> set[str]:
+    """Return the names of the buffers that modules with a method `anneal` set themselves."""
+    return {
+        f"{path}.{name}" if path else name
+        for path, module in model.named_modules()
+        if callable(getattr(module, "anneal", None))
+        for name, _ in module.named_buffers(recurse=False)
+    }

@@ -1,5 +1,6 @@
 """Evaluate a network on a split: every image counts exactly once, over any number of processes."""
 
+import math
 import time
 
 import torch
@@ -17,10 +18,7 @@ from attncli.train import distributed
 from attncli.train.errors import translated_torch_errors
 from attncli.train.precision import autocast_context, resolve_precision
 
-MIN_BATCH, MAX_BATCH_PIXELS = (
-    256,
-    1 << 24,
-)  # images of a batch: at least 256 or 4 training batches, while they hold 16 M pixels
+MIN_BATCH, MAX_BATCH_PIXELS = 256, 1 << 24  # images: at least 256 or 4 training batches, while they hold 16 M pixels
 CPU_BATCH_PIXELS = 1 << 21  # 256 images of 32 px: more are not faster, and need memory
 
 
@@ -60,7 +58,7 @@ def count_predictions(
     """Run this process's part of the split through the network, into the tally."""
     precision = resolve_precision(recipe.train.precision, counts.device)
     layout = BatchLayout(
-        batch_size=choose_eval_batch_size(split, recipe.train.batch_size, counts.device),
+        batch_size=choose_eval_batch_size(split, recipe.train.batch_size, counts.device, world),
         device=counts.device,
         channels_last=recipe.train.channels_last,
         rank=rank,
@@ -72,12 +70,19 @@ def count_predictions(
         counts.add_batch(logits.float(), labels)
 
 
-def choose_eval_batch_size(split: Split, train_batch: int, device: torch.device) -> int:
-    """Return the images per evaluation batch. Without gradients several training batches fit, which keeps GPUs busy."""
+def choose_eval_batch_size(split: Split, train_batch: int, device: torch.device, processes: int = 1) -> int:
+    """Return the images per evaluation batch of one process; `train_batch` images are in a step of all processes.
+
+    Without gradients several training batches fit, which keeps GPUs busy. There the batches are of equal size, up to
+    one image for each batch: a last, smaller one would be another shape, for which kernels are chosen again.
+    """
     pixels = split.images[0, ..., 0, :, :].numel()  # of all frames
     if device.type == "cpu":
         return max(1, min(MIN_BATCH, CPU_BATCH_PIXELS // pixels))
-    return max(train_batch, min(max(MIN_BATCH, 4 * train_batch), MAX_BATCH_PIXELS // pixels))
+    own_train_batch = -(-train_batch // processes)
+    largest = max(own_train_batch, min(max(MIN_BATCH, 4 * own_train_batch), MAX_BATCH_PIXELS // pixels))
+    own_images = max(1, -(-len(split) // processes))
+    return -(-own_images // -(-own_images // largest))
 
 
 class PredictionCounts:
@@ -98,10 +103,13 @@ class PredictionCounts:
         self.top5 += (best == labels[:, None]).sum()
         self.losses.append(F.cross_entropy(logits, labels, reduction="sum"))
 
+    def read_loss_sum(self) -> float:
+        """Return the sum of the batches' losses, added in float64 on the CPU: not every device has that type."""
+        return float(torch.stack(self.losses).cpu().double().sum()) if self.losses else 0.0
+
     def to_evaluation(self, name: str, images: int, accelerator: Accelerator, started_at: float) -> Evaluation:
         """Return the evaluation over all processes; `started_at` is the clock (s) at its start."""
-        loss_sum = torch.stack(self.losses).double().sum() if self.losses else torch.zeros((), dtype=torch.float64)
-        loss = float(accelerator.reduce(loss_sum.to(self.device), "sum"))
+        loss = distributed.sum_over_ranks(accelerator, self.read_loss_sum())
         counts = accelerator.reduce(torch.cat([self.confusion, self.top5[None]]), "sum").cpu()
         confusion, top5 = counts[:-1].view(self.classes, self.classes), int(counts[-1])
         counted_images = int(confusion.sum())
@@ -110,7 +118,7 @@ class PredictionCounts:
                 f"{name}: {counted_images} images evaluated, the split has {images}",
                 "this is a bug in attncli: please report it",
             )
-        if not torch.isfinite(torch.tensor(loss)):
+        if not math.isfinite(loss):
             raise RunFailedError(f"{name}: the loss of the evaluation is {loss / images}", "use a smaller train.lr")
         return Evaluation(
             split=name,

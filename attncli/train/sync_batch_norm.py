@@ -2,12 +2,13 @@
 
 The statistics of Ioffe and Szegedy (2015, algorithm 1) are gathered from all processes, as in torch's SyncBatchNorm,
 which works only on GPUs and replaces the modules. Here the modules stay as they are: within the context
-of `synced_batch_norm`, torch's function `batch_norm` is computed here, whoever calls it.
+of `synced_batch_norm`, torch's function `batch_norm` is computed here, whoever calls it. On CUDA it runs the kernels
+that torch has for this; on other devices, whose batch norm lacks them, the same sums are made of what is there.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -48,19 +49,26 @@ def batch_norm(
     """Return `torch.nn.functional.batch_norm` of this process's part of a batch x (n, C, ...).
 
     In training mean and variance are those of all processes' parts together, in float32 (float64 for float64 maps),
-    and the running statistics move towards them (the variance unbiased) alike in all processes. All processes must call it alike.
-    Raises ValueError if the whole batch has a single value per channel.
+    and the running statistics move towards them (the variance unbiased) alike in all processes. All processes
+    must call it alike. Raises ValueError if the whole batch has a single value per channel.
     """
     if not training or x.numel() // x.shape[1] * dist.get_world_size() == 1:
         return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+    if has_sync_kernels(x):
+        normed: Tensor = _CudaBatchNormFunction.apply(x, weight, bias, running_mean, running_var, momentum, eps)
+        return normed
     ones = torch.ones(x.shape[1], device=x.device, dtype=_statistics_dtype(x))
     weight, bias = ones if weight is None else weight, torch.zeros_like(ones) if bias is None else bias
     y, mean, var = _SyncedBatchNormFunction.apply(x, weight, bias, eps)
     if running_mean is not None and running_var is not None:
         running_mean.lerp_(mean.to(running_mean.dtype), momentum)
         running_var.lerp_(var.to(running_var.dtype), momentum)
-    normed: Tensor = y
-    return normed
+    return cast(Tensor, y)
+
+
+def has_sync_kernels(x: Tensor) -> bool:
+    """Return whether torch has kernels for the synchronised batch norm of x: CUDA's, which take no float64 maps."""
+    return x.is_cuda and x.dtype != torch.float64
 
 
 def _statistics_dtype(x: Tensor) -> torch.dtype:
@@ -115,3 +123,63 @@ class _SyncedBatchNormFunction(torch.autograd.Function):
         # what x takes part in through mean and variance: slope * (x - mean) / sqrt(var + eps) + shift
         dx_through_statistics = torch.native_batch_norm(x, slope, shift, mean, var, False, 0.0, ctx.eps)[0]
         return dx.sub_(dx_through_statistics), dw, db, None
+
+
+class _CudaBatchNormFunction(torch.autograd.Function):
+    """The same by CUDA's kernels: five of them and two exchanges of C numbers, forward and backward together."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        momentum: float,
+        eps: float,
+    ) -> Tensor:
+        """Return the normed maps, and move the running statistics."""
+        x = x if _is_dense(x) else x.contiguous()
+        mean, invstd = torch.batch_norm_stats(x, eps)
+        count = mean.new_full((1,), x.numel() // x.shape[1])
+        own_row = torch.cat([mean, invstd, count])
+        rows = own_row.new_empty(dist.get_world_size(), own_row.numel())
+        dist.all_gather_into_tensor(rows.view(-1), own_row)
+        means, invstds, counts = rows.split([len(mean), len(mean), 1], dim=1)
+        # the first argument only tells the type of the counts if there are no running statistics
+        mean, invstd = torch.batch_norm_gather_stats_with_counts(
+            mean, means.contiguous(), invstds.contiguous(), running_mean, running_var, momentum, eps, counts.reshape(-1)
+        )
+        ctx.save_for_backward(x, weight, mean, invstd, counts.reshape(-1).to(torch.int32))
+        return torch.batch_norm_elemt(x, weight, bias, mean, invstd, eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        """Return dx of the whole batch's loss; the gradients of weight and bias are this part's, which DDP averages."""
+        x, weight, mean, invstd, counts = ctx.saved_tensors
+        dy = _lay_out_like(dy, x)
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        sum_dy, sum_dy_xmu, dw, db = torch.batch_norm_backward_reduce(
+            dy, x, mean, invstd, weight, needs_x, needs_weight, needs_bias
+        )
+        dx = None
+        if needs_x:
+            sums = torch.stack([sum_dy, sum_dy_xmu])
+            dist.all_reduce(sums)
+            dx = torch.batch_norm_backward_elemt(dy, x, mean, invstd, weight, sums[0], sums[1], counts)
+        return dx, dw, db, None, None, None, None
+
+
+def _is_dense(x: Tensor) -> bool:
+    """Return whether x is contiguous or channels_last; the kernels take no other layout."""
+    return x.is_contiguous() or any(
+        x.ndim == dims and x.is_contiguous(memory_format=layout)
+        for dims, layout in ((4, torch.channels_last), (5, torch.channels_last_3d))
+    )
+
+
+def _lay_out_like(dy: Tensor, x: Tensor) -> Tensor:
+    """Return dy in the memory layout of x."""
+    return dy if dy.stride() == x.stride() else torch.empty_like(x, dtype=dy.dtype).copy_(dy)

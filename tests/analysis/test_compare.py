@@ -11,6 +11,25 @@ def row(rows, variant):
     return next(r for r in rows if r.variant == variant)
 
 
+def test_seeds_on_other_images_are_another_variant() -> None:
+    """Images that were added between two seeds: no mean over both, and no pair across them."""
+    old, new = "a" * 64, "b" * 64
+    runs = [finished(attn, seed, data=images) for attn in ("none", "eca") for seed, images in ((0, old), (1, new))]
+    rows = compare_variants(runs)
+    assert [(row.attn, row.seeds) for row in rows] == [("none", (0,)), ("eca", (0,)), ("none", (1,)), ("eca", (1,))]
+    assert {row.recipe for row in rows} == {"data=aaaaaaaa", "data=bbbbbbbb"}
+    rows = compare_variants([finished("none", 0, data=old), finished("eca", 0, data=new)])
+    assert [row.difference for row in rows] == [None, None]
+
+
+def test_a_pinned_recipe_pairs_with_an_unpinned_one() -> None:
+    """data.content says which images a run has and is no difference of recipes: the digest of the images decides."""
+    runs = [finished("none", 0, data="b" * 64), finished("none", 1, data="b" * 64, data__content="sha256:bb")]
+    [row] = compare_variants(runs)
+    assert row.seeds == (0, 1)
+    assert row.recipe == ""
+
+
 def test_difference_is_seed_by_seed():
     """Seeds that scatter by points hide nothing when the variant is a point better on each of them."""
     plain = [0.90, 0.80, 0.85, 0.95]

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,8 +43,8 @@ LINES = {
     "not key=value": ("run --set train.lr", "--set train.lr: not of the form key=value", "for example"),
     "value that is no YAML": ("run --set train.lr=[1", "--set train.lr=[1: the value is not valid YAML", "quotes"),
     "options without a mechanism": ("run --set model.options.k=3", "'none' takes no options", "name a mechanism"),
-    "missing recipe": ("run nowhere.yaml", "nowhere.yaml: No such file", "attncli ls recipes"),
-    "folder as recipe": ("run .", ".: Is a directory", "attncli ls recipes"),
+    "missing recipe": ("run nowhere.yaml", "nowhere.yaml: No such file", "attncli recipe ls"),
+    "folder as recipe": ("run .", ".: Is a directory", "attncli recipe ls"),
     "missing file of one's own": ("run --attn ./nowhere.py", "nowhere.py: No such file", ".py file"),
     "another kind of site": ("run --attn eca --backbone resnet20 --set model.site=join", "model.site: join", "gate"),
     "stage that is not there": ("run --attn eca --backbone resnet20 --set model.stages=[4]", "has 3 stages", "from 1"),
@@ -58,6 +59,22 @@ LINES = {
     "unknown class": ('run --set data.classes=["x","1"]', "data.classes: unknown class: 'x'", "known: 0, 1"),
     "folder without a place": ("run --dataset folder", "data.root: the dataset 'folder' needs one", "--data-root"),
     "folder that is not there": ("run --dataset folder --data-root nowhere", "nowhere: no such folder", "train/CLASS"),
+    "key as an option": ("run --lr 0.1", "unknown option: --lr", "--set train.lr="),
+    "key of two words as an option": ("run --batch-size=3", "unknown option: --batch-size", "--set train.batch_size="),
+    "option of another program": ("run --gpus 2", "unknown option: --gpus", "--processes"),
+    "key that has an option": ("run --imgsz 3", "unknown option: --imgsz", "--image-size"),
+    "key in place of a recipe": ("run lr=0.1", "lr=0.1: not a recipe", "--set train.lr=0.1"),
+    "key in place of a sweep": ("sweep model.attn=eca", "model.attn=eca: not a recipe", "--set model.attn=eca"),
+    "key without its section": ("run --set lr=0.1", "lr: unknown key", "'train.lr'"),
+    "key of another section": ("run --set model.lr=0.1", "model.lr: unknown key", "'train.lr'"),
+    "option that stands twice": ("run --attn eca --attn se", "--attn stands 2 times", "measure"),
+    "list that stands twice": ("measure --attn eca --attn se", "--attn stands 2 times", "--attn A,B"),
+    "option of a command in a group": ("claims table --attn eca --attn se", "--attn stands 2 times", "--attn A,B"),
+    "several seeds": ("run --seed 0,1,2", "--seed 0,1,2: a run has one seed", "--seeds 0,1,2"),
+    "several mechanisms": ("run --attn se,simam", "unknown attention: 'se,simam'", "attncli measure"),
+    "mechanism as papers write it": ("run --attn SENet", "unknown attention: 'SENet'", "did you mean 'se'?"),
+    "backbone as papers write it": ("run --backbone WRN-28-10", "'WRN-28-10'", "did you mean 'wide_resnet28_10'?"),
+    "dataset as papers write it": ("data ls CIFAR10", "unknown dataset: 'CIFAR10'", "did you mean 'cifar10'?"),
     "store of an unknown kind": ("run --tracking-uri ftp://x", "tracking store ftp://x", "sqlite:///"),
     "store of files": ("run --tracking-uri file:///tmp/x", "tracking store file:///tmp/x", "sqlite:///"),
     "store in memory": ("run --tracking-uri sqlite:///:memory:", "tracking store sqlite:///:memory:", "sqlite:///"),
@@ -71,6 +88,19 @@ def test_line(case: tuple[str, str, str]) -> None:
     refused(line(*words.split()), *told)
     assert run_folders() == []
     assert not Path("runs/mlflow.db").exists()
+
+
+@pytest.mark.parametrize("words", ["run --dataset folder --data-root nowhere", "data verify parquet --data-root x"])
+def test_a_wrong_folder_costs_no_time(words: str) -> None:
+    """A data root that is not there is refused before torch and MLflow, which take seconds, are loaded."""
+    code = (
+        f"import sys; sys.argv[1:] = {words.split()!r}\nfrom attncli.__main__ import main\n"
+        "try: main()\nexcept SystemExit as e: assert e.code == 2\n"
+        "print({'torch', 'mlflow', 'numpy', 'matplotlib'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+    assert "no such folder" in done.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, which takes fp16")

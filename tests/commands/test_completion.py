@@ -32,14 +32,14 @@ def completed(*words: str, cwd: Path) -> list[str]:
 
 
 def test_names_are_completed(tmp_path: Path) -> None:
-    """Mechanisms, also after a comma; backbones; recipes; the runs that are there."""
+    """Mechanisms, also after a comma; backbones; recipes, own and shipped; the runs that are there."""
     finished_run(tmp_path / "runs", "eca")
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "quick.yaml").write_text("")
     assert completed("run", "--attn", "ec", cwd=tmp_path) == ["eca"]
     assert completed("compare", "--attn", "se,ec", cwd=tmp_path) == ["se,eca"]
     assert "resnet18" in completed("run", "--backbone", "resnet1", cwd=tmp_path)
-    assert completed("run", "qu", cwd=tmp_path) == ["quick"]
+    assert completed("run", "qui", cwd=tmp_path) == ["quick", "quickstart"]
     assert completed("look", "e", cwd=tmp_path) == ["eca-resnet18-s0"]
 
 

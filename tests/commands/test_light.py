@@ -169,7 +169,7 @@ def test_wrong_filters_are_refused(words: list[str], told: str) -> None:
     [
         ("backbones", {"name", "family", "sites"}, "resnet20"),
         ("data", {"name", "what"}, "digits"),
-        ("recipes", {"recipe", "what"}, "recipes/quickstart.yaml"),
+        ("recipes", {"recipe", "name", "kind", "what"}, "recipes/quickstart.yaml"),
     ],
 )
 def test_ls_json(kind: str, keys: set[str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:

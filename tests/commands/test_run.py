@@ -13,11 +13,16 @@ from typing import Any
 import pytest
 
 import attncli.run.execute
+from attncli import recipe as recipes
 from attncli import records, track
+from attncli.recipe import Recipe
+from attncli.report.run_progress import RunProgress
 from attncli.track import RunStore
 from attncli.track.metrics import collect_run_metrics
 from tests.commands import plugins
 from tests.commands.line import TINY, Done, line, process, refused, run_folders
+from tests.data.image_fixtures import folder
+from tests.track.test_image_identity import finish, swap_classes
 
 KEYS = {
     "digest": str, "run_id": str, "status": str, "attn": str, "backbone": str, "dataset": str, "seed": int,
@@ -260,3 +265,30 @@ def points_are_single(run_id: str, folder: Path) -> None:
     for key, steps in Counter(p.key for p in collect_run_metrics(records.read(folder), 0)).items():
         found = [m.step for m in client.get_metric_history(run_id, key)]
         assert len(found) == len(set(found)) == steps, key
+
+
+def test_changed_images_are_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two class folders are swapped: the finished run is not shown for the new images; swapped back it is."""
+    root = folder(tmp_path / "x", each=2)
+    words = ("run", "--dataset", "folder", "--data-root", str(root), "--json")
+    recipe = recipes.read(None, ["data.name=folder", f"data.root={root}"])
+    finished_result = finish(Path("runs"), recipe)
+    trained: list[Recipe] = []
+
+    def train_nothing(recipe: Recipe, run_store: RunStore, *args: Any, **options: Any) -> Any:
+        trained.append(attncli.run.execute._pin_images(recipe, run_store.runs, RunProgress(quiet=False)))
+        return finished_result
+
+    monkeypatch.setattr("attncli.commands.run._train_run", train_nothing)
+    assert line(*words).json()["digest"] == finished_result.digest
+    assert trained == []
+    swap_classes(root)
+    done = line(*words)
+    assert done.code == 0
+    assert [r.compute_digest() for r in trained] != [finished_result.digest]
+    assert all(digest in done.err for digest in (finished_result.digest, trained[0].compute_digest()))
+    other = finish(Path("runs"), trained[0])
+    assert line(*words).json()["digest"] == other.digest
+    swap_classes(root)
+    assert line(*words).json()["digest"] == finished_result.digest
+    assert len(trained) == 1

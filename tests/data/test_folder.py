@@ -1,5 +1,6 @@
 """A folder of images: layouts, sizes, formats, and everything that can be wrong with it."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -57,6 +58,43 @@ def test_val_and_test_are_both_used(tmp_path: Path) -> None:
     assert np.array_equal(dataset.test.images[0].numpy(), noise(18).transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("Train", "Test"), (12, 0, 12)),
+        (("Training", "Testing"), (12, 0, 12)),
+        (("train", "validation"), (12, 0, 12)),
+        (("train", "valid", "test"), (12, 12, 12)),
+        (("TRAIN", "dev", "eval"), (12, 12, 12)),
+    ],
+)
+def test_splits_are_known_in_any_case(tmp_path: Path, names: tuple[str, ...], expected: tuple[int, ...]) -> None:
+    """Each usual name of a split is known, and the last one is the test set."""
+    dataset = load(folder(tmp_path / "x", names), val_fraction=0.0)
+    sizes = (len(dataset.train), len(dataset.val) if dataset.val else 0, len(dataset.test))
+    assert sizes == expected
+    first_test_seed = 12 * (len(names) - 1)
+    assert np.array_equal(dataset.test.images[0].numpy(), noise(first_test_seed).transpose(2, 0, 1))
+
+
+def test_a_folder_of_no_known_split(tmp_path: Path) -> None:
+    """A folder with the same classes is refused, or left out by a key; others, such as runs/, do not disturb."""
+    root = folder(tmp_path / "x", ("train", "test", "extra"))
+    (root / "runs").mkdir()
+    error = refused(root)
+    assert "not a known split: 'extra'; it has 'extra', 'test', 'train'" in error.problem
+    assert "data.unused_splits=[extra]" in error.hint
+    assert len(load(root, unused_splits=["extra"], val_fraction=0.0).train) == 12
+
+
+def test_two_folders_of_one_split(tmp_path: Path) -> None:
+    """val/ and valid/ together are refused: nobody can know which one is meant."""
+    root = folder(tmp_path / "x", ("train", "val", "valid"))
+    error = refused(root)
+    assert "'val' and 'valid' are the same split" in error.problem
+    assert len(load(root, unused_splits=["valid"], val_fraction=0.0).test) == 12
+
+
 def test_only_what_is_kept_is_decoded(tmp_path: Path) -> None:
     """Of a class that is left out, not even broken files matter."""
     root = folder(tmp_path / "x")
@@ -70,7 +108,9 @@ def test_folders_within_a_class_and_hidden_files(tmp_path: Path) -> None:
     picture(root / "train/cat/more/5.png", 99)
     for name in (".DS_Store", "Thumbs.db"):
         (root / "train/cat" / name).write_text("no image")
-    (root / "train/.cache").mkdir()
+    for name in (".cache", "__MACOSX", "@eaDir"):
+        picture(root / "train" / name / "0.png", 98)
+        picture(root / "train/cat" / name / "0.png", 97)
     assert load(root, val_fraction=0.0).train.labels.bincount().tolist() == [5, 4, 4]
 
 
@@ -183,7 +223,8 @@ def test_no_image_at_all(tmp_path: Path) -> None:
     [
         (lambda r: shutil.rmtree(r), "no such folder", "--data-root"),
         (lambda r: (r / "train").rename(r / "trian"), "no folder train/", "did you mean 'trian'"),
-        (lambda r: (r / "test").rename(r / "tset"), "no folder test/ or val/", "did you mean 'tset'"),
+        (lambda r: (r / "test").rename(r / "tset"), "not a known split: 'tset'", "rename it"),
+        (lambda r: [(r / p).rename(r / p[::-1]) for p in ("train", "test")], "no folder train/", "CLASS/*.jpg"),
         (lambda r: [shutil.rmtree(r / "train" / c) for c in ("cat", "dog")], "one folder only ('owl')", "CLASS"),
         (lambda r: [shutil.rmtree(r / "train" / c) for c in CLASSES], "no folders", "CLASS"),
         (lambda r: [p.unlink() for p in (r / "train/dog").iterdir()], "train: no files in 'dog'", "remove the empty"),
@@ -222,3 +263,103 @@ def test_subsets_of_a_folder(tmp_path: Path) -> None:
     assert len(dataset.test) == 12
     assert not {i.numpy().tobytes() for i in dataset.train.images} & {i.numpy().tobytes() for i in dataset.val.images}
     assert torch.equal(dataset.test.labels.bincount(), torch.tensor([4, 4, 4]))
+
+
+def test_a_link_without_a_target_is_an_unreadable_image(tmp_path: Path) -> None:
+    """It is named with its reason beside the other unreadable files; the verification names it too."""
+    root = folder(tmp_path / "x")
+    (root / "train/cat/gone.png").symlink_to(tmp_path / "nowhere.png")
+    (root / "train/cat/loop.png").symlink_to("loop.png")
+    error = refused(root)
+    assert "train/cat/gone.png (a link without a target)" in error.problem
+    assert "train/cat/loop.png (Too many levels of symbolic links)" in error.problem
+    problems = data.verify_dataset(of_folder(root)).problems
+    assert "train/cat/gone.png: a link without a target" in problems
+
+
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_a_folder_that_links_back_is_refused(tmp_path: Path, target: str) -> None:
+    """A link to a folder above it would list the same images again and again."""
+    root = folder(tmp_path / "x")
+    (root / "train/cat/back").symlink_to(target)
+    error = refused(root)
+    assert f"{root}/train/cat/back: a link back" in error.problem
+
+
+def test_links_to_folders_elsewhere_are_followed(tmp_path: Path) -> None:
+    """A class may be a link to a folder, and a file a link to a file."""
+    root = folder(tmp_path / "x")
+    (root / "train/cat").rename(tmp_path / "cats")
+    (root / "train/cat").symlink_to(tmp_path / "cats")
+    assert np.array_equal(load(root, val_fraction=0.0).train.images[1].numpy(), noise(1).transpose(2, 0, 1))
+
+
+def test_names_of_files_need_not_be_utf8(tmp_path: Path) -> None:
+    """A file of any name is read, and named with its bytes escaped if it is broken; a class needs a name in UTF-8."""
+    root = folder(tmp_path / "x")
+    strange = Path(os.fsdecode(os.fsencode(root / "train/cat") + b"/caf\xe9.png"))
+    (root / "train/cat/0.png").rename(strange)
+    dataset = load(root, val_fraction=0.0)
+    assert noise(0).transpose(2, 0, 1).tobytes() in {image.numpy().tobytes() for image in dataset.train.images}
+    strange.write_text("no image")
+    assert r"train/cat/caf\xe9.png (not an image)" in refused(root).problem
+    (root / "train/cat").rename(os.fsdecode(os.fsencode(root / "train") + b"/caf\xe9"))
+    assert "valid UTF-8" in refused(root).problem
+
+
+@pytest.mark.parametrize("path", ["\udce9", "~nosuchuser/x", "a" * 5000])
+def test_paths_that_no_folder_can_have(path: str) -> None:
+    """A path that cannot be looked up or recorded is refused under its key."""
+    with pytest.raises(UserError, match=r"^data\.root: "):
+        data.load(of_folder(Path("x")).model_copy(update={"root": path}), cache=Path("y"))
+
+
+def test_a_folder_of_classes_without_splits(tmp_path: Path) -> None:
+    """One fifth of each class is the test set, the same one each time, and the run says so; no image is in both."""
+    root = folder(tmp_path / "x", ("",), each=10)
+    dataset = load(root, val_fraction=0.0)
+    assert dataset.classes == CLASSES
+    assert [split.labels.bincount().tolist() for split in (dataset.train, dataset.test)] == [[8, 8, 8], [2, 2, 2]]
+    images = [{i.numpy().tobytes() for i in split.images} for split in (dataset.train, dataset.test)]
+    assert not images[0] & images[1]
+    assert any("one fifth of each class" in note for note in dataset.notes)
+    assert load(root, val_fraction=0.0).digest == dataset.digest
+    assert load(folder(tmp_path / "y", ("train",), each=10), val_fraction=0.0).digest == dataset.digest
+
+
+def test_a_lone_folder_is_looked_into(tmp_path: Path) -> None:
+    """Archives often hold their dataset in a folder of its own, beside what the system wrote."""
+    picture(tmp_path / "x/__MACOSX/a/0.png", 99)
+    folder(tmp_path / "x/pets/pets")
+    (tmp_path / "x/README.txt").write_text("of the archive")
+    assert load(tmp_path / "x", val_fraction=0.0).digest == load(folder(tmp_path / "y"), val_fraction=0.0).digest
+
+
+def test_a_test_folder_without_classes_is_left_out(tmp_path: Path) -> None:
+    """As on Kaggle: test/ holds images without labels, so the test set is cut from train/."""
+    root = folder(tmp_path / "x", ("train",), each=10)
+    picture(root / "test/1.png", 99)
+    assert [len(s) for s in (lambda d: (d.train, d.test))(load(root, val_fraction=0.0))] == [24, 6]
+
+
+def test_files_that_are_no_images_are_skipped_and_counted(tmp_path: Path) -> None:
+    """Notes, tables and side files among the images do not disturb, in and beside the classes, and are counted."""
+    root = folder(tmp_path / "x")
+    for name in ("train/_annotations.csv", "train/cat/labels.txt", "test/README.md", "test/dog/0.xmp"):
+        (root / name).write_text("no image")
+    dataset = load(root, val_fraction=0.0)
+    assert [len(dataset.train), len(dataset.test)] == [12, 12]
+    (note,) = dataset.notes
+    assert note.startswith("4 files that are no images are skipped: ")
+    assert "train/_annotations.csv" in note
+    assert note in data.verify_dataset(of_folder(root)).remarks
+
+
+def test_classes_that_are_not_chosen_may_be_empty(tmp_path: Path) -> None:
+    """An empty folder, or a class of the test folder only, matters only if its class is used."""
+    root = folder(tmp_path / "x")
+    shutil.rmtree(root / "test/owl")
+    (root / "train/newt").mkdir()
+    assert load(root, classes=["cat", "dog"], val_fraction=0.0).classes == ("cat", "dog")
+    assert "train: no files in 'newt'" in refused(root).problem
+    assert "data.classes" in refused(root).hint

@@ -15,9 +15,10 @@ from PIL import Image
 
 from attncli import data, validation
 from attncli.data.dataset import Dataset
+from attncli.data.readers.split_names import read_split_place
 from attncli.errors import UserError
 from attncli.recipe import Data
-from tests.data.image_fixtures import noise
+from tests.data.image_fixtures import noise, picture
 
 
 def png(seed: int) -> bytes:
@@ -69,6 +70,87 @@ def test_one_file_is_cut(tmp_path: Path) -> None:
     assert load(tmp_path, path).digest == dataset.digest
 
 
+PAIRS = [("Train", "Test"), ("train", "dev"), ("training", "testing"), ("TRAIN", "eval"), ("train", "valid")]
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_splits_are_known_in_any_case(tmp_path: Path, first: str, second: str) -> None:
+    """The second file is the test set under each of its usual names, and nothing of it is trained on."""
+    write(tmp_path / f"x/{first}.parquet", [0, 1] * 4)
+    write(tmp_path / f"x/{second}-00000-of-00001.parquet", [0, 1], 50)
+    dataset = load(tmp_path, tmp_path / "x")
+    assert (len(dataset.train), len(dataset.test)) == (8, 2)
+    assert np.array_equal(dataset.test.images[1].numpy(), noise(51).transpose(2, 0, 1))
+
+
+def test_a_file_of_no_known_split_is_refused(tmp_path: Path) -> None:
+    """It is listed with all files; data.unused_splits leaves it out."""
+    for i, name in enumerate(("train", "test", "extra")):
+        write(tmp_path / f"x/{name}.parquet", [0, 1] * 2, 10 * i)
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, tmp_path / "x")
+    assert "'extra.parquet'" in caught.value.problem
+    assert "'test.parquet'" in caught.value.problem
+    assert "data.unused_splits=[extra.parquet]" in caught.value.hint
+    for unused in (["extra"], ["extra.parquet"]):
+        dataset = load(tmp_path, tmp_path / "x", unused_splits=unused)
+        assert (len(dataset.train), len(dataset.test)) == (4, 4)
+
+
+def test_hidden_and_system_folders_are_skipped(tmp_path: Path) -> None:
+    """The hub's download folder holds a copy of each file."""
+    for folder in ("", ".cache/huggingface/", "__MACOSX/", "@eaDir/"):
+        write(tmp_path / f"x/{folder}train.parquet", [0, 1] * 5)
+    dataset = load(tmp_path, tmp_path / "x")
+    assert (len(dataset.train), len(dataset.test)) == (8, 2)
+
+
+def test_one_of_several_configurations(tmp_path: Path) -> None:
+    """Two folders with the same splits are two datasets: a key chooses one of them."""
+    for i, name in enumerate(("cats", "dogs")):
+        write(tmp_path / f"x/{name}/train/0000.parquet", [0, 1] * 2, 40 * i)
+        write(tmp_path / f"x/{name}/test/0000.parquet", [0, 1], 40 * i + 20)
+    with pytest.raises(UserError, match=r"several configurations.*cats, dogs"):
+        load(tmp_path, tmp_path / "x")
+    with pytest.raises(UserError, match="no configuration 'cows'") as caught:
+        load(tmp_path, tmp_path / "x", configuration="cows")
+    assert "cats, dogs" in caught.value.hint
+    dataset = load(tmp_path, tmp_path / "x", configuration="dogs")
+    assert (len(dataset.train), len(dataset.test)) == (4, 2)
+    assert np.array_equal(dataset.test.images[0].numpy(), noise(60).transpose(2, 0, 1))
+    with pytest.raises(UserError, match=r"data\.configuration"):
+        data.load(Data(name="digits", configuration="cats"), cache=tmp_path)
+
+
+def test_shards_without_a_split_are_one_dataset(tmp_path: Path) -> None:
+    """Files that differ in their numbers only are cut together; other names are refused."""
+    for i in range(2):
+        write(tmp_path / f"x/part-0000{i}-of-00002.parquet", [0, 1] * 5, 10 * i)
+    dataset = load(tmp_path, tmp_path / "x")
+    assert (len(dataset.train), len(dataset.test)) == (16, 4)
+    write(tmp_path / "x/more.parquet", [0, 1], 30)
+    with pytest.raises(UserError, match=r"not a known split.*more\.parquet"):
+        load(tmp_path, tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("train.parquet", ("train", ".")),
+        ("data/Validation-00000-of-00003.parquet", ("val", "data")),
+        ("a/b/testing/0000.parquet", ("test", "a/b")),
+        ("train_test_split/dev.parquet", ("val", "train_test_split")),
+        ("test/train-0.parquet", (None, "test")),
+        ("retrain.parquet", (None, ".")),
+        ("train2017.parquet", ("train", ".")),
+        ("constrained/latest.parquet", (None, "constrained")),
+    ],
+)
+def test_split_places(path: str, expected: tuple[str | None, str]) -> None:
+    """Whole words count, a component with two splits says nothing, and components that disagree say nothing."""
+    assert read_split_place(path) == expected
+
+
 def test_labels_as_texts_and_resized_crops(tmp_path: Path) -> None:
     """Texts name the classes; whole images can be read from the rows too."""
     write(tmp_path / "x/train.parquet", ["b", "a", "b", "a"])
@@ -83,10 +165,10 @@ def test_labels_as_texts_and_resized_crops(tmp_path: Path) -> None:
     ("make", "expected_text"),
     [
         (lambda r: r.mkdir(), "no Parquet file"),
-        (lambda r: (r.mkdir(), (r / "x.parquet").write_text("no")), "not a Parquet file"),
+        (lambda r: (r.mkdir(), (r / "x.parquet").write_text("no")), "not a readable Parquet file"),
         (lambda r: write(r / "x.parquet", [0, None]), "rows without a label"),
         (lambda r: write(r / "x.parquet", [0, 2], names=["a", "b"]), "label 2, but names for 2 classes"),
-        (lambda r: write(r / "x.parquet", [0, 0], names=["a", "b"]), "no images of 'b'"),
+        (lambda r: write(r / "x.parquet", [0, 0], names=["a", "b"]), "at least two"),
         (lambda r: (write(r / "test.parquet", [0, 1]), write(r / "valid.parquet", [0, 1])), "no file of the training"),
         (lambda r: (r.mkdir(), pq.write_table(pa.table({"image": [1.0], "label": [0]}), r / "x.parquet")),
          "no column 'image'"),
@@ -112,6 +194,159 @@ def test_a_bad_row_is_named(tmp_path: Path) -> None:
         load(tmp_path, tmp_path / "x.parquet", fraction=1.0)
     assert "x.parquet#1 (not an image)" in caught.value.problem
     assert "x.parquet#2 (no bytes in its row)" in caught.value.problem
+
+
+def save(path: Path, image: Any, label: Any, **more: Any) -> Path:
+    """Write a Parquet file of two columns, and more."""
+    pq.write_table(pa.table({"image": image, "label": label, **more}), path)
+    return path
+
+
+CELLS = [{"bytes": png(i), "path": f"{i}.png"} for i in range(8)]
+PLAIN = [cell["bytes"] for cell in CELLS]
+LABELS = {
+    "int8": (pa.array([0, 1] * 4, pa.int8()), ("0", "1")),
+    "uint64": (pa.array([0, 1] * 4, pa.uint64()), ("0", "1")),
+    "from 1": (pa.array([1, 2] * 4), ("1", "2")),
+    "large": (pa.array([7, 10**12] * 4), ("7", "1000000000000")),
+    "order of numbers": (pa.array([9, 10] * 4), ("9", "10")),
+    "bool": (pa.array([False, True] * 4), ("false", "true")),
+    "float": (pa.array([0.0, 1.0] * 4), ("0", "1")),
+    "half": (pa.array(np.array([0, 1] * 4, np.float16)), ("0", "1")),
+    "string": (pa.array(["a", "b"] * 4), ("a", "b")),
+    "large_string": (pa.array(["a", "b"] * 4, pa.large_string()), ("a", "b")),
+    "string_view": (pa.array(["a", "b"] * 4, pa.string_view()), ("a", "b")),
+    "dictionary": (pa.array(["a", "b"] * 4).dictionary_encode(), ("a", "b")),
+    "dictionary of numbers": (pa.array([1, 2] * 4).dictionary_encode(), ("1", "2")),
+}
+IMAGES = {
+    "struct": pa.array(CELLS),
+    "struct of large_binary": pa.array(CELLS, pa.struct([("bytes", pa.large_binary()), ("path", pa.string())])),
+    "binary": pa.array(PLAIN),
+    "large_binary": pa.array(PLAIN, pa.large_binary()),
+    "binary_view": pa.array(PLAIN, pa.binary_view()),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_of_any_type(tmp_path: Path, kind: str) -> None:
+    """Every type of label gives the right class to the right image, in the order of numbers or texts."""
+    labels, classes = LABELS[kind]
+    dataset = load(tmp_path, save(tmp_path / "x.parquet", pa.array(CELLS), labels))
+    assert dataset.classes == classes
+    kept = {bytes(image.numpy().tobytes()): int(label) for image, label in zip(*read_all(dataset), strict=True)}
+    assert kept == {noise(i).transpose(2, 0, 1).tobytes(): i % 2 for i in range(8)}
+
+
+def read_all(dataset: Dataset) -> tuple[list[Any], list[Any]]:
+    """All images and labels, those of training first."""
+    return [*dataset.train.images, *dataset.test.images], [*dataset.train.labels, *dataset.test.labels]
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_images_of_any_type(tmp_path: Path, kind: str) -> None:
+    """Bytes are images, in a struct or plain."""
+    dataset = load(tmp_path, save(tmp_path / "x.parquet", IMAGES[kind], [0, 1] * 4))
+    assert {i.numpy().tobytes() for i in read_all(dataset)[0]} == {
+        noise(i).transpose(2, 0, 1).tobytes() for i in range(8)
+    }
+
+
+@pytest.mark.parametrize("as_struct", [True, False])
+def test_paths_in_place_of_bytes(tmp_path: Path, as_struct: bool) -> None:
+    """Paths are relative to the Parquet file; a changed image is seen, and a missing one is named."""
+    paths = [str(picture(tmp_path / f"images/{i}.png", i).relative_to(tmp_path)) for i in range(8)]
+    cells = pa.array([{"bytes": None, "path": p} for p in paths], IMAGES["struct"].type) if as_struct else paths
+    root = save(tmp_path / "x.parquet", cells, [0, 1] * 4)
+    first = load(tmp_path, root)
+    assert {i.numpy().tobytes() for i in read_all(first)[0]} == {
+        noise(i).transpose(2, 0, 1).tobytes() for i in range(8)
+    }
+    picture(tmp_path / "images/0.png", 99)
+    assert load(tmp_path, root).digest != first.digest
+    (tmp_path / "images/3.png").unlink()
+    with pytest.raises(UserError, match=r"x.parquet#3 \(no bytes in its row, and its path images/3.png is no file\)"):
+        load(tmp_path, root)
+
+
+def test_names_of_classes_come_from_each_file(tmp_path: Path) -> None:
+    """Labels are matched by the names in each file's own schema; a class without images is left out."""
+    write(tmp_path / "x/train.parquet", [0, 1, 0, 1], 0, ["cat", "dog", "cow"])
+    write(tmp_path / "x/test.parquet", [0, 1], 10, ["dog", "cat", "cow"])
+    dataset = load(tmp_path, tmp_path / "x")
+    assert dataset.classes == ("cat", "dog")
+    assert np.array_equal(dataset.test.images[0].numpy(), noise(11).transpose(2, 0, 1))
+    assert load(tmp_path, tmp_path / "x", classes=["cat", "dog"]).digest == dataset.digest
+
+
+def test_labels_from_1_with_names(tmp_path: Path) -> None:
+    """With k names, labels from 1 to k count from 1."""
+    write(tmp_path / "x/train.parquet", [1, 2, 1, 2], 0, ["cat", "dog"])
+    write(tmp_path / "x/test.parquet", [2, 1], 10, ["cat", "dog"])
+    dataset = load(tmp_path, tmp_path / "x")
+    assert dataset.classes == ("cat", "dog")
+    assert np.array_equal(dataset.test.images[0].numpy(), noise(11).transpose(2, 0, 1))
+
+
+def test_columns_by_key(tmp_path: Path) -> None:
+    """CIFAR-100 of the hub has two columns of labels: one is named, and a wrong name is explained."""
+    root = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"img": CELLS, "fine_label": [0, 1, 2, 3] * 2, "coarse_label": [0, 0, 1, 1] * 2}), root)
+    with pytest.raises(UserError, match="fine_label, coarse_label") as caught:
+        load(tmp_path, root)
+    assert "data.label_column=" in caught.value.hint
+    assert len(load(tmp_path, root, label_column="fine_label").classes) == 4
+    assert len(load(tmp_path, root, label_column="coarse_label", image_column="img").classes) == 2
+    with pytest.raises(UserError, match=r"data\.label_column: unknown column") as caught:
+        load(tmp_path, root, label_column="fine_labels")
+    assert caught.value.hint == "did you mean 'fine_label'?"
+    with pytest.raises(UserError, match="holds no images"):
+        load(tmp_path, root, image_column="fine_label", label_column="coarse_label")
+
+
+@pytest.mark.parametrize(
+    "metadata", [b"no JSON", b"[1]", b'{"info": []}', b'{"info": {"features": {"label": {"names": 3}}}}', b"\xff"]
+)
+def test_foreign_metadata_says_nothing(tmp_path: Path, metadata: bytes) -> None:
+    """Metadata of another form than Hugging Face's is passed over."""
+    table = pa.table({"image": CELLS, "label": [0, 1] * 4}).replace_schema_metadata({b"huggingface": metadata})
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert load(tmp_path, tmp_path / "x.parquet").classes == ("0", "1")
+
+
+WRONG_LABELS = {
+    "half a number": (pa.array([0.0, 0.5] * 4), "the label 0.5 is no class number"),
+    "not a number": (pa.array([0.0, float("nan")] * 4), "4 rows without a label, the first is row 1"),
+    "hidden": (pa.array([-1] * 8), "8 rows without a label, the first is row 0"),
+    "blank": (pa.array(["a", " "] * 4), "4 rows without a label"),
+    "lists": (pa.array([[0], [1]] * 4), "no column 'label'"),
+    "not UTF-8": (pa.array([b"\xff", b"a"] * 4).view(pa.string()), "the labels cannot be read"),
+    "a line break": (pa.array(["a\nb", "c"] * 4), "must be one line"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_LABELS)
+def test_labels_that_mean_nothing_are_refused(tmp_path: Path, kind: str) -> None:
+    """One line with the file and the reason, and a hint."""
+    labels, expected_text = WRONG_LABELS[kind]
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, save(tmp_path / "x.parquet", pa.array(CELLS), labels))
+    assert expected_text in caught.value.problem
+    assert "x.parquet" in caught.value.problem
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("empty", ["train", "test"])
+def test_a_split_without_rows(tmp_path: Path, empty: str) -> None:
+    """An empty table is named, by loading and by verifying."""
+    (tmp_path / "x").mkdir()
+    for split in ("train", "test"):
+        count = 0 if split == empty else 8
+        save(tmp_path / f"x/{split}.parquet", IMAGES["struct"][:count], pa.array([0, 1] * 4)[:count])
+    with pytest.raises(UserError, match=f"no images in the split {empty}"):
+        load(tmp_path, tmp_path / "x")
+    report = data.verify_dataset(Data(name="parquet", root=str(tmp_path / "x")))
+    assert any(empty in problem for problem in report.problems)
 
 
 class Table:
@@ -151,7 +386,9 @@ def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Images and class labels are found by their kind, whatever the columns are called; the name is identity."""
     library = SimpleNamespace(Image=Pictures, ClassLabel=Labels)
     tables = {"train": Table(8, library, "a1"), "validation": Table(4, library, "b2")}
-    library.load_dataset = lambda name, cache_dir: tables if name == "me/pets" else {"other": None}
+    more_tables = tables | {"test": Table(2, library, "c3"), "extra": Table(2, library, "d4")}
+    repositories = {("me/pets", None): tables, ("me/others", None): {"Dev": None}, ("me/pets", "large"): more_tables}
+    library.load_dataset = lambda path, cache_dir, name=None: repositories[path, name]
     monkeypatch.setitem(sys.modules, "datasets", library)
     recipe = Data(name="hf", of="me/pets", val_fraction=0.0)
     dataset = data.load(recipe, cache=tmp_path / "cache")
@@ -160,6 +397,12 @@ def test_a_dataset_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert np.array_equal(dataset.test.images[3].numpy(), noise(3).transpose(2, 0, 1))
     with pytest.raises(UserError, match="'train'"):
         data.load(Data(name="hf", of="me/others"), cache=tmp_path / "cache")
+    with pytest.raises(UserError, match="not a known split: 'extra'; it has 'extra', 'test', 'train', 'validation'"):
+        data.load(Data(name="hf", of="me/pets", configuration="large"), cache=tmp_path / "cache")
+    large = Data(name="hf", of="me/pets", configuration="large", unused_splits=["extra"])
+    dataset = data.load(large, cache=tmp_path / "cache")
+    assert dataset.val is not None
+    assert [len(split) for split in (dataset.train, dataset.val, dataset.test)] == [8, 4, 2]
     digests = {
         validation.read(None, ["data.name=hf", f"data.of={name}"]).compute_digest() for name in ("me/pets", "me/cars")
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from attncli.errors import RunFailedError
-from attncli.jobs import Task, TaskEnded, TaskEvent, TaskStage, TaskStarted, TaskWaiting, worker_pool
+from attncli.jobs import Task, TaskEnded, TaskEvent, TaskStage, TaskStarted, TaskWaiting, schedule, worker_pool
 from attncli.jobs.executors import local
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
@@ -167,7 +167,7 @@ def test_a_run_of_another_process_is_come_back_to(hall: Hall) -> None:
 def test_what_was_finished_meanwhile_is_not_given_out(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look into its folder is enough."""
     done = hall.task(1).digest
-    monkeypatch.setattr(local.track, "read_finished_result", lambda folder: folder.name == done)
+    monkeypatch.setattr(schedule.track, "read_finished_result", lambda folder: folder.name == done)
     assert [e.status for e in endings(hall.work(3, 1)).values()] == ["FINISHED"] * 3
     assert [seed for _, seed, *_ in hall.orders] == [0, 2]
 

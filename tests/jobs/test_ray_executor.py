@@ -18,6 +18,7 @@ import pytest
 from attncli.errors import UserError
 from attncli.jobs import Task, remote_task
 from attncli.jobs.executors import ray
+from attncli.jobs.schedule import run_tasks
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
 from attncli.system.signals import StopRequest
@@ -174,9 +175,11 @@ def told(
     """Each event of a sweep in a word or two."""
     recipes = [Recipe(seed=n) for n in range(seeds)]
     tasks = [Task(recipe=r, digest=r.compute_digest(), title=f"run {r.seed}") for r in recipes]
-    flock = ray.RayScheduler(paper, WorkerSettings(RunStore(folder)), {"num_cpus": 1, "num_gpus": 0}, "")
+    backend = ray.RayBackend(
+        paper, WorkerSettings(RunStore(folder)), {"num_cpus": 1, "num_gpus": 0}, "", limit=limit, retry_s=0.0
+    )
     found = []
-    for event in flock.run_tasks(tasks, stop or StopRequest(), limit=limit):
+    for event in run_tasks(backend, tasks, stop or StopRequest(), folder):
         found.append(case.describe_event(event))
         if stop and found[-1].endswith("began"):
             stop.reason = "stopped by SIGINT"
@@ -205,9 +208,8 @@ def test_other_errors_are_not_tried_again(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_no_more_than_asked_for_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_asked_for_at_a_time(tmp_path: Path) -> None:
     """--jobs holds on a cluster too; one that another process is at comes back later."""
-    monkeypatch.setattr(ray, "RETRY_S", 0.0)
     busy = {"event": "ended", "status": "OCCUPIED"}
     paper = Paper([BEGAN, busy], [BEGAN, DONE], [BEGAN, DONE], [BEGAN, DONE])
     found = told(paper, tmp_path, seeds=3, limit=1)

@@ -22,8 +22,10 @@ from attncli.jobs import (
     TaskStarted,
     execute_plan,
     plan_sweep,
+    schedule,
 )
 from attncli.jobs.executors import choose_executor, parse_sbatch_options, slurm
+from attncli.jobs.schedule import run_tasks
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
 from attncli.system.signals import StopRequest
@@ -95,7 +97,7 @@ class Paper:
         self.cancelled: list[str] = []
         self.left: set[str] = set()
         self.steps: list[Callable[[], Any]] = []
-        self.queue = slurm.SlurmQueue(WorkerSettings(RunStore(folder)), 1, folder / "q", self.submit, self.there)
+        self.queue = slurm.SlurmBackend(WorkerSettings(RunStore(folder)), 1, folder / "q", self.submit, self.there)
 
     def submit(self, options: Mapping[str, Any], jobs: Sequence[slurm.SlurmJob]) -> list[Any]:
         """Handles of the jobs, by number."""
@@ -129,7 +131,8 @@ class Paper:
     def told(self, count: int, stop: StopRequest | None = None, **options: Any) -> list[str]:
         """How the sweep hears of so many tasks: each event in a word or two."""
         found = []
-        for event in self.queue.run_tasks(tasks(count), stop or StopRequest(), options):
+        self.queue.options = options
+        for event in run_tasks(self.queue, tasks(count), stop or StopRequest(), self.queue.settings.runs):
             found.append(case.describe_event(event))
         return found
 
@@ -145,7 +148,8 @@ def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paper:
             made.steps.pop(0)()
 
     clock = SimpleNamespace(sleep=sleep, monotonic=lambda: now[0], monotonic_ns=time.monotonic_ns)
-    monkeypatch.setattr(slurm, "time", clock)
+    for module in (slurm, schedule):
+        monkeypatch.setattr(module, "time", clock)
     return made
 
 

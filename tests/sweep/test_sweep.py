@@ -198,7 +198,7 @@ def test_the_command_line_has_the_last_word(tmp_path: Path) -> None:
         ({"include": {"attn": "se"}}, "include: not a list | include: [{attn: vit, train.lr: 1e-3}]"),
         ({"include": ["se"]}, "include[0]: 'se' is not a mapping of keys | for example"),
         ({"axes": {"attn": ["se"]}, "exclude": [{"attn": "eca"}]}, "exclude[0]: no run has model.attn: eca | fix"),
-        ({"recipe": "base.yaml"}, "recipe: not a mapping | recipe: {base: FILE"),
+        ({"recipe": "base.yaml"}, "recipe: not a mapping | recipe: {base: NAME"),
         ({"recipe": {"train": {"lrr": 1}}}, "train.lrr: unknown key"),
         ({"recipe": {"trian": {}}}, "trian: unknown key | did you mean 'train'?"),
         ({"axes": {"attn": ["se"]}, "exclude": [{"attn": "se"}]}, "no run is left | exclude less"),

@@ -1,8 +1,10 @@
 """The average of the weights."""
 
+import pytest
 import torch
 from torch import nn
 
+from attncli import attention
 from attncli.train.ema import Ema
 from tests.train.case import net, same
 
@@ -25,6 +27,17 @@ def test_takes_in_running_statistics():
     ema = Ema(net(), 0.9)
     assert {"norm.running_mean", "norm.running_var"} <= ema.averaged_weights.keys()
     assert "norm.num_batches_tracked" not in ema.averaged_weights
+
+
+def test_leaves_out_what_a_schedule_sets():
+    """Dynamic convolution is evaluated at the temperature of its epoch, not at an average of temperatures."""
+    module = attention.load("dyconv").Attention(channels=4, channels_in=4)
+    ema = Ema(module, 0.9)
+    assert "temperature" not in ema.averaged_weights
+    module.anneal(3)
+    ema.update_average(1)
+    with ema.applied_average():
+        assert module.temperature.item() == pytest.approx(30 + (1 - 30) * 3 / 10)
 
 
 def test_applied_and_back():

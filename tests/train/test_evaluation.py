@@ -130,5 +130,15 @@ def test_fp16_on_a_cpu():
 )
 def test_size_of_a_batch(on, shape, train, expected):
     """On a GPU four training batches, at least 256 images, at most what holds 16 M pixels; on a CPU 256, or 2 M."""
-    split = Split(torch.zeros(shape, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
+    images = torch.zeros(shape, dtype=torch.uint8).expand(100 * expected, *shape[1:])
+    split = Split(images, torch.zeros(len(images), dtype=torch.int64))
     assert module.choose_eval_batch_size(split, train, torch.device(on)) == expected
+
+
+def test_batches_of_an_evaluation_are_of_equal_size():
+    """5,000 images are ten batches of 500 and none of 512; of eight processes each takes an eighth of both."""
+    split = Split(torch.zeros(1, 3, 32, 32, dtype=torch.uint8).expand(5000, -1, -1, -1), torch.zeros(5000))
+    assert module.choose_eval_batch_size(split, 128, torch.device("cuda")) == 500
+    assert module.choose_eval_batch_size(split, 2048, torch.device("cuda"), processes=8) == 625
+    large = Split(torch.zeros(1, 3, 224, 224, dtype=torch.uint8).expand(80_000, -1, -1, -1), torch.zeros(80_000))
+    assert module.choose_eval_batch_size(large, 2048, torch.device("cuda"), processes=8) == 334

@@ -37,6 +37,7 @@ card = Card(
     code="nibuiro/CondConv-pytorch@888fd03 condconv/condconv.py",
     stages=(4,),
     cifar_stages=(3,),
+    aliases=("conditional-convolution", "conditionally-parameterized-convolution", "cond-conv"),
     notes=(
         "In the last stage, for the paper's `later blocks` (its EfficientNets: from the fifth of seven groups on).",
         "One router per convolution; the authors have one per block.",
@@ -173,15 +174,18 @@ def choose_cheapest(m: Experts, x: Tensor) -> Callable[[Experts, Tensor, Tensor]
     Mixing costs as much as about 64 positions of one more convolution. Mixed kernels are multiplied with columns,
     and not handed to a convolution, if they hold many more numbers than the columns; in float32, whose products are
     slower than its convolutions, if they hold very many more. Transposing a large map costs more than one convolution
-    per sample.
+    per sample. On a GPU the mixed kernels are multiplied with columns: that is one batched product, whereas a
+    convolution of N groups is among the slowest kernels (a judgement, not a measurement).
     """
     e, c = m.weight.shape[:2]
     positions = math.prod(m.output_size(x))
     if (e - 1) * positions <= 64:
         return sum_convolutions
+    if x.device.type != "cpu":
+        return multiply_batched
     if positions * (4 if _uses_half_precision(x) else 32) <= c // m.groups:
         return multiply_batched
-    is_best_per_sample = x.device.type == "cpu" and is_channels_last(x) and m.groups == 1 and positions >= LARGE
+    is_best_per_sample = is_channels_last(x) and m.groups == 1 and positions >= LARGE
     return convolve_each_sample if is_best_per_sample else convolve_grouped
 
 

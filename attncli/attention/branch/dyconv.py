@@ -31,6 +31,7 @@ card = Card(
     site="conv",
     code="kaijieshi7/Dynamic-convolution-Pytorch@4befa50 dynamic_conv.py",
     floor="h = int(C_in * reduction) + 1",
+    aliases=("dynamic-convolution", "dynamic-conv", "Dynamic_conv2d", "dy-conv"),
     notes=("The first convolution of the network and its 1x1 convolutions stay static.",),
 )
 

@@ -27,6 +27,7 @@ card = Card(
     arxiv="1505.00387",
     site="join",
     code="flukeskywalker/highway-networks@87d1c8d src/caffe/layers/cudnn_highway_layer.cu",
+    aliases=("highway-network", "highway-networks"),
     notes=(
         "With a gate_bias above -6 deep ResNets may not train at all (ResNet-110: above 20 % error).",
         "Gating the shortcut is known to make a ResNet worse, not better.",

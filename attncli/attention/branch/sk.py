@@ -40,6 +40,7 @@ card = Card(
     convs="first",
     replaces_norm=True,
     floor="d = max(C // r, min_hidden)",
+    aliases=("sk-net", "skconv", "SKUnit", "selective-kernel"),
     notes=(
         "Name the groups G with every result: G is that of the replaced convolution unless branch_groups is set.",
         "Training needs at least two samples in a batch.",

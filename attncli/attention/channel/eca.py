@@ -27,6 +27,7 @@ card = Card(
     arxiv="1910.03151",
     site="gate",
     code="BangguWu/ECANet@b332f6b models/eca_module.py",
+    aliases=("eca-net", "eca_layer", "efficient-channel-attention"),
     notes=("The paper counts parameters in 2^20: multiply its figures by 1.048576.",),
 )
 

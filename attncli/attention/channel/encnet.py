@@ -34,6 +34,7 @@ card = Card(
     site="head",
     sites=("gate", "mid", "stage"),
     code="zhanghang1989/PyTorch-Encoding@ac74841 encoding/models/sseg/encnet.py",
+    aliases=("context-encoding", "enc", "EncModule"),
     notes=(
         "The paper's CIFAR-10 experiment puts it in place of SE in every block (site gate) with K = 16 or 32.",
         "The output is never negative, which at the gate keeps a block from subtracting.",

@@ -38,6 +38,7 @@ card = Card(
     sites=("pre-norm", "mid", "block-input", "stage"),
     code="cfzd/FcaNet@aa5fb63 model/layer.py",
     floor="hidden width max(C // r, 1); grid at least 7 x 7; C must be divisible by n",
+    aliases=("fca-net", "MultiSpectralAttentionLayer", "frequency-channel-attention"),
     notes=(
         "On maps below 7 x 7 (the last stage of a CIFAR resnet18) the map is averaged up to 7 x 7; with "
         "smallest_grid=1 it is not, all frequencies become (0, 0), and the mechanism is SE on a scaled mean.",

@@ -32,6 +32,7 @@ card = Card(
     code="z-x-yang/GCT@68983ed PyTorch/GCT.py",
     identity=True,
     no_weight_decay=("beta",),
+    aliases=("gated-channel-transformation",),
     notes=(
         "alpha has no gradient until gamma has left 0.",
         "One module per block, before its last convolution (the site mid), loses 0.1 to 0.2 points by the README.",

@@ -35,6 +35,7 @@ card = Card(
     blocks=(-1,),
     dead=("reduce.bias",),
     floor="d = min(128, max(C // 2, 1)), the paper's 128 from C = 256 on",
+    aliases=("gsop-net", "global-second-order-pooling"),
     notes=(
         "Published figures are of networks whose last stage runs at stride 1 (6.18 against 3.86 GFLOPs on resnet50): "
         "most of that cost is the stride's, not the mechanism's.",

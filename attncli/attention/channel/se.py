@@ -33,6 +33,7 @@ card = Card(
     sites=("pre-norm", "mid", "block-input", "stage", "head"),
     code="moskomule/senet.pytorch@8cb2669 senet/se_module.py",
     floor="hidden width max(C // r, 1)",
+    aliases=("se-net", "squeeze-excitation", "squeeze-and-excitation", "SELayer", "se_block", "SEModule"),
     notes=(
         "Without biases resnet50 gains 2,514,944 parameters, with biases 2,530,992; both print as 28.1 M.",
         "At the width 16 of a CIFAR ResNet's first stage r = 16 leaves one hidden unit.",

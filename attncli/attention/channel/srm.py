@@ -29,6 +29,7 @@ card = Card(
     code="hyunjaelee410/style-based-recalibration-module@f6221c7 models/recalibration_modules.py",
     no_weight_decay=("w", "bn"),
     floor="on a 1 x 1 map the variance counts as 0",
+    aliases=("srm-layer", "style-based-recalibration"),
     notes=(
         "In training its norm sees one value per sample and channel: small batches are noisy, a batch of one fails.",
         "A count of 6 C parameters found elsewhere includes the running statistics of the norm.",

@@ -39,6 +39,7 @@ card = Card(
     code="Jongchan/attention-module@459efad MODELS/bam.py",
     dead=("channel.0.bias", "spatial.0.bias", "spatial.3.bias", "spatial.6.bias"),  # a norm follows
     floor="hidden width max(C // reduction, 1): 1 at C = 16",
+    aliases=("bottleneck-attention",),
     notes=(
         "The norm of the channel branch sees one value per sample: training needs batches of two or more.",
         "On maps smaller than 9 x 9 the convolutions of dilation 4 read mostly padding.",

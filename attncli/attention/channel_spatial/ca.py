@@ -32,6 +32,7 @@ card = Card(
     code="houqb/CoordAttention@7619bea coordatt.py",
     dead=("conv1.bias",),  # a norm follows
     floor="hidden width max(C // reduction, min_width), min_width 8",
+    aliases=("coordatt", "coord-att", "coord-attn", "coordinate", "coordinate-attention"),
     notes=("The gate starts near a quarter.",),
 )
 

@@ -33,6 +33,7 @@ card = Card(
     sites=("pre-norm", "mid", "block-input", "stage", "head"),
     code="Jongchan/attention-module@459efad MODELS/cbam.py",
     floor="hidden width max(C // reduction, 1): 1 at C = 16",
+    aliases=("convolutional-block-attention", "CBAMBlock"),
     notes=(
         "The spatial norm starts with weight 0: the block outputs half of the channel-gated map at first.",
         "The spatial norm has momentum 0.01, so its running statistics need some hundred steps to settle.",

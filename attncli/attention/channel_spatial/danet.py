@@ -35,6 +35,7 @@ card = Card(
     code="junfu1115/DANet@b0a0fa0 encoding/nn/da_att.py",
     dead=("key.bias",),  # adds a constant along the axis of the softmax
     floor="width of queries and keys max(C // query_reduction, 1); on a 1 x 1 map attention by position is constant",
+    aliases=("da-net", "dual-attention", "DANetHead"),
     notes=(
         "A method for segmentation: no published figures for classification.",
         "With fuse=sum the block doubles its input at first; with fuse=mean it starts as the identity.",

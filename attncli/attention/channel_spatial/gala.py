@@ -33,6 +33,7 @@ card = Card(
     sites=("block-input", "pre-norm", "mid", "stage", "head"),
     code="serre-lab/gala_tpu@65bd06e resnet_helpers.py, with the paper's formula in place of its defaults",
     floor="hidden width max(C // reduction, 1)",
+    aliases=("global-and-local-attention",),
     notes=(
         "The module without the paper's human click maps: its gain must not be expected of the module alone.",
         "The gate starts near 0: outside a residual branch the signal all but vanishes at first.",

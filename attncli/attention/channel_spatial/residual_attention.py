@@ -41,6 +41,7 @@ card = Card(
     arxiv="1704.06904",
     site="model",
     code="fwang91/residual-attention-network@bc207a8 imagenet_model/Attention-56-deploy.prototxt",
+    aliases=("residual-attention-network", "attention-56", "attention-92"),
     notes=("The paper's CIFAR networks are smaller than these (about 12 M parameters): compare with the port's rows.",),
 )
 

@@ -32,6 +32,7 @@ card = Card(
     replaces_norm=True,
     code="MCG-NKU/SCNet@c0b5bd6 scnet.py",
     floor="on maps smaller than pooling_r the pool shrinks to the map's shorter side",
+    aliases=("sc-net", "self-calibrated-convolution"),
     notes=(
         "Input and output have the same width, so that of a basic block only the second convolution is replaced.",
         "Parameter-neutral up to the norms: 2C more than the convolution and the norm replaced.",

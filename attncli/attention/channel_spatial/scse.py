@@ -31,6 +31,7 @@ card = Card(
     sites=("pre-norm", "mid", "block-input", "stage", "head"),
     code="ai-med/squeeze_and_excitation@acdd26e squeeze_and_excitation/squeeze_and_excitation.py",
     floor="hidden width max(C // reduction, 1)",
+    aliases=("scSE-module", "ChannelSpatialSELayer", "concurrent-spatial-and-channel-se"),
     notes=(
         "A method for segmentation: neither paper nor code gives figures for classification.",
         "The official reduction is 2; with 16 a ResNet-50 has 28.10 M parameters in place of 45.71 M.",

@@ -32,6 +32,7 @@ card = Card(
     sites=("gate", "mid", "block-input", "stage", "head"),
     code="ZjjConan/SimAM@ae98f43 networks/attentions/simam_module.py",
     floor="on a 1 x 1 map the variance counts as 0",
+    aliases=("simam_module", "parameter-free-attention"),
     notes=("The authors use e_lambda = 1e-4 on CIFAR and 0.1 on ImageNet; the default is 1e-4.",),
 )
 

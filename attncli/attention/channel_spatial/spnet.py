@@ -29,6 +29,7 @@ card = Card(
     blocks=(-1,),
     whole_last_stage=True,
     code="houqb/SPNet@5e97da3 models/resnet.py",
+    aliases=("sp-net", "strip-pooling"),
     notes=(
         "A method for scene parsing: no published figures for classification.",
         "In a ResNet-50 it goes into all blocks of the last stage and the last block of the others: 24 % parameters.",

@@ -29,6 +29,7 @@ card = Card(
     site="gate",
     sites=("pre-norm", "mid", "block-input", "stage", "head"),
     code="landskape-ai/triplet-attention@2cf02fb triplet_attention.py",
+    aliases=("triplet-attention", "rotate-to-attend"),
     notes=("The norms have momentum 0.01, so their running statistics need some hundred steps to settle.",),
 )
 

@@ -39,6 +39,7 @@ card = Card(
     cifar_blocks=(-1,),
     dead=("inner.bias",),
     floor="on a 1 x 1 map its attention is constant",
+    aliases=("ea-net", "external-attention"),
     notes=("Published for segmentation, after the last stage; here after stage 3, like self-attention.",),
 )
 

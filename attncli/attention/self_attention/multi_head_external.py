@@ -45,6 +45,7 @@ card = Card(
     code="MenghaoGuo/EANet@59c03cb EAMLP/models/transformer_block.py, t2t_vit.py, token_performer.py",
     no_weight_decay=("cls",),
     dead=("blocks.*.attention.keys.bias",),
+    aliases=("multi-head-external-attention",),
     notes=("The 71.7 % of EAMLP-7 is at 384 px.", "The positions fix the image size."),
 )
 

@@ -45,6 +45,7 @@ card = Card(
     site="model",
     code="lucidrains/vit-pytorch@2fa2b62 vit_pytorch/vit.py",
     no_weight_decay=("position", "cls"),
+    aliases=("vision-transformer", "vit-tiny"),
     notes=(
         "From scratch on small data ViT is weak: compare with rows without pre-training only.",
         "The positions fix the image size.",

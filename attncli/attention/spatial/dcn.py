@@ -34,6 +34,7 @@ card = Card(
     stages=(2, 3, 4),
     cifar_stages=(2, 3),
     lr_scale=(("offset", 0.1),),
+    aliases=("deformable", "deformable-convolution", "DeformConv", "dconv"),
     notes=(
         "The default is v2 (Deformable ConvNets v2, CVPR 2019, arXiv 1811.11168); modulated=False is v1.",
         "Stages 2 to 4, first 3x3 of a stage included, as v2; v1 has stage 4 only.",
@@ -81,7 +82,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x along its own offsets."""
         offset, mask = self.predict_offsets(x)
-        y = (convolve_gathered if x.device.type == "cpu" else convolve_fused)(self.conv, x, offset, mask)
+        y = (convolve_fused if x.is_cuda else convolve_gathered)(self.conv, x, offset, mask)
         return y.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
 
     def predict_offsets(self, x: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -34,6 +34,7 @@ card = Card(
     sites=("pre-norm", "mid", "block-input", "stage"),
     code="hujie-frank/GENet@ae791f8 RN50-GEPP.prototxt",
     floor="hidden width max(C // r, 1)",
+    aliases=("ge-net", "gather-excite"),
     notes=(
         "theta and theta-plus over the whole map hold a kernel of its size: parameters grow with the image, and a "
         "model built for one image size takes no other.",

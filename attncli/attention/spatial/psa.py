@@ -39,6 +39,7 @@ card = Card(
     code="hszhao/semseg@4f274c3 model/psanet.py",
     sites=("stage",),
     floor="c = max(C // 4, 1); on a 1 x 1 map its attention is constant",
+    aliases=("psa-net", "pointwise-spatial-attention"),
     notes=(
         "A segmentation method: no accuracy on image classification is published.",
         "Tied to one size of map: a network built for one image size refuses others.",

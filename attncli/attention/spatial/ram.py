@@ -46,6 +46,7 @@ card = Card(
     arxiv="1406.6247",
     site="model",
     code="kevinzakka/recurrent-visual-attention@a38ac89 modules.py, model.py, trainer.py",
+    aliases=("recurrent-attention", "recurrent-models-of-visual-attention"),
     notes=(
         "It has its own loss: REINFORCE with a learned baseline.",
         "Evaluation draws locations: fix the seed, average rollouts, or set eval_locations to mean, and say which.",
@@ -214,10 +215,10 @@ class GlimpseNetwork(nn.Module):
         The widest square is cut out once; the others lie inside it at fixed places.
         """
         side, g = self.sides[-1], self.sides[0]
-        size = torch.tensor([padded.shape[3] - side, padded.shape[2] - side], device=location.device)  # W, H
-        corner = (0.5 * ((location + 1.0) * size)).long()  # column, row in padded coordinates
+        height, width = padded.shape[2] - side, padded.shape[3] - side
+        column, row = ((0.5 * ((u + 1.0) * n)).long() for u, n in zip(location.unbind(1), (width, height), strict=True))
         steps = torch.arange(side, device=location.device)
-        rows, columns = corner[:, 1, None] + steps, corner[:, 0, None] + steps  # (N, side)
+        rows, columns = row[:, None] + steps, column[:, None] + steps  # (N, side) in padded coordinates
         n = torch.arange(len(location), device=location.device)[:, None, None]
         widest = padded.movedim(1, -1)[n, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)  # (N, C, side, side)
         low = [side // 2 - a // 2 for a in self.sides]

@@ -35,6 +35,7 @@ card = Card(
     code="pytorch/tutorials@0023ff0 intermediate_source/spatial_transformer_tutorial.py",
     sites=("block-input", "stage"),
     lr_scale=(("localise", 0.1), ("head", 0.1)),
+    aliases=("spatial-transformer", "spatial-transformer-network"),
     notes=(
         "f_loc learns at a tenth of the network's rate: at the tutorial's 0.01 if the network has 0.1. At the full "
         "rate it turns away from the image (resnet18 on the digits diverged at 0.1 and 0.05).",

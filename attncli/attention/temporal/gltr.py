@@ -34,6 +34,7 @@ card = Card(
     site="frames-head",
     code="ljn114514/GLTR@5204197 resnet.py, NonLocalBlock1D.py",
     dead=("core.phi.bias", "core.g.bias", "core.project.bias", "core.norm.bias"),
+    aliases=("global-local-temporal-representations",),
     notes=("It relates frames: on still images it has no meaning.",),
 )
 

@@ -36,6 +36,7 @@ card = Card(
     site="frames",
     code="liu-zhy/temporal-adaptive-module@5fcb46f ops/temporal_module.py",
     floor="hidden width max(C // beta, 1)",
+    aliases=("ta-net", "temporal-adaptive-module"),
     notes=(
         "It mixes frames: on still images it has no meaning.",
         "T is fixed at construction.",

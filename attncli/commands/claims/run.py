@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from attncli.jobs import SweepPlan, TaskEnded
     from attncli.runs import RunStore
 
-OPTION_KEYS = {"dataset": "data.name", "data_root": "data.root", "epochs": "train.epochs"}
+OPTION_KEYS = {
+    "dataset": "data.name",
+    "data_root": "data.root",
+    "image_size": "data.image_size",
+    "epochs": "train.epochs",
+}
 
 
 @click.command()
@@ -24,6 +29,7 @@ OPTION_KEYS = {"dataset": "data.name", "data_root": "data.root", "epochs": "trai
     shell_complete=complete_recipes,
     help="Recipe to train with  [default: the claim's]",
 )
+@click.option("--fast", is_flag=True, help="A short schedule (cifar-fast, imagenet-fast), for a first look.")
 @click.option("--seeds", type=SEEDS, metavar="N|LIST", default="3", show_default=True, help="How many, or which.")
 @click.option("--dataset", metavar="NAME", shell_complete=complete_datasets, help="Dataset instead of the claim's.")
 @click.option("--data-root", metavar="DIR", help="Folder that holds the dataset's files, or gets them.")
@@ -33,6 +39,7 @@ OPTION_KEYS = {"dataset": "data.name", "data_root": "data.root", "epochs": "trai
     shell_complete=complete_backbones,
     help="Test claims about a larger network on this one.",
 )
+@click.option("--image-size", type=int, metavar="PX", help="Side of the images in pixels.")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the training images.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every run.")
 @click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), help="File with your claims (YAML).")
@@ -44,6 +51,7 @@ OPTION_KEYS = {"dataset": "data.name", "data_root": "data.root", "epochs": "trai
 def command(
     ids: tuple[str, ...],
     recipe: Path | None,
+    fast: bool,
     seeds: int | list[int],
     files: tuple[Path, ...],
     backbone: str | None,
@@ -58,31 +66,38 @@ def command(
 ) -> None:
     """Train the networks that the claims IDS compare, with the same recipe and seeds. Finished runs are kept.
 
-    The recipe is the claim's, else recipes/DATASET-BACKBONE.yaml, else the default one.
+    The recipe is the claim's, else one that suits its dataset and networks: cifar, imagenet, imagenet-mobile and
+    others, with the schedules of papers. --fast takes a short schedule. The recipe that is used is printed.
 
     More in `attncli help claims`.
 
     \b
     Example:
       attncli claims run simam-acc-cifar --seeds 5
+      attncli claims run simam-acc-cifar --fast --dry-run
       attncli claims run eca-acc-r50 --backbone resnet20 --dataset cifar10 --dry-run
     """
     from attncli.claims import claim_files, missing_runs
     from attncli.jobs.plan import plan_recipes
+    from attncli.report import claims as claims_report
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
 
     known_claims = claim_files.read_claim_files(files) if files else claim_files.load_claims()
     missing_runs.require_backbone(backbone)
-    recipes = missing_runs.make_claim_recipes(
+    trainings = missing_runs.plan_claim_trainings(
         claim_files.select_claims(known_claims, ids),
         seeds=list(range(seeds)) if isinstance(seeds, int) else seeds,
         path=find_recipe([recipe]) if recipe else None,
         values={OPTION_KEYS[k]: v for k, v in options.items() if v is not None},
         overrides=overrides,
         backbone=backbone,
+        fast=fast,
     )
+    recipes = missing_runs.make_claim_recipes(trainings)
     plan = plan_recipes(f"claims {' '.join(ids)}", recipes, runs=runs)
+    if not as_json:
+        click.echo(claims_report.describe_trainings(trainings), err=True)
     if dry_run:
         rows = [run.to_json_dict() for run in plan.runs]
         return echo_json(rows) if as_json else click.echo(sweep_summary.render_plan(plan))

@@ -75,6 +75,7 @@ def command(
       attncli claims run simam-acc-cifar --seeds 5 --dry-run
     """
     from attncli.claims.evidence import gather_evidence
+    from attncli.claims.next_step import describe_unused_runs
     from attncli.report import claims as claims_report
     from attncli.report import table
     from attncli.runs import RunStore
@@ -96,7 +97,10 @@ def command(
         return click.echo("no claim has this verdict")
     if verbose or (ids and len(verdicts) == 1):
         return click.echo("\n\n".join(claims_report.render_details(v, min(width, 100)) for v in verdicts))
-    return click.echo(claims_report.render_verdicts(verdicts, width))
+    click.echo(claims_report.render_verdicts(verdicts, width))
+    for text in describe_unused_runs(verdicts, evidence) if not ids else ():
+        click.echo(text, err=True)
+    return None
 
 
 def _judge_selected_claims(

@@ -52,7 +52,11 @@ def read_dataset_recipe(name: str | None, options: dict[str, Any]) -> "Recipe":
     file = options.pop("recipe")
     if name is None and file is None:
         raise UserError("no dataset named", "`attncli data ls` lists them; --recipe FILE takes that of a recipe")
-    return read_recipe({"recipe": (file,) if file else (), "dataset": name, **options})
+    from attncli.data import check_data_root
+
+    recipe = read_recipe({"recipe": (file,) if file else (), "dataset": name, **options})
+    check_data_root(recipe.data)
+    return recipe
 
 
 def load_dataset(recipe: "Recipe", runs: Path) -> "Dataset":

@@ -1,11 +1,10 @@
 """`attncli data ls`: list the datasets, and whether their files are there."""
 
-from pathlib import Path
-
 import click
 
 from attncli.commands._options import echo_json, json_option, wrap_with_label
 from attncli.commands.data._dataset import name_argument, root_option
+from attncli.system.files import expand_user_path
 
 
 @click.command()
@@ -23,12 +22,12 @@ def command(name: str | None, data_root: str | None, as_json: bool) -> None:
       attncli data ls imagenet
     """
     from attncli import data
-    from attncli.dataset_catalog import read_description
+    from attncli.dataset_catalog import list_dataset_aliases, read_description
     from attncli.errors import unknown_name_error
 
     if name is not None and name not in data.DATASETS:
-        raise unknown_name_error("dataset", name, data.DATASETS)
-    root = Path(data_root).expanduser() if data_root else data.find_default_root()
+        raise unknown_name_error("dataset", name, data.DATASETS, aliases=list_dataset_aliases())
+    root = expand_user_path(data_root, "--data-root") if data_root else data.find_default_root()
     names = [name] if name else list(data.DATASETS)
     rows = [{"name": n, "files": data.describe_availability(n, root), "what": data.DATASETS[n]} for n in names]
     if as_json:

@@ -24,6 +24,8 @@ def command(name: str | None, runs: Path, as_json: bool, **options: Any) -> None
       attncli data prepare imagenette --image-size 224 --set data.crop=resized
     """
     dataset = load_dataset(read_dataset_recipe(name, options), runs)
+    for note in dataset.notes:
+        click.echo(f"note: {note}", err=True)
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     image_counts = {split_name: len(split) for split_name, split in splits.items() if split is not None}
     if as_json:

@@ -27,7 +27,7 @@ def command(
     \b
     Example:
       attncli data show digits
-      attncli data show --recipe recipes/imagenette-resnet18.yaml --set data.policy=trivial --set data.cutmix=1
+      attncli data show --recipe imagenette-resnet18 --set data.policy=trivial --set data.cutmix=1
     """
     dataset = load_dataset(read_dataset_recipe(name, options), runs)
     from attncli.data.preview import draw_preview

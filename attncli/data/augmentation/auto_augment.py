@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from attncli.data.augmentation.config import AugmentationConfig
-from attncli.data.augmentation.ops import OPS
+from attncli.data.augmentation.crop_flip import send_to_device
+from attncli.data.augmentation.ops import OPS, Op, identity
 
 BINS = 31  # magnitudes 0 to 30
 SIGNED = tuple(f.__name__ for f in OPS[1:10])  # from shear_x to sharpness
@@ -67,18 +68,24 @@ def tabulate_magnitudes(height: int, width: int, *, wide: bool) -> Tensor:
 
 
 def apply_operations(images: Tensor, layers: list[OperationDraw]) -> Tensor:
-    """Return images (b, T, H, W, 3), uint8, after their operations. The draws stay on the CPU: no wait for a GPU."""
+    """Return images (b, T, H, W, 3), uint8, after their operations.
+
+    The draws stay on the CPU, so nothing waits for a GPU. The images are sorted by their operation: then each operation
+    works on one part of the batch, and a layer needs two copies to the device, whatever was drawn.
+    """
     frames = images.shape[1]
     for layer in layers:
-        out = images.clone()
-        for number in layer.op.unique().tolist():
-            if number == 0:
-                continue
-            rows = (layer.op == number).nonzero().flatten()
-            value = layer.value[rows].to(images.device, non_blocking=True).repeat_interleave(frames)
-            device_rows = rows.to(images.device, non_blocking=True)
-            x = images[device_rows].flatten(0, 1).permute(0, 3, 1, 2).float()
-            y = OPS[number](x, value).to(torch.uint8).permute(0, 2, 3, 1)
-            out[device_rows] = y.unflatten(0, (len(rows), frames))
-        images = out
+        order = layer.op.argsort(stable=True)
+        index = send_to_device(torch.stack([order, order.argsort()]), images.device)
+        values = send_to_device(layer.value[order].repeat_interleave(frames), images.device)
+        x = images.index_select(0, index[0]).flatten(0, 1).permute(0, 3, 1, 2)
+        counts = [frames * count for count in layer.op.bincount(minlength=len(OPS)).tolist()]
+        parts = zip(OPS, x.split(counts), values.split(counts), strict=True)
+        y = torch.cat([_apply_operation(operation, part, value) for operation, part, value in parts if len(part)])
+        images = y.permute(0, 2, 3, 1).unflatten(0, (-1, frames)).index_select(0, index[1])
     return images
+
+
+def _apply_operation(operation: Op, x: Tensor, value: Tensor) -> Tensor:
+    """Return images (n, 3, H, W), uint8, after one operation, each with its value (n,)."""
+    return x if operation is identity else operation(x.float(), value).to(torch.uint8)

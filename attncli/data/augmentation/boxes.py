@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from attncli.data.augmentation.crop_flip import send_to_device
+
 TRIES = 10
 
 
@@ -22,12 +24,17 @@ class Boxes:
         """Return the boxes of some images."""
         return Boxes(self.top[rows], self.left[rows], self.height[rows], self.width[rows])
 
-    def make_mask(self, height: int, width: int, device: torch.device) -> Tensor:
-        """Return which pixels are inside, (b, H, W), bool."""
-        edges = torch.stack([self.top, self.top + self.height, self.left, self.left + self.width])
-        first_row, end_row, first_column, end_column = edges.to(device, non_blocking=True)[..., None]
-        y, x = torch.arange(height, device=device), torch.arange(width, device=device)
-        return ((y >= first_row) & (y < end_row))[:, :, None] & ((x >= first_column) & (x < end_column))[:, None, :]
+    @property
+    def edges(self) -> Tensor:
+        """First row, end of the rows, first column and end of the columns, (4, b)."""
+        return torch.stack([self.top, self.top + self.height, self.left, self.left + self.width])
+
+
+def make_mask(edges: Tensor, height: int, width: int) -> Tensor:
+    """Return which of the pixels are inside of boxes, (b, H, W), bool, where their `edges` (4, b) are."""
+    first_row, end_row, first_column, end_column = edges[..., None]
+    y, x = torch.arange(height, device=edges.device), torch.arange(width, device=edges.device)
+    return ((y >= first_row) & (y < end_row))[:, :, None] & ((x >= first_column) & (x < end_column))[:, None, :]
 
 
 def draw_boxes(
@@ -76,5 +83,5 @@ def draw_erased_boxes(count: int, height: int, width: int, share: float, seed: i
 
 def erase_boxes(x: Tensor, boxes: Boxes) -> Tensor:
     """Set normalised images (b, 3, H, W), or clips (b, T, 3, H, W), to 0, the mean colour, in their boxes; in place."""
-    mask = boxes.make_mask(x.shape[-2], x.shape[-1], x.device)
+    mask = make_mask(send_to_device(boxes.edges, x.device), x.shape[-2], x.shape[-1])
     return x.masked_fill_(mask.view(len(x), *[1] * (x.ndim - 3), *mask.shape[1:]), 0)

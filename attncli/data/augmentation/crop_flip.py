@@ -86,10 +86,16 @@ def gather_rows(images: Tensor, rows: Tensor, device: torch.device) -> Tensor:
 
 
 def send_to_device(x: Tensor, device: torch.device) -> Tensor:
-    """Return x on `device`; from main memory to a GPU through pinned memory, without waiting."""
+    """Return x on `device`; from main memory to a CUDA GPU through pinned memory, without waiting.
+
+    To any other device the copy is finished when this returns: the memory of a temporary tensor may be used again at
+    once, and Apple's GPUs would read it too late.
+    """
     if x.device == device:
         return x
-    return (x.pin_memory() if device.type == "cuda" and not x.is_cuda else x).to(device, non_blocking=True)
+    if device.type != "cuda" or x.device.type != "cpu":
+        return x.to(device)
+    return x.pin_memory().to(device, non_blocking=True)
 
 
 class Normaliser:

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attncli.data.augmentation.boxes import Boxes
+from attncli.data.augmentation.boxes import Boxes, make_mask
 from attncli.data.augmentation.config import AugmentationConfig
+from attncli.data.augmentation.crop_flip import send_to_device
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ def mix_images(
         classes: number of classes.
     """
     device, dims = images.device, [1] * (images.ndim - 1)
-    rows, partners = (index.to(device, non_blocking=True) for index in (rows, partners))
+    index = send_to_device(torch.stack([rows, partners, (drawn.boxes.height > 0).long(), *drawn.boxes.edges]), device)
+    rows, partners, is_cutmix = index[0], index[1], index[2].bool().view(-1, *dims)
     x, other = images[rows], images[partners]
-    q = drawn.share.float().to(device, non_blocking=True)
-    mask = drawn.boxes.make_mask(x.shape[-2], x.shape[-1], device)  # (b, H, W)
-    is_cutmix = (drawn.boxes.height > 0).to(device, non_blocking=True).view(-1, *dims)
+    q = send_to_device(drawn.share.float(), device)
+    mask = make_mask(index[3:], x.shape[-2], x.shape[-1])  # (b, H, W)
     mask = mask.view(len(x), *[1] * (x.ndim - 3), *mask.shape[1:])
     mixed = torch.where(is_cutmix, torch.where(mask, other, x), torch.lerp(other, x, q.view(-1, *dims)))
     target = F.one_hot(labels, classes).float()

@@ -19,6 +19,7 @@ from attncli.data.readers.in_memory import make_memory_split
 from attncli.recipe import Data
 
 ORIGIN = "embedded"
+ALIASES = ("sklearn-digits",)
 CLASS_COUNT = 10
 SIDE = 8
 GREY_ON_BLACK = True

@@ -10,6 +10,7 @@ from attncli.data.readers.torchvision_sets import read_mnist
 from attncli.recipe import Data
 
 ORIGIN = "download"
+ALIASES = ("fmnist",)
 CLASS_COUNT = 10
 SIDE = 28
 GREY_ON_BLACK = True

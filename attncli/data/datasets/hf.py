@@ -1,26 +1,33 @@
 """Any image dataset of the Hugging Face hub: data.of is its name there (`pip install 'attncli[hf]'`); downloaded.
 
-It needs columns of images and labels. Of its splits, `train` and `test` are taken, or `validation` as the test set;
-without either, one fifth of each class is the test set, chosen by a fixed seed. Images of different sizes need
-data.image_size. data.root, if given, is the folder for the downloaded files.
+It needs columns of images and labels; data.image_column and data.label_column name them if there are several. Its
+splits are train, test and validation, under any of their usual names; without test, validation is the test set, without
+either one fifth of each class is, chosen by a fixed seed. Other splits are refused unless data.unused_splits names
+them. data.configuration chooses one of several configurations.
+Images of different sizes need data.image_size. data.root, if given, is the folder for the downloaded files.
 """
 
+import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import pyarrow as pa
 
 from attncli.data.dataset import DatasetSource
 from attncli.data.images.files import ImageFile
 from attncli.data.paths import DataPaths
+from attncli.data.readers.columns import ColumnNames, name_labels, read_labels
 from attncli.data.readers.image_files import make_image_source
-from attncli.data.readers.image_folder import SplitListing
-from attncli.errors import UserError
+from attncli.data.readers.labelled_rows import LabelledRows, group_by_class
+from attncli.data.readers.split_names import assign_splits
+from attncli.errors import UserError, unknown_name_error
 from attncli.recipe import Data
 
 ORIGIN = "hub"
-SPLIT_NAMES = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
+ALIASES = ("huggingface", "hub")
 
 
 def read(data: Data, paths: DataPaths) -> DatasetSource:
@@ -31,39 +38,76 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
         import datasets
     except ImportError as error:
         raise UserError("the dataset 'hf' needs the library datasets", "pip install 'attncli[hf]'") from error
-    options = {} if paths.may_fetch else {"download_config": datasets.DownloadConfig(local_files_only=True)}
+    options: dict[str, Any] = {"cache_dir": str(paths.user_root) if paths.user_root else None}
+    if data.configuration is not None:
+        options["name"] = data.configuration
+    if not paths.may_fetch:
+        options["download_config"] = datasets.DownloadConfig(local_files_only=True)
     try:
-        tables = datasets.load_dataset(data.of, cache_dir=str(paths.user_root) if paths.user_root else None, **options)
+        tables = datasets.load_dataset(data.of, **options)
     except Exception as error:  # the errors of the library and of the network are not a closed list
-        raise UserError(f"hf: {data.of}: {(str(error).splitlines() or ['not found'])[0]}", "look on the hub") from error
-    table_names = {
-        split: next((candidate for candidate in names if candidate in tables), None)
-        for split, names in SPLIT_NAMES.items()
-    }
-    if table_names["train"] is None:
+        problem = f"hf: {data.of}: {(str(error).splitlines() or ['not found'])[0]}"
+        hint = "choose one: --set data.configuration=NAME" if "config" in problem.lower() else "look on the hub"
+        raise UserError(problem, hint) from error
+    table_names = assign_splits(tables, f"hf: {data.of}", data.unused_splits)
+    if "train" not in table_names:
         raise UserError(f"hf: {data.of}: no split 'train'", f"it has {', '.join(tables)}")
+    if "test" not in table_names and "val" in table_names:
+        table_names["test"] = table_names.pop("val")
+    wanted, location = ColumnNames(data.image_column, data.label_column), f"hf: {data.of}"
+    columns = {split: _find_columns(tables[name], wanted, datasets, location) for split, name in table_names.items()}
+    rows = {
+        split: [_list_hub_rows(split, tables[name], columns[split][1], location)] for split, name in table_names.items()
+    }
     listings = {
-        split: _list_hub_split(split, tables[name], datasets, data.of) for split, name in table_names.items() if name
+        split: replace(listing, opener=_make_cell_opener(tables[table_names[split]], columns[split][0], datasets))
+        for split, listing in group_by_class(rows, location).items()
     }
     source = make_image_source(listings, Path("hf") / data.of, data, paths)
     return replace(source, origin=f"hub: {data.of}")
 
 
-def _list_hub_split(split: str, table: Any, library: Any, hub_name: str) -> SplitListing:
+def _find_columns(table: Any, wanted: ColumnNames, library: Any, location: str) -> tuple[str, str]:
+    """Return the columns of images and labels: those that are wanted, else the first of the library's own types."""
     features = table.features
-    image = next((column for column, feature in features.items() if isinstance(feature, library.Image)), None)
-    label = next((column for column, feature in features.items() if isinstance(feature, library.ClassLabel)), None)
-    if image is None or label is None:
-        raise UserError(f"hf: {hub_name}: no columns of images and of class labels", f"it has {', '.join(features)}")
-    raw = table.cast_column(image, library.Image(decode=False))
-    names = features[label].names
-    groups: list[list[ImageFile]] = [[] for _ in names]
-    fingerprint = int(str(table._fingerprint), 16)  # changes with the content
-    for row, number in enumerate(table[label]):
-        groups[number].append(ImageFile(f"{split}#{row}", fingerprint, 0))
-    return SplitListing(split, tuple(names), tuple(map(tuple, groups)), partial(_open_cell, raw, image))
+    kinds = (library.Image, library.ClassLabel)
+    found = []
+    for column, kind, role in zip((wanted.image, wanted.label), kinds, ("image", "label"), strict=True):
+        if column is not None and column not in features:
+            raise unknown_name_error("column", column, features, location=f"{location}: data.{role}_column")
+        candidates = [name for name, feature in features.items() if isinstance(feature, kind)]
+        usual = [name for name in candidates if name in (role, "img", "labels")]
+        chosen = column or next(iter(usual or candidates), None)
+        if chosen is None or (role == "label" and column is None and not usual and len(candidates) > 1):
+            raise UserError(
+                f"{location}: {len(candidates)} columns of {'images' if role == 'image' else 'class labels'}",
+                f"name one: --set data.{role}_column=NAME; it has {', '.join(features)}",
+            )
+        found.append(chosen)
+    return found[0], found[1]
 
 
-def _open_cell(table: Any, column: str, root: Path, file: ImageFile) -> Path | BinaryIO:
-    cell = table[int(file.path.rpartition("#")[2])][column]
-    return io.BytesIO(cell["bytes"]) if cell["bytes"] else Path(cell["path"])
+def _list_hub_rows(split: str, table: Any, label: str, location: str) -> LabelledRows:
+    """Return a file and a label per row of a split."""
+    try:
+        values = pa.chunked_array([pa.array(list(table[label]))])
+    except (pa.ArrowException, OverflowError) as error:
+        raise UserError(f"{location}: the column '{label}' holds no labels", "--set data.label_column=NAME") from error
+    names = getattr(table.features[label], "names", None)
+    labels = name_labels(read_labels(values, f"{location}: {split}"), names, location)
+    fingerprint = int(hashlib.sha256(str(table._fingerprint).encode()).hexdigest()[:15], 16)  # changes with the content
+    files = [ImageFile(f"{split}#{row}", fingerprint, 0) for row in range(len(labels))]
+    return LabelledRows(files, labels, list(names or ()))
+
+
+def _make_cell_opener(table: Any, column: str, library: Any) -> Callable[[Path, ImageFile], Path | BinaryIO]:
+    """Return a function that opens the image of a row."""
+    raw = table.cast_column(column, library.Image(decode=False))
+
+    def open_cell(root: Path, file: ImageFile) -> Path | BinaryIO:
+        cell = raw[int(file.path.rpartition("#")[2])][column]
+        if not isinstance(cell, dict) or not (cell.get("bytes") or cell.get("path")):
+            raise ValueError("no bytes in its row")
+        return io.BytesIO(cell["bytes"]) if cell.get("bytes") else Path(cell["path"])
+
+    return open_cell

@@ -18,13 +18,22 @@ from attncli.data.dataset import DatasetSource
 from attncli.data.images.arrays import IMAGENET_MEAN, IMAGENET_STD
 from attncli.data.paths import DataPaths
 from attncli.data.readers.image_files import make_image_source
-from attncli.data.readers.image_folder import SplitListing, list_class_folders, list_flat_folder
+from attncli.data.readers.image_folder import (
+    SplitListing,
+    check_no_empty_class,
+    list_class_folders,
+    list_flat_folder,
+)
 from attncli.data.readers.imagenet_labels import read_labels_by_name
 from attncli.data.readers.label_files import group_by_label
+from attncli.data.readers.split_names import is_system_name
+from attncli.data.subset import choose_classes
 from attncli.errors import UserError
 from attncli.recipe import Data
 
 ORIGIN = "request"
+ROOT_HOLDS = "a folder with train/WNID/*.JPEG and val/"
+ALIASES = ("ilsvrc2012", "imagenet2012", "imagenet-1k")
 CLASS_COUNT = 1000
 PRINTED_NAME = "ImageNet-1k"
 HOLDS = ("imagenet/train",)
@@ -40,6 +49,8 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
         hint = f"ImageNet is given to those who register at image-net.org; --data-root DIR, with {LAYOUT}"
         raise UserError(f"imagenet: no folder train/ in {paths.root}", hint)
     train = list_class_folders(root, "train")
+    chosen = [train.classes[number] for number in choose_classes(train.classes, data.classes)]
+    check_no_empty_class(root, train, chosen)
     listings = {"train": train, "test": _list_validation(root, train)}
     return replace(
         make_image_source(listings, root, data, paths),
@@ -53,11 +64,12 @@ def _list_validation(root: Path, train: SplitListing) -> SplitListing:
     folder = root / "val"
     if not folder.is_dir():
         raise UserError(f"{root}: no folder val/ in it", LAYOUT)
-    if any(entry.is_dir() for entry in folder.iterdir() if not entry.name.startswith(".")):
+    if any(entry.is_dir() for entry in folder.iterdir() if not is_system_name(entry.name)):
         listing = list_class_folders(root, "val")
         differing = sorted(set(listing.classes) ^ set(train.classes))
         if differing:
             raise UserError(f"{root}: '{differing[0]}' is not in both train/ and val/", "both need the same classes")
+        check_no_empty_class(root, listing, listing.classes)
         return listing
     files = list_flat_folder(root, "val")
     labels, label_file = read_labels_by_name(root, [file.path.rpartition("/")[2] for file in files], LAYOUT)

@@ -10,13 +10,15 @@ from pathlib import Path
 from attncli.data.dataset import DatasetSource
 from attncli.data.paths import DataPaths
 from attncli.data.readers.download import Archive, PublishedFiles, read_or_download
+from attncli.data.readers.file_walk import separate_stray_files, walk_folder
 from attncli.data.readers.image_files import make_image_source
-from attncli.data.readers.image_folder import SplitListing, list_flat_folder, walk_folder
+from attncli.data.readers.image_folder import SplitListing, list_flat_folder
 from attncli.data.readers.label_files import group_by_label, read_lines
 from attncli.errors import UserError
 from attncli.recipe import Data
 
 ORIGIN = "download"
+ALIASES = ("tiny-imagenet", "tinyimagenet")
 CLASS_COUNT = 200
 SIDE = 64
 HOLDS = ("tiny-imagenet-200",)
@@ -52,7 +54,10 @@ def _list_train(root: Path, classes: tuple[str, ...]) -> SplitListing:
     for wnid in classes:
         if not (root / "train" / wnid / "images").is_dir():
             raise UserError(f"{root}: no folder train/{wnid}/images", LAYOUT)
-    files = tuple(tuple(walk_folder(root / "train" / wnid / "images", f"train/{wnid}/images")) for wnid in classes)
+    files = tuple(
+        separate_stray_files(walk_folder(root / "train" / wnid / "images", f"train/{wnid}/images"))[0]
+        for wnid in classes
+    )
     empty = [wnid for wnid, class_files in zip(classes, files, strict=True) if not class_files]
     if empty:
         raise UserError(f"{root}: no files in train/{empty[0]}/images", LAYOUT)

@@ -25,12 +25,12 @@ from attncli.data.images.arrays import ImageArray, make_image_array
 from attncli.data.images.decode import OtherSizeError, Target, decode_image
 from attncli.data.images.files import ImageFile, ImageFileList, UnreadableFile, describe_failure
 from attncli.data.images.resumable_writer import DecodedChunk
+from attncli.data.images.versions import DECODING_VERSION
 from attncli.data.paths import DataPaths
 from attncli.errors import UserError
 from attncli.system.files import write_atomically
 
 NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)  # part of Python since 3.13
-DECODING_VERSION = 1  # raise it whenever the same files would be decoded to other pixels
 
 
 def read_cached_images(files: ImageFileList, target: Target, activity: str, paths: DataPaths) -> ImageArray:

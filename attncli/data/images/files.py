@@ -4,7 +4,9 @@ Threads instead of processes: Pillow releases the GIL while it decodes and resam
 time, and the pixels need not be sent between processes.
 """
 
+import errno
 import hashlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -63,7 +65,8 @@ class ImageFileList:
     def make_key(self, *parts: object) -> str:
         """Return a cache key for what is made of these files: it changes with a file, the root or `parts`."""
         digest = hashlib.sha256(repr((parts[0], str(self.root.resolve()), *parts[1:])).encode())
-        digest.update("\n".join(f"{file.path}\t{file.size}\t{file.changed_ns}" for file in self.files).encode())
+        lines = "\n".join(f"{file.path}\t{file.size}\t{file.changed_ns}" for file in self.files)
+        digest.update(lines.encode("utf-8", "surrogateescape"))  # a name on disk may hold any bytes
         return digest.hexdigest()[:16]
 
     def unreadable_error(self, unreadable: Sequence[UnreadableFile], total: int) -> UserError:
@@ -76,6 +79,9 @@ class ImageFileList:
 
 def describe_failure(error: Exception) -> str:
     """Return in a few words why a file could not be decoded."""
+    if isinstance(error, OSError) and error.strerror:
+        is_link = isinstance(error.filename, str | os.PathLike) and os.path.islink(error.filename)
+        return "a link without a target" if is_link and error.errno == errno.ENOENT else error.strerror
     first_line = (str(error).splitlines() or [""])[0]
     return "not an image" if first_line.startswith("cannot identify image file") else first_line or type(error).__name__
 

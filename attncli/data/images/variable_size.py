@@ -21,7 +21,6 @@ from attncli.data.images import resumable_writer
 from attncli.data.images.arrays import ImagePixels, VariableSizeImages
 from attncli.data.images.decode import decode_whole, read_image_size, shrink_size
 from attncli.data.images.decoded_cache import (
-    DECODING_VERSION,
     check_free_space,
     finish_entry,
     get_or_create,
@@ -30,6 +29,7 @@ from attncli.data.images.decoded_cache import (
 )
 from attncli.data.images.files import ImageFile, ImageFileList, UnreadableFile, describe_failure, map_in_order
 from attncli.data.images.resumable_writer import DecodedChunk
+from attncli.data.images.versions import DECODING_VERSION
 from attncli.data.paths import DataPaths
 from attncli.errors import RunFailedError
 

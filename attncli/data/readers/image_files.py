@@ -18,6 +18,9 @@ from attncli.data.readers.image_folder import LAYOUT, SplitListing
 from attncli.errors import UserError
 from attncli.recipe import Data
 
+NO_TEST_NOTE = "there is no test split: one fifth of each class, chosen by a fixed seed, is the test set"
+SHOWN = 3  # skipped files that a note names
+
 
 def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Data, paths: DataPaths) -> DatasetSource:
     """Return the dataset of the files listed for `train`, perhaps `test`, and perhaps `val`.
@@ -33,12 +36,16 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
         paths: folder of the decoded images, and progress.
 
     Raises:
-        UserError: if data.image_size is not given and no training file is an image.
+        UserError: for a split without images, or if data.image_size is not given and no training file is an image.
     """
+    for listing in listings.values():
+        if not any(listing.files):
+            raise UserError(f"{root}: no images in the split {listing.split}", "add images, or choose other files")
     target = _choose_target(_collect_files(root, listings["train"]), listings["train"].split, data)
     splits = {name: _make_lazy_split(root, listing, target, paths) for name, listing in listings.items()}
-    train = splits["train"]
+    train, notes = splits["train"], _describe_skipped(listings)
     if "test" not in splits:
+        notes = (*notes, NO_TEST_NOTE)
         train_rows, test_rows = subset.cut_test(train.labels, "test")
         splits |= {"train": train.select_rows(train_rows), "test": train.select_rows(test_rows)}
     return DatasetSource(
@@ -48,7 +55,17 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
         val=splits.get("val"),
         origin=str(root.resolve()),
         flip=True,
+        notes=notes,
     )
+
+
+def _describe_skipped(listings: Mapping[str, SplitListing]) -> tuple[str, ...]:
+    """Return a note on the files that were skipped, none if there are none."""
+    skipped = [path for listing in listings.values() for path in listing.skipped]
+    if not skipped:
+        return ()
+    named = ", ".join(skipped[:SHOWN]) + (", ..." if len(skipped) > SHOWN else "")
+    return (f"{len(skipped)} files that are no images are skipped: {named}",)
 
 
 def _collect_files(root: Path, listing: SplitListing) -> ImageFileList:
@@ -70,7 +87,7 @@ def _choose_target(files: ImageFileList, split: str, data: Data) -> Target:
 
 
 def _make_lazy_split(root: Path, listing: SplitListing, target: Target, paths: DataPaths) -> LazySplit:
-    labels = torch.tensor([label for label, files in enumerate(listing.files) for _ in files])
+    labels = torch.tensor([label for label, files in enumerate(listing.files) for _ in files], dtype=torch.int64)
     files = _collect_files(root, listing)
     return LazySplit(labels, partial(_read_images, files, target, f"decoding {listing.split} images", paths), files)
 

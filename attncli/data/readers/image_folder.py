@@ -1,108 +1,195 @@
-"""List a folder of images: ROOT/train/CLASS/..., and val/ or test/ or both. Only names and sizes are read."""
+"""List a folder of images: ROOT/train/CLASS/..., and val/ or test/ or both, or ROOT/CLASS/... without splits.
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
+Only names and sizes are read. The folders of the splits may have any name of `split_names.SPLIT_WORDS`, such as
+Training/ and Testing/.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from attncli.data.images.files import ImageFile
-from attncli.errors import UserError, suggest_name
+from attncli.data.readers.file_walk import (
+    is_file,
+    is_folder,
+    is_stray,
+    join_folders,
+    scan_folder,
+    separate_stray_files,
+    walk_folder,
+)
+from attncli.data.readers.split_names import assign_splits, recognize_split
+from attncli.data.subset import choose_classes
+from attncli.errors import UserError, escape_unprintable, suggest_name
 
+MOST_NESTING = 3  # lone folders within folders, as archives unpack them
 LAYOUT = "it contains train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
-IGNORED = {"thumbs.db", "desktop.ini"}  # written by file managers; names that begin with a dot are ignored too
 
 
 @dataclass(frozen=True)
 class SplitListing:
-    """The classes of a split, sorted by name, and the files of each class; `opener` as in `ImageFileList`."""
+    """The classes of a split, sorted by name, and the files of each class; `opener` as in `ImageFileList`.
+
+    `skipped` lists files that are no images by their names.
+    """
 
     split: str
     classes: tuple[str, ...]
     files: tuple[tuple[ImageFile, ...], ...]
     opener: Callable[[Path, ImageFile], Path | BinaryIO] | None = None
+    skipped: tuple[str, ...] = ()
 
 
-def list_root(root: Path) -> dict[str, SplitListing]:
-    """Return the splits `train`, `test` and, if test/ and val/ are both there, `val`; else val/ is the test split.
+def list_root(
+    root: Path, unused: Collection[str] = (), wanted_classes: int | list[str] | str | None = None
+) -> dict[str, SplitListing]:
+    """Return the split `train` and, if their folders are there, `test` and `val`; a lone val/ is the test split.
 
-    Raises UserError for a missing folder, fewer than two classes, an empty class, a file outside the folders of the
-    classes, or classes that differ between the splits.
+    A folder of classes without splits is all `train`. If ROOT only holds one other folder, that is looked into. A test
+    folder of files without classes has no labels and is left out.
+
+    Args:
+        root: the folder that the user names.
+        unused: folders to leave out (data.unused_splits).
+        wanted_classes: data.classes; what the other classes hold does not matter.
+
+    Raises:
+        UserError: for a missing folder, a folder with images of the same classes that is no known split, fewer than two
+            classes, an empty class, an image outside the folders of the classes, or classes that differ between splits.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         raise UserError(f"{root}: no such folder", f"--data-root names the folder of the images; {LAYOUT}")
-    folders = {entry.name for entry in os.scandir(root) if entry.is_dir()}
-    if "train" not in folders:
-        raise UserError(f"{root}: no folder train/ in it", f"{LAYOUT}; {suggest_name('train', folders)}".rstrip("; "))
-    if not folders & {"val", "test"}:
-        others = folders - {"train"}
-        raise UserError(
-            f"{root}: no folder test/ or val/ in it", f"{LAYOUT}; {suggest_name('test', others)}".rstrip("; ")
-        )
-    split_names = (
-        ("train", "val", "test") if {"val", "test"} <= folders else ("train", "test" if "test" in folders else "val")
-    )
-    listings = [list_class_folders(root, name) for name in split_names]
-    for other in listings[1:]:
-        _check_same_classes(root, listings[0], other)
-    train, *val, test = listings
-    return {"train": train, "test": test} | ({"val": val[0]} if val else {})
+    top = _find_top_folder(root)
+    folders = _find_split_folders(root / top, unused)
+    if "test" not in folders and "val" in folders:
+        folders["test"] = folders.pop("val")
+    listings = {
+        split: list_class_folders(root, join_folders(top, folder))
+        for split, folder in sorted(folders.items(), reverse=True)
+    }
+    return _match_classes(root, listings, wanted_classes)
+
+
+def _find_top_folder(root: Path) -> str:
+    """Return the folder, relative to the root, that holds the splits or classes: the root itself, "", or a lone one."""
+    top = ""
+    for _ in range(MOST_NESTING):
+        names = _list_folders(root / top)
+        if len(names) != 1 or recognize_split(names[0]) or _has_images(root / top / names[0]):
+            return top
+        top = join_folders(top, names[0])
+    return ""
+
+
+def _find_split_folders(top: Path, unused: Collection[str]) -> dict[str, str]:
+    """Return the folder of each split; `{"train": ""}` if the folders are those of classes."""
+    names = [name for name in _list_folders(top) if name not in unused]
+    known = {split for name in names if (split := recognize_split(name))}
+    if "train" in known:
+        folders = assign_splits(_list_split_folders(top, names), str(top))
+        return {split: name for split, name in folders.items() if split == "train" or _list_folders(top / name)}
+    if not known and _are_class_folders(top, names):
+        return {"train": ""}
+    hint = f"{LAYOUT}; or CLASS/*.jpg without splits; {suggest_name('train', names)}".rstrip("; ")
+    raise UserError(f"{top}: no folder train/ in it", hint)
+
+
+def _are_class_folders(top: Path, names: Sequence[str]) -> bool:
+    """Return whether the folders hold images themselves, as folders of classes do, and not other folders only."""
+    with_images = [name for name in names if _has_images(top / name)]
+    others = [name for name in names if name not in with_images]
+    return len(with_images) > 1 and not any(_list_folders(top / name) for name in others)
+
+
+def _list_folders(folder: Path) -> list[str]:
+    return [entry.name for entry in scan_folder(folder) if is_folder(entry)]
+
+
+def _has_images(folder: Path) -> bool:
+    return any(is_file(entry) and not is_stray(entry.name) for entry in scan_folder(folder))
+
+
+def _list_split_folders(top: Path, names: Collection[str]) -> list[str]:
+    """Return the folders that have a split's name, or hold a folder of one of the training classes."""
+    train = next(name for name in names if recognize_split(name) == "train")
+    classes = _list_folders(top / train)
+    return [
+        name for name in names if recognize_split(name) or any(is_folder(top / name / wanted) for wanted in classes)
+    ]
 
 
 def list_flat_folder(root: Path, folder: str) -> list[ImageFile]:
-    """Return the files of one folder, by name. Raises UserError if there are none."""
-    files = list(walk_folder(root / folder, folder))
+    """Return the images of one folder, by name. Raises UserError if there are none."""
+    files, _ = separate_stray_files(walk_folder(root / folder, folder))
     if not files:
         raise UserError(f"{root / folder}: no files", "add images")
-    return files
+    return list(files)
 
 
 def list_class_folders(root: Path, split: str) -> SplitListing:
-    """Return the images of SPLIT/CLASS/. Raises UserError for fewer than two classes, an empty one, or a stray file."""
-    classes = []
-    for entry in _scan_entries(root / split):
-        if not entry.is_dir():
-            raise UserError(f"{entry.path}: a file outside the folders of the classes", f"move it to {split}/CLASS/")
-        classes.append(entry.name)
+    """Return the images of SPLIT/CLASS/. Raises UserError for fewer than two classes, or an image outside of them."""
+    classes, skipped = [], []
+    for entry in scan_folder(root / split):
+        if is_folder(entry):
+            classes.append(check_class_name(entry.name, str(root / split)))
+        elif is_stray(entry.name) or not is_file(entry):
+            skipped.append(join_folders(split, entry.name))
+        else:
+            raise UserError(
+                f"{entry.path}: a file outside the folders of the classes",
+                f"move it to {join_folders(split, 'CLASS')}/; --dataset table reads a list of paths and labels",
+            )
     if len(classes) < 2:
         description = f"one folder only ('{classes[0]}')" if classes else "no folders"
         raise UserError(f"{root / split}: {description}; a classifier needs at least two classes", LAYOUT)
-    files = tuple(tuple(walk_folder(root / split / name, f"{split}/{name}")) for name in classes)
-    empty = [name for name, class_files in zip(classes, files, strict=True) if not class_files]
+    files = []
+    for name in classes:
+        folder = join_folders(split, name)
+        class_files, stray = separate_stray_files(walk_folder(root / folder, folder))
+        files.append(class_files)
+        skipped += stray
+    return SplitListing(split, tuple(classes), tuple(files), skipped=tuple(skipped))
+
+
+def check_no_empty_class(root: Path, listing: SplitListing, wanted: Collection[str]) -> None:
+    """Raise UserError if one of the wanted classes has no images."""
+    empty = [name for name, files in zip(listing.classes, listing.files, strict=True) if name in wanted and not files]
     if empty:
         raise UserError(
-            f"{root / split}: no files in {_format_names(empty)}", "add images, or remove the empty folders"
+            f"{root / listing.split}: no files in {_format_names(empty)}",
+            "add images, remove the empty folders, or leave the classes out with data.classes",
         )
-    return SplitListing(split, tuple(classes), files)
 
 
-def walk_folder(folder: Path, relative_folder: str) -> list[ImageFile]:
-    """Return every file at any depth, sorted by name; `relative_folder` is the folder's path from the root."""
-    files = []
-    for entry in _scan_entries(folder):
-        if entry.is_dir():
-            files += walk_folder(Path(entry.path), f"{relative_folder}/{entry.name}")
-        else:
-            stat = entry.stat()
-            files.append(ImageFile(f"{relative_folder}/{entry.name}", stat.st_size, stat.st_mtime_ns))
-    return files
+def check_class_name(name: str, location: str) -> str:
+    """Return the name of a class. Raises UserError if it cannot be printed and recorded in one line of UTF-8."""
+    if escape_unprintable(name) != name:
+        raise UserError(f"{location}: '{name}': the name of a class must be one line of valid UTF-8", "rename it")
+    return name
 
 
-def _scan_entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            visible = (item for item in entries if not item.name.startswith(".") and item.name.lower() not in IGNORED)
-            return sorted(visible, key=lambda item: item.name)
-    except OSError as error:
-        raise UserError(f"{folder}: {error.strerror or error}", "change its permissions") from error
-
-
-def _check_same_classes(root: Path, train: SplitListing, other: SplitListing) -> None:
-    for first, second in ((train, other), (other, train)):
-        missing = sorted(set(first.classes) - set(second.classes))
-        if missing:
-            problem = f"{root}: {_format_names(missing)} in {first.split}/ but not in {second.split}/"
-            raise UserError(problem, f"both need the same classes; {suggest_name(missing[0], second.classes)}")
+def _match_classes(
+    root: Path, listings: dict[str, SplitListing], wanted_classes: int | list[str] | str | None
+) -> dict[str, SplitListing]:
+    """Return the listings with the classes of `train` each, after checking those that are wanted."""
+    classes = listings["train"].classes
+    wanted = [classes[number] for number in choose_classes(classes, wanted_classes)]
+    matched = {}
+    for split, listing in listings.items():
+        known = dict(zip(listing.classes, listing.files, strict=True))
+        extra = [name for name in listing.classes if name not in classes] if wanted_classes is None else []
+        for names, first, second in (
+            ([name for name in wanted if name not in known], listings["train"], listing),
+            (extra, listing, listings["train"]),
+        ):
+            if names:
+                problem = f"{root}: {_format_names(names)} in {first.split}/ but not in {second.split}/"
+                hint = "both need the same classes, or leave it out with data.classes"
+                raise UserError(problem, f"{hint}; {suggest_name(names[0], second.classes)}")
+        check_no_empty_class(root, listing, wanted)
+        matched[split] = replace(listing, classes=classes, files=tuple(known.get(name, ()) for name in classes))
+    return matched
 
 
 def _format_names(names: list[str]) -> str:

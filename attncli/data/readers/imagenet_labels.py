@@ -24,8 +24,8 @@ def read_labels_by_name(root: Path, names: Sequence[str], layout: str) -> tuple[
         raise UserError(f"{root / 'val'}: images without folders, and no file that gives their classes", layout)
     rows = [text.strip() for text in read_lines(path, layout) if text.strip()]
     if path.name == CSV:
-        pairs = [row.replace(",", " ").split()[:2] for row in rows if not row.startswith("ImageId")]
-        return {f"{name}.JPEG": label for name, label in pairs}, path
+        table = [row.replace(",", " ").split() for row in rows if not row.startswith("ImageId")]
+        return {f"{cells[0]}.JPEG": cells[1] for cells in table if len(cells) > 1}, path
     if path.name in PAIRS:
         return {cells[0].rpartition("/")[2]: cells[1] for row in rows if len(cells := row.split()) > 1}, path
     if len(rows) != len(names):
@@ -55,5 +55,5 @@ def _read_wordnet_ids(root: Path, label_file: Path) -> dict[str, str]:
     try:
         table = loadmat(path, squeeze_me=True)["synsets"]
         return {str(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in table}
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except Exception as error:  # what scipy raises on a broken file is not a closed list
         raise UserError(f"{path}: cannot be read: {error}", "the development kit's data/meta.mat") from error

@@ -1,10 +1,11 @@
 """Parquet files of images: list them by reading schema and labels only, and read single images on demand."""
 
 import io
-import json
 import re
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
@@ -13,130 +14,180 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attncli.data.images.files import ImageFile
+from attncli.data.readers.columns import (
+    FOUND_BY_NAME,
+    LAYOUT,
+    ColumnNames,
+    choose_columns,
+    describe_arrow_error,
+    is_string,
+    name_labels,
+    read_class_names,
+    read_labels,
+)
+from attncli.data.readers.file_walk import describe_file
 from attncli.data.readers.image_folder import SplitListing
-from attncli.errors import UserError, suggest_name
+from attncli.data.readers.labelled_rows import LabelledRows, group_by_class
+from attncli.data.readers.split_names import (
+    choose_configuration,
+    is_system_name,
+    read_split_place,
+    unknown_split_error,
+)
+from attncli.errors import UserError
 
-LAYOUT = "columns image (a struct with `bytes`) and label (numbers or texts), as Hugging Face datasets write them"
-SPLIT_PATTERN = re.compile(r"(?:^|[-_./])(train|test|validation|valid|val)(?=[-_./0-9]|$)")
-SPLIT_NAMES = {"validation": "val", "valid": "val"}
 _lock = Lock()
 
 
-def list_parquet(root: Path) -> tuple[Path, dict[str, SplitListing]]:
+def list_parquet(
+    root: Path,
+    configuration: str | None = None,
+    unused: Collection[str] = (),
+    wanted: ColumnNames = FOUND_BY_NAME,
+) -> tuple[Path, dict[str, SplitListing]]:
     """Return the folder that the listings are relative to, and the listings; all splits but `train` may be missing.
 
-    Raises UserError if there are no Parquet files, they have other columns, or their classes differ.
+    Labels are matched by the names of their classes, whatever numbers these have in each file. The classes are those
+    that have images, in the order of the first schema that names them.
+
+    Args:
+        root: a file, whose rows are all for training, or a folder of files that name their split.
+        configuration: of several datasets in the folder, the one in the folder of this name.
+        unused: names of splits to leave out.
+        wanted: the columns that hold images and labels.
+
+    Raises:
+        UserError: if there are no Parquet files, a file names no split, or the files have other columns.
     """
-    folder = root if root.is_dir() else root.parent
-    paths = sorted(root.rglob("*.parquet")) if root.is_dir() else [root] if root.is_file() else []
-    if not paths:
+    if root.is_file():
+        folder, split_paths = root.parent, {"train": [root]}
+    else:
+        folder, split_paths = root, _sort_by_split(root, configuration, unused)
+    rows = {split: [_list_rows(folder, path, wanted) for path in members] for split, members in split_paths.items()}
+    opener = partial(open_row, wanted=wanted)
+    return folder, {
+        split: replace(listing, opener=opener) for split, listing in group_by_class(rows, str(root)).items()
+    }
+
+
+def _sort_by_split(root: Path, configuration: str | None, unused: Collection[str]) -> dict[str, list[Path]]:
+    """Return the Parquet files of each split; if no name tells a split, the shards of one file are all `train`."""
+    names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.parquet"))]
+    names = [name for name in names if not any(is_system_name(part) for part in name.split("/"))]
+    if not names:
         raise UserError(f"{root}: no Parquet file", "--data-root FILE.parquet, or a folder of them")
+    names = [name for name in names if not set(unused) & {name, *re.split(r"[-_./0-9]+", name), *name.split("/")}]
+    places = choose_configuration({name: read_split_place(name) for name in names}, configuration, str(root))
+    unknown = [name for name, place in places.items() if place.split is None]
+    if len(unknown) == len(places) and len({re.sub(r"\d+", "0", name) for name in places}) == 1:
+        return {"train": [root / name for name in places]}
+    if unknown:
+        raise unknown_split_error(str(root), unknown, list(places))
     split_paths: dict[str, list[Path]] = {}
-    for path in paths:
-        match = SPLIT_PATTERN.search(str(path.relative_to(folder)))
-        word = match.group(1) if match and len(paths) > 1 else "train"
-        split_paths.setdefault(SPLIT_NAMES.get(word, word), []).append(path)
+    for name, place in places.items():
+        split_paths.setdefault(str(place.split), []).append(root / name)
     if "train" not in split_paths:
         raise UserError(
             f"{root}: no file of the training split", f"it has `train` in its name; found: {', '.join(split_paths)}"
         )
     if "test" not in split_paths and "val" in split_paths:
         split_paths["test"] = split_paths.pop("val")
-    rows = {
-        split: [row for path in members for row in _list_rows(folder, path)] for split, members in split_paths.items()
-    }
-    class_names = _read_class_names(paths[0], [label for members in rows.values() for _, label in members])
-    return folder, {split: _group_by_class(split, members, class_names) for split, members in rows.items()}
+    return split_paths
 
 
-def _list_rows(folder: Path, path: Path) -> list[tuple[ImageFile, int | str]]:
+def _list_rows(folder: Path, path: Path, wanted: ColumnNames) -> LabelledRows:
     """Return a file and a label per row; only the labels are read."""
-    file = _open_parquet(path)
-    _, column = _find_columns(path, file)
-    labels = file.read(columns=[column]).column(0).to_pylist()
-    if None in labels or any(isinstance(label, int) and label < 0 for label in labels):
-        raise UserError(f"{path}: rows without a label", "leave them out")
-    stat, name = path.stat(), path.relative_to(folder)
-    return [(ImageFile(f"{name}#{i}", stat.st_size, stat.st_mtime_ns), label) for i, label in enumerate(labels)]
+    with translated_parquet_errors(path):
+        file = pq.ParquetFile(path)
+        image, label = choose_columns(_list_fields(file), wanted, str(path))
+        labels = read_labels(file.read(columns=[label]).column(0), str(path))
+        names = read_class_names(file.schema_arrow.metadata, label)
+        stat, name = path.stat(), path.relative_to(folder)
+        own_file = ImageFile(str(name), stat.st_size, stat.st_mtime_ns)
+        row_files = _stat_named_files(file, image, path.parent) or [own_file] * len(labels)
+    files = [ImageFile(f"{name}#{row}", *row_file[1:]) for row, row_file in enumerate(row_files)]
+    return LabelledRows(files, name_labels(labels, names, str(path)), names or [])
 
 
-def _open_parquet(path: Path) -> Any:
+def _stat_named_files(file: Any, image: str, folder: Path) -> list[ImageFile] | None:
+    """Return the file of each row if the rows hold paths instead of bytes, else None."""
+    kind = file.schema_arrow.field(image).type
+    if is_string(kind):
+        paths = file.read(columns=[image]).column(0).to_pylist()
+    elif not pa.types.is_struct(kind) or kind.get_field_index("path") < 0:
+        return None
+    elif _holds_nulls_only(file.metadata, f"{image}.bytes"):
+        cells = file.read(columns=[f"{image}.path"]).column(0).to_pylist()
+        paths = [cell["path"] if cell else None for cell in cells]
+    else:
+        return None
+    return [describe_file(folder / str(path), str(path)) for path in paths]
+
+
+def _holds_nulls_only(metadata: Any, leaf: str) -> bool:
+    """Return whether the statistics of a Parquet file say that a leaf column has no values, or it does not exist."""
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    chunks = (group.column(i) for group in groups for i in range(group.num_columns))
+    return all(
+        chunk.statistics is not None and chunk.statistics.null_count == chunk.num_values
+        for chunk in chunks
+        if chunk.path_in_schema == leaf
+    )
+
+
+def _list_fields(file: Any) -> dict[str, pa.DataType]:
+    return dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+
+
+@contextmanager
+def translated_parquet_errors(path: Path) -> Iterator[None]:
+    """Turn what Arrow and the disk raise for a file that is broken or no Parquet file into a UserError."""
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})", LAYOUT) from error
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({describe_arrow_error(error)})", LAYOUT) from error
 
 
-def _find_columns(path: Path, file: Any) -> tuple[str, str]:
-    """Return the names of the columns of images and labels."""
-    fields = {field.name: field.type for field in file.schema_arrow}
-    images = [name for name, kind in fields.items() if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0]
-    labels = [name for name, kind in fields.items() if pa.types.is_integer(kind) or pa.types.is_string(kind)]
-    image = "image" if "image" in images else images[0] if len(images) == 1 else None
-    label = "label" if "label" in labels else labels[0] if len(labels) == 1 else None
-    for role, column in (("image", image), ("label", label)):
-        if column is None:
-            raise UserError(f"{path}: no column '{role}'", f"{LAYOUT}; {suggest_name(role, fields)}")
-    return str(image), str(label)
+def open_row(root: Path, file: ImageFile, wanted: ColumnNames = FOUND_BY_NAME) -> BinaryIO | Path:
+    """Open the image of a row, named FILE#ROW: its bytes, or the file that it names.
 
-
-def _read_class_names(path: Path, labels: Sequence[int | str]) -> list[str]:
-    """Return the names of the classes by number: those of the schema if it has them, else the labels themselves."""
-    if any(isinstance(label, str) for label in labels):
-        return sorted({str(label) for label in labels})
-    file = _open_parquet(path)
-    metadata = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
-    feature = metadata.get("info", {}).get("features", {}).get(_find_columns(path, file)[1], {})
-    count = max(int(label) for label in labels) + 1
-    names = [str(name) for name in feature.get("names") or map(str, range(count))]
-    if len(names) < count:
-        raise UserError(f"{path}: label {count - 1}, but names for {len(names)} classes", "fix the schema")
-    return names
-
-
-def _group_by_class(
-    split: str, rows: Sequence[tuple[ImageFile, int | str]], class_names: Sequence[str]
-) -> SplitListing:
-    """Return the rows sorted by class. Raises UserError for a class without images."""
-    groups: list[list[ImageFile]] = [[] for _ in class_names]
-    numbers = {name: i for i, name in enumerate(class_names)}
-    for file, label in rows:
-        groups[numbers[label] if isinstance(label, str) else label].append(file)
-    empty = [name for name, files in zip(class_names, groups, strict=True) if not files]
-    if empty and split == "train":
-        raise UserError(f"no images of '{empty[0]}' in the split {split}", "each class needs one")
-    return SplitListing(split, tuple(class_names), tuple(map(tuple, groups)), open_row)
-
-
-def open_row(root: Path, file: ImageFile) -> BinaryIO:
-    """Open the image of a row, named FILE#ROW."""
+    Raises ValueError if the row has neither.
+    """
     name, _, row = file.path.rpartition("#")
-    content = _read_image_bytes(root / name, int(row), file.changed_ns)
-    if content is None:
+    parquet_path = root / name
+    cell = _read_cell(parquet_path, int(row), parquet_path.stat().st_mtime_ns, wanted)
+    content, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+    if isinstance(content, str):
+        content, path = None, content
+    if isinstance(content, bytes) and content:
+        return io.BytesIO(content)
+    if not isinstance(path, str) or not path:
         raise ValueError("no bytes in its row")
-    return io.BytesIO(content)
+    image_path = parquet_path.parent / path
+    if not image_path.is_file():
+        raise ValueError(f"no bytes in its row, and its path {path} is no file")
+    return image_path
 
 
-def _read_image_bytes(path: Path, row: int, changed: int) -> bytes | None:
+def _read_cell(path: Path, row: int, changed: int, wanted: ColumnNames) -> Any:
     with _lock:  # several threads may ask for the same row group
         starts = _list_group_starts(path, changed)
         group = max(i for i, start in enumerate(starts) if start <= row)
-        content: bytes | None = _read_row_group(path, group, changed)[row - starts[group]].as_py()
-        return content
+        return _read_row_group(path, group, changed, wanted)[row - starts[group]].as_py()
 
 
 @lru_cache(maxsize=256)
 def _list_group_starts(path: Path, changed: int) -> list[int]:
     """Return the first row of each row group."""
-    meta, starts = _open_parquet(path).metadata, [0]
+    meta, starts = pq.ParquetFile(path).metadata, [0]
     for i in range(meta.num_row_groups - 1):
         starts.append(starts[-1] + meta.row_group(i).num_rows)
     return starts
 
 
 @lru_cache(maxsize=4)
-def _read_row_group(path: Path, group: int, changed: int) -> Any:
+def _read_row_group(path: Path, group: int, changed: int, wanted: ColumnNames) -> Any:
     """Return the images of a row group; the cache keeps a few of them in memory."""
-    file = _open_parquet(path)
-    column, _ = _find_columns(path, file)
-    return file.read_row_group(group, columns=[column]).column(0).combine_chunks().field("bytes")
+    file = pq.ParquetFile(path)
+    column, _ = choose_columns(_list_fields(file), wanted, str(path))
+    return file.read_row_group(group, columns=[column]).column(0)

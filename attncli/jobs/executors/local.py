@@ -1,14 +1,12 @@
 """The executor of this machine: a pool of worker processes, each with its share of the cores or its GPU."""
 
-import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from attncli import track
 from attncli.jobs import events
-from attncli.jobs.events import Message, Task, TaskEnded, TaskEvent, TaskStarted, TaskWaiting
+from attncli.jobs.events import Message, Task, TaskEvent, TaskStarted
 from attncli.jobs.execute import Executor
+from attncli.jobs.schedule import run_tasks
 from attncli.jobs.worker_pool import WorkerPool, WorkerProcess, WorkerSettings
 from attncli.system.signals import StopRequest
 
@@ -25,80 +23,77 @@ def _execute_locally(
     jobs: int, settings: WorkerSettings, tasks: Sequence[Task], stop: StopRequest
 ) -> Iterator[TaskEvent]:
     timings, others = [t for t in tasks if t.timing], [t for t in tasks if not t.timing]
-    timing_threads: list[int] = []  # of the timings
+    timing_threads = None
     if timings and jobs > 1:
-        yield from _run_pool(WorkerPool(1, settings), settings, timings, stop, timing_threads)
-        timings = []
-    if not stop.reason:
-        yield from _run_pool(WorkerPool(jobs, settings), settings, timings + others, stop, timing_threads)
+        timer = LocalBackend(settings, 1)
+        yield from run_tasks(timer, timings, stop, settings.runs)
+        timings, timing_threads = [], timer.timing_threads
+    yield from run_tasks(LocalBackend(settings, jobs, timing_threads), timings + others, stop, settings.runs)
 
 
-def _run_pool(
-    pool: WorkerPool, settings: WorkerSettings, tasks: Sequence[Task], stop: StopRequest, timing_threads: list[int]
-) -> Iterator[TaskEvent]:
-    """Do all tasks with one pool; `timing_threads` gets the number of threads of the timings."""
-    pending = deque(tasks)
-    postponed: deque[tuple[float, Task]] = deque()
-    try:
-        while pending or postponed or pool.busy_workers:
-            if stop.reason:
-                pending.clear()
-                postponed.clear()
-                pool.cancel_tasks(stop.at_once)
-            while postponed and postponed[0][0] <= time.monotonic():
-                pending.append(postponed.popleft()[1])
-            pool.spawn_workers(len(pool.busy_workers) + len(pending))
-            yield from _assign_tasks(pool, settings, pending, timing_threads)
-            for worker, message in pool.poll_messages(LISTEN_S):
-                if message is not None and message["event"] == "ready":
-                    worker.is_ready, worker.threads = True, message["threads"]
-                    continue
-                event = (
-                    _handle_message(worker, message) if message is not None else _handle_exit(pool, settings, worker)
-                )
-                if isinstance(event, TaskWaiting):
-                    postponed.append((time.monotonic() + RETRY_S, event.task))
-                if event:
-                    yield event
-    finally:
-        pool.shut_down()
+class LocalBackend:
+    """A pool of `size` workers. `timing_threads` is the number of threads of the timings, if there were any."""
 
+    def __init__(self, settings: WorkerSettings, size: int, timing_threads: int | None = None) -> None:
+        self.retry_s = RETRY_S
+        self.timing_threads = timing_threads
+        self._settings = settings
+        self._pool = WorkerPool(size, settings)
 
-def _assign_tasks(
-    pool: WorkerPool, settings: WorkerSettings, pending: "deque[Task]", timing_threads: list[int]
-) -> Iterator[TaskEvent]:
-    """Give every idle worker a task; runs that another sweep has finished meanwhile are reported and skipped."""
-    for worker in pool.idle_workers:
-        while pending:
-            task = pending.popleft()
-            if not task.timing and track.read_finished_result(settings.runs / task.digest):
-                yield TaskEnded(task, "FINISHED")
-                continue
+    @property
+    def is_busy(self) -> bool:
+        """Whether a worker has a task."""
+        return bool(self._pool.busy_workers)
+
+    def prepare_places(self, waiting_tasks: int) -> int:
+        """Start workers for the waiting tasks and return how many workers are idle."""
+        self._pool.spawn_workers(len(self._pool.busy_workers) + waiting_tasks)
+        return len(self._pool.idle_workers)
+
+    def start_tasks(self, tasks: Sequence[Task]) -> Iterator[TaskEvent]:
+        """Give each task to an idle worker."""
+        for worker, task in zip(self._pool.idle_workers, tasks, strict=False):
             if task.timing:
-                timing_threads[:] = [worker.threads]
-            worker.give_task(task, timing_threads[0] if timing_threads else None)
+                self.timing_threads = worker.threads
+            worker.give_task(task, self.timing_threads)
             yield TaskStarted(task)
-            break
+
+    def poll_events(self) -> Iterator[TaskEvent]:
+        """Yield the messages of the workers, and the ends of those that died, as events."""
+        for worker, message in self._pool.poll_messages(LISTEN_S):
+            if message is not None and message["event"] == "ready":
+                worker.is_ready, worker.threads = True, message["threads"]
+                continue
+            event = _handle_message(worker, message) if message is not None else self._handle_exit(worker)
+            if event is not None:
+                yield event
+
+    def cancel_tasks(self, *, at_once: bool) -> None:
+        """Ask every task to save and end; kill those that take too long, or all if `at_once`."""
+        self._pool.cancel_tasks(at_once)
+
+    def shut_down(self) -> None:
+        """End all workers."""
+        self._pool.shut_down()
+
+    def _handle_exit(self, worker: WorkerProcess) -> TaskEvent | None:
+        """Remove a process that ended; return the end of its task if it had one."""
+        exit_code = self._pool.remove_worker(worker)
+        task, worker.task = worker.task, None
+        if task is None:
+            return None
+        message = events.make_exit_message(exit_code, worker.last_line, stop_requested=worker.is_stopping)
+        if not worker.is_stopping:
+            events.append_to_log(self._settings.runs / task.digest, message["problem"])
+        return events.parse_message(task, message)
 
 
 def _handle_message(worker: WorkerProcess, message: Message) -> TaskEvent | None:
-    """Yield a worker's message as an event; at the end of its task the worker is idle again, or ends."""
+    """Return a worker's message as an event; at the end of its task the worker is idle again, or ends."""
     task = worker.task
     if task is None:
         return None
     if message["event"] == "ended":
         worker.task = None
         worker.is_stopping = message["status"] not in ("FINISHED", "OCCUPIED")  # it ends by itself
-    return events.parse_message(task, message)
-
-
-def _handle_exit(pool: WorkerPool, settings: WorkerSettings, worker: WorkerProcess) -> TaskEvent | None:
-    """Remove a process that ended; yield the end of its task if it had one."""
-    exit_code = pool.remove_worker(worker)
-    task, worker.task = worker.task, None
-    if task is None:
-        return None
-    message = events.make_exit_message(exit_code, worker.last_line, stop_requested=worker.is_stopping)
-    if not worker.is_stopping:
-        events.append_to_log(settings.runs / task.digest, message["problem"])
     return events.parse_message(task, message)

@@ -10,7 +10,6 @@ import os
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
@@ -20,9 +19,10 @@ from typing import Any
 from attncli import track
 from attncli.errors import RunFailedError, UserError
 from attncli.jobs import events, remote_task
-from attncli.jobs.events import Message, Task, TaskEnded, TaskEvent, TaskStage, TaskStarted, TaskWaiting, TaskWarning
+from attncli.jobs.events import Message, Task, TaskEnded, TaskEvent, TaskStage, TaskStarted, TaskWarning
 from attncli.jobs.execute import Executor
 from attncli.jobs.remote_task import RemoteTask
+from attncli.jobs.schedule import run_tasks
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.system.signals import StopRequest
 
@@ -47,9 +47,10 @@ def _execute_on_ray(
     with _ray_connection() as ray, _shared_probe_file(settings) as probe_name:
         disk_is_shared = _check_cluster(ray, settings, needs, probe_name)
         timings = [t for t in tasks if t.timing] if disk_is_shared else []  # without it a run measures its own speed
-        scheduler = RayScheduler(ray, settings, needs, probe_name)
-        yield from scheduler.run_tasks(timings, stop, limit=1)
-        yield from scheduler.run_tasks([t for t in tasks if not t.timing], stop, limit=jobs)
+        backend = RayBackend(ray, settings, needs, probe_name, limit=1)
+        yield from run_tasks(backend, timings, stop, settings.runs)
+        backend.limit = jobs
+        yield from run_tasks(backend, [t for t in tasks if not t.timing], stop, settings.runs)
 
 
 @contextmanager
@@ -134,46 +135,56 @@ class RunningTask:
 
 
 @dataclass
-class RayScheduler:
-    """The tasks that Ray has, by the stream of their messages."""
+class RayBackend:
+    """The tasks that Ray has, by the stream of their messages. At most `limit` run at a time (None: any number)."""
 
     ray: Any
     settings: WorkerSettings
     needs: Mapping[str, Any]
     probe_name: str
+    limit: int | None = None
+    retry_s: float = RETRY_S
     timing_threads: int | None = None  # of the timings
     running: dict[Any, RunningTask] = field(default_factory=dict)
-    postponed: deque[tuple[float, RunningTask]] = field(
-        default_factory=deque
-    )  # to submit again, with the time at which to do it
     is_cancelled: bool = False
 
-    def run_tasks(self, tasks: Sequence[Task], stop: StopRequest, *, limit: int | None) -> Iterator[TaskEvent]:
-        """Do all tasks, at most `limit` at a time. On a request to stop, those that run save first."""
-        self.postponed.extend((0.0, RunningTask(task)) for task in tasks)
-        while self.running or (self.postponed and not stop.reason):
-            if stop.reason:
-                self._cancel_tasks(force=stop.at_once)
-            else:
-                yield from self._start_due_tasks(limit)
-            for stream in self.ray.wait(list(self.running), timeout=LISTEN_S)[0] if self.running else ():
-                yield from self._handle_stream(stream)
-            if not self.running and self.postponed:
-                time.sleep(LISTEN_S)
-        self.postponed.clear()
+    @property
+    def is_busy(self) -> bool:
+        """Whether Ray has a task."""
+        return bool(self.running)
 
-    def _start_due_tasks(self, limit: int | None) -> Iterator[TaskEvent]:
-        """Submit the tasks that are due; runs that another sweep has finished meanwhile are reported and skipped."""
-        for _ in range(len(self.postponed)):
-            due_at, running_task = self.postponed.popleft()
-            if due_at > time.monotonic() or (limit is not None and len(self.running) >= limit):
-                self.postponed.append((due_at, running_task))
-            elif not running_task.task.timing and track.read_finished_result(
-                self.settings.runs / running_task.task.digest
-            ):
-                yield TaskEnded(running_task.task, "FINISHED")
-            else:
-                self.running[self._submit_task(running_task.task)] = running_task
+    def prepare_places(self, waiting_tasks: int) -> int:
+        """Return how many of the waiting tasks Ray may get now."""
+        return waiting_tasks if self.limit is None else max(0, self.limit - len(self.running))
+
+    def start_tasks(self, tasks: Sequence[Task]) -> Iterator[TaskEvent]:
+        """Submit the tasks; they begin when Ray finds a node for them."""
+        for task in tasks:
+            self._submit(RunningTask(task))
+        yield from ()
+
+    def poll_events(self) -> Iterator[TaskEvent]:
+        """Yield the next message of each task that has one."""
+        if not self.running:
+            time.sleep(LISTEN_S)
+            return
+        for stream in self.ray.wait(list(self.running), timeout=LISTEN_S)[0]:
+            yield from self._handle_stream(stream)
+
+    def cancel_tasks(self, *, at_once: bool) -> None:
+        """Interrupt all tasks, which save first, or kill them."""
+        if not self.is_cancelled or at_once:
+            self.is_cancelled = True
+            for stream in self.running:
+                self.ray.cancel(stream, force=at_once)
+
+    def shut_down(self) -> None:
+        """Interrupt what still runs."""
+        if self.running:
+            self.cancel_tasks(at_once=False)
+
+    def _submit(self, running_task: RunningTask) -> None:
+        self.running[self._submit_task(running_task.task)] = running_task
 
     def _submit_task(self, task: Task) -> Any:
         cpus = max(1, int(self.needs["num_cpus"]))
@@ -212,8 +223,6 @@ class RayScheduler:
             running_task.has_started = True
             self.timing_threads = message["threads"] if running_task.task.timing else self.timing_threads
         event = events.parse_message(running_task.task, message)
-        if isinstance(event, TaskWaiting):
-            self.postponed.append((time.monotonic() + RETRY_S, running_task))
         if event is not None:
             yield event
 
@@ -228,7 +237,7 @@ class RayScheduler:
             if running_task.has_started:
                 yield TaskStage(task, "lost with its node, waiting for another")
                 yield TaskWarning(task, "its node was lost; it resumes from its checkpoint on another")
-            self.postponed.append((time.monotonic(), RunningTask(task, node_losses=running_task.node_losses + 1)))
+            self._submit(RunningTask(task, node_losses=running_task.node_losses + 1))
         else:
             if not running_task.has_started:
                 yield TaskStarted(task)
@@ -237,9 +246,3 @@ class RayScheduler:
             yield TaskEnded(
                 task, "KILLED" if node_lost or isinstance(error, errors.OutOfMemoryError) else "FAILED", problem
             )
-
-    def _cancel_tasks(self, *, force: bool) -> None:
-        if not self.is_cancelled or force:
-            self.is_cancelled = True
-            for stream in self.running:
-                self.ray.cancel(stream, force=force)

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,12 +18,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from attncli import track
 from attncli.errors import UserError
 from attncli.jobs import events
 from attncli.jobs.events import Message, Task, TaskEnded, TaskEvent, TaskWaiting
 from attncli.jobs.execute import Executor
 from attncli.jobs.remote_task import RemoteTask
+from attncli.jobs.schedule import run_tasks
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.system.signals import StopRequest
 
@@ -106,16 +105,17 @@ def _execute_on_slurm(
     stop: StopRequest,
 ) -> Iterator[TaskEvent]:
     folder = settings.runs / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    slurm_queue = SlurmQueue(
+    backend = SlurmBackend(
         settings,
         cpus,
         folder,
         partial(_submit_jobs, cluster, folder),
         list_local_ids if cluster == "local" else list_queued_ids,
+        options={**options, "exclusive": True, "array_parallelism": 1},
     )
-    exclusive_options = {**options, "exclusive": True, "array_parallelism": 1}
-    yield from slurm_queue.run_tasks([t for t in tasks if t.timing], stop, exclusive_options)
-    yield from slurm_queue.run_tasks([t for t in tasks if not t.timing], stop, options)
+    yield from run_tasks(backend, [t for t in tasks if t.timing], stop, settings.runs)
+    backend.options = options
+    yield from run_tasks(backend, [t for t in tasks if not t.timing], stop, settings.runs)
 
 
 def _submit_jobs(cluster: str, folder: Path, options: Mapping[str, Any], jobs: Sequence[SlurmJob]) -> list[Any]:
@@ -162,7 +162,7 @@ class QueuedJob:
 
 
 @dataclass
-class SlurmQueue:
+class SlurmBackend:
     """The jobs of one sweep: `submit_jobs(options, jobs)` queues some, `list_alive(handles)` returns the unfinished."""
 
     settings: WorkerSettings
@@ -170,51 +170,53 @@ class SlurmQueue:
     folder: Path
     submit_jobs: Callable[[Mapping[str, Any], Sequence[SlurmJob]], list[Any]]
     list_alive: Callable[[Sequence[Any]], set[str] | None]
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the jobs that are submitted next
+    retry_s: float = RETRY_S
     timing_threads: int | None = None  # of the timings
     jobs: list[QueuedJob] = field(default_factory=list)
-    postponed: deque[tuple[float, Task]] = field(default_factory=deque)
     is_cancelled: bool = False
 
-    def run_tasks(self, tasks: Sequence[Task], stop: StopRequest, options: Mapping[str, Any]) -> Iterator[TaskEvent]:
-        """Do all tasks. A request to stop removes the jobs from the queue; those that run save first."""
-        if not stop.reason:
-            yield from self._queue_tasks(tasks, options)
-        try:
-            while self.jobs or self.postponed:
-                if stop.reason:
-                    self._cancel_jobs()
-                due_tasks = [task for due_at, task in self.postponed if due_at <= time.monotonic()]
-                self.postponed = deque((due_at, task) for due_at, task in self.postponed if due_at > time.monotonic())
-                yield from self._queue_tasks(due_tasks, options)
-                alive_ids = self.list_alive([job.handle for job in self.jobs]) if self.jobs else set()
-                for job in list(self.jobs):
-                    yield from self._handle_messages(job, alive_ids is None or job.handle.job_id in alive_ids)
-                time.sleep(POLL_S)
-        finally:
-            self._cancel_jobs()
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job has not ended."""
+        return bool(self.jobs)
 
-    def _queue_tasks(self, tasks: Sequence[Task], options: Mapping[str, Any]) -> Iterator[TaskEvent]:
-        """Queue the tasks; runs that another sweep has finished meanwhile are reported and skipped."""
-        finished_tasks = [
-            t for t in tasks if not t.timing and track.read_finished_result(self.settings.runs / t.digest)
-        ]
-        yield from (TaskEnded(task, "FINISHED") for task in finished_tasks)
-        unfinished_tasks = [t for t in tasks if t not in finished_tasks]
-        if not unfinished_tasks:
-            return
+    def prepare_places(self, waiting_tasks: int) -> int:
+        """Return the number of waiting tasks: the queue takes all, Slurm decides how many run at a time."""
+        return waiting_tasks
+
+    def start_tasks(self, tasks: Sequence[Task]) -> Iterator[TaskEvent]:
+        """Queue the tasks as one array of jobs."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        jobs = []
-        for task in unfinished_tasks:
-            kind = "timing" if task.timing else "run"
-            message_file = self.folder / f"{kind}-{task.digest}-{time.monotonic_ns()}.jsonl"
-            jobs.append(
-                SlurmJob(
-                    RemoteTask(task, self.settings, self.cpus, None if task.timing else self.timing_threads),
-                    message_file,
-                )
-            )
-        handles = self.submit_jobs(options, jobs)
-        self.jobs += [QueuedJob(t, h, j.message_file) for t, h, j in zip(unfinished_tasks, handles, jobs, strict=True)]
+        jobs = [self._make_job(task) for task in tasks]
+        handles = self.submit_jobs(self.options, jobs)
+        self.jobs += [QueuedJob(t, h, j.message_file) for t, h, j in zip(tasks, handles, jobs, strict=True)]
+        yield from ()
+
+    def poll_events(self) -> Iterator[TaskEvent]:
+        """Yield the new messages of all jobs as events, then wait."""
+        alive_ids = self.list_alive([job.handle for job in self.jobs]) if self.jobs else set()
+        for job in list(self.jobs):
+            yield from self._handle_messages(job, alive_ids is None or job.handle.job_id in alive_ids)
+        time.sleep(POLL_S)
+
+    def cancel_tasks(self, *, at_once: bool) -> None:
+        """Remove all jobs from the queue; those that run save first. Slurm kills those that take too long."""
+        if not self.is_cancelled:
+            for job in self.jobs:
+                with suppress(OSError, subprocess.SubprocessError):
+                    job.handle.cancel(check=False)
+        self.is_cancelled = self.is_cancelled or bool(self.jobs)
+
+    def shut_down(self) -> None:
+        """Remove the jobs that are left from the queue."""
+        self.cancel_tasks(at_once=False)
+
+    def _make_job(self, task: Task) -> SlurmJob:
+        kind = "timing" if task.timing else "run"
+        message_file = self.folder / f"{kind}-{task.digest}-{time.monotonic_ns()}.jsonl"
+        timing_threads = None if task.timing else self.timing_threads
+        return SlurmJob(RemoteTask(task, self.settings, self.cpus, timing_threads), message_file)
 
     def _handle_messages(self, job: QueuedJob, is_alive: bool) -> Iterator[TaskEvent]:
         """Yield a job's new messages as events, and its end if it left the queue or will not be queued again."""
@@ -236,8 +238,6 @@ class SlurmQueue:
 
     def _finish_job(self, job: QueuedJob, event: TaskEnded | TaskWaiting) -> Iterator[TaskEvent]:
         self.jobs.remove(job)
-        if isinstance(event, TaskWaiting):
-            self.postponed.append((time.monotonic() + RETRY_S, job.task))
         if job.has_started or not self.is_cancelled:
             yield event
 
@@ -247,14 +247,6 @@ class SlurmQueue:
         problem = f"job {job.handle.job_id} left the queue without a message"
         events.append_to_log(self.settings.runs / job.task.digest, problem)
         return TaskEnded(job.task, "KILLED", problem, f"{job.handle.paths.stderr} may say more")
-
-    def _cancel_jobs(self) -> None:
-        self.postponed.clear()
-        if not self.is_cancelled:
-            for job in self.jobs:
-                with suppress(OSError, subprocess.SubprocessError):
-                    job.handle.cancel(check=False)
-        self.is_cancelled = self.is_cancelled or bool(self.jobs)
 
 
 def list_queued_ids(handles: Sequence[Any]) -> set[str] | None:

@@ -1,0 +1,108 @@
+"""On how little a verdict rests: the epochs and images of its runs beside those that the claim's schedule has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from attncli import validation
+from attncli.claims.claim_files import Claim
+from attncli.claims.evidence import Evidence
+from attncli.claims.language import ACCURACY, iterate_quantities
+from attncli.claims.missing_runs import find_dataset
+from attncli.claims.schedules import choose_recipe_name
+from attncli.dataset_catalog import find_properties, has_origin
+from attncli.errors import UserError
+from attncli.recipe import read_class_list
+from attncli.recipe.library import find_shipped_folder
+from attncli.runs import FinishedRun
+from attncli.track.provenance import read_provenance
+
+# Training images as published, by dataset.
+TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "mnist": 60_000, "imagenet": 1_281_167}
+ENOUGH = 0.8  # a smaller share of the images, or of the epochs, is marked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What the runs behind a verdict spent; the `claimed_` figures are those of the claim, None if unknown."""
+
+    epochs: int  # the fewest of a run
+    claimed_epochs: int | None
+    images: int | None  # training images of the smallest run
+    claimed_images: int | None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What a reader must know: in which ways the runs fall short of the claim's schedule."""
+        labels = []
+        if self.claimed_epochs and self.epochs < ENOUGH * self.claimed_epochs:
+            labels.append(f"a short schedule: {self.epochs} of {self.claimed_epochs} epochs")
+        if self.images is not None and self.claimed_images and self.images < ENOUGH * self.claimed_images:
+            labels.append(f"a part of the images: {self.images:,} of {self.claimed_images:,}")
+        return tuple(labels)
+
+    def describe(self) -> str:
+        """Return the budget in words, such as `10 of 164 epochs, 50,000 of 50,000 images`."""
+        epochs = f"{self.epochs} of {self.claimed_epochs} epochs" if self.claimed_epochs else f"{self.epochs} epochs"
+        if self.images is None:
+            return epochs
+        of = f" of {self.claimed_images:,}" if self.claimed_images else ""
+        return f"{epochs}, {self.images:,}{of} images"
+
+
+def compute_budget(claim: Claim, digests: Sequence[str], evidence: Evidence) -> Budget | None:
+    """Return the budget of a claim's verdict, given the digests of its runs; None if there are none."""
+    runs = [run for run in evidence.runs if run.digest in digests]
+    if not runs:
+        return None
+    counts = [count for run in runs if (count := count_training_images(run)) is not None]
+    return Budget(
+        epochs=min(run.recipe.train.epochs for run in runs),
+        claimed_epochs=find_claimed_epochs(claim),
+        images=min(counts) if len(counts) == len(runs) else None,
+        claimed_images=TRAINING_IMAGES.get(claim.on or ""),
+    )
+
+
+def find_claimed_epochs(claim: Claim) -> int | None:
+    """Return the epochs of the shipped recipe for the claim's own dataset and networks, or None if there is none."""
+    if claim.tree is None:
+        return None
+    epochs = set()
+    for part in claim.tree.parts:
+        accuracies = [q for q in iterate_quantities(part) if q.name in ACCURACY]
+        networks = {q.network.base.name for q in accuracies}
+        for dataset in {find_dataset(claim, q) for q in accuracies} - {None}:
+            name = choose_recipe_name(dataset or "", networks)
+            epochs.add(_read_epochs(find_shipped_folder() / f"{name}.yaml") if name else None)
+    known_epochs = [count for count in epochs if count is not None]
+    return max(known_epochs) if known_epochs and len(known_epochs) == len(epochs) else None
+
+
+@cache
+def _read_epochs(file: Path) -> int | None:
+    try:
+        return validation.read(file).train.epochs
+    except UserError:
+        return None
+
+
+def count_training_images(run: FinishedRun) -> int | None:
+    """Return the images that a run had for training and validation, or None if nothing here knows their number."""
+    recipe = run.recipe.data
+    provenance = read_provenance(run.folder) if run.folder is not None else None
+    if provenance is not None and provenance.facts is not None:
+        return provenance.facts.train + provenance.facts.val
+    if has_origin(recipe.name, "user", "hub") or recipe.name not in TRAINING_IMAGES:
+        return None
+    whole_count = TRAINING_IMAGES[recipe.name]
+    properties = find_properties(recipe.name)
+    class_count = (properties and properties.class_count) or 0
+    chosen_classes = recipe.classes if isinstance(recipe.classes, int) else class_count
+    if isinstance(recipe.classes, list | str):
+        names = read_class_list(recipe.classes) if isinstance(recipe.classes, str) else recipe.classes
+        chosen_classes = len(names)
+    count = whole_count * chosen_classes / class_count if class_count else whole_count
+    count = count if recipe.fraction is None else count * recipe.fraction
+    return round(count if recipe.per_class is None else min(count, recipe.per_class * chosen_classes))

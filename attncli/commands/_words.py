@@ -1,0 +1,67 @@
+"""Words that a command line should not have: options of other programs, and an option that stands twice."""
+
+from collections.abc import Sequence
+
+import click
+
+OTHER_NAMES = {  # what other programs call the options, without dashes
+    "gpus": "--processes",
+    "num_gpus": "--processes",
+    "nproc_per_node": "--processes",
+    "num_processes": "--processes",
+    "devices": "--processes",
+    "output": "--runs",
+    "output_dir": "--runs",
+    "out": "--runs",
+    "save_dir": "--runs",
+    "log_dir": "--runs",
+    "logdir": "--runs",
+    "work_dir": "--runs",
+    "store": "--tracking-uri",
+    "mechanism": "--attn",
+    "restart": "--fresh",
+    "overwrite": "--fresh",
+    "force": "--fresh",
+    "seed": "--seeds",
+    "seeds": "--seed",
+}
+
+
+def suggest_option(error: click.NoSuchOption) -> str:
+    """Return the hint for an unknown option: the command's own option, or the recipe key that it sets, or nothing."""
+    from attncli.recipe import find_recipe_key
+
+    command = error.ctx.command if error.ctx else None
+    options = {name: param for param in (command.params if command else ()) for name in param.opts}
+    word = error.option_name.strip("-").replace("-", "_").lower()
+    if OTHER_NAMES.get(word) in options:
+        return f"did you mean {OTHER_NAMES[word]}?"
+    key = find_recipe_key(word)
+    if key and "--set" in options:
+        option = _find_option_of_key(key)
+        return f"did you mean {option}?" if option in options else f"a key of the recipe: --set {key}=VALUE"
+    return f"did you mean {' or '.join(error.possibilities[:2])}?" if error.possibilities else ""
+
+
+def _find_option_of_key(key: str) -> str:
+    from attncli.commands._options import OPTION_KEYS
+
+    return next((f"--{name.replace('_', '-')}" for name, target in OPTION_KEYS.items() if target == key), "")
+
+
+def refuse_repeated_options(command: click.Command, words: Sequence[str]) -> None:
+    """Raise UserError if an option that takes one value stands twice: click would drop the first without a word."""
+    from attncli.errors import UserError
+
+    if isinstance(command, click.Group):
+        return
+    context = click.Context(command, resilient_parsing=True)
+    order = command.make_parser(context).parse_args(list(words))[2]
+    for param in order:
+        is_single = isinstance(param, click.Option) and not (param.is_flag or param.multiple or param.count)
+        if is_single and order.count(param) > 1:
+            takes_list = param.type.name in ("names", "seeds")
+            hint = f"names follow once, with commas: {param.opts[0]} A,B" if takes_list else "give it once"
+            if param.opts == ["--attn"] and not takes_list:
+                hint = "give it once; `attncli measure` and sweeps take several"
+            raise UserError(f"{param.opts[0]} stands {order.count(param)} times", hint)

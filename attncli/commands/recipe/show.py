@@ -1,0 +1,24 @@
+"""`attncli recipe show`: print a recipe or sweep as it is written."""
+
+from pathlib import Path
+
+import click
+
+from attncli.commands._completion import complete_recipe_files
+from attncli.commands._options import find_any_recipe
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_recipe_files)
+def command(name: str) -> None:
+    """Print the file of a recipe or sweep, comments included.
+
+    `attncli check NAME` prints a recipe with all of its defaults.
+
+    More in `attncli help concepts`.
+
+    \b
+    Example:
+      attncli recipe show cifar
+    """
+    click.echo(find_any_recipe(Path(name)).read_text(encoding="utf-8"), nl=False)

@@ -1,0 +1,58 @@
+"""Recipes and sweeps by name: those of the current folder's `recipes/` first, then those that attncli brings."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from attncli.errors import UserError, suggest_name, unknown_name_error
+
+RecipeKind = Literal["recipe", "sweep"]
+OWN_FOLDER = Path("recipes")  # below the current folder
+SUBFOLDERS: dict[RecipeKind, str] = {"recipe": "", "sweep": "sweeps"}
+PACKAGED_FOLDER = Path(__file__).parents[1] / "shipped_recipes"  # in an installed wheel, see pyproject.toml
+SOURCE_FOLDER = Path(__file__).parents[2] / "recipes"  # in a checkout
+
+
+def find_shipped_folder() -> Path:
+    """Return the folder of the recipes that attncli brings: in the package if it was installed, else the checkout's."""
+    return PACKAGED_FOLDER if PACKAGED_FOLDER.is_dir() else SOURCE_FOLDER
+
+
+def list_recipe_files(kind: RecipeKind) -> dict[str, Path]:
+    """Return the file of every recipe or sweep by name, sorted; one of the current folder hides a shipped one."""
+    folders = [folder / SUBFOLDERS[kind] for folder in (find_shipped_folder(), OWN_FOLDER)]
+    files = {path.stem: path for folder in folders for path in folder.glob("*.yaml")}
+    return dict(sorted(files.items()))
+
+
+def find_recipe_file(word: Path, kind: RecipeKind = "recipe") -> Path:
+    """Return the file that a word names: a path as it is, a bare name from `list_recipe_files`.
+
+    Raises:
+        UserError: no recipe or sweep has this bare name.
+    """
+    if word.exists() or word.suffix or word.parent != Path():
+        return word
+    name, files = str(word), list_recipe_files(kind)
+    if name in files:
+        return files[name]
+    other: RecipeKind = "sweep" if kind == "recipe" else "recipe"
+    if name in list_recipe_files(other):
+        command = "sweep" if other == "sweep" else "run"
+        raise UserError(f"'{name}' is a {other}, not a {kind}", f"attncli {command} {name}")
+    error = unknown_name_error(kind, name, files)
+    raise UserError(error.problem, suggest_name(name, files) + "; `attncli recipe ls` lists them")
+
+
+def read_opening(path: Path) -> str:
+    """Return the first line of the comment that a recipe opens with, or nothing."""
+    first = path.read_text(encoding="utf-8").splitlines()[:1]
+    return first[0].lstrip("# ") if first and first[0].startswith("#") else ""
+
+
+def iterate_openings() -> Iterator[tuple[RecipeKind, str, Path, str]]:
+    """Yield (kind, name, file, first line) of every recipe, then of every sweep."""
+    kinds: tuple[RecipeKind, ...] = ("recipe", "sweep")
+    for kind in kinds:
+        for name, path in list_recipe_files(kind).items():
+            yield kind, name, path, read_opening(path)

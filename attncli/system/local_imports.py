@@ -1,0 +1,88 @@
+"""The local modules that a Python file imports, found without running anything: a user's own code, not libraries."""
+
+import ast
+import sys
+import sysconfig
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from pathlib import Path
+
+PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
+
+
+def find_local_modules(path: Path) -> dict[str, Path]:
+    """Return name and file of every module that a file imports, directly or not, from its own folder or `sys.path`.
+
+    Left out are the standard library, installed packages, attncli itself, and what cannot be found or read.
+    """
+    modules: dict[str, Path] = {}
+    pending = [("", path)]
+    while pending:
+        name, file = pending.pop()
+        for imported_name in _list_imported_names(file, name):
+            if imported_name in modules or imported_name.partition(".")[0] == "attncli":
+                continue
+            imported_file = _locate_module(imported_name, path.absolute().parent)
+            if imported_file is not None and imported_file != path.absolute():
+                modules[imported_name] = imported_file
+                pending.append((imported_name, imported_file))
+    return dict(sorted(modules.items()))
+
+
+def _list_imported_names(file: Path, module_name: str) -> tuple[str, ...]:
+    try:
+        status = file.stat()
+    except OSError:
+        return ()
+    return _parse_imported_names(file, module_name, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _parse_imported_names(file: Path, module_name: str, changed_ns: int, size: int) -> tuple[str, ...]:
+    """Return the names of all modules that a file may import, each package before its modules."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):  # reported when the file is run
+        return ()
+    names = [name for node in ast.walk(tree) for name in _list_names(node, _find_package(file, module_name))]
+    parts = [name.split(".") for name in names]
+    return tuple(dict.fromkeys(".".join(p[:count]) for p in parts for count in range(1, len(p) + 1)))
+
+
+def _find_package(file: Path, module_name: str) -> list[str]:
+    """Return the parts of the name of the package that a module is in; a package is in itself."""
+    parts = module_name.split(".") if module_name else []
+    return parts if file.name == "__init__.py" else parts[:-1]
+
+
+def _list_names(node: ast.AST, package: list[str]) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = package[: len(package) + 1 - node.level] if node.level else []
+        parts = [*base, *((node.module or "").split(".") if node.module else [])]
+        yield from (".".join([*parts, alias.name]) for alias in node.names)
+
+
+def _locate_module(name: str, folder: Path) -> Path | None:
+    """Return the file of a module below `folder` or a local folder of `sys.path`, or None."""
+    for root in (folder, *_list_local_folders(tuple(sys.path))):
+        path = root.joinpath(*name.split("."))
+        for candidate in (path / "__init__.py", path.with_name(f"{path.name}.py")):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+@cache
+def _list_local_folders(search_path: tuple[str, ...]) -> list[Path]:
+    """Return the folders of `sys.path` that hold neither the standard library nor installed packages."""
+    library_folders = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib")}
+    folders = [Path(entry or ".").absolute() for entry in search_path]
+    return [
+        folder
+        for folder in folders
+        if folder.is_dir()
+        and not PACKAGE_FOLDERS & set(folder.parts)
+        and not any(library in (folder.resolve(), *folder.resolve().parents) for library in library_folders)
+    ]

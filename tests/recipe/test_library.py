@@ -1,0 +1,71 @@
+"""Recipes and sweeps are found by name from anywhere, the user's own first."""
+
+from pathlib import Path
+
+import pytest
+
+from attncli.errors import UserError
+from attncli.recipe import library
+from attncli.sweep.parser import SweepFileParser
+from tests.shared import ROOT
+
+OWN = "# mine\ntrain: {epochs: 3}\n"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write_own(name: str, text: str = OWN) -> Path:
+    """A file below recipes/ of the current folder."""
+    path = Path("recipes") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_every_file_of_the_repository_has_a_name() -> None:
+    """The checkout's recipes and sweeps, each with its path, from another folder."""
+    expected = {path.stem: path for path in (ROOT / "recipes").glob("*.yaml")}
+    assert library.list_recipe_files("recipe") == expected
+    assert set(library.list_recipe_files("sweep")) == {path.stem for path in (ROOT / "recipes/sweeps").glob("*.yaml")}
+
+
+def test_an_installed_package_reads_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel has no recipes/ beside the package, and takes those in it."""
+    (tmp_path / "shipped" / "sweeps").mkdir(parents=True)
+    (tmp_path / "shipped" / "one.yaml").write_text(OWN)
+    monkeypatch.setattr(library, "PACKAGED_FOLDER", tmp_path / "shipped")
+    assert library.list_recipe_files("recipe") == {"one": tmp_path / "shipped" / "one.yaml"}
+
+
+def test_the_current_folder_comes_first() -> None:
+    """A file in recipes/ hides the shipped one of the same name; a path is taken as it is."""
+    own = write_own("quickstart.yaml")
+    assert library.find_recipe_file(Path("quickstart")) == own
+    assert library.read_opening(own) == "mine"
+    assert library.find_recipe_file(Path("cifar10-resnet20")) == ROOT / "recipes" / "cifar10-resnet20.yaml"
+    assert library.find_recipe_file(Path("some/where.yaml")) == Path("some/where.yaml")
+
+
+def test_unknown_names_are_refused() -> None:
+    """The nearest name is offered; a sweep is no recipe, and the command that takes it is named."""
+    with pytest.raises(UserError, match="unknown recipe: 'quickstar'") as error:
+        library.find_recipe_file(Path("quickstar"))
+    assert "'quickstart'" in error.value.hint
+    with pytest.raises(UserError) as error:
+        library.find_recipe_file(Path("channel"))
+    assert error.value.hint == "attncli sweep channel"
+    with pytest.raises(UserError) as error:
+        library.find_recipe_file(Path("quickstart"), "sweep")
+    assert error.value.hint == "attncli run quickstart"
+
+
+def test_the_base_of_a_sweep_is_a_name_or_a_file_beside_it() -> None:
+    """A bare name is looked up as everywhere; with a suffix it is a path from the sweep's folder."""
+    write_own("base.yaml")
+    for base in ("base", "../base.yaml"):
+        parser = SweepFileParser(write_own("sweeps/mine.yaml", ""), {})
+        assert parser.read_base({"base": base, "seed": 1}) == {"train": {"epochs": 3}, "seed": 1}
+        assert not parser.errors

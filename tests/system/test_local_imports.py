@@ -1,0 +1,70 @@
+"""The modules of a user's own that a file imports."""
+
+from pathlib import Path
+
+import pytest
+
+from attncli import attention
+from attncli.recipe import Recipe
+from attncli.system.local_imports import find_local_modules
+from tests.commands import plugins
+
+PLUGIN = "from helper import FACTOR\n"
+
+
+def write_files(root: Path, **texts: str) -> Path:
+    """Write files (two underscores for each slash) and return the first."""
+    for name, text in texts.items():
+        path = root / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root / f"{next(iter(texts))}.py"
+
+
+def test_local_modules_are_found_through_each_other(tmp_path: Path) -> None:
+    """Modules, packages and relative imports, also within functions; no library and no missing module."""
+    path = write_files(
+        tmp_path,
+        mine="import json, torch.nn\nimport helper\ndef f():\n    from pack.inner import x\n",
+        helper="from attncli import recipe\nimport mine\nimport nowhere\n",
+        pack__init="",
+        pack__inner="from . import other\nfrom .deep import far\n",
+        pack__other="",
+        pack__deep="",
+        unused="",
+    )
+    (tmp_path / "pack/init.py").rename(tmp_path / "pack/__init__.py")
+    expected = ["helper", "pack", "pack.deep", "pack.inner", "pack.other"]
+    assert list(find_local_modules(path)) == expected
+
+
+def test_a_file_without_local_modules_has_none(tmp_path: Path) -> None:
+    """So the digests of runs with such files stay as they were."""
+    assert find_local_modules(write_files(tmp_path, mine="import os, torch, attncli.recipe")) == {}
+
+
+def test_a_changed_helper_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The content of what a mechanism imports is part of its identity, from its folder and from sys.path alike."""
+    path = plugins.write(tmp_path / "mine.py", first=PLUGIN)
+    recipe = Recipe.model_validate({"model": {"attn": path}})
+    digests = [recipe.compute_digest()]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    for place in (tmp_path / "elsewhere", tmp_path):
+        for value in (1, 22):
+            (place / "helper.py").write_text(f"FACTOR = {value}")
+            digests.append(recipe.compute_digest())
+    assert digests[1] == digests[3]  # the same content, wherever it is
+    assert len({*digests}) == 3
+
+
+def test_a_mechanism_imports_the_modules_beside_it(tmp_path: Path) -> None:
+    """Two files in two folders each get their own helper, and a changed helper is read again."""
+    paths = []
+    for i in range(2):
+        (tmp_path / str(i)).mkdir()
+        (tmp_path / str(i) / "helper.py").write_text(f"FACTOR = {i}")
+        paths.append(plugins.write(tmp_path / str(i) / "mine.py", first=PLUGIN))
+    assert [attention.load(path).FACTOR for path in paths] == [0, 1]
+    (tmp_path / "0/helper.py").write_text("FACTOR = 1234")
+    assert attention.load(paths[0]).FACTOR == 1234
