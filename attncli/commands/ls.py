@@ -181,7 +181,7 @@ def _filter_rows(rows: list[dict[str, Any]], filters: MechanismFilters) -> list[
         and (not filters.sites or row["site"] in filters.sites)
         and first <= row["year"] <= last
         and (not filters.peers or row["name"] in had_by_peers)
-        and (not filters.free or (row["params"] is not None and row["params"] < FREE_SHARE * RESNET50_PARAMETERS))
+        and (not filters.free or (row["params"] is not None and 0 <= row["params"] < FREE_SHARE * RESNET50_PARAMETERS))
     ]
 
 

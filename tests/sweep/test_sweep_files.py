@@ -78,7 +78,7 @@ def test_a_selection_is_what_the_list_shows(name: str, filters: dict[str, Any], 
         card = attention.describe_mechanism(attn).card
         if card.site == "model" or card.site.startswith("frames") or card.year < filters.get("first", 0):
             continue
-        if filters.get("free") and not (added[attn]["resnet50"] or 0) < 25_558:
+        if filters.get("free") and not 0 <= (added[attn]["resnet50"] or 0) < 25_558:
             continue
         if "peer" in filters and attn not in find_peer(filters["peer"]).mechanisms:
             continue
