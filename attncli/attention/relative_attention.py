@@ -7,6 +7,8 @@ for each offset and serve all heads.
 import torch
 from torch import Tensor, nn
 
+from attncli.attention.ops import promote_half
+
 
 class RelativePositions(nn.Module):
     """Two tables of offsets between queries and keys, `sizes` (rows, columns) of keys: 2 size - 1 rows of `width`."""
@@ -41,7 +43,13 @@ def split_heads(t: Tensor, heads: int) -> Tensor:
     return t.unflatten(1, (heads, -1)).movedim(2, -1)
 
 
-def score_pairs(q: Tensor, k: Tensor, positions: RelativePositions | None, scale_positions: bool = True) -> Tensor:
+def score_pairs(
+    q: Tensor,
+    k: Tensor,
+    positions: RelativePositions | None,
+    scale_positions: bool = True,
+    masked: Tensor | None = None,
+) -> Tensor:
     """Return the attention weights, (..., L, S): each row is a query, and sums to 1.
 
     Args:
@@ -49,9 +57,20 @@ def score_pairs(q: Tensor, k: Tensor, positions: RelativePositions | None, scale
         k: Keys, (..., S, d).
         positions: The tables of offsets, or None.
         scale_positions: Divide the term of the positions too.
+        masked: Where a key gets no weight; broadcasts to (..., L, S).
     """
-    scaled = q * q.shape[-1] ** -0.5
-    scores = scaled.flatten(-3, -2) @ k.transpose(-2, -1)
-    if positions is not None:
-        scores = scores + positions(scaled if scale_positions else q).to(scores.dtype)
-    return scores.softmax(-1)
+    with torch.autocast(q.device.type, enabled=False):  # heads are narrow, for which half precision is no faster
+        q, k = promote_half(q), promote_half(k)
+        scaled = q * q.shape[-1] ** -0.5
+        scores = scaled.flatten(-3, -2) @ k.transpose(-2, -1)
+        if positions is not None:
+            scores = scores + positions(scaled if scale_positions else q)
+        if masked is not None:
+            scores = scores.masked_fill(masked, float("-inf"))
+        return scores.softmax(-1)
+
+
+def sum_values(weights: Tensor, v: Tensor) -> Tensor:
+    """Return weights (..., L, S) times values (..., S, d): (..., L, d), in the values' dtype."""
+    with torch.autocast(v.device.type, enabled=False):
+        return (weights @ promote_half(v)).to(v.dtype)

@@ -58,8 +58,9 @@ class Attention(nn.Module):
         k = choose_kernel_size(channels, gamma, b) if k is None else k
         if k < 1 or k % 2 == 0:
             raise ValueError(f"k={k}: the kernel over channels must be odd and positive")
-        padding = "circular" if circular else "zeros"
-        self.conv = nn.Conv1d(1, 1, k, padding=(k - 1) // 2, bias=False, padding_mode=padding)
+        self.conv = nn.Conv1d(
+            1, 1, k, padding=(k - 1) // 2, bias=False, padding_mode="circular" if circular else "zeros"
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x."""

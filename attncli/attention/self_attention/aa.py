@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
-from attncli.attention.relative_attention import RelativePositions, score_pairs, split_heads
+from attncli.attention.relative_attention import RelativePositions, score_pairs, split_heads, sum_values
 
 card = Card(
     title="Attention Augmented Convolutional Networks",
@@ -87,7 +87,7 @@ class Attention(nn.Module):
         weights, v = self.attend(x)
         h, w = (-(-side // self.stride) for side in x.shape[2:])
         small = [-(-side // self.shrink) for side in (h, w)]
-        attended = (weights.to(v.dtype) @ v).transpose(2, 3).reshape(x.shape[0], -1, *small)
+        attended = sum_values(weights, v).transpose(2, 3).reshape(x.shape[0], -1, *small)
         attended = self.out(attended)
         if self.shrink > 1:
             attended = F.interpolate(attended, (h, w), mode="bilinear")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
 from attncli.attention.pairwise_attention import apply_pointwise
-from attncli.attention.relative_attention import RelativePositions, score_pairs, split_heads
+from attncli.attention.relative_attention import RelativePositions, score_pairs, split_heads, sum_values
 
 card = Card(
     title="Bottleneck Transformers for Visual Recognition",
@@ -71,7 +71,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Let every position attend to all."""
         weights, v = self.attend(x)
-        y = (weights.to(v.dtype) @ v).transpose(2, 3).reshape(x.shape[0], -1, *x.shape[2:])
+        y = sum_values(weights, v).transpose(2, 3).reshape(x.shape[0], -1, *x.shape[2:])
         return self.down(y)
 
     def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
 from attncli.attention.pairwise_attention import apply_pointwise
-from attncli.attention.relative_attention import RelativePositions
+from attncli.attention.relative_attention import RelativePositions, score_pairs, sum_values
 
 card = Card(
     title="Scaling Local Self-Attention for Parameter Efficient Visual Backbones",
@@ -80,7 +80,7 @@ class Attention(nn.Module):
         """Let every position attend to the window of its block."""
         h, w = x.shape[2:]
         weights, v = self.attend(x)  # (N, heads, rows, columns, b b, n n) and (..., n n, d)
-        y = (weights.to(v.dtype) @ v).unflatten(4, (self.block, self.block))  # (N, heads, rows, columns, b, b, d)
+        y = sum_values(weights, v).unflatten(4, (self.block, self.block))  # (N, heads, rows, columns, b, b, d)
         y = y.permute(0, 1, 6, 2, 4, 3, 5).flatten(5).flatten(3, 4).flatten(1, 2)[..., :h, :w]
         return self.down(y)
 
@@ -99,14 +99,11 @@ class Attention(nn.Module):
 
     def score(self, q: Tensor, k: Tensor, size: torch.Size) -> Tensor:
         """Return the weights: each row is a query, and sums to 1."""
-        scaled = q * q.shape[-1] ** -0.5
-        scores = scaled.flatten(4, 5) @ k.transpose(-2, -1)
-        scores = scores + self.positions(scaled if self.scale_positions else q).to(scores.dtype)
+        masked = None
         if self.mask_padding:
             inside = F.pad(torch.ones(1, self.heads, *size, device=q.device), (self.halo,) * 4)
-            keys = self.cut(inside, self.window).flatten(4)  # (1, heads, rows, columns, n n)
-            scores = scores.masked_fill(keys[..., None, :] == 0, float("-inf"))
-        return scores.softmax(-1)
+            masked = self.cut(inside, self.window).flatten(4)[..., None, :] == 0  # (1, heads, rows, columns, 1, n n)
+        return score_pairs(q, k, self.positions, self.scale_positions, masked)
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """Return what the positions of the first block attend to in its window, the mean of the heads."""

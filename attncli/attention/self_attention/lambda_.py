@@ -17,6 +17,7 @@ alternative. The filter bank has a bias in the port followed.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
@@ -88,7 +89,13 @@ class Attention(nn.Module):
         return [Observation("affinity", "positions that each key sums over", k, keys=size)]
 
     def compute_local_maps(self, v: Tensor) -> Tensor:
-        """Return L_p: (N, u, d, H, W) -> (N, d, k, HW)."""
-        n, _, d = v.shape[:3]
-        maps: Tensor = self.positions(v.transpose(1, 2).flatten(0, 1))
+        """Return L_p: (N, u, d, H, W) -> (N, d, k, HW).
+
+        Of a filter larger than the map only the part that can meet it is used: the rest would see zeros.
+        """
+        n, _, d, h, w = v.shape
+        middle = self.positions.kernel_size[0] // 2
+        up, left = min(middle, h - 1), min(middle, w - 1)
+        weight = self.positions.weight[..., middle - up : middle + up + 1, middle - left : middle + left + 1]
+        maps = F.conv2d(v.transpose(1, 2).flatten(0, 1), weight, self.positions.bias, padding=(up, left))
         return maps.unflatten(0, (n, d)).flatten(3)
