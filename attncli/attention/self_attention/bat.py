@@ -89,8 +89,8 @@ class Attention(nn.Module):
         t, s = self.group(u), self.cells
 
         def read(conv: nn.Conv2d, size: tuple[int, int], axis: int) -> Tensor:
-            numbers = torch.sigmoid(conv(F.adaptive_max_pool2d(t, size))).view(t.shape[0], self.groups, s, s)
-            return numbers / numbers.sum(axis, keepdim=True)
+            logits = conv(F.adaptive_max_pool2d(t, size)).view(t.shape[0], self.groups, s, s)
+            return F.logsigmoid(logits).softmax(axis)  # the sigmoids over their sum, also where all round to 0
 
         return read(self.rows, (s, 1), 3), read(self.columns, (1, s), 2)
 
