@@ -9,6 +9,7 @@ from torch import nn
 
 from attncli import attention, data, model
 from attncli.data.dataset import Dataset
+from attncli.data.loader import BatchLayout, iterate_eval_batches
 from attncli.interpret import LoadedRun
 from attncli.recipe import Recipe
 from attncli.run import make_input_spec
@@ -50,9 +51,10 @@ UNBOUNDED = {"cpca", "gam", "involution", "lambda", "lka"}  # their products ove
 
 
 def settle_norms(net: nn.Module, images: Dataset) -> None:
-    """Make the running statistics of the norms those of 32 images."""
+    """Make the running statistics of the norms those of 64 images, as the analysis hands them to the network."""
     for m in net.modules():
         if isinstance(m, nn.modules.batchnorm._BatchNorm):
             m.momentum = 1.0
+    layout = BatchLayout(batch_size=64, device=torch.device("cpu"), channels_last=False)
     with torch.no_grad():
-        net.train()(images.test.images[:32].float() / 255)
+        net.train()(next(iter(iterate_eval_batches(images.test, images, layout)))[0])
