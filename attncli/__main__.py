@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 def run_and_exit() -> None:
     """Run the command line and end the process."""
+    if sys.platform == "darwin":  # torch reads it when it is loaded: what Apple GPUs lack runs on the CPU
+        os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     try:
         main()
     except SystemExit as end:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from attncli import attention, data
 from attncli.errors import UserError
+from attncli.system import gpu_support
 from attncli.track import RunStore
 
 LEAST_FREE_BYTES = 1 << 30  # bytes; a run with checkpoints takes a few hundred megabytes
@@ -89,22 +90,27 @@ def _check_packages() -> Finding:
 
 def _check_device() -> Finding:
     from attncli.measure import environment
+    from attncli.train import choose_device
 
     machine = environment.describe_machine()
     memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB of memory"
     host = f"{machine['cpu']}, {machine['usable_cpus']} of {machine['cores']} cores, {memory}"
-    accelerator = f"{machine['gpus']} x {machine['gpu']}, CUDA {machine['cuda']}; " if machine["gpu"] else "no GPU; "
+    if obstacle := gpu_support.find_gpu_obstacle():
+        return Finding("device", False, f"{obstacle[0]}; {host}", obstacle[1])
+    cuda = f", CUDA {machine['cuda']}" if machine["cuda"] and machine["gpu"] != "mps" else ""
+    accelerator = f"{machine['gpus']} x {machine['gpu']}{cuda}; " if machine["gpu"] else "no GPU; "
+    try:
+        choose_device()
+    except UserError as error:
+        return Finding("device", False, f"{error.problem}; {accelerator}{host}", error.hint)
     return Finding("device", True, accelerator + host)
 
 
 def _check_precision() -> Finding:
     """Check what `train.precision=auto` means here."""
-    import torch
+    from attncli.train import choose_device, resolve_precision
 
-    from attncli.train import resolve_precision
-
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-    chosen = resolve_precision("auto", device or torch.device("cpu"))
+    chosen = resolve_precision("auto", choose_device())
     native = "native here" if chosen == "bf16" else "bf16 is not native here"
     return Finding("precision", True, f"auto is {chosen} ({native})")
 

@@ -6,12 +6,16 @@ Units stand in the names; accuracies are fractions from 0 to 1.
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter
 
 from attncli.system.files import write_atomically
 
+T = TypeVar("T")
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
@@ -41,6 +45,10 @@ class Evaluation:
     top5: float
     images_per_s: float
     confusion: list[list[int]]  # rows: true class, columns: predicted class
+
+    def count_correct(self) -> int:
+        """Return the number of images whose class was predicted."""
+        return sum(row[i] for i, row in enumerate(self.confusion))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +127,10 @@ class Result:
     group: str
     data_digest: str
     folder: str
+    test_images: int | None = None
+    test_correct: int | None = None  # test images whose class was predicted: test_top1 is test_correct / test_images
+    planned_seeds: int | None = None  # how many seeds the sweep or recipe planned when this run began
+    code: str | None = None  # `attncli.run.code_state`: <loop>/<mechanism>
 
     def count_added(self, name: str) -> int | None:
         """Return the `params` or `macs` added to the baseline, or None if they were not counted."""
@@ -139,6 +151,9 @@ def compute_percent_added(value: float, baseline: float) -> float | None:
 Record = Epoch | Evaluation | Cost | Speed
 _KINDS: dict[str, type[Any]] = {"epoch": Epoch, "evaluation": Evaluation, "cost": Cost, "speed": Speed}
 LOG, RESULT = "log.jsonl", "result.json"
+SMALLEST_DIFFERENCE = 1e-9  # of accuracies: below, only rounding of floats (one image of a billion would be 1e-9)
+PLAN_TAG = "planned_seeds"  # MLflow's tag of Result.planned_seeds
+TRIVIAL_TOP5_CLASSES = 5  # up to so many classes top-5 is always 1 and says nothing
 
 
 def format_record(record: Record) -> str:
@@ -155,28 +170,60 @@ def append_record(folder: Path, record: Record) -> None:
 
 
 def read(folder: Path) -> list[Record]:
-    """Return the records of a folder's log; a last line that a kill left unfinished is skipped."""
+    """Return the records of a folder's log; lines that are no whole record, as a kill leaves one, are skipped."""
     path = folder / LOG
     if not path.exists():
         return []
     records: list[Record] = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             values = json.loads(text)
-        except json.JSONDecodeError:
+            records.append(parse_json_record(_KINDS[values["kind"]], values))
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
-        kind = _KINDS[values.pop("kind")]
-        records.append(kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values}))
     return records
+
+
+def parse_json_record(kind: type[T], values: Any) -> T:
+    """Return a record (a dataclass) of values that were read from JSON; keys that it does not have are left out.
+
+    Raises ValueError if the values are no mapping, one is missing, or one has another type.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{type(values).__name__} in place of a mapping")
+    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    adapter: TypeAdapter[T] = _build_adapter(kind)  # type: ignore[arg-type]
+    return adapter.validate_python({name: value for name, value in values.items() if name in names})
+
+
+@cache
+def _build_adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def read_result(folder: Path) -> Result | None:
     """Return the result in a run's folder, or None if there is none or it is damaged."""
     try:
-        values = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        return Result(**{f.name: values[f.name] for f in fields(Result)})
-    except (OSError, ValueError, KeyError, TypeError):
+        result = parse_json_record(Result, json.loads((folder / RESULT).read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
         return None
+    accuracies = (result.test_top1, result.test_top5, result.val_top1, result.best_val_top1)
+    return result if all(value is None or 0 <= value <= 1 for value in accuracies) else None
+
+
+def recover_test_counts(result: Result, test_images: int) -> Result:
+    """Return the result with its number of correct test images, which results of earlier versions do not have.
+
+    Args:
+        result: A result; it is returned unchanged if it has the number, or if its accuracy is of another test set.
+        test_images: The number of test images.
+    """
+    if result.test_correct is not None or result.test_top1 is None or test_images <= 0:
+        return result
+    correct = round(result.test_top1 * test_images)
+    if abs(correct / test_images - result.test_top1) > SMALLEST_DIFFERENCE:
+        return result
+    return replace(result, test_images=test_images, test_correct=correct)
 
 
 def replace_log(folder: Path, records: Iterable[Record]) -> None:

@@ -8,6 +8,7 @@ hold finished runs that the folder lacks.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,14 @@ from attncli import recipe as recipes
 from attncli import track
 from attncli.errors import UserError, unknown_name_error
 from attncli.recipe import Recipe, parse_yaml
-from attncli.records import RESULT, Result
+from attncli.records import PLAN_TAG, RESULT, Result, recover_test_counts
 from attncli.track import RunStore, read_finished_result
-from attncli.track.provenance import read_provenance
+from attncli.track.provenance import ORIGIN_FILE, read_provenance
 from attncli.track.tags import format_run_name
 
 __all__ = [
     "RECIPE",
+    "FailedRun",
     "FinishedRun",
     "RunFolder",
     "RunOverview",
@@ -34,6 +36,7 @@ __all__ = [
     "list_run_folders",
     "list_run_overviews",
     "list_untracked_runs",
+    "read_failed_runs",
     "read_finished_runs",
     "read_folder_runs",
 ]
@@ -106,6 +109,35 @@ def read_folder_runs(runs: Path, *, dataset: str | None = None) -> Iterator[Fini
                 yield run
 
 
+@dataclass(frozen=True, kw_only=True)
+class FailedRun:
+    """A run that failed, for example because its loss was no longer finite."""
+
+    recipe: Recipe
+    digest: str
+    group: str
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.recipe.seed
+
+
+def read_failed_runs(runs: Path) -> Iterator[FailedRun]:
+    """Read the runs of a folder of runs that failed, by digest; those whose recipe cannot be read are skipped."""
+    for path in sorted(runs.glob(f"*/{ORIGIN_FILE}")):
+        if (path.parent / RESULT).exists():
+            continue
+        provenance = read_provenance(path.parent)
+        if provenance is None or provenance.current_status() != "FAILED":
+            continue
+        try:
+            recipe = Recipe.model_validate(parse_yaml((path.parent / RECIPE).read_text(encoding="utf-8")))
+        except (OSError, ValueError, yaml.YAMLError, UserError):
+            continue
+        yield FailedRun(recipe=recipe, digest=provenance.digest, group=provenance.group)
+
+
 def _make_folder_run(folder: Path, result: Result) -> FinishedRun | None:
     try:
         recipe = Recipe.model_validate(parse_yaml((folder / RECIPE).read_text(encoding="utf-8")))
@@ -154,9 +186,9 @@ def _parse_param(text: str) -> Any:
 
 
 def _convert_metrics(row: Mapping[str, Any], recipe: Recipe, machine: dict[str, Any]) -> Result:
-    metrics = row["metrics"]
+    metrics, run_tags = row["metrics"], row["tags"]
     started_ms, ended_ms = row["started_ms"], row["ended_ms"]
-    return Result(
+    result = Result(
         digest=row["digest"],
         run_id=row["run_id"],
         status="FINISHED",
@@ -166,8 +198,8 @@ def _convert_metrics(row: Mapping[str, Any], recipe: Recipe, machine: dict[str, 
         category=row["category"],
         seed=recipe.seed,
         epochs=recipe.train.epochs,
-        test_top1=metrics.get("test/top1"),
-        test_top5=metrics.get("test/top5"),
+        test_top1=_read_accuracy(metrics, "test/top1"),
+        test_top5=_read_accuracy(metrics, "test/top5"),
         test_loss=metrics.get("test/loss"),
         val_top1=metrics.get("val/top1"),
         best_val_top1=None,
@@ -181,13 +213,27 @@ def _convert_metrics(row: Mapping[str, Any], recipe: Recipe, machine: dict[str, 
         train_ratio=metrics.get("speed/train_ratio"),
         infer_ratio=metrics.get("speed/infer_ratio"),
         seconds=(ended_ms - started_ms) / 1000 if started_ms and ended_ms else 0.0,
-        precision=recipe.train.precision,
-        device="",
+        precision=run_tags.get("precision") or recipe.train.precision,
+        device=run_tags.get("device") or "",
         machine=machine,
         group=row["group"],
         data_digest=row["data_digest"],
         folder="",
+        planned_seeds=_read_plan(run_tags),
+        code=run_tags.get("code"),
     )
+    return recover_test_counts(result, int(metrics.get("test/images", 0)))
+
+
+def _read_accuracy(metrics: Mapping[str, float], name: str) -> float | None:
+    """Return an accuracy, or None if there is none or it is not a number, as an import from elsewhere may have it."""
+    value = metrics.get(name)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _read_plan(run_tags: Mapping[str, str]) -> int | None:
+    text = run_tags.get(PLAN_TAG, "")
+    return int(text) if text.isdigit() else None
 
 
 def _read_count(metrics: Mapping[str, float], name: str) -> int | None:

@@ -41,6 +41,7 @@ def find_recipe_errors(tree: Mapping[str, Any], file_name: str = "") -> list[Use
             ({} if names_hub else data_section, "data.of", "dataset", data.DATASETS, prefix),
         ),
         (_check_class_file, (data_section, prefix)),
+        (_check_fold, (data_section, prefix)),
         (_check_name, (model_section, "model.backbone", "backbone", backbones.backbone_names(), prefix)),
         (_check_name, (model_section, "model.site", "site", SITES, prefix)),
         (_check_mechanism, (model_section, prefix)),
@@ -88,6 +89,17 @@ def _check_class_file(data_section: Mapping[str, Any], prefix: str) -> list[User
     except UserError as error:
         return [UserError(f"{prefix}{error.problem}", error.hint)]
     return []
+
+
+def _check_fold(data_section: Mapping[str, Any], prefix: str) -> list[UserError]:
+    """Return the error of a fold that does not exist."""
+    fold, folds = data_section.get("fold", 0), data_section.get("folds")
+    if not isinstance(fold, int) or (folds is not None and not isinstance(folds, int)):
+        return []
+    if folds is None:
+        return [UserError(f"{prefix}data.fold: there are no folds", "set data.folds too")] if fold else []
+    hint = f"folds are numbered from 0 to {folds - 1}"
+    return [UserError(f"{prefix}data.fold: {fold}: there is no such fold", hint)] if fold >= folds else []
 
 
 def _check_mechanism(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:

@@ -83,7 +83,7 @@ def test_a_new_file_is_a_new_dataset(tmp_path: Path) -> None:
     """In a copy of the package with one file more, `data ls`, `check` and loading know the dataset."""
     shutil.copytree(ROOT / "attncli", tmp_path / "attncli", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "attncli/data/datasets/three_stripes.py").write_text(NEW_DATASET.format(origin="user"))
-    (tmp_path / "r.yaml").write_text("data: {name: three-stripes, root: here}\n")
+    (tmp_path / "r.yaml").write_text("data: {name: three-stripes, root: .}\n")
 
     def run(*words: str) -> str:
         code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv[1:] = {list(words)!r}\n"
@@ -97,5 +97,5 @@ def test_a_new_file_is_a_new_dataset(tmp_path: Path) -> None:
     assert rows["three-stripes"]["what"] == "Three stripes, 4x4, 2 classes; made up."
     assert rows["three-stripes"]["files"] == rows["folder"]["files"]
     run("check", "r.yaml")
-    shown = json.loads(run("data", "prepare", "three-stripes", "--runs", str(tmp_path / "runs"), "--json"))
+    shown = json.loads(run("data", "prepare", "--recipe", "r.yaml", "--runs", str(tmp_path / "runs"), "--json"))
     assert (shown["classes"], shown["size"]) == (2, [4, 4])

@@ -1,29 +1,42 @@
 """Finished runs side by side: the mean of each variant over seeds, and its difference to the baseline, seed by seed.
 
-A variant's baseline is the plain network trained with the same recipe on the same images. If there is none, or there
-are too few seeds, the verdict says so.
+A variant's baseline is the plain network trained with the same recipe on the same images under the same conditions
+(`attncli.analysis.conditions`). All variants of one baseline are tested together (`attncli.analysis.simultaneous`), at
+a level that follows from the planned number of seeds (`attncli.analysis.looks`). If there is no baseline, or there are
+too few seeds, the verdict says so.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from statistics import median
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from attncli.analysis import stats
+from attncli.analysis.conditions import CONDITION_NAMES, describe_part
+from attncli.analysis.difference_verdict import BASELINE, VariantEvidence, word_verdict
+from attncli.analysis.image_error import (
+    NORMAL_QUANTILE,
+    DisagreementTest,
+    compare_disagreements,
+    estimate_image_error,
+)
+from attncli.analysis.looks import SeedPlan, read_seed_plan
+from attncli.analysis.simultaneous import SimultaneousEstimate, compare_with_baseline
 from attncli.analysis.stats import MeanEstimate
+from attncli.analysis.variants import (
+    BaselineKey,
+    VariantRuns,
+    group_runs,
+    leave_out_conditions,
+    list_recipe_differences,
+    name_variants,
+)
 from attncli.attention import NONE
-from attncli.records import Result
-from attncli.runs import FinishedRun
-from attncli.track.tags import flatten_params
+from attncli.runs import FailedRun, FinishedRun
+from attncli.track.predictions import read_predictions
 
 MARGIN = 0.005  # top-1 as a fraction: smaller differences are of no interest
-OPTION = "model.options."
-VARIANT_KEYS = ("model.attn", "model.site", "model.stages", "model.blocks")
-NOT_THE_RECIPE = ("seed", "data.root", "data.decoded", "data.content", *VARIANT_KEYS)
-
-BaselineKey = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +44,9 @@ class ComparisonRow:
     """One variant over its seeds; accuracies and their differences are fractions, ratios variant over baseline.
 
     `recipe` names the keys in which the recipes of this table differ. `difference` is the mean difference to the
-    baseline over the seeds that both have, or None if there are none; `p` is its p value, and `p_holm` is corrected
-    for all tests of the table.
+    baseline over the seeds that both have, or None if there are none. `p` is its p value alone, and `p_holm` is
+    corrected for all tests of the table. The verdict rests on `joint`, the estimate together with all other variants
+    of the table, at the level `level`; `family` is their number. `unpaired` says why there is no difference.
     """
 
     dataset: str
@@ -58,10 +72,28 @@ class ComparisonRow:
     infer_images_per_s: float | None
     group: str
     run_ids: tuple[str, ...]
+    joint: SimultaneousEstimate | None = None
+    level: float | None = None
+    family: int = 0
+    planned_seeds: int | None = None
+    failed_seeds: tuple[int, ...] = ()
+    missing_seeds: tuple[int, ...] = ()
+    part: str = ""  # of the dataset, if not all of it was used
+    test_images: int | None = None
+    image_error: float | None = None  # standard error of the difference by the choice of test images
+    disagreement: DisagreementTest | None = None  # of the networks of a single seed
+
+    @property
+    def reach_with_images(self) -> float | None:
+        """Half the interval of the difference if the test images were drawn again too, or None if it is unknown."""
+        if self.joint is None or self.joint.high is None or self.image_error is None:
+            return None
+        return math.hypot(self.joint.high - self.joint.mean, NORMAL_QUANTILE * self.image_error)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values for JSON and CSV, the two estimates flat."""
-        values = {name: value for name, value in vars(self).items() if name not in ("accuracy", "difference", "seeds")}
+        nested = ("accuracy", "difference", "seeds", "joint", "disagreement")
+        values = {name: value for name, value in vars(self).items() if name not in nested}
         leading = {name: values.pop(name) for name in ("dataset", "backbone", "variant", "attn", "category", "recipe")}
         return {
             **leading,
@@ -77,196 +109,165 @@ class ComparisonRow:
             "diff_low": self.difference.low if self.difference else None,
             "diff_high": self.difference.high if self.difference else None,
             **values,
+            "p_joint": self.joint.p if self.joint else None,
+            "diff_joint_low": self.joint.low if self.joint else None,
+            "diff_joint_high": self.joint.high if self.joint else None,
+            "diff_reach_with_images": self.reach_with_images,
+            "mcnemar_won": self.disagreement.won if self.disagreement else None,
+            "mcnemar_lost": self.disagreement.lost if self.disagreement else None,
+            "mcnemar_p": self.disagreement.p if self.disagreement else None,
         }
 
 
 @dataclass(frozen=True)
-class _VariantRuns:
-    """The runs of one group by seed, and the recipe without seed and mechanism that they share."""
+class _PairedVariant:
+    """A variant with its baseline and everything that is known of their difference."""
 
-    base: BaselineKey
-    runs: dict[int, FinishedRun]
-
-    @cached_property
-    def any_run(self) -> FinishedRun:
-        """One of the runs, for what all of them share."""
-        return next(iter(self.runs.values()))
+    runs: VariantRuns
+    baseline: VariantRuns | None
+    differences: Mapping[int, float]
+    plan: SeedPlan
+    failed_seeds: tuple[int, ...]
+    joint: SimultaneousEstimate | None
+    p: float | None
+    p_holm: float | None
+    family: int
+    unpaired: str  # why there is no baseline, "" if there is one
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the network has no mechanism."""
-        return self.any_run.result.attn == NONE
+    def is_baseline(self) -> bool:
+        """Whether it is the plain network itself."""
+        return self.baseline is self.runs
 
-    def top1_by_seed(self) -> dict[int, float]:
-        """Return the accuracies by seed."""
-        return {seed: run.result.test_top1 or 0.0 for seed, run in sorted(self.runs.items())}
+    @property
+    def missing_seeds(self) -> tuple[int, ...]:
+        """Seeds that the baseline has and the variant neither finished nor failed."""
+        if self.baseline is None:
+            return ()
+        return tuple(sorted(self.baseline.runs.keys() - self.runs.runs.keys() - set(self.failed_seeds)))
 
-    def median_of(self, read: Callable[[Result], float | None]) -> float | None:
-        """Return the median of a figure over the runs that have it."""
-        values = [value for run in self.runs.values() if (value := read(run.result)) is not None]
-        return float(median(values)) if values else None
-
-    def median_ratio(self, read: Callable[[Result], float | None]) -> float | None:
-        """Return the median of a ratio to the plain network; its own is 1, whatever noise timing it twice gave."""
-        value = self.median_of(read)
-        return 1.0 if value is not None and self.is_plain else value
+    def word_verdict(self, margin: float) -> str:
+        """Return what the differences to the baseline say, or what to do if they say nothing."""
+        if self.is_baseline:
+            return BASELINE
+        if self.unpaired:
+            return self.unpaired
+        evidence = VariantEvidence(
+            pairs=len(self.differences),
+            failed_seeds=self.failed_seeds,
+            plan=self.plan,
+            estimate=self.joint,
+            family=self.family,
+        )
+        return word_verdict(evidence, margin)
 
 
 def compare_variants(
-    runs: Sequence[FinishedRun], *, margin: float = MARGIN, alpha: float = stats.ALPHA
+    runs: Sequence[FinishedRun],
+    *,
+    margin: float = MARGIN,
+    planned_seeds: int | None = None,
+    failures: Sequence[FailedRun] = (),
 ) -> list[ComparisonRow]:
     """Return one row per variant, baselines before what is compared with them.
 
+    Give all runs, and choose the rows to show afterwards: the variants that are tested together are all variants of a
+    baseline, whatever is shown.
+
     Args:
-        runs: Finished runs; those that were not tested are skipped. Of equal seeds of a group the first counts.
+        runs: Finished runs; those that were not tested are skipped. Of equal seeds of a variant the first counts.
         margin: The smallest difference of interest, as a fraction.
-        alpha: The level of the tests.
+        planned_seeds: How many seeds were planned before the first run, for runs that do not say so themselves.
+        failures: Runs that failed. Their seeds are shown, and a variant with failed seeds is not judged.
     """
-    arms = _group_runs(runs)
-    baselines = {arm.base: arm for arm in arms if arm.is_plain}
-    paired_arms = [(arm, baselines.get(arm.base)) for arm in arms]
-    diffs = [
-        stats.paired_differences(arm.top1_by_seed(), base.top1_by_seed()) if base and base is not arm else []
-        for arm, base in paired_arms
-    ]
-    ps = [stats.t_test(d) for d in diffs]
-    judge = _DifferenceJudge(margin, alpha, sum(p is not None for p in ps))
-    names, recipes = _name_variants(arms), _list_recipe_differences(arms)
+    arms = group_runs(runs)
+    variants = _pair_variants(arms, planned_seeds, failures)
+    names, recipes = name_variants(arms), list_recipe_differences(arms)
     rows = [
-        _make_comparison_row(
-            arm, names[i], recipes[i], diffs[i], (ps[i], holm), judge.judge_difference(arm, base, diffs[i], holm)
-        )
-        for i, ((arm, base), holm) in enumerate(zip(paired_arms, stats.holm(ps), strict=True))
+        _make_comparison_row(variant, name, recipe, margin)
+        for variant, name, recipe in zip(variants, names, recipes, strict=True)
     ]
     return sorted(rows, key=lambda r: (r.dataset, r.backbone, r.recipe, r.attn != NONE, -r.accuracy.mean, r.variant))
 
 
-def _group_runs(runs: Sequence[FinishedRun]) -> list[_VariantRuns]:
-    """Return the tested runs by group and images, then by seed."""
-    groups: dict[tuple[str, str], dict[int, FinishedRun]] = defaultdict(dict)
-    for run in runs:
-        if run.result.test_top1 is not None:
-            groups[run.result.group, run.result.data_digest].setdefault(run.recipe.seed, run)
-    return [_VariantRuns(_make_baseline_key(next(iter(by_seed.values()))), by_seed) for by_seed in groups.values()]
-
-
-def _make_baseline_key(run: FinishedRun) -> BaselineKey:
-    """Return what a run shares with its baseline: the images, and the recipe without mechanism, seed and timing."""
-    shared_params = {
-        key: value
-        for key, value in flatten_params(run.recipe).items()
-        if key not in NOT_THE_RECIPE and not key.startswith(("measure.", OPTION))
-    }
-    return tuple(sorted((shared_params | {"data": run.result.data_digest[:8]}).items()))
-
-
-def _name_variants(arms: Sequence[_VariantRuns]) -> list[str]:
-    """Return a name per variant: mechanism, options, place; groups that still look alike show their digest."""
-    names = [_format_variant(arm.any_run) for arm in arms]
-    arms_by_name = defaultdict(list)
+def _pair_variants(
+    arms: Sequence[VariantRuns], planned_seeds: int | None, failures: Sequence[FailedRun]
+) -> list[_PairedVariant]:
+    """Return each variant with its baseline, and the tests of each baseline's variants."""
+    baselines = {arm.base: arm for arm in arms if arm.is_plain}
+    failed_seeds = _group_failed_seeds(failures)
+    families: dict[BaselineKey, list[int]] = defaultdict(list)
     for i, arm in enumerate(arms):
-        arms_by_name[names[i], arm.base].append(i)
-    for alike in arms_by_name.values():
-        if len(alike) > 1:
-            for i in alike:
-                names[i] += f" #{arms[i].any_run.result.group[:4]}"
-    return names
+        families[arm.base].append(i)
+    variants: dict[int, _PairedVariant] = {}
+    for base, members in families.items():
+        baseline = baselines.get(base)
+        unpaired = "" if baseline else _explain_missing_baseline(base, baselines)
+        compared = [i for i in members if baseline is not None and arms[i] is not baseline]
+        diffs = {i: arms[i].subtract_baseline(baseline) for i in compared if baseline is not None}
+        plans = {i: _read_plan(arms[i], planned_seeds) for i in members}
+        levels = [plans[i].choose_level(len(diffs[i])) or stats.ALPHA for i in compared]
+        joint = dict(zip(compared, compare_with_baseline([diffs[i] for i in compared], levels), strict=True))
+        ps = {i: stats.t_test(list(diffs[i].values())) for i in compared}
+        holm = dict(zip(compared, stats.holm([ps[i] for i in compared]), strict=True))
+        for i in members:
+            variants[i] = _PairedVariant(
+                runs=arms[i],
+                baseline=baseline,
+                differences=diffs.get(i, {}),
+                plan=plans[i],
+                failed_seeds=tuple(sorted(failed_seeds[arms[i].any_run.result.group] - arms[i].runs.keys())),
+                joint=joint.get(i),
+                p=ps.get(i),
+                p_holm=holm.get(i),
+                family=sum(estimate is not None for estimate in joint.values()),
+                unpaired=unpaired,
+            )
+    return [variants[i] for i in range(len(arms))]
 
 
-def _format_variant(run: FinishedRun) -> str:
-    """Format a variant, such as eca(gamma=3)@mid stages=[3, 4]."""
-    params = flatten_params(run.recipe)
-    options = ", ".join(f"{k.removeprefix(OPTION)}={v}" for k, v in sorted(params.items()) if k.startswith(OPTION))
-    name = f"{run.result.attn}({options})" if options else run.result.attn
-    if params["model.site"] != "null":
-        name += f"@{params['model.site']}"
-    for key in ("stages", "blocks"):
-        if params[f"model.{key}"] != "null":
-            name += f" {key}={params[f'model.{key}']}"
-    return name
+def _group_failed_seeds(failures: Sequence[FailedRun]) -> dict[str, set[int]]:
+    """Return the seeds that failed by group."""
+    seeds: dict[str, set[int]] = defaultdict(set)
+    for failure in failures:
+        seeds[failure.group].add(failure.seed)
+    return seeds
 
 
-def _list_recipe_differences(arms: Sequence[_VariantRuns]) -> list[str]:
-    """Return, per variant, the keys in which the recipes of its dataset and backbone differ, with their values."""
-    values: dict[tuple[str, str], dict[str, set[str | None]]] = defaultdict(lambda: defaultdict(set))
-    for arm in arms:
-        setting, own_values = _dataset_and_backbone(arm), dict(arm.base)
-        for key in {k for other in arms if _dataset_and_backbone(other) == setting for k, _ in other.base}:
-            values[setting][key].add(own_values.get(key))
-    return [
-        " ".join(f"{key}={value}" for key, value in arm.base if len(values[_dataset_and_backbone(arm)][key]) > 1)
-        for arm in arms
-    ]
+def _read_plan(arm: VariantRuns, declared: int | None) -> SeedPlan:
+    return read_seed_plan((run.result.planned_seeds for run in arm.runs.values()), declared=declared)
 
 
-def _dataset_and_backbone(arm: _VariantRuns) -> tuple[str, str]:
-    return arm.any_run.dataset, arm.any_run.recipe.model.backbone
+def _explain_missing_baseline(base: BaselineKey, baselines: Mapping[BaselineKey, VariantRuns]) -> str:
+    """Return why a variant has no baseline: none was trained, or under other conditions."""
+    for other in baselines:
+        if leave_out_conditions(other) == leave_out_conditions(base):
+            own, others = dict(base), dict(other)
+            differing = [name for name in CONDITION_NAMES if own[name] != others[name]]
+            here = " ".join(f"{name}={own[name]}" for name in differing)
+            there = " ".join(f"{name}={others[name]}" for name in differing)
+            return f"no baseline: trained with {here}, the plain network with {there}"
+    return "no baseline, run the same recipe with --attn none"
 
 
-@dataclass(frozen=True)
-class _DifferenceJudge:
-    """Words the verdict on a difference; `tests` is the number of tests in the table."""
-
-    margin: float
-    alpha: float
-    tests: int
-
-    def judge_difference(
-        self, arm: _VariantRuns, base: _VariantRuns | None, diffs: Sequence[float], p: float | None
-    ) -> str:
-        """Return what the differences to the baseline say, or what to do if they say nothing."""
-        if base is None:
-            return "no baseline, run the same recipe with --attn none"
-        if base is arm:
-            return "baseline"
-        if not diffs:
-            return "no seed in common with the baseline"
-        if p is None:
-            return "undecided, one seed cannot tell an effect from chance"
-        estimate = stats.estimate_mean(diffs)
-        if p < self.alpha:
-            return "better" if estimate.mean > 0 else "worse"
-        if estimate.low is not None and estimate.high is not None and max(-estimate.low, estimate.high) < self.margin:
-            return f"no difference of {_format_margin(self.margin)} or more"
-        return self._describe_undecided(estimate)
-
-    def _describe_undecided(self, estimate: MeanEstimate) -> str:
-        if not estimate.sd:
-            return "undecided, needs more seeds"
-        needed = stats.seeds_needed(estimate.sd, self.margin, alpha=self.alpha / max(1, self.tests))
-        if needed is None:
-            return f"undecided, the seeds scatter too much to find {_format_margin(self.margin)}"
-        more = max(1, needed - estimate.n)
-        return f"undecided, needs about {more} more seed{'s' * (more > 1)} to find {_format_margin(self.margin)}"
-
-
-def _format_margin(fraction: float) -> str:
-    value = f"{100 * fraction:g}"
-    return f"{value} point{'s' * (value != '1')}"
-
-
-def _make_comparison_row(
-    arm: _VariantRuns,
-    variant: str,
-    recipe: str,
-    diffs: Sequence[float],
-    ps: tuple[float | None, float | None],
-    verdict: str,
-) -> ComparisonRow:
-    run = arm.any_run
+def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin: float) -> ComparisonRow:
+    arm, run = variant.runs, variant.runs.any_run
+    diffs = list(variant.differences.values())
+    is_tested = variant.joint is not None
+    image_error, disagreement = _read_image_evidence(variant)
     return ComparisonRow(
         dataset=run.dataset,
         backbone=run.recipe.model.backbone,
-        variant=variant,
+        variant=name,
         attn=run.result.attn,
         category=run.result.category,
         recipe=recipe,
         seeds=tuple(arm.top1_by_seed()),
-        accuracy=stats.estimate_mean(list(arm.top1_by_seed().values())),
+        accuracy=_clip_accuracy(stats.estimate_mean(list(arm.top1_by_seed().values()))),
         difference=stats.estimate_mean(diffs) if diffs else None,
-        p=ps[0],
-        p_holm=ps[1],
-        verdict=verdict,
+        p=variant.p,
+        p_holm=variant.p_holm,
+        verdict=variant.word_verdict(margin),
         params=arm.median_of(lambda r: r.params),
         params_added=arm.median_of(lambda r: r.count_added("params")),
         params_pct=arm.median_of(lambda r: r.compute_overhead("params")),
@@ -278,4 +279,38 @@ def _make_comparison_row(
         infer_images_per_s=arm.median_of(lambda r: r.infer_images_per_s),
         group=run.result.group,
         run_ids=tuple(run.reference for _, run in sorted(arm.runs.items())),
+        joint=variant.joint,
+        level=variant.plan.choose_level(len(diffs)) if is_tested else None,
+        family=variant.family,
+        planned_seeds=variant.plan.planned,
+        failed_seeds=variant.failed_seeds,
+        missing_seeds=variant.missing_seeds,
+        part=describe_part(run.recipe),
+        test_images=arm.test_images,
+        image_error=image_error,
+        disagreement=disagreement,
     )
+
+
+def _clip_accuracy(estimate: MeanEstimate) -> MeanEstimate:
+    """Return the estimate with its interval cut at 0 and 1: no accuracy is beyond, so its coverage stays."""
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    return replace(estimate, low=max(0.0, estimate.low), high=min(1.0, estimate.high))
+
+
+def _read_image_evidence(variant: _PairedVariant) -> tuple[float | None, DisagreementTest | None]:
+    """Return the error by the choice of test images, and for a single pair McNemar's test; None without predictions."""
+    if variant.baseline is None or variant.is_baseline or not variant.differences:
+        return None, None
+    marked = []
+    for seed in sorted(variant.differences):
+        folders = variant.runs.runs[seed].folder, variant.baseline.runs[seed].folder
+        predictions = [read_predictions(folder) for folder in folders if folder is not None]
+        own, other = predictions if len(predictions) == 2 else (None, None)
+        if own is None or other is None or own.labels.tobytes() != other.labels.tobytes():
+            return None, None
+        marked.append((own.mark_correct(), other.mark_correct()))
+    if len(marked) == 1:
+        return None, compare_disagreements(*marked[0])
+    return estimate_image_error([own for own, _ in marked], [other for _, other in marked]), None

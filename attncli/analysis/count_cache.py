@@ -17,7 +17,7 @@ from attncli import attention
 from attncli.analysis.network_key import ImageSpec, make_network_key
 from attncli.errors import UserError
 from attncli.recipe import Recipe
-from attncli.system.files import write_atomically
+from attncli.system.files import expand_user_path, write_atomically
 
 PACKAGE = Path(__file__).parents[1]
 # Whole packages, so that a new file counts too; of the recipe because networks are known by what is not its default.
@@ -27,7 +27,7 @@ LIBRARIES = ("torch", "torchvision")
 
 def choose_default_file() -> Path:
     """Return where counts are kept: $ATTNCLI_COUNTS, else ~/.cache/attncli/counts.json."""
-    return Path(os.environ.get("ATTNCLI_COUNTS") or "~/.cache/attncli/counts.json").expanduser()
+    return expand_user_path(os.environ.get("ATTNCLI_COUNTS") or "~/.cache/attncli/counts.json", "ATTNCLI_COUNTS")
 
 
 class CountCache:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attncli import attention, backbones, validation
+from attncli.analysis.conditions import describe_part
 from attncli.analysis.count_cache import CountCache
 from attncli.analysis.network_key import ImageSpec, RunIndex, index_runs, make_network_key
 from attncli.attention import NONE
@@ -17,7 +18,15 @@ from attncli.literature.published import ParameterMatch, PublishedNetwork, Publi
 from attncli.recipe import Recipe
 from attncli.runs import FinishedRun
 
-MEBI = 2**20
+IMAGENET_CLASSES = 1000
+MEBI, GIBI = 2**20, 2**30
+NATIVE_SIDES = {  # px: images of ImageNet that a network is published for, if not 224
+    "efficientnet_b1": 240, "efficientnet_b2": 260, "efficientnet_b3": 300, "efficientnet_b4": 380,
+    "efficientnet_b5": 456, "efficientnet_b6": 528, "efficientnet_b7": 600, "inception_v3": 299,
+}  # fmt: skip
+# ResNet v1 halves the map in the first 1x1 convolution of a bottleneck, v1.5 (ours, and torchvision's) in the 3x3 one.
+BOTTLENECK_NETWORKS = ("resnet50", "resnet101", "resnet152")
+FIRST_VERSION_SHARE = 0.92, 0.965  # v1's multiply-accumulates as a share of v1.5's
 SETTINGS = ("variant", "basis", "reduction", "kernel_size", "experts", "frames", "img_size", "pretrain", "epochs")
 UNITS = {"params": "M", "macs": "G", "top1": "%"}
 
@@ -48,15 +57,25 @@ class PublishedFigure:
         """The lowest and highest deviation of ours from a source: percent, of accuracies points; None without ours."""
         if self.ours is None:
             return None
+        same_network = [p for p in self.printed if not self.is_first_version(p)] or self.printed
         deviations = [
-            self.ours - p.value if self.name == "top1" else 100 * (self.ours / p.value - 1) for p in self.printed
+            self.ours - p.value if self.name == "top1" else 100 * (self.ours / p.value - 1) for p in same_network
         ]
         return min(deviations), max(deviations)
 
+    def is_first_version(self, printed: PrintedFigure) -> bool:
+        """Return whether a source counts ResNet v1, another network than ours of the same name."""
+        if self.name != "macs" or self.ours is None or self.network.partition(" ")[0] not in BOTTLENECK_NETWORKS:
+            return False
+        low, high = FIRST_VERSION_SHARE
+        return low < printed.value / self.ours < high
+
     @property
     def source_spread(self) -> float:
-        """How far the sources are apart: percent of the lowest, of accuracies points."""
-        values = [p.value for p in self.printed]
+        """How far the sources of one network are apart: percent of the lowest, of accuracies points."""
+        values = [p.value for p in self.printed if not self.is_first_version(p)]
+        if len(values) < 2:
+            return 0.0
         distance = max(values) - min(values)
         return distance if self.name == "top1" else 100 * distance / min(values)
 
@@ -128,10 +147,13 @@ def _read_params(row: PublishedRow) -> PrintedFigure | None:
 
 
 def _read_macs(row: PublishedRow) -> PrintedFigure | None:
-    """Return multiply-accumulates in billions, which sources print as "GFLOPs"."""
+    """Return multiply-accumulates in billions, which sources print as "GFLOPs", whatever unit the source uses."""
     value = row.figures.get("gflops")
-    unit = " (apparently of 2^30)" if "apparently in 2^30" in str(row.figures.get("unit")) else ""
-    return None if value is None else _make_printed(float(value), f"{value} G{unit}", row)
+    if value is None:
+        return None
+    in_gi = "apparently in 2^30" in str(row.figures.get("unit"))
+    text = f"{value} G (apparently of 2^30)" if in_gi else f"{value} G"
+    return _make_printed(float(value) * (GIBI / 1e9 if in_gi else 1), text, row)
 
 
 def _read_top1(row: PublishedRow) -> PrintedFigure | None:
@@ -150,7 +172,9 @@ def _make_printed(value: float, text: str, row: PublishedRow) -> PrintedFigure:
 def _guess_network(row: PublishedRow) -> PublishedNetwork | None:
     """Return our default network for a row that does not say how to build it, or None if we have no such network."""
     classes, size = published.IMAGES.get(row.dataset, (None, None))
-    has_no_settings = not any(key in row.figures for key in SETTINGS)
+    has_no_settings = not any(key in row.figures for key in SETTINGS if key != "img_size")
+    if classes == IMAGENET_CLASSES:
+        size = int(row.figures.get("img_size") or NATIVE_SIDES.get(row.backbone) or size or 0) or None
     is_known = row.attn == NONE or row.attn in attention.mechanism_names()
     if (
         classes is None
@@ -182,12 +206,14 @@ def _find_own_figure(
 def _average_accuracy(recipe: Recipe, dataset: str | None, run_index: RunIndex) -> tuple[float | None, int]:
     """Return the mean accuracy in percent of finished runs of the network, and how many; (None, 0) without runs.
 
-    Of several protocols the one with the most runs counts.
+    Of several protocols the one with the most runs counts. Runs on a part of the dataset do not count.
     """
     accuracies: list[float] = []
     for runs in run_index.get(make_network_key(recipe.model), {}).values():
         own = [
-            100 * run.result.test_top1 for run in runs if run.dataset == dataset and run.result.test_top1 is not None
+            100 * run.result.test_top1
+            for run in runs
+            if run.dataset == dataset and run.result.test_top1 is not None and not describe_part(run.recipe)
         ]
         accuracies = max(accuracies, own, key=len)
     return (statistics.mean(accuracies), len(accuracies)) if accuracies else (None, 0)

@@ -1,11 +1,12 @@
 """What makes two networks the same and two trainings comparable, as keys; and the images that figures are of."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from attncli import attention, backbones
+from attncli.analysis.conditions import complete_conditions
 from attncli.attention import NONE
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe
@@ -49,28 +50,28 @@ def make_network_key(model: Model) -> str:
     return json.dumps(distinct, sort_keys=True)
 
 
-def make_protocol_key(recipe: Recipe, data_digest: str) -> str:
-    """Return what two comparable runs share: the recipe without network and seed, and the very images.
+def make_protocol_key(recipe: Recipe, data_digest: str, conditions: Mapping[str, str]) -> str:
+    """Return what two comparable runs share: the recipe without network and seed, the very images, the conditions.
 
     Raises UserError if a file that the recipe names is gone.
     """
     identity = recipe.pin_content(None).build_identity()
     shared = {name: value for name, value in identity.items() if name not in ("model", "seed")}
-    return json.dumps(shared | {"images": data_digest}, sort_keys=True)
+    return json.dumps(shared | {"images": data_digest, **conditions}, sort_keys=True)
 
 
-def index_runs(runs: Iterable[FinishedRun]) -> RunIndex:
+def index_runs(runs: Sequence[FinishedRun]) -> RunIndex:
     """Return the tested runs by network and protocol, each list in the order of `runs`.
 
     Runs whose mechanism or files are gone have no keys and are left out.
     """
     index: RunIndex = {}
-    for run in runs:
+    for run, conditions in zip(runs, complete_conditions(runs), strict=True):
         if run.result.test_top1 is None:
             continue
         try:
             network = make_network_key(run.recipe.model)
-            protocol = make_protocol_key(run.recipe, run.result.data_digest)
+            protocol = make_protocol_key(run.recipe, run.result.data_digest, conditions)
         except UserError:
             continue
         index.setdefault(network, {}).setdefault(protocol, []).append(run)

@@ -5,26 +5,23 @@ torchvision publishes for ImageNet-1k (`model.pretrained: true`), from torch's c
 """
 
 import hashlib
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torchvision.models
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from attncli.attention import Mechanism
 from attncli.backbones import TIMM_PREFIX, timm_networks
 from attncli.backbones.structure import NetworkStructure
+from attncli.backbones.weight_files import NetworkWeights, read_network_weights
 from attncli.errors import UserError
 
 WEIGHTS = "IMAGENET1K_V1"  # papers compare with these, and torchvision has them for each of its networks here
-_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")  # as in the file that torchvision still serves
+MOST_NAMES = 8  # unused tensors that are named
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,13 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     Raises:
         UserError: There are no weights, the file cannot be read, or it belongs to another network.
     """
-    source, file_tensors = _fetch_published(name) if weights is True else _read_tensors(Path(str(weights)).expanduser())
     network_tensors = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
+    shapes = {key: tensor.shape for key, tensor in network_tensors.items()}
+    if weights is True:
+        file_weights = _fetch_published(name, shapes)
+    else:
+        file_weights = read_network_weights(Path(str(weights)).expanduser(), shapes)
+    source, file_tensors = file_weights.source, file_weights.tensors
     fitting = {
         k: file_tensors[k]
         for k in network_tensors
@@ -88,7 +90,8 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     ]
     count = sum(p.numel() for k, p in net.named_parameters() if k in fitting)
     new_parts = tuple(_describe_difference(key, network_tensors, file_tensors) for key in parts.values())
-    return LoadedWeights(source, len(fitting), len(network_tensors), count, new_parts, tuple(unused))
+    unused_parts = (*_shorten_list(unused), *file_weights.left)
+    return LoadedWeights(source, len(fitting), len(network_tensors), count, new_parts, unused_parts)
 
 
 def pretraining_warnings(mechanism: Mechanism | None) -> tuple[str, ...]:
@@ -123,10 +126,15 @@ def _describe_difference(key: str, network_tensors: Mapping[str, Tensor], file_t
     return "{} ({} instead of {})".format(module, *sizes)
 
 
-def _fetch_published(name: str) -> tuple[str, Mapping[str, Tensor]]:
-    """Return (source, tensors) of the weights that torchvision, or timm for its networks, publishes."""
+def _shorten_list(names: list[str]) -> list[str]:
+    """Return the names of unused tensors; of many only the first ones, and how many more there are."""
+    return names if len(names) <= MOST_NAMES else [*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} more"]
+
+
+def _fetch_published(name: str, shapes: Mapping[str, torch.Size]) -> NetworkWeights:
+    """Return the weights that torchvision, or timm for its networks, publishes."""
     if name.startswith(TIMM_PREFIX):
-        return timm_networks.download_weights(name)
+        return NetworkWeights(*timm_networks.download_weights(name))
     try:
         weights = torchvision.models.get_model_weights(name)[WEIGHTS]
     except (ValueError, KeyError) as error:
@@ -144,7 +152,7 @@ def _fetch_published(name: str) -> tuple[str, Mapping[str, Tensor]]:
                 f"put it there from {weights.url}, or name a file: --set model.pretrained=FILE.pth",
             ) from error
     _check_download(path)
-    return _read_tensors(path)
+    return read_network_weights(path, shapes)
 
 
 def _check_download(path: Path) -> None:
@@ -152,25 +160,3 @@ def _check_download(path: Path) -> None:
     digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
     if digest and not hashlib.sha256(path.read_bytes()).hexdigest().startswith(digest[1]):
         raise UserError(f"model.pretrained: {path} is damaged", "delete it and download it again")
-
-
-def _read_tensors(path: Path) -> tuple[str, Mapping[str, Tensor]]:
-    """Return (file name, tensors by name) of a state dict, also if a training script put it inside another dict."""
-    try:
-        if path.suffix == ".safetensors":
-            contents: Any = load_file(path)
-        else:
-            contents = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"model.pretrained: {path}: cannot be read: {reason}", "give a state dict as .pth or .safetensors"
-        ) from error
-    for wrapper in ("state_dict", "model", "net"):
-        contents = (
-            contents[wrapper] if isinstance(contents, dict) and isinstance(contents.get(wrapper), dict) else contents
-        )
-    if not isinstance(contents, dict) or not any(isinstance(v, Tensor) for v in contents.values()):
-        raise UserError(f"model.pretrained: {path}: holds no tensors by name", "give a state dict")
-    tensors = {str(k).removeprefix("module."): v for k, v in contents.items() if isinstance(v, Tensor)}
-    return path.name, {_OLD_DENSENET.sub(r"\1\2", k): v for k, v in tensors.items()}

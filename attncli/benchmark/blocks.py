@@ -18,7 +18,7 @@ from attncli import attention
 from attncli.attention.card import SITE_ARGUMENTS
 from attncli.benchmark.timm_blocks import find_timm_block, measure_output_difference
 from attncli.measure.throughput import time_calls
-from attncli.train import autocast_context, tune_malloc
+from attncli.train import autocast_context, choose_device, tune_malloc
 
 SHAPES = ((64, 64, 32, 32), (64, 256, 8, 8), (128, 16, 32, 32))  # the last: resnet20's first stage
 PRECISIONS = ("fp32", "bf16")
@@ -81,10 +81,10 @@ def bench_blocks(
     Args:
         shapes: (N, C, H, W) of the maps.
         repeats: samples per block.
-        device: by default the CPU.
+        device: by default that of `--device`, else the GPU if there is one.
         against_timm: compare the outputs with timm's too.
     """
-    device = device or torch.device("cpu")
+    device = device or choose_device()
     if device.type == "cpu":
         tune_malloc()
     for shape in shapes:

@@ -29,13 +29,13 @@ from PIL import Image
 from attncli import data
 from attncli.benchmark.dataloader_baseline import count_loader_workers
 from attncli.benchmark.results import compute_quartiles
-from attncli.benchmark.training_loops import pick_device
 from attncli.benchmark.worker_process import answering_process, run_rounds, serve_requests
 from attncli.data.dataset import Dataset
 from attncli.data.images.arrays import IMAGENET_MEAN, IMAGENET_STD
 from attncli.data.loader import BatchLayout, iterate_train_batches
 from attncli.data.readers.image_folder import list_root
 from attncli.recipe import Data
+from attncli.train import choose_device
 
 WAYS = ("imagefolder", "decode", "cache")
 RESIZED = (*WAYS, "jpeg")
@@ -87,7 +87,7 @@ def build_imagefolder_feed(folder: ImageFolderSetting) -> Feed:
         transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
     ]
     images = datasets.ImageFolder(str(Path(folder.root) / "train"), transforms.Compose(transform_steps))
-    device = pick_device()
+    device = choose_device()
     loader = DataLoader(
         images,
         batch_size=folder.batch_size,
@@ -117,7 +117,7 @@ def build_cache_feed(folder: ImageFolderSetting) -> Feed:
 
 def _build_batch_feed(folder: ImageFolderSetting, dataset: Dataset) -> Feed:
     epochs = count()
-    layout = BatchLayout(batch_size=folder.batch_size, device=pick_device(), channels_last=True)
+    layout = BatchLayout(batch_size=folder.batch_size, device=choose_device(), channels_last=True)
 
     def feed_images() -> int:
         batches = iterate_train_batches(dataset.train, dataset, layout, seed=0, epoch=next(epochs))

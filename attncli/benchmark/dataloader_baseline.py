@@ -15,8 +15,9 @@ from torch.optim import SGD
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from attncli.benchmark.training_loops import DECAY, LR, MOMENTUM, BenchSetting, EpochRunner, pick_device
+from attncli.benchmark.training_loops import DECAY, LR, MOMENTUM, BenchSetting, EpochRunner
 from attncli.system import hardware
+from attncli.train import choose_device
 
 
 class NoiseImages(Dataset[tuple[Tensor, int]]):
@@ -46,7 +47,7 @@ def count_loader_workers() -> int:
 
 def build_dataloader_loop(setting: BenchSetting, folder: Path, *, fast: bool = False) -> EpochRunner:
     """Return the usual loop; with `fast`, bf16 autocast and channels_last. Nothing is written to `folder`."""
-    device = pick_device()
+    device = choose_device()
     layout = torch.channels_last if fast else torch.contiguous_format
     net = setting.build_network().to(device)
     net.to(memory_format=layout)

@@ -3,7 +3,7 @@
 import torch
 
 from attncli import train
-from attncli.benchmark.training_loops import BenchSetting, EpochRunner, pick_device
+from attncli.benchmark.training_loops import BenchSetting, EpochRunner
 from attncli.measure.throughput import prepare_timed_network
 from attncli.train.distributed import choose_kernels
 
@@ -17,14 +17,13 @@ def build_evaluation_loop(setting: BenchSetting) -> EpochRunner:
 
 def build_inference_loop(setting: BenchSetting) -> EpochRunner:
     """Return a function that runs one batch of noise `setting.steps` times and returns 0, as it has no loss."""
-    device = pick_device()
+    device = train.choose_device()
     train.tune_malloc()
-    choose_kernels(device)
+    precision = train.resolve_precision("auto", device)
+    choose_kernels(device, precision)
     shape = (setting.batch_size, 3, setting.size, setting.size)
     recipe = setting.build_recipe()
-    timed_network = prepare_timed_network(
-        setting.build_network(), recipe, setting.classes, shape, train.resolve_precision("auto", device), device
-    )
+    timed_network = prepare_timed_network(setting.build_network(), recipe, setting.classes, shape, precision, device)
     timed_network.net.eval()
 
     def run_turn() -> float:

@@ -22,7 +22,7 @@ from torch.optim import SGD
 from attncli import model, records
 from attncli.data.dataset import Dataset, Split
 from attncli.recipe import Data, Model, Recipe, Train
-from attncli.train import autocast_context, resolve_precision, train_model, tune_malloc
+from attncli.train import autocast_context, choose_device, resolve_precision, train_model, tune_malloc
 
 EpochRunner = Callable[[], float]  # trains one epoch and returns its mean loss
 LR, MOMENTUM, DECAY = 0.01, 0.9, 5e-4
@@ -83,12 +83,6 @@ class BenchSetting:
         return model.build(self.build_recipe(), model.InputSpec(self.classes, (self.size, self.size)))
 
 
-def pick_device() -> torch.device:
-    """Return the accelerator, or the CPU if there is none."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return accelerator or torch.device("cpu")
-
-
 def build_attncli_loop(setting: BenchSetting, folder: Path) -> EpochRunner:
     """Return attncli's loop; its files are written to `folder`."""
     epochs = train_model(setting.build_network(), setting.make_dataset(), setting.build_recipe(), folder=folder)
@@ -104,7 +98,7 @@ def build_attncli_loop(setting: BenchSetting, folder: Path) -> EpochRunner:
 def build_bare_loop(setting: BenchSetting, folder: Path) -> EpochRunner:
     """Return a loop written by hand for one network on one machine; nothing is written to `folder`."""
     tune_malloc()
-    device = pick_device()
+    device = choose_device()
     torch.backends.cudnn.benchmark = True
     precision = resolve_precision("auto", device)
     net = setting.build_network().to(device).train()

@@ -7,16 +7,19 @@ holds is tested one-sided (twice, for the two sides of `~`). Whether it fails is
 
 import statistics
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from typing import Any
 
 from attncli.analysis import stats
 from attncli.analysis.compare import MARGIN
+from attncli.analysis.looks import read_seed_plan
 from attncli.analysis.network_key import RunIndex
 from attncli.analysis.stats import MeanEstimate
 from attncli.claims import language
 from attncli.claims.comparison import ClaimComparison, find_network_key
 from attncli.claims.evaluate import compute_slacks, evaluate_expression, find_null_difference
 from attncli.claims.language import ACCURACY, Quantity
+from attncli.claims.reference_accuracy import describe_shortfall
 from attncli.claims.verdict import TrainedOutcome
 from attncli.runs import FinishedRun
 
@@ -43,7 +46,17 @@ def decide_accuracy(comparison: ClaimComparison, run_index: RunIndex) -> Trained
     best_protocol = max(
         paired_protocols, key=lambda name: _rank_protocol(paired_protocols[name], needed, dataset, name)
     )
-    return _make_tested_outcome(comparison, needed, paired_protocols[best_protocol], best_protocol)
+    outcome = _make_tested_outcome(comparison, needed, paired_protocols[best_protocol], best_protocol)
+    return replace(outcome, shortfall=_find_shortfall(outcome, needed, paired_protocols[best_protocol], run_index))
+
+
+def _find_shortfall(
+    outcome: TrainedOutcome, needed: Mapping[str, Quantity], runs: RunsByNetwork, run_index: RunIndex
+) -> str:
+    """Return why the runs are of networks that were not trained well enough for a verdict, "" if they were."""
+    means = [statistics.fmean(run.result.test_top1 or 0.0 for run in runs[name].values()) for name in needed]
+    base_names = [quantity.network.base.name for quantity in needed.values()]
+    return describe_shortfall(base_names, outcome.dataset or "", outcome.protocol or "", run_index, means)
 
 
 def _group_by_protocol(
@@ -95,10 +108,12 @@ def _make_tested_outcome(
     left_values, right_values, slack = _evaluate_by_seed(comparison, runs, seeds)
     null_value = find_null_difference(comparison.left, comparison.link, comparison.exact) or 0.0
     difference = stats.estimate_mean([a - b - null_value for a, b in zip(left_values, right_values, strict=True)])
-    forgiving = _is_non_inferiority(comparison)
+    equal_slack = _find_equal_slack(comparison)
+    forgiving = equal_slack > 1e-12
     p_holds, p_fails = compute_p_values(slack, forgiving)
     used_runs = [runs[name][seed] for name in needed for seed in seeds]
     weakest = min(slack, key=statistics.fmean)
+    plan = read_seed_plan(run.result.planned_seeds for run in used_runs)
     return TrainedOutcome(
         text=comparison.text,
         outcome="undecided",
@@ -115,6 +130,10 @@ def _make_tested_outcome(
         p_fails=p_fails,
         power=_detection_power(difference),
         forgiving=forgiving,
+        interest=equal_slack if forgiving else MARGIN,
+        level=plan.choose_level(len(seeds)),
+        next_level=plan.choose_next_level(len(seeds)),
+        planned_seeds=plan.planned,
         dataset=used_runs[0].dataset,
         protocol=protocol,
         seeds=tuple(seeds),
@@ -144,15 +163,15 @@ def _evaluate_by_seed(
     return left_values, right_values, list(zip(*slack, strict=True))
 
 
-def _is_non_inferiority(comparison: ClaimComparison) -> bool:
-    """Return whether networks that do equally well would fulfil it."""
+def _find_equal_slack(comparison: ClaimComparison) -> float:
+    """Return by how much networks that do equally well would fulfil it; 0 if that depends on how well they do."""
     if find_null_difference(comparison.left, comparison.link, comparison.exact) is None:
-        return False
+        return 0.0
 
     def read_equal_value(quantity: Quantity) -> float:
         return 0.5 if quantity.name in ACCURACY else comparison.exact(quantity)
 
-    return min(compute_slacks(comparison.left, comparison.link, read_equal_value)) > 1e-12
+    return min(compute_slacks(comparison.left, comparison.link, read_equal_value))
 
 
 def compute_p_values(slack: Sequence[Sequence[float]], forgiving: bool) -> tuple[float | None, float | None]:
@@ -170,10 +189,14 @@ def _detection_power(difference: MeanEstimate) -> float | None:
     return stats.t_test_power(difference.n, difference.sd, MARGIN) if difference.sd else None
 
 
-def count_more_seeds(outcome: TrainedOutcome, alpha: float) -> int | None:
-    """Return about how many more seeds would settle an undecided part, or None if no number would."""
-    if not outcome.sd or not outcome.slack:
-        return None
-    level = 2 * alpha if outcome.forgiving and outcome.slack > 0 else alpha
-    needed = stats.seeds_needed(outcome.sd, outcome.slack, alpha=level)
-    return None if needed is None else max(1, needed - outcome.n)
+def plan_seeds(outcome: TrainedOutcome, alpha: float) -> tuple[int | None, int | None]:
+    """Return the fewest seeds in all, at least and at most, that would decide an undecided part; None if none would.
+
+    They are planned for the smallest difference of interest, `outcome.interest`. Planned on the difference seen they
+    would be the more the less there is to find.
+    """
+    if not outcome.sd or not outcome.interest:
+        return None, None
+    level = 2 * alpha if outcome.forgiving else alpha
+    low, high = stats.seeds_needed_range(outcome.sd, outcome.n - 1, outcome.interest, alpha=min(level, 0.5))
+    return (None if low is None else max(low, outcome.n + 1)), high

@@ -33,12 +33,17 @@ class Budget:
     claimed_images: int | None
 
     @property
+    def is_part(self) -> bool:
+        """Whether the runs had clearly fewer images than the claim."""
+        return bool(self.images is not None and self.claimed_images and self.images < ENOUGH * self.claimed_images)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """What a reader must know: in which ways the runs fall short of the claim's schedule."""
         labels = []
         if self.claimed_epochs and self.epochs < ENOUGH * self.claimed_epochs:
             labels.append(f"a short schedule: {self.epochs} of {self.claimed_epochs} epochs")
-        if self.images is not None and self.claimed_images and self.images < ENOUGH * self.claimed_images:
+        if self.is_part:
             labels.append(f"a part of the images: {self.images:,} of {self.claimed_images:,}")
         return tuple(labels)
 

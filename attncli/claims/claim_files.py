@@ -7,9 +7,11 @@
       check: params(resnet50 + eca) - params(resnet50) < 100     # attncli.claims.language
       on: imagenet          # dataset of the source, if it matters
       size: 224             # pixels, if not the dataset's
+      strength: direction   # the check asks for any gain, the text names its size
       note: what a reader of the verdict must know
 
-In place of `check` a claim may name the `test` of this repository that decides it, or say why it is `untestable`.
+In place of `check` a claim of attncli itself may name the `test` of this repository that shows it; any claim may say
+why it is `untestable`.
 
 pydantic is not used here: an error names the line and column of its key, which pydantic does not know, and `check` is
 a small language whose errors point into the text.
@@ -33,6 +35,7 @@ KINDS = (
     "init", "compute", "note", "complexity", "comparison",
 )  # fmt: skip
 DECIDING_KEYS = ("check", "test", "untestable")
+STRENGTHS = ("direction",)
 REQUIRED_KEYS = ("id", "kind", "text", "source")
 
 
@@ -53,6 +56,7 @@ class Claim:
     untestable: str | None = None
     note: str | None = None
     evidence: str | None = None
+    strength: str | None = None
 
 
 _KEYS = tuple(f.name for f in fields(Claim) if f.name not in ("card", "tree"))
@@ -114,7 +118,7 @@ def _read_claim_file(path: Path, claims: list[Claim], errors: list[UserError]) -
         root = compose_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         return errors.append(UserError(f"{path}: {error.strerror}", "give a file of claims"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         return errors.append(UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file"))
     if root is None:
         return None
@@ -164,6 +168,15 @@ def _make_claim(entry: _Entry, path: Path) -> Claim:
     if size is not None and not size.isdigit():
         raise UserError(
             f"{_format_position(path, entry['size'])}: size: '{size}' is not a number of pixels", "such as 224"
+        )
+    if "test" in entry and path.parent != CLAIMS_FOLDER:
+        raise UserError(
+            f"{_format_position(path, entry['test'])}: test: only claims of attncli itself are shown by its tests",
+            "write a check, or untestable: and why",
+        )
+    if "strength" in entry and texts["strength"] not in STRENGTHS:
+        raise unknown_name_error(
+            "strength", texts["strength"], STRENGTHS, location=_format_position(path, entry["strength"])
         )
     tree = _parse_check(entry["check"], path, texts) if "check" in entry else None
     return Claim(card=path.stem, tree=tree, size=int(size) if size else None, **texts)

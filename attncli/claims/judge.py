@@ -22,6 +22,7 @@ from attncli.claims.evaluate import evaluate_expression, holds_exactly
 from attncli.claims.evidence import Evidence
 from attncli.claims.language import ACCURACY, EXACT, QUANTITIES, SPEED, ClaimTree, Quantity
 from attncli.claims.next_step import suggest_training
+from attncli.claims.outcome_words import reword_verdict
 from attncli.claims.substitution import substitute_backbone
 from attncli.claims.verdict import (
     ClaimVerdict,
@@ -32,8 +33,7 @@ from attncli.claims.verdict import (
     combine_outcomes,
 )
 from attncli.errors import UserError
-
-ALPHA = stats.ALPHA
+from attncli.literature.claim_tests import load_claim_tests
 
 
 def judge_claims(
@@ -47,7 +47,7 @@ def judge_claims(
     drafts = [_draft_verdict(c, evidence) if c.id in ids else _judge_accuracy_only(c, evidence) for c in claims]
     evidence.counts.save_counts()
     verdicts = _correct_verdicts(drafts, [_combine_p_values(draft.parts) for draft in drafts])
-    return [verdict for verdict in verdicts if verdict.claim.id in ids]
+    return [reword_verdict(verdict) for verdict in verdicts if verdict.claim.id in ids]
 
 
 def _judge_accuracy_only(claim: Claim, evidence: Evidence) -> ClaimVerdict:
@@ -61,7 +61,7 @@ def _judge_accuracy_only(claim: Claim, evidence: Evidence) -> ClaimVerdict:
 def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
     """Judge a claim, except for what depends on the other claims."""
     if claim.test is not None:
-        return ClaimVerdict(claim=claim, outcome="holds", by="test", why=f"decided by {claim.test}")
+        return _judge_by_test(claim, claim.test)
     if claim.tree is None:
         return ClaimVerdict(claim=claim, outcome="untestable", by="nothing", why=claim.untestable or "")
     evidence.report_claim(claim.id)
@@ -73,7 +73,9 @@ def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
     digests = [digest for part in parts if isinstance(part, TrainedOutcome) for digest in part.digests]
     budget = compute_budget(claim, digests, evidence)
     budget_labels = budget.labels if budget else ()
-    labels = () if outcome == "untested" else (*resolved.labels, *_list_dataset_labels(parts, claim), *budget_labels)
+    transfer_labels = (*resolved.labels, *_list_dataset_labels(parts, claim))
+    source_labels = ("the source could not be verified",) if "unverified" in claim.source else ()
+    labels = () if outcome == "untested" else (*transfer_labels, *budget_labels, *source_labels)
     return ClaimVerdict(
         claim=claim,
         outcome=outcome,
@@ -81,10 +83,19 @@ def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
         why=_join_reasons(outcome, parts),
         parts=parts,
         values=_list_exact_values(resolved),
+        is_transfer=bool(transfer_labels) or (budget is not None and budget.is_part),
         labels=labels,
         budget=budget.describe() if budget else None,
         command=_suggest_command(resolved, outcome, decided_by, parts, evidence),
     )
+
+
+def _judge_by_test(claim: Claim, test: str) -> ClaimVerdict:
+    """Judge a claim that a test of attncli shows, if there is this test."""
+    commit = load_claim_tests().get(test)
+    if commit is None:
+        return ClaimVerdict(claim=claim, outcome="untested", by="test", why=f"{test}: no such test")
+    return ClaimVerdict(claim=claim, outcome="holds", by="test", why=f"{test} (commit {commit})")
 
 
 @dataclass(frozen=True)
@@ -227,9 +238,14 @@ def _settle_verdict(draft: ClaimVerdict, p_holds: float | None, p_fails: float |
     others = combine_outcomes([part.outcome for part in draft.parts if not isinstance(part, TrainedOutcome)])
     if p_holds is None or p_fails is None:
         return replace(draft, why=_explain_untestable(trained))
-    if p_holds < ALPHA and others == "holds":
+    if shortfalls := dict.fromkeys(part.shortfall for part in trained if part.shortfall):
+        return replace(draft, p=min(p_holds, p_fails), why="; ".join(shortfalls))
+    level = min((part.level or 0.0) for part in trained)
+    if not level:
+        return replace(draft, p=min(p_holds, p_fails), why=_explain_too_early(trained))
+    if p_holds < level and others == "holds":
         return _mark_decided(draft, "holds", p_holds)
-    if p_fails < ALPHA:
+    if p_fails < level:
         return _mark_decided(draft, "fails", p_fails)
     return _mark_undecided(draft, trained, min(p_holds, p_fails), max(1, tests))
 
@@ -251,13 +267,29 @@ def _mark_decided(draft: ClaimVerdict, outcome: Outcome, p: float) -> ClaimVerdi
     return replace(draft, outcome=outcome, p=p, parts=tuple(parts), why="", command=None)
 
 
+def _explain_too_early(trained: Sequence[TrainedOutcome]) -> str:
+    """Return why no verdict is possible yet: the planned seeds are not all finished, or no plan is so small."""
+    planned = max((part.planned_seeds or 0) for part in trained)
+    finished = min(part.n for part in trained)
+    if planned > finished:
+        return f"no verdict yet: {planned} seeds are planned, {finished} finished"
+    return "two seeds are too few unless two were planned"
+
+
 def _mark_undecided(draft: ClaimVerdict, trained: Sequence[TrainedOutcome], p: float, tests: int) -> ClaimVerdict:
-    """Return the verdict as undecided, with how many more seeds would settle it at the differences and spreads seen."""
-    seed_counts = [accuracy.count_more_seeds(part, ALPHA / tests) for part in trained]
-    known_counts = [count for count in seed_counts if count is not None]
-    if len(known_counts) < len(seed_counts):
-        return replace(draft, p=p, why="the seeds scatter too much around the bound for any number to settle it")
-    count = max(known_counts)
-    why = f"about {count} more seed{'s' * (count > 1)} would settle it at this spread"
-    command = f"{draft.command} --seeds {(draft.n or 0) + count}"
-    return replace(draft, p=p, more_seeds=count, why=why, command=command)
+    """Return the verdict as undecided, with a range of seeds that find the difference of interest at this spread."""
+    plans = [accuracy.plan_seeds(part, part.next_level / tests) for part in trained]
+    lows, highs = [low for low, _ in plans if low is not None], [high for _, high in plans if high is not None]
+    if len(lows) < len(plans):
+        return replace(draft, p=p, why="the seeds scatter too much for any number of them to settle it")
+    finished, low = draft.n or 0, max(lows)
+    high = max(low, *highs) if len(highs) == len(plans) else None
+    count = f"{low} or more" if high is None else f"{low}" if high == low else f"{low} to {high}"
+    return replace(
+        draft,
+        p=p,
+        more_seeds=low - finished,
+        most_more_seeds=None if high is None else high - finished,
+        why=f"{count} seeds in all would settle it at this spread",
+        command=f"{draft.command} --seeds {low}",
+    )

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from attncli.claims.claim_files import Claim
 from attncli.errors import unknown_name_error
 
-Outcome = Literal["holds", "fails", "undecided", "untested", "untestable"]
+Outcome = Literal[
+    "holds", "holds (direction)", "shown by a test", "carries over", "fails", "does not carry over", "undecided",
+    "untested", "untestable",
+]  # fmt: skip
 DecisionKind = Literal["counted", "timed", "trained"]
-OUTCOMES: tuple[Outcome, ...] = ("holds", "fails", "undecided", "untested", "untestable")
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,11 @@ class TrainedOutcome(ComparisonOutcome):
     power: float | None = None
     forgiving: bool = False  # "no worse by": tested one-sided
     slack: float | None = None  # by how much it is fulfilled, of two slacks the smaller; `sd` is its spread
+    interest: float = 0.0  # the smallest difference of interest: half a point, of "no worse by" claims their margin
+    level: float | None = None  # of the test, by the planned number of seeds; None: too early
+    next_level: float = 0.05  # at which a plan of more seeds would be judged
+    planned_seeds: int | None = None
+    shortfall: str = ""  # why accuracies this low decide nothing
     lacking: tuple[str, ...] = ()  # networks that were not trained
     dataset: str | None = None
     protocol: str | None = None
@@ -85,7 +93,8 @@ class TrainedOutcome(ComparisonOutcome):
 _JSON_KEYS: dict[str, Any] = {
     "text": "", "kind": "", "outcome": "", "why": "", "left": None, "right": None, "difference": None, "low": None,
     "high": None, "bound": 0.0, "n": 0, "sd": None, "p_holds": None, "p_fails": None, "power": None, "forgiving": False,
-    "slack": None, "lacking": (), "dataset": None, "protocol": None, "seeds": (), "digests": (), "run_ids": (),
+    "slack": None, "interest": 0.0, "level": None, "next_level": 0.05, "planned_seeds": None,
+    "shortfall": "", "lacking": (), "dataset": None, "protocol": None, "seeds": (), "digests": (), "run_ids": (),
     "measured": None,
 }  # fmt: skip
 
@@ -102,7 +111,9 @@ class ClaimVerdict:
     values: tuple[tuple[str, float], ...] = ()  # exact quantities by their text
     p: float | None = None
     n: int | None = None  # the fewest pairs of a part
-    more_seeds: int | None = None  # about how many would settle it
+    more_seeds: int | None = None  # how many more would find the difference of interest, at least
+    most_more_seeds: int | None = None  # and at most
+    is_transfer: bool = False  # whether it was tested on another network, dataset, or part of a dataset than claimed
     labels: tuple[str, ...] = ()  # what a reader must know: on another dataset, on another network
     budget: str | None = None  # epochs and images of the runs beside the claim's: "10 of 164 epochs, ..."
     command: str | None = None  # what would test it, or test it better
@@ -126,8 +137,12 @@ def combine_outcomes(outcomes: list[Outcome]) -> Outcome:
 
 
 def parse_outcomes(names: Sequence[str]) -> tuple[Outcome, ...]:
-    """Return the outcomes of these names (all if none are given). Raises UserError for an unknown name."""
-    for name in names:
+    """Return the outcomes of these names (all if none are given); hyphens may stand for spaces.
+
+    Raises UserError for an unknown name.
+    """
+    wanted = [name.replace("-", " ") for name in names]
+    for name in wanted:
         if name not in OUTCOMES:
             raise unknown_name_error("verdict", name, OUTCOMES)
-    return tuple(outcome for outcome in OUTCOMES if not names or outcome in names)
+    return tuple(outcome for outcome in OUTCOMES if not names or outcome in wanted)

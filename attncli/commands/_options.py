@@ -1,5 +1,6 @@
 """Options, parameter types and output that several commands share."""
 
+import os
 import shutil
 import sys
 import textwrap
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms, complete_recipes
+from attncli.commands._result_stream import echo_result, reserve_stdout
 from attncli.errors import UserError
+from attncli.system.gpu_support import DEVICE_VARIABLE, check_device_name
 
 if TYPE_CHECKING:
     from attncli.recipe import Recipe
@@ -158,9 +161,44 @@ def store_options(command: F) -> F:
     )(command)
 
 
+def device_option(command: F) -> F:
+    """Add `--device`; what it asks for holds for this command and the processes that it starts."""
+
+    def remember(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
+        if name is None:
+            return
+        before = os.environ.get(DEVICE_VARIABLE)
+        os.environ[DEVICE_VARIABLE] = check_device_name(name)
+        ctx.call_on_close(lambda: _restore_variable(DEVICE_VARIABLE, before))
+
+    return click.option(
+        "--device",
+        metavar="NAME",
+        expose_value=False,
+        callback=remember,
+        help="cpu, cuda, cuda:1 or mps  [default: the GPU that torch finds, else cpu]",
+    )(command)
+
+
+def _restore_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
 def json_option(command: F) -> F:
     """Add `--json`, machine-readable output."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else there.")(command)
+    return click.option(
+        "--json", "as_json", is_flag=True, callback=_reserve_stdout, help="Print JSON on stdout and nothing else there."
+    )(command)
+
+
+def _reserve_stdout(context: click.Context, parameter: click.Parameter, as_json: bool) -> bool:
+    """Keep stdout for the JSON until the command ends."""
+    if as_json and not context.resilient_parsing:
+        context.with_resource(reserve_stdout())
+    return as_json
 
 
 def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None = None) -> "Recipe":
@@ -220,7 +258,7 @@ def echo_json(value: Any) -> None:
     """Print a value as JSON on stdout; NaN and infinities, which JSON lacks, as null."""
     from attncli.report.json_text import format_json
 
-    click.echo(format_json(value))
+    echo_result(format_json(value))
 
 
 def overwrite_line(text: str) -> None:

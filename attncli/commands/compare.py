@@ -8,6 +8,7 @@ import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
 from attncli.commands._options import NAMES, json_option, store_options
+from attncli.commands._result_stream import echo_result
 
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
     "--margin", type=float, default=0.5, show_default=True, help="Smallest difference that matters, in points."
 )
 @click.option(
+    "--planned-seeds",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Seeds planned before the first run, for runs that no sweep planned.",
+)
+@click.option(
     "--cost",
     type=click.Choice(["params", "macs", "train-time", "infer-time"]),
     default="params",
@@ -50,6 +57,7 @@ def command(
     attn: list[str] | None,
     format_: str,
     margin: float,
+    planned_seeds: int | None,
     cost: str,
     plot: bool,
     runs: Path,
@@ -58,10 +66,11 @@ def command(
 ) -> None:
     """Compare finished runs: mean over seeds, paired difference to the plain network, overhead and speed.
 
-    Differences are taken seed by seed against runs of the same recipe with `--attn none`. p values are corrected for
-    the whole table. With too few seeds the verdict is "undecided".
+    Differences are taken seed by seed against runs of the same recipe with `--attn none`. Intervals and p values hold
+    for all variants of a baseline together, also for those that are not shown. With too few seeds the verdict is
+    "undecided".
 
-    More in `attncli help concepts`.
+    More in `attncli help statistics`.
 
     \b
     Example:
@@ -70,22 +79,27 @@ def command(
     """
     from attncli.analysis.compare import compare_variants
     from attncli.report import comparison
-    from attncli.runs import RunStore, list_untracked_runs, read_finished_runs
+    from attncli.report.comparison import describe_lost_runs
+    from attncli.runs import RunStore, list_untracked_runs, read_failed_runs, read_finished_runs
 
     run_store = RunStore(runs, tracking_uri)
-    all_runs = read_finished_runs(run_store)
-    refuse_empty_filters(all_runs, attn=attn, backbone=backbone, dataset=dataset)
-    finished_runs = [
-        run
-        for run in all_runs
-        if dataset in (None, run.dataset)
-        and backbone in (None, run.recipe.model.backbone)
-        and (not attn or run.result.attn in (*attn, "none"))
+    finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(runs))
+    refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
+    all_rows = compare_variants(
+        finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
+    )  # of all runs, as variants are tested together whatever is shown
+    rows = [
+        row
+        for row in all_rows
+        if dataset in (None, row.dataset)
+        and backbone in (None, row.backbone)
+        and (not attn or row.attn in (*attn, "none"))
     ]
-    rows = compare_variants(finished_runs, margin=margin / 100)
+    for line in describe_lost_runs(failed_runs, finished_runs):
+        click.echo(line, err=True)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
-    click.echo(comparison.render_comparison(rows, "json" if as_json else format_))
+    echo_result(comparison.render_comparison(rows, "json" if as_json else format_))
     if missing := list_untracked_runs(run_store, finished_runs):
         click.echo(
             f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "

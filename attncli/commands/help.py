@@ -11,7 +11,7 @@ from attncli.errors import UserError, unknown_name_error
 
 FOLDER = Path(__file__).parents[1] / "help"
 TOPIC_ORDER = (
-    "start", "concepts", "claims", "data", "mechanisms", "backbones", "sweeps", "distributed", "mlflow",
+    "start", "concepts", "statistics", "claims", "data", "mechanisms", "backbones", "sweeps", "distributed", "mlflow",
     "tracking-server", "attention-figures", "benchmarks", "contributing", "troubleshooting", "changelog",
 )  # fmt: skip
 MAX_WIDTH = 100  # columns; longer lines are hard to read

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands._options import echo_json, json_option, network_options, read_recipe
+from attncli.commands._options import device_option, echo_json, json_option, network_options, read_recipe
 
 if TYPE_CHECKING:
     from attncli.recipe import Recipe
@@ -21,6 +21,7 @@ LARGE_SIDE = 64  # px; from here on the networks are those of ImageNet
 @click.option(
     "--batch-size", metavar="N", type=click.IntRange(1), help="Images of a timed step  [default: 128, 16 from 64 px]"
 )
+@device_option
 @json_option
 def command(classes: int | None, speed: bool, batch_size: int | None, as_json: bool, **options: Any) -> None:
     """Measure overhead without training: parameters, MACs, memory and speed, each against the plain network.
@@ -37,7 +38,10 @@ def command(classes: int | None, speed: bool, batch_size: int | None, as_json: b
     recipes, size = _read_measured_recipes(options, batch_size)
     from attncli.measure.overhead import measure_recipe_overhead
     from attncli.model import InputSpec
+    from attncli.train import choose_device
 
+    if speed:
+        choose_device()  # an error if it is not there, before anything is printed
     shape = InputSpec(classes or (1000 if size >= LARGE_SIDE else 10), (size, size))
     with click.progressbar(
         recipes, file=sys.stderr, item_show_func=_name_mechanism, hidden=as_json and not sys.stderr.isatty()

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands._options import echo_json, json_option, read_recipe, recipe_options, store_options
+from attncli.commands._options import device_option, echo_json, json_option, read_recipe, recipe_options, store_options
+from attncli.commands._result_stream import release_stdout
 from attncli.errors import UserError
+from attncli.system.launcher import read_process_rank
 from attncli.system.signals import end_with_launcher
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--look", is_flag=True, help="At the end draw what the attention does, as `attncli look` does.")
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Train in N processes, on cores (gloo) or GPUs.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@device_option
 @store_options
 @json_option
 def command(
@@ -78,7 +81,7 @@ def command(
         result = _train_run(
             recipe,
             track.RunStore(runs, tracking_uri),
-            quiet or _read_rank() > 0,
+            quiet or read_process_rank().rank > 0,
             fresh=not resume,
             profile=profile,
             look=look,
@@ -91,36 +94,29 @@ def command(
     return None
 
 
-def _read_rank() -> int:
-    """Return this process's rank among those that a launcher started, 0 without one."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def _has_rank() -> bool:
-    """Return whether torch's or MPI's launcher gave this process a rank."""
-    return any(name in os.environ for name in ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK"))
-
-
 def _is_one_of_several(processes: int | None) -> bool:
     """Return whether a launcher started this process as one of several.
 
     Raises UserError if the number is not the requested one. Accelerate's launcher, asked for several processes on a
     machine without GPUs, sets their port and then starts a single one without a warning.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes is None and {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys() and not _has_rank():
+    process_rank = read_process_rank()
+    has_accelerate = {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= os.environ.keys()
+    if processes is None and has_accelerate and not process_rank.has_launcher:
         raise UserError(
             "accelerate launch was asked for several processes and started one, as it does without GPUs",
             "use attncli run --processes N (1 if one is meant), or accelerate launch --multi_gpu --num_processes N",
         )
-    if "RANK" in os.environ and processes not in (None, world):
-        raise UserError(f"--processes {processes}, but the launcher started {world}", "leave out --processes")
-    return world > 1
+    if process_rank.has_launcher and processes not in (None, process_rank.processes):
+        problem = f"--processes {processes}, but the launcher started {process_rank.processes}"
+        raise UserError(problem, "leave out --processes")
+    return process_rank.processes > 1
 
 
 def _launch_processes(processes: int | None) -> None:
     from attncli.run.launch import launch_ranks
 
+    release_stdout()
     launch_ranks(processes or 1, sys.argv[1:])
 
 

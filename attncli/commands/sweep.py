@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_sweeps
-from attncli.commands._options import NAMES, SEEDS, echo_json, json_option, refuse_settings, store_options
+from attncli.commands._options import (
+    NAMES,
+    SEEDS,
+    device_option,
+    echo_json,
+    json_option,
+    refuse_settings,
+    store_options,
+)
+from attncli.errors import UserError
 
 if TYPE_CHECKING:
     from attncli.jobs import SweepPlan, TaskEnded
@@ -28,7 +37,12 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
     "--on", "executor_name", type=click.Choice(EXECUTORS), default=EXECUTORS[0], show_default=True, help=ON_HELP
 )
 @click.option("--cpus", type=click.IntRange(1), metavar="N", help="Cores per run on a cluster  [default: 1]")
-@click.option("--gpus", type=click.IntRange(0), metavar="N", help="GPUs per run on a cluster  [default: 0]")
+@click.option(
+    "--gpus",
+    type=click.FloatRange(0),
+    metavar="N",
+    help="GPUs per run on a cluster; Ray takes 0.25 too  [default: on Ray 1 if there are GPUs, on Slurm 0]",
+)
 @click.option(
     "--slurm", multiple=True, metavar="KEY=VALUE", help="Option for sbatch: partition=gpu, time=60 (minutes), ..."
 )
@@ -50,6 +64,7 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
 @click.option("--seeds", type=SEEDS, metavar="N|LIST", help="How many seeds, or which, instead of the file's.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every run; may be repeated.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@device_option
 @store_options
 @json_option
 def command(
@@ -58,7 +73,7 @@ def command(
     jobs: int | None,
     executor_name: str,
     cpus: int | None,
-    gpus: int | None,
+    gpus: float | None,
     slurm: tuple[str, ...],
     fail_fast: bool,
     dataset: list[str] | None,
@@ -109,6 +124,8 @@ def command(
             check_data_root(run.recipe.data)
     settings = WorkerSettings(RunStore(runs, tracking_uri), FIGURE_HOOK)
     executor, parallel_jobs = choose_executor(executor_name, settings, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
+    for note in list_sweep_notes(executor_name, gpus):
+        click.echo("" if quiet else f"note: {note}", err=True, nl=not quiet)
     failures, stopped = execute_sweep(sweep_plan, executor, parallel_jobs, settings, fail_fast, quiet)
     if as_json:
         refreshed_plan = plan_sweep(file, runs=runs, overrides=overrides, axes=axes)
@@ -118,6 +135,26 @@ def command(
     if failures or stopped:
         raise SystemExit(130 if stopped.startswith("stopped by SIG") else 1)
     return None
+
+
+def list_sweep_notes(executor_name: str, gpus: float | None) -> list[str]:
+    """Return what a user should hear about the devices of a sweep before it starts, one line each.
+
+    Raises UserError if `--device` asks for CUDA and this machine, which is to run the sweep, has no usable GPU.
+    """
+    from attncli.jobs import resources
+    from attncli.system import gpu_support, hardware
+
+    requested = gpu_support.read_requested_device()
+    if executor_name == "slurm" and gpus is None and requested != "cpu":
+        return ["without --gpus the jobs get no GPU and train on CPUs; --gpus 1 asks for one each"]
+    if executor_name != "local" or requested == "cpu":
+        return []
+    obstacle = gpu_support.find_gpu_obstacle()
+    if requested.startswith("cuda") and (obstacle or not (resources.list_gpus() or hardware.list_gpu_names())):
+        problem, hint = obstacle or ("there is no NVIDIA GPU here", "leave out --device; `attncli doctor` says more")
+        raise UserError(f"--device {requested}: {problem}", hint)
+    return [f"{obstacle[0]}; the runs train on the CPU ({obstacle[1]})"] if obstacle else []
 
 
 def execute_sweep(

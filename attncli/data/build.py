@@ -21,16 +21,44 @@ from attncli.data.images.arrays import (
     VariableSizeImages,
     wrap_tensor,
 )
+from attncli.data.images.grey_range import find_grey_range, load_grey_range
+from attncli.data.images.pixel_rules import FULL_RANGE, DeepGreyError, choose_pixel_rules
 from attncli.data.images.variable_size import read_whole_images
 from attncli.data.paths import DataPaths
 from attncli.data.registry import read_source
+from attncli.data.remarks import SplitFiles, describe_first_classes, list_notes, list_warnings
 from attncli.errors import UserError
 from attncli.recipe import Data
 
 
 def build_dataset(data: Data, paths: DataPaths) -> Dataset:
-    """Return the dataset of a recipe. Raises UserError; see `attncli.data.load`."""
+    """Return the dataset of a recipe. Raises UserError; see `attncli.data.load`.
+
+    If 16-bit images are met, the values that they hold are read first.
+    """
     source = read_source(data, paths)
+    files = source.train.files
+    grey_range = load_grey_range(files, paths) if files is not None and files.rules.grey_range is None else None
+    if grey_range is None:
+        try:
+            return _assemble_dataset(data, source, paths)
+        except DeepGreyError:
+            grey_range = _find_grey_range(source, paths)
+    data = data.model_copy(update={"grey_range": list(grey_range)})
+    return _assemble_dataset(data, read_source(data, paths), paths)
+
+
+def _find_grey_range(source: DatasetSource, paths: DataPaths) -> tuple[float, float]:
+    """Return the range of the 16-bit training images, or of those of another split if there are no others."""
+    for lazy_split in (source.train, source.test, source.val):
+        files = lazy_split.files if lazy_split is not None else None
+        if files is not None and (grey_range := find_grey_range(files, paths)) is not None:
+            return grey_range
+    return FULL_RANGE
+
+
+def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Dataset:
+    """Return the dataset. Raises DeepGreyError for 16-bit images without data.grey_range."""
     classes, lazy_splits = _select_splits(data, source)
     whole_images = _load_whole_images(data, lazy_splits["train"], paths) if data.crop == "resized" else None
     arrays = {
@@ -44,6 +72,8 @@ def build_dataset(data: Data, paths: DataPaths) -> Dataset:
         splits["train"] = Split(
             _move_planes_first(arrays["test"])[:0], lazy_splits["train"].labels, whole_images.images
         )
+    rules = choose_pixel_rules(data)
+    split_files = _collect_split_files(classes, lazy_splits, arrays, whole_images)
     height, width = values.shape[-3], values.shape[-2]
     default_pad = min(height, width) // 8 if source.pad is None else source.pad
     return Dataset(
@@ -61,8 +91,29 @@ def build_dataset(data: Data, paths: DataPaths) -> Dataset:
         pad=default_pad if data.pad is None else data.pad,
         flip=source.flip if data.flip is None else data.flip,
         augmentation=build_augmentation(data),
-        notes=source.notes,
+        notes=(
+            *source.notes,
+            *describe_first_classes(data.classes, classes, len(source.classes)),
+            *list_notes(rules, split_files),
+        ),
+        warnings=(*list_warnings(split_files), *_describe_shared_groups(lazy_splits)),
     )
+
+
+def _collect_split_files(
+    classes: tuple[str, ...],
+    lazy_splits: dict[str, LazySplit],
+    arrays: dict[str, ImageArray],
+    whole_images: "WholeTrainImages | None",
+) -> dict[str, SplitFiles]:
+    """Return the files of each split with what is known about them; published images have no such facts."""
+    split_files = {}
+    for name, lazy_split in lazy_splits.items():
+        facts = whole_images.images.facts if whole_images and name == "train" else arrays[name].facts
+        if facts is not None and lazy_split.files is not None:
+            labels = [classes[label] for label in lazy_split.labels.tolist()]
+            split_files[name] = SplitFiles([file.path for file in lazy_split.files.files], labels, facts)
+    return split_files
 
 
 class WholeTrainImages(NamedTuple):
@@ -95,7 +146,7 @@ def _select_splits(data: Data, source: DatasetSource) -> tuple[tuple[str, ...], 
     """
     class_numbers = subset.choose_classes(source.classes, data.classes)
     classes = tuple(source.classes[number] for number in class_numbers)
-    source_splits = {"train": source.train, "val": source.val, "test": source.test}
+    source_splits = _list_source_splits(data, source)
     lazy_splits = {
         name: lazy_split.select_rows(*subset.select_class_rows(lazy_split.labels, class_numbers))
         for name, lazy_split in source_splits.items()
@@ -103,15 +154,22 @@ def _select_splits(data: Data, source: DatasetSource) -> tuple[tuple[str, ...], 
     }
     _check_not_empty(data, classes, lazy_splits)
     train = lazy_splits["train"]
-    train = train.select_rows(
-        subset.choose_train_rows(train.labels, classes, data.fraction, data.per_class, data.subset_seed)
-    )
+    seed = subset.resolve_seed(data)
+    train = train.select_rows(subset.choose_train_rows(train.labels, classes, data.fraction, data.per_class, seed))
     if "val" not in lazy_splits:
-        train_rows, val_rows = subset.cut_validation(train.labels, data.val_fraction, data.subset_seed)
+        train_rows, val_rows = subset.cut_validation(train.labels, data.val_fraction, seed, train.groups)
         if len(val_rows):
             lazy_splits["val"] = train.select_rows(val_rows)
         train = train.select_rows(train_rows)
     return classes, lazy_splits | {"train": train}
+
+
+def _list_source_splits(data: Data, source: DatasetSource) -> dict[str, LazySplit | None]:
+    """Return the splits of a source; with data.folds, a fold of its training images is the test set instead."""
+    if data.folds is None or not source.has_own_test:
+        return {"train": source.train, "val": source.val, "test": source.test}
+    train_rows, test_rows = subset.cut_test_or_fold(data, source.train.labels, "test", source.train.groups)
+    return {"train": source.train.select_rows(train_rows), "test": source.train.select_rows(test_rows)}
 
 
 def _check_not_empty(data: Data, classes: tuple[str, ...], lazy_splits: dict[str, LazySplit]) -> None:
@@ -129,6 +187,18 @@ def _check_not_empty(data: Data, classes: tuple[str, ...], lazy_splits: dict[str
             f"{data.name}: no images of '{missing[0]}' in the split train",
             "each class needs one; data.classes=[NAME, NAME] or data.classes=FILE leaves classes out",
         )
+
+
+def _describe_shared_groups(lazy_splits: dict[str, LazySplit]) -> list[str]:
+    """Return a warning for the groups of images that are in the training and in another split."""
+    shared = []
+    train_groups = set(lazy_splits["train"].groups or ())
+    for name in ("val", "test"):
+        groups = set(lazy_splits[name].groups or ()) if name in lazy_splits else set()
+        if common := sorted(groups & train_groups):
+            example = f"for example {common[0]}"
+            shared.append(f"{len(common)} of {len(groups)} groups of {name} are also in train, {example}")
+    return shared
 
 
 def _move_planes_first(array: ImageArray) -> Tensor:

@@ -28,12 +28,14 @@ class LazySplit:
     labels: Tensor
     read: Callable[[Tensor], ImageArray]
     files: ImageFileList | None = None
+    groups: Sequence[str] | None = None  # of each image: images of one group stay in one split
 
     def select_rows(self, rows: Tensor, labels: Tensor | None = None) -> "LazySplit":
         """Return the split with these rows only, under new labels if given."""
         selected_files = None if self.files is None else self.files.select_rows(rows.tolist())
         selected_labels = self.labels[rows] if labels is None else labels
-        return LazySplit(selected_labels, lambda wanted: self.read(rows[wanted]), selected_files)
+        groups = None if self.groups is None else [self.groups[row] for row in rows.tolist()]
+        return LazySplit(selected_labels, lambda wanted: self.read(rows[wanted]), selected_files, groups)
 
     def read_all(self) -> ImageArray:
         """Return every image."""
@@ -49,6 +51,7 @@ class DatasetSource:
     test: LazySplit
     origin: str  # where it comes from, for people
     val: LazySplit | None = None
+    has_own_test: bool = True  # whether `test` is a split of the dataset, not cut from its training images
     flip: bool = False  # whether a mirrored image belongs to the same class
     pad: int | None = None  # of the random crop; None = one eighth of the size
     mean: RGBTriple | None = None  # published constants; None = those of the training images
@@ -96,7 +99,8 @@ class Dataset:
     pad: int  # of the random crop, in pixels
     flip: bool
     augmentation: AugmentationConfig = PLAIN_AUGMENTATION
-    notes: tuple[str, ...] = ()  # as in DatasetSource
+    notes: tuple[str, ...] = ()  # how the files were read and the images are shown, for the user
+    warnings: tuple[str, ...] = ()  # what may be wrong with them
 
     def to(self, device: torch.device) -> "Dataset":
         """Return the dataset on a GPU if it takes at most half of the free memory there, else unchanged.
@@ -105,6 +109,12 @@ class Dataset:
         """
         splits = {k: s for k in ("train", "val", "test") if (s := getattr(self, k)) is not None}
         size = sum(s.images.nbytes for s in splits.values())
-        if device.type != "cuda" or 2 * size > torch.cuda.mem_get_info(device)[0]:
+        if device.type != "cuda" or 2 * size > _count_free_bytes(device):
             return self
         return replace(self, **{k: s.to(device) for k, s in splits.items()})
+
+
+def _count_free_bytes(device: torch.device) -> int:
+    """Return the free memory of a CUDA device, with what torch holds there for later without using it."""
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0] + unused)

@@ -74,7 +74,7 @@ def _locate_digest_file(cache: Path, data: Data) -> Path:
 def _list_data_paths(data: Data) -> list[Path]:
     """Return the files and folders that hold the images; none if they may be anywhere, as with tables of paths."""
     names = [name for name in (data.name, data.of) if name is not None]
-    if "parquet" in names or any(has_origin(name, "hub") for name in names):
+    if "parquet" in names or "table" in names or any(has_origin(name, "hub") for name in names):
         return []
     root = expand_user_path(data.root, "data.root") if data.root else find_default_root()
     if any(has_origin(name, "user") for name in names):

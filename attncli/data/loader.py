@@ -82,6 +82,11 @@ def count_epoch_steps(split: Split, batch_size: int) -> int:
     return max(1, len(split) // batch_size)
 
 
+def count_left_over(split: Split, batch_size: int) -> int:
+    """Return the number of images of a split that an epoch drops because they do not fill a batch."""
+    return max(0, len(split) - count_epoch_steps(split, batch_size) * batch_size)
+
+
 def shuffle_rows(count: int, seed: int, epoch: int) -> Tensor:
     """Return the order (n,) in which an epoch goes through the training images."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(derive_seed(seed, "order", epoch)))

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from attncli.system.files import expand_user_path
+
 ProgressCallback = Callable[[str, int, int], None]  # (activity, completed, total)
 
 
@@ -14,7 +16,7 @@ def ignore_progress(activity: str, completed: int, total: int) -> None:
 
 def find_default_root() -> Path:
     """Return the default folder of downloads: $ATTNCLI_DATA, else ~/.cache/attncli/data."""
-    return Path(os.environ.get("ATTNCLI_DATA") or "~/.cache/attncli/data").expanduser()
+    return expand_user_path(os.environ.get("ATTNCLI_DATA") or "~/.cache/attncli/data", "ATTNCLI_DATA")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 DATASETS: dict[str, str] = list_datasets()
 CONFIGURED = ("parquet", "hf")  # datasets of which one folder or repository can hold several
+TABLES = ("parquet", "hf", "table")
+KEYS_OF_DATASETS = {
+    "image_column": TABLES,
+    "label_column": TABLES,
+    "group_column": TABLES,
+    "group_pattern": ("folder", "table"),
+}
 DEFAULT_BASE = "digits"  # what generated datasets are made of without data.of
 
 
@@ -69,6 +76,9 @@ def read_source(data: Data, paths: DataPaths) -> "DatasetSource":
         )
     if data.unused_splits and not any(has_origin(name, "user", "hub") for name in (data.name, data.of)):
         raise UserError(f"data.unused_splits: '{data.name}' is not a dataset of your own", "leave the key out")
+    for key, names in KEYS_OF_DATASETS.items():
+        if getattr(data, key) is not None and not {data.name, data.of} & set(names):
+            raise UserError(f"data.{key}: '{data.name}' has no use for it", f"only {', '.join(names)} have")
     module = importlib.import_module(f"attncli.data.datasets.{data.name.replace('-', '_')}")
     source: DatasetSource = module.read(data, paths)
     return source

@@ -4,14 +4,20 @@ Choices are seeded and stratified. The order in which the images of a class are 
 of the random stream only, so a smaller subset is contained in every larger one with the same seed.
 """
 
+import warnings
+from collections.abc import Sequence
+from itertools import islice
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from attncli.errors import UserError, unknown_name_error
-from attncli.recipe import read_class_list
+from attncli.recipe import Data, read_class_list
 from attncli.seeds import derive_seed
 
 TEST_SHARE, TEST_SEED = 0.2, 0
+Groups = Sequence[str] | None  # the group of each image, such as its patient; images of a group stay together
 
 
 def choose_classes(classes: tuple[str, ...], wanted: int | list[str] | str | None) -> list[int]:
@@ -94,21 +100,92 @@ def choose_train_rows(
     return draw_rows(labels, quota, seed, "keep")
 
 
-def cut_validation(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Return (rows to train on, rows to validate on): disjoint, together all; each class keeps one training image."""
+def cut_validation(labels: Tensor, fraction: float, seed: int, groups: Groups = None) -> tuple[Tensor, Tensor]:
+    """Return (rows to train on, rows to validate on): disjoint, together all; each class keeps one training image.
+
+    With groups, whole groups are chosen, so that the share is about `fraction`. Raises UserError if they do not allow
+    it.
+    """
     if fraction == 0:
         return torch.arange(len(labels)), torch.empty(0, dtype=torch.int64)
+    if groups is not None:
+        return _cut_groups(labels, groups, fraction, derive_seed(seed, "subset", "val"))
     quota = allot_quota(labels.bincount(), fraction, least=0, spare=1)
     return _split_rows(labels, draw_rows(labels, quota, seed, "val"))
 
 
-def cut_test(labels: Tensor, stream: str) -> tuple[Tensor, Tensor]:
+def cut_test(labels: Tensor, stream: str, groups: Groups = None) -> tuple[Tensor, Tensor]:
     """Return (rows to train on, rows to test on) of a dataset without a test split: one fifth of each class.
 
-    The choice depends on the labels and the name of the random stream only.
+    The choice depends on the labels and the name of the random stream only. With groups, whole groups are chosen that
+    make up about one fifth. Raises UserError if they do not allow it.
     """
+    if groups is not None:
+        return _cut_groups(labels, groups, TEST_SHARE, derive_seed(TEST_SEED, "subset", stream))
     quota = allot_quota(labels.bincount(), TEST_SHARE, least=1, spare=1)
     return _split_rows(labels, draw_rows(labels, quota, TEST_SEED, stream))
+
+
+def resolve_seed(data: Data) -> int:
+    """Return the seed of cuts and subsets. With data.subset_seed=run, the run has put its own seed there."""
+    return 0 if isinstance(data.subset_seed, str) else data.subset_seed
+
+
+def cut_test_or_fold(data: Data, labels: Tensor, stream: str, groups: Groups = None) -> tuple[Tensor, Tensor]:
+    """Return (rows to train on, rows to test on): the fold of a recipe with data.folds, else as `cut_test`."""
+    if data.folds is None:
+        return cut_test(labels, stream, groups)
+    return cut_fold(labels, data.fold, data.folds, resolve_seed(data), groups)
+
+
+def cut_fold(labels: Tensor, fold: int, folds: int, seed: int, groups: Groups = None) -> tuple[Tensor, Tensor]:
+    """Return (rows to train on, rows to test on) of one of `folds` parts; every image is in one of them.
+
+    The parts have about the same share of each class, and whole groups if there are any. Raises UserError if a class or
+    the groups are too few.
+    """
+    smallest = int(labels.bincount().min())
+    if smallest < folds:
+        raise UserError(
+            f"data.folds: {folds}: the smallest class has {smallest} images", f"at most data.folds={max(2, smallest)}"
+        )
+    return _cut_fold(labels, fold, folds, derive_seed(seed, "subset", "folds"), groups)
+
+
+def _cut_groups(labels: Tensor, groups: Sequence[str], fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Return (other rows, rows of groups that make up about `fraction`), or the reverse if it is above one half."""
+    is_large = fraction > 0.5
+    parts = max(2, round(1 / (1 - fraction if is_large else fraction)))
+    rest, chosen = _cut_fold(labels, 0, parts, seed, groups)
+    return (chosen, rest) if is_large else (rest, chosen)
+
+
+def _cut_fold(labels: Tensor, fold: int, folds: int, seed: int, groups: Groups) -> tuple[Tensor, Tensor]:
+    """Cut by scikit-learn's stratified folds, of whole groups if there are any."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    rows, y, state = np.arange(len(labels)), labels.numpy(), seed % (1 << 32)
+    if groups is None:
+        cuts = StratifiedKFold(folds, shuffle=True, random_state=state).split(rows, y)
+    else:
+        count = len(set(groups))
+        if count < 2 or (fold and folds > count):
+            raise UserError(
+                f"data: {count} groups cannot be cut into {folds} parts", "groups stay together in every cut"
+            )
+        cut = StratifiedGroupKFold(min(folds, count), shuffle=True, random_state=state)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the least populated class: checked below
+            try:
+                cuts = iter(list(cut.split(rows, y, list(groups))))
+            except ValueError as error:
+                raise UserError(f"data: the groups cannot be cut: {error}", "take fewer folds") from error
+    train, test = next(islice(cuts, fold, None))
+    lost = set(y.tolist()) - set(y[train].tolist())
+    if lost or not len(test):
+        problem = "data: the groups cannot be cut so that each class keeps training images"
+        raise UserError(problem, "a class needs images of two groups at least; fewer folds may help")
+    return torch.from_numpy(train), torch.from_numpy(test)
 
 
 def _split_rows(labels: Tensor, chosen_rows: Tensor) -> tuple[Tensor, Tensor]:

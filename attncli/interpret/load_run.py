@@ -34,7 +34,7 @@ def load_finished_run(folder: Path, dataset: Dataset | None = None) -> LoadedRun
     result = records.read_result(folder)
     if result is None:
         raise UserError(f"{folder}: this run is not finished", f"attncli run {folder / 'recipe.yaml'} resumes it")
-    dataset = dataset or data.load(recipe.data, cache=folder.parent / "cache")
+    dataset = dataset or data.load(recipe.resolve_data(), cache=folder.parent / "cache")
     if result.data_digest not in ("", dataset.digest):
         raise UserError(
             f"{folder}: trained on other images than those of {dataset.origin} now",

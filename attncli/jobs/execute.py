@@ -1,11 +1,12 @@
 """Execute the plan of a sweep: its tasks, its parent runs in MLflow, its final status."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from attncli import track
 from attncli.jobs.events import Task, TaskEnded, TaskEvent
-from attncli.jobs.plan import PlannedRun, SweepPlan
-from attncli.records import Status
+from attncli.jobs.plan import SweepPlan
+from attncli.records import PLAN_TAG, Status
 from attncli.system.signals import StopRequest
 from attncli.track import RunStore
 
@@ -31,7 +32,7 @@ def execute_plan(
     status: Status = "FAILED"  # unless no error comes
     statuses: list[str] = []
     try:
-        for event in executor(build_tasks(unfinished_runs, parents), stop):
+        for event in executor(build_tasks(plan, parents), stop):
             if isinstance(event, TaskEnded) and not event.task.timing:
                 statuses.append(event.status)
                 if fail_fast and event.status != "FINISHED" and not stop.reason:
@@ -50,13 +51,26 @@ def summarize_status(statuses: Sequence[str], run_count: int, *, stopped: bool) 
     return "KILLED" if stopped else "FAILED"
 
 
-def build_tasks(unfinished_runs: Sequence[PlannedRun], parents: "dict[str, dict[str, str]]") -> list[Task]:
-    """Return one timing task per network to time, then the runs; `parents` has the tags of each experiment."""
+def build_tasks(plan: SweepPlan, parents: "dict[str, dict[str, str]]") -> list[Task]:
+    """Return one timing task per network to time, then the unfinished runs.
+
+    `parents` has the tags of each experiment. Each run is told how many seeds the plan has of it, finished ones too.
+    """
+    unfinished_runs = plan.unfinished_runs
+    planned_seeds: dict[str, set[int]] = defaultdict(set)
+    for run in plan.runs:
+        planned_seeds[run.recipe.compute_group()].add(run.recipe.seed)
     timings = {run.recipe.compute_group(): run for run in reversed(unfinished_runs) if run.recipe.measure.speed}
     return [
         *(Task(recipe=r.recipe, digest=r.digest, title=r.title, timing=True) for r in reversed(timings.values())),
         *(
-            Task(recipe=r.recipe, digest=r.digest, title=r.title, tags=parents[track.choose_experiment_name(r.recipe)])
+            Task(
+                recipe=r.recipe,
+                digest=r.digest,
+                title=r.title,
+                tags=parents[track.choose_experiment_name(r.recipe)]
+                | {PLAN_TAG: str(len(planned_seeds[r.recipe.compute_group()]))},
+            )
             for r in unfinished_runs
         ),
     ]

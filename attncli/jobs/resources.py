@@ -3,23 +3,37 @@
 import os
 from functools import cache
 
-from attncli.system import hardware
+from attncli.system import gpu_support, hardware
 
 
 def threads_per_job(jobs: int) -> int:
     """Return the threads per job: an equal share of the cores, at most OMP_NUM_THREADS."""
     cores, omp_threads = hardware.count_cores(), os.environ.get("OMP_NUM_THREADS", "")
-    most_threads = int(omp_threads) if omp_threads.isdigit() and int(omp_threads) else cores
+    most_threads = int(omp_threads) if omp_threads.isdecimal() and int(omp_threads) else cores
     return max(1, min(cores // jobs, most_threads))
 
 
 @cache
 def list_gpus() -> tuple[str, ...]:
-    """Return the GPUs as CUDA_VISIBLE_DEVICES names them: those it allows, else those that the driver lists."""
-    visible_gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+    """Return the GPUs as CUDA_VISIBLE_DEVICES names them: those it allows, else those that the driver lists.
+
+    Of a card that is divided (MIG), each part counts. None if torch cannot use them, or if `--device` asks for another
+    device. With a torch for ROCm the variable is HIP_VISIBLE_DEVICES.
+    """
+    requested = gpu_support.read_requested_device()
+    if requested in ("cpu", "mps") or ":" in requested:
+        return ()
+    visible_gpus = os.environ.get(choose_visibility_variable())
     if visible_gpus is not None:
         return tuple(g.strip() for g in visible_gpus.split(",") if g.strip() and g.strip() != "-1")
-    return hardware.query_gpus("index")
+    if gpu_support.read_torch_build().rocm:
+        return tuple(map(str, range(hardware.count_amd_gpus())))
+    return () if gpu_support.find_gpu_obstacle() else hardware.list_gpu_parts() or hardware.query_gpus("index")
+
+
+def choose_visibility_variable() -> str:
+    """Return the variable that says which GPUs a process may use."""
+    return "HIP_VISIBLE_DEVICES" if gpu_support.read_torch_build().rocm else "CUDA_VISIBLE_DEVICES"
 
 
 def choose_job_count() -> int:
@@ -33,5 +47,5 @@ def build_job_environment(number: int, jobs: int) -> dict[str, str]:
     if jobs > 1:
         variables |= {name: str(threads_per_job(jobs)) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     if jobs > 1 and list_gpus():
-        variables["CUDA_VISIBLE_DEVICES"] = list_gpus()[number % len(list_gpus())]
+        variables[choose_visibility_variable()] = list_gpus()[number % len(list_gpus())]
     return variables

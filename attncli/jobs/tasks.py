@@ -18,7 +18,7 @@ from attncli.recipe import Data, Recipe
 from attncli.records import Epoch, Evaluation, Record
 from attncli.run import DatasetLoader, FigureHook, execute_run, make_input_spec
 from attncli.track import RunStore
-from attncli.train import TrainingProgress, distributed
+from attncli.train import TrainingProgress
 
 CACHED_DATASETS = 2  # datasets that a worker keeps
 TIMING_LOCK = ".timing.lock"  # one timing at a time on this machine
@@ -92,8 +92,8 @@ def run_task(
 
 def time_task(recipe: Recipe, *, runs: Path, load_dataset: DatasetLoader) -> Any:
     """Time a recipe's network against its baseline, unless the speed cache has it already."""
-    device = distributed.resolve_device(train.init_accelerator())
-    input_spec = make_input_spec(load_dataset(recipe.data, cache=runs / "cache"))
+    device = train.resolve_device(train.init_accelerator())
+    input_spec = make_input_spec(load_dataset(recipe.resolve_data(), cache=runs / "cache"))
     net, build_baseline = (
         model.build(recipe, input_spec).to(device),
         partial(model.build, recipe.make_baseline(), input_spec),

@@ -10,6 +10,8 @@ from attncli.measure.throughput import measure_throughput
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.records import Cost, Speed
+from attncli.train import choose_device
+from attncli.train.errors import translated_torch_errors
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) 
     """Count, and time if `with_speed`, a recipe's network against the same one without its mechanism.
 
     A mechanism that works on clips is measured on clips of `recipe.data.frames` frames, even if `shape` has no frames.
-    If the mechanism does not fit, the result has `problem` set.
+    The time is that of the chosen device. If the mechanism does not fit, or memory runs out, `problem` is set.
     """
     resolved, name = model.resolve_model(recipe), recipe.model.attn
     site = resolved.site or "-"
@@ -52,14 +54,16 @@ def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) 
     if site.startswith("frames") and shape.frames is None:
         shape = InputSpec(shape.classes, shape.size, recipe.data.frames)
     backbone = name if resolved.is_whole_network else recipe.model.backbone
+    cost_record, device = None, choose_device() if with_speed else None
     try:
         net, baseline = model.build(recipe, shape), model.build(recipe.make_baseline(), shape)
         cost_record = count_cost(net, baseline, shape.size, frames=shape.frames)
-        speed_record = (
-            measure_throughput(net, baseline, recipe, shape.classes, shape.size, frames=shape.frames)
-            if with_speed
-            else None
-        )
+        if device is None:
+            return Overhead(name, backbone, category, site, cost_record)
+        with translated_torch_errors(recipe.train):
+            speed_record = measure_throughput(
+                net, baseline, recipe, shape.classes, shape.size, frames=shape.frames, device=device
+            )
     except UserError as error:
-        return Overhead(name, backbone, category, site, problem=error.problem)
+        return Overhead(name, backbone, category, site, cost_record, problem=error.problem)
     return Overhead(name, backbone, category, site, cost_record, speed_record)

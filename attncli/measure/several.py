@@ -16,7 +16,7 @@ from attncli.measure.fake_tensors import image_shape
 from attncli.measure.throughput import SAMPLE_SECONDS, SMALLEST_BATCH, TimedNetwork, prepare_timed_network, time_calls
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
-from attncli.train import resolve_precision, tune_malloc
+from attncli.train import choose_device, resolve_precision, tune_malloc
 from attncli.train.distributed import choose_kernels
 
 ROUNDS = 9  # a distribution-free 95 % interval of a median needs six
@@ -46,10 +46,9 @@ def time_networks(recipes: Sequence[Recipe], shape: InputSpec, *, rounds: int = 
 
     Raises UserError if a network cannot be built for such data.
     """
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    device = device or torch.device("cpu")
+    device = choose_device()
     precision = resolve_precision(recipes[0].train.precision, device)
-    choose_kernels(device)
+    choose_kernels(device, precision)
     if device.type == "cpu":
         tune_malloc()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

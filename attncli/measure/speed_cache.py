@@ -115,7 +115,8 @@ def _is_same_training(key: Mapping[str, Any], recipe: Recipe, images: Sequence[i
     """Return whether an entry's images and training are the recipe's; an entry says which precision `auto` was."""
     train_values = recipe.train.model_dump()
     return (
-        key["images"] == list(images)
+        "processes" not in key
+        and key["images"] == list(images)
         and all(key["train"][name] == train_values[name] for name in TRAIN_KEYS)
         and train_values["precision"] in (key["asked"], key["train"]["precision"])
     )

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
+from attncli.errors import RunFailedError
 from attncli.measure.environment import describe_machine
 from attncli.measure.fake_tensors import image_shape
 from attncli.measure.speed_cache import SPEEDS_FILE, get_or_measure_speed, make_speed_key
@@ -26,13 +27,16 @@ from attncli.model import group_parameters
 from attncli.recipe import Recipe
 from attncli.records import Speed
 from attncli.train import autocast_context, optim, resolve_precision, tune_malloc
+from attncli.train.device import uses_channels_last
 from attncli.train.distributed import choose_kernels
+from attncli.train.errors import empty_device_cache, is_out_of_memory
 from attncli.train.loss import TrainingObjective
 
 TRAINING_SHARE = 0.7  # of the time that timing may take
 MIN_PAIRS = 3  # timed at least
 SAMPLE_SECONDS = 0.1  # minimum length of a sample, so that the clock's resolution and short delays matter little
 SMALLEST_BATCH = 16
+WARM_SECONDS = 0.5  # that a GPU works before it is timed
 Pair = tuple[float, float]  # seconds of the network and of the baseline for the same work
 
 
@@ -56,27 +60,53 @@ def measure_throughput(
     *,
     precision: str | None = None,
     device: torch.device | None = None,
+    processes: int = 1,
 ) -> Speed:
     """Measure the throughput of `model` and `baseline`, as the recipe trains them, in images (or clips) per second.
 
-    Takes about `recipe.measure.seconds`. If three pairs would take longer, a batch size that the recipe does not fix is
-    halved, and slow networks get fewer pairs than `recipe.measure.repeats`, but at least three.
+    Takes about `recipe.measure.seconds`. If three pairs would take longer, or memory runs out, a batch size that
+    `measure.batch_size` does not fix is halved; slow networks get fewer pairs than `recipe.measure.repeats`, but at
+    least three. Raises RunFailedError if memory runs out with the fixed batch, or with a single image.
 
     Args:
         size: (H, W) of the images.
         frames: T of clips; None for images.
         precision: by default the recipe's.
         device: by default the model's.
+        processes: of the training; the batch is that of one of them.
     """
     device = device or next(model.parameters()).device
     precision = resolve_precision(precision or recipe.train.precision, device)
-    choose_kernels(device)
+    choose_kernels(device, precision, deterministic=recipe.train.deterministic)
     if device.type == "cpu":
         tune_malloc()
+    batch = recipe.measure.batch_size or max(1, recipe.train.batch_size // processes)
+    while batch:
+        try:
+            return _time_pair(model, baseline, recipe, classes, image_shape(batch, size, frames), precision, device)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        empty_device_cache(device)
+        batch = 0 if recipe.measure.batch_size is not None else batch // 2
+    raise RunFailedError(
+        f"out of memory while timing {recipe.measure.batch_size or 1} images of {size[0]} x {size[1]} px on {device}",
+        "use a smaller measure.batch_size or data.image_size",
+    )
+
+
+def _time_pair(
+    model: nn.Module,
+    baseline: nn.Module,
+    recipe: Recipe,
+    classes: int,
+    shape: tuple[int, ...],
+    precision: str,
+    device: torch.device,
+) -> Speed:
+    """Time both networks with images of `shape`, whose batch may still shrink on a CPU. Raises if memory runs out."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        batch, networks = _prepare_fitting_pair(
-            model, baseline, recipe, classes, image_shape(1, size, frames), precision, device
-        )
+        batch, networks = _prepare_fitting_pair(model, baseline, recipe, classes, shape, precision, device)
         budget, repeats = recipe.measure.seconds, recipe.measure.repeats
         train = time_pairs(networks[0].train, networks[1].train, device, budget * TRAINING_SHARE, repeats)
         for network in networks:
@@ -113,7 +143,7 @@ def prepare_timed_network(
     """Return a warmed-up copy of a network on the device; its noise batch of `shape` is the same for all networks."""
     torch.manual_seed(0)
     images = torch.randn(math.prod(shape[:-3]), *shape[-3:], device=device)
-    if recipe.train.channels_last:
+    if uses_channels_last(recipe.train, device):
         images = images.to(memory_format=torch.channels_last)
     images, labels = images.unflatten(0, shape[:-3]), torch.randint(classes, shape[:1], device=device)
     return _warm_up_network(model, recipe, recipe.model.attn, images, labels, precision)
@@ -164,7 +194,7 @@ def _warm_up_network(
     device, settings = images.device, recipe.train
     bytes_before = _count_allocated_bytes(device)
     net = copy.deepcopy(model).to(device).train()
-    if settings.channels_last:
+    if uses_channels_last(settings, device):
         net.to(memory_format=torch.channels_last)
     if settings.compile:
         net.compile()
@@ -193,10 +223,19 @@ def _warm_up_network(
     train_step()
     _synchronize_device(device)
     if device.type == "cuda":
+        _run_until_warm(train_step, device)
         torch.cuda.reset_peak_memory_stats(device)
         train_step()  # the optimiser has its state now
         timed_network.memory = torch.cuda.max_memory_allocated(device) - bytes_before
     return timed_network
+
+
+def _run_until_warm(step: Callable[[], None], device: torch.device) -> None:
+    """Repeat a step until the GPU's clocks have risen."""
+    started_at = time.perf_counter()
+    while time.perf_counter() - started_at < WARM_SECONDS:
+        step()
+        torch.cuda.synchronize(device)
 
 
 def _count_allocated_bytes(device: torch.device) -> int:
@@ -214,13 +253,13 @@ def _prepare_fitting_pair(
 ) -> tuple[int, tuple[TimedNetwork, TimedNetwork]]:
     """Return the batch size to time with, and both networks, warmed up with it.
 
-    It is `measure.batch_size`, or the training batch size, halved on a CPU until three pairs fit into the time.
+    It is that of `shape`, and unless the recipe fixes it, halved on a CPU until three pairs fit into the time.
     """
 
     def prepare_pair(batch: int) -> tuple[TimedNetwork, TimedNetwork]:
         return prepare_network_pair(model, baseline, recipe, classes, (batch, *shape[1:]), precision, device)
 
-    batch = recipe.measure.batch_size or recipe.train.batch_size
+    batch = shape[0]
     if recipe.measure.batch_size is not None or device.type != "cpu" or batch <= SMALLEST_BATCH:
         return batch, prepare_pair(batch)
     trial_pair = prepare_pair(SMALLEST_BATCH)
@@ -278,11 +317,13 @@ def cached_throughput(
     *,
     runs: Path,
     threads: int | None = None,
+    processes: int = 1,
 ) -> Speed:
     """Return the speed of `net` against its baseline, from the file of speeds in `runs` or measured now.
 
     The baseline is built only if needed. The plain network is its own baseline: its ratios are exactly 1.
     With `threads`, only a speed measured before with so many threads is returned; LookupError if there is none.
+    After a training in several processes the batch is that of one of them.
     """
     this_machine = describe_machine() | ({} if threads is None else {"threads": threads})
     device = next(net.parameters()).device
@@ -291,9 +332,11 @@ def cached_throughput(
     def measure_now() -> Speed:
         if threads is not None:
             raise LookupError(recipe.compute_digest())
-        return measure_throughput(net, build_baseline(), recipe, classes, size, frames=frames)
+        return measure_throughput(net, build_baseline(), recipe, classes, size, frames=frames, processes=processes)
 
     key = make_speed_key(recipe, classes, size, frames, precision, this_machine)
+    if processes > 1:
+        key["processes"] = processes
     speed_record = get_or_measure_speed(
         runs / SPEEDS_FILE, key, measure_now, requested_precision=recipe.train.precision
     )

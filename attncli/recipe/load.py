@@ -79,7 +79,7 @@ def _locate_keys(error: ErrorDetails) -> list[str]:
 def _explain_errors(key_errors: list[ErrorDetails], file_name: str) -> UserError:
     """Return the errors of one key as one problem and hint, with the dotted key."""
     error, keys = key_errors[0], _locate_keys(key_errors[0])
-    location = f"{file_name}: {'.'.join(keys)}" if file_name else ".".join(keys)
+    location = ": ".join(part for part in (file_name, ".".join(keys)) if part) or "recipe"
     if error["type"] == "extra_forbidden":
         section_types: dict[str, type[RecipeSection]] = {
             "data": Data,

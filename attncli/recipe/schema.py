@@ -25,9 +25,11 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
     "data": frozenset(
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
         | {"configuration", "unused_splits", "image_column", "label_column", "content"}
+        | {"folds", "fold", "group_column", "group_pattern"}
+        | {"background", "grey_range", "orientation"}
     ),
     "model": frozenset({"replace", "pretrained"}),
-    "train": frozenset(),
+    "train": frozenset({"deterministic"}),
 }
 
 
@@ -69,8 +71,28 @@ class Data(RecipeSection):
     per_class: Positive | None = Field(default=None, description="training images kept per class (seeded)")
     fraction: Fraction | None = Field(default=None, description="share of the training images kept (seeded)")
     val_fraction: Share = Field(default=0.1, description="share of the training images held out for validation")
-    subset_seed: int = Field(
-        default=0, description="seed of the validation split and the subsets; does not depend on the run's seed"
+    subset_seed: int | Literal["run"] = Field(
+        default=0, description="seed of the validation split, subsets and folds; run = that of the run"
+    )
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        default=None, description="cut the training images into k parts, of which part data.fold is the test set"
+    )
+    fold: Annotated[int, Field(ge=0)] = Field(default=0, description="the part that is the test set, from 0")
+    group_column: str | None = Field(
+        default=None, description="column of groups (patient, writer, video) that stay together in every cut"
+    )
+    group_pattern: str | None = Field(
+        default=None, description="regular expression that finds the group in the path of a file (folder, table)"
+    )
+    background: str | None = Field(
+        default=None, description="colour behind transparent images; none = white for your own images and the hub's"
+    )
+    grey_range: list[float] | None = Field(
+        default=None,
+        description="values of 16-bit grey images that become black and white; none = the bits that your images use",
+    )
+    orientation: Literal["auto", "follow", "ignore"] = Field(
+        default="auto", description="EXIF orientation; auto = followed for your own images and the hub's"
     )
     pad: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="random crop after padding; none = size // 8 (cluttered: 0)"
@@ -134,9 +156,12 @@ class Train(RecipeSection):
     label_smoothing: Share = 0.0
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(default=None, description="largest norm of the gradient")
     ema: Share | None = Field(default=None, description="decay of an average of the weights, used for evaluation")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(default="auto", description="auto = bf16 if native")
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
+        default="auto", description="auto = bf16 if native, else fp16 on CUDA and fp32 elsewhere; tf32: CUDA"
+    )
     channels_last: bool = True
     compile: bool = False
+    deterministic: bool = Field(default=False, description="CUDA: kernels whose sums have a fixed order; slower")
 
 
 class Measure(RecipeSection):
@@ -157,15 +182,20 @@ class Recipe(RecipeSection):
     measure: Measure = Measure()
     seed: Annotated[int, Field(ge=0)] = 0
     experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE")
+    planned_seeds: Positive | None = Field(
+        default=None, description="how many seeds are planned in all; `compare` judges when they are finished"
+    )
 
     def build_identity(self) -> dict[str, Any]:
-        """Return everything that makes two runs different: all keys but the paths of files, timing and experiment.
+        """Return everything that makes two runs different: not paths of files, timing, experiment, planned seeds.
 
         If the user brings the images, data.root counts, as it decides which images they are. Keys of `KEYS_ADDED_LATER`
         count only if they are not at their default. A file of classes counts as its list, a user's file as its content;
         so do the local modules that a user's mechanism imports.
         """
-        identity = self.model_dump(exclude={"measure": True, "experiment": True, "data": {"root", "decoded"}})
+        identity = self.model_dump(
+            exclude={"measure": True, "experiment": True, "planned_seeds": True, "data": {"root", "decoded"}}
+        )
         if self.data.root is not None and any(has_origin(n, "user", "hub") for n in (self.data.name, self.data.of)):
             identity["data"]["root"] = _resolve_root(self.data.root)
         if isinstance(self.data.classes, str):
@@ -187,14 +217,21 @@ class Recipe(RecipeSection):
         return _hash_json(self.build_identity())
 
     def compute_group(self) -> str:
-        """Return the digest without seed and data.content: the runs of one group differ in the seed only."""
+        """Return the digest without seed, fold and data.content: the runs of one group differ in seed and fold only."""
         identity = self.pin_content(None).build_identity()
+        identity["data"].pop("fold", None)
         return _hash_json({key: value for key, value in identity.items() if key != "seed"})
 
     def pin_content(self, data_digest: str | None) -> "Recipe":
         """Return the same recipe for the images with this digest, and no others; with None, for any images."""
         content = None if data_digest is None else format_content(data_digest)
         return self.model_copy(update={"data": self.data.model_copy(update={"content": content})})
+
+    def resolve_data(self) -> Data:
+        """Return the section `data` with the run's seed in place of data.subset_seed=run."""
+        if self.data.subset_seed != "run":
+            return self.data
+        return self.data.model_copy(update={"subset_seed": self.seed})
 
     def make_baseline(self) -> "Recipe":
         """Return the same recipe without a mechanism; for a whole network, that is the recipe's plain backbone."""
@@ -205,7 +242,7 @@ class Recipe(RecipeSection):
         """Return every key in dotted form, for example `train.lr`, with its value."""
         return {
             (f"{section_name}.{key}"): value
-            for section_name, section in self.model_dump(exclude={"seed", "experiment"}).items()
+            for section_name, section in self.model_dump(exclude={"seed", "experiment", "planned_seeds"}).items()
             for key, value in section.items()
         } | {"seed": self.seed}
 

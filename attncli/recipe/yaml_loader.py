@@ -18,8 +18,26 @@ except ImportError:  # PyYAML was built without libyaml: the same, more slowly
 
 
 def parse_yaml(text: str) -> Any:
-    """Return the value of a YAML text. Raises yaml.YAMLError, also if a key stands twice in a mapping."""
-    return yaml.load(text, Loader=_Yaml12Loader)  # a safe loader
+    """Return the value of a YAML text.
+
+    Raises yaml.YAMLError, also if a key stands twice in a mapping, or if a value contains itself.
+    """
+    value = yaml.load(text, Loader=_Yaml12Loader)  # a safe loader
+    _refuse_cycle(value, set(), set())
+    return value
+
+
+def _refuse_cycle(value: Any, outer: set[int], checked: set[int]) -> None:
+    """Raise yaml.YAMLError if a list or mapping contains itself, which an anchor within it can do."""
+    if not isinstance(value, dict | list) or id(value) in checked:
+        return
+    if id(value) in outer:
+        raise yaml.YAMLError("a value contains itself")
+    outer.add(id(value))
+    for item in value.values() if isinstance(value, dict) else value:
+        _refuse_cycle(item, outer, checked)
+    outer.remove(id(value))
+    checked.add(id(value))
 
 
 def compose_yaml(text: str) -> yaml.Node | None:
@@ -41,7 +59,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         tree = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}", "`attncli recipe ls` lists recipes") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file") from error
     if tree is None:
         return {}
@@ -56,8 +74,11 @@ def parse_override(item: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise UserError(f"--set {item}: not of the form key=value", "for example --set train.lr=0.05")
     try:
+        item.encode()
         return key.strip(), parse_yaml(text)
-    except yaml.YAMLError as error:
+    except UnicodeEncodeError as error:
+        raise UserError(f"--set {item}: not valid UTF-8", "type it again") from error
+    except (yaml.YAMLError, RecursionError) as error:
         raise UserError(
             f"--set {item}: the value is not valid YAML: {describe_yaml_error(error)}", "put it in quotes"
         ) from error

@@ -22,7 +22,8 @@ NOTE = (
     "DIR: the folder that holds images that attncli cannot download."
 )
 PLURALS = {
-    "holds": "hold", "fails": "fail", "undecided": "undecided", "untested": "untested", "untestable": "untestable"
+    "holds": "hold", "holds (direction)": "hold (direction)", "carries over": "carry over", "fails": "fail",
+    "does not carry over": "do not carry over",
 }  # fmt: skip
 
 
@@ -44,7 +45,7 @@ def summarize_verdicts(verdicts: Sequence[ClaimVerdict]) -> str:
 
 def inflect_outcome(outcome: str, count: int) -> str:
     """Return a verdict in the singular or plural."""
-    return outcome if count == 1 else PLURALS[outcome]
+    return outcome if count == 1 else PLURALS.get(outcome, outcome)
 
 
 def format_verdict_figures(verdict: ClaimVerdict) -> str:
@@ -57,7 +58,9 @@ def format_verdict_figures(verdict: ClaimVerdict) -> str:
     if verdict.p is not None:
         pieces.append(f"p {format_p_value(verdict.p)}")
     if verdict.outcome == "undecided" and verdict.more_seeds:
-        pieces.append(f"about {verdict.more_seeds} more seeds")
+        most = verdict.most_more_seeds
+        count = f"{verdict.more_seeds} or more" if most is None else f"{verdict.more_seeds} to {most}"
+        pieces.append(f"{verdict.more_seeds if most == verdict.more_seeds else count} more seeds")
     if verdict.budget and verdict.outcome != "untested":
         pieces.append(verdict.budget.partition(",")[0])
     return "; ".join(dict.fromkeys(text for text in pieces if text)) or verdict.why or MISSING
@@ -162,12 +165,13 @@ def _list_part_lines(part: ComparisonOutcome) -> list[tuple[str, str]]:
             lines.append(
                 (
                     "",
-                    f"p {format_p_value(part.p_holds)} that it is not so, "
-                    f"{format_p_value(part.p_fails)} that it is ({kind})",
+                    f"p {format_p_value(part.p_holds)} against 'it is not so', "
+                    f"{format_p_value(part.p_fails)} against 'it is so' ({kind})",
                 )
             )
         if part.power is not None:
-            lines.append(("", f"{part.n} seeds find half a point with a chance of {100 * part.power:.0f} %"))
+            chance = f"{part.n} seeds find half a point with a chance of {100 * part.power:.0f} %"
+            lines.append(("", f"{chance}, if it were the only claim"))
         lines.append(("Runs", f"on {part.dataset}, seeds {', '.join(map(str, part.seeds))}: {' '.join(part.digests)}"))
         if part.run_ids:
             lines.append(("MLflow", " ".join(part.run_ids)))

@@ -1,17 +1,22 @@
 """The comparison as a table: accuracy, difference to the baseline, cost, and the verdict."""
 
+import math
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
+from attncli.analysis import stats
 from attncli.analysis.compare import ComparisonRow
 from attncli.report import table
 from attncli.report.table import MISSING, WIDTH, Column
+from attncli.runs import FailedRun, FinishedRun
 
 NOTE = (
-    "top-1: mean over n seeds ± half its 95 % interval, in percent. diff: to the plain network, seed by seed, in "
-    "points (over the seeds in brackets, if those are fewer than n). p: paired t test, corrected for the whole "
-    "table (Holm). params, MACs: overhead in percent. train, infer: images/s over the plain network's."
+    "top-1: mean over n seeds ± half its 95 % interval, in percent; n 2/3: 2 of 3 seeds, the others failed or are "
+    "missing. diff: to the plain network, seed by seed, in points (over the seeds in brackets, if those are fewer than "
+    "n); its intervals hold for all variants of a table together. p: corrected for all of them. params, MACs: overhead "
+    "in percent. train, infer: images/s over the plain network's. `attncli help statistics` explains the verdicts."
 )
 
 
@@ -39,8 +44,9 @@ def group_comparison_rows(rows: Sequence[ComparisonRow]) -> list[tuple[str, list
 
 
 def _format_title(row: ComparisonRow) -> str:
+    part = f" (a part: {row.part})" if row.part else ""
     recipe = f" ({row.recipe})" if row.recipe else ""
-    return f"{row.dataset}, {row.backbone}{recipe}"
+    return f"{row.dataset}{part}, {row.backbone}{recipe}"
 
 
 def _render_group(title: str, rows: Sequence[ComparisonRow], width: int) -> str:
@@ -50,37 +56,100 @@ def _render_group(title: str, rows: Sequence[ComparisonRow], width: int) -> str:
         if row.verdict != "baseline":
             verdicts.setdefault(row.verdict, []).append(row.variant)
     lines = [_wrap_text(f"{', '.join(names)}: {verdict}", width) for verdict, names in verdicts.items()]
+    lines += [_wrap_text(line, width) for line in (*_describe_family(rows), *_describe_images(rows))]
     return "\n".join([table.render_text_table(COLUMNS, rows, title=title, width=width), *lines])
+
+
+def describe_lost_runs(failed_runs: Sequence[FailedRun], finished_runs: Sequence[FinishedRun]) -> list[str]:
+    """Return a line for each group of failed runs of which no seed finished, so that no table shows it."""
+    finished_groups = {run.result.group for run in finished_runs}
+    counts = Counter(
+        f"{run.recipe.model.attn} in {run.recipe.model.backbone} on {run.recipe.data.name}"
+        for run in failed_runs
+        if run.group not in finished_groups
+    )
+    return [f"{name}: no seed finished, {count} failed" for name, count in counts.items()]
+
+
+def _describe_family(rows: Sequence[ComparisonRow]) -> list[str]:
+    """Return how many variants were tested together, and at which level."""
+    tested_rows = [row for row in rows if row.joint is not None]
+    if not tested_rows:
+        return []
+    family = tested_rows[0].family
+    together = f"{family} variants tested together" if family > 1 else "1 variant tested"
+    levels = sorted({row.level for row in tested_rows if row.level is not None})
+    if not levels:
+        return [together]
+    level_text = " and ".join(f"{level:.3g}" for level in levels)
+    plans = sorted({row.planned_seeds for row in tested_rows if row.planned_seeds is not None})
+    plan_text = f"{', '.join(map(str, plans))} seeds planned" if plans else "no number of seeds was planned"
+    return [f"{together} at the level {level_text} ({plan_text})"]
+
+
+def _describe_images(rows: Sequence[ComparisonRow]) -> list[str]:
+    """Return how far the differences depend on the choice of test images."""
+    lines = []
+    reaches = [(row.variant, row.reach_with_images) for row in rows]
+    known = [f"{name} ±{100 * reach:.2f}" for name, reach in reaches if reach is not None]
+    images = next((row.test_images for row in rows if row.test_images), None)
+    if images is not None:
+        others = f"; with other test images of the same kind: {', '.join(known)}" if known else ""
+        lines.append(f"accuracies, intervals and verdicts are about these {images:,} test images{others}")
+    for row in rows:
+        if test := row.disagreement:
+            lines.append(
+                f"{row.variant}, one seed: {test.won} images right with it only, {test.lost} without it only, p "
+                f"{format_p_value(test.p)} (McNemar, about these two networks)"
+            )
+    return lines
 
 
 def _wrap_text(text: str, width: int) -> str:
     return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False)
 
 
-def _halve_interval(low: float | None, high: float | None) -> float | None:
-    return None if low is None or high is None else (high - low) / 2
+def format_seed_count(row: ComparisonRow) -> str:
+    """Return the number of seeds; if some failed or are missing, of how many."""
+    lost = len(row.failed_seeds) + len(row.missing_seeds)
+    return f"{row.accuracy.n}/{row.accuracy.n + lost}" if lost else str(row.accuracy.n)
 
 
 def format_top1(row: ComparisonRow) -> str:
-    """Return the mean in percent with half its interval."""
-    half = _halve_interval(row.accuracy.low, row.accuracy.high)
-    return f"{100 * row.accuracy.mean:.2f}" + ("" if half is None else f" ±{100 * half:.2f}")
+    """Return the mean in percent with half its interval, or with both ends if the interval is cut at 0 or 100 %."""
+    mean, low, high = row.accuracy.mean, row.accuracy.low, row.accuracy.high
+    if low is None or high is None:
+        return f"{100 * mean:.2f}"
+    if low <= 0 or high >= 1:
+        return f"{100 * mean:.2f} ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * mean:.2f} ±{_format_half(high - mean)}"
 
 
 def format_difference(row: ComparisonRow) -> str:
     """Return the difference in points with half its interval; baselines have none."""
     if row.difference is None:
         return MISSING
-    half = _halve_interval(row.difference.low, row.difference.high)
+    high = row.joint.high if row.joint else None
+    is_bounded = high is not None and math.isfinite(high)
+    half = f" ±{_format_half((high or 0.0) - row.difference.mean)}" if is_bounded else ""
     shared = f" ({row.difference.n})" if row.difference.n < row.accuracy.n else ""
-    return f"{100 * row.difference.mean:+.2f}" + ("" if half is None else f" ±{100 * half:.2f}") + shared
+    return f"{100 * row.difference.mean:+.2f}{half}{shared}"
 
 
-def format_p_value(p: float | None) -> str:
-    """Return a p value with three digits, or that it is smaller."""
+def _format_half(fraction: float) -> str:
+    """Return half an interval in points with two decimals, more if it would be printed as 0."""
+    points = 100 * fraction
+    return f"{points:.2f}" if points >= 0.005 or points == 0 else f"{points:.1g}"
+
+
+def format_p_value(p: float | None, level: float = 0.05) -> str:
+    """Return a p value with three digits, more if rounding would put it on the other side of the level."""
     if p is None:
         return MISSING
-    return "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0") if p < 1 else "1"
+    if p < 0.001:
+        return "<.001"
+    digits = next((d for d in range(3, 8) if (round(p, d) < level) == (p < level)), 8)
+    return f"{p:.{digits}f}".removeprefix("0") if round(p, digits) < 1 else "1"
 
 
 def format_overhead(percent: float | None) -> str:
@@ -90,7 +159,7 @@ def format_overhead(percent: float | None) -> str:
     if percent == 0:
         return "0"
     if abs(percent) < 0.001:
-        return "<.001"
+        return f"{percent:+.{1 - math.floor(math.log10(abs(percent))) - 1}f}"
     return f"{percent:+.1f}" if abs(percent) >= 1 else f"{percent:+.2f}" if abs(percent) >= 0.1 else f"{percent:+.3f}"
 
 
@@ -101,10 +170,10 @@ def format_ratio(value: float | None) -> str:
 
 COLUMNS: list[Column[ComparisonRow]] = [
     Column("attention", lambda r: r.variant, right=False),
-    Column("n", lambda r: str(r.accuracy.n)),
+    Column("n", format_seed_count),
     Column("top-1", format_top1),
     Column("diff", format_difference),
-    Column("p", lambda r: format_p_value(r.p_holm)),
+    Column("p", lambda r: format_p_value(r.joint.p if r.joint else None, r.level or stats.ALPHA)),
     Column("params", lambda r: format_overhead(r.params_pct)),
     Column("MACs", lambda r: format_overhead(r.macs_pct)),
     Column("train", lambda r: format_ratio(r.train_ratio)),

@@ -64,7 +64,7 @@ def _shorten_variant(name: str) -> str:
 
 
 def draw_differences(rows: Sequence[ComparisonRow]) -> str:
-    """Draw the differences to the plain network in points with their 95 % intervals.
+    """Draw the differences to the plain network in points; the intervals hold for all variants together.
 
     Returns the figure as SVG, "" if no row has a difference.
     """
@@ -97,8 +97,9 @@ def draw_differences(rows: Sequence[ComparisonRow]) -> str:
 
 
 def _draw_difference(axes: Axes, y: int, row: ComparisonRow, difference: MeanEstimate, colour: str) -> None:
-    if difference.low is not None and difference.high is not None:
-        axes.plot([100 * difference.low, 100 * difference.high], [y, y], color=colour, linewidth=2.2)
+    joint = row.joint
+    if joint is not None and joint.low is not None and joint.high is not None and math.isfinite(joint.high):
+        axes.plot([100 * joint.low, 100 * joint.high], [y, y], color=colour, linewidth=2.2)
     text = comparison.format_difference(row)
     (point,) = axes.plot([100 * difference.mean], [y], "o", color=colour, markersize=7, zorder=3)
     add_tooltip(point, f"{row.variant}: {text} points over {difference.n} seeds; {row.verdict}")

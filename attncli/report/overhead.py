@@ -53,7 +53,11 @@ def render_overheads(measured: MeasuredOverheads, width: int) -> str:
         )
     if measured.whole_network_rows:
         parts.append(_render_whole_networks(measured, width))
-    parts += [fill(f"{row.attn} is left out: {row.problem}", width) for row in measured.rows if row.problem]
+    parts += [
+        fill(f"{row.attn} is {'not timed' if row.cost else 'left out'}: {row.problem}", width)
+        for row in measured.rows
+        if row.problem
+    ]
     if agreements := _format_agreements(measured):
         parts.append(fill(agreements, width))
     return "\n\n".join(parts)
@@ -63,26 +67,30 @@ OverheadLine = tuple[Overhead, Cost]
 
 
 def _list_placed_columns(timed: bool) -> list[Column[OverheadLine]]:
-    """Return the columns for placed mechanisms; element-wise work is left out if speed was timed."""
+    """Return the columns for placed mechanisms; element-wise work is always there, as some mechanisms add no MACs."""
     columns: list[Column[OverheadLine]] = [
         Column("attn", lambda line: line[0].attn, right=False),
         Column("site", lambda line: line[0].site, right=False),
         Column("added", lambda line: f"{line[1].params - line[1].baseline_params:+,}"),
-        Column("params", _make_percent_cell("params")),
-        Column("MACs", _make_percent_cell("macs")),
-        Column("elem.", _make_percent_cell("elementwise")),
-        Column("memory", _make_percent_cell("activation_bytes")),
+        Column("params", _make_percent_cell("params", is_short=timed)),
+        Column("MACs", _make_percent_cell("macs", is_short=timed)),
+        Column("elem.", _make_percent_cell("elementwise", is_short=timed)),
+        Column("memory", _make_percent_cell("activation_bytes", is_short=timed)),
     ]
     if timed:
-        columns[5:6] = []
         columns += [Column("train", _make_ratio_cell("train_ratio")), Column("infer", _make_ratio_cell("infer_ratio"))]
     return columns
 
 
-def _make_percent_cell(name: str) -> Callable[[OverheadLine], str]:
+def _make_percent_cell(name: str, *, is_short: bool) -> Callable[[OverheadLine], str]:
+    """Return the cell of a cost in percent; a short one, beside the columns of speed, has fewer digits."""
+
     def format_cell(line: OverheadLine) -> str:
         percent = line[1].compute_overhead(name)
-        return "-" if percent is None else f"{percent:+.{2 if abs(percent) < 10 else 1}f}%"
+        if percent is None:
+            return "-"
+        digits = (0 if abs(percent) >= 100 else 1) if is_short else (2 if abs(percent) < 10 else 1)
+        return f"{percent:+.{digits}f}%"
 
     return format_cell
 
@@ -106,8 +114,8 @@ def _render_whole_networks(measured: MeasuredOverheads, width: int) -> str:
     ]
     if measured.is_timed:
         columns += [
-            Column("train", lambda row: f"{row[2].train_ratio:.2f}" if row[2] else "1.00"),
-            Column("infer", lambda row: f"{row[2].infer_ratio:.2f}" if row[2] else "1.00"),
+            Column("train", lambda row: f"{row[2].train_ratio:.2f}" if row[2] else "1"),
+            Column("infer", lambda row: f"{row[2].infer_ratio:.2f}" if row[2] else "1"),
         ]
     return render_text_table(columns, rows, width=width).strip("\n")
 
@@ -185,8 +193,7 @@ def describe_overhead_columns(measured: MeasuredOverheads) -> str:
             sizes = f" ({baseline_cost.baseline_params:,} parameters, {macs})"
         sentences.append(
             f"Over plain {measured.backbone}{sizes}: parameters added, then the increase of parameters, "
-            f"multiply-accumulates, {'' if measured.is_timed else 'elements written by other operations, '}and memory "
-            "kept for the backward pass."
+            "multiply-accumulates, elements written by other operations, and memory kept for the backward pass."
         )
     if measured.clip_mechanisms:
         sentences.append(

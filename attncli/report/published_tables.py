@@ -22,8 +22,9 @@ SHORT = WORDS | {"params": "params"}
 MIN_DISAGREEMENT = 0.5  # %, or points: from here on sources that differ on one network are listed
 NOTE = (
     "published: lowest to highest over the sources, parameters in millions (10^6, whatever unit the source uses), MACs "
-    "in billions (papers print them as GFLOPs), top-1 in percent. ours: counted, or the mean of finished runs. off: "
-    "ours minus published, in percent, for accuracies in points. ? not verified."
+    "in billions (papers print them as GFLOPs), top-1 in percent. ours: counted, or the mean of finished runs on the "
+    "whole dataset. off: ours minus published, in percent, for accuracies in points; without sources that count ResNet "
+    "v1, which is another network. Most sources count norms and activations too, about 1 % of a ResNet. ? not verified."
 )
 
 
@@ -80,7 +81,8 @@ def _format_disagreement(figure: PublishedFigure) -> str:
     unit = "points" if figure.name == "top1" else "%"
     sources_by_text: dict[str, list[str]] = {}
     for printed in figure.printed:
-        sources_by_text.setdefault(printed.text, []).append(printed.source)
+        text = f"{printed.text}, ResNet v1" if figure.is_first_version(printed) else printed.text
+        sources_by_text.setdefault(text, []).append(printed.source)
     values_text = "; ".join(
         f"{value} ({', '.join(dict.fromkeys(sources))})" for value, sources in sources_by_text.items()
     )

@@ -17,22 +17,23 @@ from attncli.train import AllRanksError, Interrupted
 
 @contextmanager
 def main_rank(accelerator: Accelerator) -> Iterator[Callable[[], None]]:
-    """Yield `release_ranks`, which the first process calls to start the others; if it is never called, they end.
+    """Yield `release_ranks`, which the first process calls twice: to let the others read the data, then to start them.
 
-    `release_ranks` raises RunFailedError if another process could not begin; that process reports the reason.
+    If it does not call it, they end. It raises RunFailedError if another process could not begin; that process reports
+    the reason.
     """
-    is_released = False
+    calls = 0
 
     def release_ranks() -> None:
-        nonlocal is_released
-        is_released = True
+        nonlocal calls
+        calls += 1
         if train.combine_flags(accelerator, True, False)[1]:
             raise RunFailedError("another process of this run could not begin", "see the error of that process")
 
     try:
         yield release_ranks
     finally:
-        if not is_released:
+        if calls < 2:
             with suppress(RuntimeError):  # the others have ended
                 train.combine_flags(accelerator, False, False)
 
@@ -45,8 +46,10 @@ def follow_main_rank(
     Raises SystemExit at the end, UserError for an error of this process alone.
     """
     setup_error = None
+    if not train.combine_flags(accelerator, False, False)[0]:
+        raise SystemExit(0)  # before the images are read, which may take longer than the first process would wait
     try:
-        dataset = load_dataset(recipe.data, cache=runs / "cache")
+        dataset = load_dataset(recipe.resolve_data(), cache=runs / "cache")
         net = model.build(recipe, make_input_spec(dataset))
     except UserError as error:
         setup_error = error

@@ -3,11 +3,11 @@
     recipe -> data -> model -> train -> evaluate -> measure -> result
 
 Everything a run writes is in runs/<digest>/: recipe.yaml, log.jsonl (one record per line), checkpoint/, origin.json
-and, when it is finished, result.json. A thread sends it to MLflow, and nothing here waits for that thread.
+and, when it is finished, predictions.npz and result.json. A thread sends it to MLflow, and nothing here waits for
+that thread.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,22 +22,26 @@ from torch import nn
 from attncli import attention, data, model, records, track, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
+from attncli.data.loader import count_left_over
 from attncli.errors import UserError
 from attncli.measure import environment
 from attncli.measure.cost import count_recipe_cost
 from attncli.measure.throughput import cached_throughput
 from attncli.recipe import Recipe
-from attncli.records import Cost, Epoch, Evaluation, Record, Result, Speed
+from attncli.records import PLAN_TAG, TRIVIAL_TOP5_CLASSES, Cost, Epoch, Evaluation, Record, Result, Speed
+from attncli.run.code_state import name_training_code
 from attncli.run.distributed import follow_main_rank, main_rank
 from attncli.run.listener import RunListener
 from attncli.run.naming import describe_dataset, format_run_title, make_input_spec, name_baseline, name_network
 from attncli.run.run_dir import clear_run_dir, locked_run_dir, translated_disk_errors
 from attncli.system.files import write_atomically
 from attncli.system.gc_tuning import relaxed_gc
+from attncli.system.launcher import read_process_rank
 from attncli.system.signals import deferred_signals
 from attncli.track import ActiveRun, RunStore, Tracker
+from attncli.track.predictions import write_predictions
 from attncli.track.provenance import label_mechanism
-from attncli.train import Interrupted
+from attncli.train import Interrupted, distributed
 
 FigureHook = Callable[[Path, Dataset], None]
 DatasetLoader = Callable[..., Dataset]  # data.load, or a cached one
@@ -54,6 +58,7 @@ class RunContext:
     accelerator: Accelerator
     active_run: ActiveRun
     listener: RunListener
+    tags: Mapping[str, str]  # the run's own facts and those of its sweep
     timing_threads: int | None = None  # the number with which the speed was timed, if that was done before
     profile: bool = False
 
@@ -100,20 +105,28 @@ def execute_run(
         _check_preconditions(recipe, accelerator, run_store, profile)
         recipe = _pin_images(recipe, run_store.runs, listener)
         folder = run_store.runs / recipe.compute_digest()
+        for note in train.list_device_notes(train.resolve_device(accelerator), accelerator.num_processes):
+            listener.on_warning(note)
         with locked_run_dir(folder, recipe), translated_disk_errors(folder):
             if (result := track.read_finished_result(folder)) and not fresh and not profile:
                 return result
+            release_ranks()
             with relaxed_gc():
                 with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
                     pool.submit(track.load_mlflow)
-                    dataset = load_dataset(recipe.data, cache=run_store.runs / "cache", progress=listener.on_reading)
+                    dataset = load_dataset(
+                        recipe.resolve_data(), cache=run_store.runs / "cache", progress=listener.on_reading
+                    )
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
                 for note in dataset.notes:
                     listener.on_stage(f"note: {note}")
+                for warning in dataset.warnings:
+                    listener.on_warning(warning)
                 release_ranks()
-                active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, tags)
+                all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator)}
+                active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, all_tags)
             context = RunContext(
-                recipe, folder, dataset, net, accelerator, active_run, listener, timing_threads, profile
+                recipe, folder, dataset, net, accelerator, active_run, listener, all_tags, timing_threads, profile
             )
             return _run_tracked(context, fresh, save_figures)
 
@@ -134,8 +147,19 @@ def _check_preconditions(recipe: Recipe, accelerator: Accelerator, run_store: Ru
         raise UserError("--profile needs a run with one process", "leave out --processes")
 
 
+def _describe_conditions(recipe: Recipe, accelerator: Accelerator) -> dict[str, str]:
+    """Return as tags what two runs must share, beside recipe and data, to be compared."""
+    device = distributed.resolve_device(accelerator)
+    conditions = {
+        "precision": train.resolve_precision(recipe.train.precision, device),
+        "device": str(device),
+        "code": name_training_code(recipe),
+    }
+    return conditions | ({} if recipe.planned_seeds is None else {PLAN_TAG: str(recipe.planned_seeds)})
+
+
 def _start_tracking(
-    tracker: Tracker, recipe: Recipe, dataset: Dataset, folder: Path, fresh: bool, tags: Mapping[str, str] | None
+    tracker: Tracker, recipe: Recipe, dataset: Dataset, folder: Path, fresh: bool, tags: Mapping[str, str]
 ) -> ActiveRun:
     """Prepare the run's folder and start its MLflow run."""
     if fresh:
@@ -177,19 +201,37 @@ def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> R
     context.listener.on_stage(
         f"{format_run_title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px"
     )
+    left_over = count_left_over(dataset.train, recipe.train.batch_size)
+    if left_over:
+        context.listener.on_stage(f"each epoch leaves out {left_over} other images, which fill no batch")
     if (context.folder / "checkpoint").exists() and not fresh:
         context.listener.on_stage("resuming from its checkpoint; the epochs done before are shown again:")
     if context.profile:
         context.listener.on_stage(train.profile_training(context.net, dataset, recipe, context.folder, accelerator))
     epochs, earlier_seconds = _train_epochs(context, fresh)
-    test = train.evaluate_split(context.net, dataset.test, dataset, recipe, name="test", accelerator=accelerator)
+    test, predicted = train.predict_split(
+        context.net, dataset.test, dataset, recipe, name="test", accelerator=accelerator
+    )
+    write_predictions(
+        context.folder, predicted.numpy(), dataset.test.labels.cpu().numpy(), classes=len(dataset.classes)
+    )
     train.shutdown_process_group(accelerator)
     context.log_record(test)
     context.listener.on_stage("measuring the overhead against the plain network")
-    cost, speed = measure_overhead(context)
-    result = _build_result(context, epochs, test, cost, speed, time.monotonic() - started_at + earlier_seconds)
-    write_atomically(context.folder / records.RESULT, json.dumps(asdict(result), indent=2) + "\n")
-    return result
+    input_spec = make_input_spec(dataset)
+    build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
+    cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline)
+    context.log_record(cost)
+
+    def write_result(speed: Speed | None) -> Result:
+        seconds = time.monotonic() - started_at + earlier_seconds
+        result = _build_result(context, epochs, test, cost, speed, seconds)
+        write_atomically(context.folder / records.RESULT, json.dumps(asdict(result), indent=2) + "\n")
+        return result
+
+    result = write_result(None)  # before the timing, which may fail for want of memory
+    speed = measure_speed(context, build_baseline) if recipe.measure.speed else None
+    return write_result(speed) if speed else result
 
 
 def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]:
@@ -217,18 +259,13 @@ def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]
 
 def describe_run_machine() -> dict[str, Any]:
     """Describe the machine, with the number of processes if there are several."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = read_process_rank().processes
     return environment.describe_machine() | ({"processes": processes} if processes > 1 else {})
 
 
-def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
-    """Measure what the network costs compared with the same recipe's plain one."""
+def measure_speed(context: RunContext, build_baseline: Callable[[], nn.Module]) -> Speed | None:
+    """Return the speed of the network against the recipe's plain one; None, with a warning, if there is none."""
     recipe, input_spec = context.recipe, make_input_spec(context.dataset)
-    build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
-    cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline)
-    context.log_record(cost)
-    if not recipe.measure.speed:
-        return cost, None
     try:
         speed = cached_throughput(
             recipe,
@@ -239,12 +276,16 @@ def measure_overhead(context: RunContext) -> tuple[Cost, Speed | None]:
             input_spec.frames,
             runs=context.folder.parent,
             threads=context.timing_threads,
+            processes=context.accelerator.num_processes,
         )
     except LookupError:
         context.listener.on_warning("no speed: it was not measured before the training")
-        return cost, None
+        return None
+    except UserError as error:
+        context.listener.on_warning(f"no speed: {error.problem}")
+        return None
     context.log_record(speed)
-    return cost, speed
+    return speed
 
 
 def _build_result(
@@ -265,7 +306,7 @@ def _build_result(
         seed=recipe.seed,
         epochs=len(epochs),
         test_top1=test.top1,
-        test_top5=test.top5,
+        test_top5=test.top5 if len(test.confusion) > TRIVIAL_TOP5_CLASSES else None,
         test_loss=test.loss,
         val_top1=val_accuracies[-1] if val_accuracies else None,
         best_val_top1=max(val_accuracies, default=None),
@@ -279,10 +320,14 @@ def _build_result(
         train_ratio=speed.train_ratio if speed else None,
         infer_ratio=speed.infer_ratio if speed else None,
         seconds=seconds,
-        precision=train.resolve_precision(recipe.train.precision, next(context.net.parameters()).device),
+        precision=context.tags["precision"],
         device=str(next(context.net.parameters()).device),
         machine=describe_run_machine(),
         group=recipe.compute_group(),
         data_digest=context.dataset.digest,
         folder=str(context.folder),
+        test_images=test.images,
+        test_correct=test.count_correct(),
+        planned_seeds=int(context.tags[PLAN_TAG]) if PLAN_TAG in context.tags else None,
+        code=context.tags["code"],
     )

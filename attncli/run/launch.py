@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from attncli.errors import LAUNCHER_FOLDER_VARIABLE, RunFailedError, UserError
+from attncli.system import gpu_support
 
 SHUTDOWN_S = 150  # time that processes have to save and end before they are killed
 RESUME_HINT = "the same command resumes from the last checkpoint"
@@ -29,9 +30,11 @@ def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    if 0 < torch.cuda.device_count() < processes:
+    requested = gpu_support.read_requested_device()
+    if requested in ("", "cuda") and 0 < torch.cuda.device_count() < processes:
         raise UserError(
-            f"--processes {processes}: there are {torch.cuda.device_count()} GPUs", "use at most one process per GPU"
+            f"--processes {processes}: there are {torch.cuda.device_count()} GPUs",
+            "use at most one process per GPU, or --device cpu",
         )
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_S))
     with tempfile.TemporaryDirectory() as report_dir, silenced_launcher():
@@ -61,7 +64,8 @@ def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
 @contextmanager
 def silenced_launcher() -> Iterator[None]:
     """Silence the launcher's own reports within the block, then restore the signal handlers it replaced."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")  # Windows lacks the last two
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     previous_handlers: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
     logging.disable(logging.CRITICAL)
     try:

@@ -151,7 +151,7 @@ class SweepFileParser:
         return [setting] if setting else []
 
     def _expand_category(self, name: Any, location: str) -> tuple[str, ...]:
-        if name not in self._categories:
+        if not isinstance(name, str) or name not in self._categories:
             self.add_error(location, f"unknown category: '{name}'", suggest_name(str(name), self._categories))
             return ()
         return tuple(self._categories[name])

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from functools import cache
@@ -51,6 +52,21 @@ def query_gpus(column: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in output.splitlines() if line.strip())
 
 
+def list_gpu_parts() -> tuple[str, ...]:
+    """Return the names of the parts of divided GPUs (MIG-...), as CUDA_VISIBLE_DEVICES takes them; mostly none."""
+    try:
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return tuple(re.findall(r"\(UUID:\s*(MIG-[^)\s]+)\)", listing))
+
+
+def count_amd_gpus() -> int:
+    """Return the number of AMD GPUs that the Linux kernel has a compute driver for."""
+    nodes = Path("/sys/class/kfd/kfd/topology/nodes").glob("*/gpu_id")
+    return sum(path.read_text(encoding="utf-8").strip() not in ("", "0") for path in nodes)
+
+
 @cache
 def list_gpu_names() -> tuple[str, ...]:
     """Return the GPUs' names as driver and torch give them; none if CUDA_VISIBLE_DEVICES hides them all."""
@@ -69,7 +85,7 @@ def is_this_machine(machine: Mapping[str, Any]) -> bool:
             _strip_local_version(machine.get(name)) == _find_installed_release(name)
             for name in ("torch", "torchvision")
         )
-        and (gpu in list_gpu_names() if gpu else not list_gpu_names())
+        and (gpu in list_gpu_names() or gpu == "mps" if gpu else not list_gpu_names())
     )
 
 

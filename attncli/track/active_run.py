@@ -10,7 +10,7 @@ from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.records import Record, Status
 from attncli.system.signals import deferred_signals
-from attncli.track import mlflow_run, provenance, search, store
+from attncli.track import mlflow_run, predictions, provenance, search, store
 from attncli.track.metric_writer import MetricWriter
 from attncli.track.metrics import MetricStream, collect_run_metrics
 from attncli.track.provenance import DatasetInfo, Provenance
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 END_S = 90.0
 COMPLETE_TAG = "complete"  # the tag by which `sync` knows that nothing is missing
 LOOK_FOLDER = "look"  # the folder of the pictures of `attncli look`, in a run's folder and in MLflow
-UPLOADED_FILES = ("recipe.yaml", "log.jsonl", "result.json", provenance.ORIGIN_FILE)  # and the pictures beside them
+UPLOADED_FILES = (  # and the pictures beside them
+    "recipe.yaml", "log.jsonl", "result.json", provenance.ORIGIN_FILE, predictions.PREDICTIONS_FILE
+)  # fmt: skip
 
 
 class ActiveRun:

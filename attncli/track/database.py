@@ -32,7 +32,13 @@ def normalize_sqlite_address(address: str) -> str:
     path, _, query = address.partition(":///")[2].partition("?")
     if not path or path == ":memory:":
         raise UserError(f"tracking store {address}: it would end with the process", "sqlite:///runs/mlflow.db")
-    return format_sqlite_address(Path(unquote(path)), query)
+    file = Path(unquote(path))
+    try:
+        file.exists()
+        str(file).encode()
+    except (OSError, ValueError) as error:
+        raise UserError(f"tracking store {address[:300]}: {error}"[:400], "sqlite:///runs/mlflow.db") from error
+    return format_sqlite_address(file, query)
 
 
 def find_database_file(address: str) -> Path | None:

@@ -25,7 +25,7 @@ def pin_changed_images(recipe: Recipe, runs: Path, read_digest: DigestReader = d
     recorded_digest = read_data_digest(runs / recipe.compute_digest())
     if recorded_digest is None:
         return recipe
-    digest = read_digest(recipe.data, cache=runs / "cache")
+    digest = read_digest(recipe.resolve_data(), cache=runs / "cache")
     return recipe if digest in (None, recorded_digest) else recipe.pin_content(digest)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from attncli.records import Cost, Epoch, Evaluation, Record, Speed
+from attncli.records import TRIVIAL_TOP5_CLASSES, Cost, Epoch, Evaluation, Record, Speed
 
 COST_FIELDS = ("params", "macs", "elementwise", "activation_bytes")
 
@@ -28,7 +28,10 @@ def extract_metrics(record: Record) -> dict[str, float]:
     if isinstance(record, Epoch):
         metrics = _list_epoch_metrics(record)
     elif isinstance(record, Evaluation):
-        metrics = {f"{record.split}/{name}": getattr(record, name) for name in ("loss", "top1", "top5", "images_per_s")}
+        names = ("loss", "top1", "top5", "images_per_s", "images")
+        metrics = {f"{record.split}/{name}": getattr(record, name) for name in names}
+        if len(record.confusion) <= TRIVIAL_TOP5_CLASSES:
+            del metrics[f"{record.split}/top5"]
     elif isinstance(record, Cost):
         metrics = _list_cost_metrics(record)
     else:

@@ -55,7 +55,7 @@ class ProcessIdentity:
         try:
             process = psutil.Process(self.pid)
             return abs(process.create_time() - self.started) > 1 or process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, ValueError, OverflowError):  # the last two: no number of a process
             return True
         except psutil.AccessDenied:
             return False
@@ -119,7 +119,11 @@ def end_provenance(folder: Path, provenance: Provenance, status: Status) -> Prov
 def read_finished_result(folder: Path) -> Result | None:
     """Return the result of a run that finished and closed its records, or None."""
     provenance, result = read_provenance(folder), records.read_result(folder)
-    return result if result and (provenance is None or provenance.status == "FINISHED") else None
+    if result is None or (provenance is not None and provenance.status != "FINISHED"):
+        return None
+    if provenance is None or provenance.facts is None:
+        return result
+    return records.recover_test_counts(result, provenance.facts.test)
 
 
 def write_provenance(folder: Path, provenance: Provenance) -> None:
@@ -130,14 +134,8 @@ def write_provenance(folder: Path, provenance: Provenance) -> None:
 def read_provenance(folder: Path) -> Provenance | None:
     """Return the origin in a run's folder, or None if there is none or it is incomplete."""
     try:
-        values = json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8"))
-        dataset_info, process = values.pop("facts"), values.pop("process")
-        if dataset_info is not None:
-            dataset_info = DatasetInfo(
-                **dataset_info | {"classes": tuple(dataset_info["classes"]), "size": tuple(dataset_info["size"])}
-            )
-        return Provenance(**values, facts=dataset_info, process=ProcessIdentity(**process))
-    except (OSError, ValueError, KeyError, TypeError):
+        return records.parse_json_record(Provenance, json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -61,7 +61,10 @@ class RunStore:
         """
         default = database.format_sqlite_address(self.runs / database.DEFAULT_NAME)
         address = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default
-        scheme = urlsplit(address).scheme.partition("+")[0]
+        try:
+            scheme = urlsplit(address).scheme.partition("+")[0]
+        except ValueError as error:
+            raise UserError(f"tracking store {redact_address(address)}: {error}", STORE_HINT) from error
         if scheme == "sqlite":
             return database.normalize_sqlite_address(address)
         if scheme not in (*PORTS, "databricks"):

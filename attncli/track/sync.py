@@ -9,7 +9,7 @@ from attncli import recipe as recipes
 from attncli import records
 from attncli.errors import UserError
 from attncli.recipe import Recipe
-from attncli.track import active_run, mlflow_run, provenance, search, store
+from attncli.track import active_run, mlflow_run, provenance, search, store, tags
 from attncli.track.metric_writer import fetch_known_steps, send_points
 from attncli.track.metrics import collect_run_metrics
 from attncli.track.provenance import ProcessIdentity, Provenance
@@ -80,7 +80,9 @@ def _sync_folder(client: "MlflowClient", run_store: RunStore, folder: Path, run:
 def _upload_run(
     client: "MlflowClient", run_store: RunStore, folder: Path, recipe: Recipe, run_provenance: Provenance
 ) -> SyncOutcome:
-    run_id, is_new = mlflow_run.get_or_create_run(client, run_store, recipe, run_provenance, {})
+    run_id, is_new = mlflow_run.get_or_create_run(
+        client, run_store, recipe, run_provenance, tags.build_condition_tags(records.read_result(folder))
+    )
     points = collect_run_metrics(records.read(folder), run_provenance.started_ms)
     known_steps = {} if is_new else fetch_known_steps(client, run_id, (p.key for p in points))
     added_points = send_points(client, run_id, points, known_steps)

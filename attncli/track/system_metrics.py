@@ -4,6 +4,7 @@ They are MLflow's own collectors and names (`system/...`), but go through the ru
 a store that does not answer is handled in one place. The first samples come every second, also for short runs.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -63,5 +64,15 @@ def _make_collectors() -> list[Any]:
     psutil.cpu_percent()  # the first reading is always 0
     collectors: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
     with suppress(ImportError, RuntimeError):  # no NVIDIA GPU, or no library to ask one
-        collectors.append(GPUMonitor())
+        monitor = GPUMonitor()
+        monitor.gpu_handles = _select_visible(monitor.gpu_handles)
+        collectors.append(monitor)
     return collectors
+
+
+def _select_visible(handles: list[Any]) -> list[Any]:
+    """Return the handles of those GPUs that this process may use: in a sweep each run has its own card."""
+    names = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    if not names or not all(name.isdigit() and int(name) < len(handles) for name in names):
+        return handles  # all of them, or some by an identifier
+    return [handles[int(name)] for name in names]

@@ -10,6 +10,7 @@ from attncli import attention
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.recipe import Recipe, is_default_late_key
+from attncli.records import PLAN_TAG, Result
 from attncli.track import literature_notes
 from attncli.track.provenance import Provenance, label_mechanism
 
@@ -104,6 +105,19 @@ def build_run_tags(recipe: Recipe, provenance: Provenance) -> dict[str, str]:
     return {key: _truncate_text(value, MAX_TAG_LENGTH) for key, value in run_tags.items() if value}
 
 
+def build_condition_tags(result: Result | None) -> dict[str, str]:
+    """Return the tags that say under which conditions a finished run was trained; {} for a run without a result."""
+    if result is None:
+        return {}
+    values = {
+        "precision": result.precision,
+        "device": result.device,
+        "code": result.code,
+        PLAN_TAG: result.planned_seeds,
+    }
+    return {key: str(value) for key, value in values.items() if value is not None}
+
+
 def find_category(recipe: Recipe) -> str:
     """Return the mechanism's category; `own` if user-defined or no longer there, `none` without one."""
     if recipe.model.attn == attention.NONE:
@@ -159,7 +173,7 @@ def format_run_command(recipe: Recipe) -> str:
         arguments += ["--seed", str(recipe.seed)]
     defaults = Recipe().flatten_keys()
     for key, value in recipe.flatten_keys().items():
-        if value != defaults[key] and key not in ("model.attn", "model.backbone", "seed"):
+        if value != defaults[key] and key not in ("model.attn", "model.backbone", "seed", "data.content"):
             arguments += ["--set", f"{key}={_quote_value(value)}"]
     return shlex.join(arguments)
 

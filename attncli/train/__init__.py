@@ -1,8 +1,15 @@
 """Training: a generator of Epoch records, the evaluation of a split, and what they stand on (the layer needs torch)."""
 
 from attncli.errors import Interrupted
-from attncli.train.distributed import AllRanksError, combine_flags, init_accelerator, shutdown_process_group
-from attncli.train.evaluation import evaluate_split
+from attncli.train.device import choose_device, list_device_notes
+from attncli.train.distributed import (
+    AllRanksError,
+    combine_flags,
+    init_accelerator,
+    resolve_device,
+    shutdown_process_group,
+)
+from attncli.train.evaluation import evaluate_split, predict_split
 from attncli.train.loop import train_model
 from attncli.train.malloc import tune_malloc
 from attncli.train.precision import autocast_context, resolve_precision
@@ -17,10 +24,14 @@ __all__ = [
     "TrainingProgress",
     "autocast_context",
     "check_trainable",
+    "choose_device",
     "combine_flags",
     "evaluate_split",
     "init_accelerator",
+    "list_device_notes",
+    "predict_split",
     "profile_training",
+    "resolve_device",
     "resolve_precision",
     "shutdown_process_group",
     "train_model",

@@ -6,10 +6,13 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, check_cuda_p2p_ib_support
 from torch import Tensor, nn
 
 from attncli.errors import RunFailedError, UserError
-from attncli.system import hardware
+from attncli.system import gpu_support, hardware
+from attncli.system.launcher import read_process_rank
+from attncli.train import device as devices
 from attncli.train.malloc import tune_malloc
 
 T = TypeVar("T")
@@ -21,9 +24,10 @@ class AllRanksError(RunFailedError):
     on_all_ranks = True
 
 
-def make_peer_lost_error() -> AllRanksError:
-    """Return the error that the other processes of a run raise if one ended early."""
-    return AllRanksError("another process of this run has ended", "the same command resumes from the last checkpoint")
+def make_peer_lost_error(detail: str = "") -> AllRanksError:
+    """Return the error that the other processes of a run raise if one ended early; `detail` says what was seen."""
+    problem = "another process of this run has ended" + (f": {detail}" if detail else "")
+    return AllRanksError(problem, "the same command resumes from the last checkpoint")
 
 
 def init_accelerator() -> Accelerator:
@@ -32,16 +36,18 @@ def init_accelerator() -> Accelerator:
     It handles no number formats and no trackers: this project does both itself.
     Raises UserError if fewer processes found each other than the launcher announced.
     """
+    process_rank = read_process_rank()
+    if not process_rank.has_launcher:
+        os.environ.pop("LOCAL_RANK", None)  # left by something else; on GPUs Accelerate would wait for other processes
     tune_malloc()
-    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no", log_with=None)
-    announced_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    announced_processes = process_rank.processes
+    accelerator = _make_accelerator(announced_processes, process_rank.local_processes)
     if accelerator.num_processes != announced_processes:
         raise UserError(
             f"WORLD_SIZE is {announced_processes}, yet this process is one of {accelerator.num_processes}",
             "start with `torchrun --nproc-per-node N -m attncli ...`, or unset WORLD_SIZE",
         )
-    choose_kernels(accelerator.device)
-    local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", announced_processes))
+    local_processes = process_rank.local_processes
     if (
         local_processes > 1
     ):  # a launcher has set OMP_NUM_THREADS to 1 for them; for one process torch's own choice stays
@@ -49,14 +55,67 @@ def init_accelerator() -> Accelerator:
     return accelerator
 
 
-def choose_kernels(device: torch.device) -> None:
-    """Let cuDNN try its kernels on the first batch of each size and keep the fastest. Do nothing on other devices.
+def _make_accelerator(processes: int, local_processes: int) -> Accelerator:
+    """Return an Accelerator on the chosen device that changes nothing else. Raises UserError for what it cannot do."""
+    devices.check_launcher_settings()
+    device = choose_rank_device(processes, local_processes)
+    if device.type == "cuda" and not check_cuda_p2p_ib_support():  # several RTX 40xx with an old driver
+        os.environ |= {"NCCL_P2P_DISABLE": "1", "NCCL_IB_DISABLE": "1"}
+    if device.index is not None and processes == 1:
+        os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
+    else:
+        os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
+    # every process has the same buffers (sync_batch_norm), and gradients need no second copy
+    ddp = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    return Accelerator(
+        cpu=device.type == "cpu", mixed_precision="no", log_with=None, dynamo_backend="no", kwargs_handlers=[ddp]
+    )
 
-    Two processes may choose different kernels, and cuDNN's sums have no fixed order anyway. So on CUDA a resumed
-    training agrees with an uninterrupted one up to rounding, not bit for bit.
+
+def choose_rank_device(processes: int, local_processes: int) -> torch.device:
+    """Return the device of one of `processes`, `local_processes` of them on this machine; for CUDA without a number.
+
+    On Apple's GPU there is no way for several processes to exchange gradients, so they train on the CPU.
+    Raises UserError for more processes than GPUs, or for one GPU for several processes.
     """
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
+    if processes == 1:
+        return devices.choose_device()
+    requested = gpu_support.read_requested_device()
+    if ":" in requested or requested == "mps":
+        raise UserError(
+            f"--device {requested} for {processes} processes",
+            "--device cpu, or --device cuda and CUDA_VISIBLE_DEVICES to say which GPUs",
+        )
+    device = torch.device(requested) if requested else devices.find_accelerator()
+    if device.type in ("cpu", "mps"):
+        return torch.device("cpu")
+    count = devices.count_devices(device.type)
+    if local_processes > count:
+        raise UserError(
+            f"{local_processes} processes on this machine, and torch finds {count} GPUs",
+            "use at most one process per GPU, or --device cpu",
+        )
+    return torch.device(device.type)
+
+
+def choose_kernels(device: torch.device, precision: str, *, deterministic: bool = False) -> None:
+    """Choose CUDA's kernels and how they multiply float32. Do nothing on other devices.
+
+    cuDNN tries its kernels on the first batch of each size and keeps the fastest. Two processes may choose different
+    kernels, and some of their sums have no fixed order. So on CUDA a resumed training agrees with an uninterrupted one
+    up to rounding, not bit for bit, unless it is `deterministic`: then slower kernels with a fixed order are used, and
+    torch warns of those that have none.
+
+    With `tf32`, float32 is rounded to 10 bits of mantissa before it is multiplied; with any other precision it is not.
+    """
+    if device.type != "cuda":
+        return
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = not deterministic, deterministic
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
 
 
 def resolve_device(accelerator: Accelerator) -> torch.device:
@@ -124,7 +183,7 @@ def shutdown_process_group(accelerator: Accelerator) -> None:
         omp_threads = os.environ.get("OMP_NUM_THREADS", "")
         torch.set_num_threads(
             min(threads_per_rank(1), int(omp_threads))
-            if omp_threads.isdigit() and int(omp_threads)
+            if omp_threads.isdecimal() and int(omp_threads)
             else threads_per_rank(1)
         )
 

@@ -5,30 +5,38 @@ from contextlib import contextmanager
 
 import torch
 
-from attncli.errors import RunFailedError
+from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Train
 from attncli.train import distributed
+
+# Words in what CPU, CUDA and its libraries say if they get no memory, besides torch.OutOfMemoryError.
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC")
 
 
 @contextmanager
 def translated_torch_errors(settings: Train) -> Iterator[None]:
     """Turn what a user can fix into a RunFailedError; any other error stays as it is.
 
-    These are: out of memory, a lost process of the run, a failing compiler, a batch too small for a norm.
+    These are: out of memory, a lost process of the run, a failing compiler, a batch too small for a norm, an operation
+    that Apple GPUs lack (UserError).
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise _make_out_of_memory_error(settings) from error
     except RuntimeError as error:
-        if isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower():
-            raise distributed.make_peer_lost_error() from error
-        if "DefaultCPUAllocator" in str(error):
+        text = str(error)
+        first_line = (text.strip().splitlines() or [""])[0]
+        if isinstance(error, torch.distributed.DistError) or "gloo" in text.lower():
+            raise distributed.make_peer_lost_error(first_line if "NCCL" in text else "") from error
+        if is_out_of_memory(error):
             raise _make_out_of_memory_error(settings) from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise RunFailedError(
-                f"train.compile: torch.compile failed: {str(error).strip().splitlines()[0]}",
+                f"train.compile: torch.compile failed: {first_line}",
                 "set train.compile=false, or install the missing compiler",
+            ) from error
+        if "MPS" in text:
+            raise UserError(
+                f"this network cannot be computed on an Apple GPU: {first_line}", "--device cpu trains it"
             ) from error
         raise
     except ValueError as error:
@@ -38,6 +46,19 @@ def translated_torch_errors(settings: Train) -> Iterator[None]:
             f"train.batch_size={settings.batch_size}: a norm over the batch has a single value per channel",
             "use a batch of two or more images",
         ) from error
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error of torch means that memory ran out, on the CPU or on a GPU."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def empty_device_cache(device: torch.device) -> None:
+    """Give a GPU's memory back that torch keeps for later, such as that of objects that are gone."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def _make_out_of_memory_error(settings: Train) -> RunFailedError:

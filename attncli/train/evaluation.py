@@ -15,6 +15,7 @@ from attncli.recipe import Recipe
 from attncli.records import Evaluation
 from attncli.seeds import derive_seed
 from attncli.train import distributed
+from attncli.train.device import uses_channels_last
 from attncli.train.errors import translated_torch_errors
 from attncli.train.precision import autocast_context, resolve_precision
 
@@ -36,10 +37,26 @@ def evaluate_split(
     Each process evaluates its own part and the counts are summed. With fewer than five classes top-5 is 1.
     Raises RunFailedError if the images counted are not those of the split, or if the loss is not finite.
     """
+    return predict_split(model, split, dataset, recipe, name=name, accelerator=accelerator)[0]
+
+
+def predict_split(
+    model: nn.Module,
+    split: Split,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    name: str,
+    accelerator: Accelerator | None = None,
+) -> tuple[Evaluation, Tensor]:
+    """Return what `evaluate_split` returns, and the predicted class of each image (N,), int64, in the split's order.
+
+    Some processes of a run may call this function and the others `evaluate_split`: both communicate alike.
+    """
     accelerator = accelerator or distributed.init_accelerator()
     rank, device = accelerator.process_index, distributed.resolve_device(accelerator)
     distributed.seed_everything(derive_seed(recipe.seed, "evaluate", name, rank), device)
-    counts = PredictionCounts(len(dataset.classes), device)
+    counts = PredictionCounts(len(dataset.classes), device, len(split))
     was_training = model.training
     model.to(device).eval()
     started_at = time.perf_counter()
@@ -55,15 +72,16 @@ def evaluate_split(
 def count_predictions(
     model: nn.Module, split: Split, dataset: Dataset, recipe: Recipe, counts: "PredictionCounts", rank: int, world: int
 ) -> None:
-    """Run this process's part of the split through the network, into the tally."""
+    """Run this process's part of the split through the network, and count its predictions."""
     precision = resolve_precision(recipe.train.precision, counts.device)
     layout = BatchLayout(
         batch_size=choose_eval_batch_size(split, recipe.train.batch_size, counts.device, world),
         device=counts.device,
-        channels_last=recipe.train.channels_last,
+        channels_last=uses_channels_last(recipe.train, counts.device),
         rank=rank,
         world=world,
     )
+    counts.next_row = layout.slice_rows(len(split)).start
     for images, labels in iterate_eval_batches(split, dataset, layout):
         with autocast_context(precision, counts.device):
             logits = model(images)
@@ -86,13 +104,18 @@ def choose_eval_batch_size(split: Split, train_batch: int, device: torch.device,
 
 
 class PredictionCounts:
-    """Counts kept on the device, read once at the end."""
+    """Counts of one split of `images` images, kept on the device and read once at the end.
 
-    def __init__(self, classes: int, device: torch.device) -> None:
+    `next_row` is the place in the split of the next image that this process evaluates.
+    """
+
+    def __init__(self, classes: int, device: torch.device, images: int) -> None:
         self.classes = classes
         self.device = device
         self.confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
         self.top5 = torch.zeros((), dtype=torch.int64, device=device)
+        self.predicted = torch.zeros(images, dtype=torch.int64, device=device)  # 0 for images of other processes
+        self.next_row = 0
         self.losses: list[Tensor] = []
 
     def add_batch(self, logits: Tensor, labels: Tensor) -> None:
@@ -101,17 +124,25 @@ class PredictionCounts:
         cells = labels * self.classes + best[:, 0]
         self.confusion.index_add_(0, cells, torch.ones_like(cells))
         self.top5 += (best == labels[:, None]).sum()
+        self.predicted[self.next_row : self.next_row + len(labels)] = best[:, 0]
+        self.next_row += len(labels)
         self.losses.append(F.cross_entropy(logits, labels, reduction="sum"))
 
     def read_loss_sum(self) -> float:
         """Return the sum of the batches' losses, added in float64 on the CPU: not every device has that type."""
         return float(torch.stack(self.losses).cpu().double().sum()) if self.losses else 0.0
 
-    def to_evaluation(self, name: str, images: int, accelerator: Accelerator, started_at: float) -> Evaluation:
-        """Return the evaluation over all processes; `started_at` is the clock (s) at its start."""
+    def to_evaluation(
+        self, name: str, images: int, accelerator: Accelerator, started_at: float
+    ) -> tuple[Evaluation, Tensor]:
+        """Return the evaluation and the predicted classes over all processes.
+
+        `started_at` is the clock (s) at its start.
+        """
         loss = distributed.sum_over_ranks(accelerator, self.read_loss_sum())
-        counts = accelerator.reduce(torch.cat([self.confusion, self.top5[None]]), "sum").cpu()
-        confusion, top5 = counts[:-1].view(self.classes, self.classes), int(counts[-1])
+        counts = accelerator.reduce(torch.cat([self.confusion, self.top5[None], self.predicted]), "sum").cpu()
+        cells = self.classes * self.classes
+        confusion, top5 = counts[:cells].view(self.classes, self.classes), int(counts[cells])
         counted_images = int(confusion.sum())
         if counted_images != images:
             raise RunFailedError(
@@ -120,7 +151,7 @@ class PredictionCounts:
             )
         if not math.isfinite(loss):
             raise RunFailedError(f"{name}: the loss of the evaluation is {loss / images}", "use a smaller train.lr")
-        return Evaluation(
+        evaluation = Evaluation(
             split=name,
             images=images,
             loss=loss / images,
@@ -129,3 +160,4 @@ class PredictionCounts:
             images_per_s=images / (time.perf_counter() - started_at),
             confusion=confusion.tolist(),
         )
+        return evaluation, counts[cells + 1 :]

@@ -23,6 +23,7 @@ from attncli.records import Epoch, Evaluation
 from attncli.seeds import derive_seed
 from attncli.system.signals import StopSignal, training_stop_signal
 from attncli.train import checkpoint, distributed, lr_schedule, optim
+from attncli.train.device import uses_channels_last
 from attncli.train.errors import translated_torch_errors
 from attncli.train.evaluation import evaluate_split
 from attncli.train.monitor import (
@@ -94,6 +95,8 @@ def run_epoch(session: TrainingSession, stop: StopSignal) -> Epoch:
         if should_check(session, stop):
             check_training(session, stop)
         run_step(session, images, labels)
+        if state.epoch == 0 and state.step == 1 and device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)  # without the memory in which cuDNN tries its kernels
     reduce_losses(session)
     stop_clock(session)
     report_progress(session)
@@ -118,7 +121,7 @@ def iterate_batches(session: TrainingSession) -> Iterator[tuple[Tensor, Tensor]]
         BatchLayout(
             batch_size=session.recipe.train.batch_size,
             device=session.device,
-            channels_last=session.recipe.train.channels_last,
+            channels_last=uses_channels_last(session.recipe.train, session.device),
             rank=session.accelerator.process_index,
             world=session.accelerator.num_processes,
         ),

@@ -9,24 +9,41 @@ import torch
 
 from attncli.errors import UserError
 from attncli.system import hardware
+from attncli.train.device import is_torch_from
 from attncli.train.emulation import EmulatedConvolutions
 
+MPS_BF16_NORM = (2, 12)  # the first release whose batch norm takes bf16 on Apple GPUs (pytorch 178775)
 _BF16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}  # x86 and ARM names
 
 
 def resolve_precision(requested: str, device: torch.device) -> str:
-    """Return the format to train in: `auto` gives `bf16` if the device has it natively, else `fp32`.
+    """Return the format to train in: `auto` gives `bf16` if the device has it natively, else `fp16` on CUDA and `fp32`.
 
-    Raises UserError for fp16 on a device other than CUDA (a CPU would compute in fp32 instead).
+    Raises UserError for fp16 on a device other than CUDA (a CPU would compute in fp32 instead), for tf32 on a device
+    without such products, and for bf16 on an Apple GPU with a torch whose batch norm cannot take it.
     """
     if requested == "auto":
-        return "bf16" if has_native_bf16(device) else "fp32"
+        return "bf16" if has_native_bf16(device) else "fp16" if device.type == "cuda" else "fp32"
+    hint = "set train.precision=bf16 or fp32; auto chooses the fastest native format"
     if requested == "fp16" and device.type != "cuda":
+        raise UserError(f"train.precision: fp16 needs a CUDA device, and this run is on '{device.type}'", hint)
+    if requested == "tf32" and not has_tf32(device):
         raise UserError(
-            f"train.precision: fp16 needs a CUDA device, and this run is on '{device.type}'",
-            "set train.precision=bf16 or fp32; auto chooses the fastest native format",
+            f"train.precision: tf32 needs a CUDA device of compute capability 8.0, and this run is on '{device.type}'",
+            hint,
+        )
+    if requested == "bf16" and device.type == "mps" and not is_torch_from(MPS_BF16_NORM):
+        raise UserError(
+            f"train.precision: bf16 on 'mps' needs torch {MPS_BF16_NORM[0]}.{MPS_BF16_NORM[1]}, "
+            f"and this is {torch.__version__}",
+            "set train.precision=fp32, or update torch",
         )
     return requested
+
+
+def has_tf32(device: torch.device) -> bool:
+    """Return whether the device multiplies float32 rounded to 10 bits of mantissa: CUDA, from Ampere on."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def has_native_bf16(device: torch.device) -> bool:

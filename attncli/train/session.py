@@ -15,6 +15,7 @@ from attncli.model import group_parameters
 from attncli.recipe import Recipe
 from attncli.train import distributed, lr_schedule, optim
 from attncli.train.checkpoint import TrainingState
+from attncli.train.device import uses_channels_last
 from attncli.train.ema import Ema
 from attncli.train.loss import TrainingObjective
 from attncli.train.precision import resolve_precision
@@ -65,6 +66,7 @@ def prepare_session(
     """Return everything that a training needs, on its device. Raises UserError for what cannot be trained here."""
     settings, device = recipe.train, distributed.resolve_device(accelerator)
     precision = check_trainable(recipe, accelerator)
+    distributed.choose_kernels(device, precision, deterministic=settings.deterministic)
     step_images = min(settings.batch_size, len(dataset.train.labels))
     if step_images % accelerator.num_processes:
         raise UserError(
@@ -77,7 +79,7 @@ def prepare_session(
             "leave data.mixup and data.cutmix out",
         )
     model.to(device).train()
-    if settings.channels_last:
+    if uses_channels_last(settings, device):
         model.to(memory_format=torch.channels_last)
     if settings.compile:
         model.compile()

@@ -29,7 +29,8 @@ def finished(
         "test_top1": top1, "test_top5": None, "test_loss": None, "val_top1": None, "best_val_top1": None,
         "baseline": "resnet18", "params": None, "baseline_params": BASELINE, "macs": None, "baseline_macs": BASELINE,
         "train_images_per_s": None, "infer_images_per_s": None, "train_ratio": None, "infer_ratio": None,
-        "seconds": 1.0, "precision": "fp32", "device": "cpu", "machine": {}, "group": recipe.compute_group(),
+        "seconds": 1.0, "precision": "fp32", "device": "cpu", "machine": {"torch": "2.14.1"},
+        "group": recipe.compute_group(),
         "data_digest": data, "folder": "",
     }  # fmt: skip
     return FinishedRun(

@@ -1,8 +1,15 @@
 """The comparison: which runs are compared, and that the verdict never says more than the seeds do."""
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from attncli.analysis.compare import compare_variants
+from attncli.records import recover_test_counts
+from attncli.runs import FailedRun
+from attncli.track.predictions import write_predictions
 from tests.analysis.case import finished, finished_pairs
 
 
@@ -28,6 +35,25 @@ def test_a_pinned_recipe_pairs_with_an_unpinned_one() -> None:
     [row] = compare_variants(runs)
     assert row.seeds == (0, 1)
     assert row.recipe == ""
+
+
+def test_folds_and_seeds_are_pairs() -> None:
+    """Runs of k folds are one variant, each paired with the plain run of its seed, fold and images."""
+    runs = [
+        finished(
+            attn, seed, 0.8 + 0.01 * fold + 0.1 * seed + gain, data=f"{seed}{fold}" * 32, data__folds=3, data__fold=fold
+        )
+        for attn, gain in (("none", 0.0), ("eca", 0.02))
+        for seed in (0, 1)
+        for fold in (0, 1, 2)
+    ]
+    plain, eca = compare_variants(runs)
+    assert (plain.accuracy.n, eca.accuracy.n, eca.difference.n) == (6, 6, 6)
+    assert eca.difference.mean == pytest.approx(0.02)
+    assert eca.difference.sd == pytest.approx(0)
+    strangers = [replace(run, result=replace(run.result, data_digest="f" * 64)) for run in runs[6:8]]
+    _, eca = compare_variants([*runs[:6], *strangers, *runs[8:]])
+    assert (eca.accuracy.n, eca.difference.n) == (6, 4)
 
 
 def test_difference_is_seed_by_seed():
@@ -59,11 +85,17 @@ def test_one_seed_is_undecided():
 
 
 def test_needs_more_seeds():
-    """Where chance may explain the difference, the verdict says about how many seeds would find half a point."""
-    eca = row(compare_variants(finished_pairs("eca", [0.90, 0.89, 0.92], [0.89, 0.90, 0.90])), "eca")
-    assert eca.verdict == "undecided, needs about 73 more seeds to find 0.5 points"
-    wide = row(compare_variants(finished_pairs("eca", [0.90, 0.89, 0.92], [0.89, 0.90, 0.90]), margin=0.02), "eca")
-    assert wide.verdict == "undecided, needs about 4 more seeds to find 2 points"
+    """If chance may explain the difference, a range says how many seeds find the margin; the wider, the fewer."""
+
+    def range_for(margin):
+        runs = finished_pairs("eca", [0.90, 0.89, 0.92], [0.89, 0.90, 0.90])
+        words = row(compare_variants(runs, margin=margin), "eca").verdict.split()
+        assert words[0] == "undecided,"
+        return int(words[1]), int(words[3])
+
+    (low, high), (wide_low, wide_high) = range_for(0.005), range_for(0.02)
+    assert 3 < wide_low < low < high
+    assert wide_high < high
 
 
 def test_no_difference_of_interest():
@@ -78,7 +110,7 @@ def test_no_difference_of_interest():
 
 def test_equal_differences_are_no_proof():
     """Two seeds with the same difference (few test images) leave it undecided, whatever its size."""
-    eca = row(compare_variants(finished_pairs("eca", [0.75, 0.5], [0.5, 0.25])), "eca")
+    eca = row(compare_variants(finished_pairs("eca", [0.75, 0.5], [0.5, 0.25]), planned_seeds=2), "eca")
     assert eca.p == 0.5
     assert eca.verdict == "undecided, needs more seeds"
 
@@ -150,16 +182,114 @@ def test_recipes_are_told_apart_by_what_differs():
     assert compare_variants([finished("none")])[0].recipe == ""
 
 
-def test_holm_counts_the_whole_table():
-    """The p of one comparison grows with the comparisons beside it, and the verdict follows it."""
-    plain, up = [0.90, 0.80, 0.85, 0.95], [0.91, 0.815, 0.852, 0.962]
-    alone = row(compare_variants(finished_pairs("eca", up, plain)), "eca")
-    many = [finished(f"a{i}", s, t) for i in range(9) for s, t in enumerate([0.90, 0.81, 0.84, 0.95])]
-    among = row(compare_variants(finished_pairs("eca", up, plain) + many), "eca")
-    assert among.p == alone.p == alone.p_holm < 0.05
-    assert among.p_holm == pytest.approx(min(1, 10 * alone.p))
+def test_all_variants_of_a_baseline_are_one_family():
+    """The p of one variant grows with the variants beside it, whatever is shown; another recipe's do not count."""
+    plain, up = [0.90, 0.80, 0.85, 0.95], [0.908, 0.809, 0.856, 0.957]
+    alone = row(compare_variants(finished_pairs("eca", up, plain), planned_seeds=4), "eca")
+    noise = [[0.012, -0.009, 0.011, -0.012], [-0.01, 0.011, -0.012, 0.01]] * 4
+    others = [
+        finished(f"a{i}", s, base + d)
+        for i, ds in enumerate(noise)
+        for s, (base, d) in enumerate(zip(plain, ds, strict=True))
+    ]
+    among = row(compare_variants(finished_pairs("eca", up, plain) + others, planned_seeds=4), "eca")
+    assert (alone.family, among.family) == (1, 9)
+    assert alone.joint.p == alone.p == among.p < 0.045 < among.joint.p
     assert alone.verdict == "better"
     assert among.verdict.startswith("undecided")
+    elsewhere = [finished(run.result.attn, run.recipe.seed, run.result.test_top1, train__epochs=30) for run in others]
+    assert row(compare_variants(finished_pairs("eca", up, plain) + elsewhere, planned_seeds=4), "eca").family == 1
+
+
+def test_rounding_of_floats_is_no_spread():
+    """Two seeds with one more image right each differ by rounding only: sd is 0 and nothing is decided."""
+    pairs = finished_pairs("eca", [350 / 359, 343 / 359], [349 / 359, 342 / 359])
+    for runs in (pairs, [count_images(run, 359) for run in pairs]):
+        eca = row(compare_variants(runs, planned_seeds=2), "eca")
+        assert (eca.difference.sd, eca.joint.low) == (0.0, None)
+        assert eca.joint.p == 0.5
+        assert eca.verdict == "undecided, needs more seeds"
+
+
+def count_images(run, images):
+    """Return the run with its number of correct test images, and an accuracy that is off by rounding."""
+    result = recover_test_counts(run.result, images)
+    assert result.test_correct is not None
+    return replace(run, result=replace(result, test_top1=result.test_top1 + 1e-12))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    [
+        ({"precision": "bf16"}, "precision=bf16"),
+        ({"device": "cuda:0"}, "device=cuda"),
+        ({"machine": {"torch": "1.9.0"}}, "torch=1.9"),
+        ({"machine": {"processes": 2}}, "processes=2"),
+        ({"code": "12345678/"}, "code=12345678"),
+    ],
+)
+def test_other_conditions_are_no_baseline(conditions, words):
+    """A plain network trained in another way is not subtracted, and the verdict says what differs."""
+    runs = [finished("none", s, 0.8) for s in range(3)] + [finished("eca", s, 0.9, **conditions) for s in range(3)]
+    eca = row(compare_variants(runs), "eca")
+    assert eca.difference is None
+    assert eca.verdict.startswith(f"no baseline: trained with {words}, the plain network with ")
+    assert words in eca.recipe
+
+
+def test_other_code_of_a_mechanism_is_another_variant():
+    """Seeds of one recipe whose mechanism's code changed in between are not averaged."""
+    runs = [finished("eca", s, 0.9, code=f"11111111/{'a' if s else 'b'}") for s in range(3)]
+    assert {r.variant: r.accuracy.n for r in compare_variants(runs)} == {"eca #a": 2, "eca #b": 1}
+
+
+def test_failed_seeds_are_counted_and_stop_the_verdict():
+    """A variant of which a seed failed is not called better by the seeds that did not."""
+    pairs = finished_pairs("eca", [0.91, 0.92, 0.93], [0.80, 0.8101, 0.8199])
+    failed = FailedRun(recipe=finished("eca", 3).recipe, digest="x", group=pairs[0].result.group)
+    eca = row(compare_variants([*pairs, finished("none", 3, 0.8)], failures=[failed]), "eca")
+    assert eca.failed_seeds == (3,)
+    assert eca.missing_seeds == ()
+    assert eca.verdict == "not judged: 1 of 4 seeds failed (seed 3)"
+
+
+def test_missing_seeds_are_counted():
+    """Seeds that only the baseline has are named."""
+    runs = finished_pairs("eca", [0.91, 0.92], [0.80, 0.81, 0.82, 0.83])
+    assert row(compare_variants(runs), "eca").missing_seeds == (2, 3)
+
+
+def test_a_plan_is_waited_for():
+    """Nothing is judged before the planned seeds are finished, however large the difference is; then it is."""
+    plain, up = [0.80, 0.81, 0.82], [0.91, 0.9205, 0.9302]
+
+    def verdict(planned):
+        runs = finished_pairs("eca", up, plain)
+        runs = [replace(run, result=replace(run.result, planned_seeds=planned)) for run in runs]
+        return row(compare_variants(runs), "eca")
+
+    assert verdict(5).verdict == "no verdict yet: 5 seeds are planned, 3 finished"
+    assert (verdict(3).verdict, verdict(3).level) == ("better", 0.045)
+    assert verdict(None).level == pytest.approx(0.04 / 3)
+
+
+def test_better_by_less_than_the_margin():
+    """A difference that is sure but smaller than the margin is called so."""
+    plain = [0.9000, 0.9100, 0.9050, 0.9020]
+    runs = finished_pairs("eca", [p + d for p, d in zip(plain, [0.0010, 0.0011, 0.0010, 0.0009], strict=True)], plain)
+    assert row(compare_variants(runs), "eca").verdict == "better, by less than 0.5 points"
+
+
+def test_one_seed_has_mcnemar(tmp_path):
+    """With one seed and predictions of every image, the two networks are compared image by image."""
+    runs = [finished("eca", 0, 0.7, folder=str(tmp_path / "a")), finished("none", 0, 0.4, folder=str(tmp_path / "b"))]
+    labels = np.zeros(10, dtype=int)
+    for run, right in zip(runs, (7, 4), strict=True):
+        (folder := Path(run.result.folder)).mkdir()
+        write_predictions(folder, np.r_[np.zeros(right, int), np.ones(10 - right, int)], labels, 10)
+    eca = row(compare_variants([replace(run, folder=Path(run.result.folder)) for run in runs]), "eca")
+    assert (eca.disagreement.won, eca.disagreement.lost, eca.disagreement.p) == (3, 0, 0.25)
+    assert eca.to_json_dict()["mcnemar_p"] == 0.25
 
 
 def test_costs_are_the_medians():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from attncli.analysis import deviation
 from attncli.analysis.count_cache import CountCache
 from attncli.analysis.deviation import collect_figures
 from attncli.literature import published
@@ -35,6 +36,43 @@ def test_units_are_made_one(tmp_path):
     assert figure.source_spread < 0.2
     low, high = figure.deviation_range
     assert -0.2 < low <= 0 <= high < 0.2
+
+
+def test_macs_in_gibi_are_converted(tmp_path):
+    """3.86 of 2^30 are 4.14 billion, as 24.37 of 2^20 are 25.55 million parameters."""
+    figure = found(tmp_path, row(gflops=3.86, unit="params in 2^20; GFLOPs apparently in 2^30"))["macs"]
+    assert figure.printed[0].value == pytest.approx(3.86 * 1.073741824)
+    assert figure.printed[0].text == "3.86 G (apparently of 2^30)"
+
+
+def test_the_first_version_of_resnet_is_another_network(monkeypatch):
+    """A source that counts v1 (3.86 G) is no deviation of v1.5 (4.09 G) and no disagreement with one that counts it."""
+    monkeypatch.setattr("attncli.analysis.deviation._find_own_figure", lambda *_: (4.0893, 0))
+    rows = [
+        PublishedRow("ImageNet-1k", "resnet50", "se", {"gflops": value}, f"source of {value}", "seen", "se")
+        for value in (3.87, 4.13)
+    ]
+    [figure] = collect_figures(rows, CountCache())
+    assert [figure.is_first_version(printed) for printed in figure.printed] == [True, False]
+    assert figure.source_spread == 0.0
+    assert figure.deviation_range == pytest.approx((100 * (4.0893 / 4.13 - 1),) * 2)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "printed", "side"),
+    [("efficientnet_b1", {}, 240), ("resnet50", {"img_size": 256}, 256), ("resnet50", {}, 224)],
+)
+def test_images_are_of_the_size_of_the_source(backbone, printed, side):
+    """A row says its size, or the network has one of its own; else 224 px on ImageNet."""
+    published_row = PublishedRow("ImageNet-1k", backbone, "se", {"gflops": 1.0, **printed}, "s", "seen", "se")
+    assert deviation._guess_network(published_row).size == side
+
+
+def test_runs_on_a_part_of_the_dataset_are_not_ours(tmp_path):
+    """A run on two classes is not set beside a published figure of all of them."""
+    run(tmp_path / "runs", attn="eca", seed=0, top1=0.99, data__name="cifar10", data__classes=2)
+    figure = found(tmp_path, row(top1=92.5), runs=read_finished_runs(RunStore(tmp_path / "runs")))["top1"]
+    assert (figure.ours, figure.n) == (None, 0)
 
 
 def test_what_a_source_has_more_is_taken_off(tmp_path):

@@ -146,17 +146,6 @@ def test_every_network_of_torchvision_has_weights_to_name() -> None:
         assert torchvision.models.get_model_weights(name)[pretrained.WEIGHTS].url.endswith(".pth")
 
 
-def test_old_names_of_densenet_are_read(tmp_path: Path) -> None:
-    """The file that torchvision serves for DenseNet names its layers norm.1 where the network says norm1."""
-    torch.save(
-        {"denselayer1.norm.1.weight": torch.ones(1), "denselayer1.conv.2.weight": torch.ones(1)}, tmp_path / "x.pth"
-    )
-    assert sorted(pretrained._read_tensors(tmp_path / "x.pth")[1]) == [
-        "denselayer1.conv2.weight",
-        "denselayer1.norm1.weight",
-    ]
-
-
 def test_the_option_asks_for_published_weights() -> None:
     """`--pretrained` sets the key, and a file that is not there is told before anything is built."""
     assert "pretrained: true" in line("check", "--pretrained").out

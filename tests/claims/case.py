@@ -10,7 +10,17 @@ from attncli.records import Result
 from attncli.system.files import write_atomically
 
 
-def run(folder: Path, *, attn: str, seed: int, top1: float, top5: float = 0.99, data_digest: str = "d" * 64, **keys):
+def run(
+    folder: Path,
+    *,
+    attn: str,
+    seed: int,
+    top1: float,
+    top5: float = 0.99,
+    data_digest: str = "d" * 64,
+    planned: int | None = None,
+    **keys,
+):
     """A finished run below `folder`; `keys` are recipe keys, dots written as two underscores."""
     values = {key.replace("__", "."): value for key, value in keys.items()}
     recipe = validation.read(values={"model.backbone": "resnet20", "model.attn": attn, "seed": seed} | values)
@@ -23,6 +33,7 @@ def run(folder: Path, *, attn: str, seed: int, top1: float, top5: float = 0.99, 
         params=1, baseline_params=1, macs=1, baseline_macs=1, train_images_per_s=None, infer_images_per_s=None,
         train_ratio=None, infer_ratio=None, seconds=1.0, precision="fp32", device="cpu", machine={},
         group=recipe.compute_group(), data_digest=data_digest, folder=str(place),
+        planned_seeds=planned,
     )  # fmt: skip
     (place / "recipe.yaml").write_text(recipe.to_yaml())
     write_atomically(place / records.RESULT, json.dumps(asdict(result)))
@@ -30,10 +41,10 @@ def run(folder: Path, *, attn: str, seed: int, top1: float, top5: float = 0.99, 
 
 
 def pairs(folder: Path, attn: str, variant: Sequence[float], plain: Sequence[float], **keys) -> None:
-    """Runs of a mechanism and of the plain network, one for each seed."""
+    """Runs of a mechanism and of the plain network, one for each seed, as many as were planned."""
     for name, accuracies in ((attn, variant), ("none", plain)):
         for seed, top1 in enumerate(accuracies):
-            run(folder, attn=name, seed=seed, top1=top1, **keys)
+            run(folder, attn=name, seed=seed, top1=top1, planned=len(accuracies), **keys)
 
 
 def claims_file(folder: Path, *checks: str, name: str = "eca", **keys) -> Path:

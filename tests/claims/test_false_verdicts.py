@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attncli.analysis import stats
+from attncli.analysis import looks, stats
 from attncli.analysis.count_cache import CountCache
 from attncli.claims import claim_files, judge
 from attncli.claims.evidence import Evidence
@@ -40,7 +40,7 @@ def outcomes(folder, checks: list[str], gains: dict[str, float], times: int = TI
 
 
 def _give_top1(run: FinishedRun, top1: float) -> FinishedRun:
-    return replace(run, result=replace(run.result, test_top1=top1))
+    return replace(run, result=replace(run.result, test_top1=top1, planned_seeds=SEEDS))
 
 
 def share(found: np.ndarray, outcome: str) -> float:
@@ -51,7 +51,7 @@ def share(found: np.ndarray, outcome: str) -> float:
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch):
     """Leave out the planning of further seeds, which takes long and changes no verdict."""
-    monkeypatch.setattr(judge.accuracy, "count_more_seeds", lambda part, alpha: 1)
+    monkeypatch.setattr(judge.accuracy, "plan_seeds", lambda part, alpha: (9, 9))
     monkeypatch.setattr(judge.accuracy, "_detection_power", lambda difference: None)
 
 
@@ -85,7 +85,7 @@ def test_at_most_five_in_a_hundred_true_claims_fail(tmp_path):
 def test_power_is_as_foretold(tmp_path):
     """True claims hold as often as stats.power says, which is what a reader is told."""
     found = outcomes(tmp_path, [f"{A} > {PLAIN}"], {"eca": 0.01}, times=1000)
-    foretold = stats.t_test_power(SEEDS, 0.005 * np.sqrt(2), 0.01)
+    foretold = stats.t_test_power(SEEDS, 0.005 * np.sqrt(2), 0.01, alpha=looks.FIRST_LEVEL)
     assert 0.5 < foretold < 0.9
     assert share(found, "holds") == pytest.approx(foretold, abs=0.05)
 

@@ -14,6 +14,7 @@ import torch
 from filelock import FileLock
 
 from attncli import records, track, validation
+from attncli.system import gpu_support
 from attncli.track import RunStore
 from tests.commands import plugins
 from tests.commands.line import TINY, line, process, refused, run_folders
@@ -108,6 +109,22 @@ def test_fp16_on_a_cpu() -> None:
     """A number format that would be swapped in silence is refused, before the images are read."""
     done = line("run", "--backbone", "resnet20", "--set", "train.precision=fp16")
     refused(done, "train.precision: fp16 needs a CUDA device", "bf16 or fp32")
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize("name", ["cuda", "cuda:9", "mps", "gpu"])
+def test_device_that_is_not_here(name: str) -> None:
+    """Every command that computes refuses a device that is not there, or that nobody knows, and writes nothing."""
+    refused(line("run", *TINY, "--device", name), f"--device {name}", "cuda:1" if name == "gpu" else "--device")
+    assert not list(Path("runs").glob("*/log.jsonl"))
+    refused(line("measure", "--attn", "eca", "--backbone", "resnet20", "--device", name), f"--device {name}")
+    assert gpu_support.DEVICE_VARIABLE not in os.environ
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
+def test_sweep_for_a_gpu_that_is_not_here() -> None:
+    """It is refused before any run starts."""
+    refused(line("sweep", "channel", "--seeds", "1", "--device", "cuda"), "--device cuda", "doctor")
     assert run_folders() == []
 
 

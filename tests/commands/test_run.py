@@ -15,6 +15,7 @@ import pytest
 import attncli.run.execute
 from attncli import recipe as recipes
 from attncli import records, track
+from attncli.errors import RunFailedError
 from attncli.recipe import Recipe
 from attncli.report.run_progress import RunProgress
 from attncli.track import RunStore
@@ -177,12 +178,12 @@ def test_entry_point_of_another_package(tmp_path: Path) -> None:
 def test_sigterm_outside_training_is_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped while it measures, a run is KILLED, not RUNNING; the next call goes on without training again."""
 
-    def terminated(context: Any) -> Any:
+    def terminated(*given: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(300)  # the signal ends it
 
     with monkeypatch.context() as patch:
-        patch.setattr(attncli.run.execute, "measure_overhead", terminated)
+        patch.setattr(attncli.run.execute, "count_recipe_cost", terminated)
         done = line("run", *TINY)
     assert (done.code, done.out) == (130, "")
     assert done.err.endswith("\ninterrupted\n")
@@ -190,6 +191,22 @@ def test_sigterm_outside_training_is_an_end_too(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("attncli.train.loop.run_epoch", None)
     assert line("run", *TINY, "--json").json()["status"] == "FINISHED"
     assert [row["status"] for row in listed(Path("runs"))] == ["FINISHED"]
+
+
+def test_result_is_there_before_the_speed_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the timing runs out of memory, the run is finished without a speed, and a warning says why."""
+    seen = []
+
+    def without_memory(*given: Any, **options: Any) -> None:
+        seen.extend(json.loads(path.read_text()) for path in Path("runs").glob("*/result.json"))
+        raise RunFailedError("out of memory while timing 16 images")
+
+    monkeypatch.setattr("attncli.measure.throughput.measure_throughput", without_memory)
+    done = line("run", *TINY, "--set", "measure.speed=true", "--json")
+    (result,) = seen
+    assert result["test_top1"] == done.json()["test_top1"]
+    assert (done.json()["status"], done.json()["train_images_per_s"]) == ("FINISHED", None)
+    assert "no speed: out of memory while timing 16 images" in done.err
 
 
 def test_killed_before_its_end_was_told(tmp_path: Path) -> None:

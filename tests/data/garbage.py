@@ -171,10 +171,30 @@ def make_imagenet(rng: random.Random, root: Path) -> dict[str, Any]:
     return {"name": "imagenet", "root": str(root)}
 
 
+def make_table(rng: random.Random, root: Path) -> dict[str, Any]:
+    """A folder of images with lists of any form."""
+    root.mkdir()
+    for number in range(6):
+        folder = root / rng.choice(["", "", "train", "test"])
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number}.png").write_bytes(make_content(rng))
+    headers = (b"path,label", b"path,label", b"id,a,b", b"filename;class;split", b"", b"\xff", b"path,path", b"label")
+    cells = (b"a", b"b", b"0", b"1", b"", b" ", b"\xff", b'"', b"train", b"\0", b"cat.png", b"../x", b"\x1b")
+    for name in rng.sample(("train.csv", "x.csv", "test.csv", "x.txt", "a.tsv"), rng.choice([0, 1, 1, 1, 2])):
+        header, lines = rng.choice(headers), []
+        sign = b";" if b";" in header else rng.choice([b",", b",", b" ", b"\t"])
+        for number in range(rng.choice([0, 6, 6, 6])):
+            label = rng.choice(cells) if rng.random() < 0.05 else cells[number % 2]
+            lines.append(sign.join((b"%d.png" % number, label, *rng.choices(cells, k=max(0, header.count(sign) - 1)))))
+        (root / name).write_bytes(b"\n".join([header, *lines]))
+    return {"name": "table", "root": str(root)} | ({"label_column": "label"} if rng.random() < 0.1 else {})
+
+
 MAKERS: dict[str, Callable[[random.Random, Path], dict[str, Any]]] = {
     "folder": make_folder,
     "parquet": make_parquet,
     "imagenet": make_imagenet,
+    "table": make_table,
 }
 
 

@@ -9,27 +9,29 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from attncli import data
 from attncli.data.dataset import Dataset
 from attncli.data.images import decoded_cache
+from attncli.data.images.decode import DecodedImage
 from attncli.errors import UserError
-from tests.data.image_fixtures import folder, of_folder, picture
+from tests.data.image_fixtures import folder, noise, of_folder, picture
 
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The files decoded so far."""
+    """One entry for each image decoded so far."""
     names: list[str] = []
     original = decoded_cache.decode_image
 
-    def counting(path: Path, target: decoded_cache.Target) -> np.ndarray:
-        names.append(path.name)
-        return original(path, target)
+    def counting(*arguments: Any) -> DecodedImage:
+        names.append("an image")
+        return original(*arguments)
 
     monkeypatch.setattr(decoded_cache, "decode_image", counting)
     return names
@@ -76,6 +78,34 @@ def test_a_label_is_content(tmp_path: Path) -> None:
     (root / "test/dog/0.png").rename(root / "test/cat/0.png")
     (root / "test/swap.png").rename(root / "test/dog/0.png")
     assert load(root, val_fraction=0.0).digest != before
+
+
+@pytest.mark.parametrize("keys", [{}, {"crop": "resized", "image_size": 8}, {"crop": "resized", "decoded": False}])
+def test_files_of_the_same_size_and_time_are_not_confused(tmp_path: Path, keys: dict[str, object]) -> None:
+    """Uncompressed files out of an archive: two classes change places, and nothing but their inodes tells."""
+    root = tmp_path / "x"
+    for i, path in enumerate(root / s / c / f"{n}.bmp" for s in ("train", "test") for c in "ab" for n in range(2)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise(i)).save(path)
+        os.utime(path, ns=(10**18, 10**18))
+    keys = {"image_size": 8, **keys}
+    before = load(root, **keys)
+    for old, new in (("a", "c"), ("b", "a"), ("c", "b")):
+        (root / "train" / old).rename(root / "train" / new)
+    after = load(root, **keys)
+    assert after.digest != before.digest
+    assert load(root, **keys).digest == after.digest
+
+
+def test_touched_files_are_not_decoded_again(tmp_path: Path, decoded: list[str]) -> None:
+    """Files that were copied back in place, with their times, are read and found to be the same."""
+    root = folder(tmp_path / "x")
+    first = load(root)
+    shutil.copytree(root, tmp_path / "copy")
+    shutil.rmtree(root)
+    shutil.copytree(tmp_path / "copy", root)
+    assert load(root).digest == first.digest
+    assert len(decoded) == 24
 
 
 def test_half_an_entry_is_not_used(tmp_path: Path, decoded: list[str]) -> None:

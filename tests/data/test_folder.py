@@ -145,8 +145,8 @@ def test_shorter_side_and_centre(tmp_path: Path) -> None:
     Image.fromarray(wide).save(tmp_path / "wide.png")
     Image.fromarray(wide.transpose(1, 0, 2)).save(tmp_path / "high.png")
     for name in ("wide", "high"):
-        assert (decode_image(tmp_path / f"{name}.png", Target(12, 12)) == 128).all()
-        assert (decode_image(tmp_path / f"{name}.png", Target(6, 6))[2:4, 2:4] == 128).all()
+        assert (decode_image(tmp_path / f"{name}.png", Target(12, 12)).pixels == 128).all()
+        assert (decode_image(tmp_path / f"{name}.png", Target(6, 6)).pixels[2:4, 2:4] == 128).all()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "I;16"])
@@ -159,21 +159,21 @@ def test_every_common_kind_of_image(tmp_path: Path, mode: str) -> None:
         image = Image.new("RGB", (4, 4), (grey, grey, grey)).convert(mode)
     path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
     image.save(path)
-    assert (decode_image(path, Target(4, 4)).astype(int) == grey).all()
+    assert (decode_image(path, Target(4, 4)).pixels.astype(int) == grey).all()
 
 
 def test_transparent_palette(tmp_path: Path) -> None:
     """A palette with a transparent entry decodes without a warning."""
     image = Image.new("RGB", (4, 4), (10, 20, 30)).quantize(4)
     image.save(tmp_path / "x.png", transparency=bytes([0, 255, 255, 255]))
-    assert (decode_image(tmp_path / "x.png", Target(4, 4)) == (10, 20, 30)).all()
+    assert (decode_image(tmp_path / "x.png", Target(4, 4)).pixels == (10, 20, 30)).all()
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "bmp", "gif", "webp", "tiff"])
 def test_common_formats(tmp_path: Path, kind: str) -> None:
     """Formats that Pillow reads are read."""
     Image.new("RGB", (8, 8), (80, 80, 80)).save(tmp_path / f"x.{kind}")
-    assert np.abs(decode_image(tmp_path / f"x.{kind}", Target(8, 8)).astype(int) - 80).max() <= 2
+    assert np.abs(decode_image(tmp_path / f"x.{kind}", Target(8, 8)).pixels.astype(int) - 80).max() <= 2
 
 
 def test_bad_files_are_all_named(tmp_path: Path) -> None:
@@ -325,6 +325,9 @@ def test_a_folder_of_classes_without_splits(tmp_path: Path) -> None:
     assert any("one fifth of each class" in note for note in dataset.notes)
     assert load(root, val_fraction=0.0).digest == dataset.digest
     assert load(folder(tmp_path / "y", ("train",), each=10), val_fraction=0.0).digest == dataset.digest
+    (root / "runs/cache").mkdir(parents=True)
+    assert "data.unused_splits" in refused(root).hint
+    assert load(root, val_fraction=0.0, unused_splits=["runs"]).digest == dataset.digest
 
 
 def test_a_lone_folder_is_looked_into(tmp_path: Path) -> None:

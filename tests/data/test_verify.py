@@ -87,14 +87,14 @@ def test_every_unreadable_file_is_named(tmp_path: Path) -> None:
     assert any(problem.startswith("test/owl/7.png: ") for problem in report.problems)
 
 
-def test_an_image_in_two_parts_is_a_remark(tmp_path: Path) -> None:
-    """The same file in train/ and test/ is a remark, not a problem."""
+def test_an_image_in_two_splits_is_a_problem(tmp_path: Path) -> None:
+    """The same file in train/ and test/, here in another class: two problems that name both files."""
     root = folder(tmp_path / "x")
     (root / "test/owl/copy.png").write_bytes((root / "train/cat/2.png").read_bytes())
-    report = verify("folder", root)
-    assert report.problems == []
-    [remark] = report.remarks
-    assert "train:train/cat/2.png = test:test/owl/copy.png" in remark
+    copy, conflict = verify("folder", root).problems
+    assert "train images: 1 of 13," in copy
+    assert "train/cat/2.png = test/owl/copy.png" in copy
+    assert "train/cat/2.png (cat) = test/owl/copy.png (owl)" in conflict
 
 
 def test_published_counts(tmp_path: Path) -> None:

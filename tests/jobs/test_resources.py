@@ -13,9 +13,14 @@ def _four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "count_cores", lambda: 4)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    resources.list_gpus.cache_clear()
+    _forget_gpus()
     yield
-    resources.list_gpus.cache_clear()
+    _forget_gpus()
+
+
+def _forget_gpus() -> None:
+    for answer in (resources.list_gpus, resources.gpu_support.find_gpu_obstacle, hardware.list_gpu_names):
+        getattr(answer, "cache_clear", lambda: None)()
 
 
 @pytest.mark.parametrize(("jobs", "threads"), [(1, 4), (2, 2), (3, 1), (9, 1)])
@@ -39,6 +44,40 @@ def test_each_job_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resources.choose_job_count() == 2
     assert [resources.build_job_environment(n, 3)["CUDA_VISIBLE_DEVICES"] for n in range(3)] == ["3", "5", "3"]
     assert resources.build_job_environment(0, 1)["CUDA_VISIBLE_DEVICES"] == "3, 5"
+
+
+def test_parts_of_a_divided_gpu_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MIG slices are given out by their identifiers; the list of cards does not have them."""
+    parts = "".join(f"  MIG 3g.40gb Device  {n}: (UUID: MIG-{n}{n})\n" for n in (1, 2))
+    listing = f"GPU 0: NVIDIA H100 (UUID: GPU-aa)\n{parts}"
+    answers = {"-L": listing, "--query-gpu=name": "NVIDIA H100\n", "--query-gpu=index": "0\n"}
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(resources.gpu_support, "find_gpu_obstacle", lambda: None)
+    monkeypatch.setattr(
+        subprocess, "run", lambda words, **k: subprocess.CompletedProcess(words, 0, stdout=answers[words[1]])
+    )
+    assert resources.list_gpus() == ("MIG-11", "MIG-22")
+    assert resources.build_job_environment(1, 2)["CUDA_VISIBLE_DEVICES"] == "MIG-22"
+
+
+def test_gpus_that_are_not_used_start_no_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If torch cannot use them, or the CPU or one of them is asked for, a sweep does one run at a time."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, stdout="0\n1\n"))
+    for obstacle, requested in ((("driver too old", ""), ""), (None, "cpu"), (None, "cuda:1")):
+        monkeypatch.setattr(resources.gpu_support, "find_gpu_obstacle", lambda obstacle=obstacle: obstacle)
+        monkeypatch.setenv(resources.gpu_support.DEVICE_VARIABLE, requested)
+        resources.list_gpus.cache_clear()
+        assert resources.choose_job_count() == 1
+
+
+def test_amd_gpus_have_their_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a torch for ROCm each job gets one of the GPUs that the kernel knows."""
+    build = resources.gpu_support.TorchBuild("2.14.1", "", "6.4")
+    monkeypatch.setattr(resources.gpu_support, "read_torch_build", lambda: build)
+    monkeypatch.setattr(hardware, "count_amd_gpus", lambda: 2)
+    monkeypatch.delenv("HIP_VISIBLE_DEVICES", raising=False)
+    assert [resources.build_job_environment(n, 2)["HIP_VISIBLE_DEVICES"] for n in range(2)] == ["0", "1"]
 
 
 @pytest.mark.parametrize("given", ["", "-1"])

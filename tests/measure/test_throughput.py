@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from attncli.errors import RunFailedError
 from attncli.measure import throughput
 from attncli.measure.throughput import measure_throughput, time_pairs
 from attncli.recipe import Recipe, read
@@ -160,10 +161,45 @@ def test_batch_shrinks_to_the_time_on_a_cpu(monkeypatch, step: float, batch: int
         throughput, "prepare_network_pair", lambda m, b, r, c, shape, p, d: (throughput.TimedNetwork(m, max, min),) * 2
     )
     given = {"train__batch_size": 128, "measure__seconds": 20.0}
-    arguments = (5, (1, 3, 8, 8), "fp32", CPU)
-    assert throughput._prepare_fitting_pair(Tiny(), Tiny(), recipe(**given), *arguments)[0] == batch
+    fitted = throughput._prepare_fitting_pair(Tiny(), Tiny(), recipe(**given), 5, (128, 3, 8, 8), "fp32", CPU)
+    assert fitted[0] == batch
     asked = recipe(**given, measure__batch_size=100)
-    assert throughput._prepare_fitting_pair(Tiny(), Tiny(), asked, *arguments)[0] == 100
+    assert throughput._prepare_fitting_pair(Tiny(), Tiny(), asked, 5, (100, 3, 8, 8), "fp32", CPU)[0] == 100
+
+
+class Full(Tiny):
+    """A network for which only `room` images have memory; copies share the sizes of the batches that were tried."""
+
+    def __init__(self, room: int, tried: list[int]) -> None:
+        super().__init__()
+        self.room, self.tried = room, tried
+
+    def __deepcopy__(self, memo) -> "Full":
+        return Full(self.room, self.tried)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, or the error of a GPU whose memory is full."""
+        self.tried.append(len(x))
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().forward(x)
+
+
+def test_batch_is_halved_until_it_fits_into_memory() -> None:
+    """Eight processes share a batch of 128: 16 images are tried, then 8 and 4, which fit."""
+    tried: list[int] = []
+    given = {"train__batch_size": 128, "measure__seconds": 0.01}
+    found = measure_throughput(Full(4, tried), Tiny(), recipe(**given), 5, (8, 8), processes=8)
+    assert (found.batch_size, list(dict.fromkeys(tried))) == (4, [16, 8, 4])
+
+
+def test_memory_that_never_suffices_is_an_error_in_words() -> None:
+    """A batch that the recipe fixes is not halved, and without room for one image there is no speed."""
+    for room, values, batches in ((4, {"measure__batch_size": 8}, [8]), (0, {"train__batch_size": 2}, [2, 1])):
+        tried: list[int] = []
+        with pytest.raises(RunFailedError, match="out of memory while timing"):
+            measure_throughput(Full(room, tried), Tiny(), recipe(**values), 5, (8, 8))
+        assert list(dict.fromkeys(tried)) == batches
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -38,7 +38,7 @@ def test_the_table_fits(verdicts):
     assert max(map(len, text.splitlines())) <= 80
     assert "attncli claims run c2" in text
     assert "27; 269,722 < 1,000,000" in text
-    assert "4 claims: 3 hold, 1 untested" in text
+    assert "4 claims: 1 holds, 2 carry over, 1 untested" in text
 
 
 def test_the_difference_is_told_with_its_bound(verdicts):

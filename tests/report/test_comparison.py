@@ -22,7 +22,7 @@ def test_fits_eighty_columns():
     """The widest figures beside a long name keep within 80 columns, headings and verdicts too."""
     found = comparison.render_comparison(rows("self-attention-of-my-own"))
     assert max(map(len, found.splitlines())) <= 80
-    assert "+1.00 ±0.20" in found
+    assert "+1.00 ±0." in found
     assert "self-attention-of-my-own: better" in " ".join(found.split())
 
 
@@ -30,13 +30,13 @@ def test_one_seed_has_no_interval():
     """A single run is a figure without ±, a difference without p."""
     [line] = [t for t in comparison.render_comparison(rows()).splitlines() if t.strip().startswith("eca ")]
     assert "±" not in line
-    assert line.split()[1:5] == ["1", "89.00", "-1.00", "-"]
+    assert line.split()[1:5] == ["1/5", "89.00", "-1.00", "-"]
 
 
 def test_costs():
     """Overheads in percent with the digits they need, speeds as a ratio."""
     [line] = [t for t in comparison.render_comparison(rows()).splitlines() if t.strip().startswith("self-attention ")]
-    assert line.split()[-4:] == ["+10.2", "<.001", "0.93", "-"]
+    assert line.split()[-4:] == ["+10.2", "+0.0002", "0.93", "-"]
 
 
 def test_seeds_that_are_not_shared_are_told():
@@ -73,6 +73,20 @@ def test_small_ps_and_overheads():
     assert comparison.format_overhead(0.0) == "0"
     assert comparison.format_overhead(0.0014) == "+0.001"
     assert comparison.format_overhead(-12.34) == "-12.3"
+    assert comparison.format_overhead(-0.0003) == "-0.0003"
+
+
+def test_a_p_stands_on_its_side_of_the_level():
+    """Rounding never moves a p value across the level that decides."""
+    assert [comparison.format_p_value(p) for p in (0.0496, 0.0504, 0.9996)] == [".0496", ".050", "1"]
+    assert comparison.format_p_value(0.01345, level=0.0134) == ".0135"
+
+
+def test_an_accuracy_ends_at_one_hundred():
+    """An interval that would leave 0 to 100 % is cut there, and both ends are shown."""
+    plain = compare_variants([finished("none", 0, 0.99), finished("none", 1, 0.93)])[0]
+    assert plain.accuracy.high == 1.0
+    assert comparison.format_top1(plain).endswith("to 100.0)")
 
 
 def test_nothing_to_compare():

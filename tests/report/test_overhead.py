@@ -68,7 +68,7 @@ def test_a_placed_mechanism_is_told_as_overhead() -> None:
     row = render_overheads(measured("se", added=2_514_944), 80).splitlines()[2].split()
     assert row == ["se", "gate", "+2,514,944", "+9.84%", "+100.0%", "+600.0%", "+400.0%"]
     row = render_overheads(measured("se", added=2_514_944, speed=SPEED), 80).splitlines()[2].split()
-    assert row == ["se", "gate", "+2,514,944", "+9.84%", "+100.0%", "+400.0%", "0.50", "0.75"]
+    assert row == ["se", "gate", "+2,514,944", "+9.8%", "+100%", "+600%", "+400%", "0.50", "0.75"]
 
 
 def test_a_whole_network_is_told_by_its_own_figures() -> None:

@@ -213,6 +213,7 @@ def test_one_process_where_several_were_asked_for(monkeypatch: pytest.MonkeyPatc
     assert not _is_one_of_several(1)
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     assert _is_one_of_several(None)
 
 

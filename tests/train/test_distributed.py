@@ -218,9 +218,10 @@ def test_cores_are_shared_out(monkeypatch):
 
 def test_a_launch_that_failed_in_silence(monkeypatch):
     """Announced processes that are not there are an error, not several trainings side by side."""
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(distributed, "Accelerator", lambda **options: SimpleNamespace(num_processes=1))
-    with pytest.raises(UserError, match="WORLD_SIZE is 2"):
+    with pytest.raises(UserError, match="WORLD_SIZE is 2, yet"):
         init_accelerator()
 
 
@@ -231,13 +232,41 @@ def test_one_process_is_the_plain_case():
     assert distributed.combine_flags(accelerator, True, False) == [True, False]
 
 
-def test_cudnn_may_choose_on_cuda_alone(monkeypatch):
-    """The fastest kernels are looked for on CUDA; a CPU leaves the switch as it is."""
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    distributed.choose_kernels(torch.device("cpu"))
-    assert not torch.backends.cudnn.benchmark
-    distributed.choose_kernels(torch.device("cuda"))
-    assert torch.backends.cudnn.benchmark
+@pytest.fixture
+def switches(monkeypatch):
+    """What the switches of CUDA's kernels are; they are put back after the test."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = False, False, True, True
+    yield lambda: (cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32)
+    cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = before
+    torch.use_deterministic_algorithms(False)
+
+
+def test_kernels_are_chosen_on_cuda_alone(switches):
+    """The fastest kernels are looked for on CUDA; a CPU leaves the switches as they are."""
+    distributed.choose_kernels(torch.device("cpu"), "fp32")
+    assert switches() == (False, False, True, True)
+    distributed.choose_kernels(torch.device("cuda"), "bf16")
+    assert switches() == (True, False, False, False)
+
+
+def test_fp32_is_fp32_and_tf32_is_named(switches):
+    """Only the precision tf32 rounds what convolutions and matrix products multiply."""
+    for precision, expected in (("tf32", True), ("fp32", False), ("fp16", False)):
+        distributed.choose_kernels(torch.device("cuda"), precision)
+        assert switches()[2:] == (expected, expected)
+
+
+def test_deterministic_kernels_are_switched_on_and_off_again(switches):
+    """The next training of the same process searches for fast kernels again."""
+    distributed.choose_kernels(torch.device("cuda"), "fp32", deterministic=True)
+    assert switches()[:2] == (False, True)
+    assert torch.are_deterministic_algorithms_enabled()
+    distributed.choose_kernels(torch.device("cuda"), "fp32")
+    assert switches()[:2] == (True, False)
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_images_lie_where_dataset_puts_them(monkeypatch):

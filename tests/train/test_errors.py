@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from attncli.errors import RunFailedError
-from attncli.train import evaluate_split
+from attncli.errors import RunFailedError, UserError
+from attncli.train import AllRanksError, evaluate_split
 from attncli.train.errors import translated_torch_errors
 from tests.train.case import Net, dataset, net, recipe, run
 
@@ -30,6 +30,32 @@ def test_out_of_memory_on_an_accelerator():
     with pytest.raises(RunFailedError, match="out of memory") as caught, translated_torch_errors(recipe().train):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     assert "train.batch_size" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["CUDA error: out of memory\nmore", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED when"],
+)
+def test_out_of_memory_of_cudas_libraries(text):
+    """They say it in their own words, as plain RuntimeErrors."""
+    with pytest.raises(RunFailedError, match="out of memory"), translated_torch_errors(recipe().train):
+        raise RuntimeError(text)
+
+
+def test_what_apple_gpus_lack_is_bad_input():
+    """An operation that is missing there is said in a line, with the way out."""
+    text = "Adaptive pool MPS: input sizes must be divisible by output sizes.\nmore"
+    with pytest.raises(UserError, match="Apple GPU: Adaptive pool") as caught, translated_torch_errors(recipe().train):
+        raise RuntimeError(text)
+    assert (caught.value.code, caught.value.hint[:12]) == (2, "--device cpu")
+
+
+def test_what_nccl_says_of_a_lost_process_is_kept():
+    """The first line of its error says which one, or that two share a GPU."""
+    error = torch.distributed.DistBackendError("NCCL error: Duplicate GPU detected\nmore")
+    told = pytest.raises(AllRanksError, match=r"has ended: NCCL error: Duplicate GPU detected$")
+    with told, translated_torch_errors(recipe().train):
+        raise error
 
 
 def test_a_compiler_that_fails():

@@ -32,8 +32,37 @@ def test_auto_on_cuda_asks_for_hardware(monkeypatch):
     """On CUDA emulated bf16 does not count."""
     asked = []
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: asked.append(including_emulation))
-    assert resolve_precision("auto", torch.device("cuda")) == "fp32"
+    assert resolve_precision("auto", torch.device("cuda")) == "fp16"
     assert asked == [False]
+
+
+def test_auto_on_an_apple_gpu():
+    """There it is fp32, as on a CPU without bf16."""
+    assert resolve_precision("auto", torch.device("mps")) == "fp32"
+
+
+@pytest.mark.parametrize(("capability", "is_allowed"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_tf32_wants_ampere(monkeypatch, capability, is_allowed):
+    """Older cards would compute in fp32 without a word, as a CPU would: they are refused."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    if is_allowed:
+        assert resolve_precision("tf32", torch.device("cuda", 0)) == "tf32"
+    else:
+        with pytest.raises(UserError, match=r"8\.0"):
+            resolve_precision("tf32", torch.device("cuda", 0))
+    with pytest.raises(UserError, match="'cpu'"):
+        resolve_precision("tf32", CPU)
+
+
+@pytest.mark.parametrize(("version", "is_allowed"), [("2.11.0", False), ("2.12.1+cpu", True), ("3.0.0a1", True)])
+def test_bf16_on_an_apple_gpu_wants_a_torch_that_can(monkeypatch, version, is_allowed):
+    """Batch norm of an older torch would end the process."""
+    monkeypatch.setattr(torch, "__version__", version)
+    if is_allowed:
+        assert resolve_precision("bf16", torch.device("mps")) == "bf16"
+    else:
+        with pytest.raises(UserError, match=r"needs torch 2\.12"):
+            resolve_precision("bf16", torch.device("mps"))
 
 
 def test_features_of_this_processor_are_words():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._completion import complete_backbones, complete_mechanisms
-from attncli.commands._options import NAMES, F, apply_options, echo_json, json_option
+from attncli.commands._options import NAMES, F, apply_options, device_option, echo_json, json_option
 
 if TYPE_CHECKING:
     from attncli.benchmark.results import TrainingBenchRow
@@ -46,6 +46,7 @@ _CONTENDER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=click.Path(path_type=Path, dir_okay=False, exists=True),
         help="Compare with the latest bench in this file.",
     ),
+    device_option,
     json_option,
 )
 

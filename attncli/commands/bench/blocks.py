@@ -8,7 +8,7 @@ from operator import itemgetter
 import click
 
 from attncli.commands._completion import complete_mechanisms
-from attncli.commands._options import NAMES, echo_json, json_option, overwrite_line
+from attncli.commands._options import NAMES, device_option, echo_json, json_option, overwrite_line
 from attncli.errors import UserError
 
 TEXT_COLUMNS = ("attn", "shape", "type", "")
@@ -28,6 +28,7 @@ TEXT_COLUMNS = ("attn", "shape", "type", "")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--repeats", type=click.IntRange(3), default=7, show_default=True)
 @click.option("--against", type=click.Choice(["timm"]), help="Compare the outputs too, on equal weights.")
+@device_option
 @json_option
 def command(
     attn: list[str],

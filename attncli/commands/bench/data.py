@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands._options import echo_json, json_option
+from attncli.commands._options import device_option, echo_json, json_option
 from attncli.commands.bench._contenders import append_to_history, history_option
 
 
@@ -22,6 +22,7 @@ from attncli.commands.bench._contenders import append_to_history, history_option
 @click.option("--resized", is_flag=True, help="Random resized crops of full images; `jpeg` decodes in each epoch.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Turns per way.")
 @history_option
+@device_option
 @json_option
 def command(
     data_root: Path | None, image_size: int, batch_size: int, resized: bool, rounds: int, history: Path, as_json: bool

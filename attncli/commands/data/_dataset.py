@@ -65,4 +65,4 @@ def load_dataset(recipe: "Recipe", runs: Path) -> "Dataset":
     from attncli.report.run_progress import RunProgress
 
     with RunProgress() as progress:
-        return data.load(recipe.data, cache=runs / "cache", progress=progress.on_reading)
+        return data.load(recipe.resolve_data(), cache=runs / "cache", progress=progress.on_reading)

@@ -24,8 +24,6 @@ def command(name: str | None, runs: Path, as_json: bool, **options: Any) -> None
       attncli data prepare imagenette --image-size 224 --set data.crop=resized
     """
     dataset = load_dataset(read_dataset_recipe(name, options), runs)
-    for note in dataset.notes:
-        click.echo(f"note: {note}", err=True)
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     image_counts = {split_name: len(split) for split_name, split in splits.items() if split is not None}
     if as_json:
@@ -37,6 +35,8 @@ def command(name: str | None, runs: Path, as_json: bool, **options: Any) -> None
                 "size": list(dataset.size),
                 "digest": dataset.digest,
                 "source": dataset.origin,
+                "notes": dataset.notes,
+                "warnings": dataset.warnings,
             }
         )
     images = ", ".join(f"{count:,} {split_name}" for split_name, count in image_counts.items())
@@ -44,4 +44,8 @@ def command(name: str | None, runs: Path, as_json: bool, **options: Any) -> None
     click.echo(f"{dataset.name}: {images} images of {width} x {height} px in {len(dataset.classes)} classes")
     click.echo(wrap_with_label("  digest  ", dataset.digest))
     click.echo(wrap_with_label("  from    ", dataset.origin))
+    for note in dataset.notes:
+        click.echo(wrap_with_label("  note    ", note))
+    for warning in dataset.warnings:
+        click.echo(wrap_with_label("  warning ", warning))
     return None

@@ -30,11 +30,12 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
     table = _read_table()
     images = torch.from_numpy(table[:, :-1] * (255 / 16)).round().to(torch.uint8).view(-1, 8, 8)
     labels = torch.from_numpy(table[:, -1]).long()
-    train_rows, test_rows = subset.cut_test(labels, "digits-test")
+    train_rows, test_rows = subset.cut_test_or_fold(data, labels, "digits-test")
     return DatasetSource(
         classes=tuple(str(d) for d in range(10)),
         train=make_memory_split(images[train_rows], labels[train_rows], data.image_size),
         test=make_memory_split(images[test_rows], labels[test_rows], data.image_size),
+        has_own_test=False,
         origin="scikit-learn load_digits (UCI optical recognition of handwritten digits, test part)",
     )
 

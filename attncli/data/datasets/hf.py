@@ -19,9 +19,9 @@ import pyarrow as pa
 from attncli.data.dataset import DatasetSource
 from attncli.data.images.files import ImageFile
 from attncli.data.paths import DataPaths
-from attncli.data.readers.columns import ColumnNames, name_labels, read_labels
+from attncli.data.readers.columns import ColumnNames, name_columns, name_labels, read_labels
 from attncli.data.readers.image_files import make_image_source
-from attncli.data.readers.labelled_rows import LabelledRows, group_by_class
+from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
 from attncli.data.readers.split_names import assign_splits
 from attncli.errors import UserError, unknown_name_error
 from attncli.recipe import Data
@@ -52,12 +52,12 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
     table_names = assign_splits(tables, f"hf: {data.of}", data.unused_splits)
     if "train" not in table_names:
         raise UserError(f"hf: {data.of}: no split 'train'", f"it has {', '.join(tables)}")
-    if "test" not in table_names and "val" in table_names:
-        table_names["test"] = table_names.pop("val")
-    wanted, location = ColumnNames(data.image_column, data.label_column), f"hf: {data.of}"
+    table_names = rename_test_split(table_names)
+    wanted, location = name_columns(data), f"hf: {data.of}"
     columns = {split: _find_columns(tables[name], wanted, datasets, location) for split, name in table_names.items()}
     rows = {
-        split: [_list_hub_rows(split, tables[name], columns[split][1], location)] for split, name in table_names.items()
+        split: [_list_hub_rows(split, tables[name], columns[split][1], wanted.group, location)]
+        for split, name in table_names.items()
     }
     listings = {
         split: replace(listing, opener=_make_cell_opener(tables[table_names[split]], columns[split][0], datasets))
@@ -87,7 +87,7 @@ def _find_columns(table: Any, wanted: ColumnNames, library: Any, location: str) 
     return found[0], found[1]
 
 
-def _list_hub_rows(split: str, table: Any, label: str, location: str) -> LabelledRows:
+def _list_hub_rows(split: str, table: Any, label: str, group: str | None, location: str) -> LabelledRows:
     """Return a file and a label per row of a split."""
     try:
         values = pa.chunked_array([pa.array(list(table[label]))])
@@ -97,7 +97,10 @@ def _list_hub_rows(split: str, table: Any, label: str, location: str) -> Labelle
     labels = name_labels(read_labels(values, f"{location}: {split}"), names, location)
     fingerprint = int(hashlib.sha256(str(table._fingerprint).encode()).hexdigest()[:15], 16)  # changes with the content
     files = [ImageFile(f"{split}#{row}", fingerprint, 0) for row in range(len(labels))]
-    return LabelledRows(files, labels, list(names or ()))
+    if group is not None and group not in table.features:
+        raise unknown_name_error("column", group, table.features, location=f"{location}: data.group_column")
+    groups = [str(value) for value in table[group]] if group is not None else None
+    return LabelledRows(files, labels, list(names or ()), groups)
 
 
 def _make_cell_opener(table: Any, column: str, library: Any) -> Callable[[Path, ImageFile], Path | BinaryIO]:

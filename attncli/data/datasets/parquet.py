@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from attncli.data.dataset import DatasetSource
 from attncli.data.paths import DataPaths
-from attncli.data.readers.columns import ColumnNames
+from attncli.data.readers.columns import name_columns
 from attncli.data.readers.image_files import make_image_source
 from attncli.data.readers.parquet import list_parquet
 from attncli.errors import UserError
@@ -28,6 +28,6 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
     """Return the images of the files. Raises UserError if there are no files or they have other columns."""
     if paths.user_root is None:
         raise UserError("data.root: the dataset 'parquet' needs one", "--data-root FILE.parquet, or a folder of them")
-    wanted = ColumnNames(data.image_column, data.label_column)
+    wanted = name_columns(data)
     root, listings = list_parquet(paths.user_root, data.configuration, data.unused_splits, wanted)
     return replace(make_image_source(listings, root, data, paths), origin=str(paths.user_root.resolve()))

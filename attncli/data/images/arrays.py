@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from attncli.data.images.image_facts import ImageFacts
+
 ImagePixels = NDArray[np.uint8]  # (H, W, 3)
 RGBTriple = tuple[float, float, float]
 
@@ -24,6 +26,7 @@ class ImageArray:
     sha256: str
     mean: RGBTriple  # of values / 255, one number per colour plane
     std: RGBTriple
+    facts: ImageFacts | None = None  # if each image has a file of the user's own
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class VariableSizeImages:
     width: Tensor
     read: Callable[[int], ImagePixels]
     sha256: str
+    facts: ImageFacts | None = None
 
     def __len__(self) -> int:
         return len(self.height)

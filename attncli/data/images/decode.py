@@ -2,12 +2,21 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from attncli.data.images.arrays import ImagePixels
+from attncli.data.images.pixel_rules import (
+    PLAIN_COLOUR,
+    PLAIN_RULES,
+    PixelRules,
+    convert_to_rgb,
+    find_traits,
+    is_plain_colour,
+    measure_upright_size,
+)
 
 
 @dataclass(frozen=True)
@@ -28,21 +37,39 @@ class OtherSizeError(Exception):
     """An image whose size is not that of the others."""
 
 
-def read_image_size(path: Path | BinaryIO) -> tuple[int, int]:
+class DecodedImage(NamedTuple):
+    """The pixels of an image and its traits (see `pixel_rules`)."""
+
+    pixels: ImagePixels
+    traits: set[str]
+
+
+def read_image_size(path: Path | BinaryIO, rules: PixelRules = PLAIN_RULES) -> tuple[int, int]:
     """Return (H, W) from the header of an image file. Raises what Pillow raises for a file that is no image."""
     with Image.open(path) as image:
-        return image.height, image.width
+        return measure_upright_size(image, rules)
 
 
-def decode_image(path: Path | BinaryIO, target: Target) -> ImagePixels:
-    """Return an image file as (H, W, 3), RGB: grey is repeated, transparency dropped, 16 bits are cut to 8.
+def read_header(path: Path | BinaryIO, rules: PixelRules) -> tuple[tuple[int, int], set[str]]:
+    """Return (H, W) and the traits from the header of an image file. Raises as `decode_image` does."""
+    with Image.open(path) as image:
+        return measure_upright_size(image, rules), find_traits(image, rules)
+
+
+def decode_image(path: Path | BinaryIO, target: Target, rules: PixelRules = PLAIN_RULES) -> DecodedImage:
+    """Return an image file as (H, W, 3), RGB; grey is repeated, and the rest is as `rules` say.
 
     Without `target.like`, the centre square, or a share of it, is resized to the target in one resampling (bilinear,
-    with antialiasing). The camera's orientation (EXIF) is ignored, as in torchvision's ImageFolder. Raises
-    OtherSizeError if the image does not have the size that it must have, else what Pillow raises.
+    with antialiasing).
+
+    Raises:
+        OtherSizeError: if the image does not have the size that it must have.
+        DeepGreyError: for a 16-bit image whose range is not known.
+        Exception: what Pillow raises for a file that is no image.
     """
     with Image.open(path) as opened:
-        image = _convert_to_rgb(opened)
+        traits = find_traits(opened, rules)
+        image = convert_to_rgb(opened, rules)
         if target.like is None and (target.share < 1 or image.size != (target.width, target.height)):
             side = min(image.size) * target.share
             x_start, y_start = ((length - side) / 2 for length in image.size)
@@ -50,20 +77,26 @@ def decode_image(path: Path | BinaryIO, target: Target) -> ImagePixels:
             image = image.resize((target.width, target.height), Image.Resampling.BILINEAR, box=box)
         if image.size != (target.width, target.height):
             raise OtherSizeError(f"{image.width} x {image.height}")
-        return np.asarray(image)
+        return _finish_image(image, traits)
 
 
-def decode_whole(path: Path | BinaryIO, side: int) -> ImagePixels:
+def decode_whole(path: Path | BinaryIO, side: int, rules: PixelRules = PLAIN_RULES) -> DecodedImage:
     """Return an image file as (h, w, 3) with its own aspect ratio, its shorter side at most `side`.
 
     Colours and errors are as in `decode_image`.
     """
     with Image.open(path) as opened:
-        image = _convert_to_rgb(opened)
+        traits = find_traits(opened, rules)
+        image = convert_to_rgb(opened, rules)
         height, width = shrink_size(image.height, image.width, side)
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(image)
+        return _finish_image(image, traits)
+
+
+def _finish_image(image: Image.Image, traits: set[str]) -> DecodedImage:
+    pixels = np.asarray(image)
+    return DecodedImage(pixels, traits | {PLAIN_COLOUR} if is_plain_colour(pixels) else traits)
 
 
 def shrink_size(height: int, width: int, side: int) -> tuple[int, int]:
@@ -81,16 +114,3 @@ def crop_and_resize(
     if (height, width) != size:
         crop = np.asarray(Image.fromarray(crop).resize((size[1], size[0]), Image.Resampling.BILINEAR))
     return crop[:, ::-1] if flip else crop
-
-
-def _convert_to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        image.load()
-        return image
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise ValueError(f"32 bits per pixel (Pillow's mode {image.mode}) have no known scale")
-    if "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert("RGB")

@@ -6,13 +6,15 @@ another key. Both files are written under temporary names and renamed, .json las
 Only one process writes an entry, the others wait for it. An interrupted write resumes.
 """
 
+import io
 import json
 import math
 import mmap
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,10 @@ from filelock import FileLock
 from attncli.data.images import resumable_writer
 from attncli.data.images.arrays import ImageArray, make_image_array
 from attncli.data.images.decode import OtherSizeError, Target, decode_image
+from attncli.data.images.entry_check import check_entry, stamp_files
 from attncli.data.images.files import ImageFile, ImageFileList, UnreadableFile, describe_failure
+from attncli.data.images.image_facts import ImageFacts, join_facts, parse_facts
+from attncli.data.images.pixel_rules import PLAIN_RULES, DeepGreyError
 from attncli.data.images.resumable_writer import DecodedChunk
 from attncli.data.images.versions import DECODING_VERSION
 from attncli.data.paths import DataPaths
@@ -47,7 +52,7 @@ def read_cached_images(files: ImageFileList, target: Target, activity: str, path
         check_free_space(paths.cache, math.prod(shape) - resumable_writer.count_partial_bytes(binary))
         return _write_entry(files, target, activity, paths, binary, description_path)
 
-    return get_or_create(binary, lambda: _load_entry(binary, description_path, shape), decode_all)
+    return get_or_create(binary, lambda: _load_entry(files, binary, description_path, shape), decode_all)
 
 
 def get_or_create(entry: Path, load: Callable[[], Any], create: Callable[[], Any]) -> Any:
@@ -75,7 +80,9 @@ def cache_disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _load_entry(binary: Path, description_path: Path, shape: tuple[int, ...]) -> ImageArray | None:
+def _load_entry(
+    files: ImageFileList, binary: Path, description_path: Path, shape: tuple[int, ...]
+) -> ImageArray | None:
     """Return the pixels of a complete entry, or None."""
     try:
         description = json.loads(description_path.read_text(encoding="utf-8"))
@@ -83,9 +90,32 @@ def _load_entry(binary: Path, description_path: Path, shape: tuple[int, ...]) ->
             return None
     except (OSError, ValueError, KeyError):
         return None
+    description = keep_current_description(files, description_path, description)
+    if description is None:
+        return None
     return ImageArray(
-        map_file(binary, shape), description["sha256"], tuple(description["mean"]), tuple(description["std"])
+        map_file(binary, shape),
+        description["sha256"],
+        tuple(description["mean"]),
+        tuple(description["std"]),
+        load_facts(description),
     )
+
+
+def keep_current_description(
+    files: ImageFileList, description_path: Path, description: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return the description of an entry, or None if its files have other content now; a new stamp is saved."""
+    checked_description = check_entry(files, description)
+    if checked_description is not None and checked_description is not description:
+        with suppress(OSError):
+            write_description(description_path, checked_description)
+    return checked_description
+
+
+def load_facts(description: dict[str, Any]) -> ImageFacts | None:
+    """Return the facts about the images of an entry, or None if it has none."""
+    return parse_facts(description["files"]) if "files" in description else None
 
 
 def map_file(binary: Path, shape: tuple[int, ...]) -> torch.Tensor:
@@ -129,9 +159,18 @@ def _write_entry(
     array = make_image_array(
         map_file(resumable_writer.partial_path(binary), (len(files), target.height, target.width, 3))
     )
-    description = {"shape": list(array.values.shape), "sha256": array.sha256, "mean": array.mean, "std": array.std}
-    finish_entry(binary, description_path, description | {"decoded_from": str(files.root)})
-    return array
+    statistics = {"shape": list(array.values.shape), "sha256": array.sha256, "mean": array.mean, "std": array.std}
+    description: dict[str, Any] = statistics | {"decoded_from": str(files.root)}
+    facts = collect_facts(files, state.metadata)
+    if facts is not None:
+        description |= {"files": facts.to_json_dict(), "stamp": stamp_files(files)}
+    finish_entry(binary, description_path, description)
+    return replace(array, facts=facts)
+
+
+def collect_facts(files: ImageFileList, metadata: Sequence[dict[str, Any]]) -> ImageFacts | None:
+    """Return the facts about files from those of their chunks; None for published images, of which none are kept."""
+    return None if files.rules == PLAIN_RULES else join_facts([parse_facts(values) for values in metadata])
 
 
 def finish_entry(binary: Path, description_path: Path, description: dict[str, Any]) -> None:
@@ -150,9 +189,18 @@ def _decode_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], target
     """Return the pixels of a few files, zeros for unreadable ones, and why these cannot be read."""
     images = np.zeros((len(chunk_files), target.height, target.width, 3), np.uint8)
     unreadable: list[UnreadableFile] = []
+    facts = ImageFacts()
     for i, file in enumerate(chunk_files):
         try:
-            images[i] = decode_image(files.open_file(file), target)
+            if files.rules == PLAIN_RULES:
+                images[i] = decode_image(files.open_file(file), target).pixels
+                continue
+            content = files.read_content(file)
+            decoded = decode_image(io.BytesIO(content), target, files.rules)
+            images[i] = decoded.pixels
+            facts.add_file(file.path, content, decoded.traits)
+        except DeepGreyError:
+            raise
         except OtherSizeError as error:
             raise UserError(
                 f"{files.root}: images differ in size: {target.like} is {target.width} x {target.height}, "
@@ -161,4 +209,4 @@ def _decode_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], target
             ) from error
         except Exception as error:  # what a decoder raises on broken input is not a closed list
             unreadable.append((file.path, describe_failure(error)))
-    return DecodedChunk(list(images), [], unreadable)
+    return DecodedChunk(list(images), [facts.to_json_dict()], unreadable)

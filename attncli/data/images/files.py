@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
+from attncli.data.images.pixel_rules import PLAIN_RULES, PixelRules
 from attncli.errors import UserError
 from attncli.system.hardware import count_usable_cpus
 
@@ -23,11 +24,15 @@ SHOWN = 5  # unreadable files named in an error
 
 
 class ImageFile(NamedTuple):
-    """An image file: its path relative to the root, its size in bytes and its time of change in nanoseconds."""
+    """An image file: its path relative to the root, its size in bytes and its time of change in nanoseconds.
+
+    `stamp` changes if another file takes its place, even with the same size and time of change.
+    """
 
     path: str
     size: int
     changed_ns: int
+    stamp: int = 0
 
 
 UnreadableFile = tuple[str, str]  # (file, reason)
@@ -45,6 +50,7 @@ class ImageFileList:
     root: Path
     files: Sequence[ImageFile]
     opener: Callable[[Path, ImageFile], Path | BinaryIO] = join_path
+    rules: PixelRules = PLAIN_RULES
 
     def __len__(self) -> int:
         return len(self.files)
@@ -63,8 +69,9 @@ class ImageFileList:
         return opened.read_bytes() if isinstance(opened, Path) else opened.read()
 
     def make_key(self, *parts: object) -> str:
-        """Return a cache key for what is made of these files: it changes with a file, the root or `parts`."""
-        digest = hashlib.sha256(repr((parts[0], str(self.root.resolve()), *parts[1:])).encode())
+        """Return a cache key for what is made of these files: it changes with a file, the root, rules or `parts`."""
+        rules = () if self.rules == PLAIN_RULES else (self.rules,)
+        digest = hashlib.sha256(repr((parts[0], str(self.root.resolve()), *parts[1:], *rules)).encode())
         lines = "\n".join(f"{file.path}\t{file.size}\t{file.changed_ns}" for file in self.files)
         digest.update(lines.encode("utf-8", "surrogateescape"))  # a name on disk may hold any bytes
         return digest.hexdigest()[:16]

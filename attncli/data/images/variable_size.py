@@ -19,15 +19,21 @@ import torch
 
 from attncli.data.images import resumable_writer
 from attncli.data.images.arrays import ImagePixels, VariableSizeImages
-from attncli.data.images.decode import decode_whole, read_image_size, shrink_size
+from attncli.data.images.decode import decode_whole, read_header, read_image_size, shrink_size
 from attncli.data.images.decoded_cache import (
     check_free_space,
+    collect_facts,
     finish_entry,
     get_or_create,
+    keep_current_description,
+    load_facts,
     map_file,
     write_description,
 )
+from attncli.data.images.entry_check import stamp_files
 from attncli.data.images.files import ImageFile, ImageFileList, UnreadableFile, describe_failure, map_in_order
+from attncli.data.images.image_facts import ImageFacts
+from attncli.data.images.pixel_rules import DeepGreyError, format_rules
 from attncli.data.images.resumable_writer import DecodedChunk
 from attncli.data.images.versions import DECODING_VERSION
 from attncli.data.paths import DataPaths
@@ -67,21 +73,25 @@ def read_whole_images(
         return _scan_sizes(files, side, activity.replace("decoding", "looking at"), paths, description_path)
 
     description = get_or_create(
-        binary, lambda: _load_description(binary, description_path, len(files), keep_decoded), create_entry
+        binary, lambda: _load_description(files, binary, description_path, keep_decoded), create_entry
     )
     height, width = torch.tensor(description["sizes"], dtype=torch.int64).view(-1, 2).unbind(1)
     read_row = _make_mapped_reader(binary, description["sizes"]) if keep_decoded else _make_decoding_reader(files, side)
-    return VariableSizeImages(height, width, read_row, description["sha256"])
+    return VariableSizeImages(height, width, read_row, description["sha256"], load_facts(description))
 
 
-def _load_description(binary: Path, description_path: Path, count: int, keep_decoded: bool) -> dict[str, Any] | None:
+def _load_description(
+    files: ImageFileList, binary: Path, description_path: Path, keep_decoded: bool
+) -> dict[str, Any] | None:
     """Return the description of a complete entry, or None."""
     try:
         description: dict[str, Any] = json.loads(description_path.read_text(encoding="utf-8"))
         is_complete = not keep_decoded or binary.stat().st_size == _count_bytes(description["sizes"])
-        return description if is_complete and len(description["sizes"]) == count and description["sha256"] else None
+        if not is_complete or len(description["sizes"]) != len(files) or not description["sha256"]:
+            return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return keep_current_description(files, description_path, description)
 
 
 def _count_bytes(sizes: Sequence[tuple[int, int]]) -> int:
@@ -94,7 +104,7 @@ def _write_whole_images(
     """Decode all files. The caller holds the entry's lock."""
     first = files.files[0]
     try:
-        guess = 3 * side * max(shrink_size(*read_image_size(files.open_file(first)), side))
+        guess = 3 * side * max(shrink_size(*read_image_size(files.open_file(first), files.rules), side))
     except Exception:  # no image: reported with all others below
         guess = 0
     check_free_space(paths.cache, guess * len(files) - resumable_writer.count_partial_bytes(binary))
@@ -108,23 +118,28 @@ def _write_whole_images(
     if state.unreadable:
         resumable_writer.remove_partial_files(binary)
         raise files.unreadable_error(state.unreadable, len(files))
-    description = _make_description(state.metadata, side)
+    description = _make_description(files, state.metadata, side)
     finish_entry(binary, description_path, description)
     return description
 
 
 def _decode_whole_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], side: int) -> DecodedChunk:
     """Decode a few files, with sizes and the SHA-256 of their content; an unreadable file is one black pixel."""
-    images, unreadable, digest = [], [], hashlib.sha256()
+    images, unreadable, digest, facts = [], [], hashlib.sha256(), ImageFacts()
     for file in chunk_files:
         try:
             content = files.read_content(file)
             digest.update(hashlib.sha256(content).digest())
-            images.append(decode_whole(io.BytesIO(content), side))
+            pixels, traits = decode_whole(io.BytesIO(content), side, files.rules)
+            images.append(pixels)
+            facts.add_file(file.path, content, traits)
+        except DeepGreyError:
+            raise
         except Exception as error:  # what a decoder raises on broken input is not a closed list
             unreadable.append((file.path, describe_failure(error)))
             images.append(np.zeros((1, 1, 3), np.uint8))
-    return DecodedChunk(images, [[[image.shape[:2] for image in images], digest.hexdigest()]], unreadable)
+    sizes = [image.shape[:2] for image in images]
+    return DecodedChunk(images, [[sizes, digest.hexdigest(), facts.to_json_dict()]], unreadable)
 
 
 def _scan_sizes(
@@ -132,40 +147,46 @@ def _scan_sizes(
 ) -> dict[str, Any]:
     """Read and save sizes and checksums of all files without decoding. The caller holds the entry's lock."""
     chunks, unreadable, completed = [], [], 0
-    for sizes, digest, chunk_unreadable in map_in_order(
+    for sizes, digest, facts, chunk_unreadable in map_in_order(
         lambda chunk_files: _scan_chunk(files, chunk_files, side), files.files, CHUNK_SIZE
     ):
-        chunks.append([sizes, digest])
+        chunks.append([sizes, digest, facts])
         unreadable += chunk_unreadable
         completed += len(sizes)
         paths.progress(activity, completed, len(files))
     if unreadable:
         raise files.unreadable_error(unreadable, len(files))
-    description = _make_description(chunks, side)
+    description = _make_description(files, chunks, side)
     write_description(description_path, description)
     return description
 
 
 def _scan_chunk(
     files: ImageFileList, chunk_files: Sequence[ImageFile], side: int
-) -> tuple[list[tuple[int, int]], str, list[UnreadableFile]]:
-    sizes, unreadable, digest = [], [], hashlib.sha256()
+) -> tuple[list[tuple[int, int]], str, dict[str, Any], list[UnreadableFile]]:
+    sizes, unreadable, digest, facts = [], [], hashlib.sha256(), ImageFacts()
     for file in chunk_files:
         try:
             content = files.read_content(file)
             digest.update(hashlib.sha256(content).digest())
-            sizes.append(shrink_size(*read_image_size(io.BytesIO(content)), side))
+            size, traits = read_header(io.BytesIO(content), files.rules)
+            sizes.append(shrink_size(*size, side))
+            facts.add_file(file.path, content, traits)
+        except DeepGreyError:
+            raise
         except Exception as error:  # as above
             unreadable.append((file.path, describe_failure(error)))
             sizes.append((1, 1))
-    return sizes, digest.hexdigest(), unreadable
+    return sizes, digest.hexdigest(), facts.to_json_dict(), unreadable
 
 
-def _make_description(chunks: Sequence[Any], side: int) -> dict[str, Any]:
-    digest = hashlib.sha256(
-        f"{DECODING_VERSION}/{side}/{'/'.join(chunk_digest for _, chunk_digest in chunks)}".encode()
-    )
-    return {"sizes": [list(size) for sizes, _ in chunks for size in sizes], "sha256": digest.hexdigest()}
+def _make_description(files: ImageFileList, chunks: Sequence[Any], side: int) -> dict[str, Any]:
+    """Return the description of an entry from the sizes, the digest and the facts of each chunk."""
+    facts = collect_facts(files, [chunk[2] for chunk in chunks if len(chunk) > 2])
+    rules = "" if facts is None else format_rules(files.rules, facts.counts)
+    digest = hashlib.sha256(f"{DECODING_VERSION}/{side}/{'/'.join(chunk[1] for chunk in chunks)}{rules}".encode())
+    description = {"sizes": [list(size) for chunk in chunks for size in chunk[0]], "sha256": digest.hexdigest()}
+    return description if facts is None else description | {"files": facts.to_json_dict(), "stamp": stamp_files(files)}
 
 
 def _make_mapped_reader(binary: Path, sizes: Sequence[tuple[int, int]]) -> Callable[[int], ImagePixels]:
@@ -181,7 +202,7 @@ def _make_decoding_reader(files: ImageFileList, side: int) -> Callable[[int], Im
     def decode_row(row: int) -> ImagePixels:
         file = files.files[row]
         try:
-            return decode_whole(files.open_file(file), side)
+            return decode_whole(files.open_file(file), side, files.rules).pixels
         except Exception as error:
             raise RunFailedError(f"{files.root / file.path}: {describe_failure(error)}", "fix or remove it") from error
 

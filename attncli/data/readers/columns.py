@@ -14,6 +14,7 @@ import pyarrow as pa
 from attncli.data.readers.image_folder import check_class_name
 from attncli.data.readers.labelled_rows import Label
 from attncli.errors import UserError, unknown_name_error
+from attncli.recipe import Data
 
 LAYOUT = "columns image (bytes, or a struct with `bytes`) and label (numbers or texts), as Hugging Face datasets have"
 IMAGE_COLUMNS = ("image", "img")
@@ -23,13 +24,30 @@ TypeTest = Callable[[pa.DataType], bool]
 
 @dataclass(frozen=True)
 class ColumnNames:
-    """The columns that a recipe names (`data.image_column`, `data.label_column`); None = found by name and type."""
+    """The columns that a recipe names (`data.image_column`, ...); None = found by name and type, for `group` none."""
 
     image: str | None = None
     label: str | None = None
+    group: str | None = None
 
 
 FOUND_BY_NAME = ColumnNames()
+
+
+def name_columns(data: Data) -> ColumnNames:
+    """Return the columns that a recipe names."""
+    return ColumnNames(data.image_column, data.label_column, data.group_column)
+
+
+def read_groups(column: pa.ChunkedArray, location: str) -> list[str]:
+    """Return the group of each row as text. Raises UserError for rows without a group."""
+    try:
+        values = column.to_pylist()
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise UserError(f"{location}: the groups cannot be read: {describe_arrow_error(error)}", LAYOUT) from error
+    if None in values:
+        raise UserError(f"{location}: rows without a group, the first is row {values.index(None)}", "leave them out")
+    return [str(value) for value in values]
 
 
 def choose_columns(fields: Mapping[str, pa.DataType], wanted: ColumnNames, location: str) -> tuple[str, str]:

@@ -77,7 +77,7 @@ def describe_file(path: Path | os.DirEntry[str], relative_path: str) -> ImageFil
         stat = path.stat()
     except (OSError, ValueError):
         return ImageFile(relative_path, 0, 0)
-    return ImageFile(relative_path, stat.st_size, stat.st_mtime_ns)
+    return ImageFile(relative_path, stat.st_size, stat.st_mtime_ns, stat.st_ino ^ stat.st_ctime_ns)
 
 
 def scan_folder(folder: Path) -> list[os.DirEntry[str]]:

@@ -12,9 +12,11 @@ from attncli.data.dataset import DatasetSource, LazySplit
 from attncli.data.images.arrays import ImageArray
 from attncli.data.images.decode import Target, read_image_size
 from attncli.data.images.decoded_cache import read_cached_images
-from attncli.data.images.files import ImageFileList
+from attncli.data.images.files import ImageFileList, join_path
+from attncli.data.images.pixel_rules import PixelRules, choose_pixel_rules
 from attncli.data.paths import DataPaths
 from attncli.data.readers.image_folder import LAYOUT, SplitListing
+from attncli.data.readers.image_groups import find_groups
 from attncli.errors import UserError
 from attncli.recipe import Data
 
@@ -41,12 +43,17 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
     for listing in listings.values():
         if not any(listing.files):
             raise UserError(f"{root}: no images in the split {listing.split}", "add images, or choose other files")
-    target = _choose_target(_collect_files(root, listings["train"]), listings["train"].split, data)
-    splits = {name: _make_lazy_split(root, listing, target, paths) for name, listing in listings.items()}
-    train, notes = splits["train"], _describe_skipped(listings)
+    if data.group_pattern is not None:
+        listings = find_groups(listings, data.group_pattern)
+    rules = choose_pixel_rules(data)
+    files = {name: _collect_files(root, listing, rules) for name, listing in listings.items()}
+    target = _choose_target(files["train"], listings["train"].split, data)
+    splits = {name: _make_lazy_split(listing, files[name], target, paths) for name, listing in listings.items()}
+    train = splits["train"]
+    notes = _describe_skipped(listings)
     if "test" not in splits:
-        notes = (*notes, NO_TEST_NOTE)
-        train_rows, test_rows = subset.cut_test(train.labels, "test")
+        notes = notes if data.folds else (*notes, NO_TEST_NOTE)
+        train_rows, test_rows = subset.cut_test_or_fold(data, train.labels, "test", train.groups)
         splits |= {"train": train.select_rows(train_rows), "test": train.select_rows(test_rows)}
     return DatasetSource(
         classes=tuple(listings["train"].classes),
@@ -54,6 +61,7 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
         test=splits["test"],
         val=splits.get("val"),
         origin=str(root.resolve()),
+        has_own_test="test" in listings,
         flip=True,
         notes=notes,
     )
@@ -68,9 +76,9 @@ def _describe_skipped(listings: Mapping[str, SplitListing]) -> tuple[str, ...]:
     return (f"{len(skipped)} files that are no images are skipped: {named}",)
 
 
-def _collect_files(root: Path, listing: SplitListing) -> ImageFileList:
+def _collect_files(root: Path, listing: SplitListing, rules: PixelRules) -> ImageFileList:
     files = [file for files in listing.files for file in files]
-    return ImageFileList(root, files) if listing.opener is None else ImageFileList(root, files, listing.opener)
+    return ImageFileList(root, files, listing.opener or join_path, rules)
 
 
 def _choose_target(files: ImageFileList, split: str, data: Data) -> Target:
@@ -80,16 +88,17 @@ def _choose_target(files: ImageFileList, split: str, data: Data) -> Target:
         return Target(data.image_size, data.image_size, share=share)
     for file in files.files:
         try:
-            return Target(*read_image_size(files.open_file(file)), like=file.path)
+            return Target(*read_image_size(files.open_file(file), files.rules), like=file.path)
         except Exception:  # not an image: reported with all others when they are decoded
             continue
     raise UserError(f"{files.root / split}: none of the files is an image", LAYOUT)
 
 
-def _make_lazy_split(root: Path, listing: SplitListing, target: Target, paths: DataPaths) -> LazySplit:
+def _make_lazy_split(listing: SplitListing, files: ImageFileList, target: Target, paths: DataPaths) -> LazySplit:
     labels = torch.tensor([label for label, files in enumerate(listing.files) for _ in files], dtype=torch.int64)
-    files = _collect_files(root, listing)
-    return LazySplit(labels, partial(_read_images, files, target, f"decoding {listing.split} images", paths), files)
+    groups = None if listing.groups is None else [group for members in listing.groups for group in members]
+    read = partial(_read_images, files, target, f"decoding {listing.split} images", paths)
+    return LazySplit(labels, read, files, groups)
 
 
 def _read_images(files: ImageFileList, target: Target, activity: str, paths: DataPaths, rows: Tensor) -> ImageArray:

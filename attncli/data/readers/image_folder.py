@@ -31,7 +31,7 @@ LAYOUT = "it contains train/CLASS/*.jpg and the same classes in test/ or val/ (o
 class SplitListing:
     """The classes of a split, sorted by name, and the files of each class; `opener` as in `ImageFileList`.
 
-    `skipped` lists files that are no images by their names.
+    `skipped` lists files that are no images by their names. `groups` has the group of each file, as `files` is.
     """
 
     split: str
@@ -39,6 +39,7 @@ class SplitListing:
     files: tuple[tuple[ImageFile, ...], ...]
     opener: Callable[[Path, ImageFile], Path | BinaryIO] | None = None
     skipped: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] | None = None
 
 
 def list_root(
@@ -65,7 +66,7 @@ def list_root(
     if "test" not in folders and "val" in folders:
         folders["test"] = folders.pop("val")
     listings = {
-        split: list_class_folders(root, join_folders(top, folder))
+        split: list_class_folders(root, join_folders(top, folder), () if folder else unused)
         for split, folder in sorted(folders.items(), reverse=True)
     }
     return _match_classes(root, listings, wanted_classes)
@@ -91,7 +92,8 @@ def _find_split_folders(top: Path, unused: Collection[str]) -> dict[str, str]:
         return {split: name for split, name in folders.items() if split == "train" or _list_folders(top / name)}
     if not known and _are_class_folders(top, names):
         return {"train": ""}
-    hint = f"{LAYOUT}; or CLASS/*.jpg without splits; {suggest_name('train', names)}".rstrip("; ")
+    layouts = f"{LAYOUT}; or CLASS/*.jpg without splits, and data.unused_splits=[NAME] for folders of no class"
+    hint = f"{layouts}; {suggest_name('train', names)}".rstrip("; ")
     raise UserError(f"{top}: no folder train/ in it", hint)
 
 
@@ -127,10 +129,15 @@ def list_flat_folder(root: Path, folder: str) -> list[ImageFile]:
     return list(files)
 
 
-def list_class_folders(root: Path, split: str) -> SplitListing:
-    """Return the images of SPLIT/CLASS/. Raises UserError for fewer than two classes, or an image outside of them."""
+def list_class_folders(root: Path, split: str, unused: Collection[str] = ()) -> SplitListing:
+    """Return the images of SPLIT/CLASS/, without the folders `unused`.
+
+    Raises UserError for fewer than two classes, or an image outside of them.
+    """
     classes, skipped = [], []
     for entry in scan_folder(root / split):
+        if entry.name in unused:
+            continue
         if is_folder(entry):
             classes.append(check_class_name(entry.name, str(root / split)))
         elif is_stray(entry.name) or not is_file(entry):

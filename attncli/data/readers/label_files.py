@@ -11,7 +11,7 @@ from attncli.errors import UserError
 def read_lines(path: Path, layout: str) -> list[str]:
     """Return the lines of a text file. Raises UserError if it is missing or no text."""
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {getattr(error, 'strerror', None) or 'not a text file'}", layout) from error
 

@@ -2,21 +2,34 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from attncli.data.images.files import ImageFile
 from attncli.data.readers.image_folder import SplitListing
 from attncli.errors import UserError
 
+T = TypeVar("T")
 Label = int | str  # a class number, or the name of a class
 
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """The images of one table and their labels, with the names of the classes in the table's own order, if any."""
+    """The images of one table and their labels, with the names of the classes in the table's own order, if any.
+
+    `groups` has the group of each image, if the table has such a column.
+    """
 
     files: list[ImageFile]
     labels: list[Label]
     names: list[str]
+    groups: list[str] | None = None
+
+
+def rename_test_split(tables: Mapping[str, T]) -> dict[str, T]:
+    """Return the splits with `val` as the test set if there is no `test`."""
+    if "test" in tables or "val" not in tables:
+        return dict(tables)
+    return {("test" if split == "val" else split): table for split, table in tables.items()}
 
 
 def group_by_class(tables: Mapping[str, Sequence[LabelledRows]], location: str) -> dict[str, SplitListing]:
@@ -38,14 +51,23 @@ def group_by_class(tables: Mapping[str, Sequence[LabelledRows]], location: str) 
         (name for table in ordered for name in table.names),
         location,
     )
-    listings = {}
-    for split, members in tables.items():
-        groups: dict[Label, list[ImageFile]] = {label: [] for label in classes}
-        for table in members:
-            for file, label in zip(table.files, table.labels, strict=True):
-                groups[label].append(file)
-        listings[split] = SplitListing(split, tuple(map(str, classes)), tuple(map(tuple, groups.values())))
-    return listings
+    return {split: _make_listing(split, members, classes) for split, members in tables.items()}
+
+
+def _make_listing(split: str, tables: Sequence[LabelledRows], classes: Sequence[Label]) -> SplitListing:
+    """Return the images of a split sorted by class, with their groups if all tables have them."""
+    files: dict[Label, list[ImageFile]] = {label: [] for label in classes}
+    groups: dict[Label, list[str]] = {label: [] for label in classes}
+    for table in tables:
+        for row, (file, label) in enumerate(zip(table.files, table.labels, strict=True)):
+            files[label].append(file)
+            groups[label].append(table.groups[row] if table.groups else "")
+    return SplitListing(
+        split,
+        tuple(map(str, classes)),
+        tuple(map(tuple, files.values())),
+        groups=tuple(map(tuple, groups.values())) if all(table.groups for table in tables) else None,
+    )
 
 
 def _order_classes(labels: Iterable[Label], names: Iterable[str], location: str) -> list[Label]:

@@ -23,18 +23,19 @@ from attncli.data.readers.columns import (
     is_string,
     name_labels,
     read_class_names,
+    read_groups,
     read_labels,
 )
 from attncli.data.readers.file_walk import describe_file
 from attncli.data.readers.image_folder import SplitListing
-from attncli.data.readers.labelled_rows import LabelledRows, group_by_class
+from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
 from attncli.data.readers.split_names import (
     choose_configuration,
     is_system_name,
     read_split_place,
     unknown_split_error,
 )
-from attncli.errors import UserError
+from attncli.errors import UserError, unknown_name_error
 
 _lock = Lock()
 
@@ -90,9 +91,7 @@ def _sort_by_split(root: Path, configuration: str | None, unused: Collection[str
         raise UserError(
             f"{root}: no file of the training split", f"it has `train` in its name; found: {', '.join(split_paths)}"
         )
-    if "test" not in split_paths and "val" in split_paths:
-        split_paths["test"] = split_paths.pop("val")
-    return split_paths
+    return rename_test_split(split_paths)
 
 
 def _list_rows(folder: Path, path: Path, wanted: ColumnNames) -> LabelledRows:
@@ -102,11 +101,15 @@ def _list_rows(folder: Path, path: Path, wanted: ColumnNames) -> LabelledRows:
         image, label = choose_columns(_list_fields(file), wanted, str(path))
         labels = read_labels(file.read(columns=[label]).column(0), str(path))
         names = read_class_names(file.schema_arrow.metadata, label)
+        if wanted.group is not None and wanted.group not in file.schema_arrow.names:
+            raise unknown_name_error("column", wanted.group, file.schema_arrow.names, f"{path}: data.group_column")
+        group = wanted.group and file.read(columns=[wanted.group]).column(0)
+        groups = read_groups(group, str(path)) if group is not None else None
         stat, name = path.stat(), path.relative_to(folder)
-        own_file = ImageFile(str(name), stat.st_size, stat.st_mtime_ns)
+        own_file = ImageFile(str(name), stat.st_size, stat.st_mtime_ns, stat.st_ino ^ stat.st_ctime_ns)
         row_files = _stat_named_files(file, image, path.parent) or [own_file] * len(labels)
     files = [ImageFile(f"{name}#{row}", *row_file[1:]) for row, row_file in enumerate(row_files)]
-    return LabelledRows(files, name_labels(labels, names, str(path)), names or [])
+    return LabelledRows(files, name_labels(labels, names, str(path)), names or [], groups)
 
 
 def _stat_named_files(file: Any, image: str, folder: Path) -> list[ImageFile] | None:

@@ -16,7 +16,7 @@ def choose_executor(
     *,
     jobs: int | None = None,
     cpus: int | None = None,
-    gpus: int | None = None,
+    gpus: float | None = None,
     slurm: Sequence[str] = (),
 ) -> tuple[Executor, int]:
     """Return (the executor, about how many runs it does at a time). `slurm` holds options of sbatch as `key=value`.
@@ -37,11 +37,13 @@ def choose_executor(
     if executor_name == "ray":
         from attncli.jobs.executors.ray import make_ray_executor
 
-        return make_ray_executor(settings, jobs=jobs, cpus=cpus or 1, gpus=gpus or 0), jobs or 1
+        return make_ray_executor(settings, jobs=jobs, cpus=cpus or 1, gpus=gpus), jobs or 1
     from attncli.jobs.executors.slurm import make_slurm_executor
 
+    if gpus is not None and gpus != int(gpus):
+        raise UserError(f"--gpus {gpus:g}: Slurm gives whole GPUs", "only --on ray takes parts of a GPU")
     return make_slurm_executor(
-        settings, jobs=jobs, cpus=cpus or 1, gpus=gpus or 0, options=parse_sbatch_options(slurm)
+        settings, jobs=jobs, cpus=cpus or 1, gpus=int(gpus or 0), options=parse_sbatch_options(slurm)
     ), jobs or 1
 
 

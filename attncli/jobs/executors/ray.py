@@ -31,10 +31,13 @@ RETRY_S = 5.0  # until a run that another process works on is tried again
 MAX_NODE_LOSSES = 10  # nodes that one run may lose
 
 
-def make_ray_executor(settings: WorkerSettings, *, jobs: int | None = None, cpus: int = 1, gpus: float = 0) -> Executor:
+def make_ray_executor(
+    settings: WorkerSettings, *, jobs: int | None = None, cpus: int = 1, gpus: float | None = None
+) -> Executor:
     """Return an executor on the cluster of RAY_ADDRESS, else on this machine's, else on one made for the sweep.
 
-    Each run takes `cpus` cores and `gpus` GPUs, and at most `jobs` run at a time (None: as many as the cluster takes).
+    Each run takes `cpus` cores and `gpus` GPUs (None: one if the cluster has any, as Ray hides those that a task does
+    not ask for), and at most `jobs` run at a time (None: as many as the cluster takes).
     Timings come first, each with a whole node for itself. Raises UserError without Ray, if no node can take
     a run, or if the nodes share neither the folder of runs nor a tracking server.
     """
@@ -45,6 +48,8 @@ def _execute_on_ray(
     settings: WorkerSettings, jobs: int | None, needs: Mapping[str, Any], tasks: Sequence[Task], stop: StopRequest
 ) -> Iterator[TaskEvent]:
     with _ray_connection() as ray, _shared_probe_file(settings) as probe_name:
+        if needs["num_gpus"] is None:
+            needs = {**needs, "num_gpus": int(any(node["Resources"].get("GPU", 0) >= 1 for node in ray.nodes()))}
         disk_is_shared = _check_cluster(ray, settings, needs, probe_name)
         timings = [t for t in tasks if t.timing] if disk_is_shared else []  # without it a run measures its own speed
         backend = RayBackend(ray, settings, needs, probe_name, limit=1)

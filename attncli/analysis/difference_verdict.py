@@ -1,0 +1,78 @@
+"""Word what the differences of a variant to its baseline say, and never more than they say."""
+
+from dataclasses import dataclass
+
+from attncli.analysis import stats
+from attncli.analysis.looks import SeedPlan
+from attncli.analysis.simultaneous import SimultaneousEstimate
+
+BASELINE = "baseline"
+ALTERNATIVE_PRECISION = 3  # digits of a number of points
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantEvidence:
+    """What is known of one variant: pairs of seeds, failed seeds, plan, level and estimate."""
+
+    pairs: int
+    failed_seeds: tuple[int, ...]
+    plan: SeedPlan
+    estimate: SimultaneousEstimate | None
+    family: int  # variants tested together
+
+
+def word_verdict(evidence: VariantEvidence, margin: float) -> str:
+    """Return the verdict on a variant that has a baseline; `margin` is the smallest difference of interest."""
+    if evidence.failed_seeds:
+        seeds = ", ".join(map(str, evidence.failed_seeds))
+        trained = evidence.pairs + len(evidence.failed_seeds)
+        return f"not judged: {len(evidence.failed_seeds)} of {trained} seeds failed (seed {seeds})"
+    if not evidence.pairs:
+        return "no seed in common with the baseline"
+    if evidence.pairs == 1:
+        return "undecided, one seed cannot tell an effect from chance"
+    level = evidence.plan.choose_level(evidence.pairs)
+    if level is None:
+        return _word_too_early(evidence)
+    assert evidence.estimate is not None
+    return word_estimate(evidence.estimate, level, margin) or _word_undecided(evidence, margin)
+
+
+def word_estimate(estimate: SimultaneousEstimate, level: float, margin: float) -> str | None:
+    """Return the verdict that the interval decides, or None if it decides nothing."""
+    low, high = estimate.low, estimate.high
+    if estimate.p < level:
+        direction, nearest = ("better", high) if estimate.mean > 0 else ("worse", low)
+        is_small = nearest is not None and abs(nearest) < margin
+        return f"{direction}, by less than {format_margin(margin)}" if is_small else direction
+    if low is not None and high is not None and max(-low, high) < margin:
+        return f"no difference of {format_margin(margin)} or more"
+    return None
+
+
+def _word_too_early(evidence: VariantEvidence) -> str:
+    if evidence.plan.planned is None:
+        return "undecided, two seeds are too few unless two were planned"
+    return f"no verdict yet: {evidence.plan.planned} seeds are planned, {evidence.pairs} finished"
+
+
+def _word_undecided(evidence: VariantEvidence, margin: float) -> str:
+    estimate = evidence.estimate
+    if estimate is None or not estimate.spread:
+        return "undecided, needs more seeds"
+    alpha = evidence.plan.choose_next_level(evidence.pairs) / evidence.family
+    low, high = stats.seeds_needed_range(estimate.spread, estimate.degrees_of_freedom, margin, alpha=alpha)
+    if low is None:
+        return f"undecided, the seeds scatter too much to find {format_margin(margin)}"
+    at_least = max(low, evidence.pairs + 1)
+    if high is None:
+        return f"undecided, {at_least} or more seeds find {format_margin(margin)}"
+    at_most = max(high, at_least)
+    count = f"{at_least}" if at_least == at_most else f"{at_least} to {at_most}"
+    return f"undecided, {count} seeds in all would find {format_margin(margin)}"
+
+
+def format_margin(fraction: float) -> str:
+    """Format a difference of accuracies in points."""
+    value = f"{100 * fraction:.{ALTERNATIVE_PRECISION}g}"
+    return f"{value} point{'s' * (value != '1')}"

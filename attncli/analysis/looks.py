@@ -1,0 +1,67 @@
+"""The level of a test when the number of seeds was planned, and when it was not.
+
+A test at 5 % is one at 5 % once. Who looks, adds seeds, and looks again gets up to 20 % false alarms. So each table is
+judged at a level that leaves room for the other looks:
+
+- Planned: the sweep or recipe says how many seeds there will be. Nothing is judged before they are finished. The first
+  plan has the level 0.045; if a later sweep plans more seeds, its look has 0.0025, the next 0.00125, and so on. The
+  levels of all looks sum to 0.05 (Bonferroni), whatever the results were that made the user plan more.
+- Beyond the plan: seeds that no plan had share what is left, at the level rest / (m (m + 1)) for m seeds too many.
+- Not planned: every number of seeds n from 3 on may be looked at, at the level 0.04 / n. Simulated to 100 seeds
+  (tests/analysis/audit.py), all looks together have less than 5 % false alarms.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+TOTAL_LEVEL = 0.05
+FIRST_LEVEL = 0.045
+UNPLANNED_LEVEL = 0.04  # divided by the number of seeds
+FEWEST_SEEDS = 2  # of a plan that can be judged
+FEWEST_UNPLANNED = 3
+
+
+@dataclass(frozen=True)
+class SeedPlan:
+    """The numbers of seeds that were planned, one after the other, ascending; empty if none was planned."""
+
+    steps: tuple[int, ...] = ()
+
+    @property
+    def planned(self) -> int | None:
+        """The number of seeds planned last."""
+        return self.steps[-1] if self.steps else None
+
+    def choose_level(self, seeds: int) -> float | None:
+        """Return the level to judge `seeds` finished seeds at; None if it is too early to judge."""
+        if self.planned is None:
+            return UNPLANNED_LEVEL / seeds if seeds >= FEWEST_UNPLANNED else None
+        if seeds < self.planned:
+            return None
+        if seeds == self.planned:
+            return FIRST_LEVEL if len(self.steps) == 1 else self._rest()
+        extra = seeds - self.planned
+        return self._rest() / (extra * (extra + 1))
+
+    def choose_next_level(self, seeds: int) -> float:
+        """Return the level at which a plan of more than `seeds` seeds would be judged."""
+        if self.planned is None:
+            return UNPLANNED_LEVEL / (seeds + 1)
+        return self._rest() / 2 if seeds >= self.planned else self.choose_level(self.planned) or FIRST_LEVEL
+
+    def _rest(self) -> float:
+        """Return the part of the level that is left for looks after the last step."""
+        return (TOTAL_LEVEL - FIRST_LEVEL) / 2 ** (len(self.steps) - 1)
+
+
+def read_seed_plan(planned_numbers: Iterable[int | None], *, declared: int | None = None) -> SeedPlan:
+    """Return the plan behind some runs.
+
+    Args:
+        planned_numbers: For each run how many seeds were planned when it began; None if nothing was planned.
+        declared: A number that the user says was planned before the first run; it stands for runs without a plan.
+    """
+    numbers = {declared if number is None else number for number in planned_numbers}
+    if None in numbers:
+        return SeedPlan()
+    return SeedPlan(tuple(sorted(number for number in numbers if number is not None and number >= FEWEST_SEEDS)))

@@ -1,0 +1,174 @@
+"""Test all variants of a table against their shared baseline together, with intervals that hold together.
+
+The variants of a table share the baseline's runs, and the seeds are blocks: seed s has one difference D[s, k] to the
+baseline per variant k. Each variant's own variance has n - 1 degrees of freedom, which is almost nothing at n = 3. So
+the variances are shrunk to their common value, as in the moderated t test (Smyth 2004, doi:10.2202/1544-6115.1027):
+
+    v_k = (d0 s0^2 + (n_k - 1) s_k^2) / (d0 + n_k - 1)        T_k = mean_k / sqrt(v_k / n_k)
+
+`s0^2` is the mean of the variances s_k^2. The prior weight d0 is fixed: an estimate of it from few variants is itself
+too uncertain. A difference is one that chance does not explain if |T_k| is above the critical value of max_k |T_k|, as
+in Dunnett's test (1955) of many variants against one baseline. The distribution of the maximum has no formula here. It
+is simulated for exactly the seeds that each variant has, in networks whose spreads differ (log standard deviation
+scattered by `SPREAD_SCATTER`) and whose differences are correlated (`SHARED_VARIANCE`). With one variant the test is
+Student's.
+
+tests/analysis/audit.py measures the error rates and the power.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from attncli.analysis import stats
+from attncli.records import SMALLEST_DIFFERENCE
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PRIOR_WEIGHT = 6.0  # d0, degrees of freedom
+SPREAD_SCATTER = 0.4  # standard deviation of the log spread of networks
+SHARED_VARIANCE = 0.3  # share of the variants' variance that is the same for all of them, beside the baseline's
+DRAWS, FEWEST_DRAWS, DRAWN_NUMBERS = 20_000, 4_000, 6_000_000  # of the null distribution, and normal numbers for it
+CHUNK = 2_000  # draws at a time, to bound the memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimultaneousEstimate:
+    """The difference of one variant to the baseline, tested together with the others of its table.
+
+    `p` is corrected for all variants of the table. `low` and `high` are None if the differences do not vary at all.
+    `spread` is the standard deviation of a difference at one seed, moderated; it has `degrees_of_freedom`.
+    """
+
+    mean: float
+    p: float
+    low: float | None
+    high: float | None
+    spread: float
+    degrees_of_freedom: int
+
+
+def compare_with_baseline(
+    differences: Sequence[Mapping[int, float]], levels: Sequence[float]
+) -> list[SimultaneousEstimate | None]:
+    """Test the differences of several variants to one baseline together.
+
+    Args:
+        differences: For each variant the differences by seed. A variant with fewer than two seeds is not tested.
+        levels: For each variant the level alpha of its test; the interval has the confidence 1 - alpha.
+
+    Returns:
+        One estimate per variant, None for a variant that is not tested. The p value is below the level exactly if the
+        interval does not hold 0.
+
+    Raises:
+        ValueError: A difference is not a finite number.
+    """
+    tested = [i for i, by_seed in enumerate(differences) if len(by_seed) > 1]
+    for by_seed in differences:
+        stats.require_finite(list(by_seed.values()))
+    estimates: list[SimultaneousEstimate | None] = [None] * len(differences)
+    if not tested:
+        return estimates
+    variances = [(stats.standard_deviation(list(differences[i].values())) or 0.0) ** 2 for i in tested]
+    freedoms = [len(differences[i]) - 1 for i in tested]
+    common = sum(v * f for v, f in zip(variances, freedoms, strict=True)) / sum(freedoms)
+    null = None if len(tested) == 1 else _sort_null_maxima(_describe_pattern([differences[i] for i in tested]))
+    for i, variance, freedom in zip(tested, variances, freedoms, strict=True):
+        weight = PRIOR_WEIGHT if len(tested) > 1 else 0.0
+        moderated = (weight * common + freedom * variance) / (weight + freedom)
+        estimates[i] = _test_variant(
+            list(differences[i].values()), moderated, sum(freedoms), len(tested), levels[i], null
+        )
+    return estimates
+
+
+def _test_variant(
+    values: Sequence[float],
+    variance: float,
+    degrees_of_freedom: int,
+    tests: int,
+    level: float,
+    null: "np.ndarray | None",
+) -> SimultaneousEstimate:
+    """Return the estimate of one variant; without a null distribution of the maximum, by Student's t."""
+    mean, spread = math.fsum(values) / len(values), math.sqrt(variance)
+    if spread <= SMALLEST_DIFFERENCE:
+        p = min(1.0, tests * (stats.t_test([mean] * len(values)) or 1.0))
+        return SimultaneousEstimate(mean=mean, p=p, low=None, high=None, spread=0.0, degrees_of_freedom=0)
+    error = spread / math.sqrt(len(values))
+    if null is None:
+        p, critical = stats.t_test(values) or 0.0, stats.t_critical_value(level, len(values) - 1)
+    else:
+        p, critical = _find_p_value(abs(mean) / error, null), _find_critical_value(level, null)
+    return SimultaneousEstimate(
+        mean=mean,
+        p=p,
+        low=mean - critical * error,
+        high=mean + critical * error,
+        spread=spread,
+        degrees_of_freedom=degrees_of_freedom,
+    )
+
+
+def _find_p_value(statistic: float, null: "np.ndarray") -> float:
+    """Return the share of maxima that are as large, the observed one counted too; `null` ascends."""
+    return float(len(null) - null.searchsorted(statistic, side="left") + 1) / (len(null) + 1)
+
+
+def _find_critical_value(level: float, null: "np.ndarray") -> float:
+    """Return the value above which `_find_p_value` is below the level; infinite for a level that no draws can reach."""
+    fewer_than = math.ceil(level * (len(null) + 1)) - 1  # p < level if fewer maxima than this are as large
+    return math.inf if fewer_than < 1 else float(null[len(null) - fewer_than])
+
+
+Pattern = tuple[tuple[bool, ...], ...]  # for each variant which seeds it has
+
+
+def _describe_pattern(differences: Sequence[Mapping[int, float]]) -> Pattern:
+    """Return which variant has which seed, in an order in which equal designs are equal."""
+    seeds = sorted(set().union(*differences))
+    columns = [tuple(seed in by_seed for by_seed in differences) for seed in seeds]
+    rows = zip(*sorted(columns, reverse=True), strict=True)
+    return tuple(sorted(rows, reverse=True))
+
+
+@lru_cache(maxsize=64)
+def _sort_null_maxima(pattern: Pattern) -> "np.ndarray":
+    """Return simulated maxima of |T_k| without any true difference, ascending."""
+    import numpy as np
+
+    mask = np.array(pattern, dtype=np.float32).T  # (seeds, variants)
+    draws = int(min(DRAWS, max(FEWEST_DRAWS, DRAWN_NUMBERS / (mask.shape[0] * (mask.shape[1] + 2)))))
+    rng = np.random.default_rng(0)
+    sizes = [CHUNK] * (draws // CHUNK) + [draws % CHUNK] * (draws % CHUNK > 0)
+    return np.sort(np.concatenate([_draw_null_maxima(mask, size, rng) for size in sizes]))
+
+
+def _draw_null_maxima(mask: "np.ndarray", draws: int, rng: "np.random.Generator") -> "np.ndarray":
+    """Draw maxima of |T_k|: networks of unequal spreads, whose differences to the baseline are correlated."""
+    import numpy as np
+
+    seeds, variants = mask.shape
+    scatter = np.exp(SPREAD_SCATTER * rng.standard_normal((draws, 1, variants + 1), dtype=np.float32))
+    noise = rng.standard_normal((draws, seeds, variants + 2), dtype=np.float32)
+    own = math.sqrt(1 - SHARED_VARIANCE) * noise[:, :, 2:] + math.sqrt(SHARED_VARIANCE) * noise[:, :, 1:2]
+    differences = own * scatter[:, :, 1:] - noise[:, :, :1] * scatter[:, :, :1]
+    return np.abs(compute_statistics(differences, mask)).max(axis=1)
+
+
+def compute_statistics(differences: "np.ndarray", mask: "np.ndarray") -> "np.ndarray":
+    """Return T_k (draws, variants) of differences (draws, seeds, variants), of which `mask` (seeds, variants) count."""
+    import numpy as np
+
+    counts = mask.sum(axis=0)
+    means = (differences * mask).sum(axis=1) / counts
+    freedoms = counts - 1
+    sums = (((differences - means[:, None]) ** 2) * mask).sum(axis=1)
+    common = sums.sum(axis=1, keepdims=True) / freedoms.sum()
+    moderated = (PRIOR_WEIGHT * common + sums) / (PRIOR_WEIGHT + freedoms)
+    statistics: np.ndarray = means / np.sqrt(moderated / counts)
+    return statistics

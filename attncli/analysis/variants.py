@@ -1,0 +1,161 @@
+"""Finished runs grouped into variants: runs of one recipe but for the seed, under the same conditions."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+from attncli.analysis.conditions import CONDITION_NAMES, complete_conditions, name_mechanism_code
+from attncli.attention import NONE
+from attncli.recipe import Recipe
+from attncli.records import SMALLEST_DIFFERENCE, Result
+from attncli.runs import FinishedRun
+from attncli.track.tags import flatten_params
+
+OPTION = "model.options."
+VARIANT_KEYS = ("model.attn", "model.site", "model.stages", "model.blocks")
+NOT_THE_RECIPE = ("seed", "data.root", "data.decoded", "data.content", "data.fold", *VARIANT_KEYS)
+
+CUT_ANEW = "cut by seed or fold"  # in place of the images' digest, which then differs from run to run
+BaselineKey = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class VariantRuns:
+    """The runs of one group by seed, and the recipe without seed and mechanism that they share."""
+
+    base: BaselineKey
+    runs: dict[int, FinishedRun]
+
+    @cached_property
+    def any_run(self) -> FinishedRun:
+        """One of the runs, for what all of them share."""
+        return next(iter(self.runs.values()))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the network has no mechanism."""
+        return self.any_run.result.attn == NONE
+
+    def top1_by_seed(self) -> dict[int, float]:
+        """Return the accuracies by seed."""
+        return {seed: run.result.test_top1 or 0.0 for seed, run in sorted(self.runs.items())}
+
+    def subtract_baseline(self, baseline: "VariantRuns") -> dict[int, float]:
+        """Return the difference of accuracy to the baseline for every seed that both have, on the same images.
+
+        It is the difference of two numbers of images, divided by their number, if the results have them.
+        """
+        pairs = {seed: (self.runs[seed].result, baseline.runs[seed].result) for seed in sorted(self.runs)
+                 if seed in baseline.runs}  # fmt: skip
+        same_images = {seed: pair for seed, pair in pairs.items() if pair[0].data_digest == pair[1].data_digest}
+        return {seed: _subtract_accuracies(*pair) for seed, pair in same_images.items()}
+
+    @property
+    def test_images(self) -> int | None:
+        """The number of test images, None if the runs of an earlier version do not say."""
+        return self.any_run.result.test_images
+
+    def median_of(self, read: Callable[[Result], float | None]) -> float | None:
+        """Return the median of a figure over the runs that have it."""
+        values = [value for run in self.runs.values() if (value := read(run.result)) is not None]
+        return float(median(values)) if values else None
+
+    def median_ratio(self, read: Callable[[Result], float | None]) -> float | None:
+        """Return the median of a ratio to the plain network; its own is 1, whatever noise timing it twice gave."""
+        value = self.median_of(read)
+        return 1.0 if value is not None and self.is_plain else value
+
+
+def _subtract_accuracies(result: Result, baseline: Result) -> float:
+    own, other, images = result.test_correct, baseline.test_correct, result.test_images
+    if own is not None and other is not None and images and images == baseline.test_images:
+        return (own - other) / images
+    difference = (result.test_top1 or 0.0) - (baseline.test_top1 or 0.0)
+    return 0.0 if abs(difference) <= SMALLEST_DIFFERENCE else difference
+
+
+def group_runs(runs: Sequence[FinishedRun]) -> list[VariantRuns]:
+    """Return the tested runs by group, conditions and code of the mechanism, and by seed; of equal seeds the first."""
+    groups: dict[tuple[str, BaselineKey, str], dict[int, FinishedRun]] = defaultdict(dict)
+    for run, conditions in zip(runs, complete_conditions(runs), strict=True):
+        if run.result.test_top1 is not None:
+            key = (run.result.group, make_baseline_key(run, conditions), name_mechanism_code(run.result))
+            groups[key].setdefault(number_pair(run.recipe), run)
+    return [VariantRuns(base, by_seed) for (_, base, _), by_seed in groups.items()]
+
+
+def has_own_cut(recipe: Recipe) -> bool:
+    """Return whether the runs of one group are cut into training and test images in different ways."""
+    return recipe.data.folds is not None or recipe.data.subset_seed == "run"
+
+
+def number_pair(recipe: Recipe) -> int:
+    """Return the number under which a run is paired with its baseline: the seed, or that of seed and fold.
+
+    With k folds, fold f of seed s has the number k s + f.
+    """
+    folds = recipe.data.folds
+    return recipe.seed if folds is None else recipe.seed * folds + recipe.data.fold
+
+
+def make_baseline_key(run: FinishedRun, conditions: Mapping[str, str]) -> BaselineKey:
+    """Return what a run shares with its baseline: images, conditions, recipe without mechanism, seed and timing."""
+    shared_params = {
+        key: value
+        for key, value in flatten_params(run.recipe).items()
+        if key not in NOT_THE_RECIPE and not key.startswith(("measure.", OPTION))
+    }
+    shared_params |= {"data": CUT_ANEW if has_own_cut(run.recipe) else run.result.data_digest[:8], **conditions}
+    return tuple(sorted(shared_params.items()))
+
+
+def leave_out_conditions(base: BaselineKey) -> BaselineKey:
+    """Return a baseline's key without the conditions: equal if two trainings differ in those alone."""
+    return tuple((key, value) for key, value in base if key not in CONDITION_NAMES)
+
+
+def name_variants(arms: Sequence[VariantRuns]) -> list[str]:
+    """Return a name per variant: mechanism, options, place; those that still look alike show their digest or code."""
+    names = [_format_variant(arm.any_run) for arm in arms]
+    arms_by_name = defaultdict(list)
+    for i, arm in enumerate(arms):
+        arms_by_name[names[i], arm.base].append(i)
+    for alike in arms_by_name.values():
+        if len(alike) > 1:
+            for i in alike:
+                result = arms[i].any_run.result
+                is_same_recipe = len({arms[j].any_run.result.group for j in alike}) == 1
+                names[i] += f" #{(name_mechanism_code(result) if is_same_recipe else result.group)[:4]}"
+    return names
+
+
+def _format_variant(run: FinishedRun) -> str:
+    """Format a variant, such as eca(gamma=3)@mid stages=[3, 4]."""
+    params = flatten_params(run.recipe)
+    options = ", ".join(f"{k.removeprefix(OPTION)}={v}" for k, v in sorted(params.items()) if k.startswith(OPTION))
+    name = f"{run.result.attn}({options})" if options else run.result.attn
+    if params["model.site"] != "null":
+        name += f"@{params['model.site']}"
+    for key in ("stages", "blocks"):
+        if params[f"model.{key}"] != "null":
+            name += f" {key}={params[f'model.{key}']}"
+    return name
+
+
+def list_recipe_differences(arms: Sequence[VariantRuns]) -> list[str]:
+    """Return, per variant, the keys in which the recipes of its dataset and backbone differ, with their values."""
+    values: dict[tuple[str, str], dict[str, set[str | None]]] = defaultdict(lambda: defaultdict(set))
+    for arm in arms:
+        setting, own_values = _dataset_and_backbone(arm), dict(arm.base)
+        for key in {k for other in arms if _dataset_and_backbone(other) == setting for k, _ in other.base}:
+            values[setting][key].add(own_values.get(key))
+    return [
+        " ".join(f"{key}={value}" for key, value in arm.base if len(values[_dataset_and_backbone(arm)][key]) > 1)
+        for arm in arms
+    ]
+
+
+def _dataset_and_backbone(arm: VariantRuns) -> tuple[str, str]:
+    return arm.any_run.dataset, arm.any_run.recipe.model.backbone

@@ -1,0 +1,60 @@
+"""stdout for the result alone: with `--json`, whatever else prints, a mechanism's file for example, goes to stderr."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+import click
+
+_reserved: list[TextIO] = []  # the stream of the results while stdout leads to stderr
+
+
+@contextmanager
+def reserve_stdout() -> Iterator[None]:
+    """Lead stdout to stderr within the block, for this process's libraries and child processes too.
+
+    Only `echo_result` still writes to the real stdout.
+    """
+    outer = sys.stdout
+    descriptor = _find_descriptor(outer)
+    if descriptor is None:  # a test's stream, or none
+        result_stream, copy = outer, None
+    else:
+        outer.flush()
+        copy = os.dup(descriptor)
+        result_stream = os.fdopen(copy, "w", encoding="utf-8", closefd=False)
+        os.dup2(2, descriptor)
+    sys.stdout = sys.stderr
+    _reserved.append(result_stream)
+    try:
+        yield
+    finally:
+        _reserved.remove(result_stream)
+        sys.stdout = outer
+        if descriptor is not None and copy is not None:
+            result_stream.flush()
+            os.dup2(copy, descriptor)
+            os.close(copy)
+
+
+def release_stdout() -> None:
+    """Give stdout back to the child processes that print the result in place of this one, until this one ends."""
+    if _reserved and (copy := _find_descriptor(_reserved[-1])) is not None:
+        os.dup2(copy, 1)
+
+
+def _find_descriptor(stream: TextIO) -> int | None:
+    """Return the number of a stream of the operating system, or None for another object."""
+    try:
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def echo_result(text: str) -> None:
+    """Print a text on the real stdout."""
+    click.echo(text, file=_reserved[-1] if _reserved else None)
+    if _reserved:
+        _reserved[-1].flush()

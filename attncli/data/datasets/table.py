@@ -1,0 +1,107 @@
+"""Your own images by a list: a CSV, TSV or text file with the path and the class of each image, one per line.
+
+data.root is the list, or a folder with one list, or with one for each split (train.csv, test.csv). With a header, the
+columns are found by their names (path, filename, image_id, ...; label, class, ...), or data.image_column and
+data.label_column name them; a column split tells the split of each image. Paths count from the folder of the list and
+may lack the suffix or the folders. A column per class, of which one is 1, is read too. Without test images, one fifth
+of each class is the test set, chosen by a fixed seed. Images of different sizes need data.image_size.
+"""
+
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+from attncli.data.dataset import DatasetSource
+from attncli.data.paths import DataPaths
+from attncli.data.readers.columns import name_columns
+from attncli.data.readers.file_walk import is_folder, walk_folder
+from attncli.data.readers.image_files import make_image_source
+from attncli.data.readers.image_folder import SplitListing
+from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
+from attncli.data.readers.path_lists import (
+    LAYOUT,
+    SUFFIXES,
+    LabelledPaths,
+    find_listed_files,
+    read_labelled_paths,
+    read_path_table,
+)
+from attncli.data.readers.split_names import assign_splits, read_split_place
+from attncli.errors import UserError
+from attncli.recipe import Data
+
+ORIGIN = "user"
+
+
+def read(data: Data, paths: DataPaths) -> DatasetSource:
+    """Return the images of the list data.root. Raises UserError for a list that cannot be used, or missing images."""
+    root = paths.user_root
+    if root is None:
+        raise UserError("data.root: the dataset 'table' needs one", f"--data-root FILE.csv, with {LAYOUT}")
+    if not root.exists():
+        raise UserError(f"{root}: no such file or folder", f"--data-root FILE.csv, with {LAYOUT}")
+    folder = root if is_folder(root) else root.parent
+    notes: list[str] = []
+    listings = _list_tables(folder, _find_lists(root, data.unused_splits), data, notes)
+    source = make_image_source(listings, folder, data, paths)
+    return replace(source, origin=str(root.resolve()), notes=(*notes, *source.notes))
+
+
+def _find_lists(root: Path, unused: list[str]) -> dict[str, Path]:
+    """Return the list of each split; a single list is that of `train`, whatever its name."""
+    if not is_folder(root):
+        return {"train": root}
+    lists = [root / file.path for file in walk_folder(root, "") if Path(file.path).suffix.lower() in SUFFIXES]
+    splits = {path: read_split_place(path.relative_to(root).as_posix()).split for path in lists}
+    tables = [path for path in lists if path.suffix.lower() != ".txt"] or lists
+    named: dict[str, list[Path]] = defaultdict(list)
+    for path in tables:
+        split = splits[path]
+        if split is not None and split not in unused and path.name not in unused:
+            named[split].append(path)
+    double = next((members for members in named.values() if len(members) > 1), None)
+    if double is None and "train" in named:
+        return {split: members[0] for split, members in named.items()}
+    if double is None and len(tables) == 1:
+        return {"train": tables[0]}
+    found = ", ".join(str(path.relative_to(root)) for path in (double or tables)[:5])
+    problem = f"{root}: several lists: {found}" if double or tables else f"{root}: no list (CSV, TSV or text file)"
+    raise UserError(problem, f"--data-root FILE.csv names one; {LAYOUT}")
+
+
+def _list_tables(folder: Path, lists: dict[str, Path], data: Data, notes: list[str]) -> dict[str, SplitListing]:
+    wanted = name_columns(data)
+    rows: dict[str, list[LabelledRows]] = {}
+    for split, path in lists.items():
+        listed = read_labelled_paths(read_path_table(path, wanted), wanted)
+        if listed is None:
+            if split == "train":
+                raise UserError(f"{path}: no column of labels", LAYOUT)
+            notes.append(f"{path.name} has no labels and is left out")
+            continue
+        for name, part in _separate_splits(listed, split, path, data.unused_splits).items():
+            files = find_listed_files(path.parent, part.paths, name, path)
+            prefix = path.parent.relative_to(folder).as_posix()
+            moved = [file._replace(path=f"{prefix}/{file.path}") if prefix != "." else file for file in files]
+            rows.setdefault(name, []).append(LabelledRows(moved, _parse_labels(part.labels), [], part.groups))
+    if "train" not in rows:
+        raise UserError(f"{next(iter(lists.values()))}: no images of the split train", LAYOUT)
+    return group_by_class(rename_test_split(rows), str(folder))
+
+
+def _separate_splits(listed: LabelledPaths, split: str, path: Path, unused: list[str]) -> dict[str, LabelledPaths]:
+    """Return the rows of each split by the column of splits; without one, all are of the list's own split."""
+    if listed.splits is None:
+        return {split: listed}
+    separated = {}
+    for name, word in assign_splits(listed.splits, str(path), unused).items():
+        chosen = [row for row, text in enumerate(listed.splits) if text == word]
+        groups = [listed.groups[row] for row in chosen] if listed.groups else None
+        paths, labels = ([cells[row] for row in chosen] for cells in (listed.paths, listed.labels))
+        separated[name] = LabelledPaths(paths, labels, groups=groups)
+    return separated
+
+
+def _parse_labels(labels: list[str]) -> list[int | str]:
+    """Return labels as numbers if all are whole numbers, so that 10 comes after 9."""
+    return [int(text) for text in labels] if all(text.isdecimal() for text in labels) else list(labels)

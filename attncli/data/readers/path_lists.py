@@ -1,0 +1,200 @@
+"""Lists of images in text files: a path and a label per line, with or without a header (CSV, TSV, plain text).
+
+Also read: a column per class of which one is 1 (Roboflow's _classes.csv), paths without suffix or folder (Kaggle's
+train.csv with image ids).
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from attncli.data.images.files import ImageFile
+from attncli.data.readers.columns import ColumnNames
+from attncli.data.readers.file_walk import describe_file, is_file, is_stray, walk_folder
+from attncli.data.readers.image_folder import check_class_name
+from attncli.data.readers.label_files import read_lines
+from attncli.data.readers.split_names import read_split_place
+from attncli.errors import UserError, unknown_name_error
+
+LAYOUT = "a header and a line per image, such as `path,label`; or lines `PATH LABEL` without a header"
+SUFFIXES = (".csv", ".tsv", ".txt")
+IMAGE_COLUMNS = ("path", "image_path", "filepath", "file_path", "file_name", "filename", "file", "image", "img",
+                 "image_name", "image_id", "imageid", "id", "name")  # fmt: skip
+LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "class_id", "label_id", "y")
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "part")
+DELIMITERS = (",", "\t", ";", "|")
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class PathTable:
+    """A list as a table: the names of its columns and the cells of each row, without spaces around them."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def read_column(self, name: str) -> list[str]:
+        """Return the cells of a column."""
+        index = self.columns.index(name)
+        return [row[index] for row in self.rows]
+
+
+@dataclass(frozen=True)
+class LabelledPaths:
+    """The path and the label of each image of a list, and what its column of splits says, if it has one."""
+
+    paths: list[str]
+    labels: list[str]
+    splits: list[str] | None = None
+    groups: list[str] | None = None
+
+
+def read_path_table(path: Path, wanted: ColumnNames) -> PathTable:
+    """Return the table of a list. If its first line names no column, the columns are path and label.
+
+    Raises UserError for a file that is no text, has no rows, or has rows of different lengths.
+    """
+    lines = [line for line in read_lines(path, LAYOUT) if line.strip()]
+    if not lines:
+        raise UserError(f"{path}: no lines in it", LAYOUT)
+    delimiter = next((sign for sign in DELIMITERS if sign in lines[0]), None)
+    try:
+        rows = _split_lines(lines, delimiter)
+    except csv.Error as error:
+        raise UserError(f"{path}: not a readable table: {error}", LAYOUT) from error
+    has_header = _is_header(rows[0], wanted)
+    columns = tuple(rows[0]) if has_header else ("path", "label", *(f"column {i}" for i in range(2, len(rows[0]))))
+    body = rows[1:] if has_header else rows
+    broken = next((number for number, row in enumerate(body, 1 + has_header) if len(row) != len(columns)), None)
+    if broken is not None:
+        raise UserError(f"{path}: line {broken} has another number of columns than the first", LAYOUT)
+    if not body or len(columns) != len(set(columns)):
+        raise UserError(f"{path}: {'two columns of one name' if body else 'no images in it'}", LAYOUT)
+    return PathTable(path, columns, tuple(map(tuple, body)))
+
+
+def _is_header(cells: Sequence[str], wanted: ColumnNames) -> bool:
+    """Return whether a first line names columns: a wanted one, or a usual one and no file."""
+    is_known = any(cell.lower() in IMAGE_COLUMNS for cell in cells) and not any(PurePath(cell).suffix for cell in cells)
+    return is_known or any(cell in (wanted.image, wanted.label) for cell in cells)
+
+
+def _split_lines(lines: Sequence[str], delimiter: str | None) -> list[list[str]]:
+    """Return the cells of each line; without a delimiter, the last word is the label and the rest the path."""
+    if delimiter is None:
+        return [line.strip().rsplit(None, 1) for line in lines]
+    table = csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter, skipinitialspace=True)
+    return [[cell.strip() for cell in row] for row in table if row]
+
+
+def read_labelled_paths(table: PathTable, wanted: ColumnNames) -> LabelledPaths | None:
+    """Return paths and labels of a list, or None if it has no labels, as Kaggle's test lists.
+
+    Raises UserError for a wanted column that is missing, rows without a label or with several, and unfit names.
+    """
+    image = _find_column(table, wanted.image, IMAGE_COLUMNS, "data.image_column") or table.columns[0]
+    label = _find_column(table, wanted.label, LABEL_COLUMNS, "data.label_column")
+    split = _find_column(table, None, SPLIT_COLUMNS, "")
+    group = _find_column(table, wanted.group, (), "data.group_column")
+    others = [name for name in table.columns if name not in (image, split, group)]
+    if label is not None:
+        labels = table.read_column(label)
+    elif len(others) == 1:
+        labels = table.read_column(others[0])
+    elif others:
+        labels = _join_class_columns(table, others)
+    else:
+        return None
+    empty = [number for number, text in enumerate(labels, 1) if not text]
+    if empty:
+        raise UserError(
+            f"{table.path}: {len(empty)} rows without a label, the first is row {empty[0]}", "leave these rows out"
+        )
+    for text in set(labels):
+        check_class_name(text, str(table.path))
+    splits, groups = (table.read_column(name) if name else None for name in (split, group))
+    return LabelledPaths(table.read_column(image), labels, splits, groups)
+
+
+def _find_column(table: PathTable, wanted: str | None, usual: Sequence[str], key: str) -> str | None:
+    if wanted is not None:
+        if wanted not in table.columns:
+            raise unknown_name_error("column", wanted, table.columns, location=f"{table.path}: {key}")
+        return wanted
+    return next((name for word in usual for name in table.columns if name.lower() == word), None)
+
+
+def _join_class_columns(table: PathTable, columns: Sequence[str]) -> list[str]:
+    """Return the class of each row of a table with a column per class, of which one is 1."""
+    cells = list(zip(*(table.read_column(name) for name in columns), strict=True))
+    if any(set(row) - {"0", "1", "0.0", "1.0"} for row in cells):
+        hint = f"name it: --set data.label_column=NAME; columns: {', '.join(table.columns)}"
+        raise UserError(f"{table.path}: no column of labels", hint)
+    chosen = [[name for name, cell in zip(columns, row, strict=True) if float(cell) == 1] for row in cells]
+    unfit = [number for number, names in enumerate(chosen, 1) if len(names) != 1]
+    if unfit:
+        raise UserError(
+            f"{table.path}: {len(unfit)} rows with no class or several, the first is row {unfit[0]}",
+            "a classifier needs one class per image: leave these rows out",
+        )
+    return [names[0] for names in chosen]
+
+
+def find_listed_files(folder: Path, paths: Sequence[str], split: str, list_path: Path) -> list[ImageFile]:
+    """Return the image files of a list, in its order.
+
+    A path counts from the folder of the list. It may lack the suffix or the folders, or have the folders of another
+    machine, if only one file (of this split's folder) fits.
+
+    Args:
+        folder: the folder of the list.
+        paths: the paths of the list.
+        split: the split of these images.
+        list_path: the list, for errors.
+
+    Raises:
+        UserError: for paths that no image has, or that several have.
+    """
+    index = _index_files(folder)
+    files, missing = [], []
+    for text in paths:
+        path = PurePath(text.replace("\\", "/"))
+        candidates = index.get(path.as_posix(), [])
+        if not candidates and text and is_file(folder / text):
+            candidates = [describe_file(folder / text, text)]
+        candidates = candidates or index.get(path.name, [])
+        if len(candidates) > 1:
+            candidates = [file for file in candidates if read_split_place(file.path).split == split] or candidates
+        if len(candidates) > 1:
+            names = ", ".join(file.path for file in candidates[:SHOWN])
+            raise UserError(f"{list_path}: '{text}' may be {names}", "give the path from the folder of the list")
+        if candidates:
+            files.append(candidates[0])
+        else:
+            missing.append(text)
+    if missing:
+        raise UserError(
+            f"{list_path}: {len(missing)} of {len(paths)} images are not there: {', '.join(missing[:SHOWN])}",
+            f"paths count from {folder}; add the images, or leave their rows out",
+        )
+    return files
+
+
+def _index_files(folder: Path) -> Mapping[str, list[ImageFile]]:
+    """Return the image files below a folder by every text that may name them, whole paths first."""
+    files = [file for file in walk_folder(folder, "") if not is_stray(file.path)]
+    index: dict[str, list[ImageFile]] = {file.path: [file] for file in files}
+    for shorten in (
+        lambda path: path.with_suffix("").as_posix(),
+        lambda path: path.name,
+        lambda path: path.stem,
+    ):
+        known = set(index)
+        for file in files:
+            name = shorten(PurePath(file.path))
+            if name not in known:
+                index.setdefault(name, []).append(file)
+    return index

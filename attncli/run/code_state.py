@@ -1,0 +1,59 @@
+"""Name the code that trained a run, so that runs of different code are not compared as if only the mechanism differed.
+
+The name has two parts, `<loop>/<mechanism>`: a hash of the code that all runs share (data, training, networks), and a
+hash of the mechanism's own file. Comments and docstrings do not count.
+"""
+
+import hashlib
+import io
+import tokenize
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from attncli import attention
+from attncli.recipe import Recipe
+
+PACKAGE = Path(__file__).parents[1]
+LOOP_PARTS = ("data", "train", "backbones", "model.py", "seeds.py", "attention")  # of attention the shared files only
+LAYOUT_TOKENS = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
+
+
+def name_training_code(recipe: Recipe) -> str:
+    """Return `<loop>/<mechanism>`, eight hexadecimal digits each; a network without a mechanism has no second part."""
+    if recipe.model.attn == attention.NONE:
+        return f"{_hash_loop()}/"
+    return f"{_hash_loop()}/{_hash_files([attention.locate_mechanism(recipe.model.attn)[1]])}"
+
+
+@cache
+def _hash_loop() -> str:
+    return _hash_files(file for part in LOOP_PARTS for file in _list_files(PACKAGE / part))
+
+
+def _list_files(path: Path) -> list[Path]:
+    """Return a file itself, or the Python files of a package; of `attention` only those that mechanisms share."""
+    if path.is_file():
+        return [path]
+    return sorted(path.glob("*.py") if path.name == "attention" else path.rglob("*.py"))
+
+
+def _hash_files(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + strip_comments(file.read_text(encoding="utf-8")).encode())
+    return digest.hexdigest()[:8]
+
+
+def strip_comments(source: str) -> str:
+    """Return Python source without comments, docstrings, and spaces inside of lines."""
+    kept_texts: list[str] = []
+    previous = tokenize.ENCODING
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in (tokenize.COMMENT, tokenize.NL):
+            continue
+        if token.type == tokenize.STRING and previous in LAYOUT_TOKENS:
+            continue
+        previous = token.type
+        kept_texts.append(token.string)
+    return " ".join(kept_texts)

@@ -1,0 +1,96 @@
+"""Which device was asked for, and whether the installed torch can use this machine's NVIDIA GPUs. No torch."""
+
+import importlib.util
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from attncli.errors import UserError, suggest_name
+from attncli.system import hardware
+
+DEVICE_VARIABLE = "ATTNCLI_DEVICE"  # what `--device` asks for; processes that a command starts inherit it
+DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
+# By CUDA's major version: the oldest driver that runs it, and the lowest compute capability that torch is built for.
+LEAST_DRIVERS = {12: 525, 13: 580}
+LEAST_CAPABILITIES = {12: 5.0, 13: 7.5}
+OLDER_BUILD = "pip install torch torchvision --index-url https://download.pytorch.org/whl/cu126"
+
+
+@dataclass(frozen=True)
+class TorchBuild:
+    """The installed torch: its version, and the versions of CUDA and ROCm that it is built for ("" for none)."""
+
+    version: str
+    cuda: str
+    rocm: str
+
+
+def check_device_name(name: str) -> str:
+    """Return a name as `--device` takes it: a type, for `cuda` and `xpu` with a number if wanted. Raises UserError."""
+    if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", name):
+        raise UserError(
+            f"--device {name}: no device has this name",
+            f"use cpu, cuda, cuda:1 or mps; {suggest_name(name.partition(':')[0], DEVICE_TYPES)}",
+        )
+    return name
+
+
+def read_requested_device() -> str:
+    """Return the device that `--device` asked for, or Accelerate's ACCELERATE_USE_CPU; "" if there is no request."""
+    if name := os.environ.get(DEVICE_VARIABLE, ""):
+        return check_device_name(name)
+    return "cpu" if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "y", "on") else ""
+
+
+@cache
+def read_torch_build() -> TorchBuild:
+    """Return what torch's file of versions says; empty if torch is not installed, or says nothing."""
+    spec = importlib.util.find_spec("torch")
+    try:
+        text = Path(str(spec and spec.origin)).with_name("version.py").read_text(encoding="utf-8")
+    except OSError:
+        return TorchBuild("", "", "")
+    values = {
+        name: match[1] if (match := re.search(rf"^{name}\b[^=\n]*= '([^']*)'", text, re.MULTILINE)) else ""
+        for name in ("__version__", "cuda", "hip")
+    }
+    return TorchBuild(values["__version__"], values["cuda"], values["hip"])
+
+
+@cache
+def find_gpu_obstacle() -> tuple[str, str] | None:
+    """Return why torch cannot use this machine's NVIDIA GPUs, and the remedy; None if it can, or if there are none.
+
+    GPUs that CUDA_VISIBLE_DEVICES hides do not count.
+    """
+    names = hardware.list_gpu_names()
+    if not names:
+        return None
+    build, gpus = read_torch_build(), f"{len(names)} x {names[0]}"
+    if not build.cuda:
+        return f"{gpus} cannot be used: torch {build.version} is built without CUDA", OLDER_BUILD
+    major, what = int(build.cuda.partition(".")[0]), f"torch {build.version} for CUDA {build.cuda}"
+    driver = next(iter(hardware.query_gpus("driver_version")), "")
+    least_driver = LEAST_DRIVERS.get(major, 0)
+    if (number := _parse_number(driver)) and number < least_driver:
+        return (
+            f"{gpus} cannot be used: driver {driver} is too old for {what}",
+            f"install driver {least_driver} or later, or {OLDER_BUILD}",
+        )
+    capabilities = [_parse_number(text) for text in hardware.query_gpus("compute_cap")]
+    least_capability = LEAST_CAPABILITIES.get(major, 0.0)
+    if capabilities and all(0 < capability < least_capability for capability in capabilities):
+        return (
+            f"{gpus} cannot be used: compute capability {max(capabilities)} is too low for {what}, "
+            f"which needs {least_capability}",
+            OLDER_BUILD,
+        )
+    return None
+
+
+def _parse_number(text: str) -> float:
+    """Return the number at the beginning of a text such as `570.86.15` or `7.5`, 0 if there is none."""
+    match = re.match(r"\d+(\.\d+)?", text)
+    return float(match[0]) if match else 0.0

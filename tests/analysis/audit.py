@@ -1,0 +1,309 @@
+"""Simulated error rates and power of the comparison, with accuracies that are whole numbers of images.
+
+    python -m tests.analysis.audit              # all tables, about five minutes on one core
+    python -m tests.analysis.audit --short      # what the tests run, seconds
+
+Each experiment draws accuracies of a baseline and of variants at some seeds, rounds them to whole images, and gives
+them to the functions that `attncli compare` uses. `before` is the rule of version 0.1.0: Holm's correction of single t
+tests at 5 %, on floats.
+"""
+
+import itertools
+import statistics
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy import special
+
+from attncli.analysis import simultaneous, stats
+from attncli.analysis.difference_verdict import word_estimate
+from attncli.analysis.looks import FIRST_LEVEL, UNPLANNED_LEVEL, SeedPlan
+
+MARGIN = 0.005
+PATTERNS = 5  # of missing seeds: each needs a null distribution of its own
+SEED_COUNTS, VARIANT_COUNTS = (2, 3, 5, 10), (1, 5, 32)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How accuracies are drawn: test images, mean, spread of a run and correlation within a seed.
+
+    `scatter` is the standard deviation of the log spread of networks, `shared` the share of the variants' own variance
+    that is the same for all of them, `missing` the chance that a seed of a variant is missing.
+    """
+
+    images: int | None
+    mean: float
+    spread: float
+    correlation: float
+    scatter: float = 0.0
+    shared: float = 0.0
+    missing: float = 0.0
+
+
+DIGITS = Setting(359, 0.98, 0.0085, 0.55)
+FOLDER = Setting(400, 0.50, 0.015, 0.55)
+CIFAR = Setting(10_000, 0.85, 0.0030, 0.3)
+SMOOTH = Setting(None, 0.85, 0.0030, 0.3)
+UNEQUAL = Setting(10_000, 0.85, 0.0030, 0.3, scatter=0.4)
+ALIKE = Setting(10_000, 0.85, 0.0030, 0.3, shared=0.5)
+MISSING = Setting(10_000, 0.85, 0.0030, 0.3, missing=0.15)
+SETTINGS = {
+    "digits": DIGITS, "folder": FOLDER, "cifar": CIFAR, "smooth": SMOOTH, "unequal": UNEQUAL, "alike": ALIKE,
+    "missing": MISSING,
+}  # fmt: skip
+
+
+def draw_accuracies(
+    setting: Setting, seeds: int, variants: int, times: int, rng: np.random.Generator, effects: Sequence[float] = ()
+) -> np.ndarray:
+    """Return accuracies (times, seeds, 1 + variants), the baseline first; `effects` are those of the first variants."""
+    common = rng.standard_normal((times, seeds, 1))
+    own = rng.standard_normal((times, seeds, 1 + variants))
+    if setting.shared:
+        together = rng.standard_normal((times, seeds, 1))
+        own[:, :, 1:] = np.sqrt(1 - setting.shared) * own[:, :, 1:] + np.sqrt(setting.shared) * together
+    own *= np.exp(setting.scatter * rng.standard_normal((times, 1, 1 + variants)))
+    noise = np.sqrt(setting.correlation) * common + np.sqrt(1 - setting.correlation) * own
+    accuracies = setting.mean + setting.spread * noise
+    for k, effect in enumerate(effects):
+        accuracies[:, :, 1 + k] += effect
+    if setting.images is None:
+        return accuracies
+    return np.clip(np.rint(accuracies * setting.images), 0, setting.images) / setting.images
+
+
+def list_differences(accuracies: np.ndarray, setting: Setting, rng: np.random.Generator) -> list[Mapping[int, float]]:
+    """Return the differences of one experiment (seeds, 1 + variants) by variant and seed, from whole images."""
+    images = setting.images or 10**15
+    counts = np.rint(accuracies * images)
+    differences = (counts[:, 1:] - counts[:, :1]) / images
+    kept = _draw_kept(differences.shape, setting.missing, int(rng.integers(PATTERNS)))
+    return [
+        {s: float(differences[s, k]) for s in range(len(differences)) if kept[s, k]}
+        for k in range(differences.shape[1])
+    ]
+
+
+@cache
+def _draw_kept(shape: tuple[int, int], missing: float, pattern: int) -> np.ndarray:
+    """Return which seeds of which variants are there, one of a few patterns; two seeds of each always are."""
+    kept: np.ndarray = np.random.default_rng(pattern).random(shape) >= missing
+    kept[:2] = True
+    return kept
+
+
+def judge_experiment(differences: Sequence[Mapping[int, float]], plan: SeedPlan) -> list[str]:
+    """Return the verdicts of one table, as `attncli compare` words them."""
+    seeds = max(map(len, differences))
+    levels = [plan.choose_level(seeds) for _ in differences]  # a missing seed does not come any more
+    estimates = simultaneous.compare_with_baseline(differences, [level or stats.ALPHA for level in levels])
+    return [
+        "undecided" if estimate is None or level is None else word_estimate(estimate, level, MARGIN) or "undecided"
+        for estimate, level in zip(estimates, levels, strict=True)
+    ]
+
+
+def judge_as_before(accuracies: np.ndarray) -> list[str]:
+    """Return the verdicts of version 0.1.0 on accuracies (seeds, 1 + variants)."""
+    differences = [[row[k] - row[0] for row in accuracies.tolist()] for k in range(1, accuracies.shape[1])]
+    ps = [_test_as_before(values) for values in differences]
+    return [
+        ("better" if statistics.fmean(values) > 0 else "worse")
+        if (p or 0.0) < stats.ALPHA
+        else _word_interval_as_before(values)
+        for values, p in zip(differences, stats.holm(ps), strict=True)
+    ]
+
+
+def _test_as_before(values: Sequence[float]) -> float:
+    spread, mean = statistics.stdev(values), statistics.fmean(values)
+    if spread == 0:
+        return 1.0 if mean == 0 else 2.0 ** (1 - len(values))
+    return min(1.0, 2 * float(special.stdtr(len(values) - 1, -abs(mean) / spread * np.sqrt(len(values)))))
+
+
+def _word_interval_as_before(values: Sequence[float]) -> str:
+    estimate = stats.estimate_mean(values)
+    if estimate.low is None or estimate.high is None:
+        return "undecided"
+    return "no difference" if max(-estimate.low, estimate.high) < MARGIN else "undecided"
+
+
+def plan_once(seeds: int) -> SeedPlan:
+    """Return the plan of a sweep that had so many seeds from the start."""
+    return SeedPlan((seeds,))
+
+
+def count_false_alarms(setting: Setting, seeds: int, variants: int, times: int, *, before: bool = False) -> float:
+    """Return the share of tables without any effect in which a variant is called better or worse."""
+    rng = np.random.default_rng(100 * seeds + variants)
+    accuracies = draw_accuracies(setting, seeds, variants, times, rng)
+    alarms = 0
+    for experiment in accuracies:
+        verdicts = (
+            judge_as_before(experiment)
+            if before
+            else judge_experiment(list_differences(experiment, setting, rng), plan_once(seeds))
+        )
+        alarms += any(v.startswith(("better", "worse")) for v in verdicts)
+    return alarms / times
+
+
+def measure_power(
+    setting: Setting, seeds: int, variants: int, effect: float, times: int, *, before: bool = False
+) -> tuple[float, float]:
+    """Return how often the one variant with an effect is called better, and how often any other is called so."""
+    rng = np.random.default_rng(100 * seeds + variants)
+    accuracies = draw_accuracies(setting, seeds, variants, times, rng, effects=(effect,))
+    right = wrong = 0
+    for experiment in accuracies:
+        verdicts = (
+            judge_as_before(experiment)
+            if before
+            else judge_experiment(list_differences(experiment, setting, rng), plan_once(seeds))
+        )
+        right += verdicts[0].startswith("better")
+        wrong += any(v.startswith(("better", "worse")) for v in verdicts[1:])
+    return right / times, wrong / times
+
+
+def count_false_equalities(setting: Setting, seeds: int, variants: int, times: int, *, before: bool = False) -> float:
+    """Return the share of tables that call a variant "no difference" though all differ by exactly the margin."""
+    rng = np.random.default_rng(100 * seeds + variants)
+    accuracies = draw_accuracies(setting, seeds, variants, times, rng, effects=[MARGIN] * variants)
+    alarms = 0
+    for experiment in accuracies:
+        verdicts = (
+            judge_as_before(experiment)
+            if before
+            else judge_experiment(list_differences(experiment, setting, rng), plan_once(seeds))
+        )
+        alarms += any(v.startswith("no difference") for v in verdicts)
+    return alarms / times
+
+
+def follow_advice(
+    setting: Setting, start: int, variants: int, times: int, *, last: int = 20, one_by_one: bool = False
+) -> float:
+    """Return the share of users with no effect who end with "better" or "worse" anywhere.
+
+    A user sweeps `start` seeds and then, as long as a variant is undecided, as many as the tool advises (at the lower
+    end of its range), up to `last`. With `one_by_one` no sweep plans anything, and each further seed is looked at.
+    """
+    rng = np.random.default_rng(100 * start + variants)
+    accuracies = draw_accuracies(setting, last, variants, times, rng)
+    return sum(_ends_in_alarm(experiment, setting, start, last, one_by_one) for experiment in accuracies) / times
+
+
+def _ends_in_alarm(accuracies: np.ndarray, setting: Setting, start: int, last: int, one_by_one: bool) -> bool:
+    seeds, steps = start, (start,)
+    while True:
+        differences = list_differences(accuracies[:seeds], setting, np.random.default_rng(0))
+        plan = SeedPlan() if one_by_one else SeedPlan(steps)
+        verdicts = judge_experiment(differences, plan)
+        if any(v.startswith(("better", "worse")) for v in verdicts):
+            return True
+        if seeds >= last or "undecided" not in verdicts:
+            return False
+        seeds = seeds + 1 if one_by_one else min(last, _advise_seeds(differences, plan, seeds))
+        steps = (*steps, seeds)
+
+
+def _advise_seeds(differences: Sequence[Mapping[int, float]], plan: SeedPlan, seeds: int) -> int:
+    """Return the lower end of the advised number of seeds."""
+    estimates = simultaneous.compare_with_baseline(differences, [stats.ALPHA] * len(differences))
+    spread = max(estimate.spread for estimate in estimates if estimate is not None)
+    freedom = max(estimate.degrees_of_freedom for estimate in estimates if estimate is not None)
+    if not spread:
+        return seeds + 1
+    alpha = plan.choose_next_level(seeds) / len(differences)
+    low, _ = stats.seeds_needed_range(spread, freedom, MARGIN, alpha=alpha)
+    return max(seeds + 1, low or 10**6)
+
+
+def count_alarms_one_by_one(times: int, last: int = 100) -> float:
+    """Return the share of single comparisons without effect that are called different at any n from 3 to `last`."""
+    x = np.random.default_rng(1).standard_normal((times, last))
+    n = np.arange(1, last + 1)
+    means = np.cumsum(x, axis=1) / n
+    variances = (np.cumsum(x**2, axis=1) - n * means**2) / np.maximum(n - 1, 1)
+    t = np.abs(means[:, 2:]) / np.sqrt(variances[:, 2:] / n[2:])
+    p = 2 * special.stdtr(n[2:] - 1, -t)
+    return float((p < UNPLANNED_LEVEL / n[2:]).any(axis=1).mean())
+
+
+def _print_table(title: str, rows: Iterable[tuple[str, Sequence[float]]], heads: Sequence[str]) -> None:
+    print(f"\n{title}\n{'':26}" + "".join(f"{head:>12}" for head in heads))
+    for name, cells in rows:
+        print(f"{name:26}" + "".join(f"{100 * cell:11.1f}%" for cell in cells), flush=True)
+
+
+def print_audit(times: int) -> None:
+    """Print all tables."""
+    cells = list(itertools.product(SEED_COUNTS, VARIANT_COUNTS))
+    heads = [f"n {n}, {k}" for n, k in cells]
+    print(f"{times} experiments a cell; standard error at 5 %: {100 * np.sqrt(0.0475 / times):.1f} points")
+    for before in (True, False):
+        rule = "before" if before else f"after (planned, level {FIRST_LEVEL})"
+        rows = (
+            (name, [count_false_alarms(setting, n, k, times, before=before) for n, k in cells])
+            for name, setting in SETTINGS.items()
+            if not (before and setting.missing)
+        )
+        _print_table(f"False alarms, {rule}: any variant called better or worse without effect", rows, heads)
+    power_cells = [(n, k) for n in (3, 5, 10) for k in VARIANT_COUNTS]
+    spread = 0.0025 / np.sqrt(2 * (1 - CIFAR.correlation))
+    for before in (True, False):
+        rows = (
+            (
+                f"+{100 * effect:g}, {name}",
+                [
+                    measure_power(
+                        Setting(10_000, 0.85, spread, CIFAR.correlation, scatter), n, k, effect, times, before=before
+                    )[0]
+                    for n, k in power_cells
+                ],
+            )
+            for effect in (0.003, 0.005, 0.01)
+            for name, scatter in (("equal", 0.0), ("unequal spreads", 0.4))
+        )
+        title = f"Power, {'before' if before else 'after'}: the one effect is found, sd of differences 0.25 points"
+        _print_table(title, rows, [f"n {n}, {k}" for n, k in power_cells])
+    for before in (True, False):
+        rows = (
+            (
+                f"sd {100 * sd:.1f}",
+                [
+                    count_false_equalities(Setting(10_000, 0.85, sd / np.sqrt(1.4), 0.3), n, k, times, before=before)
+                    for n, k in cells
+                ],
+            )
+            for sd in (0.002, 0.003)
+        )
+        _print_table(f"False 'no difference', {'before' if before else 'after'}: all differ by the margin", rows, heads)
+    starts = [(n, k) for n in (2, 3, 5) for k in (1, 5)]
+    rows = (
+        (
+            f"sd {100 * sd:.1f}, {'one by one' if one_by_one else 'by the advice'}",
+            [
+                follow_advice(
+                    Setting(10_000, 0.85, sd / np.sqrt(1.4), 0.3), n, k, max(200, times // 4), one_by_one=one_by_one
+                )
+                for n, k in starts
+            ],
+        )
+        for sd in (0.003, 0.006)
+        for one_by_one in (True, False)
+    )
+    _print_table(
+        "Looking again, after: ends in better or worse without effect", rows, [f"n {n}, {k}" for n, k in starts]
+    )
+    print(f"\nEvery n from 3 to 100 looked at, one comparison: {100 * count_alarms_one_by_one(20_000):.1f}%")
+
+
+if __name__ == "__main__":
+    print_audit(200 if "--short" in sys.argv else 2000)

@@ -1,0 +1,148 @@
+"""The simultaneous tests: agreement of p and interval, Student's test for one variant, and the simulated audit."""
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from attncli.analysis import looks, stats
+from attncli.analysis.simultaneous import compare_with_baseline
+from tests.analysis import audit
+
+TIMES = 300
+ERROR = 3 * np.sqrt(0.05 * 0.95 / TIMES)  # three standard errors of a simulated 5 %
+
+
+def by_seed(values):
+    """Return values under the seeds 0, 1, ..."""
+    return dict(enumerate(values))
+
+
+def test_one_variant_is_students_test():
+    """With one variant there is nothing to share: p and interval are scipy's."""
+    values = [0.012, 0.004, 0.009, 0.001]
+    [estimate] = compare_with_baseline([by_seed(values)], [0.05])
+    theirs = scipy_stats.ttest_1samp(values, 0)
+    interval = theirs.confidence_interval(0.95)
+    assert estimate.p == pytest.approx(theirs.pvalue)
+    assert (estimate.low, estimate.high) == pytest.approx((interval.low, interval.high))
+
+
+@pytest.mark.parametrize("level", [0.045, 0.0133, 0.0025])
+def test_p_and_interval_agree(level):
+    """p is below the level exactly if the interval does not hold 0, also with missing seeds."""
+    rng = np.random.default_rng(3)
+    decided = set()
+    for shift in np.linspace(0, 0.02, 12):
+        differences = [by_seed(shift + 0.004 * rng.standard_normal(4)) for _ in range(4)]
+        del differences[2][1]
+        for estimate in compare_with_baseline(differences, [level] * 4):
+            assert (estimate.p < level) == (estimate.low > 0 or estimate.high < 0)
+            decided.add(estimate.p < level)
+    assert decided == {True, False}
+
+
+def test_common_spread_helps_a_variant_whose_own_is_large_by_chance():
+    """The spread of a variant is drawn to that of the others; its interval is shorter than Student's alone."""
+    others = [by_seed([d, 0.001 + d, -0.001 - d]) for d in (0.0, 0.0002, -0.0002, 0.0001)]
+    own = [0.004, 0.006, 0.0085]
+    estimate = compare_with_baseline([by_seed(own), *others], [0.045] * 5)[0]
+    alone = stats.estimate_mean(own, 0.955)
+    assert estimate.high - estimate.low < alone.high - alone.low
+
+
+def test_no_spread_at_all_decides_nothing_early():
+    """Equal differences of every variant have the p of the sign-flip test, times the number of variants."""
+    first, second = compare_with_baseline([by_seed([0.5] * 4), by_seed([0.0] * 4)], [0.05] * 2)
+    assert (first.p, first.low) == (2 * 2**-3, None)
+    assert second.p == 1.0
+
+
+def test_variants_with_one_seed_are_not_tested():
+    """They are None, and do not count among those that are tested together."""
+    alone = compare_with_baseline([by_seed([0.01, 0.02, 0.04])], [0.05])
+    assert compare_with_baseline([by_seed([0.01, 0.02, 0.04]), by_seed([0.3])], [0.05] * 2) == [*alone, None]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_an_error(value):
+    """One NaN would make every p of a table 1; it raises instead, here and in every single test."""
+    with pytest.raises(ValueError, match="not a finite number"):
+        compare_with_baseline([by_seed([0.1, 0.2]), by_seed([0.1, value])], [0.05] * 2)
+    for call in (stats.t_test, stats.one_sided_t_test, stats.holm, stats.estimate_mean):
+        with pytest.raises(ValueError, match="not a finite number"):
+            call([value, 0.1, 0.2])
+
+
+def test_levels_of_all_looks_sum_to_five_percent():
+    """First plan, later plans and seeds beyond the plan together never spend more than 0.05."""
+    planned = [looks.SeedPlan(tuple(range(2, 2 + k))).choose_level(1 + k) for k in range(1, 30)]
+    beyond = [looks.SeedPlan((3,)).choose_level(n) for n in range(4, 2000)]
+    assert planned[0] == 0.045
+    assert sum(planned) <= 0.05 + 1e-12
+    assert planned[0] + sum(beyond) <= 0.05 + 1e-12
+
+
+def test_looks_that_come_too_early():
+    """Before the planned number, and at two seeds that nobody planned, there is no level."""
+    assert looks.SeedPlan((5,)).choose_level(4) is None
+    assert looks.SeedPlan().choose_level(2) is None
+    assert looks.SeedPlan().choose_level(4) == 0.01
+
+
+def test_plan_of_runs():
+    """Runs of several sweeps have several steps; one run without a plan leaves none, unless the user says it."""
+    assert looks.read_seed_plan([3, 3, 5]).steps == (3, 5)
+    assert looks.read_seed_plan([3, None]).steps == ()
+    assert looks.read_seed_plan([3, None], declared=5).steps == (3, 5)
+    assert looks.read_seed_plan([1]).steps == ()
+
+
+@pytest.mark.parametrize("name", ["digits", "folder", "unequal", "alike", "missing"])
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_false_alarms(name, seeds):
+    """At most 5 % of tables without an effect call a variant different, whatever accuracies look like."""
+    for variants in (1, 5):
+        assert audit.count_false_alarms(audit.SETTINGS[name], seeds, variants, TIMES) <= 0.05 + ERROR
+
+
+def test_false_alarms_of_a_large_table():
+    """The same with 32 variants, of which before half of the tables on digits with two seeds held a false alarm."""
+    assert audit.count_false_alarms(audit.DIGITS, 2, 32, TIMES // 3) <= 0.05 + 2 * ERROR
+    assert audit.count_false_alarms(audit.DIGITS, 2, 32, TIMES // 3, before=True) > 0.3
+
+
+def test_power_of_five_variants_at_three_seeds():
+    """Half a point at a spread of 0.25 is found in 45 % of the tables, before in 12 %."""
+    setting = audit.Setting(10_000, 0.85, 0.0025 / np.sqrt(1.4), 0.3)
+    found, _ = audit.measure_power(setting, 3, 5, 0.005, 1000)
+    assert found > 0.45 - 0.03
+    assert audit.measure_power(setting, 3, 5, 0.005, TIMES, before=True)[0] < 0.2
+
+
+def test_false_equalities():
+    """Variants that truly differ by the margin are called equal in at most 5 % of the tables."""
+    setting = audit.Setting(10_000, 0.85, 0.002 / np.sqrt(1.4), 0.3)
+    assert audit.count_false_equalities(setting, 3, 5, TIMES) <= 0.05 + ERROR
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_users_who_follow_the_advice(one_by_one):
+    """Who adds seeds as advised, or one by one, until something is decided, has at most 5 % false alarms."""
+    setting = audit.Setting(10_000, 0.85, 0.006 / np.sqrt(1.4), 0.3)
+    assert audit.follow_advice(setting, 3, 1, 150, one_by_one=one_by_one) <= 0.05 + 3 * np.sqrt(0.0475 / 150)
+
+
+def test_every_number_of_seeds_looked_at():
+    """At any n from 3 to 100, all looks together are wrong in at most 5 % of 20,000 comparisons."""
+    assert audit.count_alarms_one_by_one(20_000) <= 0.05
+
+
+@pytest.mark.slow
+def test_whole_audit(capsys):
+    """Every cell of the long tables of false alarms is at most 5 % within its error."""
+    times = 1000
+    for name, setting in audit.SETTINGS.items():
+        for seeds in audit.SEED_COUNTS:
+            for variants in audit.VARIANT_COUNTS:
+                share = audit.count_false_alarms(setting, seeds, variants, times)
+                assert share <= 0.05 + 3 * np.sqrt(0.0475 / times), (name, seeds, variants)

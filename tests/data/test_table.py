@@ -1,0 +1,137 @@
+"""Lists of paths and labels: CSV, TSV and text files as people have them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attncli import data
+from attncli.data.dataset import Dataset
+from attncli.errors import UserError
+from attncli.recipe import Data
+from tests.data.image_fixtures import noise, picture
+
+
+def load(root: Path, **keys: object) -> Dataset:
+    """The list as a dataset, nothing held out."""
+    recipe = Data.model_validate({"name": "table", "root": str(root), "val_fraction": 0.0, **keys})
+    return data.load(recipe, cache=root.parent / "cache")
+
+
+def pictures(folder: Path, count: int = 10) -> Path:
+    """Images 0.png, 1.png, ... of the seeds 0, 1, ..."""
+    for seed in range(count):
+        picture(folder / f"{seed}.png", seed)
+    return folder
+
+
+def labels_by_image(dataset: Dataset) -> dict[int, str]:
+    """The class of each image by its seed."""
+    seeds = {noise(seed).transpose(2, 0, 1).tobytes(): seed for seed in range(20)}
+    splits = [split for split in (dataset.train, dataset.val, dataset.test) if split is not None]
+    return {
+        seeds[image.numpy().tobytes()]: dataset.classes[label]
+        for split in splits
+        for image, label in zip(split.images, split.labels.tolist(), strict=True)
+    }
+
+
+EXPECTED = {seed: "ab"[seed % 2] for seed in range(10)}
+LISTS = {
+    "header": ("x.csv", "path,label\n", "{}.png,{}\n", EXPECTED),
+    "other names, a quoted cell": ("x.csv", "ID,Filename,Class\n", '9,"{}.png", {}\n', EXPECTED),
+    "ids without suffix": ("train.csv", "id,breed\n", "{},{}\n", EXPECTED),
+    "no header": ("x.csv", "", "{}.png,{}\n", EXPECTED),
+    "tabs and a mark of the encoding": ("x.tsv", "\ufeffimage\tlabel\n", "{}.png\t{}\n", EXPECTED),
+    "semicolons": ("x.csv", "file_name;target\n", "{}.png;{}\n", EXPECTED),
+    "text": ("x.txt", "", "{}.png {}\n", EXPECTED),
+    "paths of another machine": ("x.csv", "path,label\n", "C:\\photos\\{}.png,{}\n", EXPECTED),
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_lists_of_any_form(tmp_path: Path, kind: str) -> None:
+    """Every image gets its own label, whatever the form of the list."""
+    name, header, line, expected = LISTS[kind]
+    root = pictures(tmp_path / "x")
+    (root / name).write_text(header + "".join(line.format(seed, label) for seed, label in expected.items()))
+    dataset = load(root / name)
+    assert labels_by_image(dataset) == expected
+    assert load(root).digest == dataset.digest
+
+
+def test_a_column_of_splits_and_numbers_as_classes(tmp_path: Path) -> None:
+    """The column split says where an image belongs; 10 comes after 9."""
+    root = pictures(tmp_path / "x")
+    rows = [
+        f"{seed}.png,{9 + seed % 2},{'Train' if seed < 6 else 'valid' if seed < 8 else 'test'}" for seed in range(10)
+    ]
+    (root / "x.csv").write_text("path,label,split\n" + "\n".join(rows))
+    dataset = load(root / "x.csv")
+    assert dataset.classes == ("9", "10")
+    assert dataset.val is not None
+    assert [len(split) for split in (dataset.train, dataset.val, dataset.test)] == [6, 2, 2]
+    assert dataset.test.images[0].numpy().tobytes() == noise(8).transpose(2, 0, 1).tobytes()
+
+
+def test_roboflow_and_kaggle(tmp_path: Path) -> None:
+    """Roboflow: _classes.csv with a column per class. Kaggle: train.csv, ids in train/, a test list without labels."""
+    for split, first in (("train", 0), ("valid", 6)):
+        folder = tmp_path / "roboflow" / split
+        for seed in range(first, first + 4):
+            picture(folder / f"{seed}.png", seed)
+        rows = [f"{seed}.png, {1 - seed % 2}, {seed % 2}" for seed in range(first, first + 4)]
+        (folder / "_classes.csv").write_text("filename, a, b\n" + "\n".join(rows))
+    dataset = load(tmp_path / "roboflow")
+    assert labels_by_image(dataset) == {seed: "ab"[seed % 2] for seed in (0, 1, 2, 3, 6, 7, 8, 9)}
+    assert len(dataset.test) == 4
+    root = tmp_path / "kaggle"
+    pictures(root / "train")
+    picture(root / "test/3.png", 99)
+    (root / "train.csv").write_text("id,target\n" + "".join(f"{seed},{'ab'[seed % 2]}\n" for seed in range(10)))
+    (root / "test.csv").write_text("id\n3\n")
+    dataset = load(root)
+    assert labels_by_image(dataset) == EXPECTED
+    assert "test.csv has no labels and is left out" in dataset.notes
+
+
+def test_columns_by_key(tmp_path: Path) -> None:
+    """Unusual names of columns are given by keys; a wrong one is explained."""
+    root = pictures(tmp_path / "x")
+    rows = "".join(f"{seed}.png,{'ab'[seed % 2]},{seed}\n" for seed in range(10))
+    (root / "x.csv").write_text("photo,species,weight\n" + rows)
+    keys = {"image_column": "photo", "label_column": "species"}
+    assert labels_by_image(load(root / "x.csv", **keys)) == EXPECTED
+    with pytest.raises(UserError, match="unknown column: 'spezies'") as caught:
+        load(root / "x.csv", **keys | {"label_column": "spezies"})
+    assert caught.value.hint == "did you mean 'species'?"
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "no list": (lambda r: None, "no list"),
+    "several lists": (lambda r: [(r / n).write_text("0.png,a") for n in ("x.csv", "y.csv")], "several lists: x.csv, y"),
+    "empty": (lambda r: (r / "x.csv").write_text(" \n"), "no lines"),
+    "a header only": (lambda r: (r / "x.csv").write_text("path,label\n"), "no images"),
+    "bytes": (lambda r: (r / "x.csv").write_bytes(b"\xff\xfe"), "not a text file"),
+    "a missing image": (lambda r: (r / "x.csv").write_text("0.png,a\n77.png,b"), "1 of 2 images are not there: 77.png"),
+    "a row without a label": (lambda r: (r / "x.csv").write_text("path,label\n0.png,\n1.png,b"), "the first is row 1"),
+    "a short row": (lambda r: (r / "x.csv").write_text("path,label\n0.png\n"), "line 2 has another number"),
+    "several labels": (lambda r: (r / "x.csv").write_text("path,a,b\n0.png,1,1\n"), "no class or several"),
+    "one class": (lambda r: (r / "x.csv").write_text("0.png,a\n1.png,a"), "at least two classes"),
+    "two files": (
+        lambda r: [picture(r / f"{f}/9.jpg", 1) for f in "ab"] and (r / "x.csv").write_text("9.jpg,a\n1.png,b"),
+        "'9.jpg' may be a/9.jpg, b/9.jpg",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_wrong_is_named(tmp_path: Path, kind: str) -> None:
+    """One line with the list and the place, and a hint."""
+    make, expected_text = REFUSED[kind]
+    root = pictures(tmp_path / "x", 2)
+    make(root)
+    with pytest.raises(UserError) as caught:
+        load(root)
+    assert expected_text in caught.value.problem
+    assert caught.value.hint

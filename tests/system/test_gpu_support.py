@@ -1,0 +1,96 @@
+"""Whether torch can use the GPUs of a machine, by the words of its driver; and the names of devices."""
+
+from collections.abc import Callable
+
+import pytest
+
+from attncli.errors import UserError
+from attncli.system import gpu_support, hardware
+from attncli.system.gpu_support import TorchBuild, check_device_name, find_gpu_obstacle, read_requested_device
+
+Machine = Callable[..., None]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Pretend a machine with these GPUs, driver, compute capabilities and build of torch."""
+
+    def pretend(
+        names: tuple[str, ...] = ("NVIDIA A100",), driver: str = "580.65", caps: tuple[str, ...] = ("8.0",),
+        cuda: str = "13.0",
+    ) -> None:  # fmt: skip
+        columns = {"driver_version": (driver,) * len(names), "compute_cap": caps, "name": names}
+        monkeypatch.setattr(hardware, "list_gpu_names", lambda: names)
+        monkeypatch.setattr(hardware, "query_gpus", columns.__getitem__)
+        monkeypatch.setattr(gpu_support, "read_torch_build", lambda: TorchBuild("2.14.1", cuda, ""))
+        find_gpu_obstacle.cache_clear()
+
+    yield pretend
+    find_gpu_obstacle.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"driver": "570.86.15"}, ("driver 570.86.15", "CUDA 13.0", "580")),
+        ({"driver": "515.1", "cuda": "12.4"}, ("driver 515.1", "CUDA 12.4", "525")),
+        ({"names": ("Tesla V100",), "caps": ("7.0",)}, ("capability 7.0", "7.5", "cu126")),
+        ({"cuda": ""}, ("without CUDA", "torch 2.14.1", "cu126")),
+    ],
+)
+def test_gpu_that_torch_cannot_use(machine: Machine, told: dict[str, object], words: tuple[str, ...]) -> None:
+    """Driver, card or build: both versions and the remedy are told."""
+    machine(**told)
+    obstacle = find_gpu_obstacle()
+    assert obstacle is not None
+    for word in words:
+        assert word in " ".join(obstacle)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"names": ()},
+        {"driver": "525.60", "cuda": "12.4"},
+        {"driver": "[N/A]"},
+        {"names": ("V100", "H100"), "caps": ("7.0", "9.0")},
+        {"driver": "700.1", "cuda": "14.0"},
+    ],
+)
+def test_nothing_is_said_of_gpus_that_work(machine: Machine, told: dict[str, object]) -> None:
+    """Nor of a machine without GPUs, of words that are not understood, or if one of several cards will do."""
+    machine(**told)
+    assert find_gpu_obstacle() is None
+
+
+def test_build_of_torch_is_read_without_loading_it() -> None:
+    """The version is that of the package itself."""
+    import torch
+
+    build = gpu_support.read_torch_build.__wrapped__()
+    assert (build.version, build.cuda) == (str(torch.__version__), torch.version.cuda or "")
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:11", "mps", "xpu:0"])
+def test_device_names(name: str) -> None:
+    """A type, for CUDA with a number."""
+    assert check_device_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "mps:0", "", "CUDA"])
+def test_other_device_names_are_refused(name: str) -> None:
+    """The hint shows what is allowed."""
+    with pytest.raises(UserError, match="--device") as caught:
+        check_device_name(name)
+    assert "cuda:1" in caught.value.hint
+
+
+def test_request_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--device beats Accelerate's variable, which asks for the CPU."""
+    monkeypatch.delenv(gpu_support.DEVICE_VARIABLE, raising=False)
+    for value, expected in (("true", "cpu"), ("false", ""), ("", "")):
+        monkeypatch.setenv("ACCELERATE_USE_CPU", value)
+        assert read_requested_device() == expected
+    monkeypatch.setenv(gpu_support.DEVICE_VARIABLE, "cuda:1")
+    assert read_requested_device() == "cuda:1"

@@ -1,0 +1,48 @@
+"""Facts of what launchers leave in the environment: whole sets are taken, parts of them are refused or ignored."""
+
+import pytest
+
+from attncli.errors import UserError
+from attncli.system.launcher import ProcessRank, read_process_rank
+
+ADDRESS = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "place"),
+    [
+        ({}, ProcessRank()),
+        ({"RANK": "0"}, ProcessRank(has_launcher=True)),
+        ({"WORLD_SIZE": "1"}, ProcessRank()),
+        ({"WORLD_SIZE": "", "RANK": ""}, ProcessRank()),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_NPROCS": "4"}, ProcessRank()),
+        ({"RANK": "1", "WORLD_SIZE": "2", **ADDRESS}, ProcessRank(1, 2, 2, True)),
+        ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", **ADDRESS}, ProcessRank(5, 8, 4, True)),
+        ({"OMPI_COMM_WORLD_RANK": "1", "WORLD_SIZE": "2"}, ProcessRank(1, 2, 2, True)),
+    ],
+)
+def test_whole_sets(environment, place):
+    """One process, or the place among several."""
+    assert read_process_rank(environment) == place
+
+
+@pytest.mark.parametrize(
+    ("environment", "word"),
+    [
+        ({"WORLD_SIZE": "2"}, "RANK is not set"),
+        ({"WORLD_SIZE": "2", **ADDRESS}, "RANK is not set"),
+        ({"WORLD_SIZE": "2", "SLURM_PROCID": "1"}, "RANK is not set"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "MASTER_ADDR and MASTER_PORT is not set"),
+        ({"WORLD_SIZE": "2", "RANK": "2", **ADDRESS}, "RANK is 2"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'"),
+        ({"WORLD_SIZE": "²", "RANK": "0"}, "WORLD_SIZE is '²'"),
+        ({"RANK": "-1"}, "RANK is '-1'"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_WORLD_SIZE": "3", **ADDRESS}, "LOCAL_WORLD_SIZE is 3"),
+        ({"WORLD_SIZE": "0", "RANK": "0"}, "WORLD_SIZE is 0"),
+    ],
+)
+def test_parts_of_sets(environment, word):
+    """A variable without its partners is one line with what to do, not a traceback of a library."""
+    with pytest.raises(UserError, match=word.replace("(", "[(]")) as caught:
+        read_process_rank(environment)
+    assert "unset" in caught.value.hint
