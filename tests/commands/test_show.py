@@ -27,7 +27,7 @@ WHERE = dict.fromkeys(EVERY_BLOCK, "every block") | dict.fromkeys(ONCE, "once") 
     "gc": "every block of stages 2, 3 and 4",
     "halo": "every 3x3 convolution, in every block",
     "involution": "the last 3x3 convolution, in every block",
-    "lambda": "every 3x3 convolution, in every block",
+    "lambda": "the last 3x3 convolution, in every block",
     "odconv": "every 3x3 convolution, in every block",
     "splat": "the first 3x3 convolution, with its norm, in every block",
     "bam": "the last block of stages 1, 2 and 3; in networks of three stages the last block of stages 1 and 2",

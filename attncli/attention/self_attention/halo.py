@@ -80,21 +80,24 @@ class Attention(nn.Module):
         """Let every position attend to the window of its block."""
         h, w = x.shape[2:]
         weights, v = self.attend(x)  # (N, heads, rows, columns, b b, n n) and (..., n n, d)
-        y = sum_values(weights, v).unflatten(4, (self.block, self.block))  # (N, heads, rows, columns, b, b, d)
+        tile = (min(self.block, h), min(self.block, w))
+        y = sum_values(weights, v).unflatten(4, tile)  # (N, heads, rows, columns, b, b, d)
         y = y.permute(0, 1, 6, 2, 4, 3, 5).flatten(5).flatten(3, 4).flatten(1, 2)[..., :h, :w]
         return self.down(y)
 
     def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weights in each block, (N, heads, rows, columns, b b, n n), and the values (..., n n, d)."""
-        x = F.pad(x, (0, -x.shape[3] % self.block, 0, -x.shape[2] % self.block))
-        q = self.cut(apply_pointwise(x, self.query), self.block)  # (N, heads, rows, columns, b, b, d)
+        h, w = x.shape[2:]
+        x = F.pad(x, (0, -w % self.block, 0, -h % self.block))
+        tile = (min(self.block, h), min(self.block, w))  # of a map smaller than a block only its own positions
+        q = self.cut(apply_pointwise(x, self.query), tile)  # (N, heads, rows, columns, b, b, d)
         padded = F.pad(apply_pointwise(x, self.key_value), (self.halo,) * 4)
-        k, v = (t.flatten(4, 5) for t in self.cut(padded, self.window).chunk(2, -1))
+        k, v = (t.flatten(4, 5) for t in self.cut(padded, (self.window, self.window)).chunk(2, -1))
         return self.score(q, k, x.shape[2:]), v
 
-    def cut(self, t: Tensor, side: int) -> Tensor:
-        """Return (N, heads d, H, W) as squares of `side`, one per block: (N, heads, rows, columns, side, side, d)."""
-        squares = t.unfold(2, side, self.block).unfold(3, side, self.block)  # (N, heads d, rows, columns, side, side)
+    def cut(self, t: Tensor, sides: tuple[int, int]) -> Tensor:
+        """Return a window of `sides` per block: (N, heads d, H, W) -> (N, heads, rows, columns, *sides, d)."""
+        squares = t.unfold(2, sides[0], self.block).unfold(3, sides[1], self.block)
         return squares.unflatten(1, (self.heads, -1)).movedim(2, -1)
 
     def score(self, q: Tensor, k: Tensor, size: torch.Size) -> Tensor:
@@ -102,7 +105,9 @@ class Attention(nn.Module):
         masked = None
         if self.mask_padding:
             inside = F.pad(torch.ones(1, self.heads, *size, device=q.device), (self.halo,) * 4)
-            masked = self.cut(inside, self.window).flatten(4)[..., None, :] == 0  # (1, heads, rows, columns, 1, n n)
+            masked = (
+                self.cut(inside, (self.window, self.window)).flatten(4)[..., None, :] == 0
+            )  # (1, heads, rows, columns, 1, n n)
         return score_pairs(q, k, self.positions, self.scale_positions, masked)
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
