@@ -193,7 +193,9 @@ class Recipe(RecipeSection):
     train: Train = Train()
     measure: Measure = Measure()
     seed: Annotated[int, Field(ge=0)] = 0
-    experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE")
+    experiment: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
+        default=None, description="MLflow experiment; none = DATASET-BACKBONE"
+    )
     planned_seeds: Positive | None = Field(
         default=None, description="how many seeds are planned in all; `compare` judges when they are finished"
     )
