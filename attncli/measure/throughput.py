@@ -28,7 +28,7 @@ from attncli.recipe import Recipe
 from attncli.records import Speed
 from attncli.train import autocast_context, optim, resolve_precision, tune_malloc
 from attncli.train.accumulation import accumulate_gradients
-from attncli.train.device import uses_channels_last
+from attncli.train.device import compile_network, uses_channels_last
 from attncli.train.distributed import choose_kernels
 from attncli.train.errors import empty_device_cache, is_out_of_memory
 from attncli.train.loss import TrainingObjective
@@ -197,8 +197,7 @@ def _warm_up_network(
     net = copy.deepcopy(model).to(device).train()
     if uses_channels_last(settings, device):
         net.to(memory_format=torch.channels_last)
-    if settings.compile:
-        net.compile()
+    compile_network(net, settings)
     objective = TrainingObjective(net, smoothing=settings.label_smoothing, precision=precision, device=device)
     optimizer = optim.build_optimizer(group_parameters(net, settings, attn), settings, device)
     optim.set_learning_rate(optimizer, 0.0)
