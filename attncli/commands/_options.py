@@ -144,6 +144,18 @@ def store_options(command: F) -> F:
     return runs_option(command)
 
 
+def with_option(command: F) -> F:
+    """Add `--with FILE`, the results of others; the command gets them as `with_files`."""
+    return click.option(
+        "--with",
+        "with_files",
+        multiple=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Results of others too, from `attncli results export`; paired by their recipe.",
+    )(command)
+
+
 def runs_option(command: F) -> F:
     """Add the option that says where runs are."""
     return click.option(

@@ -180,7 +180,7 @@ class Measure(RecipeSection):
 
     speed: bool = Field(default=True, description="time training and inference, alternating with the baseline")
     batch_size: Positive | None = Field(default=None, description="images per timed step; none = train.batch_size")
-    repeats: Annotated[int, Field(ge=3)] = Field(default=7, description="timed pairs (variant, baseline)")
+    repeats: Annotated[int, Field(ge=3)] = Field(default=9, description="timed pairs with the baseline, at least nine")
     seconds: Annotated[float, Field(gt=0)] = Field(default=8.0, description="approximate time limit of the timing")
     check_memory: bool = Field(
         default=True, description="refuse a training that needs more memory than is free; false = train regardless"

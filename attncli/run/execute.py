@@ -25,11 +25,11 @@ from attncli.data.dataset import Dataset
 from attncli.data.loader import count_left_over
 from attncli.errors import UserError
 from attncli.measure import environment, training_needs
+from attncli.measure.code_state import name_training_code
 from attncli.measure.cost import count_once, count_recipe_cost
 from attncli.measure.throughput import cached_throughput
 from attncli.recipe import Recipe
 from attncli.records import PLAN_TAG, TRIVIAL_TOP5_CLASSES, Cost, Epoch, Evaluation, Record, Result, Speed
-from attncli.run.code_state import name_training_code
 from attncli.run.distributed import follow_main_rank, main_rank
 from attncli.run.listener import RunListener
 from attncli.run.naming import describe_dataset, format_run_title, make_input_spec, name_baseline, name_network
@@ -121,7 +121,8 @@ def execute_run(
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
                 for note in dataset.notes:
                     listener.on_stage(f"note: {note}")
-                for warning in (*dataset.warnings, *_check_needs(recipe, net, dataset, accelerator)):
+                warnings = (*dataset.warnings, *_check_needs(recipe, net, dataset, accelerator))
+                for warning in (*warnings, *_list_schedule_warnings(recipe, net)):
                     listener.on_warning(warning)
                 release_ranks()
                 all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator)}
@@ -130,6 +131,15 @@ def execute_run(
                 recipe, folder, dataset, net, accelerator, active_run, listener, all_tags, timing_threads, profile
             )
             return _run_tracked(context, fresh, save_figures)
+
+
+def _list_schedule_warnings(recipe: Recipe, net: nn.Module) -> list[str]:
+    """Return a line if the training is shorter than a schedule of the mechanism."""
+    with plugin_errors(recipe.model.attn, "fails in training", code=1):
+        is_short = train.is_annealed_at_end(net, recipe.train.epochs)
+    mechanism = label_mechanism(recipe)
+    line = f"train.epochs={recipe.train.epochs}: the schedule of {mechanism} takes more epochs and is cut off"
+    return [line] if is_short else []
 
 
 def _pin_images(recipe: Recipe, runs: Path, listener: RunListener) -> Recipe:

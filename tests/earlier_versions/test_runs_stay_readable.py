@@ -41,6 +41,15 @@ def unpack_earlier_runs(folder: Path) -> Path:
     return folder / "runs"
 
 
+@pytest.fixture
+def earlier_digits(monkeypatch):
+    """The digits as version 0.1.0 cut them, so that the recipes of its runs mean the same images."""
+    from attncli.data import subset
+    from attncli.data.datasets import digits
+
+    monkeypatch.setattr(digits, "cut_forms", lambda labels, data: subset.cut_test(labels, "digits-test"))
+
+
 def read_expected(name: str) -> list[dict]:
     """What version 0.1.0 printed."""
     return json.loads((HERE / name).read_text(encoding="utf-8"))
@@ -73,7 +82,19 @@ def test_means_and_costs_of_the_comparison_are_those_of_then(earlier_runs):
         assert [now[key] for key in rest] == [then[key] for key in rest]
 
 
-def test_a_finished_run_is_shown_and_not_trained_again(earlier_runs):
+def test_a_run_on_the_digits_of_then_is_another_run(earlier_runs):
+    """Today's digits are cut otherwise: the finished run stays as it is, and the same command is another run."""
+    before = (earlier_runs / FINISHED / "result.json").read_bytes()
+    command = ("run", "--attn", "eca", "--backbone", "resnet20", "--epochs", "1", "--seed", "7", "--json",
+               "--set", "measure.speed=false")  # fmt: skip
+    result = line(*command).json()
+    assert result["digest"] != FINISHED
+    assert result["test_images"] == 382
+    assert (earlier_runs / FINISHED / "result.json").read_bytes() == before
+    assert line(*command).json()["digest"] == result["digest"]
+
+
+def test_a_finished_run_is_shown_and_not_trained_again(earlier_runs, earlier_digits):
     """The recipe of a finished run has the digest of then, and the result on disk is printed."""
     before = (earlier_runs / FINISHED / "result.json").read_bytes()
     result = line("run", "--attn", "eca", "--backbone", "resnet20", "--epochs", "1", "--seed", "7", "--json").json()
@@ -82,7 +103,7 @@ def test_a_finished_run_is_shown_and_not_trained_again(earlier_runs):
     assert (earlier_runs / FINISHED / "result.json").read_bytes() == before
 
 
-def test_a_stopped_run_resumes_from_its_checkpoint(earlier_runs):
+def test_a_stopped_run_resumes_from_its_checkpoint(earlier_runs, earlier_digits):
     """Its first two epochs are those of then; only the third is trained. The run keeps its entry in the store."""
     earlier_epochs = [json.loads(row) for row in (earlier_runs / STOPPED / "log.jsonl").read_text().splitlines()]
     done = line(
