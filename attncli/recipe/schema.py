@@ -27,7 +27,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
         | {"configuration", "unused_splits", "image_column", "label_column", "content"}
         | {"folds", "fold", "group_column", "group_pattern"}
-        | {"background", "grey_range", "orientation"}
+        | {"background", "grey_range", "orientation", "max_pixels", "bad"}
     ),
     "model": frozenset({"replace", "pretrained"}),
     "train": frozenset({"accumulate", "deterministic", "lr_factors"}),
@@ -91,6 +91,12 @@ class Data(RecipeSection):
     grey_range: list[float] | None = Field(
         default=None,
         description="values of 16-bit grey images that become black and white; none = the bits that your images use",
+    )
+    max_pixels: Positive | None = Field(
+        default=None, description="pixels of the largest image that is decoded; none = 178,956,970"
+    )
+    bad: Literal["refuse", "skip"] = Field(
+        default="refuse", description="files that cannot be read as images: an error, or left out and listed"
     )
     orientation: Literal["auto", "follow", "ignore"] = Field(
         default="auto", description="EXIF orientation; auto = followed for your own images and the hub's"
