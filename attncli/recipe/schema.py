@@ -172,7 +172,9 @@ class Train(RecipeSection):
         default="auto", description="auto = bf16 if native, else fp16 on CUDA and fp32 elsewhere; tf32: CUDA"
     )
     channels_last: bool = True
-    compile: bool = False
+    compile: bool | Literal["reduce-overhead", "max-autotune"] = Field(
+        default=False, description="torch.compile, in one of its modes if named; reduce-overhead: CUDA graphs"
+    )
     accumulate: Positive = Field(
         default=1, description="parts of a batch that are computed one after the other; batch norms see the parts"
     )
