@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"benchmark"},
     {"track"},
     {"runs"},
-    {"run"},
+    {"run", "result_files"},
     {"trained"},
     {"interpret"},
     {"jobs"},

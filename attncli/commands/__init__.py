@@ -7,7 +7,8 @@ from attncli.commands._group import CommandFolder
 
 _ORDER = (
     "run", "measure", "sites", "compare", "look", "eval", "predict", "export", "sweep", "claims", "published", "report",
-    "ls", "show", "recipe", "check", "data", "ui", "sync", "doctor", "bench", "help", "completion",
+    "ls", "show", "recipe", "check", "data", "results",
+    "ui", "sync", "doctor", "bench", "help", "completion",
 )  # fmt: skip
 
 

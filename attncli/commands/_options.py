@@ -13,6 +13,7 @@ from attncli.commands._completion import complete_backbones, complete_datasets, 
 from attncli.commands._result_stream import echo_result, reserve_stdout
 from attncli.errors import UserError
 from attncli.shortcuts import SHORTCUT_KEYS
+from attncli.system.files import expand_user_path, path_exists
 from attncli.system.gpu_support import DEVICE_VARIABLE, check_device_name
 
 if TYPE_CHECKING:
@@ -144,11 +145,24 @@ def store_options(command: F) -> F:
     return runs_option(command)
 
 
+def with_option(command: F) -> F:
+    """Add `--with FILE`, the results of others; the command gets them as `with_files`."""
+    return click.option(
+        "--with",
+        "with_files",
+        multiple=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Results of others too, from `attncli results export`; paired by their recipe.",
+    )(command)
+
+
 def runs_option(command: F) -> F:
     """Add the option that says where runs are."""
     return click.option(
         "--runs",
         type=click.Path(path_type=Path, file_okay=False),
+        callback=check_runs_path,
         default=Path("runs"),
         envvar="ATTNCLI_RUNS",
         show_default=True,
@@ -180,6 +194,11 @@ def _restore_variable(name: str, value: str | None) -> None:
         os.environ.pop(name, None)
     else:
         os.environ[name] = value
+
+
+def check_runs_path(context: click.Context, parameter: click.Parameter, runs: Path) -> Path:
+    """Return the folder of runs, ~ expanded. Raises UserError for a path that no folder can have."""
+    return runs if context.resilient_parsing else expand_user_path(str(runs), "--runs")
 
 
 def json_option(command: F) -> F:
@@ -222,7 +241,7 @@ def _resolve_run_weights(item: str, runs: Path) -> str:
     from attncli.runs import find_run_folder
 
     key, _, word = item.partition("=")
-    is_file = "/" in word or Path(word).suffix or Path(word).exists()
+    is_file = "/" in word or Path(word).suffix or path_exists(Path(word))
     if key.strip() != "model.pretrained" or is_file or word.lower() in ("true", "false", "null", ""):
         return item
     return f"{key}={find_run_folder(runs, word)}"
@@ -247,7 +266,7 @@ def refuse_settings(words: Sequence[Path]) -> None:
 
     for word in map(str, words):
         name, equals, value = word.partition("=")
-        if equals and not Path(word).exists():
+        if equals and not path_exists(Path(word)):
             raise UserError(
                 f"{word}: not a recipe", f"keys follow --set: --set {find_recipe_key(name) or name}={value}"
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, json_option, store_options
+from attncli.commands._options import NAMES, json_option, store_options, with_option
 from attncli.commands._result_stream import echo_result
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Cost axis of the plot.",
 )
+@with_option
 @click.option("--plot/--no-plot", default=True, help="Draw RUNS/compare-*.png and add them to MLflow (default).")
 @store_options
 @json_option
@@ -71,6 +72,7 @@ def command(
     margin: float,
     planned_seeds: int | None,
     cost: str,
+    with_files: tuple[Path, ...],
     plot: bool,
     runs: Path,
     tracking_uri: str | None,
@@ -94,10 +96,14 @@ def command(
     from attncli.report import comparison
     from attncli.report.comparison import describe_lost_runs
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
+    from attncli.result_files import imported_results, merge_results
     from attncli.runs import RunStore, list_untracked_runs, read_failed_runs, read_finished_runs
 
     run_store = RunStore(runs, tracking_uri)
     finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(runs))
+    if with_files:
+        others = click.get_current_context().with_resource(imported_results(with_files))
+        finished_runs, plot = merge_results(finished_runs, others), False
     refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
@@ -120,7 +126,7 @@ def command(
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
     echo_result(comparison.render_comparison(rows, "json" if as_json else format_, columns=chosen_columns))
-    if missing := list_untracked_runs(run_store, finished_runs):
+    if not with_files and (missing := list_untracked_runs(run_store, finished_runs)):
         click.echo(
             f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "
             "`attncli sync` adds them",

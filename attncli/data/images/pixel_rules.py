@@ -1,7 +1,7 @@
 """How the values in image files become the 8-bit colours that a network sees: transparency, 16 bits, orientation."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ ALPHA, DEEP, TURNED, PLAIN_COLOUR = "alpha", "deep", "turned", "plain colour"  #
 DEEP_COLOUR = "deep colour"  # 16 bits for each of red, green and blue, of which Pillow reads the upper 8
 FULL_RANGE = (0.0, 65535.0)
 DEFAULT_BACKGROUND = "white"
+DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit against files that unpack to more than the memory
 ORIENTATION_TAG = 0x0112  # of EXIF
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,11 +40,13 @@ class PixelRules:
     background: the colour behind transparent images; None drops the transparency and shows hidden colours.
     grey_range: the values of 16-bit grey images that become black and white; None if they must be read first.
     follows_orientation: whether images are turned as EXIF's orientation says.
+    max_pixels: the largest image that is decoded.
     """
 
     background: tuple[int, int, int] | None = None
     grey_range: tuple[float, float] | None = FULL_RANGE
     follows_orientation: bool = False
+    max_pixels: int = field(default=DEFAULT_MAX_PIXELS, repr=False)  # no part of cache keys: it changes no pixel
 
 
 PLAIN_RULES = PixelRules()
@@ -61,6 +64,7 @@ def choose_pixel_rules(data: Data) -> PixelRules:
         background=None if background is None else _parse_colour(background),
         grey_range=FULL_RANGE if grey_range is None and is_published else grey_range,
         follows_orientation=not is_published if data.orientation == "auto" else data.orientation == "follow",
+        max_pixels=DEFAULT_MAX_PIXELS if data.max_pixels is None else data.max_pixels,
     )
 
 
