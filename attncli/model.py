@@ -1,6 +1,6 @@
 """Build the network of a recipe: a backbone with a mechanism at its sites, or a mechanism that is the whole network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,10 @@ def build(recipe: Recipe, spec: InputSpec, notify: Callable[[str], None] | None 
     else:
         net = _build_backbone(resolved, resolved.family, spec, notify)
         _insert_attention(net, resolved, resolved.family, spec)
+        if isinstance(recipe.model.pretrained, str) and not _is_building_on_meta():
+            summary = pretrained.load_mechanisms(net, recipe.model.pretrained)
+            if summary and notify:
+                notify(summary)
         net = net if spec.frames is None else ClipNetwork(net)
     if attention.is_plugin(recipe.model.attn):
         _run_smoke_test(net, resolved, spec)
@@ -128,7 +132,7 @@ def _validate_combination(resolved: ResolvedModel, spec: InputSpec) -> None:
 
 def _build_whole_network(resolved: ResolvedModel, spec: InputSpec) -> nn.Module:
     site_arguments = {"classes": spec.classes, "size": spec.size, "channels_in": 3, "channels": 3}
-    return _build_mechanism(resolved, site_arguments, "model")
+    return build_mechanism(resolved, site_arguments, "model")
 
 
 def _build_backbone(
@@ -159,9 +163,9 @@ def _insert_attention(net: nn.Module, resolved: ResolvedModel, family: BackboneF
     placed_mechanisms = []
     with plugin_errors(model.attn, "fails on a map of zeros"):
         if mechanism is not None:
-            request = _make_placement_request(resolved, mechanism, spec)
+            request = make_placement_request(resolved, mechanism, spec)
             placed_mechanisms = [
-                (placement, _build_mechanism(resolved, placement.site_arguments, placement.path))
+                (placement, build_mechanism(resolved, placement.site_arguments, placement.path))
                 for placement in sites.find_placements(net, structure, request)
             ]
             if sites.is_map_site(model.site or mechanism.card.site):
@@ -172,7 +176,8 @@ def _insert_attention(net: nn.Module, resolved: ResolvedModel, family: BackboneF
             placement.insert(net, module)
 
 
-def _make_placement_request(resolved: ResolvedModel, mechanism: Mechanism, spec: InputSpec) -> sites.PlacementRequest:
+def make_placement_request(resolved: ResolvedModel, mechanism: Mechanism, spec: InputSpec) -> sites.PlacementRequest:
+    """Return what decides where the mechanism of a recipe goes in its network."""
     model = resolved.model
     return sites.PlacementRequest(
         mechanism,
@@ -187,7 +192,7 @@ def _make_placement_request(resolved: ResolvedModel, mechanism: Mechanism, spec:
     )
 
 
-def _build_mechanism(resolved: ResolvedModel, site_arguments: dict[str, Any], path: str) -> nn.Module:
+def build_mechanism(resolved: ResolvedModel, site_arguments: dict[str, Any], path: str) -> nn.Module:
     """Build the mechanism for the place `path` (`model` for a whole network) from the random stream of that place."""
     model, mechanism = resolved.model, resolved.mechanism
     assert mechanism is not None
@@ -266,20 +271,37 @@ def find_mechanisms(model: nn.Module) -> dict[str, nn.Module]:
     return inserted or ({"": model} if type(model).__module__.startswith(("attncli.attention", "attncli_own")) else {})
 
 
-def group_parameters(model: nn.Module, train: Train, attn: str) -> list[dict[str, Any]]:
+def group_parameters(
+    model: nn.Module, train: Train, attn: str, parts: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Return the parameters in groups for an optimiser, each with its `weight_decay` and `lr_scale`.
 
-    Norms and biases (every vector or scalar) get no weight decay unless `train.decay_norm_bias` is set. Parameters
+    Norms, biases and gates (every vector or scalar, also one shaped (C, 1, 1) to be multiplied with a map) get no
+    weight decay unless `train.decay_norm_bias` is set. Parameters
     in `no_weight_decay` of the card, or of the module if its options change them, never get any. `lr_scale`
-    multiplies the scheduled learning rate.
+    multiplies the scheduled learning rate. Frozen parameters (those that need no gradient) are left out.
+
+    Args:
+        model: The network.
+        train: The recipe's training settings.
+        attn: The mechanism's name.
+        parts: The part of the network that each parameter belongs to, for `train.lr_factors`.
     """
     undecayed, lr_factors = _read_card_rules(model, attn)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        decayed = (parameter.ndim > 1 or train.decay_norm_bias) and name not in undecayed
-        key = (train.weight_decay if decayed else 0.0, lr_factors.get(name, 1.0))
+        if not parameter.requires_grad:
+            continue
+        decayed = (not _is_vector(parameter) or train.decay_norm_bias) and name not in undecayed
+        part_factor = train.lr_factors.get(parts[name], 1.0) if parts else 1.0
+        key = (train.weight_decay if decayed else 0.0, lr_factors.get(name, 1.0) * part_factor)
         groups.setdefault(key, []).append(parameter)
     return [{"params": params, "weight_decay": decay, "lr_scale": factor} for (decay, factor), params in groups.items()]
+
+
+def _is_vector(parameter: nn.Parameter) -> bool:
+    """Return whether a parameter is a scalar, a vector, or one value per channel of a map: (C, 1, 1)."""
+    return parameter.ndim <= 1 or (parameter.ndim == 3 and parameter.shape[1:] == (1, 1))
 
 
 def _read_card_rules(model: nn.Module, attn: str) -> tuple[set[str], dict[str, float]]:

@@ -21,6 +21,8 @@ from attncli import track
 from attncli.errors import UserError, unknown_name_error
 from attncli.recipe import Recipe, parse_yaml
 from attncli.records import PLAN_TAG, RESULT, Result, recover_test_counts
+from attncli.system.callable_module import make_module_callable
+from attncli.system.files import path_exists
 from attncli.track import RunStore, read_finished_result
 from attncli.track.provenance import ORIGIN_FILE, read_provenance
 from attncli.track.tags import format_run_name
@@ -323,7 +325,7 @@ def find_run_folder(runs: Path, word: str) -> Path:
         UserError: No run has this name, or several digests begin with it.
     """
     run_path = Path(word)
-    if (run_path / RECIPE).exists():
+    if path_exists(run_path / RECIPE):
         return run_path
     run_folders = list(list_run_folders(runs))
     digest_matches = [f.path for f in run_folders if f.path.name.startswith(word)]
@@ -337,3 +339,6 @@ def find_run_folder(runs: Path, word: str) -> Path:
     if not run_folders:
         raise UserError(f"no runs in {runs}", "`attncli run` makes one, --runs names another folder")
     raise unknown_name_error("run", word, [f.name for f in run_folders])
+
+
+make_module_callable(__name__, "attncli.api:list_runs")

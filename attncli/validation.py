@@ -126,12 +126,14 @@ def _check_mechanism(model_section: Mapping[str, Any], prefix: str) -> list[User
 def _check_weights_file(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:
     """Return an error if the file of pretrained weights is missing; its content is not checked."""
     weights_file = model_section.get("pretrained")
-    if not isinstance(weights_file, str) or expand_user_path(weights_file, f"{prefix}model.pretrained").is_file():
+    if not isinstance(weights_file, str):
+        return []
+    if recipe.locate_weights(expand_user_path(weights_file, f"{prefix}model.pretrained")).is_file():
         return []
     return [
         UserError(
             f"{prefix}model.pretrained: {weights_file}: no such file",
-            "give the path of a state dict, or true for torchvision's weights",
+            "give the path of a state dict or of a run's folder, or true for torchvision's weights",
         )
     ]
 

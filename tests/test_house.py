@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "attncli"
 LAYERS: list[set[str]] = [
-    {"errors", "seeds"},
+    {"errors", "seeds", "shortcuts"},
     {"system"},
     {"dataset_catalog"},
     {"recipe", "records"},
@@ -22,13 +22,15 @@ LAYERS: list[set[str]] = [
     {"benchmark"},
     {"track"},
     {"runs"},
-    {"run"},
+    {"run", "result_files"},
+    {"trained"},
     {"interpret"},
     {"jobs"},
     {"analysis"},
     {"claims"},
     {"report"},
     {"doctor"},
+    {"api"},
     {"commands"},
     {"__main__"},
 ]
@@ -42,6 +44,8 @@ ALLOWED = {
         "train/",
         "measure/",
         "run/",
+        "trained/",
+        "api.py",
         "benchmark/",
         "interpret/",
         "doctor.py",

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import tarfile
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +14,7 @@ from attncli.runs import RunStore, find_run_folder, list_run_overviews, list_unt
 from attncli.track.tags import flatten_params
 from tests.claims.case import run
 from tests.commands.line import line
-from tests.earlier_versions.test_runs_stay_readable import HERE
+from tests.earlier_versions.test_runs_stay_readable import unpack_earlier_runs
 
 ONLY_IN_STORE, ONLY_IN_FOLDER = "0cf8ffe1cebb", "4f2bbaa116ff"  # two finished runs of the archive
 
@@ -25,10 +24,9 @@ def recorded(tmp_path, monkeypatch):
     """Return a folder with seven finished runs in an MLflow store, one of them without a folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with tarfile.open(HERE / "runs-0.1.0.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    shutil.rmtree(tmp_path / "runs" / ONLY_IN_STORE)
-    return tmp_path / "runs"
+    runs = unpack_earlier_runs(tmp_path)
+    shutil.rmtree(runs / ONLY_IN_STORE)
+    return runs
 
 
 def forget_run(store, digest):
@@ -181,3 +179,15 @@ def test_a_filter_that_no_run_meets_is_refused(filters, hint):
     assert caught.value.hint.startswith(hint)
     refuse_empty_filters(runs, attn=["eca", "none"], backbone="resnet18", dataset="digits")
     refuse_empty_filters([], **everything | filters)
+
+
+def test_results_of_a_moved_folder_name_where_they_lie(tmp_path):
+    """The folder in a result is the one in which it was found; accuracies that are none make it a damaged one."""
+    run(tmp_path / "before", attn="eca", seed=0, top1=0.5)
+    (tmp_path / "before").rename(tmp_path / "after")
+    (folder,) = (tmp_path / "after").iterdir()
+    (moved,) = read_finished_runs(RunStore(tmp_path / "after"))
+    assert moved.result.folder == str(folder)
+    file = folder / "result.json"
+    file.write_text(file.read_text().replace('"test_top1": 0.5', '"test_top1": Infinity'))
+    assert read_finished_runs(RunStore(tmp_path / "after")) == []

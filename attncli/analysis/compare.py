@@ -82,6 +82,12 @@ class ComparisonRow:
     test_images: int | None = None
     image_error: float | None = None  # standard error of the difference by the choice of test images
     disagreement: DisagreementTest | None = None  # of the networks of a single seed
+    top5: MeanEstimate | None = None  # None if no run recorded it
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Milliseconds per image of inference in the timed batches, or None if it was not timed."""
+        return 1000 / self.infer_images_per_s if self.infer_images_per_s else None
 
     @property
     def reach_with_images(self) -> float | None:
@@ -92,7 +98,7 @@ class ComparisonRow:
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values for JSON and CSV, the two estimates flat."""
-        nested = ("accuracy", "difference", "seeds", "joint", "disagreement")
+        nested = ("accuracy", "difference", "seeds", "joint", "disagreement", "top5")
         values = {name: value for name, value in vars(self).items() if name not in nested}
         leading = {name: values.pop(name) for name in ("dataset", "backbone", "variant", "attn", "category", "recipe")}
         return {
@@ -113,6 +119,11 @@ class ComparisonRow:
             "diff_joint_low": self.joint.low if self.joint else None,
             "diff_joint_high": self.joint.high if self.joint else None,
             "diff_reach_with_images": self.reach_with_images,
+            "top5": self.top5.mean if self.top5 else None,
+            "top5_sd": self.top5.sd if self.top5 else None,
+            "top5_low": self.top5.low if self.top5 else None,
+            "top5_high": self.top5.high if self.top5 else None,
+            "latency_ms": self.latency_ms,
             "mcnemar_won": self.disagreement.won if self.disagreement else None,
             "mcnemar_lost": self.disagreement.lost if self.disagreement else None,
             "mcnemar_p": self.disagreement.p if self.disagreement else None,
@@ -289,7 +300,13 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
         test_images=arm.test_images,
         image_error=image_error,
         disagreement=disagreement,
+        top5=_estimate_top5(arm),
     )
+
+
+def _estimate_top5(arm: VariantRuns) -> MeanEstimate | None:
+    values = [run.result.test_top5 for _, run in sorted(arm.runs.items()) if run.result.test_top5 is not None]
+    return _clip_accuracy(stats.estimate_mean(values)) if values else None
 
 
 def _clip_accuracy(estimate: MeanEstimate) -> MeanEstimate:

@@ -1,7 +1,8 @@
 """Find pretrained weights, load them into a plain network, and report what was loaded.
 
-The weights come from a file (`model.pretrained: PATH`, a state dict as .pth or .safetensors), or are the first that
-torchvision publishes for ImageNet-1k (`model.pretrained: true`), from torch's cache or else downloaded.
+The weights come from a file (`model.pretrained: PATH`, a state dict as .pth or .safetensors, or the folder of a run of
+attncli), or are the first that torchvision publishes for ImageNet-1k (`model.pretrained: true`), from torch's cache or
+else downloaded. If the file has the weights of a mechanism too, `load_mechanisms` loads them after it was inserted.
 """
 
 import hashlib
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import torch
 import torchvision.models
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from attncli.attention import Mechanism
@@ -19,8 +22,10 @@ from attncli.backbones import TIMM_PREFIX, timm_networks
 from attncli.backbones.structure import NetworkStructure
 from attncli.backbones.weight_files import NetworkWeights, read_network_weights
 from attncli.errors import UserError
+from attncli.recipe.run_weights import locate_weights
 
 WEIGHTS = "IMAGENET1K_V1"  # papers compare with these, and torchvision has them for each of its networks here
+HOST, ATTENTION = ".host.", ".attn."  # in the names of a network with mechanisms, see attncli.backbones.surgery
 MOST_NAMES = 8  # unused tensors that are named
 
 
@@ -62,8 +67,10 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     if weights is True:
         file_weights = _fetch_published(name, shapes)
     else:
-        file_weights = read_network_weights(Path(str(weights)).expanduser(), shapes)
-    source, file_tensors = file_weights.source, file_weights.tensors
+        file_weights = _read_weights(Path(str(weights)).expanduser(), shapes)
+    source = file_weights.source
+    file_tensors = {name.replace(HOST, "."): tensor for name, tensor in file_weights.tensors.items()}
+    replaced_modules = {name.partition(ATTENTION)[0] for name in file_tensors if ATTENTION in name}
     fitting = {
         k: file_tensors[k]
         for k in network_tensors
@@ -72,7 +79,7 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     parts: dict[str, str] = {}  # what stays new -> its first tensor
     for key in (k for k in network_tensors if k not in fitting):
         parts.setdefault(_stem_or_classifier(key, structure) or key, key)
-    misfits = [k for part, k in parts.items() if part == k]
+    misfits = [k for part, k in parts.items() if part == k and k.rpartition(".")[0] not in replaced_modules]
     if misfits:
         network_shape = tuple(network_tensors[misfits[0]].shape)
         file_shape = (
@@ -86,12 +93,40 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     unused = [
         k
         for k in file_tensors
-        if k not in network_tensors and not k.endswith("num_batches_tracked") and not _stem_or_classifier(k, structure)
+        if k not in network_tensors
+        and ATTENTION not in k
+        and not k.endswith("num_batches_tracked")
+        and not _stem_or_classifier(k, structure)
     ]
     count = sum(p.numel() for k, p in net.named_parameters() if k in fitting)
     new_parts = tuple(_describe_difference(key, network_tensors, file_tensors) for key in parts.values())
     unused_parts = (*_shorten_list(unused), *file_weights.left)
     return LoadedWeights(source, len(fitting), len(network_tensors), count, new_parts, unused_parts)
+
+
+def load_mechanisms(net: nn.Module, weights: str) -> str | None:
+    """Load the weights of the mechanisms that a file has too, in place. Return a line that says what was loaded.
+
+    Only tensors of the same name and shape are loaded. Returns None if there are none.
+
+    Args:
+        net: The finished network, with its mechanisms.
+        weights: The path of a state dict, or of a run's folder.
+    """
+    own_tensors = {k: v for k, v in net.state_dict().items() if ATTENTION in k}
+    if not own_tensors:
+        return None
+    file_weights = _read_weights(Path(weights).expanduser(), {k: v.shape for k, v in net.state_dict().items()})
+    source, file_tensors = file_weights.source, file_weights.tensors
+    if not any(ATTENTION in k for k in file_tensors):
+        return None
+    fitting = {
+        k: file_tensors[k] for k, v in own_tensors.items() if k in file_tensors and file_tensors[k].shape == v.shape
+    }
+    if not fitting:
+        return None
+    net.load_state_dict(fitting, strict=False)
+    return f"pretrained: {len(fitting)} of {len(own_tensors)} tensors of the mechanism from {source}"
 
 
 def pretraining_warnings(mechanism: Mechanism | None) -> tuple[str, ...]:
@@ -160,3 +195,23 @@ def _check_download(path: Path) -> None:
     digest = re.search(r"-([0-9a-f]{8,})\.", path.name)
     if digest and not hashlib.sha256(path.read_bytes()).hexdigest().startswith(digest[1]):
         raise UserError(f"model.pretrained: {path} is damaged", "delete it and download it again")
+
+
+def _read_weights(path: Path, names: Mapping[str, torch.Size]) -> NetworkWeights:
+    """Return the tensors of a file that fit a network best; of a run's folder those that were evaluated.
+
+    The weights that were evaluated are the moving average if the run has one. Raises UserError if the file cannot be
+    read.
+    """
+    checkpoint = locate_weights(path)
+    if checkpoint == path:
+        return read_network_weights(path, names)
+    try:
+        saved = load_file(checkpoint)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"model.pretrained: {checkpoint}: cannot be read: {error}", "give another run") from error
+    live, averaged = (
+        {name.removeprefix(group): tensor for name, tensor in saved.items() if name.startswith(group)}
+        for group in ("model/", "ema/")
+    )
+    return NetworkWeights(f"run {path.name}", live | averaged)

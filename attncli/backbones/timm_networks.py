@@ -19,6 +19,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -36,7 +37,14 @@ EXCITATIONS = {"SEModule", "SqueezeExcite", "SqueezeExcitation", "EffectiveSEMod
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     """Return the network with random weights; (N, 3, H, W) -> (N, classes). Its stem is timm's whatever the image."""
-    net: nn.Module = _import_timm().create_model(_check_timm_name(name), pretrained=False, num_classes=classes)
+    make_net = partial(_import_timm().create_model, _check_timm_name(name), pretrained=False, num_classes=classes)
+    try:
+        net: nn.Module = make_net()
+    except NotImplementedError:  # torch 2.6 cannot make timm's RegNets without memory
+        device = torch.get_default_device()
+        with torch.device("cpu"):
+            net = make_net()
+        net.to(device)
     return net
 
 

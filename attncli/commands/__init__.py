@@ -6,8 +6,9 @@ from attncli import __version__
 from attncli.commands._group import CommandFolder
 
 _ORDER = (
-    "run", "measure", "compare", "look", "sweep", "claims", "published", "report", "ls", "show", "recipe", "check",
-    "data", "ui", "sync", "doctor", "bench", "help", "completion",
+    "run", "measure", "sites", "compare", "look", "eval", "predict", "export", "sweep", "claims", "published", "report",
+    "ls", "show", "recipe", "check", "data", "results",
+    "ui", "sync", "doctor", "bench", "help", "completion",
 )  # fmt: skip
 
 

@@ -13,6 +13,8 @@ import click
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms, complete_recipes
 from attncli.commands._result_stream import echo_result, reserve_stdout
 from attncli.errors import UserError
+from attncli.shortcuts import SHORTCUT_KEYS
+from attncli.system.files import expand_user_path, path_exists
 from attncli.system.gpu_support import DEVICE_VARIABLE, check_device_name
 
 if TYPE_CHECKING:
@@ -117,16 +119,6 @@ _NETWORKS = (
     _SIZE,
     _SET,
 )
-OPTION_KEYS = {
-    "attn": "model.attn",
-    "backbone": "model.backbone",
-    "pretrained": "model.pretrained",
-    "dataset": "data.name",
-    "data_root": "data.root",
-    "image_size": "data.image_size",
-    "epochs": "train.epochs",
-    "seed": "seed",
-}
 
 
 def recipe_options(command: F) -> F:
@@ -151,9 +143,27 @@ def store_options(command: F) -> F:
     command = click.option(
         "--tracking-uri", metavar="URI", help="MLflow store  [default: $MLFLOW_TRACKING_URI, else RUNS/mlflow.db]"
     )(command)
+    return runs_option(command)
+
+
+def with_option(command: F) -> F:
+    """Add `--with FILE`, the results of others; the command gets them as `with_files`."""
+    return click.option(
+        "--with",
+        "with_files",
+        multiple=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Results of others too, from `attncli results export`; paired by their recipe.",
+    )(command)
+
+
+def runs_option(command: F) -> F:
+    """Add the option that says where runs are."""
     return click.option(
         "--runs",
         type=click.Path(path_type=Path, file_okay=False),
+        callback=check_runs_path,
         default=Path("runs"),
         envvar="ATTNCLI_RUNS",
         show_default=True,
@@ -187,6 +197,11 @@ def _restore_variable(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
+def check_runs_path(context: click.Context, parameter: click.Parameter, runs: Path) -> Path:
+    """Return the folder of runs, ~ expanded. Raises UserError for a path that no folder can have."""
+    return runs if context.resilient_parsing else expand_user_path(str(runs), "--runs")
+
+
 def json_option(command: F) -> F:
     """Add `--json`, machine-readable output."""
     return click.option(
@@ -201,12 +216,15 @@ def _reserve_stdout(context: click.Context, parameter: click.Parameter, as_json:
     return as_json
 
 
-def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None = None) -> "Recipe":
+def read_recipe(
+    options: dict[str, Any], extra_values: Mapping[str, Any] | None = None, runs: Path | None = None
+) -> "Recipe":
     """Return the checked Recipe of a command's options.
 
     Args:
         options: what click passes on; the keys of `recipe_options` are removed from it.
         extra_values: values by dotted key that no option sets.
+        runs: the folder of runs in which model.pretrained=RUN is looked up.
 
     Raises:
         CollectedError: everything that is wrong with the recipe, at once.
@@ -214,8 +232,20 @@ def read_recipe(options: dict[str, Any], extra_values: Mapping[str, Any] | None 
     from attncli import validation
 
     path, overrides = find_recipe(options.pop("recipe")), options.pop("overrides")
-    values = {OPTION_KEYS[k]: options.pop(k) for k in OPTION_KEYS if k in options} | dict(extra_values or {})
+    overrides = [_resolve_run_weights(item, runs) if runs is not None else item for item in overrides]
+    values = {SHORTCUT_KEYS[k]: options.pop(k) for k in SHORTCUT_KEYS if k in options} | dict(extra_values or {})
     return validation.read(path, overrides, {k: v for k, v in values.items() if v is not None})
+
+
+def _resolve_run_weights(item: str, runs: Path) -> str:
+    """Return a `key=value` with the folder of the run in place of its name, if it is model.pretrained=RUN."""
+    from attncli.runs import find_run_folder
+
+    key, _, word = item.partition("=")
+    is_file = "/" in word or Path(word).suffix or path_exists(Path(word))
+    if key.strip() != "model.pretrained" or is_file or word.lower() in ("true", "false", "null", ""):
+        return item
+    return f"{key}={find_run_folder(runs, word)}"
 
 
 def find_recipe(paths: Sequence[Path]) -> Path | None:
@@ -237,7 +267,7 @@ def refuse_settings(words: Sequence[Path]) -> None:
 
     for word in map(str, words):
         name, equals, value = word.partition("=")
-        if equals and not Path(word).exists():
+        if equals and not path_exists(Path(word)):
             raise UserError(
                 f"{word}: not a recipe", f"keys follow --set: --set {find_recipe_key(name) or name}={value}"
             )

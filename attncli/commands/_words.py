@@ -44,9 +44,9 @@ def suggest_option(error: click.NoSuchOption) -> str:
 
 
 def _find_option_of_key(key: str) -> str:
-    from attncli.commands._options import OPTION_KEYS
+    from attncli.shortcuts import SHORTCUT_KEYS
 
-    return next((f"--{name.replace('_', '-')}" for name, target in OPTION_KEYS.items() if target == key), "")
+    return next((f"--{name.replace('_', '-')}" for name, target in SHORTCUT_KEYS.items() if target == key), "")
 
 
 def refuse_repeated_options(command: click.Command, words: Sequence[str]) -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, json_option, store_options
+from attncli.commands._options import NAMES, json_option, store_options, with_option
 from attncli.commands._result_stream import echo_result
 
 if TYPE_CHECKING:
@@ -28,9 +28,18 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["table", "csv", "json", "markdown"]),
+    type=click.Choice(["table", "csv", "json", "markdown", "latex"]),
     default="table",
     show_default=True,
+)
+@click.option("--columns", type=NAMES, metavar="NAMES", help="Columns of the table: params,macs,top1,top5,latency, ...")
+@click.option(
+    "--spread",
+    type=click.Choice(["ci", "sd"]),
+    help="After ±: half the 95 % interval, or the standard deviation  [default: ci, sd in latex]",
+)
+@click.option(
+    "--sort", type=click.Choice(["top1", "attention", "params", "macs", "latency"]), help="Order of the rows."
 )
 @click.option(
     "--margin", type=float, default=0.5, show_default=True, help="Smallest difference that matters, in points."
@@ -48,6 +57,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Cost axis of the plot.",
 )
+@with_option
 @click.option("--plot/--no-plot", default=True, help="Draw RUNS/compare-*.png and add them to MLflow (default).")
 @store_options
 @json_option
@@ -56,9 +66,13 @@ def command(
     backbone: str | None,
     attn: list[str] | None,
     format_: str,
+    columns: list[str] | None,
+    spread: Literal["ci", "sd"] | None,
+    sort: str | None,
     margin: float,
     planned_seeds: int | None,
     cost: str,
+    with_files: tuple[Path, ...],
     plot: bool,
     runs: Path,
     tracking_uri: str | None,
@@ -76,14 +90,20 @@ def command(
     Example:
       attncli compare --dataset digits --backbone resnet18
       attncli compare --format csv > runs.csv
+      attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
     from attncli.analysis.compare import compare_variants
     from attncli.report import comparison
     from attncli.report.comparison import describe_lost_runs
+    from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
+    from attncli.result_files import imported_results, merge_results
     from attncli.runs import RunStore, list_untracked_runs, read_failed_runs, read_finished_runs
 
     run_store = RunStore(runs, tracking_uri)
     finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(runs))
+    if with_files:
+        others = click.get_current_context().with_resource(imported_results(with_files))
+        finished_runs, plot = merge_results(finished_runs, others), False
     refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
@@ -95,12 +115,18 @@ def command(
         and backbone in (None, row.backbone)
         and (not attn or row.attn in (*attn, "none"))
     ]
+    rows = sort_rows(rows, sort) if sort else rows
+    if columns or spread or format_ in ("latex", "markdown"):
+        spread = spread or ("sd" if format_ == "latex" else "ci")
+        chosen_columns = choose_columns(columns or PAPER_COLUMNS, spread)
+    else:
+        chosen_columns = None
     for line in describe_lost_runs(failed_runs, finished_runs):
         click.echo(line, err=True)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
-    echo_result(comparison.render_comparison(rows, "json" if as_json else format_))
-    if missing := list_untracked_runs(run_store, finished_runs):
+    echo_result(comparison.render_comparison(rows, "json" if as_json else format_, columns=chosen_columns))
+    if not with_files and (missing := list_untracked_runs(run_store, finished_runs)):
         click.echo(
             f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "
             "`attncli sync` adds them",

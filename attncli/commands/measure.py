@@ -21,9 +21,14 @@ LARGE_SIDE = 64  # px; from here on the networks are those of ImageNet
 @click.option(
     "--batch-size", metavar="N", type=click.IntRange(1), help="Images of a timed step  [default: 128, 16 from 64 px]"
 )
+@click.option(
+    "--format", "format_", type=click.Choice(["table", "csv", "markdown", "latex"]), default="table", show_default=True
+)
 @device_option
 @json_option
-def command(classes: int | None, speed: bool, batch_size: int | None, as_json: bool, **options: Any) -> None:
+def command(
+    classes: int | None, speed: bool, batch_size: int | None, format_: str, as_json: bool, **options: Any
+) -> None:
     """Measure overhead without training: parameters, MACs, memory and speed, each against the plain network.
 
     Every mechanism is placed at its paper's site. Mechanisms that do not fit the backbone are listed with the reason.
@@ -34,6 +39,7 @@ def command(classes: int | None, speed: bool, batch_size: int | None, as_json: b
     \b
     Example:
       attncli measure --attn all --backbone resnet50 --image-size 224
+      attncli measure --attn none,se,eca --backbone resnet50 --image-size 224 --no-speed --format latex
     """
     recipes, size = _read_measured_recipes(options, batch_size)
     from attncli.measure.overhead import measure_recipe_overhead
@@ -49,6 +55,10 @@ def command(classes: int | None, speed: bool, batch_size: int | None, as_json: b
         rows = [measure_recipe_overhead(recipe, shape, speed) for recipe in bar]
     if as_json:
         return echo_json([row.to_json_dict() for row in rows])
+    if format_ != "table":
+        from attncli.report.overhead import render_absolute_overheads
+
+        return click.echo(render_absolute_overheads(rows, format_))
     from attncli.report.overhead import MeasuredOverheads, describe_overhead_columns, render_overheads
 
     first = recipes[0]

@@ -2,15 +2,17 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, store_options
+from attncli.commands._options import NAMES, store_options, with_option
 
 if TYPE_CHECKING:
+    from attncli.result_files import imported_results, merge_results
     from attncli.runs import RunStore
 
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     shell_complete=complete_datasets,
     help="The dataset whose images the runs on `folder` used.",
 )
+@with_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: RUNS/report.html]")
 @click.option("--track/--no-track", default=True, help="Add it to the runs' MLflow experiments too (default).")
 @store_options
@@ -41,6 +44,7 @@ def command(
     attn: list[str] | None,
     backbone: str | None,
     folder_is: str | None,
+    with_files: tuple[Path, ...],
     out: Path | None,
     track: bool,
     runs: Path,
@@ -68,6 +72,9 @@ def command(
     run_store = RunStore(runs, tracking_uri)
     names = attn or []
     evidence = gather_evidence(run_store, backbone=backbone, folder_is=folder_is)
+    if with_files:
+        others = click.get_current_context().with_resource(imported_results(with_files))
+        evidence, track = replace(evidence, runs=merge_results(evidence.runs, others)), False
     known_claims = claim_files.load_claims()
     requested = claim_files.select_claims(known_claims, attn=names)
     verdicts = judge.judge_claims(known_claims, evidence, requested=requested)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--resume/--fresh", default=True, help="Resume an unfinished run (default), or start it again.")
 @click.option("--profile", is_flag=True, help="Profile a few steps first, into RUNS/<digest>/profile/.")
 @click.option("--look", is_flag=True, help="At the end draw what the attention does, as `attncli look` does.")
+@click.option("--log-model", is_flag=True, help="At the end add the network to MLflow, for mlflow.pytorch.load_model.")
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Train in N processes, on cores (gloo) or GPUs.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @device_option
@@ -34,6 +35,7 @@ def command(
     resume: bool,
     profile: bool,
     look: bool,
+    log_model: bool,
     processes: int | None,
     quiet: bool,
     runs: Path,
@@ -63,7 +65,7 @@ def command(
     from attncli import data, track, validation
     from attncli.report.summary import render_run_summary
 
-    recipe = read_recipe(options)
+    recipe = read_recipe(options, runs=runs)
     validation.check_image_size(recipe)
     is_one_of_several = _is_one_of_several(processes)
     end_with_launcher()
@@ -88,10 +90,25 @@ def command(
         )
     elif not quiet:
         click.echo(f"this run is finished already ({result.folder}); --fresh runs it again", err=True)
+    if log_model and read_process_rank().rank == 0:
+        _log_model(runs / result.digest, track.RunStore(runs, tracking_uri))
     if as_json:
         return echo_json(asdict(result))
     click.echo(render_run_summary(result, runs))
     return None
+
+
+def _log_model(folder: Path, run_store: "RunStore") -> None:
+    """Add the network of a finished run to its MLflow run."""
+    import numpy as np
+
+    from attncli.track.artifacts import log_network
+    from attncli.trained import ImageClassifier, load_trained_network
+
+    trained = load_trained_network(folder)
+    classifier, example = ImageClassifier(trained).eval(), np.zeros((2, *trained.input_shape), np.float32)
+    address = log_network(classifier, folder.name, example=example, run_store=run_store)
+    click.echo(f'model: mlflow.pytorch.load_model("{address}")', err=True)
 
 
 def _is_one_of_several(processes: int | None) -> bool:

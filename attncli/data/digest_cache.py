@@ -12,28 +12,34 @@ from contextlib import suppress
 from pathlib import Path
 
 from attncli.data.images.versions import DECODING_VERSION
-from attncli.data.paths import find_default_root
+from attncli.data.paths import find_default_root, locate_digits_file
 from attncli.data.readers.split_names import is_system_name
 from attncli.dataset_catalog import find_properties, has_origin
 from attncli.recipe import Data, Recipe
 from attncli.system.files import expand_user_path, write_atomically
 
 SUFFIX = ".digest"  # of its file in the folder of decoded images
+CUT_VERSION = 2  # of the embedded digits; 1 was a random fifth
 SPLIT_FOLDERS = ("train", "val", "test")
 
 
 def has_changeable_files(data: Data) -> bool:
-    """Return whether the images of a recipe may be others tomorrow: all but those that are published and unchanged."""
+    """Return whether the images of a recipe may be others tomorrow: all but those that are published and unchanged.
+
+    The embedded digits count, as runs of earlier versions had another cut of them.
+    """
     names = (data.name, data.of)
-    return any(has_origin(name, "user", "hub", "request") for name in names) or (
-        data.root is not None and any(has_origin(name, "download") for name in names)
+    return (
+        any(has_origin(name, "user", "hub", "request") for name in names)
+        or _uses_digits(data)
+        or (data.root is not None and any(has_origin(name, "download") for name in names))
     )
 
 
 def fingerprint_files(data: Data) -> str | None:
     """Return a digest of names, sizes and times of the files of a dataset, or None if it cannot be computed."""
     paths = _list_data_paths(data)
-    digest = hashlib.sha256(f"{DECODING_VERSION}".encode())
+    digest = hashlib.sha256(f"{DECODING_VERSION}/{CUT_VERSION if _uses_digits(data) else 0}".encode())
     count = 0
     try:
         for path in paths:
@@ -71,11 +77,20 @@ def _locate_digest_file(cache: Path, data: Data) -> Path:
     return cache / (hashlib.sha256(key_text.encode()).hexdigest()[:16] + SUFFIX)
 
 
+def _uses_digits(data: Data) -> bool:
+    return any(has_origin(name, "embedded") for name in (data.name, data.of)) or (
+        data.of is None and has_origin(data.name, "generated")
+    )
+
+
 def _list_data_paths(data: Data) -> list[Path]:
     """Return the files and folders that hold the images; none if they may be anywhere, as with tables of paths."""
     names = [name for name in (data.name, data.of) if name is not None]
     if "parquet" in names or "table" in names or any(has_origin(name, "hub") for name in names):
         return []
+    if _uses_digits(data):
+        file = locate_digits_file()
+        return [] if file is None else [file]
     root = expand_user_path(data.root, "data.root") if data.root else find_default_root()
     if any(has_origin(name, "user") for name in names):
         return [root]

@@ -1,5 +1,6 @@
 """The folders of a dataset's files and the callback that receives progress. No torch."""
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,14 @@ def ignore_progress(activity: str, completed: int, total: int) -> None:
 def find_default_root() -> Path:
     """Return the default folder of downloads: $ATTNCLI_DATA, else ~/.cache/attncli/data."""
     return expand_user_path(os.environ.get("ATTNCLI_DATA") or "~/.cache/attncli/data", "ATTNCLI_DATA")
+
+
+def locate_digits_file() -> Path | None:
+    """Return scikit-learn's file of digits, or None if it is elsewhere. Does not import scikit-learn."""
+    package = importlib.util.find_spec("sklearn")
+    folders = (package.submodule_search_locations if package else None) or ()
+    files = (Path(folder) / "datasets" / "data" / "digits.csv.gz" for folder in folders)
+    return next((file for file in files if file.is_file()), None)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from attncli import attention, data, model, records
+from attncli import attention, data, records
 from attncli import recipe as recipes
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
@@ -13,6 +13,7 @@ from attncli.recipe import Recipe
 from attncli.run import make_input_spec
 from attncli.track import find_finished_result
 from attncli.train import checkpoint
+from attncli.trained.network import build_without_pretrained
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def load_finished_run(folder: Path, dataset: Dataset | None = None) -> LoadedRun
             f"{folder}: trained on other images than those of {dataset.origin} now",
             f"attncli run {folder / 'recipe.yaml'} trains on these",
         )
-    net = model.build(recipe, make_input_spec(dataset))
+    net = build_without_pretrained(recipe, make_input_spec(dataset))
     checkpoint.load_weights(folder, net)
     return LoadedRun(folder, recipe, dataset, net.eval())
 

@@ -26,6 +26,7 @@ from attncli.errors import UserError
 from attncli.jobs.events import OUTPUT_LOG
 from attncli.recipe import Recipe
 from attncli.system.gc_tuning import relaxed_gc
+from attncli.system.process_groups import interrupt_self
 
 if TYPE_CHECKING:
     from attncli.track import RunStore
@@ -58,7 +59,7 @@ class OrderInbox:
         self._closed.set()
         self._orders.put(None)
         if self._busy:
-            os.kill(os.getpid(), signal.SIGTERM)
+            interrupt_self()
 
 
 def main(setting: str) -> None:

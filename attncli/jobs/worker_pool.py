@@ -1,6 +1,7 @@
 """A pool of worker processes, seen from the parent."""
 
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any
 from attncli.errors import RunFailedError
 from attncli.jobs import resources
 from attncli.jobs.events import Message, Task
+from attncli.system.process_groups import OWN_GROUP
 from attncli.track import RunStore
 
 EXIT_S = 30.0  # time to end after the last task
@@ -71,7 +73,7 @@ class WorkerProcess:
             stderr=self._stderr_file,
             env=environment,
             text=True,
-            start_new_session=True,  # the parent passes on a Ctrl-C in the terminal
+            **OWN_GROUP,  # the parent passes on a Ctrl-C in the terminal
         )
         self._reader = threading.Thread(target=self._read_messages, args=(inbox,), daemon=True)
         self._reader.start()
@@ -101,7 +103,10 @@ class WorkerProcess:
     def request_stop(self) -> None:
         """Ask the process to save a checkpoint and end."""
         self.is_stopping = True
-        self.process.send_signal(signal.SIGTERM)
+        if os.name == "posix":
+            self.process.send_signal(signal.SIGTERM)
+        else:
+            self.close_stdin()  # there a signal would end it at once; without stdin it interrupts itself
 
     def close_stdin(self) -> None:
         """Let the process end, as there are no more tasks."""

@@ -7,6 +7,7 @@ digest identifies the run.
 from attncli.recipe.key_names import find_recipe_key
 from attncli.recipe.library import find_recipe_file, list_recipe_files
 from attncli.recipe.load import find_key_errors, merge_values, read, set_dotted_key
+from attncli.recipe.run_weights import locate_weights
 from attncli.recipe.schema import (
     Data,
     Measure,
@@ -25,6 +26,7 @@ from attncli.recipe.yaml_loader import (
     parse_override,
     parse_yaml,
 )
+from attncli.system.callable_module import make_module_callable
 
 __all__ = [
     "Data",
@@ -42,6 +44,7 @@ __all__ = [
     "is_default_late_key",
     "list_recipe_files",
     "load_yaml",
+    "locate_weights",
     "merge_values",
     "parse_override",
     "parse_yaml",
@@ -49,3 +52,5 @@ __all__ = [
     "read_class_list",
     "set_dotted_key",
 ]
+
+make_module_callable(__name__, "attncli.api:read_recipe")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
+from attncli.recipe.run_weights import locate_weights
 from attncli.recipe.yaml_loader import format_yaml
 from attncli.system.files import expand_user_path
 from attncli.system.local_imports import find_local_modules
@@ -26,10 +27,10 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
         | {"configuration", "unused_splits", "image_column", "label_column", "content"}
         | {"folds", "fold", "group_column", "group_pattern"}
-        | {"background", "grey_range", "orientation"}
+        | {"background", "grey_range", "orientation", "max_pixels", "bad"}
     ),
     "model": frozenset({"replace", "pretrained"}),
-    "train": frozenset({"deterministic"}),
+    "train": frozenset({"accumulate", "deterministic", "lr_factors"}),
 }
 
 
@@ -91,6 +92,12 @@ class Data(RecipeSection):
         default=None,
         description="values of 16-bit grey images that become black and white; none = the bits that your images use",
     )
+    max_pixels: Positive | None = Field(
+        default=None, description="pixels of the largest image that is decoded; none = 178,956,970"
+    )
+    bad: Literal["refuse", "skip"] = Field(
+        default="refuse", description="files that cannot be read as images: an error, or left out and listed"
+    )
     orientation: Literal["auto", "follow", "ignore"] = Field(
         default="auto", description="EXIF orientation; auto = followed for your own images and the hub's"
     )
@@ -135,7 +142,8 @@ class Model(RecipeSection):
         default=None, description="built-in attention to remove; attn, if any, takes its place"
     )
     pretrained: bool | str = Field(
-        default=False, description="true = torchvision's ImageNet weights (its cache), or the path of a state dict"
+        default=False,
+        description="true = torchvision's ImageNet weights (its cache), or the path of a state dict or a run's folder",
     )
 
 
@@ -154,13 +162,22 @@ class Train(RecipeSection):
     warmup_epochs: Annotated[float, Field(ge=0)] = Field(default=0.0, description="linear warm-up (not with onecycle)")
     step_epochs: list[Positive] = Field(default=[], description="epochs after which step divides lr by 10")
     label_smoothing: Share = 0.0
+    lr_factors: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={},
+        description="fine-tuning: factors of lr by part (stem, stage1, ..., classifier, attention); 0 = frozen",
+    )
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(default=None, description="largest norm of the gradient")
     ema: Share | None = Field(default=None, description="decay of an average of the weights, used for evaluation")
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
         default="auto", description="auto = bf16 if native, else fp16 on CUDA and fp32 elsewhere; tf32: CUDA"
     )
     channels_last: bool = True
-    compile: bool = False
+    compile: bool | Literal["reduce-overhead", "max-autotune"] = Field(
+        default=False, description="torch.compile, in one of its modes if named; reduce-overhead: CUDA graphs"
+    )
+    accumulate: Positive = Field(
+        default=1, description="parts of a batch that are computed one after the other; batch norms see the parts"
+    )
     deterministic: bool = Field(default=False, description="CUDA: kernels whose sums have a fixed order; slower")
 
 
@@ -169,8 +186,11 @@ class Measure(RecipeSection):
 
     speed: bool = Field(default=True, description="time training and inference, alternating with the baseline")
     batch_size: Positive | None = Field(default=None, description="images per timed step; none = train.batch_size")
-    repeats: Annotated[int, Field(ge=3)] = Field(default=7, description="timed pairs (variant, baseline)")
+    repeats: Annotated[int, Field(ge=3)] = Field(default=9, description="timed pairs with the baseline, at least nine")
     seconds: Annotated[float, Field(gt=0)] = Field(default=8.0, description="approximate time limit of the timing")
+    check_memory: bool = Field(
+        default=True, description="refuse a training that needs more memory than is free; false = train regardless"
+    )
 
 
 class Recipe(RecipeSection):
@@ -181,7 +201,9 @@ class Recipe(RecipeSection):
     train: Train = Train()
     measure: Measure = Measure()
     seed: Annotated[int, Field(ge=0)] = 0
-    experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE")
+    experiment: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
+        default=None, description="MLflow experiment; none = DATASET-BACKBONE"
+    )
     planned_seeds: Positive | None = Field(
         default=None, description="how many seeds are planned in all; `compare` judges when they are finished"
     )
@@ -208,7 +230,7 @@ class Recipe(RecipeSection):
         if self.model.attn.endswith(".py"):
             identity["model"]["attn"] = _name_code_by_content(expand_user_path(self.model.attn, "model.attn"))
         if isinstance(self.model.pretrained, str):
-            weights = expand_user_path(self.model.pretrained, "model.pretrained")
+            weights = locate_weights(expand_user_path(self.model.pretrained, "model.pretrained"))
             identity["model"]["pretrained"] = _name_by_content(weights, "give a state dict as .pth or .safetensors")
         return identity
 

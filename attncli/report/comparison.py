@@ -20,21 +20,41 @@ NOTE = (
 )
 
 
-def render_comparison(rows: Sequence[ComparisonRow], format_: str = "table", width: int = WIDTH) -> str:
-    """Return the comparison in one of `table.FORMATS`. Raises UserError for another format."""
+def render_comparison(
+    rows: Sequence[ComparisonRow],
+    format_: str = "table",
+    width: int = WIDTH,
+    columns: Sequence[Column[ComparisonRow]] | None = None,
+) -> str:
+    """Return the comparison as text.
+
+    Args:
+        rows: The variants.
+        format_: One of `table.FORMATS`.
+        width: Columns of the terminal, for `table`.
+        columns: What to show instead of COLUMNS; CSV and JSON always have everything.
+
+    Raises:
+        UserError: Another format.
+    """
+    columns = columns or COLUMNS
     if format_ == "table":
         return "\n\n".join(
             [
-                *(_render_group(title, part, width) for title, part in group_comparison_rows(rows)),
+                *(_render_group(title, part, width, columns) for title, part in group_comparison_rows(rows)),
                 _wrap_text(NOTE, width),
             ]
         )
     if format_ == "markdown":
         blocks = [
-            f"### {title}\n\n{table.render_markdown_table([*COLUMNS, VERDICT], part)}"
+            f"### {title}\n\n{table.render_markdown_table([*columns, VERDICT], part)}"
             for title, part in group_comparison_rows(rows)
         ]
         return "\n\n".join([*blocks, NOTE])
+    if format_ == "latex":
+        return "\n\n".join(
+            table.render_latex_table(columns, part, comment=title) for title, part in group_comparison_rows(rows)
+        )
     return table.render_rows([row.to_json_dict() for row in rows], format_)
 
 
@@ -49,7 +69,9 @@ def _format_title(row: ComparisonRow) -> str:
     return f"{row.dataset}{part}, {row.backbone}{recipe}"
 
 
-def _render_group(title: str, rows: Sequence[ComparisonRow], width: int) -> str:
+def _render_group(
+    title: str, rows: Sequence[ComparisonRow], width: int, columns: Sequence[Column[ComparisonRow]]
+) -> str:
     """Return a table and below it the verdicts, variants with the same verdict together."""
     verdicts: dict[str, list[str]] = {}
     for row in rows:
@@ -57,7 +79,7 @@ def _render_group(title: str, rows: Sequence[ComparisonRow], width: int) -> str:
             verdicts.setdefault(row.verdict, []).append(row.variant)
     lines = [_wrap_text(f"{', '.join(names)}: {verdict}", width) for verdict, names in verdicts.items()]
     lines += [_wrap_text(line, width) for line in (*_describe_family(rows), *_describe_images(rows))]
-    return "\n".join([table.render_text_table(COLUMNS, rows, title=title, width=width), *lines])
+    return "\n".join([table.render_text_table(columns, rows, title=title, width=width), *lines])
 
 
 def describe_lost_runs(failed_runs: Sequence[FailedRun], finished_runs: Sequence[FinishedRun]) -> list[str]:

@@ -8,7 +8,14 @@ from attncli.literature import published
 from attncli.literature.published import ParameterMatch, PublishedNetwork, PublishedRow
 from attncli.measure.overhead import Overhead
 from attncli.records import Cost, Speed
-from attncli.report.table import Column, render_text_table
+from attncli.report.table import (
+    MISSING,
+    Column,
+    render_csv,
+    render_latex_table,
+    render_markdown_table,
+    render_text_table,
+)
 
 MIB = 2**20
 
@@ -210,3 +217,23 @@ def describe_overhead_columns(measured: MeasuredOverheads) -> str:
             f"train and infer: throughput over that of plain {measured.backbone}, timed in turn; below 1 is slower."
         )
     return " ".join(sentences)
+
+
+def render_absolute_overheads(rows: Sequence[Overhead], format_: str) -> str:
+    """Return absolute figures of each mechanism, in csv (everything, unrounded), markdown or latex.
+
+    Mechanisms that do not fit are left out of markdown and latex.
+    """
+    if format_ == "csv":
+        return render_csv([row.to_json_dict() for row in rows])
+    columns: list[Column[Overhead]] = [
+        Column("attention", lambda r: r.attn, right=False),
+        Column("Params (M)", lambda r: f"{r.cost.params / 1e6:.4f}" if r.cost else MISSING),
+        Column("+Params", lambda r: f"{r.cost.params - r.cost.baseline_params:+,}" if r.cost else MISSING),
+        Column("MACs (G)", lambda r: f"{r.cost.macs / 1e9:.4f}" if r.cost else MISSING),
+        Column("+MACs", lambda r: f"{r.cost.macs - r.cost.baseline_macs:+,}" if r.cost else MISSING),
+        Column("ms/image", lambda r: f"{1000 / r.speed.infer_images_per_s:.3g}" if r.speed else MISSING),
+    ]
+    fitting_rows = [row for row in rows if row.cost is not None]
+    render = render_latex_table if format_ == "latex" else render_markdown_table
+    return render(columns, fitting_rows)

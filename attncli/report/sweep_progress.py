@@ -48,6 +48,7 @@ class SweepProgress:
         self._total, self._left = len(plan.runs), len(plan.unfinished_runs)
         self._rows: dict[str, RunningRow] = {}
         self._waited: set[str] = set()  # for another process; already reported
+        self._warnings: set[str] = set()  # already printed
         self._took: list[float] = []  # seconds of the runs finished here
         seconds, unknown = plan.estimate_seconds()
         self._guess = None if unknown or not self._left else jobs * seconds / self._left  # of a run
@@ -80,7 +81,9 @@ class SweepProgress:
             row.what = f"epoch {event.epoch}/{event.epochs}"
             row.images_per_s, row.seconds_left = event.images_per_s, event.seconds_left
         elif isinstance(event, TaskWarning):
-            self._print_line(f"warning: {name}: {event.text}", "yellow")
+            if event.text not in self._warnings:  # the runs of a sweep mostly have the same images
+                self._print_line(f"warning: {name}: {event.text}", "yellow")
+            self._warnings.add(event.text)
         elif isinstance(event, TaskWaiting):
             self._rows.pop(name, None)
             if name not in self._waited:

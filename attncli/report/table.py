@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -14,7 +15,7 @@ from rich.table import Table
 from attncli.errors import unknown_name_error
 from attncli.report.json_text import format_json
 
-FORMATS = ("table", "csv", "json", "markdown")
+FORMATS = ("table", "csv", "json", "markdown", "latex")
 WIDTH = 80
 MISSING = "-"
 R = TypeVar("R")
@@ -65,6 +66,30 @@ def render_markdown_table(columns: Sequence[Column[R]], rows: Iterable[R]) -> st
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def render_latex_table(columns: Sequence[Column[R]], rows: Iterable[R], *, comment: str = "") -> str:
+    """Return the table as LaTeX with the rules of the package booktabs, after a comment."""
+    body = [" & ".join(_escape_latex(column.cell(row)) for column in columns) + r" \\" for row in rows]
+    return "\n".join(
+        [
+            *([f"% {comment}"] if comment else []),
+            rf"\begin{{tabular}}{{{''.join('r' if column.right else 'l' for column in columns)}}}",
+            r"\toprule",
+            " & ".join(_escape_latex(column.heading) for column in columns) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+    )
+
+
+def _escape_latex(text: str) -> str:
+    """Return text for LaTeX: special letters escaped, ± and a leading minus as mathematics."""
+    escaped = re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", r"\textbackslash "))
+    escaped = escaped.replace("±", r"$\pm$ ").replace("<", "$<$").replace("~", r"$\sim$")
+    return re.sub(r"^([-+])(?=[\d.])", r"$\1$", escaped)
+
+
 def render_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return all fields of all rows as CSV, unrounded; lists as words, missing values empty."""
     file = io.StringIO()
@@ -112,6 +137,8 @@ def render_rows(rows: Sequence[Mapping[str, Any]], format_: str = "table", width
         return format_json(list(rows))
     if format_ == "markdown":
         return render_markdown_table(make_plain_columns(rows), rows)
+    if format_ == "latex":
+        return render_latex_table(make_plain_columns(rows), rows)
     if format_ == "table":
         return render_text_table(make_plain_columns(rows), rows, width=width)
     raise unknown_name_error("format", format_, FORMATS)

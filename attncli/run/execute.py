@@ -24,12 +24,12 @@ from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
 from attncli.data.loader import count_left_over
 from attncli.errors import UserError
-from attncli.measure import environment
-from attncli.measure.cost import count_recipe_cost
+from attncli.measure import environment, training_needs
+from attncli.measure.code_state import name_training_code
+from attncli.measure.cost import count_once, count_recipe_cost
 from attncli.measure.throughput import cached_throughput
 from attncli.recipe import Recipe
 from attncli.records import PLAN_TAG, TRIVIAL_TOP5_CLASSES, Cost, Epoch, Evaluation, Record, Result, Speed
-from attncli.run.code_state import name_training_code
 from attncli.run.distributed import follow_main_rank, main_rank
 from attncli.run.listener import RunListener
 from attncli.run.naming import describe_dataset, format_run_title, make_input_spec, name_baseline, name_network
@@ -42,6 +42,7 @@ from attncli.track import ActiveRun, RunStore, Tracker
 from attncli.track.predictions import write_predictions
 from attncli.track.provenance import label_mechanism
 from attncli.train import Interrupted, distributed
+from attncli.train.precision import has_native_bf16
 
 FigureHook = Callable[[Path, Dataset], None]
 DatasetLoader = Callable[..., Dataset]  # data.load, or a cached one
@@ -120,7 +121,8 @@ def execute_run(
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
                 for note in dataset.notes:
                     listener.on_stage(f"note: {note}")
-                for warning in dataset.warnings:
+                warnings = (*dataset.warnings, *_check_needs(recipe, net, dataset, accelerator))
+                for warning in (*warnings, *_list_schedule_warnings(recipe, net)):
                     listener.on_warning(warning)
                 release_ranks()
                 all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator)}
@@ -129,6 +131,15 @@ def execute_run(
                 recipe, folder, dataset, net, accelerator, active_run, listener, all_tags, timing_threads, profile
             )
             return _run_tracked(context, fresh, save_figures)
+
+
+def _list_schedule_warnings(recipe: Recipe, net: nn.Module) -> list[str]:
+    """Return a line if the training is shorter than a schedule of the mechanism."""
+    with plugin_errors(recipe.model.attn, "fails in training", code=1):
+        is_short = train.is_annealed_at_end(net, recipe.train.epochs)
+    mechanism = label_mechanism(recipe)
+    line = f"train.epochs={recipe.train.epochs}: the schedule of {mechanism} takes more epochs and is cut off"
+    return [line] if is_short else []
 
 
 def _pin_images(recipe: Recipe, runs: Path, listener: RunListener) -> Recipe:
@@ -145,6 +156,31 @@ def _check_preconditions(recipe: Recipe, accelerator: Accelerator, run_store: Ru
     train.check_trainable(recipe, accelerator)
     if profile and accelerator.num_processes > 1:
         raise UserError("--profile needs a run with one process", "leave out --processes")
+
+
+def _check_needs(recipe: Recipe, net: nn.Module, dataset: Dataset, accelerator: Accelerator) -> list[str]:
+    """Return warnings about the memory and the time of a training. Raises UserError if the memory cannot do."""
+    spec, device = make_input_spec(dataset), train.resolve_device(accelerator)
+    try:
+        counts = count_once(recipe, spec, lambda: net)
+    except Exception:  # a mechanism that fails is reported by the training, with its file and line
+        return []
+    precision = train.resolve_precision(recipe.train.precision, device)
+    shared = read_process_rank().local_processes if device.type == "cpu" else 1
+    processes = accelerator.num_processes
+    needs = training_needs.estimate_memory(recipe, counts, len(dataset.train), precision, processes, shared)
+    warnings = [
+        training_needs.check_memory(
+            recipe,
+            needs,
+            training_needs.read_free_bytes(device),
+            max(spec.size),
+            has_bf16=has_native_bf16(device),
+        )
+    ]
+    if device.type == "cpu" and processes == 1:
+        warnings.append(training_needs.check_duration(recipe, net, counts, spec, len(dataset.train)))
+    return [warning for warning in warnings if warning]
 
 
 def _describe_conditions(recipe: Recipe, accelerator: Accelerator) -> dict[str, str]:

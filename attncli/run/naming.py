@@ -43,6 +43,8 @@ def describe_dataset(dataset: Dataset) -> DatasetInfo:
         classes=dataset.classes,
         size=dataset.size,
         frames=dataset.frames,
+        mean=dataset.mean,
+        std=dataset.std,
         train=len(dataset.train),
         val=len(dataset.val) if dataset.val else 0,
         test=len(dataset.test),

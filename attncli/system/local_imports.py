@@ -66,7 +66,7 @@ def _list_names(node: ast.AST, package: list[str]) -> Iterator[str]:
 
 def _locate_module(name: str, folder: Path) -> Path | None:
     """Return the file of a module below `folder` or a local folder of `sys.path`, or None."""
-    for root in (folder, *_list_local_folders(tuple(sys.path))):
+    for root in _list_local_folders((str(folder), *sys.path)):
         path = root.joinpath(*name.split("."))
         for candidate in (path / "__init__.py", path.with_name(f"{path.name}.py")):
             if candidate.is_file():
@@ -76,7 +76,7 @@ def _locate_module(name: str, folder: Path) -> Path | None:
 
 @cache
 def _list_local_folders(search_path: tuple[str, ...]) -> list[Path]:
-    """Return the folders of `sys.path` that hold neither the standard library nor installed packages."""
+    """Return the folders among these that hold neither the standard library nor installed packages."""
     library_folders = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib")}
     folders = [Path(entry or ".").absolute() for entry in search_path]
     return [

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from attncli.system.process_groups import interrupt_self
+
 IMPATIENT_S = 1.0  # a launcher may pass the same Ctrl-C on a second time within this
 PATIENT_S = 150.0  # to save and end after a SIGTERM
 POLL_S = 1.0
@@ -122,7 +124,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 def end_with_launcher() -> None:
-    """End this process, one of several of a run, when its parent, torch's launcher, is gone: SIGTERM, then SIGKILL.
+    """End this process, one of several of a run, when its parent, torch's launcher, is gone: SIGTERM, then at once.
 
     A launcher that was killed cannot end its processes, and they would go on training with nobody to report to.
     """
@@ -133,6 +135,6 @@ def end_with_launcher() -> None:
 def _exit_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(POLL_S)
-    os.kill(os.getpid(), signal.SIGTERM)
+    interrupt_self()
     time.sleep(PATIENT_S)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(128 + 9)  # as after SIGKILL, which Windows lacks

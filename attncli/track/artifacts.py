@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from attncli.errors import UserError
 from attncli.track import mlflow_run, store
 from attncli.track.store import RunStore
 
 KIND_TAG = "kind"
+MODEL_NAME = "network"
 
 
 def attach_to_experiment(
@@ -37,6 +39,28 @@ def attach_to_experiment(
     except Exception as error:
         raise store.make_store_error(run_store.resolve_address(), error) from error
     return run_id
+
+
+def log_network(net: Any, digest: str, *, example: Any, run_store: RunStore) -> str:
+    """Add a network (torch.nn.Module) to a digest's run as an MLflow model; return the address that loads it.
+
+    `example` is an input of the network as a NumPy array, by which MLflow traces it.
+    Raises UserError if the store does not answer or does not have the run.
+    """
+    client = store.connect_store(run_store)
+    try:
+        run = mlflow_run.find_run(client, digest)
+        if run is None:
+            raise UserError(
+                f"run {digest} is not in {store.redact_address(run_store.resolve_address())}", "`attncli sync` adds it"
+            )
+        run_id = str(run.info.run_id)
+        mlflow_run.log_torch_model(net, run_id, MODEL_NAME, run_store, example)
+    except UserError:
+        raise
+    except Exception as error:
+        raise store.make_store_error(run_store.resolve_address(), error) from error
+    return f"runs:/{run_id}/{MODEL_NAME}"
 
 
 def attach_to_run(files: Sequence[Path], digest: str, subfolder: str, *, run_store: RunStore) -> str:

@@ -1,7 +1,6 @@
 """The MLflow dashboard of a store: started on this machine's loopback address, stopped with all its processes."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,12 +14,14 @@ from typing import IO
 from urllib.parse import quote
 
 from attncli.errors import RunFailedError, UserError
+from attncli.system.process_groups import OWN_GROUP, stop_process_tree
 from attncli.system.signals import sigterm_as_interrupt
 from attncli.track import database, experiment_views, store
 from attncli.track.store import RunStore
 
 HOST = "127.0.0.1"
 START_S = 90.0  # a server starts in about 8 s on a quiet machine
+STOP_S = 10.0
 
 
 @contextmanager
@@ -62,13 +63,13 @@ def serve_dashboard(run_store: RunStore, port: int) -> Iterator[str]:
             env=os.environ | store.SETTINGS | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=subprocess.DEVNULL,
             stderr=error_output,
-            start_new_session=True,
+            **OWN_GROUP,
         )
         try:
             _wait_until_ready(server, url, error_output)
             yield url
         finally:
-            _stop_server(server)
+            stop_process_tree(server, STOP_S)
 
 
 def list_view_links(address: str, run_store: RunStore) -> list[tuple[str, str]]:
@@ -129,13 +130,3 @@ def _wait_until_ready(server: "subprocess.Popen[bytes]", url: str, error_output:
     raise RunFailedError(
         f"the MLflow server did not answer at {url} within {START_S:.0f} s", "`attncli doctor` looks at the store"
     )
-
-
-def _stop_server(server: "subprocess.Popen[bytes]") -> None:
-    """Stop the server and its workers."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(10)
-            break

@@ -102,3 +102,21 @@ def _build_dataset_input(dataset_info: DatasetInfo) -> Any:
         profile=json.dumps(profile),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "train")])
+
+
+def log_torch_model(net: Any, run_id: str, name: str, run_store: RunStore, example: Any) -> None:
+    """Add a network (torch.nn.Module) to a run as an MLflow model of this name; `example` is a NumPy input."""
+    from importlib.metadata import version
+
+    import mlflow
+
+    from attncli import __version__
+
+    previous_address = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(run_store.resolve_address())
+    try:
+        with mlflow.start_run(run_id=run_id):
+            requirements = [f"attncli=={__version__}", f"torch=={version('torch').partition('+')[0]}"]
+            mlflow.pytorch.log_model(net, name=name, pip_requirements=requirements, input_example=example)
+    finally:
+        mlflow.set_tracking_uri(previous_address)

@@ -38,6 +38,8 @@ class DatasetInfo:
     val: int
     test: int
     frames: int | None = None  # T, if a sample is a clip
+    mean: tuple[float, float, float] | None = None  # by which images were normalised; None in earlier versions
+    std: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

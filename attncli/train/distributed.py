@@ -24,6 +24,9 @@ class AllRanksError(RunFailedError):
     on_all_ranks = True
 
 
+_CLOSED_GROUPS: list[Any] = []  # kept until the process ends: torch 2.6 may wait forever when it frees one of gloo
+
+
 def make_peer_lost_error(detail: str = "") -> AllRanksError:
     """Return the error that the other processes of a run raise if one ended early; `detail` says what was seen."""
     problem = "another process of this run has ended" + (f": {detail}" if detail else "")
@@ -179,6 +182,7 @@ def broadcast_from_main(accelerator: Accelerator, compute: Callable[[], T]) -> T
 def shutdown_process_group(accelerator: Accelerator) -> None:
     """End the work of the processes together; the one that continues alone gets the cores of all."""
     if accelerator.num_processes > 1:
+        _CLOSED_GROUPS.append(torch.distributed.group.WORLD)
         torch.distributed.destroy_process_group()
         omp_threads = os.environ.get("OMP_NUM_THREADS", "")
         torch.set_num_threads(

@@ -23,6 +23,7 @@ from attncli.records import Epoch, Evaluation
 from attncli.seeds import derive_seed
 from attncli.system.signals import StopSignal, training_stop_signal
 from attncli.train import checkpoint, distributed, lr_schedule, optim
+from attncli.train.accumulation import accumulate_gradients
 from attncli.train.device import uses_channels_last
 from attncli.train.errors import translated_torch_errors
 from attncli.train.evaluation import evaluate_split
@@ -141,8 +142,7 @@ def run_step(session: TrainingSession, images: Tensor, labels: Tensor) -> None:
     )
     distributed.seed_everything(dropout_seed, session.device)
     with synced_batch_norm(session.accelerator.num_processes):
-        loss = session.objective(images, labels)
-    state.scaler.scale(loss).backward()
+        loss = accumulate_gradients(session.objective, images, labels, state.scaler, settings.accumulate)
     if settings.clip_norm is not None:
         state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip_norm)
@@ -151,7 +151,7 @@ def run_step(session: TrainingSession, images: Tensor, labels: Tensor) -> None:
     state.optimizer.zero_grad(set_to_none=True)
     if state.ema:
         state.ema.update_average(global_step + 1)
-    state.losses[state.step] = loss.detach()
+    state.losses[state.step] = loss
     state.step += 1
 
 

@@ -15,11 +15,13 @@ from attncli.model import group_parameters
 from attncli.recipe import Recipe
 from attncli.train import distributed, lr_schedule, optim
 from attncli.train.checkpoint import TrainingState
-from attncli.train.device import uses_channels_last
+from attncli.train.device import compile_network, uses_channels_last
 from attncli.train.ema import Ema
+from attncli.train.fine_tuning import freeze_parts
 from attncli.train.loss import TrainingObjective
 from attncli.train.precision import resolve_precision
 from attncli.train.progress import ProgressListener
+from attncli.train.small_map_convolution import speed_up_small_maps
 
 
 @dataclass
@@ -73,21 +75,28 @@ def prepare_session(
             f"train.batch_size: {step_images} images cannot be divided over {accelerator.num_processes} processes",
             f"use a multiple of {accelerator.num_processes}",
         )
+    own_images = step_images // accelerator.num_processes
+    if settings.accumulate > own_images:
+        raise UserError(
+            f"train.accumulate: {settings.accumulate} parts of a batch of {own_images} images",
+            f"use at most {own_images}, or a larger train.batch_size",
+        )
     if dataset.augmentation.has_mixing and callable(getattr(model, "loss", None)):
         raise UserError(
             f"data.mixup, data.cutmix: '{recipe.model.attn}' has its own loss, which takes one class per image",
             "leave data.mixup and data.cutmix out",
         )
+    parts = freeze_parts(model, recipe, dataset.size)
     model.to(device).train()
     if uses_channels_last(settings, device):
         model.to(memory_format=torch.channels_last)
-    if settings.compile:
-        model.compile()
+    speed_up_small_maps(model, device, precision)
+    compile_network(model, settings)
     objective = TrainingObjective(model, smoothing=settings.label_smoothing, precision=precision, device=device)
     epoch_steps = count_epoch_steps(dataset.train, settings.batch_size)
     state = TrainingState(
         model=model,
-        optimizer=optim.build_optimizer(group_parameters(model, settings, recipe.model.attn), settings, device),
+        optimizer=optim.build_optimizer(group_parameters(model, settings, recipe.model.attn, parts), settings, device),
         scaler=GradScaler(device.type, enabled=precision == "fp16"),
         ema=Ema(model, settings.ema) if settings.ema is not None else None,
         losses=torch.zeros(epoch_steps, device=device),

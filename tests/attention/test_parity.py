@@ -18,7 +18,7 @@ FIXTURES = [  # of mechanisms that there are
 ]
 
 
-@pytest.mark.parametrize("path", FIXTURES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", FIXTURES, ids=[path.stem for path in FIXTURES])
 def test_equals_official(path: Path) -> None:
     """Output, input gradient and training output equal the official implementation's at 1e-9 in float64."""
     errors = compare(path)

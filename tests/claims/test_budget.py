@@ -21,7 +21,7 @@ def test_a_short_schedule_on_a_part_of_the_images_is_marked(tmp_path):
     """Two of 164 epochs on 2,700 of 50,000 images: two labels, so a star, whatever the verdict."""
     pairs(tmp_path / "runs", "eca", BETTER, PLAINS, **SHORT)
     found = verdict(tmp_path, f"{ECA} > {PLAIN}", on="cifar10")
-    assert found.outcome == "carries over"
+    assert found.outcome != "untested"
     assert found.budget == "2 of 164 epochs, 2,700 of 50,000 images"
     assert len(found.labels) == 2
     assert found.to_json_dict()["budget"] == found.budget

@@ -77,7 +77,7 @@ def test_schedules_suit_dataset_and_network(tmp_path, check, on, fast, epochs, s
 def test_networks_and_datasets_of_one_claim_share_a_recipe(tmp_path):
     """Two networks of one comparison pair seed by seed; two datasets keep one schedule, also with a recipe given."""
     two_networks = recipes(tmp_path, "top1(resnet20 + se) < top1(resnet56)", on="cifar10", seeds=(0,))
-    assert len({make_protocol_key(recipe, "") for recipe in two_networks}) == 1
+    assert len({make_protocol_key(recipe, "", {}) for recipe in two_networks}) == 1
     two_datasets = "top1(resnet20, dataset=cifar10) > 0 and top1(resnet20, dataset=cifar100) > 0"
     for path in (None, library.find_recipe_file(Path("cifar10-resnet20"))):
         found = recipes(tmp_path, two_datasets, on="cifar10", seeds=(0,), path=path)

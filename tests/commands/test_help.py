@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,10 +39,13 @@ def test_code_is_printed_as_it_is() -> None:
     assert "#" not in text
 
 
-def test_a_terminal_gets_pages() -> None:
+def test_a_terminal_gets_pages(tmp_path: Path) -> None:
     """On a terminal the text goes through the pager."""
+    pager = tmp_path / "pager"  # a command without arguments: click below 8.4 leaves them out
+    pager.write_text("#!/bin/sh\nexec sed s/^/paged/\n")
+    pager.chmod(0o755)
     parent, child = pty.openpty()
-    environment = os.environ | {"PAGER": "sed s/^/paged/", "TERM": "xterm"}
+    environment = os.environ | {"PAGER": str(pager), "TERM": "xterm"}
     with subprocess.Popen(
         [sys.executable, "-m", "attncli", "help", "start"], stdin=child, stdout=child, stderr=child, env=environment
     ) as process:

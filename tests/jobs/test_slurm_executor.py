@@ -40,6 +40,7 @@ def events_of(folder: Path, *, cluster: str, stop: StopRequest | None = None, **
     return execute_plan(plan_sweep(file, runs=runs), do, stop or StopRequest(), RunStore(runs))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # submitit 1.5.2 leaves its processes
 def test_a_job_that_is_taken_away_is_queued_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slurm's warning has the run saved; its job comes back and goes on, to the same figures."""
     pytest.importorskip("submitit", reason="submitit is not installed")

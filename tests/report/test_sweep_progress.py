@@ -67,6 +67,7 @@ def test_lines_where_there_is_no_terminal(
         clock[0] += 75
         board.handle_event(TaskEnded(task(se), "FINISHED"))
         board.handle_event(TaskStarted(task(eca)))
+        board.handle_event(TaskWarning(task(eca), "store away"))  # printed once a sweep
         board.handle_event(TaskEnded(task(eca), "KILLED", "its process was killed by SIGKILL", "fewer --jobs"))
     out, err = capsys.readouterr()
     assert out == ""

@@ -73,7 +73,7 @@ def test_one_of_two_measures_tracks_and_prints(two: tuple[Path, str, str]) -> No
     assert stored.info.status == "FINISHED"
     assert case.faults(runs, case.figures(runs)) == []
     (test,) = [r for r in records.read(runs / result["digest"]) if isinstance(r, Evaluation) and r.split == "test"]
-    assert sum(map(sum, test.confusion)) == test.images == 359
+    assert sum(map(sum, test.confusion)) == test.images == 382
 
 
 def test_the_recipe_is_the_same_run(two: tuple[Path, str, str]) -> None:

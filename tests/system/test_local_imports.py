@@ -68,3 +68,23 @@ def test_a_mechanism_imports_the_modules_beside_it(tmp_path: Path) -> None:
     assert [attention.load(path).FACTOR for path in paths] == [0, 1]
     (tmp_path / "0/helper.py").write_text("FACTOR = 1234")
     assert attention.load(paths[0]).FACTOR == 1234
+
+
+def test_installed_packages_are_not_local(tmp_path: Path) -> None:
+    """A file among installed packages imports its neighbours as libraries, which have versions of their own."""
+    path = write_files(tmp_path, **{"site-packages__mine": "import helper", "site-packages__helper": ""})
+    assert find_local_modules(path.with_name("mine.py")) == {}
+
+
+def test_a_changed_helper_is_other_code(tmp_path: Path) -> None:
+    """Runs of a mechanism whose helper differs are not compared as runs of the same code."""
+    from attncli.run.code_state import name_training_code
+
+    path = plugins.write(tmp_path / "mine.py", first=PLUGIN)
+    recipe = Recipe.model_validate({"model": {"attn": path}})
+    codes = []
+    for value in (1, 22):
+        (tmp_path / "helper.py").write_text(f"FACTOR = {value}")
+        codes.append(name_training_code(recipe).split("/"))
+    assert codes[0][0] == codes[1][0]
+    assert codes[0][1] != codes[1][1]

@@ -7,6 +7,7 @@ sweep reads that file. A job that runs out of time (SIGUSR2, which submitit asks
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import time
@@ -57,7 +58,7 @@ class SlurmJob:
         for last_message in self.remote_task.run_worker():
             self._write_message(last_message)
             if last_message["event"] == "began":
-                self._write_message({"event": "stage", "text": f"on {os.uname().nodename}"})
+                self._write_message({"event": "stage", "text": f"on {platform.node()}"})
         if leave_signals:
             time.sleep(LEAVE_WAIT_S)
         return str(last_message["status"])

@@ -1,7 +1,7 @@
 """Name the code that trained a run, so that runs of different code are not compared as if only the mechanism differed.
 
 The name has two parts, `<loop>/<mechanism>`: a hash of the code that all runs share (data, training, networks), and a
-hash of the mechanism's own file. Comments and docstrings do not count.
+hash of the mechanism's own file and the local modules that it imports. Comments and docstrings do not count.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from attncli import attention
 from attncli.recipe import Recipe
+from attncli.system.local_imports import find_local_modules
 
 PACKAGE = Path(__file__).parents[1]
 LOOP_PARTS = ("data", "train", "backbones", "model.py", "seeds.py", "attention")  # of attention the shared files only
@@ -23,7 +24,8 @@ def name_training_code(recipe: Recipe) -> str:
     """Return `<loop>/<mechanism>`, eight hexadecimal digits each; a network without a mechanism has no second part."""
     if recipe.model.attn == attention.NONE:
         return f"{_hash_loop()}/"
-    return f"{_hash_loop()}/{_hash_files([attention.locate_mechanism(recipe.model.attn)[1]])}"
+    path = attention.locate_mechanism(recipe.model.attn)[1]
+    return f"{_hash_loop()}/{_hash_files([path, *find_local_modules(path).values()])}"
 
 
 @cache
@@ -48,12 +50,12 @@ def _hash_files(files: Iterable[Path]) -> str:
 def strip_comments(source: str) -> str:
     """Return Python source without comments, docstrings, and spaces inside of lines."""
     kept_texts: list[str] = []
-    previous = tokenize.ENCODING
+    previous, follows_docstring = tokenize.ENCODING, False
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type in (tokenize.COMMENT, tokenize.NL):
+        if token.type in (tokenize.COMMENT, tokenize.NL) or (follows_docstring and token.type == tokenize.NEWLINE):
             continue
-        if token.type == tokenize.STRING and previous in LAYOUT_TOKENS:
-            continue
-        previous = token.type
-        kept_texts.append(token.string)
+        follows_docstring = token.type == tokenize.STRING and previous in LAYOUT_TOKENS
+        if not follows_docstring:
+            previous = token.type
+            kept_texts.append(token.string)
     return " ".join(kept_texts)

@@ -1,0 +1,137 @@
+"""`attncli eval`: evaluate runs on other images: a split, dataset, crop or corruption."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from attncli.commands._completion import complete_datasets, complete_runs
+from attncli.commands._options import NAMES, device_option, echo_json, json_option, runs_option
+from attncli.errors import UserError, unknown_name_error
+
+if TYPE_CHECKING:
+    from attncli.records import Evaluation
+    from attncli.trained.evaluate import EvaluationRequest
+    from attncli.trained.network import TrainedNetwork
+
+ALL = "all"
+
+
+@click.command()
+@click.argument("names", metavar="RUN...", nargs=-1, required=True, shell_complete=complete_runs)
+@click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True)
+@click.option("--dataset", metavar="NAME", shell_complete=complete_datasets, help="Dataset instead of the run's.")
+@click.option("--data-root", metavar="DIR", help="Folder that holds the dataset's files.")
+@click.option("--corruption", type=NAMES, metavar="NAMES", help="Corruptions (fog, jpeg, ...), or `all` fifteen.")
+@click.option("--severity", type=click.IntRange(1, 5), default=1, show_default=True, help="Of the corruptions.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A key of data, such as data.centre=1.")
+@runs_option
+@device_option
+@json_option
+def command(
+    names: tuple[str, ...],
+    split: str,
+    dataset: str | None,
+    data_root: str | None,
+    corruption: list[str] | None,
+    severity: int,
+    overrides: tuple[str, ...],
+    runs: Path,
+    as_json: bool,
+) -> None:
+    """Evaluate each finished RUN on other images than its test set.
+
+    Corruptions are those of CIFAR-10-C and ImageNet-C, computed on the fly: the same pixels for every run. Classes
+    are matched by name. Several runs are compared as `attncli compare` does, paired seed by seed, by the mean over
+    the corruptions.
+
+    More in `attncli help trained-networks`.
+
+    \b
+    Example:
+      attncli eval eca-resnet18-s0 --corruption all --severity 3
+      attncli eval eca-resnet18-s0 none-resnet18-s0 --corruption fog,jpeg
+      attncli eval eca-resnet18-s0 --dataset folder --data-root ~/pictures
+    """
+    from attncli.report.table import print_rows
+    from attncli.runs import find_run_folder
+    from attncli.trained import load_trained_network
+    from attncli.trained.corruptions import CORRUPTIONS
+    from attncli.trained.evaluate import EvaluationRequest, evaluate_elsewhere, load_other_images
+
+    chosen = list(CORRUPTIONS) if corruption == [ALL] else corruption or []
+    for name in chosen:
+        if name not in CORRUPTIONS:
+            raise unknown_name_error("corruption", name, (*CORRUPTIONS, ALL))
+    request = EvaluationRequest(
+        data_values=_read_data_values(dataset, data_root, overrides),
+        split=split,
+        corruptions=chosen,
+        severity=severity,
+    )
+    evaluated = []
+    for folder in dict.fromkeys(find_run_folder(runs, name) for name in names):
+        trained = load_trained_network(folder)
+        images = load_other_images(trained, request)
+        evaluated.append((trained, evaluate_elsewhere(trained, images, request)))
+    rows = [_make_row(trained, e) for trained, evaluations in evaluated for e in evaluations]
+    if as_json:
+        return echo_json(rows)
+    print_rows([row | {"top1": f"{100 * row['top1']:.2f}", "top5": f"{100 * row['top5']:.2f}"} for row in rows])
+    if len(evaluated) > 1:
+        _print_comparison(evaluated, request, runs)
+    return None
+
+
+def _read_data_values(dataset: str | None, data_root: str | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the keys of the section data that the options set. Raises UserError for a key of another section."""
+    from attncli import validation
+    from attncli.recipe import parse_override
+
+    values: dict[str, Any] = {"name": dataset, "root": data_root}
+    for item in overrides:
+        key, value = parse_override(item)
+        section, _, name = key.partition(".")
+        if section != "data":
+            raise UserError(f"--set {item}: not a key of data", "a finished run keeps its network; set data.KEY only")
+        values[name] = value
+    values = {key: value for key, value in values.items() if value is not None}
+    validation.read(values={f"data.{key}": value for key, value in values.items()})
+    return values
+
+
+def _make_row(trained: "TrainedNetwork", evaluation: "Evaluation") -> dict[str, Any]:
+    return {
+        "run": trained.name,
+        "on": evaluation.split,
+        "images": evaluation.images,
+        "top1": evaluation.top1,
+        "top5": evaluation.top5,
+        "loss": evaluation.loss,
+    }
+
+
+def _print_comparison(
+    evaluated: "Sequence[tuple[TrainedNetwork, list[Evaluation]]]", request: "EvaluationRequest", runs: Path
+) -> None:
+    """Print the comparison of several runs, by the mean of their evaluations."""
+    from attncli.analysis.compare import compare_variants
+    from attncli.report.comparison import render_comparison
+    from attncli.runs import read_folder_runs
+
+    means: Mapping[str, dict[str, Any]] = {
+        trained.folder.name: {
+            f"test_{name}": sum(getattr(e, name) for e in evaluations) / len(evaluations)
+            for name in ("top1", "top5", "loss")
+        }
+        for trained, evaluations in evaluated
+    }
+    finished_runs = [
+        replace(run, result=replace(run.result, **means[run.digest]))
+        for run in read_folder_runs(runs)
+        if run.digest in means
+    ]
+    click.echo(f"\n{request.describe()}")
+    click.echo(render_comparison(compare_variants(finished_runs), "table"))

@@ -1,0 +1,60 @@
+"""`attncli predict`: classify image files with a run's network."""
+
+from pathlib import Path
+
+import click
+
+from attncli.commands._completion import complete_runs
+from attncli.commands._options import echo_json, json_option, runs_option
+
+
+@click.command()
+@click.argument("run", shell_complete=complete_runs)
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, metavar="K", help="Classes per image.")
+@click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Draw a contact sheet into this PNG.")
+@runs_option
+@json_option
+def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, runs: Path, as_json: bool) -> None:
+    """Classify IMAGES (files, or folders of them) with the network of the finished RUN; print CSV.
+
+    The images are cropped and resized as the run's test images were.
+
+    More in `attncli help trained-networks`.
+
+    \b
+    Example:
+      attncli predict eca-resnet18-s0 pictures/ > predictions.csv
+      attncli predict eca-resnet18-s0 cat.jpg dog.jpg --sheet sheet.png
+    """
+    from attncli.report.table import render_csv
+    from attncli.runs import find_run_folder
+    from attncli.trained import load_trained_network
+    from attncli.trained.predict import list_image_files, predict_files
+
+    files = list_image_files(images)
+    trained = load_trained_network(find_run_folder(runs, run))
+    predictions = predict_files(trained, files, top)
+    if sheet is not None:
+        from PIL import Image
+
+        from attncli.report.contact_sheet import draw_contact_sheet
+
+        pictures = [Image.open(p.file).convert("RGB").resize((trained.size[1], trained.size[0])) for p in predictions]
+        labels = [f"{p.classes[0]} {100 * p.probabilities[0]:.0f} %" for p in predictions]
+        draw_contact_sheet(pictures, labels, trained.name, sheet)
+        click.echo(f"sheet: {sheet}", err=True)
+    if as_json:
+        return echo_json(
+            [
+                {"file": str(p.file), "classes": list(p.classes), "probabilities": list(p.probabilities)}
+                for p in predictions
+            ]
+        )
+    rows = [
+        {"file": str(p.file), "class": p.classes[0], "probability": p.probabilities[0]}
+        | {f"class{i}": name for i, name in enumerate(p.classes[1:], 2)}
+        | {f"probability{i}": value for i, value in enumerate(p.probabilities[1:], 2)}
+        for p in predictions
+    ]
+    return click.echo(render_csv(rows), nl=False)

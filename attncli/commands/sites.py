@@ -1,0 +1,53 @@
+"""`attncli sites`: list where a mechanism goes in a network, with its parameters at each place."""
+
+from typing import Any
+
+import click
+
+from attncli.commands._options import echo_json, json_option, read_recipe, recipe_options
+
+
+@click.command()
+@recipe_options
+@click.option("--classes", metavar="N", type=click.IntRange(1), help="Classes  [default: 1000 from 64 px, else 10]")
+@click.option(
+    "--format", "format_", type=click.Choice(["table", "csv", "markdown", "latex"]), default="table", show_default=True
+)
+@json_option
+def command(classes: int | None, format_: str, as_json: bool, **options: Any) -> None:
+    """List the places of a mechanism in a network: path, stage, channels, map and parameters; then a sum per stage.
+
+    Images have 224 px unless the recipe or --image-size says otherwise. Nothing is trained or downloaded.
+
+    More in `attncli help concepts`.
+
+    \b
+    Example:
+      attncli sites --attn eca --backbone resnet50
+      attncli sites --attn cbam --backbone resnet20 --image-size 32 --format csv
+    """
+    recipe = read_recipe(options)
+    from attncli.measure.site_costs import list_site_costs, sum_by_stage
+    from attncli.model import InputSpec
+    from attncli.report.table import render_rows
+
+    side = recipe.data.image_size or 224
+    costs = list_site_costs(recipe, InputSpec(classes or (1000 if side >= 64 else 10), (side, side)))
+    stages = sum_by_stage(costs)
+    rows = [
+        {
+            "site": cost.path,
+            "stage": cost.stage,
+            "channels": cost.channels,
+            "map": "x".join(map(str, cost.size)) if cost.size else None,
+            "params": cost.params,
+        }
+        for cost in costs
+    ]
+    if as_json:
+        return echo_json({"sites": rows, "stages": stages})
+    click.echo(render_rows(rows, format_))
+    if format_ != "csv":
+        click.echo()
+        click.echo(render_rows(stages, format_))
+    return None

@@ -1,0 +1,68 @@
+"""What a mechanism has at each of its places in a network: channels, map size and parameters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from attncli import backbones, model
+from attncli.backbones import sites
+from attncli.errors import UserError
+from attncli.model import InputSpec
+from attncli.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class SiteCost:
+    """A mechanism at one place: `stage` from 1 (None outside of all stages), (H, W) of the map, weights."""
+
+    path: str
+    stage: int | None
+    channels: int | None
+    size: tuple[int, int] | None
+    params: int
+
+
+def list_site_costs(recipe: Recipe, spec: InputSpec) -> list[SiteCost]:
+    """Return every place of a recipe's mechanism in its network, in the order of the network.
+
+    The network is built without data. Raises UserError if there is no mechanism, it is the whole network, or it does
+    not fit.
+    """
+    resolved = model.resolve_model(recipe)
+    if resolved.mechanism is None or resolved.family is None:
+        raise UserError(f"model.attn: '{recipe.model.attn}' has no sites", "name a mechanism that goes into a backbone")
+    use_cifar_stem = (
+        max(spec.size) < model.CIFAR_STEM_BELOW if recipe.model.stem == "auto" else recipe.model.stem == "cifar"
+    )
+    plain = resolved.family.build(recipe.model.backbone, spec.classes, use_cifar_stem)
+    structure = backbones.load(recipe.model.backbone).find_structure(plain)
+    placements = sites.find_placements(
+        plain, structure, model.make_placement_request(resolved, resolved.mechanism, spec)
+    )
+    stages = {f"{block.path}.": block.stage for block in structure.blocks}
+    with torch.device("meta"):
+        costs = [
+            (placement, model.build_mechanism(resolved, placement.site_arguments, placement.path))
+            for placement in placements
+        ]
+    return [
+        SiteCost(
+            path=placement.path,
+            stage=next((stage for path, stage in stages.items() if f"{placement.path}.".startswith(path)), None),
+            channels=placement.site_arguments.get("channels"),
+            size=placement.site_arguments.get("size"),
+            params=sum(parameter.numel() for parameter in module.parameters()),
+        )
+        for placement, module in costs
+    ]
+
+
+def sum_by_stage(costs: Sequence[SiteCost]) -> list[dict[str, Any]]:
+    """Return the number of places and the parameters of each stage, then of all."""
+    rows: list[dict[str, Any]] = []
+    for stage in dict.fromkeys(cost.stage for cost in costs):
+        own = [cost for cost in costs if cost.stage == stage]
+        rows.append({"stage": stage, "sites": len(own), "params": sum(cost.params for cost in own)})
+    return [*rows, {"stage": "all", "sites": len(costs), "params": sum(cost.params for cost in costs)}]

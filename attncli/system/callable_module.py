@@ -1,0 +1,19 @@
+"""Let a module be called: `attncli.runs()` and `attncli.recipe()` are functions for users and modules inside."""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+
+def make_module_callable(name: str, target: str) -> None:
+    """Let calls of the module `name` go to `target`, given as "module:function" and imported on the first call."""
+    target_module, _, function_name = target.partition(":")
+
+    class CallableModule(ModuleType):
+        """The module, which calls the target."""
+
+        def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+            return getattr(importlib.import_module(target_module), function_name)(*arguments, **keywords)
+
+    sys.modules[name].__class__ = CallableModule

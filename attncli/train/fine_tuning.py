@@ -1,0 +1,69 @@
+"""Fine-tune parts of a network: factors of the learning rate by part, frozen parts with frozen batch norms."""
+
+import torch
+from torch import nn
+
+from attncli.errors import UserError, unknown_name_error
+from attncli.model import CIFAR_STEM_BELOW, resolve_model
+from attncli.recipe import Recipe
+
+ATTENTION, STEM, CLASSIFIER = "attention", "stem", "classifier"
+
+
+class FrozenBatchNorm(nn.BatchNorm2d):
+    """A batch norm that always uses its running statistics and never changes them."""
+
+    def train(self, mode: bool = True) -> "FrozenBatchNorm":
+        """Stay in eval mode, whatever the network does."""
+        super().train(False)
+        return self
+
+
+def freeze_parts(net: nn.Module, recipe: Recipe, size: tuple[int, int]) -> dict[str, str] | None:
+    """Freeze the parts whose factor in `train.lr_factors` is 0; return each parameter's part, None without factors.
+
+    Raises UserError for an unknown part, or if nothing is left to train.
+    """
+    factors = recipe.train.lr_factors
+    if not factors:
+        return None
+    parts = find_parts(net, recipe, size)
+    known_parts = list(dict.fromkeys(parts.values()))
+    for name in factors:
+        if name not in known_parts:
+            raise unknown_name_error("part", name, known_parts, location="train.lr_factors")
+    frozen_names = {name for name, part in parts.items() if factors.get(part, 1.0) == 0}
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(name not in frozen_names)
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise UserError("train.lr_factors: every part is frozen", "leave one above 0")
+    for path, module in net.named_modules():
+        if type(module) is nn.BatchNorm2d and f"{path}.weight" in frozen_names:
+            module.__class__ = FrozenBatchNorm
+            module.eval()
+    return parts
+
+
+def find_parts(net: nn.Module, recipe: Recipe, size: tuple[int, int]) -> dict[str, str]:
+    """Return the part of each parameter of a recipe's network: stem, stage1, stage2, ..., classifier, attention.
+
+    What belongs to no block is the stem if it stands before the first block, else the classifier. A mechanism that is
+    the whole network is `attention`.
+    """
+    resolved = resolve_model(recipe)
+    names: list[str] = [name for name, _ in net.named_parameters()]
+    if resolved.family is None:
+        return dict.fromkeys(names, ATTENTION)
+    use_cifar_stem = max(size) < CIFAR_STEM_BELOW if recipe.model.stem == "auto" else recipe.model.stem == "cifar"
+    with torch.device("meta"):
+        plain = resolved.family.build(recipe.model.backbone, 2, use_cifar_stem)
+    blocks = resolved.family.find_structure(plain).blocks
+    stages = {f"{block.path}.": f"stage{block.stage}" for block in blocks}
+    parts, last_part = {}, STEM
+    for name in names:
+        stage = next((stage for path, stage in stages.items() if f".{path}" in f".{name}"), None)
+        if stage is not None:
+            last_part = CLASSIFIER  # for whatever follows the blocks
+        is_attention = ".attn." in name or name.startswith("attn.")
+        parts[name] = ATTENTION if is_attention else stage or last_part
+    return parts

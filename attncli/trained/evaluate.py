@@ -1,0 +1,89 @@
+"""Evaluate finished runs on other images than their test set: another split, dataset, crop, or corrupted images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attncli import data, train
+from attncli.data.dataset import Dataset, Split
+from attncli.errors import UserError
+from attncli.recipe import Data
+from attncli.records import Evaluation
+from attncli.trained.corruptions import CORRUPTIONS, corrupt_images
+from attncli.trained.network import TrainedNetwork
+
+SPLITS = ("test", "val", "train")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRequest:
+    """On what to evaluate: keys of `data` that differ from the run's, the split, and corruptions with a severity."""
+
+    data_values: Mapping[str, Any]
+    split: str = "test"
+    corruptions: Sequence[str] = ()
+    severity: int = 1
+    seed: int = 0  # of the corruptions
+
+    def describe(self) -> str:
+        """Return it in a few words."""
+        keys = ", ".join(f"data.{key}={value}" for key, value in self.data_values.items())
+        corrupted = f"{', '.join(self.corruptions)} at severity {self.severity}" if self.corruptions else ""
+        return "; ".join(text for text in (f"split {self.split}", keys, corrupted) if text)
+
+
+def load_other_images(trained: TrainedNetwork, request: EvaluationRequest) -> Dataset:
+    """Return the images to evaluate a run on, labelled with the run's classes and normalised as in its training.
+
+    Raises UserError if the images cannot be read, have classes that the run does not know, or another size.
+    """
+    values = trained.recipe.data.model_dump() | dict(request.data_values)
+    if "name" in request.data_values:  # subsets were those of the run's own dataset
+        values |= {"classes": None, "per_class": None, "fraction": None, "content": None}
+        values |= {} if "root" in request.data_values else {"root": None}
+    values["image_size"] = values["image_size"] or (trained.size[0] if "name" in request.data_values else None)
+    dataset = data.load(Data.model_validate(values), cache=trained.folder.parent / "cache")
+    if dataset.size != trained.size or dataset.frames != trained.frames:
+        raise UserError(
+            f"the images have {dataset.size[1]} px, {trained.name} was trained on {trained.size[1]} px",
+            f"--set data.image_size={trained.size[0]}",
+        )
+    numbers = {name: number for number, name in enumerate(trained.classes)}
+    unknown = [name for name in dataset.classes if name not in numbers]
+    if unknown:
+        raise UserError(
+            f"{trained.name} does not know the class '{unknown[0]}'"
+            + (f" and {len(unknown) - 1} others" if len(unknown) > 1 else ""),
+            f"its classes: {', '.join(trained.classes[:8])}{', ...' if len(trained.classes) > 8 else ''}",
+        )
+    mapping = torch.tensor([numbers[name] for name in dataset.classes])
+    split = getattr(dataset, request.split)
+    if split is None or split.whole_images is not None:
+        raise UserError(
+            f"split {request.split}: the dataset has none that can be evaluated", f"allowed: {', '.join(SPLITS)}"
+        )
+    relabelled = Split(split.images, mapping[split.labels])
+    return replace(dataset, classes=trained.classes, mean=trained.mean, std=trained.std, test=relabelled)
+
+
+def evaluate_elsewhere(trained: TrainedNetwork, dataset: Dataset, request: EvaluationRequest) -> list[Evaluation]:
+    """Return one evaluation of the images of `load_other_images` for each corruption, one if there is none."""
+    evaluations = []
+    for name in request.corruptions or ("",):
+        split = corrupt_split(dataset.test, name, request) if name else dataset.test
+        label = f"{name}-{request.severity}" if name else request.split
+        evaluations.append(train.evaluate_split(trained.net, split, dataset, trained.recipe, name=label))
+    return evaluations
+
+
+def corrupt_split(split: Split, name: str, request: EvaluationRequest) -> Split:
+    """Return a split with every image corrupted. Raises UserError for clips."""
+    if split.images.ndim != 4:
+        raise UserError("clips cannot be corrupted", "leave --corruption out")
+    assert name in CORRUPTIONS
+    pixels = split.images.movedim(1, -1).contiguous().numpy()
+    corrupted: Tensor = torch.from_numpy(corrupt_images(pixels, name, request.severity, request.seed))
+    return Split(corrupted.movedim(-1, 1), split.labels)

@@ -1,0 +1,152 @@
+"""Write the network of a run to a file that other programs read, and check the file by loading it back."""
+
+import importlib
+import importlib.util
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from attncli.errors import RunFailedError, UserError
+from attncli.model import InputSpec
+from attncli.recipe import Recipe
+from attncli.seeds import derive_seed
+from attncli.trained.network import ImageClassifier, TrainedNetwork, build_without_pretrained
+
+SUFFIXES = {"safetensors": ".safetensors", "onnx": ".onnx", "torch-export": ".pt2"}
+TOLERANCE = 1e-3  # largest difference of a logit; other kernels add in another order
+CHECKED_IMAGES = 2
+
+
+def export_network(trained: TrainedNetwork, format_: str, path: Path) -> dict[str, Any]:
+    """Write a run's network to `path` in one of SUFFIXES, load it back, and compare its logits on random images.
+
+    safetensors holds the weights by name, with recipe, classes, mean and std as metadata. The other two are programs
+    that take images from 0 to 1, (N, 3, H, W), and normalise them.
+
+    Returns:
+        format, file, bytes, input shape, classes and the largest difference of a logit.
+
+    Raises:
+        UserError: the format's package is not installed, the file exists, or cannot be written.
+        RunFailedError: the network cannot be exported, or the file gives other logits.
+    """
+    if format_ == "onnx" and (missing := [n for n in ("onnx", "onnxscript") if importlib.util.find_spec(n) is None]):
+        raise UserError(f"--to onnx: {' and '.join(missing)} not installed", "pip install 'attncli[onnx]'")
+    if path.exists():
+        raise UserError(f"{path} exists", "--out FILE names another")
+    images = _draw_images(trained)
+    with torch.no_grad():
+        expected = ImageClassifier(trained).eval()(images)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        logits = _EXPORTERS[format_](trained, path, images)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}", "--out FILE names a file that can be written") from error
+    except (UserError, RunFailedError):
+        raise
+    except Exception as error:
+        path.unlink(missing_ok=True)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RunFailedError(
+            f"{trained.name} cannot be exported to {format_}: {reason}", "--to safetensors holds any network"
+        ) from error
+    difference = float((logits.detach() - expected).abs().max())
+    if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
+        path.unlink(missing_ok=True)
+        raise RunFailedError(
+            f"{path} gives other logits than the run: they differ by {difference:.3g}", "the file was removed"
+        )
+    return {
+        "format": format_,
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "input": ["N", *trained.input_shape],
+        "classes": len(trained.classes),
+        "largest_difference": difference,
+    }
+
+
+def _draw_images(trained: TrainedNetwork) -> Tensor:
+    generator = torch.Generator().manual_seed(derive_seed(0, "export"))
+    return torch.rand((CHECKED_IMAGES, *trained.input_shape), generator=generator)
+
+
+def _export_safetensors(trained: TrainedNetwork, path: Path, images: Tensor) -> Tensor:
+    """Write the weights with their metadata; return the logits of the network that is built from the file alone."""
+    metadata = {
+        "format": "pt",
+        "attncli.recipe": json.dumps(trained.recipe.model_dump(mode="json")),
+        "attncli.digest": trained.recipe.compute_digest(),
+        "classes": json.dumps(list(trained.classes)),
+        "size": json.dumps(list(trained.size)),
+        "frames": json.dumps(trained.frames),
+        "mean": json.dumps(list(trained.mean)),
+        "std": json.dumps(list(trained.std)),
+    }
+    save_file({name: t.contiguous().clone() for name, t in trained.net.state_dict().items()}, path, metadata)
+    with torch.no_grad():
+        return ImageClassifier(load_exported(path)).eval()(images)
+
+
+def load_exported(path: Path) -> TrainedNetwork:
+    """Return the network of a file that `export_network` wrote as safetensors. Raises UserError for another file."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    try:
+        values = {name: json.loads(metadata[name]) for name in ("classes", "size", "frames", "mean", "std")}
+        recipe = Recipe.model_validate(json.loads(metadata["attncli.recipe"]))
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path}: not written by attncli export", "attncli export RUN --to safetensors") from error
+    size = (values["size"][0], values["size"][1])
+    net = build_without_pretrained(recipe, InputSpec(len(values["classes"]), size, values["frames"]))
+    net.load_state_dict(load_file(path))
+    return TrainedNetwork(
+        path.parent, recipe, None, net.eval(), tuple(values["classes"]), size, values["frames"],
+        tuple(values["mean"]), tuple(values["std"]),
+    )  # fmt: skip
+
+
+def _export_program(trained: TrainedNetwork, path: Path, images: Tensor) -> Tensor:
+    program = _trace_program(ImageClassifier(trained).eval(), images)
+    torch.export.save(program, path)
+    return torch.export.load(path).module()(images)
+
+
+def _trace_program(classifier: nn.Module, images: Tensor) -> Any:
+    """Return torch's exported program for any number of images; for this number if the network fixes it."""
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    try:
+        return torch.export.export(classifier, (images,), dynamic_shapes=({0: batch},))
+    except Exception:  # a mechanism whose code depends on the number of images
+        return torch.export.export(classifier, (images,))
+
+
+def _export_onnx(trained: TrainedNetwork, path: Path, images: Tensor) -> Tensor:
+    """Write an ONNX file; return its logits by onnxruntime, or by ONNX's own evaluator."""
+    classifier = ImageClassifier(trained).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            classifier, (images,), str(path), dynamo=True, input_names=["images"], output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},), external_data=False, verbose=False,
+        )  # fmt: skip
+    if importlib.util.find_spec("onnxruntime"):
+        runtime: Any = importlib.import_module("onnxruntime")
+        session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+    reference: Any = importlib.import_module("onnx.reference")
+    return torch.from_numpy(reference.ReferenceEvaluator(str(path)).run(None, {"images": images.numpy()})[0])
+
+
+_EXPORTERS: dict[str, Callable[[TrainedNetwork, Path, Tensor], Tensor]] = {
+    "safetensors": _export_safetensors,
+    "onnx": _export_onnx,
+    "torch-export": _export_program,
+}

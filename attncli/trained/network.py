@@ -1,0 +1,93 @@
+"""The network of a finished run without its images: weights, classes, image size, and how images are normalised."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from attncli import data, model, records
+from attncli import recipe as recipes
+from attncli.errors import UserError
+from attncli.model import InputSpec
+from attncli.recipe import Recipe
+from attncli.records import Result
+from attncli.run import describe_dataset
+from attncli.track.provenance import DatasetInfo, read_provenance
+from attncli.track.tags import format_run_name
+from attncli.train import checkpoint
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """The network of a finished run, in eval mode on the CPU in float32, and what it must be given."""
+
+    folder: Path
+    recipe: Recipe
+    result: Result | None  # None for an exported file
+    net: nn.Module
+    classes: tuple[str, ...]
+    size: tuple[int, int]  # (H, W)
+    frames: int | None  # T of clips
+    mean: Triple  # of the training images, on a scale of 0 to 1
+    std: Triple
+
+    @property
+    def name(self) -> str:
+        """The run's name, such as eca-resnet20-s0."""
+        return format_run_name(self.recipe)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one image, (3, H, W), or of one clip, (T, 3, H, W)."""
+        return (*(() if self.frames is None else (self.frames,)), 3, *self.size)
+
+
+class ImageClassifier(nn.Module):
+    """A network that takes images from 0 to 1, (N, 3, H, W), normalises them and returns logits (N, classes)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, trained: TrainedNetwork) -> None:
+        super().__init__()
+        self.net = trained.net
+        self.register_buffer("mean", torch.tensor(trained.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(trained.std)[:, None, None].clamp_min(1e-6))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of the images."""
+        return self.net((images - self.mean) / self.std)
+
+
+def load_trained_network(folder: Path) -> TrainedNetwork:
+    """Load the network of a run's folder. Its images are read only if the run did not record their mean and std.
+
+    Raises UserError if the run is not finished, or its checkpoint, or images that must be read, are missing.
+    """
+    recipe = recipes.read(folder / "recipe.yaml")
+    result = records.read_result(folder)
+    if result is None:
+        raise UserError(f"{folder}: this run is not finished", f"attncli run {folder / 'recipe.yaml'} resumes it")
+    info = _read_dataset_info(folder, recipe)
+    assert info.mean is not None
+    assert info.std is not None
+    net = build_without_pretrained(recipe, InputSpec(len(info.classes), info.size, info.frames))
+    checkpoint.load_weights(folder, net)
+    return TrainedNetwork(folder, recipe, result, net.eval(), info.classes, info.size, info.frames, info.mean, info.std)
+
+
+def build_without_pretrained(recipe: Recipe, spec: InputSpec) -> nn.Module:
+    """Return the network of a recipe without pretrained weights, which a checkpoint replaces anyway."""
+    plain_model = recipe.model.model_copy(update={"pretrained": False})
+    return model.build(recipe.model_copy(update={"model": plain_model}), spec)
+
+
+def _read_dataset_info(folder: Path, recipe: Recipe) -> DatasetInfo:
+    """Return what the run recorded of its images; runs of earlier versions have no mean, so their images are read."""
+    provenance = read_provenance(folder)
+    if provenance is not None and provenance.facts is not None and provenance.facts.mean is not None:
+        return provenance.facts
+    return describe_dataset(data.load(recipe.data, cache=folder.parent / "cache"))

@@ -1,0 +1,74 @@
+"""Classify image files with the network of a run."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from attncli.data.images.decode import Target, decode_image
+from attncli.data.images.pixel_rules import PixelRules, choose_pixel_rules
+from attncli.errors import UserError
+from attncli.trained.network import ImageClassifier, TrainedNetwork
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+BATCH = 32  # images
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image file, and its likeliest classes with their probabilities, the likeliest first."""
+
+    file: Path
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+def list_image_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the files, and all image files in and below the folders. Raises UserError for what is not there."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise UserError(f"{path}: no image files", f"known: {', '.join(sorted(SUFFIXES))}")
+            files += inside
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise UserError(f"{path}: no such file", "give image files or folders")
+    return files
+
+
+def predict_files(trained: TrainedNetwork, files: Sequence[Path], top: int = 5) -> list[Prediction]:
+    """Return the `top` classes of every file, cropped and resized as the run's test images were.
+
+    Raises UserError for a file that is no image, and for runs on clips.
+    """
+    if trained.frames is not None:
+        raise UserError(f"{trained.name} classifies clips, not images", "choose a run on still images")
+    share = trained.recipe.data.centre if trained.recipe.data.crop == "resized" else 1.0
+    target, classifier = Target(*trained.size, share=share), ImageClassifier(trained).eval()
+    rules = choose_pixel_rules(trained.recipe.data)
+    predictions: list[Prediction] = []
+    for start in range(0, len(files), BATCH):
+        batch = files[start : start + BATCH]
+        images = torch.stack([_read_image(file, target, rules) for file in batch])
+        with torch.inference_mode():
+            probabilities = classifier(images).softmax(1)
+        best = probabilities.topk(min(top, len(trained.classes)), dim=1)
+        predictions += [
+            Prediction(file, tuple(trained.classes[i] for i in indices), tuple(values))
+            for file, indices, values in zip(batch, best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+    return predictions
+
+
+def _read_image(file: Path, target: Target, rules: PixelRules) -> torch.Tensor:
+    try:
+        pixels = decode_image(file, target, rules).pixels
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{file}: cannot be read as an image: {reason}", "leave it out") from error
+    return torch.from_numpy(np.array(pixels)).movedim(-1, 0).float() / 255

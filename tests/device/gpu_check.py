@@ -1,0 +1,254 @@
+"""What only a real GPU can show, in about six minutes and one table: `python -m tests.device.gpu_check`.
+
+Losses against the CPU, waits of the host, the time of a step on the host and on the device, as it is and as one CUDA
+graph, CondConv's ways, and CIFAR-10 to 94 % if its files are in the data root. `--only losses,speed` runs a part.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from attncli import attention, data, model
+from attncli.attention.branch import condconv
+from attncli.data.dataset import Dataset
+from attncli.errors import UserError
+from attncli.measure.fake_tensors import image_shape
+from attncli.measure.throughput import TimedNetwork, prepare_timed_network, time_calls
+from attncli.recipe import Recipe, read
+from attncli.run.naming import make_input_spec
+from attncli.train import choose_device, evaluate_split, loop, resolve_precision
+from attncli.train.distributed import choose_kernels
+from attncli.train.session import prepare_session
+from tests.device.simulated_device import SimulatedProcess
+from tests.train import case
+
+BACKBONES, MECHANISMS, BATCHES = ("resnet20", "resnet18"), ("none", "eca", "cbam", "triplet"), (128, 512)
+LOSS_STEPS, SYNC_STEPS = 20, 5
+LOSS_TOLERANCE = 2e-3  # relative, of the mean loss of 20 steps in float32
+GOAL_TOP1 = 0.94
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what was looked at, the figure, and whether it is as it should be (None: no goal)."""
+
+    part: str
+    what: str
+    figure: str
+    is_good: bool | None = None
+
+
+def make_steps(recipe: Recipe, dataset: Dataset, device: torch.device) -> Iterator[torch.Tensor]:
+    """Yield the losses of the steps of a training, on the device, for as long as they are asked for."""
+    with torch.random.fork_rng(devices=[]):
+        net = model.build(recipe, make_input_spec(dataset))
+    process = SimulatedProcess(device.type)
+    process.device = device
+    session = prepare_session(net, dataset, recipe, None, None, process)
+    while True:
+        session.state.step = 0
+        for images, labels in loop.iterate_batches(session):
+            loop.run_step(session, images, labels)
+            yield session.state.losses[session.state.step - 1]
+
+
+def make_small_recipe(attn: str, **keys: Any) -> Recipe:
+    """Return a recipe of resnet20 and a mechanism for random images of 32 px."""
+    values = {"model.attn": attn, "model.backbone": "resnet20", "train.batch_size": 16, "train.precision": "fp32"}
+    return read(values=values | {"train.lr": 0.01, "train.schedule": "constant"} | keys)
+
+
+def make_random_dataset(count: int, size: int) -> Dataset:
+    """Return random images whose brightness tells one of ten classes."""
+    train = case.split(count, 1, classes=10, size=size)
+    return Dataset(
+        name="random", classes=tuple("abcdefghij"), size=(size, size), frames=None, mean=(0.4,) * 3, std=(0.2,) * 3,
+        train=train, val=None, test=train, digest="0" * 64, origin="drawn", pad=2, flip=True,
+    )  # fmt: skip
+
+
+def list_still_mechanisms() -> list[str]:
+    """Return the mechanisms that work on single images."""
+    names = attention.mechanism_names()
+    return [name for name in names if not attention.describe_mechanism(name).card.site.startswith("frames")]
+
+
+def compare_losses(device: torch.device, names: list[str], *, steps: int = LOSS_STEPS, size: int = 32) -> Iterator[Row]:
+    """Compare the mean loss of the first steps in float32 with the CPU's. Mechanisms that draw cannot agree."""
+    dataset = make_random_dataset(64, size)
+    for name in names:
+        means = []
+        for where in (device, torch.device("cpu")):
+            running = make_steps(make_small_recipe(name), dataset, where)
+            means.append(sum(float(next(running)) for _ in range(steps)) / steps)
+        off = abs(means[0] - means[1]) / abs(means[1])
+        draws = bool(getattr(attention.load(name).Attention, "draws", False)) if name != attention.NONE else False
+        yield Row("losses", name, f"{off:.1e} off the CPU's {means[1]:.4f}", None if draws else off < LOSS_TOLERANCE)
+
+
+@contextmanager
+def errors_for_waits(device: torch.device) -> Iterator[None]:
+    """Let CUDA raise an error wherever the host waits for the device."""
+    if device.type != "cuda":
+        yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def find_waits(device: torch.device, names: list[str], *, size: int = 32) -> Iterator[Row]:
+    """Run five steps of each mechanism in the device's own precision; a wait of the host is an error."""
+    dataset = make_random_dataset(128, size)
+    for name in names:
+        running = make_steps(make_small_recipe(name, **{"train.precision": "auto"}), dataset, device)
+        next(running)
+        try:
+            with errors_for_waits(device):
+                for _ in range(SYNC_STEPS):
+                    next(running)
+        except RuntimeError as error:
+            yield Row("waits", name, str(error).splitlines()[0][:80], False)
+        else:
+            yield Row("waits", name, "none", True)
+
+
+def time_steps(device: torch.device, backbone: str, attn: str, batch: int, *, size: int = 32, calls: int = 30) -> Row:
+    """Time a training step on the host and on the device, as it is and captured in one CUDA graph."""
+    recipe = make_small_recipe(attn, **{"model.backbone": backbone, "train.precision": "auto"})
+    precision = resolve_precision("auto", device)
+    choose_kernels(device, precision)
+    net = model.build(recipe, model.InputSpec(10, (size, size)))
+    timed = prepare_timed_network(net, recipe, 10, image_shape(batch, (size, size), None), precision, device)
+    eager = time_calls(timed.train, calls, device) / calls
+    started_at = time.perf_counter()
+    for _ in range(calls):
+        timed.train()
+    host = (time.perf_counter() - started_at) / calls
+    figure = f"{batch / eager:,.0f} images/s; a step {1e3 * eager:.2f} ms, the host alone {1e3 * host:.2f} ms"
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        figure += "; " + describe_capture(timed, device, batch, calls)
+    return Row("speed", f"{backbone} {attn} {batch}", figure)
+
+
+def describe_capture(timed: TimedNetwork, device: torch.device, batch: int, calls: int) -> str:
+    """Return the speed of a step that is replayed as one CUDA graph, or why it cannot be captured."""
+    try:
+        side = torch.cuda.Stream(device)
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                timed.train()
+        torch.cuda.current_stream(device).wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            timed.train()
+        seconds = time_calls(graph.replay, calls, device) / calls
+    except RuntimeError as error:
+        return f"not captured: {str(error).splitlines()[0][:60]}"
+    return f"captured {batch / seconds:,.0f} images/s"
+
+
+def time_condconv(device: torch.device, *, batch: int = 128, calls: int = 20) -> Iterator[Row]:
+    """Time CondConv's ways to convolve each sample with its own kernel, forward and backward."""
+    for width, side in ((64, 8), (16, 32)):
+        module = attention.load("condconv").Attention(width, width).experts.to(device)
+        x = torch.randn(batch, width, side, side, device=device).to(memory_format=torch.channels_last).requires_grad_()
+        shares = torch.rand(batch, len(module.weight), device=device)
+        ways: list[Callable[..., torch.Tensor]] = [
+            condconv.sum_convolutions, condconv.convolve_grouped, condconv.multiply_batched,
+        ]  # fmt: skip
+        chosen = condconv.choose_cheapest(module, x)
+        seconds = {}
+        for way in ways:
+            step = partial(_differentiate, way, module, x, shares)
+            step()
+            seconds[way.__name__] = time_calls(step, calls, device) / calls
+        fastest = min(seconds, key=seconds.__getitem__)
+        figures = ", ".join(f"{name} {1e3 * value:.2f} ms" for name, value in seconds.items())
+        yield Row("condconv", f"{width} channels {side} px", figures, fastest == chosen.__name__)
+
+
+def _differentiate(way: Callable[..., torch.Tensor], *inputs: Any) -> None:
+    way(*inputs).sum().backward()
+
+
+def train_cifar(device: torch.device, *, epochs: int = 18) -> Iterator[Row]:
+    """Train resnet18 with ECA on CIFAR-10 and tell test accuracy and seconds, if its files are there."""
+    keys = {"model.backbone": "resnet18", "data.name": "cifar10", "train.batch_size": 512, "train.epochs": epochs}
+    recipe = read(values={"model.attn": "eca", "train.lr": 0.4, "train.label_smoothing": 0.1, "train.ema": 0.99} | keys)
+    try:
+        dataset = data.load(recipe.data)
+    except UserError as error:
+        yield Row("cifar", "resnet18 eca", f"not run: {error.problem}")
+        return
+    process = SimulatedProcess(device.type)
+    process.device = device
+    started_at = time.perf_counter()
+    net = model.build(recipe, make_input_spec(dataset))
+    for _ in loop.train_model(net, dataset, recipe, accelerator=process):
+        pass
+    seconds = time.perf_counter() - started_at
+    test = evaluate_split(net, dataset.test, dataset, recipe, name="test", accelerator=process)
+    yield Row("cifar", "resnet18 eca", f"{test.top1:.2%} in {seconds:.0f} s", test.top1 >= GOAL_TOP1 and seconds < 60)
+
+
+def run_parts(device: torch.device, parts: list[str]) -> Iterator[Row]:
+    """Yield the rows of the parts, in this order: losses, waits, speed, condconv, cifar."""
+    names = [attention.NONE, *list_still_mechanisms()]
+    if "losses" in parts:
+        yield from compare_losses(device, names)
+    if "waits" in parts:
+        yield from find_waits(device, names)
+    if "speed" in parts:
+        for backbone in BACKBONES:
+            for attn in MECHANISMS:
+                for batch in BATCHES:
+                    yield time_steps(device, backbone, attn, batch)
+    if "condconv" in parts:
+        yield from time_condconv(device)
+    if "cifar" in parts:
+        yield from train_cifar(device)
+
+
+PARTS = ("losses", "waits", "speed", "condconv", "cifar")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table row by row; return 0 if everything is as it should be, 1 if not, 2 without a GPU."""
+    parser = argparse.ArgumentParser(prog="python -m tests.device.gpu_check", description=__doc__)
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {','.join(PARTS)}")
+    parts = parser.parse_args(arguments).only.split(",")
+    if unknown := [part for part in parts if part not in PARTS]:
+        print(f"Error: --only {unknown[0]}: no such part; there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    try:
+        device = choose_device()
+    except UserError as error:
+        print(f"Error: {error.problem} ({error.hint})", file=sys.stderr)
+        return 2
+    if device.type == "cpu":
+        print("Error: torch finds no GPU here, and this check is for one (`attncli doctor` says why)", file=sys.stderr)
+        return 2
+    print(f"{torch.cuda.get_device_name(device) if device.type == 'cuda' else device}, torch {torch.__version__}")
+    results = []
+    for row in run_parts(device, parts):
+        results.append(row.is_good)
+        sign = {True: "ok", False: "NOT", None: ""}[row.is_good]
+        print(f"{row.part:9} {row.what:24} {sign:4} {row.figure}", flush=True)
+    print(f"{results.count(True)} as they should be, {results.count(False)} not, {results.count(None)} without a goal")
+    return int(False in results)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

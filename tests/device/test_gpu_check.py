@@ -1,0 +1,63 @@
+"""The parts of the script for a real GPU, on the CPU and as small as they get."""
+
+import pytest
+import torch
+
+from tests.device import gpu_check
+
+CPU = torch.device("cpu")
+no_gpu = pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
+
+
+@no_gpu
+def test_without_a_gpu_it_says_so_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, nothing on stdout; an unknown part is refused alike."""
+    for arguments in ([], ["--only", "lossses"]):
+        assert gpu_check.main(arguments) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert err.startswith("Error: ")
+
+
+def test_losses_of_a_device_agree_with_themselves() -> None:
+    """The CPU against the CPU is not off at all, for a mechanism and without."""
+    rows = list(gpu_check.compare_losses(CPU, ["none", "eca"], steps=2, size=8))
+    assert [(row.what, row.is_good, row.figure[:7]) for row in rows] == [
+        ("none", True, "0.0e+00"),
+        ("eca", True, "0.0e+00"),
+    ]
+
+
+def test_a_loss_that_differs_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond rounding the row is not as it should be."""
+    losses = iter([1.0, 1.0, 1.01, 1.01])
+    monkeypatch.setattr(gpu_check, "make_steps", lambda *given: (torch.tensor(next(losses)) for _ in range(2)))
+    (row,) = gpu_check.compare_losses(CPU, ["eca"], steps=2, size=8)
+    assert row.is_good is False
+
+
+def test_waits_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that raises is bad and its error shown; one that does not is good."""
+    (row,) = gpu_check.find_waits(CPU, ["eca"], size=8)
+    assert (row.what, row.is_good) == ("eca", True)
+
+    def raising(*given: object) -> object:
+        yield torch.tensor(1.0)
+        raise RuntimeError("called a synchronizing CUDA operation\nmore")
+
+    monkeypatch.setattr(gpu_check, "make_steps", raising)
+    (row,) = gpu_check.find_waits(CPU, ["eca"], size=8)
+    assert (row.figure, row.is_good) == ("called a synchronizing CUDA operation", False)
+
+
+def test_speed_and_condconv_are_timed() -> None:
+    """Their rows have figures of this device."""
+    row = gpu_check.time_steps(CPU, "resnet20", "eca", 2, size=8, calls=1)
+    assert "images/s" in row.figure
+    rows = list(gpu_check.time_condconv(CPU, batch=2, calls=1))
+    assert [row.figure.count(" ms") for row in rows] == [3, 3]
+
+
+def test_mechanisms_for_clips_are_left_out() -> None:
+    """They need another dataset."""
+    assert not {"tam", "gltr"} & set(gpu_check.list_still_mechanisms())

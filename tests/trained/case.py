@@ -1,0 +1,25 @@
+"""A finished run's folder out of nothing: random weights in its checkpoint, digits as its images."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from attncli import model
+from attncli.model import InputSpec
+from attncli.recipe import Recipe
+from tests.attention.case import randomise
+from tests.claims.case import run
+
+
+def trained_run(runs: Path, attn: str = "eca", seed: int = 0, **keys: object) -> tuple[Path, Recipe]:
+    """The folder and recipe of a run of resnet20 on the digits."""
+    recipe = run(runs, attn=attn, seed=seed, top1=0.5, data_digest="", **keys)
+    folder = runs / recipe.compute_digest()
+    net = randomise(model.build(recipe, InputSpec(10, (8, 8))))
+    (folder / "checkpoint").mkdir()
+    tensors = {f"model/{name}": tensor for name, tensor in net.state_dict().items()}
+    save_file(tensors | {"losses": torch.zeros(1)}, folder / "checkpoint" / "tensors-a.safetensors")
+    (folder / "checkpoint" / "state.json").write_text(json.dumps({"tensors": "tensors-a.safetensors"}))
+    return folder, recipe

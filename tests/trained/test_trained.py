@@ -1,0 +1,206 @@
+"""Trained networks leave: exported and loaded back, classifying files, evaluated elsewhere, fine-tuned."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from attncli import model
+from attncli.errors import UserError
+from attncli.model import InputSpec
+from attncli.recipe import Recipe
+from attncli.run import describe_dataset
+from attncli.track.provenance import DatasetInfo
+from attncli.train.evaluation import evaluate_split
+from attncli.train.fine_tuning import FrozenBatchNorm, freeze_parts
+from attncli.trained import ImageClassifier, load_trained_network
+from attncli.trained.evaluate import EvaluationRequest, evaluate_elsewhere, load_other_images
+from attncli.trained.export import export_network, load_exported
+from attncli.trained.predict import list_image_files, predict_files
+from tests.commands.line import line, refused
+from tests.trained.case import trained_run
+
+SPEC = InputSpec(10, (8, 8))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of eca."""
+    return trained_run(tmp_path_factory.mktemp("project") / "runs")[0]
+
+
+def with_model(recipe: Recipe, **keys: object) -> Recipe:
+    """The recipe with other keys of its model."""
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update=keys)})
+
+
+def test_normalisation_is_that_of_the_training_images(folder: Path) -> None:
+    """The classifier's logits of images from 0 to 1 are the network's of normalised ones."""
+    trained = load_trained_network(folder)
+    images = torch.rand(2, 3, 8, 8)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (trained.mean, trained.std))
+    with torch.no_grad():
+        expected = trained.net((images - mean) / std)
+        assert torch.allclose(ImageClassifier(trained)(images), expected, atol=1e-5)
+    assert (trained.classes, trained.size) == (tuple("0123456789"), (8, 8))
+
+
+@pytest.mark.parametrize("format_", ["safetensors", pytest.param("torch-export", marks=pytest.mark.slow)])
+def test_an_export_gives_the_same_logits(folder: Path, tmp_path: Path, format_: str) -> None:
+    """Loaded back as another program would, for another number of images."""
+    trained = load_trained_network(folder)
+    path = tmp_path / "out"
+    summary = export_network(trained, format_, path)
+    assert summary["input"] == ["N", 3, 8, 8]
+    images = torch.rand(5, 3, 8, 8)
+    with torch.no_grad():
+        other = (
+            ImageClassifier(load_exported(path)) if format_ == "safetensors" else torch.export.load(path).module()
+        )(images)
+        assert torch.allclose(other, ImageClassifier(trained)(images), atol=1e-4)
+    with pytest.raises(UserError, match="exists"):
+        export_network(trained, format_, path)
+
+
+def test_onnx_names_its_extra(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package one line says what to install, and nothing is written."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError) as error:
+        export_network(load_trained_network(folder), "onnx", tmp_path / "out.onnx")
+    assert "attncli[onnx]" in error.value.hint
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_run_is_a_source_of_pretrained_weights(folder: Path) -> None:
+    """All of it in the same network; the backbone alone in a network with another mechanism, or with none."""
+    source = dict(load_trained_network(folder).net.state_dict())
+    lines: list[str] = []
+    recipe = with_model(Recipe(), backbone="resnet20", pretrained=str(folder))
+    same = model.build(with_model(recipe, attn="eca"), SPEC, lines.append).state_dict()
+    assert all(torch.equal(same[name], tensor) for name, tensor in source.items())
+    assert any("9 of 9 tensors of the mechanism" in text for text in lines)
+    for attn in ("se", "none"):
+        other = model.build(with_model(recipe, attn=attn), SPEC).state_dict()
+        backbone = {name.replace(".host.", "."): t for name, t in other.items() if ".attn." not in name}
+        for name, tensor in source.items():
+            if ".attn." not in name:
+                assert torch.equal(backbone[name.replace(".host.", ".")], tensor)
+
+
+def test_a_pretrained_run_counts_by_its_content(folder: Path, tmp_path: Path) -> None:
+    """The digest of a recipe depends on the weights and not on the folder; it differs from training from scratch."""
+    copy = tmp_path / "elsewhere"
+    (copy / "checkpoint").mkdir(parents=True)
+    for name in ("state.json", "tensors-a.safetensors"):
+        (copy / "checkpoint" / name).write_bytes((folder / "checkpoint" / name).read_bytes())
+    digests = {with_model(Recipe(), pretrained=str(path)).compute_digest() for path in (folder, copy)}
+    assert len(digests) == 1
+    assert Recipe().compute_digest() not in digests
+
+
+def test_parts_are_frozen_and_slowed_down() -> None:
+    """Factor 0 freezes weights and batch norms; the mechanism inside a frozen stage goes on training."""
+    base = with_model(Recipe(), backbone="resnet20", attn="eca")
+    factors = {"stem": 0.0, "stage1": 0.0, "stage2": 0.1}
+    recipe = base.model_copy(update={"train": base.train.model_copy(update={"lr_factors": factors})})
+    net = model.build(recipe, SPEC)
+    parts = freeze_parts(net, recipe, (8, 8))
+    assert parts is not None
+    assert set(parts.values()) == {"stem", "stage1", "stage2", "stage3", "classifier", "attention"}
+    frozen = {parts[name] for name, parameter in net.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"stem", "stage1"}
+    norms = [module for module in net.train().modules() if isinstance(module, FrozenBatchNorm)]
+    assert len(norms) == 1 + 2 * 3  # the stem's, and two in each of the three blocks of stage 1
+    assert not any(norm.training for norm in norms)
+    groups = model.group_parameters(net, recipe.train, "eca", parts)
+    scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+    named = {parts[name]: scales.get(id(p)) for name, p in net.named_parameters()}
+    assert named == {"stem": None, "stage1": None, "stage2": 0.1, "stage3": 1, "classifier": 1, "attention": 1}
+    assert recipe.compute_digest() != base.compute_digest()
+
+
+def test_wrong_factors_are_refused() -> None:
+    """An unknown part, and a network of which nothing is left to train."""
+    base = with_model(Recipe(), backbone="resnet20", attn="none")
+    net = model.build(base, SPEC)
+    everything = dict.fromkeys(("stem", "stage1", "stage2", "stage3", "classifier"), 0.0)
+    for factors, text in (({"stage4": 1.0}, "stage4"), (everything, "every part is frozen")):
+        recipe = base.model_copy(update={"train": base.train.model_copy(update={"lr_factors": factors})})
+        with pytest.raises(UserError, match=text):
+            freeze_parts(net, recipe, (8, 8))
+
+
+def test_evaluation_elsewhere_is_that_of_the_run(folder: Path) -> None:
+    """On its own test set as a run evaluates it; corruptions are the same for every call and change the result."""
+    trained = load_trained_network(folder)
+    request = EvaluationRequest(data_values={})
+    images = load_other_images(trained, request)
+    (own,) = evaluate_elsewhere(trained, images, request)
+    again = evaluate_split(trained.net, images.test, images, trained.recipe, name="test")
+    assert (own.images, own.top1, own.loss) == (359, again.top1, pytest.approx(again.loss))
+    noisy = EvaluationRequest(data_values={}, corruptions=("gaussian-noise", "fog"), severity=5)
+    first, second = (evaluate_elsewhere(trained, images, noisy) for _ in range(2))
+    assert [e.confusion for e in first] == [e.confusion for e in second]
+    assert [e.split for e in first] == ["gaussian-noise-5", "fog-5"]
+    assert all(e.loss != own.loss for e in first)
+
+
+def test_classes_are_matched_by_name(folder: Path, tmp_path: Path) -> None:
+    """A folder with some of the run's classes gets its labels; an unknown class is refused."""
+    trained = load_trained_network(folder)
+    for part in ("train", "test"):
+        for name in ("7", "3"):
+            (tmp_path / "images" / part / name).mkdir(parents=True)
+            Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "images" / part / name / "a.png")
+            Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "images" / part / name / "b.png")
+    request = EvaluationRequest(data_values={"name": "folder", "root": str(tmp_path / "images")})
+    images = load_other_images(trained, request)
+    assert sorted(images.test.labels.tolist()) == [3, 3, 7, 7]
+    assert images.mean == trained.mean
+    for part in ("train", "test"):
+        (tmp_path / "images" / part / "7").rename(tmp_path / "images" / part / "cat")
+    with pytest.raises(UserError, match="'cat'"):
+        load_other_images(trained, request)
+
+
+def test_predictions_are_those_of_the_network(folder: Path, tmp_path: Path) -> None:
+    """The likeliest class first, probabilities of the network's softmax; a folder stands for its images."""
+    trained = load_trained_network(folder)
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("no image")
+    files = list_image_files([tmp_path])
+    assert files == [tmp_path / "a.png"]
+    (prediction,) = predict_files(trained, files, top=3)
+    with torch.no_grad():
+        image = torch.from_numpy(pixels).movedim(-1, 0)[None].float() / 255
+        expected = ImageClassifier(trained)(image).softmax(1)[0].topk(3)
+    assert prediction.classes == tuple(str(i) for i in expected.indices.tolist())
+    assert prediction.probabilities == pytest.approx(expected.values.tolist(), abs=1e-5)
+    with pytest.raises(UserError, match="cannot be read as an image"):
+        predict_files(trained, [tmp_path / "notes.txt"])
+
+
+def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes the run's name and prints JSON; a wrong word is one line."""
+    monkeypatch.chdir(tmp_path)
+    runs = ("--runs", str(folder.parent))
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save("a.png")
+    (row,) = line("predict", "eca-resnet20-s0", "a.png", "--top", "2", "--json", *runs).json()
+    assert (row["file"], len(row["classes"])) == ("a.png", 2)
+    assert line("export", "eca-resnet20-s0", "--json", *runs).json()["file"] == "eca-resnet20-s0.safetensors"
+    (row,) = line("eval", "eca-resnet20-s0", "--corruption", "jpeg", "--json", *runs).json()
+    assert (row["on"], row["images"]) == ("jpeg-1", 359)
+    refused(line("eval", "eca-resnet20-s0", "--corruption", "fogg", *runs), "'fog'")
+    refused(line("eval", "eca-resnet20-s0", "--set", "train.lr=1", *runs), "train.lr")
+    refused(line("predict", "eca-resnet20-s0", "nowhere.png", *runs), "nowhere.png")
+
+
+def test_runs_record_their_normalisation(folder: Path) -> None:
+    """The facts of a run hold mean and std; those of earlier versions have none and are read without."""
+    info = describe_dataset(load_other_images(load_trained_network(folder), EvaluationRequest(data_values={})))
+    assert info.mean == load_trained_network(folder).mean
+    values = {key: value for key, value in vars(info).items() if key not in ("mean", "std")}
+    assert DatasetInfo(**values).mean is None
