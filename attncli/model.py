@@ -276,7 +276,8 @@ def group_parameters(
 ) -> list[dict[str, Any]]:
     """Return the parameters in groups for an optimiser, each with its `weight_decay` and `lr_scale`.
 
-    Norms and biases (every vector or scalar) get no weight decay unless `train.decay_norm_bias` is set. Parameters
+    Norms, biases and gates (every vector or scalar, also one shaped (C, 1, 1) to be multiplied with a map) get no
+    weight decay unless `train.decay_norm_bias` is set. Parameters
     in `no_weight_decay` of the card, or of the module if its options change them, never get any. `lr_scale`
     multiplies the scheduled learning rate. Frozen parameters (those that need no gradient) are left out.
 
@@ -291,11 +292,16 @@ def group_parameters(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        decayed = (parameter.ndim > 1 or train.decay_norm_bias) and name not in undecayed
+        decayed = (not _is_vector(parameter) or train.decay_norm_bias) and name not in undecayed
         part_factor = train.lr_factors.get(parts[name], 1.0) if parts else 1.0
         key = (train.weight_decay if decayed else 0.0, lr_factors.get(name, 1.0) * part_factor)
         groups.setdefault(key, []).append(parameter)
     return [{"params": params, "weight_decay": decay, "lr_scale": factor} for (decay, factor), params in groups.items()]
+
+
+def _is_vector(parameter: nn.Parameter) -> bool:
+    """Return whether a parameter is a scalar, a vector, or one value per channel of a map: (C, 1, 1)."""
+    return parameter.ndim <= 1 or (parameter.ndim == 3 and parameter.shape[1:] == (1, 1))
 
 
 def _read_card_rules(model: nn.Module, attn: str) -> tuple[set[str], dict[str, float]]:

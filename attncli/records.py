@@ -79,7 +79,7 @@ class Speed:
     baseline_train_images_per_s: float
     baseline_infer_images_per_s: float
     train_ratio: float  # below 1: slower than the baseline
-    train_ratio_low: float  # quartiles of the paired ratios
+    train_ratio_low: float  # 95 % interval of the median of the paired ratios (of version 0.1.0: quartiles)
     train_ratio_high: float
     infer_ratio: float
     infer_ratio_low: float
@@ -91,6 +91,8 @@ class Speed:
     threads: int
     peak_memory_bytes: int | None = None
     baseline_peak_memory_bytes: int | None = None
+    measured_at: str | None = None  # UTC, ISO 8601
+    load: float | None = None  # processes that ran or waited on this machine (1 minute), the more of before and after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +132,7 @@ class Result:
     test_images: int | None = None
     test_correct: int | None = None  # test images whose class was predicted: test_top1 is test_correct / test_images
     planned_seeds: int | None = None  # how many seeds the sweep or recipe planned when this run began
-    code: str | None = None  # `attncli.run.code_state`: <loop>/<mechanism>
+    code: str | None = None  # `attncli.measure.code_state`: <loop>/<mechanism>
 
     def count_added(self, name: str) -> int | None:
         """Return the `params` or `macs` added to the baseline, or None if they were not counted."""
@@ -202,13 +204,18 @@ def _build_adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 
 def read_result(folder: Path) -> Result | None:
-    """Return the result in a run's folder, or None if there is none or it is damaged."""
+    """Return the result in a run's folder, or None if there is none or it is damaged.
+
+    Its `folder` is where it lies now: a folder of runs may have been moved.
+    """
     try:
         result = parse_json_record(Result, json.loads((folder / RESULT).read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):
         return None
     accuracies = (result.test_top1, result.test_top5, result.val_top1, result.best_val_top1)
-    return result if all(value is None or 0 <= value <= 1 for value in accuracies) else None
+    if not all(value is None or 0 <= value <= 1 for value in accuracies):
+        return None
+    return replace(result, folder=str(folder))
 
 
 def recover_test_counts(result: Result, test_images: int) -> Result:

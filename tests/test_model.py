@@ -118,6 +118,17 @@ def test_refusals(attn: str, keys: dict[str, Any], told: str) -> None:
         paths(attn, **keys)
 
 
+def test_gates_per_channel_get_no_weight_decay() -> None:
+    """A gate of shape (C, 1, 1) is spared as a norm's weight is; kernels and matrices are not."""
+    net = torch.nn.Module()
+    shapes = {"gate": (8, 1, 1), "norm": (8,), "scale": (), "kernel": (8, 1, 3), "matrix": (8, 1), "conv": (8, 1, 1, 1)}
+    for name, shape in shapes.items():
+        net.register_parameter(name, torch.nn.Parameter(torch.ones(shape)))
+    groups = model.group_parameters(net, recipe("none").train, "none")
+    decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
+    assert {name for name, p in net.named_parameters() if id(p) in decayed} == {"kernel", "matrix", "conv"}
+
+
 def test_weight_decay_groups() -> None:
     """Weight decay spares norms, biases and what a card lists, and every parameter is in exactly one group."""
     net = model.build(recipe("eca"), model.InputSpec(10, (32, 32)))

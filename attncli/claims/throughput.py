@@ -1,13 +1,12 @@
 """Speeds for claims: measured on request and kept beside the runs; otherwise the last figures are used."""
 
 import json
-import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from attncli.analysis.count_cache import compute_state
 from attncli.analysis.network_key import ImageSpec, make_network_key
 from attncli.claims import networks
 from attncli.claims.comparison import ClaimComparison, find_network_key
@@ -15,21 +14,32 @@ from attncli.claims.evaluate import compute_slacks, evaluate_expression
 from attncli.claims.language import SPEED, Quantity
 from attncli.claims.verdict import Outcome, TimedOutcome
 from attncli.recipe import Recipe
+from attncli.system import hardware
 from attncli.system.files import write_atomically
+from attncli.system.median_interval import compute_median_interval
 
 SPEEDS_FILE = "claim-speeds.json"
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class NetworkTimings:
-    """Networks timed in turn: seconds of a step by network key, one per round; `where` names the machine."""
+    """Networks timed in turn: seconds of a step by network key, one per round; `where` names the machine.
+
+    `machine` and `code` say whether they are still true: only timings of this machine and of the present code decide.
+    """
 
     train: dict[str, list[float]]
     infer: dict[str, list[float]]
     batch_size: int
     where: str
     when: str
+    machine: dict[str, Any] = field(default_factory=dict)
+    code: str = ""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether they are of this machine and of the present code."""
+        return self.code == compute_state() and hardware.is_this_machine(self.machine)
 
     def read_quantity(self, name: str, network: str, i: int) -> float:
         """Return a quantity of `language.SPEED` in round i."""
@@ -53,17 +63,19 @@ class SpeedStore:
         self._fresh: set[str] = set()
 
     def find_timings(self, recipes: Sequence[Recipe], images: ImageSpec) -> NetworkTimings | None:
-        """Return the timings of these recipes' networks, timed together; None if that was not requested and never done.
+        """Return the timings of these recipes' networks, timed together; None if that was not requested and never done
+        on this machine with this code.
 
         Raises UserError for a network that cannot be built.
         """
         named = {make_network_key(r.model): r for r in recipes}
         key = json.dumps([sorted(named), images.size, images.classes, images.frames])
         if self._measure and key not in self._fresh:
-            self._known[key] = _time_now(named, images)
+            self._known[key] = replace(_time_now(named, images), code=compute_state())
             self._fresh.add(key)
             self._save_entry(key)
-        return self._known.get(key)
+        timings = self._known.get(key)
+        return timings if timings is not None and (key in self._fresh or timings.is_current) else None
 
     def decide_speed(self, comparison: ClaimComparison) -> TimedOutcome:
         """Decide a comparison of speeds by its rounds; untested if nothing was timed."""
@@ -75,7 +87,9 @@ class SpeedStore:
         for images, group in groups.items():
             timings = self.find_timings([networks.make_recipe(q.network) for q in group], images)
             if timings is None:
-                return TimedOutcome(text=comparison.text, outcome="untested", why="not timed on this machine")
+                return TimedOutcome(
+                    text=comparison.text, outcome="untested", why="not timed on this machine with this code"
+                )
             timed[images] = timings
         return _make_timed_outcome(comparison, timed)
 
@@ -106,6 +120,7 @@ def _time_now(named: dict[str, Recipe], images: ImageSpec) -> NetworkTimings:
         timed_rounds.batch_size,
         _format_device(timed_rounds),
         timed_rounds.when,
+        machine=timed_rounds.machine,
     )
 
 
@@ -145,7 +160,9 @@ def _make_timed_outcome(comparison: ClaimComparison, timed: Mapping[ImageSpec, N
                 *compute_slacks(comparison.left, link, read_round_value),
             )
         )
-    (left_value, *_), (right_value, *_), (difference, low, high), *slack = map(median_interval, zip(*rows, strict=True))
+    (left_value, *_), (right_value, *_), (difference, low, high), *slack = map(
+        compute_median_interval, zip(*rows, strict=True)
+    )
     first_timings = next(iter(timed.values()))
     outcome = _decide_by_slacks(slack)
     return TimedOutcome(
@@ -167,18 +184,3 @@ def _decide_by_slacks(slack: Sequence[tuple[float, float, float]]) -> Outcome:
     if all(low > 0 for _, low, _ in slack):
         return "holds"
     return "fails" if any(high < 0 for _, _, high in slack) else "undecided"
-
-
-def median_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float, float]:
-    """Return median, low and high: the interval holds the true median with the chance `level`, for any distribution.
-
-    Its ends are order statistics (the sign test inverted); with fewer than six values it is unbounded. It is that of
-    scipy.stats.quantile_test, whose import takes three times as long (see attncli.analysis.stats).
-    """
-    from scipy import special
-
-    ordered, n = sorted(values), len(values)
-    excluded_ranks = [k for k in range(n // 2) if special.bdtr(k, n, 0.5) <= (1 - level) / 2]
-    if not excluded_ranks:
-        return statistics.median(ordered), -math.inf, math.inf
-    return statistics.median(ordered), ordered[excluded_ranks[-1]], ordered[n - 1 - excluded_ranks[-1]]

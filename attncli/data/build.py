@@ -8,6 +8,7 @@ import hashlib
 import json
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from attncli.data import subset
@@ -21,8 +22,10 @@ from attncli.data.images.arrays import (
     VariableSizeImages,
     wrap_tensor,
 )
+from attncli.data.images.files import SHOWN, UnreadableFile
 from attncli.data.images.grey_range import find_grey_range, load_grey_range
 from attncli.data.images.pixel_rules import FULL_RANGE, DeepGreyError, choose_pixel_rules
+from attncli.data.images.unreadable import find_unreadable_files
 from attncli.data.images.variable_size import read_whole_images
 from attncli.data.paths import DataPaths
 from attncli.data.registry import read_source
@@ -59,7 +62,7 @@ def _find_grey_range(source: DatasetSource, paths: DataPaths) -> tuple[float, fl
 
 def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Dataset:
     """Return the dataset. Raises DeepGreyError for 16-bit images without data.grey_range."""
-    classes, lazy_splits = _select_splits(data, source)
+    classes, lazy_splits, left_out = _select_splits(data, source, paths)
     whole_images = _load_whole_images(data, lazy_splits["train"], paths) if data.crop == "resized" else None
     arrays = {
         name: lazy_split.read_all()
@@ -86,13 +89,14 @@ def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Da
         train=splits["train"],
         val=splits.get("val"),
         test=splits["test"],
-        digest=_compute_digest(classes, lazy_splits, arrays, whole_images),
+        digest=_compute_digest(classes, lazy_splits, arrays, whole_images, left_out),
         origin=source.origin,
         pad=default_pad if data.pad is None else data.pad,
         flip=source.flip if data.flip is None else data.flip,
         augmentation=build_augmentation(data),
         notes=(
             *source.notes,
+            *_describe_left_out(left_out),
             *describe_first_classes(data.classes, classes, len(source.classes)),
             *list_notes(rules, split_files),
         ),
@@ -138,11 +142,19 @@ def _load_whole_images(data: Data, lazy_split: LazySplit, paths: DataPaths) -> W
     return WholeTrainImages(images, IMAGENET_MEAN, IMAGENET_STD)
 
 
-def _select_splits(data: Data, source: DatasetSource) -> tuple[tuple[str, ...], dict[str, LazySplit]]:
+class SelectedSplits(NamedTuple):
+    """The chosen classes and splits, and the files that were left out as they cannot be read."""
+
+    classes: tuple[str, ...]
+    lazy_splits: dict[str, LazySplit]
+    left_out: list[UnreadableFile]
+
+
+def _select_splits(data: Data, source: DatasetSource, paths: DataPaths) -> SelectedSplits:
     """Return the classes, and train, val (unless empty) and test with the wanted images only.
 
-    Classes are chosen in every split. data.fraction and data.per_class apply to the training images only, before the
-    validation split is cut from them.
+    Classes are chosen in every split; then, with data.bad=skip, unreadable files are left out. data.fraction and
+    data.per_class apply to the training images only, before the validation split is cut from them.
     """
     class_numbers = subset.choose_classes(source.classes, data.classes)
     classes = tuple(source.classes[number] for number in class_numbers)
@@ -152,6 +164,7 @@ def _select_splits(data: Data, source: DatasetSource) -> tuple[tuple[str, ...], 
         for name, lazy_split in source_splits.items()
         if lazy_split is not None
     }
+    left_out = _leave_out_unreadable(lazy_splits, paths) if data.bad == "skip" else []
     _check_not_empty(data, classes, lazy_splits)
     train = lazy_splits["train"]
     seed = subset.resolve_seed(data)
@@ -161,7 +174,20 @@ def _select_splits(data: Data, source: DatasetSource) -> tuple[tuple[str, ...], 
         if len(val_rows):
             lazy_splits["val"] = train.select_rows(val_rows)
         train = train.select_rows(train_rows)
-    return classes, lazy_splits | {"train": train}
+    return SelectedSplits(classes, lazy_splits | {"train": train}, left_out)
+
+
+def _leave_out_unreadable(lazy_splits: dict[str, LazySplit], paths: DataPaths) -> list[UnreadableFile]:
+    """Remove the files that cannot be read from all splits, and return them with the reasons."""
+    left_out = []
+    for name, lazy_split in lazy_splits.items():
+        if lazy_split.files is None:
+            continue
+        unreadable = dict(find_unreadable_files(lazy_split.files, f"checking {name} images", paths))
+        left_out += list(unreadable.items())
+        readable = [row for row, file in enumerate(lazy_split.files.files) if file.path not in unreadable]
+        lazy_splits[name] = lazy_split.select_rows(torch.tensor(readable, dtype=torch.int64))
+    return left_out
 
 
 def _list_source_splits(data: Data, source: DatasetSource) -> dict[str, LazySplit | None]:
@@ -189,6 +215,13 @@ def _check_not_empty(data: Data, classes: tuple[str, ...], lazy_splits: dict[str
         )
 
 
+def _describe_left_out(left_out: list[UnreadableFile]) -> list[str]:
+    """Return a note that names the files that were left out, at most a few of them."""
+    named = "; ".join(f"{path} ({reason})" for path, reason in left_out[:SHOWN])
+    more = f"; and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+    return [f"{len(left_out)} files cannot be read and are left out: {named}{more}"] if left_out else []
+
+
 def _describe_shared_groups(lazy_splits: dict[str, LazySplit]) -> list[str]:
     """Return a warning for the groups of images that are in the training and in another split."""
     shared = []
@@ -209,12 +242,15 @@ def _compute_digest(
     classes: tuple[str, ...],
     lazy_splits: dict[str, LazySplit],
     arrays: dict[str, ImageArray],
-    whole_images: WholeTrainImages | None = None,
+    whole_images: WholeTrainImages | None,
+    left_out: list[UnreadableFile],
 ) -> str:
-    """Return the SHA-256 of the classes and, split by split, of labels and images."""
+    """Return the SHA-256 of the classes and, split by split, of labels and images, and of the files left out."""
     digest = hashlib.sha256(json.dumps(classes).encode())
     for name in sorted(lazy_splits):
         images = whole_images.images if whole_images and name == "train" else arrays[name]
         digest.update(f"/{name}/{images.sha256}/".encode())
         digest.update(lazy_splits[name].labels.numpy().tobytes())
+    if left_out:
+        digest.update(json.dumps(sorted(path for path, _ in left_out)).encode())
     return digest.hexdigest()

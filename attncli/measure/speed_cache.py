@@ -1,4 +1,4 @@
-"""Store speeds in a file: each is measured once per network, machine and set of libraries. Does not load torch.
+"""Store speeds in a file: each is measured once a day per network, code, machine and libraries. Does not load torch.
 
 An entry is a Speed under a hash of everything that it depends on. The entry also has, under `of`, what was hashed, so
 that a plan can look up the speed of a network without building it. Older entries without `of` are found by hash only.
@@ -6,11 +6,14 @@ that a plan can look up the speed of a network without building it. Older entrie
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from attncli.measure.code_state import name_training_code
 from attncli.recipe import Recipe, Train
 from attncli.records import Speed
 from attncli.system import hardware
@@ -21,6 +24,7 @@ MACHINE_KEYS = ("cpu", "usable_cpus", "threads", "gpu", "torch", "torchvision", 
 TRAIN_KEYS = ("batch_size", "optimizer", "nesterov", "clip_norm", "channels_last", "compile")
 LATE_TRAIN_KEYS = ("accumulate", "deterministic")  # in an entry only if they are not at their default
 MECHANISM_KEYS = ("attn", "options", "site", "stages", "blocks")
+MAX_AGE_S = 24 * 3600.0  # of a speed that is served from the file
 SpeedEntry = dict[str, Any]
 
 
@@ -32,7 +36,7 @@ def make_speed_key(
     precision: str,
     machine: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return everything that a timing depends on: network (user-defined: its content), images, training, machine."""
+    """Return everything that a timing depends on: network, images, training, machine, and the code of all of them."""
     identity = recipe.build_identity()
     return {
         "model": identity["model"],
@@ -41,23 +45,30 @@ def make_speed_key(
             name: identity["train"][name] for name in (*TRAIN_KEYS, *LATE_TRAIN_KEYS) if name in identity["train"]
         }
         | {"precision": precision},
-        "measure": recipe.measure.model_dump(exclude={"speed"}),
+        "measure": recipe.measure.model_dump(exclude={"speed", "check_memory"}),
         "machine": {name: machine.get(name) for name in MACHINE_KEYS},
+        "code": name_training_code(recipe),
     }
 
 
 def get_or_measure_speed(
-    file: Path, key: Mapping[str, Any], compute: Callable[[], Speed], *, requested_precision: str = ""
+    file: Path,
+    key: Mapping[str, Any],
+    compute: Callable[[], Speed],
+    *,
+    requested_precision: str = "",
+    max_age_s: float | None = MAX_AGE_S,
 ) -> Speed:
     """Return the speed that `file` has under `key`; otherwise measure it with `compute` and add it to the file.
 
-    `requested_precision` is the recipe's precision as written, perhaps `auto`. The file is JSON and replaced as a
+    `requested_precision` is the recipe's precision as written, perhaps `auto`. A speed that is older than `max_age_s`
+    seconds is measured again; None takes one of any age. The file is JSON and replaced as a
     whole; an unreadable file counts as empty. If two processes write at the same time, one figure may be lost, and is
     then measured again.
     """
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     entry = read_speed_entries(file).get(name)
-    if entry is not None:
+    if entry is not None and (max_age_s is None or _compute_age(entry) <= max_age_s):
         return _make_speed(entry)
     speed = compute()
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -73,11 +84,22 @@ def read_speed_entries(file: Path) -> dict[str, SpeedEntry]:
     except (OSError, ValueError):
         return {}
     field_names = {f.name for f in fields(Speed)}
+    required_names = {f.name for f in fields(Speed) if f.default is MISSING}
     if not isinstance(tree, dict):
         return {}
     return {
-        name: entry for name, entry in tree.items() if isinstance(entry, dict) and entry.keys() - {"of"} == field_names
+        name: entry
+        for name, entry in tree.items()
+        if isinstance(entry, dict) and required_names <= entry.keys() <= {*field_names, "of"}
     }
+
+
+def _compute_age(entry: SpeedEntry) -> float:
+    """Return the age of an entry in seconds; infinite for one of an earlier version, which has no date."""
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(entry["measured_at"])).total_seconds()
+    except (KeyError, TypeError, ValueError):
+        return math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +129,9 @@ def find_rates(entries: Sequence[SpeedEntry], recipe: Recipe, images: Sequence[i
     for entry in reversed(matching):
         if entry["of"]["model"] == model:
             return _make_rates(
-                entry, "", is_own_timing=entry["of"]["measure"] == recipe.measure.model_dump(exclude={"speed"})
+                entry,
+                "",
+                is_own_timing=entry["of"]["measure"] == recipe.measure.model_dump(exclude={"speed", "check_memory"}),
             )
     for entry in reversed(matching if recipe == recipe.make_baseline() else []):
         if entry["of"]["model"] | {name: model[name] for name in MECHANISM_KEYS} == model:

@@ -1,10 +1,11 @@
 """Time training and inference of a network against its baseline, in turn, or read the speed from the cache.
 
-Both networks are copied, so that they do not change, and get one batch of noise images. They run in turn (network
-and baseline, baseline and network, ...): if something slows the machine down for a while, it slows both. A pair gives
-one ratio; medians and quartiles are taken over the pairs. The first runs are warm-up (memory, kernels, clocks, the
-compiler) and do not count. A training step is that of the training loop: forward and backward pass of the loss in the
-recipe's precision and memory layout, clipping, optimiser; the learning rate is 0.
+Both networks are copied, so that they do not change, and get one batch of noise images. They run in turn (network and
+baseline, baseline and network, ...): if something slows the machine down for a while, it slows both. A pair gives one
+ratio; the ratio is their median with its 95 % interval, for which at least nine pairs are timed. The first runs are
+warm-up (memory, kernels, clocks, the compiler) and do not count. A training step is that of the training loop:
+forward and backward pass of the loss in the recipe's precision and memory layout, clipping, optimiser; the learning
+rate is 0.
 """
 
 import copy
@@ -13,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -22,20 +24,22 @@ from torch.amp.grad_scaler import GradScaler
 from attncli.errors import RunFailedError
 from attncli.measure.environment import describe_machine
 from attncli.measure.fake_tensors import image_shape
-from attncli.measure.speed_cache import SPEEDS_FILE, get_or_measure_speed, make_speed_key
+from attncli.measure.speed_cache import MAX_AGE_S, SPEEDS_FILE, get_or_measure_speed, make_speed_key
 from attncli.model import group_parameters
 from attncli.recipe import Recipe
 from attncli.records import Speed
+from attncli.system.hardware import read_load
+from attncli.system.median_interval import compute_median_interval
 from attncli.train import autocast_context, optim, resolve_precision, tune_malloc
 from attncli.train.accumulation import accumulate_gradients
-from attncli.train.device import uses_channels_last
+from attncli.train.device import compile_network, uses_channels_last
 from attncli.train.distributed import choose_kernels
 from attncli.train.errors import empty_device_cache, is_out_of_memory
 from attncli.train.loss import TrainingObjective
 from attncli.train.small_map_convolution import speed_up_small_maps
 
 TRAINING_SHARE = 0.7  # of the time that timing may take
-MIN_PAIRS = 3  # timed at least
+MIN_PAIRS = 9  # timed at least: a distribution-free interval of fewer is hardly shorter than their range
 SAMPLE_SECONDS = 0.1  # minimum length of a sample, so that the clock's resolution and short delays matter little
 SMALLEST_BATCH = 16
 WARM_SECONDS = 0.5  # that a GPU works before it is timed
@@ -107,6 +111,7 @@ def _time_pair(
     device: torch.device,
 ) -> Speed:
     """Time both networks with images of `shape`, whose batch may still shrink on a CPU. Raises if memory runs out."""
+    load = read_load()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         batch, networks = _prepare_fitting_pair(model, baseline, recipe, classes, shape, precision, device)
         budget, repeats = recipe.measure.seconds, recipe.measure.repeats
@@ -114,7 +119,9 @@ def _time_pair(
         for network in networks:
             network.net.eval()
         infer = time_pairs(networks[0].infer, networks[1].infer, device, budget * (1 - TRAINING_SHARE), repeats)
-    return _make_speed_record(train, infer, networks, batch, precision, device)
+    speed = _make_speed_record(train, infer, networks, batch, precision, device)
+    measured_at = datetime.now(UTC).isoformat(timespec="seconds")
+    return replace(speed, measured_at=measured_at, load=None if load is None else max(load, read_load() or 0.0))
 
 
 def prepare_network_pair(
@@ -199,8 +206,7 @@ def _warm_up_network(
     if uses_channels_last(settings, device):
         net.to(memory_format=torch.channels_last)
     speed_up_small_maps(net, device, precision)
-    if settings.compile:
-        net.compile()
+    compile_network(net, settings)
     objective = TrainingObjective(net, smoothing=settings.label_smoothing, precision=precision, device=device)
     optimizer = optim.build_optimizer(group_parameters(net, settings, attn), settings, device)
     optim.set_learning_rate(optimizer, 0.0)
@@ -256,7 +262,7 @@ def _prepare_fitting_pair(
 ) -> tuple[int, tuple[TimedNetwork, TimedNetwork]]:
     """Return the batch size to time with, and both networks, warmed up with it.
 
-    It is that of `shape`, and unless the recipe fixes it, halved on a CPU until three pairs fit into the time.
+    It is that of `shape`, and unless the recipe fixes it, halved on a CPU until nine pairs fit into the time.
     """
 
     def prepare_pair(batch: int) -> tuple[TimedNetwork, TimedNetwork]:
@@ -280,9 +286,9 @@ def _make_speed_record(
     precision: str,
     device: torch.device,
 ) -> Speed:
-    """Return the record: medians of the seconds, and median and quartiles of the pairs' ratios."""
-    train_low, train_ratio, train_high = _ratio_quartiles(train)
-    infer_low, infer_ratio, infer_high = _ratio_quartiles(infer)
+    """Return the record: medians of the seconds, and the median of the pairs' ratios with its interval."""
+    train_ratio, train_low, train_high = compute_ratio_interval(train)
+    infer_ratio, infer_low, infer_high = compute_ratio_interval(infer)
     rates = [batch / statistics.median(times) for pairs in (train, infer) for times in zip(*pairs, strict=True)]
     return Speed(
         train_images_per_s=rates[0],
@@ -305,9 +311,9 @@ def _make_speed_record(
     )
 
 
-def _ratio_quartiles(pairs: list[Pair]) -> list[float]:
-    """Return the quartiles of the first's throughput divided by the second's."""
-    return statistics.quantiles([second / first for first, second in pairs], n=4, method="inclusive")
+def compute_ratio_interval(pairs: list[Pair]) -> tuple[float, float, float]:
+    """Return the median of the first's throughput divided by the second's, and the ends of its 95 % interval."""
+    return compute_median_interval([second / first for first, second in pairs])
 
 
 def cached_throughput(
@@ -341,7 +347,11 @@ def cached_throughput(
     if processes > 1:
         key["processes"] = processes
     speed_record = get_or_measure_speed(
-        runs / SPEEDS_FILE, key, measure_now, requested_precision=recipe.train.precision
+        runs / SPEEDS_FILE,
+        key,
+        measure_now,
+        requested_precision=recipe.train.precision,
+        max_age_s=MAX_AGE_S if threads is None else None,
     )
     return _with_unit_ratios(speed_record) if recipe == recipe.make_baseline() else speed_record
 

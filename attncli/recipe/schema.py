@@ -27,7 +27,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
         | {"configuration", "unused_splits", "image_column", "label_column", "content"}
         | {"folds", "fold", "group_column", "group_pattern"}
-        | {"background", "grey_range", "orientation"}
+        | {"background", "grey_range", "orientation", "max_pixels", "bad"}
     ),
     "model": frozenset({"replace", "pretrained"}),
     "train": frozenset({"accumulate", "deterministic", "lr_factors"}),
@@ -91,6 +91,12 @@ class Data(RecipeSection):
     grey_range: list[float] | None = Field(
         default=None,
         description="values of 16-bit grey images that become black and white; none = the bits that your images use",
+    )
+    max_pixels: Positive | None = Field(
+        default=None, description="pixels of the largest image that is decoded; none = 178,956,970"
+    )
+    bad: Literal["refuse", "skip"] = Field(
+        default="refuse", description="files that cannot be read as images: an error, or left out and listed"
     )
     orientation: Literal["auto", "follow", "ignore"] = Field(
         default="auto", description="EXIF orientation; auto = followed for your own images and the hub's"
@@ -166,7 +172,9 @@ class Train(RecipeSection):
         default="auto", description="auto = bf16 if native, else fp16 on CUDA and fp32 elsewhere; tf32: CUDA"
     )
     channels_last: bool = True
-    compile: bool = False
+    compile: bool | Literal["reduce-overhead", "max-autotune"] = Field(
+        default=False, description="torch.compile, in one of its modes if named; reduce-overhead: CUDA graphs"
+    )
     accumulate: Positive = Field(
         default=1, description="parts of a batch that are computed one after the other; batch norms see the parts"
     )
@@ -178,7 +186,7 @@ class Measure(RecipeSection):
 
     speed: bool = Field(default=True, description="time training and inference, alternating with the baseline")
     batch_size: Positive | None = Field(default=None, description="images per timed step; none = train.batch_size")
-    repeats: Annotated[int, Field(ge=3)] = Field(default=7, description="timed pairs (variant, baseline)")
+    repeats: Annotated[int, Field(ge=3)] = Field(default=9, description="timed pairs with the baseline, at least nine")
     seconds: Annotated[float, Field(gt=0)] = Field(default=8.0, description="approximate time limit of the timing")
     check_memory: bool = Field(
         default=True, description="refuse a training that needs more memory than is free; false = train regardless"
@@ -193,7 +201,9 @@ class Recipe(RecipeSection):
     train: Train = Train()
     measure: Measure = Measure()
     seed: Annotated[int, Field(ge=0)] = 0
-    experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE")
+    experiment: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
+        default=None, description="MLflow experiment; none = DATASET-BACKBONE"
+    )
     planned_seeds: Positive | None = Field(
         default=None, description="how many seeds are planned in all; `compare` judges when they are finished"
     )

@@ -25,11 +25,11 @@ from attncli.data.dataset import Dataset
 from attncli.data.loader import count_left_over
 from attncli.errors import UserError
 from attncli.measure import environment, training_needs
+from attncli.measure.code_state import name_training_code
 from attncli.measure.cost import count_once, count_recipe_cost
 from attncli.measure.throughput import cached_throughput
 from attncli.recipe import Recipe
 from attncli.records import PLAN_TAG, TRIVIAL_TOP5_CLASSES, Cost, Epoch, Evaluation, Record, Result, Speed
-from attncli.run.code_state import name_training_code
 from attncli.run.distributed import follow_main_rank, main_rank
 from attncli.run.listener import RunListener
 from attncli.run.naming import describe_dataset, format_run_title, make_input_spec, name_baseline, name_network

@@ -42,6 +42,14 @@ def count_cores() -> int:
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
+def read_load() -> float | None:
+    """Return how many processes ran or waited in the last minute on average, or None if the system does not say."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None
+
+
 def read_free_memory() -> int:
     """Return the bytes of memory that this process may still take: free ones, within its container's limit."""
     import psutil  # here, as most commands do not need it

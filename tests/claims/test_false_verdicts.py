@@ -10,8 +10,9 @@ from attncli.analysis import looks, stats
 from attncli.analysis.count_cache import CountCache
 from attncli.claims import claim_files, judge
 from attncli.claims.evidence import Evidence
-from attncli.claims.throughput import SpeedStore, median_interval
+from attncli.claims.throughput import SpeedStore
 from attncli.runs import FinishedRun, RunStore, read_finished_runs
+from attncli.system.median_interval import compute_median_interval
 from tests.claims.case import claims_file, run
 
 TIMES, SEEDS = 2000, 5
@@ -94,16 +95,16 @@ def test_median_intervals_cover():
     """The interval of a median of nine rounds holds the true one in 95 % of the trials or more, however skewed."""
     chance = np.random.default_rng(6)
     rounds = chance.lognormal(0.0, 1.0, (TIMES, 9))
-    found = [median_interval(row) for row in rounds.tolist()]
+    found = [compute_median_interval(row) for row in rounds.tolist()]
     assert np.mean([low <= 1.0 <= high for _, low, high in found]) >= 0.95
     assert all(low <= middle <= high for middle, low, high in found)
 
 
 def test_median_interval_by_hand():
     """Of nine values the second and the eighth: 2 (1 + 9) / 512 = 3.9 % are left out. Five values have no interval."""
-    assert median_interval([9, 1, 2, 8, 3, 7, 4, 6, 5]) == (5, 2, 8)
-    assert median_interval([3, 1, 2, 6, 5, 4]) == (3.5, 1, 6)
-    assert median_interval([1, 2, 3, 4, 5])[1:] == (-np.inf, np.inf)
+    assert compute_median_interval([9, 1, 2, 8, 3, 7, 4, 6, 5]) == (5, 2, 8)
+    assert compute_median_interval([3, 1, 2, 6, 5, 4]) == (3.5, 1, 6)
+    assert compute_median_interval([1, 2, 3, 4, 5])[1:] == (-np.inf, np.inf)
 
 
 def test_median_interval_as_scipy_has_it():
@@ -113,4 +114,4 @@ def test_median_interval_as_scipy_has_it():
     for n in range(6, 30):
         values = np.random.default_rng(n).normal(0.3, 1.0, n).tolist()
         interval = theirs.quantile_test(values, p=0.5).confidence_interval(0.95)
-        assert median_interval(values)[1:] == pytest.approx((interval.low, interval.high))
+        assert compute_median_interval(values)[1:] == pytest.approx((interval.low, interval.high))

@@ -1,5 +1,7 @@
 """Claims about speed: rounds kept beside the runs, and an interval that decides."""
 
+import json
+
 import pytest
 
 from attncli.analysis.count_cache import CountCache
@@ -7,6 +9,7 @@ from attncli.analysis.network_key import make_network_key
 from attncli.claims import claim_files, judge, throughput
 from attncli.claims.evidence import Evidence
 from attncli.claims.throughput import NetworkTimings, SpeedStore
+from attncli.measure.environment import describe_machine
 from tests.claims.case import claims_file
 
 PLAIN, ECA = "train_speed(resnet20)", "train_speed(resnet20 + eca)"
@@ -26,7 +29,7 @@ def timed_as(monkeypatch, slower: float, noise: float = 0.0):
             ]
             for r in named.values()
         }
-        return NetworkTimings(taken, taken, 100, "a machine", "2026-11-21T04:00:00+00:00")
+        return NetworkTimings(taken, taken, 100, "a machine", "2026-11-21T04:00:00+00:00", describe_machine())
 
     monkeypatch.setattr(throughput, "_time_now", now)
     return times
@@ -82,6 +85,23 @@ def test_figures_are_kept(tmp_path, monkeypatch):
     assert len(times) == 1
     verdict(tmp_path, check, True)
     assert len(times) == 2
+
+
+@pytest.mark.parametrize("change", [{"machine": {"cpu": "Raspberry Pi 4", "torch": "1.9"}}, {"code": "older"}, None])
+def test_figures_of_another_machine_or_code_decide_nothing(tmp_path, monkeypatch, change):
+    """A file from elsewhere, or of another version of the networks, leaves the claim untested."""
+    timed_as(monkeypatch, slower=2.0)
+    check = f"{ECA} < {PLAIN}"
+    verdict(tmp_path, check, True)
+    file = tmp_path / "runs" / throughput.SPEEDS_FILE
+    entries = json.loads(file.read_text())
+    for entry in entries.values():
+        if change is None:  # as version 0.1.0 wrote it
+            del entry["machine"], entry["code"]
+        else:
+            entry.update(change)
+    file.write_text(json.dumps(entries))
+    assert verdict(tmp_path, check, False).outcome == "untested"
 
 
 def test_images_suit_the_claim(tmp_path, monkeypatch):

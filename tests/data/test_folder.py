@@ -185,7 +185,7 @@ def test_bad_files_are_all_named(tmp_path: Path) -> None:
     (root / "train/owl/2.png").write_bytes(whole[: len(whole) // 2])
     error = refused(root, val_fraction=0.0)
     assert "3 of 12 files" in error.problem
-    for name in ("train/cat/1.png (not an image)", "train/dog/0.png (not an image)", "train/owl/2.png ("):
+    for name in ("train/cat/1.png (not an image)", "train/dog/0.png (an empty file)", "train/owl/2.png ("):
         assert name in error.problem
     assert "\n" not in error.problem
     assert not list((tmp_path / "cache").glob("*.bin"))
@@ -366,3 +366,63 @@ def test_classes_that_are_not_chosen_may_be_empty(tmp_path: Path) -> None:
     assert load(root, classes=["cat", "dog"], val_fraction=0.0).classes == ("cat", "dog")
     assert "train: no files in 'newt'" in refused(root).problem
     assert "data.classes" in refused(root).hint
+
+
+def test_bad_files_are_left_out_by_choice(tmp_path: Path) -> None:
+    """data.bad=skip leaves out what cannot be read, says which, and makes another digest; classes keep their labels."""
+    root = folder(tmp_path / "x")
+    whole = load(root, val_fraction=0.0)
+    assert load(root, val_fraction=0.0, bad="skip").digest == whole.digest
+    (root / "train/cat/0.png").write_bytes((root / "train/cat/0.png").read_bytes()[:60])
+    (root / "test/dog/1.png").write_bytes(b"")
+    assert "data.bad=skip" in refused(root, val_fraction=0.0).hint
+    dataset = load(root, val_fraction=0.0, bad="skip")
+    assert dataset.train.labels.tolist() == [0] * 3 + [1] * 4 + [2] * 4
+    assert dataset.test.labels.bincount().tolist() == [4, 3, 4]
+    assert np.array_equal(dataset.train.images[0].numpy(), noise(1).transpose(2, 0, 1))
+    (note,) = dataset.notes
+    assert note.startswith("2 files cannot be read and are left out: train/cat/0.png (")
+    assert "test/dog/1.png (an empty file)" in note
+    again = load(root, val_fraction=0.0, bad="skip")
+    assert (again.digest, again.notes) == (dataset.digest, dataset.notes)
+    (root / "train/cat/0.png").unlink()
+    (root / "test/dog/1.png").unlink()
+    assert load(root, val_fraction=0.0, bad="skip").digest not in (whole.digest, dataset.digest)
+
+
+def test_a_class_of_bad_files_only_is_named(tmp_path: Path) -> None:
+    """Leaving files out never leaves out a class without a word."""
+    root = folder(tmp_path / "x")
+    for path in (root / "train/dog").iterdir():
+        path.write_text("broken")
+    assert "no images of 'dog' in the split train" in refused(root, bad="skip").problem
+
+
+FORMATS = {
+    "HEIC": b"\x00\x00\x00\x18ftypheic\x00\x00",
+    "JPEG XL": b"\xff\x0a\xfa\x7f",
+    "a camera's raw file": b"FUJIFILMCCD-RAW 0201",
+    "DICOM": b"\x00" * 128 + b"DICM",
+    "a web page": b"\n<!DOCTYPE html><html>",
+    "a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1",
+    "a video": b"\x00\x00\x00\x18ftypisom",
+    "an empty file": b"",
+    "not an image": b"\x01\x02\x03",
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_are_named_as_what_they_are(tmp_path: Path, name: str) -> None:
+    """A format that Pillow lacks, or a file that is none, is said to be that."""
+    root = folder(tmp_path / "x")
+    (root / "train/cat/9.jpg").write_bytes(FORMATS[name])
+    assert f"train/cat/9.jpg ({name}" in refused(root).problem
+
+
+def test_huge_images_by_a_key(tmp_path: Path) -> None:
+    """More pixels than the limit are refused with the key that allows them."""
+    root = folder(tmp_path / "x")
+    picture(root / "train/cat/9.png", 99, (50, 40))
+    error = refused(root, image_size=8, max_pixels=1999)
+    assert "train/cat/9.png (50 x 40 pixels, more than data.max_pixels=1999" in error.problem
+    assert len(load(root, image_size=8, max_pixels=2000, val_fraction=0.0).train) == 13

@@ -155,7 +155,7 @@ def test_what_is_timed_is_not_timed_again(file: Path, tmp_path: Path) -> None:
     assert [run.is_timed for run in made.runs] == [False, True, False] * 2
     known = sum(run.expected_seconds or 0 for run in made.runs)
     assert made.estimate_seconds()[0] == pytest.approx(known + 2 * 3.0)
-    again = plan_sweep(file, runs=runs, overrides=[*asked, "measure.repeats=9"])
+    again = plan_sweep(file, runs=runs, overrides=[*asked, "measure.repeats=11"])
     assert again.estimate_seconds()[0] == pytest.approx(known + 3 * 3.0)
 
 

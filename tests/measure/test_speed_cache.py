@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from attncli.measure import code_state
 from attncli.measure.environment import describe_machine
 from attncli.measure.speed_cache import get_or_measure_speed, make_speed_key
 from attncli.recipe import read
@@ -27,6 +29,8 @@ SPEED = Speed(
     precision="fp32",
     device="cpu",
     threads=1,
+    measured_at=datetime.now(UTC).isoformat(),
+    load=0.5,
 )
 
 
@@ -49,6 +53,26 @@ def test_measured_once(tmp_path: Path) -> None:
     assert get_or_measure_speed(file, key(model__attn="se"), compute).repeats == 2
     assert get_or_measure_speed(file, key(), compute) == first
     assert len(calls) == 2
+
+
+def test_old_speeds_are_measured_again(tmp_path: Path) -> None:
+    """A speed of the day before yesterday, or without a date, is served only to runs that must not measure."""
+    file = tmp_path / "speed.json"
+    for date in ((datetime.now(UTC) - timedelta(days=2)).isoformat(), None):
+        get_or_measure_speed(file, key(), lambda date=date: replace(SPEED, repeats=1, measured_at=date), max_age_s=0)
+        assert get_or_measure_speed(file, key(), lambda: SPEED, max_age_s=None).repeats == 1
+        assert get_or_measure_speed(file, key(), lambda: SPEED) == SPEED
+        assert get_or_measure_speed(file, key(), lambda: replace(SPEED, repeats=1)) == SPEED
+
+
+def test_other_code_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code of networks and mechanism is in the key; comments and docstrings are none."""
+    before = key(model__attn="se")
+    monkeypatch.setattr(code_state, "_hash_loop", lambda: "other")
+    assert key(model__attn="se") != before
+    source = '"""What it does."""\nx = 1  # why\ndef f():\n    """Text."""\n    return "kept"\n'
+    assert code_state.strip_comments(source) == code_state.strip_comments('x = 1\ndef f():\n    return "kept"\n')
+    assert code_state.strip_comments("x = 1\n") != code_state.strip_comments("x = 2\n")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": {"train_ratio": 1}}'])

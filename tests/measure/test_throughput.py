@@ -42,7 +42,7 @@ class Watched(Tiny):
 
 
 def test_record_of_a_slower_network(monkeypatch) -> None:
-    """Rates, ratios with their quartiles, and the circumstances, where a convolution takes 10 ms by the clock."""
+    """Rates, ratios with their intervals, and the circumstances, where a convolution takes 10 ms by the clock."""
     done = []
     plain = nn.Conv2d.forward
 
@@ -60,7 +60,7 @@ def test_record_of_a_slower_network(monkeypatch) -> None:
     train = (found.train_ratio_low, found.train_ratio, found.train_ratio_high)
     infer = (found.infer_ratio_low, found.infer_ratio, found.infer_ratio_high)
     assert (train, infer) == (pytest.approx((0.25, 0.25, 0.25)), pytest.approx((0.25, 0.25, 0.25)))
-    assert (found.batch_size, found.precision, found.device, found.repeats) == (8, "fp32", "cpu", 3)
+    assert (found.batch_size, found.precision, found.device, found.repeats) == (8, "fp32", "cpu", 9)
     assert found.threads == torch.get_num_threads()
     assert found.peak_memory_bytes is None
 
@@ -135,27 +135,27 @@ def test_pairs_alternate_and_share_the_work(monkeypatch) -> None:
     def b() -> None: ...
 
     monkeypatch.setattr(throughput, "time_calls", seconds)
-    pairs = time_pairs(a, b, CPU, budget=1000.0, repeats=4)
-    assert [name for name, _ in order] == ["a", "b", "a", "b", "b", "a", "a", "b", "b", "a"]
-    assert pairs == [(2.0, 1.0)] * 4
-    assert throughput._ratio_quartiles(pairs) == [0.5, 0.5, 0.5]
+    pairs = time_pairs(a, b, CPU, budget=1000.0, repeats=10)
+    assert [name for name, _ in order] == ["a", "b", *["a", "b", "b", "a"] * 5]
+    assert pairs == [(2.0, 1.0)] * 10
+    assert throughput.compute_ratio_interval(pairs) == (0.5, 0.5, 0.5)
 
 
 @pytest.mark.parametrize(
     ("step", "budget", "calls", "pairs"),
-    [(0.001, 5.0, 100, 7), (0.5, 7.0, 1, 7), (0.5, 4.0, 1, 4), (10.0, 5.0, 1, 3), (0.02, 0.4, 1, 7)],
+    [(0.001, 5.0, 100, 12), (0.5, 12.0, 1, 12), (0.5, 10.0, 1, 10), (10.0, 5.0, 1, 9), (0.02, 0.48, 1, 12)],
 )
 def test_length_fits_the_budget(monkeypatch, step: float, budget: float, calls: int, pairs: int) -> None:
-    """Quick work is repeated to last a tenth of a second, slow work gets fewer pairs, never under three."""
+    """Quick work is repeated to last a tenth of a second, slow work gets fewer pairs, never under nine."""
     seen = []
     monkeypatch.setattr(throughput, "time_calls", lambda work, n, device: seen.append(n) or n * step)
-    assert len(time_pairs(lambda: None, lambda: 1, CPU, budget, 7)) == pairs
+    assert len(time_pairs(lambda: None, lambda: 1, CPU, budget, 12)) == pairs
     assert set(seen[2:]) == {calls}
 
 
-@pytest.mark.parametrize(("step", "batch"), [(0.01, 128), (0.2, 64), (0.8, 16), (50.0, 16)])
+@pytest.mark.parametrize(("step", "batch"), [(0.01, 128), (0.2, 32), (0.8, 16), (50.0, 16)])
 def test_batch_shrinks_to_the_time_on_a_cpu(monkeypatch, step: float, batch: int) -> None:
-    """The recipe's batch is halved until three pairs fit, down to 16; one that is asked for stays."""
+    """The recipe's batch is halved until nine pairs fit, down to 16; one that is asked for stays."""
     monkeypatch.setattr(throughput, "time_calls", lambda work, n, device: step)
     monkeypatch.setattr(
         throughput, "prepare_network_pair", lambda m, b, r, c, shape, p, d: (throughput.TimedNetwork(m, max, min),) * 2

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from attncli.data.images.arrays import ImagePixels
+from attncli.data.images.formats import open_image
 from attncli.data.images.pixel_rules import (
     PLAIN_COLOUR,
     PLAIN_RULES,
@@ -46,13 +47,13 @@ class DecodedImage(NamedTuple):
 
 def read_image_size(path: Path | BinaryIO, rules: PixelRules = PLAIN_RULES) -> tuple[int, int]:
     """Return (H, W) from the header of an image file. Raises what Pillow raises for a file that is no image."""
-    with Image.open(path) as image:
+    with open_image(path, rules) as image:
         return measure_upright_size(image, rules)
 
 
 def read_header(path: Path | BinaryIO, rules: PixelRules) -> tuple[tuple[int, int], set[str]]:
     """Return (H, W) and the traits from the header of an image file. Raises as `decode_image` does."""
-    with Image.open(path) as image:
+    with open_image(path, rules) as image:
         return measure_upright_size(image, rules), find_traits(image, rules)
 
 
@@ -67,7 +68,7 @@ def decode_image(path: Path | BinaryIO, target: Target, rules: PixelRules = PLAI
         DeepGreyError: for a 16-bit image whose range is not known.
         Exception: what Pillow raises for a file that is no image.
     """
-    with Image.open(path) as opened:
+    with open_image(path, rules) as opened:
         traits = find_traits(opened, rules)
         image = convert_to_rgb(opened, rules)
         if target.like is None and (target.share < 1 or image.size != (target.width, target.height)):
@@ -85,7 +86,7 @@ def decode_whole(path: Path | BinaryIO, side: int, rules: PixelRules = PLAIN_RUL
 
     Colours and errors are as in `decode_image`.
     """
-    with Image.open(path) as opened:
+    with open_image(path, rules) as opened:
         traits = find_traits(opened, rules)
         image = convert_to_rgb(opened, rules)
         height, width = shrink_size(image.height, image.width, side)

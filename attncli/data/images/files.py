@@ -81,7 +81,7 @@ class ImageFileList:
         named = "; ".join(f"{path} ({reason})" for path, reason in unreadable[:SHOWN])
         more = f"; and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
         problem = f"{self.root}: {len(unreadable)} of {total} files cannot be read as images: {named}{more}"
-        return UserError(problem, "fix or remove them")
+        return UserError(problem, "fix or remove them, or leave them out: --set data.bad=skip")
 
 
 def describe_failure(error: Exception) -> str:

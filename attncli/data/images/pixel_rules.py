@@ -1,7 +1,7 @@
 """How the values in image files become the 8-bit colours that a network sees: transparency, 16 bits, orientation."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from attncli.errors import UserError
 from attncli.recipe import Data
 
 ALPHA, DEEP, TURNED, PLAIN_COLOUR = "alpha", "deep", "turned", "plain colour"  # traits of images
+DEEP_COLOUR = "deep colour"  # 16 bits for each of red, green and blue, of which Pillow reads the upper 8
 FULL_RANGE = (0.0, 65535.0)
 DEFAULT_BACKGROUND = "white"
+DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit against files that unpack to more than the memory
 ORIENTATION_TAG = 0x0112  # of EXIF
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -38,11 +40,13 @@ class PixelRules:
     background: the colour behind transparent images; None drops the transparency and shows hidden colours.
     grey_range: the values of 16-bit grey images that become black and white; None if they must be read first.
     follows_orientation: whether images are turned as EXIF's orientation says.
+    max_pixels: the largest image that is decoded.
     """
 
     background: tuple[int, int, int] | None = None
     grey_range: tuple[float, float] | None = FULL_RANGE
     follows_orientation: bool = False
+    max_pixels: int = field(default=DEFAULT_MAX_PIXELS, repr=False)  # no part of cache keys: it changes no pixel
 
 
 PLAIN_RULES = PixelRules()
@@ -60,6 +64,7 @@ def choose_pixel_rules(data: Data) -> PixelRules:
         background=None if background is None else _parse_colour(background),
         grey_range=FULL_RANGE if grey_range is None and is_published else grey_range,
         follows_orientation=not is_published if data.orientation == "auto" else data.orientation == "follow",
+        max_pixels=DEFAULT_MAX_PIXELS if data.max_pixels is None else data.max_pixels,
     )
 
 
@@ -89,17 +94,23 @@ def convert_to_rgb(image: Image.Image, rules: PixelRules) -> Image.Image:
 
 
 def find_traits(image: Image.Image, rules: PixelRules) -> set[str]:
-    """Return the traits that the header of an opened image tells: ALPHA, DEEP, TURNED.
+    """Return the traits that the header of an opened image tells: ALPHA, DEEP, DEEP_COLOUR, TURNED.
 
     Raises DeepGreyError as `convert_to_rgb` does.
     """
     is_deep = image.mode.startswith("I;16")
     if is_deep and rules.grey_range is None:
         raise DeepGreyError
+    has_deep_colours = _has_deep_colours(image)  # before EXIF is read, which may load the image
     turn = _find_turn(image, rules)
     return {
         trait
-        for trait, is_present in ((ALPHA, _has_alpha(image)), (DEEP, is_deep), (TURNED, turn is not None))
+        for trait, is_present in (
+            (ALPHA, _has_alpha(image)),
+            (DEEP, is_deep),
+            (DEEP_COLOUR, has_deep_colours),
+            (TURNED, turn is not None),
+        )
         if is_present
     }
 
@@ -150,6 +161,8 @@ def describe_traits(rules: PixelRules, counts: Mapping[str, int]) -> list[str]:
     if counts.get(DEEP) and rules.grey_range is not None:
         low, high = rules.grey_range
         lines.append(f"images of 16 bits: {counts[DEEP]:,}, {low:g} is black, {high:g} white (data.grey_range)")
+    if counts.get(DEEP_COLOUR):
+        lines.append(f"colour images of 16 bits: {counts[DEEP_COLOUR]:,}, only the upper 8 bits are read")
     if counts.get(TURNED):
         lines.append(f"images turned as their EXIF orientation says: {counts[TURNED]:,} (data.orientation)")
     return lines
@@ -172,6 +185,12 @@ def _read_orientation(image: Image.Image) -> int:
 
 def _has_alpha(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+
+
+def _has_deep_colours(image: Image.Image) -> bool:
+    """Return whether an image that is not loaded yet has 16 bits per colour in its file."""
+    tiles = getattr(image, "tile", ())
+    return image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile[3]) for tile in tiles)
 
 
 def _convert_deep_grey(values: NDArray[np.uint16], grey_range: tuple[float, float] | None) -> Image.Image:

@@ -50,12 +50,12 @@ def _hash_files(files: Iterable[Path]) -> str:
 def strip_comments(source: str) -> str:
     """Return Python source without comments, docstrings, and spaces inside of lines."""
     kept_texts: list[str] = []
-    previous = tokenize.ENCODING
+    previous, follows_docstring = tokenize.ENCODING, False
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type in (tokenize.COMMENT, tokenize.NL):
+        if token.type in (tokenize.COMMENT, tokenize.NL) or (follows_docstring and token.type == tokenize.NEWLINE):
             continue
-        if token.type == tokenize.STRING and previous in LAYOUT_TOKENS:
-            continue
-        previous = token.type
-        kept_texts.append(token.string)
+        follows_docstring = token.type == tokenize.STRING and previous in LAYOUT_TOKENS
+        if not follows_docstring:
+            previous = token.type
+            kept_texts.append(token.string)
     return " ".join(kept_texts)
