@@ -212,13 +212,18 @@ def _build_adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 
 def read_result(folder: Path) -> Result | None:
-    """Return the result in a run's folder, or None if there is none or it is damaged."""
+    """Return the result in a run's folder, or None if there is none or it is damaged.
+
+    Its `folder` is where it lies now: a folder of runs may have been moved.
+    """
     try:
         result = parse_json_record(Result, json.loads((folder / RESULT).read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):
         return None
     accuracies = (result.test_top1, result.test_top5, result.val_top1, result.best_val_top1)
-    return result if all(value is None or 0 <= value <= 1 for value in accuracies) else None
+    if not all(value is None or 0 <= value <= 1 for value in accuracies):
+        return None
+    return replace(result, folder=str(folder))
 
 
 def recover_test_counts(result: Result, test_images: int) -> Result:

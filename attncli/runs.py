@@ -22,6 +22,7 @@ from attncli.errors import UserError, unknown_name_error
 from attncli.recipe import Recipe, parse_yaml
 from attncli.records import PLAN_TAG, RESULT, Result, recover_test_counts
 from attncli.system.callable_module import make_module_callable
+from attncli.system.files import path_exists
 from attncli.track import RunStore, read_finished_result
 from attncli.track.provenance import ORIGIN_FILE, read_provenance
 from attncli.track.tags import format_run_name
@@ -325,7 +326,7 @@ def find_run_folder(runs: Path, word: str) -> Path:
         UserError: No run has this name, or several digests begin with it.
     """
     run_path = Path(word)
-    if (run_path / RECIPE).exists():
+    if path_exists(run_path / RECIPE):
         return run_path
     run_folders = list(list_run_folders(runs))
     digest_matches = [f.path for f in run_folders if f.path.name.startswith(word)]

@@ -20,6 +20,7 @@ from attncli.system.launcher import read_process_rank
 from attncli.track.metrics import collect_run_metrics
 from attncli.track.provenance import read_provenance
 from tests.claims.case import run as make_run
+from tests.commands.line import line
 from tests.garbage import WORDS, Garbage, find_crashes
 from tests.shared import ROOT
 from tests.track.recorded_runs import WHOLE
@@ -89,6 +90,28 @@ def make_environment(draws: Garbage) -> dict[str, str]:
         )
         for name in chosen
     }
+
+
+COMMANDS = (
+    "check {}", "sweep {} --dry-run", "show {}", "recipe show {}", "help {}", "data ls {}", "ls {}", "{}",
+    "check --attn {}", "check --backbone {}", "check --set {}", "check --seed {}", "ls runs --runs {}",
+    "compare --no-plot --runs {}", "look {}", "run {}=1", "check --dataset folder --data-root {}", "claims {}",
+    "published {}", "run --{}",
+)  # fmt: skip
+
+
+def make_words(draws: Garbage) -> list[str]:
+    """The words of a command line, one of them garbage."""
+    words = [word for word in WORDS if "\x00" not in word and "\ud800" not in word]
+    garbage = draws.choice((*words, "\udce9", *(draws.choice(words) + draws.choice(words),)))
+    return [word.replace("{}", garbage) for word in draws.choice(COMMANDS).split()]
+
+
+def use_words(words: list[str]) -> None:
+    """Run a command line; the exit code of a bug is an error."""
+    done = line(*words)
+    if done.code == 3:
+        raise RuntimeError(" ".join(done.err.splitlines()[-6:]))
 
 
 @pytest.fixture
@@ -165,6 +188,7 @@ def entries(tmp_path, monkeypatch):
         "records": (lambda draws: draws.damage_text(log), use_log),
         "origin": (lambda draws: draws.json_bytes(origin), use_origin),
         "speeds": (lambda draws: draws.json_bytes(speed), use_speeds),
+        "words": (make_words, use_words),
         "claims": (lambda draws: draws.damage_text(CLAIMS), use_file(lambda p: read_claim_files([p]), "claims.yaml")),
         "plug-in": (
             lambda draws: draws.damage_text(PLUGIN),
@@ -188,6 +212,7 @@ ENTRIES = (
     "claims",
     "plug-in",
     "address",
+    "words",
 )
 
 

@@ -179,3 +179,15 @@ def test_a_filter_that_no_run_meets_is_refused(filters, hint):
     assert caught.value.hint.startswith(hint)
     refuse_empty_filters(runs, attn=["eca", "none"], backbone="resnet18", dataset="digits")
     refuse_empty_filters([], **everything | filters)
+
+
+def test_results_of_a_moved_folder_name_where_they_lie(tmp_path):
+    """The folder in a result is the one in which it was found; accuracies that are none make it a damaged one."""
+    run(tmp_path / "before", attn="eca", seed=0, top1=0.5)
+    (tmp_path / "before").rename(tmp_path / "after")
+    (folder,) = (tmp_path / "after").iterdir()
+    (moved,) = read_finished_runs(RunStore(tmp_path / "after"))
+    assert moved.result.folder == str(folder)
+    file = folder / "result.json"
+    file.write_text(file.read_text().replace('"test_top1": 0.5', '"test_top1": Infinity'))
+    assert read_finished_runs(RunStore(tmp_path / "after")) == []

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +14,7 @@ from attncli.commands._completion import complete_backbones, complete_datasets, 
 from attncli.commands._result_stream import echo_result, reserve_stdout
 from attncli.errors import UserError
 from attncli.shortcuts import SHORTCUT_KEYS
+from attncli.system.files import expand_user_path, path_exists
 from attncli.system.gpu_support import DEVICE_VARIABLE, check_device_name
 
 if TYPE_CHECKING:
@@ -161,6 +163,7 @@ def runs_option(command: F) -> F:
     return click.option(
         "--runs",
         type=click.Path(path_type=Path, file_okay=False),
+        callback=check_runs_path,
         default=Path("runs"),
         envvar="ATTNCLI_RUNS",
         show_default=True,
@@ -192,6 +195,11 @@ def _restore_variable(name: str, value: str | None) -> None:
         os.environ.pop(name, None)
     else:
         os.environ[name] = value
+
+
+def check_runs_path(context: click.Context, parameter: click.Parameter, runs: Path) -> Path:
+    """Return the folder of runs, ~ expanded. Raises UserError for a path that no folder can have."""
+    return runs if context.resilient_parsing else expand_user_path(str(runs), "--runs")
 
 
 def json_option(command: F) -> F:
@@ -234,7 +242,7 @@ def _resolve_run_weights(item: str, runs: Path) -> str:
     from attncli.runs import find_run_folder
 
     key, _, word = item.partition("=")
-    is_file = "/" in word or Path(word).suffix or Path(word).exists()
+    is_file = "/" in word or Path(word).suffix or path_exists(Path(word))
     if key.strip() != "model.pretrained" or is_file or word.lower() in ("true", "false", "null", ""):
         return item
     return f"{key}={find_run_folder(runs, word)}"
@@ -259,7 +267,7 @@ def refuse_settings(words: Sequence[Path]) -> None:
 
     for word in map(str, words):
         name, equals, value = word.partition("=")
-        if equals and not Path(word).exists():
+        if equals and not path_exists(Path(word)):
             raise UserError(
                 f"{word}: not a recipe", f"keys follow --set: --set {find_recipe_key(name) or name}={value}"
             )
@@ -292,4 +300,7 @@ def overwrite_line(text: str) -> None:
 def wrap_with_label(label: str, text: str) -> str:
     """Return a text after its label, in lines that fit the terminal, later lines indented."""
     columns = shutil.get_terminal_size().columns
-    return click.wrap_text(text, columns, initial_indent=label, subsequent_indent=" " * len(label))
+    lines = textwrap.wrap(
+        text, columns, initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False
+    )
+    return "\n".join(lines)

@@ -17,7 +17,7 @@ def command(runs: Path, tracking_uri: str | None, repair: bool, as_json: bool) -
     More in `attncli help troubleshooting`.
 
     \b
-    Examples:
+    Example:
       attncli doctor
       attncli doctor --repair
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._completion import complete_datasets, complete_runs
-from attncli.commands._options import NAMES, echo_json, json_option, runs_option
+from attncli.commands._options import NAMES, device_option, echo_json, json_option, runs_option
 from attncli.errors import UserError, unknown_name_error
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ ALL = "all"
 @click.option("--severity", type=click.IntRange(1, 5), default=1, show_default=True, help="Of the corruptions.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A key of data, such as data.centre=1.")
 @runs_option
+@device_option
 @json_option
 def command(
     names: tuple[str, ...],

@@ -109,12 +109,12 @@ class Dataset:
         """
         splits = {k: s for k in ("train", "val", "test") if (s := getattr(self, k)) is not None}
         size = sum(s.images.nbytes for s in splits.values())
-        if device.type != "cuda" or 2 * size > _count_free_bytes(device):
+        if device.type != "cuda" or 2 * size > count_free_bytes(device):
             return self
         return replace(self, **{k: s.to(device) for k, s in splits.items()})
 
 
-def _count_free_bytes(device: torch.device) -> int:
+def count_free_bytes(device: torch.device) -> int:
     """Return the free memory of a CUDA device, with what torch holds there for later without using it."""
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(torch.cuda.mem_get_info(device)[0] + unused)

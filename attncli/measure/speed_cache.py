@@ -45,7 +45,7 @@ def make_speed_key(
             name: identity["train"][name] for name in (*TRAIN_KEYS, *LATE_TRAIN_KEYS) if name in identity["train"]
         }
         | {"precision": precision},
-        "measure": recipe.measure.model_dump(exclude={"speed"}),
+        "measure": recipe.measure.model_dump(exclude={"speed", "check_memory"}),
         "machine": {name: machine.get(name) for name in MACHINE_KEYS},
         "code": name_training_code(recipe),
     }
@@ -129,7 +129,9 @@ def find_rates(entries: Sequence[SpeedEntry], recipe: Recipe, images: Sequence[i
     for entry in reversed(matching):
         if entry["of"]["model"] == model:
             return _make_rates(
-                entry, "", is_own_timing=entry["of"]["measure"] == recipe.measure.model_dump(exclude={"speed"})
+                entry,
+                "",
+                is_own_timing=entry["of"]["measure"] == recipe.measure.model_dump(exclude={"speed", "check_memory"}),
             )
     for entry in reversed(matching if recipe == recipe.make_baseline() else []):
         if entry["of"]["model"] | {name: model[name] for name in MECHANISM_KEYS} == model:

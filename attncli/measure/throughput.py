@@ -32,7 +32,7 @@ from attncli.system.hardware import read_load
 from attncli.system.median_interval import compute_median_interval
 from attncli.train import autocast_context, optim, resolve_precision, tune_malloc
 from attncli.train.accumulation import accumulate_gradients
-from attncli.train.device import uses_channels_last
+from attncli.train.device import compile_network, uses_channels_last
 from attncli.train.distributed import choose_kernels
 from attncli.train.errors import empty_device_cache, is_out_of_memory
 from attncli.train.loss import TrainingObjective
@@ -206,8 +206,7 @@ def _warm_up_network(
     if uses_channels_last(settings, device):
         net.to(memory_format=torch.channels_last)
     speed_up_small_maps(net, device, precision)
-    if settings.compile:
-        net.compile()
+    compile_network(net, settings)
     objective = TrainingObjective(net, smoothing=settings.label_smoothing, precision=precision, device=device)
     optimizer = optim.build_optimizer(group_parameters(net, settings, attn), settings, device)
     optim.set_learning_rate(optimizer, 0.0)

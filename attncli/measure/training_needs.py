@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from attncli.data.dataset import count_free_bytes
 from attncli.errors import UserError
 from attncli.measure.cost import NetworkCounts
 from attncli.measure.fake_tensors import image_shape
@@ -39,7 +40,7 @@ class MemoryNeeds:
     per_image: int
     fixed: int
     images: int
-    devices: int = 1  # among which a batch is divided
+    devices: int = 1  # among which a batch is divided, times the parts in which each computes its share
 
     @property
     def least(self) -> int:
@@ -70,12 +71,13 @@ def estimate_memory(
         processes: Among how many processes a batch is divided.
         shared: How many of these share the memory: 1 on GPUs.
     """
+    own_images = math.ceil(min(recipe.train.batch_size, train_images) / processes)
     copies = 1 + STATE_COPIES[recipe.train.optimizer] + (recipe.train.ema is not None)
     return MemoryNeeds(
         per_image=counts.activation_bytes // (2 if precision in ("bf16", "fp16") else 1),
         fixed=shared * copies * FLOAT_BYTES * counts.params,
-        images=shared * math.ceil(min(recipe.train.batch_size, train_images) / processes),
-        devices=processes // shared,
+        images=shared * math.ceil(own_images / recipe.train.accumulate),
+        devices=processes * recipe.train.accumulate // shared,
     )
 
 
@@ -89,6 +91,7 @@ def check_memory(recipe: Recipe, needs: MemoryNeeds, free_bytes: int, side: int,
     hints = []
     if 0 < (images := needs.find_batch(ROOMY_SHARE * free_bytes)) < needs.images:
         hints.append(f"--set train.batch_size={images * needs.devices}")
+        hints.append(f"--set train.accumulate={math.ceil(needs.images / images) * recipe.train.accumulate}")
     room = max(0.0, (ROOMY_SHARE * free_bytes - needs.fixed) / (LIKELY_FACTOR * needs.per_image * needs.images))
     smaller_side = int(side * math.sqrt(room)) // SIDE_STEP * SIDE_STEP
     if SIDE_STEP <= smaller_side < side and recipe.data.name != "clips":
@@ -144,8 +147,7 @@ def time_images_per_s(net: nn.Module, spec: InputSpec) -> float:
 def read_free_bytes(device: torch.device) -> int:
     """Return the free memory of a device; of a CPU what this process may still take, within its container's limit."""
     if device.type == "cuda":
-        free_bytes, _ = torch.cuda.mem_get_info(device)
-        return int(free_bytes)
+        return count_free_bytes(device)
     return hardware.read_free_memory()
 
 

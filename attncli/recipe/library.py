@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from attncli.errors import UserError, suggest_name, unknown_name_error
+from attncli.system.files import path_exists
 
 RecipeKind = Literal["recipe", "sweep"]
 OWN_FOLDER = Path("recipes")  # below the current folder
@@ -31,7 +32,7 @@ def find_recipe_file(word: Path, kind: RecipeKind = "recipe") -> Path:
     Raises:
         UserError: no recipe or sweep has this bare name.
     """
-    if word.exists() or word.suffix or word.parent != Path():
+    if path_exists(word) or word.suffix or word.parent != Path():
         return word
     name, files = str(word), list_recipe_files(kind)
     if name in files:

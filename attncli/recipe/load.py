@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from attncli.errors import CollectedError, UserError, suggest_name
 from attncli.recipe.key_names import find_recipe_key
 from attncli.recipe.schema import Data, Measure, Model, Recipe, RecipeSection, Train
 from attncli.recipe.yaml_loader import load_yaml, parse_override
+
+MOST_LETTERS = 200  # of a value in an error
 
 
 def merge_values(
@@ -34,7 +36,24 @@ def find_key_errors(tree: Any, file_name: str = "") -> list[UserError]:
         Recipe.model_validate(tree)
     except ValidationError as error:
         return [_explain_errors(key_errors, file_name) for key_errors in _group_by_key(error.errors())]
-    return []
+    prefix = f"{file_name}: " if file_name else ""
+    return [
+        UserError(f"{prefix}{key}: {text}: not valid UTF-8", "rename it: the recipe could not be recorded")
+        for key, text in _find_undecoded_texts(tree)
+    ]
+
+
+def _find_undecoded_texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (key, text) of texts with bytes that are not UTF-8, as names of files and command lines may have them."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            yield key, value
+    elif isinstance(value, Mapping | list):
+        items = value.items() if isinstance(value, Mapping) else ((key, item) for item in value)
+        for name, item in items:
+            yield from _find_undecoded_texts(item, f"{key}.{name}" if key and isinstance(value, Mapping) else str(name))
 
 
 def read(path: Path | None = None, overrides: Iterable[str] = (), values: Mapping[str, Any] | None = None) -> Recipe:
@@ -91,8 +110,9 @@ def _explain_errors(key_errors: list[ErrorDetails], file_name: str) -> UserError
         return UserError(f"{location}: unknown key", _suggest_key(keys, section_type))
     allowed = " or ".join(dict.fromkeys(map(_describe_allowed, key_errors)))
     quotes = "; YAML reads yes, no and numbers as values: put such names in quotes" if _lacks_quotes(key_errors) else ""
-    problem = f"{location}: {json.dumps(error['input'], default=str)} is not allowed"
-    return UserError(problem, f"allowed: {allowed}{quotes}")
+    value = json.dumps(error["input"], default=str)
+    shown_value = value if len(value) <= MOST_LETTERS else f"{value[:MOST_LETTERS]}…"
+    return UserError(f"{location}: {shown_value} is not allowed", f"allowed: {allowed}{quotes}")
 
 
 def _lacks_quotes(key_errors: list[ErrorDetails]) -> bool:
@@ -112,6 +132,7 @@ def _suggest_key(keys: list[str], section_type: type[RecipeSection]) -> str:
 def _describe_allowed(error: ErrorDetails) -> str:
     """Return in plain words what pydantic would have accepted."""
     text = error["msg"].removeprefix("Input should be ").replace("a valid ", "").replace("dictionary", "mapping")
+    text = text.replace("String should have", "text of")
     text = re.sub(r" or instance of \w+$", "", text)
     is_list_item = isinstance(error["loc"][-1], int) and any(isinstance(step, str) for step in error["loc"][2:])
     return f"list of {text}s" if is_list_item else text

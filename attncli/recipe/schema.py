@@ -175,7 +175,9 @@ class Train(RecipeSection):
         default="auto", description="auto = bf16 if native, else fp16 on CUDA and fp32 elsewhere; tf32: CUDA"
     )
     channels_last: bool = True
-    compile: bool = False
+    compile: bool | Literal["reduce-overhead", "max-autotune"] = Field(
+        default=False, description="torch.compile, in one of its modes if named; reduce-overhead: CUDA graphs"
+    )
     accumulate: Positive = Field(
         default=1, description="parts of a batch that are computed one after the other; batch norms see the parts"
     )
@@ -202,7 +204,9 @@ class Recipe(RecipeSection):
     train: Train = Train()
     measure: Measure = Measure()
     seed: Annotated[int, Field(ge=0)] = 0
-    experiment: str | None = Field(default=None, description="MLflow experiment; none = DATASET-BACKBONE")
+    experiment: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
+        default=None, description="MLflow experiment; none = DATASET-BACKBONE"
+    )
     planned_seeds: Positive | None = Field(
         default=None, description="how many seeds are planned in all; `compare` judges when they are finished"
     )

@@ -16,6 +16,14 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     temporary.replace(path)
 
 
+def path_exists(path: Path) -> bool:
+    """Return whether a file or folder is there; a word that no file can have as its name is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def expand_user_path(text: str, key: str) -> Path:
     """Return the path that a user gave for a key, with ~ as the home folder.
 

@@ -3,6 +3,7 @@
 import os
 
 import torch
+from torch import nn
 
 from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Train
@@ -39,6 +40,12 @@ def is_torch_from(release: tuple[int, int]) -> bool:
 def uses_channels_last(train: Train, device: torch.device) -> bool:
     """Return whether maps are in channels_last: if the recipe says so and batch norm is right in it on the device."""
     return train.channels_last and (device.type != "mps" or is_torch_from(MPS_CHANNELS_LAST_NORM))
+
+
+def compile_network(net: nn.Module, train: Train) -> None:
+    """Let torch.compile compile a network at its first call, in the mode of the recipe, if that says so."""
+    if train.compile:
+        net.compile(mode=None if train.compile is True else train.compile)
 
 
 def find_accelerator() -> torch.device:

@@ -76,6 +76,9 @@ LINES = {
     "mechanism as papers write it": ("run --attn SENet", "unknown attention: 'SENet'", "did you mean 'se'?"),
     "backbone as papers write it": ("run --backbone WRN-28-10", "'WRN-28-10'", "did you mean 'wide_resnet28_10'?"),
     "dataset as papers write it": ("data ls CIFAR10", "unknown dataset: 'CIFAR10'", "did you mean 'cifar10'?"),
+    "name of an experiment that is too long": (
+        f"run --set experiment={'x' * 600}", "experiment: \"xxx", "at most 500 characters",
+    ),
     "store of an unknown kind": ("run --tracking-uri ftp://x", "tracking store ftp://x", "sqlite:///"),
     "store of files": ("run --tracking-uri file:///tmp/x", "tracking store file:///tmp/x", "sqlite:///"),
     "store in memory": ("run --tracking-uri sqlite:///:memory:", "tracking store sqlite:///:memory:", "sqlite:///"),

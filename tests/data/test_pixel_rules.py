@@ -1,5 +1,7 @@
 """What a network sees of transparent, 16-bit and turned images; shown in another way they have another digest."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,6 +112,32 @@ def test_the_range_is_a_key(tmp_path: Path) -> None:
         load(root)
     dataset = load(root, grey_range=[0.0, 0.4])
     assert dataset.train.images[:, 0, 0, 0].tolist() == [64, 128, 191, 255]
+
+
+def encode_deep_png(values: np.ndarray) -> bytes:
+    """A PNG of (H, W, 3) values of 16 bits, which Pillow cannot write."""
+
+    def make_chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width, _ = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = make_chunk(b"IHDR", header) + make_chunk(b"IDAT", zlib.compress(rows)) + make_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def test_colours_of_sixteen_bits_are_said(tmp_path: Path) -> None:
+    """Of each colour the upper 8 bits are read: values below 256 are black, which is said and warned about."""
+    root = paint_folder(tmp_path / "x", lambda n: Image.fromarray(noise(n)))
+    pixels = np.full((8, 8, 3), 200)
+    (root / "train/a/0.png").write_bytes(encode_deep_png(pixels))
+    (root / "train/a/1.png").write_bytes(encode_deep_png(pixels << 8))
+    dataset = load(root)
+    assert dataset.train.images[:2].amax((1, 2, 3)).tolist() == [0, 200]
+    assert any("colour images of 16 bits: 2," in note for note in dataset.notes)
+    assert any("images of one colour: 2," in warning for warning in dataset.warnings)
+    assert any("colour images of 16 bits: 2," in remark for remark in verify(root).remarks)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

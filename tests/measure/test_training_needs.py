@@ -69,6 +69,16 @@ def test_what_cannot_fit_is_refused_unless_the_recipe_says_so():
     assert "10.2 GB" in check_memory(recipe(measure__check_memory=False), needs, 6 * GB, 224, has_bf16=False)
 
 
+def test_parts_of_a_batch_need_less():
+    """Four parts keep a quarter of the activations; the hint offers parts as well as a smaller batch."""
+    whole, parts = (estimate_memory(recipe(train__accumulate=n), COUNTS, IMAGES, "fp32", 2, 1) for n in (1, 4))
+    assert (parts.images, parts.devices) == (whole.images // 4, 4 * whole.devices)
+    with pytest.raises(UserError) as caught:
+        check_memory(recipe(), estimate_memory(recipe(), COUNTS, IMAGES, "fp32", 1, 1), 6 * GB, 224, has_bf16=False)
+    batch = recipe().train.batch_size
+    assert f"train.batch_size=16 or --set train.accumulate={batch // 16}" in caught.value.hint
+
+
 def test_the_check_is_no_part_of_a_runs_identity():
     """The same run, with and without the check."""
     assert recipe(measure__check_memory=False).compute_digest() == recipe().compute_digest()

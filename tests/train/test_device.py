@@ -176,6 +176,15 @@ def test_channels_last_where_norms_are_right(monkeypatch: pytest.MonkeyPatch, ve
     assert not uses_channels_last(Train(channels_last=False), torch.device("cpu"))
 
 
+def test_modes_of_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mode is torch.compile's; true is its default, false compiles nothing."""
+    modes: list[object] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda net, mode: modes.append(mode))
+    for value in (False, True, "reduce-overhead"):
+        devices.compile_network(torch.nn.Identity(), Train(compile=value))
+    assert modes == [None, "reduce-overhead"]
+
+
 def test_seeding_queues_nothing_for_devices_not_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch.manual_seed keeps a formatted stack for each of them, 0.3 to 0.8 ms a step."""
     seeded: list[tuple[str, int]] = []

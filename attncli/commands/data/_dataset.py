@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._completion import complete_datasets, complete_recipes
-from attncli.commands._options import F, apply_options, read_recipe
+from attncli.commands._options import F, apply_options, check_runs_path, read_recipe
 from attncli.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ root_option = click.option("--data-root", metavar="DIR", help="Folder that holds
 runs_option = click.option(
     "--runs",
     type=click.Path(path_type=Path, file_okay=False),
+    callback=check_runs_path,
     default=Path("runs"),
     envvar="ATTNCLI_RUNS",
     show_default=True,

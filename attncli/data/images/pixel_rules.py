@@ -12,6 +12,7 @@ from attncli.errors import UserError
 from attncli.recipe import Data
 
 ALPHA, DEEP, TURNED, PLAIN_COLOUR = "alpha", "deep", "turned", "plain colour"  # traits of images
+DEEP_COLOUR = "deep colour"  # 16 bits for each of red, green and blue, of which Pillow reads the upper 8
 FULL_RANGE = (0.0, 65535.0)
 DEFAULT_BACKGROUND = "white"
 DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit against files that unpack to more than the memory
@@ -93,17 +94,23 @@ def convert_to_rgb(image: Image.Image, rules: PixelRules) -> Image.Image:
 
 
 def find_traits(image: Image.Image, rules: PixelRules) -> set[str]:
-    """Return the traits that the header of an opened image tells: ALPHA, DEEP, TURNED.
+    """Return the traits that the header of an opened image tells: ALPHA, DEEP, DEEP_COLOUR, TURNED.
 
     Raises DeepGreyError as `convert_to_rgb` does.
     """
     is_deep = image.mode.startswith("I;16")
     if is_deep and rules.grey_range is None:
         raise DeepGreyError
+    has_deep_colours = _has_deep_colours(image)  # before EXIF is read, which may load the image
     turn = _find_turn(image, rules)
     return {
         trait
-        for trait, is_present in ((ALPHA, _has_alpha(image)), (DEEP, is_deep), (TURNED, turn is not None))
+        for trait, is_present in (
+            (ALPHA, _has_alpha(image)),
+            (DEEP, is_deep),
+            (DEEP_COLOUR, has_deep_colours),
+            (TURNED, turn is not None),
+        )
         if is_present
     }
 
@@ -154,6 +161,8 @@ def describe_traits(rules: PixelRules, counts: Mapping[str, int]) -> list[str]:
     if counts.get(DEEP) and rules.grey_range is not None:
         low, high = rules.grey_range
         lines.append(f"images of 16 bits: {counts[DEEP]:,}, {low:g} is black, {high:g} white (data.grey_range)")
+    if counts.get(DEEP_COLOUR):
+        lines.append(f"colour images of 16 bits: {counts[DEEP_COLOUR]:,}, only the upper 8 bits are read")
     if counts.get(TURNED):
         lines.append(f"images turned as their EXIF orientation says: {counts[TURNED]:,} (data.orientation)")
     return lines
@@ -176,6 +185,12 @@ def _read_orientation(image: Image.Image) -> int:
 
 def _has_alpha(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+
+
+def _has_deep_colours(image: Image.Image) -> bool:
+    """Return whether an image that is not loaded yet has 16 bits per colour in its file."""
+    tiles = getattr(image, "tile", ())
+    return image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile[3]) for tile in tiles)
 
 
 def _convert_deep_grey(values: NDArray[np.uint16], grey_range: tuple[float, float] | None) -> Image.Image:
