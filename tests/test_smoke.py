@@ -31,6 +31,10 @@ OWN: dict[str, dict[str, Any]] = {
     "ram": WHOLE | ADAM | {"train.lr": 3e-3, "data.pad": 0},
     "gltr": WHOLE,
     "highway": WHOLE,
+    "halo": ADAM | {"model.options": {"block": 4, "halo": 1}},
+    "involution": ADAM,
+    "lambda": ADAM,
+    "lka": ADAM,
 }
 
 

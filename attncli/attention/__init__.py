@@ -53,11 +53,16 @@ class Mechanism:
         return self.card.site.startswith("frames")
 
 
+def _name_by_stem(stem: str) -> str:
+    """Return the mechanism of a file name: `_` is `-`, and one at the end keeps the name off a keyword (`lambda_`)."""
+    return stem.removesuffix("_").replace("_", "-")
+
+
 @cache
 def _find_own_files() -> dict[str, tuple[str, Path]]:
     folder = Path(__file__).parent
     return {
-        path.stem.replace("_", "-"): (category, path)
+        _name_by_stem(path.stem): (category, path)
         for category in CATEGORIES
         for path in sorted((folder / category.replace("-", "_")).glob("*.py"))
         if path.stem != "__init__"

@@ -7,6 +7,7 @@ it with what is really built. For any other pair only the site says whether it c
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from attncli import attention, backbones
 from attncli.attention import Mechanism
@@ -31,14 +32,35 @@ class BackboneCompatibility:
 
 
 @cache
+def _read_contents() -> dict[str, Any]:
+    contents: dict[str, Any] = parse_yaml(COMPATIBILITY_FILE.read_text(encoding="utf-8"))
+    return contents
+
+
+@cache
 def read_file() -> tuple[frozenset[str], dict[str, BackboneCompatibility]]:
     """Return the mechanisms that were tried, and the entry of each backbone."""
-    contents = parse_yaml(COMPATIBILITY_FILE.read_text(encoding="utf-8"))
+    contents = _read_contents()
     entries = {
         name: BackboneCompatibility(tuple(entry["sites"]), entry.get("refused", {}))
         for name, entry in contents["backbones"].items()
     }
     return frozenset(contents["mechanisms"]), entries
+
+
+def clear_cache() -> None:
+    """Forget the file's contents, after it was written."""
+    _read_contents.cache_clear()
+    read_file.cache_clear()
+
+
+def load_added_parameters() -> dict[str, dict[str, int | None]]:
+    """Return what each mechanism of ours adds to resnet20 and resnet50; None if it does not fit or is a whole network.
+
+    Temporal mechanisms are counted with 8 frames.
+    """
+    added: dict[str, dict[str, int | None]] = _read_contents().get("parameters", {})
+    return added
 
 
 def load_compatibility() -> dict[str, BackboneCompatibility]:

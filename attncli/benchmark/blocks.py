@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from attncli import attention
 from attncli.attention.card import SITE_ARGUMENTS
-from attncli.benchmark.timm_blocks import find_timm_block
+from attncli.benchmark.timm_blocks import find_timm_block, measure_output_difference
 from attncli.measure.throughput import time_calls
 from attncli.train import autocast_context, choose_device, tune_malloc
 
@@ -41,6 +41,7 @@ class BlockTiming:
     floor_ratio: float | None = None  # to the memory floor
     timm: str | None = None
     timm_ratio: float | None = None
+    timm_difference: float | None = None  # of the outputs on equal weights, as a share of the largest
     note: str = ""  # why it was not timed
 
 
@@ -70,6 +71,7 @@ def bench_blocks(
     channels_last: bool = True,
     repeats: int = 7,
     device: torch.device | None = None,
+    against_timm: bool = False,
 ) -> Iterator[ReferenceTiming | BlockTiming]:
     """Time mechanisms at every shape and precision; yield a ReferenceTiming, then a BlockTiming per mechanism.
 
@@ -80,6 +82,7 @@ def bench_blocks(
         shapes: (N, C, H, W) of the maps.
         repeats: samples per block.
         device: by default that of `--device`, else the GPU if there is one.
+        against_timm: compare the outputs with timm's too.
     """
     device = device or choose_device()
     if device.type == "cpu":
@@ -89,7 +92,7 @@ def bench_blocks(
             setup = BlockSetup(shape, precision, channels_last, device)
             yield _time_reference(setup, repeats)
             for name in mechanisms:
-                yield _time_block(name, setup, repeats)
+                yield _time_block(name, setup, repeats, against_timm)
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ def _time_reference(setup: BlockSetup, repeats: int) -> ReferenceTiming:
     )
 
 
-def _time_block(name: str, setup: BlockSetup, repeats: int) -> BlockTiming:
+def _time_block(name: str, setup: BlockSetup, repeats: int, against_timm: bool = False) -> BlockTiming:
     mechanism = attention.describe_mechanism(name)
     labels: dict[str, Any] = {
         "attn": name, "category": mechanism.category, "shape": setup.shape, "precision": setup.precision
@@ -194,6 +197,7 @@ def _time_block(name: str, setup: BlockSetup, repeats: int) -> BlockTiming:
         conv_ratio=_median_ratio(own_seconds, conv),
         floor_ratio=_median_ratio(own_seconds, floor),
         timm_ratio=_median_ratio(own_seconds, timm_seconds[0]) if timm_seconds else None,
+        timm_difference=measure_output_difference(name, setup.shape[1], setup.shape[2:]) if against_timm else None,
     )
 
 
@@ -201,7 +205,7 @@ def _median_ratio(first: Sequence[float], second: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(first, second, strict=True))
 
 
-COLUMNS = ("attn", "shape", "type", "ms", "x conv", "x copy", "x timm", "")
+COLUMNS = ("attn", "shape", "type", "ms", "x conv", "x copy", "x timm", "differs", "")
 
 
 def format_block_row(row: BlockTiming) -> tuple[str, ...]:
@@ -218,6 +222,7 @@ def format_block_row(row: BlockTiming) -> tuple[str, ...]:
         format_figure(row.conv_ratio, 2),
         format_figure(row.floor_ratio, 1),
         format_figure(row.timm_ratio, 2),
+        "-" if row.timm_difference is None else f"{row.timm_difference:.0e}",
         row.note,
     )
 

@@ -32,7 +32,7 @@ from attncli.recipe import compose_yaml, describe_yaml_error
 
 KINDS = (
     "params", "flops", "speed", "memory", "accuracy", "ablation", "structure", "property", "behaviour", "equivalence",
-    "init", "compute", "note", "complexity",
+    "init", "compute", "note", "complexity", "comparison",
 )  # fmt: skip
 DECIDING_KEYS = ("check", "test", "untestable")
 STRENGTHS = ("direction",)

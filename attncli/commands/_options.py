@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -299,4 +300,7 @@ def overwrite_line(text: str) -> None:
 def wrap_with_label(label: str, text: str) -> str:
     """Return a text after its label, in lines that fit the terminal, later lines indented."""
     columns = shutil.get_terminal_size().columns
-    return click.wrap_text(text, columns, initial_indent=label, subsequent_indent=" " * len(label))
+    lines = textwrap.wrap(
+        text, columns, initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False
+    )
+    return "\n".join(lines)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, json_option, store_options, with_option
+from attncli.commands._options import NAMES, echo_json, json_option, store_options, with_option
 from attncli.commands._result_stream import echo_result
 
 if TYPE_CHECKING:
@@ -51,6 +51,12 @@ if TYPE_CHECKING:
     help="Seeds planned before the first run, for runs that no sweep planned.",
 )
 @click.option(
+    "--over",
+    type=NAMES,
+    metavar="KEYS",
+    help="Compare the mechanisms over tasks: dataset, backbone or both (separated by a comma).",
+)
+@click.option(
     "--cost",
     type=click.Choice(["params", "macs", "train-time", "infer-time"]),
     default="params",
@@ -71,6 +77,7 @@ def command(
     sort: str | None,
     margin: float,
     planned_seeds: int | None,
+    over: list[str] | None,
     cost: str,
     with_files: tuple[Path, ...],
     plot: bool,
@@ -89,6 +96,7 @@ def command(
     \b
     Example:
       attncli compare --dataset digits --backbone resnet18
+      attncli compare --over dataset,backbone
       attncli compare --format csv > runs.csv
       attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
@@ -105,6 +113,15 @@ def command(
         others = click.get_current_context().with_resource(imported_results(with_files))
         finished_runs, plot = merge_results(finished_runs, others), False
     refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
+    if over:
+        shown_runs = [
+            run
+            for run in finished_runs
+            if dataset in (None, run.dataset)
+            and backbone in (None, run.recipe.model.backbone)
+            and (not attn or run.result.attn in (*attn, "none"))
+        ]
+        return _compare_over_tasks(shown_runs, over, runs if plot else None, as_json or format_ == "json")
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
     )  # of all runs, as variants are tested together whatever is shown
@@ -116,7 +133,7 @@ def command(
         and (not attn or row.attn in (*attn, "none"))
     ]
     rows = sort_rows(rows, sort) if sort else rows
-    if columns or spread or format_ in ("latex", "markdown"):
+    if columns or spread or format_ == "latex":
         spread = spread or ("sd" if format_ == "latex" else "ci")
         chosen_columns = choose_columns(columns or PAPER_COLUMNS, spread)
     else:
@@ -136,6 +153,24 @@ def command(
         experiments = {run.reference: run.experiment for run in finished_runs}
         _draw_plots(rows, cost, run_store, experiments)
     return None
+
+
+def _compare_over_tasks(
+    finished_runs: "Sequence[FinishedRun]", over: list[str], plot_folder: Path | None, as_json: bool
+) -> None:
+    """Print the comparison over tasks, and draw the critical differences into the folder, if one is given."""
+    from attncli.analysis.over_tasks import compare_over_tasks
+    from attncli.report.over_tasks import draw_critical_differences, render_task_comparison
+
+    comparison = compare_over_tasks(finished_runs, over)
+    if as_json:
+        echo_json(comparison.to_json_dict())
+    else:
+        click.echo(render_task_comparison(comparison))
+    if plot_folder is not None:
+        file = plot_folder / f"compare-over-{'-'.join(over)}.png"
+        draw_critical_differences(comparison, file)
+        click.echo(f"plot: {file}", err=True)
 
 
 def refuse_empty_filters(

@@ -1,36 +1,64 @@
 """`attncli ls`: list mechanisms, backbones, which fits which, datasets, recipes or runs."""
 
+import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from attncli.commands._options import echo_json, json_option, store_options
+from attncli.commands._options import NAMES, echo_json, json_option, store_options
+from attncli.errors import UserError, unknown_name_error
 
 KINDS = ("attention", "backbones", "matrix", "data", "recipes", "runs")
+SORT_KEYS = ("name", "category", "site", "year", "params")
+RESNET50_PARAMETERS = 25_557_032
+FREE_SHARE = 0.001  # of resnet50's parameters: what adds less is free
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS), required=False)
+@click.option("--category", type=NAMES, metavar="NAMES", help="Mechanisms of these categories only.")
+@click.option("--site", type=NAMES, metavar="NAMES", help="Mechanisms at these sites only.")
+@click.option("--year", metavar="YEARS", help="Mechanisms of 2021, 2019-2021, 2021- or -2019 only.")
+@click.option("--peer", type=NAMES, metavar="NAMES", help="Mechanisms that these collections have, such as timm.")
+@click.option("--free", is_flag=True, help="Mechanisms that add under 0.1 % of resnet50's parameters only.")
+@click.option("--sort", "sort_key", type=click.Choice(SORT_KEYS), help="What the mechanisms are sorted by.")
 @store_options
 @json_option
-def command(kind: str | None, runs: Path, tracking_uri: str | None, as_json: bool) -> None:
+def command(
+    kind: str | None,
+    category: list[str] | None,
+    site: list[str] | None,
+    year: str | None,
+    peer: list[str] | None,
+    free: bool,
+    sort_key: str | None,
+    runs: Path,
+    tracking_uri: str | None,
+    as_json: bool,
+) -> None:
     """List the mechanisms, backbones, datasets, recipes or runs; without a word, print how many there are of each.
 
-    `matrix` shows which mechanism fits which backbone, and why the others do not.
+    `matrix` shows which mechanism fits which backbone, and why the others do not. The filters and `--sort` are for
+    `attention`; `params` there are what a mechanism adds to resnet50.
 
     More in `attncli help mechanisms` and `attncli help backbones`.
 
     \b
     Example:
       attncli ls attention
+      attncli ls attention --year 2021- --free --sort year
       attncli ls matrix
       attncli ls runs --json
     """
+    filters = MechanismFilters(category or (), site or (), _parse_years(year), peer or (), free)
+    if kind != "attention" and (filters != MechanismFilters() or sort_key):
+        raise UserError("filters and --sort are for mechanisms", "attncli ls attention --year 2021-")
     listing = {
-        "attention": _collect_mechanisms,
+        "attention": lambda: _collect_mechanisms(filters, sort_key),
         "backbones": _collect_backbones,
         "matrix": _collect_matrix,
         "data": _collect_datasets,
@@ -49,11 +77,15 @@ def command(kind: str | None, runs: Path, tracking_uri: str | None, as_json: boo
         return click.echo(compatibility_table.render_compatibility(shutil.get_terminal_size().columns))
     if kind == "backbones":
         rows = [row | {"sites": summarize_sites(row["sites"])} for row in rows]
+    if kind == "runs":
+        rows = [_shorten_run_row(row) for row in rows]
     if kind == "recipes":
         rows = [{key: value for key, value in row.items() if key != "recipe"} for row in rows]
     from attncli.report.table import print_rows
 
-    print_rows(_clip_column(rows, "title") if kind == "attention" else rows, empty=f"no {kind} yet")
+    if kind == "attention":
+        rows = _clip_column([{k: v for k, v in row.items() if k != "aliases"} for row in rows], "title")
+    print_rows(rows, empty="no mechanism passes these filters" if kind == "attention" else f"no {kind} yet")
     if kind == "backbones":
         click.echo("timm/NAME: any network of timm (pip install 'attncli[timm]')")
     return None
@@ -61,6 +93,8 @@ def command(kind: str | None, runs: Path, tracking_uri: str | None, as_json: boo
 
 def _clip_column(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
     """Return the rows with one text cut so that each fits a line of the terminal; `--json` prints all of it."""
+    if not rows:
+        return []
     other_widths = [max(len(str(row[k])) for row in (*rows, {k: k})) + 2 for k in rows[0] if k != key]
     column_width = max(shutil.get_terminal_size().columns - sum(other_widths) - 2, 12)
     return [
@@ -68,14 +102,88 @@ def _clip_column(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
     ]
 
 
-def _collect_mechanisms() -> list[dict[str, Any]]:
-    from attncli import attention
+@dataclass(frozen=True)
+class MechanismFilters:
+    """Which mechanisms to list; an empty filter lets all pass. `years` is (first, last), both included."""
 
-    plain_row = {"name": attention.NONE, "category": "-", "site": "-", "title": "the plain network", "year": None}
+    categories: Sequence[str] = ()
+    sites: Sequence[str] = ()
+    years: tuple[int, int] | None = None
+    peers: Sequence[str] = ()
+    free: bool = False
+
+
+def _parse_years(text: str | None) -> tuple[int, int] | None:
+    """Return (first, last) of `2021`, `2019-2021`, `2021-` or `-2019`. Raises UserError for anything else."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{4})|(\d{4})?-(\d{4})?", text.strip())
+    if not found or text.strip() == "-":
+        raise UserError(f"--year {text}: no year or range of years", "for example 2021, 2019-2021, 2021- or -2019")
+    year, first, last = found.groups()
+    return (int(year or first or 0), int(year or last or 9999))
+
+
+def _collect_mechanisms(
+    filters: MechanismFilters = MechanismFilters(),
+    sort_key: str | None = None,
+) -> list[dict[str, Any]]:
+    """Return the rows that pass the filters, sorted if a key is given; without filters the plain network too."""
+    from attncli import attention
+    from attncli.backbones import compatibility
+
+    added = compatibility.load_added_parameters()
+    plain_row = {
+        "name": attention.NONE,
+        "category": "-",
+        "site": "-",
+        "title": "the plain network",
+        "year": None,
+        "params": 0,
+    }
     mechanisms = [attention.describe_mechanism(name) for name in attention.mechanism_names()]
-    return [plain_row] + [
-        {"name": m.name, "category": m.category, "site": m.card.site, "title": m.card.title, "year": m.card.year}
+    rows = [
+        {
+            "name": m.name,
+            "category": m.category,
+            "site": m.card.site,
+            "title": m.card.title,
+            "year": m.card.year,
+            "params": added.get(m.name, {}).get("resnet50"),
+            "aliases": list(m.card.aliases),
+        }
         for m in mechanisms
+    ]
+    rows = _filter_rows(rows, filters)
+    if filters == MechanismFilters():
+        rows = [plain_row | {"aliases": []}, *rows]
+    if sort_key:
+        rows.sort(key=lambda row: (row[sort_key] is None, row[sort_key]))
+    return rows
+
+
+def _filter_rows(rows: list[dict[str, Any]], filters: MechanismFilters) -> list[dict[str, Any]]:
+    from attncli import attention
+    from attncli.attention.card import SITES
+    from attncli.literature.peers import find_peer
+
+    for kind, names, known in (
+        ("category", filters.categories, (*attention.CATEGORIES, "own")),
+        ("site", filters.sites, SITES),
+    ):
+        for name in names:
+            if name not in known:
+                raise unknown_name_error(kind, name, known)
+    had_by_peers = {name for peer in filters.peers for name in find_peer(peer).mechanisms}
+    first, last = filters.years or (0, 9999)
+    return [
+        row
+        for row in rows
+        if (not filters.categories or row["category"] in filters.categories)
+        and (not filters.sites or row["site"] in filters.sites)
+        and first <= row["year"] <= last
+        and (not filters.peers or row["name"] in had_by_peers)
+        and (not filters.free or (row["params"] is not None and 0 <= row["params"] < FREE_SHARE * RESNET50_PARAMETERS))
     ]
 
 
@@ -123,6 +231,25 @@ def _collect_recipes() -> list[dict[str, Any]]:
     return [
         {"recipe": str(path), "name": name, "kind": kind, "what": what} for kind, name, path, what in iterate_openings()
     ]
+
+
+def _shorten_run_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a line about a run shows: its name, images, state, accuracy in percent, date and duration."""
+    from datetime import datetime
+
+    from attncli.report.run_progress import format_duration
+
+    accuracy, started_ms, seconds = row["test_top1"], row["started_ms"], row["seconds"]
+    return {
+        "run": row["name"],
+        "digest": row["digest"],
+        "images": row["images"],
+        "epochs": row["epochs"],
+        "status": row["status"].lower(),
+        "top-1": None if accuracy is None else f"{100 * accuracy:.2f}",
+        "started": datetime.fromtimestamp(started_ms / 1000).strftime("%m-%d %H:%M") if started_ms else None,
+        "time": None if seconds is None else format_duration(seconds),
+    }
 
 
 def _collect_runs(runs: Path, tracking_uri: str | None) -> list[dict[str, Any]]:

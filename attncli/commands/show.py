@@ -11,7 +11,10 @@ from attncli.commands._completion import complete_mechanisms
 from attncli.commands._options import echo_json, json_option, wrap_with_label
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from attncli.attention import Mechanism
+    from attncli.literature.peers import Peer
 
 
 @click.command()
@@ -29,11 +32,12 @@ def command(name: str, as_json: bool) -> None:
       attncli show eca
     """
     from attncli import attention
-    from attncli.literature import published
+    from attncli.literature import peers, published
 
     mechanism = attention.describe_mechanism(name)
     card = vars(mechanism.card)
     rows = published.find_rows_about(mechanism.name)
+    having = peers.find_peers_with(mechanism.name)
     if as_json:
         return echo_json(
             {
@@ -44,9 +48,13 @@ def command(name: str, as_json: bool) -> None:
                 "facts": mechanism.site_arguments,
                 "options": {k: vars(v) for k, v in mechanism.options.items()},
                 "published": [asdict(r) for r in rows],
+                "peers": [
+                    {"name": p.name, "repository": p.repository, "differs": p.differs.get(mechanism.name)}
+                    for p in having
+                ],
             }
         )
-    click.echo(_render_mechanism(mechanism, card))
+    click.echo(_render_mechanism(mechanism, card, having))
     if rows:
         from attncli.report.published_tables import render_published_rows
 
@@ -55,7 +63,7 @@ def command(name: str, as_json: bool) -> None:
     return None
 
 
-def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any]) -> str:
+def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequence[Peer]") -> str:
     from attncli.attention.card import SITES
 
     year = "" if str(card["year"]) in card["venue"] else f" {card['year']}"
@@ -74,6 +82,13 @@ def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any]) -> str:
     labelled_texts.append(("Needs", ", ".join(mechanism.site_arguments) or "nothing of its place"))
     if card["floor"]:
         labelled_texts.append(("Floor", card["floor"]))
+    if card["aliases"]:
+        labelled_texts.append(("Names", ", ".join(card["aliases"])))
+    if peers:
+        labelled_texts.append(("Also in", ", ".join(peer.name for peer in peers)))
+    labelled_texts += [
+        ("Differs", f"{p.name}: {p.differs[mechanism.name]}") for p in peers if mechanism.name in p.differs
+    ]
     labelled_texts += [("Note", note) for note in card["notes"]]
     lines = [mechanism.doc, "", *(wrap_with_label(f"{label:10}", text) for label, text in labelled_texts)]
     if mechanism.options:

@@ -42,7 +42,7 @@ def render_comparison(
         return "\n\n".join(
             [
                 *(_render_group(title, part, width, columns) for title, part in group_comparison_rows(rows)),
-                _wrap_text(NOTE, width),
+                wrap_text(NOTE, width),
             ]
         )
     if format_ == "markdown":
@@ -77,8 +77,8 @@ def _render_group(
     for row in rows:
         if row.verdict != "baseline":
             verdicts.setdefault(row.verdict, []).append(row.variant)
-    lines = [_wrap_text(f"{', '.join(names)}: {verdict}", width) for verdict, names in verdicts.items()]
-    lines += [_wrap_text(line, width) for line in (*_describe_family(rows), *_describe_images(rows))]
+    lines = [wrap_text(f"{', '.join(names)}: {verdict}", width) for verdict, names in verdicts.items()]
+    lines += [wrap_text(line, width) for line in (*_describe_family(rows), *_describe_images(rows))]
     return "\n".join([table.render_text_table(columns, rows, title=title, width=width), *lines])
 
 
@@ -127,7 +127,8 @@ def _describe_images(rows: Sequence[ComparisonRow]) -> list[str]:
     return lines
 
 
-def _wrap_text(text: str, width: int) -> str:
+def wrap_text(text: str, width: int) -> str:
+    """Return a paragraph in lines of `width` characters, the second and further ones indented."""
     return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False)
 
 

@@ -38,8 +38,8 @@ class Errors:
         return f"{self.name:28} {'  '.join(parts)}  {'ok' if self.ok else 'DIFFERS'}"
 
 
-def mechanism(meta: dict[str, Any]) -> str:
-    """The mechanism a fixture belongs to: its slug, or the longest leading part of it that has a test file."""
+def find_mechanism(meta: dict[str, Any]) -> str:
+    """Return the mechanism of a fixture: its slug, or the longest leading part of it that has a test file."""
     slug = str(meta.get("mechanism") or meta["slug"])
     here = Path(__file__).parent
     while not (here / f"test_{slug.replace('-', '_')}.py").exists():
@@ -60,7 +60,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tenso
 def compare(path: Path) -> Errors:
     """Build our module from a fixture's weights, run it, and measure how far it is off."""
     meta, data, params = read(path)
-    test = own(mechanism(meta))
+    test = own(find_mechanism(meta))
     module, state = test.official(meta, params)
     module.double().load_state_dict(state)
     run = getattr(test, "run", lambda module, data: module(data["x"]))

@@ -43,6 +43,15 @@ def test_no_alias_stands_for_two_mechanisms():
         ("SKNet", "sk"),
         ("ECA", "eca"),
         ("CBAM", "cbam"),
+        ("gca", "gc"),
+        ("nl", "self-attention"),
+        ("CoTAttention", "cot"),
+        ("splitattn", "splat"),
+        ("shuffle", "sa"),
+        ("ShuffleAttention", "sa"),
+        ("DoubleAttention", "a2"),
+        ("bottleneck", "bot"),
+        ("effective-se", "ese"),
     ],
 )
 def test_names_of_repositories(typed, meant):

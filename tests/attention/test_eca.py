@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from attncli.attention.channel.eca import Attention, choose_kernel_size
 
-OPTIONS: list[dict[str, Any]] = [{}, {"k": 5}, {"k": (7, 3)}, {"gamma": 1.0}, {"b": 3.0}]
+OPTIONS: list[dict[str, Any]] = [{}, {"k": 5}, {"k": (7, 3)}, {"gamma": 1.0}, {"b": 3.0}, {"circular": True}]
 
 
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
@@ -49,6 +49,14 @@ def test_gate_is_local() -> None:
     (module(x)[0, 3] / x.detach()[0, 3]).sum().backward()
     touched = x.grad[0].abs().sum((1, 2)).nonzero().flatten().tolist()
     assert set(touched) <= {2, 3, 4}
+
+
+def test_circular_kernel_joins_the_ends() -> None:
+    """Rolling the channels of the input rolls those of the output; with zeros beyond the ends it does not."""
+    x = torch.randn(1, 8, 3, 3, dtype=torch.float64)
+    for circular in (True, False):
+        module = Attention(8, k=3, circular=circular).double()
+        assert torch.allclose(module(x.roll(1, 1)), module(x).roll(1, 1)) is circular
 
 
 def test_even_kernel_is_refused() -> None:

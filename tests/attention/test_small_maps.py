@@ -41,7 +41,13 @@ def test_small_maps_train_or_are_refused(name: str, size: tuple[int, int]) -> No
             assert forward(module.eval(), tuple(x[: len(x) // 2] for x in inputs)).isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["psa", "danet", "self-attention", "external"])
+SCORING = {  # what scores positions
+    "psa": "predict", "danet": "query", "self-attention": "query", "external": "keys", "criss-cross": "query",
+    "gc": "mask", "polarized": "channel_query", "a2": "gather", "bot": "positions", "aa": "positions",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCORING)
 def test_nothing_can_be_attended_to_on_one_position(name: str) -> None:
     """On a 1x1 map attention between positions has weight 1 whatever it learns: what scores positions gets no gradient.
 
@@ -49,8 +55,7 @@ def test_nothing_can_be_attended_to_on_one_position(name: str) -> None:
     """
     module = randomise(case(name, (1, 1)).build().double().train())
     forward(module, case(name, (1, 1)).inputs(n=4)).square().sum().backward()
-    scoring = {"psa": "predict", "danet": "query", "self-attention": "query", "external": "keys"}[name]
-    grads = [p.grad for n, p in module.named_parameters() if scoring in n]
+    grads = [p.grad for n, p in module.named_parameters() if SCORING[name] in n]
     assert grads
     assert all(g is None or g.abs().max() < 1e-12 for g in grads)
     assert "1 x 1" in attention.describe_mechanism(name).card.floor

@@ -185,3 +185,22 @@ def test_rivals_compute_the_same(name: str) -> None:
     assert made[1](x).shape == ours(x).shape
     ratio = sum(p.numel() for p in made[1].parameters()) / sum(p.numel() for p in ours.parameters())
     assert 0.8 < ratio < 1.25
+    difference = timm_blocks.measure_output_difference(name, 64, (8, 8))
+    assert (difference is None) == (name not in timm_blocks._RENAMED)
+    assert difference is None or difference < 1e-5  # the norm in its GlobalContext has another epsilon
+
+
+def test_difference_of_outputs_is_a_share(monkeypatch) -> None:
+    """A block that returns 1.5 times ours on our weights is half of the largest output away."""
+
+    class Louder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv1d(1, 1, 3, padding=1, bias=False)
+
+        def forward(self, x):
+            return 1.5 * x * torch.sigmoid(self.conv(x.mean((2, 3))[:, None])).transpose(1, 2)[..., None]
+
+    monkeypatch.setattr(timm_blocks, "find_timm_block", lambda name, *_: ("Louder", Louder()))
+    assert timm_blocks.measure_output_difference("eca", 16, (4, 4)) == pytest.approx(0.5)
+    assert timm_blocks.measure_output_difference("simam", 16, (4, 4)) is None

@@ -96,14 +96,72 @@ def test_nothing_asked_shows_help() -> None:
 def test_ls_attention_json() -> None:
     """The promised keys, each mechanism once, `none` first."""
     rows = line("ls", "attention", "--json").json()
-    assert all(row.keys() == {"name", "category", "site", "title", "year"} for row in rows)
+    assert all(row.keys() == {"name", "category", "site", "title", "year", "params", "aliases"} for row in rows)
     names = [row["name"] for row in rows]
     assert len(names) == len(set(names))
     assert names[0] == "none"
     assert {"eca", "se", "srm", "cbam", "triplet", "simam", "sk", "gct", "bam", "self-attention"} <= set(names)
     title = "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks"
-    eca = {"name": "eca", "category": "channel", "site": "gate", "title": title, "year": 2020}
-    assert rows[names.index("eca")] == eca
+    eca = {"name": "eca", "category": "channel", "site": "gate", "title": title, "year": 2020, "params": 86}
+    assert rows[names.index("eca")].items() >= eca.items()
+
+
+def listed(*words: str) -> set[str]:
+    """The names that `ls attention` with filters prints."""
+    return {row["name"] for row in line("ls", "attention", *words, "--json").json()}
+
+
+def test_mechanisms_are_filtered() -> None:
+    """By category, site, years, peers and parameters; several filters must all hold, and `none` passes none."""
+    everything = line("ls", "attention", "--json").json()[1:]
+    by_name = {row["name"]: row for row in everything}
+    assert listed("--category", "branch,channel") == {
+        n for n, r in by_name.items() if r["category"] in ("branch", "channel")
+    }
+    assert listed("--site", "join") == {"highway", "aff"}
+    for years, first, last in (
+        ("2021-", 2021, 9999),
+        ("-2017", 0, 2017),
+        ("2019-2020", 2019, 2020),
+        ("2018", 2018, 2018),
+    ):
+        assert listed("--year", years) == {n for n, r in by_name.items() if first <= r["year"] <= last}
+    assert listed("--peer", "holocron") == {"lambda", "involution", "triplet"}
+    assert (
+        {"eca", "sa", "mca", "simam", "sge"}
+        <= listed("--free")
+        < {n for n, r in by_name.items() if 0 <= (r["params"] or 0) < 25_558}
+    )
+    assert listed("--free", "--peer", "timm", "--site", "gate") == {"eca"}
+    assert listed("--year", "1990") == set()
+    assert line("ls", "attention", "--year", "1990").out == "no mechanism passes these filters\n"
+
+
+def test_mechanisms_are_sorted() -> None:
+    """By any of the columns; what has no parameters to count comes last."""
+    for key in ("name", "year", "params"):
+        values = [row[key] for row in line("ls", "attention", "--category", "spatial", "--sort", key, "--json").json()]
+        known = [value for value in values if value is not None]
+        assert known == sorted(known)
+        assert values[: len(known)] == known
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["attention", "--category", "chanel"], "channel"),
+        (["attention", "--site", "gat"], "gate"),
+        (["attention", "--peer", "tim"], "timm"),
+        (["attention", "--year", "new"], "2021"),
+        (["attention", "--year", "-"], "2021"),
+        (["data", "--free"], "ls attention"),
+    ],
+)
+def test_wrong_filters_are_refused(words: list[str], told: str) -> None:
+    """In one line with the nearest name or an example, and exit code 2."""
+    done = line("ls", *words)
+    assert done.code == 2
+    assert told in done.err
 
 
 @pytest.mark.parametrize(
@@ -158,7 +216,7 @@ def test_show(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, below_the_maths.splitlines())) <= 80
     shown = line("show", "eca", "--json").json()
     assert (shown["name"], shown["category"], shown["site"]) == ("eca", "channel", "gate")
-    assert shown["options"].keys() == {"k", "gamma", "b"}
+    assert shown["options"].keys() == {"k", "gamma", "b", "circular"}
     assert "channels" in shown["facts"]
 
 

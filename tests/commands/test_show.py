@@ -7,13 +7,29 @@ import pytest
 from attncli import attention
 from attncli.attention.card import SITES
 from attncli.literature import published
+from attncli.literature.peers import find_peers_with
 from tests.commands.line import line
 
-EVERY_BLOCK = ("eca", "fca", "se", "srm", "ge", "ca", "cbam", "gala", "scse", "simam", "triplet", "tam")
+EVERY_BLOCK = (
+    "eca", "fca", "se", "srm", "ge", "ca", "cbam", "gala", "scse", "simam", "triplet", "tam", "ela", "ema", "ese",
+    "gam", "cpca", "lka", "mca", "nam", "polarized", "sa", "scsa", "sge",
+)  # fmt: skip
 ONCE = (
-    "danet", "encnet", "gltr", "multi-head-external", "psa", "ram", "residual-attention", "stn", "vit",
+    "criss-cross", "danet", "encnet", "gltr", "multi-head-external", "psa", "ram", "residual-attention", "stn", "vit",
 )  # fmt: skip
 WHERE = dict.fromkeys(EVERY_BLOCK, "every block") | dict.fromkeys(ONCE, "once") | {
+    "a2": "block 1 and block 3 and block 5 of stages 2 and 3",
+    "aa": "every 3x3 convolution, in every block of stages 2, 3 and 4",
+    "aff": "every block that has a shortcut",
+    "bat": "block 2 and block 4 and block 6 of stages 2 and 3",
+    "bot": "every 3x3 convolution, in every block of stage 4; in networks of three stages every block of stage 3",
+    "cot": "the last 3x3 convolution, with its norm, in every block",
+    "gc": "every block of stages 2, 3 and 4",
+    "halo": "every 3x3 convolution, in every block",
+    "involution": "the last 3x3 convolution, in every block",
+    "lambda": "the last 3x3 convolution, in every block",
+    "odconv": "every 3x3 convolution, in every block",
+    "splat": "the first 3x3 convolution, with its norm, in every block",
     "bam": "the last block of stages 1, 2 and 3; in networks of three stages the last block of stages 1 and 2",
     "condconv": "every 3x3 convolution, in every block of stage 4; in networks of three stages every block of stage 3",
     "dcn": "every 3x3 convolution, in every block of stages 2, 3 and 4; "
@@ -60,6 +76,10 @@ def test_every_mechanism_is_explained(name: str, monkeypatch: pytest.MonkeyPatch
     assert field(text, "Needs") == (", ".join(mechanism.site_arguments) or "nothing of its place")
     assert not card.floor or field(text, "Floor") == card.floor
     assert below.count("\nNote ") == len(card.notes)
+    assert not card.aliases or field(text, "Names") == ", ".join(card.aliases)
+    peers = find_peers_with(name)
+    assert not peers or field(text, "Also in") == ", ".join(peer.name for peer in peers)
+    assert below.count("\nDiffers ") == sum(name in peer.differs for peer in peers)
     for option in mechanism.options:
         assert f"\n  {option} = " in below
 

@@ -20,11 +20,12 @@ from attncli.backbones.compatibility import CIFAR_PIXELS, COMPATIBILITY_FILE, IM
 from attncli.errors import UserError
 from attncli.measure.fake_tensors import image_shape, run_on_fake_tensors
 from attncli.recipe import Recipe
+from tests.generate.parameters import FRAMES, NETWORKS, count_added
 
-FRAMES = 8
 HEADER = """\
 # Which sites each backbone has, and which of `mechanisms` do not fit it, with the reason; all others of them do.
-# At 224 px and 1000 classes; CIFAR's networks at 32 px and 10 classes. Written by `make generate`.
+# `parameters` are those that a mechanism adds to two networks. At 224 px and 1000 classes; CIFAR's networks at 32 px
+# and 10 classes. Written by `make generate`.
 """
 
 
@@ -120,7 +121,9 @@ def write_file(names: Set[str]) -> None:
     for backbone in backbones.backbone_names():
         print(backbone, file=sys.stderr)
         entries[backbone] = make_entry(backbone, names)
-    contents = {"mechanisms": list_mechanisms(), "backbones": entries}
+    own = [name for name in attention.mechanism_names() if not attention.is_plugin(name)]
+    added = {name: {backbone: count_added(backbone, name) for backbone in NETWORKS} for name in own}
+    contents = {"mechanisms": list_mechanisms(), "parameters": added, "backbones": entries}
     text = yaml.safe_dump(contents, sort_keys=False, width=110, default_flow_style=None)
     COMPATIBILITY_FILE.write_text(HEADER + text, encoding="utf-8")
-    compatibility.read_file.cache_clear()
+    compatibility.clear_cache()

@@ -8,25 +8,21 @@ from pathlib import Path
 from attncli import attention, backbones, validation
 from attncli.backbones import compatibility
 from attncli.commands.ls import summarize_sites
-from attncli.errors import UserError
 from attncli.measure.cost import count_recipe_parameters
 from attncli.model import InputSpec
 from attncli.system import source_inspection
-from tests.generate.compatibility import FRAMES, find_image_side
+from tests.generate.compatibility import find_image_side
+from tests.generate.parameters import NETWORKS, count_added, count_network
 from tests.shared import ROOT
 
 HELP = ROOT / "attncli" / "help"
 FAMILIES = ROOT / "attncli" / "backbones"
 MARKS = "<!-- {}:begin, written by `make generate` -->", "<!-- {}:end -->"
-NETWORKS = {"resnet20": InputSpec(10, (32, 32)), "resnet50": InputSpec(1000, (224, 224))}
 
 
 def format_mechanisms() -> str:
     """Return a Markdown table of our mechanisms: the paper, the site, the parameters that two networks gain."""
-    plain = {
-        name: count_recipe_parameters(validation.read(None, [f"model.backbone={name}"]), spec)
-        for name, spec in NETWORKS.items()
-    }
+    plain = {name: count_network(name, attention.NONE) or 0 for name in NETWORKS}
     heads = ["name", "paper", "category", "site", *(f"{name} ({n / 1e6:.2f} M) +" for name, n in plain.items())]
     lines = [f"| {' | '.join(heads)} |", "|---|---|---|---|" + "---:|" * len(plain)]
     for name in (name for name in attention.mechanism_names() if not attention.is_plugin(name)):
@@ -35,22 +31,17 @@ def format_mechanisms() -> str:
         paper = card.title.partition(" (arXiv")[0]
         if card.arxiv:
             paper = f"[{paper}](https://arxiv.org/abs/{card.arxiv})"
-        added = [_format_added_parameters(mechanism, backbone, plain[backbone]) for backbone in plain]
+        added = [_format_added_parameters(mechanism, backbone) for backbone in NETWORKS]
         lines.append(f"| `{name}` | {paper}, {card.year} | {mechanism.category} | {card.site} | {' | '.join(added)} |")
     return "\n".join(lines)
 
 
-def _format_added_parameters(mechanism: attention.Mechanism, backbone: str, plain: int) -> str:
+def _format_added_parameters(mechanism: attention.Mechanism, backbone: str) -> str:
     """Return the parameters over the plain network, all of a whole network's, or a dash for what does not fit."""
-    spec = NETWORKS[backbone]
-    if mechanism.needs_clips:
-        spec = InputSpec(spec.classes, spec.size, FRAMES)
-    recipe = validation.read(None, [f"model.backbone={backbone}", f"model.attn={mechanism.name}"])
-    try:
-        count = count_recipe_parameters(recipe, spec)
-    except UserError:
-        return "-"
-    return f"{count:,} in all" if mechanism.is_whole_network else f"{count - plain:,}"
+    if mechanism.is_whole_network:
+        return f"{count_network(backbone, mechanism.name):,} in all"
+    added = count_added(backbone, mechanism.name)
+    return "-" if added is None else f"{added:,}"
 
 
 def format_backbones() -> str:

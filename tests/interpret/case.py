@@ -4,10 +4,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from attncli import attention, data, model
 from attncli.data.dataset import Dataset
+from attncli.data.loader import BatchLayout, iterate_eval_batches
 from attncli.interpret import LoadedRun
 from attncli.recipe import Recipe
 from attncli.run import make_input_spec
@@ -39,4 +41,20 @@ def trained(attn: str, cache_: Path, *, random: bool = True, **options: Any) -> 
     made = recipe(attn, **options)
     images = dataset(made.data.name, cache_)
     net: nn.Module = model.build(made, make_input_spec(images))
-    return LoadedRun(Path("nowhere"), made, images, (randomise(net) if random else net).eval())
+    net = randomise(net) if random else net
+    if attn in UNBOUNDED:
+        settle_norms(net, images)
+    return LoadedRun(Path("nowhere"), made, images, net.eval())
+
+
+UNBOUNDED = {"cpca", "gam", "involution", "lambda", "lka"}  # their products overflow if norms expect other maps
+
+
+def settle_norms(net: nn.Module, images: Dataset) -> None:
+    """Make the running statistics of the norms those of 64 images, as the analysis hands them to the network."""
+    for m in net.modules():
+        if isinstance(m, nn.modules.batchnorm._BatchNorm):
+            m.momentum = 1.0
+    layout = BatchLayout(batch_size=64, device=torch.device("cpu"), channels_last=False)
+    with torch.no_grad():
+        net.train()(next(iter(iterate_eval_batches(images.test, images, layout)))[0])

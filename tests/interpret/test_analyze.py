@@ -17,12 +17,14 @@ from tests.interpret.case import trained
 
 KIND = {
     **dict.fromkeys(("psa", "gltr", "danet", "external", "multi-head-external", "self-attention", "vit"), "affinity"),
-    **dict.fromkeys(("condconv", "dyconv", "sk", "tam"), "choice"),
+    **dict.fromkeys(("a2", "aa", "bat", "bot", "criss-cross", "halo", "lambda"), "affinity"),
+    **dict.fromkeys(("condconv", "cot", "dyconv", "sk", "splat", "tam"), "choice"),
     "dcn": "offsets",
     "ram": "path",
     "stn": "warp",
 }  # what else is seen than gates
 SUMS = {"psa", "gltr", "danet", "multi-head-external", "self-attention", "vit", "dyconv", "sk", "tam"}
+SUMS |= {"a2", "aa", "bat", "bot", "cot", "criss-cross", "halo", "lambda", "splat"}
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,46 @@ ADDED: list[Case] = [  # backbone, mechanism, what is set, parameters added
     ("resnet50", "triplet", {"kernel_size": 3}, 16 * 60),
 ]
 
+ADDED += [  # mechanisms beyond the surveys; the plain totals of ResNet-50 are claims, which are counted with them
+    *[("resnet18", attn, {}, n) for attn, n in (("sge", 1_024), ("mca", 128), ("nam", 3_840), ("scsa", 30_720))],
+    *[("resnet101", attn, {}, n) for attn, n in (("sa", 1_524), ("mca", 567))],
+    *[
+        ("resnet50", "ela", {"form": f}, n)
+        for f, n in (("t", 105_728), ("s", 634_368), ("l", 876_032), ("timm", 271_872))
+    ],
+    ("resnet50", "ese", {"site": "mid"}, 1_261_248),
+]
+
 WHOLE: list[Case] = [
+    ("resnet18", "gc", {}, 11_779_454),
+    ("resnet18", "gc", {"stages": ALL}, 11_780_760),
+    ("resnet50", "gc", {"ratio": 0.25}, 35_557_941),
+    ("resnet18", "ema", {}, 11_696_552),
+    ("resnet50", "ema", {"factor": 8}, 28_708_264),
+    ("resnet50", "a2", {"reduction": 4}, 29_234_216),
+    ("resnet50", "polarized", {"form": "s"}, 27_687_984),
+    ("resnet50", "polarized", {"site": "gate"}, 65_811_240),
+    ("resnet18", "polarized", {}, 13_084_072),
+    ("resnet18", "polarized", {"form": "s"}, 12_869_112),
+    ("resnet18", "ela", {}, 11_706_792),
+    ("resnet18", "ese", {}, 12_387_752),
+    ("resnet50", "lka", {"separable": True}, 26_924_008),
+    ("resnet50", "lka", {"site": "gate"}, 46_839_592),
+    ("resnet18", "lka", {}, 12_533_672),
+    ("resnet50", "scsa", {"site": "gate"}, 25_798_696),
+    ("resnet18", "criss-cross", {}, 12_017_833),
+    ("resnet50", "odconv", {}, 25_823_048),
+    ("resnet50", "odconv", {"num_kernels": 4}, 59_776_072),
+    ("resnet101", "odconv", {"num_kernels": 4}, 109_071_125),
+    ("resnet50", "gam", {}, 528_621_352),
+    ("resnet50", "gam", {"groups": 4}, 158_924_584),
+    ("resnet50", "gam", {"reduction": 16}, 151_368_424),
+    ("resnet18", "gam", {}, 29_107_112),
+    ("resnet50", "cpca", {"reduction": 16}, 27_394_836),
+    ("resnet18", "cpca", {}, 12_949_512),
+    ("resnet50", "aff", {}, 45_789_864),
+    ("resnet50", "aff", {"reduction": 16, "form": "iaff"}, 35_809_384),
+    ("resnet18", "aff", {}, 12_400_232),
     ("resnet50", "bam", {}, 25_915_099),
     ("mobilenet_v2", "ca", {}, 3_950_648),
     ("resnet50", "cbam", {}, 28_089_624),

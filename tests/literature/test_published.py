@@ -57,7 +57,7 @@ def test_parts_said_to_be_missing_are_missing(part: str, known: tuple[str, ...])
     """A row goes unmatched for want of its backbone or mechanism only until there is one of that name."""
     reason = {"backbone": "no: backbone not in attncli", "attn": "no: mechanism not in attncli"}[part]
     claimed = [r for r in COUNTED if isinstance(r.match, str) and r.match.startswith(reason)]
-    assert claimed
+    assert claimed or part == "attn"  # of mechanisms none is missing now
     assert {getattr(r, part) for r in claimed} & set(known) == set()
 
 

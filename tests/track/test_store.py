@@ -158,13 +158,11 @@ def test_experiment_of_a_server(tracker, client, runs):
 OPEN = """
 import sys
 from pathlib import Path
-from attncli.track import store
-from attncli.track import RunStore
-runs = Path(sys.argv[1])
-uri = store.address(None, runs)
-client = store.connect(uri, runs)
-with store.one_at_a_time(uri, runs):
-    print(store.experiment(client, uri, runs, "one"))
+from attncli.track import RunStore, store
+run_store = RunStore(Path(sys.argv[1]))
+client = store.connect_store(run_store)
+with store.store_lock(run_store):
+    print(store.get_or_create_experiment(client, run_store, "one"))
 """
 
 

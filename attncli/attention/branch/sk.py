@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.depthwise_conv import Float32OnCpuConv2d
 from attncli.attention.observation import Observation
 from attncli.attention.ops import gate, spatial_mean
 
@@ -120,26 +121,9 @@ class BranchSelection(nn.Module):
         return [Observation("choice", "weight of each branch", output, names=self.names)]
 
 
-class _Float32OnCpu(nn.Conv2d):
-    """A dilated depth-wise convolution, which on a CPU is computed in float32.
-
-    torch 2.15's bf16 kernel for it reads memory that nothing wrote at some shapes (channels_last, 32 channels,
-    32 x 32 px, dilation 2), so that gradients can be NaN.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As nn.Conv2d; (N, C_in, H, W) -> (N, C, H', W') in the format that autocast asks for."""
-        is_half_precision = torch.is_autocast_enabled("cpu") or x.dtype in (torch.bfloat16, torch.float16)
-        if x.device.type != "cpu" or not is_half_precision:
-            return super().forward(x)
-        with torch.autocast("cpu", enabled=False):
-            y = super().forward(x.float())
-        return y.to(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype)
-
-
 def _make_branch(c_in: int, c: int, kernel: int, stride: int, dilation: int, groups: int) -> nn.Sequential:
     padding = dilation * (kernel - 1) // 2
-    conv_class = _Float32OnCpu if dilation > 1 and groups == c_in else nn.Conv2d
+    conv_class = Float32OnCpuConv2d if dilation > 1 and groups == c_in else nn.Conv2d
     conv = conv_class(c_in, c, kernel, stride, padding, dilation, groups, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(conv, nn.BatchNorm2d(c), nn.ReLU(inplace=True))

@@ -9,7 +9,8 @@ Learns k numbers per site, no bias, default Conv1d initialisation. Cost: one mea
 
 Where the sources differ: the official class takes k as an argument (default 3); its released ResNets use one
 k per stage (resnet50: `k=[3, 5, 5, 7]`, the famous 80 parameters), while the paper's rule, our default, gives 86.
-Some ports give the convolution a bias; the official code and the paper do not.
+Some ports give the convolution a bias; the official code and the paper do not. timm's `ceca` joins the first channel
+to the last instead of padding with zeros (`circular=True`).
 """
 
 import math
@@ -27,7 +28,7 @@ card = Card(
     arxiv="1910.03151",
     site="gate",
     code="BangguWu/ECANet@b332f6b models/eca_module.py",
-    aliases=("eca-net", "eca_layer", "efficient-channel-attention"),
+    aliases=("ceca circular=true", "eca-net", "eca_layer", "efficient-channel-attention"),
     notes=("The paper counts parameters in 2^20: multiply its figures by 1.048576.",),
 )
 
@@ -35,6 +36,7 @@ card = Card(
 class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). `k` fixes the kernel, for all stages or one per stage; None takes the rule.
 
+    `circular` joins the last channel to the first.
     Raises ValueError for an even kernel, or if `k` has no entry for the stage.
     """
 
@@ -46,6 +48,7 @@ class Attention(nn.Module):
         k: int | tuple[int, ...] | None = None,
         gamma: float = 2.0,
         b: float = 1.0,
+        circular: bool = False,
     ) -> None:
         super().__init__()
         if isinstance(k, tuple):
@@ -55,7 +58,9 @@ class Attention(nn.Module):
         k = choose_kernel_size(channels, gamma, b) if k is None else k
         if k < 1 or k % 2 == 0:
             raise ValueError(f"k={k}: the kernel over channels must be odd and positive")
-        self.conv = nn.Conv1d(1, 1, k, padding=(k - 1) // 2, bias=False)
+        self.conv = nn.Conv1d(
+            1, 1, k, padding=(k - 1) // 2, bias=False, padding_mode="circular" if circular else "zeros"
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x."""

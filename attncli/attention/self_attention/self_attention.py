@@ -44,7 +44,7 @@ card = Card(
     identity=True,
     dead=("key.bias", "out.bias"),
     floor="C' = max(C // 2, 1); sagan max(C // 8, 1); on a 1 x 1 map its attention is constant",
-    aliases=("non-local", "non-local-block", "NONLocalBlock2D", "nl-net"),
+    aliases=("non-local", "non-local-block", "NONLocalBlock2D", "nl-net", "nl", "NonLocalAttn"),
     notes=(
         "Products of queries and keys are not divided by sqrt(C') unless `scale` is set.",
         "One block before the last of stage 3, as for ImageNet in CGNL; the paper's video networks use five.",

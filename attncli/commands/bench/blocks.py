@@ -1,5 +1,6 @@
 """`attncli bench blocks`: each mechanism against a convolution and against timm's."""
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import asdict
 from operator import itemgetter
@@ -8,6 +9,7 @@ import click
 
 from attncli.commands._completion import complete_mechanisms
 from attncli.commands._options import NAMES, device_option, echo_json, json_option, overwrite_line
+from attncli.errors import UserError
 
 TEXT_COLUMNS = ("attn", "shape", "type", "")
 
@@ -25,15 +27,23 @@ TEXT_COLUMNS = ("attn", "shape", "type", "")
 @click.option("--contiguous", is_flag=True, help="Contiguous maps instead of channels_last ones.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--repeats", type=click.IntRange(3), default=7, show_default=True)
+@click.option("--against", type=click.Choice(["timm"]), help="Compare the outputs too, on equal weights.")
 @device_option
 @json_option
 def command(
-    attn: list[str], precision: str | None, contiguous: bool, threads: int, repeats: int, as_json: bool
+    attn: list[str],
+    precision: str | None,
+    contiguous: bool,
+    threads: int,
+    repeats: int,
+    against: str | None,
+    as_json: bool,
 ) -> None:
     """Time the forward and backward pass of each mechanism against a 3x3 convolution and against copying the map.
 
     If timm is installed (`pip install timm`) and has the block, it is timed against timm's too. A ratio above 1
-    means that attncli's block takes longer.
+    means that attncli's block takes longer. `--against timm` also prints how far timm's output is from attncli's on
+    equal weights, as a share of the largest value.
 
     More in `attncli help benchmarks`.
 
@@ -45,6 +55,8 @@ def command(
 
     from attncli.benchmark import blocks
 
+    if against and importlib.util.find_spec("timm") is None:
+        raise UserError("--against timm: timm is not installed", "pip install 'attncli[timm]'")
     torch.set_num_threads(threads)
     timings = []
     for item in blocks.bench_blocks(
@@ -52,6 +64,7 @@ def command(
         precisions=[precision] if precision else blocks.PRECISIONS,
         channels_last=not contiguous,
         repeats=repeats,
+        against_timm=against == "timm",
     ):
         if isinstance(item, blocks.ReferenceTiming):
             overwrite_line("")
@@ -74,6 +87,6 @@ def _print_aligned_table(headings: Sequence[str], rows: Sequence[tuple[str, ...]
     columns = [
         Column(heading, itemgetter(i), heading not in TEXT_COLUMNS)
         for i, heading in enumerate(headings)
-        if heading or any(row[i] for row in rows)
+        if (heading and heading != "differs") or any(row[i] not in ("", "-") for row in rows)
     ]
     click.echo(render_text_table(columns, rows, width=Console().width))

@@ -1,0 +1,175 @@
+"""Mechanisms over several tasks (datasets, backbones): ranks, probability of improvement, interquartile mean.
+
+One table says what holds for one network on one dataset. Over tasks the question is which mechanism is better in
+general. As Demsar (2006) does, each task ranks the variants, and two of them differ if their mean ranks are further
+apart than Nemenyi's critical difference. As Agarwal et al. (2021) do, the probability of improvement and the
+interquartile mean of the differences have intervals from a bootstrap of the seeds within each task.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from attncli.analysis import stats
+from attncli.analysis.variants import VariantRuns, group_runs, name_variants
+from attncli.attention import NONE
+from attncli.errors import UserError, unknown_name_error
+from attncli.records import SMALLEST_DIFFERENCE
+from attncli.runs import FinishedRun
+
+if TYPE_CHECKING:
+    import numpy as np
+
+KEYS = ("dataset", "backbone")
+RESAMPLES = 2000
+FEWEST_TASKS = 2
+Differences = Mapping[str, Sequence[float]]  # of one task: by variant, one value per seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantSummary:
+    """One variant over all tasks; differences to the plain network are fractions, by seed.
+
+    `improvement` is the chance that a run of it is better than the plain network's with the same seed (ties count
+    half). `iqm` is the mean of the middle half of all differences. The intervals are of 95 %, for these tasks.
+    """
+
+    variant: str
+    mean_rank: float  # 1 is best; the plain network is ranked too
+    improvement: float | None
+    improvement_low: float | None
+    improvement_high: float | None
+    iqm: float
+    iqm_low: float | None
+    iqm_high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskComparison:
+    """All variants that every task has, the best first, and by how much mean ranks must differ to differ at all."""
+
+    tasks: tuple[str, ...]
+    variants: tuple[VariantSummary, ...]
+    left_out: tuple[str, ...]  # variants that some task lacks
+    critical_difference: float
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def compare_over_tasks(runs: Sequence[FinishedRun], over: Sequence[str]) -> TaskComparison:
+    """Compare the variants over all tasks that finished runs have.
+
+    Args:
+        runs: Finished runs. Of several recipes of one task the one with the most variants counts.
+        over: What makes a task, of KEYS.
+
+    Raises:
+        UserError: An unknown key, fewer than two tasks, or no variant that all tasks have.
+    """
+    for key in over:
+        if key not in KEYS:
+            raise unknown_name_error("key of --over", key, KEYS)
+    tasks = _collect_tasks(runs, over)
+    if len(tasks) < FEWEST_TASKS:
+        raise UserError(
+            f"--over {','.join(over)}: finished runs have {len(tasks)} task{'s' * (len(tasks) != 1)}",
+            "two are needed: train the same mechanisms on another dataset or backbone",
+        )
+    names = set.intersection(*(set(differences) for differences in tasks.values()))
+    if names <= {NONE}:
+        raise UserError(f"--over {','.join(over)}: no mechanism was trained in every task", "attncli sweep trains them")
+    ranks = _rank_variants([{name: task[name] for name in names} for task in tasks.values()])
+    summaries = [_summarize_variant(name, ranks[name], [task[name] for task in tasks.values()]) for name in names]
+    everywhere = set().union(*tasks.values())
+    return TaskComparison(
+        tasks=tuple(tasks),
+        variants=tuple(sorted(summaries, key=lambda s: (s.mean_rank, s.variant))),
+        left_out=tuple(sorted(everywhere - names)),
+        critical_difference=compute_critical_difference(len(names), len(tasks)),
+    )
+
+
+def _collect_tasks(runs: Sequence[FinishedRun], over: Sequence[str]) -> dict[str, Differences]:
+    """Return the differences to the plain network by task and variant; the plain network's own are 0."""
+    arms = group_runs(runs)
+    names = name_variants(arms)
+    baselines = {arm.base: arm for arm in arms if arm.is_plain}
+    tables: dict[str, dict[Any, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(dict))
+    for arm, name in zip(arms, names, strict=True):
+        baseline = baselines.get(arm.base)
+        differences = list(arm.subtract_baseline(baseline).values()) if baseline is not None else []
+        if differences:
+            tables[_name_task(arm, over)][arm.base][name] = differences
+    return {task: max(by_recipe.values(), key=len) for task, by_recipe in sorted(tables.items())}
+
+
+def _name_task(arm: VariantRuns, over: Sequence[str]) -> str:
+    values = {"dataset": arm.any_run.dataset, "backbone": arm.any_run.recipe.model.backbone}
+    return ", ".join(values[key] for key in KEYS if key in over)
+
+
+def _rank_variants(tasks: Sequence[Differences]) -> dict[str, list[float]]:
+    """Return the rank of each variant in each task by its mean difference, 1 for the best, means for ties."""
+    ranks: dict[str, list[float]] = defaultdict(list)
+    for task in tasks:
+        means = {name: math.fsum(values) / len(values) for name, values in task.items()}
+        for name, mean in means.items():
+            better = sum(other > mean + SMALLEST_DIFFERENCE for other in means.values())
+            equal = sum(abs(other - mean) <= SMALLEST_DIFFERENCE for other in means.values())
+            ranks[name].append(better + (equal + 1) / 2)
+    return ranks
+
+
+def _summarize_variant(name: str, ranks: Sequence[float], tasks: Sequence[Sequence[float]]) -> VariantSummary:
+    import numpy as np
+
+    mean_rank = math.fsum(ranks) / len(ranks)
+    if name == NONE:
+        return VariantSummary(
+            variant=name, mean_rank=mean_rank, improvement=None, improvement_low=None, improvement_high=None, iqm=0.0,
+            iqm_low=None, iqm_high=None,
+        )  # fmt: skip
+    rng = np.random.default_rng(0)
+    samples = [rng.choice(np.array(values), (RESAMPLES, len(values))) for values in tasks]  # seeds within each task
+    improvements = np.mean([_count_improvements(sample) for sample in samples], axis=0)
+    iqms = compute_interquartile_mean(np.concatenate(samples, axis=1))
+    own = [np.array(values)[None] for values in tasks]
+    return VariantSummary(
+        variant=name,
+        mean_rank=mean_rank,
+        improvement=float(np.mean([_count_improvements(sample)[0] for sample in own])),
+        improvement_low=float(np.quantile(improvements, 0.025)),
+        improvement_high=float(np.quantile(improvements, 0.975)),
+        iqm=float(compute_interquartile_mean(np.concatenate(own, axis=1))[0]),
+        iqm_low=float(np.quantile(iqms, 0.025)),
+        iqm_high=float(np.quantile(iqms, 0.975)),
+    )
+
+
+def _count_improvements(differences: "np.ndarray") -> "np.ndarray":
+    """Return the share of positive values in each row (r, n), zeros counted half."""
+    import numpy as np
+
+    shares: np.ndarray = (np.sign(differences) / 2 + 0.5).mean(axis=1)
+    return shares
+
+
+def compute_interquartile_mean(values: "np.ndarray") -> "np.ndarray":
+    """Return the mean of the middle half of each row (r, n), as scipy.stats.trim_mean cuts it."""
+    import numpy as np
+
+    cut = int(0.25 * values.shape[1])
+    middle: np.ndarray = np.sort(values, axis=1)[:, cut : values.shape[1] - cut].mean(axis=1)
+    return middle
+
+
+def compute_critical_difference(variants: int, tasks: int, level: float = stats.ALPHA) -> float:
+    """Return Nemenyi's critical difference of mean ranks: q sqrt(k (k + 1) / (6 N)), q of the studentized range."""
+    from scipy.stats import studentized_range
+
+    q = float(studentized_range.ppf(1 - level, variants, math.inf)) / math.sqrt(2)
+    return q * math.sqrt(variants * (variants + 1) / (6 * tasks))

@@ -1,0 +1,77 @@
+"""Variants over tasks as a table, and Demsar's critical-difference diagram."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from attncli.analysis.over_tasks import TaskComparison, VariantSummary
+from attncli.report import table
+from attncli.report.comparison import wrap_text
+from attncli.report.style import FAINT, INK, saved_figure
+from attncli.report.table import MISSING, WIDTH, Column
+
+NOTE = (
+    "rank: mean over tasks, 1 is best. improves: chance that a run is better than the plain network's of the same "
+    "seed. IQM: mean of the middle half of all differences, in points. Intervals: 95 %, by a bootstrap of the seeds "
+    "within each task; other tasks may differ more."
+)
+ROW_HEIGHT, WIDTH_INCHES = 0.28, 7.0
+
+
+def render_task_comparison(comparison: TaskComparison, width: int = WIDTH) -> str:
+    """Return the table, with what it is about."""
+    lines = [
+        f"{len(comparison.tasks)} tasks: {'; '.join(comparison.tasks)}",
+        f"mean ranks differ if they are {comparison.critical_difference:.2f} apart (Nemenyi, 5 %)",
+    ]
+    if comparison.left_out:
+        lines.append(f"left out, as some task lacks them: {', '.join(comparison.left_out)}")
+    text = table.render_text_table(COLUMNS, comparison.variants, width=width).strip("\n")
+    return "\n\n".join([text, "\n".join(wrap_text(line, width) for line in lines), wrap_text(NOTE, width)])
+
+
+def _format_interval(value: float | None, low: float | None, high: float | None, scale: float, digits: int) -> str:
+    if value is None:
+        return MISSING
+    if low is None or high is None:
+        return f"{scale * value:.{digits}f}"
+    return f"{scale * value:.{digits}f} ({scale * low:.{digits}f} to {scale * high:.{digits}f})"
+
+
+COLUMNS: list[Column[VariantSummary]] = [
+    Column("attention", lambda v: v.variant, right=False),
+    Column("rank", lambda v: f"{v.mean_rank:.2f}"),
+    Column("improves", lambda v: _format_interval(v.improvement, v.improvement_low, v.improvement_high, 1, 2)),
+    Column("IQM", lambda v: _format_interval(v.iqm, v.iqm_low, v.iqm_high, 100, 2)),
+]
+
+
+def find_cliques(ranks: Sequence[float], critical_difference: float) -> list[tuple[int, int]]:
+    """Return the longest ranges (first, last) of ascending mean ranks that do not differ, without ranges of one."""
+    cliques: list[tuple[int, int]] = []
+    for first, rank in enumerate(ranks):
+        last = max(i for i, other in enumerate(ranks) if other - rank < critical_difference)
+        if last > first and (not cliques or last > cliques[-1][1]):
+            cliques.append((first, last))
+    return cliques
+
+
+def draw_critical_differences(comparison: TaskComparison, path: Path) -> None:
+    """Draw each variant at its mean rank, and a bar over those that do not differ, as PNG."""
+    variants = comparison.variants
+    ranks = [variant.mean_rank for variant in variants]
+    cliques = find_cliques(ranks, comparison.critical_difference)
+    height = 0.9 + ROW_HEIGHT * len(variants)
+    with saved_figure(path, WIDTH_INCHES, height) as figure:
+        axes = figure.subplots()
+        for y, variant in enumerate(variants):
+            axes.plot([variant.mean_rank], [y], "o", color=INK)
+            axes.annotate(variant.variant, (variant.mean_rank, y), (7, 0), textcoords="offset points", va="center")
+        for first, last in cliques:
+            axes.plot([ranks[first], ranks[last]], [first - 0.35, first - 0.35], color=FAINT, linewidth=3)
+        axes.set_ylim(len(variants) - 0.4, -0.8)
+        axes.set_yticks([])
+        axes.margins(x=0.2)
+        axes.set_xlabel(
+            f"mean rank over {len(comparison.tasks)} tasks, 1 is best; bars join what does not differ "
+            f"({comparison.critical_difference:.2f})"
+        )

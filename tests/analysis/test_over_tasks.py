@@ -1,0 +1,82 @@
+"""Variants over several tasks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from attncli.analysis.over_tasks import compare_over_tasks, compute_critical_difference, compute_interquartile_mean
+from attncli.errors import UserError
+from attncli.report.over_tasks import draw_critical_differences, find_cliques, render_task_comparison
+from tests.analysis.case import finished
+
+
+def runs_of_task(dataset, gains):
+    """Return runs of three seeds: a plain network, and variants that are better by `gains` and a little luck."""
+    luck = {"none": (0.0, 0.0, 0.0), "eca": (0.001, -0.001, 0.0), "se": (0.0, 0.002, -0.002)}
+    return [
+        replace(finished(attn, seed, 0.8 + gain + luck[attn][seed], data=dataset * 64), dataset=dataset)
+        for attn, gain in {"none": 0.0, **gains}.items()
+        for seed in range(3)
+    ]
+
+
+def test_ranks_improvements_and_means():
+    """eca is best twice and second once, and always better than the plain network; se is worse once."""
+    gains = [{"eca": 0.02, "se": 0.01}, {"eca": 0.02, "se": 0.03}, {"eca": 0.02, "se": -0.01}]
+    runs = [run for name, gain in zip("abc", gains, strict=True) for run in runs_of_task(name, gain)]
+    found = compare_over_tasks(runs, ["dataset"])
+    assert found.tasks == ("a", "b", "c")
+    by_name = {summary.variant: summary for summary in found.variants}
+    assert [summary.variant for summary in found.variants] == ["eca", "se", "none"]
+    assert [by_name[name].mean_rank for name in ("eca", "se", "none")] == pytest.approx([4 / 3, 2, 8 / 3])
+    assert by_name["eca"].improvement == 1.0
+    assert by_name["se"].improvement == pytest.approx(2 / 3)
+    assert by_name["eca"].iqm == pytest.approx(0.02)
+    assert by_name["eca"].iqm_low < 0.02 < by_name["eca"].iqm_high
+    assert by_name["none"].improvement is None
+
+
+def test_variants_that_a_task_lacks_are_left_out(tmp_path):
+    """Only what every task has is ranked; the others are named, in the text too."""
+    runs = [*runs_of_task("a", {"eca": 0.02, "se": 0.01}), *runs_of_task("b", {"eca": 0.02})]
+    found = compare_over_tasks(runs, ["dataset"])
+    assert [summary.variant for summary in found.variants] == ["eca", "none"]
+    assert found.left_out == ("se",)
+    text = render_task_comparison(found)
+    assert "lacks them: se" in text
+    assert max(map(len, text.splitlines())) <= 80
+    draw_critical_differences(found, tmp_path / "diagram.png")
+    assert (tmp_path / "diagram.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("runs", "over", "problem"),
+    [
+        (runs_of_task("a", {"eca": 0.02}), ["dataset"], "have 1 task"),
+        (runs_of_task("a", {"eca": 0.02}), ["datset"], "unknown key of --over: 'datset'"),
+        ([*runs_of_task("a", {"eca": 0.0}), *runs_of_task("b", {"se": 0.0})], ["dataset"], "no mechanism was trained"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(runs, over, problem):
+    """One task, an unknown key, nothing in common."""
+    with pytest.raises(UserError, match=problem):
+        compare_over_tasks(runs, over)
+
+
+def test_critical_difference_of_demsar():
+    """Demsar (2006), section 3.2.2: four classifiers on 14 data sets, q = 2.569, CD = 1.25."""
+    assert compute_critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+
+
+def test_interquartile_mean_is_scipys():
+    """The mean without a quarter at each end."""
+    values = np.random.default_rng(0).normal(size=(3, 13))
+    assert compute_interquartile_mean(values) == pytest.approx(scipy_stats.trim_mean(values, 0.25, axis=1))
+
+
+def test_bars_join_what_does_not_differ():
+    """Longest ranges only, none of a single variant."""
+    assert find_cliques([1.0, 1.5, 2.4, 4.0], 1.0) == [(0, 1), (1, 2)]
+    assert find_cliques([1.0, 3.0], 1.0) == []
