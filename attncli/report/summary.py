@@ -23,8 +23,8 @@ def render_run_summary(result: Result, runs: Path) -> str:
     baseline_name = f"plain {result.baseline}"
     lines = [
         f"{_name_run_network(result)} on {result.dataset}, seed {result.seed}",
-        f"  test top-1    {_format_percent(result.test_top1)}   {_format_top5(result)}"
-        f"after {result.epochs} epochs, {result.seconds:.0f} s",
+        f"  test top-1    {_format_percent(result.test_top1)}   macro F1 {_format_percent(result.test_macro_f1)}   "
+        f"{_format_top5(result)}after {result.epochs} epochs, {result.seconds:.0f} s",
         *_list_difference_lines(result, plain),
         f"  parameters    {_format_count(result.params, result.baseline_params, baseline_name)}",
         f"  MACs          {_format_count(result.macs, result.baseline_macs, baseline_name)}   "
