@@ -50,6 +50,13 @@ class Evaluation:
         """Return the number of images whose class was predicted."""
         return sum(row[i] for i, row in enumerate(self.confusion))
 
+    def compute_macro_f1(self) -> float:
+        """Return the mean over the classes of F1 = 2 TP / (2 TP + FP + FN); classes that do not occur are left out."""
+        predicted = [sum(column) for column in zip(*self.confusion, strict=True)]
+        occurrences = [sum(row) + predicted[i] for i, row in enumerate(self.confusion)]
+        scores = [2 * self.confusion[i][i] / count for i, count in enumerate(occurrences) if count]
+        return sum(scores) / len(scores)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
@@ -132,6 +139,7 @@ class Result:
     test_images: int | None = None
     test_correct: int | None = None  # test images whose class was predicted: test_top1 is test_correct / test_images
     planned_seeds: int | None = None  # how many seeds the sweep or recipe planned when this run began
+    test_macro_f1: float | None = None  # mean of the classes' F1; tells more than top-1 if classes differ in size
     code: str | None = None  # `attncli.measure.code_state`: <loop>/<mechanism>
 
     def count_added(self, name: str) -> int | None:

@@ -25,7 +25,7 @@ from attncli.system.callable_module import make_module_callable
 from attncli.system.files import path_exists
 from attncli.track import RunStore, read_finished_result
 from attncli.track.provenance import ORIGIN_FILE, read_provenance
-from attncli.track.tags import format_run_name
+from attncli.track.tags import format_run_name, name_images
 
 __all__ = [
     "RECIPE",
@@ -203,6 +203,7 @@ def _convert_metrics(row: Mapping[str, Any], recipe: Recipe, machine: dict[str, 
         test_top1=_read_accuracy(metrics, "test/top1"),
         test_top5=_read_accuracy(metrics, "test/top5"),
         test_loss=metrics.get("test/loss"),
+        test_macro_f1=_read_accuracy(metrics, "test/macro_f1"),
         val_top1=metrics.get("val/top1"),
         best_val_top1=None,
         baseline=recipe.model.backbone,
@@ -260,42 +261,68 @@ class RunOverview:
     seed: int | None
     epochs: int | None
     test_top1: float | None
+    name: str = ""
+    images: str = ""  # the dataset; for the user's own images the name of their folder
+    started_ms: int = 0  # since 1970
+    seconds: float | None = None
 
 
 def list_run_overviews(store: RunStore) -> list[RunOverview]:
-    """Return every run of the MLflow store in any state, and finished runs that only the folder has, newest first.
+    """Return every run of the folder in any state, and those that only the MLflow store has, newest first.
+
+    MLflow, which takes seconds to load, is asked only if the store may have finished runs that the folder lacks.
 
     Raises:
         UserError: The store does not answer.
     """
-    rows = track.list_run_rows(store)
-    names = RunOverview.__dataclass_fields__.keys()
-    overviews = [(row["started_ms"] or 0, RunOverview(**{name: row[name] for name in names})) for row in rows]
-    digests = {row["digest"] for row in rows}
-    new_folders = (path.parent for path in store.runs.glob(f"*/{RESULT}") if path.parent.name not in digests)
-    overviews += list(_list_folder_overviews(new_folders))
-    return [overview for _, overview in sorted(overviews, key=lambda item: item[0], reverse=True)]
+    overviews = list(_list_folder_overviews(store.runs))
+    digests = {overview.digest for overview in overviews}
+    stored_digests = track.list_finished_digests(store)
+    if stored_digests is None or not stored_digests <= digests:
+        overviews += [
+            _convert_row_to_overview(row) for row in track.list_run_rows(store) if row["digest"] not in digests
+        ]
+    return sorted(overviews, key=lambda overview: overview.started_ms, reverse=True)
 
 
-def _list_folder_overviews(folders: Iterable[Path]) -> Iterator[tuple[int, RunOverview]]:
-    """Yield when each finished run was started, in milliseconds since 1970, and its overview."""
-    for folder in folders:
-        result = read_finished_result(folder)
-        if result is not None and (run := _make_folder_run(folder, result)) is not None:
-            provenance = read_provenance(folder)
-            yield (
-                provenance.started_ms if provenance else 0,
-                RunOverview(
-                    digest=run.digest,
-                    status=result.status,
-                    dataset=run.dataset,
-                    backbone=run.recipe.model.backbone,
-                    attn=result.attn,
-                    seed=result.seed,
-                    epochs=result.epochs,
-                    test_top1=result.test_top1,
-                ),
-            )
+def _convert_row_to_overview(row: Mapping[str, Any]) -> RunOverview:
+    started_ms, ended_ms = row["started_ms"] or 0, row["ended_ms"]
+    names = ("digest", "status", "dataset", "backbone", "attn", "seed", "epochs", "test_top1", "name")
+    return RunOverview(
+        **{name: row[name] for name in names},
+        images=row["dataset"],
+        started_ms=started_ms,
+        seconds=(ended_ms - started_ms) / 1000 if ended_ms and started_ms else None,
+    )
+
+
+def _list_folder_overviews(runs: Path) -> Iterator[RunOverview]:
+    """Yield an overview of each run folder; those without a readable recipe are skipped."""
+    for path in runs.glob(f"*/{RECIPE}"):
+        folder = path.parent
+        result, provenance = read_finished_result(folder), read_provenance(folder)
+        try:
+            recipe = Recipe.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
+            name, images = format_run_name(recipe), name_images(recipe)
+        except (OSError, ValueError, yaml.YAMLError, UserError):
+            continue
+        if result is None and provenance is None:
+            continue
+        status = result.status if result is not None else provenance.current_status() if provenance else ""
+        yield RunOverview(
+            digest=folder.name,
+            status=status,
+            dataset=recipe.data.name,
+            backbone=recipe.model.backbone,
+            attn=result.attn if result else recipe.model.attn,
+            seed=recipe.seed,
+            epochs=recipe.train.epochs,
+            test_top1=result.test_top1 if result else None,
+            name=name,
+            images=images,
+            started_ms=provenance.started_ms if provenance else 0,
+            seconds=result.seconds if result else None,
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from attncli import records
-from attncli.records import Cost, Epoch
+from attncli.records import Cost, Epoch, Evaluation
 from attncli.seeds import derive_seed
 
 
@@ -65,3 +65,17 @@ def test_streams_are_named_and_independent() -> None:
     }
     assert derive_seed(1, "augment", 2, 3) not in others
     assert len(others) == 4
+
+
+def test_macro_f1_is_scikit_learns() -> None:
+    """The mean of F1 over the classes that occur, in truth or in prediction."""
+    from sklearn.metrics import f1_score
+
+    truth, predicted = [0, 0, 0, 0, 1, 1, 3], [0, 0, 1, 3, 1, 0, 3]
+    confusion = [
+        [sum(t == i and p == j for t, p in zip(truth, predicted, strict=True)) for j in range(5)] for i in range(5)
+    ]
+    evaluation = Evaluation(
+        split="test", images=7, loss=0.0, top1=4 / 7, top5=1.0, images_per_s=1.0, confusion=confusion
+    )
+    assert evaluation.compute_macro_f1() == pytest.approx(f1_score(truth, predicted, average="macro"))

@@ -83,6 +83,7 @@ class ComparisonRow:
     image_error: float | None = None  # standard error of the difference by the choice of test images
     disagreement: DisagreementTest | None = None  # of the networks of a single seed
     top5: MeanEstimate | None = None  # None if no run recorded it
+    macro_f1: MeanEstimate | None = None  # likewise
 
     @property
     def latency_ms(self) -> float | None:
@@ -98,7 +99,7 @@ class ComparisonRow:
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values for JSON and CSV, the two estimates flat."""
-        nested = ("accuracy", "difference", "seeds", "joint", "disagreement", "top5")
+        nested = ("accuracy", "difference", "seeds", "joint", "disagreement", "top5", "macro_f1")
         values = {name: value for name, value in vars(self).items() if name not in nested}
         leading = {name: values.pop(name) for name in ("dataset", "backbone", "variant", "attn", "category", "recipe")}
         return {
@@ -120,6 +121,8 @@ class ComparisonRow:
             "diff_joint_high": self.joint.high if self.joint else None,
             "diff_reach_with_images": self.reach_with_images,
             "top5": self.top5.mean if self.top5 else None,
+            "macro_f1": self.macro_f1.mean if self.macro_f1 else None,
+            "macro_f1_sd": self.macro_f1.sd if self.macro_f1 else None,
             "top5_sd": self.top5.sd if self.top5 else None,
             "top5_low": self.top5.low if self.top5 else None,
             "top5_high": self.top5.high if self.top5 else None,
@@ -300,12 +303,14 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
         test_images=arm.test_images,
         image_error=image_error,
         disagreement=disagreement,
-        top5=_estimate_top5(arm),
+        top5=_estimate_figure(arm, "test_top5"),
+        macro_f1=_estimate_figure(arm, "test_macro_f1"),
     )
 
 
-def _estimate_top5(arm: VariantRuns) -> MeanEstimate | None:
-    values = [run.result.test_top5 for _, run in sorted(arm.runs.items()) if run.result.test_top5 is not None]
+def _estimate_figure(arm: VariantRuns, name: str) -> MeanEstimate | None:
+    """Return the mean of a figure from 0 to 1 over the runs that recorded it, or None if none did."""
+    values = [value for _, run in sorted(arm.runs.items()) if (value := getattr(run.result, name)) is not None]
     return _clip_accuracy(stats.estimate_mean(values)) if values else None
 
 

@@ -122,7 +122,7 @@ def _make_tested_outcome(
         difference=difference.mean,
         low=difference.low,
         high=difference.high,
-        bound=-null_value,
+        bound=0.0 - null_value,  # never -0.0
         n=len(seeds),
         sd=stats.standard_deviation(weakest),
         slack=statistics.fmean(weakest),

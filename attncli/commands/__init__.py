@@ -7,7 +7,7 @@ from attncli.commands._group import CommandFolder
 
 _ORDER = (
     "run", "measure", "sites", "compare", "look", "eval", "predict", "export", "sweep", "claims", "published", "report",
-    "ls", "show", "recipe", "check", "data", "results",
+    "ls", "show", "recipe", "check", "data", "results", "rm",
     "ui", "sync", "doctor", "bench", "help", "completion",
 )  # fmt: skip
 

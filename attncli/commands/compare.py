@@ -133,7 +133,7 @@ def command(
         and (not attn or row.attn in (*attn, "none"))
     ]
     rows = sort_rows(rows, sort) if sort else rows
-    if columns or spread or format_ in ("latex", "markdown"):
+    if columns or spread or format_ == "latex":
         spread = spread or ("sd" if format_ == "latex" else "ci")
         chosen_columns = choose_columns(columns or PAPER_COLUMNS, spread)
     else:

@@ -77,6 +77,8 @@ def command(
         return click.echo(compatibility_table.render_compatibility(shutil.get_terminal_size().columns))
     if kind == "backbones":
         rows = [row | {"sites": summarize_sites(row["sites"])} for row in rows]
+    if kind == "runs":
+        rows = [_shorten_run_row(row) for row in rows]
     if kind == "recipes":
         rows = [{key: value for key, value in row.items() if key != "recipe"} for row in rows]
     from attncli.report.table import print_rows
@@ -229,6 +231,25 @@ def _collect_recipes() -> list[dict[str, Any]]:
     return [
         {"recipe": str(path), "name": name, "kind": kind, "what": what} for kind, name, path, what in iterate_openings()
     ]
+
+
+def _shorten_run_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a line about a run shows: its name, images, state, accuracy in percent, date and duration."""
+    from datetime import datetime
+
+    from attncli.report.run_progress import format_duration
+
+    accuracy, started_ms, seconds = row["test_top1"], row["started_ms"], row["seconds"]
+    return {
+        "run": row["name"],
+        "digest": row["digest"],
+        "images": row["images"],
+        "epochs": row["epochs"],
+        "status": row["status"].lower(),
+        "top-1": None if accuracy is None else f"{100 * accuracy:.2f}",
+        "started": datetime.fromtimestamp(started_ms / 1000).strftime("%m-%d %H:%M") if started_ms else None,
+        "time": None if seconds is None else format_duration(seconds),
+    }
 
 
 def _collect_runs(runs: Path, tracking_uri: str | None) -> list[dict[str, Any]]:

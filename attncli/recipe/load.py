@@ -109,9 +109,17 @@ def _explain_errors(key_errors: list[ErrorDetails], file_name: str) -> UserError
         section_type = section_types.get(keys[0], Recipe)
         return UserError(f"{location}: unknown key", _suggest_key(keys, section_type))
     allowed = " or ".join(dict.fromkeys(map(_describe_allowed, key_errors)))
+    quotes = "; YAML reads yes, no and numbers as values: put such names in quotes" if _lacks_quotes(key_errors) else ""
     value = json.dumps(error["input"], default=str)
     shown_value = value if len(value) <= MOST_LETTERS else f"{value[:MOST_LETTERS]}…"
-    return UserError(f"{location}: {shown_value} is not allowed", f"allowed: {allowed}")
+    return UserError(f"{location}: {shown_value} is not allowed", f"allowed: {allowed}{quotes}")
+
+
+def _lacks_quotes(key_errors: list[ErrorDetails]) -> bool:
+    """Return whether a text was wanted, and a truth value or a number was read in its place."""
+    return any(
+        error["type"] == "string_type" and isinstance(error["input"], bool | int | float) for error in key_errors
+    )
 
 
 def _suggest_key(keys: list[str], section_type: type[RecipeSection]) -> str:

@@ -30,7 +30,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         | {"background", "grey_range", "orientation", "max_pixels", "bad"}
     ),
     "model": frozenset({"replace", "pretrained"}),
-    "train": frozenset({"accumulate", "deterministic", "lr_factors"}),
+    "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights"}),
 }
 
 
@@ -162,6 +162,9 @@ class Train(RecipeSection):
     warmup_epochs: Annotated[float, Field(ge=0)] = Field(default=0.0, description="linear warm-up (not with onecycle)")
     step_epochs: list[Positive] = Field(default=[], description="epochs after which step divides lr by 10")
     label_smoothing: Share = 0.0
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none", description="balanced = every class has the same share of the training loss"
+    )
     lr_factors: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default={},
         description="fine-tuning: factors of lr by part (stem, stage1, ..., classifier, attention); 0 = frozen",

@@ -72,6 +72,7 @@ def list_columns(spread: Spread = "ci") -> dict[str, Column[ComparisonRow]]:
         "macs": Column("MACs (G)", lambda r: format_billions(r.macs)),
         "top1": Column("top-1", top1),
         "top5": Column("top-5", lambda r: format_accuracy(r.top5, spread)),
+        "macro-f1": Column("macro F1", lambda r: format_accuracy(r.macro_f1, spread)),
         "diff": Column("diff", format_difference),
         "p": Column("p", lambda r: format_p_value(r.joint.p if r.joint else None, r.level or stats.ALPHA)),
         "params-added": Column("params +%", lambda r: format_overhead(r.params_pct)),

@@ -23,8 +23,8 @@ def render_run_summary(result: Result, runs: Path) -> str:
     baseline_name = f"plain {result.baseline}"
     lines = [
         f"{_name_run_network(result)} on {result.dataset}, seed {result.seed}",
-        f"  test top-1    {_format_percent(result.test_top1)}   top-5 {_format_percent(result.test_top5)}   "
-        f"after {result.epochs} epochs, {result.seconds:.0f} s",
+        f"  test top-1    {_format_percent(result.test_top1)}   macro F1 {_format_percent(result.test_macro_f1)}   "
+        f"{_format_top5(result)}after {result.epochs} epochs, {result.seconds:.0f} s",
         *_list_difference_lines(result, plain),
         f"  parameters    {_format_count(result.params, result.baseline_params, baseline_name)}",
         f"  MACs          {_format_count(result.macs, result.baseline_macs, baseline_name)}   "
@@ -58,6 +58,11 @@ def _name_run_network(result: Result) -> str:
     )
 
 
+def _format_top5(result: Result) -> str:
+    """Return the top-5 accuracy for the summary, "" for five classes or fewer, of which it is always 1."""
+    return "" if result.test_top5 is None else f"top-5 {_format_percent(result.test_top5)}   "
+
+
 def _format_percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2%}"
 
@@ -67,7 +72,16 @@ def _format_count(value: int | None, baseline: int | None, baseline_name: str) -
     if value is None or not baseline:
         return "-"
     added = value - baseline
-    return f"{value:,}" if not added else f"{value:,}   {added:+,} ({added / baseline:+.3%}) over {baseline_name}"
+    return (
+        f"{value:,}"
+        if not added
+        else f"{value:,}   {added:+,} ({_format_share(added / baseline)}) over {baseline_name}"
+    )
+
+
+def _format_share(share: float) -> str:
+    """Return a share in percent with as many digits as are needed to see it."""
+    return f"{share:+.3%}" if abs(share) >= 5e-6 else f"{100 * share:+.1g}%"
 
 
 def _format_speed(images_per_s: float | None, ratio: float | None, baseline_name: str) -> str:

@@ -344,6 +344,7 @@ def _build_result(
         test_top1=test.top1,
         test_top5=test.top5 if len(test.confusion) > TRIVIAL_TOP5_CLASSES else None,
         test_loss=test.loss,
+        test_macro_f1=test.compute_macro_f1(),
         val_top1=val_accuracies[-1] if val_accuracies else None,
         best_val_top1=max(val_accuracies, default=None),
         baseline=name_baseline(recipe),

@@ -10,7 +10,7 @@
 """
 
 from attncli.track.active_run import ActiveRun, Tracker
-from attncli.track.artifacts import attach_to_experiment
+from attncli.track.artifacts import attach_to_experiment, delete_runs
 from attncli.track.image_identity import (
     cache_digests,
     describe_changed_images,
@@ -37,6 +37,7 @@ __all__ = [
     "cache_digests",
     "check_reachable",
     "choose_experiment_name",
+    "delete_runs",
     "describe_changed_images",
     "end_parent_runs",
     "find_finished_result",

@@ -63,6 +63,24 @@ def log_network(net: Any, digest: str, *, example: Any, run_store: RunStore) -> 
     return f"runs:/{run_id}/{MODEL_NAME}"
 
 
+def delete_runs(digest: str, *, run_store: RunStore) -> int:
+    """Delete the runs of a digest in MLflow, as MLflow deletes: they go to its bin. Return how many there were.
+
+    Raises UserError if the store does not answer. Without a store there is nothing to delete.
+    """
+    if not run_store.has_store():
+        return 0
+    client = store.connect_store(run_store)
+    deleted = 0
+    try:
+        while (run := mlflow_run.find_run(client, digest)) is not None:
+            client.delete_run(run.info.run_id)
+            deleted += 1
+    except Exception as error:
+        raise store.make_store_error(run_store.resolve_address(), error) from error
+    return deleted
+
+
 def attach_to_run(files: Sequence[Path], digest: str, subfolder: str, *, run_store: RunStore) -> str:
     """Put files into the folder `subfolder` of a digest's run; return its MLflow id. Same names are replaced.
 

@@ -32,6 +32,7 @@ def extract_metrics(record: Record) -> dict[str, float]:
         metrics = {f"{record.split}/{name}": getattr(record, name) for name in names}
         if len(record.confusion) <= TRIVIAL_TOP5_CLASSES:
             del metrics[f"{record.split}/top5"]
+        metrics[f"{record.split}/macro_f1"] = record.compute_macro_f1()
     elif isinstance(record, Cost):
         metrics = _list_cost_metrics(record)
     else:

@@ -13,11 +13,21 @@ class TrainingObjective(nn.Module):
     """Map images (b, ...) and labels (b,), or class shares (b, classes), to the mean loss, a float32 scalar.
 
     The network's own loss is used if its class has `loss(images, labels) -> (loss, logits)`, else the
-    cross-entropy with label smoothing (Szegedy et al. 2016, section 7), computed in float32.
+    cross-entropy with label smoothing (Szegedy et al. 2016, section 7), computed in float32. With `class_weights`
+    (classes,), the loss of each image is multiplied by the weight of its class (of its class shares) before the mean.
     """
 
-    def __init__(self, model: nn.Module, *, smoothing: float, precision: str, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        smoothing: float,
+        precision: str,
+        device: torch.device,
+        class_weights: Tensor | None = None,
+    ) -> None:
         super().__init__()
+        self.class_weights = class_weights if class_weights is None else class_weights.to(device)
         self.model = model
         self.smoothing = smoothing
         self.precision = precision
@@ -31,4 +41,17 @@ class TrainingObjective(nn.Module):
             result = self.model_loss(images, labels)[0] if self.model_loss else self.model(images)
         if self.model_loss:
             return result.float()
-        return F.cross_entropy(result.float(), labels, label_smoothing=self.smoothing)
+        if self.class_weights is None:
+            return F.cross_entropy(result.float(), labels, label_smoothing=self.smoothing)
+        losses = F.cross_entropy(result.float(), labels, label_smoothing=self.smoothing, reduction="none")
+        weights = self.class_weights[labels] if labels.ndim == 1 else labels @ self.class_weights
+        return (losses * weights).mean()
+
+
+def balance_classes(labels: Tensor, classes: int) -> Tensor:
+    """Return weights (classes,) that give every class the same share of the loss: n / (classes n_c), float32.
+
+    Their mean over the n training images is 1, so the learning rate keeps its meaning.
+    """
+    counts = labels.bincount(minlength=classes).clamp_min(1)
+    return (len(labels) / (classes * counts)).float()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from attncli.data.dataset import Dataset
@@ -18,7 +18,7 @@ from attncli.train.checkpoint import TrainingState
 from attncli.train.device import compile_network, uses_channels_last
 from attncli.train.ema import Ema
 from attncli.train.fine_tuning import freeze_parts
-from attncli.train.loss import TrainingObjective
+from attncli.train.loss import TrainingObjective, balance_classes
 from attncli.train.precision import resolve_precision
 from attncli.train.progress import ProgressListener
 from attncli.train.small_map_convolution import speed_up_small_maps
@@ -57,6 +57,17 @@ def check_trainable(recipe: Recipe, accelerator: Accelerator) -> str:
     return resolve_precision(recipe.train.precision, distributed.resolve_device(accelerator))
 
 
+def _choose_class_weights(recipe: Recipe, model: nn.Module, dataset: Dataset) -> Tensor | None:
+    """Return the weights of the classes in the loss, or None. Raises UserError for a network with its own loss."""
+    if recipe.train.class_weights == "none":
+        return None
+    if callable(getattr(model, "loss", None)):
+        raise UserError(
+            f"train.class_weights: '{recipe.model.attn}' has its own loss, which takes no weights", "leave it out"
+        )
+    return balance_classes(dataset.train.labels.cpu(), len(dataset.classes))
+
+
 def prepare_session(
     model: nn.Module,
     dataset: Dataset,
@@ -92,7 +103,13 @@ def prepare_session(
         model.to(memory_format=torch.channels_last)
     speed_up_small_maps(model, device, precision)
     compile_network(model, settings)
-    objective = TrainingObjective(model, smoothing=settings.label_smoothing, precision=precision, device=device)
+    objective = TrainingObjective(
+        model,
+        smoothing=settings.label_smoothing,
+        precision=precision,
+        device=device,
+        class_weights=_choose_class_weights(recipe, model, dataset),
+    )
     epoch_steps = count_epoch_steps(dataset.train, settings.batch_size)
     state = TrainingState(
         model=model,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from attncli import recipe
-from attncli.errors import UserError
+from attncli.errors import CollectedError, UserError
 
 
 def problems(*overrides: str, text: str = "", tmp: Path | None = None) -> list[str]:
@@ -167,3 +167,12 @@ def test_flat_names_every_key() -> None:
     assert flat["train.lr"] == 0.1
     assert flat["seed"] == 0
     assert {k.partition(".")[0] for k in flat} == {"data", "model", "train", "measure", "seed"}
+
+
+@pytest.mark.parametrize("names", ["[yes, no]", "[1, 2, 10]", "[a, 3]"])
+def test_names_that_yaml_reads_as_values_need_quotes(names: str) -> None:
+    """Class names such as yes, no and 1 are refused with a hint about quotes; in quotes they are names."""
+    with pytest.raises(CollectedError) as caught:
+        recipe.read(None, [f"data.classes={names}"])
+    assert "quotes" in caught.value.hint
+    assert recipe.read(None, ["data.classes=['yes', 'no']"]).data.classes == ["yes", "no"]

@@ -52,7 +52,7 @@ def test_top5_is_in_every_format() -> None:
     assert {"top5", "top5_sd", "latency_ms", "params", "macs"} <= set(
         line("compare", "--format", "csv", "--no-plot").out.splitlines()[0].split(",")
     )
-    assert "| top-5 |" in line("compare", "--format", "markdown", "--no-plot").out
+    assert "| top-5 |" in line("compare", "--format", "markdown", "--columns", "attention,top5", "--no-plot").out
 
 
 def test_rows_are_sorted_on_request() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from attncli.train.loss import TrainingObjective
+from attncli.train.loss import TrainingObjective, balance_classes
 
 CPU = torch.device("cpu")
 
@@ -63,3 +63,25 @@ def test_own_loss_under_the_same_format():
         torch.ones(2, 3, 1, 1), torch.tensor([0, 1])
     )
     assert (loss.item(), loss.dtype, seen) == (12.0, torch.float32, [torch.bfloat16])
+
+
+def test_balanced_weights_give_each_class_the_same_share() -> None:
+    """By hand: 6 images of class 0 and 2 of class 1 weigh 2/3 and 2; the mean over the images is 1."""
+    labels = torch.tensor([0] * 6 + [1] * 2)
+    weights = balance_classes(labels, 2)
+    assert weights.tolist() == pytest.approx([2 / 3, 2.0])
+    assert float(weights[labels].mean()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_weighted_loss(smoothing: float) -> None:
+    """Each image's loss times the weight of its class, then the mean; class shares get their mean weight."""
+    logits, labels, weights = torch.tensor([[2.0, 0.0], [0.5, 1.0]]), torch.tensor([0, 1]), torch.tensor([0.5, 3.0])
+    objective = TrainingObjective(
+        nn.Identity(), smoothing=smoothing, precision="fp32", device=torch.device("cpu"), class_weights=weights
+    )
+    each = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+    expected = (0.5 * each[0] + 3.0 * each[1]) / 2
+    torch.testing.assert_close(objective(logits, labels), expected)
+    shares = torch.nn.functional.one_hot(labels, 2).float()
+    torch.testing.assert_close(objective(logits, shares), expected)

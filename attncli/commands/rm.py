@@ -1,0 +1,47 @@
+"""`attncli rm`: delete runs, their folders and what MLflow has of them."""
+
+import shutil
+from pathlib import Path
+
+import click
+
+from attncli.commands._completion import complete_runs
+from attncli.commands._options import store_options
+from attncli.errors import UserError
+
+
+@click.command()
+@click.argument("names", metavar="RUN...", nargs=-1, required=True, shell_complete=complete_runs)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@store_options
+def command(names: tuple[str, ...], yes: bool, runs: Path, tracking_uri: str | None) -> None:
+    """Delete each RUN: its folder with the weights, and its run in MLflow. Asks first.
+
+    RUN is the name of a run, the beginning of its digest, or its folder. A run that is being trained is not deleted.
+
+    More in `attncli help mlflow`.
+
+    \b
+    Example:
+      attncli rm eca-resnet18-s0
+      attncli rm 3f2cb079fc2a --yes
+    """
+    from attncli import track
+    from attncli.runs import RunStore, find_run_folder
+    from attncli.track.provenance import read_provenance
+
+    folders = {find_run_folder(runs, name): name for name in names}
+    for folder in folders:
+        provenance = read_provenance(folder)
+        if provenance is not None and provenance.current_status() == "RUNNING":
+            raise UserError(f"{folder}: the run is being trained", "stop it first")
+    for folder, name in folders.items():
+        click.echo(f"{folder.name}  {name}", err=True)
+    question = f"delete {len(folders)} run{'s' * (len(folders) > 1)} with the weights?"
+    if not yes and not click.confirm(question, err=True):
+        return
+    store = RunStore(runs, tracking_uri)
+    for folder in folders:
+        deleted = track.delete_runs(folder.name, run_store=store)
+        shutil.rmtree(folder)
+        click.echo(f"deleted {folder}" + (f" and {deleted} in MLflow" if deleted else ""))

@@ -1,0 +1,34 @@
+"""Runs are deleted, after asking, and only those that were named; lists of runs come without MLflow."""
+
+from pathlib import Path
+
+from attncli.runs import read_folder_runs
+from tests.claims.case import run
+from tests.commands.line import line, refused
+from tests.commands.test_light import modules
+
+
+def test_a_named_run_is_deleted() -> None:
+    """The other one stays; an unknown name deletes nothing."""
+    for attn in ("eca", "none"):
+        run(Path("runs"), attn=attn, seed=0, top1=0.9)
+    refused(line("rm", "ecca-resnet20-s0", "--yes"), "'eca-resnet20-s0'")
+    assert line("rm", "eca-resnet20-s0", "--yes").code == 0
+    assert [r.result.attn for r in read_folder_runs(Path("runs"))] == ["none"]
+
+
+def test_without_an_answer_nothing_is_deleted(monkeypatch) -> None:
+    """No is no."""
+    run(Path("runs"), attn="eca", seed=0, top1=0.9)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    assert line("rm", "eca-resnet20-s0").code == 0
+    assert len(list(read_folder_runs(Path("runs")))) == 1
+
+
+def test_the_list_of_runs_needs_no_mlflow(tmp_path: Path) -> None:
+    """Name, accuracy in percent and the folder's name of one's own images."""
+    run(Path("runs"), attn="eca", seed=0, top1=0.9123, data__name="folder", data__root="/images/mini")
+    (row,) = line("ls", "runs", "--json").json()
+    assert (row["name"], row["images"], row["test_top1"]) == ("eca-resnet20-s0", "mini", 0.9123)
+    assert "91.23" in line("ls", "runs").out
+    assert not modules("ls", "runs") & {"mlflow", "torch"}
