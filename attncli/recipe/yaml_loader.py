@@ -22,7 +22,10 @@ def parse_yaml(text: str) -> Any:
 
     Raises yaml.YAMLError, also if a key stands twice in a mapping, or if a value contains itself.
     """
-    value = yaml.load(text, Loader=_Yaml12Loader)  # a safe loader
+    try:
+        value = yaml.load(text, Loader=_Yaml12Loader)  # a safe loader
+    except (AttributeError, ValueError, TypeError, OverflowError) as error:  # !!timestamp and !!int of another text
+        raise yaml.YAMLError(f"a value is not what its tag says ({error})") from error
     _refuse_cycle(value, set(), set())
     return value
 
