@@ -78,7 +78,7 @@ def test_installed_packages_are_not_local(tmp_path: Path) -> None:
 
 def test_a_changed_helper_is_other_code(tmp_path: Path) -> None:
     """Runs of a mechanism whose helper differs are not compared as runs of the same code."""
-    from attncli.run.code_state import name_training_code
+    from attncli.measure.code_state import name_training_code
 
     path = plugins.write(tmp_path / "mine.py", first=PLUGIN)
     recipe = Recipe.model_validate({"model": {"attn": path}})
