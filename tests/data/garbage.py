@@ -110,7 +110,7 @@ def make_labels(rng: random.Random, count: int, kind: int | None = None) -> Any:
             lambda: pa.array([n and n + 0.5 * (rng.random() < 0.05) for n in numbers], pa.float64()),
             lambda: pa.array([None if n is None else n > 0 for n in numbers], pa.bool_()),
             lambda: pa.array(texts, rng.choice([pa.string(), pa.large_string(), pa.string_view()])),
-            lambda: pa.array(texts).dictionary_encode(),
+            lambda: pa.array([text or "a" for text in texts]).dictionary_encode(),
             lambda: pa.array([b"\xff" if text else None for text in texts], pa.binary()).view(pa.string()),
             lambda: pa.array([[n] for n in numbers]),
             lambda: pa.array(np.zeros(count, "datetime64[s]")),
