@@ -264,8 +264,8 @@ def test_dead_tracking_server() -> None:
 
 def test_loss_that_is_no_number() -> None:
     """A learning rate far too large is a failed run: epoch and step on the line, FAILED in MLflow, no result."""
-    done = line("run", *TINY, "--set", "train.lr=1e30")
-    refused(done, "the loss is nan at epoch 1, step 2 of 2", "a smaller train.lr", code=1)
+    done = line("run", *TINY, "--set", "train.lr=1e30", "--set", "train.batch_size=64")
+    refused(done, "the loss is nan at epoch 1, step 2 of 3", "a smaller train.lr", code=1)
     (folder,) = run_folders()
     assert not (folder / "result.json").exists()
     (row,) = track.list_run_rows(RunStore(Path("runs")))
