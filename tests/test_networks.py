@@ -41,7 +41,7 @@ FITTING = [case for case in ALL if case not in REFUSED]
 UNBOUNDED = ("lambda", "resnet50", 8)
 
 
-SMALLER = {"gam": {"reduction": 16, "groups": 4}, "halo": {"block": 4, "halo": 1}}  # options of those that take long
+SMALLER = {"gam": {"reduction": 16, "groups": 2, "kernel": 3}, "halo": {"block": 4, "halo": 1}}  # options of those that take long
 
 
 def build(attn: str, backbone: str, size: int, seed: int = 0, smaller: bool = False) -> nn.Module:
