@@ -105,7 +105,11 @@ def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | N
         return f"did you mean {suggestions[folded]}?"
     longer = [candidate for candidate in map(fold_name, known) if len(folded) > 1 and candidate.startswith(folded)]
     longer.sort(key=len)
-    similar = difflib.get_close_matches(folded, suggestions, n=1, cutoff=0.6)
+    names = {fold_name(candidate) for candidate in known}
+    similar = sorted(  # of two that are equally near, a name goes before another word for one
+        difflib.get_close_matches(folded, suggestions, n=4, cutoff=0.6),
+        key=lambda word: (-difflib.SequenceMatcher(None, word, folded).ratio(), word not in names),
+    )[:1]
     if best := longer[:1] + similar if len(folded) > LEAST_PREFIX else similar + longer[:1]:
         return f"did you mean {suggestions[best[0]]}?"
     return f"known: {', '.join(known)}" if known else ""

@@ -41,7 +41,10 @@ FITTING = [case for case in ALL if case not in REFUSED]
 UNBOUNDED = ("lambda", "resnet50", 8)
 
 
-SMALLER = {"gam": {"reduction": 16, "groups": 2, "kernel": 3}, "halo": {"block": 4, "halo": 1}}  # options of those that take long
+SMALLER = {  # options of those that take long
+    "gam": {"reduction": 16, "groups": 2, "kernel": 3},
+    "halo": {"block": 4, "halo": 1},
+}
 
 
 def build(attn: str, backbone: str, size: int, seed: int = 0, smaller: bool = False) -> nn.Module:

@@ -33,7 +33,7 @@ OWN: dict[str, dict[str, Any]] = {
     "highway": WHOLE,
     "halo": ADAM | {"model.options": {"block": 4, "halo": 1}},
     "involution": ADAM,
-    "lambda": ADAM,
+    "lambda": ADAM | {"train.batch_size": 32},
     "lka": ADAM,
 }
 

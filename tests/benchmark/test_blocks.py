@@ -143,9 +143,9 @@ def test_text_of_rows() -> None:
     row = BlockTiming(
         attn="se", category="channel", shape=SHAPE, precision="fp32", ms=1.234, conv_ratio=0.5, floor_ratio=3.21
     )
-    assert format_block_row(row) == ("se", "8x16x6x6", "fp32", "1.23", "0.50", "3.2", "-", "")
+    assert format_block_row(row) == ("se", "8x16x6x6", "fp32", "1.23", "0.50", "3.2", "-", "-", "")
     failed = BlockTiming(attn="se", category="channel", shape=SHAPE, precision="fp32", note="why")
-    assert format_block_row(failed)[3:] == ("-", "-", "-", "-", "why")
+    assert format_block_row(failed)[3:] == ("-", "-", "-", "-", "-", "why")
     assert len(format_block_row(row)) == len(blocks.COLUMNS)
     reference = ReferenceTiming(shape=SHAPE, precision="bf16", conv_ms=2.0, floor_ms=0.5, copy_gb_per_s=33.3)
     assert describe_reference(reference) == "8x16x6x6 bf16: 3x3 convolution 2.00 ms, copy 0.500 ms (33 GB/s)"
@@ -165,7 +165,8 @@ def test_timm_is_compared_where_it_is_there(monkeypatch) -> None:
     _, se, eca, simam = timed("se", "eca", "simam")
     assert (se.timm, eca.timm, simam.timm) == ("SEModule", None, None)
     assert se.timm_ratio > 0
-    monkeypatch.setitem(sys.modules, "timm", None)
+    for name in ("timm", "timm.layers"):
+        monkeypatch.setitem(sys.modules, name, None)
     assert timm_blocks.find_timm_block("se", 16, (6, 6)) is None
 
 
