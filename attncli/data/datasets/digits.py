@@ -46,7 +46,7 @@ def cut_forms(labels: Tensor, data: Data) -> tuple[Tensor, Tensor]:
     rows = torch.arange(len(labels))
     if data.folds is None:
         return rows[:FIRST_TEST_ROW], rows[FIRST_TEST_ROW:]
-    forms = [str(np.searchsorted(FIRST_OF_FORM, row, side="right")) for row in rows]
+    forms = [str(np.searchsorted(FIRST_OF_FORM, int(row), side="right")) for row in rows]
     return subset.cut_fold(labels, data.fold, data.folds, subset.resolve_seed(data), forms)
 
 
