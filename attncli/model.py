@@ -144,6 +144,10 @@ def _build_backbone(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(resolved.seed, "backbone"))
         net = family.build(model.backbone, spec.classes, use_cifar_stem)
+        if model.last_stride and not surgery.remove_last_strides(net, family.find_structure(net)):
+            raise UserError(
+                f"model.last_stride: the last stage of {model.backbone} has no stride", "leave out model.last_stride"
+            )
         if model.backbone.startswith(backbones.TIMM_PREFIX):
             timm_networks.check_image_size(net, model.backbone, spec.size)
         if model.pretrained and not _is_building_on_meta():

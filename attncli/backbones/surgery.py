@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attncli.backbones.structure import NetworkStructure
+
 TensorShape = tuple[int, ...]
 ModuleShapes = dict[str, tuple[TensorShape, TensorShape]]  # path -> shape of the input and of the output
 Insertion = Callable[[nn.Module, nn.Module], None]  # (network, mechanism)
@@ -90,6 +92,18 @@ def remove_strides(net: nn.Module, paths: Iterable[str]) -> None:
         conv = net.get_submodule(path)
         assert isinstance(conv, nn.Conv2d)
         conv.stride = (1, 1)
+
+
+def remove_last_strides(net: nn.Module, structure: NetworkStructure) -> int:
+    """Let the last stage keep the size of its map, as networks with dense maps do; return how many strides it had."""
+    last_blocks = [net.get_submodule(block.path) for block in structure.blocks if block.stage == structure.stage_count]
+    strided = [
+        module for block in last_blocks for module in block.modules()
+        if isinstance(module, nn.Conv2d) and max(module.stride) > 1
+    ]  # fmt: skip
+    for conv in strided:
+        conv.stride = (1, 1)
+    return len(strided)
 
 
 def make_join(*joined_classes: type[nn.Module]) -> Callable[[nn.Module, nn.Module], None]:

@@ -13,7 +13,7 @@ from attncli.dataset_catalog import find_properties
 from attncli.errors import UserError, suggest_name
 from attncli.recipe import Recipe
 
-BACKBONE_OPTIONS = ("stem", "replace")  # the options of a backbone: keys of `model`
+BACKBONE_OPTIONS = ("stem", "replace", "last_stride")  # the options of a backbone: keys of `model`
 LARGE_SIDE, SMALL_SIDE = 224, 32  # px, of images that no one gives the size of
 CIFAR_NETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")  # built for images of 32 px
 FRAMES = 8

@@ -20,6 +20,8 @@ _RECIPES_BY_DATASET = {
 _STAND_INS = {
     "cluttered-mnist": "cluttered",
     "scaled-mnist": "mnist",
+    "mnist-rts": "mnist",
+    "mnist-rotated": "mnist",
     "malc": "imagenette",
     "fine-grained": "imagenette",
 }

@@ -29,7 +29,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         | {"folds", "fold", "group_column", "group_pattern"}
         | {"background", "grey_range", "orientation", "max_pixels", "bad"}
     ),
-    "model": frozenset({"replace", "pretrained"}),
+    "model": frozenset({"replace", "pretrained", "last_stride"}),
     "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights"}),
 }
 
@@ -138,6 +138,9 @@ class Model(RecipeSection):
     stages: list[int] | None = Field(default=None, description="stages that get it, from 1, or negative, from the end")
     blocks: list[int] | None = Field(default=None, description="blocks of each stage that get it, counted alike")
     stem: Literal["auto", "cifar", "imagenet"] = Field(default="auto", description="auto = cifar below 64 px")
+    last_stride: Literal[1] | None = Field(
+        default=None, description="1 = the last stage keeps the size of its map; none = it halves it, if it is built so"
+    )
     replace: Literal["se"] | None = Field(
         default=None, description="built-in attention to remove; attn, if any, takes its place"
     )
