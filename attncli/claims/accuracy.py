@@ -21,15 +21,28 @@ from attncli.claims.evaluate import compute_slacks, evaluate_expression, find_nu
 from attncli.claims.language import ACCURACY, Quantity
 from attncli.claims.reference_accuracy import describe_shortfall
 from attncli.claims.verdict import TrainedOutcome
-from attncli.runs import FinishedRun
+from attncli.runs import FailedRun, FinishedRun
 
 RunsByNetwork = Mapping[str, Mapping[int, FinishedRun]]  # of one protocol: by network, by seed
 
 
-def decide_accuracy(comparison: ClaimComparison, run_index: RunIndex) -> TrainedOutcome:
+def decide_accuracy(
+    comparison: ClaimComparison,
+    run_index: RunIndex,
+    *,
+    failures: Sequence[FailedRun] = (),
+    planned_seeds: int | None = None,
+) -> TrainedOutcome:
     """Test one comparison on finished runs.
 
-    Returns "undecided" if runs could test it, else "untested": the verdict follows after Holm's correction.
+    Args:
+        comparison: The comparison.
+        run_index: The finished runs by network and protocol.
+        failures: Runs that failed; their seeds are counted, and nothing is decided without them.
+        planned_seeds: How many seeds were planned before the first run, for runs that do not say so themselves.
+
+    Returns:
+        "undecided" if runs could test it, else "untested": the verdict follows after Holm's correction.
     """
     needed = {find_network_key(q): q for q in comparison.list_quantities() if q.name in ACCURACY}
     datasets = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
@@ -46,8 +59,29 @@ def decide_accuracy(comparison: ClaimComparison, run_index: RunIndex) -> Trained
     best_protocol = max(
         paired_protocols, key=lambda name: _rank_protocol(paired_protocols[name], needed, dataset, name)
     )
-    outcome = _make_tested_outcome(comparison, needed, paired_protocols[best_protocol], best_protocol)
-    return replace(outcome, shortfall=_find_shortfall(outcome, needed, paired_protocols[best_protocol], run_index))
+    runs = paired_protocols[best_protocol]
+    outcome = _make_tested_outcome(comparison, needed, runs, best_protocol, planned_seeds)
+    failed_seeds = {name: _find_failed_seeds(runs[name], failures) for name in needed}
+    all_seeds = {seed for name in needed for seed in (*runs[name], *failed_seeds[name])}
+    missing_seeds = {s for name in needed for s in all_seeds - runs[name].keys() - failed_seeds[name]}
+    return replace(
+        outcome,
+        shortfall=_find_shortfall(outcome, needed, runs, run_index),
+        failure="; ".join(_describe_failure(q, failed_seeds[name]) for name, q in needed.items() if failed_seeds[name]),
+        failed_seeds=tuple(sorted(set().union(*failed_seeds.values()))),
+        missing_seeds=tuple(sorted(missing_seeds)),
+    )
+
+
+def _find_failed_seeds(runs: Mapping[int, FinishedRun], failures: Sequence[FailedRun]) -> set[int]:
+    """Return the seeds with which a network failed by the recipe of these runs, and that none of them finished."""
+    groups = {run.result.group for run in runs.values()}
+    return {failure.seed for failure in failures if failure.group in groups} - runs.keys()
+
+
+def _describe_failure(quantity: Quantity, seeds: Set[int]) -> str:
+    seed_text = ", ".join(map(str, sorted(seeds)))
+    return f"seed{'s' * (len(seeds) > 1)} {seed_text} of {language.format_tree(quantity.network)} failed"
 
 
 def _find_shortfall(
@@ -102,7 +136,11 @@ def _make_untested_outcome(
 
 
 def _make_tested_outcome(
-    comparison: ClaimComparison, needed: Mapping[str, Quantity], runs: RunsByNetwork, protocol: str
+    comparison: ClaimComparison,
+    needed: Mapping[str, Quantity],
+    runs: RunsByNetwork,
+    protocol: str,
+    planned_seeds: int | None,
 ) -> TrainedOutcome:
     seeds = _find_shared_seeds(runs, needed)
     left_values, right_values, slack = _evaluate_by_seed(comparison, runs, seeds)
@@ -113,7 +151,7 @@ def _make_tested_outcome(
     p_holds, p_fails = compute_p_values(slack, forgiving)
     used_runs = [runs[name][seed] for name in needed for seed in seeds]
     weakest = min(slack, key=statistics.fmean)
-    plan = read_seed_plan(run.result.planned_seeds for run in used_runs)
+    plan = read_seed_plan((run.result.planned_seeds for run in used_runs), declared=planned_seeds)
     return TrainedOutcome(
         text=comparison.text,
         outcome="undecided",

@@ -9,7 +9,7 @@ from attncli.analysis.count_cache import CountCache
 from attncli.analysis.network_key import RunIndex, index_runs
 from attncli.claims.throughput import SpeedStore
 from attncli.dataset_catalog import has_origin
-from attncli.runs import FinishedRun, RunStore, read_finished_runs
+from attncli.runs import FailedRun, FinishedRun, RunStore, read_failed_runs, read_finished_runs
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Evidence:
     runs: Sequence[FinishedRun] = ()
     backbone: str | None = None
     report_claim: Callable[[str], None] = field(default=lambda _: None)  # the id of the claim that is being judged
+    failures: Sequence[FailedRun] = ()
+    planned_seeds: int | None = None  # before the first run, for runs that do not say so themselves
 
     @cached_property
     def run_index(self) -> RunIndex:
@@ -34,6 +36,7 @@ def gather_evidence(
     backbone: str | None = None,
     folder_is: str | None = None,
     measure: bool = False,
+    planned_seeds: int | None = None,
     report_claim: Callable[[str], None] = lambda _: None,
 ) -> Evidence:
     """Gather what claims are judged by: counts, speeds, and the finished runs of folder and MLflow store.
@@ -43,6 +46,7 @@ def gather_evidence(
         backbone: The network to read measured claims with, instead of their own.
         folder_is: The dataset whose images the runs on `folder` used.
         measure: Time the networks again.
+        planned_seeds: How many seeds were planned before the first run, for runs that do not say so themselves.
         report_claim: Called with the id of each claim before it is judged.
 
     Raises:
@@ -55,4 +59,12 @@ def gather_evidence(
         finished_runs = [
             replace(run, dataset=folder_is) if has_origin(run.dataset, "user") else run for run in finished_runs
         ]
-    return Evidence(CountCache(), SpeedStore(run_store.runs, measure), finished_runs, backbone, report_claim)
+    return Evidence(
+        counts=CountCache(),
+        speeds=SpeedStore(run_store.runs, measure),
+        runs=finished_runs,
+        backbone=backbone,
+        report_claim=report_claim,
+        failures=tuple(read_failed_runs(run_store.runs)),
+        planned_seeds=planned_seeds,
+    )

@@ -143,7 +143,9 @@ def _decide_part(comparison: ClaimComparison, evidence: Evidence) -> ComparisonO
     names = {q.name for q in comparison.list_quantities()}
     try:
         if names & ACCURACY.keys():
-            return accuracy.decide_accuracy(comparison, evidence.run_index)
+            return accuracy.decide_accuracy(
+                comparison, evidence.run_index, failures=evidence.failures, planned_seeds=evidence.planned_seeds
+            )
         return evidence.speeds.decide_speed(comparison) if names & SPEED.keys() else _decide_counted(comparison)
     except UserError as error:
         return CountedOutcome(text=comparison.text, outcome="untested", why=error.problem)
@@ -238,6 +240,8 @@ def _settle_verdict(draft: ClaimVerdict, p_holds: float | None, p_fails: float |
     others = combine_outcomes([part.outcome for part in draft.parts if not isinstance(part, TrainedOutcome)])
     if p_holds is None or p_fails is None:
         return replace(draft, why=_explain_untestable(trained))
+    if failures := dict.fromkeys(part.failure for part in trained if part.failure):
+        return replace(draft, p=min(p_holds, p_fails), why=f"not judged: {'; '.join(failures)}")
     if shortfalls := dict.fromkeys(part.shortfall for part in trained if part.shortfall):
         return replace(draft, p=min(p_holds, p_fails), why="; ".join(shortfalls))
     level = min((part.level or 0.0) for part in trained)

@@ -82,6 +82,9 @@ class TrainedOutcome(ComparisonOutcome):
     next_level: float = 0.05  # at which a plan of more seeds would be judged
     planned_seeds: int | None = None
     shortfall: str = ""  # why accuracies this low decide nothing
+    failure: str = ""  # which seeds failed: what is left of them decides nothing
+    failed_seeds: tuple[int, ...] = ()
+    missing_seeds: tuple[int, ...] = ()  # that some of the networks finished or failed, and another did not begin
     lacking: tuple[str, ...] = ()  # networks that were not trained
     dataset: str | None = None
     protocol: str | None = None
@@ -94,7 +97,8 @@ _JSON_KEYS: dict[str, Any] = {
     "text": "", "kind": "", "outcome": "", "why": "", "left": None, "right": None, "difference": None, "low": None,
     "high": None, "bound": 0.0, "n": 0, "sd": None, "p_holds": None, "p_fails": None, "power": None, "forgiving": False,
     "slack": None, "interest": 0.0, "level": None, "next_level": 0.05, "planned_seeds": None,
-    "shortfall": "", "lacking": (), "dataset": None, "protocol": None, "seeds": (), "digests": (), "run_ids": (),
+    "shortfall": "", "failure": "", "failed_seeds": (), "missing_seeds": (),
+    "lacking": (), "dataset": None, "protocol": None, "seeds": (), "digests": (), "run_ids": (),
     "measured": None,
 }  # fmt: skip
 

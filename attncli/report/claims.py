@@ -17,7 +17,8 @@ from attncli.report.table import MISSING, WIDTH, Column
 
 NOTE = (
     "counted: exact. timed: median over rounds in turn with its 95 % interval. trained: difference in points with its "
-    "95 % interval, paired over n seeds; p corrected for all claims that runs could test (Holm). "
+    "95 % interval, paired over n seeds (n 2/3: of three, others failed or are missing); p corrected for all claims "
+    "that runs could test (Holm). "
     "* not on the data, network or schedule of the claim: `attncli claims ID -v`. "
     "DIR: the folder that holds images that attncli cannot download."
 )
@@ -61,9 +62,16 @@ def format_verdict_figures(verdict: ClaimVerdict) -> str:
         most = verdict.most_more_seeds
         count = f"{verdict.more_seeds} or more" if most is None else f"{verdict.more_seeds} to {most}"
         pieces.append(f"{verdict.more_seeds if most == verdict.more_seeds else count} more seeds")
+    pieces += [part.failure for part in verdict.parts if isinstance(part, TrainedOutcome)]
     if verdict.budget and verdict.outcome != "untested":
         pieces.append(verdict.budget.partition(",")[0])
     return "; ".join(dict.fromkeys(text for text in pieces if text)) or verdict.why or MISSING
+
+
+def _format_seed_count(part: TrainedOutcome) -> str:
+    """Return the number of pairs; if seeds failed or are missing, of how many."""
+    lost = len({*part.failed_seeds, *part.missing_seeds})
+    return f"{part.n}/{part.n + lost}" if lost else str(part.n)
 
 
 def format_part_figures(part: ComparisonOutcome) -> str:
@@ -72,7 +80,7 @@ def format_part_figures(part: ComparisonOutcome) -> str:
         return part.why
     if isinstance(part, TrainedOutcome):
         bound_text = f" against {format_points(part.bound)}" if part.bound else ""
-        return f"{format_part_difference(part)}{bound_text}, n {part.n}"
+        return f"{format_part_difference(part)}{bound_text}, n {_format_seed_count(part)}"
     sign = _find_sign(part.text)
     if sign == "==" and part.left == part.right:
         return format_number(part.left)
@@ -173,6 +181,9 @@ def _list_part_lines(part: ComparisonOutcome) -> list[tuple[str, str]]:
             chance = f"{part.n} seeds find half a point with a chance of {100 * part.power:.0f} %"
             lines.append(("", f"{chance}, if it were the only claim"))
         lines.append(("Runs", f"on {part.dataset}, seeds {', '.join(map(str, part.seeds))}: {' '.join(part.digests)}"))
+        for name, seeds in (("Failed", part.failed_seeds), ("Missing", part.missing_seeds)):
+            if seeds:
+                lines.append((name, f"seeds {', '.join(map(str, seeds))}"))
         if part.run_ids:
             lines.append(("MLflow", " ".join(part.run_ids)))
     if isinstance(part, TimedOutcome) and part.measured:

@@ -19,6 +19,7 @@ from attncli.train.device import compile_network, uses_channels_last
 from attncli.train.ema import Ema
 from attncli.train.fine_tuning import freeze_parts
 from attncli.train.loss import TrainingObjective, balance_classes
+from attncli.train.mechanism_streams import separate_mechanism_draws
 from attncli.train.precision import resolve_precision
 from attncli.train.progress import ProgressListener
 from attncli.train.small_map_convolution import speed_up_small_maps
@@ -99,6 +100,8 @@ def prepare_session(
         )
     parts = freeze_parts(model, recipe, dataset.size)
     model.to(device).train()
+    if not settings.compile:  # compiled code has no hooks
+        separate_mechanism_draws(model, device)
     if uses_channels_last(settings, device):
         model.to(memory_format=torch.channels_last)
     speed_up_small_maps(model, device, precision)

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from attncli.analysis.count_cache import CountCache
+from attncli.analysis.looks import FIRST_LEVEL
 from attncli.claims import claim_files, judge
 from attncli.claims.evidence import Evidence
 from attncli.claims.throughput import SpeedStore
 from attncli.errors import UserError
-from attncli.runs import RunStore, read_finished_runs
+from attncli.report import claims as claims_report
+from attncli.runs import FailedRun, RunStore, read_finished_runs
 from tests.claims.case import claims_file, pairs, run
 
 ECA, PLAIN = "top1(resnet20 + eca)", "top1(resnet20)"
@@ -160,6 +162,41 @@ def test_a_plan_of_more_seeds_is_waited_for(tmp_path):
             run(tmp_path / "runs", attn=attn, seed=seed, top1=top1, planned=6)
     found = verdict(tmp_path, f"{ECA} > {PLAIN}")
     assert (found.outcome, found.why) == ("undecided", "no verdict yet: 6 seeds are planned, 4 finished")
+
+
+def test_failed_and_missing_seeds_are_counted(tmp_path):
+    """A seed of eca failed: the others decide nothing. Without that record it is missing, and is shown."""
+    pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
+    for seed in (4, 5):
+        run(tmp_path / "runs", attn="none", seed=seed, top1=0.9, planned=4)
+    known = claim_files.read_claim_files([claims_file(tmp_path, f"{ECA} > {PLAIN}")])
+    runs = read_finished_runs(RunStore(tmp_path / "runs"))
+    eca = next(r for r in runs if r.recipe.model.attn == "eca")
+    failed = FailedRun(recipe=eca.recipe.model_copy(update={"seed": 5}), digest="x", group=eca.result.group)
+    evidence = Evidence(CountCache(), SpeedStore(tmp_path), runs)
+    (whole,) = judge.judge_claims(known, evidence)
+    (stopped,) = judge.judge_claims(known, dataclasses.replace(evidence, failures=(failed,)))
+    assert (whole.outcome, whole.parts[0].missing_seeds, whole.parts[0].failed_seeds) == ("holds", (4, 5), ())
+    assert (stopped.outcome, stopped.parts[0].missing_seeds, stopped.parts[0].failed_seeds) == ("undecided", (4,), (5,))
+    assert stopped.parts[0].failure in stopped.why
+    assert "resnet20 + eca" in stopped.parts[0].failure
+    assert "n 4/6" in claims_report.format_part_figures(stopped.parts[0])
+
+
+def test_declared_seeds_are_a_plan(tmp_path):
+    """Runs that no sweep planned are judged at the level of the number that the user declares; others have no plan."""
+    for attn, accuracies in (("eca", BETTER), ("none", PLAINS)):
+        for seed, top1 in enumerate(accuracies):
+            run(tmp_path / "runs", attn=attn, seed=seed, top1=top1)
+    known = claim_files.read_claim_files([claims_file(tmp_path, f"{ECA} > {PLAIN}")])
+    evidence = Evidence(CountCache(), SpeedStore(tmp_path), read_finished_runs(RunStore(tmp_path / "runs")))
+    parts = {
+        declared: judge.judge_claims(known, dataclasses.replace(evidence, planned_seeds=declared))[0].parts[0]
+        for declared in (None, 4, 6)
+    }
+    assert {declared: part.planned_seeds for declared, part in parts.items()} == {None: None, 4: 4, 6: 6}
+    assert parts[4].level == FIRST_LEVEL
+    assert parts[6].level is None
 
 
 @pytest.mark.parametrize("other", [{"precision": "bf16"}, {"device": "cuda"}, {"code": "1/2"}])

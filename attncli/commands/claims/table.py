@@ -40,6 +40,12 @@ if TYPE_CHECKING:
 )
 @click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), help="File with your claims (YAML).")
 @click.option("--measure", is_flag=True, help="Time the networks of the claims about speed now, in turn.")
+@click.option(
+    "--planned-seeds",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Seeds planned before the first run, for runs that no sweep planned.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print everything that each verdict is based on.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @store_options
@@ -53,6 +59,7 @@ def command(
     folder_is: str | None,
     files: tuple[Path, ...],
     measure: bool,
+    planned_seeds: int | None,
     verbose: bool,
     as_csv: bool,
     runs: Path,
@@ -85,6 +92,7 @@ def command(
         backbone=backbone,
         folder_is=folder_is,
         measure=measure,
+        planned_seeds=planned_seeds,
         report_claim=overwrite_line,
     )
     verdicts = _judge_selected_claims(evidence, files, ids, attn or [], kind or [], verdict or [])

@@ -1,0 +1,89 @@
+"""Random numbers of mechanisms that draw while they train, from streams of their own.
+
+One generator serves the dropout of a step. A mechanism that draws from it would shift the masks of the network's own
+dropout and stochastic depth, so that a seed would no longer pair the run with the plain one. So each such mechanism
+draws from a stream of its place, which starts anew at each step, and leaves the generator as it was.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from attncli.seeds import derive_seed
+from attncli.train.distributed import seed_everything
+
+
+def separate_mechanism_draws(net: nn.Module, device: torch.device) -> None:
+    """Let each mechanism of `net` that may draw in training have its own stream.
+
+    Does nothing if only the mechanisms draw or only the network does, and if the mechanism is the whole network.
+    """
+    mechanisms = {path: module for path, module in net.named_modules() if path.endswith(".attn")}
+    own_modules = {id(part) for module in mechanisms.values() for part in module.modules()}
+    if not any(draws_in_training(part) for part in net.modules() if id(part) not in own_modules):
+        return
+    for path, module in mechanisms.items():
+        hooks = module._forward_hooks.values()
+        is_separate = any(isinstance(getattr(hook, "__self__", None), _MechanismStream) for hook in hooks)
+        if not is_separate and any(map(draws_in_training, module.modules())):
+            stream = _MechanismStream(path, device)
+            module.register_forward_pre_hook(stream.enter)
+            module.register_forward_hook(stream.leave, always_call=True)
+
+
+def draws_in_training(module: nn.Module) -> bool:
+    """Return whether a module draws random numbers: dropout, stochastic depth, or what says so by `draws`.
+
+    Dropout and the stochastic depth of torchvision and timm differ in the name of the share: `p`, `drop_prob`.
+    """
+    shares = (getattr(module, name, 0) for name in ("p", "drop_prob"))
+    is_dropping = "Drop" in type(module).__name__ or type(module).__name__ == "StochasticDepth"
+    return bool(getattr(module, "draws", False)) or (is_dropping and any(shares))
+
+
+class _MechanismStream:
+    """The stream of one mechanism: its generator's state between the calls of a step."""
+
+    def __init__(self, path: str, device: torch.device) -> None:
+        self._path, self._device = path, device
+        self._step_seed: int | None = None
+        self._own_state: list[torch.Tensor] = []
+        self._outer_state: list[torch.Tensor] | None = None
+
+    def enter(self, module: nn.Module, _inputs: Any) -> None:
+        """Put the stream in place of the network's generator."""
+        if not module.training:
+            return
+        step_seed, self._outer_state = torch.default_generator.initial_seed(), _read_states(self._device)
+        if step_seed == self._step_seed:
+            _write_states(self._device, self._own_state)
+        else:
+            self._step_seed = step_seed
+            seed_everything(derive_seed(step_seed, "mechanism", self._path), self._device)
+
+    def leave(self, _module: nn.Module, _inputs: Any, _output: Any) -> None:
+        """Put the network's generator back as it was."""
+        if self._outer_state is None:
+            return
+        self._own_state = _read_states(self._device)
+        _write_states(self._device, self._outer_state)
+        self._outer_state = None
+
+
+def _read_states(device: torch.device) -> list[torch.Tensor]:
+    """Return the states of the generators that a step uses."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    elif device.type == "mps":
+        states.append(torch.mps.get_rng_state())
+    return states
+
+
+def _write_states(device: torch.device, states: list[torch.Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(states[1])
