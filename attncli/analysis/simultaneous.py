@@ -10,10 +10,15 @@ the variances are shrunk to their common value, as in the moderated t test (Smyt
 too uncertain. A difference is one that chance does not explain if |T_k| is above the critical value of max_k |T_k|, as
 in Dunnett's test (1955) of many variants against one baseline. The distribution of the maximum has no formula here. It
 is simulated for exactly the seeds that each variant has, in networks whose spreads differ (log standard deviation
-scattered by `SPREAD_SCATTER`) and whose differences are correlated (`SHARED_VARIANCE`). With one variant the test is
-Student's.
+scattered by `SPREAD_SCATTER`). With one variant the test is Student's.
 
-tests/analysis/audit.py measures the error rates and the power.
+Variants may be alike: a share of their variance may be the same for all of them, beside the baseline's. Then the s_k^2
+are too, and their mean knows little more than one of them. The share is not known, and two or three seeds hardly show
+it. So the p value is the largest over the shares of `SHARED_VARIANCES`. To pay less for that, |T_k| is divided by
+`CAUTION` if the differences of all variants move together more than those of independent ones would
+(`compute_togetherness`, `CAUTIOUS_FROM`).
+
+tests/analysis/audit.py measures the error rates and the power, and what an oracle would find that knows the spreads.
 """
 
 import math
@@ -30,7 +35,9 @@ if TYPE_CHECKING:
 
 PRIOR_WEIGHT = 6.0  # d0, degrees of freedom
 SPREAD_SCATTER = 0.4  # standard deviation of the log spread of networks
-SHARED_VARIANCE = 0.3  # share of the variants' variance that is the same for all of them, beside the baseline's
+SHARED_VARIANCES = (0.0, 0.3, 0.6, 0.8, 0.9, 0.97, 1.0)  # of the variants, beside the baseline's
+CAUTION = 2.0  # divides the statistic of variants that move together
+CAUTIOUS_FROM = {2: 0.1, 3: 0.2, 4: 0.6, 5: 0.6}  # togetherness by number of seeds; with more seeds it is not needed
 DRAWS, FEWEST_DRAWS, DRAWN_NUMBERS = 20_000, 4_000, 6_000_000  # of the null distribution, and normal numbers for it
 CHUNK = 2_000  # draws at a time, to bound the memory
 
@@ -76,12 +83,13 @@ def compare_with_baseline(
     variances = [(stats.standard_deviation(list(differences[i].values())) or 0.0) ** 2 for i in tested]
     freedoms = [len(differences[i]) - 1 for i in tested]
     common = sum(v * f for v, f in zip(variances, freedoms, strict=True)) / sum(freedoms)
-    null = None if len(tested) == 1 else _sort_null_maxima(_describe_pattern([differences[i] for i in tested]))
+    null = None if len(tested) == 1 else _simulate_null(_describe_pattern([differences[i] for i in tested]))
+    caution = _choose_caution([differences[i] for i in tested])
     for i, variance, freedom in zip(tested, variances, freedoms, strict=True):
         weight = PRIOR_WEIGHT if len(tested) > 1 else 0.0
         moderated = (weight * common + freedom * variance) / (weight + freedom)
         estimates[i] = _test_variant(
-            list(differences[i].values()), moderated, sum(freedoms), len(tested), levels[i], null
+            list(differences[i].values()), moderated, sum(freedoms), len(tested), levels[i], null, caution
         )
     return estimates
 
@@ -93,6 +101,7 @@ def _test_variant(
     tests: int,
     level: float,
     null: "np.ndarray | None",
+    caution: float,
 ) -> SimultaneousEstimate:
     """Return the estimate of one variant; without a null distribution of the maximum, by Student's t."""
     mean, spread = math.fsum(values) / len(values), math.sqrt(variance)
@@ -103,7 +112,8 @@ def _test_variant(
     if null is None:
         p, critical = stats.t_test(values) or 0.0, stats.t_critical_value(level, len(values) - 1)
     else:
-        p, critical = _find_p_value(abs(mean) / error, null), _find_critical_value(level, null)
+        p = _find_p_value(abs(mean) / error / caution, null)
+        critical = _find_critical_value(level, null) * caution
     return SimultaneousEstimate(
         mean=mean,
         p=p,
@@ -115,14 +125,19 @@ def _test_variant(
 
 
 def _find_p_value(statistic: float, null: "np.ndarray") -> float:
-    """Return the share of maxima that are as large, the observed one counted too; `null` ascends."""
-    return float(len(null) - null.searchsorted(statistic, side="left") + 1) / (len(null) + 1)
+    """Return the share of maxima that are as large, the observed one counted too, where that share is largest.
+
+    `null` (shares of variance, draws) has one ascending row per shared variance.
+    """
+    draws = null.shape[1]
+    return max(float(draws - row.searchsorted(statistic, side="left") + 1) / (draws + 1) for row in null)
 
 
 def _find_critical_value(level: float, null: "np.ndarray") -> float:
     """Return the value above which `_find_p_value` is below the level; infinite for a level that no draws can reach."""
-    fewer_than = math.ceil(level * (len(null) + 1)) - 1  # p < level if fewer maxima than this are as large
-    return math.inf if fewer_than < 1 else float(null[len(null) - fewer_than])
+    draws = null.shape[1]
+    fewer_than = math.ceil(level * (draws + 1)) - 1  # p < level if fewer maxima than this are as large
+    return math.inf if fewer_than < 1 else float(null[:, draws - fewer_than].max())
 
 
 Pattern = tuple[tuple[bool, ...], ...]  # for each variant which seeds it has
@@ -136,28 +151,68 @@ def _describe_pattern(differences: Sequence[Mapping[int, float]]) -> Pattern:
     return tuple(sorted(rows, reverse=True))
 
 
+def _choose_caution(differences: Sequence[Mapping[int, float]]) -> float:
+    """Return what the statistics of these differences are divided by: 1 or `CAUTION`."""
+    import numpy as np
+
+    if len(differences) == 1:
+        return 1.0
+    seeds = sorted(set().union(*differences))
+    mask = np.array([[seed in by_seed for by_seed in differences] for seed in seeds], dtype=np.float32)
+    values = np.array([[by_seed.get(seed, 0.0) for by_seed in differences] for seed in seeds])
+    return float(_list_cautions(values[None], mask)[0])
+
+
+def _list_cautions(differences: "np.ndarray", mask: "np.ndarray") -> "np.ndarray":
+    """Return what the statistics of each draw are divided by, for differences (draws, seeds, variants): (draws,)."""
+    import numpy as np
+
+    limit = CAUTIOUS_FROM.get(len(mask), math.inf)
+    return np.where(compute_togetherness(differences, mask) >= limit, CAUTION, 1.0)
+
+
+def compute_togetherness(differences: "np.ndarray", mask: "np.ndarray") -> "np.ndarray":
+    """Return how much the differences of all variants move together from seed to seed: (draws,).
+
+    About 0 for independent variants with one baseline, 1 if all differences of a seed are the same but for a constant.
+    Arguments as those of `compute_statistics`.
+    """
+    import numpy as np
+
+    deviations = (differences - (differences * mask).sum(axis=1, keepdims=True) / mask.sum(axis=0)) * mask
+    together = (deviations.sum(axis=2) ** 2 / mask.sum(axis=1)).sum(axis=1)
+    share = together / np.maximum((deviations**2).sum(axis=(1, 2)), np.finfo(np.float32).tiny)
+    independent_share = (mask.shape[1] + 1) / (2 * mask.shape[1])
+    togetherness: np.ndarray = (share - independent_share) / (1 - independent_share)
+    return togetherness
+
+
 @lru_cache(maxsize=64)
-def _sort_null_maxima(pattern: Pattern) -> "np.ndarray":
-    """Return simulated maxima of |T_k| without any true difference, ascending."""
+def _simulate_null(pattern: Pattern) -> "np.ndarray":
+    """Return maxima of |T_k| without any true difference, ascending: a row per value of `SHARED_VARIANCES`."""
     import numpy as np
 
     mask = np.array(pattern, dtype=np.float32).T  # (seeds, variants)
     draws = int(min(DRAWS, max(FEWEST_DRAWS, DRAWN_NUMBERS / (mask.shape[0] * (mask.shape[1] + 2)))))
     rng = np.random.default_rng(0)
     sizes = [CHUNK] * (draws // CHUNK) + [draws % CHUNK] * (draws % CHUNK > 0)
-    return np.sort(np.concatenate([_draw_null_maxima(mask, size, rng) for size in sizes]))
+    return np.sort(np.concatenate([_draw_null_maxima(mask, size, rng) for size in sizes], axis=1), axis=1)
 
 
 def _draw_null_maxima(mask: "np.ndarray", draws: int, rng: "np.random.Generator") -> "np.ndarray":
-    """Draw maxima of |T_k|: networks of unequal spreads, whose differences to the baseline are correlated."""
+    """Draw maxima of |T_k| (shared variances, draws): networks of unequal spreads, whose differences are correlated."""
     import numpy as np
 
     seeds, variants = mask.shape
     scatter = np.exp(SPREAD_SCATTER * rng.standard_normal((draws, 1, variants + 1), dtype=np.float32))
     noise = rng.standard_normal((draws, seeds, variants + 2), dtype=np.float32)
-    own = math.sqrt(1 - SHARED_VARIANCE) * noise[:, :, 2:] + math.sqrt(SHARED_VARIANCE) * noise[:, :, 1:2]
-    differences = own * scatter[:, :, 1:] - noise[:, :, :1] * scatter[:, :, :1]
-    return np.abs(compute_statistics(differences, mask)).max(axis=1)
+    maxima = []
+    for shared in SHARED_VARIANCES:
+        own = math.sqrt(1 - shared) * noise[:, :, 2:] + math.sqrt(shared) * noise[:, :, 1:2]
+        differences = own * scatter[:, :, 1:] - noise[:, :, :1] * scatter[:, :, :1]
+        statistics = np.abs(compute_statistics(differences, mask)).max(axis=1)
+        maxima.append(statistics / _list_cautions(differences, mask))
+    return np.stack(maxima)
 
 
 def compute_statistics(differences: "np.ndarray", mask: "np.ndarray") -> "np.ndarray":

@@ -1,6 +1,7 @@
 """Simulated error rates and power of the comparison, with accuracies that are whole numbers of images.
 
-    python -m tests.analysis.audit              # all tables, about five minutes on one core
+    python -m tests.analysis.audit              # all tables, about twenty minutes on one core
+    python -m tests.analysis.audit --quick      # the same with 500 experiments a cell, about six minutes
     python -m tests.analysis.audit --short      # what the tests run, seconds
 
 Each experiment draws accuracies of a baseline and of variants at some seeds, rounds them to whole images, and gives
@@ -13,7 +14,7 @@ import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from scipy import special
@@ -50,10 +51,13 @@ CIFAR = Setting(10_000, 0.85, 0.0030, 0.3)
 SMOOTH = Setting(None, 0.85, 0.0030, 0.3)
 UNEQUAL = Setting(10_000, 0.85, 0.0030, 0.3, scatter=0.4)
 ALIKE = Setting(10_000, 0.85, 0.0030, 0.3, shared=0.5)
+VERY_ALIKE = Setting(10_000, 0.85, 0.0030, 0.3, scatter=0.4, shared=0.8)
+TWINS = Setting(10_000, 0.85, 0.0030, 0.3, shared=0.95)
+UNEQUAL_TWINS = Setting(10_000, 0.85, 0.0030, 0.3, scatter=0.4, shared=0.95)
 MISSING = Setting(10_000, 0.85, 0.0030, 0.3, missing=0.15)
 SETTINGS = {
     "digits": DIGITS, "folder": FOLDER, "cifar": CIFAR, "smooth": SMOOTH, "unequal": UNEQUAL, "alike": ALIKE,
-    "missing": MISSING,
+    "very alike, unequal": VERY_ALIKE, "twins": TWINS, "twins, unequal": UNEQUAL_TWINS, "missing": MISSING,
 }  # fmt: skip
 
 
@@ -171,6 +175,38 @@ def measure_power(
     return right / times, wrong / times
 
 
+def measure_oracle_power(scatter: float, seeds: int, variants: int, effect: float, spread: float, times: int) -> float:
+    """Return how often an oracle that knows the spread of every network finds the effect of the first variant.
+
+    It tests at the level of a first plan, the largest of all statistics, whose networks share nothing but the baseline.
+    No test without its knowledge finds more. `spread` is the standard deviation of a difference of equal networks.
+    """
+    rng = np.random.default_rng(100 * seeds + variants)
+    spreads = spread / np.sqrt(2) * np.exp(scatter * rng.standard_normal((2, times, 1, variants + 1)))
+    values = spreads * rng.standard_normal((2, times, seeds, variants + 1))
+    means = (values[..., 1:] - values[..., :1]).mean(axis=2)
+    means[1, :, 0] += effect
+    errors = np.sqrt((spreads[:, :, 0, 1:] ** 2 + spreads[:, :, 0, :1] ** 2) / seeds)
+    statistics_ = np.abs(means / errors)
+    critical = np.quantile(statistics_[0].max(axis=1), 1 - FIRST_LEVEL)
+    return float((statistics_[1, :, 0] > critical).mean())
+
+
+def measure_price_of_likeness(scatter: float, seeds: int, variants: int, effect: float, spread: float) -> float:
+    """Return the power if it were known that variants share nothing: what false alarms of alike variants cost.
+
+    The same statistic, with the null distribution of independent variants alone.
+    """
+    mask = np.ones((seeds, variants), dtype=np.float32)
+    rng = np.random.default_rng(100 * seeds + variants)
+    spreads = spread / np.sqrt(2) * np.exp(scatter * rng.standard_normal((2, 20_000, 1, variants + 1)))
+    values = spreads * rng.standard_normal((2, 20_000, seeds, variants + 1))
+    differences = values[..., 1:] - values[..., :1]
+    differences[1, :, :, 0] += effect
+    null, found = (np.abs(simultaneous.compute_statistics(half, mask)) for half in differences)
+    return float((found[:, 0] > np.quantile(null.max(axis=1), 1 - FIRST_LEVEL)).mean())
+
+
 def count_false_equalities(setting: Setting, seeds: int, variants: int, times: int, *, before: bool = False) -> float:
     """Return the share of tables that call a variant "no difference" though all differ by exactly the margin."""
     rng = np.random.default_rng(100 * seeds + variants)
@@ -273,6 +309,16 @@ def print_audit(times: int) -> None:
         )
         title = f"Power, {'before' if before else 'after'}: the one effect is found, sd of differences 0.25 points"
         _print_table(title, rows, [f"n {n}, {k}" for n, k in power_cells])
+    for measure, name in (
+        (measure_price_of_likeness, "the same test, were it known that variants share nothing but the baseline"),
+        (partial(measure_oracle_power, times=20_000), "an oracle that knows every spread"),
+    ):
+        rows = (
+            (f"+{100 * effect:g}, {kind}", [measure(scatter, n, k, effect, 0.0025) for n, k in power_cells])
+            for effect in (0.003, 0.005, 0.01)
+            for kind, scatter in (("equal", 0.0), ("unequal spreads", 0.4))
+        )
+        _print_table(f"Power of {name}", rows, [f"n {n}, {k}" for n, k in power_cells])
     for before in (True, False):
         rows = (
             (
@@ -306,4 +352,4 @@ def print_audit(times: int) -> None:
 
 
 if __name__ == "__main__":
-    print_audit(200 if "--short" in sys.argv else 2000)
+    print_audit(200 if "--short" in sys.argv else 500 if "--quick" in sys.argv else 2000)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from attncli.analysis import looks, stats
-from attncli.analysis.simultaneous import compare_with_baseline
+from attncli.analysis.simultaneous import CAUTION, compare_with_baseline
 from tests.analysis import audit
 
 TIMES = 300
@@ -97,7 +97,7 @@ def test_plan_of_runs():
     assert looks.read_seed_plan([1]).steps == ()
 
 
-@pytest.mark.parametrize("name", ["digits", "folder", "unequal", "alike", "missing"])
+@pytest.mark.parametrize("name", ["digits", "folder", "unequal", "twins", "missing"])
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_false_alarms(name, seeds):
     """At most 5 % of tables without an effect call a variant different, whatever accuracies look like."""
@@ -112,11 +112,26 @@ def test_false_alarms_of_a_large_table():
 
 
 def test_power_of_five_variants_at_three_seeds():
-    """Half a point at a spread of 0.25 is found in 45 % of the tables, before in 12 %."""
+    """Half a point at a spread of 0.25 is found in 39 % of the tables, before in 12 %.
+
+    It would be in 56 % if variants were known to be independent, and in 83 % by an oracle that knows the spreads.
+    """
     setting = audit.Setting(10_000, 0.85, 0.0025 / np.sqrt(1.4), 0.3)
-    found, _ = audit.measure_power(setting, 3, 5, 0.005, 1000)
-    assert found > 0.45 - 0.03
+    found, _ = audit.measure_power(setting, 3, 5, 0.005, 600)
+    assert found > 0.39 - 0.05
     assert audit.measure_power(setting, 3, 5, 0.005, TIMES, before=True)[0] < 0.2
+    assert found < audit.measure_price_of_likeness(0.0, 3, 5, 0.005, 0.0025)
+    assert audit.measure_oracle_power(0.0, 3, 5, 0.005, 0.0025, 4000) > 0.75
+
+
+def test_variants_that_move_together_get_wider_intervals():
+    """Of two seeds of the same means and spreads, those that agree from seed to seed are judged with more caution."""
+    steps = [0.0, 0.002, -0.002]
+    together = compare_with_baseline([by_seed([0.01 + d for d in steps]) for _ in range(4)], [0.045] * 4)
+    orders = (steps, steps[::-1], steps[1:] + steps[:1], steps[2:] + steps[:2])
+    apart = compare_with_baseline([by_seed([0.01 + d for d in order]) for order in orders], [0.045] * 4)
+    assert together[0].high - together[0].low == pytest.approx(CAUTION * (apart[0].high - apart[0].low))
+    assert together[0].p > apart[0].p
 
 
 def test_false_equalities():
