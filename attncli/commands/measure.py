@@ -22,12 +22,24 @@ LARGE_SIDE = 64  # px; from here on the networks are those of ImageNet
     "--batch-size", metavar="N", type=click.IntRange(1), help="Images of a timed step  [default: 128, 16 from 64 px]"
 )
 @click.option(
+    "--processes",
+    metavar="N",
+    type=click.IntRange(2),
+    help="Time in N new processes, one after the other; intervals within and between them.",
+)
+@click.option(
     "--format", "format_", type=click.Choice(["table", "csv", "markdown", "latex"]), default="table", show_default=True
 )
 @device_option
 @json_option
 def command(
-    classes: int | None, speed: bool, batch_size: int | None, format_: str, as_json: bool, **options: Any
+    classes: int | None,
+    speed: bool,
+    batch_size: int | None,
+    processes: int | None,
+    format_: str,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Measure overhead without training: parameters, MACs, memory and speed, each against the plain network.
 
@@ -40,6 +52,7 @@ def command(
     Example:
       attncli measure --attn all --backbone resnet50 --image-size 224
       attncli measure --attn none,se,eca --backbone resnet50 --image-size 224 --no-speed --format latex
+      attncli measure --attn se,eca --backbone resnet20 --processes 5
     """
     recipes, size = _read_measured_recipes(options, batch_size)
     from attncli.measure.overhead import measure_recipe_overhead
@@ -49,10 +62,17 @@ def command(
     if speed:
         choose_device()  # an error if it is not there, before anything is printed
     shape = InputSpec(classes or (1000 if size >= LARGE_SIDE else 10), (size, size))
-    with click.progressbar(
-        recipes, file=sys.stderr, item_show_func=_name_mechanism, hidden=as_json and not sys.stderr.isatty()
-    ) as bar:
-        rows = [measure_recipe_overhead(recipe, shape, speed) for recipe in bar]
+    is_hidden = as_json and not sys.stderr.isatty()
+    if processes and not speed:
+        raise click.UsageError("--processes times, and --no-speed does not: leave out one of them")
+    if processes:
+        from attncli.measure.processes import measure_in_processes
+
+        with click.progressbar(length=processes, file=sys.stderr, label="processes", hidden=is_hidden) as ended:
+            rows = measure_in_processes(recipes, shape, processes, lambda _: ended.update(1))
+    else:
+        with click.progressbar(recipes, file=sys.stderr, item_show_func=_name_mechanism, hidden=is_hidden) as bar:
+            rows = [measure_recipe_overhead(recipe, shape, speed) for recipe in bar]
     if as_json:
         return echo_json([row.to_json_dict() for row in rows])
     if format_ != "table":

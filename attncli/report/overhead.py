@@ -65,9 +65,29 @@ def render_overheads(measured: MeasuredOverheads, width: int) -> str:
         for row in measured.rows
         if row.problem
     ]
+    if speeds := _render_process_speeds(measured, width):
+        parts.append(speeds)
     if agreements := _format_agreements(measured):
         parts.append(fill(agreements, width))
     return "\n\n".join(parts)
+
+
+def _render_process_speeds(measured: MeasuredOverheads, width: int) -> str:
+    """Return the ratios of speed with their intervals over several processes, "" if one process timed them."""
+    rows = [(row.attn, row.speed) for row in measured.rows if row.speed and row.speed.processes > 1]
+    if not rows:
+        return ""
+
+    def format_interval(speed: Speed, name: str) -> str:
+        low, high = getattr(speed, f"{name}_low"), getattr(speed, f"{name}_high")
+        return f"{getattr(speed, name):.2f} ({low:.2f} to {high:.2f})"
+
+    columns: list[Column[tuple[str, Speed]]] = [
+        Column("speed", lambda row: row[0], right=False),
+        Column("train", lambda row: format_interval(row[1], "train_ratio")),
+        Column("infer", lambda row: format_interval(row[1], "infer_ratio")),
+    ]
+    return render_text_table(columns, rows, width=width).strip("\n")
 
 
 OverheadLine = tuple[Overhead, Cost]
@@ -215,6 +235,13 @@ def describe_overhead_columns(measured: MeasuredOverheads) -> str:
     if measured.is_timed:
         sentences.append(
             f"train and infer: throughput over that of plain {measured.backbone}, timed in turn; below 1 is slower."
+        )
+        processes = max((row.speed.processes for row in measured.rows if row.speed), default=1)
+        sentences.append(
+            f"Intervals of 95 %, over {processes} processes, know the rounds within a process and how processes "
+            "differ; another hour or machine they do not."
+            if processes > 1
+            else "One process timed them; the next may differ by one or two percent: --processes 5 gives intervals."
         )
     return " ".join(sentences)
 

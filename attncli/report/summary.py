@@ -25,6 +25,7 @@ def render_run_summary(result: Result, runs: Path) -> str:
         f"{_name_run_network(result)} on {result.dataset}, seed {result.seed}",
         f"  test top-1    {_format_percent(result.test_top1)}   macro F1 {_format_percent(result.test_macro_f1)}   "
         f"{_format_top5(result)}after {result.epochs} epochs, {result.seconds:.0f} s",
+        *_list_validation_lines(result),
         *_list_difference_lines(result, plain),
         f"  parameters    {_format_count(result.params, result.baseline_params, baseline_name)}",
         f"  MACs          {_format_count(result.macs, result.baseline_macs, baseline_name)}   "
@@ -45,6 +46,13 @@ def render_run_summary(result: Result, runs: Path) -> str:
         *_list_next_steps(result, recipe, plain, runs),
     ]
     return "\n".join(lines)
+
+
+def _list_validation_lines(result: Result) -> list[str]:
+    """Return the accuracy on the validation part: settings chosen by the test images would be tested on them again."""
+    if result.val_top1 is None:
+        return []
+    return [f"  validation    {_format_percent(result.val_top1)}   (choose settings by this one)"]
 
 
 def _name_run_network(result: Result) -> str:
