@@ -74,7 +74,9 @@ class _ObservationHook:
             write_random_state(self.states, self.device)
             observed = observe(inputs, output) if observe else guess_gate(inputs[0], output)
         if observed:
-            on_host = [replace(o, values=o.values.cpu(), taps=None if o.taps is None else o.taps.cpu()) for o in observed]
+            on_host = [
+                replace(o, values=o.values.cpu(), taps=None if o.taps is None else o.taps.cpu()) for o in observed
+            ]
             self.observations[self.name] = [*self.observations.get(self.name, []), *on_host]
 
 

@@ -32,9 +32,7 @@ class LoadedRun:
         return next(self.net.parameters()).device
 
 
-def load_finished_run(
-    folder: Path, dataset: Dataset | None = None, device: torch.device | None = None
-) -> LoadedRun:
+def load_finished_run(folder: Path, dataset: Dataset | None = None, device: torch.device | None = None) -> LoadedRun:
     """Load the network of a run's folder in eval mode, in float32, and its images unless they are given.
 
     The network is on `device`, by default on the CPU.
@@ -62,6 +60,4 @@ def load_baseline_run(loaded_run: LoadedRun) -> LoadedRun | None:
         return None
     runs, baseline_recipe = loaded_run.folder.parent, loaded_run.recipe.make_baseline()
     result = find_finished_result(runs, baseline_recipe, loaded_run.dataset.digest)
-    return None if result is None else load_finished_run(
-        runs / result.digest, loaded_run.dataset, loaded_run.device
-    )
+    return None if result is None else load_finished_run(runs / result.digest, loaded_run.dataset, loaded_run.device)
