@@ -57,7 +57,7 @@ def command(
     from attncli.train import choose_device
     from attncli.train.errors import translated_inference_errors
 
-    folder, device = find_run_folder(runs, run), choose_device() if read_requested_device() else None
+    folder, device = find_run_folder(runs, run), str(choose_device()) if read_requested_device() else "cpu"
     with translated_inference_errors():
         files, summary = draw_attention(
             folder, out or folder / LOOK_FOLDER, images=images, sample=sample, device=device

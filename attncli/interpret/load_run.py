@@ -32,10 +32,10 @@ class LoadedRun:
         return next(self.net.parameters()).device
 
 
-def load_finished_run(folder: Path, dataset: Dataset | None = None, device: torch.device | None = None) -> LoadedRun:
+def load_finished_run(folder: Path, dataset: Dataset | None = None, device: torch.device | str = "cpu") -> LoadedRun:
     """Load the network of a run's folder in eval mode, in float32, and its images unless they are given.
 
-    The network is on `device`, by default on the CPU.
+    The network is on `device`.
 
     Raises UserError if the run is not finished, its checkpoint or images are missing, or the images have changed.
     """
@@ -51,7 +51,7 @@ def load_finished_run(folder: Path, dataset: Dataset | None = None, device: torc
         )
     net = build_without_pretrained(recipe, make_input_spec(dataset))
     checkpoint.load_weights(folder, net)
-    return LoadedRun(folder, recipe, dataset, net.to(device or torch.device("cpu")).eval())
+    return LoadedRun(folder, recipe, dataset, net.to(device).eval())
 
 
 def load_baseline_run(loaded_run: LoadedRun) -> LoadedRun | None:

@@ -11,8 +11,6 @@ from attncli.report import figures
 from attncli.track.active_run import LOOK_FOLDER
 
 if TYPE_CHECKING:
-    import torch
-
     from attncli.data.dataset import Dataset
 
 
@@ -36,11 +34,11 @@ def draw_attention(
     images: int = 6,
     sample: int = 256,
     dataset: "Dataset | None" = None,
-    device: "torch.device | None" = None,
+    device: str = "cpu",
 ) -> tuple[list[Path], dict[str, Any]]:
     """Draw what a finished run's attention does into `output_folder`. Return the files and a summary for JSON.
 
-    The run's dataset is read if it is not given. The network runs on `device`, by default on the CPU.
+    The run's dataset is read if it is not given. The network runs on `device`.
     Raises UserError if the run cannot be loaded.
     """
     from attncli.interpret import analyze_attention, load_baseline_run, load_finished_run
