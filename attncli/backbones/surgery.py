@@ -56,6 +56,18 @@ def trace_shapes(net: nn.Module, size: tuple[int, int], images: int = 1) -> Modu
     return module_shapes
 
 
+def zero_branch_norms(net: nn.Module, structure: NetworkStructure) -> int:
+    """Set to 0 the weight of the norm that ends each residual branch (Goyal et al., 2017, Sec. 5.1); return how many.
+
+    The block then starts as its shortcut. Blocks without a shortcut, and branches that end otherwise, keep theirs.
+    """
+    ends = [net.get_submodule(b.branch_end) for b in structure.blocks if b.shortcut and b.branch_end]
+    norms = [end for end in ends if isinstance(end, nn.modules.batchnorm._BatchNorm | nn.GroupNorm) and end.affine]
+    for norm in norms:
+        nn.init.zeros_(norm.weight)
+    return len(norms)
+
+
 def insert_before(path: str) -> Insertion:
     """Return the insertion of a mechanism before the submodule at `path`."""
     return lambda net, attn: _wrap_submodule(net, path, attn, first=True)
