@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
+from attncli import attention
 from attncli.analysis import stats
 from attncli.analysis.compare import ComparisonRow
+from attncli.errors import UserError
 from attncli.report import table
 from attncli.report.table import MISSING, WIDTH, Column
 from attncli.runs import FailedRun, FinishedRun
@@ -17,7 +19,8 @@ NOTE = (
     "top-1: mean over n seeds ± half its 95 % interval, in percent; n 2/3: 2 of 3 seeds, the others failed or are "
     "missing. diff: to the plain network, seed by seed, in points (over the seeds in brackets, if those are fewer than "
     "n); its intervals hold for all variants of a table together. p: corrected for all of them. params, MACs: overhead "
-    "in percent. train, infer: images/s over the plain network's. `attncli help statistics` explains the verdicts."
+    "in percent. train, infer: images/s over the plain network's. All variants have the recipe of the plain network: "
+    "nothing is tuned for any of them. `attncli help statistics` explains the verdicts."
 )
 
 
@@ -79,7 +82,8 @@ def _render_group(
         if row.verdict != "baseline":
             verdicts.setdefault(row.verdict, []).append(row.variant)
     lines = [wrap_text(f"{', '.join(names)}: {verdict}", width) for verdict, names in verdicts.items()]
-    lines += [wrap_text(line, width) for line in (*_describe_family(rows), *_describe_images(rows))]
+    remarks = (*_describe_family(rows), *_describe_pairing(rows), *_describe_images(rows))
+    lines += [wrap_text(line, width) for line in remarks]
     return "\n".join([table.render_text_table(columns, rows, title=title, width=width), *lines])
 
 
@@ -108,6 +112,22 @@ def _describe_family(rows: Sequence[ComparisonRow]) -> list[str]:
     plans = sorted({row.planned_seeds for row in tested_rows if row.planned_seeds is not None})
     plan_text = f"{', '.join(map(str, plans))} seeds planned" if plans else "no number of seeds was planned"
     return [f"{together} at the level {level_text} ({plan_text})"]
+
+
+def _describe_pairing(rows: Sequence[ComparisonRow]) -> list[str]:
+    """Return which variants share fewer weights with the plain network of their seed than the others do."""
+    names = dict.fromkeys(row.variant for row in rows if _replaces_convolutions(row.attn))
+    text = "kernels drawn anew, so that a seed pairs the data and the other layers"
+    return [f"{', '.join(names)}: {text}"] if names else []
+
+
+def _replaces_convolutions(attn: str) -> bool:
+    """Return whether a mechanism stands in place of convolutions; a file that is gone tells nothing."""
+    try:
+        mechanism = attention.resolve_mechanism(attn)
+    except UserError:
+        return False
+    return mechanism is not None and mechanism.card.site == "conv"
 
 
 def _describe_images(rows: Sequence[ComparisonRow]) -> list[str]:

@@ -47,6 +47,12 @@ def test_seeds_that_are_not_shared_are_told():
     assert "+5.00 (1)" in found
 
 
+def test_variants_with_kernels_of_their_own_are_told():
+    """What stands in place of convolutions shares fewer weights with the plain network of its seed than a gate does."""
+    texts = {name: comparison.render_comparison(rows(name)) for name in ("sk", "eca")}
+    assert {name: "sk: kernels drawn anew" in text for name, text in texts.items()} == {"sk": True, "eca": False}
+
+
 def test_same_verdicts_stand_together():
     """Variants with one verdict share its line."""
     found = comparison.render_comparison(compare_variants([finished("eca"), finished("se"), finished("none")]))
