@@ -15,8 +15,8 @@ from torch.autograd.function import once_differentiable
 
 MAX_OUTPUT_PIXELS = 4  # per image, in maps whose kernel gradient is computed by matrix products
 # Of wide kernels, by input times output channels. Time of a convolution with its gradients against oneDNN's (one thread
-# of an AMD EPYC Zen 3, torch 2.14.1, channels_last): 512 channels at 3, 4 and 7 px 0.68, 0.68, 0.82; 256 to 512 channels
-# at 4 px 0.80; 256 at 4 px 0.92, but slower for a batch of 8; 128 at 4 px 1.00; 64 at 4 px 1.24.
+# of an AMD EPYC Zen 3, torch 2.14.1, channels_last): 512 channels at 3, 4 and 7 px 0.68, 0.68, 0.82; 256 to 512
+# channels at 4 px 0.80; 256 at 4 px 0.92, but slower for a batch of 8; 128 at 4 px 1.00; 64 at 4 px 1.24.
 WIDE_KERNEL, MAX_WIDE_OUTPUT_PIXELS = 256 * 512, 49
 
 
