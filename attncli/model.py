@@ -196,13 +196,13 @@ def build_mechanism(resolved: ResolvedModel, site_arguments: dict[str, Any], pat
     """Build the mechanism for the place `path` (`model` for a whole network) from the random stream of that place."""
     model, mechanism = resolved.model, resolved.mechanism
     assert mechanism is not None
-    arguments = {name: value for name, value in site_arguments.items() if name in mechanism.site_arguments}
+    arguments = mechanism.select_arguments(site_arguments)
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in model.options.items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(resolved.seed, "mechanism", path))
         try:
             with plugin_errors(model.attn, f"fails for {path} ({_format_arguments(arguments)})"):
-                module = attention.load(model.attn).Attention(**arguments, **options)
+                module = attention.load_class(model.attn)(**arguments, **options)
         except (ValueError, TypeError) as error:
             whole = resolved.is_whole_network
             failure = "cannot be built" if whole else f"does not fit {model.backbone} at {path}"
@@ -212,7 +212,7 @@ def build_mechanism(resolved: ResolvedModel, site_arguments: dict[str, Any], pat
                 f"`attncli show {model.attn}` prints what it needs{other_places}",
             ) from error
     if not isinstance(module, nn.Module):
-        raise UserError(f"attention '{model.attn}': Attention is not a torch.nn.Module", "derive it from nn.Module")
+        raise UserError(f"attention '{model.attn}': not a torch.nn.Module", "derive the class from nn.Module")
     return module
 
 

@@ -1,6 +1,7 @@
 """Check the names in a recipe: dataset, backbone, mechanism, options, files. No torch."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -145,12 +146,12 @@ def _check_option(
     if key not in allowed:
         hint = suggest_name(key, allowed) or f"'{name}' has no options"
         return [UserError(f"{location}: unknown option of '{name}'", hint)]
-    option_value = tuple(value) if isinstance(value, list) else value
-    try:
-        TypeAdapter(_resolve_annotation(allowed[key])).validate_python(option_value, strict=True)
-    except ValidationError:
-        return [UserError(f"{location}: {value!r} is not allowed", f"allowed: {allowed[key].annotation}")]
-    return []
+    adapter = TypeAdapter(_resolve_annotation(allowed[key]))
+    for option_value in (tuple(value), value) if isinstance(value, list) else (value,):
+        with suppress(ValidationError):
+            adapter.validate_python(option_value, strict=True)
+            return []
+    return [UserError(f"{location}: {value!r} is not allowed", f"allowed: {allowed[key].annotation}")]
 
 
 def _resolve_annotation(parameter: ConstructorParameter) -> Any:
@@ -175,6 +176,6 @@ def build_json_schema() -> dict[str, Any]:
     ]
     definitions["Model"]["properties"]["attn"]["anyOf"] = [
         {"enum": sorted((attention.NONE, *attention.mechanism_names()))},
-        {"pattern": r"\.py$"},
+        {"pattern": r"\.py(:\w+)?$"},
     ]
     return recipe_schema

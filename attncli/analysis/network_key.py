@@ -9,7 +9,7 @@ from attncli import attention, backbones
 from attncli.analysis.conditions import complete_conditions
 from attncli.attention import NONE
 from attncli.errors import UserError
-from attncli.recipe import Model, Recipe
+from attncli.recipe import Model, Recipe, name_code_by_content
 from attncli.runs import FinishedRun
 
 MECHANISM_KEYS = ("options", "site", "stages", "blocks")  # keys that mean nothing without a mechanism
@@ -39,6 +39,8 @@ def make_network_key(model: Model) -> str:
     if model.attn == NONE:
         return json.dumps({k: v for k, v in distinct.items() if k not in MECHANISM_KEYS}, sort_keys=True)
     mechanism = attention.describe_mechanism(model.attn)
+    if attention.is_file_path(model.attn):
+        distinct["attn"] = name_code_by_content(model.attn, "model.attn")
     default_options = {name: _convert_to_lists(p.default) for name, p in mechanism.options.items()}
     distinct["options"] = {
         k: v for k, v in _convert_to_lists(model.options).items() if v != default_options.get(k, ...)

@@ -1,56 +1,35 @@
 """The attention mechanisms: found by file name, described without importing torch, loaded on demand.
 
 A mechanism is one file in a category's folder with two names, `card` and `Attention`. Users add others by path
-(`--attn ./mine.py`) or by an installed package with an entry point in the group `attncli.attention`.
+(`--attn ./mine.py`, or `--attn ./mine.py:CBAM` for any module) or by an installed package with an entry point in the
+group `attncli.attention`.
 """
 
-import ast
 import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from attncli.attention.card import SITE_ARGUMENTS, SITES, Card
+from attncli.attention.mechanism_file import CLASS, OWN_CATEGORY, read_mechanism_file
+from attncli.attention.mechanism_file import Mechanism as Mechanism
 from attncli.errors import UserError, unknown_name_error
 from attncli.system import source_inspection
+from attncli.system.code_reference import is_code_reference, label_code_reference, split_code_reference
 from attncli.system.files import expand_user_path
 from attncli.system.local_imports import find_local_modules
+
+if TYPE_CHECKING:  # it imports torch
+    from torch import nn
 
 CATEGORIES = ("channel", "spatial", "temporal", "branch", "channel-spatial", "self-attention")
 NONE = "none"
 ENTRY_POINT_GROUP = "attncli.attention"
-
-
-@dataclass(frozen=True)
-class Mechanism:
-    """A mechanism as its file describes it.
-
-    `site_arguments` are the constructor arguments that the site sets, `options` those that a recipe may set.
-    """
-
-    name: str
-    category: str
-    path: Path
-    doc: str
-    card: Card
-    site_arguments: tuple[str, ...]
-    options: dict[str, source_inspection.ConstructorParameter]
-
-    @property
-    def is_whole_network(self) -> bool:
-        """Whether the mechanism is the whole network and needs no backbone."""
-        return self.card.site == "model"
-
-    @property
-    def needs_clips(self) -> bool:
-        """Whether the mechanism works on the frames of clips, and not on still images."""
-        return self.card.site.startswith("frames")
 
 
 def _name_by_stem(stem: str) -> str:
@@ -99,23 +78,23 @@ def list_mechanism_aliases() -> dict[str, str]:
 
 
 def is_file_path(name: str) -> bool:
-    """Return whether `name` is the path of a user's file, such as ./mine.py."""
-    return name.endswith(".py")
+    """Return whether `name` is the path of a user's file, such as ./mine.py or ./mine.py:CBAM."""
+    return is_code_reference(name)
 
 
 def is_plugin(name: str) -> bool:
     """Return whether the mechanism `name` is a user's file or comes from another package."""
-    return name != NONE and locate_mechanism(name)[0] == "own"
+    return name != NONE and locate_mechanism(name)[0] == OWN_CATEGORY
 
 
 def locate_mechanism(name: str) -> tuple[str, Path]:
     """Return (category, file) of a mechanism. Raises UserError for an unknown name, with the nearest known one."""
     if is_file_path(name):
-        return "own", expand_user_path(name, "model.attn")
+        return OWN_CATEGORY, expand_user_path(split_code_reference(name)[0], "model.attn")
     if name in _find_own_files():
         return _find_own_files()[name]
     if name in _find_plugin_files():
-        return "own", _find_plugin_files()[name]
+        return OWN_CATEGORY, _find_plugin_files()[name]
     if name == NONE:
         raise UserError(
             f"'{NONE}' is the plain network, without a mechanism", "`attncli ls attention` lists mechanisms"
@@ -128,7 +107,7 @@ def locate_mechanism(name: str) -> tuple[str, Path]:
 def describe_mechanism(name: str) -> Mechanism:
     """Return the mechanism `name` (a known name or a path), read from its file without running it.
 
-    Raises UserError if the file lacks `card` or `Attention`, or if either is malformed.
+    Raises UserError if the file lacks the class, or if the class or its card is malformed.
     """
     return _describe_cached(name, _read_file_version(name))
 
@@ -148,7 +127,7 @@ def _read_file_version(name: str) -> tuple[tuple[int, int], ...]:
     """Return what changes when a user's file does, or a local module that it imports, so that it is read again."""
     versions = []
     with suppress(OSError, UserError):  # reported when the file is read
-        path = expand_user_path(name, "model.attn") if is_file_path(name) else None
+        path = locate_mechanism(name)[1] if is_file_path(name) else None
         for file in (path, *find_local_modules(path).values()) if path else ():
             status = file.stat()
             versions.append((status.st_mtime_ns, status.st_size))
@@ -158,54 +137,21 @@ def _read_file_version(name: str) -> tuple[tuple[int, int], ...]:
 @lru_cache(maxsize=256)
 def _describe_cached(name: str, _: tuple[tuple[int, int], ...]) -> Mechanism:
     category, path = locate_mechanism(name)
-    tree = source_inspection.parse_source(path)
-    card = source_inspection.find_assignment(tree, "card")
-    constructor = _read_attention_signature(tree, path)
-    if card is None or constructor is None:
-        missing = "card = Card(...)" if card is None else "class Attention(nn.Module)"
-        raise UserError(f"{path}: no `{missing}`", "a mechanism's file has both; `attncli show eca` names one to copy")
-    site_arguments, options = constructor
-    for argument in site_arguments:
-        if argument not in SITE_ARGUMENTS:
-            raise unknown_name_error("site argument", argument, SITE_ARGUMENTS, location=f"{path}: Attention.__init__")
-    return Mechanism(
-        path.stem if is_file_path(name) else name,
-        category,
-        path,
-        ast.get_docstring(tree) or "",
-        _read_card(card, path),
-        tuple(site_arguments),
-        options,
-    )
+    label = label_code_reference(name) if is_file_path(name) else name
+    return read_mechanism_file(path, label, category, split_code_reference(name)[1])
 
 
-def _read_attention_signature(
-    tree: ast.Module, path: Path
-) -> tuple[list[str], dict[str, source_inspection.ConstructorParameter]] | None:
-    try:
-        return source_inspection.read_constructor(tree, "Attention")
-    except UserError as error:
-        raise UserError(f"{path}, {error.problem}", error.hint) from error
+def load_class(name: str) -> "Callable[..., nn.Module]":
+    """Return the class of a mechanism, or the function of a user's file that returns a module. Imports torch.
 
-
-def _read_card(node: ast.expr, path: Path) -> Card:
-    """Return the Card that a file writes down as a call with literal arguments."""
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Card"):
-        raise UserError(f"{path}: `card` is not a Card(...)", "write card = Card(title=..., site=..., ...)")
-    try:
-        card = Card(**{keyword.arg or "": ast.literal_eval(keyword.value) for keyword in node.keywords})
-    except (ValueError, TypeError) as error:
-        raise UserError(
-            f"{path}: card: {error}", "a card holds literal values only, each under a known name"
-        ) from error
-    for site in (card.site, card.mobile_site or card.site, *card.sites):
-        if site not in SITES:
-            raise unknown_name_error("site", site, SITES, location=f"{path}: card")
-    return card
+    Raises UserError if a user's file fails on import.
+    """
+    mechanism_class: Callable[..., nn.Module] = getattr(load(name), split_code_reference(name)[1] or CLASS)
+    return mechanism_class
 
 
 def load(name: str) -> ModuleType:
-    """Return the module of a mechanism, with `card` and `Attention`. Imports torch.
+    """Return the module of a mechanism, with its class. Imports torch.
 
     Raises UserError if a user's file fails on import.
     """
@@ -215,7 +161,7 @@ def load(name: str) -> ModuleType:
 @lru_cache(maxsize=256)
 def _load_cached(name: str, _: tuple[tuple[int, int], ...]) -> ModuleType:
     category, path = locate_mechanism(name)
-    if category != "own":
+    if category != OWN_CATEGORY:
         return importlib.import_module(f"attncli.attention.{category.replace('-', '_')}.{path.stem}")
     describe_mechanism(name)
     spec = importlib.util.spec_from_file_location(f"attncli_own_{path.stem}", path)

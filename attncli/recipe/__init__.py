@@ -16,6 +16,7 @@ from attncli.recipe.schema import (
     Train,
     format_content,
     is_default_late_key,
+    name_code_by_content,
     read_class_list,
 )
 from attncli.recipe.yaml_loader import (
@@ -46,6 +47,7 @@ __all__ = [
     "load_yaml",
     "locate_weights",
     "merge_values",
+    "name_code_by_content",
     "parse_override",
     "parse_yaml",
     "read",

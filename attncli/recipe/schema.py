@@ -12,6 +12,7 @@ from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.recipe.run_weights import locate_weights
 from attncli.recipe.yaml_loader import format_yaml
+from attncli.system.code_reference import is_code_reference, split_code_reference
 from attncli.system.files import expand_user_path
 from attncli.system.local_imports import find_local_modules
 
@@ -230,8 +231,8 @@ class Recipe(RecipeSection):
             identity[name] = {
                 key: value for key, value in identity[name].items() if key not in defaults or value != defaults[key]
             }
-        if self.model.attn.endswith(".py"):
-            identity["model"]["attn"] = _name_code_by_content(expand_user_path(self.model.attn, "model.attn"))
+        if is_code_reference(self.model.attn):
+            identity["model"]["attn"] = name_code_by_content(self.model.attn, "model.attn")
         if isinstance(self.model.pretrained, str):
             weights = locate_weights(expand_user_path(self.model.pretrained, "model.pretrained"))
             identity["model"]["pretrained"] = _name_by_content(weights, "give a state dict as .pth or .safetensors")
@@ -321,15 +322,20 @@ def _name_by_content(path: Path, hint: str) -> str:
         raise UserError(f"{path}: {error.strerror}", hint) from error
 
 
-def _name_code_by_content(path: Path) -> str:
-    """Return a name for a user's Python file that changes with its content and that of the local modules it imports."""
-    hint = "give the path of a readable .py file"
+def name_code_by_content(reference: str, key: str) -> str:
+    """Return a name for a user's code (`mine.py`, `mine.py:NAME`) that changes with the content that it runs.
+
+    That is the content of its file and of the local modules that the file imports. `key` is the recipe's key of it.
+    Raises UserError if the file is gone.
+    """
+    file_name, name_in_file = split_code_reference(reference)
+    path, hint = expand_user_path(file_name, key), "give the path of a readable .py file"
     name = _name_by_content(path, hint)
     modules = find_local_modules(path)
-    if not modules:
-        return name
-    contents = {module: _name_by_content(file, hint) for module, file in modules.items()}
-    return f"{path.stem}@{_hash_json(contents | {'': name})}"
+    if modules:
+        contents = {module: _name_by_content(file, hint) for module, file in modules.items()}
+        name = f"{path.stem}@{_hash_json(contents | {'': name})}"
+    return f"{name}:{name_in_file}" if name_in_file else name
 
 
 @lru_cache

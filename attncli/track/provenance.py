@@ -20,6 +20,7 @@ from attncli import records
 from attncli.attention import is_file_path
 from attncli.recipe import Recipe
 from attncli.records import Result, Status
+from attncli.system.code_reference import label_code_reference
 from attncli.system.files import write_atomically
 
 ORIGIN_FILE = "origin.json"
@@ -175,4 +176,4 @@ def _run_git(folder: Path, *arguments: str) -> str | None:
 
 def label_mechanism(recipe: Recipe) -> str:
     """Return the mechanism's name for tags and tables; for a user-defined file, the file's name."""
-    return Path(recipe.model.attn).stem if is_file_path(recipe.model.attn) else recipe.model.attn
+    return label_code_reference(recipe.model.attn) if is_file_path(recipe.model.attn) else recipe.model.attn
