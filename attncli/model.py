@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from attncli import attention, backbones
 from attncli.attention import Mechanism
 from attncli.attention.plugin_errors import plugin_errors
-from attncli.backbones import pretrained, sites, surgery, timm_networks
+from attncli.backbones import pretrained, sites, surgery, timm_networks, user_networks
 from attncli.backbones.structure import BackboneFamily
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe, Train
 from attncli.seeds import derive_seed
+from attncli.system.code_reference import is_code_reference
 
 CIFAR_STEM_BELOW = 64  # images below this many pixels get the CIFAR stem
 
@@ -135,17 +136,28 @@ def _build_whole_network(resolved: ResolvedModel, spec: InputSpec) -> nn.Module:
     return build_mechanism(resolved, site_arguments, "model")
 
 
+def build_plain_network(model: Model, classes: int, size: tuple[int, int]) -> nn.Module:
+    """Return the backbone of a recipe with random weights, for images of `size` (H, W).
+
+    Raises UserError if the network does not take images of this size.
+    """
+    use_cifar_stem = max(size) < CIFAR_STEM_BELOW if model.stem == "auto" else model.stem == "cifar"
+    net = backbones.load(model.backbone).build(model.backbone, classes, use_cifar_stem)
+    if model.backbone.startswith(backbones.TIMM_PREFIX):
+        timm_networks.check_image_size(net, model.backbone, size)
+    if is_code_reference(model.backbone):
+        user_networks.set_image_size(net, model.backbone, size, classes)
+    return net
+
+
 def _build_backbone(
     resolved: ResolvedModel, family: BackboneFamily, spec: InputSpec, notify: Callable[[str], None] | None
 ) -> nn.Module:
     """Build the plain network from the seed's stream "backbone", with pretrained weights if the recipe wants them."""
     model = resolved.model
-    use_cifar_stem = max(spec.size) < CIFAR_STEM_BELOW if model.stem == "auto" else model.stem == "cifar"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(resolved.seed, "backbone"))
-        net = family.build(model.backbone, spec.classes, use_cifar_stem)
-        if model.backbone.startswith(backbones.TIMM_PREFIX):
-            timm_networks.check_image_size(net, model.backbone, spec.size)
+        net = build_plain_network(model, spec.classes, spec.size)
         if model.pretrained and not _is_building_on_meta():
             loaded = pretrained.load(net, family.find_structure(net), model.backbone, model.pretrained)
             if notify:

@@ -9,8 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from attncli import attention, backbones, data, recipe
 from attncli.attention.card import SITES
+from attncli.backbones.user_network_file import find_class_count
 from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
+from attncli.system.code_reference import is_code_reference
 from attncli.system.files import expand_user_path
 from attncli.system.source_inspection import ConstructorParameter
 
@@ -43,7 +45,7 @@ def find_recipe_errors(tree: Mapping[str, Any], file_name: str = "") -> list[Use
         ),
         (_check_class_file, (data_section, prefix)),
         (_check_fold, (data_section, prefix)),
-        (_check_name, (model_section, "model.backbone", "backbone", backbones.backbone_names(), prefix)),
+        (_check_backbone, (model_section, prefix)),
         (_check_name, (model_section, "model.site", "site", SITES, prefix)),
         (_check_mechanism, (model_section, prefix)),
         (_check_weights_file, (model_section, prefix)),
@@ -79,6 +81,18 @@ def _check_name(section: Mapping[str, Any], key: str, kind: str, known: Iterable
         return []
     aliases = {"dataset": list_dataset_aliases, "backbone": backbones.list_backbone_aliases}.get(kind, dict)()
     return [unknown_name_error(kind, value, known, location=f"{prefix}{key}", aliases=aliases)]
+
+
+def _check_backbone(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:
+    """Return the errors of the backbone's name, or of the file of a user's network."""
+    name = model_section.get("backbone")
+    if not isinstance(name, str) or not is_code_reference(name):
+        return _check_name(model_section, "model.backbone", "backbone", backbones.backbone_names(), prefix)
+    try:
+        find_class_count(name)
+    except UserError as error:
+        return [UserError(f"{prefix}model.backbone: {error.problem}", error.hint)]
+    return []
 
 
 def _check_class_file(data_section: Mapping[str, Any], prefix: str) -> list[UserError]:
@@ -173,6 +187,7 @@ def build_json_schema() -> dict[str, Any]:
     definitions["Model"]["properties"]["backbone"]["anyOf"] = [
         {"enum": sorted(backbones.backbone_names())},
         {"pattern": f"^{backbones.TIMM_PREFIX}"},
+        {"pattern": r"\.py:\w+$"},
     ]
     definitions["Model"]["properties"]["attn"]["anyOf"] = [
         {"enum": sorted((attention.NONE, *attention.mechanism_names()))},

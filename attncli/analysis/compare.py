@@ -271,7 +271,7 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
     image_error, disagreement = _read_image_evidence(variant)
     return ComparisonRow(
         dataset=run.dataset,
-        backbone=run.recipe.model.backbone,
+        backbone=run.recipe.model.backbone_label,
         variant=name,
         attn=run.result.attn,
         category=run.result.category,

@@ -11,6 +11,7 @@ from attncli.attention import NONE
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe, name_code_by_content
 from attncli.runs import FinishedRun
+from attncli.system.code_reference import is_code_reference
 
 MECHANISM_KEYS = ("options", "site", "stages", "blocks")  # keys that mean nothing without a mechanism
 RunIndex = dict[str, dict[str, list[FinishedRun]]]  # by network key, then by protocol key
@@ -36,6 +37,8 @@ def make_network_key(model: Model) -> str:
         for k, v in _convert_to_lists(model.model_dump()).items()
         if k == "backbone" or v != _convert_to_lists(fields[k].default)
     }
+    if is_code_reference(model.backbone):
+        distinct["backbone"] = name_code_by_content(model.backbone, "model.backbone")
     if model.attn == NONE:
         return json.dumps({k: v for k, v in distinct.items() if k not in MECHANISM_KEYS}, sort_keys=True)
     mechanism = attention.describe_mechanism(model.attn)

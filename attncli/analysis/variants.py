@@ -158,4 +158,4 @@ def list_recipe_differences(arms: Sequence[VariantRuns]) -> list[str]:
 
 
 def _dataset_and_backbone(arm: VariantRuns) -> tuple[str, str]:
-    return arm.any_run.dataset, arm.any_run.recipe.model.backbone
+    return arm.any_run.dataset, arm.any_run.recipe.model.backbone_label

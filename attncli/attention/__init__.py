@@ -8,9 +8,8 @@ group `attncli.attention`.
 import importlib
 import importlib.metadata
 import importlib.util
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -19,10 +18,9 @@ from typing import TYPE_CHECKING
 from attncli.attention.mechanism_file import CLASS, OWN_CATEGORY, read_mechanism_file
 from attncli.attention.mechanism_file import Mechanism as Mechanism
 from attncli.errors import UserError, unknown_name_error
-from attncli.system import source_inspection
 from attncli.system.code_reference import is_code_reference, label_code_reference, split_code_reference
 from attncli.system.files import expand_user_path
-from attncli.system.local_imports import find_local_modules
+from attncli.system.user_file import import_user_file, read_file_versions
 
 if TYPE_CHECKING:  # it imports torch
     from torch import nn
@@ -124,14 +122,8 @@ def is_whole_network(name: str) -> bool:
 
 
 def _read_file_version(name: str) -> tuple[tuple[int, int], ...]:
-    """Return what changes when a user's file does, or a local module that it imports, so that it is read again."""
-    versions = []
-    with suppress(OSError, UserError):  # reported when the file is read
-        path = locate_mechanism(name)[1] if is_file_path(name) else None
-        for file in (path, *find_local_modules(path).values()) if path else ():
-            status = file.stat()
-            versions.append((status.st_mtime_ns, status.st_size))
-    return tuple(versions)
+    """Return what changes when a user's file does, so that it is read again."""
+    return read_file_versions(locate_mechanism(name)[1]) if is_file_path(name) else ()
 
 
 @lru_cache(maxsize=256)
@@ -164,30 +156,4 @@ def _load_cached(name: str, _: tuple[tuple[int, int], ...]) -> ModuleType:
     if category != OWN_CATEGORY:
         return importlib.import_module(f"attncli.attention.{category.replace('-', '_')}.{path.stem}")
     describe_mechanism(name)
-    spec = importlib.util.spec_from_file_location(f"attncli_own_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path}: cannot be imported", "give the path of a .py file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        with _importable_siblings(path):
-            spec.loader.exec_module(module)
-    except Exception as error:
-        location = source_inspection.locate_error(error, path)
-        raise UserError(f"{location}: fails on import: {type(error).__name__}: {error}", "fix the file") from error
-    return module
-
-
-@contextmanager
-def _importable_siblings(path: Path) -> Iterator[None]:
-    """Let a user's file import the modules beside it, read anew: another file's module may have the same name."""
-    folder = path.absolute().parent
-    for name, file in find_local_modules(path).items():
-        if folder in file.parents:
-            sys.modules.pop(name, None)
-    importlib.invalidate_caches()
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        with suppress(ValueError):
-            sys.path.remove(str(folder))
+    return import_user_file(path, f"attncli_own_{path.stem}")

@@ -120,8 +120,10 @@ def select_blocks(structure: NetworkStructure, request: PlacementRequest) -> lis
     mechanism, stages, blocks = request.mechanism, request.stages, request.blocks
     if not structure.blocks:
         raise UserError(
-            f"model.attn: '{mechanism.name}': the network has no blocks with spatial convolutions to put it in",
-            "use it as it is, with --attn none, or another backbone",
+            f"model.attn: '{mechanism.name}': the network has no blocks with spatial convolutions to put it in"
+            + (f"; it has {structure.remarks}" if structure.remarks else ""),
+            "use it with --attn none; a block is a module of a class of its own that returns a map and holds a spatial "
+            "convolution and one more layer",
         )
     _check_numbers("stages", stages, structure.stage_count, "the network")
     _check_numbers("blocks", blocks, max(b.index for b in structure.blocks), "its longest stage")

@@ -118,7 +118,7 @@ def command(
             run
             for run in finished_runs
             if dataset in (None, run.dataset)
-            and backbone in (None, run.recipe.model.backbone)
+            and backbone in (None, run.recipe.model.backbone_label)
             and (not attn or run.result.attn in (*attn, "none"))
         ]
         return _compare_over_tasks(shown_runs, over, runs if plot else None, as_json or format_ == "json")
@@ -186,7 +186,7 @@ def refuse_empty_filters(
         (
             "--backbone",
             [backbone],
-            {run.recipe.model.backbone for run in finished_runs},
+            {run.recipe.model.backbone_label for run in finished_runs},
             backbones.list_backbone_aliases,
         ),
         ("--dataset", [dataset], {run.dataset for run in finished_runs}, list_dataset_aliases),

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from attncli import backbones, model
+from attncli import model
 from attncli.backbones import sites
 from attncli.errors import UserError
 from attncli.model import InputSpec
@@ -33,11 +33,8 @@ def list_site_costs(recipe: Recipe, spec: InputSpec) -> list[SiteCost]:
     resolved = model.resolve_model(recipe)
     if resolved.mechanism is None or resolved.family is None:
         raise UserError(f"model.attn: '{recipe.model.attn}' has no sites", "name a mechanism that goes into a backbone")
-    use_cifar_stem = (
-        max(spec.size) < model.CIFAR_STEM_BELOW if recipe.model.stem == "auto" else recipe.model.stem == "cifar"
-    )
-    plain = resolved.family.build(recipe.model.backbone, spec.classes, use_cifar_stem)
-    structure = backbones.load(recipe.model.backbone).find_structure(plain)
+    plain = model.build_plain_network(recipe.model, spec.classes, spec.size)
+    structure = resolved.family.find_structure(plain)
     placements = sites.find_placements(
         plain, structure, model.make_placement_request(resolved, resolved.mechanism, spec)
     )

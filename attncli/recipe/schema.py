@@ -12,7 +12,7 @@ from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.recipe.run_weights import locate_weights
 from attncli.recipe.yaml_loader import format_yaml
-from attncli.system.code_reference import is_code_reference, split_code_reference
+from attncli.system.code_reference import is_code_reference, label_code_reference, split_code_reference
 from attncli.system.files import expand_user_path
 from attncli.system.local_imports import find_local_modules
 
@@ -131,7 +131,7 @@ class Model(RecipeSection):
     """A backbone and an attention mechanism at its sites, or a mechanism that is the whole network."""
 
     backbone: str = Field(
-        default="resnet18", description="network; see `attncli ls backbones`; ignored by whole models"
+        default="resnet18", description="network, or FILE.py:NAME; see `attncli ls backbones`; ignored by whole models"
     )
     attn: str = Field(default="none", description="mechanism, or the path of a file; see `attncli ls attention`")
     options: Options = Field(default={}, description="the mechanism's options; see `attncli show NAME`")
@@ -146,6 +146,11 @@ class Model(RecipeSection):
         default=False,
         description="true = torchvision's ImageNet weights (its cache), or the path of a state dict or a run's folder",
     )
+
+    @property
+    def backbone_label(self) -> str:
+        """The backbone's name for tables and runs; `mine.Net` for a user's network in mine.py."""
+        return label_code_reference(self.backbone) if is_code_reference(self.backbone) else self.backbone
 
 
 class Train(RecipeSection):
@@ -217,7 +222,7 @@ class Recipe(RecipeSection):
 
         If the user brings the images, data.root counts, as it decides which images they are. Keys of `KEYS_ADDED_LATER`
         count only if they are not at their default. A file of classes counts as its list, a user's file as its content;
-        so do the local modules that a user's mechanism imports.
+        so do the local modules that a user's mechanism or network imports.
         """
         identity = self.model_dump(
             exclude={"measure": True, "experiment": True, "planned_seeds": True, "data": {"root", "decoded"}}
@@ -233,6 +238,8 @@ class Recipe(RecipeSection):
             }
         if is_code_reference(self.model.attn):
             identity["model"]["attn"] = name_code_by_content(self.model.attn, "model.attn")
+        if is_code_reference(self.model.backbone):
+            identity["model"]["backbone"] = name_code_by_content(self.model.backbone, "model.backbone")
         if isinstance(self.model.pretrained, str):
             weights = locate_weights(expand_user_path(self.model.pretrained, "model.pretrained"))
             identity["model"]["pretrained"] = _name_by_content(weights, "give a state dict as .pth or .safetensors")
