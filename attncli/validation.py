@@ -125,16 +125,34 @@ def _check_mechanism(model_section: Mapping[str, Any], prefix: str) -> list[User
     if name == attention.NONE:
         return [UserError(f"{prefix}model.options: 'none' takes no options", "name a mechanism")] if options else []
     try:
-        allowed = attention.describe_mechanism(name).options
+        mechanism = attention.describe_mechanism(name)
     except UserError as error:
         return [
             UserError(f"{prefix}model.attn: {single_error.problem}", single_error.hint)
             for single_error in error.single_errors
         ]
+    if not mechanism.parts:
+        return _check_options(mechanism, options, f"{prefix}model.options.")
+    sections = {part.option_section: part for part in mechanism.parts}
+    errors = []
+    for section, own_options in options.items():
+        location = f"{prefix}model.options.{section}"
+        if section not in sections:
+            hint = f"options follow the name of the mechanism: model.options.{next(iter(sections))}.NAME=VALUE"
+            errors.append(UserError(f"{location}: no mechanism of '{mechanism.name}'", hint))
+        elif not isinstance(own_options, Mapping):
+            errors.append(UserError(f"{location}: {own_options!r} is not allowed", f"write {location}.NAME=VALUE"))
+        else:
+            errors += _check_options(sections[section], own_options, f"{location}.")
+    return errors
+
+
+def _check_options(mechanism: attention.Mechanism, options: Mapping[str, Any], location: str) -> list[UserError]:
+    """Return the errors of a mechanism's options, whose names follow `location` in messages."""
     return [
         single_error
         for key, value in options.items()
-        for single_error in _check_option(name, str(key), value, allowed, prefix)
+        for single_error in _check_option(mechanism, str(key), value, location)
     ]
 
 
@@ -153,10 +171,8 @@ def _check_weights_file(model_section: Mapping[str, Any], prefix: str) -> list[U
     ]
 
 
-def _check_option(
-    name: str, key: str, value: Any, allowed: dict[str, ConstructorParameter], prefix: str
-) -> list[UserError]:
-    location = f"{prefix}model.options.{key}"
+def _check_option(mechanism: attention.Mechanism, key: str, value: Any, prefix: str) -> list[UserError]:
+    location, allowed, name = f"{prefix}{key}", mechanism.options, mechanism.reference
     if key not in allowed:
         hint = suggest_name(key, allowed) or f"'{name}' has no options"
         return [UserError(f"{location}: unknown option of '{name}'", hint)]
@@ -192,5 +208,6 @@ def build_json_schema() -> dict[str, Any]:
     definitions["Model"]["properties"]["attn"]["anyOf"] = [
         {"enum": sorted((attention.NONE, *attention.mechanism_names()))},
         {"pattern": r"\.py(:\w+)?$"},
+        {"pattern": r"\+"},
     ]
     return recipe_schema

@@ -7,7 +7,7 @@ from typing import Any
 
 from attncli import attention, backbones
 from attncli.analysis.conditions import complete_conditions
-from attncli.attention import NONE
+from attncli.attention import NONE, Mechanism
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe, name_code_by_content
 from attncli.runs import FinishedRun
@@ -42,17 +42,29 @@ def make_network_key(model: Model) -> str:
     if model.attn == NONE:
         return json.dumps({k: v for k, v in distinct.items() if k not in MECHANISM_KEYS}, sort_keys=True)
     mechanism = attention.describe_mechanism(model.attn)
-    if attention.is_file_path(model.attn):
-        distinct["attn"] = name_code_by_content(model.attn, "model.attn")
-    default_options = {name: _convert_to_lists(p.default) for name, p in mechanism.options.items()}
-    distinct["options"] = {
-        k: v for k, v in _convert_to_lists(model.options).items() if v != default_options.get(k, ...)
-    }
+    distinct["attn"] = "+".join(
+        name_code_by_content(member.reference, "model.attn")
+        if attention.is_file_path(member.reference)
+        else member.reference
+        for member in mechanism.members
+    )
+    distinct["options"] = _keep_changed_options(mechanism, model.options)
     if mechanism.is_whole_network:
         del distinct["backbone"]
-    elif model.site == backbones.get_paper_site(model.backbone, mechanism.card):
+    elif not mechanism.parts and model.site == backbones.get_paper_site(model.backbone, mechanism.card):
         del distinct["site"]
     return json.dumps(distinct, sort_keys=True)
+
+
+def _keep_changed_options(mechanism: Mechanism, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are not at their defaults; those of a combination by part."""
+    if mechanism.parts:
+        changed = {
+            p.option_section: _keep_changed_options(p, options.get(p.option_section) or {}) for p in mechanism.parts
+        }
+        return {part: own for part, own in changed.items() if own}
+    default_options = {name: _convert_to_lists(p.default) for name, p in mechanism.options.items()}
+    return {k: v for k, v in _convert_to_lists(options).items() if v != default_options.get(k, ...)}
 
 
 def make_protocol_key(recipe: Recipe, data_digest: str, conditions: Mapping[str, str]) -> str:

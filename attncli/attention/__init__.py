@@ -15,10 +15,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from attncli.attention.mechanism_file import CLASS, OWN_CATEGORY, read_mechanism_file
+from attncli.attention.mechanism_file import CLASS, combine_mechanisms, read_mechanism_file
+from attncli.attention.mechanism_file import OWN_CATEGORY as OWN_CATEGORY
 from attncli.attention.mechanism_file import Mechanism as Mechanism
 from attncli.errors import UserError, unknown_name_error
-from attncli.system.code_reference import is_code_reference, label_code_reference, split_code_reference
+from attncli.system.code_reference import (
+    is_code_reference,
+    label_code_reference,
+    split_code_reference,
+    split_combination,
+)
 from attncli.system.files import expand_user_path
 from attncli.system.user_file import import_user_file, read_file_versions
 
@@ -81,8 +87,8 @@ def is_file_path(name: str) -> bool:
 
 
 def is_plugin(name: str) -> bool:
-    """Return whether the mechanism `name` is a user's file or comes from another package."""
-    return name != NONE and locate_mechanism(name)[0] == OWN_CATEGORY
+    """Return whether the mechanism `name`, or one of a combination, is a user's file or of another package."""
+    return name != NONE and any(locate_mechanism(part)[0] == OWN_CATEGORY for part in split_combination(name))
 
 
 def locate_mechanism(name: str) -> tuple[str, Path]:
@@ -97,16 +103,26 @@ def locate_mechanism(name: str) -> tuple[str, Path]:
         raise UserError(
             f"'{NONE}' is the plain network, without a mechanism", "`attncli ls attention` lists mechanisms"
         )
+    if "+" in name:
+        raise UserError(f"'{name}' is several mechanisms", "name one of them")
     if "," in name:
-        raise UserError(f"unknown attention: '{name}'", "one here; `attncli measure` and sweeps take several")
+        raise UserError(
+            f"unknown attention: '{name}'",
+            "one here, or se+simam for both in one network; `attncli measure` and sweeps take several",
+        )
     raise unknown_name_error("attention", name, (*mechanism_names(), NONE), aliases=list_mechanism_aliases())
 
 
 def describe_mechanism(name: str) -> Mechanism:
     """Return the mechanism `name` (a known name or a path), read from its file without running it.
 
+    Names that are joined by `+` are a combination.
+
     Raises UserError if the file lacks the class, or if the class or its card is malformed.
     """
+    names = split_combination(name)
+    if len(names) > 1:
+        return combine_mechanisms(name, [describe_mechanism(part) for part in names])
     return _describe_cached(name, _read_file_version(name))
 
 
@@ -130,7 +146,7 @@ def _read_file_version(name: str) -> tuple[tuple[int, int], ...]:
 def _describe_cached(name: str, _: tuple[tuple[int, int], ...]) -> Mechanism:
     category, path = locate_mechanism(name)
     label = label_code_reference(name) if is_file_path(name) else name
-    return read_mechanism_file(path, label, category, split_code_reference(name)[1])
+    return read_mechanism_file(path, label, category, split_code_reference(name)[1], name)
 
 
 def load_class(name: str) -> "Callable[..., nn.Module]":

@@ -19,6 +19,7 @@ from attncli.system.source_inspection import ConstructorParameter, SignaturePara
 
 CLASS = "Attention"
 OWN_CATEGORY = "own"
+COMBINED_CATEGORY = "combined"
 _WIDTHS = {
     "channel", "channels", "in_channel", "in_channels", "inchannel", "inchannels", "in_planes", "inplanes",
     "planes", "gate_channel", "gate_channels", "inp", "in_dim", "dim", "dims", "c", "c1", "ch", "in_ch", "in_c",
@@ -38,16 +39,28 @@ class Mechanism:
     """A mechanism as its file describes it.
 
     `arguments` are the constructor's parameters that the site sets, each with the site argument that it gets.
-    `options` are those that a recipe may set.
+    `options` are those that a recipe may set. A combination has neither: each of its parts has its own.
     """
 
     name: str
+    reference: str  # what a recipe calls it
     category: str
     path: Path
     doc: str
     card: Card
     arguments: dict[str, str]
     options: dict[str, ConstructorParameter]
+    parts: tuple["Mechanism", ...] = ()  # of a combination, such as se+simam, in order
+
+    @property
+    def members(self) -> tuple["Mechanism", ...]:
+        """The parts of a combination, or the mechanism itself."""
+        return self.parts or (self,)
+
+    @property
+    def option_section(self) -> str:
+        """The name under which a combination has the options of this part: the last word of its name."""
+        return self.name.rpartition(".")[2]
 
     @property
     def site_arguments(self) -> tuple[str, ...]:
@@ -62,14 +75,46 @@ class Mechanism:
     @property
     def needs_clips(self) -> bool:
         """Whether the mechanism works on the frames of clips, and not on still images."""
-        return self.card.site.startswith("frames")
+        return any(member.card.site.startswith("frames") for member in self.members)
+
+    def select_options(self, options: dict[str, Any], combination: "Mechanism") -> dict[str, Any]:
+        """Return this member's options of those that a recipe has for the combination; lists become tuples."""
+        own = options.get(self.option_section) or {} if combination.parts else options
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
 
     def select_arguments(self, site_values: dict[str, Any]) -> dict[str, Any]:
         """Return the constructor's arguments for a place, of whose values (by site argument) it takes some."""
         return {name: site_values[source] for name, source in self.arguments.items() if source in site_values}
 
 
-def read_mechanism_file(path: Path, name: str, category: str, class_name: str | None = None) -> Mechanism:
+def combine_mechanisms(reference: str, parts: Sequence[Mechanism]) -> Mechanism:
+    """Return several mechanisms as one, each with its own site and options.
+
+    Raises UserError for a mechanism that stands twice, or that is a whole network.
+    """
+    names = [part.option_section for part in parts]
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise UserError(f"'{reference}': {repeated[0]} stands twice", "name each mechanism once")
+    whole = [part.name for part in parts if part.is_whole_network]
+    if whole:
+        raise UserError(f"'{reference}': {whole[0]} is a whole network", "it cannot be combined with another mechanism")
+    return Mechanism(
+        name="+".join(part.name for part in parts),
+        reference=reference,
+        category=COMBINED_CATEGORY,
+        path=parts[0].path,
+        doc="\n\n".join(part.doc for part in parts),
+        card=Card(title=" + ".join(part.card.title for part in parts), site=parts[0].card.site),
+        arguments={},
+        options={},
+        parts=tuple(parts),
+    )
+
+
+def read_mechanism_file(
+    path: Path, name: str, category: str, class_name: str | None = None, reference: str = ""
+) -> Mechanism:
     """Return the mechanism in a file, read without running it.
 
     Args:
@@ -77,6 +122,7 @@ def read_mechanism_file(path: Path, name: str, category: str, class_name: str | 
         name: The name of the mechanism.
         category: Its category.
         class_name: The class, or function that returns a module; None for `Attention`.
+        reference: What a recipe calls it; "" if that is its name.
 
     Raises:
         UserError: The file lacks the class, or the class or its card is malformed.
@@ -91,6 +137,7 @@ def read_mechanism_file(path: Path, name: str, category: str, class_name: str | 
     arguments, option_parameters = read_arguments(path, class_name or CLASS, parameters)
     return Mechanism(
         name,
+        reference or name,
         category,
         path,
         _read_doc(tree, class_name),

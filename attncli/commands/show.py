@@ -32,9 +32,12 @@ def command(name: str, as_json: bool) -> None:
       attncli show eca
     """
     from attncli import attention
+    from attncli.errors import UserError
     from attncli.literature import peers, published
 
     mechanism = attention.describe_mechanism(name)
+    if mechanism.parts:
+        raise UserError(f"'{name}' is a combination", "`attncli show NAME` explains each of its mechanisms")
     card = vars(mechanism.card)
     rows = published.find_rows_about(mechanism.name)
     having = peers.find_peers_with(mechanism.name)

@@ -24,8 +24,9 @@ def name_training_code(recipe: Recipe) -> str:
     """Return `<loop>/<mechanism>`, eight hexadecimal digits each; a network without a mechanism has no second part."""
     if recipe.model.attn == attention.NONE:
         return f"{_hash_loop()}/"
-    path = attention.locate_mechanism(recipe.model.attn)[1]
-    return f"{_hash_loop()}/{_hash_files([path, *find_local_modules(path).values()])}"
+    paths = [member.path for member in attention.describe_mechanism(recipe.model.attn).members]
+    files = [file for path in paths for file in (path, *find_local_modules(path).values())]
+    return f"{_hash_loop()}/{_hash_files(files)}"
 
 
 @cache

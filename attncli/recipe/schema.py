@@ -12,7 +12,12 @@ from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.recipe.run_weights import locate_weights
 from attncli.recipe.yaml_loader import format_yaml
-from attncli.system.code_reference import is_code_reference, label_code_reference, split_code_reference
+from attncli.system.code_reference import (
+    is_code_reference,
+    label_code_reference,
+    split_code_reference,
+    split_combination,
+)
 from attncli.system.files import expand_user_path
 from attncli.system.local_imports import find_local_modules
 
@@ -133,7 +138,9 @@ class Model(RecipeSection):
     backbone: str = Field(
         default="resnet18", description="network, or FILE.py:NAME; see `attncli ls backbones`; ignored by whole models"
     )
-    attn: str = Field(default="none", description="mechanism, or the path of a file; see `attncli ls attention`")
+    attn: str = Field(
+        default="none", description="mechanism, FILE.py:CLASS, or several: se+simam; see `attncli ls attention`"
+    )
     options: Options = Field(default={}, description="the mechanism's options; see `attncli show NAME`")
     site: str | None = Field(default=None, description="where in a block or network; none = the paper's site")
     stages: list[int] | None = Field(default=None, description="stages that get it, from 1, or negative, from the end")
@@ -146,6 +153,12 @@ class Model(RecipeSection):
         default=False,
         description="true = torchvision's ImageNet weights (its cache), or the path of a state dict or a run's folder",
     )
+
+    def flatten_options(self) -> dict[str, Any]:
+        """Return the options by name; those of a combination as `se.reduction`."""
+        if len(split_combination(self.attn)) == 1:
+            return dict(self.options)
+        return {f"{part}.{key}": value for part, own in self.options.items() for key, value in dict(own).items()}
 
     @property
     def backbone_label(self) -> str:
@@ -236,8 +249,10 @@ class Recipe(RecipeSection):
             identity[name] = {
                 key: value for key, value in identity[name].items() if key not in defaults or value != defaults[key]
             }
-        if is_code_reference(self.model.attn):
-            identity["model"]["attn"] = name_code_by_content(self.model.attn, "model.attn")
+        identity["model"]["attn"] = "+".join(
+            name_code_by_content(part, "model.attn") if is_code_reference(part) else part
+            for part in split_combination(self.model.attn)
+        )
         if is_code_reference(self.model.backbone):
             identity["model"]["backbone"] = name_code_by_content(self.model.backbone, "model.backbone")
         if isinstance(self.model.pretrained, str):

@@ -25,7 +25,7 @@ def format_run_name(recipe: Recipe) -> str:
     """
     model = recipe.model
     backbone = "" if is_whole_network(recipe) else f"-{model.backbone_label}"
-    options = ",".join(f"{key}={format_value(value)}" for key, value in model.options.items())
+    options = ",".join(f"{key}={format_value(value)}" for key, value in model.flatten_options().items())
     site = f"@built-in-{model.replace}" if model.replace else (model.site and f"@{model.site}") or ""
     placement = "/".join([site, *map(str, model.stages or ())])
     return f"{label_mechanism(recipe)}{f'[{options}]' if options else ''}{placement}{backbone}-s{recipe.seed}"
@@ -60,8 +60,8 @@ def flatten_params(recipe: Recipe) -> dict[str, str]:
     Keys that were added later and are not set are left out, so that older runs have the same parameters.
     """
     flat = {key: value for key, value in recipe.flatten_keys().items() if not is_default_late_key(key, value)}
-    options = flat.pop("model.options")
-    flat |= {f"model.options.{key}": value for key, value in options.items()}
+    flat.pop("model.options")
+    flat |= {f"model.options.{key}": value for key, value in recipe.model.flatten_options().items()}
     return {key: _truncate_text(format_value(value), MAX_PARAM_LENGTH) for key, value in flat.items()}
 
 
@@ -123,7 +123,7 @@ def find_category(recipe: Recipe) -> str:
     if recipe.model.attn == attention.NONE:
         return attention.NONE
     try:
-        return attention.locate_mechanism(recipe.model.attn)[0]
+        return attention.describe_mechanism(recipe.model.attn).category
     except UserError:
         return "own"
 
