@@ -305,7 +305,7 @@ def find_mechanisms(model: nn.Module) -> dict[str, nn.Module]:
         is_inside = any(path.startswith(f"{other}.") for other in inserted)  # a mechanism may have a part of that name
         if path.endswith(".attn") and not is_inside:
             inserted[path] = module
-    return inserted or ({"": model} if type(model).__module__.startswith(("attncli.attention", "attncli_own")) else {})
+    return inserted or ({"": model} if hasattr(model, _REFERENCE) else {})
 
 
 def group_parameters(

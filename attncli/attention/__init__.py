@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,7 @@ from attncli.attention.mechanism_file import CLASS, combine_mechanisms, read_mec
 from attncli.attention.mechanism_file import OWN_CATEGORY as OWN_CATEGORY
 from attncli.attention.mechanism_file import Mechanism as Mechanism
 from attncli.errors import UserError, unknown_name_error
+from attncli.system import source_inspection
 from attncli.system.code_reference import (
     is_code_reference,
     label_code_reference,
@@ -26,7 +28,8 @@ from attncli.system.code_reference import (
     split_combination,
 )
 from attncli.system.files import expand_user_path
-from attncli.system.user_file import import_user_file, read_file_versions
+from attncli.system.local_imports import find_local_modules, find_package_modules
+from attncli.system.user_file import import_user_file
 
 if TYPE_CHECKING:  # it imports torch
     from torch import nn
@@ -52,20 +55,31 @@ def _find_own_files() -> dict[str, tuple[str, Path]]:
     }
 
 
+@dataclass(frozen=True)
+class InstalledMechanism:
+    """A mechanism of another package: its module, the module's file, and the version of the package."""
+
+    module_name: str
+    path: Path
+    version: str
+
+
 @cache
-def _find_plugin_files() -> dict[str, Path]:
-    paths = {}
+def _find_installed_mechanisms() -> dict[str, InstalledMechanism]:
+    installed = {}
     for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         with suppress(ImportError, ValueError):  # a broken package is no reason to hide the others
-            spec = importlib.util.find_spec(entry.value.partition(":")[0])
+            module_name = entry.value.partition(":")[0].strip()
+            spec = importlib.util.find_spec(module_name)
             if spec is not None and spec.origin is not None:
-                paths[entry.name] = Path(spec.origin)
-    return paths
+                version = entry.dist.version if entry.dist is not None else ""
+                installed[entry.name] = InstalledMechanism(module_name, Path(spec.origin), version)
+    return installed
 
 
 def mechanism_names() -> tuple[str, ...]:
     """Return the name of every mechanism, ours and those of installed packages, without `none`."""
-    return (*_find_own_files(), *sorted(_find_plugin_files().keys() - _find_own_files().keys()))
+    return (*_find_own_files(), *sorted(_find_installed_mechanisms().keys() - _find_own_files().keys()))
 
 
 @cache
@@ -97,8 +111,8 @@ def locate_mechanism(name: str) -> tuple[str, Path]:
         return OWN_CATEGORY, expand_user_path(split_code_reference(name)[0], "model.attn")
     if name in _find_own_files():
         return _find_own_files()[name]
-    if name in _find_plugin_files():
-        return OWN_CATEGORY, _find_plugin_files()[name]
+    if name in _find_installed_mechanisms():
+        return OWN_CATEGORY, _find_installed_mechanisms()[name].path
     if name == NONE:
         raise UserError(
             f"'{NONE}' is the plain network, without a mechanism", "`attncli ls attention` lists mechanisms"
@@ -137,9 +151,36 @@ def is_whole_network(name: str) -> bool:
     return mechanism is not None and mechanism.is_whole_network
 
 
+def get_package_version(name: str) -> str | None:
+    """Return the version of the package that a mechanism comes from; None if it is ours, a file, or not installed."""
+    if name == NONE or is_file_path(name) or name in _find_own_files():
+        return None
+    installed = _find_installed_mechanisms().get(name)
+    return None if installed is None else installed.version
+
+
+def list_code_files(name: str) -> dict[str, Path]:
+    """Return the files of a mechanism's code by module: its own under "", then what it imports of its author.
+
+    Those are the local modules of a user's file, and the modules of the same package of an installed mechanism. Ours
+    have one file. Raises UserError for an unknown name.
+    """
+    path = locate_mechanism(name)[1]
+    if is_file_path(name):
+        return {"": path, **find_local_modules(path)}
+    if get_package_version(name) is None:
+        return {"": path}
+    return {"": path, **find_package_modules(path, _find_installed_mechanisms()[name].module_name)}
+
+
 def _read_file_version(name: str) -> tuple[tuple[int, int], ...]:
-    """Return what changes when a user's file does, so that it is read again."""
-    return read_file_versions(locate_mechanism(name)[1]) if is_file_path(name) else ()
+    """Return what changes when a user's file does, or a local module that it imports, so that it is read again."""
+    versions = []
+    with suppress(OSError, UserError):  # reported when the file is read
+        for file in list_code_files(name).values() if is_file_path(name) else ():
+            status = file.stat()
+            versions.append((status.st_mtime_ns, status.st_size))
+    return tuple(versions)
 
 
 @lru_cache(maxsize=256)
@@ -172,4 +213,10 @@ def _load_cached(name: str, _: tuple[tuple[int, int], ...]) -> ModuleType:
     if category != OWN_CATEGORY:
         return importlib.import_module(f"attncli.attention.{category.replace('-', '_')}.{path.stem}")
     describe_mechanism(name)
-    return import_user_file(path, f"attncli_own_{path.stem}")
+    if is_file_path(name):
+        return import_user_file(path, f"attncli_own_{path.stem}")
+    try:  # by its name, so that it may import its package's modules
+        return importlib.import_module(_find_installed_mechanisms()[name].module_name)
+    except Exception as error:
+        location = source_inspection.locate_error(error, path)
+        raise UserError(f"{location}: fails on import: {type(error).__name__}: {error}", "fix the file") from error
