@@ -106,7 +106,10 @@ def command(
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
     from attncli.result_files import imported_results, merge_results
     from attncli.runs import RunStore, list_untracked_runs, read_failed_runs, read_finished_runs
+    from attncli.system.code_reference import is_code_reference, label_code_reference, label_mechanism_name
 
+    attn = [label_mechanism_name(name) for name in attn] if attn else attn
+    backbone = label_code_reference(backbone) if backbone and is_code_reference(backbone) else backbone
     run_store = RunStore(runs, tracking_uri)
     finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(runs))
     if with_files:
