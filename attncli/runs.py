@@ -67,6 +67,15 @@ class FinishedRun:
         return self.result.digest
 
     @property
+    def images(self) -> str:
+        """The dataset's name; for the user's own images the name of their folder."""
+        return name_images(self.recipe) if self.dataset == self.recipe.data.name else self.dataset
+
+    def is_on(self, name: str | None) -> bool:
+        """Return whether the run is on the dataset, or on the user's images, of this name; None is every one."""
+        return name in (None, self.dataset, self.images)
+
+    @property
     def reference(self) -> str:
         """MLflow's id of the run, or its digest if it was never in MLflow."""
         return self.result.run_id or self.result.digest
@@ -206,7 +215,7 @@ def _convert_metrics(row: Mapping[str, Any], recipe: Recipe, machine: dict[str, 
         test_macro_f1=_read_accuracy(metrics, "test/macro_f1"),
         val_top1=metrics.get("val/top1"),
         best_val_top1=None,
-        baseline=recipe.model.backbone,
+        baseline=recipe.model.backbone_label,
         params=_read_count(metrics, "params"),
         baseline_params=_read_baseline_count(metrics, "params"),
         macs=_read_count(metrics, "macs"),
@@ -313,7 +322,7 @@ def _list_folder_overviews(runs: Path) -> Iterator[RunOverview]:
             digest=folder.name,
             status=status,
             dataset=recipe.data.name,
-            backbone=recipe.model.backbone,
+            backbone=recipe.model.backbone_label,
             attn=result.attn if result else recipe.model.attn,
             seed=recipe.seed,
             epochs=recipe.train.epochs,
