@@ -51,11 +51,11 @@ class Card:
     """
 
     title: str
-    venue: str
-    year: int
-    arxiv: str | None
     site: Site
-    code: str  # the code that the maths follows: "owner/repo@commit file"
+    venue: str = ""
+    year: int = 0  # 0 = not published
+    arxiv: str | None = None
+    code: str = ""  # the code that the maths follows: "owner/repo@commit file"
     sites: tuple[Site, ...] = ()  # other sites where it can go
     mobile_site: Site | None = None
     stages: tuple[int, ...] | None = None
