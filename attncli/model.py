@@ -97,6 +97,7 @@ def build(recipe: Recipe, spec: InputSpec, notify: Callable[[str], None] | None 
         net = _build_whole_network(resolved, spec)
     else:
         net = _build_backbone(resolved, resolved.family, spec, notify)
+        _zero_residual_branches(net, resolved, resolved.family)
         _insert_attention(net, resolved, resolved.family, spec)
         if isinstance(recipe.model.pretrained, str) and not _is_building_on_meta():
             summary = pretrained.load_mechanisms(net, recipe.model.pretrained)
@@ -111,6 +112,9 @@ def build(recipe: Recipe, spec: InputSpec, notify: Callable[[str], None] | None 
 def _validate_combination(resolved: ResolvedModel, spec: InputSpec) -> None:
     """Raise UserError, before anything is built, for settings that contradict each other."""
     model, mechanism = resolved.model, resolved.mechanism
+    if model.zero_init_residual and (model.pretrained or resolved.is_whole_network):
+        reason = "a whole network has no blocks" if resolved.is_whole_network else "it would undo pretrained weights"
+        raise UserError(f"model.zero_init_residual: {reason}", "leave it out")
     if mechanism is None:
         return
     if mechanism.needs_clips and spec.frames is None:
@@ -175,6 +179,22 @@ def _build_backbone(
             path = family.find_structure(net).classifier
             net.set_submodule(path, surgery.FrameAveragingHead(net.get_submodule(path), spec.frames))
     return net
+
+
+def _zero_residual_branches(net: nn.Module, resolved: ResolvedModel, family: BackboneFamily) -> None:
+    """Start each residual block as its shortcut if the recipe, or else the mechanism's card, wants that.
+
+    Pretrained weights stay as they are. Raises UserError if the recipe wants it and the network has no such norms.
+    """
+    model, mechanism = resolved.model, resolved.mechanism
+    by_card = mechanism is not None and mechanism.card.zero_init_residual and not model.pretrained
+    if not (by_card if model.zero_init_residual is None else model.zero_init_residual):
+        return
+    zeroed = surgery.zero_branch_norms(net, family.find_structure(net))
+    if not zeroed and model.zero_init_residual:
+        raise UserError(
+            f"model.zero_init_residual: no residual branch of {model.backbone} ends with a norm", "leave it out"
+        )
 
 
 def _insert_attention(net: nn.Module, resolved: ResolvedModel, family: BackboneFamily, spec: InputSpec) -> None:

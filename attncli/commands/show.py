@@ -81,6 +81,10 @@ def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequ
         ("Site", f"{card['site']}: {SITES[card['site']]}"),
         ("Where", _describe_placement(card)),
     ]
+    if card["zero_init_residual"]:
+        labelled_texts.append(
+            ("Start", "last norm of each residual branch at 0 (--set model.zero_init_residual=false)")
+        )
     if mobile := card["mobile_site"]:
         labelled_texts.append(("Mobile", f"{mobile}: {SITES[mobile]} (networks of inverted residuals)"))
     if card["sites"]:

@@ -30,7 +30,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         | {"folds", "fold", "group_column", "group_pattern"}
         | {"background", "grey_range", "orientation", "max_pixels", "bad"}
     ),
-    "model": frozenset({"replace", "pretrained"}),
+    "model": frozenset({"replace", "pretrained", "zero_init_residual"}),
     "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights"}),
 }
 
@@ -143,6 +143,10 @@ class Model(RecipeSection):
     stem: Literal["auto", "cifar", "imagenet"] = Field(default="auto", description="auto = cifar below 64 px")
     replace: Literal["se"] | None = Field(
         default=None, description="built-in attention to remove; attn, if any, takes its place"
+    )
+    zero_init_residual: bool | None = Field(
+        default=None,
+        description="last norm of each residual branch starts with weight 0; none = as the mechanism's code does",
     )
     pretrained: bool | str = Field(
         default=False,
