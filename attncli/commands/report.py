@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, store_options, with_option
+from attncli.commands._options import NAMES, overwrite_line, store_options, with_option
 
 if TYPE_CHECKING:
     from attncli.result_files import imported_results, merge_results
@@ -71,13 +71,14 @@ def command(
 
     run_store = RunStore(runs, tracking_uri)
     names = attn or []
-    evidence = gather_evidence(run_store, backbone=backbone, folder_is=folder_is)
+    evidence = gather_evidence(run_store, backbone=backbone, folder_is=folder_is, report_claim=overwrite_line)
     if with_files:
         others = click.get_current_context().with_resource(imported_results(with_files))
         evidence, track = replace(evidence, runs=merge_results(evidence.runs, others)), False
     known_claims = claim_files.load_claims()
     requested = claim_files.select_claims(known_claims, attn=names)
     verdicts = judge.judge_claims(known_claims, evidence, requested=requested)
+    overwrite_line("")
     filters = {"--attn": ",".join(names), "--backbone": backbone, "--folder-is": folder_is, "--runs": str(runs)}
     report_command = shlex.join(
         ["attncli", "report", *(word for key, value in filters.items() if value for word in (key, value))]
@@ -88,6 +89,7 @@ def command(
     write_atomically(path, render_html(report_data))
     write_atomically(path.with_suffix(".md"), render_markdown(report_data))
     click.echo(path)
+    click.echo(f"the same without pictures: {path.with_suffix('.md')}", err=True)
     if track and report_data.rows:
         _attach_to_experiments(path, list_report_experiments(report_data, evidence.runs), run_store)
 

@@ -8,20 +8,25 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO
 from urllib.parse import quote
 
+from attncli import records
+from attncli.attention import NONE
 from attncli.errors import RunFailedError, UserError
+from attncli.palette import COLOURS, FAINT, INK
 from attncli.system.process_groups import OWN_GROUP, stop_process_tree
 from attncli.system.signals import sigterm_as_interrupt
-from attncli.track import database, experiment_views, store
+from attncli.track import database, experiment_views, search, store
 from attncli.track.store import RunStore
+from attncli.track.tags import build_figure_tags
 
 HOST = "127.0.0.1"
 START_S = 90.0  # a server starts in about 8 s on a quiet machine
 STOP_S = 10.0
+COLOUR_TAG = "mlflow.runColor"  # of a run's points, lines and bars
 
 
 @contextmanager
@@ -92,6 +97,34 @@ def list_view_links(address: str, run_store: RunStore) -> list[tuple[str, str]]:
                 ("  as charts", f"{link}&compareRunsMode=CHART&viewStateShareKey={experiment_views.CHARTS_VIEW}")
             )
     return view_links
+
+
+def prepare_views(run_store: RunStore) -> None:
+    """Give experiments and runs what the views show and earlier versions did not write.
+
+    These are the views themselves, the figures of finished runs as tags, and one colour for all runs of a mechanism.
+    What is there already stays.
+    """
+    client = store.connect_store(run_store)
+    views = experiment_views.build_view_tags()
+    for experiment in client.search_experiments(max_results=1000):
+        if not any(key.startswith(experiment_views.VIEW_TAG_PREFIX) for key in experiment.tags):
+            continue  # not an experiment of runs
+        for key in views.keys() - experiment.tags.keys():
+            client.set_experiment_tag(experiment.experiment_id, key, views[key])
+        runs = list(search.iterate_runs(client, [experiment.experiment_id], {}))
+        colours = choose_run_colours([run.data.tags.get("attn", NONE) for run in reversed(runs)])
+        for run in runs:
+            result = records.read_result(run_store.runs / run.data.tags["digest"])
+            wanted_tags = build_figure_tags(result) | {COLOUR_TAG: colours[run.data.tags.get("attn", NONE)]}
+            for key in wanted_tags.keys() - run.data.tags.keys():
+                client.set_tag(run.info.run_id, key, wanted_tags[key])
+
+
+def choose_run_colours(mechanisms: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each mechanism, by order of appearance; none is dark, those beyond six are grey."""
+    others = [name for name in dict.fromkeys(mechanisms) if name != NONE]
+    return {NONE: INK} | {name: COLOURS[i] if i < len(COLOURS) else FAINT for i, name in enumerate(others)}
 
 
 def wait_for_interrupt() -> None:
