@@ -2,17 +2,15 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, store_options, with_option
+from attncli.commands._options import NAMES, open_results_of_others, store_options, with_option
 
 if TYPE_CHECKING:
-    from attncli.result_files import imported_results, merge_results
     from attncli.runs import RunStore
 
 
@@ -45,6 +43,7 @@ def command(
     backbone: str | None,
     folder_is: str | None,
     with_files: tuple[Path, ...],
+    shipped: tuple[str, ...],
     out: Path | None,
     track: bool,
     runs: Path,
@@ -61,9 +60,10 @@ def command(
     Example:
       attncli report
       attncli report --attn se,eca --backbone resnet20 --out survey.html
+      attncli report --shipped cifar10-resnet20 --backbone resnet20
     """
     from attncli.claims import claim_files, judge
-    from attncli.claims.evidence import gather_evidence
+    from attncli.claims.evidence import add_runs_of_others, gather_evidence
     from attncli.report.html_report import render_html
     from attncli.report.report_data import gather_report_data, list_report_experiments, render_markdown
     from attncli.runs import RunStore
@@ -72,9 +72,9 @@ def command(
     run_store = RunStore(runs, tracking_uri)
     names = attn or []
     evidence = gather_evidence(run_store, backbone=backbone, folder_is=folder_is)
-    if with_files:
-        others = click.get_current_context().with_resource(imported_results(with_files))
-        evidence, track = replace(evidence, runs=merge_results(evidence.runs, others)), False
+    if with_files or shipped:
+        others = open_results_of_others(with_files, shipped)
+        evidence, track = add_runs_of_others(evidence, others, folder_is=folder_is, must_match=not shipped), False
     known_claims = claim_files.load_claims()
     requested = claim_files.select_claims(known_claims, attn=names)
     verdicts = judge.judge_claims(known_claims, evidence, requested=requested)
