@@ -160,8 +160,8 @@ def merge_results(
 ) -> list[FinishedRun]:
     """Return one's own runs and those of others; a run that both have counts once, as one's own.
 
-    Own runs on images that the others used too are returned without the path of the images and with the others' name
-    of the dataset, so that they are pairs.
+    Own runs on images of the user that the others used too are returned without the path of the images, and with the
+    others' name of the dataset, so that they are pairs.
 
     Args:
         own: One's own runs.
@@ -194,7 +194,7 @@ def merge_results(
 
 def _adopt_dataset(run: FinishedRun, datasets: Mapping[str, str]) -> FinishedRun:
     """Return a run of one's own as the others would have exported it, if they used its images."""
-    if run.result.data_digest not in datasets:
+    if run.result.data_digest not in datasets or not has_own_images(run.recipe):
         return run
     return replace(drop_image_paths(run), dataset=datasets[run.result.data_digest])
 

@@ -9,7 +9,7 @@ import pytest
 from attncli.errors import UserError
 from attncli.result_files import export_results, imported_results, merge_results
 from attncli.runs import read_folder_runs
-from tests.claims.case import run
+from tests.claims.case import claims_file, pairs, run
 from tests.commands.line import line, refused
 
 
@@ -47,6 +47,20 @@ def test_runs_of_others_are_paired_with_ones_own(tmp_path: Path, monkeypatch: py
     rows = line("compare", "--with", "theirs.zip", "--json").json()
     assert [(row["attn"], row["n"]) for row in rows] == [("none", 3), ("eca", 3)]
     assert rows[1]["diff"] == pytest.approx(0.03)
+
+
+def test_claims_and_the_report_read_the_runs_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim is judged by their pairs, and the report shows them."""
+    monkeypatch.chdir(tmp_path)
+    pairs(tmp_path / "theirs", "eca", (0.94, 0.95, 0.94), (0.90, 0.91, 0.90))
+    write_file(tmp_path / "theirs", tmp_path / "theirs.results")
+    words = ("--file", str(claims_file(tmp_path, "top1(resnet20 + eca) > top1(resnet20)")), "--json")
+    outcomes = [line("claims", *words, *more).json()[0]["outcome"] for more in ((), ("--with", "theirs.results"))]
+    assert outcomes == ["untested", "undecided"]  # judged: the plain network of the runs is below what is published
+    monkeypatch.setattr("attncli.claims.claim_files.load_claims", list)  # hundreds of networks to count
+    monkeypatch.setattr("attncli.report.report_data.collect_figures", lambda *args, **keys: [])
+    assert line("report", "--with", "theirs.results", "--no-track").code == 0
+    assert "94.3" in Path("runs/report.md").read_text()
 
 
 def test_what_does_not_match_is_refused(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from attncli.analysis.conditions import describe_conditions
+from attncli.data import has_changeable_files
 from attncli.jobs import PlannedRun, SweepPlan
 from attncli.recipe import Recipe
 from attncli.records import Result
-from attncli.result_files import forget_image_root, has_own_images
+from attncli.result_files import forget_image_root
 from attncli.runs import FinishedRun
 from attncli.track import cache_digests
 
@@ -112,11 +113,12 @@ def _make_portable_digest(recipe: Recipe) -> str:
 def _make_image_check(runs: Path) -> Callable[[Recipe, str], bool]:
     """Return a function that tells whether the images with a digest are those that a recipe has here.
 
-    Published images are the same everywhere; those of the user must be here.
+    Published images are the same everywhere; those that can change must be here.
     """
     read_digest = cache_digests()
 
     def images_match(recipe: Recipe, data_digest: str) -> bool:
-        return not has_own_images(recipe) or read_digest(recipe.resolve_data(), cache=runs / "cache") == data_digest
+        data = recipe.resolve_data()
+        return not has_changeable_files(data) or read_digest(data, cache=runs / "cache") == data_digest
 
     return images_match
