@@ -10,6 +10,7 @@ import click
 from attncli.commands._completion import complete_backbones, complete_claims, complete_datasets, complete_mechanisms
 from attncli.commands._options import (
     NAMES,
+    device_option,
     echo_json,
     json_option,
     open_results_of_others,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 @with_option
 @click.option("-v", "--verbose", is_flag=True, help="Print everything that each verdict is based on.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@device_option
 @store_options
 @json_option
 def command(
@@ -92,6 +94,10 @@ def command(
     from attncli.report import table
     from attncli.runs import RunStore
 
+    if measure:
+        from attncli.train import choose_device
+
+        choose_device()  # an error if it is not there, before anything is timed
     evidence = gather_evidence(
         RunStore(runs, tracking_uri),
         backbone=backbone,
