@@ -105,7 +105,7 @@ def command(
     Example:
       attncli compare --dataset digits --backbone resnet18
       attncli compare --over dataset,backbone
-      attncli compare --shipped cifar10-resnet20
+      attncli compare --with theirs.results
       attncli compare --format csv > runs.csv
       attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """

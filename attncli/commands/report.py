@@ -60,7 +60,7 @@ def command(
     Example:
       attncli report
       attncli report --attn se,eca --backbone resnet20 --out survey.html
-      attncli report --shipped cifar10-resnet20 --backbone resnet20
+      attncli report --with theirs.results --backbone resnet20
     """
     from attncli.claims import claim_files, judge
     from attncli.claims.evidence import add_runs_of_others, gather_evidence

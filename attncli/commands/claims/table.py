@@ -85,7 +85,7 @@ def command(
       attncli claims --attn eca
       attncli claims eca-params -v
       attncli claims --backbone resnet20 --kind accuracy
-      attncli claims --shipped cifar10-resnet20 --backbone resnet20 --kind accuracy
+      attncli claims --with theirs.results --backbone resnet20 --kind accuracy
       attncli claims run simam-acc-cifar --seeds 5 --dry-run
     """
     from attncli.claims.evidence import add_runs_of_others, gather_evidence

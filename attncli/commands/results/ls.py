@@ -15,7 +15,7 @@ def command(as_json: bool = False) -> None:
     \b
     Example:
       attncli results ls
-      attncli compare --shipped cifar10-resnet20
+      attncli results ls --json
     """
     from attncli.recipe.library import list_shipped_results
     from attncli.report.table import print_rows
