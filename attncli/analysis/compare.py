@@ -33,6 +33,8 @@ from attncli.analysis.variants import (
     name_variants,
 )
 from attncli.attention import NONE
+from attncli.dataset_catalog import find_properties
+from attncli.recipe import Data
 from attncli.runs import FailedRun, FinishedRun
 from attncli.track.predictions import read_predictions
 
@@ -84,6 +86,9 @@ class ComparisonRow:
     disagreement: DisagreementTest | None = None  # of the networks of a single seed
     top5: MeanEstimate | None = None  # None if no run recorded it
     macro_f1: MeanEstimate | None = None  # likewise
+    epochs: int | None = None  # of the recipe
+    precision: str | None = None  # in which it was trained
+    image_size: int | None = None  # side of the images in pixels, None if it is not known here
     images: str = ""  # the dataset; for the user's own images the name of their folder
 
     @property
@@ -273,7 +278,7 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
     return ComparisonRow(
         dataset=run.dataset,
         images=run.images,
-        backbone=run.recipe.model.backbone,
+        backbone=run.recipe.model.backbone_label,
         variant=name,
         attn=run.result.attn,
         category=run.result.category,
@@ -307,7 +312,16 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
         disagreement=disagreement,
         top5=_estimate_figure(arm, "test_top5"),
         macro_f1=_estimate_figure(arm, "test_macro_f1"),
+        epochs=run.recipe.train.epochs,
+        precision=run.result.precision or None,
+        image_size=_find_image_side(run.recipe.data),
     )
+
+
+def _find_image_side(data: Data) -> int | None:
+    """Return the side of the images: as resized, else that of the dataset, if all of it have one."""
+    properties = find_properties(data.of or data.name)
+    return data.image_size or (properties.side if properties else None)
 
 
 def _estimate_figure(arm: VariantRuns, name: str) -> MeanEstimate | None:

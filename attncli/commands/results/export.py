@@ -56,7 +56,7 @@ def command(
         run
         for run in read_folder_runs(runs)
         if dataset in (None, run.dataset)
-        and backbone in (None, run.recipe.model.backbone)
+        and backbone in (None, run.recipe.model.backbone_label)
         and (not attn or run.result.attn in (*attn, "none"))
         and (seeds is None or run.recipe.seed in (range(seeds) if isinstance(seeds, int) else seeds))
     ]
