@@ -280,6 +280,13 @@ def _resolve_run_weights(item: str, runs: Path) -> str:
     return f"{key}={find_run_folder(runs, word)}"
 
 
+def locate_run(runs: Path, word: str) -> Path:
+    """Return the folder of a run by its name, digest or path; say on stderr if several runs have the name."""
+    from attncli.runs import find_run_folder
+
+    return find_run_folder(runs, word, lambda line: click.echo(line, err=True))
+
+
 def find_recipe(paths: Sequence[Path]) -> Path | None:
     """Return the file of the recipe, which may be a path or a bare name; None if none is given.
 
