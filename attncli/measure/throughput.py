@@ -24,6 +24,7 @@ from torch.amp.grad_scaler import GradScaler
 from attncli.errors import RunFailedError
 from attncli.measure.environment import describe_machine
 from attncli.measure.fake_tensors import image_shape
+from attncli.measure.host_share import measure_host_shares
 from attncli.measure.speed_cache import MAX_AGE_S, SPEEDS_FILE, get_or_measure_speed, make_speed_key
 from attncli.model import group_parameters
 from attncli.recipe import Recipe
@@ -115,13 +116,24 @@ def _time_pair(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         batch, networks = _prepare_fitting_pair(model, baseline, recipe, classes, shape, precision, device)
         budget, repeats = recipe.measure.seconds, recipe.measure.repeats
-        train = time_pairs(networks[0].train, networks[1].train, device, budget * TRAINING_SHARE, repeats)
+        train_steps, infer_steps = [n.train for n in networks], [n.infer for n in networks]
+        train = time_pairs(train_steps[0], train_steps[1], device, budget * TRAINING_SHARE, repeats)
+        train_shares = measure_host_shares(train_steps, train, device)
         for network in networks:
             network.net.eval()
-        infer = time_pairs(networks[0].infer, networks[1].infer, device, budget * (1 - TRAINING_SHARE), repeats)
+        infer = time_pairs(infer_steps[0], infer_steps[1], device, budget * (1 - TRAINING_SHARE), repeats)
+        infer_shares = measure_host_shares(infer_steps, infer, device)
     speed = _make_speed_record(train, infer, networks, batch, precision, device)
     measured_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return replace(speed, measured_at=measured_at, load=None if load is None else max(load, read_load() or 0.0))
+    return replace(
+        speed,
+        measured_at=measured_at,
+        load=None if load is None else max(load, read_load() or 0.0),
+        train_host_share=train_shares[0],
+        infer_host_share=infer_shares[0],
+        baseline_train_host_share=train_shares[1],
+        baseline_infer_host_share=infer_shares[1],
+    )
 
 
 def prepare_network_pair(

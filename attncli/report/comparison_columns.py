@@ -77,8 +77,8 @@ def list_columns(spread: Spread = "ci") -> dict[str, Column[ComparisonRow]]:
         "p": Column("p", lambda r: format_p_value(r.joint.p if r.joint else None, r.level or stats.ALPHA)),
         "params-added": Column("params +%", lambda r: format_overhead(r.params_pct)),
         "macs-added": Column("MACs +%", lambda r: format_overhead(r.macs_pct)),
-        "train": Column("train", lambda r: format_ratio(r.train_ratio)),
-        "infer": Column("infer", lambda r: format_ratio(r.infer_ratio)),
+        "train": Column("train", lambda r: format_ratio(r.train_ratio, r.train_limit)),
+        "infer": Column("infer", lambda r: format_ratio(r.infer_ratio, r.infer_limit)),
         "latency": Column("ms/image", format_latency),
         "verdict": Column("verdict", lambda r: r.verdict, right=False),
     }
