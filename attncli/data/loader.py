@@ -14,8 +14,10 @@ from torch import Tensor
 from attncli.data.augmentation.auto_augment import apply_operations, draw_operations
 from attncli.data.augmentation.boxes import draw_erased_boxes, erase_boxes
 from attncli.data.augmentation.crop_flip import (
+    CropFlipDraw,
     Normaliser,
     crop_and_flip,
+    crop_gathered,
     draw_crop_flip,
     gather_rows,
     send_to_device,
@@ -24,6 +26,7 @@ from attncli.data.augmentation.mixup_cutmix import MixDraw, draw_mix, mix_images
 from attncli.data.augmentation.random_resized_crop import ResizedCropDraw, draw_resized_crops, iterate_cropped_batches
 from attncli.data.dataset import Dataset, Split
 from attncli.data.images.arrays import VariableSizeImages
+from attncli.data.prefetch import SideStreamSender, iterate_sent_batches
 from attncli.seeds import derive_seed
 
 Batches = Iterator[tuple[Tensor, Tensor]]
@@ -177,9 +180,20 @@ def _iterate_steps(
         return
     images = split.images.movedim(-3, -1)
     images = images if images.ndim == 5 else images.unsqueeze(1)
-    for step in steps:
-        drawn = draw_crop_flip(len(step.batch_rows), dataset.pad, dataset.flip, step.derive_draw_seed("augment"))
-        yield step, crop_and_flip(images, step.visible_rows, drawn.select_rows(step.visible), dataset.pad, device)
+    drawn_steps = ((step, _draw_step_crop_flip(dataset, step)) for step in steps)
+    if images.device.type == "cpu" and device.type == "cuda":
+        requests = (((step, drawn), step.visible_rows[drawn.order]) for step, drawn in drawn_steps)
+        for (step, drawn), x in iterate_sent_batches(images, requests, SideStreamSender(device)):
+            yield step, crop_gathered(x, drawn, dataset.pad)
+        return
+    for step, drawn in drawn_steps:
+        yield step, crop_and_flip(images, step.visible_rows, drawn, dataset.pad, device)
+
+
+def _draw_step_crop_flip(dataset: Dataset, step: StepPlan) -> CropFlipDraw:
+    """Return the offsets and flips of the images that a process sees in a step."""
+    drawn = draw_crop_flip(len(step.batch_rows), dataset.pad, dataset.flip, step.derive_draw_seed("augment"))
+    return drawn.select_rows(step.visible)
 
 
 def _draw_step_crops(

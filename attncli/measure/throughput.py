@@ -4,8 +4,8 @@ Both networks are copied, so that they do not change, and get one batch of noise
 baseline, baseline and network, ...): if something slows the machine down for a while, it slows both. A pair gives one
 ratio; the ratio is their median with its 95 % interval, for which at least nine pairs are timed. The first runs are
 warm-up (memory, kernels, clocks, the compiler) and do not count. A training step is that of the training loop:
-forward and backward pass of the loss in the recipe's precision and memory layout, clipping, optimiser; the learning
-rate is 0.
+forward and backward pass of the loss in the recipe's precision and memory layout, clipping, optimiser, captured if
+`train.graph` says so; the learning rate is 0.
 """
 
 import copy
@@ -38,6 +38,7 @@ from attncli.train.distributed import choose_kernels
 from attncli.train.errors import empty_device_cache, is_out_of_memory
 from attncli.train.loss import TrainingObjective
 from attncli.train.small_map_convolution import speed_up_small_maps
+from attncli.train.step_graph import make_step_graph
 
 TRAINING_SHARE = 0.7  # of the time that timing may take
 MIN_PAIRS = 9  # timed at least: a distribution-free interval of fewer is hardly shorter than their range
@@ -224,14 +225,23 @@ def _warm_up_network(
     optim.set_learning_rate(optimizer, 0.0)
     scaler = GradScaler(device.type, enabled=precision == "fp16")
 
-    def train_step() -> None:
-        accumulate_gradients(objective, images, labels, scaler, min(settings.accumulate, len(images)))
+    def update_weights(images: Tensor, labels: Tensor) -> Tensor:
+        loss = accumulate_gradients(objective, images, labels, scaler, min(settings.accumulate, len(images)))
         if settings.clip_norm is not None:
             scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(net.parameters(), settings.clip_norm)
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    step_graph = make_step_graph(recipe, optimizer, device, precision)
+
+    def train_step() -> None:
+        if step_graph:
+            step_graph.run(update_weights, images, labels)
+        else:
+            update_weights(images, labels)
 
     def infer_step() -> None:
         with torch.inference_mode(), autocast_context(precision, device):

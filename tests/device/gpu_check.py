@@ -1,7 +1,8 @@
 """What only a real GPU can show, in about six minutes and one table: `python -m tests.device.gpu_check`.
 
-Losses against the CPU, waits of the host, the time of a step on the host and on the device, as it is and as one CUDA
-graph, CondConv's ways, and CIFAR-10 to 94 % if its files are in the data root. `--only losses,speed` runs a part.
+Losses against the CPU, waits of the host, losses of captured steps against usual ones (`train.graph`), the time of a
+step on the host and on the device, as it is and captured, CondConv's ways, and CIFAR-10 to 94 % if its files are in the
+data root. `--only losses,speed` runs a part.
 """
 
 import argparse
@@ -20,12 +21,13 @@ from attncli.attention.branch import condconv
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
 from attncli.measure.fake_tensors import image_shape
-from attncli.measure.throughput import TimedNetwork, prepare_timed_network, time_calls
+from attncli.measure.throughput import prepare_timed_network, time_calls
 from attncli.recipe import Recipe, read
 from attncli.run.naming import make_input_spec
 from attncli.train import choose_device, evaluate_split, loop, resolve_precision
 from attncli.train.distributed import choose_kernels
 from attncli.train.session import prepare_session
+from attncli.train.step_graph import WARMUP_STEPS
 from tests.device.simulated_device import SimulatedProcess
 from tests.train import case
 
@@ -137,26 +139,40 @@ def time_steps(device: torch.device, backbone: str, attn: str, batch: int, *, si
     figure = f"{batch / eager:,.0f} images/s; a step {1e3 * eager:.2f} ms, the host alone {1e3 * host:.2f} ms"
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-        figure += "; " + describe_capture(timed, device, batch, calls)
+        figure += "; " + describe_capture(recipe, net, device, batch, calls, size=size)
     return Row("speed", f"{backbone} {attn} {batch}", figure)
 
 
-def describe_capture(timed: TimedNetwork, device: torch.device, batch: int, calls: int) -> str:
+def describe_capture(
+    recipe: Recipe, net: torch.nn.Module, device: torch.device, batch: int, calls: int, *, size: int = 32
+) -> str:
     """Return the speed of a step that is replayed as one CUDA graph, or why it cannot be captured."""
+    captured = recipe.model_copy(update={"train": recipe.train.model_copy(update={"graph": True})})
+    shape, precision = image_shape(batch, (size, size), None), resolve_precision("auto", device)
     try:
-        side = torch.cuda.Stream(device)
-        side.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                timed.train()
-        torch.cuda.current_stream(device).wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        timed = prepare_timed_network(net, captured, 10, shape, precision, device)
+        for _ in range(WARMUP_STEPS):
             timed.train()
-        seconds = time_calls(graph.replay, calls, device) / calls
-    except RuntimeError as error:
-        return f"not captured: {str(error).splitlines()[0][:60]}"
-    return f"captured {batch / seconds:,.0f} images/s"
+    except UserError as error:
+        return f"not captured: {error.problem[:70]}"
+    return f"captured {batch * calls / time_calls(timed.train, calls, device):,.0f} images/s"
+
+
+def compare_captured(device: torch.device, names: list[str], *, steps: int = 20, size: int = 32) -> Iterator[Row]:
+    """Compare the losses of captured steps with those of usual ones, step by step, random numbers included."""
+    dataset = make_random_dataset(64, size)
+    for name in names:
+        keys = {"train.deterministic": True}
+        usual = make_steps(make_small_recipe(name, **keys), dataset, device)
+        expected = [float(next(usual)) for _ in range(steps)]
+        try:
+            running = make_steps(make_small_recipe(name, **keys, **{"train.graph": True}), dataset, device)
+            losses = [float(next(running)) for _ in range(steps)]
+        except UserError as error:
+            yield Row("graph", name, error.problem[:80], False)
+            continue
+        off = max(abs(a - b) / abs(b) for a, b in zip(losses, expected, strict=True))
+        yield Row("graph", name, f"off by {off:.1e} at most in {steps} steps", off < LOSS_TOLERANCE)
 
 
 def time_condconv(device: torch.device, *, batch: int = 128, calls: int = 20) -> Iterator[Row]:
@@ -204,12 +220,14 @@ def train_cifar(device: torch.device, *, epochs: int = 18) -> Iterator[Row]:
 
 
 def run_parts(device: torch.device, parts: list[str]) -> Iterator[Row]:
-    """Yield the rows of the parts, in this order: losses, waits, speed, condconv, cifar."""
+    """Yield the rows of the parts, in this order: losses, waits, graph, speed, condconv, cifar."""
     names = [attention.NONE, *list_still_mechanisms()]
     if "losses" in parts:
         yield from compare_losses(device, names)
     if "waits" in parts:
         yield from find_waits(device, names)
+    if "graph" in parts:
+        yield from compare_captured(device, names)
     if "speed" in parts:
         for backbone in BACKBONES:
             for attn in MECHANISMS:
@@ -221,7 +239,7 @@ def run_parts(device: torch.device, parts: list[str]) -> Iterator[Row]:
         yield from train_cifar(device)
 
 
-PARTS = ("losses", "waits", "speed", "condconv", "cifar")
+PARTS = ("losses", "waits", "graph", "speed", "condconv", "cifar")
 
 
 def main(arguments: list[str] | None = None) -> int:

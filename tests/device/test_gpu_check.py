@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from attncli.train import step_graph
 from tests.device import gpu_check
+from tests.device.record_steps import SimulatedCapture
 
 CPU = torch.device("cpu")
 no_gpu = pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
@@ -48,6 +50,16 @@ def test_waits_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_check, "make_steps", raising)
     (row,) = gpu_check.find_waits(CPU, ["eca"], size=8)
     assert (row.figure, row.is_good) == ("called a synchronizing CUDA operation", False)
+
+
+def test_captured_losses_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that are repeated with the same tensors are off by nothing; where no graph can be, the row says why."""
+    (row,) = gpu_check.compare_captured(CPU, ["none"], steps=2, size=8)
+    assert (row.is_good, "CUDA device" in row.figure) == (False, True)
+    monkeypatch.setattr(step_graph, "find_graph_obstacle", lambda *given: "")
+    monkeypatch.setattr(step_graph, "CudaCapture", SimulatedCapture)
+    (row,) = gpu_check.compare_captured(CPU, ["none"], steps=5, size=8)
+    assert (row.is_good, row.figure) == (True, "off by 0.0e+00 at most in 5 steps")
 
 
 def test_speed_and_condconv_are_timed() -> None:
