@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parents[1] / "attncli"
 LAYERS: list[set[str]] = [
     {"errors", "seeds", "shortcuts"},
     {"system"},
-    {"dataset_catalog"},
+    {"dataset_catalog", "attention"},
     {"recipe", "records"},
-    {"sweep", "attention", "data"},
+    {"sweep", "data"},
     {"backbones", "literature"},
     {"validation"},
     {"model"},

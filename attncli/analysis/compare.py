@@ -86,6 +86,7 @@ class ComparisonRow:
     macro_f1: MeanEstimate | None = None  # likewise
     train_limit: str | None = None  # on CUDA: whether `host` or `device` limits the speeds behind `train_ratio`
     infer_limit: str | None = None
+    images: str = ""  # the dataset; for the user's own images the name of their folder
 
     @property
     def latency_ms(self) -> float | None:
@@ -203,7 +204,7 @@ def compare_variants(
         _make_comparison_row(variant, name, recipe, margin)
         for variant, name, recipe in zip(variants, names, recipes, strict=True)
     ]
-    return sorted(rows, key=lambda r: (r.dataset, r.backbone, r.recipe, r.attn != NONE, -r.accuracy.mean, r.variant))
+    return sorted(rows, key=lambda r: (r.images, r.backbone, r.recipe, r.attn != NONE, -r.accuracy.mean, r.variant))
 
 
 def _pair_variants(
@@ -273,6 +274,7 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
     image_error, disagreement = _read_image_evidence(variant)
     return ComparisonRow(
         dataset=run.dataset,
+        images=run.images,
         backbone=run.recipe.model.backbone,
         variant=name,
         attn=run.result.attn,

@@ -63,19 +63,27 @@ def make_protocol_key(recipe: Recipe, data_digest: str, conditions: Mapping[str,
 def index_runs(runs: Sequence[FinishedRun]) -> RunIndex:
     """Return the tested runs by network and protocol, each list in the order of `runs`.
 
-    Runs whose mechanism or files are gone have no keys and are left out.
+    Runs whose mechanism or files are gone have no keys and are left out; so are those of a user's file or another
+    package's mechanism that has changed since, as they are of another network than its name means now.
     """
     index: RunIndex = {}
     for run, conditions in zip(runs, complete_conditions(runs), strict=True):
         if run.result.test_top1 is None:
             continue
         try:
+            if _names_user_files(run.recipe.model) and run.recipe.compute_digest() != run.digest:
+                continue
             network = make_network_key(run.recipe.model)
             protocol = make_protocol_key(run.recipe, run.result.data_digest, conditions)
         except UserError:
             continue
         index.setdefault(network, {}).setdefault(protocol, []).append(run)
     return index
+
+
+def _names_user_files(model: Model) -> bool:
+    """Return whether a network depends on files that are not ours: a plug-in, or a file of weights."""
+    return attention.is_plugin(model.attn) or isinstance(model.pretrained, str)
 
 
 def _convert_to_lists(value: Any) -> Any:

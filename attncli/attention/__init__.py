@@ -20,7 +20,7 @@ from attncli.attention.card import SITE_ARGUMENTS, SITES, Card
 from attncli.errors import UserError, unknown_name_error
 from attncli.system import source_inspection
 from attncli.system.files import expand_user_path
-from attncli.system.local_imports import find_local_modules
+from attncli.system.local_imports import find_local_modules, find_package_modules
 
 CATEGORIES = ("channel", "spatial", "temporal", "branch", "channel-spatial", "self-attention")
 NONE = "none"
@@ -69,20 +69,31 @@ def _find_own_files() -> dict[str, tuple[str, Path]]:
     }
 
 
+@dataclass(frozen=True)
+class InstalledMechanism:
+    """A mechanism of another package: its module, the module's file, and the version of the package."""
+
+    module_name: str
+    path: Path
+    version: str
+
+
 @cache
-def _find_plugin_files() -> dict[str, Path]:
-    paths = {}
+def _find_installed_mechanisms() -> dict[str, InstalledMechanism]:
+    installed = {}
     for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         with suppress(ImportError, ValueError):  # a broken package is no reason to hide the others
-            spec = importlib.util.find_spec(entry.value.partition(":")[0])
+            module_name = entry.value.partition(":")[0].strip()
+            spec = importlib.util.find_spec(module_name)
             if spec is not None and spec.origin is not None:
-                paths[entry.name] = Path(spec.origin)
-    return paths
+                version = entry.dist.version if entry.dist is not None else ""
+                installed[entry.name] = InstalledMechanism(module_name, Path(spec.origin), version)
+    return installed
 
 
 def mechanism_names() -> tuple[str, ...]:
     """Return the name of every mechanism, ours and those of installed packages, without `none`."""
-    return (*_find_own_files(), *sorted(_find_plugin_files().keys() - _find_own_files().keys()))
+    return (*_find_own_files(), *sorted(_find_installed_mechanisms().keys() - _find_own_files().keys()))
 
 
 @cache
@@ -114,8 +125,8 @@ def locate_mechanism(name: str) -> tuple[str, Path]:
         return "own", expand_user_path(name, "model.attn")
     if name in _find_own_files():
         return _find_own_files()[name]
-    if name in _find_plugin_files():
-        return "own", _find_plugin_files()[name]
+    if name in _find_installed_mechanisms():
+        return "own", _find_installed_mechanisms()[name].path
     if name == NONE:
         raise UserError(
             f"'{NONE}' is the plain network, without a mechanism", "`attncli ls attention` lists mechanisms"
@@ -144,12 +155,33 @@ def is_whole_network(name: str) -> bool:
     return mechanism is not None and mechanism.is_whole_network
 
 
+def get_package_version(name: str) -> str | None:
+    """Return the version of the package that a mechanism comes from; None if it is ours, a file, or not installed."""
+    if name == NONE or is_file_path(name) or name in _find_own_files():
+        return None
+    installed = _find_installed_mechanisms().get(name)
+    return None if installed is None else installed.version
+
+
+def list_code_files(name: str) -> dict[str, Path]:
+    """Return the files of a mechanism's code by module: its own under "", then what it imports of its author.
+
+    Those are the local modules of a user's file, and the modules of the same package of an installed mechanism. Ours
+    have one file. Raises UserError for an unknown name.
+    """
+    path = locate_mechanism(name)[1]
+    if is_file_path(name):
+        return {"": path, **find_local_modules(path)}
+    if get_package_version(name) is None:
+        return {"": path}
+    return {"": path, **find_package_modules(path, _find_installed_mechanisms()[name].module_name)}
+
+
 def _read_file_version(name: str) -> tuple[tuple[int, int], ...]:
     """Return what changes when a user's file does, or a local module that it imports, so that it is read again."""
     versions = []
     with suppress(OSError, UserError):  # reported when the file is read
-        path = expand_user_path(name, "model.attn") if is_file_path(name) else None
-        for file in (path, *find_local_modules(path).values()) if path else ():
+        for file in list_code_files(name).values() if is_file_path(name) else ():
             status = file.stat()
             versions.append((status.st_mtime_ns, status.st_size))
     return tuple(versions)
@@ -218,16 +250,22 @@ def _load_cached(name: str, _: tuple[tuple[int, int], ...]) -> ModuleType:
     if category != "own":
         return importlib.import_module(f"attncli.attention.{category.replace('-', '_')}.{path.stem}")
     describe_mechanism(name)
-    spec = importlib.util.spec_from_file_location(f"attncli_own_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path}: cannot be imported", "give the path of a .py file")
-    module = importlib.util.module_from_spec(spec)
     try:
+        if not is_file_path(name):  # by its name, so that it may import its package's modules
+            return importlib.import_module(_find_installed_mechanisms()[name].module_name)
         with _importable_siblings(path):
-            spec.loader.exec_module(module)
+            return _run_file(path)
     except Exception as error:
         location = source_inspection.locate_error(error, path)
         raise UserError(f"{location}: fails on import: {type(error).__name__}: {error}", "fix the file") from error
+
+
+def _run_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"attncli_own_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None, path  # a name that ends in .py has one
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
 
 
