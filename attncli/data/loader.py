@@ -137,10 +137,28 @@ def iterate_eval_batches(split: Split, dataset: Dataset, layout: BatchLayout) ->
     images = split.images.movedim(-3, -1)
     images = images if images.ndim == 5 else images.unsqueeze(1)
     own_rows = layout.slice_rows(len(split))
-    for start in range(own_rows.start, own_rows.stop, layout.batch_size):
-        rows = slice(start, min(start + layout.batch_size, own_rows.stop))
-        labels = send_to_device(split.labels[rows], layout.device)
-        yield normalise(send_to_device(images[rows], layout.device)), labels
+    parts = (
+        torch.arange(start, min(start + layout.batch_size, own_rows.stop))
+        for start in range(own_rows.start, own_rows.stop, layout.batch_size)
+    )
+    for rows, x in _iterate_eval_images(images, parts, layout.device):
+        yield normalise(x), send_to_device(split.labels[int(rows[0]) : int(rows[-1]) + 1], layout.device)
+
+
+def _iterate_eval_images(
+    images: Tensor, parts: Iterator[Tensor], device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield consecutive row numbers (b,) with the images (b, T, H, W, 3) of these rows on `device`."""
+    if _is_sent_ahead(images, device):
+        yield from iterate_sent_batches(images, ((rows, rows) for rows in parts), SideStreamSender(device))
+        return
+    for rows in parts:
+        yield rows, send_to_device(images[int(rows[0]) : int(rows[-1]) + 1], device)
+
+
+def _is_sent_ahead(images: Tensor, device: torch.device) -> bool:
+    """Return whether batches are sent ahead: from main memory to a CUDA GPU."""
+    return images.device.type == "cpu" and device.type == "cuda"
 
 
 def plan_step(
@@ -181,7 +199,7 @@ def _iterate_steps(
     images = split.images.movedim(-3, -1)
     images = images if images.ndim == 5 else images.unsqueeze(1)
     drawn_steps = ((step, _draw_step_crop_flip(dataset, step)) for step in steps)
-    if images.device.type == "cpu" and device.type == "cuda":
+    if _is_sent_ahead(images, device):
         requests = (((step, drawn), step.visible_rows[drawn.order]) for step, drawn in drawn_steps)
         for (step, drawn), x in iterate_sent_batches(images, requests, SideStreamSender(device)):
             yield step, crop_gathered(x, drawn, dataset.pad)

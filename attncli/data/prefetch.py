@@ -93,7 +93,8 @@ def iterate_sent_batches(
 
 def _gather_into(buffer: Tensor, images: Tensor, rows: Tensor) -> Tensor:
     """Copy rows of the images into the buffer and return it."""
-    return torch.index_select(images, 0, rows, out=buffer)
+    with torch.inference_mode():  # as the caller may be in it, which a thread does not inherit
+        return torch.index_select(images, 0, rows, out=buffer)
 
 
 def _receive_next(sent: "deque[tuple[T, Any]]", sender: BatchSender) -> tuple[T, Tensor]:

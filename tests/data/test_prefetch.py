@@ -12,7 +12,7 @@ from attncli.data import loader
 from attncli.data.augmentation import crop_flip
 from attncli.data.loader import iterate_train_batches
 from attncli.data.prefetch import AHEAD, iterate_sent_batches
-from tests.data.test_loader import dataset, train
+from tests.data.test_loader import dataset, evaluation, same, train
 from tests.device.simulated_device import simulated_device
 
 
@@ -62,9 +62,17 @@ def test_batches_of_a_gpu_are_those_of_the_cpu(monkeypatch: pytest.MonkeyPatch) 
     for module in (loader, crop_flip):
         monkeypatch.setattr(module, "send_to_device", lambda x, device: x)
     batches = train(dataset(), device=torch.device("cuda", 0))
-    for (x, labels), (y, other_labels) in zip(batches, expected, strict=True):
-        assert torch.equal(x, y)
-        assert torch.equal(labels, other_labels)
+    assert same(batches, expected)
+
+
+def test_an_evaluation_is_sent_ahead_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every image once, in order, also in inference mode, in which an evaluation is."""
+    expected = evaluation(dataset())
+    monkeypatch.setattr(loader, "SideStreamSender", HostSender)
+    for module in (loader, crop_flip):
+        monkeypatch.setattr(module, "send_to_device", lambda x, device: x)
+    with torch.inference_mode():
+        assert same(evaluation(dataset(), device=torch.device("cuda", 0)), expected)
 
 
 def test_nothing_waits_on_a_simulated_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
