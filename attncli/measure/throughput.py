@@ -254,10 +254,10 @@ def _warm_up_network(
     train_step()
     _synchronize_device(device)
     if device.type == "cuda":
-        _run_until_warm(train_step, device)
         torch.cuda.reset_peak_memory_stats(device)
-        train_step()  # the optimiser has its state now
+        train_step()  # the optimiser has its state now; not captured yet, as a captured step allocates nothing
         timed_network.memory = torch.cuda.max_memory_allocated(device) - bytes_before
+        _run_until_warm(train_step, device)
     return timed_network
 
 
