@@ -1,14 +1,15 @@
-"""What only a real GPU can show, in about six minutes and one table: `python -m tests.device.gpu_check`.
+"""What only a real GPU can show, in about ten minutes (an estimate) and one table: `python -m tests.device.gpu_check`.
 
 Losses against the CPU, waits of the host, losses of captured steps against usual ones (`train.graph`), the time of a
-step on the host and on the device, as it is and captured, CondConv's ways, and CIFAR-10 to 94 % if its files are in the
-data root. `--only losses,speed` runs a part.
+step on the host and on the device, as it is and captured, CondConv's ways, memory layouts, one GPU shared by several
+processes, and CIFAR-10 to 94 % if its files are in the data root. `--only losses,speed` runs a part.
 """
 
 import argparse
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +32,7 @@ from attncli.train.step_graph import WARMUP_STEPS
 from tests.device.simulated_device import SimulatedProcess
 from tests.train import case
 
-BACKBONES, MECHANISMS, BATCHES = ("resnet20", "resnet18"), ("none", "eca", "cbam", "triplet"), (128, 512)
+BACKBONES, MECHANISMS, BATCHES = ("resnet20", "resnet18"), ("none", "eca", "cbam", "triplet", "gct"), (128, 512)
 LOSS_STEPS, SYNC_STEPS = 20, 5
 LOSS_TOLERANCE = 2e-3  # relative, of the mean loss of 20 steps in float32
 GOAL_TOP1 = 0.94
@@ -199,6 +200,46 @@ def _differentiate(way: Callable[..., torch.Tensor], *inputs: Any) -> None:
     way(*inputs).sum().backward()
 
 
+def time_plane_layouts(device: torch.device, *, batch: int = 128, calls: int = 20) -> Iterator[Row]:
+    """Time the 7 x 7 convolution of two planes to one, as in CBAM, in both memory layouts."""
+    conv = torch.nn.Conv2d(2, 1, 7, padding=3, bias=False).to(device)
+    seconds = {}
+    for layout in (torch.channels_last, torch.contiguous_format):
+        x = torch.randn(batch, 2, 32, 32, device=device).to(memory_format=layout).requires_grad_()
+        step = partial(_differentiate, conv, x)
+        step()
+        seconds[str(layout).removeprefix("torch.")] = time_calls(step, calls, device) / calls
+    figures = ", ".join(f"{name} {1e3 * value:.3f} ms" for name, value in seconds.items())
+    yield Row("layout", "7 x 7, 2 to 1 planes", figures)
+
+
+def share_gpu(device: torch.device, *, counts: Sequence[int] = (1, 2, 4)) -> Iterator[Row]:
+    """Train the same small network in one and in several processes at once: images/s of all together."""
+    for count in counts:
+        command = [sys.executable, "-m", "tests.device.gpu_check", "--child"]
+        children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        rates = [child.communicate()[0].strip() for child in children]
+        if any(child.returncode for child in children):
+            yield Row("share", f"{count} processes", "a process failed", False)
+            return
+        yield Row("share", f"{count} processes", f"{sum(map(float, rates)):,.0f} images/s together")
+
+
+def train_for_a_while(device: torch.device, *, batch: int = 128, seconds: float = 10.0) -> float:
+    """Return the images/s of steps of resnet20 in this process, for so many seconds after the first steps."""
+    recipe = make_small_recipe("none", **{"train.precision": "auto", "train.batch_size": batch})
+    running = make_steps(recipe, make_random_dataset(4 * batch, 32), device)
+    for _ in range(5):
+        float(next(running))
+    started_at, steps = time.perf_counter(), 0
+    while time.perf_counter() - started_at < seconds:
+        for _ in range(10):
+            loss = next(running)
+        float(loss)
+        steps += 10
+    return steps * batch / (time.perf_counter() - started_at)
+
+
 def train_cifar(device: torch.device, *, epochs: int = 18) -> Iterator[Row]:
     """Train resnet18 with ECA on CIFAR-10 and tell test accuracy and seconds, if its files are there."""
     keys = {"model.backbone": "resnet18", "data.name": "cifar10", "train.batch_size": 512, "train.epochs": epochs}
@@ -220,7 +261,7 @@ def train_cifar(device: torch.device, *, epochs: int = 18) -> Iterator[Row]:
 
 
 def run_parts(device: torch.device, parts: list[str]) -> Iterator[Row]:
-    """Yield the rows of the parts, in this order: losses, waits, graph, speed, condconv, cifar."""
+    """Yield the rows of the parts, in this order: losses, waits, graph, speed, condconv, layout, share, cifar."""
     names = [attention.NONE, *list_still_mechanisms()]
     if "losses" in parts:
         yield from compare_losses(device, names)
@@ -235,18 +276,24 @@ def run_parts(device: torch.device, parts: list[str]) -> Iterator[Row]:
                     yield time_steps(device, backbone, attn, batch)
     if "condconv" in parts:
         yield from time_condconv(device)
+    if "layout" in parts:
+        yield from time_plane_layouts(device)
+    if "share" in parts:
+        yield from share_gpu(device)
     if "cifar" in parts:
         yield from train_cifar(device)
 
 
-PARTS = ("losses", "waits", "graph", "speed", "condconv", "cifar")
+PARTS = ("losses", "waits", "graph", "speed", "condconv", "layout", "share", "cifar")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table row by row; return 0 if everything is as it should be, 1 if not, 2 without a GPU."""
     parser = argparse.ArgumentParser(prog="python -m tests.device.gpu_check", description=__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {','.join(PARTS)}")
-    parts = parser.parse_args(arguments).only.split(",")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    parts = options.only.split(",")
     if unknown := [part for part in parts if part not in PARTS]:
         print(f"Error: --only {unknown[0]}: no such part; there are {', '.join(PARTS)}", file=sys.stderr)
         return 2
@@ -258,6 +305,9 @@ def main(arguments: list[str] | None = None) -> int:
     if device.type == "cpu":
         print("Error: torch finds no GPU here, and this check is for one (`attncli doctor` says why)", file=sys.stderr)
         return 2
+    if options.child:
+        print(train_for_a_while(device))
+        return 0
     print(f"{torch.cuda.get_device_name(device) if device.type == 'cuda' else device}, torch {torch.__version__}")
     results = []
     for row in run_parts(device, parts):

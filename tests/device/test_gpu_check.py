@@ -1,5 +1,7 @@
 """The parts of the script for a real GPU, on the CPU and as small as they get."""
 
+from unittest import mock
+
 import pytest
 import torch
 
@@ -68,6 +70,21 @@ def test_speed_and_condconv_are_timed() -> None:
     assert "images/s" in row.figure
     rows = list(gpu_check.time_condconv(CPU, batch=2, calls=1))
     assert [row.figure.count(" ms") for row in rows] == [3, 3]
+    (row,) = gpu_check.time_plane_layouts(CPU, batch=2, calls=1)
+    assert row.figure.count(" ms") == 2
+
+
+def test_processes_that_share_a_gpu_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each count is a row with the sum of what the processes print; one that fails ends the part."""
+    child = mock.Mock(returncode=0)
+    child.communicate.return_value = ("1000.5\n", None)
+    monkeypatch.setattr(gpu_check.subprocess, "Popen", lambda command, **options: child)
+    assert [row.figure for row in gpu_check.share_gpu(CPU, counts=(1, 2))] == [
+        "1,000 images/s together", "2,001 images/s together",
+    ]  # fmt: skip
+    child.returncode = 1
+    assert [row.is_good for row in gpu_check.share_gpu(CPU)] == [False]
+    assert gpu_check.train_for_a_while(CPU, batch=2, seconds=0.0) == 0.0
 
 
 def test_mechanisms_for_clips_are_left_out() -> None:
