@@ -33,6 +33,8 @@ from attncli.analysis.variants import (
     name_variants,
 )
 from attncli.attention import NONE
+from attncli.dataset_catalog import find_properties
+from attncli.recipe import Data
 from attncli.runs import FailedRun, FinishedRun
 from attncli.track.predictions import read_predictions
 
@@ -86,6 +88,9 @@ class ComparisonRow:
     macro_f1: MeanEstimate | None = None  # likewise
     train_limit: str | None = None  # on CUDA: whether `host` or `device` limits the speeds behind `train_ratio`
     infer_limit: str | None = None
+    epochs: int | None = None  # of the recipe
+    precision: str | None = None  # in which it was trained
+    image_size: int | None = None  # side of the images in pixels, None if it is not known here
     images: str = ""  # the dataset; for the user's own images the name of their folder
 
     @property
@@ -275,7 +280,7 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
     return ComparisonRow(
         dataset=run.dataset,
         images=run.images,
-        backbone=run.recipe.model.backbone,
+        backbone=run.recipe.model.backbone_label,
         variant=name,
         attn=run.result.attn,
         category=run.result.category,
@@ -311,7 +316,16 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
         macro_f1=_estimate_figure(arm, "test_macro_f1"),
         train_limit=arm.find_limit("train_limit"),
         infer_limit=arm.find_limit("infer_limit"),
+        epochs=run.recipe.train.epochs,
+        precision=run.result.precision or None,
+        image_size=_find_image_side(run.recipe.data),
     )
+
+
+def _find_image_side(data: Data) -> int | None:
+    """Return the side of the images: as resized, else that of the dataset, if all of it have one."""
+    properties = find_properties(data.of or data.name)
+    return data.image_size or (properties.side if properties else None)
 
 
 def _estimate_figure(arm: VariantRuns, name: str) -> MeanEstimate | None:

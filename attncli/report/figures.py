@@ -150,7 +150,7 @@ def _name_classes(axes: Axes, classes: Sequence[str], class_count: int) -> list[
     """Name the classes, or number them if there are too many. Return the names."""
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, left=False, bottom=False)  # marks of no length take time too
     axes.set_ylabel("true class")
     axes.set_xlabel("taken for")
     if class_count > 3 * MOST_NUMBERS:
