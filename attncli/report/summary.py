@@ -124,7 +124,7 @@ def _list_next_steps(result: Result, recipe: Recipe | None, plain: Result | None
     steps = [
         (tags.format_run_command(next_recipe) + runs_option, purpose),
         (f"attncli compare{runs_option}", "all runs side by side"),
-        (f"attncli look {tags.format_run_name(recipe)}{runs_option}", "what it looks at in images"),
+        (f"attncli look {shlex.quote(tags.format_run_name(recipe))}{runs_option}", "what it looks at in images"),
         (f"attncli ui{runs_option}", "the dashboard"),
     ]
     width = max((len(step) for step, _ in steps if len(step) <= WIDTH), default=0)
