@@ -55,6 +55,7 @@ class TimedOutcome(ComparisonOutcome):
     high: float | None = None
     n: int = 0
     measured: str | None = None
+    limit: str | None = None  # on CUDA: whether `host` or `device` limits the speeds compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ _JSON_KEYS: dict[str, Any] = {
     "slack": None, "interest": 0.0, "level": None, "next_level": 0.05, "planned_seeds": None,
     "shortfall": "", "failure": "", "failed_seeds": (), "missing_seeds": (),
     "lacking": (), "dataset": None, "protocol": None, "seeds": (), "digests": (), "run_ids": (),
-    "measured": None,
+    "measured": None, "limit": None,
 }  # fmt: skip
 
 

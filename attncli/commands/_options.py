@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -79,7 +79,24 @@ class Seed(click.ParamType):  # type: ignore[type-arg]
         return int(text)
 
 
-NAMES, SEEDS, SEED = NameList(), SeedList(), Seed()
+class JobCount(click.ParamType):  # type: ignore[type-arg]
+    """A number of runs at a time, or `auto`."""
+
+    name = "jobs"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
+        """Return the number, or "auto". Raises UserError for anything else."""
+        if value == "auto":
+            return "auto"
+        if isinstance(value, int):
+            return value
+        if not str(value).isdecimal() or int(value) < 1:
+            raise UserError(f"--jobs {value}: not a whole number from 1, and not auto", "for example --jobs 2")
+        return int(value)
+
+
+JOBS_HELP = "Runs at a time; auto: several per GPU if one leaves it idle  [default: one per GPU, else 1]"
+NAMES, SEEDS, SEED, JOBS = NameList(), SeedList(), Seed(), JobCount()
 
 _FILE = click.argument(
     "recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path), shell_complete=complete_recipes

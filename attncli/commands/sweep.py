@@ -1,12 +1,14 @@
 """`attncli sweep`: train many runs from one file, several at a time; resumes after any failure."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_sweeps
 from attncli.commands._options import (
+    JOBS,
+    JOBS_HELP,
     NAMES,
     SEEDS,
     device_option,
@@ -34,7 +36,7 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
 @click.option(
     "--dry-run", is_flag=True, help="Print the plan, which runs are finished, and about how long the rest takes."
 )
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at a time  [default: one per GPU, else 1]")
+@click.option("--jobs", type=JOBS, metavar="N|auto", help=JOBS_HELP)
 @click.option(
     "--on", "executor_name", type=click.Choice(EXECUTORS), default=EXECUTORS[0], show_default=True, help=ON_HELP
 )
@@ -73,7 +75,7 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
 def command(
     sweep: Path,
     dry_run: bool,
-    jobs: int | None,
+    jobs: int | Literal["auto"] | None,
     executor_name: str,
     cpus: int | None,
     gpus: float | None,
