@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from attncli.palette import COLOURS, INK
 from attncli.records import Epoch, Evaluation, Record
 from attncli.report import layout
-from attncli.report.style import COLOURS, INK, LabelSpot, saved_figure
+from attncli.report.style import LabelSpot, saved_figure
 
 MOST_NUMBERS = 20  # classes up to which every cell of a confusion matrix shows its count
 MOST_BARS = 40  # classes up to which every class has its bar

@@ -14,10 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path as Path2D
 from matplotlib.transforms import Bbox
 
+from attncli.palette import FAINT, GRID, INK
 from attncli.report import fonts
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito 2008, without yellow
-INK, FAINT, GRID = "#222222", "#8a8a8a", "#ececec"
 DPI = 160
 FAST_COMPRESSION = 1  # of PNG files, 0 to 9: the default of 6 took a seventh of the time of drawing
 STYLE: Any = {  # a setting's name and value; matplotlib's own type lists all three hundred

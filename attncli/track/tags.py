@@ -11,6 +11,7 @@ from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.recipe import Recipe, is_default_late_key
 from attncli.records import PLAN_TAG, Result
+from attncli.shortcuts import SHORTCUT_KEYS
 from attncli.track import literature_notes
 from attncli.track.provenance import Provenance, label_mechanism
 
@@ -118,6 +119,18 @@ def build_condition_tags(result: Result | None) -> dict[str, str]:
     return {key: str(value) for key, value in values.items() if value is not None}
 
 
+def build_figure_tags(result: Result | None) -> dict[str, str]:
+    """Return the figures of a finished run as the dashboard's table shows them, with their units."""
+    if result is None or result.test_top1 is None:
+        return {}
+    overheads = {"params": result.compute_overhead("params"), "MACs": result.compute_overhead("macs")}
+    figures = {"top-1": f"{100 * result.test_top1:.2f} %"}
+    figures |= {name: f"{value:+.2g} %" if value else "0" for name, value in overheads.items() if value is not None}
+    if result.train_ratio is not None:
+        figures["speed"] = f"{result.train_ratio:.2f} x"
+    return figures
+
+
 def find_category(recipe: Recipe) -> str:
     """Return the mechanism's category; `own` if user-defined or no longer there, `none` without one."""
     if recipe.model.attn == attention.NONE:
@@ -172,9 +185,11 @@ def format_run_command(recipe: Recipe) -> str:
     if recipe.seed:
         arguments += ["--seed", str(recipe.seed)]
     defaults = Recipe().flatten_keys()
+    options = {key: f"--{option.replace('_', '-')}" for option, key in SHORTCUT_KEYS.items() if option != "pretrained"}
     for key, value in recipe.flatten_keys().items():
         if value != defaults[key] and key not in ("model.attn", "model.backbone", "seed", "data.content"):
-            arguments += ["--set", f"{key}={_quote_value(value)}"]
+            is_short = key in options and value is not None
+            arguments += [options[key], str(value)] if is_short else ["--set", f"{key}={_quote_value(value)}"]
     return shlex.join(arguments)
 
 
