@@ -132,8 +132,8 @@ def compare(
     finished_runs = [
         run
         for run in read_finished_runs(RunStore(Path(runs), tracking_uri))
-        if dataset in (None, run.dataset)
-        and backbone in (None, run.recipe.model.backbone)
+        if run.is_on(dataset)
+        and backbone in (None, run.recipe.model.backbone_label)
         and (wanted_names is None or run.result.attn in wanted_names)
     ]
     return pd.DataFrame([row.to_json_dict() for row in compare_variants(finished_runs, margin=margin / 100)])

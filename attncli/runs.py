@@ -9,7 +9,7 @@ hold finished runs that the folder lacks.
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,15 @@ class FinishedRun:
     def digest(self) -> str:
         """The digest of the recipe, which names the run."""
         return self.result.digest
+
+    @property
+    def images(self) -> str:
+        """The dataset's name; for the user's own images the name of their folder."""
+        return name_images(self.recipe) if self.dataset == self.recipe.data.name else self.dataset
+
+    def is_on(self, name: str | None) -> bool:
+        """Return whether the run is on the dataset, or on the user's images, of this name; None is every one."""
+        return name in (None, self.dataset, self.images)
 
     @property
     def reference(self) -> str:
@@ -206,7 +215,7 @@ def _convert_metrics(row: Mapping[str, Any], recipe: Recipe, machine: dict[str, 
         test_macro_f1=_read_accuracy(metrics, "test/macro_f1"),
         val_top1=metrics.get("val/top1"),
         best_val_top1=None,
-        baseline=recipe.model.backbone,
+        baseline=recipe.model.backbone_label,
         params=_read_count(metrics, "params"),
         baseline_params=_read_baseline_count(metrics, "params"),
         macs=_read_count(metrics, "macs"),
@@ -313,7 +322,7 @@ def _list_folder_overviews(runs: Path) -> Iterator[RunOverview]:
             digest=folder.name,
             status=status,
             dataset=recipe.data.name,
-            backbone=recipe.model.backbone,
+            backbone=recipe.model.backbone_label,
             attn=result.attn if result else recipe.model.attn,
             seed=recipe.seed,
             epochs=recipe.train.epochs,
@@ -343,10 +352,15 @@ def list_run_folders(runs: Path) -> Iterator[RunFolder]:
             continue
 
 
-def find_run_folder(runs: Path, word: str) -> Path:
+def find_run_folder(runs: Path, word: str, notify: Callable[[str], None] | None = None) -> Path:
     """Return the folder of a run, given its path, the beginning of its digest, or its name.
 
     If several runs have the name, finished ones go first, and of those the latest.
+
+    Args:
+        runs: The folder of runs.
+        word: The path, digest or name.
+        notify: Called with a line about the others if several runs have the name.
 
     Raises:
         UserError: No run has this name, or several digests begin with it.
@@ -361,8 +375,12 @@ def find_run_folder(runs: Path, word: str) -> Path:
         raise UserError(f"run '{word}': {len(digest_matches)} digests begin with it ({names})", "give more digits")
     name_matches = [f.path for f in run_folders if f.name == word]
     finished_matches = [p for p in name_matches if read_finished_result(p) is not None]
-    for path in (*digest_matches, *finished_matches, *name_matches):
-        return path
+    chosen = [*digest_matches, *finished_matches, *name_matches][:1]
+    if not digest_matches and len(name_matches) > 1 and notify is not None:
+        others = ", ".join(path.name for path in name_matches if path not in chosen)
+        notify(f"{len(name_matches)} runs have the name {word}: {chosen[0].name}, the latest; the others are {others}")
+    if chosen:
+        return chosen[0]
     if not run_folders:
         raise UserError(f"no runs in {runs}", "`attncli run` makes one, --runs names another folder")
     raise unknown_name_error("run", word, [f.name for f in run_folders])

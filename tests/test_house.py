@@ -9,11 +9,11 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "attncli"
 LAYERS: list[set[str]] = [
-    {"errors", "seeds", "shortcuts"},
+    {"errors", "palette", "seeds", "shortcuts"},
     {"system"},
-    {"dataset_catalog"},
+    {"dataset_catalog", "attention"},
     {"recipe", "records"},
-    {"sweep", "attention", "data"},
+    {"sweep", "data"},
     {"backbones", "literature"},
     {"validation"},
     {"model"},
@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"track"},
     {"runs"},
     {"run", "result_files"},
+    {"result_checks"},
     {"trained"},
     {"interpret"},
     {"jobs"},

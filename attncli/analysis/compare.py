@@ -33,6 +33,8 @@ from attncli.analysis.variants import (
     name_variants,
 )
 from attncli.attention import NONE
+from attncli.dataset_catalog import find_properties
+from attncli.recipe import Data
 from attncli.runs import FailedRun, FinishedRun
 from attncli.track.predictions import read_predictions
 
@@ -84,6 +86,12 @@ class ComparisonRow:
     disagreement: DisagreementTest | None = None  # of the networks of a single seed
     top5: MeanEstimate | None = None  # None if no run recorded it
     macro_f1: MeanEstimate | None = None  # likewise
+    train_limit: str | None = None  # on CUDA: whether `host` or `device` limits the speeds behind `train_ratio`
+    infer_limit: str | None = None
+    epochs: int | None = None  # of the recipe
+    precision: str | None = None  # in which it was trained
+    image_size: int | None = None  # side of the images in pixels, None if it is not known here
+    images: str = ""  # the dataset; for the user's own images the name of their folder
 
     @property
     def latency_ms(self) -> float | None:
@@ -201,7 +209,7 @@ def compare_variants(
         _make_comparison_row(variant, name, recipe, margin)
         for variant, name, recipe in zip(variants, names, recipes, strict=True)
     ]
-    return sorted(rows, key=lambda r: (r.dataset, r.backbone, r.recipe, r.attn != NONE, -r.accuracy.mean, r.variant))
+    return sorted(rows, key=lambda r: (r.images, r.backbone, r.recipe, r.attn != NONE, -r.accuracy.mean, r.variant))
 
 
 def _pair_variants(
@@ -271,7 +279,8 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
     image_error, disagreement = _read_image_evidence(variant)
     return ComparisonRow(
         dataset=run.dataset,
-        backbone=run.recipe.model.backbone,
+        images=run.images,
+        backbone=run.recipe.model.backbone_label,
         variant=name,
         attn=run.result.attn,
         category=run.result.category,
@@ -305,7 +314,18 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
         disagreement=disagreement,
         top5=_estimate_figure(arm, "test_top5"),
         macro_f1=_estimate_figure(arm, "test_macro_f1"),
+        train_limit=arm.find_limit("train_limit"),
+        infer_limit=arm.find_limit("infer_limit"),
+        epochs=run.recipe.train.epochs,
+        precision=run.result.precision or None,
+        image_size=_find_image_side(run.recipe.data),
     )
+
+
+def _find_image_side(data: Data) -> int | None:
+    """Return the side of the images: as resized, else that of the dataset, if all of it have one."""
+    properties = find_properties(data.of or data.name)
+    return data.image_size or (properties.side if properties else None)
 
 
 def _estimate_figure(arm: VariantRuns, name: str) -> MeanEstimate | None:

@@ -86,9 +86,9 @@ def _list_deciding_files(package: Path) -> Iterable[Path]:
     for name in DECIDING_PARTS:
         path = package / name
         yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    yield from (
-        attention.locate_mechanism(name)[1] for name in attention.mechanism_names() if attention.is_plugin(name)
-    )
+    for name in attention.mechanism_names():
+        if attention.is_plugin(name):
+            yield from attention.list_code_files(name).values()
 
 
 def _read_counts(file: Path, state: str) -> dict[str, int | str]:

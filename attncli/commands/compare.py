@@ -1,5 +1,6 @@
 """`attncli compare`: compare finished runs, paired seed by seed."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -7,8 +8,17 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, echo_json, json_option, store_options, with_option
+from attncli.commands._options import (
+    NAMES,
+    echo_json,
+    json_option,
+    open_results_of_others,
+    store_options,
+    with_option,
+)
 from attncli.commands._result_stream import echo_result
+
+LEAST_COLUMNS, MOST_COLUMNS = 80, 120  # a narrower table is broken, longer lines of text are hard to read
 
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
@@ -80,6 +90,7 @@ def command(
     over: list[str] | None,
     cost: str,
     with_files: tuple[Path, ...],
+    shipped: tuple[str, ...],
     plot: bool,
     runs: Path,
     tracking_uri: str | None,
@@ -97,6 +108,7 @@ def command(
     Example:
       attncli compare --dataset digits --backbone resnet18
       attncli compare --over dataset,backbone
+      attncli compare --with theirs.results
       attncli compare --format csv > runs.csv
       attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
@@ -104,21 +116,25 @@ def command(
     from attncli.report import comparison
     from attncli.report.comparison import describe_lost_runs
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
-    from attncli.result_files import imported_results, merge_results
+    from attncli.result_files import merge_results
     from attncli.runs import RunStore, list_untracked_runs, read_failed_runs, read_finished_runs
+    from attncli.system.code_reference import is_code_reference, label_code_reference, label_mechanism_name
 
+    attn = [label_mechanism_name(name) for name in attn] if attn else attn
+    backbone = label_code_reference(backbone) if backbone and is_code_reference(backbone) else backbone
     run_store = RunStore(runs, tracking_uri)
     finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(runs))
-    if with_files:
-        others = click.get_current_context().with_resource(imported_results(with_files))
-        finished_runs, plot = merge_results(finished_runs, others), False
+    has_others = bool(with_files or shipped)
+    if has_others:
+        others = open_results_of_others(with_files, shipped)
+        finished_runs, plot = merge_results(finished_runs, others, must_match=not shipped), False
     refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
     if over:
         shown_runs = [
             run
             for run in finished_runs
-            if dataset in (None, run.dataset)
-            and backbone in (None, run.recipe.model.backbone)
+            if run.is_on(dataset)
+            and backbone in (None, run.recipe.model.backbone_label)
             and (not attn or run.result.attn in (*attn, "none"))
         ]
         return _compare_over_tasks(shown_runs, over, runs if plot else None, as_json or format_ == "json")
@@ -128,7 +144,7 @@ def command(
     rows = [
         row
         for row in all_rows
-        if dataset in (None, row.dataset)
+        if dataset in (None, row.dataset, row.images)
         and backbone in (None, row.backbone)
         and (not attn or row.attn in (*attn, "none"))
     ]
@@ -142,8 +158,9 @@ def command(
         click.echo(line, err=True)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
-    echo_result(comparison.render_comparison(rows, "json" if as_json else format_, columns=chosen_columns))
-    if not with_files and (missing := list_untracked_runs(run_store, finished_runs)):
+    width = choose_table_width(shutil.get_terminal_size().columns)
+    echo_result(comparison.render_comparison(rows, "json" if as_json else format_, width, chosen_columns))
+    if not has_others and (missing := list_untracked_runs(run_store, finished_runs)):
         click.echo(
             f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "
             "`attncli sync` adds them",
@@ -151,7 +168,7 @@ def command(
         )
     if plot and rows:
         experiments = {run.reference: run.experiment for run in finished_runs}
-        _draw_plots(rows, cost, run_store, experiments)
+        _draw_plots(rows, cost, run_store, experiments, attn or [])
     return None
 
 
@@ -186,10 +203,15 @@ def refuse_empty_filters(
         (
             "--backbone",
             [backbone],
-            {run.recipe.model.backbone for run in finished_runs},
+            {run.recipe.model.backbone_label for run in finished_runs},
             backbones.list_backbone_aliases,
         ),
-        ("--dataset", [dataset], {run.dataset for run in finished_runs}, list_dataset_aliases),
+        (
+            "--dataset",
+            [dataset],
+            {name for run in finished_runs for name in (run.dataset, run.images)},
+            list_dataset_aliases,
+        ),
     )
     for option, names, present, list_aliases in filters:
         missing = [name for name in names if name is not None and name not in present]
@@ -201,20 +223,54 @@ def refuse_empty_filters(
             raise UserError(f"{option} {missing[0]}: no finished run has it", hint)
 
 
-def _draw_plots(rows: "list[ComparisonRow]", cost: str, run_store: "RunStore", experiments: Mapping[str, str]) -> None:
-    """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of its runs."""
+def choose_table_width(columns: int) -> int:
+    """Return how wide a table may be on a terminal of so many columns."""
+    return min(max(columns, LEAST_COLUMNS), MOST_COLUMNS)
+
+
+def format_plot_name(images: str, backbone: str, cost: str, attn: Sequence[str] = ()) -> str:
+    """Return the file name of a plot; chosen mechanisms stand in it, so that it does not replace the plot of all."""
+    from attncli.system.code_reference import label_mechanism_name
+
+    chosen = ["+".join(map(label_mechanism_name, attn))] if attn else []
+    return f"compare-{'-'.join((images, backbone, *chosen, cost)).replace('/', '-')}.png"
+
+
+def _draw_plots(
+    rows: "list[ComparisonRow]", cost: str, run_store: "RunStore", experiments: Mapping[str, str], attn: Sequence[str]
+) -> None:
+    """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of its runs.
+
+    A plot that shows the same already is left as it is.
+    """
+    from attncli.report.drawn_plots import is_plot_current, make_plot_key, remember_plot
+
+    for setting in dict.fromkeys((row.images, row.backbone) for row in rows):
+        setting_rows = [row for row in rows if (row.images, row.backbone) == setting]
+        file = run_store.runs / format_plot_name(*setting, cost, attn)
+        shown_experiments = sorted({experiments[run_id] for row in setting_rows for run_id in row.run_ids})
+        store = [run_store.resolve_address(), str(run_store.has_store())]
+        key = make_plot_key([row.to_json_dict() for row in setting_rows], cost, *store, *shown_experiments)
+        if not is_plot_current(file, key):
+            if not _draw_plot(setting_rows, file, cost, run_store, shown_experiments):
+                continue
+            remember_plot(file, key)
+        click.echo(f"plot: {file}", err=True)
+
+
+def _draw_plot(
+    rows: "list[ComparisonRow]", file: Path, cost: str, run_store: "RunStore", experiments: Sequence[str]
+) -> bool:
+    """Draw a plot and attach it to the MLflow experiments; return whether there was something to draw."""
     from attncli import track
     from attncli.errors import UserError
     from attncli.report import comparison_figures
 
-    for setting in dict.fromkeys((row.dataset, row.backbone) for row in rows):
-        setting_rows = [row for row in rows if (row.dataset, row.backbone) == setting]
-        file = run_store.runs / f"compare-{'-'.join(setting)}-{cost}.png"
-        try:
-            comparison_figures.draw_pareto(setting_rows, file, cost)
-        except UserError as error:  # the table is complete; only the plot needs this cost
-            click.echo(f"no plot: {error.problem}", err=True)
-            continue
-        for experiment in sorted({experiments[run_id] for row in setting_rows for run_id in row.run_ids}):
-            track.attach_to_experiment([file], experiment=experiment, run_store=run_store)
-        click.echo(f"plot: {file}", err=True)
+    try:
+        comparison_figures.draw_pareto(rows, file, cost)
+    except UserError as error:  # the table is complete; only the plot needs this cost
+        click.echo(f"no plot: {error.problem}", err=True)
+        return False
+    for experiment in experiments:
+        track.attach_to_experiment([file], experiment=experiment, run_store=run_store)
+    return True

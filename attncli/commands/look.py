@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_runs
-from attncli.commands._options import echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, locate_run, make_device_option, store_options
 
 
 @click.command()
@@ -25,6 +25,7 @@ from attncli.commands._options import echo_json, json_option, store_options
     help="Folder for the pictures  [default: RUNS/<digest>/look]",
 )
 @click.option("--track/--no-track", default=True, help="Add the pictures to the run in MLflow too (default).")
+@make_device_option("cpu")
 @store_options
 @json_option
 def command(
@@ -50,18 +51,25 @@ def command(
       attncli look eca-resnet18-s0 --images 3
     """
     from attncli.report.run_figures import draw_attention
-    from attncli.runs import RunStore, find_run_folder
+    from attncli.runs import RunStore
+    from attncli.system.gpu_support import read_requested_device
     from attncli.track.active_run import LOOK_FOLDER
+    from attncli.train import choose_device
+    from attncli.train.errors import translated_inference_errors
 
-    folder = find_run_folder(runs, run)
-    files, summary = draw_attention(folder, out or folder / LOOK_FOLDER, images=images, sample=sample)
+    folder, device = locate_run(runs, run), str(choose_device()) if read_requested_device() else "cpu"
+    with translated_inference_errors():
+        files, summary = draw_attention(
+            folder, out or folder / LOOK_FOLDER, images=images, sample=sample, device=device
+        )
     if track:
         from attncli.track.artifacts import attach_to_run
 
         summary["run_id"] = attach_to_run(files, folder.name, LOOK_FOLDER, run_store=RunStore(runs, tracking_uri))
     if as_json:
         return echo_json(summary)
-    click.echo(f"{summary['run']}: {len(summary['images'])} test images, {len(summary['sites'])} sites")
+    sites = {distribution["site"] for distribution in summary["sites"]}
+    click.echo(f"{summary['run']}: {len(summary['images'])} test images, {len(sites)} sites")
     for path in files:
         click.echo(f"  {path}")
     if track:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_runs
-from attncli.commands._options import echo_json, json_option, runs_option
+from attncli.commands._options import device_option, echo_json, json_option, locate_run, runs_option
 
 
 @click.command()
@@ -13,6 +13,7 @@ from attncli.commands._options import echo_json, json_option, runs_option
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, metavar="K", help="Classes per image.")
 @click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Draw a contact sheet into this PNG.")
+@device_option
 @runs_option
 @json_option
 def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, runs: Path, as_json: bool) -> None:
@@ -28,20 +29,20 @@ def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, ru
       attncli predict eca-resnet18-s0 cat.jpg dog.jpg --sheet sheet.png
     """
     from attncli.report.table import render_csv
-    from attncli.runs import find_run_folder
+    from attncli.train import choose_device
+    from attncli.train.errors import translated_inference_errors
     from attncli.trained import load_trained_network
     from attncli.trained.predict import list_image_files, predict_files
 
-    files = list_image_files(images)
-    trained = load_trained_network(find_run_folder(runs, run))
-    predictions = predict_files(trained, files, top)
+    files, device = list_image_files(images), choose_device()
+    trained = load_trained_network(locate_run(runs, run))
+    with translated_inference_errors():
+        predictions = predict_files(trained, files, top, device)
     if sheet is not None:
-        from PIL import Image
+        from attncli.report.contact_sheet import draw_contact_sheet, read_thumbnail
 
-        from attncli.report.contact_sheet import draw_contact_sheet
-
-        pictures = [Image.open(p.file).convert("RGB").resize((trained.size[1], trained.size[0])) for p in predictions]
-        labels = [f"{p.classes[0]} {100 * p.probabilities[0]:.0f} %" for p in predictions]
+        pictures = [read_thumbnail(p.file) for p in predictions]
+        labels = [f"{p.file.name}: {p.classes[0]} {100 * p.probabilities[0]:.0f} %" for p in predictions]
         draw_contact_sheet(pictures, labels, trained.name, sheet)
         click.echo(f"sheet: {sheet}", err=True)
     if as_json:

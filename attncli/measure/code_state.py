@@ -1,7 +1,7 @@
 """Name the code that trained a run, so that runs of different code are not compared as if only the mechanism differed.
 
 The name has two parts, `<loop>/<mechanism>`: a hash of the code that all runs share (data, training, networks), and a
-hash of the mechanism's own file and the local modules that it imports. Comments and docstrings do not count.
+hash of the mechanism's own file and the modules of its author that it imports. Comments and docstrings do not count.
 """
 
 import hashlib
@@ -13,7 +13,6 @@ from pathlib import Path
 
 from attncli import attention
 from attncli.recipe import Recipe
-from attncli.system.local_imports import find_local_modules
 
 PACKAGE = Path(__file__).parents[1]
 LOOP_PARTS = ("data", "train", "backbones", "model.py", "seeds.py", "attention")  # of attention the shared files only
@@ -24,8 +23,9 @@ def name_training_code(recipe: Recipe) -> str:
     """Return `<loop>/<mechanism>`, eight hexadecimal digits each; a network without a mechanism has no second part."""
     if recipe.model.attn == attention.NONE:
         return f"{_hash_loop()}/"
-    path = attention.locate_mechanism(recipe.model.attn)[1]
-    return f"{_hash_loop()}/{_hash_files([path, *find_local_modules(path).values()])}"
+    members = attention.describe_mechanism(recipe.model.attn).members
+    files = [file for member in members for file in attention.list_code_files(member.reference).values()]
+    return f"{_hash_loop()}/{_hash_files(files)}"
 
 
 @cache

@@ -1,19 +1,20 @@
 """The keys of a recipe: types, ranges and defaults, and what is derived from them (digest, group, baseline)."""
 
-import hashlib
-import json
-from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
-from attncli.recipe.run_weights import locate_weights
+from attncli.recipe.file_identity import (
+    hash_json,
+    name_backbone_by_content,
+    name_mechanism_by_content,
+    name_weights_by_content,
+)
 from attncli.recipe.yaml_loader import format_yaml
+from attncli.system.code_reference import is_code_reference, label_code_reference, split_combination
 from attncli.system.files import expand_user_path
-from attncli.system.local_imports import find_local_modules
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -29,8 +30,8 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         | {"folds", "fold", "group_column", "group_pattern"}
         | {"background", "grey_range", "orientation", "max_pixels", "bad"}
     ),
-    "model": frozenset({"replace", "pretrained"}),
-    "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights"}),
+    "model": frozenset({"replace", "pretrained", "zero_init_residual"}),
+    "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights", "graph"}),
 }
 
 
@@ -130,9 +131,11 @@ class Model(RecipeSection):
     """A backbone and an attention mechanism at its sites, or a mechanism that is the whole network."""
 
     backbone: str = Field(
-        default="resnet18", description="network; see `attncli ls backbones`; ignored by whole models"
+        default="resnet18", description="network, or FILE.py:NAME; see `attncli ls backbones`; ignored by whole models"
     )
-    attn: str = Field(default="none", description="mechanism, or the path of a file; see `attncli ls attention`")
+    attn: str = Field(
+        default="none", description="mechanism, FILE.py:CLASS, or several: se+simam; see `attncli ls attention`"
+    )
     options: Options = Field(default={}, description="the mechanism's options; see `attncli show NAME`")
     site: str | None = Field(default=None, description="where in a block or network; none = the paper's site")
     stages: list[int] | None = Field(default=None, description="stages that get it, from 1, or negative, from the end")
@@ -141,10 +144,25 @@ class Model(RecipeSection):
     replace: Literal["se"] | None = Field(
         default=None, description="built-in attention to remove; attn, if any, takes its place"
     )
+    zero_init_residual: bool | None = Field(
+        default=None,
+        description="last norm of each residual branch starts with weight 0; none = as the mechanism's code does",
+    )
     pretrained: bool | str = Field(
         default=False,
         description="true = torchvision's ImageNet weights (its cache), or the path of a state dict or a run's folder",
     )
+
+    def flatten_options(self) -> dict[str, Any]:
+        """Return the options by name; those of a combination as `se.reduction`."""
+        if len(split_combination(self.attn)) == 1:
+            return dict(self.options)
+        return {f"{part}.{key}": value for part, own in self.options.items() for key, value in dict(own).items()}
+
+    @property
+    def backbone_label(self) -> str:
+        """The backbone's name for tables and runs; `mine.Net` for a user's network in mine.py."""
+        return label_code_reference(self.backbone) if is_code_reference(self.backbone) else self.backbone
 
 
 class Train(RecipeSection):
@@ -182,6 +200,9 @@ class Train(RecipeSection):
         default=1, description="parts of a batch that are computed one after the other; batch norms see the parts"
     )
     deterministic: bool = Field(default=False, description="CUDA: kernels whose sums have a fixed order; slower")
+    graph: bool | Literal["auto"] = Field(
+        default=False, description="CUDA: a step as one CUDA graph (off, on, auto); not tried on a GPU yet"
+    )
 
 
 class Measure(RecipeSection):
@@ -215,8 +236,8 @@ class Recipe(RecipeSection):
         """Return everything that makes two runs different: not paths of files, timing, experiment, planned seeds.
 
         If the user brings the images, data.root counts, as it decides which images they are. Keys of `KEYS_ADDED_LATER`
-        count only if they are not at their default. A file of classes counts as its list, a user's file as its content;
-        so do the local modules that a user's mechanism imports.
+        count only if they are not at their default. A file of classes counts as its list; a user's mechanism, network
+        or weights and the mechanism of another package count as their content (`attncli.recipe.file_identity`).
         """
         identity = self.model_dump(
             exclude={"measure": True, "experiment": True, "planned_seeds": True, "data": {"root", "decoded"}}
@@ -230,22 +251,21 @@ class Recipe(RecipeSection):
             identity[name] = {
                 key: value for key, value in identity[name].items() if key not in defaults or value != defaults[key]
             }
-        if self.model.attn.endswith(".py"):
-            identity["model"]["attn"] = _name_code_by_content(expand_user_path(self.model.attn, "model.attn"))
+        identity["model"]["attn"] = name_mechanism_by_content(self.model.attn)
+        identity["model"]["backbone"] = name_backbone_by_content(self.model.backbone)
         if isinstance(self.model.pretrained, str):
-            weights = locate_weights(expand_user_path(self.model.pretrained, "model.pretrained"))
-            identity["model"]["pretrained"] = _name_by_content(weights, "give a state dict as .pth or .safetensors")
+            identity["model"]["pretrained"] = name_weights_by_content(self.model.pretrained)
         return identity
 
     def compute_digest(self) -> str:
         """Return twelve hexadecimal digits that identify the run: a SHA-256 of `build_identity`."""
-        return _hash_json(self.build_identity())
+        return hash_json(self.build_identity())
 
     def compute_group(self) -> str:
         """Return the digest without seed, fold and data.content: the runs of one group differ in seed and fold only."""
         identity = self.pin_content(None).build_identity()
         identity["data"].pop("fold", None)
-        return _hash_json({key: value for key, value in identity.items() if key != "seed"})
+        return hash_json({key: value for key, value in identity.items() if key != "seed"})
 
     def pin_content(self, data_digest: str | None) -> "Recipe":
         """Return the same recipe for the images with this digest, and no others; with None, for any images."""
@@ -302,38 +322,7 @@ def is_default_late_key(key: str, value: Any) -> bool:
     return name in KEYS_ADDED_LATER.get(section, ()) and value == getattr(Recipe(), section).model_dump()[name]
 
 
-def _hash_json(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
-
-
 def _resolve_root(root: str) -> str:
     """Return the absolute path of a folder; a text that is no path unchanged."""
     path = expand_user_path(root, "data.root")
     return str(path.resolve()) if path.exists() else root
-
-
-def _name_by_content(path: Path, hint: str) -> str:
-    """Return a name for a user's file that changes with its content, not with its folder."""
-    try:
-        status = path.stat()
-        return f"{path.stem}@{_hash_content(path, status.st_mtime_ns, status.st_size)}"
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}", hint) from error
-
-
-def _name_code_by_content(path: Path) -> str:
-    """Return a name for a user's Python file that changes with its content and that of the local modules it imports."""
-    hint = "give the path of a readable .py file"
-    name = _name_by_content(path, hint)
-    modules = find_local_modules(path)
-    if not modules:
-        return name
-    contents = {module: _name_by_content(file, hint) for module, file in modules.items()}
-    return f"{path.stem}@{_hash_json(contents | {'': name})}"
-
-
-@lru_cache
-def _hash_content(path: Path, changed: int, size: int) -> str:
-    """Return the digest of the content; a file is read again only if it changed, as weights may be large."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]

@@ -75,10 +75,13 @@ def list_columns(spread: Spread = "ci") -> dict[str, Column[ComparisonRow]]:
         "macro-f1": Column("macro F1", lambda r: format_accuracy(r.macro_f1, spread)),
         "diff": Column("diff", format_difference),
         "p": Column("p", lambda r: format_p_value(r.joint.p if r.joint else None, r.level or stats.ALPHA)),
+        "epochs": Column("epochs", lambda r: MISSING if r.epochs is None else str(r.epochs)),
+        "precision": Column("precision", lambda r: r.precision or MISSING, right=False),
+        "image-size": Column("px", lambda r: MISSING if r.image_size is None else str(r.image_size)),
         "params-added": Column("params +%", lambda r: format_overhead(r.params_pct)),
         "macs-added": Column("MACs +%", lambda r: format_overhead(r.macs_pct)),
-        "train": Column("train", lambda r: format_ratio(r.train_ratio)),
-        "infer": Column("infer", lambda r: format_ratio(r.infer_ratio)),
+        "train": Column("train", lambda r: format_ratio(r.train_ratio, r.train_limit)),
+        "infer": Column("infer", lambda r: format_ratio(r.infer_ratio, r.infer_limit)),
         "latency": Column("ms/image", format_latency),
         "verdict": Column("verdict", lambda r: r.verdict, right=False),
     }
@@ -86,4 +89,4 @@ def list_columns(spread: Spread = "ci") -> dict[str, Column[ComparisonRow]]:
 
 def sort_rows(rows: Sequence[ComparisonRow], key: str) -> list[ComparisonRow]:
     """Return the rows sorted within each dataset, backbone and recipe."""
-    return sorted(rows, key=lambda r: ((r.dataset, r.backbone, r.recipe), SORT_KEYS[key](r)))
+    return sorted(rows, key=lambda r: ((r.images, r.backbone, r.recipe), SORT_KEYS[key](r)))

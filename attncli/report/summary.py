@@ -8,6 +8,7 @@ from attncli.recipe import Recipe
 from attncli.records import Result
 from attncli.track import tags
 from attncli.track.image_identity import find_finished_result
+from attncli.track.tags import name_images
 
 WIDTH = 40  # characters; the purposes of commands up to this length stand in one column
 
@@ -22,9 +23,9 @@ def render_run_summary(result: Result, runs: Path) -> str:
     )
     baseline_name = f"plain {result.baseline}"
     lines = [
-        f"{_name_run_network(result)} on {result.dataset}, seed {result.seed}",
+        f"{_name_run_network(result)} on {name_images(recipe) if recipe else result.dataset}, seed {result.seed}",
         f"  test top-1    {_format_percent(result.test_top1)}   macro F1 {_format_percent(result.test_macro_f1)}   "
-        f"{_format_top5(result)}after {result.epochs} epochs, {result.seconds:.0f} s",
+        f"{_format_top5(result)}after {_count_epochs(result.epochs)}, {result.seconds:.0f} s",
         *_list_difference_lines(result, plain),
         f"  parameters    {_format_count(result.params, result.baseline_params, baseline_name)}",
         f"  MACs          {_format_count(result.macs, result.baseline_macs, baseline_name)}   "
@@ -38,6 +39,8 @@ def render_run_summary(result: Result, runs: Path) -> str:
             f"  training      {_format_speed(result.train_images_per_s, train_ratio, baseline_name)}",
             f"  inference     {_format_speed(result.infer_images_per_s, infer_ratio, baseline_name)}",
         ]
+    if "host" in (result.train_limit, result.infer_limit):
+        lines.append("                the host was the limit and not the GPU: these are ratios of launches")
     lines += [
         f"  on            {result.device}, {result.precision}",
         f"  files         {result.folder}",
@@ -89,6 +92,10 @@ def _format_speed(images_per_s: float | None, ratio: float | None, baseline_name
     return rate if ratio is None else f"{rate}   {ratio:.2f} x {baseline_name}"
 
 
+def _count_epochs(epochs: int) -> str:
+    return f"{epochs} epoch" if epochs == 1 else f"{epochs} epochs"
+
+
 def _read_result_recipe(result: Result) -> Recipe | None:
     """Return the run's recipe, or None if its folder is no longer there."""
     path = Path(result.folder) / "recipe.yaml"
@@ -117,7 +124,7 @@ def _list_next_steps(result: Result, recipe: Recipe | None, plain: Result | None
     steps = [
         (tags.format_run_command(next_recipe) + runs_option, purpose),
         (f"attncli compare{runs_option}", "all runs side by side"),
-        (f"attncli look {tags.format_run_name(recipe)}{runs_option}", "what it looks at in images"),
+        (f"attncli look {shlex.quote(tags.format_run_name(recipe))}{runs_option}", "what it looks at in images"),
         (f"attncli ui{runs_option}", "the dashboard"),
     ]
     width = max((len(step) for step, _ in steps if len(step) <= WIDTH), default=0)

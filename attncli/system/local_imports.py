@@ -3,7 +3,7 @@
 import ast
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -15,14 +15,39 @@ def find_local_modules(path: Path) -> dict[str, Path]:
 
     Left out are the standard library, installed packages, attncli itself, and what cannot be found or read.
     """
+    return _follow_imports(path, "", lambda name: _locate_module(name, path.absolute().parent))
+
+
+def find_package_modules(path: Path, module_name: str) -> dict[str, Path]:
+    """Return name and file of every module that a package's module imports, directly or not, from that package.
+
+    Local modules, as `find_local_modules` finds them, are in it too: a package may be a link to its source.
+
+    Args:
+        path: The file of the module.
+        module_name: Its full name, such as `package.part.module`.
+    """
+    parts = module_name.split(".")
+    root = path.absolute().parents[len(parts) - (path.name != "__init__.py")]
+
+    def locate(name: str) -> Path | None:
+        if name.partition(".")[0] == parts[0] and (file := _locate_below(name, root)) is not None:
+            return file
+        return _locate_module(name, root)
+
+    return _follow_imports(path, module_name, locate)
+
+
+def _follow_imports(path: Path, module_name: str, locate: Callable[[str], Path | None]) -> dict[str, Path]:
+    """Return the modules that a file imports, directly or not, as far as `locate` gives their files."""
     modules: dict[str, Path] = {}
-    pending = [("", path)]
+    pending = [(module_name, path)]
     while pending:
         name, file = pending.pop()
         for imported_name in _list_imported_names(file, name):
             if imported_name in modules or imported_name.partition(".")[0] == "attncli":
                 continue
-            imported_file = _locate_module(imported_name, path.absolute().parent)
+            imported_file = locate(imported_name)
             if imported_file is not None and imported_file != path.absolute():
                 modules[imported_name] = imported_file
                 pending.append((imported_name, imported_file))
@@ -66,12 +91,14 @@ def _list_names(node: ast.AST, package: list[str]) -> Iterator[str]:
 
 def _locate_module(name: str, folder: Path) -> Path | None:
     """Return the file of a module below `folder` or a local folder of `sys.path`, or None."""
-    for root in _list_local_folders((str(folder), *sys.path)):
-        path = root.joinpath(*name.split("."))
-        for candidate in (path / "__init__.py", path.with_name(f"{path.name}.py")):
-            if candidate.is_file():
-                return candidate
-    return None
+    roots = _list_local_folders((str(folder), *sys.path))
+    return next((file for root in roots if (file := _locate_below(name, root)) is not None), None)
+
+
+def _locate_below(name: str, root: Path) -> Path | None:
+    path = root.joinpath(*name.split("."))
+    candidates = (path / "__init__.py", path.with_name(f"{path.name}.py"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 @cache

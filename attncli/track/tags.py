@@ -11,6 +11,7 @@ from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.recipe import Recipe, is_default_late_key
 from attncli.records import PLAN_TAG, Result
+from attncli.shortcuts import SHORTCUT_KEYS
 from attncli.track import literature_notes
 from attncli.track.provenance import Provenance, label_mechanism
 
@@ -24,8 +25,8 @@ def format_run_name(recipe: Recipe) -> str:
     It includes changed options, as in eca[gamma=3]-resnet18-s0, and changed places, as in se@mid/3/4-resnet50-s1.
     """
     model = recipe.model
-    backbone = "" if is_whole_network(recipe) else f"-{model.backbone}"
-    options = ",".join(f"{key}={format_value(value)}" for key, value in model.options.items())
+    backbone = "" if is_whole_network(recipe) else f"-{model.backbone_label}"
+    options = ",".join(f"{key}={format_value(value)}" for key, value in model.flatten_options().items())
     site = f"@built-in-{model.replace}" if model.replace else (model.site and f"@{model.site}") or ""
     placement = "/".join([site, *map(str, model.stages or ())])
     return f"{label_mechanism(recipe)}{f'[{options}]' if options else ''}{placement}{backbone}-s{recipe.seed}"
@@ -41,7 +42,7 @@ def is_whole_network(recipe: Recipe) -> bool:
 
 def choose_experiment_name(recipe: Recipe) -> str:
     """Return the recipe's experiment, else <images>-<backbone>."""
-    return recipe.experiment or f"{name_images(recipe)}-{recipe.model.backbone}"
+    return recipe.experiment or f"{name_images(recipe)}-{recipe.model.backbone_label}"
 
 
 def name_images(recipe: Recipe) -> str:
@@ -60,8 +61,8 @@ def flatten_params(recipe: Recipe) -> dict[str, str]:
     Keys that were added later and are not set are left out, so that older runs have the same parameters.
     """
     flat = {key: value for key, value in recipe.flatten_keys().items() if not is_default_late_key(key, value)}
-    options = flat.pop("model.options")
-    flat |= {f"model.options.{key}": value for key, value in options.items()}
+    flat.pop("model.options")
+    flat |= {f"model.options.{key}": value for key, value in recipe.model.flatten_options().items()}
     return {key: _truncate_text(format_value(value), MAX_PARAM_LENGTH) for key, value in flat.items()}
 
 
@@ -82,7 +83,7 @@ def build_run_tags(recipe: Recipe, provenance: Provenance) -> dict[str, str]:
     """Return the tags of a run: what to search and group by, and its provenance."""
     run_tags = {
         "attn": label_mechanism(recipe),
-        "backbone": recipe.model.backbone,
+        "backbone": recipe.model.backbone_label,
         "dataset": recipe.data.name,
         "category": find_category(recipe),
         "seed": str(recipe.seed),
@@ -118,12 +119,24 @@ def build_condition_tags(result: Result | None) -> dict[str, str]:
     return {key: str(value) for key, value in values.items() if value is not None}
 
 
+def build_figure_tags(result: Result | None) -> dict[str, str]:
+    """Return the figures of a finished run as the dashboard's table shows them, with their units."""
+    if result is None or result.test_top1 is None:
+        return {}
+    overheads = {"params": result.compute_overhead("params"), "MACs": result.compute_overhead("macs")}
+    figures = {"top-1": f"{100 * result.test_top1:.2f} %"}
+    figures |= {name: f"{value:+.2g} %" if value else "0" for name, value in overheads.items() if value is not None}
+    if result.train_ratio is not None:
+        figures["speed"] = f"{result.train_ratio:.2f} x"
+    return figures
+
+
 def find_category(recipe: Recipe) -> str:
     """Return the mechanism's category; `own` if user-defined or no longer there, `none` without one."""
     if recipe.model.attn == attention.NONE:
         return attention.NONE
     try:
-        return attention.locate_mechanism(recipe.model.attn)[0]
+        return attention.describe_mechanism(recipe.model.attn).category
     except UserError:
         return "own"
 
@@ -140,10 +153,10 @@ def format_run_note(recipe: Recipe, provenance: Provenance) -> str:
     subject = (
         f"`{label_mechanism(recipe)}`"
         if is_whole_network(recipe)
-        else f"`{label_mechanism(recipe)}` in {recipe.model.backbone}"
+        else f"`{label_mechanism(recipe)}` in {recipe.model.backbone_label}"
     )
     if recipe.model.attn == attention.NONE:
-        subject = f"{recipe.model.backbone} without attention"
+        subject = f"{recipe.model.backbone_label} without attention"
     lines = [f"**{subject}** on {name_images(recipe)}, {recipe.train.epochs} epochs, seed {recipe.seed}.", ""]
     lines += literature_notes.format_literature_note(recipe.model.attn)
     if provenance.facts:
@@ -172,9 +185,11 @@ def format_run_command(recipe: Recipe) -> str:
     if recipe.seed:
         arguments += ["--seed", str(recipe.seed)]
     defaults = Recipe().flatten_keys()
+    options = {key: f"--{option.replace('_', '-')}" for option, key in SHORTCUT_KEYS.items() if option != "pretrained"}
     for key, value in recipe.flatten_keys().items():
         if value != defaults[key] and key not in ("model.attn", "model.backbone", "seed", "data.content"):
-            arguments += ["--set", f"{key}={_quote_value(value)}"]
+            is_short = key in options and value is not None
+            arguments += [options[key], str(value)] if is_short else ["--set", f"{key}={_quote_value(value)}"]
     return shlex.join(arguments)
 
 

@@ -1,11 +1,16 @@
 """Keys of networks and protocols: what they leave out, and what parts two runs."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
+
+from attncli import validation
 from attncli.analysis.network_key import index_runs, make_network_key
 from attncli.claims import networks
 from attncli.claims.language import iterate_quantities, parse_claim
 from tests.analysis.case import finished
+from tests.commands import plugins
 
 
 def test_a_run_has_the_key_of_the_network_that_a_claim_names():
@@ -36,3 +41,15 @@ def test_what_cannot_be_compared_is_left_out():
     model = run.recipe.model.model_copy(update={"attn": "nowhere/gone.py"})
     gone = replace(run, recipe=run.recipe.model_copy(update={"model": model}))
     assert index_runs([finished("eca", 0, None), gone]) == {}
+
+
+@pytest.mark.parametrize("key", ["attn", "pretrained"])
+def test_runs_of_a_file_that_has_changed_are_left_out(key, tmp_path):
+    """A mechanism's file and a file of weights mean another network after a change, so that claims do not pair it."""
+    path = Path(plugins.write(tmp_path / "mine.py"))
+    recipe = validation.read(values={f"model.{key}": str(path)})
+    run = finished("eca")
+    run = replace(run, recipe=recipe, result=replace(run.result, digest=recipe.compute_digest()))
+    assert index_runs([run]) != {}
+    path.write_text(path.read_text() + "# more")
+    assert index_runs([run]) == {}

@@ -107,6 +107,8 @@ class SimulatedDevice(TorchDispatchMode):
         if any(isinstance(tensor, FakeTensor) for tensor in tensors):
             return self._run_on_device(func, name, tensors, args, kwargs)
         target = kwargs.get("device")
+        if kwargs.get("pin_memory"):
+            return self._pin(func(*args, **{**kwargs, "pin_memory": False}))
         if target is None or torch.device(target).type != self.kind:
             return func(*args, **kwargs)
         return self._move_to_device(func, name, tensors, args, kwargs)
@@ -212,7 +214,8 @@ class SimulatedProcess:
 @contextmanager
 def simulated_device(kind: str = "cuda") -> Iterator[tuple[SimulatedDevice, Accelerator]]:
     """Yield the mode, already active, and what stands for the Accelerator on it."""
-    generator = mock.Mock(spec=["manual_seed"])
+    generator = mock.Mock(spec=["manual_seed", "get_state", "set_state"])
+    generator.get_state.return_value = torch.zeros(16, dtype=torch.uint8)
     with ExitStack() as stack:
         for target, name, value in (
             (torch.cuda, "_lazy_init", lambda: None),

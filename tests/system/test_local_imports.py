@@ -1,5 +1,6 @@
 """The modules of a user's own that a file imports."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,42 @@ def test_a_changed_helper_is_other_code(tmp_path: Path) -> None:
         codes.append(name_training_code(recipe).split("/"))
     assert codes[0][0] == codes[1][0]
     assert codes[0][1] != codes[1][1]
+
+
+def install_package(folder: Path, version: str, **texts: str) -> None:
+    """A package `theirs` as pip leaves it, with the mechanism `their-gate`, and empty caches of packages."""
+    facts = folder / f"theirs-{version}.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: theirs\nVersion: {version}\n")
+    (facts / "entry_points.txt").write_text("[attncli.attention]\ntheir-gate = theirs.part.gate\n")
+    write_files(folder, **texts)
+    attention._find_installed_mechanisms.cache_clear()
+
+
+def test_version_and_content_of_a_package_are_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version or other code of an installed mechanism is another run; its relative imports work."""
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setattr(
+        attention, "_find_installed_mechanisms", cache(attention._find_installed_mechanisms.__wrapped__)
+    )
+    install_package(site, "1.0", theirs__part__scale="from theirs.unused import x", theirs__unused="x = 1")
+    for folder in ("theirs", "theirs/part"):
+        (site / folder / "__init__.py").touch()
+    path = site / "theirs/part/gate.py"
+    plugins.write(path, first="from .scale import x\n")
+    recipe = Recipe.model_validate({"model": {"attn": "their-gate"}})
+    modules = ["", "theirs", "theirs.part", "theirs.part.scale", "theirs.unused"]
+    assert sorted(attention.list_code_files("their-gate")) == modules
+    digests = [recipe.compute_digest()]
+    assert attention.load("their-gate").Attention.__module__ == "theirs.part.gate"
+    (site / "theirs/unused.py").write_text("x = 22")
+    digests.append(recipe.compute_digest())
+    (site / "theirs-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.1\n")
+    attention._find_installed_mechanisms.cache_clear()
+    digests.append(recipe.compute_digest())
+    assert len({*digests}) == 3
+    (site / "theirs-1.0.dist-info/entry_points.txt").unlink()
+    attention._find_installed_mechanisms.cache_clear()
+    assert recipe.build_identity()["model"]["attn"] == "their-gate"  # not installed: results still have their keys

@@ -11,11 +11,12 @@ from attncli import model
 from attncli.errors import UserError
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
+from attncli.report.contact_sheet import read_thumbnail
 from attncli.run import describe_dataset
 from attncli.track.provenance import DatasetInfo
 from attncli.train.evaluation import evaluate_split
 from attncli.train.fine_tuning import FrozenBatchNorm, freeze_parts
-from attncli.trained import ImageClassifier, load_trained_network
+from attncli.trained import ImageClassifier, corruptions, load_trained_network
 from attncli.trained.evaluate import EvaluationRequest, evaluate_elsewhere, load_other_images
 from attncli.trained.export import export_network, load_exported
 from attncli.trained.predict import list_image_files, predict_files
@@ -71,6 +72,16 @@ def test_onnx_names_its_extra(folder: Path, tmp_path: Path, monkeypatch: pytest.
         export_network(load_trained_network(folder), "onnx", tmp_path / "out.onnx")
     assert "attncli[onnx]" in error.value.hint
     assert not (tmp_path / "out.onnx").exists()
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
+def test_a_device_that_is_not_here_is_refused(folder: Path, tmp_path: Path) -> None:
+    """One line from every command that runs a trained network, and nothing is drawn."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
+    place = ("--runs", str(folder.parent), "--device", "cuda")
+    for command in (("predict", folder.name, str(tmp_path)), ("look", folder.name), ("eval", folder.name)):
+        refused(line(*command, *place), "--device cuda", "doctor")
+    assert not (folder / "look").exists()
 
 
 def test_a_run_is_a_source_of_pretrained_weights(folder: Path) -> None:
@@ -188,8 +199,14 @@ def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     runs = ("--runs", str(folder.parent))
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save("a.png")
+    Image.fromarray(np.zeros((100, 400, 3), np.uint8)).save("b.png")
     (row,) = line("predict", "eca-resnet20-s0", "a.png", "--top", "2", "--json", *runs).json()
     assert (row["file"], len(row["classes"])) == ("a.png", 2)
+    done = line("predict", "eca-resnet20-s0", "a.png", "b.png", "--sheet", "sheets/s.png", *runs)
+    assert [row.partition(",")[0] for row in done.out.splitlines()] == ["file", "a.png", "b.png"]
+    with Image.open("sheets/s.png") as sheet:
+        assert sheet.width > 500
+    assert read_thumbnail(Path("b.png")).size == (256, 64)
     assert line("export", "eca-resnet20-s0", "--json", *runs).json()["file"] == "eca-resnet20-s0.safetensors"
     (row,) = line("eval", "eca-resnet20-s0", "--corruption", "jpeg", "--json", *runs).json()
     assert (row["on"], row["images"]) == ("jpeg-1", 382)
@@ -204,3 +221,12 @@ def test_runs_record_their_normalisation(folder: Path) -> None:
     assert info.mean == load_trained_network(folder).mean
     values = {key: value for key, value in vars(info).items() if key not in ("mean", "std")}
     assert DatasetInfo(**values).mean is None
+
+
+def test_clouds_are_as_smooth_as_the_authors() -> None:
+    """Fog's clouds fall off with the square of the decay per octave: neighbours differ less at a larger decay."""
+    steps = [
+        np.abs(np.diff(corruptions._draw_plasma(np.random.default_rng(0), 4, 32, decay), axis=2)).mean()
+        for decay in (1.0, 1.75, 3.0)
+    ]
+    assert steps[0] > 3 * steps[1] > 3 * steps[2]

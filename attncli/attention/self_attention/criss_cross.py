@@ -36,7 +36,7 @@ card = Card(
         "gamma is 0 at first, so queries, keys and values learn from the second step on.",
         "A method for segmentation: no figures for classification were published.",
     ),
-    aliases=("CrissCrossAttention", "ccnet", "cc-attention"),
+    aliases=("cc", "CrissCrossAttention", "ccnet", "cc-attention"),
 )
 
 
@@ -78,7 +78,7 @@ class Attention(nn.Module):
         h, w = inputs[0].shape[2:]
         by_column, by_row = self.weigh_cross(inputs[0])
         pairs = by_row.new_zeros(by_row.shape[0], h, w, h, w)
-        rows, columns = torch.arange(h), torch.arange(w)
+        rows, columns = (torch.arange(side, device=pairs.device) for side in (h, w))
         pairs[:, :, columns, :, columns] += by_column.permute(2, 0, 1, 3)
         pairs[:, rows, :, rows] += by_row.permute(1, 0, 2, 3)
         return [
