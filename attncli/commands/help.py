@@ -11,8 +11,8 @@ from attncli.errors import unknown_name_error
 
 FOLDER = Path(__file__).parents[1] / "help"
 TOPIC_ORDER = (
-    "start", "concepts", "statistics", "claims", "data", "mechanisms", "backbones", "sweeps", "devices", "distributed",
-    "mlflow", "tracking-server", "attention-figures", "trained-networks", "python-api", "benchmarks",
+    "start", "concepts", "statistics", "claims", "evidence", "data", "mechanisms", "backbones", "sweeps", "devices",
+    "distributed", "mlflow", "tracking-server", "attention-figures", "trained-networks", "python-api", "benchmarks",
     "contributing", "troubleshooting", "changelog",
 )  # fmt: skip
 MAX_WIDTH = 100  # columns; longer lines are hard to read

@@ -33,6 +33,8 @@ class Overhead:
         for record in (self.cost, self.speed):
             if record is not None:
                 figures.update(asdict(record))
+        if self.speed is not None:
+            figures |= {"train_limit": self.speed.train_limit, "infer_limit": self.speed.infer_limit}
         labels = {"attn": self.attn, "backbone": self.backbone, "category": self.category, "site": self.site}
         return {**labels, **figures, "problem": self.problem or None}
 

@@ -39,6 +39,8 @@ def render_run_summary(result: Result, runs: Path) -> str:
             f"  training      {_format_speed(result.train_images_per_s, train_ratio, baseline_name)}",
             f"  inference     {_format_speed(result.infer_images_per_s, infer_ratio, baseline_name)}",
         ]
+    if "host" in (result.train_limit, result.infer_limit):
+        lines.append("                the host was the limit and not the GPU: these are ratios of launches")
     lines += [
         f"  on            {result.device}, {result.precision}",
         f"  files         {result.folder}",
