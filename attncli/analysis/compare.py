@@ -86,6 +86,8 @@ class ComparisonRow:
     disagreement: DisagreementTest | None = None  # of the networks of a single seed
     top5: MeanEstimate | None = None  # None if no run recorded it
     macro_f1: MeanEstimate | None = None  # likewise
+    train_limit: str | None = None  # on CUDA: whether `host` or `device` limits the speeds behind `train_ratio`
+    infer_limit: str | None = None
     epochs: int | None = None  # of the recipe
     precision: str | None = None  # in which it was trained
     image_size: int | None = None  # side of the images in pixels, None if it is not known here
@@ -312,6 +314,8 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
         disagreement=disagreement,
         top5=_estimate_figure(arm, "test_top5"),
         macro_f1=_estimate_figure(arm, "test_macro_f1"),
+        train_limit=arm.find_limit("train_limit"),
+        infer_limit=arm.find_limit("infer_limit"),
         epochs=run.recipe.train.epochs,
         precision=run.result.precision or None,
         image_size=_find_image_side(run.recipe.data),
