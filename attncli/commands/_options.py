@@ -72,7 +72,19 @@ class Seed(click.ParamType):  # type: ignore[type-arg]
         return int(text)
 
 
-NAMES, SEEDS, SEED = NameList(), SeedList(), Seed()
+class ImageSize(click.ParamType):  # type: ignore[type-arg]
+    """The size of images: one side, or height x width; the command gets an int or a list of two."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | list[int]:
+        """Return the side, or height and width. Raises UserError for anything else."""
+        from attncli.recipe.image_size import parse_image_size
+
+        return value if isinstance(value, int | list) else parse_image_size(str(value))
+
+
+NAMES, SEEDS, SEED, IMAGE_SIZE = NameList(), SeedList(), Seed(), ImageSize()
 
 _FILE = click.argument(
     "recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path), shell_complete=complete_recipes
@@ -80,7 +92,9 @@ _FILE = click.argument(
 _BACKBONE = click.option(
     "--backbone", metavar="NAME", shell_complete=complete_backbones, help="Backbone, for example resnet18."
 )
-_SIZE = click.option("--image-size", type=int, metavar="PX", help="Side of the images in pixels.")
+_SIZE = click.option(
+    "--image-size", type=IMAGE_SIZE, metavar="PX", help="Side of the images in pixels, or HEIGHTxWIDTH."
+)
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated.")
 _RECIPE = (
     _FILE,

@@ -189,7 +189,7 @@ def _draw_step_crops(
     for step in steps:
         height, width = whole_images.height[step.batch_rows], whole_images.width[step.batch_rows]
         drawn = draw_resized_crops(
-            height, width, dataset.augmentation.scale, dataset.flip, step.derive_draw_seed("augment")
+            height, width, dataset.augmentation.scale, dataset.flip, step.derive_draw_seed("augment"), dataset.size
         )
         yield step, step.visible_rows, drawn.select_rows(step.visible)
 

@@ -174,7 +174,7 @@ def _check_needs(recipe: Recipe, net: nn.Module, dataset: Dataset, accelerator: 
             recipe,
             needs,
             training_needs.read_free_bytes(device),
-            max(spec.size),
+            spec.size,
             has_bf16=has_native_bf16(device),
         )
     ]

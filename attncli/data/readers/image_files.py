@@ -83,9 +83,8 @@ def _collect_files(root: Path, listing: SplitListing, rules: PixelRules) -> Imag
 
 def _choose_target(files: ImageFileList, split: str, data: Data) -> Target:
     """Return the size of the decoded images: data.image_size, else that of the first readable training image."""
-    if data.image_size is not None:
-        share = data.centre if data.crop == "resized" else 1.0
-        return Target(data.image_size, data.image_size, share=share)
+    if data.size is not None:
+        return Target(*data.size, share=data.centre if data.crop == "resized" else 1.0)
     for file in files.files:
         try:
             return Target(*read_image_size(files.open_file(file), files.rules), like=file.path)
