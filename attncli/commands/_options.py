@@ -185,8 +185,11 @@ def runs_option(command: F) -> F:
     )(command)
 
 
-def device_option(command: F) -> F:
-    """Add `--device`; what it asks for holds for this command and the processes that it starts."""
+def make_device_option(default: str) -> Callable[[F], F]:
+    """Return the option `--device`; what it asks for holds for the command and the processes that it starts.
+
+    `default` says in the help what the command does without it.
+    """
 
     def remember(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
         if name is None:
@@ -200,8 +203,11 @@ def device_option(command: F) -> F:
         metavar="NAME",
         expose_value=False,
         callback=remember,
-        help="cpu, cuda, cuda:1 or mps  [default: the GPU that torch finds, else cpu]",
-    )(command)
+        help=f"cpu, cuda, cuda:1 or mps  [default: {default}]",
+    )
+
+
+device_option = make_device_option("the GPU that torch finds, else cpu")
 
 
 def _restore_variable(name: str, value: str | None) -> None:

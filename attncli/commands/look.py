@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_runs
-from attncli.commands._options import echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, make_device_option, store_options
 
 
 @click.command()
@@ -25,6 +25,7 @@ from attncli.commands._options import echo_json, json_option, store_options
     help="Folder for the pictures  [default: RUNS/<digest>/look]",
 )
 @click.option("--track/--no-track", default=True, help="Add the pictures to the run in MLflow too (default).")
+@make_device_option("cpu")
 @store_options
 @json_option
 def command(
@@ -51,10 +52,16 @@ def command(
     """
     from attncli.report.run_figures import draw_attention
     from attncli.runs import RunStore, find_run_folder
+    from attncli.system.gpu_support import read_requested_device
     from attncli.track.active_run import LOOK_FOLDER
+    from attncli.train import choose_device
+    from attncli.train.errors import translated_inference_errors
 
-    folder = find_run_folder(runs, run)
-    files, summary = draw_attention(folder, out or folder / LOOK_FOLDER, images=images, sample=sample)
+    folder, device = find_run_folder(runs, run), str(choose_device()) if read_requested_device() else "cpu"
+    with translated_inference_errors():
+        files, summary = draw_attention(
+            folder, out or folder / LOOK_FOLDER, images=images, sample=sample, device=device
+        )
     if track:
         from attncli.track.artifacts import attach_to_run
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_runs
-from attncli.commands._options import echo_json, json_option, runs_option
+from attncli.commands._options import device_option, echo_json, json_option, runs_option
 
 
 @click.command()
@@ -13,6 +13,7 @@ from attncli.commands._options import echo_json, json_option, runs_option
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, metavar="K", help="Classes per image.")
 @click.option("--sheet", type=click.Path(path_type=Path, dir_okay=False), help="Draw a contact sheet into this PNG.")
+@device_option
 @runs_option
 @json_option
 def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, runs: Path, as_json: bool) -> None:
@@ -29,12 +30,15 @@ def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, ru
     """
     from attncli.report.table import render_csv
     from attncli.runs import find_run_folder
+    from attncli.train import choose_device
+    from attncli.train.errors import translated_inference_errors
     from attncli.trained import load_trained_network
     from attncli.trained.predict import list_image_files, predict_files
 
-    files = list_image_files(images)
+    files, device = list_image_files(images), choose_device()
     trained = load_trained_network(find_run_folder(runs, run))
-    predictions = predict_files(trained, files, top)
+    with translated_inference_errors():
+        predictions = predict_files(trained, files, top, device)
     if sheet is not None:
         from PIL import Image
 

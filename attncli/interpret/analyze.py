@@ -24,8 +24,10 @@ from attncli.interpret.observations import (
     make_site_view,
     to_numpy,
 )
+from attncli.interpret.random_state import kept_random_state
 from attncli.interpret.token_grid import find_token_grid
 from attncli.seeds import derive_seed
+from attncli.train.distributed import choose_kernels, seed_everything
 
 MAX_BATCH_PIXELS = 1 << 17  # per batch, so that its observations fit into memory
 
@@ -64,6 +66,7 @@ def analyze_attention(
     The choice of images is the same for every run on the same data.
     """
     dataset = loaded_run.dataset
+    choose_kernels(loaded_run.device, "fp32")
     rows = choose_image_rows(dataset.test.labels, max(images, sample))
     return AttentionAnalysis(
         [_merge_baseline(*pair) for pair in _analyze_images(loaded_run, baseline, rows[:images])],
@@ -87,7 +90,7 @@ def measure_distributions(loaded_run: LoadedRun, rows: Tensor) -> list[SiteDistr
     """Return the distributions of all sites: one number per unit and image, for the images of these rows."""
     parts: dict[tuple[str, int], list[Array]] = defaultdict(list)
     last_observations: dict[tuple[str, int], Observation] = {}
-    for x, _, _ in _iterate_row_batches(loaded_run.dataset, rows):
+    for x, _, _ in _iterate_row_batches(loaded_run, rows):
         with recorded_observations(loaded_run.net) as recorded, torch.no_grad(), _seeded_random_numbers(loaded_run):
             loaded_run.net(x)
         for site, site_observations in recorded.items():
@@ -113,7 +116,7 @@ def _analyze_images(
     loaded_run: LoadedRun, baseline: LoadedRun | None, rows: Tensor
 ) -> list[tuple[ImageAnalysis, ImageAnalysis | None]]:
     analyses = []
-    for x, labels, batch_rows in _iterate_row_batches(loaded_run.dataset, rows):
+    for x, labels, batch_rows in _iterate_row_batches(loaded_run, rows):
         own_analyses = _analyze_batch(loaded_run, x, labels, batch_rows)
         baseline_analyses: Sequence[ImageAnalysis | None] = (
             _analyze_batch(baseline, x, labels, batch_rows) if baseline else [None] * len(own_analyses)
@@ -142,7 +145,7 @@ def _analyze_batch(loaded_run: LoadedRun, x: Tensor, labels: Tensor, rows: Tenso
         ImageAnalysis(
             index=int(rows[i]),
             pixels=image_pixels(loaded_run.dataset.test, int(rows[i])),
-            truth=names[int(labels[i])],
+            truth=names[int(loaded_run.dataset.test.labels[rows[i]])],
             predicted=names[int(predictions.indices[i])],
             probability=float(predictions.values[i]),
             views=views[i],
@@ -182,11 +185,12 @@ def image_pixels(split: Split, row: int) -> Array:
     return to_numpy(frame.movedim(0, -1).float() / 255)
 
 
-def _iterate_row_batches(dataset: Dataset, rows: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield the test images of these rows as the network takes them, with labels and row numbers."""
+def _iterate_row_batches(loaded_run: LoadedRun, rows: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield the test images of these rows as the network takes them, on its device; with labels and row numbers."""
+    dataset = loaded_run.dataset
     split = Split(dataset.test.images[rows], dataset.test.labels[rows])
     size = max(1, MAX_BATCH_PIXELS // split.images[0, ..., 0, :, :].numel())
-    layout = BatchLayout(batch_size=size, device=torch.device("cpu"), channels_last=False)
+    layout = BatchLayout(batch_size=size, device=loaded_run.device, channels_last=False)
     batches = iterate_eval_batches(split, dataset, layout)
     for (x, labels), batch_rows in zip(batches, rows.split(size), strict=True):
         yield x, labels, batch_rows
@@ -195,6 +199,6 @@ def _iterate_row_batches(dataset: Dataset, rows: Tensor) -> Iterator[tuple[Tenso
 @contextmanager
 def _seeded_random_numbers(loaded_run: LoadedRun) -> Iterator[None]:
     """Seed the random numbers of mechanisms that draw, and restore the state afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(loaded_run.recipe.seed, "look"))
+    with kept_random_state(loaded_run.device):
+        seed_everything(derive_seed(loaded_run.recipe.seed, "look"), loaded_run.device)
         yield

@@ -16,7 +16,7 @@ def estimate_gate(x: Tensor, y: Tensor) -> tuple[str, Tensor]:
     If the module is no gate (it makes values from zeros), the result is the norm of y over that of x at each place,
     (N, 1, H, W).
     """
-    x, y = x.double(), y.double()
+    x, y = x.cpu().double(), y.cpu().double()  # Apple's GPUs have no float64
     is_known = x.abs() > 1e-6 * x.abs().amax((1, 2, 3), keepdim=True).clamp_min(TINY)
     channel_factors, image_factors = _least_squares(x, y, (2, 3)), _least_squares(x, y, (1, 2, 3))
     channel_factors = torch.where(

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attncli.interpret.random_state import kept_random_state
 from attncli.interpret.token_grid import MAX_LOG_DISTANCE, find_token_grid
 
 
@@ -28,7 +29,7 @@ def compute_gradcam(net: nn.Module, x: Tensor, classes: Tensor) -> Tensor | None
 
     handles = [m.register_forward_hook(keep_map) for m in net.modules() if m is not net]
     try:
-        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        with torch.enable_grad(), kept_random_state(x.device):
             score = net(x).gather(1, classes[:, None]).sum()
             grads = torch.autograd.grad(score, maps, allow_unused=True) if maps else ()
     finally:

@@ -7,6 +7,7 @@ mechanisms.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,17 +16,21 @@ from torch import Tensor, nn
 from attncli import model
 from attncli.attention.observation import Observation, get_observe_method
 from attncli.interpret import gate_estimation
+from attncli.interpret.random_state import kept_random_state, read_random_state, write_random_state
 
 SiteObservations = dict[str, list[Observation]]
 
 
 @contextmanager
 def recorded_observations(net: nn.Module) -> Iterator[SiteObservations]:
-    """Yield what is observed at each site, by path, of the last batch that runs through `net` inside the block."""
+    """Yield what is observed at each site, by path, of the last batch that runs through `net` inside the block.
+
+    The observations are on the CPU, wherever the network is.
+    """
     observations: SiteObservations = {}
-    handles = []
+    handles, device = [], next(net.parameters()).device
     for path, module in list_observed_modules(net):
-        hook = _ObservationHook(format_site(path), observations)
+        hook = _ObservationHook(format_site(path), observations, device)
         handles += [
             module.register_forward_pre_hook(hook.save_random_state),
             module.register_forward_hook(hook.record_output),
@@ -56,21 +61,23 @@ def format_site(path: str) -> str:
 class _ObservationHook:
     """The hooks of one module."""
 
-    def __init__(self, name: str, observations: SiteObservations) -> None:
-        self.name, self.observations = name, observations
-        self.state: Tensor | None = None
+    def __init__(self, name: str, observations: SiteObservations, device: torch.device) -> None:
+        self.name, self.observations, self.device = name, observations, device
+        self.states: list[Tensor] = []
 
     def save_random_state(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.state = torch.get_rng_state()
+        self.states = read_random_state(self.device)
 
     def record_output(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         observe = get_observe_method(module)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            if self.state is not None:
-                torch.set_rng_state(self.state)
+        with torch.no_grad(), kept_random_state(self.device):
+            write_random_state(self.states, self.device)
             observed = observe(inputs, output) if observe else guess_gate(inputs[0], output)
         if observed:
-            self.observations[self.name] = [*self.observations.get(self.name, []), *observed]
+            on_host = [
+                replace(o, values=o.values.cpu(), taps=None if o.taps is None else o.taps.cpu()) for o in observed
+            ]
+            self.observations[self.name] = [*self.observations.get(self.name, []), *on_host]
 
 
 def guess_gate(x: Any, y: Any) -> list[Observation]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from attncli import attention, data, records
@@ -25,9 +26,16 @@ class LoadedRun:
     dataset: Dataset
     net: nn.Module
 
+    @property
+    def device(self) -> torch.device:
+        """The device that the network is on."""
+        return next(self.net.parameters()).device
 
-def load_finished_run(folder: Path, dataset: Dataset | None = None) -> LoadedRun:
-    """Load the network of a run's folder in eval mode, on the CPU in float32, and its images unless they are given.
+
+def load_finished_run(folder: Path, dataset: Dataset | None = None, device: torch.device | str = "cpu") -> LoadedRun:
+    """Load the network of a run's folder in eval mode, in float32, and its images unless they are given.
+
+    The network is on `device`.
 
     Raises UserError if the run is not finished, its checkpoint or images are missing, or the images have changed.
     """
@@ -43,7 +51,7 @@ def load_finished_run(folder: Path, dataset: Dataset | None = None) -> LoadedRun
         )
     net = build_without_pretrained(recipe, make_input_spec(dataset))
     checkpoint.load_weights(folder, net)
-    return LoadedRun(folder, recipe, dataset, net.eval())
+    return LoadedRun(folder, recipe, dataset, net.to(device).eval())
 
 
 def load_baseline_run(loaded_run: LoadedRun) -> LoadedRun | None:
@@ -52,4 +60,4 @@ def load_baseline_run(loaded_run: LoadedRun) -> LoadedRun | None:
         return None
     runs, baseline_recipe = loaded_run.folder.parent, loaded_run.recipe.make_baseline()
     result = find_finished_result(runs, baseline_recipe, loaded_run.dataset.digest)
-    return None if result is None else load_finished_run(runs / result.digest, loaded_run.dataset)
+    return None if result is None else load_finished_run(runs / result.digest, loaded_run.dataset, loaded_run.device)

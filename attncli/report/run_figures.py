@@ -28,17 +28,24 @@ def save_all_run_figures(folder: Path, dataset: "Dataset") -> None:
 
 
 def draw_attention(
-    folder: Path, output_folder: Path, *, images: int = 6, sample: int = 256, dataset: "Dataset | None" = None
+    folder: Path,
+    output_folder: Path,
+    *,
+    images: int = 6,
+    sample: int = 256,
+    dataset: "Dataset | None" = None,
+    device: str = "cpu",
 ) -> tuple[list[Path], dict[str, Any]]:
     """Draw what a finished run's attention does into `output_folder`. Return the files and a summary for JSON.
 
-    The run's dataset is read if it is not given. Raises UserError if the run cannot be loaded.
+    The run's dataset is read if it is not given. The network runs on `device`.
+    Raises UserError if the run cannot be loaded.
     """
     from attncli.interpret import analyze_attention, load_baseline_run, load_finished_run
     from attncli.report.attention_figures import draw_attention_figures as draw
     from attncli.run import format_run_title
 
-    loaded_run = load_finished_run(folder, dataset)
+    loaded_run = load_finished_run(folder, dataset, device)
     baseline_run = load_baseline_run(loaded_run)
     analysis = analyze_attention(loaded_run, baseline_run, images=images, sample=sample)
     image_summaries = [

@@ -35,9 +35,7 @@ def translated_torch_errors(settings: Train) -> Iterator[None]:
                 "set train.compile=false, or install the missing compiler",
             ) from error
         if "MPS" in text:
-            raise UserError(
-                f"this network cannot be computed on an Apple GPU: {first_line}", "--device cpu trains it"
-            ) from error
+            raise _make_missing_operation_error(first_line) from error
         raise
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
@@ -46,6 +44,22 @@ def translated_torch_errors(settings: Train) -> Iterator[None]:
             f"train.batch_size={settings.batch_size}: a norm over the batch has a single value per channel",
             "use a batch of two or more images",
         ) from error
+
+
+@contextmanager
+def translated_inference_errors() -> Iterator[None]:
+    """Turn errors of a trained network on a device into errors with a hint: memory runs out, an operation is missing.
+
+    The other errors stay as they are.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise RunFailedError("out of memory", "--device cpu uses the main memory") from error
+        if "MPS" in str(error):
+            raise _make_missing_operation_error(str(error).strip().splitlines()[0]) from error
+        raise
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -59,6 +73,12 @@ def empty_device_cache(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def _make_missing_operation_error(first_line: str) -> UserError:
+    return UserError(
+        f"this network cannot be computed on an Apple GPU: {first_line}", "--device cpu computes it on the CPU"
+    )
 
 
 def _make_out_of_memory_error(settings: Train) -> RunFailedError:

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from attncli.data.augmentation.crop_flip import send_to_device
 from attncli.data.images.decode import Target, decode_image
 from attncli.data.images.pixel_rules import PixelRules, choose_pixel_rules
 from attncli.errors import UserError
+from attncli.train.distributed import choose_kernels
 from attncli.trained.network import ImageClassifier, TrainedNetwork
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -41,22 +43,27 @@ def list_image_files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
-def predict_files(trained: TrainedNetwork, files: Sequence[Path], top: int = 5) -> list[Prediction]:
+def predict_files(
+    trained: TrainedNetwork, files: Sequence[Path], top: int = 5, device: torch.device | None = None
+) -> list[Prediction]:
     """Return the `top` classes of every file, cropped and resized as the run's test images were.
 
+    The network is moved to `device`; None leaves it where it is.
     Raises UserError for a file that is no image, and for runs on clips.
     """
     if trained.frames is not None:
         raise UserError(f"{trained.name} classifies clips, not images", "choose a run on still images")
     share = trained.recipe.data.centre if trained.recipe.data.crop == "resized" else 1.0
-    target, classifier = Target(*trained.size, share=share), ImageClassifier(trained).eval()
+    device = device or next(trained.net.parameters()).device
+    target, classifier = Target(*trained.size, share=share), ImageClassifier(trained).to(device).eval()
+    choose_kernels(device, "fp32")
     rules = choose_pixel_rules(trained.recipe.data)
     predictions: list[Prediction] = []
     for start in range(0, len(files), BATCH):
         batch = files[start : start + BATCH]
         images = torch.stack([_read_image(file, target, rules) for file in batch])
         with torch.inference_mode():
-            probabilities = classifier(images).softmax(1)
+            probabilities = classifier(send_to_device(images, device)).softmax(1).cpu()
         best = probabilities.topk(min(top, len(trained.classes)), dim=1)
         predictions += [
             Prediction(file, tuple(trained.classes[i] for i in indices), tuple(values))

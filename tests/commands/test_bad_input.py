@@ -121,6 +121,7 @@ def test_device_that_is_not_here(name: str) -> None:
     refused(line("run", *TINY, "--device", name), f"--device {name}", "cuda:1" if name == "gpu" else "--device")
     assert not list(Path("runs").glob("*/log.jsonl"))
     refused(line("measure", "--attn", "eca", "--backbone", "resnet20", "--device", name), f"--device {name}")
+    refused(line("claims", "--measure", "--device", name), f"--device {name}")
     assert gpu_support.DEVICE_VARIABLE not in os.environ
 
 

@@ -212,7 +212,8 @@ class SimulatedProcess:
 @contextmanager
 def simulated_device(kind: str = "cuda") -> Iterator[tuple[SimulatedDevice, Accelerator]]:
     """Yield the mode, already active, and what stands for the Accelerator on it."""
-    generator = mock.Mock(spec=["manual_seed"])
+    generator = mock.Mock(spec=["manual_seed", "get_state", "set_state"])
+    generator.get_state.return_value = torch.zeros(16, dtype=torch.uint8)
     with ExitStack() as stack:
         for target, name, value in (
             (torch.cuda, "_lazy_init", lambda: None),

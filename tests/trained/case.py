@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 
 from attncli import model
 from attncli.model import InputSpec
-from attncli.recipe import Recipe
+from attncli.recipe import Recipe, read
+from attncli.trained import TrainedNetwork
 from tests.attention.case import randomise
 from tests.claims.case import run
 
@@ -23,3 +24,10 @@ def trained_run(runs: Path, attn: str = "eca", seed: int = 0, **keys: object) ->
     save_file(tensors | {"losses": torch.zeros(1)}, folder / "checkpoint" / "tensors-a.safetensors")
     (folder / "checkpoint" / "state.json").write_text(json.dumps({"tensors": "tensors-a.safetensors"}))
     return folder, recipe
+
+
+def trained_network() -> TrainedNetwork:
+    """A network of plain resnet20 for ten classes of images of 8 px, with random weights."""
+    recipe = read(values={"model.attn": "none", "model.backbone": "resnet20"})
+    net = randomise(model.build(recipe, InputSpec(10, (8, 8)))).eval()
+    return TrainedNetwork(Path("nowhere"), recipe, None, net, tuple("0123456789"), (8, 8), None, (0.5,) * 3, (0.2,) * 3)

@@ -73,6 +73,16 @@ def test_onnx_names_its_extra(folder: Path, tmp_path: Path, monkeypatch: pytest.
     assert not (tmp_path / "out.onnx").exists()
 
 
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
+def test_a_device_that_is_not_here_is_refused(folder: Path, tmp_path: Path) -> None:
+    """One line from every command that runs a trained network, and nothing is drawn."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
+    place = ("--runs", str(folder.parent), "--device", "cuda")
+    for command in (("predict", folder.name, str(tmp_path)), ("look", folder.name), ("eval", folder.name)):
+        refused(line(*command, *place), "--device cuda", "doctor")
+    assert not (folder / "look").exists()
+
+
 def test_a_run_is_a_source_of_pretrained_weights(folder: Path) -> None:
     """All of it in the same network; the backbone alone in a network with another mechanism, or with none."""
     source = dict(load_trained_network(folder).net.state_dict())

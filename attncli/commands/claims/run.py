@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._completion import complete_backbones, complete_claims, complete_datasets, complete_recipes
-from attncli.commands._options import IMAGE_SIZE, SEEDS, echo_json, find_recipe, json_option, store_options
+from attncli.commands._options import (
+    IMAGE_SIZE,
+    SEEDS,
+    device_option,
+    echo_json,
+    find_recipe,
+    json_option,
+    store_options,
+)
 
 if TYPE_CHECKING:
     from attncli.jobs import SweepPlan, TaskEnded
@@ -46,6 +54,7 @@ OPTION_KEYS = {
 @click.option("--dry-run", is_flag=True, help="Print the runs, which are finished, and how long the rest takes.")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at a time  [default: one per GPU, else 1]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@device_option
 @store_options
 @json_option
 def command(
@@ -118,10 +127,12 @@ def _train_missing_runs(
     plan: "SweepPlan", run_store: "RunStore", jobs: int | None, quiet: bool
 ) -> "tuple[list[TaskEnded], str]":
     """Execute the plan on this machine. Return the runs that did not finish, and why it stopped early."""
-    from attncli.commands.sweep import EXECUTORS, FIGURE_HOOK, execute_sweep
+    from attncli.commands.sweep import EXECUTORS, FIGURE_HOOK, execute_sweep, list_sweep_notes
     from attncli.jobs.executors import choose_executor
     from attncli.jobs.worker_pool import WorkerSettings
 
     settings = WorkerSettings(run_store, FIGURE_HOOK)
     executor, parallel_jobs = choose_executor(EXECUTORS[0], settings, jobs=jobs)
+    for note in list_sweep_notes(EXECUTORS[0], None):
+        click.echo("" if quiet else f"note: {note}", err=True, nl=not quiet)
     return execute_sweep(plan, executor, parallel_jobs, settings, fail_fast=False, quiet=quiet)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from attncli.commands._completion import complete_backbones, complete_claims, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, echo_json, json_option, overwrite_line, store_options
+from attncli.commands._options import NAMES, device_option, echo_json, json_option, overwrite_line, store_options
 
 if TYPE_CHECKING:
     from attncli.claims.evidence import Evidence
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--measure", is_flag=True, help="Time the networks of the claims about speed now, in turn.")
 @click.option("-v", "--verbose", is_flag=True, help="Print everything that each verdict is based on.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@device_option
 @store_options
 @json_option
 def command(
@@ -80,6 +81,10 @@ def command(
     from attncli.report import table
     from attncli.runs import RunStore
 
+    if measure:
+        from attncli.train import choose_device
+
+        choose_device()  # an error if it is not there, before anything is timed
     evidence = gather_evidence(
         RunStore(runs, tracking_uri),
         backbone=backbone,
