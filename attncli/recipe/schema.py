@@ -27,7 +27,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         | {"background", "grey_range", "orientation", "max_pixels", "bad"}
     ),
     "model": frozenset({"replace", "pretrained"}),
-    "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights"}),
+    "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights", "sampling"}),
 }
 
 
@@ -177,6 +177,10 @@ class Train(RecipeSection):
     label_smoothing: Share = 0.0
     class_weights: Literal["none", "balanced"] = Field(
         default="none", description="balanced = every class has the same share of the training loss"
+    )
+    sampling: Literal["shuffle", "balanced"] = Field(
+        default="shuffle",
+        description="images of an epoch: shuffle = each once, balanced = as many, in equal numbers from every class",
     )
     lr_factors: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default={},
