@@ -26,7 +26,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         | {"folds", "fold", "group_column", "group_pattern"}
         | {"background", "grey_range", "orientation", "max_pixels", "bad"}
     ),
-    "model": frozenset({"replace", "pretrained"}),
+    "model": frozenset({"replace", "pretrained", "channels"}),
     "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights", "sampling"}),
 }
 
@@ -151,6 +151,9 @@ class Model(RecipeSection):
     stages: list[int] | None = Field(default=None, description="stages that get it, from 1, or negative, from the end")
     blocks: list[int] | None = Field(default=None, description="blocks of each stage that get it, counted alike")
     stem: Literal["auto", "cifar", "imagenet"] = Field(default="auto", description="auto = cifar below 64 px")
+    channels: Literal[1, 3] = Field(
+        default=3, description="input channels of the backbone; 1 = the stem takes the luminance of the images"
+    )
     replace: Literal["se"] | None = Field(
         default=None, description="built-in attention to remove; attn, if any, takes its place"
     )
