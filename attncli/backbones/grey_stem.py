@@ -26,7 +26,7 @@ class LuminanceConv2d(nn.Conv2d):
 
 
 def convert_stem_to_grey(net: nn.Module, name: str) -> None:
-    """Replace the convolution of a network that takes the images by a `LuminanceConv2d`, in place.
+    """Make the convolution of a network that takes the images a `LuminanceConv2d`, in place.
 
     Args:
         net: The network.
@@ -35,16 +35,12 @@ def convert_stem_to_grey(net: nn.Module, name: str) -> None:
     Raises:
         UserError: No convolution of three input channels is at the front.
     """
-    path, stem = next(((p, m) for p, m in net.named_modules() if isinstance(m, nn.Conv2d)), ("", None))
-    if stem is None or type(stem) is not nn.Conv2d or stem.in_channels != 3 or isinstance(stem.padding, str):
+    stem = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
+    if stem is None or type(stem) is not nn.Conv2d or stem.in_channels != 3:
         raise UserError(f"model.channels: {name} does not begin with a convolution of three channels", "leave it at 3")
-    grey = LuminanceConv2d(
-        1, stem.out_channels, stem.kernel_size, stem.stride, stem.padding, stem.dilation, stem.groups,
-        bias=stem.bias is not None, padding_mode=stem.padding_mode, device="meta", dtype=stem.weight.dtype,
-    )  # fmt: skip
-    grey.weight = nn.Parameter(sum_colours(stem.weight.detach()))
-    grey.bias = stem.bias
-    net.set_submodule(path, grey)
+    stem.__class__ = LuminanceConv2d
+    stem.in_channels = 1
+    stem.weight = nn.Parameter(sum_colours(stem.weight.detach()))
 
 
 def sum_colours(weight: Tensor) -> Tensor:
