@@ -134,7 +134,7 @@ def compare(
     finished_runs = [
         run
         for run in read_finished_runs(RunStore(Path(runs), tracking_uri))
-        if dataset in (None, run.dataset)
+        if run.is_on(dataset)
         and backbone in (None, run.recipe.model.backbone)
         and (wanted_names is None or run.result.attn in wanted_names)
     ]

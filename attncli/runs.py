@@ -67,6 +67,15 @@ class FinishedRun:
         return self.result.digest
 
     @property
+    def images(self) -> str:
+        """The dataset's name; for the user's own images the name of their folder."""
+        return name_images(self.recipe) if self.dataset == self.recipe.data.name else self.dataset
+
+    def is_on(self, name: str | None) -> bool:
+        """Return whether the run is on the dataset, or on the user's images, of this name; None is every one."""
+        return name in (None, self.dataset, self.images)
+
+    @property
     def reference(self) -> str:
         """MLflow's id of the run, or its digest if it was never in MLflow."""
         return self.result.run_id or self.result.digest

@@ -87,6 +87,7 @@ class ComparisonRow:
     top5: MeanEstimate | None = None  # None if no run recorded it
     macro_f1: MeanEstimate | None = None  # likewise
     folds: int | None = None  # if the runs are of k folds; intervals and tests are then those of analysis.folds
+    images: str = ""  # the dataset; for the user's own images the name of their folder
 
     @property
     def latency_ms(self) -> float | None:
@@ -210,7 +211,7 @@ def compare_variants(
         _make_comparison_row(variant, name, recipe, margin)
         for variant, name, recipe in zip(variants, names, recipes, strict=True)
     ]
-    return sorted(rows, key=lambda r: (r.dataset, r.backbone, r.recipe, r.attn != NONE, -r.accuracy.mean, r.variant))
+    return sorted(rows, key=lambda r: (r.images, r.backbone, r.recipe, r.attn != NONE, -r.accuracy.mean, r.variant))
 
 
 def _pair_variants(
@@ -293,6 +294,7 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
     image_error, disagreement = _read_image_evidence(variant)
     return ComparisonRow(
         dataset=run.dataset,
+        images=run.images,
         backbone=run.recipe.model.backbone,
         variant=name,
         attn=run.result.attn,

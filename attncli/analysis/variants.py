@@ -145,17 +145,17 @@ def _format_variant(run: FinishedRun) -> str:
 
 
 def list_recipe_differences(arms: Sequence[VariantRuns]) -> list[str]:
-    """Return, per variant, the keys in which the recipes of its dataset and backbone differ, with their values."""
+    """Return, per variant, the keys in which the recipes of its images and backbone differ, with their values."""
     values: dict[tuple[str, str], dict[str, set[str | None]]] = defaultdict(lambda: defaultdict(set))
     for arm in arms:
-        setting, own_values = _dataset_and_backbone(arm), dict(arm.base)
-        for key in {k for other in arms if _dataset_and_backbone(other) == setting for k, _ in other.base}:
+        setting, own_values = _images_and_backbone(arm), dict(arm.base)
+        for key in {k for other in arms if _images_and_backbone(other) == setting for k, _ in other.base}:
             values[setting][key].add(own_values.get(key))
     return [
-        " ".join(f"{key}={value}" for key, value in arm.base if len(values[_dataset_and_backbone(arm)][key]) > 1)
+        " ".join(f"{key}={value}" for key, value in arm.base if len(values[_images_and_backbone(arm)][key]) > 1)
         for arm in arms
     ]
 
 
-def _dataset_and_backbone(arm: VariantRuns) -> tuple[str, str]:
-    return arm.any_run.dataset, arm.any_run.recipe.model.backbone
+def _images_and_backbone(arm: VariantRuns) -> tuple[str, str]:
+    return arm.any_run.images, arm.any_run.recipe.model.backbone

@@ -21,13 +21,15 @@ from attncli.benchmark.evaluation_loops import build_evaluation_loop, build_infe
 from attncli.benchmark.training_loops import BenchSetting, EpochRunner, build_attncli_loop, build_bare_loop
 from attncli.benchmark.worker_process import answering_process, serve_requests
 
-CONTENDERS = ("ours", "bare", "usual", "usual-bf16")
+CONTENDERS = ("ours", "bare", "bare-contiguous", "usual", "usual-bf16")
 
 
 def choose_contender(name: str) -> Callable[[BenchSetting, Path], EpochRunner]:
     """Return the function that builds the contender's epoch from a setting and a folder for its files."""
-    if name in ("ours", "bare"):
-        return build_attncli_loop if name == "ours" else build_bare_loop
+    if name == "ours":
+        return build_attncli_loop
+    if name in ("bare", "bare-contiguous"):
+        return partial(build_bare_loop, channels_last=name == "bare")
     if name in ("evaluate", "infer"):
         build_loop = build_evaluation_loop if name == "evaluate" else build_inference_loop
         return lambda setting, _: build_loop(setting)

@@ -29,7 +29,8 @@ from PIL import Image
 from attncli import data
 from attncli.benchmark.dataloader_baseline import count_loader_workers
 from attncli.benchmark.results import compute_quartiles
-from attncli.benchmark.worker_process import answering_process, run_rounds, serve_requests
+from attncli.benchmark.turns import iterate_rounds
+from attncli.benchmark.worker_process import answering_process, serve_requests
 from attncli.data.dataset import Dataset
 from attncli.data.images.arrays import IMAGENET_MEAN, IMAGENET_STD
 from attncli.data.loader import BatchLayout, iterate_train_batches
@@ -157,7 +158,7 @@ def bench_data_loading(
         answers: dict[str, dict[str, Any]] = {}
         ways = RESIZED if resized else WAYS
         turns = {way: stack.enter_context(_feed_process(way, root, size, batch_size, resized, answers)) for way in ways}
-        round_seconds = run_rounds(turns, rounds)
+        round_seconds = list(iterate_rounds(turns, rounds))
     return [
         summarize_way(way, answers[way], [{w: r[w] / answers[w]["images"] for w in ways} for r in round_seconds])
         for way in ways

@@ -7,20 +7,17 @@ Both run the same number of images per turn, in turn, each in its own process.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 
-from attncli.benchmark.contenders import contender_process
-from attncli.benchmark.results import TrainingBenchRow, summarize_rounds
+from attncli.benchmark.results import TrainingBenchRow
 from attncli.benchmark.training_loops import BenchSetting
-from attncli.benchmark.worker_process import run_rounds
+from attncli.benchmark.turns import BenchLimit, ReportProgress, bench_in_turn
 
 
-def bench_evaluation(settings: Sequence[BenchSetting], rounds: int) -> Iterator[TrainingBenchRow]:
-    """Yield one row per setting, with the ratio under `infer`. Raises RunFailedError if a process dies."""
-    for setting in settings:
-        with ExitStack() as stack:
-            turns = {
-                n: stack.enter_context(contender_process(c, setting))
-                for n, c in (("ours", "evaluate"), ("infer", "infer"))
-            }
-            yield summarize_rounds(setting, run_rounds(turns, rounds))
+def bench_evaluation(
+    settings: Sequence[BenchSetting], limit: BenchLimit, report: ReportProgress = lambda text: None
+) -> Iterator[TrainingBenchRow]:
+    """Yield one row per network that was measured in time, with the ratio under `infer`.
+
+    Arguments and errors as in `bench_in_turn`.
+    """
+    return bench_in_turn(settings, {"ours": "evaluate", "infer": "infer"}, limit, report)

@@ -1,21 +1,18 @@
 """Time attncli's training against a bare loop and the usual loop: contenders take turns, ratios are per round.
 
-A turn is one epoch of `steps` batches. In each round every contender has one turn, in an order that rotates from
-round to round. A round gives one ratio of throughput (attncli's to the rival's) per rival: if something slows the
+A round gives one ratio of throughput (attncli's to the rival's) per rival: if something slows the
 machine down for a while, it slows all contenders of a round. Medians and quartiles are taken over the rounds.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 
-from attncli.benchmark.contenders import CONTENDERS, contender_process
-from attncli.benchmark.results import TrainingBenchRow, summarize_rounds
+from attncli.benchmark.results import TrainingBenchRow
 from attncli.benchmark.training_loops import BenchSetting
-from attncli.benchmark.worker_process import run_rounds
+from attncli.benchmark.turns import BenchLimit, ReportProgress, bench_in_turn
 
 BACKBONES = ("resnet20", "resnet18", "resnet50")
 MECHANISMS = ("none", "eca", "cbam")
-RIVALS = CONTENDERS[1:]
+RIVALS = ("bare", "usual", "usual-bf16")  # the default ones
 BATCH, STEPS = 128, 8
 BATCHES = {"resnet50": 32}  # four processes must fit into memory together
 LONGER_TURNS = {"resnet20": 48}  # steps per turn, if 8 would take only half a second
@@ -38,10 +35,10 @@ def make_settings(
 
 
 def bench_training(
-    settings: Sequence[BenchSetting], rounds: int, rivals: Sequence[str] = RIVALS
+    settings: Sequence[BenchSetting],
+    limit: BenchLimit,
+    rivals: Sequence[str] = RIVALS,
+    report: ReportProgress = lambda text: None,
 ) -> Iterator[TrainingBenchRow]:
-    """Yield one row per setting. Raises RunFailedError if a contender's process dies."""
-    for setting in settings:
-        with ExitStack() as stack:
-            turns = {name: stack.enter_context(contender_process(name, setting)) for name in ("ours", *rivals)}
-            yield summarize_rounds(setting, run_rounds(turns, rounds))
+    """Yield one row per network that was measured in time. Arguments and errors as in `bench_in_turn`."""
+    return bench_in_turn(settings, {name: name for name in ("ours", *rivals)}, limit, report)

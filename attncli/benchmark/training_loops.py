@@ -1,10 +1,11 @@
 """Training loops that run one epoch per call: attncli's own and its rivals.
 
-    ours          attncli.train.train with its records and checkpoints on disk, as `attncli run` calls it
-    bare          the least code that trains: one uint8 tensor, batched crop and flip, bf16 where native,
-                  channels_last, a fused optimiser, tuned memory; no log, no checks, no checkpoint
-    usual         a DataLoader with worker processes over PIL images, float32, contiguous
-    usual-bf16    the usual loop with bf16 autocast and channels_last
+    ours              attncli's own with its records and checkpoints on disk, as `attncli run` calls it
+    bare              the least code that trains: one uint8 tensor, batched crop and flip, bf16 where native,
+                      channels_last, a fused optimiser, tuned memory; no log, no checks, no checkpoint
+    bare-contiguous   the same with contiguous maps
+    usual             a DataLoader with worker processes over PIL images, float32, contiguous
+    usual-bf16        the usual loop with bf16 autocast and channels_last
 
 All train the same network from the same weights, on the same images, with the same optimiser and learning rate.
 """
@@ -95,14 +96,18 @@ def build_attncli_loop(setting: BenchSetting, folder: Path) -> EpochRunner:
     return run_epoch
 
 
-def build_bare_loop(setting: BenchSetting, folder: Path) -> EpochRunner:
-    """Return a loop written by hand for one network on one machine; nothing is written to `folder`."""
+def build_bare_loop(setting: BenchSetting, folder: Path, *, channels_last: bool = True) -> EpochRunner:
+    """Return a loop written by hand for one network on one machine; nothing is written to `folder`.
+
+    Maps are in channels_last, or contiguous.
+    """
     tune_malloc()
     device = choose_device()
     torch.backends.cudnn.benchmark = True
     precision = resolve_precision("auto", device)
     net = setting.build_network().to(device).train()
-    net.to(memory_format=torch.channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    net.to(memory_format=layout)
     optimizer = SGD(net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY, nesterov=True, fused=True)
     batches = partial(_iterate_crops, setting, _crop_windows(setting, device), setting.make_images().labels.to(device))
 
@@ -110,7 +115,7 @@ def build_bare_loop(setting: BenchSetting, folder: Path) -> EpochRunner:
         losses = []
         for images, labels in batches():
             with autocast_context(precision, device):
-                logits = net(images)
+                logits = net(images.contiguous(memory_format=layout))
             loss = F.cross_entropy(logits.float(), labels)
             loss.backward()
             optimizer.step()

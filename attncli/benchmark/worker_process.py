@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
@@ -52,16 +52,6 @@ def serve_requests(answer_request: Callable[[], dict[str, Any]]) -> None:
         result = answer_request()
         answers.write(json.dumps({**result, "seconds": time.perf_counter() - started}) + "\n")
         answers.flush()
-
-
-def run_rounds(turns: Mapping[str, Callable[[], float]], rounds: int) -> list[dict[str, float]]:
-    """Return the seconds of each contender's turn for each round; the contender that begins rotates."""
-    names = list(turns)
-    seconds_by_round = []
-    for i in range(rounds):
-        first = i % len(names)
-        seconds_by_round.append({name: turns[name]() for name in names[first:] + names[:first]})
-    return seconds_by_round
 
 
 def _stop_process(process: "subprocess.Popen[str]", *pipes: IO[str]) -> None:

@@ -117,7 +117,7 @@ def command(
         shown_runs = [
             run
             for run in finished_runs
-            if dataset in (None, run.dataset)
+            if run.is_on(dataset)
             and backbone in (None, run.recipe.model.backbone)
             and (not attn or run.result.attn in (*attn, "none"))
         ]
@@ -128,7 +128,7 @@ def command(
     rows = [
         row
         for row in all_rows
-        if dataset in (None, row.dataset)
+        if dataset in (None, row.dataset, row.images)
         and backbone in (None, row.backbone)
         and (not attn or row.attn in (*attn, "none"))
     ]
@@ -151,7 +151,7 @@ def command(
         )
     if plot and rows:
         experiments = {run.reference: run.experiment for run in finished_runs}
-        _draw_plots(rows, cost, run_store, experiments)
+        _draw_plots(rows, cost, run_store, experiments, attn or [])
     return None
 
 
@@ -189,7 +189,12 @@ def refuse_empty_filters(
             {run.recipe.model.backbone for run in finished_runs},
             backbones.list_backbone_aliases,
         ),
-        ("--dataset", [dataset], {run.dataset for run in finished_runs}, list_dataset_aliases),
+        (
+            "--dataset",
+            [dataset],
+            {name for run in finished_runs for name in (run.dataset, run.images)},
+            list_dataset_aliases,
+        ),
     )
     for option, names, present, list_aliases in filters:
         missing = [name for name in names if name is not None and name not in present]
@@ -201,15 +206,23 @@ def refuse_empty_filters(
             raise UserError(f"{option} {missing[0]}: no finished run has it", hint)
 
 
-def _draw_plots(rows: "list[ComparisonRow]", cost: str, run_store: "RunStore", experiments: Mapping[str, str]) -> None:
+def format_plot_name(images: str, backbone: str, cost: str, attn: Sequence[str] = ()) -> str:
+    """Return the file name of a plot; chosen mechanisms stand in it, so that it does not replace the plot of all."""
+    chosen = ["+".join(Path(name).stem for name in attn)] if attn else []
+    return f"compare-{'-'.join((images, backbone, *chosen, cost)).replace('/', '-')}.png"
+
+
+def _draw_plots(
+    rows: "list[ComparisonRow]", cost: str, run_store: "RunStore", experiments: Mapping[str, str], attn: Sequence[str]
+) -> None:
     """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of its runs."""
     from attncli import track
     from attncli.errors import UserError
     from attncli.report import comparison_figures
 
-    for setting in dict.fromkeys((row.dataset, row.backbone) for row in rows):
-        setting_rows = [row for row in rows if (row.dataset, row.backbone) == setting]
-        file = run_store.runs / f"compare-{'-'.join(setting)}-{cost}.png"
+    for setting in dict.fromkeys((row.images, row.backbone) for row in rows):
+        setting_rows = [row for row in rows if (row.images, row.backbone) == setting]
+        file = run_store.runs / format_plot_name(*setting, cost, attn)
         try:
             comparison_figures.draw_pareto(setting_rows, file, cost)
         except UserError as error:  # the table is complete; only the plot needs this cost

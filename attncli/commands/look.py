@@ -68,7 +68,8 @@ def command(
         summary["run_id"] = attach_to_run(files, folder.name, LOOK_FOLDER, run_store=RunStore(runs, tracking_uri))
     if as_json:
         return echo_json(summary)
-    click.echo(f"{summary['run']}: {len(summary['images'])} test images, {len(summary['sites'])} sites")
+    sites = {distribution["site"] for distribution in summary["sites"]}
+    click.echo(f"{summary['run']}: {len(summary['images'])} test images, {len(sites)} sites")
     for path in files:
         click.echo(f"  {path}")
     if track:

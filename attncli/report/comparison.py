@@ -11,6 +11,7 @@ from attncli.analysis.compare import ComparisonRow
 from attncli.report import table
 from attncli.report.table import MISSING, WIDTH, Column
 from attncli.runs import FailedRun, FinishedRun
+from attncli.track.tags import name_images
 
 NOTE = (
     "top-1: mean over n seeds ± half its 95 % interval, in percent; n 2/3: 2 of 3 seeds, the others failed or are "
@@ -66,7 +67,7 @@ def group_comparison_rows(rows: Sequence[ComparisonRow]) -> list[tuple[str, list
 def _format_title(row: ComparisonRow) -> str:
     part = f" (a part: {row.part})" if row.part else ""
     recipe = f" ({row.recipe})" if row.recipe else ""
-    return f"{row.dataset}{part}, {row.backbone}{recipe}"
+    return f"{row.images}{part}, {row.backbone}{recipe}"
 
 
 def _render_group(
@@ -86,7 +87,7 @@ def describe_lost_runs(failed_runs: Sequence[FailedRun], finished_runs: Sequence
     """Return a line for each group of failed runs of which no seed finished, so that no table shows it."""
     finished_groups = {run.result.group for run in finished_runs}
     counts = Counter(
-        f"{run.recipe.model.attn} in {run.recipe.model.backbone} on {run.recipe.data.name}"
+        f"{run.recipe.model.attn} in {run.recipe.model.backbone} on {name_images(run.recipe)}"
         for run in failed_runs
         if run.group not in finished_groups
     )

@@ -86,4 +86,4 @@ def list_columns(spread: Spread = "ci") -> dict[str, Column[ComparisonRow]]:
 
 def sort_rows(rows: Sequence[ComparisonRow], key: str) -> list[ComparisonRow]:
     """Return the rows sorted within each dataset, backbone and recipe."""
-    return sorted(rows, key=lambda r: ((r.dataset, r.backbone, r.recipe), SORT_KEYS[key](r)))
+    return sorted(rows, key=lambda r: ((r.images, r.backbone, r.recipe), SORT_KEYS[key](r)))

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ from attncli.report.style import COLOURS, FAINT, INK, label_points, saved_figure
 CHART_WIDTH, CHART_HEIGHT = 5.2, 3.2  # inches of a figure on the page; its text is scaled with it
 ROW_HEIGHT = 0.34  # inches of a variant in the figure of differences
 MIN_POINTS = 0.5  # the least width of the axis of differences; smaller ones are noise
-MAX_NAME = 15  # characters
+MAX_NAME = 24  # characters
+TITLE_WIDTH = 62  # characters of a line above a panel
+FRONT_NOTE = "dashed line: no cheaper variant is more accurate"
 BASELINE = "baseline"  # the verdict on a plain network
 RunEpochs = Mapping[str, Sequence[Sequence[Epoch]]]  # the epochs of each run by variant
 
@@ -38,8 +41,8 @@ class CostAxis:
 COST_AXES = {
     "params": CostAxis("parameters, % over the plain network", lambda r: r.params_pct, 0.5),
     "macs": CostAxis("multiply-accumulates, % over the plain network", lambda r: r.macs_pct, 0.5),
-    "train-time": CostAxis("training time over the plain network's", lambda r: _invert_ratio(r.train_ratio), 0.1),
-    "infer-time": CostAxis("inference time over the plain network's", lambda r: _invert_ratio(r.infer_ratio), 0.1),
+    "train-time": CostAxis("training time (plain network: 1)", lambda r: _invert_ratio(r.train_ratio), 0.1),
+    "infer-time": CostAxis("inference time (plain network: 1)", lambda r: _invert_ratio(r.infer_ratio), 0.1),
 }
 CostPoint = tuple[float, ComparisonRow]
 
@@ -59,8 +62,10 @@ def choose_colours(rows: Sequence[ComparisonRow]) -> dict[str, str]:
     return {row.variant: INK if _is_baseline(row) else colours.get(row.variant, FAINT) for row in rows}
 
 
-def _shorten_variant(name: str) -> str:
-    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
+def shorten_variant(name: str) -> str:
+    """Return a variant's name; a long one without its middle, as options at its end tell variants apart."""
+    kept = MAX_NAME // 2
+    return name if len(name) <= MAX_NAME else f"{name[: kept - 1]}…{name[-kept:]}"
 
 
 def draw_differences(rows: Sequence[ComparisonRow]) -> str:
@@ -71,7 +76,7 @@ def draw_differences(rows: Sequence[ComparisonRow]) -> str:
     compared_rows = [(row, row.difference) for row in rows if row.difference is not None]
     if not compared_rows:
         return ""
-    colours, names = choose_colours(rows), [_shorten_variant(row.variant) for row, _ in compared_rows]
+    colours, names = choose_colours(rows), [shorten_variant(row.variant) for row, _ in compared_rows]
     with styled_figure(CHART_WIDTH, 0.75 + ROW_HEIGHT * len(names), is_placed=True) as figure:
         bottom = layout.EDGE + 2 * layout.LINE
         left = 2 * layout.EDGE + layout.GAP + layout.measure_widest(figure, names, layout.NAME_SIZE + 1)
@@ -119,7 +124,7 @@ def draw_cost_chart(rows: Sequence[ComparisonRow], cost: str) -> str:
     if len(points) < 2:
         return ""
     with styled_figure(CHART_WIDTH, CHART_HEIGHT, is_placed=True) as figure:
-        left, bottom = layout.EDGE + 3.2 * layout.LINE, layout.EDGE + 2.2 * layout.LINE
+        left, bottom = layout.EDGE + 3.2 * layout.LINE, layout.EDGE + 3 * layout.LINE
         axes = layout.add_panel(
             figure, left, bottom, CHART_WIDTH - left - layout.GAP, CHART_HEIGHT - bottom - layout.GAP
         )
@@ -144,10 +149,10 @@ def draw_pareto(rows: Sequence[ComparisonRow], path: Path, cost: str = "params")
         raise UserError(f"no finished run has its {cost} measured", "attncli run measures it at the end of a run")
     columns = min(3, len(groups))
     lines = math.ceil(len(groups) / columns)
-    with saved_figure(path, 0.6 + 5.6 * columns, 4.2 * lines) as figure:
+    with saved_figure(path, 0.6 + 5.6 * columns, 4.4 * lines) as figure:
         panels = figure.subplots(lines, columns, squeeze=False).flat
         for axes, (title, group, points) in zip(panels, groups, strict=False):
-            axes.set_title(title)
+            axes.set_title(textwrap.fill(title, TITLE_WIDTH))
             _draw_costs(figure, axes, points, axis, choose_colours(group))
         for axes in list(panels)[len(groups) :]:
             axes.set_visible(False)
@@ -162,20 +167,21 @@ def _draw_costs(
 ) -> None:
     """Draw the points with their intervals and names, and the line of those that no cheaper one beats."""
     spots, bars = [], []
-    separated = separate_points(points, axis.width)
-    costs = {row.variant: cost for cost, row in points}
-    for x, row in separated:
+    points = sorted(points, key=lambda p: (p[0], p[1].accuracy.mean))
+    widths = widen_hidden_intervals([x for x, _ in points], axis.width)
+    for (x, row), width in zip(points, widths, strict=True):
         colour, top1 = colours[row.variant], 100 * row.accuracy.mean
         if row.accuracy.low is not None and row.accuracy.high is not None:
             bars.append((x, 100 * max(0.0, row.accuracy.low), 100 * min(1.0, row.accuracy.high)))
-            axes.plot([x, x], bars[-1][1:], color=colour, alpha=0.4, linewidth=1.2)
+            axes.plot([x, x], bars[-1][1:], color=colour, alpha=0.4, linewidth=width, solid_capstyle="butt")
         (point,) = axes.plot([x], [top1], "s" if _is_baseline(row) else "o", color=colour, markersize=6, zorder=3)
-        add_tooltip(point, f"{row.variant}: top-1 {comparison.format_top1(row)} %, cost {costs[row.variant]:.4g}")
-        spots.append((x, top1, "plain" if _is_baseline(row) else _shorten_variant(row.variant), colour))
-    front_run_ids = {row.run_ids for _, row in find_pareto_front(points)}
-    front = [(x, 100 * row.accuracy.mean) for x, row in separated if row.run_ids in front_run_ids]
+        add_tooltip(point, f"{row.variant}: top-1 {comparison.format_top1(row)} %, cost {x:.4g}")
+        spots.append((x, top1, shorten_variant(row.variant), colour))
+    front = [(x, 100 * row.accuracy.mean) for x, row in find_pareto_front(points)]
     axes.plot(*zip(*front, strict=True), color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    _scale_cost_axes(axes, [x for x, _ in separated], axis)
+    _scale_cost_axes(axes, [x for x, _ in points], axis)
+    if len(front) > 1:
+        axes.set_xlabel(f"{axis.label}\n{FRONT_NOTE}")
     label_points(figure, axes, spots, bars, front)
 
 
@@ -194,20 +200,17 @@ def _scale_cost_axes(axes: Axes, x: Sequence[float], axis: CostAxis) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
 
 
-def separate_points(points: Sequence[CostPoint], width: float) -> list[CostPoint]:
-    """Return the points by cost; those of (almost) the same cost stand side by side, so that each interval is seen.
+def widen_hidden_intervals(costs: Sequence[float], width: float) -> list[float]:
+    """Return the line width in points of each interval: those at (almost) one cost differ, so that each is seen.
 
-    `width` is the least width of the axis.
+    `costs` are sorted; `width` is the least width of the axis. The points themselves stay at their cost.
     """
-    points = sorted(points, key=lambda p: (p[0], p[1].accuracy.mean))
-    step = 0.02 * max(width, points[-1][0] - points[0][0])
-    heaps: list[list[CostPoint]] = []
-    for point in points:
-        if heaps and point[0] - heaps[-1][0][0] < step:
-            heaps[-1].append(point)
-        else:
-            heaps.append([point])
-    return [(x + step * (i - (len(heap) - 1) / 2), row) for heap in heaps for i, (x, row) in enumerate(heap)]
+    step = 0.01 * max(width, costs[-1] - costs[0])
+    line_widths = [1.2] * len(costs)
+    for i in range(len(costs) - 2, -1, -1):
+        if costs[i + 1] - costs[i] < step:
+            line_widths[i] = line_widths[i + 1] + 3.0
+    return line_widths
 
 
 def find_pareto_front(points: Sequence[CostPoint]) -> list[CostPoint]:
@@ -222,11 +225,11 @@ def find_pareto_front(points: Sequence[CostPoint]) -> list[CostPoint]:
 def draw_learning_curves(rows: Sequence[ComparisonRow], epochs: RunEpochs) -> str:
     """Draw validation accuracy by epoch: each variant's mean over seeds, and a band from the worst to the best seed.
 
-    Returns the figure as SVG, "" if no run has a validated epoch.
+    Returns the figure as SVG, "" if no variant has two validated epochs: a point is no curve.
     """
     bands = {row.variant: _compute_epoch_band(epochs.get(row.variant, ())) for row in rows}
     bands = {variant: band for variant, band in bands.items() if band}
-    if not bands:
+    if max(map(len, bands.values()), default=0) < 2:
         return ""
     colours = choose_colours(rows)
     with styled_figure(CHART_WIDTH, CHART_HEIGHT, is_placed=True) as figure:
@@ -237,7 +240,7 @@ def draw_learning_curves(rows: Sequence[ComparisonRow], epochs: RunEpochs) -> st
             axes.fill_between(x, lows, highs, color=colours[variant], alpha=0.16, linewidth=0)
             (line,) = axes.plot(x, means, color=colours[variant])
             add_tooltip(line, f"{variant}: {means[-1]:.2f} %")
-            spots.append((x[-1], means[-1], _shorten_variant(variant), colours[variant]))
+            spots.append((x[-1], means[-1], shorten_variant(variant), colours[variant]))
         axes.set_xlabel("epoch")
         axes.set_ylabel("validation top-1, %")
         axes.tick_params(length=0)

@@ -8,6 +8,7 @@ from attncli.recipe import Recipe
 from attncli.records import Result
 from attncli.track import tags
 from attncli.track.image_identity import find_finished_result
+from attncli.track.tags import name_images
 
 WIDTH = 40  # characters; the purposes of commands up to this length stand in one column
 
@@ -22,9 +23,9 @@ def render_run_summary(result: Result, runs: Path) -> str:
     )
     baseline_name = f"plain {result.baseline}"
     lines = [
-        f"{_name_run_network(result)} on {result.dataset}, seed {result.seed}",
+        f"{_name_run_network(result)} on {name_images(recipe) if recipe else result.dataset}, seed {result.seed}",
         f"  test top-1    {_format_percent(result.test_top1)}   macro F1 {_format_percent(result.test_macro_f1)}   "
-        f"{_format_top5(result)}after {result.epochs} epochs, {result.seconds:.0f} s",
+        f"{_format_top5(result)}after {_count_epochs(result.epochs)}, {result.seconds:.0f} s",
         *_list_difference_lines(result, plain),
         f"  parameters    {_format_count(result.params, result.baseline_params, baseline_name)}",
         f"  MACs          {_format_count(result.macs, result.baseline_macs, baseline_name)}   "
@@ -87,6 +88,10 @@ def _format_share(share: float) -> str:
 def _format_speed(images_per_s: float | None, ratio: float | None, baseline_name: str) -> str:
     rate = "-" if images_per_s is None else f"{images_per_s:,.0f} images/s"
     return rate if ratio is None else f"{rate}   {ratio:.2f} x {baseline_name}"
+
+
+def _count_epochs(epochs: int) -> str:
+    return f"{epochs} epoch" if epochs == 1 else f"{epochs} epochs"
 
 
 def _read_result_recipe(result: Result) -> Recipe | None:

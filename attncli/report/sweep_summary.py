@@ -9,6 +9,7 @@ from attncli.jobs import SweepPlan, TaskEnded
 from attncli.jobs.events import OUTPUT_LOG
 from attncli.report.run_progress import format_duration
 from attncli.report.table import Column, render_text_table
+from attncli.track.tags import name_images
 
 PlanLine = tuple[int, str, str, str, str]
 
@@ -91,7 +92,7 @@ def build_sweep_dict(plan: SweepPlan, failures: Sequence[TaskEnded], runs: Path)
 def build_compare_command(plan: SweepPlan, runs: Path) -> str:
     """Return the command that compares the runs."""
     words = ["attncli", "compare"]
-    datasets = {run.recipe.data.name for run in plan.runs}
+    datasets = {name_images(run.recipe) for run in plan.runs}
     backbones = {run.recipe.model.backbone for run in plan.runs}
     words += ["--dataset", *datasets] if len(datasets) == 1 else []
     words += ["--backbone", *backbones] if len(backbones) == 1 else []

@@ -6,6 +6,7 @@ from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.track import DatasetInfo
 from attncli.track.provenance import label_mechanism
+from attncli.track.tags import name_images
 
 
 def make_input_spec(dataset: Dataset) -> InputSpec:
@@ -31,7 +32,7 @@ def format_run_title(recipe: Recipe) -> str:
         if recipe.model.attn == attention.NONE or name_network(recipe) == label_mechanism(recipe)
         else f" + {label_mechanism(recipe)}"
     )
-    return f"{name_network(recipe)}{attn} on {recipe.data.name}, seed {recipe.seed}"
+    return f"{name_network(recipe)}{attn} on {name_images(recipe)}, seed {recipe.seed}"
 
 
 def describe_dataset(dataset: Dataset) -> DatasetInfo:

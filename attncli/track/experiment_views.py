@@ -4,6 +4,7 @@ A view is the state that MLflow's button "Share" stores in an experiment's tag; 
 """
 
 import json
+import shlex
 from typing import Any
 
 from attncli.recipe import Recipe
@@ -111,7 +112,7 @@ def format_experiment_note(recipe: Recipe) -> str:
             "One seed cannot tell an effect from chance. Paired over seeds, with intervals:",
             "",
             "```",
-            f"attncli compare --dataset {recipe.data.name} --backbone {network}",
+            shlex.join(["attncli", "compare", "--dataset", images, "--backbone", network]),
             "```",
             "",
             "The run *comparison* holds the plots of accuracy against overhead; a run's page has its learning curves, "

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from attncli.analysis.compare import compare_variants
+from attncli.commands.compare import format_plot_name
 from attncli.records import recover_test_counts
+from attncli.report.comparison import group_comparison_rows
 from attncli.runs import FailedRun
 from attncli.track.predictions import write_predictions
 from tests.analysis.case import finished, finished_pairs
@@ -320,3 +322,27 @@ def test_json_has_flat_estimates():
 def test_no_runs_make_no_rows():
     """No runs, no rows."""
     assert compare_variants([]) == []
+
+
+def test_images_of_the_user_have_the_name_of_their_folder():
+    """Two folders are two tables, named as the folders; a run is found by that name and by the dataset's."""
+    runs = [
+        replace(finished(attn, data__name="folder", data__root=f"/pictures/{name}", data=digest * 64), dataset="folder")
+        for name, digest in (("mini", "a"), ("birds", "b"))
+        for attn in ("none", "eca")
+    ]
+    rows = compare_variants(runs)
+    assert [(row.dataset, row.images, row.recipe) for row in rows] == [
+        ("folder", name, "") for name in ("birds", "birds", "mini", "mini")
+    ]
+    assert [title for title, _ in group_comparison_rows(rows)] == ["birds, resnet18", "mini, resnet18"]
+    assert [run.is_on("mini") for run in runs] == [True, True, False, False]
+    assert all(run.is_on("folder") and run.is_on(None) for run in runs)
+    renamed = replace(runs[0], dataset="cifar10")  # as `--folder-is cifar10` says
+    assert renamed.images == "cifar10"
+
+
+def test_a_plot_of_some_mechanisms_does_not_replace_that_of_all():
+    """Other mechanisms, another file; names of users' images may have slashes."""
+    names = [format_plot_name("mini", "timm/resnet18", "params", attn) for attn in ([], ["eca"], ["eca", "./a/b.py"])]
+    assert names == [f"compare-mini-timm-resnet18-{middle}params.png" for middle in ("", "eca-", "eca+b-")]

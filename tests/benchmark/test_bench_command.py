@@ -8,8 +8,9 @@ from click.testing import CliRunner, Result
 
 from attncli.benchmark import blocks, data_loading, evaluation, results, startup, training
 from attncli.benchmark.training_loops import BenchSetting
+from attncli.benchmark.turns import BenchLimit
 from attncli.commands.bench import command
-from attncli.errors import UserError
+from attncli.errors import RunFailedError, UserError
 
 SECONDS = {"ours": 1.0, "bare": 0.98, "usual": 3.0, "usual-bf16": 1.5}
 
@@ -24,10 +25,10 @@ def quick(monkeypatch) -> dict[str, float]:
     """Contenders that take these seconds, which a test may change."""
     seconds = dict(SECONDS)
 
-    def found(wanted: list[BenchSetting], rounds: int, rivals: list[str]):
+    def found(wanted: list[BenchSetting], limit: BenchLimit, rivals: list[str], report: object):
         for setting in wanted:
             yield results.summarize_rounds(
-                setting, [{k: v for k, v in seconds.items() if k in ("ours", *rivals)}] * rounds
+                setting, [{k: v for k, v in seconds.items() if k in ("ours", *rivals)}] * limit.rounds
             )
 
     monkeypatch.setattr(training, "bench_training", found)
@@ -70,8 +71,8 @@ def test_evaluation_is_kept_and_compared(tmp_path: Path, monkeypatch: pytest.Mon
     """Its own kind in the history, which the same options find again."""
     seconds = {"ours": 1.0, "infer": 0.95}
 
-    def found(wanted: list[BenchSetting], rounds: int):
-        return iter([results.summarize_rounds(setting, [seconds] * rounds) for setting in wanted])
+    def found(wanted: list[BenchSetting], limit: BenchLimit, report: object):
+        return iter([results.summarize_rounds(setting, [seconds] * limit.rounds) for setting in wanted])
 
     monkeypatch.setattr(evaluation, "bench_evaluation", found)
     history = str(tmp_path / "h.jsonl")
@@ -80,6 +81,24 @@ def test_evaluation_is_kept_and_compared(tmp_path: Path, monkeypatch: pytest.Mon
     seconds["infer"] = 0.475
     assert "infer -50.0% slower" in bench(*words, "--against", history).stdout
     assert [json.loads(text)["kind"] for text in Path(history).read_text().splitlines()] == ["eval", "eval"]
+
+
+def test_what_was_measured_before_ctrl_c_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is printed and stands in the history; the exit code is that of Ctrl-C. A row in no time is a failure."""
+
+    def interrupted(wanted: list[BenchSetting], *rest: object):
+        yield results.summarize_rounds(wanted[0], [SECONDS])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "bench_training", interrupted)
+    history = tmp_path / "h.jsonl"
+    stopped = bench("train", "--json", "--history", str(history))
+    assert stopped.exit_code == 130
+    assert [row["rounds"] for row in json.loads(stopped.stdout)] == [1]
+    assert len(json.loads(history.read_text())["rows"]) == 1
+    monkeypatch.setattr(training, "bench_training", lambda *given: iter(()))
+    with pytest.raises(RunFailedError):
+        bench("train", "--minutes", "0.01", "--history", str(history))
 
 
 def test_an_unknown_rival_is_told() -> None:

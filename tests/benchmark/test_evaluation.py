@@ -9,6 +9,7 @@ from torch import nn
 from attncli import train
 from attncli.benchmark import contenders, evaluation, results
 from attncli.benchmark.training_loops import BenchSetting
+from attncli.benchmark.turns import BenchLimit
 
 TINY = BenchSetting("resnet20", "none", batch_size=4, steps=3, size=8)
 
@@ -51,6 +52,6 @@ def test_a_ratio_is_evaluation_over_inference() -> None:
 
 def test_the_real_thing() -> None:
     """Two processes, a round, a row with both throughputs."""
-    (row,) = evaluation.bench_evaluation([TINY], 1)
+    (row,) = evaluation.bench_evaluation([TINY], BenchLimit(1, 600.0))
     assert row.images_per_s.keys() == {"ours", "infer"}
     assert row.ratios["infer"][1] == pytest.approx(row.images_per_s["ours"] / row.images_per_s["infer"])

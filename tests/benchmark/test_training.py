@@ -1,13 +1,16 @@
 """The bench of training: contenders that do the same work, turns, ratios, the history."""
 
 import json
+import math
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
-from attncli.benchmark import contenders, history, results, training, training_loops, worker_process
+from attncli.benchmark import contenders, history, results, training, training_loops, turns, worker_process
 from attncli.benchmark.training_loops import BenchSetting
 from attncli.errors import RunFailedError, UserError
 
@@ -73,10 +76,68 @@ def test_every_contender_has_turns_and_who_begins_rotates() -> None:
         order.append(name)
         return float(len(order))
 
-    rounds = worker_process.run_rounds({name: lambda name=name: turn(name) for name in "abc"}, 4)
+    rounds = list(turns.iterate_rounds({name: lambda name=name: turn(name) for name in "abc"}, 4))
     assert "".join(order) == "abcbcacababc"
     assert all(r.keys() == set("abc") for r in rounds)
     assert rounds[1] == {"b": 4.0, "c": 5.0, "a": 6.0}
+
+
+@pytest.mark.parametrize(
+    ("ends_at", "wanted"),
+    [((math.inf, math.inf), 4), ((19.0, math.inf), 3), ((0.0, math.inf), 1), ((math.inf, 8.5), 1), ((0.0, 3.0), 0)],
+)
+def test_rounds_end_with_the_time(ends_at: tuple[float, float], wanted: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns of 3 s: a round that would not end in time does not start, but the first; no turn starts after the end."""
+    clock = [0.0]
+    monkeypatch.setattr(turns.time, "monotonic", lambda: clock[0])
+
+    def turn() -> float:
+        clock[0] += 3
+        return 3.0
+
+    assert len(list(turns.iterate_rounds({"ours": turn, "bare": turn}, 4, ends_at))) == wanted
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Contenders that take a second to start and one per turn, on a clock of their own; Ctrl-C comes at second 20."""
+    clock = [0.0]
+
+    @contextmanager
+    def process(name: str, setting: BenchSetting) -> Iterator[Callable[[], float]]:
+        def turn() -> float:
+            clock[0] += 1
+            if clock[0] == 20:
+                raise KeyboardInterrupt
+            return 1.0
+
+        clock[0] += 1
+        yield turn
+
+    monkeypatch.setattr(turns.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(turns, "contender_process", process)
+    return clock
+
+
+def test_networks_share_the_time(stage: list[float]) -> None:
+    """Of 19 s the first network gets 6, the second half of what is left; what got no round is named."""
+    lines: list[str] = []
+    settings = training.make_settings(["resnet20"], ["none", "eca", "se"], None, None)
+    rows = training.bench_training(settings, turns.BenchLimit(5, 19.0), ["bare"], lines.append)
+    assert [(row.attn, row.rounds) for row in rows] == [("none", 2), ("eca", 2), ("se", 2)]
+    assert stage[0] == 18
+    stage[0] = 0.0
+    rows = training.bench_training(settings, turns.BenchLimit(1, 9.0), ["bare"], lines.append)
+    assert [row.attn for row in rows] == ["none", "eca"]
+    assert "resnet20 se" in lines[-1]
+
+
+def test_what_ctrl_c_interrupts_is_shown(stage: list[float]) -> None:
+    """The rounds that are complete make a row, then the interrupt goes on."""
+    rows = training.bench_training([BenchSetting("resnet20", "none")], turns.BenchLimit(99, math.inf), ["bare"])
+    assert next(rows).rounds == 8
+    with pytest.raises(KeyboardInterrupt):
+        next(rows)
 
 
 def test_ratios_are_taken_by_round() -> None:

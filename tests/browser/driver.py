@@ -84,6 +84,17 @@ class Page:
         """Save what is visible as PNG."""
         path.write_bytes(base64.b64decode(_call("GET", f"{self._session}/screenshot")))
 
+    def emulate(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Show pages on a screen of so many pixels, also one narrower than any window, in light or dark colours."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self._command("Emulation.setDeviceMetricsOverride", size)
+        colours = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self._command("Emulation.setEmulatedMedia", {"features": colours})
+
+    def _command(self, name: str, parameters: dict[str, Any]) -> None:
+        """Send a command of Chromium's own protocol."""
+        _call("POST", f"{self._session}/goog/cdp/execute", {"cmd": name, "params": parameters})
+
 
 CLICK = """
 const found = [...document.querySelectorAll('a, button, [role], label, span, div')]

@@ -1,5 +1,6 @@
 """Every mechanism can be looked at, and what is seen is what the mechanism does."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import torch
 
 from attncli import attention
 from attncli.attention.channel import se
+from attncli.attention.observation import Observation
 from attncli.attention.spatial import ram
 from attncli.interpret import analyze_attention
 from attncli.interpret.hooks import recorded_observations
-from attncli.interpret.observations import MEASURE_NAMES
+from attncli.interpret.observations import MEASURE_NAMES, compute_unit_values
+from tests.attention.case import randomise
 from tests.interpret.case import trained
 
 KIND = {
@@ -202,3 +205,48 @@ class Attention(nn.Module):
     (image,) = analyze_attention(trained(str(path), cache, random=False), images=1, sample=2).images
     assert {view.what for view in image.views} == {"constant factor"}
     np.testing.assert_allclose(image.views[0].values, 0.125)
+
+
+def _multiply(*gates: torch.Tensor) -> torch.Tensor:
+    return torch.stack(torch.broadcast_tensors(*gates)).prod(0)
+
+
+def _average(*gates: torch.Tensor) -> torch.Tensor:
+    return torch.stack(torch.broadcast_tensors(*gates)).mean(0)
+
+
+APART: list[tuple[str, dict[str, Any], int, Callable[..., torch.Tensor]]] = [
+    ("cbam", {}, 2, _multiply),
+    ("ca", {}, 2, _multiply),
+    ("ela", {}, 2, _multiply),
+    ("scsa", {}, 3, _multiply),
+    ("polarized", {"form": "s"}, 2, _multiply),
+    ("triplet", {}, 3, _average),
+    ("mca", {}, 3, _average),
+    ("scse", {"combine": "add"}, 2, torch.add),
+    ("bam", {}, 3, lambda factor, channel, spatial: 1 + torch.sigmoid(channel + spatial)),
+    ("bam", {"combine": "product"}, 3, lambda factor, channel, spatial: factor),
+    ("sa", {"groups": 1, "shuffle": False}, 2, lambda *halves: torch.cat(torch.broadcast_tensors(*halves), 1)),
+]
+
+
+@pytest.mark.parametrize(("attn", "options", "count", "join"), APART)
+def test_gates_are_shown_apart(
+    attn: str, options: dict[str, Any], count: int, join: Callable[..., torch.Tensor]
+) -> None:
+    """A mechanism of several gates shows each by its own name, and together they are what it does to its input."""
+    place = {} if attn == "triplet" else {"channels": 16}
+    module = randomise(attention.load(attn).Attention(**place, **options)).eval()
+    x = torch.randn(2, 16, 6, 5, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        y = module(x)
+        observations = module.observe((x,), y)
+        assert len({o.what for o in observations}) == count
+        torch.testing.assert_close(x * join(*(o.values for o in observations)), y, atol=1e-5, rtol=1e-4)
+
+
+def test_a_gate_that_is_even_in_one_batch_keeps_its_units() -> None:
+    """A map of positions has as many units in a batch in which they are alike as in any other."""
+    for values in (torch.rand(2, 1, 4, 3), torch.full((2, 1, 4, 3), 0.5)):
+        assert compute_unit_values(Observation("gate", "g", values), 2).shape == (2, 12)
+    assert compute_unit_values(Observation("gate", "g", torch.rand(2, 5, 1, 1)), 2).shape == (2, 5)

@@ -28,13 +28,47 @@ def test_front():
     assert [r.variant for _, r in found] == ["eca", "cbam"]
 
 
-def test_same_costs_stand_side_by_side():
-    """Points of one cost are moved apart, others stay, and the order by cost is kept."""
+def test_points_stand_at_their_cost(tmp_path, drawn):
+    """Points of (almost) one cost are not moved apart: the plain network is at 0, what adds a thousandth beside it."""
     rows = cost_rows(("none", 0.90, 0), ("eca", 0.92, 0.001), ("cbam", 0.93, 3))
-    found = comparison_figures.separate_points([(r.params_pct, r) for r in rows], 1.0)
-    assert [x for x, _ in found] == pytest.approx([-0.03, 0.031, 3.0])
-    [alone] = comparison_figures.separate_points([(5.0, rows[0])], 1.0)
-    assert alone[0] == 5.0
+    comparison_figures.draw_pareto(rows, tmp_path / "p.png")
+    points = [tuple(line.get_xdata()) for line in drawn[0].axes[0].lines if line.get_marker() in "so"]
+    assert points == [(pytest.approx(cost, abs=1e-9),) for cost in (0, 0.001, 3)]
+
+
+def test_intervals_of_one_cost_differ_in_width():
+    """Of intervals at one cost the one drawn first is the widest; others are thin."""
+    first, second, alone = comparison_figures.widen_hidden_intervals([0.0, 0.001, 3.0], 1.0)
+    assert first > second == alone
+
+
+def test_long_titles_and_names_fit(tmp_path, drawn):
+    """Titles of panels beside each other do not touch, and options at the end of a name stay."""
+    runs = [finished("none", train__epochs=n, train__batch_size=64 * n, train__lr=n / 7) for n in (1, 2)]
+    runs = [replace(run, result=replace(run.result, params=BASELINE)) for run in runs]
+    rows = [replace(r, recipe=f"{r.recipe} data=4a606a6f data.per_class=200") for r in compare_variants(runs)]
+    comparison_figures.draw_pareto(rows, tmp_path / "p.png")
+    drawn[0].draw_without_rendering()
+    first, second = (axes._left_title.get_window_extent() for axes in drawn[0].axes)
+    assert first.x1 < second.x0
+    assert second.x1 < drawn[0].bbox.x1
+    names = [comparison_figures.shorten_variant(f"cbam(kernel_size={k}, pool_types=[avg])") for k in (3, 7)]
+    assert names[0][-5:] == "avg])"
+    assert len(names[0]) == comparison_figures.MAX_NAME
+
+
+def test_the_dashed_line_is_explained(tmp_path, drawn):
+    """What the line of the front means stands below the axis, if there is a line."""
+    comparison_figures.draw_pareto(cost_rows(("none", 0.90, 0), ("eca", 0.92, 1)), tmp_path / "p.png")
+    comparison_figures.draw_pareto(cost_rows(("none", 0.90, 0), ("eca", 0.89, 1)), tmp_path / "q.png")
+    assert [comparison_figures.FRONT_NOTE in figure.axes[0].get_xlabel() for figure in drawn] == [True, False]
+
+
+def test_one_epoch_is_no_curve():
+    """A chart of a single epoch would be empty: there is none."""
+    rows = compare_variants([finished("eca", 0, 0.9)])
+    assert draw_learning_curves(rows, {"eca": [[epoch(1, 0.5)]]}) == ""
+    assert draw_learning_curves(rows, {"eca": [[epoch(1, 0.5), epoch(2, 0.6)]]}) != ""
 
 
 def test_tiny_overheads_look_tiny(tmp_path, drawn):
@@ -74,7 +108,7 @@ def test_pareto_has_a_panel_for_each_recipe(tmp_path, drawn):
         "digits, resnet18 (train.epochs=12)",
         "digits, resnet18 (train.epochs=30)",
     ]
-    assert [t.get_text() for t in drawn[0].axes[0].texts] == ["plain"]
+    assert [t.get_text() for t in drawn[0].axes[0].texts] == ["none"]
 
 
 def test_pareto_without_the_cost(tmp_path):

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from attncli.attention.axis_reductions import memory_order, usual_order
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import spatial_mean
 
 card = Card(
@@ -81,15 +82,31 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Amplify every value of x by the gate of its channel and position."""
-        maps = []
-        if self.channel is not None:
-            maps.append(memory_order(self.channel(spatial_mean(x))[:, :, None, None], x))
-        if self.spatial is not None:
-            maps.append(memory_order(self.spatial(x), x))
-        if len(maps) == 2:  # (N, C, 1, 1) and (N, 1, H, W)
-            maps = [maps[0] + maps[1] if self.combine == "sum" else maps[0] * maps[1]]
+        joined = self.join_maps([memory_order(t, x) for t in self.compute_maps(x).values()])
         t = memory_order(x, x)
-        return usual_order(torch.addcmul(t, t, torch.sigmoid(maps[0])), x)
+        return usual_order(torch.addcmul(t, t, torch.sigmoid(joined)), x)
+
+    def compute_maps(self, x: Tensor) -> dict[str, Tensor]:
+        """Return c, (N, C, 1, 1), and s, (N, 1, H, W), or the one that is there, by branch."""
+        maps = {}
+        if self.channel is not None:
+            maps["channel"] = self.channel(spatial_mean(x))[:, :, None, None]
+        if self.spatial is not None:
+            maps["spatial"] = self.spatial(x)
+        return maps
+
+    def join_maps(self, maps: list[Tensor]) -> Tensor:
+        """Return the sum or the product of the maps."""
+        if len(maps) == 1:
+            return maps[0]
+        return maps[0] + maps[1] if self.combine == "sum" else maps[0] * maps[1]
+
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
+        """Return the factor on the map, and the map of each branch before both are joined and squashed."""
+        maps = self.compute_maps(inputs[0])
+        factors = 1 + torch.sigmoid(self.join_maps(list(maps.values())))
+        branches = [Observation("gate", f"{name} branch, before the sigmoid", t) for name, t in maps.items()]
+        return [Observation("gate", "factor of both branches", factors), *branches]
 
 
 def _make_channel_branch(channels: int, hidden: list[int]) -> nn.Sequential:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from attncli.attention.axis_reductions import axis_mean, memory_order, usual_order
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 
 card = Card(
     title="Coordinate Attention for Efficient Mobile Network Design",
@@ -68,14 +69,21 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh every value of x by its row's and its column's gate."""
-        z = [_orient_strip(axis_mean(x, POOLED[d]), d) for d in self.gates]  # (N, C, H, 1) and (N, C, W, 1)
-        f = self.act(self.bn1(self.conv1(torch.cat(z, 2)))).split([t.shape[2] for t in z], 2)
-        s = [
-            memory_order(_orient_strip(conv(t).sigmoid(), d), x)
-            for (d, conv), t in zip(self.gates.items(), f, strict=True)
-        ]
+        s = [memory_order(weights, x) for weights in self.compute_gates(x)]
         weights = s[0] if len(s) == 1 else s[0] * s[1]
         return usual_order(memory_order(x, x) * weights, x)
+
+    def compute_gates(self, x: Tensor) -> list[Tensor]:
+        """Return the gates of the rows, (N, C, H, 1), and of the columns, (N, C, 1, W), or the one that is there."""
+        z = [_orient_strip(axis_mean(x, POOLED[d]), d) for d in self.gates]  # (N, C, H, 1) and (N, C, W, 1)
+        f = self.act(self.bn1(self.conv1(torch.cat(z, 2)))).split([t.shape[2] for t in z], 2)
+        return [_orient_strip(conv(t).sigmoid(), d) for (d, conv), t in zip(self.gates.items(), f, strict=True)]
+
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
+        """Return the gates that are there."""
+        names = {"h": "weight of the rows", "w": "weight of the columns"}
+        gates = zip(self.gates, self.compute_gates(inputs[0]), strict=True)
+        return [Observation("gate", names[direction], weights) for direction, weights in gates]
 
 
 def _orient_strip(t: Tensor, direction: str) -> Tensor:

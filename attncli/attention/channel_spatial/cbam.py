@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from attncli.attention.axis_reductions import max_mean
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import gate, promote_half, spatial_max, spatial_mean
 from attncli.attention.plane_conv import PlaneConv2d
 
@@ -74,12 +75,33 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x, then its positions."""
         if self.mlp is not None:
-            pooled = torch.stack([pool_positions(x, kind) for kind in self.pool_types])  # (P, N, C)
-            x = gate(x, torch.sigmoid(self.mlp(pooled).sum(0)))
+            x = gate(x, self.compute_channel_gate(x, self.mlp))
         if self.spatial is not None:
-            z = max_mean(x, 1).contiguous(memory_format=torch.channels_last)  # its convolution is fast there
-            x = gate(x, torch.sigmoid(self.spatial(z)))
+            x = gate(x, self.compute_spatial_gate(x, self.spatial))
         return x
+
+    def compute_channel_gate(self, x: Tensor, mlp: nn.Module) -> Tensor:
+        """Return M_c, (N, C)."""
+        pooled = torch.stack([pool_positions(x, kind) for kind in self.pool_types])  # (P, N, C)
+        return torch.sigmoid(mlp(pooled).sum(0))
+
+    def compute_spatial_gate(self, x: Tensor, convolution: nn.Module) -> Tensor:
+        """Return M_s, (N, 1, H, W), of the map that the channel gate has weighed."""
+        z = max_mean(x, 1).contiguous(memory_format=torch.channels_last)  # its convolution is fast there
+        return torch.sigmoid(convolution(z))
+
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
+        """Return the gates that are switched on."""
+        (x,) = inputs
+        observations = []
+        if self.mlp is not None:
+            channel = self.compute_channel_gate(x, self.mlp)
+            observations.append(Observation("gate", "weight of each channel", channel[:, :, None, None]))
+            x = gate(x, channel)
+        if self.spatial is not None:
+            spatial = self.compute_spatial_gate(x, self.spatial)
+            observations.append(Observation("gate", "weight of each position", spatial))
+        return observations
 
 
 def pool_positions(x: Tensor, kind: PoolType) -> Tensor:

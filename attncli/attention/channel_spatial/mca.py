@@ -88,8 +88,9 @@ class Attention(nn.Module):
         return sum(gates[1:], gates[0]) / len(gates)
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """Return the mean of the gates."""
-        return [Observation("gate", "mean of the gates", self.average_gates(inputs[0]))]
+        """Return the gates whose mean weighs the map."""
+        gates = (("each channel", self.channel), ("the rows", self.rows), ("the columns", self.columns))
+        return [Observation("gate", f"weight of {name}", g(inputs[0])) for name, g in gates if g is not None]
 
 
 def compute_deviation(x: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -79,8 +79,9 @@ class Attention(nn.Module):
         return channel, scale(normalised, self.spatial_weight, self.spatial_bias).to(second.dtype)
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
-        """Return the gates of both halves in the order of the input's channels."""
-        first, second = self.split_halves(inputs[0])
-        channel, spatial = self.compute_gates(first, second)
-        gates = torch.stack((channel.expand_as(spatial), spatial), 2).flatten(1, 3)
-        return [Observation("gate", "weight before the shuffle", gates)]
+        """Return the gates of both halves of the groups, before the shuffle."""
+        channel, spatial = (s.flatten(1, 2) for s in self.compute_gates(*self.split_halves(inputs[0])))
+        return [
+            Observation("gate", "first half: weight of each channel", channel),
+            Observation("gate", "second half: weight of each value", spatial),
+        ]

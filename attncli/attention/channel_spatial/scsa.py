@@ -112,9 +112,10 @@ class Attention(nn.Module):
         """Return the gates of rows and columns and that of the channels."""
         (x,) = inputs
         rows, columns = self.compute_strip_gates(x)
-        weights = rows[..., None] * columns[:, :, None]
-        channel = self.compute_channel_gate(x * weights)[:, :, None, None]
+        rows, columns = rows[..., None], columns[:, :, None]
+        channel = self.compute_channel_gate(x * rows * columns)[:, :, None, None]
         return [
-            Observation("gate", "weight of rows and columns", weights),
+            Observation("gate", "weight of the rows", rows),
+            Observation("gate", "weight of the columns", columns),
             Observation("gate", "weight of each channel", channel),
         ]

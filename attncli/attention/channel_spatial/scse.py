@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from attncli.attention.axis_reductions import memory_order, usual_order
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import gate, is_channels_last, spatial_mean
 
 card = Card(
@@ -69,12 +70,33 @@ class Attention(nn.Module):
         """Weigh channels and positions of x, and join."""
         weighed_maps = []
         if self.channel is not None:
-            weighed_maps.append(gate(x, torch.sigmoid(self.channel(spatial_mean(x)))))
+            weighed_maps.append(gate(x, compute_channel_gate(x, self.channel)))
         if self.spatial is not None:
-            weighed_maps.append(gate(x, torch.sigmoid(project_channels(x, self.spatial))))
+            weighed_maps.append(gate(x, compute_spatial_gate(x, self.spatial)))
         return (
             weighed_maps[0] if len(weighed_maps) == 1 else combine_maps(weighed_maps[0], weighed_maps[1], self.combine)
         )
+
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
+        """Return the gates that are there."""
+        (x,) = inputs
+        observations = []
+        if self.channel is not None:
+            channel = compute_channel_gate(x, self.channel)[:, :, None, None]
+            observations.append(Observation("gate", "weight of each channel", channel))
+        if self.spatial is not None:
+            observations.append(Observation("gate", "weight of each position", compute_spatial_gate(x, self.spatial)))
+        return observations
+
+
+def compute_channel_gate(x: Tensor, mlp: nn.Module) -> Tensor:
+    """Return one weight per channel: (N, C, H, W) -> (N, C)."""
+    return torch.sigmoid(mlp(spatial_mean(x)))
+
+
+def compute_spatial_gate(x: Tensor, layer: nn.Linear) -> Tensor:
+    """Return one weight per position: (N, C, H, W) -> (N, 1, H, W)."""
+    return torch.sigmoid(project_channels(x, layer))
 
 
 def project_channels(x: Tensor, layer: nn.Linear) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from attncli.attention.axis_reductions import max_mean, memory_order, usual_order
 from attncli.attention.card import Card
+from attncli.attention.observation import Observation
 from attncli.attention.ops import materialize_if_narrow
 from attncli.attention.plane_conv import PlaneConv2d
 
@@ -59,8 +60,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh every value of x by the mean of the gates of its column, its row and its position."""
-        cw = _compute_gate(self.cw, max_mean(x, 2).transpose(1, 2)).transpose(1, 2)  # (N, C, 1, W)
-        hc = _compute_gate(self.hc, max_mean(x, 3).permute(0, 3, 2, 1)).permute(0, 3, 2, 1)  # (N, C, H, 1)
+        cw, hc = self.compute_strip_gates(x)
         share = 1 / 2 if self.hw is None else 1 / 3
         s = memory_order(materialize_if_narrow(cw * share, x), x) + memory_order(
             materialize_if_narrow(hc * share, x), x
@@ -68,6 +68,20 @@ class Attention(nn.Module):
         if self.hw is not None:
             s = s + memory_order(materialize_if_narrow(_compute_gate(self.hw, max_mean(x, 1)) * share, x), x)
         return usual_order(memory_order(x, x) * s, x)
+
+    def compute_strip_gates(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return g_cw, (N, C, 1, W), and g_hc, (N, C, H, 1)."""
+        cw = _compute_gate(self.cw, max_mean(x, 2).transpose(1, 2)).transpose(1, 2)
+        return cw, _compute_gate(self.hc, max_mean(x, 3).permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
+
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
+        """Return the two or three gates whose mean weighs the map."""
+        (x,) = inputs
+        cw, hc = self.compute_strip_gates(x)
+        observations = [Observation("gate", "weight of the columns", cw), Observation("gate", "weight of the rows", hc)]
+        if self.hw is not None:
+            observations.append(Observation("gate", "weight of each position", _compute_gate(self.hw, max_mean(x, 1))))
+        return observations
 
 
 def _compute_gate(gate: nn.Module, pooled: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from attncli.attention.axis_reductions import axis_mean, memory_order, usual_order
 from attncli.attention.card import Card
 from attncli.attention.channel_groups import choose_groups, normalize_groups
+from attncli.attention.observation import Observation
 
 card = Card(
     title="ELA: Efficient Local Attention for Deep Convolutional Neural Networks",
@@ -75,12 +76,20 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh every value of x by its row and its column."""
-        rows = self.compute_gate(axis_mean(x, 3).flatten(2), "rows")[..., None]
-        columns = self.compute_gate(axis_mean(x, 2).flatten(2), "columns")[:, :, None]
         y = memory_order(x, x)
-        for s in (rows, columns):
+        for s in self.compute_strip_gates(x):
             y = y * memory_order(s.to(x.dtype), x)
         return usual_order(y, x)
+
+    def compute_strip_gates(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gates of the rows, (N, C, H, 1), and of the columns, (N, C, 1, W)."""
+        rows = self.compute_gate(axis_mean(x, 3).flatten(2), "rows")[..., None]
+        return rows, self.compute_gate(axis_mean(x, 2).flatten(2), "columns")[:, :, None]
+
+    def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
+        """Return both gates."""
+        rows, columns = self.compute_strip_gates(inputs[0])
+        return [Observation("gate", "weight of the rows", rows), Observation("gate", "weight of the columns", columns)]
 
     def compute_gate(self, strip: Tensor, direction: str) -> Tensor:
         """Return f, (N, C, L), of a strip of means, (N, C, L)."""

@@ -10,6 +10,8 @@ import click
 
 from attncli.commands._completion import complete_backbones, complete_mechanisms
 from attncli.commands._options import NAMES, F, apply_options, device_option, echo_json, json_option
+from attncli.errors import RunFailedError
+from attncli.system.signals import sigterm_as_interrupt
 
 if TYPE_CHECKING:
     from attncli.benchmark.results import TrainingBenchRow
@@ -39,7 +41,16 @@ _CONTENDER_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--steps", type=click.IntRange(1), help="Batches per turn  [default: 48 for resnet20, else 8]"),
     click.option("--batch-size", type=click.IntRange(1), help="Images per step  [default: 128, for resnet50 32]"),
-    click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns per contender."),
+    click.option(
+        "--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns per contender, at most."
+    ),
+    click.option(
+        "--minutes",
+        type=click.FloatRange(0, min_open=True),
+        default=5.0,
+        show_default=True,
+        help="Time for all networks together.",
+    ),
     history_option,
     click.option(
         "--against",
@@ -72,30 +83,50 @@ def report_bench_rows(
 ) -> None:
     """Print each row on stderr when it is measured, then add all to the history and print them on stdout.
 
+    Ctrl-C and SIGTERM end the measuring; what there is by then is added and printed, and the exit code is 130.
+
     Args:
         kind: `train` or `eval`, under which the history keeps them.
         rows: the rows, measured one by one.
         history: file to which they are added.
         against: file with an earlier bench to compare with, or None.
         as_json: whether stdout gets JSON.
+
+    Raises:
+        RunFailedError: no row was measured in time.
+        SystemExit: it was stopped.
     """
     from attncli.benchmark import history as past
     from attncli.benchmark import results
+    from attncli.report.table import print_rows
 
     earlier_bench = past.read_last_entry(against, kind) if against else {"rows": []}
     recorded_rows, shown_rows = [], []
-    for row in rows:
-        recorded_rows.append(asdict(row))
-        earlier_row = past.find_earlier_row(earlier_bench["rows"], recorded_rows[-1], results.COMPARED_KEYS)
-        shown_rows.append(results.format_training_row(row, earlier_row))
-        click.echo("  " + "  ".join(f"{k} {v}" for k, v in shown_rows[-1].items()), err=True)
-    append_to_history(history, kind, recorded_rows)
-    if as_json:
-        return echo_json(recorded_rows)
-    from attncli.report.table import print_rows
+    is_stopped = False
+    try:
+        with sigterm_as_interrupt():
+            for row in rows:
+                recorded_rows.append(asdict(row))
+                earlier_row = past.find_earlier_row(earlier_bench["rows"], recorded_rows[-1], results.COMPARED_KEYS)
+                shown_rows.append(results.format_training_row(row, earlier_row))
+                echo_progress("  ".join(f"{k} {v}" for k, v in shown_rows[-1].items()))
+    except KeyboardInterrupt:
+        is_stopped = True
+    if recorded_rows:
+        append_to_history(history, kind, recorded_rows)
+        if as_json:
+            echo_json(recorded_rows)
+        else:
+            print_rows(shown_rows)
+    if is_stopped:
+        raise SystemExit(130)
+    if not recorded_rows:
+        raise RunFailedError("the time was over before a round was complete", "give more: --minutes")
 
-    print_rows(shown_rows)
-    return None
+
+def echo_progress(text: str) -> None:
+    """Print a line of progress on stderr."""
+    click.echo(f"  {text}", err=True)
 
 
 def append_to_history(

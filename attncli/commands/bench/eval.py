@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands.bench._contenders import contender_options, make_bench_settings, report_bench_rows
+from attncli.commands.bench._contenders import contender_options, echo_progress, make_bench_settings, report_bench_rows
 
 
 @click.command()
@@ -15,6 +15,7 @@ def command(
     steps: int | None,
     batch_size: int | None,
     rounds: int,
+    minutes: float,
     history: Path,
     against: Path | None,
     as_json: bool,
@@ -23,7 +24,7 @@ def command(
 
     A ratio of 1 means that reading, normalising and counting the images cost nothing beside the network. Above 1,
     evaluation's larger batches save more time than that costs. The goal is 0.9. The quartiles over the rounds stand
-    beside it.
+    beside it. After --minutes, or Ctrl-C, it prints what it has.
 
     More in `attncli help benchmarks`.
 
@@ -32,6 +33,8 @@ def command(
       attncli bench eval --backbone resnet20 --attn none,eca
     """
     from attncli.benchmark import evaluation
+    from attncli.benchmark.turns import BenchLimit
 
     settings = make_bench_settings(backbone, attn, steps, batch_size)
-    report_bench_rows("eval", evaluation.bench_evaluation(settings, rounds), history, against, as_json)
+    rows = evaluation.bench_evaluation(settings, BenchLimit(rounds, 60 * minutes), echo_progress)
+    report_bench_rows("eval", rows, history, against, as_json)

@@ -6,12 +6,15 @@ from pathlib import Path
 import click
 
 from attncli.commands._options import NAMES
-from attncli.commands.bench._contenders import contender_options, make_bench_settings, report_bench_rows
+from attncli.commands.bench._contenders import contender_options, echo_progress, make_bench_settings, report_bench_rows
 
 
 @click.command()
 @click.option(
-    "--rivals", type=NAMES, metavar="NAMES", help="Of bare,usual,usual-bf16, separated by commas  [default: all]"
+    "--rivals",
+    type=NAMES,
+    metavar="NAMES",
+    help="Of bare,bare-contiguous,usual,usual-bf16, separated by commas  [default: bare,usual,usual-bf16]",
 )
 @contender_options
 def command(
@@ -21,15 +24,17 @@ def command(
     steps: int | None,
     batch_size: int | None,
     rounds: int,
+    minutes: float,
     history: Path,
     against: Path | None,
     as_json: bool,
 ) -> None:
     """Time training, everything included, against a bare loop and against the usual way, in turn.
 
-    `bare` is a hand-written loop with the best settings. `usual` is a DataLoader with PIL images in float32, and
-    `usual-bf16` is the same with bf16 and channels_last. A ratio above 1 means that attncli is faster; the quartiles
-    over the rounds stand beside it. Each contender runs in its own process. Let nothing else run meanwhile.
+    `bare` is a hand-written loop in channels_last, `bare-contiguous` the same with contiguous maps. `usual` is a
+    DataLoader with PIL images in float32, and `usual-bf16` is the same with bf16 and channels_last. A ratio above 1
+    means that attncli is faster; the quartiles over the rounds stand beside it. Each contender runs in its own
+    process. Let nothing else run meanwhile. After --minutes, or Ctrl-C, it prints what it has.
 
     More in `attncli help benchmarks`.
 
@@ -39,9 +44,12 @@ def command(
       attncli bench train --against runs/bench.jsonl
     """
     from attncli.benchmark import training
+    from attncli.benchmark.contenders import CONTENDERS
+    from attncli.benchmark.turns import BenchLimit
 
     settings = make_bench_settings(backbone, attn, steps, batch_size)
-    rows = training.bench_training(settings, rounds, _require_rivals(rivals or training.RIVALS, training.RIVALS))
+    chosen_rivals = _require_rivals(rivals or training.RIVALS, CONTENDERS[1:])
+    rows = training.bench_training(settings, BenchLimit(rounds, 60 * minutes), chosen_rivals, echo_progress)
     report_bench_rows("train", rows, history, against, as_json)
 
 

@@ -18,25 +18,34 @@ WIDTH = 9.0  # inches, and wider for many sites
 def draw_distributions(
     distributions: Sequence["SiteDistribution"], analysis: "AttentionAnalysis", path: Path, title: str
 ) -> None:
-    """Draw for every site the values of its units over many images, and how much they depend on image and class."""
-    measures = list(dict.fromkeys(distribution.measure for distribution in distributions))
-    longest = max(sum(distribution.measure == m for distribution in distributions) for m in measures)
-    with saved_figure(path, min(16.0, max(WIDTH, 3 + 0.42 * longest)), 5.2 * len(measures), title) as figure:
-        axes = figure.subplots(2 * len(measures), 1, squeeze=False)[:, 0]
-        for i, measure in enumerate(measures):
-            same_measure = [distribution for distribution in distributions if distribution.measure == measure]
-            _draw_value_ranges(axes[2 * i], same_measure, measure, analysis.sample)
-            _draw_deviations(axes[2 * i + 1], same_measure)
+    """Draw for every site the values of its units over many images, and how much they depend on image and class.
+
+    Each gate of a mechanism, and each other thing that is observed, has a pair of panels.
+    """
+    names = list(dict.fromkeys(map(name_quantity, distributions)))
+    groups = [[distribution for distribution in distributions if name_quantity(distribution) == n] for n in names]
+    longest = max(map(len, groups))
+    with saved_figure(path, min(16.0, max(WIDTH, 3 + 0.42 * longest)), 5.2 * len(names), title) as figure:
+        axes = figure.subplots(2 * len(names), 1, squeeze=False)[:, 0]
+        for i, (name, group) in enumerate(zip(names, groups, strict=True)):
+            _draw_value_ranges(axes[2 * i], group, name, analysis.sample)
+            _draw_deviations(axes[2 * i + 1], group)
 
 
-def _draw_value_ranges(ax: Axes, distributions: Sequence["SiteDistribution"], measure: str, sample: int) -> None:
+def name_quantity(distribution: "SiteDistribution") -> str:
+    """Return what is observed and, if the words do not say it, which number of it is shown."""
+    is_said = distribution.measure in distribution.what or distribution.kind in ("gate", "choice")
+    return distribution.what if is_said else f"{distribution.what}: {distribution.measure}"
+
+
+def _draw_value_ranges(ax: Axes, distributions: Sequence["SiteDistribution"], name: str, sample: int) -> None:
     """Draw the quartiles and 5 to 95 % of all units and images, by site."""
     for i, distribution in enumerate(distributions):
         low, first, middle, third, high = np.quantile(distribution.values, (0.05, 0.25, 0.5, 0.75, 0.95))
         ax.plot([i, i], [low, high], color=COLOURS[0], linewidth=1.2)
         ax.plot([i, i], [first, third], color=COLOURS[0], linewidth=6, alpha=0.5, solid_capstyle="butt")
         ax.plot([i], [middle], "o", color=INK, markersize=3.5)
-    ax.set_title(f"{measure}: median, quartiles and 5 to 95 % of {sample} test images' units")
+    ax.set_title(f"{name}: median, quartiles and 5 to 95 % over {sample} test images and all units")
     _name_sites(ax, distributions, named=False)
 
 
@@ -52,17 +61,12 @@ def _draw_deviations(ax: Axes, distributions: Sequence["SiteDistribution"]) -> N
         )
     ax.set_title("how much it differs: standard deviations")
     ax.set_ylim(bottom=0)
-    ax.legend(frameon=False, fontsize=9, ncols=3, loc="best")
+    ax.legend(frameon=False, fontsize=9, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1)
     _name_sites(ax, distributions, named=True)
 
 
 def _name_sites(ax: Axes, distributions: Sequence["SiteDistribution"], named: bool) -> None:
-    names = [
-        distribution.site
-        if sum(o.site == distribution.site for o in distributions) == 1
-        else f"{distribution.site}, {distribution.what}"
-        for distribution in distributions
-    ]
+    names = [distribution.site for distribution in distributions]
     ax.set_xticks(range(len(names)), names if named else [""] * len(names), rotation=40, ha="right")
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.tick_params(labelsize=8, colors=INK if named else FAINT)

@@ -17,6 +17,8 @@ from attncli.report.attention_figures.primitives import (
 )
 from attncli.report.style import COLOURS, INK
 
+SMALL_SHARE = 0.01  # of a gate's size: smaller differences are drawn small
+
 if TYPE_CHECKING:
     from attncli.interpret import ImageAnalysis, SiteDistribution, SiteView
     from attncli.interpret.observations import Array
@@ -58,6 +60,11 @@ def draw_gate(
     return used_axes
 
 
+def is_one_number(view: "SiteView") -> bool:
+    """Return whether a view is a gate that is the same everywhere."""
+    return view.kind == "gate" and view.places is None and (view.channels is None or view.channels.size == 1)
+
+
 def _draw_sorted_channels(ax: Axes, values: "Array", mean_values: "Array | None") -> None:
     order = np.argsort(values if mean_values is None else mean_values)[::-1]
     ax.bar(range(len(values)), values[order], width=1.0, color=COLOURS[4], label="this image")
@@ -74,12 +81,20 @@ def _draw_sorted_channels(ax: Axes, values: "Array", mean_values: "Array | None"
 def _draw_class_histogram(ax: Axes, distribution: "SiteDistribution", classes: Sequence[str]) -> None:
     """Draw one histogram per class (row): how often the gates of its images have which value."""
     values = distribution.values
-    edges = np.linspace(float(values.min()), float(values.max()) + 1e-6, 25)
+    edges = np.linspace(*choose_histogram_range(values), 25)
     rows = [np.histogram(values[distribution.labels == c], edges)[0] for c in range(len(classes))][:MAX_CLASSES]
     shares = np.array([row / max(row.max(), 1) for row in rows])
     ax.imshow(shares, cmap="Blues", aspect="auto", extent=(edges[0], edges[-1], len(rows) - 0.5, -0.5))
     label_class_rows(ax, classes)
+    ax.xaxis.set_major_locator(MaxNLocator(3))
     ax.set_title("histogram of the gate, by class", fontsize=8.5)
+
+
+def choose_histogram_range(values: "Array") -> tuple[float, float]:
+    """Return the ends of a histogram's axis: those of the values, and wider if the values are all but equal."""
+    low, high = float(values.min()), float(values.max())
+    lacking = max(0.0, SMALL_SHARE * max(abs(low), abs(high), 1e-6) - (high - low))
+    return low - lacking / 2, high + lacking / 2 + 1e-9
 
 
 def _draw_class_differences(ax: Axes, distribution: "SiteDistribution", classes: Sequence[str]) -> None:
@@ -88,12 +103,18 @@ def _draw_class_differences(ax: Axes, distribution: "SiteDistribution", classes:
     mean_values = distribution.values.mean(0)
     order = np.argsort(mean_values)[::-1]
     deviations = (means - mean_values)[:, order]
-    limit = max(float(np.nanmax(np.abs(deviations))), 1e-6)
+    limit = choose_colour_limit(deviations, mean_values)
     drawn = ax.imshow(deviations, cmap="RdBu_r", aspect="auto", vmin=-limit, vmax=limit, interpolation="nearest")
     label_class_rows(ax, classes)
     ax.set_title("class's mean less the mean of all", fontsize=8.5)
     ax.set_xlabel("channels in the order of the bars", fontsize=8)
     add_colorbar(ax, drawn)
+
+
+def choose_colour_limit(deviations: "Array", mean_values: "Array") -> float:
+    """Return the deviation that gets the full colour: the largest, or more, so that noise of rounding stays pale."""
+    least_limit = SMALL_SHARE * max(float(np.abs(mean_values).mean()), 1e-6)
+    return max(float(np.nanmax(np.abs(deviations))), least_limit)
 
 
 def draw_choice(

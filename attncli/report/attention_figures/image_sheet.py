@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from attncli.interpret import AttentionAnalysis, ImageAnalysis, SiteView
     from attncli.interpret.observations import Array
 
-MAX_ROWS = 6  # sites that a sheet shows; attention.png shows them all
-WIDTH, HEAD, ROW = 9.0, 2.5, 2.2  # inches
+MAX_ROWS = 6  # of a sheet, one for each view of a site; attention.png shows all sites
+WIDTH, HEAD, ROW, LOW_ROW = 9.0, 2.8, 2.2, 0.7  # inches
 PANEL_DRAWERS: dict[str, Callable[..., int]] = {  # each draws into the first of three axes and returns how many it took
     "gate": gates.draw_gate,
     "choice": gates.draw_choice,
@@ -27,11 +27,15 @@ PANEL_DRAWERS: dict[str, Callable[..., int]] = {  # each draws into the first of
 
 
 def draw_image_sheet(image: "ImageAnalysis", analysis: "AttentionAnalysis", path: Path, title: str) -> None:
-    """Draw the image and Grad-CAM in the first row, then one row for each of up to MAX_ROWS views."""
-    views = pick_evenly(image.views, MAX_ROWS)
+    """Draw the image and Grad-CAM in the first row, then one row for each view of some sites, at most MAX_ROWS.
+
+    A note says how many sites were left out.
+    """
+    views, note = choose_views(image.views)
     distributions = {(distribution.site, distribution.what): distribution for distribution in analysis.distributions}
-    with saved_figure(path, WIDTH, HEAD + ROW * len(views), title) as figure:
-        grid = figure.add_gridspec(1 + len(views), 3, height_ratios=[HEAD, *[ROW] * len(views)])
+    heights = [LOW_ROW if gates.is_one_number(view) else ROW for view in views]
+    with saved_figure(path, WIDTH, HEAD + sum(heights), title) as figure:
+        grid = figure.add_gridspec(1 + len(views), 3, height_ratios=[HEAD, *heights])
         spot = find_focus(image)
         _draw_header([figure.add_subplot(grid[0, i]) for i in range(3)], image, spot)
         for row, view in enumerate(views, 1):
@@ -42,13 +46,26 @@ def draw_image_sheet(image: "ImageAnalysis", analysis: "AttentionAnalysis", path
             axes[0].set_title(f"{view.site}\n{view.what}", fontsize=9)
             for unused in axes[used_axes:]:
                 unused.set_visible(False)
+        if note:
+            figure.supxlabel(note, x=0.01, ha="left", fontsize=9)
 
 
-def pick_evenly(views: Sequence["SiteView"], most: int) -> list["SiteView"]:
-    """Return up to `most` views at equal distances, the first and the last among them."""
-    if len(views) <= most:
-        return list(views)
-    return [views[round(i * (len(views) - 1) / (most - 1))] for i in range(most)]
+def choose_views(views: Sequence["SiteView"]) -> tuple[list["SiteView"], str]:
+    """Return all views of some sites, at most MAX_ROWS, and how many sites they are of ("" if all)."""
+    sites = list(dict.fromkeys(view.site for view in views))
+    shown_sites = pick_evenly(sites, max(1, MAX_ROWS * len(sites) // max(1, len(views))))
+    is_whole = len(shown_sites) == len(sites)
+    note = "" if is_whole else f"{len(shown_sites)} of {len(sites)} sites are shown; attention.png has all of them"
+    return [view for view in views if view.site in shown_sites], note
+
+
+def pick_evenly(sites: Sequence[str], most: int) -> list[str]:
+    """Return up to `most` sites at equal distances, the first and the last among them, or the last if it is one."""
+    if len(sites) <= most:
+        return list(sites)
+    if most == 1:
+        return [sites[-1]]
+    return [sites[round(i * (len(sites) - 1) / (most - 1))] for i in range(most)]
 
 
 def find_focus(image: "ImageAnalysis") -> tuple[float, float]:
@@ -74,11 +91,19 @@ def _draw_header(axes: Sequence[Axes], image: "ImageAnalysis", spot: tuple[float
     for ax, (name, cam, predicted, probability, background) in zip(axes[1:], cam_panels, strict=False):
         _draw_cam(ax, background, cam)
         ax.set_title(f"{name}: {predicted} {probability:.0%}", fontsize=10)
-        ax.set_xlabel(f"Grad-CAM of {image.truth}" if cam is not None else "no map to take Grad-CAM of", fontsize=8)
+        ax.set_xlabel(describe_cam(cam, image.truth), fontsize=8)
     for ax in axes[1 + len(cam_panels) :]:
         ax.set_visible(False)
     if any(v.kind in ("affinity", "offsets") for v in image.views):
         primitives.mark_spot(axes[0], image.pixels.shape, spot)
+
+
+def describe_cam(cam: "Array | None", truth: str) -> str:
+    """Return what a map of Grad-CAM shows: of which class, on how many places, or why there is none."""
+    if cam is None:
+        return "no map to take Grad-CAM of"
+    places = f"{cam.shape[0]} x {cam.shape[1]} places"
+    return f"Grad-CAM of {truth}\n{places}" + ("; bright: speaks for it" if cam.any() else ": none speaks for it")
 
 
 def _draw_cam(ax: Axes, pixels: "Array", cam: "Array | None") -> None:

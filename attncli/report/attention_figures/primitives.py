@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 
+from attncli.report.figures import shorten_class_name
+
 if TYPE_CHECKING:
     from attncli.interpret import ImageAnalysis
     from attncli.interpret.observations import Array
@@ -63,5 +65,7 @@ def label_class_rows(ax: Axes, classes: Sequence[str]) -> None:
     shown = classes[:MAX_CLASSES]
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
-    ax.set_yticks(range(len(shown)), [c[:10] for c in shown])
+    ax.set_yticks(range(len(shown)), [shorten_class_name(name) for name in shown])
+    if len(shown) < len(classes):
+        ax.set_ylabel(f"the first {len(shown)} of {len(classes)} classes", fontsize=7)
     ax.tick_params(labelsize=7, length=0)

@@ -1,0 +1,74 @@
+"""Figures of attention: which sites a sheet shows, what its panels say, and scales that make noise look like noise."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attncli.interpret.analyze import AttentionAnalysis
+from attncli.interpret.observations import SiteDistribution, SiteView
+from attncli.report.attention_figures import draw_distributions, gates, image_sheet
+
+CLASSES = ("English springer", "tench")
+
+
+def make_view(site, what="gate"):
+    """A gate of three channels at a site."""
+    return SiteView(site, "gate", what, np.ones((3, 1, 1), np.float32), channels=np.array([0.1, 0.5, 0.9], np.float32))
+
+
+def make_distribution(site, what="gate", spread=0.2):
+    """The gates of four images, of each class two."""
+    values = (0.5 + spread * np.linspace(-1, 1, 12).reshape(4, 3)).astype(np.float32)
+    return SiteDistribution(site, "gate", what, "gate", values, np.array([0, 1, 0, 1]))
+
+
+def test_a_sheet_shows_whole_sites_and_says_how_many():
+    """Of nine sites with two gates each three are drawn, each with both gates, and the sheet says so."""
+    views = [make_view(f"layer{i}", what) for i in range(9) for what in ("channel gate", "spatial gate")]
+    shown, note = image_sheet.choose_views(views)
+    assert [(v.site, v.what) for v in shown] == [
+        (f"layer{i}", f"{what} gate") for i in (0, 4, 8) for what in ("channel", "spatial")
+    ]
+    assert note.startswith("3 of 9 sites")
+    assert image_sheet.choose_views(views[:4]) == (views[:4], "")
+    assert image_sheet.choose_views([]) == ([], "")
+
+
+@pytest.mark.parametrize(("count", "most", "chosen"), [(9, 3, [0, 4, 8]), (9, 1, [8]), (2, 6, [0, 1])])
+def test_sites_are_picked_evenly(count, most, chosen):
+    """The first and the last are there; of one it is the last."""
+    assert image_sheet.pick_evenly([str(i) for i in range(count)], most) == [str(i) for i in chosen]
+
+
+def test_a_map_of_gradcam_says_what_it_is():
+    """Class and number of places; a map of zeros says that no place speaks for the class."""
+    assert "2 x 3 places" in image_sheet.describe_cam(np.ones((2, 3)), "tench")
+    assert "none" in image_sheet.describe_cam(np.zeros((2, 3)), "tench")
+    assert "tench" in image_sheet.describe_cam(np.zeros((2, 3)), "tench")
+    assert "no map" in image_sheet.describe_cam(None, "tench")
+
+
+def test_noise_of_rounding_is_drawn_small():
+    """Gates that differ by a millionth do not fill the colours or the axis; real differences do."""
+    means = np.full(3, 0.5)
+    assert gates.choose_colour_limit(np.full((2, 3), 1e-6), means) > 1e-3
+    assert gates.choose_colour_limit(np.array([[0.1, np.nan], [0.0, -0.2]]), means) == pytest.approx(0.2)
+    low, high = gates.choose_histogram_range(make_distribution("a", spread=1e-6).values)
+    assert high - low > 1e-3
+    assert gates.choose_histogram_range(np.array([0.1, 0.9])) == pytest.approx((0.1, 0.9))
+
+
+def test_each_gate_has_its_own_panels_and_the_legend_covers_nothing(tmp_path, drawn):
+    """Two gates at two sites: two pairs of panels, named once each; the legend stands above its panel."""
+    distributions = [make_distribution(site, what) for site in "ab" for what in ("channel gate", "spatial gate")]
+    draw_distributions(distributions, AttentionAnalysis([], distributions, CLASSES, 4), tmp_path / "a.png", "t")
+    [figure] = drawn
+    figure.draw_without_rendering()
+    titles = [axes.get_title("left").partition(":")[0] for axes in figure.axes]
+    assert [title for title in titles if "gate" in title] == ["channel gate", "spatial gate"]
+    for axes in figure.axes[1::2]:
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]
+        assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1 - 1
+        assert axes.get_legend().get_window_extent().x0 > axes._left_title.get_window_extent().x1
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.width > 1000
