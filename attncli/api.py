@@ -135,7 +135,7 @@ def compare(
         run
         for run in read_finished_runs(RunStore(Path(runs), tracking_uri))
         if run.is_on(dataset)
-        and backbone in (None, run.recipe.model.backbone)
+        and backbone in (None, run.recipe.model.backbone_label)
         and (wanted_names is None or run.result.attn in wanted_names)
     ]
     return pd.DataFrame([row.to_json_dict() for row in compare_variants(finished_runs, margin=margin / 100)])

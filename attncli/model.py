@@ -10,13 +10,15 @@ from torch import Tensor, nn
 from attncli import attention, backbones
 from attncli.attention import Mechanism
 from attncli.attention.plugin_errors import plugin_errors
-from attncli.backbones import pretrained, sites, surgery, timm_networks
+from attncli.backbones import pretrained, sites, surgery, timm_networks, user_networks
 from attncli.backbones.grey_stem import convert_stem_to_grey
 from attncli.backbones.structure import BackboneFamily
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe, Train
 from attncli.seeds import derive_seed
+from attncli.system.code_reference import is_code_reference
 
+_REFERENCE = "attncli_reference"  # attribute of a mechanism's module: what a recipe calls it
 CIFAR_STEM_BELOW = 64  # images below this many pixels get the CIFAR stem
 
 
@@ -46,7 +48,10 @@ class ResolvedModel:
 
     @property
     def site(self) -> str | None:
-        """Where the mechanism goes: the site of the recipe, else that of the paper; None without mechanism."""
+        """Where the mechanism goes: the site of the recipe, else that of the paper; None without mechanism.
+
+        A combination has the sites of its parts, joined by `+`.
+        """
         return self.model.site or self.paper_site if self.mechanism else None
 
 
@@ -56,7 +61,8 @@ def resolve_model(recipe: Recipe) -> ResolvedModel:
     mechanism = attention.resolve_mechanism(model.attn)
     if mechanism and mechanism.is_whole_network:
         return ResolvedModel(model, recipe.seed, mechanism, None, mechanism.card.site)
-    paper_site = backbones.get_paper_site(model.backbone, mechanism.card) if mechanism else None
+    paper_sites = [backbones.get_paper_site(model.backbone, m.card) for m in mechanism.members] if mechanism else []
+    paper_site = "+".join(dict.fromkeys(paper_sites)) or None
     return ResolvedModel(model, recipe.seed, mechanism, backbones.load(model.backbone), paper_site)
 
 
@@ -92,6 +98,7 @@ def build(recipe: Recipe, spec: InputSpec, notify: Callable[[str], None] | None 
         net = _build_whole_network(resolved, spec)
     else:
         net = _build_backbone(resolved, resolved.family, spec, notify)
+        _zero_residual_branches(net, resolved, resolved.family)
         _insert_attention(net, resolved, resolved.family, spec)
         if isinstance(recipe.model.pretrained, str) and not _is_building_on_meta():
             summary = pretrained.load_mechanisms(net, recipe.model.pretrained)
@@ -106,6 +113,9 @@ def build(recipe: Recipe, spec: InputSpec, notify: Callable[[str], None] | None 
 def _validate_combination(resolved: ResolvedModel, spec: InputSpec) -> None:
     """Raise UserError, before anything is built, for settings that contradict each other."""
     model, mechanism = resolved.model, resolved.mechanism
+    if model.zero_init_residual and (model.pretrained or resolved.is_whole_network):
+        reason = "a whole network has no blocks" if resolved.is_whole_network else "it would undo pretrained weights"
+        raise UserError(f"model.zero_init_residual: {reason}", "leave it out")
     if mechanism is None:
         return
     if mechanism.needs_clips and spec.frames is None:
@@ -115,6 +125,8 @@ def _validate_combination(resolved: ResolvedModel, spec: InputSpec) -> None:
         )
     if resolved.is_whole_network and spec.frames is not None:
         raise UserError(f"model.attn: '{model.attn}' is a whole network for still images", "choose still images")
+    if model.replace and mechanism.parts:
+        raise UserError(f"model.replace: one mechanism takes that place, not '{model.attn}'", "leave out model.replace")
     if model.replace and model.site:
         raise UserError(
             "model.site: with model.replace a mechanism goes where the built-in attention was", "leave out one of them"
@@ -138,7 +150,22 @@ def _validate_combination(resolved: ResolvedModel, spec: InputSpec) -> None:
 
 def _build_whole_network(resolved: ResolvedModel, spec: InputSpec) -> nn.Module:
     site_arguments = {"classes": spec.classes, "size": spec.size, "channels_in": 3, "channels": 3}
-    return build_mechanism(resolved, site_arguments, "model")
+    assert resolved.mechanism is not None
+    return build_mechanism(resolved, resolved.mechanism, site_arguments, "model")
+
+
+def build_plain_network(model: Model, classes: int, size: tuple[int, int]) -> nn.Module:
+    """Return the backbone of a recipe with random weights, for images of `size` (H, W).
+
+    Raises UserError if the network does not take images of this size.
+    """
+    use_cifar_stem = max(size) < CIFAR_STEM_BELOW if model.stem == "auto" else model.stem == "cifar"
+    net = backbones.load(model.backbone).build(model.backbone, classes, use_cifar_stem)
+    if model.backbone.startswith(backbones.TIMM_PREFIX):
+        timm_networks.check_image_size(net, model.backbone, size)
+    if is_code_reference(model.backbone):
+        user_networks.set_image_size(net, model.backbone, size, classes)
+    return net
 
 
 def _build_backbone(
@@ -146,12 +173,9 @@ def _build_backbone(
 ) -> nn.Module:
     """Build the plain network from the seed's stream "backbone", with pretrained weights if the recipe wants them."""
     model = resolved.model
-    use_cifar_stem = max(spec.size) < CIFAR_STEM_BELOW if model.stem == "auto" else model.stem == "cifar"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(resolved.seed, "backbone"))
-        net = family.build(model.backbone, spec.classes, use_cifar_stem)
-        if model.backbone.startswith(backbones.TIMM_PREFIX):
-            timm_networks.check_image_size(net, model.backbone, spec.size)
+        net = build_plain_network(model, spec.classes, spec.size)
         if model.channels == 1:
             convert_stem_to_grey(net, model.backbone)
         if model.pretrained and not _is_building_on_meta():
@@ -165,31 +189,45 @@ def _build_backbone(
     return net
 
 
+def _zero_residual_branches(net: nn.Module, resolved: ResolvedModel, family: BackboneFamily) -> None:
+    """Start each residual block as its shortcut if the recipe, or else the mechanism's card, wants that.
+
+    Pretrained weights stay as they are. Raises UserError if the recipe wants it and the network has no such norms.
+    """
+    model, mechanism = resolved.model, resolved.mechanism
+    by_card = mechanism is not None and mechanism.card.zero_init_residual and not model.pretrained
+    if not (by_card if model.zero_init_residual is None else model.zero_init_residual):
+        return
+    zeroed = surgery.zero_branch_norms(net, family.find_structure(net))
+    if not zeroed and model.zero_init_residual:
+        raise UserError(
+            f"model.zero_init_residual: no residual branch of {model.backbone} ends with a norm", "leave it out"
+        )
+
+
 def _insert_attention(net: nn.Module, resolved: ResolvedModel, family: BackboneFamily, spec: InputSpec) -> None:
     """Build the mechanism for each of its places and put it there; remove the attention that it replaces."""
     model, mechanism, structure = resolved.model, resolved.mechanism, family.find_structure(net)
-    placed_mechanisms = []
+    placed_mechanisms: list[tuple[sites.Placement, nn.Module]] = []
     with plugin_errors(model.attn, "fails on a map of zeros"):
-        if mechanism is not None:
-            request = make_placement_request(resolved, mechanism, spec)
-            placed_mechanisms = [
-                (placement, build_mechanism(resolved, placement.site_arguments, placement.path))
-                for placement in sites.find_placements(net, structure, request)
-            ]
-            if sites.is_map_site(model.site or mechanism.card.site):
-                _check_map_shapes(model.attn, placed_mechanisms)
+        for member in mechanism.members if mechanism is not None else ():
+            places = sites.find_placements(net, structure, make_placement_request(resolved, member, spec))
+            placed_members = [(p, build_mechanism(resolved, member, p.site_arguments, p.path)) for p in places]
+            if sites.is_map_site(model.site or member.card.site):
+                _check_map_shapes(member.reference, placed_members)
+            placed_mechanisms += placed_members
         if model.replace:
             sites.remove_built_in_attention(net, structure, model.replace)
-        for placement, module in placed_mechanisms:
+        for placement, module in sites.order_insertions(model.attn, placed_mechanisms):
             placement.insert(net, module)
 
 
 def make_placement_request(resolved: ResolvedModel, mechanism: Mechanism, spec: InputSpec) -> sites.PlacementRequest:
-    """Return what decides where the mechanism of a recipe goes in its network."""
+    """Return what decides where a mechanism of a recipe goes in its network."""
     model = resolved.model
     return sites.PlacementRequest(
         mechanism,
-        resolved.paper_site or mechanism.card.site,
+        backbones.get_paper_site(model.backbone, mechanism.card),
         spec.size,
         spec.classes,
         spec.frames,
@@ -200,27 +238,42 @@ def make_placement_request(resolved: ResolvedModel, mechanism: Mechanism, spec: 
     )
 
 
-def build_mechanism(resolved: ResolvedModel, site_arguments: dict[str, Any], path: str) -> nn.Module:
-    """Build the mechanism for the place `path` (`model` for a whole network) from the random stream of that place."""
-    model, mechanism = resolved.model, resolved.mechanism
-    assert mechanism is not None
-    arguments = {name: value for name, value in site_arguments.items() if name in mechanism.site_arguments}
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in model.options.items()}
+def build_mechanism(
+    resolved: ResolvedModel, mechanism: Mechanism, site_arguments: dict[str, Any], path: str
+) -> nn.Module:
+    """Build a mechanism for a place from the random stream of that place.
+
+    So `se` has the same weights in se+simam as alone.
+
+    Args:
+        resolved: The model that it is a part of.
+        mechanism: The mechanism, or one of a combination.
+        site_arguments: The values of the place by site argument.
+        path: The place, `model` for a whole network.
+
+    Raises:
+        UserError: It cannot be built there.
+    """
+    model = resolved.model
+    assert resolved.mechanism is not None
+    arguments = mechanism.select_arguments(site_arguments)
+    options = mechanism.select_options(model.options, resolved.mechanism)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(resolved.seed, "mechanism", path))
         try:
             with plugin_errors(model.attn, f"fails for {path} ({_format_arguments(arguments)})"):
-                module = attention.load(model.attn).Attention(**arguments, **options)
+                module = attention.load_class(mechanism.reference)(**arguments, **options)
         except (ValueError, TypeError) as error:
             whole = resolved.is_whole_network
             failure = "cannot be built" if whole else f"does not fit {model.backbone} at {path}"
             other_places = "" if whole else "; model.stages and model.blocks choose places where it fits"
             raise UserError(
-                f"attention '{model.attn}' {failure} ({_format_arguments(arguments)}): {error}",
-                f"`attncli show {model.attn}` prints what it needs{other_places}",
+                f"attention '{mechanism.reference}' {failure} ({_format_arguments(arguments)}): {error}",
+                f"`attncli show {mechanism.reference}` prints what it needs{other_places}",
             ) from error
     if not isinstance(module, nn.Module):
-        raise UserError(f"attention '{model.attn}': Attention is not a torch.nn.Module", "derive it from nn.Module")
+        raise UserError(f"attention '{mechanism.reference}': not a torch.nn.Module", "derive the class from nn.Module")
+    setattr(module, _REFERENCE, mechanism.reference)
     return module
 
 
@@ -275,8 +328,12 @@ def _run_smoke_test(net: nn.Module, resolved: ResolvedModel, spec: InputSpec) ->
 
 def find_mechanisms(model: nn.Module) -> dict[str, nn.Module]:
     """Return the mechanisms in a network by path; a mechanism that is the whole network has the path ""."""
-    inserted = {path: module for path, module in model.named_modules() if path.endswith(".attn")}
-    return inserted or ({"": model} if type(model).__module__.startswith(("attncli.attention", "attncli_own")) else {})
+    inserted: dict[str, nn.Module] = {}
+    for path, module in model.named_modules():
+        is_inside = any(path.startswith(f"{other}.") for other in inserted)  # a mechanism may have a part of that name
+        if path.endswith(".attn") and not is_inside:
+            inserted[path] = module
+    return inserted or ({"": model} if hasattr(model, _REFERENCE) else {})
 
 
 def group_parameters(
@@ -319,8 +376,9 @@ def _read_card_rules(model: nn.Module, attn: str) -> tuple[set[str], dict[str, f
     mechanism = attention.resolve_mechanism(attn)
     if mechanism is None:
         return undecayed, lr_factors
-    card = mechanism.card
+    cards = {member.reference: member.card for member in mechanism.members}
     for path, module in find_mechanisms(model).items():
+        card = cards[getattr(module, _REFERENCE, attn)]
         undecayed_rules = getattr(module, "no_weight_decay", card.no_weight_decay)
         for name, _ in module.named_parameters():
             full_name = f"{path}.{name}" if path else name

@@ -1,6 +1,7 @@
 """Check the names in a recipe: dataset, backbone, mechanism, options, files. No torch."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,8 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from attncli import attention, backbones, data, recipe
 from attncli.attention.card import SITES
+from attncli.backbones.user_network_file import find_class_count
 from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
+from attncli.system.code_reference import is_code_reference
 from attncli.system.files import expand_user_path
 from attncli.system.source_inspection import ConstructorParameter
 
@@ -43,7 +46,7 @@ def find_recipe_errors(tree: Mapping[str, Any], file_name: str = "") -> list[Use
         (_check_class_file, (data_section, prefix)),
         (_check_fold, (data_section, prefix)),
         (_check_balance, (_get_section(tree, "train"), prefix)),
-        (_check_name, (model_section, "model.backbone", "backbone", backbones.backbone_names(), prefix)),
+        (_check_backbone, (model_section, prefix)),
         (_check_name, (model_section, "model.site", "site", SITES, prefix)),
         (_check_mechanism, (model_section, prefix)),
         (_check_weights_file, (model_section, prefix)),
@@ -79,6 +82,18 @@ def _check_name(section: Mapping[str, Any], key: str, kind: str, known: Iterable
         return []
     aliases = {"dataset": list_dataset_aliases, "backbone": backbones.list_backbone_aliases}.get(kind, dict)()
     return [unknown_name_error(kind, value, known, location=f"{prefix}{key}", aliases=aliases)]
+
+
+def _check_backbone(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:
+    """Return the errors of the backbone's name, or of the file of a user's network."""
+    name = model_section.get("backbone")
+    if not isinstance(name, str) or not is_code_reference(name):
+        return _check_name(model_section, "model.backbone", "backbone", backbones.backbone_names(), prefix)
+    try:
+        find_class_count(name)
+    except UserError as error:
+        return [UserError(f"{prefix}model.backbone: {error.problem}", error.hint)]
+    return []
 
 
 def _check_class_file(data_section: Mapping[str, Any], prefix: str) -> list[UserError]:
@@ -119,16 +134,34 @@ def _check_mechanism(model_section: Mapping[str, Any], prefix: str) -> list[User
     if name == attention.NONE:
         return [UserError(f"{prefix}model.options: 'none' takes no options", "name a mechanism")] if options else []
     try:
-        allowed = attention.describe_mechanism(name).options
+        mechanism = attention.describe_mechanism(name)
     except UserError as error:
         return [
             UserError(f"{prefix}model.attn: {single_error.problem}", single_error.hint)
             for single_error in error.single_errors
         ]
+    if not mechanism.parts:
+        return _check_options(mechanism, options, f"{prefix}model.options.")
+    sections = {part.option_section: part for part in mechanism.parts}
+    errors = []
+    for section, own_options in options.items():
+        location = f"{prefix}model.options.{section}"
+        if section not in sections:
+            hint = f"options follow the name of the mechanism: model.options.{next(iter(sections))}.NAME=VALUE"
+            errors.append(UserError(f"{location}: no mechanism of '{mechanism.name}'", hint))
+        elif not isinstance(own_options, Mapping):
+            errors.append(UserError(f"{location}: {own_options!r} is not allowed", f"write {location}.NAME=VALUE"))
+        else:
+            errors += _check_options(sections[section], own_options, f"{location}.")
+    return errors
+
+
+def _check_options(mechanism: attention.Mechanism, options: Mapping[str, Any], location: str) -> list[UserError]:
+    """Return the errors of a mechanism's options, whose names follow `location` in messages."""
     return [
         single_error
         for key, value in options.items()
-        for single_error in _check_option(name, str(key), value, allowed, prefix)
+        for single_error in _check_option(mechanism, str(key), value, location)
     ]
 
 
@@ -147,19 +180,17 @@ def _check_weights_file(model_section: Mapping[str, Any], prefix: str) -> list[U
     ]
 
 
-def _check_option(
-    name: str, key: str, value: Any, allowed: dict[str, ConstructorParameter], prefix: str
-) -> list[UserError]:
-    location = f"{prefix}model.options.{key}"
+def _check_option(mechanism: attention.Mechanism, key: str, value: Any, prefix: str) -> list[UserError]:
+    location, allowed, name = f"{prefix}{key}", mechanism.options, mechanism.reference
     if key not in allowed:
         hint = suggest_name(key, allowed) or f"'{name}' has no options"
         return [UserError(f"{location}: unknown option of '{name}'", hint)]
-    option_value = tuple(value) if isinstance(value, list) else value
-    try:
-        TypeAdapter(_resolve_annotation(allowed[key])).validate_python(option_value, strict=True)
-    except ValidationError:
-        return [UserError(f"{location}: {value!r} is not allowed", f"allowed: {allowed[key].annotation}")]
-    return []
+    adapter = TypeAdapter(_resolve_annotation(allowed[key]))
+    for option_value in (tuple(value), value) if isinstance(value, list) else (value,):
+        with suppress(ValidationError):
+            adapter.validate_python(option_value, strict=True)
+            return []
+    return [UserError(f"{location}: {value!r} is not allowed", f"allowed: {allowed[key].annotation}")]
 
 
 def _resolve_annotation(parameter: ConstructorParameter) -> Any:
@@ -181,9 +212,11 @@ def build_json_schema() -> dict[str, Any]:
     definitions["Model"]["properties"]["backbone"]["anyOf"] = [
         {"enum": sorted(backbones.backbone_names())},
         {"pattern": f"^{backbones.TIMM_PREFIX}"},
+        {"pattern": r"\.py:\w+$"},
     ]
     definitions["Model"]["properties"]["attn"]["anyOf"] = [
         {"enum": sorted((attention.NONE, *attention.mechanism_names()))},
-        {"pattern": r"\.py$"},
+        {"pattern": r"\.py(:\w+)?$"},
+        {"pattern": r"\+"},
     ]
     return recipe_schema

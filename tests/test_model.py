@@ -40,9 +40,9 @@ def test_common_random_numbers(attn: str, backbone: str) -> None:
 
     Tensors may be missing only where the mechanism stands for a submodule (a convolution, its norm, the classifier).
     """
-    shape = shape_for(attn)
-    plain = backbone_tensors(model.build(recipe("none", backbone, seed=3), shape))
-    variant = backbone_tensors(model.build(recipe(attn, backbone, seed=3), shape))
+    shape, keys = shape_for(attn), {"seed": 3, "model__zero_init_residual": False}
+    plain = backbone_tensors(model.build(recipe("none", backbone, **keys), shape))
+    variant = backbone_tensors(model.build(recipe(attn, backbone, **keys), shape))
     assert variant.keys() <= plain.keys()
     assert all(torch.equal(plain[k], v) for k, v in variant.items())
     missing = plain.keys() - variant.keys()
@@ -102,6 +102,48 @@ def test_order_at_a_site() -> None:
     assert [n for n, _ in net.layer1[0].bn2.named_children()] == ["host", "attn"]
     net = model.build(recipe("eca", model__site="mid"), model.InputSpec(10, (32, 32)))
     assert [n for n, _ in net.layer1[0].conv2.named_children()] == ["attn", "host"]
+
+
+def norm_weights(attn: str, backbone: str = "resnet20", **keys: Any) -> dict[str, torch.Tensor]:
+    """The weights of the norms of the first stage's blocks."""
+    net = model.build(recipe(attn, backbone, **keys), model.InputSpec(10, (16, 16)))
+    return {n: p for n, p in net.layer1.named_parameters() if n.endswith("weight") and p.ndim == 1}
+
+
+@pytest.mark.parametrize("attn", ["lambda", "halo", "involution"])
+def test_branches_start_at_zero_where_the_code_followed_does_so(attn: str) -> None:
+    """The last norm of each block has weight 0, the first 1; a recipe can switch it off."""
+    last, rest = [], []
+    for name, weight in norm_weights(attn).items():
+        if ".attn." not in name:
+            (last if "bn2" in name else rest).append(weight)
+    assert len(last) == len(rest) == 3
+    assert not torch.cat(last).any()
+    assert torch.cat(rest).eq(1).all()
+    kept = norm_weights(attn, model__zero_init_residual=False)
+    assert all(p.all() for n, p in kept.items() if ".attn." not in n)
+
+
+def test_the_plain_network_can_start_with_branches_at_zero() -> None:
+    """A bottleneck's last norm is its third; a block is then its shortcut."""
+    weights = norm_weights("none", "resnet50", model__zero_init_residual=True)
+    assert {n.split(".")[1] for n, p in weights.items() if not p.any()} == {"bn3"}
+    net = model.build(recipe(model__zero_init_residual=True), model.InputSpec(10, (8, 8)))
+    x = torch.rand(2, 16, 8, 8)
+    torch.testing.assert_close(net.layer1(x), x)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "keys", "told"),
+    [
+        ("vgg16_bn", {}, "no residual branch of vgg16_bn ends with a norm"),
+        ("resnet20", {"model__pretrained": True}, "undo pretrained weights"),
+    ],
+)
+def test_zero_branches_need_norms_and_no_pretrained_weights(backbone: str, keys: dict[str, Any], told: str) -> None:
+    """The key is refused if it cannot be followed."""
+    with pytest.raises(UserError, match=told):
+        model.build(recipe("none", backbone, model__zero_init_residual=True, **keys), model.InputSpec(10, (32, 32)))
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ from attncli.analysis.variants import (
     number_pair,
 )
 from attncli.attention import NONE
+from attncli.dataset_catalog import find_properties
+from attncli.recipe import Data
 from attncli.runs import FailedRun, FinishedRun
 from attncli.track.predictions import read_predictions
 
@@ -87,6 +89,9 @@ class ComparisonRow:
     top5: MeanEstimate | None = None  # None if no run recorded it
     macro_f1: MeanEstimate | None = None  # likewise
     folds: int | None = None  # if the runs are of k folds; intervals and tests are then those of analysis.folds
+    epochs: int | None = None  # of the recipe
+    precision: str | None = None  # in which it was trained
+    image_size: int | None = None  # side of square images in pixels, None if it is not known here
     images: str = ""  # the dataset; for the user's own images the name of their folder
 
     @property
@@ -295,7 +300,7 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
     return ComparisonRow(
         dataset=run.dataset,
         images=run.images,
-        backbone=run.recipe.model.backbone,
+        backbone=run.recipe.model.backbone_label,
         variant=name,
         attn=run.result.attn,
         category=run.result.category,
@@ -330,7 +335,18 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
         top5=_estimate_figure(arm, "test_top5", folds),
         macro_f1=_estimate_figure(arm, "test_macro_f1", folds),
         folds=None if folds is None else folds.count,
+        epochs=run.recipe.train.epochs,
+        precision=run.result.precision or None,
+        image_size=_find_image_side(run.recipe.data),
     )
+
+
+def _find_image_side(data: Data) -> int | None:
+    """Return the side of square images: as resized, else that of the dataset, if all of it have one."""
+    if data.size is not None:
+        return data.size[0] if data.size[0] == data.size[1] else None
+    properties = find_properties(data.of or data.name)
+    return properties.side if properties else None
 
 
 def _estimate_over_pairs(values: Mapping[int, float], folds: FoldDesign | None) -> MeanEstimate:

@@ -7,10 +7,11 @@ from typing import Any
 
 from attncli import attention, backbones
 from attncli.analysis.conditions import complete_conditions
-from attncli.attention import NONE
+from attncli.attention import NONE, Mechanism
 from attncli.errors import UserError
-from attncli.recipe import Model, Recipe
+from attncli.recipe import Model, Recipe, name_backbone_by_content, name_mechanism_by_content
 from attncli.runs import FinishedRun
+from attncli.system.code_reference import is_code_reference
 
 MECHANISM_KEYS = ("options", "site", "stages", "blocks")  # keys that mean nothing without a mechanism
 RunIndex = dict[str, dict[str, list[FinishedRun]]]  # by network key, then by protocol key
@@ -36,18 +37,28 @@ def make_network_key(model: Model) -> str:
         for k, v in _convert_to_lists(model.model_dump()).items()
         if k == "backbone" or v != _convert_to_lists(fields[k].default)
     }
+    distinct["backbone"] = name_backbone_by_content(model.backbone)
     if model.attn == NONE:
         return json.dumps({k: v for k, v in distinct.items() if k not in MECHANISM_KEYS}, sort_keys=True)
     mechanism = attention.describe_mechanism(model.attn)
-    default_options = {name: _convert_to_lists(p.default) for name, p in mechanism.options.items()}
-    distinct["options"] = {
-        k: v for k, v in _convert_to_lists(model.options).items() if v != default_options.get(k, ...)
-    }
+    distinct["attn"] = name_mechanism_by_content(model.attn)
+    distinct["options"] = _keep_changed_options(mechanism, model.options)
     if mechanism.is_whole_network:
         del distinct["backbone"]
-    elif model.site == backbones.get_paper_site(model.backbone, mechanism.card):
+    elif not mechanism.parts and model.site == backbones.get_paper_site(model.backbone, mechanism.card):
         del distinct["site"]
     return json.dumps(distinct, sort_keys=True)
+
+
+def _keep_changed_options(mechanism: Mechanism, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are not at their defaults; those of a combination by part."""
+    if mechanism.parts:
+        changed = {
+            p.option_section: _keep_changed_options(p, options.get(p.option_section) or {}) for p in mechanism.parts
+        }
+        return {part: own for part, own in changed.items() if own}
+    default_options = {name: _convert_to_lists(p.default) for name, p in mechanism.options.items()}
+    return {k: v for k, v in _convert_to_lists(options).items() if v != default_options.get(k, ...)}
 
 
 def make_protocol_key(recipe: Recipe, data_digest: str, conditions: Mapping[str, str]) -> str:
@@ -82,8 +93,9 @@ def index_runs(runs: Sequence[FinishedRun]) -> RunIndex:
 
 
 def _names_user_files(model: Model) -> bool:
-    """Return whether a network depends on files that are not ours: a plug-in, or a file of weights."""
-    return attention.is_plugin(model.attn) or isinstance(model.pretrained, str)
+    """Return whether a network depends on files that are not ours: a plug-in, a user's network, a file of weights."""
+    is_user_network = is_code_reference(model.backbone)
+    return attention.is_plugin(model.attn) or is_user_network or isinstance(model.pretrained, str)
 
 
 def _convert_to_lists(value: Any) -> Any:

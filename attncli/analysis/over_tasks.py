@@ -108,7 +108,7 @@ def _collect_tasks(runs: Sequence[FinishedRun], over: Sequence[str]) -> dict[str
 
 
 def _name_task(arm: VariantRuns, over: Sequence[str]) -> str:
-    values = {"dataset": arm.any_run.images, "backbone": arm.any_run.recipe.model.backbone}
+    values = {"dataset": arm.any_run.images, "backbone": arm.any_run.recipe.model.backbone_label}
     return ", ".join(values[key] for key in KEYS if key in over)
 
 

@@ -158,4 +158,4 @@ def list_recipe_differences(arms: Sequence[VariantRuns]) -> list[str]:
 
 
 def _images_and_backbone(arm: VariantRuns) -> tuple[str, str]:
-    return arm.any_run.images, arm.any_run.recipe.model.backbone
+    return arm.any_run.images, arm.any_run.recipe.model.backbone_label

@@ -1,56 +1,42 @@
 """The attention mechanisms: found by file name, described without importing torch, loaded on demand.
 
 A mechanism is one file in a category's folder with two names, `card` and `Attention`. Users add others by path
-(`--attn ./mine.py`) or by an installed package with an entry point in the group `attncli.attention`.
+(`--attn ./mine.py`, or `--attn ./mine.py:CBAM` for any module) or by an installed package with an entry point in the
+group `attncli.attention`.
 """
 
-import ast
 import importlib
 import importlib.metadata
 import importlib.util
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from attncli.attention.card import SITE_ARGUMENTS, SITES, Card
+from attncli.attention.mechanism_file import CLASS, combine_mechanisms, read_mechanism_file
+from attncli.attention.mechanism_file import OWN_CATEGORY as OWN_CATEGORY
+from attncli.attention.mechanism_file import Mechanism as Mechanism
 from attncli.errors import UserError, unknown_name_error
 from attncli.system import source_inspection
+from attncli.system.code_reference import (
+    is_code_reference,
+    label_code_reference,
+    split_code_reference,
+    split_combination,
+)
 from attncli.system.files import expand_user_path
 from attncli.system.local_imports import find_local_modules, find_package_modules
+from attncli.system.user_file import import_user_file
+
+if TYPE_CHECKING:  # it imports torch
+    from torch import nn
 
 CATEGORIES = ("channel", "spatial", "temporal", "branch", "channel-spatial", "self-attention")
 NONE = "none"
 ENTRY_POINT_GROUP = "attncli.attention"
-
-
-@dataclass(frozen=True)
-class Mechanism:
-    """A mechanism as its file describes it.
-
-    `site_arguments` are the constructor arguments that the site sets, `options` those that a recipe may set.
-    """
-
-    name: str
-    category: str
-    path: Path
-    doc: str
-    card: Card
-    site_arguments: tuple[str, ...]
-    options: dict[str, source_inspection.ConstructorParameter]
-
-    @property
-    def is_whole_network(self) -> bool:
-        """Whether the mechanism is the whole network and needs no backbone."""
-        return self.card.site == "model"
-
-    @property
-    def needs_clips(self) -> bool:
-        """Whether the mechanism works on the frames of clips, and not on still images."""
-        return self.card.site.startswith("frames")
 
 
 def _name_by_stem(stem: str) -> str:
@@ -110,37 +96,47 @@ def list_mechanism_aliases() -> dict[str, str]:
 
 
 def is_file_path(name: str) -> bool:
-    """Return whether `name` is the path of a user's file, such as ./mine.py."""
-    return name.endswith(".py")
+    """Return whether `name` is the path of a user's file, such as ./mine.py or ./mine.py:CBAM."""
+    return is_code_reference(name)
 
 
 def is_plugin(name: str) -> bool:
-    """Return whether the mechanism `name` is a user's file or comes from another package."""
-    return name != NONE and locate_mechanism(name)[0] == "own"
+    """Return whether the mechanism `name`, or one of a combination, is a user's file or of another package."""
+    return name != NONE and any(locate_mechanism(part)[0] == OWN_CATEGORY for part in split_combination(name))
 
 
 def locate_mechanism(name: str) -> tuple[str, Path]:
     """Return (category, file) of a mechanism. Raises UserError for an unknown name, with the nearest known one."""
     if is_file_path(name):
-        return "own", expand_user_path(name, "model.attn")
+        return OWN_CATEGORY, expand_user_path(split_code_reference(name)[0], "model.attn")
     if name in _find_own_files():
         return _find_own_files()[name]
     if name in _find_installed_mechanisms():
-        return "own", _find_installed_mechanisms()[name].path
+        return OWN_CATEGORY, _find_installed_mechanisms()[name].path
     if name == NONE:
         raise UserError(
             f"'{NONE}' is the plain network, without a mechanism", "`attncli ls attention` lists mechanisms"
         )
+    if "+" in name:
+        raise UserError(f"'{name}' is several mechanisms", "name one of them")
     if "," in name:
-        raise UserError(f"unknown attention: '{name}'", "one here; `attncli measure` and sweeps take several")
+        raise UserError(
+            f"unknown attention: '{name}'",
+            "one here, or se+simam for both in one network; `attncli measure` and sweeps take several",
+        )
     raise unknown_name_error("attention", name, (*mechanism_names(), NONE), aliases=list_mechanism_aliases())
 
 
 def describe_mechanism(name: str) -> Mechanism:
     """Return the mechanism `name` (a known name or a path), read from its file without running it.
 
-    Raises UserError if the file lacks `card` or `Attention`, or if either is malformed.
+    Names that are joined by `+` are a combination.
+
+    Raises UserError if the file lacks the class, or if the class or its card is malformed.
     """
+    names = split_combination(name)
+    if len(names) > 1:
+        return combine_mechanisms(name, [describe_mechanism(part) for part in names])
     return _describe_cached(name, _read_file_version(name))
 
 
@@ -190,54 +186,21 @@ def _read_file_version(name: str) -> tuple[tuple[int, int], ...]:
 @lru_cache(maxsize=256)
 def _describe_cached(name: str, _: tuple[tuple[int, int], ...]) -> Mechanism:
     category, path = locate_mechanism(name)
-    tree = source_inspection.parse_source(path)
-    card = source_inspection.find_assignment(tree, "card")
-    constructor = _read_attention_signature(tree, path)
-    if card is None or constructor is None:
-        missing = "card = Card(...)" if card is None else "class Attention(nn.Module)"
-        raise UserError(f"{path}: no `{missing}`", "a mechanism's file has both; `attncli show eca` names one to copy")
-    site_arguments, options = constructor
-    for argument in site_arguments:
-        if argument not in SITE_ARGUMENTS:
-            raise unknown_name_error("site argument", argument, SITE_ARGUMENTS, location=f"{path}: Attention.__init__")
-    return Mechanism(
-        path.stem if is_file_path(name) else name,
-        category,
-        path,
-        ast.get_docstring(tree) or "",
-        _read_card(card, path),
-        tuple(site_arguments),
-        options,
-    )
+    label = label_code_reference(name) if is_file_path(name) else name
+    return read_mechanism_file(path, label, category, split_code_reference(name)[1], name)
 
 
-def _read_attention_signature(
-    tree: ast.Module, path: Path
-) -> tuple[list[str], dict[str, source_inspection.ConstructorParameter]] | None:
-    try:
-        return source_inspection.read_constructor(tree, "Attention")
-    except UserError as error:
-        raise UserError(f"{path}, {error.problem}", error.hint) from error
+def load_class(name: str) -> "Callable[..., nn.Module]":
+    """Return the class of a mechanism, or the function of a user's file that returns a module. Imports torch.
 
-
-def _read_card(node: ast.expr, path: Path) -> Card:
-    """Return the Card that a file writes down as a call with literal arguments."""
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Card"):
-        raise UserError(f"{path}: `card` is not a Card(...)", "write card = Card(title=..., site=..., ...)")
-    try:
-        card = Card(**{keyword.arg or "": ast.literal_eval(keyword.value) for keyword in node.keywords})
-    except (ValueError, TypeError) as error:
-        raise UserError(
-            f"{path}: card: {error}", "a card holds literal values only, each under a known name"
-        ) from error
-    for site in (card.site, card.mobile_site or card.site, *card.sites):
-        if site not in SITES:
-            raise unknown_name_error("site", site, SITES, location=f"{path}: card")
-    return card
+    Raises UserError if a user's file fails on import.
+    """
+    mechanism_class: Callable[..., nn.Module] = getattr(load(name), split_code_reference(name)[1] or CLASS)
+    return mechanism_class
 
 
 def load(name: str) -> ModuleType:
-    """Return the module of a mechanism, with `card` and `Attention`. Imports torch.
+    """Return the module of a mechanism, with its class. Imports torch.
 
     Raises UserError if a user's file fails on import.
     """
@@ -247,39 +210,13 @@ def load(name: str) -> ModuleType:
 @lru_cache(maxsize=256)
 def _load_cached(name: str, _: tuple[tuple[int, int], ...]) -> ModuleType:
     category, path = locate_mechanism(name)
-    if category != "own":
+    if category != OWN_CATEGORY:
         return importlib.import_module(f"attncli.attention.{category.replace('-', '_')}.{path.stem}")
     describe_mechanism(name)
-    try:
-        if not is_file_path(name):  # by its name, so that it may import its package's modules
-            return importlib.import_module(_find_installed_mechanisms()[name].module_name)
-        with _importable_siblings(path):
-            return _run_file(path)
+    if is_file_path(name):
+        return import_user_file(path, f"attncli_own_{path.stem}")
+    try:  # by its name, so that it may import its package's modules
+        return importlib.import_module(_find_installed_mechanisms()[name].module_name)
     except Exception as error:
         location = source_inspection.locate_error(error, path)
         raise UserError(f"{location}: fails on import: {type(error).__name__}: {error}", "fix the file") from error
-
-
-def _run_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"attncli_own_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None, path  # a name that ends in .py has one
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def _importable_siblings(path: Path) -> Iterator[None]:
-    """Let a user's file import the modules beside it, read anew: another file's module may have the same name."""
-    folder = path.absolute().parent
-    for name, file in find_local_modules(path).items():
-        if folder in file.parents:
-            sys.modules.pop(name, None)
-    importlib.invalidate_caches()
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        with suppress(ValueError):
-            sys.path.remove(str(folder))

@@ -45,16 +45,17 @@ class Card:
     block of the last stage gets the mechanism, whatever `blocks` says. `mobile_site` is the site in networks of
     inverted residuals (MobileNets), if the paper uses another one there. `convs` names which of a basic block's two
     3x3 convolutions the site conv means. With `replaces_norm` the mechanism has its own norm, and the norm of the
-    convolution that it replaces is removed. Parameter names are those of `named_parameters`; a prefix stands for
-    everything below it.
+    convolution that it replaces is removed. With `zero_init_residual` each residual block starts as its shortcut,
+    unless a recipe says otherwise. Parameter names are those of `named_parameters`; a prefix stands for everything
+    below it.
     """
 
     title: str
-    venue: str
-    year: int
-    arxiv: str | None
     site: Site
-    code: str  # the code that the maths follows: "owner/repo@commit file"
+    venue: str = ""
+    year: int = 0  # 0 = not published
+    arxiv: str | None = None
+    code: str = ""  # the code that the maths follows: "owner/repo@commit file"
     sites: tuple[Site, ...] = ()  # other sites where it can go
     mobile_site: Site | None = None
     stages: tuple[int, ...] | None = None
@@ -64,6 +65,7 @@ class Card:
     whole_last_stage: bool = False
     convs: Literal["all", "first", "last"] = "all"
     replaces_norm: bool = False
+    zero_init_residual: bool = False  # its code starts the last norm of each residual branch with weight 0
     identity: bool = False  # y = x for every x at initialisation
     no_weight_decay: tuple[str, ...] = ()
     lr_scale: tuple[tuple[str, float], ...] = ()  # (parameter name or prefix, factor on the learning rate)

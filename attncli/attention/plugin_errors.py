@@ -6,6 +6,16 @@ from contextlib import contextmanager
 from attncli import attention
 from attncli.errors import UserError
 from attncli.system import source_inspection
+from attncli.system.code_reference import split_combination
+
+
+def _locate_in_user_files(error: Exception, name: str, anywhere: bool) -> str | None:
+    """Return the file and line of a user's mechanism that raised an error; None if it was none of them."""
+    files = [attention.locate_mechanism(part) for part in split_combination(name)]
+    user_files = [path for category, path in files if category == attention.OWN_CATEGORY]
+    locations = {path: source_inspection.locate_error(error, path) for path in user_files}
+    raised_in = next((location for path, location in locations.items() if location != str(path)), None)
+    return raised_in or (str(user_files[0]) if user_files and anywhere else None)
 
 
 @contextmanager
@@ -27,9 +37,8 @@ def plugin_errors(name: str, failure: str, *, code: int = 2, anywhere: bool = Fa
     except Exception as error:
         if name == attention.NONE:
             raise
-        category, path = attention.locate_mechanism(name)
-        location = source_inspection.locate_error(error, path)
-        if category != "own" or (location == str(path) and not anywhere):
+        location = _locate_in_user_files(error, name, anywhere)
+        if location is None:
             raise
         message = (str(error).strip().splitlines() or [""])[0]
         raise UserError(

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, cast
 from attncli.attention.card import Card
 from attncli.errors import unknown_name_error
 from attncli.system import source_inspection
+from attncli.system.code_reference import is_code_reference
 
 if TYPE_CHECKING:  # it imports torch
     from attncli.backbones.structure import BackboneFamily
 
+USER_NETWORKS = "user_networks"  # the family of users' files
 TIMM_PREFIX = "timm/"  # begins the names of timm's networks
 INVERTED_RESIDUAL_FAMILIES = ("mobilenet", "mobilenet_v3", "efficientnet", "mnasnet")  # a card's mobile_site holds here
 
@@ -55,8 +57,10 @@ def backbone_names() -> tuple[str, ...]:
 def find_family(name: str) -> str:
     """Return the family (file) of a backbone. Raises UserError for an unknown name, with the nearest known one.
 
-    Any `timm/NAME` is accepted: whether timm has it is checked when it is built.
+    Any `timm/NAME` is accepted: whether timm has it is checked when it is built. So is any `FILE.py:NAME`.
     """
+    if is_code_reference(name):
+        return USER_NETWORKS
     if name.startswith(TIMM_PREFIX):
         return "timm_networks"
     if name not in _find_families():

@@ -136,9 +136,11 @@ def load_mechanisms(net: nn.Module, weights: str) -> str | None:
 
 
 def pretraining_warnings(mechanism: Mechanism | None) -> tuple[str, ...]:
-    """Return one line if the mechanism disturbs the features of a pretrained network at first, else nothing."""
+    """Return one line for each mechanism that disturbs the features of a pretrained network at first."""
     if mechanism is None:
         return ()
+    if mechanism.parts:
+        return tuple(line for part in mechanism.parts for line in pretraining_warnings(part))
     card = mechanism.card
     if card.site in ("conv", "frames-head"):
         replaced = "convolutions" if card.site == "conv" else "classifier"

@@ -5,8 +5,8 @@ keep their values and their names, except for a `.host` in the name of a wrapped
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 from torch import nn
 
@@ -23,6 +23,7 @@ from attncli.backbones.surgery import (
 )
 from attncli.errors import UserError
 
+Module = TypeVar("Module")
 BUILT_IN = "built-in "
 NONE_BUILT_IN = "`attncli ls backbones` shows which have; leave model.replace out to add the mechanism to the network"
 MAP_SITES = ("gate", "pre-norm", "conv-input", "mid", "block-input", "stage", "head", "input")
@@ -55,11 +56,15 @@ class PlacementRequest:
 
 @dataclass(frozen=True)
 class Placement:
-    """One place for a mechanism: the path of the submodule, the constructor arguments, how to put it there."""
+    """One place for a mechanism: the path of the submodule, the constructor arguments, how to put it there.
+
+    `position` says what happens to the submodule: the mechanism stands before or after it, or in its place.
+    """
 
     path: str
     site_arguments: dict[str, Any]
     insert: Insertion
+    position: Literal["before", "after", "instead"] = "instead"
 
 
 def is_map_site(site: str) -> bool:
@@ -104,12 +109,34 @@ def find_placements(net: nn.Module, structure: NetworkStructure, request: Placem
         has_chosen_blocks=bool(request.stages or request.blocks),
     )
     common_arguments = {"frames": request.frames, "classes": request.classes}
-    placements = [Placement(p.path, {**common_arguments, **p.site_arguments}, p.insert) for p in _SITES[site](context)]
+    placements = [replace(p, site_arguments={**common_arguments, **p.site_arguments}) for p in _SITES[site](context)]
     if not placements:
         if request.replace and not any(b.se for b in structure.blocks):
             raise UserError(f"model.replace: {request.replace}: the network has none built in", NONE_BUILT_IN)
         raise UserError(f"model.site: {site}: none of the chosen blocks has it", "choose other blocks or another site")
     return placements
+
+
+def order_insertions(attn: str, placed: Sequence[tuple[Placement, Module]]) -> list[tuple[Placement, Module]]:
+    """Return places and modules in the order in which they can be put into the network.
+
+    Replacements come first, as they would throw away what stands at their place, then inner places before outer ones,
+    whose paths would change. At one place the maps pass the modules in the order of `placed`.
+
+    Raises UserError if two mechanisms replace the same submodule.
+    """
+    replacements = [item for item in placed if item[0].position == "instead"]
+    paths = [placement.path for placement, _ in replacements]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UserError(
+                f"model.attn: '{attn}': two mechanisms take the place of {path}",
+                "combine mechanisms of different sites",
+            )
+    before = [item for item in reversed(placed) if item[0].position == "before"]
+    after = [item for item in placed if item[0].position == "after"]
+    wrappers = sorted([*before, *after], key=lambda item: -item[0].path.count("."))
+    return [*replacements, *wrappers]
 
 
 def select_blocks(structure: NetworkStructure, request: PlacementRequest) -> list[BlockPaths]:
@@ -120,8 +147,10 @@ def select_blocks(structure: NetworkStructure, request: PlacementRequest) -> lis
     mechanism, stages, blocks = request.mechanism, request.stages, request.blocks
     if not structure.blocks:
         raise UserError(
-            f"model.attn: '{mechanism.name}': the network has no blocks with spatial convolutions to put it in",
-            "use it as it is, with --attn none, or another backbone",
+            f"model.attn: '{mechanism.name}': the network has no blocks with spatial convolutions to put it in"
+            + (f"; it has {structure.remarks}" if structure.remarks else ""),
+            "use it with --attn none; a block is a module of a class of its own that returns a map and holds a spatial "
+            "convolution and one more layer",
         )
     _check_numbers("stages", stages, structure.stage_count, "the network")
     _check_numbers("blocks", blocks, max(b.index for b in structure.blocks), "its longest stage")
@@ -179,20 +208,20 @@ class _SiteContext:
 Placements = Iterator[Placement]
 
 
-def _make_map_placement(path: str, shape: TensorShape, insert: Insertion, stage: int) -> Placement:
-    return Placement(path, {"channels": shape[1], "size": tuple(shape[2:]), "stage": stage}, insert)
+def _describe_map(shape: TensorShape, stage: int) -> dict[str, Any]:
+    return {"channels": shape[1], "size": tuple(shape[2:]), "stage": stage}
 
 
 def _place_before(context: _SiteContext, path: str | None, stage: int) -> Placements:
     """Yield the place before the submodule at `path`, if there is one."""
     if path:
-        yield _make_map_placement(path, context.shapes[path][0], insert_before(path), stage)
+        yield Placement(path, _describe_map(context.shapes[path][0], stage), insert_before(path), "before")
 
 
 def _place_after(context: _SiteContext, path: str | None, stage: int) -> Placements:
     """Yield the place after the submodule at `path`, if there is one."""
     if path:
-        yield _make_map_placement(path, context.shapes[path][1], insert_after(path), stage)
+        yield Placement(path, _describe_map(context.shapes[path][1], stage), insert_after(path), "after")
 
 
 def _at_each_block(
@@ -214,7 +243,7 @@ def _last_spatial_conv(block: BlockPaths) -> str | None:
 def _place_at_built_in(context: _SiteContext) -> Placements:
     for b in context.blocks:
         if b.se:
-            yield _make_map_placement(b.se, context.shapes[b.se][0], insert_instead(b.se), b.stage)
+            yield Placement(b.se, _describe_map(context.shapes[b.se][0], b.stage), insert_instead(b.se))
 
 
 def _place_at_head(context: _SiteContext) -> Placements:

@@ -59,6 +59,7 @@ class NetworkStructure:
     pool: str | None
     classifier: str
     join: Callable[[nn.Module, nn.Module], None] | None = None
+    remarks: str = ""  # on a network without blocks: what it has
 
     @property
     def stage_count(self) -> int:

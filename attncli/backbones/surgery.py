@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attncli.backbones.structure import NetworkStructure
+
 TensorShape = tuple[int, ...]
 ModuleShapes = dict[str, tuple[TensorShape, TensorShape]]  # path -> shape of the input and of the output
 Insertion = Callable[[nn.Module, nn.Module], None]  # (network, mechanism)
@@ -52,6 +54,18 @@ def trace_shapes(net: nn.Module, size: tuple[int, int], images: int = 1) -> Modu
     with torch.no_grad():
         meta_copy(torch.zeros(images, 3, *size, device="meta"))
     return module_shapes
+
+
+def zero_branch_norms(net: nn.Module, structure: NetworkStructure) -> int:
+    """Set to 0 the weight of the norm that ends each residual branch (Goyal et al., 2017, Sec. 5.1); return how many.
+
+    The block then starts as its shortcut. Blocks without a shortcut, and branches that end otherwise, keep theirs.
+    """
+    ends = [net.get_submodule(b.branch_end) for b in structure.blocks if b.shortcut and b.branch_end]
+    norms = [end for end in ends if isinstance(end, nn.modules.batchnorm._BatchNorm | nn.GroupNorm) and end.affine]
+    for norm in norms:
+        nn.init.zeros_(norm.weight)
+    return len(norms)
 
 
 def insert_before(path: str) -> Insertion:

@@ -179,9 +179,9 @@ def _time_block(name: str, setup: BlockSetup, repeats: int, against_timm: bool =
     }  # fmt: skip
     torch.manual_seed(0)
     try:
-        arguments = {k: v for k, v in setup.site_facts.items() if k in mechanism.site_arguments}
+        arguments = mechanism.select_arguments(setup.site_facts)
         own_step = _make_training_step(
-            attention.load(name).Attention(**arguments), setup, 3 if mechanism.card.site == "join" else 1
+            attention.load_class(name)(**arguments), setup, 3 if mechanism.card.site == "join" else 1
         )
     except (ValueError, RuntimeError, TypeError) as error:
         return BlockTiming(**labels, note=str(error).splitlines()[0] or type(error).__name__)

@@ -91,7 +91,7 @@ def measure_output_difference(name: str, channels: int, size: tuple[int, int]) -
     facts = {"channels": channels, "channels_in": channels, "stride": 1, "groups": 1, "size": size, "stage": 1}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        own = attention.load(name).Attention(**{k: v for k, v in facts.items() if k in mechanism.site_arguments})
+        own = attention.load_class(name)(**mechanism.select_arguments(facts))
         own = own.double().eval()
         for parameter in own.parameters():
             nn.init.normal_(parameter, std=0.1)

@@ -102,7 +102,7 @@ _RECIPE = (
         "--attn",
         metavar="NAME|FILE",
         shell_complete=complete_mechanisms,
-        help="Attention mechanism, or a .py file that defines one.",
+        help="Attention mechanism, or your own: mine.py, mine.py:CLASS.",
     ),
     _BACKBONE,
     click.option(
@@ -127,7 +127,7 @@ _NETWORKS = (
         type=NAMES,
         metavar="NAMES",
         shell_complete=complete_mechanisms,
-        help="Mechanisms or .py files separated by commas, or `all`  [default: the recipe's, else all]",
+        help="Mechanisms or mine.py:CLASS, separated by commas, or `all`  [default: the recipe's, else all]",
     ),
     _BACKBONE,
     _SIZE,

@@ -106,7 +106,10 @@ def command(
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
     from attncli.result_files import imported_results, merge_results
     from attncli.runs import RunStore, list_untracked_runs, read_failed_runs, read_finished_runs
+    from attncli.system.code_reference import is_code_reference, label_code_reference, label_mechanism_name
 
+    attn = [label_mechanism_name(name) for name in attn] if attn else attn
+    backbone = label_code_reference(backbone) if backbone and is_code_reference(backbone) else backbone
     run_store = RunStore(runs, tracking_uri)
     finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(runs))
     if with_files:
@@ -118,7 +121,7 @@ def command(
             run
             for run in finished_runs
             if run.is_on(dataset)
-            and backbone in (None, run.recipe.model.backbone)
+            and backbone in (None, run.recipe.model.backbone_label)
             and (not attn or run.result.attn in (*attn, "none"))
         ]
         return _compare_over_tasks(shown_runs, over, runs if plot else None, as_json or format_ == "json")
@@ -186,7 +189,7 @@ def refuse_empty_filters(
         (
             "--backbone",
             [backbone],
-            {run.recipe.model.backbone for run in finished_runs},
+            {run.recipe.model.backbone_label for run in finished_runs},
             backbones.list_backbone_aliases,
         ),
         (
@@ -208,26 +211,47 @@ def refuse_empty_filters(
 
 def format_plot_name(images: str, backbone: str, cost: str, attn: Sequence[str] = ()) -> str:
     """Return the file name of a plot; chosen mechanisms stand in it, so that it does not replace the plot of all."""
-    chosen = ["+".join(Path(name).stem for name in attn)] if attn else []
+    from attncli.system.code_reference import label_mechanism_name
+
+    chosen = ["+".join(map(label_mechanism_name, attn))] if attn else []
     return f"compare-{'-'.join((images, backbone, *chosen, cost)).replace('/', '-')}.png"
 
 
 def _draw_plots(
     rows: "list[ComparisonRow]", cost: str, run_store: "RunStore", experiments: Mapping[str, str], attn: Sequence[str]
 ) -> None:
-    """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of its runs."""
-    from attncli import track
-    from attncli.errors import UserError
-    from attncli.report import comparison_figures
+    """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of its runs.
+
+    A plot that shows the same already is left as it is.
+    """
+    from attncli.report.drawn_plots import is_plot_current, make_plot_key, remember_plot
 
     for setting in dict.fromkeys((row.images, row.backbone) for row in rows):
         setting_rows = [row for row in rows if (row.images, row.backbone) == setting]
         file = run_store.runs / format_plot_name(*setting, cost, attn)
-        try:
-            comparison_figures.draw_pareto(setting_rows, file, cost)
-        except UserError as error:  # the table is complete; only the plot needs this cost
-            click.echo(f"no plot: {error.problem}", err=True)
-            continue
-        for experiment in sorted({experiments[run_id] for row in setting_rows for run_id in row.run_ids}):
-            track.attach_to_experiment([file], experiment=experiment, run_store=run_store)
+        shown_experiments = sorted({experiments[run_id] for row in setting_rows for run_id in row.run_ids})
+        store = [run_store.resolve_address(), str(run_store.has_store())]
+        key = make_plot_key([row.to_json_dict() for row in setting_rows], cost, *store, *shown_experiments)
+        if not is_plot_current(file, key):
+            if not _draw_plot(setting_rows, file, cost, run_store, shown_experiments):
+                continue
+            remember_plot(file, key)
         click.echo(f"plot: {file}", err=True)
+
+
+def _draw_plot(
+    rows: "list[ComparisonRow]", file: Path, cost: str, run_store: "RunStore", experiments: Sequence[str]
+) -> bool:
+    """Draw a plot and attach it to the MLflow experiments; return whether there was something to draw."""
+    from attncli import track
+    from attncli.errors import UserError
+    from attncli.report import comparison_figures
+
+    try:
+        comparison_figures.draw_pareto(rows, file, cost)
+    except UserError as error:  # the table is complete; only the plot needs this cost
+        click.echo(f"no plot: {error.problem}", err=True)
+        return False
+    for experiment in experiments:
+        track.attach_to_experiment([file], experiment=experiment, run_store=run_store)
+    return True

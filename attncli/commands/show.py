@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(name: str, as_json: bool) -> None:
     """Explain a mechanism: its maths, its place, its options, and what has been published about it.
 
-    NAME is one of `attncli ls attention`, or the path of a .py file that defines a mechanism.
+    NAME is one of `attncli ls attention`, or the path of a .py file that defines a mechanism (mine.py:CBAM).
 
     More in `attncli help mechanisms`.
 
@@ -32,9 +32,12 @@ def command(name: str, as_json: bool) -> None:
       attncli show eca
     """
     from attncli import attention
+    from attncli.errors import UserError
     from attncli.literature import peers, published
 
     mechanism = attention.describe_mechanism(name)
+    if mechanism.parts:
+        raise UserError(f"'{name}' is a combination", "`attncli show NAME` explains each of its mechanisms")
     card = vars(mechanism.card)
     rows = published.find_rows_about(mechanism.name)
     having = peers.find_peers_with(mechanism.name)
@@ -66,15 +69,17 @@ def command(name: str, as_json: bool) -> None:
 def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequence[Peer]") -> str:
     from attncli.attention.card import SITES
 
-    year = "" if str(card["year"]) in card["venue"] else f" {card['year']}"
-    arxiv = f", arXiv {card['arxiv']}" if card["arxiv"] else ""
     labelled_texts = [
-        ("Paper", f"{card['title']} ({card['venue']}{year}{arxiv})"),
-        ("Code", card["code"]),
+        ("Paper", _cite_paper(card)),
+        *([("Code", card["code"])] if card["code"] else []),
         ("Category", mechanism.category),
         ("Site", f"{card['site']}: {SITES[card['site']]}"),
         ("Where", _describe_placement(card)),
     ]
+    if card["zero_init_residual"]:
+        labelled_texts.append(
+            ("Start", "last norm of each residual branch at 0 (--set model.zero_init_residual=false)")
+        )
     if mobile := card["mobile_site"]:
         labelled_texts.append(("Mobile", f"{mobile}: {SITES[mobile]} (networks of inverted residuals)"))
     if card["sites"]:
@@ -90,11 +95,20 @@ def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequ
         ("Differs", f"{p.name}: {p.differs[mechanism.name]}") for p in peers if mechanism.name in p.differs
     ]
     labelled_texts += [("Note", note) for note in card["notes"]]
-    lines = [mechanism.doc, "", *(wrap_with_label(f"{label:10}", text) for label, text in labelled_texts)]
+    lines = [mechanism.doc, ""] if mechanism.doc else []
+    lines += [wrap_with_label(f"{label:10}", text) for label, text in labelled_texts]
     if mechanism.options:
         lines += ["", "Options   --set model.options.NAME=VALUE"]
         lines += [f"  {k} = {_format_default(p.default)}  ({p.annotation})" for k, p in mechanism.options.items()]
     return "\n".join(lines)
+
+
+def _cite_paper(card: dict[str, Any]) -> str:
+    """Return title, venue, year and number of a mechanism's paper, those that its card has."""
+    year = "" if not card["year"] or str(card["year"]) in card["venue"] else str(card["year"])
+    arxiv = f"arXiv {card['arxiv']}" if card["arxiv"] else ""
+    source = ", ".join(text for text in (f"{card['venue']} {year}".strip(), arxiv) if text)
+    return f"{card['title']} ({source})" if source else card["title"]
 
 
 def _format_default(value: Any) -> str:

@@ -36,6 +36,7 @@ def command(classes: int | None, format_: str, as_json: bool, **options: Any) ->
     stages = sum_by_stage(costs)
     rows = [
         {
+            **({"attn": cost.attn} if len({c.attn for c in costs}) > 1 else {}),
             "site": cost.path,
             "stage": cost.stage,
             "channels": cost.channels,

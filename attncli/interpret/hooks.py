@@ -55,7 +55,7 @@ def list_observed_modules(net: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def format_site(path: str) -> str:
     """Return a site's name to show: `layer1.0.bn2` for `layer1.0.bn2.attn.select`."""
-    return path.partition(".attn")[0].removeprefix("net.") or "input"
+    return path.partition(".attn")[0].removeprefix("net.").removesuffix(".host") or "input"
 
 
 class _ObservationHook:

@@ -42,7 +42,7 @@ class PlannedRun:
             "digest": self.digest,
             "title": self.title,
             "attn": self.recipe.model.attn,
-            "backbone": self.recipe.model.backbone,
+            "backbone": self.recipe.model.backbone_label,
             "dataset": self.recipe.data.name,
             "seed": self.recipe.seed,
             "status": "finished" if self.is_finished else "begun" if self.has_checkpoint else "new",

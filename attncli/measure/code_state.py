@@ -23,7 +23,9 @@ def name_training_code(recipe: Recipe) -> str:
     """Return `<loop>/<mechanism>`, eight hexadecimal digits each; a network without a mechanism has no second part."""
     if recipe.model.attn == attention.NONE:
         return f"{_hash_loop()}/"
-    return f"{_hash_loop()}/{_hash_files(attention.list_code_files(recipe.model.attn).values())}"
+    members = attention.describe_mechanism(recipe.model.attn).members
+    files = [file for member in members for file in attention.list_code_files(member.reference).values()]
+    return f"{_hash_loop()}/{_hash_files(files)}"
 
 
 @cache

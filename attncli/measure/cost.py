@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from attncli import model
+from attncli import attention, model
 from attncli.measure.activation_memory import count_activation_bytes
 from attncli.measure.fake_tensors import count_real_runs
 from attncli.measure.flops import count_operations, count_parameters
@@ -59,6 +59,11 @@ def count_recipe_cost(
     return _make_cost(own, plain, shape.size)
 
 
+def count_overhead(recipe: Recipe, shape: InputSpec) -> Cost:
+    """Return the cost of the network that `recipe` builds; raises as `count_recipe` does."""
+    return _make_cost(count_recipe(recipe, shape), count_recipe(recipe.make_baseline(), shape), shape.size)
+
+
 def count_once(recipe: Recipe, shape: InputSpec, build_network: Callable[[], nn.Module]) -> NetworkCounts:
     """Return the figures of a recipe's network for images of `shape`, and remember them.
 
@@ -76,6 +81,25 @@ def count_once(recipe: Recipe, shape: InputSpec, build_network: Callable[[], nn.
         while len(_remembered_counts) > MAX_REMEMBERED:
             _remembered_counts.popitem(last=False)
     return counts
+
+
+def count_recipe(recipe: Recipe, shape: InputSpec) -> NetworkCounts:
+    """Return the figures of the network that `recipe` builds for data of `shape`; once counted they are remembered.
+
+    The network is built without weights, unless they are needed: to run a user's mechanism, whose shapes are checked,
+    or one whose work depends on values. Raises UserError if the mechanism does not fit the network or the data.
+    """
+    if attention.is_plugin(recipe.model.attn):
+        return count_once(recipe, shape, lambda: model.build(recipe, shape))
+    try:
+        return count_once(recipe, shape, lambda: _build_without_weights(recipe, shape))
+    except NotImplementedError:  # a tensor without values was asked for them
+        return count_once(recipe, shape, lambda: model.build(recipe, shape))
+
+
+def _build_without_weights(recipe: Recipe, shape: InputSpec) -> nn.Module:
+    with torch.device("meta"):
+        return model.build(recipe, shape)
 
 
 def _count_network(net: nn.Module, size: tuple[int, int], frames: int | None) -> NetworkCounts:
@@ -107,8 +131,7 @@ def count_recipe_parameters(recipe: Recipe, shape: InputSpec) -> int:
 
     Raises UserError if the mechanism does not fit the network or the data.
     """
-    with torch.device("meta"):
-        return count_parameters(model.build(recipe, shape))
+    return count_parameters(_build_without_weights(recipe, shape))
 
 
 def count_recipe_macs(recipe: Recipe, shape: InputSpec) -> int:
@@ -131,8 +154,6 @@ QUANTITIES: dict[str, Callable[[Recipe, InputSpec], int]] = {
 def _count_without_weights(recipe: Recipe, shape: InputSpec, count_in: Callable[[nn.Module], T]) -> T:
     """Return what `count_in` counts of the network; it gets weights only if it needs their values."""
     try:
-        with torch.device("meta"):
-            net = model.build(recipe, shape)
-        return count_in(net)
+        return count_in(_build_without_weights(recipe, shape))
     except NotImplementedError:  # a tensor without values was asked for them
         return count_in(model.build(recipe, shape))

@@ -5,7 +5,7 @@ from typing import Any
 
 from attncli import model
 from attncli.errors import UserError
-from attncli.measure.cost import count_cost
+from attncli.measure.cost import count_overhead
 from attncli.measure.throughput import measure_throughput
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
@@ -56,10 +56,10 @@ def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) 
     backbone = name if resolved.is_whole_network else recipe.model.backbone
     cost_record, device = None, choose_device() if with_speed else None
     try:
-        net, baseline = model.build(recipe, shape), model.build(recipe.make_baseline(), shape)
-        cost_record = count_cost(net, baseline, shape.size, frames=shape.frames)
+        cost_record = count_overhead(recipe, shape)
         if device is None:
             return Overhead(name, backbone, category, site, cost_record)
+        net, baseline = model.build(recipe, shape), model.build(recipe.make_baseline(), shape)
         with translated_torch_errors(recipe.train):
             speed_record = measure_throughput(
                 net, baseline, recipe, shape.classes, shape.size, frames=shape.frames, device=device

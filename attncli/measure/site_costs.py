@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from attncli import backbones, model
+from attncli import model
 from attncli.backbones import sites
 from attncli.errors import UserError
 from attncli.model import InputSpec
@@ -17,6 +17,7 @@ from attncli.recipe import Recipe
 class SiteCost:
     """A mechanism at one place: `stage` from 1 (None outside of all stages), (H, W) of the map, weights."""
 
+    attn: str
     path: str
     stage: int | None
     channels: int | None
@@ -25,7 +26,7 @@ class SiteCost:
 
 
 def list_site_costs(recipe: Recipe, spec: InputSpec) -> list[SiteCost]:
-    """Return every place of a recipe's mechanism in its network, in the order of the network.
+    """Return every place of a recipe's mechanism in its network, in the order of the network; of each of a combination.
 
     The network is built without data. Raises UserError if there is no mechanism, it is the whole network, or it does
     not fit.
@@ -33,29 +34,29 @@ def list_site_costs(recipe: Recipe, spec: InputSpec) -> list[SiteCost]:
     resolved = model.resolve_model(recipe)
     if resolved.mechanism is None or resolved.family is None:
         raise UserError(f"model.attn: '{recipe.model.attn}' has no sites", "name a mechanism that goes into a backbone")
-    use_cifar_stem = (
-        max(spec.size) < model.CIFAR_STEM_BELOW if recipe.model.stem == "auto" else recipe.model.stem == "cifar"
-    )
-    plain = resolved.family.build(recipe.model.backbone, spec.classes, use_cifar_stem)
-    structure = backbones.load(recipe.model.backbone).find_structure(plain)
-    placements = sites.find_placements(
-        plain, structure, model.make_placement_request(resolved, resolved.mechanism, spec)
-    )
+    plain = model.build_plain_network(recipe.model, spec.classes, spec.size)
+    structure = resolved.family.find_structure(plain)
+    places = [
+        (member, placement)
+        for member in resolved.mechanism.members
+        for placement in sites.find_placements(plain, structure, model.make_placement_request(resolved, member, spec))
+    ]
     stages = {f"{block.path}.": block.stage for block in structure.blocks}
     with torch.device("meta"):
         costs = [
-            (placement, model.build_mechanism(resolved, placement.site_arguments, placement.path))
-            for placement in placements
+            (member, placement, model.build_mechanism(resolved, member, placement.site_arguments, placement.path))
+            for member, placement in places
         ]
     return [
         SiteCost(
+            attn=member.name,
             path=placement.path,
             stage=next((stage for path, stage in stages.items() if f"{placement.path}.".startswith(path)), None),
             channels=placement.site_arguments.get("channels"),
             size=placement.site_arguments.get("size"),
             params=sum(parameter.numel() for parameter in module.parameters()),
         )
-        for placement, module in costs
+        for member, placement, module in costs
     ]
 
 

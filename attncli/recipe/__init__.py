@@ -4,6 +4,7 @@
 digest identifies the run.
 """
 
+from attncli.recipe.file_identity import name_backbone_by_content, name_mechanism_by_content
 from attncli.recipe.key_names import find_recipe_key
 from attncli.recipe.library import find_recipe_file, list_recipe_files
 from attncli.recipe.load import find_key_errors, merge_values, read, set_dotted_key
@@ -46,6 +47,8 @@ __all__ = [
     "load_yaml",
     "locate_weights",
     "merge_values",
+    "name_backbone_by_content",
+    "name_mechanism_by_content",
     "parse_override",
     "parse_yaml",
     "read",

@@ -7,9 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
-from attncli.recipe.file_identity import hash_json, name_mechanism_by_content, name_weights_by_content
+from attncli.recipe.file_identity import (
+    hash_json,
+    name_backbone_by_content,
+    name_mechanism_by_content,
+    name_weights_by_content,
+)
 from attncli.recipe.image_size import parse_image_size
 from attncli.recipe.yaml_loader import format_yaml
+from attncli.system.code_reference import is_code_reference, label_code_reference, split_combination
 from attncli.system.files import expand_user_path
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -26,7 +32,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         | {"folds", "fold", "group_column", "group_pattern"}
         | {"background", "grey_range", "orientation", "max_pixels", "bad"}
     ),
-    "model": frozenset({"replace", "pretrained", "channels"}),
+    "model": frozenset({"replace", "pretrained", "channels", "zero_init_residual"}),
     "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights", "sampling"}),
 }
 
@@ -143,9 +149,11 @@ class Model(RecipeSection):
     """A backbone and an attention mechanism at its sites, or a mechanism that is the whole network."""
 
     backbone: str = Field(
-        default="resnet18", description="network; see `attncli ls backbones`; ignored by whole models"
+        default="resnet18", description="network, or FILE.py:NAME; see `attncli ls backbones`; ignored by whole models"
     )
-    attn: str = Field(default="none", description="mechanism, or the path of a file; see `attncli ls attention`")
+    attn: str = Field(
+        default="none", description="mechanism, FILE.py:CLASS, or several: se+simam; see `attncli ls attention`"
+    )
     options: Options = Field(default={}, description="the mechanism's options; see `attncli show NAME`")
     site: str | None = Field(default=None, description="where in a block or network; none = the paper's site")
     stages: list[int] | None = Field(default=None, description="stages that get it, from 1, or negative, from the end")
@@ -157,10 +165,25 @@ class Model(RecipeSection):
     replace: Literal["se"] | None = Field(
         default=None, description="built-in attention to remove; attn, if any, takes its place"
     )
+    zero_init_residual: bool | None = Field(
+        default=None,
+        description="last norm of each residual branch starts with weight 0; none = as the mechanism's code does",
+    )
     pretrained: bool | str = Field(
         default=False,
         description="true = torchvision's ImageNet weights (its cache), or the path of a state dict or a run's folder",
     )
+
+    def flatten_options(self) -> dict[str, Any]:
+        """Return the options by name; those of a combination as `se.reduction`."""
+        if len(split_combination(self.attn)) == 1:
+            return dict(self.options)
+        return {f"{part}.{key}": value for part, own in self.options.items() for key, value in dict(own).items()}
+
+    @property
+    def backbone_label(self) -> str:
+        """The backbone's name for tables and runs; `mine.Net` for a user's network in mine.py."""
+        return label_code_reference(self.backbone) if is_code_reference(self.backbone) else self.backbone
 
 
 class Train(RecipeSection):
@@ -235,8 +258,8 @@ class Recipe(RecipeSection):
         """Return everything that makes two runs different: not paths of files, timing, experiment, planned seeds.
 
         If the user brings the images, data.root counts, as it decides which images they are. Keys of `KEYS_ADDED_LATER`
-        count only if they are not at their default. A file of classes counts as its list; a user's file and the
-        mechanism of another package count as their content (`attncli.recipe.file_identity`).
+        count only if they are not at their default. A file of classes counts as its list; a user's mechanism, network
+        or weights and the mechanism of another package count as their content (`attncli.recipe.file_identity`).
         """
         identity = self.model_dump(
             exclude={"measure": True, "experiment": True, "planned_seeds": True, "data": {"root", "decoded"}}
@@ -251,6 +274,7 @@ class Recipe(RecipeSection):
                 key: value for key, value in identity[name].items() if key not in defaults or value != defaults[key]
             }
         identity["model"]["attn"] = name_mechanism_by_content(self.model.attn)
+        identity["model"]["backbone"] = name_backbone_by_content(self.model.backbone)
         if isinstance(self.model.pretrained, str):
             identity["model"]["pretrained"] = name_weights_by_content(self.model.pretrained)
         return identity

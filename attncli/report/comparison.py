@@ -87,7 +87,7 @@ def describe_lost_runs(failed_runs: Sequence[FailedRun], finished_runs: Sequence
     """Return a line for each group of failed runs of which no seed finished, so that no table shows it."""
     finished_groups = {run.result.group for run in finished_runs}
     counts = Counter(
-        f"{run.recipe.model.attn} in {run.recipe.model.backbone} on {name_images(run.recipe)}"
+        f"{run.recipe.model.attn} in {run.recipe.model.backbone_label} on {name_images(run.recipe)}"
         for run in failed_runs
         if run.group not in finished_groups
     )

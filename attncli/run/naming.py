@@ -16,13 +16,13 @@ def make_input_spec(dataset: Dataset) -> InputSpec:
 
 def name_network(recipe: Recipe) -> str:
     """Return the network's name: the backbone, or the mechanism that is the whole network."""
-    return label_mechanism(recipe) if attention.is_whole_network(recipe.model.attn) else recipe.model.backbone
+    return label_mechanism(recipe) if attention.is_whole_network(recipe.model.attn) else recipe.model.backbone_label
 
 
 def name_baseline(recipe: Recipe) -> str:
     """Return the name of the network to compare with: the backbone, without its own attention if that is replaced."""
     model = recipe.model
-    return f"{model.backbone} without {model.replace}" if model.replace else model.backbone
+    return f"{model.backbone_label} without {model.replace}" if model.replace else model.backbone_label
 
 
 def format_run_title(recipe: Recipe) -> str:

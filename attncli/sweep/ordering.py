@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from attncli.recipe import Recipe
+from attncli.system.code_reference import label_mechanism_name
 
 TITLE_KEYS = ("model.attn", "model.options", "model.site", "model.stages", "model.blocks", "model.backbone", "seed")
 
@@ -51,7 +51,7 @@ def _find_majority(values: Iterable[Any]) -> str | None:
 
 def _make_title(flat_recipe: Mapping[str, Any], further_keys: Iterable[str]) -> str:
     attn = str(flat_recipe["model.attn"])
-    words = [Path(attn).stem if attn.endswith(".py") else attn]
+    words = [label_mechanism_name(attn)]
     words += [f"{name}={_format_setting(value)}" for name, value in flat_recipe["model.options"].items()]
     words += [
         f"{name}={_format_setting(flat_recipe[f'model.{name}'])}"

@@ -17,6 +17,16 @@ class ConstructorParameter:
     default: Any
 
 
+@dataclass(frozen=True)
+class SignatureParameter:
+    """A parameter as a file writes it: name, annotation as text, expression of the default (None if it has none)."""
+
+    name: str
+    annotation: str
+    default: ast.expr | None
+    is_keyword: bool  # keyword-only
+
+
 def parse_source(path: Path) -> ast.Module:
     """Return the syntax tree of a file. Raises UserError if it can't be read or is not Python."""
     try:
@@ -44,36 +54,74 @@ def find_assignment(tree: ast.Module, name: str) -> ast.expr | None:
     return None
 
 
-def read_constructor(tree: ast.Module, name: str) -> tuple[list[str], dict[str, ConstructorParameter]] | None:
-    """Return (positional, keyword-only parameters) of class `name`'s __init__, or None if there is no such class."""
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
-            return read_signature(inits[0]) if inits else ([], {})
-    return None
+def list_definitions(tree: ast.Module) -> list[str]:
+    """Return the names of the classes and public functions at the top level of a file."""
+    return [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) or (isinstance(node, ast.FunctionDef) and not node.name.startswith("_"))
+    ]
 
 
-def read_signature(init: ast.FunctionDef) -> tuple[list[str], dict[str, ConstructorParameter]]:
-    """Return the parameters of an __init__ after self: names of the positional ones, keyword-only ones with defaults.
+def find_definition(tree: ast.Module, name: str) -> ast.ClassDef | ast.FunctionDef | None:
+    """Return the class or function of this name at the top level of a file, or None."""
+    definitions = (node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+    return next((node for node in definitions if node.name == name), None)
 
-    Raises UserError for a default that is not a literal.
+
+def read_parameters(tree: ast.Module, name: str) -> list[SignatureParameter] | None:
+    """Return what a call of class or function `name` takes, without self, *args and **kwargs; None if there is none.
+
+    A class without a constructor has that of its first base with one, if the base is in the same file.
     """
-    positional = [a.arg for a in (*init.args.posonlyargs, *init.args.args)][1:]
-    keyword = {
-        a.arg: ConstructorParameter(
-            ast.unparse(a.annotation) if a.annotation else "Any",
-            _evaluate_literal(a.arg, d) if d is not None else ...,
+    node = find_definition(tree, name)
+    if isinstance(node, ast.FunctionDef):
+        return _read_signature(node)
+    if node is None:
+        return None
+    for child in node.body:
+        if isinstance(child, ast.FunctionDef) and child.name == "__init__":
+            return _read_signature(child)[1:]
+    for base in node.bases:
+        if isinstance(base, ast.Name) and base.id != name:
+            inherited = read_parameters(tree, base.id)
+            if inherited is not None:
+                return inherited
+    return []
+
+
+def _read_signature(function: ast.FunctionDef) -> list[SignatureParameter]:
+    """Return all parameters of a function but *args and **kwargs, a method's self too."""
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
+    pairs = [*zip(positional, defaults, strict=True), *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+    return [
+        SignatureParameter(
+            argument.arg,
+            ast.unparse(argument.annotation) if argument.annotation else "Any",
+            default,
+            is_keyword=i >= len(positional),
         )
-        for a, d in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
-    }
-    return positional, keyword
+        for i, (argument, default) in enumerate(pairs)
+    ]
 
 
-def _evaluate_literal(name: str, node: ast.expr) -> Any:
+def evaluate_default(parameter: SignatureParameter) -> Any:
+    """Return the default of a parameter, `...` if it has none: a literal, or a product or quotient such as 1 / 16.
+
+    Raises UserError for a default that is computed in another way.
+    """
+    node = parameter.default
+    if node is None:
+        return ...
     try:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
+            left, right = ast.literal_eval(node.left), ast.literal_eval(node.right)
+            return left * right if isinstance(node.op, ast.Mult) else left / right
         return ast.literal_eval(node)
-    except ValueError as error:
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise UserError(
-            f"line {node.lineno}: the default of '{name}' is not a literal: {ast.unparse(node)}",
+            f"line {node.lineno}: the default of '{parameter.name}' is not a literal: {ast.unparse(node)}",
             "write a plain value, as it is read without running the file",
         ) from error

@@ -94,7 +94,7 @@ def build_experiment_tags(recipe: Recipe) -> dict[str, str]:
 
 def format_experiment_note(recipe: Recipe) -> str:
     """Return Markdown that says what question an experiment asks, what its figures mean and how to answer it."""
-    network, images = recipe.model.backbone, tags.name_images(recipe)
+    network, images = recipe.model.backbone_label, tags.name_images(recipe)
     return "\n".join(
         [
             f"**What do attention mechanisms do for {network} on {images}, and what do they cost?**",
@@ -125,13 +125,13 @@ def format_sweep_note(name: str, recipe: Recipe) -> str:
     """Return Markdown that says what a sweep's parent run is and how to resume the sweep."""
     return "\n".join(
         [
-            f"**Sweep `{name}`**: its runs with {recipe.model.backbone} "
+            f"**Sweep `{name}`**: its runs with {recipe.model.backbone_label} "
             f"on {tags.name_images(recipe)} are nested below.",
             "",
             "To resume or extend it (finished runs are not run again):",
             "",
             "```",
-            f"attncli sweep {name} --dataset {recipe.data.name} --backbone {recipe.model.backbone}",
+            f"attncli sweep {name} --dataset {recipe.data.name} --backbone {shlex.quote(recipe.model.backbone)}",
             "```",
         ]
     )

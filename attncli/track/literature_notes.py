@@ -1,6 +1,7 @@
 """What the literature says of a mechanism, for the descriptions of its runs."""
 
 from attncli import attention
+from attncli.attention.card import Card
 from attncli.errors import UserError
 from attncli.literature.claim_entries import read_claim_entries
 
@@ -16,10 +17,16 @@ MAX_CLAIMS = 6
 
 
 def cite_paper(attn: str) -> str:
-    """Return the mechanism's paper in Markdown, with a link if it is on arXiv, or "" if none is known."""
+    """Return the paper of a mechanism, or of each of a combination, in Markdown with a link if it is on arXiv.
+
+    Returns "" if none is known.
+    """
     if attn == attention.NONE or attention.is_plugin(attn):
         return ""
-    card = attention.describe_mechanism(attn).card
+    return "; ".join(_cite_card(member.card) for member in attention.describe_mechanism(attn).members)
+
+
+def _cite_card(card: Card) -> str:
     title = f"[{card.title}](https://arxiv.org/abs/{card.arxiv})" if card.arxiv else card.title
     return f"{title}, {card.venue} {card.year}"
 

@@ -56,7 +56,7 @@ def _get_or_create_parent(client: "MlflowClient", experiment_id: str, name: str,
     parent_tags = {
         "kind": "sweep",
         SWEEP_TAG: name,
-        "backbone": recipe.model.backbone,
+        "backbone": recipe.model.backbone_label,
         "dataset": recipe.data.name,
         "host": owner.host,
         "pid": str(owner.pid),

@@ -17,9 +17,9 @@ import psutil
 
 import attncli
 from attncli import records
-from attncli.attention import is_file_path
 from attncli.recipe import Recipe
 from attncli.records import Result, Status
+from attncli.system.code_reference import label_mechanism_name
 from attncli.system.files import write_atomically
 
 ORIGIN_FILE = "origin.json"
@@ -174,5 +174,5 @@ def _run_git(folder: Path, *arguments: str) -> str | None:
 
 
 def label_mechanism(recipe: Recipe) -> str:
-    """Return the mechanism's name for tags and tables; for a user-defined file, the file's name."""
-    return Path(recipe.model.attn).stem if is_file_path(recipe.model.attn) else recipe.model.attn
+    """Return the mechanism's name for tags and tables; for a user's file its name, and that of the class in it."""
+    return label_mechanism_name(recipe.model.attn)

@@ -24,8 +24,8 @@ def format_run_name(recipe: Recipe) -> str:
     It includes changed options, as in eca[gamma=3]-resnet18-s0, and changed places, as in se@mid/3/4-resnet50-s1.
     """
     model = recipe.model
-    backbone = "" if is_whole_network(recipe) else f"-{model.backbone}"
-    options = ",".join(f"{key}={format_value(value)}" for key, value in model.options.items())
+    backbone = "" if is_whole_network(recipe) else f"-{model.backbone_label}"
+    options = ",".join(f"{key}={format_value(value)}" for key, value in model.flatten_options().items())
     site = f"@built-in-{model.replace}" if model.replace else (model.site and f"@{model.site}") or ""
     placement = "/".join([site, *map(str, model.stages or ())])
     return f"{label_mechanism(recipe)}{f'[{options}]' if options else ''}{placement}{backbone}-s{recipe.seed}"
@@ -41,7 +41,7 @@ def is_whole_network(recipe: Recipe) -> bool:
 
 def choose_experiment_name(recipe: Recipe) -> str:
     """Return the recipe's experiment, else <images>-<backbone>."""
-    return recipe.experiment or f"{name_images(recipe)}-{recipe.model.backbone}"
+    return recipe.experiment or f"{name_images(recipe)}-{recipe.model.backbone_label}"
 
 
 def name_images(recipe: Recipe) -> str:
@@ -60,8 +60,8 @@ def flatten_params(recipe: Recipe) -> dict[str, str]:
     Keys that were added later and are not set are left out, so that older runs have the same parameters.
     """
     flat = {key: value for key, value in recipe.flatten_keys().items() if not is_default_late_key(key, value)}
-    options = flat.pop("model.options")
-    flat |= {f"model.options.{key}": value for key, value in options.items()}
+    flat.pop("model.options")
+    flat |= {f"model.options.{key}": value for key, value in recipe.model.flatten_options().items()}
     return {key: _truncate_text(format_value(value), MAX_PARAM_LENGTH) for key, value in flat.items()}
 
 
@@ -82,7 +82,7 @@ def build_run_tags(recipe: Recipe, provenance: Provenance) -> dict[str, str]:
     """Return the tags of a run: what to search and group by, and its provenance."""
     run_tags = {
         "attn": label_mechanism(recipe),
-        "backbone": recipe.model.backbone,
+        "backbone": recipe.model.backbone_label,
         "dataset": recipe.data.name,
         "category": find_category(recipe),
         "seed": str(recipe.seed),
@@ -123,7 +123,7 @@ def find_category(recipe: Recipe) -> str:
     if recipe.model.attn == attention.NONE:
         return attention.NONE
     try:
-        return attention.locate_mechanism(recipe.model.attn)[0]
+        return attention.describe_mechanism(recipe.model.attn).category
     except UserError:
         return "own"
 
@@ -140,10 +140,10 @@ def format_run_note(recipe: Recipe, provenance: Provenance) -> str:
     subject = (
         f"`{label_mechanism(recipe)}`"
         if is_whole_network(recipe)
-        else f"`{label_mechanism(recipe)}` in {recipe.model.backbone}"
+        else f"`{label_mechanism(recipe)}` in {recipe.model.backbone_label}"
     )
     if recipe.model.attn == attention.NONE:
-        subject = f"{recipe.model.backbone} without attention"
+        subject = f"{recipe.model.backbone_label} without attention"
     lines = [f"**{subject}** on {name_images(recipe)}, {recipe.train.epochs} epochs, seed {recipe.seed}.", ""]
     lines += literature_notes.format_literature_note(recipe.model.attn)
     if provenance.facts:

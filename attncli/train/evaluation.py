@@ -150,7 +150,10 @@ class PredictionCounts:
                 "this is a bug in attncli: please report it",
             )
         if not math.isfinite(loss):
-            raise RunFailedError(f"{name}: the loss of the evaluation is {loss / images}", "use a smaller train.lr")
+            raise RunFailedError(
+                f"{name}: the loss of the evaluation is {loss / images}",
+                "use a smaller train.lr, or model.zero_init_residual=true",
+            )
         evaluation = Evaluation(
             split=name,
             images=images,

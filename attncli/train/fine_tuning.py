@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from attncli.errors import UserError, unknown_name_error
-from attncli.model import CIFAR_STEM_BELOW, resolve_model
+from attncli.model import build_plain_network, resolve_model
 from attncli.recipe import Recipe
 
 ATTENTION, STEM, CLASSIFIER = "attention", "stem", "classifier"
@@ -54,9 +54,8 @@ def find_parts(net: nn.Module, recipe: Recipe, size: tuple[int, int]) -> dict[st
     names: list[str] = [name for name, _ in net.named_parameters()]
     if resolved.family is None:
         return dict.fromkeys(names, ATTENTION)
-    use_cifar_stem = max(size) < CIFAR_STEM_BELOW if recipe.model.stem == "auto" else recipe.model.stem == "cifar"
     with torch.device("meta"):
-        plain = resolved.family.build(recipe.model.backbone, 2, use_cifar_stem)
+        plain = build_plain_network(recipe.model, 2, size)
     blocks = resolved.family.find_structure(plain).blocks
     stages = {f"{block.path}.": f"stage{block.stage}" for block in blocks}
     parts, last_part = {}, STEM

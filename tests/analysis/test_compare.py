@@ -317,6 +317,7 @@ def test_json_has_flat_estimates():
     assert eca["top1_low"] < eca["top1"] - eca["top1_sd"] < eca["top1_high"]
     assert [plain[key] for key in ("pairs", "diff", "diff_sd", "diff_low", "diff_high")] == [0, None, None, None, None]
     assert plain.keys() == eca.keys()
+    assert (eca["epochs"], eca["precision"], eca["image_size"]) == (12, plain["precision"], 8)
 
 
 def test_no_runs_make_no_rows():

@@ -27,9 +27,12 @@ card = Card(
     site="conv",
     code="d-li14/involution@21c3158 cls/mmcls/models/utils/involution_naive.py",
     convs="last",
+    zero_init_residual=True,
     floor="C must equal C_in and divide by group_channels (16); W1 has max(C // reduction, 1) units",
     notes=(
         "Of a basic block's two convolutions it replaces the second, which never widens the map.",
+        "Its output is a product of its input and kernels made from it, so in evaluation it squares what running "
+        "statistics lag behind. Branches that start at zero, as in the official code, prevent it.",
         "The k^2 products per value count as element-wise work, so MACs are lower than the published 2.71 G.",
     ),
     aliases=("rednet", "inv"),

@@ -31,9 +31,13 @@ card = Card(
     site="conv",
     code="d-li14/lambda.pytorch@646de55 lambda_layer.py",
     convs="last",
+    zero_init_residual=True,
     floor="C must divide by the heads; on a 1 x 1 map the content part does not depend on keys",
     notes=(
         "Of a basic block's two convolutions it replaces the second: two in a row multiply six normalised maps.",
+        "Its output is a product of two maps that running statistics normalise. In evaluation, if they lag behind by a "
+        "factor, the output is wrong by its square, and the next block squares that again. Branches that start at "
+        "zero, as in the code followed, prevent it.",
         "Its 23 x 23 filters make it slow: 6.6 G multiply-adds on ResNet-50 at 224 px, against 4.1 G.",
         "timm's lambda has model.options.r=9.",
     ),

@@ -35,7 +35,7 @@ def command(
         run
         for run in read_folder_runs(runs)
         if dataset in (None, run.dataset)
-        and backbone in (None, run.recipe.model.backbone)
+        and backbone in (None, run.recipe.model.backbone_label)
         and (not attn or run.result.attn in (*attn, "none"))
     ]
     count = export_results(chosen, file)

@@ -1,0 +1,170 @@
+"""A user's own network, `--backbone FILE.py:NAME`: its sites are found by structure, or it is refused with a reason."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from attncli import model, validation
+from attncli.errors import UserError
+from attncli.measure.site_costs import list_site_costs
+from attncli.recipe import Recipe
+from attncli.track.tags import format_run_name
+
+SHAPE = model.InputSpec(5, (16, 16))
+FILE = '''
+import torch
+from torch import nn
+
+
+class Gate(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.excite = nn.Sequential(nn.Linear(dim, 2), nn.ReLU(), nn.Linear(2, dim), nn.Sigmoid())
+
+    def forward(self, x):
+        return x * self.excite(x.mean((2, 3)))[:, :, None, None]
+
+
+class Residual(nn.Module):
+    def __init__(self, inp, oup, stride):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(inp, oup, 3, stride, 1, bias=False), nn.BatchNorm2d(oup), nn.ReLU())
+        self.second = nn.Conv2d(oup, oup, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(oup)
+        self.gate = Gate(oup)
+        self.match = nn.Sequential(nn.Conv2d(inp, oup, 1, stride), nn.BatchNorm2d(oup)) if stride > 1 else nn.Identity()
+
+    def forward(self, x):
+        return torch.relu(self.gate(self.norm(self.second(self.first(x)))) + self.match(x))
+
+
+class Net(nn.Module):
+    def __init__(self, n_classes=10, width=4):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, padding=1)
+        self.body = nn.Sequential(
+            Residual(width, width, 1), Residual(width, 2 * width, 2), Residual(2 * width, 2 * width, 1)
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(2 * width * 1, n_classes)
+
+    def forward(self, x):
+        return self.head(self.pool(self.body(self.stem(x))).flatten(1))
+
+
+def wide(num_labels):
+    return Net(num_labels, width=8)
+
+
+
+
+class Fixed(nn.Module):
+    """Made for images of 16 px."""
+    def __init__(self, num_classes):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.fc = nn.Linear(4 * 16 * 16, num_classes)
+
+    def forward(self, x):
+        return self.fc(self.conv(x).flatten(1))
+
+
+class Features(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+def depth_needed(depth, num_classes):
+    return Net(num_classes)
+
+
+def no_classes(depth=3):
+    return Net(depth)
+'''
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file of several networks."""
+    path = tmp_path / "own.py"
+    path.write_text(FILE)
+    return path
+
+
+def read(backbone: object, attn: str = "none", *overrides: str) -> Recipe:
+    """The recipe of a network with a mechanism."""
+    return validation.read(None, overrides, {"model.backbone": str(backbone), "model.attn": attn})
+
+
+SITES = {  # the norm that ends the branch, whatever the gate and the shortcut behind it
+    "gate": ["body.0.norm", "body.1.norm", "body.2.norm"],
+    "mid": ["body.0.second", "body.1.second", "body.2.second"],
+    "conv": ["body.0.first.0", "body.0.second", "body.1.first.0", "body.1.second", "body.2.first.0", "body.2.second"],
+    "stage": ["body.0", "body.1", "body.2"],
+    "head": ["pool"],
+    "input": ["stem"],
+}
+
+
+def test_sites_are_found_by_structure(file: Path) -> None:
+    """Every site of the network's three blocks, in two stages, and the widths there."""
+    for site, paths in SITES.items():
+        attn = "dyconv" if site == "conv" else "se"
+        override = [] if site == "conv" else [f"model.site={site}"]
+        costs = list_site_costs(read(f"{file}:Net", attn, *override), SHAPE)
+        assert [cost.path for cost in costs] == paths, site
+    costs = list_site_costs(read(f"{file}:Net", "se"), SHAPE)
+    assert [(cost.stage, cost.channels, cost.size) for cost in costs] == [
+        (1, 4, (16, 16)),
+        (2, 8, (8, 8)),
+        (2, 8, (8, 8)),
+    ]
+
+
+def test_a_network_with_a_mechanism_shares_the_weights_of_the_plain_one(file: Path) -> None:
+    """A function serves as well as a class, whatever the number of classes is called; names and digests are its own."""
+    recipe = read(f"{file}:wide", "eca")
+    net, bare = model.build(recipe, SHAPE), model.build(recipe.make_baseline(), SHAPE)
+    own = {name.replace(".host", ""): value for name, value in net.state_dict().items() if ".attn." not in name}
+    assert own.keys() == bare.state_dict().keys()
+    assert all(torch.equal(value, own[name]) for name, value in bare.state_dict().items())
+    assert net(torch.zeros(2, 3, 16, 16)).shape == (2, 5)
+    assert format_run_name(recipe) == "eca-own.wide-s0"
+    before = recipe.compute_digest()
+    file.write_text(FILE.replace("width=8", "width=6"))
+    assert read(f"{file}:wide", "eca").compute_digest() != before
+
+
+REFUSED = {
+    "no_classes": ("no number of classes", "depth"),
+    "depth_needed": ("needs depth beside num_classes",),
+    "Nett": ("unknown network", "Nett"),
+    "Features": ("returns (2, 4, 14, 14) for 2 images, not (2, 5)",),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_network_is_refused_in_one_line(file: Path, name: str) -> None:
+    """No number of classes, more than that, no such name, no logits: one line says so."""
+    with pytest.raises(UserError) as raised:
+        model.build(read(f"{file}:{name}"), SHAPE)
+    assert "\n" not in raised.value.problem
+    for text in REFUSED[name]:
+        assert text in raised.value.problem
+
+
+def test_a_network_without_blocks_is_refused_with_what_it_has(file: Path) -> None:
+    """It trains as it is; a mechanism has no place in it, and the layers that it has are listed."""
+    assert model.build(read(f"{file}:Fixed"), SHAPE)(torch.zeros(1, 3, 16, 16)).shape == (1, 5)
+    with pytest.raises(UserError, match=r"it has 1 convolution \(conv\), 1 linear layer \(fc\)"):
+        model.build(read(f"{file}:Fixed", "se"), SHAPE)
+    with pytest.raises(UserError, match=r"own.py, line \d+: does not take images of 20x20 px"):
+        model.build(read(f"{file}:Fixed"), model.InputSpec(5, (20, 20)))
+    with pytest.raises(UserError, match="which class or function is the network") as raised:
+        read(file)
+    assert f"{file}:wide" in (raised.value.hint or "")
