@@ -350,7 +350,8 @@ def try_runs_folder(name: str) -> Callable[[Path], Done]:
     """C19: a folder of runs of that name."""
 
     def attempt(place: Path) -> Done:
-        done = run(place, None, "--set", "data.per_class=8", "--runs", str(place / name))
+        tiny = ("--backbone", "resnet20", "--epochs", "1", "--set", "measure.speed=false", "--set", "data.per_class=8")
+        done = line("run", *tiny, "--json", "--runs", name)
         return done if (place / name / "mlflow.db").exists() else Done(3, "", f"no database in {name}")
 
     return attempt
@@ -403,7 +404,7 @@ ROWS = [
         lambda p: run(p, make_transparent(p), epochs=6),
         lambda d: has_top1(0.2, 0.8)(d) and "transparen" in d.err),
     Row("A8", "Pillow #2574, keras-preprocessing #227", "16-bit grey of 8-bit content",
-        lambda p: run(p, make_deep_grey(p), epochs=6), lambda d: has_top1(1.0)(d) and "16-bit" in d.err),
+        lambda p: run(p, make_deep_grey(p), epochs=6), lambda d: has_top1(1.0)(d) and "images of 16 bits" in d.err),
     Row("A10", "D-FINE #308, yolov5 #405", "EXIF orientation 3 and 6", lambda p: verify(make_rotated(p)),
         has_words("2 ", "orientation")),
     Row("A11", "huggingface/datasets #4839, Roboflow", "train/ valid/ test/",
@@ -415,7 +416,7 @@ ROWS = [
     Row("A14", "timm #957", "data.classes=1 of two", lambda p: read(
         p, rename_classes(p, "10", "9"), "--set", "data.classes=2"), is_read(8, 8)),
     Row("A16", "Dynamic-convolution-Pytorch #16", "dyconv for two epochs", lambda p: run(
-        p, None, "--attn", "dyconv", "--set", "data.per_class=8", epochs=2), lambda d: is_trained(d) and "temperature"
+        p, None, "--attn", "dyconv", "--set", "data.per_class=8", epochs=2), lambda d: is_trained(d) and "is cut off"
         in d.err),
     Row("B1", "mlflow #19943, #19299", "the store of a killed migration", damage_store, is_trained),
     Row("B2", "Endoscapes #1, datasets #5098", "a link without a target", lambda p: read(p, link_to_nothing(p)),
