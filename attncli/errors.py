@@ -10,6 +10,7 @@ from pathlib import Path
 LAUNCHER_FOLDER_VARIABLE = "ATTNCLI_CONFIDED"  # the folder in which the processes of one run write their errors
 
 LEAST_PREFIX = 3  # letters of a name that begins a known one, above which this counts more than similarity
+CLASS_WORDS = ("attention", "attn", "module", "layer", "block", "2d")  # ends of the names of classes
 
 
 class UserError(Exception):
@@ -90,7 +91,7 @@ def _escape_character(char: str) -> str:
 def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | None = None) -> str:
     """Return a hint: 'did you mean ...' with the most similar name or one with that prefix, else all known names.
 
-    Letter case, hyphens, underscores and other signs do not count.
+    Letter case, hyphens, underscores and other signs do not count, nor words at the end as in SEAttention or GCBlock.
 
     Args:
         name: what was typed.
@@ -101,8 +102,9 @@ def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | N
     suggestions = {fold_name(alias): text for alias, text in (aliases or {}).items()}
     suggestions |= {fold_name(candidate): f"'{candidate}'" for candidate in reversed(known)}
     folded = fold_name(name)
-    if folded in suggestions:
-        return f"did you mean {suggestions[folded]}?"
+    for spelling in (folded, strip_class_words(folded)):
+        if spelling in suggestions:
+            return f"did you mean {suggestions[spelling]}?"
     longer = [candidate for candidate in map(fold_name, known) if len(folded) > 1 and candidate.startswith(folded)]
     longer.sort(key=len)
     names = {fold_name(candidate) for candidate in known}
@@ -113,6 +115,14 @@ def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | N
     if best := longer[:1] + similar if len(folded) > LEAST_PREFIX else similar + longer[:1]:
         return f"did you mean {suggestions[best[0]]}?"
     return f"known: {', '.join(known)}" if known else ""
+
+
+def strip_class_words(folded: str) -> str:
+    """Return a folded name without the words that classes of networks end with; as it is if it has no others."""
+    for word in CLASS_WORDS:
+        if folded.endswith(word) and folded != word:
+            return strip_class_words(folded.removesuffix(word))
+    return folded
 
 
 def fold_name(name: str) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from attncli.errors import UserError
+from attncli.literature import published
 from attncli.result_files import export_results, imported_results, merge_results
 from attncli.runs import read_folder_runs
-from tests.claims.case import run
+from tests.claims.case import claims_file, run
 from tests.commands.line import line, refused
 
 
@@ -47,6 +48,24 @@ def test_runs_of_others_are_paired_with_ones_own(tmp_path: Path, monkeypatch: py
     rows = line("compare", "--with", "theirs.zip", "--json").json()
     assert [(row["attn"], row["n"]) for row in rows] == [("none", 3), ("eca", 3)]
     assert rows[1]["diff"] == pytest.approx(0.03)
+
+
+def test_a_report_has_the_runs_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`report --with` pairs them with one's own, judges own claims, and the command that it prints makes it again."""
+    monkeypatch.chdir(tmp_path)
+    write_file(write_runs(tmp_path / "theirs", "eca", (0.92, 0.93)), tmp_path / "theirs.zip")
+    write_runs(tmp_path / "runs", "none", (0.90, 0.90))
+    claims = claims_file(tmp_path, "top1(resnet20 + eca) > top1(resnet20)", name="mine")
+    monkeypatch.setattr(published, "load_published_rows", list)  # their networks take seconds to count
+    done = line("report", "--with", "theirs.zip", "--file", claims.name, "--title", "Ours and theirs")
+    assert done.code == 0, done.err
+    page = Path(done.out.strip()).read_text()
+    assert "+2.50" in page
+    assert "Ours and theirs" in page
+    assert "c0" in page
+    assert "--with theirs.zip --file mine.yaml --title &#39;Ours and theirs&#39;" in page
+    assert "+2.50" in (tmp_path / "runs" / "report.md").read_text()
+    refused(line("report", "--with", "nowhere.zip"), "nowhere.zip")
 
 
 def test_what_does_not_match_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`attncli compare`: compare finished runs, paired seed by seed."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,6 +10,8 @@ import click
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
 from attncli.commands._options import NAMES, echo_json, json_option, store_options, with_option
 from attncli.commands._result_stream import echo_result
+
+LEAST_COLUMNS, MOST_COLUMNS = 80, 120  # a narrower table is broken, longer lines of text are hard to read
 
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
@@ -145,7 +148,8 @@ def command(
         click.echo(line, err=True)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
-    echo_result(comparison.render_comparison(rows, "json" if as_json else format_, columns=chosen_columns))
+    width = choose_table_width(shutil.get_terminal_size().columns)
+    echo_result(comparison.render_comparison(rows, "json" if as_json else format_, width, chosen_columns))
     if not with_files and (missing := list_untracked_runs(run_store, finished_runs)):
         click.echo(
             f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "
@@ -207,6 +211,11 @@ def refuse_empty_filters(
             suggestion = suggest_name(missing[0], present, aliases)
             hint = f"{suggestion} {hint}" if suggestion.startswith("did") else hint
             raise UserError(f"{option} {missing[0]}: no finished run has it", hint)
+
+
+def choose_table_width(columns: int) -> int:
+    """Return how wide a table may be on a terminal of so many columns."""
+    return min(max(columns, LEAST_COLUMNS), MOST_COLUMNS)
 
 
 def format_plot_name(images: str, backbone: str, cost: str, attn: Sequence[str] = ()) -> str:

@@ -40,12 +40,10 @@ def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, ru
     with translated_inference_errors():
         predictions = predict_files(trained, files, top, device)
     if sheet is not None:
-        from PIL import Image
+        from attncli.report.contact_sheet import draw_contact_sheet, read_thumbnail
 
-        from attncli.report.contact_sheet import draw_contact_sheet
-
-        pictures = [Image.open(p.file).convert("RGB").resize((trained.size[1], trained.size[0])) for p in predictions]
-        labels = [f"{p.classes[0]} {100 * p.probabilities[0]:.0f} %" for p in predictions]
+        pictures = [read_thumbnail(p.file) for p in predictions]
+        labels = [f"{p.file.name}: {p.classes[0]} {100 * p.probabilities[0]:.0f} %" for p in predictions]
         draw_contact_sheet(pictures, labels, trained.name, sheet)
         click.echo(f"sheet: {sheet}", err=True)
     if as_json:

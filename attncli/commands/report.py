@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, store_options, with_option
+from attncli.commands._options import NAMES, overwrite_line, store_options, with_option
 
 if TYPE_CHECKING:
-    from attncli.result_files import imported_results, merge_results
     from attncli.runs import RunStore
 
 
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     help="The dataset whose images the runs on `folder` used.",
 )
 @with_option
+@click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), help="File with your claims (YAML).")
+@click.option("--title", metavar="TEXT", help="Title of the report.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: RUNS/report.html]")
 @click.option("--track/--no-track", default=True, help="Add it to the runs' MLflow experiments too (default).")
 @store_options
@@ -45,6 +46,8 @@ def command(
     backbone: str | None,
     folder_is: str | None,
     with_files: tuple[Path, ...],
+    files: tuple[Path, ...],
+    title: str | None,
     out: Path | None,
     track: bool,
     runs: Path,
@@ -65,29 +68,43 @@ def command(
     from attncli.claims import claim_files, judge
     from attncli.claims.evidence import gather_evidence
     from attncli.report.html_report import render_html
-    from attncli.report.report_data import gather_report_data, list_report_experiments, render_markdown
+    from attncli.report.report_data import DEFAULT_TITLE, gather_report_data, list_report_experiments, render_markdown
+    from attncli.result_files import imported_results, merge_results
     from attncli.runs import RunStore
     from attncli.system.files import write_atomically
 
     run_store = RunStore(runs, tracking_uri)
     names = attn or []
-    evidence = gather_evidence(run_store, backbone=backbone, folder_is=folder_is)
+    evidence = gather_evidence(run_store, backbone=backbone, folder_is=folder_is, report_claim=overwrite_line)
     if with_files:
         others = click.get_current_context().with_resource(imported_results(with_files))
         evidence, track = replace(evidence, runs=merge_results(evidence.runs, others)), False
-    known_claims = claim_files.load_claims()
+    known_claims = claim_files.read_claim_files(files) if files else claim_files.load_claims()
     requested = claim_files.select_claims(known_claims, attn=names)
     verdicts = judge.judge_claims(known_claims, evidence, requested=requested)
-    filters = {"--attn": ",".join(names), "--backbone": backbone, "--folder-is": folder_is, "--runs": str(runs)}
-    report_command = shlex.join(
-        ["attncli", "report", *(word for key, value in filters.items() if value for word in (key, value))]
+    overwrite_line("")
+    options = [
+        *(("--attn", ",".join(names)), ("--backbone", backbone), ("--folder-is", folder_is), ("--runs", str(runs))),
+        *(("--with", str(file)) for file in with_files),
+        *(("--file", str(file)) for file in files),
+        ("--title", title),
+    ]
+    words = [word for key, value in options if value for word in (key, value)]
+    report_data = gather_report_data(
+        run_store,
+        verdicts,
+        evidence,
+        attn=names,
+        report_commands=[shlex.join(["attncli", "report", *words])],
+        is_literature=not files,
+        title=title or DEFAULT_TITLE,
     )
-    report_data = gather_report_data(run_store, verdicts, evidence, attn=names, report_commands=[report_command])
     path = out or runs / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, render_html(report_data))
     write_atomically(path.with_suffix(".md"), render_markdown(report_data))
     click.echo(path)
+    click.echo(f"the same without pictures: {path.with_suffix('.md')}", err=True)
     if track and report_data.rows:
         _attach_to_experiments(path, list_report_experiments(report_data, evidence.runs), run_store)
 

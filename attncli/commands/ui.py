@@ -23,6 +23,7 @@ def command(runs: Path, tracking_uri: str | None, port: int, check: bool) -> Non
     from attncli.track import RunStore, dashboard
 
     run_store = RunStore(runs, tracking_uri)
+    dashboard.prepare_views(run_store)
     with dashboard.serve_dashboard(run_store, port) as address:
         click.echo(f"dashboard: {address}")
         for title, link in dashboard.list_view_links(address, run_store):
@@ -30,5 +31,7 @@ def command(runs: Path, tracking_uri: str | None, port: int, check: bool) -> Non
         if check:
             click.echo("it answers; stopped again", err=True)
             return
-        click.echo("Ctrl-C stops it", err=True)
+        click.echo(
+            "MLflow opens its assistant at the right at first: its x closes it for good. Ctrl-C stops it", err=True
+        )
         dashboard.wait_for_interrupt()

@@ -23,10 +23,10 @@ def count_activation_bytes(model: nn.Module, size: tuple[int, int], frames: int 
     def count_saved_bytes(network: Network, images: Tensor, own_storages: set[int]) -> int:
         saved_tensors: dict[int, Tensor] = {}
 
-        def save_tensor(t: Tensor) -> Tensor:
-            if storage_key(t) not in own_storages:
-                saved_tensors.setdefault(storage_key(t), t.detach())  # kept alive, so that no other memory gets its key
-            return t.detach()
+        def save_tensor(t: Tensor) -> None:
+            key = storage_key(t)
+            if key not in own_storages:
+                saved_tensors.setdefault(key, t)  # kept alive, so that no other memory gets its key
 
         def save_for_attention(run_attention: Callable[[], Tensor], inputs: list[Tensor]) -> Tensor:
             with saved_tensors_hooks(lambda t: t, lambda t: t):

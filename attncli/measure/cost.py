@@ -17,7 +17,7 @@ from torch import nn
 
 from attncli import attention, model
 from attncli.measure.activation_memory import count_activation_bytes
-from attncli.measure.fake_tensors import count_real_runs
+from attncli.measure.fake_tensors import SkipFilling, count_real_runs
 from attncli.measure.flops import count_operations, count_parameters
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
@@ -98,7 +98,7 @@ def count_recipe(recipe: Recipe, shape: InputSpec) -> NetworkCounts:
 
 
 def _build_without_weights(recipe: Recipe, shape: InputSpec) -> nn.Module:
-    with torch.device("meta"):
+    with torch.device("meta"), SkipFilling():
         return model.build(recipe, shape)
 
 

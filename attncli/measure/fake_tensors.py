@@ -14,13 +14,25 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode  # what torch.compile and torch.export rest on
 from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
 
 T = TypeVar("T")
 Network = Callable[[Tensor], Tensor]
 NetworkExamination = Callable[
     [Network, Tensor, set[int]], T
 ]  # (network, images, storages of its own parameters and buffers)
+FILLING = (Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_)
 _real_runs: list[str] = []  # classes of the networks that were run with real tensors
+
+
+class SkipFilling(TorchFunctionMode):
+    """Skip the filling of tensors without values with initial weights, which takes most of the time of building."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the function, unless it only fills a tensor of the meta device."""
+        if func in FILLING and args[0].device.type == "meta":
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def count_real_runs() -> int:

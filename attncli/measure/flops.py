@@ -11,6 +11,7 @@ columns count as written. Operations count as they run, so a mechanism written i
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -74,6 +75,7 @@ class OperationCounter(TorchDispatchMode):
         return out
 
 
+@cache
 def _is_composite(func: Any) -> bool:
     """Return whether an operation has no kernel of its own; the dispatcher does not know `prim` (such as device)."""
     return func.namespace != "prim" and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE)
@@ -91,6 +93,7 @@ def _written_tensors(func: Any, out: Any, inputs: Any) -> Iterator[Tensor]:
     yield from (t for t in tree_leaves(out) if isinstance(t, Tensor) and storage_key(t) not in input_storages)
 
 
+@cache
 def _is_fresh(func: Any) -> bool:
     """Return whether an operation only creates or fills a buffer."""
     name: str = func._overloadpacket.__name__

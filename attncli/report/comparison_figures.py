@@ -14,10 +14,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from attncli.analysis.compare import ComparisonRow
 from attncli.analysis.stats import MeanEstimate
 from attncli.errors import UserError, unknown_name_error
+from attncli.palette import COLOURS, FAINT, INK
 from attncli.records import Epoch
 from attncli.report import comparison, layout
 from attncli.report.inline_svg import add_tooltip, render_inline_svg
-from attncli.report.style import COLOURS, FAINT, INK, label_points, saved_figure, styled_figure
+from attncli.report.style import label_points, saved_figure, styled_figure
 
 CHART_WIDTH, CHART_HEIGHT = 5.2, 3.2  # inches of a figure on the page; its text is scaled with it
 ROW_HEIGHT = 0.34  # inches of a variant in the figure of differences

@@ -11,6 +11,17 @@ from attncli.report.style import saved_figure
 COLUMNS = 8
 IMAGE_WIDTH, IMAGE_HEIGHT = 1.35, 1.7  # inches per image with its label
 LABEL_LETTERS = 19  # letters per line of a label
+THUMBNAIL_SIDE = 256  # px
+
+
+def read_thumbnail(path: Path) -> Any:
+    """Return an image file as a picture of at most THUMBNAIL_SIDE px: upright, whole and not squashed."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as image:
+        picture = ImageOps.exif_transpose(image).convert("RGB")
+    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    return picture
 
 
 def draw_contact_sheet(images: Sequence[Any], labels: Sequence[str], title: str, path: Path) -> None:
@@ -28,4 +39,4 @@ def draw_contact_sheet(images: Sequence[Any], labels: Sequence[str], title: str,
                 text = textwrap.fill(label, LABEL_LETTERS, max_lines=3, placeholder=" …")
                 axes.set_title(text, fontsize=7, loc="center", pad=3)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}", "--out FILE.png writes it to another place") from error
+        raise UserError(f"{path}: {error.strerror or error}", "choose another place for the sheet") from error

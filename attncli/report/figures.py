@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from attncli.palette import COLOURS, INK
 from attncli.records import Epoch, Evaluation, Record
 from attncli.report import layout
-from attncli.report.style import COLOURS, INK, LabelSpot, saved_figure
+from attncli.report.style import LabelSpot, saved_figure
 
 MOST_NUMBERS = 20  # classes up to which every cell of a confusion matrix shows its count
 MOST_BARS = 40  # classes up to which every class has its bar
@@ -150,7 +151,7 @@ def _name_classes(axes: Axes, classes: Sequence[str], class_count: int) -> list[
     """Name the classes, or number them if there are too many. Return the names."""
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, left=False, bottom=False)  # marks of no length take time too
     axes.set_ylabel("true class")
     axes.set_xlabel("taken for")
     if class_count > 3 * MOST_NUMBERS:

@@ -40,6 +40,7 @@ class ReportData:
     epochs: Mapping[str, RunEpochs] = field(default_factory=dict)
     origins: Mapping[str, TableOrigin] = field(default_factory=dict)
     report_commands: Sequence[str] = ()  # the commands that make this report again
+    claims_title: str = "Claims of the literature"
 
 
 @dataclass(frozen=True)
@@ -112,23 +113,35 @@ def _list_groups(report_data: ReportData) -> list[dict[str, Any]]:
     ]
 
 
+def choose_captions(rows: Sequence[ComparisonRow]) -> tuple[str, str, str]:
+    """Return what differences, accuracies and learning curves are; of single seeds there are no intervals."""
+    if all(row.accuracy.n == 1 for row in rows):
+        return "of one seed", "of one seed", "of one seed"
+    return (
+        "paired seed by seed, with its 95 % interval",
+        "mean over seeds with its 95 % interval",
+        "mean over seeds, and from the worst to the best seed",
+    )
+
+
 def draw_charts(rows: Sequence[ComparisonRow], epochs: RunEpochs) -> list[Chart]:
     """Return the figures of one comparison, without those for which the runs lack the data."""
+    difference, mean, curve = choose_captions(rows)
     charts = [
         (
             comparison_figures.draw_differences(rows),
             "Difference to the plain network",
-            "paired seed by seed, with its 95 % interval",
+            difference,
         ),
         (
             comparison_figures.draw_cost_chart(rows, "params"),
             "Accuracy against parameters",
-            "mean over seeds with its 95 % interval",
+            mean,
         ),
         (
             comparison_figures.draw_cost_chart(rows, "macs"),
             "Accuracy against MACs",
-            "mean over seeds with its 95 % interval",
+            mean,
         ),
         (
             comparison_figures.draw_cost_chart(rows, "train-time"),
@@ -138,7 +151,7 @@ def draw_charts(rows: Sequence[ComparisonRow], epochs: RunEpochs) -> list[Chart]
         (
             comparison_figures.draw_learning_curves(rows, epochs),
             "Learning curves",
-            "mean over seeds, and from the worst to the best seed",
+            curve,
         ),
     ]
     return [Chart(Markup(svg), name, caption) for svg, name, caption in charts if svg]

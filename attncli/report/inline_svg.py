@@ -12,7 +12,7 @@ import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from attncli.report.style import COLOURS, FAINT, GRID, INK
+from attncli.palette import COLOURS, FAINT, GRID, INK
 
 NAMESPACE = "http://www.w3.org/2000/svg"
 LINK = "{http://www.w3.org/1999/xlink}href"

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attncli.analysis.over_tasks import TaskComparison, VariantSummary
+from attncli.palette import FAINT, INK
 from attncli.report import table
 from attncli.report.comparison import wrap_text
-from attncli.report.style import FAINT, INK, saved_figure
+from attncli.report.style import saved_figure
 from attncli.report.table import MISSING, WIDTH, Column
 
 NOTE = (

@@ -18,6 +18,8 @@ from attncli.report import comparison
 from attncli.report.html_report import ReportData, TableOrigin
 from attncli.runs import RECIPE, FinishedRun, RunStore
 
+DEFAULT_TITLE = "Attention mechanisms: claims and runs"
+
 
 def gather_report_data(
     run_store: RunStore,
@@ -26,6 +28,8 @@ def gather_report_data(
     *,
     attn: Sequence[str] = (),
     report_commands: Sequence[str] = (),
+    title: str = DEFAULT_TITLE,
+    is_literature: bool = True,
 ) -> ReportData:
     """Gather the report on the runs of the evidence, about these mechanisms (all if none are given).
 
@@ -35,6 +39,8 @@ def gather_report_data(
         evidence: What they were judged by, with the finished runs to compare.
         attn: Names of mechanisms.
         report_commands: The commands that make this report again.
+        title: Stands above the report.
+        is_literature: Whether the claims are those of the literature, or the user's own.
     """
     shown_mechanisms = {*attn, NONE}
     runs = [run for run in evidence.runs if not attn or run.result.attn in shown_mechanisms]
@@ -48,8 +54,9 @@ def gather_report_data(
     published_rows = [row for row in published.load_published_rows() if row.attn in shown]
     now = datetime.now().astimezone()
     return ReportData(
-        title="Attention mechanisms: claims and runs",
-        generated_by=f"attncli {__version__}, {now:%d %B %Y, %H:%M %Z}, runs in {run_store.runs}",
+        title=title,
+        claims_title="Claims of the literature" if is_literature else "Claims",
+        generated_by=f"attncli {__version__}, {now:%d %B %Y, %H:%M %Z}, runs of the folder {run_store.runs}",
         verdicts=verdicts,
         rows=rows,
         figures=collect_figures(published_rows, evidence.counts, evidence.runs),

@@ -16,6 +16,7 @@ from attncli.track.metrics import MetricStream, collect_run_metrics
 from attncli.track.provenance import DatasetInfo, Provenance
 from attncli.track.store import RunStore
 from attncli.track.system_metrics import SystemSampler
+from attncli.track.tags import build_figure_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -156,6 +157,8 @@ def upload_and_close(client: "MlflowClient", run_id: str, folder: Path, run_prov
                 client.log_artifact(run_id, str(path))
         for path in sorted(folder.glob(f"{LOOK_FOLDER}/*.png")):
             client.log_artifact(run_id, str(path), LOOK_FOLDER)
+        for key, value in build_figure_tags(records.read_result(folder)).items():
+            client.set_tag(run_id, key, value)
         client.set_tag(run_id, COMPLETE_TAG, summarize_completeness(folder, run_provenance))
     finally:
         client.set_terminated(run_id, run_provenance.current_status(), end_time=run_provenance.ended_ms)

@@ -8,20 +8,33 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
+from attncli import records
+from attncli.attention import NONE
 from attncli.errors import RunFailedError, UserError
+from attncli.palette import COLOURS, FAINT, INK
 from attncli.system.process_groups import OWN_GROUP, stop_process_tree
 from attncli.system.signals import sigterm_as_interrupt
-from attncli.track import database, experiment_views, store
+from attncli.track import database, experiment_views, provenance, search, store
+from attncli.track.metric_writer import send_points
+from attncli.track.metrics import collect_run_metrics
 from attncli.track.store import RunStore
+from attncli.track.tags import build_figure_tags
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 HOST = "127.0.0.1"
 START_S = 90.0  # a server starts in about 8 s on a quiet machine
 STOP_S = 10.0
+COLOUR_TAG = "mlflow.runColor"  # of a run's points, lines and bars
+PERCENT_METRICS = ("test/top1_pct", "val/top1_pct")  # what the charts show
 
 
 @contextmanager
@@ -92,6 +105,44 @@ def list_view_links(address: str, run_store: RunStore) -> list[tuple[str, str]]:
                 ("  as charts", f"{link}&compareRunsMode=CHART&viewStateShareKey={experiment_views.CHARTS_VIEW}")
             )
     return view_links
+
+
+def prepare_views(run_store: RunStore) -> None:
+    """Give experiments and runs what the views show and earlier versions did not write.
+
+    These are the views themselves, the figures of finished runs, and one colour for all runs of a mechanism. What is
+    there already stays.
+    """
+    client = store.connect_store(run_store)
+    views = experiment_views.build_view_tags()
+    for experiment in client.search_experiments(max_results=1000):
+        if not any(key.startswith(experiment_views.VIEW_TAG_PREFIX) for key in experiment.tags):
+            continue  # not an experiment of runs
+        for key in views.keys() - experiment.tags.keys():
+            client.set_experiment_tag(experiment.experiment_id, key, views[key])
+        runs = list(search.iterate_runs(client, [experiment.experiment_id], {}))
+        colours = choose_run_colours([run.data.tags.get("attn", NONE) for run in reversed(runs)])
+        for run in runs:
+            _complete_run(client, run, run_store.runs / run.data.tags["digest"])
+            if COLOUR_TAG not in run.data.tags:
+                client.set_tag(run.info.run_id, COLOUR_TAG, colours[run.data.tags.get("attn", NONE)])
+
+
+def _complete_run(client: "MlflowClient", run: "Run", folder: Path) -> None:
+    """Write the figures of a finished run that the store lacks: as tags, and accuracies in percent."""
+    figure_tags = build_figure_tags(records.read_result(folder))
+    for key in figure_tags.keys() - run.data.tags.keys():
+        client.set_tag(run.info.run_id, key, figure_tags[key])
+    run_provenance = provenance.read_provenance(folder)
+    if run_provenance is not None and PERCENT_METRICS[0] not in run.data.metrics:
+        points = collect_run_metrics(records.read(folder), run_provenance.started_ms)
+        send_points(client, run.info.run_id, [point for point in points if point.key in PERCENT_METRICS], {})
+
+
+def choose_run_colours(mechanisms: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each mechanism, by order of appearance; none is dark, those beyond six are grey."""
+    others = [name for name in dict.fromkeys(mechanisms) if name != NONE]
+    return {NONE: INK} | {name: COLOURS[i] if i < len(COLOURS) else FAINT for i, name in enumerate(others)}
 
 
 def wait_for_interrupt() -> None:

@@ -141,8 +141,13 @@ def _follow_moved_folder(connection: sqlite3.Connection, here: str) -> None:
 def _lies_here(connection: sqlite3.Connection, experiment: int, former: str, here: str) -> bool:
     former_folder, folder = (Path(url2pathname(urlsplit(uri).path)) for uri in (former, here))
     artifact_uris = connection.execute("SELECT artifact_uri FROM runs WHERE experiment_id = ?", (experiment,))
-    paths = [url2pathname(uri[len(former) :]).lstrip("/") for (uri,) in artifact_uris if uri and uri.startswith(former)]
+    paths = [_relative_artifact_path(uri, former) for (uri,) in artifact_uris if uri and uri.startswith(former)]
     return not former_folder.parent.exists() or any((folder / path).exists() for path in paths)
+
+
+def _relative_artifact_path(uri: str, folder_uri: str) -> str:
+    """Return where a file: URI points below the folder of another; on Windows a leading `\\` would leave the folder."""
+    return url2pathname(uri[len(folder_uri) :].lstrip("/"))
 
 
 def find_damage(file: Path) -> str:

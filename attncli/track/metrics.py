@@ -32,6 +32,7 @@ def extract_metrics(record: Record) -> dict[str, float]:
         metrics = {f"{record.split}/{name}": getattr(record, name) for name in names}
         if len(record.confusion) <= TRIVIAL_TOP5_CLASSES:
             del metrics[f"{record.split}/top5"]
+        metrics[f"{record.split}/top1_pct"] = 100 * record.top1
         metrics[f"{record.split}/macro_f1"] = record.compute_macro_f1()
     elif isinstance(record, Cost):
         metrics = _list_cost_metrics(record)
@@ -49,6 +50,7 @@ def _list_epoch_metrics(record: Epoch) -> dict[str, float | None]:
         "train/peak_memory_bytes": record.peak_memory_bytes,
         "val/loss": record.val_loss,
         "val/top1": record.val_top1,
+        "val/top1_pct": None if record.val_top1 is None else 100 * record.val_top1,
         "val/top5": record.val_top5,
     }
 

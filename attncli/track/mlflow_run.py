@@ -43,7 +43,7 @@ def get_or_create_run(
                 run_name=tags.format_run_name(recipe),
                 tags=all_tags,  # set with the run, so that it can be found and closed if this process is killed now
             )
-    _log_run_data(client, run, recipe, provenance, all_tags)
+    _log_run_data(client, run, recipe, provenance, {} if is_new else all_tags)  # a new run has them already
     if run.info.status != "RUNNING":  # after the tags, which name the process that runs it
         client.update_run(run.info.run_id, status="RUNNING")
     return str(run.info.run_id), is_new

@@ -118,6 +118,18 @@ def build_condition_tags(result: Result | None) -> dict[str, str]:
     return {key: str(value) for key, value in values.items() if value is not None}
 
 
+def build_figure_tags(result: Result | None) -> dict[str, str]:
+    """Return the figures of a finished run as the dashboard's table shows them, with their units."""
+    if result is None or result.test_top1 is None:
+        return {}
+    overheads = {"params": result.compute_overhead("params"), "MACs": result.compute_overhead("macs")}
+    figures = {"top-1": f"{100 * result.test_top1:.2f} %"}
+    figures |= {name: f"{value:+.2g} %" if value else "0" for name, value in overheads.items() if value is not None}
+    if result.train_ratio is not None:
+        figures["speed"] = f"{result.train_ratio:.2f} x"
+    return figures
+
+
 def find_category(recipe: Recipe) -> str:
     """Return the mechanism's category; `own` if user-defined or no longer there, `none` without one."""
     if recipe.model.attn == attention.NONE:

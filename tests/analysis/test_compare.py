@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from attncli.analysis.compare import compare_variants
-from attncli.commands.compare import format_plot_name
+from attncli.commands.compare import choose_table_width, format_plot_name
 from attncli.records import recover_test_counts
 from attncli.report.comparison import group_comparison_rows
 from attncli.runs import FailedRun
@@ -347,3 +347,8 @@ def test_a_plot_of_some_mechanisms_does_not_replace_that_of_all():
     """Other mechanisms, another file; names of users' images may have slashes."""
     names = [format_plot_name("mini", "timm/resnet18", "params", attn) for attn in ([], ["eca"], ["eca", "./a/b.py"])]
     assert names == [f"compare-mini-timm-resnet18-{middle}params.png" for middle in ("", "eca-", "eca+b-")]
+
+
+def test_a_table_takes_the_width_of_the_terminal():
+    """Not below 80 columns, where tables break, nor above 120."""
+    assert [choose_table_width(columns) for columns in (40, 80, 100, 200)] == [80, 80, 100, 120]

@@ -52,6 +52,15 @@ def test_no_alias_stands_for_two_mechanisms():
         ("DoubleAttention", "a2"),
         ("bottleneck", "bot"),
         ("effective-se", "ese"),
+        ("SEAttention", "se"),
+        ("A2Attention", "a2"),
+        ("NAM_Attention", "nam"),
+        ("CPCAAttention", "cpca"),
+        ("SKAttention", "sk"),
+        ("GCBlock", "gc"),
+        ("BAMBlock", "bam"),
+        ("FcaLayer", "fca"),
+        ("cc", "criss-cross"),
     ],
 )
 def test_names_of_repositories(typed, meant):

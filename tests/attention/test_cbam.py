@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attncli.attention.channel_spatial.cbam import Attention, pool_positions
+from tests.attention.case import randomise
 from tests.shared import shared
 
 OPTIONS: list[dict[str, Any]] = [
@@ -22,15 +23,18 @@ OPTIONS: list[dict[str, Any]] = [
     {"mlp_bias": False},
     {"channel": False},
     {"spatial": False},
+    {"light": True},
 ]
 
 
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
-    """2Ch + h + C for the MLP, 2k^2 + 2 for the spatial gate."""
+    """2Ch + h + C for the MLP, 2k^2 + 2 for the spatial gate, or k^2 + 2 for that of one plane."""
     c, k = facts["channels"], options.get("kernel_size", 7)
     h = max(c // options.get("reduction", 16), 1)
     mlp = 2 * c * h + (h + c) * options.get("mlp_bias", True)
-    return mlp * options.get("channel", True) + (2 * k * k + 2) * options.get("spatial", True)
+    return mlp * options.get("channel", True) + ((2 - options.get("light", False)) * k * k + 2) * options.get(
+        "spatial", True
+    )
 
 
 def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -53,6 +57,18 @@ def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module
     }
     prefix = {k: next(o for o in names if k.startswith(o)) for k in params}
     return module, {names[o] + k.removeprefix(o): params[k] for k, o in prefix.items()}
+
+
+def test_light_gates_see_the_mean_of_both_pools() -> None:
+    """By the formula, with random weights: one vector for the MLP, one plane for the spatial kernel."""
+    module = randomise(Attention(4, reduction=2, kernel_size=3, light=True).double()).eval()
+    x = torch.randn(2, 4, 5, 3, dtype=torch.float64)
+    pooled = (x.mean((2, 3)) + x.amax((2, 3))) / 2
+    weighed = x * torch.sigmoid(module.mlp(pooled))[:, :, None, None]
+    plane = (weighed.mean(1, keepdim=True) + weighed.amax(1, keepdim=True)) / 2
+    conv, norm = module.spatial
+    expected = weighed * torch.sigmoid(norm(nn.functional.conv2d(plane, conv.weight, padding=1)))
+    torch.testing.assert_close(module(x), expected)
 
 
 def test_channel_gate_alone_equals_official() -> None:

@@ -7,13 +7,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attncli.attention.channel.eca import Attention, choose_kernel_size
+from attncli.attention.channel.eca import Attention, choose_hidden_width, choose_kernel_size
 
-OPTIONS: list[dict[str, Any]] = [{}, {"k": 5}, {"k": (7, 3)}, {"gamma": 1.0}, {"b": 3.0}, {"circular": True}]
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"k": 5},
+    {"k": (7, 3)},
+    {"gamma": 1.0},
+    {"b": 3.0},
+    {"circular": True},
+    {"mlp": True},
+]
 
 
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
-    """k per site."""
+    """k per site; 2h + kh + 1 with a hidden layer."""
+    if options.get("mlp"):
+        k = parameters(facts, {key: value for key, value in options.items() if key != "mlp"})
+        return (2 + k) * choose_hidden_width(facts["channels"]) + 1
     k = options.get("k")
     if isinstance(k, tuple):
         return k[facts["stage"] - 1]
@@ -30,6 +41,22 @@ def test_kernel_sizes_of_the_card() -> None:
     """C 16, 32, 64 -> 3; 128 to 1024 -> 5; 2048 -> 7."""
     widths = (16, 32, 64, 128, 256, 512, 1024, 2048)
     assert [choose_kernel_size(c) for c in widths] == [3, 3, 3, 5, 5, 5, 5, 7]
+
+
+def test_hidden_layer_works_on_each_channel_and_its_neighbours() -> None:
+    """Widths are rounded as timm rounds them; with one unit of weight 1 the gate is the kernel over relu(z)."""
+    assert [choose_hidden_width(c) for c in (16, 64, 96, 104, 256, 2048)] == [8, 8, 16, 16, 32, 256]
+    module = Attention(3, k=3, mlp=True).double()
+    squeeze, expand = module.conv[0], module.conv[2]
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+        squeeze.weight[0] = 1.0
+        expand.weight[0, 0] = torch.tensor([1.0, 0.0, -1.0])
+        expand.bias.fill_(0.5)
+    x = torch.tensor([1.0, -2.0, 4.0], dtype=torch.float64).view(1, 3, 1, 1)
+    expected = x * torch.sigmoid(torch.tensor([0.5, -2.5, 0.5], dtype=torch.float64)).view(1, 3, 1, 1)
+    torch.testing.assert_close(module(x), expected)
 
 
 def test_hand_computed_gate() -> None:

@@ -22,10 +22,7 @@ from tests.browser import driver
 MOST_BYTES = 200_000
 FIGURE = "classes.png"  # of a run, shown among its artifacts
 SETTLE_S = 3.0  # charts grow into place
-QUIET = """
-for (const b of document.querySelectorAll('button[aria-label]'))
-  if (/^(close|hide banner|dismiss)/i.test(b.getAttribute('aria-label'))) b.click();
-for (const e of document.querySelectorAll('.modebar')) e.style.display = 'none';
+HIDE_PATHS = """
 for (const e of document.querySelectorAll('*'))
   if (!e.children.length && /^(Path: *)?file:/.test(e.textContent.trim())) e.style.visibility = 'hidden';
 """
@@ -55,6 +52,7 @@ def of_dashboard(runs: Path, run: str, out: Path) -> None:
     """The list of runs, the charts, a run's page and its figures."""
     digest = _folder(runs, run).name
     row = next(r for r in track.list_run_rows(RunStore(runs)) if r["digest"] == digest)
+    dashboard.prepare_views(RunStore(runs))
     with dashboard.serve_dashboard(RunStore(runs), 0) as address, driver.page(1500, 900) as page:
         links = dashboard.list_view_links(address, RunStore(runs))
         at = next(i for i, (name, _) in enumerate(links) if name == row["experiment"])
@@ -100,16 +98,16 @@ def _folder(runs: Path, run: str) -> Path:
 
 
 def _shot(page: driver.Page, link: str, wanted: str, path: Path, click: str = "", height: int = 0) -> None:
-    """Open a view, wait for what must stand there, put away what is not ours, click, and take the picture."""
+    """Open a view, wait for what must stand there, click, and take the picture as a user gets it, without paths."""
     page.open("about:blank")  # so that a change behind the # loads the page anew
     page.open(link)
     page.await_text(wanted)
     time.sleep(SETTLE_S)
-    page.run(QUIET)
+    page.run(HIDE_PATHS)
     if click:
         page.click(click)
     time.sleep(SETTLE_S)
-    page.run(QUIET)
+    page.run(HIDE_PATHS)
     page.screenshot(path)
     picture = Image.open(path)
     save(picture.crop((0, 0, picture.width, height)) if height else picture, path)

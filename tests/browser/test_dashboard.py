@@ -57,7 +57,7 @@ def test_the_view_lists_runs_with_the_columns_that_matter(page, address, runs):
     text = page.await_text(
         "eca-resnet18-s0", "none-resnet18-s0", "What do attention mechanisms do for resnet18 on digits"
     )
-    for column in ("attn", "backbone", "seed", "test/top1"):
+    for column in ("attn", "seed", "test/top1"):
         assert column in text
     assert "train_ratio_low" not in text
     page.open(charts)

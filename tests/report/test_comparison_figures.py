@@ -7,9 +7,9 @@ import pytest
 
 from attncli.analysis.compare import compare_variants
 from attncli.errors import UserError
+from attncli.palette import COLOURS, FAINT, INK
 from attncli.report import comparison_figures
 from attncli.report.comparison_figures import choose_colours, draw_cost_chart, draw_differences, draw_learning_curves
-from attncli.report.style import COLOURS, FAINT, INK
 from tests.analysis.case import BASELINE, finished, finished_pairs
 from tests.track.recorded_runs import epoch
 

@@ -11,7 +11,7 @@ from attncli.claims import claim_files, judge
 from attncli.claims.evidence import gather_evidence
 from attncli.literature import published
 from attncli.records import Epoch, append_record
-from attncli.report.html_report import FOLDER, draw_charts, render_html
+from attncli.report.html_report import FOLDER, choose_captions, draw_charts, render_html
 from attncli.report.report_data import gather_report_data, render_markdown
 from attncli.runs import RunStore
 from tests.claims.case import claims_file, pairs
@@ -107,6 +107,22 @@ def test_charts_stand_in_the_page_with_their_captions(report_data):
     page, reader = render_html(report_data), read_page(report_data)
     assert page.count("<svg ") == len(names)
     assert all(name in reader.text for name in names)
+
+
+def test_ones_own_runs_come_before_the_claims(report_data):
+    """The counts of claims stand with the claims; the title is the user's, if there is one."""
+    page = render_html(replace(report_data, title="My <title>", claims_title="Claims"))
+    assert page.index("id=runs") < page.index("id=claims") < page.index("class=tiles")
+    assert "<h1>My &lt;title&gt;</h1>" in page
+    assert "<h2 id=claims>Claims</h2>" in page
+
+
+def test_captions_promise_no_interval_of_one_seed(report_data):
+    """An interval is named only if there are seeds to take it over."""
+    single = [replace(row, accuracy=replace(row.accuracy, n=1)) for row in report_data.rows]
+    several, one = choose_captions(report_data.rows), choose_captions(single)
+    assert ["interval" in caption for caption in several] == [True, True, False]
+    assert not any("interval" in caption or "seeds" in caption for caption in one)
 
 
 def test_charts_have_the_colours_of_the_page(report_data):

@@ -405,7 +405,7 @@ def test_completeness_counts_points_and_status(runs):
     before = active_run.summarize_completeness(path, begun)
     records.append_record(path, epoch(1))
     assert before == "RUNNING, 0 points"
-    assert active_run.summarize_completeness(path, begun) == "RUNNING, 7 points"
+    assert active_run.summarize_completeness(path, begun) == "RUNNING, 8 points"
 
 
 def test_a_picture_of_many_runs(tracker, client, runs, tmp_path):

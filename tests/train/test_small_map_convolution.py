@@ -40,6 +40,17 @@ def test_results_and_gradients_are_those_of_torch(layout: torch.memory_format) -
 
 
 @pytest.mark.parametrize(
+    ("pixels", "channels", "by_products"),
+    [(2, 8, True), (3, 8, False), (3, 256, False), (7, 512, True), (8, 512, False)],
+)
+def test_which_gradients_are_matrix_products(pixels: int, channels: int, by_products: bool) -> None:
+    """Those of maps of four pixels, and of wide kernels up to 7 x 7."""
+    x, weight = torch.zeros(1, channels, pixels, pixels), torch.zeros(channels, channels, 3, 3, requires_grad=True)
+    y = convolve_small_maps(x, weight, None, (1, 1), (1, 1))
+    assert (type(y.grad_fn).__name__ == "_TapwiseGradientBackward") == by_products
+
+
+@pytest.mark.parametrize(
     ("pixels", "taps", "stride", "padding", "used"),
     [
         (1, 3, 1, 1, range(1, 2)),  # only the centre

@@ -11,6 +11,7 @@ from attncli import model
 from attncli.errors import UserError
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
+from attncli.report.contact_sheet import read_thumbnail
 from attncli.run import describe_dataset
 from attncli.track.provenance import DatasetInfo
 from attncli.train.evaluation import evaluate_split
@@ -198,8 +199,14 @@ def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     runs = ("--runs", str(folder.parent))
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save("a.png")
+    Image.fromarray(np.zeros((100, 400, 3), np.uint8)).save("b.png")
     (row,) = line("predict", "eca-resnet20-s0", "a.png", "--top", "2", "--json", *runs).json()
     assert (row["file"], len(row["classes"])) == ("a.png", 2)
+    done = line("predict", "eca-resnet20-s0", "a.png", "b.png", "--sheet", "sheets/s.png", *runs)
+    assert [row.partition(",")[0] for row in done.out.splitlines()] == ["file", "a.png", "b.png"]
+    with Image.open("sheets/s.png") as sheet:
+        assert sheet.width > 500
+    assert read_thumbnail(Path("b.png")).size == (256, 64)
     assert line("export", "eca-resnet20-s0", "--json", *runs).json()["file"] == "eca-resnet20-s0.safetensors"
     (row,) = line("eval", "eca-resnet20-s0", "--corruption", "jpeg", "--json", *runs).json()
     assert (row["on"], row["images"]) == ("jpeg-1", 382)

@@ -29,7 +29,8 @@ card = Card(
     no_weight_decay=("norm",),
     notes=(
         "The branch starts halved, and little else happens at first.",
-        "The paper's L1 penalty on gamma is no part of the block: without it this is another method.",
+        "The paper's L1 penalty on gamma is no part of the block, and attncli's loss is the same for all mechanisms: "
+        "without it this is another method.",
     ),
     aliases=("Channel_Att", "normalization-based-attention"),
 )

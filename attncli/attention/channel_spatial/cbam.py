@@ -9,6 +9,9 @@ One MLP, h = C / r wide, serves every pooled vector, so b1 enters once for each.
 the channel gate, 2k^2 + 2 in the spatial one. Cost: two pools and two products over x, little arithmetic.
 The spatial norm starts with weight 0, hence M_s = 1/2: a new block halves its input, it is not the identity.
 
+With `light` both gates see half of the sum of maximum and mean in place of two inputs: M_c = sigmoid(MLP of one p),
+and the spatial kernel has k^2 numbers (timm's `lcbam`, a variant without a paper; there without biases).
+
 Where the sources differ: the equations print neither biases nor the norm, the official code has both. Some ports
 use PReLU, a spatial convolution with bias and no norm, or add x once more: we follow the official code. Its pool
 puts the maximum first; others put the mean first, which matters only if weights are exchanged.
@@ -34,7 +37,14 @@ card = Card(
     sites=("pre-norm", "mid", "block-input", "stage", "head"),
     code="Jongchan/attention-module@459efad MODELS/cbam.py",
     floor="hidden width max(C // reduction, 1): 1 at C = 16",
-    aliases=("convolutional-block-attention", "CBAMBlock"),
+    aliases=(
+        "convolutional-block-attention",
+        "CBAMBlock",
+        "CbamModule",
+        "lcbam light=true mlp_bias=false",
+        "LightCbam light=true mlp_bias=false",
+        "LightCbamModule light=true mlp_bias=false",
+    ),
     notes=(
         "The spatial norm starts with weight 0: the block outputs half of the channel-gated map at first.",
         "The spatial norm has momentum 0.01, so its running statistics need some hundred steps to settle.",
@@ -47,7 +57,8 @@ PoolType = Literal["avg", "max", "lp", "lse"]
 class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). `channel` and `spatial` switch either gate off.
 
-    `pool_types` are the pools of the channel gate: mean, maximum, L2 norm, log of the summed exponentials.
+    `pool_types` are the pools of the channel gate: mean, maximum, L2 norm, log of the summed exponentials. With `light`
+    their mean is the input, and the spatial gate sees one plane.
     Raises ValueError for an even kernel, no or unknown pools, a reduction below 1, or both gates switched off.
     """
 
@@ -62,15 +73,16 @@ class Attention(nn.Module):
         mlp_bias: bool = True,
         channel: bool = True,
         spatial: bool = True,
+        light: bool = False,
     ) -> None:
         super().__init__()
         if not (channel or spatial):
             raise ValueError("channel=False and spatial=False leave nothing of the block")
         if not pool_types or set(pool_types) - {"avg", "max", "lp", "lse"}:
             raise ValueError(f"pool_types={list(pool_types)}: one or more of avg, max, lp, lse")
-        self.pool_types = pool_types
+        self.pool_types, self.light = pool_types, light
         self.mlp = _make_channel_mlp(channels, reduction, mlp_bias) if channel else None
-        self.spatial = _make_spatial_gate(kernel_size, bn_momentum) if spatial else None
+        self.spatial = _make_spatial_gate(1 if light else 2, kernel_size, bn_momentum) if spatial else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x, then its positions."""
@@ -83,11 +95,12 @@ class Attention(nn.Module):
     def compute_channel_gate(self, x: Tensor, mlp: nn.Module) -> Tensor:
         """Return M_c, (N, C)."""
         pooled = torch.stack([pool_positions(x, kind) for kind in self.pool_types])  # (P, N, C)
-        return torch.sigmoid(mlp(pooled).sum(0))
+        return torch.sigmoid(mlp(pooled.mean(0)) if self.light else mlp(pooled).sum(0))
 
     def compute_spatial_gate(self, x: Tensor, convolution: nn.Module) -> Tensor:
         """Return M_s, (N, 1, H, W), of the map that the channel gate has weighed."""
         z = max_mean(x, 1).contiguous(memory_format=torch.channels_last)  # its convolution is fast there
+        z = z.mean(1, keepdim=True) if self.light else z
         return torch.sigmoid(convolution(z))
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
@@ -128,11 +141,11 @@ def _make_channel_mlp(channels: int, reduction: int, bias: bool) -> nn.Sequentia
     return nn.Sequential(squeeze, nn.ReLU(), expand)
 
 
-def _make_spatial_gate(k: int, momentum: float) -> nn.Sequential:
-    """Return convolution from two maps to one, and its norm of weight 0."""
+def _make_spatial_gate(planes: int, k: int, momentum: float) -> nn.Sequential:
+    """Return a convolution from `planes` maps to one, and its norm of weight 0."""
     if k < 1 or k % 2 == 0:
         raise ValueError(f"kernel_size={k}: odd and positive, so that the map keeps its size")
-    conv, bn = PlaneConv2d(2, 1, k), nn.BatchNorm2d(1, momentum=momentum)
+    conv, bn = PlaneConv2d(planes, 1, k), nn.BatchNorm2d(1, momentum=momentum)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out")
     nn.init.zeros_(bn.weight)
     return nn.Sequential(conv, bn)

@@ -42,7 +42,7 @@ card = Card(
         "Bound to multiples of s: other map sizes are refused.",
         "It is not the identity at the start: in a pretrained network it disturbs what was learnt.",
     ),
-    aliases=("BATBlock", "BatNonLocalAttn", "bilinear-attentional-transform"),
+    aliases=("bilinear", "BATBlock", "BatNonLocalAttn", "bilinear-attentional-transform"),
 )
 
 

@@ -36,7 +36,7 @@ card = Card(
         "gamma is 0 at first, so queries, keys and values learn from the second step on.",
         "A method for segmentation: no figures for classification were published.",
     ),
-    aliases=("CrissCrossAttention", "ccnet", "cc-attention"),
+    aliases=("cc", "CrissCrossAttention", "ccnet", "cc-attention"),
 )
 
 

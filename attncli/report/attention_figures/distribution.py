@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
-from attncli.report.style import COLOURS, FAINT, INK, saved_figure
+from attncli.palette import COLOURS, FAINT, INK
+from attncli.report.style import saved_figure
 
 if TYPE_CHECKING:
     from attncli.interpret import AttentionAnalysis, SiteDistribution

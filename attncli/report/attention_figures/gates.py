@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from attncli.palette import COLOURS, INK
 from attncli.report.attention_figures.primitives import (
     MAX_CLASSES,
     ImageSpot,
@@ -15,7 +16,6 @@ from attncli.report.attention_figures.primitives import (
     hide_axes,
     label_class_rows,
 )
-from attncli.report.style import COLOURS, INK
 
 SMALL_SHARE = 0.01  # of a gate's size: smaller differences are drawn small
 

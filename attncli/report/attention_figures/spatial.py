@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from attncli.palette import COLOURS, INK
 from attncli.report.attention_figures.primitives import (
     HEAT,
     MARK,
@@ -17,7 +18,6 @@ from attncli.report.attention_figures.primitives import (
     mark_spot,
     show_image,
 )
-from attncli.report.style import COLOURS, INK
 
 if TYPE_CHECKING:
     from attncli.interpret import ImageAnalysis, SiteDistribution, SiteView

@@ -1,0 +1,4 @@
+"""The colours of figures and of the dashboard, which colour-blind readers can tell apart."""
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito 2008, without yellow
+INK, FAINT, GRID = "#222222", "#8a8a8a", "#ececec"
