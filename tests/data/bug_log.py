@@ -475,7 +475,7 @@ ROWS = [
         p, None, "--attn", str(write_plugin(p)), "--set", "data.per_class=8"), is_trained),
     *(Row(f"D1 {name}", "names of repositories", f"--attn {name}", lambda _, name=name: check("--attn", name),
           is_refused(f"'{meant}'"))
-      for name, meant in (("senet", "se"), ("coordatt", "ca"), ("nonlocal", "non-local"), ("skconv", "sk"))),
+      for name, meant in (("senet", "se"), ("coordatt", "ca"), ("nonlocal", "self-attention"), ("skconv", "sk"))),
     Row("D2", "own", "--attn ECA", lambda _: check("--attn", "ECA"), is_refused("'eca'")),
     Row("D3 --lr", "habits of timm and hydra", "--lr 0.1", lambda _: line("run", "--lr", "0.1"), has_words(
         "train.lr", code=2)),
