@@ -9,6 +9,7 @@ from pathlib import Path
 
 LAUNCHER_FOLDER_VARIABLE = "ATTNCLI_CONFIDED"  # the folder in which the processes of one run write their errors
 
+MOST_KNOWN = 80  # names that a hint lists
 LEAST_PREFIX = 3  # letters of a name that begins a known one, above which this counts more than similarity
 CLASS_WORDS = ("attention", "attn", "module", "layer", "block", "2d")  # ends of the names of classes
 
@@ -114,6 +115,8 @@ def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | N
     )[:1]
     if best := longer[:1] + similar if len(folded) > LEAST_PREFIX else similar + longer[:1]:
         return f"did you mean {suggestions[best[0]]}?"
+    if len(known) > MOST_KNOWN:
+        return f"{len(known)} names are known, for example {', '.join(known[:: len(known) // 5][:5])}"
     return f"known: {', '.join(known)}" if known else ""
 
 

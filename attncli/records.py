@@ -100,6 +100,32 @@ class Speed:
     baseline_peak_memory_bytes: int | None = None
     measured_at: str | None = None  # UTC, ISO 8601
     load: float | None = None  # processes that ran or waited on this machine (1 minute), the more of before and after
+    # On CUDA, the host's time to start a step's kernels as a share of the step's time (`measure.host_share`).
+    train_host_share: float | None = None
+    infer_host_share: float | None = None
+    baseline_train_host_share: float | None = None
+    baseline_infer_host_share: float | None = None
+
+    @property
+    def train_limit(self) -> str | None:
+        """What limits training, of the network or of its baseline: `host` or `device`; None if it is unknown."""
+        return name_speed_limit(self.train_host_share, self.baseline_train_host_share)
+
+    @property
+    def infer_limit(self) -> str | None:
+        """The same of inference."""
+        return name_speed_limit(self.infer_host_share, self.baseline_infer_host_share)
+
+
+def name_speed_limit(*host_shares: float | None) -> str | None:
+    """Return `host` if one of these steps waits for the host, `device` if none does, None if that was not measured.
+
+    A ratio of speeds is one of the device only if neither step waits for the host.
+    """
+    shares = [share for share in host_shares if share is not None]
+    if not shares:
+        return None
+    return "host" if max(shares) >= HOST_LIMIT else "device"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +167,8 @@ class Result:
     planned_seeds: int | None = None  # how many seeds the sweep or recipe planned when this run began
     test_macro_f1: float | None = None  # mean of the classes' F1; tells more than top-1 if classes differ in size
     code: str | None = None  # `attncli.measure.code_state`: <loop>/<mechanism>
+    train_limit: str | None = None  # on CUDA: whether `host` or `device` limits the speeds of training compared
+    infer_limit: str | None = None
 
     def count_added(self, name: str) -> int | None:
         """Return the `params` or `macs` added to the baseline, or None if they were not counted."""
@@ -163,6 +191,7 @@ _KINDS: dict[str, type[Any]] = {"epoch": Epoch, "evaluation": Evaluation, "cost"
 LOG, RESULT = "log.jsonl", "result.json"
 SMALLEST_DIFFERENCE = 1e-9  # of accuracies: below, only rounding of floats (one image of a billion would be 1e-9)
 PLAN_TAG = "planned_seeds"  # MLflow's tag of Result.planned_seeds
+HOST_LIMIT = 0.9  # a host that needs this share of a step's time to start it limits the speed
 TRIVIAL_TOP5_CLASSES = 5  # up to so many classes top-5 is always 1 and says nothing
 
 

@@ -1,23 +1,30 @@
 """Results that travel: finished runs with their provenance and predictions in one small file, and merged with others.
 
 The file is a ZIP archive: RESULTS_INFO, and for each run its folder with TRAVELLING_FILES, without weights and images.
+Where the images of a run lay, and the name of its machine, stay behind: a run on the user's own images gets the digest
+that its recipe has without `data.root`, and the digest of its images says which images they were.
 """
 
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from attncli import __version__
+from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
+from attncli.recipe import Recipe
 from attncli.records import LOG, RESULT
 from attncli.runs import RECIPE, FinishedRun, read_folder_runs
 from attncli.system.files import write_atomically
 from attncli.track.predictions import PREDICTIONS_FILE
-from attncli.track.provenance import ORIGIN_FILE
+from attncli.track.provenance import ORIGIN_FILE, read_provenance
 
 RESULTS_INFO = "results.json"
 FORMAT = 1
@@ -25,29 +32,86 @@ TRAVELLING_FILES = (RECIPE, RESULT, ORIGIN_FILE, LOG, PREDICTIONS_FILE)
 _MEMBER = re.compile(rf"([0-9a-f]{{12}})/({'|'.join(map(re.escape, TRAVELLING_FILES))})")
 
 
-def export_results(runs: Sequence[FinishedRun], path: Path) -> int:
+def export_results(runs: Sequence[FinishedRun], path: Path, *, folder_is: str | None = None) -> int:
     """Write finished runs to a file; return how many. Runs without a folder, which only MLflow has, are left out.
 
-    Raises UserError if there is none, or the file cannot be written.
+    Args:
+        runs: The runs. Of two on the same images that differ in the path of the images alone, the first is written.
+        path: The file; its folder is made.
+        folder_is: The dataset whose images the runs on `folder` used; it is what readers of the file see.
+
+    Raises:
+        UserError: There is no run to write, or the file cannot be written.
     """
-    folders = [run.folder for run in runs if run.folder is not None]
+    folders: dict[str, FinishedRun] = {}
+    for run in runs:
+        if run.folder is not None:
+            folders.setdefault(drop_image_paths(run).digest, run)
     if not folders:
         raise UserError("no finished runs to export", "`attncli ls runs` lists them")
     temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            info = {"format": FORMAT, "attncli": __version__, "runs": [folder.name for folder in folders]}
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            info = {"format": FORMAT, "attncli": __version__, "runs": list(folders), "folder_is": folder_is}
             archive.writestr(RESULTS_INFO, json.dumps(info))
-            for folder in folders:
-                for name in TRAVELLING_FILES:
-                    if (folder / name).exists():
-                        archive.write(folder / name, f"{folder.name}/{name}")
+            for digest, run in folders.items():
+                for name, content in _collect_travelling_files(run).items():
+                    archive.writestr(f"{digest}/{name}", content)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: {error.strerror or error}", "give a file that can be written") from error
     return len(folders)
+
+
+def _collect_travelling_files(run: FinishedRun) -> dict[str, str | bytes]:
+    """Return the content of each file of a run that travels, without paths and the name of the machine."""
+    if run.folder is None:
+        return {}
+    travelling_run, provenance = drop_image_paths(run), read_provenance(run.folder)
+    result = replace(travelling_run.result, folder="")
+    contents: dict[str, str | bytes] = {RECIPE: travelling_run.recipe.to_yaml(), RESULT: json.dumps(asdict(result))}
+    if provenance is not None:
+        facts = provenance.facts
+        if facts is not None and has_origin(run.recipe.data.name, "user"):
+            facts = replace(facts, source="")
+        origin = replace(
+            provenance,
+            digest=result.digest,
+            group=result.group,
+            facts=facts,
+            process=replace(provenance.process, host=""),
+        )
+        contents[ORIGIN_FILE] = json.dumps(asdict(origin))
+    for name in (LOG, PREDICTIONS_FILE):
+        if (run.folder / name).exists():
+            contents[name] = (run.folder / name).read_bytes()
+    return contents
+
+
+def drop_image_paths(run: FinishedRun) -> FinishedRun:
+    """Return the run as it is anywhere: without `data.root`, with the digests that its recipe then has.
+
+    A run on published images is returned unchanged: where they lie is no part of its digest.
+    """
+    recipe = forget_image_root(run.recipe)
+    if recipe is run.recipe:
+        return run
+    result = replace(run.result, digest=recipe.compute_digest(), group=recipe.compute_group())
+    return replace(run, recipe=recipe, result=result)
+
+
+def forget_image_root(recipe: Recipe) -> Recipe:
+    """Return the recipe without `data.root` if the path would count, that is for the user's own images."""
+    if recipe.data.root is None or not has_own_images(recipe):
+        return recipe
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": None})})
+
+
+def has_own_images(recipe: Recipe) -> bool:
+    """Return whether the images are the user's or the hub's, so that the recipe alone does not say which they are."""
+    return any(has_origin(name, "user", "hub") for name in (recipe.data.name, recipe.data.of))
 
 
 @contextmanager
@@ -60,13 +124,21 @@ def imported_results(paths: Sequence[Path]) -> Iterator[list[FinishedRun]]:
         runs: list[FinishedRun] = []
         for number, path in enumerate(paths):
             target = Path(folder) / str(number)
-            _extract_results(path, target)
-            runs += read_folder_runs(target)
+            folder_is = extract_results(path, target).get("folder_is")
+            for run in map(drop_image_paths, read_folder_runs(target)):
+                if isinstance(folder_is, str) and has_origin(run.dataset, "user"):
+                    runs.append(replace(run, dataset=folder_is))
+                else:
+                    runs.append(run)
         yield runs
 
 
-def _extract_results(path: Path, target: Path) -> None:
-    """Extract the files of runs, and no others, below `target`."""
+def extract_results(path: Path, target: Path) -> Mapping[str, Any]:
+    """Extract the files of runs, and no others, below `target`; return the content of RESULTS_INFO.
+
+    Raises UserError if the file cannot be read, was not written by `export_results`, or by a later version.
+    """
+    hint = "give a file of `attncli results export`"
     try:
         with zipfile.ZipFile(path) as archive:
             info = json.loads(archive.read(RESULTS_INFO))
@@ -77,37 +149,83 @@ def _extract_results(path: Path, target: Path) -> None:
                     (target / member[1]).mkdir(parents=True, exist_ok=True)
                     write_atomically(target / member[1] / member[2], archive.read(name))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}", "give a file of `attncli results export`") from error
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a file of results", "give a file of `attncli results export`") from error
+        raise UserError(f"{path}: {error.strerror or error}", hint) from error
+    except (zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a file of results", hint) from error
+    return dict(info)
 
 
-def merge_results(own: Sequence[FinishedRun], others: Sequence[FinishedRun]) -> list[FinishedRun]:
+def merge_results(
+    own: Sequence[FinishedRun], others: Sequence[FinishedRun], *, must_match: bool = True
+) -> list[FinishedRun]:
     """Return one's own runs and those of others; a run that both have counts once, as one's own.
 
-    Raises UserError if a run of the same recipe saw other images, or if no run of others has the images and settings
-    (all but network and seed) of one's own, so that nothing could be paired.
+    Own runs on images of the user that the others used too are returned without the path of the images, and with the
+    others' name of the dataset, so that they are pairs.
+
+    Args:
+        own: One's own runs.
+        others: Runs of `imported_results`.
+        must_match: Whether it is an error if no run of others has the images and settings (all but network and seed)
+            of one's own, so that nothing could be paired.
+
+    Raises:
+        UserError: A run of the same recipe saw other published images, or nothing matches.
     """
-    own_runs = {run.digest: run for run in own}
+    datasets = {run.result.data_digest: run.dataset for run in others}
+    own = [_adopt_dataset(run, datasets) for run in own]
+    own_runs = {_make_run_key(run): run for run in own}
     for run in others:
-        twin = own_runs.get(run.digest)
+        twin = own_runs.get(_make_run_key(run))
         if twin is not None and twin.result.data_digest != run.result.data_digest:
             raise UserError(
                 f"run {run.digest} ({run.result.attn}, {run.dataset}) saw other images there than here",
                 "the datasets differ: `attncli data verify` checks one's own",
             )
     settings = {_make_settings_key(run) for run in own}
-    if own and others and settings.isdisjoint(_make_settings_key(run) for run in others):
+    if must_match and own and others and settings.isdisjoint(_make_settings_key(run) for run in others):
         raise UserError(
             "no run in the file has the images and recipe of a run here, so none can be paired",
             "`attncli ls runs` lists the recipes; --runs with an empty folder shows the file alone",
         )
-    new_runs = {run.digest: run for run in others if run.digest not in own_runs}
+    new_runs = {_make_run_key(run): run for run in others if _make_run_key(run) not in own_runs}
     return [*own, *new_runs.values()]
+
+
+def _adopt_dataset(run: FinishedRun, datasets: Mapping[str, str]) -> FinishedRun:
+    """Return a run of one's own as the others would have exported it, if they used its images."""
+    if run.result.data_digest not in datasets or not has_own_images(run.recipe):
+        return run
+    return replace(drop_image_paths(run), dataset=datasets[run.result.data_digest])
+
+
+def _make_run_key(run: FinishedRun) -> tuple[str, str]:
+    """Return what identifies a run: its digest, and for the user's own images their digest too."""
+    return drop_image_paths(run).digest, run.result.data_digest if has_own_images(run.recipe) else ""
 
 
 def _make_settings_key(run: FinishedRun) -> str:
     """Return what two runs must share to be paired: images and recipe without network and seed."""
-    identity = run.recipe.build_identity()
+    identity = forget_image_root(run.recipe).build_identity()
     shared = {name: value for name, value in identity.items() if name not in ("model", "seed")}
     return json.dumps(shared | {"images": run.result.data_digest}, sort_keys=True)
+
+
+def summarize_results(runs: Sequence[FinishedRun]) -> dict[str, Any]:
+    """Return what runs are of, for a list of files: their numbers, networks, epochs, precision and machines."""
+    results = [run.result for run in runs]
+    return {
+        "runs": len(runs),
+        "dataset": _join_names(run.dataset for run in runs),
+        "backbone": _join_names(result.backbone for result in results),
+        "mechanisms": len({result.attn for result in results}),
+        "seeds": len({result.seed for result in results}),
+        "epochs": _join_names(result.epochs for result in results),
+        "precision": _join_names(result.precision for result in results),
+        "machine": _join_names(result.machine.get("gpu") or result.machine.get("cpu") for result in results),
+        "torch": _join_names(result.machine.get("torch") for result in results),
+    }
+
+
+def _join_names(values: Iterable[object]) -> str:
+    return ", ".join(sorted({str(value) for value in values}))

@@ -9,7 +9,7 @@ hold finished runs that the folder lacks.
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -352,10 +352,15 @@ def list_run_folders(runs: Path) -> Iterator[RunFolder]:
             continue
 
 
-def find_run_folder(runs: Path, word: str) -> Path:
+def find_run_folder(runs: Path, word: str, notify: Callable[[str], None] | None = None) -> Path:
     """Return the folder of a run, given its path, the beginning of its digest, or its name.
 
     If several runs have the name, finished ones go first, and of those the latest.
+
+    Args:
+        runs: The folder of runs.
+        word: The path, digest or name.
+        notify: Called with a line about the others if several runs have the name.
 
     Raises:
         UserError: No run has this name, or several digests begin with it.
@@ -370,8 +375,12 @@ def find_run_folder(runs: Path, word: str) -> Path:
         raise UserError(f"run '{word}': {len(digest_matches)} digests begin with it ({names})", "give more digits")
     name_matches = [f.path for f in run_folders if f.name == word]
     finished_matches = [p for p in name_matches if read_finished_result(p) is not None]
-    for path in (*digest_matches, *finished_matches, *name_matches):
-        return path
+    chosen = [*digest_matches, *finished_matches, *name_matches][:1]
+    if not digest_matches and len(name_matches) > 1 and notify is not None:
+        others = ", ".join(path.name for path in name_matches if path not in chosen)
+        notify(f"{len(name_matches)} runs have the name {word}: {chosen[0].name}, the latest; the others are {others}")
+    if chosen:
+        return chosen[0]
     if not run_folders:
         raise UserError(f"no runs in {runs}", "`attncli run` makes one, --runs names another folder")
     raise unknown_name_error("run", word, [f.name for f in run_folders])

@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"track"},
     {"runs"},
     {"run", "result_files"},
+    {"result_checks"},
     {"trained"},
     {"interpret"},
     {"jobs"},

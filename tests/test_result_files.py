@@ -10,7 +10,7 @@ from attncli.errors import UserError
 from attncli.literature import published
 from attncli.result_files import export_results, imported_results, merge_results
 from attncli.runs import read_folder_runs
-from tests.claims.case import claims_file, run
+from tests.claims.case import claims_file, pairs, run
 from tests.commands.line import line, refused
 
 
@@ -48,6 +48,16 @@ def test_runs_of_others_are_paired_with_ones_own(tmp_path: Path, monkeypatch: py
     rows = line("compare", "--with", "theirs.zip", "--json").json()
     assert [(row["attn"], row["n"]) for row in rows] == [("none", 3), ("eca", 3)]
     assert rows[1]["diff"] == pytest.approx(0.03)
+
+
+def test_claims_are_judged_by_the_runs_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim is untested without their pairs, and judged with them."""
+    monkeypatch.chdir(tmp_path)
+    pairs(tmp_path / "theirs", "eca", (0.94, 0.95, 0.94), (0.90, 0.91, 0.90))
+    write_file(tmp_path / "theirs", tmp_path / "theirs.results")
+    words = ("--file", str(claims_file(tmp_path, "top1(resnet20 + eca) > top1(resnet20)")), "--json")
+    outcomes = [line("claims", *words, *more).json()[0]["outcome"] for more in ((), ("--with", "theirs.results"))]
+    assert outcomes == ["untested", "undecided"]  # judged: the plain network of the runs is below what is published
 
 
 def test_a_report_has_the_runs_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,12 @@ def test_finished_runs_of_a_name_go_first(tmp_path):
     finished = run(tmp_path, attn="eca", seed=3, top1=0.5).compute_digest()
     later = run(tmp_path, attn="eca", seed=3, top1=0.5, train__epochs=3).compute_digest()
     (tmp_path / later / "result.json").unlink()
-    assert find_run_folder(tmp_path, "eca-resnet20-s3") == tmp_path / finished
+    lines: list[str] = []
+    assert find_run_folder(tmp_path, "eca-resnet20-s3", lines.append) == tmp_path / finished
+    assert len(lines) == 1
+    assert lines[0].index(finished) < lines[0].index(later)
+    assert find_run_folder(tmp_path, finished, lines.append) == tmp_path / finished
+    assert len(lines) == 1
 
 
 def test_several_digests_are_not_guessed(tmp_path):

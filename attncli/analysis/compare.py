@@ -89,6 +89,8 @@ class ComparisonRow:
     top5: MeanEstimate | None = None  # None if no run recorded it
     macro_f1: MeanEstimate | None = None  # likewise
     folds: int | None = None  # if the runs are of k folds; intervals and tests are then those of analysis.folds
+    train_limit: str | None = None  # on CUDA: whether `host` or `device` limits the speeds behind `train_ratio`
+    infer_limit: str | None = None
     epochs: int | None = None  # of the recipe
     precision: str | None = None  # in which it was trained
     image_size: int | None = None  # side of square images in pixels, None if it is not known here
@@ -335,6 +337,8 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
         top5=_estimate_figure(arm, "test_top5", folds),
         macro_f1=_estimate_figure(arm, "test_macro_f1", folds),
         folds=None if folds is None else folds.count,
+        train_limit=arm.find_limit("train_limit"),
+        infer_limit=arm.find_limit("infer_limit"),
         epochs=run.recipe.train.epochs,
         precision=run.result.precision or None,
         image_size=_find_image_side(run.recipe.data),

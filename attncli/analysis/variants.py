@@ -67,6 +67,14 @@ class VariantRuns:
         value = self.median_of(read)
         return 1.0 if value is not None and self.is_plain else value
 
+    def find_limit(self, name: str) -> str | None:
+        """Return `host` if the host limits a speed of a run, else `device`; None if no run says it.
+
+        `name` is `train_limit` or `infer_limit`.
+        """
+        limits = {getattr(run.result, name) for run in self.runs.values()}
+        return next((limit for limit in ("host", "device") if limit in limits), None)
+
 
 def _subtract_accuracies(result: Result, baseline: Result) -> float:
     own, other, images = result.test_correct, baseline.test_correct, result.test_images

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from attncli import attention
 from attncli.attention.card import SITE_ARGUMENTS
 from attncli.benchmark.timm_blocks import find_timm_block, measure_output_difference
+from attncli.measure.host_share import measure_host_share
 from attncli.measure.throughput import time_calls
+from attncli.records import name_speed_limit
 from attncli.train import autocast_context, choose_device, tune_malloc
 
 SHAPES = ((64, 64, 32, 32), (64, 256, 8, 8), (128, 16, 32, 32))  # the last: resnet20's first stage
@@ -25,6 +27,7 @@ PRECISIONS = ("fp32", "bf16")
 FRAMES = 8  # T: the batch is N / T clips for mechanisms that work on frames
 SITES_WITHOUT_MAP = ("model", "frames-head")  # sites whose mechanisms take no feature map
 MIN_SAMPLE_SECONDS = 0.01  # minimum length of a sample
+HOST_LIMITED = "the host was the limit"
 MapShape = tuple[int, int, int, int]
 
 
@@ -42,7 +45,8 @@ class BlockTiming:
     timm: str | None = None
     timm_ratio: float | None = None
     timm_difference: float | None = None  # of the outputs on equal weights, as a share of the largest
-    note: str = ""  # why it was not timed
+    note: str = ""  # why it was not timed, or that the host was the limit and not the GPU
+    host_share: float | None = None  # of the block's time, on CUDA: see `measure.host_share`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,8 +195,11 @@ def _time_block(name: str, setup: BlockSetup, repeats: int, against_timm: bool =
         labels["timm"] = timm_block[0]
         steps.append(_make_training_step(timm_block[1], setup))
     conv, floor, own_seconds, *timm_seconds = _time_in_turn(steps, setup.device, repeats)
+    host_share = measure_host_share(own_step, statistics.median(own_seconds), setup.device)
     return BlockTiming(
         **labels,
+        host_share=host_share,
+        note=HOST_LIMITED if name_speed_limit(host_share) == "host" else "",
         ms=1e3 * statistics.median(own_seconds),
         conv_ratio=_median_ratio(own_seconds, conv),
         floor_ratio=_median_ratio(own_seconds, floor),

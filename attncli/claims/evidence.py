@@ -9,6 +9,7 @@ from attncli.analysis.count_cache import CountCache
 from attncli.analysis.network_key import RunIndex, index_runs
 from attncli.claims.throughput import SpeedStore
 from attncli.dataset_catalog import has_origin
+from attncli.result_files import merge_results
 from attncli.runs import FinishedRun, RunStore, read_finished_runs
 
 
@@ -50,9 +51,30 @@ def gather_evidence(
     """
     if backbone is not None:
         backbones.find_family(backbone)
-    finished_runs = read_finished_runs(run_store)
-    if folder_is is not None:
-        finished_runs = [
-            replace(run, dataset=folder_is) if has_origin(run.dataset, "user") else run for run in finished_runs
-        ]
+    finished_runs = _name_dataset(read_finished_runs(run_store), folder_is)
     return Evidence(CountCache(), SpeedStore(run_store.runs, measure), finished_runs, backbone, report_claim)
+
+
+def add_runs_of_others(
+    evidence: Evidence, others: Sequence[FinishedRun], *, folder_is: str | None, must_match: bool
+) -> Evidence:
+    """Return the evidence with the runs of others too.
+
+    Args:
+        evidence: What was gathered here.
+        others: Runs of `attncli.result_files.imported_results`.
+        folder_is: The dataset whose images the others' runs on `folder` used, if their file does not say it.
+        must_match: Whether it is an error if no run of others can be paired with one here.
+
+    Raises:
+        UserError: As `attncli.result_files.merge_results`.
+    """
+    merged_runs = merge_results(evidence.runs, _name_dataset(others, folder_is), must_match=must_match)
+    return replace(evidence, runs=merged_runs)
+
+
+def _name_dataset(runs: Sequence[FinishedRun], folder_is: str | None) -> Sequence[FinishedRun]:
+    """Return the runs, those on the user's own images under the name of the dataset that they are, if it is given."""
+    if folder_is is None:
+        return runs
+    return [replace(run, dataset=folder_is) if has_origin(run.dataset, "user") else run for run in runs]

@@ -29,11 +29,14 @@ from attncli.claims.verdict import (
     ComparisonOutcome,
     CountedOutcome,
     Outcome,
+    TimedOutcome,
     TrainedOutcome,
     combine_outcomes,
 )
 from attncli.errors import UserError
 from attncli.literature.claim_tests import load_claim_tests
+
+HOST_LABEL = "the host, which starts the kernels, was the limit and not the GPU: speeds of launches"
 
 
 def judge_claims(
@@ -74,8 +77,9 @@ def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
     budget = compute_budget(claim, digests, evidence)
     budget_labels = budget.labels if budget else ()
     transfer_labels = (*resolved.labels, *_list_dataset_labels(parts, claim))
+    host_labels = (HOST_LABEL,) if any(isinstance(p, TimedOutcome) and p.limit == "host" for p in parts) else ()
     source_labels = ("the source could not be verified",) if "unverified" in claim.source else ()
-    labels = () if outcome == "untested" else (*transfer_labels, *budget_labels, *source_labels)
+    labels = () if outcome == "untested" else (*transfer_labels, *budget_labels, *host_labels, *source_labels)
     return ClaimVerdict(
         claim=claim,
         outcome=outcome,

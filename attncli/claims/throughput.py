@@ -14,6 +14,7 @@ from attncli.claims.evaluate import compute_slacks, evaluate_expression
 from attncli.claims.language import SPEED, Quantity
 from attncli.claims.verdict import Outcome, TimedOutcome
 from attncli.recipe import Recipe
+from attncli.records import name_speed_limit
 from attncli.system import hardware
 from attncli.system.files import write_atomically
 from attncli.system.median_interval import compute_median_interval
@@ -35,6 +36,8 @@ class NetworkTimings:
     when: str
     machine: dict[str, Any] = field(default_factory=dict)
     code: str = ""
+    train_host_share: dict[str, float | None] = field(default_factory=dict)  # by network key
+    infer_host_share: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def is_current(self) -> bool:
@@ -46,6 +49,11 @@ class NetworkTimings:
         if name == "latency":
             return self.infer[network][i]
         return self.batch_size / (self.train if name == "train_speed" else self.infer)[network][i]
+
+    def name_limit(self, name: str, network: str) -> str | None:
+        """Return what limits a quantity of `language.SPEED`: `host`, `device`, or None if that is unknown."""
+        shares = self.train_host_share if name == "train_speed" else self.infer_host_share
+        return name_speed_limit(shares.get(network))
 
     @property
     def round_count(self) -> int:
@@ -121,6 +129,8 @@ def _time_now(named: dict[str, Recipe], images: ImageSpec) -> NetworkTimings:
         _format_device(timed_rounds),
         timed_rounds.when,
         machine=timed_rounds.machine,
+        train_host_share=dict(zip(named, timed_rounds.train_host_shares, strict=True)),
+        infer_host_share=dict(zip(named, timed_rounds.infer_host_shares, strict=True)),
     )
 
 
@@ -176,7 +186,18 @@ def _make_timed_outcome(comparison: ClaimComparison, timed: Mapping[ImageSpec, N
         high=high,
         n=len(rows),
         measured=f"{first_timings.where}, {first_timings.when[:10]}",
+        limit=_find_limit(comparison, timed),
     )
+
+
+def _find_limit(comparison: ClaimComparison, timed: Mapping[ImageSpec, NetworkTimings]) -> str | None:
+    """Return `host` if the host limits one of the speeds compared, `device` if none, None if that is unknown."""
+    limits = {
+        timed[comparison.images(quantity)].name_limit(quantity.name, find_network_key(quantity))
+        for quantity in comparison.list_quantities()
+        if quantity.name in SPEED
+    }
+    return next((limit for limit in ("host", "device") if limit in limits), None)
 
 
 def _decide_by_slacks(slack: Sequence[tuple[float, float, float]]) -> Outcome:

@@ -55,6 +55,7 @@ class TimedOutcome(ComparisonOutcome):
     high: float | None = None
     n: int = 0
     measured: str | None = None
+    limit: str | None = None  # on CUDA: whether `host` or `device` limits the speeds compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ _JSON_KEYS: dict[str, Any] = {
     "high": None, "bound": 0.0, "n": 0, "sd": None, "p_holds": None, "p_fails": None, "power": None, "forgiving": False,
     "slack": None, "interest": 0.0, "level": None, "next_level": 0.05, "planned_seeds": None,
     "shortfall": "", "lacking": (), "dataset": None, "protocol": None, "seeds": (), "digests": (), "run_ids": (),
-    "measured": None,
+    "measured": None, "limit": None,
 }  # fmt: skip
 
 

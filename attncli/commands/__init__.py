@@ -18,7 +18,7 @@ _ORDER = (
     order=_ORDER,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="attncli")
+@click.version_option(__version__, "-V", "--version", prog_name="attncli")
 def cli() -> None:
     """Fair, fast ablations of attention blocks for image classification.
 

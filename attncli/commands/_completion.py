@@ -64,6 +64,12 @@ def _list_sweeps(ctx: click.Context) -> Iterable[str]:
     return list_recipe_files("sweep")
 
 
+def _list_shipped_results(ctx: click.Context) -> Iterable[str]:
+    from attncli.recipe.library import list_shipped_results
+
+    return list_shipped_results()
+
+
 def _list_runs(ctx: click.Context) -> Iterable[str]:
     from attncli.runs import list_run_folders
 
@@ -83,6 +89,7 @@ complete_backbones = make_completer(_list_backbones)
 complete_datasets = make_completer(_list_datasets)
 complete_recipes = make_completer(_list_recipes)
 complete_sweeps = make_completer(_list_sweeps)
+complete_shipped_results = make_completer(_list_shipped_results)
 complete_recipe_files = make_completer(lambda ctx: (*_list_recipes(ctx), *_list_sweeps(ctx)))
 complete_runs = make_completer(_list_runs)
 complete_claims = make_completer(_list_claims)

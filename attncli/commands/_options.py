@@ -6,11 +6,17 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms, complete_recipes
+from attncli.commands._completion import (
+    complete_backbones,
+    complete_datasets,
+    complete_mechanisms,
+    complete_recipes,
+    complete_shipped_results,
+)
 from attncli.commands._result_stream import echo_result, reserve_stdout
 from attncli.errors import UserError
 from attncli.shortcuts import SHORTCUT_KEYS
@@ -19,6 +25,7 @@ from attncli.system.gpu_support import DEVICE_VARIABLE, check_device_name
 
 if TYPE_CHECKING:
     from attncli.recipe import Recipe
+    from attncli.runs import FinishedRun
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -84,7 +91,24 @@ class ImageSize(click.ParamType):  # type: ignore[type-arg]
         return value if isinstance(value, int | list) else parse_image_size(str(value))
 
 
-NAMES, SEEDS, SEED, IMAGE_SIZE = NameList(), SeedList(), Seed(), ImageSize()
+class JobCount(click.ParamType):  # type: ignore[type-arg]
+    """A number of runs at a time, or `auto`."""
+
+    name = "jobs"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
+        """Return the number, or "auto". Raises UserError for anything else."""
+        if value == "auto":
+            return "auto"
+        if isinstance(value, int):
+            return value
+        if not str(value).isdecimal() or int(value) < 1:
+            raise UserError(f"--jobs {value}: not a whole number from 1, and not auto", "for example --jobs 2")
+        return int(value)
+
+
+JOBS_HELP = "Runs at a time; auto: several per GPU if one leaves it idle  [default: one per GPU, else 1]"
+NAMES, SEEDS, SEED, JOBS, IMAGE_SIZE = NameList(), SeedList(), Seed(), JobCount(), ImageSize()
 
 _FILE = click.argument(
     "recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path), shell_complete=complete_recipes
@@ -161,7 +185,14 @@ def store_options(command: F) -> F:
 
 
 def with_option(command: F) -> F:
-    """Add `--with FILE`, the results of others; the command gets them as `with_files`."""
+    """Add `--with FILE` and `--shipped NAME`, the results of others; `open_results_of_others` reads them."""
+    command = click.option(
+        "--shipped",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=complete_shipped_results,
+        help="Results that attncli brings, from `attncli results ls`.",
+    )(command)
     return click.option(
         "--with",
         "with_files",
@@ -170,6 +201,18 @@ def with_option(command: F) -> F:
         metavar="FILE",
         help="Results of others too, from `attncli results export`; paired by their recipe.",
     )(command)
+
+
+def open_results_of_others(with_files: Sequence[Path], shipped: Sequence[str]) -> "list[FinishedRun]":
+    """Return the runs of files and of shipped results; their folders last until the command ends.
+
+    Raises UserError for a file that is none of results, or an unknown name.
+    """
+    from attncli.recipe.library import find_shipped_results
+    from attncli.result_files import imported_results
+
+    files = [*with_files, *map(find_shipped_results, shipped)]
+    return click.get_current_context().with_resource(imported_results(files))
 
 
 def runs_option(command: F) -> F:
@@ -266,6 +309,13 @@ def _resolve_run_weights(item: str, runs: Path) -> str:
     if key.strip() != "model.pretrained" or is_file or word.lower() in ("true", "false", "null", ""):
         return item
     return f"{key}={find_run_folder(runs, word)}"
+
+
+def locate_run(runs: Path, word: str) -> Path:
+    """Return the folder of a run by its name, digest or path; say on stderr if several runs have the name."""
+    from attncli.runs import find_run_folder
+
+    return find_run_folder(runs, word, lambda line: click.echo(line, err=True))
 
 
 def find_recipe(paths: Sequence[Path]) -> Path | None:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, echo_json, json_option, store_options, with_option
+from attncli.commands._options import (
+    NAMES,
+    echo_json,
+    json_option,
+    open_results_of_others,
+    store_options,
+    with_option,
+)
 from attncli.commands._result_stream import echo_result
 
 LEAST_COLUMNS, MOST_COLUMNS = 80, 120  # a narrower table is broken, longer lines of text are hard to read
@@ -83,6 +90,7 @@ def command(
     over: list[str] | None,
     cost: str,
     with_files: tuple[Path, ...],
+    shipped: tuple[str, ...],
     plot: bool,
     runs: Path,
     tracking_uri: str | None,
@@ -100,6 +108,7 @@ def command(
     Example:
       attncli compare --dataset digits --backbone resnet18
       attncli compare --over dataset,backbone
+      attncli compare --with theirs.results
       attncli compare --format csv > runs.csv
       attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
@@ -107,7 +116,7 @@ def command(
     from attncli.report import comparison
     from attncli.report.comparison import describe_lost_runs
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
-    from attncli.result_files import imported_results, merge_results
+    from attncli.result_files import merge_results
     from attncli.runs import RunStore, list_untracked_runs, read_failed_runs, read_finished_runs
     from attncli.system.code_reference import is_code_reference, label_code_reference, label_mechanism_name
 
@@ -115,9 +124,10 @@ def command(
     backbone = label_code_reference(backbone) if backbone and is_code_reference(backbone) else backbone
     run_store = RunStore(runs, tracking_uri)
     finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(runs))
-    if with_files:
-        others = click.get_current_context().with_resource(imported_results(with_files))
-        finished_runs, plot = merge_results(finished_runs, others), False
+    has_others = bool(with_files or shipped)
+    if has_others:
+        others = open_results_of_others(with_files, shipped)
+        finished_runs, plot = merge_results(finished_runs, others, must_match=not shipped), False
     refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
     if over:
         shown_runs = [
@@ -150,7 +160,7 @@ def command(
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
     width = choose_table_width(shutil.get_terminal_size().columns)
     echo_result(comparison.render_comparison(rows, "json" if as_json else format_, width, chosen_columns))
-    if not with_files and (missing := list_untracked_runs(run_store, finished_runs)):
+    if not has_others and (missing := list_untracked_runs(run_store, finished_runs)):
         click.echo(
             f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "
             "`attncli sync` adds them",

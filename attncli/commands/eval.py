@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._completion import complete_datasets, complete_runs
-from attncli.commands._options import NAMES, device_option, echo_json, json_option, runs_option
+from attncli.commands._options import NAMES, device_option, echo_json, json_option, locate_run, runs_option
 from attncli.errors import UserError, unknown_name_error
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ def command(
       attncli eval eca-resnet18-s0 --dataset folder --data-root ~/pictures
     """
     from attncli.report.table import print_rows
-    from attncli.runs import find_run_folder
     from attncli.trained import load_trained_network
     from attncli.trained.corruptions import CORRUPTIONS
     from attncli.trained.evaluate import EvaluationRequest, evaluate_elsewhere, load_other_images
@@ -72,7 +71,7 @@ def command(
         severity=severity,
     )
     evaluated = []
-    for folder in dict.fromkeys(find_run_folder(runs, name) for name in names):
+    for folder in dict.fromkeys(locate_run(runs, name) for name in names):
         trained = load_trained_network(folder)
         images = load_other_images(trained, request)
         evaluated.append((trained, evaluate_elsewhere(trained, images, request)))

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_runs
-from attncli.commands._options import echo_json, json_option, runs_option
+from attncli.commands._options import echo_json, json_option, locate_run, runs_option
 
 FORMATS = ("safetensors", "onnx", "torch-export")
 
@@ -30,11 +30,10 @@ def command(run: str, format_: str, out: Path | None, runs: Path, as_json: bool)
       attncli export eca-resnet18-s0
       attncli export eca-resnet18-s0 --to onnx --out eca.onnx
     """
-    from attncli.runs import find_run_folder
     from attncli.trained import load_trained_network
     from attncli.trained.export import SUFFIXES, export_network
 
-    trained = load_trained_network(find_run_folder(runs, run))
+    trained = load_trained_network(locate_run(runs, run))
     summary = export_network(trained, format_, out or Path(f"{trained.name}{SUFFIXES[format_]}"))
     if as_json:
         return echo_json(summary)

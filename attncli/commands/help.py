@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import make_completer
-from attncli.errors import UserError, unknown_name_error
+from attncli.errors import unknown_name_error
 
 FOLDER = Path(__file__).parents[1] / "help"
 TOPIC_ORDER = (
-    "start", "concepts", "statistics", "claims", "data", "mechanisms", "backbones", "sweeps", "devices", "distributed",
-    "mlflow", "tracking-server", "attention-figures", "trained-networks", "python-api", "benchmarks",
+    "start", "concepts", "statistics", "claims", "evidence", "data", "mechanisms", "backbones", "sweeps", "devices",
+    "distributed", "mlflow", "tracking-server", "attention-figures", "trained-networks", "python-api", "benchmarks",
     "contributing", "troubleshooting", "changelog",
 )  # fmt: skip
 MAX_WIDTH = 100  # columns; longer lines are hard to read
@@ -33,8 +33,7 @@ def _complete_topic(ctx: click.Context) -> Iterable[str]:
 def command(topic: str | None) -> None:
     """Print what there is to know about a TOPIC; without one, list the topics.
 
-    On a terminal the text is shown page by page, elsewhere it is plain text. `attncli COMMAND --help` prints the
-    options of a command.
+    On a terminal the text is shown page by page, elsewhere it is plain text. TOPIC may be a command too: its options.
 
     More in `attncli help start`.
 
@@ -49,7 +48,7 @@ def command(topic: str | None) -> None:
             click.echo(f"{name:18} {_read_title(name)}")
         return click.echo("\n`attncli help TOPIC` prints one of them", err=True)
     if topic not in list_topics():
-        raise _make_unknown_topic_error(topic)
+        return click.echo(_read_command_help(topic))
     text = (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
     is_terminal = sys.stdout.isatty()
     page = render_topic(text, is_terminal)
@@ -66,13 +65,15 @@ def _read_title(topic: str) -> str:
     return title[:1].upper() + title[1:]
 
 
-def _make_unknown_topic_error(topic: str) -> UserError:
-    """Return the error for a topic without a text; its hint names the nearest one, or the help of a command."""
+def _read_command_help(name: str) -> str:
+    """Return the help of the command of this name. Raises UserError if there is neither a topic nor a command."""
     from attncli.commands import cli
 
-    if topic in cli.list_commands(click.Context(cli)):
-        return UserError(f"unknown topic: '{topic}'", f"`attncli {topic} --help` prints the help of the command")
-    return unknown_name_error("topic", topic, list_topics())
+    root = click.Context(cli, info_name="attncli")
+    command = cli.get_command(root, name) if name in cli.list_commands(root) else None
+    if command is None:
+        raise unknown_name_error("topic", name, (*list_topics(), *cli.list_commands(root)))
+    return command.get_help(click.Context(command, info_name=name, parent=root))
 
 
 def render_topic(text: str, is_terminal: bool) -> str:

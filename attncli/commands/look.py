@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_runs
-from attncli.commands._options import echo_json, json_option, make_device_option, store_options
+from attncli.commands._options import echo_json, json_option, locate_run, make_device_option, store_options
 
 
 @click.command()
@@ -51,13 +51,13 @@ def command(
       attncli look eca-resnet18-s0 --images 3
     """
     from attncli.report.run_figures import draw_attention
-    from attncli.runs import RunStore, find_run_folder
+    from attncli.runs import RunStore
     from attncli.system.gpu_support import read_requested_device
     from attncli.track.active_run import LOOK_FOLDER
     from attncli.train import choose_device
     from attncli.train.errors import translated_inference_errors
 
-    folder, device = find_run_folder(runs, run), str(choose_device()) if read_requested_device() else "cpu"
+    folder, device = locate_run(runs, run), str(choose_device()) if read_requested_device() else "cpu"
     with translated_inference_errors():
         files, summary = draw_attention(
             folder, out or folder / LOOK_FOLDER, images=images, sample=sample, device=device

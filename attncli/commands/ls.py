@@ -13,13 +13,25 @@ from attncli.commands._options import NAMES, echo_json, json_option, store_optio
 from attncli.errors import UserError, unknown_name_error
 
 KINDS = ("attention", "backbones", "matrix", "data", "recipes", "runs")
+OTHER_WORDS = {"mechanisms": "attention", "networks": "backbones", "datasets": "data"}
 SORT_KEYS = ("name", "category", "site", "year", "params")
 RESNET50_PARAMETERS = 25_557_032
 FREE_SHARE = 0.001  # of resnet50's parameters: what adds less is free
 
 
+class KindOfName(click.Choice):  # type: ignore[type-arg]  # only later clicks give it one
+    """What `ls` lists; other words for it are taken too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the kind. Raises UserError for an unknown one, with the nearest."""
+        word = OTHER_WORDS.get(value, value)
+        if word not in KINDS:
+            raise unknown_name_error("list", value, (*KINDS, *OTHER_WORDS))
+        return word
+
+
 @click.command()
-@click.argument("kind", type=click.Choice(KINDS), required=False)
+@click.argument("kind", type=KindOfName(KINDS), required=False)
 @click.option("--category", type=NAMES, metavar="NAMES", help="Mechanisms of these categories only.")
 @click.option("--site", type=NAMES, metavar="NAMES", help="Mechanisms at these sites only.")
 @click.option("--year", metavar="YEARS", help="Mechanisms of 2021, 2019-2021, 2021- or -2019 only.")
@@ -66,7 +78,9 @@ def command(
         "runs": lambda: _collect_runs(runs, tracking_uri),
     }
     if kind is None:
-        counts = {k: len(rows()) for k, rows in listing.items() if k not in ("runs", "matrix")}
+        counts = {k: len(rows()) for k, rows in listing.items() if k not in ("runs", "matrix", "recipes")}
+        counts["attention"] -= 1  # without none, the plain network
+        counts |= _count_recipes_and_runs(runs)
         return echo_json(counts) if as_json else click.echo("\n".join(f"{n:4} {k}" for k, n in counts.items()))
     rows = listing[kind]()
     if as_json:
@@ -89,6 +103,14 @@ def command(
     if kind == "backbones":
         click.echo("timm/NAME: any network of timm (pip install 'attncli[timm]')")
     return None
+
+
+def _count_recipes_and_runs(runs: Path) -> dict[str, int]:
+    """Return how many recipes, sweeps and folders of runs there are."""
+    from attncli.recipe.library import list_recipe_files
+
+    names = {"recipes": list_recipe_files("recipe"), "sweeps": list_recipe_files("sweep")}
+    return {kind: len(files) for kind, files in names.items()} | {"runs": sum(1 for _ in runs.glob("*/recipe.yaml"))}
 
 
 def _clip_column(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:

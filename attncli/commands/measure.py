@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._options import device_option, echo_json, json_option, network_options, read_recipe
+from attncli.errors import CollectedError, UserError
 
 if TYPE_CHECKING:
     from attncli.recipe import Recipe
@@ -55,6 +56,8 @@ def command(
         rows = [measure_recipe_overhead(recipe, shape, speed) for recipe in bar]
     if as_json:
         return echo_json([row.to_json_dict() for row in rows])
+    if all(row.cost is None for row in rows):
+        raise CollectedError([UserError(row.problem, row.hint) for row in rows])
     if format_ != "table":
         from attncli.report.overhead import render_absolute_overheads
 

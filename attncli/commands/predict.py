@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_runs
-from attncli.commands._options import device_option, echo_json, json_option, runs_option
+from attncli.commands._options import device_option, echo_json, json_option, locate_run, runs_option
 
 
 @click.command()
@@ -29,14 +29,13 @@ def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, ru
       attncli predict eca-resnet18-s0 cat.jpg dog.jpg --sheet sheet.png
     """
     from attncli.report.table import render_csv
-    from attncli.runs import find_run_folder
     from attncli.train import choose_device
     from attncli.train.errors import translated_inference_errors
     from attncli.trained import load_trained_network
     from attncli.trained.predict import list_image_files, predict_files
 
     files, device = list_image_files(images), choose_device()
-    trained = load_trained_network(find_run_folder(runs, run))
+    trained = load_trained_network(locate_run(runs, run))
     with translated_inference_errors():
         predictions = predict_files(trained, files, top, device)
     if sheet is not None:

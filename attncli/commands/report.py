@@ -2,14 +2,19 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, overwrite_line, store_options, with_option
+from attncli.commands._options import (
+    NAMES,
+    open_results_of_others,
+    overwrite_line,
+    store_options,
+    with_option,
+)
 
 if TYPE_CHECKING:
     from attncli.runs import RunStore
@@ -46,6 +51,7 @@ def command(
     backbone: str | None,
     folder_is: str | None,
     with_files: tuple[Path, ...],
+    shipped: tuple[str, ...],
     files: tuple[Path, ...],
     title: str | None,
     out: Path | None,
@@ -64,21 +70,21 @@ def command(
     Example:
       attncli report
       attncli report --attn se,eca --backbone resnet20 --out survey.html
+      attncli report --with theirs.results --backbone resnet20
     """
     from attncli.claims import claim_files, judge
-    from attncli.claims.evidence import gather_evidence
+    from attncli.claims.evidence import add_runs_of_others, gather_evidence
     from attncli.report.html_report import render_html
     from attncli.report.report_data import DEFAULT_TITLE, gather_report_data, list_report_experiments, render_markdown
-    from attncli.result_files import imported_results, merge_results
     from attncli.runs import RunStore
     from attncli.system.files import write_atomically
 
     run_store = RunStore(runs, tracking_uri)
     names = attn or []
     evidence = gather_evidence(run_store, backbone=backbone, folder_is=folder_is, report_claim=overwrite_line)
-    if with_files:
-        others = click.get_current_context().with_resource(imported_results(with_files))
-        evidence, track = replace(evidence, runs=merge_results(evidence.runs, others)), False
+    if with_files or shipped:
+        others = open_results_of_others(with_files, shipped)
+        evidence, track = add_runs_of_others(evidence, others, folder_is=folder_is, must_match=not shipped), False
     known_claims = claim_files.read_claim_files(files) if files else claim_files.load_claims()
     requested = claim_files.select_claims(known_claims, attn=names)
     verdicts = judge.judge_claims(known_claims, evidence, requested=requested)
@@ -86,6 +92,7 @@ def command(
     options = [
         *(("--attn", ",".join(names)), ("--backbone", backbone), ("--folder-is", folder_is), ("--runs", str(runs))),
         *(("--with", str(file)) for file in with_files),
+        *(("--shipped", name) for name in shipped),
         *(("--file", str(file)) for file in files),
         ("--title", title),
     ]

@@ -30,7 +30,7 @@ def command(names: tuple[str, ...], yes: bool, runs: Path, tracking_uri: str | N
     from attncli.runs import RunStore, find_run_folder
     from attncli.track.provenance import read_provenance
 
-    folders = {find_run_folder(runs, name): name for name in names}
+    folders = {find_run_folder(runs, name, _refuse_ambiguous_name): name for name in names}
     for folder in folders:
         provenance = read_provenance(folder)
         if provenance is not None and provenance.current_status() == "RUNNING":
@@ -45,3 +45,7 @@ def command(names: tuple[str, ...], yes: bool, runs: Path, tracking_uri: str | N
         deleted = track.delete_runs(folder.name, run_store=store)
         shutil.rmtree(folder)
         click.echo(f"deleted {folder}" + (f" and {deleted} in MLflow" if deleted else ""))
+
+
+def _refuse_ambiguous_name(line: str) -> None:
+    raise UserError(line.replace(", the latest; the others are ", ", "), "name one by its digest")

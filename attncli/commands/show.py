@@ -31,10 +31,15 @@ def command(name: str, as_json: bool) -> None:
     Example:
       attncli show eca
     """
-    from attncli import attention
+    from attncli import attention, backbones
     from attncli.errors import UserError
     from attncli.literature import peers, published
 
+    if name in backbones.backbone_names():
+        raise UserError(
+            f"'{name}' is a backbone, and `show` explains mechanisms",
+            f"`attncli sites --attn eca --backbone {name}` lists its places, `attncli ls backbones` its sites",
+        )
     mechanism = attention.describe_mechanism(name)
     if mechanism.parts:
         raise UserError(f"'{name}' is a combination", "`attncli show NAME` explains each of its mechanisms")

@@ -1,19 +1,23 @@
 """`attncli sweep`: train many runs from one file, several at a time; resumes after any failure."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_sweeps
 from attncli.commands._options import (
+    JOBS,
+    JOBS_HELP,
     NAMES,
     SEEDS,
     device_option,
     echo_json,
     json_option,
+    open_results_of_others,
     refuse_settings,
     store_options,
+    with_option,
 )
 from attncli.errors import UserError
 
@@ -32,7 +36,7 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
 @click.option(
     "--dry-run", is_flag=True, help="Print the plan, which runs are finished, and about how long the rest takes."
 )
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at a time  [default: one per GPU, else 1]")
+@click.option("--jobs", type=JOBS, metavar="N|auto", help=JOBS_HELP)
 @click.option(
     "--on", "executor_name", type=click.Choice(EXECUTORS), default=EXECUTORS[0], show_default=True, help=ON_HELP
 )
@@ -63,6 +67,7 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
 )
 @click.option("--seeds", type=SEEDS, metavar="N|LIST", help="How many seeds, or which, instead of the file's.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every run; may be repeated.")
+@with_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @device_option
 @store_options
@@ -70,7 +75,7 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
 def command(
     sweep: Path,
     dry_run: bool,
-    jobs: int | None,
+    jobs: int | Literal["auto"] | None,
     executor_name: str,
     cpus: int | None,
     gpus: float | None,
@@ -80,6 +85,8 @@ def command(
     backbone: list[str] | None,
     seeds: int | list[int] | None,
     overrides: tuple[str, ...],
+    with_files: tuple[Path, ...],
+    shipped: tuple[str, ...],
     quiet: bool,
     runs: Path,
     tracking_uri: str | None,
@@ -91,6 +98,9 @@ def command(
     at once. --jobs divides the cores among the runs, so results are equal to the last bit only for the same --jobs.
     Speed is timed first, one network at a time. Exit code 1 if any run failed, 130 if stopped.
 
+    With --with FILE the runs in a file of results count as finished: seeds that are complete there, and of others what
+    was trained under the same conditions, on the same kind of machine and the same images.
+
     More in `attncli help sweeps`.
 
     \b
@@ -99,6 +109,7 @@ def command(
       attncli sweep eca-kernel --dry-run
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
+    from attncli.analysis.finished_elsewhere import count_finished_elsewhere
     from attncli.data import check_data_root
     from attncli.jobs.executors import choose_executor
     from attncli.jobs.plan import plan_sweep
@@ -111,7 +122,13 @@ def command(
     axes = {name: values for name, values in axes.items() if values is not None}
     refuse_settings((sweep,))
     file = find_recipe_file(sweep, "sweep")
-    sweep_plan = plan_sweep(file, runs=runs, overrides=overrides, axes=axes)
+    others = open_results_of_others(with_files, shipped) if with_files or shipped else []
+
+    def plan_runs() -> "SweepPlan":
+        plan = plan_sweep(file, runs=runs, overrides=overrides, axes=axes)
+        return count_finished_elsewhere(plan, others, runs) if others else plan
+
+    sweep_plan = plan_runs()
     changed_count = sum(run.recipe.data.content is not None for run in sweep_plan.runs)
     if changed_count and not quiet:
         message = f"{changed_count} of {len(sweep_plan.runs)} runs had other images before: these are other runs"
@@ -128,8 +145,7 @@ def command(
         click.echo("" if quiet else f"note: {note}", err=True, nl=not quiet)
     failures, stopped = execute_sweep(sweep_plan, executor, parallel_jobs, settings, fail_fast, quiet)
     if as_json:
-        refreshed_plan = plan_sweep(file, runs=runs, overrides=overrides, axes=axes)
-        echo_json(sweep_summary.build_sweep_dict(refreshed_plan, failures, runs))
+        echo_json(sweep_summary.build_sweep_dict(plan_runs(), failures, runs))
     else:
         click.echo(sweep_summary.render_sweep_end(sweep_plan, failures, runs, stopped=stopped))
     if failures or stopped:

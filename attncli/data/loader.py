@@ -14,8 +14,10 @@ from torch import Tensor
 from attncli.data.augmentation.auto_augment import apply_operations, draw_operations
 from attncli.data.augmentation.boxes import draw_erased_boxes, erase_boxes
 from attncli.data.augmentation.crop_flip import (
+    CropFlipDraw,
     Normaliser,
     crop_and_flip,
+    crop_gathered,
     draw_crop_flip,
     gather_rows,
     send_to_device,
@@ -24,6 +26,7 @@ from attncli.data.augmentation.mixup_cutmix import MixDraw, draw_mix, mix_images
 from attncli.data.augmentation.random_resized_crop import ResizedCropDraw, draw_resized_crops, iterate_cropped_batches
 from attncli.data.dataset import Dataset, Split
 from attncli.data.images.arrays import VariableSizeImages
+from attncli.data.prefetch import SideStreamSender, iterate_sent_batches
 from attncli.seeds import derive_seed
 
 Batches = Iterator[tuple[Tensor, Tensor]]
@@ -161,10 +164,28 @@ def iterate_eval_batches(split: Split, dataset: Dataset, layout: BatchLayout) ->
     images = split.images.movedim(-3, -1)
     images = images if images.ndim == 5 else images.unsqueeze(1)
     own_rows = layout.slice_rows(len(split))
-    for start in range(own_rows.start, own_rows.stop, layout.batch_size):
-        rows = slice(start, min(start + layout.batch_size, own_rows.stop))
-        labels = send_to_device(split.labels[rows], layout.device)
-        yield normalise(send_to_device(images[rows], layout.device)), labels
+    parts = (
+        torch.arange(start, min(start + layout.batch_size, own_rows.stop))
+        for start in range(own_rows.start, own_rows.stop, layout.batch_size)
+    )
+    for rows, x in _iterate_eval_images(images, parts, layout.device):
+        yield normalise(x), send_to_device(split.labels[int(rows[0]) : int(rows[-1]) + 1], layout.device)
+
+
+def _iterate_eval_images(
+    images: Tensor, parts: Iterator[Tensor], device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield consecutive row numbers (b,) with the images (b, T, H, W, 3) of these rows on `device`."""
+    if _is_sent_ahead(images, device):
+        yield from iterate_sent_batches(images, ((rows, rows) for rows in parts), SideStreamSender(device))
+        return
+    for rows in parts:
+        yield rows, send_to_device(images[int(rows[0]) : int(rows[-1]) + 1], device)
+
+
+def _is_sent_ahead(images: Tensor, device: torch.device) -> bool:
+    """Return whether batches are sent ahead: from main memory to a CUDA GPU."""
+    return images.device.type == "cpu" and device.type == "cuda"
 
 
 def plan_step(
@@ -204,9 +225,20 @@ def _iterate_steps(
         return
     images = split.images.movedim(-3, -1)
     images = images if images.ndim == 5 else images.unsqueeze(1)
-    for step in steps:
-        drawn = draw_crop_flip(len(step.batch_rows), dataset.pad, dataset.flip, step.derive_draw_seed("augment"))
-        yield step, crop_and_flip(images, step.visible_rows, drawn.select_rows(step.visible), dataset.pad, device)
+    drawn_steps = ((step, _draw_step_crop_flip(dataset, step)) for step in steps)
+    if _is_sent_ahead(images, device):
+        requests = (((step, drawn), step.visible_rows[drawn.order]) for step, drawn in drawn_steps)
+        for (step, drawn), x in iterate_sent_batches(images, requests, SideStreamSender(device)):
+            yield step, crop_gathered(x, drawn, dataset.pad)
+        return
+    for step, drawn in drawn_steps:
+        yield step, crop_and_flip(images, step.visible_rows, drawn, dataset.pad, device)
+
+
+def _draw_step_crop_flip(dataset: Dataset, step: StepPlan) -> CropFlipDraw:
+    """Return the offsets and flips of the images that a process sees in a step."""
+    drawn = draw_crop_flip(len(step.batch_rows), dataset.pad, dataset.flip, step.derive_draw_seed("augment"))
+    return drawn.select_rows(step.visible)
 
 
 def _draw_step_crops(

@@ -12,6 +12,7 @@ take turns at timing. One may still time while the other trains; the spread of t
 """
 
 from attncli.jobs.events import (
+    JobsChanged,
     Task,
     TaskEnded,
     TaskEvent,
@@ -26,6 +27,7 @@ from attncli.jobs.plan import PlannedRun, SweepPlan, plan_sweep
 
 __all__ = [
     "Executor",
+    "JobsChanged",
     "PlannedRun",
     "SweepPlan",
     "Task",

@@ -76,7 +76,15 @@ class TaskEnded:
     hint: str = ""
 
 
-TaskEvent = TaskStarted | TaskStage | TaskProgress | TaskWarning | TaskWaiting | TaskEnded
+@dataclass(frozen=True)
+class JobsChanged:
+    """From now on `jobs` tasks run at a time; `reason` says what decided it (`--jobs auto`)."""
+
+    jobs: int
+    reason: str
+
+
+TaskEvent = TaskStarted | TaskStage | TaskProgress | TaskWarning | TaskWaiting | TaskEnded | JobsChanged
 
 
 def parse_message(task: Task, message: Message) -> TaskEvent | None:

@@ -25,6 +25,7 @@ class PlannedRun:
     has_checkpoint: bool
     estimate: DurationEstimate | None = None  # None if it is finished, or if nothing similar was run or timed here
     is_timed: bool = False  # whether its network's speed is measured already
+    is_elsewhere: bool = False  # whether its result is in a file of results and not in the folder of runs
 
     @property
     def is_finished(self) -> bool:
@@ -49,6 +50,7 @@ class PlannedRun:
             "seconds": self.expected_seconds,
             "seconds_by": None if self.is_finished else self.estimate.basis if self.estimate else "unknown",
             "test_top1": self.result.test_top1 if self.result else None,
+            "elsewhere": self.is_elsewhere,
         }
 
 

@@ -16,7 +16,7 @@ from attncli.train.errors import translated_torch_errors
 
 @dataclass(frozen=True)
 class Overhead:
-    """Cost of a mechanism on a backbone; `problem` says why it does not fit."""
+    """Cost of a mechanism on a backbone; `problem` says why it does not fit, `hint` what to do."""
 
     attn: str
     backbone: str
@@ -25,6 +25,7 @@ class Overhead:
     cost: Cost | None = None
     speed: Speed | None = None
     problem: str = ""
+    hint: str = ""
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the figures as one flat mapping, as `measure --json` prints them."""
@@ -32,6 +33,8 @@ class Overhead:
         for record in (self.cost, self.speed):
             if record is not None:
                 figures.update(asdict(record))
+        if self.speed is not None:
+            figures |= {"train_limit": self.speed.train_limit, "infer_limit": self.speed.infer_limit}
         labels = {"attn": self.attn, "backbone": self.backbone, "category": self.category, "site": self.site}
         return {**labels, **figures, "problem": self.problem or None}
 
@@ -65,5 +68,5 @@ def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) 
                 net, baseline, recipe, shape.classes, shape.size, frames=shape.frames, device=device
             )
     except UserError as error:
-        return Overhead(name, backbone, category, site, cost_record, problem=error.problem)
+        return Overhead(name, backbone, category, site, cost_record, problem=error.problem, hint=error.hint)
     return Overhead(name, backbone, category, site, cost_record, speed_record)

@@ -13,6 +13,7 @@ import torch
 from attncli import model
 from attncli.measure.environment import describe_machine
 from attncli.measure.fake_tensors import image_shape
+from attncli.measure.host_share import measure_host_shares
 from attncli.measure.throughput import SAMPLE_SECONDS, SMALLEST_BATCH, TimedNetwork, prepare_timed_network, time_calls
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
@@ -39,6 +40,8 @@ class TimedRounds:
     device: str
     machine: dict[str, Any]
     when: str  # UTC, ISO 8601
+    train_host_shares: list[float | None]  # of each network, see `measure.host_share`
+    infer_host_shares: list[float | None]
 
 
 def time_networks(recipes: Sequence[Recipe], shape: InputSpec, *, rounds: int = ROUNDS) -> TimedRounds:
@@ -53,12 +56,17 @@ def time_networks(recipes: Sequence[Recipe], shape: InputSpec, *, rounds: int = 
         tune_malloc()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         batch, networks = _prepare_at_common_batch(recipes, shape, precision, device)
-        train = _time_rounds([network.train for network in networks], rounds, device)
+        train_steps, infer_steps = [n.train for n in networks], [n.infer for n in networks]
+        train = _time_rounds(train_steps, rounds, device)
+        train_shares = measure_host_shares(train_steps, train, device)
         for network in networks:
             network.net.eval()
-        infer = _time_rounds([network.infer for network in networks], rounds, device)
+        infer = _time_rounds(infer_steps, rounds, device)
+        infer_shares = measure_host_shares(infer_steps, infer, device)
     timestamp = datetime.now(UTC).isoformat(timespec="seconds")
-    return TimedRounds(train, infer, batch, precision, str(device), describe_machine(), timestamp)
+    return TimedRounds(
+        train, infer, batch, precision, str(device), describe_machine(), timestamp, train_shares, infer_shares
+    )
 
 
 def _prepare_at_common_batch(

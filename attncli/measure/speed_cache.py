@@ -22,7 +22,7 @@ from attncli.system.files import write_atomically
 SPEEDS_FILE = "speeds.json"  # in the folder of runs
 MACHINE_KEYS = ("cpu", "usable_cpus", "threads", "gpu", "torch", "torchvision", "cuda", "platform")
 TRAIN_KEYS = ("batch_size", "optimizer", "nesterov", "clip_norm", "channels_last", "compile")
-LATE_TRAIN_KEYS = ("accumulate", "deterministic")  # in an entry only if they are not at their default
+LATE_TRAIN_KEYS = ("accumulate", "deterministic", "graph")  # in an entry only if they are not at their default
 MECHANISM_KEYS = ("attn", "options", "site", "stages", "blocks")
 MAX_AGE_S = 24 * 3600.0  # of a speed that is served from the file
 SpeedEntry = dict[str, Any]

@@ -4,8 +4,8 @@ Both networks are copied, so that they do not change, and get one batch of noise
 baseline, baseline and network, ...): if something slows the machine down for a while, it slows both. A pair gives one
 ratio; the ratio is their median with its 95 % interval, for which at least nine pairs are timed. The first runs are
 warm-up (memory, kernels, clocks, the compiler) and do not count. A training step is that of the training loop:
-forward and backward pass of the loss in the recipe's precision and memory layout, clipping, optimiser; the learning
-rate is 0.
+forward and backward pass of the loss in the recipe's precision and memory layout, clipping, optimiser, captured if
+`train.graph` says so; the learning rate is 0.
 """
 
 import copy
@@ -24,6 +24,7 @@ from torch.amp.grad_scaler import GradScaler
 from attncli.errors import RunFailedError
 from attncli.measure.environment import describe_machine
 from attncli.measure.fake_tensors import image_shape
+from attncli.measure.host_share import measure_host_shares
 from attncli.measure.speed_cache import MAX_AGE_S, SPEEDS_FILE, get_or_measure_speed, make_speed_key
 from attncli.model import group_parameters
 from attncli.recipe import Recipe
@@ -37,6 +38,7 @@ from attncli.train.distributed import choose_kernels
 from attncli.train.errors import empty_device_cache, is_out_of_memory
 from attncli.train.loss import TrainingObjective
 from attncli.train.small_map_convolution import speed_up_small_maps
+from attncli.train.step_graph import make_step_graph
 
 TRAINING_SHARE = 0.7  # of the time that timing may take
 MIN_PAIRS = 9  # timed at least: a distribution-free interval of fewer is hardly shorter than their range
@@ -115,13 +117,24 @@ def _time_pair(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         batch, networks = _prepare_fitting_pair(model, baseline, recipe, classes, shape, precision, device)
         budget, repeats = recipe.measure.seconds, recipe.measure.repeats
-        train = time_pairs(networks[0].train, networks[1].train, device, budget * TRAINING_SHARE, repeats)
+        train_steps, infer_steps = [n.train for n in networks], [n.infer for n in networks]
+        train = time_pairs(train_steps[0], train_steps[1], device, budget * TRAINING_SHARE, repeats)
+        train_shares = measure_host_shares(train_steps, train, device)
         for network in networks:
             network.net.eval()
-        infer = time_pairs(networks[0].infer, networks[1].infer, device, budget * (1 - TRAINING_SHARE), repeats)
+        infer = time_pairs(infer_steps[0], infer_steps[1], device, budget * (1 - TRAINING_SHARE), repeats)
+        infer_shares = measure_host_shares(infer_steps, infer, device)
     speed = _make_speed_record(train, infer, networks, batch, precision, device)
     measured_at = datetime.now(UTC).isoformat(timespec="seconds")
-    return replace(speed, measured_at=measured_at, load=None if load is None else max(load, read_load() or 0.0))
+    return replace(
+        speed,
+        measured_at=measured_at,
+        load=None if load is None else max(load, read_load() or 0.0),
+        train_host_share=train_shares[0],
+        infer_host_share=infer_shares[0],
+        baseline_train_host_share=train_shares[1],
+        baseline_infer_host_share=infer_shares[1],
+    )
 
 
 def prepare_network_pair(
@@ -212,14 +225,23 @@ def _warm_up_network(
     optim.set_learning_rate(optimizer, 0.0)
     scaler = GradScaler(device.type, enabled=precision == "fp16")
 
-    def train_step() -> None:
-        accumulate_gradients(objective, images, labels, scaler, min(settings.accumulate, len(images)))
+    def update_weights(images: Tensor, labels: Tensor) -> Tensor:
+        loss = accumulate_gradients(objective, images, labels, scaler, min(settings.accumulate, len(images)))
         if settings.clip_norm is not None:
             scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(net.parameters(), settings.clip_norm)
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    step_graph = make_step_graph(recipe, optimizer, device, precision)
+
+    def train_step() -> None:
+        if step_graph:
+            step_graph.run(update_weights, images, labels)
+        else:
+            update_weights(images, labels)
 
     def infer_step() -> None:
         with torch.inference_mode(), autocast_context(precision, device):
@@ -232,10 +254,10 @@ def _warm_up_network(
     train_step()
     _synchronize_device(device)
     if device.type == "cuda":
-        _run_until_warm(train_step, device)
         torch.cuda.reset_peak_memory_stats(device)
-        train_step()  # the optimiser has its state now
+        train_step()  # the optimiser has its state now; not captured yet, as a captured step allocates nothing
         timed_network.memory = torch.cuda.max_memory_allocated(device) - bytes_before
+        _run_until_warm(train_step, device)
     return timed_network
 
 

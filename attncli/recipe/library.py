@@ -1,4 +1,4 @@
-"""Recipes and sweeps by name: those of the current folder's `recipes/` first, then those that attncli brings."""
+"""Recipes, sweeps and results by name: recipes of the current folder's `recipes/` first, then what attncli brings."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +10,7 @@ from attncli.system.files import path_exists
 RecipeKind = Literal["recipe", "sweep"]
 OWN_FOLDER = Path("recipes")  # below the current folder
 SUBFOLDERS: dict[RecipeKind, str] = {"recipe": "", "sweep": "sweeps"}
+RESULTS_FOLDER, RESULTS_SUFFIX = "results", ".results"  # files of `attncli results export` that attncli brings
 PACKAGED_FOLDER = Path(__file__).parents[1] / "shipped_recipes"  # in an installed wheel, see pyproject.toml
 SOURCE_FOLDER = Path(__file__).parents[2] / "recipes"  # in a checkout
 
@@ -43,6 +44,25 @@ def find_recipe_file(word: Path, kind: RecipeKind = "recipe") -> Path:
         raise UserError(f"'{name}' is a {other}, not a {kind}", f"attncli {command} {name}")
     error = unknown_name_error(kind, name, files)
     raise UserError(error.problem, suggest_name(name, files) + "; `attncli recipe ls` lists them")
+
+
+def list_shipped_results() -> dict[str, Path]:
+    """Return the files of results that attncli brings by name, sorted."""
+    files = (find_shipped_folder() / RESULTS_FOLDER).glob(f"*{RESULTS_SUFFIX}")
+    return {path.stem: path for path in sorted(files)}
+
+
+def find_shipped_results(name: str) -> Path:
+    """Return the file of results that attncli brings under this name.
+
+    Raises:
+        UserError: there are none of this name.
+    """
+    files = list_shipped_results()
+    if name not in files:
+        error = unknown_name_error("shipped results", name, files)
+        raise UserError(error.problem, f"{suggest_name(name, files)}; `attncli results ls` lists them")
+    return files[name]
 
 
 def read_opening(path: Path) -> str:

@@ -33,7 +33,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         | {"background", "grey_range", "orientation", "max_pixels", "bad"}
     ),
     "model": frozenset({"replace", "pretrained", "channels", "zero_init_residual"}),
-    "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights", "sampling"}),
+    "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights", "sampling", "graph"}),
 }
 
 
@@ -225,6 +225,9 @@ class Train(RecipeSection):
         default=1, description="parts of a batch that are computed one after the other; batch norms see the parts"
     )
     deterministic: bool = Field(default=False, description="CUDA: kernels whose sums have a fixed order; slower")
+    graph: bool | Literal["auto"] = Field(
+        default=False, description="CUDA: a step as one CUDA graph (off, on, auto); not tried on a GPU yet"
+    )
 
 
 class Measure(RecipeSection):

@@ -76,7 +76,9 @@ def format_part_figures(part: ComparisonOutcome) -> str:
     sign = _find_sign(part.text)
     if sign == "==" and part.left == part.right:
         return format_number(part.left)
-    left_text, right_text = format_number(part.left), format_number(part.right)
+    tolerance = part.text.partition(" +- ")[2]  # of ~, as the claim's check writes it
+    left_text = format_number(part.left)
+    right_text = format_number(part.right) + (f" ±{tolerance}" if tolerance else "")
     if not isinstance(part, TimedOutcome) or part.low is None or part.high is None:
         return f"{left_text} {sign} {right_text}"
     if re.fullmatch(r"[\d._]+[kMG]?( %)?", part.text.partition(f" {sign} ")[2]):  # the right side has no spread

@@ -9,7 +9,7 @@ from itertools import groupby
 from attncli.analysis import stats
 from attncli.analysis.compare import ComparisonRow
 from attncli.report import table
-from attncli.report.table import MISSING, WIDTH, Column
+from attncli.report.table import HOST_MARK, MISSING, WIDTH, Column
 from attncli.runs import FailedRun, FinishedRun
 from attncli.track.tags import name_images
 
@@ -79,7 +79,9 @@ def _render_group(
         if row.verdict != "baseline":
             verdicts.setdefault(row.verdict, []).append(row.variant)
     lines = [wrap_text(f"{', '.join(names)}: {verdict}", width) for verdict, names in verdicts.items()]
-    lines += [wrap_text(line, width) for line in (*_describe_family(rows), *_describe_images(rows))]
+    lines += [
+        wrap_text(line, width) for line in (*_describe_family(rows), *_describe_images(rows), *_describe_limit(rows))
+    ]
     return "\n".join([table.render_text_table(columns, rows, title=title, width=width), *lines])
 
 
@@ -117,6 +119,12 @@ def _describe_folds(rows: Sequence[ComparisonRow]) -> list[str]:
         f"{count} folds: intervals and p values allow for the training images that folds share (Nadeau and Bengio)"
         for count in counts
     ]
+
+
+def _describe_limit(rows: Sequence[ComparisonRow]) -> list[str]:
+    """Return what the mark of a speed means, if one has it."""
+    is_marked = any("host" in (row.train_limit, row.infer_limit) for row in rows)
+    return [f"{HOST_MARK} the host was the limit and not the GPU: a ratio of launches"] if is_marked else []
 
 
 def _describe_images(rows: Sequence[ComparisonRow]) -> list[str]:
@@ -196,9 +204,9 @@ def format_overhead(percent: float | None) -> str:
     return f"{percent:+.1f}" if abs(percent) >= 1 else f"{percent:+.2f}" if abs(percent) >= 0.1 else f"{percent:+.3f}"
 
 
-def format_ratio(value: float | None) -> str:
-    """Return a speed as a ratio to the baseline's."""
-    return MISSING if value is None else f"{value:.2f}"
+def format_ratio(value: float | None, limit: str | None = None) -> str:
+    """Return a speed as a ratio to the baseline's, with a mark if the host was the limit and not the GPU."""
+    return MISSING if value is None else f"{value:.2f}{HOST_MARK if limit == 'host' else ''}"
 
 
 COLUMNS: list[Column[ComparisonRow]] = [
@@ -209,7 +217,7 @@ COLUMNS: list[Column[ComparisonRow]] = [
     Column("p", lambda r: format_p_value(r.joint.p if r.joint else None, r.level or stats.ALPHA)),
     Column("params", lambda r: format_overhead(r.params_pct)),
     Column("MACs", lambda r: format_overhead(r.macs_pct)),
-    Column("train", lambda r: format_ratio(r.train_ratio)),
-    Column("infer", lambda r: format_ratio(r.infer_ratio)),
+    Column("train", lambda r: format_ratio(r.train_ratio, r.train_limit)),
+    Column("infer", lambda r: format_ratio(r.infer_ratio, r.infer_limit)),
 ]
 VERDICT: Column[ComparisonRow] = Column("verdict", lambda r: r.verdict, right=False)

@@ -80,8 +80,8 @@ def list_columns(spread: Spread = "ci") -> dict[str, Column[ComparisonRow]]:
         "image-size": Column("px", lambda r: MISSING if r.image_size is None else str(r.image_size)),
         "params-added": Column("params +%", lambda r: format_overhead(r.params_pct)),
         "macs-added": Column("MACs +%", lambda r: format_overhead(r.macs_pct)),
-        "train": Column("train", lambda r: format_ratio(r.train_ratio)),
-        "infer": Column("infer", lambda r: format_ratio(r.infer_ratio)),
+        "train": Column("train", lambda r: format_ratio(r.train_ratio, r.train_limit)),
+        "infer": Column("infer", lambda r: format_ratio(r.infer_ratio, r.infer_limit)),
         "latency": Column("ms/image", format_latency),
         "verdict": Column("verdict", lambda r: r.verdict, right=False),
     }

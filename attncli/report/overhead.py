@@ -10,6 +10,7 @@ from attncli.measure.overhead import Overhead
 from attncli.recipe.image_size import format_image_size
 from attncli.records import Cost, Speed
 from attncli.report.table import (
+    HOST_MARK,
     MISSING,
     Column,
     render_csv,
@@ -104,7 +105,13 @@ def _make_percent_cell(name: str, *, is_short: bool) -> Callable[[OverheadLine],
 
 
 def _make_ratio_cell(name: str) -> Callable[[OverheadLine], str]:
-    return lambda line: f"{getattr(line[0].speed, name):.2f}" if line[0].speed else "-"
+    return lambda line: format_speed_ratio(line[0].speed, name) if line[0].speed else "-"
+
+
+def format_speed_ratio(speed: Speed, name: str) -> str:
+    """Return the `train_ratio` or `infer_ratio` of a speed, with a mark if the host was the limit and not the GPU."""
+    limit = getattr(speed, name.replace("ratio", "limit"))
+    return f"{getattr(speed, name):.2f}{HOST_MARK if limit == 'host' else ''}"
 
 
 def _render_whole_networks(measured: MeasuredOverheads, width: int) -> str:
@@ -122,8 +129,8 @@ def _render_whole_networks(measured: MeasuredOverheads, width: int) -> str:
     ]
     if measured.is_timed:
         columns += [
-            Column("train", lambda row: f"{row[2].train_ratio:.2f}" if row[2] else "1"),
-            Column("infer", lambda row: f"{row[2].infer_ratio:.2f}" if row[2] else "1"),
+            Column("train", lambda row: format_speed_ratio(row[2], "train_ratio") if row[2] else "1"),
+            Column("infer", lambda row: format_speed_ratio(row[2], "infer_ratio") if row[2] else "1"),
         ]
     return render_text_table(columns, rows, width=width).strip("\n")
 
@@ -219,6 +226,11 @@ def describe_overhead_columns(measured: MeasuredOverheads) -> str:
     if measured.is_timed:
         sentences.append(
             f"train and infer: throughput over that of plain {measured.backbone}, timed in turn; below 1 is slower."
+        )
+    if any("host" in (row.speed.train_limit, row.speed.infer_limit) for row in measured.rows if row.speed):
+        sentences.append(
+            f"{HOST_MARK} The host, which starts the kernels, was the limit and not the GPU: such a ratio "
+            "says more about the number of kernels than about their cost."
         )
     return " ".join(sentences)
 

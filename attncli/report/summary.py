@@ -39,6 +39,8 @@ def render_run_summary(result: Result, runs: Path) -> str:
             f"  training      {_format_speed(result.train_images_per_s, train_ratio, baseline_name)}",
             f"  inference     {_format_speed(result.infer_images_per_s, infer_ratio, baseline_name)}",
         ]
+    if "host" in (result.train_limit, result.infer_limit):
+        lines.append("                the host was the limit and not the GPU: these are ratios of launches")
     lines += [
         f"  on            {result.device}, {result.precision}",
         f"  files         {result.folder}",
@@ -122,7 +124,7 @@ def _list_next_steps(result: Result, recipe: Recipe | None, plain: Result | None
     steps = [
         (tags.format_run_command(next_recipe) + runs_option, purpose),
         (f"attncli compare{runs_option}", "all runs side by side"),
-        (f"attncli look {tags.format_run_name(recipe)}{runs_option}", "what it looks at in images"),
+        (f"attncli look {shlex.quote(tags.format_run_name(recipe))}{runs_option}", "what it looks at in images"),
         (f"attncli ui{runs_option}", "the dashboard"),
     ]
     width = max((len(step) for step, _ in steps if len(step) <= WIDTH), default=0)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from attncli import records
 from attncli.jobs import (
+    JobsChanged,
     SweepPlan,
     Task,
     TaskEnded,
@@ -69,6 +70,9 @@ class SweepProgress:
 
     def handle_event(self, event: TaskEvent) -> None:
         """Process an event; starts, ends and warnings are printed as one line each."""
+        if isinstance(event, JobsChanged):
+            self._jobs = event.jobs
+            return self._print_line(f"{event.jobs} {'runs' if event.jobs > 1 else 'run'} at a time: {event.reason}")
         name = event.task.title + (" (timing)" if event.task.timing else "")
         if isinstance(event, TaskStarted):
             self._rows[name] = RunningRow(time.monotonic())
@@ -91,6 +95,7 @@ class SweepProgress:
             self._waited.add(name)
         elif isinstance(event, TaskEnded):
             self._finish_run(event, name)
+        return None
 
     def _finish_run(self, event: TaskEnded, name: str) -> None:
         row = self._rows.pop(name, None)

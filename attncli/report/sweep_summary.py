@@ -25,7 +25,8 @@ def render_plan(plan: SweepPlan) -> str:
     ]
     rows = []
     for number, run in enumerate(plan.runs, 1):
-        status = "finished" if run.is_finished else "begun" if run.has_checkpoint else ""
+        finished = "finished elsewhere" if run.is_elsewhere else "finished"
+        status = finished if run.is_finished else "begun" if run.has_checkpoint else ""
         about = (
             ""
             if run.is_finished

@@ -18,6 +18,7 @@ from attncli.report.json_text import format_json
 FORMATS = ("table", "csv", "json", "markdown", "latex")
 WIDTH = 80
 MISSING = "-"
+HOST_MARK = "*"  # at a ratio of speeds that the host limited, and not the GPU
 R = TypeVar("R")
 
 

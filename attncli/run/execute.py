@@ -379,4 +379,6 @@ def _build_result(
         test_correct=test.count_correct(),
         planned_seeds=int(context.tags[PLAN_TAG]) if PLAN_TAG in context.tags else None,
         code=context.tags["code"],
+        train_limit=speed.train_limit if speed else None,
+        infer_limit=speed.infer_limit if speed else None,
     )

@@ -5,10 +5,13 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+MIB = 2**20
 
 
 @cache
@@ -74,6 +77,27 @@ def query_gpus(column: str) -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     return tuple(line.strip() for line in output.splitlines() if line.strip())
+
+
+@dataclass(frozen=True)
+class GpuUse:
+    """How busy a GPU is: the share of the time in which it computed anything, and its memory in bytes."""
+
+    busy: float
+    used_bytes: int
+    total_bytes: int
+
+
+def read_gpu_use(gpus: Sequence[str]) -> tuple[GpuUse, ...]:
+    """Return how busy these GPUs are, named as CUDA_VISIBLE_DEVICES does; empty if nvidia-smi does not say it."""
+    columns = "--query-gpu=utilization.gpu,memory.used,memory.total"
+    query = ["nvidia-smi", f"--id={','.join(gpus)}", columns, "--format=csv,noheader,nounits"]
+    try:
+        output = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
+        rows = [[float(cell) for cell in line.split(",")] for line in output.splitlines() if line.strip()]
+        return tuple(GpuUse(busy / 100, int(used * MIB), int(total * MIB)) for busy, used, total in rows)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return ()
 
 
 def list_gpu_parts() -> tuple[str, ...]:

@@ -73,6 +73,7 @@ def _list_speed_metrics(record: Speed) -> dict[str, float | None]:
         "train_images_per_s", "infer_images_per_s", "baseline_train_images_per_s", "baseline_infer_images_per_s",
         "train_ratio", "train_ratio_low", "train_ratio_high", "infer_ratio", "infer_ratio_low", "infer_ratio_high",
         "batch_size", "repeats", "threads", "peak_memory_bytes", "baseline_peak_memory_bytes",
+        "train_host_share", "infer_host_share", "baseline_train_host_share", "baseline_infer_host_share",
     )  # fmt: skip
     return {f"speed/{name}": getattr(record, name) for name in names}
 

@@ -11,6 +11,7 @@ from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.recipe import Recipe, is_default_late_key
 from attncli.records import PLAN_TAG, Result
+from attncli.shortcuts import SHORTCUT_KEYS
 from attncli.track import literature_notes
 from attncli.track.provenance import Provenance, label_mechanism
 
@@ -184,9 +185,11 @@ def format_run_command(recipe: Recipe) -> str:
     if recipe.seed:
         arguments += ["--seed", str(recipe.seed)]
     defaults = Recipe().flatten_keys()
+    options = {key: f"--{option.replace('_', '-')}" for option, key in SHORTCUT_KEYS.items() if option != "pretrained"}
     for key, value in recipe.flatten_keys().items():
         if value != defaults[key] and key not in ("model.attn", "model.backbone", "seed", "data.content"):
-            arguments += ["--set", f"{key}={_quote_value(value)}"]
+            is_short = key in options and value is not None
+            arguments += [options[key], str(value)] if is_short else ["--set", f"{key}={_quote_value(value)}"]
     return shlex.join(arguments)
 
 

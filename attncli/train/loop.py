@@ -91,6 +91,8 @@ def run_epoch(session: TrainingSession, stop: StopSignal) -> Epoch:
     state, device = session.state, session.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    if session.step_graph:
+        session.step_graph.discard()
     start_clock(session)
     for images, labels in iterate_batches(session):
         if should_check(session, stop):
@@ -142,6 +144,17 @@ def run_step(session: TrainingSession, images: Tensor, labels: Tensor) -> None:
         session.recipe.seed, "dropout", state.epoch, state.step, session.accelerator.process_index
     )
     distributed.seed_everything(dropout_seed, session.device)
+    step = partial(update_weights, session)
+    loss = session.step_graph.run(step, images, labels) if session.step_graph else step(images, labels)
+    if state.ema:
+        state.ema.update_average(global_step + 1)
+    state.losses[state.step] = loss
+    state.step += 1
+
+
+def update_weights(session: TrainingSession, images: Tensor, labels: Tensor) -> Tensor:
+    """Compute loss and gradients, clip them, and let the optimiser step. Return the loss, a number on the device."""
+    state, settings = session.state, session.recipe.train
     with synced_batch_norm(session.accelerator.num_processes):
         loss = accumulate_gradients(session.objective, images, labels, state.scaler, settings.accumulate)
     if settings.clip_norm is not None:
@@ -150,10 +163,7 @@ def run_step(session: TrainingSession, images: Tensor, labels: Tensor) -> None:
     state.scaler.step(state.optimizer)
     state.scaler.update()
     state.optimizer.zero_grad(set_to_none=True)
-    if state.ema:
-        state.ema.update_average(global_step + 1)
-    state.losses[state.step] = loss
-    state.step += 1
+    return loss
 
 
 def validate_epoch(session: TrainingSession) -> Evaluation | None:

@@ -24,7 +24,24 @@ def build_optimizer(groups: list[dict[str, Any]], train: Train, device: torch.de
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
     """Give every group the learning rate `learning_rate` times the group's `lr_scale`."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate * group.get("lr_scale", 1.0)
+        group_rate = learning_rate * group.get("lr_scale", 1.0)
+        if isinstance(group["lr"], Tensor):  # held on the device, for a captured step
+            group["lr"].fill_(group_rate)
+        else:
+            group["lr"] = group_rate
+
+
+def hold_learning_rates(optimizer: Optimizer, device: torch.device) -> None:
+    """Make the learning rate of each group a float32 number on the device, which a captured step reads."""
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), dtype=torch.float32, device=device)
+
+
+def allow_capture(optimizer: Optimizer) -> None:
+    """Tell Adam and AdamW that their step is captured; they refuse it otherwise. SGD does not ask."""
+    for group in optimizer.param_groups:
+        if "capturable" in group:
+            group["capturable"] = True
 
 
 def collect_optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

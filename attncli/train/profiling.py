@@ -72,7 +72,8 @@ def profile_training(
 
     A fresh copy of `model` (N, 3, H, W) -> (N, classes) is trained on the first batches of the first epoch.
     """
-    session = prepare_session(copy.deepcopy(model), dataset, recipe, None, None, accelerator)
+    uncaptured = recipe.model_copy(update={"train": recipe.train.model_copy(update={"graph": False})})
+    session = prepare_session(copy.deepcopy(model), dataset, uncaptured, None, None, accelerator)
     folder = run_dir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     time_steps(session, WARMUP_STEPS)

@@ -22,6 +22,7 @@ from attncli.train.loss import TrainingObjective, balance_classes
 from attncli.train.precision import resolve_precision
 from attncli.train.progress import ProgressListener
 from attncli.train.small_map_convolution import speed_up_small_maps
+from attncli.train.step_graph import StepGraph, check_graph, make_step_graph
 
 
 @dataclass
@@ -39,6 +40,7 @@ class TrainingSession:
     identity: dict[str, str]  # what a checkpoint must agree with
     epoch_steps: int  # per epoch
     step_images: int  # per step, all processes together
+    step_graph: StepGraph | None = None  # runs the steps, if they are captured
     checked_at: float = 0.0  # clock of the last check
     saved_at: float = 0.0  # clock of the last checkpoint, or of the start
     save_seconds: float = 0.0  # seconds that it took
@@ -54,7 +56,10 @@ class TrainingSession:
 def check_trainable(recipe: Recipe, accelerator: Accelerator) -> str:
     """Return the number format that a recipe is trained in on this device. Raises UserError if it cannot be trained."""
     lr_schedule.check_schedule(recipe.train)
-    return resolve_precision(recipe.train.precision, distributed.resolve_device(accelerator))
+    device = distributed.resolve_device(accelerator)
+    precision = resolve_precision(recipe.train.precision, device)
+    check_graph(recipe, device, precision, accelerator.num_processes)
+    return precision
 
 
 def _choose_class_weights(recipe: Recipe, model: nn.Module, dataset: Dataset) -> Tensor | None:
@@ -130,6 +135,7 @@ def prepare_session(
         identity={"recipe": recipe.compute_digest(), "data": dataset.digest, "precision": precision},
         epoch_steps=epoch_steps,
         step_images=step_images,
+        step_graph=make_step_graph(recipe, state.optimizer, device, precision, accelerator.num_processes),
     )
 
 

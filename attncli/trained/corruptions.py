@@ -1,8 +1,10 @@
 """Common corruptions of images (Hendrycks and Dietterich 2019, arXiv 1903.12261), computed from their definitions.
 
 Fifteen corruptions with severities 1 to 5: the parameters of CIFAR-10-C for images below 64 px, those of ImageNet-C
-for larger ones. The code is our own, so single pixels differ from the published files; frost lays drawn ice over the
-image, as the paper's photographs of ice are not part of this project.
+for larger ones. All of them were compared with the authors' files make_cifar_c.py (hendrycks/robustness@ca36008) and
+make_imagenet_c.py (@e0377d4). The code is our own, so single pixels differ from the published files; frost lays drawn
+ice over the image, as the paper's photographs of ice are not part of this project. Elastic shifts are shares of the
+image's side, which at 224 px the authors took as 244.
 """
 
 import io
@@ -21,6 +23,7 @@ Floats = NDArray[Any]  # floating point, (n, H, W, 3) from 0 to 1
 Corruption = Callable[[Floats, np.random.Generator, tuple[float, ...]], Floats]
 LARGE_SIDE = 64  # px, from here on the parameters of ImageNet-C
 SEVERITIES = (1, 2, 3, 4, 5)
+ICE_DECAY = 1.265  # of the drawn ice, our own choice
 CHUNK = 256  # images that one stream of random numbers serves
 
 
@@ -131,7 +134,10 @@ def _blur_by_zoom(x: Floats, generator: np.random.Generator, parameters: tuple[f
 
 
 def _draw_plasma(generator: np.random.Generator, count: int, side: int, decay: float) -> NDArray[np.float64]:
-    """Return (n, side, side) clouds from 0 to 1: midpoint displacement, each octave weaker by `decay`."""
+    """Return (n, side, side) clouds from 0 to 1: midpoint displacement, each octave weaker by the square of `decay`.
+
+    The authors' code multiplies its uniform numbers, from -w to w, with w again, and divides w by `decay` per octave.
+    """
     clouds, amplitude, cells = np.zeros((count, side, side)), 1.0, 2
     while cells <= side:
         grid = generator.uniform(-amplitude, amplitude, (count, cells + 1, cells + 1))
@@ -139,7 +145,7 @@ def _draw_plasma(generator: np.random.Generator, count: int, side: int, decay: f
         clouds += np.stack(
             [ndimage.map_coordinates(g, np.meshgrid(scale, scale, indexing="ij"), order=1) for g in grid]
         )
-        amplitude, cells = amplitude / decay, cells * 2
+        amplitude, cells = amplitude / decay**2, cells * 2
     low, high = clouds.min((1, 2), keepdims=True), clouds.max((1, 2), keepdims=True)
     return (clouds - low) / (high - low)
 
@@ -154,7 +160,7 @@ def _add_fog(x: Floats, generator: np.random.Generator, parameters: tuple[float,
 def _add_frost(x: Floats, generator: np.random.Generator, parameters: tuple[float, ...]) -> Floats:
     """The image, darkened, and ice over it: bright veins of clouds with a blue tint."""
     own_share, ice_share = parameters
-    clouds = _draw_plasma(generator, len(x), max(x.shape[1:3]), 1.6)[:, : x.shape[1], : x.shape[2]]
+    clouds = _draw_plasma(generator, len(x), max(x.shape[1:3]), ICE_DECAY)[:, : x.shape[1], : x.shape[2]]
     veins = 1 - np.abs(2 * clouds - 1)
     ice = veins[..., None] ** 2 * np.array([0.85, 0.93, 1.0])
     return (own_share * x + ice_share * ice).astype(np.float32)

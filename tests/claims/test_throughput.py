@@ -1,6 +1,7 @@
 """Claims about speed: rounds kept beside the runs, and an interval that decides."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -66,6 +67,21 @@ def test_rounds_decide(tmp_path, monkeypatch, check, outcome):
     found = verdict(tmp_path, check, True)
     assert (found.outcome, found.by, found.parts[0].n) == (outcome, "timing", 9)
     assert "a machine" in found.parts[0].measured
+
+
+@pytest.mark.parametrize(("share", "limit"), [(0.95, "host"), (0.3, "device"), (None, None)])
+def test_a_verdict_says_that_the_host_was_the_limit(tmp_path, monkeypatch, share, limit):
+    """A claim about speed that was decided by launches has a label; figures of earlier versions do not say it."""
+    timed_as(monkeypatch, slower=2.0)
+    now = throughput._time_now
+
+    def now_with_share(named, images):
+        return replace(now(named, images), train_host_share={make_network_key(r.model): share for r in named.values()})
+
+    monkeypatch.setattr(throughput, "_time_now", now_with_share)
+    found = verdict(tmp_path, f"{ECA} < {PLAIN}", True)
+    assert (found.outcome, found.to_json_dict()["parts"][0]["limit"]) == ("holds", limit)
+    assert (judge.HOST_LABEL in found.labels) == (limit == "host")
 
 
 def test_noise_leaves_it_undecided(tmp_path, monkeypatch):

@@ -184,7 +184,10 @@ def test_ls_json(kind: str, keys: set[str], told: str, monkeypatch: pytest.Monke
 def test_ls_counts() -> None:
     """Without a word: how many there are of each, the same in both forms."""
     counts = line("ls", "--json").json()
-    assert counts["attention"] == len(line("ls", "attention", "--json").json())
+    assert counts["attention"] == len(line("ls", "attention", "--json").json()) - 1  # without none
+    assert counts["recipes"] + counts["sweeps"] == len(line("ls", "recipes", "--json").json())
+    assert counts["runs"] == 0
+    assert line("ls", "mechanisms", "--json").json() == line("ls", "attention", "--json").json()
     assert [text.split() for text in line("ls").out.splitlines()] == [[str(n), kind] for kind, n in counts.items()]
 
 

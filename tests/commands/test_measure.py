@@ -1,5 +1,7 @@
 """`attncli measure` from end to end: the figures of the cards, every mechanism accounted for."""
 
+from pathlib import Path
+
 import pytest
 from torch import nn
 
@@ -40,3 +42,12 @@ def test_all_leaves_none_out(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert "gsop is left out: attention 'gsop' does not fit resnet20 at layer3.2.bn2" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_nothing_measured_is_an_error(tmp_path: Path) -> None:
+    """If no mechanism fits, the exit code says so, and the reason is the error."""
+    path = tmp_path / "mine.py"
+    path.write_text("from torch import nn\nclass Halve(nn.Module):\n    def forward(self, x): return x[:, :1]\n")
+    done = line("measure", "--attn", f"{path}:Halve", "--backbone", "resnet20", "--image-size", "8", "--no-speed")
+    assert done.code == 2
+    assert "returns (2, 1, 8, 8) for (2, 16, 8, 8)" in done.err

@@ -8,7 +8,7 @@ from attncli import attention
 from attncli.attention.card import SITES
 from attncli.literature import published
 from attncli.literature.peers import find_peers_with
-from tests.commands.line import line
+from tests.commands.line import line, refused
 
 EVERY_BLOCK = (
     "eca", "fca", "se", "srm", "ge", "ca", "cbam", "gala", "scse", "simam", "triplet", "tam", "ela", "ema", "ese",
@@ -105,3 +105,8 @@ def test_published_figures_are_all_there_and_marked(name: str, monkeypatch: pyte
         known = tuple({f"{row.dataset} {row.backbone} {row.attn}" for row in rows})
         assert sum(" ".join(words.split()).startswith(known) for words in part.splitlines()) == len(rows)
         assert ("(unverified)" in part) == any(row.verified == "no" for row in rows)
+
+
+def test_a_backbone_is_no_mechanism() -> None:
+    """The hint names the commands about backbones, and not a mechanism whose name looks alike."""
+    refused(line("show", "resnet20"), "'resnet20' is a backbone", "attncli sites --attn eca --backbone resnet20")

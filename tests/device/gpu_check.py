@@ -1,13 +1,15 @@
-"""What only a real GPU can show, in about six minutes and one table: `python -m tests.device.gpu_check`.
+"""What only a real GPU can show, in about ten minutes (an estimate) and one table: `python -m tests.device.gpu_check`.
 
-Losses against the CPU, waits of the host, the time of a step on the host and on the device, as it is and as one CUDA
-graph, CondConv's ways, and CIFAR-10 to 94 % if its files are in the data root. `--only losses,speed` runs a part.
+Losses against the CPU, waits of the host, losses of captured steps against usual ones (`train.graph`), the time of a
+step on the host and on the device, as it is and captured, CondConv's ways, memory layouts, one GPU shared by several
+processes, and CIFAR-10 to 94 % if its files are in the data root. `--only losses,speed` runs a part.
 """
 
 import argparse
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,16 +22,17 @@ from attncli.attention.branch import condconv
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
 from attncli.measure.fake_tensors import image_shape
-from attncli.measure.throughput import TimedNetwork, prepare_timed_network, time_calls
+from attncli.measure.throughput import prepare_timed_network, time_calls
 from attncli.recipe import Recipe, read
 from attncli.run.naming import make_input_spec
 from attncli.train import choose_device, evaluate_split, loop, resolve_precision
 from attncli.train.distributed import choose_kernels
 from attncli.train.session import prepare_session
+from attncli.train.step_graph import WARMUP_STEPS
 from tests.device.simulated_device import SimulatedProcess
 from tests.train import case
 
-BACKBONES, MECHANISMS, BATCHES = ("resnet20", "resnet18"), ("none", "eca", "cbam", "triplet"), (128, 512)
+BACKBONES, MECHANISMS, BATCHES = ("resnet20", "resnet18"), ("none", "eca", "cbam", "triplet", "gct"), (128, 512)
 LOSS_STEPS, SYNC_STEPS = 20, 5
 LOSS_TOLERANCE = 2e-3  # relative, of the mean loss of 20 steps in float32
 GOAL_TOP1 = 0.94
@@ -137,26 +140,40 @@ def time_steps(device: torch.device, backbone: str, attn: str, batch: int, *, si
     figure = f"{batch / eager:,.0f} images/s; a step {1e3 * eager:.2f} ms, the host alone {1e3 * host:.2f} ms"
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-        figure += "; " + describe_capture(timed, device, batch, calls)
+        figure += "; " + describe_capture(recipe, net, device, batch, calls, size=size)
     return Row("speed", f"{backbone} {attn} {batch}", figure)
 
 
-def describe_capture(timed: TimedNetwork, device: torch.device, batch: int, calls: int) -> str:
+def describe_capture(
+    recipe: Recipe, net: torch.nn.Module, device: torch.device, batch: int, calls: int, *, size: int = 32
+) -> str:
     """Return the speed of a step that is replayed as one CUDA graph, or why it cannot be captured."""
+    captured = recipe.model_copy(update={"train": recipe.train.model_copy(update={"graph": True})})
+    shape, precision = image_shape(batch, (size, size), None), resolve_precision("auto", device)
     try:
-        side = torch.cuda.Stream(device)
-        side.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                timed.train()
-        torch.cuda.current_stream(device).wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        timed = prepare_timed_network(net, captured, 10, shape, precision, device)
+        for _ in range(WARMUP_STEPS):
             timed.train()
-        seconds = time_calls(graph.replay, calls, device) / calls
-    except RuntimeError as error:
-        return f"not captured: {str(error).splitlines()[0][:60]}"
-    return f"captured {batch / seconds:,.0f} images/s"
+    except UserError as error:
+        return f"not captured: {error.problem[:70]}"
+    return f"captured {batch * calls / time_calls(timed.train, calls, device):,.0f} images/s"
+
+
+def compare_captured(device: torch.device, names: list[str], *, steps: int = 20, size: int = 32) -> Iterator[Row]:
+    """Compare the losses of captured steps with those of usual ones, step by step, random numbers included."""
+    dataset = make_random_dataset(64, size)
+    for name in names:
+        keys = {"train.deterministic": True}
+        usual = make_steps(make_small_recipe(name, **keys), dataset, device)
+        expected = [float(next(usual)) for _ in range(steps)]
+        try:
+            running = make_steps(make_small_recipe(name, **keys, **{"train.graph": True}), dataset, device)
+            losses = [float(next(running)) for _ in range(steps)]
+        except UserError as error:
+            yield Row("graph", name, error.problem[:80], False)
+            continue
+        off = max(abs(a - b) / abs(b) for a, b in zip(losses, expected, strict=True))
+        yield Row("graph", name, f"off by {off:.1e} at most in {steps} steps", off < LOSS_TOLERANCE)
 
 
 def time_condconv(device: torch.device, *, batch: int = 128, calls: int = 20) -> Iterator[Row]:
@@ -183,6 +200,46 @@ def _differentiate(way: Callable[..., torch.Tensor], *inputs: Any) -> None:
     way(*inputs).sum().backward()
 
 
+def time_plane_layouts(device: torch.device, *, batch: int = 128, calls: int = 20) -> Iterator[Row]:
+    """Time the 7 x 7 convolution of two planes to one, as in CBAM, in both memory layouts."""
+    conv = torch.nn.Conv2d(2, 1, 7, padding=3, bias=False).to(device)
+    seconds = {}
+    for layout in (torch.channels_last, torch.contiguous_format):
+        x = torch.randn(batch, 2, 32, 32, device=device).to(memory_format=layout).requires_grad_()
+        step = partial(_differentiate, conv, x)
+        step()
+        seconds[str(layout).removeprefix("torch.")] = time_calls(step, calls, device) / calls
+    figures = ", ".join(f"{name} {1e3 * value:.3f} ms" for name, value in seconds.items())
+    yield Row("layout", "7 x 7, 2 to 1 planes", figures)
+
+
+def share_gpu(device: torch.device, *, counts: Sequence[int] = (1, 2, 4)) -> Iterator[Row]:
+    """Train the same small network in one and in several processes at once: images/s of all together."""
+    for count in counts:
+        command = [sys.executable, "-m", "tests.device.gpu_check", "--child"]
+        children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        rates = [child.communicate()[0].strip() for child in children]
+        if any(child.returncode for child in children):
+            yield Row("share", f"{count} processes", "a process failed", False)
+            return
+        yield Row("share", f"{count} processes", f"{sum(map(float, rates)):,.0f} images/s together")
+
+
+def train_for_a_while(device: torch.device, *, batch: int = 128, seconds: float = 10.0) -> float:
+    """Return the images/s of steps of resnet20 in this process, for so many seconds after the first steps."""
+    recipe = make_small_recipe("none", **{"train.precision": "auto", "train.batch_size": batch})
+    running = make_steps(recipe, make_random_dataset(4 * batch, 32), device)
+    for _ in range(5):
+        float(next(running))
+    started_at, steps = time.perf_counter(), 0
+    while time.perf_counter() - started_at < seconds:
+        for _ in range(10):
+            loss = next(running)
+        float(loss)
+        steps += 10
+    return steps * batch / (time.perf_counter() - started_at)
+
+
 def train_cifar(device: torch.device, *, epochs: int = 18) -> Iterator[Row]:
     """Train resnet18 with ECA on CIFAR-10 and tell test accuracy and seconds, if its files are there."""
     keys = {"model.backbone": "resnet18", "data.name": "cifar10", "train.batch_size": 512, "train.epochs": epochs}
@@ -204,12 +261,14 @@ def train_cifar(device: torch.device, *, epochs: int = 18) -> Iterator[Row]:
 
 
 def run_parts(device: torch.device, parts: list[str]) -> Iterator[Row]:
-    """Yield the rows of the parts, in this order: losses, waits, speed, condconv, cifar."""
+    """Yield the rows of the parts, in this order: losses, waits, graph, speed, condconv, layout, share, cifar."""
     names = [attention.NONE, *list_still_mechanisms()]
     if "losses" in parts:
         yield from compare_losses(device, names)
     if "waits" in parts:
         yield from find_waits(device, names)
+    if "graph" in parts:
+        yield from compare_captured(device, names)
     if "speed" in parts:
         for backbone in BACKBONES:
             for attn in MECHANISMS:
@@ -217,18 +276,24 @@ def run_parts(device: torch.device, parts: list[str]) -> Iterator[Row]:
                     yield time_steps(device, backbone, attn, batch)
     if "condconv" in parts:
         yield from time_condconv(device)
+    if "layout" in parts:
+        yield from time_plane_layouts(device)
+    if "share" in parts:
+        yield from share_gpu(device)
     if "cifar" in parts:
         yield from train_cifar(device)
 
 
-PARTS = ("losses", "waits", "speed", "condconv", "cifar")
+PARTS = ("losses", "waits", "graph", "speed", "condconv", "layout", "share", "cifar")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table row by row; return 0 if everything is as it should be, 1 if not, 2 without a GPU."""
     parser = argparse.ArgumentParser(prog="python -m tests.device.gpu_check", description=__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {','.join(PARTS)}")
-    parts = parser.parse_args(arguments).only.split(",")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    parts = options.only.split(",")
     if unknown := [part for part in parts if part not in PARTS]:
         print(f"Error: --only {unknown[0]}: no such part; there are {', '.join(PARTS)}", file=sys.stderr)
         return 2
@@ -240,6 +305,9 @@ def main(arguments: list[str] | None = None) -> int:
     if device.type == "cpu":
         print("Error: torch finds no GPU here, and this check is for one (`attncli doctor` says why)", file=sys.stderr)
         return 2
+    if options.child:
+        print(train_for_a_while(device))
+        return 0
     print(f"{torch.cuda.get_device_name(device) if device.type == 'cuda' else device}, torch {torch.__version__}")
     results = []
     for row in run_parts(device, parts):

@@ -107,6 +107,8 @@ class SimulatedDevice(TorchDispatchMode):
         if any(isinstance(tensor, FakeTensor) for tensor in tensors):
             return self._run_on_device(func, name, tensors, args, kwargs)
         target = kwargs.get("device")
+        if kwargs.get("pin_memory"):
+            return self._pin(func(*args, **{**kwargs, "pin_memory": False}))
         if target is None or torch.device(target).type != self.kind:
             return func(*args, **kwargs)
         return self._move_to_device(func, name, tensors, args, kwargs)

@@ -1,9 +1,13 @@
 """The parts of the script for a real GPU, on the CPU and as small as they get."""
 
+from unittest import mock
+
 import pytest
 import torch
 
+from attncli.train import step_graph
 from tests.device import gpu_check
+from tests.device.record_steps import SimulatedCapture
 
 CPU = torch.device("cpu")
 no_gpu = pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
@@ -50,12 +54,37 @@ def test_waits_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (row.figure, row.is_good) == ("called a synchronizing CUDA operation", False)
 
 
+def test_captured_losses_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that are repeated with the same tensors are off by nothing; where no graph can be, the row says why."""
+    (row,) = gpu_check.compare_captured(CPU, ["none"], steps=2, size=8)
+    assert (row.is_good, "CUDA device" in row.figure) == (False, True)
+    monkeypatch.setattr(step_graph, "find_graph_obstacle", lambda *given: "")
+    monkeypatch.setattr(step_graph, "CudaCapture", SimulatedCapture)
+    (row,) = gpu_check.compare_captured(CPU, ["none"], steps=5, size=8)
+    assert (row.is_good, row.figure) == (True, "off by 0.0e+00 at most in 5 steps")
+
+
 def test_speed_and_condconv_are_timed() -> None:
     """Their rows have figures of this device."""
     row = gpu_check.time_steps(CPU, "resnet20", "eca", 2, size=8, calls=1)
     assert "images/s" in row.figure
     rows = list(gpu_check.time_condconv(CPU, batch=2, calls=1))
     assert [row.figure.count(" ms") for row in rows] == [3, 3]
+    (row,) = gpu_check.time_plane_layouts(CPU, batch=2, calls=1)
+    assert row.figure.count(" ms") == 2
+
+
+def test_processes_that_share_a_gpu_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each count is a row with the sum of what the processes print; one that fails ends the part."""
+    child = mock.Mock(returncode=0)
+    child.communicate.return_value = ("1000.5\n", None)
+    monkeypatch.setattr(gpu_check.subprocess, "Popen", lambda command, **options: child)
+    assert [row.figure for row in gpu_check.share_gpu(CPU, counts=(1, 2))] == [
+        "1,000 images/s together", "2,001 images/s together",
+    ]  # fmt: skip
+    child.returncode = 1
+    assert [row.is_good for row in gpu_check.share_gpu(CPU)] == [False]
+    assert gpu_check.train_for_a_while(CPU, batch=2, seconds=0.0) == 0.0
 
 
 def test_mechanisms_for_clips_are_left_out() -> None:

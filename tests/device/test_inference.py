@@ -18,9 +18,9 @@ from tests.device.simulated_device import simulated_device
 from tests.trained.case import trained_network
 
 
-@pytest.mark.parametrize("attn", ["eca", "dcn", "ram"])
+@pytest.mark.parametrize("attn", ["eca", "dcn", "ram", "criss-cross"])
 def test_a_mechanism_is_observed_on_the_device(attn: str) -> None:
-    """A gate, offsets with their places, and a path that is drawn: no tensor is on the other side, all values come."""
+    """A gate, offsets, a path that is drawn, an affinity: no tensor is on the other side, all values come."""
     recipe = make_recipe(attn)
     dataset = make_dataset(recipe)
     net = shorten(model.build(recipe, make_input_spec(dataset)))

@@ -33,6 +33,7 @@ def test_step_never_waits(name: str, recorded: dict[str, Any]) -> None:
     assert step["waits"] == step["mixed"] == step["breaches"] == {}
     assert {copy for copy in step["copies"] if not copy.startswith("pinned asynchronous")} == set()
     assert step["copies"], "the draws are made on the CPU"
+    assert {copy for copy in step["copies"] if " at data/" not in copy} == set(), "a captured step would repeat it"
 
 
 @pytest.mark.parametrize("name", NAMES)

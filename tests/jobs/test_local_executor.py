@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from attncli.errors import RunFailedError
-from attncli.jobs import Task, TaskEnded, TaskEvent, TaskStage, TaskStarted, TaskWaiting, schedule, worker_pool
+from attncli.jobs import (
+    JobsChanged,
+    Task,
+    TaskEnded,
+    TaskEvent,
+    TaskStage,
+    TaskStarted,
+    TaskWaiting,
+    schedule,
+    worker_pool,
+)
 from attncli.jobs.executors import local
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
@@ -62,7 +72,14 @@ class Hall:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
     def work(
-        self, seeds: int, jobs: int, *, timings: int = 0, stop: StopRequest | None = None, **deeds: str
+        self,
+        seeds: int,
+        jobs: int,
+        *,
+        timings: int = 0,
+        stop: StopRequest | None = None,
+        shares_gpus: bool = False,
+        **deeds: str,
     ) -> Iterator[TaskEvent]:
         """The executor's events for tasks of seeds 0, 1, ...; deeds by seed as `s0="die"`."""
         named = json.dumps({key.removeprefix("s") if key != "start" else key: deed for key, deed in deeds.items()})
@@ -74,7 +91,8 @@ class Hall:
         )
         self.tasks = [self.task(seed) for seed in range(seeds)]
         given = [self.task(100 + n, timing=True) for n in range(timings)] + self.tasks
-        return local.make_local_executor(jobs, WorkerSettings(RunStore(self.runs)))(given, stop or StopRequest())
+        settings = WorkerSettings(RunStore(self.runs))
+        return local.make_local_executor(jobs, settings, shares_gpus=shares_gpus)(given, stop or StopRequest())
 
     def task(self, seed: int, *, timing: bool = False) -> Task:
         """A task that tells itself by its seed."""
@@ -109,6 +127,21 @@ def test_workers_stay(hall: Hall) -> None:
     assert [e.task.recipe.seed for e in events if isinstance(e, TaskStarted)] == list(range(7))
     assert [e.status for e in events if isinstance(e, TaskEnded)] == ["FINISHED"] * 7
     assert len({process for process, *_ in hall.orders}) <= 2  # a quick one may have done them all
+
+
+def test_pool_grows_if_a_gpu_is_left_idle(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the watch has decided, the listener hears it, and more workers may start; one task is timed before."""
+    answers = iter([None, (3, "it computed 25% of the time")])
+    sizes: list[int] = []
+    spawn = worker_pool.WorkerPool.spawn_workers
+    monkeypatch.setattr(
+        worker_pool.WorkerPool, "spawn_workers", lambda pool, wanted: sizes.append(pool.size) or spawn(pool, wanted)
+    )
+    monkeypatch.setattr(local.GpuWatch, "look", lambda watch: next(answers, None))
+    events = list(hall.work(4, 1, shares_gpus=True))
+    assert [e for e in events if isinstance(e, JobsChanged)] == [JobsChanged(3, "it computed 25% of the time")]
+    assert [e.status for e in events if isinstance(e, TaskEnded)] == ["FINISHED"] * 4
+    assert (sizes[0], sizes[-1]) == (1, 3)
 
 
 def test_no_more_workers_than_tasks(hall: Hall) -> None:

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from attncli.errors import RunFailedError
-from attncli.measure import throughput
+from attncli.measure import host_share, throughput
 from attncli.measure.throughput import measure_throughput, time_pairs
 from attncli.recipe import Recipe, read
+from attncli.records import name_speed_limit
 from tests.measure.nets import Tiny
 
 CPU = torch.device("cpu")
@@ -165,6 +166,41 @@ def test_batch_shrinks_to_the_time_on_a_cpu(monkeypatch, step: float, batch: int
     assert fitted[0] == batch
     asked = recipe(**given, measure__batch_size=100)
     assert throughput._prepare_fitting_pair(Tiny(), Tiny(), asked, 5, (100, 3, 8, 8), "fp32", CPU)[0] == 100
+
+
+@pytest.mark.parametrize(
+    ("host", "limit"), [((0.5, 0.2), "device"), ((0.95, 0.2), "host"), ((0.2, 0.9), "host"), ((None, None), None)]
+)
+def test_limit_of_a_ratio(host: tuple[float | None, float | None], limit: str | None) -> None:
+    """A ratio is one of the device only if neither of its two steps waits for the host."""
+    assert name_speed_limit(*host) == limit
+
+
+def test_host_is_timed_on_an_idle_device(monkeypatch) -> None:
+    """Only the time to start one step counts, after the device is idle; on a CPU there is no such time."""
+    clock, steps = [0.0], iter([0.009, 0.002, 0.004, 0.003, 0.005])
+
+    def synchronize(device: torch.device) -> None:
+        clock[0] += 100.0
+
+    def start_step() -> None:
+        clock[0] += next(steps)
+
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    monkeypatch.setattr(host_share.time, "perf_counter", lambda: clock[0])
+    (share,) = host_share.measure_host_shares([start_step], [[0.01], [0.008], [0.012]], torch.device("cuda", 0))
+    assert share == pytest.approx(0.4)
+    assert host_share.measure_host_share(start_step, 0.01, CPU) is None
+
+
+def test_record_says_what_was_the_limit(monkeypatch) -> None:
+    """The shares of network and baseline, in training and inference, stand in their fields."""
+    shares = iter([[0.1, 0.95], [0.3, 0.4]])
+    monkeypatch.setattr(throughput, "measure_host_shares", lambda steps, rounds, device: next(shares))
+    monkeypatch.setattr(throughput, "time_pairs", lambda *given: [(1.0, 1.0)] * 9)
+    speed = measure_throughput(Tiny(), Tiny(), recipe(measure__batch_size=2), 5, (8, 8))
+    assert (speed.train_host_share, speed.baseline_train_host_share, speed.train_limit) == (0.1, 0.95, "host")
+    assert (speed.infer_host_share, speed.baseline_infer_host_share, speed.infer_limit) == (0.3, 0.4, "device")
 
 
 class Full(Tiny):

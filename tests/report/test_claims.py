@@ -9,7 +9,7 @@ from attncli.analysis.count_cache import CountCache
 from attncli.claims import claim_files, judge
 from attncli.claims.evidence import Evidence
 from attncli.claims.throughput import SpeedStore
-from attncli.claims.verdict import TimedOutcome
+from attncli.claims.verdict import CountedOutcome, TimedOutcome
 from attncli.report import claims as report
 from attncli.report import table
 from attncli.runs import RunStore, read_finished_runs
@@ -83,6 +83,8 @@ def test_a_ratio_has_its_interval():
     given = {"outcome": "holds", "left": 0.5, "right": 0.7, "low": -0.22, "high": -0.19, "n": 9}
     ratio = TimedOutcome(text="latency(a) / latency(b) < 0.7", **given)
     assert report.format_part_figures(ratio) == "0.5 (0.48 to 0.51) < 0.7"
+    about = CountedOutcome(text="macs(a) - macs(b) ~ 10M +- 5M", outcome="holds", left=5_892_096, right=10_000_000)
+    assert report.format_part_figures(about) == "5,892,096 ~ 10,000,000 ±5M"
     assert "difference -0.22 to -0.19" in report.format_part_figures(
         TimedOutcome(text="latency(a) < latency(b)", **given)
     )

@@ -89,6 +89,17 @@ def test_an_accuracy_ends_at_one_hundred():
     assert comparison.format_top1(plain).endswith("to 100.0)")
 
 
+def test_ratios_that_the_host_limits_are_marked():
+    """One run of a variant is enough; the line that explains the mark stands below the table."""
+    runs = [finished(a, s, 0.9, train_ratio=0.5, train_limit=limit) for a, s, limit in
+            (("eca", 0, "host"), ("eca", 1, "device"), ("none", 0, "device"), ("none", 1, "device"))]  # fmt: skip
+    compared = compare_variants(runs)
+    assert {row.attn: row.train_limit for row in compared} == {"eca": "host", "none": "device"}
+    text = comparison.render_comparison(compared)
+    assert "0.50*" in text
+    assert "* the host" in text
+
+
 def test_nothing_to_compare():
     """No runs give no table, and no error."""
     assert comparison.render_comparison([], "csv") == ""

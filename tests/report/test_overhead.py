@@ -71,6 +71,17 @@ def test_a_placed_mechanism_is_told_as_overhead() -> None:
     assert row == ["se", "gate", "+2,514,944", "+9.8%", "+100%", "+600%", "+400%", "0.50", "0.75"]
 
 
+def test_a_ratio_that_the_host_limits_is_marked() -> None:
+    """The cell has a star, and the text below says what it means; an unmarked table does not."""
+    limited = replace(SPEED, train_host_share=0.97, infer_host_share=0.2)
+    table = measured("se", speed=limited)
+    assert render_overheads(table, 80).splitlines()[2].split()[-2:] == ["0.50*", "0.75"]
+    assert "* The host" in describe_overhead_columns(table)
+    assert "* The host" not in describe_overhead_columns(measured("se", speed=SPEED))
+    figures = table.rows[0].to_json_dict()
+    assert (figures["train_limit"], figures["infer_limit"]) == ("host", "device")
+
+
 def test_a_whole_network_is_told_by_its_own_figures() -> None:
     """It has no backbone to be overhead over: no percentages, and the plain network on a line before it."""
     text = render_overheads(measured("vit", added=-20_000_000), 80)

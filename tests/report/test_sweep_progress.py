@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from attncli.jobs import (
+    JobsChanged,
     PlannedRun,
     SweepPlan,
     Task,
@@ -37,6 +38,16 @@ def planned(attn: str, seed: int = 0, *, seconds: float | None = None, done: boo
         has_checkpoint=False,
         estimate=None if seconds is None else DurationEstimate(seconds, "measured run"),
     )
+
+
+def test_number_of_jobs_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """When a GPU turns out to have room, the line says how many runs share it and why, and the time left shrinks."""
+    plan = SweepPlan("s", tuple(planned("se", seed, seconds=60.0) for seed in range(4)))
+    with SweepProgress(plan, Path("runs"), jobs=1) as board:
+        before = board.estimate_seconds_left()
+        board.handle_event(JobsChanged(4, "it computed 20% of the time"))
+        assert board.estimate_seconds_left() == before / 4
+    assert "4 runs at a time: it computed 20% of the time" in capsys.readouterr().err
 
 
 def task(of: PlannedRun, *, timing: bool = False) -> Task:

@@ -6,6 +6,7 @@ import pytest
 
 from attncli import recipe as recipes
 from attncli.recipe.schema import KEYS_ADDED_LATER
+from attncli.shortcuts import SHORTCUT_KEYS
 from attncli.track import tags
 from attncli.track.provenance import ProcessIdentity, Provenance
 from tests.track.recorded_runs import FACTS, recipe
@@ -91,16 +92,19 @@ def test_category(attn, category, label):
         {"seed": 4, "train__lr": 1e-5, "train__step_epochs": [3, 6]},
         {"data__name": "folder", "data__root": "/my data/123", "model__options": {"k": "on", "r": 2}},
         {"data__classes": ["1", "null", "it's"], "train__clip_norm": 0.5},
-        {"data__of": "1e3", "model__site": "no"},
+        {"data__of": "1e3", "model__site": "no", "train__epochs": 3, "data__image_size": 32},
     ],
 )
 def test_command_means_the_recipe(values):
     """The command of the description, read back, is the recipe."""
     wanted = recipe(**values)
     words = shlex.split(tags.format_run_command(wanted))[2:]
-    given = dict(zip(words[::2], words[1::2], strict=True))
-    overrides = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
-    flags = {"model.attn": given["--attn"], "model.backbone": given["--backbone"], "seed": int(given.get("--seed", 0))}
+    given = list(zip(words[::2], words[1::2], strict=True))
+    overrides = [value for option, value in given if option == "--set"]
+    keys = {f"--{option.replace('_', '-')}": key for option, key in SHORTCUT_KEYS.items()}
+    numbers = ("--seed", "--epochs", "--image-size")
+    flags = {keys[o]: int(value) if o in numbers else value for o, value in given if o != "--set"}
+    assert not set(keys.values()) & {override.partition("=")[0] for override in overrides}
     assert recipes.read(None, overrides, flags) == wanted
 
 

@@ -16,7 +16,7 @@ from attncli.run import describe_dataset
 from attncli.track.provenance import DatasetInfo
 from attncli.train.evaluation import evaluate_split
 from attncli.train.fine_tuning import FrozenBatchNorm, freeze_parts
-from attncli.trained import ImageClassifier, load_trained_network
+from attncli.trained import ImageClassifier, corruptions, load_trained_network
 from attncli.trained.evaluate import EvaluationRequest, evaluate_elsewhere, load_other_images
 from attncli.trained.export import export_network, load_exported
 from attncli.trained.predict import list_image_files, predict_files
@@ -221,3 +221,12 @@ def test_runs_record_their_normalisation(folder: Path) -> None:
     assert info.mean == load_trained_network(folder).mean
     values = {key: value for key, value in vars(info).items() if key not in ("mean", "std")}
     assert DatasetInfo(**values).mean is None
+
+
+def test_clouds_are_as_smooth_as_the_authors() -> None:
+    """Fog's clouds fall off with the square of the decay per octave: neighbours differ less at a larger decay."""
+    steps = [
+        np.abs(np.diff(corruptions._draw_plasma(np.random.default_rng(0), 4, 32, decay), axis=2)).mean()
+        for decay in (1.0, 1.75, 3.0)
+    ]
+    assert steps[0] > 3 * steps[1] > 3 * steps[2]

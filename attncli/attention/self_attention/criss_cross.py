@@ -78,7 +78,7 @@ class Attention(nn.Module):
         h, w = inputs[0].shape[2:]
         by_column, by_row = self.weigh_cross(inputs[0])
         pairs = by_row.new_zeros(by_row.shape[0], h, w, h, w)
-        rows, columns = torch.arange(h), torch.arange(w)
+        rows, columns = (torch.arange(side, device=pairs.device) for side in (h, w))
         pairs[:, :, columns, :, columns] += by_column.permute(2, 0, 1, 3)
         pairs[:, rows, :, rows] += by_row.permute(1, 0, 2, 3)
         return [

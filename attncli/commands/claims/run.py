@@ -1,13 +1,15 @@
 """`attncli claims run`: train the runs that claims about accuracy lack."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from attncli.commands._completion import complete_backbones, complete_claims, complete_datasets, complete_recipes
 from attncli.commands._options import (
     IMAGE_SIZE,
+    JOBS,
+    JOBS_HELP,
     SEEDS,
     device_option,
     echo_json,
@@ -52,7 +54,7 @@ OPTION_KEYS = {
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every run.")
 @click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), help="File with your claims (YAML).")
 @click.option("--dry-run", is_flag=True, help="Print the runs, which are finished, and how long the rest takes.")
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at a time  [default: one per GPU, else 1]")
+@click.option("--jobs", type=JOBS, metavar="N|auto", help=JOBS_HELP)
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @device_option
 @store_options
@@ -66,7 +68,7 @@ def command(
     backbone: str | None,
     overrides: tuple[str, ...],
     dry_run: bool,
-    jobs: int | None,
+    jobs: int | Literal["auto"] | None,
     quiet: bool,
     runs: Path,
     tracking_uri: str | None,
@@ -124,7 +126,7 @@ def command(
 
 
 def _train_missing_runs(
-    plan: "SweepPlan", run_store: "RunStore", jobs: int | None, quiet: bool
+    plan: "SweepPlan", run_store: "RunStore", jobs: int | Literal["auto"] | None, quiet: bool
 ) -> "tuple[list[TaskEnded], str]":
     """Execute the plan on this machine. Return the runs that did not finish, and why it stopped early."""
     from attncli.commands.sweep import EXECUTORS, FIGURE_HOOK, execute_sweep, list_sweep_notes

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from attncli.commands._completion import complete_backbones, complete_claims, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, device_option, echo_json, json_option, overwrite_line, store_options
+from attncli.commands._options import (
+    NAMES,
+    device_option,
+    echo_json,
+    json_option,
+    open_results_of_others,
+    overwrite_line,
+    store_options,
+    with_option,
+)
 
 if TYPE_CHECKING:
     from attncli.claims.evidence import Evidence
@@ -40,6 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), help="File with your claims (YAML).")
 @click.option("--measure", is_flag=True, help="Time the networks of the claims about speed now, in turn.")
+@with_option
 @click.option("-v", "--verbose", is_flag=True, help="Print everything that each verdict is based on.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @device_option
@@ -54,6 +64,8 @@ def command(
     folder_is: str | None,
     files: tuple[Path, ...],
     measure: bool,
+    with_files: tuple[Path, ...],
+    shipped: tuple[str, ...],
     verbose: bool,
     as_csv: bool,
     runs: Path,
@@ -73,9 +85,10 @@ def command(
       attncli claims --attn eca
       attncli claims eca-params -v
       attncli claims --backbone resnet20 --kind accuracy
+      attncli claims --with theirs.results --backbone resnet20 --kind accuracy
       attncli claims run simam-acc-cifar --seeds 5 --dry-run
     """
-    from attncli.claims.evidence import gather_evidence
+    from attncli.claims.evidence import add_runs_of_others, gather_evidence
     from attncli.claims.next_step import describe_unused_runs
     from attncli.report import claims as claims_report
     from attncli.report import table
@@ -92,6 +105,9 @@ def command(
         measure=measure,
         report_claim=overwrite_line,
     )
+    if with_files or shipped:
+        others = open_results_of_others(with_files, shipped)
+        evidence = add_runs_of_others(evidence, others, folder_is=folder_is, must_match=not shipped)
     verdicts = _judge_selected_claims(evidence, files, ids, attn or [], kind or [], verdict or [])
     if as_json:
         return echo_json([v.to_json_dict() for v in verdicts])

@@ -5,7 +5,9 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, echo_json, json_option, runs_option
+from attncli.commands._options import NAMES, SEEDS, echo_json, json_option, runs_option
+from attncli.dataset_catalog import find_properties, list_datasets
+from attncli.errors import unknown_name_error
 
 
 @click.command()
@@ -15,30 +17,50 @@ from attncli.commands._options import NAMES, echo_json, json_option, runs_option
 @click.option(
     "--attn", type=NAMES, metavar="NAMES", shell_complete=complete_mechanisms, help="Only these, and their baseline."
 )
+@click.option("--seeds", type=SEEDS, metavar="N|LIST", help="Only these seeds: how many from 0 on, or which.")
+@click.option(
+    "--folder-is",
+    metavar="NAME",
+    shell_complete=complete_datasets,
+    help="The dataset whose images the runs on `folder` used.",
+)
 @runs_option
 @json_option
 def command(
-    file: Path, dataset: str | None, backbone: str | None, attn: list[str] | None, runs: Path, as_json: bool
+    file: Path,
+    dataset: str | None,
+    backbone: str | None,
+    attn: list[str] | None,
+    seeds: int | list[int] | None,
+    folder_is: str | None,
+    runs: Path,
+    as_json: bool,
 ) -> None:
     """Write the finished runs to FILE: recipes, results, curves, provenance and predictions, no weights or images.
+
+    Paths of images and the name of the machine stay behind.
 
     More in `attncli help trained-networks`.
 
     \b
     Example:
-      attncli results export mine.zip --backbone resnet20
+      attncli results export mine.results --backbone resnet20
+      attncli results export mine.results --seeds 0,1,2 --folder-is cifar10
     """
     from attncli.result_files import export_results
     from attncli.runs import read_folder_runs
 
+    if folder_is is not None and find_properties(folder_is) is None:
+        raise unknown_name_error("dataset", folder_is, list_datasets())
     chosen = [
         run
         for run in read_folder_runs(runs)
         if dataset in (None, run.dataset)
         and backbone in (None, run.recipe.model.backbone_label)
         and (not attn or run.result.attn in (*attn, "none"))
+        and (seeds is None or run.recipe.seed in (range(seeds) if isinstance(seeds, int) else seeds))
     ]
-    count = export_results(chosen, file)
+    count = export_results(chosen, file, folder_is=folder_is)
     size = file.stat().st_size
     if as_json:
         return echo_json({"file": str(file), "runs": count, "bytes": size})

@@ -9,6 +9,7 @@ contains all windows of the padded batch; rows of W * 3 bytes are copied as they
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -23,6 +24,11 @@ class CropFlipDraw:
     y: Tensor
     x: Tensor
     flip: Tensor
+
+    @cached_property
+    def order(self) -> Tensor:
+        """The positions of the images (b,) in the order in which they are gathered: the ones to be mirrored last."""
+        return self.flip.to(torch.uint8).argsort(stable=True)
 
     def select_rows(self, rows: slice | Tensor) -> "CropFlipDraw":
         """Return the draws of some images of the batch."""
@@ -50,14 +56,22 @@ def crop_and_flip(images: Tensor, rows: Tensor, drawn: CropFlipDraw, pad: int, d
         pad: padding in pixels.
         device: where the batch is made.
     """
-    b, (frames, height, width) = len(rows), images.shape[1:4]
+    return crop_gathered(gather_rows(images, rows[drawn.order], device), drawn, pad)
+
+
+def crop_gathered(x: Tensor, drawn: CropFlipDraw, pad: int) -> Tensor:
+    """Return images cropped and flipped as drawn, (b, T, H, W, 3), uint8, on the device of `x`.
+
+    Args:
+        x: the images to be cropped, in `drawn.order`.
+        drawn: offsets and flips, on the CPU.
+        pad: padding in pixels.
+    """
+    b, frames, height, width = x.shape[:4]
     mirrored_count = int(drawn.flip.sum())  # a tensor on the CPU
     if pad == 0 and mirrored_count == 0:
-        return gather_rows(images, rows, device)
-    flipped_last = drawn.flip.to(torch.uint8).argsort(stable=True)
-    index = send_to_device(torch.stack([flipped_last.argsort(), drawn.y, drawn.x]), device)
-    x = gather_rows(images, rows[flipped_last], device)
-
+        return x
+    index = send_to_device(torch.stack([drawn.order.argsort(), drawn.y, drawn.x]), x.device)
     padded_height, padded_row_bytes = height + 2 * pad, (width + 2 * pad) * 3
     padded = x.new_zeros(b, frames, padded_height, padded_row_bytes)
     inner = padded[:, :, pad : pad + height, pad * 3 : padded_row_bytes - pad * 3].unflatten(-1, (width, 3))

@@ -1,7 +1,7 @@
 """The executors of a sweep: this machine, a Ray cluster, or Slurm."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from attncli.errors import UserError
 from attncli.jobs import resources
@@ -14,12 +14,14 @@ def choose_executor(
     executor_name: str,
     settings: WorkerSettings,
     *,
-    jobs: int | None = None,
+    jobs: int | Literal["auto"] | None = None,
     cpus: int | None = None,
     gpus: float | None = None,
     slurm: Sequence[str] = (),
 ) -> tuple[Executor, int]:
     """Return (the executor, about how many runs it does at a time). `slurm` holds options of sbatch as `key=value`.
+
+    `jobs="auto"` begins with one per GPU; the executor says with `JobsChanged` how many there are then.
 
     Raises UserError for options that the executor does not have.
     """
@@ -32,8 +34,10 @@ def choose_executor(
                 f"{name} is only for clusters",
                 "on this machine --jobs divides cores and GPUs; else add --on ray or --on slurm",
             )
-        jobs = jobs or resources.choose_job_count()
-        return make_local_executor(jobs, settings), jobs
+        first_jobs = resources.choose_job_count() if jobs in (None, "auto") else int(jobs)
+        return make_local_executor(first_jobs, settings, shares_gpus=jobs == "auto"), first_jobs
+    if jobs == "auto":
+        raise UserError(f"--jobs auto with --on {executor_name}", "a cluster's jobs are given with --jobs N")
     if executor_name == "ray":
         from attncli.jobs.executors.ray import make_ray_executor
 

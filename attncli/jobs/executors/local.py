@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from attncli.jobs import events
-from attncli.jobs.events import Message, Task, TaskEvent, TaskStarted
+from attncli.jobs.events import JobsChanged, Message, Task, TaskEvent, TaskProgress, TaskStarted
 from attncli.jobs.execute import Executor
+from attncli.jobs.gpu_sharing import GpuWatch
 from attncli.jobs.schedule import run_tasks
 from attncli.jobs.worker_pool import WorkerPool, WorkerProcess, WorkerSettings
 from attncli.system.signals import StopRequest
@@ -14,31 +15,41 @@ LISTEN_S = 0.2
 RETRY_S = 3.0  # until a run that another process works on is tried again
 
 
-def make_local_executor(jobs: int, settings: WorkerSettings) -> Executor:
-    """Return an executor with `jobs` processes. Timings come first, one at a time, while nothing else runs."""
-    return partial(_execute_locally, jobs, settings)
+def make_local_executor(jobs: int, settings: WorkerSettings, *, shares_gpus: bool = False) -> Executor:
+    """Return an executor with `jobs` processes. Timings come first, one at a time, while nothing else runs.
+
+    With `shares_gpus` more processes start once it is seen how much of a GPU the first runs leave idle.
+    """
+    return partial(_execute_locally, jobs, settings, shares_gpus)
 
 
 def _execute_locally(
-    jobs: int, settings: WorkerSettings, tasks: Sequence[Task], stop: StopRequest
+    jobs: int, settings: WorkerSettings, shares_gpus: bool, tasks: Sequence[Task], stop: StopRequest
 ) -> Iterator[TaskEvent]:
     timings, others = [t for t in tasks if t.timing], [t for t in tasks if not t.timing]
     timing_threads = None
-    if timings and jobs > 1:
+    if timings and (jobs > 1 or shares_gpus):
         timer = LocalBackend(settings, 1)
         yield from run_tasks(timer, timings, stop, settings.runs)
         timings, timing_threads = [], timer.timing_threads
-    yield from run_tasks(LocalBackend(settings, jobs, timing_threads), timings + others, stop, settings.runs)
+    backend = LocalBackend(settings, jobs, timing_threads, GpuWatch() if shares_gpus else None)
+    yield from run_tasks(backend, timings + others, stop, settings.runs)
 
 
 class LocalBackend:
-    """A pool of `size` workers. `timing_threads` is the number of threads of the timings, if there were any."""
+    """A pool of `size` workers. `timing_threads` is the number of threads of the timings, if there were any.
 
-    def __init__(self, settings: WorkerSettings, size: int, timing_threads: int | None = None) -> None:
+    A `gpu_watch` may enlarge the pool.
+    """
+
+    def __init__(
+        self, settings: WorkerSettings, size: int, timing_threads: int | None = None, gpu_watch: GpuWatch | None = None
+    ) -> None:
         self.retry_s = RETRY_S
         self.timing_threads = timing_threads
         self._settings = settings
         self._pool = WorkerPool(size, settings)
+        self._gpu_watch = gpu_watch
 
     @property
     def is_busy(self) -> bool:
@@ -67,6 +78,15 @@ class LocalBackend:
             event = _handle_message(worker, message) if message is not None else self._handle_exit(worker)
             if event is not None:
                 yield event
+            if isinstance(event, TaskProgress):
+                yield from self._share_gpus()
+
+    def _share_gpus(self) -> Iterator[JobsChanged]:
+        """Enlarge the pool if the GPU watch has just decided so; a run trains, so the GPUs are at work."""
+        decision = self._gpu_watch.look() if self._gpu_watch else None
+        if decision is not None:
+            self._pool.size, reason = decision
+            yield JobsChanged(self._pool.size, reason)
 
     def cancel_tasks(self, *, at_once: bool) -> None:
         """Ask every task to save and end; kill those that take too long, or all if `at_once`."""

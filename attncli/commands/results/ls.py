@@ -1,0 +1,28 @@
+"""`attncli results ls`: list the results that attncli brings."""
+
+import click
+
+from attncli.commands._options import echo_json, json_option
+
+
+@click.command()
+@json_option
+def command(as_json: bool = False) -> None:
+    """List the results that attncli brings: runs, mechanisms, seeds, and on which machines they were trained.
+
+    More in `attncli help evidence`.
+
+    \b
+    Example:
+      attncli results ls
+      attncli results ls --json
+    """
+    from attncli.recipe.library import list_shipped_results
+    from attncli.report.table import print_rows
+    from attncli.result_files import imported_results, summarize_results
+
+    rows = []
+    for name, path in list_shipped_results().items():
+        with imported_results([path]) as runs:
+            rows.append({"name": name, "bytes": path.stat().st_size, **summarize_results(runs)})
+    return echo_json(rows) if as_json else print_rows(rows, empty="attncli brings no results")

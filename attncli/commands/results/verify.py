@@ -1,0 +1,44 @@
+"""`attncli results verify`: check a file of results."""
+
+from pathlib import Path
+
+import click
+
+from attncli.commands._options import echo_json, json_option
+from attncli.errors import RunFailedError
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@json_option
+def command(file: Path, as_json: bool) -> None:
+    """Check a file of results: form, digests, recipes, numbers of images, copies, and whether speeds are possible.
+
+    Prints one line per problem. Exit code 1 if there is one, 2 if FILE is no file of results.
+
+    More in `attncli help evidence`.
+
+    \b
+    Example:
+      attncli results verify mine.results
+    """
+    from tempfile import TemporaryDirectory
+
+    from attncli.result_checks import find_result_problems
+    from attncli.result_files import extract_results
+
+    with TemporaryDirectory(prefix="attncli-results-") as folder:
+        target = Path(folder)
+        info = extract_results(file, target)
+        problems = find_result_problems(target, info)
+    count = len(info.get("runs", []))
+    if as_json:
+        echo_json({"file": str(file), "runs": count, "problems": problems})
+    else:
+        for problem in problems:
+            click.echo(problem)
+        if not problems:
+            click.echo(f"{file}: good ({count} runs)")
+    if problems:
+        number = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        raise RunFailedError(f"{file}: {number}, see above", "export the runs again, without those that are named")

@@ -1,0 +1,146 @@
+"""A training step as one CUDA graph (`train.graph`), which the host starts at once and not kernel by kernel.
+
+The first steps of a training run as usual, on a side stream, so that kernels are chosen and the optimiser has its
+state. The next one is captured with tensors that stay in place: images and labels are copied into them before each
+replay, and so is the learning rate. Random numbers are those of the same seed without a graph, because torch fills
+each replay with the state of the generator. What the host decides within a step (Python's random numbers, conditions on
+values, copies from the host) would be repeated unchanged; the mechanisms of attncli have nothing of that kind.
+
+This has not been run on a GPU: `python -m tests.device.gpu_check --only graph` compares it with usual steps.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from attncli.errors import RunFailedError, UserError
+from attncli.recipe import Recipe
+from attncli.train import optim
+
+WARMUP_STEPS = 3
+Step = Callable[[Tensor, Tensor], Tensor]  # images and labels to the loss, a number on the device
+
+
+class CaptureBackend(Protocol):
+    """What captures work on a device."""
+
+    def run_aside(self, work: Callable[[], Tensor]) -> Tensor:
+        """Run work on a side stream, in order with what comes before and after, and return its result."""
+
+    def capture(self, work: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        """Return a function that repeats the work and returns its result; nothing runs yet."""
+
+
+class CudaCapture:
+    """Captures work with torch's CUDA graphs."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream: Any = None
+
+    def run_aside(self, work: Callable[[], Tensor]) -> Tensor:
+        """Run work on a side stream, in order with what comes before and after, and return its result."""
+        current, self._stream = torch.cuda.current_stream(self._device), self._stream or torch.cuda.Stream(self._device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            result = work()
+        current.wait_stream(self._stream)
+        return result
+
+    def capture(self, work: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        """Return a function that replays the work. Other threads may go on to use the device meanwhile."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            result = work()
+
+        def replay() -> Tensor:
+            graph.replay()
+            return result
+
+        return replay
+
+
+class StepGraph:
+    """Runs the steps of a training: the first ones as usual, then the captured one. Batches have one shape."""
+
+    def __init__(self, optimizer: Optimizer, device: torch.device, backend: CaptureBackend | None = None) -> None:
+        """Move the optimiser's learning rates to the device; `backend` is by default CUDA's."""
+        optim.hold_learning_rates(optimizer, device)
+        self._optimizer = optimizer
+        self._backend = backend or CudaCapture(device)
+        self._steps = 0
+        self._images: Tensor | None = None
+        self._labels: Tensor | None = None
+        self._replay: Callable[[], Tensor] | None = None
+
+    def run(self, step: Step, images: Tensor, labels: Tensor) -> Tensor:
+        """Do one step and return its loss, which the next step overwrites.
+
+        Raises RunFailedError if the step cannot be captured.
+        """
+        self._steps += 1
+        if self._steps <= WARMUP_STEPS:
+            return self._backend.run_aside(partial(step, images, labels))
+        if self._images is None or self._labels is None:
+            self._images, self._labels = torch.empty_like(images), torch.empty_like(labels)
+        self._images.copy_(images)
+        self._labels.copy_(labels)
+        if self._replay is None:
+            self._replay = self._capture(partial(step, self._images, self._labels))
+        return self._replay()
+
+    def discard(self) -> None:
+        """Forget the captured step, so that the next one is captured again: an epoch may change numbers in Python."""
+        self._replay = None
+
+    def _capture(self, work: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        optim.allow_capture(self._optimizer)
+        try:
+            return self._backend.capture(work)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise RunFailedError(
+                f"train.graph: the training step cannot be captured: {first_line}", "set train.graph=off"
+            ) from error
+
+
+def make_step_graph(
+    recipe: Recipe, optimizer: Optimizer, device: torch.device, precision: str, processes: int = 1
+) -> StepGraph | None:
+    """Return what runs the steps of a training, or None if they run as usual.
+
+    `train.graph=auto` has a graph if nothing is in the way. Raises UserError if something is, with `train.graph=on`.
+    """
+    if recipe.train.graph is False or not check_graph(recipe, device, precision, processes):
+        return None
+    return StepGraph(optimizer, device)
+
+
+def check_graph(recipe: Recipe, device: torch.device, precision: str, processes: int = 1) -> bool:
+    """Return whether nothing is in the way of a graph. Raises UserError if something is, with `train.graph=on`."""
+    obstacle = find_graph_obstacle(recipe, device, precision, processes)
+    if obstacle and recipe.train.graph is True:
+        raise UserError(f"train.graph=on: {obstacle}", "set train.graph=auto or off")
+    return not obstacle
+
+
+def find_graph_obstacle(recipe: Recipe, device: torch.device, precision: str, processes: int = 1) -> str:
+    """Return why a training step cannot be a CUDA graph, or "" if nothing is known to be in the way."""
+    train = recipe.train
+    if device.type != "cuda":
+        return f"a CUDA graph needs a CUDA device, and this run is on '{device.type}'"
+    if processes > 1:
+        return f"the exchange between {processes} processes is not captured"
+    if precision == "fp16":
+        return "the loss scale of fp16 is decided on the host"
+    if train.compile:
+        return "train.compile has graphs of its own (train.compile=reduce-overhead)"
+    if train.graph == "auto" and recipe.model.attn.endswith(".py"):
+        return "what the code of your own mechanism decides on the host is not known"
+    return ""
