@@ -322,7 +322,8 @@ def _run_smoke_test(net: nn.Module, resolved: ResolvedModel, spec: InputSpec) ->
         y = net.eval()(torch.zeros(2, *frames, 3, *spec.size))
         if y.shape != (2, spec.classes):
             raise ValueError(f"it returns {tuple(y.shape)}, not {(2, spec.classes)}")
-        y.sum().backward()
+        if torch.is_grad_enabled():  # a trained network is loaded without gradients
+            y.sum().backward()
     net.train().zero_grad(set_to_none=True)
 
 
