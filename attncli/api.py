@@ -31,7 +31,7 @@ def build(
     attn: str = "none",
     *,
     classes: int | None = None,
-    image_size: int = 224,
+    image_size: int | tuple[int, int] = 224,
     seed: int = 0,
     **model_keys: Any,
 ) -> "nn.Module":
@@ -41,7 +41,8 @@ def build(
         backbone: A name of `attncli ls backbones`.
         attn: A name of `attncli ls mechanisms`, or the path of a .py file.
         classes: Number of classes; by default 1000 from 64 px, else 10.
-        image_size: Side of the images in pixels; below 64 the network gets the stem for small images.
+        image_size: Side of the images in pixels, or (height, width). Below 64 the network gets the stem for small
+            images.
         seed: Seed of the random weights; with one seed all mechanisms share the backbone's.
         model_keys: Other keys of a recipe's section `model`: options, site, stages, blocks, replace, pretrained.
 
@@ -52,8 +53,9 @@ def build(
 
     values = {"model.backbone": backbone, "model.attn": attn, "seed": seed}
     recipe = validation.read(values=values | {f"model.{key}": value for key, value in model_keys.items()})
-    count = classes or (1000 if image_size >= LARGE_SIDE else 10)
-    return model.build(recipe, model.InputSpec(count, (image_size, image_size)))
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    count = classes or (1000 if max(size) >= LARGE_SIDE else 10)
+    return model.build(recipe, model.InputSpec(count, size))
 
 
 def load(run: str | Path, *, runs: str | Path = RUNS) -> "TrainedNetwork":

@@ -11,6 +11,7 @@ from attncli import attention, backbones
 from attncli.attention import Mechanism
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.backbones import pretrained, sites, surgery, timm_networks, user_networks
+from attncli.backbones.grey_stem import convert_stem_to_grey
 from attncli.backbones.structure import BackboneFamily
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe, Train
@@ -135,6 +136,11 @@ def _validate_combination(resolved: ResolvedModel, spec: InputSpec) -> None:
             f"model.attn: '{model.attn}' is a whole network: it has no backbone to replace or load anything in",
             "leave out model.replace and model.pretrained",
         )
+    if resolved.is_whole_network and model.channels != 3:
+        raise UserError(
+            f"model.channels: '{model.attn}' is a whole network: it has no stem of a backbone to change",
+            "leave out model.channels",
+        )
     if resolved.is_whole_network and (model.site or model.stages or model.blocks):
         raise UserError(
             f"model.attn: '{model.attn}' is a whole network: it has no place to choose",
@@ -170,6 +176,8 @@ def _build_backbone(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(resolved.seed, "backbone"))
         net = build_plain_network(model, spec.classes, spec.size)
+        if model.channels == 1:
+            convert_stem_to_grey(net, model.backbone)
         if model.pretrained and not _is_building_on_meta():
             loaded = pretrained.load(net, family.find_structure(net), model.backbone, model.pretrained)
             if notify:
@@ -314,7 +322,8 @@ def _run_smoke_test(net: nn.Module, resolved: ResolvedModel, spec: InputSpec) ->
         y = net.eval()(torch.zeros(2, *frames, 3, *spec.size))
         if y.shape != (2, spec.classes):
             raise ValueError(f"it returns {tuple(y.shape)}, not {(2, spec.classes)}")
-        y.sum().backward()
+        if torch.is_grad_enabled():  # a trained network is loaded without gradients
+            y.sum().backward()
     net.train().zero_grad(set_to_none=True)
 
 

@@ -45,6 +45,7 @@ def find_recipe_errors(tree: Mapping[str, Any], file_name: str = "") -> list[Use
         ),
         (_check_class_file, (data_section, prefix)),
         (_check_fold, (data_section, prefix)),
+        (_check_balance, (_get_section(tree, "train"), prefix)),
         (_check_backbone, (model_section, prefix)),
         (_check_name, (model_section, "model.site", "site", SITES, prefix)),
         (_check_mechanism, (model_section, prefix)),
@@ -115,6 +116,14 @@ def _check_fold(data_section: Mapping[str, Any], prefix: str) -> list[UserError]
         return [UserError(f"{prefix}data.fold: there are no folds", "set data.folds too")] if fold else []
     hint = f"folds are numbered from 0 to {folds - 1}"
     return [UserError(f"{prefix}data.fold: {fold}: there is no such fold", hint)] if fold >= folds else []
+
+
+def _check_balance(train_section: Mapping[str, Any], prefix: str) -> list[UserError]:
+    """Return the error of classes that are balanced twice, which would favour the small ones."""
+    if train_section.get("sampling") != "balanced" or train_section.get("class_weights") != "balanced":
+        return []
+    problem = f"{prefix}train.sampling: balanced: the classes are balanced by train.class_weights already"
+    return [UserError(problem, "choose one of the two")]
 
 
 def _check_mechanism(model_section: Mapping[str, Any], prefix: str) -> list[UserError]:

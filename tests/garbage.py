@@ -1,11 +1,13 @@
-"""Garbage made with a seed: values of any type, and texts and trees that begin as valid ones and are damaged."""
+"""Strategies for garbage: values of any type, and texts and trees that begin as valid ones and are damaged."""
 
+import contextlib
 import json
-import random
 import string
-import traceback
 from collections.abc import Callable
 from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 WORDS = (
     "", " ", "none", "null", "~", "nan", ".inf", "-1", "0", "1e999", "true", "eca", "resnet20", "train.lr", "a.b.c",
@@ -17,92 +19,90 @@ WORDS = (
     "category: x", "{category: channel}", "all", "no", "yes",
 )  # fmt: skip
 
-
-class Garbage(random.Random):
-    """Draws garbage; the same seed draws the same."""
-
-    def value(self, depth: int = 3) -> Any:
-        """Return a value of any type that YAML or JSON can hold."""
-        kind = self.randrange(10 if depth else 7)
-        if kind == 0:
-            return self.choice([None, True, False])
-        if kind == 1:
-            return self.choice([0, 1, -1, 2, 3, 10**30, -(10**30), 2**63, self.randrange(1000)])
-        if kind == 2:
-            return self.choice([0.0, -0.0, float("nan"), float("inf"), -float("inf"), 1e-320, 1e308, self.random()])
-        if kind < 6:
-            return self.choice(WORDS)
-        if kind == 6:
-            return "".join(self.choices(string.printable, k=self.randrange(12)))
-        if kind == 7:
-            return [self.value(depth - 1) for _ in range(self.randrange(4))]
-        return {self.choice((*WORDS, 1, None, 2.5)): self.value(depth - 1) for _ in range(self.randrange(4))}
-
-    def damage_tree(self, tree: Any) -> Any:
-        """Return a copy of a tree of which a part is replaced, left out, or given another name."""
-        if isinstance(tree, dict) and tree and self.random() < 0.85:
-            copy = dict(tree)
-            key = self.choice(list(copy))
-            action = self.randrange(8)
-            if action == 0:
-                del copy[key]
-            elif action == 1:
-                copy[self.choice(WORDS)] = copy.pop(key)
-            elif action == 2:
-                copy[key] = self.value()
-            else:
-                copy[key] = self.damage_tree(copy[key])
-            return copy
-        if isinstance(tree, list) and tree and self.random() < 0.7:
-            index = self.randrange(len(tree))
-            return [*tree[:index], self.damage_tree(tree[index]), *tree[index + 1 :]]
-        return self.value()
-
-    def damage_text(self, text: str) -> bytes:
-        """Return a text as bytes with some characters, words or lines replaced, doubled, left out, or cut off."""
-        lines = text.splitlines(keepends=True) or [""]
-        for _ in range(self.randrange(1, 4)):
-            index, action = self.randrange(len(lines)), self.randrange(8)
-            line = lines[index]
-            position = self.randrange(len(line) + 1)
-            if action == 0:
-                lines[index] = ""
-            elif action == 1:
-                lines[index] = line + line
-            elif action == 2:
-                lines[index] = line[:position]
-            elif action == 3:
-                lines.insert(index, self.choice(lines))
-            elif action == 4 and ":" in line:
-                lines[index] = f"{line.partition(':')[0]}: {self.choice(WORDS)}\n"
-            else:
-                lines[index] = line[:position] + self.choice((*WORDS, *string.punctuation)) + line[position:]
-        data = "".join(lines).encode("utf-8", "surrogatepass")
-        if self.random() < 0.1:
-            position = self.randrange(len(data) + 1)
-            data = data[:position] + self.randbytes(self.randrange(1, 9)) + data[position:]
-        return data
-
-    def json_bytes(self, tree: Any) -> bytes:
-        """Return a tree that is damaged, as JSON that may be damaged once more."""
-        text = json.dumps(self.damage_tree(tree), default=str)
-        return self.damage_text(text) if self.random() < 0.3 else text.encode("utf-8", "surrogatepass")
+words = st.sampled_from(WORDS)
+numbers = st.one_of(
+    st.sampled_from([0, 1, -1, 2, 3, 10**30, -(10**30), 2**63]),
+    st.integers(0, 999),
+    st.sampled_from([0.0, -0.0, float("nan"), float("inf"), -float("inf"), 1e-320, 1e308]),
+    st.floats(),
+)
+leaves = st.one_of(st.none(), st.booleans(), numbers, words, st.text(string.printable, max_size=12))
+values = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(words | st.sampled_from([1, None, 2.5]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
 
 
-def find_crashes(
-    seed: int, tries: int, make: Callable[[Garbage], Any], use: Callable[[Any], Any], allowed: type[Exception]
-) -> list[tuple[str, Any]]:
-    """Use garbage `tries` times; return each error that is not allowed, once per type and place, with its input."""
-    crashes: dict[str, Any] = {}
-    draws = Garbage(seed)
-    for _ in range(tries):
-        garbage = make(draws)
-        try:
-            use(garbage)
-        except allowed:
+@st.composite
+def damage_tree(draw: st.DrawFn, tree: Any) -> Any:
+    """Draw a copy of a tree of which a part is replaced, left out, or given another name."""
+    if isinstance(tree, dict) and tree and draw(st.integers(0, 7)):
+        copy, key = dict(tree), draw(st.sampled_from(list(tree)))
+        action = draw(st.sampled_from(["remove", "rename", "replace", *["damage"] * 5]))
+        if action == "remove":
+            del copy[key]
+        elif action == "rename":
+            copy[draw(words)] = copy.pop(key)
+        else:
+            copy[key] = draw(values if action == "replace" else damage_tree(copy[key]))
+        return copy
+    if isinstance(tree, list) and tree and draw(st.integers(0, 3)):
+        index = draw(st.integers(0, len(tree) - 1))
+        return [*tree[:index], draw(damage_tree(tree[index])), *tree[index + 1 :]]
+    return draw(values)
+
+
+@st.composite
+def damage_text(draw: st.DrawFn, text: str) -> bytes:
+    """Draw a text as bytes with some characters, words or lines replaced, doubled, left out, or cut off."""
+    lines = text.splitlines(keepends=True) or [""]
+    for _ in range(draw(st.integers(1, 3))):
+        index = draw(st.integers(0, len(lines) - 1))
+        line = lines[index]
+        position = draw(st.integers(0, len(line)))
+        action = draw(st.sampled_from(["remove", "double", "cut", "repeat", "value", "insert", "insert"]))
+        if action == "repeat":
+            lines.insert(index, draw(st.sampled_from(lines)))
             continue
-        except Exception as error:
-            frames = [f for f in traceback.extract_tb(error.__traceback__) if "/attncli/" in f.filename]
-            place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-            crashes.setdefault(f"{type(error).__name__}: {str(error)[:150]} at {place}", garbage)
-    return list(crashes.items())
+        inserted = draw(st.sampled_from((*WORDS, *string.punctuation)))
+        value = f"{line.partition(':')[0]}: {inserted}\n"
+        lines[index] = {
+            "remove": "", "double": line + line, "cut": line[:position], "value": value if ":" in line else line,
+            "insert": line[:position] + inserted + line[position:],
+        }[action]  # fmt: skip
+    data = "".join(lines).encode("utf-8", "surrogatepass")
+    if not draw(st.integers(0, 9)):
+        position = draw(st.integers(0, len(data)))
+        data = data[:position] + draw(st.binary(min_size=1, max_size=8)) + data[position:]
+    return data
+
+
+@st.composite
+def damage_json(draw: st.DrawFn, tree: Any) -> bytes:
+    """Draw a tree that is damaged, as JSON that may be damaged once more."""
+    text = json.dumps(draw(damage_tree(tree)), default=str)
+    return draw(damage_text(text)) if draw(st.integers(0, 2)) == 0 else text.encode("utf-8", "surrogatepass")
+
+
+def try_each(garbage: st.SearchStrategy[Any], use: Callable[[Any], Any], tries: int, *allowed: type[Exception]) -> None:
+    """Use so many pieces of garbage, the same ones in each call.
+
+    Any error but those that are allowed is raised, with the smallest piece that hypothesis finds.
+    """
+
+    @settings(
+        max_examples=tries,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(garbage)
+    def attempt(piece: Any) -> None:
+        with contextlib.suppress(*allowed):
+            use(piece)
+
+    attempt()

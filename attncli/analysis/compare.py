@@ -14,7 +14,8 @@ from typing import Any
 
 from attncli.analysis import stats
 from attncli.analysis.conditions import CONDITION_NAMES, describe_part
-from attncli.analysis.difference_verdict import BASELINE, VariantEvidence, word_verdict
+from attncli.analysis.difference_verdict import BASELINE, VariantEvidence, choose_level, word_verdict
+from attncli.analysis.folds import FoldDesign, read_fold_design
 from attncli.analysis.image_error import (
     NORMAL_QUANTILE,
     DisagreementTest,
@@ -31,6 +32,7 @@ from attncli.analysis.variants import (
     leave_out_conditions,
     list_recipe_differences,
     name_variants,
+    number_pair,
 )
 from attncli.attention import NONE
 from attncli.dataset_catalog import find_properties
@@ -86,11 +88,12 @@ class ComparisonRow:
     disagreement: DisagreementTest | None = None  # of the networks of a single seed
     top5: MeanEstimate | None = None  # None if no run recorded it
     macro_f1: MeanEstimate | None = None  # likewise
+    folds: int | None = None  # if the runs are of k folds; intervals and tests are then those of analysis.folds
     train_limit: str | None = None  # on CUDA: whether `host` or `device` limits the speeds behind `train_ratio`
     infer_limit: str | None = None
     epochs: int | None = None  # of the recipe
     precision: str | None = None  # in which it was trained
-    image_size: int | None = None  # side of the images in pixels, None if it is not known here
+    image_size: int | None = None  # side of square images in pixels, None if it is not known here
     images: str = ""  # the dataset; for the user's own images the name of their folder
 
     @property
@@ -143,7 +146,10 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class _PairedVariant:
-    """A variant with its baseline and everything that is known of their difference."""
+    """A variant with its baseline and everything that is known of their difference.
+
+    `folds` is None if the runs are not of folds.
+    """
 
     runs: VariantRuns
     baseline: VariantRuns | None
@@ -155,6 +161,7 @@ class _PairedVariant:
     p_holm: float | None
     family: int
     unpaired: str  # why there is no baseline, "" if there is one
+    folds: FoldDesign | None
 
     @property
     def is_baseline(self) -> bool:
@@ -180,6 +187,8 @@ class _PairedVariant:
             plan=self.plan,
             estimate=self.joint,
             family=self.family,
+            seeds=_count_seeds(self.differences, self.folds),
+            folds=None if self.folds is None else self.folds.count,
         )
         return word_verdict(evidence, margin)
 
@@ -228,9 +237,12 @@ def _pair_variants(
         compared = [i for i in members if baseline is not None and arms[i] is not baseline]
         diffs = {i: arms[i].subtract_baseline(baseline) for i in compared if baseline is not None}
         plans = {i: _read_plan(arms[i], planned_seeds) for i in members}
-        levels = [plans[i].choose_level(len(diffs[i])) or stats.ALPHA for i in compared]
-        joint = dict(zip(compared, compare_with_baseline([diffs[i] for i in compared], levels), strict=True))
-        ps = {i: stats.t_test(list(diffs[i].values())) for i in compared}
+        folds = read_fold_design(arms[members[0]].any_run.recipe)  # the same for all, as they share the recipe
+        units = {i: diffs[i] if folds is None else folds.average_by_cut(diffs[i]) for i in compared}
+        overlap = 0.0 if folds is None else folds.overlap
+        levels = [_choose_level(plans[i], diffs[i], folds) or stats.ALPHA for i in compared]
+        joint = dict(zip(compared, compare_with_baseline([units[i] for i in compared], levels, overlap), strict=True))
+        ps = {i: stats.t_test(list(units[i].values()), overlap=overlap) for i in compared}
         holm = dict(zip(compared, stats.holm([ps[i] for i in compared]), strict=True))
         for i in members:
             variants[i] = _PairedVariant(
@@ -244,15 +256,25 @@ def _pair_variants(
                 p_holm=holm.get(i),
                 family=sum(estimate is not None for estimate in joint.values()),
                 unpaired=unpaired,
+                folds=folds,
             )
     return [variants[i] for i in range(len(arms))]
 
 
+def _count_seeds(differences: Mapping[int, float], folds: FoldDesign | None) -> int:
+    """Return the number of seeds that a plan counts: pairs, or seeds of which every fold is paired."""
+    return len(differences) if folds is None else folds.count_whole_seeds(differences)
+
+
+def _choose_level(plan: SeedPlan, differences: Mapping[int, float], folds: FoldDesign | None) -> float | None:
+    return choose_level(plan, _count_seeds(differences, folds), None if folds is None else folds.count)
+
+
 def _group_failed_seeds(failures: Sequence[FailedRun]) -> dict[str, set[int]]:
-    """Return the seeds that failed by group."""
+    """Return the seeds that failed by group, as numbers of pairs."""
     seeds: dict[str, set[int]] = defaultdict(set)
     for failure in failures:
-        seeds[failure.group].add(failure.seed)
+        seeds[failure.group].add(number_pair(failure.recipe))
     return seeds
 
 
@@ -274,7 +296,7 @@ def _explain_missing_baseline(base: BaselineKey, baselines: Mapping[BaselineKey,
 
 def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin: float) -> ComparisonRow:
     arm, run = variant.runs, variant.runs.any_run
-    diffs = list(variant.differences.values())
+    diffs, folds = variant.differences, variant.folds
     is_tested = variant.joint is not None
     image_error, disagreement = _read_image_evidence(variant)
     return ComparisonRow(
@@ -286,8 +308,8 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
         category=run.result.category,
         recipe=recipe,
         seeds=tuple(arm.top1_by_seed()),
-        accuracy=_clip_accuracy(stats.estimate_mean(list(arm.top1_by_seed().values()))),
-        difference=stats.estimate_mean(diffs) if diffs else None,
+        accuracy=_clip_accuracy(_estimate_over_pairs(arm.top1_by_seed(), folds)),
+        difference=_estimate_over_pairs(diffs, folds) if diffs else None,
         p=variant.p,
         p_holm=variant.p_holm,
         verdict=variant.word_verdict(margin),
@@ -303,7 +325,7 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
         group=run.result.group,
         run_ids=tuple(run.reference for _, run in sorted(arm.runs.items())),
         joint=variant.joint,
-        level=variant.plan.choose_level(len(diffs)) if is_tested else None,
+        level=_choose_level(variant.plan, diffs, folds) if is_tested else None,
         family=variant.family,
         planned_seeds=variant.plan.planned,
         failed_seeds=variant.failed_seeds,
@@ -312,8 +334,9 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
         test_images=arm.test_images,
         image_error=image_error,
         disagreement=disagreement,
-        top5=_estimate_figure(arm, "test_top5"),
-        macro_f1=_estimate_figure(arm, "test_macro_f1"),
+        top5=_estimate_figure(arm, "test_top5", folds),
+        macro_f1=_estimate_figure(arm, "test_macro_f1", folds),
+        folds=None if folds is None else folds.count,
         train_limit=arm.find_limit("train_limit"),
         infer_limit=arm.find_limit("infer_limit"),
         epochs=run.recipe.train.epochs,
@@ -323,15 +346,25 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
 
 
 def _find_image_side(data: Data) -> int | None:
-    """Return the side of the images: as resized, else that of the dataset, if all of it have one."""
+    """Return the side of square images: as resized, else that of the dataset, if all of it have one."""
+    if data.size is not None:
+        return data.size[0] if data.size[0] == data.size[1] else None
     properties = find_properties(data.of or data.name)
-    return data.image_size or (properties.side if properties else None)
+    return properties.side if properties else None
 
 
-def _estimate_figure(arm: VariantRuns, name: str) -> MeanEstimate | None:
+def _estimate_over_pairs(values: Mapping[int, float], folds: FoldDesign | None) -> MeanEstimate:
+    """Return the mean of values by pair number; over folds with the interval and the spread of their cuts."""
+    if folds is None:
+        return stats.estimate_mean(list(values.values()))
+    by_cut = list(folds.average_by_cut(values).values())
+    return replace(stats.estimate_mean(by_cut, overlap=folds.overlap), n=len(values))
+
+
+def _estimate_figure(arm: VariantRuns, name: str, folds: FoldDesign | None) -> MeanEstimate | None:
     """Return the mean of a figure from 0 to 1 over the runs that recorded it, or None if none did."""
-    values = [value for _, run in sorted(arm.runs.items()) if (value := getattr(run.result, name)) is not None]
-    return _clip_accuracy(stats.estimate_mean(values)) if values else None
+    values = {n: value for n, run in sorted(arm.runs.items()) if (value := getattr(run.result, name)) is not None}
+    return _clip_accuracy(_estimate_over_pairs(values, folds)) if values else None
 
 
 def _clip_accuracy(estimate: MeanEstimate) -> MeanEstimate:

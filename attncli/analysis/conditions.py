@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from attncli.dataset_catalog import find_properties
 from attncli.recipe import Recipe
+from attncli.recipe.image_size import format_image_size
 from attncli.records import Result
 from attncli.runs import FinishedRun
 
@@ -62,7 +63,7 @@ def describe_part(recipe: Recipe) -> str:
     data = recipe.data
     parts = [f"{key}={getattr(data, key)}" for key in PART_KEYS if getattr(data, key) is not None]
     properties = find_properties(data.name)
-    if properties is not None and properties.printed_name and data.image_size is not None:
+    if properties is not None and properties.printed_name and data.size is not None:
         usual_side = properties.side or USUAL_SIDE
-        parts += [f"image_size={data.image_size}"] * (data.image_size != usual_side)
+        parts += [f"image_size={format_image_size(data.size)}"] * (data.image_size != usual_side)
     return " ".join(parts)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from attncli.analysis import stats
-from attncli.analysis.looks import SeedPlan
+from attncli.analysis.looks import FEWEST_UNPLANNED, SeedPlan
 from attncli.analysis.simultaneous import SimultaneousEstimate
 
 BASELINE = "baseline"
@@ -12,13 +12,18 @@ ALTERNATIVE_PRECISION = 3  # digits of a number of points
 
 @dataclass(frozen=True, kw_only=True)
 class VariantEvidence:
-    """What is known of one variant: pairs of seeds, failed seeds, plan, level and estimate."""
+    """What is known of one variant: pairs of seeds, failed seeds, plan, level and estimate.
+
+    `seeds` is the number of seeds that the plan counts: of folds those with every fold, `folds` of them per seed.
+    """
 
     pairs: int
     failed_seeds: tuple[int, ...]
     plan: SeedPlan
     estimate: SimultaneousEstimate | None
     family: int  # variants tested together
+    seeds: int
+    folds: int | None = None
 
 
 def word_verdict(evidence: VariantEvidence, margin: float) -> str:
@@ -31,11 +36,23 @@ def word_verdict(evidence: VariantEvidence, margin: float) -> str:
         return "no seed in common with the baseline"
     if evidence.pairs == 1:
         return "undecided, one seed cannot tell an effect from chance"
-    level = evidence.plan.choose_level(evidence.pairs)
+    if evidence.folds is not None and not evidence.seeds:
+        return f"no verdict yet: no seed has all of its {evidence.folds} folds"
+    level = choose_level(evidence.plan, evidence.seeds, evidence.folds)
     if level is None:
         return _word_too_early(evidence)
     assert evidence.estimate is not None
     return word_estimate(evidence.estimate, level, margin) or _word_undecided(evidence, margin)
+
+
+def choose_level(plan: SeedPlan, seeds: int, folds: int | None) -> float | None:
+    """Return the level at which a number of seeds is judged; None if it is too early.
+
+    Without a plan the first seed of folds is a first look, as the third of other seeds is.
+    """
+    if folds is None or plan.planned is not None:
+        return plan.choose_level(seeds)
+    return plan.choose_level(seeds + FEWEST_UNPLANNED - 1) if seeds else None
 
 
 def word_estimate(estimate: SimultaneousEstimate, level: float, margin: float) -> str | None:
@@ -53,13 +70,15 @@ def word_estimate(estimate: SimultaneousEstimate, level: float, margin: float) -
 def _word_too_early(evidence: VariantEvidence) -> str:
     if evidence.plan.planned is None:
         return "undecided, two seeds are too few unless two were planned"
-    return f"no verdict yet: {evidence.plan.planned} seeds are planned, {evidence.pairs} finished"
+    return f"no verdict yet: {evidence.plan.planned} seeds are planned, {evidence.seeds} finished"
 
 
 def _word_undecided(evidence: VariantEvidence, margin: float) -> str:
     estimate = evidence.estimate
     if estimate is None or not estimate.spread:
         return "undecided, needs more seeds"
+    if evidence.folds is not None:
+        return f"undecided over {evidence.folds} folds"
     alpha = evidence.plan.choose_next_level(evidence.pairs) / evidence.family
     low, high = stats.seeds_needed_range(estimate.spread, estimate.degrees_of_freedom, margin, alpha=alpha)
     if low is None:

@@ -7,6 +7,7 @@ judged at a level that leaves room for the other looks:
   plan has the level 0.045; if a later sweep plans more seeds, its look has 0.0025, the next 0.00125, and so on. The
   levels of all looks sum to 0.05 (Bonferroni), whatever the results were that made the user plan more.
 - Beyond the plan: seeds that no plan had share what is left, at the level rest / (m (m + 1)) for m seeds too many.
+- Folds: a seed counts when all of its folds are finished. Without a plan one seed is a first look, at 0.04 / 3.
 - Not planned: every number of seeds n from 3 on may be looked at, at the level 0.04 / n. Simulated to 100 seeds
   (tests/analysis/audit.py), all looks together have less than 5 % false alarms.
 """

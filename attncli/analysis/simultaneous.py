@@ -52,13 +52,14 @@ class SimultaneousEstimate:
 
 
 def compare_with_baseline(
-    differences: Sequence[Mapping[int, float]], levels: Sequence[float]
+    differences: Sequence[Mapping[int, float]], levels: Sequence[float], overlap: float = 0.0
 ) -> list[SimultaneousEstimate | None]:
     """Test the differences of several variants to one baseline together.
 
     Args:
         differences: For each variant the differences by seed. A variant with fewer than two seeds is not tested.
         levels: For each variant the level alpha of its test; the interval has the confidence 1 - alpha.
+        overlap: Of the training images of different seeds, if they are folds; see `stats.standard_error`.
 
     Returns:
         One estimate per variant, None for a variant that is not tested. The p value is below the level exactly if the
@@ -81,7 +82,7 @@ def compare_with_baseline(
         weight = PRIOR_WEIGHT if len(tested) > 1 else 0.0
         moderated = (weight * common + freedom * variance) / (weight + freedom)
         estimates[i] = _test_variant(
-            list(differences[i].values()), moderated, sum(freedoms), len(tested), levels[i], null
+            list(differences[i].values()), moderated, sum(freedoms), len(tested), levels[i], overlap, null
         )
     return estimates
 
@@ -92,16 +93,17 @@ def _test_variant(
     degrees_of_freedom: int,
     tests: int,
     level: float,
+    overlap: float,
     null: "np.ndarray | None",
 ) -> SimultaneousEstimate:
     """Return the estimate of one variant; without a null distribution of the maximum, by Student's t."""
     mean, spread = math.fsum(values) / len(values), math.sqrt(variance)
     if spread <= SMALLEST_DIFFERENCE:
-        p = min(1.0, tests * (stats.t_test([mean] * len(values)) or 1.0))
+        p = min(1.0, tests * (stats.t_test([mean] * len(values), overlap=overlap) or 1.0))
         return SimultaneousEstimate(mean=mean, p=p, low=None, high=None, spread=0.0, degrees_of_freedom=0)
-    error = spread / math.sqrt(len(values))
+    error = stats.standard_error(spread, len(values), overlap)
     if null is None:
-        p, critical = stats.t_test(values) or 0.0, stats.t_critical_value(level, len(values) - 1)
+        p, critical = stats.t_test(values, overlap=overlap) or 0.0, stats.t_critical_value(level, len(values) - 1)
     else:
         p, critical = _find_p_value(abs(mean) / error, null), _find_critical_value(level, null)
     return SimultaneousEstimate(

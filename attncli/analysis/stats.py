@@ -65,13 +65,25 @@ def require_finite(values: Sequence[float | None]) -> None:
             raise ValueError(f"not a finite number: {value}")
 
 
-def estimate_mean(values: Sequence[float], level: float = CONFIDENCE) -> MeanEstimate:
-    """Return mean, standard deviation and Student's interval. Raises ValueError for no values."""
+def estimate_mean(values: Sequence[float], level: float = CONFIDENCE, overlap: float = 0.0) -> MeanEstimate:
+    """Return mean, standard deviation and Student's interval. Raises ValueError for no values.
+
+    `overlap` widens the interval for values of folds, see `standard_error`.
+    """
     n, mean, spread = len(values), statistics.fmean(values), standard_deviation(values)
     if not spread:
         return MeanEstimate(n=n, mean=mean, sd=spread)
-    half = _t_quantile((1 + level) / 2, n - 1) * spread / math.sqrt(n)
+    half = _t_quantile((1 + level) / 2, n - 1) * standard_error(spread, n, overlap)
     return MeanEstimate(n=n, mean=mean, sd=spread, low=mean - half, high=mean + half)
+
+
+def standard_error(spread: float, n: int, overlap: float = 0.0) -> float:
+    """Return the standard error of a mean of n values of the standard deviation `spread`.
+
+    `overlap` is the number of test images per training image of folds (Nadeau and Bengio 2003, doi:
+    10.1023/A:1024068626366, Sec. 3); 0 for independent values. See `attncli.analysis.folds`.
+    """
+    return spread * math.sqrt(1 / n + overlap)
 
 
 def paired_differences(variant: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:
@@ -84,11 +96,12 @@ def _subtract(variant: float, baseline: float) -> float:
     return 0.0 if abs(difference) <= SMALLEST_DIFFERENCE else difference
 
 
-def t_test(values: Sequence[float], shift: float = 0.0) -> float | None:
+def t_test(values: Sequence[float], shift: float = 0.0, overlap: float = 0.0) -> float | None:
     """Return the two-sided p value of the mean being `shift`, or None for fewer than two values.
 
     Without any spread t has no meaning. The p value is then that of the exact sign-flip test, which assumes symmetry
     only: 1 if all values are the shift, else 2^(1-n), so that fewer than six equal differences never prove anything.
+    With an `overlap` (see `standard_error`) equal values prove nothing, as they are not independent.
     """
     shifted = [v - shift for v in values]
     spread = standard_deviation(shifted)
@@ -96,8 +109,9 @@ def t_test(values: Sequence[float], shift: float = 0.0) -> float | None:
         return None
     mean = statistics.fmean(shifted)
     if spread == 0:
-        return 1.0 if abs(mean) <= SMALLEST_DIFFERENCE else 2.0 ** (1 - len(values))
-    return min(1.0, 2 * _t_survival(abs(mean) / spread * math.sqrt(len(values)), len(values) - 1))
+        return 1.0 if abs(mean) <= SMALLEST_DIFFERENCE or overlap else 2.0 ** (1 - len(values))
+    error = standard_error(spread, len(values), overlap)
+    return min(1.0, 2 * _t_survival(abs(mean) / error, len(values) - 1))
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from attncli.attention import Mechanism
 from attncli.backbones import TIMM_PREFIX, timm_networks
+from attncli.backbones.grey_stem import fit_stem_weight
 from attncli.backbones.structure import NetworkStructure
 from attncli.backbones.weight_files import NetworkWeights, read_network_weights
 from attncli.errors import UserError
@@ -51,7 +52,8 @@ class LoadedWeights:
 def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool | str) -> LoadedWeights:
     """Put pretrained weights into the plain network `net` of the backbone `name`.
 
-    The classifier and the stem stay new if their shapes differ (other classes, small images).
+    The classifier and the stem stay new if their shapes differ (other classes, small images). A stem for grey images
+    gets the weights of a stem for colour, summed over the colours.
 
     Args:
         net: The network, changed in place.
@@ -69,7 +71,11 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
     else:
         file_weights = _read_weights(Path(str(weights)).expanduser(), shapes)
     source = file_weights.source
-    file_tensors = {name.replace(HOST, "."): tensor for name, tensor in file_weights.tensors.items()}
+    file_tensors = {
+        key: fit_stem_weight(tensor, shapes.get(key))
+        for name, tensor in file_weights.tensors.items()
+        for key in [name.replace(HOST, ".")]
+    }
     replaced_modules = {name.partition(ATTENTION)[0] for name in file_tensors if ATTENTION in name}
     fitting = {
         k: file_tensors[k]

@@ -79,6 +79,18 @@ class Seed(click.ParamType):  # type: ignore[type-arg]
         return int(text)
 
 
+class ImageSize(click.ParamType):  # type: ignore[type-arg]
+    """The size of images: one side, or height x width; the command gets an int or a list of two."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | list[int]:
+        """Return the side, or height and width. Raises UserError for anything else."""
+        from attncli.recipe.image_size import parse_image_size
+
+        return value if isinstance(value, int | list) else parse_image_size(str(value))
+
+
 class JobCount(click.ParamType):  # type: ignore[type-arg]
     """A number of runs at a time, or `auto`."""
 
@@ -96,7 +108,7 @@ class JobCount(click.ParamType):  # type: ignore[type-arg]
 
 
 JOBS_HELP = "Runs at a time; auto: several per GPU if one leaves it idle  [default: one per GPU, else 1]"
-NAMES, SEEDS, SEED, JOBS = NameList(), SeedList(), Seed(), JobCount()
+NAMES, SEEDS, SEED, JOBS, IMAGE_SIZE = NameList(), SeedList(), Seed(), JobCount(), ImageSize()
 
 _FILE = click.argument(
     "recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path), shell_complete=complete_recipes
@@ -104,7 +116,9 @@ _FILE = click.argument(
 _BACKBONE = click.option(
     "--backbone", metavar="NAME", shell_complete=complete_backbones, help="Backbone, for example resnet18."
 )
-_SIZE = click.option("--image-size", type=int, metavar="PX", help="Side of the images in pixels.")
+_SIZE = click.option(
+    "--image-size", type=IMAGE_SIZE, metavar="PX", help="Side of the images in pixels, or HEIGHTxWIDTH."
+)
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated.")
 _RECIPE = (
     _FILE,

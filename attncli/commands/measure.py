@@ -49,7 +49,7 @@ def command(
 
     if speed:
         choose_device()  # an error if it is not there, before anything is printed
-    shape = InputSpec(classes or (1000 if size >= LARGE_SIDE else 10), (size, size))
+    shape = InputSpec(classes or (1000 if max(size) >= LARGE_SIDE else 10), size)
     with click.progressbar(
         recipes, file=sys.stderr, item_show_func=_name_mechanism, hidden=as_json and not sys.stderr.isatty()
     ) as bar:
@@ -72,8 +72,8 @@ def command(
     return None
 
 
-def _read_measured_recipes(options: dict[str, Any], batch_size: int | None) -> "tuple[list[Recipe], int]":
-    """Return one recipe per requested mechanism, and the side of the images in pixels."""
+def _read_measured_recipes(options: dict[str, Any], batch_size: int | None) -> "tuple[list[Recipe], tuple[int, int]]":
+    """Return one recipe per requested mechanism, and the size (H, W) of the images in pixels."""
     from attncli import attention
 
     names = options.pop("attn")
@@ -81,8 +81,8 @@ def _read_measured_recipes(options: dict[str, Any], batch_size: int | None) -> "
         recipe_mechanism = read_recipe(dict(options)).model.attn
         names = ["all"] if recipe_mechanism == attention.NONE else [recipe_mechanism]
     names = list(attention.mechanism_names()) if names == ["all"] else names
-    size = read_recipe({**options, "attn": names[0]}).data.image_size or 32
-    values = {"measure.batch_size": batch_size or (16 if size >= LARGE_SIDE else 128)}
+    size = read_recipe({**options, "attn": names[0]}).data.size or (32, 32)
+    values = {"measure.batch_size": batch_size or (16 if max(size) >= LARGE_SIDE else 128)}
     return [read_recipe({**options, "attn": name}, values) for name in names], size
 
 

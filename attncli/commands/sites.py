@@ -31,8 +31,8 @@ def command(classes: int | None, format_: str, as_json: bool, **options: Any) ->
     from attncli.model import InputSpec
     from attncli.report.table import render_rows
 
-    side = recipe.data.image_size or 224
-    costs = list_site_costs(recipe, InputSpec(classes or (1000 if side >= 64 else 10), (side, side)))
+    size = recipe.data.size or (224, 224)
+    costs = list_site_costs(recipe, InputSpec(classes or (1000 if max(size) >= 64 else 10), size))
     stages = sum_by_stage(costs)
     rows = [
         {

@@ -135,10 +135,10 @@ def _load_whole_images(data: Data, lazy_split: LazySplit, paths: DataPaths) -> W
         if array.values.ndim == 5:
             raise UserError(f"data.crop: resized crops are not for clips ('{data.name}')", "data.crop: pad")
         return WholeTrainImages(wrap_tensor(array.values, array.sha256), array.mean, array.std)
-    if data.image_size is None:
+    if data.size is None:
         raise UserError("data.crop: resized crops need a size", "--image-size 224, for example")
     activity = "decoding whole training images"
-    images = read_whole_images(lazy_split.files, data.image_size, activity, paths, keep_decoded=data.decoded)
+    images = read_whole_images(lazy_split.files, data.size, activity, paths, keep_decoded=data.decoded)
     return WholeTrainImages(images, IMAGENET_MEAN, IMAGENET_STD)
 
 

@@ -95,8 +95,33 @@ def shuffle_rows(count: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(derive_seed(seed, "order", epoch)))
 
 
+def draw_balanced_rows(labels: Tensor, seed: int, epoch: int) -> Tensor:
+    """Return the rows (n,) of an epoch of as many images as labels (n,), in equal numbers from every class.
+
+    The numbers differ by one at most. Each class is gone through in a new order, again and again if it is small; of a
+    class that is large an epoch shows a part, drawn anew each time.
+    """
+    generator = torch.Generator().manual_seed(derive_seed(seed, "balanced", epoch))
+    classes = labels.unique()
+    shares = torch.full((len(classes),), len(labels) // len(classes))
+    shares[torch.randperm(len(classes), generator=generator)[: len(labels) % len(classes)]] += 1
+    chosen = []
+    for label, share in zip(classes.tolist(), shares.tolist(), strict=True):
+        rows = (labels == label).nonzero()[:, 0]
+        passes = [rows[torch.randperm(len(rows), generator=generator)] for _ in range(-(-share // len(rows)))]
+        chosen.append(torch.cat(passes)[:share])
+    return torch.cat(chosen)[torch.randperm(len(labels), generator=generator)]
+
+
 def iterate_train_batches(
-    split: Split, dataset: Dataset, layout: BatchLayout, *, seed: int, epoch: int, first_step: int = 0
+    split: Split,
+    dataset: Dataset,
+    layout: BatchLayout,
+    *,
+    seed: int,
+    epoch: int,
+    first_step: int = 0,
+    balanced: bool = False,
 ) -> Batches:
     """Yield the batches of an epoch: images cropped, flipped, varied and normalised, with their labels.
 
@@ -107,15 +132,17 @@ def iterate_train_batches(
         seed: the run's seed.
         epoch: number of the epoch, from 0.
         first_step: the step to begin with, for a run that resumes.
+        balanced: whether every class has the same number of images in an epoch, see `draw_balanced_rows`.
 
     Yields:
         Images, float32 (b, 3, H, W), or (b, T, 3, H, W) for clips, b = batch_size / world; and labels (b,), int64, or
         shares of the classes (b, classes) if images are mixed.
     """
     size, device = layout.batch_size, layout.device
-    shuffled, normalise = shuffle_rows(len(split), seed, epoch), _make_normaliser(dataset, layout)
+    rows = draw_balanced_rows(split.labels.cpu(), seed, epoch) if balanced else shuffle_rows(len(split), seed, epoch)
+    normalise = _make_normaliser(dataset, layout)
     steps = (
-        plan_step(shuffled[number * size : (number + 1) * size], dataset, layout, number, seed, epoch)
+        plan_step(rows[number * size : (number + 1) * size], dataset, layout, number, seed, epoch)
         for number in range(first_step, count_epoch_steps(split, size))
     )
     for step, x in _iterate_steps(split, dataset, steps, device):
@@ -221,7 +248,7 @@ def _draw_step_crops(
     for step in steps:
         height, width = whole_images.height[step.batch_rows], whole_images.width[step.batch_rows]
         drawn = draw_resized_crops(
-            height, width, dataset.augmentation.scale, dataset.flip, step.derive_draw_seed("augment")
+            height, width, dataset.augmentation.scale, dataset.flip, step.derive_draw_seed("augment"), dataset.size
         )
         yield step, step.visible_rows, drawn.select_rows(step.visible)
 

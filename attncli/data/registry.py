@@ -84,8 +84,8 @@ def read_source(data: Data, paths: DataPaths) -> "DatasetSource":
     return source
 
 
-def read_base(data: Data, paths: DataPaths, allowed: Collection[str], size: int | None) -> "DatasetSource":
-    """Return the dataset that a generated one is made of (`data.of`, else the digits), at `size` pixels.
+def read_base(data: Data, paths: DataPaths, allowed: Collection[str], size: int | list[int] | None) -> "DatasetSource":
+    """Return the dataset that a generated one is made of (`data.of`, else the digits), at `size` as in data.image_size.
 
     Raises UserError if it is not among `allowed`.
     """

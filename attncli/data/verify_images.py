@@ -24,8 +24,6 @@ from attncli.data.remarks import (
     list_notes,
 )
 
-UNLIMITED_SIDE = 1 << 30  # longer than the shorter side of any image, so images keep their size
-
 
 @dataclass
 class ImageFindings:
@@ -118,7 +116,7 @@ def _decode_chunk(
     results: list[CheckedImage | str] = []
     for file in chunk_files:
         try:
-            pixels, traits = decode_whole(io.BytesIO(files.read_content(file)), UNLIMITED_SIDE, files.rules)
+            pixels, traits = decode_whole(io.BytesIO(files.read_content(file)), None, files.rules)
             pixel_hash = hash_content(repr(pixels.shape).encode() + pixels.tobytes())
             sketch = sketch_image(pixels) if with_sketches else None
             results.append(CheckedImage(split, file.path, "", pixel_hash, traits, sketch))

@@ -20,6 +20,7 @@ from attncli.measure.cost import NetworkCounts
 from attncli.measure.fake_tensors import image_shape
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
+from attncli.recipe.image_size import format_image_size
 from attncli.system import hardware
 
 LIKELY_FACTOR = 1.6  # of the least memory, as measured above
@@ -81,7 +82,9 @@ def estimate_memory(
     )
 
 
-def check_memory(recipe: Recipe, needs: MemoryNeeds, free_bytes: int, side: int, *, has_bf16: bool) -> str | None:
+def check_memory(
+    recipe: Recipe, needs: MemoryNeeds, free_bytes: int, size: tuple[int, int], *, has_bf16: bool
+) -> str | None:
     """Return a warning if a training may not fit into the free memory or takes most of it, else None.
 
     Raises UserError if it cannot fit, unless measure.check_memory is false. Both name settings that help.
@@ -93,13 +96,13 @@ def check_memory(recipe: Recipe, needs: MemoryNeeds, free_bytes: int, side: int,
         hints.append(f"--set train.batch_size={images * needs.devices}")
         hints.append(f"--set train.accumulate={math.ceil(needs.images / images) * recipe.train.accumulate}")
     room = max(0.0, (ROOMY_SHARE * free_bytes - needs.fixed) / (LIKELY_FACTOR * needs.per_image * needs.images))
-    smaller_side = int(side * math.sqrt(room)) // SIDE_STEP * SIDE_STEP
-    if SIDE_STEP <= smaller_side < side and recipe.data.name != "clips":
-        hints.append(f"--image-size {smaller_side}")
+    height, width = (int(side * math.sqrt(room)) // SIDE_STEP * SIDE_STEP for side in size)
+    if min(height, width) >= SIDE_STEP and (height, width) != size and recipe.data.name != "clips":
+        hints.append(f"--image-size {format_image_size((height, width))}")
     if recipe.train.precision == "fp32" and has_bf16:
         hints.append("--set train.precision=bf16")
     advice = " or ".join(hints) or "a smaller network"
-    images_text = f"{needs.images} images of {side} px at a time"
+    images_text = f"{needs.images} images of {format_image_size(size)} px at a time"
     if needs.least > free_bytes and recipe.measure.check_memory:
         raise UserError(
             f"training {images_text} needs at least {format_bytes(needs.least)} of memory, "
@@ -125,9 +128,9 @@ def check_duration(
     if epoch_s < LONG_EPOCH_S and recipe.train.epochs * epoch_s < LONG_S:
         return None
     total = f"{recipe.train.epochs} epochs take about {format_hours(recipe.train.epochs * epoch_s)}"
-    side = max(spec.size)
-    half = f"; --image-size {side // 2} takes about a quarter of it" if side >= 2 * SIDE_STEP else ""
-    return f"{total} ({rate:.2g} images/s, {counts.macs / 1e9:.2f} GMACs per image of {side} px){half}"
+    size_text, half_text = (format_image_size((spec.size[0] // part, spec.size[1] // part)) for part in (1, 2))
+    half = f"; --image-size {half_text} takes about a quarter of it" if min(spec.size) >= 2 * SIDE_STEP else ""
+    return f"{total} ({rate:.2g} images/s, {counts.macs / 1e9:.2f} GMACs per image of {size_text} px){half}"
 
 
 def time_images_per_s(net: nn.Module, spec: InputSpec) -> float:

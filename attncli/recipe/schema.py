@@ -1,8 +1,9 @@
 """The keys of a recipe: types, ranges and defaults, and what is derived from them (digest, group, baseline)."""
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
@@ -12,6 +13,7 @@ from attncli.recipe.file_identity import (
     name_mechanism_by_content,
     name_weights_by_content,
 )
+from attncli.recipe.image_size import parse_image_size
 from attncli.recipe.yaml_loader import format_yaml
 from attncli.system.code_reference import is_code_reference, label_code_reference, split_combination
 from attncli.system.files import expand_user_path
@@ -30,8 +32,8 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         | {"folds", "fold", "group_column", "group_pattern"}
         | {"background", "grey_range", "orientation", "max_pixels", "bad"}
     ),
-    "model": frozenset({"replace", "pretrained", "zero_init_residual"}),
-    "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights", "graph"}),
+    "model": frozenset({"replace", "pretrained", "channels", "zero_init_residual"}),
+    "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights", "sampling", "graph"}),
 }
 
 
@@ -64,8 +66,9 @@ class Data(RecipeSection):
         default=None,
         description="digest of the images; set by attncli if there is a run of other images from the same place",
     )
-    image_size: Positive | None = Field(
-        default=None, description="side in pixels to resize to (cluttered: of the canvas); none = as they are"
+    image_size: Positive | Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = Field(
+        default=None,
+        description="side in pixels to resize to (cluttered: of the canvas), or [height, width]; none = as they are",
     )
     classes: Positive | list[str] | str | None = Field(
         default=None, description="the first k classes, these by name, or a text file with one class per line"
@@ -126,6 +129,21 @@ class Data(RecipeSection):
     cutmix: Annotated[float, Field(ge=0)] = Field(default=0.0, description="alpha of CutMix; 0 = none")
     frames: Annotated[int, Field(ge=2)] = Field(default=8, description="T, frames of a clip (clips only)")
 
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _read_image_size(cls, value: Any) -> Any:
+        """Take 128x256 for [128, 256], and one number for two equal ones, so that equal sizes are equal recipes."""
+        with suppress(UserError):  # anything else is reported with the key's type
+            value = parse_image_size(value) if isinstance(value, str) else value
+        return value[0] if isinstance(value, list) and len(value) == 2 and value[0] == value[1] else value
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of data.image_size in pixels."""
+        if isinstance(self.image_size, list):
+            return self.image_size[0], self.image_size[1]
+        return None if self.image_size is None else (self.image_size, self.image_size)
+
 
 class Model(RecipeSection):
     """A backbone and an attention mechanism at its sites, or a mechanism that is the whole network."""
@@ -141,6 +159,9 @@ class Model(RecipeSection):
     stages: list[int] | None = Field(default=None, description="stages that get it, from 1, or negative, from the end")
     blocks: list[int] | None = Field(default=None, description="blocks of each stage that get it, counted alike")
     stem: Literal["auto", "cifar", "imagenet"] = Field(default="auto", description="auto = cifar below 64 px")
+    channels: Literal[1, 3] = Field(
+        default=3, description="input channels of the backbone; 1 = the stem takes the luminance of the images"
+    )
     replace: Literal["se"] | None = Field(
         default=None, description="built-in attention to remove; attn, if any, takes its place"
     )
@@ -182,6 +203,10 @@ class Train(RecipeSection):
     label_smoothing: Share = 0.0
     class_weights: Literal["none", "balanced"] = Field(
         default="none", description="balanced = every class has the same share of the training loss"
+    )
+    sampling: Literal["shuffle", "balanced"] = Field(
+        default="shuffle",
+        description="images of an epoch: shuffle = each once, balanced = as many, in equal numbers from every class",
     )
     lr_factors: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default={},

@@ -109,7 +109,16 @@ def _describe_family(rows: Sequence[ComparisonRow]) -> list[str]:
     level_text = " and ".join(f"{level:.3g}" for level in levels)
     plans = sorted({row.planned_seeds for row in tested_rows if row.planned_seeds is not None})
     plan_text = f"{', '.join(map(str, plans))} seeds planned" if plans else "no number of seeds was planned"
-    return [f"{together} at the level {level_text} ({plan_text})"]
+    return [f"{together} at the level {level_text} ({plan_text})", *_describe_folds(rows)]
+
+
+def _describe_folds(rows: Sequence[ComparisonRow]) -> list[str]:
+    """Return what the intervals over folds allow for."""
+    counts = sorted({row.folds for row in rows if row.folds is not None})
+    return [
+        f"{count} folds: intervals and p values allow for the training images that folds share (Nadeau and Bengio)"
+        for count in counts
+    ]
 
 
 def _describe_limit(rows: Sequence[ComparisonRow]) -> list[str]:

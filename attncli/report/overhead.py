@@ -7,6 +7,7 @@ from textwrap import fill
 from attncli.literature import published
 from attncli.literature.published import ParameterMatch, PublishedNetwork, PublishedRow
 from attncli.measure.overhead import Overhead
+from attncli.recipe.image_size import format_image_size
 from attncli.records import Cost, Speed
 from attncli.report.table import (
     HOST_MARK,
@@ -23,12 +24,12 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class MeasuredOverheads:
-    """Measured costs, with the backbone, number of classes, side of the images in pixels, and frames per clip."""
+    """Measured costs, with the backbone, number of classes, size (H, W) of the images, and frames per clip."""
 
     rows: Sequence[Overhead]
     backbone: str
     classes: int
-    size: int
+    size: tuple[int, int]
     frames: int
 
     @property
@@ -168,8 +169,11 @@ def _count_digits(figure: str) -> int:
 def _find_published_rows(row: Overhead, measured: MeasuredOverheads) -> list[PublishedRow]:
     """Return the published rows about this network: same classes, image size and options."""
     frames = measured.frames if row.attn in measured.clip_mechanisms else None
+    side, width = measured.size
+    if side != width:
+        return []
     network = PublishedNetwork(
-        backbone=measured.backbone, attn=row.attn, classes=measured.classes, size=measured.size, frames=frames
+        backbone=measured.backbone, attn=row.attn, classes=measured.classes, size=side, frames=frames
     )
     return [
         p
@@ -197,7 +201,7 @@ def _format_printed_parameters(row: PublishedRow) -> str:
 
 def describe_overhead_columns(measured: MeasuredOverheads) -> str:
     """Return what the columns mean and what they are compared with."""
-    sentences = [f"Images of {measured.size} px."]
+    sentences = [f"Images of {format_image_size(measured.size)} px."]
     baseline_cost = next((c for r, c in measured.placed_rows if r.attn not in measured.clip_mechanisms), None)
     if measured.placed_rows:
         sizes = ""

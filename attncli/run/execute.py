@@ -174,7 +174,7 @@ def _check_needs(recipe: Recipe, net: nn.Module, dataset: Dataset, accelerator: 
             recipe,
             needs,
             training_needs.read_free_bytes(device),
-            max(spec.size),
+            spec.size,
             has_bf16=has_native_bf16(device),
         )
     ]
@@ -231,6 +231,16 @@ def _run_tracked(context: RunContext, fresh: bool, save_figures: FigureHook | No
     return result
 
 
+def _describe_balance(dataset: Dataset) -> str:
+    """Return how often balanced sampling shows the images of the smallest and the largest class."""
+    counts = dataset.train.labels.cpu().bincount(minlength=len(dataset.classes))
+    share = len(dataset.train) / len(dataset.classes)
+    largest, smallest = (
+        f"{share / int(counts[i]):.2f} ('{dataset.classes[i]}')" for i in (counts.argmax(), counts.argmin())
+    )
+    return f"balanced sampling: an epoch shows an image {largest} to {smallest} times on average"
+
+
 def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> Result:
     """Train, evaluate and measure; the result is on disk before this returns."""
     recipe, dataset, accelerator = context.recipe, context.dataset, context.accelerator
@@ -240,6 +250,8 @@ def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> R
     left_over = count_left_over(dataset.train, recipe.train.batch_size)
     if left_over:
         context.listener.on_stage(f"each epoch leaves out {left_over} other images, which fill no batch")
+    if recipe.train.sampling == "balanced":
+        context.listener.on_stage(_describe_balance(dataset))
     if (context.folder / "checkpoint").exists() and not fresh:
         context.listener.on_stage("resuming from its checkpoint; the epochs done before are shown again:")
     if context.profile:

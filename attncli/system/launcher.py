@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from attncli.errors import UserError
 
 RANK_NAMES = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")  # torch's launcher, then MPI's
+MPI_SIZE_NAMES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # of mpirun alone, beside its ranks
 START_HINT = "start with `torchrun --nproc-per-node N -m attncli ...`, or unset WORLD_SIZE, RANK and their like"
 
 
@@ -32,6 +33,10 @@ def read_process_rank(environment: Mapping[str, str] = os.environ) -> ProcessRan
     rank = _read_number(environment, rank_name, 0) if rank_name else 0
     processes = _read_number(environment, "WORLD_SIZE", 1)
     local_processes = _read_number(environment, "LOCAL_WORLD_SIZE", processes)
+    for name in MPI_SIZE_NAMES:
+        if not environment.get("WORLD_SIZE") and (count := _read_number(environment, name, 1)) > 1:
+            problem = f"mpirun started {count} processes ({name}), but WORLD_SIZE is not set, so each would train alone"
+            raise UserError(problem, f"start with `torchrun --nproc-per-node {count} -m attncli ...`, or unset {name}")
     if processes > 1 and rank_name is None:
         problem = f"WORLD_SIZE is {processes}, but no launcher gave this process a rank (RANK is not set)"
         raise UserError(problem, START_HINT)

@@ -131,6 +131,7 @@ def iterate_batches(session: TrainingSession) -> Iterator[tuple[Tensor, Tensor]]
         seed=session.recipe.seed,
         epoch=session.state.epoch,
         first_step=session.state.step,
+        balanced=session.recipe.train.sampling == "balanced",
     )
 
 

@@ -11,6 +11,7 @@ from attncli import data, train
 from attncli.data.dataset import Dataset, Split
 from attncli.errors import UserError
 from attncli.recipe import Data
+from attncli.recipe.image_size import format_image_size
 from attncli.records import Evaluation
 from attncli.trained.corruptions import CORRUPTIONS, corrupt_images
 from attncli.trained.network import TrainedNetwork
@@ -44,12 +45,13 @@ def load_other_images(trained: TrainedNetwork, request: EvaluationRequest) -> Da
     if "name" in request.data_values:  # subsets were those of the run's own dataset
         values |= {"classes": None, "per_class": None, "fraction": None, "content": None}
         values |= {} if "root" in request.data_values else {"root": None}
-    values["image_size"] = values["image_size"] or (trained.size[0] if "name" in request.data_values else None)
+    values["image_size"] = values["image_size"] or (list(trained.size) if "name" in request.data_values else None)
     dataset = data.load(Data.model_validate(values), cache=trained.folder.parent / "cache")
     if dataset.size != trained.size or dataset.frames != trained.frames:
         raise UserError(
-            f"the images have {dataset.size[1]} px, {trained.name} was trained on {trained.size[1]} px",
-            f"--set data.image_size={trained.size[0]}",
+            f"the images have {format_image_size(dataset.size)} px, "
+            f"{trained.name} was trained on {format_image_size(trained.size)} px",
+            f"--set data.image_size={format_image_size(trained.size)}",
         )
     numbers = {name: number for number, name in enumerate(trained.classes)}
     unknown = [name for name in dataset.classes if name not in numbers]

@@ -53,6 +53,7 @@ def test_folds_and_seeds_are_pairs() -> None:
     assert (plain.accuracy.n, eca.accuracy.n, eca.difference.n) == (6, 6, 6)
     assert eca.difference.mean == pytest.approx(0.02)
     assert eca.difference.sd == pytest.approx(0)
+    assert (eca.folds, eca.level) == (3, pytest.approx(0.04 / 4))  # two seeds with all of their folds, no plan
     strangers = [replace(run, result=replace(run.result, data_digest="f" * 64)) for run in runs[6:8]]
     _, eca = compare_variants([*runs[:6], *strangers, *runs[8:]])
     assert (eca.accuracy.n, eca.difference.n) == (6, 4)

@@ -133,6 +133,13 @@ def test_a_class_is_put_into_every_block(file: Path, name: str) -> None:
     assert label_mechanism(recipe) == f"blocks.{name.strip()}"
 
 
+def test_it_is_built_without_gradients_too(file: Path) -> None:
+    """As for a trained network that is loaded to be exported."""
+    with torch.no_grad():
+        net = model.build(read(f"{file}:Energy"), SHAPE)
+        assert net.eval()(torch.zeros(1, 3, 16, 16)).shape == (1, 10)
+
+
 REFUSED = {
     "Sized": ("height, width", "no place in a network has a value for that"),
     "Pair": ("returns tuple for (2, 16, 16, 16)", "layer1.0.bn2"),

@@ -30,7 +30,7 @@ LINES = {
     "unknown option of a command": ("run --sede 3", "unknown option: --sede", "--seed"),
     "unknown command": ("runn", "unknown command: 'runn'", "did you mean 'run'?"),
     "unknown site": ("run --attn eca --set model.site=gait", "model.site: unknown site: 'gait'", "'gate'?"),
-    "unknown kind of list": ("ls recipies", "'recipies' is not one of", "ls --help"),
+    "unknown kind of list": ("ls recipies", "unknown list: 'recipies'", "did you mean 'recipes'?"),
     "unknown format": ("compare --format xml", "'xml' is not one of", "compare --help"),
     "unknown mechanism to show": ("show ecaa", "unknown attention: 'ecaa'", "did you mean 'eca'?"),
     "unknown mechanism to measure": ("measure --attn se,ecaa", "unknown attention: 'ecaa'", "did you mean 'eca'?"),

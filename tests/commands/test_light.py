@@ -219,7 +219,7 @@ def test_show(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, below_the_maths.splitlines())) <= 80
     shown = line("show", "eca", "--json").json()
     assert (shown["name"], shown["category"], shown["site"]) == ("eca", "channel", "gate")
-    assert shown["options"].keys() == {"k", "gamma", "b", "circular"}
+    assert shown["options"].keys() == {"k", "gamma", "b", "circular", "mlp"}
     assert "channels" in shown["facts"]
 
 

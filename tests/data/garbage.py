@@ -31,6 +31,13 @@ def encode_image(rng: random.Random) -> bytes:
     return out.getvalue()
 
 
+def encode_plain(rng: random.Random) -> bytes:
+    """A PNG of noise."""
+    out = io.BytesIO()
+    Image.frombytes("RGB", (8, 8), rng.randbytes(192)).save(out, "PNG")
+    return out.getvalue()
+
+
 def make_content(rng: random.Random) -> bytes:
     """The content of a file: mostly an image, else one that is cut, changed, or something else."""
     content = encode_image(rng)
@@ -85,7 +92,10 @@ def make_folder(rng: random.Random, root: Path) -> dict[str, Any]:
 
 def make_images(rng: random.Random, count: int) -> Any:
     """A column of images of a random type, with nulls."""
-    cells: list[Any] = [None if rng.random() < 0.01 else make_content(rng) for _ in range(count)]
+    is_plain = rng.random() < 0.7  # all images as they should be, so that other garbage is reached
+    cells: list[Any] = [
+        encode_plain(rng) if is_plain else None if rng.random() < 0.01 else make_content(rng) for _ in range(count)
+    ]
     kind = rng.randrange(20)
     if kind == 0:
         return pa.array([str(cell)[:9] for cell in cells], pa.string())

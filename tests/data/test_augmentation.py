@@ -237,7 +237,7 @@ def test_a_resized_crop_is_the_box_resized() -> None:
     from attncli.seeds import derive_seed
 
     drawn = draw_resized_crops(
-        pictures.height[labels], pictures.width[labels], 0.08, True, derive_seed(0, "augment", 0, 0)
+        pictures.height[labels], pictures.width[labels], 0.08, True, derive_seed(0, "augment", 0, 0), data.size
     )
     for i, row in enumerate(labels.tolist()):
         box = drawn.boxes

@@ -11,6 +11,7 @@ from attncli.data.dataset import Dataset, Split
 from attncli.data.loader import (
     BatchLayout,
     count_epoch_steps,
+    draw_balanced_rows,
     iterate_eval_batches,
     iterate_train_batches,
     shuffle_rows,
@@ -165,3 +166,32 @@ def test_gpu_batches_equal_cpu_batches_and_never_wait(resident: bool) -> None:
         torch.testing.assert_close(x.cpu(), expected, rtol=1e-6, atol=1e-6)
         assert torch.equal(y.cpu(), labels)
         assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_balanced_sampling_takes_the_same_number_of_every_class() -> None:
+    """Small classes are repeated evenly, large ones shown in part; the same seed and epoch give the same rows."""
+    labels = torch.tensor([0] * 30 + [1] * 9 + [3] * 2)  # class 2 has no image
+    rows = draw_balanced_rows(labels, 0, 0)
+    assert len(rows) == 41
+    counts = labels[rows].bincount().tolist()
+    assert sorted(counts) == [0, 13, 14, 14]
+    repeats = rows.bincount(minlength=41)
+    assert repeats[:30].max() == 1
+    assert set(repeats[30:39].tolist()) == {1, 2}
+    assert repeats[39:].min() >= 6
+    assert torch.equal(rows, draw_balanced_rows(labels, 0, 0))
+    assert not torch.equal(rows, draw_balanced_rows(labels, 0, 1))
+    assert not torch.equal(rows, draw_balanced_rows(labels, 1, 0))
+
+
+def test_a_run_resumes_within_a_balanced_epoch() -> None:
+    """The steps that are left are those of the whole epoch."""
+    data = dataset()
+    data = replace(data, train=replace(data.train, labels=(torch.arange(50) > 40).long()))
+    whole, rest = (
+        list(iterate_train_batches(data.train, data, LAYOUT, seed=0, epoch=2, first_step=step, balanced=True))
+        for step in (0, 2)
+    )
+    assert len(whole) == 3
+    assert torch.equal(rest[0][0], whole[2][0])
+    assert torch.cat([y for _, y in whole]).float().mean() > 0.4

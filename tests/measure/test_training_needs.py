@@ -44,13 +44,13 @@ def test_a_batch_has_no_more_images_than_there_are():
 def test_a_roomy_machine_gets_no_word():
     """Nothing is said if less than half of the free memory is needed."""
     needs = estimate_memory(recipe(), COUNTS, IMAGES, "fp32", 1, 1)
-    assert check_memory(recipe(), needs, 40 * GB, 224, has_bf16=False) is None
+    assert check_memory(recipe(), needs, 40 * GB, (224, 224), has_bf16=False) is None
 
 
 def test_a_tight_machine_gets_a_warning_with_settings_that_fit():
     """The warning names memory and settings; with each of them the training needs at most half of what is free."""
     needs = estimate_memory(recipe(), COUNTS, IMAGES, "fp32", 1, 1)
-    warning = check_memory(recipe(), needs, 20 * GB, 224, has_bf16=True)
+    warning = check_memory(recipe(), needs, 20 * GB, (224, 224), has_bf16=True)
     assert "10.2 GB to 16.4 GB" in warning
     assert "--set train.batch_size=64" in warning
     assert "--image-size 160" in warning
@@ -63,18 +63,19 @@ def test_what_cannot_fit_is_refused_unless_the_recipe_says_so():
     """Less memory is free than the least: an error with the settings that help, or a warning if the check is off."""
     needs = estimate_memory(recipe(), COUNTS, IMAGES, "fp32", 1, 1)
     with pytest.raises(UserError, match=r"at least 10\.2 GB of memory, and 6\.0 GB are free") as caught:
-        check_memory(recipe(), needs, 6 * GB, 224, has_bf16=False)
+        check_memory(recipe(), needs, 6 * GB, (224, 224), has_bf16=False)
     assert "train.batch_size=16" in caught.value.hint
     assert "measure.check_memory=false" in caught.value.hint
-    assert "10.2 GB" in check_memory(recipe(measure__check_memory=False), needs, 6 * GB, 224, has_bf16=False)
+    assert "10.2 GB" in check_memory(recipe(measure__check_memory=False), needs, 6 * GB, (224, 224), has_bf16=False)
 
 
 def test_parts_of_a_batch_need_less():
     """Four parts keep a quarter of the activations; the hint offers parts as well as a smaller batch."""
     whole, parts = (estimate_memory(recipe(train__accumulate=n), COUNTS, IMAGES, "fp32", 2, 1) for n in (1, 4))
     assert (parts.images, parts.devices) == (whole.images // 4, 4 * whole.devices)
+    whole_batch = estimate_memory(recipe(), COUNTS, IMAGES, "fp32", 1, 1)
     with pytest.raises(UserError) as caught:
-        check_memory(recipe(), estimate_memory(recipe(), COUNTS, IMAGES, "fp32", 1, 1), 6 * GB, 224, has_bf16=False)
+        check_memory(recipe(), whole_batch, 6 * GB, (224, 224), has_bf16=False)
     batch = recipe().train.batch_size
     assert f"train.batch_size=16 or --set train.accumulate={batch // 16}" in caught.value.hint
 

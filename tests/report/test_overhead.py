@@ -50,7 +50,7 @@ def measured(*attns: str, added: int = 0, speed: Speed | None = None, problem: s
         site = attention.describe_mechanism(attn).card.site if attn != "none" else "-"
         given = None if problem else cost
         rows.append(Overhead(attn, "resnet50", "channel", site, given, speed if given else None, problem))
-    return MeasuredOverheads(rows, "resnet50", 1000, 224, 8)
+    return MeasuredOverheads(rows, "resnet50", 1000, (224, 224), 8)
 
 
 @pytest.mark.parametrize("speed", [None, SPEED], ids=["counted", "timed"])

@@ -19,6 +19,7 @@ ADDRESS = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
         ({"RANK": "1", "WORLD_SIZE": "2", **ADDRESS}, ProcessRank(1, 2, 2, True)),
         ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", **ADDRESS}, ProcessRank(5, 8, 4, True)),
         ({"OMPI_COMM_WORLD_RANK": "1", "WORLD_SIZE": "2"}, ProcessRank(1, 2, 2, True)),
+        ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "1"}, ProcessRank(has_launcher=True)),
     ],
 )
 def test_whole_sets(environment, place):
@@ -39,6 +40,8 @@ def test_whole_sets(environment, place):
         ({"RANK": "-1"}, "RANK is '-1'"),
         ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_WORLD_SIZE": "3", **ADDRESS}, "LOCAL_WORLD_SIZE is 3"),
         ({"WORLD_SIZE": "0", "RANK": "0"}, "WORLD_SIZE is 0"),
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, "WORLD_SIZE is not set"),
+        ({"PMI_SIZE": "4"}, "WORLD_SIZE is not set"),
     ],
 )
 def test_parts_of_sets(environment, word):

@@ -55,7 +55,7 @@ def test_missing_points_are_added(tracker, client, runs, one):
     records.append_record(path, epoch(2))
     provenance.end_provenance(path, provenance.read_provenance(path), "FINISHED")
     done = one(sync_runs(RunStore(runs)), of)
-    assert (done.run_id, done.created, done.points) == (run_id, False, 7)
+    assert (done.run_id, done.created, done.points) == (run_id, False, 8)
     assert [m.step for m in client.get_metric_history(run_id, "train/loss")] == [1, 2]
     assert doubled(client, run_id) == []
     assert client.get_run(run_id).info.status == "FINISHED"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._completion import complete_datasets, complete_recipes
-from attncli.commands._options import F, apply_options, check_runs_path, read_recipe
+from attncli.commands._options import IMAGE_SIZE, F, apply_options, check_runs_path, read_recipe
 from attncli.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _DATASET_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Recipe with the data section.",
     ),
     root_option,
-    click.option("--image-size", type=int, metavar="PX", help="Side of the images in pixels."),
+    click.option("--image-size", type=IMAGE_SIZE, metavar="PX", help="Side of the images in pixels."),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated."),
 )
 

@@ -1,7 +1,8 @@
 """Random resized crops of whole images, made by a pool of threads during training.
 
 After Szegedy et al. (2015, arXiv:1409.4842, Sec. 6): a box of `scale` to 1 of the area and an aspect ratio of 3/4 to
-4/3 is resized to the training size (bilinear, with antialiasing) and mirrored with probability 1/2.
+4/3 times that of the training size is resized to the training size (bilinear, with antialiasing) and mirrored with
+probability 1/2.
 """
 
 from collections import deque
@@ -36,11 +37,23 @@ class ResizedCropDraw:
         return ResizedCropDraw(self.boxes.select_rows(rows), self.flip[rows])
 
 
-def draw_resized_crops(height: Tensor, width: Tensor, scale: float, flip: bool, seed: int) -> ResizedCropDraw:
-    """Draw boxes and flips of images of height and width (b,) from `seed`; `scale` is the least share of the area."""
+def draw_resized_crops(
+    height: Tensor, width: Tensor, scale: float, flip: bool, seed: int, size: tuple[int, int] = (1, 1)
+) -> ResizedCropDraw:
+    """Draw boxes and flips of a batch.
+
+    Args:
+        height: heights of the images (b,).
+        width: widths of the images (b,).
+        scale: the least share of the area.
+        flip: whether to mirror at random.
+        seed: of the random numbers.
+        size: (H, W) that the boxes are resized to; its aspect ratio is the middle of those of the boxes.
+    """
     generator = torch.Generator().manual_seed(seed)
     flips = torch.randint(2, (len(height),), generator=generator).bool()
-    boxes, _ = draw_boxes(height, width, (scale, 1.0), ASPECT_RATIOS, generator)
+    narrow, wide = (ratio * size[1] / size[0] for ratio in ASPECT_RATIOS)
+    boxes, _ = draw_boxes(height, width, (scale, 1.0), (narrow, wide), generator)
     return ResizedCropDraw(boxes, flips if flip else torch.zeros_like(flips))
 
 

@@ -45,6 +45,8 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
     base = read_base(data, paths, list_by_property(grey_on_black=True), None)
     pool = base.train.read_all().values[..., 0]  # grey: the three planes are equal
     side = pool.shape[-1]
+    if isinstance(data.image_size, list):
+        raise UserError(f"data.image_size: {data.image_size}: the canvas is square", "give one number, its side")
     canvas_side = data.image_size or compute_canvas_side(side)
     if canvas_side < side:
         raise UserError(f"data.image_size: {canvas_side}: smaller than the images ({side})", f"at least {side}")

@@ -34,8 +34,8 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
     train_rows, test_rows = cut_forms(labels, data)
     return DatasetSource(
         classes=tuple(str(d) for d in range(10)),
-        train=make_memory_split(images[train_rows], labels[train_rows], data.image_size),
-        test=make_memory_split(images[test_rows], labels[test_rows], data.image_size),
+        train=make_memory_split(images[train_rows], labels[train_rows], data.size),
+        test=make_memory_split(images[test_rows], labels[test_rows], data.size),
         has_own_test=False,
         origin="scikit-learn load_digits (UCI optical recognition of handwritten digits, test part)",
     )

@@ -22,10 +22,10 @@ from attncli.data.images.pixel_rules import (
 
 @dataclass(frozen=True)
 class Target:
-    """The size (H, W) of decoded images: of the centre square, or, with `like`, the size that all files must have.
+    """The size (H, W) of decoded images: of the centre, or, with `like`, the size that all files must have.
 
-    `like` is the file whose size it is. `share` is the side of the square as a share of the image's shorter side,
-    before resizing.
+    `like` is the file whose size it is. `share` is the part of each side of the largest centre box of the aspect ratio
+    H : W that is kept, before resizing.
     """
 
     height: int
@@ -60,8 +60,8 @@ def read_header(path: Path | BinaryIO, rules: PixelRules) -> tuple[tuple[int, in
 def decode_image(path: Path | BinaryIO, target: Target, rules: PixelRules = PLAIN_RULES) -> DecodedImage:
     """Return an image file as (H, W, 3), RGB; grey is repeated, and the rest is as `rules` say.
 
-    Without `target.like`, the centre square, or a share of it, is resized to the target in one resampling (bilinear,
-    with antialiasing).
+    Without `target.like`, the largest centre box of the target's aspect ratio, or a share of it, is resized to the
+    target in one resampling (bilinear, with antialiasing).
 
     Raises:
         OtherSizeError: if the image does not have the size that it must have.
@@ -72,24 +72,33 @@ def decode_image(path: Path | BinaryIO, target: Target, rules: PixelRules = PLAI
         traits = find_traits(opened, rules)
         image = convert_to_rgb(opened, rules)
         if target.like is None and (target.share < 1 or image.size != (target.width, target.height)):
-            side = min(image.size) * target.share
-            x_start, y_start = ((length - side) / 2 for length in image.size)
-            box = (x_start, y_start, x_start + side, y_start + side)
+            box = _find_centre_box(image.size, target)
             image = image.resize((target.width, target.height), Image.Resampling.BILINEAR, box=box)
         if image.size != (target.width, target.height):
             raise OtherSizeError(f"{image.width} x {image.height}")
         return _finish_image(image, traits)
 
 
-def decode_whole(path: Path | BinaryIO, side: int, rules: PixelRules = PLAIN_RULES) -> DecodedImage:
-    """Return an image file as (h, w, 3) with its own aspect ratio, its shorter side at most `side`.
+def _find_centre_box(size: tuple[int, int], target: Target) -> tuple[float, float, float, float]:
+    """Return (left, top, right, bottom) of the part of an image of (width, height) that is resized to the target."""
+    width, height = size
+    box_width = min(width, height * target.width / target.height) * target.share
+    box_height = min(height, width * target.height / target.width) * target.share
+    left, top = (width - box_width) / 2, (height - box_height) / 2
+    return left, top, left + box_width, top + box_height
 
-    Colours and errors are as in `decode_image`.
+
+def decode_whole(
+    path: Path | BinaryIO, least_size: tuple[int, int] | None, rules: PixelRules = PLAIN_RULES
+) -> DecodedImage:
+    """Return an image file as (h, w, 3) with its own aspect ratio, shrunk until one side is as `least_size` (H, W).
+
+    With None as the size nothing is resized. Colours and errors are as in `decode_image`.
     """
     with open_image(path, rules) as opened:
         traits = find_traits(opened, rules)
         image = convert_to_rgb(opened, rules)
-        height, width = shrink_size(image.height, image.width, side)
+        height, width = shrink_size(image.height, image.width, least_size)
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
         return _finish_image(image, traits)
@@ -100,9 +109,9 @@ def _finish_image(image: Image.Image, traits: set[str]) -> DecodedImage:
     return DecodedImage(pixels, traits | {PLAIN_COLOUR} if is_plain_colour(pixels) else traits)
 
 
-def shrink_size(height: int, width: int, side: int) -> tuple[int, int]:
-    """Return the size (h, w) at which the shorter side is at most `side`."""
-    factor = min(1.0, side / min(height, width))
+def shrink_size(height: int, width: int, least_size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the smallest size (h, w) of the same aspect ratio that covers `least_size`; never a larger one."""
+    factor = 1.0 if least_size is None else min(1.0, max(least_size[0] / height, least_size[1] / width))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 

@@ -13,7 +13,6 @@ from attncli.data.paths import DataPaths
 from attncli.system.files import write_atomically
 
 SUFFIX = ".bad"  # of the list in the folder of decoded images
-WHOLE_SIDE = 1 << 30  # longer than any side, so that nothing is resized
 
 
 def find_unreadable_files(files: ImageFileList, activity: str, paths: DataPaths) -> list[UnreadableFile]:
@@ -43,7 +42,7 @@ def _decode_some(files: ImageFileList, chunk_files: Sequence[ImageFile]) -> tupl
     unreadable = []
     for file in chunk_files:
         try:
-            decode_whole(io.BytesIO(files.read_content(file)), WHOLE_SIDE, files.rules)
+            decode_whole(io.BytesIO(files.read_content(file)), None, files.rules)
         except DeepGreyError:  # readable: only its range is not known yet
             pass
         except Exception as error:  # what a decoder raises on broken input is not a closed list

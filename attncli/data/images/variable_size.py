@@ -1,6 +1,6 @@
 """Whole images of different sizes for random resized crops: decoded on disk and mapped, or decoded in every epoch.
 
-`<cache>/<key>.bin` holds the pixels, image after image, each with its shorter side at most 1.5 times the training size;
+`<cache>/<key>.bin` holds the pixels, image after image, each shrunk to cover 1.5 times the training size;
 `<key>.json` holds their sizes and a SHA-256 of the files. Memory is bounded: the system loads and drops pages of the
 map, and decoding keeps only a few chunks in memory. With `data.decoded=false` only the sizes are kept and every epoch
 decodes the images again; they are the same to the last bit.
@@ -9,6 +9,7 @@ decodes the images again; they are the same to the last bit.
 import hashlib
 import io
 import json
+import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -38,19 +39,21 @@ from attncli.data.images.resumable_writer import DecodedChunk
 from attncli.data.images.versions import DECODING_VERSION
 from attncli.data.paths import DataPaths
 from attncli.errors import RunFailedError
+from attncli.recipe.image_size import format_image_size
 
 CHUNK_SIZE = 8  # images per task: a few of them are in memory for each core
-KEPT_SIZE_RATIO = 1.5  # shorter side kept / training size; the average crop then needs no upscaling
+ImageSize = tuple[int, int]  # (H, W)
+KEPT_SIZE_RATIO = 1.5  # size that is covered / training size; the average crop then needs no upscaling
 
 
 def read_whole_images(
-    files: ImageFileList, size: int, activity: str, paths: DataPaths, *, keep_decoded: bool
+    files: ImageFileList, size: tuple[int, int], activity: str, paths: DataPaths, *, keep_decoded: bool
 ) -> VariableSizeImages:
     """Return the files as whole images for training.
 
     Args:
         files: the image files in order.
-        size: side in pixels of the crops.
+        size: size (H, W) of the crops.
         activity: name of the work in progress reports.
         paths: folder of the decoded images, and progress.
         keep_decoded: decode into the cache; otherwise keep only the sizes and decode in every epoch.
@@ -58,26 +61,28 @@ def read_whole_images(
     Raises:
         UserError: naming unreadable files, a folder that cannot be written, or a full disk.
     """
-    side = round(KEPT_SIZE_RATIO * size)
-    key = (
-        files.make_key(DECODING_VERSION, "whole", side)
-        if keep_decoded
-        else files.make_key(DECODING_VERSION, "sizes", side)
-    )
+    covered = round(KEPT_SIZE_RATIO * size[0]), round(KEPT_SIZE_RATIO * size[1])
+    key = files.make_key(DECODING_VERSION, "whole" if keep_decoded else "sizes", _name_size(covered))
     binary, description_path = paths.cache / f"{key}.bin", paths.cache / f"{key}.json"
 
     def create_entry() -> dict[str, Any]:
         paths.cache.mkdir(parents=True, exist_ok=True)
         if keep_decoded:
-            return _write_whole_images(files, side, activity, paths, binary, description_path)
-        return _scan_sizes(files, side, activity.replace("decoding", "looking at"), paths, description_path)
+            return _write_whole_images(files, covered, activity, paths, binary, description_path)
+        return _scan_sizes(files, covered, activity.replace("decoding", "looking at"), paths, description_path)
 
     description = get_or_create(
         binary, lambda: _load_description(files, binary, description_path, keep_decoded), create_entry
     )
     height, width = torch.tensor(description["sizes"], dtype=torch.int64).view(-1, 2).unbind(1)
-    read_row = _make_mapped_reader(binary, description["sizes"]) if keep_decoded else _make_decoding_reader(files, side)
+    sizes = description["sizes"]
+    read_row = _make_mapped_reader(binary, sizes) if keep_decoded else _make_decoding_reader(files, covered)
     return VariableSizeImages(height, width, read_row, description["sha256"], load_facts(description))
+
+
+def _name_size(size: tuple[int, int]) -> int | str:
+    """Return the side of a square, as earlier versions named entries, or the size as text."""
+    return size[0] if size[0] == size[1] else format_image_size(size)
 
 
 def _load_description(
@@ -99,38 +104,43 @@ def _count_bytes(sizes: Sequence[tuple[int, int]]) -> int:
 
 
 def _write_whole_images(
-    files: ImageFileList, side: int, activity: str, paths: DataPaths, binary: Path, description_path: Path
+    files: ImageFileList,
+    covered: ImageSize,
+    activity: str,
+    paths: DataPaths,
+    binary: Path,
+    description_path: Path,
 ) -> dict[str, Any]:
     """Decode all files. The caller holds the entry's lock."""
     first = files.files[0]
     try:
-        guess = 3 * side * max(shrink_size(*read_image_size(files.open_file(first), files.rules), side))
+        guess = 3 * math.prod(shrink_size(*read_image_size(files.open_file(first), files.rules), covered))
     except Exception:  # no image: reported with all others below
         guess = 0
     check_free_space(paths.cache, guess * len(files) - resumable_writer.count_partial_bytes(binary))
     state = resumable_writer.write_images(
         binary,
         files.files,
-        lambda chunk_files: _decode_whole_chunk(files, chunk_files, side),
+        lambda chunk_files: _decode_whole_chunk(files, chunk_files, covered),
         lambda completed: paths.progress(activity, completed, len(files)),
         CHUNK_SIZE,
     )
     if state.unreadable:
         resumable_writer.remove_partial_files(binary)
         raise files.unreadable_error(state.unreadable, len(files))
-    description = _make_description(files, state.metadata, side)
+    description = _make_description(files, state.metadata, covered)
     finish_entry(binary, description_path, description)
     return description
 
 
-def _decode_whole_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], side: int) -> DecodedChunk:
+def _decode_whole_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], covered: ImageSize) -> DecodedChunk:
     """Decode a few files, with sizes and the SHA-256 of their content; an unreadable file is one black pixel."""
     images, unreadable, digest, facts = [], [], hashlib.sha256(), ImageFacts()
     for file in chunk_files:
         try:
             content = files.read_content(file)
             digest.update(hashlib.sha256(content).digest())
-            pixels, traits = decode_whole(io.BytesIO(content), side, files.rules)
+            pixels, traits = decode_whole(io.BytesIO(content), covered, files.rules)
             images.append(pixels)
             facts.add_file(file.path, content, traits)
         except DeepGreyError:
@@ -143,12 +153,12 @@ def _decode_whole_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], 
 
 
 def _scan_sizes(
-    files: ImageFileList, side: int, activity: str, paths: DataPaths, description_path: Path
+    files: ImageFileList, covered: ImageSize, activity: str, paths: DataPaths, description_path: Path
 ) -> dict[str, Any]:
     """Read and save sizes and checksums of all files without decoding. The caller holds the entry's lock."""
     chunks, unreadable, completed = [], [], 0
     for sizes, digest, facts, chunk_unreadable in map_in_order(
-        lambda chunk_files: _scan_chunk(files, chunk_files, side), files.files, CHUNK_SIZE
+        lambda chunk_files: _scan_chunk(files, chunk_files, covered), files.files, CHUNK_SIZE
     ):
         chunks.append([sizes, digest, facts])
         unreadable += chunk_unreadable
@@ -156,13 +166,13 @@ def _scan_sizes(
         paths.progress(activity, completed, len(files))
     if unreadable:
         raise files.unreadable_error(unreadable, len(files))
-    description = _make_description(files, chunks, side)
+    description = _make_description(files, chunks, covered)
     write_description(description_path, description)
     return description
 
 
 def _scan_chunk(
-    files: ImageFileList, chunk_files: Sequence[ImageFile], side: int
+    files: ImageFileList, chunk_files: Sequence[ImageFile], covered: ImageSize
 ) -> tuple[list[tuple[int, int]], str, dict[str, Any], list[UnreadableFile]]:
     sizes, unreadable, digest, facts = [], [], hashlib.sha256(), ImageFacts()
     for file in chunk_files:
@@ -170,7 +180,7 @@ def _scan_chunk(
             content = files.read_content(file)
             digest.update(hashlib.sha256(content).digest())
             size, traits = read_header(io.BytesIO(content), files.rules)
-            sizes.append(shrink_size(*size, side))
+            sizes.append(shrink_size(*size, covered))
             facts.add_file(file.path, content, traits)
         except DeepGreyError:
             raise
@@ -180,11 +190,12 @@ def _scan_chunk(
     return sizes, digest.hexdigest(), facts.to_json_dict(), unreadable
 
 
-def _make_description(files: ImageFileList, chunks: Sequence[Any], side: int) -> dict[str, Any]:
+def _make_description(files: ImageFileList, chunks: Sequence[Any], covered: ImageSize) -> dict[str, Any]:
     """Return the description of an entry from the sizes, the digest and the facts of each chunk."""
     facts = collect_facts(files, [chunk[2] for chunk in chunks if len(chunk) > 2])
     rules = "" if facts is None else format_rules(files.rules, facts.counts)
-    digest = hashlib.sha256(f"{DECODING_VERSION}/{side}/{'/'.join(chunk[1] for chunk in chunks)}{rules}".encode())
+    contents = "/".join(chunk[1] for chunk in chunks)
+    digest = hashlib.sha256(f"{DECODING_VERSION}/{_name_size(covered)}/{contents}{rules}".encode())
     description = {"sizes": [list(size) for chunk in chunks for size in chunk[0]], "sha256": digest.hexdigest()}
     return description if facts is None else description | {"files": facts.to_json_dict(), "stamp": stamp_files(files)}
 
@@ -196,13 +207,13 @@ def _make_mapped_reader(binary: Path, sizes: Sequence[tuple[int, int]]) -> Calla
     return lambda row: flat[starts[row] : starts[row + 1]].reshape(*sizes[row], 3)
 
 
-def _make_decoding_reader(files: ImageFileList, side: int) -> Callable[[int], ImagePixels]:
+def _make_decoding_reader(files: ImageFileList, covered: ImageSize) -> Callable[[int], ImagePixels]:
     """Return a function that decodes an image by its number on demand."""
 
     def decode_row(row: int) -> ImagePixels:
         file = files.files[row]
         try:
-            return decode_whole(files.open_file(file), side, files.rules).pixels
+            return decode_whole(files.open_file(file), covered, files.rules).pixels
         except Exception as error:
             raise RunFailedError(f"{files.root / file.path}: {describe_failure(error)}", "fix or remove it") from error
 

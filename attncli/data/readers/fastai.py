@@ -26,7 +26,7 @@ def read_fastai(
 ) -> DatasetSource:
     """Return a dataset of fast.ai from data.root or from its published archive.
 
-    Of the archives, the one with the smallest images that are at least data.image_size is taken.
+    Of the archives, the one with the smallest images that are at least as high and wide as data.image_size is taken.
 
     Args:
         data: the recipe's section.
@@ -41,7 +41,8 @@ def read_fastai(
     """
     if paths.user_root and (paths.user_root / "train").is_dir():
         return _read_fastai_folder(paths.user_root, data, paths, class_names, None)
-    side = min((size for size in checksums if size >= (data.image_size or max(checksums))), default=max(checksums))
+    least_side = max(data.size or checksums)
+    side = min((size for size in checksums if size >= least_side), default=max(checksums))
     folder = paths.root / f"{dataset_name}2-{side}"
     archive = Archive((f"{BASE_URL}/{folder.name}.tgz",), paths.root / f"{folder.name}.tgz", checksums[side])
 

@@ -12,7 +12,7 @@ from attncli.data.dataset import DatasetSource, LazySplit
 from attncli.data.images.arrays import ImageArray
 from attncli.data.images.decode import Target, read_image_size
 from attncli.data.images.decoded_cache import read_cached_images
-from attncli.data.images.files import ImageFileList, join_path
+from attncli.data.images.files import ImageFileList, describe_failure, join_path
 from attncli.data.images.pixel_rules import PixelRules, choose_pixel_rules
 from attncli.data.paths import DataPaths
 from attncli.data.readers.image_folder import LAYOUT, SplitListing
@@ -83,15 +83,16 @@ def _collect_files(root: Path, listing: SplitListing, rules: PixelRules) -> Imag
 
 def _choose_target(files: ImageFileList, split: str, data: Data) -> Target:
     """Return the size of the decoded images: data.image_size, else that of the first readable training image."""
-    if data.image_size is not None:
-        share = data.centre if data.crop == "resized" else 1.0
-        return Target(data.image_size, data.image_size, share=share)
+    if data.size is not None:
+        return Target(*data.size, share=data.centre if data.crop == "resized" else 1.0)
+    reason = ""
     for file in files.files:
         try:
             return Target(*read_image_size(files.open_file(file), files.rules), like=file.path)
-        except Exception:  # not an image: reported with all others when they are decoded
-            continue
-    raise UserError(f"{files.root / split}: none of the files is an image", LAYOUT)
+        except Exception as error:  # not an image: reported with all others when they are decoded
+            reason = reason or f"{file.path} ({describe_failure(error)})"
+    hint = LAYOUT if files.opener is join_path else "each row needs an image's bytes, or a path from the table's folder"
+    raise UserError(f"{files.root / split}: none of the files is an image: {reason}", hint)
 
 
 def _make_lazy_split(listing: SplitListing, files: ImageFileList, target: Target, paths: DataPaths) -> LazySplit:

@@ -80,7 +80,7 @@ def read_svhn(data: Data, paths: DataPaths) -> DatasetSource:
 
     def wrap_images(dataset: Any) -> LazySplit:
         images = torch.from_numpy(np.ascontiguousarray(np.transpose(dataset.data, (0, 2, 3, 1))))
-        return make_memory_split(images, torch.from_numpy(dataset.labels), data.image_size)
+        return make_memory_split(images, torch.from_numpy(dataset.labels), data.size)
 
     return DatasetSource(
         classes=tuple("0123456789"),
@@ -108,7 +108,7 @@ def read_stl10(data: Data, paths: DataPaths) -> DatasetSource:
             if len(images) != len(labels) or not len(labels) or not 0 <= labels.min() <= labels.max() < len(names):
                 raise ValueError(f"{len(images)} images and {len(labels)} labels of {len(names)} classes in {split}_*")
             upright = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 2, 1)))
-            lazy_splits.append(make_memory_split(upright, torch.from_numpy(labels), data.image_size))
+            lazy_splits.append(make_memory_split(upright, torch.from_numpy(labels), data.size))
         return tuple(names), lazy_splits[0], lazy_splits[1]
 
     files = PublishedFiles(data.name, [archive], f"{dataset_class.base_folder}/", checksums)
@@ -125,4 +125,4 @@ def read_stl10(data: Data, paths: DataPaths) -> DatasetSource:
 
 
 def _wrap_split(dataset: Any, data: Data) -> LazySplit:
-    return make_memory_split(torch.as_tensor(dataset.data), torch.as_tensor(dataset.targets), data.image_size)
+    return make_memory_split(torch.as_tensor(dataset.data), torch.as_tensor(dataset.targets), data.size)
