@@ -136,7 +136,7 @@ def test_the_plain_network_can_start_with_branches_at_zero() -> None:
 @pytest.mark.parametrize(
     ("backbone", "keys", "told"),
     [
-        ("vgg16_bn", {}, "no residual branch of vgg16_bn ends with a norm"),
+        ("preactresnet20", {}, "no residual branch of preactresnet20 ends with a norm"),
         ("resnet20", {"model__pretrained": True}, "undo pretrained weights"),
     ],
 )

@@ -1,13 +1,16 @@
 """Trained networks on a simulated GPU: what `look` observes, and what `predict` classifies."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from attncli import model
+from attncli.data import loader
 from attncli.interpret import LoadedRun
 from attncli.interpret.analyze import measure_distributions
 from attncli.interpret.random_state import kept_random_state
@@ -18,9 +21,29 @@ from tests.device.simulated_device import simulated_device
 from tests.trained.case import trained_network
 
 
+class OneStreamSender:
+    """Sends batches on the only stream of the simulated device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def allocate(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Return pinned memory."""
+        return torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
+
+    def send(self, batch: Tensor) -> Tensor:
+        """Copy it."""
+        return batch.to(self.device, non_blocking=True)
+
+    def receive(self, sent: Tensor) -> Tensor:
+        """Return the copy."""
+        return sent
+
+
 @pytest.mark.parametrize("attn", ["eca", "dcn", "ram", "criss-cross"])
-def test_a_mechanism_is_observed_on_the_device(attn: str) -> None:
+def test_a_mechanism_is_observed_on_the_device(attn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gate, offsets, a path that is drawn, an affinity: no tensor is on the other side, all values come."""
+    monkeypatch.setattr(loader, "SideStreamSender", OneStreamSender)
     recipe = make_recipe(attn)
     dataset = make_dataset(recipe)
     net = shorten(model.build(recipe, make_input_spec(dataset)))
