@@ -25,7 +25,7 @@ WHERE = dict.fromkeys(EVERY_BLOCK, "every block") | dict.fromkeys(ONCE, "once") 
     "bot": "every 3x3 convolution, in every block of stage 4; in networks of three stages every block of stage 3",
     "cot": "the last 3x3 convolution, with its norm, in every block",
     "gc": "every block of stages 2, 3 and 4",
-    "halo": "every 3x3 convolution, in every block",
+    "halo": "the last 3x3 convolution, in every block",
     "involution": "the last 3x3 convolution, in every block",
     "lambda": "the last 3x3 convolution, in every block",
     "odconv": "every 3x3 convolution, in every block",
