@@ -50,8 +50,9 @@ SMALLER = {  # options of those that take long
 def build(attn: str, backbone: str, size: int, seed: int = 0, smaller: bool = False) -> nn.Module:
     """The network in the memory layout that training uses; if `smaller`, with cheaper options than the defaults."""
     backbone = "resnet20" if backbone == "alone" else backbone
-    options = SMALLER.get(attn, {}) if smaller else {}
-    net = model.build(recipe(attn, backbone, seed=seed, model__options=options), shape_for(attn, size))
+    # A branch that starts at zero gives what is in it no gradient in the first step.
+    keys = {"model__options": SMALLER.get(attn, {}), "model__zero_init_residual": False} if smaller else {}
+    net = model.build(recipe(attn, backbone, seed=seed, **keys), shape_for(attn, size))
     return net.to(memory_format=torch.channels_last)
 
 
