@@ -14,7 +14,7 @@ from attncli.recipe import Recipe, read
 from attncli.train import train_model
 
 BASE: dict[str, Any] = {
-    "data.fraction": 0.3,
+    "data.fraction": 0.2,
     "model.backbone": "resnet20",
     "train.epochs": 2,
     "train.batch_size": 16,

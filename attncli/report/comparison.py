@@ -9,6 +9,7 @@ from itertools import groupby
 from attncli import attention
 from attncli.analysis import stats
 from attncli.analysis.compare import ComparisonRow
+from attncli.attention.card import Card
 from attncli.errors import UserError
 from attncli.report import table
 from attncli.report.table import HOST_MARK, MISSING, WIDTH, Column
@@ -126,19 +127,27 @@ def _describe_folds(rows: Sequence[ComparisonRow]) -> list[str]:
 
 
 def _describe_pairing(rows: Sequence[ComparisonRow]) -> list[str]:
-    """Return which variants share fewer weights with the plain network of their seed than the others do."""
-    names = dict.fromkeys(row.variant for row in rows if _replaces_convolutions(row.attn))
-    text = "kernels drawn anew, so that a seed pairs the data and the other layers"
-    return [f"{', '.join(names)}: {text}"] if names else []
+    """Return which variants start from other weights than the plain network of their seed."""
+    cards = {row.variant: card for row in rows if (card := _read_card(row.attn)) is not None}
+    redrawn = [name for name, card in cards.items() if card.site == "conv"]
+    zeroed = [name for name, card in cards.items() if card.zero_init_residual]
+    lines = []
+    if redrawn:
+        text = "kernels drawn anew, so that a seed pairs the data and the other layers"
+        lines.append(f"{', '.join(redrawn)}: {text}")
+    if zeroed:
+        text = "residual branches start at zero unlike those of the plain network (model.zero_init_residual sets both)"
+        lines.append(f"{', '.join(zeroed)}: {text}")
+    return lines
 
 
-def _replaces_convolutions(attn: str) -> bool:
-    """Return whether a mechanism stands in place of convolutions; a file that is gone tells nothing."""
+def _read_card(attn: str) -> Card | None:
+    """Return the card of a mechanism; a file that is gone tells nothing."""
     try:
         mechanism = attention.resolve_mechanism(attn)
     except UserError:
-        return False
-    return mechanism is not None and mechanism.card.site == "conv"
+        return None
+    return None if mechanism is None else mechanism.card
 
 
 def _describe_limit(rows: Sequence[ComparisonRow]) -> list[str]:

@@ -53,6 +53,13 @@ def test_variants_with_kernels_of_their_own_are_told():
     assert {name: "sk: kernels drawn anew" in text for name, text in texts.items()} == {"sk": True, "eca": False}
 
 
+def test_variants_whose_branches_start_at_zero_are_told():
+    """Their plain network starts otherwise, so a difference may come from the start alone."""
+    texts = {name: comparison.render_comparison(rows(name)) for name in ("halo", "eca")}
+    told = {name: "model.zero_init_residual" in text for name, text in texts.items()}
+    assert told == {"halo": True, "eca": False}
+
+
 def test_same_verdicts_stand_together():
     """Variants with one verdict share its line."""
     found = comparison.render_comparison(compare_variants([finished("eca"), finished("se"), finished("none")]))
