@@ -114,8 +114,8 @@ def test_own_file_is_known_by_its_content(tmp_path: Path) -> None:
     """A mechanism of the user's own is measured anew when its file changes."""
     file = tmp_path / "mine.py"
     keys = []
-    for text in ("a = 1", "a = 2"):
-        file.write_text(text)
+    for slope in (1, 2):
+        file.write_text(f"class Attention:\n    def __init__(self, channels):\n        self.slope = {slope}\n")
         keys.append(key(model__attn=str(file)))
     assert keys[0] != keys[1]
 
