@@ -31,8 +31,8 @@ OWN: dict[str, dict[str, Any]] = {
     "ram": WHOLE | ADAM | {"train.lr": 3e-3, "data.pad": 0},
     "gltr": WHOLE,
     "highway": WHOLE,
-    "halo": ADAM | {"model.options": {"block": 4, "halo": 1}},
-    "involution": ADAM,
+    "halo": ADAM | {"model.options": {"block": 4, "halo": 1}, "data.fraction": 0.3},
+    "involution": ADAM | {"data.fraction": 0.3},
     "lambda": ADAM | {"train.batch_size": 32},
     "lka": ADAM,
 }
