@@ -174,7 +174,8 @@ def test_a_filter_that_no_run_meets_is_refused(filters, hint):
         SimpleNamespace(
             result=SimpleNamespace(attn=attn),
             dataset="digits",
-            recipe=SimpleNamespace(model=SimpleNamespace(backbone="resnet18")),
+            images="digits",
+            recipe=SimpleNamespace(model=SimpleNamespace(backbone_label="resnet18")),
         )
         for attn in ("none", "eca")
     ]

@@ -19,14 +19,16 @@ def read_wheel_target() -> dict[str, object]:
 
 
 def test_the_wheel_holds_every_recipe_where_the_package_looks() -> None:
-    """The patterns take every YAML file below recipes/, and put it into the folder of the library."""
+    """The patterns take every YAML file and all results below recipes/, and put them into the folder of the library."""
     target = read_wheel_target()
     packaged = library.PACKAGED_FOLDER.relative_to(ROOT)
     assert target["sources"] == {"attncli": "attncli", "recipes": str(packaged)}
-    (pattern,) = (p for p in target["include"] if p.startswith("recipes"))
-    files = [str(path.relative_to(ROOT)) for path in (ROOT / "recipes").rglob("*.yaml")]
+    patterns = [p for p in target["include"] if p.startswith("recipes")]
+    files = [path.relative_to(ROOT) for kind in ("*.yaml", "*.results") for path in (ROOT / "recipes").rglob(kind)]
     assert files
-    assert all(fnmatch(name, pattern) or fnmatch(name, pattern.replace("**/", "")) for name in files)
+    names = ["recipes/results/any.results", *map(str, files)]
+    patterns += [p.replace("**/", "") for p in patterns]
+    assert [name for name in names if not any(fnmatch(name, p) for p in patterns)] == []
 
 
 @pytest.mark.slow
