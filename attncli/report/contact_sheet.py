@@ -39,4 +39,6 @@ def draw_contact_sheet(images: Sequence[Any], labels: Sequence[str], title: str,
                 text = textwrap.fill(label, LABEL_LETTERS, max_lines=3, placeholder=" …")
                 axes.set_title(text, fontsize=7, loc="center", pad=3)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}", "name another file: --out of data show, --sheet of predict") from error
+        raise UserError(
+            f"{path}: {error.strerror or error}", "name another file: --out of data show, --sheet of predict"
+        ) from error
