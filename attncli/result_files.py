@@ -128,8 +128,9 @@ def imported_results(paths: Sequence[Path]) -> Iterator[list[FinishedRun]]:
             target = Path(folder) / str(number)
             folder_is = extract_results(path, target).get("folder_is")
             for run in map(drop_image_paths, read_folder_runs(target)):
-                is_named = isinstance(folder_is, str) and has_origin(run.dataset, "user")
-                runs.append(replace(run, dataset=folder_is if is_named else run.dataset, is_imported=True))
+                is_folder = has_origin(run.dataset, "user")
+                dataset = folder_is if is_folder and isinstance(folder_is, str) else run.dataset
+                runs.append(replace(run, dataset=dataset, is_imported=True))
         yield runs
 
 
