@@ -12,13 +12,13 @@ from attncli.attention import Mechanism
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.backbones import pretrained, sites, surgery, timm_networks, user_networks
 from attncli.backbones.grey_stem import convert_stem_to_grey
-from attncli.backbones.structure import BackboneFamily
+from attncli.backbones.structure import BackboneFamily, NetworkStructure
+from attncli.backbones.surgery import find_mechanisms as find_mechanisms
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe, Train
 from attncli.seeds import derive_seed
 from attncli.system.code_reference import is_code_reference
 
-_REFERENCE = "attncli_reference"  # attribute of a mechanism's module: what a recipe calls it
 CIFAR_STEM_BELOW = 64  # images below this many pixels get the CIFAR stem
 
 
@@ -97,9 +97,9 @@ def build(recipe: Recipe, spec: InputSpec, notify: Callable[[str], None] | None 
     if resolved.family is None:
         net = _build_whole_network(resolved, spec)
     else:
-        net = _build_backbone(resolved, resolved.family, spec, notify)
-        _zero_residual_branches(net, resolved, resolved.family)
-        _insert_attention(net, resolved, resolved.family, spec)
+        net, structure = _build_backbone(resolved, spec, notify)
+        _zero_residual_branches(net, resolved, structure)
+        _insert_attention(net, resolved, structure, spec)
         if isinstance(recipe.model.pretrained, str) and not _is_building_on_meta():
             summary = pretrained.load_mechanisms(net, recipe.model.pretrained)
             if summary and notify:
@@ -141,6 +141,11 @@ def _validate_combination(resolved: ResolvedModel, spec: InputSpec) -> None:
             f"model.channels: '{model.attn}' is a whole network: it has no stem of a backbone to change",
             "leave out model.channels",
         )
+    if resolved.is_whole_network and model.last_stride:
+        raise UserError(
+            f"model.last_stride: '{model.attn}' is a whole network: it has no last stage of a backbone",
+            "leave out model.last_stride",
+        )
     if resolved.is_whole_network and (model.site or model.stages or model.blocks):
         raise UserError(
             f"model.attn: '{model.attn}' is a whole network: it has no place to choose",
@@ -154,10 +159,13 @@ def _build_whole_network(resolved: ResolvedModel, spec: InputSpec) -> nn.Module:
     return build_mechanism(resolved, resolved.mechanism, site_arguments, "model")
 
 
-def build_plain_network(model: Model, classes: int, size: tuple[int, int]) -> nn.Module:
-    """Return the backbone of a recipe with random weights, for images of `size` (H, W).
+def build_plain_network(model: Model, classes: int, size: tuple[int, int]) -> tuple[nn.Module, NetworkStructure]:
+    """Return the backbone of a recipe with random weights, for images of `size` (H, W), and its parts.
 
-    Raises UserError if the network does not take images of this size, or its last stage has no stride to remove.
+    Some networks are described from a pass of images: as they are built here, before anything is put in.
+
+    Raises UserError if the network does not take images of this size, or the strides of its last stage cannot be
+    removed.
     """
     use_cifar_stem = max(size) < CIFAR_STEM_BELOW if model.stem == "auto" else model.stem == "cifar"
     family = backbones.load(model.backbone)
@@ -166,35 +174,50 @@ def build_plain_network(model: Model, classes: int, size: tuple[int, int]) -> nn
         timm_networks.check_image_size(net, model.backbone, size)
     if is_code_reference(model.backbone):
         user_networks.set_image_size(net, model.backbone, size, classes)
-    if model.last_stride and not surgery.remove_last_strides(net, family.find_structure(net)):
+    structure = family.find_structure(net)
+    if model.last_stride:
+        _remove_last_strides(net, structure, model.backbone, size)
+    return net, structure
+
+
+def _remove_last_strides(net: nn.Module, structure: NetworkStructure, backbone: str, size: tuple[int, int]) -> None:
+    if not surgery.remove_last_strides(net, structure):
         raise UserError(
-            f"model.last_stride: the last stage of {model.backbone} has no stride", "leave out model.last_stride"
+            f"model.last_stride: no convolution in the last stage of {backbone} has a stride",
+            "leave out model.last_stride",
         )
-    return net
+    if not surgery.keeps_size(net, structure, size):
+        raise UserError(
+            f"model.last_stride: the last stage of {backbone} makes its map smaller by more than its convolutions",
+            "leave out model.last_stride",
+        )
 
 
 def _build_backbone(
-    resolved: ResolvedModel, family: BackboneFamily, spec: InputSpec, notify: Callable[[str], None] | None
-) -> nn.Module:
-    """Build the plain network from the seed's stream "backbone", with pretrained weights if the recipe wants them."""
+    resolved: ResolvedModel, spec: InputSpec, notify: Callable[[str], None] | None
+) -> tuple[nn.Module, NetworkStructure]:
+    """Build the plain network from the seed's stream "backbone", with pretrained weights if the recipe wants them.
+
+    Its parts are those before its classifier averages over the frames of clips.
+    """
     model = resolved.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(resolved.seed, "backbone"))
-        net = build_plain_network(model, spec.classes, spec.size)
+        net, structure = build_plain_network(model, spec.classes, spec.size)
         if model.channels == 1:
             convert_stem_to_grey(net, model.backbone)
         if model.pretrained and not _is_building_on_meta():
-            loaded = pretrained.load(net, family.find_structure(net), model.backbone, model.pretrained)
+            loaded = pretrained.load(net, structure, model.backbone, model.pretrained)
             if notify:
                 warnings = pretrained.pretraining_warnings(resolved.mechanism)
                 notify("\n".join((loaded.format_summary(), *warnings)))
         if spec.frames is not None:
-            path = family.find_structure(net).classifier
+            path = structure.classifier
             net.set_submodule(path, surgery.FrameAveragingHead(net.get_submodule(path), spec.frames))
-    return net
+    return net, structure
 
 
-def _zero_residual_branches(net: nn.Module, resolved: ResolvedModel, family: BackboneFamily) -> None:
+def _zero_residual_branches(net: nn.Module, resolved: ResolvedModel, structure: NetworkStructure) -> None:
     """Start each residual block as its shortcut if the recipe, or else the mechanism's card, wants that.
 
     Pretrained weights stay as they are. Raises UserError if the recipe wants it and the network has no such norms.
@@ -203,16 +226,16 @@ def _zero_residual_branches(net: nn.Module, resolved: ResolvedModel, family: Bac
     by_card = mechanism is not None and mechanism.card.zero_init_residual and not model.pretrained
     if not (by_card if model.zero_init_residual is None else model.zero_init_residual):
         return
-    zeroed = surgery.zero_branch_norms(net, family.find_structure(net))
+    zeroed = surgery.zero_branch_norms(net, structure)
     if not zeroed and model.zero_init_residual:
         raise UserError(
             f"model.zero_init_residual: no residual branch of {model.backbone} ends with a norm", "leave it out"
         )
 
 
-def _insert_attention(net: nn.Module, resolved: ResolvedModel, family: BackboneFamily, spec: InputSpec) -> None:
+def _insert_attention(net: nn.Module, resolved: ResolvedModel, structure: NetworkStructure, spec: InputSpec) -> None:
     """Build the mechanism for each of its places and put it there; remove the attention that it replaces."""
-    model, mechanism, structure = resolved.model, resolved.mechanism, family.find_structure(net)
+    model, mechanism = resolved.model, resolved.mechanism
     placed_mechanisms: list[tuple[sites.Placement, nn.Module]] = []
     with plugin_errors(model.attn, "fails on a map of zeros"):
         for member in mechanism.members if mechanism is not None else ():
@@ -278,7 +301,7 @@ def build_mechanism(
             ) from error
     if not isinstance(module, nn.Module):
         raise UserError(f"attention '{mechanism.reference}': not a torch.nn.Module", "derive the class from nn.Module")
-    setattr(module, _REFERENCE, mechanism.reference)
+    surgery.mark_mechanism(module, mechanism.reference)
     return module
 
 
@@ -332,16 +355,6 @@ def _run_smoke_test(net: nn.Module, resolved: ResolvedModel, spec: InputSpec) ->
     net.train().zero_grad(set_to_none=True)
 
 
-def find_mechanisms(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the mechanisms in a network by path; a mechanism that is the whole network has the path ""."""
-    inserted: dict[str, nn.Module] = {}
-    for path, module in model.named_modules():
-        is_inside = any(path.startswith(f"{other}.") for other in inserted)  # a mechanism may have a part of that name
-        if path.endswith(".attn") and not is_inside:
-            inserted[path] = module
-    return inserted or ({"": model} if hasattr(model, _REFERENCE) else {})
-
-
 def group_parameters(
     model: nn.Module, train: Train, attn: str, parts: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
@@ -384,7 +397,7 @@ def _read_card_rules(model: nn.Module, attn: str) -> tuple[set[str], dict[str, f
         return undecayed, lr_factors
     cards = {member.reference: member.card for member in mechanism.members}
     for path, module in find_mechanisms(model).items():
-        card = cards[getattr(module, _REFERENCE, attn)]
+        card = cards[surgery.read_reference(module)]
         undecayed_rules = getattr(module, "no_weight_decay", card.no_weight_decay)
         for name, _ in module.named_parameters():
             full_name = f"{path}.{name}" if path else name

@@ -12,6 +12,7 @@ from attncli.recipe import Recipe, load_yaml
 from attncli.records import Epoch, Evaluation, Result, Speed
 from attncli.result_files import forget_image_root
 from attncli.runs import RECIPE
+from attncli.system.code_reference import label_mechanism_name
 from attncli.track.predictions import read_predictions
 from attncli.track.provenance import Provenance, read_provenance
 
@@ -72,7 +73,7 @@ def _check_identity(digest: str, recipe: Recipe, result: Result) -> Iterator[str
         "digest": (result.digest, (digest,)),
         "group": (result.group, (portable_recipe.compute_group(), recipe.compute_group())),
         "seed": (result.seed, (recipe.seed,)),
-        "backbone": (result.backbone, (recipe.model.backbone, recipe.model.attn)),
+        "backbone": (result.backbone, (recipe.model.backbone_label, label_mechanism_name(recipe.model.attn))),
         "dataset": (result.dataset, (recipe.data.name,)),
         "epochs": (result.epochs, (recipe.train.epochs,)),
     }

@@ -10,7 +10,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,9 +19,9 @@ from typing import Any
 from attncli import __version__
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
-from attncli.recipe import Recipe
+from attncli.recipe import Model, Recipe
 from attncli.records import LOG, RESULT
-from attncli.runs import RECIPE, FinishedRun, read_folder_runs
+from attncli.runs import RECIPE, FailedRun, FinishedRun, read_folder_runs
 from attncli.system.files import write_atomically
 from attncli.track.predictions import PREDICTIONS_FILE
 from attncli.track.provenance import ORIGIN_FILE, read_provenance
@@ -60,8 +60,10 @@ def export_results(runs: Sequence[FinishedRun], path: Path, *, folder_is: str | 
                     archive.writestr(f"{digest}/{name}", content)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: {error.strerror or error}", "give a file that can be written") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)  # what Ctrl-C or a full disk left
     return len(folders)
 
 
@@ -126,10 +128,9 @@ def imported_results(paths: Sequence[Path]) -> Iterator[list[FinishedRun]]:
             target = Path(folder) / str(number)
             folder_is = extract_results(path, target).get("folder_is")
             for run in map(drop_image_paths, read_folder_runs(target)):
-                if isinstance(folder_is, str) and has_origin(run.dataset, "user"):
-                    runs.append(replace(run, dataset=folder_is))
-                else:
-                    runs.append(run)
+                is_folder = has_origin(run.dataset, "user")
+                dataset = folder_is if is_folder and isinstance(folder_is, str) else run.dataset
+                runs.append(replace(run, dataset=dataset, is_imported=True))
         yield runs
 
 
@@ -144,13 +145,15 @@ def extract_results(path: Path, target: Path) -> Mapping[str, Any]:
             info = json.loads(archive.read(RESULTS_INFO))
             if info["format"] > FORMAT:
                 raise UserError(f"{path}: written by attncli {info['attncli']}", "use that version or a later one")
+            if not isinstance(info["runs"], list):
+                raise ValueError("no list of runs")
             for name in archive.namelist():
                 if member := _MEMBER.fullmatch(name):
                     (target / member[1]).mkdir(parents=True, exist_ok=True)
                     write_atomically(target / member[1] / member[2], archive.read(name))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}", hint) from error
-    except (zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, TypeError, ValueError, RuntimeError, EOFError) as error:
         raise UserError(f"{path}: not a file of results", hint) from error
     return dict(info)
 
@@ -196,18 +199,34 @@ def _adopt_dataset(run: FinishedRun, datasets: Mapping[str, str]) -> FinishedRun
     """Return a run of one's own as the others would have exported it, if they used its images."""
     if run.result.data_digest not in datasets or not has_own_images(run.recipe):
         return run
-    return replace(drop_image_paths(run), dataset=datasets[run.result.data_digest])
+    return replace(_make_portable(run), dataset=datasets[run.result.data_digest])
+
+
+def _make_portable(run: FinishedRun) -> FinishedRun:
+    """Return the run as `drop_image_paths` does; one whose own code is gone has no other digest and stays as it is."""
+    try:
+        return drop_image_paths(run)
+    except UserError:
+        return run
+
+
+def rename_failed_groups(
+    failures: Sequence[FailedRun], own: Sequence[FinishedRun], merged: Sequence[FinishedRun]
+) -> list[FailedRun]:
+    """Return one's own failed runs with the groups that `merge_results` gave to the finished ones."""
+    groups = {before.result.group: after.result.group for before, after in zip(own, merged, strict=False)}
+    return [replace(failure, group=groups.get(failure.group, failure.group)) for failure in failures]
 
 
 def _make_run_key(run: FinishedRun) -> tuple[str, str]:
     """Return what identifies a run: its digest, and for the user's own images their digest too."""
-    return drop_image_paths(run).digest, run.result.data_digest if has_own_images(run.recipe) else ""
+    return _make_portable(run).digest, run.result.data_digest if has_own_images(run.recipe) else ""
 
 
 def _make_settings_key(run: FinishedRun) -> str:
     """Return what two runs must share to be paired: images and recipe without network and seed."""
-    identity = forget_image_root(run.recipe).build_identity()
-    shared = {name: value for name, value in identity.items() if name not in ("model", "seed")}
+    recipe = forget_image_root(run.recipe).model_copy(update={"model": Model()})  # its file may be gone
+    shared = {name: value for name, value in recipe.build_identity().items() if name not in ("model", "seed")}
     return json.dumps(shared | {"images": run.result.data_digest}, sort_keys=True)
 
 

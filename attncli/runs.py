@@ -52,7 +52,8 @@ class FinishedRun:
     """A finished run: its recipe, its result, and where it was recorded.
 
     `dataset` is the recipe's, unless the user says whose images the runs on `folder` used. `folder` is None if only
-    MLflow has the run; its result then lacks what MLflow does not keep.
+    MLflow has the run; its result then lacks what MLflow does not keep. `is_imported` is true for a run of a file of
+    results: its folder is gone when the command ends.
     """
 
     recipe: Recipe
@@ -60,6 +61,7 @@ class FinishedRun:
     dataset: str
     experiment: str
     folder: Path | None
+    is_imported: bool = False
 
     @property
     def digest(self) -> str:
@@ -177,11 +179,12 @@ def _convert_mlflow_row(row: Mapping[str, Any]) -> FinishedRun | None:
 def _parse_recipe(params: Mapping[str, str]) -> Recipe:
     """Return the recipe of MLflow's flat parameters. Raises ValueError or UserError if they are none."""
     tree: dict[str, Any] = {}
-    options = {}
+    options: dict[str, Any] = {}
     for name, text in params.items():
         value = _parse_param(text)
         if name.startswith(_OPTION_PREFIX):
-            options[name.removeprefix(_OPTION_PREFIX)] = value
+            part, _, key = name.removeprefix(_OPTION_PREFIX).rpartition(".")  # a combination has them by part
+            (options.setdefault(part, {}) if part else options)[key] = value
         else:
             recipes.set_dotted_key(tree, name, value)
     recipes.set_dotted_key(tree, "model.options", options)

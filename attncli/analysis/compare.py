@@ -95,6 +95,7 @@ class ComparisonRow:
     precision: str | None = None  # in which it was trained
     image_size: int | None = None  # side of square images in pixels, None if it is not known here
     images: str = ""  # the dataset; for the user's own images the name of their folder
+    starts_by_recipe: bool = False  # whether model.zero_init_residual says how residual branches start
 
     @property
     def latency_ms(self) -> float | None:
@@ -110,7 +111,7 @@ class ComparisonRow:
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values for JSON and CSV, the two estimates flat."""
-        nested = ("accuracy", "difference", "seeds", "joint", "disagreement", "top5", "macro_f1")
+        nested = ("accuracy", "difference", "seeds", "joint", "disagreement", "top5", "macro_f1", "starts_by_recipe")
         values = {name: value for name, value in vars(self).items() if name not in nested}
         leading = {name: values.pop(name) for name in ("dataset", "backbone", "variant", "attn", "category", "recipe")}
         return {
@@ -238,7 +239,9 @@ def _pair_variants(
         diffs = {i: arms[i].subtract_baseline(baseline) for i in compared if baseline is not None}
         plans = {i: _read_plan(arms[i], planned_seeds) for i in members}
         folds = read_fold_design(arms[members[0]].any_run.recipe)  # the same for all, as they share the recipe
-        units = {i: diffs[i] if folds is None else folds.average_by_cut(diffs[i]) for i in compared}
+        units = {
+            i: diffs[i] if folds is None else folds.average_by_cut(folds.keep_whole_seeds(diffs[i])) for i in compared
+        }
         overlap = 0.0 if folds is None else folds.overlap
         levels = [_choose_level(plans[i], diffs[i], folds) or stats.ALPHA for i in compared]
         joint = dict(zip(compared, compare_with_baseline([units[i] for i in compared], levels, overlap), strict=True))
@@ -297,6 +300,7 @@ def _explain_missing_baseline(base: BaselineKey, baselines: Mapping[BaselineKey,
 def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin: float) -> ComparisonRow:
     arm, run = variant.runs, variant.runs.any_run
     diffs, folds = variant.differences, variant.folds
+    whole = diffs if folds is None else folds.keep_whole_seeds(diffs)  # those that the test has
     is_tested = variant.joint is not None
     image_error, disagreement = _read_image_evidence(variant)
     return ComparisonRow(
@@ -309,7 +313,7 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
         recipe=recipe,
         seeds=tuple(arm.top1_by_seed()),
         accuracy=_clip_accuracy(_estimate_over_pairs(arm.top1_by_seed(), folds)),
-        difference=_estimate_over_pairs(diffs, folds) if diffs else None,
+        difference=_estimate_over_pairs(whole, folds) if whole else None,
         p=variant.p,
         p_holm=variant.p_holm,
         verdict=variant.word_verdict(margin),
@@ -342,6 +346,7 @@ def _make_comparison_row(variant: _PairedVariant, name: str, recipe: str, margin
         epochs=run.recipe.train.epochs,
         precision=run.result.precision or None,
         image_size=_find_image_side(run.recipe.data),
+        starts_by_recipe=run.recipe.model.zero_init_residual is not None,
     )
 
 

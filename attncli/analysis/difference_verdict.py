@@ -29,9 +29,12 @@ class VariantEvidence:
 def word_verdict(evidence: VariantEvidence, margin: float) -> str:
     """Return the verdict on a variant that has a baseline; `margin` is the smallest difference of interest."""
     if evidence.failed_seeds:
-        seeds = ", ".join(map(str, evidence.failed_seeds))
-        trained = evidence.pairs + len(evidence.failed_seeds)
-        return f"not judged: {len(evidence.failed_seeds)} of {trained} seeds failed (seed {seeds})"
+        failed, folds = evidence.failed_seeds, evidence.folds
+        trained = evidence.pairs + len(failed)
+        if folds is not None:
+            names = ", ".join(f"seed {number // folds} fold {number % folds}" for number in failed)
+            return f"not judged: {len(failed)} of {trained} folds failed ({names})"
+        return f"not judged: {len(failed)} of {trained} seeds failed (seed {', '.join(map(str, failed))})"
     if not evidence.pairs:
         return "no seed in common with the baseline"
     if evidence.pairs == 1:

@@ -7,11 +7,13 @@ those runs count whose conditions and code are those here; the others are traine
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from attncli.analysis.conditions import describe_conditions
 from attncli.data import has_changeable_files
+from attncli.errors import UserError
 from attncli.jobs import PlannedRun, SweepPlan
 from attncli.recipe import Recipe
 from attncli.records import Result
@@ -39,7 +41,9 @@ def count_finished_elsewhere(
     images_match = _make_image_check(runs)
     available: dict[str, list[Result]] = defaultdict(list)
     for run in others:
-        available[_make_portable_digest(run.recipe)].append(run.result)
+        with suppress(UserError):  # a user's code that is not here
+            if run.recipe.compute_digest() == run.digest:  # else the code of that name is another one here
+                available[_make_portable_digest(run.recipe)].append(run.result)
     chosen: dict[str, Result] = {}
     for seed in dict.fromkeys(run.recipe.seed for run in plan.runs):
         seed_runs = [run for run in plan.runs if run.recipe.seed == seed]

@@ -13,7 +13,7 @@ If all seeds have the same cut, the seeds of one fold share its training and its
 difference, and J = k. With data.subset_seed=run each seed is cut anew, and J is the number of pairs.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
@@ -41,6 +41,12 @@ class FoldDesign:
         for number, value in values.items():
             by_fold[number % self.count].append(value)
         return {fold: fmean(of_fold) for fold, of_fold in sorted(by_fold.items())}
+
+    def keep_whole_seeds(self, values: Mapping[int, float]) -> dict[int, float]:
+        """Return the values of the seeds of which every fold is there; all of them if there is no such seed."""
+        folds = Counter(number // self.count for number in values)
+        whole = {number: value for number, value in values.items() if folds[number // self.count] == self.count}
+        return whole or dict(values)
 
     def count_whole_seeds(self, pairs: Iterable[int]) -> int:
         """Return the number of seeds of which every fold is among these pair numbers."""

@@ -105,7 +105,11 @@ def combine_mechanisms(reference: str, parts: Sequence[Mechanism]) -> Mechanism:
         category=COMBINED_CATEGORY,
         path=parts[0].path,
         doc="\n\n".join(part.doc for part in parts),
-        card=Card(title=" + ".join(part.card.title for part in parts), site=parts[0].card.site),
+        card=Card(
+            title=" + ".join(part.card.title for part in parts),
+            site=parts[0].card.site,
+            zero_init_residual=any(part.card.zero_init_residual for part in parts),
+        ),
         arguments={},
         options={},
         parts=tuple(parts),

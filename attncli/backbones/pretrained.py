@@ -7,7 +7,7 @@ else downloaded. If the file has the weights of a mechanism too, `load_mechanism
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,13 @@ from attncli.attention import Mechanism
 from attncli.backbones import TIMM_PREFIX, timm_networks
 from attncli.backbones.grey_stem import fit_stem_weight
 from attncli.backbones.structure import NetworkStructure
+from attncli.backbones.surgery import find_mechanisms
 from attncli.backbones.weight_files import NetworkWeights, read_network_weights
 from attncli.errors import UserError
 from attncli.recipe.run_weights import locate_weights
 
 WEIGHTS = "IMAGENET1K_V1"  # papers compare with these, and torchvision has them for each of its networks here
-HOST, ATTENTION = ".host.", ".attn."  # in the names of a network with mechanisms, see attncli.backbones.surgery
+HOST, ATTENTION = ".host.", "attn"  # in the names of a network with mechanisms, see attncli.backbones.surgery
 MOST_NAMES = 8  # unused tensors that are named
 
 
@@ -76,7 +77,8 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
         for name, tensor in file_weights.tensors.items()
         for key in [name.replace(HOST, ".")]
     }
-    replaced_modules = {name.partition(ATTENTION)[0] for name in file_tensors if ATTENTION in name}
+    mechanism_places = _find_mechanism_places(net, file_tensors)
+    replaced_modules = set(mechanism_places.values())
     fitting = {
         k: file_tensors[k]
         for k in network_tensors
@@ -100,7 +102,7 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
         k
         for k in file_tensors
         if k not in network_tensors
-        and ATTENTION not in k
+        and k not in mechanism_places
         and not k.endswith("num_batches_tracked")
         and not _stem_or_classifier(k, structure)
     ]
@@ -119,13 +121,12 @@ def load_mechanisms(net: nn.Module, weights: str) -> str | None:
         net: The finished network, with its mechanisms.
         weights: The path of a state dict, or of a run's folder.
     """
-    own_tensors = {k: v for k, v in net.state_dict().items() if ATTENTION in k}
+    prefixes = tuple(f"{path}." for path in find_mechanisms(net))
+    own_tensors = {k: v for k, v in net.state_dict().items() if k.startswith(prefixes)}
     if not own_tensors:
         return None
     file_weights = _read_weights(Path(weights).expanduser(), {k: v.shape for k, v in net.state_dict().items()})
     source, file_tensors = file_weights.source, file_weights.tensors
-    if not any(ATTENTION in k for k in file_tensors):
-        return None
     fitting = {
         k: file_tensors[k] for k, v in own_tensors.items() if k in file_tensors and file_tensors[k].shape == v.shape
     }
@@ -133,6 +134,22 @@ def load_mechanisms(net: nn.Module, weights: str) -> str | None:
         return None
     net.load_state_dict(fitting, strict=False)
     return f"pretrained: {len(fitting)} of {len(own_tensors)} tensors of the mechanism from {source}"
+
+
+def _find_mechanism_places(plain: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Return the tensors that belong to mechanisms, each with the module of the plain network where its one stands.
+
+    The network may have modules called `attn` itself, and so may a mechanism: of several places the last one that the
+    plain network has counts.
+    """
+    modules, own_names = dict(plain.named_modules()), plain.state_dict().keys()
+    places_by_tensor = {}
+    for name in names:
+        words = name.split(".")
+        places = [".".join(words[:i]) for i, word in enumerate(words) if i and word == ATTENTION]
+        if places and name not in own_names:
+            places_by_tensor[name] = next((place for place in reversed(places) if place in modules), places[0])
+    return places_by_tensor
 
 
 def pretraining_warnings(mechanism: Mechanism | None) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ Shortcuts that change the width are free of parameters (the paper's option A: ev
 the new channels), so resnet20 has 269,722 parameters and resnet110 1,727,962.
 """
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from attncli.backbones.pad_shortcut import PadShortcut
 from attncli.backbones.resnet import find_structure as find_structure
 
 NAMES = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
@@ -43,21 +43,7 @@ class CifarResNet(nn.Module):
         return self.fc(self.avgpool(x).flatten(1))
 
 
-class PadShortcut(nn.Module):
-    """Option A: every second pixel, new channels zero; (N, C, H, W) -> (N, channels, H/2, W/2)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Halve the map and widen it with zeros on both sides."""
-        x = x[:, :, ::2, ::2]
-        new = self.channels - x.shape[1]
-        return F.pad(x, (0, 0, 0, 0, new // 2, new - new // 2))
-
-
 def _make_stage(channels_in: int, channels: int, n: int, stride: int) -> nn.Sequential:
-    shortcut = None if channels_in == channels else PadShortcut(channels)
+    shortcut = None if channels_in == channels else PadShortcut(channels, stride)
     first = BasicBlock(channels_in, channels, stride, shortcut)
     return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(n - 1)))

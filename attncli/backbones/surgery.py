@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attncli.backbones.pad_shortcut import PadShortcut
 from attncli.backbones.structure import NetworkStructure
 
 TensorShape = tuple[int, ...]
 ModuleShapes = dict[str, tuple[TensorShape, TensorShape]]  # path -> shape of the input and of the output
 Insertion = Callable[[nn.Module, nn.Module], None]  # (network, mechanism)
+_REFERENCE = "attncli_reference"  # attribute of a mechanism's module: what a recipe calls it
 
 
 class WrappedSubmodule(nn.Sequential):
@@ -32,6 +34,22 @@ class FrameAveragingHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of the clips."""
         return self.classifier(x.unflatten(0, (-1, self.frames)).mean(1))
+
+
+def mark_mechanism(module: nn.Module, reference: str) -> None:
+    """Note in a module that it is the mechanism `reference` of a recipe: other modules may be called `attn` too."""
+    setattr(module, _REFERENCE, reference)
+
+
+def read_reference(mechanism: nn.Module) -> str:
+    """Return what a recipe calls a mechanism of `find_mechanisms`."""
+    reference: str = vars(mechanism)[_REFERENCE]
+    return reference
+
+
+def find_mechanisms(net: nn.Module) -> dict[str, nn.Module]:
+    """Return the mechanisms in a network by path; a mechanism that is the whole network has the path ""."""
+    return {path: module for path, module in net.named_modules() if _REFERENCE in vars(module)}
 
 
 def trace_shapes(net: nn.Module, size: tuple[int, int], images: int = 1) -> ModuleShapes:
@@ -107,15 +125,31 @@ def remove_strides(net: nn.Module, paths: Iterable[str]) -> None:
 
 
 def remove_last_strides(net: nn.Module, structure: NetworkStructure) -> int:
-    """Let the last stage keep the size of its map, as networks with dense maps do; return how many strides it had."""
+    """Let the last stage keep the size of its map, as networks with dense maps do; return how many strides it had.
+
+    Only convolutions and shortcuts without parameters are changed: a network that pools there does not run afterwards,
+    or pools as before. `keeps_size` tells.
+    """
     last_blocks = [net.get_submodule(block.path) for block in structure.blocks if block.stage == structure.stage_count]
-    strided = [
-        module for block in last_blocks for module in block.modules()
-        if isinstance(module, nn.Conv2d) and max(module.stride) > 1
-    ]  # fmt: skip
-    for conv in strided:
+    modules = {id(module): module for block in last_blocks for module in block.modules()}
+    convs = [m for m in modules.values() if isinstance(m, nn.Conv2d) and max(m.stride) > 1]
+    shortcuts = [m for m in modules.values() if isinstance(m, PadShortcut) and m.stride > 1]
+    for conv in convs:
         conv.stride = (1, 1)
-    return len(strided)
+    for shortcut in shortcuts:
+        shortcut.stride = 1
+    return len(convs) + len(shortcuts)
+
+
+def keeps_size(net: nn.Module, structure: NetworkStructure, size: tuple[int, int]) -> bool:
+    """Return whether the network takes images of `size` (H, W) and no block of its last stage makes its map smaller."""
+    try:
+        module_shapes = trace_shapes(net, size)
+    except (RuntimeError, ValueError, AssertionError):  # a sum of maps of different sizes
+        return False
+    last_paths = [block.path for block in structure.blocks if block.stage == structure.stage_count]
+    shapes = [module_shapes[path] for path in last_paths if path in module_shapes]
+    return all(output_shape[-2:] == input_shape[-2:] for input_shape, output_shape in shapes)
 
 
 def make_join(*joined_classes: type[nn.Module]) -> Callable[[nn.Module, nn.Module], None]:

@@ -37,11 +37,12 @@ def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
     """Return the network with random weights; (N, 3, H, W) -> (N, classes). Its stem is its own whatever the image."""
     path, definition = split_network_reference(name)
     parameter = find_class_count(name)
-    with _user_errors(path, "cannot be built"):
+    device = torch.empty(0).device
+    with _user_errors(path, "cannot be built"), torch.device("cpu"):  # it may read values, which meta tensors lack
         net = _load_definition(path, definition, read_file_versions(path))(**{parameter: classes})
     if not isinstance(net, nn.Module):
         raise UserError(f"{name}: not a torch.nn.Module, but {type(net).__name__}", "return the network")
-    return net
+    return net.to(device)
 
 
 def set_image_size(net: nn.Module, name: str, size: tuple[int, int], classes: int) -> None:

@@ -76,7 +76,8 @@ def decide_accuracy(
 def _find_failed_seeds(runs: Mapping[int, FinishedRun], failures: Sequence[FailedRun]) -> set[int]:
     """Return the seeds with which a network failed by the recipe of these runs, and that none of them finished."""
     groups = {run.result.group for run in runs.values()}
-    return {failure.seed for failure in failures if failure.group in groups} - runs.keys()
+    folds = {run.recipe.data.fold for run in runs.values()}  # one, as the fold is part of the protocol
+    return {f.seed for f in failures if f.group in groups and f.recipe.data.fold in folds} - runs.keys()
 
 
 def _describe_failure(quantity: Quantity, seeds: Set[int]) -> str:

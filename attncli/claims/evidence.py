@@ -9,7 +9,7 @@ from attncli.analysis.count_cache import CountCache
 from attncli.analysis.network_key import RunIndex, index_runs
 from attncli.claims.throughput import SpeedStore
 from attncli.dataset_catalog import has_origin
-from attncli.result_files import merge_results
+from attncli.result_files import merge_results, rename_failed_groups
 from attncli.runs import FailedRun, FinishedRun, RunStore, read_failed_runs, read_finished_runs
 
 
@@ -82,7 +82,8 @@ def add_runs_of_others(
         UserError: As `attncli.result_files.merge_results`.
     """
     merged_runs = merge_results(evidence.runs, _name_dataset(others, folder_is), must_match=must_match)
-    return replace(evidence, runs=merged_runs)
+    failures = rename_failed_groups(evidence.failures, evidence.runs, merged_runs)
+    return replace(evidence, runs=merged_runs, failures=failures)
 
 
 def _name_dataset(runs: Sequence[FinishedRun], folder_is: str | None) -> Sequence[FinishedRun]:

@@ -95,5 +95,6 @@ def _find_own_recipe(parts: Sequence[ComparisonOutcome], runs: Sequence[Finished
     trained = [part for part in parts if isinstance(part, TrainedOutcome) and part.digests]
     if len({part.protocol for part in trained}) != 1:
         return None
-    folders = [run.folder for run in runs if run.digest in trained[0].digests and run.folder is not None]
+    own_runs = [run for run in runs if run.digest in trained[0].digests and not run.is_imported]
+    folders = [run.folder for run in own_runs if run.folder is not None]
     return folders[0] / RECIPE if folders else None

@@ -107,14 +107,17 @@ class JobCount(click.ParamType):  # type: ignore[type-arg]
         return int(value)
 
 
-JOBS_HELP = "Runs at a time; auto: several per GPU if one leaves it idle  [default: one per GPU, else 1]"
+JOBS_HELP = "Runs at a time; auto: several per GPU if one does not fill it  [default: one per GPU, else 1]"
 NAMES, SEEDS, SEED, JOBS, IMAGE_SIZE = NameList(), SeedList(), Seed(), JobCount(), ImageSize()
 
 _FILE = click.argument(
     "recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path), shell_complete=complete_recipes
 )
 _BACKBONE = click.option(
-    "--backbone", metavar="NAME", shell_complete=complete_backbones, help="Backbone, for example resnet18."
+    "--backbone",
+    metavar="NAME",
+    shell_complete=complete_backbones,
+    help="Backbone, for example resnet18, or your own network: net.py:Net.",
 )
 _SIZE = click.option(
     "--image-size", type=IMAGE_SIZE, metavar="PX", help="Side of the images in pixels, or HEIGHTxWIDTH."
@@ -126,7 +129,7 @@ _RECIPE = (
         "--attn",
         metavar="NAME|FILE",
         shell_complete=complete_mechanisms,
-        help="Attention mechanism, or your own: mine.py, mine.py:CLASS.",
+        help="Attention mechanism, several (se+simam), or your own: mine.py, mine.py:CLASS.",
     ),
     _BACKBONE,
     click.option(
@@ -151,7 +154,7 @@ _NETWORKS = (
         type=NAMES,
         metavar="NAMES",
         shell_complete=complete_mechanisms,
-        help="Mechanisms or mine.py:CLASS, separated by commas, or `all`  [default: the recipe's, else all]",
+        help="Mechanisms, se+simam or mine.py:CLASS, separated by commas, or `all`  [default: the recipe's, else all]",
     ),
     _BACKBONE,
     _SIZE,

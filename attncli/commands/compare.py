@@ -1,5 +1,6 @@
 """`attncli compare`: compare finished runs, paired seed by seed."""
 
+import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from attncli.commands._options import (
 )
 from attncli.commands._result_stream import echo_result
 
+MOST_NAME_BYTES = 200  # of a plot's file name; file systems allow 255
 LEAST_COLUMNS, MOST_COLUMNS = 80, 120  # a narrower table is broken, longer lines of text are hard to read
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ def command(
     from attncli.report import comparison
     from attncli.report.comparison import describe_lost_runs
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
-    from attncli.result_files import merge_results
+    from attncli.result_files import merge_results, rename_failed_groups
     from attncli.runs import RunStore, list_untracked_runs, read_failed_runs, read_finished_runs
     from attncli.system.code_reference import is_code_reference, label_code_reference, label_mechanism_name
 
@@ -127,7 +129,9 @@ def command(
     has_others = bool(with_files or shipped)
     if has_others:
         others = open_results_of_others(with_files, shipped)
-        finished_runs, plot = merge_results(finished_runs, others, must_match=not shipped), False
+        merged_runs = merge_results(finished_runs, others, must_match=not shipped)
+        failed_runs = rename_failed_groups(failed_runs, finished_runs, merged_runs)
+        finished_runs, plot = merged_runs, False
     refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
     if over:
         shown_runs = [
@@ -233,7 +237,10 @@ def format_plot_name(images: str, backbone: str, cost: str, attn: Sequence[str] 
     from attncli.system.code_reference import label_mechanism_name
 
     chosen = ["+".join(map(label_mechanism_name, attn))] if attn else []
-    return f"compare-{'-'.join((images, backbone, *chosen, cost)).replace('/', '-')}.png"
+    name = "-".join((images, backbone, *chosen, cost)).replace("/", "-")
+    if len(name.encode()) > MOST_NAME_BYTES:
+        name = f"{images}-{backbone}-{hashlib.sha256(name.encode()).hexdigest()[:12]}-{cost}".replace("/", "-")
+    return f"compare-{name}.png"
 
 
 def _draw_plots(

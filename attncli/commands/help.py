@@ -33,7 +33,8 @@ def _complete_topic(ctx: click.Context) -> Iterable[str]:
 def command(topic: str | None) -> None:
     """Print what there is to know about a TOPIC; without one, list the topics.
 
-    On a terminal the text is shown page by page, elsewhere it is plain text. TOPIC may be a command too: its options.
+    On a terminal the text is shown page by page, elsewhere it is plain text. If TOPIC is a command, its options are
+    printed.
 
     More in `attncli help start`.
 

@@ -13,7 +13,7 @@ from attncli.commands._options import NAMES, echo_json, json_option, store_optio
 from attncli.errors import UserError, unknown_name_error
 
 KINDS = ("attention", "backbones", "matrix", "data", "recipes", "runs")
-OTHER_WORDS = {"mechanisms": "attention", "networks": "backbones", "datasets": "data"}
+OTHER_WORDS = {"mechanisms": "attention", "networks": "backbones", "datasets": "data", "sweeps": "recipes"}
 SORT_KEYS = ("name", "category", "site", "year", "params")
 RESNET50_PARAMETERS = 25_557_032
 FREE_SHARE = 0.001  # of resnet50's parameters: what adds less is free

@@ -57,7 +57,8 @@ def command(
     Example:
       attncli run --attn eca --backbone resnet18
       attncli run cifar10-resnet20 --attn cbam --seed 3
-      attncli run --attn ./mine.py --set model.options.scale=0.5 --epochs 20
+      attncli run --attn cbam.py:CBAM --set model.options.reduction_ratio=8 --epochs 20
+      attncli run --attn se+simam --backbone net.py:Net
       attncli run cifar10-resnet20 --attn se --processes 2
       accelerate launch --multi_gpu --num_processes 2 -m attncli run RECIPE
       torchrun --nproc-per-node 2 -m attncli run RECIPE

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._options import store_options
+from attncli.errors import UserError
 
 
 @click.command()
@@ -23,7 +24,12 @@ def command(runs: Path, tracking_uri: str | None, port: int, check: bool) -> Non
     from attncli.track import RunStore, dashboard
 
     run_store = RunStore(runs, tracking_uri)
-    dashboard.prepare_views(run_store)
+    try:
+        dashboard.prepare_views(run_store)
+    except UserError:
+        raise
+    except Exception as error:  # a server may refuse to write; the dashboard works without the views
+        click.echo(f"warning: the views could not be written: {error}", err=True)
     with dashboard.serve_dashboard(run_store, port) as address:
         click.echo(f"dashboard: {address}")
         for title, link in dashboard.list_view_links(address, run_store):

@@ -29,8 +29,8 @@ def recorded_observations(net: nn.Module) -> Iterator[SiteObservations]:
     """
     observations: SiteObservations = {}
     handles, device = [], next(net.parameters()).device
-    for path, module in list_observed_modules(net):
-        hook = _ObservationHook(format_site(path), observations, device)
+    for site, module in list_observed_modules(net):
+        hook = _ObservationHook(site, observations, device)
         handles += [
             module.register_forward_pre_hook(hook.save_random_state),
             module.register_forward_hook(hook.record_output),
@@ -43,19 +43,21 @@ def recorded_observations(net: nn.Module) -> Iterator[SiteObservations]:
 
 
 def list_observed_modules(net: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return (path, module) to look at: the modules of each mechanism with `observe`, or itself if none has it."""
+    """Return (site, module) to look at: the modules of each mechanism with `observe`, or itself if none has it."""
     chosen = []
     for path, mechanism in model.find_mechanisms(net).items():
-        observing_modules = [
-            (f"{path}.{p}".strip("."), m) for p, m in mechanism.named_modules() if get_observe_method(m) is not None
-        ]
-        chosen += observing_modules or [(path, mechanism)]
+        observing_modules = [(p, m) for p, m in mechanism.named_modules() if get_observe_method(m) is not None]
+        chosen += [(_name_site(path, part), m) for part, m in observing_modules or [("", mechanism)]]
     return chosen
 
 
-def format_site(path: str) -> str:
-    """Return a site's name to show: `layer1.0.bn2` for `layer1.0.bn2.attn.select`."""
-    return path.partition(".attn")[0].removeprefix("net.").removesuffix(".host") or "input"
+def _name_site(path: str, part: str) -> str:
+    """Return a site's name to show: `layer1.0.bn2` for the mechanism `layer1.0.bn2.attn`, whichever part is looked at.
+
+    In a mechanism that is the whole network, whose path is "", the part names the site.
+    """
+    place = path.removesuffix(".attn") if path else part.partition(".attn")[0]
+    return place.removeprefix("net.").removesuffix(".host") or "input"
 
 
 class _ObservationHook:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from attncli.errors import RunFailedError
+from attncli.errors import RunFailedError, UserError
 from attncli.measure.overhead import Overhead, measure_recipe_overhead
 from attncli.model import InputSpec
 from attncli.recipe import Recipe, parse_yaml
@@ -39,6 +39,7 @@ def measure_in_processes(
 
     Raises:
         RunFailedError: A process ended without its figures.
+        UserError: What a process cannot measure.
     """
     request = json.dumps({
         "recipes": [recipe.to_yaml() for recipe in recipes], "classes": shape.classes, "size": shape.size,
@@ -58,15 +59,20 @@ def _ask_process(request: str) -> list[dict[str, Any]]:
     if process.returncode:
         last_line = (process.stderr.strip().splitlines() or ["no error message"])[-1]
         raise RunFailedError(f"measure: a process ended with code {process.returncode}: {last_line}", "try it again")
-    answer: list[dict[str, Any]] = json.loads(process.stdout.splitlines()[-1])
-    return answer
+    answer = json.loads(process.stdout.splitlines()[-1])
+    if isinstance(answer, dict):
+        raise UserError(answer["problem"], answer["hint"], code=answer["code"])
+    rows: list[dict[str, Any]] = answer
+    return rows
 
 
 def _combine_answers(row: Overhead, answers: Sequence[dict[str, Any]]) -> Overhead:
     """Return the counted row with the speeds of the processes, or with what went wrong in one of them."""
-    problem = next((answer["problem"] for answer in answers if answer["problem"]), "")
-    if problem or row.problem:
-        return replace(row, problem=row.problem or problem)
+    failed = next((answer for answer in answers if answer["problem"]), None)
+    if row.problem:
+        return row
+    if failed is not None:
+        return replace(row, problem=failed["problem"], hint=failed["hint"])
     return replace(row, speed=combine_speeds([Speed(**answer["speed"]) for answer in answers]))
 
 
@@ -111,15 +117,24 @@ def _answer_request() -> None:
     """Measure what the request on stdin asks for; what a library prints goes to stderr."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    request = json.load(sys.stdin)
+    try:
+        answer = _measure_rows(json.load(sys.stdin))
+    except UserError as error:
+        answer = {"problem": error.problem, "hint": error.hint, "code": error.code}
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+def _measure_rows(request: dict[str, Any]) -> Any:
+    """Return the speed of each recipe of a request, or what went wrong with it."""
     shape = InputSpec(request["classes"], tuple(request["size"]), request["frames"])
     rows = [
         measure_recipe_overhead(Recipe.model_validate(parse_yaml(text)), shape, with_speed=True)
         for text in request["recipes"]
     ]
-    lines = [{"speed": asdict(row.speed) if row.speed else None, "problem": row.problem} for row in rows]
-    answers.write(json.dumps(lines) + "\n")
-    answers.flush()
+    return [
+        {"speed": asdict(row.speed) if row.speed else None, "problem": row.problem, "hint": row.hint} for row in rows
+    ]
 
 
 if __name__ == "__main__":

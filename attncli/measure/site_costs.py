@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from attncli import model
+from attncli import attention, model
 from attncli.backbones import sites
 from attncli.errors import UserError
 from attncli.model import InputSpec
@@ -34,19 +34,18 @@ def list_site_costs(recipe: Recipe, spec: InputSpec) -> list[SiteCost]:
     resolved = model.resolve_model(recipe)
     if resolved.mechanism is None or resolved.family is None:
         raise UserError(f"model.attn: '{recipe.model.attn}' has no sites", "name a mechanism that goes into a backbone")
-    plain = model.build_plain_network(recipe.model, spec.classes, spec.size)
-    structure = resolved.family.find_structure(plain)
+    plain, structure = model.build_plain_network(recipe.model, spec.classes, spec.size)
     places = [
         (member, placement)
         for member in resolved.mechanism.members
         for placement in sites.find_placements(plain, structure, model.make_placement_request(resolved, member, spec))
     ]
     stages = {f"{block.path}.": block.stage for block in structure.blocks}
-    with torch.device("meta"):
-        costs = [
-            (member, placement, model.build_mechanism(resolved, member, placement.site_arguments, placement.path))
-            for member, placement in places
-        ]
+    costs = []
+    for member, placement in places:  # a user's code may read values while it is built
+        with torch.device("cpu" if attention.is_plugin(member.reference) else "meta"):
+            module = model.build_mechanism(resolved, member, placement.site_arguments, placement.path)
+        costs.append((member, placement, module))
     return [
         SiteCost(
             attn=member.name,

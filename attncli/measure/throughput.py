@@ -38,7 +38,7 @@ from attncli.train.distributed import choose_kernels
 from attncli.train.errors import empty_device_cache, is_out_of_memory
 from attncli.train.loss import TrainingObjective
 from attncli.train.small_map_convolution import speed_up_small_maps
-from attncli.train.step_graph import make_step_graph
+from attncli.train.step_graph import agree_on_steps, make_step_graph
 
 TRAINING_SHARE = 0.7  # of the time that timing may take
 MIN_PAIRS = 9  # timed at least: a distribution-free interval of fewer is hardly shorter than their range
@@ -147,9 +147,10 @@ def prepare_network_pair(
     device: torch.device,
 ) -> tuple[TimedNetwork, TimedNetwork]:
     """Return copies of both networks on the device, warmed up: each has run one inference and one training step."""
-    plain = recipe.make_baseline()
+    nets = (model, baseline)
+    own, plain = agree_on_steps((recipe, recipe.make_baseline()), nets, device, precision)
     return (
-        prepare_timed_network(model, recipe, classes, shape, precision, device),
+        prepare_timed_network(model, own, classes, shape, precision, device),
         prepare_timed_network(baseline, plain, classes, shape, precision, device),
     )
 
@@ -235,7 +236,7 @@ def _warm_up_network(
         optimizer.zero_grad(set_to_none=True)
         return loss
 
-    step_graph = make_step_graph(recipe, optimizer, device, precision)
+    step_graph = make_step_graph(recipe, net, optimizer, device, precision)
 
     def train_step() -> None:
         if step_graph:

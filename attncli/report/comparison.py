@@ -130,7 +130,8 @@ def _describe_pairing(rows: Sequence[ComparisonRow]) -> list[str]:
     """Return which variants start from other weights than the plain network of their seed."""
     cards = {row.variant: card for row in rows if (card := _read_card(row.attn)) is not None}
     redrawn = [name for name, card in cards.items() if card.site == "conv"]
-    zeroed = [name for name, card in cards.items() if card.zero_init_residual]
+    by_recipe = {row.variant for row in rows if row.starts_by_recipe}
+    zeroed = [name for name, card in cards.items() if card.zero_init_residual and name not in by_recipe]
     lines = []
     if redrawn:
         text = "kernels drawn anew, so that a seed pairs the data and the other layers"

@@ -44,7 +44,8 @@ def gather_report_data(
     """
     shown_mechanisms = {*attn, NONE}
     runs = [run for run in evidence.runs if not attn or run.result.attn in shown_mechanisms]
-    rows = compare_variants(runs)
+    all_rows = compare_variants(evidence.runs, planned_seeds=evidence.planned_seeds, failures=evidence.failures)
+    rows = [row for row in all_rows if not attn or row.attn in shown_mechanisms]
     by_reference = {run.reference: run for run in runs}
     tables = [
         (title, part, [by_reference[run_id] for row in part for run_id in row.run_ids])
@@ -93,7 +94,7 @@ def _describe_table_origin(runs: Sequence[FinishedRun]) -> TableOrigin:
         return TableOrigin(list(machines), "", [])
     recipe = with_folder[0].recipe
     text = recipe.model_copy(update={"model": recipe.make_baseline().model}).to_yaml()
-    commands = [f"attncli run {shlex.quote(f'{run.folder}/{RECIPE}')}" for run in with_folder]
+    commands = [f"attncli run {shlex.quote(f'{run.folder}/{RECIPE}')}" for run in with_folder if not run.is_imported]
     return TableOrigin(list(machines), text, commands)
 
 

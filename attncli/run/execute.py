@@ -122,6 +122,8 @@ def execute_run(
                 for note in dataset.notes:
                     listener.on_stage(f"note: {note}")
                 warnings = (*dataset.warnings, *_check_needs(recipe, net, dataset, accelerator))
+                if line := _describe_steps(recipe, net, accelerator):
+                    listener.on_stage(line)
                 for warning in (*warnings, *_list_schedule_warnings(recipe, net)):
                     listener.on_warning(warning)
                 release_ranks()
@@ -140,6 +142,13 @@ def _list_schedule_warnings(recipe: Recipe, net: nn.Module) -> list[str]:
     mechanism = label_mechanism(recipe)
     line = f"train.epochs={recipe.train.epochs}: the schedule of {mechanism} takes more epochs and is cut off"
     return [line] if is_short else []
+
+
+def _describe_steps(recipe: Recipe, net: nn.Module, accelerator: Accelerator) -> str:
+    """Return a line if the recipe wants a CUDA graph where it can be, and it cannot."""
+    device = train.resolve_device(accelerator)
+    precision = train.resolve_precision(recipe.train.precision, device)
+    return train.describe_usual_steps(recipe, net, device, precision, accelerator.num_processes)
 
 
 def _pin_images(recipe: Recipe, runs: Path, listener: RunListener) -> Recipe:

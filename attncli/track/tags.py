@@ -189,7 +189,8 @@ def format_run_command(recipe: Recipe) -> str:
     for key, value in recipe.flatten_keys().items():
         if value != defaults[key] and key not in ("model.attn", "model.backbone", "seed", "data.content"):
             is_short = key in options and value is not None
-            arguments += [options[key], str(value)] if is_short else ["--set", f"{key}={_quote_value(value)}"]
+            text = "x".join(map(str, value)) if isinstance(value, list) else str(value)  # image_size: 128x256
+            arguments += [options[key], text] if is_short else ["--set", f"{key}={_quote_value(value)}"]
     return shlex.join(arguments)
 
 

@@ -17,6 +17,7 @@ from attncli.train.precision import autocast_context, resolve_precision
 from attncli.train.profiling import profile_training
 from attncli.train.progress import ProgressListener, TrainingProgress
 from attncli.train.session import check_trainable
+from attncli.train.step_graph import describe_usual_steps
 
 __all__ = [
     "AllRanksError",
@@ -27,6 +28,7 @@ __all__ = [
     "check_trainable",
     "choose_device",
     "combine_flags",
+    "describe_usual_steps",
     "evaluate_split",
     "init_accelerator",
     "is_annealed_at_end",

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from attncli.errors import UserError, unknown_name_error
-from attncli.model import build_plain_network, resolve_model
+from attncli.model import ClipNetwork, build_plain_network, find_mechanisms, resolve_model
 from attncli.recipe import Recipe
 
 ATTENTION, STEM, CLASSIFIER = "attention", "stem", "classifier"
@@ -55,14 +55,14 @@ def find_parts(net: nn.Module, recipe: Recipe, size: tuple[int, int]) -> dict[st
     if resolved.family is None:
         return dict.fromkeys(names, ATTENTION)
     with torch.device("meta"):
-        plain = build_plain_network(recipe.model, 2, size)
-    blocks = resolved.family.find_structure(plain).blocks
-    stages = {f"{block.path}.": f"stage{block.stage}" for block in blocks}
+        _, structure = build_plain_network(recipe.model, 2, size)
+    root = "net." if isinstance(net, ClipNetwork) else ""
+    stages = {f"{root}{block.path}.": f"stage{block.stage}" for block in structure.blocks}
+    mechanisms = tuple(f"{path}." for path in find_mechanisms(net))
     parts, last_part = {}, STEM
     for name in names:
-        stage = next((stage for path, stage in stages.items() if f".{path}" in f".{name}"), None)
+        stage = next((stage for path, stage in stages.items() if name.startswith(path)), None)
         if stage is not None:
             last_part = CLASSIFIER  # for whatever follows the blocks
-        is_attention = ".attn." in name or name.startswith("attn.")
-        parts[name] = ATTENTION if is_attention else stage or last_part
+        parts[name] = ATTENTION if name.startswith(mechanisms) else stage or last_part
     return parts

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from attncli.model import find_mechanisms
 from attncli.seeds import derive_seed
 from attncli.train.distributed import seed_everything
 
@@ -19,17 +20,21 @@ def separate_mechanism_draws(net: nn.Module, device: torch.device) -> None:
 
     Does nothing if only the mechanisms draw or only the network does, and if the mechanism is the whole network.
     """
-    mechanisms = {path: module for path, module in net.named_modules() if path.endswith(".attn")}
-    own_modules = {id(part) for module in mechanisms.values() for part in module.modules()}
-    if not any(draws_in_training(part) for part in net.modules() if id(part) not in own_modules):
-        return
-    for path, module in mechanisms.items():
+    for path, module in find_drawing_mechanisms(net).items():
         hooks = module._forward_hooks.values()
-        is_separate = any(isinstance(getattr(hook, "__self__", None), _MechanismStream) for hook in hooks)
-        if not is_separate and any(map(draws_in_training, module.modules())):
+        if not any(isinstance(getattr(hook, "__self__", None), _MechanismStream) for hook in hooks):
             stream = _MechanismStream(path, device)
             module.register_forward_pre_hook(stream.enter)
             module.register_forward_hook(stream.leave, always_call=True)
+
+
+def find_drawing_mechanisms(net: nn.Module) -> dict[str, nn.Module]:
+    """Return by path the mechanisms that draw in training while the network around them draws too."""
+    mechanisms = find_mechanisms(net)
+    own_modules = {id(part) for module in mechanisms.values() for part in module.modules()}
+    if not any(draws_in_training(part) for part in net.modules() if id(part) not in own_modules):
+        return {}
+    return {path: module for path, module in mechanisms.items() if any(map(draws_in_training, module.modules()))}
 
 
 def draws_in_training(module: nn.Module) -> bool:

@@ -138,7 +138,7 @@ def prepare_session(
         identity={"recipe": recipe.compute_digest(), "data": dataset.digest, "precision": precision},
         epoch_steps=epoch_steps,
         step_images=step_images,
-        step_graph=make_step_graph(recipe, state.optimizer, device, precision, accelerator.num_processes),
+        step_graph=make_step_graph(recipe, model, state.optimizer, device, precision, accelerator.num_processes),
     )
 
 

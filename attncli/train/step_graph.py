@@ -4,22 +4,26 @@ The first steps of a training run as usual, on a side stream, so that kernels ar
 state. The next one is captured with tensors that stay in place: images and labels are copied into them before each
 replay, and so is the learning rate. Random numbers are those of the same seed without a graph, because torch fills
 each replay with the state of the generator. What the host decides within a step (Python's random numbers, conditions on
-values, copies from the host) would be repeated unchanged; the mechanisms of attncli have nothing of that kind.
+values, copies from the host) would be repeated unchanged. The mechanisms of attncli have nothing of that kind, except
+that one may draw from a stream of its own (`attncli.train.mechanism_streams`): such a network has usual steps.
 
 This has not been run on a GPU: `python -m tests.device.gpu_check --only graph` compares it with usual steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from attncli import attention
 from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Recipe
+from attncli.system.code_reference import is_code_reference, split_combination
 from attncli.train import optim
+from attncli.train.mechanism_streams import find_drawing_mechanisms
 
 WARMUP_STEPS = 3
 Step = Callable[[Tensor, Tensor], Tensor]  # images and labels to the loss, a number on the device
@@ -111,26 +115,58 @@ class StepGraph:
 
 
 def make_step_graph(
-    recipe: Recipe, optimizer: Optimizer, device: torch.device, precision: str, processes: int = 1
+    recipe: Recipe, net: nn.Module, optimizer: Optimizer, device: torch.device, precision: str, processes: int = 1
 ) -> StepGraph | None:
     """Return what runs the steps of a training, or None if they run as usual.
 
     `train.graph=auto` has a graph if nothing is in the way. Raises UserError if something is, with `train.graph=on`.
     """
-    if recipe.train.graph is False or not check_graph(recipe, device, precision, processes):
+    if recipe.train.graph is False or not check_graph(recipe, device, precision, processes, net):
         return None
     return StepGraph(optimizer, device)
 
 
-def check_graph(recipe: Recipe, device: torch.device, precision: str, processes: int = 1) -> bool:
-    """Return whether nothing is in the way of a graph. Raises UserError if something is, with `train.graph=on`."""
-    obstacle = find_graph_obstacle(recipe, device, precision, processes)
+def check_graph(
+    recipe: Recipe, device: torch.device, precision: str, processes: int = 1, net: nn.Module | None = None
+) -> bool:
+    """Return whether nothing is in the way of a graph; the network is asked too if it is given.
+
+    Raises UserError if something is, with `train.graph=on`.
+    """
+    obstacle = find_graph_obstacle(recipe, device, precision, processes, net)
     if obstacle and recipe.train.graph is True:
         raise UserError(f"train.graph=on: {obstacle}", "set train.graph=auto or off")
     return not obstacle
 
 
-def find_graph_obstacle(recipe: Recipe, device: torch.device, precision: str, processes: int = 1) -> str:
+def agree_on_steps(
+    recipes: Sequence[Recipe], nets: Sequence[nn.Module], device: torch.device, precision: str
+) -> list[Recipe]:
+    """Return recipes whose networks are timed against each other, so that either all have graphs or none has.
+
+    With `train.graph=auto` an obstacle in one of the networks takes the graph from all of them.
+    """
+    pairs = zip(recipes, nets, strict=True)
+    if not any(find_graph_obstacle(recipe, device, precision, 1, net) for recipe, net in pairs):
+        return list(recipes)
+    usual_steps = {"graph": False}
+    return [
+        recipe.model_copy(update={"train": recipe.train.model_copy(update=usual_steps)})
+        if recipe.train.graph == "auto"
+        else recipe
+        for recipe in recipes
+    ]
+
+
+def describe_usual_steps(recipe: Recipe, net: nn.Module, device: torch.device, precision: str, processes: int) -> str:
+    """Return a line that says why `train.graph=auto` has no graph; "" if it has one, or was not asked for."""
+    obstacle = find_graph_obstacle(recipe, device, precision, processes, net) if recipe.train.graph == "auto" else ""
+    return f"train.graph=auto: usual steps, no graph: {obstacle}" if obstacle else ""
+
+
+def find_graph_obstacle(
+    recipe: Recipe, device: torch.device, precision: str, processes: int = 1, net: nn.Module | None = None
+) -> str:
     """Return why a training step cannot be a CUDA graph, or "" if nothing is known to be in the way."""
     train = recipe.train
     if device.type != "cuda":
@@ -141,6 +177,15 @@ def find_graph_obstacle(recipe: Recipe, device: torch.device, precision: str, pr
         return "the loss scale of fp16 is decided on the host"
     if train.compile:
         return "train.compile has graphs of its own (train.compile=reduce-overhead)"
-    if train.graph == "auto" and recipe.model.attn.endswith(".py"):
-        return "what the code of your own mechanism decides on the host is not known"
+    if train.graph == "auto" and (own := _name_foreign_code(recipe)):
+        return f"what the code of {own} decides on the host is not known"
+    if net is not None and (paths := find_drawing_mechanisms(net)):
+        return f"the mechanism at {next(iter(paths))} draws from a stream of its own, which the host sets in each step"
     return ""
+
+
+def _name_foreign_code(recipe: Recipe) -> str:
+    """Return the first of a recipe's mechanisms and backbone that is a user's file or of another package, or ""."""
+    model = recipe.model
+    plugins = [part for part in split_combination(model.attn) if attention.is_plugin(part)]
+    return (plugins + [model.backbone] * is_code_reference(model.backbone) + [""])[0]

@@ -56,7 +56,7 @@ def test_folds_and_seeds_are_pairs() -> None:
     assert (eca.folds, eca.level) == (3, pytest.approx(0.04 / 4))  # two seeds with all of their folds, no plan
     strangers = [replace(run, result=replace(run.result, data_digest="f" * 64)) for run in runs[6:8]]
     _, eca = compare_variants([*runs[:6], *strangers, *runs[8:]])
-    assert (eca.accuracy.n, eca.difference.n) == (6, 4)
+    assert (eca.accuracy.n, eca.difference.n) == (6, 3)  # seed 0 lacks two folds: the test leaves it out
 
 
 def test_difference_is_seed_by_seed():

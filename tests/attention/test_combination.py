@@ -139,3 +139,12 @@ def test_a_combination_describes_its_parts() -> None:
     mechanism: Any = attention.describe_mechanism("se+simam")
     assert [part.name for part in mechanism.parts] == ["se", "simam"]
     assert mechanism.options == {}
+
+
+def test_a_part_that_starts_at_zero_keeps_that() -> None:
+    """Residual branches start at zero if one of the mechanisms wants that."""
+    net = build("se+involution")
+    alone = build("involution")
+    names = [name for name, value in alone.state_dict().items() if name.endswith("weight") and not value.any()]
+    assert names
+    assert all(not net.state_dict()[name.replace("bn2.", "bn2.host.")].any() for name in names)

@@ -120,10 +120,10 @@ def test_cifar_stem_keeps_the_map() -> None:
 
 def test_option_a_shortcut_by_hand() -> None:
     """Every second pixel, and zeros on both sides of the old channels."""
-    from attncli.backbones.resnet_cifar import PadShortcut
+    from attncli.backbones.pad_shortcut import PadShortcut
 
     x = torch.arange(32.0).view(1, 2, 4, 4)
-    y = PadShortcut(4)(x)
+    y = PadShortcut(4, 2)(x)
     assert y.shape == (1, 4, 2, 2)
     assert y[0, 0].abs().sum() == 0
     assert torch.equal(y[0, 1], torch.tensor([[0.0, 2.0], [8.0, 10.0]]))

@@ -114,3 +114,18 @@ def test_refusals(name: str, attn: str, told: str) -> None:
     """What does not fit is told in a line."""
     with pytest.raises(UserError, match=told):
         model.build(recipe(name, attn), SHAPE)
+
+
+@pytest.mark.usefixtures("timm")
+def test_timm_networks_take_clips() -> None:
+    """Their parts are found before the head averages the frames of a clip."""
+    with torch.device("meta"):
+        net = model.build(recipe("resnet18", "se"), model.InputSpec(10, (64, 64), frames=2))
+    assert net(torch.zeros(3, 2, 3, 64, 64, device="meta")).shape == (3, 10)
+
+
+@pytest.mark.usefixtures("timm")
+def test_attention_of_timm_is_no_mechanism() -> None:
+    """The blocks of a transformer are called attn."""
+    with torch.device("meta"):
+        assert model.find_mechanisms(model.build(recipe("vit_tiny_patch16_224"), model.InputSpec(10, (224, 224)))) == {}

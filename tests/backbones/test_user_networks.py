@@ -7,9 +7,12 @@ import torch
 
 from attncli import model, validation
 from attncli.errors import UserError
+from attncli.interpret.hooks import list_observed_modules
+from attncli.measure.cost import count_recipe
 from attncli.measure.site_costs import list_site_costs
 from attncli.recipe import Recipe
 from attncli.track.tags import format_run_name
+from attncli.train.fine_tuning import find_parts
 
 SHAPE = model.InputSpec(5, (16, 16))
 FILE = '''
@@ -79,6 +82,29 @@ class Features(nn.Module):
         return self.conv(x)
 
 
+class Attending(Residual):
+    """A module called attn."""
+    def __init__(self, width):
+        super().__init__(width, width, 1)
+        self.attn = nn.Sequential(nn.Linear(width, width), nn.Dropout(0.1))
+
+    def forward(self, x):
+        return super().forward(self.attn(x.movedim(1, -1)).movedim(-1, 1))
+
+
+class Transformer(nn.Module):
+    """Its constructor reads values."""
+    def __init__(self, num_classes):
+        super().__init__()
+        self.scales = [x.item() for x in torch.linspace(0.5, 1, 2)]
+        self.stem = nn.Conv2d(3, 4, 3, 2, 1)
+        self.body = nn.Sequential(Attending(4), Attending(4))
+        self.head = nn.Linear(4, num_classes)
+
+    def forward(self, x):
+        return self.head(self.body(self.stem(x)).mean((2, 3)) * self.scales[0])
+
+
 def depth_needed(depth, num_classes):
     return Net(num_classes)
 
@@ -138,6 +164,43 @@ def test_a_network_with_a_mechanism_shares_the_weights_of_the_plain_one(file: Pa
     before = recipe.compute_digest()
     file.write_text(FILE.replace("width=8", "width=6"))
     assert read(f"{file}:wide", "eca").compute_digest() != before
+
+
+def test_modules_called_attn_are_the_networks_own(file: Path, tmp_path: Path) -> None:
+    """Only what attncli put in is a mechanism: to look at, to fine-tune, and to load."""
+    recipe = read(f"{file}:Transformer", "se", "train.lr_factors={attention: 0.5}")
+    net, bare = model.build(recipe, SHAPE), model.build(recipe.make_baseline(), SHAPE)
+    assert model.find_mechanisms(bare) == {}
+    assert list(model.find_mechanisms(net)) == ["body.0.norm.attn", "body.1.norm.attn"]
+    assert [site for site, _ in list_observed_modules(net)] == ["body.0.norm", "body.1.norm"]
+    parts = find_parts(net, recipe, (16, 16))
+    assert parts["body.0.attn.0.weight"] == "stage1"
+    assert {name for name, part in parts.items() if part == "attention"} == {
+        name for name in parts if ".norm.attn." in name
+    }
+    for trained, lines in ((bare, 1), (net, 2)):
+        torch.save(trained.state_dict(), tmp_path / "weights.pth")
+        notes: list[str] = []
+        loaded = model.build(
+            read(f"{file}:Transformer", "se", f"model.pretrained={tmp_path}/weights.pth"), SHAPE, notes.append
+        )
+        assert torch.equal(loaded.body[0].attn[0].weight, trained.body[0].attn[0].weight)
+        assert sum("of the mechanism" in note for note in notes) == lines - 1
+        assert "not used" not in "".join(notes)
+
+
+def test_its_constructor_may_read_values(file: Path) -> None:
+    """Counting builds networks without weights; this one cannot be made so, and is counted all the same."""
+    counts = count_recipe(read(f"{file}:Transformer", "se"), SHAPE)
+    net = model.build(read(f"{file}:Transformer", "se"), SHAPE)
+    assert counts.params == sum(parameter.numel() for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("attn", ["none", "se", "tam"])
+def test_it_takes_clips(file: Path, attn: str) -> None:
+    """The structure is that of the network for images: its head averages the frames of a clip."""
+    net = model.build(read(f"{file}:Net", attn), model.InputSpec(5, (16, 16), frames=2))
+    assert net(torch.zeros(3, 2, 3, 16, 16)).shape == (3, 5)
 
 
 REFUSED = {

@@ -18,6 +18,7 @@ NAMES = (
     b"caf\xe9", b"a\nb", b".hidden", b"__MACOSX", b"Thumbs.db", b"labels.txt", b"_annotations.csv", b"%41 #?;'$",
     "猫 \U0001f408".encode(), b"0", b"10", b"-1", b"a" * 200, b"images", b"0.png", b"1.jpg", b"2.heic", b"x.parquet",
 )  # fmt: skip
+VIEWS = (pa.binary_view(), pa.string_view()) if int(pa.__version__.split(".")[0]) >= 21 else ()  # 20 writes none
 SPLITS, CLASSES = (b"train", b"test", b"val", b"Training", b"validation"), (b"cat", b"dog", b"caf\xe9", b"a b")
 
 
@@ -100,7 +101,7 @@ def make_images(rng: random.Random, count: int) -> Any:
     if kind == 0:
         return pa.array([str(cell)[:9] for cell in cells], pa.string())
     if kind == 1:
-        return pa.array(cells, rng.choice([pa.binary(), pa.large_binary(), pa.binary_view()]))
+        return pa.array(cells, rng.choice([pa.binary(), pa.large_binary(), *VIEWS[:1]]))
     if kind == 2:
         return pa.array(range(count))
     named = [{"bytes": cell, "path": rng.choice([None, "x.png", "../../..", "/dev/null"])} for cell in cells]
@@ -119,7 +120,7 @@ def make_labels(rng: random.Random, count: int, kind: int | None = None) -> Any:
         [
             lambda: pa.array([n and n + 0.5 * (rng.random() < 0.05) for n in numbers], pa.float64()),
             lambda: pa.array([None if n is None else n > 0 for n in numbers], pa.bool_()),
-            lambda: pa.array(texts, rng.choice([pa.string(), pa.large_string(), pa.string_view()])),
+            lambda: pa.array(texts, rng.choice([pa.string(), pa.large_string(), *VIEWS[1:]])),
             lambda: pa.array([text or "a" for text in texts]).dictionary_encode(),
             lambda: pa.array([b"\xff" if text else None for text in texts], pa.binary()).view(pa.string()),
             lambda: pa.array([[n] for n in numbers]),
@@ -184,11 +185,12 @@ def make_imagenet(rng: random.Random, root: Path) -> dict[str, Any]:
 def make_table(rng: random.Random, root: Path) -> dict[str, Any]:
     """A folder of images with lists of any form."""
     root.mkdir()
+    is_plain = rng.random() < 0.7  # all images as they should be, so that other garbage is reached
     for number in range(6):
-        folder = root / rng.choice(["", "", "train", "test"])
+        folder = root / ("" if is_plain else rng.choice(["", "", "train", "test"]))
         folder.mkdir(exist_ok=True)
-        (folder / f"{number}.png").write_bytes(make_content(rng))
-    headers = (b"path,label", b"path,label", b"id,a,b", b"filename;class;split", b"", b"\xff", b"path,path", b"label")
+        (folder / f"{number}.png").write_bytes(encode_plain(rng) if is_plain else make_content(rng))
+    headers = (*[b"path,label"] * 7, b"id,a,b", b"filename;class;split", b"", b"\xff", b"path,path", b"label")
     cells = (b"a", b"b", b"0", b"1", b"", b" ", b"\xff", b'"', b"train", b"\0", b"cat.png", b"../x", b"\x1b")
     for name in rng.sample(("train.csv", "x.csv", "test.csv", "x.txt", "a.tsv"), rng.choice([0, 1, 1, 1, 2])):
         header, lines = rng.choice(headers), []

@@ -202,7 +202,10 @@ def test_a_bad_row_is_named(tmp_path: Path) -> None:
 
 def save(path: Path, image: Any, label: Any, **more: Any) -> Path:
     """Write a Parquet file of two columns, and more."""
-    pq.write_table(pa.table({"image": image, "label": label, **more}), path)
+    try:
+        pq.write_table(pa.table({"image": image, "label": label, **more}), path)
+    except pa.ArrowNotImplementedError as error:
+        pytest.skip(f"pyarrow {pa.__version__} writes no such column: {error}")
     return path
 
 

@@ -10,7 +10,7 @@ from attncli import attention
 from attncli.data.augmentation.crop_flip import send_to_device
 from tests.device import contracts, cuda_runtime_stub
 from tests.device.record_steps import LAUNCHES, VARIANTS, count_launches, record_in_process
-from tests.device.simulated_device import simulated_device
+from tests.device.simulated_device import require_device_guard, simulated_device
 
 NAMES = [attention.NONE, *attention.mechanism_names(), *VARIANTS]
 
@@ -18,6 +18,7 @@ NAMES = [attention.NONE, *attention.mechanism_names(), *VARIANTS]
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What was seen, by name of the mechanism or variant."""
+    require_device_guard()
     return record_in_process(tmp_path_factory.mktemp("stub"))
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from attncli import validation
-from attncli.errors import RunFailedError
+from attncli.errors import RunFailedError, UserError
 from attncli.measure import processes
 from attncli.model import InputSpec
 from attncli.records import Speed
@@ -66,6 +66,18 @@ def test_records_are_combined(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (row.speed.processes, row.speed.train_images_per_s, row.speed.load) == (2, 95.0, 3.0)
     assert row.speed.train_ratio == pytest.approx(math.sqrt(0.8 * 0.7))
     assert row.speed.train_ratio_low < 0.7
+    failed = json.dumps([{"speed": None, "problem": "does not fit", "hint": "smaller images"}])
+    refused = json.dumps({"problem": "no such device", "hint": "cpu", "code": 2})
+    for answer in (failed, refused):
+        ended = SimpleNamespace(returncode=0, stdout=answer, stderr="")
+        monkeypatch.setattr(processes.subprocess, "run", lambda *_, ended=ended, **__: ended)
+        if answer is failed:
+            [row] = processes.measure_in_processes([recipe], InputSpec(10, (32, 32)), 2)
+            assert (row.problem, row.hint) == ("does not fit", "smaller images")
+        else:
+            with pytest.raises(UserError, match="no such device") as caught:
+                processes.measure_in_processes([recipe], InputSpec(10, (32, 32)), 2)
+            assert caught.value.hint == "cpu"
     killed = SimpleNamespace(returncode=-9, stdout="", stderr="Killed")
     monkeypatch.setattr(processes.subprocess, "run", lambda *_, **__: killed)
     with pytest.raises(RunFailedError, match="Killed"):

@@ -6,6 +6,7 @@ from torch import nn
 
 from attncli.attention.branch.condconv import Attention as CondConv
 from attncli.attention.self_attention.bat import Attention as Bat
+from attncli.backbones.surgery import mark_mechanism
 from attncli.train.distributed import seed_everything
 from attncli.train.mechanism_streams import draws_in_training, separate_mechanism_draws
 
@@ -32,6 +33,7 @@ def make_network(mechanism: nn.Module) -> nn.Sequential:
     hosts = [nn.Sequential(), nn.Sequential()]
     for host in hosts:
         host.add_module("attn", mechanism if host is hosts[0] else Noise())
+        mark_mechanism(host.attn, "noise")
     return nn.Sequential(hosts[0], nn.Dropout(0.5), hosts[1])
 
 
@@ -69,8 +71,7 @@ def test_streams_differ_by_place_and_step_and_are_repeated_by_the_seed() -> None
 
 def test_nothing_changes_where_only_one_of_them_draws() -> None:
     """Without dropout in the network there is nothing to shift: no hook is set."""
-    net = nn.Sequential(nn.Sequential())
-    net[0].add_module("attn", Noise())
+    net = make_network(Noise())[:1]
     separate_mechanism_draws(net, CPU)
     assert not net[0].attn._forward_hooks
 

@@ -1,17 +1,29 @@
 """Steps through static tensors, as a CUDA graph replays them: the same weights, and what cannot be captured."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from attncli import attention
+from attncli.backbones.surgery import mark_mechanism
 from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Recipe
 from attncli.train import step_graph
-from attncli.train.step_graph import WARMUP_STEPS, CudaCapture, StepGraph, find_graph_obstacle, make_step_graph
+from attncli.train.step_graph import (
+    WARMUP_STEPS,
+    CudaCapture,
+    StepGraph,
+    agree_on_steps,
+    check_graph,
+    describe_usual_steps,
+    find_graph_obstacle,
+    make_step_graph,
+)
 from tests.train.case import figures, net, recipe, run, same
 
 GPU = torch.device("cuda", 0)
@@ -94,21 +106,50 @@ def test_what_is_in_the_way(
     keys: dict[str, Any], device: torch.device, precision: str, processes: int, words: str
 ) -> None:
     """`on` is refused in one line that says why; `auto` trains without a graph."""
-    optimizer = torch.optim.SGD(net().parameters(), lr=0.1)
+    trained = net()
+    optimizer = torch.optim.SGD(trained.parameters(), lr=0.1)
     with pytest.raises(UserError, match=words) as caught:
-        make_step_graph(recipe(graph=True, **keys), optimizer, device, precision, processes)
+        make_step_graph(recipe(graph=True, **keys), trained, optimizer, device, precision, processes)
     assert "train.graph=auto" in caught.value.hint
-    assert make_step_graph(recipe(graph="auto", **keys), optimizer, device, precision, processes) is None
+    assert make_step_graph(recipe(graph="auto", **keys), trained, optimizer, device, precision, processes) is None
 
 
-def test_auto_leaves_out_code_that_is_not_known() -> None:
-    """A mechanism in a file of the user's own may decide on the host; `on` takes it, and so do the known ones."""
+@pytest.mark.parametrize(
+    ("attn", "backbone"),
+    [("a.py", "resnet18"), ("se+a.py:B", "resnet18"), ("none", "b.py:Net"), ("plugin", "resnet18")],
+)
+def test_auto_leaves_out_code_that_is_not_known(attn: str, backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code of the user's, or of another package, may decide on the host; `on` takes it, and so do the known ones."""
+    installed = attention.InstalledMechanism("plugin", Path("plugin.py"), "1")
+    monkeypatch.setattr(attention, "_find_installed_mechanisms", lambda: {"plugin": installed})
     own, known = (
-        Recipe.model_validate({"model": {"attn": attn}, "train": {"graph": "auto"}}) for attn in ("a.py", "se")
+        Recipe.model_validate({"model": {"attn": a, "backbone": b}, "train": {"graph": "auto"}})
+        for a, b in ((attn, backbone), ("se", "resnet18"))
     )
     assert find_graph_obstacle(own, GPU, "bf16")
+    steps = agree_on_steps((own, own.make_baseline()), (net(), net()), GPU, "bf16")
+    assert [step_recipe.train.graph for step_recipe in steps] == [False, False]
     asked = own.model_copy(update={"train": own.train.model_copy(update={"graph": True})})
     assert find_graph_obstacle(asked, GPU, "bf16") == find_graph_obstacle(known, GPU, "bf16") == ""
+
+
+@pytest.mark.parametrize("graph", [True, "auto"])
+def test_streams_of_mechanisms_are_not_captured(graph: Any) -> None:
+    """The host sets them: `on` is refused, `auto` says why its steps are usual ones; both networks are timed so."""
+    host, plain = nn.Sequential(nn.Sequential(), nn.Dropout(0.5)), nn.Sequential(nn.Dropout(0.5))
+    host[0].add_module("attn", nn.Dropout(0.2))
+    mark_mechanism(host[0].attn, "noise")
+    asked = recipe(graph=graph)
+    assert find_graph_obstacle(asked, GPU, "bf16", 1, plain) == ""
+    assert "0.attn" in find_graph_obstacle(asked, GPU, "bf16", 1, host)
+    if graph is True:
+        with pytest.raises(UserError, match=r"0\.attn"):
+            check_graph(asked, GPU, "bf16", 1, host)
+    else:
+        assert "0.attn" in describe_usual_steps(asked, host, GPU, "bf16", 1)
+        assert describe_usual_steps(asked, plain, GPU, "bf16", 1) == ""
+        steps = agree_on_steps((asked, asked), (host, plain), GPU, "bf16")
+        assert [step_recipe.train.graph for step_recipe in steps] == [False, False]
 
 
 def test_refusal_comes_before_the_training() -> None:

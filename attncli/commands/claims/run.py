@@ -49,7 +49,7 @@ OPTION_KEYS = {
     shell_complete=complete_backbones,
     help="Test claims about a larger network on this one.",
 )
-@click.option("--image-size", type=IMAGE_SIZE, metavar="PX", help="Side of the images in pixels.")
+@click.option("--image-size", type=IMAGE_SIZE, metavar="PX", help="Side of the images in pixels, or HEIGHTxWIDTH.")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the training images.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every run.")
 @click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), help="File with your claims (YAML).")

@@ -82,8 +82,9 @@ def command(
     """Check the claims of the literature, or only those of IDS: what was published, what was measured here.
 
     Parameters, MACs and memory are counted at once. Accuracy comes from finished runs, paired seed by seed; the
-    command `attncli claims run ID` trains the missing ones. Speed is timed with --measure. A verdict is one of
-    holds, fails, undecided (too few seeds), untested (with the command that tests it) and untestable.
+    command `attncli claims run ID` trains the missing ones. Speed is timed with --measure. The verdicts:
+    holds, fails, holds (direction), carries over, does not carry over, shown by a test, undecided, untested (with the
+    command that tests it), untestable. The topic says what each means.
 
     More in `attncli help claims`.
 

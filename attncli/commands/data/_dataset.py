@@ -32,10 +32,10 @@ _DATASET_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=click.Path(path_type=Path),
         metavar="FILE",
         shell_complete=complete_recipes,
-        help="Recipe with the data section.",
+        help="Recipe with the data section, by name or file.",
     ),
     root_option,
-    click.option("--image-size", type=IMAGE_SIZE, metavar="PX", help="Side of the images in pixels."),
+    click.option("--image-size", type=IMAGE_SIZE, metavar="PX", help="Side of the images in pixels, or HEIGHTxWIDTH."),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated."),
 )
 

@@ -49,13 +49,16 @@ def command(
     """
     from attncli.result_files import export_results
     from attncli.runs import read_folder_runs
+    from attncli.system.code_reference import is_code_reference, label_code_reference, label_mechanism_name
 
+    attn = [label_mechanism_name(name) for name in attn] if attn else attn
+    backbone = label_code_reference(backbone) if backbone and is_code_reference(backbone) else backbone
     if folder_is is not None and find_properties(folder_is) is None:
         raise unknown_name_error("dataset", folder_is, list_datasets())
     chosen = [
         run
         for run in read_folder_runs(runs)
-        if dataset in (None, run.dataset)
+        if run.is_on(dataset)
         and backbone in (None, run.recipe.model.backbone_label)
         and (not attn or run.result.attn in (*attn, "none"))
         and (seeds is None or run.recipe.seed in (range(seeds) if isinstance(seeds, int) else seeds))
