@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from attncli import model
+from attncli.analysis.shipped_counts import find_shipped_counts
 from attncli.errors import UserError
 from attncli.measure.cost import count_overhead
 from attncli.measure.throughput import measure_throughput
@@ -59,7 +60,7 @@ def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) 
     backbone = name if resolved.is_whole_network else recipe.model.backbone
     cost_record, device = None, choose_device() if with_speed else None
     try:
-        cost_record = count_overhead(recipe, shape)
+        cost_record = _look_up_cost(recipe, shape) or count_overhead(recipe, shape)
         if device is None:
             return Overhead(name, backbone, category, site, cost_record)
         net, baseline = model.build(recipe, shape), model.build(recipe.make_baseline(), shape)
@@ -70,3 +71,13 @@ def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) 
     except UserError as error:
         return Overhead(name, backbone, category, site, cost_record, problem=error.problem, hint=error.hint)
     return Overhead(name, backbone, category, site, cost_record, speed_record)
+
+
+def _look_up_cost(recipe: Recipe, shape: InputSpec) -> Cost | None:
+    """Return the cost from the counts that attncli brings, or None if they do not have both networks."""
+    own, plain = (
+        find_shipped_counts(r.model, shape.size, shape.classes, shape.frames) for r in (recipe, recipe.make_baseline())
+    )
+    if own is None or plain is None:
+        return None
+    return Cost(**own, **{f"baseline_{name}": count for name, count in plain.items()}, image_size=max(shape.size))
