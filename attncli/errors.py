@@ -100,6 +100,10 @@ def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | N
         aliases: other names, such as those of papers and repositories, and what to suggest for each.
     """
     known = sorted(known)
+    normal_form = unicodedata.normalize("NFC", name)
+    for candidate in known:
+        if candidate != name and unicodedata.normalize("NFC", candidate) == normal_form:
+            return f"'{candidate}' looks the same but has another form of Unicode (NFC, NFD): rename one of them"
     suggestions = {fold_name(alias): text for alias, text in (aliases or {}).items()}
     suggestions |= {fold_name(candidate): f"'{candidate}'" for candidate in reversed(known)}
     folded = fold_name(name)
