@@ -20,6 +20,11 @@ def test_the_nearest_name(name: str, hint: str) -> None:
     assert suggest_name(name, ["vgg16_bn", "eca", "resnet50"]) == hint
 
 
+def test_a_name_in_another_form_of_unicode() -> None:
+    """Two names that look the same are not suggested for each other without a word."""
+    assert "another form of Unicode" in suggest_name("caf\u00e9", ["cafe\u0301", "cat"])
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [

@@ -29,7 +29,14 @@ from attncli.data.images.unreadable import find_unreadable_files
 from attncli.data.images.variable_size import read_whole_images
 from attncli.data.paths import DataPaths
 from attncli.data.registry import read_source
-from attncli.data.remarks import SplitFiles, describe_first_classes, list_notes, list_warnings
+from attncli.data.remarks import (
+    SplitFiles,
+    describe_alike_classes,
+    describe_first_classes,
+    describe_untested_classes,
+    list_notes,
+    list_warnings,
+)
 from attncli.errors import UserError
 from attncli.recipe import Data
 
@@ -100,7 +107,12 @@ def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Da
             *describe_first_classes(data.classes, classes, len(source.classes)),
             *list_notes(rules, split_files),
         ),
-        warnings=(*list_warnings(split_files), *_describe_shared_groups(lazy_splits)),
+        warnings=(
+            *list_warnings(split_files),
+            *_describe_shared_groups(lazy_splits),
+            *describe_alike_classes(classes),
+            *describe_untested_classes(classes, lazy_splits["test"].labels.tolist()),
+        ),
     )
 
 
@@ -194,7 +206,8 @@ def _list_source_splits(data: Data, source: DatasetSource) -> dict[str, LazySpli
     """Return the splits of a source; with data.folds, a fold of its training images is the test set instead."""
     if data.folds is None or not source.has_own_test:
         return {"train": source.train, "val": source.val, "test": source.test}
-    train_rows, test_rows = subset.cut_test_or_fold(data, source.train.labels, "test", source.train.groups)
+    train = source.train
+    train_rows, test_rows = subset.cut_test_or_fold(data, train.labels, source.classes, train.groups)
     return {"train": source.train.select_rows(train_rows), "test": source.train.select_rows(test_rows)}
 
 

@@ -94,9 +94,22 @@ def _list_data_paths(data: Data) -> list[Path]:
     root = expand_user_path(data.root, "data.root") if data.root else find_default_root()
     if any(has_origin(name, "user") for name in names):
         return [root]
+    if data.root and any(has_origin(name, "request") for name in names):
+        return [root, *_list_label_files(root)]
     holds = [folder for name in names if (properties := find_properties(name)) for folder in properties.holds]
     candidates = [part.strip().partition("/")[0] for folder in holds for part in folder.split("|")]
     return [root / name for name in dict.fromkeys((*candidates, *SPLIT_FOLDERS)) if (root / name).exists()]
+
+
+def _list_label_files(root: Path) -> list[Path]:
+    """Return the lists of labels that may lie above the folder of a user's copy (see `readers.imagenet_labels`)."""
+    folders = (root.resolve().parent, root.resolve().parent.parent.parent)
+    return [
+        path
+        for folder in dict.fromkeys(folders)
+        for path in sorted(folder.glob("*"))
+        if path.suffix in (".txt", ".csv", ".mat")
+    ]
 
 
 def _walk_files(path: Path) -> Iterator[tuple[str, os.stat_result]]:

@@ -23,6 +23,8 @@ KEYS_OF_DATASETS = {
     "group_column": TABLES,
     "group_pattern": ("folder", "table"),
 }
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+READERS_OF_FILES = {".parquet": "parquet", ".csv": "table", ".tsv": "table", ".txt": "table"}  # by suffix
 DEFAULT_BASE = "digits"  # what generated datasets are made of without data.of
 
 
@@ -59,6 +61,21 @@ def check_data_root(data: Data) -> None:
         raise UserError(f"data.root: the dataset '{data.name}' needs one", hint)
     if data.root is not None and not (root := expand_user_path(data.root, "data.root")).exists():
         raise UserError(f"{root}: no such folder", hint)
+    if data.root is not None:
+        _check_kind_of_root(data.name, root, hint)
+
+
+def _check_kind_of_root(name: str, root: Path, hint: str) -> None:
+    """Raise UserError for an archive, a file in place of a folder, or a file of another kind of dataset."""
+    if not root.is_file():
+        return
+    suffix = root.suffix.lower()
+    if suffix in ARCHIVES:
+        raise UserError(f"{root}: an archive", "unpack it, and give the folder or list that it holds")
+    reader = READERS_OF_FILES.get(suffix)
+    if name != reader and (reader is not None or name not in READERS_OF_FILES.values()):
+        problem = f"{root}: a file, which the dataset '{name}' cannot read"
+        raise UserError(problem, f"--dataset {reader} reads it" if reader and has_origin(name, "user") else hint)
 
 
 def read_source(data: Data, paths: DataPaths) -> "DatasetSource":

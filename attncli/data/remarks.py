@@ -1,5 +1,7 @@
 """What the user has to know about images: how they are shown, and which of them are copies of others."""
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from attncli.data.images.image_facts import ImageFacts
 from attncli.data.images.pixel_rules import PLAIN_COLOUR, PixelRules, describe_traits
 
-SHOWN_CLASSES = 8
+SHOWN_CLASSES, SHOWN_ALIKE = 8, 3
 SPLIT_PAIRS = (("train", "test"), ("train", "val"), ("val", "test"))
 Hashes = NDArray[np.uint64]
 
@@ -107,6 +109,32 @@ def describe_plain_colours(splits: Mapping[str, SplitFiles]) -> list[str]:
         return []
     example = next(s.facts.examples[PLAIN_COLOUR] for s in splits.values() if PLAIN_COLOUR in s.facts.examples)
     return [f"images of one colour: {count:,}, such as {example}"]
+
+
+def describe_alike_classes(classes: Sequence[str]) -> list[str]:
+    """Return a line about classes whose names mean the same to people, such as cat and Cat, 1 and 01, if any."""
+    names_by_form: dict[str, list[str]] = {}
+    for name in classes:
+        names_by_form.setdefault(_simplify_name(name), []).append(name)
+    alike = [names for names in names_by_form.values() if len(names) > 1]
+    if not alike:
+        return []
+    named = "; ".join(" and ".join(repr(name) for name in names) for names in alike[:SHOWN_ALIKE])
+    difference = "letter case, spaces, zeros or the form of Unicode"
+    return [f"classes whose names differ only in {difference}: {len(alike):,}, such as {named}"]
+
+
+def _simplify_name(name: str) -> str:
+    """Return a name in lower case, with single spaces, composed characters, and numbers as 1 for 01 and 1.0."""
+    simple = " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split())
+    return re.sub(r"^0*(\d+)(\.0*)?$", r"\1", simple)
+
+
+def describe_untested_classes(classes: Sequence[str], test_labels: Sequence[int]) -> list[str]:
+    """Return a line about classes of which no image is in the test set, if there are any."""
+    present = set(test_labels)
+    missing = [name for number, name in enumerate(classes) if number not in present]
+    return [f"classes without test images: {len(missing)} of {len(classes)}, such as '{missing[0]}'"] if missing else []
 
 
 def describe_first_classes(wanted: object, chosen: Sequence[str], class_count: int) -> list[str]:

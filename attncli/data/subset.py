@@ -4,6 +4,7 @@ Choices are seeded and stratified. The order in which the images of a class are 
 of the random stream only, so a smaller subset is contained in every larger one with the same seed.
 """
 
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from itertools import islice
@@ -23,8 +24,8 @@ Groups = Sequence[str] | None  # the group of each image, such as its patient; i
 def choose_classes(classes: tuple[str, ...], wanted: int | list[str] | str | None) -> list[int]:
     """Return the numbers of the wanted classes, in the dataset's order.
 
-    `wanted` is None (all), a number k (the first k), a list of names, or the path of a file with names. Raises
-    UserError for an unknown name, more classes than there are, or fewer than two.
+    `wanted` is None (all), a number k (the first k), a list of names, or the path of a file with names; their form of
+    Unicode does not count. Raises UserError for an unknown name, more classes than there are, or fewer than two.
     """
     if wanted is None:
         class_numbers = list(range(len(classes)))
@@ -34,10 +35,13 @@ def choose_classes(classes: tuple[str, ...], wanted: int | list[str] | str | Non
         class_numbers = list(range(wanted))
     else:
         wanted = read_class_list(wanted) if isinstance(wanted, str) else wanted
-        for name in wanted:
-            if name not in classes:
+        numbers = {unicodedata.normalize("NFC", name): number for number, name in enumerate(classes)}
+        numbers |= {name: number for number, name in enumerate(classes)}
+        wanted_numbers = {name: numbers.get(name, numbers.get(unicodedata.normalize("NFC", name))) for name in wanted}
+        for name, number in wanted_numbers.items():
+            if number is None:
                 raise unknown_name_error("class", name, classes, location="data.classes")
-        class_numbers = sorted({classes.index(name) for name in wanted})
+        class_numbers = sorted({number for number in wanted_numbers.values() if number is not None})
     if len(class_numbers) < 2:
         raise UserError(
             f"data.classes: {len(class_numbers)} of them; a classifier needs at least two classes",
@@ -131,10 +135,36 @@ def resolve_seed(data: Data) -> int:
     return 0 if isinstance(data.subset_seed, str) else data.subset_seed
 
 
-def cut_test_or_fold(data: Data, labels: Tensor, stream: str, groups: Groups = None) -> tuple[Tensor, Tensor]:
-    """Return (rows to train on, rows to test on): the fold of a recipe with data.folds, else as `cut_test`."""
+def cut_test_or_fold(
+    data: Data, labels: Tensor, classes: tuple[str, ...], groups: Groups = None
+) -> tuple[Tensor, Tensor]:
+    """Return (rows to train on, rows to test on): the fold of a recipe with data.folds, else as `cut_test`.
+
+    Classes that the recipe leaves out are cut with the others. If that is impossible, their rows are on neither side.
+
+    Args:
+        data: the recipe's section.
+        labels: the class of each image.
+        classes: the names of all classes.
+        groups: the group of each image, if there are groups.
+
+    Raises:
+        UserError: if the chosen classes or the groups do not allow the cut.
+    """
+    try:
+        return _cut_test_or_fold(data, labels, groups)
+    except UserError:
+        if data.classes is None:
+            raise
+    rows = torch.isin(labels, torch.tensor(choose_classes(classes, data.classes))).nonzero().flatten()
+    chosen_groups = None if groups is None else [groups[row] for row in rows.tolist()]
+    train_rows, test_rows = _cut_test_or_fold(data, labels[rows], chosen_groups)
+    return rows[train_rows], rows[test_rows]
+
+
+def _cut_test_or_fold(data: Data, labels: Tensor, groups: Groups) -> tuple[Tensor, Tensor]:
     if data.folds is None:
-        return cut_test(labels, stream, groups)
+        return cut_test(labels, "test", groups)
     return cut_fold(labels, data.fold, data.folds, resolve_seed(data), groups)
 
 
@@ -144,11 +174,15 @@ def cut_fold(labels: Tensor, fold: int, folds: int, seed: int, groups: Groups = 
     The parts have about the same share of each class, and whole groups if there are any. Raises UserError if a class or
     the groups are too few.
     """
-    smallest = int(labels.bincount().min())
+    counts = labels.bincount()
+    smallest = int(counts[counts > 0].min())
     if smallest < folds:
-        raise UserError(
-            f"data.folds: {folds}: the smallest class has {smallest} images", f"at most data.folds={max(2, smallest)}"
-        )
+        most = f"at most data.folds={smallest}, or " if smallest > 1 else ""
+        hint = f"{most}leave small classes out with data.classes"
+        raise UserError(f"data.folds: {folds}: the smallest class has {smallest} images", hint)
+    if groups is not None and (group_count := len(set(groups))) < folds:
+        hint = f"at most data.folds={group_count}" if group_count > 1 else "groups stay together in every cut"
+        raise UserError(f"data.folds: {folds}: there are only {group_count} groups", hint)
     return _cut_fold(labels, fold, folds, derive_seed(seed, "subset", "folds"), groups)
 
 
@@ -169,7 +203,7 @@ def _cut_fold(labels: Tensor, fold: int, folds: int, seed: int, groups: Groups) 
         cuts = StratifiedKFold(folds, shuffle=True, random_state=state).split(rows, y)
     else:
         count = len(set(groups))
-        if count < 2 or (fold and folds > count):
+        if count < 2:
             raise UserError(
                 f"data: {count} groups cannot be cut into {folds} parts", "groups stay together in every cut"
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -95,6 +96,41 @@ def test_files_of_the_same_size_and_time_are_not_confused(tmp_path: Path, keys: 
     after = load(root, **keys)
     assert after.digest != before.digest
     assert load(root, **keys).digest == after.digest
+
+
+def test_ranges_and_bad_files_are_of_the_content(tmp_path: Path) -> None:
+    """What is remembered about 16 bits and unreadable files is forgotten if other files have their sizes and times."""
+
+    def fill(values: tuple[int, int], is_cut: bool) -> None:
+        for i, path in enumerate(
+            tmp_path / "x" / s / c / f"{n}.tif" for s in ("train", "test") for c in "ab" for n in "12"
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            Image.fromarray(np.full((8, 8), values[i % 2] + i, np.uint16)).save(path)
+            if is_cut and not i:
+                path.write_bytes(bytes(path.stat().st_size))
+            os.utime(path, ns=(10**18, 10**18))
+
+    fill((50, 200), is_cut=True)
+    before = load(tmp_path / "x", bad="skip", val_fraction=0.0)
+    fill((1000, 4000), is_cut=False)
+    after = load(tmp_path / "x", bad="skip", val_fraction=0.0)
+    assert [len(before.train), len(after.train)] == [3, 4]
+    assert int(before.train.images.max()) == 203
+    assert int(after.train.images.max()) == 4003 >> 4
+
+
+def test_images_that_change_while_a_run_trains(tmp_path: Path) -> None:
+    """Images that each epoch decodes again must be the ones that the digest is of."""
+    root = folder(tmp_path / "x")
+    images = load(root, crop="resized", image_size=8, decoded=False, val_fraction=0.0).train.whole_images
+    assert images is not None
+    assert np.array_equal(images.read(1), noise(1))
+    picture(root / "train/cat/1.png", seed=99)
+    assert np.array_equal(images.read(2), noise(2))
+    with pytest.raises(UserError, match=r"train/cat/1\.png: its content changed while the run trains"):
+        images.read(1)
 
 
 def test_touched_files_are_not_decoded_again(tmp_path: Path, decoded: list[str]) -> None:

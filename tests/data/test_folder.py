@@ -248,6 +248,35 @@ def test_layouts_that_cannot_be_used(tmp_path: Path, change, problem: str, hint:
     assert hint in error.hint
 
 
+def test_train_as_the_name_of_a_class(tmp_path: Path) -> None:
+    """bus/, car/ and train/ with images are classes; train/ and test/ with images are splits without classes."""
+    for number, name in enumerate(("bus", "car", "train")):
+        for i in range(5):
+            picture(tmp_path / "x" / name / f"{i}.png", 10 * number + i)
+    assert load(tmp_path / "x").classes == ("bus", "car", "train")
+    (tmp_path / "x/car").rename(tmp_path / "x/test")
+    assert "a file outside the folders of the classes" in refused(tmp_path / "x").problem
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name", "hint"),
+    [
+        ("folder", "x.zip", "unpack it"),
+        ("parquet", "x.tar.gz", "unpack it"),
+        ("folder", "x.csv", "--dataset table"),
+        ("table", "x.parquet", "--dataset parquet"),
+        ("imagenet", "x.jpg", "train/WNID"),
+    ],
+)
+def test_a_root_of_another_kind(tmp_path: Path, dataset: str, name: str, hint: str) -> None:
+    """An archive, or a file for another reader, is named as such before anything is loaded."""
+    (tmp_path / name).touch()
+    with pytest.raises(UserError) as caught:
+        data.check_data_root(of_folder(tmp_path / name).model_copy(update={"name": dataset}))
+    assert hint in caught.value.hint
+    assert "no such" not in caught.value.problem
+
+
 def test_folder_without_a_root(tmp_path: Path) -> None:
     """The dataset `folder` asks for data.root."""
     with pytest.raises(UserError, match=r"data\.root") as caught:

@@ -48,8 +48,26 @@ def test_cuts_that_are_impossible() -> None:
         subset.cut_test(LABELS, "test", ["g"] * 80)
     with pytest.raises(UserError, match="each class keeps training images"):
         subset.cut_fold(torch.tensor([0, 0, 1, 1]), 0, 2, 0, ["a", "a", "b", "b"])
-    with pytest.raises(UserError, match="smallest class has 2 images"):
-        subset.cut_fold(torch.tensor([0, 0, 1, 1, 1]), 0, 3, 0)
+    for labels, folds, groups, problem, hint in (
+        ([0, 0, 1, 1, 1], 3, None, "smallest class has 2 images", "at most data.folds=2, or leave small classes out"),
+        ([0, 1, 1, 1], 2, None, "smallest class has 1 images", "leave small classes out"),
+        ([0, 0, 0, 1, 1, 1], 3, list("aabbab"), "only 2 groups", "at most data.folds=2"),
+    ):
+        with pytest.raises(UserError, match=problem) as caught:
+            subset.cut_fold(torch.tensor(labels), 0, folds, 0, groups)
+        assert caught.value.hint.startswith(hint)
+
+
+def test_small_classes_that_are_left_out_do_not_prevent_a_cut() -> None:
+    """A class of one image, which no cut suits, is of no account if the recipe leaves it out."""
+    labels, classes = torch.tensor([0] * 6 + [1] * 6 + [2]), ("a", "b", "c")
+    recipe = Data.model_validate({"classes": ["a", "b"], "folds": 3})
+    for groups in (None, [*"uvwxyz"] * 2 + ["u"]):
+        rest, chosen = rows_of(subset.cut_test_or_fold(recipe, labels, classes, groups))
+        assert sorted(chosen + rest) == list(range(12))
+        assert labels[chosen].bincount().tolist() == [2, 2]
+        with pytest.raises(UserError, match="smallest class has 1 images"):
+            subset.cut_test_or_fold(recipe.model_copy(update={"classes": None}), labels, classes, groups)
 
 
 def load(root: Path, **keys: object) -> Dataset:
@@ -106,6 +124,9 @@ def test_groups_of_a_table(patients: Path) -> None:
     (patients / "list.csv").write_text("path,label,patient\n" + "\n".join(rows))
     dataset = load(patients / "list.csv", name="table", group_column="patient")
     assert find_seeds(dataset) == find_seeds(load(patients, group_pattern=r"patient(\d+)"))
+    (patients / "list.csv").write_text("path,label,patient\n" + "\n".join([*rows[:-1], rows[-1][:-1]]))
+    with pytest.raises(UserError, match="1 rows without a group, the first is row 20"):
+        load(patients / "list.csv", name="table", group_column="patient")
     with pytest.raises(UserError, match="unknown column: 'patients'"):
         load(patients / "list.csv", name="table", group_column="patients")
     with pytest.raises(UserError, match="'folder' has no use for it"):

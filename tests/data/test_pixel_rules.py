@@ -98,6 +98,19 @@ def test_sixteen_bit_images_use_their_own_range(tmp_path: Path, bits: int) -> No
     assert any(f"{top} white" in remark for remark in verify(root).remarks)
 
 
+def test_values_beyond_the_range_and_frames_that_are_not_shown(tmp_path: Path) -> None:
+    """Values that the training images do not reach, and frames after the first, are counted in notes."""
+    values = [100, 200, 150, 90, 300, 100, 255, 400]
+    root = paint_folder(tmp_path / "x", lambda n: Image.fromarray((np.eye(8) * values[n]).astype(np.uint16)))
+    for notes in (load(root).notes, verify(root).remarks):
+        assert any("outside of data.grey_range: 2," in note for note in notes)
+    frames = [Image.fromarray(noise(number)) for number in range(10, 18)]
+    for suffix in ("gif", "tif", "webp", "png"):
+        more = {"save_all": True, "append_images": [Image.fromarray(noise(99))]}
+        notes = load(paint_folder(tmp_path / suffix, lambda n: frames[n], 2, suffix, **more)).notes
+        assert any("several frames or pages: 8," in note for note in notes)
+
+
 def test_the_range_is_a_key(tmp_path: Path) -> None:
     """[100, 300] makes 100 black, 200 grey and 300 white; it is needed for 32 bits per pixel."""
     values = [100, 200, 300, 400]

@@ -46,6 +46,10 @@ LISTS = {
     "semicolons": ("x.csv", "file_name;target\n", "{}.png;{}\n", EXPECTED),
     "text": ("x.txt", "", "{}.png {}\n", EXPECTED),
     "paths of another machine": ("x.csv", "path,label\n", "C:\\photos\\{}.png,{}\n", EXPECTED),
+    "another letter case": ("x.csv", "path,label\n", "{}.PNG,{}\n", EXPECTED),
+    "a comma among semicolons": ("x.csv", "path;label, kind\n", "{}.png;{}\n", EXPECTED),
+    "an empty cell at the end": ("x.csv", "path,label\n", "{}.png,{},\n", EXPECTED),
+    "zeros before numbers": ("x.csv", "path,label\n", "{}.png,0{}\n", {seed: "12"[seed % 2] for seed in range(10)}),
 }
 
 
@@ -56,8 +60,57 @@ def test_lists_of_any_form(tmp_path: Path, kind: str) -> None:
     root = pictures(tmp_path / "x")
     (root / name).write_text(header + "".join(line.format(seed, label) for seed, label in expected.items()))
     dataset = load(root / name)
-    assert labels_by_image(dataset) == expected
+    zeros = "0" if kind.startswith("zeros") else ""
+    assert labels_by_image(dataset) == {seed: zeros + label for seed, label in expected.items()}
     assert load(root).digest == dataset.digest
+
+
+def test_a_list_in_utf16(tmp_path: Path) -> None:
+    """Spreadsheets write Unicode text in UTF-16."""
+    root = pictures(tmp_path / "x")
+    text = "path\tlabel\n" + "".join(f"{seed}.png\t{label}\n" for seed, label in EXPECTED.items())
+    (root / "x.txt").write_text(text, encoding="utf-16")
+    assert labels_by_image(load(root / "x.txt")) == EXPECTED
+
+
+def test_paths_of_another_machine(tmp_path: Path) -> None:
+    """Of files of one name, the one in the folders of the list's path is meant; a file in other folders is reported."""
+    root = tmp_path / "x"
+    for seed in range(10):
+        picture(root / "ab"[seed % 2] / f"{seed // 2}.png", seed)
+    rows = "".join(f"/home/me/{label}/{seed // 2}.png,{label}\n" for seed, label in EXPECTED.items())
+    (root / "x.csv").write_text("path,label\n" + rows)
+    dataset = load(root / "x.csv")
+    assert labels_by_image(dataset) == EXPECTED
+    assert not any("folders" in note for note in dataset.notes)
+    picture(root / "c/9.png", 9)
+    (root / "x.csv").write_text("path,label\n" + rows + "other/9.png,b\n")
+    assert any("1 images lie in other folders" in note for note in load(root / "x.csv").notes)
+
+
+def test_names_of_columns_that_nobody_knows(tmp_path: Path) -> None:
+    """A first line that is no image may be a header: the hint says how to name its columns."""
+    root = pictures(tmp_path / "x")
+    (root / "x.csv").write_text("Bild;Art\n" + "".join(f"{seed}.png;{label}\n" for seed, label in EXPECTED.items()))
+    with pytest.raises(UserError, match="1 of 11 images are not there: Bild") as caught:
+        load(root / "x.csv")
+    assert "--set 'data.image_column=Bild'" in caught.value.hint
+    assert labels_by_image(load(root / "x.csv", image_column="Bild")) == EXPECTED
+
+
+def test_classes_that_look_alike_or_have_no_test_image(tmp_path: Path) -> None:
+    """Names that differ in case, zeros or the form of Unicode are likely one class; a class may lack test images."""
+    root = pictures(tmp_path / "x", 8)
+    labels = ("Cat", "cat", "1", "01", "caf\u00e9", "cafe\u0301", "dog", "dog")
+    rows = [f"{seed}.png,{label},{'test' if seed == 7 else 'train'}" for seed, label in enumerate(labels)]
+    (root / "x.csv").write_text("path,label,split\n" + "\n".join(rows), encoding="utf-8")
+    dataset = load(root / "x.csv")
+    assert len(dataset.classes) == 7
+    alike, untested = dataset.warnings
+    assert ": 3, such as '01' and '1'; 'Cat' and 'cat'; 'cafe\u0301' and 'caf\u00e9'" in alike
+    assert "6 of 7" in untested
+    assert alike in data.verify_dataset(Data(name="table", root=str(root / "x.csv"))).remarks
+    assert load(root / "x.csv", classes=["dog", "cafe\u0301"]).classes == ("cafe\u0301", "dog")
 
 
 def test_a_column_of_splits_and_numbers_as_classes(tmp_path: Path) -> None:
@@ -112,8 +165,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "several lists": (lambda r: [(r / n).write_text("0.png,a") for n in ("x.csv", "y.csv")], "several lists: x.csv, y"),
     "empty": (lambda r: (r / "x.csv").write_text(" \n"), "no lines"),
     "a header only": (lambda r: (r / "x.csv").write_text("path,label\n"), "no images"),
-    "bytes": (lambda r: (r / "x.csv").write_bytes(b"\xff\xfe"), "not a text file"),
+    "bytes": (lambda r: (r / "x.csv").write_bytes(b"\x89\0"), "not a text file"),
+    "latin-1": (lambda r: (r / "x.csv").write_bytes(b"0.png,a\n1.png,\xe9"), "not in UTF-8 (the byte 0xe9 in line 2)"),
+    "one file by two paths": (lambda r: (r / "x.csv").write_text("a/0.png,a\nb/0.png,b"), "both mean 0.png"),
     "a missing image": (lambda r: (r / "x.csv").write_text("0.png,a\n77.png,b"), "1 of 2 images are not there: 77.png"),
+    "a path that no file can have": (lambda r: (r / "x.csv").write_text(f"0.png,a\n{'x/' * 3000},b"), "not there: x/x"),
     "a row without a label": (lambda r: (r / "x.csv").write_text("path,label\n0.png,\n1.png,b"), "the first is row 1"),
     "a short row": (lambda r: (r / "x.csv").write_text("path,label\n0.png\n"), "line 2 has another number"),
     "several labels": (lambda r: (r / "x.csv").write_text("path,a,b\n0.png,1,1\n"), "no class or several"),

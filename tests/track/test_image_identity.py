@@ -164,6 +164,19 @@ def test_published_images_are_never_checked(tmp_path: Path, monkeypatch: pytest.
     assert all(data.has_changeable_files(section) for section in changeable)
 
 
+@pytest.mark.parametrize("name", ["root/LOC_val_solution.csv", "root/devkit/data/labels.txt", "val.txt"])
+def test_lists_of_labels_count(tmp_path: Path, name: str) -> None:
+    """A list of labels beside or above a copy of ImageNet is part of its fingerprint, as its images are."""
+    picture(tmp_path / "root/train/n01/0.png", seed=1)
+    recipe = Data(name="imagenet", root=str(tmp_path / "root"))
+    fingerprints = {digest_cache.fingerprint_files(recipe)}
+    for text in ("0 n01", "0 n02 "):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+        fingerprints.add(digest_cache.fingerprint_files(recipe))
+    assert len(fingerprints) == 3
+
+
 def test_a_link_that_leads_back_ends(tmp_path: Path) -> None:
     """Folders are visited once, and a link without a target is a file like any other."""
     root = folder(tmp_path / "x")

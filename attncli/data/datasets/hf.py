@@ -19,7 +19,7 @@ import pyarrow as pa
 from attncli.data.dataset import DatasetSource
 from attncli.data.images.files import ImageFile
 from attncli.data.paths import DataPaths
-from attncli.data.readers.columns import ColumnNames, name_columns, name_labels, read_labels
+from attncli.data.readers.columns import ColumnNames, check_groups, name_columns, name_labels, read_labels
 from attncli.data.readers.image_files import make_image_source
 from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
 from attncli.data.readers.split_names import assign_splits
@@ -99,7 +99,7 @@ def _list_hub_rows(split: str, table: Any, label: str, group: str | None, locati
     files = [ImageFile(f"{split}#{row}", fingerprint, 0) for row in range(len(labels))]
     if group is not None and group not in table.features:
         raise unknown_name_error("column", group, table.features, location=f"{location}: data.group_column")
-    groups = [str(value) for value in table[group]] if group is not None else None
+    groups = check_groups(list(table[group]), f"{location}: {split}") if group is not None else None
     return LabelledRows(files, labels, list(names or ()), groups)
 
 

@@ -18,14 +18,8 @@ from attncli.data.readers.file_walk import is_folder, walk_folder
 from attncli.data.readers.image_files import make_image_source
 from attncli.data.readers.image_folder import SplitListing
 from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
-from attncli.data.readers.path_lists import (
-    LAYOUT,
-    SUFFIXES,
-    LabelledPaths,
-    find_listed_files,
-    read_labelled_paths,
-    read_path_table,
-)
+from attncli.data.readers.listed_files import describe_moved_files, find_listed_files
+from attncli.data.readers.path_lists import LAYOUT, SUFFIXES, LabelledPaths, read_labelled_paths, read_path_table
 from attncli.data.readers.split_names import assign_splits, read_split_place
 from attncli.errors import UserError
 from attncli.recipe import Data
@@ -73,16 +67,18 @@ def _list_tables(folder: Path, lists: dict[str, Path], data: Data, notes: list[s
     wanted = name_columns(data)
     rows: dict[str, list[LabelledRows]] = {}
     for split, path in lists.items():
-        listed = read_labelled_paths(read_path_table(path, wanted), wanted)
+        table = read_path_table(path, wanted)
+        listed = read_labelled_paths(table, wanted)
         if listed is None:
             if split == "train":
                 raise UserError(f"{path}: no column of labels", LAYOUT)
             notes.append(f"{path.name} has no labels and is left out")
             continue
         for name, part in _separate_splits(listed, split, path, data.unused_splits).items():
-            files = find_listed_files(path.parent, part.paths, name, path)
+            located = find_listed_files(path.parent, part.paths, name, path, has_header=table.has_header)
+            notes += describe_moved_files(located.moved)
             prefix = path.parent.relative_to(folder).as_posix()
-            moved = [file._replace(path=f"{prefix}/{file.path}") if prefix != "." else file for file in files]
+            moved = [file._replace(path=f"{prefix}/{file.path}") if prefix != "." else file for file in located.files]
             rows.setdefault(name, []).append(LabelledRows(moved, _parse_labels(part.labels), [], part.groups))
     if "train" not in rows:
         raise UserError(f"{next(iter(lists.values()))}: no images of the split train", LAYOUT)
@@ -103,5 +99,6 @@ def _separate_splits(listed: LabelledPaths, split: str, path: Path, unused: list
 
 
 def _parse_labels(labels: list[str]) -> list[int | str]:
-    """Return labels as numbers if all are whole numbers, so that 10 comes after 9."""
-    return [int(text) for text in labels] if all(text.isdecimal() for text in labels) else list(labels)
+    """Return labels as numbers if all are whole numbers, so that 10 comes after 9; 01 is a text, as 1 is another."""
+    are_numbers = all(text.isdecimal() and text == str(int(text)) for text in set(labels))
+    return [int(text) for text in labels] if are_numbers else list(labels)

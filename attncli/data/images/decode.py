@@ -10,10 +10,12 @@ from PIL import Image
 from attncli.data.images.arrays import ImagePixels
 from attncli.data.images.formats import open_image
 from attncli.data.images.pixel_rules import (
+    OUTSIDE,
     PLAIN_COLOUR,
     PLAIN_RULES,
     PixelRules,
     convert_to_rgb,
+    exceeds_range,
     find_traits,
     is_plain_colour,
     measure_upright_size,
@@ -69,7 +71,7 @@ def decode_image(path: Path | BinaryIO, target: Target, rules: PixelRules = PLAI
         Exception: what Pillow raises for a file that is no image.
     """
     with open_image(path, rules) as opened:
-        traits = find_traits(opened, rules)
+        traits = find_traits(opened, rules) | ({OUTSIDE} if exceeds_range(opened, rules) else set())
         image = convert_to_rgb(opened, rules)
         if target.like is None and (target.share < 1 or image.size != (target.width, target.height)):
             box = _find_centre_box(image.size, target)
@@ -96,7 +98,7 @@ def decode_whole(
     With None as the size nothing is resized. Colours and errors are as in `decode_image`.
     """
     with open_image(path, rules) as opened:
-        traits = find_traits(opened, rules)
+        traits = find_traits(opened, rules) | ({OUTSIDE} if exceeds_range(opened, rules) else set())
         image = convert_to_rgb(opened, rules)
         height, width = shrink_size(image.height, image.width, least_size)
         if image.size != (width, height):

@@ -25,8 +25,8 @@ from filelock import FileLock
 from attncli.data.images import resumable_writer
 from attncli.data.images.arrays import ImageArray, make_image_array
 from attncli.data.images.decode import OtherSizeError, Target, decode_image
-from attncli.data.images.entry_check import check_entry, stamp_files
-from attncli.data.images.files import ImageFile, ImageFileList, UnreadableFile, describe_failure
+from attncli.data.images.entry_check import check_entry
+from attncli.data.images.files import ImageFile, ImageFileList, UnreadableFile, describe_failure, stamp_files
 from attncli.data.images.image_facts import ImageFacts, join_facts, parse_facts
 from attncli.data.images.pixel_rules import PLAIN_RULES, DeepGreyError
 from attncli.data.images.resumable_writer import DecodedChunk
@@ -163,7 +163,7 @@ def _write_entry(
     description: dict[str, Any] = statistics | {"decoded_from": str(files.root)}
     facts = collect_facts(files, state.metadata)
     if facts is not None:
-        description |= {"files": facts.to_json_dict(), "stamp": stamp_files(files)}
+        description |= {"files": facts.to_json_dict(), "stamp": stamp_files(files.files)}
     finish_entry(binary, description_path, description)
     return replace(array, facts=facts)
 

@@ -1,16 +1,10 @@
 """Whether a cache entry is still of its files' content, although other files may have their names, sizes and times."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from attncli.data.images.files import ImageFile, ImageFileList, map_in_order
+from attncli.data.images.files import ImageFile, ImageFileList, map_in_order, stamp_files
 from attncli.data.images.image_facts import hash_content
-
-
-def stamp_files(files: ImageFileList) -> str:
-    """Return a digest of the stamps of files: it changes if one is replaced, even by one of the same size and time."""
-    return hashlib.sha256(",".join(str(file.stamp) for file in files.files).encode()).hexdigest()[:16]
 
 
 def check_entry(files: ImageFileList, description: dict[str, Any]) -> dict[str, Any] | None:
@@ -19,7 +13,7 @@ def check_entry(files: ImageFileList, description: dict[str, Any]) -> dict[str, 
     If the stamps differ, the files are read and compared; the description that is returned then has the new stamp.
     Entries of published images have no digests of their files and are not checked.
     """
-    stamp = stamp_files(files)
+    stamp = stamp_files(files.files)
     if "files" not in description or description.get("stamp") == stamp:
         return description
     chunks = map_in_order(lambda chunk_files: _hash_files(files, chunk_files), files.files)

@@ -84,6 +84,11 @@ class ImageFileList:
         return UserError(problem, "fix or remove them, or leave them out: --set data.bad=skip")
 
 
+def stamp_files(files: Sequence[ImageFile]) -> str:
+    """Return a digest of the stamps of files: it changes if one is replaced, even by one of the same size and time."""
+    return hashlib.sha256(",".join(str(file.stamp) for file in files).encode()).hexdigest()[:16]
+
+
 def describe_failure(error: Exception) -> str:
     """Return in a few words why a file could not be decoded."""
     if isinstance(error, OSError) and error.strerror:

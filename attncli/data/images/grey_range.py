@@ -5,10 +5,11 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from PIL import Image
 
-from attncli.data.images.files import ImageFile, ImageFileList, map_in_order
+from attncli.data.images.files import ImageFile, ImageFileList, map_in_order, stamp_files
 from attncli.data.images.pixel_rules import choose_grey_range, find_largest_deep_value
 from attncli.data.paths import DataPaths
 from attncli.system.files import write_atomically
@@ -31,17 +32,21 @@ def find_grey_range(files: ImageFileList, paths: DataPaths) -> tuple[float, floa
         return grey_range
     with suppress(OSError):
         paths.cache.mkdir(parents=True, exist_ok=True)
-        write_atomically(paths.cache / f"{files.make_key(SUFFIX)}{SUFFIX}", json.dumps(grey_range) + "\n")
+        write_atomically(_locate_range_file(files, paths), json.dumps(grey_range) + "\n")
     return grey_range
 
 
 def load_grey_range(files: ImageFileList, paths: DataPaths) -> tuple[float, float] | None:
     """Return the range that was found earlier for these files, or None."""
     try:
-        low, high = json.loads((paths.cache / f"{files.make_key(SUFFIX)}{SUFFIX}").read_text(encoding="utf-8"))
+        low, high = json.loads((_locate_range_file(files, paths)).read_text(encoding="utf-8"))
         return float(low), float(high)
     except (OSError, ValueError, TypeError):
         return None
+
+
+def _locate_range_file(files: ImageFileList, paths: DataPaths) -> Path:
+    return paths.cache / f"{files.make_key(SUFFIX, stamp_files(files.files))}{SUFFIX}"
 
 
 def _find_largest_values(files: ImageFileList, chunk_files: Sequence[ImageFile]) -> tuple[list[int], int]:

@@ -13,6 +13,8 @@ from attncli.recipe import Data
 
 ALPHA, DEEP, TURNED, PLAIN_COLOUR = "alpha", "deep", "turned", "plain colour"  # traits of images
 DEEP_COLOUR = "deep colour"  # 16 bits for each of red, green and blue, of which Pillow reads the upper 8
+FRAMES = "frames"  # several frames or pages
+OUTSIDE = "outside"  # values outside of the range of grey
 FULL_RANGE = (0.0, 65535.0)
 DEFAULT_BACKGROUND = "white"
 DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit against files that unpack to more than the memory
@@ -94,7 +96,7 @@ def convert_to_rgb(image: Image.Image, rules: PixelRules) -> Image.Image:
 
 
 def find_traits(image: Image.Image, rules: PixelRules) -> set[str]:
-    """Return the traits that the header of an opened image tells: ALPHA, DEEP, DEEP_COLOUR, TURNED.
+    """Return the traits that the header of an opened image tells: ALPHA, DEEP, DEEP_COLOUR, TURNED, FRAMES.
 
     Raises DeepGreyError as `convert_to_rgb` does.
     """
@@ -110,9 +112,19 @@ def find_traits(image: Image.Image, rules: PixelRules) -> set[str]:
             (DEEP, is_deep),
             (DEEP_COLOUR, has_deep_colours),
             (TURNED, turn is not None),
+            (FRAMES, _has_frames(image)),
         )
         if is_present
     }
+
+
+def exceeds_range(image: Image.Image, rules: PixelRules) -> bool:
+    """Return whether an image of deep grey has values that `rules.grey_range` makes black or white with others."""
+    is_deep = image.mode.startswith("I;16") or image.mode in ("I", "F")
+    if not is_deep or rules.grey_range in (None, FULL_RANGE):
+        return False
+    values, (low, high) = np.asarray(image), rules.grey_range
+    return bool(values.min() < low or values.max() > high)
 
 
 def is_plain_colour(pixels: NDArray[np.uint8]) -> bool:
@@ -161,6 +173,10 @@ def describe_traits(rules: PixelRules, counts: Mapping[str, int]) -> list[str]:
     if counts.get(DEEP) and rules.grey_range is not None:
         low, high = rules.grey_range
         lines.append(f"images of 16 bits: {counts[DEEP]:,}, {low:g} is black, {high:g} white (data.grey_range)")
+    if counts.get(OUTSIDE):
+        lines.append(f"images with values outside of data.grey_range: {counts[OUTSIDE]:,}, shown as black or white")
+    if counts.get(FRAMES):
+        lines.append(f"images of several frames or pages: {counts[FRAMES]:,}, only the first is shown")
     if counts.get(DEEP_COLOUR):
         lines.append(f"colour images of 16 bits: {counts[DEEP_COLOUR]:,}, only the upper 8 bits are read")
     if counts.get(TURNED):
@@ -185,6 +201,16 @@ def _read_orientation(image: Image.Image) -> int:
 
 def _has_alpha(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+
+
+def _has_frames(image: Image.Image) -> bool:
+    """Return whether an image has several frames or pages; the previews in photographs (MPO) are none."""
+    if image.format not in ("GIF", "TIFF", "WEBP", "PNG"):
+        return False
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # damaged frames after the first, which is the one that is shown
+        return False
 
 
 def _has_deep_colours(image: Image.Image) -> bool:

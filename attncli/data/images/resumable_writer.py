@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from attncli.data.images.arrays import ImagePixels
-from attncli.data.images.files import CHUNK_SIZE, ImageFile, UnreadableFile, map_in_order
+from attncli.data.images.files import CHUNK_SIZE, ImageFile, UnreadableFile, map_in_order, stamp_files
 
 EVERY = 64 << 20  # bytes
 
@@ -27,8 +27,12 @@ class DecodedChunk(NamedTuple):
 
 @dataclass
 class WriteState:
-    """What has been written so far: images, bytes, and the metadata and unreadable files of all chunks."""
+    """What has been written so far: images, bytes, and the metadata and unreadable files of all chunks.
 
+    `stamp` is that of all files that are to be written: others are written anew.
+    """
+
+    stamp: str
     images: int = 0
     bytes: int = 0
     metadata: list[Any] = field(default_factory=list)
@@ -70,7 +74,7 @@ def write_images(
         chunk_size: files per chunk.
     """
     journal_path = partial_path(binary.with_suffix(".json"))
-    state = _load_journal(partial_path(binary), journal_path)
+    state = _load_journal(partial_path(binary), journal_path, stamp_files(files))
     if not state.images:
         remove_partial_files(binary)
     try:
@@ -118,7 +122,7 @@ def _resume_writing(
 
 
 def _new_line(state: WriteState) -> dict[str, Any]:
-    return {"images": state.images, "bytes": state.bytes, "facts": [], "bad": []}
+    return {"images": state.images, "bytes": state.bytes, "facts": [], "bad": [], "stamp": state.stamp}
 
 
 def _flush_journal(file_descriptor: int, flush: Callable[[], None], journal_path: Path, line: dict[str, Any]) -> None:
@@ -128,14 +132,14 @@ def _flush_journal(file_descriptor: int, flush: Callable[[], None], journal_path
         file.write(json.dumps(line) + "\n")
 
 
-def _load_journal(partial_file: Path, journal_path: Path) -> WriteState:
-    """Return what an earlier write left: the lines of the journal whose bytes are there."""
-    state = WriteState()
+def _load_journal(partial_file: Path, journal_path: Path, stamp: str) -> WriteState:
+    """Return what an earlier write of the same files left: the lines of the journal whose bytes are there."""
+    state = WriteState(stamp)
     try:
         byte_count = partial_file.stat().st_size
         for text in journal_path.read_text(encoding="utf-8").splitlines():
             line = json.loads(text)
-            if line["bytes"] > byte_count:
+            if line["bytes"] > byte_count or line["stamp"] != stamp:
                 break
             state.add_line(line)
     except (OSError, ValueError, KeyError, TypeError):  # no journal, or an incomplete line

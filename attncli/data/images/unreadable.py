@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from attncli.data.images.decode import decode_whole
-from attncli.data.images.files import ImageFile, ImageFileList, UnreadableFile, describe_failure, map_in_order
+from attncli.data.images.files import (
+    ImageFile,
+    ImageFileList,
+    UnreadableFile,
+    describe_failure,
+    map_in_order,
+    stamp_files,
+)
 from attncli.data.images.pixel_rules import DeepGreyError
 from attncli.data.images.versions import DECODING_VERSION
 from attncli.data.paths import DataPaths
@@ -23,7 +30,8 @@ def find_unreadable_files(files: ImageFileList, activity: str, paths: DataPaths)
         activity: name of the work in progress reports.
         paths: folder of the list, and progress.
     """
-    path = paths.cache / f"{files.make_key(DECODING_VERSION, 'bad', files.rules.max_pixels)}{SUFFIX}"
+    key = files.make_key(DECODING_VERSION, "bad", files.rules.max_pixels, stamp_files(files.files))
+    path = paths.cache / f"{key}{SUFFIX}"
     with suppress(OSError, ValueError, TypeError):
         return [(name, reason) for name, reason in json.loads(path.read_text(encoding="utf-8"))]
     unreadable: list[UnreadableFile] = []

@@ -31,9 +31,15 @@ from attncli.data.images.decoded_cache import (
     map_file,
     write_description,
 )
-from attncli.data.images.entry_check import stamp_files
-from attncli.data.images.files import ImageFile, ImageFileList, UnreadableFile, describe_failure, map_in_order
-from attncli.data.images.image_facts import ImageFacts
+from attncli.data.images.files import (
+    ImageFile,
+    ImageFileList,
+    UnreadableFile,
+    describe_failure,
+    map_in_order,
+    stamp_files,
+)
+from attncli.data.images.image_facts import HASH_BYTES, ImageFacts, hash_content
 from attncli.data.images.pixel_rules import DeepGreyError, format_rules
 from attncli.data.images.resumable_writer import DecodedChunk
 from attncli.data.images.versions import DECODING_VERSION
@@ -75,9 +81,9 @@ def read_whole_images(
         binary, lambda: _load_description(files, binary, description_path, keep_decoded), create_entry
     )
     height, width = torch.tensor(description["sizes"], dtype=torch.int64).view(-1, 2).unbind(1)
-    sizes = description["sizes"]
-    read_row = _make_mapped_reader(binary, sizes) if keep_decoded else _make_decoding_reader(files, covered)
-    return VariableSizeImages(height, width, read_row, description["sha256"], load_facts(description))
+    sizes, facts = description["sizes"], load_facts(description)
+    read_row = _make_mapped_reader(binary, sizes) if keep_decoded else _make_decoding_reader(files, covered, facts)
+    return VariableSizeImages(height, width, read_row, description["sha256"], facts)
 
 
 def _name_size(size: tuple[int, int]) -> int | str:
@@ -197,7 +203,11 @@ def _make_description(files: ImageFileList, chunks: Sequence[Any], covered: Imag
     contents = "/".join(chunk[1] for chunk in chunks)
     digest = hashlib.sha256(f"{DECODING_VERSION}/{_name_size(covered)}/{contents}{rules}".encode())
     description = {"sizes": [list(size) for chunk in chunks for size in chunk[0]], "sha256": digest.hexdigest()}
-    return description if facts is None else description | {"files": facts.to_json_dict(), "stamp": stamp_files(files)}
+    return (
+        description
+        if facts is None
+        else description | {"files": facts.to_json_dict(), "stamp": stamp_files(files.files)}
+    )
 
 
 def _make_mapped_reader(binary: Path, sizes: Sequence[tuple[int, int]]) -> Callable[[int], ImagePixels]:
@@ -207,14 +217,20 @@ def _make_mapped_reader(binary: Path, sizes: Sequence[tuple[int, int]]) -> Calla
     return lambda row: flat[starts[row] : starts[row + 1]].reshape(*sizes[row], 3)
 
 
-def _make_decoding_reader(files: ImageFileList, covered: ImageSize) -> Callable[[int], ImagePixels]:
-    """Return a function that decodes an image by its number on demand."""
+def _make_decoding_reader(
+    files: ImageFileList, covered: ImageSize, facts: ImageFacts | None
+) -> Callable[[int], ImagePixels]:
+    """Return a function that decodes an image by its number on demand; own images must be those that were read."""
+    hashes = b"" if facts is None else facts.hashes
 
     def decode_row(row: int) -> ImagePixels:
         file = files.files[row]
         try:
-            return decode_whole(files.open_file(file), covered, files.rules).pixels
+            content = files.read_content(file)
+            if hashes and hash_content(content) != hashes[HASH_BYTES * row :][:HASH_BYTES]:
+                raise ValueError("its content changed while the run trains")
+            return decode_whole(io.BytesIO(content), covered, files.rules).pixels
         except Exception as error:
-            raise RunFailedError(f"{files.root / file.path}: {describe_failure(error)}", "fix or remove it") from error
+            raise RunFailedError(f"{files.root / file.path}: {describe_failure(error)}", "fix or restore it") from error
 
     return decode_row

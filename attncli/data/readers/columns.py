@@ -45,8 +45,17 @@ def read_groups(column: pa.ChunkedArray, location: str) -> list[str]:
         values = column.to_pylist()
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise UserError(f"{location}: the groups cannot be read: {describe_arrow_error(error)}", LAYOUT) from error
-    if None in values:
-        raise UserError(f"{location}: rows without a group, the first is row {values.index(None)}", "leave them out")
+    return check_groups(values, location)
+
+
+def check_groups(values: Sequence[object], location: str) -> list[str]:
+    """Return the group of each row as text. Raises UserError for null, NaN and blank ones, which name no group."""
+    missing = [row for row, value in enumerate(values, 1) if value is None or value != value or not str(value).strip()]
+    if missing:
+        raise UserError(
+            f"{location}: {len(missing)} rows without a group, the first is row {missing[0]}",
+            "leave these rows out of the file, or give each its own group",
+        )
     return [str(value) for value in values]
 
 
@@ -65,11 +74,17 @@ def choose_columns(fields: Mapping[str, pa.DataType], wanted: ColumnNames, locat
     """
     image = wanted.image or _find_column(fields, IMAGE_COLUMNS, _holds_images, (_holds_bytes,))
     label = wanted.label or _find_column(fields, LABEL_COLUMNS, _holds_labels, (_holds_classes, _holds_labels))
-    for role, column, holds in (("image", image, _holds_images), ("label", label, _holds_labels)):
+    for role, column, holds, usual in (
+        ("image", image, _holds_images, IMAGE_COLUMNS),
+        ("label", label, _holds_labels, LABEL_COLUMNS),
+    ):
         key = f"data.{role}_column"
         if column is None:
             candidates = [name for name, kind in fields.items() if holds(kind)]
+            unfit = next((name for name in usual if name in fields), None)
             problem = f"{location}: no column '{role}'"
+            if unfit is not None:
+                problem = f"{location}: the column '{unfit}' holds no {role}s but {fields[unfit]}"
             if len(candidates) > 1:
                 problem = f"{location}: several columns may be the {role}: {', '.join(candidates)}"
             raise UserError(problem, f"name it: --set {key}=NAME; {LAYOUT}; columns: {_list_columns(fields)}")

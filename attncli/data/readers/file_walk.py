@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 from attncli.data.images.files import ImageFile
@@ -57,10 +58,11 @@ def walk_folder(folder: Path, relative_folder: str) -> list[ImageFile]:
 
 def is_file(path: Path | os.DirEntry[str]) -> bool:
     """Return whether a path is a file, or a link even without a target; pipes, sockets and devices are none."""
-    try:
-        return path.is_file() or path.is_symlink()
-    except (OSError, ValueError):
-        return path.is_symlink()
+    for test in (path.is_file, path.is_symlink):
+        with suppress(OSError, ValueError):  # links in a circle, names that no file can have
+            if test():
+                return True
+    return False
 
 
 def is_folder(entry: Path | os.DirEntry[str]) -> bool:

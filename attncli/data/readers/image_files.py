@@ -53,7 +53,8 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
     notes = _describe_skipped(listings)
     if "test" not in splits:
         notes = notes if data.folds else (*notes, NO_TEST_NOTE)
-        train_rows, test_rows = subset.cut_test_or_fold(data, train.labels, "test", train.groups)
+        classes = listings["train"].classes
+        train_rows, test_rows = subset.cut_test_or_fold(data, train.labels, classes, train.groups)
         splits |= {"train": train.select_rows(train_rows), "test": train.select_rows(test_rows)}
     return DatasetSource(
         classes=tuple(listings["train"].classes),

@@ -21,8 +21,9 @@ from attncli.data.readers.file_walk import (
 )
 from attncli.data.readers.split_names import assign_splits, recognize_split
 from attncli.data.subset import choose_classes
-from attncli.errors import UserError, escape_unprintable, suggest_name
+from attncli.errors import UserError, escape_unprintable, join_hints, suggest_name
 
+READERS_OF_TABLES = {".parquet": "parquet", ".csv": "table", ".tsv": "table"}
 MOST_NESTING = 3  # lone folders within folders, as archives unpack them
 LAYOUT = "it contains train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
 
@@ -60,7 +61,8 @@ def list_root(
             classes, an empty class, an image outside the folders of the classes, or classes that differ between splits.
     """
     if not is_folder(root):
-        raise UserError(f"{root}: no such folder", f"--data-root names the folder of the images; {LAYOUT}")
+        problem = f"{root}: {'no folder but a file' if root.exists() else 'no such folder'}"
+        raise UserError(problem, f"--data-root names the folder of the images; {LAYOUT}")
     top = _find_top_folder(root)
     folders = _find_split_folders(root / top, unused)
     if "test" not in folders and "val" in folders:
@@ -87,14 +89,33 @@ def _find_split_folders(top: Path, unused: Collection[str]) -> dict[str, str]:
     """Return the folder of each split; `{"train": ""}` if the folders are those of classes."""
     names = [name for name in _list_folders(top) if name not in unused]
     known = {split for name in names if (split := recognize_split(name))}
+    if _is_train_a_class(top, names):
+        return {"train": ""}
     if "train" in known:
         folders = assign_splits(_list_split_folders(top, names), str(top))
         return {split: name for split, name in folders.items() if split == "train" or _list_folders(top / name)}
     if not known and _are_class_folders(top, names):
         return {"train": ""}
     layouts = f"{LAYOUT}; or CLASS/*.jpg without splits, and data.unused_splits=[NAME] for folders of no class"
-    hint = f"{layouts}; {suggest_name('train', names)}".rstrip("; ")
+    hint = join_hints(layouts, suggest_name("train", names), *_suggest_readers(top))
     raise UserError(f"{top}: no folder train/ in it", hint)
+
+
+def _suggest_readers(top: Path) -> list[str]:
+    """Return which datasets read the tables in a folder, if it holds some."""
+    suffixes = {Path(entry.name).suffix.lower() for entry in scan_folder(top) if is_file(entry)}
+    names = {reader for suffix, reader in READERS_OF_TABLES.items() if suffix in suffixes}
+    return [f"--dataset {name} reads the tables in it" for name in sorted(names)]
+
+
+def _is_train_a_class(top: Path, names: Sequence[str]) -> bool:
+    """Return whether a folder train/ is one of several folders of classes, as of vehicles: bus, car, train."""
+    words = [word for name in names if (word := recognize_split(name))]
+    return words == ["train"] and len(names) > 2 and all(_is_class_folder(top / name) for name in names)
+
+
+def _is_class_folder(folder: Path) -> bool:
+    return _has_images(folder) and not _list_folders(folder)
 
 
 def _are_class_folders(top: Path, names: Sequence[str]) -> bool:
@@ -193,7 +214,7 @@ def _match_classes(
             if names:
                 problem = f"{root}: {_format_names(names)} in {first.split}/ but not in {second.split}/"
                 hint = "both need the same classes, or leave it out with data.classes"
-                raise UserError(problem, f"{hint}; {suggest_name(names[0], second.classes)}")
+                raise UserError(problem, join_hints(hint, suggest_name(names[0], second.classes)))
         check_no_empty_class(root, listing, wanted)
         matched[split] = replace(listing, classes=classes, files=tuple(known.get(name, ()) for name in classes))
     return matched

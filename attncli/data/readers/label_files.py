@@ -1,5 +1,6 @@
 """Files that list the class of each image of a folder."""
 
+import codecs
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,11 +10,20 @@ from attncli.errors import UserError
 
 
 def read_lines(path: Path, layout: str) -> list[str]:
-    """Return the lines of a text file. Raises UserError if it is missing or no text."""
+    """Return the lines of a text file in UTF-8, or in UTF-16 with a mark. Raises UserError if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {getattr(error, 'strerror', None) or 'not a text file'}", layout) from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}", layout) from error
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return content.decode(encoding).splitlines()
+    except UnicodeDecodeError as error:
+        if b"\0" in content:
+            raise UserError(f"{path}: not a text file", layout) from error
+        line = content.count(b"\n", 0, error.start) + 1
+        problem = f"{path}: its text is not in UTF-8 (the byte 0x{content[error.start]:02x} in line {line})"
+        raise UserError(problem, "save it as UTF-8, which spreadsheets call CSV UTF-8") from error
 
 
 def group_by_label(

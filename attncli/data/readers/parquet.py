@@ -26,7 +26,7 @@ from attncli.data.readers.columns import (
     read_groups,
     read_labels,
 )
-from attncli.data.readers.file_walk import describe_file
+from attncli.data.readers.file_walk import describe_file, is_file
 from attncli.data.readers.image_folder import SplitListing
 from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
 from attncli.data.readers.split_names import (
@@ -37,6 +37,7 @@ from attncli.data.readers.split_names import (
 )
 from attncli.errors import UserError, unknown_name_error
 
+MOST_SHOWN = 80  # characters of a text that is no path
 _lock = Lock()
 
 
@@ -76,7 +77,10 @@ def _sort_by_split(root: Path, configuration: str | None, unused: Collection[str
     names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.parquet"))]
     names = [name for name in names if not any(is_system_name(part) for part in name.split("/"))]
     if not names:
-        raise UserError(f"{root}: no Parquet file", "--data-root FILE.parquet, or a folder of them")
+        raise UserError(
+            f"{root}: no Parquet file",
+            "--data-root FILE.parquet, or a folder of them; --dataset folder reads folders of images",
+        )
     names = [name for name in names if not set(unused) & {name, *re.split(r"[-_./0-9]+", name), *name.split("/")}]
     places = choose_configuration({name: read_split_place(name) for name in names}, configuration, str(root))
     unknown = [name for name, place in places.items() if place.split is None]
@@ -167,8 +171,8 @@ def open_row(root: Path, file: ImageFile, wanted: ColumnNames = FOUND_BY_NAME) -
     if not isinstance(path, str) or not path:
         raise ValueError("no bytes in its row")
     image_path = parquet_path.parent / path
-    if not image_path.is_file():
-        raise ValueError(f"no bytes in its row, and its path {path} is no file")
+    if not is_file(image_path):
+        raise ValueError(f"no bytes in its row, and its path {path[:MOST_SHOWN]} is no file")
     return image_path
 
 

@@ -6,16 +6,13 @@ train.csv with image ids).
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from attncli.data.images.files import ImageFile
-from attncli.data.readers.columns import ColumnNames
-from attncli.data.readers.file_walk import describe_file, is_file, is_stray, walk_folder
+from attncli.data.readers.columns import ColumnNames, check_groups
 from attncli.data.readers.image_folder import check_class_name
 from attncli.data.readers.label_files import read_lines
-from attncli.data.readers.split_names import read_split_place
 from attncli.errors import UserError, unknown_name_error
 
 LAYOUT = "a header and a line per image, such as `path,label`; or lines `PATH LABEL` without a header"
@@ -25,16 +22,19 @@ IMAGE_COLUMNS = ("path", "image_path", "filepath", "file_path", "file_name", "fi
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "class_id", "label_id", "y")
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "part")
 DELIMITERS = (",", "\t", ";", "|")
-SHOWN = 3
 
 
 @dataclass(frozen=True)
 class PathTable:
-    """A list as a table: the names of its columns and the cells of each row, without spaces around them."""
+    """A list as a table: the names of its columns and the cells of each row, without spaces around them.
+
+    `has_header` is whether the first line of the file names the columns.
+    """
 
     path: Path
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    has_header: bool
 
     def read_column(self, name: str) -> list[str]:
         """Return the cells of a column."""
@@ -60,20 +60,19 @@ def read_path_table(path: Path, wanted: ColumnNames) -> PathTable:
     lines = [line for line in read_lines(path, LAYOUT) if line.strip()]
     if not lines:
         raise UserError(f"{path}: no lines in it", LAYOUT)
-    delimiter = next((sign for sign in DELIMITERS if sign in lines[0]), None)
     try:
-        rows = _split_lines(lines, delimiter)
+        rows = _split_lines(lines)
     except csv.Error as error:
         raise UserError(f"{path}: not a readable table: {error}", LAYOUT) from error
     has_header = _is_header(rows[0], wanted)
     columns = tuple(rows[0]) if has_header else ("path", "label", *(f"column {i}" for i in range(2, len(rows[0]))))
-    body = rows[1:] if has_header else rows
+    body = [_cut_empty_end(row, len(columns)) for row in (rows[1:] if has_header else rows)]
     broken = next((number for number, row in enumerate(body, 1 + has_header) if len(row) != len(columns)), None)
     if broken is not None:
         raise UserError(f"{path}: line {broken} has another number of columns than the first", LAYOUT)
     if not body or len(columns) != len(set(columns)):
         raise UserError(f"{path}: {'two columns of one name' if body else 'no images in it'}", LAYOUT)
-    return PathTable(path, columns, tuple(map(tuple, body)))
+    return PathTable(path, columns, tuple(map(tuple, body)), has_header)
 
 
 def _is_header(cells: Sequence[str], wanted: ColumnNames) -> bool:
@@ -82,18 +81,34 @@ def _is_header(cells: Sequence[str], wanted: ColumnNames) -> bool:
     return is_known or any(cell in (wanted.image, wanted.label) for cell in cells)
 
 
-def _split_lines(lines: Sequence[str], delimiter: str | None) -> list[list[str]]:
-    """Return the cells of each line; without a delimiter, the last word is the label and the rest the path."""
-    if delimiter is None:
+def _split_lines(lines: Sequence[str]) -> list[list[str]]:
+    """Return the cells of each line; without a delimiter, the last word is the label and the rest the path.
+
+    If the first line has several signs that may be the delimiter, it is one that gives all lines the same length.
+    """
+    signs = [sign for sign in DELIMITERS if sign in lines[0]]
+    if not signs:
         return [line.strip().rsplit(None, 1) for line in lines]
+    tables = (_split_at(lines, sign) for sign in signs)
+    even = next((rows for rows in tables if len(set(map(len, rows))) == 1), None) if len(signs) > 1 else None
+    return _split_at(lines, signs[0]) if even is None else even
+
+
+def _split_at(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     table = csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter, skipinitialspace=True)
     return [[cell.strip() for cell in row] for row in table if row]
+
+
+def _cut_empty_end(cells: list[str], width: int) -> list[str]:
+    """Return the cells of a row without empty ones beyond the last column, which some programs write."""
+    return cells if any(cells[width:]) else cells[:width]
 
 
 def read_labelled_paths(table: PathTable, wanted: ColumnNames) -> LabelledPaths | None:
     """Return paths and labels of a list, or None if it has no labels, as Kaggle's test lists.
 
-    Raises UserError for a wanted column that is missing, rows without a label or with several, and unfit names.
+    Raises UserError for a wanted column that is missing, rows without a label or group or with several, and unfit
+    names.
     """
     image = _find_column(table, wanted.image, IMAGE_COLUMNS, "data.image_column") or table.columns[0]
     label = _find_column(table, wanted.label, LABEL_COLUMNS, "data.label_column")
@@ -115,8 +130,8 @@ def read_labelled_paths(table: PathTable, wanted: ColumnNames) -> LabelledPaths 
         )
     for text in set(labels):
         check_class_name(text, str(table.path))
-    splits, groups = (table.read_column(name) if name else None for name in (split, group))
-    return LabelledPaths(table.read_column(image), labels, splits, groups)
+    groups = check_groups(table.read_column(group), str(table.path)) if group else None
+    return LabelledPaths(table.read_column(image), labels, table.read_column(split) if split else None, groups)
 
 
 def _find_column(table: PathTable, wanted: str | None, usual: Sequence[str], key: str) -> str | None:
@@ -141,60 +156,3 @@ def _join_class_columns(table: PathTable, columns: Sequence[str]) -> list[str]:
             "a classifier needs one class per image: leave these rows out",
         )
     return [names[0] for names in chosen]
-
-
-def find_listed_files(folder: Path, paths: Sequence[str], split: str, list_path: Path) -> list[ImageFile]:
-    """Return the image files of a list, in its order.
-
-    A path counts from the folder of the list. It may lack the suffix or the folders, or have the folders of another
-    machine, if only one file (of this split's folder) fits.
-
-    Args:
-        folder: the folder of the list.
-        paths: the paths of the list.
-        split: the split of these images.
-        list_path: the list, for errors.
-
-    Raises:
-        UserError: for paths that no image has, or that several have.
-    """
-    index = _index_files(folder)
-    files, missing = [], []
-    for text in paths:
-        path = PurePath(text.replace("\\", "/"))
-        candidates = index.get(path.as_posix(), [])
-        if not candidates and text and is_file(folder / text):
-            candidates = [describe_file(folder / text, text)]
-        candidates = candidates or index.get(path.name, [])
-        if len(candidates) > 1:
-            candidates = [file for file in candidates if read_split_place(file.path).split == split] or candidates
-        if len(candidates) > 1:
-            names = ", ".join(file.path for file in candidates[:SHOWN])
-            raise UserError(f"{list_path}: '{text}' may be {names}", "give the path from the folder of the list")
-        if candidates:
-            files.append(candidates[0])
-        else:
-            missing.append(text)
-    if missing:
-        raise UserError(
-            f"{list_path}: {len(missing)} of {len(paths)} images are not there: {', '.join(missing[:SHOWN])}",
-            f"paths count from {folder}; add the images, or leave their rows out",
-        )
-    return files
-
-
-def _index_files(folder: Path) -> Mapping[str, list[ImageFile]]:
-    """Return the image files below a folder by every text that may name them, whole paths first."""
-    files = [file for file in walk_folder(folder, "") if not is_stray(file.path)]
-    index: dict[str, list[ImageFile]] = {file.path: [file] for file in files}
-    for shorten in (
-        lambda path: path.with_suffix("").as_posix(),
-        lambda path: path.name,
-        lambda path: path.stem,
-    ):
-        known = set(index)
-        for file in files:
-            name = shorten(PurePath(file.path))
-            if name not in known:
-                index.setdefault(name, []).append(file)
-    return index
