@@ -1,7 +1,7 @@
 """What is computed from the code of attncli alone, kept in files until that code changes.
 
 The file `<folder>/<name>.json` holds values and a stamp of the code: names, sizes and times of its files, and the
-versions of torch and torchvision. Another stamp, or a damaged file, means that nothing is known. Several processes may
+versions of torch and torchvision. No torch. Another stamp, or a damaged file, means that nothing is known. Several processes may
 write at the same time: one of them wins, and what the others knew is computed again.
 """
 
@@ -10,11 +10,9 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
-import torchvision
 
 from attncli.system.files import write_atomically
 
@@ -24,7 +22,7 @@ PACKAGE = Path(__file__).parents[1]
 @cache
 def stamp_code(parts: tuple[str, ...]) -> str:
     """Return a stamp of these files and folders of the package, as they are when a process first asks."""
-    digest = hashlib.sha256(f"{torch.__version__} {torchvision.__version__}\n".encode())
+    digest = hashlib.sha256(f"{version('torch')} {version('torchvision')}\n".encode())
     for file in sorted(file for part in parts for file in _list_sources(PACKAGE / part)):
         status = file.stat()
         digest.update(f"{file}\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
