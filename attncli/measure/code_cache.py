@@ -1,7 +1,7 @@
-"""What is computed from the code of attncli alone, kept in files until that code changes.
+"""What is computed from the code of attncli alone, kept in files until that code changes. No torch.
 
 The file `<folder>/<name>.json` holds values and a stamp of the code: names, sizes and times of its files, and the
-versions of torch and torchvision. No torch. Another stamp, or a damaged file, means that nothing is known. Several processes may
+versions of torch and torchvision. Another stamp, or a damaged file, means that nothing is known. Several processes may
 write at the same time: one of them wins, and what the others knew is computed again.
 """
 
