@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attncli import attention
 from attncli.analysis.network_key import make_network_key
 from attncli.attention import NONE
 from attncli.errors import UserError
 from attncli.measure.code_state import strip_comments
-from attncli.recipe import Model, library
+from attncli.recipe import Model, Recipe, library
+from attncli.records import Cost
+
+if TYPE_CHECKING:  # it loads torch
+    from attncli.model import InputSpec
 
 FORMAT = 1
 FILE_NAME = "overheads.json"
@@ -101,6 +105,16 @@ def find_shipped_counts(
     if overheads is None or model.attn not in overheads.counts.get(network, {}) or not _is_default_form(model):
         return None
     return overheads.find_counts(model.attn, network)
+
+
+def find_shipped_cost(recipe: Recipe, shape: "InputSpec") -> Cost | None:
+    """Return the cost of a recipe's network and its baseline from the file, or None if it has not both."""
+    own, plain = (
+        find_shipped_counts(r.model, shape.size, shape.classes, shape.frames) for r in (recipe, recipe.make_baseline())
+    )
+    if own is None or plain is None:
+        return None
+    return Cost(**own, **{f"baseline_{name}": count for name, count in plain.items()}, image_size=max(shape.size))
 
 
 def _is_default_form(model: Model) -> bool:

@@ -1,10 +1,10 @@
 """Measure the overhead of a recipe's mechanism without training: one record for the network and its baseline."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from attncli import model
-from attncli.analysis.shipped_counts import find_shipped_counts
 from attncli.errors import UserError
 from attncli.measure.cost import count_overhead
 from attncli.measure.throughput import measure_throughput
@@ -46,11 +46,22 @@ _FIGURES = (
 )  # fmt: skip
 
 
-def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) -> Overhead:
+def measure_recipe_overhead(
+    recipe: Recipe,
+    shape: InputSpec,
+    with_speed: bool,
+    find_cost: Callable[[Recipe, InputSpec], Cost | None] | None = None,
+) -> Overhead:
     """Count, and time if `with_speed`, a recipe's network against the same one without its mechanism.
 
     A mechanism that works on clips is measured on clips of `recipe.data.frames` frames, even if `shape` has no frames.
     The time is that of the chosen device. If the mechanism does not fit, or memory runs out, `problem` is set.
+
+    Args:
+        recipe: The recipe of the network.
+        shape: What the network must know of its data.
+        with_speed: Whether to time it too.
+        find_cost: Returns a cost that is known already, or None; it is counted only if this finds none.
     """
     resolved, name = model.resolve_model(recipe), recipe.model.attn
     site = resolved.site or "-"
@@ -60,7 +71,7 @@ def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) 
     backbone = name if resolved.is_whole_network else recipe.model.backbone
     cost_record, device = None, choose_device() if with_speed else None
     try:
-        cost_record = _look_up_cost(recipe, shape) or count_overhead(recipe, shape)
+        cost_record = (find_cost(recipe, shape) if find_cost else None) or count_overhead(recipe, shape)
         if device is None:
             return Overhead(name, backbone, category, site, cost_record)
         net, baseline = model.build(recipe, shape), model.build(recipe.make_baseline(), shape)
@@ -71,13 +82,3 @@ def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) 
     except UserError as error:
         return Overhead(name, backbone, category, site, cost_record, problem=error.problem, hint=error.hint)
     return Overhead(name, backbone, category, site, cost_record, speed_record)
-
-
-def _look_up_cost(recipe: Recipe, shape: InputSpec) -> Cost | None:
-    """Return the cost from the counts that attncli brings, or None if they do not have both networks."""
-    own, plain = (
-        find_shipped_counts(r.model, shape.size, shape.classes, shape.frames) for r in (recipe, recipe.make_baseline())
-    )
-    if own is None or plain is None:
-        return None
-    return Cost(**own, **{f"baseline_{name}": count for name, count in plain.items()}, image_size=max(shape.size))

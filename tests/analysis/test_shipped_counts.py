@@ -9,7 +9,14 @@ from attncli import attention, validation
 from attncli.analysis import shipped_counts
 from attncli.analysis.count_cache import CountCache
 from attncli.analysis.network_key import ImageSpec
-from attncli.analysis.shipped_counts import PACKAGE, QUANTITIES, USUAL_IMAGES, find_shipped_counts, name_network
+from attncli.analysis.shipped_counts import (
+    PACKAGE,
+    QUANTITIES,
+    USUAL_IMAGES,
+    find_shipped_cost,
+    find_shipped_counts,
+    name_network,
+)
 from attncli.measure import overhead
 from attncli.model import InputSpec
 from attncli.recipe import Model
@@ -102,7 +109,8 @@ def test_claims_and_measure_use_them(tmp_path: Path, monkeypatch: pytest.MonkeyP
     cache = CountCache(tmp_path / "counts.json")
     counted = [cache.get_count(name, recipe, ImageSpec(32, 10)) for name in ("params", "macs", "memory")]
     assert counted == [eca[0], eca[1], eca[3]]
-    cost = overhead.measure_recipe_overhead(recipe, InputSpec(10, (32, 32)), with_speed=False).cost
+    shape = InputSpec(10, (32, 32))
+    cost = overhead.measure_recipe_overhead(recipe, shape, with_speed=False, find_cost=find_shipped_cost).cost
     assert cost is not None
     assert [getattr(cost, name) for name in QUANTITIES] == eca
     assert [getattr(cost, f"baseline_{name}") for name in QUANTITIES] == plain
