@@ -88,7 +88,8 @@ def serve_dashboard(run_store: RunStore, port: int) -> Iterator[str]:
 def list_view_links(address: str, run_store: RunStore) -> list[tuple[str, str]]:
     """Return (title, address) of the views that a reviewer of runs wants first.
 
-    For each experiment these are its runs with the columns that matter, the most accurate first, and charts.
+    For each experiment these are its runs with the columns that matter, the best on validation images first,
+    and charts.
     """
     client = store.connect_store(run_store)
     view_links = []

@@ -13,8 +13,8 @@ from attncli.literature import published
 from attncli.records import Epoch, append_record
 from attncli.report.html_report import FOLDER, choose_captions, draw_charts, render_html
 from attncli.report.report_data import gather_report_data, render_markdown
-from attncli.runs import RunStore
-from tests.claims.case import claims_file, pairs
+from attncli.runs import FailedRun, RunStore
+from tests.claims.case import claims_file, pairs, run
 
 CHECK = "top1(resnet20 + eca) > top1(resnet20)"
 
@@ -67,6 +67,32 @@ def report_data(tmp_path_factory):
         return gather_report_data(
             RunStore(runs), judge.judge_claims(known, evidence), evidence, report_commands=["attncli report"]
         )
+
+
+def test_planned_and_failed_seeds_count_as_in_compare(tmp_path, monkeypatch):
+    """A plan that is not finished allows no verdict, a failed seed neither, and hiding mechanisms changes neither."""
+    monkeypatch.setattr(published, "load_published_rows", list)
+    for attn, accuracies in (("none", (0.90, 0.905, 0.893)), ("eca", (0.91, 0.92, 0.90)), ("se", (0.92, 0.93, 0.91))):
+        for seed, top1 in enumerate(accuracies):
+            run(tmp_path, attn=attn, seed=seed, top1=top1)
+    store = RunStore(tmp_path)
+    evidence = gather_evidence(store)
+    eca = next(r for r in evidence.runs if r.result.attn == "eca")
+    recipe = eca.recipe.model_copy(update={"seed": 3})
+    failure = FailedRun(recipe=recipe, digest=recipe.compute_digest(), group=eca.result.group)
+
+    def gather_rows(attn=(), **changes):
+        report = gather_report_data(store, [], replace(evidence, **changes), attn=attn, report_commands=[])
+        return {row.attn: row for row in report.rows}
+
+    assert gather_rows(planned_seeds=5)["eca"].level is None
+    assert gather_rows(planned_seeds=3)["eca"].level is not None
+    rows = gather_rows(planned_seeds=3, failures=[failure])
+    assert rows["eca"].failed_seeds == (3,)
+    assert rows["eca"].verdict.startswith("not judged: 1 of 4 seeds failed")
+    assert rows["se"].failed_seeds == ()
+    assert gather_rows(planned_seeds=3)["eca"].p == gather_rows(("eca",), planned_seeds=3)["eca"].p
+    assert gather_rows(("eca",)).keys() == {"none", "eca"}
 
 
 def read_page(report_data) -> Reader:
