@@ -40,7 +40,7 @@ class CollectedError(UserError):
     """Several errors found at once."""
 
     def __init__(self, errors: Sequence[UserError]) -> None:
-        super().__init__("", "; ".join(e.hint for e in errors if e.hint))
+        super().__init__("", join_hints(*(e.hint for e in errors)))
         self.problem = "\n".join(e.problem for e in errors)
         self.args = (self.problem,)
         self.errors = list(errors)
@@ -122,6 +122,11 @@ def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | N
     if len(known) > MOST_KNOWN:
         return f"{len(known)} names are known, for example {', '.join(known[:: len(known) // 5][:5])}"
     return f"known: {', '.join(known)}" if known else ""
+
+
+def join_hints(*hints: str) -> str:
+    """Return one hint made of several, of which any may be empty."""
+    return "; ".join(hint for hint in hints if hint)
 
 
 def strip_class_words(folded: str) -> str:

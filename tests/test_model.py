@@ -188,14 +188,25 @@ def test_refusals(attn: str, keys: dict[str, Any], told: str) -> None:
 
 
 def test_gates_per_channel_get_no_weight_decay() -> None:
-    """A gate of shape (C, 1, 1) is spared as a norm's weight is; kernels and matrices are not."""
+    """A gate of shape (C, 1, 1) or (1, C, 1, 1) is spared as a norm's weight is; kernels and matrices are not."""
     net = torch.nn.Module()
-    shapes = {"gate": (8, 1, 1), "norm": (8,), "scale": (), "kernel": (8, 1, 3), "matrix": (8, 1), "conv": (8, 1, 1, 1)}
+    net.add_module("squeeze", torch.nn.Conv2d(8, 1, 1, bias=False))  # its kernel has the shape of a gate
+    shapes = {
+        "gate": (8, 1, 1),
+        "batched": (1, 8, 1, 1),
+        "norm": (8,),
+        "scale": (),
+        "kernel": (8, 1, 3),
+        "matrix": (8, 1),
+        "conv": (8, 1, 1, 1),
+    }
     for name, shape in shapes.items():
         net.register_parameter(name, torch.nn.Parameter(torch.ones(shape)))
     groups = model.group_parameters(net, recipe("none").train, "none")
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
-    assert {name for name, p in net.named_parameters() if id(p) in decayed} == {"kernel", "matrix", "conv"}
+    assert {name for name, p in net.named_parameters() if id(p) in decayed} == {
+        "kernel", "matrix", "conv", "squeeze.weight",
+    }  # fmt: skip
 
 
 def test_weight_decay_groups() -> None:

@@ -61,6 +61,9 @@ def test_parameters_of_mlflow_are_the_recipe(tmp_path):
     """The recipe of a folder comes back from MLflow's flat texts, lists and options included."""
     recipe = run(tmp_path, attn="eca", seed=0, top1=0.5, model__options={"k": [3, 5, 7]}, model__stages=[1, -1])
     assert run_reader._parse_recipe(flatten_params(recipe)) == recipe
+    options = {"se": {"reduction": 8}, "eca": {"k": 5}}  # of a combination, by part
+    recipe = run(tmp_path, attn="se+eca", seed=0, top1=0.5, model__options=options)
+    assert run_reader._parse_recipe(flatten_params(recipe)) == recipe
 
 
 def test_folder_and_store_complete_each_other(recorded):

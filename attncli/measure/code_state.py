@@ -8,28 +8,50 @@ import hashlib
 import io
 import tokenize
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 from attncli import attention
+from attncli.measure.code_cache import PACKAGE, read_values, stamp_code, write_values
 from attncli.recipe import Recipe
 
-PACKAGE = Path(__file__).parents[1]
 LOOP_PARTS = ("data", "train", "backbones", "model.py", "seeds.py", "attention")  # of attention the shared files only
 LAYOUT_TOKENS = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
+_LOOP = "loop"
+_known_hashes: dict[str, str] = {}  # of the code of this process, which does not change
 
 
-def name_training_code(recipe: Recipe) -> str:
-    """Return `<loop>/<mechanism>`, eight hexadecimal digits each; a network without a mechanism has no second part."""
+def name_training_code(recipe: Recipe, cache_folder: Path | None = None) -> str:
+    """Return `<loop>/<mechanism>`, eight hexadecimal digits each; a network without a mechanism has no second part.
+
+    Reading all code takes 0.3 s: `cache_folder` keeps the first part until a file changes.
+    """
+    loop = _hash_loop(cache_folder)
     if recipe.model.attn == attention.NONE:
-        return f"{_hash_loop()}/"
+        return f"{loop}/"
     members = attention.describe_mechanism(recipe.model.attn).members
     files = [file for member in members for file in attention.list_code_files(member.reference).values()]
-    return f"{_hash_loop()}/{_hash_files(files)}"
+    return f"{loop}/{_hash_files(files)}"
 
 
-@cache
-def _hash_loop() -> str:
+def _hash_loop(cache_folder: Path | None) -> str:
+    if _LOOP not in _known_hashes:
+        _known_hashes[_LOOP] = _read_or_compute_loop(cache_folder)
+    return _known_hashes[_LOOP]
+
+
+def _read_or_compute_loop(cache_folder: Path | None) -> str:
+    if cache_folder is None:
+        return _compute_loop()
+    stamp = stamp_code((*LOOP_PARTS, "measure/code_state.py"))
+    kept = read_values(cache_folder, "code", stamp).get(_LOOP)
+    if isinstance(kept, str):
+        return kept
+    loop = _compute_loop()
+    write_values(cache_folder, "code", stamp, {_LOOP: loop})
+    return loop
+
+
+def _compute_loop() -> str:
     return _hash_files(file for part in LOOP_PARTS for file in _list_files(PACKAGE / part))
 
 

@@ -1,7 +1,8 @@
 """Count exactly what a network costs in comparison with its baseline, without timing anything.
 
-Counting takes about 0.1 s, which is long in comparison with an epoch of a small network. The runs of a sweep share
-their networks: the same one with other seeds, and one baseline for all mechanisms. So a process remembers its counts.
+Counting takes about 0.2 s, which is long in comparison with an epoch of a small network. The runs of a sweep share
+their networks: the same one with other seeds, and one baseline for all mechanisms. So a process remembers its counts,
+and those of networks that consist of the code of attncli and torchvision are kept in a file for other processes.
 
 The counts of a recipe (`QUANTITIES`) need no weights: they take a fraction of a second at any size.
 """
@@ -9,22 +10,29 @@ The counts of a recipe (`QUANTITIES`) need no weights: they take a fraction of a
 import json
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import nn
 
 from attncli import attention, model
+from attncli.backbones import TIMM_PREFIX
 from attncli.measure.activation_memory import count_activation_bytes
+from attncli.measure.code_cache import read_values, stamp_code, write_values
 from attncli.measure.fake_tensors import SkipFilling, count_real_runs
 from attncli.measure.flops import count_operations, count_parameters
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.records import Cost
+from attncli.system.code_reference import is_code_reference
 
 T = TypeVar("T")
 MAX_REMEMBERED = 64  # networks
+COUNTS_FILE, MAX_KEPT = "counts", 512  # file in the folder for caches, and networks in it
+COUNTED_PARTS = ("attention", "backbones", "measure", "model.py")  # of the package: what decides the counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +57,23 @@ def count_cost(net: nn.Module, baseline: nn.Module, size: tuple[int, int], frame
 
 
 def count_recipe_cost(
-    recipe: Recipe, shape: InputSpec, net: nn.Module, build_baseline: Callable[[], nn.Module]
+    recipe: Recipe,
+    shape: InputSpec,
+    net: nn.Module,
+    build_baseline: Callable[[], nn.Module],
+    cache_folder: Path | None = None,
 ) -> Cost:
-    """Return the cost of a recipe's network `net`, counted only if this process has not counted it before.
+    """Return the cost of a recipe's network `net`, counted only if it was not counted before.
 
-    `build_baseline` builds the plain network, if that has to be counted too.
+    Args:
+        recipe: The recipe.
+        shape: The images.
+        net: Its network.
+        build_baseline: Builds the plain network, if that has to be counted too.
+        cache_folder: Keeps the counts for other processes.
     """
-    own, plain = count_once(recipe, shape, lambda: net), count_once(recipe.make_baseline(), shape, build_baseline)
+    own = count_once(recipe, shape, lambda: net, cache_folder)
+    plain = count_once(recipe.make_baseline(), shape, build_baseline, cache_folder)
     return _make_cost(own, plain, shape.size)
 
 
@@ -64,23 +82,59 @@ def count_overhead(recipe: Recipe, shape: InputSpec) -> Cost:
     return _make_cost(count_recipe(recipe, shape), count_recipe(recipe.make_baseline(), shape), shape.size)
 
 
-def count_once(recipe: Recipe, shape: InputSpec, build_network: Callable[[], nn.Module]) -> NetworkCounts:
+def count_once(
+    recipe: Recipe, shape: InputSpec, build_network: Callable[[], nn.Module], cache_folder: Path | None = None
+) -> NetworkCounts:
     """Return the figures of a recipe's network for images of `shape`, and remember them.
 
     `build_network` builds it, if it was not counted before. A user-defined mechanism is known by the content of its
     file. A network that has to be run with real tensors may do other work with other weights: it is counted each time.
+    `cache_folder` keeps the counts for other processes, of networks without code of other packages.
     """
     key = json.dumps([recipe.build_identity()["model"], shape.classes, *shape.size, shape.frames], sort_keys=True)
     if key in _remembered_counts:
         _remembered_counts.move_to_end(key)
         return _remembered_counts[key]
+    if cache_folder is not None and _has_foreign_code(recipe):
+        cache_folder = None
+    if cache_folder is not None and (kept := _read_kept_counts(cache_folder).get(key)) is not None:
+        return _remember(key, kept)
     real_runs_before = count_real_runs()
     counts = _count_network(build_network(), shape.size, shape.frames)
     if count_real_runs() == real_runs_before:
-        _remembered_counts[key] = counts
-        while len(_remembered_counts) > MAX_REMEMBERED:
-            _remembered_counts.popitem(last=False)
+        _remember(key, counts)
+        if cache_folder is not None:
+            _keep_counts(cache_folder, key, counts)
     return counts
+
+
+def _remember(key: str, counts: NetworkCounts) -> NetworkCounts:
+    _remembered_counts[key] = counts
+    while len(_remembered_counts) > MAX_REMEMBERED:
+        _remembered_counts.popitem(last=False)
+    return counts
+
+
+def _has_foreign_code(recipe: Recipe) -> bool:
+    """Return whether a network consists of code that is neither attncli's nor torchvision's."""
+    backbone = recipe.model.backbone
+    is_foreign_backbone = is_code_reference(backbone) or backbone.startswith(TIMM_PREFIX)
+    return attention.is_plugin(recipe.model.attn) or is_foreign_backbone
+
+
+def _read_kept_counts(cache_folder: Path) -> dict[str, NetworkCounts]:
+    """Return the counts of earlier processes with this code; those in another form are left out."""
+    kept = {}
+    for key, figures in read_values(cache_folder, COUNTS_FILE, stamp_code(COUNTED_PARTS)).items():
+        with suppress(TypeError):
+            kept[key] = NetworkCounts(**figures)
+    return kept
+
+
+def _keep_counts(cache_folder: Path, key: str, counts: NetworkCounts) -> None:
+    kept = _read_kept_counts(cache_folder) | {key: counts}
+    newest = {key: asdict(kept[key]) for key in list(kept)[-MAX_KEPT:]}
+    write_values(cache_folder, COUNTS_FILE, stamp_code(COUNTED_PARTS), newest)
 
 
 def count_recipe(recipe: Recipe, shape: InputSpec) -> NetworkCounts:

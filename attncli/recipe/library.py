@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from attncli.errors import UserError, suggest_name, unknown_name_error
+from attncli.errors import UserError, join_hints, unknown_name_error
 from attncli.system.files import path_exists
 
 RecipeKind = Literal["recipe", "sweep"]
@@ -43,7 +43,7 @@ def find_recipe_file(word: Path, kind: RecipeKind = "recipe") -> Path:
         command = "sweep" if other == "sweep" else "run"
         raise UserError(f"'{name}' is a {other}, not a {kind}", f"attncli {command} {name}")
     error = unknown_name_error(kind, name, files)
-    raise UserError(error.problem, suggest_name(name, files) + "; `attncli recipe ls` lists them")
+    raise UserError(error.problem, join_hints(error.hint, "`attncli recipe ls` lists them"))
 
 
 def list_shipped_results() -> dict[str, Path]:
@@ -61,7 +61,8 @@ def find_shipped_results(name: str) -> Path:
     files = list_shipped_results()
     if name not in files:
         error = unknown_name_error("shipped results", name, files)
-        raise UserError(error.problem, f"{suggest_name(name, files)}; `attncli results ls` lists them")
+        advice = "`attncli results ls` lists them" if files else "attncli brings none; --with FILE takes a file"
+        raise UserError(error.problem, join_hints(error.hint, advice))
     return files[name]
 
 

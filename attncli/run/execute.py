@@ -121,13 +121,16 @@ def execute_run(
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
                 for note in dataset.notes:
                     listener.on_stage(f"note: {note}")
-                warnings = (*dataset.warnings, *_check_needs(recipe, net, dataset, accelerator))
+                warnings = (
+                    *dataset.warnings,
+                    *_check_needs(recipe, net, dataset, accelerator, run_store.runs / "cache"),
+                )
                 if line := _describe_steps(recipe, net, accelerator):
                     listener.on_stage(line)
                 for warning in (*warnings, *_list_schedule_warnings(recipe, net)):
                     listener.on_warning(warning)
                 release_ranks()
-                all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator)}
+                all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator, run_store.runs / "cache")}
                 active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, all_tags)
             context = RunContext(
                 recipe, folder, dataset, net, accelerator, active_run, listener, all_tags, timing_threads, profile
@@ -167,11 +170,13 @@ def _check_preconditions(recipe: Recipe, accelerator: Accelerator, run_store: Ru
         raise UserError("--profile needs a run with one process", "leave out --processes")
 
 
-def _check_needs(recipe: Recipe, net: nn.Module, dataset: Dataset, accelerator: Accelerator) -> list[str]:
+def _check_needs(
+    recipe: Recipe, net: nn.Module, dataset: Dataset, accelerator: Accelerator, cache_folder: Path
+) -> list[str]:
     """Return warnings about the memory and the time of a training. Raises UserError if the memory cannot do."""
     spec, device = make_input_spec(dataset), train.resolve_device(accelerator)
     try:
-        counts = count_once(recipe, spec, lambda: net)
+        counts = count_once(recipe, spec, lambda: net, cache_folder)
     except Exception:  # a mechanism that fails is reported by the training, with its file and line
         return []
     precision = train.resolve_precision(recipe.train.precision, device)
@@ -192,13 +197,13 @@ def _check_needs(recipe: Recipe, net: nn.Module, dataset: Dataset, accelerator: 
     return [warning for warning in warnings if warning]
 
 
-def _describe_conditions(recipe: Recipe, accelerator: Accelerator) -> dict[str, str]:
+def _describe_conditions(recipe: Recipe, accelerator: Accelerator, cache_folder: Path) -> dict[str, str]:
     """Return as tags what two runs must share, beside recipe and data, to be compared."""
     device = distributed.resolve_device(accelerator)
     conditions = {
         "precision": train.resolve_precision(recipe.train.precision, device),
         "device": str(device),
-        "code": name_training_code(recipe),
+        "code": name_training_code(recipe, cache_folder),
     }
     return conditions | ({} if recipe.planned_seeds is None else {PLAN_TAG: str(recipe.planned_seeds)})
 
@@ -277,7 +282,7 @@ def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> R
     context.listener.on_stage("measuring the overhead against the plain network")
     input_spec = make_input_spec(dataset)
     build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
-    cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline)
+    cost = count_recipe_cost(recipe, input_spec, context.net, build_baseline, context.folder.parent / "cache")
     context.log_record(cost)
 
     def write_result(speed: Speed | None) -> Result:

@@ -1,7 +1,7 @@
 """A sweep: axes over a recipe, expanded into recipes in the order in which to run them. No torch.
 
-    recipe:                      # a base recipe: its own keys, those of a file (relative to this one), or both
-      base: ../cifar10-resnet20.yaml
+    recipe:                      # a base recipe by name or file (relative to this one), its own keys, or both
+      base: cifar10-resnet20
       train: {epochs: 10}
     axes:                        # every combination
       attn: [se, {attn: eca, options: {k: 3}}, {category: spatial}]

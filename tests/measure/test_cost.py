@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from attncli import attention
-from attncli.measure import activation_memory, cost, fake_tensors
+from attncli.measure import activation_memory, code_state, cost, fake_tensors
 from attncli.measure.activation_memory import count_activation_bytes
 from attncli.measure.cost import count_cost, count_once, count_recipe_cost
 from attncli.measure.flops import count_operations
@@ -209,3 +209,42 @@ def test_only_so_many_counts_are_kept(counts: list[str], monkeypatch: pytest.Mon
         count_once(recipe("none"), InputSpec(classes=5, size=(size, size)), Tiny)
     assert len(counts) == 4
     assert len(cost._remembered_counts) == 2
+
+
+def test_counts_are_kept_for_other_processes(
+    counts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the code changes; a damaged file is no harm, and code that may change elsewhere is counted each time."""
+
+    def count(attn: str = "eca") -> object:
+        one = recipe(attn)
+        cost._remembered_counts.clear()  # as in a new process
+        return count_once(one, SHAPE, lambda: build(one, SHAPE), tmp_path)
+
+    first = count()
+    assert count() == first
+    assert len(counts) == 1
+    monkeypatch.setattr(cost, "stamp_code", lambda _: "other code")
+    assert count() == first
+    assert len(counts) == 2
+    (tmp_path / "counts.json").write_text("{")
+    assert count() == first
+    assert len(counts) == 3
+    file = tmp_path / "own.py"
+    file.write_text(OWN.format(k=1))
+    for calls in (4, 5):
+        count(str(file))
+        assert len(counts) == calls
+
+
+def test_the_name_of_the_code_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same name with and without the file; reading all code is left out until a file changes."""
+    monkeypatch.setattr(code_state, "_known_hashes", {})
+    name = code_state.name_training_code(recipe("none"), tmp_path)
+    monkeypatch.setattr(code_state, "_compute_loop", lambda: "read again")
+    for folder, expected in ((tmp_path, name), (None, "read again/")):
+        monkeypatch.setattr(code_state, "_known_hashes", {})
+        assert code_state.name_training_code(recipe("none"), folder) == expected
+    monkeypatch.setattr(code_state, "_known_hashes", {})
+    monkeypatch.setattr(code_state, "stamp_code", lambda _: "other code")
+    assert code_state.name_training_code(recipe("none"), tmp_path) == "read again/"

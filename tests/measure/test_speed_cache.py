@@ -68,7 +68,7 @@ def test_old_speeds_are_measured_again(tmp_path: Path) -> None:
 def test_other_code_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The code of networks and mechanism is in the key; comments and docstrings are none."""
     before = key(model__attn="se")
-    monkeypatch.setattr(code_state, "_hash_loop", lambda: "other")
+    monkeypatch.setattr(code_state, "_hash_loop", lambda _: "other")
     assert key(model__attn="se") != before
     source = '"""What it does."""\nx = 1  # why\ndef f():\n    """Text."""\n    return "kept"\n'
     assert code_state.strip_comments(source) == code_state.strip_comments('x = 1\ndef f():\n    return "kept"\n')

@@ -62,6 +62,19 @@ def test_unknown_names_are_refused() -> None:
     assert error.value.hint == "attncli run quickstart"
 
 
+@pytest.mark.parametrize("names", [(), ("evidence",)])
+def test_unknown_results_are_refused(names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hint has no empty part, whether attncli brings results or none; a known name is offered."""
+    (tmp_path / "results").mkdir()
+    for name in names:
+        (tmp_path / "results" / f"{name}.results").touch()
+    monkeypatch.setattr(library, "PACKAGED_FOLDER", tmp_path)
+    with pytest.raises(UserError, match="'evidenc'") as error:
+        library.find_shipped_results("evidenc")
+    assert all(part.strip() for part in error.value.hint.split(";"))
+    assert all(f"'{name}'" in error.value.hint for name in names)
+
+
 def test_the_base_of_a_sweep_is_a_name_or_a_file_beside_it() -> None:
     """A bare name is looked up as everywhere; with a suffix it is a path from the sweep's folder."""
     write_own("base.yaml")

@@ -38,8 +38,10 @@ def test_a_sweep_opens_with_its_question_and_command(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_every_network_of_a_sweep_can_be_built(path: Path, tmp_path: Path) -> None:
-    """Names, options, sites and stages fit the backbone and the images, for every run of one seed."""
-    plan = plan_sweep(path, runs=tmp_path, axes={"seeds": 1})
+    """Names, options, sites and stages fit the backbone and the images, also for a copy in an empty folder."""
+    copy = tmp_path / path.name
+    copy.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    plan = plan_sweep(copy, runs=tmp_path, axes={"seeds": 1})
     for run in plan.runs:
         recipe = run.recipe
         size = {"digits": 8}.get(recipe.data.name, 32)

@@ -21,7 +21,7 @@ from attncli.data.readers.file_walk import (
 )
 from attncli.data.readers.split_names import assign_splits, recognize_split
 from attncli.data.subset import choose_classes
-from attncli.errors import UserError, escape_unprintable, suggest_name
+from attncli.errors import UserError, escape_unprintable, join_hints, suggest_name
 
 READERS_OF_TABLES = {".parquet": "parquet", ".csv": "table", ".tsv": "table"}
 MOST_NESTING = 3  # lone folders within folders, as archives unpack them
@@ -97,7 +97,7 @@ def _find_split_folders(top: Path, unused: Collection[str]) -> dict[str, str]:
     if not known and _are_class_folders(top, names):
         return {"train": ""}
     layouts = f"{LAYOUT}; or CLASS/*.jpg without splits, and data.unused_splits=[NAME] for folders of no class"
-    hint = "; ".join(filter(None, (layouts, suggest_name("train", names), *_suggest_readers(top))))
+    hint = join_hints(layouts, suggest_name("train", names), *_suggest_readers(top))
     raise UserError(f"{top}: no folder train/ in it", hint)
 
 
@@ -214,7 +214,7 @@ def _match_classes(
             if names:
                 problem = f"{root}: {_format_names(names)} in {first.split}/ but not in {second.split}/"
                 hint = "both need the same classes, or leave it out with data.classes"
-                raise UserError(problem, f"{hint}; {suggest_name(names[0], second.classes)}")
+                raise UserError(problem, join_hints(hint, suggest_name(names[0], second.classes)))
         check_no_empty_class(root, listing, wanted)
         matched[split] = replace(listing, classes=classes, files=tuple(known.get(name, ()) for name in classes))
     return matched
