@@ -41,6 +41,18 @@ def choose_job_count() -> int:
     return max(1, len(list_gpus()))
 
 
+def count_timing_places(jobs: int) -> int:
+    """Return how many networks may be timed at a time: one per GPU if they are of one kind, with its cores; else one.
+
+    A speed belongs to the kind of GPU that it was timed on, and on CPUs each timing needs the machine for itself.
+    """
+    gpus = list_gpus()
+    has_parts = any(gpu.startswith("MIG") for gpu in gpus)  # of a divided card, which may differ in size
+    if len(gpus) < 2 or has_parts or len(set(hardware.list_gpu_names())) != 1:
+        return 1
+    return max(1, min(jobs, len(gpus), hardware.count_cores()))
+
+
 def build_job_environment(number: int, jobs: int) -> dict[str, str]:
     """Return the environment of job `number` (from 0) of `jobs`. A single job keeps the whole machine."""
     variables = dict(os.environ)

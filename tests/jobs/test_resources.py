@@ -46,6 +46,26 @@ def test_each_job_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resources.build_job_environment(0, 1)["CUDA_VISIBLE_DEVICES"] == "3, 5"
 
 
+@pytest.mark.parametrize(
+    ("gpus", "names", "places"),
+    [
+        ("", (), 1),
+        ("0,1,2,3,4,5", ("H100",) * 6, 4),  # as many as there are cores
+        ("0,1,2", ("H100",) * 6, 3),
+        ("0,1", ("H100", "A100"), 1),
+        ("MIG-1,MIG-2", ("H100",), 1),
+    ],
+)
+def test_equal_gpus_time_at_once(
+    gpus: str, names: tuple[str, ...], places: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A speed is that of a kind of GPU; cards of several kinds, and parts of one, are not exchanged."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    monkeypatch.setattr(hardware, "list_gpu_names", lambda: names)
+    assert resources.count_timing_places(8) == places
+    assert resources.count_timing_places(1) == 1
+
+
 def test_parts_of_a_divided_gpu_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """MIG slices are given out by their identifiers; the list of cards does not have them."""
     parts = "".join(f"  MIG 3g.40gb Device  {n}: (UUID: MIG-{n}{n})\n" for n in (1, 2))
