@@ -1,6 +1,7 @@
 """The share of the machine that each job gets: cores, and one GPU if there are GPUs. No torch."""
 
 import os
+import re
 from functools import cache
 
 from attncli.system import gpu_support, hardware
@@ -51,6 +52,15 @@ def count_timing_places(jobs: int) -> int:
     if len(gpus) < 2 or has_parts or len(set(hardware.list_gpu_names())) != 1:
         return 1
     return max(1, min(jobs, len(gpus), hardware.count_cores()))
+
+
+def name_timing_lock(device_type: str, index: int) -> str:
+    """Return the name of the file that a timing locks: one for the CPUs, one for each GPU as the launcher names it."""
+    if device_type == "cpu":
+        return ".timing.lock"
+    visible = [name.strip() for name in os.environ.get(choose_visibility_variable(), "").split(",") if name.strip()]
+    name = visible[index] if index < len(visible) else str(index)
+    return f".timing.{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock"
 
 
 def build_job_environment(number: int, jobs: int) -> dict[str, str]:

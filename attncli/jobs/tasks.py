@@ -1,7 +1,6 @@
 """The tasks of a worker, a whole run or the timing of a network, and its cache of datasets."""
 
 import os
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -9,13 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock
 
 from attncli import data, model, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
-from attncli.jobs.resources import choose_visibility_variable
+from attncli.jobs.resources import name_timing_lock
 from attncli.measure.throughput import cached_throughput
 from attncli.recipe import Data, Recipe
 from attncli.records import Epoch, Evaluation, Record
@@ -24,7 +22,6 @@ from attncli.track import RunStore
 from attncli.train import TrainingProgress
 
 CACHED_DATASETS = 2  # datasets that a worker keeps
-TIMING_LOCK = ".timing{}.lock"  # one timing at a time on the CPUs of this machine, and on each GPU
 
 
 class EventReporter:
@@ -101,20 +98,11 @@ def time_task(recipe: Recipe, *, runs: Path, load_dataset: DatasetLoader) -> Any
         model.build(recipe, input_spec).to(device),
         partial(model.build, recipe.make_baseline(), input_spec),
     )
-    with FileLock(runs / _name_timing_lock(device)), plugin_errors(recipe.model.attn, "fails in timing", code=1):
+    lock = FileLock(runs / name_timing_lock(device.type, device.index or 0))
+    with lock, plugin_errors(recipe.model.attn, "fails in timing", code=1):
         return cached_throughput(
             recipe, net, build_baseline, input_spec.classes, input_spec.size, input_spec.frames, runs=runs
         )
-
-
-def _name_timing_lock(device: torch.device) -> str:
-    """Return the name of the file that a timing on this device locks: a GPU has the name that the launcher gives it."""
-    if device.type == "cpu":
-        return TIMING_LOCK.format("")
-    visible = [name.strip() for name in os.environ.get(choose_visibility_variable(), "").split(",") if name.strip()]
-    index = device.index or 0
-    name = visible[index] if index < len(visible) else str(index)
-    return TIMING_LOCK.format(f".{re.sub(r'[^A-Za-z0-9-]', '_', name)}")
 
 
 def cache_datasets(capacity: int = CACHED_DATASETS) -> Callable[..., Dataset]:

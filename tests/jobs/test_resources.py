@@ -121,3 +121,17 @@ def test_the_driver_is_asked_where_nobody_chose(monkeypatch: pytest.MonkeyPatch)
     resources.list_gpus.cache_clear()
     monkeypatch.setattr(subprocess, "run", missing)
     assert resources.list_gpus() == ()
+
+
+def test_timings_take_turns_on_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU has one lock, by whatever number a process sees it; the CPUs have one together."""
+    monkeypatch.setattr(resources, "choose_visibility_variable", lambda: "CUDA_VISIBLE_DEVICES")
+    names = []
+    for visible, index in ((None, 1), ("1", 0), ("0, 1", 1), ("GPU-a/b", 0)):
+        if visible is None:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        else:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        names.append(resources.name_timing_lock("cuda", index))
+    assert names == [*[".timing.1.lock"] * 3, ".timing.GPU-a_b.lock"]
+    assert resources.name_timing_lock("cpu", 0) == ".timing.lock"

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from attncli import data
 from attncli.data.dataset import Dataset
@@ -206,22 +205,3 @@ def test_a_run_takes_the_speed_that_was_timed_before(timed: tuple[Path, Recipe, 
     assert cached_throughput(*place, runs=runs, threads=threads).repeats >= 3
     with pytest.raises(LookupError):
         cached_throughput(*place, runs=runs, threads=threads + 1)
-
-
-def test_timings_take_turns_on_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GPU has one lock, by whatever number a process sees it; the CPUs have one together."""
-    monkeypatch.setattr(tasks, "choose_visibility_variable", lambda: "CUDA_VISIBLE_DEVICES")
-    names = []
-    for visible, device in (
-        (None, "cpu"),
-        (None, "cuda:1"),
-        ("1", "cuda:0"),
-        ("0, 1", "cuda:1"),
-        ("GPU-a/b", "cuda:0"),
-    ):
-        if visible is None:
-            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        else:
-            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        names.append(tasks._name_timing_lock(torch.device(device)))
-    assert names == [".timing.lock", *[".timing.1.lock"] * 3, ".timing.GPU-a_b.lock"]
