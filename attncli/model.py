@@ -240,7 +240,9 @@ def _insert_attention(net: nn.Module, resolved: ResolvedModel, structure: Networ
     with plugin_errors(model.attn, "fails on a map of zeros"):
         for member in mechanism.members if mechanism is not None else ():
             places = sites.find_placements(net, structure, make_placement_request(resolved, member, spec))
-            placed_members = [(p, build_mechanism(resolved, member, p.site_arguments, p.path)) for p in places]
+            placed_members = [
+                (p, build_mechanism(resolved, member, p.site_arguments, p.path, p.options)) for p in places
+            ]
             if sites.is_map_site(model.site or member.card.site):
                 _check_map_shapes(member.reference, placed_members)
             placed_mechanisms += placed_members
@@ -267,7 +269,11 @@ def make_placement_request(resolved: ResolvedModel, mechanism: Mechanism, spec: 
 
 
 def build_mechanism(
-    resolved: ResolvedModel, mechanism: Mechanism, site_arguments: dict[str, Any], path: str
+    resolved: ResolvedModel,
+    mechanism: Mechanism,
+    site_arguments: dict[str, Any],
+    path: str,
+    place_options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Build a mechanism for a place from the random stream of that place.
 
@@ -278,6 +284,7 @@ def build_mechanism(
         mechanism: The mechanism, or one of a combination.
         site_arguments: The values of the place by site argument.
         path: The place, `model` for a whole network.
+        place_options: The options that the place decides, whatever the recipe says.
 
     Raises:
         UserError: It cannot be built there.
@@ -285,7 +292,7 @@ def build_mechanism(
     model = resolved.model
     assert resolved.mechanism is not None
     arguments = mechanism.select_arguments(site_arguments)
-    options = mechanism.select_options(model.options, resolved.mechanism)
+    options = {**mechanism.select_options(model.options, resolved.mechanism), **(place_options or {})}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(resolved.seed, "mechanism", path))
         try:
@@ -360,10 +367,10 @@ def group_parameters(
 ) -> list[dict[str, Any]]:
     """Return the parameters in groups for an optimiser, each with its `weight_decay` and `lr_scale`.
 
-    Norms, biases and gates (every vector or scalar, also one shaped (C, 1, 1) to be multiplied with a map) get no
-    weight decay unless `train.decay_norm_bias` is set. Parameters
-    in `no_weight_decay` of the card, or of the module if its options change them, never get any. `lr_scale`
-    multiplies the scheduled learning rate. Frozen parameters (those that need no gradient) are left out.
+    Norms, biases and gates (every vector or scalar, also one shaped (C, 1, 1) or (1, C, 1, 1) to be multiplied with a
+    map) get no weight decay unless `train.decay_norm_bias` is set. Parameters in `no_weight_decay` of the card, or of
+    the module if its options change them, never get any. `lr_scale` multiplies the scheduled learning rate. Frozen
+    parameters (those that need no gradient) are left out.
 
     Args:
         model: The network.
@@ -372,20 +379,26 @@ def group_parameters(
         parts: The part of the network that each parameter belongs to, for `train.lr_factors`.
     """
     undecayed, lr_factors = _read_card_rules(model, attn)
+    kernels = {id(m.weight) for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        decayed = (not _is_vector(parameter) or train.decay_norm_bias) and name not in undecayed
+        is_gate = id(parameter) not in kernels and _is_gate(parameter)
+        decayed = (not is_gate or train.decay_norm_bias) and name not in undecayed
         part_factor = train.lr_factors.get(parts[name], 1.0) if parts else 1.0
         key = (train.weight_decay if decayed else 0.0, lr_factors.get(name, 1.0) * part_factor)
         groups.setdefault(key, []).append(parameter)
     return [{"params": params, "weight_decay": decay, "lr_scale": factor} for (decay, factor), params in groups.items()]
 
 
-def _is_vector(parameter: nn.Parameter) -> bool:
-    """Return whether a parameter is a scalar, a vector, or one value per channel of a map: (C, 1, 1)."""
-    return parameter.ndim <= 1 or (parameter.ndim == 3 and parameter.shape[1:] == (1, 1))
+def _is_gate(parameter: nn.Parameter) -> bool:
+    """Return whether a parameter is a scalar, a vector, or one value per channel: (C, 1, 1) or (1, C, 1, 1).
+
+    The kernel of a convolution from C channels to one has the last shape too; the caller leaves kernels out.
+    """
+    is_per_channel = parameter.ndim == 3 or (parameter.ndim == 4 and len(parameter) == 1)
+    return parameter.ndim <= 1 or (is_per_channel and parameter.shape[-2:] == (1, 1))
 
 
 def _read_card_rules(model: nn.Module, attn: str) -> tuple[set[str], dict[str, float]]:

@@ -8,10 +8,28 @@ import pytest
 
 from attncli.errors import UserError
 from attncli.literature import published
-from attncli.result_files import export_results, imported_results, merge_results
-from attncli.runs import read_folder_runs
+from attncli.result_files import (
+    RESULTS_INFO,
+    export_results,
+    extract_results,
+    imported_results,
+    merge_results,
+    rename_failed_groups,
+)
+from attncli.runs import FailedRun, read_folder_runs
 from tests.claims.case import claims_file, pairs, run
 from tests.commands.line import line, refused
+
+PLUGIN = """from torch import nn
+
+
+class Attention(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x):
+        return x
+"""
 
 
 def write_runs(folder: Path, attn: str, accuracies: tuple[float, ...], **keys: object) -> Path:
@@ -103,6 +121,76 @@ def test_only_files_of_runs_leave_the_archive(tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("no archive")
     with pytest.raises(UserError, match="not a file of results"), imported_results([tmp_path / "text.zip"]):
         pass
+
+
+@pytest.mark.parametrize("info", ['{"format": 1}', '{"format": 1, "runs": 3}', "[]", "1", "{", '{"format": "x"}'])
+def test_an_archive_without_the_list_of_runs_is_refused(tmp_path: Path, info: str) -> None:
+    """One line says so, whatever the file of the archive holds."""
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr(RESULTS_INFO, info)
+    with pytest.raises(UserError, match="not a file of results"):
+        extract_results(tmp_path / "other.zip", tmp_path / "target")
+
+
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
+    """Bit 0 of a member's flags says that it has a password."""
+    path = tmp_path / "secret.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(RESULTS_INFO, '{"format": 1, "runs": []}')
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="not a file of results"):
+        extract_results(path, tmp_path / "target")
+
+
+def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the archive is written leaves neither the file nor its temporary one."""
+    runs = list(read_folder_runs(write_runs(tmp_path / "theirs", "eca", (0.9,))))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", interrupt)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        export_results(runs, tmp_path / "out" / "x.results")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_failed_runs_follow_their_group(tmp_path: Path) -> None:
+    """One's own failed seed stays with the finished ones, when those take the name of the others' dataset."""
+    folder = {"data__name": "folder", "data__root": str(tmp_path)}
+    own = list(read_folder_runs(write_runs(tmp_path / "own", "eca", (0.9, 0.9), **folder)))
+    there = write_runs(tmp_path / "there", "none", (0.8,), data__name="folder", data__root="/theirs")
+    file = tmp_path / "there.results"
+    export_results(list(read_folder_runs(there)), file, folder_is="cifar10")
+    failure = FailedRun(recipe=own[1].recipe, digest=own[1].digest, group=own[1].result.group)
+    unrelated = replace(failure, group="other")
+    with imported_results([file]) as others:
+        merged = merge_results(own[:1], others)
+    renamed = rename_failed_groups([failure, unrelated], own[:1], merged)
+    assert merged[0].dataset == "cifar10"
+    assert [f.group for f in renamed] == [merged[0].result.group, "other"]
+    assert merged[0].result.group != failure.group
+    assert [run.is_imported for run in merged] == [False, True]
+
+
+def test_runs_of_code_that_is_gone_stay_as_they_are(tmp_path: Path) -> None:
+    """A run of a file of one's own that was deleted keeps its digest, and does not stop the others."""
+    code = tmp_path / "mine.py"
+    code.write_text(PLUGIN)
+    folder = {"data__name": "folder", "data__root": str(tmp_path)}
+    own = write_runs(tmp_path / "own", str(code), (0.9,), **folder)
+    there = write_runs(tmp_path / "there", "none", (0.8,), data__name="folder", data__root="/theirs")
+    file = write_file(there, tmp_path / "there.results")
+    (run_before,) = read_folder_runs(own)
+    code.unlink()
+    with imported_results([file]) as others:
+        merged = merge_results([run_before], others)
+    assert len(merged) == 2
+    assert merged[0].digest == run_before.digest
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -31,7 +32,7 @@ def recorded(tmp_path, monkeypatch):
 
 def forget_run(store, digest):
     """Delete a run from the MLflow store, as a user does in the dashboard."""
-    with sqlite3.connect(store) as connection:
+    with closing(sqlite3.connect(store)) as database, database as connection:
         connection.execute(
             "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid IN"
             " (SELECT run_uuid FROM tags WHERE key = 'digest' AND value = ?)",
@@ -59,6 +60,9 @@ def test_broken_folders_are_skipped(tmp_path):
 def test_parameters_of_mlflow_are_the_recipe(tmp_path):
     """The recipe of a folder comes back from MLflow's flat texts, lists and options included."""
     recipe = run(tmp_path, attn="eca", seed=0, top1=0.5, model__options={"k": [3, 5, 7]}, model__stages=[1, -1])
+    assert run_reader._parse_recipe(flatten_params(recipe)) == recipe
+    options = {"se": {"reduction": 8}, "eca": {"k": 5}}  # of a combination, by part
+    recipe = run(tmp_path, attn="se+eca", seed=0, top1=0.5, model__options=options)
     assert run_reader._parse_recipe(flatten_params(recipe)) == recipe
 
 

@@ -24,7 +24,9 @@ def test_the_wheel_holds_every_recipe_where_the_package_looks() -> None:
     packaged = library.PACKAGED_FOLDER.relative_to(ROOT)
     assert target["sources"] == {"attncli": "attncli", "recipes": str(packaged)}
     patterns = [p for p in target["include"] if p.startswith("recipes")]
-    files = [path.relative_to(ROOT) for kind in ("*.yaml", "*.results") for path in (ROOT / "recipes").rglob(kind)]
+    files = [
+        path.relative_to(ROOT) for kind in ("*.yaml", "*.results", "*.json") for path in (ROOT / "recipes").rglob(kind)
+    ]
     assert files
     names = ["recipes/results/any.results", *map(str, files)]
     patterns += [p.replace("**/", "") for p in patterns]

@@ -15,6 +15,7 @@ from typing import Any
 
 from attncli import attention
 from attncli.analysis.network_key import ImageSpec, make_network_key
+from attncli.analysis.shipped_counts import find_shipped_counts
 from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.system.files import expand_user_path, write_atomically
@@ -23,6 +24,7 @@ PACKAGE = Path(__file__).parents[1]
 # Whole packages, so that a new file counts too; of the recipe because networks are known by what is not its default.
 DECIDING_PARTS = ("attention", "backbones", "measure", "recipe", "model.py", "seeds.py")
 LIBRARIES = ("torch", "torchvision")
+SHIPPED_NAMES = {"params": "params", "macs": "macs", "memory": "activation_bytes"}  # as `shipped_counts` calls them
 
 
 def choose_default_file() -> Path:
@@ -101,7 +103,10 @@ def _read_counts(file: Path, state: str) -> dict[str, int | str]:
 
 
 def _count_now(name: str, recipe: Recipe, images: ImageSpec) -> int | str:
-    """Return a count made now, or why it cannot be made. Loads torch."""
+    """Return the count that attncli brings, else one made now, or why it cannot be made. Only counting loads torch."""
+    brought = find_shipped_counts(recipe.model, (images.size, images.size), images.classes, images.frames)
+    if brought is not None and name in SHIPPED_NAMES:
+        return brought[SHIPPED_NAMES[name]]
     from attncli.measure.cost import QUANTITIES
     from attncli.model import InputSpec
 

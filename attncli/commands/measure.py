@@ -56,6 +56,7 @@ def command(
       attncli measure --attn se,eca --backbone resnet20 --processes 5
     """
     recipes, size = _read_measured_recipes(options, batch_size)
+    from attncli.analysis.shipped_counts import find_shipped_cost
     from attncli.measure.overhead import measure_recipe_overhead
     from attncli.model import InputSpec
     from attncli.train import choose_device
@@ -73,7 +74,7 @@ def command(
             rows = measure_in_processes(recipes, shape, processes, lambda _: ended.update(1))
     else:
         with click.progressbar(recipes, file=sys.stderr, item_show_func=_name_mechanism, hidden=is_hidden) as bar:
-            rows = [measure_recipe_overhead(recipe, shape, speed) for recipe in bar]
+            rows = [measure_recipe_overhead(recipe, shape, speed, find_shipped_cost) for recipe in bar]
     if as_json:
         return echo_json([row.to_json_dict() for row in rows])
     if all(row.cost is None for row in rows):

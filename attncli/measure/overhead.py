@@ -1,5 +1,6 @@
 """Measure the overhead of a recipe's mechanism without training: one record for the network and its baseline."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,11 +46,22 @@ _FIGURES = (
 )  # fmt: skip
 
 
-def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) -> Overhead:
+def measure_recipe_overhead(
+    recipe: Recipe,
+    shape: InputSpec,
+    with_speed: bool,
+    find_cost: Callable[[Recipe, InputSpec], Cost | None] | None = None,
+) -> Overhead:
     """Count, and time if `with_speed`, a recipe's network against the same one without its mechanism.
 
     A mechanism that works on clips is measured on clips of `recipe.data.frames` frames, even if `shape` has no frames.
     The time is that of the chosen device. If the mechanism does not fit, or memory runs out, `problem` is set.
+
+    Args:
+        recipe: The recipe of the network.
+        shape: What the network must know of its data.
+        with_speed: Whether to time it too.
+        find_cost: Returns a cost that is known already, or None; it is counted only if this finds none.
     """
     resolved, name = model.resolve_model(recipe), recipe.model.attn
     site = resolved.site or "-"
@@ -59,7 +71,7 @@ def measure_recipe_overhead(recipe: Recipe, shape: InputSpec, with_speed: bool) 
     backbone = name if resolved.is_whole_network else recipe.model.backbone
     cost_record, device = None, choose_device() if with_speed else None
     try:
-        cost_record = count_overhead(recipe, shape)
+        cost_record = (find_cost(recipe, shape) if find_cost else None) or count_overhead(recipe, shape)
         if device is None:
             return Overhead(name, backbone, category, site, cost_record)
         net, baseline = model.build(recipe, shape), model.build(recipe.make_baseline(), shape)

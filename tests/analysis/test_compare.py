@@ -347,6 +347,9 @@ def test_a_plot_of_some_mechanisms_does_not_replace_that_of_all():
     """Other mechanisms, another file; names of users' images may have slashes."""
     names = [format_plot_name("mini", "timm/resnet18", "params", attn) for attn in ([], ["eca"], ["eca", "./a/b.py"])]
     assert names == [f"compare-mini-timm-resnet18-{middle}params.png" for middle in ("", "eca-", "eca+b-")]
+    long_names = {format_plot_name("mini", "resnet18", "params", [*["ä" * 9] * count]) for count in (50, 51)}
+    assert len(long_names) == 2
+    assert max(len(name.encode()) for name in long_names) <= 255
 
 
 def test_a_table_takes_the_width_of_the_terminal():

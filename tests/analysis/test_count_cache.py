@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from attncli.analysis.count_cache import DECIDING_PARTS, PACKAGE, compute_state
+from attncli.analysis.shipped_counts import COUNTING_MODULES
 
 
 @pytest.fixture
@@ -39,3 +40,5 @@ def test_every_import_of_the_counting_code_is_covered():
     imported = {module.split(".")[1] for module in modules}
     parts = {name.removesuffix(".py") for name in DECIDING_PARTS}
     assert imported - parts <= {"dataset_catalog", "errors", "records", "system"}  # records only hold counts
+    of_measure = {module.split(".")[2] for module in modules if module.startswith("attncli.measure.")}
+    assert of_measure - {"code_cache"} == set(COUNTING_MODULES)  # whose content decides whether shipped counts hold

@@ -8,7 +8,9 @@ import pytest
 
 from attncli.analysis import stats
 from attncli.analysis.compare import compare_variants
+from attncli.analysis.difference_verdict import VariantEvidence, word_verdict
 from attncli.analysis.folds import FoldDesign
+from attncli.analysis.looks import SeedPlan
 from attncli.analysis.simultaneous import compare_with_baseline
 from tests.analysis.case import finished
 
@@ -41,6 +43,21 @@ def test_false_alarms_of_correlated_differences() -> None:
         plain += stats.t_test(values) < 0.05
     assert 0.04 < corrected / tries < 0.06
     assert plain / tries > 0.12
+
+
+def test_seeds_that_lack_a_fold_are_left_out() -> None:
+    """Pair numbers are seed * folds + fold. If no seed is whole, there is nothing to prefer, and all stay."""
+    values = {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4, 5: 0.6}  # of 3 folds: seed 0 is whole, seed 1 lacks fold 1
+    design = FoldDesign(3, False)
+    assert design.keep_whole_seeds(values) == {0: 0.1, 1: 0.2, 2: 0.3}
+    assert design.keep_whole_seeds({3: 0.4, 5: 0.6}) == {3: 0.4, 5: 0.6}
+
+
+def test_a_failed_fold_is_named_by_seed_and_fold() -> None:
+    """Pair number 7 of 5 folds is fold 2 of seed 1."""
+    plan = SeedPlan()
+    evidence = VariantEvidence(pairs=9, failed_seeds=(7,), plan=plan, estimate=None, family=1, seeds=1, folds=5)
+    assert word_verdict(evidence, 0.005) == "not judged: 1 of 10 folds failed (seed 1 fold 2)"
 
 
 @pytest.mark.parametrize("subset_seed", [0, "run"])

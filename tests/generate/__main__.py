@@ -7,7 +7,7 @@ are built again, `--all` builds every pair (about ten minutes on two slow cores)
 import argparse
 
 from attncli import attention, backbones
-from tests.generate import claim_tests, compatibility, tables
+from tests.generate import claim_tests, compatibility, overheads, tables
 
 
 def main() -> None:
@@ -21,6 +21,7 @@ def main() -> None:
         parser.error(f"neither a mechanism nor a backbone: {', '.join(sorted(unknown))}")
     compatibility.write_file(names if arguments.all else set(arguments.names))
     tables.write_help()
+    overheads.write_overheads()
     claim_tests.write_table()
 
 

@@ -93,6 +93,7 @@ def test_category(attn, category, label):
         {"data__name": "folder", "data__root": "/my data/123", "model__options": {"k": "on", "r": 2}},
         {"data__classes": ["1", "null", "it's"], "train__clip_norm": 0.5},
         {"data__of": "1e3", "model__site": "no", "train__epochs": 3, "data__image_size": 32},
+        {"data__image_size": [128, 256]},
     ],
 )
 def test_command_means_the_recipe(values):
@@ -103,7 +104,8 @@ def test_command_means_the_recipe(values):
     overrides = [value for option, value in given if option == "--set"]
     keys = {f"--{option.replace('_', '-')}": key for option, key in SHORTCUT_KEYS.items()}
     numbers = ("--seed", "--epochs", "--image-size")
-    flags = {keys[o]: int(value) if o in numbers else value for o, value in given if o != "--set"}
+    is_number = {(o, value): o in numbers and value.isdigit() for o, value in given}
+    flags = {keys[o]: int(value) if is_number[o, value] else value for o, value in given if o != "--set"}
     assert not set(keys.values()) & {override.partition("=")[0] for override in overrides}
     assert recipes.read(None, overrides, flags) == wanted
 

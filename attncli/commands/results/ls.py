@@ -10,6 +10,9 @@ from attncli.commands._options import echo_json, json_option
 def command(as_json: bool = False) -> None:
     """List the results that attncli brings: runs, mechanisms, seeds, and on which machines they were trained.
 
+    `overheads.json` holds exact counts of every mechanism on four backbones. `current` is the number of mechanisms
+    whose counts were made by the code and libraries that are installed here; only those are used.
+
     More in `attncli help evidence`.
 
     \b
@@ -17,6 +20,7 @@ def command(as_json: bool = False) -> None:
       attncli results ls
       attncli results ls --json
     """
+    from attncli.analysis.shipped_counts import locate_file, summarize_overheads
     from attncli.recipe.library import list_shipped_results
     from attncli.report.table import print_rows
     from attncli.result_files import imported_results, summarize_results
@@ -24,5 +28,8 @@ def command(as_json: bool = False) -> None:
     rows = []
     for name, path in list_shipped_results().items():
         with imported_results([path]) as runs:
-            rows.append({"name": name, "bytes": path.stat().st_size, **summarize_results(runs)})
+            rows.append({"name": name, "kind": "runs", "bytes": path.stat().st_size, **summarize_results(runs)})
+    overheads = locate_file()
+    if overheads.is_file():
+        rows.append({"name": overheads.name, "bytes": overheads.stat().st_size, **summarize_overheads(overheads)})
     return echo_json(rows) if as_json else print_rows(rows, empty="attncli brings no results")
