@@ -86,11 +86,13 @@ def make_interrupt_error() -> UserError:
 
 
 def print_error(error: UserError) -> None:
-    """Print an error on stderr: one line for the problem, one for what to do about it."""
+    """Print an error on stderr: one line for the problem, one for what to do about it; no colour if NO_COLOR is set."""
     import click
 
+    color = False if os.environ.get("NO_COLOR") else None
+
     for single_error in error.single_errors:
-        click.echo(f"{click.style('Error', fg='red')}: {single_error.problem}", err=True)
+        click.echo(f"{click.style('Error', fg='red')}: {single_error.problem}", err=True, color=color)
         if single_error.hint:
             click.echo(f"  hint: {single_error.hint}", err=True)
 

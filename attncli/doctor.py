@@ -1,6 +1,7 @@
 """Checks of this machine: each finding says what was checked, the result, and what to do if it is bad."""
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
@@ -17,6 +18,14 @@ from attncli.track import RunStore
 
 LEAST_FREE_BYTES = 1 << 30  # bytes; a run with checkpoints takes a few hundred megabytes
 PACKAGES = ("torch", "torchvision", "accelerate", "mlflow", "click")
+EXTRAS = {  # the module of each extra of pyproject.toml, except the developers'
+    "hf": "datasets",
+    "onnx": "onnxscript",
+    "postgres": "psycopg",
+    "ray": "ray",
+    "slurm": "submitit",
+    "timm": "timm",
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,7 @@ def run_checks(run_store: RunStore) -> list[Finding]:
     checks: tuple[tuple[str, Callable[[], Finding]], ...] = (
         ("python", _check_python),
         ("packages", _check_packages),
+        ("extras", _list_extras),
         ("device", _check_device),
         ("precision", _check_precision),
         ("attention", _check_mechanisms),
@@ -88,6 +98,14 @@ def _check_packages() -> Finding:
     return Finding("packages", True, versions)
 
 
+def _list_extras() -> Finding:
+    """List the optional packages by whether they are installed, with the command that installs the others."""
+    missing = [name for name, module in EXTRAS.items() if importlib.util.find_spec(module) is None]
+    installed = ", ".join(name for name in EXTRAS if name not in missing) or "none"
+    advice = f"; not installed: pip install 'attncli[{','.join(missing)}]'" if missing else ""
+    return Finding("extras", True, installed + advice)
+
+
 def _check_device() -> Finding:
     from attncli.measure import environment
     from attncli.train import choose_device
@@ -111,7 +129,7 @@ def _check_precision() -> Finding:
     from attncli.train import choose_device, resolve_precision
 
     chosen = resolve_precision("auto", choose_device())
-    native = "native here" if chosen == "bf16" else "bf16 is not native here"
+    native = "native here" if chosen == "bf16" else "bf16 is not native here, machines that have it train faster"
     return Finding("precision", True, f"auto is {chosen} ({native})")
 
 

@@ -240,7 +240,9 @@ def _insert_attention(net: nn.Module, resolved: ResolvedModel, structure: Networ
     with plugin_errors(model.attn, "fails on a map of zeros"):
         for member in mechanism.members if mechanism is not None else ():
             places = sites.find_placements(net, structure, make_placement_request(resolved, member, spec))
-            placed_members = [(p, build_mechanism(resolved, member, p.site_arguments, p.path)) for p in places]
+            placed_members = [
+                (p, build_mechanism(resolved, member, p.site_arguments, p.path, p.options)) for p in places
+            ]
             if sites.is_map_site(model.site or member.card.site):
                 _check_map_shapes(member.reference, placed_members)
             placed_mechanisms += placed_members
@@ -267,7 +269,11 @@ def make_placement_request(resolved: ResolvedModel, mechanism: Mechanism, spec: 
 
 
 def build_mechanism(
-    resolved: ResolvedModel, mechanism: Mechanism, site_arguments: dict[str, Any], path: str
+    resolved: ResolvedModel,
+    mechanism: Mechanism,
+    site_arguments: dict[str, Any],
+    path: str,
+    place_options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Build a mechanism for a place from the random stream of that place.
 
@@ -278,6 +284,7 @@ def build_mechanism(
         mechanism: The mechanism, or one of a combination.
         site_arguments: The values of the place by site argument.
         path: The place, `model` for a whole network.
+        place_options: The options that the place decides, whatever the recipe says.
 
     Raises:
         UserError: It cannot be built there.
@@ -285,7 +292,7 @@ def build_mechanism(
     model = resolved.model
     assert resolved.mechanism is not None
     arguments = mechanism.select_arguments(site_arguments)
-    options = mechanism.select_options(model.options, resolved.mechanism)
+    options = {**mechanism.select_options(model.options, resolved.mechanism), **(place_options or {})}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(resolved.seed, "mechanism", path))
         try:

@@ -1,9 +1,13 @@
 """The end of the process: everything that is registered for it happens, the exit code is told, and it is quick."""
 
+import io
 import subprocess
 import sys
 
 import pytest
+
+from attncli.__main__ import print_error
+from attncli.errors import UserError
 
 LEAVE = """
 import atexit, sys, threading
@@ -42,3 +46,22 @@ def test_exit_code_and_output(code: int | None, heavy: bool) -> None:
 def test_a_message_is_a_failure() -> None:
     """Exiting with a text gives code 1, as Python has it."""
     assert left("text", heavy=True).returncode == 1
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Return True."""
+        return True
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_no_color_is_respected(no_color: str, coloured: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in a terminal has a colour, unless NO_COLOR is set and not empty."""
+    terminal = Terminal()
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr("sys.stderr", terminal)
+    print_error(UserError("wrong"))
+    assert ("\x1b[" in terminal.getvalue()) is coloured
+    assert "wrong" in terminal.getvalue()

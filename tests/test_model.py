@@ -96,6 +96,33 @@ def test_site_moves_a_mechanism() -> None:
     assert len(paths("eca", model__site="conv-input")) == 20  # resnet18's convolutions, shortcuts among them
 
 
+def kernels(backbone: str, **keys: Any) -> dict[str, int]:
+    """Where the kernels of the blocks are, and their sides."""
+    with torch.device("meta"):
+        net = model.build(recipe("odconv", backbone, model__site="branch-convs", **keys), model.InputSpec(10, (32, 32)))
+    return {path: module.kernel for path, module in model.find_mechanisms(net).items()}  # type: ignore[misc]
+
+
+def test_every_convolution_of_a_branch() -> None:
+    """1x1 ones among them, with their own kernels; not those of shortcuts and of a built-in attention, nor the stem."""
+    first = {path: side for path, side in kernels("resnet50").items() if path.startswith("layer1.0.")}
+    assert first == {"layer1.0.conv1.attn": 1, "layer1.0.conv2.attn": 3, "layer1.0.conv3.attn": 1}
+    assert len(kernels("resnet50")) == 3 * 16
+    assert len(kernels("resnet20")) == 2 * 9
+    assert len(kernels("vgg16_bn")) == 13  # blocks that are convolutions
+    assert {p for p in kernels("mobilenet_v3_large") if p.startswith("features.4.")} == {
+        "features.4.block.0.0.attn", "features.4.block.1.0.attn", "features.4.block.3.0.attn",
+    }  # fmt: skip
+    assert set(kernels("resnet20", model__options={"kernel": 5}).values()) == {3}  # the place decides
+
+
+def test_only_what_can_be_1x1_goes_to_every_convolution() -> None:
+    """Others of the site conv are refused, and so are gates."""
+    for attn in ("sk", "eca"):
+        with pytest.raises(UserError, match=r"model\.site: branch-convs"):
+            paths(attn, model__site="branch-convs")
+
+
 def test_order_at_a_site() -> None:
     """`gate` follows the norm, `mid` and `conv-input` precede the convolution."""
     net = model.build(recipe("eca", model__site="gate"), model.InputSpec(10, (32, 32)))

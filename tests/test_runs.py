@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -31,7 +32,7 @@ def recorded(tmp_path, monkeypatch):
 
 def forget_run(store, digest):
     """Delete a run from the MLflow store, as a user does in the dashboard."""
-    with sqlite3.connect(store) as connection:
+    with closing(sqlite3.connect(store)) as database, database as connection:
         connection.execute(
             "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid IN"
             " (SELECT run_uuid FROM tags WHERE key = 'digest' AND value = ?)",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Site = Literal[
-    "gate", "pre-norm", "conv", "conv-input", "mid", "block-input", "join", "stage", "head", "input",
+    "gate", "pre-norm", "conv", "branch-convs", "conv-input", "mid", "block-input", "join", "stage", "head", "input",
     "frames", "frames-head", "model",
 ]  # fmt: skip
 
@@ -12,6 +12,7 @@ SITES: dict[str, str] = {
     "gate": "end of the residual branch, after its last norm, before the sum: x -> y",
     "pre-norm": "between the last spatial (3x3, depthwise) convolution of a block and its norm: x -> y",
     "conv": "in place of a 3x3 convolution: x -> y with the convolution's width and stride",
+    "branch-convs": "in place of every convolution of a residual branch, 1x1 ones too: as conv, with its kernel",
     "conv-input": "before every convolution: x -> y",
     "mid": "inside the branch, before its last convolution (after the norm and ReLU that precede it): x -> y",
     "block-input": "on the input of a block, before branch and shortcut: x -> y",

@@ -5,7 +5,7 @@ keep their values and their names, except for a `.host` in the name of a wrapped
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from torch import nn
@@ -58,13 +58,15 @@ class PlacementRequest:
 class Placement:
     """One place for a mechanism: the path of the submodule, the constructor arguments, how to put it there.
 
-    `position` says what happens to the submodule: the mechanism stands before or after it, or in its place.
+    `position` says what happens to the submodule: the mechanism stands before or after it, or in its place. `options`
+    are those that the place decides, whatever a recipe says.
     """
 
     path: str
     site_arguments: dict[str, Any]
     insert: Insertion
     position: Literal["before", "after", "instead"] = "instead"
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def is_map_site(site: str) -> bool:
@@ -93,8 +95,8 @@ def find_placements(net: nn.Module, structure: NetworkStructure, request: Placem
     Raises UserError if the site is of another kind than the mechanism's own, or if no block has it.
     """
     card, site = request.mechanism.card, request.chosen_site
-    if site != card.site and not (is_map_site(site) and is_map_site(card.site)):
-        fitting = MAP_SITES if is_map_site(card.site) else (card.site,)
+    if site not in (card.site, *card.sites) and not (is_map_site(site) and is_map_site(card.site)):
+        fitting = MAP_SITES if is_map_site(card.site) else (card.site, *card.sites)
         raise UserError(
             f"model.site: {site}: '{request.mechanism.name}' is written for the site {card.site}",
             f"it can go to: {', '.join(fitting)}",
@@ -261,15 +263,44 @@ def _place_at_conv(context: _SiteContext) -> Placements:
             conv = context.net.get_submodule(path)
             if not isinstance(conv, nn.Conv2d) or conv.kernel_size != (3, 3):
                 continue  # a mechanism in place of a convolution is 3x3
-            site_arguments = {
-                "channels_in": conv.in_channels,
-                "channels": conv.out_channels,
-                "stride": conv.stride[0],
-                "groups": conv.groups,
-                "size": context.shapes[path][0][2:],
-                "stage": b.stage,
-            }
-            yield Placement(path, site_arguments, insert_instead(path, norm if context.replaces_norm else None))
+            insert = insert_instead(path, norm if context.replaces_norm else None)
+            yield Placement(path, _describe_conv(context, path, conv, b.stage), insert)
+
+
+def _describe_conv(context: _SiteContext, path: str, conv: nn.Conv2d, stage: int) -> dict[str, Any]:
+    return {
+        "channels_in": conv.in_channels,
+        "channels": conv.out_channels,
+        "stride": conv.stride[0],
+        "groups": conv.groups,
+        "size": context.shapes[path][0][2:],
+        "stage": stage,
+    }
+
+
+def _place_at_branch_convs(context: _SiteContext) -> Placements:
+    """Yield the place of every convolution of the residual branches whose map the mechanism can return."""
+    for b in context.blocks:
+        for path, conv in _list_branch_convs(context, b):
+            side = conv.kernel_size[0]
+            keeps_size = conv.padding == (side // 2, side // 2) and conv.dilation == (1, 1)
+            if conv.kernel_size == (side, side) and side % 2 and keeps_size:
+                site_arguments = _describe_conv(context, path, conv, b.stage)
+                yield Placement(path, site_arguments, insert_instead(path), options={"kernel": side})
+
+
+def _list_branch_convs(context: _SiteContext, block: BlockPaths) -> Iterator[tuple[str, nn.Conv2d]]:
+    """Yield the convolutions of a block without those of its shortcut and of its built-in attention.
+
+    A convolution from the input of the block to its output that does not end the branch is the shortcut's.
+    """
+    ends = context.shapes.get(block.path)
+    for name, module in context.net.get_submodule(block.path).named_modules():
+        path = f"{block.path}.{name}" if name else block.path
+        if not isinstance(module, nn.Conv2d) or (block.se and path.startswith(f"{block.se}.")):
+            continue
+        if path in (*block.convs, block.last_conv) or not block.shortcut or context.shapes[path] != ends:
+            yield path, module
 
 
 def _place_at_conv_input(context: _SiteContext) -> Placements:
@@ -315,6 +346,7 @@ _SITES: dict[str, Callable[[_SiteContext], Placements]] = {
     "gate": _at_each_block(_place_after, lambda b: b.branch_end),
     "pre-norm": _at_each_block(_place_after, _last_spatial_conv),
     "conv": _place_at_conv,
+    "branch-convs": _place_at_branch_convs,
     "conv-input": _place_at_conv_input,
     "mid": _at_each_block(_place_before, lambda b: b.last_conv if b.widens else None),
     "block-input": _at_each_block(_place_before, lambda b: b.input_path),

@@ -83,6 +83,24 @@ def _list_claims(ctx: click.Context) -> Iterable[str]:
     return [claim.id for claim in load_claims()]
 
 
+def _list_recipe_keys(ctx: click.Context) -> Iterable[str]:
+    from attncli.recipe.key_names import list_recipe_keys
+
+    return list_recipe_keys()
+
+
+def _list_claim_kinds(ctx: click.Context) -> Iterable[str]:
+    from attncli.claims.claim_files import KINDS
+
+    return KINDS
+
+
+def _list_verdicts(ctx: click.Context) -> Iterable[str]:
+    from attncli.claims.verdict import OUTCOMES
+
+    return [name.replace(" ", "-") for name in OUTCOMES if "(" not in name]  # a shell would want quotes
+
+
 complete_mechanisms = make_completer(_list_mechanisms)
 complete_networks = make_completer(lambda ctx: (*_list_mechanisms(ctx), *_list_backbones(ctx)))
 complete_backbones = make_completer(_list_backbones)
@@ -93,3 +111,6 @@ complete_shipped_results = make_completer(_list_shipped_results)
 complete_recipe_files = make_completer(lambda ctx: (*_list_recipes(ctx), *_list_sweeps(ctx)))
 complete_runs = make_completer(_list_runs)
 complete_claims = make_completer(_list_claims)
+complete_claim_kinds = make_completer(_list_claim_kinds)
+complete_verdicts = make_completer(_list_verdicts)
+complete_recipe_keys = make_completer(_list_recipe_keys)

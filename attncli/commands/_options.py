@@ -14,6 +14,7 @@ from attncli.commands._completion import (
     complete_backbones,
     complete_datasets,
     complete_mechanisms,
+    complete_recipe_keys,
     complete_recipes,
     complete_shipped_results,
 )
@@ -122,7 +123,14 @@ _BACKBONE = click.option(
 _SIZE = click.option(
     "--image-size", type=IMAGE_SIZE, metavar="PX", help="Side of the images in pixels, or HEIGHTxWIDTH."
 )
-_SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated.")
+_SET = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    shell_complete=complete_recipe_keys,
+    help="Set any key; may be repeated.",
+)
 _RECIPE = (
     _FILE,
     click.option(

@@ -19,11 +19,22 @@ OTHER_NAMES = {  # what other programs call the options, without dashes
     "work_dir": "--runs",
     "store": "--tracking-uri",
     "mechanism": "--attn",
+    "model": "--backbone",
+    "gpu": "--device",
+    "cuda": "--device",
+    "cpu": "--device",
     "restart": "--fresh",
     "overwrite": "--fresh",
     "force": "--fresh",
     "seed": "--seeds",
     "seeds": "--seed",
+}
+HINTS = {  # for what other programs have options, and this one has none
+    ("recipe", "config", "config_file", "cfg", "yaml"): "a recipe is named without an option: `attncli run FILE`",
+    ("workers", "num_workers", "n_worker", "j"): "leave it out: images are read by as many threads as there are cores",
+    ("evaluate", "eval", "test_only", "eval_only"): "`attncli eval RUN` tests a finished run",
+    ("wandb", "tensorboard", "logger"): "leave it out: runs are recorded in MLflow, and `attncli ui` shows them",
+    ("name", "run_name", "exp_name"): "runs are named by their recipe; --set experiment=NAME names their experiment",
 }
 
 
@@ -36,6 +47,9 @@ def suggest_option(error: click.NoSuchOption) -> str:
     word = error.option_name.strip("-").replace("-", "_").lower()
     if OTHER_NAMES.get(word) in options:
         return f"did you mean {OTHER_NAMES[word]}?"
+    hint = next((hint for words, hint in HINTS.items() if word in words), None)
+    if hint and "--set" in options:
+        return hint
     key = find_recipe_key(word)
     if key and "--set" in options:
         option = _find_option_of_key(key)

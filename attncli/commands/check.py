@@ -1,20 +1,27 @@
 """`attncli check`: check a recipe; report all its errors at once."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands._options import echo_json, find_recipe, json_option, read_recipe, recipe_options
+from attncli.commands._options import echo_json, find_recipe, json_option, read_recipe, recipe_options, runs_option
+
+if TYPE_CHECKING:
+    from attncli.jobs.plan import PlannedRun
+    from attncli.recipe import Data
 
 
 @click.command()
 @recipe_options
 @click.option("--schema", is_flag=True, help="Print the JSON schema of recipes, for editors.")
+@runs_option
 @json_option
-def command(schema: bool, as_json: bool, **options: Any) -> None:
+def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
     """Check a recipe and report every unknown key, wrong type and unknown name at once.
 
-    Prints the full recipe with its defaults, and the digest that identifies its run.
+    Prints the full recipe with its defaults, the digest that identifies its run, whether that run is finished and about
+    how long it takes, and whether the images are there.
 
     More in `attncli help concepts`.
 
@@ -27,13 +34,40 @@ def command(schema: bool, as_json: bool, **options: Any) -> None:
         from attncli.validation import build_json_schema
 
         return echo_json(build_json_schema())
+    from attncli.jobs.estimate import DurationHistory
+    from attncli.jobs.plan import plan_run
     from attncli.validation import check_image_size
 
     path = find_recipe(options["recipe"])
     recipe = read_recipe(options)
     check_image_size(recipe)
+    run, images = plan_run(recipe, str(path or ""), runs, DurationHistory(runs)), _describe_images(recipe.data)
     if as_json:
-        return echo_json({"digest": recipe.compute_digest(), "recipe": recipe.model_dump(mode="json")})
+        state = {"status": run.status, "seconds": run.expected_seconds, "images": images}
+        return echo_json({"digest": run.digest, "recipe": recipe.model_dump(mode="json"), **state})
     click.echo(recipe.to_yaml(), nl=False)
-    click.echo(f"{path or 'the defaults'}: good; its run is {recipe.compute_digest()}", err=True)
+    is_default = not path and not any(options.values())
+    name = path or ("the defaults" if is_default else "the defaults with these options")
+    click.echo(f"{name}: good; its run is {run.digest} ({_describe_progress(run)})", err=True)
+    click.echo(f"images of {recipe.data.name}: {images}", err=True)
     return None
+
+
+def _describe_progress(run: "PlannedRun") -> str:
+    """Return whether a run is finished, begun or new, and about how long it takes if something similar was timed."""
+    from attncli.report.run_progress import format_duration
+
+    duration = "" if run.expected_seconds is None else f", about {format_duration(run.expected_seconds)}"
+    return f"{run.status}{duration}"
+
+
+def _describe_images(data: "Data") -> str:
+    """Return whether the images of a recipe are there, or what has to be done to get them."""
+    from attncli.data import check_data_root, describe_availability, find_default_root
+    from attncli.errors import UserError
+
+    try:
+        check_data_root(data)
+    except UserError as error:
+        return error.problem
+    return "there" if data.root else describe_availability(data.name, find_default_root())

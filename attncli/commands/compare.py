@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     default="table",
     show_default=True,
 )
-@click.option("--columns", type=NAMES, metavar="NAMES", help="Columns of the table: params,macs,top1,top5,latency, ...")
+@click.option(
+    "--columns", type=NAMES, metavar="NAMES", help="Columns of the table: attention,params,macs,top1,top5, ..."
+)
 @click.option(
     "--spread",
     type=click.Choice(["ci", "sd"]),

@@ -267,8 +267,7 @@ def _shorten_run_row(row: dict[str, Any]) -> dict[str, Any]:
         "digest": row["digest"],
         "images": row["images"],
         "epochs": row["epochs"],
-        "status": row["status"].lower(),
-        "top-1": None if accuracy is None else f"{100 * accuracy:.2f}",
+        "top-1": row["status"].lower() if accuracy is None else f"{100 * accuracy:.2f}",
         "started": datetime.fromtimestamp(started_ms / 1000).strftime("%m-%d %H:%M") if started_ms else None,
         "time": None if seconds is None else format_duration(seconds),
     }

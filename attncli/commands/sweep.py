@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from attncli.commands._completion import complete_backbones, complete_datasets, complete_sweeps
+from attncli.commands._completion import complete_backbones, complete_datasets, complete_recipe_keys, complete_sweeps
 from attncli.commands._options import (
     JOBS,
     JOBS_HELP,
@@ -66,7 +66,14 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
     help="Backbones (separated by commas) instead of the file's.",
 )
 @click.option("--seeds", type=SEEDS, metavar="N|LIST", help="How many seeds, or which, instead of the file's.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every run; may be repeated.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    shell_complete=complete_recipe_keys,
+    help="Set a key of every run; may be repeated.",
+)
 @with_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @device_option

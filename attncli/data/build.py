@@ -13,6 +13,7 @@ from torch import Tensor
 
 from attncli.data import subset
 from attncli.data.augmentation.config import build_augmentation
+from attncli.data.class_choice import choose_classes
 from attncli.data.dataset import Dataset, DatasetSource, LazySplit, Split
 from attncli.data.images.arrays import (
     IMAGENET_MEAN,
@@ -168,7 +169,7 @@ def _select_splits(data: Data, source: DatasetSource, paths: DataPaths) -> Selec
     Classes are chosen in every split; then, with data.bad=skip, unreadable files are left out. data.fraction and
     data.per_class apply to the training images only, before the validation split is cut from them.
     """
-    class_numbers = subset.choose_classes(source.classes, data.classes)
+    class_numbers = choose_classes(source.classes, data.classes)
     classes = tuple(source.classes[number] for number in class_numbers)
     source_splits = _list_source_splits(data, source)
     lazy_splits = {

@@ -51,7 +51,8 @@ def describe_availability(name: str, root: Path) -> str:
 def check_data_root(data: Data) -> None:
     """Check that the folder of your own images, or of your copy of a dataset, is there. Loads no torch.
 
-    It costs milliseconds, and torch, MLflow and the rest seconds: so commands call it first. Raises UserError.
+    It costs milliseconds, and torch, MLflow and the rest seconds: so commands call it first. Of the dataset `folder`,
+    the layout of the splits is checked too. Raises UserError.
     """
     if not any(has_origin(name, "user", "request") for name in (data.name, data.of)):
         return
@@ -61,8 +62,13 @@ def check_data_root(data: Data) -> None:
         raise UserError(f"data.root: the dataset '{data.name}' needs one", hint)
     if data.root is not None and not (root := expand_user_path(data.root, "data.root")).exists():
         raise UserError(f"{root}: no such folder", hint)
-    if data.root is not None:
-        _check_kind_of_root(data.name, root, hint)
+    if data.root is None:
+        return
+    _check_kind_of_root(data.name, root, hint)
+    if data.name == "folder":
+        from attncli.data.readers.image_folder import find_split_folders  # here, as it imports NumPy and Pillow
+
+        find_split_folders(root, data.unused_splits)
 
 
 def _check_kind_of_root(name: str, root: Path, hint: str) -> None:

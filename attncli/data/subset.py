@@ -4,7 +4,6 @@ Choices are seeded and stratified. The order in which the images of a class are 
 of the random stream only, so a smaller subset is contained in every larger one with the same seed.
 """
 
-import unicodedata
 import warnings
 from collections.abc import Sequence
 from itertools import islice
@@ -13,41 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attncli.errors import UserError, unknown_name_error
-from attncli.recipe import Data, read_class_list
+from attncli.data.class_choice import choose_classes
+from attncli.errors import UserError
+from attncli.recipe import Data
 from attncli.seeds import derive_seed
 
 TEST_SHARE, TEST_SEED = 0.2, 0
 Groups = Sequence[str] | None  # the group of each image, such as its patient; images of a group stay together
-
-
-def choose_classes(classes: tuple[str, ...], wanted: int | list[str] | str | None) -> list[int]:
-    """Return the numbers of the wanted classes, in the dataset's order.
-
-    `wanted` is None (all), a number k (the first k), a list of names, or the path of a file with names; their form of
-    Unicode does not count. Raises UserError for an unknown name, more classes than there are, or fewer than two.
-    """
-    if wanted is None:
-        class_numbers = list(range(len(classes)))
-    elif isinstance(wanted, int):
-        if wanted > len(classes):
-            raise UserError(f"data.classes: {wanted}: the dataset has {len(classes)}", f"at most {len(classes)}")
-        class_numbers = list(range(wanted))
-    else:
-        wanted = read_class_list(wanted) if isinstance(wanted, str) else wanted
-        numbers = {unicodedata.normalize("NFC", name): number for number, name in enumerate(classes)}
-        numbers |= {name: number for number, name in enumerate(classes)}
-        wanted_numbers = {name: numbers.get(name, numbers.get(unicodedata.normalize("NFC", name))) for name in wanted}
-        for name, number in wanted_numbers.items():
-            if number is None:
-                raise unknown_name_error("class", name, classes, location="data.classes")
-        class_numbers = sorted({number for number in wanted_numbers.values() if number is not None})
-    if len(class_numbers) < 2:
-        raise UserError(
-            f"data.classes: {len(class_numbers)} of them; a classifier needs at least two classes",
-            f"known: {', '.join(classes)}",
-        )
-    return class_numbers
 
 
 def select_class_rows(labels: Tensor, class_numbers: list[int]) -> tuple[Tensor, Tensor]:

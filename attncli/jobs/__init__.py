@@ -7,8 +7,9 @@ runs/<digest>/, and a lock there protects each run, so any number of sweeps may 
 The parent process needs no torch.
 
 Speed is measured before any training, one network at a time with all cores of the machine: the speeds of
-trainings that run at once would depend on each other more than on the mechanism. Two sweeps on one machine
-take turns at timing. One may still time while the other trains; the spread of the timings then shows it.
+trainings that run at once would depend on each other more than on the mechanism. With several GPUs of one kind
+there is one at a time on each, with its share of the cores. Two sweeps on one machine take turns at timing. One may
+still time while the other trains; the spread of the timings then shows it.
 """
 
 from attncli.jobs.events import (

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from attncli import attention, sweep, track, validation
 from attncli.jobs.estimate import DurationEstimate, DurationHistory, EstimateBasis
@@ -12,6 +12,7 @@ from attncli.recipe import Recipe
 from attncli.records import Result
 
 ALL_CATEGORY = "all"
+PlanStatus = Literal["finished", "begun", "new"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,11 @@ class PlannedRun:
         """About how long the run takes with the whole machine, or None if nothing is known."""
         return self.estimate.seconds if self.estimate else None
 
+    @property
+    def status(self) -> PlanStatus:
+        """Whether the run is finished, begun (it has a checkpoint) or new."""
+        return "finished" if self.is_finished else "begun" if self.has_checkpoint else "new"
+
     def to_json_dict(self) -> dict[str, Any]:
         """Return the run for JSON."""
         return {
@@ -46,7 +52,7 @@ class PlannedRun:
             "backbone": self.recipe.model.backbone_label,
             "dataset": self.recipe.data.name,
             "seed": self.recipe.seed,
-            "status": "finished" if self.is_finished else "begun" if self.has_checkpoint else "new",
+            "status": self.status,
             "seconds": self.expected_seconds,
             "seconds_by": None if self.is_finished else self.estimate.basis if self.estimate else "unknown",
             "test_top1": self.result.test_top1 if self.result else None,
@@ -105,10 +111,18 @@ def plan_recipes(name: str, recipes: Sequence[Recipe], *, runs: Path) -> SweepPl
     history, read_digest = DurationHistory(runs), track.cache_digests()
     recipes = [track.pin_changed_images(recipe, runs, read_digest) for recipe in recipes]
     titled_recipes = zip(recipes, sweep.make_titles(recipes), strict=True)
-    return SweepPlan(name, tuple(_plan_run(recipe, title, runs, history) for recipe, title in titled_recipes))
+    return SweepPlan(name, tuple(plan_run(recipe, title, runs, history) for recipe, title in titled_recipes))
 
 
-def _plan_run(recipe: Recipe, title: str, runs: Path, history: DurationHistory) -> PlannedRun:
+def plan_run(recipe: Recipe, title: str, runs: Path, history: DurationHistory) -> PlannedRun:
+    """Return the plan of one recipe, as it is: images that changed since are not looked for.
+
+    Args:
+        recipe: what to train.
+        title: how a plan names the run.
+        runs: the folder of runs.
+        history: finished runs and timings of this folder, for the estimate.
+    """
     digest = recipe.compute_digest()
     result = track.read_finished_result(runs / digest)
     return PlannedRun(

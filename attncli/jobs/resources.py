@@ -1,6 +1,7 @@
 """The share of the machine that each job gets: cores, and one GPU if there are GPUs. No torch."""
 
 import os
+import re
 from functools import cache
 
 from attncli.system import gpu_support, hardware
@@ -39,6 +40,27 @@ def choose_visibility_variable() -> str:
 def choose_job_count() -> int:
     """Return the default number of jobs at a time: one per GPU, else one."""
     return max(1, len(list_gpus()))
+
+
+def count_timing_places(jobs: int) -> int:
+    """Return how many networks may be timed at a time: one per GPU if they are of one kind, with its cores; else one.
+
+    A speed belongs to the kind of GPU that it was timed on, and on CPUs each timing needs the machine for itself.
+    """
+    gpus = list_gpus()
+    has_parts = any(gpu.startswith("MIG") for gpu in gpus)  # of a divided card, which may differ in size
+    if len(gpus) < 2 or has_parts or len(set(hardware.list_gpu_names())) != 1:
+        return 1
+    return max(1, min(jobs, len(gpus), hardware.count_cores()))
+
+
+def name_timing_lock(device_type: str, index: int) -> str:
+    """Return the name of the file that a timing locks: one for the CPUs, one for each GPU as the launcher names it."""
+    if device_type == "cpu":
+        return ".timing.lock"
+    visible = [name.strip() for name in os.environ.get(choose_visibility_variable(), "").split(",") if name.strip()]
+    name = visible[index] if index < len(visible) else str(index)
+    return f".timing.{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock"
 
 
 def build_job_environment(number: int, jobs: int) -> dict[str, str]:

@@ -13,6 +13,7 @@ from filelock import FileLock
 from attncli import data, model, train
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
+from attncli.jobs.resources import name_timing_lock
 from attncli.measure.throughput import cached_throughput
 from attncli.recipe import Data, Recipe
 from attncli.records import Epoch, Evaluation, Record
@@ -21,7 +22,6 @@ from attncli.track import RunStore
 from attncli.train import TrainingProgress
 
 CACHED_DATASETS = 2  # datasets that a worker keeps
-TIMING_LOCK = ".timing.lock"  # one timing at a time on this machine
 
 
 class EventReporter:
@@ -98,7 +98,8 @@ def time_task(recipe: Recipe, *, runs: Path, load_dataset: DatasetLoader) -> Any
         model.build(recipe, input_spec).to(device),
         partial(model.build, recipe.make_baseline(), input_spec),
     )
-    with FileLock(runs / TIMING_LOCK), plugin_errors(recipe.model.attn, "fails in timing", code=1):
+    lock = FileLock(runs / name_timing_lock(device.type, device.index or 0))
+    with lock, plugin_errors(recipe.model.attn, "fails in timing", code=1):
         return cached_throughput(
             recipe, net, build_baseline, input_spec.classes, input_spec.size, input_spec.frames, runs=runs
         )

@@ -15,6 +15,7 @@ from attncli.recipe.schema import Data, Measure, Model, Recipe, RecipeSection, T
 from attncli.recipe.yaml_loader import load_yaml, parse_override
 
 MOST_LETTERS = 200  # of a value in an error
+KEYS_OF_SWEEPS = ("recipe", "axes", "include", "exclude")  # no recipe has them
 
 
 def merge_values(
@@ -124,6 +125,8 @@ def _lacks_quotes(key_errors: list[ErrorDetails]) -> bool:
 
 def _suggest_key(keys: list[str], section_type: type[RecipeSection]) -> str:
     """Return the hint for an unknown key: a similar key of its section, else one of the whole recipe."""
+    if keys[0] in KEYS_OF_SWEEPS:
+        return f"'{keys[0]}' is a key of sweeps: attncli sweep FILE"
     hint = suggest_name(keys[-1], section_type.model_fields)
     key = None if hint.startswith("did") and len(keys) > 1 else find_recipe_key(".".join(keys))
     return f"did you mean '{key}'?" if key and key != ".".join(keys) else hint

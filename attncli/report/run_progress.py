@@ -66,8 +66,8 @@ class RunProgress:
             self._remove_bar()
 
     def on_warning(self, what: str) -> None:
-        """Print a warning."""
-        self._console.print(f"warning: {what}", style="yellow", soft_wrap=True)
+        """Print a warning, in a colour that can be read on white and on black."""
+        self._console.print(f"warning: {what}", style="magenta", soft_wrap=True)
 
     def _update_bar(self, what: str, completed: int, total: int, status: str) -> None:
         if self._task is None:

@@ -106,6 +106,8 @@ def execute_run(
         _check_preconditions(recipe, accelerator, run_store, profile)
         recipe = _pin_images(recipe, run_store.runs, listener)
         folder = run_store.runs / recipe.compute_digest()
+        for note in track.describe_ignored_variables(recipe.experiment):
+            listener.on_stage(f"note: {note}")
         for note in train.list_device_notes(train.resolve_device(accelerator), accelerator.num_processes):
             listener.on_warning(note)
         with locked_run_dir(folder, recipe), translated_disk_errors(folder):

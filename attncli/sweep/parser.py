@@ -26,6 +26,7 @@ SHORT_KEYS = {
     **{key: f"model.{key}" for key in PLACEMENT_KEYS},
 }
 AXIS_NAMES = ("attn", "backbone", "dataset", "seeds")
+MOST_SEEDS = 10_000
 CATEGORY = "category"
 EXAMPLE = "for example {attn: eca, options: {k: 3}}"
 
@@ -83,12 +84,11 @@ class SweepFileParser:
 
     def read_seeds(self, content: Any) -> list[int]:
         """Return the list of seeds, from a number of seeds or a list."""
-        if type(content) is int and content > 0:
+        if type(content) is int and 0 < content <= MOST_SEEDS:
             return list(range(content))
         if not isinstance(content, list) or not content or any(type(seed) is not int or seed < 0 for seed in content):
-            self.add_error(
-                "axes.seeds", f"{content!r} is not allowed", "allowed: a number of seeds, or a list such as [0, 1, 2]"
-            )
+            hint = f"allowed: a number of seeds up to {MOST_SEEDS:,}, or a list such as [0, 1, 2]"
+            self.add_error("axes.seeds", f"{content!r} is not allowed", hint)
             return []
         self._check_unique("axes.seeds", content)
         return list(content)

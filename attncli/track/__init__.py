@@ -21,7 +21,7 @@ from attncli.track.parent_runs import begin_parent_runs, end_parent_runs
 from attncli.track.provenance import DatasetInfo, read_finished_result
 from attncli.track.repair import StoreRepair, repair_store
 from attncli.track.search import list_finished_digests, list_run_rows
-from attncli.track.store import RunStore, check_reachable, is_file_store, load_mlflow
+from attncli.track.store import RunStore, check_reachable, describe_ignored_variables, is_file_store, load_mlflow
 from attncli.track.sync import SyncOutcome, sync_runs
 from attncli.track.tags import choose_experiment_name
 
@@ -39,6 +39,7 @@ __all__ = [
     "choose_experiment_name",
     "delete_runs",
     "describe_changed_images",
+    "describe_ignored_variables",
     "end_parent_runs",
     "find_finished_result",
     "is_file_store",

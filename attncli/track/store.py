@@ -132,6 +132,22 @@ def check_reachable(run_store: RunStore) -> None:
         _probe_server(address)
 
 
+def describe_ignored_variables(experiment: str | None) -> list[str]:
+    """Return a line per variable of MLflow that names an experiment or a run, which the recipe does here.
+
+    Args:
+        experiment: the recipe's own name of the experiment, if it has one.
+    """
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    lines = []
+    if name and name != experiment:
+        lines.append(f"MLFLOW_EXPERIMENT_NAME={name} is not used: --set experiment=NAME names the experiment")
+    unused = [variable for variable in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID") if os.environ.get(variable)]
+    return lines + [
+        f"{variable} is not used: a run has the experiment and the MLflow run of its recipe" for variable in unused
+    ]
+
+
 def connect_store(run_store: RunStore) -> "MlflowClient":
     """Return a client of the store, which is created if it is a database that is not there yet.
 

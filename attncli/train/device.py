@@ -27,7 +27,7 @@ def choose_device() -> torch.device:
     try:
         torch.zeros(1, device=device).add_(1)
     except RuntimeError as error:
-        raise _explain_first_failure(device, error) from error
+        raise explain_first_failure(device, error) from error
     return device
 
 
@@ -90,7 +90,7 @@ def _with_number(device: torch.device) -> torch.device:
     return torch.device(device.type, module.current_device())
 
 
-def _explain_first_failure(device: torch.device, error: RuntimeError) -> UserError:
+def explain_first_failure(device: torch.device, error: RuntimeError) -> UserError:
     """Return what the first operation on a device failed of: others hold it, or torch has no kernels for it."""
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if any(word in first_line for word in WORDS):

@@ -122,9 +122,15 @@ def choose_kernels(device: torch.device, precision: str, *, deterministic: bool 
 
 
 def resolve_device(accelerator: Accelerator) -> torch.device:
-    """Return the device as tensors name it: an accelerator has a number, the CPU has none (Accelerate numbers both)."""
+    """Return the device as tensors name it: an accelerator has a number, the CPU has none (Accelerate numbers both).
+
+    Raises UserError if nothing can be put there, such as on a GPU that others hold.
+    """
     device_type = accelerator.device.type
-    return torch.zeros((), device=device_type if device_type == "cpu" else accelerator.device).device
+    try:
+        return torch.zeros((), device=device_type if device_type == "cpu" else accelerator.device).device
+    except RuntimeError as error:
+        raise devices.explain_first_failure(accelerator.device, error) from error
 
 
 def threads_per_rank(processes: int) -> int:

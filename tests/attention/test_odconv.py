@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attncli import model
 from attncli.attention.branch.odconv import Attention
+from attncli.recipe import read
 from tests.attention.case import randomise
 from tests.attention.test_condconv import single
 
@@ -97,15 +99,12 @@ def test_temperature_falls_only_where_kernels_are_chosen() -> None:
 
 @pytest.mark.parametrize(("kernels", "total"), [(1, 28_635_112), (4, 90_670_888)])
 def test_all_convolutions_of_resnet50(kernels: int, total: int) -> None:
-    """With the 1x1 convolutions of the blocks replaced too, ResNet-50 has the published parameters (odconv-params)."""
-    places, before = [], 64
-    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
-        for _ in range(blocks):
-            places += [(before, width, 1), (width, width, 3), (width, 4 * width, 1)]
-            before = 4 * width
+    """With the branches' 1x1 convolutions replaced too, ResNet-50 has the published parameters (odconv-params)."""
+    values = {"model.backbone": "resnet50", "model.attn": "odconv", "model.site": "branch-convs"}
+    recipe = read(values=values | {"model.options": {"num_kernels": kernels}})
     with torch.device("meta"):
-        new = sum(p.numel() for i, o, k in places for p in Attention(o, i, kernel=k, num_kernels=kernels).parameters())
-    assert 25_557_032 + new - sum(i * o * k * k for i, o, k in places) == total
+        net = model.build(recipe, model.InputSpec(1000, (224, 224)))
+    assert sum(p.numel() for p in net.parameters()) == total
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ CHECKPOINTS = {
     ),
     "argparse": (
         {"model": TENSORS, "args": argparse.Namespace(lr=0.1, out=Path("x"))},
-        "w.pth ('model')", ("argparse.Namespace objects", "pathlib.PosixPath objects"),
+        "w.pth ('model')", ("argparse.Namespace objects", f"{type(Path()).__module__}.PosixPath objects"),
     ),
     "objects": (
         {"state_dict": TENSORS, "meter": Meter()},

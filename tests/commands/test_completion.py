@@ -55,6 +55,8 @@ def test_names_are_completed(tmp_path: Path) -> None:
         (("show", "sima"), "simam"),
         (("help", "trouble"), "troubleshooting"),
         (("published", "--backbone", "resnet5"), "resnet50"),
+        (("run", "--set", "train.label_s"), "train.label_smoothing"),
+        (("claims", "--verdict", "holds,shown"), "holds,shown-by-a-test"),
         (("report", "--folder-is", "imagenett"), "imagenette"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from attncli import __version__
 from attncli.commands import cli
 from attncli.commands.help import TOPIC_ORDER
-from tests.commands.line import line
+from tests.commands.line import line, refused
 from tests.shared import ROOT
 
 HEAVY = ("torch", "mlflow", "pydantic", "rich", "numpy", "yaml", "scipy", "matplotlib", "accelerate")
@@ -224,13 +225,17 @@ def test_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_check() -> None:
-    """The whole recipe on stdout, as a recipe that gives the same digest again; the verdict on stderr."""
+    """The whole recipe on stdout, as a recipe that gives the same digest again; the verdict and more on stderr."""
     done = line("check", "--attn", "eca", "--set", "train.lr=1e-3", "--seed", "2")
     whole = line("check", "--attn", "eca", "--set", "train.lr=1e-3", "--seed", "2", "--json").json()
-    assert done.err == f"the defaults: good; its run is {whole['digest']}\n"
+    assert f"its run is {whole['digest']} (new" in done.err
+    assert (whole["status"], whole["images"]) == ("new", "there")
     assert whole["recipe"]["train"]["lr"] == 0.001
     Path("again.yaml").write_text(done.out)
     assert line("check", "again.yaml", "--json").json() == whole
+    absent = line("check", "--dataset", "folder", "--data-root", "nowhere", "--image-size", "32", "--json").json()
+    assert absent["images"].startswith("nowhere: ")
+    refused(line("check", str(ROOT / "recipes/sweeps/channel.yaml")), "attncli sweep", errors=2)
 
 
 def test_schema() -> None:
@@ -267,7 +272,11 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is looked at and well here; the same facts as JSON; nothing is created by looking."""
     monkeypatch.setenv("COLUMNS", "80")
     findings = {f["what"]: f for f in line("doctor", "--json").json()}
-    assert findings.keys() == {"python", "packages", "device", "precision", "attention", "data root", "runs", "store"}
+    assert findings.keys() == {
+        "python", "packages", "extras", "device", "precision", "attention", "data root", "runs", "store",
+    }  # fmt: skip
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys() - {"dev"}
+    assert all(name in findings["extras"]["found"] for name in extras)
     assert all(f["ok"] for f in findings.values()), findings
     text = line("doctor").out
     assert all(what in text for what in findings)

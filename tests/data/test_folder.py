@@ -248,6 +248,14 @@ def test_layouts_that_cannot_be_used(tmp_path: Path, change, problem: str, hint:
     assert hint in error.hint
 
 
+def test_a_wrong_layout_is_found_before_anything_is_loaded(tmp_path: Path) -> None:
+    """A folder that holds something else is refused by the check that needs no torch."""
+    (tmp_path / "documents").mkdir()
+    with pytest.raises(UserError, match="no folder train/"):
+        data.check_data_root(of_folder(tmp_path))
+    data.check_data_root(of_folder(folder(tmp_path / "x", each=1)))
+
+
 def test_train_as_the_name_of_a_class(tmp_path: Path) -> None:
     """bus/, car/ and train/ with images are classes; train/ and test/ with images are splits without classes."""
     for number, name in enumerate(("bus", "car", "train")):

@@ -10,6 +10,7 @@ import torch
 from attncli import data
 from attncli.data.dataset import Dataset, Split
 from attncli.data.images.arrays import make_image_array
+from attncli.data.readers import in_memory
 from attncli.errors import UserError
 from attncli.recipe import Data
 
@@ -142,6 +143,14 @@ def test_resizing(tmp_path: Path) -> None:
     assert (digits.train.images.float() - large).abs().max() <= 0.5
 
 
+def test_images_are_resized_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few at a time, so that large images need little memory; the parts change no pixel."""
+    images = torch.randint(0, 256, (7, 9, 9, 3), dtype=torch.uint8)
+    expected = in_memory.resize_images(images, (16, 12))
+    monkeypatch.setattr(in_memory, "CHUNK_VALUES", 2 * 16 * 12 * 3)
+    assert torch.equal(in_memory.resize_images(images, (16, 12)), expected)
+
+
 def test_augmentation_of_the_recipe_wins(tmp_path: Path) -> None:
     """pad and flip of the recipe replace the dataset's own."""
     digits = load(tmp_path, pad=0, flip=True)
@@ -180,6 +189,9 @@ def test_moving_to_where_it_is_changes_nothing(tmp_path: Path) -> None:
         ({"name": "cluttered", "of": "cifar10"}, "cannot be made of 'cifar10'", "mnist"),
         ({"name": "cluttered", "image_size": 5}, "5: smaller than the images (8)", "at least 8"),
         ({"per_class": 500}, "training images", "at most"),
+        ({"image_size": 10**9}, "GB of memory", "--image-size"),
+        ({"name": "cluttered", "image_size": 10**20}, "GB of memory", "--image-size"),
+        ({"name": "clips", "frames": 10**9}, "GB of memory", "--image-size"),
     ],
 )
 def test_what_cannot_be_loaded_says_why(tmp_path: Path, keys: dict[str, object], problem: str, hint: str) -> None:

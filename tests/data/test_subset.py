@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from attncli.data import subset
+from attncli.data.class_choice import choose_classes
 from attncli.errors import UserError
 
 LABELS = torch.tensor([0] * 50 + [1] * 30 + [2] * 20)[torch.randperm(100, generator=torch.Generator().manual_seed(0))]
@@ -80,9 +81,9 @@ def test_no_validation_part() -> None:
 
 def test_classes_by_number_and_by_name() -> None:
     """The first k, or by name in the dataset's order; labels are renumbered."""
-    assert subset.choose_classes(NAMES, None) == [0, 1, 2]
-    assert subset.choose_classes(NAMES, 2) == [0, 1]
-    assert subset.choose_classes(NAMES, ["owl", "cat"]) == [0, 2]
+    assert choose_classes(NAMES, None) == [0, 1, 2]
+    assert choose_classes(NAMES, 2) == [0, 1]
+    assert choose_classes(NAMES, ["owl", "cat"]) == [0, 2]
     rows, labels = subset.select_class_rows(LABELS, [0, 2])
     assert torch.equal(LABELS[rows], labels * 2)
     assert len(rows) == 70
@@ -100,6 +101,6 @@ def test_classes_by_number_and_by_name() -> None:
 def test_impossible_choices_of_classes(wanted: int | list[str], problem: str, hint: str) -> None:
     """Unknown names, too many and too few classes say so and what is there."""
     with pytest.raises(UserError) as caught:
-        subset.choose_classes(NAMES, wanted)
+        choose_classes(NAMES, wanted)
     assert problem in caught.value.problem
     assert hint in caught.value.hint

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_a_stopped_run_resumes_from_its_checkpoint(earlier_runs, earlier_digits)
     epochs = [record for record in records if record["kind"] == "epoch"]
     assert epochs[:2] == earlier_epochs
     assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
-    with sqlite3.connect(earlier_runs / "mlflow.db") as store:
+    with closing(sqlite3.connect(earlier_runs / "mlflow.db")) as store:
         rows = store.execute(
             "select status from runs join tags on runs.run_uuid = tags.run_uuid where key = 'digest' and value = ?",
             [STOPPED],

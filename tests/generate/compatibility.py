@@ -112,7 +112,7 @@ def make_entry(backbone: str, names: Set[str]) -> dict[str, Any]:
         is_known = known is not None and attn in tried and attn not in names
         if problem := known.refused.get(attn) if known and is_known else find_problem(backbone, attn):
             refused[attn] = problem
-    return {"sites": list(known.sites) if known else list_sites(backbone), **({"refused": refused} if refused else {})}
+    return {"sites": list_sites(backbone), **({"refused": refused} if refused else {})}
 
 
 def write_file(names: Set[str]) -> None:

@@ -158,6 +158,15 @@ def test_timings_come_first_with_all_threads(hall: Hall) -> None:
     assert {o[0] for o in hall.orders[:2]}.isdisjoint({o[0] for o in hall.orders[2:]})
 
 
+def test_each_gpu_times(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes time, each with half of the cores; no run begins before the last timing has ended."""
+    monkeypatch.setattr(local.resources, "count_timing_places", lambda jobs: 2)
+    events = list(hall.work(2, 2, timings=4))
+    kinds = [e.task.timing for e in events if isinstance(e, TaskStarted | TaskEnded)]
+    assert kinds == [True] * 8 + [False] * 4
+    assert {order[3] for order in hall.orders} == {4}
+
+
 def test_one_job_times_and_trains_in_one_process(hall: Hall) -> None:
     """Nothing is started twice where the shares are the same."""
     list(hall.work(2, 1, timings=1))

@@ -46,6 +46,26 @@ def test_each_job_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resources.build_job_environment(0, 1)["CUDA_VISIBLE_DEVICES"] == "3, 5"
 
 
+@pytest.mark.parametrize(
+    ("gpus", "names", "places"),
+    [
+        ("", (), 1),
+        ("0,1,2,3,4,5", ("H100",) * 6, 4),  # as many as there are cores
+        ("0,1,2", ("H100",) * 6, 3),
+        ("0,1", ("H100", "A100"), 1),
+        ("MIG-1,MIG-2", ("H100",), 1),
+    ],
+)
+def test_equal_gpus_time_at_once(
+    gpus: str, names: tuple[str, ...], places: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A speed is that of a kind of GPU; cards of several kinds, and parts of one, are not exchanged."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    monkeypatch.setattr(hardware, "list_gpu_names", lambda: names)
+    assert resources.count_timing_places(8) == places
+    assert resources.count_timing_places(1) == 1
+
+
 def test_parts_of_a_divided_gpu_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """MIG slices are given out by their identifiers; the list of cards does not have them."""
     parts = "".join(f"  MIG 3g.40gb Device  {n}: (UUID: MIG-{n}{n})\n" for n in (1, 2))
@@ -101,3 +121,17 @@ def test_the_driver_is_asked_where_nobody_chose(monkeypatch: pytest.MonkeyPatch)
     resources.list_gpus.cache_clear()
     monkeypatch.setattr(subprocess, "run", missing)
     assert resources.list_gpus() == ()
+
+
+def test_timings_take_turns_on_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU has one lock, by whatever number a process sees it; the CPUs have one together."""
+    monkeypatch.setattr(resources, "choose_visibility_variable", lambda: "CUDA_VISIBLE_DEVICES")
+    names = []
+    for visible, index in ((None, 1), ("1", 0), ("0, 1", 1), ("GPU-a/b", 0)):
+        if visible is None:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        else:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        names.append(resources.name_timing_lock("cuda", index))
+    assert names == [*[".timing.1.lock"] * 3, ".timing.GPU-a_b.lock"]
+    assert resources.name_timing_lock("cpu", 0) == ".timing.lock"

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from attncli import attention, backbones
+from attncli.attention.branch import odconv
 from attncli.literature.published import (
     NO_MATCH,
     ParameterMatch,
@@ -82,6 +83,9 @@ def test_what_is_added_is_derived() -> None:
             assert match.plus == 2 * 16 - 2 * 64
         elif "1x1 shortcuts" in match.why:
             assert match.plus == shortcuts
+        elif "last 1x1 convolution is dynamic" in match.why:
+            dynamic = odconv.Attention(1280, 320, kernel=1, **dict(match.network.options))
+            assert match.plus == sum(p.numel() for p in dynamic.parameters()) - 320 * 1280
         else:
             assert match.plus == 0
 

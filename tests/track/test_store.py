@@ -177,3 +177,13 @@ def test_processes_that_start_together(tmp_path):
     assert {code for *_, code in ended} == {0}
     assert {err for _, err, _ in ended} == {b""}
     assert len({out for out, *_ in ended}) == 1
+
+
+def test_variables_of_mlflow_that_a_recipe_replaces_are_named(monkeypatch):
+    """The experiment and the run come from the recipe: other names in the environment are not dropped in silence."""
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
+    named = [line.split(" ")[0] for line in store.describe_ignored_variables(None)]
+    assert named == ["MLFLOW_EXPERIMENT_NAME=mine", "MLFLOW_RUN_ID"]
+    assert len(store.describe_ignored_variables("mine")) == 1

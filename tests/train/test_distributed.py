@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from attncli.errors import UserError
+from attncli.errors import RunFailedError, UserError
 from attncli.model import build
 from attncli.run.naming import make_input_spec
 from attncli.train import Interrupted, distributed, evaluate_split, init_accelerator, train_model
@@ -277,3 +277,14 @@ def test_images_lie_where_dataset_puts_them(monkeypatch):
     job = prepare_session(net(), dataset(), recipe(), None, None, init_accelerator())
     assert job.dataset is moved
     assert asked == [distributed.resolve_device(job.accelerator)]
+
+
+def test_a_gpu_that_others_hold_is_said_in_a_line(monkeypatch):
+    """One of several processes meets it at its first tensor, before any training."""
+
+    def fail(*_, **__):
+        raise RuntimeError("CUDA error: out of memory\nCompile with")
+
+    monkeypatch.setattr(torch, "zeros", fail)
+    with pytest.raises(RunFailedError, match=r"cuda:1: CUDA error: out of memory$"):
+        distributed.resolve_device(SimpleNamespace(device=torch.device("cuda", 1)))

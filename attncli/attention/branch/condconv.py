@@ -34,6 +34,7 @@ card = Card(
     year=2019,
     arxiv="1904.04971",
     site="conv",
+    sites=("branch-convs",),
     code="nibuiro/CondConv-pytorch@888fd03 condconv/condconv.py",
     stages=(4,),
     cifar_stages=(3,),

@@ -29,6 +29,7 @@ card = Card(
     year=2020,
     arxiv="1912.03458",
     site="conv",
+    sites=("branch-convs",),
     code="kaijieshi7/Dynamic-convolution-Pytorch@4befa50 dynamic_conv.py",
     floor="h = int(C_in * reduction) + 1",
     aliases=("dynamic-convolution", "dynamic-conv", "Dynamic_conv2d", "dy-conv"),

@@ -15,8 +15,8 @@ tau falls linearly from `tau_start` to `tau_end` over the first epochs, if there
 is part of the state (see dyconv).
 
 Where the sources differ: the paper's formula has gates of its own for each kernel, the code one for all, as here. The
-authors replace the 1x1 convolutions of a block too, attncli its 3x3 convolutions. A batch of one fails in training: BN
-on (1, m).
+authors replace the 1x1 convolutions of a block too; here the site `branch-convs` does, and `conv` the 3x3 ones alone. A
+batch of one fails in training: BN on (1, m).
 """
 
 import torch
@@ -33,10 +33,11 @@ card = Card(
     year=2022,
     arxiv="2209.07947",
     site="conv",
+    sites=("branch-convs",),
     code="OSVAI/ODConv@0901cc1 modules/odconv.py",
     floor="m = max(int(C_in * reduction), min_hidden), min_hidden 16",
     notes=(
-        "Only the 3x3 convolutions are replaced; the authors' 28.64 M (1x) and 90.67 M (4x) have the 1x1 ones too.",
+        "Only the 3x3 convolutions are replaced; the authors' 28.64 M (1x) and 90.67 M (4x) need branch-convs.",
         "Training needs at least two samples in a batch.",
     ),
     aliases=("ODConv2d", "omni-dimensional"),

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from attncli.commands._completion import complete_backbones, complete_claims, complete_datasets, complete_mechanisms
+from attncli.commands._completion import (
+    complete_backbones,
+    complete_claim_kinds,
+    complete_claims,
+    complete_datasets,
+    complete_mechanisms,
+    complete_verdicts,
+)
 from attncli.commands._options import (
     NAMES,
     device_option,
@@ -33,8 +40,20 @@ if TYPE_CHECKING:
     shell_complete=complete_mechanisms,
     help="Only claims about these mechanisms (separated by commas).",
 )
-@click.option("--kind", type=NAMES, metavar="KINDS", help="Only these kinds: params, speed, accuracy, ...")
-@click.option("--verdict", type=NAMES, metavar="VERDICTS", help="Only these verdicts: holds, fails, undecided, ...")
+@click.option(
+    "--kind",
+    type=NAMES,
+    metavar="KINDS",
+    shell_complete=complete_claim_kinds,
+    help="Only these kinds: params, speed, accuracy, ...",
+)
+@click.option(
+    "--verdict",
+    type=NAMES,
+    metavar="VERDICTS",
+    shell_complete=complete_verdicts,
+    help="Only these verdicts: holds, fails, undecided, ...",
+)
 @click.option(
     "--backbone",
     metavar="NAME",

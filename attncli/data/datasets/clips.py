@@ -20,6 +20,7 @@ from torch import Tensor
 from attncli.data.dataset import DatasetSource, LazySplit
 from attncli.data.images.arrays import ImageArray, make_image_array
 from attncli.data.paths import DataPaths
+from attncli.data.readers.in_memory import check_image_memory
 from attncli.data.registry import DATASETS, read_base
 from attncli.dataset_catalog import has_origin
 from attncli.recipe import Data
@@ -89,6 +90,7 @@ def draw_motion(count: int, seed: int) -> Motion:
 
 def render_clips(images: Tensor, motion: Motion, frames: int) -> Tensor:
     """Return clips (n, T, H, W, 3) of images (n, H, W, 3), uint8."""
+    check_image_memory(len(images), (images.shape[1], images.shape[2]), frames)
     clips = images.new_empty(len(images), frames, *images.shape[1:])
     for start in range(0, len(images), CHUNK):
         rows = slice(start, start + CHUNK)

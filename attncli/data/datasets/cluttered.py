@@ -19,6 +19,7 @@ from torch import Tensor
 from attncli.data.dataset import DatasetSource, LazySplit
 from attncli.data.images.arrays import ImageArray, make_image_array
 from attncli.data.paths import DataPaths
+from attncli.data.readers.in_memory import check_image_memory
 from attncli.data.registry import read_base
 from attncli.dataset_catalog import list_by_property
 from attncli.errors import UserError
@@ -50,6 +51,7 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
     canvas_side = data.image_size or compute_canvas_side(side)
     if canvas_side < side:
         raise UserError(f"data.image_size: {canvas_side}: smaller than the images ({side})", f"at least {side}")
+    check_image_memory(len(base.train.labels) + len(base.test.labels), (canvas_side, canvas_side))
     return replace(
         base,
         train=_make_cluttered_split(base.train, pool, canvas_side, "train"),

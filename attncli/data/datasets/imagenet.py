@@ -14,6 +14,7 @@ WordNet IDs: data.classes=100 takes the first 100, data.classes=FILE those of a 
 from dataclasses import replace
 from pathlib import Path
 
+from attncli.data.class_choice import choose_classes
 from attncli.data.dataset import DatasetSource
 from attncli.data.images.arrays import IMAGENET_MEAN, IMAGENET_STD
 from attncli.data.paths import DataPaths
@@ -27,7 +28,6 @@ from attncli.data.readers.image_folder import (
 from attncli.data.readers.imagenet_labels import read_labels_by_name
 from attncli.data.readers.label_files import group_by_label
 from attncli.data.readers.split_names import is_system_name
-from attncli.data.subset import choose_classes
 from attncli.errors import UserError
 from attncli.recipe import Data
 

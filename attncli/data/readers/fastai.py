@@ -40,7 +40,7 @@ def read_fastai(
         UserError: for a folder with other classes, or files that are neither there nor available.
     """
     if paths.user_root and (paths.user_root / "train").is_dir():
-        return _read_fastai_folder(paths.user_root, data, paths, class_names, None)
+        return _read_fastai_folder(paths.user_root, data, paths, class_names, published_counts)
     least_side = max(data.size or checksums)
     side = min((size for size in checksums if size >= least_side), default=max(checksums))
     folder = paths.root / f"{dataset_name}2-{side}"
@@ -56,7 +56,7 @@ def read_fastai(
 
 
 def _read_fastai_folder(
-    root: Path, data: Data, paths: DataPaths, class_names: Mapping[str, str], published_counts: tuple[int, int] | None
+    root: Path, data: Data, paths: DataPaths, class_names: Mapping[str, str], published_counts: tuple[int, int]
 ) -> DatasetSource:
     listings = list_root(root)
     wordnet_ids = listings["train"].classes

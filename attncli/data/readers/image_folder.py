@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from attncli.data.class_choice import choose_classes
 from attncli.data.images.files import ImageFile
 from attncli.data.readers.file_walk import (
     is_file,
@@ -20,7 +21,6 @@ from attncli.data.readers.file_walk import (
     walk_folder,
 )
 from attncli.data.readers.split_names import assign_splits, recognize_split
-from attncli.data.subset import choose_classes
 from attncli.errors import UserError, escape_unprintable, join_hints, suggest_name
 
 READERS_OF_TABLES = {".parquet": "parquet", ".csv": "table", ".tsv": "table"}
@@ -60,11 +60,7 @@ def list_root(
         UserError: for a missing folder, a folder with images of the same classes that is no known split, fewer than two
             classes, an empty class, an image outside the folders of the classes, or classes that differ between splits.
     """
-    if not is_folder(root):
-        problem = f"{root}: {'no folder but a file' if root.exists() else 'no such folder'}"
-        raise UserError(problem, f"--data-root names the folder of the images; {LAYOUT}")
-    top = _find_top_folder(root)
-    folders = _find_split_folders(root / top, unused)
+    top, folders = find_split_folders(root, unused)
     if "test" not in folders and "val" in folders:
         folders["test"] = folders.pop("val")
     listings = {
@@ -72,6 +68,18 @@ def list_root(
         for split, folder in sorted(folders.items(), reverse=True)
     }
     return _match_classes(root, listings, wanted_classes)
+
+
+def find_split_folders(root: Path, unused: Collection[str] = ()) -> tuple[str, dict[str, str]]:
+    """Return the folder of the dataset below the root ("" = the root itself), and in it the folder of each split.
+
+    Raises UserError for a root that is no folder, or of which the layout is not known.
+    """
+    if not is_folder(root):
+        problem = f"{root}: {'no folder but a file' if root.exists() else 'no such folder'}"
+        raise UserError(problem, f"--data-root names the folder of the images; {LAYOUT}")
+    top = _find_top_folder(root)
+    return top, _find_split_folders(root / top, unused)
 
 
 def _find_top_folder(root: Path) -> str:

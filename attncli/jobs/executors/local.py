@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from attncli.jobs import events
+from attncli.jobs import events, resources
 from attncli.jobs.events import JobsChanged, Message, Task, TaskEvent, TaskProgress, TaskStarted
 from attncli.jobs.execute import Executor
 from attncli.jobs.gpu_sharing import GpuWatch
@@ -16,7 +16,7 @@ RETRY_S = 3.0  # until a run that another process works on is tried again
 
 
 def make_local_executor(jobs: int, settings: WorkerSettings, *, shares_gpus: bool = False) -> Executor:
-    """Return an executor with `jobs` processes. Timings come first, one at a time, while nothing else runs.
+    """Return an executor with `jobs` processes. Timings come first, alone: one at a time, or one per GPU.
 
     With `shares_gpus` more processes start once it is seen how much of a GPU the first runs leave idle.
     """
@@ -29,7 +29,7 @@ def _execute_locally(
     timings, others = [t for t in tasks if t.timing], [t for t in tasks if not t.timing]
     timing_threads = None
     if timings and (jobs > 1 or shares_gpus):
-        timer = LocalBackend(settings, 1)
+        timer = LocalBackend(settings, resources.count_timing_places(jobs))
         yield from run_tasks(timer, timings, stop, settings.runs)
         timings, timing_threads = [], timer.timing_threads
     backend = LocalBackend(settings, jobs, timing_threads, GpuWatch() if shares_gpus else None)
