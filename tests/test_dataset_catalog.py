@@ -57,13 +57,13 @@ def test_properties_by_name() -> None:
     assert set(list_by_property(grey_on_black=True)) == {"digits", "fashion-mnist", "mnist"}
 
 
-def test_class_counts_are_those_of_the_images() -> None:
+def test_class_counts_are_those_of_the_images(tmp_path: Path) -> None:
     """Loading a dataset that needs no files gives the number of classes and the side that its file states."""
     from attncli import data
     from attncli.recipe import Data
 
     for name in list_by_property(origin="embedded"):
-        properties, dataset = find_properties(name), data.load(Data(name=name), cache=Path("/nowhere"))
+        properties, dataset = find_properties(name), data.load(Data(name=name), cache=tmp_path)
         assert properties is not None
         assert properties.class_count == len(dataset.classes)
         assert (properties.side, properties.side) == dataset.size
