@@ -50,9 +50,7 @@ class FoldDesign:
 
     def count_whole_seeds(self, pairs: Iterable[int]) -> int:
         """Return the number of seeds of which every fold is among these pair numbers."""
-        folds: dict[int, int] = defaultdict(int)
-        for number in pairs:
-            folds[number // self.count] += 1
+        folds = Counter(number // self.count for number in pairs)
         return sum(count == self.count for count in folds.values())
 
 
