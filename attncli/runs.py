@@ -105,8 +105,8 @@ def read_finished_runs(store: RunStore) -> list[FinishedRun]:
 
 def list_untracked_runs(store: RunStore, finished_runs: Iterable[FinishedRun]) -> list[FinishedRun]:
     """Return those finished runs that an existing SQLite store lacks, for example as they were deleted in MLflow."""
-    digests = track.list_finished_digests(store) if store.has_store() else None
-    return [] if digests is None else [run for run in finished_runs if run.digest not in digests]
+    by_digest = {run.digest: run for run in finished_runs}
+    return [by_digest[digest] for digest in track.list_untracked_digests(store, by_digest)]
 
 
 def read_folder_runs(runs: Path, *, dataset: str | None = None) -> Iterator[FinishedRun]:

@@ -91,6 +91,8 @@ def command(
         )
     elif not quiet:
         click.echo(f"this run is finished already ({result.folder}); --fresh runs it again", err=True)
+        if track.list_untracked_digests(track.RunStore(runs, tracking_uri), [result.digest]):
+            click.echo("it is not in MLflow as a finished run: `attncli sync` adds it", err=True)
     if log_model and read_process_rank().rank == 0:
         _log_model(runs / result.digest, track.RunStore(runs, tracking_uri))
     if as_json:
