@@ -166,7 +166,7 @@ def read_failed_runs(runs: Path) -> Iterator[FailedRun]:
         if provenance is None or provenance.current_status() != "FAILED":
             continue
         try:
-            recipe = _read_recipe(path.parent)
+            recipe = _read_folder_recipe(path.parent)
         except (OSError, ValueError, yaml.YAMLError, UserError):
             continue
         yield FailedRun(recipe=recipe, digest=provenance.digest, group=provenance.group)
@@ -175,7 +175,7 @@ def read_failed_runs(runs: Path) -> Iterator[FailedRun]:
 def restore_recipe(folder: Path, recipe: Recipe) -> None:
     """Write the recipe of a finished run again if its file is damaged, so that the run is read as finished."""
     try:
-        is_whole = _read_recipe(folder).compute_digest() == recipe.compute_digest()
+        is_whole = _read_folder_recipe(folder).compute_digest() == recipe.compute_digest()
     except (OSError, ValueError, yaml.YAMLError, UserError):
         is_whole = False
     if not is_whole:
@@ -183,14 +183,14 @@ def restore_recipe(folder: Path, recipe: Recipe) -> None:
             write_atomically(folder / RECIPE, recipe.to_yaml())
 
 
-def _read_recipe(folder: Path) -> Recipe:
+def _read_folder_recipe(folder: Path) -> Recipe:
     """Return the recipe in a run's folder. Raises OSError, ValueError, YAMLError or UserError if it is none."""
     return Recipe.model_validate(parse_yaml((folder / RECIPE).read_text(encoding="utf-8")))
 
 
 def _make_folder_run(folder: Path, result: Result) -> FinishedRun | None:
     try:
-        recipe = _read_recipe(folder)
+        recipe = _read_folder_recipe(folder)
         experiment = track.choose_experiment_name(recipe)
     except (OSError, ValueError, yaml.YAMLError, UserError):
         return None
@@ -351,7 +351,7 @@ def _list_folder_overviews(runs: Path) -> Iterator[RunOverview]:
         folder = path.parent
         result, provenance = read_finished_result(folder), read_provenance(folder)
         try:
-            recipe = _read_recipe(folder)
+            recipe = _read_folder_recipe(folder)
             name, images = format_run_name(recipe), name_images(recipe)
         except (OSError, ValueError, yaml.YAMLError, UserError):
             continue
