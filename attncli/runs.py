@@ -57,7 +57,8 @@ class FinishedRun:
 
     `dataset` is the recipe's, unless the user says whose images the runs on `folder` used. `folder` is None if only
     MLflow has the run; its result then lacks what MLflow does not keep. `is_imported` is true for a run of a file of
-    results: its folder is gone when the command ends.
+    results: its folder is gone when the command ends. `folder_name` names the user's own images of a recipe that does
+    not say any more where they lie.
     """
 
     recipe: Recipe
@@ -66,6 +67,7 @@ class FinishedRun:
     experiment: str
     folder: Path | None
     is_imported: bool = False
+    folder_name: str = ""
 
     @property
     def digest(self) -> str:
@@ -75,7 +77,9 @@ class FinishedRun:
     @property
     def images(self) -> str:
         """The dataset's name; for the user's own images the name of their folder."""
-        return name_images(self.recipe) if self.dataset == self.recipe.data.name else self.dataset
+        if self.dataset != self.recipe.data.name:
+            return self.dataset
+        return self.folder_name or name_images(self.recipe)
 
     def is_on(self, name: str | None) -> bool:
         """Return whether the run is on the dataset, or on the user's images, of this name; None is every one."""
@@ -145,11 +149,15 @@ def _should_be_finished(folder: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedRun:
-    """A run that failed, for example because its loss was no longer finite."""
+    """A run that failed, for example because its loss was no longer finite.
+
+    `data_digest` is the digest of its images, "" if it failed before they were read.
+    """
 
     recipe: Recipe
     digest: str
     group: str
+    data_digest: str = ""
 
     @property
     def seed(self) -> int:
@@ -169,7 +177,8 @@ def read_failed_runs(runs: Path) -> Iterator[FailedRun]:
             recipe = _read_folder_recipe(path.parent)
         except (OSError, ValueError, yaml.YAMLError, UserError):
             continue
-        yield FailedRun(recipe=recipe, digest=provenance.digest, group=provenance.group)
+        data_digest = provenance.facts.digest if provenance.facts is not None else ""
+        yield FailedRun(recipe=recipe, digest=provenance.digest, group=provenance.group, data_digest=data_digest)
 
 
 def restore_recipe(folder: Path, recipe: Recipe) -> None:

@@ -24,6 +24,7 @@ LEAST_COLUMNS, MOST_COLUMNS = 80, 120  # a narrower table is broken, longer line
 
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
+    from attncli.analysis.over_tasks import TaskComparison
     from attncli.runs import FinishedRun, RunStore
 
 
@@ -45,7 +46,10 @@ if TYPE_CHECKING:
     show_default=True,
 )
 @click.option(
-    "--columns", type=NAMES, metavar="NAMES", help="Columns of the table: attention,params,macs,top1,top5, ..."
+    "--columns",
+    type=NAMES,
+    metavar="NAMES",
+    help="Columns of the table after the name of the mechanism: params,macs,top1,top5, ...",
 )
 @click.option(
     "--spread",
@@ -117,6 +121,7 @@ def command(
       attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
     from attncli.analysis.compare import compare_variants
+    from attncli.analysis.over_tasks import compare_over_tasks
     from attncli.report import comparison
     from attncli.report.comparison import describe_lost_runs
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
@@ -138,9 +143,8 @@ def command(
     has_others = bool(with_files or shipped)
     if has_others:
         others = open_results_of_others(with_files, shipped)
-        merged_runs = merge_results(finished_runs, others, must_match=not shipped)
-        failed_runs = rename_failed_groups(failed_runs, finished_runs, merged_runs)
-        finished_runs, plot = merged_runs, False
+        finished_runs, plot = merge_results(finished_runs, others, must_match=not shipped), False
+        failed_runs = rename_failed_groups(failed_runs, others)
     refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
     if over:
         shown_runs = [
@@ -150,7 +154,8 @@ def command(
             and backbone in (None, run.recipe.model.backbone_label)
             and (not attn or run.result.attn in (*attn, "none"))
         ]
-        return _compare_over_tasks(shown_runs, over, runs if plot else None, as_json or format_ == "json")
+        task_comparison = compare_over_tasks(shown_runs, over, failed_runs)
+        return _print_task_comparison(task_comparison, over, runs if plot else None, as_json or format_ == "json")
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
     )  # of all runs, as variants are tested together whatever is shown
@@ -187,21 +192,19 @@ def command(
     return None
 
 
-def _compare_over_tasks(
-    finished_runs: "Sequence[FinishedRun]", over: list[str], plot_folder: Path | None, as_json: bool
+def _print_task_comparison(
+    task_comparison: "TaskComparison", over: list[str], plot_folder: Path | None, as_json: bool
 ) -> None:
     """Print the comparison over tasks, and draw the critical differences into the folder, if one is given."""
-    from attncli.analysis.over_tasks import compare_over_tasks
     from attncli.report.over_tasks import draw_critical_differences, render_task_comparison
 
-    comparison = compare_over_tasks(finished_runs, over)
     if as_json:
-        echo_json(comparison.to_json_dict())
+        echo_json(task_comparison.to_json_dict())
     else:
-        click.echo(render_task_comparison(comparison))
+        click.echo(render_task_comparison(task_comparison))
     if plot_folder is not None:
         file = plot_folder / f"compare-over-{'-'.join(over)}.png"
-        draw_critical_differences(comparison, file)
+        draw_critical_differences(task_comparison, file)
         click.echo(f"plot: {file}", err=True)
 
 
