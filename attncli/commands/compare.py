@@ -14,6 +14,7 @@ from attncli.commands._options import (
     echo_json,
     json_option,
     open_results_of_others,
+    reserve_stdout_for_data,
     store_options,
     with_option,
 )
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     type=click.Choice(["table", "csv", "json", "markdown", "latex"]),
     default="table",
     show_default=True,
+    callback=reserve_stdout_for_data,
 )
 @click.option(
     "--columns",
@@ -201,7 +203,7 @@ def _print_task_comparison(
     if as_json:
         echo_json(task_comparison.to_json_dict())
     else:
-        click.echo(render_task_comparison(task_comparison))
+        echo_result(render_task_comparison(task_comparison))
     if plot_folder is not None:
         file = plot_folder / f"compare-over-{'-'.join(over)}.png"
         draw_critical_differences(task_comparison, file)
