@@ -14,6 +14,7 @@ from attncli.commands._options import (
     echo_json,
     json_option,
     open_results_of_others,
+    reserve_stdout_for_data,
     store_options,
     with_option,
 )
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     type=click.Choice(["table", "csv", "json", "markdown", "latex"]),
     default="table",
     show_default=True,
+    callback=reserve_stdout_for_data,
 )
 @click.option(
     "--columns",
@@ -126,13 +128,20 @@ def command(
     from attncli.report.comparison import describe_lost_runs
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
     from attncli.result_files import merge_results, rename_failed_groups
-    from attncli.runs import RunStore, list_untracked_runs, read_failed_runs, read_finished_runs
+    from attncli.runs import (
+        RunStore,
+        describe_unreadable_runs,
+        list_untracked_runs,
+        read_failed_runs,
+        read_finished_runs,
+    )
     from attncli.system.code_reference import is_code_reference, label_code_reference, label_mechanism_name
 
     attn = [label_mechanism_name(name) for name in attn] if attn else attn
     backbone = label_code_reference(backbone) if backbone and is_code_reference(backbone) else backbone
     run_store = RunStore(runs, tracking_uri)
     finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(runs))
+    unreadable_line = describe_unreadable_runs(runs, finished_runs)
     has_others = bool(with_files or shipped)
     if has_others:
         others = open_results_of_others(with_files, shipped)
@@ -163,8 +172,10 @@ def command(
         chosen_columns = choose_columns(columns or PAPER_COLUMNS, spread)
     else:
         chosen_columns = None
-    for line in describe_lost_runs(failed_runs, finished_runs):
-        click.echo(line, err=True)
+    for text in describe_lost_runs(failed_runs, finished_runs):
+        click.echo(text, err=True)
+    if unreadable_line:
+        click.echo(f"{unreadable_line}; the command of such a run trains it again", err=True)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
     width = choose_table_width(shutil.get_terminal_size().columns)
@@ -190,7 +201,7 @@ def _print_task_comparison(
     if as_json:
         echo_json(task_comparison.to_json_dict())
     else:
-        click.echo(render_task_comparison(task_comparison))
+        echo_result(render_task_comparison(task_comparison))
     if plot_folder is not None:
         file = plot_folder / f"compare-over-{'-'.join(over)}.png"
         draw_critical_differences(task_comparison, file)

@@ -6,7 +6,7 @@ from attncli.data.dataset import DatasetSource, LazySplit
 from attncli.data.paths import DataPaths
 from attncli.data.readers.download import has_checksum
 from attncli.data.registry import read_source
-from attncli.data.remarks import describe_alike_classes
+from attncli.data.remarks import describe_alike_classes, describe_joined_classes
 from attncli.data.verify_images import inspect_images
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
@@ -54,7 +54,7 @@ def inspect_dataset(data: Data, paths: DataPaths) -> VerificationReport:
     for name, part in lazy_splits.items():
         if part is not None:
             _count_split(name, part, len(source.classes), report)
-    report.remarks += describe_alike_classes(source.classes)
+    report.remarks += describe_alike_classes(source.classes) + describe_joined_classes(source.classes)
     _compare_published_counts(source, report)
     changed_files = [path for path, expected in source.checksums if path.exists() and not has_checksum(path, expected)]
     report.problems += [f"{path}: differs from the published file (checksum)" for path in changed_files]
