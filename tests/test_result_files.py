@@ -67,6 +67,9 @@ def test_runs_of_others_are_paired_with_ones_own(tmp_path: Path, monkeypatch: py
     rows = line("compare", "--with", "theirs.zip", "--json").json()
     assert [(row["attn"], row["n"]) for row in rows] == [("none", 3), ("eca", 3)]
     assert rows[1]["diff"] == pytest.approx(0.03)
+    assert not list((tmp_path / "runs").glob("compare-*.png"))
+    line("compare", "--with", "theirs.zip", "--plot")
+    assert len(list((tmp_path / "runs").glob("compare-*.png"))) == 1
 
 
 def test_images_keep_the_name_of_ones_own_folder(tmp_path: Path) -> None:

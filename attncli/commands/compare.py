@@ -84,7 +84,12 @@ if TYPE_CHECKING:
     help="Cost axis of the plot.",
 )
 @with_option
-@click.option("--plot/--no-plot", default=True, help="Draw RUNS/compare-*.png and add them to MLflow (default).")
+@click.option(
+    "--plot/--no-plot",
+    default=None,
+    help="Draw RUNS/compare-*.png, and add them to MLflow if all runs are there.  [default: only without results of "
+    "others]",
+)
 @store_options
 @json_option
 def command(
@@ -101,7 +106,7 @@ def command(
     cost: str,
     with_files: tuple[Path, ...],
     shipped: tuple[str, ...],
-    plot: bool,
+    plot: bool | None,
     runs: Path,
     tracking_uri: str | None,
     as_json: bool,
@@ -145,8 +150,9 @@ def command(
     has_others = bool(with_files or shipped)
     if has_others:
         others = open_results_of_others(with_files, shipped)
-        finished_runs, plot = merge_results(finished_runs, others, must_match=not shipped), False
+        finished_runs = merge_results(finished_runs, others, must_match=not shipped)
         failed_runs = rename_failed_groups(failed_runs, others)
+    plot = not has_others if plot is None else plot
     refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
     if over:
         shown_runs = [
@@ -187,7 +193,7 @@ def command(
             err=True,
         )
     if plot and rows:
-        experiments = {run.reference: run.experiment for run in finished_runs}
+        experiments = {} if has_others else {run.reference: run.experiment for run in finished_runs}
         _draw_plots(rows, cost, run_store, experiments, attn or [])
     return None
 
@@ -260,7 +266,7 @@ def format_plot_name(images: str, backbone: str, cost: str, attn: Sequence[str] 
 def _draw_plots(
     rows: "list[ComparisonRow]", cost: str, run_store: "RunStore", experiments: Mapping[str, str], attn: Sequence[str]
 ) -> None:
-    """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of its runs.
+    """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of `experiments`.
 
     A plot that shows the same already is left as it is.
     """
@@ -269,7 +275,8 @@ def _draw_plots(
     for setting in dict.fromkeys((row.images, row.backbone) for row in rows):
         setting_rows = [row for row in rows if (row.images, row.backbone) == setting]
         file = run_store.runs / format_plot_name(*setting, cost, attn)
-        shown_experiments = sorted({experiments[run_id] for row in setting_rows for run_id in row.run_ids})
+        run_ids = {run_id for row in setting_rows for run_id in row.run_ids}
+        shown_experiments = sorted({experiments[run_id] for run_id in run_ids & experiments.keys()})
         store = [run_store.resolve_address(), str(run_store.has_store())]
         key = make_plot_key([row.to_json_dict() for row in setting_rows], cost, *store, *shown_experiments)
         if not is_plot_current(file, key):
@@ -288,6 +295,7 @@ def _draw_plot(
     from attncli.report import comparison_figures
 
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         comparison_figures.draw_pareto(rows, file, cost)
     except (UserError, OSError) as error:  # the table is complete; only the plot needs this cost, or this folder
         reason = error.problem if isinstance(error, UserError) else f"{file}: {error.strerror}"

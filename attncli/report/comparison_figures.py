@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from attncli.analysis.compare import ComparisonRow
 from attncli.analysis.stats import MeanEstimate
@@ -26,6 +26,9 @@ MIN_POINTS = 0.5  # the least width of the axis of differences; smaller ones are
 MAX_NAME = 24  # characters
 TITLE_WIDTH = 62  # characters of a line above a panel
 FRONT_NOTE = "dashed line: no cheaper variant is more accurate"
+CROWDED = 3  # more points than this in the first twentieth of an axis: it is logarithmic
+LEAST_DECADE = 1e-3  # of a logarithmic axis; smaller costs are near 0 there
+SAME_PLACE = 0.01  # of a panel's width: intervals so near hide each other
 BASELINE = "baseline"  # the verdict on a plain network
 RunEpochs = Mapping[str, Sequence[Sequence[Epoch]]]  # the epochs of each run by variant
 
@@ -169,7 +172,8 @@ def _draw_costs(
     """Draw the points with their intervals and names, and the line of those that no cheaper one beats."""
     spots, bars = [], []
     points = sorted(points, key=lambda p: (p[0], p[1].accuracy.mean))
-    widths = widen_hidden_intervals([x for x, _ in points], axis.width)
+    _scale_cost_axes(axes, [x for x, _ in points], axis)
+    widths = widen_hidden_intervals([_locate_across(axes, x) for x, _ in points])
     for (x, row), width in zip(points, widths, strict=True):
         colour, top1 = colours[row.variant], 100 * row.accuracy.mean
         if row.accuracy.low is not None and row.accuracy.high is not None:
@@ -180,36 +184,52 @@ def _draw_costs(
         spots.append((x, top1, shorten_variant(row.variant), colour))
     front = [(x, 100 * row.accuracy.mean) for x, row in find_pareto_front(points)]
     axes.plot(*zip(*front, strict=True), color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    _scale_cost_axes(axes, [x for x, _ in points], axis)
+    axes.margins(y=0.15)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -2.0), min(high, 102.0))
     if len(front) > 1:
         axes.set_xlabel(f"{axis.label}\n{FRONT_NOTE}")
     label_points(figure, axes, spots, bars, front)
 
 
-def _scale_cost_axes(axes: Axes, x: Sequence[float], axis: CostAxis) -> None:
-    """Leave room for the names; accuracy stays within 0 to 100 %."""
-    lacking = max(0.0, axis.width - (x[-1] - x[0]))
-    room = 0.18 * max(axis.width, x[-1] - x[0])
-    axes.set_xlim(x[0] - room, x[-1] + room + lacking)
-    axes.margins(y=0.15)
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, -2.0), min(high, 102.0))
+def _scale_cost_axes(axes: Axes, costs: Sequence[float], axis: CostAxis) -> None:
+    """Leave room for the names beside the points; `costs` are sorted.
+
+    The axis is logarithmic, with a linear part around 0, if one large cost would press most points together.
+    """
     axes.set_xlabel(axis.label)
     axes.set_ylabel("test top-1, %")
     axes.tick_params(length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
+    if costs[0] >= 0 and sum(0 <= cost < 0.05 * costs[-1] for cost in costs) > CROWDED:
+        least = min((cost for cost in costs if cost > 0), default=1.0)
+        decade = max(LEAST_DECADE, 10.0 ** math.floor(math.log10(least)))
+        axes.set_xscale("symlog", linthresh=decade)
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}"))
+        axes.set_xlim(-0.7 * decade, 6 * costs[-1])
+        return
+    lacking = max(0.0, axis.width - (costs[-1] - costs[0]))
+    room = 0.18 * max(axis.width, costs[-1] - costs[0])
+    axes.set_xlim(costs[0] - room, costs[-1] + room + lacking)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
 
 
-def widen_hidden_intervals(costs: Sequence[float], width: float) -> list[float]:
+def _locate_across(axes: Axes, cost: float) -> float:
+    """Return where a cost stands, as a share of the panel's width from its left edge."""
+    pixels, _ = axes.transData.transform((cost, 0.0))
+    share, _ = axes.transAxes.inverted().transform((pixels, 0.0))
+    return float(share)
+
+
+def widen_hidden_intervals(places: Sequence[float]) -> list[float]:
     """Return the line width in points of each interval: those at (almost) one cost differ, so that each is seen.
 
-    `costs` are sorted; `width` is the least width of the axis. The points themselves stay at their cost.
+    `places` are sorted, as shares of the panel's width. The points themselves stay at their cost.
     """
-    step = 0.01 * max(width, costs[-1] - costs[0])
-    line_widths = [1.2] * len(costs)
-    for i in range(len(costs) - 2, -1, -1):
-        if costs[i + 1] - costs[i] < step:
+    line_widths = [1.2] * len(places)
+    for i in range(len(places) - 2, -1, -1):
+        if places[i + 1] - places[i] < SAME_PLACE:
             line_widths[i] = line_widths[i + 1] + 3.0
     return line_widths
 

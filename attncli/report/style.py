@@ -134,7 +134,7 @@ def label_points(
     """
     figure.draw_without_rendering()
     covered_boxes: list[Any] = [_covered_box(axes, x, y, y, 5 * figure.dpi / 72) for x, y, *_ in spots]
-    covered_boxes += [_covered_box(axes, *bar, 1.5 * figure.dpi / 72) for bar in bars]
+    bar_boxes = [_covered_box(axes, *bar, 1.5 * figure.dpi / 72) for bar in bars]
     inside = axes.get_window_extent()
     drawn_line = Path2D(axes.transData.transform(line)) if len(line) > 1 else None
     for x, y, text, colour in spots:
@@ -144,7 +144,8 @@ def label_points(
                 text, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=9, color=colour
             )
             box = note.get_window_extent()
-            cost = sum(box.overlaps(other) for other in covered_boxes)
+            cost = 3.0 * sum(box.overlaps(other) for other in covered_boxes)  # nothing else makes a name unreadable
+            cost += sum(box.overlaps(other) for other in bar_boxes)
             cost += 0.5 * (box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0 or box.y1 > inside.y1)
             cost += 0.7 * (drawn_line is not None and drawn_line.intersects_bbox(box, filled=False))
             if best is None or cost < best[0]:

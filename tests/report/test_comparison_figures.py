@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -38,8 +39,17 @@ def test_points_stand_at_their_cost(tmp_path, drawn):
 
 def test_intervals_of_one_cost_differ_in_width():
     """Of intervals at one cost the one drawn first is the widest; others are thin."""
-    first, second, alone = comparison_figures.widen_hidden_intervals([0.0, 0.001, 3.0], 1.0)
+    first, second, alone = comparison_figures.widen_hidden_intervals([0.1, 0.101, 0.9])
     assert first > second == alone
+
+
+def test_one_large_cost_does_not_press_the_others_together(tmp_path, drawn):
+    """Overheads over five orders of magnitude stand apart, in their order."""
+    costs = (0, 0.01, 0.1, 1, 10, 300)
+    comparison_figures.draw_pareto(cost_rows(*((f"m{cost}", 0.9, cost) for cost in costs)), tmp_path / "p.png")
+    axes = drawn[0].axes[0]
+    places = [axes.transAxes.inverted().transform(axes.transData.transform((cost, 90)))[0] for cost in costs]
+    assert all(b - a > 0.05 for a, b in pairwise([0, *places, 1]))
 
 
 def test_long_titles_and_names_fit(tmp_path, drawn):
