@@ -9,7 +9,7 @@ import pytest
 
 from attncli import runs as run_reader
 from attncli import track
-from attncli.commands.compare import refuse_empty_filters
+from attncli.analysis.run_filter import read_run_filter
 from attncli.errors import UserError
 from attncli.runs import RunStore, find_run_folder, list_run_overviews, list_untracked_runs, read_finished_runs
 from attncli.track.tags import flatten_params
@@ -183,12 +183,11 @@ def test_a_filter_that_no_run_meets_is_refused(filters, hint):
         )
         for attn in ("none", "eca")
     ]
-    everything = {"attn": None, "backbone": None, "dataset": None}
     with pytest.raises(UserError, match="no finished run has it") as caught:
-        refuse_empty_filters(runs, **everything | filters)
+        read_run_filter(**filters).refuse_unknown_names(runs)
     assert caught.value.hint.startswith(hint)
-    refuse_empty_filters(runs, attn=["eca", "none"], backbone="resnet18", dataset="digits")
-    refuse_empty_filters([], **everything | filters)
+    read_run_filter(attn=["eca", "none"], backbone="resnet18", dataset="digits").refuse_unknown_names(runs)
+    read_run_filter(**filters).refuse_unknown_names([])
 
 
 def test_results_of_a_moved_folder_name_where_they_lie(tmp_path):

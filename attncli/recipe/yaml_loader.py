@@ -61,7 +61,9 @@ def load_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}", "`attncli recipe ls` lists recipes") from error
+        own = path / "recipe.yaml"
+        hint = f"its recipe is {own}" if own.is_file() else "`attncli recipe ls` lists recipes"
+        raise UserError(f"{path}: {error.strerror or error}", hint) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file") from error
     if tree is None:
