@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from attncli import recipe as recipes
 from attncli import records
 from attncli.records import Evaluation
-from attncli.report import figures
 from attncli.track.active_run import LOOK_FOLDER
 
 if TYPE_CHECKING:
@@ -73,6 +72,8 @@ def draw_attention(
 
 def draw_records(folder: Path, classes: Sequence[str], title: str = "") -> list[Path]:
     """Draw the records in a run's folder. Return the files. `classes` are the names in the order of the labels."""
+    from attncli.report import figures  # loads matplotlib: after the training, so that a run starts sooner
+
     run_records = records.read(folder)
     files = []
     if figures.draw_curves(run_records, folder / "curves.png", title):

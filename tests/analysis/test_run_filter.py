@@ -35,7 +35,6 @@ def test_recipe_sweep_and_date_choose_the_rows(tmp_path: Path) -> None:
     files["one"].write_text(f"recipe: {{base: {base}}}\naxes:\n  " + "\n  ".join(lines) + "\n")
     assert _select(tmp_path, recipe=files["slow"]) == [("eca", 0.1), ("none", 0.1)]
     assert _select(tmp_path, sweep=files["one"]) == [("eca", 0.3), ("none", 0.3)]
-    assert len(_select(tmp_path, since="1971-01-01")) in (0, 4)
     runs = read_finished_runs(RunStore(tmp_path))
     files["slow"].write_text("train: {lr: 0.1, epochs: 99}\n")
     for filters, hint in (({"recipe": files["slow"]}, "train.epochs"), ({"since": "2200-01-01"}, "the latest began")):
