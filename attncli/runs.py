@@ -444,14 +444,19 @@ def find_run_folder(runs: Path, word: str, notify: Callable[[str], None] | None 
     raise unknown_name_error("run", word, [f.name for f in run_folders])
 
 
-def locate_pretrained_run(runs: Path, word: str) -> str:
+def locate_pretrained_run(runs: Path, word: str, notify: Callable[[str], None] | None = None) -> str:
     """Return the folder of the run that a text of model.pretrained names; the path of a file as it is.
+
+    Args:
+        runs: The folder of runs.
+        word: The path of a file or folder, or the name or digest of a run.
+        notify: Called with a line about the others if several runs have the name.
 
     Raises:
         UserError: It is no path, and no run has this name.
     """
     is_file = "/" in word or Path(word).suffix or path_exists(Path(word))
-    return word if is_file else str(find_run_folder(runs, word))
+    return word if is_file else str(find_run_folder(runs, word, notify))
 
 
 make_module_callable(__name__, "attncli.api:list_runs")

@@ -200,6 +200,7 @@ def test_a_filter_that_no_run_meets_is_refused(filters, hint):
             result=SimpleNamespace(attn=attn),
             dataset="digits",
             images="digits",
+            is_on=lambda name: name in (None, "digits"),
             recipe=SimpleNamespace(model=SimpleNamespace(backbone_label="resnet18")),
         )
         for attn in ("none", "eca")

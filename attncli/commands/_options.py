@@ -322,7 +322,7 @@ def _resolve_run_weights(item: str, runs: Path) -> str:
     key, _, word = item.partition("=")
     if key.strip() != "model.pretrained" or word.lower() in ("true", "false", "null", ""):
         return item
-    return f"{key}={locate_pretrained_run(runs, word)}"
+    return f"{key}={locate_pretrained_run(runs, word, lambda line: click.echo(line, err=True))}"
 
 
 def locate_run(runs: Path, word: str) -> Path:
