@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -148,7 +149,7 @@ def command(
       attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
     from attncli.analysis.compare import compare_variants
-    from attncli.analysis.over_tasks import compare_over_tasks
+    from attncli.analysis.over_tasks import choose_mechanisms, compare_over_tasks
     from attncli.analysis.run_filter import read_run_filter
     from attncli.report import comparison
     from attncli.report.comparison import describe_lost_runs
@@ -175,8 +176,11 @@ def command(
         failed_runs = rename_failed_groups(failed_runs, others)
     run_filter.refuse_unknown_names(finished_runs)
     if over:
-        shown_runs = [run for run in finished_runs if run_filter.selects(run)]
+        any_mechanism = replace(run_filter, attn=())
+        shown_runs = [run for run in finished_runs if any_mechanism.selects(run)]
         task_comparison = compare_over_tasks(shown_runs, over, failed_runs)
+        if run_filter.attn:
+            task_comparison = choose_mechanisms(task_comparison, run_filter.attn)
         return _print_task_comparison(task_comparison, over, runs if plot else None, as_json or format_ == "json")
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
