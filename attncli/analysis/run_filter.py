@@ -99,7 +99,8 @@ class RunFilter:
         if not any(self._has_settings(run.recipe) for run in finished_runs):
             values = [run.recipe.flatten_keys() for run in finished_runs]
             misfits = [[key for key, value in self.settings.items() if flat[key] != value] for flat in values]
-            return f"of --recipe, even the nearest run has another {', '.join(min(misfits, key=len))}"
+            fewest = min(misfits, key=lambda keys: len(keys))
+            return f"of --recipe, even the nearest run has another {', '.join(fewest)}"
         if self.groups is not None and not any(run.recipe.compute_group() in self.groups for run in finished_runs):
             return "none is of --sweep; `attncli sweep SWEEP --dry-run` shows its plan"
         if self.since_ms is not None and (latest := max(run.find_start_ms() for run in finished_runs)) < self.since_ms:

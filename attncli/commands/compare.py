@@ -277,8 +277,9 @@ def _draw_plot(
 
     try:
         comparison_figures.draw_pareto(rows, file, cost)
-    except UserError as error:  # the table is complete; only the plot needs this cost
-        click.echo(f"no plot: {error.problem}", err=True)
+    except (UserError, OSError) as error:  # the table is complete; only the plot needs this cost, or this folder
+        reason = error.problem if isinstance(error, UserError) else f"{file}: {error.strerror}"
+        click.echo(f"no plot: {reason}", err=True)
         return False
     for experiment in experiments:
         track.attach_to_experiment([file], experiment=experiment, run_store=run_store)
