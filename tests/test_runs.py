@@ -9,7 +9,7 @@ import pytest
 
 from attncli import runs as run_reader
 from attncli import track
-from attncli.commands.compare import refuse_empty_filters
+from attncli.commands._filters import refuse_empty_filters
 from attncli.errors import UserError
 from attncli.runs import (
     RunStore,
@@ -210,6 +210,9 @@ def test_a_filter_that_no_run_meets_is_refused(filters, hint):
     assert caught.value.hint.startswith(hint)
     refuse_empty_filters(runs, attn=["eca", "none"], backbone="resnet18", dataset="digits")
     refuse_empty_filters([], **everything | filters)
+    runs[1].recipe = SimpleNamespace(model=SimpleNamespace(backbone_label="resnet20"))
+    with pytest.raises(UserError, match="no finished run has all of these"):
+        refuse_empty_filters(runs, attn=["eca"], backbone="resnet18", dataset=None)
 
 
 def test_results_of_a_moved_folder_name_where_they_lie(tmp_path):

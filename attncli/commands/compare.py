@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
+from attncli.commands._filters import refuse_empty_filters
 from attncli.commands._options import (
     NAMES,
     echo_json,
@@ -26,7 +27,7 @@ LEAST_COLUMNS, MOST_COLUMNS = 80, 120  # a narrower table is broken, longer line
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
     from attncli.analysis.over_tasks import TaskComparison
-    from attncli.runs import FinishedRun, RunStore
+    from attncli.runs import RunStore
 
 
 @click.command()
@@ -206,39 +207,6 @@ def _print_task_comparison(
         file = plot_folder / f"compare-over-{'-'.join(over)}.png"
         draw_critical_differences(task_comparison, file)
         click.echo(f"plot: {file}", err=True)
-
-
-def refuse_empty_filters(
-    finished_runs: "Sequence[FinishedRun]", *, attn: list[str] | None, backbone: str | None, dataset: str | None
-) -> None:
-    """Raise UserError if no finished run has what a filter names; without any finished runs all filters pass."""
-    from attncli import attention, backbones
-    from attncli.dataset_catalog import list_dataset_aliases
-    from attncli.errors import UserError, suggest_name
-
-    filters = (
-        ("--attn", attn or [], {run.result.attn for run in finished_runs}, attention.list_mechanism_aliases),
-        (
-            "--backbone",
-            [backbone],
-            {run.recipe.model.backbone_label for run in finished_runs},
-            backbones.list_backbone_aliases,
-        ),
-        (
-            "--dataset",
-            [dataset],
-            {name for run in finished_runs for name in (run.dataset, run.images)},
-            list_dataset_aliases,
-        ),
-    )
-    for option, names, present, list_aliases in filters:
-        missing = [name for name in names if name is not None and name not in present]
-        if missing and finished_runs:
-            aliases = {alias: text for alias, text in list_aliases().items() if text.split("'")[1] in present}
-            hint = f"the finished runs have {', '.join(sorted(present))}"
-            suggestion = suggest_name(missing[0], present, aliases)
-            hint = f"{suggestion} {hint}" if suggestion.startswith("did") else hint
-            raise UserError(f"{option} {missing[0]}: no finished run has it", hint)
 
 
 def choose_table_width(columns: int) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
+from attncli.commands._filters import refuse_empty_filters
 from attncli.commands._options import NAMES, SEEDS, echo_json, json_option, runs_option
 from attncli.dataset_catalog import find_properties, list_datasets
 from attncli.errors import unknown_name_error
@@ -55,9 +56,11 @@ def command(
     backbone = label_code_reference(backbone) if backbone and is_code_reference(backbone) else backbone
     if folder_is is not None and find_properties(folder_is) is None:
         raise unknown_name_error("dataset", folder_is, list_datasets())
+    finished_runs = list(read_folder_runs(runs))
+    refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
     chosen = [
         run
-        for run in read_folder_runs(runs)
+        for run in finished_runs
         if run.is_on(dataset)
         and backbone in (None, run.recipe.model.backbone_label)
         and (not attn or run.result.attn in (*attn, "none"))
