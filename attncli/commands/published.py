@@ -47,7 +47,7 @@ def command(
 
     mechanisms = [attention.describe_mechanism(name).name for name in attn] if attn else None
     published_rows = published.load_published_rows()
-    known_backbones = {row.backbone for row in published_rows} | set(backbones.list_backbones())
+    known_backbones = {row.backbone for row in published_rows} | set(backbones.backbone_names())
     if backbone is not None and backbone not in known_backbones:
         raise unknown_name_error("backbone", backbone, known_backbones, aliases=backbones.list_backbone_aliases())
     rows = [
