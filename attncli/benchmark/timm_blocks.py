@@ -41,6 +41,17 @@ class _RoutedCondConv(nn.Module):
         return mixed
 
 
+def _make_global_context(kind: Any, channels: int, size: tuple[int, int]) -> nn.Module:
+    """Return timm's form of the paper's sum, with the epsilon of the official code (timm's norm has 1e-6)."""
+    block: nn.Module = kind(
+        channels, fuse_add=True, fuse_scale=False, rd_channels=max(channels // 16, 4), init_last_zero=True
+    )
+    for module in block.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = 1e-5
+    return block
+
+
 _FILES = ("bottleneck_attn", "cbam", "coord_attn", "halo_attn", "lambda_layer")  # classes that layers does not offer
 BlockMaker = Callable[[Any, int, tuple[int, int]], nn.Module]
 _MAKERS: dict[str, tuple[str, BlockMaker]] = {
@@ -51,12 +62,7 @@ _MAKERS: dict[str, tuple[str, BlockMaker]] = {
     "sk": ("SelectiveKernel", lambda kind, c, size: kind(c, c, split_input=False, rd_channels=max(c // 16, 32))),
     "condconv": ("CondConv2d", lambda kind, c, size: _RoutedCondConv(kind, c)),
     "self-attention": ("NonLocalAttn", lambda kind, c, size: kind(c, rd_channels=c // 2, use_scale=False)),
-    "gc": (
-        "GlobalContext",
-        lambda kind, c, size: kind(
-            c, fuse_add=True, fuse_scale=False, rd_channels=max(c // 16, 4), init_last_zero=True
-        ),
-    ),
+    "gc": ("GlobalContext", _make_global_context),
     "ese": ("EffectiveSEModule", lambda kind, c, size: kind(c)),
     "splat": (
         "SplitAttn",

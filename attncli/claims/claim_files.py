@@ -29,6 +29,7 @@ from attncli.claims.language import LanguageError
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
 from attncli.literature.claim_entries import CLAIMS_FOLDER
 from attncli.recipe import compose_yaml, describe_yaml_error
+from attncli.system.files import read_user_text
 
 KINDS = (
     "params", "flops", "speed", "memory", "accuracy", "ablation", "structure", "property", "behaviour", "equivalence",
@@ -115,10 +116,10 @@ def select_claims(
 def _read_claim_file(path: Path, claims: list[Claim], errors: list[UserError]) -> None:
     """Add the claims of a file to `claims`, and what is wrong with them to `errors`."""
     try:
-        root = compose_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        return errors.append(UserError(f"{path}: {error.strerror}", "give a file of claims"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        root = compose_yaml(read_user_text(path, "give a file of claims"))
+    except UserError as error:
+        return errors.append(error)
+    except yaml.YAMLError as error:
         return errors.append(UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file"))
     if root is None:
         return None

@@ -21,7 +21,7 @@ from attncli.measure.fake_tensors import image_shape
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.recipe.image_size import format_image_size
-from attncli.system import hardware
+from attncli.system.memory_limit import read_free_memory
 
 LIKELY_FACTOR = 1.6  # of the least memory, as measured above
 ROOMY_SHARE = 0.5  # of the free memory; a training that needs less gets no warning
@@ -151,7 +151,7 @@ def read_free_bytes(device: torch.device) -> int:
     """Return the free memory of a device; of a CPU what this process may still take, within its container's limit."""
     if device.type == "cuda":
         return count_free_bytes(device)
-    return hardware.read_free_memory()
+    return read_free_memory()
 
 
 def format_bytes(count: float) -> str:

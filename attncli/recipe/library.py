@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from attncli.errors import UserError, join_hints, unknown_name_error
-from attncli.system.files import path_exists
+from attncli.system.files import path_exists, read_user_text
 
 RecipeKind = Literal["recipe", "sweep"]
 OWN_FOLDER = Path("recipes")  # below the current folder
@@ -67,8 +67,11 @@ def find_shipped_results(name: str) -> Path:
 
 
 def read_opening(path: Path) -> str:
-    """Return the first line of the comment that a recipe opens with, or nothing."""
-    first = path.read_text(encoding="utf-8").splitlines()[:1]
+    """Return the first line of the comment that a recipe opens with, or nothing, or why the file cannot be read."""
+    try:
+        first = read_user_text(path, "").splitlines()[:1]
+    except UserError as error:
+        return error.problem.removeprefix(f"{path}: ")
     return first[0].lstrip("# ") if first and first[0].startswith("#") else ""
 
 

@@ -17,7 +17,7 @@ from attncli.recipe.file_identity import (
 from attncli.recipe.image_size import parse_image_size
 from attncli.recipe.yaml_loader import format_yaml
 from attncli.system.code_reference import is_code_reference, label_code_reference, split_combination
-from attncli.system.files import expand_user_path
+from attncli.system.files import expand_user_path, read_user_text
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -332,13 +332,8 @@ def format_content(data_digest: str) -> str:
 
 def read_class_list(path: str) -> list[str]:
     """Return the class names in a text file, one per line; text after # is ignored. Raises UserError."""
-    try:
-        lines = expand_user_path(path, "data.classes").read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise UserError(
-            f"data.classes: {path}: {reason}", "give a number, a list of names, or a file of names"
-        ) from error
+    file = expand_user_path(path, "data.classes")
+    lines = read_user_text(file, "give a number, a list of names, or a file of names", "data.classes").splitlines()
     names = [name for line in lines if (name := line.partition("#")[0].strip())]
     if not names:
         raise UserError(f"data.classes: {path}: no class in it", "write one class per line")

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from attncli.errors import UserError
+from attncli.system.files import read_user_text
 
 try:
     from yaml import CSafeDumper as _SafeDumper
@@ -59,10 +60,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     Raises UserError if the file cannot be read, is not valid YAML, or is not a mapping.
     """
     try:
-        tree = parse_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}", "`attncli recipe ls` lists recipes") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        tree = parse_yaml(read_user_text(path, "`attncli recipe ls` lists recipes"))
+    except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file") from error
     if tree is None:
         return {}

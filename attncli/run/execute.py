@@ -215,7 +215,8 @@ def _describe_conditions(recipe: Recipe, accelerator: Accelerator, cache_folder:
 def _start_tracking(
     tracker: Tracker, recipe: Recipe, dataset: Dataset, folder: Path, fresh: bool, tags: Mapping[str, str]
 ) -> ActiveRun:
-    """Prepare the run's folder and start its MLflow run."""
+    """Prepare the run's folder and start its MLflow run. A run that the store refuses leaves no new folder."""
+    is_new = not (folder / "recipe.yaml").exists()
     if fresh:
         clear_run_dir(folder)
     write_atomically(folder / "recipe.yaml", recipe.to_yaml())
@@ -229,6 +230,10 @@ def _start_tracking(
     except KeyboardInterrupt:
         if active_run:
             active_run.end_run("KILLED")
+        raise
+    except UserError:
+        if is_new:
+            clear_run_dir(folder, keep_origin=False)
         raise
     return active_run
 

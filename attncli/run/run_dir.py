@@ -19,12 +19,13 @@ class RunInUseError(UserError):
     """Another process works on the run."""
 
 
-def clear_run_dir(folder: Path) -> None:
+def clear_run_dir(folder: Path, *, keep_origin: bool = True) -> None:
     """Remove what an earlier run of this digest left, except its origin, by which its MLflow run is found."""
+    kept_names = {".lock", "origin.json"} if keep_origin else {".lock"}
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name not in (".lock", "origin.json"):
+        elif path.name not in kept_names:
             path.unlink()
 
 

@@ -1,5 +1,6 @@
-"""Write files so that a reader never sees half of one, and take paths from users."""
+"""Write files so that a reader never sees half of one, and take paths and texts from users."""
 
+import codecs
 import os
 from pathlib import Path
 
@@ -14,6 +15,27 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def read_user_text(path: Path, hint: str, key: str | None = None) -> str:
+    """Return the text of a user's file, in UTF-8 or in UTF-16 with a mark, as Windows and spreadsheets write it.
+
+    Raises UserError, with `hint` if the file cannot be read or is no text; it begins with the key that names the file.
+    """
+    place = f"{key}: {path}" if key else str(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{place}: {error.strerror or error}", hint) from error
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        if b"\0" in content:
+            raise UserError(f"{place}: not a text file", hint) from error
+        line = content.count(b"\n", 0, error.start) + 1
+        problem = f"{place}: its text is not in UTF-8 (the byte 0x{content[error.start]:02x} in line {line})"
+        raise UserError(problem, "save it as UTF-8, which spreadsheets call CSV UTF-8") from error
 
 
 def path_exists(path: Path) -> bool:

@@ -53,22 +53,6 @@ def read_load() -> float | None:
         return None
 
 
-def read_free_memory() -> int:
-    """Return the bytes of memory that this process may still take: free ones, within its container's limit."""
-    import psutil  # here, as most commands do not need it
-
-    free_bytes = int(psutil.virtual_memory().available)
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit = int((folder / "memory.max").read_text())
-        used = int((folder / "memory.current").read_text())
-        statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        used -= int(statistics.get("inactive_file", 0))  # cached files, which give way
-    except (OSError, ValueError):  # no limit, or another system
-        return free_bytes
-    return min(free_bytes, max(0, limit - used))
-
-
 def query_gpus(column: str) -> tuple[str, ...]:
     """Return a column of nvidia-smi, such as `name` or `index`, with one value per GPU; none without a driver."""
     try:

@@ -2,15 +2,16 @@
 
 import os
 import signal
-import subprocess
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:  # every command imports this file, and few start a process
+    import subprocess
+
+CREATE_NEW_PROCESS_GROUP = 0x200  # as in Windows' API; `subprocess` has this name only on Windows
 # Options of Popen by which a Ctrl-C in the terminal does not reach the new process.
 OWN_GROUP: dict[str, Any] = (
-    {"start_new_session": True}
-    if os.name == "posix"
-    else {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+    {"start_new_session": True} if os.name == "posix" else {"creationflags": CREATE_NEW_PROCESS_GROUP}
 )
 
 
@@ -27,7 +28,9 @@ def interrupt_self() -> None:
 
 def stop_process_tree(process: "subprocess.Popen[bytes]", timeout: float) -> None:
     """End a process and all that it started; kill what is left after `timeout` seconds."""
-    import psutil  # here, as most commands do not need it
+    import subprocess
+
+    import psutil
 
     with suppress(psutil.NoSuchProcess):
         parent = psutil.Process(process.pid)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from attncli.errors import UserError
-from attncli.recipe import library
+from attncli.recipe import library, load_yaml
 from attncli.sweep.parser import SweepFileParser
 from tests.shared import ROOT
 
@@ -82,3 +82,16 @@ def test_the_base_of_a_sweep_is_a_name_or_a_file_beside_it() -> None:
         parser = SweepFileParser(write_own("sweeps/mine.yaml", ""), {})
         assert parser.read_base({"base": base, "seed": 1}) == {"train": {"epochs": 3}, "seed": 1}
         assert not parser.errors
+
+
+def test_a_file_of_windows_is_read_and_other_bytes_are_named() -> None:
+    """UTF-16 with its mark, as PowerShell writes it, is read; Latin-1 is an error with its line, also in the list."""
+    own = write_own("mine.yaml")
+    own.write_text(OWN, encoding="utf-16")
+    assert load_yaml(own) == {"train": {"epochs": 3}}
+    assert library.read_opening(own) == "mine"
+    own.write_bytes(b"# mine\nexperiment: caf\xe9\n")
+    with pytest.raises(UserError, match="0xe9 in line 2") as error:
+        load_yaml(own)
+    assert "UTF-8" in error.value.hint
+    assert "0xe9" in {path: what for _, _, path, what in library.iterate_openings()}[own]

@@ -33,7 +33,7 @@ def command(name: str, target: Path | None) -> None:
         raise UserError(f"{path} exists", "give another name: attncli recipe cp NAME TARGET")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+        path.write_bytes(source.read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}", "give a path that can be written") from error
+        raise UserError(f"{error.filename or path}: {error.strerror}", "give a path that can be written") from error
     click.echo(path)

@@ -6,6 +6,7 @@ import click
 
 from attncli.commands._completion import complete_recipe_files
 from attncli.commands._options import find_any_recipe
+from attncli.system.files import read_user_text
 
 
 @click.command()
@@ -21,4 +22,4 @@ def command(name: str) -> None:
     Example:
       attncli recipe show cifar
     """
-    click.echo(find_any_recipe(Path(name)).read_text(encoding="utf-8"), nl=False)
+    click.echo(read_user_text(find_any_recipe(Path(name)), "`attncli recipe ls` lists them"), nl=False)

@@ -7,7 +7,7 @@ from torch import Tensor
 from attncli.data.dataset import LazySplit
 from attncli.data.images.arrays import make_image_array
 from attncli.errors import UserError
-from attncli.system.hardware import read_free_memory
+from attncli.system.memory_limit import read_free_memory
 
 CHUNK_VALUES = 1 << 24  # numbers that are resized at once: 64 MB in float32
 

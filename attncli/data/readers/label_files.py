@@ -1,29 +1,17 @@
 """Files that list the class of each image of a folder."""
 
-import codecs
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attncli.data.images.files import ImageFile
 from attncli.data.readers.image_folder import SplitListing
 from attncli.errors import UserError
+from attncli.system.files import read_user_text
 
 
 def read_lines(path: Path, layout: str) -> list[str]:
-    """Return the lines of a text file in UTF-8, or in UTF-16 with a mark. Raises UserError if it cannot be read."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}", layout) from error
-    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    try:
-        return content.decode(encoding).splitlines()
-    except UnicodeDecodeError as error:
-        if b"\0" in content:
-            raise UserError(f"{path}: not a text file", layout) from error
-        line = content.count(b"\n", 0, error.start) + 1
-        problem = f"{path}: its text is not in UTF-8 (the byte 0x{content[error.start]:02x} in line {line})"
-        raise UserError(problem, "save it as UTF-8, which spreadsheets call CSV UTF-8") from error
+    """Return the lines of a user's text file. Raises UserError if it cannot be read."""
+    return read_user_text(path, layout).splitlines()
 
 
 def group_by_label(

@@ -1,0 +1,65 @@
+"""How much memory this process may still take: what is free, within the limits of its container or job."""
+
+import os
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
+UNIFIED_FILES = ("memory.max", "memory.current", "inactive_file")  # limit, use, and cached files in memory.stat
+FORMER_FILES = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")  # of version 1
+
+
+def read_free_memory() -> int:
+    """Return the bytes of memory that this process may still take.
+
+    Least of: what is free; the limits of its control groups (containers, Slurm's jobs, systemd); `ulimit -v`.
+    """
+    import psutil  # here, as most commands do not need it
+
+    rooms = [int(psutil.virtual_memory().available), *list_group_rooms(), *_list_address_rooms()]
+    return max(0, min(rooms))
+
+
+def list_group_rooms(groups: Path = CGROUPS, own_groups: Path = OWN_GROUPS) -> list[int]:
+    """Return the bytes that each control group of this process with a limit leaves, of both versions of Linux."""
+    try:
+        lines = own_groups.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # another system
+        return []
+    rooms: dict[Path, int] = {}
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        files, root = (FORMER_FILES, groups / "memory") if controllers else (UNIFIED_FILES, groups)
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(root) and (room := _read_group_room(folder, *files)) is not None:
+                rooms[folder] = room
+    return list(rooms.values())
+
+
+def _read_group_room(folder: Path, limit_file: str, use_file: str, cached_key: str) -> int | None:
+    """Return the bytes that a control group leaves, or None if it has no limit or does not exist."""
+    try:
+        limit = int((folder / limit_file).read_text())
+        used = int((folder / use_file).read_text())
+        statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        used -= int(statistics.get(cached_key, 0))  # cached files, which give way
+    except (OSError, ValueError):  # `max`: no limit
+        return None
+    return limit - used
+
+
+def _list_address_rooms() -> list[int]:
+    """Return the bytes that `ulimit -v` leaves, if it is set."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return []
+    import psutil
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return []
+    return [limit - psutil.Process(os.getpid()).memory_info().vms]
