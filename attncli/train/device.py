@@ -68,11 +68,7 @@ def count_devices(device_type: str) -> int:
 def _check_presence(device: torch.device) -> None:
     count = count_devices(device.type)
     if count == 0:
-        problem, hint = gpu_support.find_gpu_obstacle() or (
-            f"torch {torch.__version__} finds no such device here",
-            "leave out --device; `attncli doctor` says what is here",
-        )
-        raise UserError(f"--device {device}: {problem}", hint)
+        raise gpu_support.make_missing_device_error(str(device))
     if (device.index or 0) >= count:
         last = f"{device.type}:{count - 1}"
         raise UserError(
