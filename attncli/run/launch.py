@@ -24,7 +24,8 @@ RESUME_HINT = "the same command resumes from the last checkpoint"
 def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
     """Run `attncli ARGUMENTS` in several processes: with gloo on CPUs, with one GPU each if there are GPUs.
 
-    Raises UserError for more processes than GPUs and for a device that is not there, for whatever ended the run, and (exit code 130) for a signal.
+    Raises UserError for more processes than GPUs and for a device that is not there, for whatever ended the run, and
+    (exit code 130) for a signal.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
