@@ -164,7 +164,8 @@ def merge_results(
     """Return one's own runs and those of others; a run that both have counts once, as one's own.
 
     Own runs on images of the user that the others used too are returned without the path of the images, and with the
-    others' name of the dataset, so that they are pairs.
+    others' name of the dataset, so that they are pairs. If the others have no name for them, both have the name of
+    one's own folder.
 
     Args:
         own: One's own runs.
@@ -176,7 +177,9 @@ def merge_results(
         UserError: A run of the same recipe saw other published images, or nothing matches.
     """
     datasets = {run.result.data_digest: run.dataset for run in others}
-    own = [_adopt_dataset(run, datasets) for run in own]
+    folder_names = {run.result.data_digest: run.images for run in reversed(own) if has_own_images(run.recipe)}
+    own = [_adopt_dataset(run, datasets, folder_names) for run in own]
+    others = [replace(run, folder_name=folder_names.get(run.result.data_digest, "")) for run in others]
     own_runs = {_make_run_key(run): run for run in own}
     for run in others:
         twin = own_runs.get(_make_run_key(run))
@@ -195,11 +198,18 @@ def merge_results(
     return [*own, *new_runs.values()]
 
 
-def _adopt_dataset(run: FinishedRun, datasets: Mapping[str, str]) -> FinishedRun:
-    """Return a run of one's own as the others would have exported it, if they used its images."""
-    if run.result.data_digest not in datasets or not has_own_images(run.recipe):
+def _adopt_dataset(run: FinishedRun, datasets: Mapping[str, str], folder_names: Mapping[str, str]) -> FinishedRun:
+    """Return a run of one's own as the others would have exported it, if they used its images.
+
+    Args:
+        run: The run.
+        datasets: The others' names of datasets by the digest of their images.
+        folder_names: The names of one's own folders, likewise.
+    """
+    digest = run.result.data_digest
+    if digest not in datasets or not has_own_images(run.recipe):
         return run
-    return replace(_make_portable(run), dataset=datasets[run.result.data_digest])
+    return replace(_make_portable(run), dataset=datasets[digest], folder_name=folder_names[digest])
 
 
 def _make_portable(run: FinishedRun) -> FinishedRun:
@@ -210,12 +220,28 @@ def _make_portable(run: FinishedRun) -> FinishedRun:
         return run
 
 
-def rename_failed_groups(
-    failures: Sequence[FailedRun], own: Sequence[FinishedRun], merged: Sequence[FinishedRun]
-) -> list[FailedRun]:
-    """Return one's own failed runs with the groups that `merge_results` gave to the finished ones."""
-    groups = {before.result.group: after.result.group for before, after in zip(own, merged, strict=False)}
-    return [replace(failure, group=groups.get(failure.group, failure.group)) for failure in failures]
+def rename_failed_groups(failures: Sequence[FailedRun], others: Sequence[FinishedRun]) -> list[FailedRun]:
+    """Return one's own failed runs with the groups that `merge_results` gives to finished runs on the same images.
+
+    A failed run is then one of the seeds of its group, also if only others finished runs of that group.
+
+    Args:
+        failures: One's own failed runs.
+        others: Runs of `imported_results`.
+    """
+    data_digests = {run.result.data_digest for run in others}
+    return [_forget_failed_root(failure) if failure.data_digest in data_digests else failure for failure in failures]
+
+
+def _forget_failed_root(failure: FailedRun) -> FailedRun:
+    """Return the failed run without the path of its images; one whose own code is gone stays as it is."""
+    recipe = forget_image_root(failure.recipe)
+    if recipe is failure.recipe:
+        return failure
+    try:
+        return replace(failure, recipe=recipe, digest=recipe.compute_digest(), group=recipe.compute_group())
+    except UserError:
+        return failure
 
 
 def _make_run_key(run: FinishedRun) -> tuple[str, str]:

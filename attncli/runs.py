@@ -10,6 +10,7 @@ hold finished runs that the folder lacks.
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from attncli.errors import UserError, unknown_name_error
 from attncli.recipe import Recipe, parse_yaml
 from attncli.records import PLAN_TAG, RESULT, Result, recover_test_counts
 from attncli.system.callable_module import make_module_callable
-from attncli.system.files import path_exists
+from attncli.system.files import path_exists, write_atomically
 from attncli.track import RunStore, read_finished_result
 from attncli.track.provenance import ORIGIN_FILE, read_provenance
 from attncli.track.tags import format_run_name, name_images
@@ -34,6 +35,7 @@ __all__ = [
     "RunFolder",
     "RunOverview",
     "RunStore",
+    "describe_unreadable_runs",
     "find_run_folder",
     "list_run_folders",
     "list_run_overviews",
@@ -41,9 +43,11 @@ __all__ = [
     "read_failed_runs",
     "read_finished_runs",
     "read_folder_runs",
+    "restore_recipe",
 ]
 
 RECIPE = "recipe.yaml"
+NAMED_FOLDERS = 5  # of damaged runs
 _OPTION_PREFIX = "model.options."
 
 
@@ -53,7 +57,8 @@ class FinishedRun:
 
     `dataset` is the recipe's, unless the user says whose images the runs on `folder` used. `folder` is None if only
     MLflow has the run; its result then lacks what MLflow does not keep. `is_imported` is true for a run of a file of
-    results: its folder is gone when the command ends.
+    results: its folder is gone when the command ends. `folder_name` names the user's own images of a recipe that does
+    not say any more where they lie.
     """
 
     recipe: Recipe
@@ -62,6 +67,7 @@ class FinishedRun:
     experiment: str
     folder: Path | None
     is_imported: bool = False
+    folder_name: str = ""
 
     @property
     def digest(self) -> str:
@@ -71,7 +77,9 @@ class FinishedRun:
     @property
     def images(self) -> str:
         """The dataset's name; for the user's own images the name of their folder."""
-        return name_images(self.recipe) if self.dataset == self.recipe.data.name else self.dataset
+        if self.dataset != self.recipe.data.name:
+            return self.dataset
+        return self.folder_name or name_images(self.recipe)
 
     def is_on(self, name: str | None) -> bool:
         """Return whether the run is on the dataset, or on the user's images, of this name; None is every one."""
@@ -105,8 +113,8 @@ def read_finished_runs(store: RunStore) -> list[FinishedRun]:
 
 def list_untracked_runs(store: RunStore, finished_runs: Iterable[FinishedRun]) -> list[FinishedRun]:
     """Return those finished runs that an existing SQLite store lacks, for example as they were deleted in MLflow."""
-    digests = track.list_finished_digests(store) if store.has_store() else None
-    return [] if digests is None else [run for run in finished_runs if run.digest not in digests]
+    by_digest = {run.digest: run for run in finished_runs}
+    return [by_digest[digest] for digest in track.list_untracked_digests(store, by_digest)]
 
 
 def read_folder_runs(runs: Path, *, dataset: str | None = None) -> Iterator[FinishedRun]:
@@ -122,13 +130,34 @@ def read_folder_runs(runs: Path, *, dataset: str | None = None) -> Iterator[Fini
                 yield run
 
 
+def describe_unreadable_runs(runs: Path, finished_runs: Iterable[FinishedRun]) -> str | None:
+    """Return a line about the folders of finished runs that are not among those that were read, or None."""
+    read_names = {run.folder.name if run.folder else run.digest for run in finished_runs}
+    folders = sorted({path.parent for name in (RESULT, ORIGIN_FILE) for path in runs.glob(f"*/{name}")})
+    unreadable = [folder.name for folder in folders if folder.name not in read_names and _should_be_finished(folder)]
+    if not unreadable:
+        return None
+    names = ", ".join(unreadable[:NAMED_FOLDERS]) + (", ..." if len(unreadable) > NAMED_FOLDERS else "")
+    return f"{len(unreadable)} finished runs cannot be read (damaged, or of a newer version): {names}"
+
+
+def _should_be_finished(folder: Path) -> bool:
+    """Return whether a run's origin says that it is finished, or is lost though there is a result."""
+    provenance = read_provenance(folder)
+    return provenance.status == "FINISHED" if provenance is not None else (folder / RESULT).exists()
+
+
 @dataclass(frozen=True, kw_only=True)
 class FailedRun:
-    """A run that failed, for example because its loss was no longer finite."""
+    """A run that failed, for example because its loss was no longer finite.
+
+    `data_digest` is the digest of its images, "" if it failed before they were read.
+    """
 
     recipe: Recipe
     digest: str
     group: str
+    data_digest: str = ""
 
     @property
     def seed(self) -> int:
@@ -145,15 +174,32 @@ def read_failed_runs(runs: Path) -> Iterator[FailedRun]:
         if provenance is None or provenance.current_status() != "FAILED":
             continue
         try:
-            recipe = Recipe.model_validate(parse_yaml((path.parent / RECIPE).read_text(encoding="utf-8")))
+            recipe = _read_folder_recipe(path.parent)
         except (OSError, ValueError, yaml.YAMLError, UserError):
             continue
-        yield FailedRun(recipe=recipe, digest=provenance.digest, group=provenance.group)
+        data_digest = provenance.facts.digest if provenance.facts is not None else ""
+        yield FailedRun(recipe=recipe, digest=provenance.digest, group=provenance.group, data_digest=data_digest)
+
+
+def restore_recipe(folder: Path, recipe: Recipe) -> None:
+    """Write the recipe of a finished run again if its file is damaged, so that the run is read as finished."""
+    try:
+        is_whole = _read_folder_recipe(folder).compute_digest() == recipe.compute_digest()
+    except (OSError, ValueError, yaml.YAMLError, UserError):
+        is_whole = False
+    if not is_whole:
+        with suppress(OSError):  # of a folder that is only read
+            write_atomically(folder / RECIPE, recipe.to_yaml())
+
+
+def _read_folder_recipe(folder: Path) -> Recipe:
+    """Return the recipe in a run's folder. Raises OSError, ValueError, YAMLError or UserError if it is none."""
+    return Recipe.model_validate(parse_yaml((folder / RECIPE).read_text(encoding="utf-8")))
 
 
 def _make_folder_run(folder: Path, result: Result) -> FinishedRun | None:
     try:
-        recipe = Recipe.model_validate(parse_yaml((folder / RECIPE).read_text(encoding="utf-8")))
+        recipe = _read_folder_recipe(folder)
         experiment = track.choose_experiment_name(recipe)
     except (OSError, ValueError, yaml.YAMLError, UserError):
         return None
@@ -314,7 +360,7 @@ def _list_folder_overviews(runs: Path) -> Iterator[RunOverview]:
         folder = path.parent
         result, provenance = read_finished_result(folder), read_provenance(folder)
         try:
-            recipe = Recipe.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
+            recipe = _read_folder_recipe(folder)
             name, images = format_run_name(recipe), name_images(recipe)
         except (OSError, ValueError, yaml.YAMLError, UserError):
             continue

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from attncli.analysis.compare import compare_variants
 from attncli.errors import UserError
 from attncli.literature import published
 from attncli.result_files import (
@@ -66,6 +67,19 @@ def test_runs_of_others_are_paired_with_ones_own(tmp_path: Path, monkeypatch: py
     rows = line("compare", "--with", "theirs.zip", "--json").json()
     assert [(row["attn"], row["n"]) for row in rows] == [("none", 3), ("eca", 3)]
     assert rows[1]["diff"] == pytest.approx(0.03)
+
+
+def test_images_keep_the_name_of_ones_own_folder(tmp_path: Path) -> None:
+    """Both sides' runs on the same images have it, unless the file says which dataset they are."""
+    own = write_runs(tmp_path / "own", "none", (0.9,), data__name="folder", data__root=str(tmp_path / "flowers"))
+    there = write_runs(tmp_path / "there", "eca", (0.9,), data__name="folder", data__root="/theirs/x")
+    for name, folder_is in (("flowers", None), ("cifar10", "cifar10")):
+        file = tmp_path / f"{name}.results"
+        export_results(list(read_folder_runs(there)), file, folder_is=folder_is)
+        with imported_results([file]) as others:
+            merged = merge_results(list(read_folder_runs(own)), others)
+        assert [(run.images, run.is_on(name)) for run in merged] == [(name, True)] * 2
+        assert {row.images for row in compare_variants(merged)} == {name}
 
 
 def test_claims_are_judged_by_the_runs_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,21 +174,23 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_failed_runs_follow_their_group(tmp_path: Path) -> None:
-    """One's own failed seed stays with the finished ones, when those take the name of the others' dataset."""
-    folder = {"data__name": "folder", "data__root": str(tmp_path)}
-    own = list(read_folder_runs(write_runs(tmp_path / "own", "eca", (0.9, 0.9), **folder)))
-    there = write_runs(tmp_path / "there", "none", (0.8,), data__name="folder", data__root="/theirs")
-    file = tmp_path / "there.results"
-    export_results(list(read_folder_runs(there)), file, folder_is="cifar10")
-    failure = FailedRun(recipe=own[1].recipe, digest=own[1].digest, group=own[1].result.group)
-    unrelated = replace(failure, group="other")
-    with imported_results([file]) as others:
-        merged = merge_results(own[:1], others)
-    renamed = rename_failed_groups([failure, unrelated], own[:1], merged)
-    assert merged[0].dataset == "cifar10"
-    assert [f.group for f in renamed] == [merged[0].result.group, "other"]
-    assert merged[0].result.group != failure.group
-    assert [run.is_imported for run in merged] == [False, True]
+    """One's own failed seed is one of the runs on its images, also if only others finished a run of that mechanism."""
+    keys = {"data__name": "folder", "data__root": str(tmp_path)}
+    write_runs(tmp_path / "own", "eca", (0.9,), **keys)
+    failed = [run(tmp_path / "failed", attn=attn, seed=1, top1=0.0, **keys) for attn in ("eca", "se")]
+    there = write_runs(tmp_path / "there", "none", (0.8, 0.8), data__name="folder", data__root="/theirs")
+    write_runs(there, "se", (0.9, 0.9), data__name="folder", data__root="/theirs")
+    failures = [FailedRun(recipe=r, digest=r.compute_digest(), group=r.compute_group(), data_digest="d" * 64)
+                for r in failed]  # fmt: skip
+    elsewhere = replace(failures[1], data_digest="e" * 64)
+    with imported_results([write_file(there, tmp_path / "there.results")]) as others:
+        merged = merge_results(list(read_folder_runs(tmp_path / "own")), others)
+        renamed = rename_failed_groups([*failures, elsewhere], others)
+    groups = {run.result.attn: run.result.group for run in merged}
+    assert [f.group for f in renamed] == [groups["eca"], groups["se"], elsewhere.group]
+    assert [run.is_imported for run in merged] == [False, True, True, True, True]
+    rows = {row.attn: row for row in compare_variants(merged, failures=[renamed[0]])}
+    assert rows["eca"].failed_seeds == (1,)
 
 
 def test_runs_of_code_that_is_gone_stay_as_they_are(tmp_path: Path) -> None:
@@ -200,4 +216,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_runs(Path("runs"), "eca", (0.9, 0.8))
     assert line("results", "export", "a.zip", "--json").json()["runs"] == 2
     refused(line("results", "export", "b.zip", "--backbone", "resnet18"), "no finished runs")
+    Path("mine.py").write_text(PLUGIN)
+    write_runs(Path("runs"), "mine.py:Attention", (0.9,), data__name="folder", data__root=str(tmp_path / "flowers"))
+    for words, count in (("--attn mine.py:Attention", 1), ("--attn eca", 2), ("--dataset flowers", 1)):
+        assert line("results", "export", "c.zip", *words.split(), "--json").json()["runs"] == count
     refused(line("compare", "--with", "nowhere.zip"), "nowhere.zip")

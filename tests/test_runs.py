@@ -11,7 +11,15 @@ from attncli import runs as run_reader
 from attncli import track
 from attncli.commands.compare import refuse_empty_filters
 from attncli.errors import UserError
-from attncli.runs import RunStore, find_run_folder, list_run_overviews, list_untracked_runs, read_finished_runs
+from attncli.runs import (
+    RunStore,
+    describe_unreadable_runs,
+    find_run_folder,
+    list_run_overviews,
+    list_untracked_runs,
+    read_finished_runs,
+    restore_recipe,
+)
 from attncli.track.tags import flatten_params
 from tests.claims.case import run
 from tests.commands.line import line
@@ -55,6 +63,19 @@ def test_broken_folders_are_skipped(tmp_path):
         recipe = run(tmp_path, attn="eca", seed=seed, top1=0.5)
         (tmp_path / recipe.compute_digest() / name).write_text(text)
     assert read_finished_runs(RunStore(tmp_path)) == []
+    assert describe_unreadable_runs(tmp_path, []).startswith("3 finished runs cannot be read")
+    assert describe_unreadable_runs(tmp_path / "none", []) is None
+
+
+def test_a_damaged_recipe_of_a_finished_run_is_written_again(tmp_path):
+    """The recipe is known when the same command is called: the run is then read as finished; a whole one stays."""
+    recipe = run(tmp_path, attn="eca", seed=0, top1=0.5)
+    file = tmp_path / recipe.compute_digest() / "recipe.yaml"
+    for text, is_kept in (("a: [", False), (file.read_text() + "# mine\n", True)):
+        file.write_text(text)
+        restore_recipe(file.parent, recipe)
+        assert (file.read_text() == text) == is_kept
+        assert [finished.recipe for finished in read_finished_runs(RunStore(tmp_path))] == [recipe]
 
 
 def test_parameters_of_mlflow_are_the_recipe(tmp_path):

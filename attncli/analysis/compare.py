@@ -282,7 +282,8 @@ def _group_failed_seeds(failures: Sequence[FailedRun]) -> dict[str, set[int]]:
 
 
 def _read_plan(arm: VariantRuns, declared: int | None) -> SeedPlan:
-    return read_seed_plan((run.result.planned_seeds for run in arm.runs.values()), declared=declared)
+    numbers = ((run.recipe.seed, run.result.planned_seeds) for run in arm.runs.values())
+    return read_seed_plan(numbers, declared=declared)
 
 
 def _explain_missing_baseline(base: BaselineKey, baselines: Mapping[BaselineKey, VariantRuns]) -> str:

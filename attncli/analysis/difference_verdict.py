@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from attncli.analysis import stats
-from attncli.analysis.looks import FEWEST_UNPLANNED, SeedPlan
+from attncli.analysis.looks import SeedPlan
 from attncli.analysis.simultaneous import SimultaneousEstimate
 
 BASELINE = "baseline"
@@ -53,9 +53,7 @@ def choose_level(plan: SeedPlan, seeds: int, folds: int | None) -> float | None:
 
     Without a plan the first seed of folds is a first look, as the third of other seeds is.
     """
-    if folds is None or plan.planned is not None:
-        return plan.choose_level(seeds)
-    return plan.choose_level(seeds + FEWEST_UNPLANNED - 1) if seeds else None
+    return plan.choose_level(seeds) if folds is None else plan.choose_level(seeds, first_look=1)
 
 
 def word_estimate(estimate: SimultaneousEstimate, level: float, margin: float) -> str | None:

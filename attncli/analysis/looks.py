@@ -7,9 +7,10 @@ judged at a level that leaves room for the other looks:
   plan has the level 0.045; if a later sweep plans more seeds, its look has 0.0025, the next 0.00125, and so on. The
   levels of all looks sum to 0.05 (Bonferroni), whatever the results were that made the user plan more.
 - Beyond the plan: seeds that no plan had share what is left, at the level rest / (m (m + 1)) for m seeds too many.
+- Not planned: every number of seeds n from 3 on may be looked at, at the level 0.04 / n. These levels have no bound for
+  their sum. Simulated to 100 seeds (tests/analysis/audit.py), all looks together have less than 5 % false alarms.
+- Planned after a look: if three seeds or more were finished without a plan, the level is the lower one of both rules.
 - Folds: a seed counts when all of its folds are finished. Without a plan one seed is a first look, at 0.04 / 3.
-- Not planned: every number of seeds n from 3 on may be looked at, at the level 0.04 / n. Simulated to 100 seeds
-  (tests/analysis/audit.py), all looks together have less than 5 % false alarms.
 """
 
 from collections.abc import Iterable
@@ -24,45 +25,61 @@ FEWEST_UNPLANNED = 3
 
 @dataclass(frozen=True)
 class SeedPlan:
-    """The numbers of seeds that were planned, one after the other, ascending; empty if none was planned."""
+    """The numbers of seeds that were planned, one after the other, ascending; empty if none was planned.
+
+    `unplanned` is the number of seeds that no plan had when they were trained.
+    """
 
     steps: tuple[int, ...] = ()
+    unplanned: int = 0
 
     @property
     def planned(self) -> int | None:
         """The number of seeds planned last."""
         return self.steps[-1] if self.steps else None
 
-    def choose_level(self, seeds: int) -> float | None:
-        """Return the level to judge `seeds` finished seeds at; None if it is too early to judge."""
+    def choose_level(self, seeds: int, first_look: int = FEWEST_UNPLANNED) -> float | None:
+        """Return the level to judge `seeds` finished seeds at; None if it is too early to judge.
+
+        `first_look` is the fewest seeds that are judged without a plan.
+        """
         if self.planned is None:
-            return UNPLANNED_LEVEL / seeds if seeds >= FEWEST_UNPLANNED else None
+            return _choose_unplanned_level(seeds, first_look)
         if seeds < self.planned:
             return None
-        if seeds == self.planned:
-            return FIRST_LEVEL if len(self.steps) == 1 else self._rest()
         extra = seeds - self.planned
-        return self._rest() / (extra * (extra + 1))
+        level = self._rest() / (extra * (extra + 1)) if extra else self._choose_step_level()
+        if self.unplanned - extra < first_look:  # the others were too few for a look before the plan
+            return level
+        return min(level, _choose_unplanned_level(seeds, first_look) or level)
 
     def choose_next_level(self, seeds: int) -> float:
         """Return the level at which a plan of more than `seeds` seeds would be judged."""
         if self.planned is None:
             return UNPLANNED_LEVEL / (seeds + 1)
-        return self._rest() / 2 if seeds >= self.planned else self.choose_level(self.planned) or FIRST_LEVEL
+        level = self._rest() / 2 if seeds >= self.planned else self._choose_step_level()
+        return min(level, UNPLANNED_LEVEL / (seeds + 1)) if self.unplanned >= FEWEST_UNPLANNED else level
+
+    def _choose_step_level(self) -> float:
+        """Return the level of the last step of the plan."""
+        return FIRST_LEVEL if len(self.steps) == 1 else self._rest()
 
     def _rest(self) -> float:
         """Return the part of the level that is left for looks after the last step."""
         return (TOTAL_LEVEL - FIRST_LEVEL) / 2 ** (len(self.steps) - 1)
 
 
-def read_seed_plan(planned_numbers: Iterable[int | None], *, declared: int | None = None) -> SeedPlan:
+def _choose_unplanned_level(seeds: int, first_look: int) -> float | None:
+    return UNPLANNED_LEVEL / (seeds + FEWEST_UNPLANNED - first_look) if seeds >= first_look else None
+
+
+def read_seed_plan(planned_numbers: Iterable[tuple[int, int | None]], *, declared: int | None = None) -> SeedPlan:
     """Return the plan behind some runs.
 
     Args:
-        planned_numbers: For each run how many seeds were planned when it began; None if nothing was planned.
+        planned_numbers: For each run its seed, and how many seeds were planned when it began; None if nothing was.
         declared: A number that the user says was planned before the first run; it stands for runs without a plan.
     """
-    numbers = {declared if number is None else number for number in planned_numbers}
-    if None in numbers:
-        return SeedPlan()
-    return SeedPlan(tuple(sorted(number for number in numbers if number is not None and number >= FEWEST_SEEDS)))
+    numbers = [(seed, declared if number is None else number) for seed, number in planned_numbers]
+    steps = sorted({number for _, number in numbers if number is not None and number >= FEWEST_SEEDS})
+    return SeedPlan(tuple(steps), len({seed for seed, number in numbers if number is None}))

@@ -21,6 +21,7 @@ from attncli.measure.host_share import measure_host_share
 from attncli.measure.throughput import time_calls
 from attncli.records import name_speed_limit
 from attncli.train import autocast_context, choose_device, resolve_precision, tune_malloc
+from attncli.train.device import convert_to_channels_last
 from attncli.train.distributed import choose_kernels
 
 SHAPES = ((64, 64, 32, 32), (64, 256, 8, 8), (128, 16, 32, 32))  # the last: resnet20's first stage
@@ -123,7 +124,9 @@ class BlockSetup:
     def prepare_module(self, module: nn.Module) -> nn.Module:
         """Return a module on the device, in the memory layout of the maps, in training mode."""
         module = module.to(self.device).train()
-        return module.to(memory_format=torch.channels_last) if self.channels_last else module
+        if self.channels_last:
+            convert_to_channels_last(module)
+        return module
 
     def draw_input(self) -> Tensor:
         """Return a map of normal noise that requires a gradient."""

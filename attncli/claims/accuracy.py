@@ -152,7 +152,7 @@ def _make_tested_outcome(
     p_holds, p_fails = compute_p_values(slack, forgiving)
     used_runs = [runs[name][seed] for name in needed for seed in seeds]
     weakest = min(slack, key=statistics.fmean)
-    plan = read_seed_plan((run.result.planned_seeds for run in used_runs), declared=planned_seeds)
+    plan = read_seed_plan(((run.recipe.seed, run.result.planned_seeds) for run in used_runs), declared=planned_seeds)
     return TrainedOutcome(
         text=comparison.text,
         outcome="undecided",

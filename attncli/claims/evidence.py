@@ -82,8 +82,7 @@ def add_runs_of_others(
         UserError: As `attncli.result_files.merge_results`.
     """
     merged_runs = merge_results(evidence.runs, _name_dataset(others, folder_is), must_match=must_match)
-    failures = rename_failed_groups(evidence.failures, evidence.runs, merged_runs)
-    return replace(evidence, runs=merged_runs, failures=failures)
+    return replace(evidence, runs=merged_runs, failures=rename_failed_groups(evidence.failures, others))
 
 
 def _name_dataset(runs: Sequence[FinishedRun], folder_is: str | None) -> Sequence[FinishedRun]:

@@ -29,7 +29,8 @@ def suggest_training(
     """Return the command that trains what a claim about accuracy lacks.
 
     If runs tested the claim already, the command goes on with their recipe; else it is the claim's own dataset, or one
-    that stands in for it if attncli cannot get it.
+    that stands in for it if attncli cannot get it. In place of images that the user would have to bring, it takes the
+    user's own if the user judges claims by runs on them (`--folder-is`, `--backbone`).
 
     Args:
         claim: The claim.
@@ -48,9 +49,11 @@ def suggest_training(
     )
     words += ["--dataset", dataset] if dataset else []
     used_datasets = {str(dataset or name or claim.on) for name in settings}
-    if any(needs_root(name) for name in used_datasets):
-        words += ["--data-root", ROOT_PLACEHOLDER]
-    return shlex.join(words)
+    if not any(needs_root(name) for name in used_datasets):
+        return shlex.join(words)
+    if settings == {None} and (recipe_file := _find_recipe_on_own_images(evidence)):
+        return shlex.join([*words, "--recipe", str(recipe_file)])
+    return shlex.join([*words, "--data-root", ROOT_PLACEHOLDER])
 
 
 def describe_unused_runs(verdicts: Sequence[ClaimVerdict], evidence: Evidence) -> list[str]:
@@ -88,6 +91,16 @@ def _choose_dataset(claim: Claim, backbone: str | None, names: set[str]) -> str 
     if backbone and not networks.has_small_images(claim.on):
         return SMALL_DATASET
     return find_stand_in(claim.on, names)
+
+
+def _find_recipe_on_own_images(evidence: Evidence) -> Path | None:
+    """Return the recipe file of the runs on the user's own images by which claims are judged; None without any."""
+    for run in evidence.runs:
+        has_own_images = has_origin(run.recipe.data.name, "user")
+        is_meant = run.dataset != run.recipe.data.name or run.recipe.model.backbone == evidence.backbone
+        if has_own_images and is_meant and run.folder is not None and not run.is_imported:
+            return run.folder / RECIPE
+    return None
 
 
 def _find_own_recipe(parts: Sequence[ComparisonOutcome], runs: Sequence[FinishedRun]) -> Path | None:

@@ -279,15 +279,19 @@ def check_runs_path(context: click.Context, parameter: click.Parameter, runs: Pa
 def json_option(command: F) -> F:
     """Add `--json`, machine-readable output."""
     return click.option(
-        "--json", "as_json", is_flag=True, callback=_reserve_stdout, help="Print JSON on stdout and nothing else there."
+        "--json",
+        "as_json",
+        is_flag=True,
+        callback=reserve_stdout_for_data,
+        help="Print JSON on stdout and nothing else there.",
     )(command)
 
 
-def _reserve_stdout(context: click.Context, parameter: click.Parameter, as_json: bool) -> bool:
-    """Keep stdout for the JSON until the command ends."""
-    if as_json and not context.resilient_parsing:
+def reserve_stdout_for_data(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Keep stdout for the result, until the command ends, if an option asks for one that other programs read."""
+    if value not in (False, None, "table") and not context.resilient_parsing:
         context.with_resource(reserve_stdout())
-    return as_json
+    return value
 
 
 def read_recipe(

@@ -1,9 +1,13 @@
-"""stdout for the result alone: with `--json`, whatever else prints, a mechanism's file for example, goes to stderr."""
+"""stdout for the result alone: whatever else prints, a mechanism's file for example, goes to stderr.
 
+So it is with `--json`, with tables for other programs (CSV, LaTeX, Markdown), and in `attncli predict`.
+"""
+
+import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 import click
@@ -15,8 +19,11 @@ _reserved: list[TextIO] = []  # the stream of the results while stdout leads to 
 def reserve_stdout() -> Iterator[None]:
     """Lead stdout to stderr within the block, for this process's libraries and child processes too.
 
-    Only `echo_result` still writes to the real stdout.
+    Only `echo_result` still writes to the real stdout. Within another such block nothing changes.
     """
+    if _reserved:
+        yield
+        return
     outer = sys.stdout
     descriptor = _find_descriptor(outer)
     if descriptor is None:  # a test's stream, or none
@@ -35,8 +42,16 @@ def reserve_stdout() -> Iterator[None]:
         sys.stdout = outer
         if descriptor is not None and copy is not None:
             result_stream.flush()
+            _flush_buffers(outer)
             os.dup2(copy, descriptor)
             os.close(copy)
+
+
+def _flush_buffers(stream: TextIO) -> None:
+    """Write what Python and C libraries still keep for stdout, while it leads to stderr."""
+    stream.flush()  # of those who write to sys.__stdout__
+    with suppress(OSError, AttributeError, TypeError):  # Windows has no such handle
+        ctypes.CDLL(None).fflush(None)
 
 
 def release_stdout() -> None:
@@ -53,8 +68,8 @@ def _find_descriptor(stream: TextIO) -> int | None:
         return None
 
 
-def echo_result(text: str) -> None:
+def echo_result(text: str, *, newline: bool = True) -> None:
     """Print a text on the real stdout."""
-    click.echo(text, file=_reserved[-1] if _reserved else None)
+    click.echo(text, file=_reserved[-1] if _reserved else None, nl=newline)
     if _reserved:
         _reserved[-1].flush()

@@ -14,6 +14,7 @@ from attncli.commands._options import (
     echo_json,
     json_option,
     open_results_of_others,
+    reserve_stdout_for_data,
     store_options,
     with_option,
 )
@@ -24,6 +25,7 @@ LEAST_COLUMNS, MOST_COLUMNS = 80, 120  # a narrower table is broken, longer line
 
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
+    from attncli.analysis.over_tasks import TaskComparison
     from attncli.runs import FinishedRun, RunStore
 
 
@@ -43,9 +45,13 @@ if TYPE_CHECKING:
     type=click.Choice(["table", "csv", "json", "markdown", "latex"]),
     default="table",
     show_default=True,
+    callback=reserve_stdout_for_data,
 )
 @click.option(
-    "--columns", type=NAMES, metavar="NAMES", help="Columns of the table: attention,params,macs,top1,top5, ..."
+    "--columns",
+    type=NAMES,
+    metavar="NAMES",
+    help="Columns of the table after the name of the mechanism: params,macs,top1,top5, ...",
 )
 @click.option(
     "--spread",
@@ -117,23 +123,30 @@ def command(
       attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
     from attncli.analysis.compare import compare_variants
+    from attncli.analysis.over_tasks import compare_over_tasks
     from attncli.report import comparison
     from attncli.report.comparison import describe_lost_runs
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
     from attncli.result_files import merge_results, rename_failed_groups
-    from attncli.runs import RunStore, list_untracked_runs, read_failed_runs, read_finished_runs
+    from attncli.runs import (
+        RunStore,
+        describe_unreadable_runs,
+        list_untracked_runs,
+        read_failed_runs,
+        read_finished_runs,
+    )
     from attncli.system.code_reference import is_code_reference, label_code_reference, label_mechanism_name
 
     attn = [label_mechanism_name(name) for name in attn] if attn else attn
     backbone = label_code_reference(backbone) if backbone and is_code_reference(backbone) else backbone
     run_store = RunStore(runs, tracking_uri)
     finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(runs))
+    unreadable_line = describe_unreadable_runs(runs, finished_runs)
     has_others = bool(with_files or shipped)
     if has_others:
         others = open_results_of_others(with_files, shipped)
-        merged_runs = merge_results(finished_runs, others, must_match=not shipped)
-        failed_runs = rename_failed_groups(failed_runs, finished_runs, merged_runs)
-        finished_runs, plot = merged_runs, False
+        finished_runs, plot = merge_results(finished_runs, others, must_match=not shipped), False
+        failed_runs = rename_failed_groups(failed_runs, others)
     refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
     if over:
         shown_runs = [
@@ -143,7 +156,8 @@ def command(
             and backbone in (None, run.recipe.model.backbone_label)
             and (not attn or run.result.attn in (*attn, "none"))
         ]
-        return _compare_over_tasks(shown_runs, over, runs if plot else None, as_json or format_ == "json")
+        task_comparison = compare_over_tasks(shown_runs, over, failed_runs)
+        return _print_task_comparison(task_comparison, over, runs if plot else None, as_json or format_ == "json")
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
     )  # of all runs, as variants are tested together whatever is shown
@@ -160,8 +174,10 @@ def command(
         chosen_columns = choose_columns(columns or PAPER_COLUMNS, spread)
     else:
         chosen_columns = None
-    for line in describe_lost_runs(failed_runs, finished_runs):
-        click.echo(line, err=True)
+    for text in describe_lost_runs(failed_runs, finished_runs):
+        click.echo(text, err=True)
+    if unreadable_line:
+        click.echo(f"{unreadable_line}; the command of such a run trains it again", err=True)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
     width = choose_table_width(shutil.get_terminal_size().columns)
@@ -178,21 +194,19 @@ def command(
     return None
 
 
-def _compare_over_tasks(
-    finished_runs: "Sequence[FinishedRun]", over: list[str], plot_folder: Path | None, as_json: bool
+def _print_task_comparison(
+    task_comparison: "TaskComparison", over: list[str], plot_folder: Path | None, as_json: bool
 ) -> None:
     """Print the comparison over tasks, and draw the critical differences into the folder, if one is given."""
-    from attncli.analysis.over_tasks import compare_over_tasks
     from attncli.report.over_tasks import draw_critical_differences, render_task_comparison
 
-    comparison = compare_over_tasks(finished_runs, over)
     if as_json:
-        echo_json(comparison.to_json_dict())
+        echo_json(task_comparison.to_json_dict())
     else:
-        click.echo(render_task_comparison(comparison))
+        echo_result(render_task_comparison(task_comparison))
     if plot_folder is not None:
         file = plot_folder / f"compare-over-{'-'.join(over)}.png"
-        draw_critical_differences(comparison, file)
+        draw_critical_differences(task_comparison, file)
         click.echo(f"plot: {file}", err=True)
 
 

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands._options import device_option, echo_json, json_option, network_options, read_recipe
+from attncli.commands._options import (
+    device_option,
+    echo_json,
+    json_option,
+    network_options,
+    read_recipe,
+    reserve_stdout_for_data,
+)
+from attncli.commands._result_stream import echo_result
 from attncli.errors import CollectedError, UserError
 
 if TYPE_CHECKING:
@@ -29,7 +37,12 @@ LARGE_SIDE = 64  # px; from here on the networks are those of ImageNet
     help="Time in N new processes, one after the other; intervals within and between them.",
 )
 @click.option(
-    "--format", "format_", type=click.Choice(["table", "csv", "markdown", "latex"]), default="table", show_default=True
+    "--format",
+    "format_",
+    type=click.Choice(["table", "csv", "markdown", "latex"]),
+    default="table",
+    show_default=True,
+    callback=reserve_stdout_for_data,
 )
 @device_option
 @json_option
@@ -82,7 +95,7 @@ def command(
     if format_ != "table":
         from attncli.report.overhead import render_absolute_overheads
 
-        return click.echo(render_absolute_overheads(rows, format_))
+        return echo_result(render_absolute_overheads(rows, format_))
     from attncli.report.overhead import MeasuredOverheads, describe_overhead_columns, render_overheads
 
     first = recipes[0]

@@ -6,6 +6,7 @@ import click
 
 from attncli.commands._completion import complete_runs
 from attncli.commands._options import device_option, echo_json, json_option, locate_run, runs_option
+from attncli.commands._result_stream import echo_result, reserve_stdout
 
 
 @click.command()
@@ -34,6 +35,7 @@ def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, ru
     from attncli.trained import load_trained_network
     from attncli.trained.predict import list_image_files, predict_files
 
+    click.get_current_context().with_resource(reserve_stdout())
     files, device = list_image_files(images), choose_device()
     trained = load_trained_network(locate_run(runs, run))
     with translated_inference_errors():
@@ -58,4 +60,4 @@ def command(run: str, images: tuple[Path, ...], top: int, sheet: Path | None, ru
         | {f"probability{i}": value for i, value in enumerate(p.probabilities[1:], 2)}
         for p in predictions
     ]
-    return click.echo(render_csv(rows), nl=False)
+    return echo_result(render_csv(rows), newline=False)

@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_backbones, complete_mechanisms
-from attncli.commands._options import NAMES, echo_json, json_option, store_options
+from attncli.commands._options import NAMES, echo_json, json_option, reserve_stdout_for_data, store_options
+from attncli.commands._result_stream import echo_result
 
 
 @click.command()
@@ -18,7 +19,7 @@ from attncli.commands._options import NAMES, echo_json, json_option, store_optio
     help="Only figures about these mechanisms (separated by commas).",
 )
 @click.option("--backbone", metavar="NAME", shell_complete=complete_backbones, help="Only figures about this network.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--csv", "as_csv", is_flag=True, callback=reserve_stdout_for_data, help="Print CSV.")
 @store_options
 @json_option
 def command(
@@ -53,7 +54,7 @@ def command(
     if as_json:
         return echo_json([figure.to_json_dict() for figure in figures])
     if as_csv:
-        return click.echo(table.render_csv([figure.to_json_dict() for figure in figures]))
+        return echo_result(table.render_csv([figure.to_json_dict() for figure in figures]))
     if not figures:
         return click.echo("no published figure is known for this")
     return click.echo(published_tables.render_deviations(figures, shutil.get_terminal_size().columns))

@@ -65,6 +65,7 @@ def command(
     """
     from attncli import data, track, validation
     from attncli.report.summary import render_run_summary
+    from attncli.runs import restore_recipe
 
     recipe = read_recipe(options, runs=runs)
     validation.check_image_size(recipe)
@@ -76,6 +77,8 @@ def command(
         result = track.read_finished_result(runs / pinned_recipe.compute_digest())
         if result is not None and pinned_recipe is not recipe and not quiet:
             click.echo(track.describe_changed_images(recipe, pinned_recipe), err=True)
+        if result is not None:
+            restore_recipe(runs / result.digest, pinned_recipe)
     if result is None:
         data.check_data_root(recipe.data)
     if result is None and not is_one_of_several and (processes or 1) > 1:
@@ -91,6 +94,8 @@ def command(
         )
     elif not quiet:
         click.echo(f"this run is finished already ({result.folder}); --fresh runs it again", err=True)
+        if track.list_untracked_digests(track.RunStore(runs, tracking_uri), [result.digest]):
+            click.echo("it is not in MLflow as a finished run: `attncli sync` adds it", err=True)
     if log_model and read_process_rank().rank == 0:
         _log_model(runs / result.digest, track.RunStore(runs, tracking_uri))
     if as_json:

@@ -4,14 +4,20 @@ from typing import Any
 
 import click
 
-from attncli.commands._options import echo_json, json_option, read_recipe, recipe_options
+from attncli.commands._options import echo_json, json_option, read_recipe, recipe_options, reserve_stdout_for_data
+from attncli.commands._result_stream import echo_result
 
 
 @click.command()
 @recipe_options
 @click.option("--classes", metavar="N", type=click.IntRange(1), help="Classes  [default: 1000 from 64 px, else 10]")
 @click.option(
-    "--format", "format_", type=click.Choice(["table", "csv", "markdown", "latex"]), default="table", show_default=True
+    "--format",
+    "format_",
+    type=click.Choice(["table", "csv", "markdown", "latex"]),
+    default="table",
+    show_default=True,
+    callback=reserve_stdout_for_data,
 )
 @json_option
 def command(classes: int | None, format_: str, as_json: bool, **options: Any) -> None:
@@ -47,8 +53,8 @@ def command(classes: int | None, format_: str, as_json: bool, **options: Any) ->
     ]
     if as_json:
         return echo_json({"sites": rows, "stages": stages})
-    click.echo(render_rows(rows, format_))
+    echo_result(render_rows(rows, format_))
     if format_ != "csv":
-        click.echo()
-        click.echo(render_rows(stages, format_))
+        echo_result("")
+        echo_result(render_rows(stages, format_))
     return None

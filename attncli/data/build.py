@@ -34,6 +34,7 @@ from attncli.data.remarks import (
     SplitFiles,
     describe_alike_classes,
     describe_first_classes,
+    describe_joined_classes,
     describe_untested_classes,
     list_notes,
     list_warnings,
@@ -112,6 +113,7 @@ def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Da
             *list_warnings(split_files),
             *_describe_shared_groups(lazy_splits),
             *describe_alike_classes(classes),
+            *describe_joined_classes(classes),
             *describe_untested_classes(classes, lazy_splits["test"].labels.tolist()),
         ),
     )

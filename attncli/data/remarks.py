@@ -124,6 +124,20 @@ def describe_alike_classes(classes: Sequence[str]) -> list[str]:
     return [f"classes whose names differ only in {difference}: {len(alike):,}, such as {named}"]
 
 
+def describe_joined_classes(classes: Sequence[str]) -> list[str]:
+    """Return a line about classes that are several others at once, such as `cat|dog`, if there are any."""
+    known = set(classes)
+    joined = [name for name in classes if len(parts := _split_name(name)) > 1 and known.issuperset(parts)]
+    if not joined:
+        return []
+    return [f"classes that are several others at once: {len(joined):,}, such as '{joined[0]}' (one label per image)"]
+
+
+def _split_name(name: str) -> list[str]:
+    """Return the parts of a name at the signs by which lists of labels are written."""
+    return [part.strip() for part in re.split(r"[|;,+&/]", name)]
+
+
 def _simplify_name(name: str) -> str:
     """Return a name in lower case, with single spaces, composed characters, and numbers as 1 for 01 and 1.0."""
     simple = " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split())

@@ -33,7 +33,7 @@ from attncli.system.hardware import read_load
 from attncli.system.median_interval import compute_median_interval
 from attncli.train import autocast_context, optim, resolve_precision, tune_malloc
 from attncli.train.accumulation import accumulate_gradients
-from attncli.train.device import compile_network, uses_channels_last
+from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
 from attncli.train.distributed import choose_kernels
 from attncli.train.errors import empty_device_cache, is_out_of_memory
 from attncli.train.loss import TrainingObjective
@@ -219,7 +219,7 @@ def _warm_up_network(
     bytes_before = _count_allocated_bytes(device)
     net = copy.deepcopy(model).to(device).train()
     if uses_channels_last(settings, device):
-        net.to(memory_format=torch.channels_last)
+        convert_to_channels_last(net)
     keep_norm_counters_on_host(net, settings.compile)
     speed_up_small_maps(net, device, precision)
     compile_network(net, settings)

@@ -19,7 +19,8 @@ from attncli.report.comparison import (
 from attncli.report.table import MISSING, Column
 
 Spread = Literal["ci", "sd"]
-PAPER_COLUMNS = ("attention", "n", "params", "macs", "top1", "top5", "diff", "p")
+NAME_COLUMN = "attention"  # a row without it is a figure of no one knows what
+PAPER_COLUMNS = (NAME_COLUMN, "n", "params", "macs", "top1", "top5", "diff", "p")
 SORT_KEYS: dict[str, Callable[[ComparisonRow], tuple[object, ...]]] = {
     "top1": lambda r: (r.attn != NONE, -r.accuracy.mean, r.variant),
     "attention": lambda r: (r.attn != NONE, r.variant),
@@ -53,19 +54,19 @@ def format_accuracy(estimate: MeanEstimate | None, spread: Spread) -> str:
 
 
 def choose_columns(names: Sequence[str], spread: Spread = "ci") -> list[Column[ComparisonRow]]:
-    """Return the columns of these names. Raises UserError for an unknown name."""
+    """Return the columns of these names, before them the name of each row. Raises UserError for an unknown name."""
     columns = list_columns(spread)
     for name in names:
         if name not in columns:
             raise unknown_name_error("column", name, columns)
-    return [columns[name] for name in names]
+    return [columns[name] for name in (names if NAME_COLUMN in names else (NAME_COLUMN, *names))]
 
 
 def list_columns(spread: Spread = "ci") -> dict[str, Column[ComparisonRow]]:
     """Return every column by its name."""
     top1 = format_top1 if spread == "ci" else lambda r: format_accuracy(r.accuracy, spread)
     return {
-        "attention": Column("attention", lambda r: r.variant, right=False),
+        NAME_COLUMN: Column("attention", lambda r: r.variant, right=False),
         "backbone": Column("backbone", lambda r: r.backbone, right=False),
         "n": Column("n", format_seed_count),
         "params": Column("Params (M)", lambda r: format_millions(r.params)),

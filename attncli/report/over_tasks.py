@@ -12,8 +12,8 @@ from attncli.report.table import MISSING, WIDTH, Column
 
 NOTE = (
     "rank: mean over tasks, 1 is best. improves: chance that a run is better than the plain network's of the same "
-    "seed. IQM: mean of the middle half of all differences, in points. Intervals: 95 %, by a bootstrap of the seeds "
-    "within each task; other tasks may differ more."
+    "seed. IQM: mean of the middle half of all differences, in points. Intervals: 95 %, for other seeds of these "
+    "tasks; other tasks may differ more."
 )
 ROW_HEIGHT, WIDTH_INCHES = 0.28, 7.0
 
@@ -25,7 +25,7 @@ def render_task_comparison(comparison: TaskComparison, width: int = WIDTH) -> st
         f"mean ranks differ if they are {comparison.critical_difference:.2f} apart (Nemenyi, 5 %)",
     ]
     if comparison.left_out:
-        lines.append(f"left out, as some task lacks them: {', '.join(comparison.left_out)}")
+        lines.append(f"left out, as some task lacks them or a seed failed: {', '.join(comparison.left_out)}")
     text = table.render_text_table(COLUMNS, comparison.variants, width=width).strip("\n")
     return "\n\n".join([text, "\n".join(wrap_text(line, width) for line in lines), wrap_text(NOTE, width)])
 

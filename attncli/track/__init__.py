@@ -20,7 +20,7 @@ from attncli.track.image_identity import (
 from attncli.track.parent_runs import begin_parent_runs, end_parent_runs
 from attncli.track.provenance import DatasetInfo, read_finished_result
 from attncli.track.repair import StoreRepair, repair_store
-from attncli.track.search import list_finished_digests, list_run_rows
+from attncli.track.search import list_finished_digests, list_run_rows, list_untracked_digests
 from attncli.track.store import RunStore, check_reachable, describe_ignored_variables, is_file_store, load_mlflow
 from attncli.track.sync import SyncOutcome, sync_runs
 from attncli.track.tags import choose_experiment_name
@@ -45,6 +45,7 @@ __all__ = [
     "is_file_store",
     "list_finished_digests",
     "list_run_rows",
+    "list_untracked_digests",
     "load_mlflow",
     "pin_changed_images",
     "read_finished_result",

@@ -1,7 +1,7 @@
 """Read the store's runs as plain dicts, and close runs whose process died."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,12 @@ def list_finished_digests(run_store: RunStore) -> frozenset[str] | None:
             return frozenset(digest for (digest,) in connection.execute(FINISHED_DIGESTS))
     except sqlite3.Error:
         return None
+
+
+def list_untracked_digests(run_store: RunStore, digests: Iterable[str]) -> list[str]:
+    """Return those digests of finished runs that an existing SQLite store lacks, or knows as not finished."""
+    stored_digests = list_finished_digests(run_store) if run_store.has_store() else None
+    return [] if stored_digests is None else [digest for digest in digests if digest not in stored_digests]
 
 
 def _iterate_rows(client: "MlflowClient", filters: Mapping[str, str]) -> Iterator[RunRow]:

@@ -43,6 +43,13 @@ def uses_channels_last(train: Train, device: torch.device) -> bool:
     return train.channels_last and (device.type != "mps" or is_torch_from(MPS_CHANNELS_LAST_NORM))
 
 
+def convert_to_channels_last(net: nn.Module) -> None:
+    """Lay out the weights of four axes in channels_last, in place; those of five (Conv3d) cannot be, and stay."""
+    for weights in (*net.parameters(), *net.buffers()):
+        if weights.ndim == 4:
+            weights.data = weights.data.to(memory_format=torch.channels_last)
+
+
 def compile_network(net: nn.Module, train: Train) -> None:
     """Let torch.compile compile a network at its first call, in the mode of the recipe, if that says so."""
     if train.compile:

@@ -15,7 +15,7 @@ from attncli.model import group_parameters
 from attncli.recipe import Recipe
 from attncli.train import distributed, lr_schedule, optim
 from attncli.train.checkpoint import TrainingState
-from attncli.train.device import compile_network, uses_channels_last
+from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
 from attncli.train.ema import Ema
 from attncli.train.fine_tuning import freeze_parts
 from attncli.train.loss import TrainingObjective, balance_classes
@@ -109,7 +109,7 @@ def prepare_session(
     if not settings.compile:  # compiled code has no hooks
         separate_mechanism_draws(model, device)
     if uses_channels_last(settings, device):
-        model.to(memory_format=torch.channels_last)
+        convert_to_channels_last(model)
     keep_norm_counters_on_host(model, settings.compile, accelerator.num_processes)
     speed_up_small_maps(model, device, precision)
     compile_network(model, settings)

@@ -274,6 +274,9 @@ def test_a_plan_is_waited_for():
     assert verdict(5).verdict == "no verdict yet: 5 seeds are planned, 3 finished"
     assert (verdict(3).verdict, verdict(3).level) == ("better", 0.045)
     assert verdict(None).level == pytest.approx(0.04 / 3)
+    runs = finished_pairs("eca", up, plain)  # two seeds of a plan, and a third that was added by hand
+    runs = [replace(r, result=replace(r.result, planned_seeds=2 if r.recipe.seed < 2 else None)) for r in runs]
+    assert row(compare_variants(runs), "eca").level == pytest.approx(0.0025)
 
 
 def test_better_by_less_than_the_margin():

@@ -13,6 +13,7 @@ from attncli.records import RESULT, read_result
 from attncli.result_files import export_results, imported_results
 from attncli.runs import read_folder_runs
 from tests.claims.case import run
+from tests.commands import plugins
 from tests.commands.line import line
 
 ZEN, GPU = {"cpu": "zen", "torch": "2.14.1"}, {"cpu": "zen", "gpu": "H200", "torch": "2.14.1"}
@@ -84,6 +85,18 @@ def test_images_of_ones_own_must_be_the_same(tmp_path: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("attncli.analysis.finished_elsewhere.cache_digests", lambda d=digest: lambda *_, cache: d)
             assert [attn for attn, _ in plan_with(tmp_path, here)] == left
+
+
+def test_code_that_changed_completes_nothing(tmp_path: Path) -> None:
+    """A run of a user's mechanism counts while the file here has the code that it was trained with."""
+    code = plugins.write(tmp_path / "mine.py")
+    recipe = write_run(tmp_path / "theirs", code, 0)
+    assert plan_with(tmp_path, [recipe]) == []
+    plugins.write(tmp_path / "mine.py", "x")
+    assert plan_with(tmp_path, [recipe]) == [(code, 0)]
+    (tmp_path / "mine.py").unlink()
+    with imported_results([tmp_path / "theirs.results"]) as others:
+        assert count_finished_elsewhere(SweepPlan("sweep", ()), others, tmp_path / "own").runs == ()
 
 
 def test_the_plan_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from attncli.analysis.over_tasks import compare_over_tasks, compute_critical_difference, compute_interquartile_mean
+from attncli.analysis.over_tasks import (
+    _find_iqm_reach,
+    compare_over_tasks,
+    compute_critical_difference,
+    compute_interquartile_mean,
+    find_share_interval,
+)
 from attncli.errors import UserError
 from attncli.report.over_tasks import draw_critical_differences, find_cliques, render_task_comparison
+from attncli.runs import FailedRun
 from tests.analysis.case import finished
 
 
@@ -36,6 +43,25 @@ def test_ranks_improvements_and_means():
     assert by_name["eca"].iqm == pytest.approx(0.02)
     assert by_name["eca"].iqm_low < 0.02 < by_name["eca"].iqm_high
     assert by_name["none"].improvement is None
+    assert by_name["eca"].improvement_low == pytest.approx(0.025 ** (1 / 9))  # nine of nine
+    assert by_name["eca"].improvement_high == 1.0
+    failed = FailedRun(recipe=finished("eca", 7).recipe, digest="x", group=finished("eca").result.group)
+    assert compare_over_tasks(runs, ["dataset"], [failed]).left_out == ("eca",)
+
+
+def test_intervals_hold_the_truth():
+    """Normal differences of two to four tasks by three seeds: the interval of 95 % covers 0, whatever the tasks."""
+    rng = np.random.default_rng(0)
+    covered = []
+    for tasks in [2, 4] * 100:
+        half = _find_iqm_reach(draws := [rng.normal(size=3) for _ in range(tasks)])
+        covered.append(abs(compute_interquartile_mean(np.concatenate(draws)[None])[0]) <= half)
+    assert np.mean(covered) > 0.9
+    assert _find_iqm_reach([[0.1], [0.1, 0.2]]) is None
+    assert _find_iqm_reach([[0.1, 0.1], [0.2, 0.2]]) is None  # tasks differ, seeds do not
+    for wins in range(8):
+        expected = scipy_stats.binomtest(wins, 7).proportion_ci(method="exact")
+        assert find_share_interval(wins / 7, [4, 3]) == pytest.approx((expected.low, expected.high), abs=0.02)
 
 
 def test_variants_that_a_task_lacks_are_left_out(tmp_path):
@@ -45,7 +71,7 @@ def test_variants_that_a_task_lacks_are_left_out(tmp_path):
     assert [summary.variant for summary in found.variants] == ["eca", "none"]
     assert found.left_out == ("se",)
     text = render_task_comparison(found)
-    assert "lacks them: se" in text
+    assert "a seed failed: se" in text
     assert max(map(len, text.splitlines())) <= 80
     draw_critical_differences(found, tmp_path / "diagram.png")
     assert (tmp_path / "diagram.png").stat().st_size > 1000

@@ -80,6 +80,17 @@ def test_levels_of_all_looks_sum_to_five_percent():
     assert planned[0] == 0.045
     assert sum(planned) <= 0.05 + 1e-12
     assert planned[0] + sum(beyond) <= 0.05 + 1e-12
+    by_hand = [looks.SeedPlan((3,), unplanned=extra).choose_level(3 + extra) for extra in range(1, 1997)]
+    assert by_hand == beyond
+
+
+def test_a_plan_after_a_look_is_no_first_look():
+    """Three seeds without a plan were judged: the plan of five gets what a fifth look has. Fewer were not judged."""
+    assert looks.SeedPlan((5,), unplanned=3).choose_level(5) == 0.04 / 5
+    assert looks.SeedPlan((5,), unplanned=2).choose_level(5) == 0.045
+    assert looks.SeedPlan((5,), unplanned=3).choose_level(4) is None
+    assert looks.SeedPlan((5,), unplanned=1).choose_level(5, first_look=1) == 0.04 / 7  # of folds one seed is a look
+    assert looks.SeedPlan((5,), unplanned=3).choose_next_level(6) == pytest.approx(0.0025)
 
 
 def test_looks_that_come_too_early():
@@ -90,11 +101,12 @@ def test_looks_that_come_too_early():
 
 
 def test_plan_of_runs():
-    """Runs of several sweeps have several steps; one run without a plan leaves none, unless the user says it."""
-    assert looks.read_seed_plan([3, 3, 5]).steps == (3, 5)
-    assert looks.read_seed_plan([3, None]).steps == ()
-    assert looks.read_seed_plan([3, None], declared=5).steps == (3, 5)
-    assert looks.read_seed_plan([1]).steps == ()
+    """Runs of several sweeps have several steps; seeds without a plan are counted, unless the user says their plan."""
+    assert looks.read_seed_plan(enumerate([3, 3, 5])) == looks.SeedPlan((3, 5))
+    assert looks.read_seed_plan(enumerate([3, None])) == looks.SeedPlan((3,), unplanned=1)
+    assert looks.read_seed_plan([(0, None), (0, None)]) == looks.SeedPlan((), unplanned=1)  # two folds of one seed
+    assert looks.read_seed_plan(enumerate([3, None]), declared=5) == looks.SeedPlan((3, 5))
+    assert looks.read_seed_plan(enumerate([1])) == looks.SeedPlan()
 
 
 @pytest.mark.parametrize("name", ["digits", "folder", "unequal", "twins", "missing"])

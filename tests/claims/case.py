@@ -7,6 +7,7 @@ from pathlib import Path
 
 from attncli import records, validation
 from attncli.records import Result
+from attncli.system.code_reference import label_mechanism_name
 from attncli.system.files import write_atomically
 
 
@@ -27,7 +28,8 @@ def run(
     place = folder / recipe.compute_digest()
     place.mkdir(parents=True)
     result = Result(
-        digest=recipe.compute_digest(), run_id=f"id-{attn}-{seed}", status="FINISHED", attn=attn, category="",
+        digest=recipe.compute_digest(), run_id=f"id-{attn}-{seed}", status="FINISHED",
+        attn=label_mechanism_name(attn), category="",
         backbone=recipe.model.backbone, dataset=recipe.data.name, seed=seed, epochs=recipe.train.epochs,
         test_top1=top1, test_top5=top5, test_loss=1.0, val_top1=top1, best_val_top1=top1, baseline="resnet20",
         params=1, baseline_params=1, macs=1, baseline_macs=1, train_images_per_s=None, infer_images_per_s=None,

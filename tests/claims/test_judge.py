@@ -7,7 +7,7 @@ import pytest
 
 from attncli.analysis.count_cache import CountCache
 from attncli.analysis.looks import FIRST_LEVEL
-from attncli.claims import claim_files, judge
+from attncli.claims import accuracy, claim_files, judge
 from attncli.claims.evidence import Evidence
 from attncli.claims.throughput import SpeedStore
 from attncli.errors import UserError
@@ -182,6 +182,54 @@ def test_failed_and_missing_seeds_are_counted(tmp_path):
     assert stopped.parts[0].failure in stopped.why
     assert "resnet20 + eca" in stopped.parts[0].failure
     assert "n 4/6" in claims_report.format_part_figures(stopped.parts[0])
+
+
+def test_a_failure_counts_for_its_own_fold(tmp_path):
+    """Seed 3 of fold 1 failed: the runs of fold 0 lack nothing, those of fold 1 decide nothing."""
+    for fold in (0, 1):
+        pairs(tmp_path / "runs", "eca", BETTER, PLAINS, data__folds=5, data__fold=fold)
+    runs = read_finished_runs(RunStore(tmp_path / "runs"))
+    last = next(r for r in runs if (r.recipe.model.attn, r.recipe.seed, r.recipe.data.fold) == ("eca", 3, 1))
+    failed = FailedRun(recipe=last.recipe, digest=last.digest, group=last.result.group)
+    found = {}
+    for fold in (0, 1):
+        of_fold = {r.recipe.seed: r for r in runs if r.recipe.model.attn == "eca" and r.recipe.data.fold == fold}
+        of_fold.pop(3)
+        found[fold] = accuracy._find_failed_seeds(of_fold, [failed])
+    assert found == {0: set(), 1: {3}}
+
+
+def test_the_next_step_goes_on_with_ones_own_recipe(tmp_path):
+    """Undecided by own runs: their recipe file. By runs of a file of results, whose folders are gone: the claim's."""
+    pairs(tmp_path / "runs", "eca", BETTER[:1], PLAINS[:1])
+    known = claim_files.read_claim_files([claims_file(tmp_path, f"{ECA} > {PLAIN}")])
+    runs = read_finished_runs(RunStore(tmp_path / "runs"))
+    commands = []
+    for is_imported in (False, True):
+        evidence = Evidence(
+            CountCache(), SpeedStore(tmp_path), [dataclasses.replace(r, is_imported=is_imported) for r in runs]
+        )
+        (found,) = judge.judge_claims(known, evidence)
+        commands.append(found.command)
+    assert "--recipe" in commands[0]
+    assert str(tmp_path / "runs") in commands[0]
+    assert "--recipe" not in commands[1]
+    assert commands[1].startswith("attncli claims run c0")
+
+
+def test_ones_own_images_stand_in_for_those_that_are_missing(tmp_path, monkeypatch):
+    """A claim on ImageNet of two networks, which --backbone does not replace: its next step is on the user's folder."""
+    monkeypatch.setenv("ATTNCLI_DATA", str(tmp_path))
+    run(tmp_path / "runs", attn="eca", seed=0, top1=0.5, data__name="folder", data__root=str(tmp_path / "flowers"))
+    (eca,) = read_finished_runs(RunStore(tmp_path / "runs"))
+    check = "top1(resnet50 + eca) > top1(resnet18)"
+    known = claim_files.read_claim_files([claims_file(tmp_path, check, on="imagenet")])
+    commands = []
+    for dataset, backbone in (("folder", None), ("folder", "resnet20"), ("imagenet", None)):
+        runs = [dataclasses.replace(eca, dataset=dataset)]
+        (found,) = judge.judge_claims(known, Evidence(CountCache(), SpeedStore(tmp_path), runs, backbone))
+        commands.append(found.command.split()[4:])
+    assert commands == [["--data-root", "DIR"], *[["--recipe", str(eca.folder / "recipe.yaml")]] * 2]
 
 
 def test_declared_seeds_are_a_plan(tmp_path):

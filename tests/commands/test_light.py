@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from attncli import __version__
 from attncli.commands import cli
 from attncli.commands.help import TOPIC_ORDER
+from attncli.errors import UserError
 from tests.commands.line import line, refused
 from tests.shared import ROOT
 
@@ -189,6 +191,8 @@ def test_ls_counts() -> None:
     assert counts["recipes"] + counts["sweeps"] == len(line("ls", "recipes", "--json").json())
     assert counts["runs"] == 0
     assert line("ls", "mechanisms", "--json").json() == line("ls", "attention", "--json").json()
+    sweeps = [row for row in line("ls", "sweeps", "--json").json() if row["kind"] == "sweep"]
+    assert len(sweeps) == counts["sweeps"]
     assert [text.split() for text in line("ls").out.splitlines()] == [[str(n), kind] for kind, n in counts.items()]
 
 
@@ -300,6 +304,24 @@ def test_ui() -> None:
     done = line("ui", "--port", "0", "--check")
     assert done.code == 0, done.err
     assert done.out.startswith("dashboard: http://127.0.0.1:")
+
+
+def test_ui_without_its_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that refuses to be written still has its dashboard; what the user can repair is an error."""
+    from attncli.track import dashboard
+
+    def fail(error: Exception) -> None:
+        monkeypatch.setattr(dashboard, "prepare_views", lambda _: (_ for _ in ()).throw(error))
+
+    monkeypatch.setattr(dashboard, "serve_dashboard", lambda *_: nullcontext("http://127.0.0.1:1"))
+    monkeypatch.setattr(dashboard, "list_view_links", lambda *_: [("runs", "http://127.0.0.1:1/#/experiments/1")])
+    fail(PermissionError("no write access"))
+    done = line("ui", "--check")
+    assert done.code == 0
+    assert "no write access" in done.err
+    assert done.out.splitlines()[0] == "dashboard: http://127.0.0.1:1"
+    fail(UserError("the store does not answer", "start it"))
+    refused(line("ui", "--check"), "the store does not answer")
 
 
 def test_reader_that_leaves() -> None:

@@ -1,20 +1,26 @@
-"""Facts of `--json`: stdout holds one JSON value and nothing else, whatever else is printed, and by whom."""
+"""Facts of `--json` and `--format csv`: stdout holds the result and nothing else, whatever is printed, and by whom."""
 
 import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.shared import ROOT
 
 COMMAND = """
-import os, subprocess, sys
+import contextlib, ctypes, os, subprocess, sys
 import click
-from attncli.commands._options import echo_json, json_option
+from attncli.commands._options import echo_json, json_option, reserve_stdout_for_data
 
 @click.command()
 @json_option
-def command(as_json):
+@click.option("--format", callback=reserve_stdout_for_data)
+def command(as_json, format):
     print("a mechanism prints")
+    sys.__stdout__.write("a mechanism writes\\n")
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).printf(b"a C library keeps it\\n")
     os.write(1, b"a library prints\\n")
     subprocess.run([sys.executable, "-c", "print('a child prints')"], check=True)
     echo_json({"as_json": as_json})
@@ -32,19 +38,21 @@ def call(*words):
     return subprocess.run([sys.executable, "-c", COMMAND, *words], capture_output=True, text=True, cwd=ROOT, check=True)
 
 
-def test_json_stands_alone_on_stdout():
-    """Prints of Python, of libraries and of child processes go to stderr, until the command ends."""
-    ended = call("--json")
+@pytest.mark.parametrize("words", [("--json",), ("--format", "csv"), ("--json", "--format", "csv")])
+def test_the_result_stands_alone_on_stdout(words):
+    """Prints of Python, of libraries and of child processes go to stderr, until the command ends, kept ones too."""
+    ended = call(*words)
     text, after = ended.stdout.rsplit("\n", 2)[0], ended.stdout.splitlines()[-1]
-    assert json.loads(text) == {"as_json": True}
+    assert json.loads(text) == {"as_json": "--json" in words}
     assert after == "after"
-    assert ended.stderr.splitlines() == [
-        "a mechanism prints", "a library prints", "a child prints", "a mechanism prints at the end",
-    ]  # fmt: skip
+    assert {
+        "a mechanism prints", "a mechanism writes", "a library prints", "a child prints",
+        "a mechanism prints at the end",
+    } <= set(ended.stderr.splitlines())  # fmt: skip
 
 
-def test_without_json_all_is_printed():
-    """Without the option nothing is led elsewhere."""
-    ended = call()
+def test_tables_for_readers_hold_back_nothing():
+    """Without such an option nothing is led elsewhere."""
+    ended = call("--format", "table")
     assert {"a child prints", "a library prints", "a mechanism prints"} <= set(ended.stdout.splitlines())
     assert ended.stderr == ""

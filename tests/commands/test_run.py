@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,10 @@ def run(folder: Path, *words: str) -> Any:
 
 
 def test_finished_run_is_not_run_again(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second call gives the same object, says so on stderr and trains nothing; `-q` says nothing."""
+    """The second call gives the same object, says so on stderr and trains nothing; `-q` says nothing.
+
+    A killed process may leave the run unfinished in MLflow, or a user may delete it there: then `sync` is named.
+    """
     first = records.read_result(next(iter(run_folders(runs))))
     assert first is not None
     monkeypatch.setattr(attncli.run, "execute_run", None)
@@ -77,6 +82,10 @@ def test_finished_run_is_not_run_again(runs: Path, monkeypatch: pytest.MonkeyPat
     assert "--fresh" in again.err
     assert len(again.err.splitlines()) == 1
     assert line(*words, "-q").err == ""
+    for status, names_sync in (("RUNNING", True), ("FINISHED", False)):
+        with closing(sqlite3.connect(runs / "mlflow.db")) as database, database as connection:
+            connection.execute("UPDATE runs SET status = ?", [status])
+        assert ("attncli sync" in line(*words).err) == names_sync
 
 
 def test_fresh_runs_again(tmp_path: Path) -> None:

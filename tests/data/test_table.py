@@ -49,6 +49,9 @@ LISTS = {
     "another letter case": ("x.csv", "path,label\n", "{}.PNG,{}\n", EXPECTED),
     "a comma among semicolons": ("x.csv", "path;label, kind\n", "{}.png;{}\n", EXPECTED),
     "an empty cell at the end": ("x.csv", "path,label\n", "{}.png,{},\n", EXPECTED),
+    "Excel's line of the delimiter": ("x.csv", "sep=;\npath;label\n", "{}.png;{}\n", EXPECTED),
+    "comments at the top": ("x.csv", "# made by me\npath,label\n", "{}.png,{}\n", EXPECTED),
+    "JSON lines": ("x.jsonl", "", '{{"file_name": "{}.png", "boxes": [1], "label": "{}"}}\n', EXPECTED),
     "zeros before numbers": ("x.csv", "path,label\n", "{}.png,0{}\n", {seed: "12"[seed % 2] for seed in range(10)}),
 }
 
@@ -113,6 +116,19 @@ def test_classes_that_look_alike_or_have_no_test_image(tmp_path: Path) -> None:
     assert load(root / "x.csv", classes=["dog", "cafe\u0301"]).classes == ("cafe\u0301", "dog")
 
 
+def test_rows_that_repeat_an_image_and_labels_that_are_several(tmp_path: Path) -> None:
+    """A list of boxes has a row per box: each image counts once, so that no cut has it on both sides."""
+    root = pictures(tmp_path / "x", 8)
+    labels = ("cat", "dog", "cat|dog", "cat, dog", "cat", "dog", "cat", "dog")
+    rows = [f'{seed}.png,"{label}",{box}\n' for seed, label in enumerate(labels) for box in range(1 + (seed > 3))]
+    (root / "x.csv").write_text("path,label,box\n" + "".join(rows))
+    dataset = load(root / "x.csv", label_column="label")
+    assert labels_by_image(dataset) == dict(enumerate(labels))
+    assert any("4 rows repeat an image" in note and "such as 4.png" in note for note in dataset.notes)
+    assert any("several others at once: 2, such as 'cat, dog'" in warning for warning in dataset.warnings)
+    assert not any("also train" in warning for warning in dataset.warnings)
+
+
 def test_a_column_of_splits_and_numbers_as_classes(tmp_path: Path) -> None:
     """The column split says where an image belongs; 10 comes after 9."""
     root = pictures(tmp_path / "x")
@@ -173,6 +189,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a row without a label": (lambda r: (r / "x.csv").write_text("path,label\n0.png,\n1.png,b"), "the first is row 1"),
     "a short row": (lambda r: (r / "x.csv").write_text("path,label\n0.png\n"), "line 2 has another number"),
     "several labels": (lambda r: (r / "x.csv").write_text("path,a,b\n0.png,1,1\n"), "no class or several"),
+    "JSON of another kind": (lambda r: (r / "x.csv").write_text('{"images": [], "annotations": []}'), "JSON without"),
     "one class": (lambda r: (r / "x.csv").write_text("0.png,a\n1.png,a"), "at least two classes"),
     "two files": (
         lambda r: [picture(r / f"{f}/9.jpg", 1) for f in "ab"] and (r / "x.csv").write_text("9.jpg,a\n1.png,b"),

@@ -108,6 +108,8 @@ def test_published_counts(name: str, tmp_path: Path) -> None:
     make_copy, *published_counts = PUBLISHED[name]
     report = verify(name, make_copy(tmp_path / "x"))
     assert len(report.problems) == 2
+    (repair,) = report.repairs  # no file is wrong, so none has to go
+    assert "--dataset folder" in repair
     for problem, part, published in zip(report.problems, report.parts, published_counts, strict=True):
         assert problem.startswith(f"{part.part}: {part.images:,} images")
         assert f"{published:,}" in problem
@@ -121,6 +123,7 @@ def test_a_layout_that_cannot_be_used(tmp_path: Path) -> None:
     assert report.parts == []
     assert f"no folder train/{WNIDS[0]}/images" in report.problems[0]
     assert report.remarks
+    assert report.repairs
 
 
 def test_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,9 @@ def test_variants_whose_branches_start_at_zero_are_told():
     texts = {name: comparison.render_comparison(rows(name)) for name in ("halo", "eca")}
     told = {name: "model.zero_init_residual" in text for name, text in texts.items()}
     assert told == {"halo": True, "eca": False}
+    keys = {"model__zero_init_residual": True}  # the recipe starts the branches of both alike
+    alike = compare_variants([finished("halo", **keys), finished("none", **keys)])
+    assert "residual branches start at zero" not in comparison.render_comparison(alike)
 
 
 def test_same_verdicts_stand_together():

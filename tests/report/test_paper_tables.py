@@ -41,6 +41,7 @@ def test_a_paper_table_has_means_and_standard_deviations() -> None:
     interval = line("compare", "--columns", "attention,top1", "--no-plot").out
     assert "92.00 ±4.97" in interval  # 4.303 * 2 / sqrt(3)
     assert "92.00 ±2.00" in line("compare", "--columns", "attention,top1", "--spread", "sd", "--no-plot").out
+    assert line("compare", "--columns", "top1", "--no-plot").out == interval  # a row always has its name
     refused(line("compare", "--columns", "topp1", "--no-plot"), "'top1'")
 
 

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Train
 from attncli.system import gpu_support
 from attncli.train import device as devices
 from attncli.train import distributed
-from attncli.train.device import choose_device, list_device_notes, uses_channels_last
+from attncli.train.device import choose_device, convert_to_channels_last, list_device_notes, uses_channels_last
 
 
 @pytest.fixture(autouse=True)
@@ -201,3 +202,13 @@ def test_seeding_queues_nothing_for_devices_not_in_use(monkeypatch: pytest.Monke
         distributed.seed_everything(7, device)
         assert torch.initial_seed() == 7
     assert seeded == [("cuda:1", 7), ("mps", 7)]
+
+
+def test_weights_of_five_axes_stay_as_they_are() -> None:
+    """A mechanism with a 3-D convolution trains in channels_last: torch's own conversion raises for it."""
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv3d(2, 3, 3))
+    weights = list(net.parameters())
+    convert_to_channels_last(net)
+    assert list(map(id, net.parameters())) == list(map(id, weights))
+    assert net[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert net[1].weight.is_contiguous()

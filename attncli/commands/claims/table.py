@@ -22,9 +22,11 @@ from attncli.commands._options import (
     json_option,
     open_results_of_others,
     overwrite_line,
+    reserve_stdout_for_data,
     store_options,
     with_option,
 )
+from attncli.commands._result_stream import echo_result
 
 if TYPE_CHECKING:
     from attncli.claims.evidence import Evidence
@@ -76,7 +78,7 @@ if TYPE_CHECKING:
 )
 @with_option
 @click.option("-v", "--verbose", is_flag=True, help="Print everything that each verdict is based on.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--csv", "as_csv", is_flag=True, callback=reserve_stdout_for_data, help="Print CSV.")
 @device_option
 @store_options
 @json_option
@@ -140,7 +142,7 @@ def command(
     if as_json:
         return echo_json([v.to_json_dict() for v in verdicts])
     if as_csv:
-        return click.echo(table.render_csv(claims_report.list_csv_rows(verdicts)))
+        return echo_result(table.render_csv(claims_report.list_csv_rows(verdicts)))
     width = shutil.get_terminal_size().columns
     if not verdicts:
         return click.echo("no claim has this verdict")

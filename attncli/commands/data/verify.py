@@ -38,7 +38,7 @@ def command(name: str | None, as_json: bool, **options: Any) -> None:
     else:
         _print_verification(report)
     if report.problems:
-        raise RunFailedError(f"{report.dataset}: not whole, see above", "fix or remove the files listed there")
+        raise RunFailedError(f"{report.dataset}: not whole, see above", "; ".join(report.repairs))
 
 
 def _print_verification(report: "VerificationReport") -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from attncli.data.dataset import DatasetSource
+from attncli.data.images.files import ImageFile
 from attncli.data.paths import DataPaths
 from attncli.data.readers.columns import name_columns
 from attncli.data.readers.file_walk import is_folder, walk_folder
@@ -79,10 +80,29 @@ def _list_tables(folder: Path, lists: dict[str, Path], data: Data, notes: list[s
             notes += describe_moved_files(located.moved)
             prefix = path.parent.relative_to(folder).as_posix()
             moved = [file._replace(path=f"{prefix}/{file.path}") if prefix != "." else file for file in located.files]
-            rows.setdefault(name, []).append(LabelledRows(moved, _parse_labels(part.labels), [], part.groups))
+            listed_rows = LabelledRows(moved, _parse_labels(part.labels), [], part.groups)
+            rows.setdefault(name, []).append(_drop_repeated_rows(listed_rows, path, notes))
     if "train" not in rows:
         raise UserError(f"{next(iter(lists.values()))}: no images of the split train", LAYOUT)
     return group_by_class(rename_test_split(rows), str(folder))
+
+
+def _drop_repeated_rows(rows: LabelledRows, path: Path, notes: list[str]) -> LabelledRows:
+    """Return the rows without those that name an image again with the same label, of which a note is added.
+
+    Lists of boxes have a row per box; a cut would put the copies of an image into the training and the test set.
+    """
+    first_rows: dict[tuple[ImageFile, int | str], int] = {}
+    for row, key in enumerate(zip(rows.files, rows.labels, strict=True)):
+        first_rows.setdefault(key, row)
+    kept = list(first_rows.values())
+    if len(kept) == len(rows.files):
+        return rows
+    repeated = next(file.path for row, file in enumerate(rows.files) if row >= len(kept) or kept[row] != row)
+    count = len(rows.files) - len(kept)
+    notes.append(f"{path.name}: {count} rows repeat an image with the same label and are left out, such as {repeated}")
+    files, labels = [rows.files[row] for row in kept], [rows.labels[row] for row in kept]
+    return replace(rows, files=files, labels=labels, groups=rows.groups and [rows.groups[row] for row in kept])
 
 
 def _separate_splits(listed: LabelledPaths, split: str, path: Path, unused: list[str]) -> dict[str, LabelledPaths]:

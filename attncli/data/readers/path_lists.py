@@ -1,11 +1,13 @@
 """Lists of images in text files: a path and a label per line, with or without a header (CSV, TSV, plain text).
 
 Also read: a column per class of which one is 1 (Roboflow's _classes.csv), paths without suffix or folder (Kaggle's
-train.csv with image ids).
+train.csv with image ids), and JSON lines (Hugging Face's metadata.jsonl).
 """
 
 import csv
 import io
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -16,7 +18,7 @@ from attncli.data.readers.label_files import read_lines
 from attncli.errors import UserError, unknown_name_error
 
 LAYOUT = "a header and a line per image, such as `path,label`; or lines `PATH LABEL` without a header"
-SUFFIXES = (".csv", ".tsv", ".txt")
+SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl")
 IMAGE_COLUMNS = ("path", "image_path", "filepath", "file_path", "file_name", "filename", "file", "image", "img",
                  "image_name", "image_id", "imageid", "id", "name")  # fmt: skip
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "class_id", "label_id", "y")
@@ -60,11 +62,12 @@ def read_path_table(path: Path, wanted: ColumnNames) -> PathTable:
     lines = [line for line in read_lines(path, LAYOUT) if line.strip()]
     if not lines:
         raise UserError(f"{path}: no lines in it", LAYOUT)
+    is_json = path.suffix.lower() in (".json", ".jsonl") or lines[0].lstrip().startswith("{")
     try:
-        rows = _split_lines(lines)
-    except csv.Error as error:
+        rows = _split_json_lines(lines) if is_json else _split_lines(lines)
+    except (csv.Error, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a readable table: {error}", LAYOUT) from error
-    has_header = _is_header(rows[0], wanted)
+    has_header = is_json or _is_header(rows[0], wanted)
     columns = tuple(rows[0]) if has_header else ("path", "label", *(f"column {i}" for i in range(2, len(rows[0]))))
     body = [_cut_empty_end(row, len(columns)) for row in (rows[1:] if has_header else rows)]
     broken = next((number for number, row in enumerate(body, 1 + has_header) if len(row) != len(columns)), None)
@@ -85,13 +88,43 @@ def _split_lines(lines: Sequence[str]) -> list[list[str]]:
     """Return the cells of each line; without a delimiter, the last word is the label and the rest the path.
 
     If the first line has several signs that may be the delimiter, it is one that gives all lines the same length.
+    Excel may name it in a first line `sep=;`. Lines of # at the top that are no rows are left out.
     """
+    if named := re.fullmatch(r'"?sep=(.)"?', lines[0].strip()):
+        return _split_at(lines[1:], named[1])
+    lines = _skip_comments(lines)
     signs = [sign for sign in DELIMITERS if sign in lines[0]]
     if not signs:
         return [line.strip().rsplit(None, 1) for line in lines]
     tables = (_split_at(lines, sign) for sign in signs)
     even = next((rows for rows in tables if len(set(map(len, rows))) == 1), None) if len(signs) > 1 else None
     return _split_at(lines, signs[0]) if even is None else even
+
+
+def _skip_comments(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines without those at the top that begin with # and lack the delimiters of the first other line."""
+    first = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
+    signs = [sign for sign in DELIMITERS if first and sign in lines[first]]
+    is_comment = bool(signs) and not any(sign in line for sign in signs for line in lines[:first])
+    return lines[first:] if is_comment else lines
+
+
+def _split_json_lines(lines: Sequence[str]) -> list[list[str]]:
+    """Return a header and the cells of each line, which is a mapping in JSON; lists and mappings in it are left out.
+
+    Raises ValueError if a line is no mapping of texts or numbers.
+    """
+    entries = [json.loads(line) for line in lines]
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("JSON without a mapping per line")
+    nested = {key for entry in entries for key, value in entry.items() if isinstance(value, list | dict)}
+    columns = [key for key in dict.fromkeys(key for entry in entries for key in entry) if key not in nested]
+    if not columns:
+        raise ValueError("JSON without texts or numbers by name in each line")
+    return [
+        columns,
+        *(["" if entry.get(key) is None else str(entry[key]).strip() for key in columns] for entry in entries),
+    ]
 
 
 def _split_at(lines: Sequence[str], delimiter: str) -> list[list[str]]:
