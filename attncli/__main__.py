@@ -1,6 +1,7 @@
 """The command `attncli`, also as `python -m attncli`."""
 
 import atexit
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -11,6 +12,9 @@ from attncli.system.signals import sigterm_as_interrupt
 
 if TYPE_CHECKING:
     import click
+
+
+PLACE_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
 
 
 def run_and_exit() -> None:
@@ -68,7 +72,9 @@ def run_command() -> int:
     except BrokenPipeError:
         sys.stderr.close()  # nobody reads any more, as with `| head`
         return 0
-    except Exception:
+    except Exception as failure:
+        if isinstance(failure, OSError) and failure.errno in PLACE_ERRNOS:
+            return report_place_error(failure)
         import traceback
 
         message = "This is a bug in attncli: please report it with the lines above."
@@ -76,6 +82,16 @@ def run_command() -> int:
             traceback.print_exc()
             click.echo(message, err=True)
         return 3
+
+
+def report_place_error(failure: OSError) -> int:
+    """Say in which file or folder the system refuses to read or write, and why; return the exit code."""
+    place = f"{os.fsdecode(failure.filename)}: " if isinstance(failure.filename, str | bytes) else ""
+    hint = "give a file or folder that can be read and written, such as --runs or --out, or make room there"
+    error = UserError(f"{place}{failure.strerror}", hint)
+    if not report_to_launcher(error):
+        print_error(error)
+    return error.code
 
 
 def make_interrupt_error() -> UserError:

@@ -30,7 +30,7 @@ class Epoch:
     train_seconds: float
     val_loss: float | None = None
     val_top1: float | None = None
-    val_top5: float | None = None
+    val_top5: float | None = None  # of six classes or more
     peak_memory_bytes: int | None = None  # of the accelerator
 
 

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from attncli.__main__ import print_error
+from attncli.__main__ import print_error, run_command
+from attncli.commands import cli
 from attncli.errors import UserError
 
 LEAVE = """
@@ -65,3 +66,30 @@ def test_no_color_is_respected(no_color: str, coloured: bool, monkeypatch: pytes
     print_error(UserError("wrong"))
     assert ("\x1b[" in terminal.getvalue()) is coloured
     assert "wrong" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (PermissionError(13, "Permission denied", "runs/plot.png"), 2),
+        (OSError(28, "No space left on device"), 2),
+        (OSError(30, "Read-only file system", b"runs"), 2),
+        (ConnectionResetError(104, "Connection reset by peer"), 3),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_no_bug(
+    failure: OSError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever file a command cannot write, the user gets its name in one line and no traceback."""
+
+    def fail(**_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(cli, "main", fail)
+    assert run_command() == code
+    said = capsys.readouterr().err
+    assert ("Traceback" in said) == (code == 3)
+    if code == 2:
+        assert said.startswith("Error: ")
+        assert str(failure.strerror) in said.splitlines()[0]
+        assert said.splitlines()[1].startswith("  hint: ")

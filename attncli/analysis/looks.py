@@ -1,7 +1,7 @@
 """The level of a test when the number of seeds was planned, and when it was not.
 
-A test at 5 % is one at 5 % once. Who looks, adds seeds, and looks again gets up to 20 % false alarms. So each table is
-judged at a level that leaves room for the other looks:
+A test at 5 % is one at 5 % once. Who looks, adds seeds, and looks again gets 20 % and more false alarms. So each table
+is judged at a level that leaves room for the other looks:
 
 - Planned: the sweep or recipe says how many seeds there will be. Nothing is judged before they are finished. The first
   plan has the level 0.045; if a later sweep plans more seeds, its look has 0.0025, the next 0.00125, and so on. The

@@ -11,7 +11,7 @@ gives a standard error only, for an interval of Student's t, and the improvement
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from attncli.analysis import stats
@@ -47,6 +47,7 @@ class VariantSummary:
     iqm: float
     iqm_low: float | None
     iqm_high: float | None
+    attn: str = ""  # the mechanism
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ class TaskComparison:
     variants: tuple[VariantSummary, ...]
     left_out: tuple[str, ...]  # variants that some task lacks, or of which a seed failed
     critical_difference: float
+    ranked: int = 0  # variants that were ranked together, the plain network among them
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -69,7 +71,8 @@ def compare_over_tasks(
     """Compare the variants over all tasks that finished runs have.
 
     Args:
-        runs: Finished runs. Of several recipes of one task the one with the most variants counts.
+        runs: Finished runs. Of several recipes of one task the one with the most variants counts. Give those of all
+            mechanisms, and choose those to show afterwards (`choose_mechanisms`): all of them are ranked together.
         over: What makes a task, of KEYS.
         failures: Runs that failed. A variant of which a seed failed is left out.
 
@@ -91,14 +94,25 @@ def compare_over_tasks(
     if names <= {NONE}:
         raise UserError(f"--over {','.join(over)}: no mechanism was trained in every task", "attncli sweep trains them")
     ranks = _rank_variants([{name: task[name] for name in names} for task in tasks.values()])
-    summaries = [_summarize_variant(name, ranks[name], [task[name] for task in tasks.values()]) for name in names]
+    mechanisms = dict(zip(name_variants(arms), (arm.any_run.result.attn for arm in arms), strict=True))
+    summaries = [
+        replace(_summarize_variant(name, ranks[name], [task[name] for task in tasks.values()]), attn=mechanisms[name])
+        for name in names
+    ]
     everywhere = set().union(*tasks.values())
     return TaskComparison(
         tasks=tuple(tasks),
         variants=tuple(sorted(summaries, key=lambda s: (s.mean_rank, s.variant))),
         left_out=tuple(sorted(everywhere - names)),
         critical_difference=compute_critical_difference(len(names), len(tasks)),
+        ranked=len(names),
     )
+
+
+def choose_mechanisms(comparison: TaskComparison, mechanisms: Sequence[str]) -> TaskComparison:
+    """Return the comparison with the variants of these mechanisms and the plain network; ranks stay those of all."""
+    shown = tuple(variant for variant in comparison.variants if variant.attn in (*mechanisms, NONE))
+    return replace(comparison, variants=shown)
 
 
 def _name_failed_variants(arms: Sequence[VariantRuns], failures: Sequence[FailedRun]) -> set[str]:

@@ -22,7 +22,7 @@ from attncli.backbones import TIMM_PREFIX, timm_networks
 from attncli.backbones.grey_stem import fit_stem_weight
 from attncli.backbones.structure import NetworkStructure
 from attncli.backbones.surgery import find_mechanisms
-from attncli.backbones.weight_files import NetworkWeights, read_network_weights
+from attncli.backbones.weight_files import NetworkWeights, check_values, read_network_weights
 from attncli.errors import UserError
 from attncli.recipe.run_weights import locate_weights
 
@@ -97,6 +97,7 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
             f"model.pretrained: {source} is not of {name}: {misfits[0]} is {network_shape} here and {file_shape}",
             f"{len(fitting)} of {len(network_tensors)} tensors fit; give the state dict of this backbone",
         )
+    check_values(fitting, network_tensors, source)
     net.load_state_dict(fitting, strict=False)
     unused = [
         k
@@ -132,6 +133,7 @@ def load_mechanisms(net: nn.Module, weights: str) -> str | None:
     }
     if not fitting:
         return None
+    check_values(fitting, own_tensors, source)
     net.load_state_dict(fitting, strict=False)
     return f"pretrained: {len(fitting)} of {len(own_tensors)} tensors of the mechanism from {source}"
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from attncli.errors import UserError
+from attncli.system.failed_downloads import read_failed_download
 
 MOST_CLASSES = 200  # of objects in a file that are replaced
 DEEPEST = 3  # dicts within dicts that are searched for tensors
@@ -49,6 +50,20 @@ class _SkippedMapping:
 
     def __new__(cls, *_: Any) -> Any:
         return OrderedDict()
+
+
+def check_values(fitting: Mapping[str, Tensor], network_tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raise UserError if a tensor of a file cannot be weights: not finite, complex, or whole numbers."""
+    for name, tensor in fitting.items():
+        if not network_tensors[name].is_floating_point():
+            continue
+        if not tensor.is_floating_point():
+            problem = f"{name} holds {str(tensor.dtype).removeprefix('torch.')}"
+        elif not tensor.float().isfinite().all():
+            problem = f"{name} holds values that are not finite"
+        else:
+            continue
+        raise UserError(f"model.pretrained: {source}: {problem}", "give weights in floating point, of a sound training")
 
 
 def read_network_weights(path: Path, names: Mapping[str, torch.Size]) -> NetworkWeights:
@@ -91,8 +106,10 @@ def read_network_weights(path: Path, names: Mapping[str, torch.Size]) -> Network
 
 def _read_contents(path: Path) -> tuple[Any, list[str]]:
     """Return what a file holds, and the classes of the objects in it that were replaced by empty ones."""
+    if kind := read_failed_download(path):
+        raise UserError(f"model.pretrained: {path}: {kind}", "give a state dict as .pth or .safetensors")
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix == ".safetensors" or _has_safetensors_head(path):
             return load_file(path), []
         return _load_checkpoint(path)
     except (OSError, RuntimeError, EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
@@ -104,6 +121,13 @@ def _read_contents(path: Path) -> tuple[Any, list[str]]:
         f"model.pretrained: {path}: cannot be read: {reason}",
         "give a state dict as .pth or .safetensors, saved alone where the file was made: torch.save(state_dict, FILE)",
     )
+
+
+def _has_safetensors_head(path: Path) -> bool:
+    """Return whether a file begins with the length of a header in JSON that it is long enough to hold."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
 
 
 def _load_checkpoint(path: Path) -> tuple[Any, list[str]]:

@@ -265,12 +265,12 @@ def _explain_untestable(trained: Sequence[TrainedOutcome]) -> str:
 
 
 def _mark_decided(draft: ClaimVerdict, outcome: Outcome, p: float) -> ClaimVerdict:
-    """Return the verdict as decided; the parts of a failed claim say which of them failed."""
+    """Return the verdict as decided; of a failed claim the part with the smallest p value failed."""
+    trained = [part for part in draft.parts if isinstance(part, TrainedOutcome)]
+    decisive = min(trained, key=lambda part: 1.0 if part.p_fails is None else part.p_fails)
+    decided = trained if outcome == "holds" else [decisive]
     parts = [
-        replace(part, outcome="fails" if outcome == "fails" and (part.slack or 0) < 0 else "holds")
-        if isinstance(part, TrainedOutcome) and (outcome == "holds" or (part.slack or 0) < 0)
-        else part
-        for part in draft.parts
+        replace(part, outcome=outcome) if any(part is other for other in decided) else part for part in draft.parts
     ]
     return replace(draft, outcome=outcome, p=p, parts=tuple(parts), why="", command=None)
 

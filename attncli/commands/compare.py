@@ -123,7 +123,7 @@ def command(
       attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
     from attncli.analysis.compare import compare_variants
-    from attncli.analysis.over_tasks import compare_over_tasks
+    from attncli.analysis.over_tasks import choose_mechanisms, compare_over_tasks
     from attncli.report import comparison
     from attncli.report.comparison import describe_lost_runs
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
@@ -150,13 +150,11 @@ def command(
     refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
     if over:
         shown_runs = [
-            run
-            for run in finished_runs
-            if run.is_on(dataset)
-            and backbone in (None, run.recipe.model.backbone_label)
-            and (not attn or run.result.attn in (*attn, "none"))
+            run for run in finished_runs if run.is_on(dataset) and backbone in (None, run.recipe.model.backbone_label)
         ]
         task_comparison = compare_over_tasks(shown_runs, over, failed_runs)
+        if attn:
+            task_comparison = choose_mechanisms(task_comparison, attn)
         return _print_task_comparison(task_comparison, over, runs if plot else None, as_json or format_ == "json")
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
@@ -291,8 +289,9 @@ def _draw_plot(
 
     try:
         comparison_figures.draw_pareto(rows, file, cost)
-    except UserError as error:  # the table is complete; only the plot needs this cost
-        click.echo(f"no plot: {error.problem}", err=True)
+    except (UserError, OSError) as error:  # the table is complete; only the plot needs this cost, or this folder
+        reason = error.problem if isinstance(error, UserError) else f"{file}: {error.strerror}"
+        click.echo(f"no plot: {reason}", err=True)
         return False
     for experiment in experiments:
         track.attach_to_experiment([file], experiment=experiment, run_store=run_store)

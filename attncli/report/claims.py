@@ -12,14 +12,14 @@ from attncli.claims.next_step import needs_root
 from attncli.claims.schedules import FAST_TWINS
 from attncli.claims.verdict import OUTCOMES, ClaimVerdict, ComparisonOutcome, TimedOutcome, TrainedOutcome
 from attncli.report import table
-from attncli.report.comparison import format_p_value
+from attncli.report.comparison import format_half_interval, format_p_value
 from attncli.report.table import MISSING, WIDTH, Column
 
 NOTE = (
     "counted: exact. timed: median over rounds in turn with its 95 % interval. trained: difference in points with its "
     "95 % interval, paired over n seeds (n 2/3: of three, others failed or are missing); p corrected for all claims "
     "that runs could test (Holm). "
-    "* not on the data, network or schedule of the claim: `attncli claims ID -v`. "
+    "* a remark, such as another dataset, network or schedule than the claim's: `attncli claims ID -v`. "
     "DIR: the folder that holds images that attncli cannot download."
 )
 PLURALS = {
@@ -102,7 +102,7 @@ def _find_sign(text: str) -> str:
 
 def format_part_difference(part: TrainedOutcome) -> str:
     """Return a difference of accuracies with half its interval, in points."""
-    half = "" if part.low is None or part.high is None else f" ±{100 * (part.high - part.low) / 2:.2f}"
+    half = "" if part.low is None or part.high is None else f" ±{format_half_interval((part.high - part.low) / 2)}"
     return f"{format_points(part.difference)}{half}"
 
 

@@ -161,7 +161,7 @@ def _describe_images(rows: Sequence[ComparisonRow]) -> list[str]:
     """Return how far the differences depend on the choice of test images."""
     lines = []
     reaches = [(row.variant, row.reach_with_images) for row in rows]
-    known = [f"{name} ±{100 * reach:.2f}" for name, reach in reaches if reach is not None]
+    known = [f"{name} ±{format_half_interval(reach)}" for name, reach in reaches if reach is not None]
     images = next((row.test_images for row in rows if row.test_images), None)
     if images is not None:
         others = f"; with other test images of the same kind: {', '.join(known)}" if known else ""
@@ -193,7 +193,7 @@ def format_top1(row: ComparisonRow) -> str:
         return f"{100 * mean:.2f}"
     if low <= 0 or high >= 1:
         return f"{100 * mean:.2f} ({100 * low:.1f} to {100 * high:.1f})"
-    return f"{100 * mean:.2f} ±{_format_half(high - mean)}"
+    return f"{100 * mean:.2f} ±{format_half_interval(high - mean)}"
 
 
 def format_difference(row: ComparisonRow) -> str:
@@ -202,13 +202,13 @@ def format_difference(row: ComparisonRow) -> str:
         return MISSING
     high = row.joint.high if row.joint else None
     is_bounded = high is not None and math.isfinite(high)
-    half = f" ±{_format_half((high or 0.0) - row.difference.mean)}" if is_bounded else ""
+    half = f" ±{format_half_interval((high or 0.0) - row.difference.mean)}" if is_bounded else ""
     shared = f" ({row.difference.n})" if row.difference.n < row.accuracy.n else ""
     return f"{100 * row.difference.mean:+.2f}{half}{shared}"
 
 
-def _format_half(fraction: float) -> str:
-    """Return half an interval in points with two decimals, more if it would be printed as 0."""
+def format_half_interval(fraction: float) -> str:
+    """Return half an interval, a fraction, in points with two decimals, more if it would be printed as 0."""
     points = 100 * fraction
     return f"{points:.2f}" if points >= 0.005 or points == 0 else f"{points:.1g}"
 

@@ -10,6 +10,7 @@ from attncli.attention import NONE
 from attncli.errors import unknown_name_error
 from attncli.report.comparison import (
     format_difference,
+    format_half_interval,
     format_overhead,
     format_p_value,
     format_ratio,
@@ -50,7 +51,7 @@ def format_accuracy(estimate: MeanEstimate | None, spread: Spread) -> str:
     if estimate is None:
         return MISSING
     half = estimate.sd if spread == "sd" else None if estimate.high is None else estimate.high - estimate.mean
-    return f"{100 * estimate.mean:.2f}" + ("" if half is None or estimate.n < 2 else f" ±{100 * half:.2f}")
+    return f"{100 * estimate.mean:.2f}" + ("" if half is None or estimate.n < 2 else f" ±{format_half_interval(half)}")
 
 
 def choose_columns(names: Sequence[str], spread: Spread = "ci") -> list[Column[ComparisonRow]]:

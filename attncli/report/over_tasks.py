@@ -22,7 +22,8 @@ def render_task_comparison(comparison: TaskComparison, width: int = WIDTH) -> st
     """Return the table, with what it is about."""
     lines = [
         f"{len(comparison.tasks)} tasks: {'; '.join(comparison.tasks)}",
-        f"mean ranks differ if they are {comparison.critical_difference:.2f} apart (Nemenyi, 5 %)",
+        f"mean ranks, of {comparison.ranked} variants together, differ if they are "
+        f"{comparison.critical_difference:.2f} apart (Nemenyi, 5 %)",
     ]
     if comparison.left_out:
         lines.append(f"left out, as some task lacks them or a seed failed: {', '.join(comparison.left_out)}")

@@ -2,9 +2,12 @@
 
 import codecs
 import os
+import re
 from pathlib import Path
 
 from attncli.errors import UserError
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}[^/]")  # s3://bucket, also after Path has made it s3:/bucket
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -49,12 +52,14 @@ def path_exists(path: Path) -> bool:
 def expand_user_path(text: str, key: str) -> Path:
     """Return the path that a user gave for a key, with ~ as the home folder.
 
-    Raises UserError for a path that no file can have, or that cannot be recorded because it is not UTF-8.
+    Raises UserError for a path that no file can have, that cannot be recorded because it is not UTF-8, or that is an
+    address of the network.
     """
     try:
         path = Path(text).expanduser()
         os.fspath(path).encode()
-        path.exists()
+        if not path.exists() and _ADDRESS.match(text):
+            raise UserError(f"{key}: {text}: an address, and not a path", "fetch it first, and give the path here")
     except (OSError, ValueError, RuntimeError) as error:
         if isinstance(error, UnicodeEncodeError):
             raise UserError(f"{key}: {text}: the path is not valid UTF-8", "rename the folder or file") from error

@@ -8,6 +8,7 @@ from scipy import stats as scipy_stats
 
 from attncli.analysis.over_tasks import (
     _find_iqm_reach,
+    choose_mechanisms,
     compare_over_tasks,
     compute_critical_difference,
     compute_interquartile_mean,
@@ -45,6 +46,9 @@ def test_ranks_improvements_and_means():
     assert by_name["none"].improvement is None
     assert by_name["eca"].improvement_low == pytest.approx(0.025 ** (1 / 9))  # nine of nine
     assert by_name["eca"].improvement_high == 1.0
+    shown = choose_mechanisms(found, ["se"])
+    assert [(v.variant, v.mean_rank) for v in shown.variants] == [("se", 2), ("none", pytest.approx(8 / 3))]
+    assert (shown.critical_difference, shown.ranked) == (found.critical_difference, 3)
     failed = FailedRun(recipe=finished("eca", 7).recipe, digest="x", group=finished("eca").result.group)
     assert compare_over_tasks(runs, ["dataset"], [failed]).left_out == ("eca",)
 

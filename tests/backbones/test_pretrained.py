@@ -98,7 +98,14 @@ def test_weights_of_another_network_are_refused(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"", "cannot be read"), (b"no tensors", "cannot be read"), (None, "holds no tensors")]
+    ("content", "told"),
+    [
+        (b"", "an empty file"),
+        (b"no tensors", "cannot be read"),
+        (b"<!DOCTYPE HTML>\n<p>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
+        (None, "holds no tensors"),
+    ],
 )
 def test_files_that_hold_no_weights_are_refused(content: bytes | None, told: str, tmp_path: Path) -> None:
     """An empty file, another file and a file of other things are named in one line."""

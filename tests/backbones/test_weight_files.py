@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from attncli.backbones.weight_files import read_network_weights
+from attncli.backbones.weight_files import check_values, read_network_weights
 from attncli.errors import UserError
 
 TENSORS = {
@@ -119,10 +119,28 @@ def test_a_whole_network_is_refused_with_the_way_on(tmp_path):
     assert "state_dict()" in caught.value.hint
 
 
-def test_safetensors_have_prefixes_too(tmp_path):
-    """The same search in the other format."""
-    save_file(prefixed("model.backbone."), tmp_path / "w.safetensors")
-    assert read_network_weights(tmp_path / "w.safetensors", NAMES).source.endswith("names without 'model.backbone.')")
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_safetensors_have_prefixes_too(name, tmp_path):
+    """The same search in the other format, also under the suffix of the first."""
+    save_file(prefixed("model.backbone."), tmp_path / name)
+    assert read_network_weights(tmp_path / name, NAMES).source.endswith("names without 'model.backbone.')")
+
+
+@pytest.mark.parametrize(
+    ("value", "is_refused"),
+    [
+        (torch.tensor([1.0, float("nan")]), True),
+        (torch.tensor([1, 2]), True),
+        (torch.tensor([1j, 2]), True),
+        (torch.tensor([1.0, 2.0]).half(), False),
+        (torch.tensor([1.0, 2.0]).bfloat16(), False),
+    ],
+)
+def test_values_that_are_no_weights_are_refused(value, is_refused):
+    """What is not finite, complex or quantised would be copied in without a word; half precision is fine."""
+    network = {"weight": torch.zeros(2), "counter": torch.zeros(2, dtype=torch.int64)}
+    with pytest.raises(UserError, match=r"w\.pth: weight holds") if is_refused else contextlib.nullcontext():
+        check_values({"counter": torch.tensor([1, 2]), "weight": value}, network, "w.pth")
 
 
 def test_old_names_of_densenet_are_read(tmp_path):

@@ -27,7 +27,7 @@ REMARKS = {
     "ela-variants", "gam-size-control", "nam-half",
 }  # fmt: skip
 ADDED = {  # claims that no card has
-    "se-resnext50", "se-last-stage", "se-vgg16", "se-shufflenet", "se-place", "cbam-kernel", "bam-place",
+    "se-resnext50", "se-last-stage", "se-vgg16", "se-shufflenet", "se-place", "se-stages", "cbam-kernel", "bam-place",
     "bam-dilation", "eca-every-k", "fca-frequencies", "sa-five-blocks", "sk-shufflenet", "vit-patch",
 }  # fmt: skip
 CARDS = sorted(f"{folder}/{path.stem}" for folder in ("mechanisms", "more")

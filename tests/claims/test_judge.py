@@ -359,6 +359,9 @@ def test_chain_fails_by_its_part(tmp_path):
     found = verdict(tmp_path, f"1 > {ECA} > {PLAIN}")
     assert found.outcome == "fails"
     assert [part.outcome for part in found.parts if part.text.startswith(ECA)] == ["fails"]
+    found = verdict(tmp_path, f"{ECA} > {PLAIN} and {ECA} > 90.7 %")  # the second part is below, by chance
+    assert (found.outcome, [part.outcome for part in found.parts]) == ("fails", ["fails", "undecided"])
+    assert found.parts[1].slack < 0
 
 
 def test_top5(tmp_path):

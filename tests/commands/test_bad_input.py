@@ -139,7 +139,7 @@ YAML = {
     "broken": ("model: [1, 2\n", "recipe.yaml: not valid YAML: line 2", "the file"),
     "doubled key": ("model: {attn: eca}\nmodel: {attn: se}\n", "line 2, column 1: key 'model' stands twice", "fix"),
     "no mapping": ("- 1\n", "recipe.yaml: a recipe is a mapping of sections", "data, model, train"),
-    "not text": (b"\xff\xfe\x00", "recipe.yaml: not valid YAML", "the file"),
+    "not text": (b"\xff\xfe\x00", "recipe.yaml: not a text file", "recipe ls"),
     "wrong section": ("model: eca\n", 'recipe.yaml: model: "eca" is not allowed', "allowed: mapping"),
 }
 

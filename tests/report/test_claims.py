@@ -9,7 +9,7 @@ from attncli.analysis.count_cache import CountCache
 from attncli.claims import claim_files, judge
 from attncli.claims.evidence import Evidence
 from attncli.claims.throughput import SpeedStore
-from attncli.claims.verdict import CountedOutcome, TimedOutcome
+from attncli.claims.verdict import CountedOutcome, TimedOutcome, TrainedOutcome
 from attncli.report import claims as report
 from attncli.report import table
 from attncli.runs import RunStore, read_finished_runs
@@ -76,6 +76,14 @@ def test_csv_has_a_row_a_claim(verdicts):
 def test_numbers(value, text):
     """Whole ones in full, others to four digits, or to what tells them from a whole one."""
     assert report.format_number(value) == text
+
+
+def test_a_small_interval_is_not_printed_as_none():
+    """Half an interval below 0.005 points has the digits that it needs."""
+    part = TrainedOutcome(
+        text="a > b", outcome="holds", left=0.9, right=0.8, difference=0.1, low=0.09998, high=0.10002, n=5
+    )
+    assert report.format_part_figures(part) == "+10.00 ±0.002, n 5"
 
 
 def test_a_ratio_has_its_interval():

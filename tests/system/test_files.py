@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from attncli.errors import UserError
 from attncli.system import files
-from attncli.system.files import write_atomically
+from attncli.system.files import expand_user_path, write_atomically
 
 
 @pytest.mark.parametrize("content", ["two\nlines, ü\n", b"\x00\xff\r\n"])
@@ -30,3 +31,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(OSError, match="disk full"):
         write_atomically(path, "new")
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("text", ["s3://bucket/x", "https:/example.org/x.zip", "gs://b"])
+def test_an_address_is_no_path(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would become a new folder `s3:` here; a folder that really has such a name is taken."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"--runs: .*an address"):
+        expand_user_path(text, "--runs")
+    Path(text).mkdir(parents=True)
+    assert expand_user_path(text, "--runs") == Path(text)
+    assert expand_user_path("C:/x", "--runs") == Path("C:/x")

@@ -8,8 +8,8 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from attncli.data.images.pixel_rules import PixelRules
+from attncli.system.failed_downloads import HEAD_BYTES, identify_failed_download
 
-HEAD_BYTES = 132
 CONVERT = "convert it to JPEG or PNG"
 BRANDS = {
     "HEIC": (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"mif1", b"msf1"),
@@ -23,8 +23,6 @@ SIGNATURES = {
     f"Radiance HDR: {CONVERT}": (b"#?RADIANCE", b"#?RGBE"),
     "a PDF": (b"%PDF",),
     f"SVG, a drawing: {CONVERT}": (b"<svg",),
-    "a web page, as downloads that failed leave": (b"<!doctype html", b"<!DOCTYPE html", b"<html", b"<HTML"),
-    "a pointer of Git LFS: `git lfs pull` fetches the file": (b"version https://git-lfs",),
     "an archive": (b"PK\x03\x04", b"\x1f\x8b", b"Rar!", b"7z\xbc\xaf"),
     "a video": (b"\x1aE\xdf\xa3",),
     "a NumPy array": (b"\x93NUMPY",),
@@ -57,8 +55,8 @@ def open_image(path: Path | BinaryIO, rules: PixelRules) -> Iterator[Image.Image
 
 def identify_format(head: bytes) -> str:
     """Return what a file is by its first bytes, in words that follow its name in an error."""
-    if not head:
-        return "an empty file"
+    if failure := identify_failed_download(head):
+        return failure
     if head[4:8] == b"ftyp":
         brand = next((name for name, brands in BRANDS.items() if head[8:12] in brands), None)
         return f"{brand}, which Pillow lacks: {CONVERT}" if brand else "a video"

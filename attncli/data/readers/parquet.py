@@ -36,6 +36,7 @@ from attncli.data.readers.split_names import (
     unknown_split_error,
 )
 from attncli.errors import UserError, unknown_name_error
+from attncli.system.failed_downloads import read_failed_download
 
 MOST_SHOWN = 80  # characters of a text that is no path
 _lock = Lock()
@@ -152,7 +153,8 @@ def translated_parquet_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({describe_arrow_error(error)})", LAYOUT) from error
+        reason = read_failed_download(path) or describe_arrow_error(error)
+        raise UserError(f"{path}: not a readable Parquet file ({reason})", LAYOUT) from error
 
 
 def open_row(root: Path, file: ImageFile, wanted: ColumnNames = FOUND_BY_NAME) -> BinaryIO | Path:
