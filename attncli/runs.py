@@ -58,7 +58,7 @@ class FinishedRun:
     `dataset` is the recipe's, unless the user says whose images the runs on `folder` used. `folder` is None if only
     MLflow has the run; its result then lacks what MLflow does not keep. `is_imported` is true for a run of a file of
     results: its folder is gone when the command ends. `folder_name` names the user's own images of a recipe that does
-    not say any more where they lie.
+    not say any more where they lie. `started_ms` is MLflow's, for a run that only MLflow has.
     """
 
     recipe: Recipe
@@ -68,6 +68,12 @@ class FinishedRun:
     folder: Path | None
     is_imported: bool = False
     folder_name: str = ""
+    started_ms: int = 0  # since 1970
+
+    def find_start_ms(self) -> int:
+        """Return when the run began, in milliseconds since 1970, or 0 if nothing says so."""
+        provenance = None if self.folder is None else read_provenance(self.folder)
+        return self.started_ms if provenance is None else provenance.started_ms
 
     @property
     def digest(self) -> str:
@@ -219,6 +225,7 @@ def _convert_mlflow_row(row: Mapping[str, Any]) -> FinishedRun | None:
         dataset=recipe.data.name,
         experiment=row["experiment"],
         folder=None,
+        started_ms=row["started_ms"] or 0,
     )
 
 
@@ -414,6 +421,8 @@ def find_run_folder(runs: Path, word: str, notify: Callable[[str], None] | None 
     Raises:
         UserError: No run has this name, or several digests begin with it.
     """
+    if not word.strip():
+        raise UserError("run: the name is empty", "`attncli ls runs` lists them")
     run_path = Path(word)
     if path_exists(run_path / RECIPE):
         return run_path
@@ -433,6 +442,21 @@ def find_run_folder(runs: Path, word: str, notify: Callable[[str], None] | None 
     if not run_folders:
         raise UserError(f"no runs in {runs}", "`attncli run` makes one, --runs names another folder")
     raise unknown_name_error("run", word, [f.name for f in run_folders])
+
+
+def locate_pretrained_run(runs: Path, word: str, notify: Callable[[str], None] | None = None) -> str:
+    """Return the folder of the run that a text of model.pretrained names; the path of a file as it is.
+
+    Args:
+        runs: The folder of runs.
+        word: The path of a file or folder, or the name or digest of a run.
+        notify: Called with a line about the others if several runs have the name.
+
+    Raises:
+        UserError: It is no path, and no run has this name.
+    """
+    is_file = "/" in word or Path(word).suffix or path_exists(Path(word))
+    return word if is_file else str(find_run_folder(runs, word, notify))
 
 
 make_module_callable(__name__, "attncli.api:list_runs")

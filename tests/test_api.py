@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch
 import attncli
 from attncli import validation
 from attncli.errors import UserError
-from tests.claims.case import pairs
+from tests.claims.case import run
 from tests.commands.line import line
 from tests.shared import ROOT
 from tests.trained.case import trained_run
@@ -56,6 +57,28 @@ def test_networks_are_those_of_the_commands() -> None:
         attncli.build("resnet21")
 
 
+@pytest.mark.parametrize(
+    ("keywords", "name"),
+    [
+        ({"classes": 0}, "classes"),
+        ({"classes": "10"}, "classes"),
+        ({"classes": ["cat"]}, "classes"),
+        ({"image_size": -1}, "image_size"),
+        ({"image_size": 32.0}, "image_size"),
+        ({"image_size": (32,)}, "image_size"),
+        ({"image_size": True}, "image_size"),
+        ({"seed": -1}, "seed"),
+        ({"k": 3}, "k"),
+        ({"attn": None}, "model.attn"),
+        ({"pretrained": "eca-resnet20-s7"}, "no runs"),
+    ],
+)
+def test_wrong_arguments_of_a_network_are_named(keywords: dict[str, Any], name: str) -> None:
+    """Before torch sees them."""
+    with pytest.raises(UserError, match=rf"^{name}\b"):
+        attncli.build("resnet20", **{"attn": "eca"} | keywords)  # type: ignore[arg-type]
+
+
 def test_recipes_are_those_of_the_commands() -> None:
     """By name, with short names and overrides; unknown ones are refused."""
     recipe = attncli.recipe("quickstart", "train.lr=0.05", attn="se", seed=2)
@@ -63,18 +86,37 @@ def test_recipes_are_those_of_the_commands() -> None:
     assert recipe == validation.read(ROOT / "recipes/quickstart.yaml", ["train.lr=0.05"], values)
     with pytest.raises(UserError, match="quickstar"):
         attncli.recipe("quickstar")
-    with pytest.raises(TypeError, match="lr"):
+    with pytest.raises(TypeError, match=r"train\.lr=1"):
         attncli.recipe(lr=1)
+    assert attncli.recipe(None, {"train.lr": 0.3, "data.root": Path("mini")}, dataset="folder").train.lr == 0.3
 
 
 def test_frames_are_the_json_of_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row per run, and a row per variant with the same figures; nothing for an empty folder."""
     monkeypatch.chdir(tmp_path)
     assert len(attncli.runs()) == len(attncli.compare()) == 0
-    pairs(Path("runs"), "eca", [0.9, 0.8], [0.7, 0.7])
+    assert {"name", "attn", "test_top1", "recipe.train.lr"} <= set(attncli.runs().columns)
+    for attn, accuracies in (("eca", [0.9, 0.8, 0.85]), ("se", [0.6, 0.8, 0.7]), ("none", [0.7, 0.7, 0.72])):
+        for seed, top1 in enumerate(accuracies):
+            run(Path("runs"), attn=attn, seed=seed, top1=top1)
     frame = attncli.runs()
-    assert sorted(frame["name"]) == [f"{a}-resnet20-s{s}" for a in ("eca", "none") for s in (0, 1)]
+    assert sorted(frame["name"]) == [f"{a}-resnet20-s{s}" for a in ("eca", "none", "se") for s in (0, 1, 2)]
     assert set(frame["recipe.train.lr"]) == {0.1}
     table, printed = attncli.compare(attn="eca"), line("compare", "--json", "--no-plot").json()
-    assert table["diff"].tolist()[1] == pytest.approx(printed[1]["diff"])
-    assert len(attncli.compare(backbone="resnet18")) == 0
+    (wanted,) = [row for row in printed if row["attn"] == "eca"]  # tested together with se, also if se is not shown
+    for name in ("diff", "p_holm", "diff_joint_low"):
+        assert table[name].tolist()[1] == pytest.approx(wanted[name])
+    for wrong in ({"backbone": "resnet18"}, {"attn": ["eca", "cbma"]}, {"margin": 0.0}, {"runs": "nosuch"}):
+        with pytest.raises(UserError):
+            attncli.compare(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_name_of_several_runs_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The latest is loaded, with a warning, as a notebook has no stderr of a command."""
+    folders = [tmp_path / "runs" / digest for digest in ("0a", "0b")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "recipe.yaml").write_text(attncli.recipe("quickstart").to_yaml())
+    monkeypatch.setattr("attncli.trained.load_trained_network", lambda folder: folder)
+    with pytest.warns(UserWarning, match="2 runs have the name"):
+        assert attncli.load("none-resnet18-s0", runs=tmp_path / "runs") in folders

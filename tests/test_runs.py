@@ -9,7 +9,7 @@ import pytest
 
 from attncli import runs as run_reader
 from attncli import track
-from attncli.commands.compare import refuse_empty_filters
+from attncli.analysis.run_filter import read_run_filter
 from attncli.errors import UserError
 from attncli.runs import (
     RunStore,
@@ -200,16 +200,16 @@ def test_a_filter_that_no_run_meets_is_refused(filters, hint):
             result=SimpleNamespace(attn=attn),
             dataset="digits",
             images="digits",
+            is_on=lambda name: name in (None, "digits"),
             recipe=SimpleNamespace(model=SimpleNamespace(backbone_label="resnet18")),
         )
         for attn in ("none", "eca")
     ]
-    everything = {"attn": None, "backbone": None, "dataset": None}
     with pytest.raises(UserError, match="no finished run has it") as caught:
-        refuse_empty_filters(runs, **everything | filters)
+        read_run_filter(**filters).refuse_unknown_names(runs)
     assert caught.value.hint.startswith(hint)
-    refuse_empty_filters(runs, attn=["eca", "none"], backbone="resnet18", dataset="digits")
-    refuse_empty_filters([], **everything | filters)
+    read_run_filter(attn=["eca", "none"], backbone="resnet18", dataset="digits").refuse_unknown_names(runs)
+    read_run_filter(**filters).refuse_unknown_names([])
 
 
 def test_results_of_a_moved_folder_name_where_they_lie(tmp_path):

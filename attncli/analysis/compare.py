@@ -36,6 +36,7 @@ from attncli.analysis.variants import (
 )
 from attncli.attention import NONE
 from attncli.dataset_catalog import find_properties
+from attncli.errors import UserError
 from attncli.recipe import Data
 from attncli.runs import FailedRun, FinishedRun
 from attncli.track.predictions import read_predictions
@@ -211,7 +212,12 @@ def compare_variants(
         margin: The smallest difference of interest, as a fraction.
         planned_seeds: How many seeds were planned before the first run, for runs that do not say so themselves.
         failures: Runs that failed. Their seeds are shown, and a variant with failed seeds is not judged.
+
+    Raises:
+        UserError: The margin is none.
     """
+    if not 0 < margin <= 1:
+        raise UserError(f"margin: {100 * margin:g} points are not allowed", "allowed: above 0, up to 100")
     arms = group_runs(runs)
     variants = _pair_variants(arms, planned_seeds, failures)
     names, recipes = name_variants(arms), list_recipe_differences(arms)

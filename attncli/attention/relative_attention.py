@@ -21,15 +21,17 @@ class RelativePositions(nn.Module):
         for table in (self.rows, self.columns):
             nn.init.trunc_normal_(table, std=std)
 
-    def forward(self, q: Tensor) -> Tensor:
-        """Return q . (R_h + R_w) for queries (..., Hq, Wq, d): (..., Hq Wq, H W) for all keys.
+    def forward(self, scores: Tensor, q: Tensor) -> Tensor:
+        """Return the scores of all keys, (..., Hq Wq, H W), plus q . (R_h + R_w) for queries (..., Hq, Wq, d).
 
         Queries count from the first key, so that query and key 0 have the offset 0.
         """
         height, width = self.sizes
         by_row = torch.einsum("...ijd,iad->...ija", q, self._look_up(self.rows, q.shape[-3], height))
         by_column = torch.einsum("...ijd,jcd->...ijc", q, self._look_up(self.columns, q.shape[-2], width))
-        return (by_row[..., None] + by_column[..., None, :]).flatten(-2).flatten(-3, -2)
+        pairs = scores.unflatten(-1, self.sizes).unflatten(-3, q.shape[-3:-1]) + by_row[..., None]
+        pairs += by_column[..., None, :]  # in place: the scores of large maps are what fills the memory
+        return pairs.flatten(-2).flatten(-3, -2)
 
     @staticmethod
     def _look_up(table: Tensor, queries: int, keys: int) -> Tensor:
@@ -64,7 +66,7 @@ def score_pairs(
         scaled = q * q.shape[-1] ** -0.5
         scores = scaled.flatten(-3, -2) @ k.transpose(-2, -1)
         if positions is not None:
-            scores = scores + positions(scaled if scale_positions else q)
+            scores = positions(scores, scaled if scale_positions else q)
         if masked is not None:
             scores = scores.masked_fill(masked, float("-inf"))
         return scores.softmax(-1)

@@ -35,7 +35,12 @@ class Budget:
     @property
     def is_part(self) -> bool:
         """Whether the runs had clearly fewer images than the claim."""
-        return bool(self.images is not None and self.claimed_images and self.images < ENOUGH * self.claimed_images)
+        return self.image_share is not None and self.image_share < ENOUGH
+
+    @property
+    def image_share(self) -> float | None:
+        """The images of the smallest run as a share of the claim's, or None if either is unknown."""
+        return self.images / self.claimed_images if self.images is not None and self.claimed_images else None
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -90,6 +90,7 @@ def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
         is_transfer=bool(transfer_labels) or (budget is not None and budget.is_part),
         labels=labels,
         budget=budget.describe() if budget else None,
+        image_share=budget.image_share if budget else None,
         command=_suggest_command(resolved, outcome, decided_by, parts, evidence),
     )
 

@@ -121,6 +121,7 @@ class ClaimVerdict:
     is_transfer: bool = False  # whether it was tested on another network, dataset, or part of a dataset than claimed
     labels: tuple[str, ...] = ()  # what a reader must know: on another dataset, on another network
     budget: str | None = None  # epochs and images of the runs beside the claim's: "10 of 164 epochs, ..."
+    image_share: float | None = None  # training images of the runs as a share of the claim's
     command: str | None = None  # what would test it, or test it better
 
     def to_json_dict(self) -> dict[str, Any]:

@@ -317,13 +317,12 @@ def read_recipe(
 
 def _resolve_run_weights(item: str, runs: Path) -> str:
     """Return a `key=value` with the folder of the run in place of its name, if it is model.pretrained=RUN."""
-    from attncli.runs import find_run_folder
+    from attncli.runs import locate_pretrained_run
 
     key, _, word = item.partition("=")
-    is_file = "/" in word or Path(word).suffix or path_exists(Path(word))
-    if key.strip() != "model.pretrained" or is_file or word.lower() in ("true", "false", "null", ""):
+    if key.strip() != "model.pretrained" or word.lower() in ("true", "false", "null", ""):
         return item
-    return f"{key}={find_run_folder(runs, word)}"
+    return f"{key}={locate_pretrained_run(runs, word, lambda line: click.echo(line, err=True))}"
 
 
 def locate_run(runs: Path, word: str) -> Path:

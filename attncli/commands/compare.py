@@ -3,12 +3,19 @@
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
+from attncli.commands._completion import (
+    complete_backbones,
+    complete_datasets,
+    complete_mechanisms,
+    complete_recipes,
+    complete_sweeps,
+)
 from attncli.commands._options import (
     NAMES,
     echo_json,
@@ -26,7 +33,7 @@ LEAST_COLUMNS, MOST_COLUMNS = 80, 120  # a narrower table is broken, longer line
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
     from attncli.analysis.over_tasks import TaskComparison
-    from attncli.runs import FinishedRun, RunStore
+    from attncli.runs import RunStore
 
 
 @click.command()
@@ -39,6 +46,21 @@ if TYPE_CHECKING:
     shell_complete=complete_mechanisms,
     help="Only these mechanisms (separated by commas) and their baseline.",
 )
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    metavar="RECIPE",
+    shell_complete=complete_recipes,
+    help="Only runs trained as this recipe says (a name or file), on any dataset, with any network.",
+)
+@click.option(
+    "--sweep",
+    type=click.Path(path_type=Path),
+    metavar="SWEEP",
+    shell_complete=complete_sweeps,
+    help="Only runs of this sweep (a name or file), with any seed.",
+)
+@click.option("--since", metavar="DATE", help="Only runs that began on this day or later: 2026-11-29.")
 @click.option(
     "--format",
     "format_",
@@ -91,6 +113,9 @@ def command(
     dataset: str | None,
     backbone: str | None,
     attn: list[str] | None,
+    recipe: Path | None,
+    sweep: Path | None,
+    since: str | None,
     format_: str,
     columns: list[str] | None,
     spread: Literal["ci", "sd"] | None,
@@ -117,6 +142,7 @@ def command(
     \b
     Example:
       attncli compare --dataset digits --backbone resnet18
+      attncli compare --recipe cifar-fast --since 2026-11-01
       attncli compare --over dataset,backbone
       attncli compare --with theirs.results
       attncli compare --format csv > runs.csv
@@ -124,6 +150,7 @@ def command(
     """
     from attncli.analysis.compare import compare_variants
     from attncli.analysis.over_tasks import choose_mechanisms, compare_over_tasks
+    from attncli.analysis.run_filter import read_run_filter
     from attncli.report import comparison
     from attncli.report.comparison import describe_lost_runs
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
@@ -135,10 +162,10 @@ def command(
         read_failed_runs,
         read_finished_runs,
     )
-    from attncli.system.code_reference import is_code_reference, label_code_reference, label_mechanism_name
 
-    attn = [label_mechanism_name(name) for name in attn] if attn else attn
-    backbone = label_code_reference(backbone) if backbone and is_code_reference(backbone) else backbone
+    run_filter = read_run_filter(
+        dataset=dataset, backbone=backbone, attn=attn, recipe=recipe, sweep=sweep, since=since, runs=runs
+    )
     run_store = RunStore(runs, tracking_uri)
     finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(runs))
     unreadable_line = describe_unreadable_runs(runs, finished_runs)
@@ -147,25 +174,18 @@ def command(
         others = open_results_of_others(with_files, shipped)
         finished_runs, plot = merge_results(finished_runs, others, must_match=not shipped), False
         failed_runs = rename_failed_groups(failed_runs, others)
-    refuse_empty_filters(finished_runs, attn=attn, backbone=backbone, dataset=dataset)
+    run_filter.refuse_unknown_names(finished_runs)
     if over:
-        shown_runs = [
-            run for run in finished_runs if run.is_on(dataset) and backbone in (None, run.recipe.model.backbone_label)
-        ]
+        any_mechanism = replace(run_filter, attn=())
+        shown_runs = [run for run in finished_runs if any_mechanism.selects(run)]
         task_comparison = compare_over_tasks(shown_runs, over, failed_runs)
-        if attn:
-            task_comparison = choose_mechanisms(task_comparison, attn)
+        if run_filter.attn:
+            task_comparison = choose_mechanisms(task_comparison, run_filter.attn)
         return _print_task_comparison(task_comparison, over, runs if plot else None, as_json or format_ == "json")
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
     )  # of all runs, as variants are tested together whatever is shown
-    rows = [
-        row
-        for row in all_rows
-        if dataset in (None, row.dataset, row.images)
-        and backbone in (None, row.backbone)
-        and (not attn or row.attn in (*attn, "none"))
-    ]
+    rows = run_filter.select_rows(all_rows, finished_runs)
     rows = sort_rows(rows, sort) if sort else rows
     if columns or spread or format_ == "latex":
         spread = spread or ("sd" if format_ == "latex" else "ci")
@@ -188,7 +208,8 @@ def command(
         )
     if plot and rows:
         experiments = {run.reference: run.experiment for run in finished_runs}
-        _draw_plots(rows, cost, run_store, experiments, attn or [])
+        chosen = [*run_filter.attn, *(Path(word).stem for word in (recipe, sweep) if word), *([since] if since else [])]
+        _draw_plots(rows, cost, run_store, experiments, chosen)
     return None
 
 
@@ -206,39 +227,6 @@ def _print_task_comparison(
         file = plot_folder / f"compare-over-{'-'.join(over)}.png"
         draw_critical_differences(task_comparison, file)
         click.echo(f"plot: {file}", err=True)
-
-
-def refuse_empty_filters(
-    finished_runs: "Sequence[FinishedRun]", *, attn: list[str] | None, backbone: str | None, dataset: str | None
-) -> None:
-    """Raise UserError if no finished run has what a filter names; without any finished runs all filters pass."""
-    from attncli import attention, backbones
-    from attncli.dataset_catalog import list_dataset_aliases
-    from attncli.errors import UserError, suggest_name
-
-    filters = (
-        ("--attn", attn or [], {run.result.attn for run in finished_runs}, attention.list_mechanism_aliases),
-        (
-            "--backbone",
-            [backbone],
-            {run.recipe.model.backbone_label for run in finished_runs},
-            backbones.list_backbone_aliases,
-        ),
-        (
-            "--dataset",
-            [dataset],
-            {name for run in finished_runs for name in (run.dataset, run.images)},
-            list_dataset_aliases,
-        ),
-    )
-    for option, names, present, list_aliases in filters:
-        missing = [name for name in names if name is not None and name not in present]
-        if missing and finished_runs:
-            aliases = {alias: text for alias, text in list_aliases().items() if text.split("'")[1] in present}
-            hint = f"the finished runs have {', '.join(sorted(present))}"
-            suggestion = suggest_name(missing[0], present, aliases)
-            hint = f"{suggestion} {hint}" if suggestion.startswith("did") else hint
-            raise UserError(f"{option} {missing[0]}: no finished run has it", hint)
 
 
 def choose_table_width(columns: int) -> int:

@@ -154,7 +154,8 @@ def command(
     if as_json:
         echo_json(sweep_summary.build_sweep_dict(plan_runs(), failures, runs))
     else:
-        click.echo(sweep_summary.render_sweep_end(sweep_plan, failures, runs, stopped=stopped))
+        same_plan = None if overrides or dataset or backbone else str(sweep)
+        click.echo(sweep_summary.render_sweep_end(sweep_plan, failures, runs, stopped=stopped, sweep=same_plan))
     if failures or stopped:
         raise SystemExit(130 if stopped.startswith("stopped by SIG") else 1)
     return None

@@ -60,7 +60,9 @@ def load_yaml(path: Path) -> dict[str, Any]:
     Raises UserError if the file cannot be read, is not valid YAML, or is not a mapping.
     """
     try:
-        tree = parse_yaml(read_user_text(path, "`attncli recipe ls` lists recipes"))
+        own = path / "recipe.yaml"
+        hint = f"its recipe is {own}" if own.is_file() else "`attncli recipe ls` lists recipes"
+        tree = parse_yaml(read_user_text(path, hint))
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file") from error
     if tree is None:

@@ -65,6 +65,8 @@ def format_verdict_figures(verdict: ClaimVerdict) -> str:
     pieces += [part.failure for part in verdict.parts if isinstance(part, TrainedOutcome)]
     if verdict.budget and verdict.outcome != "untested":
         pieces.append(verdict.budget.partition(",")[0])
+        if verdict.image_share is not None and verdict.image_share < 1:
+            pieces.append(f"{100 * verdict.image_share:.2g} % of the images")
     return "; ".join(dict.fromkeys(text for text in pieces if text)) or verdict.why or MISSING
 
 

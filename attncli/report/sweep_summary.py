@@ -52,8 +52,18 @@ def format_remaining(plan: SweepPlan) -> str:
     return f"{progress}; about {format_duration(seconds)} for {unfinished - unknown} ({by}){more}, timings included"
 
 
-def render_sweep_end(plan: SweepPlan, failures: Sequence[TaskEnded], runs: Path, *, stopped: str = "") -> str:
-    """Return how a sweep ended: counts, every failure with its log, and what to do next."""
+def render_sweep_end(
+    plan: SweepPlan, failures: Sequence[TaskEnded], runs: Path, *, stopped: str = "", sweep: str | None = None
+) -> str:
+    """Return how a sweep ended: counts, every failure with its log, and what to do next.
+
+    Args:
+        plan: the sweep.
+        failures: the runs that did not finish.
+        runs: the folder of runs.
+        stopped: why the sweep ended early, "" if it did not.
+        sweep: the name or file that gives the same plan again, or None if the command changed it.
+    """
     unfinished = len(failures)
     lines = [f"{plan.name}: {len(plan.runs)} runs, {len(plan.runs) - unfinished} finished"]
     if stopped:
@@ -67,7 +77,7 @@ def render_sweep_end(plan: SweepPlan, failures: Sequence[TaskEnded], runs: Path,
     if failures and not stopped:
         lines.append("the same command runs again what failed, and nothing else")
     elif not failures and not stopped:
-        lines.append(f"Next: {build_compare_command(plan, runs)}")
+        lines.append(f"Next: {build_compare_command(plan, runs, sweep)}")
     return "\n".join(lines)
 
 
@@ -90,9 +100,11 @@ def build_sweep_dict(plan: SweepPlan, failures: Sequence[TaskEnded], runs: Path)
     }
 
 
-def build_compare_command(plan: SweepPlan, runs: Path) -> str:
-    """Return the command that compares the runs."""
+def build_compare_command(plan: SweepPlan, runs: Path, sweep: str | None = None) -> str:
+    """Return the command that compares the runs: those of the sweep, or else of its dataset and backbone."""
     words = ["attncli", "compare"]
+    if sweep is not None:
+        return shlex.join([*words, "--sweep", sweep, *(["--runs", str(runs)] if str(runs) != "runs" else [])])
     datasets = {name_images(run.recipe) for run in plan.runs}
     backbones = {run.recipe.model.backbone for run in plan.runs}
     words += ["--dataset", *datasets] if len(datasets) == 1 else []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -97,8 +97,14 @@ def _export_safetensors(trained: TrainedNetwork, path: Path, images: Tensor) -> 
 
 def load_exported(path: Path) -> TrainedNetwork:
     """Return the network of a file that `export_network` wrote as safetensors. Raises UserError for another file."""
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or ("no such file" if not path.exists() else str(error))
+        raise UserError(
+            f"{path}: cannot be read: {reason}", "attncli export RUN --to safetensors writes one"
+        ) from error
     try:
         values = {name: json.loads(metadata[name]) for name in ("classes", "size", "frames", "mean", "std")}
         recipe = Recipe.model_validate(json.loads(metadata["attncli.recipe"]))

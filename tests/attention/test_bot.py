@@ -60,7 +60,9 @@ def test_tables_hold_offsets() -> None:
     module = Attention(4, 4, (3, 2), heads=4).double()
     module.positions.rows.data = torch.arange(5.0, dtype=torch.float64)[:, None]  # offsets -2 to 2
     module.positions.columns.data = 10 * torch.arange(3.0, dtype=torch.float64)[:, None]  # -1 to 1
-    scores = module.positions(torch.ones(1, 4, 3, 2, 1, dtype=torch.float64))[0, 0].view(3, 2, 3, 2)
+    scores = module.positions(torch.zeros(1, 4, 6, 6).double(), torch.ones(1, 4, 3, 2, 1).double())[0, 0].view(
+        3, 2, 3, 2
+    )
     assert scores[0, 0, 0, 0] == 2 + 10
     assert scores[0, 1, 2, 0] == 4 + 0
     assert scores[2, 0, 0, 1] == 0 + 20

@@ -10,6 +10,7 @@ from attncli.claims.budget import Budget, find_claimed_epochs
 from attncli.claims.evidence import Evidence
 from attncli.claims.next_step import describe_unused_runs
 from attncli.claims.throughput import SpeedStore
+from attncli.report.claims import format_verdict_figures
 from attncli.runs import RunStore, read_finished_runs
 from tests.claims.case import claims_file, pairs
 from tests.claims.test_judge import BETTER, ECA, PLAIN, PLAINS, verdict
@@ -24,6 +25,7 @@ def test_a_short_schedule_on_a_part_of_the_images_is_marked(tmp_path):
     assert found.outcome != "untested"
     assert found.budget == "2 of 164 epochs, 2,700 of 50,000 images"
     assert len(found.labels) == 2
+    assert format_verdict_figures(found).endswith("; 2 of 164 epochs; 5.4 % of the images")
     assert found.to_json_dict()["budget"] == found.budget
 
 
@@ -32,6 +34,7 @@ def test_the_whole_schedule_is_not_marked(tmp_path):
     pairs(tmp_path / "runs", "eca", BETTER, PLAINS, data__name="cifar10", train__epochs=164)
     found = verdict(tmp_path, f"{ECA} > {PLAIN}", on="cifar10")
     assert (found.budget, found.labels) == ("164 of 164 epochs, 50,000 of 50,000 images", ())
+    assert format_verdict_figures(found).endswith("; 164 of 164 epochs")
 
 
 def test_more_seeds_go_on_with_the_users_own_recipe(tmp_path):

@@ -79,7 +79,7 @@ def test_a_file_that_is_not_there(file: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "stopped", "code", "told"),
     [
-        ("FINISHED", "", 0, "Next: attncli compare --dataset digits --backbone resnet20"),
+        ("FINISHED", "", 0, "Next: attncli compare --sweep six"),
         ("FAILED", "", 1, "log: runs/"),
         ("FAILED", "stopped by the failure of x", 1, "the same command"),
         ("KILLED", "stopped by SIGTERM", 130, "six: stopped by SIGTERM; the same command"),

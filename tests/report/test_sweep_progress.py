@@ -214,6 +214,7 @@ def test_the_end_says_how_to_compare() -> None:
         "Next: attncli compare --dataset digits --backbone resnet18"
     )
     assert sweep_summary.build_compare_command(SweepPlan("s", runs), Path("a b")).endswith("--runs 'a b'")
+    assert sweep_summary.build_compare_command(SweepPlan("s", runs), Path("runs"), "my s.yaml").endswith("'my s.yaml'")
 
 
 def test_the_outcome_for_programs(tmp_path: Path) -> None:

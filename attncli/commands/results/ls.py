@@ -1,5 +1,8 @@
 """`attncli results ls`: list the results that attncli brings."""
 
+import textwrap
+from collections.abc import Mapping
+
 import click
 
 from attncli.commands._options import echo_json, json_option
@@ -22,7 +25,6 @@ def command(as_json: bool = False) -> None:
     """
     from attncli.analysis.shipped_counts import locate_file, summarize_overheads
     from attncli.recipe.library import list_shipped_results
-    from attncli.report.table import print_rows
     from attncli.result_files import imported_results, summarize_results
 
     rows = []
@@ -32,4 +34,17 @@ def command(as_json: bool = False) -> None:
     overheads = locate_file()
     if overheads.is_file():
         rows.append({"name": overheads.name, "bytes": overheads.stat().st_size, **summarize_overheads(overheads)})
-    return echo_json(rows) if as_json else print_rows(rows, empty="attncli brings no results")
+    if as_json:
+        echo_json(rows)
+    else:
+        click.echo("\n\n".join(_format_file(row) for row in rows) or "attncli brings no results")
+
+
+def _format_file(facts: Mapping[str, object]) -> str:
+    """Return a file's name, and below it one line per fact."""
+    lines = [
+        textwrap.fill(str(value), 78, initial_indent=f"  {key:<11} ", subsequent_indent=" " * 14)
+        for key, value in facts.items()
+        if key != "name"
+    ]
+    return "\n".join([str(facts["name"]), *lines])
