@@ -22,13 +22,13 @@ def keep_norm_counters_on_host(net: nn.Module, compiled: bool | str, processes: 
     """
     if compiled or processes > 1:
         return
-    for norm in _iterate_norms(net):
-        norm.num_batches_tracked = norm.num_batches_tracked.cpu()
+    for norm, counter in _list_counting_norms(net):
+        norm.num_batches_tracked = counter.cpu()
 
 
 def find_host_counters(net: nn.Module) -> list[Tensor]:
     """Return the counters of a network's batch norms that are in main memory, each a number ()."""
-    return [norm.num_batches_tracked for norm in _iterate_norms(net) if norm.num_batches_tracked.device.type == "cpu"]
+    return [counter for _, counter in _list_counting_norms(net) if counter.device.type == "cpu"]
 
 
 def move_network(net: nn.Module, device: torch.device) -> nn.Module:
@@ -44,6 +44,7 @@ def read_counters(counters: Sequence[Tensor]) -> list[int]:
     return [int(counter) for counter in counters]
 
 
-def _iterate_norms(net: nn.Module) -> "list[_NormBase]":
-    """Return the norms of a network that count their batches."""
-    return [m for m in net.modules() if isinstance(m, _NormBase) and isinstance(m.num_batches_tracked, Tensor)]
+def _list_counting_norms(net: nn.Module) -> list[tuple[_NormBase, Tensor]]:
+    """Return the norms of a network that count their batches, with their counters."""
+    norms = [module for module in net.modules() if isinstance(module, _NormBase)]
+    return [(norm, counter) for norm in norms if isinstance(counter := norm.num_batches_tracked, Tensor)]
