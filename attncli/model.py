@@ -1,5 +1,6 @@
 """Build the network of a recipe: a backbone with a mechanism at its sites, or a mechanism that is the whole network."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from attncli.seeds import derive_seed
 from attncli.system.code_reference import is_code_reference
 
 CIFAR_STEM_BELOW = 64  # images below this many pixels get the CIFAR stem
+MAX_TRACED = 16  # plain networks whose shapes a process remembers
+_traced_shapes: OrderedDict[str, surgery.ModuleShapes] = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -239,7 +242,8 @@ def _insert_attention(net: nn.Module, resolved: ResolvedModel, structure: Networ
     placed_mechanisms: list[tuple[sites.Placement, nn.Module]] = []
     with plugin_errors(model.attn, "fails on a map of zeros"):
         for member in mechanism.members if mechanism is not None else ():
-            places = sites.find_placements(net, structure, make_placement_request(resolved, member, spec))
+            request = make_placement_request(resolved, member, spec)
+            places = sites.find_placements(net, structure, request, _trace_plain_network(net, model, spec))
             placed_members = [
                 (p, build_mechanism(resolved, member, p.site_arguments, p.path, p.options)) for p in places
             ]
@@ -250,6 +254,22 @@ def _insert_attention(net: nn.Module, resolved: ResolvedModel, structure: Networ
             sites.remove_built_in_attention(net, structure, model.replace)
         for placement, module in sites.order_insertions(model.attn, placed_mechanisms):
             placement.insert(net, module)
+
+
+def _trace_plain_network(net: nn.Module, model: Model, spec: InputSpec) -> surgery.ModuleShapes:
+    """Return the shapes in `net`, the plain network of a recipe; runs that differ in the seed or mechanism share them.
+
+    Users' and timm's networks are traced each time: their code may be another the next time.
+    """
+    if is_code_reference(model.backbone) or model.backbone.startswith(backbones.TIMM_PREFIX):
+        return surgery.trace_shapes(net, spec.size, spec.frames or 1)
+    plain: dict[str, Any] = {"attn": attention.NONE, "options": {}, "site": None, "stages": None, "blocks": None}
+    key = f"{model.model_copy(update=plain).model_dump_json()} {spec}"
+    if key not in _traced_shapes:
+        _traced_shapes[key] = surgery.trace_shapes(net, spec.size, spec.frames or 1)
+        while len(_traced_shapes) > MAX_TRACED:
+            _traced_shapes.popitem(last=False)
+    return _traced_shapes[key]
 
 
 def make_placement_request(resolved: ResolvedModel, mechanism: Mechanism, spec: InputSpec) -> sites.PlacementRequest:

@@ -216,3 +216,15 @@ def test_weight_decay_groups() -> None:
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
     assert sum(len(g["params"]) for g in groups) == len(list(net.parameters()))
     assert all((id(p) in decayed) == (p.ndim > 1) for p in net.parameters())
+
+
+def test_runs_that_share_a_network_trace_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds and mechanisms do; another size does not. Users' networks are traced each time."""
+    traced = []
+    real_trace = model.surgery.trace_shapes
+    monkeypatch.setattr(model.surgery, "trace_shapes", lambda *given: traced.append(given[1]) or real_trace(*given))
+    monkeypatch.setattr(model, "_traced_shapes", type(model._traced_shapes)())
+    for attn, seed, side in (("se", 0, 32), ("se", 1, 32), ("eca", 0, 32), ("se", 0, 16)):
+        chosen = read(values={"model.backbone": "resnet20", "model.attn": attn, "seed": seed})
+        model.build(chosen, model.InputSpec(10, (side, side)))
+    assert traced == [(32, 32), (16, 16)]

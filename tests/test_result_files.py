@@ -218,7 +218,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(line("results", "export", "a.zip"), "no finished runs")
     write_runs(Path("runs"), "eca", (0.9, 0.8))
     assert line("results", "export", "a.zip", "--json").json()["runs"] == 2
-    refused(line("results", "export", "b.zip", "--backbone", "resnet18"), "no finished runs")
+    refused(line("results", "export", "b.zip", "--backbone", "resnet18"), "no finished run has it")
     Path("mine.py").write_text(PLUGIN)
     write_runs(Path("runs"), "mine.py:Attention", (0.9,), data__name="folder", data__root=str(tmp_path / "flowers"))
     for words, count in (("--attn mine.py:Attention", 1), ("--attn eca", 2), ("--dataset flowers", 1)):

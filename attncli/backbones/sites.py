@@ -89,8 +89,10 @@ def remove_built_in_attention(net: nn.Module, structure: NetworkStructure, atten
         net.set_submodule(path, nn.Identity())
 
 
-def find_placements(net: nn.Module, structure: NetworkStructure, request: PlacementRequest) -> list[Placement]:
-    """Return the places in `net` where the mechanism of `request` goes.
+def find_placements(
+    net: nn.Module, structure: NetworkStructure, request: PlacementRequest, shapes: ModuleShapes | None = None
+) -> list[Placement]:
+    """Return the places in `net` where the mechanism of `request` goes; `shapes` are its shapes, if they are known.
 
     Raises UserError if the site is of another kind than the mechanism's own, or if no block has it.
     """
@@ -105,7 +107,7 @@ def find_placements(net: nn.Module, structure: NetworkStructure, request: Placem
         net,
         structure,
         select_blocks(structure, request),
-        trace_shapes(net, request.size, request.frames or 1),
+        shapes or trace_shapes(net, request.size, request.frames or 1),
         card.convs,
         card.replaces_norm,
         has_chosen_blocks=bool(request.stages or request.blocks),

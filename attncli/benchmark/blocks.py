@@ -20,8 +20,9 @@ from attncli.benchmark.timm_blocks import find_timm_block, measure_output_differ
 from attncli.measure.host_share import measure_host_share
 from attncli.measure.throughput import time_calls
 from attncli.records import name_speed_limit
-from attncli.train import autocast_context, choose_device, tune_malloc
+from attncli.train import autocast_context, choose_device, resolve_precision, tune_malloc
 from attncli.train.device import convert_to_channels_last
+from attncli.train.distributed import choose_kernels
 
 SHAPES = ((64, 64, 32, 32), (64, 256, 8, 8), (128, 16, 32, 32))  # the last: resnet20's first stage
 PRECISIONS = ("fp32", "bf16")
@@ -88,12 +89,16 @@ def bench_blocks(
         repeats: samples per block.
         device: by default that of `--device`, else the GPU if there is one.
         against_timm: compare the outputs with timm's too.
+
+    Raises UserError for a precision that the device does not have.
     """
     device = device or choose_device()
     if device.type == "cpu":
         tune_malloc()
+    precisions = [resolve_precision(precision, device) for precision in precisions]
     for shape in shapes:
         for precision in precisions:
+            choose_kernels(device, precision)
             setup = BlockSetup(shape, precision, channels_last, device)
             yield _time_reference(setup, repeats)
             for name in mechanisms:

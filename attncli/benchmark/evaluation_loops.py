@@ -12,6 +12,8 @@ def build_evaluation_loop(setting: BenchSetting) -> EpochRunner:
     """Return a function that evaluates the setting's images and returns the loss."""
     net, dataset, recipe = setting.build_network(), setting.make_dataset(), setting.build_recipe()
     accelerator = train.init_accelerator()
+    device = train.resolve_device(accelerator)
+    choose_kernels(device, train.resolve_precision(recipe.train.precision, device))
     return lambda: train.evaluate_split(net, dataset.test, dataset, recipe, name="test", accelerator=accelerator).loss
 
 

@@ -56,9 +56,15 @@ def command(
       attncli eval eca-resnet18-s0 --dataset folder --data-root ~/pictures
     """
     from attncli.report.table import print_rows
+    from attncli.train import choose_device
     from attncli.trained import load_trained_network
     from attncli.trained.corruptions import CORRUPTIONS
-    from attncli.trained.evaluate import EvaluationRequest, evaluate_elsewhere, load_other_images
+    from attncli.trained.evaluate import (
+        EvaluationRequest,
+        describe_precision,
+        evaluate_elsewhere,
+        load_other_images,
+    )
 
     chosen = list(CORRUPTIONS) if corruption == [ALL] else corruption or []
     for name in chosen:
@@ -74,6 +80,8 @@ def command(
     for folder in dict.fromkeys(locate_run(runs, name) for name in names):
         trained = load_trained_network(folder)
         images = load_other_images(trained, request)
+        if note := describe_precision(trained.recipe, choose_device()):
+            click.echo(f"note: {trained.name}: {note}", err=True)
         evaluated.append((trained, evaluate_elsewhere(trained, images, request)))
     rows = [_make_row(trained, e) for trained, evaluations in evaluated for e in evaluations]
     if as_json:

@@ -8,6 +8,7 @@ import click
 from attncli.commands._completion import complete_backbones, complete_mechanisms
 from attncli.commands._options import NAMES, echo_json, json_option, reserve_stdout_for_data, store_options
 from attncli.commands._result_stream import echo_result
+from attncli.errors import unknown_name_error
 
 
 @click.command()
@@ -37,7 +38,7 @@ def command(
       attncli published --attn eca
       attncli published --backbone resnet50 --csv > figures.csv
     """
-    from attncli import attention
+    from attncli import attention, backbones
     from attncli.analysis.count_cache import CountCache
     from attncli.analysis.deviation import collect_figures
     from attncli.literature import published
@@ -45,9 +46,13 @@ def command(
     from attncli.runs import RunStore, read_finished_runs
 
     mechanisms = [attention.describe_mechanism(name).name for name in attn] if attn else None
+    published_rows = published.load_published_rows()
+    known_backbones = {row.backbone for row in published_rows} | set(backbones.backbone_names())
+    if backbone is not None and backbone not in known_backbones:
+        raise unknown_name_error("backbone", backbone, known_backbones, aliases=backbones.list_backbone_aliases())
     rows = [
         row
-        for row in published.load_published_rows()
+        for row in published_rows
         if (mechanisms is None or row.attn in mechanisms) and (backbone is None or row.backbone == backbone)
     ]
     figures = collect_figures(rows, CountCache(), read_finished_runs(RunStore(runs, tracking_uri)))

@@ -77,9 +77,10 @@ def command(
     from attncli.report.html_report import render_html
     from attncli.report.report_data import DEFAULT_TITLE, gather_report_data, list_report_experiments, render_markdown
     from attncli.runs import RunStore
-    from attncli.system.files import write_atomically
+    from attncli.system.files import check_writable, write_atomically
 
-    run_store = RunStore(runs, tracking_uri)
+    run_store, path = RunStore(runs, tracking_uri), out or runs / "report.html"
+    check_writable(path)
     names = attn or []
     evidence = gather_evidence(run_store, backbone=backbone, folder_is=folder_is, report_claim=overwrite_line)
     if with_files or shipped:
@@ -106,7 +107,6 @@ def command(
         is_literature=not files,
         title=title or DEFAULT_TITLE,
     )
-    path = out or runs / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, render_html(report_data))
     write_atomically(path.with_suffix(".md"), render_markdown(report_data))

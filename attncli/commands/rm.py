@@ -43,7 +43,10 @@ def command(names: tuple[str, ...], yes: bool, runs: Path, tracking_uri: str | N
     store = RunStore(runs, tracking_uri)
     for folder in folders:
         deleted = track.delete_runs(folder.name, run_store=store)
-        shutil.rmtree(folder)
+        if folder.is_symlink():
+            folder.unlink()  # the link alone, not what it leads to
+        else:
+            shutil.rmtree(folder)
         click.echo(f"deleted {folder}" + (f" and {deleted} in MLflow" if deleted else ""))
 
 

@@ -51,6 +51,7 @@ def command(name: str, as_json: bool) -> None:
             {
                 "name": mechanism.name,
                 "category": mechanism.category,
+                "file": str(attention.locate_mechanism(name)[1]),
                 "doc": mechanism.doc,
                 **card,
                 "facts": mechanism.site_arguments,
@@ -72,10 +73,12 @@ def command(name: str, as_json: bool) -> None:
 
 
 def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequence[Peer]") -> str:
+    from attncli.attention import locate_mechanism
     from attncli.attention.card import SITES
 
     labelled_texts = [
         ("Paper", _cite_paper(card)),
+        ("File", str(locate_mechanism(mechanism.reference)[1])),
         *([("Code", card["code"])] if card["code"] else []),
         ("Category", mechanism.category),
         ("Site", f"{card['site']}: {SITES[card['site']]}"),

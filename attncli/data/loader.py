@@ -145,8 +145,9 @@ def iterate_train_batches(
         plan_step(rows[number * size : (number + 1) * size], dataset, layout, number, seed, epoch)
         for number in range(first_step, count_epoch_steps(split, size))
     )
-    for step, x in _iterate_steps(split, dataset, steps, device):
-        y = _apply_erasing(normalise(_apply_policy(x, step, dataset)), step, dataset)
+    for step, x in _iterate_steps(split, dataset, steps, choose_augmenting_device(split, device)):
+        varied = send_to_device(_apply_policy(x, step, dataset), device)
+        y = _apply_erasing(normalise(varied), step, dataset)
         labels = gather_rows(split.labels, step.visible_rows, device)
         if step.mix is None:
             yield y, labels
@@ -186,6 +187,14 @@ def _iterate_eval_images(
 def _is_sent_ahead(images: Tensor, device: torch.device) -> bool:
     """Return whether batches are sent ahead: from main memory to a CUDA GPU."""
     return images.device.type == "cpu" and device.type == "cuda"
+
+
+def choose_augmenting_device(split: Split, device: torch.device) -> torch.device:
+    """Return where the bytes of a split are cropped, flipped and varied for training on `device`.
+
+    That is a CUDA GPU, or where the images are: not all of these operations are there, and right, on Apple's GPUs.
+    """
+    return device if device.type == "cuda" else split.images.device
 
 
 def plan_step(

@@ -24,10 +24,10 @@ from attncli.interpret.observations import (
     make_site_view,
     to_numpy,
 )
-from attncli.interpret.random_state import kept_random_state
 from attncli.interpret.token_grid import find_token_grid
 from attncli.seeds import derive_seed
 from attncli.train.distributed import choose_kernels, seed_everything
+from attncli.train.random_state import kept_random_state
 
 MAX_BATCH_PIXELS = 1 << 17  # per batch, so that its observations fit into memory
 

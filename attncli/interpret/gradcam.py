@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attncli.interpret.random_state import kept_random_state
 from attncli.interpret.token_grid import MAX_LOG_DISTANCE, find_token_grid
+from attncli.train.random_state import kept_random_state
 
 
 def compute_gradcam(net: nn.Module, x: Tensor, classes: Tensor) -> Tensor | None:

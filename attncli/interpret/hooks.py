@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from attncli import model
 from attncli.attention.observation import Observation, get_observe_method
 from attncli.interpret import gate_estimation
-from attncli.interpret.random_state import kept_random_state, read_random_state, write_random_state
+from attncli.train.random_state import kept_random_state, read_random_state, write_random_state
 
 SiteObservations = dict[str, list[Observation]]
 

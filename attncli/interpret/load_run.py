@@ -14,6 +14,7 @@ from attncli.recipe import Recipe
 from attncli.run import make_input_spec
 from attncli.track import find_finished_result
 from attncli.train import checkpoint
+from attncli.train.distributed import choose_kernels
 from attncli.trained.network import build_without_pretrained
 
 
@@ -49,6 +50,7 @@ def load_finished_run(folder: Path, dataset: Dataset | None = None, device: torc
             f"{folder}: trained on other images than those of {dataset.origin} now",
             f"attncli run {folder / 'recipe.yaml'} trains on these",
         )
+    choose_kernels(torch.device(device), "fp32")
     net = build_without_pretrained(recipe, make_input_spec(dataset))
     checkpoint.load_weights(folder, net)
     return LoadedRun(folder, recipe, dataset, net.to(device).eval())

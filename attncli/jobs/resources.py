@@ -69,5 +69,7 @@ def build_job_environment(number: int, jobs: int) -> dict[str, str]:
     if jobs > 1:
         variables |= {name: str(threads_per_job(jobs)) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     if jobs > 1 and list_gpus():
+        if choose_visibility_variable() not in variables:  # else CUDA would number the fastest GPU 0, unlike the driver
+            variables.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         variables[choose_visibility_variable()] = list_gpus()[number % len(list_gpus())]
     return variables

@@ -37,6 +37,7 @@ from attncli.train.device import compile_network, convert_to_channels_last, uses
 from attncli.train.distributed import choose_kernels
 from attncli.train.errors import empty_device_cache, is_out_of_memory
 from attncli.train.loss import TrainingObjective
+from attncli.train.norm_counters import keep_norm_counters_on_host
 from attncli.train.small_map_convolution import speed_up_small_maps
 from attncli.train.step_graph import agree_on_steps, make_step_graph
 
@@ -219,6 +220,7 @@ def _warm_up_network(
     net = copy.deepcopy(model).to(device).train()
     if uses_channels_last(settings, device):
         convert_to_channels_last(net)
+    keep_norm_counters_on_host(net, settings.compile)
     speed_up_small_maps(net, device, precision)
     compile_network(net, settings)
     objective = TrainingObjective(net, smoothing=settings.label_smoothing, precision=precision, device=device)

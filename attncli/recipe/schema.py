@@ -1,6 +1,7 @@
 """The keys of a recipe: types, ranges and defaults, and what is derived from them (digest, group, baseline)."""
 
 from contextlib import suppress
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -342,7 +343,13 @@ def read_class_list(path: str) -> list[str]:
 def is_default_late_key(key: str, value: Any) -> bool:
     """Return whether a dotted key is one of `KEYS_ADDED_LATER` at its default; runs made before do not have it."""
     section, _, name = key.partition(".")
-    return name in KEYS_ADDED_LATER.get(section, ()) and value == getattr(Recipe(), section).model_dump()[name]
+    return name in KEYS_ADDED_LATER.get(section, ()) and value == _dump_default_recipe()[section][name]
+
+
+@cache
+def _dump_default_recipe() -> dict[str, Any]:
+    """Return the values of a recipe that sets nothing."""
+    return Recipe().model_dump()
 
 
 def _resolve_root(root: str) -> str:

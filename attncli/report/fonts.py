@@ -22,6 +22,23 @@ def apply_fallback_fonts(figure: Figure) -> None:
             families, uncovered = choose_families(characters)
             text.set_fontfamily([MAIN_FONT, *families])
             missing |= uncovered
+    _report_missing(missing)
+
+
+def find_fallback_file(text: str) -> str | None:
+    """Return the file of a font that has the characters of a text that the main font lacks; None if it lacks none.
+
+    If no font has them all, it is the one with the most common of them; those that no font has are named as above.
+    """
+    characters = find_missing_characters(text)
+    if not characters:
+        return None
+    families, uncovered = choose_families(characters)
+    _report_missing(set(uncovered))
+    return next((path for name, path in list_fonts() if families and name == families[0]), None)
+
+
+def _report_missing(missing: set[str]) -> None:
     if unreported := missing - _reported:
         _reported.update(unreported)
         print(describe_missing(unreported), file=sys.stderr)

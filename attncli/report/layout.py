@@ -29,11 +29,6 @@ def measure_widest(figure: Figure, texts: Sequence[str], points: float) -> float
     return max((renderer.get_text_width_height_descent(t, font, False)[0] for t in texts), default=0.0) / figure.dpi
 
 
-def measure_slanted_height(figure: Figure, texts: Sequence[str], points: float) -> float:
-    """Return the height of the widest of some texts, turned by 45 degrees."""
-    return (measure_widest(figure, texts, points) + points / 72) * 0.71
-
-
 def add_panel(figure: Figure, left_edge: float, bottom_edge: float, width: float, height: float) -> Axes:
     """Add a new panel at a place."""
     axes = figure.add_axes((0, 0, 1, 1))

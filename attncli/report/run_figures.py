@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from attncli import recipe as recipes
 from attncli import records
-from attncli.records import Evaluation
+from attncli.records import Epoch, Evaluation
+from attncli.report import evaluation_pictures
 from attncli.track.active_run import LOOK_FOLDER
 
 if TYPE_CHECKING:
@@ -72,15 +73,16 @@ def draw_attention(
 
 def draw_records(folder: Path, classes: Sequence[str], title: str = "") -> list[Path]:
     """Draw the records in a run's folder. Return the files. `classes` are the names in the order of the labels."""
-    from attncli.report import figures  # loads matplotlib: after the training, so that a run starts sooner
-
     run_records = records.read(folder)
     files = []
-    if figures.draw_curves(run_records, folder / "curves.png", title):
+    if sum(isinstance(record, Epoch) for record in run_records) > 1:
+        from attncli.report import figures  # loads matplotlib
+
+        figures.draw_curves(run_records, folder / "curves.png", title)
         files.append(folder / "curves.png")
     tests = [r for r in run_records if isinstance(r, Evaluation) and r.split == "test"]
     if tests:
-        figures.draw_confusion(tests[-1], classes, folder / "confusion.png", title)
-        figures.draw_class_accuracy(tests[-1], classes, folder / "classes.png", title)
+        evaluation_pictures.draw_confusion(tests[-1], classes, folder / "confusion.png", title)
+        evaluation_pictures.draw_class_accuracy(tests[-1], classes, folder / "classes.png", title)
         files += [folder / "confusion.png", folder / "classes.png"]
     return files

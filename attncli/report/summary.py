@@ -4,12 +4,15 @@ import shlex
 from pathlib import Path
 
 from attncli import recipe as recipes
+from attncli import records
 from attncli.recipe import Recipe
-from attncli.records import Result
+from attncli.records import Result, Speed
 from attncli.track import tags
 from attncli.track.image_identity import find_finished_result
 from attncli.track.tags import name_images
 
+WIDE_INTERVAL = 0.1  # of a ratio of speeds: below, its interval is not worth the room
+Interval = tuple[float, float]
 WIDTH = 40  # characters; the purposes of commands up to this length stand in one column
 
 
@@ -36,9 +39,10 @@ def render_run_summary(result: Result, runs: Path) -> str:
         is_baseline = result.attn == "none"  # whose ratio to itself is noise
         train_ratio = None if is_baseline else result.train_ratio
         infer_ratio = None if is_baseline else result.infer_ratio
+        train_interval, infer_interval = _read_ratio_intervals(result)
         lines += [
-            f"  training      {_format_speed(result.train_images_per_s, train_ratio, baseline_name)}",
-            f"  inference     {_format_speed(result.infer_images_per_s, infer_ratio, baseline_name)}",
+            f"  training      {_format_speed(result.train_images_per_s, train_ratio, train_interval, baseline_name)}",
+            f"  inference     {_format_speed(result.infer_images_per_s, infer_ratio, infer_interval, baseline_name)}",
         ]
     if "host" in (result.train_limit, result.infer_limit):
         lines.append("                the host was the limit and not the GPU: these are ratios of launches")
@@ -95,9 +99,25 @@ def _format_share(share: float) -> str:
     return f"{share:+.3%}" if abs(share) >= 5e-6 else f"{100 * share:+.1g}%"
 
 
-def _format_speed(images_per_s: float | None, ratio: float | None, baseline_name: str) -> str:
+def _read_ratio_intervals(result: Result) -> tuple[Interval | None, Interval | None]:
+    """Return the 95 % intervals of the ratios of training and inference, None if the run did not record them."""
+    speeds = [record for record in records.read(Path(result.folder)) if isinstance(record, Speed)]
+    if not speeds:
+        return None, None
+    speed = speeds[-1]
+    return (speed.train_ratio_low, speed.train_ratio_high), (speed.infer_ratio_low, speed.infer_ratio_high)
+
+
+def _format_speed(
+    images_per_s: float | None, ratio: float | None, interval: Interval | None, baseline_name: str
+) -> str:
+    """Return a speed and its ratio to the baseline's, with the interval of the ratio if that is wide."""
     rate = "-" if images_per_s is None else f"{images_per_s:,.0f} images/s"
-    return rate if ratio is None else f"{rate}   {ratio:.2f} x {baseline_name}"
+    if ratio is None:
+        return rate
+    is_wide = interval is not None and interval[1] - interval[0] > WIDE_INTERVAL * ratio
+    interval_text = f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval is not None and is_wide else ""
+    return f"{rate}   {ratio:.2f} x {baseline_name}{interval_text}"
 
 
 def _count_epochs(epochs: int) -> str:

@@ -39,6 +39,7 @@ from attncli.system.gc_tuning import relaxed_gc
 from attncli.system.launcher import read_process_rank
 from attncli.system.signals import deferred_signals
 from attncli.track import ActiveRun, RunStore, Tracker
+from attncli.track.parent_runs import PARENT_TAG
 from attncli.track.predictions import write_predictions
 from attncli.track.provenance import label_mechanism
 from attncli.train import Interrupted, distributed
@@ -133,7 +134,8 @@ def execute_run(
                     listener.on_warning(warning)
                 release_ranks()
                 all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator, run_store.runs / "cache")}
-                active_run = _start_tracking(Tracker.open(run_store), recipe, dataset, folder, fresh, all_tags)
+                tracker = Tracker.open(run_store, close_dead_runs=PARENT_TAG not in all_tags)  # a sweep does it once
+                active_run = _start_tracking(tracker, recipe, dataset, folder, fresh, all_tags)
             context = RunContext(
                 recipe, folder, dataset, net, accelerator, active_run, listener, all_tags, timing_threads, profile
             )

@@ -24,18 +24,14 @@ RESUME_HINT = "the same command resumes from the last checkpoint"
 def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
     """Run `attncli ARGUMENTS` in several processes: with gloo on CPUs, with one GPU each if there are GPUs.
 
-    Raises UserError for more processes than GPUs, for whatever ended the run, and (exit code 130) for a signal.
+    Raises UserError for more processes than GPUs and for a device that is not there, for whatever ended the run, and
+    (exit code 130) for a signal.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    requested = gpu_support.read_requested_device()
-    if requested in ("", "cuda") and 0 < torch.cuda.device_count() < processes:
-        raise UserError(
-            f"--processes {processes}: there are {torch.cuda.device_count()} GPUs",
-            "use at most one process per GPU, or --device cpu",
-        )
+    _check_devices(processes)
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_S))
     with tempfile.TemporaryDirectory() as report_dir, silenced_launcher():
         os.environ[LAUNCHER_FOLDER_VARIABLE] = report_dir
@@ -59,6 +55,20 @@ def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
             raise make_launch_error(Path(report_dir), exit_codes, processes) from error
         finally:
             del os.environ[LAUNCHER_FOLDER_VARIABLE]
+
+
+def _check_devices(processes: int) -> None:
+    """Refuse here what every process would refuse after its start; this does not wait for Accelerate to load."""
+    requested, count = gpu_support.read_requested_device(), torch.cuda.device_count()
+    if ":" in requested or requested == "mps":
+        raise gpu_support.make_shared_device_error(requested, processes)
+    if requested == "cuda" and not count:
+        raise gpu_support.make_missing_device_error(requested)
+    if requested in ("", "cuda") and 0 < count < processes:
+        raise UserError(
+            f"--processes {processes}: there {'is 1 GPU' if count == 1 else f'are {count} GPUs'}",
+            "use at most one process per GPU, or --device cpu",
+        )
 
 
 @contextmanager

@@ -41,6 +41,13 @@ def read_user_text(path: Path, hint: str, key: str | None = None) -> str:
         raise UserError(problem, "save it as UTF-8, which spreadsheets call CSV UTF-8") from error
 
 
+def check_writable(path: Path) -> None:
+    """Raise UserError if a file cannot be written at this place, before the work for it is done."""
+    folder = next(ancestor for ancestor in path.absolute().parents if ancestor.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"{path}: the folder cannot be written", "give another file: --out")
+
+
 def path_exists(path: Path) -> bool:
     """Return whether a file or folder is there; a word that no file can have as its name is none."""
     try:

@@ -44,6 +44,23 @@ def read_requested_device() -> str:
     return "cpu" if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "y", "on") else ""
 
 
+def make_missing_device_error(name: str) -> UserError:
+    """Return the error for a device that was asked for and is not there, with the reason if it is known."""
+    problem, hint = find_gpu_obstacle() or (
+        f"torch {read_torch_build().version} finds no such device here",
+        "leave out --device; `attncli doctor` says what is here",
+    )
+    return UserError(f"--device {name}: {problem}", hint)
+
+
+def make_shared_device_error(name: str, processes: int) -> UserError:
+    """Return the error for several processes and a device that only one of them can have."""
+    return UserError(
+        f"--device {name} for {processes} processes",
+        "--device cpu, or --device cuda and CUDA_VISIBLE_DEVICES to say which GPUs",
+    )
+
+
 @cache
 def read_torch_build() -> TorchBuild:
     """Return what torch's file of versions says; empty if torch is not installed, or says nothing."""

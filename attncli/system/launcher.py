@@ -40,6 +40,8 @@ def read_process_rank(environment: Mapping[str, str] = os.environ) -> ProcessRan
     if processes > 1 and rank_name is None:
         problem = f"WORLD_SIZE is {processes}, but no launcher gave this process a rank (RANK is not set)"
         raise UserError(problem, START_HINT)
+    if processes < 1:
+        raise UserError(f"WORLD_SIZE is {processes}, and a run needs a process", START_HINT)
     if environment.get("WORLD_SIZE") and rank >= processes:
         raise UserError(f"{rank_name} is {rank}, but WORLD_SIZE is {processes}", START_HINT)
     if not 1 <= local_processes <= processes:

@@ -102,14 +102,15 @@ class Tracker:
         self._run_store = run_store
 
     @classmethod
-    def open(cls, run_store: RunStore) -> "Tracker":
+    def open(cls, run_store: RunStore, *, close_dead_runs: bool = True) -> "Tracker":
         """Open the store, which is created if it does not exist.
 
-        Runs of this host whose process died are closed as KILLED. Raises UserError within
-        seconds if the store does not answer or can't be written.
+        Runs of this host whose process died are closed as KILLED, unless the caller has seen to that. Raises UserError
+        within seconds if the store does not answer or can't be written.
         """
         client = store.connect_store(run_store)
-        search.close_dead_runs(client, run_store.runs)
+        if close_dead_runs:
+            search.close_dead_runs(client, run_store.runs)
         return cls(client, run_store)
 
     def start_run(

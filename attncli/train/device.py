@@ -11,6 +11,7 @@ from attncli.system import gpu_support
 
 MPS_CHANNELS_LAST_NORM = (2, 14)  # the first release whose batch norm is right in it on Apple GPUs (pytorch 188371)
 WORDS = ("out of memory", "busy or unavailable", "ALLOC_FAILED")  # of a GPU that others hold
+NO_KERNELS = ("no kernel image", "invalid device function")  # CUDA's and ROCm's words for it
 
 
 def choose_device() -> torch.device:
@@ -74,11 +75,7 @@ def count_devices(device_type: str) -> int:
 def _check_presence(device: torch.device) -> None:
     count = count_devices(device.type)
     if count == 0:
-        problem, hint = gpu_support.find_gpu_obstacle() or (
-            f"torch {torch.__version__} finds no such device here",
-            "leave out --device; `attncli doctor` says what is here",
-        )
-        raise UserError(f"--device {device}: {problem}", hint)
+        raise gpu_support.make_missing_device_error(str(device))
     if (device.index or 0) >= count:
         last = f"{device.type}:{count - 1}"
         raise UserError(
@@ -102,12 +99,12 @@ def explain_first_failure(device: torch.device, error: RuntimeError) -> UserErro
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if any(word in first_line for word in WORDS):
         return RunFailedError(f"{device}: {first_line}", "other processes hold it: `nvidia-smi` lists them")
-    if device.type == "cuda" and "no kernel image" in first_line:
+    if device.type == "cuda" and any(words in first_line for words in NO_KERNELS):
         capability = ".".join(map(str, torch.cuda.get_device_capability(device)))
         return UserError(
             f"{device}: torch {torch.__version__} has no kernels for {torch.cuda.get_device_name(device)} "
             f"(compute capability {capability})",
-            f"{gpu_support.OLDER_BUILD}; or --device cpu",
+            f"{'a build of torch for it' if torch.version.hip else gpu_support.OLDER_BUILD}; or --device cpu",
         )
     return UserError(f"{device}: {first_line}", "`attncli doctor` looks for the reason; --device cpu trains without it")
 

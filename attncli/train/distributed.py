@@ -85,14 +85,13 @@ def choose_rank_device(processes: int, local_processes: int) -> torch.device:
         return devices.choose_device()
     requested = gpu_support.read_requested_device()
     if ":" in requested or requested == "mps":
-        raise UserError(
-            f"--device {requested} for {processes} processes",
-            "--device cpu, or --device cuda and CUDA_VISIBLE_DEVICES to say which GPUs",
-        )
+        raise gpu_support.make_shared_device_error(requested, processes)
     device = torch.device(requested) if requested else devices.find_accelerator()
     if device.type in ("cpu", "mps"):
         return torch.device("cpu")
     count = devices.count_devices(device.type)
+    if not count:
+        raise gpu_support.make_missing_device_error(requested)
     if local_processes > count:
         raise UserError(
             f"{local_processes} processes on this machine, and torch finds {count} GPUs",

@@ -9,8 +9,11 @@ from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Train
 from attncli.train import distributed
 
-# Words in what CPU, CUDA and its libraries say if they get no memory, besides torch.OutOfMemoryError.
-OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC")
+# Words in what devices and their libraries say if they get no memory, besides torch.OutOfMemoryError: CPUs, CUDA, ROCm,
+# Apple's and Intel's GPUs; cuBLAS, hipBLAS, cuDNN; Apple's GPUs for one tensor beyond their limit.
+OUT_OF_MEMORY = (
+    "DefaultCPUAllocator", "out of memory", "STATUS_ALLOC_FAILED", "OUT_OF_DEVICE_MEMORY", "Invalid buffer size"
+)  # fmt: skip
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from attncli.seeds import derive_seed
 from attncli.train import distributed
 from attncli.train.device import uses_channels_last
 from attncli.train.errors import translated_torch_errors
+from attncli.train.norm_counters import move_network
 from attncli.train.precision import autocast_context, resolve_precision
 
 MIN_BATCH, MAX_BATCH_PIXELS = 256, 1 << 24  # images: at least 256 or 4 training batches, while they hold 16 M pixels
@@ -58,7 +59,7 @@ def predict_split(
     distributed.seed_everything(derive_seed(recipe.seed, "evaluate", name, rank), device)
     counts = PredictionCounts(len(dataset.classes), device, len(split))
     was_training = model.training
-    model.to(device).eval()
+    move_network(model, device).eval()
     started_at = time.perf_counter()
     try:
         with translated_torch_errors(recipe.train):
@@ -112,9 +113,10 @@ class PredictionCounts:
     def __init__(self, classes: int, device: torch.device, images: int) -> None:
         self.classes = classes
         self.device = device
-        self.confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
-        self.top5 = torch.zeros((), dtype=torch.int64, device=device)
-        self.predicted = torch.zeros(images, dtype=torch.int64, device=device)  # 0 for images of other processes
+        # int32, as Apple's GPUs add no int64 numbers at indices before torch 2.9 (pytorch 160926)
+        self.confusion = torch.zeros(classes * classes, dtype=torch.int32, device=device)
+        self.top5 = torch.zeros((), dtype=torch.int32, device=device)
+        self.predicted = torch.zeros(images, dtype=torch.int32, device=device)  # 0 for images of other processes
         self.next_row = 0
         self.losses: list[Tensor] = []
 
@@ -122,7 +124,7 @@ class PredictionCounts:
         """Count a batch: logits (b, classes) in float32, labels (b,)."""
         best = logits.topk(min(5, self.classes), dim=1).indices  # (b, 5)
         cells = labels * self.classes + best[:, 0]
-        self.confusion.index_add_(0, cells, torch.ones_like(cells))
+        self.confusion.index_add_(0, cells, torch.ones_like(cells, dtype=torch.int32))
         self.top5 += (best == labels[:, None]).sum()
         self.predicted[self.next_row : self.next_row + len(labels)] = best[:, 0]
         self.next_row += len(labels)
@@ -140,7 +142,7 @@ class PredictionCounts:
         `started_at` is the clock (s) at its start.
         """
         loss = distributed.sum_over_ranks(accelerator, self.read_loss_sum())
-        counts = accelerator.reduce(torch.cat([self.confusion, self.top5[None], self.predicted]), "sum").cpu()
+        counts = accelerator.reduce(torch.cat([self.confusion, self.top5[None], self.predicted]), "sum").cpu().long()
         cells = self.classes * self.classes
         confusion, top5 = counts[:cells].view(self.classes, self.classes), int(counts[cells])
         counted_images = int(confusion.sum())

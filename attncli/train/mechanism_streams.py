@@ -13,6 +13,7 @@ from torch import nn
 from attncli.model import find_mechanisms
 from attncli.seeds import derive_seed
 from attncli.train.distributed import seed_everything
+from attncli.train.random_state import read_random_state, write_random_state
 
 
 def separate_mechanism_draws(net: nn.Module, device: torch.device) -> None:
@@ -60,9 +61,9 @@ class _MechanismStream:
         """Put the stream in place of the network's generator."""
         if not module.training:
             return
-        step_seed, self._outer_state = torch.default_generator.initial_seed(), _read_states(self._device)
+        step_seed, self._outer_state = torch.default_generator.initial_seed(), read_random_state(self._device)
         if step_seed == self._step_seed:
-            _write_states(self._device, self._own_state)
+            write_random_state(self._own_state, self._device)
         else:
             self._step_seed = step_seed
             seed_everything(derive_seed(step_seed, "mechanism", self._path), self._device)
@@ -71,24 +72,6 @@ class _MechanismStream:
         """Put the network's generator back as it was."""
         if self._outer_state is None:
             return
-        self._own_state = _read_states(self._device)
-        _write_states(self._device, self._outer_state)
+        self._own_state = read_random_state(self._device)
+        write_random_state(self._outer_state, self._device)
         self._outer_state = None
-
-
-def _read_states(device: torch.device) -> list[torch.Tensor]:
-    """Return the states of the generators that a step uses."""
-    states = [torch.get_rng_state()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
-    elif device.type == "mps":
-        states.append(torch.mps.get_rng_state())
-    return states
-
-
-def _write_states(device: torch.device, states: list[torch.Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
-    elif device.type == "mps":
-        torch.mps.set_rng_state(states[1])

@@ -29,7 +29,8 @@ def resolve_precision(requested: str, device: torch.device) -> str:
         raise UserError(f"train.precision: fp16 needs a CUDA device, and this run is on '{device.type}'", hint)
     if requested == "tf32" and not has_tf32(device):
         raise UserError(
-            f"train.precision: tf32 needs a CUDA device of compute capability 8.0, and this run is on '{device.type}'",
+            "train.precision: tf32 needs an NVIDIA GPU of compute capability 8.0, "
+            f"and this run is on '{device.type}'{' of ROCm' if torch.version.hip else ''}",
             hint,
         )
     if requested == "bf16" and device.type == "mps" and not is_torch_from(MPS_BF16_NORM):
@@ -42,8 +43,8 @@ def resolve_precision(requested: str, device: torch.device) -> str:
 
 
 def has_tf32(device: torch.device) -> bool:
-    """Return whether the device multiplies float32 rounded to 10 bits of mantissa: CUDA, from Ampere on."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    """Return whether the device multiplies float32 rounded to 10 bits of mantissa: CUDA, from Ampere on; not ROCm."""
+    return device.type == "cuda" and not torch.version.hip and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def has_native_bf16(device: torch.device) -> bool:

@@ -20,6 +20,7 @@ from attncli.train.ema import Ema
 from attncli.train.fine_tuning import freeze_parts
 from attncli.train.loss import TrainingObjective, balance_classes
 from attncli.train.mechanism_streams import separate_mechanism_draws
+from attncli.train.norm_counters import keep_norm_counters_on_host
 from attncli.train.precision import resolve_precision
 from attncli.train.progress import ProgressListener
 from attncli.train.small_map_convolution import speed_up_small_maps
@@ -109,6 +110,7 @@ def prepare_session(
         separate_mechanism_draws(model, device)
     if uses_channels_last(settings, device):
         convert_to_channels_last(model)
+    keep_norm_counters_on_host(model, settings.compile, accelerator.num_processes)
     speed_up_small_maps(model, device, precision)
     compile_network(model, settings)
     objective = TrainingObjective(

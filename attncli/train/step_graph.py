@@ -24,6 +24,7 @@ from attncli.recipe import Recipe
 from attncli.system.code_reference import is_code_reference, split_combination
 from attncli.train import optim
 from attncli.train.mechanism_streams import find_drawing_mechanisms
+from attncli.train.norm_counters import find_host_counters, read_counters
 
 WARMUP_STEPS = 3
 Step = Callable[[Tensor, Tensor], Tensor]  # images and labels to the loss, a number on the device
@@ -71,15 +72,19 @@ class CudaCapture:
 class StepGraph:
     """Runs the steps of a training: the first ones as usual, then the captured one. Batches have one shape."""
 
-    def __init__(self, optimizer: Optimizer, device: torch.device, backend: CaptureBackend | None = None) -> None:
+    def __init__(
+        self, net: nn.Module, optimizer: Optimizer, device: torch.device, backend: CaptureBackend | None = None
+    ) -> None:
         """Move the optimiser's learning rates to the device; `backend` is by default CUDA's."""
         optim.hold_learning_rates(optimizer, device)
-        self._optimizer = optimizer
+        self._net, self._optimizer = net, optimizer
         self._backend = backend or CudaCapture(device)
         self._steps = 0
         self._images: Tensor | None = None
         self._labels: Tensor | None = None
         self._replay: Callable[[], Tensor] | None = None
+        self._counters: list[Tensor] = []  # in main memory, which no replay changes
+        self._increments: list[int] = []  # of each, per step
 
     def run(self, step: Step, images: Tensor, labels: Tensor) -> Tensor:
         """Do one step and return its loss, which the next step overwrites.
@@ -95,6 +100,8 @@ class StepGraph:
         self._labels.copy_(labels)
         if self._replay is None:
             self._replay = self._capture(partial(step, self._images, self._labels))
+        elif self._counters:
+            torch._foreach_add_(self._counters, self._increments)
         return self._replay()
 
     def discard(self) -> None:
@@ -103,8 +110,10 @@ class StepGraph:
 
     def _capture(self, work: Callable[[], Tensor]) -> Callable[[], Tensor]:
         optim.allow_capture(self._optimizer)
+        self._counters = find_host_counters(self._net)
+        before = read_counters(self._counters)
         try:
-            return self._backend.capture(work)
+            replay = self._backend.capture(work)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -112,6 +121,9 @@ class StepGraph:
             raise RunFailedError(
                 f"train.graph: the training step cannot be captured: {first_line}", "set train.graph=off"
             ) from error
+        after = read_counters(self._counters)  # a capture runs the host's part of the step once
+        self._increments = [count - earlier for count, earlier in zip(after, before, strict=True)]
+        return replay
 
 
 def make_step_graph(
@@ -123,7 +135,7 @@ def make_step_graph(
     """
     if recipe.train.graph is False or not check_graph(recipe, device, precision, processes, net):
         return None
-    return StepGraph(optimizer, device)
+    return StepGraph(net, optimizer, device)
 
 
 def check_graph(

@@ -10,9 +10,10 @@ from torch import Tensor
 from attncli import data, train
 from attncli.data.dataset import Dataset, Split
 from attncli.errors import UserError
-from attncli.recipe import Data
+from attncli.recipe import Data, Recipe
 from attncli.recipe.image_size import format_image_size
 from attncli.records import Evaluation
+from attncli.train.distributed import choose_kernels
 from attncli.trained.corruptions import CORRUPTIONS, corrupt_images
 from attncli.trained.network import TrainedNetwork
 
@@ -73,12 +74,37 @@ def load_other_images(trained: TrainedNetwork, request: EvaluationRequest) -> Da
 
 def evaluate_elsewhere(trained: TrainedNetwork, dataset: Dataset, request: EvaluationRequest) -> list[Evaluation]:
     """Return one evaluation of the images of `load_other_images` for each corruption, one if there is none."""
+    accelerator = train.init_accelerator()
+    device = train.resolve_device(accelerator)
+    recipe = choose_available_precision(trained.recipe, device)
+    choose_kernels(device, train.resolve_precision(recipe.train.precision, device))
     evaluations = []
     for name in request.corruptions or ("",):
         split = corrupt_split(dataset.test, name, request) if name else dataset.test
         label = f"{name}-{request.severity}" if name else request.split
-        evaluations.append(train.evaluate_split(trained.net, split, dataset, trained.recipe, name=label))
+        evaluations.append(
+            train.evaluate_split(trained.net, split, dataset, recipe, name=label, accelerator=accelerator)
+        )
     return evaluations
+
+
+def choose_available_precision(recipe: Recipe, device: torch.device) -> Recipe:
+    """Return the recipe with the number format in which its network is evaluated: fp32 if the device lacks its own.
+
+    A network that a GPU trained in fp16 or tf32 can so be evaluated on any machine.
+    """
+    try:
+        train.resolve_precision(recipe.train.precision, device)
+    except UserError:
+        return recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": "fp32"})})
+    return recipe
+
+
+def describe_precision(recipe: Recipe, device: torch.device) -> str:
+    """Return a line for the user if a network is not evaluated in the format that it was trained in; else ""."""
+    if choose_available_precision(recipe, device) is recipe:
+        return ""
+    return f"trained in {recipe.train.precision}, which '{device.type}' does not have; evaluated in fp32"
 
 
 def corrupt_split(split: Split, name: str, request: EvaluationRequest) -> Split:

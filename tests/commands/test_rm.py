@@ -32,3 +32,14 @@ def test_the_list_of_runs_needs_no_mlflow(tmp_path: Path) -> None:
     assert (row["name"], row["images"], row["test_top1"]) == ("eca-resnet20-s0", "mini", 0.9123)
     assert "91.23" in line("ls", "runs").out
     assert not modules("ls", "runs") & {"mlflow", "torch"}
+
+
+def test_a_link_to_a_run_is_removed_alone() -> None:
+    """What it leads to stays."""
+    recipe = run(Path("elsewhere"), attn="eca", seed=0, top1=0.9)
+    Path("runs").mkdir()
+    link = Path("runs") / recipe.compute_digest()
+    link.symlink_to(Path("elsewhere").absolute() / link.name)
+    assert line("rm", str(link), "--yes").code == 0
+    assert not link.is_symlink()
+    assert len(list(read_folder_runs(Path("elsewhere")))) == 1

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from attncli.data.augmentation.config import AugmentationConfig
 from attncli.data.dataset import Dataset, Split
 from attncli.data.loader import (
     BatchLayout,
@@ -195,3 +197,26 @@ def test_a_run_resumes_within_a_balanced_epoch() -> None:
     assert len(whole) == 3
     assert torch.equal(rest[0][0], whole[2][0])
     assert torch.cat([y for _, y in whole]).float().mean() > 0.4
+
+
+class ByteOperations(TorchDispatchMode):
+    """Collects the operations that get bytes on the device "meta"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run one operation."""
+        if isinstance(args[0], Tensor) and args[0].is_meta and args[0].dtype == torch.uint8:
+            self.names.add(func._schema.name.partition("::")[2])
+        return func(*args, **(kwargs or {}))
+
+
+def test_other_gpus_than_cudas_get_finished_bytes() -> None:
+    """They only turn them into numbers: not every operation of crops and policies is there, or right, on each."""
+    augmentation = AugmentationConfig(policy="rand", erase=0.5, mixup=0.2, cutmix=1.0)
+    with ByteOperations() as seen:
+        batches = train(replace(dataset(), augmentation=augmentation), device=torch.device("meta"))
+    assert [(x.is_meta, x.shape, y.shape) for x, y in batches] == [(True, (16, 3, 8, 6), (16, 50))] * 3
+    assert seen.names <= {"view", "_unsafe_view", "permute", "clone", "squeeze", "_to_copy", "detach"}

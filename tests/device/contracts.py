@@ -1,4 +1,4 @@
-"""The rule book: what CUDA's kernels ask of their arguments and the CPU's kernels do not.
+"""The rule book: what the kernels of GPUs ask of their arguments and the CPU's kernels do not.
 
 A rule has the name of the operation, the test of its arguments, and the place in torch where the kernel asks for it.
 A fault that only a GPU showed becomes a rule here.
@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rule:
-    """`is_broken(arguments by name)` tells whether a call of `operation` would fail, or go wrong, on CUDA."""
+    """`is_broken(arguments by name)` tells whether a call of `operation` would fail, or go wrong, on a GPU."""
 
     operation: str
     problem: str
@@ -58,6 +58,12 @@ RULES = (
         "the counts must have the type of the running statistics, or without them that of the first argument",
         "ATen/native/cuda/Normalization.cu: batch_norm_gather_stats_with_counts_cuda (counts packed as scalar_t)",
         _has_counts_of_another_type,
+    ),
+    Rule(
+        "aten::index_add_",
+        "numbers of int64 cannot be added at indices on Apple's GPUs before torch 2.9",
+        "ATen/native/mps/operations/Indexing.mm: index_add_mps_out",
+        lambda call: str(call["source"].dtype) == "torch.int64",
     ),
 )
 

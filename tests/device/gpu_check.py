@@ -2,30 +2,36 @@
 
 Losses against the CPU, waits of the host, losses of captured steps against usual ones (`train.graph`), the time of a
 step on the host and on the device, as it is and captured, CondConv's ways, memory layouts, one GPU shared by several
-processes, and CIFAR-10 to 94 % if its files are in the data root. `--only losses,speed` runs a part.
+processes, two processes on a GPU each, and CIFAR-10 to 94 % if its files are in the data root. `--only losses,speed`
+runs a part.
 """
 
 import argparse
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from attncli import attention, data, model
+from attncli import attention, data, model, records
 from attncli.attention.branch import condconv
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
 from attncli.measure.fake_tensors import image_shape
 from attncli.measure.throughput import prepare_timed_network, time_calls
 from attncli.recipe import Recipe, read
+from attncli.records import Epoch
 from attncli.run.naming import make_input_spec
-from attncli.train import choose_device, evaluate_split, loop, resolve_precision
+from attncli.train import choose_device, evaluate_split, loop, resolve_precision, step_graph
 from attncli.train.distributed import choose_kernels
 from attncli.train.session import prepare_session
 from attncli.train.step_graph import WARMUP_STEPS
@@ -36,6 +42,10 @@ BACKBONES, MECHANISMS, BATCHES = ("resnet20", "resnet18"), ("none", "eca", "cbam
 LOSS_STEPS, SYNC_STEPS = 20, 5
 LOSS_TOLERANCE = 2e-3  # relative, of the mean loss of 20 steps in float32
 GOAL_TOP1 = 0.94
+RANKED_RUN = (
+    "--attn", "eca", "--backbone", "resnet20", "--dataset", "digits", "--epochs", "1",
+    "--set", "train.precision=fp32", "--set", "train.lr=0.01", "--set", "measure.speed=false",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,9 @@ class Row:
     what: str
     figure: str
     is_good: bool | None = None
+
+
+END = Row("", "", "")  # after the last row of a part
 
 
 def make_steps(recipe: Recipe, dataset: Dataset, device: torch.device) -> Iterator[torch.Tensor]:
@@ -86,22 +99,40 @@ def list_still_mechanisms() -> list[str]:
 def compare_losses(device: torch.device, names: list[str], *, steps: int = LOSS_STEPS, size: int = 32) -> Iterator[Row]:
     """Compare the mean loss of the first steps in float32 with the CPU's. Mechanisms that draw cannot agree."""
     dataset = make_random_dataset(64, size)
-    for name in names:
+
+    def compare(name: str) -> Row:
         means = []
         for where in (device, torch.device("cpu")):
             running = make_steps(make_small_recipe(name), dataset, where)
             means.append(sum(float(next(running)) for _ in range(steps)) / steps)
         off = abs(means[0] - means[1]) / abs(means[1])
         draws = bool(getattr(attention.load(name).Attention, "draws", False)) if name != attention.NONE else False
-        yield Row("losses", name, f"{off:.1e} off the CPU's {means[1]:.4f}", None if draws else off < LOSS_TOLERANCE)
+        return Row("losses", name, f"{off:.1e} off the CPU's {means[1]:.4f}", None if draws else off < LOSS_TOLERANCE)
+
+    for name in names:
+        yield guard_row("losses", name, partial(compare, name))
+
+
+def guard_row(part: str, what: str, make: Callable[[], Row]) -> Row:
+    """Return the row that `make` returns, or one with the error that it raises, so that the others still come."""
+    try:
+        return make()
+    except (RuntimeError, TypeError, ValueError, UserError) as error:
+        text = error.problem if isinstance(error, UserError) else str(error)
+        first_line = (text.strip().splitlines() or [type(error).__name__])[0]
+        return Row(part, what, f"{first_line[:120]} ({name_line(error)})", False)
+
+
+def name_line(error: BaseException) -> str:
+    """Return file and line of the innermost frame in attncli that an error came through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "/attncli/" in frame.filename.replace("\\", "/")] or frames
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}"
 
 
 @contextmanager
 def errors_for_waits(device: torch.device) -> Iterator[None]:
-    """Let CUDA raise an error wherever the host waits for the device."""
-    if device.type != "cuda":
-        yield
-        return
+    """Let CUDA raise an error wherever the host waits for the device; `device` is one of its GPUs."""
     torch.cuda.set_sync_debug_mode("error")
     try:
         yield
@@ -111,18 +142,21 @@ def errors_for_waits(device: torch.device) -> Iterator[None]:
 
 def find_waits(device: torch.device, names: list[str], *, size: int = 32) -> Iterator[Row]:
     """Run five steps of each mechanism in the device's own precision; a wait of the host is an error."""
+    if device.type != "cuda":
+        yield Row("waits", "all", f"nothing tells them on '{device.type}'")
+        return
     dataset = make_random_dataset(128, size)
-    for name in names:
+
+    def find(name: str) -> Row:
         running = make_steps(make_small_recipe(name, **{"train.precision": "auto"}), dataset, device)
         next(running)
-        try:
-            with errors_for_waits(device):
-                for _ in range(SYNC_STEPS):
-                    next(running)
-        except RuntimeError as error:
-            yield Row("waits", name, str(error).splitlines()[0][:80], False)
-        else:
-            yield Row("waits", name, "none", True)
+        with errors_for_waits(device):
+            for _ in range(SYNC_STEPS):
+                next(running)
+        return Row("waits", name, "none", True)
+
+    for name in names:
+        yield guard_row("waits", name, partial(find, name))
 
 
 def time_steps(device: torch.device, backbone: str, attn: str, batch: int, *, size: int = 32, calls: int = 30) -> Row:
@@ -161,19 +195,22 @@ def describe_capture(
 
 def compare_captured(device: torch.device, names: list[str], *, steps: int = 20, size: int = 32) -> Iterator[Row]:
     """Compare the losses of captured steps with those of usual ones, step by step, random numbers included."""
+    if obstacle := step_graph.find_graph_obstacle(make_small_recipe("none"), device, "fp32"):
+        yield Row("graph", "all", obstacle)
+        return
     dataset = make_random_dataset(64, size)
-    for name in names:
+
+    def compare(name: str) -> Row:
         keys = {"train.deterministic": True}
         usual = make_steps(make_small_recipe(name, **keys), dataset, device)
         expected = [float(next(usual)) for _ in range(steps)]
-        try:
-            running = make_steps(make_small_recipe(name, **keys, **{"train.graph": True}), dataset, device)
-            losses = [float(next(running)) for _ in range(steps)]
-        except UserError as error:
-            yield Row("graph", name, error.problem[:80], False)
-            continue
+        running = make_steps(make_small_recipe(name, **keys, **{"train.graph": True}), dataset, device)
+        losses = [float(next(running)) for _ in range(steps)]
         off = max(abs(a - b) / abs(b) for a, b in zip(losses, expected, strict=True))
-        yield Row("graph", name, f"off by {off:.1e} at most in {steps} steps", off < LOSS_TOLERANCE)
+        return Row("graph", name, f"off by {off:.1e} at most in {steps} steps", off < LOSS_TOLERANCE)
+
+    for name in names:
+        yield guard_row("graph", name, partial(compare, name))
 
 
 def time_condconv(device: torch.device, *, batch: int = 128, calls: int = 20) -> Iterator[Row]:
@@ -225,6 +262,23 @@ def share_gpu(device: torch.device, *, counts: Sequence[int] = (1, 2, 4)) -> Ite
         yield Row("share", f"{count} processes", f"{sum(map(float, rates)):,.0f} images/s together")
 
 
+def compare_processes(device: torch.device, *, options: Sequence[str] = ()) -> Iterator[Row]:
+    """Compare the loss of an epoch in two processes, on a GPU each, with that in one: `attncli run --processes 2`."""
+    if not options and torch.accelerator.device_count() < 2:
+        yield Row("ranks", "2 processes", "there is one GPU")
+        return
+    losses = []
+    with tempfile.TemporaryDirectory() as folder:
+        for processes in (1, 2):
+            runs = Path(folder, str(processes))
+            command = [sys.executable, "-m", "attncli", "run", "--quiet", *RANKED_RUN, *options, "--runs", str(runs)]
+            subprocess.run([*command, "--processes", str(processes)], check=True, stdout=subprocess.DEVNULL)
+            (log,) = runs.glob("*/log.jsonl")
+            losses += [record.train_loss for record in records.read(log.parent) if isinstance(record, Epoch)]
+    off = abs(losses[1] - losses[0]) / losses[0]
+    yield Row("ranks", "2 processes", f"{off:.1e} off one process's {losses[0]:.4f}", off < LOSS_TOLERANCE)
+
+
 def train_for_a_while(device: torch.device, *, batch: int = 128, seconds: float = 10.0) -> float:
     """Return the images/s of steps of resnet20 in this process, for so many seconds after the first steps."""
     recipe = make_small_recipe("none", **{"train.precision": "auto", "train.batch_size": batch})
@@ -245,7 +299,7 @@ def train_cifar(device: torch.device, *, epochs: int = 18) -> Iterator[Row]:
     keys = {"model.backbone": "resnet18", "data.name": "cifar10", "train.batch_size": 512, "train.epochs": epochs}
     recipe = read(values={"model.attn": "eca", "train.lr": 0.4, "train.label_smoothing": 0.1, "train.ema": 0.99} | keys)
     try:
-        dataset = data.load(recipe.data)
+        dataset = data.load(recipe.resolve_data())
     except UserError as error:
         yield Row("cifar", "resnet18 eca", f"not run: {error.problem}")
         return
@@ -261,7 +315,7 @@ def train_cifar(device: torch.device, *, epochs: int = 18) -> Iterator[Row]:
 
 
 def run_parts(device: torch.device, parts: list[str]) -> Iterator[Row]:
-    """Yield the rows of the parts, in this order: losses, waits, graph, speed, condconv, layout, share, cifar."""
+    """Yield the rows of the parts, in the order of `PARTS`."""
     names = [attention.NONE, *list_still_mechanisms()]
     if "losses" in parts:
         yield from compare_losses(device, names)
@@ -273,18 +327,28 @@ def run_parts(device: torch.device, parts: list[str]) -> Iterator[Row]:
         for backbone in BACKBONES:
             for attn in MECHANISMS:
                 for batch in BATCHES:
-                    yield time_steps(device, backbone, attn, batch)
-    if "condconv" in parts:
-        yield from time_condconv(device)
-    if "layout" in parts:
-        yield from time_plane_layouts(device)
-    if "share" in parts:
-        yield from share_gpu(device)
-    if "cifar" in parts:
-        yield from train_cifar(device)
+                    what = f"{backbone} {attn} {batch}"
+                    yield guard_row("speed", what, partial(time_steps, device, backbone, attn, batch))
+    single_rows = {
+        "condconv": time_condconv, "layout": time_plane_layouts, "share": share_gpu, "ranks": compare_processes,
+        "cifar": train_cifar,
+    }  # fmt: skip
+    for part, make_rows in single_rows.items():
+        if part in parts:
+            yield from guard_rows(part, make_rows(device))
 
 
-PARTS = ("losses", "waits", "graph", "speed", "condconv", "layout", "share", "cifar")
+def guard_rows(part: str, rows: Iterator[Row]) -> Iterator[Row]:
+    """Yield the rows; an error ends them with a row that says it."""
+
+    def make_next() -> Row:
+        return next(rows, END)
+
+    while (row := guard_row(part, "", make_next)) is not END:
+        yield row
+
+
+PARTS = ("losses", "waits", "graph", "speed", "condconv", "layout", "share", "ranks", "cifar")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -309,6 +373,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(train_for_a_while(device))
         return 0
     print(f"{torch.cuda.get_device_name(device) if device.type == 'cuda' else device}, torch {torch.__version__}")
+    warnings.simplefilter("ignore")  # of operations without a fixed order, between the rows
     results = []
     for row in run_parts(device, parts):
         results.append(row.is_good)

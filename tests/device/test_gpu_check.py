@@ -1,15 +1,26 @@
 """The parts of the script for a real GPU, on the CPU and as small as they get."""
 
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import repeat
+from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
 
+from attncli import records
+from attncli.records import Epoch
 from attncli.train import step_graph
 from tests.device import gpu_check
 from tests.device.record_steps import SimulatedCapture
 
 CPU = torch.device("cpu")
+EPOCH = Epoch(
+    epoch=1, train_loss=2.0, lr=0.1, train_images_per_s=1.0, train_seconds=1.0, val_loss=None, val_top1=None,
+    val_top5=None, peak_memory_bytes=None,
+)  # fmt: skip
 no_gpu = pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
 
 
@@ -41,23 +52,28 @@ def test_a_loss_that_differs_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_waits_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step that raises is bad and its error shown; one that does not is good."""
+    """A step that raises is bad and its error shown, with its line; one that does not is good; others still come."""
     (row,) = gpu_check.find_waits(CPU, ["eca"], size=8)
-    assert (row.what, row.is_good) == ("eca", True)
+    assert row.is_good is None, "only CUDA tells"
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(gpu_check, "errors_for_waits", lambda device: nullcontext())
+    monkeypatch.setattr(gpu_check, "make_steps", lambda *given: repeat(torch.tensor(1.0)))
+    assert [(row.what, row.is_good) for row in gpu_check.find_waits(gpu, ["eca"], size=8)] == [("eca", True)]
 
     def raising(*given: object) -> object:
         yield torch.tensor(1.0)
         raise RuntimeError("called a synchronizing CUDA operation\nmore")
 
     monkeypatch.setattr(gpu_check, "make_steps", raising)
-    (row,) = gpu_check.find_waits(CPU, ["eca"], size=8)
-    assert (row.figure, row.is_good) == ("called a synchronizing CUDA operation", False)
+    rows = list(gpu_check.find_waits(gpu, ["eca", "se"], size=8))
+    assert [(row.what, row.is_good) for row in rows] == [("eca", False), ("se", False)]
+    assert "called a synchronizing CUDA operation (test_gpu_check.py:" in rows[0].figure
 
 
 def test_captured_losses_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps that are repeated with the same tensors are off by nothing; where no graph can be, the row says why."""
     (row,) = gpu_check.compare_captured(CPU, ["none"], steps=2, size=8)
-    assert (row.is_good, "CUDA device" in row.figure) == (False, True)
+    assert (row.is_good, "CUDA device" in row.figure) == (None, True)
     monkeypatch.setattr(step_graph, "find_graph_obstacle", lambda *given: "")
     monkeypatch.setattr(step_graph, "CudaCapture", SimulatedCapture)
     (row,) = gpu_check.compare_captured(CPU, ["none"], steps=5, size=8)
@@ -90,3 +106,32 @@ def test_processes_that_share_a_gpu_are_added_up(monkeypatch: pytest.MonkeyPatch
 def test_mechanisms_for_clips_are_left_out() -> None:
     """They need another dataset."""
     assert not {"tam", "gltr"} & set(gpu_check.list_still_mechanisms())
+
+
+def test_an_error_is_a_row_and_ends_its_part_only() -> None:
+    """A GPU that runs out of memory in one row still gives the others."""
+
+    def make_rows() -> Iterator[gpu_check.Row]:
+        yield gpu_check.Row("layout", "first", "1 ms")
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+
+    rows = list(gpu_check.guard_rows("layout", make_rows()))
+    assert [(row.what, row.is_good) for row in rows] == [("first", None), ("", False)]
+    assert rows[1].figure.startswith("CUDA out of memory. Tried to allocate 2 GiB (")
+
+
+def test_two_processes_are_compared_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the loss of the epoch in their logs; a machine with one GPU has nothing to compare."""
+    losses = iter([2.0, 2.01])
+
+    def run(command: list[str], **options: object) -> None:
+        folder = Path(command[command.index("--runs") + 1], "abc")
+        folder.mkdir(parents=True)
+        records.append_record(folder, replace(EPOCH, train_loss=next(losses)))
+
+    monkeypatch.setattr(gpu_check.subprocess, "run", run)
+    (row,) = gpu_check.compare_processes(CPU, options=("--device", "cpu"))
+    assert (row.figure, row.is_good) == ("5.0e-03 off one process's 2.0000", False)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    (row,) = gpu_check.compare_processes(CPU)
+    assert row.is_good is None

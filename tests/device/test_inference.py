@@ -13,8 +13,8 @@ from attncli import model
 from attncli.data import loader
 from attncli.interpret import LoadedRun
 from attncli.interpret.analyze import measure_distributions
-from attncli.interpret.random_state import kept_random_state
 from attncli.run.naming import make_input_spec
+from attncli.train.random_state import kept_random_state
 from attncli.trained.predict import predict_files
 from tests.device.record_steps import make_dataset, make_recipe, shorten
 from tests.device.simulated_device import simulated_device

@@ -44,6 +44,7 @@ def test_each_job_has_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resources.choose_job_count() == 2
     assert [resources.build_job_environment(n, 3)["CUDA_VISIBLE_DEVICES"] for n in range(3)] == ["3", "5", "3"]
     assert resources.build_job_environment(0, 1)["CUDA_VISIBLE_DEVICES"] == "3, 5"
+    assert "CUDA_DEVICE_ORDER" not in resources.build_job_environment(0, 2), "the numbers are the user's"
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,7 @@ def test_the_driver_is_asked_where_nobody_chose(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, stdout="0\n1\n"))
     assert resources.list_gpus() == ("0", "1")
+    assert resources.build_job_environment(1, 2)["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"  # as nvidia-smi numbers them
 
     def missing(*a: object, **k: object) -> None:
         raise FileNotFoundError

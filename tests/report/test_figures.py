@@ -7,9 +7,7 @@ import matplotlib
 import pytest
 
 from attncli import records
-from attncli.records import Evaluation
 from attncli.report import figures, run_figures, style
-from attncli.report.figures import draw_class_accuracy
 from tests.track.recorded_runs import WHOLE, epoch, evaluation
 
 
@@ -51,13 +49,9 @@ def test_a_point_is_no_curve(tmp_path, epochs):
     assert not (tmp_path / "c.png").exists()
 
 
-LONG = ["a class with a long name", "b"]
 PICTURES = {
     "curves": lambda path: figures.draw_curves([epoch(1, 0.9), epoch(2, 0.8), evaluation(0.7)], path, "a run"),
     "tiny loss": lambda path: figures.draw_curves([replace(epoch(n), train_loss=1e-6 / n) for n in (1, 2)], path),
-    "confusion": lambda path: figures.draw_confusion(evaluation(), LONG, path, "a run"),
-    "digits": lambda path: figures.draw_confusion(evaluation(), ["0", "1"], path),
-    "classes": lambda path: draw_class_accuracy(evaluation(), LONG, path, "a run"),
 }
 
 
@@ -72,38 +66,6 @@ def test_nothing_is_cut_off(tmp_path, drawn, name):
     for panel in panels:
         assert (panel.x0 >= 0, panel.x1 <= made.bbox.x1, panel.y0 >= 0, panel.y1 <= top) == (True,) * 4
     assert not any(a.overlaps(b) for i, a in enumerate(panels) for b in panels[:i])
-
-
-def test_confusion_counts(tmp_path, drawn):
-    """Every count that is not zero stands in its cell; mistakes are coloured by their share of the true class."""
-    figures.draw_confusion(evaluation(), ["cat", "dog"], tmp_path / "c.png")
-    axes = drawn[0].axes[0]
-    cells = {t.get_position(): t.get_text() for t in axes.texts}
-    assert cells == {(0, 0): "2", (0, 1): "1", (1, 1): "1"}
-    shares = axes.images[0].get_array()
-    assert shares[1, 0] == 50.0
-    assert shares.mask.sum() == 3
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["cat", "dog"]
-
-
-def test_few_mistakes_look_few(tmp_path, drawn):
-    """The colours reach to 10 % of a class at least, so a nearly perfect network has a pale picture."""
-    good = Evaluation(
-        split="test", images=200, loss=0.1, top1=0.995, top5=1.0, images_per_s=1.0, confusion=[[99, 1], [0, 100]]
-    )
-    figures.draw_confusion(good, ["a", "b"], tmp_path / "c.png")
-    assert drawn[0].axes[0].images[0].get_clim() == (0, 10)
-
-
-@pytest.mark.parametrize("n", [2, 30, 100])
-def test_confusion_of_many_classes(tmp_path, n):
-    """The picture of many classes is no larger than a screen."""
-    many = Evaluation(
-        split="test", images=n, loss=0.1, top1=1.0, top5=1.0, images_per_s=1.0,
-        confusion=[[int(i == j) for j in range(n)] for i in range(n)],
-    )  # fmt: skip
-    figures.draw_confusion(many, [f"a class with a long name {i}" for i in range(n)], tmp_path / "c.png")
-    assert max(size(tmp_path / "c.png")) <= 1700
 
 
 def test_names_at_line_ends_are_spread():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from attncli.recipe import Recipe
-from attncli.records import Epoch, Evaluation, Result
+from attncli.records import Epoch, Evaluation, Result, Speed, append_record
 from attncli.report.run_progress import RunProgress, format_duration, format_epoch
 from attncli.report.summary import render_run_summary
 from attncli.train.progress import TrainingProgress
@@ -94,6 +94,20 @@ def test_summary_tells_the_difference_to_the_plain_network(tmp_path: Path) -> No
     text = render_run_summary(finished_run(tmp_path, "eca", test_top1=0.98), tmp_path)
     assert "+0.50 points to plain resnet18, 97.50%, at this one seed" in text
     assert "--attn eca --backbone resnet18 --seed 1" in text
+
+
+def test_a_wide_ratio_of_speeds_is_shown_with_its_interval(tmp_path: Path) -> None:
+    """Noise of a busy machine is seen; a narrow interval is left out."""
+    made = finished_run(tmp_path, "eca")
+    speed = Speed(
+        train_images_per_s=1.0, infer_images_per_s=1.0, baseline_train_images_per_s=1.0,
+        baseline_infer_images_per_s=1.0, train_ratio=0.9, train_ratio_low=0.7, train_ratio_high=1.2, infer_ratio=0.8,
+        infer_ratio_low=0.78, infer_ratio_high=0.82, batch_size=1, repeats=1, precision="fp32", device="cpu", threads=1,
+    )  # fmt: skip
+    append_record(Path(made.folder), speed)
+    text = render_run_summary(made, tmp_path)
+    assert "0.90 x plain resnet18 (0.70 to 1.20)" in text
+    assert "0.80 x plain resnet18\n" in text
 
 
 def test_summary_of_an_untimed_run_has_no_speed(tmp_path: Path) -> None:

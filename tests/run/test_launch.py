@@ -16,7 +16,9 @@ from attncli import records
 from attncli.commands.run import _is_one_of_several
 from attncli.errors import LAUNCHER_FOLDER_VARIABLE, RunFailedError, UserError, report_to_launcher
 from attncli.records import Evaluation
+from attncli.run import launch
 from attncli.run.launch import make_launch_error
+from attncli.system import gpu_support
 from tests.jobs import case
 from tests.shared import ROOT
 from tests.train.test_distributed import free_port
@@ -35,6 +37,28 @@ ACCELERATE = [
 ]
 PLAIN = [sys.executable, "-m", "attncli"]
 TORCHRUN = [sys.executable, *["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "attncli"]]
+
+
+@pytest.mark.parametrize(
+    ("requested", "gpus", "words"),
+    [
+        ("cuda", 0, "--device cuda: driver 550 is too old"),
+        ("cuda", 2, "--processes 3: there are 2 GPUs"),
+        ("", 1, "--processes 3: there is 1 GPU"),
+        ("cuda:1", 2, "--device cuda:1 for 3 processes"),
+        ("mps", 0, "--device mps for 3 processes"),
+    ],
+)
+def test_what_the_processes_cannot_have_is_refused_before_they_start(
+    requested: str, gpus: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, as bad input; nothing has been started then."""
+    monkeypatch.setenv(gpu_support.DEVICE_VARIABLE, requested)
+    monkeypatch.setattr(launch.torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(gpu_support, "find_gpu_obstacle", lambda: ("driver 550 is too old", "install 580"))
+    with pytest.raises(UserError, match=words) as caught:
+        launch.launch_ranks(3, [])
+    assert caught.value.code == 2
 
 
 def start(runs: Path, *words: str, by: list[str] = PLAIN, epochs: int = 2) -> "subprocess.Popen[str]":

@@ -6,7 +6,7 @@ import pytest
 
 from attncli.errors import UserError
 from attncli.system import files
-from attncli.system.files import expand_user_path, write_atomically
+from attncli.system.files import check_writable, expand_user_path, write_atomically
 
 
 @pytest.mark.parametrize("content", ["two\nlines, ü\n", b"\x00\xff\r\n"])
@@ -42,3 +42,11 @@ def test_an_address_is_no_path(text: str, tmp_path: Path, monkeypatch: pytest.Mo
     Path(text).mkdir(parents=True)
     assert expand_user_path(text, "--runs") == Path(text)
     assert expand_user_path("C:/x", "--runs") == Path("C:/x")
+
+
+def test_a_place_that_cannot_be_written_is_known_before(tmp_path: Path) -> None:
+    """A report takes minutes: a file in place of its folder ends it at once."""
+    (tmp_path / "file").touch()
+    check_writable(tmp_path / "new" / "deep" / "report.html")
+    with pytest.raises(UserError, match="the folder cannot be written"):
+        check_writable(tmp_path / "file" / "report.html")

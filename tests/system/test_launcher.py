@@ -40,6 +40,7 @@ def test_whole_sets(environment, place):
         ({"RANK": "-1"}, "RANK is '-1'"),
         ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_WORLD_SIZE": "3", **ADDRESS}, "LOCAL_WORLD_SIZE is 3"),
         ({"WORLD_SIZE": "0", "RANK": "0"}, "WORLD_SIZE is 0"),
+        ({"WORLD_SIZE": "0"}, "^WORLD_SIZE is 0"),
         ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, "WORLD_SIZE is not set"),
         ({"PMI_SIZE": "4"}, "WORLD_SIZE is not set"),
     ],

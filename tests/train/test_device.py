@@ -78,6 +78,7 @@ def test_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, two_gpus: lis
         ("CUDA error: out of memory\nand more", RunFailedError, "cuda:0: CUDA error: out of memory"),
         ("CUDA error: all CUDA-capable devices are busy or unavailable", RunFailedError, "busy"),
         ("CUDA error: no kernel image is available for execution", UserError, "V100 (compute capability 7.0)"),
+        ("HIP error: invalid device function", UserError, "V100 (compute capability 7.0)"),
         ("CUDA error: something new", UserError, "something new"),
     ],
 )

@@ -34,9 +34,18 @@ def test_out_of_memory_on_an_accelerator():
 
 @pytest.mark.parametrize(
     "text",
-    ["CUDA error: out of memory\nmore", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED when"],
+    [
+        "CUDA error: out of memory\nmore",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUBLAS_STATUS_ALLOC_FAILED when",
+        "HIP error: out of memory",
+        "HIPBLAS_STATUS_ALLOC_FAILED",
+        "MPS backend out of memory (MPS allocated: 9.0 GB, other allocations: 1.0 GB, max allowed: 10.0 GB).",
+        "Invalid buffer size: 12.00 GiB",
+        "level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
+    ],
 )
-def test_out_of_memory_of_cudas_libraries(text):
+def test_out_of_memory_of_devices_and_their_libraries(text):
     """They say it in their own words, as plain RuntimeErrors."""
     with pytest.raises(RunFailedError, match="out of memory"), translated_torch_errors(recipe().train):
         raise RuntimeError(text)

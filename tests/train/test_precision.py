@@ -54,6 +54,14 @@ def test_tf32_wants_ampere(monkeypatch, capability, is_allowed):
         resolve_precision("tf32", CPU)
 
 
+def test_amd_gpus_have_no_tf32(monkeypatch):
+    """ROCm's compute capabilities look like those of newer NVIDIA GPUs, and its products are not rounded."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 4))
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    with pytest.raises(UserError, match="of ROCm"):
+        resolve_precision("tf32", torch.device("cuda", 0))
+
+
 @pytest.mark.parametrize(("version", "is_allowed"), [("2.11.0", False), ("2.12.1+cpu", True), ("3.0.0a1", True)])
 def test_bf16_on_an_apple_gpu_wants_a_torch_that_can(monkeypatch, version, is_allowed):
     """Batch norm of an older torch would end the process."""

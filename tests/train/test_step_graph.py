@@ -163,13 +163,24 @@ def test_step_that_cannot_be_captured() -> None:
     backend = mock.Mock()
     backend.run_aside.side_effect = lambda work: work()
     backend.capture.side_effect = RuntimeError("operation not permitted when stream is capturing\nmore")
-    graph = StepGraph(torch.optim.SGD(net().parameters(), lr=0.1), torch.device("cpu"), backend)
+    graph = StepGraph(net(), torch.optim.SGD(net().parameters(), lr=0.1), torch.device("cpu"), backend)
     step = mock.Mock(return_value=torch.tensor(1.0))
     for _ in range(WARMUP_STEPS):
         graph.run(step, torch.ones(2), torch.ones(2))
     with pytest.raises(RunFailedError, match="not permitted") as caught:
         graph.run(step, torch.ones(2), torch.ones(2))
     assert "train.graph=off" in caught.value.hint
+
+
+def test_replays_count_batches_of_norms() -> None:
+    """Their counters are in main memory, which a replay does not change: each step adds what the captured one added."""
+    norm, backend = nn.BatchNorm1d(2), mock.Mock()
+    backend.run_aside.side_effect = lambda work: work()
+    backend.capture.side_effect = lambda work: mock.Mock(return_value=work())  # the host's part runs once
+    graph = StepGraph(norm, torch.optim.SGD(norm.parameters(), lr=0.1), torch.device("cpu"), backend)
+    for step in range(1, WARMUP_STEPS + 4):
+        graph.run(lambda images, labels: norm(images).sum() + norm(images).sum(), torch.ones(3, 2), torch.ones(3))
+        assert norm.num_batches_tracked == 2 * step
 
 
 def test_side_stream_is_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +205,7 @@ def test_side_stream_is_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_new_epoch_is_captured_again() -> None:
     """So numbers that a module sets in Python at its start are not those of the first epoch for ever."""
     repeater = Repeater(torch.device("cpu"))
-    graph = StepGraph(torch.optim.SGD(net().parameters(), lr=0.1), torch.device("cpu"), repeater)
+    graph = StepGraph(net(), torch.optim.SGD(net().parameters(), lr=0.1), torch.device("cpu"), repeater)
     for _ in range(2):
         for _ in range(WARMUP_STEPS + 1):
             graph.run(lambda images, labels: images.sum(), torch.ones(2), torch.ones(2))

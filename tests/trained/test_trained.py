@@ -17,7 +17,13 @@ from attncli.track.provenance import DatasetInfo
 from attncli.train.evaluation import evaluate_split
 from attncli.train.fine_tuning import FrozenBatchNorm, freeze_parts
 from attncli.trained import ImageClassifier, corruptions, load_trained_network
-from attncli.trained.evaluate import EvaluationRequest, evaluate_elsewhere, load_other_images
+from attncli.trained.evaluate import (
+    EvaluationRequest,
+    choose_available_precision,
+    describe_precision,
+    evaluate_elsewhere,
+    load_other_images,
+)
 from attncli.trained.export import export_network, load_exported
 from attncli.trained.predict import list_image_files, predict_files
 from tests.commands.line import line, refused
@@ -156,6 +162,15 @@ def test_evaluation_elsewhere_is_that_of_the_run(folder: Path) -> None:
     assert [e.confusion for e in first] == [e.confusion for e in second]
     assert [e.split for e in first] == ["gaussian-noise-5", "fog-5"]
     assert all(e.loss != own.loss for e in first)
+
+
+def test_a_network_of_another_device_is_evaluated_here() -> None:
+    """In fp32 if this device lacks the format of its training, which is said; in its own format if it has it."""
+    for precision, expected in (("fp16", "fp32"), ("tf32", "fp32"), ("bf16", "bf16"), ("auto", "auto")):
+        recipe = Recipe.model_validate({"train": {"precision": precision}})
+        here = torch.device("cpu")
+        assert choose_available_precision(recipe, here).train.precision == expected
+        assert (precision in describe_precision(recipe, here)) == (precision != expected)
 
 
 def test_classes_are_matched_by_name(folder: Path, tmp_path: Path) -> None:

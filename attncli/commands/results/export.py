@@ -47,20 +47,19 @@ def command(
       attncli results export mine.results --backbone resnet20
       attncli results export mine.results --seeds 0,1,2 --folder-is cifar10
     """
+    from attncli.analysis.run_filter import read_run_filter
     from attncli.result_files import export_results
     from attncli.runs import read_folder_runs
-    from attncli.system.code_reference import is_code_reference, label_code_reference, label_mechanism_name
 
-    attn = [label_mechanism_name(name) for name in attn] if attn else attn
-    backbone = label_code_reference(backbone) if backbone and is_code_reference(backbone) else backbone
+    run_filter = read_run_filter(dataset=dataset, backbone=backbone, attn=attn)
     if folder_is is not None and find_properties(folder_is) is None:
         raise unknown_name_error("dataset", folder_is, list_datasets())
+    finished_runs = list(read_folder_runs(runs))
+    run_filter.refuse_unknown_names(finished_runs)
     chosen = [
         run
-        for run in read_folder_runs(runs)
-        if run.is_on(dataset)
-        and backbone in (None, run.recipe.model.backbone_label)
-        and (not attn or run.result.attn in (*attn, "none"))
+        for run in finished_runs
+        if run_filter.selects(run)
         and (seeds is None or run.recipe.seed in (range(seeds) if isinstance(seeds, int) else seeds))
     ]
     count = export_results(chosen, file, folder_is=folder_is)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 
-from attncli.report.figures import shorten_class_name
+from attncli.report.evaluation_pictures import shorten_class_name
 
 if TYPE_CHECKING:
     from attncli.interpret import ImageAnalysis
