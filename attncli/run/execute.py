@@ -122,6 +122,7 @@ def execute_run(
                         recipe.resolve_data(), cache=run_store.runs / "cache", progress=listener.on_reading
                     )
                     net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
+                train.check_network(net, dataset, recipe, accelerator.num_processes)
                 for note in dataset.notes:
                     listener.on_stage(f"note: {note}")
                 warnings = (

@@ -16,7 +16,7 @@ from attncli.train.malloc import tune_malloc
 from attncli.train.precision import autocast_context, resolve_precision
 from attncli.train.profiling import profile_training
 from attncli.train.progress import ProgressListener, TrainingProgress
-from attncli.train.session import check_trainable
+from attncli.train.session import check_network, check_trainable
 from attncli.train.step_graph import describe_usual_steps
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "ProgressListener",
     "TrainingProgress",
     "autocast_context",
+    "check_network",
     "check_trainable",
     "choose_device",
     "combine_flags",

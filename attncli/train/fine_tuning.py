@@ -19,8 +19,8 @@ class FrozenBatchNorm(nn.BatchNorm2d):
         return self
 
 
-def freeze_parts(net: nn.Module, recipe: Recipe, size: tuple[int, int]) -> dict[str, str] | None:
-    """Freeze the parts whose factor in `train.lr_factors` is 0; return each parameter's part, None without factors.
+def check_parts(net: nn.Module, recipe: Recipe, size: tuple[int, int]) -> dict[str, str] | None:
+    """Return each parameter's part, or None without factors in `train.lr_factors`.
 
     Raises UserError for an unknown part, or if nothing is left to train.
     """
@@ -32,11 +32,19 @@ def freeze_parts(net: nn.Module, recipe: Recipe, size: tuple[int, int]) -> dict[
     for name in factors:
         if name not in known_parts:
             raise unknown_name_error("part", name, known_parts, location="train.lr_factors")
-    frozen_names = {name for name, part in parts.items() if factors.get(part, 1.0) == 0}
+    if all(factors.get(part) == 0 for part in known_parts):
+        raise UserError("train.lr_factors: every part is frozen", "leave one above 0")
+    return parts
+
+
+def freeze_parts(net: nn.Module, recipe: Recipe, size: tuple[int, int]) -> dict[str, str] | None:
+    """Freeze the parts whose factor in `train.lr_factors` is 0. Return and raise what `check_parts` does."""
+    parts = check_parts(net, recipe, size)
+    if parts is None:
+        return None
+    frozen_names = {name for name, part in parts.items() if recipe.train.lr_factors.get(part, 1.0) == 0}
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(name not in frozen_names)
-    if not any(parameter.requires_grad for parameter in net.parameters()):
-        raise UserError("train.lr_factors: every part is frozen", "leave one above 0")
     for path, module in net.named_modules():
         if type(module) is nn.BatchNorm2d and f"{path}.weight" in frozen_names:
             module.__class__ = FrozenBatchNorm

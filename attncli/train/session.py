@@ -1,5 +1,6 @@
 """The objects and the state of a training, made by `prepare_session` before the first step."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from attncli.train import distributed, lr_schedule, optim
 from attncli.train.checkpoint import TrainingState
 from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
 from attncli.train.ema import Ema
-from attncli.train.fine_tuning import freeze_parts
+from attncli.train.fine_tuning import check_parts, freeze_parts
 from attncli.train.loss import TrainingObjective, balance_classes
 from attncli.train.mechanism_streams import separate_mechanism_draws
 from attncli.train.norm_counters import keep_norm_counters_on_host
@@ -64,14 +65,43 @@ def check_trainable(recipe: Recipe, accelerator: Accelerator) -> str:
     return precision
 
 
-def _choose_class_weights(recipe: Recipe, model: nn.Module, dataset: Dataset) -> Tensor | None:
-    """Return the weights of the classes in the loss, or None. Raises UserError for a network with its own loss."""
-    if recipe.train.class_weights == "none":
-        return None
+def check_network(model: nn.Module, dataset: Dataset, recipe: Recipe, processes: int) -> None:
+    """Raise UserError if this network cannot be trained by this recipe on these images with so many processes."""
+    settings = recipe.train
+    step_images = min(settings.batch_size, len(dataset.train.labels))
+    if step_images % processes:
+        raise UserError(
+            f"train.batch_size: {step_images} images cannot be divided over {processes} processes",
+            f"use a multiple of {processes}",
+        )
+    own_images = step_images // processes
+    if settings.accumulate > own_images:
+        raise UserError(
+            f"train.accumulate: {settings.accumulate} parts of a batch of {own_images} images",
+            f"use at most {own_images}, or a larger train.batch_size",
+        )
     if callable(getattr(model, "loss", None)):
+        _refuse_own_loss(dataset, recipe)
+    check_parts(model, recipe, dataset.size)
+
+
+def _refuse_own_loss(dataset: Dataset, recipe: Recipe) -> None:
+    """Raise UserError for settings that a network with its own loss cannot follow."""
+    if dataset.augmentation.has_mixing:
+        raise UserError(
+            f"data.mixup, data.cutmix: '{recipe.model.attn}' has its own loss, which takes one class per image",
+            "leave data.mixup and data.cutmix out",
+        )
+    if recipe.train.class_weights != "none":
         raise UserError(
             f"train.class_weights: '{recipe.model.attn}' has its own loss, which takes no weights", "leave it out"
         )
+
+
+def _choose_class_weights(recipe: Recipe, dataset: Dataset) -> Tensor | None:
+    """Return the weights of the classes in the loss, or None."""
+    if recipe.train.class_weights == "none":
+        return None
     return balance_classes(dataset.train.labels.cpu(), len(dataset.classes))
 
 
@@ -87,23 +117,7 @@ def prepare_session(
     settings, device = recipe.train, distributed.resolve_device(accelerator)
     precision = check_trainable(recipe, accelerator)
     distributed.choose_kernels(device, precision, deterministic=settings.deterministic)
-    step_images = min(settings.batch_size, len(dataset.train.labels))
-    if step_images % accelerator.num_processes:
-        raise UserError(
-            f"train.batch_size: {step_images} images cannot be divided over {accelerator.num_processes} processes",
-            f"use a multiple of {accelerator.num_processes}",
-        )
-    own_images = step_images // accelerator.num_processes
-    if settings.accumulate > own_images:
-        raise UserError(
-            f"train.accumulate: {settings.accumulate} parts of a batch of {own_images} images",
-            f"use at most {own_images}, or a larger train.batch_size",
-        )
-    if dataset.augmentation.has_mixing and callable(getattr(model, "loss", None)):
-        raise UserError(
-            f"data.mixup, data.cutmix: '{recipe.model.attn}' has its own loss, which takes one class per image",
-            "leave data.mixup and data.cutmix out",
-        )
+    check_network(model, dataset, recipe, accelerator.num_processes)
     parts = freeze_parts(model, recipe, dataset.size)
     model.to(device).train()
     if not settings.compile:  # compiled code has no hooks
@@ -118,7 +132,7 @@ def prepare_session(
         smoothing=settings.label_smoothing,
         precision=precision,
         device=device,
-        class_weights=_choose_class_weights(recipe, model, dataset),
+        class_weights=_choose_class_weights(recipe, dataset),
     )
     epoch_steps = count_epoch_steps(dataset.train, settings.batch_size)
     state = TrainingState(
@@ -139,7 +153,7 @@ def prepare_session(
         state=state,
         identity={"recipe": recipe.compute_digest(), "data": dataset.digest, "precision": precision},
         epoch_steps=epoch_steps,
-        step_images=step_images,
+        step_images=min(settings.batch_size, len(dataset.train.labels)),
         step_graph=make_step_graph(recipe, model, state.optimizer, device, precision, accelerator.num_processes),
     )
 
@@ -149,6 +163,9 @@ def _wrap_for_ranks(objective: nn.Module, accelerator: Accelerator) -> nn.Module
 
     Accelerate must not move it: on CPUs it would copy all weights to "cpu:0", and the moving average would lose them.
     """
-    is_distributed = accelerator.num_processes > 1
-    wrapped: nn.Module = accelerator.prepare_model(objective, device_placement=False) if is_distributed else objective
+    if accelerator.num_processes == 1:
+        return objective
+    with warnings.catch_warnings():  # torch 2.14 renames it; Accelerate knows only the old name
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        wrapped: nn.Module = accelerator.prepare_model(objective, device_placement=False)
     return wrapped

@@ -1,4 +1,4 @@
-"""A run that MLflow's store refuses leaves nothing behind."""
+"""A run that is refused, by MLflow's store or before its training, leaves nothing behind."""
 
 from pathlib import Path
 from unittest.mock import Mock
@@ -8,6 +8,7 @@ import pytest
 from attncli import recipe
 from attncli.errors import UserError
 from attncli.run import execute
+from attncli.track import RunStore
 
 
 @pytest.mark.parametrize("is_new", [True, False])
@@ -22,3 +23,12 @@ def test_a_refused_run_leaves_no_new_folder(tmp_path: Path, monkeypatch: pytest.
         execute._start_tracking(tracker, recipe.read(), Mock(), tmp_path, False, {})
     names = {path.name for path in tmp_path.iterdir()}
     assert names == (set() if is_new else {"origin.json", "checkpoint", "recipe.yaml", "log.jsonl"})
+
+
+@pytest.mark.parametrize("setting", ["train.lr_factors={stage9: 0.1}", "train.accumulate=500"])
+def test_what_cannot_be_trained_is_refused_before_the_run_begins(tmp_path: Path, setting: str) -> None:
+    """There is no record, no recipe and no MLflow run of it."""
+    chosen = recipe.read(overrides=["model.backbone=resnet20", "train.epochs=1", setting])
+    with pytest.raises(UserError, match=setting.partition("=")[0]):
+        execute.execute_run(chosen, run_store=RunStore(tmp_path, None), listener=Mock())
+    assert not [path for path in tmp_path.rglob("*") if path.name in ("recipe.yaml", "log.jsonl", "mlflow.db")]

@@ -108,7 +108,7 @@ def run(model: nn.Module, made: Recipe, folder: Path | None = None, **options: A
 
 def figures(epochs: list[Epoch]) -> list[tuple[float | None, ...]]:
     """What must be the same in two trainings: everything but the time they took."""
-    return [(e.epoch, e.train_loss, e.lr, e.val_loss, e.val_top1, e.val_top5) for e in epochs]
+    return [(e.epoch, e.train_loss, e.lr, e.val_loss, e.val_top1) for e in epochs]
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
