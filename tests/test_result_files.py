@@ -104,6 +104,7 @@ def test_a_report_has_the_runs_of_others(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(published, "load_published_rows", list)  # their networks take seconds to count
     done = line("report", "--with", "theirs.zip", "--file", claims.name, "--title", "Ours and theirs")
     assert done.code == 0, done.err
+    assert "runs of the folder runs, theirs.zip" in Path("runs/report.md").read_text()
     page = Path(done.out.strip()).read_text()
     assert "+2.50" in page
     assert "Ours and theirs" in page

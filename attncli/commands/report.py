@@ -83,7 +83,9 @@ def command(
     check_writable(path)
     names = attn or []
     evidence = gather_evidence(run_store, backbone=backbone, folder_is=folder_is, report_claim=overwrite_line)
+    sources = [f"the folder {runs}"]
     if with_files or shipped:
+        sources = [*(sources if evidence.runs else []), *(file.name for file in with_files), *shipped]
         others = open_results_of_others(with_files, shipped)
         evidence, track = add_runs_of_others(evidence, others, folder_is=folder_is, must_match=not shipped), False
     known_claims = claim_files.read_claim_files(files) if files else claim_files.load_claims()
@@ -99,7 +101,7 @@ def command(
     ]
     words = [word for key, value in options if value for word in (key, value)]
     report_data = gather_report_data(
-        run_store,
+        sources,
         verdicts,
         evidence,
         attn=names,

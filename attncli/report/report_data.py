@@ -16,13 +16,13 @@ from attncli.literature import published
 from attncli.records import Epoch
 from attncli.report import comparison
 from attncli.report.html_report import ReportData, TableOrigin
-from attncli.runs import RECIPE, FinishedRun, RunStore
+from attncli.runs import RECIPE, FinishedRun
 
 DEFAULT_TITLE = "Attention mechanisms: claims and runs"
 
 
 def gather_report_data(
-    run_store: RunStore,
+    sources: Sequence[str],
     verdicts: Sequence[ClaimVerdict],
     evidence: Evidence,
     *,
@@ -34,7 +34,7 @@ def gather_report_data(
     """Gather the report on the runs of the evidence, about these mechanisms (all if none are given).
 
     Args:
-        run_store: Where the runs live, for the report's first line.
+        sources: The folder and the files of results that the runs come from, for the report's first line.
         verdicts: The verdicts to show.
         evidence: What they were judged by, with the finished runs to compare.
         attn: Names of mechanisms.
@@ -57,7 +57,7 @@ def gather_report_data(
     return ReportData(
         title=title,
         claims_title="Claims of the literature" if is_literature else "Claims",
-        generated_by=f"attncli {__version__}, {now:%d %B %Y, %H:%M %Z}, runs of the folder {run_store.runs}",
+        generated_by=f"attncli {__version__}, {now:%d %B %Y, %H:%M %Z}, runs of {', '.join(sources)}",
         verdicts=verdicts,
         rows=rows,
         figures=collect_figures(published_rows, evidence.counts, evidence.runs),

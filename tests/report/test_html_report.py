@@ -65,7 +65,7 @@ def report_data(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(published, "load_published_rows", lambda: few)
         return gather_report_data(
-            RunStore(runs), judge.judge_claims(known, evidence), evidence, report_commands=["attncli report"]
+            [f"the folder {runs}"], judge.judge_claims(known, evidence), evidence, report_commands=["attncli report"]
         )
 
 
@@ -82,7 +82,7 @@ def test_planned_and_failed_seeds_count_as_in_compare(tmp_path, monkeypatch):
     failure = FailedRun(recipe=recipe, digest=recipe.compute_digest(), group=eca.result.group)
 
     def gather_rows(attn=(), **changes):
-        report = gather_report_data(store, [], replace(evidence, **changes), attn=attn, report_commands=[])
+        report = gather_report_data(["runs"], [], replace(evidence, **changes), attn=attn, report_commands=[])
         return {row.attn: row for row in report.rows}
 
     assert gather_rows(planned_seeds=5)["eca"].level is None
