@@ -89,9 +89,11 @@ def command(
         with click.progressbar(recipes, file=sys.stderr, item_show_func=_name_mechanism, hidden=is_hidden) as bar:
             rows = [measure_recipe_overhead(recipe, shape, speed, find_shipped_cost) for recipe in bar]
     if as_json:
-        return echo_json([row.to_json_dict() for row in rows])
+        echo_json([row.to_json_dict() for row in rows])
     if all(row.cost is None for row in rows):
         raise CollectedError([UserError(row.problem, row.hint) for row in rows])
+    if as_json:
+        return None
     if format_ != "table":
         from attncli.report.overhead import render_absolute_overheads
 

@@ -1,5 +1,6 @@
 """`attncli measure` from end to end: the figures of the cards, every mechanism accounted for."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,8 @@ def test_nothing_measured_is_an_error(tmp_path: Path) -> None:
     done = line("measure", "--attn", f"{path}:Halve", "--backbone", "resnet20", "--image-size", "8", "--no-speed")
     assert done.code == 2
     assert "returns (2, 1, 8, 8) for (2, 16, 8, 8)" in done.err
+    as_json = line(
+        "measure", "--attn", f"{path}:Halve", "--backbone", "resnet20", "--image-size", "8", "--no-speed", "--json"
+    )
+    assert as_json.code == 2
+    assert "returns (2, 1, 8, 8)" in json.loads(as_json.out)[0]["problem"]
