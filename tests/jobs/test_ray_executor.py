@@ -58,7 +58,7 @@ def sweep(file: Path, runs: Path, address: str, *options: str) -> "subprocess.Po
 
 
 def lines(process: "subprocess.Popen[str]") -> Iterator[str]:
-    """What a sweep says, for at most four minutes."""
+    """What a sweep says, for at most ten minutes."""
     heard: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def listen() -> None:
