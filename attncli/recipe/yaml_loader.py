@@ -1,5 +1,6 @@
 """The one reader and writer of YAML: numbers as in YAML 1.2, no key twice, errors with their line."""
 
+import os
 import re
 from collections.abc import Hashable
 from pathlib import Path
@@ -60,8 +61,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     Raises UserError if the file cannot be read, is not valid YAML, or is not a mapping.
     """
     try:
-        own = path / "recipe.yaml"
-        hint = f"its recipe is {own}" if own.is_file() else "`attncli recipe ls` lists recipes"
+        own = path / "recipe.yaml"  # os.path, as Path.is_file raises for names that are too long
+        hint = f"its recipe is {own}" if os.path.isfile(own) else "`attncli recipe ls` lists recipes"
         tree = parse_yaml(read_user_text(path, hint))
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file") from error

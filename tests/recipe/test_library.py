@@ -95,3 +95,9 @@ def test_a_file_of_windows_is_read_and_other_bytes_are_named() -> None:
         load_yaml(own)
     assert "UTF-8" in error.value.hint
     assert "0xe9" in {path: what for _, _, path, what in library.iterate_openings()}[own]
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    """File systems refuse names of more than 255 bytes even when one only asks whether they are there."""
+    with pytest.raises(UserError, match="too long"):
+        load_yaml(tmp_path / f"{'x' * 300}.yaml")
