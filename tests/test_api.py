@@ -76,7 +76,7 @@ def test_networks_are_those_of_the_commands() -> None:
 def test_wrong_arguments_of_a_network_are_named(keywords: dict[str, Any], name: str) -> None:
     """Before torch sees them."""
     with pytest.raises(UserError, match=rf"^{name}\b"):
-        attncli.build("resnet20", **{"attn": "eca"} | keywords)  # type: ignore[arg-type]
+        attncli.build("resnet20", **{"attn": "eca"} | keywords)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_recipes_are_those_of_the_commands() -> None:
@@ -108,7 +108,7 @@ def test_frames_are_the_json_of_the_commands(tmp_path: Path, monkeypatch: pytest
         assert table[name].tolist()[1] == pytest.approx(wanted[name])
     for wrong in ({"backbone": "resnet18"}, {"attn": ["eca", "cbma"]}, {"margin": 0.0}, {"runs": "nosuch"}):
         with pytest.raises(UserError):
-            attncli.compare(**wrong)  # type: ignore[arg-type]
+            attncli.compare(**wrong)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_name_of_several_runs_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -294,6 +294,25 @@ def reserve_stdout_for_data(context: click.Context, parameter: click.Parameter, 
     return value
 
 
+def format_option(*formats: str) -> Callable[[F], F]:
+    """Return the option `--format` with these values, `table` by default; the others are for other programs."""
+    return click.option(
+        "--format",
+        "format_",
+        type=click.Choice(formats),
+        default="table",
+        show_default=True,
+        callback=reserve_stdout_for_data,
+    )
+
+
+def classes_option(command: F) -> F:
+    """Add `--classes`, the number of classes of a network that sees no dataset."""
+    return click.option(
+        "--classes", metavar="N", type=click.IntRange(1), help="Classes  [default: 1000 from 64 px, else 10]"
+    )(command)
+
+
 def read_recipe(
     options: dict[str, Any], extra_values: Mapping[str, Any] | None = None, runs: Path | None = None
 ) -> "Recipe":

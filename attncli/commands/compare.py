@@ -19,9 +19,9 @@ from attncli.commands._completion import (
 from attncli.commands._options import (
     NAMES,
     echo_json,
+    format_option,
     json_option,
     open_results_of_others,
-    reserve_stdout_for_data,
     store_options,
     with_option,
 )
@@ -61,14 +61,7 @@ if TYPE_CHECKING:
     help="Only runs of this sweep (a name or file), with any seed.",
 )
 @click.option("--since", metavar="DATE", help="Only runs that began on this day or later: 2026-11-29.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "csv", "json", "markdown", "latex"]),
-    default="table",
-    show_default=True,
-    callback=reserve_stdout_for_data,
-)
+@format_option("table", "csv", "json", "markdown", "latex")
 @click.option(
     "--columns",
     type=NAMES,
@@ -193,11 +186,9 @@ def command(
     )  # of all runs, as variants are tested together whatever is shown
     rows = run_filter.select_rows(all_rows, finished_runs)
     rows = sort_rows(rows, sort) if sort else rows
-    if columns or spread or format_ == "latex":
-        spread = spread or ("sd" if format_ == "latex" else "ci")
-        chosen_columns = choose_columns(columns or PAPER_COLUMNS, spread)
-    else:
-        chosen_columns = None
+    is_paper_table = columns or spread or format_ == "latex"
+    usual_spread: Literal["ci", "sd"] = "sd" if format_ == "latex" else "ci"
+    chosen_columns = choose_columns(columns or PAPER_COLUMNS, spread or usual_spread) if is_paper_table else None
     for text in describe_lost_runs(failed_runs, finished_runs):
         click.echo(text, err=True)
     if unreadable_line:
@@ -214,8 +205,8 @@ def command(
         )
     if plot and rows:
         experiments = {} if has_others else {run.reference: run.experiment for run in finished_runs}
-        chosen = [*run_filter.attn, *(Path(word).stem for word in (recipe, sweep) if word), *([since] if since else [])]
-        _draw_plots(rows, cost, run_store, experiments, chosen)
+        filters = [*run_filter.attn, *(file.stem for file in (recipe, sweep) if file), *([since] if since else [])]
+        _draw_plots(rows, cost, run_store, experiments, filters)
     return None
 
 
@@ -240,11 +231,11 @@ def choose_table_width(columns: int) -> int:
     return min(max(columns, LEAST_COLUMNS), MOST_COLUMNS)
 
 
-def format_plot_name(images: str, backbone: str, cost: str, attn: Sequence[str] = ()) -> str:
-    """Return the file name of a plot; chosen mechanisms stand in it, so that it does not replace the plot of all."""
+def format_plot_name(images: str, backbone: str, cost: str, filters: Sequence[str] = ()) -> str:
+    """Return the file name of a plot; the filters stand in it, so that it does not replace the plot of all."""
     from attncli.system.code_reference import label_mechanism_name
 
-    chosen = ["+".join(map(label_mechanism_name, attn))] if attn else []
+    chosen = ["+".join(map(label_mechanism_name, filters))] if filters else []
     name = "-".join((images, backbone, *chosen, cost)).replace("/", "-")
     if len(name.encode()) > MOST_NAME_BYTES:
         name = f"{images}-{backbone}-{hashlib.sha256(name.encode()).hexdigest()[:12]}-{cost}".replace("/", "-")
@@ -252,7 +243,11 @@ def format_plot_name(images: str, backbone: str, cost: str, attn: Sequence[str] 
 
 
 def _draw_plots(
-    rows: "list[ComparisonRow]", cost: str, run_store: "RunStore", experiments: Mapping[str, str], attn: Sequence[str]
+    rows: "list[ComparisonRow]",
+    cost: str,
+    run_store: "RunStore",
+    experiments: Mapping[str, str],
+    filters: Sequence[str],
 ) -> None:
     """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of `experiments`.
 
@@ -262,7 +257,7 @@ def _draw_plots(
 
     for setting in dict.fromkeys((row.images, row.backbone) for row in rows):
         setting_rows = [row for row in rows if (row.images, row.backbone) == setting]
-        file = run_store.runs / format_plot_name(*setting, cost, attn)
+        file = run_store.runs / format_plot_name(*setting, cost, filters)
         run_ids = {run_id for row in setting_rows for run_id in row.run_ids}
         shown_experiments = sorted({experiments[run_id] for run_id in run_ids & experiments.keys()})
         store = [run_store.resolve_address(), str(run_store.has_store())]
@@ -283,7 +278,6 @@ def _draw_plot(
     from attncli.report import comparison_figures
 
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         comparison_figures.draw_pareto(rows, file, cost)
     except (UserError, OSError) as error:  # the table is complete; only the plot needs this cost, or this folder
         reason = error.problem if isinstance(error, UserError) else f"{file}: {error.strerror}"

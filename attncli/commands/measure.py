@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._options import (
+    classes_option,
     device_option,
     echo_json,
+    format_option,
     json_option,
     network_options,
     read_recipe,
-    reserve_stdout_for_data,
 )
 from attncli.commands._result_stream import echo_result
 from attncli.errors import CollectedError, UserError
@@ -25,7 +26,7 @@ LARGE_SIDE = 64  # px; from here on the networks are those of ImageNet
 
 @click.command()
 @network_options
-@click.option("--classes", metavar="N", type=click.IntRange(1), help="Classes  [default: 1000 from 64 px, else 10]")
+@classes_option
 @click.option("--speed/--no-speed", default=True, help="Time training and inference too, in turn (default).")
 @click.option(
     "--batch-size", metavar="N", type=click.IntRange(1), help="Images of a timed step  [default: 128, 16 from 64 px]"
@@ -36,14 +37,7 @@ LARGE_SIDE = 64  # px; from here on the networks are those of ImageNet
     type=click.IntRange(2),
     help="Time in N new processes, one after the other; intervals within and between them.",
 )
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "csv", "markdown", "latex"]),
-    default="table",
-    show_default=True,
-    callback=reserve_stdout_for_data,
-)
+@format_option("table", "csv", "markdown", "latex")
 @device_option
 @json_option
 def command(

@@ -4,21 +4,21 @@ from typing import Any
 
 import click
 
-from attncli.commands._options import echo_json, json_option, read_recipe, recipe_options, reserve_stdout_for_data
+from attncli.commands._options import (
+    classes_option,
+    echo_json,
+    format_option,
+    json_option,
+    read_recipe,
+    recipe_options,
+)
 from attncli.commands._result_stream import echo_result
 
 
 @click.command()
 @recipe_options
-@click.option("--classes", metavar="N", type=click.IntRange(1), help="Classes  [default: 1000 from 64 px, else 10]")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "csv", "markdown", "latex"]),
-    default="table",
-    show_default=True,
-    callback=reserve_stdout_for_data,
-)
+@classes_option
+@format_option("table", "csv", "markdown", "latex")
 @json_option
 def command(classes: int | None, format_: str, as_json: bool, **options: Any) -> None:
     """List the places of a mechanism in a network: path, stage, channels, map and parameters; then a sum per stage.

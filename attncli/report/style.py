@@ -72,10 +72,11 @@ def styled_figure(width: float, height: float, title: str = "", *, is_placed: bo
 def saved_figure(
     path: Path, width: float, height: float, title: str = "", *, is_placed: bool = False
 ) -> Iterator[Figure]:
-    """Make a `styled_figure` and save it as PNG at `path` when the block ends without an error."""
+    """Make a `styled_figure`; save it as PNG at `path` when the block ends without an error. The folder is made too."""
     with styled_figure(width, height, title, is_placed=is_placed) as figure:
         yield figure
         fonts.apply_fallback_fonts(figure)
+        path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata={"Software": "attncli"}, pil_kwargs={"compress_level": FAST_COMPRESSION})
 
 

@@ -47,4 +47,4 @@ def test_recipe_sweep_and_date_choose_the_rows(tmp_path: Path) -> None:
 def test_wrong_words_are_refused(filters: dict[str, str]) -> None:
     """A date that is none, an unknown recipe, a recipe in place of a sweep."""
     with pytest.raises(UserError):
-        read_run_filter(**filters)  # type: ignore[arg-type]
+        read_run_filter(**filters)  # type: ignore[arg-type]  # each a keyword of its own type
