@@ -62,7 +62,7 @@ def make_speed_records(
     """
     if speed.processes < 2 or speed.measured_at is None or speed.cores_used_by_others is None:
         raise ValueError(f"{attn}: a shipped speed is of several processes, with its date and the work of others")
-    shared = {
+    shared: dict[str, Any] = {
         "network": network, "attn": attn, "processes": speed.processes, "repeats": speed.repeats,
         "batch_size": speed.batch_size, "threads": speed.threads, "precision": speed.precision,
         "machine": {name: machine[name] for name in MACHINE_FACTS if machine.get(name) is not None},
