@@ -16,6 +16,7 @@ from matplotlib.transforms import Bbox
 
 from attncli.palette import FAINT, GRID, INK
 from attncli.report import fonts
+from attncli.system.files import written_aside
 
 DPI = 160
 FAST_COMPRESSION = 1  # of PNG files, 0 to 9: the default of 6 took a seventh of the time of drawing
@@ -77,7 +78,13 @@ def saved_figure(
         yield figure
         fonts.apply_fallback_fonts(figure)
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Software": "attncli"}, pil_kwargs={"compress_level": FAST_COMPRESSION})
+        with written_aside(path) as temporary:
+            figure.savefig(
+                temporary,
+                format="png",
+                metadata={"Software": "attncli"},
+                pil_kwargs={"compress_level": FAST_COMPRESSION},
+            )
 
 
 LabelSpot = tuple[float, float, str, str]  # x, y, text, colour
