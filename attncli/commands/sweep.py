@@ -153,9 +153,10 @@ def command(
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
 
-    axes = {"attn": _read_mechanisms(attn), "dataset": dataset, "backbone": backbone, "seeds": seeds}
+    mechanisms = _read_mechanisms(attn)
+    axes = {"attn": mechanisms, "dataset": dataset, "backbone": backbone, "seeds": seeds}
     axes = {name: values for name, values in axes.items() if values is not None}
-    source = _choose_source(sweep, axes.get("attn"), recipe)
+    source = _choose_source(sweep, mechanisms, recipe)
     others = open_results_of_others(with_files, shipped) if with_files or shipped else []
 
     def plan_runs() -> "SweepPlan":
