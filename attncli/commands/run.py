@@ -82,7 +82,7 @@ def command(
     if result is None:
         data.check_data_root(recipe.data)
     if result is None and not is_one_of_several and (processes or 1) > 1:
-        return _launch_processes(processes)
+        return _launch_processes(processes or 1, recipe)
     if result is None:
         result = _train_run(
             recipe,
@@ -136,11 +136,15 @@ def _is_one_of_several(processes: int | None) -> bool:
     return process_rank.processes > 1
 
 
-def _launch_processes(processes: int | None) -> None:
+def _launch_processes(processes: int, recipe: "Recipe") -> None:
+    """Run this command in several processes. Raises UserError if they are more than the images of a step."""
+    if processes > recipe.train.batch_size:
+        problem = f"train.batch_size: {recipe.train.batch_size} images cannot be divided over {processes} processes"
+        raise UserError(problem, f"use at most {recipe.train.batch_size}; one for each core or GPU is fastest")
     from attncli.run.launch import launch_ranks
 
     release_stdout()
-    launch_ranks(processes or 1, sys.argv[1:])
+    launch_ranks(processes, sys.argv[1:])
 
 
 def _train_run(

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from attncli.errors import UserError
 from attncli.jobs.events import OUTPUT_LOG
 from attncli.recipe import Recipe
+from attncli.system.fast_exit import exit_fast
 from attncli.system.gc_tuning import relaxed_gc
 from attncli.system.process_groups import interrupt_self
 
@@ -196,3 +197,4 @@ def redirected_output(folder: Path) -> Iterator[None]:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    exit_fast(0)

@@ -90,8 +90,10 @@ def combine_speeds(speeds: Sequence[Speed]) -> Speed:
         figures |= {name: centre, f"{name}_low": low, f"{name}_high": high}
     rates = ("train_images_per_s", "infer_images_per_s", "baseline_train_images_per_s", "baseline_infer_images_per_s")
     figures |= {name: statistics.median(getattr(speed, name) for speed in speeds) for name in rates}
-    loads = [speed.load for speed in speeds if speed.load is not None]
-    return replace(speeds[-1], **figures, load=max(loads, default=None), processes=len(speeds))
+    for name in ("load", "cores_used_by_others"):
+        values = [getattr(speed, name) for speed in speeds if getattr(speed, name) is not None]
+        figures[name] = max(values, default=None)
+    return replace(speeds[-1], **figures, processes=len(speeds))
 
 
 def combine_ratios(ratios: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:

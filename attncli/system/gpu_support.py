@@ -29,7 +29,7 @@ class TorchBuild:
 
 def check_device_name(name: str) -> str:
     """Return a name as `--device` takes it: a type, for `cuda` and `xpu` with a number if wanted. Raises UserError."""
-    if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", name):
+    if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:(0|[1-9]\d?))?", name):
         raise UserError(
             f"--device {name}: no device has this name",
             f"use cpu, cuda, cuda:1 or mps; {suggest_name(name.partition(':')[0], DEVICE_TYPES)}",

@@ -1,14 +1,16 @@
 """The executor of this machine with workers that are small scripts: hiring, handing out, losing, stopping."""
 
 import json
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from attncli.errors import RunFailedError
+from attncli.errors import RunFailedError, UserError
 from attncli.jobs import (
     JobsChanged,
     Task,
@@ -20,6 +22,7 @@ from attncli.jobs import (
     schedule,
     worker_pool,
 )
+from attncli.jobs.events import TaskSource
 from attncli.jobs.executors import local
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
@@ -66,6 +69,8 @@ class Hall:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.runs, self._log, self._patch = folder / "runs", folder / "orders", monkeypatch
+        self.processes: list[subprocess.Popen[str]] = []
+        self.open_tasks: Callable[[], list[Task]] | None = None  # None: the tasks are there
         monkeypatch.setattr(local, "RETRY_S", 0.1)
         monkeypatch.setattr(worker_pool.resources, "threads_per_job", lambda jobs: 8 // jobs)
         monkeypatch.setenv("OMP_NUM_THREADS", "8")
@@ -86,13 +91,17 @@ class Hall:
         script = self._log.with_suffix(".py")
         script.write_text(SCRIPT.format(deeds=named, log=str(self._log)))
         popen = worker_pool.subprocess.Popen
-        self._patch.setattr(
-            worker_pool.subprocess, "Popen", lambda words, **options: popen([sys.executable, str(script)], **options)
-        )
+
+        def start(words: list[str], **options: Any) -> "subprocess.Popen[str]":
+            self.processes.append(popen([sys.executable, str(script)], **options))
+            return self.processes[-1]
+
+        self._patch.setattr(worker_pool.subprocess, "Popen", start)
         self.tasks = [self.task(seed) for seed in range(seeds)]
         given = [self.task(100 + n, timing=True) for n in range(timings)] + self.tasks
         settings = WorkerSettings(RunStore(self.runs))
-        return local.make_local_executor(jobs, settings, shares_gpus=shares_gpus)(given, stop or StopRequest())
+        source = TaskSource(timings, seeds, self.open_tasks or (lambda: given))
+        return local.make_local_executor(jobs, settings, shares_gpus=shares_gpus)(source, stop or StopRequest())
 
     def task(self, seed: int, *, timing: bool = False) -> Task:
         """A task that tells itself by its seed."""
@@ -119,6 +128,22 @@ def endings(events: Iterator[TaskEvent]) -> dict[int, TaskEnded]:
             assert event.task.recipe.seed not in found
             found[event.task.recipe.seed] = event
     return found
+
+
+@pytest.mark.parametrize(("timings", "workers"), [(0, 2), (3, 1)])
+def test_workers_start_before_the_tasks_are_known(hall: Hall, timings: int, workers: int) -> None:
+    """While the parent runs are opened the first workers load their libraries; they end if the store refuses."""
+    running = []
+
+    def refuse() -> list[Task]:
+        running.extend(process.poll() is None for process in hall.processes)
+        raise UserError("the store refuses")
+
+    hall.open_tasks = refuse
+    with pytest.raises(UserError, match="the store refuses"):
+        list(hall.work(3, 2, timings=timings))
+    assert running == [True] * workers
+    assert all(process.poll() is not None for process in hall.processes)
 
 
 def test_workers_stay(hall: Hall) -> None:

@@ -78,7 +78,7 @@ def test_device_names(name: str) -> None:
     assert check_device_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "mps:0", "", "CUDA"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:01", "cuda:300", "mps:0", "", "CUDA"])
 def test_other_device_names_are_refused(name: str) -> None:
     """The hint shows what is allowed."""
     with pytest.raises(UserError, match="--device") as caught:
