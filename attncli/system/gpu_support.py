@@ -12,9 +12,7 @@ from attncli.system import hardware
 
 DEVICE_VARIABLE = "ATTNCLI_DEVICE"  # what `--device` asks for; processes that a command starts inherit it
 DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
-DEVICE_ALIASES = {name: "'cuda'" for name in ("gpu", "nvidia", "rocm", "hip")} | {
-    name: "'mps'" for name in ("metal", "apple")
-}
+DEVICE_ALIASES = dict.fromkeys(("gpu", "nvidia", "rocm", "hip"), "'cuda'") | dict.fromkeys(("metal", "apple"), "'mps'")
 # By CUDA's major version: the oldest driver that runs it, and the lowest compute capability that torch is built for.
 LEAST_DRIVERS = {12: 525, 13: 580}
 LEAST_CAPABILITIES = {12: 5.0, 13: 7.5}
