@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--look", is_flag=True, help="At the end draw what the attention does, as `attncli look` does.")
 @click.option("--log-model", is_flag=True, help="At the end add the network to MLflow, for mlflow.pytorch.load_model.")
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Train in N processes, on cores (gloo) or GPUs.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr; warnings stay.")
 @device_option
 @store_options
 @json_option
@@ -75,8 +75,8 @@ def command(
     if resume and not profile and not is_one_of_several:
         pinned_recipe = track.pin_changed_images(recipe, runs)
         result = track.read_finished_result(runs / pinned_recipe.compute_digest())
-        if result is not None and pinned_recipe is not recipe and not quiet:
-            click.echo(track.describe_changed_images(recipe, pinned_recipe), err=True)
+        if result is not None and pinned_recipe is not recipe:
+            click.echo(f"warning: {track.describe_changed_images(recipe, pinned_recipe)}", err=True)
         if result is not None:
             restore_recipe(runs / result.digest, pinned_recipe)
     if result is None:

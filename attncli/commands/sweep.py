@@ -99,7 +99,7 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
     help="Set a key of every run; may be repeated.",
 )
 @with_option
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr; warnings stay.")
 @device_option
 @store_options
 @json_option
@@ -165,7 +165,7 @@ def command(
 
     sweep_plan = plan_runs()
     changed_count = sum(run.recipe.data.content is not None for run in sweep_plan.runs)
-    if changed_count and not quiet:
+    if changed_count:
         message = f"{changed_count} of {len(sweep_plan.runs)} runs had other images before: these are other runs"
         click.echo(message, err=True)
     if dry_run:
@@ -177,7 +177,7 @@ def command(
     settings = WorkerSettings(RunStore(runs, tracking_uri), FIGURE_HOOK)
     executor, parallel_jobs = choose_executor(executor_name, settings, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
     for note in list_sweep_notes(executor_name, gpus):
-        click.echo("" if quiet else f"note: {note}", err=True, nl=not quiet)
+        click.echo(f"note: {note}", err=True)
     failures, stopped = execute_sweep(sweep_plan, executor, parallel_jobs, settings, fail_fast, quiet)
     if as_json:
         echo_json(sweep_summary.build_sweep_dict(plan_runs(), failures, runs))
@@ -253,7 +253,7 @@ def execute_sweep(
         jobs: how many it runs at a time.
         settings: where the runs and their store are.
         fail_fast: whether the first failure stops the others.
-        quiet: whether to print no progress.
+        quiet: whether to print warnings only.
 
     Returns:
         The runs that did not finish, and why the sweep stopped early ("" if it did not).

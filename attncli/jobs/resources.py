@@ -27,6 +27,8 @@ def list_gpus() -> tuple[str, ...]:
     if requested in ("cpu", "mps") or ":" in requested:
         return ()
     visible_gpus = os.environ.get(choose_visibility_variable())
+    if visible_gpus is not None and not select_visible_gpus(visible_gpus, ()):
+        return ()
     if gpu_support.read_torch_build().rocm:
         numbers = tuple(map(str, range(hardware.count_amd_gpus())))
         return numbers if visible_gpus is None else select_visible_gpus(visible_gpus, numbers)

@@ -34,6 +34,7 @@ import json, os, signal, sys, time
 say = lambda **e: print(json.dumps(e), flush=True)
 DEEDS = json.loads({deeds!r})
 if DEEDS.get("start") == "exit": sys.exit("no torch here")
+if DEEDS.get("start") == "latin": os.write(2, b"no caf\\xe9 here\\n"); sys.exit(1)
 if DEEDS.get("start") == "die": os.kill(os.getpid(), signal.SIGKILL)
 say(event="ready", threads=int(os.environ.get("OMP_NUM_THREADS", 0)))
 for line in sys.stdin:
@@ -277,7 +278,9 @@ def test_one_that_takes_too_long_to_stop_is_killed(hall: Hall, monkeypatch: pyte
     assert statuses == ["KILLED"]
 
 
-@pytest.mark.parametrize(("start", "told"), [("exit", "no torch here"), ("die", "without a word")])
+@pytest.mark.parametrize(
+    ("start", "told"), [("exit", "no torch here"), ("die", "without a word"), ("latin", "no caf. here")]
+)
 def test_workers_that_do_not_start_end_the_sweep(hall: Hall, start: str, told: str) -> None:
     """An installation that is broken is told as such, not tried for ever."""
     with pytest.raises(RunFailedError, match=f"a worker did not start: {told}"):

@@ -86,6 +86,14 @@ def test_other_device_names_are_refused(name: str) -> None:
     assert "cuda:1" in caught.value.hint
 
 
+@pytest.mark.parametrize(("name", "meant"), [("gpu", "cuda"), ("GPU:1", "cuda"), ("rocm", "cuda"), ("metal", "mps")])
+def test_other_words_for_devices(name: str, meant: str) -> None:
+    """What people call a device leads to its name."""
+    with pytest.raises(UserError) as caught:
+        check_device_name(name)
+    assert f"did you mean '{meant}'?" in caught.value.hint
+
+
 def test_request_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """--device beats Accelerate's variable, which asks for the CPU."""
     monkeypatch.delenv(gpu_support.DEVICE_VARIABLE, raising=False)
