@@ -90,7 +90,7 @@ def saved_figure(
         fonts.apply_fallback_fonts(figure)
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(path) as temporary:
-            options = {"pil_kwargs": {"compress_level": FAST_COMPRESSION}} if format_ == "png" else {}
+            options: dict[str, Any] = {"pil_kwargs": {"compress_level": FAST_COMPRESSION}} if format_ == "png" else {}
             figure.savefig(temporary, format=format_, metadata=METADATA[format_], **options)
 
 
