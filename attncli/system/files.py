@@ -3,6 +3,8 @@
 import codecs
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attncli.errors import UserError
@@ -10,14 +12,28 @@ from attncli.errors import UserError
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}[^/]")  # s3://bucket, also after Path has made it s3:/bucket
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write `content` under a temporary name, flush it to disk, then rename it: `path` is complete or unchanged."""
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path` to write to; flush that file and rename it to `path` when the block ends.
+
+    `path` is complete or unchanged, whatever ends the program. If the block raises, Ctrl-C among it, nothing is left.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        yield temporary
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `content` as `written_aside` does: `path` is complete or unchanged."""
+    with written_aside(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def read_user_text(path: Path, hint: str, key: str | None = None) -> str:

@@ -61,6 +61,16 @@ def test_what_the_processes_cannot_have_is_refused_before_they_start(
     assert caught.value.code == 2
 
 
+def test_more_processes_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are refused before one is started; the hint says how many there is room for."""
+    monkeypatch.setattr(launch, "read_free_memory", lambda: 3 * launch.PROCESS_BYTES + 1)
+    launch._check_memory(3)
+    with pytest.raises(UserError, match="--processes 4: each takes") as caught:
+        launch.launch_ranks(4, [])
+    assert caught.value.code == 2
+    assert "use at most 3;" in caught.value.hint
+
+
 def start(runs: Path, *words: str, by: list[str] = PLAIN, epochs: int = 2) -> "subprocess.Popen[str]":
     """A run in a process that starts others."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")} | {"OMP_NUM_THREADS": "1"}
