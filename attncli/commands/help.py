@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import click
 
@@ -95,7 +96,7 @@ def render_topic(text: str, is_terminal: bool) -> str:
     class Topic(Markdown):
         """Markdown with such code."""
 
-        elements = {**Markdown.elements, "fence": UnwrappedCode, "code_block": UnwrappedCode}
+        elements: ClassVar = {**Markdown.elements, "fence": UnwrappedCode, "code_block": UnwrappedCode}
 
     console = Console(force_terminal=is_terminal, color_system="auto" if is_terminal else None)
     console.width = min(console.width, MAX_WIDTH)

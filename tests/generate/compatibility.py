@@ -25,8 +25,8 @@ from tests.generate.parameters import FRAMES, NETWORKS, count_added
 
 HEADER = """\
 # Which sites each backbone has, and which of `mechanisms` do not fit it, with the reason; all others of them do.
-# `parameters` are those that a mechanism adds to two networks, `params` those of a backbone. At 224 px and 1000 classes; CIFAR's networks at 32 px
-# and 10 classes. Written by `make generate`.
+# `parameters` are those that a mechanism adds to two networks, `params` those of a backbone. At 224 px and 1000
+# classes; CIFAR's networks at 32 px and 10 classes. Written by `make generate`.
 """
 
 
