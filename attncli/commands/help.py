@@ -79,7 +79,7 @@ def _read_command_help(name: str) -> str:
 
 
 def render_topic(text: str, is_terminal: bool) -> str:
-    """Return Markdown as text for a terminal (with colours if `is_terminal`), no wider than MAX_WIDTH columns but for code."""
+    """Return Markdown as text for a terminal, with colours if it is one; only code is wider than MAX_WIDTH columns."""
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.markdown import CodeBlock, Markdown
     from rich.syntax import Syntax
