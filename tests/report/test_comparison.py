@@ -51,6 +51,8 @@ def test_variants_with_kernels_of_their_own_are_told():
     """What stands in place of convolutions shares fewer weights with the plain network of its seed than a gate does."""
     texts = {name: comparison.render_comparison(rows(name)) for name in ("sk", "eca")}
     assert {name: "sk: kernels drawn anew" in text for name, text in texts.items()} == {"sk": True, "eca": False}
+    kept = comparison.render_comparison(rows("dcn"))
+    assert ("dcn: kernels drawn anew" in kept, "dcn: starts with the plain network's kernels" in kept) == (False, True)
 
 
 def test_variants_whose_branches_start_at_zero_are_told():
