@@ -218,10 +218,13 @@ def format_half_interval(fraction: float) -> str:
 
 
 def format_p_value(p: float | None, level: float = 0.05) -> str:
-    """Return a p value with three digits, more if rounding would put it on the other side of the level."""
+    """Return a p value with three digits, more if rounding would put it on the other side of the level.
+
+    Late looks have levels below 0.001, so "<.001" is only said of a p value that is below its level too.
+    """
     if p is None:
         return MISSING
-    if p < 0.001:
+    if p < min(0.001, level):
         return "<.001"
     digits = next((d for d in range(3, 8) if (round(p, d) < level) == (p < level)), 8)
     return f"{p:.{digits}f}".removeprefix("0") if round(p, digits) < 1 else "1"
