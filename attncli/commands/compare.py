@@ -243,11 +243,12 @@ def choose_table_width(columns: int) -> int:
 def format_plot_name(images: str, backbone: str, cost: str, filters: Sequence[str] = ()) -> str:
     """Return the file name of a plot; the filters stand in it, so that it does not replace the plot of all."""
     from attncli.system.code_reference import label_mechanism_name
+    from attncli.system.files import make_file_name
 
     chosen = ["+".join(map(label_mechanism_name, filters))] if filters else []
-    name = "-".join((images, backbone, *chosen, cost)).replace("/", "-")
+    name = make_file_name("-".join((images, backbone, *chosen, cost)))
     if len(name.encode()) > MOST_NAME_BYTES:
-        name = f"{images}-{backbone}-{hashlib.sha256(name.encode()).hexdigest()[:12]}-{cost}".replace("/", "-")
+        name = make_file_name(f"{images}-{backbone}-{hashlib.sha256(name.encode()).hexdigest()[:12]}-{cost}")
     return f"compare-{name}.png"
 
 

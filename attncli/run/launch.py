@@ -31,6 +31,7 @@ def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     _check_devices(processes)
@@ -53,6 +54,8 @@ def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
             elastic_launch(config, sys.executable)("-m", "attncli", *arguments)
         except SignalException as error:
             raise make_launch_error(Path(report_dir), {}, processes, stopped=True) from error
+        except RendezvousError as error:
+            raise make_rendezvous_error(error, processes) from error
         except ChildFailedError as error:
             exit_codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
             raise make_launch_error(Path(report_dir), exit_codes, processes) from error
@@ -98,6 +101,18 @@ def silenced_launcher() -> Iterator[None]:
         logging.disable(logging.NOTSET)
         for number, handler in previous_handlers.items():
             signal.signal(number, handler)
+
+
+def make_rendezvous_error(error: Exception, processes: int) -> UserError:
+    """Return the error for processes that torch cannot connect; torch for Windows mostly lacks what that takes."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    first_line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    return UserError(
+        f"--processes {processes}: torch cannot connect the processes: {first_line}",
+        "train in one process" + (", or in WSL" if os.name == "nt" or "libuv" in first_line else ""),
+    )
 
 
 def make_launch_error(
