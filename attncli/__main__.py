@@ -1,13 +1,13 @@
 """The command `attncli`, also as `python -m attncli`."""
 
-import atexit
 import errno
 import os
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attncli.errors import UserError, report_to_launcher
+from attncli.system.fast_exit import exit_fast
+from attncli.system.output_encoding import tolerate_unencodable_text
 from attncli.system.signals import sigterm_as_interrupt
 
 if TYPE_CHECKING:
@@ -27,22 +27,9 @@ def run_and_exit() -> None:
         exit_fast(end.code if isinstance(end.code, int) else 0 if end.code is None else 1)
 
 
-def exit_fast(code: int) -> None:
-    """End the process after its exit handlers, without freeing the objects it has loaded.
-
-    Python would go through torch's and MLflow's 600,000 objects several times, which takes two seconds.
-    """
-    if "torch" not in sys.modules:
-        sys.exit(code)
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody reads any more
-            stream.flush()
-    os._exit(code)
-
-
 def main() -> None:
     """Run the command line. Exit codes: 0 success, 1 a failed run, 2 bad input, 3 a bug, 130 interrupted."""
+    tolerate_unencodable_text()
     with sigterm_as_interrupt():
         sys.exit(run_command())
 

@@ -100,6 +100,7 @@ class Speed:
     baseline_peak_memory_bytes: int | None = None
     measured_at: str | None = None  # UTC, ISO 8601
     load: float | None = None  # processes that ran or waited on this machine (1 minute), the more of before and after
+    cores_used_by_others: float | None = None  # that other programs kept busy on average meanwhile
     processes: int = 1  # that timed one after the other; the intervals of more than one know how they differ
     # On CUDA, the host's time to start a step's kernels as a share of the step's time (`measure.host_share`).
     train_host_share: float | None = None

@@ -10,7 +10,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ from attncli.errors import UserError
 from attncli.recipe import Model, Recipe
 from attncli.records import LOG, RESULT
 from attncli.runs import RECIPE, FailedRun, FinishedRun, read_folder_runs
-from attncli.system.files import write_atomically
+from attncli.system.files import write_atomically, written_aside
 from attncli.track.predictions import PREDICTIONS_FILE
 from attncli.track.provenance import ORIGIN_FILE, read_provenance
 
@@ -49,21 +49,19 @@ def export_results(runs: Sequence[FinishedRun], path: Path, *, folder_is: str | 
             folders.setdefault(drop_image_paths(run).digest, run)
     if not folders:
         raise UserError("no finished runs to export", "`attncli ls runs` lists them")
-    temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        with (
+            written_aside(path) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+        ):
             info = {"format": FORMAT, "attncli": __version__, "runs": list(folders), "folder_is": folder_is}
             archive.writestr(RESULTS_INFO, json.dumps(info))
             for digest, run in folders.items():
                 for name, content in _collect_travelling_files(run).items():
                     archive.writestr(f"{digest}/{name}", content)
-        temporary.replace(path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}", "give a file that can be written") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)  # what Ctrl-C or a full disk left
     return len(folders)
 
 

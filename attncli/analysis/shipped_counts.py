@@ -2,7 +2,7 @@
 
 A count is used only if it was made by the code and the libraries that are installed here, so it is never stale: the
 file names the code that all networks share, the code of each mechanism, and the versions of torch and torchvision.
-`python -m tests.generate` writes it. Its `speeds` are measured by hand, on a quiet machine.
+`python -m tests.generate` writes it. For its `speeds` see `attncli.analysis.shipped_speeds`.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from attncli import attention
 from attncli.analysis.network_key import make_network_key
+from attncli.analysis.shipped_speeds import SpeedRecord
 from attncli.attention import NONE
 from attncli.errors import UserError
 from attncli.measure.code_state import strip_comments
@@ -39,28 +40,6 @@ USUAL_IMAGES = {  # classes, and side of the images in pixels
     "resnet50": (1000, 224),
 }
 QUANTITIES = ("params", "macs", "elementwise", "activation_bytes")  # the order of the figures in the file
-
-
-@dataclass(frozen=True)
-class SpeedRecord:
-    """How fast a network is in comparison with the plain one, and under what conditions that was measured.
-
-    Ratios are images per second of the network over those of the plain one; `low` and `high` bound the ratio with
-    95 % confidence over the processes that timed it.
-    """
-
-    network: str  # a key of the counts
-    attn: str
-    phase: str  # train or infer
-    ratio: float
-    low: float
-    high: float
-    processes: int
-    batch_size: int
-    threads: int
-    machine: Mapping[str, str]
-    date: str
-    is_quiet: bool  # whether no other work ran on the machine
 
 
 @dataclass(frozen=True)

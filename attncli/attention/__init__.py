@@ -122,8 +122,10 @@ def locate_mechanism(name: str) -> tuple[str, Path]:
     if "," in name:
         raise UserError(
             f"unknown attention: '{name}'",
-            "one here, or se+simam for both in one network; `attncli measure` and sweeps take several",
+            "one here, or se+simam for both in one network; `attncli measure` and `attncli sweep --attn` take several",
         )
+    if "(" in name and (base := name.partition("(")[0]) in mechanism_names():
+        raise UserError(f"unknown attention: '{name}'", f"{base}, with options as --set model.options.KEY=VALUE")
     raise unknown_name_error("attention", name, (*mechanism_names(), NONE), aliases=list_mechanism_aliases())
 
 

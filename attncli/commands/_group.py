@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from attncli.commands._words import refuse_repeated_options
+from attncli.commands._words import OTHER_COMMANDS, refuse_repeated_options
 
 
 class CommandFolder(click.Group):
@@ -58,7 +58,9 @@ class CommandFolder(click.Group):
         from attncli.errors import unknown_name_error
 
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            raise unknown_name_error("command", args[0], self.list_commands(ctx))
+            known = self.list_commands(ctx)
+            aliases = {word: f"'{name}'" for word, name in OTHER_COMMANDS.items() if name in known}
+            raise unknown_name_error("command", args[0], known, aliases=aliases)
         name, command, words = super().resolve_command(ctx, args)
         if command is not None:
             refuse_repeated_options(command, words)

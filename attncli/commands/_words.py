@@ -29,10 +29,30 @@ OTHER_NAMES = {  # what other programs call the options, without dashes
     "seed": "--seeds",
     "seeds": "--seed",
 }
+OTHER_COMMANDS = {  # what other programs call the commands
+    **dict.fromkeys(("train", "fit", "start", "resume"), "run"),
+    **dict.fromkeys(("grid", "batch", "ablate", "ablation", "tune"), "sweep"),
+    **dict.fromkeys(("test", "evaluate", "validate", "val"), "eval"),
+    **dict.fromkeys(("infer", "inference", "classify"), "predict"),
+    **dict.fromkeys(("profile", "flops", "params", "count", "speed"), "measure"),
+    **dict.fromkeys(("list", "runs"), "ls"),
+    **dict.fromkeys(("info", "summary", "inspect", "describe", "model"), "show"),
+    **dict.fromkeys(("gradcam", "visualize", "explain", "attention"), "look"),
+    **dict.fromkeys(("plot", "table", "diff", "stats"), "compare"),
+    **dict.fromkeys(("onnx", "save", "convert"), "export"),
+    **dict.fromkeys(("delete", "remove", "clean"), "rm"),
+    **dict.fromkeys(("mlflow", "dashboard", "serve", "view"), "ui"),
+    **dict.fromkeys(("init", "new", "config", "recipes"), "recipe"),
+    **dict.fromkeys(("html", "page"), "report"),
+    **dict.fromkeys(("claim", "survey", "verify"), "claims"),
+    **dict.fromkeys(("dataset", "datasets"), "data"),
+    **dict.fromkeys(("env", "devices", "gpus"), "doctor"),
+}
 HINTS = {  # for what other programs have options, and this one has none
     ("recipe", "config", "config_file", "cfg", "yaml"): "a recipe is named without an option: `attncli run FILE`",
     ("workers", "num_workers", "n_worker", "j"): "leave it out: images are read by as many threads as there are cores",
     ("evaluate", "eval", "test_only", "eval_only"): "`attncli eval RUN` tests a finished run",
+    ("dry_run", "check", "plan"): "`attncli check` checks a recipe and its images without training",
     ("wandb", "tensorboard", "logger"): "leave it out: runs are recorded in MLflow, and `attncli ui` shows them",
     ("name", "run_name", "exp_name"): "runs are named by their recipe; --set experiment=NAME names their experiment",
 }
@@ -77,5 +97,5 @@ def refuse_repeated_options(command: click.Command, words: Sequence[str]) -> Non
             takes_list = param.type.name in ("names", "seeds")
             hint = f"names follow once, with commas: {param.opts[0]} A,B" if takes_list else "give it once"
             if param.opts == ["--attn"] and not takes_list:
-                hint = "give it once; `attncli measure` and sweeps take several"
+                hint = "give it once; `attncli measure` and `attncli sweep --attn` take several"
             raise UserError(f"{param.opts[0]} stands {order.count(param)} times", hint)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--look", is_flag=True, help="At the end draw what the attention does, as `attncli look` does.")
 @click.option("--log-model", is_flag=True, help="At the end add the network to MLflow, for mlflow.pytorch.load_model.")
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Train in N processes, on cores (gloo) or GPUs.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr; warnings stay.")
 @device_option
 @store_options
 @json_option
@@ -75,14 +75,14 @@ def command(
     if resume and not profile and not is_one_of_several:
         pinned_recipe = track.pin_changed_images(recipe, runs)
         result = track.read_finished_result(runs / pinned_recipe.compute_digest())
-        if result is not None and pinned_recipe is not recipe and not quiet:
-            click.echo(track.describe_changed_images(recipe, pinned_recipe), err=True)
+        if result is not None and pinned_recipe is not recipe:
+            click.echo(f"warning: {track.describe_changed_images(recipe, pinned_recipe)}", err=True)
         if result is not None:
             restore_recipe(runs / result.digest, pinned_recipe)
     if result is None:
         data.check_data_root(recipe.data)
     if result is None and not is_one_of_several and (processes or 1) > 1:
-        return _launch_processes(processes)
+        return _launch_processes(processes or 1, recipe)
     if result is None:
         result = _train_run(
             recipe,
@@ -136,11 +136,15 @@ def _is_one_of_several(processes: int | None) -> bool:
     return process_rank.processes > 1
 
 
-def _launch_processes(processes: int | None) -> None:
+def _launch_processes(processes: int, recipe: "Recipe") -> None:
+    """Run this command in several processes. Raises UserError if they are more than the images of a step."""
+    if processes > recipe.train.batch_size:
+        problem = f"train.batch_size: {recipe.train.batch_size} images cannot be divided over {processes} processes"
+        raise UserError(problem, f"use at most {recipe.train.batch_size}; one for each core or GPU is fastest")
     from attncli.run.launch import launch_ranks
 
     release_stdout()
-    launch_ranks(processes or 1, sys.argv[1:])
+    launch_ranks(processes, sys.argv[1:])
 
 
 def _train_run(

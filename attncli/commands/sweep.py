@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from attncli.commands._completion import complete_backbones, complete_datasets, complete_recipe_keys, complete_sweeps
+from attncli.commands._completion import (
+    complete_backbones,
+    complete_datasets,
+    complete_mechanisms,
+    complete_recipe_keys,
+    complete_recipes,
+    complete_sweeps,
+)
 from attncli.commands._options import (
     JOBS,
     JOBS_HELP,
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     from attncli.jobs import SweepPlan, TaskEnded
     from attncli.jobs.execute import Executor
     from attncli.jobs.worker_pool import WorkerSettings
+    from attncli.sweep import MechanismList
 
 FIGURE_HOOK = "attncli.report.run_figures:save_run_figures"
 EXECUTORS = ("local", "ray", "slurm")
@@ -32,7 +40,21 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
 
 
 @click.command()
-@click.argument("sweep", nargs=1, type=click.Path(path_type=Path), shell_complete=complete_sweeps)
+@click.argument("sweep", nargs=1, required=False, type=click.Path(path_type=Path), shell_complete=complete_sweeps)
+@click.option(
+    "--attn",
+    type=NAMES,
+    metavar="NAMES",
+    shell_complete=complete_mechanisms,
+    help="Mechanisms (separated by commas, or `all`) instead of the file's, or without a file.",
+)
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    metavar="RECIPE",
+    shell_complete=complete_recipes,
+    help="Without SWEEP: the recipe of every run  [default: as of `attncli run`]",
+)
 @click.option(
     "--dry-run", is_flag=True, help="Print the plan, which runs are finished, and about how long the rest takes."
 )
@@ -65,7 +87,9 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
     shell_complete=complete_backbones,
     help="Backbones (separated by commas) instead of the file's.",
 )
-@click.option("--seeds", type=SEEDS, metavar="N|LIST", help="How many seeds, or which, instead of the file's.")
+@click.option(
+    "--seeds", type=SEEDS, metavar="N|LIST", help="How many seeds, or which, instead of the file's; 3 without a file."
+)
 @click.option(
     "--set",
     "overrides",
@@ -75,12 +99,14 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
     help="Set a key of every run; may be repeated.",
 )
 @with_option
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr; warnings stay.")
 @device_option
 @store_options
 @json_option
 def command(
-    sweep: Path,
+    sweep: Path | None,
+    attn: list[str] | None,
+    recipe: Path | None,
     dry_run: bool,
     jobs: int | Literal["auto"] | None,
     executor_name: str,
@@ -101,6 +127,8 @@ def command(
 ) -> None:
     """Train all runs of SWEEP (a file, or a name of `attncli recipe ls`) with their baselines, seed by seed.
 
+    Without SWEEP, --attn names the mechanisms and --recipe what they share.
+
     Finished runs are not run again; runs that were stopped or failed resume. Several calls may work on the same sweep
     at once. --jobs divides the cores among the runs, so results are equal to the last bit only for the same --jobs.
     Speed is timed first, one network at a time. Exit code 1 if any run failed, 130 if stopped.
@@ -114,6 +142,7 @@ def command(
     Example:
       attncli sweep channel --dataset digits --seeds 3 --jobs 2
       attncli sweep eca-kernel --dry-run
+      attncli sweep --attn se,eca,cbam --recipe quickstart --backbone resnet20
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
     from attncli.analysis.finished_elsewhere import count_finished_elsewhere
@@ -121,23 +150,22 @@ def command(
     from attncli.jobs.executors import choose_executor
     from attncli.jobs.plan import plan_sweep
     from attncli.jobs.worker_pool import WorkerSettings
-    from attncli.recipe import find_recipe_file
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
 
-    axes = {"dataset": dataset, "backbone": backbone, "seeds": seeds}
+    mechanisms = _read_mechanisms(attn)
+    axes = {"attn": mechanisms, "dataset": dataset, "backbone": backbone, "seeds": seeds}
     axes = {name: values for name, values in axes.items() if values is not None}
-    refuse_settings((sweep,))
-    file = find_recipe_file(sweep, "sweep")
+    source = _choose_source(sweep, mechanisms, recipe)
     others = open_results_of_others(with_files, shipped) if with_files or shipped else []
 
     def plan_runs() -> "SweepPlan":
-        plan = plan_sweep(file, runs=runs, overrides=overrides, axes=axes)
+        plan = plan_sweep(source, runs=runs, overrides=overrides, axes=axes)
         return count_finished_elsewhere(plan, others, runs) if others else plan
 
     sweep_plan = plan_runs()
     changed_count = sum(run.recipe.data.content is not None for run in sweep_plan.runs)
-    if changed_count and not quiet:
+    if changed_count:
         message = f"{changed_count} of {len(sweep_plan.runs)} runs had other images before: these are other runs"
         click.echo(message, err=True)
     if dry_run:
@@ -149,16 +177,49 @@ def command(
     settings = WorkerSettings(RunStore(runs, tracking_uri), FIGURE_HOOK)
     executor, parallel_jobs = choose_executor(executor_name, settings, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
     for note in list_sweep_notes(executor_name, gpus):
-        click.echo("" if quiet else f"note: {note}", err=True, nl=not quiet)
+        click.echo(f"note: {note}", err=True)
     failures, stopped = execute_sweep(sweep_plan, executor, parallel_jobs, settings, fail_fast, quiet)
     if as_json:
         echo_json(sweep_summary.build_sweep_dict(plan_runs(), failures, runs))
     else:
-        same_plan = None if overrides or dataset or backbone else str(sweep)
+        same_plan = None if overrides or attn or dataset or backbone else str(sweep)
         click.echo(sweep_summary.render_sweep_end(sweep_plan, failures, runs, stopped=stopped, sweep=same_plan))
     if failures or stopped:
         raise SystemExit(130 if stopped.startswith("stopped by SIG") else 1)
     return None
+
+
+def _read_mechanisms(names: list[str] | None) -> "list[str | dict[str, str]] | None":
+    """Return the values of the axis of mechanisms; `all` stands for all of them."""
+    from attncli.jobs.plan import ALL_CATEGORY
+    from attncli.sweep.parser import CATEGORY
+
+    return [{CATEGORY: name} if name == ALL_CATEGORY else name for name in names] if names else None
+
+
+def _choose_source(
+    sweep: Path | None, attn: "list[str | dict[str, str]] | None", recipe: Path | None
+) -> "Path | MechanismList":
+    """Return the file that SWEEP names, or the mechanisms with the recipe that they share.
+
+    Raises UserError if neither is given, or both a file and a recipe.
+    """
+    from attncli.recipe import find_recipe_file
+    from attncli.sweep import MechanismList
+
+    if sweep is not None:
+        refuse_settings((sweep,))
+        if recipe is not None:
+            raise UserError(
+                "--recipe: a sweep's file has its recipe", "leave out SWEEP or --recipe; --set changes keys"
+            )
+        return find_recipe_file(sweep, "sweep")
+    if attn is None:
+        hint = (
+            "a file or a name of `attncli recipe ls`, or without one: attncli sweep --attn se,eca --backbone resnet20"
+        )
+        raise UserError("SWEEP is missing", hint)
+    return MechanismList(tuple(attn), find_recipe_file(recipe) if recipe else None)
 
 
 def list_sweep_notes(executor_name: str, gpus: float | None) -> list[str]:
@@ -192,7 +253,7 @@ def execute_sweep(
         jobs: how many it runs at a time.
         settings: where the runs and their store are.
         fail_fast: whether the first failure stops the others.
-        quiet: whether to print no progress.
+        quiet: whether to print warnings only.
 
     Returns:
         The runs that did not finish, and why the sweep stopped early ("" if it did not).

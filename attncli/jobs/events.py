@@ -1,7 +1,7 @@
-"""The tasks that an executor takes, the events that it yields, and a worker's messages as events."""
+"""The tasks that an executor gets, the events that it yields, and a worker's messages as events."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,18 @@ class Task:
     title: str
     timing: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)  # for the MLflow run
+
+
+@dataclass(frozen=True)
+class TaskSource:
+    """The tasks of a sweep, known only once their parent runs are open in MLflow, which takes seconds.
+
+    An executor may start its workers before it calls `open_tasks`. It calls that once, also if there is nothing to do.
+    """
+
+    timings: int  # how many networks there are to time
+    runs: int  # how many runs there are to do
+    open_tasks: Callable[[], Sequence[Task]]  # raises UserError if the store refuses
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from attncli import track
-from attncli.jobs.events import Task, TaskEnded, TaskEvent
-from attncli.jobs.plan import SweepPlan
+from attncli.jobs.events import Task, TaskEnded, TaskEvent, TaskSource
+from attncli.jobs.plan import PlannedRun, SweepPlan
 from attncli.records import PLAN_TAG, Status
 from attncli.system.signals import StopRequest
 from attncli.track import RunStore
 
-Executor = Callable[[Sequence[Task], StopRequest], Iterator[TaskEvent]]
+Executor = Callable[[TaskSource, StopRequest], Iterator[TaskEvent]]
 
 
 def execute_plan(
@@ -27,12 +27,18 @@ def execute_plan(
     ):  # if that file exists, its process was killed before it closed the parents
         return
     track.check_reachable(run_store)
-    parents = track.begin_parent_runs(plan.name, [run.recipe for run in plan.runs], run_store)
-    open_marker.touch()
+    parents: dict[str, dict[str, str]] = {}
+
+    def open_tasks() -> list[Task]:
+        parents.update(track.begin_parent_runs(plan.name, [run.recipe for run in plan.runs], run_store))
+        open_marker.touch()
+        return build_tasks(plan, parents)
+
+    source = TaskSource(len(list_networks_to_time(plan)), len(unfinished_runs), open_tasks)
     status: Status = "FAILED"  # unless no error comes
     statuses: list[str] = []
     try:
-        for event in executor(build_tasks(plan, parents), stop):
+        for event in executor(source, stop):
             if isinstance(event, TaskEnded) and not event.task.timing:
                 statuses.append(event.status)
                 if fail_fast and event.status != "FINISHED" and not stop.reason:
@@ -40,7 +46,7 @@ def execute_plan(
             yield event
         status = summarize_status(statuses, len(unfinished_runs), stopped=bool(stop.reason))
     finally:
-        if track.end_parent_runs(parents, [run.digest for run in plan.runs], status, run_store):
+        if parents and track.end_parent_runs(parents, [run.digest for run in plan.runs], status, run_store):
             open_marker.unlink(missing_ok=True)
 
 
@@ -60,9 +66,8 @@ def build_tasks(plan: SweepPlan, parents: "dict[str, dict[str, str]]") -> list[T
     planned_seeds: dict[str, set[int]] = defaultdict(set)
     for run in plan.runs:
         planned_seeds[run.recipe.compute_group()].add(run.recipe.seed)
-    timings = {run.recipe.compute_group(): run for run in reversed(unfinished_runs) if run.recipe.measure.speed}
     return [
-        *(Task(recipe=r.recipe, digest=r.digest, title=r.title, timing=True) for r in reversed(timings.values())),
+        *(Task(recipe=r.recipe, digest=r.digest, title=r.title, timing=True) for r in list_networks_to_time(plan)),
         *(
             Task(
                 recipe=r.recipe,
@@ -74,3 +79,9 @@ def build_tasks(plan: SweepPlan, parents: "dict[str, dict[str, str]]") -> list[T
             for r in unfinished_runs
         ),
     ]
+
+
+def list_networks_to_time(plan: SweepPlan) -> list[PlannedRun]:
+    """Return for each network of the unfinished runs whose speed is wanted the first of its runs."""
+    first_runs = {run.recipe.compute_group(): run for run in reversed(plan.unfinished_runs) if run.recipe.measure.speed}
+    return list(reversed(first_runs.values()))

@@ -87,17 +87,17 @@ class SweepPlan:
 
 
 def plan_sweep(
-    path: Path,
+    source: Path | sweep.MechanismList,
     *,
     runs: Path,
     overrides: Iterable[str] = (),
     axes: Mapping[str, Any] | None = None,
 ) -> SweepPlan:
-    """Return the plan of a sweep's file for the folder of runs. Raises CollectedError for errors in the file."""
-    sweep_file = sweep.read(
-        path, check=validation.find_recipe_errors, categories=group_mechanisms(), overrides=overrides, axes=axes
+    """Return the plan of a sweep for the folder of runs. Raises CollectedError for errors in its file."""
+    sweep_runs = sweep.read(
+        source, check=validation.find_recipe_errors, categories=group_mechanisms(), overrides=overrides, axes=axes
     )
-    return plan_recipes(sweep_file.name, sweep_file.recipes, runs=runs)
+    return plan_recipes(sweep_runs.name, sweep_runs.recipes, runs=runs)
 
 
 def plan_recipes(name: str, recipes: Sequence[Recipe], *, runs: Path) -> SweepPlan:

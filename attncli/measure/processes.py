@@ -21,6 +21,7 @@ from attncli.measure.overhead import Overhead, measure_recipe_overhead
 from attncli.model import InputSpec
 from attncli.recipe import Recipe, parse_yaml
 from attncli.records import Speed
+from attncli.system.output_encoding import tolerate_unencodable_text
 
 NORMAL_HALF_WIDTH = 1.96  # standard errors of half a 95 % interval
 RATIOS = ("train_ratio", "infer_ratio")
@@ -55,7 +56,9 @@ def measure_in_processes(
 
 def _ask_process(request: str) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", __name__]
-    process = subprocess.run(command, input=request, capture_output=True, text=True, check=False)
+    process = subprocess.run(
+        command, input=request, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if process.returncode:
         last_line = (process.stderr.strip().splitlines() or ["no error message"])[-1]
         raise RunFailedError(f"measure: a process ended with code {process.returncode}: {last_line}", "try it again")
@@ -90,8 +93,10 @@ def combine_speeds(speeds: Sequence[Speed]) -> Speed:
         figures |= {name: centre, f"{name}_low": low, f"{name}_high": high}
     rates = ("train_images_per_s", "infer_images_per_s", "baseline_train_images_per_s", "baseline_infer_images_per_s")
     figures |= {name: statistics.median(getattr(speed, name) for speed in speeds) for name in rates}
-    loads = [speed.load for speed in speeds if speed.load is not None]
-    return replace(speeds[-1], **figures, load=max(loads, default=None), processes=len(speeds))
+    for name in ("load", "cores_used_by_others"):
+        values = [getattr(speed, name) for speed in speeds if getattr(speed, name) is not None]
+        figures[name] = max(values, default=None)
+    return replace(speeds[-1], **figures, processes=len(speeds))
 
 
 def combine_ratios(ratios: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
@@ -115,6 +120,7 @@ def combine_ratios(ratios: Sequence[tuple[float, float, float]]) -> tuple[float,
 
 def _answer_request() -> None:
     """Measure what the request on stdin asks for; what a library prints goes to stderr."""
+    tolerate_unencodable_text("utf-8")
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     try:

@@ -31,6 +31,7 @@ from attncli.recipe import Recipe
 from attncli.records import Speed
 from attncli.system.hardware import read_load
 from attncli.system.median_interval import compute_median_interval
+from attncli.system.other_work import count_cores_used_by_others, read_cpu_use
 from attncli.train import autocast_context, optim, resolve_precision, tune_malloc
 from attncli.train.accumulation import accumulate_gradients
 from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
@@ -114,7 +115,7 @@ def _time_pair(
     device: torch.device,
 ) -> Speed:
     """Time both networks with images of `shape`, whose batch may still shrink on a CPU. Raises if memory runs out."""
-    load = read_load()
+    load, start = read_load(), read_cpu_use()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         batch, networks = _prepare_fitting_pair(model, baseline, recipe, classes, shape, precision, device)
         budget, repeats = recipe.measure.seconds, recipe.measure.repeats
@@ -131,6 +132,7 @@ def _time_pair(
         speed,
         measured_at=measured_at,
         load=None if load is None else max(load, read_load() or 0.0),
+        cores_used_by_others=round(count_cores_used_by_others(start), 3),
         train_host_share=train_shares[0],
         infer_host_share=infer_shares[0],
         baseline_train_host_share=train_shares[1],

@@ -18,6 +18,7 @@ from attncli.report.table import (
     render_markdown_table,
     render_text_table,
 )
+from attncli.system.other_work import QUIET_CORES
 
 MIB = 2**20
 
@@ -253,6 +254,11 @@ def describe_overhead_columns(measured: MeasuredOverheads) -> str:
             "differ; another hour or machine they do not."
             if processes > 1
             else "One process timed them; the next may differ by one or two percent: --processes 5 gives intervals."
+        )
+    others = max((row.speed.cores_used_by_others or 0.0 for row in measured.rows if row.speed), default=0.0)
+    if others > QUIET_CORES:
+        sentences.append(
+            f"Other programs kept up to {others:.1f} cores busy meanwhile: time again when the machine is quiet."
         )
     if any("host" in (row.speed.train_limit, row.speed.infer_limit) for row in measured.rows if row.speed):
         sentences.append(

@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
 
 class RunProgress:
-    """Show a run's events. Use it as a context manager, which restores the terminal."""
+    """Show a run's events. Use it as a context manager, which restores the terminal.
+
+    With `quiet` it shows the warnings alone.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._warning_console = Console(stderr=True, highlight=False) if quiet else self._console  # a bar keeps its own
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -67,7 +71,7 @@ class RunProgress:
 
     def on_warning(self, what: str) -> None:
         """Print a warning, in a colour that can be read on white and on black."""
-        self._console.print(f"warning: {what}", style="magenta", soft_wrap=True)
+        self._warning_console.print(f"warning: {what}", style="magenta", soft_wrap=True)
 
     def _update_bar(self, what: str, completed: int, total: int, status: str) -> None:
         if self._task is None:

@@ -39,7 +39,7 @@ class RunningRow:
 class SweepProgress:
     """Show a sweep's events. Use it as a context manager, which restores the terminal.
 
-    `failures` are the runs that were not finished, in order.
+    `failures` are the runs that were not finished, in order. With `quiet` it shows the warnings alone.
     """
 
     def __init__(self, plan: SweepPlan, runs: Any, *, jobs: int, quiet: bool = False) -> None:
@@ -53,7 +53,8 @@ class SweepProgress:
         self._took: list[float] = []  # seconds of the runs finished here
         seconds, unknown = plan.estimate_seconds()
         self._guess = None if unknown or not self._left else jobs * seconds / self._left  # of a run
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._console = Console(stderr=True, highlight=False)
+        self._quiet = quiet
         self._live = Live(console=self._console, transient=True, refresh_per_second=2, get_renderable=self.render_table)
         self._drawn = self._console.is_terminal and not quiet
 
@@ -86,7 +87,7 @@ class SweepProgress:
             row.images_per_s, row.seconds_left = event.images_per_s, event.seconds_left
         elif isinstance(event, TaskWarning):
             if event.text not in self._warnings:  # the runs of a sweep mostly have the same images
-                self._print_line(f"warning: {name}: {event.text}", "yellow")
+                self._print_warning(f"warning: {name}: {event.text}")
             self._warnings.add(event.text)
         elif isinstance(event, TaskWaiting):
             self._rows.pop(name, None)
@@ -101,7 +102,7 @@ class SweepProgress:
         row = self._rows.pop(name, None)
         if event.task.timing:
             if event.status != "FINISHED":
-                self._print_line(f"not timed {name}: {event.problem}", "yellow")
+                self._print_warning(f"not timed {name}: {event.problem}")
             return
         self._left -= 1
         seconds = time.monotonic() - row.began if row else 0.0
@@ -120,7 +121,11 @@ class SweepProgress:
         return "-" if result is None or result.test_top1 is None else f"{result.test_top1:.2%}"
 
     def _print_line(self, text: str, style: str = "") -> None:
-        self._console.print(Text(text, style), soft_wrap=True)
+        if not self._quiet:
+            self._console.print(Text(text, style), soft_wrap=True)
+
+    def _print_warning(self, text: str) -> None:
+        self._console.print(Text(text, "yellow"), soft_wrap=True)
 
     def format_progress(self) -> str:
         """Return how many runs have ended, and the time that is left if it is known."""

@@ -163,7 +163,7 @@ def _pin_images(recipe: Recipe, runs: Path, listener: RunListener) -> Recipe:
     """Return the recipe, for the images that are there now if the run of its digest had others; say so."""
     pinned_recipe = track.pin_changed_images(recipe, runs, partial(data.read_digest, progress=listener.on_reading))
     if pinned_recipe is not recipe:
-        listener.on_stage(track.describe_changed_images(recipe, pinned_recipe))
+        listener.on_warning(track.describe_changed_images(recipe, pinned_recipe))
     return pinned_recipe
 
 

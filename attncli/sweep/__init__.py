@@ -17,7 +17,7 @@ The plain network of every run is always included, with the same seed, because a
 without it. The order is seed by seed, baselines first, so that a sweep stopped half-way has complete pairs.
 """
 
-from attncli.sweep.load import Sweep, read
+from attncli.sweep.load import MechanismList, Sweep, read
 from attncli.sweep.ordering import make_titles, order_recipes
 
-__all__ = ["Sweep", "make_titles", "order_recipes", "read"]
+__all__ = ["MechanismList", "Sweep", "make_titles", "order_recipes", "read"]

@@ -1,4 +1,4 @@
-"""From a sweep file to recipes: combinations of the axes, included runs, excluded runs."""
+"""From a sweep file, or a list of mechanisms, to recipes: combinations of the axes, included runs, excluded runs."""
 
 import copy
 import itertools
@@ -12,9 +12,13 @@ from attncli.errors import CollectedError, UserError
 from attncli.recipe import Recipe
 from attncli.sweep.ordering import order_recipes
 from attncli.sweep.parser import PLACEMENT_KEYS, SHORT_KEYS, KeyValues, SweepFileParser, drop_options
+from attncli.system.code_reference import label_mechanism_name
 
 RecipeCheck = Callable[[Mapping[str, Any], str], list[UserError]]
-SEEDS = "seeds"
+SEEDS, ATTN = "seeds", "attn"
+COMMAND_LINE = Path("command line")  # where errors are, if there is no file
+MOST_NAMES = 5  # in a sweep's name
+USUAL_SEEDS = 3  # of a sweep without a file: one seed decides nothing
 
 
 @dataclass(frozen=True)
@@ -25,18 +29,43 @@ class Sweep:
     recipes: tuple[Recipe, ...]
 
 
+@dataclass(frozen=True)
+class MechanismList:
+    """A sweep without a file: some mechanisms, each by the same recipe.
+
+    Args:
+        attn: names as in a sweep file's axis, or mappings such as {category: channel}.
+        recipe_file: the recipe of every run; the defaults if there is none.
+    """
+
+    attn: tuple[str | Mapping[str, str], ...]
+    recipe_file: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The mechanisms' names, joined; of many the first ones and how many more there are."""
+        words = [label_mechanism_name(a) if isinstance(a, str) else "-".join(a.values()) for a in self.attn]
+        more = [f"and-{len(words) - MOST_NAMES}-more"] if len(words) > MOST_NAMES else []
+        return "-".join([*words[:MOST_NAMES], *more])
+
+    def make_sections(self) -> dict[str, Any]:
+        """Return what a sweep file would hold."""
+        base = {} if self.recipe_file is None else {"base": str(self.recipe_file.absolute())}
+        return {"recipe": base, "axes": {ATTN: list(self.attn), SEEDS: USUAL_SEEDS}}
+
+
 def read(
-    path: Path,
+    source: Path | MechanismList,
     *,
     check: RecipeCheck,
     categories: Mapping[str, Sequence[str]],
     overrides: Iterable[str] = (),
     axes: Mapping[str, Any] | None = None,
 ) -> Sweep:
-    """Return the sweep of a YAML file.
+    """Return the sweep of a YAML file, or of a list of mechanisms.
 
     Args:
-        path: the sweep file.
+        source: the sweep file, or the mechanisms.
         check: returns the errors of a recipe's tree, given the tree and the name of the file.
         categories: the mechanisms that `{category: NAME}` stands for, by category.
         overrides: "key=value" for every run, stronger than the file.
@@ -45,8 +74,9 @@ def read(
     Raises:
         CollectedError: listing everything that is wrong with the file.
     """
+    path = source if isinstance(source, Path) else COMMAND_LINE
     parser = SweepFileParser(path, categories)
-    sections = parser.read_sections()
+    sections = parser.read_sections() if isinstance(source, Path) else source.make_sections()
     fixed_values = _parse_overrides(parser, overrides)
     base_tree = parser.read_base(sections.get("recipe"))
     combined, included = _expand_points(parser, sections, dict(axes or {}), fixed_values)
@@ -63,7 +93,8 @@ def read(
         raise CollectedError(list({error.problem: error for error in parser.errors}.values()))
     if not trees:
         raise UserError(f"{path}: no run is left", "exclude less, or add values to axes")
-    return Sweep(path.stem, order_recipes(map(Recipe.model_validate, trees)))
+    name = source.stem if isinstance(source, Path) else source.name
+    return Sweep(name, order_recipes(map(Recipe.model_validate, trees)))
 
 
 def _parse_overrides(parser: SweepFileParser, items: Iterable[str]) -> KeyValues:
@@ -89,9 +120,22 @@ def _expand_points(
     entries = parser.read_entries(sections.get("include"), "include")
     combined = _combine_axes(settings.values())
     included = [point for entry in entries for setting in entry for point in _expand_setting(setting, settings)]
+    if ATTN in replaced_axes:
+        combined, included = _choose_mechanisms(combined, included, settings.get(ATTN, []))
     if "seed" in fixed_values or not seeds:
         return combined, included
     return _add_seeds(combined, seeds), _add_seeds(included, seeds)
+
+
+def _choose_mechanisms(
+    combined: Sequence[KeyValues], included: Sequence[KeyValues], requested: Sequence[KeyValues]
+) -> tuple[list[KeyValues], list[KeyValues]]:
+    """Return only the requested mechanisms' points; one that `include` has is trained as it says there, and only so."""
+    key = SHORT_KEYS[ATTN]
+    names = [setting.get(key) for setting in requested]
+    included = [point for point in included if point.get(key, names[0]) in names] if names else list(included)
+    own_names = [point[key] for point in included if key in point]
+    return [point for point in combined if point.get(key) not in own_names], included
 
 
 def _add_seeds(points: Iterable[KeyValues], seeds: Sequence[int]) -> list[KeyValues]:

@@ -12,6 +12,7 @@ from attncli.system import hardware
 
 DEVICE_VARIABLE = "ATTNCLI_DEVICE"  # what `--device` asks for; processes that a command starts inherit it
 DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
+DEVICE_ALIASES = dict.fromkeys(("gpu", "nvidia", "rocm", "hip"), "'cuda'") | dict.fromkeys(("metal", "apple"), "'mps'")
 # By CUDA's major version: the oldest driver that runs it, and the lowest compute capability that torch is built for.
 LEAST_DRIVERS = {12: 525, 13: 580}
 LEAST_CAPABILITIES = {12: 5.0, 13: 7.5}
@@ -29,10 +30,10 @@ class TorchBuild:
 
 def check_device_name(name: str) -> str:
     """Return a name as `--device` takes it: a type, for `cuda` and `xpu` with a number if wanted. Raises UserError."""
-    if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", name):
+    if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:(0|[1-9]\d?))?", name):
         raise UserError(
             f"--device {name}: no device has this name",
-            f"use cpu, cuda, cuda:1 or mps; {suggest_name(name.partition(':')[0], DEVICE_TYPES)}",
+            f"use cpu, cuda, cuda:1 or mps; {suggest_name(name.partition(':')[0], DEVICE_TYPES, DEVICE_ALIASES)}",
         )
     return name
 

@@ -1,5 +1,6 @@
 """Facts about this machine that need no torch: processor, cores, GPUs."""
 
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -91,6 +92,16 @@ def list_gpu_parts() -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     return tuple(re.findall(r"\(UUID:\s*(MIG-[^)\s]+)\)", listing))
+
+
+@cache
+def has_cuda_driver() -> bool:
+    """Return whether this machine has the library of NVIDIA's driver, without which there is no GPU for torch."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def count_amd_gpus() -> int:

@@ -8,6 +8,7 @@ from attncli.errors import UserError
 
 RANK_NAMES = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")  # torch's launcher, then MPI's
 MPI_SIZE_NAMES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # of mpirun alone, beside its ranks
+LAST_PORT = 65_535
 START_HINT = "start with `torchrun --nproc-per-node N -m attncli ...`, or unset WORLD_SIZE, RANK and their like"
 
 
@@ -49,6 +50,11 @@ def read_process_rank(environment: Mapping[str, str] = os.environ) -> ProcessRan
     address = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not environment.get(name)]
     if processes > 1 and rank_name == RANK_NAMES[0] and address:
         raise UserError(f"WORLD_SIZE is {processes}, but {' and '.join(address)} is not set", START_HINT)
+    if processes > 1 and _read_number(environment, "MASTER_PORT", 0) > LAST_PORT:
+        raise UserError(f"MASTER_PORT is {environment['MASTER_PORT']}, and the last port is {LAST_PORT}", START_HINT)
+    if rank_name and _read_number(environment, "LOCAL_RANK", 0) >= local_processes:
+        problem = f"LOCAL_RANK is {environment['LOCAL_RANK']}, but this machine has {local_processes} processes"
+        raise UserError(problem, START_HINT)
     return ProcessRank(rank, processes, local_processes, rank_name is not None)
 
 

@@ -13,6 +13,7 @@ from attncli.system.signals import deferred_signals
 from attncli.track import mlflow_run, predictions, provenance, search, store
 from attncli.track.metric_writer import MetricWriter
 from attncli.track.metrics import MetricStream, collect_run_metrics
+from attncli.track.parent_runs import PARENT_TAG
 from attncli.track.provenance import DatasetInfo, Provenance
 from attncli.track.store import RunStore
 from attncli.track.system_metrics import SystemSampler
@@ -131,7 +132,9 @@ class Tracker:
         store refuses the run.
         """
         try:
-            run_provenance = provenance.begin_provenance(folder, recipe, dataset_info, dict(machine or {}), fresh=fresh)
+            run_provenance = provenance.begin_provenance(
+                folder, recipe, dataset_info, dict(machine or {}), fresh=fresh, in_sweep=PARENT_TAG in (tags or {})
+            )
         except OSError as error:
             raise UserError(
                 f"{folder}: {error.strerror or error}", "give a folder that can be written: --runs"

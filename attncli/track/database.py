@@ -81,7 +81,7 @@ def prepare_database(file: Path) -> None:
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("BEGIN IMMEDIATE")
-            _follow_moved_folder(connection, (file.parent / ARTIFACT_FOLDER).as_uri())
+            _follow_moved_folder(connection, file)
             connection.execute("COMMIT")
     except (sqlite3.Error, OSError) as error:
         is_damaged = file.name == DEFAULT_NAME and file.exists() and find_damage(file)
@@ -118,17 +118,18 @@ def _create_database(file: Path) -> None:
     new_file.replace(file)
 
 
-def _follow_moved_folder(connection: sqlite3.Connection, here: str) -> None:
-    """Correct the addresses of the runs' files if the folder with the database and its files was moved or copied.
+def _follow_moved_folder(connection: sqlite3.Connection, file: Path) -> None:
+    """Correct the addresses of the runs' files if the folder with the database `file` was moved or copied.
 
-    Only experiments whose files lie `here`, or whose former folder is gone, are changed. `here` is a file: URI.
+    A folder of files that lies beside no database belongs to the user's own setting, and its addresses stay.
     """
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not {"experiments", "runs"} <= tables:
         return
+    here = (file.parent / ARTIFACT_FOLDER).as_uri()
     for experiment, location in connection.execute("SELECT experiment_id, artifact_location FROM experiments"):
         match = re.fullmatch(rf"(file://.*/{ARTIFACT_FOLDER})(/.*)?", location or "")
-        if match is None or match[1] == here or not _lies_here(connection, experiment, match[1], here):
+        if match is None or match[1] == here or not _was_moved(connection, experiment, match[1], file):
             continue
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
             connection.execute(
@@ -138,11 +139,18 @@ def _follow_moved_folder(connection: sqlite3.Connection, here: str) -> None:
             )
 
 
-def _lies_here(connection: sqlite3.Connection, experiment: int, former: str, here: str) -> bool:
-    former_folder, folder = (Path(url2pathname(urlsplit(uri).path)) for uri in (former, here))
+def _was_moved(connection: sqlite3.Connection, experiment: int, former: str, file: Path) -> bool:
+    """Return whether the files of an experiment belong beside the database `file`, and no longer at the URI `former`.
+
+    If the former folder has a database of this name too, `file` is a copy of it, which must not write there.
+    """
+    former_folder = Path(url2pathname(urlsplit(former).path))
+    original = former_folder.parent / file.name
+    if original.exists():
+        return not original.samefile(file)  # the same file is seen through another path
     artifact_uris = connection.execute("SELECT artifact_uri FROM runs WHERE experiment_id = ?", (experiment,))
     paths = [_relative_artifact_path(uri, former) for (uri,) in artifact_uris if uri and uri.startswith(former)]
-    return not former_folder.parent.exists() or any((folder / path).exists() for path in paths)
+    return not former_folder.parent.exists() or any((file.parent / ARTIFACT_FOLDER / path).exists() for path in paths)
 
 
 def _relative_artifact_path(uri: str, folder_uri: str) -> str:

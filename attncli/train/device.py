@@ -149,6 +149,20 @@ def list_ignored_settings() -> list[str]:
     ]
 
 
+def explain_refused_settings(error: ValueError) -> UserError:
+    """Return the error for a variable of `accelerate config` with a value that Accelerate does not take."""
+    text = str(error).lower()
+    settings = [
+        f"{name}={value}"
+        for name, value in sorted(os.environ.items())
+        if name.startswith("ACCELERATE_") and value and value.lower() in text
+    ]
+    return UserError(
+        f"{', '.join(settings) or 'accelerate'}: {str(error).strip() or type(error).__name__}",
+        "correct it, or unset the variables whose names begin with ACCELERATE_",
+    )
+
+
 def check_launcher_settings() -> None:
     """Raise UserError if `accelerate config` asks for a way of training that this project does not have."""
     for variable, name in REFUSED_SETTINGS:

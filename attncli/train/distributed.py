@@ -70,9 +70,12 @@ def _make_accelerator(processes: int, local_processes: int) -> Accelerator:
         os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
     # every process has the same buffers (sync_batch_norm), and gradients need no second copy
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
-    return Accelerator(
-        cpu=device.type == "cpu", mixed_precision="no", log_with=None, dynamo_backend="no", kwargs_handlers=[ddp]
-    )
+    try:
+        return Accelerator(
+            cpu=device.type == "cpu", mixed_precision="no", log_with=None, dynamo_backend="no", kwargs_handlers=[ddp]
+        )
+    except ValueError as error:
+        raise devices.explain_refused_settings(error) from error
 
 
 def choose_rank_device(processes: int, local_processes: int) -> torch.device:

@@ -21,6 +21,7 @@ from torch.profiler import ProfilerActivity, record_function
 
 from attncli.data.dataset import Dataset
 from attncli.recipe import Recipe
+from attncli.system.files import write_atomically
 from attncli.train.loop import iterate_batches, run_step
 from attncli.train.session import TrainingSession, prepare_session
 
@@ -86,8 +87,8 @@ def profile_training(
     sort_key = f"self_{'cuda' if session.device.type == 'cuda' else 'cpu'}_time_total"
     table_text = format_phase_table(timer.seconds, timed_steps, session.step_images)
     operations = trace.key_averages().table(sort_by=sort_key, row_limit=SHOWN_OPERATIONS, max_name_column_width=50)
-    (folder / TABLE).write_text(
-        f"{table_text}\n\n{TRACED_STEPS} steps with the profiler, by operation:\n{operations}\n"
+    write_atomically(
+        folder / TABLE, f"{table_text}\n\n{TRACED_STEPS} steps with the profiler, by operation:\n{operations}\n"
     )
     return f"{table_text}\n  operations and trace: {folder / TABLE}, {TRACE} (for https://ui.perfetto.dev)"
 

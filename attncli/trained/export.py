@@ -17,6 +17,7 @@ from attncli.errors import RunFailedError, UserError
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.seeds import derive_seed
+from attncli.system.files import written_aside
 from attncli.trained.network import ImageClassifier, TrainedNetwork, build_without_pretrained
 
 SUFFIXES = {"safetensors": ".safetensors", "onnx": ".onnx", "torch-export": ".pt2"}
@@ -46,23 +47,23 @@ def export_network(trained: TrainedNetwork, format_: str, path: Path) -> dict[st
         expected = ImageClassifier(trained).eval()(images)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        logits = _EXPORTERS[format_](trained, path, images)
+        with written_aside(path) as temporary:
+            logits = _EXPORTERS[format_](trained, temporary, images)
+            difference = float((logits.detach() - expected).abs().max())
+            if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
+                raise RunFailedError(
+                    f"{trained.name} as {format_} gives other logits than the run: they differ by {difference:.3g}",
+                    "no file was written",
+                )
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}", "--out FILE names a file that can be written") from error
     except (UserError, RunFailedError):
         raise
     except Exception as error:
-        path.unlink(missing_ok=True)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunFailedError(
             f"{trained.name} cannot be exported to {format_}: {reason}", "--to safetensors holds any network"
         ) from error
-    difference = float((logits.detach() - expected).abs().max())
-    if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
-        path.unlink(missing_ok=True)
-        raise RunFailedError(
-            f"{path} gives other logits than the run: they differ by {difference:.3g}", "the file was removed"
-        )
     return {
         "format": format_,
         "file": str(path),
@@ -121,8 +122,10 @@ def load_exported(path: Path) -> TrainedNetwork:
 
 def _export_program(trained: TrainedNetwork, path: Path, images: Tensor) -> Tensor:
     program = _trace_program(ImageClassifier(trained).eval(), images)
-    torch.export.save(program, path)
-    return torch.export.load(path).module()(images)
+    with path.open("wb") as file:  # torch warns about a path without .pt2
+        torch.export.save(program, file)
+    with path.open("rb") as file:
+        return torch.export.load(file).module()(images)
 
 
 def _trace_program(classifier: nn.Module, images: Tensor) -> Any:

@@ -14,6 +14,7 @@ import torch
 from filelock import FileLock
 
 from attncli import records, track, validation
+from attncli.jobs import resources
 from attncli.system import gpu_support
 from attncli.track import RunStore
 from tests.commands import plugins
@@ -29,6 +30,13 @@ LINES = {
     "unknown option of a mechanism": ("run --attn eca --set model.options.kk=3", "model.options.kk", "'k'?"),
     "unknown option of a command": ("run --sede 3", "unknown option: --sede", "--seed"),
     "unknown command": ("runn", "unknown command: 'runn'", "did you mean 'run'?"),
+    "command of another program": ("train --attn eca", "unknown command: 'train'", "did you mean 'run'?"),
+    "list of another program": ("list", "unknown command: 'list'", "did you mean 'ls'?"),
+    "plan of another program": ("run --dry-run", "unknown option: --dry-run", "`attncli check`"),
+    "options in brackets": ("run --attn cbam(reduction=8)", "'cbam(reduction=8)'", "--set model.options.KEY=VALUE"),
+    "sweep of nothing": ("sweep --seeds 3", "SWEEP is missing", "--attn se,eca"),
+    "sweep with two recipes": ("sweep channel --recipe quickstart", "--recipe: a sweep's file has its", "leave out"),
+    "unknown mechanism of a sweep": ("sweep --attn se,ecaa", "command line: model.attn: unknown", "'eca'?"),
     "unknown site": ("run --attn eca --set model.site=gait", "model.site: unknown site: 'gait'", "'gate'?"),
     "unknown kind of list": ("ls recipies", "unknown list: 'recipies'", "did you mean 'recipes'?"),
     "unknown format": ("compare --format xml", "'xml' is not one of", "compare --help"),
@@ -126,13 +134,27 @@ def test_device_that_is_not_here(name: str) -> None:
     assert not list(Path("runs").glob("*/log.jsonl"))
     refused(line("measure", "--attn", "eca", "--backbone", "resnet20", "--device", name), f"--device {name}")
     refused(line("claims", "--measure", "--device", name), f"--device {name}")
+    for bench in ("train", "eval", "data"):
+        refused(line("bench", bench, "--device", name), f"--device {name}")
     assert gpu_support.DEVICE_VARIABLE not in os.environ
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
-def test_sweep_for_a_gpu_that_is_not_here() -> None:
+def test_sweep_for_a_gpu_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused before any run starts."""
-    refused(line("sweep", "channel", "--seeds", "1", "--device", "cuda"), "--device cuda", "doctor")
+    for visible in (None, "0,1", "nonsense"):
+        if visible:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        resources.list_gpus.cache_clear()
+        refused(line("sweep", "channel", "--seeds", "1", "--device", "cuda"), "--device cuda", "doctor")
+    resources.list_gpus.cache_clear()
+    assert run_folders() == []
+
+
+def test_more_processes_than_images_of_a_step() -> None:
+    """They are refused before any is started; a thousand of them would stop the machine."""
+    done = line("run", *TINY, "--set", "train.batch_size=32", "--processes", "1000")
+    refused(done, "32 images cannot be divided over 1000 processes", "at most 32")
     assert run_folders() == []
 
 

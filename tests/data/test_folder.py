@@ -58,6 +58,17 @@ def test_val_and_test_are_both_used(tmp_path: Path) -> None:
     assert np.array_equal(dataset.test.images[0].numpy(), noise(18).transpose(2, 0, 1))
 
 
+def test_other_splits_beside_the_root_are_named(tmp_path: Path) -> None:
+    """Who names train/ gets a test set that is cut from it, and is told of test/ beside it; not who names the whole."""
+    root = folder(tmp_path / "x", ("Train", "test"))
+    (root / "notes").mkdir()
+    notes = [note for note in load(root / "Train").notes if note.startswith("not used:")]
+    assert len(notes) == 1
+    assert "'test'" in notes[0]
+    assert f"--data-root {root}" in notes[0]
+    assert not any(note.startswith("not used:") for note in load(root).notes)
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -131,6 +132,39 @@ def test_shards_without_a_split_are_one_dataset(tmp_path: Path) -> None:
     write(tmp_path / "x/more.parquet", [0, 1], 30)
     with pytest.raises(UserError, match=r"not a known split.*more\.parquet"):
         load(tmp_path, tmp_path / "x")
+
+
+@pytest.mark.parametrize("values", [("cat", "train dog"), ("9", "10")])
+def test_a_table_partitioned_by_its_labels(tmp_path: Path, values: tuple[str, str]) -> None:
+    """The label stands in the path, with signs as in an address; numbers are in their order, 9 before 10."""
+    for number, value in enumerate(values):
+        for split, rows in (("", 5), ("split=test/", 2)):
+            path = tmp_path / f"x{len(split)}" / split / f"label={quote(value)}" / "part-0.parquet"
+            write(path, [0] * rows, 10 * number + len(split))
+            pq.write_table(pq.ParquetFile(path).read().drop_columns(["label"]), path)
+    dataset = load(tmp_path, tmp_path / "x0")  # no split: a fifth of each class is cut
+    assert dataset.classes == values
+    assert dataset.train.labels.tolist() == [0] * 4 + [1] * 4
+    (tmp_path / "x0").rename(tmp_path / "x11/split=train")
+    dataset = load(tmp_path, tmp_path / "x11")
+    assert (len(dataset.train), dataset.test.labels.tolist()) == (10, [0, 0, 1, 1])
+    assert np.array_equal(dataset.test.images[2].numpy(), noise(21).transpose(2, 0, 1))
+    (tmp_path / "x11/split=train" / f"label={quote(values[0])}").rename(
+        tmp_path / "x11/split=train/label=__HIVE_DEFAULT_PARTITION__"
+    )
+    with pytest.raises(UserError, match="rows have no 'label'"):
+        load(tmp_path, tmp_path / "x11")
+
+
+def test_groups_in_the_path(tmp_path: Path) -> None:
+    """A partition is a column as any other; an unknown one is named."""
+    for patient in range(10):
+        write(tmp_path / f"x/patient={patient}/0.parquet", [0, 1], 2 * patient)
+    dataset = load(tmp_path, tmp_path / "x", group_column="patient")
+    assert [len(dataset.train), len(dataset.test)] == [16, 4]
+    with pytest.raises(UserError, match=r"data\.group_column") as caught:
+        load(tmp_path, tmp_path / "x", group_column="patients")
+    assert "'patient'" in caught.value.hint
 
 
 @pytest.mark.parametrize(

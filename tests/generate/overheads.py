@@ -5,6 +5,7 @@ What was counted by the code of today is kept; speeds, which are measured elsewh
 
 import json
 import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +16,7 @@ from attncli.attention import NONE
 from attncli.errors import UserError
 from attncli.measure.cost import count_recipe
 from attncli.model import InputSpec
+from attncli.system.files import write_atomically
 
 
 def count_figures(attn: str, backbone: str, frames: int | None = None) -> list[int]:
@@ -53,21 +55,29 @@ def _list_mechanisms(on_clips: bool) -> list[str]:
 def _write(
     old: ShippedOverheads | None, counts: dict[str, dict[str, list[int]]], refusals: dict[str, dict[str, str]]
 ) -> None:
-    tree: dict[str, Any] = {
-        "format": shipped_counts.FORMAT,
-        "made_with": {name: version(name).partition("+")[0] for name in ("attncli", *shipped_counts.LIBRARIES)},
-        "shared_code": shipped_counts.hash_shared_code(),
-        "mechanism_code": {name: shipped_counts.hash_mechanism_code(name) for name in attention.mechanism_names()},
-        "counts": counts,
-        "refusals": refusals,
-        "speeds": [vars(record) for record in old.speeds] if old is not None else [],
-    }
-    text = json.dumps(tree, indent=1)
+    write_tree(
+        {
+            "format": shipped_counts.FORMAT,
+            "made_with": {name: version(name).partition("+")[0] for name in ("attncli", *shipped_counts.LIBRARIES)},
+            "shared_code": shipped_counts.hash_shared_code(),
+            "mechanism_code": {name: shipped_counts.hash_mechanism_code(name) for name in attention.mechanism_names()},
+            "counts": counts,
+            "refusals": refusals,
+            "speeds": [vars(record) for record in old.speeds] if old is not None else [],
+        }
+    )
+
+
+def write_tree(tree: Mapping[str, Any]) -> None:
+    """Write the content of the file, as a whole; `speeds` are its last key."""
     path = shipped_counts.locate_file()
     path.parent.mkdir(exist_ok=True)
-    path.write_text(_join_figures(text) + "\n", encoding="utf-8")
+    write_atomically(path, _format_tree(tree))
 
 
-def _join_figures(text: str) -> str:
-    """Return JSON with each list of figures on one line, so that a change is one line too."""
-    return re.sub(r"\[\s+(\d+),\s+(\d+),\s+(\d+),\s+(\d+)\s+\]", r"[\1, \2, \3, \4]", text)
+def _format_tree(tree: Mapping[str, Any]) -> str:
+    """Return JSON with each list of figures and each speed on one line, so that a change is one line too."""
+    text = json.dumps({**tree, "speeds": []}, indent=1)
+    text = re.sub(r"\[\s+(\d+),\s+(\d+),\s+(\d+),\s+(\d+)\s+\]", r"[\1, \2, \3, \4]", text)
+    speeds = ",\n  ".join(json.dumps(record) for record in tree["speeds"])
+    return text.replace('"speeds": []', f'"speeds": [\n  {speeds}\n ]' if speeds else '"speeds": []') + "\n"

@@ -1,6 +1,6 @@
 """A sweep's way from plan to end, with an executor that only pretends."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -10,7 +10,7 @@ import pytest
 from attncli import track
 from attncli.errors import RunFailedError
 from attncli.jobs import Task, TaskEnded, TaskEvent, execute_plan, plan_sweep
-from attncli.jobs.events import EndStatus
+from attncli.jobs.events import EndStatus, TaskSource
 from attncli.jobs.execute import summarize_status
 from attncli.jobs.plan import SweepPlan
 from attncli.records import Result
@@ -51,10 +51,11 @@ class Pretend:
         self.endings = endings
         self.tasks: list[Task] = []
 
-    def __call__(self, tasks: Sequence[Task], stop: StopRequest) -> Iterator[TaskEvent]:
+    def __call__(self, source: TaskSource, stop: StopRequest) -> Iterator[TaskEvent]:
         """The endings, until it is told to stop."""
-        self.tasks = list(tasks)
-        for task in tasks:
+        self.tasks = list(source.open_tasks())
+        assert [task.timing for task in self.tasks] == [True] * source.timings + [False] * source.runs
+        for task in self.tasks:
             if stop.reason:
                 return
             yield TaskEnded(task, self.endings.get("timing" if task.timing else task.recipe.model.attn, "FINISHED"))
@@ -113,8 +114,8 @@ def test_fail_fast_stops_at_the_first_failure(made: SweepPlan, runs: Path) -> No
 def test_an_error_of_the_executor_closes_the_parents(made: SweepPlan, runs: Path) -> None:
     """What the executor raises comes through, and nothing stays RUNNING."""
 
-    def broken(tasks: Sequence[Task], stop: StopRequest) -> Iterator[TaskEvent]:
-        yield TaskEnded(tasks[0], "FINISHED")
+    def broken(source: TaskSource, stop: StopRequest) -> Iterator[TaskEvent]:
+        yield TaskEnded(source.open_tasks()[0], "FINISHED")
         raise RunFailedError("a worker did not start")
 
     with pytest.raises(RunFailedError, match="did not start"):

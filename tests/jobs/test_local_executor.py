@@ -1,14 +1,16 @@
 """The executor of this machine with workers that are small scripts: hiring, handing out, losing, stopping."""
 
 import json
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from attncli.errors import RunFailedError
+from attncli.errors import RunFailedError, UserError
 from attncli.jobs import (
     JobsChanged,
     Task,
@@ -20,6 +22,7 @@ from attncli.jobs import (
     schedule,
     worker_pool,
 )
+from attncli.jobs.events import TaskSource
 from attncli.jobs.executors import local
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
@@ -31,6 +34,7 @@ import json, os, signal, sys, time
 say = lambda **e: print(json.dumps(e), flush=True)
 DEEDS = json.loads({deeds!r})
 if DEEDS.get("start") == "exit": sys.exit("no torch here")
+if DEEDS.get("start") == "latin": os.write(2, b"no caf\\xe9 here\\n"); sys.exit(1)
 if DEEDS.get("start") == "die": os.kill(os.getpid(), signal.SIGKILL)
 say(event="ready", threads=int(os.environ.get("OMP_NUM_THREADS", 0)))
 for line in sys.stdin:
@@ -66,6 +70,8 @@ class Hall:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.runs, self._log, self._patch = folder / "runs", folder / "orders", monkeypatch
+        self.processes: list[subprocess.Popen[str]] = []
+        self.open_tasks: Callable[[], list[Task]] | None = None  # None: the tasks are there
         monkeypatch.setattr(local, "RETRY_S", 0.1)
         monkeypatch.setattr(worker_pool.resources, "threads_per_job", lambda jobs: 8 // jobs)
         monkeypatch.setenv("OMP_NUM_THREADS", "8")
@@ -86,13 +92,17 @@ class Hall:
         script = self._log.with_suffix(".py")
         script.write_text(SCRIPT.format(deeds=named, log=str(self._log)))
         popen = worker_pool.subprocess.Popen
-        self._patch.setattr(
-            worker_pool.subprocess, "Popen", lambda words, **options: popen([sys.executable, str(script)], **options)
-        )
+
+        def start(words: list[str], **options: Any) -> "subprocess.Popen[str]":
+            self.processes.append(popen([sys.executable, str(script)], **options))
+            return self.processes[-1]
+
+        self._patch.setattr(worker_pool.subprocess, "Popen", start)
         self.tasks = [self.task(seed) for seed in range(seeds)]
         given = [self.task(100 + n, timing=True) for n in range(timings)] + self.tasks
         settings = WorkerSettings(RunStore(self.runs))
-        return local.make_local_executor(jobs, settings, shares_gpus=shares_gpus)(given, stop or StopRequest())
+        source = TaskSource(timings, seeds, self.open_tasks or (lambda: given))
+        return local.make_local_executor(jobs, settings, shares_gpus=shares_gpus)(source, stop or StopRequest())
 
     def task(self, seed: int, *, timing: bool = False) -> Task:
         """A task that tells itself by its seed."""
@@ -119,6 +129,22 @@ def endings(events: Iterator[TaskEvent]) -> dict[int, TaskEnded]:
             assert event.task.recipe.seed not in found
             found[event.task.recipe.seed] = event
     return found
+
+
+@pytest.mark.parametrize(("timings", "workers"), [(0, 2), (3, 1)])
+def test_workers_start_before_the_tasks_are_known(hall: Hall, timings: int, workers: int) -> None:
+    """While the parent runs are opened the first workers load their libraries; they end if the store refuses."""
+    running = []
+
+    def refuse() -> list[Task]:
+        running.extend(process.poll() is None for process in hall.processes)
+        raise UserError("the store refuses")
+
+    hall.open_tasks = refuse
+    with pytest.raises(UserError, match="the store refuses"):
+        list(hall.work(3, 2, timings=timings))
+    assert running == [True] * workers
+    assert all(process.poll() is not None for process in hall.processes)
 
 
 def test_workers_stay(hall: Hall) -> None:
@@ -252,7 +278,9 @@ def test_one_that_takes_too_long_to_stop_is_killed(hall: Hall, monkeypatch: pyte
     assert statuses == ["KILLED"]
 
 
-@pytest.mark.parametrize(("start", "told"), [("exit", "no torch here"), ("die", "without a word")])
+@pytest.mark.parametrize(
+    ("start", "told"), [("exit", "no torch here"), ("die", "without a word"), ("latin", "no caf. here")]
+)
 def test_workers_that_do_not_start_end_the_sweep(hall: Hall, start: str, told: str) -> None:
     """An installation that is broken is told as such, not tried for ever."""
     with pytest.raises(RunFailedError, match=f"a worker did not start: {told}"):

@@ -17,6 +17,7 @@ import pytest
 
 from attncli.errors import UserError
 from attncli.jobs import Task, remote_task
+from attncli.jobs.events import TaskSource
 from attncli.jobs.executors import ray
 from attncli.jobs.schedule import run_tasks
 from attncli.jobs.worker_pool import WorkerSettings
@@ -241,4 +242,4 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     """And nothing else happens."""
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match="Ray is not installed"):
-        list(ray.make_ray_executor(WorkerSettings(RunStore(tmp_path)))([], StopRequest()))
+        list(ray.make_ray_executor(WorkerSettings(RunStore(tmp_path)))(TaskSource(0, 0, list), StopRequest()))

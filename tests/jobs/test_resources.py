@@ -13,6 +13,7 @@ def _four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "count_cores", lambda: 4)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(hardware, "has_cuda_driver", lambda: True)
     _forget_gpus()
     yield
     _forget_gpus()
@@ -65,6 +66,32 @@ def test_equal_gpus_time_at_once(
     monkeypatch.setattr(hardware, "list_gpu_names", lambda: names)
     assert resources.count_timing_places(8) == places
     assert resources.count_timing_places(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("visible", "there", "gpus"),
+    [
+        ("0,1,2,3", ("0", "1"), ("0", "1")),  # a line copied from a larger machine
+        ("1,0", ("0", "1"), ("1", "0")),
+        ("0,-1,1", ("0", "1"), ("0",)),
+        ("nonsense", ("0", "1"), ()),
+        ("nonsense,0", (), ()),
+        (" GPU-aa, MIG-bb ,", ("0",), ("GPU-aa", "MIG-bb")),
+        ("0,3", (), ("0", "3")),  # a container without nvidia-smi
+    ],
+)
+def test_visible_gpus_are_those_that_cuda_sees(
+    visible: str, there: tuple[str, ...], gpus: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list ends at the first name that no GPU has; without a driver there is none, so one run at a time."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(hardware, "query_gpus", lambda column: there)
+    assert resources.list_gpus() == gpus
+    monkeypatch.setattr(hardware, "query_gpus", lambda column: ())
+    monkeypatch.setattr(hardware, "has_cuda_driver", lambda: False)
+    _forget_gpus()
+    assert resources.list_gpus() == ()
+    assert resources.choose_job_count() == 1
 
 
 def test_parts_of_a_divided_gpu_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

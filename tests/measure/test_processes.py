@@ -55,7 +55,13 @@ def test_coverage() -> None:
 def test_records_are_combined(monkeypatch: pytest.MonkeyPatch) -> None:
     """The speeds of each process's answer become one record; a process that ends early is an error with its reason."""
     slower = replace(
-        SPEED, train_ratio=0.7, train_ratio_low=0.69, train_ratio_high=0.71, train_images_per_s=90.0, load=3.0
+        SPEED,
+        train_ratio=0.7,
+        train_ratio_low=0.69,
+        train_ratio_high=0.71,
+        train_images_per_s=90.0,
+        load=3.0,
+        cores_used_by_others=0.4,
     )
     answers = [json.dumps([{"speed": vars(speed), "problem": ""}]) for speed in (SPEED, slower)]
     results = iter([SimpleNamespace(returncode=0, stdout=f"noise\n{answer}\n", stderr="") for answer in answers])
@@ -64,6 +70,7 @@ def test_records_are_combined(monkeypatch: pytest.MonkeyPatch) -> None:
     [row] = processes.measure_in_processes([recipe], InputSpec(10, (32, 32)), 2)
     assert row.speed is not None
     assert (row.speed.processes, row.speed.train_images_per_s, row.speed.load) == (2, 95.0, 3.0)
+    assert row.speed.cores_used_by_others == 0.4
     assert row.speed.train_ratio == pytest.approx(math.sqrt(0.8 * 0.7))
     assert row.speed.train_ratio_low < 0.7
     failed = json.dumps([{"speed": None, "problem": "does not fit", "hint": "smaller images"}])

@@ -82,6 +82,13 @@ def test_a_ratio_that_the_host_limits_is_marked() -> None:
     assert (figures["train_limit"], figures["infer_limit"]) == ("host", "device")
 
 
+@pytest.mark.parametrize(("cores", "is_said"), [(1.52, True), (0.05, False), (None, False)])
+def test_a_busy_machine_is_named(cores: float | None, is_said: bool) -> None:
+    """Ratios that were timed beside other work are said to be so."""
+    table = measured("se", speed=replace(SPEED, cores_used_by_others=cores))
+    assert ("1.5 cores" in describe_overhead_columns(table)) == is_said
+
+
 def test_a_whole_network_is_told_by_its_own_figures() -> None:
     """It has no backbone to be overhead over: no percentages, and the plain network on a line before it."""
     text = render_overheads(measured("vit", added=-20_000_000), 80)

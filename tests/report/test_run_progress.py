@@ -48,7 +48,7 @@ def test_epoch_line_tells_what_there_is() -> None:
 
 
 def test_live_writes_to_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
-    """Progress never mixes with data on stdout, and quiet means quiet."""
+    """Progress never mixes with data on stdout; quiet hides all but the warnings, which say what the figures mean."""
     test = Evaluation(split="test", images=10, loss=0.1, top1=0.9, top5=1.0, images_per_s=1.0, confusion=[[10]])
     for quiet in (False, True):
         with RunProgress(quiet) as live:
@@ -59,9 +59,12 @@ def test_live_writes_to_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
             )
             live.on_record(epoch())
             live.on_record(test)
+            live.on_warning("copies of training images")
         out, err = capsys.readouterr()
         assert out == ""
         assert ("test: top-1 90.00% of 10 images" in err) == (not quiet)
+        assert err.count("copies of training images") == 1
+        assert len(err.splitlines()) == 1 or not quiet
 
 
 def finished_run(runs: Path, attn: str, seed: int = 0, **given: Any) -> Result:

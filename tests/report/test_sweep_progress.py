@@ -111,12 +111,15 @@ def test_what_another_process_does_is_told_as_such(
 
 
 def test_quiet_is_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Failures are kept all the same."""
+    """Failures are kept all the same, and warnings are shown, which say what the figures mean."""
     run = planned("se")
     with SweepProgress(SweepPlan("s", (run,)), tmp_path, jobs=1, quiet=True) as board:
         board.handle_event(TaskStarted(task(run)))
+        board.handle_event(TaskWarning(task(run), "copies of training images"))
         board.handle_event(TaskEnded(task(run), "FAILED", "x"))
-    assert capsys.readouterr() == ("", "")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.endswith("copies of training images") for line in err.splitlines()] == [True]
     assert len(board.failures) == 1
 
 

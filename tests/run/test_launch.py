@@ -61,6 +61,28 @@ def test_what_the_processes_cannot_have_is_refused_before_they_start(
     assert caught.value.code == 2
 
 
+def test_a_torch_that_cannot_connect_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where torch's launcher asks for a library that the wheels lack: one line, before any starts."""
+
+    def refuse(*given: Any, **options: Any) -> None:
+        raise RuntimeError("use_libuv was requested but PyTorch was built without libuv support\nmore")
+
+    monkeypatch.setattr("torch.distributed.elastic.rendezvous.c10d_rendezvous_backend.TCPStore", refuse)
+    with pytest.raises(UserError, match=r"--processes 2: .* without libuv support$") as caught:
+        launch.launch_ranks(2, [])
+    assert (caught.value.code, "WSL" in caught.value.hint) == (2, True)
+
+
+def test_more_processes_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are refused before one is started; the hint says how many there is room for."""
+    monkeypatch.setattr(launch, "read_free_memory", lambda: 3 * launch.PROCESS_BYTES + 1)
+    launch._check_memory(3)
+    with pytest.raises(UserError, match="--processes 4: each takes") as caught:
+        launch.launch_ranks(4, [])
+    assert caught.value.code == 2
+    assert "use at most 3;" in caught.value.hint
+
+
 def start(runs: Path, *words: str, by: list[str] = PLAIN, epochs: int = 2) -> "subprocess.Popen[str]":
     """A run in a process that starts others."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")} | {"OMP_NUM_THREADS": "1"}

@@ -43,6 +43,30 @@ def test_the_plain_network_comes_first_and_shares_the_seeds(tmp_path: Path) -> N
     assert names(recipes) == ["none0", "se0", "eca0", "none1", "se1", "eca1"]
 
 
+def test_a_list_of_mechanisms_is_a_sweep(tmp_path: Path) -> None:
+    """With a recipe that all share, three seeds unless others are named, and a name that says what it is."""
+    (tmp_path / "r.yaml").write_text("{seed: 7, train: {epochs: 3}}")
+    source = sweep.MechanismList(("se", {"category": "channel"}), tmp_path / "r.yaml")
+    loaded_sweep = sweep.read(source, check=validation.find_recipe_errors, categories=CATEGORIES)
+    assert names(loaded_sweep.recipes) == [f"{name}{seed}" for seed in (0, 1, 2) for name in ("none", "se", "eca")]
+    assert {recipe.train.epochs for recipe in loaded_sweep.recipes} == {3}
+    assert loaded_sweep.name == "se-channel"
+    assert sweep.MechanismList(tuple("abcdefg")).name == "a-b-c-d-e-and-2-more"
+    axes = {"seeds": [4], "backbone": ["resnet20", "resnet56"]}
+    recipes = sweep.read(source, check=validation.find_recipe_errors, categories=CATEGORIES, axes=axes).recipes
+    assert {(recipe.seed, recipe.model.backbone) for recipe in recipes} == {(4, "resnet20"), (4, "resnet56")}
+
+
+def test_mechanisms_take_the_place_of_the_files(tmp_path: Path) -> None:
+    """One that the file includes with settings of its own is trained by these only; the others are left out."""
+    tree = {
+        "axes": {"attn": ["se", "gct"], "train.lr": [0.1, 0.2]},
+        "include": [{"attn": ["vit", "stn"], "train.lr": 0.3}],
+    }
+    recipes = [r for r in read(tmp_path, tree, attn=["eca", "vit"]) if r.model.attn != "none"]
+    assert [(r.model.attn, r.train.lr) for r in recipes] == [("eca", 0.1), ("eca", 0.2), ("vit", 0.3)]
+
+
 @pytest.mark.parametrize(("seeds", "used"), [(3, [0, 1, 2]), ([4, 7], [4, 7]), (None, [5])])
 def test_seeds(tmp_path: Path, seeds: Any, used: list[int]) -> None:
     """A number, a list, or the recipe's own seed if the file has none."""

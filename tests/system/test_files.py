@@ -6,7 +6,7 @@ import pytest
 
 from attncli.errors import UserError
 from attncli.system import files
-from attncli.system.files import check_writable, expand_user_path, write_atomically
+from attncli.system.files import check_writable, expand_user_path, write_atomically, written_aside
 
 
 @pytest.mark.parametrize("content", ["two\nlines, ü\n", b"\x00\xff\r\n"])
@@ -31,6 +31,25 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(OSError, match="disk full"):
         write_atomically(path, "new")
     assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_half_a_file_is_never_seen(tmp_path: Path, error: type[BaseException]) -> None:
+    """A program that is ended while it writes leaves the old file, and no temporary one."""
+    path = tmp_path / "x.png"
+    path.write_text("old")
+
+    def write_half() -> None:
+        with written_aside(path) as temporary:
+            temporary.write_text("half")
+            assert path.read_text() == "old"
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.png"]
 
 
 @pytest.mark.parametrize("text", ["s3://bucket/x", "https:/example.org/x.zip", "gs://b"])

@@ -78,12 +78,20 @@ def test_device_names(name: str) -> None:
     assert check_device_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "mps:0", "", "CUDA"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:01", "cuda:300", "mps:0", "", "CUDA"])
 def test_other_device_names_are_refused(name: str) -> None:
     """The hint shows what is allowed."""
     with pytest.raises(UserError, match="--device") as caught:
         check_device_name(name)
     assert "cuda:1" in caught.value.hint
+
+
+@pytest.mark.parametrize(("name", "meant"), [("gpu", "cuda"), ("GPU:1", "cuda"), ("rocm", "cuda"), ("metal", "mps")])
+def test_other_words_for_devices(name: str, meant: str) -> None:
+    """What people call a device leads to its name."""
+    with pytest.raises(UserError) as caught:
+        check_device_name(name)
+    assert f"did you mean '{meant}'?" in caught.value.hint
 
 
 def test_request_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

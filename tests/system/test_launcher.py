@@ -43,6 +43,10 @@ def test_whole_sets(environment, place):
         ({"WORLD_SIZE": "0"}, "^WORLD_SIZE is 0"),
         ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, "WORLD_SIZE is not set"),
         ({"PMI_SIZE": "4"}, "WORLD_SIZE is not set"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "abc"}, "MASTER_PORT is 'abc'"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "65536"}, "MASTER_PORT is 65536"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "abc", **ADDRESS}, "LOCAL_RANK is 'abc'"),
+        ({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "1"}, "LOCAL_RANK is 1"),
     ],
 )
 def test_parts_of_sets(environment, word):

@@ -145,3 +145,24 @@ def test_a_moved_folder_finds_its_files(action, copy, tmp_path):
     assert sorted(path.name for path in new.rglob("*.txt")) == ["a.txt", "b.txt"]
     assert not list(copy.rglob("b.txt"))
     assert client.get_experiment(elsewhere).artifact_location == (tmp_path / "own" / "mlartifacts").as_uri()
+
+
+def test_a_copy_writes_to_its_own_files(copy, tmp_path):
+    """Also the experiments that have no files yet, and those whose files were not copied; a link is no copy."""
+    run_store = RunStore(copy)
+    client = store.connect_store(run_store)
+    ids = {name: store.get_or_create_experiment(client, run_store, name) for name in ("empty", "left behind")}
+    run_id = client.create_run(ids["left behind"]).info.run_id
+    file = copy / "mlartifacts" / run_id / "artifacts" / "a.txt"  # MLflow keeps the place of a run that it wrote itself
+    file.parent.mkdir(parents=True)
+    file.write_text("before")
+    link, new = tmp_path / "link", tmp_path / "new"
+    link.symlink_to(copy)
+    linked = store.connect_store(RunStore(link))
+    assert linked.get_run(run_id).info.artifact_uri.startswith((copy / "mlartifacts").as_uri())
+    shutil.copytree(copy, new, ignore=shutil.ignore_patterns("mlartifacts"))
+    copied = store.connect_store(RunStore(new))
+    copied.log_text(run_id, "after", "b.txt")
+    copied.log_text(copied.create_run(ids["empty"]).info.run_id, "after", "c.txt")
+    assert sorted(path.name for path in new.rglob("*.txt")) == ["b.txt", "c.txt"]
+    assert [path.name for path in copy.rglob("*.txt")] == ["a.txt"]

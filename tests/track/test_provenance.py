@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+from attncli.recipe import Recipe
 from attncli.track import provenance
 from attncli.track.provenance import ProcessIdentity
 from tests.track.recorded_runs import FACTS, folder, recipe
@@ -79,6 +80,18 @@ def test_commit_of_the_current_folder(tmp_path, monkeypatch):
     assert provenance.read_git_state() == (git("rev-parse", "HEAD"), False)
     (tmp_path / "mine.py").write_text("2\n")
     assert provenance.read_git_state()[1]
+
+
+def test_a_worker_asks_git_once(tmp_path, monkeypatch):
+    """All runs of a sweep's process have the commit of the code that it has loaded; other runs ask each time."""
+    monkeypatch.chdir(tmp_path)
+    answers = iter([("a", False), ("b", True), ("c", False)])
+    monkeypatch.setattr(provenance, "read_git_state", lambda: next(answers))
+    begun = [
+        provenance.begin_provenance(tmp_path / str(number), Recipe(seed=number), None, {}, in_sweep=in_sweep)
+        for number, in_sweep in enumerate([True, True, False, False])
+    ]
+    assert [(run.commit, run.dirty) for run in begun] == [("a", False), ("a", False), ("b", True), ("c", False)]
 
 
 def test_without_git(monkeypatch):

@@ -130,6 +130,20 @@ def test_other_ways_of_training_are_refused(monkeypatch: pytest.MonkeyPatch, var
         distributed.init_accelerator()
 
 
+def test_settings_that_accelerate_cannot_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is named with its value, in one line; Accelerate's own error has neither."""
+    monkeypatch.setenv("ACCELERATE_DEBUG_MODE", "Perhaps")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+
+    def refuse(**given: Any) -> None:
+        raise ValueError("invalid truth value perhaps")
+
+    monkeypatch.setattr(distributed, "Accelerator", refuse)
+    with pytest.raises(UserError, match="ACCELERATE_DEBUG_MODE=Perhaps: invalid truth value") as caught:
+        distributed._make_accelerator(1, 1)
+    assert "ACCELERATE_" in caught.value.hint
+
+
 def test_compiler_of_accelerate_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the environment says, Accelerate neither compiles nor changes how float32 is multiplied."""
     monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR")

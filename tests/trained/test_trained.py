@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from attncli import model
-from attncli.errors import UserError
+from attncli.errors import RunFailedError, UserError
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.report.contact_sheet import read_thumbnail
@@ -16,7 +16,7 @@ from attncli.run import describe_dataset
 from attncli.track.provenance import DatasetInfo
 from attncli.train.evaluation import evaluate_split
 from attncli.train.fine_tuning import FrozenBatchNorm, freeze_parts
-from attncli.trained import ImageClassifier, corruptions, load_trained_network
+from attncli.trained import ImageClassifier, corruptions, export, load_trained_network
 from attncli.trained.evaluate import (
     EvaluationRequest,
     choose_available_precision,
@@ -69,6 +69,24 @@ def test_an_export_gives_the_same_logits(folder: Path, tmp_path: Path, format_: 
         assert torch.allclose(other, ImageClassifier(trained)(images), atol=1e-4)
     with pytest.raises(UserError, match="exists"):
         export_network(trained, format_, path)
+
+
+@pytest.mark.parametrize("end", ["killed", "other logits"])
+def test_an_export_is_whole_or_absent(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """A file that is half written, or that gives other logits, never has the name that was asked for."""
+    path = tmp_path / "out" / "x.safetensors"
+
+    def write_half(trained: object, temporary: Path, images: torch.Tensor) -> torch.Tensor:
+        temporary.write_text("half")
+        assert not path.exists()
+        if end == "killed":
+            raise KeyboardInterrupt
+        return torch.full((len(images), 10), 1e6)
+
+    monkeypatch.setitem(export._EXPORTERS, "safetensors", write_half)
+    with pytest.raises(KeyboardInterrupt if end == "killed" else RunFailedError):
+        export_network(load_trained_network(folder), "safetensors", path)
+    assert list(path.parent.iterdir()) == []
 
 
 def test_onnx_names_its_extra(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,16 @@ def make_bench_settings(
     )
 
 
+def check_requested_device() -> None:
+    """Raise UserError if `--device` asks for what is not there, before any process is started."""
+    from attncli.system.gpu_support import read_requested_device
+
+    if read_requested_device():
+        from attncli.train import choose_device
+
+        choose_device()
+
+
 def report_bench_rows(
     kind: str, rows: "Iterable[TrainingBenchRow]", history: Path, against: Path | None, as_json: bool
 ) -> None:

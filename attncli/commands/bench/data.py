@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._options import device_option, echo_json, json_option
-from attncli.commands.bench._contenders import append_to_history, history_option
+from attncli.commands.bench._contenders import append_to_history, check_requested_device, history_option
 
 
 @click.command()
@@ -41,6 +41,7 @@ def command(
     """
     from attncli.benchmark import data_loading
 
+    check_requested_device()
     with tempfile.TemporaryDirectory() as temporary_folder:
         root = data_root or data_loading.write_noise_folder(Path(temporary_folder))
         bench_rows = data_loading.bench_data_loading(root.absolute(), image_size, batch_size, rounds, resized=resized)

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import click
 
-from attncli.commands.bench._contenders import contender_options, echo_progress, make_bench_settings, report_bench_rows
+from attncli.commands.bench._contenders import (
+    check_requested_device,
+    contender_options,
+    echo_progress,
+    make_bench_settings,
+    report_bench_rows,
+)
 
 
 @click.command()
@@ -35,6 +41,7 @@ def command(
     from attncli.benchmark import evaluation
     from attncli.benchmark.turns import BenchLimit
 
+    check_requested_device()
     settings = make_bench_settings(backbone, attn, steps, batch_size)
     rows = evaluation.bench_evaluation(settings, BenchLimit(rounds, 60 * minutes), echo_progress)
     report_bench_rows("eval", rows, history, against, as_json)

@@ -6,7 +6,13 @@ from pathlib import Path
 import click
 
 from attncli.commands._options import NAMES
-from attncli.commands.bench._contenders import contender_options, echo_progress, make_bench_settings, report_bench_rows
+from attncli.commands.bench._contenders import (
+    check_requested_device,
+    contender_options,
+    echo_progress,
+    make_bench_settings,
+    report_bench_rows,
+)
 
 
 @click.command()
@@ -47,6 +53,7 @@ def command(
     from attncli.benchmark.contenders import CONTENDERS
     from attncli.benchmark.turns import BenchLimit
 
+    check_requested_device()
     settings = make_bench_settings(backbone, attn, steps, batch_size)
     chosen_rivals = _require_rivals(rivals or training.RIVALS, CONTENDERS[1:])
     rows = training.bench_training(settings, BenchLimit(rounds, 60 * minutes), chosen_rivals, echo_progress)

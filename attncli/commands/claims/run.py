@@ -55,7 +55,7 @@ OPTION_KEYS = {
 @click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), help="File with your claims (YAML).")
 @click.option("--dry-run", is_flag=True, help="Print the runs, which are finished, and how long the rest takes.")
 @click.option("--jobs", type=JOBS, metavar="N|auto", help=JOBS_HELP)
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr; warnings stay.")
 @device_option
 @store_options
 @json_option
@@ -136,5 +136,5 @@ def _train_missing_runs(
     settings = WorkerSettings(run_store, FIGURE_HOOK)
     executor, parallel_jobs = choose_executor(EXECUTORS[0], settings, jobs=jobs)
     for note in list_sweep_notes(EXECUTORS[0], None):
-        click.echo("" if quiet else f"note: {note}", err=True, nl=not quiet)
+        click.echo(f"note: {note}", err=True)
     return execute_sweep(plan, executor, parallel_jobs, settings, fail_fast=False, quiet=quiet)

@@ -25,6 +25,7 @@ def command(name: str, target: Path | None) -> None:
       attncli recipe cp cifar recipes/mine.yaml
     """
     from attncli.recipe.library import OWN_FOLDER, list_recipe_files
+    from attncli.system.files import write_atomically
 
     source = find_any_recipe(Path(name))
     folder = OWN_FOLDER / "sweeps" if list_recipe_files("sweep").get(name) == source else OWN_FOLDER
@@ -33,7 +34,7 @@ def command(name: str, target: Path | None) -> None:
         raise UserError(f"{path} exists", "give another name: attncli recipe cp NAME TARGET")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(source.read_bytes())
+        write_atomically(path, source.read_bytes())
     except OSError as error:
         raise UserError(f"{error.filename or path}: {error.strerror}", "give a path that can be written") from error
     click.echo(path)

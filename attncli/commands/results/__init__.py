@@ -5,7 +5,9 @@ import click
 from attncli.commands._group import CommandFolder
 
 
-@click.group(cls=CommandFolder, package=__name__, order=("ls", "export", "verify"), invoke_without_command=True)
+@click.group(
+    cls=CommandFolder, package=__name__, order=("ls", "speeds", "export", "verify"), invoke_without_command=True
+)
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """List the results that attncli brings; write finished runs to one small file, and check such a file.

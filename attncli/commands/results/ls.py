@@ -15,6 +15,7 @@ def command(as_json: bool = False) -> None:
 
     `overheads.json` holds exact counts of every mechanism on four backbones. `current` is the number of mechanisms
     whose counts were made by the code and libraries that are installed here; only those are used.
+    `attncli results speeds` shows the speeds of that file.
 
     More in `attncli help evidence`.
 

@@ -3,6 +3,8 @@
 The column of images is called image or img, or is the only one with bytes; that of labels is label or labels, or the
 only one of numbers or texts; data.image_column and data.label_column name others. Images may also be paths of files.
 
+Columns may also stand in the folders, as tables are partitioned: label=cat/part-0.parquet.
+
 data.root is a file, or a folder whose files have train, test or validation (or another usual name of these) in their
 names, such as train-00000-of-00002.parquet or train/0000.parquet; other files are refused unless data.unused_splits
 names them. Without a test split, validation is the test set; without either, one fifth of each class is, chosen by a

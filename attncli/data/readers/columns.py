@@ -72,27 +72,43 @@ def choose_columns(fields: Mapping[str, pa.DataType], wanted: ColumnNames, locat
     Raises:
         UserError: for a wanted column that is missing or of another type, or if none or several columns fit.
     """
-    image = wanted.image or _find_column(fields, IMAGE_COLUMNS, _holds_images, (_holds_bytes,))
     label = wanted.label or _find_column(fields, LABEL_COLUMNS, _holds_labels, (_holds_classes, _holds_labels))
-    for role, column, holds, usual in (
-        ("image", image, _holds_images, IMAGE_COLUMNS),
-        ("label", label, _holds_labels, LABEL_COLUMNS),
-    ):
-        key = f"data.{role}_column"
-        if column is None:
-            candidates = [name for name, kind in fields.items() if holds(kind)]
-            unfit = next((name for name in usual if name in fields), None)
-            problem = f"{location}: no column '{role}'"
-            if unfit is not None:
-                problem = f"{location}: the column '{unfit}' holds no {role}s but {fields[unfit]}"
-            if len(candidates) > 1:
-                problem = f"{location}: several columns may be the {role}: {', '.join(candidates)}"
-            raise UserError(problem, f"name it: --set {key}=NAME; {LAYOUT}; columns: {_list_columns(fields)}")
-        if column not in fields:
-            raise unknown_name_error("column", column, fields, location=f"{location}: {key}")
-        if not holds(fields[column]):
-            raise UserError(f"{location}: the column '{column}' holds no {role}s but {fields[column]}", LAYOUT)
-    return str(image), str(label)
+    return (
+        choose_image_column(fields, wanted, location),
+        _check_column("label", label, _holds_labels, LABEL_COLUMNS, fields, location),
+    )
+
+
+def choose_image_column(fields: Mapping[str, pa.DataType], wanted: ColumnNames, location: str) -> str:
+    """Return the name of the column of images, as `choose_columns` does. Raises UserError as that does."""
+    image = wanted.image or _find_column(fields, IMAGE_COLUMNS, _holds_images, (_holds_bytes,))
+    return _check_column("image", image, _holds_images, IMAGE_COLUMNS, fields, location)
+
+
+def _check_column(
+    role: str,
+    column: str | None,
+    holds: TypeTest,
+    usual: Sequence[str],
+    fields: Mapping[str, pa.DataType],
+    location: str,
+) -> str:
+    """Return the column of a role. Raises UserError if it is None, missing, or of another type than it `holds`."""
+    key = f"data.{role}_column"
+    if column is None:
+        candidates = [name for name, kind in fields.items() if holds(kind)]
+        unfit = next((name for name in usual if name in fields), None)
+        problem = f"{location}: no column '{role}'"
+        if unfit is not None:
+            problem = f"{location}: the column '{unfit}' holds no {role}s but {fields[unfit]}"
+        if len(candidates) > 1:
+            problem = f"{location}: several columns may be the {role}: {', '.join(candidates)}"
+        raise UserError(problem, f"name it: --set {key}=NAME; {LAYOUT}; columns: {_list_columns(fields)}")
+    if column not in fields:
+        raise unknown_name_error("column", column, fields, location=f"{location}: {key}")
+    if not holds(fields[column]):
+        raise UserError(f"{location}: the column '{column}' holds no {role}s but {fields[column]}", LAYOUT)
+    return column
 
 
 def read_class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> list[str] | None:

@@ -17,6 +17,7 @@ from attncli.data.images.pixel_rules import PixelRules, choose_pixel_rules
 from attncli.data.paths import DataPaths
 from attncli.data.readers.image_folder import LAYOUT, SplitListing
 from attncli.data.readers.image_groups import find_groups
+from attncli.data.readers.split_names import describe_unused_siblings
 from attncli.errors import UserError
 from attncli.recipe import Data
 
@@ -53,6 +54,7 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
     notes = _describe_skipped(listings)
     if "test" not in splits:
         notes = notes if data.folds else (*notes, NO_TEST_NOTE)
+        notes += describe_unused_siblings(paths.user_root) if paths.user_root is not None else ()
         classes = listings["train"].classes
         train_rows, test_rows = subset.cut_test_or_fold(data, train.labels, classes, train.groups)
         splits |= {"train": train.select_rows(train_rows), "test": train.select_rows(test_rows)}

@@ -19,6 +19,7 @@ from attncli.data.readers.columns import (
     LAYOUT,
     ColumnNames,
     choose_columns,
+    choose_image_column,
     describe_arrow_error,
     is_string,
     name_labels,
@@ -27,8 +28,9 @@ from attncli.data.readers.columns import (
     read_labels,
 )
 from attncli.data.readers.file_walk import describe_file, is_file
-from attncli.data.readers.image_folder import SplitListing
+from attncli.data.readers.image_folder import SplitListing, check_class_name
 from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
+from attncli.data.readers.partitions import find_number_columns, read_partition_columns, remove_partitions
 from attncli.data.readers.split_names import (
     choose_configuration,
     is_system_name,
@@ -51,7 +53,7 @@ def list_parquet(
     """Return the folder that the listings are relative to, and the listings; all splits but `train` may be missing.
 
     Labels are matched by the names of their classes, whatever numbers these have in each file. The classes are those
-    that have images, in the order of the first schema that names them.
+    that have images, in the order of the first schema that names them. Folders such as label=cat are columns too.
 
     Args:
         root: a file, whose rows are all for training, or a folder of files that name their split.
@@ -66,7 +68,11 @@ def list_parquet(
         folder, split_paths = root.parent, {"train": [root]}
     else:
         folder, split_paths = root, _sort_by_split(root, configuration, unused)
-    rows = {split: [_list_rows(folder, path, wanted) for path in members] for split, members in split_paths.items()}
+    paths = [path.relative_to(folder).as_posix() for members in split_paths.values() for path in members]
+    numbers = find_number_columns(paths)
+    rows = {
+        split: [_list_rows(folder, path, wanted, numbers) for path in members] for split, members in split_paths.items()
+    }
     opener = partial(open_row, wanted=wanted)
     return folder, {
         split: replace(listing, opener=opener) for split, listing in group_by_class(rows, str(root)).items()
@@ -83,9 +89,10 @@ def _sort_by_split(root: Path, configuration: str | None, unused: Collection[str
             "--data-root FILE.parquet, or a folder of them; --dataset folder reads folders of images",
         )
     names = [name for name in names if not set(unused) & {name, *re.split(r"[-_./0-9]+", name), *name.split("/")}]
-    places = choose_configuration({name: read_split_place(name) for name in names}, configuration, str(root))
+    all_places = {name: read_split_place(remove_partitions(name)) for name in names}
+    places = choose_configuration(all_places, configuration, str(root))
     unknown = [name for name, place in places.items() if place.split is None]
-    if len(unknown) == len(places) and len({re.sub(r"\d+", "0", name) for name in places}) == 1:
+    if len(unknown) == len(places) and len({re.sub(r"\d+", "0", remove_partitions(name)) for name in places}) == 1:
         return {"train": [root / name for name in places]}
     if unknown:
         raise unknown_split_error(str(root), unknown, list(places))
@@ -99,22 +106,41 @@ def _sort_by_split(root: Path, configuration: str | None, unused: Collection[str
     return rename_test_split(split_paths)
 
 
-def _list_rows(folder: Path, path: Path, wanted: ColumnNames) -> LabelledRows:
-    """Return a file and a label per row; only the labels are read."""
+def _list_rows(folder: Path, path: Path, wanted: ColumnNames, numbers: Collection[str]) -> LabelledRows:
+    """Return a file and a label per row; only the labels are read.
+
+    Args:
+        folder: the folder that the names of the files are relative to.
+        path: the Parquet file.
+        wanted: the columns that hold images and labels.
+        numbers: the columns in the paths that hold whole numbers.
+    """
     with translated_parquet_errors(path):
         file = pq.ParquetFile(path)
-        image, label = choose_columns(_list_fields(file), wanted, str(path))
-        labels = read_labels(file.read(columns=[label]).column(0), str(path))
-        names = read_class_names(file.schema_arrow.metadata, label)
-        if wanted.group is not None and wanted.group not in file.schema_arrow.names:
-            raise unknown_name_error("column", wanted.group, file.schema_arrow.names, f"{path}: data.group_column")
-        group = wanted.group and file.read(columns=[wanted.group]).column(0)
-        groups = read_groups(group, str(path)) if group is not None else None
         stat, name = path.stat(), path.relative_to(folder)
+        partitions = read_partition_columns(name.as_posix())
+        image, label = choose_columns(dict.fromkeys(partitions, pa.string()) | _list_fields(file), wanted, str(path))
+        if label in file.schema_arrow.names:
+            labels = read_labels(file.read(columns=[label]).column(0), str(path))
+        else:
+            value = check_class_name(partitions[label], str(path))
+            labels = [int(value) if label in numbers else value] * file.metadata.num_rows
+        names = read_class_names(file.schema_arrow.metadata, label)
+        groups = _read_group_column(file, wanted.group, partitions, str(path)) if wanted.group is not None else None
         own_file = ImageFile(str(name), stat.st_size, stat.st_mtime_ns, stat.st_ino ^ stat.st_ctime_ns)
         row_files = _stat_named_files(file, image, path.parent) or [own_file] * len(labels)
     files = [ImageFile(f"{name}#{row}", *row_file[1:]) for row, row_file in enumerate(row_files)]
     return LabelledRows(files, name_labels(labels, names, str(path)), names or [], groups)
+
+
+def _read_group_column(file: Any, column: str, partitions: dict[str, str], location: str) -> list[str]:
+    """Return the group of each row. Raises UserError if there is no such column, or a row has no group."""
+    if column in file.schema_arrow.names:
+        return read_groups(file.read(columns=[column]).column(0), location)
+    if column not in partitions:
+        known = [*file.schema_arrow.names, *partitions]
+        raise unknown_name_error("column", column, known, f"{location}: data.group_column")
+    return [partitions[column]] * file.metadata.num_rows
 
 
 def _stat_named_files(file: Any, image: str, folder: Path) -> list[ImageFile] | None:
@@ -198,5 +224,5 @@ def _list_group_starts(path: Path, changed: int) -> list[int]:
 def _read_row_group(path: Path, group: int, changed: int, wanted: ColumnNames) -> Any:
     """Return the images of a row group; the cache keeps a few of them in memory."""
     file = pq.ParquetFile(path)
-    column, _ = choose_columns(_list_fields(file), wanted, str(path))
+    column = choose_image_column(_list_fields(file), wanted, str(path))
     return file.read_row_group(group, columns=[column]).column(0)

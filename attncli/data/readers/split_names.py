@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from attncli.errors import UserError
@@ -81,6 +81,30 @@ def read_split_place(path: str) -> SplitPlace:
         return SplitPlace(None, "/".join(parts[:-1]) or ".")
     depth, split = next(iter(splits_by_depth.items()))
     return SplitPlace(split, "/".join(parts[:depth]) or ".")
+
+
+def describe_unused_siblings(root: Path) -> tuple[str, ...]:
+    """Return a line if the folder or file at `root` is one split of a dataset of which others lie beside it.
+
+    These are siblings of the same kind, and nothing tells that they are to be used.
+    """
+    place = root.resolve()
+    own_split = recognize_split(place.stem if place.is_file() else place.name)
+    if own_split is None:
+        return ()
+    try:
+        others = sorted(
+            other.name
+            for other in place.parent.iterdir()
+            if other.is_file() == place.is_file()
+            and other.suffix == place.suffix
+            and recognize_split(other.stem if other.is_file() else other.name) not in (None, own_split)
+        )
+    except OSError:  # a folder that may be entered but not listed
+        return ()
+    if not others:
+        return ()
+    return (f"not used: {_list_names(others)} beside {place.name}; --data-root {place.parent} names the whole dataset",)
 
 
 def unknown_split_error(location: str, unknown: Sequence[str], names: Sequence[str]) -> UserError:

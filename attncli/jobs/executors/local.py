@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from attncli.jobs import events, resources
-from attncli.jobs.events import JobsChanged, Message, Task, TaskEvent, TaskProgress, TaskStarted
+from attncli.jobs.events import JobsChanged, Message, Task, TaskEvent, TaskProgress, TaskSource, TaskStarted
 from attncli.jobs.execute import Executor
 from attncli.jobs.gpu_sharing import GpuWatch
 from attncli.jobs.schedule import run_tasks
@@ -24,16 +24,29 @@ def make_local_executor(jobs: int, settings: WorkerSettings, *, shares_gpus: boo
 
 
 def _execute_locally(
-    jobs: int, settings: WorkerSettings, shares_gpus: bool, tasks: Sequence[Task], stop: StopRequest
+    jobs: int, settings: WorkerSettings, shares_gpus: bool, source: TaskSource, stop: StopRequest
 ) -> Iterator[TaskEvent]:
-    timings, others = [t for t in tasks if t.timing], [t for t in tasks if not t.timing]
     timing_threads = None
-    if timings and (jobs > 1 or shares_gpus):
+    if source.timings and (jobs > 1 or shares_gpus):
         timer = LocalBackend(settings, resources.count_timing_places(jobs))
-        yield from run_tasks(timer, timings, stop, settings.runs)
-        timings, timing_threads = [], timer.timing_threads
-    backend = LocalBackend(settings, jobs, timing_threads, GpuWatch() if shares_gpus else None)
-    yield from run_tasks(backend, timings + others, stop, settings.runs)
+        tasks = _open_tasks_beside(timer, source, source.timings)
+        yield from run_tasks(timer, [t for t in tasks if t.timing], stop, settings.runs)
+        tasks, timing_threads = [t for t in tasks if not t.timing], timer.timing_threads
+        backend = LocalBackend(settings, jobs, timing_threads, GpuWatch() if shares_gpus else None)
+    else:
+        backend = LocalBackend(settings, jobs, None, GpuWatch() if shares_gpus else None)
+        tasks = _open_tasks_beside(backend, source, source.timings + source.runs)
+    yield from run_tasks(backend, tasks, stop, settings.runs)
+
+
+def _open_tasks_beside(backend: "LocalBackend", source: TaskSource, first_tasks: int) -> Sequence[Task]:
+    """Return the tasks of the source; meanwhile the workers for the first of them start, which takes as long."""
+    try:
+        backend.prepare_places(first_tasks)
+        return source.open_tasks()
+    except BaseException:
+        backend.shut_down()
+        raise
 
 
 class LocalBackend:

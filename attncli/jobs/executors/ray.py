@@ -19,7 +19,7 @@ from typing import Any
 from attncli import track
 from attncli.errors import RunFailedError, UserError
 from attncli.jobs import events, remote_task
-from attncli.jobs.events import Message, Task, TaskEnded, TaskEvent, TaskStage, TaskStarted, TaskWarning
+from attncli.jobs.events import Message, Task, TaskEnded, TaskEvent, TaskSource, TaskStage, TaskStarted, TaskWarning
 from attncli.jobs.execute import Executor
 from attncli.jobs.remote_task import RemoteTask
 from attncli.jobs.schedule import run_tasks
@@ -45,12 +45,13 @@ def make_ray_executor(
 
 
 def _execute_on_ray(
-    settings: WorkerSettings, jobs: int | None, needs: Mapping[str, Any], tasks: Sequence[Task], stop: StopRequest
+    settings: WorkerSettings, jobs: int | None, needs: Mapping[str, Any], source: TaskSource, stop: StopRequest
 ) -> Iterator[TaskEvent]:
     with _ray_connection() as ray, _shared_probe_file(settings) as probe_name:
         if needs["num_gpus"] is None:
             needs = {**needs, "num_gpus": int(any(node["Resources"].get("GPU", 0) >= 1 for node in ray.nodes()))}
         disk_is_shared = _check_cluster(ray, settings, needs, probe_name)
+        tasks = source.open_tasks()
         timings = [t for t in tasks if t.timing] if disk_is_shared else []  # without it a run measures its own speed
         backend = RayBackend(ray, settings, needs, probe_name, limit=1)
         yield from run_tasks(backend, timings, stop, settings.runs)

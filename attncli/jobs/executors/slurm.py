@@ -21,7 +21,7 @@ from typing import Any
 
 from attncli.errors import UserError
 from attncli.jobs import events
-from attncli.jobs.events import Message, Task, TaskEnded, TaskEvent, TaskWaiting
+from attncli.jobs.events import Message, Task, TaskEnded, TaskEvent, TaskSource, TaskWaiting
 from attncli.jobs.execute import Executor
 from attncli.jobs.remote_task import RemoteTask
 from attncli.jobs.schedule import run_tasks
@@ -102,9 +102,10 @@ def _execute_on_slurm(
     cpus: int,
     cluster: str,
     options: Mapping[str, Any],
-    tasks: Sequence[Task],
+    source: TaskSource,
     stop: StopRequest,
 ) -> Iterator[TaskEvent]:
+    tasks = source.open_tasks()
     folder = settings.runs / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     backend = SlurmBackend(
         settings,

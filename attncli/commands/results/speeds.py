@@ -1,0 +1,48 @@
+"""`attncli results speeds`: show the speeds that attncli brings."""
+
+import shutil
+from dataclasses import asdict
+
+import click
+
+from attncli.commands._options import echo_json, json_option
+from attncli.errors import UserError, unknown_name_error
+
+
+@click.command()
+@click.option("--backbone", metavar="NAME", help="Only on this backbone.")
+@json_option
+def command(backbone: str | None, as_json: bool) -> None:
+    """Show the speeds that attncli brings: mechanisms against the plain network, with 95 % intervals.
+
+    Each table has the machine, the batch and the date of its ratios. On another machine they differ: `attncli measure
+    --processes 3` times them on yours.
+
+    More in `attncli help evidence`.
+
+    \b
+    Example:
+      attncli results speeds
+      attncli results speeds --backbone resnet20 --json
+    """
+    from attncli.analysis.shipped_counts import USUAL_IMAGES, hash_mechanism_code, read_shipped_overheads
+    from attncli.report.speeds import render_speeds
+
+    if backbone is not None and backbone not in USUAL_IMAGES:
+        raise unknown_name_error("backbone", backbone, USUAL_IMAGES, "--backbone")
+    overheads = read_shipped_overheads()
+    records = [
+        record
+        for record in (overheads.speeds if overheads else ())
+        if backbone is None or record.network.split()[0] == backbone
+    ]
+    if as_json:
+        return echo_json([{**asdict(record), "is_quiet": record.is_quiet} for record in records])
+    if not records:
+        raise UserError(
+            f"attncli brings no speeds{f' on {backbone}' if backbone else ''}",
+            f"measure them: attncli measure --attn all --backbone {backbone or 'resnet20'} --processes 3",
+        )
+    changed = {record.attn for record in records if record.mechanism_code != hash_mechanism_code(record.attn)}
+    click.echo(render_speeds(records, changed, shutil.get_terminal_size().columns))
+    return None

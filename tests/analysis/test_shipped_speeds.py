@@ -1,0 +1,97 @@
+"""The speeds that attncli brings: what a record holds, how new ones replace old ones, and how they are shown."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from attncli.analysis import shipped_counts
+from attncli.analysis.shipped_speeds import SpeedRecord, make_speed_records, replace_speed_records
+from attncli.records import Speed
+from attncli.report.speeds import render_speeds
+from tests.commands.line import line
+
+MACHINE = {"cpu": "Some CPU", "usable_cpus": 2, "torch": "2.14.1", "gpu": None, "memory_bytes": 1}
+NETWORK = "resnet20 32x32 10"
+
+
+def speed(**values: Any) -> Speed:
+    """A speed of three processes on a quiet machine."""
+    figures: dict[str, Any] = {
+        "train_images_per_s": 50.0, "baseline_train_images_per_s": 100.0, "train_ratio": 0.5, "train_ratio_low": 0.4,
+        "train_ratio_high": 0.6, "infer_images_per_s": 90.0, "baseline_infer_images_per_s": 100.0, "infer_ratio": 0.9,
+        "infer_ratio_low": 0.85, "infer_ratio_high": 0.95, "batch_size": 128, "repeats": 9, "precision": "fp32",
+        "device": "cpu", "threads": 1, "measured_at": "2026-11-29T13:00:00+00:00", "cores_used_by_others": 0.02,
+        "processes": 3,
+    }  # fmt: skip
+    return Speed(**{**figures, **values})
+
+
+def records(attn: str = "se", code: str = "c0de", **values: Any) -> list[SpeedRecord]:
+    """Both records of such a speed."""
+    return make_speed_records(NETWORK, attn, speed(**values), MACHINE, code)
+
+
+def test_each_phase_is_a_record() -> None:
+    """With its ratio, interval and rates; the machine has the facts that decide a speed, and no others."""
+    train, infer = records()
+    assert (train.phase, train.ratio, train.low, train.high) == ("train", 0.5, 0.4, 0.6)
+    assert (train.images_per_s, train.plain_images_per_s) == (50.0, 100.0)
+    assert (infer.phase, infer.ratio, infer.low, infer.high) == ("infer", 0.9, 0.85, 0.95)
+    assert train.machine == infer.machine == {"cpu": "Some CPU", "usable_cpus": 2, "torch": "2.14.1"}
+    assert train.is_quiet
+    assert not records(cores_used_by_others=0.5)[0].is_quiet
+
+
+@pytest.mark.parametrize("values", [{"processes": 1}, {"measured_at": None}, {"cores_used_by_others": None}])
+def test_a_speed_without_its_circumstances_is_refused(values: dict[str, Any]) -> None:
+    """One process says nothing of the next."""
+    with pytest.raises(ValueError, match="several processes"):
+        records(**values)
+
+
+def test_a_new_speed_replaces_that_of_the_same_conditions() -> None:
+    """Another number of threads or another mechanism is another speed."""
+    old = [*records(), *records(threads=2), *records("eca")]
+    merged = replace_speed_records(old, records(train_ratio=0.7))
+    ratios = {(r.attn, r.threads): r.ratio for r in merged if r.phase == "train"}
+    assert ratios == {("se", 1): 0.7, ("se", 2): 0.5, ("eca", 1): 0.5}
+    assert len(merged) == 6
+
+
+def test_the_table_has_one_part_per_conditions_and_marks() -> None:
+    """The fastest is first; busy machines and changed code are marked."""
+    shown = [*records(), *records("eca", train_ratio=0.8, cores_used_by_others=1.2), *records("bam", threads=2)]
+    text = render_speeds(shown, {"se"}, 80)
+    assert text.count("95 % interval") == 4
+    first = text[: text.index("2 threads")]
+    assert [row.split()[0] for row in first.splitlines() if " to " in row and "0." in row] == ["eca+", "se~"]
+    assert "0.80 0.40 to 0.60 0.90 0.85 to 0.95" in " ".join(first.split())
+
+
+def test_the_command_shows_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a table or JSON, of one backbone or all; none is an error that says how to measure."""
+    known = shipped_counts.read_shipped_overheads()
+    assert known is not None
+    monkeypatch.setattr(shipped_counts, "read_shipped_overheads", lambda: replace(known, speeds=tuple(records())))
+    rows = line("results", "speeds", "--json").json()
+    assert [(row["attn"], row["phase"], row["ratio"], row["is_quiet"]) for row in rows] == [
+        ("se", "train", 0.5, True), ("se", "infer", 0.9, True),
+    ]  # fmt: skip
+    assert "0.40 to 0.60" in line("results", "speeds", "--backbone", "resnet20").out
+    assert (
+        line("results", "speeds", "--backbone", "resnet50").code,
+        line("results", "speeds", "--backbone", "x").code,
+    ) == (2, 2)
+    assert line("results", "speeds", "--backbone", "resnet50", "--json").json() == []
+
+
+def test_the_shipped_speeds_are_possible() -> None:
+    """Of networks that the file counts, with the ratio in its interval, of several processes."""
+    known = shipped_counts.read_shipped_overheads()
+    assert known is not None
+    for record in known.speeds:
+        assert record.attn in known.counts[record.network]
+        assert 0 < record.low <= record.ratio <= record.high, record
+        assert record.processes >= 2
+        assert 0.5 < record.ratio * record.plain_images_per_s / record.images_per_s < 2, record
