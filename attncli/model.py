@@ -177,6 +177,12 @@ def build_plain_network(model: Model, classes: int, size: tuple[int, int]) -> tu
         timm_networks.check_image_size(net, model.backbone, size)
     if is_code_reference(model.backbone):
         user_networks.set_image_size(net, model.backbone, size, classes)
+        user_networks.set_block_paths(net, model.block_paths)
+    elif model.block_paths:
+        raise UserError(
+            f"model.block_paths: the blocks of {model.backbone} are known",
+            "leave it out; it is for --backbone FILE.py:NAME",
+        )
     structure = family.find_structure(net)
     if model.last_stride:
         _remove_last_strides(net, structure, model.backbone, size)

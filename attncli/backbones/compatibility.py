@@ -63,6 +63,11 @@ def load_added_parameters() -> dict[str, dict[str, int | None]]:
     return added
 
 
+def load_backbone_parameters() -> dict[str, int]:
+    """Return the parameters of each backbone: for 1000 classes, for CIFAR's networks 10."""
+    return {name: entry["params"] for name, entry in _read_contents()["backbones"].items()}
+
+
 def load_compatibility() -> dict[str, BackboneCompatibility]:
     """Return what the file says about each backbone."""
     return read_file()[1]

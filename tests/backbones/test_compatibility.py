@@ -60,6 +60,7 @@ def test_the_whole_file_is_true(name: str) -> None:
     """Every pair of every backbone is built and runs a step in training, or is refused, as the file says."""
     entry = compatibility.load_compatibility()[name]
     assert generator.make_entry(name, {name}) == {
+        "params": compatibility.load_backbone_parameters()[name],
         "sites": list(entry.sites),
         **({"refused": entry.refused} if entry.refused else {}),
     }
