@@ -258,7 +258,10 @@ def _insert_attention(net: nn.Module, resolved: ResolvedModel, structure: Networ
             placed_mechanisms += placed_members
         if model.replace:
             sites.remove_built_in_attention(net, structure, model.replace)
+        cards = {member.reference: member.card for member in (mechanism.members if mechanism is not None else ())}
         for placement, module in sites.order_insertions(model.attn, placed_mechanisms):
+            if (parameter := cards[surgery.read_reference(module)].host_kernel) and placement.position == "instead":
+                surgery.copy_host_kernel(net, placement.path, module, parameter)
             placement.insert(net, module)
 
 

@@ -42,10 +42,7 @@ def list_mechanisms() -> list[str]:
 @cache
 def find_image_side(backbone: str) -> int:
     """Return the pixels of the images that the file is about: CIFAR's for its networks, else ImageNet's."""
-    is_cifar_network = backbones.find_family(backbone) == "resnet_cifar" or (
-        backbones.find_family(backbone) == "preact" and backbone != "preactresnet18"
-    )
-    return CIFAR_PIXELS if is_cifar_network else IMAGENET_PIXELS
+    return CIFAR_PIXELS if compatibility.is_cifar_network(backbone) else IMAGENET_PIXELS
 
 
 def make_input_spec(backbone: str, attn: str) -> model.InputSpec:
