@@ -8,7 +8,7 @@ CHOSEN = $(if $(DATASET),--dataset $(DATASET)) $(if $(BACKBONE),--backbone $(BAC
 SWEEP = $(CHOSEN) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-lowest lint types generate compare claims report ui screenshots clean
+.PHONY: help quickstart test test-lowest lint types generate sweep compare claims report ui screenshots clean
 
 help:           ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -50,6 +50,9 @@ types: $(VENV)/.installed       ## mypy, strict
 
 generate: $(VENV)/.installed    ## what is made from the mechanisms and backbones: compatibility, tables; ARGS=--all builds all
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.generate $(ARGS)
+
+sweep: $(VENV)/.installed       ## make sweep ATTN=se,eca RECIPE=quickstart, and DATASET BACKBONE SEEDS JOBS as below
+	$(RUN) sweep --attn $(or $(ATTN),$(error ATTN is missing: make sweep ATTN=se,eca)) $(if $(RECIPE),--recipe $(RECIPE)) $(SWEEP)
 
 sweep-%: $(VENV)/.installed     ## recipes/sweeps/%.yaml (channel, spatial, survey ...), as DATASET BACKBONE SEEDS JOBS say
 	$(RUN) sweep $* $(SWEEP)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attncli.errors import UserError, report_to_launcher
 from attncli.system.fast_exit import exit_fast
+from attncli.system.output_encoding import tolerate_unencodable_text
 from attncli.system.signals import sigterm_as_interrupt
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def run_and_exit() -> None:
 
 def main() -> None:
     """Run the command line. Exit codes: 0 success, 1 a failed run, 2 bad input, 3 a bug, 130 interrupted."""
+    tolerate_unencodable_text()
     with sigterm_as_interrupt():
         sys.exit(run_command())
 

@@ -178,6 +178,12 @@ def build_plain_network(model: Model, classes: int, size: tuple[int, int]) -> tu
         timm_networks.check_image_size(net, model.backbone, size)
     if is_code_reference(model.backbone):
         user_networks.set_image_size(net, model.backbone, size, classes)
+        user_networks.set_block_paths(net, model.block_paths)
+    elif model.block_paths:
+        raise UserError(
+            f"model.block_paths: the blocks of {model.backbone} are known",
+            "leave it out; it is for --backbone FILE.py:NAME",
+        )
     structure = family.find_structure(net)
     if model.last_stride:
         _remove_last_strides(net, structure, model.backbone, size)
@@ -253,7 +259,10 @@ def _insert_attention(net: nn.Module, resolved: ResolvedModel, structure: Networ
             placed_mechanisms += placed_members
         if model.replace:
             sites.remove_built_in_attention(net, structure, model.replace)
+        cards = {member.reference: member.card for member in (mechanism.members if mechanism is not None else ())}
         for placement, module in sites.order_insertions(model.attn, placed_mechanisms):
+            if (parameter := cards[surgery.read_reference(module)].host_kernel) and placement.position == "instead":
+                surgery.copy_host_kernel(net, placement.path, module, parameter)
             placement.insert(net, module)
 
 

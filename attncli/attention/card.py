@@ -46,7 +46,8 @@ class Card:
     block of the last stage gets the mechanism, whatever `blocks` says. `mobile_site` is the site in networks of
     inverted residuals (MobileNets), if the paper uses another one there. `convs` names which of a basic block's two
     3x3 convolutions the site conv means. With `replaces_norm` the mechanism has its own norm, and the norm of the
-    convolution that it replaces is removed. With `zero_init_residual` each residual block starts as its shortcut,
+    convolution that it replaces is removed. `host_kernel` names the parameter that starts as the kernel of the replaced
+    convolution, if both have the same shape. With `zero_init_residual` each residual block starts as its shortcut,
     unless a recipe says otherwise. Parameter names are those of `named_parameters`; a prefix stands for everything
     below it.
     """
@@ -66,6 +67,7 @@ class Card:
     whole_last_stage: bool = False
     convs: Literal["all", "first", "last"] = "all"
     replaces_norm: bool = False
+    host_kernel: str | None = None
     zero_init_residual: bool = False  # its code starts the last norm of each residual branch with weight 0
     identity: bool = False  # y = x for every x at initialisation
     no_weight_decay: tuple[str, ...] = ()

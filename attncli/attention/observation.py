@@ -7,7 +7,8 @@ and under the random state that the forward pass had, so that random numbers com
 Kinds of observations, and the shape of their `values`:
 
 - gate: factors on a map; any shape that broadcasts to (N, C, H, W)
-- affinity: how much each query (row) takes from each key (column); (N, L, S), rows sum to 1
+- affinity: how much each query (row) takes from each key (column); (N, L, S), rows sum to 1, or to 0 if a query takes
+  nothing
 - choice: weights of M branches, kernels or experts; (N, M), or (N, M, C) if each channel has its own
 - offsets: how far each tap looks beside its regular place, in pixels of the input; (N, taps, 2, H', W'), (y, x)
 - path: places looked at one after the other; (N, T, 2), (x, y), each axis from -1 to 1 over the image

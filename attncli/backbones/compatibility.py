@@ -15,6 +15,24 @@ from attncli.recipe import parse_yaml
 
 COMPATIBILITY_FILE = Path(__file__).with_name("compatibility.yaml")
 CIFAR_PIXELS, IMAGENET_PIXELS = 32, 224  # pixels of the images of CIFAR and of ImageNet
+LARGE_FOR_CIFAR = 128  # pixels from which images are large for a network that is made for 32
+
+
+def is_cifar_network(backbone: str) -> bool:
+    """Return whether a backbone is made for images of 32 px only: its stages are 32, 16 and 8 px there."""
+    family = backbones.find_family(backbone)
+    return family == "resnet_cifar" or (family == "preact" and backbone != "preactresnet18")
+
+
+def describe_large_images(backbone: str, size: tuple[int, int]) -> str | None:
+    """Return a warning if a network for images of 32 px gets much larger ones, of `size` (H, W), else None."""
+    if not is_cifar_network(backbone) or min(size) < LARGE_FOR_CIFAR:
+        return None
+    times = size[0] * size[1] / CIFAR_PIXELS**2
+    return (
+        f"{backbone} is made for images of 32 px: at {size[0]}x{size[1]} px one costs about {times:.0f} times as much; "
+        "--image-size 32, or a network such as resnet18, avoids that"
+    )
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,11 @@ def load_added_parameters() -> dict[str, dict[str, int | None]]:
     """
     added: dict[str, dict[str, int | None]] = _read_contents().get("parameters", {})
     return added
+
+
+def load_backbone_parameters() -> dict[str, int]:
+    """Return the parameters of each backbone: for 1000 classes, for CIFAR's networks 10."""
+    return {name: entry["params"] for name, entry in _read_contents()["backbones"].items()}
 
 
 def load_compatibility() -> dict[str, BackboneCompatibility]:

@@ -15,7 +15,8 @@ outside: there is no site join.
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,35 +25,41 @@ from torch import Tensor, nn
 from attncli.backbones.structure import BlockPaths
 
 SHORTCUTS = {"downsample", "shortcut", "skip", "conv_skip", "drop_path"}
+NORMS = nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm
 EXCITATIONS = {"SEModule", "SqueezeExcite", "SqueezeExcitation", "EffectiveSEModule", "SqueezeExciteCl"}
 
 
 @dataclass(frozen=True)
 class ModuleCall:
-    """Shapes of a submodule's input, () if that is no tensor, and output; the input itself, which has no data."""
+    """The first call of a submodule: shapes of its input, () if that is no tensor, and output; both, without data."""
 
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     input: Tensor | None = None
+    output: Tensor | None = None
+    is_repeated: bool = False  # the network calls the submodule more than once
 
 
-def trace_calls(net: nn.Module, size: tuple[int, int]) -> dict[str, ModuleCall]:
+def trace_calls(
+    net: nn.Module, size: tuple[int, int], observer: AbstractContextManager[object] | None = None
+) -> dict[str, ModuleCall]:
     """Return the submodules that return one tensor for an image of `size`, in the order in which they are called first.
 
-    `net` does not change.
+    `net` does not change. The pass runs in the context of `observer`.
     """
     meta_copy = copy.deepcopy(net).to("meta").eval()
-    started: dict[str, None] = {}
+    started: dict[str, int] = {}
     calls: dict[str, ModuleCall] = {}
 
     def register_hooks(path: str, module: nn.Module) -> None:
         def record_start(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            started.setdefault(path)
+            started[path] = started.get(path, 0) + 1
 
         def record_call(_: nn.Module, inputs: tuple[Any, ...], out: Any) -> None:
             if isinstance(out, Tensor):
                 first = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
-                calls.setdefault(path, ModuleCall(() if first is None else tuple(first.shape), tuple(out.shape), first))
+                input_shape = () if first is None else tuple(first.shape)
+                calls.setdefault(path, ModuleCall(input_shape, tuple(out.shape), first, out))
 
         module.register_forward_pre_hook(record_start)
         module.register_forward_hook(record_call)
@@ -60,9 +67,9 @@ def trace_calls(net: nn.Module, size: tuple[int, int]) -> dict[str, ModuleCall]:
     for path, module in meta_copy.named_modules():
         if path:
             register_hooks(path, module)
-    with torch.no_grad():
+    with torch.no_grad(), observer or nullcontext():
         meta_copy(torch.zeros(1, 3, *size, device="meta"))
-    return {path: calls[path] for path in started if path in calls}
+    return {path: replace(calls[path], is_repeated=count > 1) for path, count in started.items() if path in calls}
 
 
 def is_spatial_conv(module: nn.Module) -> bool:
@@ -162,6 +169,6 @@ def _find_norm_after(net: nn.Module, branch: list[str], layer: str) -> str | Non
         module = net.get_submodule(path)
         if isinstance(module, nn.Conv2d | nn.Linear):
             return None
-        if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm):
+        if isinstance(module, NORMS):
             return path
     return None

@@ -161,6 +161,8 @@ def pretraining_warnings(mechanism: Mechanism | None) -> tuple[str, ...]:
     if mechanism.parts:
         return tuple(line for part in mechanism.parts for line in pretraining_warnings(part))
     card = mechanism.card
+    if card.host_kernel:
+        return (f"'{mechanism.name}' keeps the pretrained kernels of its own size; others start from random weights",)
     if card.site in ("conv", "frames-head"):
         replaced = "convolutions" if card.site == "conv" else "classifier"
         return (f"'{mechanism.name}' replaces pretrained {replaced} and starts from random weights",)

@@ -149,12 +149,13 @@ def select_blocks(structure: NetworkStructure, request: PlacementRequest) -> lis
     Raises UserError for a stage or block that the network lacks, or if no block is left.
     """
     mechanism, stages, blocks = request.mechanism, request.stages, request.blocks
+    if structure.unclear:
+        raise UserError(f"model.attn: '{mechanism.name}': {structure.unclear.problem}", structure.unclear.hint)
     if not structure.blocks:
         raise UserError(
             f"model.attn: '{mechanism.name}': the network has no blocks with spatial convolutions to put it in"
             + (f"; it has {structure.remarks}" if structure.remarks else ""),
-            "use it with --attn none; a block is a module of a class of its own that returns a map and holds a spatial "
-            "convolution and one more layer",
+            "use it with --attn none; `attncli help backbones` says how blocks are found",
         )
     _check_numbers("stages", stages, structure.stage_count, "the network")
     _check_numbers("blocks", blocks, max(b.index for b in structure.blocks), "its longest stage")

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from torch import nn
+
+from attncli.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,12 @@ class BlockPaths:
         return self.path if self.entry == "" else self.entry
 
     @property
+    def part_prefixes(self) -> tuple[str, ...]:
+        """What the paths of parts begin with that may stand beside its path, such as a convolution's norm."""
+        parts = (*self.norms, self.branch_end, self.exit)
+        return tuple(f"{part}." for part in parts if part)
+
+    @property
     def output_path(self) -> str | None:
         """The path of the submodule that returns the output of the block."""
         return self.path if self.exit == "" else self.exit
@@ -60,11 +69,18 @@ class NetworkStructure:
     classifier: str
     join: Callable[[nn.Module, nn.Module], None] | None = None
     remarks: str = ""  # on a network without blocks: what it has
+    unclear: UserError | None = None  # on a network without blocks: why they cannot be told, and what settles it
 
     @property
     def stage_count(self) -> int:
         """The number of stages."""
         return max((block.stage for block in self.blocks), default=0)
+
+    def find_stage(self, path: str) -> int | None:
+        """Return the stage of the block that a submodule or parameter is a part of, or None if it is of none."""
+        inside = (block for block in self.blocks if f"{path}.".startswith(f"{block.path}."))
+        beside = (block for block in self.blocks if f"{path}.".startswith(block.part_prefixes))
+        return next((block.stage for block in chain(inside, beside)), None)
 
 
 class BackboneFamily(Protocol):

@@ -116,6 +116,19 @@ def insert_instead(path: str, norm: str | None = None) -> Insertion:
     return replace_submodule
 
 
+def copy_host_kernel(net: nn.Module, path: str, attn: nn.Module, parameter: str) -> bool:
+    """Give a parameter of a mechanism the kernel of the convolution at `path`, whose place it will take.
+
+    Returns False, and copies nothing, if there is no convolution or its kernel has another shape.
+    """
+    host, kernel = net.get_submodule(path), attn.get_parameter(parameter)
+    if not isinstance(host, nn.Conv2d) or host.weight.shape != kernel.shape:
+        return False
+    with torch.no_grad():
+        kernel.copy_(host.weight)
+    return True
+
+
 def remove_strides(net: nn.Module, paths: Iterable[str]) -> None:
     """Give the convolutions at `paths` stride 1: a stem made for 224 px halves small images too often."""
     for path in paths:

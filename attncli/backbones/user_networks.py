@@ -5,11 +5,15 @@ needs a default. Blocks are the user's own modules (those of torch itself are la
 `attncli.backbones.module_structure` says, for images of the size that the network is built for. A stage is a size of
 maps, the largest is stage 1. A shortcut is known by its name, or as a 1x1 convolution from the block's input to its
 output beside another layer. Layers that see no map, such as those of a gate, do not count.
+
+If there are no such modules, or if a recipe names the blocks (`model.block_paths`), `attncli.backbones.plain_blocks`
+says what the blocks and stages are.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +27,15 @@ from attncli.backbones.module_structure import (
     is_spatial_conv,
     trace_calls,
 )
+from attncli.backbones.plain_blocks import (
+    SumRecorder,
+    UnclearBlocksError,
+    adapt_exits,
+    describe_conv_block,
+    find_plain_blocks,
+    match_block_paths,
+    number_stages,
+)
 from attncli.backbones.structure import BlockPaths, NetworkStructure
 from attncli.backbones.user_network_file import find_class_count, split_network_reference
 from attncli.errors import UserError
@@ -31,6 +44,7 @@ from attncli.system.user_file import import_user_file, read_file_versions
 
 LAYERS = nn.Conv2d | nn.Linear
 _SIZE = "attncli_image_size"  # attribute of a network: (H, W) of the images that it is built for
+_BLOCK_PATHS = "attncli_block_paths"  # attribute of a network: the patterns of model.block_paths
 
 
 def build(name: str, classes: int, cifar_stem: bool) -> nn.Module:
@@ -56,9 +70,33 @@ def set_image_size(net: nn.Module, name: str, size: tuple[int, int], classes: in
         raise UserError(f"{name}: returns {returned} for 2 images, not {(2, classes)}", "return logits, one per class")
 
 
+def set_block_paths(net: nn.Module, patterns: Sequence[str] | None) -> None:
+    """Tell a network of the user which of its modules are its blocks; None leaves that to `find_structure`."""
+    setattr(net, _BLOCK_PATHS, patterns)
+
+
 def find_structure(net: nn.Module) -> NetworkStructure:
     """Return the parts of a network, found from its modules; `net` does not change."""
-    calls = trace_calls(net, getattr(net, _SIZE, (224, 224)))
+    recorder = SumRecorder()
+    calls = trace_calls(net, getattr(net, _SIZE, (224, 224)), recorder)
+    unclear: UserError | None = None
+    patterns = getattr(net, _BLOCK_PATHS, None)
+    blocks = [] if patterns else _describe_own_blocks(net, calls)
+    if not blocks:
+        try:
+            blocks = _describe_plain_blocks(net, calls, recorder.sums, patterns)
+        except UnclearBlocksError as error:
+            unclear = error
+    order = list(calls)
+    stem = next((p for p in order if isinstance(net.get_submodule(p), nn.Conv2d)), order[0])
+    classifier = next((p for p in reversed(order) if isinstance(net.get_submodule(p), nn.Linear)), order[-1])
+    remarks = "" if blocks else _describe_layers(net, order)
+    pool = _find_global_pool(net, calls)
+    return NetworkStructure(tuple(blocks), stem, pool, classifier, remarks=remarks, unclear=unclear)
+
+
+def _describe_own_blocks(net: nn.Module, calls: Mapping[str, ModuleCall]) -> list[BlockPaths]:
+    """Return the blocks that are modules of the user's own classes."""
     paths = find_block_paths(net, calls, _is_user_module)
     sizes = sorted({calls[path].output_shape[-1] for path in paths}, reverse=True)
     blocks: list[BlockPaths] = []
@@ -68,11 +106,26 @@ def find_structure(net: nn.Module) -> NetworkStructure:
         block = describe_block(net, path, stage, index, calls, _find_outside_of_branch(net, path, calls))
         if block is not None:
             blocks.append(block)
-    order = list(calls)
-    stem = next((p for p in order if isinstance(net.get_submodule(p), nn.Conv2d)), order[0])
-    classifier = next((p for p in reversed(order) if isinstance(net.get_submodule(p), nn.Linear)), order[-1])
-    remarks = "" if blocks else _describe_layers(net, order)
-    return NetworkStructure(tuple(blocks), stem, _find_global_pool(net, calls), classifier, remarks=remarks)
+    return blocks
+
+
+def _describe_plain_blocks(
+    net: nn.Module,
+    calls: Mapping[str, ModuleCall],
+    sums: Sequence[tuple[Tensor, Tensor]],
+    patterns: Sequence[str] | None,
+) -> list[BlockPaths]:
+    """Return the blocks that patterns name, or else Sequentials and convolutions. Raises UserError."""
+    paths = match_block_paths(net, calls, patterns) if patterns else find_plain_blocks(net, calls, sums)
+    described: list[BlockPaths] = []
+    for path in paths:
+        if isinstance(net.get_submodule(path), nn.Conv2d):
+            described.append(describe_conv_block(net, path, calls))
+            continue
+        block = describe_block(net, path, 1, 1, calls, _find_outside_of_branch(net, path, calls))
+        described += [] if block is None else [adapt_exits(net, block, calls, sums)]
+    numbers = number_stages([calls[block.convs[-1]].output_shape[-1] for block in described])
+    return [replace(block, stage=stage, index=i) for block, (stage, i) in zip(described, numbers, strict=True)]
 
 
 def _is_user_module(module: nn.Module) -> bool:

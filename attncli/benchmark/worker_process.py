@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from attncli.errors import RunFailedError
+from attncli.system.output_encoding import tolerate_unencodable_text
 
 END_S = 10.0
 
@@ -21,7 +22,7 @@ def answering_process(name: str, command: Sequence[str]) -> Iterator[Callable[[]
 
     Yields the function that sends a request and returns the answer; it raises RunFailedError if the process dies.
     """
-    with tempfile.TemporaryFile("w+") as error_output:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as error_output:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=error_output, text=True, bufsize=1
         )
@@ -46,6 +47,7 @@ def answering_process(name: str, command: Sequence[str]) -> Iterator[Callable[[]
 def serve_requests(answer_request: Callable[[], dict[str, Any]]) -> None:
     """Do the work for each line on stdin, in the worker; write its answer and the `seconds` it took to stdout."""
     answers = os.fdopen(os.dup(1), "w")
+    tolerate_unencodable_text("utf-8")
     os.dup2(2, 1)  # what a library prints must not look like an answer
     for _ in sys.stdin:
         started = time.perf_counter()

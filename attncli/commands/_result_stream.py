@@ -31,7 +31,7 @@ def reserve_stdout() -> Iterator[None]:
     else:
         outer.flush()
         copy = os.dup(descriptor)
-        result_stream = os.fdopen(copy, "w", encoding="utf-8", closefd=False)
+        result_stream = os.fdopen(copy, "w", encoding="utf-8", errors="replace", closefd=False)
         os.dup2(2, descriptor)
     sys.stdout = sys.stderr
     _reserved.append(result_stream)

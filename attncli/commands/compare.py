@@ -33,7 +33,7 @@ LEAST_COLUMNS, MOST_COLUMNS = 80, 120  # a narrower table is broken, longer line
 if TYPE_CHECKING:
     from attncli.analysis.compare import ComparisonRow
     from attncli.analysis.over_tasks import TaskComparison
-    from attncli.runs import RunStore
+    from attncli.runs import FinishedRun, RunStore
 
 
 @click.command()
@@ -102,8 +102,11 @@ if TYPE_CHECKING:
 @click.option(
     "--plot/--no-plot",
     default=None,
-    help="Draw RUNS/compare-*.png, and add them to MLflow if all runs are there.  [default: only without results of "
+    help="Draw RUNS/compare-*, and add them to MLflow if all runs are there.  [default: only without results of "
     "others]",
+)
+@click.option(
+    "--plot-as", type=click.Choice(["png", "pdf", "svg"]), default="png", show_default=True, help="Format of the plot."
 )
 @store_options
 @json_option
@@ -125,6 +128,7 @@ def command(
     with_files: tuple[Path, ...],
     shipped: tuple[str, ...],
     plot: bool | None,
+    plot_as: str,
     runs: Path,
     tracking_uri: str | None,
     as_json: bool,
@@ -153,20 +157,13 @@ def command(
     from attncli.report.comparison import describe_lost_runs
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
     from attncli.result_files import merge_results, rename_failed_groups
-    from attncli.runs import (
-        RunStore,
-        describe_unreadable_runs,
-        list_untracked_runs,
-        read_failed_runs,
-        read_finished_runs,
-    )
+    from attncli.runs import RunStore, read_failed_runs, read_finished_runs
 
     run_filter = read_run_filter(
         dataset=dataset, backbone=backbone, attn=attn, recipe=recipe, sweep=sweep, since=since, runs=runs
     )
     run_store = RunStore(runs, tracking_uri)
     finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(runs))
-    unreadable_line = describe_unreadable_runs(runs, finished_runs)
     has_others = bool(with_files or shipped)
     if has_others:
         others = open_results_of_others(with_files, shipped)
@@ -180,48 +177,60 @@ def command(
         task_comparison = compare_over_tasks(shown_runs, over, failed_runs)
         if run_filter.attn:
             task_comparison = choose_mechanisms(task_comparison, run_filter.attn)
-        return _print_task_comparison(task_comparison, over, runs if plot else None, as_json or format_ == "json")
+        file = runs / f"compare-over-{'-'.join(over)}.{plot_as}" if plot else None
+        return _print_task_comparison(task_comparison, file, as_json or format_ == "json")
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
     )  # of all runs, as variants are tested together whatever is shown
     rows = run_filter.select_rows(all_rows, finished_runs)
     rows = sort_rows(rows, sort) if sort else rows
-    is_paper_table = columns or spread or format_ == "latex"
-    usual_spread: Literal["ci", "sd"] = "sd" if format_ == "latex" else "ci"
-    chosen_columns = choose_columns(columns or PAPER_COLUMNS, spread or usual_spread) if is_paper_table else None
-    for text in describe_lost_runs(failed_runs, finished_runs):
+    chosen_columns = None
+    if columns or spread or format_ == "latex":
+        chosen_columns = choose_columns(columns or PAPER_COLUMNS, spread or ("sd" if format_ == "latex" else "ci"))
+    for text in (*describe_lost_runs(failed_runs, finished_runs), *_list_unreadable_runs(runs, finished_runs)):
         click.echo(text, err=True)
-    if unreadable_line:
-        click.echo(f"{unreadable_line}; the command of such a run trains it again", err=True)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
     width = choose_table_width(shutil.get_terminal_size().columns)
     echo_result(comparison.render_comparison(rows, "json" if as_json else format_, width, chosen_columns))
-    if not has_others and (missing := list_untracked_runs(run_store, finished_runs)):
+    if not has_others:
+        _warn_of_untracked_runs(run_store, finished_runs)
+    if plot and rows:
+        experiments = {} if has_others else {run.reference: run.experiment for run in finished_runs}
+        filters = [*run_filter.attn, *(file.stem for file in (recipe, sweep) if file), *([since] if since else [])]
+        _draw_plots(rows, cost, run_store, experiments, filters, plot_as)
+    return None
+
+
+def _list_unreadable_runs(runs: Path, finished_runs: "Sequence[FinishedRun]") -> list[str]:
+    """Return a line about the finished runs that cannot be read, or nothing."""
+    from attncli.runs import describe_unreadable_runs
+
+    line = describe_unreadable_runs(runs, finished_runs)
+    return [f"{line}; the command of such a run trains it again"] if line else []
+
+
+def _warn_of_untracked_runs(run_store: "RunStore", finished_runs: "Sequence[FinishedRun]") -> None:
+    """Say on stderr how many finished runs MLflow does not have."""
+    from attncli.runs import list_untracked_runs
+
+    if missing := list_untracked_runs(run_store, finished_runs):
         click.echo(
             f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "
             "`attncli sync` adds them",
             err=True,
         )
-    if plot and rows:
-        experiments = {} if has_others else {run.reference: run.experiment for run in finished_runs}
-        filters = [*run_filter.attn, *(file.stem for file in (recipe, sweep) if file), *([since] if since else [])]
-        _draw_plots(rows, cost, run_store, experiments, filters)
-    return None
 
 
-def _print_task_comparison(
-    task_comparison: "TaskComparison", over: list[str], plot_folder: Path | None, as_json: bool
-) -> None:
-    """Print the comparison over tasks, and draw the critical differences into the folder, if one is given."""
+def _print_task_comparison(task_comparison: "TaskComparison", file: Path | None, as_json: bool) -> None:
+    """Print the comparison over tasks, and draw the critical differences into the file, if one is given."""
     from attncli.report.over_tasks import draw_critical_differences, render_task_comparison
 
     if as_json:
         echo_json(task_comparison.to_json_dict())
     else:
         echo_result(render_task_comparison(task_comparison))
-    if plot_folder is not None:
-        file = plot_folder / f"compare-over-{'-'.join(over)}.png"
+    if file is not None:
         draw_critical_differences(task_comparison, file)
         click.echo(f"plot: {file}", err=True)
 
@@ -234,11 +243,12 @@ def choose_table_width(columns: int) -> int:
 def format_plot_name(images: str, backbone: str, cost: str, filters: Sequence[str] = ()) -> str:
     """Return the file name of a plot; the filters stand in it, so that it does not replace the plot of all."""
     from attncli.system.code_reference import label_mechanism_name
+    from attncli.system.files import make_file_name
 
     chosen = ["+".join(map(label_mechanism_name, filters))] if filters else []
-    name = "-".join((images, backbone, *chosen, cost)).replace("/", "-")
+    name = make_file_name("-".join((images, backbone, *chosen, cost)))
     if len(name.encode()) > MOST_NAME_BYTES:
-        name = f"{images}-{backbone}-{hashlib.sha256(name.encode()).hexdigest()[:12]}-{cost}".replace("/", "-")
+        name = make_file_name(f"{images}-{backbone}-{hashlib.sha256(name.encode()).hexdigest()[:12]}-{cost}")
     return f"compare-{name}.png"
 
 
@@ -248,6 +258,7 @@ def _draw_plots(
     run_store: "RunStore",
     experiments: Mapping[str, str],
     filters: Sequence[str],
+    format_: str,
 ) -> None:
     """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of `experiments`.
 
@@ -257,7 +268,7 @@ def _draw_plots(
 
     for setting in dict.fromkeys((row.images, row.backbone) for row in rows):
         setting_rows = [row for row in rows if (row.images, row.backbone) == setting]
-        file = run_store.runs / format_plot_name(*setting, cost, filters)
+        file = (run_store.runs / format_plot_name(*setting, cost, filters)).with_suffix(f".{format_}")
         run_ids = {run_id for row in setting_rows for run_id in row.run_ids}
         shown_experiments = sorted({experiments[run_id] for run_id in run_ids & experiments.keys()})
         store = [run_store.resolve_address(), str(run_store.has_store())]

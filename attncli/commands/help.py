@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import click
 
@@ -78,12 +79,27 @@ def _read_command_help(name: str) -> str:
 
 
 def render_topic(text: str, is_terminal: bool) -> str:
-    """Return Markdown as text for a terminal (with colours if `is_terminal`), no wider than MAX_WIDTH columns."""
-    from rich.console import Console
-    from rich.markdown import Markdown
+    """Return Markdown as text for a terminal, with colours if it is one; only code is wider than MAX_WIDTH columns."""
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.markdown import CodeBlock, Markdown
+    from rich.syntax import Syntax
+
+    class UnwrappedCode(CodeBlock):
+        """Code whose lines stay whole however narrow the terminal is, so that they can be copied."""
+
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            indented = "\n".join(f" {line}" for line in str(self.text).rstrip().splitlines())
+            code = Syntax("", self.lexer_name, theme=self.theme).highlight(f"\n{indented}\n")
+            code.no_wrap, code.overflow = True, "ignore"
+            yield code
+
+    class Topic(Markdown):
+        """Markdown with such code."""
+
+        elements: ClassVar = {**Markdown.elements, "fence": UnwrappedCode, "code_block": UnwrappedCode}
 
     console = Console(force_terminal=is_terminal, color_system="auto" if is_terminal else None)
     console.width = min(console.width, MAX_WIDTH)
     with console.capture() as capture:
-        console.print(Markdown(text, hyperlinks=False, code_theme="ansi_light"))
+        console.print(Topic(text, hyperlinks=False, code_theme="ansi_light"), crop=False)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"

@@ -2,9 +2,9 @@
 
     plan ──> tasks ──> executor (a generator of events) ──> the listeners: a table, MLflow's parent run
 
-An executor takes tasks and yields events; `local` does them in processes on this machine. All state is in
-runs/<digest>/, and a lock there protects each run, so any number of sweeps may work on the same runs at once.
-The parent process needs no torch.
+An executor gets a source of tasks and yields events; `local` does them in processes on this machine, which start while
+the source opens the parent runs. All state is in runs/<digest>/, and a lock there protects each run, so any number of
+sweeps may work on the same runs at once. The parent process needs no torch.
 
 Speed is measured before any training, one network at a time with all cores of the machine: the speeds of
 trainings that run at once would depend on each other more than on the mechanism. With several GPUs of one kind

@@ -1,9 +1,7 @@
 """The share of the machine that each job gets: cores, and one GPU if there are GPUs. No torch."""
 
-import itertools
 import os
 import re
-from collections.abc import Sequence
 from functools import cache
 
 from attncli.system import gpu_support, hardware
@@ -27,31 +25,18 @@ def list_gpus() -> tuple[str, ...]:
     if requested in ("cpu", "mps") or ":" in requested:
         return ()
     visible_gpus = os.environ.get(choose_visibility_variable())
+    if visible_gpus is not None and not gpu_support.select_visible_gpus(visible_gpus, ()):
+        return ()
     if gpu_support.read_torch_build().rocm:
         numbers = tuple(map(str, range(hardware.count_amd_gpus())))
-        return numbers if visible_gpus is None else select_visible_gpus(visible_gpus, numbers)
+        return numbers if visible_gpus is None else gpu_support.select_visible_gpus(visible_gpus, numbers)
     if gpu_support.find_gpu_obstacle():
         return ()
     numbers = hardware.query_gpus("index")
     if visible_gpus is None:
         return hardware.list_gpu_parts() or numbers
     has_driver = bool(numbers) or hardware.has_cuda_driver()
-    return select_visible_gpus(visible_gpus, numbers) if has_driver else ()
-
-
-def select_visible_gpus(names: str, numbers: Sequence[str]) -> tuple[str, ...]:
-    """Return the GPUs of CUDA_VISIBLE_DEVICES as CUDA reads it: the list ends at the first name that no GPU has.
-
-    Args:
-        names: the variable: numbers, GPU-... or MIG-..., separated by commas.
-        numbers: those of the GPUs that there are; empty if this is not known.
-    """
-
-    def is_gpu(name: str) -> bool:
-        is_number = name.isascii() and name.isdecimal()
-        return (not numbers or name in numbers) if is_number else name.startswith(("GPU-", "MIG-"))
-
-    return tuple(itertools.takewhile(is_gpu, (name.strip() for name in names.split(","))))
+    return gpu_support.select_visible_gpus(visible_gpus, numbers) if has_driver else ()
 
 
 def choose_visibility_variable() -> str:

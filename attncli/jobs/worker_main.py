@@ -27,6 +27,7 @@ from attncli.jobs.events import OUTPUT_LOG
 from attncli.recipe import Recipe
 from attncli.system.fast_exit import exit_fast
 from attncli.system.gc_tuning import relaxed_gc
+from attncli.system.output_encoding import tolerate_unencodable_text
 from attncli.system.process_groups import interrupt_self
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def main(setting: str) -> None:
     """Run the worker: send `ready`, then do orders until there are no more."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _raise_interrupt)
+    tolerate_unencodable_text("utf-8")
     send_event = _make_event_writer()
     _prefer_for_oom_kill()
     try:

@@ -54,7 +54,7 @@ class WorkerProcess:
         self.threads = 0
         self.is_stopping = False
         self.last_line = "without a word"  # after its end: the last line that it wrote outside of any run
-        self._stderr_file = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the process runs
+        self._stderr_file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - open as long as the process runs
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -72,7 +72,8 @@ class WorkerProcess:
             stdout=subprocess.PIPE,
             stderr=self._stderr_file,
             env=environment,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             **OWN_GROUP,  # the parent passes on a Ctrl-C in the terminal
         )
         self._reader = threading.Thread(target=self._read_messages, args=(inbox,), daemon=True)

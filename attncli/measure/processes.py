@@ -21,6 +21,7 @@ from attncli.measure.overhead import Overhead, measure_recipe_overhead
 from attncli.model import InputSpec
 from attncli.recipe import Recipe, parse_yaml
 from attncli.records import Speed
+from attncli.system.output_encoding import tolerate_unencodable_text
 
 NORMAL_HALF_WIDTH = 1.96  # standard errors of half a 95 % interval
 RATIOS = ("train_ratio", "infer_ratio")
@@ -55,7 +56,9 @@ def measure_in_processes(
 
 def _ask_process(request: str) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", __name__]
-    process = subprocess.run(command, input=request, capture_output=True, text=True, check=False)
+    process = subprocess.run(
+        command, input=request, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if process.returncode:
         last_line = (process.stderr.strip().splitlines() or ["no error message"])[-1]
         raise RunFailedError(f"measure: a process ended with code {process.returncode}: {last_line}", "try it again")
@@ -117,6 +120,7 @@ def combine_ratios(ratios: Sequence[tuple[float, float, float]]) -> tuple[float,
 
 def _answer_request() -> None:
     """Measure what the request on stdin asks for; what a library prints goes to stderr."""
+    tolerate_unencodable_text("utf-8")
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     try:

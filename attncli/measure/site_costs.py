@@ -40,7 +40,6 @@ def list_site_costs(recipe: Recipe, spec: InputSpec) -> list[SiteCost]:
         for member in resolved.mechanism.members
         for placement in sites.find_placements(plain, structure, model.make_placement_request(resolved, member, spec))
     ]
-    stages = {f"{block.path}.": block.stage for block in structure.blocks}
     costs = []
     for member, placement in places:  # a user's code may read values while it is built
         with torch.device("cpu" if attention.is_plugin(member.reference) else "meta"):
@@ -50,7 +49,7 @@ def list_site_costs(recipe: Recipe, spec: InputSpec) -> list[SiteCost]:
         SiteCost(
             attn=member.name,
             path=placement.path,
-            stage=next((stage for path, stage in stages.items() if f"{placement.path}.".startswith(path)), None),
+            stage=structure.find_stage(placement.path),
             channels=placement.site_arguments.get("channels"),
             size=placement.site_arguments.get("size"),
             params=sum(parameter.numel() for parameter in module.parameters()),

@@ -33,7 +33,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         | {"folds", "fold", "group_column", "group_pattern"}
         | {"background", "grey_range", "orientation", "max_pixels", "bad"}
     ),
-    "model": frozenset({"replace", "pretrained", "channels", "last_stride", "zero_init_residual"}),
+    "model": frozenset({"replace", "pretrained", "channels", "last_stride", "zero_init_residual", "block_paths"}),
     "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights", "sampling", "graph"}),
 }
 
@@ -159,6 +159,10 @@ class Model(RecipeSection):
     site: str | None = Field(default=None, description="where in a block or network; none = the paper's site")
     stages: list[int] | None = Field(default=None, description="stages that get it, from 1, or negative, from the end")
     blocks: list[int] | None = Field(default=None, description="blocks of each stage that get it, counted alike")
+    block_paths: Annotated[list[str], Field(min_length=1)] | None = Field(
+        default=None,
+        description="your own network (FILE.py:NAME): paths of its blocks, `*` for a part; none = found by structure",
+    )
     stem: Literal["auto", "cifar", "imagenet"] = Field(default="auto", description="auto = cifar below 64 px")
     last_stride: Literal[1] | None = Field(
         default=None, description="1 = the last stage keeps the size of its map; none = it halves it, if it is built so"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from attncli.analysis import stats
 from attncli.claims.missing_runs import ClaimTraining
 from attncli.claims.next_step import needs_root
 from attncli.claims.schedules import FAST_TWINS
@@ -57,7 +58,7 @@ def format_verdict_figures(verdict: ClaimVerdict) -> str:
         return verdict.command
     pieces = [format_part_figures(part) for part in verdict.parts]
     if verdict.p is not None:
-        pieces.append(f"p {format_p_value(verdict.p)}")
+        pieces.append(f"p {format_p_value(verdict.p, _find_level(verdict))}")
     if verdict.outcome == "undecided" and verdict.more_seeds:
         most = verdict.most_more_seeds
         count = f"{verdict.more_seeds} or more" if most is None else f"{verdict.more_seeds} to {most}"
@@ -68,6 +69,12 @@ def format_verdict_figures(verdict: ClaimVerdict) -> str:
         if verdict.image_share is not None and verdict.image_share < 1:
             pieces.append(f"{100 * verdict.image_share:.2g} % of the images")
     return "; ".join(dict.fromkeys(text for text in pieces if text)) or verdict.why or MISSING
+
+
+def _find_level(verdict: ClaimVerdict) -> float:
+    """Return the level that the verdict's p value was judged at, or 5 % if it was not judged yet."""
+    levels = [part.level for part in verdict.parts if isinstance(part, TrainedOutcome) and part.level]
+    return min(levels, default=stats.ALPHA)
 
 
 def _format_seed_count(part: TrainedOutcome) -> str:
@@ -161,7 +168,7 @@ def list_verdict_lines(verdict: ClaimVerdict) -> list[tuple[str, str]]:
     if verdict.budget:
         lines.append(("Budget", verdict.budget))
     if verdict.p is not None:
-        lines.append(("p", f"{format_p_value(verdict.p)} after Holm's correction"))
+        lines.append(("p", f"{format_p_value(verdict.p, _find_level(verdict))} after Holm's correction"))
     lines += [(label, text) for label, text in (("Note", claim.note), ("Others", claim.evidence)) if text]
     if verdict.command:
         lines.append(("Next", verdict.command))

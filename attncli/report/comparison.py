@@ -129,13 +129,17 @@ def _describe_folds(rows: Sequence[ComparisonRow]) -> list[str]:
 def _describe_pairing(rows: Sequence[ComparisonRow]) -> list[str]:
     """Return which variants start from other weights than the plain network of their seed."""
     cards = {row.variant: card for row in rows if (card := _read_card(row.attn)) is not None}
-    redrawn = [name for name, card in cards.items() if card.site == "conv"]
+    redrawn = [name for name, card in cards.items() if card.site == "conv" and not card.host_kernel]
+    kept = [name for name, card in cards.items() if card.host_kernel]
     by_recipe = {row.variant for row in rows if row.starts_by_recipe}
     zeroed = [name for name, card in cards.items() if card.zero_init_residual and name not in by_recipe]
     lines = []
     if redrawn:
         text = "kernels drawn anew, so that a seed pairs the data and the other layers"
         lines.append(f"{', '.join(redrawn)}: {text}")
+    if kept:
+        text = "starts with the plain network's kernels of its own size, and draws others anew"
+        lines.append(f"{', '.join(kept)}: {text}")
     if zeroed:
         text = "residual branches start at zero unlike those of the plain network (model.zero_init_residual sets both)"
         lines.append(f"{', '.join(zeroed)}: {text}")
@@ -214,10 +218,13 @@ def format_half_interval(fraction: float) -> str:
 
 
 def format_p_value(p: float | None, level: float = 0.05) -> str:
-    """Return a p value with three digits, more if rounding would put it on the other side of the level."""
+    """Return a p value with three digits, more if rounding would put it on the other side of the level.
+
+    Late looks have levels below 0.001, so "<.001" is only said of a p value that is below its level too.
+    """
     if p is None:
         return MISSING
-    if p < 0.001:
+    if p < min(0.001, level):
         return "<.001"
     digits = next((d for d in range(3, 8) if (round(p, d) < level) == (p < level)), 8)
     return f"{p:.{digits}f}".removeprefix("0") if round(p, digits) < 1 else "1"

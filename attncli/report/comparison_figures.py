@@ -137,7 +137,7 @@ def draw_cost_chart(rows: Sequence[ComparisonRow], cost: str) -> str:
 
 
 def draw_pareto(rows: Sequence[ComparisonRow], path: Path, cost: str = "params") -> None:
-    """Draw accuracy with its interval against a cost, one panel per dataset, backbone and recipe, as PNG.
+    """Draw accuracy with its interval against a cost, one panel per dataset, backbone and recipe.
 
     A line joins the variants that no cheaper one beats. Raises UserError for a cost that is not in COST_AXES, or if
     no row has it.

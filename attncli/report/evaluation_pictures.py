@@ -1,6 +1,7 @@
 """Pictures of one evaluation as PNG files: the confusion matrix, and the accuracy of each class."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -157,18 +158,23 @@ def _write_header(canvas: Canvas, title: str, panel_title: str, left: float, top
 
 def _draw_scale(canvas: Canvas, left: float, top: float, height: float, highest: float) -> None:
     """Draw the scale of the mistakes' colours, with its numbers."""
-    steps = 256
-    strip = Image.new("RGB", (1, steps))
-    for row in range(steps):
-        strip.paste(choose_orange(1 - row / (steps - 1)), (0, row, 1, row + 1))
     right = left + 0.13
-    canvas.paste(strip, (left, top, right, top + height))
+    canvas.paste(_paint_scale(), (left, top, right, top + height))
     for tick in list_ticks(highest):
         y = top + height * (1 - tick / highest)
         canvas.fill((right, y, right + 0.05, y), INK)
         canvas.write(str(tick), right + 0.09, y, TICK_POINTS)
     label_left = right + 0.09 + measure_text("100", TICK_POINTS) + GAP
     canvas.write("mistakes, % of the true class", label_left, top + height / 2, LABEL_POINTS, angle=90)
+
+
+@cache
+def _paint_scale(steps: int = 256) -> Image.Image:
+    """Return the colours of the scale from the highest to 0, one pixel each, below each other."""
+    strip = Image.new("RGB", (1, steps))
+    for row in range(steps):
+        strip.paste(choose_orange(1 - row / (steps - 1)), (0, row, 1, row + 1))
+    return strip
 
 
 def list_ticks(highest: float) -> range:

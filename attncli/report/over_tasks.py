@@ -58,7 +58,7 @@ def find_cliques(ranks: Sequence[float], critical_difference: float) -> list[tup
 
 
 def draw_critical_differences(comparison: TaskComparison, path: Path) -> None:
-    """Draw each variant at its mean rank, and a bar over those that do not differ, as PNG."""
+    """Draw each variant at its mean rank, and a bar over those that do not differ."""
     variants = comparison.variants
     ranks = [variant.mean_rank for variant in variants]
     cliques = find_cliques(ranks, comparison.critical_difference)

@@ -19,6 +19,11 @@ from attncli.report import fonts
 from attncli.system.files import written_aside
 
 DPI = 160
+METADATA: dict[str, dict[str, str | None]] = {  # by format; without a date, so that equal figures are equal files
+    "png": {"Software": "attncli"},
+    "pdf": {"Creator": "attncli", "CreationDate": None},
+    "svg": {"Creator": "attncli", "Date": None},
+}
 FAST_COMPRESSION = 1  # of PNG files, 0 to 9: the default of 6 took a seventh of the time of drawing
 STYLE: Any = {  # a setting's name and value; matplotlib's own type lists all three hundred
     "font.family": fonts.MAIN_FONT,  # comes with matplotlib, so figures look alike on all machines
@@ -42,6 +47,8 @@ STYLE: Any = {  # a setting's name and value; matplotlib's own type lists all th
     "ytick.labelsize": 9,
     "text.color": INK,
     "lines.linewidth": 1.8,
+    "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3 fonts
+    "svg.hashsalt": "attncli",  # equal figures get equal names inside
 }
 
 
@@ -73,18 +80,18 @@ def styled_figure(width: float, height: float, title: str = "", *, is_placed: bo
 def saved_figure(
     path: Path, width: float, height: float, title: str = "", *, is_placed: bool = False
 ) -> Iterator[Figure]:
-    """Make a `styled_figure`; save it as PNG at `path` when the block ends without an error. The folder is made too."""
+    """Make a `styled_figure`; save it at `path` when the block ends without an error. The folder is made too.
+
+    The suffix of `path` is a key of METADATA: PNG is for screens, PDF and SVG are for papers.
+    """
+    format_ = path.suffix.removeprefix(".").lower()
     with styled_figure(width, height, title, is_placed=is_placed) as figure:
         yield figure
         fonts.apply_fallback_fonts(figure)
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(path) as temporary:
-            figure.savefig(
-                temporary,
-                format="png",
-                metadata={"Software": "attncli"},
-                pil_kwargs={"compress_level": FAST_COMPRESSION},
-            )
+            options: dict[str, Any] = {"pil_kwargs": {"compress_level": FAST_COMPRESSION}} if format_ == "png" else {}
+            figure.savefig(temporary, format=format_, metadata=METADATA[format_], **options)
 
 
 LabelSpot = tuple[float, float, str, str]  # x, y, text, colour

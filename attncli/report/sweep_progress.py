@@ -46,6 +46,7 @@ class SweepProgress:
         self.failures: list[TaskEnded] = []
         self._runs = runs
         self._jobs = jobs
+        self._checkpoints = {run.digest for run in plan.runs if run.has_checkpoint}  # of runs that resume
         self._total, self._left = len(plan.runs), len(plan.unfinished_runs)
         self._rows: dict[str, RunningRow] = {}
         self._waited: set[str] = set()  # for another process; already reported
@@ -78,7 +79,7 @@ class SweepProgress:
         if isinstance(event, TaskStarted):
             self._rows[name] = RunningRow(time.monotonic())
             if not self._drawn and not event.task.timing:
-                self._print_line(f"begun     {name}")
+                self._print_line(f"{'resumes' if event.task.digest in self._checkpoints else 'begun':9} {name}")
         elif isinstance(event, TaskStage) and name in self._rows:
             self._rows[name].what = event.text.partition(":")[0] if event.task.title in event.text else event.text
         elif isinstance(event, TaskProgress) and name in self._rows:

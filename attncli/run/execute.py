@@ -21,6 +21,7 @@ from torch import nn
 
 from attncli import attention, data, model, records, track, train
 from attncli.attention.plugin_errors import plugin_errors
+from attncli.backbones.compatibility import describe_large_images
 from attncli.data.dataset import Dataset
 from attncli.data.loader import count_left_over
 from attncli.errors import UserError
@@ -131,7 +132,8 @@ def execute_run(
                 )
                 if line := _describe_steps(recipe, net, accelerator):
                     listener.on_stage(line)
-                for warning in (*warnings, *_list_schedule_warnings(recipe, net)):
+                warnings += (*_list_size_warnings(recipe, dataset), *_list_schedule_warnings(recipe, net))
+                for warning in warnings:
                     listener.on_warning(warning)
                 release_ranks()
                 all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator, run_store.runs / "cache")}
@@ -141,6 +143,13 @@ def execute_run(
                 recipe, folder, dataset, net, accelerator, active_run, listener, all_tags, timing_threads, profile
             )
             return _run_tracked(context, fresh, save_figures)
+
+
+def _list_size_warnings(recipe: Recipe, dataset: Dataset) -> list[str]:
+    """Return a line if the backbone is made for much smaller images."""
+    is_whole = attention.is_whole_network(recipe.model.attn)
+    line = None if is_whole else describe_large_images(recipe.model.backbone, dataset.size)
+    return [line] if line else []
 
 
 def _list_schedule_warnings(recipe: Recipe, net: nn.Module) -> list[str]:

@@ -16,9 +16,8 @@ import torch
 
 from attncli.errors import LAUNCHER_FOLDER_VARIABLE, RunFailedError, UserError
 from attncli.system import gpu_support
-from attncli.system.memory_limit import read_free_memory
+from attncli.system.memory_limit import check_process_memory
 
-PROCESS_BYTES = 300_000_000  # of a process with torch loaded that it shares with no other
 SHUTDOWN_S = 150  # time that processes have to save and end before they are killed
 RESUME_HINT = "the same command resumes from the last checkpoint"
 
@@ -31,10 +30,11 @@ def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     _check_devices(processes)
-    _check_memory(processes)
+    check_process_memory("--processes", processes)
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_S))
     with tempfile.TemporaryDirectory() as report_dir, silenced_launcher():
         os.environ[LAUNCHER_FOLDER_VARIABLE] = report_dir
@@ -53,6 +53,8 @@ def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
             elastic_launch(config, sys.executable)("-m", "attncli", *arguments)
         except SignalException as error:
             raise make_launch_error(Path(report_dir), {}, processes, stopped=True) from error
+        except RendezvousError as error:
+            raise make_rendezvous_error(error, processes) from error
         except ChildFailedError as error:
             exit_codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
             raise make_launch_error(Path(report_dir), exit_codes, processes) from error
@@ -74,17 +76,6 @@ def _check_devices(processes: int) -> None:
         )
 
 
-def _check_memory(processes: int) -> None:
-    """Refuse processes that cannot all be in memory, before any of them has an image. Raises UserError."""
-    free_bytes = read_free_memory()
-    if processes * PROCESS_BYTES > free_bytes:
-        raise UserError(
-            f"--processes {processes}: each takes {PROCESS_BYTES / 1e6:.0f} MB of memory before it has any images, "
-            f"and {free_bytes / 1e9:.1f} GB are free",
-            f"use at most {max(1, free_bytes // PROCESS_BYTES)}; more than one for each core or GPU is slower",
-        )
-
-
 @contextmanager
 def silenced_launcher() -> Iterator[None]:
     """Silence the launcher's own reports within the block, then restore the signal handlers it replaced."""
@@ -98,6 +89,18 @@ def silenced_launcher() -> Iterator[None]:
         logging.disable(logging.NOTSET)
         for number, handler in previous_handlers.items():
             signal.signal(number, handler)
+
+
+def make_rendezvous_error(error: Exception, processes: int) -> UserError:
+    """Return the error for processes that torch cannot connect; torch for Windows mostly lacks what that takes."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    first_line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    return UserError(
+        f"--processes {processes}: torch cannot connect the processes: {first_line}",
+        "train in one process" + (", or in WSL" if os.name == "nt" or "libuv" in first_line else ""),
+    )
 
 
 def make_launch_error(

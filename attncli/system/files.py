@@ -3,12 +3,15 @@
 import codecs
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attncli.errors import UserError
 
+REPLACE_PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0) if os.name == "nt" else ()  # seconds
+_NOT_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}[^/]")  # s3://bucket, also after Path has made it s3:/bucket
 
 
@@ -23,11 +26,28 @@ def written_aside(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        _replace_file(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _replace_file(temporary: Path, path: Path) -> None:
+    """Rename a file to `path`. On Windows that is refused as long as another process has `path` open: wait then."""
+    for pause in REPLACE_PAUSES:
+        try:
+            temporary.replace(path)
+        except PermissionError:
+            time.sleep(pause)
+        else:
+            return
+    temporary.replace(path)
+
+
+def make_file_name(text: str) -> str:
+    """Return a text that may be part of a file's name on every system: what some do not take becomes `-`."""
+    return _NOT_IN_NAMES.sub("-", text)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -1,8 +1,10 @@
 """Which device was asked for, and whether the installed torch can use this machine's NVIDIA GPUs. No torch."""
 
 import importlib.util
+import itertools
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +14,7 @@ from attncli.system import hardware
 
 DEVICE_VARIABLE = "ATTNCLI_DEVICE"  # what `--device` asks for; processes that a command starts inherit it
 DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
+DEVICE_ALIASES = dict.fromkeys(("gpu", "nvidia", "rocm", "hip"), "'cuda'") | dict.fromkeys(("metal", "apple"), "'mps'")
 # By CUDA's major version: the oldest driver that runs it, and the lowest compute capability that torch is built for.
 LEAST_DRIVERS = {12: 525, 13: 580}
 LEAST_CAPABILITIES = {12: 5.0, 13: 7.5}
@@ -32,7 +35,7 @@ def check_device_name(name: str) -> str:
     if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:(0|[1-9]\d?))?", name):
         raise UserError(
             f"--device {name}: no device has this name",
-            f"use cpu, cuda, cuda:1 or mps; {suggest_name(name.partition(':')[0], DEVICE_TYPES)}",
+            f"use cpu, cuda, cuda:1 or mps; {suggest_name(name.partition(':')[0], DEVICE_TYPES, DEVICE_ALIASES)}",
         )
     return name
 
@@ -88,6 +91,10 @@ def find_gpu_obstacle() -> tuple[str, str] | None:
     build, gpus = read_torch_build(), f"{len(names)} x {names[0]}"
     if not build.cuda:
         return f"{gpus} cannot be used: torch {build.version} is built without CUDA", OLDER_BUILD
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and not select_visible_gpus(visible, hardware.query_gpus("index")):
+        problem = f"{gpus} cannot be used: CUDA_VISIBLE_DEVICES={visible[:80]} names none of them"
+        return problem, f"unset it, or name GPUs from 0 to {len(names) - 1}; an empty value hides them all"
     major, what = int(build.cuda.partition(".")[0]), f"torch {build.version} for CUDA {build.cuda}"
     driver = next(iter(hardware.query_gpus("driver_version")), "")
     least_driver = LEAST_DRIVERS.get(major, 0)
@@ -105,6 +112,21 @@ def find_gpu_obstacle() -> tuple[str, str] | None:
             OLDER_BUILD,
         )
     return None
+
+
+def select_visible_gpus(names: str, numbers: Sequence[str]) -> tuple[str, ...]:
+    """Return the GPUs of CUDA_VISIBLE_DEVICES as CUDA reads it: the list ends at the first name that no GPU has.
+
+    Args:
+        names: the variable: numbers, GPU-... or MIG-..., separated by commas.
+        numbers: those of the GPUs that there are; empty if this is not known.
+    """
+
+    def is_gpu(name: str) -> bool:
+        is_number = name.isascii() and name.isdecimal()
+        return (not numbers or name in numbers) if is_number else name.startswith(("GPU-", "MIG-"))
+
+    return tuple(itertools.takewhile(is_gpu, (name.strip() for name in names.split(","))))
 
 
 def _parse_number(text: str) -> float:

@@ -185,7 +185,8 @@ def _run_git(folder: Path, *arguments: str) -> str | None:
         completed = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",  # names of files, if git is set to print them as they are
             timeout=5,
             env=environment,
             check=True,

@@ -65,12 +65,11 @@ def find_parts(net: nn.Module, recipe: Recipe, size: tuple[int, int]) -> dict[st
     with torch.device("meta"):
         _, structure = build_plain_network(recipe.model, 2, size)
     root = "net." if isinstance(net, ClipNetwork) else ""
-    stages = {f"{root}{block.path}.": f"stage{block.stage}" for block in structure.blocks}
     mechanisms = tuple(f"{path}." for path in find_mechanisms(net))
     parts, last_part = {}, STEM
     for name in names:
-        stage = next((stage for path, stage in stages.items() if name.startswith(path)), None)
+        stage = structure.find_stage(name.removeprefix(root))
         if stage is not None:
             last_part = CLASSIFIER  # for whatever follows the blocks
-        parts[name] = ATTENTION if name.startswith(mechanisms) else stage or last_part
+        parts[name] = ATTENTION if name.startswith(mechanisms) else f"stage{stage}" if stage else last_part
     return parts

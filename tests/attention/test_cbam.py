@@ -24,6 +24,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"channel": False},
     {"spatial": False},
     {"light": True},
+    {"order": "spatial-first"},
+    {"order": "parallel"},
 ]
 
 
@@ -69,6 +71,32 @@ def test_light_gates_see_the_mean_of_both_pools() -> None:
     conv, norm = module.spatial
     expected = weighed * torch.sigmoid(norm(nn.functional.conv2d(plane, conv.weight, padding=1)))
     torch.testing.assert_close(module(x), expected)
+
+
+@pytest.mark.parametrize("order", ["channel-first", "spatial-first", "parallel"])
+def test_orders_of_the_two_gates(order: str) -> None:
+    """By the formulas, with plain operations: which map each gate is computed of (CBAM paper, Table 3)."""
+    module = randomise(Attention(4, reduction=2, kernel_size=3, order=order).double()).eval()
+    conv, norm = module.spatial
+    x = torch.randn(2, 4, 5, 3, dtype=torch.float64)
+
+    def weigh_channels(t: Tensor) -> Tensor:
+        return torch.sigmoid(module.mlp(t.mean((2, 3))) + module.mlp(t.amax((2, 3))))[:, :, None, None]
+
+    def weigh_positions(t: Tensor) -> Tensor:
+        planes = torch.cat([t.amax(1, keepdim=True), t.mean(1, keepdim=True)], 1)
+        return torch.sigmoid(norm(nn.functional.conv2d(planes, conv.weight, padding=1)))
+
+    channel, spatial = weigh_channels(x), weigh_positions(x)
+    expected = {
+        "channel-first": x * channel * weigh_positions(x * channel),
+        "spatial-first": x * spatial * weigh_channels(x * spatial),
+        "parallel": x * channel * spatial,
+    }
+    torch.testing.assert_close(module(x), expected[order])
+    assert all(not torch.allclose(expected[order], y) for name, y in expected.items() if name != order)
+    seen = [o.values.shape[1] for o in module.observe((x,), module(x))]
+    assert seen == ([1, 4] if order == "spatial-first" else [4, 1])  # channels of each gate, the first applied first
 
 
 def test_channel_gate_alone_equals_official() -> None:
@@ -142,6 +170,8 @@ def test_pools() -> None:
         ({"pool_types": ("median",)}, "one or more"),
         ({"reduction": 0}, "at least 1"),
         ({"channel": False, "spatial": False}, "nothing"),
+        ({"order": "last"}, "parallel"),
+        ({"order": "parallel", "spatial": False}, "both gates"),
     ],
 )
 def test_refusals(options: dict[str, Any], word: str) -> None:

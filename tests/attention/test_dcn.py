@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attncli import attention
+from attncli import attention, model
 from attncli.attention.spatial.dcn import Attention, bilinear_corners, convolve_fused, convolve_gathered
+from attncli.backbones.surgery import copy_host_kernel, find_mechanisms
+from attncli.recipe import read as read_recipe
 from tests.attention.case import randomise
 from tests.attention.parity import read
 from tests.attention.test_condconv import single
@@ -109,6 +111,31 @@ def test_starts_as_the_plain_convolution(options: dict[str, Any]) -> None:
     module = Attention(12, 8, 2, 2, **options).double()
     x = torch.randn(2, 8, 9, 8, dtype=torch.float64)
     torch.testing.assert_close(module(x), module.conv(x), rtol=0, atol=1e-12)
+
+
+def test_network_starts_as_the_plain_network() -> None:
+    """Each layer has the kernel of the convolution that it replaces, to the last bit, so logits agree."""
+    recipes = [
+        read_recipe(values={"model.attn": attn, "model.backbone": "resnet20", "seed": 3}) for attn in ("none", "dcn")
+    ]
+    plain, net = (model.build(recipe, model.InputSpec(10, (16, 16))).eval() for recipe in recipes)
+    own = net.state_dict()
+    kernels = {path: own[f"{path}.conv.weight"] for path in find_mechanisms(net)}
+    assert len(kernels) == 12
+    hosts = plain.state_dict()
+    assert all(torch.equal(hosts[f"{path.removesuffix('.attn')}.weight"], kernel) for path, kernel in kernels.items())
+    x = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), plain(x), rtol=1e-4, atol=1e-4)
+
+
+def test_kernel_of_another_size_is_not_kept() -> None:
+    """Nor is one of other groups: the mechanism keeps what it drew."""
+    host = nn.ModuleDict({"conv": nn.Conv2d(8, 8, 5)})
+    layer = Attention(8, 8)
+    drawn = layer.conv.weight.clone()
+    assert not copy_host_kernel(host, "conv", layer, "conv.weight")
+    assert torch.equal(layer.conv.weight, drawn)
 
 
 def test_mask_scale_one_starts_at_half() -> None:

@@ -1,5 +1,6 @@
 """Own facts of self-attention (non-local block, SAGAN's form)."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -26,18 +27,26 @@ OPTIONS: list[dict[str, Any]] = [
     {"sub_sample": "projection"},
     {"bn": False},
     {"scale": True},
+    {"pairwise": "gaussian"},
+    {"pairwise": "dot-product"},
+    {"pairwise": "concatenation", "sub_sample": "input"},
 ]
 FACTS = [{}, {"channels": 5, "size": (4, 6)}, {"channels": 8, "size": (18, 17)}]
 
 
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
-    """3 (C C' + C') + C' C + C + 2 C; SAGAN: 2 (C C' + C') + C^2 + C + 1."""
+    """3 (C C' + C') + C' C + C + 2 C, without 2 (C C' + C') if Gaussian, and 2 C' of concatenation.
+
+    SAGAN: 2 (C C' + C') + C^2 + C + 1.
+    """
     c = facts["channels"]
     sagan = options.get("variant") == "sagan"
     h = options.get("hidden") or max(c // options.get("reduction", 8 if sagan else 2), 1)
     if sagan:
         return 2 * (c * h + h) + c * c + c + 1
-    return 3 * (c * h + h) + h * c + c + (2 * c if options.get("bn", True) else 0)
+    pairwise = options.get("pairwise", "embedded-gaussian")
+    compared = (0 if pairwise == "gaussian" else 2 * (c * h + h)) + (2 * h if pairwise == "concatenation" else 0)
+    return compared + (c * h + h) + h * c + c + (2 * c if options.get("bn", True) else 0)
 
 
 def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -102,6 +111,50 @@ def test_cost_is_quadratic_in_positions() -> None:
         return counter.get_total_flops()
 
     assert flops(28) == 16 * flops(14) > 0
+
+
+@pytest.mark.parametrize("sub_sample", ["none", "input", "projection"])
+@pytest.mark.parametrize("pairwise", ["embedded-gaussian", "gaussian", "dot-product", "concatenation"])
+def test_pairwise_functions(pairwise: Any, sub_sample: Any) -> None:
+    """Each position pair by pair, by the formulas of the paper's Section 3.2 (claim sa-pairwise)."""
+    module = randomise(Attention(4, pairwise=pairwise, sub_sample=sub_sample).double()).eval()
+    x = torch.randn(2, 4, 4, 2, dtype=torch.float64)
+    small = F.max_pool2d(x, 2) if sub_sample == "input" else x
+
+    def embed(layer: nn.Linear | None, t: Tensor) -> Tensor:
+        if layer is None:
+            return t
+        return torch.einsum("oc,nchw->nohw", layer.weight, t) + layer.bias[:, None, None]
+
+    def pool(t: Tensor) -> Tensor:
+        return F.max_pool2d(t, 2) if sub_sample == "projection" else t
+
+    q = embed(module.query, x).flatten(2)
+    k, g = (pool(embed(layer, small)).flatten(2) for layer in (module.key, module.value))
+    f = torch.zeros(2, q.shape[2], k.shape[2], dtype=torch.float64)
+    for n, i, j in itertools.product(*map(range, f.shape)):
+        product = q[n, :, i] @ k[n, :, j]
+        if pairwise == "concatenation":
+            f[n, i, j] = (module.joint.weight[0] @ torch.cat([q[n, :, i], k[n, :, j]])).relu()
+        else:
+            f[n, i, j] = product if pairwise == "dot-product" else product.exp()
+    a = f / (f.sum(2, keepdim=True) if "gaussian" in pairwise else f.shape[2])
+    torch.testing.assert_close(module.position_affinity(x), a)
+    y = torch.einsum("nij,ncj->nci", a, g).unflatten(2, (4, 2))
+    expected = x + module.norm(embed(module.out, y))
+    torch.testing.assert_close(module(x), expected)
+    (seen,) = module.observe((x,), expected)
+    torch.testing.assert_close(seen.values.sum(2), a.any(2).double())  # 1, or 0 of a position that takes nothing
+
+
+@pytest.mark.parametrize("pairwise", ["gaussian", "dot-product", "concatenation"])
+def test_every_pairwise_function_starts_as_the_identity(pairwise: Any) -> None:
+    """The norm's weight is 0 whatever compares the positions; only the numbers of W_q, W_k and w_f differ."""
+    x = torch.randn(3, 8, 5, 4)
+    assert torch.equal(Attention(8, pairwise=pairwise).train()(x), x)
+    with torch.device("meta"):
+        counts = sum(p.numel() for p in Attention(1024, pairwise=pairwise).parameters())
+    assert counts == {"gaussian": 1_052_160, "dot-product": 2_101_760, "concatenation": 2_102_784}[pairwise]
 
 
 @pytest.mark.parametrize("options", [{}, {"variant": "sagan"}, {"bn": False}], ids=str)
@@ -175,7 +228,10 @@ def test_parameters_of_the_card() -> None:
 
 def test_refusals() -> None:
     """Widths must be positive, names known, and a map to sub-sample at least 2x2."""
-    for options in ({"reduction": 0}, {"hidden": 0}, {"variant": "local"}, {"sub_sample": "yes"}):
+    for options in (
+        {"reduction": 0}, {"hidden": 0}, {"variant": "local"}, {"sub_sample": "yes"}, {"pairwise": "softmax"},
+        {"pairwise": "gaussian", "variant": "sagan"}, {"pairwise": "dot-product", "scale": True},
+    ):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(options))):
             Attention(8, **options)
     with pytest.raises(ValueError, match="2x2"):

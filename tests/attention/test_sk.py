@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from attncli import attention
 from attncli.attention.branch.sk import Attention, BranchSelection
@@ -16,6 +17,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"kernel": 5},
     {"kernel": (3, 5), "dilations": (1, 1)},
     {"branch_groups": 4},
+    {"branch_groups": (4, 8), "kernel": (3, 5), "dilations": (1, 1)},
+    {"dilations": (2,), "selection": False},
     {"r": 2},
     {"min_hidden": 8},
     {"split_input": True},
@@ -25,15 +28,16 @@ FACTS = [{}, {"channels_in": 16, "channels": 48, "stride": 2, "groups": 8, "size
 
 
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
-    """M (k^2 C_in C / G + 2 C) + C d + 2 d + M d C."""
+    """Sum over M branches of k^2 C_in C / G + 2 C, and C d + 2 d + M d C for the selection."""
     c, c_in, m = facts["channels"], facts["channels_in"], len(options.get("dilations", (1, 2)))
     taps = options.get("kernel", 3)
     squares = [k * k for k in (taps if isinstance(taps, tuple) else [taps] * m)]
     c_in = c_in // m if options.get("split_input") else c_in
     d = max(c // options.get("r", 16), options.get("min_hidden", 32))
-    groups = options.get("branch_groups") or facts["groups"]
+    given = options.get("branch_groups") or facts["groups"]
+    groups = given if isinstance(given, tuple) else [given] * m
     chosen = c * d + 2 * d + m * d * c if options.get("selection", True) else 0
-    return sum(k2 * c_in * c // groups + 2 * c for k2 in squares) + chosen
+    return sum(k2 * c_in * c // g + 2 * c for k2, g in zip(squares, groups, strict=True)) + chosen
 
 
 def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -121,6 +125,30 @@ def test_without_selection_the_branches_are_summed() -> None:
     torch.testing.assert_close(module(x), module.branches[0](x) + module.branches[1](x))
 
 
+def test_groups_of_each_branch() -> None:
+    """A 3x3 with 4 groups beside a true 5x5 with 8 equals the formula with plain convolutions (claim sk-dilated)."""
+    module = randomise(Attention(8, 8, kernel=(3, 5), dilations=(1, 1), branch_groups=(4, 8), min_hidden=3).double())
+    module.eval()
+    x = torch.randn(2, 8, 6, 5, dtype=torch.float64)
+    u = [
+        norm(F.conv2d(x, conv.weight, padding=k // 2, groups=g)).relu()
+        for (conv, norm, _), k, g in zip(module.branches, (3, 5), (4, 8), strict=True)
+    ]
+    select = module.select
+    z = select.norm((u[0] + u[1]).mean((2, 3)) @ select.reduce.weight.T).relu()
+    first, second = (z @ select.expand.weight.T).split(8, 1)
+    a = torch.sigmoid(first - second)[:, :, None, None]  # softmax of two
+    torch.testing.assert_close(module(x), a * u[0] + (1 - a) * u[1])
+
+
+def test_one_branch_is_a_convolution_with_its_norm() -> None:
+    """A dilated 3x3 alone spans 5x5, as the paper's ablation of single kernels has it."""
+    module = randomise(Attention(8, 8, dilations=(2,), selection=False).double()).eval()
+    conv, norm, _ = module.branches[0]
+    x = torch.randn(2, 8, 6, 5, dtype=torch.float64)
+    torch.testing.assert_close(module(x), norm(F.conv2d(x, conv.weight, padding=2, dilation=2)).relu())
+
+
 def test_parameters_of_published_networks() -> None:
     """SK in place of conv and norm: resnext50_32x4d 27,479,784 (sk-params); ResNet-18 and -50, G = 1, as the card."""
 
@@ -155,7 +183,9 @@ def test_card_puts_it_in_place_of_conv_and_norm() -> None:
 @pytest.mark.parametrize(
     ("facts", "options", "word"),
     [
-        ({}, {"dilations": (1,)}, "branches"),
+        ({}, {"dilations": (1,)}, "nothing to select"),
+        ({}, {"dilations": (), "selection": False}, "one or more"),
+        ({}, {"branch_groups": (1, 2, 4)}, "branch_groups"),
         ({}, {"kernel": (3, 3, 3)}, "kernel"),
         ({}, {"kernel": 4}, "odd"),
         ({}, {"branch_groups": 5}, "groups"),

@@ -11,14 +11,27 @@ from attncli import attention
 from attncli.attention.channel.srm import Attention, spatial_moments
 from tests.attention.case import randomise
 
-OPTIONS: list[dict[str, Any]] = [{}, {"eps": 0.1}, {"unbiased": False}, {"style": "variance"}]
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"eps": 0.1},
+    {"unbiased": False},
+    {"style": "variance"},
+    {"pooling": "mean"},
+    {"pooling": "deviation"},
+    {"integration": "mlp"},
+    {"integration": "mlp", "pooling": "mean", "reduction": 4},
+]
 
 RESNET50 = (256,) * 3 + (512,) * 4 + (1024,) * 6 + (2048,) * 3
 
 
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
-    """2 C weights of the styles, 2 C of the norm."""
-    return 4 * facts["channels"]
+    """K C weights of K styles, or K C h + h C of the MLP, and 2 C of the norm."""
+    c, styles = facts["channels"], 2 if options.get("pooling", "both") == "both" else 1
+    if options.get("integration") == "mlp":
+        h = max(c // options.get("reduction", 16), 1)
+        return styles * c * h + h * c + 2 * c
+    return styles * c + 2 * c
 
 
 def official(meta: dict[str, Any], params: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -57,6 +70,35 @@ def test_variants_of_the_second_style(options: dict[str, Any], style: float) -> 
     x = torch.tensor([[[[1.0, 3.0]]]], dtype=torch.float64)
     s = torch.tensor(style / math.sqrt(1 + 1e-5), dtype=torch.float64).sigmoid()
     torch.testing.assert_close(module(x), x * s, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("integration", ["cfc", "mlp"])
+@pytest.mark.parametrize("pooling", ["both", "mean", "deviation"])
+def test_parts_of_the_ablation(pooling: str, integration: str) -> None:
+    """By the formula with torch's own moments: which styles are pooled, and what makes one number of them."""
+    module = randomise(Attention(6, pooling=pooling, integration=integration, reduction=3).double()).eval()
+    x = torch.randn(2, 6, 5, 3, dtype=torch.float64)
+    styles = {"mean": x.mean((2, 3)), "deviation": (x.var((2, 3)) + 1e-5).sqrt()}
+    pooled = [style for name, style in styles.items() if pooling in (name, "both")]
+    if integration == "mlp":
+        squeeze, expand = module.mlp[0].weight, module.mlp[2].weight
+        assert squeeze.shape == (2, 6 * len(pooled))
+        z = (torch.cat(pooled, 1) @ squeeze.T).relu() @ expand.T
+    else:
+        z = (torch.stack(pooled, 2) * module.w).sum(2)
+    torch.testing.assert_close(module(x), x * module.bn(z).sigmoid()[:, :, None, None])
+
+
+@pytest.mark.parametrize("options", [{"integration": "mlp"}, {"pooling": "mean"}, {"pooling": "deviation"}], ids=str)
+def test_gate_of_every_part_is_a_half_at_initialisation(options: dict[str, Any]) -> None:
+    """In training and in evaluation; and the first step changes it, for a gradient reaches the zeros."""
+    torch.manual_seed(1)
+    module, x = Attention(8, reduction=2, **options), torch.randn(3, 8, 5, 3)
+    assert torch.equal(module.eval()(x), 0.5 * x)
+    assert torch.equal(module.train()(x), 0.5 * x)
+    module(x).square().sum().backward()
+    last = module.mlp[2].weight if "integration" in options else module.w
+    assert last.grad.abs().max() > 0
 
 
 def test_channels_are_independent() -> None:
@@ -118,8 +160,10 @@ def test_nothing_of_it_is_decayed() -> None:
     assert all(name.startswith(exempt) for name, _ in Attention(8).named_parameters())
 
 
-@pytest.mark.parametrize("options", [{"eps": 0.0}, {"style": "median"}])
+@pytest.mark.parametrize(
+    "options", [{"eps": 0.0}, {"style": "median"}, {"pooling": "max"}, {"integration": "fc"}, {"reduction": 0}]
+)
 def test_refusals(options: dict[str, Any]) -> None:
-    """An eps that is not positive and an unknown style are refused."""
+    """An eps that is not positive, a reduction below 1 and unknown names are refused."""
     with pytest.raises(ValueError, match=next(iter(options))):
         Attention(8, **options)

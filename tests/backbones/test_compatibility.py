@@ -60,6 +60,7 @@ def test_the_whole_file_is_true(name: str) -> None:
     """Every pair of every backbone is built and runs a step in training, or is refused, as the file says."""
     entry = compatibility.load_compatibility()[name]
     assert generator.make_entry(name, {name}) == {
+        "params": compatibility.load_backbone_parameters()[name],
         "sites": list(entry.sites),
         **({"refused": entry.refused} if entry.refused else {}),
     }
@@ -178,3 +179,22 @@ def test_backbones_show_their_sites(monkeypatch: pytest.MonkeyPatch) -> None:
     (vgg,) = [r for r in json.loads(line("ls", "backbones", "--json").out) if r["name"] == "vgg16_bn"]
     assert "join" not in vgg["sites"]
     assert "gate" in vgg["sites"]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "times"),
+    [
+        ("resnet20", (224, 224), "49 times"),
+        ("wide_resnet16_8", (128, 256), "32 times"),
+        ("resnet20", (64, 64), None),
+        ("resnet20", (64, 256), None),
+        ("preactresnet18", (224, 224), None),
+        ("timm/resnet50d", (224, 224), None),
+    ],
+)
+def test_large_images_for_a_cifar_network_are_warned_of(
+    backbone: str, size: tuple[int, int], times: str | None
+) -> None:
+    """From 128 px on, with what an image costs; networks that make maps smaller take any size."""
+    text = compatibility.describe_large_images(backbone, size)
+    assert (text is None) if times is None else (text is not None and times in text)

@@ -105,3 +105,14 @@ def test_claims_are_chosen():
     assert [e.hint for e in error.value.single_errors] == [
         "did you mean 'eca-params'?", "did you mean 'se'?", "did you mean 'speed'?",
     ]  # fmt: skip
+
+
+def test_the_example_in_the_help_is_a_file_of_claims(tmp_path):
+    """What `attncli help claims` shows is read as it stands."""
+    text = Path(claim_files.__file__).parents[1].joinpath("help", "claims.md").read_text(encoding="utf-8")
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+    claims = claim_files.read_claim_files(written(tmp_path, example))
+    assert [(claim.id, claim.kind, claim.on, claim.size) for claim in claims] == [
+        ("eca-gain", "accuracy", "cifar10", None),
+        ("eca-is-smaller", "params", None, 224),
+    ]

@@ -31,8 +31,14 @@ def test_a_topic_is_plain_text_in_a_pipe(topic: str, monkeypatch: pytest.MonkeyP
     assert text.strip()
 
 
-def test_code_is_printed_as_it_is() -> None:
-    """A reader can copy a command; a list and a heading have lost their marks."""
+def test_code_is_printed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader can copy a command, on a narrow terminal too; a list and a heading have lost their marks."""
+    monkeypatch.setenv("COLUMNS", "40")
+    command = f"attncli run {'--set train.epochs=1 ' * 5}# a remark"
+    for is_terminal in (False, True):
+        assert command in render_topic(f"Words:\n\n    {command}\n\n```\n{command}\n```\n", is_terminal).replace(
+            "\x1b[0m", ""
+        )
     text = render_topic("# Title\n\nFirst:\n\n    attncli run --attn eca\n\n- **one** item\n", is_terminal=False)
     assert "attncli run --attn eca" in text
     assert "one item" in text

@@ -31,6 +31,7 @@ def test_a_dry_run_touches_nothing(file: Path) -> None:
     assert done.code == 0
     assert "eca, resnet20, seed 1" in done.out
     assert done.out.splitlines()[-1].startswith("six: 6 runs, 0 finished; how long")
+    assert done.err.splitlines() == ["images of digits: there"]
     told = line("sweep", str(file), "--dry-run", "--json").json()
     assert [(run["attn"], run["seed"], run["status"]) for run in told] == [
         (attn, seed, "new") for seed in (0, 1) for attn in ("none", "se", "eca")
@@ -102,21 +103,19 @@ def test_how_it_ends(
     assert line("sweep", "six", "--json").code == code
 
 
-def test_the_makefile_has_sweeps() -> None:
-    """One rule serves every written sweep, and passes on what the variables say."""
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["sweep-eca-kernel"], "eca-kernel"),
+        (["sweep", "ATTN=se,eca", "RECIPE=quickstart"], "--attn se,eca --recipe quickstart"),
+    ],
+)
+def test_the_makefile_has_sweeps(words: list[str], wanted: str) -> None:
+    """One rule serves every written sweep, one those without a file; both pass on what the variables say."""
     import subprocess
 
-    words = [
-        "make",
-        "-n",
-        "--no-print-directory",
-        "sweep-eca-kernel",
-        "DATASET=digits",
-        "BACKBONE=resnet56",
-        "SEEDS=3",
-        "JOBS=2",
-        "VENV=/none",
-    ]
+    variables = ["DATASET=digits", "BACKBONE=resnet56", "SEEDS=3", "JOBS=2", "VENV=/none"]
+    words = ["make", "-n", "--no-print-directory", *words, *variables]
     told = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout.splitlines()[-1]
-    wanted = "/none/bin/attncli sweep eca-kernel --dataset digits --backbone resnet56 --seeds 3 --jobs 2"
-    assert " ".join(told.split()) == wanted
+    command = f"/none/bin/attncli sweep {wanted} --dataset digits --backbone resnet56 --seeds 3 --jobs 2"
+    assert " ".join(told.split()) == command

@@ -18,14 +18,15 @@ from attncli import attention, backbones, model, validation
 from attncli.backbones import compatibility, sites
 from attncli.backbones.compatibility import CIFAR_PIXELS, COMPATIBILITY_FILE, IMAGENET_PIXELS
 from attncli.errors import UserError
+from attncli.measure.cost import count_recipe_parameters
 from attncli.measure.fake_tensors import image_shape, run_on_fake_tensors
 from attncli.recipe import Recipe
 from tests.generate.parameters import FRAMES, NETWORKS, count_added
 
 HEADER = """\
 # Which sites each backbone has, and which of `mechanisms` do not fit it, with the reason; all others of them do.
-# `parameters` are those that a mechanism adds to two networks. At 224 px and 1000 classes; CIFAR's networks at 32 px
-# and 10 classes. Written by `make generate`.
+# `parameters` are those that a mechanism adds to two networks, `params` those of a backbone. At 224 px and 1000
+# classes; CIFAR's networks at 32 px and 10 classes. Written by `make generate`.
 """
 
 
@@ -41,16 +42,13 @@ def list_mechanisms() -> list[str]:
 @cache
 def find_image_side(backbone: str) -> int:
     """Return the pixels of the images that the file is about: CIFAR's for its networks, else ImageNet's."""
-    is_cifar_network = backbones.find_family(backbone) == "resnet_cifar" or (
-        backbones.find_family(backbone) == "preact" and backbone != "preactresnet18"
-    )
-    return CIFAR_PIXELS if is_cifar_network else IMAGENET_PIXELS
+    return CIFAR_PIXELS if compatibility.is_cifar_network(backbone) else IMAGENET_PIXELS
 
 
 def make_input_spec(backbone: str, attn: str) -> model.InputSpec:
     """Return the images, or clips, that the file is about."""
     side = find_image_side(backbone)
-    frames = FRAMES if attention.describe_mechanism(attn).needs_clips else None
+    frames = FRAMES if attn != attention.NONE and attention.describe_mechanism(attn).needs_clips else None
     return model.InputSpec(10 if side == CIFAR_PIXELS else 1000, (side, side), frames)
 
 
@@ -103,6 +101,11 @@ def list_sites(backbone: str) -> list[str]:
     return list(sites.list_available_sites(net, family.find_structure(net), (side, side)))
 
 
+def count_plain(backbone: str) -> int:
+    """Return the parameters of a backbone."""
+    return count_recipe_parameters(make_recipe(backbone, attention.NONE), make_input_spec(backbone, attention.NONE))
+
+
 def make_entry(backbone: str, names: Set[str]) -> dict[str, Any]:
     """Return what the file says about a backbone; pairs with a name in `names`, or not in the file, are built."""
     tried = compatibility.tried_mechanisms()
@@ -112,7 +115,7 @@ def make_entry(backbone: str, names: Set[str]) -> dict[str, Any]:
         is_known = known is not None and attn in tried and attn not in names
         if problem := known.refused.get(attn) if known and is_known else find_problem(backbone, attn):
             refused[attn] = problem
-    return {"sites": list_sites(backbone), **({"refused": refused} if refused else {})}
+    return {"params": count_plain(backbone), "sites": list_sites(backbone), **({"refused": refused} if refused else {})}
 
 
 def write_file(names: Set[str]) -> None:

@@ -5,13 +5,10 @@ import re
 from itertools import groupby
 from pathlib import Path
 
-from attncli import attention, backbones, validation
+from attncli import attention, backbones
 from attncli.backbones import compatibility
 from attncli.commands.ls import summarize_sites
-from attncli.measure.cost import count_recipe_parameters
-from attncli.model import InputSpec
 from attncli.system import source_inspection
-from tests.generate.compatibility import find_image_side
 from tests.generate.parameters import NETWORKS, count_added, count_network
 from tests.shared import ROOT
 
@@ -57,10 +54,7 @@ def format_backbones() -> str:
 
 
 def _format_size(name: str) -> str:
-    side = find_image_side(name)
-    spec = InputSpec(1000 if side == compatibility.IMAGENET_PIXELS else 10, (side, side))
-    count = count_recipe_parameters(validation.read(None, [f"model.backbone={name}"]), spec)
-    return f"`{name}` ({count / 1e6:.2f})"
+    return f"`{name}` ({compatibility.load_backbone_parameters()[name] / 1e6:.2f})"
 
 
 TABLES = {"mechanisms": format_mechanisms, "backbones": format_backbones}

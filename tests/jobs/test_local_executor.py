@@ -26,6 +26,7 @@ from attncli.jobs.events import TaskSource
 from attncli.jobs.executors import local
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
+from attncli.system import memory_limit
 from attncli.system.signals import StopRequest
 from attncli.track import RunStore
 
@@ -34,6 +35,7 @@ import json, os, signal, sys, time
 say = lambda **e: print(json.dumps(e), flush=True)
 DEEDS = json.loads({deeds!r})
 if DEEDS.get("start") == "exit": sys.exit("no torch here")
+if DEEDS.get("start") == "latin": os.write(2, b"no caf\\xe9 here\\n"); sys.exit(1)
 if DEEDS.get("start") == "die": os.kill(os.getpid(), signal.SIGKILL)
 say(event="ready", threads=int(os.environ.get("OMP_NUM_THREADS", 0)))
 for line in sys.stdin:
@@ -144,6 +146,17 @@ def test_workers_start_before_the_tasks_are_known(hall: Hall, timings: int, work
         list(hall.work(3, 2, timings=timings))
     assert running == [True] * workers
     assert all(process.poll() is not None for process in hall.processes)
+
+
+def test_more_workers_than_there_is_memory_for(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are refused before one starts; a sweep never has more than it has runs."""
+    monkeypatch.setattr(memory_limit, "read_free_memory", lambda: 3 * memory_limit.PROCESS_BYTES)
+    assert len(endings(hall.work(3, 1000))) == 3
+    started = len(hall.processes)
+    with pytest.raises(UserError, match="--jobs 4: each takes") as caught:
+        list(hall.work(4, 1000))
+    assert len(hall.processes) == started
+    assert "use at most 3;" in caught.value.hint
 
 
 def test_workers_stay(hall: Hall) -> None:
@@ -277,7 +290,9 @@ def test_one_that_takes_too_long_to_stop_is_killed(hall: Hall, monkeypatch: pyte
     assert statuses == ["KILLED"]
 
 
-@pytest.mark.parametrize(("start", "told"), [("exit", "no torch here"), ("die", "without a word")])
+@pytest.mark.parametrize(
+    ("start", "told"), [("exit", "no torch here"), ("die", "without a word"), ("latin", "no caf. here")]
+)
 def test_workers_that_do_not_start_end_the_sweep(hall: Hall, start: str, told: str) -> None:
     """An installation that is broken is told as such, not tried for ever."""
     with pytest.raises(RunFailedError, match=f"a worker did not start: {told}"):

@@ -51,6 +51,8 @@ def test_variants_with_kernels_of_their_own_are_told():
     """What stands in place of convolutions shares fewer weights with the plain network of its seed than a gate does."""
     texts = {name: comparison.render_comparison(rows(name)) for name in ("sk", "eca")}
     assert {name: "sk: kernels drawn anew" in text for name, text in texts.items()} == {"sk": True, "eca": False}
+    kept = comparison.render_comparison(rows("dcn"))
+    assert ("dcn: kernels drawn anew" in kept, "dcn: starts with the plain network's kernels" in kept) == (False, True)
 
 
 def test_variants_whose_branches_start_at_zero_are_told():
@@ -96,6 +98,8 @@ def test_a_p_stands_on_its_side_of_the_level():
     """Rounding never moves a p value across the level that decides."""
     assert [comparison.format_p_value(p) for p in (0.0496, 0.0504, 0.9996)] == [".0496", ".050", "1"]
     assert comparison.format_p_value(0.01345, level=0.0134) == ".0135"
+    late = [comparison.format_p_value(p, level=0.0004) for p in (0.0003, 0.00042, 0.0009)]
+    assert late == ["<.001", ".00042", ".001"]  # only the first one decides
 
 
 def test_an_accuracy_ends_at_one_hundred():

@@ -3,6 +3,7 @@
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,20 @@ def test_long_titles_and_names_fit(tmp_path, drawn):
     names = [comparison_figures.shorten_variant(f"cbam(kernel_size={k}, pool_types=[avg])") for k in (3, 7)]
     assert names[0][-5:] == "avg])"
     assert len(names[0]) == comparison_figures.MAX_NAME
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_papers_get_vectors(tmp_path: Path, suffix: str, start: bytes) -> None:
+    """With fonts that publishers take; the same figures are the same file, whenever they were drawn."""
+    rows = cost_rows(("none", 0.90, 0), ("eca", 0.92, 1))
+    files = [tmp_path / f"{name}.{suffix}" for name in "ab"]
+    for file in files:
+        comparison_figures.draw_pareto(rows, file)
+    content = files[0].read_bytes()
+    assert content.startswith(start)
+    assert b"/Type3" not in content
+    assert b"<image" not in content
+    assert content == files[1].read_bytes()
 
 
 def test_the_dashed_line_is_explained(tmp_path, drawn):

@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +91,15 @@ def test_lines_where_there_is_no_terminal(
         "killed    eca, seed 0: its process was killed by SIGKILL",
     ]
     assert [f.task.title for f in board.failures] == ["eca, seed 0"]
+
+
+def test_a_run_with_a_checkpoint_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not said to begin, as the others are."""
+    stopped, new = replace(planned("se"), has_checkpoint=True), planned("eca")
+    with SweepProgress(SweepPlan("s", (stopped, new)), tmp_path, jobs=1) as board:
+        for run in (stopped, new):
+            board.handle_event(TaskStarted(task(run)))
+    assert capsys.readouterr().err.splitlines() == ["resumes   se, seed 0", "begun     eca, seed 0"]
 
 
 def test_what_another_process_does_is_told_as_such(

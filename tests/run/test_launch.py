@@ -18,7 +18,7 @@ from attncli.errors import LAUNCHER_FOLDER_VARIABLE, RunFailedError, UserError, 
 from attncli.records import Evaluation
 from attncli.run import launch
 from attncli.run.launch import make_launch_error
-from attncli.system import gpu_support
+from attncli.system import gpu_support, memory_limit
 from tests.jobs import case
 from tests.shared import ROOT
 from tests.train.test_distributed import free_port
@@ -61,10 +61,22 @@ def test_what_the_processes_cannot_have_is_refused_before_they_start(
     assert caught.value.code == 2
 
 
+def test_a_torch_that_cannot_connect_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where torch's launcher asks for a library that the wheels lack: one line, before any starts."""
+
+    def refuse(*given: Any, **options: Any) -> None:
+        raise RuntimeError("use_libuv was requested but PyTorch was built without libuv support\nmore")
+
+    monkeypatch.setattr("torch.distributed.elastic.rendezvous.c10d_rendezvous_backend.TCPStore", refuse)
+    with pytest.raises(UserError, match=r"--processes 2: .* without libuv support$") as caught:
+        launch.launch_ranks(2, [])
+    assert (caught.value.code, "WSL" in caught.value.hint) == (2, True)
+
+
 def test_more_processes_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are refused before one is started; the hint says how many there is room for."""
-    monkeypatch.setattr(launch, "read_free_memory", lambda: 3 * launch.PROCESS_BYTES + 1)
-    launch._check_memory(3)
+    monkeypatch.setattr(memory_limit, "read_free_memory", lambda: 3 * memory_limit.PROCESS_BYTES + 1)
+    memory_limit.check_process_memory("--processes", 3)
     with pytest.raises(UserError, match="--processes 4: each takes") as caught:
         launch.launch_ranks(4, [])
     assert caught.value.code == 2

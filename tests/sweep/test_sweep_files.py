@@ -15,7 +15,16 @@ from tests.shared import ROOT
 
 FILES = sorted((ROOT / "recipes" / "sweeps").glob("*.yaml"))
 WANTED = {*attention.CATEGORIES, "survey", "placement", "cbam-parts", "bam-fusion", "simam-lambda", "eca-kernel"}
-WANTED |= {"recent", "free", "peers-timm", "evidence", "evidence-rest"}
+WANTED |= {
+    "non-local-functions",
+    "srm-parts",
+    "sk-kernels",
+    "recent",
+    "free",
+    "peers-timm",
+    "evidence",
+    "evidence-rest",
+}
 BEYOND_SURVEYS = {
     "a2", "aa", "aff", "bat", "bot", "cot", "cpca", "criss-cross", "ela", "ema", "ese", "gam", "gc",
     "halo", "involution", "lambda", "lka", "mca", "nam", "odconv", "polarized", "sa", "scsa", "sge", "splat",

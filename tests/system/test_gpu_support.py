@@ -19,7 +19,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         names: tuple[str, ...] = ("NVIDIA A100",), driver: str = "580.65", caps: tuple[str, ...] = ("8.0",),
         cuda: str = "13.0",
     ) -> None:  # fmt: skip
-        columns = {"driver_version": (driver,) * len(names), "compute_cap": caps, "name": names}
+        numbers = tuple(map(str, range(len(names))))
+        columns = {"driver_version": (driver,) * len(names), "compute_cap": caps, "name": names, "index": numbers}
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         monkeypatch.setattr(hardware, "list_gpu_names", lambda: names)
         monkeypatch.setattr(hardware, "query_gpus", columns.__getitem__)
         monkeypatch.setattr(gpu_support, "read_torch_build", lambda: TorchBuild("2.14.1", cuda, ""))
@@ -45,6 +47,23 @@ def test_gpu_that_torch_cannot_use(machine: Machine, told: dict[str, object], wo
     assert obstacle is not None
     for word in words:
         assert word in " ".join(obstacle)
+
+
+@pytest.mark.parametrize(
+    ("visible", "is_usable"),
+    [("1", True), ("GPU-1", True), ("0,7", True), ("2", False), ("nonsense", False), ("7,0", False)],
+)
+def test_variable_that_names_no_gpu(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, visible: str, is_usable: bool
+) -> None:
+    """CUDA then finds none, and a run would train on the CPU without a word."""
+    machine(names=("NVIDIA A100",) * 2, caps=("8.0",) * 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    obstacle = find_gpu_obstacle()
+    assert (obstacle is None) is is_usable
+    if obstacle:
+        assert f"CUDA_VISIBLE_DEVICES={visible} names none" in obstacle[0]
+        assert "from 0 to 1" in obstacle[1]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +103,14 @@ def test_other_device_names_are_refused(name: str) -> None:
     with pytest.raises(UserError, match="--device") as caught:
         check_device_name(name)
     assert "cuda:1" in caught.value.hint
+
+
+@pytest.mark.parametrize(("name", "meant"), [("gpu", "cuda"), ("GPU:1", "cuda"), ("rocm", "cuda"), ("metal", "mps")])
+def test_other_words_for_devices(name: str, meant: str) -> None:
+    """What people call a device leads to its name."""
+    with pytest.raises(UserError) as caught:
+        check_device_name(name)
+    assert f"did you mean '{meant}'?" in caught.value.hint
 
 
 def test_request_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

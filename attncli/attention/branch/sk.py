@@ -14,6 +14,10 @@ The groups decide the size. The paper's block has G = 32 in a ResNeXt; here G is
 unless `branch_groups` says otherwise: 32 in a ResNeXt, 1 in a plain ResNet. There M dense branches make ResNet-50
 11.7 M parameters larger (with G = 32 it would be 10.2 M smaller than the plain network). Name G with a result.
 
+The paper's ablations are options. A branch with a true 5x5 kernel has 64 groups there, one with a dilated 3x3 has 32:
+`kernel=[3, 5], dilations=[1, 1], branch_groups=[32, 64]`. One kernel alone is one branch without selection:
+`dilations=[2], selection=false` is a dilated 3x3 that spans 5x5.
+
 Where the sources differ: the authors' definition is Caffe; the maths is that of timm's class set up like it (whole
 input to each branch; timm's default gives each branch its share of the input, here `split_input`). For basic blocks
 the paper has no rule; as in timm, the first convolution is replaced. A batch of one fails in training: BN on (1, d).
@@ -52,10 +56,11 @@ class Attention(nn.Module):
     """(N, C_in, H, W) -> (N, C, H', W'), H' = ceil(H / stride).
 
     `dilations`: one per branch; `kernel`: taps per side, one for all branches or one each (a true 5x5 is kernel (3, 5)
-    with dilations (1, 1)); `branch_groups`: groups G of every branch; `split_input`: each branch sees its share
-    of the input; `selection=False` only sums the branches, the paper's ablation.
+    with dilations (1, 1)); `branch_groups`: groups G, one number for all branches or one each; `split_input`: each
+    branch sees its share of the input; `selection=False` only sums the branches, the paper's ablation.
 
-    Raises ValueError for fewer than two branches, an even kernel, or widths that the groups do not divide.
+    Raises ValueError for no branch, one branch with a selection, numbers of kernels or groups that are not those of the
+    branches, an even kernel, or widths that the groups do not divide.
     """
 
     def __init__(
@@ -67,7 +72,7 @@ class Attention(nn.Module):
         *,
         dilations: tuple[int, ...] = (1, 2),
         kernel: int | tuple[int, ...] = 3,
-        branch_groups: int | None = None,
+        branch_groups: int | tuple[int, ...] | None = None,
         r: int = 16,
         min_hidden: int = 32,
         split_input: bool = False,
@@ -76,12 +81,14 @@ class Attention(nn.Module):
         super().__init__()
         m = len(dilations)
         kernels = kernel if isinstance(kernel, tuple) else (kernel,) * m
-        groups = groups if branch_groups is None else branch_groups
-        _check_branches(channels, channels_in, groups, dilations, kernels, split_input)
+        branch_groups = groups if branch_groups is None else branch_groups
+        cardinalities = branch_groups if isinstance(branch_groups, tuple) else (branch_groups,) * m
+        _check_branch_counts(dilations, kernels, cardinalities, selection)
+        _check_branch_widths(channels, channels_in, cardinalities, m if split_input else 1)
         self.split = channels_in // m if split_input else None
         self.branches = nn.ModuleList(
-            _make_branch(self.split or channels_in, channels, k, stride, d, groups)
-            for k, d in zip(kernels, dilations, strict=True)
+            _make_branch(self.split or channels_in, channels, k, stride, d, g)
+            for k, d, g in zip(kernels, dilations, cardinalities, strict=True)
         )
         names = tuple(
             f"{k}x{k}" + (f", dilation {d}" if d > 1 else "") for k, d in zip(kernels, dilations, strict=True)
@@ -129,16 +136,26 @@ def _make_branch(c_in: int, c: int, kernel: int, stride: int, dilation: int, gro
     return nn.Sequential(conv, nn.BatchNorm2d(c), nn.ReLU(inplace=True))
 
 
-def _check_branches(
-    c: int, c_in: int, groups: int, dilations: tuple[int, ...], kernels: tuple[int, ...], split_input: bool
+def _check_branch_counts(
+    dilations: tuple[int, ...], kernels: tuple[int, ...], cardinalities: tuple[int, ...], selection: bool
 ) -> None:
     m = len(dilations)
-    if m < 2 or len(kernels) != m:
-        raise ValueError(f"{m} dilations and {len(kernels)} kernels: give two or more branches, a kernel for each")
+    if not m or len(kernels) != m:
+        raise ValueError(f"{m} dilations and {len(kernels)} kernels: give one or more branches, a kernel for each")
+    if len(cardinalities) != m:
+        raise ValueError(
+            f"branch_groups={list(cardinalities)}: one number for each of the {m} branches, or one for all"
+        )
+    if m == 1 and selection:
+        raise ValueError("one branch: there is nothing to select from; give two or more branches, or selection=false")
     if any(k < 1 or k % 2 == 0 for k in kernels):
         raise ValueError(f"kernel={list(kernels)}: kernels must be odd and positive")
-    if split_input and c_in % m:
-        raise ValueError(f"split_input: {c_in} channels do not split evenly over {m} branches")
-    width = c_in // m if split_input else c_in
-    if groups < 1 or c % groups or width % groups:
-        raise ValueError(f"{groups} groups do not divide a branch's {width} input and {c} output channels")
+
+
+def _check_branch_widths(c: int, c_in: int, cardinalities: tuple[int, ...], shares: int) -> None:
+    if c_in % shares:
+        raise ValueError(f"split_input: {c_in} channels do not split evenly over {shares} branches")
+    width = c_in // shares
+    for groups in cardinalities:
+        if groups < 1 or c % groups or width % groups:
+            raise ValueError(f"{groups} groups do not divide a branch's {width} input and {c} output channels")

@@ -7,17 +7,27 @@
 Learns 4 C numbers per site, starts with w = 0: the gate is exactly 0.5. No channel sees another. Cost: two passes
 over x and a product; forward and backward read x in order in either memory layout.
 
+The two parts that the paper's ablation takes away or replaces are options. Style pooling: `pooling` "mean" or
+"deviation" takes one of the two. Style integration: `integration` "mlp" replaces the weights w of each channel by two
+layers that see all channels, as those of SE do: z = W_1 relu(W_0 [m; d]), h = max(C // reduction, 1) wide, before the
+same norm. Of K styles w learns K C numbers, the MLP K C h + h C. The layers have no biases, because the norm would take
+away that of the second. W_1 starts at 0, so the gate is 0.5 here too. The MLP gets weight decay like any linear layer.
+
 Where the sources differ: paper and code use the standard deviation, one survey document says variance
 (`style="variance"`). The variance is divided by HW - 1, as in the official code (`unbiased=False`: by HW).
 """
 
-from typing import Any, Literal
+import functools
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from attncli.attention.card import Card
 from attncli.attention.ops import gate, promote_half, spatial_mean
+
+StylePooling = Literal["both", "mean", "deviation"]
+StyleIntegration = Literal["cfc", "mlp"]
 
 card = Card(
     title="SRM: A Style-based Recalibration Module for Convolutional Neural Networks",
@@ -40,7 +50,9 @@ card = Card(
 class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). `eps` is added to the variance, `unbiased` divides it by HW - 1.
 
-    Raises ValueError for an unknown style or an eps that is not positive.
+    `pooling` takes both styles or one of them. `integration` is the paper's channel-wise fully connected layer ("cfc")
+    or the MLP that it compares with; `reduction` is C / h of the MLP.
+    Raises ValueError for an unknown style, pooling or integration, an eps that is not positive, or a reduction below 1.
     """
 
     def __init__(
@@ -50,24 +62,54 @@ class Attention(nn.Module):
         eps: float = 1e-5,
         unbiased: bool = True,
         style: Literal["deviation", "variance"] = "deviation",
+        pooling: StylePooling = "both",
+        integration: StyleIntegration = "cfc",
+        reduction: int = 16,
     ) -> None:
         super().__init__()
         if eps <= 0 or style not in ("deviation", "variance"):
             raise ValueError(f"eps={eps}, style={style!r}: eps is positive, style is deviation or variance")
+        if pooling not in get_args(StylePooling) or integration not in get_args(StyleIntegration):
+            raise ValueError(
+                f"pooling={pooling!r}, integration={integration!r}: "
+                "pooling is both, mean or deviation, integration is cfc or mlp"
+            )
+        if reduction < 1:
+            raise ValueError(f"reduction={reduction}: at least 1")
         self.eps = eps
         self.unbiased = unbiased
         self.style = style
-        self.w = nn.Parameter(torch.zeros(channels, 2))
+        self.pooling = pooling
+        styles = 2 if pooling == "both" else 1
+        mlp = integration == "mlp"
+        self.w = None if mlp else nn.Parameter(torch.zeros(channels, styles))
+        self.mlp = _make_style_mlp(channels, styles, max(channels // reduction, 1)) if mlp else None
         self.bn = nn.BatchNorm1d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the channels of x."""
-        hw = x.shape[2] * x.shape[3]
-        m, variance = spatial_moments(x, max(hw - self.unbiased, 1))
+        styles = self.pool_styles(x)
+        if self.mlp is not None:
+            z = self.mlp(torch.cat(styles, 1))  # (N, C)
+        elif self.w is not None:
+            z = functools.reduce(torch.add, (self.w[:, k] * style for k, style in enumerate(styles)))
+        return gate(x, torch.sigmoid(self.bn(z)))
+
+    def pool_styles(self, x: Tensor) -> list[Tensor]:
+        """Return the chosen styles, mean first: (N, C) each."""
+        if self.pooling == "mean":
+            return [spatial_mean(promote_half(x))]
+        m, variance = spatial_moments(x, max(x.shape[2] * x.shape[3] - self.unbiased, 1))
         variance = variance + self.eps
         d = variance.sqrt() if self.style == "deviation" else variance
-        z = self.w[:, 0] * m + self.w[:, 1] * d  # (N, C)
-        return gate(x, torch.sigmoid(self.bn(z)))
+        return [m, d] if self.pooling == "both" else [d]
+
+
+def _make_style_mlp(channels: int, styles: int, hidden: int) -> nn.Sequential:
+    """Return two layers from `styles` numbers per channel to one; the second starts at 0."""
+    squeeze, expand = nn.Linear(styles * channels, hidden, bias=False), nn.Linear(hidden, channels, bias=False)
+    nn.init.zeros_(expand.weight)
+    return nn.Sequential(squeeze, nn.ReLU(), expand)
 
 
 def spatial_moments(x: Tensor, divisor: int) -> tuple[Tensor, Tensor]:

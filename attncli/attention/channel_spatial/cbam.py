@@ -9,6 +9,10 @@ One MLP, h = C / r wide, serves every pooled vector, so b1 enters once for each.
 the channel gate, 2k^2 + 2 in the spatial one. Cost: two pools and two products over x, little arithmetic.
 The spatial norm starts with weight 0, hence M_s = 1/2: a new block halves its input, it is not the identity.
 
+`order` arranges the two gates as Table 3 of the paper does. "channel-first" is the above. "spatial-first" takes M_s
+from x and M_c from M_s * x. "parallel" takes both from x: y = M_s * M_c * x. The paper prints no formula for it; both
+are multiplied, as in the other two orders. The number of parameters is the same in all three.
+
 With `light` both gates see half of the sum of maximum and mean in place of two inputs: M_c = sigmoid(MLP of one p),
 and the spatial kernel has k^2 numbers (timm's `lcbam`, a variant without a paper; there without biases).
 
@@ -17,7 +21,7 @@ use PReLU, a spatial convolution with bias and no norm, or add x once more: we f
 puts the maximum first; others put the mean first, which matters only if weights are exchanged.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -52,14 +56,16 @@ card = Card(
 )
 
 PoolType = Literal["avg", "max", "lp", "lse"]
+GateOrder = Literal["channel-first", "spatial-first", "parallel"]
 
 
 class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). `channel` and `spatial` switch either gate off.
 
     `pool_types` are the pools of the channel gate: mean, maximum, L2 norm, log of the summed exponentials. With `light`
-    their mean is the input, and the spatial gate sees one plane.
-    Raises ValueError for an even kernel, no or unknown pools, a reduction below 1, or both gates switched off.
+    their mean is the input, and the spatial gate sees one plane. `order` says which gate comes first (Table 3).
+    Raises ValueError for an even kernel, no or unknown pools, a reduction below 1, both gates switched off, an unknown
+    order, or an order of fewer than two gates.
     """
 
     def __init__(
@@ -74,23 +80,35 @@ class Attention(nn.Module):
         channel: bool = True,
         spatial: bool = True,
         light: bool = False,
+        order: GateOrder = "channel-first",
     ) -> None:
         super().__init__()
         if not (channel or spatial):
             raise ValueError("channel=False and spatial=False leave nothing of the block")
+        if order not in get_args(GateOrder):
+            raise ValueError(f"order={order!r}: channel-first, spatial-first or parallel")
+        if order != "channel-first" and not (channel and spatial):
+            raise ValueError(f"order={order!r} needs both gates, and one of them is switched off")
         if not pool_types or set(pool_types) - {"avg", "max", "lp", "lse"}:
             raise ValueError(f"pool_types={list(pool_types)}: one or more of avg, max, lp, lse")
-        self.pool_types, self.light = pool_types, light
+        self.pool_types, self.light, self.order = pool_types, light, order
         self.mlp = _make_channel_mlp(channels, reduction, mlp_bias) if channel else None
         self.spatial = _make_spatial_gate(1 if light else 2, kernel_size, bn_momentum) if spatial else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh the channels of x, then its positions."""
-        if self.mlp is not None:
-            x = gate(x, self.compute_channel_gate(x, self.mlp))
-        if self.spatial is not None:
-            x = gate(x, self.compute_spatial_gate(x, self.spatial))
-        return x
+        """Weigh the channels of x and its positions, in the order of `order`."""
+        return self._apply_gates(x)[0]
+
+    def _apply_gates(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the weighed map and the gates that are switched on, in the order in which they were applied."""
+        y, gates = x, []
+        for part in (self.spatial, self.mlp) if self.order == "spatial-first" else (self.mlp, self.spatial):
+            if part is None:
+                continue
+            compute = self.compute_channel_gate if part is self.mlp else self.compute_spatial_gate
+            gates.append(compute(x if self.order == "parallel" else y, part))
+            y = gate(y, gates[-1])
+        return y, gates
 
     def compute_channel_gate(self, x: Tensor, mlp: nn.Module) -> Tensor:
         """Return M_c, (N, C)."""
@@ -98,23 +116,20 @@ class Attention(nn.Module):
         return torch.sigmoid(mlp(pooled.mean(0)) if self.light else mlp(pooled).sum(0))
 
     def compute_spatial_gate(self, x: Tensor, convolution: nn.Module) -> Tensor:
-        """Return M_s, (N, 1, H, W), of the map that the channel gate has weighed."""
+        """Return M_s, (N, 1, H, W). By default x is the map that the channel gate has weighed."""
         z = max_mean(x, 1).contiguous(memory_format=torch.channels_last)  # its convolution is fast there
         z = z.mean(1, keepdim=True) if self.light else z
         return torch.sigmoid(convolution(z))
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """Return the gates that are switched on."""
-        (x,) = inputs
-        observations = []
-        if self.mlp is not None:
-            channel = self.compute_channel_gate(x, self.mlp)
-            observations.append(Observation("gate", "weight of each channel", channel[:, :, None, None]))
-            x = gate(x, channel)
-        if self.spatial is not None:
-            spatial = self.compute_spatial_gate(x, self.spatial)
-            observations.append(Observation("gate", "weight of each position", spatial))
-        return observations
+        _, gates = self._apply_gates(*inputs)
+        return [
+            Observation("gate", "weight of each channel", g[:, :, None, None])
+            if g.ndim == 2
+            else Observation("gate", "weight of each position", g)
+            for g in gates
+        ]
 
 
 def pool_positions(x: Tensor, kind: PoolType) -> Tensor:

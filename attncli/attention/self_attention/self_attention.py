@@ -8,6 +8,15 @@ BN's weight and bias start at 0 (without BN: W_o and b_o), so the block starts a
 2 C^2 + 4.5 C numbers at C' = C/2. Cost: 4 HW C C' for the convolutions and 2 (HW)^2 C' for the attention, which
 is quadratic in the number of positions: keep to maps up to about 28 x 28.
 
+`pairwise` is f in y_i = sum_j f(x_i, x_j) g_j / C(x), as the paper's Section 3.2 defines it and its Table 2a compares:
+
+    embedded-gaussian   f = exp(q_i . k_j),            C = sum_j f     the above
+    gaussian            f = exp(x_i . x_j),            C = sum_j f     no W_q, W_k
+    dot-product         f = q_i . k_j,                 C = number of j
+    concatenation       f = relu(w_f . [q_i ; k_j]),   C = number of j, w_f of 2 C' numbers without a bias
+
+At C' = C/2 they learn 2 C^2 + 4.5 C, C^2 + 3.5 C, 2 C^2 + 4.5 C and 2 C^2 + 5.5 C numbers.
+
 `variant="sagan"`: q and k have C // 8 channels, v has C, there is no W_o, and y = x + gamma A v with gamma = 0 at
 the start (the position half of DANet). Learns C^2 (1 + 2/8) + C (1 + 2/8) + 1 numbers.
 
@@ -18,7 +27,7 @@ Initialisation is the authors': weights normal with deviation 0.01, biases 0. SA
 spectral norm, pooling and an output convolution; `sagan` is the well-known PyTorch form, which has none of them.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -51,12 +60,15 @@ card = Card(
     ),
 )
 
+PairwiseFunction = Literal["embedded-gaussian", "gaussian", "dot-product", "concatenation"]
+
 
 class Attention(nn.Module):
     """(N, C, H, W) -> (N, C, H, W). C' is `hidden`, or C // `reduction` (None: 2, and 8 for sagan).
 
-    `bn=False` leaves out the norm after W_o (sagan has none). Raises ValueError if a width is not positive,
-    and in forward if a map is too small to be sub-sampled.
+    `pairwise` says how two positions are compared. `bn=False` leaves out the norm after W_o (sagan has none). Raises
+    ValueError if a width is not positive, if `scale` or sagan is combined with another function than the embedded
+    Gaussian, and in forward if a map is too small to be sub-sampled.
     """
 
     def __init__(
@@ -64,6 +76,7 @@ class Attention(nn.Module):
         channels: int,
         *,
         variant: Literal["non-local", "sagan"] = "non-local",
+        pairwise: PairwiseFunction = "embedded-gaussian",
         reduction: int | None = None,
         hidden: int | None = None,
         sub_sample: Literal["none", "input", "projection"] = "none",
@@ -74,33 +87,37 @@ class Attention(nn.Module):
         if variant not in ("non-local", "sagan") or sub_sample not in ("none", "input", "projection"):
             raise ValueError(f"unknown variant {variant!r} or sub_sample {sub_sample!r}")
         sagan = variant == "sagan"
+        _check_pairwise_function(pairwise, sagan, scale)
         reduction = (8 if sagan else 2) if reduction is None else reduction
         hidden = max(channels // max(reduction, 1), 1) if hidden is None else hidden
         if reduction < 1 or hidden < 1:
             raise ValueError(f"reduction={reduction}, hidden={hidden}: both must be positive")
         self.sub_sample = sub_sample
+        self.pairwise = pairwise
         self.scale = hidden**-0.5 if scale else 1.0
-        self.query = nn.Linear(channels, hidden)
-        self.key = nn.Linear(channels, hidden)
+        self.query = nn.Linear(channels, hidden) if pairwise != "gaussian" else None
+        self.key = nn.Linear(channels, hidden) if pairwise != "gaussian" else None
         self.value = nn.Linear(channels, channels if sagan else hidden)
         self.out = None if sagan else nn.Linear(hidden, channels)
         self.norm = nn.BatchNorm2d(channels) if bn and not sagan else None
         self.gamma = nn.Parameter(torch.zeros(1)) if sagan else None
+        self.joint = nn.Linear(2 * hidden, 1, bias=False) if pairwise == "concatenation" else None
         if not sagan:
             self._initialize_weights()
 
     def _initialize_weights(self) -> None:
-        for layer in (self.query, self.key, self.value, self.out):
+        for layer in (self.query, self.key, self.value, self.out, self.joint):
             if layer is not None:
                 nn.init.normal_(layer.weight, std=0.01)
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
         last = self.out if self.norm is None else self.norm
         if last is not None:
             nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Add to each position what it attends to."""
-        y = unflatten_tokens(attend_pairwise(*self._project_qkv(x), self.scale), x.shape)  # (N, C', H, W)
+        y = unflatten_tokens(self._attend(*self._project_qkv(x)), x.shape)  # (N, C', H, W)
         if self.out is not None:
             y = apply_pointwise(y if is_channels_last(x) else y.contiguous(), self.out)
         if self.gamma is not None:
@@ -111,24 +128,51 @@ class Attention(nn.Module):
         """Return the map A."""
         h, w = inputs[0].shape[2:]
         keys = (h, w) if self.sub_sample == "none" else (h // 2, w // 2)
-        return [
-            Observation(
-                "affinity", "positions attended to", self.position_affinity(inputs[0]), queries=(h, w), keys=keys
-            )
-        ]
+        affinity, what = self.position_affinity(inputs[0]), "positions attended to"
+        if self.pairwise in ("dot-product", "concatenation"):  # whose rows do not sum to 1
+            affinity, what = affinity.abs(), "share of each position in what is added"
+            affinity = affinity / affinity.sum(-1, keepdim=True).clamp_min(torch.finfo(affinity.dtype).tiny)
+        return [Observation("affinity", what, affinity, queries=(h, w), keys=keys)]
 
     def position_affinity(self, x: Tensor) -> Tensor:
-        """Return the map A, (N, HW, HW) or (N, HW, HW/4): rows are queries in row-major order and sum to 1."""
+        """Return the map A = f / C, (N, HW, HW) or (N, HW, HW/4): rows are queries in row-major order.
+
+        Those of the two Gaussian functions sum to 1.
+        """
         q, k, _ = self._project_qkv(x)
+        if self.pairwise in ("dot-product", "concatenation"):
+            return self._compare_linearly(q, k)
         return (q @ k.transpose(1, 2) * self.scale).softmax(-1)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return A v, (N, HW, C')."""
+        if self.pairwise in ("dot-product", "concatenation"):
+            return torch.bmm(self._compare_linearly(q, k).to(v.dtype), v)
+        return attend_pairwise(q, k, v, self.scale)
+
+    def _compare_linearly(self, q: Tensor, k: Tensor) -> Tensor:
+        """Return f of two positions without an exponential, over the number of keys."""
+        if self.joint is None:
+            return torch.bmm(q, k.transpose(1, 2)) / k.shape[1]
+        for_query, for_key = self.joint.weight[0].chunk(2)  # w_f . [q ; k] is a sum of two products
+        return F.relu((q @ for_query)[:, :, None] + (k @ for_key)[:, None, :]) / k.shape[1]
 
     def _project_qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries (N, HW, C'), keys and values (N, HW, ...), or (N, HW/4, ...) if sub-sampled."""
         if self.sub_sample != "none" and min(x.shape[2:]) < 2:
             raise ValueError(f"sub_sample={self.sub_sample!r} needs a map of 2x2 or more, not {tuple(x.shape[2:])}")
-        q = flatten_tokens(apply_pointwise(x, self.query))
+        q = flatten_tokens(x if self.query is None else apply_pointwise(x, self.query))
         x = F.max_pool2d(x, 2) if self.sub_sample == "input" else x
-        k, v = apply_pointwise(x, self.key), apply_pointwise(x, self.value)
+        k, v = x if self.key is None else apply_pointwise(x, self.key), apply_pointwise(x, self.value)
         if self.sub_sample == "projection":
             k, v = F.max_pool2d(k, 2), F.max_pool2d(v, 2)
         return q, flatten_tokens(k), flatten_tokens(v)
+
+
+def _check_pairwise_function(pairwise: str, sagan: bool, scale: bool) -> None:
+    if pairwise not in get_args(PairwiseFunction):
+        raise ValueError(f"pairwise={pairwise!r}: one of {', '.join(get_args(PairwiseFunction))}")
+    if pairwise != "embedded-gaussian" and (sagan or scale):
+        raise ValueError(
+            f"pairwise={pairwise!r} has neither a scale nor a sagan variant; both are of embedded-gaussian"
+        )

@@ -6,8 +6,10 @@
 
 x between pixels is bilinear, 0 outside; offsets are pairs (dy, dx) a tap, taps in rows, one set for each of the G
 deformable groups of channels. conv_offset starts at 0, so the layer starts as the plain convolution (with the mask
-at 2 sigmoid(0) = 1). Stands for a convolution, without its norm. Learns k^2 C_in C / g + 3 k^2 G (k^2 C_in + 1)
-numbers; v1 2 instead of 3. Cost: the convolution, conv_offset, and four scattered reads per sample.
+at 2 sigmoid(0) = 1). Stands for a convolution, without its norm, and starts with its kernel W, as the authors keep
+pretrained ones: the network starts as the plain network. A kernel of another size (5x5 in EfficientNets) is drawn anew.
+Learns k^2 C_in C / g + 3 k^2 G (k^2 C_in + 1) numbers; v1 2 instead of 3. Cost: the convolution, conv_offset, and four
+scattered reads per sample.
 
 Where the sources differ: v2's paper and mmcv use sigmoid, which halves activations at the start (`mask_scale=1`);
 the PyTorch code followed here and the authors' example double it. Outside the image the first operator of v1 read
@@ -30,6 +32,7 @@ card = Card(
     year=2017,
     arxiv="1703.06211",
     site="conv",
+    host_kernel="conv.weight",
     code="developer0hye/PyTorch-Deformable-Convolution-v2@251307b dcn.py",
     stages=(2, 3, 4),
     cifar_stages=(2, 3),

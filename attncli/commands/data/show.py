@@ -32,10 +32,11 @@ def command(
     dataset = load_dataset(read_dataset_recipe(name, options), runs)
     from attncli.data.preview import draw_preview
     from attncli.report.contact_sheet import draw_contact_sheet
+    from attncli.system.files import make_file_name
 
     samples = draw_preview(dataset, images, seed=seed, epoch=epoch - 1)
     labels = [sample.label for sample in samples]
-    path = out or Path(f"{dataset.name}.png")
+    path = out or Path(f"{make_file_name(dataset.name)}.png")
     title = f"{dataset.name}, seed {seed}, epoch {epoch}"
     draw_contact_sheet([sample.image for sample in samples], labels, title, path)
     return echo_json({"file": str(path), "labels": labels}) if as_json else click.echo(str(path))

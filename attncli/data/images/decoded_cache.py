@@ -125,8 +125,11 @@ def map_file(binary: Path, shape: tuple[int, ...]) -> torch.Tensor:
     would refuse.
     """
     with binary.open("rb") as file:
-        flags, access = mmap.MAP_PRIVATE | NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE
-        mapped = mmap.mmap(file.fileno(), math.prod(shape), flags=flags, prot=access)
+        if hasattr(mmap, "MAP_PRIVATE"):
+            flags, access = mmap.MAP_PRIVATE | NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE
+            mapped = mmap.mmap(file.fileno(), math.prod(shape), flags=flags, prot=access)
+        else:  # Windows
+            mapped = mmap.mmap(file.fileno(), math.prod(shape), access=mmap.ACCESS_COPY)
     return torch.frombuffer(mapped, dtype=torch.uint8).view(shape)
 
 
