@@ -144,7 +144,8 @@ def make_parquet(rng: random.Random, root: Path) -> dict[str, Any]:
     root.mkdir()
     names = ("train.parquet", "test.parquet", "Valid-0.parquet", "x.parquet", "a/train.parquet", "train/0.parquet")
     parts = ("label=a/0.parquet", "label=b/1.parquet", "label=%FF/0.parquet", "kind=1/label=a/0.parquet",
-             "=/0.parquet", "label=__HIVE_DEFAULT_PARTITION__/0.parquet", "split=test/kind=2/0.parquet", "kind=/0.parquet")  # fmt: skip
+             "=/0.parquet", "label=__HIVE_DEFAULT_PARTITION__/0.parquet", "split=test/kind=2/0.parquet",
+             "kind=/0.parquet")  # fmt: skip
     kind = rng.choice([0, 0, 0, None])
     usual = rng.choice([("train.parquet", "test.parquet")] * 4 + [("x.parquet",), parts[:2], rng.sample(parts, 3)])
     for name in rng.sample(names, rng.randrange(1, 4)) if rng.random() < 0.3 else usual:
