@@ -9,7 +9,6 @@ from attncli.commands._options import echo_json, find_recipe, json_option, read_
 
 if TYPE_CHECKING:
     from attncli.jobs.plan import PlannedRun
-    from attncli.recipe import Data
 
 
 @click.command()
@@ -34,6 +33,7 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
         from attncli.validation import build_json_schema
 
         return echo_json(build_json_schema())
+    from attncli.data import describe_images
     from attncli.jobs.estimate import DurationHistory
     from attncli.jobs.plan import plan_run
     from attncli.validation import check_image_size
@@ -41,7 +41,7 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
     path = find_recipe(options["recipe"])
     recipe = read_recipe(options)
     check_image_size(recipe)
-    run, images = plan_run(recipe, str(path or ""), runs, DurationHistory(runs)), _describe_images(recipe.data)
+    run, images = plan_run(recipe, str(path or ""), runs, DurationHistory(runs)), describe_images(recipe.data)
     if as_json:
         state = {"status": run.status, "seconds": run.expected_seconds, "images": images}
         return echo_json({"digest": run.digest, "recipe": recipe.model_dump(mode="json"), **state})
@@ -59,15 +59,3 @@ def _describe_progress(run: "PlannedRun") -> str:
 
     duration = "" if run.expected_seconds is None else f", about {format_duration(run.expected_seconds)}"
     return f"{run.status}{duration}"
-
-
-def _describe_images(data: "Data") -> str:
-    """Return whether the images of a recipe are there, or what has to be done to get them."""
-    from attncli.data import check_data_root, describe_availability, find_default_root
-    from attncli.errors import UserError
-
-    try:
-        check_data_root(data)
-    except UserError as error:
-        return error.problem
-    return "there" if data.root else describe_availability(data.name, find_default_root())

@@ -146,7 +146,7 @@ def command(
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
     from attncli.analysis.finished_elsewhere import count_finished_elsewhere
-    from attncli.data import check_data_root
+    from attncli.data import check_data_root, describe_images
     from attncli.jobs.executors import choose_executor
     from attncli.jobs.plan import plan_sweep
     from attncli.jobs.worker_pool import WorkerSettings
@@ -170,7 +170,13 @@ def command(
         click.echo(message, err=True)
     if dry_run:
         rows = [run.to_json_dict() for run in sweep_plan.runs]
-        return echo_json(rows) if as_json else click.echo(sweep_summary.render_plan(sweep_plan))
+        if as_json:
+            return echo_json(rows)
+        click.echo(sweep_summary.render_plan(sweep_plan))
+        sections = (run.recipe.data for run in sweep_plan.unfinished_runs)
+        for text in dict.fromkeys(f"images of {section.name}: {describe_images(section)}" for section in sections):
+            click.echo(text, err=True)
+        return None
     for run in sweep_plan.runs if executor_name == EXECUTORS[0] else ():  # a cluster's machines have other folders
         if not run.is_finished:
             check_data_root(run.recipe.data)

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attncli.data.paths import DataPaths
+from attncli.data.paths import DataPaths, find_default_root
 from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases, list_datasets
 from attncli.errors import UserError, suggest_name, unknown_name_error
 from attncli.recipe import Data
@@ -118,3 +118,12 @@ def read_base(data: Data, paths: DataPaths, allowed: Collection[str], size: int 
     if base not in allowed:
         raise UserError(f"data.of: '{data.name}' cannot be made of '{base}'", suggest_name("", allowed))
     return read_source(data.model_copy(update={"name": base, "of": None, "image_size": size}), paths)
+
+
+def describe_images(data: Data) -> str:
+    """Return whether the images of a recipe are there, or what has to be done to get them. Loads no torch."""
+    try:
+        check_data_root(data)
+    except UserError as error:
+        return error.problem
+    return "there" if data.root else describe_availability(data.name, find_default_root())

@@ -16,9 +16,8 @@ import torch
 
 from attncli.errors import LAUNCHER_FOLDER_VARIABLE, RunFailedError, UserError
 from attncli.system import gpu_support
-from attncli.system.memory_limit import read_free_memory
+from attncli.system.memory_limit import check_process_memory
 
-PROCESS_BYTES = 300_000_000  # of a process with torch loaded that it shares with no other
 SHUTDOWN_S = 150  # time that processes have to save and end before they are killed
 RESUME_HINT = "the same command resumes from the last checkpoint"
 
@@ -35,7 +34,7 @@ def launch_ranks(processes: int, arguments: Sequence[str]) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     _check_devices(processes)
-    _check_memory(processes)
+    check_process_memory("--processes", processes)
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_S))
     with tempfile.TemporaryDirectory() as report_dir, silenced_launcher():
         os.environ[LAUNCHER_FOLDER_VARIABLE] = report_dir
@@ -74,17 +73,6 @@ def _check_devices(processes: int) -> None:
         raise UserError(
             f"--processes {processes}: there {'is 1 GPU' if count == 1 else f'are {count} GPUs'}",
             "use at most one process per GPU, or --device cpu",
-        )
-
-
-def _check_memory(processes: int) -> None:
-    """Refuse processes that cannot all be in memory, before any of them has an image. Raises UserError."""
-    free_bytes = read_free_memory()
-    if processes * PROCESS_BYTES > free_bytes:
-        raise UserError(
-            f"--processes {processes}: each takes {PROCESS_BYTES / 1e6:.0f} MB of memory before it has any images, "
-            f"and {free_bytes / 1e9:.1f} GB are free",
-            f"use at most {max(1, free_bytes // PROCESS_BYTES)}; more than one for each core or GPU is slower",
         )
 
 

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+from attncli.errors import UserError
+
+PROCESS_BYTES = 300_000_000  # of a process with torch loaded that it shares with no other
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 UNIFIED_FILES = ("memory.max", "memory.current", "inactive_file")  # limit, use, and cached files in memory.stat
@@ -18,6 +21,17 @@ def read_free_memory() -> int:
 
     rooms = [int(psutil.virtual_memory().available), *list_group_rooms(), *_list_address_rooms()]
     return max(0, min(rooms))
+
+
+def check_process_memory(option: str, processes: int) -> None:
+    """Raise UserError if so many processes with torch do not fit into the free memory, before they have any images."""
+    free_bytes = read_free_memory()
+    if processes * PROCESS_BYTES > free_bytes:
+        raise UserError(
+            f"{option} {processes}: each takes {PROCESS_BYTES / 1e6:.0f} MB of memory before it has any images, "
+            f"and {free_bytes / 1e9:.1f} GB are free",
+            f"use at most {max(1, free_bytes // PROCESS_BYTES)}; more than one for each core or GPU is slower",
+        )
 
 
 def list_group_rooms(groups: Path = CGROUPS, own_groups: Path = OWN_GROUPS) -> list[int]:

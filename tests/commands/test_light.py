@@ -170,7 +170,7 @@ def test_wrong_filters_are_refused(words: list[str], told: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "keys", "told"),
     [
-        ("backbones", {"name", "family", "sites"}, "resnet20"),
+        ("backbones", {"name", "family", "params", "sites"}, "resnet20"),
         ("data", {"name", "what"}, "digits"),
         ("recipes", {"recipe", "name", "kind", "what"}, "recipes/quickstart.yaml"),
     ],

@@ -31,6 +31,7 @@ def test_a_dry_run_touches_nothing(file: Path) -> None:
     assert done.code == 0
     assert "eca, resnet20, seed 1" in done.out
     assert done.out.splitlines()[-1].startswith("six: 6 runs, 0 finished; how long")
+    assert done.err.splitlines() == ["images of digits: there"]
     told = line("sweep", str(file), "--dry-run", "--json").json()
     assert [(run["attn"], run["seed"], run["status"]) for run in told] == [
         (attn, seed, "new") for seed in (0, 1) for attn in ("none", "se", "eca")

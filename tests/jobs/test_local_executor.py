@@ -26,6 +26,7 @@ from attncli.jobs.events import TaskSource
 from attncli.jobs.executors import local
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
+from attncli.system import memory_limit
 from attncli.system.signals import StopRequest
 from attncli.track import RunStore
 
@@ -145,6 +146,17 @@ def test_workers_start_before_the_tasks_are_known(hall: Hall, timings: int, work
         list(hall.work(3, 2, timings=timings))
     assert running == [True] * workers
     assert all(process.poll() is not None for process in hall.processes)
+
+
+def test_more_workers_than_there_is_memory_for(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are refused before one starts; a sweep never has more than it has runs."""
+    monkeypatch.setattr(memory_limit, "read_free_memory", lambda: 3 * memory_limit.PROCESS_BYTES)
+    assert len(endings(hall.work(3, 1000))) == 3
+    started = len(hall.processes)
+    with pytest.raises(UserError, match="--jobs 4: each takes") as caught:
+        list(hall.work(4, 1000))
+    assert len(hall.processes) == started
+    assert "use at most 3;" in caught.value.hint
 
 
 def test_workers_stay(hall: Hall) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from attncli.interpret.analyze import AttentionAnalysis
@@ -72,3 +73,16 @@ def test_each_gate_has_its_own_panels_and_the_legend_covers_nothing(tmp_path, dr
         assert axes.get_legend().get_window_extent().x0 > axes._left_title.get_window_extent().x1
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.width > 1000
+
+
+def test_channels_have_whole_numbers_and_the_legend_stands_above_both_curves():
+    """The gates of one image may be lower than the mean over images, which the legend must not cover."""
+    figure = Figure(figsize=(9, 3))
+    axes = list(figure.subplots(1, 3))
+    low = SiteView("a", "gate", "gate", np.full((3, 1, 1), 0.1, np.float32), channels=np.full(3, 0.1, np.float32))
+    assert gates.draw_gate(axes, low, None, None, make_distribution("a"), CLASSES) == 3
+    figure.draw_without_rendering()
+    highest = axes[0].transData.transform((0, axes[0].lines[0].get_ydata().max()))[1]
+    assert axes[0].get_legend().get_window_extent().y0 > highest
+    for ax in (axes[0], axes[2]):
+        assert all(tick == int(tick) for tick in ax.get_xticks())

@@ -18,7 +18,7 @@ from attncli.errors import LAUNCHER_FOLDER_VARIABLE, RunFailedError, UserError, 
 from attncli.records import Evaluation
 from attncli.run import launch
 from attncli.run.launch import make_launch_error
-from attncli.system import gpu_support
+from attncli.system import gpu_support, memory_limit
 from tests.jobs import case
 from tests.shared import ROOT
 from tests.train.test_distributed import free_port
@@ -75,8 +75,8 @@ def test_a_torch_that_cannot_connect_processes(monkeypatch: pytest.MonkeyPatch) 
 
 def test_more_processes_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are refused before one is started; the hint says how many there is room for."""
-    monkeypatch.setattr(launch, "read_free_memory", lambda: 3 * launch.PROCESS_BYTES + 1)
-    launch._check_memory(3)
+    monkeypatch.setattr(memory_limit, "read_free_memory", lambda: 3 * memory_limit.PROCESS_BYTES + 1)
+    memory_limit.check_process_memory("--processes", 3)
     with pytest.raises(UserError, match="--processes 4: each takes") as caught:
         launch.launch_ranks(4, [])
     assert caught.value.code == 2

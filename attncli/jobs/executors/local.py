@@ -9,6 +9,7 @@ from attncli.jobs.execute import Executor
 from attncli.jobs.gpu_sharing import GpuWatch
 from attncli.jobs.schedule import run_tasks
 from attncli.jobs.worker_pool import WorkerPool, WorkerProcess, WorkerSettings
+from attncli.system.memory_limit import check_process_memory
 from attncli.system.signals import StopRequest
 
 LISTEN_S = 0.2
@@ -27,6 +28,8 @@ def _execute_locally(
     jobs: int, settings: WorkerSettings, shares_gpus: bool, source: TaskSource, stop: StopRequest
 ) -> Iterator[TaskEvent]:
     timing_threads = None
+    if (workers := min(jobs, source.runs)) > 1:
+        check_process_memory("--jobs", workers)
     if source.timings and (jobs > 1 or shares_gpus):
         timer = LocalBackend(settings, resources.count_timing_places(jobs))
         tasks = _open_tasks_beside(timer, source, source.timings)

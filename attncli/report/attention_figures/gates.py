@@ -72,7 +72,8 @@ def _draw_sorted_channels(ax: Axes, values: "Array", mean_values: "Array | None"
         ax.plot(range(len(values)), mean_values[order], color=INK, linewidth=1.3, label="mean over images")
         ax.legend(frameon=False, fontsize=7.5, loc="upper right")
     ax.set_xlabel(f"{len(values)} channels, sorted", fontsize=8)
-    ax.set_ylim(min(0.0, float(values.min())), 1.4 * max(1e-3, float(values.max())))
+    highest = max(float(drawn.max()) for drawn in (values, mean_values) if drawn is not None)
+    ax.set_ylim(min(0.0, float(values.min())), 1.4 * max(1e-3, highest))  # the legend stands above the curves
     ax.set_xlim(-0.5, len(values) - 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.tick_params(labelsize=8)
@@ -108,6 +109,7 @@ def _draw_class_differences(ax: Axes, distribution: "SiteDistribution", classes:
     label_class_rows(ax, classes)
     ax.set_title("class's mean less the mean of all", fontsize=8.5)
     ax.set_xlabel("channels in the order of the bars", fontsize=8)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     add_colorbar(ax, drawn)
 
 
