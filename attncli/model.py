@@ -22,6 +22,7 @@ from attncli.system.code_reference import is_code_reference
 
 CIFAR_STEM_BELOW = 64  # images below this many pixels get the CIFAR stem
 MAX_TRACED = 16  # plain networks whose shapes a process remembers
+MOST_TRIED_SIDE = 32  # of the maps on which a mechanism that does not fit is tried
 _traced_shapes: OrderedDict[str, surgery.ModuleShapes] = OrderedDict()
 
 
@@ -331,6 +332,9 @@ def build_mechanism(
             whole = resolved.is_whole_network
             failure = "cannot be built" if whole else f"does not fit {model.backbone} at {path}"
             other_places = "" if whole else "; model.stages and model.blocks choose places where it fits"
+            side = _find_smallest_side(attention.load_class(mechanism.reference), arguments, options)
+            if side is not None:
+                other_places += f"; the smallest map is {side} x {side}: larger images (--image-size)"
             raise UserError(
                 f"attention '{mechanism.reference}' {failure} ({_format_arguments(arguments)}): {error}",
                 f"`attncli show {mechanism.reference}` prints what it needs{other_places}",
@@ -339,6 +343,20 @@ def build_mechanism(
         raise UserError(f"attention '{mechanism.reference}': not a torch.nn.Module", "derive the class from nn.Module")
     surgery.mark_mechanism(module, mechanism.reference)
     return module
+
+
+def _find_smallest_side(
+    build: Callable[..., nn.Module], arguments: Mapping[str, Any], options: Mapping[str, Any]
+) -> int | None:
+    """Return the smallest side of a square map with which a mechanism can be built that failed on this map, or None."""
+    for side in range(min(arguments.get("size", [MOST_TRIED_SIDE])) + 1, MOST_TRIED_SIDE + 1):
+        try:
+            with torch.device("meta"):
+                build(**{**arguments, "size": (side, side)}, **options)
+        except Exception:  # any size that fails, or a reason that is not the size
+            continue
+        return side
+    return None
 
 
 def _format_arguments(arguments: dict[str, Any]) -> str:

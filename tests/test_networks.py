@@ -207,6 +207,8 @@ def test_what_cannot_fit_is_refused_with_the_reason(attn: str, backbone: str, si
     assert problem.startswith(f"attention '{attn}' does not fit {backbone} at ")
     assert REFUSED[attn, backbone, size] in problem
     assert f"attncli show {attn}" in refused.value.hint
+    is_size_the_reason = attn == "gsop"
+    assert ("2 x 2" in refused.value.hint) == is_size_the_reason  # the smallest map that works
 
 
 @pytest.mark.parametrize("attn", attention.mechanism_names())

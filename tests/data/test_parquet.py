@@ -16,6 +16,8 @@ from PIL import Image
 
 from attncli import data, validation
 from attncli.data.dataset import Dataset
+from attncli.data.readers.columns import ColumnNames
+from attncli.data.readers.parquet import list_parquet
 from attncli.data.readers.split_names import read_split_place
 from attncli.errors import UserError
 from attncli.recipe import Data
@@ -160,8 +162,10 @@ def test_groups_in_the_path(tmp_path: Path) -> None:
     """A partition is a column as any other; an unknown one is named."""
     for patient in range(10):
         write(tmp_path / f"x/patient={patient}/0.parquet", [0, 1], 2 * patient)
-    dataset = load(tmp_path, tmp_path / "x", group_column="patient")
-    assert [len(dataset.train), len(dataset.test)] == [16, 4]
+    _, listings, _ = list_parquet(tmp_path / "x", wanted=ColumnNames(group="patient"))
+    files, groups = listings["train"].files[1], (listings["train"].groups or ())[1]
+    assert len(files) == len(groups) == 10
+    assert all(file.path.startswith(f"patient={group}/") for file, group in zip(files, groups, strict=True))
     with pytest.raises(UserError, match=r"data\.group_column") as caught:
         load(tmp_path, tmp_path / "x", group_column="patients")
     assert "'patient'" in caught.value.hint
@@ -459,3 +463,22 @@ def test_the_hub_needs_a_name_and_its_library(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(UserError, match="needs the library") as caught:
         data.load(Data(name="hf", of="me/pets"), cache=tmp_path)
     assert "attncli[hf]" in caught.value.hint
+
+
+def test_a_column_tells_the_split_of_each_row(tmp_path: Path) -> None:
+    """As a CSV has it; where it is the column of labels it is none, and a column that only seems one is named."""
+    words = pa.array(["train", "test", "train", "train", "test", "train"]).dictionary_encode()
+    images = [{"bytes": png(i)} for i in range(6)]
+    labels = [0, 1, 1, 0, 0, 1]
+    root = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"image": images, "label": labels, "Split": words}), root)
+    dataset = load(tmp_path, root)
+    assert (len(dataset.train), dataset.test.labels.tolist()) == (4, [0, 1])
+    assert np.array_equal(dataset.test.images[0].numpy(), noise(4).transpose(2, 0, 1))
+    assert [len(part) for part in (load(tmp_path, root, label_column="Split").train,)] == [4]
+    pq.write_table(pa.table({"image": images, "label": labels, "is_test": labels}), root)
+    assert any("'is_test'" in note for note in load(tmp_path, root).notes)
+    pq.write_table(pa.table({"image": images, "label": labels, "split": ["train"] * 5 + ["holdout"]}), root)
+    with pytest.raises(UserError, match="'holdout'"):
+        load(tmp_path, root)
+    assert len(load(tmp_path, root, unused_splits=["holdout"]).test) == 2

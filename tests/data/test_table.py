@@ -208,3 +208,27 @@ def test_what_is_wrong_is_named(tmp_path: Path, kind: str) -> None:
         load(root)
     assert expected_text in caught.value.problem
     assert caught.value.hint
+
+
+def test_rows_without_their_images(tmp_path: Path) -> None:
+    """They are refused, or left out by choice and named; the labels of the others stay with their images."""
+    pictures(tmp_path / "x")
+    rows = "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in (99, *range(10), 98))
+    (tmp_path / "x" / "x.csv").write_text(f"path,label\n{rows}")
+    with pytest.raises(UserError, match=r"2 of 12 images are not there: 99\.png, 98\.png") as caught:
+        load(tmp_path / "x")
+    assert "data.bad=skip" in caught.value.hint
+    dataset = load(tmp_path / "x", bad="skip")
+    assert labels_by_image(dataset) == EXPECTED
+    assert any("99.png, 98.png" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("column", ["is_test", "fold", "Usage", "kfold_5"])
+def test_a_column_that_seems_to_tell_splits_is_named(tmp_path: Path, column: str) -> None:
+    """It is not read, and a fifth of all rows is the test set: the user must know; `testimony` tells none."""
+    pictures(tmp_path / "x")
+    rows = "".join(f"{i}.png,{'ab'[i % 2]},{i % 5},x\n" for i in range(10))
+    (tmp_path / "x" / "x.csv").write_text(f"path,label,{column},testimony\n{rows}")
+    notes = [note for note in load(tmp_path / "x").notes if "not used" in note]
+    assert [f"'{column}'" in note for note in notes] == [True]
+    assert "testimony" not in notes[0]

@@ -7,9 +7,10 @@ Columns may also stand in the folders, as tables are partitioned: label=cat/part
 
 data.root is a file, or a folder whose files have train, test or validation (or another usual name of these) in their
 names, such as train-00000-of-00002.parquet or train/0000.parquet; other files are refused unless data.unused_splits
-names them. Without a test split, validation is the test set; without either, one fifth of each class is, chosen by a
-fixed seed. If several folders have the same split, data.configuration chooses the folder. Class names are those in the
-file's schema, if it has any; classes without images are left out. Images of different sizes need data.image_size.
+names them. If no file names a split, a column split tells that of each row. Without a test split, validation is the
+test set; without either, one fifth of each class is, chosen by a fixed seed. If several folders have the same split,
+data.configuration chooses the folder. Class names are those in the file's schema, if it has any; classes without
+images are left out. Images of different sizes need data.image_size.
 """
 
 from dataclasses import replace
@@ -31,5 +32,6 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
     if paths.user_root is None:
         raise UserError("data.root: the dataset 'parquet' needs one", "--data-root FILE.parquet, or a folder of them")
     wanted = name_columns(data)
-    root, listings = list_parquet(paths.user_root, data.configuration, data.unused_splits, wanted)
-    return replace(make_image_source(listings, root, data, paths), origin=str(paths.user_root.resolve()))
+    root, listings, notes = list_parquet(paths.user_root, data.configuration, data.unused_splits, wanted)
+    source = make_image_source(listings, root, data, paths)
+    return replace(source, origin=str(paths.user_root.resolve()), notes=(*notes, *source.notes))

@@ -19,7 +19,7 @@ from attncli.data.readers.file_walk import is_folder, walk_folder
 from attncli.data.readers.image_files import make_image_source
 from attncli.data.readers.image_folder import SplitListing
 from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
-from attncli.data.readers.listed_files import describe_moved_files, find_listed_files
+from attncli.data.readers.listed_files import describe_missing_files, describe_moved_files, find_listed_files
 from attncli.data.readers.path_lists import LAYOUT, SUFFIXES, LabelledPaths, read_labelled_paths, read_path_table
 from attncli.data.readers.split_names import assign_splits, read_split_place
 from attncli.errors import UserError
@@ -75,12 +75,18 @@ def _list_tables(folder: Path, lists: dict[str, Path], data: Data, notes: list[s
                 raise UserError(f"{path}: no column of labels", LAYOUT)
             notes.append(f"{path.name} has no labels and is left out")
             continue
+        notes += listed.notes
         for name, part in _separate_splits(listed, split, path, data.unused_splits).items():
-            located = find_listed_files(path.parent, part.paths, name, path, has_header=table.has_header)
+            located = find_listed_files(
+                path.parent, part.paths, name, path, has_header=table.has_header, may_lack=data.bad == "skip"
+            )
+            notes += describe_missing_files(located.missing, path)
             notes += describe_moved_files(located.moved)
             prefix = path.parent.relative_to(folder).as_posix()
             moved = [file._replace(path=f"{prefix}/{file.path}") if prefix != "." else file for file in located.files]
-            listed_rows = LabelledRows(moved, _parse_labels(part.labels), [], part.groups)
+            labels = _parse_labels([part.labels[row] for row in located.rows])
+            groups = part.groups and [part.groups[row] for row in located.rows]
+            listed_rows = LabelledRows(moved, labels, [], groups)
             rows.setdefault(name, []).append(_drop_repeated_rows(listed_rows, path, notes))
     if "train" not in rows:
         raise UserError(f"{next(iter(lists.values()))}: no images of the split train", LAYOUT)

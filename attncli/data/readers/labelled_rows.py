@@ -1,11 +1,12 @@
 """Rows of tables, each an image and a label, sorted into the classes of a dataset."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from attncli.data.images.files import ImageFile
 from attncli.data.readers.image_folder import SplitListing
+from attncli.data.readers.split_names import assign_splits
 from attncli.errors import UserError
 
 T = TypeVar("T")
@@ -16,13 +17,30 @@ Label = int | str  # a class number, or the name of a class
 class LabelledRows:
     """The images of one table and their labels, with the names of the classes in the table's own order, if any.
 
-    `groups` has the group of each image, if the table has such a column.
+    `groups` and `splits` have the group of each image, and the word for its split, if the table has such a column.
+    `notes` has lines about columns that are not used.
     """
 
     files: list[ImageFile]
     labels: list[Label]
     names: list[str]
     groups: list[str] | None = None
+    splits: list[str] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def separate_rows(rows: LabelledRows, location: str, unused: Collection[str]) -> dict[str, LabelledRows]:
+    """Return the rows of each split, by the table's own column. Raises UserError for a word that is no split.
+
+    Words in `unused` are left out.
+    """
+    words, separated = rows.splits or [], {}
+    for split, word in assign_splits(words, location, unused).items():
+        chosen = [row for row, text in enumerate(words) if text == word]
+        files, labels = [rows.files[row] for row in chosen], [rows.labels[row] for row in chosen]
+        groups = rows.groups and [rows.groups[row] for row in chosen]
+        separated[split] = replace(rows, files=files, labels=labels, groups=groups, splits=None)
+    return separated
 
 
 def rename_test_split(tables: Mapping[str, T]) -> dict[str, T]:

@@ -15,14 +15,19 @@ SHOWN, MOST_LETTERS = 3, 200
 
 @dataclass(frozen=True)
 class ListedFiles:
-    """The image files of a list, in its order, and the pairs (path in the list, file) that differ in their folders."""
+    """The image files of a list, in its order, and the pairs (path in the list, file) that differ in their folders.
+
+    `rows` are the rows of the list that have these files, and `missing` the paths of the others.
+    """
 
     files: list[ImageFile]
     moved: list[tuple[str, str]]
+    rows: list[int]
+    missing: list[str]
 
 
 def find_listed_files(
-    folder: Path, paths: Sequence[str], split: str, list_path: Path, *, has_header: bool
+    folder: Path, paths: Sequence[str], split: str, list_path: Path, *, has_header: bool, may_lack: bool = False
 ) -> ListedFiles:
     """Return the image files of a list.
 
@@ -36,6 +41,7 @@ def find_listed_files(
         split: the split of these images.
         list_path: the list, for errors.
         has_header: whether the first line was read as names of columns.
+        may_lack: whether paths that no image has are left out; at least one must be there.
 
     Raises:
         UserError: for paths that no image has, that several have, or that mean the same image.
@@ -43,9 +49,10 @@ def find_listed_files(
     index = _index_files(folder)
     files: list[ImageFile] = []
     moved: list[tuple[str, str]] = []
+    rows: list[int] = []
     missing: list[str] = []
     texts_by_file: dict[str, str] = {}
-    for text in paths:
+    for row, text in enumerate(paths):
         file = _locate_file(index, folder, text, split, list_path)
         if file is None:
             missing.append(text)
@@ -55,15 +62,22 @@ def find_listed_files(
             problem = f"{list_path}: '{first}' and '{text}' both mean {file.path}"
             raise UserError(problem, f"paths count from {folder}; add the images, or leave their rows out")
         files.append(file)
+        rows.append(row)
         if not _shares_folders(text, file):
             moved.append((text, file.path))
-    if missing:
+    if missing and not (may_lack and files):
         named = ", ".join(text[:MOST_LETTERS] for text in missing[:SHOWN])
-        hint = f"paths count from {folder}; add the images, or leave their rows out"
+        hint = f"paths count from {folder}; add the images, or leave their rows out: --set data.bad=skip"
         if not has_header and missing[0] == paths[0] and len(missing) < len(paths):
             hint = f"if the first line names the columns: --set 'data.image_column={paths[0]}'; otherwise: {hint}"
         raise UserError(f"{list_path}: {len(missing)} of {len(paths)} images are not there: {named}", hint)
-    return ListedFiles(files, moved)
+    return ListedFiles(files, moved, rows, missing)
+
+
+def describe_missing_files(missing: Sequence[str], list_path: Path) -> list[str]:
+    """Return a note about rows that are left out because their images are not there, none if there are none."""
+    named = ", ".join(text[:MOST_LETTERS] for text in missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
+    return [f"{list_path.name}: {len(missing)} rows without their images are left out: {named}"] if missing else []
 
 
 def describe_moved_files(moved: Sequence[tuple[str, str]]) -> list[str]:

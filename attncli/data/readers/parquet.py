@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -29,10 +29,12 @@ from attncli.data.readers.columns import (
 )
 from attncli.data.readers.file_walk import describe_file, is_file
 from attncli.data.readers.image_folder import SplitListing, check_class_name
-from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
+from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split, separate_rows
 from attncli.data.readers.partitions import find_number_columns, read_partition_columns, remove_partitions
 from attncli.data.readers.split_names import (
+    SPLIT_COLUMNS,
     choose_configuration,
+    describe_unused_columns,
     is_system_name,
     read_split_place,
     unknown_split_error,
@@ -49,14 +51,14 @@ def list_parquet(
     configuration: str | None = None,
     unused: Collection[str] = (),
     wanted: ColumnNames = FOUND_BY_NAME,
-) -> tuple[Path, dict[str, SplitListing]]:
-    """Return the folder that the listings are relative to, and the listings; all splits but `train` may be missing.
+) -> tuple[Path, dict[str, SplitListing], tuple[str, ...]]:
+    """Return the folder that the listings are relative to, the listings, and notes; only `train` must be there.
 
     Labels are matched by the names of their classes, whatever numbers these have in each file. The classes are those
     that have images, in the order of the first schema that names them. Folders such as label=cat are columns too.
 
     Args:
-        root: a file, whose rows are all for training, or a folder of files that name their split.
+        root: a file or a folder of files; if the files name no split, a column `split` does, or all is for training.
         configuration: of several datasets in the folder, the one in the folder of this name.
         unused: names of splits to leave out.
         wanted: the columns that hold images and labels.
@@ -73,10 +75,28 @@ def list_parquet(
     rows = {
         split: [_list_rows(folder, path, wanted, numbers) for path in members] for split, members in split_paths.items()
     }
+    notes = rows["train"][0].notes
+    if set(rows) == {"train"} and all(table.splits for table in rows["train"]):
+        rows = _separate_by_column(dict(zip(split_paths["train"], rows["train"], strict=True)), root, unused)
     opener = partial(open_row, wanted=wanted)
-    return folder, {
-        split: replace(listing, opener=opener) for split, listing in group_by_class(rows, str(root)).items()
-    }
+    listings = {split: replace(listing, opener=opener) for split, listing in group_by_class(rows, str(root)).items()}
+    return folder, listings, notes
+
+
+def _separate_by_column(
+    tables: Mapping[Path, LabelledRows], root: Path, unused: Collection[str]
+) -> dict[str, list[LabelledRows]]:
+    """Return the tables of each split, of files that name none, by their columns of splits.
+
+    Raises UserError for a word that is no split, or if no row is for training.
+    """
+    parts: dict[str, list[LabelledRows]] = {}
+    for path, table in tables.items():
+        for split, part in separate_rows(table, str(path), unused).items():
+            parts.setdefault(split, []).append(part)
+    if "train" not in parts:
+        raise UserError(f"{root}: no rows of the training split", f"its column of splits has: {', '.join(parts)}")
+    return rename_test_split(parts)
 
 
 def _sort_by_split(root: Path, configuration: str | None, unused: Collection[str]) -> dict[str, list[Path]]:
@@ -127,10 +147,20 @@ def _list_rows(folder: Path, path: Path, wanted: ColumnNames, numbers: Collectio
             labels = [int(value) if label in numbers else value] * file.metadata.num_rows
         names = read_class_names(file.schema_arrow.metadata, label)
         groups = _read_group_column(file, wanted.group, partitions, str(path)) if wanted.group is not None else None
+        split = _find_split_column(_list_fields(file), (image, label, wanted.group))
+        splits = None if split is None else list(map(str, file.read(columns=[split]).column(0).to_pylist()))
         own_file = ImageFile(str(name), stat.st_size, stat.st_mtime_ns, stat.st_ino ^ stat.st_ctime_ns)
         row_files = _stat_named_files(file, image, path.parent) or [own_file] * len(labels)
     files = [ImageFile(f"{name}#{row}", *row_file[1:]) for row, row_file in enumerate(row_files)]
-    return LabelledRows(files, name_labels(labels, names, str(path)), names or [], groups)
+    notes = describe_unused_columns(file.schema_arrow.names, (image, label, wanted.group, *SPLIT_COLUMNS), path.name)
+    return LabelledRows(files, name_labels(labels, names, str(path)), names or [], groups, splits, notes)
+
+
+def _find_split_column(fields: Mapping[str, pa.DataType], used: Collection[str | None]) -> str | None:
+    """Return the column of texts that tells the split of each row, or None; `used` ones mean something else."""
+    kinds = {name: kind.value_type if pa.types.is_dictionary(kind) else kind for name, kind in fields.items()}
+    texts = [name for name, kind in kinds.items() if is_string(kind) and name not in used]
+    return next((name for word in SPLIT_COLUMNS for name in texts if name.lower() == word), None)
 
 
 def _read_group_column(file: Any, column: str, partitions: dict[str, str], location: str) -> list[str]:

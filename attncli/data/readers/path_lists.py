@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from attncli.data.readers.columns import ColumnNames, check_groups
 from attncli.data.readers.image_folder import check_class_name
 from attncli.data.readers.label_files import read_lines
+from attncli.data.readers.split_names import SPLIT_COLUMNS, describe_unused_columns
 from attncli.errors import UserError, unknown_name_error
 
 LAYOUT = "a header and a line per image, such as `path,label`; or lines `PATH LABEL` without a header"
@@ -22,7 +23,6 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl")
 IMAGE_COLUMNS = ("path", "image_path", "filepath", "file_path", "file_name", "filename", "file", "image", "img",
                  "image_name", "image_id", "imageid", "id", "name")  # fmt: skip
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "class_id", "label_id", "y")
-SPLIT_COLUMNS = ("split", "set", "subset", "partition", "part")
 DELIMITERS = (",", "\t", ";", "|")
 
 
@@ -46,12 +46,16 @@ class PathTable:
 
 @dataclass(frozen=True)
 class LabelledPaths:
-    """The path and the label of each image of a list, and what its column of splits says, if it has one."""
+    """The path and the label of each image of a list, and what its column of splits says, if it has one.
+
+    `notes` has lines about columns that are not used.
+    """
 
     paths: list[str]
     labels: list[str]
     splits: list[str] | None = None
     groups: list[str] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_path_table(path: Path, wanted: ColumnNames) -> PathTable:
@@ -151,7 +155,8 @@ def read_labelled_paths(table: PathTable, wanted: ColumnNames) -> LabelledPaths 
     if label is not None:
         labels = table.read_column(label)
     elif len(others) == 1:
-        labels = table.read_column(others[0])
+        label = others[0]
+        labels = table.read_column(label)
     elif others:
         labels = _join_class_columns(table, others)
     else:
@@ -164,7 +169,9 @@ def read_labelled_paths(table: PathTable, wanted: ColumnNames) -> LabelledPaths 
     for text in set(labels):
         check_class_name(text, str(table.path))
     groups = check_groups(table.read_column(group), str(table.path)) if group else None
-    return LabelledPaths(table.read_column(image), labels, table.read_column(split) if split else None, groups)
+    used = (image, split, group, *(others if label is None else (label,)))
+    notes = describe_unused_columns(table.columns, used, table.path.name)
+    return LabelledPaths(table.read_column(image), labels, table.read_column(split) if split else None, groups, notes)
 
 
 def _find_column(table: PathTable, wanted: str | None, usual: Sequence[str], key: str) -> str | None:

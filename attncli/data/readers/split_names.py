@@ -13,6 +13,8 @@ SPLIT_WORDS: dict[str, tuple[str, ...]] = {
     "test": ("test", "testing", "eval"),
 }
 SPLIT_BY_WORD = {word: split for split, words in SPLIT_WORDS.items() for word in words}
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "part")  # of a table: tells the split of each row
+SPLIT_LIKE_WORDS = frozenset({*SPLIT_COLUMNS, *SPLIT_BY_WORD, "fold", "kfold", "usage", "phase"})
 WORDS_HINT = ", ".join(f"{split} ({' '.join(words[1:])})" for split, words in SPLIT_WORDS.items())
 # Written by operating systems, file managers and network storage. Names that begin with a dot are skipped too.
 SYSTEM_NAMES = frozenset(
@@ -81,6 +83,17 @@ def read_split_place(path: str) -> SplitPlace:
         return SplitPlace(None, "/".join(parts[:-1]) or ".")
     depth, split = next(iter(splits_by_depth.items()))
     return SplitPlace(split, "/".join(parts[:depth]) or ".")
+
+
+def describe_unused_columns(columns: Iterable[str], used: Collection[str | None], location: str) -> tuple[str, ...]:
+    """Return a line about columns that by their names tell a split, such as is_test or fold, and are not read."""
+    unused = [
+        name for name in columns if name not in used and SPLIT_LIKE_WORDS & set(re.split(r"[^a-z]+", name.lower()))
+    ]
+    if not unused:
+        return ()
+    known = " ".join(SPLIT_BY_WORD)
+    return (f"{location}: not used: the column {_list_names(unused)}; a column `split` with {known} tells the splits",)
 
 
 def describe_unused_siblings(root: Path) -> tuple[str, ...]:
