@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -11,7 +11,7 @@ from attncli import attention, backbones, data, recipe
 from attncli.attention.card import SITES
 from attncli.backbones.user_network_file import find_class_count
 from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases
-from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
+from attncli.errors import CollectedError, UserError, join_hints, suggest_name, unknown_name_error
 from attncli.system.code_reference import is_code_reference
 from attncli.system.files import expand_user_path
 from attncli.system.source_inspection import ConstructorParameter
@@ -185,12 +185,16 @@ def _check_option(mechanism: attention.Mechanism, key: str, value: Any, prefix: 
     if key not in allowed:
         hint = suggest_name(key, allowed) or f"'{name}' has no options"
         return [UserError(f"{location}: unknown option of '{name}'", hint)]
-    adapter = TypeAdapter(_resolve_annotation(allowed[key]))
+    type_ = _resolve_annotation(allowed[key])
+    adapter = TypeAdapter(type_)
     for option_value in (tuple(value), value) if isinstance(value, list) else (value,):
         with suppress(ValidationError):
             adapter.validate_python(option_value, strict=True)
             return []
-    return [UserError(f"{location}: {value!r} is not allowed", f"allowed: {allowed[key].annotation}")]
+    hint = f"allowed: {allowed[key].type_text}"
+    if isinstance(value, str) and get_origin(type_) is Literal:
+        hint = join_hints(suggest_name(value, (c for c in get_args(type_) if isinstance(c, str))), hint)
+    return [UserError(f"{location}: {value!r} is not allowed", hint)]
 
 
 def _resolve_annotation(parameter: ConstructorParameter) -> Any:

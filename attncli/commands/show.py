@@ -107,7 +107,10 @@ def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequ
     lines += [wrap_with_label(f"{label:10}", text) for label, text in labelled_texts]
     if mechanism.options:
         lines += ["", "Options   --set model.options.NAME=VALUE"]
-        lines += [f"  {k} = {_format_default(p.default)}  ({p.annotation})" for k, p in mechanism.options.items()]
+        lines += [
+            wrap_with_label(f"  {k} = {_format_default(p.default)}  ", f"({p.type_text})")
+            for k, p in mechanism.options.items()
+        ]
     return "\n".join(lines)
 
 

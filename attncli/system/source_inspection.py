@@ -1,6 +1,8 @@
 """Facts read from a Python file without running it, so that `ls`, `show` and completion never load torch."""
 
 import ast
+import copy
+import re
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,11 @@ class ConstructorParameter:
 
     annotation: str
     default: Any
+
+    @property
+    def type_text(self) -> str:
+        """What it takes, for people: `int`, `fast | slow`, `tuple[avg | max, ...]`."""
+        return re.sub(r"Literal\[([^\]]*)\]", lambda m: m[1].replace(", ", " | ").replace("'", ""), self.annotation)
 
 
 @dataclass(frozen=True)
@@ -76,12 +83,12 @@ def read_parameters(tree: ast.Module, name: str) -> list[SignatureParameter] | N
     """
     node = find_definition(tree, name)
     if isinstance(node, ast.FunctionDef):
-        return _read_signature(node)
+        return _read_signature(node, tree)
     if node is None:
         return None
     for child in node.body:
         if isinstance(child, ast.FunctionDef) and child.name == "__init__":
-            return _read_signature(child)[1:]
+            return _read_signature(child, tree)[1:]
     for base in node.bases:
         if isinstance(base, ast.Name) and base.id != name:
             inherited = read_parameters(tree, base.id)
@@ -90,8 +97,21 @@ def read_parameters(tree: ast.Module, name: str) -> list[SignatureParameter] | N
     return []
 
 
-def _read_signature(function: ast.FunctionDef) -> list[SignatureParameter]:
+class _AliasResolver(ast.NodeTransformer):
+    """Replaces names that a file gives to types, such as `Order = Literal["a", "b"]`, by these types."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.tree = tree
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """Return the type that a name stands for, or the name."""
+        value = find_assignment(self.tree, node.id)
+        return value if isinstance(value, ast.Subscript | ast.BinOp) else node
+
+
+def _read_signature(function: ast.FunctionDef, tree: ast.Module) -> list[SignatureParameter]:
     """Return all parameters of a function but *args and **kwargs, a method's self too."""
+    resolver = _AliasResolver(tree)
     arguments = function.args
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
@@ -99,7 +119,7 @@ def _read_signature(function: ast.FunctionDef) -> list[SignatureParameter]:
     return [
         SignatureParameter(
             argument.arg,
-            ast.unparse(argument.annotation) if argument.annotation else "Any",
+            ast.unparse(resolver.visit(copy.deepcopy(argument.annotation))) if argument.annotation else "Any",
             default,
             is_keyword=i >= len(positional),
         )

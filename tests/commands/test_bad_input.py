@@ -45,6 +45,10 @@ LINES = {
     "wrong type": ("run --set train.lr=fast", 'train.lr: "fast" is not allowed', "allowed: number"),
     "wrong range": ("run --epochs 0", "train.epochs: 0 is not allowed", "allowed: greater than or equal to 1"),
     "wrong type of an option": ("run --attn eca --set model.options.k=x", "model.options.k: 'x'", "allowed: int"),
+    "word that an option does not take": (
+        "run --attn self-attention --set model.options.pairwise=dot", "pairwise: 'dot' is not allowed",
+        "did you mean 'dot-product'?; allowed: embedded-gaussian | gaussian | dot-product | concatenation",
+    ),
     "published figures of no network": ("published --backbone resnte50", "unknown backbone", "'resnet50'"),
     "one of two types": ("run --set data.classes=[1,2]", "data.classes: [1, 2]", "integer or list of strings"),
     "value in place of a section": ("run --set train=3", "train: 3 is not allowed", "allowed: mapping"),
