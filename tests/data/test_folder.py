@@ -58,6 +58,23 @@ def test_val_and_test_are_both_used(tmp_path: Path) -> None:
     assert np.array_equal(dataset.test.images[0].numpy(), noise(18).transpose(2, 0, 1))
 
 
+def test_a_lone_folder_in_each_split_is_looked_into(tmp_path: Path) -> None:
+    """train/images/CLASS/* is the same dataset as train/CLASS/*; one class alone stays an error."""
+    root = folder(tmp_path / "x")
+    expected = load(root)
+    for split in ("train", "test"):
+        (root / split).rename(tmp_path / split)
+        (root / split).mkdir()
+        (tmp_path / split).rename(root / split / "images")
+    dataset = load(root)
+    assert dataset.classes == CLASSES
+    assert dataset.train.labels.tolist() == expected.train.labels.tolist()
+    assert torch.equal(dataset.test.images, expected.test.images)
+    for name in CLASSES[1:]:
+        shutil.rmtree(root / "train" / "images" / name)
+    assert "at least two classes" in refused(root).problem
+
+
 @pytest.mark.parametrize("name", ["x.npz", "x.H5", "train.arrow", "x.tfrecord"])
 def test_foreign_formats_are_named(tmp_path: Path, name: str) -> None:
     """A file that no dataset reads is refused as what it is, whichever dataset is asked to read it."""
