@@ -381,6 +381,21 @@ def rename_classes(place: Path, *names: str) -> Path:
     return root
 
 
+def write_recipe(place: Path, text: str) -> str:
+    """A recipe of this text."""
+    (place / "mine.yaml").write_bytes(text.encode())
+    return str(place / "mine.yaml")
+
+
+RECIPES = [
+    ("numbers as YAML 1.2 has them", "train: {lr: 1e-3, weight_decay: 5E-4}\r\n", lambda d: d.code == 0),
+    ("a mark of the encoding", "\ufefftrain:\n  epochs: 3\n", lambda d: d.code == 0),
+    ("JSON", '{"train": {"epochs": 3}}', lambda d: d.code == 0),
+    ("tabs", "train:\n\tepochs: 3\n", is_refused("mine.yaml")),
+    ("two documents", "train: {epochs: 3}\n---\ntrain: {epochs: 4}\n", is_refused("mine.yaml")),
+    ("python tags", "train: !!python/object/apply:os.system [id]\n", is_refused("mine.yaml")),
+    ("hydra's defaults", "defaults: [base]\ntrain: {epochs: 3}\n", is_refused("defaults")),
+]
 PARQUET_SPLITS = {"Train+Test": ("Train", "Test"), "train+dev": ("train", "dev"),
                   "training+testing": ("training", "testing")}  # fmt: skip
 SIZED = ("--image-size", "16")
@@ -467,6 +482,8 @@ ROWS = [
         p, make_folder(p / "x", ("",), 12)), is_read(19, 5)),
     Row("C16", "kirby #1024, snips-nlu #772", "data.classes=[yes,no]", lambda _: check(
         "--set", "data.classes=[yes,no]"), is_refused("quotes")),
+    Row("C16 numbers", "the same", "data.classes=[1,2,10]", lambda _: check(
+        "--set", "data.classes=[1,2,10]"), is_refused("quotes")),
     Row("C18", "YijinHuang/pytorch-classification #6", "--image-size 24x16", lambda p: read(
         p, make_folder(p / "x", each=4), "--image-size", "24x16"), is_read(8, 8)),
     *(Row(f"C19 {name}", "MONAI PR #9032", f"--runs {name}", try_runs_folder(name), is_trained)
@@ -488,6 +505,13 @@ ROWS = [
         lambda d: is_trained(d) and json.loads(d.out)["test_top5"] is None),
     Row("D9", "own", "an experiment name of 600 letters", lambda _: check("--set", f"experiment={'x' * 600}"),
         is_refused("experiment")),
+    *(Row(f"E1 {kind}", "yacs #46, LlamaFactory #4014", f"a recipe with {kind}",
+          lambda p, text=text: check(write_recipe(p, text)), is_right)
+      for kind, text, is_right in RECIPES),
+    *(Row(f"E4 {attn} {option}", "senet.pytorch #13, timm #260", f"--attn {attn}, {option}",
+          lambda _, attn=attn, option=option: check("--attn", attn, "--set", f"model.options.{option}"),
+          is_refused(f"model.options.{option.partition('=')[0]}"))
+      for attn, option in (("se", "reduction=1.5"), ("eca", "k=x"), ("se", "ratio=4"))),
 ]  # fmt: skip
 
 
