@@ -104,8 +104,11 @@ def test_frames_are_the_json_of_the_commands(tmp_path: Path, monkeypatch: pytest
     assert set(frame["recipe.train.lr"]) == {0.1}
     table, printed = attncli.compare(attn="eca"), line("compare", "--json", "--no-plot").json()
     (wanted,) = [row for row in printed if row["attn"] == "eca"]  # tested together with se, also if se is not shown
+    shown = {row["attn"]: row for row in line("compare", "--attn", "eca", "--json", "--no-plot").json()}
+    assert set(shown) == {"none", "eca"}
     for name in ("diff", "p_holm", "diff_joint_low"):
         assert table[name].tolist()[1] == pytest.approx(wanted[name])
+        assert shown["eca"][name] == wanted[name]
     for wrong in ({"backbone": "resnet18"}, {"attn": ["eca", "cbma"]}, {"margin": 0.0}, {"runs": "nosuch"}):
         with pytest.raises(UserError):
             attncli.compare(**wrong)  # type: ignore[arg-type]  # wrong on purpose

@@ -16,6 +16,10 @@ TOPIC_ORDER = (
     "distributed", "mlflow", "tracking-server", "attention-figures", "trained-networks", "python-api", "benchmarks",
     "contributing", "troubleshooting", "changelog",
 )  # fmt: skip
+STYLES = {  # readable on black and on white, as cyan and yellow are not
+    "code": "bold", "table.header": "bold", "table.border": "dim", "item.number": "bold", "list": "none",
+    "link": "underline", "link_url": "underline",
+}  # fmt: skip
 MAX_WIDTH = 100  # columns; longer lines are hard to read
 
 
@@ -82,24 +86,24 @@ def render_topic(text: str, is_terminal: bool) -> str:
     """Return Markdown as text for a terminal, with colours if it is one; only code is wider than MAX_WIDTH columns."""
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.markdown import CodeBlock, Markdown
-    from rich.syntax import Syntax
+    from rich.text import Text
+    from rich.theme import Theme
 
     class UnwrappedCode(CodeBlock):
         """Code whose lines stay whole however narrow the terminal is, so that they can be copied."""
 
         def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
             indented = "\n".join(f" {line}" for line in str(self.text).rstrip().splitlines())
-            code = Syntax("", self.lexer_name, theme=self.theme).highlight(f"\n{indented}\n")
-            code.no_wrap, code.overflow = True, "ignore"
-            yield code
+            yield Text(f"\n{indented}\n", no_wrap=True, overflow="ignore")
 
     class Topic(Markdown):
         """Markdown with such code."""
 
         elements: ClassVar = {**Markdown.elements, "fence": UnwrappedCode, "code_block": UnwrappedCode}
 
-    console = Console(force_terminal=is_terminal, color_system="auto" if is_terminal else None)
+    theme = Theme({f"markdown.{element}": style for element, style in STYLES.items()})
+    console = Console(force_terminal=is_terminal, color_system="auto" if is_terminal else None, theme=theme)
     console.width = min(console.width, MAX_WIDTH)
     with console.capture() as capture:
-        console.print(Topic(text, hyperlinks=False, code_theme="ansi_light"), crop=False)
+        console.print(Topic(text, hyperlinks=False), crop=False)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"

@@ -1,6 +1,7 @@
 """The datasets by name: which there are, whether their files are there, and reading one of them."""
 
 import importlib
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,11 @@ KEYS_OF_DATASETS = {
     "group_pattern": ("folder", "table"),
 }
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+FOREIGN_FORMATS = {
+    ".npz": "arrays of NumPy", ".npy": "an array of NumPy", ".mat": "a file of MATLAB", ".h5": "an HDF5 file",
+    ".hdf5": "an HDF5 file", ".tfrecord": "records of TensorFlow", ".arrow": "an Arrow file", ".pkl": "a pickle",
+    ".pt": "tensors of torch", ".mdb": "an LMDB database",
+}  # fmt: skip
 READERS_OF_FILES = {".parquet": "parquet", ".csv": "table", ".tsv": "table", ".txt": "table"}  # by suffix
 DEFAULT_BASE = "digits"  # what generated datasets are made of without data.of
 
@@ -61,7 +67,7 @@ def check_data_root(data: Data) -> None:
     if data.root is None and has_origin(data.name, "user"):
         raise UserError(f"data.root: the dataset '{data.name}' needs one", hint)
     if data.root is not None and not (root := expand_user_path(data.root, "data.root")).exists():
-        raise UserError(f"{root}: no such folder", hint)
+        raise UserError(f"{root}: no such folder", _suggest_path(data.root) or hint)
     if data.root is None:
         return
     _check_kind_of_root(data.name, root, hint)
@@ -71,13 +77,23 @@ def check_data_root(data: Data) -> None:
         find_split_folders(root, data.unused_splits)
 
 
+def _suggest_path(text: str) -> str:
+    """Return a hint for a path with quotes or variables in it, as a shell would read it, or an empty text."""
+    path = os.path.expandvars(text.strip("'\""))
+    is_there = path != text and os.path.exists(os.path.expanduser(path))
+    return f"did you mean {path}? quotes and variables are read by a shell only" if is_there else ""
+
+
 def _check_kind_of_root(name: str, root: Path, hint: str) -> None:
-    """Raise UserError for an archive, a file in place of a folder, or a file of another kind of dataset."""
+    """Raise UserError for an archive, a foreign format, a file in place of a folder, or one of another dataset."""
     if not root.is_file():
         return
     suffix = root.suffix.lower()
     if suffix in ARCHIVES:
         raise UserError(f"{root}: an archive", "unpack it, and give the folder or list that it holds")
+    if suffix in FOREIGN_FORMATS:
+        problem = f"{root}: {FOREIGN_FORMATS[suffix]}, which no dataset here reads"
+        raise UserError(problem, "write the images as files, or as a Parquet table with the columns image and label")
     reader = READERS_OF_FILES.get(suffix)
     if name != reader and (reader is not None or name not in READERS_OF_FILES.values()):
         problem = f"{root}: a file, which the dataset '{name}' cannot read"

@@ -136,6 +136,7 @@ def _describe_allowed(error: ErrorDetails) -> str:
     """Return in plain words what pydantic would have accepted."""
     text = error["msg"].removeprefix("Input should be ").replace("a valid ", "").replace("dictionary", "mapping")
     text = text.replace("String should have", "text of")
+    text = re.sub(r"List should have (at (?:least|most) \d+) items?.*", r"list of \1 values", text)
     text = re.sub(r" or instance of \w+$", "", text)
     is_list_item = isinstance(error["loc"][-1], int) and any(isinstance(step, str) for step in error["loc"][2:])
     return f"list of {text}s" if is_list_item else text

@@ -1,11 +1,13 @@
 """What every mechanism must hold, with every one of its options."""
 
 import copy
+import re
 from fnmatch import fnmatch
 
 import pytest
 import torch
 
+from attncli import attention
 from tests.attention.case import Case, cases, forward, own, randomise
 
 CASES = cases()
@@ -19,8 +21,6 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_output_shape_and_gradients(case: Case) -> None:
     """In training, the output has the shape the site expects and every live parameter a finite gradient."""
-    from attncli import attention
-
     module = randomise(case.build().double().train())
     getattr(own(case.name), "settle", lambda module: None)(module)
     inputs = tuple(x.requires_grad_() for x in case.inputs(n=4))
@@ -110,8 +110,6 @@ def test_initialisation_depends_on_the_seed_alone(case: Case) -> None:
 @pytest.mark.parametrize("case", [c for c in CASES if not c.options], ids=str)
 def test_identity_at_initialisation_where_the_card_says_so(case: Case) -> None:
     """A fresh module returns its input exactly if and only if its card says so."""
-    from attncli import attention
-
     if case.site in ("model", "frames-head", "join", "conv"):
         assert not attention.describe_mechanism(case.name).card.identity
         return
@@ -119,3 +117,12 @@ def test_identity_at_initialisation_where_the_card_says_so(case: Case) -> None:
     with torch.no_grad():
         (x,) = case.inputs()
         assert torch.equal(forward(module, (x,)), x) == attention.describe_mechanism(case.name).card.identity
+
+
+def test_types_of_options_are_spelled_out() -> None:
+    """`attncli show` prints the type of an option as it is written, so it lists the allowed values itself."""
+    known = {"int", "float", "bool", "str", "None", "tuple", "Literal"}
+    for name in attention.mechanism_names():
+        for option, parameter in attention.describe_mechanism(name).options.items():
+            words = re.findall(r"\w+", re.sub(r"'[^']*'|\"[^\"]*\"", "", parameter.annotation))
+            assert set(words) <= known, (name, option, parameter.annotation)

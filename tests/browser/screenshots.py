@@ -80,7 +80,7 @@ def save(picture: Image.Image, path: Path, width: int | None = None) -> None:
     width = min(width or picture.width, picture.width)
     while True:
         size = (width, round(picture.height * width / picture.width))
-        small = picture.resize(size, Image.Resampling.LANCZOS).quantize(256, dither=Image.Dither.NONE)
+        small = picture.resize(size, Image.Resampling.LANCZOS).quantize(256, kmeans=3, dither=Image.Dither.NONE)
         buffer = io.BytesIO()
         small.save(buffer, "PNG", optimize=True)
         if len(buffer.getvalue()) < MOST_BYTES:

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,16 @@ def test_code_is_printed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "attncli run --attn eca" in text
     assert "one item" in text
     assert "#" not in text
+
+
+def test_colours_are_readable_on_white_and_on_black(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Magenta alone: yellow and cyan vanish on white, blue on black."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    table, code = "| h | i |\n|---|---|\n| j | k |", "```python\nl = 'm'\n```"
+    text = f"# A\n\n## B\n\n`c` **d** [e](https://f)\n\n1. g\n\n{table}\n\n{code}\n"
+    codes = {code for codes in re.findall(r"\x1b\[([\d;]*)m", render_topic(text, True)) for code in codes.split(";")}
+    assert "1" in codes
+    assert {code for code in codes if len(code) == 2} <= {"35"}
 
 
 def test_a_terminal_gets_pages(tmp_path: Path) -> None:

@@ -143,12 +143,20 @@ def make_parquet(rng: random.Random, root: Path) -> dict[str, Any]:
     """A folder of Parquet files with columns of any type, some of them broken."""
     root.mkdir()
     names = ("train.parquet", "test.parquet", "Valid-0.parquet", "x.parquet", "a/train.parquet", "train/0.parquet")
+    parts = ("label=a/0.parquet", "label=b/1.parquet", "label=%FF/0.parquet", "kind=1/label=a/0.parquet",
+             "=/0.parquet", "label=__HIVE_DEFAULT_PARTITION__/0.parquet", "split=test/kind=2/0.parquet",
+             "kind=/0.parquet")  # fmt: skip
     kind = rng.choice([0, 0, 0, None])
-    for name in rng.sample(names, rng.randrange(1, 4)) if rng.random() < 0.3 else ("train.parquet", "test.parquet"):
+    usual = rng.choice([("train.parquet", "test.parquet")] * 4 + [("x.parquet",), parts[:2], rng.sample(parts, 3)])
+    for name in rng.sample(names, rng.randrange(1, 4)) if rng.random() < 0.3 else usual:
         path, count = root / name, rng.choice([0, 1, 6, 6, 6])
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         columns = {rng.choice(["image"] * 8 + ["img", "picture"]): make_images(rng, count)}
-        columns[rng.choice(["label"] * 8 + ["labels", "kind"])] = make_labels(rng, count, kind)
+        if "=" not in name or rng.random() < 0.2:
+            columns[rng.choice(["label"] * 8 + ["labels", "kind"])] = make_labels(rng, count, kind)
+        if rng.random() < 0.2:
+            words = rng.choices(["train"] * 6 + ["test"] * 3 + ["extra", None, "\u732b"], k=count)
+            columns[rng.choice(["split", "Set"])] = pa.array(words, rng.choice([pa.string(), pa.large_string()]))
         if rng.random() < 0.2:
             columns[rng.choice(["id", "fine_label", "image"])] = make_labels(rng, count)
         table = pa.table(columns)

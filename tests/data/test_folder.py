@@ -58,6 +58,42 @@ def test_val_and_test_are_both_used(tmp_path: Path) -> None:
     assert np.array_equal(dataset.test.images[0].numpy(), noise(18).transpose(2, 0, 1))
 
 
+def test_a_lone_folder_in_each_split_is_looked_into(tmp_path: Path) -> None:
+    """train/images/CLASS/* is the same dataset as train/CLASS/*; one class alone stays an error."""
+    root = folder(tmp_path / "x")
+    expected = load(root)
+    for split in ("train", "test"):
+        (root / split).rename(tmp_path / split)
+        (root / split).mkdir()
+        (tmp_path / split).rename(root / split / "images")
+    dataset = load(root)
+    assert dataset.classes == CLASSES
+    assert dataset.train.labels.tolist() == expected.train.labels.tolist()
+    assert torch.equal(dataset.test.images, expected.test.images)
+    for name in CLASSES[1:]:
+        shutil.rmtree(root / "train" / "images" / name)
+    assert "at least two classes" in refused(root).problem
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.H5", "train.arrow", "x.tfrecord"])
+def test_foreign_formats_are_named(tmp_path: Path, name: str) -> None:
+    """A file that no dataset reads is refused as what it is, whichever dataset is asked to read it."""
+    (tmp_path / name).touch()
+    for dataset in ("folder", "parquet", "table"):
+        with pytest.raises(UserError, match="no dataset here reads") as caught:
+            data.check_data_root(of_folder(tmp_path / name).model_copy(update={"name": dataset}))
+        assert "Parquet" in caught.value.hint
+
+
+def test_a_path_as_a_shell_would_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quotes and variables in a recipe are no part of a path: the hint has the path that is meant, if it is there."""
+    monkeypatch.setenv("PICTURES", str(tmp_path))
+    for text, is_meant in ((f"'{tmp_path}'", True), ("$PICTURES", True), ("$PICTURES/gone", False)):
+        with pytest.raises(UserError) as caught:
+            data.check_data_root(of_folder(tmp_path).model_copy(update={"root": text}))
+        assert (str(tmp_path) in caught.value.hint) == is_meant
+
+
 def test_other_splits_beside_the_root_are_named(tmp_path: Path) -> None:
     """Who names train/ gets a test set that is cut from it, and is told of test/ beside it; not who names the whole."""
     root = folder(tmp_path / "x", ("Train", "test"))

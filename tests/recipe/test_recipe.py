@@ -51,6 +51,7 @@ def test_all_errors_at_once_with_the_nearest_key() -> None:
     assert any(f.startswith('train.epochs: "a" is not allowed | allowed: integer') for f in errors)
     assert any("greater than 0" in f for f in errors)
     assert any("'sgd', 'adamw' or 'adam'" in f for f in errors)
+    assert [("at least 2" in f, "validation" in f) for f in problems("data.image_size=[16]")] == [(True, False)]
 
 
 @pytest.mark.parametrize(

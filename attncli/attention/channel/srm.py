@@ -18,16 +18,13 @@ Where the sources differ: paper and code use the standard deviation, one survey 
 """
 
 import functools
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from attncli.attention.card import Card
 from attncli.attention.ops import gate, promote_half, spatial_mean
-
-StylePooling = Literal["both", "mean", "deviation"]
-StyleIntegration = Literal["cfc", "mlp"]
 
 card = Card(
     title="SRM: A Style-based Recalibration Module for Convolutional Neural Networks",
@@ -62,14 +59,14 @@ class Attention(nn.Module):
         eps: float = 1e-5,
         unbiased: bool = True,
         style: Literal["deviation", "variance"] = "deviation",
-        pooling: StylePooling = "both",
-        integration: StyleIntegration = "cfc",
+        pooling: Literal["both", "mean", "deviation"] = "both",
+        integration: Literal["cfc", "mlp"] = "cfc",
         reduction: int = 16,
     ) -> None:
         super().__init__()
         if eps <= 0 or style not in ("deviation", "variance"):
             raise ValueError(f"eps={eps}, style={style!r}: eps is positive, style is deviation or variance")
-        if pooling not in get_args(StylePooling) or integration not in get_args(StyleIntegration):
+        if pooling not in ("both", "mean", "deviation") or integration not in ("cfc", "mlp"):
             raise ValueError(
                 f"pooling={pooling!r}, integration={integration!r}: "
                 "pooling is both, mean or deviation, integration is cfc or mlp"

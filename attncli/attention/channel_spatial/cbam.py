@@ -21,7 +21,7 @@ use PReLU, a spatial convolution with bias and no norm, or add x once more: we f
 puts the maximum first; others put the mean first, which matters only if weights are exchanged.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,6 @@ card = Card(
 )
 
 PoolType = Literal["avg", "max", "lp", "lse"]
-GateOrder = Literal["channel-first", "spatial-first", "parallel"]
 
 
 class Attention(nn.Module):
@@ -80,12 +79,12 @@ class Attention(nn.Module):
         channel: bool = True,
         spatial: bool = True,
         light: bool = False,
-        order: GateOrder = "channel-first",
+        order: Literal["channel-first", "spatial-first", "parallel"] = "channel-first",
     ) -> None:
         super().__init__()
         if not (channel or spatial):
             raise ValueError("channel=False and spatial=False leave nothing of the block")
-        if order not in get_args(GateOrder):
+        if order not in ("channel-first", "spatial-first", "parallel"):
             raise ValueError(f"order={order!r}: channel-first, spatial-first or parallel")
         if order != "channel-first" and not (channel and spatial):
             raise ValueError(f"order={order!r} needs both gates, and one of them is switched off")

@@ -27,7 +27,7 @@ Initialisation is the authors': weights normal with deviation 0.01, biases 0. SA
 spectral norm, pooling and an output convolution; `sagan` is the well-known PyTorch form, which has none of them.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,7 @@ card = Card(
     ),
 )
 
-PairwiseFunction = Literal["embedded-gaussian", "gaussian", "dot-product", "concatenation"]
+PAIRWISE_FUNCTIONS = ("embedded-gaussian", "gaussian", "dot-product", "concatenation")
 
 
 class Attention(nn.Module):
@@ -76,7 +76,7 @@ class Attention(nn.Module):
         channels: int,
         *,
         variant: Literal["non-local", "sagan"] = "non-local",
-        pairwise: PairwiseFunction = "embedded-gaussian",
+        pairwise: Literal["embedded-gaussian", "gaussian", "dot-product", "concatenation"] = "embedded-gaussian",
         reduction: int | None = None,
         hidden: int | None = None,
         sub_sample: Literal["none", "input", "projection"] = "none",
@@ -170,8 +170,8 @@ class Attention(nn.Module):
 
 
 def _check_pairwise_function(pairwise: str, sagan: bool, scale: bool) -> None:
-    if pairwise not in get_args(PairwiseFunction):
-        raise ValueError(f"pairwise={pairwise!r}: one of {', '.join(get_args(PairwiseFunction))}")
+    if pairwise not in PAIRWISE_FUNCTIONS:
+        raise ValueError(f"pairwise={pairwise!r}: one of {', '.join(PAIRWISE_FUNCTIONS)}")
     if pairwise != "embedded-gaussian" and (sagan or scale):
         raise ValueError(
             f"pairwise={pairwise!r} has neither a scale nor a sagan variant; both are of embedded-gaussian"

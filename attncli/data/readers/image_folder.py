@@ -159,7 +159,7 @@ def list_flat_folder(root: Path, folder: str) -> list[ImageFile]:
 
 
 def list_class_folders(root: Path, split: str, unused: Collection[str] = ()) -> SplitListing:
-    """Return the images of SPLIT/CLASS/, without the folders `unused`.
+    """Return the images of SPLIT/CLASS/, without the folders `unused`. A lone folder of classes is looked into.
 
     Raises UserError for fewer than two classes, or an image outside of them.
     """
@@ -176,6 +176,10 @@ def list_class_folders(root: Path, split: str, unused: Collection[str] = ()) -> 
                 f"{entry.path}: a file outside the folders of the classes",
                 f"move it to {join_folders(split, 'CLASS')}/; --dataset table reads a list of paths and labels",
             )
+    if len(classes) == 1 and not skipped:
+        lone_folder = join_folders(split, classes[0])
+        if _are_class_folders(root / lone_folder, _list_folders(root / lone_folder)):
+            return list_class_folders(root, lone_folder, unused)
     if len(classes) < 2:
         description = f"one folder only ('{classes[0]}')" if classes else "no folders"
         raise UserError(f"{root / split}: {description}; a classifier needs at least two classes", LAYOUT)
