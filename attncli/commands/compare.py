@@ -184,15 +184,16 @@ def command(
     )  # of all runs, as variants are tested together whatever is shown
     rows = run_filter.select_rows(all_rows, finished_runs)
     rows = sort_rows(rows, sort) if sort else rows
-    chosen_columns = None
-    if columns or spread or format_ == "latex":
-        chosen_columns = choose_columns(columns or PAPER_COLUMNS, spread or ("sd" if format_ == "latex" else "ci"))
+    shown_spread: Literal["ci", "sd"] = spread or ("sd" if format_ == "latex" else "ci")
+    is_paper_table = columns or spread or format_ == "latex"
+    chosen_columns = choose_columns(columns or PAPER_COLUMNS, shown_spread) if is_paper_table else None
     for text in (*describe_lost_runs(failed_runs, finished_runs), *_list_unreadable_runs(runs, finished_runs)):
         click.echo(text, err=True)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
     width = choose_table_width(shutil.get_terminal_size().columns)
-    echo_result(comparison.render_comparison(rows, "json" if as_json else format_, width, chosen_columns))
+    text = comparison.render_comparison(rows, "json" if as_json else format_, width, chosen_columns, shown_spread)
+    echo_result(text)
     if not has_others:
         _warn_of_untracked_runs(run_store, finished_runs)
     if plot and rows:

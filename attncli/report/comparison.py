@@ -5,6 +5,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Literal
 
 from attncli import attention
 from attncli.analysis import stats
@@ -16,12 +17,17 @@ from attncli.report.table import HOST_MARK, MISSING, WIDTH, Column
 from attncli.runs import FailedRun, FinishedRun
 from attncli.track.tags import name_images
 
-NOTE = (
-    "top-1: mean over n seeds ± half its 95 % interval, in percent; n 2/3: 2 of 3 seeds, the others failed or are "
-    "missing. diff: to the plain network, seed by seed, in points (over the seeds in brackets, if those are fewer than "
-    "n); its intervals hold for all variants of a table together. p: corrected for all of them. params, MACs: overhead "
-    "in percent. train, infer: images/s over the plain network's. All variants have the recipe of the plain network: "
-    "nothing is tuned for any of them. `attncli help statistics` explains the verdicts."
+Spread = Literal["ci", "sd"]  # what stands after ±
+SPREAD_TEXTS: dict[Spread, str] = {
+    "ci": "half the 95 % interval; those of differences hold for all variants of a table together",
+    "sd": "the standard deviation over the seeds",
+}
+_NOTE = (
+    "top-1: mean over n seeds, in percent; n 2/3: 2 of 3 seeds, the others failed or are missing. diff: to the plain "
+    "network, seed by seed, in points (over the seeds in brackets, if those are fewer than n). After ±: {spread}. p: "
+    "corrected for all variants of a table. params, MACs: overhead in percent. train, infer: images/s over the plain "
+    "network's. All variants have the recipe of the plain network: nothing is tuned for any of them. `attncli help "
+    "statistics` explains the verdicts."
 )
 
 
@@ -30,6 +36,7 @@ def render_comparison(
     format_: str = "table",
     width: int = WIDTH,
     columns: Sequence[Column[ComparisonRow]] | None = None,
+    spread: Spread = "ci",
 ) -> str:
     """Return the comparison as text.
 
@@ -38,16 +45,17 @@ def render_comparison(
         format_: One of `table.FORMATS`.
         width: Columns of the terminal, for `table`.
         columns: What to show instead of COLUMNS; CSV and JSON always have everything.
+        spread: What these columns have after ±.
 
     Raises:
         UserError: Another format.
     """
-    columns = columns or COLUMNS
+    columns, note = columns or COLUMNS, explain_columns(spread)
     if format_ == "table":
         return "\n\n".join(
             [
                 *(_render_group(title, part, width, columns) for title, part in group_comparison_rows(rows)),
-                wrap_text(NOTE, width),
+                wrap_text(note, width),
             ]
         )
     if format_ == "markdown":
@@ -55,12 +63,18 @@ def render_comparison(
             f"### {title}\n\n{table.render_markdown_table([*columns, VERDICT], part)}"
             for title, part in group_comparison_rows(rows)
         ]
-        return "\n\n".join([*blocks, NOTE])
+        return "\n\n".join([*blocks, note])
     if format_ == "latex":
         return "\n\n".join(
-            table.render_latex_table(columns, part, comment=title) for title, part in group_comparison_rows(rows)
+            table.render_latex_table(columns, part, comment=f"{title}; after ±: {SPREAD_TEXTS[spread]}")
+            for title, part in group_comparison_rows(rows)
         )
     return table.render_rows([row.to_json_dict() for row in rows], format_)
+
+
+def explain_columns(spread: Spread = "ci") -> str:
+    """Return the text below a comparison: what its columns mean, and what stands after ±."""
+    return _NOTE.format(spread=SPREAD_TEXTS[spread])
 
 
 def group_comparison_rows(rows: Sequence[ComparisonRow]) -> list[tuple[str, list[ComparisonRow]]]:
@@ -200,15 +214,21 @@ def format_top1(row: ComparisonRow) -> str:
     return f"{100 * mean:.2f} ±{format_half_interval(high - mean)}"
 
 
-def format_difference(row: ComparisonRow) -> str:
-    """Return the difference in points with half its interval; baselines have none."""
+def format_difference(row: ComparisonRow, spread: Spread = "ci") -> str:
+    """Return the difference in points with half its interval, or its standard deviation; baselines have none."""
     if row.difference is None:
         return MISSING
-    high = row.joint.high if row.joint else None
-    is_bounded = high is not None and math.isfinite(high)
-    half = f" ±{format_half_interval((high or 0.0) - row.difference.mean)}" if is_bounded else ""
+    half = f" ±{format_half_interval(reach)}" if (reach := _find_reach(row, row.difference, spread)) is not None else ""
     shared = f" ({row.difference.n})" if row.difference.n < row.accuracy.n else ""
     return f"{100 * row.difference.mean:+.2f}{half}{shared}"
+
+
+def _find_reach(row: ComparisonRow, difference: stats.MeanEstimate, spread: Spread) -> float | None:
+    """Return what stands after ± of a difference, as a fraction, or None if it is unknown or unbounded."""
+    if spread == "sd":
+        return difference.sd if difference.n > 1 else None
+    high = row.joint.high if row.joint else None
+    return high - difference.mean if high is not None and math.isfinite(high) else None
 
 
 def format_half_interval(fraction: float) -> str:

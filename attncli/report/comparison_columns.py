@@ -1,7 +1,6 @@
 """The columns that a comparison can have, chosen by name, and the order of its rows."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from attncli.analysis import stats
 from attncli.analysis.compare import ComparisonRow
@@ -9,6 +8,7 @@ from attncli.analysis.stats import MeanEstimate
 from attncli.attention import NONE
 from attncli.errors import unknown_name_error
 from attncli.report.comparison import (
+    Spread,
     format_difference,
     format_half_interval,
     format_overhead,
@@ -19,7 +19,6 @@ from attncli.report.comparison import (
 )
 from attncli.report.table import MISSING, Column
 
-Spread = Literal["ci", "sd"]
 NAME_COLUMN = "attention"  # a row without it is a figure of no one knows what
 PAPER_COLUMNS = (NAME_COLUMN, "n", "params", "macs", "top1", "top5", "diff", "p")
 SORT_KEYS: dict[str, Callable[[ComparisonRow], tuple[object, ...]]] = {
@@ -75,7 +74,7 @@ def list_columns(spread: Spread = "ci") -> dict[str, Column[ComparisonRow]]:
         "top1": Column("top-1", top1),
         "top5": Column("top-5", lambda r: format_accuracy(r.top5, spread)),
         "macro-f1": Column("macro F1", lambda r: format_accuracy(r.macro_f1, spread)),
-        "diff": Column("diff", format_difference),
+        "diff": Column("diff", lambda r: format_difference(r, spread)),
         "p": Column("p", lambda r: format_p_value(r.joint.p if r.joint else None, r.level or stats.ALPHA)),
         "epochs": Column("epochs", lambda r: MISSING if r.epochs is None else str(r.epochs)),
         "precision": Column("precision", lambda r: r.precision or MISSING, right=False),

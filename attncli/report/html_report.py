@@ -68,7 +68,7 @@ def render_html(report_data: ReportData) -> str:
             outcome_counts=_count_outcomes(report_data.verdicts),
             claim_groups=_group_by_card(report_data.verdicts),
             comparison_columns=[*comparison.COLUMNS, comparison.VERDICT],
-            comparison_note=comparison.NOTE,
+            comparison_note=comparison.explain_columns(),
             format_verdict_figures=claims.format_verdict_figures,
             list_verdict_lines=claims.list_verdict_lines,
             claims_note=claims.NOTE,

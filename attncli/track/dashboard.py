@@ -17,7 +17,7 @@ from urllib.parse import quote
 from attncli import records
 from attncli.attention import NONE
 from attncli.errors import RunFailedError, UserError
-from attncli.palette import COLOURS, FAINT, INK
+from attncli.palette import COLOURS, INK, PALE, PLAIN
 from attncli.system.process_groups import OWN_GROUP, stop_process_tree
 from attncli.system.signals import sigterm_as_interrupt
 from attncli.track import database, experiment_views, provenance, search, store
@@ -125,7 +125,7 @@ def prepare_views(run_store: RunStore) -> None:
         colours = choose_run_colours([run.data.tags.get("attn", NONE) for run in reversed(runs)])
         for run in runs:
             _complete_run(client, run, run_store.runs / run.data.tags["digest"])
-            if COLOUR_TAG not in run.data.tags:
+            if run.data.tags.get(COLOUR_TAG, INK) == INK:  # the plain networks of earlier versions have it
                 client.set_tag(run.info.run_id, COLOUR_TAG, colours[run.data.tags.get("attn", NONE)])
 
 
@@ -141,9 +141,12 @@ def _complete_run(client: "MlflowClient", run: "Run", folder: Path) -> None:
 
 
 def choose_run_colours(mechanisms: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each mechanism, by order of appearance; none is dark, those beyond six are grey."""
+    """Return a colour for each mechanism, by order of appearance; none is grey, those beyond six are a lighter grey.
+
+    All can be seen on white and in MLflow's dark mode, in which black is lost.
+    """
     others = [name for name in dict.fromkeys(mechanisms) if name != NONE]
-    return {NONE: INK} | {name: COLOURS[i] if i < len(COLOURS) else FAINT for i, name in enumerate(others)}
+    return {NONE: PLAIN} | {name: COLOURS[i] if i < len(COLOURS) else PALE for i, name in enumerate(others)}
 
 
 def wait_for_interrupt() -> None:

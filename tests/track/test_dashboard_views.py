@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from attncli import records
-from attncli.palette import COLOURS, FAINT, INK
+from attncli.palette import COLOURS, PALE, PLAIN
 from attncli.track import RunStore, Tracker, dashboard, experiment_views
 from attncli.track.dashboard import COLOUR_TAG, choose_run_colours
 from attncli.track.tags import build_figure_tags
@@ -27,10 +27,13 @@ def test_figures_are_written_with_their_units() -> None:
 
 
 def test_a_mechanism_has_one_colour() -> None:
-    """By order of appearance, the plain network dark, those beyond six grey."""
+    """By order of appearance, the plain network grey, those beyond six pale; all differ from white and from black."""
     colours = choose_run_colours(["eca", "none", "se", "eca", *(f"m{i}" for i in range(6))])
-    assert (colours["none"], colours["eca"], colours["se"]) == (INK, *COLOURS[:2])
-    assert [colours[f"m{i}"] for i in range(6)] == [*COLOURS[2:], FAINT, FAINT]
+    assert (colours["none"], colours["eca"], colours["se"]) == (PLAIN, *COLOURS[:2])
+    assert [colours[f"m{i}"] for i in range(6)] == [*COLOURS[2:], PALE, PALE]
+    brightness = [sum(bytes.fromhex(colour[1:])) / 765 for colour in colours.values()]
+    assert min(brightness) > 0.25
+    assert max(brightness) < 0.75
 
 
 def test_the_views_fit_and_show_runs_only() -> None:
@@ -59,7 +62,7 @@ def test_runs_of_earlier_versions_get_what_the_views_show(runs: Path, tracker: T
     run = client.get_run(run_id)
     assert run.data.tags["top-1"] == "75.00 %"
     assert run.data.tags["params"] == "mine"
-    assert run.data.tags[COLOUR_TAG] in (*COLOURS, FAINT)
+    assert run.data.tags[COLOUR_TAG] in (*COLOURS, PALE)
     assert run.data.metrics["test/top1_pct"] == pytest.approx(75.0)
     assert [m.value for m in client.get_metric_history(run_id, "val/top1_pct")] == [50.0, 50.0]
     experiment = client.get_experiment(run.info.experiment_id)
