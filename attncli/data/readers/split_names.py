@@ -92,8 +92,8 @@ def describe_unused_columns(columns: Iterable[str], used: Collection[str | None]
     ]
     if not unused:
         return ()
-    known = " ".join(SPLIT_BY_WORD)
-    return (f"{location}: not used: the column {_list_names(unused)}; a column `split` with {known} tells the splits",)
+    known = ", ".join(SPLIT_WORDS)
+    return (f"{location}: not used: {_list_names(unused)}; a column `split` with {known} would tell the splits",)
 
 
 def describe_unused_siblings(root: Path) -> tuple[str, ...]:
