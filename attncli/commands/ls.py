@@ -91,7 +91,7 @@ def command(
 
         return click.echo(compatibility_table.render_compatibility(shutil.get_terminal_size().columns))
     if kind == "backbones":
-        rows = [row | {"sites": summarize_sites(row["sites"])} for row in rows]
+        rows = [row | {"params": f"{row['params']:>11,}", "sites": summarize_sites(row["sites"])} for row in rows]
     if kind == "runs":
         rows = [_shorten_run_row(row) for row in rows]
     if kind == "recipes":

@@ -173,7 +173,7 @@ def test_backbones_show_their_sites(monkeypatch: pytest.MonkeyPatch) -> None:
     text = line("ls", "backbones").out
     assert max(map(len, text.splitlines())) <= 80
     (convnext,) = [row for row in text.splitlines() if row.split()[:1] == ["convnext_tiny"]]
-    assert convnext.split()[2:] == ["all", "but", "conv,", "mid"]
+    assert convnext.split()[2:] == ["28,589,128", "all", "but", "conv,", "mid"]
     assert "all; built-in se" in " ".join(text.split())
     assert "timm/NAME" in text
     (vgg,) = [r for r in json.loads(line("ls", "backbones", "--json").out) if r["name"] == "vgg16_bn"]
