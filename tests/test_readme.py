@@ -13,6 +13,7 @@ from tests.shared import ROOT
 TOPICS = sorted((ROOT / "attncli" / "help").glob("*.md"))
 DOCUMENTS = [ROOT / "README.md", *TOPICS]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+PAGES = sorted((ROOT / "recipes" / "results").glob("*.html"))
 
 
 def read_document(path: Path) -> str:
@@ -65,6 +66,14 @@ def test_every_topic_is_linked_from_the_readme() -> None:
 def test_nothing_is_left_to_fill_in(path: Path) -> None:
     """No placeholder is left."""
     assert not re.search(r"@@|TODO|FIXME", read_document(path))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_shipped_pages_name_no_folder_of_a_machine(path: Path) -> None:
+    """The command that makes a page again has only paths that anyone can type."""
+    commands = [row for row in read_document(path).splitlines() if "attncli report" in row]
+    assert commands
+    assert not [row for row in commands if re.search(r"[ =](?:/|~|[A-Za-z]:\\)", row)]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)

@@ -112,8 +112,13 @@ def _read_measured_recipes(options: dict[str, Any], batch_size: int | None) -> "
         names = ["all"] if recipe_mechanism == attention.NONE else [recipe_mechanism]
     names = list(attention.mechanism_names()) if names == ["all"] else names
     size = read_recipe({**options, "attn": names[0]}).data.size or (32, 32)
-    values = {"measure.batch_size": batch_size or (16 if max(size) >= LARGE_SIDE else 128)}
+    values = {"measure.batch_size": batch_size or choose_batch_size(size)}
     return [read_recipe({**options, "attn": name}, values) for name in names], size
+
+
+def choose_batch_size(size: tuple[int, int]) -> int:
+    """Return how many images of (H, W) pixels a timed step has."""
+    return 16 if max(size) >= LARGE_SIDE else 128
 
 
 def _name_mechanism(recipe: "Recipe | None") -> str:

@@ -16,6 +16,7 @@ from attncli.analysis import shipped_counts
 from attncli.analysis.shipped_counts import USUAL_IMAGES, hash_mechanism_code, name_network
 from attncli.analysis.shipped_speeds import SpeedRecord, make_speed_records, replace_speed_records
 from attncli.attention import NONE
+from attncli.commands.measure import choose_batch_size
 from attncli.measure.environment import describe_machine
 from attncli.measure.overhead import Overhead
 from attncli.measure.processes import measure_in_processes
@@ -23,7 +24,6 @@ from attncli.model import InputSpec
 from tests.generate.overheads import write_tree
 
 GROUP = 4  # mechanisms per start of a process
-BATCH_SIZES = {32: 128, 224: 16}  # by the side of the images, as in `attncli measure`
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     arguments = parser.parse_args()
     classes, side = USUAL_IMAGES[arguments.backbone]
     network, machine = name_network(arguments.backbone, (side, side), classes), describe_machine()
-    known = _list_mechanisms(network)
+    known, batch_size = _list_mechanisms(network), choose_batch_size((side, side))
     if unknown := set(arguments.names) - set(known):
         parser.error(f"not counted on {network}: {', '.join(sorted(unknown))}")
     names = [name for name in arguments.names or known if not _is_measured(name, network, machine)]
@@ -43,7 +43,7 @@ def main() -> None:
         group = names[start : start + GROUP]
         recipes = [
             validation.read(None, [
-                f"model.backbone={arguments.backbone}", f"model.attn={name}", f"measure.batch_size={BATCH_SIZES[side]}",
+                f"model.backbone={arguments.backbone}", f"model.attn={name}", f"measure.batch_size={batch_size}",
             ])
             for name in group
         ]  # fmt: skip
