@@ -20,6 +20,7 @@ import yaml
 from attncli import recipe as recipes
 from attncli import track
 from attncli.errors import UserError, unknown_name_error
+from attncli.quantities import format_quantity
 from attncli.recipe import Recipe, parse_yaml
 from attncli.records import PLAN_TAG, RESULT, Result, recover_test_counts
 from attncli.system.callable_module import make_module_callable
@@ -144,7 +145,9 @@ def describe_unreadable_runs(runs: Path, finished_runs: Iterable[FinishedRun]) -
     if not unreadable:
         return None
     names = ", ".join(unreadable[:NAMED_FOLDERS]) + (", ..." if len(unreadable) > NAMED_FOLDERS else "")
-    return f"{len(unreadable)} finished runs cannot be read (damaged, or of a newer version): {names}"
+    return (
+        f"{format_quantity(len(unreadable), 'finished run')} cannot be read (damaged, or of a newer version): {names}"
+    )
 
 
 def _should_be_finished(folder: Path) -> bool:

@@ -139,7 +139,7 @@ def _is_one_of_several(processes: int | None) -> bool:
 def _launch_processes(processes: int, recipe: "Recipe") -> None:
     """Run this command in several processes. Raises UserError if they are more than the images of a step."""
     if processes > recipe.train.batch_size:
-        problem = f"train.batch_size: {recipe.train.batch_size} images cannot be divided over {processes} processes"
+        problem = f"train.batch_size={recipe.train.batch_size} cannot be divided over {processes} processes"
         raise UserError(problem, f"use at most {recipe.train.batch_size}; one for each core or GPU is fastest")
     from attncli.run.launch import launch_ranks
 
