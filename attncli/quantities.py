@@ -8,7 +8,7 @@ def format_quantity(count: int, noun: str) -> str:
 
 def _make_plural(noun: str) -> str:
     """Return the plural of a regular English noun."""
-    if noun.endswith(("s", "sh", "ch", "x")):
+    if noun.endswith(("s", "sh", "tch", "nch", "x")):
         return f"{noun}es"
     is_consonant_y = noun.endswith("y") and noun[-2:-1] not in "aeiou"
     return f"{noun[:-1]}ies" if is_consonant_y else f"{noun}s"

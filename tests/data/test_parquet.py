@@ -225,7 +225,7 @@ def test_labels_as_texts_and_resized_crops(tmp_path: Path) -> None:
     [
         (lambda r: r.mkdir(), "no Parquet file"),
         (lambda r: (r.mkdir(), (r / "x.parquet").write_text("no")), "not a readable Parquet file"),
-        (lambda r: write(r / "x.parquet", [0, None]), "rows without a label"),
+        (lambda r: write(r / "x.parquet", [0, None]), "1 row without a label"),
         (lambda r: write(r / "x.parquet", [0, 2], names=["a", "b"]), "label 2, but names for 2 classes"),
         (lambda r: write(r / "x.parquet", [0, 0], names=["a", "b"]), "at least two"),
         (lambda r: (write(r / "test.parquet", [0, 1]), write(r / "valid.parquet", [0, 1])), "no file of the training"),

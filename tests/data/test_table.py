@@ -257,7 +257,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a row without a label": (lambda r: (r / "x.csv").write_text("path,label\n0.png,\n1.png,b"), "the first is row 1"),
     "a short row": (lambda r: (r / "x.csv").write_text("path,label\n0.png\n"), "line 2 has another number"),
     "several labels": (lambda r: (r / "x.csv").write_text("path,a,b\n0.png,1,1\n"), "no class or several"),
-    "JSON of another kind": (lambda r: (r / "x.csv").write_text('{"images": [], "annotations": []}'), "JSON without"),
+    "JSON of another kind": (lambda r: (r / "x.csv").write_text('{"images": [], "annotations": []}'), "COCO"),
     "one class": (lambda r: (r / "x.csv").write_text("0.png,a\n1.png,a"), "at least two classes"),
     "two files": (
         lambda r: [picture(r / f"{f}/9.jpg", 1) for f in "ab"] and (r / "x.csv").write_text("9.jpg,a\n1.png,b"),
