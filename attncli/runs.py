@@ -9,7 +9,7 @@ hold finished runs that the folder lacks.
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from attncli.records import PLAN_TAG, RESULT, Result, recover_test_counts
 from attncli.system.callable_module import make_module_callable
 from attncli.system.files import path_exists, write_atomically
 from attncli.track import RunStore, read_finished_result
+from attncli.track.predictions import ImagePredictions, read_predictions
 from attncli.track.provenance import ORIGIN_FILE, read_provenance
 from attncli.track.tags import format_run_name, name_images
 
@@ -58,7 +59,8 @@ class FinishedRun:
     `dataset` is the recipe's, unless the user says whose images the runs on `folder` used. `folder` is None if only
     MLflow has the run; its result then lacks what MLflow does not keep. `is_imported` is true for a run of a file of
     results: its folder is gone when the command ends. `folder_name` names the user's own images of a recipe that does
-    not say any more where they lie. `started_ms` is MLflow's, for a run that only MLflow has.
+    not say any more where they lie. `started_ms` is MLflow's, for a run that only MLflow has. `other_predictions` is
+    None unless the result is that of evaluations on other images than the test set: then it holds their predictions.
     """
 
     recipe: Recipe
@@ -69,6 +71,13 @@ class FinishedRun:
     is_imported: bool = False
     folder_name: str = ""
     started_ms: int = 0  # since 1970
+    other_predictions: Sequence[ImagePredictions] | None = None
+
+    def read_predictions(self) -> ImagePredictions | None:
+        """Return the predictions that the result counts, or None if there are none or those of several evaluations."""
+        if self.other_predictions is not None:
+            return self.other_predictions[0] if len(self.other_predictions) == 1 else None
+        return None if self.folder is None else read_predictions(self.folder)
 
     def find_start_ms(self) -> int:
         """Return when the run began, in milliseconds since 1970, or 0 if nothing says so."""
