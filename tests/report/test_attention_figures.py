@@ -8,6 +8,7 @@ from PIL import Image
 from attncli.interpret.analyze import AttentionAnalysis
 from attncli.interpret.observations import SiteDistribution, SiteView
 from attncli.report.attention_figures import draw_distributions, gates, image_sheet
+from attncli.report.attention_figures.primitives import PanelInputs
 
 CLASSES = ("English springer", "tench")
 
@@ -80,7 +81,7 @@ def test_channels_have_whole_numbers_and_the_legend_stands_above_both_curves():
     figure = Figure(figsize=(9, 3))
     axes = list(figure.subplots(1, 3))
     low = SiteView("a", "gate", "gate", np.full((3, 1, 1), 0.1, np.float32), channels=np.full(3, 0.1, np.float32))
-    assert gates.draw_gate(axes, low, None, None, make_distribution("a"), CLASSES) == 3
+    assert gates.draw_gate(axes, PanelInputs(low, None, (0.5, 0.5), make_distribution("a"), CLASSES)) == 3
     figure.draw_without_rendering()
     highest = axes[0].transData.transform((0, axes[0].lines[0].get_ydata().max()))[1]
     assert axes[0].get_legend().get_window_extent().y0 > highest
