@@ -1,10 +1,12 @@
 """A finished run in one form, wherever it was read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from attncli.recipe import Recipe
 from attncli.records import Result
+from attncli.track.predictions import ImagePredictions, read_predictions
 from attncli.track.provenance import read_provenance
 from attncli.track.tags import name_images
 
@@ -16,7 +18,8 @@ class FinishedRun:
     `dataset` is the recipe's, unless the user says whose images the runs on `folder` used. `folder` is None if only
     MLflow has the run; its result then lacks what MLflow does not keep. `is_imported` is true for a run of a file of
     results: its folder is gone when the command ends. `folder_name` names the user's own images of a recipe that does
-    not say any more where they lie. `started_ms` is MLflow's, for a run that only MLflow has.
+    not say any more where they lie. `started_ms` is MLflow's, for a run that only MLflow has. `other_predictions` is
+    None unless the result is that of evaluations on other images than the test set: then it holds their predictions.
     """
 
     recipe: Recipe
@@ -27,6 +30,13 @@ class FinishedRun:
     is_imported: bool = False
     folder_name: str = ""
     started_ms: int = 0  # since 1970
+    other_predictions: Sequence[ImagePredictions] | None = None
+
+    def read_predictions(self) -> ImagePredictions | None:
+        """Return the predictions that the result counts, or None if there are none or those of several evaluations."""
+        if self.other_predictions is not None:
+            return self.other_predictions[0] if len(self.other_predictions) == 1 else None
+        return None if self.folder is None else read_predictions(self.folder)
 
     def find_start_ms(self) -> int:
         """Return when the run began, in milliseconds since 1970, or 0 if nothing says so."""
