@@ -379,15 +379,21 @@ def _check_map_shapes(attn: str, placed_mechanisms: Sequence[tuple[sites.Placeme
         if shape in checked_shapes:
             continue
         checked_shapes.add(shape)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        failure = plugin_errors(attn, "fails on a map of zeros", anywhere=True)
+        with failure, torch.no_grad(), torch.random.fork_rng(devices=[]):
             y = module.eval()(torch.zeros(shape))
         module.train()
         if not isinstance(y, Tensor) or y.shape != shape:
-            returned = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
-            raise UserError(
-                f"attention '{attn}' returns {returned} for {shape} at {placement.path}",
-                "at this site it must keep the shape: choose other options or another site",
-            )
+            raise _make_shape_error(attn, y, shape, placement.path)
+
+
+def _make_shape_error(attn: str, output: object, shape: tuple[int, ...], path: str) -> UserError:
+    """Return the error for a mechanism that returns something else than a map of the shape that it takes."""
+    returned = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    hint = "at this site it must keep the shape: choose other options or another site"
+    if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor) and output[0].shape == shape:
+        hint = "return the map alone; or name a class derived from it, whose forward returns super().forward(x)[0]"
+    return UserError(f"attention '{attn}' returns {returned} for {shape} at {path}", hint)
 
 
 def _is_building_on_meta() -> bool:

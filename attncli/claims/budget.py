@@ -32,6 +32,7 @@ class Budget:
     claimed_epochs: int | None
     images: int | None  # training images of the smallest run
     claimed_images: int | None
+    tests_part: bool = False  # whether a run was tested on a part of the test images
 
     @property
     def is_part(self) -> bool:
@@ -51,6 +52,8 @@ class Budget:
             labels.append(f"a short schedule: {self.epochs} of {format_quantity(self.claimed_epochs, 'epoch')}")
         if self.is_part:
             labels.append(f"a part of the images: {self.images:,} of {self.claimed_images:,}")
+        if self.tests_part:
+            labels.append("a part of the test images")
         return tuple(labels)
 
     def describe(self) -> str:
@@ -77,6 +80,7 @@ def compute_budget(claim: Claim, digests: Sequence[str], evidence: Evidence) -> 
         claimed_epochs=find_claimed_epochs(claim),
         images=min(counts) if len(counts) == len(runs) else None,
         claimed_images=TRAINING_IMAGES.get(claim.on or ""),
+        tests_part=any(run.recipe.data.test_per_class is not None for run in runs),
     )
 
 

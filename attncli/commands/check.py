@@ -36,6 +36,7 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
     from attncli.data import describe_images
     from attncli.jobs.estimate import DurationHistory
     from attncli.jobs.plan import plan_run
+    from attncli.track.tags import name_images
     from attncli.validation import check_image_size
 
     path = find_recipe(options["recipe"])
@@ -49,7 +50,7 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
     is_default = not path and not any(options.values())
     name = path or ("the defaults" if is_default else "the defaults with these options")
     click.echo(f"{name}: good; its run is {run.digest} ({_describe_progress(run)})", err=True)
-    click.echo(f"images of {recipe.data.name}: {images}", err=True)
+    click.echo(f"images of {name_images(recipe)}: {images}", err=True)
     return None
 
 

@@ -1,7 +1,6 @@
 """`attncli eval`: evaluate runs on other images: a split, dataset, crop or corruption."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from attncli.errors import UserError, unknown_name_error
 
 if TYPE_CHECKING:
     from attncli.records import Evaluation
+    from attncli.track.predictions import ImagePredictions
     from attncli.trained.evaluate import EvaluationRequest
     from attncli.trained.network import TrainedNetwork
 
@@ -83,7 +83,7 @@ def command(
         if note := describe_precision(trained.recipe, choose_device()):
             click.echo(f"note: {trained.name}: {note}", err=True)
         evaluated.append((trained, evaluate_elsewhere(trained, images, request)))
-    rows = [_make_row(trained, e) for trained, evaluations in evaluated for e in evaluations]
+    rows = [_make_row(trained, e) for trained, evaluations in evaluated for e, _ in evaluations]
     if as_json:
         return echo_json(rows)
     print_rows([row | {"top1": f"{100 * row['top1']:.2f}", "top5": f"{100 * row['top5']:.2f}"} for row in rows])
@@ -121,24 +121,19 @@ def _make_row(trained: "TrainedNetwork", evaluation: "Evaluation") -> dict[str, 
 
 
 def _print_comparison(
-    evaluated: "Sequence[tuple[TrainedNetwork, list[Evaluation]]]", request: "EvaluationRequest", runs: Path
+    evaluated: "Sequence[tuple[TrainedNetwork, list[tuple[Evaluation, ImagePredictions]]]]",
+    request: "EvaluationRequest",
+    runs: Path,
 ) -> None:
     """Print the comparison of several runs, by the mean of their evaluations."""
     from attncli.analysis.compare import compare_variants
     from attncli.report.comparison import render_comparison
     from attncli.runs import read_folder_runs
+    from attncli.trained.evaluate import replace_test_results
 
-    means: Mapping[str, dict[str, Any]] = {
-        trained.folder.name: {
-            f"test_{name}": sum(getattr(e, name) for e in evaluations) / len(evaluations)
-            for name in ("top1", "top5", "loss")
-        }
-        for trained, evaluations in evaluated
-    }
+    by_digest = {trained.folder.name: evaluations for trained, evaluations in evaluated}
     finished_runs = [
-        replace(run, result=replace(run.result, **means[run.digest]))
-        for run in read_folder_runs(runs)
-        if run.digest in means
+        replace_test_results(run, by_digest[run.digest]) for run in read_folder_runs(runs) if run.digest in by_digest
     ]
     click.echo(f"\n{request.describe()}")
     click.echo(render_comparison(compare_variants(finished_runs), "table"))
