@@ -57,7 +57,11 @@ class Budget:
 
     def describe(self) -> str:
         """Return the budget in words, such as `10 of 164 epochs, 50,000 of 50,000 images`."""
-        epochs = f"{self.epochs} of {self.claimed_epochs} epochs" if self.claimed_epochs else f"{self.epochs} epochs"
+        epochs = (
+            f"{self.epochs} of {self.claimed_epochs} epochs"
+            if self.claimed_epochs
+            else f"{self.epochs} epoch{'s' * (self.epochs != 1)}"
+        )
         if self.images is None:
             return epochs
         of = f" of {self.claimed_images:,}" if self.claimed_images else ""
