@@ -39,7 +39,6 @@ from attncli.dataset_catalog import find_properties
 from attncli.errors import UserError
 from attncli.recipe import Data
 from attncli.runs import FailedRun, FinishedRun
-from attncli.track.predictions import read_predictions
 
 MARGIN = 0.005  # top-1 as a fraction: smaller differences are of no interest
 
@@ -392,9 +391,8 @@ def _read_image_evidence(variant: _PairedVariant) -> tuple[float | None, Disagre
         return None, None
     marked = []
     for seed in sorted(variant.differences):
-        folders = variant.runs.runs[seed].folder, variant.baseline.runs[seed].folder
-        predictions = [read_predictions(folder) for folder in folders if folder is not None]
-        own, other = predictions if len(predictions) == 2 else (None, None)
+        own = variant.runs.runs[seed].read_predictions()
+        other = variant.baseline.runs[seed].read_predictions()
         if own is None or other is None or own.labels.tobytes() != other.labels.tobytes():
             return None, None
         marked.append((own.mark_correct(), other.mark_correct()))

@@ -31,6 +31,7 @@ class Budget:
     claimed_epochs: int | None
     images: int | None  # training images of the smallest run
     claimed_images: int | None
+    tests_part: bool = False  # whether a run was tested on a part of the test images
 
     @property
     def is_part(self) -> bool:
@@ -50,11 +51,17 @@ class Budget:
             labels.append(f"a short schedule: {self.epochs} of {self.claimed_epochs} epochs")
         if self.is_part:
             labels.append(f"a part of the images: {self.images:,} of {self.claimed_images:,}")
+        if self.tests_part:
+            labels.append("a part of the test images")
         return tuple(labels)
 
     def describe(self) -> str:
         """Return the budget in words, such as `10 of 164 epochs, 50,000 of 50,000 images`."""
-        epochs = f"{self.epochs} of {self.claimed_epochs} epochs" if self.claimed_epochs else f"{self.epochs} epochs"
+        epochs = (
+            f"{self.epochs} of {self.claimed_epochs} epochs"
+            if self.claimed_epochs
+            else f"{self.epochs} epoch{'s' * (self.epochs != 1)}"
+        )
         if self.images is None:
             return epochs
         of = f" of {self.claimed_images:,}" if self.claimed_images else ""
@@ -72,6 +79,7 @@ def compute_budget(claim: Claim, digests: Sequence[str], evidence: Evidence) -> 
         claimed_epochs=find_claimed_epochs(claim),
         images=min(counts) if len(counts) == len(runs) else None,
         claimed_images=TRAINING_IMAGES.get(claim.on or ""),
+        tests_part=any(run.recipe.data.test_per_class is not None for run in runs),
     )
 
 

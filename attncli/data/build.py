@@ -169,7 +169,8 @@ def _select_splits(data: Data, source: DatasetSource, paths: DataPaths) -> Selec
     """Return the classes, and train, val (unless empty) and test with the wanted images only.
 
     Classes are chosen in every split; then, with data.bad=skip, unreadable files are left out. data.fraction and
-    data.per_class apply to the training images only, before the validation split is cut from them.
+    data.per_class apply to the training images only, before the validation split is cut from them;
+    data.test_per_class applies to the test images.
     """
     class_numbers = choose_classes(source.classes, data.classes)
     classes = tuple(source.classes[number] for number in class_numbers)
@@ -189,6 +190,10 @@ def _select_splits(data: Data, source: DatasetSource, paths: DataPaths) -> Selec
         if len(val_rows):
             lazy_splits["val"] = train.select_rows(val_rows)
         train = train.select_rows(train_rows)
+    if data.test_per_class is not None:
+        test = lazy_splits["test"]
+        rows = subset.choose_test_rows(test.labels, len(classes), data.test_per_class, seed)
+        lazy_splits["test"] = test.select_rows(rows)
     return SelectedSplits(classes, lazy_splits | {"train": train}, left_out)
 
 

@@ -75,6 +75,11 @@ def choose_train_rows(
     return draw_rows(labels, quota, seed, "keep")
 
 
+def choose_test_rows(labels: Tensor, class_count: int, per_class: int, seed: int) -> Tensor:
+    """Return the rows of the test images to keep: at most a number per class, of a class with fewer all."""
+    return draw_rows(labels, torch.full((class_count,), per_class), seed, "test")
+
+
 def cut_validation(labels: Tensor, fraction: float, seed: int, groups: Groups = None) -> tuple[Tensor, Tensor]:
     """Return (rows to train on, rows to validate on): disjoint, together all; each class keeps one training image.
 

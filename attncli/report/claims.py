@@ -216,7 +216,8 @@ def describe_trainings(trainings: Sequence[ClaimTraining]) -> str:
         recipes = [training.recipe for training in trainings if training.file == file]
         epochs = " or ".join(f"{n}" for n in sorted({recipe.train.epochs for recipe in recipes}))
         datasets = list(dict.fromkeys(recipe.data.name for recipe in recipes))
-        text = f"recipe {file.stem} ({file}): {epochs} epochs of {' and '.join(datasets)}"
+        unit = "epoch" if epochs == "1" else "epochs"
+        text = f"recipe {file.stem} ({file}): {epochs} {unit} of {' and '.join(datasets)}"
         if file.stem in FAST_TWINS:
             text += "; --fast takes a short schedule"
         lines.append(text)

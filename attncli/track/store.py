@@ -235,6 +235,18 @@ def make_store_error(uri: str, error: Exception) -> UserError:
     return UserError(f"tracking store {redact_address(uri)}: {line[:300]}", hint)
 
 
+def delete_empty_experiment(client: "MlflowClient", experiment_id: str) -> None:
+    """Delete an experiment that has no run, under another name: a later run of its name opens a new one.
+
+    MLflow would restore the deleted runs together with a deleted experiment. The one called Default stays.
+    """
+    name = client.get_experiment(experiment_id).name
+    if name == "Default" or client.search_runs([experiment_id], max_results=1):
+        return
+    client.rename_experiment(experiment_id, f"{name} (deleted, {experiment_id})")
+    client.delete_experiment(experiment_id)
+
+
 def get_or_create_experiment(
     client: "MlflowClient", run_store: RunStore, name: str, tags: Mapping[str, str] | None = None
 ) -> str:

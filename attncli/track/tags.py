@@ -157,7 +157,8 @@ def format_run_note(recipe: Recipe, provenance: Provenance) -> str:
     )
     if recipe.model.attn == attention.NONE:
         subject = f"{recipe.model.backbone_label} without attention"
-    lines = [f"**{subject}** on {name_images(recipe)}, {recipe.train.epochs} epochs, seed {recipe.seed}.", ""]
+    duration = f"{recipe.train.epochs} epoch{'s' * (recipe.train.epochs != 1)}"
+    lines = [f"**{subject}** on {name_images(recipe)}, {duration}, seed {recipe.seed}.", ""]
     lines += literature_notes.format_literature_note(recipe.model.attn)
     if provenance.facts:
         dataset_info = provenance.facts
