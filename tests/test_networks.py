@@ -16,6 +16,7 @@ from attncli.errors import UserError
 from attncli.measure.fake_tensors import image_shape, run_on_fake_tensors
 from attncli.train import optim, train_model
 from attncli.train.loss import TrainingObjective
+from attncli.train.parameter_groups import group_parameters
 from tests.attention.case import DEFAULT_FACTS, forward, own, randomise
 from tests.test_model import recipe, shape_for
 from tests.train.case import dataset
@@ -96,7 +97,7 @@ def test_learns_in_every_network(attn: str, backbone: str, size: int) -> None:
         if isinstance(m, nn.modules.batchnorm._BatchNorm):
             m.momentum = 1.0  # so that the evaluation below knows these maps: some of the mechanisms are not bounded
     settings = recipe(attn, train__lr=0.001).train  # as early in a warm-up: norms have seen four values a channel
-    optimizer = optim.build_optimizer(model.group_parameters(net, settings, attn), settings, CPU)
+    optimizer = optim.build_optimizer(group_parameters(net, settings, attn), settings, CPU)
     x = samples(attn, size)
     loss = TrainingObjective(net, smoothing=0.0, precision="bf16", device=CPU)(x, torch.arange(len(x)))
     loss.backward()

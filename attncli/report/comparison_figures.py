@@ -188,7 +188,8 @@ def _draw_costs(
     axes.margins(y=0.15)
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, -2.0), min(high, 102.0))
-    if len(front) > 1:
+    ends = [_locate_across(axes, x) for x, _ in (front[0], front[-1])]
+    if ends[1] - ends[0] > SAME_PLACE:  # else the points cover the line
         axes.set_xlabel(f"{axis.label}\n{FRONT_NOTE}")
     label_points(figure, axes, spots, bars, front)
 

@@ -12,7 +12,6 @@ from torch.amp.grad_scaler import GradScaler
 from attncli.data.dataset import Dataset
 from attncli.data.loader import count_epoch_steps
 from attncli.errors import UserError
-from attncli.model import group_parameters
 from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.train import distributed, lr_schedule, optim
@@ -23,6 +22,7 @@ from attncli.train.fine_tuning import check_parts, freeze_parts
 from attncli.train.loss import TrainingObjective, balance_classes
 from attncli.train.mechanism_streams import separate_mechanism_draws
 from attncli.train.norm_counters import keep_norm_counters_on_host
+from attncli.train.parameter_groups import group_parameters
 from attncli.train.precision import resolve_precision
 from attncli.train.progress import ProgressListener
 from attncli.train.small_map_convolution import speed_up_small_maps

@@ -20,6 +20,7 @@ from attncli.track.predictions import ImagePredictions, write_predictions
 from attncli.track.provenance import DatasetInfo
 from attncli.train.evaluation import evaluate_split
 from attncli.train.fine_tuning import FrozenBatchNorm, freeze_parts
+from attncli.train.parameter_groups import group_parameters
 from attncli.trained import ImageClassifier, corruptions, export, load_trained_network
 from attncli.trained.evaluate import (
     EvaluationRequest,
@@ -155,7 +156,7 @@ def test_parts_are_frozen_and_slowed_down() -> None:
     norms = [module for module in net.train().modules() if isinstance(module, FrozenBatchNorm)]
     assert len(norms) == 1 + 2 * 3  # the stem's, and two in each of the three blocks of stage 1
     assert not any(norm.training for norm in norms)
-    groups = model.group_parameters(net, recipe.train, "eca", parts)
+    groups = group_parameters(net, recipe.train, "eca", parts)
     scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
     named = {parts[name]: scales.get(id(p)) for name, p in net.named_parameters()}
     assert named == {"stem": None, "stage1": None, "stage2": 0.1, "stage3": 1, "classifier": 1, "attention": 1}
@@ -284,6 +285,9 @@ def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert line("export", "eca-resnet20-s0", "--json", *runs).json()["file"] == "eca-resnet20-s0.safetensors"
     (row,) = line("eval", "eca-resnet20-s0", "--corruption", "jpeg", "--json", *runs).json()
     assert (row["on"], row["images"]) == ("jpeg-1", 382)
+    table = line("eval", "all", "--corruption", "jpeg,fog", "--format", "csv", *runs).out.splitlines()
+    assert [text.split(",")[1] for text in table] == ["on", "jpeg-1", "fog-1"]
+    refused(line("eval", "all", "--runs", str(tmp_path)), "no finished runs")
     refused(line("eval", "eca-resnet20-s0", "--corruption", "fogg", *runs), "'fog'")
     refused(line("eval", "eca-resnet20-s0", "--set", "train.lr=1", *runs), "train.lr")
     refused(line("predict", "eca-resnet20-s0", "nowhere.png", *runs), "nowhere.png")

@@ -41,5 +41,5 @@ def command(file: Path, as_json: bool) -> None:
         if not problems:
             click.echo(f"{file}: good ({format_quantity(count, 'run')})")
     if problems:
-        number = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        number = format_quantity(len(problems), "problem")
         raise RunFailedError(f"{file}: {number}, see above", "export the runs again, without those that are named")
