@@ -79,7 +79,7 @@ def list_parquet(
     }
     words = {word for tables in rows.values() for table in tables for word in table.splits or ()}
     check_unused_splits(
-        unused, words.union(*map(_split_name, [] if root.is_file() else _list_parquet_files(root))), str(root)
+        unused, words.union(*map(_list_name_parts, [] if root.is_file() else _list_parquet_files(root))), str(root)
     )
     notes = rows["train"][0].notes
     if set(rows) == {"train"} and all(table.splits for table in rows["train"]):
@@ -113,7 +113,7 @@ def _sort_by_split(root: Path, configuration: str | None, unused: Collection[str
             f"{root}: no Parquet file",
             "--data-root FILE.parquet, or a folder of them; --dataset folder reads folders of images",
         )
-    names = [name for name in names if not set(unused) & _split_name(name)]
+    names = [name for name in names if not set(unused) & _list_name_parts(name)]
     all_places = {name: read_split_place(remove_partitions(name)) for name in names}
     places = choose_configuration(all_places, configuration, str(root))
     unknown = [name for name, place in places.items() if place.split is None]
@@ -137,7 +137,7 @@ def _list_parquet_files(root: Path) -> list[str]:
     return [name for name in names if not any(is_system_name(part) for part in name.split("/"))]
 
 
-def _split_name(name: str) -> set[str]:
+def _list_name_parts(name: str) -> set[str]:
     """Return the texts by which data.unused_splits may name a file: its path, and the folders and words in it."""
     return {name, *re.split(r"[-_./0-9]+", name), *name.split("/")} - {"", "parquet"}
 
