@@ -19,6 +19,7 @@ from attncli.data.readers.image_folder import LAYOUT, SplitListing
 from attncli.data.readers.image_groups import find_groups
 from attncli.data.readers.split_names import describe_unused_siblings
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.recipe import Data
 
 NO_TEST_NOTE = "there is no test split: one fifth of each class, chosen by a fixed seed, is the test set"
@@ -51,7 +52,7 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
     target = _choose_target(files["train"], listings["train"].split, data)
     splits = {name: _make_lazy_split(listing, files[name], target, paths) for name, listing in listings.items()}
     train = splits["train"]
-    notes = _describe_skipped(listings)
+    notes = _describe_skipped(listings) + tuple(note for listing in listings.values() for note in listing.notes)
     if "test" not in splits:
         notes = notes if data.folds else (*notes, NO_TEST_NOTE)
         notes += describe_unused_siblings(paths.user_root) if paths.user_root is not None else ()
@@ -76,7 +77,7 @@ def _describe_skipped(listings: Mapping[str, SplitListing]) -> tuple[str, ...]:
     if not skipped:
         return ()
     named = ", ".join(skipped[:SHOWN]) + (", ..." if len(skipped) > SHOWN else "")
-    return (f"{len(skipped)} files that are no images are skipped: {named}",)
+    return (f"skipped, {format_quantity(len(skipped), 'file')} not named as images: {named}",)
 
 
 def _collect_files(root: Path, listing: SplitListing, rules: PixelRules) -> ImageFileList:
