@@ -9,7 +9,7 @@ from typing import Literal
 
 from attncli import attention
 from attncli.analysis import stats
-from attncli.analysis.compare import ComparisonRow
+from attncli.analysis.comparison_row import ComparisonRow
 from attncli.attention.card import Card
 from attncli.errors import UserError
 from attncli.quantities import format_quantity

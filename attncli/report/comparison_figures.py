@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from attncli.analysis.compare import ComparisonRow
+from attncli.analysis.comparison_row import ComparisonRow
 from attncli.analysis.stats import MeanEstimate
 from attncli.errors import UserError, unknown_name_error
 from attncli.palette import COLOURS, FAINT, INK
