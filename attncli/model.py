@@ -16,7 +16,7 @@ from attncli.backbones.grey_stem import convert_stem_to_grey
 from attncli.backbones.structure import BackboneFamily, NetworkStructure
 from attncli.backbones.surgery import find_mechanisms as find_mechanisms
 from attncli.errors import UserError
-from attncli.recipe import Model, Recipe, Train
+from attncli.recipe import Model, Recipe
 from attncli.seeds import derive_seed
 from attncli.system.code_reference import is_code_reference
 
@@ -379,15 +379,21 @@ def _check_map_shapes(attn: str, placed_mechanisms: Sequence[tuple[sites.Placeme
         if shape in checked_shapes:
             continue
         checked_shapes.add(shape)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        failure = plugin_errors(attn, f"fails on a map of zeros of the shape {shape}", anywhere=True)
+        with failure, torch.no_grad(), torch.random.fork_rng(devices=[]):
             y = module.eval()(torch.zeros(shape))
         module.train()
         if not isinstance(y, Tensor) or y.shape != shape:
-            returned = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
-            raise UserError(
-                f"attention '{attn}' returns {returned} for {shape} at {placement.path}",
-                "at this site it must keep the shape: choose other options or another site",
-            )
+            raise _make_shape_error(attn, y, shape, placement.path)
+
+
+def _make_shape_error(attn: str, output: object, shape: tuple[int, ...], path: str) -> UserError:
+    """Return the error for a mechanism that returns something else than a map of the shape that it takes."""
+    returned = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    hint = "at this site it must keep the shape: choose other options or another site"
+    if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor) and output[0].shape == shape:
+        hint = "return the map alone; or name a class derived from it, whose forward returns super().forward(x)[0]"
+    return UserError(f"attention '{attn}' returns {returned} for {shape} at {path}", hint)
 
 
 def _is_building_on_meta() -> bool:
@@ -407,63 +413,3 @@ def _run_smoke_test(net: nn.Module, resolved: ResolvedModel, spec: InputSpec) ->
         if torch.is_grad_enabled():  # a trained network is loaded without gradients
             y.sum().backward()
     net.train().zero_grad(set_to_none=True)
-
-
-def group_parameters(
-    model: nn.Module, train: Train, attn: str, parts: Mapping[str, str] | None = None
-) -> list[dict[str, Any]]:
-    """Return the parameters in groups for an optimiser, each with its `weight_decay` and `lr_scale`.
-
-    Norms, biases and gates (every vector or scalar, also one shaped (C, 1, 1) or (1, C, 1, 1) to be multiplied with a
-    map) get no weight decay unless `train.decay_norm_bias` is set. Parameters in `no_weight_decay` of the card, or of
-    the module if its options change them, never get any. `lr_scale` multiplies the scheduled learning rate. Frozen
-    parameters (those that need no gradient) are left out.
-
-    Args:
-        model: The network.
-        train: The recipe's training settings.
-        attn: The mechanism's name.
-        parts: The part of the network that each parameter belongs to, for `train.lr_factors`.
-    """
-    undecayed, lr_factors = _read_card_rules(model, attn)
-    kernels = {id(m.weight) for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d)}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        is_gate = id(parameter) not in kernels and _is_gate(parameter)
-        decayed = (not is_gate or train.decay_norm_bias) and name not in undecayed
-        part_factor = train.lr_factors.get(parts[name], 1.0) if parts else 1.0
-        key = (train.weight_decay if decayed else 0.0, lr_factors.get(name, 1.0) * part_factor)
-        groups.setdefault(key, []).append(parameter)
-    return [{"params": params, "weight_decay": decay, "lr_scale": factor} for (decay, factor), params in groups.items()]
-
-
-def _is_gate(parameter: nn.Parameter) -> bool:
-    """Return whether a parameter is a scalar, a vector, or one value per channel: (C, 1, 1) or (1, C, 1, 1).
-
-    The kernel of a convolution from C channels to one has the last shape too; the caller leaves kernels out.
-    """
-    is_per_channel = parameter.ndim == 3 or (parameter.ndim == 4 and len(parameter) == 1)
-    return parameter.ndim <= 1 or (is_per_channel and parameter.shape[-2:] == (1, 1))
-
-
-def _read_card_rules(model: nn.Module, attn: str) -> tuple[set[str], dict[str, float]]:
-    """Return (parameters without weight decay, learning-rate factors by parameter) by the card of the mechanism."""
-    undecayed: set[str] = set()
-    lr_factors: dict[str, float] = {}
-    mechanism = attention.resolve_mechanism(attn)
-    if mechanism is None:
-        return undecayed, lr_factors
-    cards = {member.reference: member.card for member in mechanism.members}
-    for path, module in find_mechanisms(model).items():
-        card = cards[surgery.read_reference(module)]
-        undecayed_rules = getattr(module, "no_weight_decay", card.no_weight_decay)
-        for name, _ in module.named_parameters():
-            full_name = f"{path}.{name}" if path else name
-            if any(name == rule or name.startswith(rule + ".") for rule in undecayed_rules):
-                undecayed.add(full_name)
-            for rule, factor in card.lr_scale:
-                if name == rule or name.startswith(rule + "."):
-                    lr_factors[full_name] = factor
-    return undecayed, lr_factors

@@ -8,6 +8,7 @@ import torch
 from attncli import attention, model
 from attncli.errors import UserError
 from attncli.recipe import Recipe, read
+from attncli.train.parameter_groups import group_parameters
 
 STILL = [n for n in attention.mechanism_names() if attention.describe_mechanism(n).card.site != "model"]
 
@@ -202,7 +203,7 @@ def test_gates_per_channel_get_no_weight_decay() -> None:
     }
     for name, shape in shapes.items():
         net.register_parameter(name, torch.nn.Parameter(torch.ones(shape)))
-    groups = model.group_parameters(net, recipe("none").train, "none")
+    groups = group_parameters(net, recipe("none").train, "none")
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
     assert {name for name, p in net.named_parameters() if id(p) in decayed} == {
         "kernel", "matrix", "conv", "squeeze.weight",
@@ -212,7 +213,7 @@ def test_gates_per_channel_get_no_weight_decay() -> None:
 def test_weight_decay_groups() -> None:
     """Weight decay spares norms, biases and what a card lists, and every parameter is in exactly one group."""
     net = model.build(recipe("eca"), model.InputSpec(10, (32, 32)))
-    groups = model.group_parameters(net, recipe("eca").train, "eca")
+    groups = group_parameters(net, recipe("eca").train, "eca")
     decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
     assert sum(len(g["params"]) for g in groups) == len(list(net.parameters()))
     assert all((id(p) in decayed) == (p.ndim > 1) for p in net.parameters())

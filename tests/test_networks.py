@@ -1,5 +1,6 @@
 """Every mechanism in every kind of network: it trains and counts as its card says, or is refused with the reason."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -15,7 +16,8 @@ from attncli.errors import UserError
 from attncli.measure.fake_tensors import image_shape, run_on_fake_tensors
 from attncli.train import optim, train_model
 from attncli.train.loss import TrainingObjective
-from tests.attention.case import DEFAULT_FACTS, forward, own
+from attncli.train.parameter_groups import group_parameters
+from tests.attention.case import DEFAULT_FACTS, forward, own, randomise
 from tests.test_model import recipe, shape_for
 from tests.train.case import dataset
 
@@ -95,7 +97,7 @@ def test_learns_in_every_network(attn: str, backbone: str, size: int) -> None:
         if isinstance(m, nn.modules.batchnorm._BatchNorm):
             m.momentum = 1.0  # so that the evaluation below knows these maps: some of the mechanisms are not bounded
     settings = recipe(attn, train__lr=0.001).train  # as early in a warm-up: norms have seen four values a channel
-    optimizer = optim.build_optimizer(model.group_parameters(net, settings, attn), settings, CPU)
+    optimizer = optim.build_optimizer(group_parameters(net, settings, attn), settings, CPU)
     x = samples(attn, size)
     loss = TrainingObjective(net, smoothing=0.0, precision="bf16", device=CPU)(x, torch.arange(len(x)))
     loss.backward()
@@ -113,6 +115,32 @@ def test_learns_in_every_network(attn: str, backbone: str, size: int) -> None:
     assert y.isfinite().all() or (attn, backbone, size) == UNBOUNDED
     optimizer.step()
     assert all(p.isfinite().all() for p in net.parameters())
+
+
+BEFORE_A_NORM = [
+    n for n in PLACED
+    if (card := attention.describe_mechanism(n).card).site in ("pre-norm", "conv", "branch-convs")
+    and not card.replaces_norm
+]  # fmt: skip
+TAKEN_BY_THE_NORM = {"aa": {"conv.bias", "out.bias"}}  # as in its ports; the card says so
+
+
+@pytest.mark.parametrize("attn", BEFORE_A_NORM)
+def test_the_norm_of_the_network_takes_no_parameter_away(attn: str) -> None:
+    """In front of a norm, too, all parameters learn but those that the card or the table above names."""
+    net = leave_out_repeated_blocks(build(attn, "resnet20", 8, smaller=True)).double().train()
+    mechanisms = list(model.find_mechanisms(net).values())
+    for mechanism in mechanisms:
+        randomise(mechanism)
+    x = samples(attn, 8).double()
+    nn.functional.cross_entropy(forward(net, (x,)), torch.arange(len(x))).backward()
+    largest: dict[str, float] = defaultdict(float)  # share of a gradient, of all places
+    for mechanism in mechanisms:
+        sizes = {name: p.grad.abs().max().item() for name, p in mechanism.named_parameters() if p.grad is not None}
+        for name, size in sizes.items():
+            largest[name] = max(largest[name], size / max(sizes.values()))
+    learns_nothing = {name for name, share in largest.items() if share < 1e-10 and not is_dead(attn, name)}
+    assert learns_nothing == TAKEN_BY_THE_NORM.get(attn, set())
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from attncli import runs as run_reader
 from attncli import track
 from attncli.analysis.run_filter import read_run_filter
 from attncli.errors import UserError
@@ -17,6 +16,7 @@ from attncli.runs import (
     find_run_folder,
     list_run_overviews,
     list_untracked_runs,
+    mlflow_rows,
     read_finished_runs,
     restore_recipe,
 )
@@ -81,10 +81,10 @@ def test_a_damaged_recipe_of_a_finished_run_is_written_again(tmp_path):
 def test_parameters_of_mlflow_are_the_recipe(tmp_path):
     """The recipe of a folder comes back from MLflow's flat texts, lists and options included."""
     recipe = run(tmp_path, attn="eca", seed=0, top1=0.5, model__options={"k": [3, 5, 7]}, model__stages=[1, -1])
-    assert run_reader._parse_recipe(flatten_params(recipe)) == recipe
+    assert mlflow_rows._parse_recipe(flatten_params(recipe)) == recipe
     options = {"se": {"reduction": 8}, "eca": {"k": 5}}  # of a combination, by part
     recipe = run(tmp_path, attn="se+eca", seed=0, top1=0.5, model__options=options)
-    assert run_reader._parse_recipe(flatten_params(recipe)) == recipe
+    assert mlflow_rows._parse_recipe(flatten_params(recipe)) == recipe
 
 
 def test_folder_and_store_complete_each_other(recorded):

@@ -18,7 +18,7 @@ AUTO = "auto"
 USUAL_SIDE = 224  # px, at which papers train on photographs of many sizes
 CONDITION_NAMES = ("precision", "device", "torch", "processes", "code")
 GUESSED_NAMES = ("precision", "device", "torch")
-PART_KEYS = ("classes", "per_class", "fraction")
+PART_KEYS = ("classes", "per_class", "fraction", "test_per_class")
 
 
 def describe_conditions(result: Result) -> dict[str, str]:

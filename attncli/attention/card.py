@@ -72,7 +72,8 @@ class Card:
     identity: bool = False  # y = x for every x at initialisation
     no_weight_decay: tuple[str, ...] = ()
     lr_scale: tuple[tuple[str, float], ...] = ()  # (parameter name or prefix, factor on the learning rate)
-    dead: tuple[str, ...] = ()  # parameters whose gradient is always zero; `*` stands for any text
+    dead: tuple[str, ...] = ()  # parameters that learn nothing at the default options; `*` stands for any text
+    dead_because: str = ""  # why their gradient is always zero in training
     floor: str = ""  # what keeps small widths working, for example "hidden width max(C // r, 1)"
     aliases: tuple[str, ...] = ()  # other names; "NAME OPTION=VALUE ..." if it stands for options too
     notes: tuple[str, ...] = ()  # what a reader of results must know, one sentence each

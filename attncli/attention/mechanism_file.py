@@ -3,7 +3,7 @@
 A file of ours has `card` and `Attention`: positional parameters are values of the site, keyword-only ones options. A
 class as papers publish it (`mine.py:CBAM`, or `Attention` in a file without a card) is read by other rules: its first
 parameter is the width, under any name; parameters with defaults are options; whatever else it needs must be a width
-again (`oup`, `out_channels`) or have the name of a site argument.
+again (`oup`, `out_channels`), the height and width of the map (`h` and `w`), or have the name of a site argument.
 """
 
 import ast
@@ -32,6 +32,8 @@ _NO_WIDTHS = {
     "height", "width", "h", "w", "kernel", "kernel_size", "k_size", "k", "reduction", "ratio", "r", "heads",
     "num_heads",
 }  # fmt: skip
+_HEIGHTS = {"h", "height", "map_height", "feat_h", "fmap_h", "in_h"}
+_MAP_WIDTHS = {"w", "width", "map_width", "feat_w", "fmap_w", "in_w"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ class Mechanism:
 
     def select_arguments(self, site_values: dict[str, Any]) -> dict[str, Any]:
         """Return the constructor's arguments for a place, of whose values (by site argument) it takes some."""
-        return {name: site_values[source] for name, source in self.arguments.items() if source in site_values}
+        sides = dict(zip(("height", "width"), site_values.get("size") or (), strict=False))
+        values = {**sides, **site_values}
+        return {name: values[source] for name, source in self.arguments.items() if source in values}
 
 
 def combine_mechanisms(reference: str, parts: Sequence[Mechanism]) -> Mechanism:
@@ -139,6 +143,8 @@ def read_mechanism_file(
     follows_convention = class_name is None and card_node is not None
     read_arguments = _read_convention if follows_convention else _read_published_class
     arguments, option_parameters = read_arguments(path, class_name or CLASS, parameters)
+    if card_node is None:
+        _check_forward(tree, path, class_name or CLASS)
     return Mechanism(
         name,
         reference or name,
@@ -193,6 +199,7 @@ def _read_published_class(
     arguments: dict[str, str] = {}
     options: list[SignatureParameter] = []
     unknown: list[str] = []
+    sides = _find_map_sides(parameters)
     for i, parameter in enumerate(parameters):
         name, is_required = parameter.name, parameter.default is None
         known_site_argument = name in SITE_ARGUMENTS and name != "channels_in"
@@ -200,6 +207,8 @@ def _read_published_class(
             arguments[name] = "channels"
         elif not is_required:
             options.append(parameter)
+        elif name in sides:
+            arguments[name] = sides[name]
         elif known_site_argument:
             arguments[name] = name
         elif i == 0 and not parameter.is_keyword and name.lower() not in _NO_WIDTHS:
@@ -212,6 +221,25 @@ def _read_published_class(
             "give it a default, or derive a class that takes only the width, or `size` for (H, W)",
         )
     return arguments, options
+
+
+def _find_map_sides(parameters: Sequence[SignatureParameter]) -> dict[str, str]:
+    """Return `height` and `width` by the parameters that take those of the map; both are needed to tell them."""
+    required = [parameter.name for parameter in parameters if parameter.default is None]
+    heights = [name for name in required if name.lower() in _HEIGHTS]
+    widths = [name for name in required if name.lower() in _MAP_WIDTHS]
+    return {heights[0]: "height", widths[0]: "width"} if len(heights) == len(widths) == 1 else {}
+
+
+def _check_forward(tree: ast.Module, path: Path, class_name: str) -> None:
+    """Raise UserError if the forward of a class as published needs more than the map."""
+    parameters = source_inspection.read_method_parameters(tree, class_name, "forward")
+    needed = [parameter.name for parameter in parameters or () if parameter.default is None]
+    if len(needed) > 1:
+        raise UserError(
+            f"{path}: {class_name}.forward needs {', '.join(needed[1:])} beside the map",
+            "derive a class whose forward takes the map alone and gives the rest to super().forward",
+        )
 
 
 def _read_options(

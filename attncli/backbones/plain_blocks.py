@@ -73,6 +73,18 @@ def find_plain_blocks(
     return sequentials[1:] if has_stem else sequentials
 
 
+def holds_whole_network(net: nn.Module, path: str, calls: Mapping[str, ModuleCall]) -> bool:
+    """Return whether a module has all convolutions of a network but a stem, and the map gets smaller between them.
+
+    Such a module is the network without its classifier (`features`, `encoder`), and no block.
+    """
+    convs = _list_convs(net, calls)
+    inside = [conv for conv in convs if conv.startswith(f"{path}.")]
+    if len(inside) < 2 or convs[-len(inside) :] != inside or len(convs) > len(inside) + 1:
+        return False
+    return number_stages([calls[conv].output_shape[-1] for conv in inside])[-1][0] > 1
+
+
 def match_block_paths(net: nn.Module, calls: Mapping[str, ModuleCall], patterns: Sequence[str]) -> list[str]:
     """Return the modules with convolutions that patterns of paths name, in the order of their calls.
 

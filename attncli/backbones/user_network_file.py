@@ -41,6 +41,8 @@ def find_class_count(reference: str) -> str:
         raise unknown_name_error("network", definition, source_inspection.list_definitions(tree), location=str(path))
     by_lower_name = {parameter.name.lower(): parameter.name for parameter in parameters}
     name = next((by_lower_name[name] for name in CLASS_COUNTS if name in by_lower_name), None)
+    if name is None and source_inspection.takes_any_keyword(tree, definition):
+        name = CLASS_COUNTS[0]
     if name is None:
         node = source_inspection.find_definition(tree, definition)
         hint = f"call it {CLASS_COUNTS[0]}; a function that builds the network may take it and pass it on"

@@ -33,6 +33,7 @@ from attncli.backbones.plain_blocks import (
     adapt_exits,
     describe_conv_block,
     find_plain_blocks,
+    holds_whole_network,
     match_block_paths,
     number_stages,
 )
@@ -98,6 +99,8 @@ def find_structure(net: nn.Module) -> NetworkStructure:
 def _describe_own_blocks(net: nn.Module, calls: Mapping[str, ModuleCall]) -> list[BlockPaths]:
     """Return the blocks that are modules of the user's own classes."""
     paths = find_block_paths(net, calls, _is_user_module)
+    if len(paths) == 1 and holds_whole_network(net, paths[0], calls):
+        return []
     sizes = sorted({calls[path].output_shape[-1] for path in paths}, reverse=True)
     blocks: list[BlockPaths] = []
     for path in paths:

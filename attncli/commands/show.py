@@ -95,6 +95,9 @@ def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequ
     labelled_texts.append(("Needs", ", ".join(mechanism.site_arguments) or "nothing of its place"))
     if card["floor"]:
         labelled_texts.append(("Floor", card["floor"]))
+    if card["dead"]:
+        text = f"{', '.join(card['dead'])}: {card['dead_because']}; counted as parameters all the same"
+        labelled_texts.append(("No effect", text))
     if card["aliases"]:
         labelled_texts.append(("Names", ", ".join(card["aliases"])))
     if peers:

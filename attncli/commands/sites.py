@@ -36,6 +36,7 @@ def command(classes: int | None, format_: str, as_json: bool, **options: Any) ->
     from attncli.measure.site_costs import list_site_costs, sum_by_stage
     from attncli.model import InputSpec
     from attncli.report.table import render_rows
+    from attncli.system.code_reference import is_code_reference
 
     size = recipe.data.size or (224, 224)
     costs = list_site_costs(recipe, InputSpec(classes or (1000 if max(size) >= 64 else 10), size))
@@ -57,4 +58,6 @@ def command(classes: int | None, format_: str, as_json: bool, **options: Any) ->
     if format_ != "csv":
         echo_result("")
         echo_result(render_rows(stages, format_))
+    if is_code_reference(recipe.model.backbone) and not recipe.model.block_paths:
+        click.echo("other blocks than these: --set 'model.block_paths=[...]', `attncli help backbones`", err=True)
     return None

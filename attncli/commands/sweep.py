@@ -1,5 +1,6 @@
 """`attncli sweep`: train many runs from one file, several at a time; resumes after any failure."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,7 @@ from attncli.commands._completion import (
     complete_sweeps,
 )
 from attncli.commands._options import (
+    IMAGE_SIZE,
     JOBS,
     JOBS_HELP,
     NAMES,
@@ -27,6 +29,7 @@ from attncli.commands._options import (
     with_option,
 )
 from attncli.errors import UserError
+from attncli.shortcuts import SHORTCUT_KEYS
 
 if TYPE_CHECKING:
     from attncli.jobs import SweepPlan, TaskEnded
@@ -90,6 +93,9 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
 @click.option(
     "--seeds", type=SEEDS, metavar="N|LIST", help="How many seeds, or which, instead of the file's; 3 without a file."
 )
+@click.option("--data-root", metavar="DIR", help="Folder that holds the dataset's files, or gets them.")
+@click.option("--image-size", type=IMAGE_SIZE, metavar="PX", help="Side of the images in pixels, or HEIGHTxWIDTH.")
+@click.option("--epochs", type=int, metavar="N", help="Passes over the training images.")
 @click.option(
     "--set",
     "overrides",
@@ -117,6 +123,9 @@ def command(
     dataset: list[str] | None,
     backbone: list[str] | None,
     seeds: int | list[int] | None,
+    data_root: str | None,
+    image_size: int | list[int] | None,
+    epochs: int | None,
     overrides: tuple[str, ...],
     with_files: tuple[Path, ...],
     shipped: tuple[str, ...],
@@ -143,6 +152,7 @@ def command(
       attncli sweep channel --dataset digits --seeds 3 --jobs 2
       attncli sweep eca-kernel --dry-run
       attncli sweep --attn se,eca,cbam --recipe quickstart --backbone resnet20
+      attncli sweep --attn eca,cbam.py:CBAM --dataset folder --data-root mine --image-size 64
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
     from attncli.analysis.finished_elsewhere import count_finished_elsewhere
@@ -152,11 +162,15 @@ def command(
     from attncli.jobs.worker_pool import WorkerSettings
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
+    from attncli.track.tags import name_images
 
     mechanisms = _read_mechanisms(attn)
     axes = {"attn": mechanisms, "dataset": dataset, "backbone": backbone, "seeds": seeds}
     axes = {name: values for name, values in axes.items() if values is not None}
     source = _choose_source(sweep, mechanisms, recipe)
+    shortcuts = {"data_root": data_root, "image_size": image_size, "epochs": epochs}
+    given = [f"{SHORTCUT_KEYS[name]}={json.dumps(value)}" for name, value in shortcuts.items() if value is not None]
+    overrides = (*given, *overrides)
     others = open_results_of_others(with_files, shipped) if with_files or shipped else []
 
     def plan_runs() -> "SweepPlan":
@@ -166,15 +180,15 @@ def command(
     sweep_plan = plan_runs()
     changed_count = sum(run.recipe.data.content is not None for run in sweep_plan.runs)
     if changed_count:
-        message = f"{changed_count} of {len(sweep_plan.runs)} runs had other images before: these are other runs"
+        message = f"{changed_count} of {len(sweep_plan.runs)} runs with other images than before: these are other runs"
         click.echo(message, err=True)
     if dry_run:
         rows = [run.to_json_dict() for run in sweep_plan.runs]
         if as_json:
             return echo_json(rows)
         click.echo(sweep_summary.render_plan(sweep_plan))
-        sections = (run.recipe.data for run in sweep_plan.unfinished_runs)
-        for text in dict.fromkeys(f"images of {section.name}: {describe_images(section)}" for section in sections):
+        recipes = (run.recipe for run in sweep_plan.unfinished_runs)
+        for text in dict.fromkeys(f"images of {name_images(r)}: {describe_images(r.data)}" for r in recipes):
             click.echo(text, err=True)
         return None
     for run in sweep_plan.runs if executor_name == EXECUTORS[0] else ():  # a cluster's machines have other folders

@@ -40,6 +40,7 @@ from attncli.data.remarks import (
     list_warnings,
 )
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.recipe import Data
 
 
@@ -169,7 +170,8 @@ def _select_splits(data: Data, source: DatasetSource, paths: DataPaths) -> Selec
     """Return the classes, and train, val (unless empty) and test with the wanted images only.
 
     Classes are chosen in every split; then, with data.bad=skip, unreadable files are left out. data.fraction and
-    data.per_class apply to the training images only, before the validation split is cut from them.
+    data.per_class apply to the training images only, before the validation split is cut from them;
+    data.test_per_class applies to the test images.
     """
     class_numbers = choose_classes(source.classes, data.classes)
     classes = tuple(source.classes[number] for number in class_numbers)
@@ -189,6 +191,10 @@ def _select_splits(data: Data, source: DatasetSource, paths: DataPaths) -> Selec
         if len(val_rows):
             lazy_splits["val"] = train.select_rows(val_rows)
         train = train.select_rows(train_rows)
+    if data.test_per_class is not None:
+        test = lazy_splits["test"]
+        rows = subset.choose_test_rows(test.labels, len(classes), data.test_per_class, seed)
+        lazy_splits["test"] = test.select_rows(rows)
     return SelectedSplits(classes, lazy_splits | {"train": train}, left_out)
 
 
@@ -235,7 +241,9 @@ def _describe_left_out(left_out: list[UnreadableFile]) -> list[str]:
     """Return a note that names the files that were left out, at most a few of them."""
     named = "; ".join(f"{path} ({reason})" for path, reason in left_out[:SHOWN])
     more = f"; and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
-    return [f"{len(left_out)} files cannot be read and are left out: {named}{more}"] if left_out else []
+    return (
+        [f"left out, {format_quantity(len(left_out), 'file')} that cannot be read: {named}{more}"] if left_out else []
+    )
 
 
 def _describe_shared_groups(lazy_splits: dict[str, LazySplit]) -> list[str]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 SUFFIX = ".extent"  # of its file in the folder of decoded images
 SIZE_KEYS = ("name", "of", "root", "image_size", "classes", "per_class", "fraction", "val_fraction", "subset_seed",
         "frames", "crop", "configuration", "unused_splits",
-        "image_column", "label_column", "folds", "fold", "group_column", "group_pattern", "bad")  # fmt: skip
+        "image_column", "label_column", "folds", "fold", "group_column", "group_pattern", "bad",
+        "test_per_class")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

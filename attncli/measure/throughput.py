@@ -26,7 +26,6 @@ from attncli.measure.environment import describe_machine
 from attncli.measure.fake_tensors import image_shape
 from attncli.measure.host_share import measure_host_shares
 from attncli.measure.speed_cache import MAX_AGE_S, SPEEDS_FILE, get_or_measure_speed, make_speed_key
-from attncli.model import group_parameters
 from attncli.recipe import Recipe
 from attncli.records import Speed
 from attncli.system.hardware import read_load
@@ -39,6 +38,7 @@ from attncli.train.distributed import choose_kernels
 from attncli.train.errors import empty_device_cache, is_out_of_memory
 from attncli.train.loss import TrainingObjective
 from attncli.train.norm_counters import keep_norm_counters_on_host
+from attncli.train.parameter_groups import group_parameters
 from attncli.train.small_map_convolution import speed_up_small_maps
 from attncli.train.step_graph import agree_on_steps, make_step_graph
 

@@ -31,7 +31,7 @@ KEYS_ADDED_LATER: dict[str, frozenset[str]] = {
         {"crop", "crop_scale", "centre", "policy", "policy_ops", "policy_magnitude", "erase", "mixup", "cutmix"}
         | {"configuration", "unused_splits", "image_column", "label_column", "content"}
         | {"folds", "fold", "group_column", "group_pattern"}
-        | {"background", "grey_range", "orientation", "max_pixels", "bad"}
+        | {"background", "grey_range", "orientation", "max_pixels", "bad", "test_per_class"}
     ),
     "model": frozenset({"replace", "pretrained", "channels", "last_stride", "zero_init_residual", "block_paths"}),
     "train": frozenset({"accumulate", "deterministic", "lr_factors", "class_weights", "sampling", "graph"}),
@@ -76,6 +76,9 @@ class Data(RecipeSection):
     )
     per_class: Positive | None = Field(default=None, description="training images kept per class (seeded)")
     fraction: Fraction | None = Field(default=None, description="share of the training images kept (seeded)")
+    test_per_class: Positive | None = Field(
+        default=None, description="test images kept per class at most (seeded), to try things out; none = all"
+    )
     val_fraction: Share = Field(default=0.1, description="share of the training images held out for validation")
     subset_seed: int | Literal["run"] = Field(
         default=0, description="seed of the validation split, subsets and folds; run = that of the run"

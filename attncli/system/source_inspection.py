@@ -76,6 +76,24 @@ def find_definition(tree: ast.Module, name: str) -> ast.ClassDef | ast.FunctionD
     return next((node for node in definitions if node.name == name), None)
 
 
+def takes_any_keyword(tree: ast.Module, name: str) -> bool:
+    """Return whether the function or class `name` of a file has `**kwargs`, which take any further keyword."""
+    node = find_definition(tree, name)
+    if isinstance(node, ast.ClassDef):
+        node = find_method(tree, name, "__init__")
+    return node is not None and node.args.kwarg is not None
+
+
+def find_method(tree: ast.Module, class_name: str, method: str) -> ast.FunctionDef | None:
+    """Return a method of a class, its own or that of its first base in the file that has it; None if there is none."""
+    node = find_definition(tree, class_name)
+    if not isinstance(node, ast.ClassDef):
+        return None
+    own = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == method), None)
+    bases = (base.id for base in node.bases if isinstance(base, ast.Name) and base.id != class_name)
+    return own or next((found for base in bases if (found := find_method(tree, base, method))), None)
+
+
 def read_parameters(tree: ast.Module, name: str) -> list[SignatureParameter] | None:
     """Return what a call of class or function `name` takes, without self, *args and **kwargs; None if there is none.
 
@@ -86,15 +104,13 @@ def read_parameters(tree: ast.Module, name: str) -> list[SignatureParameter] | N
         return _read_signature(node, tree)
     if node is None:
         return None
-    for child in node.body:
-        if isinstance(child, ast.FunctionDef) and child.name == "__init__":
-            return _read_signature(child, tree)[1:]
-    for base in node.bases:
-        if isinstance(base, ast.Name) and base.id != name:
-            inherited = read_parameters(tree, base.id)
-            if inherited is not None:
-                return inherited
-    return []
+    return read_method_parameters(tree, name, "__init__") or []
+
+
+def read_method_parameters(tree: ast.Module, class_name: str, method: str) -> list[SignatureParameter] | None:
+    """Return what a call of a class's method takes, as `read_parameters`; None if the file has no such method."""
+    node = find_method(tree, class_name, method)
+    return None if node is None else _read_signature(node, tree)[1:]
 
 
 class _AliasResolver(ast.NodeTransformer):

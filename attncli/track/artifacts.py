@@ -66,6 +66,8 @@ def log_network(net: Any, digest: str, *, example: Any, run_store: RunStore) -> 
 def delete_runs(digest: str, *, run_store: RunStore) -> int:
     """Delete the runs of a digest in MLflow, as MLflow deletes: they go to its bin. Return how many there were.
 
+    An experiment that has no run any more is deleted too.
+
     Raises UserError if the store does not answer. Without a store there is nothing to delete.
     """
     if not run_store.has_store():
@@ -76,6 +78,7 @@ def delete_runs(digest: str, *, run_store: RunStore) -> int:
         while (run := mlflow_run.find_run(client, digest)) is not None:
             client.delete_run(run.info.run_id)
             deleted += 1
+            store.delete_empty_experiment(client, run.info.experiment_id)
     except Exception as error:
         raise store.make_store_error(run_store.resolve_address(), error) from error
     return deleted

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from attncli.errors import UserError
 from attncli.recipe import Data, Recipe
 from attncli.recipe.image_size import format_image_size
 from attncli.records import Evaluation
+from attncli.runs import FinishedRun
+from attncli.track.predictions import ImagePredictions
 from attncli.train.distributed import choose_kernels
 from attncli.trained.corruptions import CORRUPTIONS, corrupt_images
 from attncli.trained.network import TrainedNetwork
@@ -45,6 +48,7 @@ def load_other_images(trained: TrainedNetwork, request: EvaluationRequest) -> Da
     values = trained.recipe.data.model_dump() | dict(request.data_values)
     if "name" in request.data_values:  # subsets were those of the run's own dataset
         values |= {"classes": None, "per_class": None, "fraction": None, "content": None}
+        values |= {"test_per_class": None}
         values |= {} if "root" in request.data_values else {"root": None}
     values["image_size"] = values["image_size"] or (list(trained.size) if "name" in request.data_values else None)
     dataset = data.load(Data.model_validate(values), cache=trained.folder.parent / "cache")
@@ -72,8 +76,13 @@ def load_other_images(trained: TrainedNetwork, request: EvaluationRequest) -> Da
     return replace(dataset, classes=trained.classes, mean=trained.mean, std=trained.std, test=relabelled)
 
 
-def evaluate_elsewhere(trained: TrainedNetwork, dataset: Dataset, request: EvaluationRequest) -> list[Evaluation]:
-    """Return one evaluation of the images of `load_other_images` for each corruption, one if there is none."""
+def evaluate_elsewhere(
+    trained: TrainedNetwork, dataset: Dataset, request: EvaluationRequest
+) -> list[tuple[Evaluation, ImagePredictions]]:
+    """Return one evaluation of the images of `load_other_images` for each corruption, one if there is none.
+
+    Each comes with the predicted class of every image.
+    """
     accelerator = train.init_accelerator()
     device = train.resolve_device(accelerator)
     recipe = choose_available_precision(trained.recipe, device)
@@ -82,10 +91,30 @@ def evaluate_elsewhere(trained: TrainedNetwork, dataset: Dataset, request: Evalu
     for name in request.corruptions or ("",):
         split = corrupt_split(dataset.test, name, request) if name else dataset.test
         label = f"{name}-{request.severity}" if name else request.split
-        evaluations.append(
-            train.evaluate_split(trained.net, split, dataset, recipe, name=label, accelerator=accelerator)
+        evaluation, predicted = train.predict_split(
+            trained.net, split, dataset, recipe, name=label, accelerator=accelerator
         )
+        evaluations.append((evaluation, ImagePredictions(predicted.numpy(), split.labels.numpy())))
     return evaluations
+
+
+def replace_test_results(run: FinishedRun, evaluations: Sequence[tuple[Evaluation, ImagePredictions]]) -> FinishedRun:
+    """Return the run as if it had been tested on other images: by the mean of its evaluations there.
+
+    The images of several evaluations are the same ones, corrupted in several ways: so they are no independent images,
+    and such a run has neither counts nor predictions of single images.
+    """
+    figures = [figure for figure, _ in evaluations]
+    result = replace(
+        run.result,
+        test_top1=fmean(figure.top1 for figure in figures),
+        test_top5=fmean(figure.top5 for figure in figures),
+        test_loss=fmean(figure.loss for figure in figures),
+        test_macro_f1=fmean(figure.compute_macro_f1() for figure in figures),
+        test_images=figures[0].images,
+        test_correct=figures[0].count_correct() if len(figures) == 1 else None,
+    )
+    return replace(run, result=result, other_predictions=[predictions for _, predictions in evaluations])
 
 
 def choose_available_precision(recipe: Recipe, device: torch.device) -> Recipe:

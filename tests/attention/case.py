@@ -6,6 +6,7 @@ A test file `tests/attention/test_<name>.py` holds, beside its own tests:
 - `FACTS` (optional): a list of dicts of site arguments, if the defaults below do not suit;
 - `width(facts, options)` (optional): channels of the output, if they differ from the site's;
 - `settle(module)` (optional): brings a module with random weights back to a state in which it has gradients;
+- `dead(options)` (optional): the parameters that learn nothing, if other options than the defaults change the card's;
 - `parameters(facts, options)`: the card's formula for the number of parameters, written independently of the module;
 - `official(meta, params)`: (our module, our state_dict) for the constructor and weights of a parity fixture, derived
   from the shapes of `params` and the constructor arguments in `meta`, for any shapes and arguments; or else
@@ -50,6 +51,11 @@ class Case:
     def site(self) -> str:
         """The mechanism's own site."""
         return attention.describe_mechanism(self.name).card.site
+
+    def dead_parameters(self) -> tuple[str, ...]:
+        """Return patterns of the names of parameters that learn nothing."""
+        dead = getattr(own(self.name), "dead", None)
+        return attention.describe_mechanism(self.name).card.dead if dead is None else dead(self.options)
 
     def build(self, seed: int = 0) -> nn.Module:
         """Return the module, freshly initialised from `seed`."""

@@ -28,6 +28,12 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
+def dead(options: dict[str, Any]) -> tuple[str, ...]:
+    """The biases of all layers but the last of a branch, each before a norm."""
+    channel, spatial = options.get("num_layers", 1), 1 + options.get("dilation_conv_num", 2)
+    return (*(f"channel.{3 * i}.bias" for i in range(channel)), *(f"spatial.{3 * i}.bias" for i in range(spatial)))
+
+
 def parameters(facts: dict[str, Any], options: dict[str, Any]) -> int:
     """3Ch + 18h^2 + 13h + C + 1 by default, summed layer by layer for other counts."""
     c, layers, dilated = facts["channels"], options.get("num_layers", 1), options.get("dilation_conv_num", 2)

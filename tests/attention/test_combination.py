@@ -14,6 +14,7 @@ from attncli.measure.code_state import name_training_code
 from attncli.measure.site_costs import list_site_costs
 from attncli.recipe import Recipe, Train
 from attncli.track.tags import find_category, flatten_params, format_run_name
+from attncli.train.parameter_groups import group_parameters
 
 SHAPE = model.InputSpec(10, (32, 32))
 
@@ -100,7 +101,7 @@ def test_rules_of_training_hold_for_each(tmp_path: Path) -> None:
     undecayed = {}
     with torch.device("meta"):
         for attn in ("stn+se", "stn", "se"):
-            groups = model.group_parameters(build(attn), Train(), attn)
+            groups = group_parameters(build(attn), Train(), attn)
             undecayed[attn] = {
                 (group["weight_decay"], group["lr_scale"]): sum(p.numel() for p in group["params"]) for group in groups
             }

@@ -1,6 +1,7 @@
 """What every mechanism must hold, with every one of its options."""
 
 import copy
+import math
 import re
 from fnmatch import fnmatch
 
@@ -20,7 +21,7 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_output_shape_and_gradients(case: Case) -> None:
-    """In training, the output has the shape the site expects and every live parameter a finite gradient."""
+    """In training, the output has the shape that the site expects, and all but the card's dead parameters learn."""
     module = randomise(case.build().double().train())
     getattr(own(case.name), "settle", lambda module: None)(module)
     inputs = tuple(x.requires_grad_() for x in case.inputs(n=4))
@@ -33,13 +34,11 @@ def test_output_shape_and_gradients(case: Case) -> None:
     else:
         weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(4), dtype=y.dtype)
         (y * weights).sum().backward()
-    dead = attention.describe_mechanism(case.name).card.dead
-    for name, p in module.named_parameters():
-        if any(fnmatch(name, d) or name.startswith(d + ".") for d in dead):
-            continue
-        assert p.grad is not None, f"{name}: no gradient"
-        assert p.grad.isfinite().all(), f"{name}: gradient is not finite"
-        assert p.grad.abs().max() > 0, f"{name}: gradient is zero"
+    sizes = {name: 0.0 if p.grad is None else p.grad.abs().max().item() for name, p in module.named_parameters()}
+    assert all(math.isfinite(size) for size in sizes.values())
+    noise = 1e-10 * max(sizes.values(), default=0.0)  # what rounding leaves of a gradient that is zero
+    learns_nothing = {name for name, size in sizes.items() if size <= noise}
+    assert learns_nothing == {name for name in sizes if any(fnmatch(name, dead) for dead in case.dead_parameters())}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

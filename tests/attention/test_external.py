@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from attncli import attention
 from attncli.attention.pairwise_attention import attend_pairwise
 from attncli.attention.self_attention.external import Attention
 from tests.attention.case import randomise
@@ -116,15 +115,6 @@ def test_cost_is_linear_and_below_that_of_self_attention() -> None:
     """Four times the positions cost four times as much (ea-linear), less than self-attention (ea-cheaper)."""
     assert flops(28, 64) == 4 * flops(14, 64) > 0
     assert flops(28, 64) < flops(28, None)
-
-
-def test_dead_bias_has_zero_gradient() -> None:
-    """The softmax over positions takes away what a bias adds to all of them."""
-    module = randomise(Attention(8).double()).train()
-    module(torch.randn(3, 8, 4, 4, dtype=torch.float64)).pow(3).sum().backward()
-    assert attention.describe_mechanism("external").card.dead == ("inner.bias",)
-    assert module.inner.bias.grad.abs().max() < 1e-10
-    assert module.inner.weight.grad.abs().max() > 1e-6
 
 
 def test_parameters_of_the_card() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from attncli import attention, model
 from attncli.attention.channel.gct import Attention, spatial_energy
 from attncli.recipe import Model, Recipe
+from attncli.train.parameter_groups import group_parameters
 from tests.attention.case import randomise
 
 OPTIONS: list[dict[str, Any]] = [
@@ -162,7 +163,7 @@ def test_decay_on_beta_is_an_option(decayed: bool) -> None:
     """beta is in the group without weight decay unless the option is set; alpha and gamma never are."""
     made = Recipe(model=Model(backbone="resnet20", attn="gct", options={"weight_decay_on_beta": decayed}))
     net = model.build(made, model.InputSpec(10, (32, 32)))
-    rates = {id(p): g["weight_decay"] for g in model.group_parameters(net, made.train, "gct") for p in g["params"]}
+    rates = {id(p): g["weight_decay"] for g in group_parameters(net, made.train, "gct") for p in g["params"]}
     found: dict[str, set[bool]] = {}
     for module in model.find_mechanisms(net).values():
         for name, p in module.named_parameters():

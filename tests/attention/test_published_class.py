@@ -66,8 +66,33 @@ class Energy(nn.Module):
 
 
 class Sized(nn.Module):
-    def __init__(self, channel, height, width):
+    def __init__(self, channel, h, w):
         super().__init__()
+        self.position = nn.Parameter(torch.zeros(channel, h, w))
+
+    def forward(self, x):
+        return x + self.position
+
+
+class Tall(nn.Module):
+    def __init__(self, channel, height, depth):
+        super().__init__()
+
+
+class Crossed(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+
+    def forward(self, x, context, scale=1.0):
+        return x * context
+
+
+class NoMap(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+
+    def forward(self):
+        return self.dim
 
 
 class Pair(nn.Module):
@@ -118,6 +143,7 @@ PARAMETERS = {
     "Kernels": (["model.options.kernels=[3]"], [c * 9 + c for c in WIDTHS]),
     "Spatial": (["model.options.kernel_size=5"], [50] * 3),
     "Energy": ([], [0] * 3),
+    "Sized": ([], [c * side**2 for c, side in zip(WIDTHS, (16, 8, 4), strict=True)]),
 }
 
 
@@ -141,7 +167,9 @@ def test_it_is_built_without_gradients_too(file: Path) -> None:
 
 
 REFUSED = {
-    "Sized": ("height, width", "no place in a network has a value for that"),
+    "Tall": ("height, depth", "no place in a network has a value for that"),
+    "Crossed": ("Crossed.forward needs context beside the map",),
+    "NoMap": ("blocks.py", "forward() takes 1 positional argument"),
     "Pair": ("returns tuple for (2, 16, 16, 16)", "layer1.0.bn2"),
     "Halving": ("returns (2, 16, 8, 8) for (2, 16, 16, 16)", "layer1.0.bn2"),
     "Broken": ("line ", "no_such_method"),

@@ -11,6 +11,7 @@ from attncli.attention.card import SITES
 from attncli.backbones import compatibility
 from attncli.train import optim
 from attncli.train.loss import TrainingObjective
+from attncli.train.parameter_groups import group_parameters
 from attncli.validation import read
 from tests.commands.line import line
 from tests.generate import compatibility as generator
@@ -71,7 +72,7 @@ def step(name: str, attn: str) -> None:
     frames = 2 if attention.describe_mechanism(attn).needs_clips else None
     recipe = read(None, [f"model.backbone={name}", f"model.attn={attn}"])
     net = model.build(recipe, model.InputSpec(10, (32, 32), frames)).train()
-    optimizer = optim.build_optimizer(model.group_parameters(net, recipe.train, attn), recipe.train, CPU)
+    optimizer = optim.build_optimizer(group_parameters(net, recipe.train, attn), recipe.train, CPU)
     x = torch.randn(2, *((frames,) if frames else ()), 3, 32, 32, generator=torch.Generator().manual_seed(0))
     loss = TrainingObjective(net, smoothing=0.0, precision="fp32", device=CPU)(x, torch.arange(2))
     loss.backward()

@@ -25,6 +25,8 @@ GATES = {  # path, stage, channels, side of the map
     "Listed": [("norms.0", 1, 8, 32), ("norms.1", 2, 16, 16), ("norms.2", 3, 16, 8)],
     "MobileNet": [("model.1.4", 1, 16, 32), ("model.2.4", 2, 16, 16), ("model.3.4", 2, 16, 16)],
     "Units": [("stages.0.0.bn", 1, 8, 32), ("stages.0.1.bn", 1, 8, 32), ("stages.1.0.bn", 2, 16, 16)],
+    "Classifier": [("encoder.bn1", 1, 8, 32), ("encoder.bn2", 2, 16, 16)],
+    "make_classifier": [("encoder.bn1", 1, 8, 32), ("encoder.bn2", 2, 16, 16)],
     "make_sequential": [("0", 1, 8, 32), ("2", 1, 8, 32), ("6", 2, 16, 16)],
 }
 

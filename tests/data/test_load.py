@@ -127,6 +127,15 @@ def test_kept_images_feed_training_and_validation(tmp_path: Path) -> None:
     assert part.val.labels.bincount().tolist() == [5] * 10
 
 
+def test_fewer_test_images(tmp_path: Path) -> None:
+    """test_per_class keeps at most that many of each class, of the same test images; training does not change."""
+    whole, part = load(tmp_path), load(tmp_path, test_per_class=36)
+    assert part.test.labels.bincount().tolist() == [36] * 8 + [35, 36]
+    assert pictures(part.test) < pictures(whole.test)
+    assert torch.equal(part.train.images, whole.train.images)
+    assert part.digest != whole.digest
+
+
 def test_without_validation(tmp_path: Path) -> None:
     """val_fraction 0 leaves no validation part."""
     assert load(tmp_path, val_fraction=0.0).val is None

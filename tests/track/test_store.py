@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from attncli.errors import UserError
-from attncli.track import RunStore, store
+from attncli.track import RunStore, delete_runs, store
 
 
 def test_default_is_beside_the_runs(tmp_path, monkeypatch):
@@ -148,6 +148,20 @@ def test_deleted_experiment(tracker, client, runs):
     assert f"restore -x {number}" in caught.value.hint
 
 
+def test_the_last_run_takes_its_experiment_along(tracker, client, runs):
+    """The experiment of deleted runs is gone when none is left; a new run of its name is alone in a new one."""
+    first = store.get_or_create_experiment(client, RunStore(runs), "emptied")
+    for digest in ("aa", "bb"):
+        client.create_run(first, tags={"digest": digest})
+    assert delete_runs("aa", run_store=RunStore(runs)) == 1
+    assert client.get_experiment_by_name("emptied").lifecycle_stage == "active"
+    assert delete_runs("bb", run_store=RunStore(runs)) == 1
+    assert client.get_experiment_by_name("emptied") is None
+    second = store.get_or_create_experiment(client, RunStore(runs), "emptied")
+    assert second != first
+    assert list(client.search_runs([second])) == []
+
+
 def test_experiment_of_a_server(tracker, client, runs):
     """An experiment whose files only a server can take is refused at the start, not when the files come."""
     client.create_experiment("served", artifact_location="mlflow-artifacts:/1")
@@ -158,7 +172,7 @@ def test_experiment_of_a_server(tracker, client, runs):
 OPEN = """
 import sys
 from pathlib import Path
-from attncli.track import RunStore, store
+from attncli.track import RunStore, delete_runs, store
 run_store = RunStore(Path(sys.argv[1]))
 client = store.connect_store(run_store)
 with store.store_lock(run_store):

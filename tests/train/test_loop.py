@@ -9,9 +9,9 @@ from torch import nn
 
 from attncli.data.loader import BatchLayout, iterate_train_batches
 from attncli.errors import RunFailedError, UserError
-from attncli.model import group_parameters
 from attncli.recipe import Recipe
 from attncli.train import TrainingProgress, evaluate_split, lr_schedule, monitor, train_model
+from attncli.train.parameter_groups import group_parameters
 from tests.train.case import Annealed, Net, dataset, net, recipe, run, same
 
 

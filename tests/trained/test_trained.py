@@ -8,14 +8,20 @@ import torch
 from PIL import Image
 
 from attncli import model
+from attncli.analysis.compare import compare_variants
+from attncli.analysis.comparison_row import ComparisonRow
 from attncli.errors import RunFailedError, UserError
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
+from attncli.records import Evaluation
 from attncli.report.contact_sheet import read_thumbnail
 from attncli.run import describe_dataset
+from attncli.runs import read_folder_runs
+from attncli.track.predictions import ImagePredictions, write_predictions
 from attncli.track.provenance import DatasetInfo
 from attncli.train.evaluation import evaluate_split
 from attncli.train.fine_tuning import FrozenBatchNorm, freeze_parts
+from attncli.train.parameter_groups import group_parameters
 from attncli.trained import ImageClassifier, corruptions, export, load_trained_network
 from attncli.trained.evaluate import (
     EvaluationRequest,
@@ -23,9 +29,11 @@ from attncli.trained.evaluate import (
     describe_precision,
     evaluate_elsewhere,
     load_other_images,
+    replace_test_results,
 )
 from attncli.trained.export import export_network, load_exported
 from attncli.trained.predict import list_image_files, predict_files
+from tests.claims.case import run
 from tests.commands.line import line, refused
 from tests.trained.case import trained_run
 
@@ -149,7 +157,7 @@ def test_parts_are_frozen_and_slowed_down() -> None:
     norms = [module for module in net.train().modules() if isinstance(module, FrozenBatchNorm)]
     assert len(norms) == 1 + 2 * 3  # the stem's, and two in each of the three blocks of stage 1
     assert not any(norm.training for norm in norms)
-    groups = model.group_parameters(net, recipe.train, "eca", parts)
+    groups = group_parameters(net, recipe.train, "eca", parts)
     scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
     named = {parts[name]: scales.get(id(p)) for name, p in net.named_parameters()}
     assert named == {"stem": None, "stage1": None, "stage2": 0.1, "stage3": 1, "classifier": 1, "attention": 1}
@@ -172,14 +180,49 @@ def test_evaluation_elsewhere_is_that_of_the_run(folder: Path) -> None:
     trained = load_trained_network(folder)
     request = EvaluationRequest(data_values={})
     images = load_other_images(trained, request)
-    (own,) = evaluate_elsewhere(trained, images, request)
+    ((own, predictions),) = evaluate_elsewhere(trained, images, request)
+    assert (own.count_correct(), own.images) == (predictions.mark_correct().sum(), len(predictions.labels))
     again = evaluate_split(trained.net, images.test, images, trained.recipe, name="test")
     assert (own.images, own.top1, own.loss) == (382, again.top1, pytest.approx(again.loss))
     noisy = EvaluationRequest(data_values={}, corruptions=("gaussian-noise", "fog"), severity=5)
     first, second = (evaluate_elsewhere(trained, images, noisy) for _ in range(2))
-    assert [e.confusion for e in first] == [e.confusion for e in second]
-    assert [e.split for e in first] == ["gaussian-noise-5", "fog-5"]
-    assert all(e.loss != own.loss for e in first)
+    assert [e.confusion for e, _ in first] == [e.confusion for e, _ in second]
+    assert [e.split for e, _ in first] == ["gaussian-noise-5", "fog-5"]
+    assert all(e.loss != own.loss for e, _ in first)
+
+
+def make_evaluation(is_correct: list[bool]) -> tuple[Evaluation, ImagePredictions]:
+    """An evaluation of images of the class 1 of two."""
+    predicted, images = np.array(is_correct).astype(int), len(is_correct)
+    right = int(predicted.sum())
+    figures = {"loss": 1.0, "top1": right / images, "top5": 1.0, "images_per_s": 1.0}
+    evaluation = Evaluation(split="x", images=images, confusion=[[0, 0], [images - right, right]], **figures)
+    return evaluation, ImagePredictions(predicted, np.ones(images, int))
+
+
+def test_runs_are_compared_by_what_they_got_elsewhere(tmp_path: Path) -> None:
+    """Difference, F1 and McNemar's test are those of the other images; of several evaluations there is no such test."""
+    for attn, right in (("none", 90), ("eca", 10)):
+        recipe = run(tmp_path, attn=attn, seed=0, top1=right / 100)
+        write_predictions(tmp_path / recipe.compute_digest(), np.arange(100) < right, np.ones(100, bool), 2)
+    plain, better = [True] * 4 + [False] * 6, [True] * 5 + [False] * 5
+    elsewhere = {"none": [make_evaluation(plain)], "eca": [make_evaluation(better)]}
+    runs = list(read_folder_runs(tmp_path))
+
+    def compare(repeats: int) -> ComparisonRow:
+        rows = compare_variants([replace_test_results(r, elsewhere[r.result.attn] * repeats) for r in runs])
+        return next(row for row in rows if row.attn == "eca")
+
+    for repeats in (1, 2):
+        row = compare(repeats)
+        assert row.difference is not None
+        assert (row.accuracy.mean, row.difference.mean) == (0.5, pytest.approx(0.1))
+        assert row.macro_f1 is not None
+        assert row.macro_f1.mean == pytest.approx(make_evaluation(better)[0].compute_macro_f1())
+    once = compare(1).disagreement
+    assert once is not None
+    assert (once.won, once.lost, once.images) == (1, 0, 10)
+    assert compare(2).disagreement is None
 
 
 def test_a_network_of_another_device_is_evaluated_here() -> None:
@@ -243,6 +286,9 @@ def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert line("export", "eca-resnet20-s0", "--json", *runs).json()["file"] == "eca-resnet20-s0.safetensors"
     (row,) = line("eval", "eca-resnet20-s0", "--corruption", "jpeg", "--json", *runs).json()
     assert (row["on"], row["images"]) == ("jpeg-1", 382)
+    table = line("eval", "all", "--corruption", "jpeg,fog", "--format", "csv", *runs).out.splitlines()
+    assert [text.split(",")[1] for text in table] == ["on", "jpeg-1", "fog-1"]
+    refused(line("eval", "all", "--runs", str(tmp_path)), "no finished runs")
     refused(line("eval", "eca-resnet20-s0", "--corruption", "fogg", *runs), "'fog'")
     refused(line("eval", "eca-resnet20-s0", "--set", "train.lr=1", *runs), "train.lr")
     refused(line("predict", "eca-resnet20-s0", "nowhere.png", *runs), "nowhere.png")

@@ -29,7 +29,8 @@ card = Card(
     arxiv="2009.14082",
     site="join",
     code="YimianDai/open-aff@0bcfd8a model/fusion.py",
-    dead=("*.0.bias", "*.3.bias"),  # a norm follows
+    dead=("*.0.bias", "*.3.bias"),
+    dead_because="a norm follows each and takes it away",
     floor="hidden width max(C // reduction, 1)",
     notes=(
         "Name r with a result: r 4 adds 20 M parameters to ResNet-50, r 16 5 M.",

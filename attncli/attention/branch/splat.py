@@ -34,6 +34,8 @@ card = Card(
     code="zhanghang1989/ResNeSt@1dfb3e8 resnest/torch/models/splat.py",
     convs="first",
     replaces_norm=True,
+    dead=("reduce.bias",),
+    dead_because="a norm follows and takes it away",
     floor="i = max(C_in R // reduction, min_hidden)",
     notes=(
         "Only the block of ResNeSt: its deep stem, its pooled shortcuts and its 270 epochs are no part of it.",

@@ -34,6 +34,7 @@ card = Card(
     code="ZilinGao/Global-Second-order-Pooling-Convolutional-Networks@662a699 torchvision/models/resnet.py",
     blocks=(-1,),
     dead=("reduce.bias",),
+    dead_because="a norm follows and takes it away",
     floor="d = min(128, max(C // 2, 1)), the paper's 128 from C = 256 on",
     aliases=("gsop-net", "global-second-order-pooling"),
     notes=(

@@ -38,7 +38,8 @@ card = Card(
     cifar_stages=(1, 2),
     cifar_blocks=(-1,),
     code="Jongchan/attention-module@459efad MODELS/bam.py",
-    dead=("channel.0.bias", "spatial.0.bias", "spatial.3.bias", "spatial.6.bias"),  # a norm follows
+    dead=("channel.0.bias", "spatial.0.bias", "spatial.3.bias", "spatial.6.bias"),
+    dead_because="a norm follows each and takes it away",
     floor="hidden width max(C // reduction, 1): 1 at C = 16",
     aliases=("bottleneck-attention",),
     notes=(

@@ -31,7 +31,8 @@ card = Card(
     site="gate",
     sites=("mid", "pre-norm", "block-input", "stage", "head"),
     code="dengbuqi/GAM_Pytorch@f09c9df CAM.py (a port)",
-    dead=("conv_in.bias", "conv_out.bias"),  # a norm follows
+    dead=("conv_in.bias", "conv_out.bias"),
+    dead_because="a norm follows each and takes it away",
     floor="h = max(C // reduction, groups)",
     notes=(
         "Large: with r 4 resnet50 has 529 M parameters, with r 16 151 M. Name reduction and groups with a result.",

@@ -34,6 +34,7 @@ card = Card(
     stages=(2, 3),
     blocks=(1, 3, 5),
     dead=("gather.bias",),
+    dead_because="it adds one number to all values of a softmax, which ignores it",
     floor="m = n = max(C // reduction, 1); on a 1 x 1 map the gather map is constant",
     notes=(
         "Two blocks in stage 2 and three in stage 3 of a ResNet-50, as in the paper.",

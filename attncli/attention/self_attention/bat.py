@@ -36,6 +36,7 @@ card = Card(
     stages=(2, 3),
     blocks=(2, 4, 6),
     dead=("reduce.0.bias", "group.0.bias", "mix.0.bias", "expand.0.bias"),
+    dead_because="a norm follows each and takes it away",
     floor="s is the largest common divisor of H and W up to `cells`, g the largest divisor of C / r up to `groups`",
     notes=(
         "Two blocks in stage 2 and three in stage 3 of a ResNet-50, as in the paper.",

@@ -33,6 +33,8 @@ card = Card(
     code="JDAI-CV/CoTNet@895e024 models/cotnet.py",
     convs="last",
     replaces_norm=True,
+    dead=("fuse.0.bias",),
+    dead_because="a norm follows and takes it away",
     floor="C must equal C_in and divide by 8; F1 has max(C / 2, 32) units",
     notes=(
         "Training needs at least two samples in a batch.",

@@ -31,6 +31,7 @@ card = Card(
     code="speedinghzl/CCNet@1fae6c6 cc_attention/functions.py",
     identity=True,
     dead=("key.bias",),
+    dead_because="it adds one number to all values of a softmax, which ignores it",
     floor="width of queries and keys max(C // reduction, 1); on a 1 x 1 map its attention is constant",
     notes=(
         "gamma is 0 at first, so queries, keys and values learn from the second step on.",

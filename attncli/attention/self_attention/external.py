@@ -38,6 +38,7 @@ card = Card(
     cifar_stages=(2,),
     cifar_blocks=(-1,),
     dead=("inner.bias",),
+    dead_because="it adds one number to all values of a softmax, which ignores it",
     floor="on a 1 x 1 map its attention is constant",
     aliases=("ea-net", "external-attention"),
     notes=("Published for segmentation, after the last stage; here after stage 3, like self-attention.",),

@@ -21,9 +21,10 @@ L (8 d^2 + 8 d S) multiply-adds, linear in L. Learns 8 d^2 + 5 d + 2 S d / h + S
     from 112    EAMLP-7                                  4, 2, 2     (224 px: 196 tokens, as published)
 
 Where the sources differ: the official real head count is 4 h, and all heads share one pair of memories, with
-biases; `shared=False` gives every head its own pair, as some ports do. The softmax cancels b_k, which therefore never
-learns. In the official token modules M_v starts as the transpose of M_k (tied only until the model moves to another
-device): here they start so and are free. The last soft split and its projection are one convolution here.
+biases; `shared=False` gives every head its own pair, as some ports do. The softmax cancels b_k, b_t and the bias of
+the LayerNorm before them, which therefore never learn. In the official token modules M_v starts as the transpose of
+M_k (tied only until the model moves to another device): here they start so and are free. The last soft split and its
+projection are one convolution here.
 """
 
 from typing import Literal, cast
@@ -44,7 +45,8 @@ card = Card(
     site="model",
     code="MenghaoGuo/EANet@59c03cb EAMLP/models/transformer_block.py, t2t_vit.py, token_performer.py",
     no_weight_decay=("cls",),
-    dead=("blocks.*.attention.keys.bias",),
+    dead=("blocks.*.norm1.bias", "blocks.*.attention.expand.bias", "blocks.*.attention.keys.bias"),
+    dead_because="they add one number to all values of a softmax, which ignores it",
     aliases=("multi-head-external-attention",),
     notes=("The 71.7 % of EAMLP-7 is at 384 px.", "The positions fix the image size."),
 )

@@ -51,7 +51,8 @@ card = Card(
     cifar_stages=(2,),
     cifar_blocks=(-1,),
     identity=True,
-    dead=("key.bias", "out.bias"),
+    dead=("key.bias", "value.bias", "out.bias"),
+    dead_because="that of key adds one number to all values of a softmax, the norm takes away the others",
     floor="C' = max(C // 2, 1); sagan max(C // 8, 1); on a 1 x 1 map its attention is constant",
     aliases=("non-local", "non-local-block", "NONLocalBlock2D", "nl-net", "nl", "NonLocalAttn"),
     notes=(

@@ -37,6 +37,7 @@ card = Card(
     stages=(2, 3, 4),
     identity=True,
     dead=("mask.bias",),
+    dead_because="it adds one number to all values of a softmax, which ignores it",
     floor="hidden width max(int(C * ratio), min_hidden), min_hidden 4; on a 1 x 1 map the pooling is constant",
     notes=("timm's gc is model.options.fusion=mul with ratio 0.125: it multiplies by a sigmoid, the paper adds.",),
     aliases=("gca", "GCNet", "ContextBlock", "global-context"),

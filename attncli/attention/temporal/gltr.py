@@ -34,6 +34,7 @@ card = Card(
     site="frames-head",
     code="ljn114514/GLTR@5204197 resnet.py, NonLocalBlock1D.py",
     dead=("core.phi.bias", "core.g.bias", "core.project.bias", "core.norm.bias"),
+    dead_because="that of phi adds one number to all values of a softmax, a norm takes away the others",
     aliases=("global-local-temporal-representations",),
     notes=("It relates frames: on still images it has no meaning.",),
 )

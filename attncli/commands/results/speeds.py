@@ -39,10 +39,22 @@ def command(backbone: str | None, as_json: bool) -> None:
     if as_json:
         return echo_json([{**asdict(record), "is_quiet": record.is_quiet} for record in records])
     if not records:
-        raise UserError(
-            f"attncli brings no speeds{f' on {backbone}' if backbone else ''}",
-            f"measure them: attncli measure --attn all --backbone {backbone or 'resnet20'} --processes 3",
+        raise _make_no_speeds_error(
+            backbone, sorted({r.network.split()[0] for r in overheads.speeds} if overheads else ())
         )
     changed = {record.attn for record in records if record.mechanism_code != hash_mechanism_code(record.attn)}
     click.echo(render_speeds(records, changed, shutil.get_terminal_size().columns))
     return None
+
+
+def _make_no_speeds_error(backbone: str | None, networks: list[str]) -> UserError:
+    """Return the error for a backbone without speeds: what there is, and the command that times some here."""
+    from attncli.analysis.shipped_counts import USUAL_IMAGES
+
+    name = backbone or "resnet20"
+    there = f", only on {', '.join(networks)}" if networks else ""
+    return UserError(
+        f"attncli brings no speeds{f' on {backbone}' if backbone else ''}{there}",
+        f"time them here: attncli measure --attn se,eca,cbam --backbone {name} --image-size {USUAL_IMAGES[name][1]} "
+        "--processes 3",
+    )

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from attncli.palette import COLOURS, INK
 from attncli.report.attention_figures.primitives import (
     MAX_CLASSES,
-    ImageSpot,
+    PanelInputs,
     add_colorbar,
     draw_map_over_image,
     hide_axes,
@@ -20,21 +20,15 @@ from attncli.report.attention_figures.primitives import (
 SMALL_SHARE = 0.01  # of a gate's size: smaller differences are drawn small
 
 if TYPE_CHECKING:
-    from attncli.interpret import ImageAnalysis, SiteDistribution, SiteView
+    from attncli.interpret import SiteDistribution, SiteView
     from attncli.interpret.observations import Array
 
 
-def draw_gate(
-    axes: list[Axes],
-    view: "SiteView",
-    image: "ImageAnalysis",
-    spot: ImageSpot,
-    distribution: "SiteDistribution | None",
-    classes: Sequence[str],
-) -> int:
+def draw_gate(axes: list[Axes], inputs: PanelInputs) -> int:
     """Draw channels as sorted bars and as a histogram by class, places as a map over the image.
 
     Returns how many of the axes were used."""
+    view, distribution, classes = inputs.view, inputs.distribution, inputs.classes
     used_axes = 0
     if view.channels is not None and view.channels.size > 1:
         has_distribution = distribution is not None and distribution.values.shape[1] == view.channels.size
@@ -50,7 +44,7 @@ def draw_gate(
                 used_axes = 3
     if view.places is not None:
         draw_map_over_image(
-            axes[used_axes], view.places, image, "mean over channels" if view.channels is not None else ""
+            axes[used_axes], view.places, inputs.image, "mean over channels" if view.channels is not None else ""
         )
         used_axes += 1
     if not used_axes:
@@ -119,17 +113,11 @@ def choose_colour_limit(deviations: "Array", mean_values: "Array") -> float:
     return max(float(np.nanmax(np.abs(deviations))), least_limit)
 
 
-def draw_choice(
-    axes: list[Axes],
-    view: "SiteView",
-    image: "ImageAnalysis",
-    spot: ImageSpot,
-    distribution: "SiteDistribution | None",
-    classes: Sequence[str],
-) -> int:
+def draw_choice(axes: list[Axes], inputs: PanelInputs) -> int:
     """Draw the weights as bars with the mean over images, then by class, then as a histogram over channels.
 
     Returns how many of the axes were used."""
+    view, distribution, classes = inputs.view, inputs.distribution, inputs.classes
     names = view.names or tuple(str(i + 1) for i in range(len(view.values)))
     axes[0].bar(range(len(names)), view.values, color=COLOURS[4], width=0.7, label="this image")
     if distribution is not None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 6  # of a sheet, one for each view of a site; attention.png shows all sites
 WIDTH, HEAD, ROW, LOW_ROW = 9.0, 2.8, 2.2, 0.7  # inches
-PANEL_DRAWERS: dict[str, Callable[..., int]] = {  # each draws into the first of three axes and returns how many it took
+# each draws into the first of three axes and returns how many it took
+PANEL_DRAWERS: dict[str, Callable[[list[Axes], primitives.PanelInputs], int]] = {
     "gate": gates.draw_gate,
     "choice": gates.draw_choice,
     "affinity": spatial.draw_affinity,
@@ -40,9 +41,9 @@ def draw_image_sheet(image: "ImageAnalysis", analysis: "AttentionAnalysis", path
         _draw_header([figure.add_subplot(grid[0, i]) for i in range(3)], image, spot)
         for row, view in enumerate(views, 1):
             axes = [figure.add_subplot(grid[row, i]) for i in range(3)]
-            used_axes = PANEL_DRAWERS[view.kind](
-                axes, view, image, spot, distributions.get((view.site, view.what)), analysis.classes
-            )
+            distribution = distributions.get((view.site, view.what))
+            inputs = primitives.PanelInputs(view, image, spot, distribution, analysis.classes)
+            used_axes = PANEL_DRAWERS[view.kind](axes, inputs)
             axes[0].set_title(f"{view.site}\n{view.what}", fontsize=9)
             for unused in axes[used_axes:]:
                 unused.set_visible(False)
@@ -68,7 +69,7 @@ def pick_evenly(sites: Sequence[str], most: int) -> list[str]:
     return [sites[round(i * (len(sites) - 1) / (most - 1))] for i in range(most)]
 
 
-def find_focus(image: "ImageAnalysis") -> tuple[float, float]:
+def find_focus(image: "ImageAnalysis") -> primitives.ImageSpot:
     """Return the place (y, x), from 0 to 1, whose affinities are shown: the maximum of Grad-CAM, else the middle."""
     if image.cam is None or not image.cam.any():
         return 0.5, 0.5
@@ -76,7 +77,7 @@ def find_focus(image: "ImageAnalysis") -> tuple[float, float]:
     return (float(y) + 0.5) / image.cam.shape[0], (float(x) + 0.5) / image.cam.shape[1]
 
 
-def _draw_header(axes: Sequence[Axes], image: "ImageAnalysis", spot: tuple[float, float]) -> None:
+def _draw_header(axes: Sequence[Axes], image: "ImageAnalysis", spot: primitives.ImageSpot) -> None:
     primitives.show_image(axes[0], image.pixels)
     axes[0].set_title(f"test image {image.index}: {image.truth}", fontsize=10)
     shown = image.pixels

@@ -1,6 +1,7 @@
-"""Parts of every panel: images, maps over them, marks, colour scales."""
+"""Parts of every panel: what it is drawn from, images, maps over them, marks, colour scales."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
@@ -8,12 +9,23 @@ from matplotlib.axes import Axes
 from attncli.report.evaluation_pictures import shorten_class_name
 
 if TYPE_CHECKING:
-    from attncli.interpret import ImageAnalysis
+    from attncli.interpret import ImageAnalysis, SiteDistribution, SiteView
     from attncli.interpret.observations import Array
 
 ImageSpot = tuple[float, float]  # (y, x) from 0 to 1
 HEAT, MARK = "inferno", "#00e5ff"
 MAX_CLASSES = 10  # shown of those there are
+
+
+@dataclass(frozen=True)
+class PanelInputs:
+    """What the panels of one view of a site are drawn from."""
+
+    view: "SiteView"
+    image: "ImageAnalysis"
+    spot: ImageSpot  # the place whose affinities and taps are shown
+    distribution: "SiteDistribution | None"  # of the same quantity over many images
+    classes: Sequence[str]
 
 
 def show_image(ax: Axes, pixels: "Array") -> None:

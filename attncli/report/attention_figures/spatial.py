@@ -1,6 +1,5 @@
 """Panels of the places a mechanism attends to: affinities, offsets, glimpses, warps."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ from attncli.report.attention_figures.primitives import (
     HEAT,
     MARK,
     ImageSpot,
+    PanelInputs,
     add_colorbar,
     draw_map_over_image,
     hide_axes,
@@ -20,29 +20,23 @@ from attncli.report.attention_figures.primitives import (
 )
 
 if TYPE_CHECKING:
-    from attncli.interpret import ImageAnalysis, SiteDistribution, SiteView
+    from attncli.interpret import ImageAnalysis, SiteView
     from attncli.interpret.observations import Array
 
 AROUND = 0.25  # of the image's side that is shown around it where a warp leaves it
 
 
-def draw_affinity(
-    axes: list[Axes],
-    view: "SiteView",
-    image: "ImageAnalysis",
-    spot: ImageSpot,
-    distribution: "SiteDistribution | None",
-    classes: Sequence[str],
-) -> int:
+def draw_affinity(axes: list[Axes], inputs: PanelInputs) -> int:
     """Draw what the chosen place attends to, the mean over all queries, and the full matrix.
 
     Returns how many of the axes were used."""
+    view, image = inputs.view, inputs.image
     used_axes = 0
-    row = find_query_row(view, spot)
+    row = find_query_row(view, inputs.spot)
     if row is not None:
         axes[0].set_xlabel("what the cross takes from", fontsize=8)
         _draw_attended(axes[0], view, view.values[row], image)
-        mark_spot(axes[0], image.pixels.shape, spot) if view.keys else None
+        mark_spot(axes[0], image.pixels.shape, inputs.spot) if view.keys else None
         used_axes = 1
     if view.keys:
         _draw_attended(axes[used_axes], view, view.values.mean(0), image)
@@ -82,17 +76,11 @@ def _draw_attended(ax: Axes, view: "SiteView", row: "Array", image: "ImageAnalys
     draw_map_over_image(ax, row[len(row) - view.keys[0] * view.keys[1] :].reshape(view.keys), image, note)
 
 
-def draw_offsets(
-    axes: list[Axes],
-    view: "SiteView",
-    image: "ImageAnalysis",
-    spot: ImageSpot,
-    distribution: "SiteDistribution | None",
-    classes: Sequence[str],
-) -> int:
+def draw_offsets(axes: list[Axes], inputs: PanelInputs) -> int:
     """Draw the mean offset of each place as an arrow, the taps of one place, and the lengths of the offsets.
 
     Returns how many of the axes were used."""
+    view, image = inputs.view, inputs.image
     h, w = view.values.shape[2:]
     height, width = image.pixels.shape[:2]
     across, down = width / w, height / h
@@ -110,9 +98,9 @@ def draw_offsets(
     )  # fmt: skip
     axes[0].set_xlabel("mean over taps", fontsize=8)
     show_image(axes[1], image.pixels)
-    mark_spot(axes[1], image.pixels.shape, spot)
+    mark_spot(axes[1], image.pixels.shape, inputs.spot)
     if view.taps is not None:
-        at = min(int(spot[0] * h), h - 1), min(int(spot[1] * w), w - 1)
+        at = min(int(inputs.spot[0] * h), h - 1), min(int(inputs.spot[1] * w), w - 1)
         regular = view.taps[:, ::-1] * (across, down) + ((at[1] + 0.5) * across - 0.5, (at[0] + 0.5) * down - 0.5)
         moved = regular + view.values[:, ::-1, at[0], at[1]] * (across, down)
         axes[1].plot(*regular.T, "o", color="white", markersize=3.5, markeredgecolor=INK, markeredgewidth=0.5)
@@ -125,15 +113,9 @@ def draw_offsets(
     return 3
 
 
-def draw_glimpse_path(
-    axes: list[Axes],
-    view: "SiteView",
-    image: "ImageAnalysis",
-    spot: ImageSpot,
-    distribution: "SiteDistribution | None",
-    classes: Sequence[str],
-) -> int:
+def draw_glimpse_path(axes: list[Axes], inputs: PanelInputs) -> int:
     """Draw the glimpses in their order, with the squares that were read there. Return how many axes were used."""
+    view, image = inputs.view, inputs.image
     height, width = image.pixels.shape[:2]
     x, y = (view.values[:, 0] + 1) / 2 * width - 0.5, (view.values[:, 1] + 1) / 2 * height - 0.5
     show_image(axes[0], image.pixels)
@@ -151,15 +133,9 @@ def draw_glimpse_path(
     return 2
 
 
-def draw_warp(
-    axes: list[Axes],
-    view: "SiteView",
-    image: "ImageAnalysis",
-    spot: ImageSpot,
-    distribution: "SiteDistribution | None",
-    classes: Sequence[str],
-) -> int:
+def draw_warp(axes: list[Axes], inputs: PanelInputs) -> int:
     """Draw the part of the image that is read, and what the network gets. Return how many axes were used."""
+    view, image = inputs.view, inputs.image
     height, width = image.pixels.shape[:2]
     edge = np.concatenate([view.values[0], view.values[:, -1], view.values[-1, ::-1], view.values[::-1, 0]])
     show_image(axes[0], image.pixels)

@@ -1,0 +1,49 @@
+"""Finished runs in one form, from the folder of runs and from an MLflow store, and run folders found by name.
+
+    finished_runs = read_finished_runs(RunStore(Path("runs")))
+    folder = find_run_folder(Path("runs"), "eca-resnet18-s0")
+
+Reading a folder takes about a millisecond per run. MLflow takes seconds to load, so it is asked only if the store may
+hold finished runs that the folder lacks.
+"""
+
+from attncli.runs.failed import FailedRun, read_failed_runs
+from attncli.runs.finished import (
+    describe_unreadable_runs,
+    list_untracked_runs,
+    read_finished_runs,
+    read_folder_runs,
+)
+from attncli.runs.finished_run import FinishedRun
+from attncli.runs.folders import (
+    RECIPE,
+    RunFolder,
+    find_run_folder,
+    list_run_folders,
+    locate_pretrained_run,
+    restore_recipe,
+)
+from attncli.runs.overviews import RunOverview, list_run_overviews
+from attncli.system.callable_module import make_module_callable
+from attncli.track import RunStore
+
+__all__ = [
+    "RECIPE",
+    "FailedRun",
+    "FinishedRun",
+    "RunFolder",
+    "RunOverview",
+    "RunStore",
+    "describe_unreadable_runs",
+    "find_run_folder",
+    "list_run_folders",
+    "list_run_overviews",
+    "list_untracked_runs",
+    "locate_pretrained_run",
+    "read_failed_runs",
+    "read_finished_runs",
+    "read_folder_runs",
+    "restore_recipe",
+]
+
+make_module_callable(__name__, "attncli.api:list_runs")

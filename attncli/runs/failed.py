@@ -1,0 +1,47 @@
+"""Runs that failed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from attncli.errors import UserError
+from attncli.recipe import Recipe
+from attncli.records import RESULT
+from attncli.runs.folders import read_folder_recipe
+from attncli.track.provenance import ORIGIN_FILE, read_provenance
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedRun:
+    """A run that failed, for example because its loss was no longer finite.
+
+    `data_digest` is the digest of its images, "" if it failed before they were read.
+    """
+
+    recipe: Recipe
+    digest: str
+    group: str
+    data_digest: str = ""
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.recipe.seed
+
+
+def read_failed_runs(runs: Path) -> Iterator[FailedRun]:
+    """Read the runs of a folder of runs that failed, by digest; those whose recipe cannot be read are skipped."""
+    for path in sorted(runs.glob(f"*/{ORIGIN_FILE}")):
+        if (path.parent / RESULT).exists():
+            continue
+        provenance = read_provenance(path.parent)
+        if provenance is None or provenance.current_status() != "FAILED":
+            continue
+        try:
+            recipe = read_folder_recipe(path.parent)
+        except (OSError, ValueError, yaml.YAMLError, UserError):
+            continue
+        data_digest = provenance.facts.digest if provenance.facts is not None else ""
+        yield FailedRun(recipe=recipe, digest=provenance.digest, group=provenance.group, data_digest=data_digest)

@@ -1,0 +1,85 @@
+"""Finished runs, from the folder of runs and from an MLflow store."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import yaml
+
+from attncli import track
+from attncli.errors import UserError
+from attncli.quantities import format_quantity
+from attncli.records import RESULT, Result
+from attncli.runs.finished_run import FinishedRun
+from attncli.runs.folders import read_folder_recipe
+from attncli.runs.mlflow_rows import convert_mlflow_row
+from attncli.track import RunStore, read_finished_result
+from attncli.track.provenance import ORIGIN_FILE, read_provenance
+
+NAMED_FOLDERS = 5  # of damaged runs
+
+
+def read_finished_runs(store: RunStore) -> list[FinishedRun]:
+    """Return the finished runs of the folder, then those that only the MLflow store has; each digest once.
+
+    Runs that cannot be read, or that another version wrote with unknown keys, are skipped.
+
+    Raises:
+        UserError: The store does not answer.
+    """
+    finished_runs = list(read_folder_runs(store.runs))
+    digests = {run.digest for run in finished_runs}
+    stored_digests = track.list_finished_digests(store)
+    if stored_digests is not None and stored_digests <= digests:
+        return finished_runs
+    for row in track.list_run_rows(store, status="FINISHED"):
+        if row["digest"] not in digests and (run := convert_mlflow_row(row)) is not None:
+            digests.add(run.digest)
+            finished_runs.append(run)
+    return finished_runs
+
+
+def list_untracked_runs(store: RunStore, finished_runs: Iterable[FinishedRun]) -> list[FinishedRun]:
+    """Return those finished runs that an existing SQLite store lacks, for example as they were deleted in MLflow."""
+    by_digest = {run.digest: run for run in finished_runs}
+    return [by_digest[digest] for digest in track.list_untracked_digests(store, by_digest)]
+
+
+def read_folder_runs(runs: Path, *, dataset: str | None = None) -> Iterator[FinishedRun]:
+    """Read the finished runs of a folder of runs (on one `dataset`, if given), by digest.
+
+    Runs that cannot be read are skipped.
+    """
+    for path in sorted(runs.glob(f"*/{RESULT}")):
+        result = read_finished_result(path.parent)
+        if result is not None and dataset in (None, result.dataset):
+            run = _make_folder_run(path.parent, result)
+            if run is not None:
+                yield run
+
+
+def _make_folder_run(folder: Path, result: Result) -> FinishedRun | None:
+    try:
+        recipe = read_folder_recipe(folder)
+        experiment = track.choose_experiment_name(recipe)
+    except (OSError, ValueError, yaml.YAMLError, UserError):
+        return None
+    return FinishedRun(recipe=recipe, result=result, dataset=recipe.data.name, experiment=experiment, folder=folder)
+
+
+def describe_unreadable_runs(runs: Path, finished_runs: Iterable[FinishedRun]) -> str | None:
+    """Return a line about the folders of finished runs that are not among those that were read, or None."""
+    read_names = {run.folder.name if run.folder else run.digest for run in finished_runs}
+    folders = sorted({path.parent for name in (RESULT, ORIGIN_FILE) for path in runs.glob(f"*/{name}")})
+    unreadable = [folder.name for folder in folders if folder.name not in read_names and _should_be_finished(folder)]
+    if not unreadable:
+        return None
+    names = ", ".join(unreadable[:NAMED_FOLDERS]) + (", ..." if len(unreadable) > NAMED_FOLDERS else "")
+    return (
+        f"{format_quantity(len(unreadable), 'finished run')} cannot be read (damaged, or of a newer version): {names}"
+    )
+
+
+def _should_be_finished(folder: Path) -> bool:
+    """Return whether a run's origin says that it is finished, or is lost though there is a result."""
+    provenance = read_provenance(folder)
+    return provenance.status == "FINISHED" if provenance is not None else (folder / RESULT).exists()

@@ -1,0 +1,102 @@
+"""Folders of runs: the recipe in each, and a folder found by name, digest or path."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from attncli import recipe as recipes
+from attncli.errors import UserError, unknown_name_error
+from attncli.recipe import Recipe, parse_yaml
+from attncli.system.files import path_exists, write_atomically
+from attncli.track import read_finished_result
+from attncli.track.tags import format_run_name
+
+RECIPE = "recipe.yaml"
+
+
+def read_folder_recipe(folder: Path) -> Recipe:
+    """Return the recipe in a run's folder. Raises OSError, ValueError, YAMLError or UserError if it is none."""
+    return Recipe.model_validate(parse_yaml((folder / RECIPE).read_text(encoding="utf-8")))
+
+
+def restore_recipe(folder: Path, recipe: Recipe) -> None:
+    """Write the recipe of a finished run again if its file is damaged, so that the run is read as finished."""
+    try:
+        is_whole = read_folder_recipe(folder).compute_digest() == recipe.compute_digest()
+    except (OSError, ValueError, yaml.YAMLError, UserError):
+        is_whole = False
+    if not is_whole:
+        with suppress(OSError):  # of a folder that is only read
+            write_atomically(folder / RECIPE, recipe.to_yaml())
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder, runs/<digest>, and the run's name, such as eca-resnet18-s0."""
+
+    path: Path
+    name: str
+
+
+def list_run_folders(runs: Path) -> Iterator[RunFolder]:
+    """Return the run folders of a folder of runs, the latest first; those without a readable recipe are skipped."""
+    recipe_paths = sorted(runs.glob(f"*/{RECIPE}"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for path in recipe_paths:
+        try:
+            yield RunFolder(path.parent, format_run_name(recipes.read(path)))
+        except UserError:
+            continue
+
+
+def find_run_folder(runs: Path, word: str, notify: Callable[[str], None] | None = None) -> Path:
+    """Return the folder of a run, given its path, the beginning of its digest, or its name.
+
+    If several runs have the name, finished ones go first, and of those the latest.
+
+    Args:
+        runs: The folder of runs.
+        word: The path, digest or name.
+        notify: Called with a line about the others if several runs have the name.
+
+    Raises:
+        UserError: No run has this name, or several digests begin with it.
+    """
+    if not word.strip():
+        raise UserError("run: the name is empty", "`attncli ls runs` lists them")
+    run_path = Path(word)
+    if path_exists(run_path / RECIPE):
+        return run_path
+    run_folders = list(list_run_folders(runs))
+    digest_matches = [f.path for f in run_folders if f.path.name.startswith(word)]
+    if len(digest_matches) > 1:
+        names = ", ".join(p.name for p in digest_matches[:5])
+        raise UserError(f"run '{word}': {len(digest_matches)} digests begin with it ({names})", "give more digits")
+    name_matches = [f.path for f in run_folders if f.name == word]
+    finished_matches = [p for p in name_matches if read_finished_result(p) is not None]
+    chosen = [*digest_matches, *finished_matches, *name_matches][:1]
+    if not digest_matches and len(name_matches) > 1 and notify is not None:
+        others = ", ".join(path.name for path in name_matches if path not in chosen)
+        notify(f"{len(name_matches)} runs have the name {word}: {chosen[0].name}, the latest; the others are {others}")
+    if chosen:
+        return chosen[0]
+    if not run_folders:
+        raise UserError(f"no runs in {runs}", "`attncli run` makes one, --runs names another folder")
+    raise unknown_name_error("run", word, [f.name for f in run_folders])
+
+
+def locate_pretrained_run(runs: Path, word: str, notify: Callable[[str], None] | None = None) -> str:
+    """Return the folder of the run that a text of model.pretrained names; the path of a file as it is.
+
+    Args:
+        runs: The folder of runs.
+        word: The path of a file or folder, or the name or digest of a run.
+        notify: Called with a line about the others if several runs have the name.
+
+    Raises:
+        UserError: It is no path, and no run has this name.
+    """
+    is_file = "/" in word or Path(word).suffix or path_exists(Path(word))
+    return word if is_file else str(find_run_folder(runs, word, notify))

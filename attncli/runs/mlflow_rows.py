@@ -1,0 +1,116 @@
+"""Turn a row of an MLflow store into a finished run."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from attncli import recipe as recipes
+from attncli.errors import UserError
+from attncli.recipe import Recipe
+from attncli.records import PLAN_TAG, Result, recover_test_counts
+from attncli.runs.finished_run import FinishedRun
+
+_OPTION_PREFIX = "model.options."
+
+
+def convert_mlflow_row(row: Mapping[str, Any]) -> FinishedRun | None:
+    """Return a run of MLflow, or None if its parameters are no recipe of this version."""
+    try:
+        recipe = _parse_recipe(row["params"])
+        machine = json.loads(row["tags"].get("machine") or "{}")
+    except (ValueError, UserError):
+        return None
+    return FinishedRun(
+        recipe=recipe,
+        result=_convert_metrics(row, recipe, machine),
+        dataset=recipe.data.name,
+        experiment=row["experiment"],
+        folder=None,
+        started_ms=row["started_ms"] or 0,
+    )
+
+
+def _parse_recipe(params: Mapping[str, str]) -> Recipe:
+    """Return the recipe of MLflow's flat parameters. Raises ValueError or UserError if they are none."""
+    tree: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for name, text in params.items():
+        value = _parse_param(text)
+        if name.startswith(_OPTION_PREFIX):
+            part, _, key = name.removeprefix(_OPTION_PREFIX).rpartition(".")  # a combination has them by part
+            (options.setdefault(part, {}) if part else options)[key] = value
+        else:
+            recipes.set_dotted_key(tree, name, value)
+    recipes.set_dotted_key(tree, "model.options", options)
+    return Recipe.model_validate(tree)
+
+
+def _parse_param(text: str) -> Any:
+    """Return the value of a parameter: text is written bare, everything else as JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _convert_metrics(row: Mapping[str, Any], recipe: Recipe, machine: dict[str, Any]) -> Result:
+    metrics, run_tags = row["metrics"], row["tags"]
+    started_ms, ended_ms = row["started_ms"], row["ended_ms"]
+    result = Result(
+        digest=row["digest"],
+        run_id=row["run_id"],
+        status="FINISHED",
+        attn=row["attn"],
+        backbone=row["backbone"],
+        dataset=row["dataset"],
+        category=row["category"],
+        seed=recipe.seed,
+        epochs=recipe.train.epochs,
+        test_top1=_read_accuracy(metrics, "test/top1"),
+        test_top5=_read_accuracy(metrics, "test/top5"),
+        test_loss=metrics.get("test/loss"),
+        test_macro_f1=_read_accuracy(metrics, "test/macro_f1"),
+        val_top1=metrics.get("val/top1"),
+        best_val_top1=None,
+        baseline=recipe.model.backbone_label,
+        params=_read_count(metrics, "params"),
+        baseline_params=_read_baseline_count(metrics, "params"),
+        macs=_read_count(metrics, "macs"),
+        baseline_macs=_read_baseline_count(metrics, "macs"),
+        train_images_per_s=metrics.get("speed/train_images_per_s"),
+        infer_images_per_s=metrics.get("speed/infer_images_per_s"),
+        train_ratio=metrics.get("speed/train_ratio"),
+        infer_ratio=metrics.get("speed/infer_ratio"),
+        seconds=(ended_ms - started_ms) / 1000 if started_ms and ended_ms else 0.0,
+        precision=run_tags.get("precision") or recipe.train.precision,
+        device=run_tags.get("device") or "",
+        machine=machine,
+        group=row["group"],
+        data_digest=row["data_digest"],
+        folder="",
+        planned_seeds=_read_plan(run_tags),
+        code=run_tags.get("code"),
+    )
+    return recover_test_counts(result, int(metrics.get("test/images", 0)))
+
+
+def _read_accuracy(metrics: Mapping[str, float], name: str) -> float | None:
+    """Return an accuracy, or None if there is none or it is not a number, as an import from elsewhere may have it."""
+    value = metrics.get(name)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _read_plan(run_tags: Mapping[str, str]) -> int | None:
+    text = run_tags.get(PLAN_TAG, "")
+    return int(text) if text.isdigit() else None
+
+
+def _read_count(metrics: Mapping[str, float], name: str) -> int | None:
+    value = metrics.get(f"cost/{name}")
+    return None if value is None else int(value)
+
+
+def _read_baseline_count(metrics: Mapping[str, float], name: str) -> int | None:
+    value, added = metrics.get(f"cost/{name}"), metrics.get(f"overhead/{name}")
+    return None if value is None or added is None else int(value - added)
