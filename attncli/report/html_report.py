@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from attncli.analysis.compare import ComparisonRow
+from attncli.analysis.comparison_row import ComparisonRow
 from attncli.analysis.deviation import PublishedFigure
 from attncli.claims.verdict import OUTCOMES, ClaimVerdict
 from attncli.report import claims, comparison, comparison_figures, published_tables

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from attncli import model
-from attncli.analysis.compare import ComparisonRow, compare_variants
+from attncli.analysis.compare import compare_variants
+from attncli.analysis.comparison_row import ComparisonRow
 from attncli.errors import RunFailedError, UserError
 from attncli.model import InputSpec
 from attncli.recipe import Recipe

@@ -18,6 +18,7 @@ from attncli.commands._options import (
     json_option,
     store_options,
 )
+from attncli.quantities import format_quantity
 
 if TYPE_CHECKING:
     from attncli.jobs import SweepPlan, TaskEnded
@@ -121,7 +122,8 @@ def command(
     else:
         words = [*ids, *(["--backbone", backbone] if backbone else [])]
         words += [word for file in files for word in ("--file", str(file))]
-        click.echo(f"{len(plan.runs)} runs finished. Next: attncli claims {shlex.join(words)} -v")
+        runs_text = format_quantity(len(plan.runs), "run")
+        click.echo(f"{runs_text} finished. Next: attncli claims {shlex.join(words)} -v")
     if failures or stopped:
         raise SystemExit(130 if stopped.startswith("stopped by SIG") else 1)
     return None
