@@ -123,7 +123,7 @@ def load(run: str | Path, *, runs: str | Path = RUNS) -> "TrainedNetwork":
 
 
 def list_runs(runs: str | Path = RUNS, *, tracking_uri: str | None = None) -> "pd.DataFrame":
-    """Return the finished runs, one row per run: its name, results, and every key of its recipe as recipe.KEY.
+    """Return the finished runs, one row per run: its name, images, results, and every key of its recipe as recipe.KEY.
 
     Args:
         runs: The folder of runs.
@@ -140,13 +140,13 @@ def list_runs(runs: str | Path = RUNS, *, tracking_uri: str | None = None) -> "p
     from attncli.track.tags import format_run_name
 
     rows = [
-        {"name": format_run_name(run.recipe)}
+        {"name": format_run_name(run.recipe), "images": run.images}
         | {key: value for key, value in vars(run.result).items() if key != "machine"}
         | {f"recipe.{key}": value for key, value in run.recipe.flatten_keys().items()}
         for run in read_finished_runs(_open_store(runs, tracking_uri))
     ]
     result_columns = [name for name in Result.__dataclass_fields__ if name != "machine"]
-    columns = ["name", *result_columns, *(f"recipe.{key}" for key in Recipe().flatten_keys())]
+    columns = ["name", "images", *result_columns, *(f"recipe.{key}" for key in Recipe().flatten_keys())]
     return pd.DataFrame(rows, columns=columns)
 
 

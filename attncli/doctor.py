@@ -13,6 +13,7 @@ from pathlib import Path
 
 from attncli import attention, data
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.runs import describe_unreadable_runs, read_folder_runs
 from attncli.system import gpu_support
 from attncli.track import RunStore
@@ -66,7 +67,7 @@ def repair_runs_store(run_store: RunStore) -> Finding:
         problems = [f"{outcome.digest}: {outcome.problem}" for outcome in result.outcomes if outcome.problem]
         message = (
             f"{result.reason}; kept as {result.kept_file}; a new store has "
-            f"{len(result.outcomes) - len(problems)} runs of {run_store.runs}"
+            f"{format_quantity(len(result.outcomes) - len(problems), 'run')} of {run_store.runs}"
         )
         return Finding("repair", not problems, "; ".join((message, *problems)))
 
@@ -179,5 +180,9 @@ def _check_store(run_store: RunStore) -> Finding:
         "from MLFLOW_TRACKING_URI" if run_store.tracking_uri is None and os.environ.get("MLFLOW_TRACKING_URI") else ""
     )
     return Finding(
-        "store", True, f"{address} {uri_source}: {len(rows)} runs, {running_count} of them running".replace(" :", ":")
+        "store",
+        True,
+        f"{address} {uri_source}: {format_quantity(len(rows), 'run')}, {running_count} of them running".replace(
+            " :", ":"
+        ),
     )

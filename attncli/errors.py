@@ -11,7 +11,7 @@ LAUNCHER_FOLDER_VARIABLE = "ATTNCLI_CONFIDED"  # the folder in which the process
 
 MOST_KNOWN = 80  # names that a hint lists
 LEAST_PREFIX = 3  # letters of a name that begins a known one, above which this counts more than similarity
-CLASS_WORDS = ("attention", "attn", "module", "layer", "block", "2d")  # ends of the names of classes
+CLASS_WORDS = ("attention", "attn", "module", "layer", "block", "net", "2d")  # ends of the names of classes
 
 
 class UserError(Exception):

@@ -379,7 +379,7 @@ def _check_map_shapes(attn: str, placed_mechanisms: Sequence[tuple[sites.Placeme
         if shape in checked_shapes:
             continue
         checked_shapes.add(shape)
-        failure = plugin_errors(attn, "fails on a map of zeros", anywhere=True)
+        failure = plugin_errors(attn, f"fails on a map of zeros of the shape {shape}", anywhere=True)
         with failure, torch.no_grad(), torch.random.fork_rng(devices=[]):
             y = module.eval()(torch.zeros(shape))
         module.train()

@@ -8,6 +8,7 @@ from typing import Any
 
 from attncli import records, validation
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.recipe import Recipe, load_yaml
 from attncli.records import Epoch, Evaluation, Result, Speed
 from attncli.result_files import forget_image_root
@@ -92,7 +93,7 @@ def _check_test(folder: Path, result: Result, provenance: Provenance | None) -> 
         cells = sum(map(sum, evaluations[-1].confusion))
         counts["the log"] = (evaluations[-1].images, evaluations[-1].count_correct())
         if cells != evaluations[-1].images:
-            yield f"{records.LOG}: {cells} images in the confusion matrix, {evaluations[-1].images} in the evaluation"
+            yield f"{records.LOG}: images in the confusion matrix {cells}, in the evaluation {evaluations[-1].images}"
     predictions = read_predictions(folder)
     if predictions is None:
         yield "predictions.npz: missing, or not predictions"
@@ -110,7 +111,7 @@ def _check_test(folder: Path, result: Result, provenance: Provenance | None) -> 
     if facts is not None and facts.digest != result.data_digest:
         yield "the digest of the images is not the same in result and origin"
     if facts is not None and result.test_images is not None and facts.test != result.test_images:
-        yield f"{result.test_images} test images in the result, {facts.test} in the dataset"
+        yield f"{format_quantity(result.test_images, 'test image')} in the result, {facts.test} in the dataset"
 
 
 def _check_speeds(folder: Path, result: Result) -> Iterator[str]:
@@ -118,7 +119,7 @@ def _check_speeds(folder: Path, result: Result) -> Iterator[str]:
     log = records.read(folder)
     epochs = [record for record in log if isinstance(record, Epoch)]
     if len(epochs) != result.epochs:
-        yield f"{records.LOG}: {len(epochs)} epochs, and {result.epochs} in the result"
+        yield f"{records.LOG}: {format_quantity(len(epochs), 'epoch')}, and {result.epochs} in the result"
     train_seconds = sum(epoch.train_seconds for epoch in epochs)
     if train_seconds > result.seconds * TIME_TOLERANCE:
         yield f"trained for {train_seconds:.0f} s in a run of {result.seconds:.0f} s"

@@ -18,6 +18,7 @@ from attncli.analysis import stats
 from attncli.analysis.variants import VariantRuns, group_runs, name_variants, number_pair
 from attncli.attention import NONE
 from attncli.errors import UserError, unknown_name_error
+from attncli.quantities import format_quantity
 from attncli.records import SMALLEST_DIFFERENCE
 from attncli.runs import FailedRun, FinishedRun
 
@@ -87,7 +88,7 @@ def compare_over_tasks(
     tasks = _collect_tasks(arms, over)
     if len(tasks) < FEWEST_TASKS:
         raise UserError(
-            f"--over {','.join(over)}: finished runs have {len(tasks)} task{'s' * (len(tasks) != 1)}",
+            f"--over {','.join(over)}: finished runs have {format_quantity(len(tasks), 'task')}",
             "two are needed: train the same mechanisms on another dataset or backbone",
         )
     names = set.intersection(*(set(differences) for differences in tasks.values())) - failed_names

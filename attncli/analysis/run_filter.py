@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from attncli import attention, backbones, validation
-from attncli.analysis.compare import ComparisonRow
+from attncli.analysis.comparison_row import ComparisonRow
 from attncli.attention import NONE
 from attncli.dataset_catalog import list_dataset_aliases
 from attncli.errors import UserError, suggest_name

@@ -6,8 +6,9 @@ such as the options of a training script, are replaced by empty ones and named.
 
 import pickle
 import re
+import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def read_network_weights(path: Path, names: Mapping[str, torch.Size]) -> Network
 
 def _read_contents(path: Path) -> tuple[Any, list[str]]:
     """Return what a file holds, and the classes of the objects in it that were replaced by empty ones."""
-    if kind := read_failed_download(path):
+    if kind := read_failed_download(path) or _identify_other_format(path):
         raise UserError(f"model.pretrained: {path}: {kind}", "give a state dict as .pth or .safetensors")
     try:
         if path.suffix == ".safetensors" or _has_safetensors_head(path):
@@ -121,6 +122,28 @@ def _read_contents(path: Path) -> tuple[Any, list[str]]:
         f"model.pretrained: {path}: cannot be read: {reason}",
         "give a state dict as .pth or .safetensors, saved alone where the file was made: torch.save(state_dict, FILE)",
     )
+
+
+def _identify_other_format(path: Path) -> str | None:
+    """Return what a file of weights of another kind is, or None if it may be a state dict."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+        members = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else None
+    except (OSError, zipfile.BadZipFile):
+        return None
+    if head == b"\x89HDF":
+        return "an HDF5 file, as Keras writes"
+    if members is None or any(name.endswith("data.pkl") and not _has_code(members) for name in members):
+        return None
+    if _has_code(members):
+        return "a network in TorchScript"
+    return "arrays of NumPy" if any(name.endswith(".npy") for name in members) else "an archive: unpack it"
+
+
+def _has_code(members: Sequence[str]) -> bool:
+    """Return whether an archive of torch holds a network as a program."""
+    return any("/code/" in name for name in members)
 
 
 def _has_safetensors_head(path: Path) -> bool:

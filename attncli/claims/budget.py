@@ -13,6 +13,7 @@ from attncli.claims.missing_runs import find_dataset
 from attncli.claims.schedules import choose_recipe_name
 from attncli.dataset_catalog import find_properties, has_origin
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.recipe import read_class_list
 from attncli.recipe.library import find_shipped_folder
 from attncli.runs import FinishedRun
@@ -48,7 +49,7 @@ class Budget:
         """What a reader must know: in which ways the runs fall short of the claim's schedule."""
         labels = []
         if self.claimed_epochs and self.epochs < ENOUGH * self.claimed_epochs:
-            labels.append(f"a short schedule: {self.epochs} of {self.claimed_epochs} epochs")
+            labels.append(f"a short schedule: {self.epochs} of {format_quantity(self.claimed_epochs, 'epoch')}")
         if self.is_part:
             labels.append(f"a part of the images: {self.images:,} of {self.claimed_images:,}")
         if self.tests_part:
@@ -57,7 +58,11 @@ class Budget:
 
     def describe(self) -> str:
         """Return the budget in words, such as `10 of 164 epochs, 50,000 of 50,000 images`."""
-        epochs = f"{self.epochs} of {self.claimed_epochs} epochs" if self.claimed_epochs else f"{self.epochs} epochs"
+        epochs = (
+            f"{self.epochs} of {format_quantity(self.claimed_epochs, 'epoch')}"
+            if self.claimed_epochs
+            else format_quantity(self.epochs, "epoch")
+        )
         if self.images is None:
             return epochs
         of = f" of {self.claimed_images:,}" if self.claimed_images else ""

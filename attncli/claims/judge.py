@@ -35,6 +35,7 @@ from attncli.claims.verdict import (
 )
 from attncli.errors import UserError
 from attncli.literature.claim_tests import load_claim_tests
+from attncli.system.other_work import QUIET_CORES
 
 HOST_LABEL = "the host, which starts the kernels, was the limit and not the GPU: speeds of launches"
 
@@ -77,9 +78,10 @@ def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
     budget = compute_budget(claim, digests, evidence)
     budget_labels = budget.labels if budget else ()
     transfer_labels = (*resolved.labels, *_list_dataset_labels(parts, claim))
-    host_labels = (HOST_LABEL,) if any(isinstance(p, TimedOutcome) and p.limit == "host" for p in parts) else ()
     source_labels = ("the source could not be verified",) if "unverified" in claim.source else ()
-    labels = () if outcome == "untested" else (*transfer_labels, *budget_labels, *host_labels, *source_labels)
+    labels = (
+        () if outcome == "untested" else (*transfer_labels, *budget_labels, *_list_timing_labels(parts), *source_labels)
+    )
     return ClaimVerdict(
         claim=claim,
         outcome=outcome,
@@ -193,6 +195,14 @@ def _list_dataset_labels(parts: Sequence[ComparisonOutcome], claim: Claim) -> li
     trained = [part for part in parts if isinstance(part, TrainedOutcome)]
     datasets = dict.fromkeys(p.dataset for p in trained if p.dataset and p.dataset not in {claim.on, *named_datasets})
     return [f"on another dataset: {name} (claimed on {claim.on})" for name in datasets]
+
+
+def _list_timing_labels(parts: Sequence[ComparisonOutcome]) -> list[str]:
+    """Return what disturbed the timing: the host was the limit, or other programs worked meanwhile."""
+    timed = [part for part in parts if isinstance(part, TimedOutcome)]
+    cores = max((part.cores_used_by_others for part in timed), default=0.0)
+    busy_labels = [f"other programs kept {cores:.1f} cores busy meanwhile"] if cores > QUIET_CORES else []
+    return [HOST_LABEL] * any(part.limit == "host" for part in timed) + busy_labels
 
 
 def _join_reasons(outcome: Outcome, parts: Sequence[ComparisonOutcome]) -> str:

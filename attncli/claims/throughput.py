@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from attncli.system.files import write_atomically
 from attncli.system.median_interval import compute_median_interval
 
 SPEEDS_FILE = "claim-speeds.json"
+MAX_AGE_S = 24 * 3600.0  # of timings that decide a claim
 
 
 @dataclass(frozen=True)
 class NetworkTimings:
     """Networks timed in turn: seconds of a step by network key, one per round; `where` names the machine.
 
-    `machine` and `code` say whether they are still true: only timings of this machine and of the present code decide.
+    `machine`, `code` and `when` say whether they are still true: only timings of this machine, of the present code and
+    of the last day decide.
     """
 
     train: dict[str, list[float]]
@@ -38,11 +41,14 @@ class NetworkTimings:
     code: str = ""
     train_host_share: dict[str, float | None] = field(default_factory=dict)  # by network key
     infer_host_share: dict[str, float | None] = field(default_factory=dict)
+    cores_used_by_others: float | None = None  # on average meanwhile
 
     @property
     def is_current(self) -> bool:
-        """Whether they are of this machine and of the present code."""
-        return self.code == compute_state() and hardware.is_this_machine(self.machine)
+        """Whether they are of this machine, of the present code and of the last day."""
+        if self.code != compute_state() or not hardware.is_this_machine(self.machine):
+            return False
+        return (datetime.now(UTC) - datetime.fromisoformat(self.when)).total_seconds() <= MAX_AGE_S
 
     def read_quantity(self, name: str, network: str, i: int) -> float:
         """Return a quantity of `language.SPEED` in round i."""
@@ -72,7 +78,7 @@ class SpeedStore:
 
     def find_timings(self, recipes: Sequence[Recipe], images: ImageSpec) -> NetworkTimings | None:
         """Return the timings of these recipes' networks, timed together; None if that was not requested and never done
-        on this machine with this code.
+        on this machine with this code in the last day.
 
         Raises UserError for a network that cannot be built.
         """
@@ -96,7 +102,9 @@ class SpeedStore:
             timings = self.find_timings([networks.make_recipe(q.network) for q in group], images)
             if timings is None:
                 return TimedOutcome(
-                    text=comparison.text, outcome="untested", why="not timed on this machine with this code"
+                    text=comparison.text,
+                    outcome="untested",
+                    why="not timed on this machine with this code in the last day",
                 )
             timed[images] = timings
         return _make_timed_outcome(comparison, timed)
@@ -131,6 +139,7 @@ def _time_now(named: dict[str, Recipe], images: ImageSpec) -> NetworkTimings:
         machine=timed_rounds.machine,
         train_host_share=dict(zip(named, timed_rounds.train_host_shares, strict=True)),
         infer_host_share=dict(zip(named, timed_rounds.infer_host_shares, strict=True)),
+        cores_used_by_others=timed_rounds.cores_used_by_others,
     )
 
 
@@ -187,6 +196,7 @@ def _make_timed_outcome(comparison: ClaimComparison, timed: Mapping[ImageSpec, N
         n=len(rows),
         measured=f"{first_timings.where}, {first_timings.when[:10]}",
         limit=_find_limit(comparison, timed),
+        cores_used_by_others=max((t.cores_used_by_others or 0.0 for t in timed.values()), default=0.0),
     )
 
 

@@ -56,6 +56,7 @@ class TimedOutcome(ComparisonOutcome):
     n: int = 0
     measured: str | None = None
     limit: str | None = None  # on CUDA: whether `host` or `device` limits the speeds compared
+    cores_used_by_others: float = 0.0  # on average while it was timed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ _JSON_KEYS: dict[str, Any] = {
     "slack": None, "interest": 0.0, "level": None, "next_level": 0.05, "planned_seeds": None,
     "shortfall": "", "failure": "", "failed_seeds": (), "missing_seeds": (),
     "lacking": (), "dataset": None, "protocol": None, "seeds": (), "digests": (), "run_ids": (),
-    "measured": None, "limit": None,
+    "measured": None, "limit": None, "cores_used_by_others": 0.0,
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ OTHER_NAMES = {  # what other programs call the options, without dashes
     "gpu": "--device",
     "cuda": "--device",
     "cpu": "--device",
+    "data": "--data-root",
     "restart": "--fresh",
     "overwrite": "--fresh",
     "force": "--fresh",

@@ -40,6 +40,7 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
     from attncli.validation import check_image_size
 
     path = find_recipe(options["recipe"])
+    is_default = not path and not any(options.values())  # before the options are read, which takes them out
     recipe = read_recipe(options)
     check_image_size(recipe)
     run, images = plan_run(recipe, str(path or ""), runs, DurationHistory(runs)), describe_images(recipe.data)
@@ -47,7 +48,6 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
         state = {"status": run.status, "seconds": run.expected_seconds, "images": images}
         return echo_json({"digest": run.digest, "recipe": recipe.model_dump(mode="json"), **state})
     click.echo(recipe.to_yaml(), nl=False)
-    is_default = not path and not any(options.values())
     name = path or ("the defaults" if is_default else "the defaults with these options")
     click.echo(f"{name}: good; its run is {run.digest} ({_describe_progress(run)})", err=True)
     click.echo(f"images of {name_images(recipe)}: {images}", err=True)

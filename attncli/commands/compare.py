@@ -31,9 +31,10 @@ MOST_NAME_BYTES = 200  # of a plot's file name; file systems allow 255
 LEAST_COLUMNS, MOST_COLUMNS = 80, 120  # a narrower table is broken, longer lines of text are hard to read
 
 if TYPE_CHECKING:
-    from attncli.analysis.compare import ComparisonRow
+    from attncli.analysis.comparison_row import ComparisonRow
     from attncli.analysis.over_tasks import TaskComparison
-    from attncli.runs import FinishedRun, RunStore
+    from attncli.analysis.run_filter import RunFilter
+    from attncli.runs import FailedRun, FinishedRun, RunStore
 
 
 @click.command()
@@ -151,32 +152,22 @@ def command(
       attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
     from attncli.analysis.compare import compare_variants
-    from attncli.analysis.over_tasks import choose_mechanisms, compare_over_tasks
     from attncli.analysis.run_filter import read_run_filter
     from attncli.report import comparison
     from attncli.report.comparison import describe_lost_runs
     from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
-    from attncli.result_files import merge_results, rename_failed_groups
-    from attncli.runs import RunStore, read_failed_runs, read_finished_runs
+    from attncli.runs import RunStore
 
     run_filter = read_run_filter(
         dataset=dataset, backbone=backbone, attn=attn, recipe=recipe, sweep=sweep, since=since, runs=runs
     )
     run_store = RunStore(runs, tracking_uri)
-    finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(runs))
+    finished_runs, failed_runs = _read_runs(run_store, with_files, shipped)
     has_others = bool(with_files or shipped)
-    if has_others:
-        others = open_results_of_others(with_files, shipped)
-        finished_runs = merge_results(finished_runs, others, must_match=not shipped)
-        failed_runs = rename_failed_groups(failed_runs, others)
     plot = not has_others if plot is None else plot
     run_filter.refuse_unknown_names(finished_runs)
     if over:
-        any_mechanism = replace(run_filter, attn=())
-        shown_runs = [run for run in finished_runs if any_mechanism.selects(run)]
-        task_comparison = compare_over_tasks(shown_runs, over, failed_runs)
-        if run_filter.attn:
-            task_comparison = choose_mechanisms(task_comparison, run_filter.attn)
+        task_comparison = _compare_over_tasks(finished_runs, failed_runs, over, run_filter)
         file = runs / f"compare-over-{'-'.join(over)}.{plot_as}" if plot else None
         return _print_task_comparison(task_comparison, file, as_json or format_ == "json")
     all_rows = compare_variants(
@@ -201,6 +192,35 @@ def command(
         filters = [*run_filter.attn, *(file.stem for file in (recipe, sweep) if file), *([since] if since else [])]
         _draw_plots(rows, cost, run_store, experiments, filters, plot_as)
     return None
+
+
+def _read_runs(
+    run_store: "RunStore", with_files: Sequence[Path], shipped: Sequence[str]
+) -> "tuple[Sequence[FinishedRun], Sequence[FailedRun]]":
+    """Return the finished and the failed runs of the store, and with them the results of others."""
+    from attncli.result_files import merge_results, rename_failed_groups
+    from attncli.runs import read_failed_runs, read_finished_runs
+
+    finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(run_store.runs))
+    if not with_files and not shipped:
+        return finished_runs, failed_runs
+    others = open_results_of_others(with_files, shipped)
+    return merge_results(finished_runs, others, must_match=not shipped), rename_failed_groups(failed_runs, others)
+
+
+def _compare_over_tasks(
+    finished_runs: "Sequence[FinishedRun]",
+    failed_runs: "Sequence[FailedRun]",
+    over: Sequence[str],
+    run_filter: "RunFilter",
+) -> "TaskComparison":
+    """Compare over tasks; all mechanisms are ranked together, whichever are shown."""
+    from attncli.analysis.over_tasks import choose_mechanisms, compare_over_tasks
+
+    any_mechanism = replace(run_filter, attn=())
+    selected_runs = [run for run in finished_runs if any_mechanism.selects(run)]
+    task_comparison = compare_over_tasks(selected_runs, over, failed_runs)
+    return choose_mechanisms(task_comparison, run_filter.attn) if run_filter.attn else task_comparison
 
 
 def _list_unreadable_runs(runs: Path, finished_runs: "Sequence[FinishedRun]") -> list[str]:

@@ -1,5 +1,6 @@
 """`attncli eval`: evaluate runs on other images: a split, dataset, crop or corruption."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._completion import complete_datasets, complete_runs
-from attncli.commands._options import NAMES, device_option, echo_json, json_option, locate_run, runs_option
+from attncli.commands._options import (
+    NAMES,
+    device_option,
+    echo_json,
+    format_option,
+    json_option,
+    locate_run,
+    runs_option,
+)
+from attncli.commands._result_stream import echo_result
 from attncli.errors import UserError, unknown_name_error
 
 if TYPE_CHECKING:
@@ -27,6 +37,7 @@ ALL = "all"
 @click.option("--corruption", type=NAMES, metavar="NAMES", help="Corruptions (fog, jpeg, ...), or `all` fifteen.")
 @click.option("--severity", type=click.IntRange(1, 5), default=1, show_default=True, help="Of the corruptions.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A key of data, such as data.centre=1.")
+@format_option("table", "csv", "markdown", "latex")
 @runs_option
 @device_option
 @json_option
@@ -38,14 +49,15 @@ def command(
     corruption: list[str] | None,
     severity: int,
     overrides: tuple[str, ...],
+    format_: str,
     runs: Path,
     as_json: bool,
 ) -> None:
-    """Evaluate each finished RUN on other images than its test set.
+    """Evaluate each finished RUN, or `all` of them, on other images than its test set.
 
     Corruptions are those of CIFAR-10-C and ImageNet-C, computed on the fly: the same pixels for every run. Classes
     are matched by name. Several runs are compared as `attncli compare` does, paired seed by seed, by the mean over
-    the corruptions.
+    the corruptions; with --format markdown or latex that is all. CSV and JSON have each run on each corruption.
 
     More in `attncli help trained-networks`.
 
@@ -53,9 +65,11 @@ def command(
     Example:
       attncli eval eca-resnet18-s0 --corruption all --severity 3
       attncli eval eca-resnet18-s0 none-resnet18-s0 --corruption fog,jpeg
+      attncli eval all --corruption all --severity 3 --format latex > robust.tex
       attncli eval eca-resnet18-s0 --dataset folder --data-root ~/pictures
     """
-    from attncli.report.table import print_rows
+    from attncli.commands.compare import choose_table_width
+    from attncli.report.table import render_rows
     from attncli.train import choose_device
     from attncli.trained import load_trained_network
     from attncli.trained.corruptions import CORRUPTIONS
@@ -77,7 +91,7 @@ def command(
         severity=severity,
     )
     evaluated = []
-    for folder in dict.fromkeys(locate_run(runs, name) for name in names):
+    for folder in _locate_runs(runs, names):
         trained = load_trained_network(folder)
         images = load_other_images(trained, request)
         if note := describe_precision(trained.recipe, choose_device()):
@@ -86,10 +100,26 @@ def command(
     rows = [_make_row(trained, e) for trained, evaluations in evaluated for e, _ in evaluations]
     if as_json:
         return echo_json(rows)
-    print_rows([row | {"top1": f"{100 * row['top1']:.2f}", "top5": f"{100 * row['top5']:.2f}"} for row in rows])
-    if len(evaluated) > 1:
-        _print_comparison(evaluated, request, runs)
+    width = choose_table_width(shutil.get_terminal_size().columns)
+    if format_ != "csv":
+        rows = [row | {"top1": f"{100 * row['top1']:.2f}", "top5": f"{100 * row['top5']:.2f}"} for row in rows]
+    if len(evaluated) == 1 or format_ in ("table", "csv"):
+        echo_result(render_rows(rows, format_, width))
+    if len(evaluated) > 1 and format_ != "csv":
+        _print_comparison(evaluated, request, runs, format_, width)
     return None
+
+
+def _locate_runs(runs: Path, names: Sequence[str]) -> list[Path]:
+    """Return the folders of the named runs, each once; of all finished ones for `all`."""
+    from attncli.runs import read_folder_runs
+
+    if list(names) != [ALL]:
+        return list(dict.fromkeys(locate_run(runs, name) for name in names))
+    folders = [run.folder for run in read_folder_runs(runs) if run.folder is not None]
+    if not folders:
+        raise UserError(f"{runs}: no finished runs", "`attncli run` makes one; --runs names another folder")
+    return folders
 
 
 def _read_data_values(dataset: str | None, data_root: str | None, overrides: Sequence[str]) -> dict[str, Any]:
@@ -124,10 +154,13 @@ def _print_comparison(
     evaluated: "Sequence[tuple[TrainedNetwork, list[tuple[Evaluation, ImagePredictions]]]]",
     request: "EvaluationRequest",
     runs: Path,
+    format_: str,
+    width: int,
 ) -> None:
-    """Print the comparison of several runs, by the mean of their evaluations."""
+    """Print the comparison of several runs, by the mean of their evaluations; for LaTeX as a paper's table."""
     from attncli.analysis.compare import compare_variants
     from attncli.report.comparison import render_comparison
+    from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns
     from attncli.runs import read_folder_runs
     from attncli.trained.evaluate import replace_test_results
 
@@ -135,5 +168,8 @@ def _print_comparison(
     finished_runs = [
         replace_test_results(run, by_digest[run.digest]) for run in read_folder_runs(runs) if run.digest in by_digest
     ]
-    click.echo(f"\n{request.describe()}")
-    click.echo(render_comparison(compare_variants(finished_runs), "table"))
+    columns = choose_columns(PAPER_COLUMNS, "sd") if format_ == "latex" else None
+    text = render_comparison(
+        compare_variants(finished_runs), format_, width, columns, "sd" if format_ == "latex" else "ci"
+    )
+    echo_result(f"{'% ' if format_ == 'latex' else ''}{request.describe()}\n{text}")

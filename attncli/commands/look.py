@@ -6,6 +6,7 @@ import click
 
 from attncli.commands._completion import complete_runs
 from attncli.commands._options import echo_json, json_option, locate_run, make_device_option, store_options
+from attncli.quantities import format_quantity
 
 
 @click.command()
@@ -69,7 +70,8 @@ def command(
     if as_json:
         return echo_json(summary)
     sites = {distribution["site"] for distribution in summary["sites"]}
-    click.echo(f"{summary['run']}: {len(summary['images'])} test images, {len(sites)} sites")
+    image_count = format_quantity(len(summary["images"]), "test image")
+    click.echo(f"{summary['run']}: {image_count}, {format_quantity(len(sites), 'site')}")
     for path in files:
         click.echo(f"  {path}")
     if track:

@@ -84,8 +84,13 @@ def command(
         counts |= _count_recipes_and_runs(runs)
         return echo_json(counts) if as_json else click.echo("\n".join(f"{n:4} {k}" for k, n in counts.items()))
     rows = listing[kind]()
-    if as_json:
-        return echo_json(rows)
+    return echo_json(rows) if as_json else _print_listing(kind, rows)
+
+
+def _print_listing(kind: str, rows: list[dict[str, Any]]) -> None:
+    """Print what `ls` lists as a table; each kind has its own columns."""
+    from attncli.report.table import print_rows
+
     if kind == "matrix":
         from attncli.report import compatibility_table
 
@@ -96,8 +101,6 @@ def command(
         rows = [_shorten_run_row(row) for row in rows]
     if kind == "recipes":
         rows = [{key: value for key, value in row.items() if key != "recipe"} for row in rows]
-    from attncli.report.table import print_rows
-
     if kind == "attention":
         shown = ("name", "category", "site", "year", "params", "title")
         rows = _clip_column([{key: row[key] for key in shown} for row in rows], "title")

@@ -17,6 +17,7 @@ from attncli.commands._options import (
 )
 
 if TYPE_CHECKING:
+    from attncli.report.html_report import ReportData
     from attncli.runs import RunStore
 
 
@@ -74,10 +75,9 @@ def command(
     """
     from attncli.claims import claim_files, judge
     from attncli.claims.evidence import add_runs_of_others, gather_evidence
-    from attncli.report.html_report import render_html
-    from attncli.report.report_data import DEFAULT_TITLE, gather_report_data, list_report_experiments, render_markdown
+    from attncli.report.report_data import DEFAULT_TITLE, gather_report_data, list_report_experiments
     from attncli.runs import RunStore
-    from attncli.system.files import check_writable, write_atomically
+    from attncli.system.files import check_writable
 
     run_store, path = RunStore(runs, tracking_uri), out or runs / "report.html"
     check_writable(path)
@@ -99,23 +99,37 @@ def command(
         *(("--file", str(file)) for file in files),
         ("--title", title),
     ]
-    words = [word for key, value in options if value for word in (key, value)]
     report_data = gather_report_data(
         sources,
         verdicts,
         evidence,
         attn=names,
-        report_commands=[shlex.join(["attncli", "report", *words])],
+        report_commands=[_format_command(options)],
         is_literature=not files,
         title=title or DEFAULT_TITLE,
     )
+    _write_report(path, report_data)
+    if track and report_data.rows:
+        _attach_to_experiments(path, list_report_experiments(report_data, evidence.runs), run_store)
+
+
+def _format_command(options: Sequence[tuple[str, str | None]]) -> str:
+    """Return the command that writes the report again; options without a value are left out."""
+    words = [word for key, value in options if value for word in (key, value)]
+    return shlex.join(["attncli", "report", *words])
+
+
+def _write_report(path: Path, report_data: "ReportData") -> None:
+    """Write the HTML file and the Markdown beside it, and print where they are."""
+    from attncli.report.html_report import render_html
+    from attncli.report.report_data import render_markdown
+    from attncli.system.files import write_atomically
+
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, render_html(report_data))
     write_atomically(path.with_suffix(".md"), render_markdown(report_data))
     click.echo(path)
     click.echo(f"the same without pictures: {path.with_suffix('.md')}", err=True)
-    if track and report_data.rows:
-        _attach_to_experiments(path, list_report_experiments(report_data, evidence.runs), run_store)
 
 
 def _attach_to_experiments(path: Path, experiments: Sequence[str], run_store: "RunStore") -> None:

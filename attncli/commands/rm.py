@@ -8,6 +8,7 @@ import click
 from attncli.commands._completion import complete_runs
 from attncli.commands._options import store_options
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 
 
 @click.command()
@@ -37,7 +38,7 @@ def command(names: tuple[str, ...], yes: bool, runs: Path, tracking_uri: str | N
             raise UserError(f"{folder}: the run is being trained", "stop it first")
     for folder, name in folders.items():
         click.echo(f"{folder.name}  {name}", err=True)
-    question = f"delete {len(folders)} run{'s' * (len(folders) > 1)} with the weights?"
+    question = f"delete {format_quantity(len(folders), 'run')} with the weights?"
     if not yes and not click.confirm(question, err=True):
         return
     store = RunStore(runs, tracking_uri)

@@ -11,6 +11,7 @@ import click
 from attncli.commands._options import device_option, echo_json, json_option, read_recipe, recipe_options, store_options
 from attncli.commands._result_stream import release_stdout
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.system.launcher import read_process_rank
 from attncli.system.signals import end_with_launcher
 
@@ -139,7 +140,8 @@ def _is_one_of_several(processes: int | None) -> bool:
 def _launch_processes(processes: int, recipe: "Recipe") -> None:
     """Run this command in several processes. Raises UserError if they are more than the images of a step."""
     if processes > recipe.train.batch_size:
-        problem = f"train.batch_size: {recipe.train.batch_size} images cannot be divided over {processes} processes"
+        images = format_quantity(recipe.train.batch_size, "image")
+        problem = f"train.batch_size: {images} cannot be divided over {processes} processes"
         raise UserError(problem, f"use at most {recipe.train.batch_size}; one for each core or GPU is fastest")
     from attncli.run.launch import launch_ranks
 

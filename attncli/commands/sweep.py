@@ -180,7 +180,7 @@ def command(
     sweep_plan = plan_runs()
     changed_count = sum(run.recipe.data.content is not None for run in sweep_plan.runs)
     if changed_count:
-        message = f"{changed_count} of {len(sweep_plan.runs)} runs had other images before: these are other runs"
+        message = f"{changed_count} of {len(sweep_plan.runs)} runs with other images than before: these are other runs"
         click.echo(message, err=True)
     if dry_run:
         rows = [run.to_json_dict() for run in sweep_plan.runs]

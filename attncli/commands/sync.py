@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._options import echo_json, json_option, store_options
+from attncli.quantities import format_quantity
 
 
 @click.command()
@@ -30,11 +31,12 @@ def command(runs: Path, tracking_uri: str | None, as_json: bool) -> None:
         for outcome in outcomes:
             outcome_text = (
                 outcome.problem
-                or f"{outcome.status.lower()}, {'new, ' if outcome.created else ''}{outcome.points} points added"
+                or f"{outcome.status.lower()}, {'new, ' * outcome.created}points added: {outcome.points}"
             )
             click.echo(f"{outcome.digest}  {outcome_text}")
         click.echo(
-            f"{len(outcomes)} runs in {runs}, {sum(bool(outcome.problem) for outcome in outcomes)} with problems",
+            f"{format_quantity(len(outcomes), 'run')} in {runs}, "
+            f"{sum(bool(outcome.problem) for outcome in outcomes)} with problems",
             err=True,
         )
     if any(outcome.problem for outcome in outcomes):

@@ -40,6 +40,7 @@ from attncli.data.remarks import (
     list_warnings,
 )
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.recipe import Data
 
 
@@ -240,7 +241,9 @@ def _describe_left_out(left_out: list[UnreadableFile]) -> list[str]:
     """Return a note that names the files that were left out, at most a few of them."""
     named = "; ".join(f"{path} ({reason})" for path, reason in left_out[:SHOWN])
     more = f"; and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
-    return [f"{len(left_out)} files cannot be read and are left out: {named}{more}"] if left_out else []
+    return (
+        [f"left out, {format_quantity(len(left_out), 'file')} that cannot be read: {named}{more}"] if left_out else []
+    )
 
 
 def _describe_shared_groups(lazy_splits: dict[str, LazySplit]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attncli.data.paths import DataPaths, find_default_root
+from attncli.data.readers.foreign_files import check_foreign_file, check_foreign_folder
 from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases, list_datasets
 from attncli.errors import UserError, suggest_name, unknown_name_error
 from attncli.recipe import Data
@@ -24,12 +25,6 @@ KEYS_OF_DATASETS = {
     "group_column": TABLES,
     "group_pattern": ("folder", "table"),
 }
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
-FOREIGN_FORMATS = {
-    ".npz": "arrays of NumPy", ".npy": "an array of NumPy", ".mat": "a file of MATLAB", ".h5": "an HDF5 file",
-    ".hdf5": "an HDF5 file", ".tfrecord": "records of TensorFlow", ".arrow": "an Arrow file", ".pkl": "a pickle",
-    ".pt": "tensors of torch", ".mdb": "an LMDB database",
-}  # fmt: skip
 READERS_OF_FILES = {".parquet": "parquet", ".csv": "table", ".tsv": "table", ".txt": "table"}  # by suffix
 DEFAULT_BASE = "digits"  # what generated datasets are made of without data.of
 
@@ -86,14 +81,12 @@ def _suggest_path(text: str) -> str:
 
 def _check_kind_of_root(name: str, root: Path, hint: str) -> None:
     """Raise UserError for an archive, a foreign format, a file in place of a folder, or one of another dataset."""
+    if has_origin(name, "user") and not root.is_file():
+        check_foreign_folder(root)
     if not root.is_file():
         return
+    check_foreign_file(root)
     suffix = root.suffix.lower()
-    if suffix in ARCHIVES:
-        raise UserError(f"{root}: an archive", "unpack it, and give the folder or list that it holds")
-    if suffix in FOREIGN_FORMATS:
-        problem = f"{root}: {FOREIGN_FORMATS[suffix]}, which no dataset here reads"
-        raise UserError(problem, "write the images as files, or as a Parquet table with the columns image and label")
     reader = READERS_OF_FILES.get(suffix)
     if name != reader and (reader is not None or name not in READERS_OF_FILES.values()):
         problem = f"{root}: a file, which the dataset '{name}' cannot read"

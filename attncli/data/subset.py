@@ -14,6 +14,7 @@ from torch import Tensor
 
 from attncli.data.class_choice import choose_classes
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.recipe import Data
 from attncli.seeds import derive_seed
 
@@ -69,7 +70,7 @@ def choose_train_rows(
         smallest_class = int(quota.argmin())
         if quota[smallest_class] < per_class:
             name, count = classes[smallest_class], int(quota[smallest_class])
-            problem = f"data.per_class: {per_class}: class '{name}' has {count} training images"
+            problem = f"data.per_class: {per_class}: class '{name}' has {format_quantity(count, 'training image')}"
             raise UserError(problem, f"at most {count}, or leave the class out with data.classes")
         quota = torch.full_like(quota, per_class)
     return draw_rows(labels, quota, seed, "keep")
@@ -155,10 +156,10 @@ def cut_fold(labels: Tensor, fold: int, folds: int, seed: int, groups: Groups = 
     if smallest < folds:
         most = f"at most data.folds={smallest}, or " if smallest > 1 else ""
         hint = f"{most}leave small classes out with data.classes"
-        raise UserError(f"data.folds: {folds}: the smallest class has {smallest} images", hint)
+        raise UserError(f"data.folds: {folds}: the smallest class has {format_quantity(smallest, 'image')}", hint)
     if groups is not None and (group_count := len(set(groups))) < folds:
         hint = f"at most data.folds={group_count}" if group_count > 1 else "groups stay together in every cut"
-        raise UserError(f"data.folds: {folds}: there are only {group_count} groups", hint)
+        raise UserError(f"data.folds: {folds}: only {format_quantity(group_count, 'group')}", hint)
     return _cut_fold(labels, fold, folds, derive_seed(seed, "subset", "folds"), groups)
 
 
@@ -181,7 +182,8 @@ def _cut_fold(labels: Tensor, fold: int, folds: int, seed: int, groups: Groups) 
         count = len(set(groups))
         if count < 2:
             raise UserError(
-                f"data: {count} groups cannot be cut into {folds} parts", "groups stay together in every cut"
+                f"data: {format_quantity(count, 'group')} cannot be cut into {folds} parts",
+                "groups stay together in every cut",
             )
         cut = StratifiedGroupKFold(min(folds, count), shuffle=True, random_state=state)
         with warnings.catch_warnings():

@@ -10,6 +10,7 @@ from attncli.data.remarks import describe_alike_classes, describe_joined_classes
 from attncli.data.verify_images import inspect_images
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.recipe import Data
 
 
@@ -84,7 +85,7 @@ def _compare_published_counts(source: DatasetSource, report: VerificationReport)
     published_counts = dict(zip(("train", "test"), source.published_counts or (), strict=False))
     different = {name: count for name, count in published_counts.items() if image_counts[name] != count}
     for name, expected in different.items():
-        report.problems.append(f"{name}: {image_counts[name]:,} images, {expected:,} were published")
+        report.problems.append(f"{name}: {format_quantity(image_counts[name], 'image')}, {expected:,} were published")
     report.repairs += ["get the whole dataset again; a part of it is a dataset of your own: --dataset folder"] * bool(
         different
     )

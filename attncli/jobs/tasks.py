@@ -15,6 +15,7 @@ from attncli.attention.plugin_errors import plugin_errors
 from attncli.data.dataset import Dataset
 from attncli.jobs.resources import name_timing_lock
 from attncli.measure.throughput import cached_throughput
+from attncli.quantities import format_quantity
 from attncli.recipe import Data, Recipe
 from attncli.records import Epoch, Evaluation, Record
 from attncli.run import DatasetLoader, FigureHook, execute_run, make_input_spec
@@ -60,7 +61,7 @@ class EventReporter:
             val = "" if record.val_top1 is None else f", validation top-1 {record.val_top1:.2%}"
             print(f"epoch {record.epoch}: loss {record.train_loss:.4f}{val}", flush=True)
         elif isinstance(record, Evaluation):
-            print(f"{record.split}: top-1 {record.top1:.2%} of {record.images:,} images", flush=True)
+            print(f"{record.split}: top-1 {record.top1:.2%} of {format_quantity(record.images, 'image')}", flush=True)
 
     def on_warning(self, what: str) -> None:
         """Report a warning."""

@@ -19,6 +19,7 @@ from attncli.measure.throughput import SMALLEST_BATCH
 from attncli.measure.timed_network import TimedNetwork, prepare_timed_network
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
+from attncli.system.other_work import count_cores_used_by_others, read_cpu_use
 from attncli.train import choose_device, resolve_precision, tune_malloc
 from attncli.train.distributed import choose_kernels
 
@@ -44,6 +45,7 @@ class TimedRounds:
     when: str  # UTC, ISO 8601
     train_host_shares: list[float | None]  # of each network, see `measure.host_share`
     infer_host_shares: list[float | None]
+    cores_used_by_others: float  # on average meanwhile
 
 
 def time_networks(recipes: Sequence[Recipe], shape: InputSpec, *, rounds: int = ROUNDS) -> TimedRounds:
@@ -51,6 +53,7 @@ def time_networks(recipes: Sequence[Recipe], shape: InputSpec, *, rounds: int = 
 
     Raises UserError if a network cannot be built for such data.
     """
+    cpu_use = read_cpu_use()
     device = choose_device()
     precision = resolve_precision(recipes[0].train.precision, device)
     choose_kernels(device, precision)
@@ -67,7 +70,16 @@ def time_networks(recipes: Sequence[Recipe], shape: InputSpec, *, rounds: int = 
         infer_shares = measure_host_shares(infer_steps, infer, device)
     timestamp = datetime.now(UTC).isoformat(timespec="seconds")
     return TimedRounds(
-        train, infer, batch, precision, str(device), describe_machine(), timestamp, train_shares, infer_shares
+        train=train,
+        infer=infer,
+        batch_size=batch,
+        precision=precision,
+        device=str(device),
+        machine=describe_machine(),
+        when=timestamp,
+        train_host_shares=train_shares,
+        infer_host_shares=infer_shares,
+        cores_used_by_others=round(count_cores_used_by_others(cpu_use), 3),
     )
 
 

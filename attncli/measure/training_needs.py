@@ -19,6 +19,7 @@ from attncli.errors import UserError
 from attncli.measure.cost import NetworkCounts
 from attncli.measure.fake_tensors import image_shape
 from attncli.model import InputSpec
+from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.recipe.image_size import format_image_size
 from attncli.system.memory_limit import read_free_memory
@@ -102,7 +103,7 @@ def check_memory(
     if recipe.train.precision == "fp32" and has_bf16:
         hints.append("--set train.precision=bf16")
     advice = " or ".join(hints) or "a smaller network"
-    images_text = f"{needs.images} images of {format_image_size(size)} px at a time"
+    images_text = f"{format_quantity(needs.images, 'image')} of {format_image_size(size)} px at a time"
     if needs.least > free_bytes and recipe.measure.check_memory:
         raise UserError(
             f"training {images_text} needs at least {format_bytes(needs.least)} of memory, "
@@ -127,7 +128,9 @@ def check_duration(
     epoch_s = train_images / rate
     if epoch_s < LONG_EPOCH_S and recipe.train.epochs * epoch_s < LONG_S:
         return None
-    total = f"{recipe.train.epochs} epochs take about {format_hours(recipe.train.epochs * epoch_s)}"
+    total = (
+        f"time of {format_quantity(recipe.train.epochs, 'epoch')}: about {format_hours(recipe.train.epochs * epoch_s)}"
+    )
     size_text, half_text = (format_image_size((spec.size[0] // part, spec.size[1] // part)) for part in (1, 2))
     half = f"; --image-size {half_text} takes about a quarter of it" if min(spec.size) >= 2 * SIDE_STEP else ""
     return f"{total} ({rate:.2g} images/s, {counts.macs / 1e9:.2f} GMACs per image of {size_text} px){half}"

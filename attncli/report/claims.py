@@ -12,6 +12,7 @@ from attncli.claims.missing_runs import ClaimTraining
 from attncli.claims.next_step import needs_root
 from attncli.claims.schedules import FAST_TWINS
 from attncli.claims.verdict import OUTCOMES, ClaimVerdict, ComparisonOutcome, TimedOutcome, TrainedOutcome
+from attncli.quantities import format_quantity
 from attncli.report import table
 from attncli.report.comparison import format_half_interval, format_p_value
 from attncli.report.table import MISSING, WIDTH, Column
@@ -42,7 +43,7 @@ def summarize_verdicts(verdicts: Sequence[ClaimVerdict]) -> str:
     counted_outcomes = [
         f"{counts[outcome]} {inflect_outcome(outcome, counts[outcome])}" for outcome in OUTCOMES if counts[outcome]
     ]
-    return f"{len(verdicts)} claim{'s' * (len(verdicts) != 1)}: {', '.join(counted_outcomes)}"
+    return f"{format_quantity(len(verdicts), 'claim')}: {', '.join(counted_outcomes)}"
 
 
 def inflect_outcome(outcome: str, count: int) -> str:
@@ -216,7 +217,8 @@ def describe_trainings(trainings: Sequence[ClaimTraining]) -> str:
         recipes = [training.recipe for training in trainings if training.file == file]
         epochs = " or ".join(f"{n}" for n in sorted({recipe.train.epochs for recipe in recipes}))
         datasets = list(dict.fromkeys(recipe.data.name for recipe in recipes))
-        text = f"recipe {file.stem} ({file}): {epochs} epochs of {' and '.join(datasets)}"
+        unit = "epoch" if epochs == "1" else "epochs"
+        text = f"recipe {file.stem} ({file}): {epochs} {unit} of {' and '.join(datasets)}"
         if file.stem in FAST_TWINS:
             text += "; --fast takes a short schedule"
         lines.append(text)

@@ -9,9 +9,10 @@ from typing import Literal
 
 from attncli import attention
 from attncli.analysis import stats
-from attncli.analysis.compare import ComparisonRow
+from attncli.analysis.comparison_row import ComparisonRow
 from attncli.attention.card import Card
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.report import table
 from attncli.report.table import HOST_MARK, MISSING, WIDTH, Column
 from attncli.runs import FailedRun, FinishedRun
@@ -183,12 +184,12 @@ def _describe_images(rows: Sequence[ComparisonRow]) -> list[str]:
     images = next((row.test_images for row in rows if row.test_images), None)
     if images is not None:
         others = f"; with other test images of the same kind: {', '.join(known)}" if known else ""
-        lines.append(f"accuracies, intervals and verdicts are about these {images:,} test images{others}")
+        lines.append(f"accuracies, intervals and verdicts are about {format_quantity(images, 'test image')}{others}")
     for row in rows:
         if test := row.disagreement:
             lines.append(
-                f"{row.variant}, one seed: {test.won} images right with it only, {test.lost} without it only, p "
-                f"{format_p_value(test.p)} (McNemar, about these two networks)"
+                f"{row.variant}, one seed: {format_quantity(test.won, 'image')} right with it only, "
+                f"{test.lost} without it only, p {format_p_value(test.p)} (McNemar, about these two networks)"
             )
     return lines
 

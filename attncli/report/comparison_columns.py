@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from attncli.analysis import stats
-from attncli.analysis.compare import ComparisonRow
+from attncli.analysis.comparison_row import ComparisonRow
 from attncli.analysis.stats import MeanEstimate
 from attncli.attention import NONE
 from attncli.errors import unknown_name_error

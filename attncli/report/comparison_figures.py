@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from attncli.analysis.compare import ComparisonRow
+from attncli.analysis.comparison_row import ComparisonRow
 from attncli.analysis.stats import MeanEstimate
 from attncli.errors import UserError, unknown_name_error
 from attncli.palette import COLOURS, FAINT, INK
+from attncli.quantities import format_quantity
 from attncli.records import Epoch
 from attncli.report import comparison, layout
 from attncli.report.inline_svg import add_tooltip, render_inline_svg
@@ -111,7 +112,7 @@ def _draw_difference(axes: Axes, y: int, row: ComparisonRow, difference: MeanEst
         axes.plot([100 * joint.low, 100 * joint.high], [y, y], color=colour, linewidth=2.2)
     text = comparison.format_difference(row)
     (point,) = axes.plot([100 * difference.mean], [y], "o", color=colour, markersize=7, zorder=3)
-    add_tooltip(point, f"{row.variant}: {text} points over {difference.n} seeds; {row.verdict}")
+    add_tooltip(point, f"{row.variant}: {text} points over {format_quantity(difference.n, 'seed')}; {row.verdict}")
     axes.annotate(
         text.partition(" ±")[0], (1, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
         va="center", annotation_clip=False,
@@ -187,7 +188,8 @@ def _draw_costs(
     axes.margins(y=0.15)
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, -2.0), min(high, 102.0))
-    if len(front) > 1:
+    ends = [_locate_across(axes, x) for x, _ in (front[0], front[-1])]
+    if ends[1] - ends[0] > SAME_PLACE:  # else the points cover the line
         axes.set_xlabel(f"{axis.label}\n{FRONT_NOTE}")
     label_points(figure, axes, spots, bars, front)
 

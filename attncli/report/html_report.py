@@ -10,11 +10,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from attncli.analysis.compare import ComparisonRow
+from attncli.analysis.comparison_row import ComparisonRow
 from attncli.analysis.deviation import PublishedFigure
 from attncli.claims.verdict import OUTCOMES, ClaimVerdict
 from attncli.report import claims, comparison, comparison_figures, published_tables
 from attncli.report.comparison_figures import RunEpochs
+from attncli.report.table import split_name
 
 FOLDER, TEMPLATE = Path(__file__).parent, "page.html.jinja"
 
@@ -61,6 +62,7 @@ def render_html(report_data: ReportData) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _mark_breaks
     return (
         environment.get_template(TEMPLATE).render(
             report=report_data,
@@ -155,3 +157,8 @@ def draw_charts(rows: Sequence[ComparisonRow], epochs: RunEpochs) -> list[Chart]
         ),
     ]
     return [Chart(Markup(svg), name, caption) for svg, name, caption in charts if svg]
+
+
+def _mark_breaks(text: str) -> Markup:
+    """Return text in which long names may be broken at their marks."""
+    return Markup("<wbr>").join(split_name(text))

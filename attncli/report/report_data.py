@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from attncli import __version__, records
-from attncli.analysis.compare import ComparisonRow, compare_variants
+from attncli.analysis.compare import compare_variants
+from attncli.analysis.comparison_row import ComparisonRow
 from attncli.analysis.deviation import collect_figures
 from attncli.attention import NONE
 from attncli.claims.evidence import Evidence

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from attncli.quantities import format_quantity
 from attncli.records import Cost, Epoch, Evaluation, Record, Speed
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class RunProgress:
         if isinstance(record, Epoch):
             self._console.print(format_epoch(record, self._epochs), soft_wrap=True)
         elif isinstance(record, Evaluation):
-            self._console.print(f"{record.split}: top-1 {record.top1:.2%} of {record.images:,} images", soft_wrap=True)
+            self._console.print(
+                f"{record.split}: top-1 {record.top1:.2%} of {format_quantity(record.images, 'image')}", soft_wrap=True
+            )
         elif isinstance(record, Cost | Speed):
             self._remove_bar()
 

@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from attncli.analysis.shipped_speeds import SpeedRecord
+from attncli.quantities import format_quantity
 from attncli.report.table import MISSING, Column, render_text_table
 
 BUSY_MARK = "+"
@@ -71,7 +72,7 @@ def _format_timing_conditions(records: Sequence[SpeedRecord]) -> str:
     first = records[0]
     backbone, size, classes, *_ = first.network.split()
     machine = first.machine
-    processor = machine.get("gpu") or f"{machine.get('cpu')}, {first.threads} thread{'s' * (first.threads > 1)}"
+    processor = machine.get("gpu") or f"{machine.get('cpu')}, {format_quantity(first.threads, 'thread')}"
     days = sorted({record.measured_at[:10] for record in records})
     return (
         f"{backbone}, {size} px, {classes} classes, batch {first.batch_size}, {first.precision}: {processor}, "

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from attncli import recipe as recipes
 from attncli import records
+from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.records import Result, Speed
 from attncli.track import tags
@@ -121,7 +122,7 @@ def _format_speed(
 
 
 def _count_epochs(epochs: int) -> str:
-    return f"{epochs} epoch" if epochs == 1 else f"{epochs} epochs"
+    return format_quantity(epochs, "epoch")
 
 
 def _read_result_recipe(result: Result) -> Recipe | None:

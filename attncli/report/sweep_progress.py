@@ -23,6 +23,7 @@ from attncli.jobs import (
     TaskWaiting,
     TaskWarning,
 )
+from attncli.quantities import format_quantity
 from attncli.report.run_progress import format_duration
 
 
@@ -131,7 +132,7 @@ class SweepProgress:
     def format_progress(self) -> str:
         """Return how many runs have ended, and the time that is left if it is known."""
         seconds_left = self.estimate_seconds_left()
-        progress = f"{self._total - self._left} of {self._total} runs"
+        progress = f"{self._total - self._left} of {format_quantity(self._total, 'run')}"
         return progress + (
             f", about {format_duration(seconds_left)} left" if seconds_left is not None and self._left else ""
         )

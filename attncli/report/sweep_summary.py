@@ -7,6 +7,7 @@ from typing import Any
 
 from attncli.jobs import SweepPlan, TaskEnded
 from attncli.jobs.events import OUTPUT_LOG
+from attncli.quantities import format_quantity
 from attncli.report.run_progress import format_duration
 from attncli.report.table import Column, render_text_table
 from attncli.track.tags import name_images
@@ -41,7 +42,7 @@ def render_plan(plan: SweepPlan) -> str:
 def format_remaining(plan: SweepPlan) -> str:
     """Return in one line what is left of a plan."""
     unfinished = len(plan.unfinished_runs)
-    progress = f"{plan.name}: {len(plan.runs)} runs, {len(plan.runs) - unfinished} finished"
+    progress = f"{plan.name}: {format_quantity(len(plan.runs), 'run')}, {len(plan.runs) - unfinished} finished"
     if not unfinished:
         return progress
     seconds, unknown = plan.estimate_seconds()
@@ -65,7 +66,7 @@ def render_sweep_end(
         sweep: the name or file that gives the same plan again, or None if the command changed it.
     """
     unfinished = len(failures)
-    lines = [f"{plan.name}: {len(plan.runs)} runs, {len(plan.runs) - unfinished} finished"]
+    lines = [f"{plan.name}: {format_quantity(len(plan.runs), 'run')}, {len(plan.runs) - unfinished} finished"]
     if stopped:
         lines = [f"{plan.name}: {stopped}; the same command resumes"]
     reported_failures = [f for f in failures if f.status == "FAILED" or not stopped]

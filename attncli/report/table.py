@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from rich import box
@@ -37,10 +37,51 @@ def render_text_table(columns: Sequence[Column[R]], rows: Iterable[R], *, title:
     console = Console(file=file, width=width, color_system=None, legacy_windows=False)
     rows = list(rows)
     table = build_table(columns, rows, title=title)
-    if Measurement.get(console, console.options.update(max_width=1000), table).maximum > width:
+    if _measure_width(console, table) > width:
         table.padding = (0, 0, 0, 0)
+        excess = _measure_width(console, table) - width
+        if excess > 0:
+            table = build_table(_break_longest_names(columns, rows, excess), rows, title=title)
+            table.padding = (0, 0, 0, 0)
     console.print(table)
     return "\n".join(line.rstrip() for line in file.getvalue().strip("\n").splitlines())
+
+
+def _measure_width(console: Console, table: Table) -> int:
+    return Measurement.get(console, console.options.update(max_width=1000), table).maximum
+
+
+def _break_longest_names(columns: Sequence[Column[R]], rows: Sequence[R], excess: int) -> list[Column[R]]:
+    """Return the columns, the one with the longest names narrower by `excess`, its names broken at their marks.
+
+    A column of names has no spaces, at which any text is broken.
+    """
+    widths = {
+        i: max(map(len, cells))
+        for i, column in enumerate(columns)
+        if not column.right and (cells := [column.cell(row) for row in rows]) and not any(" " in c for c in cells)
+    }
+    if not widths:
+        return list(columns)
+    longest = max(widths, key=lambda i: widths[i])
+    column, limit = columns[longest], max(widths[longest] - excess, len(columns[longest].heading))
+    broken = replace(column, cell=lambda row: _break_name(column.cell(row), limit))
+    return [broken if i == longest else c for i, c in enumerate(columns)]
+
+
+def split_name(name: str) -> list[str]:
+    """Return the pieces of a name between which a line may end: after . _ - + / and before [, in no number."""
+    return re.split(r"(?<=[_+/-])|(?=\[)|(?<=\.)(?!\d)", name)
+
+
+def _break_name(name: str, limit: int) -> str:
+    """Return a name in lines of at most `limit` characters if it has enough of the marks . _ - + / [ to break it at."""
+    lines = [""]
+    for piece in split_name(name):
+        lines = (
+            [*lines, piece] if lines[-1] and len(lines[-1]) + len(piece) > limit else [*lines[:-1], lines[-1] + piece]
+        )
+    return "\n".join(lines)
 
 
 def build_table(columns: Sequence[Column[R]], rows: Iterable[R], *, title: str = "") -> Table:

@@ -29,6 +29,7 @@ from attncli.measure import environment, training_needs
 from attncli.measure.code_state import name_training_code
 from attncli.measure.cost import count_once, count_recipe_cost
 from attncli.measure.throughput import cached_throughput
+from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.records import PLAN_TAG, TRIVIAL_TOP5_CLASSES, Cost, Epoch, Evaluation, Record, Result, Speed
 from attncli.run.distributed import follow_main_rank, main_rank
@@ -278,11 +279,13 @@ def _train_and_measure(context: RunContext, started_at: float, fresh: bool) -> R
     """Train, evaluate and measure; the result is on disk before this returns."""
     recipe, dataset, accelerator = context.recipe, context.dataset, context.accelerator
     context.listener.on_stage(
-        f"{format_run_title(recipe)}: {len(dataset.train):,} training images of {dataset.size[1]} px"
+        f"{format_run_title(recipe)}: {format_quantity(len(dataset.train), 'training image')} of {dataset.size[1]} px"
     )
     left_over = count_left_over(dataset.train, recipe.train.batch_size)
     if left_over:
-        context.listener.on_stage(f"each epoch leaves out {left_over} other images, which fill no batch")
+        context.listener.on_stage(
+            f"each epoch leaves out {format_quantity(left_over, 'other image')}: not enough to fill a batch"
+        )
     if recipe.train.sampling == "balanced":
         context.listener.on_stage(_describe_balance(dataset))
     if (context.folder / "checkpoint").exists() and not fresh:

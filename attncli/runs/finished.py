@@ -7,6 +7,7 @@ import yaml
 
 from attncli import track
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.records import RESULT, Result
 from attncli.runs.finished_run import FinishedRun
 from attncli.runs.folders import read_folder_recipe
@@ -73,7 +74,9 @@ def describe_unreadable_runs(runs: Path, finished_runs: Iterable[FinishedRun]) -
     if not unreadable:
         return None
     names = ", ".join(unreadable[:NAMED_FOLDERS]) + (", ..." if len(unreadable) > NAMED_FOLDERS else "")
-    return f"{len(unreadable)} finished runs cannot be read (damaged, or of a newer version): {names}"
+    return (
+        f"{format_quantity(len(unreadable), 'finished run')} cannot be read (damaged, or of a newer version): {names}"
+    )
 
 
 def _should_be_finished(folder: Path) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 
 RANK_NAMES = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")  # torch's launcher, then MPI's
 MPI_SIZE_NAMES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")  # of mpirun alone, beside its ranks
@@ -53,7 +54,8 @@ def read_process_rank(environment: Mapping[str, str] = os.environ) -> ProcessRan
     if processes > 1 and _read_number(environment, "MASTER_PORT", 0) > LAST_PORT:
         raise UserError(f"MASTER_PORT is {environment['MASTER_PORT']}, and the last port is {LAST_PORT}", START_HINT)
     if rank_name and _read_number(environment, "LOCAL_RANK", 0) >= local_processes:
-        problem = f"LOCAL_RANK is {environment['LOCAL_RANK']}, but this machine has {local_processes} processes"
+        processes_text = format_quantity(local_processes, "process")
+        problem = f"LOCAL_RANK is {environment['LOCAL_RANK']}, but this machine has {processes_text}"
         raise UserError(problem, START_HINT)
     return ProcessRank(rank, processes, local_processes, rank_name is not None)
 

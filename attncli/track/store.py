@@ -208,6 +208,7 @@ def open_client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    _forget_artifact_folders()
     try:
         client = MlflowClient(database.format_mlflow_address(uri))
         client.search_experiments(max_results=1)  # the first call creates the tables of a server's database
@@ -218,6 +219,15 @@ def open_client(uri: str) -> "MlflowClient":
     except Exception as error:  # anything that a database driver, a proxy or a server other than MLflow may raise
         raise make_store_error(uri, error) from error
     return client
+
+
+def _forget_artifact_folders() -> None:
+    """Empty MLflow's list of the folders of runs: it knows them by the run's id, which a copied store has too."""
+    from mlflow.tracking._tracking_service import utils
+
+    known_folders = getattr(utils, "_artifact_repos_cache", None)  # private to MLflow (3.15)
+    if known_folders is not None:
+        known_folders.clear()
 
 
 def make_store_error(uri: str, error: Exception) -> UserError:

@@ -9,6 +9,7 @@ from typing import Any
 from attncli import attention
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.recipe import Recipe, is_default_late_key
 from attncli.records import PLAN_TAG, Result
 from attncli.shortcuts import SHORTCUT_KEYS
@@ -157,13 +158,17 @@ def format_run_note(recipe: Recipe, provenance: Provenance) -> str:
     )
     if recipe.model.attn == attention.NONE:
         subject = f"{recipe.model.backbone_label} without attention"
-    lines = [f"**{subject}** on {name_images(recipe)}, {recipe.train.epochs} epochs, seed {recipe.seed}.", ""]
+    lines = [
+        f"**{subject}** on {name_images(recipe)}, {format_quantity(recipe.train.epochs, 'epoch')}, seed {recipe.seed}.",
+        "",
+    ]
     lines += literature_notes.format_literature_note(recipe.model.attn)
     if provenance.facts:
         dataset_info = provenance.facts
         lines += [
             f"Data: {dataset_info.train} training, {dataset_info.val} validation "
-            f"and {dataset_info.test} test images of {dataset_info.size[0]}x{dataset_info.size[1]} px "
+            f"and {format_quantity(dataset_info.test, 'test image')} of "
+            f"{dataset_info.size[0]}x{dataset_info.size[1]} px "
             f"in {len(dataset_info.classes)} classes; content `{dataset_info.digest[:12]}`.",
             "",
         ]

@@ -10,6 +10,7 @@ from accelerate.utils import DistributedDataParallelKwargs, check_cuda_p2p_ib_su
 from torch import Tensor, nn
 
 from attncli.errors import RunFailedError, UserError
+from attncli.quantities import format_quantity
 from attncli.system import gpu_support, hardware
 from attncli.system.launcher import read_process_rank
 from attncli.train import device as devices
@@ -97,7 +98,7 @@ def choose_rank_device(processes: int, local_processes: int) -> torch.device:
         raise gpu_support.make_missing_device_error(requested)
     if local_processes > count:
         raise UserError(
-            f"{local_processes} processes on this machine, and torch finds {count} GPUs",
+            f"{local_processes} processes on this machine, and torch finds {format_quantity(count, 'GPU')}",
             "use at most one process per GPU, or --device cpu",
         )
     return torch.device(device.type)

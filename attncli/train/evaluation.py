@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from attncli.data.dataset import Dataset, Split
 from attncli.data.loader import BatchLayout, iterate_eval_batches
 from attncli.errors import RunFailedError
+from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.records import Evaluation
 from attncli.seeds import derive_seed
@@ -148,7 +149,7 @@ class PredictionCounts:
         counted_images = int(confusion.sum())
         if counted_images != images:
             raise RunFailedError(
-                f"{name}: {counted_images} images evaluated, the split has {images}",
+                f"{name}: {format_quantity(counted_images, 'image')} evaluated, the split has {images}",
                 "this is a bug in attncli: please report it",
             )
         if not math.isfinite(loss):

@@ -12,6 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from attncli.data.dataset import Dataset
 from attncli.data.loader import count_epoch_steps
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.train import distributed, lr_schedule, optim
 from attncli.train.checkpoint import TrainingState
@@ -71,13 +72,13 @@ def check_network(model: nn.Module, dataset: Dataset, recipe: Recipe, processes:
     step_images = min(settings.batch_size, len(dataset.train.labels))
     if step_images % processes:
         raise UserError(
-            f"train.batch_size: {step_images} images cannot be divided over {processes} processes",
+            f"train.batch_size: {format_quantity(step_images, 'image')} cannot be divided over {processes} processes",
             f"use a multiple of {processes}",
         )
     own_images = step_images // processes
     if settings.accumulate > own_images:
         raise UserError(
-            f"train.accumulate: {settings.accumulate} parts of a batch of {own_images} images",
+            f"train.accumulate: {settings.accumulate} parts of a batch of {format_quantity(own_images, 'image')}",
             f"use at most {own_images}, or a larger train.batch_size",
         )
     if callable(getattr(model, "loss", None)):

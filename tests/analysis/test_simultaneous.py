@@ -146,13 +146,13 @@ def test_critical_value_is_that_of_networks_with_unequal_spreads():
 
 
 def test_power_of_five_variants_at_three_seeds():
-    """Half a point at a spread of 0.25 is found in 39 % of the tables, before in 12 %.
+    """Half a point at a spread of 0.25 is found in 38 % of the tables, before in 12 %.
 
     It would be in 56 % if variants were known to be independent, and in 83 % by an oracle that knows the spreads.
     """
     setting = audit.Setting(10_000, 0.85, 0.0025 / np.sqrt(1.4), 0.3)
     found, _ = audit.measure_power(setting, 3, 5, 0.005, 600)
-    assert found > 0.39 - 0.05
+    assert found > 0.38 - 0.05
     assert audit.measure_power(setting, 3, 5, 0.005, TIMES, before=True)[0] < 0.2
     assert found < audit.measure_price_of_likeness(0.0, 3, 5, 0.005, 0.0025)
     assert audit.measure_oracle_power(0.0, 3, 5, 0.005, 0.0025, 4000) > 0.75

@@ -1,5 +1,6 @@
 """Networks as people write them, without classes for their blocks; test_plain_networks.py reads this file."""
 
+# They stay as people write them: without docstrings of methods, without strict=, without types.
 # ruff: noqa: D102, D103, B905
 # mypy: ignore-errors
 from collections import OrderedDict

@@ -1,6 +1,8 @@
 """Pretrained weights: what loads, what stays new, what is told, and what is refused."""
 
 import hashlib
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,15 @@ def test_weights_of_another_network_are_refused(file: Path) -> None:
         model.build(recipe(str(file), backbone="resnet18"), model.InputSpec(1000, (64, 64)))
 
 
+def write_archive(*names: str) -> bytes:
+    """Return a ZIP archive with empty members of these names."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"")
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -104,6 +115,10 @@ def test_weights_of_another_network_are_refused(file: Path) -> None:
         (b"no tensors", "cannot be read"),
         (b"<!DOCTYPE HTML>\n<p>", "a web page"),
         (b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (write_archive("bias.npy"), "arrays of NumPy"),
+        (write_archive("net/data.pkl", "net/code/net.py"), "TorchScript"),
+        (write_archive("weights.pth"), "an archive"),
         (None, "holds no tensors"),
     ],
 )

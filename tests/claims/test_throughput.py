@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -17,7 +18,7 @@ PLAIN, ECA = "train_speed(resnet20)", "train_speed(resnet20 + eca)"
 FAST = [0.010, 0.011, 0.009, 0.010, 0.012, 0.010, 0.010, 0.011, 0.010]
 
 
-def timed_as(monkeypatch, slower: float, noise: float = 0.0):
+def timed_as(monkeypatch, slower: float, noise: float = 0.0, others: float = 0.0):
     """Networks with a mechanism take so much longer, but for noise; how often they were timed."""
     times = []
 
@@ -30,7 +31,8 @@ def timed_as(monkeypatch, slower: float, noise: float = 0.0):
             ]
             for r in named.values()
         }
-        return NetworkTimings(taken, taken, 100, "a machine", "2026-11-21T04:00:00+00:00", describe_machine())
+        when = datetime.now(UTC).isoformat()
+        return NetworkTimings(taken, taken, 100, "a machine", when, describe_machine(), cores_used_by_others=others)
 
     monkeypatch.setattr(throughput, "_time_now", now)
     return times
@@ -103,9 +105,16 @@ def test_figures_are_kept(tmp_path, monkeypatch):
     assert len(times) == 2
 
 
-@pytest.mark.parametrize("change", [{"machine": {"cpu": "Raspberry Pi 4", "torch": "1.9"}}, {"code": "older"}, None])
-def test_figures_of_another_machine_or_code_decide_nothing(tmp_path, monkeypatch, change):
-    """A file from elsewhere, or of another version of the networks, leaves the claim untested."""
+OLD = (datetime.now(UTC) - timedelta(hours=25)).isoformat()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"machine": {"cpu": "Raspberry Pi 4", "torch": "1.9"}}, {"code": "older"}, {"when": OLD}, None],
+    ids=["machine", "code", "old", "version 0.1.0"],
+)
+def test_figures_of_another_machine_code_or_day_decide_nothing(tmp_path, monkeypatch, change):
+    """A file from elsewhere, of another version of the networks, or of the day before, leaves the claim untested."""
     timed_as(monkeypatch, slower=2.0)
     check = f"{ECA} < {PLAIN}"
     verdict(tmp_path, check, True)
@@ -118,6 +127,15 @@ def test_figures_of_another_machine_or_code_decide_nothing(tmp_path, monkeypatch
             entry.update(change)
     file.write_text(json.dumps(entries))
     assert verdict(tmp_path, check, False).outcome == "untested"
+
+
+def test_a_verdict_says_that_other_programs_worked(tmp_path, monkeypatch):
+    """Timings beside other work decide, since networks take turns, but the verdict has a label."""
+    timed_as(monkeypatch, slower=2.0, others=1.5)
+    found = verdict(tmp_path, f"{ECA} < {PLAIN}", True)
+    assert (found.outcome, len(found.labels), found.parts[0].cores_used_by_others) == ("holds", 1, 1.5)
+    timed_as(monkeypatch, slower=2.0, others=0.05)
+    assert verdict(tmp_path, f"{ECA} < {PLAIN}", True).labels == ()
 
 
 def test_images_suit_the_claim(tmp_path, monkeypatch):

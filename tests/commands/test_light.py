@@ -233,6 +233,8 @@ def test_check() -> None:
     done = line("check", "--attn", "eca", "--set", "train.lr=1e-3", "--seed", "2")
     whole = line("check", "--attn", "eca", "--set", "train.lr=1e-3", "--seed", "2", "--json").json()
     assert f"its run is {whole['digest']} (new" in done.err
+    assert "these options" in done.err
+    assert "these options" not in line("check").err
     assert (whole["status"], whole["images"]) == ("new", "there")
     assert whole["recipe"]["train"]["lr"] == 0.001
     Path("again.yaml").write_text(done.out)

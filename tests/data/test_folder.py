@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -83,6 +85,130 @@ def test_foreign_formats_are_named(tmp_path: Path, name: str) -> None:
         with pytest.raises(UserError, match="no dataset here reads") as caught:
             data.check_data_root(of_folder(tmp_path / name).model_copy(update={"name": dataset}))
         assert "Parquet" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pathmnist.npz", ("arrays of NumPy", "Parquet")),
+        ("train/shard-0000.tar", ("an archive", "unpack")),
+        ("x.tfrecord-00000-of-00002", ("records of TensorFlow", "Parquet")),
+        ("MNIST/raw/train-images-idx3-ubyte", ("published", "--dataset mnist or fashion-mnist")),
+        ("cifar-10-batches-py/data_batch_1", ("published", "--dataset cifar10")),
+        ("train_32x32.mat", ("published", "--dataset svhn")),
+    ],
+)
+def test_a_folder_of_foreign_files_is_named(tmp_path: Path, name: str, words: tuple[str, str]) -> None:
+    """Its first such file is named as what it is, with the way on; notes beside it do not matter, an image does."""
+    path = tmp_path / "x" / name
+    path.parent.mkdir(parents=True)
+    path.touch()
+    (tmp_path / "x/README.md").touch()
+    with pytest.raises(UserError) as caught:
+        data.check_data_root(of_folder(tmp_path / "x"))
+    assert f"only holds {name}: " in caught.value.problem
+    assert words[0] in caught.value.problem
+    assert words[1] in caught.value.hint
+    picture(tmp_path / "x/train/cat/0.png", 0)
+    data.check_data_root(of_folder(tmp_path / "x").model_copy(update={"name": "table"}))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("Train_Set", "Test_Set"), ("training_set/training_set", "test_set/test_set"), ("seg_train/x", "seg_test/y")],
+)
+def test_splits_whose_names_have_more_words(tmp_path: Path, names: tuple[str, str]) -> None:
+    """They are splits if they hold folders of classes; a third folder of the same classes is refused."""
+    root = folder(tmp_path / "x", names)
+    (root / "seg_pred").mkdir()
+    picture(root / "seg_pred/0.png", 99)
+    dataset = load(root, val_fraction=0.0)
+    assert dataset.train.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert np.array_equal(dataset.test.images[0].numpy(), noise(12).transpose(2, 0, 1))
+    if "/" not in names[0]:
+        picture(root / "extra/cat/0.png", 98)
+        assert "'extra'" in refused(root).problem
+
+
+@pytest.mark.parametrize(
+    "names", [("train_images", "test_images"), ("cars_train", "cars_test"), ("train2017", "val2017")]
+)
+def test_splits_without_classes_are_no_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    """Two folders of images that are splits by their names are refused; among other folders they are classes."""
+    for number, name in enumerate(names):
+        for i in range(4):
+            picture(tmp_path / "x" / name / f"{i}.png", 10 * number + i)
+    error = refused(tmp_path / "x")
+    assert all(f"'{name}'" in error.problem for name in names)
+    assert "--dataset table" in error.hint
+    for i in range(4):
+        picture(tmp_path / "x/bus" / f"{i}.png", 50 + i)
+    assert load(tmp_path / "x").classes == tuple(sorted([*names, "bus"]))
+
+
+def test_what_is_not_used_is_said(tmp_path: Path) -> None:
+    """A test folder without classes, a table beside the classes, and folders within a class each have a note."""
+    root = folder(tmp_path / "x", ("train",))
+    picture(root / "test1/0.png", 99)
+    picture(root / "train/cat/young/0.png", 98)
+    assert not any("within a class" in note for note in load(root).notes)
+    picture(root / "train/cat/old/0.png", 97)
+    (root / "train/labels.csv").touch()
+    notes = load(root).notes
+    assert any("'test1'" in note for note in notes)
+    assert any(f"--data-root {root / 'train/labels.csv'}" in note for note in notes)
+    assert any("train/cat/old/" in note for note in notes)
+
+
+def test_masks_and_augmented_copies_are_said(tmp_path: Path) -> None:
+    """1_mask.png beside 1.png, and Roboflow's copies if the test set is cut; the pattern of the note groups them."""
+    root = folder(tmp_path / "x", ("",), each=8)
+    assert not [note for note in load(root).notes if "mask" in note or "copies" in note]
+    for i in range(8):
+        picture(root / f"cat/3_mask_{i}.png", 900 + i)
+    for i in range(6):
+        picture(root / f"dog/s{i // 2}_jpg.rf.{i:032x}.png", 800 + i)
+    notes = load(root).notes
+    assert any("8 images named as masks of others, such as cat/3_mask_0" in note for note in notes)
+    (pattern,) = (note.split("data.group_pattern=")[1].split("'")[0] for note in notes if ": 3; --set" in note)
+    shutil.rmtree(root / "cat")
+    shutil.rmtree(root / "owl")
+    for i in range(8):
+        (root / f"dog/{i}.png").unlink()
+        picture(root / f"cat/s{i // 2}_jpg.rf.{i:032x}.png", 700 + i)
+    assert not [note for note in load(root, group_pattern=pattern).notes if "copies" in note]
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("images/{0}/{1}.png", ("--data-root", "images names")),
+        ("{0}/train/{1}.png", ("move cat/train/ to train/cat/",)),
+    ],
+)
+def test_the_hint_says_where_the_classes_are(tmp_path: Path, place: str, words: tuple[str, ...]) -> None:
+    """Folders of classes below another folder, and splits within the classes, are named."""
+    for number, name in enumerate(CLASSES):
+        picture(tmp_path / "x" / place.format(name, number), number)
+    (tmp_path / "x/other").mkdir()
+    if place.startswith("{0}"):
+        (tmp_path / "x/other").rmdir()
+    assert all(word in refused(tmp_path / "x").hint for word in words)
+
+
+def test_unused_splits_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    """A folder, a Parquet file or a list that data.unused_splits names has to exist; the hint has the nearest name."""
+    folder(tmp_path / "folder", ("train", "test", "extra"))
+    for name in ("train", "test", "extra"):
+        table = pa.table({"image": [b""] * 2, "label": ["a", "b"]})
+        (tmp_path / "parquet").mkdir(exist_ok=True)
+        pq.write_table(table, tmp_path / f"parquet/{name}.parquet")
+        picture(tmp_path / "table/0.png", 0)
+        (tmp_path / f"table/{name}.csv").write_text("path,label\n0.png,a\n")
+    for name in ("folder", "parquet", "table"):
+        with pytest.raises(UserError, match=r"data\.unused_splits: unknown name: 'extar'") as caught:
+            load(tmp_path / name, name=name, unused_splits=["extar", "extra"])
+        assert "'extra" in caught.value.hint
 
 
 def test_a_path_as_a_shell_would_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -436,8 +562,8 @@ def test_files_that_are_no_images_are_skipped_and_counted(tmp_path: Path) -> Non
         (root / name).write_text("no image")
     dataset = load(root, val_fraction=0.0)
     assert [len(dataset.train), len(dataset.test)] == [12, 12]
-    (note,) = dataset.notes
-    assert note.startswith("4 files that are no images are skipped: ")
+    (note,) = (note for note in dataset.notes if note.startswith("skipped"))
+    assert note.startswith("skipped, 4 files not named as images: ")
     assert "train/_annotations.csv" in note
     assert note in data.verify_dataset(of_folder(root)).remarks
 
@@ -465,7 +591,7 @@ def test_bad_files_are_left_out_by_choice(tmp_path: Path) -> None:
     assert dataset.test.labels.bincount().tolist() == [4, 3, 4]
     assert np.array_equal(dataset.train.images[0].numpy(), noise(1).transpose(2, 0, 1))
     (note,) = dataset.notes
-    assert note.startswith("2 files cannot be read and are left out: train/cat/0.png (")
+    assert note.startswith("left out, 2 files that cannot be read: train/cat/0.png (")
     assert "test/dog/1.png (an empty file)" in note
     again = load(root, val_fraction=0.0, bad="skip")
     assert (again.digest, again.notes) == (dataset.digest, dataset.notes)

@@ -1,5 +1,6 @@
 """Images in Parquet files, and datasets of the hub through a stand-in for its library."""
 
+import base64
 import io
 import json
 import sys
@@ -71,6 +72,26 @@ def test_one_file_is_cut(tmp_path: Path) -> None:
     both = [{i.numpy().tobytes() for i in part.images} for part in (dataset.train, dataset.test)]
     assert not both[0] & both[1]
     assert load(tmp_path, path).digest == dataset.digest
+
+
+@pytest.mark.parametrize("start", ["", "data:image/png;base64,"])
+def test_images_in_base64(tmp_path: Path, start: str) -> None:
+    """A text that is an image in base64 is that image, also beside paths, and a change of the table is seen."""
+    path = tmp_path / "x.parquet"
+    picture(tmp_path / "5.png", 5)
+
+    def write_texts(seeds: list[int]) -> None:
+        cells = [start + base64.b64encode(png(seed)).decode() for seed in seeds]
+        pq.write_table(pa.table({"image": [*cells, "5.png"], "label": [*("ab" * len(seeds))[: len(seeds)], "b"]}), path)
+
+    write_texts([0, 1, 2, 3, 4])
+    _, listings, _ = list_parquet(path)
+    dataset = load(tmp_path, path)
+    images = {image.numpy().tobytes() for split in (dataset.train, dataset.test) for image in split.images}
+    assert images == {noise(seed).transpose(2, 0, 1).tobytes() for seed in range(6)}
+    write_texts([0, 1, 2, 3, 7])
+    assert list_parquet(path)[1]["train"].files != listings["train"].files
+    assert load(tmp_path, path).digest != dataset.digest
 
 
 PAIRS = [("Train", "Test"), ("train", "dev"), ("training", "testing"), ("TRAIN", "eval"), ("train", "valid")]
@@ -204,7 +225,7 @@ def test_labels_as_texts_and_resized_crops(tmp_path: Path) -> None:
     [
         (lambda r: r.mkdir(), "no Parquet file"),
         (lambda r: (r.mkdir(), (r / "x.parquet").write_text("no")), "not a readable Parquet file"),
-        (lambda r: write(r / "x.parquet", [0, None]), "rows without a label"),
+        (lambda r: write(r / "x.parquet", [0, None]), "1 row without a label"),
         (lambda r: write(r / "x.parquet", [0, 2], names=["a", "b"]), "label 2, but names for 2 classes"),
         (lambda r: write(r / "x.parquet", [0, 0], names=["a", "b"]), "at least two"),
         (lambda r: (write(r / "test.parquet", [0, 1]), write(r / "valid.parquet", [0, 1])), "no file of the training"),

@@ -1,5 +1,6 @@
 """Lists of paths and labels: CSV, TSV and text files as people have them."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,83 @@ def labels_by_image(dataset: Dataset) -> dict[int, str]:
         for split in splits
         for image, label in zip(split.images, split.labels.tolist(), strict=True)
     }
+
+
+def list_beside(root: Path, lists: dict[str, str]) -> Path:
+    """Images in images/a/ and images/b/, and lists in other folders."""
+    for seed in range(10):
+        picture(root / "images" / "ab"[seed % 2] / f"{seed}.png", seed)
+    for name, text in lists.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_lists_of_paths_only(tmp_path: Path) -> None:
+    """Their folders are the classes, which is said; the images lie in another folder than the lists (Food-101, DTD)."""
+    lists = {"meta/train.txt": "".join(f"{'ab'[i % 2]}/{i}\n" for i in range(6)),
+             "meta/test.txt": "".join(f"{'ab'[i % 2]}/{i}\n" for i in range(6, 10)),
+             "meta/classes.txt": "a\nb\n"}  # fmt: skip
+    dataset = load(list_beside(tmp_path / "x", lists))
+    assert labels_by_image(dataset) == EXPECTED
+    assert (len(dataset.train), len(dataset.test)) == (6, 4)
+    assert any("the folder of each image is its class" in note for note in dataset.notes)
+
+
+def test_a_choice_of_columns_is_said(tmp_path: Path) -> None:
+    """Of two columns that may hold the label one is taken, and a note has the key that takes the other."""
+    rows = "".join(f"images/{'ab'[i % 2]}/{i}.png,{i % 2},{'ab'[i % 2]}\n" for i in range(10))
+    path = list_beside(tmp_path / "x", {"x.csv": "path,Label,ClassName\n" + rows}) / "x.csv"
+    assert any("'Label'; --set data.label_column=ClassName" in note for note in load(path).notes)
+    dataset = load(path, label_column="ClassName")
+    assert labels_by_image(dataset) == EXPECTED
+    assert not any("data.label_column" in note for note in dataset.notes)
+
+
+def test_classes_with_spaces(tmp_path: Path) -> None:
+    """In lines without a delimiter the class may have spaces, or the path, also below comments (Aircraft, pets)."""
+    names = {"a": "Falcon 2000", "b": "737-200"}
+    text = "".join(f"{i} {names['ab'[i % 2]]}\n" for i in range(10))
+    root = list_beside(tmp_path / "x", {"variants.txt": "#Image CLASS-ID\n" + text})
+    assert labels_by_image(load(root)) == {seed: names[name] for seed, name in EXPECTED.items()}
+    pictures(tmp_path / "y").joinpath("0.png").rename(tmp_path / "y/my own 0.png")
+    lines = ["my own 0.png a", *(f"{i}.png {'ab'[i % 2]}" for i in range(1, 10))]
+    (tmp_path / "y/x.txt").write_text("\n".join(lines))
+    assert labels_by_image(load(tmp_path / "y")) == EXPECTED
+
+
+def test_lists_of_kaggle(tmp_path: Path) -> None:
+    """Columns of boxes, ids without labels for testing, and the example of an answer do not disturb."""
+    rows = "".join(f"8,{i},{i % 2},images/{'ab'[i % 2]}/{i}.png\n" for i in range(10))
+    lists = {"Train.csv": "Width,Roi.X1,ClassId,Path\n" + rows, "test.csv": "id_code\nx1\nx2\n",
+             "sample_submission.csv": "id_code,label\nx1,0\nx2,0\n"}  # fmt: skip
+    dataset = load(list_beside(tmp_path / "x", lists))
+    assert labels_by_image(dataset) == {seed: str(seed % 2) for seed in range(10)}
+    assert any("test.csv has no labels" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["label,pixel0,pixel1\n1,0,255\n", "emotion,pixels,Usage\n0,70 80,Training\n", '{"annotations": [1],\n"a": 2}'],
+)
+def test_tables_of_no_paths_are_named(tmp_path: Path, text: str) -> None:
+    """Pixels in cells and the one JSON text of COCO are refused with a way on."""
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(UserError, match=r"pixels|COCO") as caught:
+        load(tmp_path / "x.csv")
+    assert "attncli help data" in caught.value.hint
+
+
+def test_images_in_base64_are_named(tmp_path: Path) -> None:
+    """Also those that are too long for a cell; the hint says which kind of table holds them."""
+    picture(tmp_path / "0.png", 0, (300, 300))
+    text = base64.b64encode((tmp_path / "0.png").read_bytes()).decode()
+    for cell in (text[:4000], text):
+        (tmp_path / "x.csv").write_text(f"image,label\n{cell},a\n{cell},b\n")
+        with pytest.raises(UserError) as caught:
+            load(tmp_path / "x.csv")
+        assert "Parquet" in caught.value.hint
+        assert len(caught.value.problem) < 300
 
 
 EXPECTED = {seed: "ab"[seed % 2] for seed in range(10)}
@@ -88,14 +166,14 @@ def test_paths_of_another_machine(tmp_path: Path) -> None:
     assert not any("folders" in note for note in dataset.notes)
     picture(root / "c/9.png", 9)
     (root / "x.csv").write_text("path,label\n" + rows + "other/9.png,b\n")
-    assert any("1 images lie in other folders" in note for note in load(root / "x.csv").notes)
+    assert any("1 image in other folders" in note for note in load(root / "x.csv").notes)
 
 
 def test_names_of_columns_that_nobody_knows(tmp_path: Path) -> None:
     """A first line that is no image may be a header: the hint says how to name its columns."""
     root = pictures(tmp_path / "x")
     (root / "x.csv").write_text("Bild;Art\n" + "".join(f"{seed}.png;{label}\n" for seed, label in EXPECTED.items()))
-    with pytest.raises(UserError, match="1 of 11 images are not there: Bild") as caught:
+    with pytest.raises(UserError, match="1 of 11 images not there: Bild") as caught:
         load(root / "x.csv")
     assert "--set 'data.image_column=Bild'" in caught.value.hint
     assert labels_by_image(load(root / "x.csv", image_column="Bild")) == EXPECTED
@@ -124,7 +202,7 @@ def test_rows_that_repeat_an_image_and_labels_that_are_several(tmp_path: Path) -
     (root / "x.csv").write_text("path,label,box\n" + "".join(rows))
     dataset = load(root / "x.csv", label_column="label")
     assert labels_by_image(dataset) == dict(enumerate(labels))
-    assert any("4 rows repeat an image" in note and "such as 4.png" in note for note in dataset.notes)
+    assert any("4 rows that repeat an image" in note and "such as 4.png" in note for note in dataset.notes)
     assert any("several others at once: 2, such as 'cat, dog'" in warning for warning in dataset.warnings)
     assert not any("also train" in warning for warning in dataset.warnings)
 
@@ -184,12 +262,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "bytes": (lambda r: (r / "x.csv").write_bytes(b"\x89\0"), "not a text file"),
     "latin-1": (lambda r: (r / "x.csv").write_bytes(b"0.png,a\n1.png,\xe9"), "not in UTF-8 (the byte 0xe9 in line 2)"),
     "one file by two paths": (lambda r: (r / "x.csv").write_text("a/0.png,a\nb/0.png,b"), "both mean 0.png"),
-    "a missing image": (lambda r: (r / "x.csv").write_text("0.png,a\n77.png,b"), "1 of 2 images are not there: 77.png"),
+    "a missing image": (lambda r: (r / "x.csv").write_text("0.png,a\n77.png,b"), "1 of 2 images not there: 77.png"),
     "a path that no file can have": (lambda r: (r / "x.csv").write_text(f"0.png,a\n{'x/' * 3000},b"), "not there: x/x"),
     "a row without a label": (lambda r: (r / "x.csv").write_text("path,label\n0.png,\n1.png,b"), "the first is row 1"),
     "a short row": (lambda r: (r / "x.csv").write_text("path,label\n0.png\n"), "line 2 has another number"),
     "several labels": (lambda r: (r / "x.csv").write_text("path,a,b\n0.png,1,1\n"), "no class or several"),
-    "JSON of another kind": (lambda r: (r / "x.csv").write_text('{"images": [], "annotations": []}'), "JSON without"),
+    "JSON of another kind": (lambda r: (r / "x.csv").write_text('{"images": [], "annotations": []}'), "COCO"),
     "one class": (lambda r: (r / "x.csv").write_text("0.png,a\n1.png,a"), "at least two classes"),
     "two files": (
         lambda r: [picture(r / f"{f}/9.jpg", 1) for f in "ab"] and (r / "x.csv").write_text("9.jpg,a\n1.png,b"),
@@ -215,7 +293,7 @@ def test_rows_without_their_images(tmp_path: Path) -> None:
     pictures(tmp_path / "x")
     rows = "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in (99, *range(10), 98))
     (tmp_path / "x" / "x.csv").write_text(f"path,label\n{rows}")
-    with pytest.raises(UserError, match=r"2 of 12 images are not there: 99\.png, 98\.png") as caught:
+    with pytest.raises(UserError, match=r"2 of 12 images not there: 99\.png, 98\.png") as caught:
         load(tmp_path / "x")
     assert "data.bad=skip" in caught.value.hint
     dataset = load(tmp_path / "x", bad="skip")

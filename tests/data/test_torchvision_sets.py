@@ -92,6 +92,16 @@ def test_cifar_is_downloaded_once_and_read(tmp_path: Path, cifar: dict[str, np.n
     assert load(tmp_path, "cifar10").digest == dataset.digest
 
 
+def test_the_root_may_be_the_folder_itself(
+    tmp_path: Path, cifar: dict[str, np.ndarray], mnist: dict[str, np.ndarray]
+) -> None:
+    """The folder that the archive holds, or one with the same files, is as good as the folder above it."""
+    digests = {name: load(tmp_path, name).digest for name in ("cifar10", "mnist")}
+    (tmp_path / "root/MNIST/raw").rename(tmp_path / "root/other")
+    for name, folder in (("cifar10", "cifar-10-batches-py"), ("mnist", "other")):
+        assert load(tmp_path, name, root=str(tmp_path / "root" / folder)).digest == digests[name]
+
+
 def test_download_progress_is_told(tmp_path: Path, cifar: dict[str, np.ndarray]) -> None:
     """Bytes so far and in all, ending with all."""
     progress_calls: list[tuple[str, int, int]] = []

@@ -96,7 +96,7 @@ def test_a_long_training_gets_a_warning(monkeypatch):
     """Hours are said with the rate, the work per image and what a smaller image saves."""
     monkeypatch.setattr(training_needs, "time_images_per_s", lambda *_: 2.0)
     warning = check_duration(recipe(), torch.nn.Identity(), COUNTS, model.InputSpec(10, (224, 224)), 9_000)
-    assert "12 epochs take about 15.0 hours (2 images/s, 2.00 GMACs per image of 224 px)" in warning
+    assert "time of 12 epochs: about 15.0 hours (2 images/s, 2.00 GMACs per image of 224 px)" in warning
     assert "--image-size 112" in warning
 
 

@@ -32,7 +32,7 @@ class Reader(HTMLParser):
         """An element begins."""
         self.fetched += [v for k, v in attrs if k in ("src", "href", "xlink:href") and not str(v).startswith("#")]
         self.fetched += [tag] if tag in ("link", "img", "iframe", "object", "embed") else []
-        if tag not in ("meta", "input", "br"):
+        if tag not in ("meta", "input", "br", "wbr"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):

@@ -28,6 +28,20 @@ def test_no_line_is_wider():
     assert folded == name
 
 
+def test_names_are_broken_at_their_marks():
+    """No word and no number is cut, as long as each fits; the names of another column stay whole."""
+    columns = [Column("name", lambda r: r[0], right=False), Column("on", lambda r: r[1], right=False)]
+    rows = [("my_zoo.eca_layer-small_resnet-s0", "mini-set"), ("cbam[ratio=0.25]-small_resnet-s0", "mini-set")]
+    found = table.render_text_table(columns, rows, width=30)
+    lines = [line.split() for line in found.splitlines()[2:] if "─" not in line]
+    assert lines == [
+        ["my_zoo.eca_layer-", "mini-set"],
+        ["small_resnet-s0"],
+        ["cbam[ratio=0.25]-", "mini-set"],
+        ["small_resnet-s0"],
+    ]
+
+
 def test_brackets_are_text():
     """What looks like markup is shown as it stands."""
     assert "eca stages=[3, 4]" in table.render_text_table(

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from attncli import model
-from attncli.analysis.compare import ComparisonRow, compare_variants
+from attncli.analysis.compare import compare_variants
+from attncli.analysis.comparison_row import ComparisonRow
 from attncli.errors import RunFailedError, UserError
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
@@ -285,6 +286,9 @@ def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert line("export", "eca-resnet20-s0", "--json", *runs).json()["file"] == "eca-resnet20-s0.safetensors"
     (row,) = line("eval", "eca-resnet20-s0", "--corruption", "jpeg", "--json", *runs).json()
     assert (row["on"], row["images"]) == ("jpeg-1", 382)
+    table = line("eval", "all", "--corruption", "jpeg,fog", "--format", "csv", *runs).out.splitlines()
+    assert [text.split(",")[1] for text in table] == ["on", "jpeg-1", "fog-1"]
+    refused(line("eval", "all", "--runs", str(tmp_path)), "no finished runs")
     refused(line("eval", "eca-resnet20-s0", "--corruption", "fogg", *runs), "'fog'")
     refused(line("eval", "eca-resnet20-s0", "--set", "train.lr=1", *runs), "train.lr")
     refused(line("predict", "eca-resnet20-s0", "nowhere.png", *runs), "nowhere.png")

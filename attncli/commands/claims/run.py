@@ -17,6 +17,7 @@ from attncli.commands._options import (
     json_option,
     store_options,
 )
+from attncli.quantities import format_quantity
 
 if TYPE_CHECKING:
     from attncli.jobs import SweepPlan, TaskEnded
@@ -119,7 +120,7 @@ def command(
         click.echo(sweep_summary.render_sweep_end(plan, failures, runs, stopped=stopped))
     else:
         on = f" --backbone {backbone}" if backbone else ""
-        click.echo(f"{len(plan.runs)} runs finished. Next: attncli claims {' '.join(ids)}{on} -v")
+        click.echo(f"{format_quantity(len(plan.runs), 'run')} finished. Next: attncli claims {' '.join(ids)}{on} -v")
     if failures or stopped:
         raise SystemExit(130 if stopped.startswith("stopped by SIG") else 1)
     return None

@@ -8,6 +8,7 @@ import click
 from attncli.commands._options import echo_json, json_option, wrap_with_label
 from attncli.commands.data._dataset import dataset_options, read_dataset_recipe
 from attncli.errors import RunFailedError
+from attncli.quantities import format_quantity
 
 if TYPE_CHECKING:
     from attncli.data.verify import VerificationReport
@@ -51,5 +52,5 @@ def _print_verification(report: "VerificationReport") -> None:
     for remark in report.remarks:
         click.echo(wrap_with_label("note  ", remark))
     if not report.problems:
-        checks = f"{report.checked:,} image files decoded, {report.sums} published checksums match"
-        click.echo(f"{report.dataset}: good ({checks})")
+        files, sums = format_quantity(report.checked, "image file"), format_quantity(report.sums, "published checksum")
+        click.echo(f"{report.dataset}: good ({files} decoded, {sums} right)")

@@ -8,6 +8,7 @@ from attncli.commands._completion import complete_backbones, complete_datasets, 
 from attncli.commands._options import NAMES, SEEDS, echo_json, json_option, runs_option
 from attncli.dataset_catalog import find_properties, list_datasets
 from attncli.errors import unknown_name_error
+from attncli.quantities import format_quantity
 
 
 @click.command()
@@ -66,4 +67,4 @@ def command(
     size = file.stat().st_size
     if as_json:
         return echo_json({"file": str(file), "runs": count, "bytes": size})
-    return click.echo(f"{file}: {count} runs, {size:,} bytes")
+    return click.echo(f"{file}: {format_quantity(count, 'run')}, {size:,} bytes")

@@ -40,7 +40,7 @@ def command(backbone: str | None, as_json: bool) -> None:
         return echo_json([{**asdict(record), "is_quiet": record.is_quiet} for record in records])
     if not records:
         raise _make_no_speeds_error(
-            backbone, sorted({record.network for record in overheads.speeds} if overheads else ())
+            backbone, sorted({r.network.split()[0] for r in overheads.speeds} if overheads else ())
         )
     changed = {record.attn for record in records if record.mechanism_code != hash_mechanism_code(record.attn)}
     click.echo(render_speeds(records, changed, shutil.get_terminal_size().columns))

@@ -6,6 +6,7 @@ import click
 
 from attncli.commands._options import echo_json, json_option
 from attncli.errors import RunFailedError
+from attncli.quantities import format_quantity
 
 
 @click.command()
@@ -38,7 +39,7 @@ def command(file: Path, as_json: bool) -> None:
         for problem in problems:
             click.echo(problem)
         if not problems:
-            click.echo(f"{file}: good ({count} runs)")
+            click.echo(f"{file}: good ({format_quantity(count, 'run')})")
     if problems:
-        number = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+        number = format_quantity(len(problems), "problem")
         raise RunFailedError(f"{file}: {number}, see above", "export the runs again, without those that are named")

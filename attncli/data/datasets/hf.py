@@ -22,7 +22,7 @@ from attncli.data.paths import DataPaths
 from attncli.data.readers.columns import ColumnNames, check_groups, name_columns, name_labels, read_labels
 from attncli.data.readers.image_files import make_image_source
 from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
-from attncli.data.readers.split_names import assign_splits
+from attncli.data.readers.split_names import assign_splits, check_unused_splits
 from attncli.errors import UserError, unknown_name_error
 from attncli.recipe import Data
 
@@ -49,6 +49,7 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
         problem = f"hf: {data.of}: {(str(error).splitlines() or ['not found'])[0]}"
         hint = "choose one: --set data.configuration=NAME" if "config" in problem.lower() else "look on the hub"
         raise UserError(problem, hint) from error
+    check_unused_splits(data.unused_splits, list(tables), f"hf: {data.of}")
     table_names = assign_splits(tables, f"hf: {data.of}", data.unused_splits)
     if "train" not in table_names:
         raise UserError(f"hf: {data.of}: no split 'train'", f"it has {', '.join(tables)}")

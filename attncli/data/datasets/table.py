@@ -8,6 +8,7 @@ of each class is the test set, chosen by a fixed seed. Images of different sizes
 """
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +16,15 @@ from attncli.data.dataset import DatasetSource
 from attncli.data.images.files import ImageFile
 from attncli.data.paths import DataPaths
 from attncli.data.readers.columns import name_columns
-from attncli.data.readers.file_walk import is_folder, walk_folder
+from attncli.data.readers.file_walk import is_file, is_folder, is_stray, walk_folder
 from attncli.data.readers.image_files import make_image_source
 from attncli.data.readers.image_folder import SplitListing
 from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
 from attncli.data.readers.listed_files import describe_missing_files, describe_moved_files, find_listed_files
 from attncli.data.readers.path_lists import LAYOUT, SUFFIXES, LabelledPaths, read_labelled_paths, read_path_table
-from attncli.data.readers.split_names import assign_splits, read_split_place
+from attncli.data.readers.split_names import assign_splits, check_unused_splits, read_split_place
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.recipe import Data
 
 ORIGIN = "user"
@@ -37,17 +39,42 @@ def read(data: Data, paths: DataPaths) -> DatasetSource:
         raise UserError(f"{root}: no such file or folder", f"--data-root FILE.csv, with {LAYOUT}")
     folder = root if is_folder(root) else root.parent
     notes: list[str] = []
-    listings = _list_tables(folder, _find_lists(root, data.unused_splits), data, notes)
+    lists = _list_files(root) if is_folder(root) else {}
+    listings = _list_tables(folder, _find_lists(root, lists, data.unused_splits), set(_name_lists(lists)), data, notes)
     source = make_image_source(listings, folder, data, paths)
     return replace(source, origin=str(root.resolve()), notes=(*notes, *source.notes))
 
 
-def _find_lists(root: Path, unused: list[str]) -> dict[str, Path]:
+def _list_files(root: Path) -> dict[Path, str | None]:
+    """Return the lists in a folder, and the split that the name of each tells."""
+    lists = [file.path for file in walk_folder(root, "") if Path(file.path).suffix.lower() in SUFFIXES]
+    lists = [path for path in lists if not _is_sample_submission(path)]
+    return {root / path: read_split_place(path).split for path in lists}
+
+
+def _is_sample_submission(path: str) -> bool:
+    """Return whether a list is Kaggle's example of an answer, whose labels are made up."""
+    return Path(path).name.lower().replace("_", "").startswith("samplesubmission")
+
+
+def _choose_folder(path: Path, folder: Path, texts: Sequence[str]) -> Path:
+    """Return the folder that the paths of a list count from: its own, or the root's if no image is in its own."""
+    if path.parent == folder or any(is_file(path.parent / text) for text in texts):
+        return path.parent
+    names = {Path(file.path).stem for file in walk_folder(path.parent, "") if not is_stray(file.path)}
+    return path.parent if any(Path(text).stem in names for text in texts) else folder
+
+
+def _name_lists(lists: Mapping[Path, str | None]) -> list[str]:
+    """Return the names by which data.unused_splits may mean a list: that of the file, or of its split."""
+    return [name for path, split in lists.items() for name in (path.name, split) if name is not None]
+
+
+def _find_lists(root: Path, splits: Mapping[Path, str | None], unused: list[str]) -> dict[str, Path]:
     """Return the list of each split; a single list is that of `train`, whatever its name."""
     if not is_folder(root):
         return {"train": root}
-    lists = [root / file.path for file in walk_folder(root, "") if Path(file.path).suffix.lower() in SUFFIXES]
-    splits = {path: read_split_place(path.relative_to(root).as_posix()).split for path in lists}
+    lists = list(splits)
     tables = [path for path in lists if path.suffix.lower() != ".txt"] or lists
     named: dict[str, list[Path]] = defaultdict(list)
     for path in tables:
@@ -61,10 +88,14 @@ def _find_lists(root: Path, unused: list[str]) -> dict[str, Path]:
         return {"train": tables[0]}
     found = ", ".join(str(path.relative_to(root)) for path in (double or tables)[:5])
     problem = f"{root}: several lists: {found}" if double or tables else f"{root}: no list (CSV, TSV or text file)"
-    raise UserError(problem, f"--data-root FILE.csv names one; {LAYOUT}")
+    hint = f"--data-root FILE.csv names one; {LAYOUT}; `attncli help data` makes one list of several"
+    raise UserError(problem, hint)
 
 
-def _list_tables(folder: Path, lists: dict[str, Path], data: Data, notes: list[str]) -> dict[str, SplitListing]:
+def _list_tables(
+    folder: Path, lists: dict[str, Path], known: set[str], data: Data, notes: list[str]
+) -> dict[str, SplitListing]:
+    """Return the listing of each split, and add notes; `known` has the names that data.unused_splits may have."""
     wanted = name_columns(data)
     rows: dict[str, list[LabelledRows]] = {}
     for split, path in lists.items():
@@ -76,18 +107,21 @@ def _list_tables(folder: Path, lists: dict[str, Path], data: Data, notes: list[s
             notes.append(f"{path.name} has no labels and is left out")
             continue
         notes += listed.notes
+        known |= set(listed.splits or ())
         for name, part in _separate_splits(listed, split, path, data.unused_splits).items():
+            start = _choose_folder(path, folder, part.paths)
             located = find_listed_files(
-                path.parent, part.paths, name, path, has_header=table.has_header, may_lack=data.bad == "skip"
+                start, part.paths, name, path, has_header=table.has_header, may_lack=data.bad == "skip"
             )
             notes += describe_missing_files(located.missing, path)
             notes += describe_moved_files(located.moved)
-            prefix = path.parent.relative_to(folder).as_posix()
+            prefix = start.relative_to(folder).as_posix()
             moved = [file._replace(path=f"{prefix}/{file.path}") if prefix != "." else file for file in located.files]
             labels = _parse_labels([part.labels[row] for row in located.rows])
             groups = part.groups and [part.groups[row] for row in located.rows]
             listed_rows = LabelledRows(moved, labels, [], groups)
             rows.setdefault(name, []).append(_drop_repeated_rows(listed_rows, path, notes))
+    check_unused_splits(data.unused_splits, known, str(folder))
     if "train" not in rows:
         raise UserError(f"{next(iter(lists.values()))}: no images of the split train", LAYOUT)
     return group_by_class(rename_test_split(rows), str(folder))
@@ -105,8 +139,8 @@ def _drop_repeated_rows(rows: LabelledRows, path: Path, notes: list[str]) -> Lab
     if len(kept) == len(rows.files):
         return rows
     repeated = next(file.path for row, file in enumerate(rows.files) if row >= len(kept) or kept[row] != row)
-    count = len(rows.files) - len(kept)
-    notes.append(f"{path.name}: {count} rows repeat an image with the same label and are left out, such as {repeated}")
+    count = format_quantity(len(rows.files) - len(kept), "row")
+    notes.append(f"{path.name}: left out, {count} that repeat an image and its label, such as {repeated}")
     files, labels = [rows.files[row] for row in kept], [rows.labels[row] for row in kept]
     return replace(rows, files=files, labels=labels, groups=rows.groups and [rows.groups[row] for row in kept])
 

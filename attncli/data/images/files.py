@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 from attncli.data.images.pixel_rules import PLAIN_RULES, PixelRules
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.system.hardware import count_usable_cpus
 
 T = TypeVar("T")
@@ -80,7 +81,8 @@ class ImageFileList:
         """Return one error for all unreadable files; it names the first few."""
         named = "; ".join(f"{path} ({reason})" for path, reason in unreadable[:SHOWN])
         more = f"; and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
-        problem = f"{self.root}: {len(unreadable)} of {total} files cannot be read as images: {named}{more}"
+        count = f"{len(unreadable):,} of {format_quantity(total, 'file')}"
+        problem = f"{self.root}: {count} cannot be read as images: {named}{more}"
         return UserError(problem, "fix or remove them, or leave them out: --set data.bad=skip")
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from attncli.data.readers.image_folder import check_class_name
 from attncli.data.readers.labelled_rows import Label
 from attncli.errors import UserError, unknown_name_error
+from attncli.quantities import format_quantity
 from attncli.recipe import Data
 
 LAYOUT = "columns image (bytes, or a struct with `bytes`) and label (numbers or texts), as Hugging Face datasets have"
@@ -53,7 +54,7 @@ def check_groups(values: Sequence[object], location: str) -> list[str]:
     missing = [row for row, value in enumerate(values, 1) if value is None or value != value or not str(value).strip()]
     if missing:
         raise UserError(
-            f"{location}: {len(missing)} rows without a group, the first is row {missing[0]}",
+            f"{location}: {format_quantity(len(missing), 'row')} without a group, the first is row {missing[0]}",
             "leave these rows out of the file, or give each its own group",
         )
     return [str(value) for value in values]
@@ -144,7 +145,7 @@ def read_labels(column: pa.ChunkedArray, location: str) -> list[Label]:
     missing = [row for row, value in enumerate(values) if _is_missing(value)]
     if missing:
         raise UserError(
-            f"{location}: {len(missing)} rows without a label, the first is row {missing[0]}",
+            f"{location}: {format_quantity(len(missing), 'row')} without a label, the first is row {missing[0]}",
             "leave these rows out of the file, or name another column: --set data.label_column=NAME",
         )
     if pa.types.is_boolean(column.type):
@@ -177,7 +178,9 @@ def name_labels(labels: Sequence[Label], names: Sequence[str] | None, location: 
         return list(labels)
     first = 1 if max(numbers) == len(names) and min(numbers) > 0 else 0
     if max(numbers) - first >= len(names):
-        raise UserError(f"{location}: label {max(numbers)}, but names for {len(names)} classes", "fix the schema")
+        raise UserError(
+            f"{location}: label {max(numbers)}, but names for {format_quantity(len(names), 'class')}", "fix the schema"
+        )
     return [names[label - first] for label in numbers]
 
 

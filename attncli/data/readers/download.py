@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from attncli.data.paths import DataPaths, ProgressCallback
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 
 T = TypeVar("T")
 TIMEOUT_S = 30
@@ -93,7 +94,7 @@ def missing_files_error(files: PublishedFiles, paths: DataPaths) -> UserError:
         )
     named = ", ".join(str(path) for path in present[:SHOWN])
     more = f" and {len(present) - SHOWN} more" if len(present) > SHOWN else ""
-    problem = f"{files.name}: {len(present)} files differ from the published ones: {named}{more}"
+    problem = f"{files.name}: not as published: {format_quantity(len(present), 'file')}: {named}{more}"
     return UserError(problem, f"remove them; `attncli data prepare {files.name}` downloads them again")
 
 

@@ -1,5 +1,6 @@
 """From lists of image files, sorted by class, to a dataset whose images are not read yet."""
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,12 @@ from attncli.data.readers.image_folder import LAYOUT, SplitListing
 from attncli.data.readers.image_groups import find_groups
 from attncli.data.readers.split_names import describe_unused_siblings
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.recipe import Data
 
 NO_TEST_NOTE = "there is no test split: one fifth of each class, chosen by a fixed seed, is the test set"
+ROBOFLOW_NAME = re.compile(r"(.+)\.rf\.[0-9a-f]{8,}\.\w+$")
+GROUP_HINT = "--set 'data.group_pattern=([^/]+)\\.rf\\.'"
 SHOWN = 3  # skipped files that a note names
 
 
@@ -51,11 +55,13 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
     target = _choose_target(files["train"], listings["train"].split, data)
     splits = {name: _make_lazy_split(listing, files[name], target, paths) for name, listing in listings.items()}
     train = splits["train"]
-    notes = _describe_skipped(listings)
+    notes = _describe_skipped(listings) + tuple(note for listing in listings.values() for note in listing.notes)
     if "test" not in splits:
         notes = notes if data.folds else (*notes, NO_TEST_NOTE)
         notes += describe_unused_siblings(paths.user_root) if paths.user_root is not None else ()
         classes = listings["train"].classes
+        if data.group_pattern is None:
+            notes += _describe_augmented_copies(listings["train"])
         train_rows, test_rows = subset.cut_test_or_fold(data, train.labels, classes, train.groups)
         splits |= {"train": train.select_rows(train_rows), "test": train.select_rows(test_rows)}
     return DatasetSource(
@@ -70,13 +76,22 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
     )
 
 
+def _describe_augmented_copies(listing: SplitListing) -> tuple[str, ...]:
+    """Return a line about Roboflow's augmented copies of one picture, which a cut would put on both sides."""
+    sources = [match[1] for files in listing.files for file in files if (match := ROBOFLOW_NAME.match(file.path))]
+    count = len(sources) - len(set(sources))
+    if not count:
+        return ()
+    return (f"augmented copies of other images, by their names: {count:,}; {GROUP_HINT} keeps them on one side",)
+
+
 def _describe_skipped(listings: Mapping[str, SplitListing]) -> tuple[str, ...]:
     """Return a note on the files that were skipped, none if there are none."""
     skipped = [path for listing in listings.values() for path in listing.skipped]
     if not skipped:
         return ()
     named = ", ".join(skipped[:SHOWN]) + (", ..." if len(skipped) > SHOWN else "")
-    return (f"{len(skipped)} files that are no images are skipped: {named}",)
+    return (f"skipped, {format_quantity(len(skipped), 'file')} not named as images: {named}",)
 
 
 def _collect_files(root: Path, listing: SplitListing, rules: PixelRules) -> ImageFileList:

@@ -4,9 +4,10 @@ Only names and sizes are read. The folders of the splits may have any name of `s
 Training/ and Testing/.
 """
 
-from collections.abc import Callable, Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from attncli.data.class_choice import choose_classes
@@ -20,10 +21,18 @@ from attncli.data.readers.file_walk import (
     separate_stray_files,
     walk_folder,
 )
-from attncli.data.readers.split_names import assign_splits, recognize_split
+from attncli.data.readers.split_names import (
+    assign_splits,
+    check_unused_splits,
+    read_split_place,
+    recognize_split,
+    unknown_split_error,
+)
 from attncli.errors import UserError, escape_unprintable, join_hints, suggest_name
+from attncli.quantities import format_quantity
 
 READERS_OF_TABLES = {".parquet": "parquet", ".csv": "table", ".tsv": "table"}
+MASK_NAME = re.compile(r"(.+?)[ _-](?:mask|masks|segmentation|seg|trimap)(?:[ _-]?\d+)?", re.IGNORECASE)
 MOST_NESTING = 3  # lone folders within folders, as archives unpack them
 LAYOUT = "it contains train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
 
@@ -33,6 +42,7 @@ class SplitListing:
     """The classes of a split, sorted by name, and the files of each class; `opener` as in `ImageFileList`.
 
     `skipped` lists files that are no images by their names. `groups` has the group of each file, as `files` is.
+    `notes` has lines about what is not used, or used otherwise than one may think.
     """
 
     split: str
@@ -41,6 +51,7 @@ class SplitListing:
     opener: Callable[[Path, ImageFile], Path | BinaryIO] | None = None
     skipped: tuple[str, ...] = ()
     groups: tuple[tuple[str, ...], ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def list_root(
@@ -67,7 +78,21 @@ def list_root(
         split: list_class_folders(root, join_folders(top, folder), () if folder else unused)
         for split, folder in sorted(folders.items(), reverse=True)
     }
+    notes = (*listings["train"].notes, *_describe_unused_folders(root / top, folders, unused))
+    listings = {split: replace(each, notes=notes if split == "train" else ()) for split, each in listings.items()}
     return _match_classes(root, listings, wanted_classes)
+
+
+def _describe_unused_folders(top: Path, folders: Mapping[str, str], unused: Collection[str]) -> list[str]:
+    """Return a line per folder that is a split by its name, but has images without folders of classes."""
+    if "" in folders.values():
+        return []
+    names = [name for name in _list_folders(top) if name not in (*folders.values(), *unused)]
+    return [
+        f"not used: '{name}' has images, but no folders of classes; --dataset table would read a list of their labels"
+        for name in names
+        if read_split_place(name).split and _has_images(top / name)
+    ]
 
 
 def find_split_folders(root: Path, unused: Collection[str] = ()) -> tuple[str, dict[str, str]]:
@@ -95,18 +120,64 @@ def _find_top_folder(root: Path) -> str:
 
 def _find_split_folders(top: Path, unused: Collection[str]) -> dict[str, str]:
     """Return the folder of each split; `{"train": ""}` if the folders are those of classes."""
-    names = [name for name in _list_folders(top) if name not in unused]
+    all_names = _list_folders(top)
+    check_unused_splits(unused, all_names, str(top))
+    names = [name for name in all_names if name not in unused]
     known = {split for name in names if (split := recognize_split(name))}
     if _is_train_a_class(top, names):
         return {"train": ""}
     if "train" in known:
         folders = assign_splits(_list_split_folders(top, names), str(top))
         return {split: name for split, name in folders.items() if split == "train" or _list_folders(top / name)}
+    if not known and (folders := _find_worded_splits(top, names)):
+        return folders
     if not known and _are_class_folders(top, names):
         return {"train": ""}
     layouts = f"{LAYOUT}; or CLASS/*.jpg without splits, and data.unused_splits=[NAME] for folders of no class"
-    hint = join_hints(layouts, suggest_name("train", names), *_suggest_readers(top))
+    hint = join_hints(_suggest_root(top, names), layouts, suggest_name("train", names), *_suggest_readers(top))
     raise UserError(f"{top}: no folder train/ in it", hint)
+
+
+def _find_worded_splits(top: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the folder of each split if their names have its word, as training_set/ and test_set/ do, else nothing.
+
+    Raises UserError if these hold images directly, as train_images/ and test_images/ do, and no other folder does, or
+    if another folder holds the same classes.
+    """
+    worded: dict[str, list[str]] = {}
+    for name in names:
+        if split := read_split_place(name).split:
+            worded.setdefault(split, []).append(name)
+    if "train" not in worded or len(worded) == 1 or max(map(len, worded.values())) > 1:
+        return {}
+    folders = {split: members[0] for split, members in worded.items()}
+    with_images = [name for name in names if _has_images(top / name)]
+    if with_images and set(with_images) <= set(folders.values()) and folders["train"] in with_images:
+        raise UserError(
+            f"{top}: {_format_names(with_images)}: splits by their names, without folders of classes in them",
+            "move the images to train/CLASS/; --dataset table reads a list of paths and labels",
+        )
+    classes = _list_folders(top / folders["train"])
+    others = [name for name in names if any(is_folder(top / name / wanted) for wanted in classes)]
+    unknown = [name for name in others if name not in folders.values()]
+    if (with_images and folders["train"] in with_images) or not classes:
+        return {}
+    if unknown:
+        raise unknown_split_error(str(top), unknown, names)
+    return {split: name for split, name in folders.items() if _list_folders(top / name)}
+
+
+def _suggest_root(top: Path, names: Sequence[str]) -> str:
+    """Return what else `--data-root` may name, or how to move folders, for a folder that holds datasets itself."""
+    inner = {name: _list_folders(top / name) for name in names}
+    if (
+        names
+        and "labels" not in names
+        and all(any(recognize_split(word) == "train" for word in words) for words in inner.values())
+    ):
+        return f"the splits lie within the other folders: move {names[0]}/train/ to train/{names[0]}/, and so on"
+    sets = [name for name in names if "masks" not in inner[name] and _are_class_folders(top / name, inner[name])]
+    return f"--data-root {top / sets[0]} names a folder of classes" if sets else ""
 
 
 def _suggest_readers(top: Path) -> list[str]:
@@ -174,7 +245,8 @@ def list_class_folders(root: Path, split: str, unused: Collection[str] = ()) -> 
         else:
             raise UserError(
                 f"{entry.path}: a file outside the folders of the classes",
-                f"move it to {join_folders(split, 'CLASS')}/; --dataset table reads a list of paths and labels",
+                f"move it to {join_folders(split, 'CLASS')}/; --dataset table reads a list of paths and labels; "
+                "`attncli help data` makes one of classes in the names of files",
             )
     if len(classes) == 1 and not skipped:
         lone_folder = join_folders(split, classes[0])
@@ -182,14 +254,48 @@ def list_class_folders(root: Path, split: str, unused: Collection[str] = ()) -> 
             return list_class_folders(root, lone_folder, unused)
     if len(classes) < 2:
         description = f"one folder only ('{classes[0]}')" if classes else "no folders"
-        raise UserError(f"{root / split}: {description}; a classifier needs at least two classes", LAYOUT)
+        others = f"--set 'data.unused_splits=[{split}]' leaves it out; --dataset table reads a list of labels"
+        problem = f"{root / split}: {description}; a classifier needs at least two classes"
+        raise UserError(problem, join_hints(LAYOUT, others if recognize_split(split) in ("val", "test") else ""))
+    notes = _describe_unused_lists(root, skipped)
     files = []
     for name in classes:
         folder = join_folders(split, name)
         class_files, stray = separate_stray_files(walk_folder(root / folder, folder))
         files.append(class_files)
         skipped += stray
-    return SplitListing(split, tuple(classes), tuple(files), skipped=tuple(skipped))
+    notes += _describe_nested_folders(split, classes, files) + _describe_masks(files)
+    return SplitListing(split, tuple(classes), tuple(files), skipped=tuple(skipped), notes=tuple(notes))
+
+
+def _describe_unused_lists(root: Path, skipped: Collection[str]) -> list[str]:
+    """Return a line about tables beside the folders of classes, which may have other labels or splits."""
+    lists = [path for path in skipped if READERS_OF_TABLES.get(Path(path).suffix.lower()) == "table"]
+    return [f"not used: {lists[0]}; --dataset table --data-root {root / lists[0]} reads such lists"] if lists else []
+
+
+def _describe_masks(files: Sequence[Sequence[ImageFile]]) -> list[str]:
+    """Return a line about images that by their names are masks of others, such as 1_mask.png beside 1.png."""
+    masks = []
+    for members in files:
+        stems = {str(PurePath(file.path).with_suffix("")) for file in members}
+        matches = [(MASK_NAME.fullmatch(stem), stem) for stem in sorted(stems)]
+        masks += [stem for match, stem in matches if match and match[1] in stems]
+    if not masks:
+        return []
+    return [
+        f"{format_quantity(len(masks), 'image')} named as masks of others, such as {masks[0]}; move masks elsewhere"
+    ]
+
+
+def _describe_nested_folders(split: str, classes: Sequence[str], files: Sequence[Sequence[ImageFile]]) -> list[str]:
+    """Return a line about folders of which several lie within one class: their images count for that class."""
+    for name, members in zip(classes, files, strict=True):
+        depth = len(Path(join_folders(split, name)).parts)
+        inner = dict.fromkeys(parts[depth] for file in members if len(parts := Path(file.path).parts) > depth + 1)
+        if len(inner) > 1:
+            return [f"folders within a class count for it, such as {join_folders(split, name, next(iter(inner)))}/"]
+    return []
 
 
 def check_no_empty_class(root: Path, listing: SplitListing, wanted: Collection[str]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from attncli.data.readers.label_files import read_lines
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 
 FOLDERS = (".", "val", "ILSVRC2012_devkit_t12/data", "devkit/data", "..", "../../..")  # from the images' root
 CSV = "LOC_val_solution.csv"
@@ -29,7 +30,10 @@ def read_labels_by_name(root: Path, names: Sequence[str], layout: str) -> tuple[
     if path.name in PAIRS:
         return {cells[0].rpartition("/")[2]: cells[1] for row in rows if len(cells := row.split()) > 1}, path
     if len(rows) != len(names):
-        raise UserError(f"{path}: {len(rows)} labels for {len(names)} images in val/", "one line per image")
+        raise UserError(
+            f"{path}: {format_quantity(len(rows), 'label')} for {format_quantity(len(names), 'image')} in val/",
+            "one line per image",
+        )
     if path.name == NUMBERS:
         ids_by_number = _read_wordnet_ids(root, path)
         rows = [ids_by_number.get(row, f"class {row}") for row in rows]

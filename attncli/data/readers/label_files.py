@@ -6,6 +6,7 @@ from pathlib import Path
 from attncli.data.images.files import ImageFile
 from attncli.data.readers.image_folder import SplitListing
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.system.files import read_user_text
 
 
@@ -43,6 +44,7 @@ def group_by_label(
     missing = sorted(set(label_by_name) - {file.path.rpartition("/")[2] for file in files})
     if missing:
         raise UserError(
-            f"{label_file}: {len(missing)} images are missing: {', '.join(missing[:5])}", "unpack the archive again"
+            f"{label_file}: {format_quantity(len(missing), 'image')} missing: {', '.join(missing[:5])}",
+            "unpack the archive again",
         )
     return SplitListing(split, tuple(classes), tuple(tuple(groups[name]) for name in classes))

@@ -6,9 +6,11 @@ from itertools import takewhile
 from pathlib import Path, PurePath
 
 from attncli.data.images.files import ImageFile
+from attncli.data.readers.base64_images import BASE64_HINT, is_base64_image
 from attncli.data.readers.file_walk import describe_file, is_file, is_stray, walk_folder
 from attncli.data.readers.split_names import read_split_place
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 
 SHOWN, MOST_LETTERS = 3, 200
 
@@ -66,18 +68,28 @@ def find_listed_files(
         if not _shares_folders(text, file):
             moved.append((text, file.path))
     if missing and not (may_lack and files):
+        if is_base64_image(missing[0]):
+            raise UserError(f"{list_path}: the column of images holds images in base64, not paths", BASE64_HINT)
         named = ", ".join(text[:MOST_LETTERS] for text in missing[:SHOWN])
         hint = f"paths count from {folder}; add the images, or leave their rows out: --set data.bad=skip"
+        if len(missing) == len(paths):
+            hint = f"paths count from {folder}; --data-root {folder.parent} reads a list with images beside its folder"
         if not has_header and missing[0] == paths[0] and len(missing) < len(paths):
             hint = f"if the first line names the columns: --set 'data.image_column={paths[0]}'; otherwise: {hint}"
-        raise UserError(f"{list_path}: {len(missing)} of {len(paths)} images are not there: {named}", hint)
+        raise UserError(
+            f"{list_path}: {len(missing):,} of {format_quantity(len(paths), 'image')} not there: {named}", hint
+        )
     return ListedFiles(files, moved, rows, missing)
 
 
 def describe_missing_files(missing: Sequence[str], list_path: Path) -> list[str]:
     """Return a note about rows that are left out because their images are not there, none if there are none."""
     named = ", ".join(text[:MOST_LETTERS] for text in missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
-    return [f"{list_path.name}: {len(missing)} rows without their images are left out: {named}"] if missing else []
+    return (
+        [f"{list_path.name}: left out, {format_quantity(len(missing), 'row')} without an image: {named}"]
+        if missing
+        else []
+    )
 
 
 def describe_moved_files(moved: Sequence[tuple[str, str]]) -> list[str]:
@@ -85,7 +97,7 @@ def describe_moved_files(moved: Sequence[tuple[str, str]]) -> list[str]:
     if not moved:
         return []
     listed, actual = moved[0]
-    return [f"{len(moved)} images lie in other folders than the list says, such as {listed} = {actual}"]
+    return [f"{format_quantity(len(moved), 'image')} in other folders than the list says, such as {listed} = {actual}"]
 
 
 def _locate_file(

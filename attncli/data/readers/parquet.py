@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attncli.data.images.files import ImageFile
+from attncli.data.readers.base64_images import decode_base64_image
 from attncli.data.readers.columns import (
     FOUND_BY_NAME,
     LAYOUT,
@@ -33,6 +34,7 @@ from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, ren
 from attncli.data.readers.partitions import find_number_columns, read_partition_columns, remove_partitions
 from attncli.data.readers.split_names import (
     SPLIT_COLUMNS,
+    check_unused_splits,
     choose_configuration,
     describe_unused_columns,
     is_system_name,
@@ -75,6 +77,10 @@ def list_parquet(
     rows = {
         split: [_list_rows(folder, path, wanted, numbers) for path in members] for split, members in split_paths.items()
     }
+    words = {word for tables in rows.values() for table in tables for word in table.splits or ()}
+    check_unused_splits(
+        unused, words.union(*map(_list_name_parts, [] if root.is_file() else _list_parquet_files(root))), str(root)
+    )
     notes = rows["train"][0].notes
     if set(rows) == {"train"} and all(table.splits for table in rows["train"]):
         rows = _separate_by_column(dict(zip(split_paths["train"], rows["train"], strict=True)), root, unused)
@@ -101,14 +107,13 @@ def _separate_by_column(
 
 def _sort_by_split(root: Path, configuration: str | None, unused: Collection[str]) -> dict[str, list[Path]]:
     """Return the Parquet files of each split; if no name tells a split, the shards of one file are all `train`."""
-    names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.parquet"))]
-    names = [name for name in names if not any(is_system_name(part) for part in name.split("/"))]
+    names = _list_parquet_files(root)
     if not names:
         raise UserError(
             f"{root}: no Parquet file",
             "--data-root FILE.parquet, or a folder of them; --dataset folder reads folders of images",
         )
-    names = [name for name in names if not set(unused) & {name, *re.split(r"[-_./0-9]+", name), *name.split("/")}]
+    names = [name for name in names if not set(unused) & _list_name_parts(name)]
     all_places = {name: read_split_place(remove_partitions(name)) for name in names}
     places = choose_configuration(all_places, configuration, str(root))
     unknown = [name for name, place in places.items() if place.split is None]
@@ -124,6 +129,17 @@ def _sort_by_split(root: Path, configuration: str | None, unused: Collection[str
             f"{root}: no file of the training split", f"it has `train` in its name; found: {', '.join(split_paths)}"
         )
     return rename_test_split(split_paths)
+
+
+def _list_parquet_files(root: Path) -> list[str]:
+    """Return the Parquet files of a folder, without hidden ones and those of the system."""
+    names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.parquet"))]
+    return [name for name in names if not any(is_system_name(part) for part in name.split("/"))]
+
+
+def _list_name_parts(name: str) -> set[str]:
+    """Return the texts by which data.unused_splits may name a file: its path, and the folders and words in it."""
+    return {name, *re.split(r"[-_./0-9]+", name), *name.split("/")} - {"", "parquet"}
 
 
 def _list_rows(folder: Path, path: Path, wanted: ColumnNames, numbers: Collection[str]) -> LabelledRows:
@@ -150,7 +166,7 @@ def _list_rows(folder: Path, path: Path, wanted: ColumnNames, numbers: Collectio
         split = _find_split_column(_list_fields(file), (image, label, wanted.group))
         splits = None if split is None else list(map(str, file.read(columns=[split]).column(0).to_pylist()))
         own_file = ImageFile(str(name), stat.st_size, stat.st_mtime_ns, stat.st_ino ^ stat.st_ctime_ns)
-        row_files = _stat_named_files(file, image, path.parent) or [own_file] * len(labels)
+        row_files = _stat_named_files(file, image, path.parent, own_file) or [own_file] * len(labels)
     files = [ImageFile(f"{name}#{row}", *row_file[1:]) for row, row_file in enumerate(row_files)]
     notes = describe_unused_columns(file.schema_arrow.names, (image, label, wanted.group, *SPLIT_COLUMNS), path.name)
     return LabelledRows(files, name_labels(labels, names, str(path)), names or [], groups, splits, notes)
@@ -173,8 +189,11 @@ def _read_group_column(file: Any, column: str, partitions: dict[str, str], locat
     return [partitions[column]] * file.metadata.num_rows
 
 
-def _stat_named_files(file: Any, image: str, folder: Path) -> list[ImageFile] | None:
-    """Return the file of each row if the rows hold paths instead of bytes, else None."""
+def _stat_named_files(file: Any, image: str, folder: Path, own_file: ImageFile) -> list[ImageFile] | None:
+    """Return the file of each row if the rows hold texts instead of bytes, else None.
+
+    A text is the path of a file, or an image in base64, which is part of the Parquet file, `own_file`, itself.
+    """
     kind = file.schema_arrow.field(image).type
     if is_string(kind):
         paths = file.read(columns=[image]).column(0).to_pylist()
@@ -185,7 +204,12 @@ def _stat_named_files(file: Any, image: str, folder: Path) -> list[ImageFile] | 
         paths = [cell["path"] if cell else None for cell in cells]
     else:
         return None
-    return [describe_file(folder / str(path), str(path)) for path in paths]
+    return [
+        own_file
+        if isinstance(path, str) and decode_base64_image(path)
+        else describe_file(folder / str(path), str(path))
+        for path in paths
+    ]
 
 
 def _holds_nulls_only(metadata: Any, leaf: str) -> bool:
@@ -214,7 +238,7 @@ def translated_parquet_errors(path: Path) -> Iterator[None]:
 
 
 def open_row(root: Path, file: ImageFile, wanted: ColumnNames = FOUND_BY_NAME) -> BinaryIO | Path:
-    """Open the image of a row, named FILE#ROW: its bytes, or the file that it names.
+    """Open the image of a row, named FILE#ROW: its bytes, also as base64, or the file that it names.
 
     Raises ValueError if the row has neither.
     """
@@ -228,6 +252,8 @@ def open_row(root: Path, file: ImageFile, wanted: ColumnNames = FOUND_BY_NAME) -
         return io.BytesIO(content)
     if not isinstance(path, str) or not path:
         raise ValueError("no bytes in its row")
+    if (decoded := decode_base64_image(path)) is not None:
+        return io.BytesIO(decoded)
     image_path = parquet_path.parent / path
     if not is_file(image_path):
         raise ValueError(f"no bytes in its row, and its path {path[:MOST_SHOWN]} is no file")

@@ -12,18 +12,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from attncli.data.readers.base64_images import BASE64_HINT
 from attncli.data.readers.columns import ColumnNames, check_groups
+from attncli.data.readers.foreign_files import CONVERT_HINT
 from attncli.data.readers.image_folder import check_class_name
 from attncli.data.readers.label_files import read_lines
 from attncli.data.readers.split_names import SPLIT_COLUMNS, describe_unused_columns
 from attncli.errors import UserError, unknown_name_error
+from attncli.quantities import format_quantity
 
 LAYOUT = "a header and a line per image, such as `path,label`; or lines `PATH LABEL` without a header"
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl")
-IMAGE_COLUMNS = ("path", "image_path", "filepath", "file_path", "file_name", "filename", "file", "image", "img",
-                 "image_name", "image_id", "imageid", "id", "name")  # fmt: skip
-LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "class_id", "label_id", "y")
+# Usual names of columns, without the signs that programs put between words (image_path, Image Path).
+IMAGE_COLUMNS = ("path", "imagepath", "filepath", "filename", "file", "image", "img", "imgpath", "imagename", "imageid",
+                 "id", "idcode", "name")  # fmt: skip
+LABEL_COLUMNS = ("label", "labels", "class", "classname", "category", "target", "classid", "labelid", "classlabel", "y")
 DELIMITERS = (",", "\t", ";", "|")
+IMAGE_ENDING = re.compile(r"\.(jpe?g|png|bmp|gif|tiff?|webp|ppm|pgm|avif|heic|jp2)$", re.IGNORECASE)
+PIXEL_COLUMN = re.compile(r"(pixel|px)[ _-]?\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,14 @@ def read_path_table(path: Path, wanted: ColumnNames) -> PathTable:
     try:
         rows = _split_json_lines(lines) if is_json else _split_lines(lines)
     except (csv.Error, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a readable table: {error}", LAYOUT) from error
+        hint = f"{LAYOUT}; {BASE64_HINT}" if "field limit" in str(error) else LAYOUT
+        if any('"annotations"' in line for line in lines):
+            raise UserError(f"{path}: one JSON text, as COCO has, and not a line per image", CONVERT_HINT) from error
+        raise UserError(f"{path}: not a readable table: {error}", hint) from error
+    _check_no_pixels(rows[0], path)
     has_header = is_json or _is_header(rows[0], wanted)
-    columns = tuple(rows[0]) if has_header else ("path", "label", *(f"column {i}" for i in range(2, len(rows[0]))))
+    numbered = ("path", "label", *(f"column {i}" for i in range(2, len(rows[0]))))
+    columns = tuple(rows[0]) if has_header else numbered[: len(rows[0])]
     body = [_cut_empty_end(row, len(columns)) for row in (rows[1:] if has_header else rows)]
     broken = next((number for number, row in enumerate(body, 1 + has_header) if len(row) != len(columns)), None)
     if broken is not None:
@@ -84,12 +95,42 @@ def read_path_table(path: Path, wanted: ColumnNames) -> PathTable:
 
 def _is_header(cells: Sequence[str], wanted: ColumnNames) -> bool:
     """Return whether a first line names columns: a wanted one, or a usual one and no file."""
-    is_known = any(cell.lower() in IMAGE_COLUMNS for cell in cells) and not any(PurePath(cell).suffix for cell in cells)
+    is_known = any(_fold(cell) in IMAGE_COLUMNS for cell in cells) and not any(map(IMAGE_ENDING.search, cells))
     return is_known or any(cell in (wanted.image, wanted.label) for cell in cells)
 
 
+def _fold(name: str) -> str:
+    """Return the name of a column in lower case, without signs between its words."""
+    return re.sub(r"[ _-]", "", name).lower()
+
+
+def _check_no_pixels(cells: Sequence[str], path: Path) -> None:
+    """Raise UserError if the first line names a column per pixel, or one of all pixels, as MNIST in CSV has."""
+    names = [_fold(cell) for cell in cells]
+    if sum(map(bool, map(PIXEL_COLUMN.fullmatch, cells))) > 1 or (
+        "pixels" in names and not set(names) & set(IMAGE_COLUMNS)
+    ):
+        raise UserError(f"{path}: a table of pixels, not of paths of images", CONVERT_HINT)
+
+
+def _split_words(lines: Sequence[str]) -> list[list[str]]:
+    """Return path and label of lines without a delimiter; a line of one word is a path.
+
+    One of the two may have spaces: the class, if the first words all differ and no image ends in a later word.
+    """
+    texts = [line.strip() for line in lines]
+    others = [text.split()[1:] for text in texts]
+    first_words = {text.split(None, 1)[0] for text in texts}
+    has_spaces_in_class = (
+        any(len(words) > 1 for words in others)
+        and len(first_words) == len(texts)
+        and not any(IMAGE_ENDING.search(word) for words in others for word in words)
+    )
+    return [text.split(None, 1) if has_spaces_in_class else text.rsplit(None, 1) for text in texts]
+
+
 def _split_lines(lines: Sequence[str]) -> list[list[str]]:
-    """Return the cells of each line; without a delimiter, the last word is the label and the rest the path.
+    """Return the cells of each line; without a delimiter, the path and the label (see `_split_words`).
 
     If the first line has several signs that may be the delimiter, it is one that gives all lines the same length.
     Excel may name it in a first line `sep=;`. Lines of # at the top that are no rows are left out.
@@ -99,17 +140,22 @@ def _split_lines(lines: Sequence[str]) -> list[list[str]]:
     lines = _skip_comments(lines)
     signs = [sign for sign in DELIMITERS if sign in lines[0]]
     if not signs:
-        return [line.strip().rsplit(None, 1) for line in lines]
+        return _split_words(lines)
     tables = (_split_at(lines, sign) for sign in signs)
     even = next((rows for rows in tables if len(set(map(len, rows))) == 1), None) if len(signs) > 1 else None
     return _split_at(lines, signs[0]) if even is None else even
 
 
 def _skip_comments(lines: Sequence[str]) -> Sequence[str]:
-    """Return the lines without those at the top that begin with # and lack the delimiters of the first other line."""
+    """Return the lines without those at the top that begin with # and are no rows.
+
+    They lack the delimiters of the first other line, or if it has none, the ending of an image.
+    """
     first = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
     signs = [sign for sign in DELIMITERS if first and sign in lines[first]]
-    is_comment = bool(signs) and not any(sign in line for sign in signs for line in lines[:first])
+    is_comment = not any(sign in line for sign in signs for line in lines[:first])
+    if not signs:
+        is_comment = not any(IMAGE_ENDING.search(word) for line in lines[:first] for word in line.split())
     return lines[first:] if is_comment else lines
 
 
@@ -144,6 +190,8 @@ def _cut_empty_end(cells: list[str], width: int) -> list[str]:
 def read_labelled_paths(table: PathTable, wanted: ColumnNames) -> LabelledPaths | None:
     """Return paths and labels of a list, or None if it has no labels, as Kaggle's test lists.
 
+    In a list of paths only, the classes are the folders of the images, if there are several.
+
     Raises UserError for a wanted column that is missing, rows without a label or group or with several, and unfit
     names.
     """
@@ -160,18 +208,40 @@ def read_labelled_paths(table: PathTable, wanted: ColumnNames) -> LabelledPaths 
     elif others:
         labels = _join_class_columns(table, others)
     else:
-        return None
+        labels = [_parse_folder(path) for path in table.read_column(image)]
+        if len(set(labels)) < 2:
+            return None
     empty = [number for number, text in enumerate(labels, 1) if not text]
     if empty:
         raise UserError(
-            f"{table.path}: {len(empty)} rows without a label, the first is row {empty[0]}", "leave these rows out"
+            f"{table.path}: {format_quantity(len(empty), 'row')} without a label, the first is row {empty[0]}",
+            "leave these rows out",
         )
     for text in set(labels):
         check_class_name(text, str(table.path))
     groups = check_groups(table.read_column(group), str(table.path)) if group else None
     used = (image, split, group, *(others if label is None else (label,)))
     notes = describe_unused_columns(table.columns, used, table.path.name)
+    if label is not None and wanted.label is None:
+        notes += _describe_other_labels(table, label)
+    if label is None and not others:
+        notes = (*notes, f"{table.path.name}: a list of paths only: the folder of each image is its class")
     return LabelledPaths(table.read_column(image), labels, table.read_column(split) if split else None, groups, notes)
+
+
+def _describe_other_labels(table: PathTable, label: str) -> tuple[str, ...]:
+    """Return a line if the usual name of a column of labels is that of several columns."""
+    fitting = [name for name in table.columns if name != label and _fold(name) in LABEL_COLUMNS]
+    if _fold(label) not in LABEL_COLUMNS or not fitting:
+        return ()
+    return (
+        f"{table.path.name}: classes from the column '{label}'; --set data.label_column={fitting[0]} takes another",
+    )
+
+
+def _parse_folder(text: str) -> str:
+    """Return the name of the folder of an image, an empty text if it has none."""
+    return PurePath(text.replace("\\", "/")).parent.name
 
 
 def _find_column(table: PathTable, wanted: str | None, usual: Sequence[str], key: str) -> str | None:
@@ -179,7 +249,7 @@ def _find_column(table: PathTable, wanted: str | None, usual: Sequence[str], key
         if wanted not in table.columns:
             raise unknown_name_error("column", wanted, table.columns, location=f"{table.path}: {key}")
         return wanted
-    return next((name for word in usual for name in table.columns if name.lower() == word), None)
+    return next((name for word in usual for name in table.columns if _fold(name) == word), None)
 
 
 def _join_class_columns(table: PathTable, columns: Sequence[str]) -> list[str]:
@@ -192,7 +262,7 @@ def _join_class_columns(table: PathTable, columns: Sequence[str]) -> list[str]:
     unfit = [number for number, names in enumerate(chosen, 1) if len(names) != 1]
     if unfit:
         raise UserError(
-            f"{table.path}: {len(unfit)} rows with no class or several, the first is row {unfit[0]}",
+            f"{table.path}: {format_quantity(len(unfit), 'row')} with no class or several, the first is row {unfit[0]}",
             "a classifier needs one class per image: leave these rows out",
         )
     return [names[0] for names in chosen]

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from attncli.errors import UserError
+from attncli.errors import UserError, unknown_name_error
 
 SPLIT_WORDS: dict[str, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -19,7 +19,7 @@ WORDS_HINT = ", ".join(f"{split} ({' '.join(words[1:])})" for split, words in SP
 # Written by operating systems, file managers and network storage. Names that begin with a dot are skipped too.
 SYSTEM_NAMES = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "__pycache__", "@eadir", "#recycle", "@recycle",
-     "#snapshot", "@tmp", "$recycle.bin", "recycler", "system volume information", "lost+found"}
+     "_ds_store", "#snapshot", "@tmp", "$recycle.bin", "recycler", "system volume information", "lost+found"}
 )  # fmt: skip
 
 
@@ -57,6 +57,19 @@ def assign_splits(names: Iterable[str], location: str, unused: Collection[str] =
                 f"rename one of them, or leave it out: --set 'data.unused_splits=[{name}]'",
             )
     return splits
+
+
+def check_unused_splits(unused: Collection[str], known: Collection[str], location: str) -> None:
+    """Raise UserError if data.unused_splits names what is not there.
+
+    Args:
+        unused: the names that the recipe leaves out.
+        known: the names of the splits, folders or files that are there.
+        location: the folder or dataset that has them, for errors.
+    """
+    unknown = next((name for name in unused if name not in known), None)
+    if unknown is not None:
+        raise unknown_name_error("name", unknown, known, f"{location}: data.unused_splits")
 
 
 class SplitPlace(NamedTuple):

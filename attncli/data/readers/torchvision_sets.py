@@ -17,12 +17,14 @@ from attncli.recipe import Data
 def read_cifar(class_name: str, data: Data, paths: DataPaths, *, mean: RGBTriple, std: RGBTriple) -> DatasetSource:
     """Return CIFAR-10 or CIFAR-100; `class_name` is that of torchvision."""
     dataset_class = getattr(torchvision.datasets, class_name)
+    if (paths.root / dataset_class.meta["filename"]).exists():  # the root is the folder of the archive itself
+        dataset_class = type(class_name, (dataset_class,), {"base_folder": ""})
     archive = Archive((dataset_class.url,), paths.root / dataset_class.filename, dataset_class.tgz_md5)
     folder = paths.root / dataset_class.base_folder
     checksums = [(folder / name, md5) for name, md5 in (*dataset_class.train_list, *dataset_class.test_list)]
     train, test = read_or_download(
         lambda: (dataset_class(paths.root, train=True), dataset_class(paths.root, train=False)),
-        PublishedFiles(data.name, [archive], f"{dataset_class.base_folder}/", checksums),
+        PublishedFiles(data.name, [archive], f"{getattr(torchvision.datasets, class_name).base_folder}/", checksums),
         paths,
     )
     return DatasetSource(
@@ -44,6 +46,11 @@ def read_mnist(
     """Return MNIST or Fashion-MNIST; `class_name` is that of torchvision."""
     dataset_class = getattr(torchvision.datasets, class_name)
     raw_folder = paths.root / class_name / "raw"
+    folders = (raw_folder, paths.root / "raw", paths.root)
+    present = (folder for folder in folders if any(folder.glob("train-images-idx3-ubyte*")))
+    if (present_folder := next(present, raw_folder)) != raw_folder:
+        raw_folder = present_folder
+        dataset_class = type(class_name, (dataset_class,), {"raw_folder": str(raw_folder)})
     archives = [
         Archive(tuple(mirror + name for mirror in dataset_class.mirrors), raw_folder / name, md5)
         for name, md5 in dataset_class.resources
@@ -95,7 +102,8 @@ def read_svhn(data: Data, paths: DataPaths) -> DatasetSource:
 def read_stl10(data: Data, paths: DataPaths) -> DatasetSource:
     """Return the labelled images of STL-10; the unlabelled ones are not read."""
     dataset_class = torchvision.datasets.STL10
-    folder = paths.root / dataset_class.base_folder
+    is_root = (paths.root / dataset_class.train_list[0][0]).exists()
+    folder = paths.root if is_root else paths.root / dataset_class.base_folder
     archive = Archive((dataset_class.url,), paths.root / dataset_class.filename, dataset_class.tgz_md5)
     checksums = [(folder / name, md5) for name, md5 in (*dataset_class.train_list[:2], *dataset_class.test_list)]
 

@@ -24,6 +24,7 @@ from attncli.jobs.execute import Executor
 from attncli.jobs.remote_task import RemoteTask
 from attncli.jobs.schedule import run_tasks
 from attncli.jobs.worker_pool import WorkerSettings
+from attncli.quantities import format_quantity
 from attncli.system.signals import StopRequest
 
 LISTEN_S = 0.3
@@ -97,7 +98,7 @@ def _check_cluster(ray: Any, settings: WorkerSettings, needs: Mapping[str, Any],
     nodes = [n for n in ray.nodes() if n["Alive"]]
     if not any(_has_room(node, needs) for node in nodes):
         largest = max(n["Resources"].get("CPU", 0) for n in nodes), max(n["Resources"].get("GPU", 0) for n in nodes)
-        wanted = f"{needs['num_cpus']} cores and {needs['num_gpus']} GPUs"
+        wanted = f"{format_quantity(needs['num_cpus'], 'core')} and {format_quantity(needs['num_gpus'], 'GPU')}"
         raise UserError(f"--on ray: no node has {wanted}", f"use at most --cpus {largest[0]:g} --gpus {largest[1]:g}")
     check_path = ray.remote(num_cpus=0, max_retries=3)(remote_task.is_path_visible)
     answers = [

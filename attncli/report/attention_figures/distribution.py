@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from attncli.palette import COLOURS, FAINT, INK
+from attncli.quantities import format_quantity
 from attncli.report.style import saved_figure
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _draw_value_ranges(ax: Axes, distributions: Sequence["SiteDistribution"], na
         ax.plot([i, i], [low, high], color=COLOURS[0], linewidth=1.2)
         ax.plot([i, i], [first, third], color=COLOURS[0], linewidth=6, alpha=0.5, solid_capstyle="butt")
         ax.plot([i], [middle], "o", color=INK, markersize=3.5)
-    ax.set_title(f"{name}: median, quartiles and 5 to 95 % over {sample} test images and all units")
+    ax.set_title(f"{name}: median, quartiles and 5 to 95 % over {format_quantity(sample, 'test image')} and all units")
     _name_sites(ax, distributions, named=False)
 
 
