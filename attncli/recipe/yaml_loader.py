@@ -19,6 +19,10 @@ except ImportError:  # PyYAML was built without libyaml: the same, more slowly
     from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
 
+QUOTES_AND_BRACKETS = ("'", '"', "[", "{", "!", "|", ">", "&")
+COLOUR_AS_COMMENT = re.compile(r"background['\"]?:[ \t]+#[0-9a-fA-F]")
+
+
 def parse_yaml(text: str) -> Any:
     """Return the value of a YAML text.
 
@@ -63,9 +67,12 @@ def load_yaml(path: Path) -> dict[str, Any]:
     try:
         own = path / "recipe.yaml"  # os.path, as Path.is_file raises for names that are too long
         hint = f"its recipe is {own}" if os.path.isfile(own) else "`attncli recipe ls` lists recipes"
-        tree = parse_yaml(read_user_text(path, hint))
+        text = read_user_text(path, hint)
+        tree = parse_yaml(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file") from error
+    if COLOUR_AS_COMMENT.search(text):
+        raise UserError(f"{path}: background: a # begins a comment in YAML", "put the colour in quotes: '#ff0000'")
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -74,13 +81,18 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_override(item: str) -> tuple[str, Any]:
-    """Split `train.lr=1e-3` at the first `=` and read the value as YAML: ("train.lr", 0.001). Raises UserError."""
+    """Split `train.lr=1e-3` at the first `=` and read the value as YAML: ("train.lr", 0.001). Raises UserError.
+
+    A # begins no comment here: `data.background=#ff0000` is a colour.
+    """
     key, equals, text = item.partition("=")
     if not equals or not key.strip():
         raise UserError(f"--set {item}: not of the form key=value", "for example --set train.lr=0.05")
     try:
         item.encode()
-        return key.strip(), parse_yaml(text)
+        value = parse_yaml(text)
+        is_cut = "#" in text and not text.lstrip().startswith(QUOTES_AND_BRACKETS)
+        return key.strip(), text.strip() if is_cut and not isinstance(value, dict | list) else value
     except UnicodeEncodeError as error:
         raise UserError(f"--set {item}: not valid UTF-8", "type it again") from error
     except (yaml.YAMLError, RecursionError) as error:

@@ -160,6 +160,25 @@ def test_what_is_not_used_is_said(tmp_path: Path) -> None:
     assert any("train/cat/old/" in note for note in notes)
 
 
+def test_masks_and_augmented_copies_are_said(tmp_path: Path) -> None:
+    """1_mask.png beside 1.png, and Roboflow's copies if the test set is cut; the pattern of the note groups them."""
+    root = folder(tmp_path / "x", ("",), each=8)
+    assert not [note for note in load(root).notes if "mask" in note or "copies" in note]
+    for i in range(8):
+        picture(root / f"cat/3_mask_{i}.png", 900 + i)
+    for i in range(6):
+        picture(root / f"dog/s{i // 2}_jpg.rf.{i:032x}.png", 800 + i)
+    notes = load(root).notes
+    assert any("8 images named as masks of others, such as cat/3_mask_0" in note for note in notes)
+    (pattern,) = (note.split("data.group_pattern=")[1].split("'")[0] for note in notes if ": 3; --set" in note)
+    shutil.rmtree(root / "cat")
+    shutil.rmtree(root / "owl")
+    for i in range(8):
+        (root / f"dog/{i}.png").unlink()
+        picture(root / f"cat/s{i // 2}_jpg.rf.{i:032x}.png", 700 + i)
+    assert not [note for note in load(root, group_pattern=pattern).notes if "copies" in note]
+
+
 @pytest.mark.parametrize(
     ("place", "words"),
     [

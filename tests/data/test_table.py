@@ -58,6 +58,16 @@ def test_lists_of_paths_only(tmp_path: Path) -> None:
     assert any("the folder of each image is its class" in note for note in dataset.notes)
 
 
+def test_a_choice_of_columns_is_said(tmp_path: Path) -> None:
+    """Of two columns that may hold the label one is taken, and a note has the key that takes the other."""
+    rows = "".join(f"images/{'ab'[i % 2]}/{i}.png,{i % 2},{'ab'[i % 2]}\n" for i in range(10))
+    path = list_beside(tmp_path / "x", {"x.csv": "path,Label,ClassName\n" + rows}) / "x.csv"
+    assert any("'Label'; --set data.label_column=ClassName" in note for note in load(path).notes)
+    dataset = load(path, label_column="ClassName")
+    assert labels_by_image(dataset) == EXPECTED
+    assert not any("data.label_column" in note for note in dataset.notes)
+
+
 def test_classes_with_spaces(tmp_path: Path) -> None:
     """In lines without a delimiter the class may have spaces, or the path, also below comments (Aircraft, pets)."""
     names = {"a": "Falcon 2000", "b": "737-200"}

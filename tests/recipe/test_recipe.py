@@ -42,6 +42,33 @@ def test_override_splits_at_the_first_equals_sign() -> None:
     assert recipe.parse_override("data.root=/a=b/c") == ("data.root", "/a=b/c")
 
 
+@pytest.mark.parametrize(
+    ("item", "value"),
+    [
+        ("data.background=#ff0000", "#ff0000"),
+        ("data.background='#ff0000'", "#ff0000"),
+        ("data.root=/a/b #1", "/a/b #1"),
+        ("data.unused_splits=['#recycle', b]", ["#recycle", "b"]),
+        ("train.lr=0.1", 0.1),
+        ("data.classes=null", None),
+    ],
+)
+def test_overrides_have_no_comments(item: str, value: object) -> None:
+    """A # would end the value in YAML, so that a colour meant nothing: the value of --set is all of the text."""
+    assert recipe.parse_override(item)[1] == value
+
+
+def test_a_colour_that_yaml_takes_for_a_comment(tmp_path: Path) -> None:
+    """A file in which the colour is a comment is refused; in quotes it is the colour."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("data:\n  background: #ff0000\n")
+    with pytest.raises(UserError, match="a comment in YAML") as caught:
+        recipe.read(path)
+    assert "'#ff0000'" in caught.value.hint
+    path.write_text("data:\n  background: '#ff0000'  # red\n")
+    assert recipe.read(path).data.background == "#ff0000"
+
+
 def test_all_errors_at_once_with_the_nearest_key() -> None:
     """Unknown keys, wrong types and values out of range are reported together, each with its dotted key."""
     errors = problems("train.lrr=3", "train.epochs=a", "modl.x=1", "train.batch_size=0", "train.optimizer=rmsprop")

@@ -1,5 +1,6 @@
 """From lists of image files, sorted by class, to a dataset whose images are not read yet."""
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ from attncli.quantities import format_quantity
 from attncli.recipe import Data
 
 NO_TEST_NOTE = "there is no test split: one fifth of each class, chosen by a fixed seed, is the test set"
+ROBOFLOW_NAME = re.compile(r"(.+)\.rf\.[0-9a-f]{8,}\.\w+$")
+GROUP_HINT = "--set 'data.group_pattern=([^/]+)\\.rf\\.'"
 SHOWN = 3  # skipped files that a note names
 
 
@@ -57,6 +60,8 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
         notes = notes if data.folds else (*notes, NO_TEST_NOTE)
         notes += describe_unused_siblings(paths.user_root) if paths.user_root is not None else ()
         classes = listings["train"].classes
+        if data.group_pattern is None:
+            notes += _describe_augmented_copies(listings["train"])
         train_rows, test_rows = subset.cut_test_or_fold(data, train.labels, classes, train.groups)
         splits |= {"train": train.select_rows(train_rows), "test": train.select_rows(test_rows)}
     return DatasetSource(
@@ -69,6 +74,15 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
         flip=True,
         notes=notes,
     )
+
+
+def _describe_augmented_copies(listing: SplitListing) -> tuple[str, ...]:
+    """Return a line about Roboflow's augmented copies of one picture, which a cut would put on both sides."""
+    sources = [match[1] for files in listing.files for file in files if (match := ROBOFLOW_NAME.match(file.path))]
+    count = len(sources) - len(set(sources))
+    if not count:
+        return ()
+    return (f"augmented copies of other images, by their names: {count:,}; {GROUP_HINT} keeps them on one side",)
 
 
 def _describe_skipped(listings: Mapping[str, SplitListing]) -> tuple[str, ...]:

@@ -4,9 +4,10 @@ Only names and sizes are read. The folders of the splits may have any name of `s
 Training/ and Testing/.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from attncli.data.class_choice import choose_classes
@@ -28,8 +29,10 @@ from attncli.data.readers.split_names import (
     unknown_split_error,
 )
 from attncli.errors import UserError, escape_unprintable, join_hints, suggest_name
+from attncli.quantities import format_quantity
 
 READERS_OF_TABLES = {".parquet": "parquet", ".csv": "table", ".tsv": "table"}
+MASK_NAME = re.compile(r"(.+?)[ _-](?:mask|masks|segmentation|seg|trimap)(?:[ _-]?\d+)?", re.IGNORECASE)
 MOST_NESTING = 3  # lone folders within folders, as archives unpack them
 LAYOUT = "it contains train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
 
@@ -173,7 +176,7 @@ def _suggest_root(top: Path, names: Sequence[str]) -> str:
         and all(any(recognize_split(word) == "train" for word in words) for words in inner.values())
     ):
         return f"the splits lie within the other folders: move {names[0]}/train/ to train/{names[0]}/, and so on"
-    sets = [name for name in names if _are_class_folders(top / name, inner[name])]
+    sets = [name for name in names if "masks" not in inner[name] and _are_class_folders(top / name, inner[name])]
     return f"--data-root {top / sets[0]} names a folder of classes" if sets else ""
 
 
@@ -261,7 +264,7 @@ def list_class_folders(root: Path, split: str, unused: Collection[str] = ()) -> 
         class_files, stray = separate_stray_files(walk_folder(root / folder, folder))
         files.append(class_files)
         skipped += stray
-    notes += _describe_nested_folders(split, classes, files)
+    notes += _describe_nested_folders(split, classes, files) + _describe_masks(files)
     return SplitListing(split, tuple(classes), tuple(files), skipped=tuple(skipped), notes=tuple(notes))
 
 
@@ -269,6 +272,20 @@ def _describe_unused_lists(root: Path, skipped: Collection[str]) -> list[str]:
     """Return a line about tables beside the folders of classes, which may have other labels or splits."""
     lists = [path for path in skipped if READERS_OF_TABLES.get(Path(path).suffix.lower()) == "table"]
     return [f"not used: {lists[0]}; --dataset table --data-root {root / lists[0]} reads such lists"] if lists else []
+
+
+def _describe_masks(files: Sequence[Sequence[ImageFile]]) -> list[str]:
+    """Return a line about images that by their names are masks of others, such as 1_mask.png beside 1.png."""
+    masks = []
+    for members in files:
+        stems = {str(PurePath(file.path).with_suffix("")) for file in members}
+        matches = [(MASK_NAME.fullmatch(stem), stem) for stem in sorted(stems)]
+        masks += [stem for match, stem in matches if match and match[1] in stems]
+    if not masks:
+        return []
+    return [
+        f"{format_quantity(len(masks), 'image')} named as masks of others, such as {masks[0]}; move masks elsewhere"
+    ]
 
 
 def _describe_nested_folders(split: str, classes: Sequence[str], files: Sequence[Sequence[ImageFile]]) -> list[str]:

@@ -222,9 +222,21 @@ def read_labelled_paths(table: PathTable, wanted: ColumnNames) -> LabelledPaths 
     groups = check_groups(table.read_column(group), str(table.path)) if group else None
     used = (image, split, group, *(others if label is None else (label,)))
     notes = describe_unused_columns(table.columns, used, table.path.name)
+    if label is not None and wanted.label is None:
+        notes += _describe_other_labels(table, label)
     if label is None and not others:
         notes = (*notes, f"{table.path.name}: a list of paths only: the folder of each image is its class")
     return LabelledPaths(table.read_column(image), labels, table.read_column(split) if split else None, groups, notes)
+
+
+def _describe_other_labels(table: PathTable, label: str) -> tuple[str, ...]:
+    """Return a line if the usual name of a column of labels is that of several columns."""
+    fitting = [name for name in table.columns if name != label and _fold(name) in LABEL_COLUMNS]
+    if _fold(label) not in LABEL_COLUMNS or not fitting:
+        return ()
+    return (
+        f"{table.path.name}: classes from the column '{label}'; --set data.label_column={fitting[0]} takes another",
+    )
 
 
 def _parse_folder(text: str) -> str:
