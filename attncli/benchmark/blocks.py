@@ -18,7 +18,7 @@ from attncli import attention
 from attncli.attention.card import SITE_ARGUMENTS
 from attncli.benchmark.timm_blocks import find_timm_block, measure_output_difference
 from attncli.measure.host_share import measure_host_share
-from attncli.measure.throughput import time_calls
+from attncli.measure.paired_timing import time_calls
 from attncli.records import name_speed_limit
 from attncli.train import autocast_context, choose_device, resolve_precision, tune_malloc
 from attncli.train.device import convert_to_channels_last

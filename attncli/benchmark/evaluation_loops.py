@@ -4,7 +4,7 @@ import torch
 
 from attncli import train
 from attncli.benchmark.training_loops import BenchSetting, EpochRunner
-from attncli.measure.throughput import prepare_timed_network
+from attncli.measure.timed_network import prepare_timed_network
 from attncli.train.distributed import choose_kernels
 
 

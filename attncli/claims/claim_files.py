@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -58,9 +59,15 @@ class Claim:
     note: str | None = None
     evidence: str | None = None
     strength: str | None = None
+    file: str | None = None  # the user's file that has it; None for a claim of attncli
+
+    @property
+    def file_option(self) -> list[str]:
+        """What a command needs beside the id of a claim in a file of the user's."""
+        return ["--file", self.file] if self.file else []
 
 
-_KEYS = tuple(f.name for f in fields(Claim) if f.name not in ("card", "tree"))
+_KEYS = tuple(f.name for f in fields(Claim) if f.name not in ("card", "tree", "file"))
 _Entry = dict[str, yaml.ScalarNode]
 
 
@@ -162,7 +169,7 @@ def _read_entry(path: Path, node: yaml.Node) -> _Entry:
 
 
 def _make_claim(entry: _Entry, path: Path) -> Claim:
-    texts = {key: " ".join(node.value.split()) for key, node in entry.items() if key != "size"}
+    texts: dict[str, Any] = {key: " ".join(node.value.split()) for key, node in entry.items() if key != "size"}
     if texts["kind"] not in KINDS:
         raise unknown_name_error("kind", texts["kind"], KINDS, location=_format_position(path, entry["kind"]))
     size = entry["size"].value if "size" in entry else None
@@ -180,7 +187,8 @@ def _make_claim(entry: _Entry, path: Path) -> Claim:
             "strength", texts["strength"], STRENGTHS, location=_format_position(path, entry["strength"])
         )
     tree = _parse_check(entry["check"], path, texts) if "check" in entry else None
-    return Claim(card=path.stem, tree=tree, size=int(size) if size else None, **texts)
+    file = None if path.parent == CLAIMS_FOLDER else str(path)
+    return Claim(card=path.stem, tree=tree, size=int(size) if size else None, file=file, **texts)
 
 
 def _parse_check(node: yaml.ScalarNode, path: Path, texts: dict[str, str]) -> language.ClaimTree:

@@ -7,6 +7,7 @@
 A claim of several comparisons holds if all of them hold, so its p is the largest of theirs; it fails if any fails.
 """
 
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -222,7 +223,8 @@ def _suggest_command(
         return None
     backbone = resolved.backbone if resolved.labels else None
     if decided_by == "timing":
-        return f"attncli claims {resolved.claim.id}{f' --backbone {backbone}' if backbone else ''} --measure"
+        words = ["attncli", "claims", resolved.claim.id, *resolved.claim.file_option]
+        return shlex.join([*words, *(["--backbone", backbone] if backbone else []), "--measure"])
     return suggest_training(resolved.claim, resolved.tree, backbone, parts, evidence)
 
 

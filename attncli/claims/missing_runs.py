@@ -1,5 +1,6 @@
 """The runs that a claim about accuracy needs, as recipes."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,10 @@ def _list_accuracy_parts(claim: Claim, backbone: str | None) -> list[list[Quanti
         parts = [[q for q in language.iterate_quantities(part) if q.name in ACCURACY] for part in tree.parts]
         if any(parts):
             return [part for part in parts if part]
-    raise UserError(f"{claim.id}: no run tests this claim", f"`attncli claims {claim.id} -v` shows what does")
+    raise UserError(
+        f"{claim.id}: no run tests this claim",
+        f"`{shlex.join(['attncli', 'claims', claim.id, *claim.file_option])} -v` shows what does",
+    )
 
 
 def find_dataset(claim: Claim, quantity: Quantity) -> str | None:

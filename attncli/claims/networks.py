@@ -12,6 +12,7 @@ from attncli.claims.language import ACCURACY, EXACT, SPEED, LanguageError, Netwo
 from attncli.dataset_catalog import find_properties
 from attncli.errors import UserError, suggest_name
 from attncli.recipe import Recipe
+from attncli.system.code_reference import is_code_reference
 
 BACKBONE_OPTIONS = ("stem", "replace", "last_stride")  # the options of a backbone: keys of `model`
 LARGE_SIDE, SMALL_SIDE = 224, 32  # px, of images that no one gives the size of
@@ -46,7 +47,8 @@ def list_recipe_values(network: NetworkExpression) -> Mapping[str, Any]:
     """Return the recipe keys of a network. Raises LanguageError for unknown names, with the nearest known one."""
     base, attn = network.base, network.attn
     values: dict[str, Any] = {}
-    if base.name in backbones.backbone_names():
+    is_elsewhere = is_code_reference(base.name) or base.name.startswith(backbones.TIMM_PREFIX)
+    if is_elsewhere or base.name in backbones.backbone_names():
         values["model.backbone"] = base.name
         for key, value in base.options:
             if key not in BACKBONE_OPTIONS:

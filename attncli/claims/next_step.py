@@ -39,7 +39,8 @@ def suggest_training(
         parts: Its comparisons as they were judged.
         evidence: The finished runs.
     """
-    words = ["attncli", "claims", "run", claim.id, *(["--backbone", backbone] if backbone else [])]
+    words = ["attncli", "claims", "run", claim.id, *claim.file_option]
+    words += ["--backbone", backbone] if backbone else []
     if recipe_file := _find_own_recipe(parts, evidence.runs):
         return shlex.join([*words, "--recipe", str(recipe_file)])
     accuracies = [q for q in language.iterate_quantities(tree) if q.name in ACCURACY]

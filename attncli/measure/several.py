@@ -14,7 +14,9 @@ from attncli import model
 from attncli.measure.environment import describe_machine
 from attncli.measure.fake_tensors import image_shape
 from attncli.measure.host_share import measure_host_shares
-from attncli.measure.throughput import SAMPLE_SECONDS, SMALLEST_BATCH, TimedNetwork, prepare_timed_network, time_calls
+from attncli.measure.paired_timing import SAMPLE_SECONDS, time_calls
+from attncli.measure.throughput import SMALLEST_BATCH
+from attncli.measure.timed_network import TimedNetwork, prepare_timed_network
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.system.other_work import count_cores_used_by_others, read_cpu_use

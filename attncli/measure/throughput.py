@@ -8,56 +8,33 @@ forward and backward pass of the loss in the recipe's precision and memory layou
 `train.graph` says so; the learning rate is 0.
 """
 
-import copy
-import math
 import statistics
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.amp.grad_scaler import GradScaler
+from torch import nn
 
 from attncli.errors import RunFailedError
 from attncli.measure.environment import describe_machine
 from attncli.measure.fake_tensors import image_shape
 from attncli.measure.host_share import measure_host_shares
+from attncli.measure.paired_timing import MIN_PAIRS, Pair, compute_ratio_interval, time_calls, time_pairs
 from attncli.measure.speed_cache import MAX_AGE_S, SPEEDS_FILE, get_or_measure_speed, make_speed_key
+from attncli.measure.timed_network import TimedNetwork, prepare_timed_network
 from attncli.recipe import Recipe
 from attncli.records import Speed
 from attncli.system.hardware import read_load
-from attncli.system.median_interval import compute_median_interval
 from attncli.system.other_work import count_cores_used_by_others, read_cpu_use
-from attncli.train import autocast_context, optim, resolve_precision, tune_malloc
-from attncli.train.accumulation import accumulate_gradients
-from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
+from attncli.train import resolve_precision, tune_malloc
 from attncli.train.distributed import choose_kernels
 from attncli.train.errors import empty_device_cache, is_out_of_memory
-from attncli.train.loss import TrainingObjective
-from attncli.train.norm_counters import keep_norm_counters_on_host
-from attncli.train.parameter_groups import group_parameters
-from attncli.train.small_map_convolution import speed_up_small_maps
-from attncli.train.step_graph import agree_on_steps, make_step_graph
+from attncli.train.step_graph import agree_on_steps
 
 TRAINING_SHARE = 0.7  # of the time that timing may take
-MIN_PAIRS = 9  # timed at least: a distribution-free interval of fewer is hardly shorter than their range
-SAMPLE_SECONDS = 0.1  # minimum length of a sample, so that the clock's resolution and short delays matter little
 SMALLEST_BATCH = 16
-WARM_SECONDS = 0.5  # that a GPU works before it is timed
-Pair = tuple[float, float]  # seconds of the network and of the baseline for the same work
-
-
-@dataclass
-class TimedNetwork:
-    """A network on the device, with one training step and one inference pass as functions."""
-
-    net: nn.Module
-    train: Callable[[], None]
-    infer: Callable[[], None]
-    memory: int | None = None  # bytes, at the peak of training
 
 
 def measure_throughput(
@@ -158,126 +135,6 @@ def prepare_network_pair(
     )
 
 
-def prepare_timed_network(
-    model: nn.Module,
-    recipe: Recipe,
-    classes: int,
-    shape: tuple[int, ...],
-    precision: str,
-    device: torch.device,
-) -> TimedNetwork:
-    """Return a warmed-up copy of a network on the device; its noise batch of `shape` is the same for all networks."""
-    torch.manual_seed(0)
-    images = torch.randn(math.prod(shape[:-3]), *shape[-3:], device=device)
-    if uses_channels_last(recipe.train, device):
-        images = images.to(memory_format=torch.channels_last)
-    images, labels = images.unflatten(0, shape[:-3]), torch.randint(classes, shape[:1], device=device)
-    return _warm_up_network(model, recipe, recipe.model.attn, images, labels, precision)
-
-
-def time_pairs(
-    first: Callable[[], None], second: Callable[[], None], device: torch.device, budget: float, repeats: int
-) -> list[Pair]:
-    """Return seconds per call of `first` and `second`, timed in turn in about `budget` seconds after one trial pair.
-
-    Every other pair is timed in reverse order; otherwise a machine that slows down steadily would favour the first.
-    """
-    trial_seconds = time_calls(first, 1, device) + time_calls(second, 1, device)
-    calls = max(1, min(math.ceil(2 * SAMPLE_SECONDS / trial_seconds), int(budget / (trial_seconds * repeats))))
-    pairs = []
-    for i in range(max(MIN_PAIRS, min(repeats, int(budget / (trial_seconds * calls))))):
-        order = (first, second) if i % 2 == 0 else (second, first)
-        call_seconds = {work: time_calls(work, calls, device) / calls for work in order}
-        pairs.append((call_seconds[first], call_seconds[second]))
-    return pairs
-
-
-def time_calls(work: Callable[[], object], calls: int, device: torch.device) -> float:
-    """Return the seconds that `calls` calls of `work` take on the device; CUDA events measure without host delays."""
-    if device.type == "cuda":
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        for _ in range(calls):
-            work()
-        end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) / 1000
-    begin = time.perf_counter()
-    for _ in range(calls):
-        work()
-    _synchronize_device(device)
-    return time.perf_counter() - begin
-
-
-def _synchronize_device(device: torch.device) -> None:
-    if device.type not in ("cpu", "cuda"):
-        torch.accelerator.synchronize(device)
-
-
-def _warm_up_network(
-    model: nn.Module, recipe: Recipe, attn: str, images: Tensor, labels: Tensor, precision: str
-) -> TimedNetwork:
-    device, settings = images.device, recipe.train
-    bytes_before = _count_allocated_bytes(device)
-    net = copy.deepcopy(model).to(device).train()
-    if uses_channels_last(settings, device):
-        convert_to_channels_last(net)
-    keep_norm_counters_on_host(net, settings.compile)
-    speed_up_small_maps(net, device, precision)
-    compile_network(net, settings)
-    objective = TrainingObjective(net, smoothing=settings.label_smoothing, precision=precision, device=device)
-    optimizer = optim.build_optimizer(group_parameters(net, settings, attn), settings, device)
-    optim.set_learning_rate(optimizer, 0.0)
-    scaler = GradScaler(device.type, enabled=precision == "fp16")
-
-    def update_weights(images: Tensor, labels: Tensor) -> Tensor:
-        loss = accumulate_gradients(objective, images, labels, scaler, min(settings.accumulate, len(images)))
-        if settings.clip_norm is not None:
-            scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(net.parameters(), settings.clip_norm)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-        return loss
-
-    step_graph = make_step_graph(recipe, net, optimizer, device, precision)
-
-    def train_step() -> None:
-        if step_graph:
-            step_graph.run(update_weights, images, labels)
-        else:
-            update_weights(images, labels)
-
-    def infer_step() -> None:
-        with torch.inference_mode(), autocast_context(precision, device):
-            net(images)
-
-    timed_network = TimedNetwork(net, train_step, infer_step)
-    net.eval()
-    infer_step()
-    net.train()
-    train_step()
-    _synchronize_device(device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        train_step()  # the optimiser has its state now; not captured yet, as a captured step allocates nothing
-        timed_network.memory = torch.cuda.max_memory_allocated(device) - bytes_before
-        _run_until_warm(train_step, device)
-    return timed_network
-
-
-def _run_until_warm(step: Callable[[], None], device: torch.device) -> None:
-    """Repeat a step until the GPU's clocks have risen."""
-    started_at = time.perf_counter()
-    while time.perf_counter() - started_at < WARM_SECONDS:
-        step()
-        torch.cuda.synchronize(device)
-
-
-def _count_allocated_bytes(device: torch.device) -> int:
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-
-
 def _prepare_fitting_pair(
     model: nn.Module,
     baseline: nn.Module,
@@ -336,11 +193,6 @@ def _make_speed_record(
         peak_memory_bytes=networks[0].memory,
         baseline_peak_memory_bytes=networks[1].memory,
     )
-
-
-def compute_ratio_interval(pairs: list[Pair]) -> tuple[float, float, float]:
-    """Return the median of the first's throughput divided by the second's, and the ends of its 95 % interval."""
-    return compute_median_interval([second / first for first, second in pairs])
 
 
 def cached_throughput(

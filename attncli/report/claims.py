@@ -19,8 +19,8 @@ from attncli.report.table import MISSING, WIDTH, Column
 
 NOTE = (
     "counted: exact. timed: median over rounds in turn with its 95 % interval. trained: difference in points with its "
-    "95 % interval, paired over n seeds (n 2/3: of three, others failed or are missing); p corrected for all claims "
-    "that runs could test (Holm). "
+    "95 % interval for this claim alone, paired over n seeds (n 2/3: of three, others failed or are missing); p, which "
+    "decides, is corrected for all claims that runs could test (Holm). "
     "* a remark, such as another dataset, network or schedule than the claim's: `attncli claims ID -v`. "
     "DIR: the folder that holds images that attncli cannot download."
 )
@@ -62,8 +62,8 @@ def format_verdict_figures(verdict: ClaimVerdict) -> str:
         pieces.append(f"p {format_p_value(verdict.p, _find_level(verdict))}")
     if verdict.outcome == "undecided" and verdict.more_seeds:
         most = verdict.most_more_seeds
-        count = f"{verdict.more_seeds} or more" if most is None else f"{verdict.more_seeds} to {most}"
-        pieces.append(f"{verdict.more_seeds if most == verdict.more_seeds else count} more seeds")
+        count = str(verdict.more_seeds) if most in (None, verdict.more_seeds) else f"{verdict.more_seeds} to {most}"
+        pieces.append(f"{count} more seeds{' at least' if most is None else ''}")
     pieces += [part.failure for part in verdict.parts if isinstance(part, TrainedOutcome)]
     if verdict.budget and verdict.outcome != "untested":
         pieces.append(verdict.budget.partition(",")[0])

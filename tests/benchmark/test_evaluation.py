@@ -27,7 +27,7 @@ def test_both_take_as_many_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             return plain(x)
 
         monkeypatch.setattr(BenchSetting, "build_network", lambda _, net=net: net)
-        monkeypatch.setattr("attncli.measure.throughput.copy.deepcopy", lambda one: one)
+        monkeypatch.setattr("attncli.measure.timed_network.copy.deepcopy", lambda one: one)
         net.forward = forward
         turn = contenders.choose_contender(name)(TINY, tmp_path)
         passed.clear()

@@ -26,6 +26,21 @@ def test_a_claim_is_read(tmp_path):
     assert claim_files.read_claim_files(written(tmp_path, "")) == ()
 
 
+def test_a_claim_may_name_modules_of_files(tmp_path):
+    """They are looked up as on the command line; the claim knows its file, as the commands about it need it."""
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\nclass Gate(nn.Module):\n    def __init__(self, dim, r=4): ...\n"
+        "def net(num_classes): ...\n"
+    )
+    quoted = GOOD.replace("resnet20", f'"{tmp_path}/mine.py:net" + "{tmp_path}/mine.py:Gate"[r=2]')
+    paths = written(tmp_path, quoted)
+    (claim,) = claim_files.read_claim_files(paths)
+    assert claim.file_option == ["--file", str(paths[0])]
+    with pytest.raises(CollectedError, match="unknown class: 'Gat'"):
+        claim_files.read_claim_files(written(tmp_path, quoted.replace("Gate", "Gat")))
+    assert all(claim.file_option == [] for claim in claim_files.load_claims())
+
+
 @pytest.mark.parametrize(
     ("text", "problem", "hint"),
     [

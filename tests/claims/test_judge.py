@@ -137,7 +137,7 @@ def test_one_seed_decides_nothing(tmp_path):
     found = verdict(tmp_path, f"{ECA} > {PLAIN}")
     assert (found.outcome, found.p, found.more_seeds) == ("undecided", None, None)
     assert "one seed" in found.why
-    assert found.command.startswith("attncli claims run c0 --recipe ")
+    assert found.command.startswith(f"attncli claims run c0 --file {tmp_path}/eca.yaml --recipe ")
 
 
 def test_undecided_says_how_many_seeds(tmp_path):
@@ -228,7 +228,7 @@ def test_ones_own_images_stand_in_for_those_that_are_missing(tmp_path, monkeypat
     for dataset, backbone in (("folder", None), ("folder", "resnet20"), ("imagenet", None)):
         runs = [dataclasses.replace(eca, dataset=dataset)]
         (found,) = judge.judge_claims(known, Evidence(CountCache(), SpeedStore(tmp_path), runs, backbone))
-        commands.append(found.command.split()[4:])
+        commands.append(found.command.split()[6:])
     assert commands == [["--data-root", "DIR"], *[["--recipe", str(eca.folder / "recipe.yaml")]] * 2]
 
 
@@ -266,7 +266,9 @@ def test_untested_says_how_to_test(tmp_path):
     pairs(tmp_path / "runs", "se", BETTER, PLAINS)
     found = verdict(tmp_path, f"{ECA} > {PLAIN}")
     assert (found.outcome, found.parts[0].lacking) == ("untested", ("resnet20 + eca",))
-    assert found.command == "attncli claims run c0 --dataset cifar10"  # the claim names no dataset
+    assert (
+        found.command == f"attncli claims run c0 --file {tmp_path}/eca.yaml --dataset cifar10"
+    )  # the claim names no dataset
 
 
 def test_runs_of_different_recipes_are_not_compared(tmp_path):

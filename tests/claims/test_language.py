@@ -102,6 +102,19 @@ def test_spaces_mean_nothing_but_before_a_minus():
     assert format_tree(parse_claim(squeezed)) == tidy
 
 
+def test_names_in_quotes():
+    """Of files and of several mechanisms: kept as they are, and quoted again."""
+    text = 'params("a b/c.py:Net" + "d.py:E"[k=3] / stages 3) > params("resnet20" + "se+simam")'
+    tree = parse_claim(text)
+    networks = [q.network for q in iterate_quantities(tree)]
+    assert [(n.base.name, n.attn and n.attn.name) for n in networks] == [
+        ("a b/c.py:Net", "d.py:E"),
+        ("resnet20", "se+simam"),
+    ]
+    assert format_tree(tree) == text.replace('"resnet20"', "resnet20")
+    assert parse_claim(format_tree(tree)) == tree
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

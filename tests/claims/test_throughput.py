@@ -47,7 +47,7 @@ def verdict(folder, check: str, measure: bool, **keys):
 def test_untimed_is_untested(tmp_path):
     """Nothing is timed without being asked for, and the command is told."""
     found = verdict(tmp_path, f"{ECA} < {PLAIN}", False)
-    assert (found.outcome, found.command) == ("untested", "attncli claims c0 --measure")
+    assert (found.outcome, found.command) == ("untested", f"attncli claims c0 --file {tmp_path}/eca.yaml --measure")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_noise_leaves_it_undecided(tmp_path, monkeypatch):
     """Rounds on both sides of the bound decide nothing."""
     timed_as(monkeypatch, slower=1.0, noise=0.2)
     found = verdict(tmp_path, f"{ECA} < {PLAIN}", True)
-    assert (found.outcome, found.command) == ("undecided", "attncli claims c0 --measure")
+    assert (found.outcome, found.command) == ("undecided", f"attncli claims c0 --file {tmp_path}/eca.yaml --measure")
 
 
 def test_figures_are_kept(tmp_path, monkeypatch):

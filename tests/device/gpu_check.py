@@ -27,7 +27,8 @@ from attncli.attention.branch import condconv
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
 from attncli.measure.fake_tensors import image_shape
-from attncli.measure.throughput import prepare_timed_network, time_calls
+from attncli.measure.paired_timing import time_calls
+from attncli.measure.timed_network import prepare_timed_network
 from attncli.recipe import Recipe, read
 from attncli.records import Epoch
 from attncli.run.naming import make_input_spec

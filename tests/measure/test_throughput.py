@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from attncli.errors import RunFailedError
-from attncli.measure import host_share, throughput
-from attncli.measure.throughput import measure_throughput, time_pairs
+from attncli.measure import host_share, paired_timing, throughput
+from attncli.measure.paired_timing import time_pairs
+from attncli.measure.throughput import measure_throughput
 from attncli.recipe import Recipe, read
 from attncli.records import name_speed_limit
 from tests.measure.nets import Tiny
@@ -52,7 +53,7 @@ def test_record_of_a_slower_network(monkeypatch) -> None:
         return plain(conv, x)
 
     monkeypatch.setattr(nn.Conv2d, "forward", forward)
-    monkeypatch.setattr(throughput.time, "perf_counter", lambda: 0.01 * len(done))
+    monkeypatch.setattr(paired_timing.time, "perf_counter", lambda: 0.01 * len(done))
     slow = Tiny(nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(3))))
     found = measure_throughput(slow, Tiny(), recipe(measure__batch_size=8), 5, (8, 8))
     rates = (found.train_images_per_s, found.infer_images_per_s)
@@ -135,11 +136,11 @@ def test_pairs_alternate_and_share_the_work(monkeypatch) -> None:
     def a() -> None: ...
     def b() -> None: ...
 
-    monkeypatch.setattr(throughput, "time_calls", seconds)
+    monkeypatch.setattr(paired_timing, "time_calls", seconds)
     pairs = time_pairs(a, b, CPU, budget=1000.0, repeats=10)
     assert [name for name, _ in order] == ["a", "b", *["a", "b", "b", "a"] * 5]
     assert pairs == [(2.0, 1.0)] * 10
-    assert throughput.compute_ratio_interval(pairs) == (0.5, 0.5, 0.5)
+    assert paired_timing.compute_ratio_interval(pairs) == (0.5, 0.5, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_pairs_alternate_and_share_the_work(monkeypatch) -> None:
 def test_length_fits_the_budget(monkeypatch, step: float, budget: float, calls: int, pairs: int) -> None:
     """Quick work is repeated to last a tenth of a second, slow work gets fewer pairs, never under nine."""
     seen = []
-    monkeypatch.setattr(throughput, "time_calls", lambda work, n, device: seen.append(n) or n * step)
+    monkeypatch.setattr(paired_timing, "time_calls", lambda work, n, device: seen.append(n) or n * step)
     assert len(time_pairs(lambda: None, lambda: 1, CPU, budget, 12)) == pairs
     assert set(seen[2:]) == {calls}
 

@@ -12,9 +12,10 @@
     unary    := "-" unary | number | call | "(" sum ")"
     call     := quantity "(" network ("," key "=" value)* ")" | ("abs" | "max" | "min") "(" sum ("," sum)* ")"
     network  := part ["+" part] ["@" site] ["/" ("stages" | "blocks") integer+ ...]
-    part     := name ["[" key "=" value ("," key "=" value)* "]"]
+    part     := (name | "a name in quotes") ["[" key "=" value ("," key "=" value)* "]"]
     number   := 100, 1_000, 1e-3, 2.53M, 4k, 1.8G, 3 %
 
+Names of a user's files (`"mine.py:Net"`), of timm and of combinations (`"se+simam"`) stand in quotes.
 A chain a < b < c means a < b and b < c. Names may contain "-", so subtraction needs a space before it.
 """
 

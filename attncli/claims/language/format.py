@@ -68,7 +68,8 @@ def format_network(tree: NetworkExpression) -> str:
 
 
 def _format_module(part: NamedModule) -> str:
-    return f"{part.name}[{', '.join(_format_pairs(part.options))}]" if part.options else part.name
+    name = format_literal(part.name)
+    return f"{name}[{', '.join(_format_pairs(part.options))}]" if part.options else name
 
 
 def _format_pairs(options: Options) -> list[str]:

@@ -186,12 +186,13 @@ def _parse_network(cursor: _TokenCursor) -> NetworkExpression:
 
 
 def _parse_module(cursor: _TokenCursor, what: str) -> NamedModule:
-    name = cursor.expect_name(what)
+    is_quoted = cursor.next_token.kind == "text"
+    name = cursor.take_token() if is_quoted else cursor.expect_name(what)
     options: Options = ()
     if cursor.skip_text("["):
         options = _parse_pairs(cursor, None, "option")
         cursor.expect_text("]")
-    return NamedModule(name.text, options, name.at)
+    return NamedModule(name.text[1:-1] if is_quoted else name.text, options, name.at)
 
 
 def _parse_integers(cursor: _TokenCursor) -> tuple[int, ...]:

@@ -62,4 +62,11 @@ def _word_at(text: str, at: int) -> str:
 
 
 def _suggest_sign(character: str) -> str:
-    return {"±": "write +-", "≈": "write ~", "≤": "write <=", "≥": "write >=", "'": 'write "..."'}.get(character, "")
+    return {
+        "±": "write +-",
+        "≈": "write ~",
+        "≤": "write <=",
+        "≥": "write >=",
+        "'": 'write "..."',
+        ":": 'write a name with : in quotes: "mine.py:Net"',
+    }.get(character, "")

@@ -1,5 +1,6 @@
 """`attncli claims run`: train the runs that claims about accuracy lack."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -119,8 +120,10 @@ def command(
     elif failures or stopped:
         click.echo(sweep_summary.render_sweep_end(plan, failures, runs, stopped=stopped))
     else:
-        on = f" --backbone {backbone}" if backbone else ""
-        click.echo(f"{format_quantity(len(plan.runs), 'run')} finished. Next: attncli claims {' '.join(ids)}{on} -v")
+        words = [*ids, *(["--backbone", backbone] if backbone else [])]
+        words += [word for file in files for word in ("--file", str(file))]
+        runs_text = format_quantity(len(plan.runs), "run")
+        click.echo(f"{runs_text} finished. Next: attncli claims {shlex.join(words)} -v")
     if failures or stopped:
         raise SystemExit(130 if stopped.startswith("stopped by SIG") else 1)
     return None
