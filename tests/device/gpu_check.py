@@ -219,7 +219,7 @@ def time_captured(
     return batch * calls / time_calls(timed.train, calls, device)
 
 
-def compare_captured(device: torch.device, names: list[str], *, steps: int = 20, size: int = 32) -> Iterator[Row]:
+def compare_captured(device: torch.device, names: list[str], *, steps: int = 10, size: int = 32) -> Iterator[Row]:
     """Compare the losses of captured steps with those of usual ones, step by step, random numbers included."""
     if obstacle := step_graph.find_graph_obstacle(make_small_recipe("none"), device, "fp32"):
         yield Row("graph", "all", obstacle)
@@ -315,7 +315,7 @@ def compare_processes(device: torch.device, *, options: Sequence[str] = ()) -> I
     yield Row("ranks", "2 processes", f"{off:.1e} off one process's {losses[0]:.4f}", off < LOSS_TOLERANCE)
 
 
-def train_for_a_while(device: torch.device, *, batch: int = 128, seconds: float = 10.0) -> float:
+def train_for_a_while(device: torch.device, *, batch: int = 128, seconds: float = 5.0) -> float:
     """Return the images/s of steps of resnet20 in this process, for so many seconds after the first steps."""
     recipe = make_small_recipe("none", **{"train.precision": "auto", "train.batch_size": batch})
     running = make_steps(recipe, make_random_dataset(4 * batch, 32), device)
