@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from attncli.data.dataset import Split
 from attncli.errors import RunFailedError, UserError
 from attncli.model import build
 from attncli.run.naming import make_input_spec
@@ -277,6 +278,18 @@ def test_images_lie_where_dataset_puts_them(monkeypatch):
     job = prepare_session(net(), dataset(), recipe(), None, None, init_accelerator())
     assert job.dataset is moved
     assert asked == [distributed.resolve_device(job.accelerator)]
+
+
+@pytest.mark.parametrize(("held", "is_moved"), [(4000, True), (1000, False)])
+def test_memory_that_torch_keeps_for_later_is_free(monkeypatch, held, is_moved):
+    """The second run of a worker finds its GPU full of what the first one left; its images go there all the same."""
+    images = dataset(n=30)
+    size = sum(split.images.nbytes for split in (images.train, images.val, images.test) if split is not None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (size, 8 * size))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 500 + held * size // 2000)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 500)
+    monkeypatch.setattr(Split, "to", lambda self, device: Split(self.images.clone(), self.labels))
+    assert (images.to(torch.device("cuda", 0)) is not images) == is_moved
 
 
 def test_a_gpu_that_others_hold_is_said_in_a_line(monkeypatch):
