@@ -19,8 +19,8 @@ from attncli.report.table import MISSING, WIDTH, Column
 
 NOTE = (
     "counted: exact. timed: median over rounds in turn with its 95 % interval. trained: difference in points with its "
-    "95 % interval, paired over n seeds (n 2/3: of three, others failed or are missing); p corrected for all claims "
-    "that runs could test (Holm). "
+    "95 % interval for this claim alone, paired over n seeds (n 2/3: of three, others failed or are missing); p, which "
+    "decides, is corrected for all claims that runs could test (Holm). "
     "* a remark, such as another dataset, network or schedule than the claim's: `attncli claims ID -v`. "
     "DIR: the folder that holds images that attncli cannot download."
 )

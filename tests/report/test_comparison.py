@@ -47,6 +47,13 @@ def test_seeds_that_are_not_shared_are_told():
     assert "+5.00 (1)" in found
 
 
+def test_a_part_of_a_dataset_is_told():
+    """Runs on two classes have a table of their own, whose title names them; all of the dataset has no such words."""
+    runs = [finished(attn, data__classes=classes) for attn in ("none", "eca") for classes in (2, None)]
+    titles = [title for title, _ in comparison.group_comparison_rows(compare_variants(runs))]
+    assert sorted("classes=2" in title.partition("resnet18")[0] for title in titles) == [False, True]
+
+
 def test_variants_with_kernels_of_their_own_are_told():
     """What stands in place of convolutions shares fewer weights with the plain network of its seed than a gate does."""
     texts = {name: comparison.render_comparison(rows(name)) for name in ("sk", "eca")}
