@@ -54,7 +54,7 @@ def run_command() -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         if not report_to_launcher(make_interrupt_error()):
-            click.echo("interrupted", err=True)
+            print_lines("interrupted")
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # nobody reads any more, as with `| head`
@@ -66,8 +66,7 @@ def run_command() -> int:
 
         message = "This is a bug in attncli: please report it with the lines above."
         if not report_to_launcher(UserError(message, code=3), traceback.format_exc()):
-            traceback.print_exc()
-            click.echo(message, err=True)
+            print_lines(f"{traceback.format_exc()}{message}")
         return 3
 
 
@@ -94,10 +93,22 @@ def print_error(error: UserError) -> None:
 
     color = False if os.environ.get("NO_COLOR") else None
 
+    lines = []
     for single_error in error.single_errors:
-        click.echo(f"{click.style('Error', fg='red')}: {single_error.problem}", err=True, color=color)
+        lines.append(f"{click.style('Error', fg='red')}: {single_error.problem}")
         if single_error.hint:
-            click.echo(f"  hint: {single_error.hint}", err=True)
+            lines.append(f"  hint: {single_error.hint}")
+    print_lines("\n".join(lines), color)
+
+
+def print_lines(text: str, color: bool | None = None) -> None:
+    """Print a text on stderr; of several processes of torchrun that print the same, the first one does."""
+    import click
+
+    from attncli.system.launcher import is_first_report
+
+    if is_first_report(text):
+        click.echo(text, err=True, color=color)
 
 
 def convert_click_error(error: "click.ClickException") -> UserError:

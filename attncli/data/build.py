@@ -225,9 +225,13 @@ def _check_not_empty(data: Data, classes: tuple[str, ...], lazy_splits: dict[str
     for name, lazy_split in lazy_splits.items():
         if not len(lazy_split.labels):
             of_classes = " of the chosen classes" if data.classes is not None else ""
-            raise UserError(
-                f"{data.name}: no images{of_classes} in the split {name}", "add images, or choose other files"
-            )
+            hint = "add images, or choose other files"
+            train_count = len(lazy_splits["train"].labels)
+            if train_count < 2 * len(classes):
+                hint = (
+                    f"there are {len(classes)} classes and {train_count} images: does another column have the labels?"
+                )
+            raise UserError(f"{data.name}: no images{of_classes} in the split {name}", hint)
     counts = lazy_splits["train"].labels.bincount(minlength=len(classes)).tolist()
     missing = [name for name, count in zip(classes, counts, strict=True) if not count]
     if missing:

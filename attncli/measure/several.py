@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from attncli import model
+from attncli.errors import RunFailedError
 from attncli.measure.environment import describe_machine
 from attncli.measure.fake_tensors import image_shape
 from attncli.measure.host_share import measure_host_shares
@@ -22,6 +23,7 @@ from attncli.recipe import Recipe
 from attncli.system.other_work import count_cores_used_by_others, read_cpu_use
 from attncli.train import choose_device, resolve_precision, tune_malloc
 from attncli.train.distributed import choose_kernels
+from attncli.train.errors import empty_device_cache, is_out_of_memory
 
 ROUNDS = 9  # a distribution-free 95 % interval of a median needs six
 LARGE_IMAGE_SIDE, BATCH, LARGE_BATCH = (
@@ -51,7 +53,7 @@ class TimedRounds:
 def time_networks(recipes: Sequence[Recipe], shape: InputSpec, *, rounds: int = ROUNDS) -> TimedRounds:
     """Time training and inference steps of the recipes' networks on data of `shape`, in turn, for `rounds` rounds.
 
-    Raises UserError if a network cannot be built for such data.
+    Raises UserError if a network cannot be built for such data, RunFailedError if one image is too much for the memory.
     """
     cpu_use = read_cpu_use()
     device = choose_device()
@@ -86,7 +88,10 @@ def time_networks(recipes: Sequence[Recipe], shape: InputSpec, *, rounds: int = 
 def _prepare_at_common_batch(
     recipes: Sequence[Recipe], shape: InputSpec, precision: str, device: torch.device
 ) -> tuple[int, list[TimedNetwork]]:
-    """Return the batch size, and the networks, warmed up with it."""
+    """Return the batch size, and the networks, warmed up with it; it is halved while memory runs out.
+
+    Raises RunFailedError if one image of each network is too much.
+    """
 
     def prepare_networks(batch: int) -> list[TimedNetwork]:
         images = image_shape(batch, shape.size, shape.frames)
@@ -95,12 +100,25 @@ def _prepare_at_common_batch(
         ]
 
     batch = LARGE_BATCH if max(shape.size) >= LARGE_IMAGE_SIDE else BATCH
-    networks = prepare_networks(SMALLEST_BATCH)
     if device.type == "cpu":
+        networks = prepare_networks(SMALLEST_BATCH)
         slowest = max(time_calls(network.train, 1, device) for network in networks) / SMALLEST_BATCH
         while batch > 2 and batch * slowest > STEP_SECONDS:
             batch //= 2
-    return batch, networks if batch == SMALLEST_BATCH else prepare_networks(batch)
+        if batch == SMALLEST_BATCH:
+            return batch, networks
+    while batch:
+        try:
+            return batch, prepare_networks(batch)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        empty_device_cache(device)
+        batch //= 2
+    raise RunFailedError(
+        f"out of memory while timing {len(recipes)} networks of {shape.size[0]} x {shape.size[1]} px on {device}",
+        "use a smaller data.image_size, or --device cpu",
+    )
 
 
 def _time_rounds(steps: Sequence[Any], rounds: int, device: torch.device) -> list[list[float]]:

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
@@ -58,6 +60,25 @@ def read_process_rank(environment: Mapping[str, str] = os.environ) -> ProcessRan
         problem = f"LOCAL_RANK is {environment['LOCAL_RANK']}, but this machine has {processes_text}"
         raise UserError(problem, START_HINT)
     return ProcessRank(rank, processes, local_processes, rank_name is not None)
+
+
+def is_first_report(text: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether no other process of the same launcher on this machine has reported this text.
+
+    torchrun and `accelerate launch` give each process a file for its error, each in a folder of its own below a common
+    one; there the first process leaves a mark. Without such a launcher each report is the first.
+    """
+    error_file = environment.get("TORCHELASTIC_ERROR_FILE")
+    if not error_file:
+        return True
+    mark = Path(error_file).parent.parent / f"attncli-{sha256(text.encode(errors='replace')).hexdigest()[:16]}"
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:  # the folder is gone or cannot be written: rather twice than not at all
+        return True
+    return True
 
 
 def _read_number(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -1,13 +1,14 @@
 """Batch norms over the whole batch of a training in several processes, so that they compute what one process would.
 
 The statistics of Ioffe and Szegedy (2015, algorithm 1) are gathered from all processes, as in torch's SyncBatchNorm,
-which works only on GPUs and replaces the modules. Here the modules stay as they are: within the context
-of `synced_batch_norm`, torch's function `batch_norm` is computed here, whoever calls it. On CUDA it runs the kernels
-that torch has for this; on other devices, whose batch norm lacks them, the same sums are made of what is there.
+which works only on GPUs and replaces the modules. Here the modules stay as they are: within the context of
+`synced_batch_norm`, the function that they all call, `torch.nn.functional.batch_norm`, is the one of this file. No
+other call of torch is touched. On CUDA it runs the kernels that torch has for this; on other devices, whose batch norm
+lacks them, the same sums are made of what is there.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -15,29 +16,28 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.overrides import TorchFunctionMode
+
+_batch_norm_of_one_process = F.batch_norm
 
 
-def synced_batch_norm(processes: int) -> AbstractContextManager[Any]:
-    """Return a context in which batch norms in training see the batches of all processes; for one it does nothing."""
-    return _SyncedBatchNormMode() if processes > 1 else nullcontext()
+@contextmanager
+def synced_batch_norm(processes: int) -> Iterator[None]:
+    """Let batch norms in training see the batches of all processes within the context; for one it does nothing.
 
-
-class _SyncedBatchNormMode(TorchFunctionMode):
-    """Route `torch.nn.functional.batch_norm` to this file; every other function of torch is unchanged."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        return (batch_norm if func is F.batch_norm else func)(*args, **(kwargs or {}))
+    It holds for all threads, and for whoever calls `F.batch_norm`, also in a network of the user or of timm.
+    """
+    if processes == 1:
+        yield
+        return
+    previous, F.batch_norm = F.batch_norm, batch_norm
+    try:
+        yield
+    finally:
+        F.batch_norm = previous
 
 
 def batch_norm(
-    x: Tensor,
+    input: Tensor,  # noqa: A002 - torch's name, as others call it by that
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,
@@ -46,14 +46,15 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Return `torch.nn.functional.batch_norm` of this process's part of a batch x (n, C, ...).
+    """Return `torch.nn.functional.batch_norm` of this process's part `input` of a batch, (n, C, ...).
 
     In training mean and variance are those of all processes' parts together, in float32 (float64 for float64 maps),
     and the running statistics move towards them (the variance unbiased) alike in all processes. All processes
     must call it alike. Raises ValueError if the whole batch has a single value per channel.
     """
+    x = input
     if not training or x.numel() // x.shape[1] * dist.get_world_size() == 1:
-        return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+        return _batch_norm_of_one_process(x, running_mean, running_var, weight, bias, training, momentum, eps)
     if has_sync_kernels(x):
         normed: Tensor = _CudaBatchNormFunction.apply(x, weight, bias, running_mean, running_var, momentum, eps)
         return normed

@@ -96,6 +96,8 @@ def test_foreign_formats_are_named(tmp_path: Path, name: str) -> None:
         ("MNIST/raw/train-images-idx3-ubyte", ("published", "--dataset mnist or fashion-mnist")),
         ("cifar-10-batches-py/data_batch_1", ("published", "--dataset cifar10")),
         ("train_32x32.mat", ("published", "--dataset svhn")),
+        ("labels.xlsx", ("a spreadsheet", "CSV")),
+        ("train/data-00000-of-00001.arrow", ("an Arrow file", "to_parquet")),
     ],
 )
 def test_a_folder_of_foreign_files_is_named(tmp_path: Path, name: str, words: tuple[str, str]) -> None:

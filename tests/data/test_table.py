@@ -1,6 +1,7 @@
 """Lists of paths and labels: CSV, TSV and text files as people have them."""
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,28 @@ def test_a_choice_of_columns_is_said(tmp_path: Path) -> None:
     assert not any("data.label_column" in note for note in dataset.notes)
 
 
+def test_json_of_all_images(tmp_path: Path) -> None:
+    """A list of mappings, or a mapping from paths to labels, is as good as a line per image."""
+    root = pictures(tmp_path / "x")
+    names = {f"{seed}.png": label for seed, label in EXPECTED.items()}
+    for content in ([{"path": path, "label": label} for path, label in names.items()], names):
+        for indent in (None, 2):
+            (root / "x.json").write_text(json.dumps(content, indent=indent))
+            assert labels_by_image(load(root / "x.json")) == EXPECTED
+
+
+def test_lists_that_cannot_be_right(tmp_path: Path) -> None:
+    """Addresses of the web are named as such, and labels of which each stands once."""
+    root = pictures(tmp_path / "x")
+    (root / "x.csv").write_text("url,label\n" + "".join(f"https://x.org/{i}.png?a=1,{i % 2}\n" for i in range(10)))
+    with pytest.raises(UserError, match="addresses"):
+        load(root / "x.csv")
+    (root / "x.csv").write_text("path,label\n" + "".join(f"{i}.png,id{i}\n" for i in range(10)))
+    with pytest.raises(UserError) as caught:
+        load(root / "x.csv")
+    assert "10 classes" in caught.value.hint
+
+
 def test_classes_with_spaces(tmp_path: Path) -> None:
     """In lines without a delimiter the class may have spaces, or the path, also below comments (Aircraft, pets)."""
     names = {"a": "Falcon 2000", "b": "737-200"}
@@ -83,7 +106,7 @@ def test_classes_with_spaces(tmp_path: Path) -> None:
 def test_lists_of_kaggle(tmp_path: Path) -> None:
     """Columns of boxes, ids without labels for testing, and the example of an answer do not disturb."""
     rows = "".join(f"8,{i},{i % 2},images/{'ab'[i % 2]}/{i}.png\n" for i in range(10))
-    lists = {"Train.csv": "Width,Roi.X1,ClassId,Path\n" + rows, "test.csv": "id_code\nx1\nx2\n",
+    lists = {"Train.csv": "Width,Roi.X1,ClassId,Path\n" + rows, "test.csv": "id_code\na/x1\nb/x2\n",
              "sample_submission.csv": "id_code,label\nx1,0\nx2,0\n"}  # fmt: skip
     dataset = load(list_beside(tmp_path / "x", lists))
     assert labels_by_image(dataset) == {seed: str(seed % 2) for seed in range(10)}
@@ -130,6 +153,7 @@ LISTS = {
     "Excel's line of the delimiter": ("x.csv", "sep=;\npath;label\n", "{}.png;{}\n", EXPECTED),
     "comments at the top": ("x.csv", "# made by me\npath,label\n", "{}.png,{}\n", EXPECTED),
     "JSON lines": ("x.jsonl", "", '{{"file_name": "{}.png", "boxes": [1], "label": "{}"}}\n', EXPECTED),
+    "the label first": ("x.txt", "", "{1} {0}.png\n", EXPECTED),
     "zeros before numbers": ("x.csv", "path,label\n", "{}.png,0{}\n", {seed: "12"[seed % 2] for seed in range(10)}),
 }
 

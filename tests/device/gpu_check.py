@@ -1,4 +1,7 @@
-"""What only a real GPU can show, in about ten minutes (an estimate) and one table: `python -m tests.device.gpu_check`.
+"""What only a real GPU can show, in six minutes (`--minutes`) and one table: `python -m tests.device.gpu_check`.
+
+Each part runs in a process of its own and has its share of the time; what an earlier part leaves over, later ones get.
+So an error that ends CUDA's context, a crash or a process that hangs takes one row with it, and the others still come.
 
 Losses against the CPU, waits of the host, losses of captured steps against usual ones (`train.graph`), the time of a
 step on the host and on the device, as it is and captured, CondConv's ways, memory layouts, one GPU shared by several
@@ -7,15 +10,17 @@ runs a part.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,14 +30,16 @@ import torch
 from attncli import attention, data, model, records
 from attncli.attention.branch import condconv
 from attncli.data.dataset import Dataset
-from attncli.errors import UserError
+from attncli.errors import RunFailedError, UserError
 from attncli.measure.fake_tensors import image_shape
 from attncli.measure.paired_timing import time_calls
 from attncli.measure.timed_network import prepare_timed_network
 from attncli.recipe import Recipe, read
 from attncli.records import Epoch
 from attncli.run.naming import make_input_spec
+from attncli.system.process_groups import stop_process_tree
 from attncli.train import choose_device, evaluate_split, loop, resolve_precision, step_graph
+from attncli.train.device import find_accelerator
 from attncli.train.distributed import choose_kernels
 from attncli.train.session import prepare_session
 from attncli.train.step_graph import WARMUP_STEPS
@@ -43,6 +50,15 @@ BACKBONES, MECHANISMS, BATCHES = ("resnet20", "resnet18"), ("none", "eca", "cbam
 LOSS_STEPS, SYNC_STEPS = 20, 5
 LOSS_TOLERANCE = 2e-3  # relative, of the mean loss of 20 steps in float32
 GOAL_TOP1 = 0.94
+GOAL_RATES = {("resnet18", "eca", 512): 25_000, ("resnet20", "eca", 512): 100_000}  # images/s on an H100 or H200
+# The parts, in their order, and the seconds that each takes of six minutes. Those that a machine may lack come first.
+PARTS = {
+    "ranks": 40, "cifar": 70, "losses": 70, "waits": 45, "graph": 45, "speed": 50, "share": 50, "condconv": 15,
+    "layout": 10,
+}  # fmt: skip
+STOP_SECONDS = 15.0  # that a process has to end by itself after its time
+LOST_CONTEXT = ("CUDA error", "HIP error", "device-side assert", "Triton Error")  # in errors that a process keeps
+TIME_IS_OVER = "left out: the time of this part is over"
 RANKED_RUN = (
     "--attn", "eca", "--backbone", "resnet20", "--dataset", "digits", "--epochs", "1",
     "--set", "train.precision=fp32", "--set", "train.lr=0.01", "--set", "measure.speed=false",
@@ -118,7 +134,7 @@ def guard_row(part: str, what: str, make: Callable[[], Row]) -> Row:
     """Return the row that `make` returns, or one with the error that it raises, so that the others still come."""
     try:
         return make()
-    except (RuntimeError, TypeError, ValueError, UserError) as error:
+    except Exception as error:
         text = error.problem if isinstance(error, UserError) else str(error)
         first_line = (text.strip().splitlines() or [type(error).__name__])[0]
         return Row(part, what, f"{first_line[:120]} ({name_line(error)})", False)
@@ -167,34 +183,43 @@ def time_steps(device: torch.device, backbone: str, attn: str, batch: int, *, si
     choose_kernels(device, precision)
     net = model.build(recipe, model.InputSpec(10, (size, size)))
     timed = prepare_timed_network(net, recipe, 10, image_shape(batch, (size, size), None), precision, device)
-    eager = time_calls(timed.train, calls, device) / calls
-    started_at = time.perf_counter()
-    for _ in range(calls):
-        timed.train()
-    host = (time.perf_counter() - started_at) / calls
-    figure = f"{batch / eager:,.0f} images/s; a step {1e3 * eager:.2f} ms, the host alone {1e3 * host:.2f} ms"
+    rates = [batch * calls / time_calls(timed.train, calls, device)]
+    figure = f"{rates[0]:,.0f} images/s; a step {1e3 * batch / rates[0]:.2f} ms"
+    host = min(time_host_alone(timed.train, device) for _ in range(5))
+    figure += f", the host alone {1e3 * host:.2f} ms"
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        figure += "; " + describe_capture(recipe, net, device, batch, calls, size=size)
-    return Row("speed", f"{backbone} {attn} {batch}", figure)
+        try:
+            rates.append(time_captured(recipe, net, device, batch, calls, size=size))
+            figure += f"; captured {rates[1]:,.0f} images/s"
+        except UserError as error:
+            figure += f"; not captured: {error.problem[:70]}"
+    goal = GOAL_RATES.get((backbone, attn, batch))
+    has_goal = goal and device.type == "cuda" and any(n in torch.cuda.get_device_name(device) for n in ("H100", "H200"))
+    return Row("speed", f"{backbone} {attn} {batch}", figure, max(rates) > goal if has_goal else None)
 
 
-def describe_capture(
+def time_host_alone(work: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds in which the host starts `work` on an idle device."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    started_at = time.perf_counter()
+    work()
+    return time.perf_counter() - started_at
+
+
+def time_captured(
     recipe: Recipe, net: torch.nn.Module, device: torch.device, batch: int, calls: int, *, size: int = 32
-) -> str:
-    """Return the speed of a step that is replayed as one CUDA graph, or why it cannot be captured."""
+) -> float:
+    """Return the images/s of a step that is replayed as one CUDA graph. Raises UserError if it cannot be captured."""
     captured = recipe.model_copy(update={"train": recipe.train.model_copy(update={"graph": True})})
     shape, precision = image_shape(batch, (size, size), None), resolve_precision("auto", device)
-    try:
-        timed = prepare_timed_network(net, captured, 10, shape, precision, device)
-        for _ in range(WARMUP_STEPS):
-            timed.train()
-    except UserError as error:
-        return f"not captured: {error.problem[:70]}"
-    return f"captured {batch * calls / time_calls(timed.train, calls, device):,.0f} images/s"
+    timed = prepare_timed_network(net, captured, 10, shape, precision, device)
+    for _ in range(WARMUP_STEPS):
+        timed.train()
+    return batch * calls / time_calls(timed.train, calls, device)
 
 
-def compare_captured(device: torch.device, names: list[str], *, steps: int = 20, size: int = 32) -> Iterator[Row]:
+def compare_captured(device: torch.device, names: list[str], *, steps: int = 10, size: int = 32) -> Iterator[Row]:
     """Compare the losses of captured steps with those of usual ones, step by step, random numbers included."""
     if obstacle := step_graph.find_graph_obstacle(make_small_recipe("none"), device, "fp32"):
         yield Row("graph", "all", obstacle)
@@ -206,7 +231,12 @@ def compare_captured(device: torch.device, names: list[str], *, steps: int = 20,
         usual = make_steps(make_small_recipe(name, **keys), dataset, device)
         expected = [float(next(usual)) for _ in range(steps)]
         running = make_steps(make_small_recipe(name, **keys, **{"train.graph": True}), dataset, device)
-        losses = [float(next(running)) for _ in range(steps)]
+        try:
+            losses = [float(next(running)) for _ in range(steps)]
+        except RunFailedError:
+            raise
+        except UserError as error:  # refused before the training, as for a mechanism with random numbers of its own
+            return Row("graph", name, error.problem)
         off = max(abs(a - b) / abs(b) for a, b in zip(losses, expected, strict=True))
         return Row("graph", name, f"off by {off:.1e} at most in {steps} steps", off < LOSS_TOLERANCE)
 
@@ -273,14 +303,19 @@ def compare_processes(device: torch.device, *, options: Sequence[str] = ()) -> I
         for processes in (1, 2):
             runs = Path(folder, str(processes))
             command = [sys.executable, "-m", "attncli", "run", "--quiet", *RANKED_RUN, *options, "--runs", str(runs)]
-            subprocess.run([*command, "--processes", str(processes)], check=True, stdout=subprocess.DEVNULL)
+            command += ["--processes", str(processes)]
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            if done.returncode:
+                raise RuntimeError(
+                    f"{processes} processes: {(done.stderr.strip() or 'without a word').splitlines()[0]}"
+                )
             (log,) = runs.glob("*/log.jsonl")
             losses += [record.train_loss for record in records.read(log.parent) if isinstance(record, Epoch)]
     off = abs(losses[1] - losses[0]) / losses[0]
     yield Row("ranks", "2 processes", f"{off:.1e} off one process's {losses[0]:.4f}", off < LOSS_TOLERANCE)
 
 
-def train_for_a_while(device: torch.device, *, batch: int = 128, seconds: float = 10.0) -> float:
+def train_for_a_while(device: torch.device, *, batch: int = 128, seconds: float = 5.0) -> float:
     """Return the images/s of steps of resnet20 in this process, for so many seconds after the first steps."""
     recipe = make_small_recipe("none", **{"train.precision": "auto", "train.batch_size": batch})
     running = make_steps(recipe, make_random_dataset(4 * batch, 32), device)
@@ -315,28 +350,26 @@ def train_cifar(device: torch.device, *, epochs: int = 18) -> Iterator[Row]:
     yield Row("cifar", "resnet18 eca", f"{test.top1:.2%} in {seconds:.0f} s", test.top1 >= GOAL_TOP1 and seconds < 60)
 
 
-def run_parts(device: torch.device, parts: list[str]) -> Iterator[Row]:
-    """Yield the rows of the parts, in the order of `PARTS`."""
-    names = [attention.NONE, *list_still_mechanisms()]
-    if "losses" in parts:
-        yield from compare_losses(device, names)
-    if "waits" in parts:
-        yield from find_waits(device, names)
-    if "graph" in parts:
-        yield from compare_captured(device, names)
-    if "speed" in parts:
-        for backbone in BACKBONES:
-            for attn in MECHANISMS:
-                for batch in BATCHES:
-                    what = f"{backbone} {attn} {batch}"
-                    yield guard_row("speed", what, partial(time_steps, device, backbone, attn, batch))
+def make_rows(part: str, device: torch.device, skip: int = 0) -> Iterator[Row]:
+    """Return the rows of a part. Of a part with a row for each network, the first `skip` are left out."""
+    names = [attention.NONE, *list_still_mechanisms()][skip:]
+    networks = [(b, attn, batch) for b in BACKBONES for attn in MECHANISMS for batch in BATCHES][skip:]
+    rows_by_network: dict[str, Callable[[], Iterator[Row]]] = {
+        "losses": partial(compare_losses, device, names),
+        "waits": partial(find_waits, device, names),
+        "graph": partial(compare_captured, device, names),
+        "speed": lambda: (
+            guard_row("speed", " ".join(map(str, network)), partial(time_steps, device, *network))
+            for network in networks
+        ),
+    }
     single_rows = {
         "condconv": time_condconv, "layout": time_plane_layouts, "share": share_gpu, "ranks": compare_processes,
         "cifar": train_cifar,
     }  # fmt: skip
-    for part, make_rows in single_rows.items():
-        if part in parts:
-            yield from guard_rows(part, make_rows(device))
+    if part in rows_by_network:
+        return rows_by_network[part]()
+    return iter(()) if skip else guard_rows(part, single_rows[part](device))
 
 
 def guard_rows(part: str, rows: Iterator[Row]) -> Iterator[Row]:
@@ -349,34 +382,81 @@ def guard_rows(part: str, rows: Iterator[Row]) -> Iterator[Row]:
         yield row
 
 
-PARTS = ("losses", "waits", "graph", "speed", "condconv", "layout", "share", "ranks", "cifar")
+def print_part(part: str, seconds: float, skip: int) -> int:
+    """Print the rows of a part as JSON, one a line, until its time is over. Return 3 if CUDA's context is lost."""
+    warnings.simplefilter("ignore")  # of operations without a fixed order
+    end = time.monotonic() + seconds
+    for row in make_rows(part, choose_device(), skip):
+        print(json.dumps(asdict(row)), flush=True)
+        if row.is_good is False and any(word in row.figure for word in LOST_CONTEXT):
+            return 3
+        if time.monotonic() > end:
+            print(json.dumps(asdict(Row(part, "the rest", TIME_IS_OVER))), flush=True)
+            return 0
+    return 0
+
+
+def run_part(part: str, seconds: float) -> Iterator[Row]:
+    """Yield the rows that other processes print for a part: another one goes on after a row that ended the last."""
+    end, count = time.monotonic() + seconds, 0
+    if seconds <= 0:
+        yield Row(part, "all", TIME_IS_OVER)
+    while (left := end - time.monotonic()) > 0:
+        with tempfile.TemporaryFile("w+", errors="replace") as errors:
+            command = [sys.executable, "-m", "tests.device.gpu_check", "--part", part]
+            command += ["--seconds", str(left), "--skip", str(count)]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+            timer = threading.Timer(left + STOP_SECONDS, stop_process_tree, (process, 2.0))
+            timer.start()
+            for line in process.stdout:
+                count += 1
+                yield Row(**json.loads(line))
+            code = process.wait()
+            timer.cancel()
+            errors.seek(0)
+            lines = [line for line in errors.read().splitlines() if line.strip()]
+        if code == 0:
+            return
+        if code != 3:
+            reason = "had to be ended" if time.monotonic() > end else f"ended with exit code {code}"
+            yield Row(part, "", f"its process {reason}: {(lines or ['without a word'])[-1][:120]}", False)
+            count += 1
+
+
+def run_parts(parts: Sequence[str], seconds: float) -> Iterator[Row]:
+    """Yield the rows of the parts; each has its share of the time that is left."""
+    end = time.monotonic() + seconds
+    for number, part in enumerate(parts):
+        left = max(0.0, end - time.monotonic())
+        yield from run_part(part, left * PARTS[part] / sum(PARTS[later] for later in parts[number:]))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table row by row; return 0 if everything is as it should be, 1 if not, 2 without a GPU."""
     parser = argparse.ArgumentParser(prog="python -m tests.device.gpu_check", description=__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {','.join(PARTS)}")
+    parser.add_argument("--minutes", type=float, default=6.0, help="time for all parts together")
+    parser.add_argument("--part", help=argparse.SUPPRESS)  # these four are for the processes that this one starts
+    parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--skip", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    parts = options.only.split(",")
-    if unknown := [part for part in parts if part not in PARTS]:
+    if options.child:
+        print(train_for_a_while(choose_device()))
+        return 0
+    if options.part:
+        return print_part(options.part, options.seconds, options.skip)
+    chosen = options.only.split(",")
+    if unknown := [part for part in chosen if part not in PARTS]:
         print(f"Error: --only {unknown[0]}: no such part; there are {', '.join(PARTS)}", file=sys.stderr)
         return 2
-    try:
-        device = choose_device()
-    except UserError as error:
-        print(f"Error: {error.problem} ({error.hint})", file=sys.stderr)
-        return 2
+    device = find_accelerator()  # nothing runs on it here, so that a GPU for one process is free for the parts
     if device.type == "cpu":
         print("Error: torch finds no GPU here, and this check is for one (`attncli doctor` says why)", file=sys.stderr)
         return 2
-    if options.child:
-        print(train_for_a_while(device))
-        return 0
     print(f"{torch.cuda.get_device_name(device) if device.type == 'cuda' else device}, torch {torch.__version__}")
-    warnings.simplefilter("ignore")  # of operations without a fixed order, between the rows
     results = []
-    for row in run_parts(device, parts):
+    for row in run_parts([part for part in PARTS if part in chosen], 60 * options.minutes):
         results.append(row.is_good)
         sign = {True: "ok", False: "NOT", None: ""}[row.is_good]
         print(f"{row.part:9} {row.what:24} {sign:4} {row.figure}", flush=True)

@@ -1,10 +1,12 @@
 """The parts of the script for a real GPU, on the CPU and as small as they get."""
 
+import json
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import repeat
 from pathlib import Path
+from typing import IO
 from unittest import mock
 
 import pytest
@@ -124,10 +126,11 @@ def test_two_processes_are_compared_with_one(monkeypatch: pytest.MonkeyPatch) ->
     """By the loss of the epoch in their logs; a machine with one GPU has nothing to compare."""
     losses = iter([2.0, 2.01])
 
-    def run(command: list[str], **options: object) -> None:
+    def run(command: list[str], **options: object) -> mock.Mock:
         folder = Path(command[command.index("--runs") + 1], "abc")
         folder.mkdir(parents=True)
         records.append_record(folder, replace(EPOCH, train_loss=next(losses)))
+        return mock.Mock(returncode=0)
 
     monkeypatch.setattr(gpu_check.subprocess, "run", run)
     (row,) = gpu_check.compare_processes(CPU, options=("--device", "cpu"))
@@ -135,3 +138,58 @@ def test_two_processes_are_compared_with_one(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
     (row,) = gpu_check.compare_processes(CPU)
     assert row.is_good is None
+    failed = mock.Mock(returncode=1, stderr="Error: NCCL timed out\n  hint: none\n")
+    monkeypatch.setattr(gpu_check.subprocess, "run", lambda command, **options: failed)
+    (row,) = gpu_check.guard_rows("ranks", gpu_check.compare_processes(CPU, options=("--device", "cpu")))
+    assert (row.is_good, row.figure[:34]) == (False, "1 processes: Error: NCCL timed out")
+
+
+def test_a_part_stops_when_its_time_is_over_or_the_device_is_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its process prints rows as JSON; after a lost context it ends with 3, after its time with a row that says so."""
+
+    def make_rows(*given: object) -> Iterator[gpu_check.Row]:
+        yield gpu_check.Row("losses", "none", "fine", True)
+        yield gpu_check.Row("losses", "eca", "CUDA error: an illegal memory access was encountered", False)
+        yield gpu_check.Row("losses", "se", "never reached", True)
+
+    monkeypatch.setattr(gpu_check, "make_rows", make_rows)
+    monkeypatch.setattr(gpu_check, "choose_device", lambda: CPU)
+    for seconds, code, names in ((9.0, 3, ["none", "eca"]), (-1.0, 0, ["none", "the rest"])):
+        assert gpu_check.print_part("losses", seconds, 0) == code
+        assert [json.loads(line)["what"] for line in capsys.readouterr().out.splitlines()] == names
+
+
+def test_a_part_goes_on_after_a_process_that_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next process leaves out the rows that are there, and the network at which the last one crashed."""
+    outcomes = iter([(["none", "eca"], 3, ""), (["se"], -11, "x\nSegmentation fault\n"), (["cbam"], 0, "")])
+    skipped = []
+
+    def start(command: list[str], *, stderr: IO[str], **options: object) -> mock.Mock:
+        skipped.append(command[command.index("--skip") + 1])
+        names, code, words = next(outcomes)
+        stderr.write(words)
+        rows = [json.dumps(asdict(gpu_check.Row("losses", name, "", True))) for name in names]
+        return mock.Mock(stdout=rows, wait=lambda: code)
+
+    monkeypatch.setattr(gpu_check.subprocess, "Popen", start)
+    rows = list(gpu_check.run_part("losses", 30.0))
+    assert skipped == ["0", "2", "4"]
+    assert [(row.what, row.is_good) for row in rows] == [
+        ("none", True), ("eca", True), ("se", True), ("", False), ("cbam", True),
+    ]  # fmt: skip
+    assert rows[3].figure == "its process ended with exit code -11: Segmentation fault"
+
+
+def test_every_part_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gets its share of the time; without time left there is a row too. A part that skips its rows is empty."""
+    shares = {}
+    monkeypatch.setattr(gpu_check, "run_part", lambda part, seconds: shares.setdefault(part, seconds) and iter(()))
+    list(gpu_check.run_parts(list(gpu_check.PARTS), 360.0))
+    assert list(shares) == list(gpu_check.PARTS)
+    assert shares["ranks"] == pytest.approx(360 * gpu_check.PARTS["ranks"] / sum(gpu_check.PARTS.values()), rel=0.01)
+    assert shares["layout"] > 300, "what earlier parts leave over"
+    monkeypatch.undo()
+    assert [row.figure for row in gpu_check.run_part("share", 0.0)] == [gpu_check.TIME_IS_OVER]
+    assert list(gpu_check.make_rows("layout", CPU, skip=1)) == []

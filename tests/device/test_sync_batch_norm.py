@@ -131,13 +131,13 @@ def test_four_parts_equal_the_whole_batch(
 
     def run_norm(mine: Tensor, upstream: Tensor) -> SimpleNamespace:
         norm, mine = kind(shape[1], **options), mine.clone().requires_grad_()
-        with sync_batch_norm.synced_batch_norm(WORLD) if len(mine) < len(x) else torch.enable_grad():
-            y = norm(mine)
+        y = norm(mine)
         (y * upstream).sum().backward()
         return SimpleNamespace(y=y.detach(), dx=mine.grad, norm=norm)
 
     one = run_norm(x, dy)
-    parts = group.run(lambda rank: run_norm(x.chunk(WORLD)[rank], dy.chunk(WORLD)[rank]))
+    with sync_batch_norm.synced_batch_norm(WORLD):
+        parts = group.run(lambda rank: run_norm(x.chunk(WORLD)[rank], dy.chunk(WORLD)[rank]))
     torch.testing.assert_close(torch.cat([part.y for part in parts]), one.y, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(torch.cat([part.dx for part in parts]), one.dx, rtol=1e-4, atol=1e-5)
     for name, parameter in one.norm.named_parameters():
@@ -146,3 +146,27 @@ def test_four_parts_equal_the_whole_batch(
     for part in parts:
         for name, buffer in one.norm.named_buffers():
             torch.testing.assert_close(part.norm.get_buffer(name), buffer, rtol=1e-4, atol=1e-5)
+
+
+def test_only_batch_norm_is_replaced_and_only_within_the_context() -> None:
+    """Within the context F.batch_norm is ours, and after an error the old one is back; no other call is caught."""
+    plain, seen = nn.functional.batch_norm, []
+
+    def fail() -> None:
+        seen.append((nn.functional.batch_norm, torch._C._len_torch_function_stack()))
+        raise RuntimeError("a step that fails")
+
+    with sync_batch_norm.synced_batch_norm(1):
+        assert nn.functional.batch_norm is plain
+    with pytest.raises(RuntimeError, match="a step that fails"), sync_batch_norm.synced_batch_norm(2):
+        fail()
+    assert seen == [(sync_batch_norm.batch_norm, 0)]
+    assert nn.functional.batch_norm is plain
+
+
+def test_evaluation_needs_no_other_process() -> None:
+    """In evaluation the statistics are those of the network: nothing is exchanged, and nothing calls itself."""
+    norm, x = nn.BatchNorm2d(3).eval(), torch.randn(2, 3, 4, 4)
+    with sync_batch_norm.synced_batch_norm(2):
+        y = norm(x)
+    torch.testing.assert_close(y, norm(x))

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from attncli.errors import RunFailedError
-from attncli.measure import host_share, paired_timing, throughput
+from attncli.measure import host_share, paired_timing, several, throughput
 from attncli.measure.paired_timing import time_pairs
 from attncli.measure.throughput import measure_throughput
+from attncli.model import InputSpec
 from attncli.recipe import Recipe, read
 from attncli.records import name_speed_limit
 from tests.measure.nets import Tiny
@@ -237,6 +238,31 @@ def test_memory_that_never_suffices_is_an_error_in_words() -> None:
         with pytest.raises(RunFailedError, match="out of memory while timing"):
             measure_throughput(Full(room, tried), Tiny(), recipe(**values), 5, (8, 8))
         assert list(dict.fromkeys(tried)) == batches
+
+
+@pytest.mark.parametrize(("room", "batches"), [(40, [128, 64, 32]), (0, [128, 64, 32, 16, 8, 4, 2, 1])])
+def test_networks_side_by_side_share_a_batch_that_fits(
+    monkeypatch: pytest.MonkeyPatch, room: int, batches: list[int]
+) -> None:
+    """On a GPU the batch of all networks is halved until it fits; without room for one image it is said in words."""
+    tried: list[int] = []
+
+    def prepare(net: object, recipe: object, classes: int, shape: tuple[int, ...], *others: object) -> object:
+        tried.append(shape[0])
+        if shape[0] > room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return shape[0]
+
+    monkeypatch.setattr(several, "prepare_timed_network", prepare)
+    monkeypatch.setattr(several.model, "build", lambda *given: None)
+    device, spec = torch.device("cuda", 0), InputSpec(5, (32, 32))
+    monkeypatch.setattr(several, "empty_device_cache", lambda device: None)
+    if room:
+        assert several._prepare_at_common_batch([recipe()] * 2, spec, "fp32", device) == (32, [32, 32])
+    else:
+        with pytest.raises(RunFailedError, match="out of memory while timing 2 networks of 32 x 32 px on cuda:0"):
+            several._prepare_at_common_batch([recipe()] * 2, spec, "fp32", device)
+    assert list(dict.fromkeys(tried)) == batches
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

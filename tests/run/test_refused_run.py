@@ -7,7 +7,7 @@ import pytest
 
 from attncli import recipe
 from attncli.errors import UserError
-from attncli.run import execute
+from attncli.run import distributed, execute
 from attncli.track import RunStore
 
 
@@ -32,3 +32,12 @@ def test_what_cannot_be_trained_is_refused_before_the_run_begins(tmp_path: Path,
     with pytest.raises(UserError, match=setting.partition("=")[0]):
         execute.execute_run(chosen, run_store=RunStore(tmp_path, None), listener=Mock())
     assert not [path for path in tmp_path.rglob("*") if path.name in ("recipe.yaml", "log.jsonl", "mlflow.db")]
+
+
+def test_other_processes_read_no_images_if_the_first_cannot_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They end in silence at once: the first would wait for them, with NCCL not longer than ten minutes."""
+    load = Mock()
+    monkeypatch.setattr(distributed.train, "combine_flags", lambda accelerator, *flags: [False, False])
+    with pytest.raises(SystemExit) as end:
+        distributed.follow_main_rank(recipe.read(), Mock(), runs=Path("runs"), resume=True, load_dataset=load)
+    assert (end.value.code, load.called) == (0, False)

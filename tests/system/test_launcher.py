@@ -1,9 +1,12 @@
 """Facts of what launchers leave in the environment: whole sets are taken, parts of them are refused or ignored."""
 
+from pathlib import Path
+
 import pytest
 
+from attncli.__main__ import print_error
 from attncli.errors import UserError
-from attncli.system.launcher import ProcessRank, read_process_rank
+from attncli.system.launcher import ProcessRank, is_first_report, read_process_rank
 
 ADDRESS = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 
@@ -54,3 +57,26 @@ def test_parts_of_sets(environment, word):
     with pytest.raises(UserError, match=word.replace("(", "[(]")) as caught:
         read_process_rank(environment)
     assert "unset" in caught.value.hint
+
+
+def test_one_of_several_processes_prints_what_all_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Below torchrun the first process to fail prints the error, the others only what they alone have met."""
+    for rank, problem in ((1, "train.lr: not a number"), (0, "train.lr: not a number"), (2, "process 2: no memory")):
+        folder = tmp_path / "attempt_0" / str(rank)
+        folder.mkdir(parents=True)
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(folder / "error.json"))
+        print_error(UserError(problem, "a hint"))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "Error" in line] == [
+        "Error: train.lr: not a number", "Error: process 2: no memory"
+    ]  # fmt: skip
+    assert len(lines) == 4
+
+
+def test_an_error_is_printed_without_a_folder_for_it(tmp_path: Path) -> None:
+    """Without torchrun, and if its folder is gone, each process reports."""
+    for environment in ({}, {"TORCHELASTIC_ERROR_FILE": str(tmp_path / "gone" / "0" / "0" / "error.json")}):
+        assert is_first_report("x", environment)
+        assert is_first_report("x", environment)

@@ -10,7 +10,7 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 FOREIGN_FORMATS = {
     ".npz": "arrays of NumPy", ".npy": "an array of NumPy", ".mat": "a file of MATLAB", ".h5": "an HDF5 file",
     ".hdf5": "an HDF5 file", ".tfrecord": "records of TensorFlow", ".tfrecords": "records of TensorFlow",
-    ".arrow": "an Arrow file", ".pkl": "a pickle", ".pickle": "a pickle", ".pt": "tensors of torch",
+    ".db": "a database", ".sqlite": "a database", ".pkl": "a pickle", ".pickle": "a pickle", ".pt": "tensors of torch",
     ".pth": "tensors of torch", ".mdb": "an LMDB database", ".lmdb": "an LMDB database", ".rec": "records of MXNet",
     ".beton": "a file of FFCV", ".idx": "an index of records", ".bin": "plain bytes",
 }  # fmt: skip
@@ -29,6 +29,8 @@ PUBLISHED_FILES = {
     "test_x.bin": "stl10",
     "test_y.bin": "stl10",
 }
+SPREADSHEETS = (".xlsx", ".xls", ".ods")
+ARROW_HINT = "datasets.load_from_disk(DIR)['train'].to_parquet('train.parquet') makes a Parquet table of it"
 SIDE_SUFFIXES = (".md", ".json", ".yaml", ".txt", ".html")  # of notes beside such files
 CONVERT_HINT = (
     "write the images as files (train/CLASS/*.png) or as a Parquet table with the columns image and label; "
@@ -69,5 +71,9 @@ def _describe_foreign_file(name: str, location: str) -> UserError | None:
     suffix = suffixes[-1] if suffixes else ""
     if suffix in ARCHIVES:
         return UserError(f"{location}: an archive", "unpack it, and give the folder or list that it holds")
+    if suffix in SPREADSHEETS:
+        return UserError(f"{location}: a spreadsheet", "save it as CSV (UTF-8), which --dataset table reads")
+    if suffix == ".arrow":
+        return UserError(f"{location}: an Arrow file, which no dataset here reads", ARROW_HINT)
     known = [text for ending, text in FOREIGN_FORMATS.items() if suffix == ending or suffix.startswith(f"{ending}-")]
     return UserError(f"{location}: {known[0]}, which no dataset here reads", CONVERT_HINT) if known else None

@@ -70,6 +70,9 @@ def find_listed_files(
     if missing and not (may_lack and files):
         if is_base64_image(missing[0]):
             raise UserError(f"{list_path}: the column of images holds images in base64, not paths", BASE64_HINT)
+        if "://" in missing[-1]:
+            problem = f"{list_path}: the column of images holds addresses, not paths: {missing[-1][:MOST_LETTERS]}"
+            raise UserError(problem, f"fetch the images into {folder}, and list their file names")
         named = ", ".join(text[:MOST_LETTERS] for text in missing[:SHOWN])
         hint = f"paths count from {folder}; add the images, or leave their rows out: --set data.bad=skip"
         if len(missing) == len(paths):

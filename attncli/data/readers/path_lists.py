@@ -83,6 +83,8 @@ def read_path_table(path: Path, wanted: ColumnNames) -> PathTable:
     _check_no_pixels(rows[0], path)
     has_header = is_json or _is_header(rows[0], wanted)
     numbered = ("path", "label", *(f"column {i}" for i in range(2, len(rows[0]))))
+    if not has_header and all(len(row) > 1 and _is_image_second(row) for row in rows):
+        numbered = ("label", "path", *numbered[2:])
     columns = tuple(rows[0]) if has_header else numbered[: len(rows[0])]
     body = [_cut_empty_end(row, len(columns)) for row in (rows[1:] if has_header else rows)]
     broken = next((number for number, row in enumerate(body, 1 + has_header) if len(row) != len(columns)), None)
@@ -97,6 +99,11 @@ def _is_header(cells: Sequence[str], wanted: ColumnNames) -> bool:
     """Return whether a first line names columns: a wanted one, or a usual one and no file."""
     is_known = any(_fold(cell) in IMAGE_COLUMNS for cell in cells) and not any(map(IMAGE_ENDING.search, cells))
     return is_known or any(cell in (wanted.image, wanted.label) for cell in cells)
+
+
+def _is_image_second(cells: Sequence[str]) -> bool:
+    """Return whether the second cell names an image and the first does not, as in `0 cat/1.png`."""
+    return bool(IMAGE_ENDING.search(cells[1])) and not IMAGE_ENDING.search(cells[0])
 
 
 def _fold(name: str) -> str:
@@ -162,9 +169,17 @@ def _skip_comments(lines: Sequence[str]) -> Sequence[str]:
 def _split_json_lines(lines: Sequence[str]) -> list[list[str]]:
     """Return a header and the cells of each line, which is a mapping in JSON; lists and mappings in it are left out.
 
-    Raises ValueError if a line is no mapping of texts or numbers.
+    One JSON text for all images is read too: a list of such mappings, or a mapping from paths to labels. Raises
+    ValueError if a line is no mapping of texts or numbers.
     """
-    entries = [json.loads(line) for line in lines]
+    if lines[0].lstrip().startswith("["):
+        entries = json.loads("\n".join(lines))
+    elif len(lines) == 1 or lines[0].strip() == "{":
+        entry = json.loads("\n".join(lines))
+        is_one_row = not any(map(IMAGE_ENDING.search, entry))
+        entries = [entry] if is_one_row else [{"path": path, "label": label} for path, label in entry.items()]
+    else:
+        entries = [json.loads(line) for line in lines]
     if not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("JSON without a mapping per line")
     nested = {key for entry in entries for key, value in entry.items() if isinstance(value, list | dict)}
