@@ -1,4 +1,4 @@
-"""Options, parameter types and output that several commands share."""
+"""Options and output that several commands share."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +19,7 @@ from attncli.commands._completion import (
     complete_shipped_results,
 )
 from attncli.commands._result_stream import echo_result, reserve_stdout
+from attncli.commands._value_types import IMAGE_SIZE, NAMES, SEED
 from attncli.errors import UserError
 from attncli.shortcuts import SHORTCUT_KEYS
 from attncli.system.files import expand_user_path, path_exists
@@ -31,85 +32,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class NameList(click.ParamType):  # type: ignore[type-arg]  # only later clicks give it one
-    """Names separated by commas; the command gets a list."""
-
-    name = "names"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-        """Return the names, without spaces around them."""
-        if isinstance(value, list):
-            return value
-        return [name.strip() for name in value.split(",")] if value else []
-
-
-class SeedList(click.ParamType):  # type: ignore[type-arg]
-    """How many seeds (`3`) or which ones (`0,1,7`); the command gets an int or a list of ints."""
-
-    name = "seeds"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | list[int]:
-        """Return the number or the list. Raises UserError for anything else."""
-        if isinstance(value, int | list):
-            return value
-        words = [word.strip() for word in value.split(",")]
-        if not all(word.isdecimal() for word in words) or words == ["0"]:
-            raise UserError(
-                f"--seeds {value}: neither a number of seeds nor a list of seeds",
-                "for example --seeds 5, or --seeds 0,1,7",
-            )
-        seeds = [int(word) for word in words]
-        return seeds if len(seeds) > 1 else seeds[0]
-
-
-class Seed(click.ParamType):  # type: ignore[type-arg]
-    """The seed of one run."""
-
-    name = "seed"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number. Raises UserError for several, with the ways to train several."""
-        text = str(value).strip()
-        if len(text.split(",")) > 1:
-            raise UserError(
-                f"--seed {text}: a run has one seed",
-                "call it once per seed, or train several with `attncli sweep FILE --seeds 0,1,2`",
-            )
-        if not text.isdecimal():
-            raise UserError(f"--seed {text}: not a whole number from 0", "for example --seed 3")
-        return int(text)
-
-
-class ImageSize(click.ParamType):  # type: ignore[type-arg]
-    """The size of images: one side, or height x width; the command gets an int or a list of two."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | list[int]:
-        """Return the side, or height and width. Raises UserError for anything else."""
-        from attncli.recipe.image_size import parse_image_size
-
-        return value if isinstance(value, int | list) else parse_image_size(str(value))
-
-
-class JobCount(click.ParamType):  # type: ignore[type-arg]
-    """A number of runs at a time, or `auto`."""
-
-    name = "jobs"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
-        """Return the number, or "auto". Raises UserError for anything else."""
-        if value == "auto":
-            return "auto"
-        if isinstance(value, int):
-            return value
-        if not str(value).isdecimal() or int(value) < 1:
-            raise UserError(f"--jobs {value}: not a whole number from 1, and not auto", "for example --jobs 2")
-        return int(value)
-
-
 JOBS_HELP = "Runs at a time; auto: several per GPU if one does not fill it  [default: one per GPU, else 1]"
-NAMES, SEEDS, SEED, JOBS, IMAGE_SIZE = NameList(), SeedList(), Seed(), JobCount(), ImageSize()
 
 _FILE = click.argument(
     "recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path), shell_complete=complete_recipes

@@ -17,7 +17,6 @@ from attncli.commands._completion import (
     complete_sweeps,
 )
 from attncli.commands._options import (
-    NAMES,
     echo_json,
     format_option,
     json_option,
@@ -26,6 +25,7 @@ from attncli.commands._options import (
     with_option,
 )
 from attncli.commands._result_stream import echo_result
+from attncli.commands._value_types import NAMES
 
 MOST_NAME_BYTES = 200  # of a plot's file name; file systems allow 255
 LEAST_COLUMNS, MOST_COLUMNS = 80, 120  # a narrower table is broken, longer lines of text are hard to read

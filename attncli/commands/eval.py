@@ -9,7 +9,6 @@ import click
 
 from attncli.commands._completion import complete_datasets, complete_runs
 from attncli.commands._options import (
-    NAMES,
     device_option,
     echo_json,
     format_option,
@@ -18,6 +17,7 @@ from attncli.commands._options import (
     runs_option,
 )
 from attncli.commands._result_stream import echo_result
+from attncli.commands._value_types import NAMES
 from attncli.errors import UserError, unknown_name_error
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from attncli.commands._options import NAMES, echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, store_options
+from attncli.commands._value_types import NAMES
 from attncli.errors import UserError, unknown_name_error
 
 KINDS = ("attention", "backbones", "matrix", "data", "recipes", "runs")

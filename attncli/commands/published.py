@@ -6,8 +6,14 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_backbones, complete_mechanisms
-from attncli.commands._options import NAMES, echo_json, json_option, reserve_stdout_for_data, store_options
+from attncli.commands._options import (
+    echo_json,
+    json_option,
+    reserve_stdout_for_data,
+    store_options,
+)
 from attncli.commands._result_stream import echo_result
+from attncli.commands._value_types import NAMES
 from attncli.errors import unknown_name_error
 
 

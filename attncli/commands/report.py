@@ -9,12 +9,12 @@ import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
 from attncli.commands._options import (
-    NAMES,
     open_results_of_others,
     overwrite_line,
     store_options,
     with_option,
 )
+from attncli.commands._value_types import NAMES
 
 if TYPE_CHECKING:
     from attncli.report.html_report import ReportData

@@ -15,11 +15,7 @@ from attncli.commands._completion import (
     complete_sweeps,
 )
 from attncli.commands._options import (
-    IMAGE_SIZE,
-    JOBS,
     JOBS_HELP,
-    NAMES,
-    SEEDS,
     device_option,
     echo_json,
     json_option,
@@ -28,6 +24,7 @@ from attncli.commands._options import (
     store_options,
     with_option,
 )
+from attncli.commands._value_types import IMAGE_SIZE, JOBS, NAMES, SEEDS
 from attncli.errors import UserError
 from attncli.shortcuts import SHORTCUT_KEYS
 

@@ -79,7 +79,7 @@ def find_run_folder(runs: Path, word: str, notify: Callable[[str], None] | None 
     chosen = [*digest_matches, *finished_matches, *name_matches][:1]
     if not digest_matches and len(name_matches) > 1 and notify is not None:
         others = ", ".join(path.name for path in name_matches if path not in chosen)
-        notify(f"{len(name_matches)} runs have the name {word}: {chosen[0].name}, the latest; the others are {others}")
+        notify(f"{len(name_matches)} runs have the name {word}: {chosen[0].name}, the latest; also {others}")
     if chosen:
         return chosen[0]
     if not run_folders:

@@ -13,7 +13,7 @@ from attncli.track import tags
 VIEW_TAG_PREFIX = "mlflow.sharedViewState."
 TABLE_VIEW, CHARTS_VIEW = "attncli-table", "attncli-graphs"  # the keys of the views; other keys were earlier views
 RUNS_ONLY = "tags.digest LIKE '%'"  # not the runs that hold a sweep, a comparison or a report
-COLUMN_WIDTHS = {"attn": 80, "seed": 50, "top-1": 70, "params": 95, "MACs": 95, "speed": 65}  # pixels, by tag
+COLUMN_WIDTHS = {"attn": 80, "seed": 50, "top-1": 70, "params": 90, "MACs": 90, "speed": 65}  # pixels, by tag
 # Beside MLflow's assistant, which opens by itself, a window of 1500 px has room for no more.
 
 

@@ -106,7 +106,7 @@ def test_classes_with_spaces(tmp_path: Path) -> None:
 def test_lists_of_kaggle(tmp_path: Path) -> None:
     """Columns of boxes, ids without labels for testing, and the example of an answer do not disturb."""
     rows = "".join(f"8,{i},{i % 2},images/{'ab'[i % 2]}/{i}.png\n" for i in range(10))
-    lists = {"Train.csv": "Width,Roi.X1,ClassId,Path\n" + rows, "test.csv": "id_code\nx1\nx2\n",
+    lists = {"Train.csv": "Width,Roi.X1,ClassId,Path\n" + rows, "test.csv": "id_code\na/x1\nb/x2\n",
              "sample_submission.csv": "id_code,label\nx1,0\nx2,0\n"}  # fmt: skip
     dataset = load(list_beside(tmp_path / "x", lists))
     assert labels_by_image(dataset) == {seed: str(seed % 2) for seed in range(10)}

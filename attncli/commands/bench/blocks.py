@@ -8,7 +8,13 @@ from operator import itemgetter
 import click
 
 from attncli.commands._completion import complete_mechanisms
-from attncli.commands._options import NAMES, device_option, echo_json, json_option, overwrite_line
+from attncli.commands._options import (
+    device_option,
+    echo_json,
+    json_option,
+    overwrite_line,
+)
+from attncli.commands._value_types import NAMES
 from attncli.errors import UserError
 
 TEXT_COLUMNS = ("attn", "shape", "type", "")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands._options import NAMES
+from attncli.commands._value_types import NAMES
 from attncli.commands.bench._contenders import (
     check_requested_device,
     contender_options,

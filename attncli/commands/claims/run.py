@@ -8,16 +8,14 @@ import click
 
 from attncli.commands._completion import complete_backbones, complete_claims, complete_datasets, complete_recipes
 from attncli.commands._options import (
-    IMAGE_SIZE,
-    JOBS,
     JOBS_HELP,
-    SEEDS,
     device_option,
     echo_json,
     find_recipe,
     json_option,
     store_options,
 )
+from attncli.commands._value_types import IMAGE_SIZE, JOBS, SEEDS
 from attncli.quantities import format_quantity
 
 if TYPE_CHECKING:

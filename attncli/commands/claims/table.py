@@ -16,7 +16,6 @@ from attncli.commands._completion import (
     complete_verdicts,
 )
 from attncli.commands._options import (
-    NAMES,
     device_option,
     echo_json,
     json_option,
@@ -27,6 +26,7 @@ from attncli.commands._options import (
     with_option,
 )
 from attncli.commands._result_stream import echo_result
+from attncli.commands._value_types import NAMES
 
 if TYPE_CHECKING:
     from attncli.claims.evidence import Evidence

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._completion import complete_datasets, complete_recipes
-from attncli.commands._options import IMAGE_SIZE, F, apply_options, check_runs_path, read_recipe
+from attncli.commands._options import (
+    F,
+    apply_options,
+    check_runs_path,
+    read_recipe,
+)
+from attncli.commands._value_types import IMAGE_SIZE
 from attncli.errors import UserError
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import NAMES, SEEDS, echo_json, json_option, runs_option
+from attncli.commands._options import echo_json, json_option, runs_option
+from attncli.commands._value_types import NAMES, SEEDS
 from attncli.dataset_catalog import find_properties, list_datasets
 from attncli.errors import unknown_name_error
 from attncli.quantities import format_quantity

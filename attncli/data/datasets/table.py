@@ -98,9 +98,11 @@ def _list_tables(
     """Return the listing of each split, and add notes; `known` has the names that data.unused_splits may have."""
     wanted = name_columns(data)
     rows: dict[str, list[LabelledRows]] = {}
+    tables = {split: read_path_table(path, wanted) for split, path in lists.items()}
     for split, path in lists.items():
-        table = read_path_table(path, wanted)
-        listed = read_labelled_paths(table, wanted)
+        table = tables[split]
+        is_unlabelled = len(table.columns) == 1 < len(tables["train"].columns)
+        listed = None if is_unlabelled else read_labelled_paths(table, wanted)
         if listed is None:
             if split == "train":
                 raise UserError(f"{path}: no column of labels", LAYOUT)
