@@ -6,7 +6,9 @@ import shlex
 import sqlite3
 import uuid
 from contextlib import closing
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
@@ -101,21 +103,32 @@ def _create_database(file: Path) -> None:
 
     MLflow makes the tables in more than fifty steps. They are made in memory, written to another file and renamed.
     """
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    memory = f"sqlite+pysqlite:///file:{uuid.uuid4().hex}?mode=memory&cache=shared&uri=true"
     new_file = file.with_name(f".{file.name}.new")
     for leftover in (new_file, *(file.with_name(file.name + ending) for ending in COMPANIONS)):
         leftover.unlink(missing_ok=True)  # SQLite would apply the log of an earlier file to the new one
-    store = SqlAlchemyStore(memory, (file.parent / ARTIFACT_FOLDER).as_uri())
-    try:
-        with closing(store.engine.raw_connection()) as connection:
-            connection.cursor().execute("VACUUM INTO ?", (str(new_file),))
-    finally:
-        store.engine.dispose()
+    new_file.write_bytes(_make_empty_database())
+    with closing(sqlite3.connect(new_file)) as connection, connection:
+        location = f"{(file.parent / ARTIFACT_FOLDER).as_uri()}/0"
+        connection.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = 0", (location,))
     with new_file.open("rb") as stream:
         os.fsync(stream.fileno())
     new_file.replace(file)
+
+
+@cache
+def _make_empty_database() -> bytes:
+    """Return an SQLite file with MLflow's tables and its first experiment; MLflow takes a second to make them."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    memory = f"sqlite+pysqlite:///file:{uuid.uuid4().hex}?mode=memory&cache=shared&uri=true"
+    with TemporaryDirectory() as folder:  # MLflow makes the folder of artifacts
+        store = SqlAlchemyStore(memory, Path(folder).as_uri())
+        try:
+            with closing(store.engine.raw_connection()) as connection:
+                connection.cursor().execute("VACUUM INTO ?", (str(Path(folder, DEFAULT_NAME)),))
+        finally:
+            store.engine.dispose()
+        return Path(folder, DEFAULT_NAME).read_bytes()
 
 
 def _follow_moved_folder(connection: sqlite3.Connection, file: Path) -> None:
