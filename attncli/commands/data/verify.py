@@ -52,5 +52,6 @@ def _print_verification(report: "VerificationReport") -> None:
     for remark in report.remarks:
         click.echo(wrap_with_label("note  ", remark))
     if not report.problems:
-        files, sums = format_quantity(report.checked, "image file"), format_quantity(report.sums, "published checksum")
-        click.echo(f"{report.dataset}: good ({files} decoded, {sums} right)")
+        files = f"{format_quantity(report.checked, 'image file')} decoded"
+        sums = f", {format_quantity(report.sums, 'published checksum')} right" if report.sums else ""
+        click.echo(f"{report.dataset}: good ({files}{sums})")
