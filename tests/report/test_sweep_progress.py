@@ -187,7 +187,7 @@ def test_a_plan_in_words() -> None:
     last_line = text.splitlines()[-1]
     assert last_line.startswith("s: 3 runs, 1 finished; about 1:30 for 1 (measured run: 1), and 1 ")
     assert "unknown" in sweep_summary.format_remaining(SweepPlan("s", (planned("se"),)))
-    assert sweep_summary.format_remaining(SweepPlan("s", (planned("se", done=True),))) == "s: 1 runs, 1 finished"
+    assert sweep_summary.format_remaining(SweepPlan("s", (planned("se", done=True),))) == "s: 1 run, 1 finished"
 
 
 def test_an_end_names_every_failure_with_its_log(tmp_path: Path) -> None:
