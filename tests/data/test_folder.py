@@ -211,6 +211,10 @@ def test_unused_splits_that_are_not_there_are_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"data\.unused_splits: unknown name: 'extar'") as caught:
             load(tmp_path / name, name=name, unused_splits=["extar", "extra"])
         assert "'extra" in caught.value.hint
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"no 'extra' in it") as caught:
+        load(tmp_path / "empty", unused_splits=["extra"])
+    assert "leave the key out" in caught.value.hint
 
 
 def test_a_path_as_a_shell_would_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

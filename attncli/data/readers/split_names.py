@@ -68,6 +68,8 @@ def check_unused_splits(unused: Collection[str], known: Collection[str], locatio
         location: the folder or dataset that has them, for errors.
     """
     unknown = next((name for name in unused if name not in known), None)
+    if unknown is not None and not known:
+        raise UserError(f"{location}: data.unused_splits: no '{unknown}' in it", "leave the key out: it has no splits")
     if unknown is not None:
         raise unknown_name_error("name", unknown, known, f"{location}: data.unused_splits")
 
