@@ -119,6 +119,7 @@ def _make_task_runner(
 ) -> Callable[[TaskOrder], dict[str, str]]:
     """Return a function that does an order and returns how it ended."""
     from attncli.jobs.tasks import cache_datasets, run_task, time_task
+    from attncli.train.malloc import release_freed_memory
 
     load_dataset = cache_datasets()
     save_figures = resolve_name(figure_hook) if figure_hook else None
@@ -148,6 +149,8 @@ def _make_task_runner(
                 "problem": f"{error.filename}: {error.strerror}",
                 "hint": "give a folder that can be written: --runs",
             }
+        finally:
+            release_freed_memory()
 
     return run_order
 
