@@ -184,7 +184,9 @@ def _describe_images(rows: Sequence[ComparisonRow]) -> list[str]:
     images = next((row.test_images for row in rows if row.test_images), None)
     if images is not None:
         others = f"; with other test images of the same kind: {', '.join(known)}" if known else ""
-        lines.append(f"accuracies, intervals and verdicts are about {format_quantity(images, 'test image')}{others}")
+        lines.append(
+            f"accuracies, intervals and verdicts are about these {format_quantity(images, 'test image')}{others}"
+        )
     for row in rows:
         if test := row.disagreement:
             lines.append(
