@@ -7,7 +7,11 @@ import click
 from attncli.errors import UserError
 
 
-class NameList(click.ParamType):  # type: ignore[type-arg]  # only later clicks give it one
+class ValueType(click.ParamType):  # type: ignore[type-arg]  # only later versions of click have a parameter here
+    """A type of values of options."""
+
+
+class NameList(ValueType):
     """Names separated by commas; the command gets a list."""
 
     name = "names"
@@ -19,7 +23,7 @@ class NameList(click.ParamType):  # type: ignore[type-arg]  # only later clicks 
         return [name.strip() for name in value.split(",")] if value else []
 
 
-class SeedList(click.ParamType):  # type: ignore[type-arg]
+class SeedList(ValueType):
     """How many seeds (`3`) or which ones (`0,1,7`); the command gets an int or a list of ints."""
 
     name = "seeds"
@@ -38,7 +42,7 @@ class SeedList(click.ParamType):  # type: ignore[type-arg]
         return seeds if len(seeds) > 1 else seeds[0]
 
 
-class Seed(click.ParamType):  # type: ignore[type-arg]
+class Seed(ValueType):
     """The seed of one run."""
 
     name = "seed"
@@ -56,7 +60,7 @@ class Seed(click.ParamType):  # type: ignore[type-arg]
         return int(text)
 
 
-class ImageSize(click.ParamType):  # type: ignore[type-arg]
+class ImageSize(ValueType):
     """The size of images: one side, or height x width; the command gets an int or a list of two."""
 
     name = "size"
@@ -68,7 +72,7 @@ class ImageSize(click.ParamType):  # type: ignore[type-arg]
         return value if isinstance(value, int | list) else parse_image_size(str(value))
 
 
-class JobCount(click.ParamType):  # type: ignore[type-arg]
+class JobCount(ValueType):
     """A number of runs at a time, or `auto`."""
 
     name = "jobs"

@@ -52,4 +52,4 @@ def command(names: tuple[str, ...], yes: bool, runs: Path, tracking_uri: str | N
 
 
 def _refuse_ambiguous_name(line: str) -> None:
-    raise UserError(line.replace(", the latest; also ", ", "), "name one by its digest")
+    raise UserError(line, "name one by its digest")

@@ -17,13 +17,12 @@ from attncli.measure.fake_tensors import image_shape
 from attncli.measure.host_share import measure_host_shares
 from attncli.measure.paired_timing import SAMPLE_SECONDS, time_calls
 from attncli.measure.throughput import SMALLEST_BATCH
-from attncli.measure.timed_network import TimedNetwork, prepare_timed_network
+from attncli.measure.timed_network import TimedNetwork, fit_batch_to_memory, prepare_timed_network
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.system.other_work import count_cores_used_by_others, read_cpu_use
 from attncli.train import choose_device, resolve_precision, tune_malloc
 from attncli.train.distributed import choose_kernels
-from attncli.train.errors import empty_device_cache, is_out_of_memory
 
 ROUNDS = 9  # a distribution-free 95 % interval of a median needs six
 LARGE_IMAGE_SIDE, BATCH, LARGE_BATCH = (
@@ -107,14 +106,9 @@ def _prepare_at_common_batch(
             batch //= 2
         if batch == SMALLEST_BATCH:
             return batch, networks
-    while batch:
-        try:
-            return batch, prepare_networks(batch)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-        empty_device_cache(device)
-        batch //= 2
+    prepared = fit_batch_to_memory(lambda size: (size, prepare_networks(size)), batch, device)
+    if prepared is not None:
+        return prepared
     raise RunFailedError(
         f"out of memory while timing {len(recipes)} networks of {shape.size[0]} x {shape.size[1]} px on {device}",
         "use a smaller data.image_size, or --device cpu",

@@ -23,14 +23,13 @@ from attncli.measure.fake_tensors import image_shape
 from attncli.measure.host_share import measure_host_shares
 from attncli.measure.paired_timing import MIN_PAIRS, Pair, compute_ratio_interval, time_calls, time_pairs
 from attncli.measure.speed_cache import MAX_AGE_S, SPEEDS_FILE, get_or_measure_speed, make_speed_key
-from attncli.measure.timed_network import TimedNetwork, prepare_timed_network
+from attncli.measure.timed_network import TimedNetwork, fit_batch_to_memory, prepare_timed_network
 from attncli.recipe import Recipe
 from attncli.records import Speed
 from attncli.system.hardware import read_load
 from attncli.system.other_work import count_cores_used_by_others, read_cpu_use
 from attncli.train import resolve_precision, tune_malloc
 from attncli.train.distributed import choose_kernels
-from attncli.train.errors import empty_device_cache, is_out_of_memory
 from attncli.train.step_graph import agree_on_steps
 
 TRAINING_SHARE = 0.7  # of the time that timing may take
@@ -68,14 +67,13 @@ def measure_throughput(
     if device.type == "cpu":
         tune_malloc()
     batch = recipe.measure.batch_size or max(1, recipe.train.batch_size // processes)
-    while batch:
-        try:
-            return _time_pair(model, baseline, recipe, classes, image_shape(batch, size, frames), precision, device)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-        empty_device_cache(device)
-        batch = 0 if recipe.measure.batch_size is not None else batch // 2
+
+    def time_batch(batch: int) -> Speed:
+        return _time_pair(model, baseline, recipe, classes, image_shape(batch, size, frames), precision, device)
+
+    speed = fit_batch_to_memory(time_batch, batch, device, is_fixed=recipe.measure.batch_size is not None)
+    if speed is not None:
+        return speed
     raise RunFailedError(
         f"out of memory while timing {recipe.measure.batch_size or 1} images of {size[0]} x {size[1]} px on {device}",
         "use a smaller measure.batch_size or data.image_size",

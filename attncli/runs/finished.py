@@ -11,7 +11,7 @@ from attncli.quantities import format_quantity
 from attncli.records import RESULT, Result
 from attncli.runs.finished_run import FinishedRun
 from attncli.runs.folders import read_folder_recipe
-from attncli.runs.mlflow_rows import convert_mlflow_row
+from attncli.runs.mlflow_rows import convert_mlflow_row, list_missing_rows
 from attncli.track import RunStore, read_finished_result
 from attncli.track.provenance import ORIGIN_FILE, read_provenance
 
@@ -27,15 +27,11 @@ def read_finished_runs(store: RunStore) -> list[FinishedRun]:
         UserError: The store does not answer.
     """
     finished_runs = list(read_folder_runs(store.runs))
-    digests = {run.digest for run in finished_runs}
-    stored_digests = track.list_finished_digests(store)
-    if stored_digests is not None and stored_digests <= digests:
-        return finished_runs
-    for row in track.list_run_rows(store, status="FINISHED"):
-        if row["digest"] not in digests and (run := convert_mlflow_row(row)) is not None:
-            digests.add(run.digest)
-            finished_runs.append(run)
-    return finished_runs
+    by_digest: dict[str, FinishedRun] = {}
+    for row in list_missing_rows(store, {run.digest for run in finished_runs}, "FINISHED"):
+        if row["digest"] not in by_digest and (run := convert_mlflow_row(row)) is not None:
+            by_digest[run.digest] = run
+    return [*finished_runs, *by_digest.values()]
 
 
 def list_untracked_runs(store: RunStore, finished_runs: Iterable[FinishedRun]) -> list[FinishedRun]:

@@ -1,17 +1,30 @@
-"""Turn a row of an MLflow store into a finished run."""
+"""Runs that only an MLflow store has, and a finished run from a row of the store."""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from attncli import recipe as recipes
+from attncli import track
 from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.records import PLAN_TAG, Result, recover_test_counts
 from attncli.runs.finished_run import FinishedRun
+from attncli.track import RunStore
 
 _OPTION_PREFIX = "model.options."
+
+
+def list_missing_rows(store: RunStore, digests: Set[str], status: str | None = None) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of the store whose digest is not among `digests`, only those with `status` if it is given.
+
+    MLflow, which takes seconds to load, is asked only if the store may have finished runs that are not among them.
+    Raises UserError if the store does not answer.
+    """
+    stored_digests = track.list_finished_digests(store)
+    if stored_digests is None or not stored_digests <= digests:
+        yield from (row for row in track.list_run_rows(store, status=status) if row["digest"] not in digests)
 
 
 def convert_mlflow_row(row: Mapping[str, Any]) -> FinishedRun | None:

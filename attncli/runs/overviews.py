@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from attncli import track
 from attncli.errors import UserError
 from attncli.runs.folders import RECIPE, read_folder_recipe
+from attncli.runs.mlflow_rows import list_missing_rows
 from attncli.track import RunStore, read_finished_result
 from attncli.track.provenance import read_provenance
 from attncli.track.tags import format_run_name, name_images
@@ -36,18 +36,12 @@ class RunOverview:
 def list_run_overviews(store: RunStore) -> list[RunOverview]:
     """Return every run of the folder in any state, and those that only the MLflow store has, newest first.
 
-    MLflow, which takes seconds to load, is asked only if the store may have finished runs that the folder lacks.
-
     Raises:
         UserError: The store does not answer.
     """
     overviews = list(_list_folder_overviews(store.runs))
     digests = {overview.digest for overview in overviews}
-    stored_digests = track.list_finished_digests(store)
-    if stored_digests is None or not stored_digests <= digests:
-        overviews += [
-            _convert_row_to_overview(row) for row in track.list_run_rows(store) if row["digest"] not in digests
-        ]
+    overviews += [_convert_row_to_overview(row) for row in list_missing_rows(store, digests)]
     return sorted(overviews, key=lambda overview: overview.started_ms, reverse=True)
 
 

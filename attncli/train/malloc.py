@@ -1,7 +1,7 @@
 """Keep large buffers: otherwise glibc returns them to the system at every step and page-faults them in again.
 
-Worth 10 to 20 % of the training throughput of a CNN on a CPU (measured with resnet18 and resnet20 at 32 x 32). Local
-self-attention needs buffers above 1 GiB for a batch of the evaluation: halo in resnet20 is evaluated 2.8 times as fast.
+Worth 10 to 20 % of the training throughput of a CNN on a CPU (measured with resnet18 and resnet20 at 32 x 32). Buffers
+above 1 GiB are kept too: local self-attention needs them for a batch of the evaluation.
 """
 
 import ctypes
