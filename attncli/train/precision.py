@@ -56,6 +56,11 @@ def has_native_bf16(device: torch.device) -> bool:
     return False
 
 
+def has_amx_bf16() -> bool:
+    """Return whether this CPU has instructions that multiply tiles of bfloat16 (AMX), beside those for vectors."""
+    return "amx_bf16" in _read_cpu_features()
+
+
 def autocast_context(precision: str, device: torch.device) -> AbstractContextManager[None]:
     """Return the context in which a network computes in `precision` (as `resolve_precision` gives it)."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)

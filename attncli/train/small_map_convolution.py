@@ -1,11 +1,13 @@
 """Faster convolutions of small maps on CPUs, with the same result to rounding.
 
 A network made for larger images ends in maps of a few pixels on small ones: resnet18 has maps of 1 x 1 in its last
-stage at 8 px. There most taps of a kernel only meet padding, and without AVX-512 oneDNN computes the gradient of the
-kernel on a slow path. So the taps that meet only padding are left out, and the gradient of the others is computed as
-one matrix product per tap. Wide kernels gain from that on larger maps too, as oneDNN rearranges them at every step.
+stage at 8 px. There most taps of a kernel only meet padding, and oneDNN spends most of its time on rearranging the
+kernel, at every step. So the taps that meet only padding are left out. If the maps are small for the width of the
+kernel, the convolution and its gradients are computed as matrix products (im2col), which take the kernel as it lies in
+memory. What is small depends on the number format and the CPU's instructions.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,23 +15,40 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-MAX_OUTPUT_PIXELS = 4  # per image, in maps whose kernel gradient is computed by matrix products
-# Of wide kernels, by input times output channels. Time of a convolution with its gradients against oneDNN's (one thread
-# of an AMD EPYC Zen 3, torch 2.14.1, channels_last): 512 channels at 3, 4 and 7 px 0.68, 0.68, 0.82; 256 to 512
-# channels at 4 px 0.80; 256 at 4 px 0.92, but slower for a batch of 8; 128 at 4 px 1.00; 64 at 4 px 1.24.
-WIDE_KERNEL, MAX_WIDE_OUTPUT_PIXELS = 256 * 512, 49
+from attncli.train.precision import has_amx_bf16, has_native_bf16
+
+# A rule: kernels of at least so many input times output channels are applied by matrix products to maps of at most so
+# many output pixels per image; the first line that fits the kernel counts. `python -m tests.train.small_map_speeds`
+# prints the times from which these rules come.
+ProductRule = tuple[tuple[int, int], ...]
+AVX2_FP32: ProductRule = ((256 * 512, 49), (0, 4))
+AVX512_FP32: ProductRule = ((256 * 256, 16), (128 * 256, 4), (64 * 64, 1))
+AVX512_BF16: ProductRule = ((256 * 512, 4), (64 * 128, 1))
+AMX_BF16: ProductRule = ((256 * 512, 25), (128 * 256, 16), (64 * 128, 4), (64 * 64, 1))
 
 
 def speed_up_small_maps(model: nn.Module, device: torch.device, precision: str) -> None:
-    """Let the convolutions of a network take the faster way on small maps, in float32 on a CPU without AVX-512.
+    """Let the convolutions of a network take the faster way on small maps, on a CPU, in float32 or native bf16.
 
     Nothing changes elsewhere. Plain `nn.Conv2d` modules change their class in place, not their weights.
     """
-    if device.type != "cpu" or precision != "fp32" or "AVX512" in torch.backends.cpu.get_cpu_capability():
+    rule = choose_product_rule(precision) if device.type == "cpu" else None
+    if rule is None:
         return
     for module in model.modules():
         if type(module) is nn.Conv2d and has_croppable_kernel(module):
             module.__class__ = SmallMapConvolution
+            module.product_rule = rule
+
+
+def choose_product_rule(precision: str) -> ProductRule | None:
+    """Return the rule for this CPU and a number format (`fp32`, `bf16`), or None if it has no rule."""
+    has_avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
+    if precision == "fp32":
+        return AVX512_FP32 if has_avx512 else AVX2_FP32
+    if precision == "bf16" and has_avx512 and has_native_bf16(torch.device("cpu")):
+        return AMX_BF16 if has_amx_bf16() else AVX512_BF16
+    return None
 
 
 def has_croppable_kernel(convolution: nn.Conv2d) -> bool:
@@ -44,7 +63,12 @@ def has_croppable_kernel(convolution: nn.Conv2d) -> bool:
 
 
 def convolve_small_maps(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    rule: ProductRule = AVX2_FP32,
 ) -> Tensor:
     """Return `conv2d(x, weight, bias, stride, padding)` of maps (N, C, H, W), the faster way if they are small.
 
@@ -54,23 +78,27 @@ def convolve_small_maps(
         bias: one number per output channel (D,), or None.
         stride: steps along H and W, in pixels.
         padding: zeros at each side of H and W, in pixels.
+        rule: when to compute by matrix products.
 
     Returns:
-        Maps (N, D, H', W').
+        Maps (N, D, H', W'), in the number format of autocast if that is on.
     """
     rows = find_used_taps(x.shape[2], weight.shape[2], stride[0], padding[0])
     columns = find_used_taps(x.shape[3], weight.shape[3], stride[1], padding[1])
     if len(rows) < weight.shape[2] or len(columns) < weight.shape[3]:
-        weight = weight[:, :, rows.start : rows.stop, columns.start : columns.stop]
+        weight = _CroppedKernel.apply(weight, rows, columns)
         padding = padding[0] - rows.start, padding[1] - columns.start
     output_pixels = 1
     for axis in (0, 1):
         output_pixels *= (x.shape[axis + 2] + 2 * padding[axis] - weight.shape[axis + 2]) // stride[axis] + 1
-    is_wide = weight.shape[0] * weight.shape[1] >= WIDE_KERNEL
-    most_pixels = MAX_WIDE_OUTPUT_PIXELS if is_wide else MAX_OUTPUT_PIXELS
-    if output_pixels > most_pixels or weight.shape[2:].numel() == 1 or not weight.requires_grad:
+    width = weight.shape[0] * weight.shape[1]
+    most_pixels = next((pixels for least_width, pixels in rule if width >= least_width), 0)
+    if output_pixels > most_pixels:
         return F.conv2d(x, weight, bias, stride, padding)
-    y: Tensor = _TapwiseGradient.apply(x, weight, stride, padding)
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    y: Tensor = _ColumnProducts.apply(x, weight, stride, padding)
     return y if bias is None else y + bias[:, None, None]
 
 
@@ -96,56 +124,97 @@ def _as_pair(numbers: Any) -> tuple[int, int]:
 
 
 class SmallMapConvolution(nn.Conv2d):
-    """A convolution with a croppable kernel that takes the faster way on small maps (N, C, H, W) of float32."""
+    """A convolution with a croppable kernel that takes the faster way on small maps (N, C, H, W)."""
+
+    product_rule: ProductRule
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         stride, padding = _as_pair(self.stride), _as_pair(self.padding)
-        if x.ndim != 4 or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        if x.ndim != 4 or x.dtype not in (torch.float32, torch.bfloat16):
             return F.conv2d(x, weight, bias, stride, padding)
-        return convolve_small_maps(x, weight, bias, stride, padding)
+        return convolve_small_maps(x, weight, bias, stride, padding, self.product_rule)
 
 
-class _TapwiseGradient(torch.autograd.Function):
-    """A convolution whose gradient of the kernel is one matrix product per tap."""
+class _CroppedKernel(torch.autograd.Function):
+    """The taps of a kernel in the given rows and columns; slices would make a whole gradient of zeros per axis."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, rows: range, columns: range) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.taps = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
+        return weight[:, :, *ctx.taps].contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        whole = torch.zeros_like(ctx.saved_tensors[0])
+        whole[:, :, *ctx.taps] = gradient
+        return whole, None, None
+
+
+class _ColumnProducts(torch.autograd.Function):
+    """A convolution whose result and gradients are matrix products of the columns of its input (im2col)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        ctx.save_for_backward(x, weight)  # the columns are made again: they take as many times more memory as taps
         ctx.stride, ctx.padding = stride, padding
-        return F.conv2d(x, weight, None, stride, padding)
+        columns = gather_columns(x, weight.shape[2:], stride, padding)
+        y = columns.flatten(3).flatten(0, 2) @ _flatten_kernel(weight).t()
+        return y.unflatten(0, columns.shape[:3]).permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
+        rows = dy.permute(0, 2, 3, 1).flatten(0, 2)
         dx = dw = None
         if ctx.needs_input_grad[0]:
-            dx = torch.ops.aten.convolution_backward(
-                dy, x, weight, None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), 1, (True, False, False)
-            )[0]
+            column_gradients = (rows @ _flatten_kernel(weight)).unflatten(0, (len(dy), *dy.shape[2:]))
+            column_gradients = column_gradients.unflatten(3, (*weight.shape[2:], weight.shape[1]))
+            dx = add_up_columns(column_gradients, (x.shape[2], x.shape[3]), ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1]:
-            dw = compute_kernel_gradient(x, dy, (weight.shape[2], weight.shape[3]), ctx.stride, ctx.padding)
+            columns = gather_columns(x, weight.shape[2:], ctx.stride, ctx.padding)
+            dw = (rows.t() @ columns.flatten(3).flatten(0, 2)).unflatten(1, columns.shape[3:]).permute(0, 3, 1, 2)
         return dx, dw, None, None
 
 
-def compute_kernel_gradient(
-    x: Tensor, dy: Tensor, kernel_size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
-) -> Tensor:
-    """Return the gradient (D, C, h, w) of the kernels, in channels_last, one matrix product per tap.
+def _flatten_kernel(weight: Tensor) -> Tensor:
+    """Return kernels (D, C, h, w) as a matrix (D, h * w * C): a view if they lie in channels_last."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def gather_columns(x: Tensor, kernel_size: Sequence[int], stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    """Return the pixels under a kernel at each of its positions, (N, H', W', h, w, C), of maps (N, C, H, W).
 
     Args:
-        x: maps (N, C, H, W) that were convolved.
-        dy: gradient (N, D, H', W') of the result.
+        x: maps (N, C, H, W).
         kernel_size: (h, w).
         stride: steps along H and W, in pixels.
         padding: zeros at each side of H and W, in pixels.
     """
-    padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0])).permute(0, 2, 3, 1)
-    outputs = dy.permute(0, 2, 3, 1).reshape(-1, dy.shape[1]).t()
-    gradient = x.new_empty(dy.shape[1], *kernel_size, x.shape[1])
-    for row in range(kernel_size[0]):
-        for column in range(kernel_size[1]):
-            bottom, right = row + (dy.shape[2] - 1) * stride[0] + 1, column + (dy.shape[3] - 1) * stride[1] + 1
-            inputs = padded[:, row : bottom : stride[0], column : right : stride[1]].reshape(-1, x.shape[1])
-            gradient[:, row, column] = outputs @ inputs
-    return gradient.permute(0, 3, 1, 2)
+    padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0])) if any(padding) else x
+    windows = padded.unfold(2, kernel_size[0], stride[0]).unfold(3, kernel_size[1], stride[1])
+    return windows.permute(0, 2, 3, 4, 5, 1).contiguous()
+
+
+def add_up_columns(columns: Tensor, size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    """Return maps (N, C, H, W) whose pixels are the sums of their copies in columns: `gather_columns` transposed.
+
+    Sums are made in float32 at least.
+
+    Args:
+        columns: (N, H', W', h, w, C).
+        size: (H, W), in pixels.
+        stride: steps along H and W, in pixels.
+        padding: zeros at each side of H and W, in pixels.
+    """
+    images, height, width, kernel_height, kernel_width, channels = columns.shape
+    dtype = torch.promote_types(columns.dtype, torch.float32)
+    padded = columns.new_zeros(images, size[0] + 2 * padding[0], size[1] + 2 * padding[1], channels, dtype=dtype)
+    for row in range(kernel_height):
+        for column in range(kernel_width):
+            bottom, right = row + (height - 1) * stride[0] + 1, column + (width - 1) * stride[1] + 1
+            padded[:, row : bottom : stride[0], column : right : stride[1]] += columns[:, :, :, row, column]
+    maps = padded[:, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]]
+    return maps.to(columns.dtype).permute(0, 3, 1, 2)
