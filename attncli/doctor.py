@@ -14,7 +14,7 @@ from pathlib import Path
 from attncli import attention, data
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
-from attncli.runs import describe_unreadable_runs, read_folder_runs
+from attncli.runs import find_unreadable_runs, read_folder_runs
 from attncli.system import gpu_support
 from attncli.track import RunStore
 
@@ -162,8 +162,9 @@ def _check_runs_folder(runs: Path) -> Finding:
     except OSError as error:
         return Finding("runs", False, f"{runs}: {error.strerror}", "choose a folder that can be written with --runs")
     message = f"{runs}: writable, {free / 2**30:.1f} GiB free"
-    if line := describe_unreadable_runs(runs, read_folder_runs(runs)):
-        return Finding("runs", False, f"{message}; {line}", "the command of such a run trains it again")
+    if errors := find_unreadable_runs(runs, read_folder_runs(runs)):
+        problems, hints = zip(*((error.problem, error.hint) for error in errors), strict=True)
+        return Finding("runs", False, "; ".join((message, *problems)), "; ".join(hints))
     return Finding(
         "runs", free >= LEAST_FREE_BYTES, message, "" if free >= LEAST_FREE_BYTES else "make room on that disk"
     )

@@ -9,7 +9,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,15 +19,17 @@ from typing import Any
 from attncli import __version__
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
-from attncli.recipe import Model, Recipe
+from attncli.recipe import Model, Recipe, format_yaml, is_default_late_key
 from attncli.records import LOG, RESULT
-from attncli.runs import RECIPE, FailedRun, FinishedRun, read_folder_runs
+from attncli.runs import RECIPE, FailedRun, FinishedRun, find_unreadable_runs, read_folder_runs
 from attncli.system.files import write_atomically, written_aside
 from attncli.track.predictions import PREDICTIONS_FILE
 from attncli.track.provenance import ORIGIN_FILE, read_provenance
 
 RESULTS_INFO = "results.json"
 FORMAT = 1
+# Keys that are no part of a recipe's identity and that version 0.1.0 does not know, with their default
+OTHER_LATE_DEFAULTS = {"measure.check_memory": True, "planned_seeds": None}
 TRAVELLING_FILES = (RECIPE, RESULT, ORIGIN_FILE, LOG, PREDICTIONS_FILE)
 _MEMBER = re.compile(rf"([0-9a-f]{{12}})/({'|'.join(map(re.escape, TRAVELLING_FILES))})")
 
@@ -71,7 +73,10 @@ def _collect_travelling_files(run: FinishedRun) -> dict[str, str | bytes]:
         return {}
     travelling_run, provenance = drop_image_paths(run), read_provenance(run.folder)
     result = replace(travelling_run.result, folder="")
-    contents: dict[str, str | bytes] = {RECIPE: travelling_run.recipe.to_yaml(), RESULT: json.dumps(asdict(result))}
+    contents: dict[str, str | bytes] = {
+        RECIPE: format_portable_recipe(travelling_run.recipe),
+        RESULT: json.dumps(asdict(result)),
+    }
     if provenance is not None:
         facts = provenance.facts
         if facts is not None and has_origin(run.recipe.data.name, "user"):
@@ -88,6 +93,24 @@ def _collect_travelling_files(run: FinishedRun) -> dict[str, str | bytes]:
         if (run.folder / name).exists():
             contents[name] = (run.folder / name).read_bytes()
     return contents
+
+
+def format_portable_recipe(recipe: Recipe) -> str:
+    """Return a recipe as YAML without the keys that were added since version 0.1.0 and have their default value.
+
+    An earlier version refuses a recipe with a key that it does not know, also one that changes nothing.
+    """
+    tree = recipe.model_dump(mode="json")
+    for name, section in recipe.model_dump(mode="json").items():
+        if isinstance(section, dict):
+            tree[name] = {key: value for key, value in section.items() if not _is_default_late(f"{name}.{key}", value)}
+        elif _is_default_late(name, section):
+            del tree[name]
+    return format_yaml(tree)
+
+
+def _is_default_late(key: str, value: Any) -> bool:
+    return is_default_late_key(key, value) or (key in OTHER_LATE_DEFAULTS and value == OTHER_LATE_DEFAULTS[key])
 
 
 def drop_image_paths(run: FinishedRun) -> FinishedRun:
@@ -115,17 +138,29 @@ def has_own_images(recipe: Recipe) -> bool:
 
 
 @contextmanager
-def imported_results(paths: Sequence[Path]) -> Iterator[list[FinishedRun]]:
+def imported_results(
+    paths: Sequence[Path], notify: Callable[[str], None] = lambda _: None
+) -> Iterator[list[FinishedRun]]:
     """Give the finished runs of files that `export_results` wrote; their folders last as long as the context.
 
-    Raises UserError if a file cannot be read or was not written by `export_results`.
+    Args:
+        paths: The files.
+        notify: Called with a line about the runs of a file that cannot be read, if there are others that can.
+
+    Raises:
+        UserError: A file or all of its runs cannot be read, or it was not written by `export_results`.
     """
     with TemporaryDirectory(prefix="attncli-results-") as folder:
         runs: list[FinishedRun] = []
         for number, path in enumerate(paths):
             target = Path(folder) / str(number)
             folder_is = extract_results(path, target).get("folder_is")
-            for run in map(drop_image_paths, read_folder_runs(target)):
+            file_runs = list(read_folder_runs(target))
+            for error in find_unreadable_runs(target, file_runs, "ask for the file again"):
+                if not file_runs:
+                    raise UserError(f"{path}: {error.problem}", error.hint)
+                notify(f"{path}: {error.problem}; {error.hint}")
+            for run in map(drop_image_paths, file_runs):
                 is_folder = has_origin(run.dataset, "user")
                 dataset = folder_is if is_folder and isinstance(folder_is, str) else run.dataset
                 runs.append(replace(run, dataset=dataset, is_imported=True))

@@ -1,25 +1,30 @@
 """Results travel in one file: what comes out is what went in, pairs with one's own, or is refused."""
 
 import zipfile
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from attncli import recipe
 from attncli.analysis.compare import compare_variants
 from attncli.errors import UserError
 from attncli.literature import published
+from attncli.recipe import Recipe, parse_yaml
 from attncli.result_files import (
     RESULTS_INFO,
     export_results,
     extract_results,
+    format_portable_recipe,
     imported_results,
     merge_results,
     rename_failed_groups,
 )
-from attncli.runs import FailedRun, read_folder_runs
+from attncli.runs import RECIPE, FailedRun, read_folder_runs
 from tests.claims.case import claims_file, pairs, run
 from tests.commands.line import line, refused
+from tests.earlier_versions.test_runs_stay_readable import unpack_earlier_runs
 
 PLUGIN = """from torch import nn
 
@@ -55,6 +60,57 @@ def test_runs_come_out_as_they_went_in(tmp_path: Path) -> None:
         sent = {r.digest: (r.recipe, replace(r.result, folder="")) for r in read_folder_runs(folder)}
         assert {r.digest: (r.recipe, replace(r.result, folder="")) for r in runs} == sent
     assert not any("checkpoint" in name for name in zipfile.ZipFile(file).namelist())
+
+
+def add_unknown_keys(file: Path, seeds: Collection[int]) -> None:
+    """Change a file of results to one of a newer version: recipes of some seeds have a key that is not known here."""
+    with zipfile.ZipFile(file) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in contents.items():
+            is_newer = name.endswith(RECIPE) and any(f"\nseed: {seed}\n".encode() in content for seed in seeds)
+            archive.writestr(name, content.replace(b"train:", b"train:\n  of_tomorrow: null") if is_newer else content)
+
+
+def test_runs_of_a_newer_version_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line names the file, how many of its runs are left out, the key and the way on; the others are used."""
+    monkeypatch.chdir(tmp_path)
+    write_runs(tmp_path / "runs", "none", (0.90, 0.90, 0.90))
+    file = write_file(write_runs(tmp_path / "theirs", "eca", (0.92, 0.93, 0.94)), tmp_path / "theirs.results")
+    add_unknown_keys(file, (1, 2))
+    sweep = ("sweep", "--attn", "eca", "--backbone", "resnet20", "--seeds", "3", "--dry-run")
+    for words in (("compare",), ("claims", "--kind", "accuracy"), sweep):
+        told = [text for text in line(*words, "--with", file.name).err.splitlines() if file.name in text]
+        assert len(told) == 1, words
+        for part in ("2 finished runs", "train.of_tomorrow", "update attncli"):
+            assert part in told[0], words
+    assert [(row["attn"], row["n"]) for row in line("compare", "--with", file.name, "--json").json()] == [
+        ("none", 3),
+        ("eca", 1),
+    ]
+
+
+def test_a_file_of_which_no_run_can_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep would train all of its runs again."""
+    monkeypatch.chdir(tmp_path)
+    file = write_file(write_runs(tmp_path / "theirs", "eca", (0.92, 0.93)), tmp_path / "theirs.results")
+    add_unknown_keys(file, (0, 1))
+    sweep = ("sweep", "--attn", "eca", "--backbone", "resnet20", "--seeds", "3", "--dry-run")
+    for words in (("compare",), sweep):
+        refused(line(*words, "--with", file.name), file.name, "2 finished runs", "train.of_tomorrow", "update attncli")
+
+
+def test_the_first_version_knows_every_key_at_its_default(tmp_path: Path) -> None:
+    """Keys that were added since are left out unless they are set, so that it can read the runs; digests stay."""
+    earlier = parse_yaml((next(unpack_earlier_runs(tmp_path).glob(f"*/{RECIPE}"))).read_text())
+    text = format_portable_recipe(Recipe())
+    tree = parse_yaml(text)
+    assert tree.keys() <= earlier.keys()
+    for name, section in tree.items():
+        assert not isinstance(section, dict) or section.keys() <= earlier[name].keys()
+    changed = recipe.read(None, ["data.bad=skip", "measure.check_memory=false", "planned_seeds=4"])
+    assert Recipe.model_validate(tree) == Recipe()
+    assert Recipe.model_validate(parse_yaml(format_portable_recipe(changed))) == changed
 
 
 def test_runs_of_others_are_paired_with_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from attncli.analysis.run_filter import read_run_filter
 from attncli.errors import UserError
 from attncli.runs import (
     RunStore,
-    describe_unreadable_runs,
     find_run_folder,
+    find_unreadable_runs,
     list_run_overviews,
     list_untracked_runs,
     mlflow_rows,
@@ -59,12 +59,27 @@ def test_a_folder_is_read(tmp_path):
 
 def test_broken_folders_are_skipped(tmp_path):
     """A result without its recipe, half a result, a recipe of another version."""
-    for seed, (name, text) in enumerate([("recipe.yaml", "no: recipe"), ("result.json", "{"), ("recipe.yaml", "[")]):
+    for seed, (name, text) in enumerate([("recipe.yaml", "seed: x"), ("result.json", "{"), ("recipe.yaml", "[")]):
         recipe = run(tmp_path, attn="eca", seed=seed, top1=0.5)
         (tmp_path / recipe.compute_digest() / name).write_text(text)
     assert read_finished_runs(RunStore(tmp_path)) == []
-    assert describe_unreadable_runs(tmp_path, []).startswith("3 finished runs cannot be read")
-    assert describe_unreadable_runs(tmp_path / "none", []) is None
+    (error,) = find_unreadable_runs(tmp_path, [])
+    assert error.problem.startswith("3 finished runs cannot be read")
+    assert find_unreadable_runs(tmp_path / "none", []) == []
+
+
+def test_runs_of_a_newer_version_are_told_from_damaged_ones(tmp_path):
+    """Those whose recipe has keys that are unknown here: the error names the keys, and says to update."""
+    for seed, text in enumerate(["newer: 1\n", "seed: x\n", ""]):
+        file = tmp_path / run(tmp_path, attn="eca", seed=seed, top1=0.5).compute_digest() / "recipe.yaml"
+        file.write_text(
+            file.read_text().replace("data:\n", "data:\n  newest: null\n" if seed == 0 else "data:\n") + text
+        )
+    newer, damaged = find_unreadable_runs(tmp_path, read_finished_runs(RunStore(tmp_path)))
+    assert newer.problem.startswith("1 finished run ")
+    assert newer.problem.endswith("data.newest, newer")
+    assert newer.hint == "update attncli"
+    assert damaged.problem.startswith("1 finished run ")
 
 
 def test_a_damaged_recipe_of_a_finished_run_is_written_again(tmp_path):

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -140,13 +140,23 @@ def with_option(command: F) -> F:
 def open_results_of_others(with_files: Sequence[Path], shipped: Sequence[str]) -> "list[FinishedRun]":
     """Return the runs of files and of shipped results; their folders last until the command ends.
 
+    Of runs that this version cannot read, a line on stderr says how many there are, and why.
+
     Raises UserError for a file that is none of results, or an unknown name.
     """
     from attncli.recipe.library import find_shipped_results
     from attncli.result_files import imported_results
 
     files = [*with_files, *map(find_shipped_results, shipped)]
-    return click.get_current_context().with_resource(imported_results(files))
+    return click.get_current_context().with_resource(imported_results(files, lambda line: click.echo(line, err=True)))
+
+
+def warn_of_unreadable_runs(runs: Path, finished_runs: "Iterable[FinishedRun]") -> None:
+    """Say on stderr how many finished runs of a folder are not among those that were read, and why."""
+    from attncli.runs import find_unreadable_runs
+
+    for error in find_unreadable_runs(runs, finished_runs):
+        click.echo(f"{error.problem}; {error.hint}", err=True)
 
 
 def runs_option(command: F) -> F:

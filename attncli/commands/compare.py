@@ -22,6 +22,7 @@ from attncli.commands._options import (
     json_option,
     open_results_of_others,
     store_options,
+    warn_of_unreadable_runs,
     with_option,
 )
 from attncli.commands._result_stream import echo_result
@@ -178,8 +179,9 @@ def command(
     shown_spread: Literal["ci", "sd"] = spread or ("sd" if format_ == "latex" else "ci")
     is_paper_table = columns or spread or format_ == "latex"
     chosen_columns = choose_columns(columns or PAPER_COLUMNS, shown_spread) if is_paper_table else None
-    for text in (*describe_lost_runs(failed_runs, finished_runs), *_list_unreadable_runs(runs, finished_runs)):
+    for text in describe_lost_runs(failed_runs, finished_runs):
         click.echo(text, err=True)
+    warn_of_unreadable_runs(runs, finished_runs)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
     width = choose_table_width(shutil.get_terminal_size().columns)
@@ -221,14 +223,6 @@ def _compare_over_tasks(
     selected_runs = [run for run in finished_runs if any_mechanism.selects(run)]
     task_comparison = compare_over_tasks(selected_runs, over, failed_runs)
     return choose_mechanisms(task_comparison, run_filter.attn) if run_filter.attn else task_comparison
-
-
-def _list_unreadable_runs(runs: Path, finished_runs: "Sequence[FinishedRun]") -> list[str]:
-    """Return a line about the finished runs that cannot be read, or nothing."""
-    from attncli.runs import describe_unreadable_runs
-
-    line = describe_unreadable_runs(runs, finished_runs)
-    return [f"{line}; the command of such a run trains it again"] if line else []
 
 
 def _warn_of_untracked_runs(run_store: "RunStore", finished_runs: "Sequence[FinishedRun]") -> None:

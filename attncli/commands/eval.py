@@ -15,6 +15,7 @@ from attncli.commands._options import (
     json_option,
     locate_run,
     runs_option,
+    warn_of_unreadable_runs,
 )
 from attncli.commands._result_stream import echo_result
 from attncli.commands._value_types import NAMES
@@ -116,7 +117,9 @@ def _locate_runs(runs: Path, names: Sequence[str]) -> list[Path]:
 
     if list(names) != [ALL]:
         return list(dict.fromkeys(locate_run(runs, name) for name in names))
-    folders = [run.folder for run in read_folder_runs(runs) if run.folder is not None]
+    finished_runs = list(read_folder_runs(runs))
+    warn_of_unreadable_runs(runs, finished_runs)
+    folders = [run.folder for run in finished_runs if run.folder is not None]
     if not folders:
         raise UserError(f"{runs}: no finished runs", "`attncli run` makes one; --runs names another folder")
     return folders

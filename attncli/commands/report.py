@@ -12,6 +12,7 @@ from attncli.commands._options import (
     open_results_of_others,
     overwrite_line,
     store_options,
+    warn_of_unreadable_runs,
     with_option,
 )
 from attncli.commands._value_types import NAMES
@@ -83,6 +84,7 @@ def command(
     check_writable(path)
     names = attn or []
     evidence = gather_evidence(run_store, backbone=backbone, folder_is=folder_is, report_claim=overwrite_line)
+    warn_of_unreadable_runs(runs, evidence.runs)
     sources = [f"the folder {runs}"]
     if with_files or shipped:
         sources = [*(sources if evidence.runs else []), *(file.name for file in with_files), *shipped]

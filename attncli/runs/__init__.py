@@ -9,7 +9,6 @@ hold finished runs that the folder lacks.
 
 from attncli.runs.failed import FailedRun, read_failed_runs
 from attncli.runs.finished import (
-    describe_unreadable_runs,
     list_untracked_runs,
     read_finished_runs,
     read_folder_runs,
@@ -24,6 +23,7 @@ from attncli.runs.folders import (
     restore_recipe,
 )
 from attncli.runs.overviews import RunOverview, list_run_overviews
+from attncli.runs.unreadable import find_unreadable_runs
 from attncli.system.callable_module import make_module_callable
 from attncli.track import RunStore
 
@@ -34,8 +34,8 @@ __all__ = [
     "RunFolder",
     "RunOverview",
     "RunStore",
-    "describe_unreadable_runs",
     "find_run_folder",
+    "find_unreadable_runs",
     "list_run_folders",
     "list_run_overviews",
     "list_untracked_runs",

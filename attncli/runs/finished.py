@@ -7,15 +7,11 @@ import yaml
 
 from attncli import track
 from attncli.errors import UserError
-from attncli.quantities import format_quantity
 from attncli.records import RESULT, Result
 from attncli.runs.finished_run import FinishedRun
 from attncli.runs.folders import read_folder_recipe
 from attncli.runs.mlflow_rows import convert_mlflow_row, list_missing_rows
 from attncli.track import RunStore, read_finished_result
-from attncli.track.provenance import ORIGIN_FILE, read_provenance
-
-NAMED_FOLDERS = 5  # of damaged runs
 
 
 def read_finished_runs(store: RunStore) -> list[FinishedRun]:
@@ -60,22 +56,3 @@ def _make_folder_run(folder: Path, result: Result) -> FinishedRun | None:
     except (OSError, ValueError, yaml.YAMLError, UserError):
         return None
     return FinishedRun(recipe=recipe, result=result, dataset=recipe.data.name, experiment=experiment, folder=folder)
-
-
-def describe_unreadable_runs(runs: Path, finished_runs: Iterable[FinishedRun]) -> str | None:
-    """Return a line about the folders of finished runs that are not among those that were read, or None."""
-    read_names = {run.folder.name if run.folder else run.digest for run in finished_runs}
-    folders = sorted({path.parent for name in (RESULT, ORIGIN_FILE) for path in runs.glob(f"*/{name}")})
-    unreadable = [folder.name for folder in folders if folder.name not in read_names and _should_be_finished(folder)]
-    if not unreadable:
-        return None
-    names = ", ".join(unreadable[:NAMED_FOLDERS]) + (", ..." if len(unreadable) > NAMED_FOLDERS else "")
-    return (
-        f"{format_quantity(len(unreadable), 'finished run')} cannot be read (damaged, or of a newer version): {names}"
-    )
-
-
-def _should_be_finished(folder: Path) -> bool:
-    """Return whether a run's origin says that it is finished, or is lost though there is a result."""
-    provenance = read_provenance(folder)
-    return provenance.status == "FINISHED" if provenance is not None else (folder / RESULT).exists()

@@ -23,6 +23,7 @@ from attncli.commands._options import (
     overwrite_line,
     reserve_stdout_for_data,
     store_options,
+    warn_of_unreadable_runs,
     with_option,
 )
 from attncli.commands._result_stream import echo_result
@@ -135,6 +136,7 @@ def command(
         planned_seeds=planned_seeds,
         report_claim=overwrite_line,
     )
+    warn_of_unreadable_runs(runs, evidence.runs)
     if with_files or shipped:
         others = open_results_of_others(with_files, shipped)
         evidence = add_runs_of_others(evidence, others, folder_is=folder_is, must_match=not shipped)

@@ -30,7 +30,7 @@ def command(as_json: bool = False) -> None:
 
     rows = []
     for name, path in list_shipped_results().items():
-        with imported_results([path]) as runs:
+        with imported_results([path], lambda line: click.echo(line, err=True)) as runs:
             rows.append({"name": name, "kind": "runs", "bytes": path.stat().st_size, **summarize_results(runs)})
     overheads = locate_file()
     if overheads.is_file():
