@@ -21,13 +21,12 @@ from torch import nn
 
 from attncli import attention, data, model, records, track, train
 from attncli.attention.plugin_errors import plugin_errors
-from attncli.backbones.compatibility import describe_large_images
 from attncli.data.dataset import Dataset
 from attncli.data.loader import count_left_over
 from attncli.errors import UserError
-from attncli.measure import environment, training_needs
+from attncli.measure import environment
 from attncli.measure.code_state import name_training_code
-from attncli.measure.cost import count_once, count_recipe_cost
+from attncli.measure.cost import count_recipe_cost
 from attncli.measure.throughput import cached_throughput
 from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
@@ -35,17 +34,18 @@ from attncli.records import PLAN_TAG, TRIVIAL_TOP5_CLASSES, Cost, Epoch, Evaluat
 from attncli.run.distributed import follow_main_rank, main_rank
 from attncli.run.listener import RunListener
 from attncli.run.naming import describe_dataset, format_run_title, make_input_spec, name_baseline, name_network
+from attncli.run.preconditions import check_preconditions, describe_steps, list_warnings
 from attncli.run.run_dir import clear_run_dir, locked_run_dir, translated_disk_errors
 from attncli.system.files import write_atomically
 from attncli.system.gc_tuning import relaxed_gc
 from attncli.system.launcher import read_process_rank
+from attncli.system.other_work import read_cpu_use
 from attncli.system.signals import deferred_signals
 from attncli.track import ActiveRun, RunStore, Tracker
 from attncli.track.parent_runs import PARENT_TAG
 from attncli.track.predictions import write_predictions
 from attncli.track.provenance import label_mechanism
 from attncli.train import Interrupted, distributed
-from attncli.train.precision import has_native_bf16
 
 FigureHook = Callable[[Path, Dataset], None]
 DatasetLoader = Callable[..., Dataset]  # data.load, or a cached one
@@ -106,7 +106,7 @@ def execute_run(
     if not accelerator.is_main_process:
         follow_main_rank(recipe, accelerator, runs=run_store.runs, resume=not fresh, load_dataset=load_dataset)
     with main_rank(accelerator) as release_ranks:
-        _check_preconditions(recipe, accelerator, run_store, profile)
+        check_preconditions(recipe, accelerator, run_store, profile)
         recipe = _pin_images(recipe, run_store.runs, listener)
         folder = run_store.runs / recipe.compute_digest()
         for note in track.describe_ignored_variables(recipe.experiment):
@@ -117,6 +117,7 @@ def execute_run(
             if (result := track.read_finished_result(folder)) and not fresh and not profile:
                 return result
             release_ranks()
+            cpu_reading = read_cpu_use()
             with relaxed_gc():
                 with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
                     pool.submit(track.load_mlflow)
@@ -127,13 +128,9 @@ def execute_run(
                 train.check_network(net, dataset, recipe, accelerator.num_processes)
                 for note in dataset.notes:
                     listener.on_stage(f"note: {note}")
-                warnings = (
-                    *dataset.warnings,
-                    *_check_needs(recipe, net, dataset, accelerator, run_store.runs / "cache"),
-                )
-                if line := _describe_steps(recipe, net, accelerator):
+                if line := describe_steps(recipe, net, accelerator):
                     listener.on_stage(line)
-                warnings += (*_list_size_warnings(recipe, dataset), *_list_schedule_warnings(recipe, net))
+                warnings = list_warnings(recipe, net, dataset, accelerator, run_store.runs / "cache", cpu_reading)
                 for warning in warnings:
                     listener.on_warning(warning)
                 release_ranks()
@@ -146,70 +143,12 @@ def execute_run(
             return _run_tracked(context, fresh, save_figures)
 
 
-def _list_size_warnings(recipe: Recipe, dataset: Dataset) -> list[str]:
-    """Return a line if the backbone is made for much smaller images."""
-    is_whole = attention.is_whole_network(recipe.model.attn)
-    line = None if is_whole else describe_large_images(recipe.model.backbone, dataset.size)
-    return [line] if line else []
-
-
-def _list_schedule_warnings(recipe: Recipe, net: nn.Module) -> list[str]:
-    """Return a line if the training is shorter than a schedule of the mechanism."""
-    with plugin_errors(recipe.model.attn, "fails in training", code=1):
-        is_short = train.is_annealed_at_end(net, recipe.train.epochs)
-    mechanism = label_mechanism(recipe)
-    line = f"train.epochs={recipe.train.epochs}: the schedule of {mechanism} takes more epochs and is cut off"
-    return [line] if is_short else []
-
-
-def _describe_steps(recipe: Recipe, net: nn.Module, accelerator: Accelerator) -> str:
-    """Return a line if the recipe wants a CUDA graph where it can be, and it cannot."""
-    device = train.resolve_device(accelerator)
-    precision = train.resolve_precision(recipe.train.precision, device)
-    return train.describe_usual_steps(recipe, net, device, precision, accelerator.num_processes)
-
-
 def _pin_images(recipe: Recipe, runs: Path, listener: RunListener) -> Recipe:
     """Return the recipe, for the images that are there now if the run of its digest had others; say so."""
     pinned_recipe = track.pin_changed_images(recipe, runs, partial(data.read_digest, progress=listener.on_reading))
     if pinned_recipe is not recipe:
         listener.on_warning(track.describe_changed_images(recipe, pinned_recipe))
     return pinned_recipe
-
-
-def _check_preconditions(recipe: Recipe, accelerator: Accelerator, run_store: RunStore, profile: bool) -> None:
-    """Check in seconds that the run can be done. Raises UserError if it cannot."""
-    track.check_reachable(run_store)
-    train.check_trainable(recipe, accelerator)
-    if profile and accelerator.num_processes > 1:
-        raise UserError("--profile needs a run with one process", "leave out --processes")
-
-
-def _check_needs(
-    recipe: Recipe, net: nn.Module, dataset: Dataset, accelerator: Accelerator, cache_folder: Path
-) -> list[str]:
-    """Return warnings about the memory and the time of a training. Raises UserError if the memory cannot do."""
-    spec, device = make_input_spec(dataset), train.resolve_device(accelerator)
-    try:
-        counts = count_once(recipe, spec, lambda: net, cache_folder)
-    except Exception:  # a mechanism that fails is reported by the training, with its file and line
-        return []
-    precision = train.resolve_precision(recipe.train.precision, device)
-    shared = read_process_rank().local_processes if device.type == "cpu" else 1
-    processes = accelerator.num_processes
-    needs = training_needs.estimate_memory(recipe, counts, len(dataset.train), precision, processes, shared)
-    warnings = [
-        training_needs.check_memory(
-            recipe,
-            needs,
-            training_needs.read_free_bytes(device),
-            spec.size,
-            has_bf16=has_native_bf16(device),
-        )
-    ]
-    if device.type == "cpu" and processes == 1:
-        warnings.append(training_needs.check_duration(recipe, net, counts, spec, len(dataset.train)))
-    return [warning for warning in warnings if warning]
 
 
 def _describe_conditions(recipe: Recipe, accelerator: Accelerator, cache_folder: Path) -> dict[str, str]:

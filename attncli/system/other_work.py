@@ -27,10 +27,13 @@ def read_cpu_use() -> CpuReading:
     return CpuReading(busy_seconds - own_seconds, time.monotonic())
 
 
-def count_cores_used_by_others(start: CpuReading) -> float:
+def count_cores_used_by_others(start: CpuReading, least_seconds: float = 0.0) -> float:
     """Return how many cores other processes have kept busy on average since `start`, at least 0.
 
-    Time that a virtual machine's host gave to other guests counts too.
+    Time that a virtual machine's host gave to other guests counts too. If `start` was less than `least_seconds` ago,
+    that says little, and the answer is 0.
     """
     now = read_cpu_use()
+    if now.seconds - start.seconds < least_seconds:
+        return 0.0
     return max(0.0, (now.other_seconds - start.other_seconds) / max(now.seconds - start.seconds, 1e-9))

@@ -30,3 +30,19 @@ def test_coarse_clocks_give_no_negative_work(monkeypatch: pytest.MonkeyPatch) ->
     times = SimpleNamespace(user=1e6, system=0.0, children_user=0.0, children_system=0.0)
     monkeypatch.setattr(other_work.os, "times", lambda: times)
     assert count_cores_used_by_others(start) == 0
+
+
+def test_a_short_reading_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In 0.2 s the clock of the system ticks too seldom; after 0.6 s the work counts."""
+    times = SimpleNamespace(user=1.0, system=0.0, children_user=0.0, children_system=0.0)
+    machine = SimpleNamespace(user=1.0)
+    monkeypatch.setattr(psutil, "cpu_times", lambda: machine)
+    monkeypatch.setattr(other_work.os, "times", lambda: times)
+    monkeypatch.setattr(other_work.time, "monotonic", lambda: 5.0)
+    start = read_cpu_use()
+    machine.user = 1.6
+    answers = []
+    for now in (5.2, 5.6):
+        monkeypatch.setattr(other_work.time, "monotonic", lambda now=now: now)
+        answers.append(count_cores_used_by_others(start, least_seconds=0.5))
+    assert answers == [0.0, pytest.approx(1.0)]
