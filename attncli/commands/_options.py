@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-JOBS_HELP = "Runs at a time; auto: several per GPU if one does not fill it  [default: one per GPU, else 1]"
+JOBS_HELP = "Runs at a time; auto: several if one leaves a GPU or cores idle  [default: one per GPU, else 1]"
 
 _FILE = click.argument(
     "recipe", nargs=-1, metavar="[RECIPE]", type=click.Path(path_type=Path), shell_complete=complete_recipes

@@ -62,7 +62,7 @@ class GpuWatch:
         uses = hardware.read_gpu_use(gpus) if gpus else ()
         if not uses:
             self._is_decided = True
-            return max(1, len(gpus)), "nvidia-smi does not say how busy it is" if gpus else "there is no GPU to share"
+            return max(1, len(gpus)), "nvidia-smi does not say how busy it is"
         self._samples.append(
             GpuUse(
                 busy=mean(use.busy for use in uses),

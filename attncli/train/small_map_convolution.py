@@ -8,7 +8,7 @@ memory. What is small depends on the number format and the CPU's instructions.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +38,7 @@ def speed_up_small_maps(model: nn.Module, device: torch.device, precision: str) 
     for module in model.modules():
         if type(module) is nn.Conv2d and has_croppable_kernel(module):
             module.__class__ = SmallMapConvolution
-            module.product_rule = rule
+            cast(SmallMapConvolution, module).product_rule = rule
 
 
 def choose_product_rule(precision: str) -> ProductRule | None:

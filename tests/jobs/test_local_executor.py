@@ -85,7 +85,7 @@ class Hall:
         *,
         timings: int = 0,
         stop: StopRequest | None = None,
-        shares_gpus: bool = False,
+        shares_devices: bool = False,
         **deeds: str,
     ) -> Iterator[TaskEvent]:
         """The executor's events for tasks of seeds 0, 1, ...; deeds by seed as `s0="die"`."""
@@ -103,7 +103,7 @@ class Hall:
         given = [self.task(100 + n, timing=True) for n in range(timings)] + self.tasks
         settings = WorkerSettings(RunStore(self.runs))
         source = TaskSource(timings, seeds, self.open_tasks or (lambda: given))
-        return local.make_local_executor(jobs, settings, shares_gpus=shares_gpus)(source, stop or StopRequest())
+        return local.make_local_executor(jobs, settings, shares_devices=shares_devices)(source, stop or StopRequest())
 
     def task(self, seed: int, *, timing: bool = False) -> Task:
         """A task that tells itself by its seed."""
@@ -176,10 +176,34 @@ def test_pool_grows_if_a_gpu_is_left_idle(hall: Hall, monkeypatch: pytest.Monkey
         worker_pool.WorkerPool, "spawn_workers", lambda pool, wanted: sizes.append(pool.size) or spawn(pool, wanted)
     )
     monkeypatch.setattr(local.GpuWatch, "look", lambda watch: next(answers, None))
-    events = list(hall.work(4, 1, shares_gpus=True))
+    monkeypatch.setattr(worker_pool.resources, "list_gpus", lambda: ("0",))
+    events = list(hall.work(4, 1, shares_devices=True))
     assert [e for e in events if isinstance(e, JobsChanged)] == [JobsChanged(3, "it computed 25% of the time")]
     assert [e.status for e in events if isinstance(e, TaskEnded)] == ["FINISHED"] * 4
     assert (sizes[0], sizes[-1]) == (1, 3)
+
+
+@pytest.mark.parametrize("timings", [0, 1])
+def test_pool_is_as_large_as_timed_steps_say(hall: Hall, timings: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU the first run's steps decide, after the timings, which have the whole machine."""
+    asked: list[tuple[int, int]] = []
+
+    def choose(recipe: Recipe, runs_folder: Path, runs: int, stop: StopRequest) -> tuple[int, str]:
+        asked.append((recipe.seed, runs))
+        return 3, "by timed steps"
+
+    sizes: list[int] = []
+    spawn = worker_pool.WorkerPool.spawn_workers
+    monkeypatch.setattr(
+        worker_pool.WorkerPool, "spawn_workers", lambda pool, wanted: sizes.append(pool.size) or spawn(pool, wanted)
+    )
+    monkeypatch.setattr(local, "choose_jobs_by_timing", choose)
+    events = list(hall.work(4, 1, shares_devices=True, timings=timings))
+    assert asked == [(0, 4)]
+    assert [e for e in events if isinstance(e, JobsChanged)][-1] == JobsChanged(3, "by timed steps")
+    assert [e.status for e in events if isinstance(e, TaskEnded)] == ["FINISHED"] * (4 + timings)
+    assert sizes[-1] == 3
+    assert not timings or sizes[0] == 1
 
 
 def test_no_more_workers_than_tasks(hall: Hall) -> None:

@@ -21,7 +21,7 @@ def choose_executor(
 ) -> tuple[Executor, int]:
     """Return (the executor, about how many runs it does at a time). `slurm` holds options of sbatch as `key=value`.
 
-    `jobs="auto"` begins with one per GPU; the executor says with `JobsChanged` how many there are then.
+    `jobs="auto"` begins with one, or one per GPU; the executor says with `JobsChanged` how many there are then.
 
     Raises UserError for options that the executor does not have.
     """
@@ -35,7 +35,7 @@ def choose_executor(
                 "on this machine --jobs divides cores and GPUs; else add --on ray or --on slurm",
             )
         first_jobs = resources.choose_job_count() if jobs in (None, "auto") else int(jobs)
-        return make_local_executor(first_jobs, settings, shares_gpus=jobs == "auto"), first_jobs
+        return make_local_executor(first_jobs, settings, shares_devices=jobs == "auto"), first_jobs
     if jobs == "auto":
         raise UserError(f"--jobs auto with --on {executor_name}", "a cluster's jobs are given with --jobs N")
     if executor_name == "ray":

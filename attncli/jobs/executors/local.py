@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from attncli.jobs import events, resources
+from attncli.jobs.core_sharing import choose_jobs_by_timing
 from attncli.jobs.events import JobsChanged, Message, Task, TaskEvent, TaskProgress, TaskSource, TaskStarted
 from attncli.jobs.execute import Executor
 from attncli.jobs.gpu_sharing import GpuWatch
@@ -16,28 +17,36 @@ LISTEN_S = 0.2
 RETRY_S = 3.0  # until a run that another process works on is tried again
 
 
-def make_local_executor(jobs: int, settings: WorkerSettings, *, shares_gpus: bool = False) -> Executor:
+def make_local_executor(jobs: int, settings: WorkerSettings, *, shares_devices: bool = False) -> Executor:
     """Return an executor with `jobs` processes. Timings come first, alone: one at a time, or one per GPU.
 
-    With `shares_gpus` more processes start once it is seen how much of a GPU the first runs leave idle.
+    With `shares_devices` more processes start if it is seen that one run leaves a part of a GPU, or of the cores, idle.
     """
-    return partial(_execute_locally, jobs, settings, shares_gpus)
+    return partial(_execute_locally, jobs, settings, shares_devices)
 
 
 def _execute_locally(
-    jobs: int, settings: WorkerSettings, shares_gpus: bool, source: TaskSource, stop: StopRequest
+    jobs: int, settings: WorkerSettings, shares_devices: bool, source: TaskSource, stop: StopRequest
 ) -> Iterator[TaskEvent]:
+    shares_gpus = shares_devices and bool(resources.list_gpus())
+    shares_cores = shares_devices and not shares_gpus
+    tasks: Sequence[Task] | None = None
     timing_threads = None
     if (workers := min(jobs, source.runs)) > 1:
         check_process_memory("--jobs", workers)
-    if source.timings and (jobs > 1 or shares_gpus):
+    if source.timings and (jobs > 1 or shares_devices):
         timer = LocalBackend(settings, resources.count_timing_places(jobs))
         tasks = _open_tasks_beside(timer, source, source.timings)
         yield from run_tasks(timer, [t for t in tasks if t.timing], stop, settings.runs)
         tasks, timing_threads = [t for t in tasks if not t.timing], timer.timing_threads
-        backend = LocalBackend(settings, jobs, timing_threads, GpuWatch() if shares_gpus else None)
-    else:
-        backend = LocalBackend(settings, jobs, None, GpuWatch() if shares_gpus else None)
+    elif shares_cores:
+        tasks = source.open_tasks()
+    if shares_cores and tasks and not stop.reason:
+        yield JobsChanged(1, "steps of the first run are timed, to see how many share the cores")
+        jobs, reason = choose_jobs_by_timing(tasks[0].recipe, settings.runs, len(tasks), stop)
+        yield JobsChanged(jobs, reason)
+    backend = LocalBackend(settings, jobs, timing_threads, GpuWatch() if shares_gpus else None)
+    if tasks is None:
         tasks = _open_tasks_beside(backend, source, source.timings + source.runs)
     yield from run_tasks(backend, tasks, stop, settings.runs)
 
