@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,11 @@ def convert_click_error(error: "click.ClickException") -> UserError:
 
         if suggestion := suggest_option(error):
             return UserError(f"unknown option: {error.option_name}", suggestion)
+    extra = re.fullmatch(r"Got unexpected extra arguments? \((.+)\)", error.message)
+    if extra and context:
+        from attncli.commands._words import suggest_option_of_name
+
+        hint = suggest_option_of_name(extra[1], context.command) or hint
     return UserError(" ".join(error.format_message().split()).rstrip("."), hint)
 
 

@@ -99,7 +99,7 @@ def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | N
         known: the names that are allowed.
         aliases: other names, such as those of papers and repositories, and what to suggest for each.
     """
-    known = sorted(known)
+    known = sorted(set(known))
     normal_form = unicodedata.normalize("NFC", name)
     for candidate in known:
         if candidate != name and unicodedata.normalize("NFC", candidate) == normal_form:

@@ -65,3 +65,8 @@ def test_messages_can_be_printed_in_one_line(text: str, printed: str) -> None:
 def test_collected_errors_have_a_line_each() -> None:
     """Each error is one line; the lines of several stay apart."""
     assert str(CollectedError([UserError("a\nb"), UserError("c")])) == "a\\nb\nc"
+
+
+def test_a_name_is_listed_once() -> None:
+    """Several runs may have one name, and a command and a topic of help too."""
+    assert suggest_name("x", ["runs", "data", "runs"]) == "known: data, runs"

@@ -289,7 +289,7 @@ def find_recipe(paths: Sequence[Path]) -> Path | None:
 
     Raises UserError if more than one is given, or no recipe has the name.
     """
-    refuse_settings(paths)
+    refuse_misplaced_words(paths)
     if len(paths) > 1:
         raise UserError(f"{len(paths)} recipes: {', '.join(map(str, paths))}", "give one; --set KEY=VALUE changes it")
     from attncli.recipe.library import find_recipe_file
@@ -297,9 +297,10 @@ def find_recipe(paths: Sequence[Path]) -> Path | None:
     return find_recipe_file(paths[0]) if paths else None
 
 
-def refuse_settings(words: Sequence[Path]) -> None:
-    """Raise UserError for a word such as `lr=0.1` or `model.attn=eca` in place of a recipe: it belongs after --set."""
-    from attncli.recipe import find_recipe_key
+def refuse_misplaced_words(words: Sequence[Path]) -> None:
+    """Raise UserError for a word in place of a recipe that belongs after an option: `lr=0.1`, `eca`, `net.py:Net`."""
+    from attncli.commands._words import suggest_option_of_name
+    from attncli.recipe import find_recipe_key, list_recipe_files
 
     for word in map(str, words):
         name, equals, value = word.partition("=")
@@ -307,13 +308,17 @@ def refuse_settings(words: Sequence[Path]) -> None:
             raise UserError(
                 f"{word}: not a recipe", f"keys follow --set: --set {find_recipe_key(name) or name}={value}"
             )
+        if word in list_recipe_files("recipe") or word in list_recipe_files("sweep"):
+            continue
+        if suggestion := suggest_option_of_name(word, click.get_current_context().command):
+            raise UserError(f"{word}: not a recipe", suggestion)
 
 
 def find_any_recipe(word: Path) -> Path:
     """Return the file of a recipe or sweep of this name. Raises UserError if there is none."""
     from attncli.recipe.library import find_recipe_file, list_recipe_files
 
-    refuse_settings((word,))
+    refuse_misplaced_words((word,))
     path = find_recipe_file(word, "sweep" if str(word) in list_recipe_files("sweep") else "recipe")
     if not path.is_file():
         raise UserError(f"{path}: no such file", "`attncli recipe ls` lists recipes")

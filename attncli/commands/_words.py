@@ -1,5 +1,6 @@
-"""Words that a command line should not have: options of other programs, and an option that stands twice."""
+"""Words that a command line should not have: options of other programs, names without an option, options twice."""
 
+import re
 from collections.abc import Sequence
 
 import click
@@ -76,6 +77,28 @@ def suggest_option(error: click.NoSuchOption) -> str:
         option = _find_option_of_key(key)
         return f"did you mean {option}?" if option in options else f"a key of the recipe: --set {key}=VALUE"
     return f"did you mean {' or '.join(error.possibilities[:2])}?" if error.possibilities else ""
+
+
+def suggest_option_of_name(word: str, command: click.Command) -> str:
+    """Return the hint for a name that stands without its option, such as `eca`, or nothing if the command has none."""
+    from attncli import attention, backbones
+    from attncli.dataset_catalog import list_datasets
+    from attncli.system.code_reference import is_code_reference
+
+    known = {
+        "--attn": ("mechanisms", attention.mechanism_names()),
+        "--backbone": ("backbones", backbones.backbone_names()),
+        "--dataset": ("datasets", list_datasets()),
+    }
+    options = [option for option in known if any(option in param.opts for param in command.params)]
+    if is_code_reference(word):
+        places = [f"{option} {word}" for option in options if option != "--dataset"]
+        return f"code of your own follows an option: {' or '.join(places)}" if places else ""
+    for option in options:
+        kind, names = known[option]
+        if all(part in names for part in re.split("[,+]", word)):
+            return f"{kind} follow {option}: {option} {word}"
+    return ""
 
 
 def _find_option_of_key(key: str) -> str:

@@ -32,7 +32,11 @@ def command(classes: int | None, format_: str, as_json: bool, **options: Any) ->
       attncli sites --attn eca --backbone resnet50
       attncli sites --attn cbam --backbone resnet20 --image-size 32 --format csv
     """
+    from attncli.errors import UserError
+
     recipe = read_recipe(options)
+    if recipe.model.attn == "none":
+        raise UserError("no mechanism whose sites could be listed", "name one, such as --attn eca")
     from attncli.measure.site_costs import list_site_costs, sum_by_stage
     from attncli.model import InputSpec
     from attncli.report.table import render_rows

@@ -20,7 +20,7 @@ from attncli.commands._options import (
     echo_json,
     json_option,
     open_results_of_others,
-    refuse_settings,
+    refuse_misplaced_words,
     store_options,
     with_option,
 )
@@ -225,7 +225,7 @@ def _choose_source(
     from attncli.sweep import MechanismList
 
     if sweep is not None:
-        refuse_settings((sweep,))
+        refuse_misplaced_words((sweep,))
         if recipe is not None:
             raise UserError(
                 "--recipe: a sweep's file has its recipe", "leave out SWEEP or --recipe; --set changes keys"

@@ -54,6 +54,15 @@ def make_numbered_lists(monkeypatch: pytest.MonkeyPatch) -> None:
         Path(name).write_text("".join(f"{i} {form.format(i, i % 2, int(i < 4))}\n" for i in range(COUNT)))
 
 
+def make_caffe_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ImageNet's training folders, and flat validation images with Caffe's list of numbers."""
+    for i in range(4):
+        picture(Path(f"train/class00{i % 2}/{i}.png"), i)
+    for i in (4, 5):
+        picture(Path(f"val/{i}.png"), i)
+    Path("val.txt").write_text("5.png 1\n4.png 0\n")
+
+
 def make_json(monkeypatch: pytest.MonkeyPatch) -> None:
     """iNaturalist's JSON."""
     for i in range(COUNT):
@@ -70,6 +79,7 @@ CASES = [
     (make_arrays, "folder", "pathmnist", 2),
     (make_named_files, "table", "train/all.csv", 2),
     (make_numbered_lists, "table", "all.csv", 2),
+    (make_caffe_numbers, "imagenet", ".", 2),
     (make_json, "table", "all.csv", 2),
 ]
 

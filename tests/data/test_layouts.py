@@ -231,6 +231,26 @@ def test_what_is_wrong_is_named(
     assert not cache.exists() or not [p for p in cache.iterdir() if p.name.startswith(".")]
 
 
+def test_numbers_in_place_of_wordnet_ids_have_a_way_on(tmp_path: Path) -> None:
+    """Caffe's val.txt has a number for each image: the hint names a class and where the conversion stands."""
+    root = imagenet(tmp_path / "root")
+    (root / "val.txt").write_text("".join(f"ILSVRC2012_val_0000000{3 - c}.JPEG {c}\n" for c in range(3)))
+    with pytest.raises(UserError, match=r"has the class '[0-2]'") as caught:
+        load(tmp_path, "imagenet", root)
+    assert f"'{WNIDS[0]}'" in caught.value.hint
+    assert "attncli help data" in caught.value.hint
+
+
+def test_a_list_of_a_split_beside_images_names_its_reader(tmp_path: Path) -> None:
+    """A folder of images with val.txt is one for `--dataset table`; any other text beside images says nothing."""
+    picture(tmp_path / "root" / "val" / "a.png", 1)
+    for name, is_list in (("README.txt", False), ("val.txt", True)):
+        (tmp_path / "root" / name).write_text("a.png 0\n")
+        with pytest.raises(UserError, match="no folder train/") as caught:
+            load(tmp_path, "folder", tmp_path / "root")
+        assert ("--dataset table" in caught.value.hint) == is_list
+
+
 def test_resized_crops_of_files(tmp_path: Path) -> None:
     """Whole training images are kept, decoding in every epoch gives the same, and evaluation sees the centre."""
     root = tmp_path / "root"

@@ -31,7 +31,7 @@ from attncli.data.readers.split_names import (
 from attncli.errors import UserError, escape_unprintable, join_hints, suggest_name
 from attncli.quantities import format_quantity
 
-READERS_OF_TABLES = {".parquet": "parquet", ".csv": "table", ".tsv": "table"}
+READERS_OF_TABLES = {".parquet": "parquet", ".csv": "table", ".tsv": "table", ".txt": "table"}
 MASK_NAME = re.compile(r"(.+?)[ _-](?:mask|masks|segmentation|seg|trimap)(?:[ _-]?\d+)?", re.IGNORECASE)
 MOST_NESTING = 3  # lone folders within folders, as archives unpack them
 LAYOUT = "it contains train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
@@ -181,8 +181,9 @@ def _suggest_root(top: Path, names: Sequence[str]) -> str:
 
 
 def _suggest_readers(top: Path) -> list[str]:
-    """Return which datasets read the tables in a folder, if it holds some."""
-    suffixes = {Path(entry.name).suffix.lower() for entry in scan_folder(top) if is_file(entry)}
+    """Return which datasets read the tables in a folder, if it holds some; a text is one if a split has its name."""
+    files = [PurePath(entry.name) for entry in scan_folder(top) if is_file(entry)]
+    suffixes = {file.suffix.lower() for file in files if file.suffix != ".txt" or recognize_split(file.stem)}
     names = {reader for suffix, reader in READERS_OF_TABLES.items() if suffix in suffixes}
     return [f"--dataset {name} reads the tables in it" for name in sorted(names)]
 

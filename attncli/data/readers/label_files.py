@@ -38,7 +38,7 @@ def group_by_label(
         if label_by_name[name] not in groups:
             raise UserError(
                 f"{label_file}: {name} has the class '{label_by_name[name]}', which is not in train/",
-                "use the same classes",
+                _suggest_classes(label_by_name[name], classes),
             )
         groups[label_by_name[name]].append(file)
     missing = sorted(set(label_by_name) - {file.path.rpartition("/")[2] for file in files})
@@ -48,3 +48,13 @@ def group_by_label(
             "unpack the archive again",
         )
     return SplitListing(split, tuple(classes), tuple(tuple(groups[name]) for name in classes))
+
+
+def _suggest_classes(label: str, classes: Sequence[str]) -> str:
+    """Return the hint for a label that is no class: numbers in place of names have to be replaced by their names."""
+    if label.isdecimal() and not any(name.isdecimal() for name in classes):
+        return (
+            f"write the name of each class, such as '{classes[0]}', in place of its number: `attncli help data` has "
+            "the lines for numbers that count the sorted names from 0"
+        )
+    return "use the same classes"
