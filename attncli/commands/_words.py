@@ -76,7 +76,21 @@ def suggest_option(error: click.NoSuchOption) -> str:
     if key and "--set" in options:
         option = _find_option_of_key(key)
         return f"did you mean {option}?" if option in options else f"a key of the recipe: --set {key}=VALUE"
-    return f"did you mean {' or '.join(error.possibilities[:2])}?" if error.possibilities else ""
+    if error.possibilities:
+        return f"did you mean {' or '.join(error.possibilities[:2])}?"
+    return _suggest_subcommand(error.option_name, error.ctx)
+
+
+def _suggest_subcommand(option: str, context: click.Context | None) -> str:
+    """Return the hint for an option of a command that belongs to this one, or nothing if none has it."""
+    if context is None or not isinstance(context.command, click.Group):
+        return ""
+    commands = {name: context.command.get_command(context, name) for name in context.command.list_commands(context)}
+    names = [name for name, command in commands.items() if command and any(option in p.opts for p in command.params)]
+    if not names:
+        return ""
+    name = "ls" if "ls" in names else names[0]
+    return f"{option} follows a command: `{context.command_path} {name} {option}`"
 
 
 def suggest_option_of_name(word: str, command: click.Command) -> str:

@@ -79,9 +79,14 @@ def read_user_text(path: Path, hint: str, key: str | None = None) -> str:
 
 def check_writable(path: Path) -> None:
     """Raise UserError if a file cannot be written at this place, before the work for it is done."""
+    import tempfile  # here, as most commands do not need it
+
     folder = next(ancestor for ancestor in path.absolute().parents if ancestor.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UserError(f"{path}: the folder cannot be written", "give another file: --out")
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # the rights of a folder say nothing to root, or of /proc
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: the folder cannot be written", "give another file: --out") from error
 
 
 def path_exists(path: Path) -> bool:

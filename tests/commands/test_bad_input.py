@@ -81,6 +81,7 @@ LINES = {
     "unknown class": ('run --set data.classes=["x","1"]', "data.classes: unknown class: 'x'", "known: 0, 1"),
     "folder without a place": ("run --dataset folder", "data.root: the dataset 'folder' needs one", "--data-root"),
     "folder that is not there": ("run --dataset folder --data-root nowhere", "nowhere: no such folder", "train/CLASS"),
+    "option of a command below": ("results --json", "unknown option: --json", "results ls --json`"),
     "key as an option": ("run --lr 0.1", "unknown option: --lr", "--set train.lr="),
     "key of two words as an option": ("run --batch-size=3", "unknown option: --batch-size", "--set train.batch_size="),
     "option of another program": ("run --gpus 2", "unknown option: --gpus", "--processes"),

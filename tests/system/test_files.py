@@ -69,3 +69,10 @@ def test_a_place_that_cannot_be_written_is_known_before(tmp_path: Path) -> None:
     check_writable(tmp_path / "new" / "deep" / "report.html")
     with pytest.raises(UserError, match="the folder cannot be written"):
         check_writable(tmp_path / "file" / "report.html")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_a_folder_that_takes_no_files_is_known_before() -> None:
+    """Nobody can make a file in /proc, root included, though its rights say so."""
+    with pytest.raises(UserError, match="the folder cannot be written"):
+        check_writable(Path("/proc/report.html"))
