@@ -73,8 +73,11 @@ def test_networks_are_those_of_the_commands() -> None:
         ({"pretrained": "eca-resnet20-s7"}, "no runs"),
     ],
 )
-def test_wrong_arguments_of_a_network_are_named(keywords: dict[str, Any], name: str) -> None:
-    """Before torch sees them."""
+def test_wrong_arguments_of_a_network_are_named(
+    keywords: dict[str, Any], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before torch sees them; the folder of the test has no runs, which a checkout may have."""
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=rf"^{name}\b"):
         attncli.build("resnet20", **{"attn": "eca"} | keywords)  # type: ignore[arg-type]  # wrong on purpose
 
