@@ -36,7 +36,9 @@ def command(classes: int | None, format_: str, as_json: bool, **options: Any) ->
 
     recipe = read_recipe(options)
     if recipe.model.attn == "none":
-        raise UserError("model.attn is none: there is no mechanism whose sites could be listed", "name one, such as --attn eca")
+        raise UserError(
+            "model.attn is none: there is no mechanism whose sites could be listed", "name one, such as --attn eca"
+        )
     from attncli.measure.site_costs import list_site_costs, sum_by_stage
     from attncli.model import InputSpec
     from attncli.report.table import render_rows
