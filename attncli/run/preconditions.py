@@ -117,8 +117,7 @@ def _list_busy_core_warnings(accelerator: Accelerator, cpu_reading: CpuReading) 
 def describe_busy_cores(busy_cores: float, cores: int, threads: int) -> str:
     """Return a line if fewer threads may be faster, as others keep cores busy, or an empty text.
 
-    A step waits for its slowest thread: with one of two cores busy, two threads took two to three times as long as one
-    (resnet20 and resnet18 on images of 8 px, an Intel Xeon with AMX).
+    A step waits for its slowest thread, so with as many threads as cores, one busy core makes every step slow.
     """
     fitting_threads = max(1, round(cores - busy_cores))
     if fitting_threads >= threads or threads <= cores - busy_cores + SPARE_CORES:

@@ -44,7 +44,8 @@ def _execute_locally(
     if shares_cores and tasks and not stop.reason:
         yield JobsChanged(1, "steps of the first run are timed, to see how many share the cores")
         jobs, reason = choose_jobs_by_timing(tasks[0].recipe, settings.runs, len(tasks), stop)
-        yield JobsChanged(jobs, reason)
+        if not stop.reason:
+            yield JobsChanged(jobs, reason)
     backend = LocalBackend(settings, jobs, timing_threads, GpuWatch() if shares_gpus else None)
     if tasks is None:
         tasks = _open_tasks_beside(backend, source, source.timings + source.runs)
