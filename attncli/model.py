@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from attncli import attention, backbones
 from attncli.attention import Mechanism
+from attncli.attention.depthwise_conv import replace_unsafe_convs
 from attncli.attention.plugin_errors import plugin_errors
 from attncli.backbones import pretrained, sites, surgery, timm_networks, user_networks
 from attncli.backbones.grey_stem import convert_stem_to_grey
@@ -109,6 +110,7 @@ def build(recipe: Recipe, spec: InputSpec, notify: Callable[[str], None] | None 
             if summary and notify:
                 notify(summary)
         net = net if spec.frames is None else ClipNetwork(net)
+    replace_unsafe_convs(net)
     if attention.is_plugin(recipe.model.attn):
         _run_smoke_test(net, resolved, spec)
     return net

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.depthwise_conv import Float32OnCpuConv2d
+from attncli.attention.depthwise_conv import replace_unsafe_convs
 from attncli.attention.observation import Observation
 from attncli.attention.ops import gate, spatial_mean
 
@@ -130,8 +130,8 @@ class BranchSelection(nn.Module):
 
 def _make_branch(c_in: int, c: int, kernel: int, stride: int, dilation: int, groups: int) -> nn.Sequential:
     padding = dilation * (kernel - 1) // 2
-    conv_class = Float32OnCpuConv2d if dilation > 1 and groups == c_in else nn.Conv2d
-    conv = conv_class(c_in, c, kernel, stride, padding, dilation, groups, bias=False)
+    conv = nn.Conv2d(c_in, c, kernel, stride, padding, dilation, groups, bias=False)
+    replace_unsafe_convs(conv)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(conv, nn.BatchNorm2d(c), nn.ReLU(inplace=True))
 
