@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from attncli import attention, backbones
 from attncli.attention import Mechanism
-from attncli.attention.depthwise_conv import replace_unsafe_convs
 from attncli.attention.plugin_errors import plugin_errors
+from attncli.attention.safe_convolution import replace_unsafe_convolutions
 from attncli.backbones import pretrained, sites, surgery, timm_networks, user_networks
 from attncli.backbones.grey_stem import convert_stem_to_grey
 from attncli.backbones.structure import BackboneFamily, NetworkStructure
@@ -110,7 +110,7 @@ def build(recipe: Recipe, spec: InputSpec, notify: Callable[[str], None] | None 
             if summary and notify:
                 notify(summary)
         net = net if spec.frames is None else ClipNetwork(net)
-    replace_unsafe_convs(net)
+    replace_unsafe_convolutions(net)
     if attention.is_plugin(recipe.model.attn):
         _run_smoke_test(net, resolved, spec)
     return net

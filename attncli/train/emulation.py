@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from attncli.attention.safe_convolution import overruns_weight_gradient
+
 Convolution = Callable[..., Tensor]
 
 CONVOLUTIONS = (
@@ -22,7 +24,6 @@ CONVOLUTIONS = (
     torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d,
 )  # fmt: skip
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-NARROW = 16  # planes that fill the widest vector register
 
 
 class EmulatedConvolutions(TorchFunctionMode):
@@ -78,14 +79,6 @@ def has_channels_last_strides(t: Tensor, last: torch.memory_format) -> bool:
     """Return whether t is in channels_last; the strides tell, if its shape makes it contiguous in both layouts."""
     by_strides = t.stride(1) == 1 and t.stride(-1) == t.shape[1] and t.shape[1:].numel() > 1
     return t.is_contiguous(memory_format=last) and (by_strides or not t.is_contiguous())
-
-
-def overruns_weight_gradient(weight: Tensor) -> bool:
-    """Return whether the weight's gradient may write past its buffer in channels_last: 1x1, few planes, strided.
-
-    That is a fault of oneDNN's float32 (issue 6035 of uxlfoundation/oneDNN), met in 3.5 (torch 2.6) to 3.12 (2.14).
-    """
-    return weight.shape[2:].numel() == 1 and weight.shape[1] < NARROW
 
 
 def round_to_bf16(t: Tensor, layout: torch.memory_format) -> Tensor:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from attncli.attention.safe_convolution import SafeConv2d, convolve_safely
 from attncli.train.precision import has_amx_bf16, has_native_bf16
 
 # A rule: kernels of at least so many input times output channels are applied by matrix products to maps of at most so
@@ -36,7 +37,8 @@ def speed_up_small_maps(model: nn.Module, device: torch.device, precision: str) 
     if rule is None:
         return
     for module in model.modules():
-        if type(module) is nn.Conv2d and has_croppable_kernel(module):
+        is_plain = type(module) in (nn.Conv2d, SafeConv2d)
+        if isinstance(module, nn.Conv2d) and is_plain and has_croppable_kernel(module):
             module.__class__ = SmallMapConvolution
             cast(SmallMapConvolution, module).product_rule = rule
 
@@ -94,7 +96,7 @@ def convolve_small_maps(
     width = weight.shape[0] * weight.shape[1]
     most_pixels = next((pixels for least_width, pixels in rule if width >= least_width), 0)
     if output_pixels > most_pixels:
-        return F.conv2d(x, weight, bias, stride, padding)
+        return convolve_safely(x, weight, bias, stride, padding)
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
@@ -123,7 +125,7 @@ def _as_pair(numbers: Any) -> tuple[int, int]:
     return int(numbers[0]), int(numbers[1])
 
 
-class SmallMapConvolution(nn.Conv2d):
+class SmallMapConvolution(SafeConv2d):
     """A convolution with a croppable kernel that takes the faster way on small maps (N, C, H, W)."""
 
     product_rule: ProductRule
@@ -131,7 +133,7 @@ class SmallMapConvolution(nn.Conv2d):
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         stride, padding = _as_pair(self.stride), _as_pair(self.padding)
         if x.ndim != 4 or x.dtype not in (torch.float32, torch.bfloat16):
-            return F.conv2d(x, weight, bias, stride, padding)
+            return super()._conv_forward(x, weight, bias)
         return convolve_small_maps(x, weight, bias, stride, padding, self.product_rule)
 
 

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
 from attncli.attention.ops import is_channels_last, spatial_mean
+from attncli.attention.safe_convolution import convolve_safely
 
 card = Card(
     title="CondConv: Conditionally Parameterized Convolutions for Efficient Inference",
@@ -120,6 +121,11 @@ class Experts(nn.Module):
         """Return how much of each kernel each sample takes."""
         return [Observation("choice", "weight of each kernel", inputs[1])]
 
+    def convolve(self, x: Tensor, kernels: Tensor, groups: int) -> Tensor:
+        """Convolve x, (N, C_in, H, W), with kernels, (C, C_in / groups, k, k), in the steps of this layer."""
+        stride, padding, dilation = ((n, n) for n in (self.stride, self.padding, self.dilation))
+        return convolve_safely(x, kernels, None, stride, padding, dilation, groups)
+
     def output_size(self, x: Tensor) -> tuple[int, int]:
         """Return (H', W') of the output."""
         reach = self.dilation * (self.kernel - 1) + 1
@@ -132,7 +138,7 @@ def sum_convolutions(m: Experts, x: Tensor, a: Tensor) -> Tensor:
     e, c = m.weight.shape[:2]
     g = m.groups
     kernels = m.view_kernels().unflatten(1, (g, c // g)).transpose(0, 1).flatten(0, 2)  # (g E C/g, C_in/g, k, k)
-    y = F.conv2d(x, kernels, None, m.stride, m.padding, m.dilation, g)
+    y = m.convolve(x, kernels, g)
     a = a.to(y.dtype)
     if is_channels_last(x):
         rows = y.permute(0, 2, 3, 1).unflatten(3, (g, e, c // g))  # (N, H', W', g, E, C/g)
@@ -144,9 +150,7 @@ def convolve_grouped(m: Experts, x: Tensor, a: Tensor) -> Tensor:
     """Mix the kernels, then convolve the batch as one sample of N C_in channels in N g groups."""
     n, c = x.shape[0], m.weight.shape[1]
     kernels = (a @ m.weight.flatten(1)).view(n * c, -1, m.kernel, m.kernel)
-    y = F.conv2d(
-        x.reshape(1, -1, *x.shape[2:]), kernels, None, m.stride, m.padding, m.dilation, n * m.groups
-    ).unflatten(1, (n, c))[0]
+    y = m.convolve(x.reshape(1, -1, *x.shape[2:]), kernels, n * m.groups).unflatten(1, (n, c))[0]
     return _match_memory_format(x, y)
 
 
@@ -166,7 +170,7 @@ def convolve_each_sample(m: Experts, x: Tensor, a: Tensor) -> Tensor:
     """Mix the kernels, then convolve sample by sample, which keeps channels_last; a grouped convolution does not."""
     kernels = (a @ m.weight.flatten(1)).view(x.shape[0], m.weight.shape[1], -1, m.kernel, m.kernel)
     pairs = zip(x.split(1), kernels.unbind(), strict=True)
-    return torch.cat([F.conv2d(xi, w, None, m.stride, m.padding, m.dilation, m.groups) for xi, w in pairs])
+    return torch.cat([m.convolve(xi, w, m.groups) for xi, w in pairs])
 
 
 def choose_cheapest(m: Experts, x: Tensor) -> Callable[[Experts, Tensor, Tensor], Tensor]:

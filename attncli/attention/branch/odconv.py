@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
 from attncli.attention.ops import gate, is_channels_last, spatial_mean
+from attncli.attention.safe_convolution import convolve_safely
 
 card = Card(
     title="Omni-Dimensional Dynamic Convolution",
@@ -149,7 +150,7 @@ def convolve_samples(x: Tensor, kernels: Tensor, stride: int, groups: int) -> Te
     The batch is convolved as one sample of N C_in channels in N g groups.
     """
     n, c = kernels.shape[:2]
-    y = F.conv2d(
-        x.reshape(1, -1, *x.shape[2:]), kernels.flatten(0, 1), None, stride, kernels.shape[4] // 2, 1, n * groups
-    ).unflatten(1, (n, c))[0]
+    strides, padding = (stride, stride), (kernels.shape[4] // 2, kernels.shape[4] // 2)
+    image = x.reshape(1, -1, *x.shape[2:])
+    y = convolve_safely(image, kernels.flatten(0, 1), None, strides, padding, groups=n * groups).unflatten(1, (n, c))[0]
     return y.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else y

@@ -30,9 +30,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
-from attncli.attention.depthwise_conv import replace_unsafe_convs
 from attncli.attention.observation import Observation
 from attncli.attention.ops import gate, spatial_mean
+from attncli.attention.safe_convolution import replace_unsafe_convolutions
 
 card = Card(
     title="Selective Kernel Networks",
@@ -131,7 +131,7 @@ class BranchSelection(nn.Module):
 def _make_branch(c_in: int, c: int, kernel: int, stride: int, dilation: int, groups: int) -> nn.Sequential:
     padding = dilation * (kernel - 1) // 2
     conv = nn.Conv2d(c_in, c, kernel, stride, padding, dilation, groups, bias=False)
-    replace_unsafe_convs(conv)
+    replace_unsafe_convolutions(conv)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(conv, nn.BatchNorm2d(c), nn.ReLU(inplace=True))
 
