@@ -18,7 +18,7 @@ def render_speeds(records: Sequence[SpeedRecord], changed: Iterable[str], width:
 
     Args:
         records: The speeds.
-        changed: The mechanisms whose code is no longer the one that was timed.
+        changed: The hashes of mechanisms' code (`SpeedRecord.mechanism_code`) that is no longer today's.
         width: Of the terminal, in columns.
     """
     changed = frozenset(changed)
@@ -56,7 +56,7 @@ def _compute_rank(row: PhaseRecords) -> float:
 def _name_row(row: PhaseRecords, changed: frozenset[str]) -> str:
     record = next(iter(row.values()))
     is_busy = not all(r.is_quiet for r in row.values())
-    return f"{record.attn}{BUSY_MARK if is_busy else ''}{CHANGED_MARK if record.attn in changed else ''}"
+    return f"{record.attn}{BUSY_MARK if is_busy else ''}{CHANGED_MARK if record.mechanism_code in changed else ''}"
 
 
 def _format_ratio(row: PhaseRecords, phase: str) -> str:

@@ -42,7 +42,8 @@ def command(backbone: str | None, as_json: bool) -> None:
         raise _make_no_speeds_error(
             backbone, sorted({r.network.split()[0] for r in overheads.speeds} if overheads else ())
         )
-    changed = {record.attn for record in records if record.mechanism_code != hash_mechanism_code(record.attn)}
+    hashes = {(record.attn, record.mechanism_code) for record in records}
+    changed = {code for attn, code in hashes if code != hash_mechanism_code(attn)}
     click.echo(render_speeds(records, changed, shutil.get_terminal_size().columns))
     return None
 
