@@ -34,7 +34,7 @@ def check_layout(data: Data, paths: DataPaths) -> CheckedLayout:
         target = choose_target(source.train.files, "train", data)
         for split in splits.values():
             _check_some_files(split, target, skips_unreadable=data.bad == "skip")
-    counts = {name: len(splits[name].labels) for name in ("train", "val", "test") if name in splits}
+    counts: dict[str, int] = {name: len(splits[name].labels) for name in ("train", "val", "test") if name in splits}
     return CheckedLayout(counts, len(classes))
 
 
