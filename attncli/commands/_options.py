@@ -1,7 +1,6 @@
 """Options and output that several commands share."""
 
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from attncli.errors import UserError
 from attncli.shortcuts import SHORTCUT_KEYS
 from attncli.system.files import expand_user_path, path_exists
 from attncli.system.gpu_support import DEVICE_VARIABLE, check_device_name
+from attncli.system.terminal import find_terminal_width
 
 if TYPE_CHECKING:
     from attncli.recipe import Recipe
@@ -347,8 +347,7 @@ def overwrite_line(text: str) -> None:
 
 def wrap_with_label(label: str, text: str) -> str:
     """Return a text after its label, in lines that fit the terminal, later lines indented."""
-    columns = shutil.get_terminal_size().columns
     lines = textwrap.wrap(
-        text, columns, initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False
+        text, find_terminal_width(), initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False
     )
     return "\n".join(lines)

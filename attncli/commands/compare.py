@@ -1,7 +1,6 @@
 """`attncli compare`: compare finished runs, paired seed by seed."""
 
 import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +26,9 @@ from attncli.commands._options import (
 )
 from attncli.commands._result_stream import echo_result
 from attncli.commands._value_types import NAMES
+from attncli.system.terminal import find_text_width
 
 MOST_NAME_BYTES = 200  # of a plot's file name; file systems allow 255
-LEAST_COLUMNS, MOST_COLUMNS = 80, 120  # a narrower table is broken, longer lines of text are hard to read
 
 if TYPE_CHECKING:
     from attncli.analysis.comparison_row import ComparisonRow
@@ -183,7 +182,7 @@ def command(
         click.echo(text, err=True)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
-    width = choose_table_width(shutil.get_terminal_size().columns)
+    width = find_text_width()
     text = comparison.render_comparison(rows, "json" if as_json else format_, width, chosen_columns, shown_spread)
     echo_result(text)
     if not has_others:
@@ -244,15 +243,10 @@ def _print_task_comparison(task_comparison: "TaskComparison", file: Path | None,
     if as_json:
         echo_json(task_comparison.to_json_dict())
     else:
-        echo_result(render_task_comparison(task_comparison))
+        echo_result(render_task_comparison(task_comparison, find_text_width()))
     if file is not None:
         draw_critical_differences(task_comparison, file)
         click.echo(f"plot: {file}", err=True)
-
-
-def choose_table_width(columns: int) -> int:
-    """Return how wide a table may be on a terminal of so many columns."""
-    return min(max(columns, LEAST_COLUMNS), MOST_COLUMNS)
 
 
 def format_plot_name(images: str, backbone: str, cost: str, filters: Sequence[str] = ()) -> str:

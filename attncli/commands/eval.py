@@ -1,6 +1,5 @@
 """`attncli eval`: evaluate runs on other images: a split, dataset, crop or corruption."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from attncli.commands._options import (
 from attncli.commands._result_stream import echo_result
 from attncli.commands._value_types import NAMES
 from attncli.errors import UserError, unknown_name_error
+from attncli.system.terminal import find_text_width
 
 if TYPE_CHECKING:
     from attncli.records import Evaluation
@@ -69,7 +69,6 @@ def command(
       attncli eval all --corruption all --severity 3 --format latex > robust.tex
       attncli eval eca-resnet18-s0 --dataset folder --data-root ~/pictures
     """
-    from attncli.commands.compare import choose_table_width
     from attncli.report.table import render_rows
     from attncli.train import choose_device
     from attncli.trained import load_trained_network
@@ -101,7 +100,7 @@ def command(
     rows = [_make_row(trained, e) for trained, evaluations in evaluated for e, _ in evaluations]
     if as_json:
         return echo_json(rows)
-    width = choose_table_width(shutil.get_terminal_size().columns)
+    width = find_text_width()
     if format_ != "csv":
         rows = [row | {"top1": f"{100 * row['top1']:.2f}", "top5": f"{100 * row['top5']:.2f}"} for row in rows]
     if len(evaluated) == 1 or format_ in ("table", "csv"):

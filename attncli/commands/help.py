@@ -8,6 +8,7 @@ from typing import ClassVar
 import click
 
 from attncli.commands._completion import make_completer
+from attncli.commands._options import wrap_with_label
 from attncli.errors import unknown_name_error
 
 FOLDER = Path(__file__).parents[1] / "help"
@@ -51,7 +52,7 @@ def command(topic: str | None) -> None:
     """
     if topic is None:
         for name in list_topics():
-            click.echo(f"{name:18} {_read_title(name)}")
+            click.echo(wrap_with_label(f"{name:18} ", _read_title(name)))
         return click.echo("\n`attncli help TOPIC` prints one of them", err=True)
     if topic not in list_topics():
         return click.echo(_read_command_help(topic))

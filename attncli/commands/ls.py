@@ -1,7 +1,6 @@
 """`attncli ls`: list mechanisms, backbones, which fits which, datasets, recipes or runs."""
 
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +8,16 @@ from typing import Any
 
 import click
 
-from attncli.commands._options import echo_json, json_option, store_options
+from attncli.commands._options import echo_json, json_option, store_options, wrap_with_label
 from attncli.commands._value_types import NAMES
 from attncli.errors import UserError, unknown_name_error
+from attncli.system.terminal import find_terminal_width
 
 KINDS = ("attention", "backbones", "matrix", "data", "recipes", "runs")
 OTHER_WORDS = {"mechanisms": "attention", "networks": "backbones", "datasets": "data", "sweeps": "recipes"}
 SORT_KEYS = ("name", "category", "site", "year", "params")
 RESNET50_PARAMETERS = 25_557_032
+LEAST_TITLE = 12  # characters of a title that is cut
 FREE_SHARE = 0.001  # of resnet50's parameters: what adds less is free
 
 
@@ -95,7 +96,7 @@ def _print_listing(kind: str, rows: list[dict[str, Any]]) -> None:
     if kind == "matrix":
         from attncli.report import compatibility_table
 
-        return click.echo(compatibility_table.render_compatibility(shutil.get_terminal_size().columns))
+        return click.echo(compatibility_table.render_compatibility(find_terminal_width()))
     if kind == "backbones":
         rows = [row | {"params": f"{row['params']:>11,}", "sites": summarize_sites(row["sites"])} for row in rows]
     if kind == "runs":
@@ -107,7 +108,7 @@ def _print_listing(kind: str, rows: list[dict[str, Any]]) -> None:
         rows = _clip_column([{key: row[key] for key in shown} for row in rows], "title")
     print_rows(rows, empty="no mechanism passes these filters" if kind == "attention" else f"no {kind} yet")
     if kind == "backbones":
-        click.echo("timm/NAME: any network of timm (pip install 'attncli[timm]')")
+        click.echo(wrap_with_label("timm/NAME: ", "any network of timm (pip install 'attncli[timm]')"))
     return None
 
 
@@ -127,7 +128,9 @@ def _clip_column(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
     if not rows:
         return []
     other_widths = [max(len(str(row[k])) for row in (*rows, {k: k})) + 2 for k in rows[0] if k != key]
-    column_width = max(shutil.get_terminal_size().columns - sum(other_widths) - 2, 12)
+    column_width = find_terminal_width() - sum(other_widths) - 2
+    if column_width < LEAST_TITLE:  # it then stands beside the names alone
+        column_width = find_terminal_width() - other_widths[0] - 2
     return [row | {key: _clip_title(row[key], column_width)} for row in rows]
 
 

@@ -1,6 +1,5 @@
 """`attncli measure`: measure what mechanisms cost, without training."""
 
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from attncli.commands._options import (
 )
 from attncli.commands._result_stream import echo_result
 from attncli.errors import CollectedError, UserError
+from attncli.system.terminal import find_terminal_width
 
 if TYPE_CHECKING:
     from attncli.recipe import Recipe
@@ -96,7 +96,7 @@ def command(
 
     first = recipes[0]
     measured = MeasuredOverheads(rows, first.model.backbone, shape.classes, size, first.data.frames)
-    width = shutil.get_terminal_size().columns
+    width = find_terminal_width()
     click.echo(render_overheads(measured, width))
     click.echo("\n" + click.wrap_text(describe_overhead_columns(measured), min(width, 100)), err=True)
     return None

@@ -1,6 +1,5 @@
 """`attncli published`: list published figures beside what was measured here."""
 
-import shutil
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ from attncli.commands._options import (
 from attncli.commands._result_stream import echo_result
 from attncli.commands._value_types import NAMES
 from attncli.errors import unknown_name_error
+from attncli.system.terminal import find_terminal_width
 
 
 @click.command()
@@ -70,4 +70,4 @@ def command(
         return echo_result(table.render_csv([figure.to_json_dict() for figure in figures]))
     if not figures:
         return click.echo("no published figure is known for this")
-    return click.echo(published_tables.render_deviations(figures, shutil.get_terminal_size().columns))
+    return click.echo(published_tables.render_deviations(figures, find_terminal_width()))

@@ -1,14 +1,16 @@
 """`attncli show`: explain one mechanism: maths, place, options, published figures."""
 
 import json
-import shutil
+import textwrap
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from attncli.commands._completion import complete_mechanisms
 from attncli.commands._options import echo_json, json_option, wrap_with_label
+from attncli.system.terminal import find_terminal_width, find_text_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,8 +69,11 @@ def command(name: str, as_json: bool) -> None:
     if rows:
         from attncli.report.published_tables import render_published_rows
 
-        click.echo(f"\nPublished figures ({len(rows)}; in percent, params in millions; notes with --json)")
-        click.echo(render_published_rows(rows, shutil.get_terminal_size().columns))
+        click.echo(
+            "\n"
+            + wrap_with_label(f"Published figures ({len(rows)}; ", "in percent, params in millions; notes with --json)")
+        )
+        click.echo(render_published_rows(rows, find_terminal_width()))
     return None
 
 
@@ -106,7 +111,7 @@ def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequ
         ("Differs", f"{p.name}: {p.differs[mechanism.name]}") for p in peers if mechanism.name in p.differs
     ]
     labelled_texts += [("Note", note) for note in card["notes"]]
-    lines = [mechanism.doc, ""] if mechanism.doc else []
+    lines = [*_wrap_paragraphs(mechanism.doc, find_text_width()), ""] if mechanism.doc else []
     lines += [wrap_with_label(f"{label:10}", text) for label, text in labelled_texts]
     if mechanism.options:
         lines += ["", "Options   --set model.options.NAME=VALUE"]
@@ -115,6 +120,15 @@ def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequ
             for k, p in mechanism.options.items()
         ]
     return "\n".join(lines)
+
+
+def _wrap_paragraphs(text: str, width: int) -> list[str]:
+    """Return a text in lines of at most `width` characters; indented lines, which are formulas, stay as they are."""
+    lines = []
+    for stays, group in groupby(text.splitlines(), lambda line: not line or line.startswith(" ")):
+        members = list(group)
+        lines += members if stays else textwrap.wrap(" ".join(members), width)
+    return lines
 
 
 def _cite_paper(card: dict[str, Any]) -> str:

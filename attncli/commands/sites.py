@@ -13,6 +13,7 @@ from attncli.commands._options import (
     recipe_options,
 )
 from attncli.commands._result_stream import echo_result
+from attncli.system.terminal import find_terminal_width
 
 
 @click.command()
@@ -60,10 +61,10 @@ def command(classes: int | None, format_: str, as_json: bool, **options: Any) ->
     ]
     if as_json:
         return echo_json({"sites": rows, "stages": stages})
-    echo_result(render_rows(rows, format_))
+    echo_result(render_rows(rows, format_, find_terminal_width()))
     if format_ != "csv":
         echo_result("")
-        echo_result(render_rows(stages, format_))
+        echo_result(render_rows(stages, format_, find_terminal_width()))
     if is_code_reference(recipe.model.backbone) and not recipe.model.block_paths:
         click.echo("other blocks than these: --set 'model.block_paths=[...]', `attncli help backbones`", err=True)
     return None

@@ -27,6 +27,7 @@ from attncli.commands._options import (
 from attncli.commands._value_types import IMAGE_SIZE, JOBS, NAMES, SEEDS
 from attncli.errors import UserError
 from attncli.shortcuts import SHORTCUT_KEYS
+from attncli.system.terminal import find_terminal_width
 
 if TYPE_CHECKING:
     from attncli.jobs import SweepPlan, TaskEnded
@@ -185,7 +186,7 @@ def command(
             return echo_json(rows)
         recipes = {run.recipe.data.model_dump_json(): run.recipe for run in sweep_plan.unfinished_runs}
         images = [f"images of {name_images(r)}: {describe_images(r.data)}" for r in recipes.values()]
-        click.echo(sweep_summary.render_plan(sweep_plan))
+        click.echo(sweep_summary.render_plan(sweep_plan, find_terminal_width()))
         for text in dict.fromkeys(images):
             click.echo(text, err=True)
         return None

@@ -34,7 +34,7 @@ def render_verdicts(verdicts: Sequence[ClaimVerdict], width: int = WIDTH) -> str
     """Return the table, the number of claims per verdict, and what the figures mean."""
     legend = textwrap.fill(NOTE, width)
     text_table = table.render_text_table(COLUMNS, verdicts, width=width).strip("\n")
-    return f"{text_table}\n\n{summarize_verdicts(verdicts)}\n\n{legend}"
+    return f"{text_table}\n\n{textwrap.fill(summarize_verdicts(verdicts), width)}\n\n{legend}"
 
 
 def summarize_verdicts(verdicts: Sequence[ClaimVerdict]) -> str:

@@ -35,12 +35,14 @@ def render_compatibility(width: int) -> str:
     families = [list(group) for _, group in groupby(names, backbones.find_family)]
     letters = dict(zip(names, LETTERS, strict=False))
     label_width = max(map(len, _list_placed_mechanisms())) + 1
-    lines = [" " * label_width + _group_signs(families, letters)]
-    lines += [
-        f"{attn:{label_width}}" + _group_signs(families, {n: _choose_sign(attn, n) for n in names})
-        for attn in _list_placed_mechanisms()
-    ]
-    lines += ["", *_arrange_columns([f"{letter} {name}" for name, letter in letters.items()], width), ""]
+    lines = []
+    for part in _split_families(families, width - label_width):
+        lines.append(" " * label_width + _group_signs(part, letters))
+        for attn in _list_placed_mechanisms():
+            signs = {name: _choose_sign(attn, name) for name in names}
+            lines.append(f"{attn:{label_width}}" + _group_signs(part, signs))
+        lines.append("")
+    lines += [*_arrange_columns([f"{letter} {name}" for name, letter in letters.items()], width), ""]
     whole_networks = [n for n in attention.mechanism_names() if n not in _list_placed_mechanisms()]
     legend = (
         f"{FITS} fits where its paper puts it, {LACKS} the network has no such site, {REFUSED} its numbers do not suit "
@@ -69,6 +71,16 @@ def _choose_sign(attn: str, backbone: str) -> str:
 
 def _group_signs(families: list[list[str]], signs: dict[str, str]) -> str:
     return " ".join("".join(signs[name] for name in family) for family in families)
+
+
+def _split_families(families: list[list[str]], width: int) -> list[list[list[str]]]:
+    """Return the families in parts whose signs fit a line of `width` characters each."""
+    parts: list[list[list[str]]] = [[]]
+    for family in families:
+        if parts[-1] and sum(map(len, parts[-1])) + len(parts[-1]) + len(family) > width:
+            parts.append([])
+        parts[-1].append(family)
+    return parts
 
 
 def _find_letters_with_se(letters: dict[str, str]) -> str:

@@ -14,8 +14,8 @@ from attncli.analysis.comparison_row import ComparisonRow
 from attncli.analysis.deviation import PublishedFigure
 from attncli.claims.verdict import OUTCOMES, ClaimVerdict
 from attncli.report import claims, comparison, comparison_figures, published_tables
+from attncli.report.column_layout import split_name
 from attncli.report.comparison_figures import RunEpochs
-from attncli.report.table import split_name
 
 FOLDER, TEMPLATE = Path(__file__).parent, "page.html.jinja"
 

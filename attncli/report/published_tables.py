@@ -54,13 +54,13 @@ def render_deviations(figures: Sequence[PublishedFigure], width: int) -> str:
     disagreements = list_disagreements(figures)
     wrapped_lines = [fill(line, width, subsequent_indent="  ", break_long_words=False) for line in disagreements]
     heading = (
-        [f"Sources that print the same network differently (by {MIN_DISAGREEMENT:g} % or points and more):"]
+        [fill(f"Sources that print a network differently (by {MIN_DISAGREEMENT:g} % or points and more):", width)]
         if wrapped_lines
         else []
     )
     return "\n\n".join(
         [
-            render_text_table(COLUMNS, list_figure_lines(figures), width=width).strip("\n"),
+            render_text_table(COLUMNS, list_figure_lines(figures), width=width, keys=(0, 2)).strip("\n"),
             *heading,
             "\n".join(wrapped_lines),
             fill(NOTE, width),

@@ -6,6 +6,7 @@ from typing import Any
 
 from attncli.analysis.shipped_speeds import SpeedRecord
 from attncli.quantities import format_quantity
+from attncli.report.comparison import wrap_text
 from attncli.report.table import MISSING, Column, render_text_table
 
 BUSY_MARK = "+"
@@ -46,7 +47,9 @@ def _render_table(records: Sequence[SpeedRecord], changed: frozenset[str], width
         Column("95 % interval", lambda row: _format_interval(row, "infer")),
     ]
     table = render_text_table(columns, rows, width=width).strip("\n")
-    return f"{_format_timing_conditions(records)}\n\n{table}{_explain_marks(rows, changed)}"
+    conditions = [wrap_text(line, width) for line in _list_timing_conditions(records)]
+    marks = [wrap_text(line, width) for line in _explain_marks(rows, changed)]
+    return "\n".join([*conditions, "", table, *marks])
 
 
 def _compute_rank(row: PhaseRecords) -> float:
@@ -67,26 +70,26 @@ def _format_interval(row: PhaseRecords, phase: str) -> str:
     return f"{row[phase].low:.2f} to {row[phase].high:.2f}" if phase in row else MISSING
 
 
-def _format_timing_conditions(records: Sequence[SpeedRecord]) -> str:
-    """Return the network, its images, the machine, and how it was timed."""
+def _list_timing_conditions(records: Sequence[SpeedRecord]) -> list[str]:
+    """Return lines with the network, its images, the machine, and how it was timed."""
     first = records[0]
     backbone, size, classes, *_ = first.network.split()
     machine = first.machine
     processor = machine.get("gpu") or f"{machine.get('cpu')}, {format_quantity(first.threads, 'thread')}"
     days = sorted({record.measured_at[:10] for record in records})
-    return (
+    return [
         f"{backbone}, {size} px, {classes} classes, batch {first.batch_size}, {first.precision}: {processor}, "
-        f"torch {machine.get('torch')}, {' to '.join(sorted({days[0], days[-1]}))}\n"
+        f"torch {machine.get('torch')}, {' to '.join(sorted({days[0], days[-1]}))}",
         f"Throughput over that of the plain network (below 1 is slower), {first.processes} processes of "
-        f"{first.repeats} or more pairs each"
-    )
+        f"{first.repeats} or more pairs each",
+    ]
 
 
-def _explain_marks(rows: Sequence[PhaseRecords], changed: frozenset[str]) -> str:
+def _explain_marks(rows: Sequence[PhaseRecords], changed: frozenset[str]) -> list[str]:
     names = "".join(_name_row(row, changed) for row in rows)
     lines = []
     if BUSY_MARK in names:
         lines.append(f"{BUSY_MARK} Other programs kept cores busy meanwhile.")
     if CHANGED_MARK in names:
         lines.append(f"{CHANGED_MARK} Timed with earlier code of the mechanism.")
-    return "".join(f"\n{line}" for line in lines)
+    return lines

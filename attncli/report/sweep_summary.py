@@ -8,14 +8,15 @@ from typing import Any
 from attncli.jobs import SweepPlan, TaskEnded
 from attncli.jobs.events import OUTPUT_LOG
 from attncli.quantities import format_quantity
+from attncli.report.comparison import wrap_text
 from attncli.report.run_progress import format_duration
-from attncli.report.table import Column, render_text_table
+from attncli.report.table import WIDTH, Column, render_text_table
 from attncli.track.tags import name_images
 
 PlanLine = tuple[int, str, str, str, str]
 
 
-def render_plan(plan: SweepPlan) -> str:
+def render_plan(plan: SweepPlan, width: int = WIDTH) -> str:
     """Return the plan as a table of the runs in their order, and what is left to do."""
     columns = [
         Column[PlanLine]("", lambda row: str(row[0])),
@@ -36,7 +37,8 @@ def render_plan(plan: SweepPlan) -> str:
             else format_duration(run.expected_seconds)
         )
         rows.append((number, run.title, status, about, run.estimate.basis if run.estimate else ""))
-    return f"{render_text_table(columns, rows)}\n{format_remaining(plan)}"
+    columns = [column for column in columns if any(map(column.cell, rows))]
+    return f"{render_text_table(columns, rows, width=width, keys=(1,))}\n{wrap_text(format_remaining(plan), width)}"
 
 
 def format_remaining(plan: SweepPlan) -> str:

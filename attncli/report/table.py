@@ -4,16 +4,17 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from rich import box
 from rich.console import Console, JustifyMethod
-from rich.measure import Measurement
 from rich.table import Table
 
 from attncli.errors import unknown_name_error
+from attncli.report.column_layout import TextColumn, compute_table_width, narrow_columns, split_columns
 from attncli.report.json_text import format_json
+from attncli.system.terminal import find_terminal_width
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
 WIDTH = 80
@@ -31,68 +32,47 @@ class Column(Generic[R]):
     right: bool = True
 
 
-def render_text_table(columns: Sequence[Column[R]], rows: Iterable[R], *, title: str = "", width: int = WIDTH) -> str:
-    """Return a plain-text table no wider than `width`; long names are broken over lines, numbers are not."""
+def render_text_table(
+    columns: Sequence[Column[R]], rows: Iterable[R], *, title: str = "", width: int = WIDTH, keys: Sequence[int] = (0,)
+) -> str:
+    """Return a plain-text table no wider than `width`; long names are broken over lines, numbers are not.
+
+    Columns that do not fit beside the others follow in a further table below, so that nothing is lost.
+
+    Args:
+        columns: of the table.
+        rows: one for each line.
+        title: above it.
+        width: of a line, in characters.
+        keys: the numbers of the columns that name a row; if there are several tables, each begins with them.
+    """
+    rows = list(rows)
+    text_columns = [TextColumn(column.heading, [column.cell(row) for row in rows], column.right) for column in columns]
+    parts = split_columns(text_columns, width, keys)
+    first, *others = [_print_table(part, title if part is parts[0] else "", width) for part in parts]
+    return "\n".join([first, *(text.removeprefix("\n") for text in others)])
+
+
+def _print_table(columns: Sequence[TextColumn], title: str, width: int) -> str:
+    """Return one table, with two blanks between its columns if there is room."""
+    needed_width = compute_table_width([column.needed_width for column in columns], 2)
+    if needed_width > width:
+        columns = narrow_columns(columns, width)
     file = io.StringIO()
     console = Console(file=file, width=width, color_system=None, legacy_windows=False)
-    rows = list(rows)
-    table = build_table(columns, rows, title=title)
-    if _measure_width(console, table) > width:
-        table.padding = (0, 0, 0, 0)
-        excess = _measure_width(console, table) - width
-        if excess > 0:
-            table = build_table(_break_longest_names(columns, rows, excess), rows, title=title)
-            table.padding = (0, 0, 0, 0)
-    console.print(table)
+    console.print(_build_table(columns, title, gap=2 if needed_width <= width else 1))
     return "\n".join(line.rstrip() for line in file.getvalue().strip("\n").splitlines())
 
 
-def _measure_width(console: Console, table: Table) -> int:
-    return Measurement.get(console, console.options.update(max_width=1000), table).maximum
-
-
-def _break_longest_names(columns: Sequence[Column[R]], rows: Sequence[R], excess: int) -> list[Column[R]]:
-    """Return the columns, the one with the longest names narrower by `excess`, its names broken at their marks.
-
-    A column of names has no spaces, at which any text is broken.
-    """
-    widths = {
-        i: max(map(len, cells))
-        for i, column in enumerate(columns)
-        if not column.right and (cells := [column.cell(row) for row in rows]) and not any(" " in c for c in cells)
-    }
-    if not widths:
-        return list(columns)
-    longest = max(widths, key=lambda i: widths[i])
-    column, limit = columns[longest], max(widths[longest] - excess, len(columns[longest].heading))
-    broken = replace(column, cell=lambda row: _break_name(column.cell(row), limit))
-    return [broken if i == longest else c for i, c in enumerate(columns)]
-
-
-def split_name(name: str) -> list[str]:
-    """Return the pieces of a name between which a line may end: after . _ - + / and before [, in no number."""
-    return re.split(r"(?<=[_+/-])|(?=\[)|(?<=\.)(?!\d)", name)
-
-
-def _break_name(name: str, limit: int) -> str:
-    """Return a name in lines of at most `limit` characters if it has enough of the marks . _ - + / [ to break it at."""
-    lines = [""]
-    for piece in split_name(name):
-        lines = (
-            [*lines, piece] if lines[-1] and len(lines[-1]) + len(piece) > limit else [*lines[:-1], lines[-1] + piece]
-        )
-    return "\n".join(lines)
-
-
-def build_table(columns: Sequence[Column[R]], rows: Iterable[R], *, title: str = "") -> Table:
+def _build_table(columns: Sequence[TextColumn], title: str, gap: int) -> Table:
     """Return the table for a rich console."""
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
-    table.padding = (0, 1, 0, 0)
+    table.padding = (0, gap - 1, 0, 0)
     for column in columns:
         side: JustifyMethod = "right" if column.right else "left"
-        table.add_column(column.heading, justify=side, overflow="fold", no_wrap=column.right)
-    for row in rows:
-        table.add_row(*(_escape_markup(column.cell(row)) for column in columns))
+        table.add_column(column.heading, justify=side, overflow="fold", no_wrap=column.right, width=column.width)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(_escape_markup, cells))
     return table
 
 
@@ -188,8 +168,4 @@ def render_rows(rows: Sequence[Mapping[str, Any]], format_: str = "table", width
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, empty: str = "nothing") -> None:
     """Print rows as a table on stdout, as wide as the terminal; print `empty` if there are none."""
-    console = Console()
-    if rows:
-        print(render_rows(rows, width=console.width))
-    else:
-        print(empty)
+    print(render_rows(rows, width=find_terminal_width()) if rows else empty)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from attncli.analysis.compare import compare_variants
-from attncli.commands.compare import choose_table_width, format_plot_name
+from attncli.commands.compare import format_plot_name
 from attncli.records import recover_test_counts
 from attncli.report.comparison import group_comparison_rows
 from attncli.runs import FailedRun
@@ -366,8 +366,3 @@ def test_a_plot_of_some_mechanisms_does_not_replace_that_of_all():
     long_names = {format_plot_name("mini", "resnet18", "params", [*["ä" * 9] * count]) for count in (50, 51)}
     assert len(long_names) == 2
     assert max(len(name.encode()) for name in long_names) <= 255
-
-
-def test_a_table_takes_the_width_of_the_terminal():
-    """Not below 80 columns, where tables break, nor above 120."""
-    assert [choose_table_width(columns) for columns in (40, 80, 100, 200)] == [80, 80, 100, 120]

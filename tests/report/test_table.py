@@ -42,6 +42,55 @@ def test_names_are_broken_at_their_marks():
     ]
 
 
+WIDE_ROWS = [(f"name-{i}", *(f"{1000 * i + j}.{j}" for j in range(8)), f"a remark on row {i}") for i in range(3)]
+WIDE_COLUMNS = [
+    Column("name", lambda r: r[0], right=False),
+    *(Column(f"figure-{j}", lambda r, j=j: r[1 + j]) for j in range(8)),
+    Column("remark", lambda r: r[9], right=False),
+]
+
+
+@pytest.mark.parametrize("width", [25, 40, 60, 80])
+def test_columns_that_do_not_fit_follow_below(width):
+    """Each further table names its rows again; every cell is there whole, once, in the column of its heading."""
+    found = table.render_text_table(WIDE_COLUMNS, WIDE_ROWS, width=width)
+    assert max(map(len, found.splitlines())) <= width
+    cells = {}
+    for part in found.strip("\n").split("\n\n"):
+        heading, _, *rows = part.splitlines()
+        names = heading.split()
+        assert names[0] == "name"
+        assert len(names) > 1
+        for row in rows:
+            name, *values = row.split(maxsplit=len(names) - 1)
+            for key, value in zip(names[1:], values, strict=True):
+                assert cells.setdefault((name, key), value) == value
+    assert cells == {(row[0], column.heading): column.cell(row) for row in WIDE_ROWS for column in WIDE_COLUMNS[1:]}
+
+
+def test_the_columns_that_name_rows_can_be_chosen():
+    """They begin each of several tables; a table that fits keeps its order."""
+    wide = table.render_text_table(WIDE_COLUMNS, WIDE_ROWS, width=200, keys=(9,))
+    assert wide.split()[0] == "name"
+    narrow = table.render_text_table(WIDE_COLUMNS, WIDE_ROWS, width=50, keys=(9,))
+    headings = [line.split() for line in narrow.splitlines() if "figure" in line]
+    assert len(headings) > 1
+    assert {words[0] for words in headings} == {"remark"}
+
+
+def test_texts_become_narrower_before_names_and_numbers():
+    """A column of texts takes more lines; the names beside it stay whole."""
+    columns = [
+        Column("claim", lambda r: r[0], right=False),
+        Column("figures", lambda r: r[1], right=False),
+    ]
+    found = table.render_text_table(columns, [("eca-vs-se-one-recipe", "so and so many words " * 4)], width=60)
+    lines = [line.split() for line in found.splitlines()[3:] if line]
+    assert lines[0][0] == "eca-vs-se-one-recipe"
+    assert len(lines) > 1
+    assert [word for words in lines for word in words][1:] == ["so", "and", "so", "many", "words"] * 4
+
+
 def test_brackets_are_text():
     """What looks like markup is shown as it stands."""
     assert "eca stages=[3, 4]" in table.render_text_table(

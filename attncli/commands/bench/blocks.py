@@ -16,6 +16,7 @@ from attncli.commands._options import (
 )
 from attncli.commands._value_types import NAMES
 from attncli.errors import UserError
+from attncli.system.terminal import find_terminal_width
 
 TEXT_COLUMNS = ("attn", "shape", "type", "")
 
@@ -86,8 +87,6 @@ def command(
 
 def _print_aligned_table(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows of text as a table, figures at the right, without a column that has neither heading nor text."""
-    from rich.console import Console
-
     from attncli.report.table import Column, render_text_table
 
     columns = [
@@ -95,4 +94,4 @@ def _print_aligned_table(headings: Sequence[str], rows: Sequence[tuple[str, ...]
         for i, heading in enumerate(headings)
         if (heading and heading != "differs") or any(row[i] not in ("", "-") for row in rows)
     ]
-    click.echo(render_text_table(columns, rows, width=Console().width))
+    click.echo(render_text_table(columns, rows, width=find_terminal_width()))

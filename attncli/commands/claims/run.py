@@ -17,6 +17,7 @@ from attncli.commands._options import (
 )
 from attncli.commands._value_types import IMAGE_SIZE, JOBS, SEEDS
 from attncli.quantities import format_quantity
+from attncli.system.terminal import find_terminal_width
 
 if TYPE_CHECKING:
     from attncli.jobs import SweepPlan, TaskEnded
@@ -111,7 +112,7 @@ def command(
         click.echo(claims_report.describe_trainings(trainings), err=True)
     if dry_run:
         rows = [run.to_json_dict() for run in plan.runs]
-        return echo_json(rows) if as_json else click.echo(sweep_summary.render_plan(plan))
+        return echo_json(rows) if as_json else click.echo(sweep_summary.render_plan(plan, find_terminal_width()))
     failures, stopped = _train_missing_runs(plan, RunStore(runs, tracking_uri), jobs, quiet)
     if as_json:
         echo_json(sweep_summary.build_sweep_dict(plan_recipes(plan.name, recipes, runs=runs), failures, runs))

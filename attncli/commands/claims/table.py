@@ -1,6 +1,5 @@
 """`attncli claims`: check the claims of the literature and print the verdicts."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from attncli.commands._options import (
 )
 from attncli.commands._result_stream import echo_result
 from attncli.commands._value_types import NAMES
+from attncli.system.terminal import find_terminal_width
 
 if TYPE_CHECKING:
     from attncli.claims.evidence import Evidence
@@ -145,7 +145,7 @@ def command(
         return echo_json([v.to_json_dict() for v in verdicts])
     if as_csv:
         return echo_result(table.render_csv(claims_report.list_csv_rows(verdicts)))
-    width = shutil.get_terminal_size().columns
+    width = find_terminal_width()
     if not verdicts:
         return click.echo("no claim has this verdict")
     if verbose or (ids and len(verdicts) == 1):

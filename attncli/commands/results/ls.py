@@ -1,11 +1,10 @@
 """`attncli results ls`: list the results that attncli brings."""
 
-import textwrap
 from collections.abc import Mapping
 
 import click
 
-from attncli.commands._options import echo_json, json_option
+from attncli.commands._options import echo_json, json_option, wrap_with_label
 
 
 @click.command()
@@ -43,9 +42,5 @@ def command(as_json: bool = False) -> None:
 
 def _format_file(facts: Mapping[str, object]) -> str:
     """Return a file's name, and below it one line per fact."""
-    lines = [
-        textwrap.fill(str(value), 78, initial_indent=f"  {key:<11} ", subsequent_indent=" " * 14)
-        for key, value in facts.items()
-        if key != "name"
-    ]
+    lines = [wrap_with_label(f"  {key:<11} ", str(value)) for key, value in facts.items() if key != "name"]
     return "\n".join([str(facts["name"]), *lines])

@@ -1,12 +1,12 @@
 """`attncli results speeds`: show the speeds that attncli brings."""
 
-import shutil
 from dataclasses import asdict
 
 import click
 
 from attncli.commands._options import echo_json, json_option
 from attncli.errors import UserError, unknown_name_error
+from attncli.system.terminal import find_terminal_width
 
 
 @click.command()
@@ -44,7 +44,7 @@ def command(backbone: str | None, as_json: bool) -> None:
         )
     hashes = {(record.attn, record.mechanism_code) for record in records}
     changed = {code for attn, code in hashes if code != hash_mechanism_code(attn)}
-    click.echo(render_speeds(records, changed, shutil.get_terminal_size().columns))
+    click.echo(render_speeds(records, changed, find_terminal_width()))
     return None
 
 
