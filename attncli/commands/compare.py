@@ -179,7 +179,6 @@ def command(
     chosen_columns = choose_columns(columns or PAPER_COLUMNS, shown_spread) if is_paper_table else None
     for text in describe_lost_runs(failed_runs, finished_runs):
         click.echo(text, err=True)
-    warn_of_unreadable_runs(runs, finished_runs)
     if not rows and not as_json and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
     width = choose_table_width(shutil.get_terminal_size().columns)
@@ -201,7 +200,8 @@ def _read_runs(
     from attncli.result_files import merge_results, rename_failed_groups
     from attncli.runs import read_failed_runs, read_finished_runs
 
-    finished_runs, failed_runs = read_finished_runs(run_store), list(read_failed_runs(run_store.runs))
+    finished_runs = read_finished_runs(run_store, warn_of_unreadable_runs)
+    failed_runs = list(read_failed_runs(run_store.runs))
     if not with_files and not shipped:
         return finished_runs, failed_runs
     others = open_results_of_others(with_files, shipped)
