@@ -143,11 +143,15 @@ def list_runs(runs: str | Path = RUNS, *, tracking_uri: str | None = None) -> "p
         {"name": format_run_name(run.recipe), "images": run.images}
         | {key: value for key, value in vars(run.result).items() if key != "machine"}
         | {f"recipe.{key}": value for key, value in run.recipe.flatten_keys().items()}
-        for run in read_finished_runs(_open_store(runs, tracking_uri))
+        for run in read_finished_runs(_open_store(runs, tracking_uri), _warn_of_unreadable_runs)
     ]
     result_columns = [name for name in Result.__dataclass_fields__ if name != "machine"]
     columns = ["name", "images", *result_columns, *(f"recipe.{key}" for key in Recipe().flatten_keys())]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _warn_of_unreadable_runs(error: UserError) -> None:
+    warnings.warn(f"{error.problem}; {error.hint}", stacklevel=4)  # of who called the function of this module
 
 
 def _open_store(runs: str | Path, tracking_uri: str | None) -> "RunStore":
@@ -199,7 +203,7 @@ def compare(
     run_filter = read_run_filter(
         dataset=dataset, backbone=backbone, attn=attn, recipe=recipe, sweep=sweep, since=since, runs=folder
     )
-    finished_runs = read_finished_runs(_open_store(runs, tracking_uri))
+    finished_runs = read_finished_runs(_open_store(runs, tracking_uri), _warn_of_unreadable_runs)
     run_filter.refuse_unknown_names(finished_runs)
     rows = compare_variants(finished_runs, margin=margin / 100, failures=list(read_failed_runs(folder)))
     return pd.DataFrame([row.to_json_dict() for row in run_filter.select_rows(rows, finished_runs)])

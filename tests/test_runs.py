@@ -1,14 +1,17 @@
 """Finished runs from folders and from MLflow: the same runs, each once; and run folders found by name."""
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from attncli import track
 from attncli.analysis.run_filter import read_run_filter
+from attncli.api import compare, list_runs
 from attncli.errors import UserError
 from attncli.runs import (
     RunStore,
@@ -20,6 +23,7 @@ from attncli.runs import (
     read_finished_runs,
     restore_recipe,
 )
+from attncli.track.provenance import ORIGIN_FILE
 from attncli.track.tags import flatten_params
 from tests.claims.case import run
 from tests.commands.line import line
@@ -120,6 +124,91 @@ def test_an_unreadable_folder_is_completed_by_the_store(recorded):
     finished = {r.digest: r for r in read_finished_runs(RunStore(recorded))}
     assert finished[ONLY_IN_FOLDER].folder is None
     assert finished[ONLY_IN_FOLDER].recipe.model.backbone == "resnet20"
+
+
+def make_newer(runs, digest, *, version, params):
+    """Change a run of the MLflow store into one that another version wrote, with more parameters."""
+    with closing(sqlite3.connect(runs / "mlflow.db")) as database, database as connection:
+        (run_id,) = connection.execute(
+            "SELECT run_uuid FROM tags WHERE key = 'digest' AND value = ?", [digest]
+        ).fetchone()
+        connection.execute(
+            "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = 'attncli.version'", [version, run_id]
+        )
+        for key, value in params.items():
+            connection.execute(
+                "INSERT OR REPLACE INTO params (key, value, run_uuid) VALUES (?, ?, ?)", [key, value, run_id]
+            )
+
+
+def read_with_reports(runs):
+    """Return the finished runs by digest, and the lines that were reported about others."""
+    errors = []
+    finished = {run.digest: run for run in read_finished_runs(RunStore(runs), errors.append)}
+    return finished, [f"{error.problem}; {error.hint}" for error in errors]
+
+
+@pytest.mark.parametrize(
+    ("version", "params", "told"),
+    [
+        ("0.9.0", {"train.newest": "1"}, "1 finished run of a newer version (0.9.0) cannot be read, as this one does "
+         "not know train.newest; update attncli"),
+        ("0.9.0", {"train.schedule": "newest"}, "1 finished run of a newer version (0.9.0) cannot be read; "
+         "update attncli"),
+        ("0.1.0", {"train.epochs": "many"}, "1 finished run cannot be read (damaged, or of a newer version): "
+         f"{ONLY_IN_STORE}; the command of such a run trains it again"),
+    ],
+)  # fmt: skip
+def test_runs_of_the_store_alone_that_cannot_be_read_are_told_of(recorded, version, params, told):
+    """How many, which version wrote them, why, and the remedy; the others are read."""
+    make_newer(recorded, ONLY_IN_STORE, version=version, params=params)
+    finished, lines = read_with_reports(recorded)
+    assert lines == [told]
+    assert len(finished) == 6
+
+
+def make_newer_folder(folder, version):
+    """Change the folder of a run into one that another version wrote, with one more key in its recipe."""
+    with (folder / "recipe.yaml").open("a") as file:
+        file.write("newer: 1\n")
+    origin = json.loads((folder / ORIGIN_FILE).read_text())
+    (folder / ORIGIN_FILE).write_text(json.dumps(origin | {"version": version}))
+
+
+def test_newer_runs_of_folder_and_store_are_told_of_in_one_line(recorded):
+    """A run that both have counts once, and one that the store can still give is none of them."""
+    make_newer(recorded, ONLY_IN_STORE, version="0.10.0", params={"train.newest": "1"})
+    make_newer(recorded, ONLY_IN_FOLDER, version="0.9.0", params={"newer": "1"})
+    in_both = next(p.parent for p in sorted(recorded.glob("*/result.json")) if p.parent.name != ONLY_IN_FOLDER)
+    for folder in (recorded / ONLY_IN_FOLDER, in_both):
+        make_newer_folder(folder, "0.9.0")
+    finished, lines = read_with_reports(recorded)
+    assert lines == [
+        "2 finished runs of a newer version (0.9.0, 0.10.0) cannot be read, as this one does not know newer, "
+        "train.newest; update attncli"
+    ]
+    assert finished[in_both.name].folder is None
+    assert not {ONLY_IN_STORE, ONLY_IN_FOLDER} & finished.keys()
+
+
+def test_commands_tell_of_newer_runs_once(recorded, monkeypatch):
+    """One line on stderr, or a warning in Python, of all that takes runs from MLflow; the others are used."""
+    make_newer(recorded, ONLY_IN_STORE, version="0.9.0", params={"train.newest": "1"})
+    monkeypatch.setenv("ATTNCLI_RUNS", str(recorded))
+    for words in (
+        "compare --no-plot",
+        "compare --json --no-plot",
+        "claims eca-params",
+        "published --attn eca",
+        "report",
+    ):
+        done = line(*words.split())
+        assert done.code == 0, done.err
+        assert done.err.count("1 finished run of a newer version (0.9.0)") == 1, words
+    for function in (list_runs, compare):
+        with pytest.warns(UserWarning, match=r"newer version \(0\.9\.0\).*update attncli") as warned:
+            assert len(function(recorded)) > 1
+        assert [Path(warning.filename).name for warning in warned] == [Path(__file__).name]
 
 
 def test_mlflow_is_not_asked_for_what_the_folder_has(recorded, monkeypatch):

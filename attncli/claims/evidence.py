@@ -9,6 +9,7 @@ from attncli.analysis.count_cache import CountCache
 from attncli.analysis.network_key import RunIndex, index_runs
 from attncli.claims.throughput import SpeedStore
 from attncli.dataset_catalog import has_origin
+from attncli.errors import UserError
 from attncli.result_files import merge_results, rename_failed_groups
 from attncli.runs import FailedRun, FinishedRun, RunStore, read_failed_runs, read_finished_runs
 
@@ -39,6 +40,7 @@ def gather_evidence(
     measure: bool = False,
     planned_seeds: int | None = None,
     report_claim: Callable[[str], None] = lambda _: None,
+    report_unreadable: Callable[[UserError], None] = lambda _: None,
 ) -> Evidence:
     """Gather what claims are judged by: counts, speeds, and the finished runs of folder and MLflow store.
 
@@ -49,13 +51,14 @@ def gather_evidence(
         measure: Time the networks again.
         planned_seeds: How many seeds were planned before the first run, for runs that do not say so themselves.
         report_claim: Called with the id of each claim before it is judged.
+        report_unreadable: Called with what is to be said about finished runs that cannot be read.
 
     Raises:
         UserError: Unknown backbone, or the store does not answer.
     """
     if backbone is not None:
         backbones.find_family(backbone)
-    finished_runs = _name_dataset(read_finished_runs(run_store), folder_is)
+    finished_runs = _name_dataset(read_finished_runs(run_store, report_unreadable), folder_is)
     return Evidence(
         counts=CountCache(),
         speeds=SpeedStore(run_store.runs, measure),

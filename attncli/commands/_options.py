@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -151,12 +151,19 @@ def open_results_of_others(with_files: Sequence[Path], shipped: Sequence[str]) -
     return click.get_current_context().with_resource(imported_results(files, lambda line: click.echo(line, err=True)))
 
 
-def warn_of_unreadable_runs(runs: Path, finished_runs: "Iterable[FinishedRun]") -> None:
-    """Say on stderr how many finished runs of a folder are not among those that were read, and why."""
-    from attncli.runs import find_unreadable_runs
+def warn_of_unreadable_runs(error: UserError) -> None:
+    """Say on stderr how many finished runs cannot be read, why, and what to do."""
+    click.echo(f"{error.problem}; {error.hint}", err=True)
 
+
+def read_folder_runs_and_warn(runs: Path) -> "list[FinishedRun]":
+    """Return the finished runs of a folder of runs, and say on stderr how many others cannot be read."""
+    from attncli.runs import find_unreadable_runs, read_folder_runs
+
+    finished_runs = list(read_folder_runs(runs))
     for error in find_unreadable_runs(runs, finished_runs):
-        click.echo(f"{error.problem}; {error.hint}", err=True)
+        warn_of_unreadable_runs(error)
+    return finished_runs
 
 
 def runs_option(command: F) -> F:

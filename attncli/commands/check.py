@@ -20,7 +20,8 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
     """Check a recipe and report every unknown key, wrong type and unknown name at once.
 
     Prints the full recipe with its defaults, the digest that identifies its run, whether that run is finished and about
-    how long it takes, and whether the images are there.
+    how long it takes, and whether the images are there and how many. Folders and lists that a run would refuse are
+    refused here: wrong layouts, missing files, a class whose first file is no image. No image is decoded.
 
     More in `attncli help concepts`.
 
@@ -43,7 +44,8 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
     is_default = not path and not any(options.values())  # before the options are read, which takes them out
     recipe = read_recipe(options)
     check_image_size(recipe)
-    run, images = plan_run(recipe, str(path or ""), runs, DurationHistory(runs)), describe_images(recipe.data)
+    images = describe_images(recipe.data)
+    run = plan_run(recipe, str(path or ""), runs, DurationHistory(runs))
     if as_json:
         state = {"status": run.status, "seconds": run.expected_seconds, "images": images}
         return echo_json({"digest": run.digest, "recipe": recipe.model_dump(mode="json"), **state})

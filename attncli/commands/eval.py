@@ -14,8 +14,8 @@ from attncli.commands._options import (
     format_option,
     json_option,
     locate_run,
+    read_folder_runs_and_warn,
     runs_option,
-    warn_of_unreadable_runs,
 )
 from attncli.commands._result_stream import echo_result
 from attncli.commands._value_types import NAMES
@@ -113,13 +113,9 @@ def command(
 
 def _locate_runs(runs: Path, names: Sequence[str]) -> list[Path]:
     """Return the folders of the named runs, each once; of all finished ones for `all`."""
-    from attncli.runs import read_folder_runs
-
     if list(names) != [ALL]:
         return list(dict.fromkeys(locate_run(runs, name) for name in names))
-    finished_runs = list(read_folder_runs(runs))
-    warn_of_unreadable_runs(runs, finished_runs)
-    folders = [run.folder for run in finished_runs if run.folder is not None]
+    folders = [run.folder for run in read_folder_runs_and_warn(runs) if run.folder is not None]
     if not folders:
         raise UserError(f"{runs}: no finished runs", "`attncli run` makes one; --runs names another folder")
     return folders

@@ -11,6 +11,7 @@ from attncli.commands._options import (
     json_option,
     reserve_stdout_for_data,
     store_options,
+    warn_of_unreadable_runs,
 )
 from attncli.commands._result_stream import echo_result
 from attncli.commands._value_types import NAMES
@@ -61,7 +62,8 @@ def command(
         for row in published_rows
         if (mechanisms is None or row.attn in mechanisms) and (backbone is None or row.backbone == backbone)
     ]
-    figures = collect_figures(rows, CountCache(), read_finished_runs(RunStore(runs, tracking_uri)))
+    finished_runs = read_finished_runs(RunStore(runs, tracking_uri), warn_of_unreadable_runs)
+    figures = collect_figures(rows, CountCache(), finished_runs)
     if as_json:
         return echo_json([figure.to_json_dict() for figure in figures])
     if as_csv:

@@ -83,8 +83,13 @@ def command(
     run_store, path = RunStore(runs, tracking_uri), out or runs / "report.html"
     check_writable(path)
     names = attn or []
-    evidence = gather_evidence(run_store, backbone=backbone, folder_is=folder_is, report_claim=overwrite_line)
-    warn_of_unreadable_runs(runs, evidence.runs)
+    evidence = gather_evidence(
+        run_store,
+        backbone=backbone,
+        folder_is=folder_is,
+        report_claim=overwrite_line,
+        report_unreadable=warn_of_unreadable_runs,
+    )
     sources = [f"the folder {runs}"]
     if with_files or shipped:
         sources = [*(sources if evidence.runs else []), *(file.name for file in with_files), *shipped]

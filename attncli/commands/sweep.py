@@ -183,9 +183,10 @@ def command(
         rows = [run.to_json_dict() for run in sweep_plan.runs]
         if as_json:
             return echo_json(rows)
+        recipes = {run.recipe.data.model_dump_json(): run.recipe for run in sweep_plan.unfinished_runs}
+        images = [f"images of {name_images(r)}: {describe_images(r.data)}" for r in recipes.values()]
         click.echo(sweep_summary.render_plan(sweep_plan))
-        recipes = (run.recipe for run in sweep_plan.unfinished_runs)
-        for text in dict.fromkeys(f"images of {name_images(r)}: {describe_images(r.data)}" for r in recipes):
+        for text in dict.fromkeys(images):
             click.echo(text, err=True)
         return None
     for run in sweep_plan.runs if executor_name == EXECUTORS[0] else ():  # a cluster's machines have other folders

@@ -8,12 +8,9 @@ import hashlib
 import json
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from attncli.data import subset
 from attncli.data.augmentation.config import build_augmentation
-from attncli.data.class_choice import choose_classes
 from attncli.data.dataset import Dataset, DatasetSource, LazySplit, Split
 from attncli.data.images.arrays import (
     IMAGENET_MEAN,
@@ -26,7 +23,6 @@ from attncli.data.images.arrays import (
 from attncli.data.images.files import SHOWN, UnreadableFile
 from attncli.data.images.grey_range import find_grey_range, load_grey_range
 from attncli.data.images.pixel_rules import FULL_RANGE, DeepGreyError, choose_pixel_rules
-from attncli.data.images.unreadable import find_unreadable_files
 from attncli.data.images.variable_size import read_whole_images
 from attncli.data.paths import DataPaths
 from attncli.data.registry import read_source
@@ -39,6 +35,7 @@ from attncli.data.remarks import (
     list_notes,
     list_warnings,
 )
+from attncli.data.split_selection import select_splits
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
 from attncli.recipe import Data
@@ -72,7 +69,7 @@ def _find_grey_range(source: DatasetSource, paths: DataPaths) -> tuple[float, fl
 
 def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Dataset:
     """Return the dataset. Raises DeepGreyError for 16-bit images without data.grey_range."""
-    classes, lazy_splits, left_out = _select_splits(data, source, paths)
+    classes, lazy_splits, left_out = select_splits(data, source, paths)
     whole_images = _load_whole_images(data, lazy_splits["train"], paths) if data.crop == "resized" else None
     arrays = {
         name: lazy_split.read_all()
@@ -145,100 +142,16 @@ class WholeTrainImages(NamedTuple):
 
 
 def _load_whole_images(data: Data, lazy_split: LazySplit, paths: DataPaths) -> WholeTrainImages:
-    """Return the whole training images. Raises UserError if there is no size to resize their crops to."""
+    """Return the whole training images. Raises UserError for clips."""
     if lazy_split.files is None:
         array = lazy_split.read_all()
         if array.values.ndim == 5:
             raise UserError(f"data.crop: resized crops are not for clips ('{data.name}')", "data.crop: pad")
         return WholeTrainImages(wrap_tensor(array.values, array.sha256), array.mean, array.std)
-    if data.size is None:
-        raise UserError("data.crop: resized crops need a size", "--image-size 224, for example")
+    assert data.size is not None  # which select_splits has checked
     activity = "decoding whole training images"
     images = read_whole_images(lazy_split.files, data.size, activity, paths, keep_decoded=data.decoded)
     return WholeTrainImages(images, IMAGENET_MEAN, IMAGENET_STD)
-
-
-class SelectedSplits(NamedTuple):
-    """The chosen classes and splits, and the files that were left out as they cannot be read."""
-
-    classes: tuple[str, ...]
-    lazy_splits: dict[str, LazySplit]
-    left_out: list[UnreadableFile]
-
-
-def _select_splits(data: Data, source: DatasetSource, paths: DataPaths) -> SelectedSplits:
-    """Return the classes, and train, val (unless empty) and test with the wanted images only.
-
-    Classes are chosen in every split; then, with data.bad=skip, unreadable files are left out. data.fraction and
-    data.per_class apply to the training images only, before the validation split is cut from them;
-    data.test_per_class applies to the test images.
-    """
-    class_numbers = choose_classes(source.classes, data.classes)
-    classes = tuple(source.classes[number] for number in class_numbers)
-    source_splits = _list_source_splits(data, source)
-    lazy_splits = {
-        name: lazy_split.select_rows(*subset.select_class_rows(lazy_split.labels, class_numbers))
-        for name, lazy_split in source_splits.items()
-        if lazy_split is not None
-    }
-    left_out = _leave_out_unreadable(lazy_splits, paths) if data.bad == "skip" else []
-    _check_not_empty(data, classes, lazy_splits)
-    train = lazy_splits["train"]
-    seed = subset.resolve_seed(data)
-    train = train.select_rows(subset.choose_train_rows(train.labels, classes, data.fraction, data.per_class, seed))
-    if "val" not in lazy_splits:
-        train_rows, val_rows = subset.cut_validation(train.labels, data.val_fraction, seed, train.groups)
-        if len(val_rows):
-            lazy_splits["val"] = train.select_rows(val_rows)
-        train = train.select_rows(train_rows)
-    if data.test_per_class is not None:
-        test = lazy_splits["test"]
-        rows = subset.choose_test_rows(test.labels, len(classes), data.test_per_class, seed)
-        lazy_splits["test"] = test.select_rows(rows)
-    return SelectedSplits(classes, lazy_splits | {"train": train}, left_out)
-
-
-def _leave_out_unreadable(lazy_splits: dict[str, LazySplit], paths: DataPaths) -> list[UnreadableFile]:
-    """Remove the files that cannot be read from all splits, and return them with the reasons."""
-    left_out = []
-    for name, lazy_split in lazy_splits.items():
-        if lazy_split.files is None:
-            continue
-        unreadable = dict(find_unreadable_files(lazy_split.files, f"checking {name} images", paths))
-        left_out += list(unreadable.items())
-        readable = [row for row, file in enumerate(lazy_split.files.files) if file.path not in unreadable]
-        lazy_splits[name] = lazy_split.select_rows(torch.tensor(readable, dtype=torch.int64))
-    return left_out
-
-
-def _list_source_splits(data: Data, source: DatasetSource) -> dict[str, LazySplit | None]:
-    """Return the splits of a source; with data.folds, a fold of its training images is the test set instead."""
-    if data.folds is None or not source.has_own_test:
-        return {"train": source.train, "val": source.val, "test": source.test}
-    train = source.train
-    train_rows, test_rows = subset.cut_test_or_fold(data, train.labels, source.classes, train.groups)
-    return {"train": source.train.select_rows(train_rows), "test": source.train.select_rows(test_rows)}
-
-
-def _check_not_empty(data: Data, classes: tuple[str, ...], lazy_splits: dict[str, LazySplit]) -> None:
-    """Raise UserError for a split without images, or for a class without training images."""
-    for name, lazy_split in lazy_splits.items():
-        if not len(lazy_split.labels):
-            of_classes = " of the chosen classes" if data.classes is not None else ""
-            hint = "add images, or choose other files"
-            train_count = len(lazy_splits["train"].labels)
-            if train_count < 2 * len(classes):
-                hint = (
-                    f"there are {len(classes)} classes and {train_count} images: does another column have the labels?"
-                )
-            raise UserError(f"{data.name}: no images{of_classes} in the split {name}", hint)
-    counts = lazy_splits["train"].labels.bincount(minlength=len(classes)).tolist()
-    missing = [name for name, count in zip(classes, counts, strict=True) if not count]
-    if missing:
-        raise UserError(
-            f"{data.name}: no images of '{missing[0]}' in the split train",
-            "each class needs one; data.classes=[NAME, NAME] or data.classes=FILE leaves classes out",
-        )
 
 
 def _describe_left_out(left_out: list[UnreadableFile]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attncli.data.paths import DataPaths, find_default_root
+from attncli.data.paths import DataPaths
 from attncli.data.readers.foreign_files import check_foreign_file, check_foreign_folder
 from attncli.dataset_catalog import find_properties, has_origin, list_dataset_aliases, list_datasets
 from attncli.errors import UserError, suggest_name, unknown_name_error
@@ -55,21 +55,45 @@ def check_data_root(data: Data) -> None:
     It costs milliseconds, and torch, MLflow and the rest seconds: so commands call it first. Of the dataset `folder`,
     the layout of the splits is checked too. Raises UserError.
     """
-    if not any(has_origin(name, "user", "request") for name in (data.name, data.of)):
+    if (missing := find_missing_root(data)) is not None:
+        raise missing
+    if data.root is None or not _needs_files_of_user(data):
         return
-    properties = find_properties(data.name)
-    hint = f"--data-root names {properties.root_holds if properties else 'the folder of the images'}"
-    if data.root is None and has_origin(data.name, "user"):
-        raise UserError(f"data.root: the dataset '{data.name}' needs one", hint)
-    if data.root is not None and not (root := expand_user_path(data.root, "data.root")).exists():
-        raise UserError(f"{root}: no such folder", _suggest_path(data.root) or hint)
-    if data.root is None:
-        return
-    _check_kind_of_root(data.name, root, hint)
+    root = expand_user_path(data.root, "data.root")
+    _check_kind_of_root(data.name, root, _make_root_hint(data))
     if data.name == "folder":
         from attncli.data.readers.image_folder import find_split_folders  # here, as it imports NumPy and Pillow
 
         find_split_folders(root, data.unused_splits)
+
+
+def find_missing_root(data: Data) -> UserError | None:
+    """Return the error for a folder of your own images, or of your copy of a dataset, that is not named or not there.
+
+    Raises UserError for a path that cannot be one.
+    """
+    if not _needs_files_of_user(data):
+        return None
+    if data.root is None:
+        needs_root = has_origin(data.name, "user")
+        return (
+            UserError(f"data.root: the dataset '{data.name}' needs one", _make_root_hint(data)) if needs_root else None
+        )
+    root = expand_user_path(data.root, "data.root")
+    return (
+        None
+        if root.exists()
+        else UserError(f"{root}: no such folder", _suggest_path(data.root) or _make_root_hint(data))
+    )
+
+
+def _needs_files_of_user(data: Data) -> bool:
+    return any(has_origin(name, "user", "request") for name in (data.name, data.of))
+
+
+def _make_root_hint(data: Data) -> str:
+    properties = find_properties(data.name)
+    return f"--data-root names {properties.root_holds if properties else 'the folder of the images'}"
 
 
 def _suggest_path(text: str) -> str:
@@ -127,12 +151,3 @@ def read_base(data: Data, paths: DataPaths, allowed: Collection[str], size: int 
     if base not in allowed:
         raise UserError(f"data.of: '{data.name}' cannot be made of '{base}'", suggest_name("", allowed))
     return read_source(data.model_copy(update={"name": base, "of": None, "image_size": size}), paths)
-
-
-def describe_images(data: Data) -> str:
-    """Return whether the images of a recipe are there, or what has to be done to get them. Loads no torch."""
-    try:
-        check_data_root(data)
-    except UserError as error:
-        return error.problem
-    return "there" if data.root else describe_availability(data.name, find_default_root())

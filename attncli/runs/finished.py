@@ -1,6 +1,6 @@
 """Finished runs, from the folder of runs and from an MLflow store."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import yaml
@@ -11,23 +11,39 @@ from attncli.records import RESULT, Result
 from attncli.runs.finished_run import FinishedRun
 from attncli.runs.folders import read_folder_recipe
 from attncli.runs.mlflow_rows import convert_mlflow_row, list_missing_rows
+from attncli.runs.unreadable import UnreadableRun, explain_unreadable_runs, list_unreadable_folders
 from attncli.track import RunStore, read_finished_result
 
 
-def read_finished_runs(store: RunStore) -> list[FinishedRun]:
+def read_finished_runs(
+    store: RunStore, report_unreadable: Callable[[UserError], None] = lambda _: None
+) -> list[FinishedRun]:
     """Return the finished runs of the folder, then those that only the MLflow store has; each digest once.
 
-    Runs that cannot be read, or that another version wrote with unknown keys, are skipped.
+    Args:
+        store: The folder of runs and the MLflow store.
+        report_unreadable: Called once for the runs of newer versions and once for the damaged ones, wherever they are,
+            with an error that says how many there are and what to do. These runs are left out.
 
     Raises:
         UserError: The store does not answer.
     """
     finished_runs = list(read_folder_runs(store.runs))
     by_digest: dict[str, FinishedRun] = {}
+    unreadable: dict[str, UnreadableRun] = {}
     for row in list_missing_rows(store, {run.digest for run in finished_runs}, "FINISHED"):
-        if row["digest"] not in by_digest and (run := convert_mlflow_row(row)) is not None:
+        if row["digest"] in by_digest:
+            continue
+        run = convert_mlflow_row(row)
+        if isinstance(run, FinishedRun):
             by_digest[run.digest] = run
-    return [*finished_runs, *by_digest.values()]
+        else:
+            unreadable.setdefault(run.digest, run)
+    finished_runs += by_digest.values()
+    unreadable |= {run.digest: run for run in list_unreadable_folders(store.runs, finished_runs)}
+    for error in explain_unreadable_runs([run for digest, run in unreadable.items() if digest not in by_digest]):
+        report_unreadable(error)
+    return finished_runs
 
 
 def list_untracked_runs(store: RunStore, finished_runs: Iterable[FinishedRun]) -> list[FinishedRun]:

@@ -11,6 +11,7 @@ from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.records import PLAN_TAG, Result, recover_test_counts
 from attncli.runs.finished_run import FinishedRun
+from attncli.runs.unreadable import UnreadableRun, list_unknown_keys
 from attncli.track import RunStore
 
 _OPTION_PREFIX = "model.options."
@@ -27,16 +28,17 @@ def list_missing_rows(store: RunStore, digests: Set[str], status: str | None = N
         yield from (row for row in track.list_run_rows(store, status=status) if row["digest"] not in digests)
 
 
-def convert_mlflow_row(row: Mapping[str, Any]) -> FinishedRun | None:
-    """Return a run of MLflow, or None if its parameters are no recipe of this version."""
+def convert_mlflow_row(row: Mapping[str, Any]) -> FinishedRun | UnreadableRun:
+    """Return a finished run of MLflow, or what is known of it if its parameters are no recipe of this version."""
     try:
         recipe = _parse_recipe(row["params"])
-        machine = json.loads(row["tags"].get("machine") or "{}")
-    except (ValueError, UserError):
-        return None
+        result = _convert_metrics(row, recipe, json.loads(row["tags"].get("machine") or "{}"))
+    except (ValueError, OverflowError, UserError) as error:  # counts that are no numbers are among these
+        version = row["tags"].get("attncli.version", "")
+        return UnreadableRun(digest=row["digest"], version=version, unknown_keys=list_unknown_keys(error))
     return FinishedRun(
         recipe=recipe,
-        result=_convert_metrics(row, recipe, machine),
+        result=result,
         dataset=recipe.data.name,
         experiment=row["experiment"],
         folder=None,

@@ -104,3 +104,20 @@ def test_bad_input(tmp_path: Path) -> None:
     refused(line("data", "verify", "digits", "--set", "data.crop=round"), "data.crop")
     picture(tmp_path / "file.png", 0)
     refused(line("data", "show", "digits", "--out", str(tmp_path / "file.png/x.png")), "file.png", "--out")
+
+
+def test_check_refuses_the_folder_that_a_run_refuses(tmp_path: Path) -> None:
+    """The same line and hint, nothing on stdout, no run begun; a plan of a sweep too. A good folder is counted."""
+    root = folder(tmp_path / "x", each=10)
+    words = ("--dataset", "folder", "--data-root", str(root), "--image-size", "8")
+    told = line("check", *words)
+    assert told.code == 0
+    assert "images of x: there (27 train, 3 val, 30 test images in 3 classes;" in told.err
+    assert line("data", "ls", "folder", "--data-root", str(root)).out.startswith("folder: there (27 train")
+    (root / "test/owl").rename(root / "test/bat")
+    checked = line("check", *words)
+    refused(checked, "'owl' in train/ but not in test/", "same classes")
+    assert checked == line("sweep", "--attn", "se", *words, "--dry-run")
+    assert not Path("runs").exists()
+    assert checked == line("run", *words)
+    assert "'owl' in train/" in line("data", "ls", "folder", "--data-root", str(root)).out

@@ -135,8 +135,8 @@ def command(
         measure=measure,
         planned_seeds=planned_seeds,
         report_claim=overwrite_line,
+        report_unreadable=warn_of_unreadable_runs,
     )
-    warn_of_unreadable_runs(runs, evidence.runs)
     if with_files or shipped:
         others = open_results_of_others(with_files, shipped)
         evidence = add_runs_of_others(evidence, others, folder_is=folder_is, must_match=not shipped)

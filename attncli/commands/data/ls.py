@@ -30,6 +30,8 @@ def command(name: str | None, data_root: str | None, as_json: bool) -> None:
     root = expand_user_path(data_root, "--data-root") if data_root else data.find_default_root()
     names = [name] if name else list(data.DATASETS)
     rows = [{"name": n, "files": data.describe_availability(n, root), "what": data.DATASETS[n]} for n in names]
+    if name and data_root:
+        rows[0]["files"] = _describe_files(name, data_root)
     if as_json:
         described_rows = [row | {"text": read_description(row["name"])} for row in rows]
         return echo_json(described_rows[0] if name else described_rows)
@@ -38,3 +40,15 @@ def command(name: str | None, data_root: str | None, as_json: bool) -> None:
     for row in rows:
         click.echo(wrap_with_label(f"{row['name']:19}", f"{row['what']} [{row['files']}]"))
     return None
+
+
+def _describe_files(name: str, data_root: str) -> str:
+    """Return whether the files of a dataset are in a folder, or why they cannot be used."""
+    from attncli.data import describe_images
+    from attncli.errors import UserError
+    from attncli.recipe import Data
+
+    try:
+        return describe_images(Data(name=name, root=data_root))
+    except UserError as error:
+        return error.problem

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import echo_json, json_option, runs_option, warn_of_unreadable_runs
+from attncli.commands._options import echo_json, json_option, read_folder_runs_and_warn, runs_option
 from attncli.commands._value_types import NAMES, SEEDS
 from attncli.dataset_catalog import find_properties, list_datasets
 from attncli.errors import unknown_name_error
@@ -51,13 +51,11 @@ def command(
     """
     from attncli.analysis.run_filter import read_run_filter
     from attncli.result_files import export_results
-    from attncli.runs import read_folder_runs
 
     run_filter = read_run_filter(dataset=dataset, backbone=backbone, attn=attn)
     if folder_is is not None and find_properties(folder_is) is None:
         raise unknown_name_error("dataset", folder_is, list_datasets())
-    finished_runs = list(read_folder_runs(runs))
-    warn_of_unreadable_runs(runs, finished_runs)
+    finished_runs = read_folder_runs_and_warn(runs)
     run_filter.refuse_unknown_names(finished_runs)
     chosen = [
         run

@@ -205,11 +205,15 @@ def _decode_chunk(files: ImageFileList, chunk_files: Sequence[ImageFile], target
         except DeepGreyError:
             raise
         except OtherSizeError as error:
-            raise UserError(
-                f"{files.root}: images differ in size: {target.like} is {target.width} x {target.height}, "
-                f"{file.path} is {error}",
-                "data.image_size (--image-size) resizes and crops all of them to one size",
-            ) from error
+            raise make_size_error(files, target, file, str(error)) from error
         except Exception as error:  # what a decoder raises on broken input is not a closed list
             unreadable.append((file.path, describe_failure(error)))
     return DecodedChunk(list(images), [facts.to_json_dict()], unreadable)
+
+
+def make_size_error(files: ImageFileList, target: Target, file: ImageFile, size: str) -> UserError:
+    """Return the error for an image of another size, such as 12 x 10, than that of the first."""
+    problem = (
+        f"{files.root}: images differ in size: {target.like} is {target.width} x {target.height}, {file.path} is {size}"
+    )
+    return UserError(problem, "data.image_size (--image-size) resizes and crops all of them to one size")

@@ -32,6 +32,10 @@ SHOWN = 5  # files named in an error
 UNREADABLE_ERRORS = (RuntimeError, OSError, EOFError, ValueError, AssertionError, KeyError, LookupError)
 
 
+class NotFetchedError(UserError):
+    """Published files are missing, or differ from what was published, and nothing may be downloaded."""
+
+
 @dataclass(frozen=True)
 class Archive:
     """A file to download: from the first of the `urls` that answers, to `path`, with its MD5 or SHA-256 sum."""
@@ -83,19 +87,19 @@ def read_or_download(read: Callable[[], T], files: PublishedFiles, paths: DataPa
         raise UserError(problem, _describe_choices(files.required)) from error
 
 
-def missing_files_error(files: PublishedFiles, paths: DataPaths) -> UserError:
+def missing_files_error(files: PublishedFiles, paths: DataPaths) -> NotFetchedError:
     """Return the error for files that are missing or differ from the published ones."""
     wrong = [path for path, expected in files.checksums if not has_checksum(path, expected)]
     present = [path for path in wrong if path.exists()]
     if not present:
-        return UserError(
+        return NotFetchedError(
             f"{files.name}: not in {paths.root}",
             f"`attncli data prepare {files.name}` downloads it; {_describe_choices(files.required)}",
         )
     named = ", ".join(str(path) for path in present[:SHOWN])
     more = f" and {len(present) - SHOWN} more" if len(present) > SHOWN else ""
     problem = f"{files.name}: not as published: {format_quantity(len(present), 'file')}: {named}{more}"
-    return UserError(problem, f"remove them; `attncli data prepare {files.name}` downloads them again")
+    return NotFetchedError(problem, f"remove them; `attncli data prepare {files.name}` downloads them again")
 
 
 def _describe_choices(required: str) -> str:

@@ -52,7 +52,7 @@ def make_image_source(listings: Mapping[str, SplitListing], root: Path, data: Da
         listings = find_groups(listings, data.group_pattern)
     rules = choose_pixel_rules(data)
     files = {name: _collect_files(root, listing, rules) for name, listing in listings.items()}
-    target = _choose_target(files["train"], listings["train"].split, data)
+    target = choose_target(files["train"], listings["train"].split, data)
     splits = {name: _make_lazy_split(listing, files[name], target, paths) for name, listing in listings.items()}
     train = splits["train"]
     notes = _describe_skipped(listings) + tuple(note for listing in listings.values() for note in listing.notes)
@@ -99,7 +99,7 @@ def _collect_files(root: Path, listing: SplitListing, rules: PixelRules) -> Imag
     return ImageFileList(root, files, listing.opener or join_path, rules)
 
 
-def _choose_target(files: ImageFileList, split: str, data: Data) -> Target:
+def choose_target(files: ImageFileList, split: str, data: Data) -> Target:
     """Return the size of the decoded images: data.image_size, else that of the first readable training image."""
     if data.size is not None:
         return Target(*data.size, share=data.centre if data.crop == "resized" else 1.0)
