@@ -123,11 +123,15 @@ def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequ
 
 
 def _wrap_paragraphs(text: str, width: int) -> list[str]:
-    """Return a text in lines of at most `width` characters; indented lines, which are formulas, stay as they are."""
+    """Return the lines of a text, those of paragraphs with a line wider than `width` filled anew.
+
+    Indented lines, which are formulas, stay as they are.
+    """
     lines = []
     for stays, group in groupby(text.splitlines(), lambda line: not line or line.startswith(" ")):
         members = list(group)
-        lines += members if stays else textwrap.wrap(" ".join(members), width)
+        fits = stays or all(len(line) <= width for line in members)
+        lines += members if fits else textwrap.wrap(" ".join(members), width)
     return lines
 
 

@@ -180,7 +180,7 @@ def test_time_left_is_told_by_the_runs_at_work_where_nothing_else_is_known(tmp_p
 def test_a_plan_in_words() -> None:
     """What is finished, what is known of the time and what is not."""
     made = SweepPlan("s", (planned("none", done=True), planned("se", seconds=90.0), planned("eca")))
-    text = sweep_summary.render_plan(made)
+    text = sweep_summary.render_plan(made, width=200)
     assert "finished" in text
     assert "1:30" in text
     assert "unknown" in text
