@@ -211,6 +211,46 @@ def test_commands_tell_of_newer_runs_once(recorded, monkeypatch):
         assert [Path(warning.filename).name for warning in warned] == [Path(__file__).name]
 
 
+def test_lists_tell_of_runs_that_cannot_be_read(recorded):
+    """`ls runs` left out folders whose recipe cannot be read; it says so, unless MLflow has what it lists."""
+    make_newer_folder(recorded / ONLY_IN_FOLDER, "0.9.0")
+    before = line("ls", "runs", "--runs", str(recorded), "--json")
+    assert before.err == ""
+    forget_run(recorded / "mlflow.db", ONLY_IN_FOLDER)
+    damaged = next(p.parent for p in sorted(recorded.glob("*/recipe.yaml")) if p.parent.name != ONLY_IN_FOLDER)
+    (damaged / "recipe.yaml").write_text("[")
+    forget_run(recorded / "mlflow.db", damaged.name)
+    after = line("ls", "runs", "--runs", str(recorded), "--json")
+    assert {row["digest"] for row in before.json()} - {row["digest"] for row in after.json()} == {
+        ONLY_IN_FOLDER,
+        damaged.name,
+    }
+    newer_line, damaged_line = after.err.splitlines()
+    assert newer_line.startswith("1 run of a newer version (0.9.0) cannot be read, as this one does not know newer;")
+    assert damaged_line.startswith(f"1 run cannot be read (damaged, or of a newer version): {damaged.name};")
+
+
+def test_a_run_without_result_and_origin_is_listed(tmp_path):
+    """As killed, which `attncli sync` takes it for; it was left out."""
+    digest = run(tmp_path, attn="eca", seed=0, top1=0.5).compute_digest()
+    (tmp_path / digest / "result.json").unlink()
+    (overview,) = list_run_overviews(RunStore(tmp_path))
+    assert (overview.digest, overview.status, overview.test_top1) == (digest, "KILLED", None)
+
+
+def test_a_digest_whose_recipe_cannot_be_read_is_not_unknown(tmp_path):
+    """The error says what is wrong with the recipe; other words still get the nearest name."""
+    digests = [run(tmp_path, attn="eca", seed=seed, top1=0.5).compute_digest() for seed in range(2)]
+    with (tmp_path / digests[0] / "recipe.yaml").open("a") as file:
+        file.write("newer: 1\n")
+    with pytest.raises(UserError, match="newer") as caught:
+        find_run_folder(tmp_path, digests[0][:8])
+    assert "update attncli" in caught.value.hint
+    assert find_run_folder(tmp_path, digests[1][:8]) == tmp_path / digests[1]
+    with pytest.raises(UserError, match="unknown run"):
+        find_run_folder(tmp_path, "zz")
+
+
 def test_mlflow_is_not_asked_for_what_the_folder_has(recorded, monkeypatch):
     """If every finished run of an SQLite store lies in the folder, MLflow is not even loaded."""
     forget_run(recorded / "mlflow.db", ONLY_IN_STORE)

@@ -8,7 +8,13 @@ from typing import Any
 
 import click
 
-from attncli.commands._options import echo_json, json_option, store_options, wrap_with_label
+from attncli.commands._options import (
+    echo_json,
+    json_option,
+    store_options,
+    warn_of_unreadable_runs,
+    wrap_with_label,
+)
 from attncli.commands._value_types import NAMES
 from attncli.errors import UserError, unknown_name_error
 from attncli.system.terminal import find_terminal_width
@@ -295,4 +301,5 @@ def _shorten_run_row(row: dict[str, Any]) -> dict[str, Any]:
 def _collect_runs(runs: Path, tracking_uri: str | None) -> list[dict[str, Any]]:
     from attncli.runs import RunStore, list_run_overviews
 
-    return [vars(overview) for overview in list_run_overviews(RunStore(runs, tracking_uri))]
+    overviews = list_run_overviews(RunStore(runs, tracking_uri), warn_of_unreadable_runs)
+    return [vars(overview) for overview in overviews]

@@ -62,7 +62,7 @@ def find_run_folder(runs: Path, word: str, notify: Callable[[str], None] | None 
         notify: Called with a line about the others if several runs have the name.
 
     Raises:
-        UserError: No run has this name, or several digests begin with it.
+        UserError: No run has this name, several digests begin with it, or the recipe of the run cannot be read.
     """
     if not word.strip():
         raise UserError("run: the name is empty", "`attncli ls runs` lists them")
@@ -82,9 +82,21 @@ def find_run_folder(runs: Path, word: str, notify: Callable[[str], None] | None 
         notify(f"{len(name_matches)} runs have the name {word}: {chosen[0].name}, the latest; also {others}")
     if chosen:
         return chosen[0]
+    _refuse_unreadable_folder(runs, word)
     if not run_folders:
         raise UserError(f"no runs in {runs}", "`attncli run` makes one, --runs names another folder")
     raise unknown_name_error("run", word, [f.name for f in run_folders])
+
+
+def _refuse_unreadable_folder(runs: Path, word: str) -> None:
+    """Raise UserError if the digest of a run whose recipe cannot be read begins with the word."""
+    for path in sorted(runs.glob(f"*/{RECIPE}")):
+        if path.parent.name.startswith(word):
+            try:
+                recipes.read(path)
+            except UserError as error:
+                problem = "; ".join(single.problem for single in error.single_errors)
+                raise UserError(problem, "if a newer version wrote this recipe, update attncli") from error
 
 
 def locate_pretrained_run(runs: Path, word: str, notify: Callable[[str], None] | None = None) -> str:

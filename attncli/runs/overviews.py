@@ -1,6 +1,6 @@
 """A line of a list for each run, finished or not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,12 @@ from typing import Any
 import yaml
 
 from attncli.errors import UserError
+from attncli.records import RESULT
 from attncli.runs.folders import RECIPE, read_folder_recipe
 from attncli.runs.mlflow_rows import list_missing_rows
+from attncli.runs.unreadable import describe_unreadable_folder, explain_unreadable_runs
 from attncli.track import RunStore, read_finished_result
-from attncli.track.provenance import read_provenance
+from attncli.track.provenance import ORIGIN_FILE, read_provenance
 from attncli.track.tags import format_run_name, name_images
 
 
@@ -33,8 +35,15 @@ class RunOverview:
     seconds: float | None = None
 
 
-def list_run_overviews(store: RunStore) -> list[RunOverview]:
+def list_run_overviews(
+    store: RunStore, report_unreadable: Callable[[UserError], None] = lambda _: None
+) -> list[RunOverview]:
     """Return every run of the folder in any state, and those that only the MLflow store has, newest first.
+
+    Args:
+        store: The folder of runs and the MLflow store.
+        report_unreadable: Called for folders that cannot be read and that the store lacks too, as `read_finished_runs`
+            does for finished runs.
 
     Raises:
         UserError: The store does not answer.
@@ -42,6 +51,11 @@ def list_run_overviews(store: RunStore) -> list[RunOverview]:
     overviews = list(_list_folder_overviews(store.runs))
     digests = {overview.digest for overview in overviews}
     overviews += [_convert_row_to_overview(row) for row in list_missing_rows(store, digests)]
+    listed = {overview.digest for overview in overviews}
+    folders = sorted({path.parent for name in (RECIPE, RESULT, ORIGIN_FILE) for path in store.runs.glob(f"*/{name}")})
+    unreadable = [describe_unreadable_folder(folder) for folder in folders if folder.name not in listed]
+    for error in explain_unreadable_runs(unreadable, kind="run"):
+        report_unreadable(error)
     return sorted(overviews, key=lambda overview: overview.started_ms, reverse=True)
 
 
@@ -66,9 +80,8 @@ def _list_folder_overviews(runs: Path) -> Iterator[RunOverview]:
             name, images = format_run_name(recipe), name_images(recipe)
         except (OSError, ValueError, yaml.YAMLError, UserError):
             continue
-        if result is None and provenance is None:
-            continue
-        status = result.status if result is not None else provenance.current_status() if provenance else ""
+        unfinished = "KILLED" if provenance is None else provenance.current_status()  # as `attncli sync` takes it
+        status = unfinished if result is None else result.status
         yield RunOverview(
             digest=folder.name,
             status=status,

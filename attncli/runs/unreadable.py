@@ -22,7 +22,7 @@ TRAIN_AGAIN = "the command of such a run trains it again"
 
 @dataclass(frozen=True, kw_only=True)
 class UnreadableRun:
-    """A finished run that cannot be read.
+    """A run that cannot be read.
 
     `digest` names the run, and `version` is that of the attncli which wrote it, "" if nothing says so. `unknown_keys`
     are the dotted keys of its recipe that this version does not know.
@@ -55,16 +55,31 @@ def list_unreadable_folders(runs: Path, finished_runs: Iterable[FinishedRun]) ->
     """Return the finished runs of a folder of runs that are not among those that were read, by digest."""
     read_names = {run.folder.name if run.folder else run.digest for run in finished_runs}
     folders = sorted({path.parent for name in (RESULT, ORIGIN_FILE) for path in runs.glob(f"*/{name}")})
-    unreadable = [folder for folder in folders if folder.name not in read_names and _should_be_finished(folder)]
     return [
-        UnreadableRun(digest=f.name, version=_read_version(f), unknown_keys=_find_unknown_keys(f)) for f in unreadable
+        describe_unreadable_folder(folder)
+        for folder in folders
+        if folder.name not in read_names and _should_be_finished(folder)
     ]
 
 
-def explain_unreadable_runs(unreadable: Sequence[UnreadableRun], advice: str = TRAIN_AGAIN) -> list[UserError]:
+def describe_unreadable_folder(folder: Path) -> UnreadableRun:
+    """Return what is known of a run that cannot be read from its folder."""
+    provenance = read_provenance(folder)
+    version = "" if provenance is None else provenance.version
+    return UnreadableRun(digest=folder.name, version=version, unknown_keys=_find_unknown_keys(folder))
+
+
+def explain_unreadable_runs(
+    unreadable: Sequence[UnreadableRun], advice: str = TRAIN_AGAIN, kind: str = "finished run"
+) -> list[UserError]:
     """Return an error for the runs of newer versions and one for the damaged runs, each if there are any.
 
     The first names the versions and the unknown keys, the second the runs; their hints say what to do.
+
+    Args:
+        unreadable: The runs.
+        advice: What to do about runs that are damaged.
+        kind: What to call one of them.
     """
     newer = [run for run in unreadable if run.is_newer]
     damaged = [run.digest for run in unreadable if not run.is_newer]
@@ -74,11 +89,11 @@ def explain_unreadable_runs(unreadable: Sequence[UnreadableRun], advice: str = T
         keys = sorted({key for run in newer for key in run.unknown_keys})
         named = f" ({', '.join(versions)})" if versions else ""
         reason = f", as this one does not know {', '.join(keys)}" if keys else ""
-        count = format_quantity(len(newer), "finished run")
+        count = format_quantity(len(newer), kind)
         errors.append(UserError(f"{count} of a newer version{named} cannot be read{reason}", "update attncli"))
     if damaged:
         names = ", ".join(damaged[:NAMED_RUNS]) + (", ..." if len(damaged) > NAMED_RUNS else "")
-        count = format_quantity(len(damaged), "finished run")
+        count = format_quantity(len(damaged), kind)
         errors.append(UserError(f"{count} cannot be read (damaged, or of a newer version): {names}", advice))
     return errors
 
@@ -93,11 +108,6 @@ def _should_be_finished(folder: Path) -> bool:
     """Return whether a run's origin says that it is finished, or is lost though there is a result."""
     provenance = read_provenance(folder)
     return provenance.status == "FINISHED" if provenance is not None else (folder / RESULT).exists()
-
-
-def _read_version(folder: Path) -> str:
-    provenance = read_provenance(folder)
-    return "" if provenance is None else provenance.version
 
 
 def _find_unknown_keys(folder: Path) -> tuple[str, ...]:
