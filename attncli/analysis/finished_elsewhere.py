@@ -3,6 +3,7 @@
 A seed is useful only if all its runs, the plain network's too, were trained under the same conditions on the same kind
 of machine. So a seed that is complete in the files is finished, wherever it was trained. Of a seed that is not, only
 those runs count whose conditions and code are those here; the others are trained again, with the rest of their seed.
+If a sweep has several values of train.precision, each has its own plain network, and its seeds count by themselves.
 """
 
 from collections import defaultdict
@@ -40,13 +41,15 @@ def count_finished_elsewhere(
     """
     images_match = _make_image_check(runs)
     available: dict[str, list[Result]] = defaultdict(list)
-    for run in others:
+    for other in others:
         with suppress(UserError):  # a user's code that is not here
-            if run.recipe.compute_digest() == run.digest:  # else the code of that name is another one here
-                available[_make_portable_digest(run.recipe)].append(run.result)
+            if other.recipe.compute_digest() == other.digest:  # else the code of that name is another one here
+                available[_make_portable_digest(other.recipe)].append(other.result)
     chosen: dict[str, Result] = {}
-    for seed in dict.fromkeys(run.recipe.seed for run in plan.runs):
-        seed_runs = [run for run in plan.runs if run.recipe.seed == seed]
+    runs_by_seed: dict[tuple[int, str], list[PlannedRun]] = defaultdict(list)
+    for run in plan.runs:
+        runs_by_seed[run.recipe.seed, run.recipe.train.precision].append(run)
+    for seed_runs in runs_by_seed.values():
         by_conditions = _sort_by_conditions(seed_runs, available, images_match)
         complete = [results for results in by_conditions.values() if len(results) == len(seed_runs)]
         if complete:

@@ -44,7 +44,9 @@ def decide_accuracy(
     Returns:
         "undecided" if runs could test it, else "untested": the verdict follows after Holm's correction.
     """
-    needed = {find_network_key(q): q for q in comparison.list_quantities() if q.name in ACCURACY}
+    accuracies = [q for q in comparison.list_quantities() if q.name in ACCURACY]
+    accuracies.sort(key=lambda q: q.name == "top5")  # of a network with both the last one stays: not all runs have it
+    needed = {find_network_key(q): q for q in accuracies}
     datasets = {dict(q.settings).get("dataset") for q in needed.values()} - {None}
     protocols = _group_by_protocol(needed, datasets, run_index)
     paired_protocols = {

@@ -1,6 +1,6 @@
 """The networks that claims name: looked up and turned into recipes. Does not load torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from attncli.recipe import Recipe
 from attncli.system.code_reference import is_code_reference
 
 BACKBONE_OPTIONS = ("stem", "replace", "last_stride")  # the options of a backbone: keys of `model`
+ACCURACY_SETTINGS, IMAGE_SETTINGS = ("dataset", "recipe"), ("dataset", "size", "classes", "frames")
 LARGE_SIDE, SMALL_SIDE = 224, 32  # px, of images that no one gives the size of
 CIFAR_NETS = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")  # built for images of 32 px
 FRAMES = 8
@@ -24,22 +25,37 @@ def validate_claim_tree(tree: language.ClaimTree) -> None:
     """Raise LanguageError, with its position, for a network that cannot be built or a meaningless comparison."""
     for quantity in language.iterate_quantities(tree):
         list_recipe_values(quantity.network)
-        for key, value in quantity.settings:
-            expected_type: type = str if key in ("dataset", "recipe") else int
-            if not isinstance(value, expected_type):
-                raise LanguageError(
-                    quantity.at, f"{key}: {value!r} is not allowed", f"allowed: a {expected_type.__name__}"
-                )
+        _check_settings(quantity)
     for left_side, link in tree.link_pairs():
-        names = {q.name for side in (left_side, link.right) for q in language.iterate_quantities(side)}
-        if not names:
-            raise LanguageError(link.at, "a comparison without any quantity", "such as params(resnet50)")
-        if names & SPEED.keys() and names & ACCURACY.keys():
-            raise LanguageError(link.at, "speed and accuracy in one comparison", "join two comparisons by 'and'")
-        if link.sign in ("==", "!=") and not names <= EXACT.keys():
+        _check_comparison(link, [q for side in (left_side, link) for q in language.iterate_quantities(side)])
+
+
+def _check_settings(quantity: Quantity) -> None:
+    """Raise LanguageError for a setting that changes nothing about this quantity, or with a value of another type."""
+    allowed = ACCURACY_SETTINGS if quantity.name in ACCURACY else IMAGE_SETTINGS
+    for key, value in quantity.settings:
+        if key not in allowed:
             raise LanguageError(
-                link.at, f"{link.sign} cannot be tested for measured quantities", "write ~ x +- tolerance"
+                quantity.at, f"{key}: {quantity.name} has no such setting", f"it has {', '.join(allowed)}"
             )
+        expected_type: type = str if key in ("dataset", "recipe") else int
+        if not isinstance(value, expected_type):
+            raise LanguageError(quantity.at, f"{key}: {value!r} is not allowed", f"allowed: a {expected_type.__name__}")
+
+
+def _check_comparison(link: language.ComparisonLink, quantities: Sequence[Quantity]) -> None:
+    """Raise LanguageError for a comparison that nothing can decide, given all its quantities."""
+    names = {q.name for q in quantities}
+    if not names:
+        raise LanguageError(link.at, "a comparison without any quantity", "such as params(resnet50)")
+    if names & SPEED.keys() and names & ACCURACY.keys():
+        raise LanguageError(link.at, "speed and accuracy in one comparison", "join two comparisons by 'and'")
+    if link.sign in ("==", "!=") and not names <= EXACT.keys():
+        raise LanguageError(link.at, f"{link.sign} cannot be tested for measured quantities", "write ~ x +- tolerance")
+    datasets = {dict(q.settings).get("dataset") for q in quantities if q.name in ACCURACY} - {None}
+    if len(datasets) > 1:
+        named = " and ".join(sorted(map(str, datasets)))
+        raise LanguageError(link.at, f"accuracies on {named} in one comparison", "runs are paired on one dataset")
 
 
 @cache

@@ -1,14 +1,14 @@
 """`attncli compare`: compare finished runs, paired seed by seed."""
 
-import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
+from attncli.commands._comparison_plots import draw_plots
 from attncli.commands._completion import (
     complete_backbones,
     complete_datasets,
@@ -28,11 +28,9 @@ from attncli.commands._options import (
 from attncli.commands._result_stream import echo_result
 from attncli.commands._value_types import NAMES
 
-MOST_NAME_BYTES = 200  # of a plot's file name; file systems allow 255
 LEAST_COLUMNS, MOST_COLUMNS = 80, 120  # a narrower table is broken, longer lines of text are hard to read
 
 if TYPE_CHECKING:
-    from attncli.analysis.comparison_row import ComparisonRow
     from attncli.analysis.over_tasks import TaskComparison
     from attncli.analysis.run_filter import RunFilter
     from attncli.runs import FailedRun, FinishedRun, RunStore
@@ -191,7 +189,7 @@ def command(
     if plot and rows:
         experiments = {} if has_others else {run.reference: run.experiment for run in finished_runs}
         filters = [*run_filter.attn, *(file.stem for file in (recipe, sweep) if file), *([since] if since else [])]
-        _draw_plots(rows, cost, run_store, experiments, filters, plot_as)
+        draw_plots(rows, cost, run_store, experiments, filters, plot_as)
     return None
 
 
@@ -253,62 +251,3 @@ def _print_task_comparison(task_comparison: "TaskComparison", file: Path | None,
 def choose_table_width(columns: int) -> int:
     """Return how wide a table may be on a terminal of so many columns."""
     return min(max(columns, LEAST_COLUMNS), MOST_COLUMNS)
-
-
-def format_plot_name(images: str, backbone: str, cost: str, filters: Sequence[str] = ()) -> str:
-    """Return the file name of a plot; the filters stand in it, so that it does not replace the plot of all."""
-    from attncli.system.code_reference import label_mechanism_name
-    from attncli.system.files import make_file_name
-
-    chosen = ["+".join(map(label_mechanism_name, filters))] if filters else []
-    name = make_file_name("-".join((images, backbone, *chosen, cost)))
-    if len(name.encode()) > MOST_NAME_BYTES:
-        name = make_file_name(f"{images}-{backbone}-{hashlib.sha256(name.encode()).hexdigest()[:12]}-{cost}")
-    return f"compare-{name}.png"
-
-
-def _draw_plots(
-    rows: "list[ComparisonRow]",
-    cost: str,
-    run_store: "RunStore",
-    experiments: Mapping[str, str],
-    filters: Sequence[str],
-    format_: str,
-) -> None:
-    """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of `experiments`.
-
-    A plot that shows the same already is left as it is.
-    """
-    from attncli.report.drawn_plots import is_plot_current, make_plot_key, remember_plot
-
-    for setting in dict.fromkeys((row.images, row.backbone) for row in rows):
-        setting_rows = [row for row in rows if (row.images, row.backbone) == setting]
-        file = (run_store.runs / format_plot_name(*setting, cost, filters)).with_suffix(f".{format_}")
-        run_ids = {run_id for row in setting_rows for run_id in row.run_ids}
-        shown_experiments = sorted({experiments[run_id] for run_id in run_ids & experiments.keys()})
-        store = [run_store.resolve_address(), str(run_store.has_store())]
-        key = make_plot_key([row.to_json_dict() for row in setting_rows], cost, *store, *shown_experiments)
-        if not is_plot_current(file, key):
-            if not _draw_plot(setting_rows, file, cost, run_store, shown_experiments):
-                continue
-            remember_plot(file, key)
-        click.echo(f"plot: {file}", err=True)
-
-
-def _draw_plot(
-    rows: "list[ComparisonRow]", file: Path, cost: str, run_store: "RunStore", experiments: Sequence[str]
-) -> bool:
-    """Draw a plot and attach it to the MLflow experiments; return whether there was something to draw."""
-    from attncli import track
-    from attncli.errors import UserError
-    from attncli.report import comparison_figures
-
-    try:
-        comparison_figures.draw_pareto(rows, file, cost)
-    except (UserError, OSError) as error:  # the table is complete; only the plot needs this cost, or this folder
-        reason = error.problem if isinstance(error, UserError) else f"{file}: {error.strerror}"
-        click.echo(f"no plot: {reason}", err=True)
-        return False
-    for experiment in experiments:
-        track.attach_to_experiment([file], experiment=experiment, run_store=run_store)
-    return True

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from attncli.data.dataset import Dataset
 
 SUFFIX = ".extent"  # of its file in the folder of decoded images
-SIZE_KEYS = ("name", "of", "root", "image_size", "classes", "per_class", "fraction", "val_fraction", "subset_seed",
-        "frames", "crop", "configuration", "unused_splits",
+# Without subset_seed: with data.subset_seed=run each seed of a plan has its own cut, of the same size but for groups.
+SIZE_KEYS = ("name", "of", "root", "image_size", "classes", "per_class", "fraction", "val_fraction", "frames",
+         "crop", "configuration", "unused_splits",
         "image_column", "label_column", "folds", "fold", "group_column", "group_pattern", "bad",
         "test_per_class")  # fmt: skip
 

@@ -50,9 +50,9 @@ def measure_throughput(
 ) -> Speed:
     """Measure the throughput of `model` and `baseline`, as the recipe trains them, in images (or clips) per second.
 
-    Takes about `recipe.measure.seconds`. If three pairs would take longer, or memory runs out, a batch size that
+    Takes about `recipe.measure.seconds`. If nine pairs would take longer, or memory runs out, a batch size that
     `measure.batch_size` does not fix is halved; slow networks get fewer pairs than `recipe.measure.repeats`, but at
-    least three. Raises RunFailedError if memory runs out with the fixed batch, or with a single image.
+    least nine. Raises RunFailedError if memory runs out with the fixed batch, or with a single image.
 
     Args:
         size: (H, W) of the images.

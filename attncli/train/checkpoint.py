@@ -131,7 +131,11 @@ def load_weights(run_dir: Path, model: nn.Module) -> None:
     if not path.exists():
         raise UserError(f"{path}: there is no checkpoint", f"make one: attncli run --fresh {run_dir / 'recipe.yaml'}")
     try:
-        saved = parse((path.parent / _find_current_slot(path.parent)).read_bytes())
+        head = json.loads(path.read_text(encoding="utf-8"))
+        payload = (path.parent / head["tensors"]).read_bytes()
+        if zlib.crc32(payload) != head["crc32"]:
+            raise ValueError("a wrong checksum")
+        saved = parse(payload)
         averaged_weights = {
             name.removeprefix("ema/"): value for name, value in saved.items() if name.startswith("ema/")
         }
@@ -139,7 +143,7 @@ def load_weights(run_dir: Path, model: nn.Module) -> None:
             name.removeprefix("model/"): value for name, value in saved.items() if name.startswith("model/")
         }
         model.load_state_dict(live_weights | averaged_weights)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"{path}: damaged checkpoint, or one of another network ({_shorten_error(error)})", FRESH_HINT
         ) from error

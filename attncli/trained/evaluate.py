@@ -44,15 +44,16 @@ class EvaluationRequest:
 def load_other_images(trained: TrainedNetwork, request: EvaluationRequest) -> Dataset:
     """Return the images to evaluate a run on, labelled with the run's classes and normalised as in its training.
 
-    Raises UserError if the images cannot be read, have classes that the run does not know, or another size.
+    Raises UserError if the images cannot be read, have classes that the run does not know, or another size, and for a
+    split of the run's own images if they have changed since.
     """
-    values = trained.recipe.data.model_dump() | dict(request.data_values)
-    if "name" in request.data_values:  # subsets were those of the run's own dataset
-        values |= {"classes": None, "per_class": None, "fraction": None, "content": None}
-        values |= {"test_per_class": None}
-        values |= {} if "root" in request.data_values else {"root": None}
-    values["image_size"] = values["image_size"] or (list(trained.size) if "name" in request.data_values else None)
-    dataset = data.load(Data.model_validate(values), cache=trained.folder.parent / "cache")
+    dataset = data.load(_choose_data(trained, request), cache=trained.folder.parent / "cache")
+    trained_digest = trained.result.data_digest if trained.result else ""
+    if not request.data_values and trained_digest not in ("", dataset.digest):
+        raise UserError(
+            f"{trained.name}: trained on other images than those of {dataset.origin} now",
+            f"attncli run {trained.folder / 'recipe.yaml'} trains on these",
+        )
     if dataset.size != trained.size or dataset.frames != trained.frames:
         raise UserError(
             f"the images have {format_image_size(dataset.size)} px, "
@@ -75,6 +76,17 @@ def load_other_images(trained: TrainedNetwork, request: EvaluationRequest) -> Da
         )
     relabelled = Split(split.images, mapping[split.labels])
     return replace(dataset, classes=trained.classes, mean=trained.mean, std=trained.std, test=relabelled)
+
+
+def _choose_data(trained: TrainedNetwork, request: EvaluationRequest) -> Data:
+    """Return the section `data` of the images to evaluate a run on: cut as in its training, if they are its own."""
+    values = trained.recipe.resolve_data().model_dump() | dict(request.data_values)
+    if "name" in request.data_values:  # subsets and folds were those of the run's own dataset
+        values |= dict.fromkeys(("classes", "per_class", "fraction", "test_per_class", "folds", "content"))
+        values |= {"fold": 0}
+        values |= {} if "root" in request.data_values else {"root": None}
+        values["image_size"] = values["image_size"] or list(trained.size)
+    return Data.model_validate(values)
 
 
 def evaluate_elsewhere(

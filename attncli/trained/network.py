@@ -90,4 +90,4 @@ def _read_dataset_info(folder: Path, recipe: Recipe) -> DatasetInfo:
     provenance = read_provenance(folder)
     if provenance is not None and provenance.facts is not None and provenance.facts.mean is not None:
         return provenance.facts
-    return describe_dataset(data.load(recipe.data, cache=folder.parent / "cache"))
+    return describe_dataset(data.load(recipe.resolve_data(), cache=folder.parent / "cache"))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from attncli.analysis.compare import compare_variants
-from attncli.commands.compare import choose_table_width, format_plot_name
+from attncli.commands._comparison_plots import format_plot_name
+from attncli.commands.compare import choose_table_width
 from attncli.records import recover_test_counts
 from attncli.report.comparison import group_comparison_rows
 from attncli.runs import FailedRun

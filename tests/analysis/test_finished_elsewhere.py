@@ -28,7 +28,8 @@ def write_run(
     result = read_result(place)
     assert result is not None
     machine = ZEN if device == "cpu" else GPU
-    text = json.dumps(asdict(replace(result, machine=machine, device=device, code=code)))
+    precision = str(keys.get("train__precision", result.precision))
+    text = json.dumps(asdict(replace(result, machine=machine, device=device, code=code, precision=precision)))
     (place / RESULT).write_text(text)
     return recipe
 
@@ -74,6 +75,16 @@ def test_own_and_other_runs_complete_a_seed_together(tmp_path: Path) -> None:
     """What is finished here stays, and the rest comes from the file; a machine of another kind completes nothing."""
     recipes = [write_run(tmp_path / "own", "none", 0), write_run(tmp_path / "theirs", "eca", 0)]
     assert plan_with(tmp_path, recipes, here="cuda") == []
+
+
+def test_each_precision_of_a_sweep_is_complete_by_itself(tmp_path: Path) -> None:
+    """Runs in fp32 and in bf16 are no pairs, and none of them has to be trained again for the sake of the others."""
+    recipes = [
+        write_run(tmp_path / "theirs", attn, 0, device="cuda", train__precision=precision)
+        for precision in ("fp32", "bf16")
+        for attn in ("none", "eca")
+    ]
+    assert plan_with(tmp_path, recipes) == []
 
 
 def test_images_of_ones_own_must_be_the_same(tmp_path: Path) -> None:

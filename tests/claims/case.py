@@ -17,7 +17,7 @@ def run(
     attn: str,
     seed: int,
     top1: float,
-    top5: float = 0.99,
+    top5: float | None = 0.99,
     data_digest: str = "d" * 64,
     planned: int | None = None,
     **keys,

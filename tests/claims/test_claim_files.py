@@ -80,6 +80,17 @@ def test_a_claim_may_name_modules_of_files(tmp_path):
             "speed and accuracy in one comparison",
             "and",
         ),
+        (
+            GOOD.replace("params(resnet20) > 1", "top1(resnet20, dataset=cifar10) > top1(resnet20, dataset=cifar100)"),
+            "column 33 of check: accuracies on cifar10 and cifar100 in one comparison",
+            "one dataset",
+        ),
+        (
+            GOOD.replace("params(resnet20) > 1", "top1(resnet20, size=64) > 10 %"),
+            "column 1 of check: size: top1 has no such setting",
+            "it has dataset, recipe",
+        ),
+        (GOOD.replace("resnet20", "resnet20, recipe=cifar"), "recipe: params has no such setting", "size"),
     ],
 )
 def test_errors_tell_file_line_and_column(tmp_path, text, problem, hint):

@@ -29,7 +29,7 @@ REMARKS = {
 ADDED = {  # claims that no card has
     "se-resnext50", "se-last-stage", "se-vgg16", "se-shufflenet", "se-place", "se-stages", "cbam-kernel", "bam-place",
     "bam-dilation", "eca-every-k", "fca-frequencies", "sa-five-blocks", "sk-shufflenet", "vit-patch",
-    "cbam-order", "sa-pairwise", "srm-pooling", "srm-integration", "sk-second-kernel", "sk-single-kernel",
+    "cbam-order", "sa-pairwise", "srm-pooling", "srm-integration", "sk-second-kernel", "sk-single-kernel", "aff-scales",
 }  # fmt: skip
 CARDS = sorted(f"{folder}/{path.stem}" for folder in ("mechanisms", "more")
                for path in (SHARED / "survey" / folder).glob("*.yaml"))  # fmt: skip

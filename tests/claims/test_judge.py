@@ -373,6 +373,14 @@ def test_top5(tmp_path):
     assert verdict(tmp_path, "top5(resnet20) > 50 %").outcome == "holds"
 
 
+def test_top5_is_needed_wherever_it_stands(tmp_path):
+    """Runs without it, as of three classes, do not test a comparison of both accuracies of one network."""
+    for seed in range(3):
+        run(tmp_path / "runs", attn="none", seed=seed, top1=0.1, top5=None, planned=3)
+    for check in ("top5(resnet20) > top1(resnet20)", "top1(resnet20) < top5(resnet20)"):
+        assert verdict(tmp_path, check).outcome == "untested"
+
+
 def test_claims_without_a_check(tmp_path, monkeypatch):
     """A test shows a claim of attncli if there is that test, with its commit; what is untestable says why."""
     path = tmp_path / "eca.yaml"

@@ -119,6 +119,16 @@ def test_time_is_told_from_a_cached_speed(file: Path, tmp_path: Path) -> None:
     assert by == ["cached speed", None, "similar run", "cached speed", "measured run", "similar run"]
 
 
+def test_every_seed_of_a_plan_knows_the_size_of_its_own_cut(file: Path, tmp_path: Path) -> None:
+    """With data.subset_seed=run the images are cut anew for each seed, of which one was read."""
+    runs, own_cut = tmp_path / "runs", ["data.subset_seed=run"]
+    recipes = [run.recipe for run in plan_sweep(file, runs=runs, overrides=own_cut).runs]
+    data.load(recipes[0].resolve_data(), cache=runs / "cache")
+    time_it(runs, recipes[1])
+    made = plan_sweep(file, runs=runs, overrides=own_cut)
+    assert {run.recipe.seed for run in made.runs if run.estimate} == {0, 1}
+
+
 @pytest.mark.parametrize(
     "override",
     ["train.batch_size=64", "model.stages=[1]", "data.image_size=16", "data.classes=4", "train.precision=bf16"],

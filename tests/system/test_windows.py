@@ -14,7 +14,7 @@ import pytest
 
 import attncli
 from attncli import recipe as recipes
-from attncli.commands.compare import format_plot_name
+from attncli.commands._comparison_plots import format_plot_name
 from attncli.data.images import decoded_cache
 from attncli.system import files, process_groups
 from attncli.track import database

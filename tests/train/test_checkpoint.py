@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from attncli.errors import RunFailedError, UserError
 from attncli.train import checkpoint, train_model
-from attncli.train.checkpoint import FOLDER, SLOTS, STATE
+from attncli.train.checkpoint import FOLDER, SLOTS, STATE, load_weights
 from tests.train.case import Net, dataset, net, recipe, run
 
 
@@ -94,6 +94,8 @@ def test_damaged_checkpoints(made, damage):
     assert "\n" not in caught.value.problem
     assert str(made) in caught.value.problem
     assert "--fresh" in caught.value.hint
+    with pytest.raises(UserError, match="damaged checkpoint"):
+        load_weights(made, net())  # as `eval`, `predict`, `export` and `look` do
     run(net(), recipe(epochs=1), made)  # without resume it is replaced
     assert len(run(net(), recipe(epochs=1), made, resume=True)) == 1
 

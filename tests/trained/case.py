@@ -1,6 +1,7 @@
 """A finished run's folder out of nothing: random weights in its checkpoint, digits as its images."""
 
 import json
+import zlib
 from pathlib import Path
 
 import torch
@@ -21,8 +22,10 @@ def trained_run(runs: Path, attn: str = "eca", seed: int = 0, **keys: object) ->
     net = randomise(model.build(recipe, InputSpec(10, (8, 8))))
     (folder / "checkpoint").mkdir()
     tensors = {f"model/{name}": tensor for name, tensor in net.state_dict().items()}
-    save_file(tensors | {"losses": torch.zeros(1)}, folder / "checkpoint" / "tensors-a.safetensors")
-    (folder / "checkpoint" / "state.json").write_text(json.dumps({"tensors": "tensors-a.safetensors"}))
+    file = folder / "checkpoint" / "tensors-a.safetensors"
+    save_file(tensors | {"losses": torch.zeros(1)}, file)
+    head = {"tensors": file.name, "crc32": zlib.crc32(file.read_bytes())}
+    (folder / "checkpoint" / "state.json").write_text(json.dumps(head))
     return folder, recipe
 
 

@@ -1,5 +1,6 @@
 """Trained networks leave: exported and loaded back, classifying files, evaluated elsewhere, fine-tuned."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from attncli import model
+from attncli import data, model
 from attncli.analysis.compare import compare_variants
 from attncli.analysis.comparison_row import ComparisonRow
 from attncli.errors import RunFailedError, UserError
@@ -189,6 +190,31 @@ def test_evaluation_elsewhere_is_that_of_the_run(folder: Path) -> None:
     assert [e.confusion for e, _ in first] == [e.confusion for e, _ in second]
     assert [e.split for e, _ in first] == ["gaussian-noise-5", "fog-5"]
     assert all(e.loss != own.loss for e, _ in first)
+
+
+def test_a_split_is_that_of_the_run(tmp_path: Path) -> None:
+    """With data.subset_seed=run every seed has its own cut; another one would test on images of the training."""
+    folder, recipe = trained_run(tmp_path / "runs", seed=3, data__subset_seed="run", data__folds=5, data__fold=1)
+    own = data.load(recipe.resolve_data(), cache=tmp_path / "cache")
+    trained = load_trained_network(folder)
+    for split in (own.test, own.val):
+        name = "test" if split is own.test else "val"
+        other = load_other_images(trained, EvaluationRequest(data_values={}, split=name))
+        assert split is not None
+        assert torch.equal(other.test.images, split.images)
+        assert torch.equal(other.test.labels, split.labels)
+
+
+def test_images_that_changed_since_are_refused(tmp_path: Path) -> None:
+    """A split of the run's own images is read only if they are those that it was trained on."""
+    folder, _ = trained_run(tmp_path / "runs")
+    values = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(values | {"data_digest": "f" * 64}))
+    trained = load_trained_network(folder)
+    with pytest.raises(UserError, match="trained on other images"):
+        load_other_images(trained, EvaluationRequest(data_values={}, split="val"))
+    other = load_other_images(trained, EvaluationRequest(data_values={"image_size": [8, 8]}))  # asked for
+    assert len(other.test) > 0
 
 
 def make_evaluation(is_correct: list[bool]) -> tuple[Evaluation, ImagePredictions]:

@@ -1,0 +1,73 @@
+"""The plots of `attncli compare`: one per dataset and backbone, in the folder of runs and in MLflow."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from attncli.analysis.comparison_row import ComparisonRow
+    from attncli.runs import RunStore
+
+MOST_NAME_BYTES = 200  # of a plot's file name; file systems allow 255
+
+
+def draw_plots(
+    rows: "list[ComparisonRow]",
+    cost: str,
+    run_store: "RunStore",
+    experiments: Mapping[str, str],
+    filters: Sequence[str],
+    format_: str,
+) -> None:
+    """Draw one plot per dataset and backbone, into the folder of runs and the MLflow experiments of `experiments`.
+
+    A plot that shows the same already is left as it is.
+    """
+    from attncli.report.drawn_plots import is_plot_current, make_plot_key, remember_plot
+
+    for setting in dict.fromkeys((row.images, row.backbone) for row in rows):
+        setting_rows = [row for row in rows if (row.images, row.backbone) == setting]
+        file = (run_store.runs / format_plot_name(*setting, cost, filters)).with_suffix(f".{format_}")
+        run_ids = {run_id for row in setting_rows for run_id in row.run_ids}
+        shown_experiments = sorted({experiments[run_id] for run_id in run_ids & experiments.keys()})
+        store = [run_store.resolve_address(), str(run_store.has_store())]
+        key = make_plot_key([row.to_json_dict() for row in setting_rows], cost, *store, *shown_experiments)
+        if not is_plot_current(file, key):
+            if not _draw_plot(setting_rows, file, cost, run_store, shown_experiments):
+                continue
+            remember_plot(file, key)
+        click.echo(f"plot: {file}", err=True)
+
+
+def format_plot_name(images: str, backbone: str, cost: str, filters: Sequence[str] = ()) -> str:
+    """Return the file name of a plot; the filters stand in it, so that it does not replace the plot of all."""
+    from attncli.system.code_reference import label_mechanism_name
+    from attncli.system.files import make_file_name
+
+    chosen = ["+".join(map(label_mechanism_name, filters))] if filters else []
+    name = make_file_name("-".join((images, backbone, *chosen, cost)))
+    if len(name.encode()) > MOST_NAME_BYTES:
+        name = make_file_name(f"{images}-{backbone}-{hashlib.sha256(name.encode()).hexdigest()[:12]}-{cost}")
+    return f"compare-{name}.png"
+
+
+def _draw_plot(
+    rows: "list[ComparisonRow]", file: Path, cost: str, run_store: "RunStore", experiments: Sequence[str]
+) -> bool:
+    """Draw a plot and attach it to the MLflow experiments; return whether there was something to draw."""
+    from attncli import track
+    from attncli.errors import UserError
+    from attncli.report import comparison_figures
+
+    try:
+        comparison_figures.draw_pareto(rows, file, cost)
+    except (UserError, OSError) as error:  # the table is complete; only the plot needs this cost, or this folder
+        reason = error.problem if isinstance(error, UserError) else f"{file}: {error.strerror}"
+        click.echo(f"no plot: {reason}", err=True)
+        return False
+    for experiment in experiments:
+        track.attach_to_experiment([file], experiment=experiment, run_store=run_store)
+    return True
