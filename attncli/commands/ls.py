@@ -133,10 +133,14 @@ def _clip_column(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
     """
     if not rows:
         return []
-    other_widths = [max(len(str(row[k])) for row in (*rows, {k: k})) + 2 for k in rows[0] if k != key]
-    column_width = find_terminal_width() - sum(other_widths) - 2
-    if column_width < LEAST_TITLE:  # it then stands beside the names alone
-        column_width = find_terminal_width() - other_widths[0] - 2
+    other_widths = [max(len(str(row[k])) for row in (*rows, {k: k})) for k in rows[0] if k != key]
+    room = find_terminal_width() - 2  # without the blanks at both ends
+    choices = (
+        room - sum(other_widths) - 2 * len(other_widths),
+        room - sum(other_widths) - len(other_widths),  # with one blank between columns
+        room - other_widths[0] - 1,  # beside the names alone
+    )
+    column_width = next((width for width in choices if width >= LEAST_TITLE), LEAST_TITLE)
     return [row | {key: _clip_title(row[key], column_width)} for row in rows]
 
 

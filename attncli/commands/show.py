@@ -131,7 +131,7 @@ def _wrap_paragraphs(text: str, width: int) -> list[str]:
     for stays, group in groupby(text.splitlines(), lambda line: not line or line.startswith(" ")):
         members = list(group)
         fits = stays or all(len(line) <= width for line in members)
-        lines += members if fits else textwrap.wrap(" ".join(members), width)
+        lines += members if fits else textwrap.wrap(" ".join(members), width, break_on_hyphens=False)
     return lines
 
 

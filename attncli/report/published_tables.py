@@ -54,14 +54,14 @@ def render_deviations(figures: Sequence[PublishedFigure], width: int) -> str:
     disagreements = list_disagreements(figures)
     wrapped_lines = [fill(line, width, subsequent_indent="  ", break_long_words=False) for line in disagreements]
     heading = (
-        [fill(f"Sources that print a network differently (by {MIN_DISAGREEMENT:g} % or points and more):", width)]
+        f"Sources that print the same network differently (by {MIN_DISAGREEMENT:g} % or points and more):"
         if wrapped_lines
-        else []
+        else ""
     )
     return "\n\n".join(
         [
             render_text_table(COLUMNS, list_figure_lines(figures), width=width, keys=(0, 2)).strip("\n"),
-            *heading,
+            *([fill(heading, width)] if heading else []),
             "\n".join(wrapped_lines),
             fill(NOTE, width),
         ]
