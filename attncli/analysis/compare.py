@@ -142,16 +142,28 @@ def _clip_accuracy(estimate: MeanEstimate) -> MeanEstimate:
 
 
 def _read_image_evidence(variant: PairedVariant) -> tuple[float | None, DisagreementTest | None]:
-    """Return the error by the choice of test images, and for a single pair McNemar's test; None without predictions."""
+    """Return the error by the choice of test images, and for a single pair McNemar's test; None without predictions.
+
+    There is no such error if the pairs were tested on images of their own, as those of folds.
+    """
     if variant.baseline is None or variant.is_baseline or not variant.differences:
         return None, None
     marked = []
+    labels: set[bytes] = set()
     for seed in sorted(variant.differences):
         own = variant.runs.runs[seed].read_predictions()
         other = variant.baseline.runs[seed].read_predictions()
         if own is None or other is None or own.labels.tobytes() != other.labels.tobytes():
             return None, None
         marked.append((own.mark_correct(), other.mark_correct()))
+        labels.add(own.labels.tobytes())
     if len(marked) == 1:
         return None, compare_disagreements(*marked[0])
+    if len(labels) > 1 or _draws_test_images(variant.runs.any_run.recipe.data):
+        return None, None
     return estimate_image_error([own for own, _ in marked], [other for _, other in marked]), None
+
+
+def _draws_test_images(data: Data) -> bool:
+    """Return whether the test images of a recipe depend on the fold, or on the seed of the run."""
+    return data.folds is not None or (data.subset_seed == "run" and data.test_per_class is not None)

@@ -16,7 +16,10 @@ class ComparisonRow:
     `recipe` names the keys in which the recipes of this table differ. `difference` is the mean difference to the
     baseline over the seeds that both have, or None if there are none. `p` is its p value alone, and `p_holm` is
     corrected for all tests of the table. The verdict rests on `joint`, the estimate together with all other variants
-    of the table, at the level `level`; `family` is their number. `unpaired` says why there is no difference.
+    of the table, at the level `level`; `family` is their number. If there is no difference, the
+    verdict says why.
+
+    Of runs of k folds, `seeds`, `failed_seeds` and `missing_seeds` number the pairs: k seed + fold.
     """
 
     dataset: str
@@ -76,14 +79,15 @@ class ComparisonRow:
         return math.hypot(self.joint.high - self.joint.mean, NORMAL_QUANTILE * self.image_error)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON and CSV, the two estimates flat."""
+        """Return plain values for JSON and CSV, the two estimates flat; of folds the seeds, each once."""
         nested = ("accuracy", "difference", "seeds", "joint", "disagreement", "top5", "macro_f1", "starts_by_recipe")
         values = {name: value for name, value in vars(self).items() if name not in nested}
+        values |= {name: self._list_seeds(values[name]) for name in ("failed_seeds", "missing_seeds")}
         leading = {name: values.pop(name) for name in ("dataset", "backbone", "variant", "attn", "category", "recipe")}
         return {
             **leading,
             "n": self.accuracy.n,
-            "seeds": self.seeds,
+            "seeds": self._list_seeds(self.seeds),
             "top1": self.accuracy.mean,
             "top1_sd": self.accuracy.sd,
             "top1_low": self.accuracy.low,
@@ -109,3 +113,7 @@ class ComparisonRow:
             "mcnemar_lost": self.disagreement.lost if self.disagreement else None,
             "mcnemar_p": self.disagreement.p if self.disagreement else None,
         }
+
+    def _list_seeds(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the seeds of pairs by their numbers, each once; without folds these are the seeds."""
+        return numbers if self.folds is None else tuple(dict.fromkeys(number // self.folds for number in numbers))

@@ -101,6 +101,7 @@ def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Da
         pad=default_pad if data.pad is None else data.pad,
         flip=source.flip if data.flip is None else data.flip,
         augmentation=build_augmentation(data),
+        grey_range=None if data.grey_range is None else rules.grey_range,
         notes=(
             *source.notes,
             *_describe_left_out(left_out),

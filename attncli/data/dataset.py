@@ -99,6 +99,7 @@ class Dataset:
     pad: int  # of the random crop, in pixels
     flip: bool
     augmentation: AugmentationConfig = PLAIN_AUGMENTATION
+    grey_range: tuple[float, float] | None = None  # values that are black and white, if there are 16-bit images
     notes: tuple[str, ...] = ()  # how the files were read and the images are shown, for the user
     warnings: tuple[str, ...] = ()  # what may be wrong with them
 

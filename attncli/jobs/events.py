@@ -1,6 +1,5 @@
 """The tasks that an executor gets, the events that it yields, and a worker's messages as events."""
 
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attncli.recipe import Recipe
+from attncli.system.signals import name_signal
 
 OUTPUT_LOG = "output.log"  # in the run's folder: everything printed
 EndStatus = Literal["FINISHED", "FAILED", "KILLED"]
@@ -128,7 +128,7 @@ def make_exit_message(exit_code: int, last_line: str, *, stop_requested: bool) -
         return _make_ended_message("KILLED", "stopped", "the same sweep resumes from its checkpoint")
     if exit_code >= 0:
         return _make_ended_message("FAILED", f"its process ended with exit code {exit_code}: {last_line}")
-    name = signal.Signals(-exit_code).name
+    name = name_signal(-exit_code)
     hint = "if memory ran out: use fewer --jobs, or a smaller train.batch_size" if name == "SIGKILL" else ""
     return _make_ended_message("KILLED", f"its process was killed by {name}", hint)
 

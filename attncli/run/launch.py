@@ -17,6 +17,7 @@ import torch
 from attncli.errors import LAUNCHER_FOLDER_VARIABLE, RunFailedError, UserError
 from attncli.system import gpu_support
 from attncli.system.memory_limit import check_process_memory
+from attncli.system.signals import name_signal
 
 SHUTDOWN_S = 150  # time that processes have to save and end before they are killed
 RESUME_HINT = "the same command resumes from the last checkpoint"
@@ -112,7 +113,7 @@ def make_launch_error(
     """
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(report_dir.glob("*.json"))]
     reports.sort(key=lambda report: (report["common"], report["rank"]))
-    kill_signals = {rank: signal.Signals(-code).name for rank, code in exit_codes.items() if code < 0}
+    kill_signals = {rank: name_signal(-code) for rank, code in exit_codes.items() if code < 0}
     if reports and (stopped or not kill_signals or not reports[0]["common"]):
         report = reports[0]
         if report["trace"]:

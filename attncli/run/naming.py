@@ -46,6 +46,7 @@ def describe_dataset(dataset: Dataset) -> DatasetInfo:
         frames=dataset.frames,
         mean=dataset.mean,
         std=dataset.std,
+        grey_range=dataset.grey_range,
         train=len(dataset.train),
         val=len(dataset.val) if dataset.val else 0,
         test=len(dataset.test),

@@ -20,8 +20,9 @@ def written_aside(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to; flush that file and rename it to `path` when the block ends.
 
     `path` is complete or unchanged, whatever ends the program. If the block raises, Ctrl-C among it, nothing is left.
+    The name is of no other process, on other machines that share the disk neither: containers number processes alike.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
     try:
         yield temporary
         with temporary.open("r+b") as file:

@@ -20,6 +20,14 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SignalHandler = Callable[[int, FrameType | None], None]
 
 
+def name_signal(number: int) -> str:
+    """Return the name of a signal, such as SIGKILL; most real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 @contextmanager
 def handled_signals(handler: SignalHandler, numbers: tuple[int, ...] = STOP_SIGNALS) -> Iterator[bool]:
     """Send the signals to `handler` within the block, then restore the handlers that were there before.

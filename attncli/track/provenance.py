@@ -41,6 +41,7 @@ class DatasetInfo:
     frames: int | None = None  # T, if a sample is a clip
     mean: tuple[float, float, float] | None = None  # by which images were normalised; None in earlier versions
     std: tuple[float, float, float] | None = None
+    grey_range: tuple[float, float] | None = None  # values that are black and white, if there are 16-bit images
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,6 +86,9 @@ def _choose_data(trained: TrainedNetwork, request: EvaluationRequest) -> Data:
         values |= {"fold": 0}
         values |= {} if "root" in request.data_values else {"root": None}
         values["image_size"] = values["image_size"] or list(trained.size)
+        values["grey_range"] = values["grey_range"] or (
+            None if trained.grey_range is None else list(trained.grey_range)
+        )
     return Data.model_validate(values)
 
 

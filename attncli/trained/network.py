@@ -33,6 +33,7 @@ class TrainedNetwork:
     frames: int | None  # T of clips
     mean: Triple  # of the training images, on a scale of 0 to 1
     std: Triple
+    grey_range: tuple[float, float] | None = None  # values that are black and white, if there are 16-bit images
 
     @property
     def name(self) -> str:
@@ -76,7 +77,9 @@ def load_trained_network(folder: Path) -> TrainedNetwork:
     assert info.std is not None
     net = build_without_pretrained(recipe, InputSpec(len(info.classes), info.size, info.frames))
     checkpoint.load_weights(folder, net)
-    return TrainedNetwork(folder, recipe, result, net.eval(), info.classes, info.size, info.frames, info.mean, info.std)
+    return TrainedNetwork(
+        folder, recipe, result, net.eval(), info.classes, info.size, info.frames, info.mean, info.std, info.grey_range
+    )
 
 
 def build_without_pretrained(recipe: Recipe, spec: InputSpec) -> nn.Module:

@@ -1,7 +1,7 @@
 """Classify image files with the network of a run."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 
 from attncli.data.augmentation.crop_flip import send_to_device
 from attncli.data.images.decode import Target, decode_image
-from attncli.data.images.pixel_rules import PixelRules, choose_pixel_rules
+from attncli.data.images.pixel_rules import DeepGreyError, PixelRules, choose_pixel_rules
 from attncli.errors import UserError
 from attncli.train.distributed import choose_kernels
 from attncli.trained.network import ImageClassifier, TrainedNetwork
@@ -58,6 +58,7 @@ def predict_files(
     target, classifier = Target(*trained.size, share=share), ImageClassifier(trained).to(device).eval()
     choose_kernels(device, "fp32")
     rules = choose_pixel_rules(trained.recipe.data)
+    rules = replace(rules, grey_range=rules.grey_range or trained.grey_range)
     predictions: list[Prediction] = []
     for start in range(0, len(files), BATCH):
         batch = files[start : start + BATCH]
@@ -75,6 +76,11 @@ def predict_files(
 def _read_image(file: Path, target: Target, rules: PixelRules) -> torch.Tensor:
     try:
         pixels = decode_image(file, target, rules).pixels
+    except DeepGreyError as error:
+        raise UserError(
+            f"{file}: 16 bits per pixel, and the run has not recorded which values are black and white",
+            "convert it to 8 bits, as the run's own images were shown",
+        ) from error
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file}: cannot be read as an image: {reason}", "leave it out") from error

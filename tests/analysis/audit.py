@@ -261,15 +261,40 @@ def _advise_seeds(differences: Sequence[Mapping[int, float]], plan: SeedPlan, se
     return max(seeds + 1, low or 10**6)
 
 
+def count_alarms(levels: Mapping[int, float], times: int) -> float:
+    """Return the share of single comparisons without effect that are called different at any of some looks.
+
+    `levels` has the level of each look by its number of seeds.
+    """
+    n = np.array(sorted(levels))
+    x = np.random.default_rng(1).standard_normal((times, n[-1]))
+    means = np.cumsum(x, axis=1)[:, n - 1] / n
+    variances = (np.cumsum(x**2, axis=1)[:, n - 1] - n * means**2) / (n - 1)
+    p = 2 * special.stdtr(n - 1, -np.abs(means) / np.sqrt(variances / n))
+    return float((p < [levels[seeds] for seeds in n.tolist()]).any(axis=1).mean())
+
+
 def count_alarms_one_by_one(times: int, last: int = 100) -> float:
-    """Return the share of single comparisons without effect that are called different at any n from 3 to `last`."""
-    x = np.random.default_rng(1).standard_normal((times, last))
-    n = np.arange(1, last + 1)
-    means = np.cumsum(x, axis=1) / n
-    variances = (np.cumsum(x**2, axis=1) - n * means**2) / np.maximum(n - 1, 1)
-    t = np.abs(means[:, 2:]) / np.sqrt(variances[:, 2:] / n[2:])
-    p = 2 * special.stdtr(n[2:] - 1, -t)
-    return float((p < UNPLANNED_LEVEL / n[2:]).any(axis=1).mean())
+    """Return the share of them that are called different at any n from 3 to `last`, without a plan."""
+    return count_alarms({n: UNPLANNED_LEVEL / n for n in range(3, last + 1)}, times)
+
+
+def list_levels_of_plans(plans: int, beyond: int) -> dict[int, float]:
+    """Return the levels of a user who plans three seeds, looks at some seeds beyond the plan, and plans again.
+
+    Args:
+        plans: How often there is a plan; each is of half as many seeds more than there are.
+        beyond: How many seeds are looked at, one by one, after each plan.
+    """
+    levels: dict[int, float] = {}
+    steps, seeds = (3,), 3
+    for number in range(plans):
+        unplanned = number * beyond
+        for extra in range(beyond + 1):
+            levels[seeds + extra] = SeedPlan(steps, unplanned + extra).choose_level(seeds + extra) or 0.0
+        seeds = (seeds + beyond) * 3 // 2
+        steps = (*steps, seeds)
+    return levels
 
 
 def _print_table(title: str, rows: Iterable[tuple[str, Sequence[float]]], heads: Sequence[str]) -> None:
@@ -349,6 +374,8 @@ def print_audit(times: int) -> None:
         "Looking again, after: ends in better or worse without effect", rows, [f"n {n}, {k}" for n, k in starts]
     )
     print(f"\nEvery n from 3 to 100 looked at, one comparison: {100 * count_alarms_one_by_one(20_000):.1f}%")
+    share = count_alarms(list_levels_of_plans(4, beyond=5), 200_000)
+    print(f"Four plans, and five looks beyond each, one comparison: {100 * share:.1f}%")
 
 
 if __name__ == "__main__":

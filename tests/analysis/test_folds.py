@@ -3,7 +3,9 @@
 import math
 import random
 import statistics
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from attncli.analysis import stats
@@ -12,6 +14,7 @@ from attncli.analysis.difference_verdict import VariantEvidence, word_verdict
 from attncli.analysis.folds import FoldDesign
 from attncli.analysis.looks import SeedPlan
 from attncli.analysis.simultaneous import compare_with_baseline
+from attncli.track.predictions import ImagePredictions
 from tests.analysis.case import finished
 
 GAINS = {0: 0.01, 1: 0.02, 2: 0.03, 3: 0.02, 4: 0.02}
@@ -80,3 +83,27 @@ def test_seeds_of_one_cut_are_one_difference(subset_seed: int | str) -> None:
     unfinished = compare_variants(runs[:3] + runs[15:18])[1]
     assert unfinished.verdict == "no verdict yet: no seed has all of its 5 folds"
     assert unfinished.level is None
+
+
+@pytest.mark.parametrize("sizes", [(4, 3, 3), (3, 3, 3)])
+def test_folds_have_no_image_in_common(sizes: tuple[int, ...]) -> None:
+    """Each is tested on images of its own, in numbers that may differ: no image has an effect over all of them."""
+    runs = []
+    for attn in ("none", "eca"):
+        for fold, size in enumerate(sizes):
+            labels = np.zeros(size, dtype=np.uint8)
+            predicted = labels.copy()
+            predicted[: fold + (attn == "none")] = 1
+            run = finished(attn, 0, float((predicted == labels).mean()), data__folds=3, data__fold=fold)
+            runs.append(replace(run, other_predictions=[ImagePredictions(predicted, labels)]))
+    row = next(row for row in compare_variants(runs) if row.attn == "eca")
+    assert row.difference is not None
+    assert (row.difference.n, row.image_error, row.disagreement) == (3, None, None)
+
+
+def test_seeds_of_folds_are_told_as_such() -> None:
+    """Seeds 0 and 2 of three folds, one of which the variant lacks: for programs these are seeds, not pairs."""
+    pairs = [(attn, seed, fold) for attn in ("none", "eca") for seed in (0, 2) for fold in range(3)]
+    runs = [finished(attn, seed, 0.9, data__folds=3, data__fold=fold) for attn, seed, fold in pairs[:-1]]
+    values = next(row for row in compare_variants(runs) if row.attn == "eca").to_json_dict()
+    assert (values["n"], values["seeds"], values["missing_seeds"]) == (5, (0, 2), (2,))

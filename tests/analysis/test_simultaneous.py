@@ -80,7 +80,7 @@ def test_what_is_no_number_is_an_error(value):
 
 
 def test_levels_of_all_looks_sum_to_five_percent():
-    """First plan, later plans and seeds beyond the plan together never spend more than 0.05."""
+    """The first plan with later plans, or with seeds beyond it, never spends more than 0.05."""
     planned = [looks.SeedPlan(tuple(range(2, 2 + k))).choose_level(1 + k) for k in range(1, 30)]
     beyond = [looks.SeedPlan((3,)).choose_level(n) for n in range(4, 2000)]
     assert planned[0] == 0.045
@@ -184,6 +184,13 @@ def test_users_who_follow_the_advice(one_by_one):
 def test_every_number_of_seeds_looked_at():
     """At any n from 3 to 100, all looks together are wrong in at most 5 % of 20,000 comparisons."""
     assert audit.count_alarms_one_by_one(20_000) <= 0.05
+
+
+def test_plans_with_looks_beyond_each_of_them():
+    """The levels of both kinds of looks sum to 0.06 at most; the looks agree so much that 5 % are not reached."""
+    levels = audit.list_levels_of_plans(4, beyond=5)
+    assert 0.05 < sum(levels.values()) <= 0.06
+    assert audit.count_alarms(levels, 50_000) <= 0.05
 
 
 @pytest.mark.slow

@@ -237,6 +237,7 @@ def test_the_reason_is_told_and_not_what_others_saw_of_it(tmp_path: Path, monkey
     """What one process alone has met comes first, then who was killed, then what all have met."""
     leave(tmp_path, monkeypatch, 0, "another process has ended", common=True)
     assert make_launch_error(tmp_path, {0: 1, 1: -9}, 2).problem == "process 1 of 2 was killed by SIGKILL"
+    assert make_launch_error(tmp_path, {0: -40}, 1).problem == "process 0 of 1 was killed by signal 40"
     assert make_launch_error(tmp_path, {0: 1}, 2).problem == "another process has ended"
     leave(tmp_path, monkeypatch, 1, "out of memory", common=False)
     error = make_launch_error(tmp_path, {0: 1, 1: 1}, 2)

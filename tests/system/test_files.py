@@ -52,6 +52,19 @@ def test_half_a_file_is_never_seen(tmp_path: Path, error: type[BaseException]) -
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.png"]
 
 
+def test_two_writers_do_not_share_a_temporary_file(tmp_path: Path) -> None:
+    """Processes of two machines may have the same number: the last one to end its file wins, and none is mixed."""
+    path = tmp_path / "x.json"
+    with written_aside(path) as first:
+        first.write_text("the first, longer than the second")
+        with written_aside(path) as second:
+            second.write_text("the second")
+        assert path.read_text() == "the second"
+        assert first.read_text() == "the first, longer than the second"
+    assert path.read_text() == "the first, longer than the second"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.json"]
+
+
 @pytest.mark.parametrize("text", ["s3://bucket/x", "https:/example.org/x.zip", "gs://b"])
 def test_an_address_is_no_path(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would become a new folder `s3:` here; a folder that really has such a name is taken."""

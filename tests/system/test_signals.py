@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from attncli.system.signals import deferred_signals
+from attncli.jobs.events import make_exit_message
+from attncli.system.signals import deferred_signals, name_signal
 
 
 @pytest.fixture(autouse=True)
@@ -118,3 +119,12 @@ def test_a_process_ends_with_its_launcher(launched: bool) -> None:
         if child.is_running():
             child.kill()
         parent.communicate()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals that end a process")
+def test_a_signal_without_a_name() -> None:
+    """Real-time signals have numbers only; a worker that one of them ended must not end the sweep too."""
+    assert name_signal(signal.SIGTERM) == "SIGTERM"
+    assert name_signal(signal.SIGRTMIN + 1) == f"signal {signal.SIGRTMIN + 1}"
+    message = make_exit_message(-(signal.SIGRTMIN + 1), "", stop_requested=False)
+    assert message["problem"] == f"its process was killed by signal {signal.SIGRTMIN + 1}"

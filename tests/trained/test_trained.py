@@ -19,7 +19,7 @@ from attncli.report.contact_sheet import read_thumbnail
 from attncli.run import describe_dataset
 from attncli.runs import read_folder_runs
 from attncli.track.predictions import ImagePredictions, write_predictions
-from attncli.track.provenance import DatasetInfo
+from attncli.track.provenance import DatasetInfo, begin_provenance
 from attncli.train.evaluation import evaluate_split
 from attncli.train.fine_tuning import FrozenBatchNorm, freeze_parts
 from attncli.train.parameter_groups import group_parameters
@@ -276,6 +276,37 @@ def test_classes_are_matched_by_name(folder: Path, tmp_path: Path) -> None:
         (tmp_path / "images" / part / "7").rename(tmp_path / "images" / part / "cat")
     with pytest.raises(UserError, match="'cat'"):
         load_other_images(trained, request)
+
+
+def write_deep_images(root: Path, top: int) -> None:
+    """A folder of grey images of 16 bits, three of each of ten classes, with values up to `top`."""
+    generator = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in "0123456789":
+            (root / split / name).mkdir(parents=True)
+            for number in range(3):
+                pixels = generator.integers(top, size=(8, 8), endpoint=True).astype(np.uint16)
+                Image.fromarray(pixels).save(root / split / name / f"{number}.png")
+
+
+def test_deep_images_are_shown_as_in_the_training(tmp_path: Path) -> None:
+    """Which values are black and white is known of the training images: other ones may hold fewer of them."""
+    write_deep_images(tmp_path / "xray", 4095)
+    write_deep_images(tmp_path / "other", 900)
+    own_images = {"data__name": "folder", "data__root": str(tmp_path / "xray"), "data__image_size": 8}
+    folder, recipe = trained_run(tmp_path / "runs", **own_images)
+    dataset = data.load(recipe.resolve_data(), cache=tmp_path / "cache")
+    begin_provenance(folder, recipe, describe_dataset(dataset), {})
+    trained = load_trained_network(folder)
+    assert trained.grey_range == (0.0, 4095.0)
+    file = tmp_path / "xray" / "test" / "0" / "0.png"
+    with torch.no_grad():
+        shown = dataset.test.images[0].float() / 255
+        expected = ImageClassifier(trained)(shown[None]).softmax(1).max()
+    (prediction,) = predict_files(trained, [file], top=1)
+    assert prediction.probabilities[0] == pytest.approx(float(expected), abs=1e-5)
+    request = EvaluationRequest(data_values={"name": "folder", "root": str(tmp_path / "other")})
+    assert int(load_other_images(trained, request).test.images.max()) <= 900 / 4095 * 255 + 1
 
 
 def test_predictions_are_those_of_the_network(folder: Path, tmp_path: Path) -> None:
