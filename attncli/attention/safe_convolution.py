@@ -2,9 +2,11 @@
 
 Found by `python -m tests.attention.random_convolutions --plain`, which compares results and gradients with float64,
 with torch 2.14.1 (oneDNN 3.12) on a CPU with AMX, and on it with ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 and AVX2.
+Not kept away, as no network here has one: a transposed convolution of bf16 numbers with a stride, from one column to
+one column, whose weight's gradient comes from memory that nothing wrote.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,25 +19,48 @@ FEWEST_ROW_CHANNELS, FEWEST_FULL_CHANNELS = 4, 32  # between them AMX gets kerne
 NARROW = 16  # channels that fill the widest vector register
 
 
-class SafeConv2d(nn.Conv2d):
-    """An nn.Conv2d that is computed by `convolve_safely`; (N, C_in, H, W) -> (N, C, H', W')."""
+CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+AVERAGE: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+class SafeConvolution(nn.modules.conv._ConvNd):
+    """What the safe convolutions of one, two and three dimensions share: they are computed by `convolve_safely`."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         padding: Any = self.padding
         if isinstance(padding, str) or self.padding_mode != "zeros":
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
-            x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode), (0, 0)
+            x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode), (0,) * (weight.ndim - 2)
         return convolve_safely(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
+class SafeConv1d(SafeConvolution, nn.Conv1d):
+    """An nn.Conv1d that is computed by `convolve_safely`; (N, C_in, L) -> (N, C, L')."""
+
+
+class SafeConv2d(SafeConvolution, nn.Conv2d):
+    """An nn.Conv2d that is computed by `convolve_safely`; (N, C_in, H, W) -> (N, C, H', W')."""
+
+
+class SafeConv3d(SafeConvolution, nn.Conv3d):
+    """An nn.Conv3d that is computed by `convolve_safely`; (N, C_in, D, H, W) -> (N, C, D', H', W')."""
+
+
+SAFE_CLASSES: dict[type[nn.Module], type[SafeConvolution]] = {
+    nn.Conv1d: SafeConv1d,
+    nn.Conv2d: SafeConv2d,
+    nn.Conv3d: SafeConv3d,
+}
+
+
 def replace_unsafe_convolutions(module: nn.Module) -> None:
-    """Make every plain nn.Conv2d in a module that can meet a fault, or the module itself, a `SafeConv2d`."""
+    """Make every plain convolution in a module that can meet a fault, or the module itself, a safe one, in place."""
     for conv in module.modules():
-        if type(conv) is nn.Conv2d and can_meet_fault(conv):
-            conv.__class__ = SafeConv2d
+        if type(conv) in SAFE_CLASSES and can_meet_fault(conv):
+            conv.__class__ = SAFE_CLASSES[type(conv)]
 
 
-def can_meet_fault(conv: nn.Conv2d) -> bool:
+def can_meet_fault(conv: Any) -> bool:
     """Return whether a convolution meets a fault of CPU kernels, at least with maps of some sizes."""
     has_stride = max(conv.stride) > 1
     return (has_stride and (max(conv.kernel_size) > 1 or overruns_weight_gradient(conv.weight))) or (
@@ -47,26 +72,26 @@ def convolve_safely(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    stride: Sequence[int] = (1, 1),
-    padding: Sequence[int] = (0, 0),
-    dilation: Sequence[int] = (1, 1),
+    stride: Sequence[int] = (1,),
+    padding: Sequence[int] = (0,),
+    dilation: Sequence[int] = (1,),
     groups: int = 1,
 ) -> Tensor:
-    """Return `conv2d` of the arguments; on a CPU, what its kernels cannot do is computed in float32 or without strides.
+    """Return the convolution of the arguments; what kernels of CPUs cannot do they do in float32 or without strides.
 
     In float32 the same rounded numbers are multiplied, and the result is rounded again.
 
     Args:
-        x: maps (N, C_in, H, W).
-        weight: kernels (C, C_in / groups, h, w).
+        x: maps (N, C_in, H, W), or sequences (N, C_in, L), or volumes (N, C_in, D, H, W).
+        weight: kernels (C, C_in / groups, h, w), or of one or three axes after the first two.
         bias: one number per output channel (C,), or None.
-        stride: steps along H and W, in pixels.
-        padding: zeros at each side of H and W, in pixels.
-        dilation: distances of the taps along H and W, in pixels.
+        stride: steps along each of these axes, in pixels; one number stands for all.
+        padding: zeros at each side of each axis, in pixels.
+        dilation: distances of the taps along each axis, in pixels.
         groups: number of groups of channels.
 
     Returns:
-        Maps (N, C, H', W'), in the number format of autocast if that is on.
+        Maps (N, C, H', W'), sequences or volumes, in the number format of autocast if that is on.
     """
     if x.device.type == "cpu":
         x, stride, padding = _remove_idle_stride(x, weight, stride, padding, dilation)
@@ -78,10 +103,11 @@ def convolve_safely(
                     bias = None if bias is None else bias.to(dtype).float()
                     return convolve_safely(x, weight, bias, stride, padding, dilation, groups).to(dtype)
         elif max(stride) > 1 and overruns_weight_gradient(weight):
-            padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0])) if any(padding) else x
-            x = F.avg_pool2d(padded, 1, tuple(stride))  # a slice would have strides that oneDNN reads wrong, if of 1 px
-            stride, padding, dilation = (1, 1), (0, 0), (1, 1)
-    return F.conv2d(x, weight, bias, tuple(stride), tuple(padding), tuple(dilation), groups)
+            padded = F.pad(x, [side for p in reversed(padding) for side in (p, p)]) if any(padding) else x
+            # a slice would have strides that oneDNN reads wrong, if of 1 px
+            x = AVERAGE[weight.ndim - 2](padded, 1, tuple(stride))
+            stride, padding, dilation = (1,), (0,), (1,)
+    return CONVOLVE[weight.ndim - 2](x, weight, bias, tuple(stride), tuple(padding), tuple(dilation), groups)
 
 
 def _remove_idle_stride(
@@ -91,11 +117,11 @@ def _remove_idle_stride(
 
     With the stride, the weight's gradient comes from memory that nothing wrote, in bf16, and in float32 of one channel.
     """
-    reach = dilation[1] * (weight.shape[3] - 1) + 1
-    if stride[1] == 1 or weight.shape[3] == 1 or (x.shape[-1] + 2 * padding[1] - reach) // stride[1] > 0:
+    reach = dilation[-1] * (weight.shape[-1] - 1) + 1
+    if stride[-1] == 1 or weight.shape[-1] == 1 or (x.shape[-1] + 2 * padding[-1] - reach) // stride[-1] > 0:
         return x, stride, padding
-    padded = F.pad(x, (padding[1], padding[1])) if padding[1] else x
-    return padded[..., :reach], (stride[0], 1), (padding[0], 0)
+    padded = F.pad(x, (padding[-1], padding[-1])) if padding[-1] else x
+    return padded[..., :reach], (*stride[:-1], 1), (*padding[:-1], 0)
 
 
 def is_half_precision(x: Tensor) -> bool:
@@ -113,12 +139,12 @@ def is_wrong_in_half_precision(weight: Tensor, stride: Sequence[int], dilation: 
     - Kernels of 4, 8, 12 ... columns and 4 to 31 channels per group: results are wrong (AMX).
 
     Args:
-        weight: kernels (C, C_in / groups, h, w).
-        stride: steps along H and W.
-        dilation: distances of the taps along H and W.
+        weight: kernels (C, C_in / groups, h, w), or of one or three axes after the first two.
+        stride: steps along each of these axes.
+        dilation: distances of the taps along each axis.
         groups: number of groups of channels.
     """
-    channels, width = weight.shape[1], weight.shape[3]
+    channels, width = weight.shape[1], weight.shape[-1]
     return (
         (max(dilation) > 1 and (groups > 1 or max(stride) > 1 or channels % FEWEST_FULL_CHANNELS > 0))
         or (channels == 1 and width > WIDEST_FINISHED_KERNEL and 1 < groups <= MOST_UNFINISHED_CHANNELS)

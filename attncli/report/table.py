@@ -3,8 +3,10 @@
 import csv
 import io
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from rich import box
@@ -17,6 +19,7 @@ from attncli.report.json_text import format_json
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
 WIDTH = 80
+LEAST_TEXT_WIDTH = 30  # characters to which a column of text is narrowed before names are broken
 MISSING = "-"
 HOST_MARK = "*"  # at a ratio of speeds that the host limited, and not the GPU
 R = TypeVar("R")
@@ -32,23 +35,47 @@ class Column(Generic[R]):
 
 
 def render_text_table(columns: Sequence[Column[R]], rows: Iterable[R], *, title: str = "", width: int = WIDTH) -> str:
-    """Return a plain-text table no wider than `width`; long names are broken over lines, numbers are not."""
+    """Return a plain-text table no wider than `width`: texts are wrapped, then names are broken, numbers never."""
     file = io.StringIO()
     console = Console(file=file, width=width, color_system=None, legacy_windows=False)
     rows = list(rows)
     table = build_table(columns, rows, title=title)
     if _measure_width(console, table) > width:
         table.padding = (0, 0, 0, 0)
-        excess = _measure_width(console, table) - width
-        if excess > 0:
-            table = build_table(_break_longest_names(columns, rows, excess), rows, title=title)
-            table.padding = (0, 0, 0, 0)
+        wrap_any_text = partial(_wrap_widest_text, least=1)
+        for narrow_column in (_wrap_widest_text, _break_longest_names, wrap_any_text):
+            excess = _measure_width(console, table) - width
+            if excess > 0:
+                columns = narrow_column(columns, rows, excess)
+                table = build_table(columns, rows, title=title)
+                table.padding = (0, 0, 0, 0)
     console.print(table)
     return "\n".join(line.rstrip() for line in file.getvalue().strip("\n").splitlines())
 
 
 def _measure_width(console: Console, table: Table) -> int:
     return Measurement.get(console, console.options.update(max_width=1000), table).maximum
+
+
+def _wrap_widest_text(
+    columns: Sequence[Column[R]], rows: Sequence[R], excess: int, least: int = LEAST_TEXT_WIDTH
+) -> list[Column[R]]:
+    """Return the columns, the widest one of texts narrower by `excess`, but not below `least`, broken at spaces."""
+    widths = {
+        i: max(len(line) for cell in cells for line in cell.splitlines() or [""])
+        for i, column in enumerate(columns)
+        if not column.right and (cells := [column.cell(row) for row in rows]) and any(" " in c for c in cells)
+    }
+    if not widths:
+        return list(columns)
+    widest = max(widths, key=lambda i: widths[i])
+    column, limit = columns[widest], max(widths[widest] - excess, least)
+    wrapped = replace(column, cell=lambda row: _wrap_text(column.cell(row), limit))
+    return [wrapped if i == widest else c for i, c in enumerate(columns)]
+
+
+def _wrap_text(text: str, limit: int) -> str:
+    return textwrap.fill(text, limit, break_long_words=False, break_on_hyphens=False)
 
 
 def _break_longest_names(columns: Sequence[Column[R]], rows: Sequence[R], excess: int) -> list[Column[R]]:

@@ -1,5 +1,6 @@
 """Convolutions that CPU kernels compute wrong, never finish, or write beyond memory."""
 
+import copy
 import subprocess
 import sys
 from typing import Any
@@ -10,7 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from attncli.attention.depthwise_conv import make_depthwise_conv
-from attncli.attention.safe_convolution import SafeConv2d, convolve_safely, replace_unsafe_convolutions
+from attncli.attention.safe_convolution import (
+    SafeConv2d,
+    SafeConvolution,
+    convolve_safely,
+    replace_unsafe_convolutions,
+)
 
 # Of every fault some that plain torch 2.14.1 gets wrong on a CPU with AMX, with bf16 instructions only, or with AVX2.
 STEPS = """
@@ -62,16 +68,56 @@ def test_results_and_gradients_are_right() -> None:
         (nn.Conv2d(3, 64, 16, stride=16, bias=False), True),
         (nn.Conv2d(64, 64, 3, padding=1), False),
         (SafeConv2d(64, 64, 3), True),
+        (nn.Conv1d(8, 8, 8), True),
+        (nn.Conv1d(8, 8, 7, padding=3), False),
+        (nn.Conv1d(64, 64, 3, stride=2, padding=1), True),
+        (nn.Conv1d(4, 8, 1, stride=2), True),
+        (nn.Conv3d(8, 8, 3, stride=(1, 2, 2), padding=1), True),
+        (nn.Conv3d(3, 8, 1, stride=2, padding=1), True),
+        (nn.Conv3d(8, 8, 3), False),
     ],
 )
-def test_which_are_replaced(conv: nn.Conv2d, is_replaced: bool) -> None:
-    """Those that can meet a fault; in float32 the numbers are those of nn.Conv2d."""
+def test_which_are_replaced(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d, is_replaced: bool) -> None:
+    """Those that can meet a fault; in float32 the numbers are those of torch's."""
     net = nn.Sequential(conv)
-    x = torch.randn(1, conv.in_channels, 32, 32)
-    expected = F.conv2d(x, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+    sizes = conv.weight.ndim - 2
+    x = torch.randn(1, conv.in_channels, *(32, 32, 7)[:sizes])
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[sizes - 1]
+    expected = convolve(x, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
     replace_unsafe_convolutions(net)
-    assert isinstance(conv, SafeConv2d) == is_replaced
+    assert isinstance(conv, SafeConvolution) == is_replaced
     torch.testing.assert_close(net(x), expected)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv1d(8, 8, 8, padding=4),
+        nn.Conv1d(16, 16, 3, stride=2, padding=1),
+        nn.Conv1d(1, 4, 3, stride=2, padding=1),
+        nn.Conv3d(1, 4, 3, stride=2, padding=1),
+        nn.Conv3d(17, 32, 3, stride=3, padding=1),
+    ],
+)
+@pytest.mark.parametrize("columns", [1, 2, 16])
+def test_sequences_and_volumes_are_right_in_bf16(conv: nn.Conv1d | nn.Conv3d, columns: int) -> None:
+    """The result and the weight's gradient, against float64 of the same numbers; freed memory is full of NaN."""
+    exact, conv = copy.deepcopy(conv).bfloat16().double(), copy.deepcopy(conv)
+    replace_unsafe_convolutions(conv)
+    x = torch.randn(4, conv.in_channels, *(3, 5)[: conv.weight.ndim - 3], columns).bfloat16()
+    held = [torch.full((1 << k,), float("nan")) for k in range(6, 20)]
+    del held
+    with torch.autocast("cpu", torch.bfloat16):
+        y = conv(x)
+    gradient = torch.randn(y.shape).bfloat16()
+    y.backward(gradient)
+    expected = exact(x.double())
+    expected.backward(gradient.double())
+    assert y.dtype == torch.bfloat16
+    for a, b in ((y, expected), (conv.weight.grad, exact.weight.grad)):
+        assert a is not None
+        assert b is not None
+        assert (a.double() - b).norm() < 1e-2 * b.norm()
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")

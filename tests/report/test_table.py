@@ -42,6 +42,17 @@ def test_names_are_broken_at_their_marks():
     ]
 
 
+def test_text_is_wrapped_before_names_are_broken():
+    """A name beside a long sentence stays whole, so that it can be copied; the sentence is broken at its spaces."""
+    columns = [Column("name", lambda r: r[0], right=False), Column("what", lambda r: r[1], right=False)]
+    sentence = "attncli claims run eca-acc-r50 --backbone resnet20 --dataset cifar10 and what it would show"
+    found = table.render_text_table(columns, [("eca-acc-r50", sentence), ("eca-params", "86 < 100")], width=50)
+    assert max(map(len, found.splitlines())) <= 50
+    lines = [line.split() for line in found.splitlines()[2:] if "─" not in line]
+    assert [line[0] for line in lines if line[0].startswith("eca")] == ["eca-acc-r50", "eca-params"]
+    assert [word for line in lines[:-1] for word in line][1:] == sentence.split()
+
+
 def test_brackets_are_text():
     """What looks like markup is shown as it stands."""
     assert "eca stages=[3, 4]" in table.render_text_table(
