@@ -1,15 +1,21 @@
 """`attncli help`: read about a topic: concepts, claims, data, sweeps and others."""
 
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from attncli.commands._completion import make_completer
 from attncli.commands._options import wrap_with_label
 from attncli.errors import unknown_name_error
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+    from rich.table import Table
 
 FOLDER = Path(__file__).parents[1] / "help"
 TOPIC_ORDER = (
@@ -86,7 +92,8 @@ def _read_command_help(name: str) -> str:
 def render_topic(text: str, is_terminal: bool) -> str:
     """Return Markdown as text for a terminal, with colours if it is one; only code is wider than MAX_WIDTH columns."""
     from rich.console import Console, ConsoleOptions, RenderResult
-    from rich.markdown import CodeBlock, Markdown
+    from rich.markdown import CodeBlock, Markdown, TableElement
+    from rich.table import Table
     from rich.text import Text
     from rich.theme import Theme
 
@@ -97,14 +104,61 @@ def render_topic(text: str, is_terminal: bool) -> str:
             indented = "\n".join(f" {line}" for line in str(self.text).rstrip().splitlines())
             yield Text(f"\n{indented}\n", no_wrap=True, overflow="ignore")
 
-    class Topic(Markdown):
-        """Markdown with such code."""
+    class WholeNameTable(TableElement):
+        """A table that wraps texts, so that names and numbers stay whole."""
 
-        elements: ClassVar = {**Markdown.elements, "fence": UnwrappedCode, "code_block": UnwrappedCode}
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            for table in super().__rich_console__(console, options):
+                if isinstance(table, Table):
+                    _fix_widths(table, console, options)
+                yield table
+
+    class Topic(Markdown):
+        """Markdown with such code and tables."""
+
+        elements: ClassVar = {
+            **Markdown.elements,
+            "fence": UnwrappedCode,
+            "code_block": UnwrappedCode,
+            "table_open": WholeNameTable,
+        }
 
     theme = Theme({f"markdown.{element}": style for element, style in STYLES.items()})
     console = Console(force_terminal=is_terminal, color_system="auto" if is_terminal else None, theme=theme)
     console.width = min(console.width, MAX_WIDTH)
     with console.capture() as capture:
-        console.print(Topic(text, hyperlinks=False), crop=False)
+        console.print(Topic(_remove_addresses_in_tables(text), hyperlinks=False), crop=False)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def _remove_addresses_in_tables(text: str) -> str:
+    """Return Markdown without the targets of the links in its tables, for which a terminal has no room."""
+    return re.sub(r"^\|.*$", lambda row: re.sub(r"\[([^\]|]+)\]\([^)|]*\)", r"\1", row[0]), text, flags=re.MULTILINE)
+
+
+def _fix_widths(table: "Table", console: "Console", options: "ConsoleOptions") -> None:
+    """Fix the widths of a table's columns so that names and numbers stay whole and texts are wrapped."""
+    from rich.measure import Measurement
+
+    sizes = [
+        [Measurement.get(console, options, text) for text in (column.header, *column.cells)] for column in table.columns
+    ]
+    longest_words = [max(size.minimum for size in column) for column in sizes]
+    longest_texts = [max(size.maximum for size in column) for column in sizes]
+    gaps = 2 * len(sizes)
+    if sum(longest_words) + gaps > options.max_width:
+        table.padding = (0, 0)
+        gaps = len(sizes) + 1
+    widths = fit_widths(longest_words, longest_texts, options.max_width - gaps)
+    for column, width in zip(table.columns, widths, strict=True):
+        column.width, column.overflow = width, "fold"
+
+
+def fit_widths(longest_words: Sequence[int], longest_texts: Sequence[int], room: int) -> list[int]:
+    """Return widths of columns that fit into `room`: the widest are narrowed first, below their words last of all."""
+    wrapped = (
+        [min(text, max(word, level)) for word, text in zip(longest_words, longest_texts, strict=True)]
+        for level in range(max(longest_texts), 0, -1)
+    )
+    cut = ([min(word, level) for word in longest_words] for level in range(max(longest_words), 0, -1))
+    return next((widths for widths in chain(wrapped, cut) if sum(widths) <= room), list(longest_words))

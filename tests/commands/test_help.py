@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from attncli.commands.help import FOLDER, list_topics, render_topic
+from attncli.commands.help import FOLDER, fit_widths, list_topics, render_topic
 from tests.commands.line import line, refused
 
 
@@ -44,6 +44,27 @@ def test_code_is_printed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "attncli run --attn eca" in text
     assert "one item" in text
     assert "#" not in text
+
+
+def test_names_and_numbers_of_tables_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns each mechanism has its name and its parameters in one line, and nothing is cut."""
+    monkeypatch.setenv("COLUMNS", "80")
+    source = (FOLDER / "mechanisms.md").read_text()
+    rows = re.findall(r"^\| `([\w-]+)` \|.* ([\d,-]+)(?: in all)? \|$", source, re.MULTILINE)
+    text = render_topic(source, is_terminal=False)
+    assert len(rows) == len([row for row in source.splitlines() if row.startswith("| `")])
+    assert [row for row in rows if not re.search(rf"^ {row[0]} .* {row[1]}(?: in)?$", text, re.MULTILINE)] == []
+    assert "…" not in text
+    assert "arxiv.org" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_widest_columns_are_narrowed_first() -> None:
+    """Words stay whole while there is room for them; columns are never wider than the room."""
+    assert fit_widths([4, 9], [4, 50], 60) == [4, 50]
+    assert fit_widths([4, 9], [4, 50], 30) == [4, 26]
+    assert fit_widths([4, 9, 5], [20, 50, 5], 30) == [12, 12, 5]
+    assert fit_widths([12, 9], [12, 50], 20) == [11, 9]
 
 
 def test_colours_are_readable_on_white_and_on_black(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ MARKS = "<!-- {}:begin, written by `make generate` -->", "<!-- {}:end -->"
 def format_mechanisms() -> str:
     """Return a Markdown table of our mechanisms: the paper, the site, the parameters that two networks gain."""
     plain = {name: count_network(name, attention.NONE) or 0 for name in NETWORKS}
-    heads = ["name", "paper", "category", "site", *(f"{name} ({n / 1e6:.2f} M) +" for name, n in plain.items())]
-    lines = [f"| {' | '.join(heads)} |", "|---|---|---|---|" + "---:|" * len(plain)]
+    heads = ["name", "paper", "category, site", *(f"{name} ({n / 1e6:.2f} M) +" for name, n in plain.items())]
+    lines = [f"| {' | '.join(heads)} |", "|---|---|---|" + "---:|" * len(plain)]
     for name in (name for name in attention.mechanism_names() if not attention.is_plugin(name)):
         mechanism = attention.describe_mechanism(name)
         card = mechanism.card
@@ -29,7 +29,8 @@ def format_mechanisms() -> str:
         if card.arxiv:
             paper = f"[{paper}](https://arxiv.org/abs/{card.arxiv})"
         added = [_format_added_parameters(mechanism, backbone) for backbone in NETWORKS]
-        lines.append(f"| `{name}` | {paper}, {card.year} | {mechanism.category} | {card.site} | {' | '.join(added)} |")
+        place = f"{mechanism.category}, {card.site}"
+        lines.append(f"| `{name}` | {paper}, {card.year} | {place} | {' | '.join(added)} |")
     return "\n".join(lines)
 
 

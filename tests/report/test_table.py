@@ -78,17 +78,15 @@ def test_the_columns_that_name_rows_can_be_chosen():
     assert {words[0] for words in headings} == {"remark"}
 
 
-def test_texts_become_narrower_before_names_and_numbers():
-    """A column of texts takes more lines; the names beside it stay whole."""
-    columns = [
-        Column("claim", lambda r: r[0], right=False),
-        Column("figures", lambda r: r[1], right=False),
-    ]
-    found = table.render_text_table(columns, [("eca-vs-se-one-recipe", "so and so many words " * 4)], width=60)
-    lines = [line.split() for line in found.splitlines()[3:] if line]
-    assert lines[0][0] == "eca-vs-se-one-recipe"
-    assert len(lines) > 1
-    assert [word for words in lines for word in words][1:] == ["so", "and", "so", "many", "words"] * 4
+def test_text_is_wrapped_before_names_are_broken():
+    """A name beside a long sentence stays whole, so that it can be copied; the sentence is broken at its spaces."""
+    columns = [Column("name", lambda r: r[0], right=False), Column("what", lambda r: r[1], right=False)]
+    sentence = "attncli claims run eca-acc-r50 --backbone resnet20 --dataset cifar10 and what it would show"
+    found = table.render_text_table(columns, [("eca-acc-r50", sentence), ("eca-params", "86 < 100")], width=50)
+    assert max(map(len, found.splitlines())) <= 50
+    lines = [line.split() for line in found.splitlines()[2:] if "─" not in line]
+    assert [line[0] for line in lines if line[0].startswith("eca")] == ["eca-acc-r50", "eca-params"]
+    assert [word for line in lines[:-1] for word in line][1:] == sentence.split()
 
 
 def test_brackets_are_text():
