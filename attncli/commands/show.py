@@ -1,7 +1,9 @@
 """`attncli show`: explain one mechanism: maths, place, options, published figures."""
 
 import json
+import re
 import shutil
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +108,7 @@ def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequ
         ("Differs", f"{p.name}: {p.differs[mechanism.name]}") for p in peers if mechanism.name in p.differs
     ]
     labelled_texts += [("Note", note) for note in card["notes"]]
-    lines = [mechanism.doc, ""] if mechanism.doc else []
+    lines = [_wrap_paragraphs(mechanism.doc, shutil.get_terminal_size().columns), ""] if mechanism.doc else []
     lines += [wrap_with_label(f"{label:10}", text) for label, text in labelled_texts]
     if mechanism.options:
         lines += ["", "Options   --set model.options.NAME=VALUE"]
@@ -115,6 +117,17 @@ def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequ
             for k, p in mechanism.options.items()
         ]
     return "\n".join(lines)
+
+
+def _wrap_paragraphs(text: str, width: int) -> str:
+    """Return a text whose paragraphs fit into `width` columns; those with indented lines, which are maths, stay."""
+    paragraphs = [
+        paragraph
+        if re.search(r"^\s", paragraph, re.MULTILINE) or max(map(len, paragraph.splitlines())) <= width
+        else textwrap.fill(paragraph, width, break_on_hyphens=False)
+        for paragraph in text.split("\n\n")
+    ]
+    return "\n\n".join(paragraphs)
 
 
 def _cite_paper(card: dict[str, Any]) -> str:
