@@ -46,6 +46,11 @@ class Evaluation:
     images_per_s: float
     confusion: list[list[int]]  # rows: true class, columns: predicted class
 
+    @property
+    def informative_top5(self) -> float | None:
+        """Top-5, or None up to five classes: then it is always 1 and says nothing."""
+        return self.top5 if len(self.confusion) > TRIVIAL_TOP5_CLASSES else None
+
     def count_correct(self) -> int:
         """Return the number of images whose class was predicted."""
         return sum(row[i] for i, row in enumerate(self.confusion))

@@ -42,6 +42,13 @@ class FoldDesign:
             by_fold[number % self.count].append(value)
         return {fold: fmean(of_fold) for fold, of_fold in sorted(by_fold.items())}
 
+    def average_by_seed(self, values: Mapping[int, float]) -> dict[int, float]:
+        """Return one value per seed, the mean of its folds; of the seeds that `keep_whole_seeds` keeps."""
+        by_seed: dict[int, list[float]] = defaultdict(list)
+        for number, value in sorted(self.keep_whole_seeds(values).items()):
+            by_seed[number // self.count].append(value)
+        return {seed: fmean(of_seed) for seed, of_seed in by_seed.items()}
+
     def keep_whole_seeds(self, values: Mapping[int, float]) -> dict[int, float]:
         """Return the values of the seeds of which every fold is there; all of them if there is no such seed."""
         folds = Counter(number // self.count for number in values)

@@ -76,7 +76,7 @@ def _choose_unplanned_level(seeds: int, first_look: int) -> float | None:
 
 
 def read_seed_plan(planned_numbers: Iterable[tuple[int, int | None]], *, declared: int | None = None) -> SeedPlan:
-    """Return the plan behind some runs.
+    """Return the plan behind some runs; a plan of one seed, of which nothing can be judged, is none.
 
     Args:
         planned_numbers: For each run its seed, and how many seeds were planned when it began; None if nothing was.
@@ -84,4 +84,5 @@ def read_seed_plan(planned_numbers: Iterable[tuple[int, int | None]], *, declare
     """
     numbers = [(seed, declared if number is None else number) for seed, number in planned_numbers]
     steps = sorted({number for _, number in numbers if number is not None and number >= FEWEST_SEEDS})
-    return SeedPlan(tuple(steps), len({seed for seed, number in numbers if number is None}))
+    unplanned = {seed for seed, number in numbers if number is None or number < FEWEST_SEEDS}
+    return SeedPlan(tuple(steps), len(unplanned))

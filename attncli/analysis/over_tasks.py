@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from attncli.analysis import stats
+from attncli.analysis.folds import read_fold_design
 from attncli.analysis.variants import VariantRuns, group_runs, name_variants, number_pair
 from attncli.attention import NONE
 from attncli.errors import UserError, unknown_name_error
@@ -134,10 +135,16 @@ def _collect_tasks(arms: Sequence[VariantRuns], over: Sequence[str]) -> dict[str
     tables: dict[str, dict[Any, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(dict))
     for arm, name in zip(arms, names, strict=True):
         baseline = baselines.get(arm.base)
-        differences = list(arm.subtract_baseline(baseline).values()) if baseline is not None else []
+        differences = _list_differences(arm, baseline) if baseline is not None else []
         if differences:
             tables[_name_task(arm, over)][arm.base][name] = differences
     return {task: max(by_recipe.values(), key=len) for task, by_recipe in sorted(tables.items())}
+
+
+def _list_differences(arm: VariantRuns, baseline: VariantRuns) -> list[float]:
+    """Return the differences of a variant by seed; over folds their mean, as folds are no runs of other seeds."""
+    differences, folds = arm.subtract_baseline(baseline), read_fold_design(arm.any_run.recipe)
+    return list((differences if folds is None else folds.average_by_seed(differences)).values())
 
 
 def _name_task(arm: VariantRuns, over: Sequence[str]) -> str:

@@ -103,7 +103,7 @@ def command(
         return echo_json(rows)
     width = choose_table_width(shutil.get_terminal_size().columns)
     if format_ != "csv":
-        rows = [row | {"top1": f"{100 * row['top1']:.2f}", "top5": f"{100 * row['top5']:.2f}"} for row in rows]
+        rows = [row | {name: _format_percent(row[name]) for name in ("top1", "top5")} for row in rows]
     if len(evaluated) == 1 or format_ in ("table", "csv"):
         echo_result(render_rows(rows, format_, width))
     if len(evaluated) > 1 and format_ != "csv":
@@ -144,9 +144,13 @@ def _make_row(trained: "TrainedNetwork", evaluation: "Evaluation") -> dict[str, 
         "on": evaluation.split,
         "images": evaluation.images,
         "top1": evaluation.top1,
-        "top5": evaluation.top5,
+        "top5": evaluation.informative_top5,
         "loss": evaluation.loss,
     }
+
+
+def _format_percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.2f}"
 
 
 def _print_comparison(

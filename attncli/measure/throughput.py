@@ -36,6 +36,10 @@ TRAINING_SHARE = 0.7  # of the time that timing may take
 SMALLEST_BATCH = 16
 
 
+class UntimedError(Exception):
+    """No speed of a network was measured before, and it is not to be measured now."""
+
+
 def measure_throughput(
     model: nn.Module,
     baseline: nn.Module,
@@ -208,7 +212,7 @@ def cached_throughput(
     """Return the speed of `net` against its baseline, from the file of speeds in `runs` or measured now.
 
     The baseline is built only if needed. The plain network is its own baseline: its ratios are exactly 1.
-    With `threads`, only a speed measured before with so many threads is returned; LookupError if there is none.
+    With `threads`, only a speed measured before with so many threads is returned; UntimedError if there is none.
     After a training in several processes the batch is that of one of them.
     """
     this_machine = describe_machine() | ({} if threads is None else {"threads": threads})
@@ -217,7 +221,7 @@ def cached_throughput(
 
     def measure_now() -> Speed:
         if threads is not None:
-            raise LookupError(recipe.compute_digest())
+            raise UntimedError(recipe.compute_digest())
         return measure_throughput(net, build_baseline(), recipe, classes, size, frames=frames, processes=processes)
 
     key = make_speed_key(recipe, classes, size, frames, precision, this_machine)

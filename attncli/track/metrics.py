@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from attncli.records import TRIVIAL_TOP5_CLASSES, Cost, Epoch, Evaluation, Record, Speed
+from attncli.records import Cost, Epoch, Evaluation, Record, Speed
 
 COST_FIELDS = ("params", "macs", "elementwise", "activation_bytes")
 
@@ -28,10 +28,9 @@ def extract_metrics(record: Record) -> dict[str, float]:
     if isinstance(record, Epoch):
         metrics = _list_epoch_metrics(record)
     elif isinstance(record, Evaluation):
-        names = ("loss", "top1", "top5", "images_per_s", "images")
+        names = ("loss", "top1", "images_per_s", "images")
         metrics = {f"{record.split}/{name}": getattr(record, name) for name in names}
-        if len(record.confusion) <= TRIVIAL_TOP5_CLASSES:
-            del metrics[f"{record.split}/top5"]
+        metrics[f"{record.split}/top5"] = record.informative_top5
         metrics[f"{record.split}/top1_pct"] = 100 * record.top1
         metrics[f"{record.split}/macro_f1"] = record.compute_macro_f1()
     elif isinstance(record, Cost):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from attncli.data.dataset import Dataset
 from attncli.data.loader import BatchLayout, iterate_train_batches
 from attncli.recipe import Recipe
-from attncli.records import TRIVIAL_TOP5_CLASSES, Epoch, Evaluation
+from attncli.records import Epoch, Evaluation
 from attncli.seeds import derive_seed
 from attncli.system.signals import StopSignal, training_stop_signal
 from attncli.train import checkpoint, distributed, lr_schedule, optim
@@ -190,6 +190,6 @@ def make_epoch_record(session: TrainingSession, val: Evaluation | None, peak_byt
         train_seconds=state.epoch_seconds,
         val_loss=val.loss if val else None,
         val_top1=val.top1 if val else None,
-        val_top5=val.top5 if val and len(val.confusion) > TRIVIAL_TOP5_CLASSES else None,
+        val_top5=val.informative_top5 if val else None,
         peak_memory_bytes=peak_bytes,
     )

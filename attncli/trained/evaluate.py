@@ -121,10 +121,11 @@ def replace_test_results(run: FinishedRun, evaluations: Sequence[tuple[Evaluatio
     and such a run has neither counts nor predictions of single images.
     """
     figures = [figure for figure, _ in evaluations]
+    top5 = [figure.informative_top5 for figure in figures if figure.informative_top5 is not None]
     result = replace(
         run.result,
         test_top1=fmean(figure.top1 for figure in figures),
-        test_top5=fmean(figure.top5 for figure in figures),
+        test_top5=fmean(top5) if top5 else None,
         test_loss=fmean(figure.loss for figure in figures),
         test_macro_f1=fmean(figure.compute_macro_f1() for figure in figures),
         test_images=figures[0].images,

@@ -53,6 +53,22 @@ def test_ranks_improvements_and_means():
     assert compare_over_tasks(runs, ["dataset"], [failed]).left_out == ("eca",)
 
 
+def test_folds_of_a_seed_are_one_run():
+    """Three folds of two seeds are two runs of each task: their training images overlap, and no seed is new."""
+    gains = (0.04, 0.01, -0.02)
+    runs = [
+        finished(attn, seed, 0.8 + gain * (attn == "eca"), data__folds=3, data__fold=fold, data__name=dataset)
+        for dataset in ("digits", "cifar10")
+        for attn in ("none", "eca")
+        for seed in range(2)
+        for fold, gain in enumerate(gains)
+    ]
+    runs = [replace(run, dataset=run.recipe.data.name) for run in runs]
+    eca = compare_over_tasks(runs, ["dataset"]).variants[0]
+    assert (eca.variant, eca.improvement, eca.iqm) == ("eca", 1.0, pytest.approx(0.01))
+    assert eca.improvement_low == pytest.approx(0.025 ** (1 / 4))  # four of four
+
+
 def test_intervals_hold_the_truth():
     """Normal differences of two to four tasks by three seeds: the interval of 95 % covers 0, whatever the tasks."""
     rng = np.random.default_rng(0)

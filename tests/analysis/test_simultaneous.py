@@ -112,7 +112,9 @@ def test_plan_of_runs():
     assert looks.read_seed_plan(enumerate([3, None])) == looks.SeedPlan((3,), unplanned=1)
     assert looks.read_seed_plan([(0, None), (0, None)]) == looks.SeedPlan((), unplanned=1)  # two folds of one seed
     assert looks.read_seed_plan(enumerate([3, None]), declared=5) == looks.SeedPlan((3, 5))
-    assert looks.read_seed_plan(enumerate([1])) == looks.SeedPlan()
+    assert looks.read_seed_plan(enumerate([1])) == looks.SeedPlan((), unplanned=1)
+    one_by_one = looks.read_seed_plan(enumerate([1, 1, 1, 5, 5]))  # sweeps of one seed each, then one of five
+    assert one_by_one.choose_level(5) == 0.04 / 5  # as the first three were looked at
 
 
 @pytest.mark.parametrize("name", ["digits", "folder", "unequal", "twins", "missing"])

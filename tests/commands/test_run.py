@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import attncli.run.execute
+import attncli.run.stages
 from attncli import recipe as recipes
 from attncli import records, track
 from attncli.errors import RunFailedError
@@ -192,7 +193,7 @@ def test_sigterm_outside_training_is_an_end_too(monkeypatch: pytest.MonkeyPatch)
         time.sleep(300)  # the signal ends it
 
     with monkeypatch.context() as patch:
-        patch.setattr(attncli.run.execute, "count_recipe_cost", terminated)
+        patch.setattr(attncli.run.stages, "count_recipe_cost", terminated)
         done = line("run", *TINY)
     assert (done.code, done.out) == (130, "")
     assert done.err.endswith("\ninterrupted\n")

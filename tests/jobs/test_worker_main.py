@@ -194,7 +194,7 @@ def test_a_run_takes_the_speed_that_was_timed_before(timed: tuple[Path, Recipe, 
     """With the number of threads of then; with another it goes without, and nothing is timed in the middle."""
     from attncli import model
     from attncli.measure import environment
-    from attncli.measure.throughput import cached_throughput
+    from attncli.measure.throughput import UntimedError, cached_throughput
     from attncli.run import make_input_spec
 
     runs, recipe, images = timed
@@ -203,5 +203,5 @@ def test_a_run_takes_the_speed_that_was_timed_before(timed: tuple[Path, Recipe, 
     place = (recipe, net, lambda: model.build(recipe.make_baseline(), like), like.classes, like.size, like.frames)
     threads = environment.describe_machine()["threads"]
     assert cached_throughput(*place, runs=runs, threads=threads).repeats >= 3
-    with pytest.raises(LookupError):
+    with pytest.raises(UntimedError):
         cached_throughput(*place, runs=runs, threads=threads + 1)

@@ -243,6 +243,7 @@ def test_runs_are_compared_by_what_they_got_elsewhere(tmp_path: Path) -> None:
         row = compare(repeats)
         assert row.difference is not None
         assert (row.accuracy.mean, row.difference.mean) == (0.5, pytest.approx(0.1))
+        assert row.top5 is None  # of two classes it says nothing
         assert row.macro_f1 is not None
         assert row.macro_f1.mean == pytest.approx(make_evaluation(better)[0].compute_macro_f1())
     once = compare(1).disagreement
