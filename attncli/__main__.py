@@ -123,6 +123,10 @@ def convert_click_error(error: "click.ClickException") -> UserError:
 
         if suggestion := suggest_option(error):
             return UserError(f"unknown option: {error.option_name}", suggestion)
+    if isinstance(error, click.BadParameter):
+        from attncli.commands._words import suggest_choice
+
+        hint = suggest_choice(error) or hint
     extra = re.fullmatch(r"Got unexpected extra arguments? \((.+)\)", error.message)
     if extra and context:
         from attncli.commands._words import suggest_option_of_name

@@ -81,6 +81,17 @@ def suggest_option(error: click.NoSuchOption) -> str:
     return _suggest_subcommand(error.option_name, error.ctx)
 
 
+def suggest_choice(error: click.BadParameter) -> str:
+    """Return the hint for a value that an option with fixed values has not: the most similar one, or nothing."""
+    from attncli.errors import suggest_name
+
+    value = re.match(r"'(.*)' is not one of ", error.message)
+    if value is None or error.param is None or not isinstance(error.param.type, click.Choice):
+        return ""
+    hint = suggest_name(value[1], map(str, error.param.type.choices))
+    return hint if hint.startswith("did you mean") else ""
+
+
 def _suggest_subcommand(option: str, context: click.Context | None) -> str:
     """Return the hint for an option of a command that belongs to this one, or nothing if none has it."""
     if context is None or not isinstance(context.command, click.Group):

@@ -1,6 +1,7 @@
 """`attncli rm`: delete runs, their folders and what MLflow has of them."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -38,8 +39,7 @@ def command(names: tuple[str, ...], yes: bool, runs: Path, tracking_uri: str | N
             raise UserError(f"{folder}: the run is being trained", "stop it first")
     for folder, name in folders.items():
         click.echo(f"{folder.name}  {name}", err=True)
-    question = f"delete {format_quantity(len(folders), 'run')} with the weights?"
-    if not yes and not click.confirm(question, err=True):
+    if not yes and not _confirm(f"delete {format_quantity(len(folders), 'run')} with the weights?"):
         return
     store = RunStore(runs, tracking_uri)
     for folder in folders:
@@ -49,6 +49,17 @@ def command(names: tuple[str, ...], yes: bool, runs: Path, tracking_uri: str | N
         else:
             shutil.rmtree(folder)
         click.echo(f"deleted {folder}" + (f" and {deleted} in MLflow" if deleted else ""))
+
+
+def _confirm(question: str) -> bool:
+    """Return whether the user says yes. Raises UserError if standard input ends without an answer."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as error:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        click.echo(err=True)
+        raise UserError("no answer on standard input: nothing is deleted", "--yes deletes without asking") from error
 
 
 def _refuse_ambiguous_name(line: str) -> None:

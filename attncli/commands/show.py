@@ -1,9 +1,9 @@
 """`attncli show`: explain one mechanism: maths, place, options, published figures."""
 
 import json
+import re
 import textwrap
 from dataclasses import asdict
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -111,7 +111,7 @@ def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequ
         ("Differs", f"{p.name}: {p.differs[mechanism.name]}") for p in peers if mechanism.name in p.differs
     ]
     labelled_texts += [("Note", note) for note in card["notes"]]
-    lines = [*_wrap_paragraphs(mechanism.doc, find_text_width()), ""] if mechanism.doc else []
+    lines = [_wrap_paragraphs(mechanism.doc, find_text_width()), ""] if mechanism.doc else []
     lines += [wrap_with_label(f"{label:10}", text) for label, text in labelled_texts]
     if mechanism.options:
         lines += ["", "Options   --set model.options.NAME=VALUE"]
@@ -122,17 +122,15 @@ def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequ
     return "\n".join(lines)
 
 
-def _wrap_paragraphs(text: str, width: int) -> list[str]:
-    """Return the lines of a text, those of paragraphs with a line wider than `width` filled anew.
-
-    Indented lines, which are formulas, stay as they are.
-    """
-    lines = []
-    for stays, group in groupby(text.splitlines(), lambda line: not line or line.startswith(" ")):
-        members = list(group)
-        fits = stays or all(len(line) <= width for line in members)
-        lines += members if fits else textwrap.wrap(" ".join(members), width, break_on_hyphens=False)
-    return lines
+def _wrap_paragraphs(text: str, width: int) -> str:
+    """Return a text whose paragraphs fit into `width` columns; those with indented lines, which are maths, stay."""
+    paragraphs = [
+        paragraph
+        if re.search(r"^\s", paragraph, re.MULTILINE) or max(map(len, paragraph.splitlines())) <= width
+        else textwrap.fill(paragraph, width, break_on_hyphens=False)
+        for paragraph in text.split("\n\n")
+    ]
+    return "\n\n".join(paragraphs)
 
 
 def _cite_paper(card: dict[str, Any]) -> str:

@@ -154,13 +154,12 @@ def command(
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
     from attncli.analysis.finished_elsewhere import count_finished_elsewhere
-    from attncli.data import check_data_root, describe_images
+    from attncli.data import check_data_root
     from attncli.jobs.executors import choose_executor
     from attncli.jobs.plan import plan_sweep
     from attncli.jobs.worker_pool import WorkerSettings
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
-    from attncli.track.tags import name_images
 
     mechanisms = _read_mechanisms(attn)
     axes = {"attn": mechanisms, "dataset": dataset, "backbone": backbone, "seeds": seeds}
@@ -184,10 +183,9 @@ def command(
         rows = [run.to_json_dict() for run in sweep_plan.runs]
         if as_json:
             return echo_json(rows)
-        recipes = {run.recipe.data.model_dump_json(): run.recipe for run in sweep_plan.unfinished_runs}
-        images = [f"images of {name_images(r)}: {describe_images(r.data)}" for r in recipes.values()]
+        images = sweep_summary.describe_plan_images(sweep_plan)
         click.echo(sweep_summary.render_plan(sweep_plan, find_terminal_width()))
-        for text in dict.fromkeys(images):
+        for text in images:
             click.echo(text, err=True)
         return None
     for run in sweep_plan.runs if executor_name == EXECUTORS[0] else ():  # a cluster's machines have other folders

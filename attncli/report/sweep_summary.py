@@ -41,6 +41,18 @@ def render_plan(plan: SweepPlan, width: int = WIDTH) -> str:
     return f"{render_text_table(columns, rows, width=width, keys=(1,))}\n{wrap_text(format_remaining(plan), width)}"
 
 
+def describe_plan_images(plan: SweepPlan) -> list[str]:
+    """Return a line for each choice of images among the unfinished runs: what is there, or that it is to be fetched.
+
+    Raises UserError for images that a run refuses.
+    """
+    from attncli.data import describe_images
+
+    recipes = {run.recipe.data.model_dump_json(): run.recipe for run in plan.unfinished_runs}
+    lines = [f"images of {name_images(recipe)}: {describe_images(recipe.data)}" for recipe in recipes.values()]
+    return list(dict.fromkeys(lines))
+
+
 def format_remaining(plan: SweepPlan) -> str:
     """Return in one line what is left of a plan."""
     unfinished = len(plan.unfinished_runs)

@@ -69,6 +69,7 @@ def test_what_is_missing_is_trained():
     command = ("claims", "run", "c1", "--file", "eca.yaml", *quick)
     planned = line(*command, "--seeds", "2", "--dry-run", "--json").json()
     assert [(run["attn"], run["seed"]) for run in planned] == [("eca", 0), ("none", 0), ("eca", 1), ("none", 1)]
+    assert "images of digits: there" in line(*command, "--seeds", "2", "--dry-run").err
     done = line(*command, "--seeds", "1", "-q")
     assert done.code == 0, done.err
     assert "2 runs finished. Next: attncli claims c1" in done.out

@@ -1,5 +1,7 @@
 """Runs are deleted, after asking, and only those that were named; lists of runs come without MLflow."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from attncli.runs import read_folder_runs
@@ -23,6 +25,19 @@ def test_without_an_answer_nothing_is_deleted(monkeypatch) -> None:
     monkeypatch.setattr("click.confirm", lambda *_, **__: False)
     assert line("rm", "eca-resnet20-s0").code == 0
     assert len(list(read_folder_runs(Path("runs")))) == 1
+
+
+def test_the_end_of_standard_input_is_no_answer() -> None:
+    """In a script, where nobody answers, one line names the option; a piped answer counts."""
+    run(Path("runs"), attn="eca", seed=0, top1=0.9)
+    command = [sys.executable, "-m", "attncli", "rm", "eca-resnet20-s0"]
+    done = subprocess.run(command, input="", capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "nothing is deleted" in done.stderr
+    assert "--yes" in done.stderr
+    assert len(list(read_folder_runs(Path("runs")))) == 1
+    assert subprocess.run(command, input="y\n", capture_output=True, text=True).returncode == 0
+    assert list(read_folder_runs(Path("runs"))) == []
 
 
 def test_the_list_of_runs_needs_no_mlflow(tmp_path: Path) -> None:

@@ -111,8 +111,12 @@ def command(
     if not as_json:
         click.echo(claims_report.describe_trainings(trainings), err=True)
     if dry_run:
-        rows = [run.to_json_dict() for run in plan.runs]
-        return echo_json(rows) if as_json else click.echo(sweep_summary.render_plan(plan, find_terminal_width()))
+        if as_json:
+            return echo_json([run.to_json_dict() for run in plan.runs])
+        click.echo(sweep_summary.render_plan(plan, find_terminal_width()))
+        for text in sweep_summary.describe_plan_images(plan):
+            click.echo(text, err=True)
+        return None
     failures, stopped = _train_missing_runs(plan, RunStore(runs, tracking_uri), jobs, quiet)
     if as_json:
         echo_json(sweep_summary.build_sweep_dict(plan_recipes(plan.name, recipes, runs=runs), failures, runs))
