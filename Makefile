@@ -51,8 +51,11 @@ types: $(VENV)/.installed       ## mypy, strict
 generate: $(VENV)/.installed    ## what is made from the mechanisms and backbones: compatibility, tables; ARGS=--all builds all
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.generate $(ARGS)
 
+ifneq ($(filter sweep,$(MAKECMDGOALS)),)
+$(if $(ATTN),,$(error ATTN is missing: make sweep ATTN=se,eca))
+endif
 sweep: $(VENV)/.installed       ## make sweep ATTN=se,eca RECIPE=quickstart, and DATASET BACKBONE SEEDS JOBS as below
-	$(RUN) sweep --attn $(or $(ATTN),$(error ATTN is missing: make sweep ATTN=se,eca)) $(if $(RECIPE),--recipe $(RECIPE)) $(SWEEP)
+	$(RUN) sweep --attn $(ATTN) $(if $(RECIPE),--recipe $(RECIPE)) $(SWEEP)
 
 sweep-%: $(VENV)/.installed     ## recipes/sweeps/%.yaml (channel, spatial, survey ...), as DATASET BACKBONE SEEDS JOBS say
 	$(RUN) sweep $* $(SWEEP)

@@ -7,6 +7,7 @@ from typing import Any
 
 from attncli import attention, backbones
 from attncli.analysis.conditions import complete_conditions
+from attncli.analysis.variants import CUT_ANEW, has_own_cut
 from attncli.attention import NONE, Mechanism
 from attncli.errors import UserError
 from attncli.recipe import Model, Recipe, name_backbone_by_content, name_mechanism_by_content
@@ -64,11 +65,14 @@ def _keep_changed_options(mechanism: Mechanism, options: Mapping[str, Any]) -> d
 def make_protocol_key(recipe: Recipe, data_digest: str, conditions: Mapping[str, str]) -> str:
     """Return what two comparable runs share: the recipe without network and seed, the very images, the conditions.
 
+    Runs whose images are cut anew for each seed have no images in common; whoever pairs them compares the digests.
+
     Raises UserError if a file that the recipe names is gone.
     """
     identity = recipe.pin_content(None).build_identity()
     shared = {name: value for name, value in identity.items() if name not in ("model", "seed")}
-    return json.dumps(shared | {"images": data_digest, **conditions}, sort_keys=True)
+    images = CUT_ANEW if has_own_cut(recipe) else data_digest
+    return json.dumps(shared | {"images": images, **conditions}, sort_keys=True)
 
 
 def index_runs(runs: Sequence[FinishedRun]) -> RunIndex:

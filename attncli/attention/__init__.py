@@ -117,6 +117,10 @@ def locate_mechanism(name: str) -> tuple[str, Path]:
         raise UserError(
             f"'{NONE}' is the plain network, without a mechanism", "`attncli ls attention` lists mechanisms"
         )
+    if not name:
+        raise UserError("a name of a mechanism is empty", "names are joined as in se+simam")
+    if ".py::" in name:
+        raise UserError(f"unknown attention: '{name}'", f"one colon: {name.replace('::', ':')}")
     if "+" in name:
         raise UserError(f"'{name}' is several mechanisms", "name one of them")
     if "," in name:

@@ -112,8 +112,9 @@ def _group_by_protocol(
 
 
 def _find_shared_seeds(runs: RunsByNetwork, needed: Mapping[str, Quantity]) -> list[int]:
-    """Return the seeds with which every network was trained."""
-    return sorted(set.intersection(*(set(runs.get(name, {})) for name in needed)))
+    """Return the seeds with which every network was trained on the same images."""
+    seeds = set.intersection(*(set(runs.get(name, {})) for name in needed))
+    return sorted(s for s in seeds if len({runs[name][s].result.data_digest for name in needed}) == 1)
 
 
 def _rank_protocol(

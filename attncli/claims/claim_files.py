@@ -29,7 +29,7 @@ from attncli.claims import language, networks
 from attncli.claims.language import LanguageError
 from attncli.errors import CollectedError, UserError, suggest_name, unknown_name_error
 from attncli.literature.claim_entries import CLAIMS_FOLDER
-from attncli.recipe import compose_yaml, describe_yaml_error
+from attncli.recipe import compose_yaml, describe_yaml_error, suggest_yaml_fix
 from attncli.system.files import read_user_text
 
 KINDS = (
@@ -127,7 +127,9 @@ def _read_claim_file(path: Path, claims: list[Claim], errors: list[UserError]) -
     except UserError as error:
         return errors.append(error)
     except yaml.YAMLError as error:
-        return errors.append(UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file"))
+        return errors.append(
+            UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", suggest_yaml_fix(error))
+        )
     if root is None:
         return None
     if not isinstance(root, yaml.SequenceNode):

@@ -62,7 +62,10 @@ HINTS = {  # for what other programs have options, and this one has none
 
 def suggest_option(error: click.NoSuchOption) -> str:
     """Return the hint for an unknown option: the command's own option, or the recipe key that it sets, or nothing."""
+    from difflib import get_close_matches
+
     from attncli.recipe import find_recipe_key
+    from attncli.recipe.key_names import LEAST_SIMILARITY
 
     command = error.ctx.command if error.ctx else None
     options = {name: param for param in (command.params if command else ()) for name in param.opts}
@@ -77,7 +80,9 @@ def suggest_option(error: click.NoSuchOption) -> str:
         option = _find_option_of_key(key)
         return f"did you mean {option}?" if option in options else f"a key of the recipe: --set {key}=VALUE"
     if error.possibilities:
-        return f"did you mean {' or '.join(error.possibilities[:2])}?"
+        nearest, *others = error.possibilities
+        near = [nearest, *get_close_matches(error.option_name, others, n=1, cutoff=LEAST_SIMILARITY)]
+        return f"did you mean {' or '.join(near)}?"
     return _suggest_subcommand(error.option_name, error.ctx)
 
 

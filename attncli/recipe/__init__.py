@@ -26,6 +26,7 @@ from attncli.recipe.yaml_loader import (
     load_yaml,
     parse_override,
     parse_yaml,
+    suggest_yaml_fix,
 )
 from attncli.system.callable_module import make_module_callable
 
@@ -54,6 +55,7 @@ __all__ = [
     "read",
     "read_class_list",
     "set_dotted_key",
+    "suggest_yaml_fix",
 ]
 
 make_module_callable(__name__, "attncli.api:read_recipe")

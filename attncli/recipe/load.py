@@ -1,5 +1,6 @@
 """From a file and overrides to a recipe; all errors are reported at once."""
 
+import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from attncli.errors import CollectedError, UserError, suggest_name
-from attncli.recipe.key_names import find_recipe_key
+from attncli.recipe.key_names import LEAST_SIMILARITY, SECTIONS, find_recipe_key
 from attncli.recipe.schema import Data, Measure, Model, Recipe, RecipeSection, Train
 from attncli.recipe.yaml_loader import load_yaml, parse_override
 
@@ -128,6 +129,8 @@ def _suggest_key(keys: list[str], section_type: type[RecipeSection]) -> str:
     if keys[0] in KEYS_OF_SWEEPS:
         return f"'{keys[0]}' is a key of sweeps: attncli sweep FILE"
     hint = suggest_name(keys[-1], section_type.model_fields)
+    if len(keys) == 1 and (sections := difflib.get_close_matches(keys[0], SECTIONS, n=1, cutoff=LEAST_SIMILARITY)):
+        return f"did you mean '{sections[0]}'?"
     key = None if hint.startswith("did") and len(keys) > 1 else find_recipe_key(".".join(keys))
     return f"did you mean '{key}'?" if key and key != ".".join(keys) else hint
 

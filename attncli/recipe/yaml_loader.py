@@ -70,7 +70,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         text = read_user_text(path, hint)
         tree = parse_yaml(text)
     except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", "fix the file") from error
+        raise UserError(f"{path}: not valid YAML: {describe_yaml_error(error)}", suggest_yaml_fix(error)) from error
     if COLOUR_AS_COMMENT.search(text):
         raise UserError(f"{path}: background: a # begins a comment in YAML", "put the colour in quotes: '#ff0000'")
     if tree is None:
@@ -106,6 +106,12 @@ def describe_yaml_error(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)
+
+
+def suggest_yaml_fix(error: Exception) -> str:
+    """Return the hint for a YAML error: tabs are the usual cause of a character that can begin nothing."""
+    is_token = "cannot start any token" in describe_yaml_error(error)
+    return "use spaces where the line has a tab, and quotes around % @ and `" if is_token else "fix the file"
 
 
 class _Yaml12Loader(_SafeLoader):

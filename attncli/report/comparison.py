@@ -61,16 +61,39 @@ def render_comparison(
         )
     if format_ == "markdown":
         blocks = [
-            f"### {title}\n\n{table.render_markdown_table([*columns, VERDICT], part)}"
+            "\n\n".join(
+                filter(
+                    None,
+                    [
+                        f"### {title}",
+                        table.render_markdown_table([*columns, VERDICT], part),
+                        _list_unequal_seeds(columns, part),
+                    ],
+                )
+            )
             for title, part in group_comparison_rows(rows)
         ]
         return "\n\n".join([*blocks, note])
     if format_ == "latex":
         return "\n\n".join(
-            table.render_latex_table(columns, part, comment=f"{title}; after ±: {SPREAD_TEXTS[spread]}")
+            table.render_latex_table(
+                columns,
+                part,
+                comment="; ".join(
+                    filter(None, [title, f"after ±: {SPREAD_TEXTS[spread]}", _list_unequal_seeds(columns, part)])
+                ),
+            )
             for title, part in group_comparison_rows(rows)
         )
     return table.render_rows([row.to_json_dict() for row in rows], format_)
+
+
+def _list_unequal_seeds(columns: Sequence[Column[ComparisonRow]], rows: Sequence[ComparisonRow]) -> str:
+    """Return the seeds of each variant if they differ and no column shows them, else an empty text."""
+    counts = [format_seed_count(row) for row in rows]
+    if len(set(counts)) == 1 or any(column.heading == "n" for column in columns):
+        return ""
+    return f"seeds: {', '.join(f'{row.variant} {count}' for row, count in zip(rows, counts, strict=True))}"
 
 
 def explain_columns(spread: Spread = "ci") -> str:

@@ -283,6 +283,16 @@ def test_runs_of_different_recipes_are_not_compared(tmp_path):
     assert "share" in found.why
 
 
+def test_images_cut_by_the_seed_are_paired_seed_by_seed(tmp_path):
+    """With `data.subset_seed=run` each seed has images of its own: pairs are of equal images, and seeds add up."""
+    for attn, accuracies, marks in (("eca", BETTER, "0123"), ("none", PLAINS, "012x")):
+        for seed, (top1, mark) in enumerate(zip(accuracies, marks, strict=True)):
+            keys = {"data__fraction": 0.5, "data__subset_seed": "run", "data_digest": mark * 64}
+            run(tmp_path / "runs", attn=attn, seed=seed, top1=top1, planned=4, **keys)
+    found = verdict(tmp_path, f"{ECA} > {PLAIN}")
+    assert found.parts[0].seeds == (0, 1, 2)
+
+
 def test_options_at_their_default_are_the_same_network(tmp_path):
     """eca[gamma=2] and eca @ gate are eca; eca[k=3] is not."""
     pairs(tmp_path / "runs", "eca", BETTER, PLAINS)

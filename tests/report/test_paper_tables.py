@@ -8,7 +8,7 @@ from attncli.measure.overhead import Overhead
 from attncli.records import Cost
 from attncli.report.overhead import render_absolute_overheads
 from attncli.report.table import Column, render_latex_table
-from tests.claims.case import pairs
+from tests.claims.case import pairs, run
 from tests.commands.line import line, refused
 
 TOP1, PLAIN = (0.90, 0.92, 0.94), (0.89, 0.92, 0.92)
@@ -43,6 +43,16 @@ def test_a_paper_table_has_means_and_standard_deviations() -> None:
     assert "92.00 ±2.00" in line("compare", "--columns", "attention,top1", "--spread", "sd", "--no-plot").out
     assert line("compare", "--columns", "top1", "--no-plot").out == interval  # a row always has its name
     refused(line("compare", "--columns", "topp1", "--no-plot"), "'top1'")
+
+
+@pytest.mark.parametrize("format_", ["latex", "markdown"])
+def test_unequal_seeds_are_told(format_: str) -> None:
+    """If a variant lacks a seed and no column shows it, a line does."""
+    arguments = ("compare", "--format", format_, "--no-plot", "--columns")
+    assert "seeds:" not in line(*arguments, "attention,top1").out
+    run(Path("runs"), attn="none", seed=3, top1=0.9, planned=3)
+    assert "seeds: none 4, eca 3/4" in line(*arguments, "attention,top1").out
+    assert "seeds:" not in line(*arguments, "attention,n,top1").out
 
 
 def test_everything_after_plus_minus_is_of_one_kind() -> None:

@@ -227,7 +227,10 @@ def test_the_command_line_has_the_last_word(tmp_path: Path) -> None:
         ({"recipe": {"train": {"lrr": 1}}}, "train.lrr: unknown key"),
         ({"recipe": {"trian": {}}}, "trian: unknown key | did you mean 'train'?"),
         ({"axes": {"attn": ["se"]}, "exclude": [{"attn": "se"}]}, "no run is left | exclude less"),
+        ({"axes": {"attn": ["se"]}, "sedes": 3}, "sedes: unknown key | did you mean 'axes.seeds'?"),
+        ({"axes": {"attn": ["se"]}, "trian": {}}, "trian: unknown key | did you mean 'recipe.train'?"),
         ("axes: [", "not valid YAML: line "),
+        ("axes:\n\tattn: [se]\n", "cannot start any token | use spaces where the line has a tab"),
     ],
 )
 def test_what_is_wrong_is_told(tmp_path: Path, tree: Any, problem: str) -> None:
