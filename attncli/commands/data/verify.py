@@ -39,7 +39,7 @@ def command(name: str | None, as_json: bool, **options: Any) -> None:
     else:
         _print_verification(report)
     if report.problems:
-        raise RunFailedError(f"{report.dataset}: not whole", "; ".join(report.repairs))
+        raise RunFailedError(f"{report.dataset}: not whole, see above", "; ".join(report.repairs))
 
 
 def _print_verification(report: "VerificationReport") -> None:
