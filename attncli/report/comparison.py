@@ -52,40 +52,30 @@ def render_comparison(
         UserError: Another format.
     """
     columns, note = columns or COLUMNS, explain_columns(spread)
+    groups = group_comparison_rows(rows)
     if format_ == "table":
         return "\n\n".join(
-            [
-                *(_render_group(title, part, width, columns) for title, part in group_comparison_rows(rows)),
-                wrap_text(note, width),
-            ]
+            [*(_render_group(title, part, width, columns) for title, part in groups), wrap_text(note, width)]
         )
     if format_ == "markdown":
-        blocks = [
-            "\n\n".join(
-                filter(
-                    None,
-                    [
-                        f"### {title}",
-                        table.render_markdown_table([*columns, VERDICT], part),
-                        _list_unequal_seeds(columns, part),
-                    ],
-                )
-            )
-            for title, part in group_comparison_rows(rows)
-        ]
-        return "\n\n".join([*blocks, note])
+        return "\n\n".join([*(_render_markdown(title, part, columns) for title, part in groups), note])
     if format_ == "latex":
-        return "\n\n".join(
-            table.render_latex_table(
-                columns,
-                part,
-                comment="; ".join(
-                    filter(None, [title, f"after ±: {SPREAD_TEXTS[spread]}", _list_unequal_seeds(columns, part)])
-                ),
-            )
-            for title, part in group_comparison_rows(rows)
-        )
+        return "\n\n".join(_render_latex(title, part, columns, spread) for title, part in groups)
     return table.render_rows([row.to_json_dict() for row in rows], format_)
+
+
+def _render_markdown(title: str, rows: Sequence[ComparisonRow], columns: Sequence[Column[ComparisonRow]]) -> str:
+    seeds = _list_unequal_seeds(columns, rows)
+    blocks = [f"### {title}", table.render_markdown_table([*columns, VERDICT], rows), *([seeds] if seeds else [])]
+    return "\n\n".join(blocks)
+
+
+def _render_latex(
+    title: str, rows: Sequence[ComparisonRow], columns: Sequence[Column[ComparisonRow]], spread: Spread
+) -> str:
+    seeds = _list_unequal_seeds(columns, rows)
+    comment = "; ".join([title, f"after ±: {SPREAD_TEXTS[spread]}", *([seeds] if seeds else [])])
+    return table.render_latex_table(columns, rows, comment=comment)
 
 
 def _list_unequal_seeds(columns: Sequence[Column[ComparisonRow]], rows: Sequence[ComparisonRow]) -> str:

@@ -26,7 +26,7 @@ SHORT_KEYS = {
     **{key: f"model.{key}" for key in PLACEMENT_KEYS},
 }
 AXIS_NAMES = ("attn", "backbone", "dataset", "seeds")
-PLACES = {  # where a key belongs that stands at the top of a file
+KEYS_OF_SECTIONS = {  # what to suggest for a key at the top of a file that belongs in a section
     **{name: f"'axes.{name}'" for name in AXIS_NAMES},
     **{name: f"'recipe.{name}'" for name in recipes.Recipe.model_fields if name != "seed"},
 }
@@ -54,7 +54,7 @@ class SweepFileParser:
         """Return the file's tree. Raises UserError if it cannot be read at all."""
         tree = recipes.load_yaml(self._path)
         for key in tree.keys() - set(SECTIONS):
-            self.add_error(str(key), "unknown key", suggest_name(str(key), SECTIONS, PLACES))
+            self.add_error(str(key), "unknown key", suggest_name(str(key), SECTIONS, KEYS_OF_SECTIONS))
         return tree
 
     def read_base(self, section: Any) -> KeyValues:
