@@ -99,14 +99,14 @@ def execute_run(
                 warnings = list_warnings(recipe, net, dataset, accelerator, run_store.runs / "cache", cpu_reading)
                 for warning in warnings:
                     listener.on_warning(warning)
-                release_ranks()
+                release_ranks()  # all of them can begin
                 all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator, run_store.runs / "cache")}
                 tracker = Tracker.open(run_store, close_dead_runs=PARENT_TAG not in all_tags)  # a sweep does it once
                 active_run = _start_tracking(tracker, recipe, dataset, folder, fresh, all_tags)
             context = RunContext(
                 recipe, folder, dataset, net, accelerator, active_run, listener, all_tags, timing_threads, profile
             )
-            return _run_tracked(context, fresh, save_figures)
+            return _run_tracked(context, fresh, save_figures, release_ranks)
 
 
 def _pin_images(recipe: Recipe, runs: Path, listener: RunListener) -> Recipe:
@@ -154,10 +154,13 @@ def _start_tracking(
     return active_run
 
 
-def _run_tracked(context: RunContext, fresh: bool, save_figures: FigureHook | None) -> Result:
+def _run_tracked(
+    context: RunContext, fresh: bool, save_figures: FigureHook | None, release_ranks: Callable[[], None]
+) -> Result:
     """Do the run within its MLflow run."""
     active_run = context.active_run
     with active_run:
+        release_ranks()  # the others may train
         try:
             result = train_and_measure(context, time.monotonic(), fresh)
         except Interrupted:
