@@ -70,6 +70,7 @@ def command(
       attncli eval eca-resnet18-s0 --dataset folder --data-root ~/pictures
     """
     from attncli.report.table import render_rows
+    from attncli.track.run_names import distinguish_names
     from attncli.train import choose_device
     from attncli.trained import load_trained_network
     from attncli.trained.corruptions import CORRUPTIONS
@@ -97,7 +98,10 @@ def command(
         if note := describe_precision(trained.recipe, choose_device()):
             click.echo(f"note: {trained.name}: {note}", err=True)
         evaluated.append((trained, evaluate_elsewhere(trained, images, request)))
-    rows = [_make_row(trained, e) for trained, evaluations in evaluated for e, _ in evaluations]
+    run_names = distinguish_names([trained.recipe for trained, _ in evaluated])
+    rows = [
+        _make_row(name, e) for name, (_, evaluations) in zip(run_names, evaluated, strict=True) for e, _ in evaluations
+    ]
     if as_json:
         return echo_json(rows)
     width = find_text_width()
@@ -137,9 +141,9 @@ def _read_data_values(dataset: str | None, data_root: str | None, overrides: Seq
     return values
 
 
-def _make_row(trained: "TrainedNetwork", evaluation: "Evaluation") -> dict[str, Any]:
+def _make_row(name: str, evaluation: "Evaluation") -> dict[str, Any]:
     return {
-        "run": trained.name,
+        "run": name,
         "on": evaluation.split,
         "images": evaluation.images,
         "top1": evaluation.top1,
