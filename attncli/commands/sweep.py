@@ -26,6 +26,7 @@ from attncli.commands._options import (
 )
 from attncli.commands._value_types import IMAGE_SIZE, JOBS, NAMES, SEEDS
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.shortcuts import SHORTCUT_KEYS
 from attncli.system.terminal import find_terminal_width
 
@@ -154,9 +155,8 @@ def command(
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
     from attncli.analysis.finished_elsewhere import count_finished_elsewhere
-    from attncli.data import check_data_root
     from attncli.jobs.executors import choose_executor
-    from attncli.jobs.plan import plan_sweep
+    from attncli.jobs.plan import check_plan_images, plan_sweep
     from attncli.jobs.worker_pool import WorkerSettings
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
@@ -177,7 +177,8 @@ def command(
     sweep_plan = plan_runs()
     changed_count = sum(run.recipe.data.content is not None for run in sweep_plan.runs)
     if changed_count:
-        message = f"{changed_count} of {len(sweep_plan.runs)} runs with other images than before: these are other runs"
+        total = format_quantity(len(sweep_plan.runs), "run")
+        message = f"{changed_count} of {total} with other images than before: these are other runs"
         click.echo(message, err=True)
     if dry_run:
         rows = [run.to_json_dict() for run in sweep_plan.runs]
@@ -188,9 +189,8 @@ def command(
         for text in images:
             click.echo(text, err=True)
         return None
-    for run in sweep_plan.runs if executor_name == EXECUTORS[0] else ():  # a cluster's machines have other folders
-        if not run.is_finished:
-            check_data_root(run.recipe.data)
+    if executor_name == EXECUTORS[0]:  # a cluster's machines have other folders
+        check_plan_images(sweep_plan)
     settings = WorkerSettings(RunStore(runs, tracking_uri), FIGURE_HOOK)
     executor, parallel_jobs = choose_executor(executor_name, settings, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
     for note in list_sweep_notes(executor_name, gpus):

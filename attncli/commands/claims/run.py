@@ -90,7 +90,7 @@ def command(
       attncli claims run eca-acc-r50 --backbone resnet20 --dataset cifar10 --dry-run
     """
     from attncli.claims import claim_files, missing_runs
-    from attncli.jobs.plan import plan_recipes
+    from attncli.jobs.plan import check_plan_images, plan_recipes
     from attncli.report import claims as claims_report
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
@@ -117,6 +117,7 @@ def command(
         for text in sweep_summary.describe_plan_images(plan):
             click.echo(text, err=True)
         return None
+    check_plan_images(plan)
     failures, stopped = _train_missing_runs(plan, RunStore(runs, tracking_uri), jobs, quiet)
     if as_json:
         echo_json(sweep_summary.build_sweep_dict(plan_recipes(plan.name, recipes, runs=runs), failures, runs))
