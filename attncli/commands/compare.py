@@ -187,7 +187,7 @@ def _read_runs(
     run_store: "RunStore", with_files: Sequence[Path], shipped: Sequence[str]
 ) -> "tuple[Sequence[FinishedRun], Sequence[FailedRun]]":
     """Return the finished and the failed runs of the store, and with them the results of others."""
-    from attncli.result_files import merge_results, rename_failed_groups
+    from attncli.result_merging import merge_results, rename_failed_groups
     from attncli.runs import read_failed_runs, read_finished_runs
 
     finished_runs = read_finished_runs(run_store, warn_of_unreadable_runs)

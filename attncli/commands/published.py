@@ -6,8 +6,8 @@ import click
 
 from attncli.commands._completion import complete_backbones, complete_mechanisms
 from attncli.commands._output import csv_option, echo_json, json_option
-from attncli.commands._run_options import store_options, warn_of_unreadable_runs
 from attncli.commands._result_stream import echo_result
+from attncli.commands._run_options import store_options, warn_of_unreadable_runs
 from attncli.commands._value_types import NAMES
 from attncli.errors import unknown_name_error
 from attncli.system.terminal import find_terminal_width

@@ -181,9 +181,7 @@ def command(
         echo_json(sweep_summary.build_sweep_dict(plan_runs(), failures, runs))
     else:
         unchanged_sweep = None if overrides or attn or dataset or backbone else str(sweep)
-        click.echo(
-            sweep_summary.render_sweep_end(plan, failures, runs, stopped=stop_reason, sweep=unchanged_sweep)
-        )
+        click.echo(sweep_summary.render_sweep_end(plan, failures, runs, stopped=stop_reason, sweep=unchanged_sweep))
     exit_unless_complete(failures, stop_reason)
     return None
 

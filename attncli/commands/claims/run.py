@@ -101,9 +101,7 @@ def command(
         click.echo(describe_trainings(trainings), err=True)
     if dry_run:
         return print_plan(plan, as_json)
-    failures, stop_reason = execute_sweep(
-        plan, RunStore(runs, tracking_uri), ExecutorChoice(jobs=jobs), quiet=quiet
-    )
+    failures, stop_reason = execute_sweep(plan, RunStore(runs, tracking_uri), ExecutorChoice(jobs=jobs), quiet=quiet)
     if as_json:
         echo_json(sweep_summary.build_sweep_dict(plan_recipes(plan.name, recipes, runs=runs), failures, runs))
     elif failures or stop_reason:

@@ -154,7 +154,9 @@ def _judge_selected_claims(
     return [verdict for verdict in verdicts if verdict.outcome in shown_outcomes]
 
 
-def _print_verdicts(verdicts: "Sequence[ClaimVerdict]", evidence: "Evidence", ids: Sequence[str], verbose: bool) -> None:
+def _print_verdicts(
+    verdicts: "Sequence[ClaimVerdict]", evidence: "Evidence", ids: Sequence[str], verbose: bool
+) -> None:
     """Print a table of the verdicts; of one claim that was asked for, or with `verbose`, all that they are based on."""
     from attncli.claims.next_step import describe_unused_runs
     from attncli.report import claims as claims_report
