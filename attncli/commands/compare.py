@@ -168,7 +168,7 @@ def command(
     )  # of all runs, as variants are tested together whatever is shown
     rows = run_filter.select_rows(all_rows, finished_runs)
     rows = sort_rows(rows, sort) if sort else rows
-    shown_columns, shown_spread = _choose_columns(columns, spread, format_)
+    shown_columns, shown_spread = _choose_paper_columns(columns, spread, format_)
     for text in describe_lost_runs(failed_runs, finished_runs):
         click.echo(text, err=True)
     if not rows and format_ == "table":
@@ -198,7 +198,7 @@ def _read_runs(
     return merge_results(finished_runs, others, must_match=not shipped), rename_failed_groups(failed_runs, others)
 
 
-def _choose_columns(
+def _choose_paper_columns(
     names: Sequence[str] | None, spread: Literal["ci", "sd"] | None, format_: str
 ) -> "tuple[list[Column[ComparisonRow]] | None, Literal['ci', 'sd']]":
     """Return the columns of a paper's table, None for those of the screen, and what stands after ±.
