@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands._options import echo_json, find_recipe, json_option, read_recipe, recipe_options, runs_option
+from attncli.commands._output import echo_json, json_option
+from attncli.commands._recipe_options import find_recipe, read_recipe, recipe_options
+from attncli.commands._run_options import runs_option
 
 if TYPE_CHECKING:
     from attncli.jobs.plan import PlannedRun

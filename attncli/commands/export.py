@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_runs
-from attncli.commands._options import echo_json, json_option, locate_run, runs_option
+from attncli.commands._output import echo_json, json_option
+from attncli.commands._run_options import locate_run, runs_option
 
 FORMATS = ("safetensors", "onnx", "torch-export")
 

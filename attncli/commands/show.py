@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._completion import complete_mechanisms
-from attncli.commands._options import echo_json, json_option, wrap_with_label
+from attncli.commands._output import echo_json, json_option, wrap_with_label
 from attncli.system.terminal import find_terminal_width, find_text_width
 
 if TYPE_CHECKING:

@@ -4,14 +4,8 @@ from typing import Any
 
 import click
 
-from attncli.commands._options import (
-    classes_option,
-    echo_json,
-    format_option,
-    json_option,
-    read_recipe,
-    recipe_options,
-)
+from attncli.commands._output import echo_json, format_option, json_option
+from attncli.commands._recipe_options import classes_option, read_recipe, recipe_options
 from attncli.commands._result_stream import echo_result
 from attncli.system.terminal import find_terminal_width
 

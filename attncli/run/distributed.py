@@ -1,7 +1,13 @@
-"""The processes of a run: all train and evaluate together, and the first one does everything else."""
+"""The processes of a run: all train and evaluate together, and the first one does everything else.
+
+The others follow the first process. They wait for its word twice: before they read the images, as it may find an error
+or a finished run, and before they train, as it may find an error in the network. Each time all processes exchange two
+facts: whether the first one goes on, and whether another one failed.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,27 +21,59 @@ from attncli.run.naming import make_input_spec
 from attncli.train import AllRanksError, Interrupted
 
 
-@contextmanager
-def main_rank(accelerator: Accelerator) -> Iterator[Callable[[], None]]:
-    """Yield `release_ranks`, which the first process calls twice: to let the others read the data, then to start them.
+class FollowingRanks:
+    """The other processes of a run, as the first one sees them; a run of one process has none."""
 
-    If it does not call it, they end. It raises RunFailedError if another process could not begin; that process reports
-    the reason.
-    """
-    calls = 0
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self._are_waiting = True  # for the word to train
 
-    def release_ranks() -> None:
-        nonlocal calls
-        calls += 1
-        if train.combine_flags(accelerator, True, False)[1]:
+    def let_load(self) -> None:
+        """Let them read the images and build the network."""
+        self._release()
+
+    def let_train(self) -> None:
+        """Let them train and evaluate.
+
+        Raises RunFailedError if one of them has no images or no network; that process reports the reason.
+        """
+        self._are_waiting = False
+        self._release()
+
+    def dismiss(self) -> None:
+        """End them, at whichever of the two points they wait, unless they train."""
+        if self._are_waiting:
+            with suppress(RuntimeError):  # they have ended
+                _exchange_flags(self._accelerator)
+
+    def _release(self) -> None:
+        if _exchange_flags(self._accelerator, main_goes_on=True).has_follower_failed:
             raise RunFailedError("another process of this run could not begin", "see the error of that process")
 
+
+@contextmanager
+def following_ranks(accelerator: Accelerator) -> Iterator[FollowingRanks]:
+    """Yield the other processes to the first one; those that wait when the block ends, for an error or not, end too."""
+    ranks = FollowingRanks(accelerator)
     try:
-        yield release_ranks
+        yield ranks
     finally:
-        if calls < 2:
-            with suppress(RuntimeError):  # the others have ended
-                train.combine_flags(accelerator, False, False)
+        ranks.dismiss()
+
+
+@dataclass(frozen=True)
+class _RankFlags:
+    """What all processes know after an exchange."""
+
+    main_goes_on: bool
+    has_follower_failed: bool
+
+
+def _exchange_flags(
+    accelerator: Accelerator, *, main_goes_on: bool = False, has_follower_failed: bool = False
+) -> _RankFlags:
+    """Tell all processes what this one knows: only the first can set `main_goes_on`. Waits for all of them."""
+    return _RankFlags(*train.combine_flags(accelerator, main_goes_on, has_follower_failed))
 
 
 def follow_main_rank(
@@ -46,14 +84,14 @@ def follow_main_rank(
     Raises SystemExit at the end, UserError for an error of this process alone.
     """
     setup_error = None
-    if not train.combine_flags(accelerator, False, False)[0]:
+    if not _exchange_flags(accelerator).main_goes_on:
         raise SystemExit(0)  # before the images are read, which may take longer than the first process would wait
     try:
         dataset = load_dataset(recipe.resolve_data(), cache=runs / "cache")
         net = model.build(recipe, make_input_spec(dataset))
     except UserError as error:
         setup_error = error
-    if not train.combine_flags(accelerator, False, setup_error is not None)[0]:
+    if not _exchange_flags(accelerator, has_follower_failed=setup_error is not None).main_goes_on:
         raise SystemExit(0)
     try:
         if setup_error:

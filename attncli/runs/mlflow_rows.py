@@ -17,15 +17,15 @@ from attncli.track import RunStore
 _OPTION_PREFIX = "model.options."
 
 
-def list_missing_rows(store: RunStore, digests: Set[str], status: str | None = None) -> Iterator[Mapping[str, Any]]:
+def list_missing_rows(run_store: RunStore, digests: Set[str], status: str | None = None) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of the store whose digest is not among `digests`, only those with `status` if it is given.
 
     MLflow, which takes seconds to load, is asked only if the store may have finished runs that are not among them.
     Raises UserError if the store does not answer.
     """
-    stored_digests = track.list_finished_digests(store)
+    stored_digests = track.list_finished_digests(run_store)
     if stored_digests is None or not stored_digests <= digests:
-        yield from (row for row in track.list_run_rows(store, status=status) if row["digest"] not in digests)
+        yield from (row for row in track.list_run_rows(run_store, status=status) if row["digest"] not in digests)
 
 
 def convert_mlflow_row(row: Mapping[str, Any]) -> FinishedRun | UnreadableRun:

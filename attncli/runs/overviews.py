@@ -39,27 +39,32 @@ class RunOverview:
 
 
 def list_run_overviews(
-    store: RunStore, report_unreadable: Callable[[UserError], None] = lambda _: None
+    run_store: RunStore, report_unreadable: Callable[[UserError], None] = lambda _: None
 ) -> list[RunOverview]:
     """Return every run of the folder in any state, and those that only the MLflow store has, newest first.
 
     Args:
-        store: The folder of runs and the MLflow store.
+        run_store: The folder of runs and the MLflow store.
         report_unreadable: Called for folders that cannot be read and that the store lacks too, as `read_finished_runs`
             does for finished runs.
 
     Raises:
         UserError: The store does not answer.
     """
-    overviews = _list_folder_overviews(store.runs)
+    overviews = _list_folder_overviews(run_store.runs)
     digests = {overview.digest for overview in overviews}
-    overviews += [_convert_row_to_overview(row) for row in list_missing_rows(store, digests)]
-    listed = {overview.digest for overview in overviews}
-    folders = sorted({path.parent for name in (RECIPE, RESULT, ORIGIN_FILE) for path in store.runs.glob(f"*/{name}")})
-    unreadable = [describe_unreadable_folder(folder) for folder in folders if folder.name not in listed]
+    overviews += [_convert_row_to_overview(row) for row in list_missing_rows(run_store, digests)]
+    listed_digests = {overview.digest for overview in overviews}
+    unlisted_folders = [folder for folder in _find_folders_of_runs(run_store.runs) if folder.name not in listed_digests]
+    unreadable = [describe_unreadable_folder(folder) for folder in unlisted_folders]
     for error in explain_unreadable_runs(unreadable, kind="run"):
         report_unreadable(error)
     return sorted(overviews, key=lambda overview: overview.started_ms, reverse=True)
+
+
+def _find_folders_of_runs(runs: Path) -> list[Path]:
+    """Return the folders that have a file of a run, whether it can be read or not."""
+    return sorted({path.parent for name in (RECIPE, RESULT, ORIGIN_FILE) for path in runs.glob(f"*/{name}")})
 
 
 def _convert_row_to_overview(row: Mapping[str, Any]) -> RunOverview:
@@ -87,10 +92,10 @@ def _list_folder_overviews(runs: Path) -> list[RunOverview]:
 
 def _describe_folder(folder: Path, recipe: Recipe, name: str) -> RunOverview:
     result, provenance = read_finished_result(folder), read_provenance(folder)
-    unfinished = "KILLED" if provenance is None else provenance.current_status()  # as `attncli sync` takes it
+    unfinished_status = "KILLED" if provenance is None else provenance.current_status()  # as in `attncli sync`
     return RunOverview(
         digest=folder.name,
-        status=unfinished if result is None else result.status,
+        status=result.status if result else unfinished_status,
         dataset=recipe.data.name,
         backbone=recipe.model.backbone_label,
         attn=result.attn if result else recipe.model.attn,

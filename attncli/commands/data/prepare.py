@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from attncli.commands._options import echo_json, json_option, wrap_with_label
+from attncli.commands._output import echo_json, json_option, wrap_with_label
 from attncli.commands.data._dataset import dataset_options, load_dataset, read_dataset_recipe, runs_option
 from attncli.quantities import format_counts
 
