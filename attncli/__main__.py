@@ -14,7 +14,7 @@ from attncli.system.signals import sigterm_as_interrupt
 if TYPE_CHECKING:
     import click
 
-
+# the system refuses a file or folder
 PLACE_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
 
 
@@ -44,9 +44,7 @@ def run_command() -> int:
     try:
         return cli.main(standalone_mode=False) or 0
     except UserError as error:
-        if not report_to_launcher(error):
-            print_error(error)
-        return error.code
+        return report_error(error)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 0
@@ -71,14 +69,18 @@ def run_command() -> int:
         return 3
 
 
+def report_error(error: UserError) -> int:
+    """Hand an error to the launcher of this process, or else print it; return the exit code."""
+    if not report_to_launcher(error):
+        print_error(error)
+    return error.code
+
+
 def report_place_error(failure: OSError) -> int:
     """Say in which file or folder the system refuses to read or write, and why; return the exit code."""
     place = f"{os.fsdecode(failure.filename)}: " if isinstance(failure.filename, str | bytes) else ""
     hint = "give a file or folder that can be read and written, such as --runs or --out, or make room there"
-    error = UserError(f"{place}{failure.strerror}", hint)
-    if not report_to_launcher(error):
-        print_error(error)
-    return error.code
+    return report_error(UserError(f"{place}{failure.strerror}", hint))
 
 
 def make_interrupt_error() -> UserError:
@@ -92,14 +94,12 @@ def print_error(error: UserError) -> None:
     """Print an error on stderr: one line for the problem, one for what to do about it; no colour if NO_COLOR is set."""
     import click
 
-    color = False if os.environ.get("NO_COLOR") else None
-
     lines = []
     for single_error in error.single_errors:
         lines.append(f"{click.style('Error', fg='red')}: {single_error.problem}")
         if single_error.hint:
             lines.append(f"  hint: {single_error.hint}")
-    print_lines("\n".join(lines), color)
+    print_lines("\n".join(lines), color=False if os.environ.get("NO_COLOR") else None)
 
 
 def print_lines(text: str, color: bool | None = None) -> None:

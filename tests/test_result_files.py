@@ -18,9 +18,8 @@ from attncli.result_files import (
     extract_results,
     format_portable_recipe,
     imported_results,
-    merge_results,
-    rename_failed_groups,
 )
+from attncli.result_merging import merge_results, rename_failed_groups
 from attncli.runs import RECIPE, FailedRun, read_folder_runs
 from tests.claims.case import claims_file, pairs, run
 from tests.commands.line import line, refused

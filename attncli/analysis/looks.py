@@ -45,33 +45,40 @@ class SeedPlan:
 
         `first_look` is the fewest seeds that are judged without a plan.
         """
+        unplanned_level = _choose_unplanned_level(seeds, first_look)
         if self.planned is None:
-            return _choose_unplanned_level(seeds, first_look)
+            return unplanned_level
         if seeds < self.planned:
             return None
-        extra = seeds - self.planned
-        level = self._rest() / (extra * (extra + 1)) if extra else self._choose_step_level()
-        if self.unplanned - extra < first_look:  # the others were too few for a look before the plan
-            return level
-        return min(level, _choose_unplanned_level(seeds, first_look) or level)
+        seeds_beyond = seeds - self.planned  # the plan
+        planned_level = self._divide_rest(seeds_beyond) if seeds_beyond else self._choose_step_level()
+        had_look_before_plan = self.unplanned - seeds_beyond >= first_look
+        if had_look_before_plan and unplanned_level is not None:
+            return min(planned_level, unplanned_level)
+        return planned_level
 
     def choose_next_level(self, seeds: int) -> float:
         """Return the level at which a plan of more than `seeds` seeds would be judged."""
         if self.planned is None:
             return UNPLANNED_LEVEL / (seeds + 1)
-        level = self._rest() / 2 if seeds >= self.planned else self._choose_step_level()
+        level = self._compute_rest() / 2 if seeds >= self.planned else self._choose_step_level()
         return min(level, UNPLANNED_LEVEL / (seeds + 1)) if self.unplanned >= FEWEST_UNPLANNED else level
 
     def _choose_step_level(self) -> float:
         """Return the level of the last step of the plan."""
-        return FIRST_LEVEL if len(self.steps) == 1 else self._rest()
+        return FIRST_LEVEL if len(self.steps) == 1 else self._compute_rest()
 
-    def _rest(self) -> float:
+    def _divide_rest(self, seeds_beyond: int) -> float:
+        """Return the level of a look so many seeds beyond the plan; the levels of all such looks sum to the rest."""
+        return self._compute_rest() / (seeds_beyond * (seeds_beyond + 1))
+
+    def _compute_rest(self) -> float:
         """Return the part of the level that is left for looks after the last step."""
         return (TOTAL_LEVEL - FIRST_LEVEL) / 2 ** (len(self.steps) - 1)
 
 
 def _choose_unplanned_level(seeds: int, first_look: int) -> float | None:
+    """Return the level of a look at `seeds` seeds without a plan; None if they are too few."""
     return UNPLANNED_LEVEL / (seeds + FEWEST_UNPLANNED - first_look) if seeds >= first_look else None
 
 

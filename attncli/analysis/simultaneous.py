@@ -209,18 +209,24 @@ def _simulate_null(pattern: Pattern) -> "np.ndarray":
 
 
 def _draw_null_maxima(mask: "np.ndarray", draws: int, rng: "np.random.Generator") -> "np.ndarray":
-    """Draw maxima of |T_k| (shared variances, draws): networks of unequal spreads, whose differences are correlated."""
+    """Draw maxima of |T_k|, (shared variances, draws), in networks of unequal spreads whose differences are correlated.
+
+    A run's deviation is the spread of its network times a normal number. That of a variant consists of one that all
+    variants of a seed share and one of its own. The baseline has one too, which is in the differences of all variants.
+    """
     import numpy as np
 
     seeds, variants = mask.shape
-    scatter = np.exp(SPREAD_SCATTER * rng.standard_normal((draws, 1, variants + 1), dtype=np.float32))
-    noise = rng.standard_normal((draws, seeds, variants + 2), dtype=np.float32)
+    spreads = np.exp(SPREAD_SCATTER * rng.standard_normal((draws, 1, 1 + variants), dtype=np.float32))
+    noise = rng.standard_normal((draws, seeds, 2 + variants), dtype=np.float32)
+    spread_of_baseline, spread_of_variants = spreads[:, :, :1], spreads[:, :, 1:]  # (draws, 1, 1 or variants)
+    of_baseline, common, own = noise[:, :, :1], noise[:, :, 1:2], noise[:, :, 2:]  # (draws, seeds, 1 or variants)
     maxima = []
     for shared in SHARED_VARIANCES:
-        own = math.sqrt(1 - shared) * noise[:, :, 2:] + math.sqrt(shared) * noise[:, :, 1:2]
-        differences = own * scatter[:, :, 1:] - noise[:, :, :1] * scatter[:, :, :1]
-        statistics = np.abs(compute_statistics(differences, mask)).max(axis=1)
-        maxima.append(statistics / _list_cautions(differences, mask))
+        of_variants = math.sqrt(1 - shared) * own + math.sqrt(shared) * common  # (draws, seeds, variants)
+        differences = of_variants * spread_of_variants - of_baseline * spread_of_baseline
+        largest = np.abs(compute_statistics(differences, mask)).max(axis=1)  # (draws,)
+        maxima.append(largest / _list_cautions(differences, mask))
     return np.stack(maxima)
 
 

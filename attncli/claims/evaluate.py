@@ -6,6 +6,7 @@ two things, has a - b + t and b + t - a. The comparison holds if every slack is 
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from attncli.claims.language import (
     ACCURACY,
@@ -44,26 +45,42 @@ def evaluate_expression(tree: Expression, lookup: Lookup) -> float:
     return left_value * right_value if tree.sign == "*" else left_value / right_value
 
 
+@dataclass(frozen=True)
+class _Interval:
+    """That `value` lies within `tolerance` of `centre`."""
+
+    value: Expression
+    centre: Expression
+    tolerance: Expression
+
+
 def compute_slacks(left_side: Expression, link: ComparisonLink, lookup: Lookup) -> tuple[float, ...]:
     """Return by how much the comparison is fulfilled, one slack per thing that it says. Not for == and !=.
 
     `abs(x) < t` says what `x ~ 0 +- t` says, and `a > max(b, c)` what `a > b` and `a > c` say: of figures with noise
     that is not the same as taking the size or the largest first, which noise makes larger.
     """
-    right_side, is_greater = link.right, link.sign in (">", ">=")
-    if link.sign == "~" or (isinstance(left_side, FunctionCall) and left_side.name == "abs" and not is_greater):
-        centre = evaluate_expression(right_side, lookup) if link.sign == "~" else 0.0
-        tolerance = evaluate_expression(link.tolerance or right_side, lookup)
-        inside = left_side.arguments[0] if isinstance(left_side, FunctionCall) and link.sign != "~" else left_side
-        value = evaluate_expression(inside, lookup)
+    if (interval := _read_interval(left_side, link)) is not None:
+        value, centre, tolerance = (
+            evaluate_expression(tree, lookup) for tree in (interval.value, interval.centre, interval.tolerance)
+        )
         return value - centre + tolerance, centre + tolerance - value
-    left_values = [
-        evaluate_expression(tree, lookup) for tree in _list_choices(left_side, "min" if is_greater else "max")
-    ]
-    right_values = [
-        evaluate_expression(tree, lookup) for tree in _list_choices(right_side, "max" if is_greater else "min")
-    ]
+    is_greater = link.sign in (">", ">=")
+    left_choices = _list_choices(left_side, "min" if is_greater else "max")
+    right_choices = _list_choices(link.right, "max" if is_greater else "min")
+    left_values = [evaluate_expression(tree, lookup) for tree in left_choices]
+    right_values = [evaluate_expression(tree, lookup) for tree in right_choices]
     return tuple(a - b if is_greater else b - a for a in left_values for b in right_values)
+
+
+def _read_interval(left_side: Expression, link: ComparisonLink) -> _Interval | None:
+    """Return the interval of `a ~ b +- t`, or of `abs(a) < t`, which is around 0; None for any other comparison."""
+    if link.sign == "~":
+        assert link.tolerance is not None  # the language has no ~ without +-
+        return _Interval(left_side, link.right, link.tolerance)
+    if link.sign in ("<", "<=") and isinstance(left_side, FunctionCall) and left_side.name == "abs":
+        return _Interval(left_side.arguments[0], Number("0"), link.right)
+    return None
 
 
 def _list_choices(tree: Expression, name: str) -> tuple[Expression, ...]:

@@ -10,7 +10,7 @@ from attncli.analysis.network_key import RunIndex, index_runs
 from attncli.claims.throughput import SpeedStore
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
-from attncli.result_files import merge_results, rename_failed_groups
+from attncli.result_merging import merge_results, rename_failed_groups
 from attncli.runs import FailedRun, FinishedRun, RunStore, read_failed_runs, read_finished_runs
 
 
@@ -51,7 +51,7 @@ def gather_evidence(
         measure: Time the networks again.
         planned_seeds: How many seeds were planned before the first run, for runs that do not say so themselves.
         report_claim: Called with the id of each claim before it is judged.
-        report_unreadable: Called with what is to be said about finished runs that cannot be read.
+        report_unreadable: Called with what is to be said about finished and failed runs that cannot be read.
 
     Raises:
         UserError: Unknown backbone, or the store does not answer.
@@ -65,7 +65,7 @@ def gather_evidence(
         runs=finished_runs,
         backbone=backbone,
         report_claim=report_claim,
-        failures=tuple(read_failed_runs(run_store.runs)),
+        failures=read_failed_runs(run_store.runs, report_unreadable),
         planned_seeds=planned_seeds,
     )
 
@@ -82,7 +82,7 @@ def add_runs_of_others(
         must_match: Whether it is an error if no run of others can be paired with one here.
 
     Raises:
-        UserError: As `attncli.result_files.merge_results`.
+        UserError: As `attncli.result_merging.merge_results`.
     """
     merged_runs = merge_results(evidence.runs, _name_dataset(others, folder_is), must_match=must_match)
     return replace(evidence, runs=merged_runs, failures=rename_failed_groups(evidence.failures, others))

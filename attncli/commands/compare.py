@@ -15,22 +15,24 @@ from attncli.commands._completion import (
     complete_recipes,
     complete_sweeps,
 )
-from attncli.commands._options import (
-    echo_json,
-    format_option,
-    json_option,
+from attncli.commands._output import echo_json, format_option, json_option
+from attncli.commands._result_stream import echo_result
+from attncli.commands._run_options import (
     open_results_of_others,
+    planned_seeds_option,
+    results_of_others_options,
     store_options,
     warn_of_unreadable_runs,
-    with_option,
 )
-from attncli.commands._result_stream import echo_result
 from attncli.commands._value_types import NAMES
+from attncli.quantities import format_quantity
 from attncli.system.terminal import find_text_width
 
 if TYPE_CHECKING:
+    from attncli.analysis.comparison_row import ComparisonRow
     from attncli.analysis.over_tasks import TaskComparison
     from attncli.analysis.run_filter import RunFilter
+    from attncli.report.table import Column
     from attncli.runs import FailedRun, FinishedRun, RunStore
 
 
@@ -77,12 +79,7 @@ if TYPE_CHECKING:
 @click.option(
     "--margin", type=float, default=0.5, show_default=True, help="Smallest difference that matters, in points."
 )
-@click.option(
-    "--planned-seeds",
-    type=click.IntRange(2),
-    metavar="N",
-    help="Seeds planned before the first run, for runs that no sweep planned.",
-)
+@planned_seeds_option
 @click.option(
     "--over",
     type=NAMES,
@@ -96,7 +93,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Cost axis of the plot.",
 )
-@with_option
+@results_of_others_options
 @click.option(
     "--plot/--no-plot",
     default=None,
@@ -150,9 +147,8 @@ def command(
     """
     from attncli.analysis.compare import compare_variants
     from attncli.analysis.run_filter import read_run_filter
-    from attncli.report import comparison
-    from attncli.report.comparison import describe_lost_runs
-    from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns, sort_rows
+    from attncli.report.comparison import describe_lost_runs, render_comparison
+    from attncli.report.comparison_columns import sort_rows
     from attncli.runs import RunStore
 
     run_filter = read_run_filter(
@@ -160,31 +156,28 @@ def command(
     )
     run_store = RunStore(runs, tracking_uri)
     finished_runs, failed_runs = _read_runs(run_store, with_files, shipped)
-    has_others = bool(with_files or shipped)
-    plot = not has_others if plot is None else plot
     run_filter.refuse_unknown_names(finished_runs)
+    format_ = "json" if as_json else format_
+    has_others = bool(with_files or shipped)
+    draws_plots = not has_others if plot is None else plot
     if over:
         task_comparison = _compare_over_tasks(finished_runs, failed_runs, over, run_filter)
-        file = runs / f"compare-over-{'-'.join(over)}.{plot_as}" if plot else None
-        return _print_task_comparison(task_comparison, file, as_json or format_ == "json")
+        file = runs / f"compare-over-{'-'.join(over)}.{plot_as}" if draws_plots else None
+        return _print_task_comparison(task_comparison, file, format_ == "json")
     all_rows = compare_variants(
         finished_runs, margin=margin / 100, planned_seeds=planned_seeds, failures=failed_runs
     )  # of all runs, as variants are tested together whatever is shown
     rows = run_filter.select_rows(all_rows, finished_runs)
     rows = sort_rows(rows, sort) if sort else rows
-    shown_spread: Literal["ci", "sd"] = spread or ("sd" if format_ == "latex" else "ci")
-    is_paper_table = columns or spread or format_ == "latex"
-    chosen_columns = choose_columns(columns or PAPER_COLUMNS, shown_spread) if is_paper_table else None
+    shown_columns, shown_spread = _choose_paper_columns(columns, spread, format_)
     for text in describe_lost_runs(failed_runs, finished_runs):
         click.echo(text, err=True)
-    if not rows and not as_json and format_ == "table":
+    if not rows and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
-    width = find_text_width()
-    text = comparison.render_comparison(rows, "json" if as_json else format_, width, chosen_columns, shown_spread)
-    echo_result(text)
+    echo_result(render_comparison(rows, format_, find_text_width(), shown_columns, shown_spread))
     if not has_others:
         _warn_of_untracked_runs(run_store, finished_runs)
-    if plot and rows:
+    if draws_plots and rows:
         experiments = {} if has_others else {run.reference: run.experiment for run in finished_runs}
         filters = [*run_filter.attn, *(file.stem for file in (recipe, sweep) if file), *([since] if since else [])]
         draw_plots(rows, cost, run_store, experiments, filters, plot_as)
@@ -195,15 +188,31 @@ def _read_runs(
     run_store: "RunStore", with_files: Sequence[Path], shipped: Sequence[str]
 ) -> "tuple[Sequence[FinishedRun], Sequence[FailedRun]]":
     """Return the finished and the failed runs of the store, and with them the results of others."""
-    from attncli.result_files import merge_results, rename_failed_groups
+    from attncli.result_merging import merge_results, rename_failed_groups
     from attncli.runs import read_failed_runs, read_finished_runs
 
     finished_runs = read_finished_runs(run_store, warn_of_unreadable_runs)
-    failed_runs = list(read_failed_runs(run_store.runs))
+    failed_runs = read_failed_runs(run_store.runs, warn_of_unreadable_runs)
     if not with_files and not shipped:
         return finished_runs, failed_runs
     others = open_results_of_others(with_files, shipped)
     return merge_results(finished_runs, others, must_match=not shipped), rename_failed_groups(failed_runs, others)
+
+
+def _choose_paper_columns(
+    names: Sequence[str] | None, spread: Literal["ci", "sd"] | None, format_: str
+) -> "tuple[list[Column[ComparisonRow]] | None, Literal['ci', 'sd']]":
+    """Return the columns of a paper's table, None for those of the screen, and what stands after ±.
+
+    It is a paper's table if columns or the spread are chosen, and always in LaTeX.
+    Raises UserError for an unknown column.
+    """
+    from attncli.report.comparison_columns import PAPER_COLUMNS, choose_columns
+
+    shown_spread: Literal["ci", "sd"] = spread or ("sd" if format_ == "latex" else "ci")
+    if not (names or spread or format_ == "latex"):
+        return None, shown_spread
+    return choose_columns(names or PAPER_COLUMNS, shown_spread), shown_spread
 
 
 def _compare_over_tasks(
@@ -227,8 +236,8 @@ def _warn_of_untracked_runs(run_store: "RunStore", finished_runs: "Sequence[Fini
 
     if missing := list_untracked_runs(run_store, finished_runs):
         click.echo(
-            f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "
-            "`attncli sync` adds them",
+            f"not in MLflow (deleted there, or made without it): {len(missing)} of "
+            f"{format_quantity(len(finished_runs), 'run')}; `attncli sync` adds them",
             err=True,
         )
 

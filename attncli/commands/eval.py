@@ -1,22 +1,17 @@
 """`attncli eval`: evaluate runs on other images: a split, dataset, crop or corruption."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from attncli.commands._completion import complete_datasets, complete_runs
-from attncli.commands._options import (
-    device_option,
-    echo_json,
-    format_option,
-    json_option,
-    locate_run,
-    read_folder_runs_and_warn,
-    runs_option,
-)
+from attncli.commands._device_option import device_option
+from attncli.commands._output import echo_json, format_option, json_option
 from attncli.commands._result_stream import echo_result
+from attncli.commands._run_options import locate_run, read_folder_runs_and_warn, runs_option
 from attncli.commands._value_types import NAMES
 from attncli.errors import UserError, unknown_name_error
 from attncli.system.terminal import find_text_width
@@ -69,45 +64,38 @@ def command(
       attncli eval all --corruption all --severity 3 --format latex > robust.tex
       attncli eval eca-resnet18-s0 --dataset folder --data-root ~/pictures
     """
-    from attncli.report.table import render_rows
-    from attncli.train import choose_device
-    from attncli.trained import load_trained_network
-    from attncli.trained.corruptions import CORRUPTIONS
-    from attncli.trained.evaluate import (
-        EvaluationRequest,
-        describe_precision,
-        evaluate_elsewhere,
-        load_other_images,
-    )
+    from attncli.track.run_names import distinguish_names
+    from attncli.trained.evaluate import EvaluationRequest
 
-    chosen = list(CORRUPTIONS) if corruption == [ALL] else corruption or []
-    for name in chosen:
-        if name not in CORRUPTIONS:
-            raise unknown_name_error("corruption", name, (*CORRUPTIONS, ALL))
     request = EvaluationRequest(
-        data_values=_read_data_values(dataset, data_root, overrides),
-        split=split,
-        corruptions=chosen,
+        corruptions=_read_corruptions(corruption or []),
         severity=severity,
+        split=split,
+        data_values=_read_data_values(dataset, data_root, overrides),
     )
-    evaluated = []
-    for folder in _locate_runs(runs, names):
-        trained = load_trained_network(folder)
-        images = load_other_images(trained, request)
-        if note := describe_precision(trained.recipe, choose_device()):
-            click.echo(f"note: {trained.name}: {note}", err=True)
-        evaluated.append((trained, evaluate_elsewhere(trained, images, request)))
-    rows = [_make_row(trained, e) for trained, evaluations in evaluated for e, _ in evaluations]
+    evaluated_runs = [_evaluate_run(folder, request) for folder in _locate_runs(runs, names)]
+    run_names = distinguish_names([run.trained.recipe for run in evaluated_runs])
+    named_runs = zip(run_names, evaluated_runs, strict=True)
+    rows = [_make_row(name, evaluation) for name, run in named_runs for evaluation, _ in run.evaluations]
     if as_json:
         return echo_json(rows)
-    width = find_text_width()
-    if format_ != "csv":
-        rows = [row | {name: _format_percent(row[name]) for name in ("top1", "top5")} for row in rows]
-    if len(evaluated) == 1 or format_ in ("table", "csv"):
-        echo_result(render_rows(rows, format_, width))
-    if len(evaluated) > 1 and format_ != "csv":
-        _print_comparison(evaluated, request, runs, format_, width)
+    if len(evaluated_runs) == 1 or format_ in ("table", "csv"):
+        _print_rows(rows, format_)
+    if len(evaluated_runs) > 1 and format_ != "csv":
+        _print_comparison(evaluated_runs, request, runs, format_)
     return None
+
+
+def _read_corruptions(names: Sequence[str]) -> list[str]:
+    """Return the named corruptions; `all` stands for every one. Raises UserError for an unknown name."""
+    from attncli.trained.corruptions import CORRUPTIONS
+
+    if list(names) == [ALL]:
+        return list(CORRUPTIONS)
+    for name in names:
+        if name not in CORRUPTIONS:
+            raise unknown_name_error("corruption", name, (*CORRUPTIONS, ALL))
+    return list(names)
 
 
 def _locate_runs(runs: Path, names: Sequence[str]) -> list[Path]:
@@ -137,9 +125,30 @@ def _read_data_values(dataset: str | None, data_root: str | None, overrides: Seq
     return values
 
 
-def _make_row(trained: "TrainedNetwork", evaluation: "Evaluation") -> dict[str, Any]:
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """A run and its results: one evaluation, with the predictions, of each corruption, or of the images as they are."""
+
+    trained: "TrainedNetwork"
+    evaluations: "list[tuple[Evaluation, ImagePredictions]]"
+
+
+def _evaluate_run(folder: Path, request: "EvaluationRequest") -> EvaluatedRun:
+    """Evaluate the run of a folder as requested; say on stderr if its precision is another one here."""
+    from attncli.train import choose_device
+    from attncli.trained import load_trained_network
+    from attncli.trained.evaluate import describe_precision, evaluate_elsewhere, load_other_images
+
+    trained = load_trained_network(folder)
+    images = load_other_images(trained, request)
+    if note := describe_precision(trained.recipe, choose_device()):
+        click.echo(f"note: {trained.name}: {note}", err=True)
+    return EvaluatedRun(trained, evaluate_elsewhere(trained, images, request))
+
+
+def _make_row(name: str, evaluation: "Evaluation") -> dict[str, Any]:
     return {
-        "run": trained.name,
+        "run": name,
         "on": evaluation.split,
         "images": evaluation.images,
         "top1": evaluation.top1,
@@ -148,16 +157,21 @@ def _make_row(trained: "TrainedNetwork", evaluation: "Evaluation") -> dict[str, 
     }
 
 
+def _print_rows(rows: list[dict[str, Any]], format_: str) -> None:
+    """Print a row per run and corruption; accuracies are in percent, and in CSV shares of 1."""
+    from attncli.report.table import render_rows
+
+    if format_ != "csv":
+        rows = [row | {name: _format_percent(row[name]) for name in ("top1", "top5")} for row in rows]
+    echo_result(render_rows(rows, format_, find_text_width()))
+
+
 def _format_percent(share: float | None) -> str | None:
     return None if share is None else f"{100 * share:.2f}"
 
 
 def _print_comparison(
-    evaluated: "Sequence[tuple[TrainedNetwork, list[tuple[Evaluation, ImagePredictions]]]]",
-    request: "EvaluationRequest",
-    runs: Path,
-    format_: str,
-    width: int,
+    evaluated_runs: Sequence[EvaluatedRun], request: "EvaluationRequest", runs: Path, format_: str
 ) -> None:
     """Print the comparison of several runs, by the mean of their evaluations; for LaTeX as a paper's table."""
     from attncli.analysis.compare import compare_variants
@@ -166,12 +180,12 @@ def _print_comparison(
     from attncli.runs import read_folder_runs
     from attncli.trained.evaluate import replace_test_results
 
-    by_digest = {trained.folder.name: evaluations for trained, evaluations in evaluated}
+    by_digest = {run.trained.folder.name: run.evaluations for run in evaluated_runs}
     finished_runs = [
         replace_test_results(run, by_digest[run.digest]) for run in read_folder_runs(runs) if run.digest in by_digest
     ]
-    columns = choose_columns(PAPER_COLUMNS, "sd") if format_ == "latex" else None
-    text = render_comparison(
-        compare_variants(finished_runs), format_, width, columns, "sd" if format_ == "latex" else "ci"
-    )
-    echo_result(f"{'% ' if format_ == 'latex' else ''}{request.describe()}\n{text}")
+    rows, width = compare_variants(finished_runs), find_text_width()
+    if format_ == "latex":
+        table = render_comparison(rows, format_, width, choose_columns(PAPER_COLUMNS, "sd"), "sd")
+        return echo_result(f"% {request.describe()}\n{table}")
+    return echo_result(f"{request.describe()}\n{render_comparison(rows, format_, width)}")

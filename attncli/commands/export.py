@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_runs
-from attncli.commands._options import echo_json, json_option, locate_run, runs_option
+from attncli.commands._output import echo_json, json_option
+from attncli.commands._run_options import locate_run, runs_option
 
 FORMATS = ("safetensors", "onnx", "torch-export")
 
@@ -34,7 +35,7 @@ def command(run: str, format_: str, out: Path | None, runs: Path, as_json: bool)
     from attncli.trained.export import SUFFIXES, export_network
 
     trained = load_trained_network(locate_run(runs, run))
-    summary = export_network(trained, format_, out or Path(f"{trained.name}{SUFFIXES[format_]}"))
+    summary = export_network(trained, format_, out or Path(trained.name.replace("/", "-") + SUFFIXES[format_]))
     if as_json:
         return echo_json(summary)
     shape = " x ".join(map(str, summary["input"]))

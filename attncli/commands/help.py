@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from attncli.commands._completion import make_completer
-from attncli.commands._options import wrap_with_label
+from attncli.commands._output import wrap_with_label
 from attncli.errors import unknown_name_error
 
 if TYPE_CHECKING:

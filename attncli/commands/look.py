@@ -5,7 +5,9 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_runs
-from attncli.commands._options import echo_json, json_option, locate_run, make_device_option, store_options
+from attncli.commands._device_option import make_device_option
+from attncli.commands._output import echo_json, json_option
+from attncli.commands._run_options import locate_run, store_options
 from attncli.quantities import format_quantity
 
 

@@ -5,15 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands._options import (
-    classes_option,
-    device_option,
-    echo_json,
-    format_option,
-    json_option,
-    network_options,
-    read_recipe,
-)
+from attncli.commands._device_option import device_option
+from attncli.commands._output import echo_json, format_option, json_option
+from attncli.commands._recipe_options import classes_option, network_options, read_recipe
 from attncli.commands._result_stream import echo_result
 from attncli.errors import CollectedError, UserError
 from attncli.system.terminal import find_terminal_width

@@ -5,8 +5,10 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_runs
-from attncli.commands._options import device_option, echo_json, json_option, locate_run, runs_option
+from attncli.commands._device_option import device_option
+from attncli.commands._output import echo_json, json_option
 from attncli.commands._result_stream import echo_result, reserve_stdout
+from attncli.commands._run_options import locate_run, runs_option
 
 
 @click.command()

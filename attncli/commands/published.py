@@ -5,14 +5,9 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_backbones, complete_mechanisms
-from attncli.commands._options import (
-    echo_json,
-    json_option,
-    reserve_stdout_for_data,
-    store_options,
-    warn_of_unreadable_runs,
-)
+from attncli.commands._output import csv_option, echo_json, json_option
 from attncli.commands._result_stream import echo_result
+from attncli.commands._run_options import store_options, warn_of_unreadable_runs
 from attncli.commands._value_types import NAMES
 from attncli.errors import unknown_name_error
 from attncli.system.terminal import find_terminal_width
@@ -27,7 +22,7 @@ from attncli.system.terminal import find_terminal_width
     help="Only figures about these mechanisms (separated by commas).",
 )
 @click.option("--backbone", metavar="NAME", shell_complete=complete_backbones, help="Only figures about this network.")
-@click.option("--csv", "as_csv", is_flag=True, callback=reserve_stdout_for_data, help="Print CSV.")
+@csv_option
 @store_options
 @json_option
 def command(

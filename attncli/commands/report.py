@@ -1,19 +1,25 @@
 """`attncli report`: write runs, claims and published figures into one HTML page."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import (
-    open_results_of_others,
-    overwrite_line,
+from attncli.commands._claim_options import (
+    add_results_of_others,
+    claim_backbone_option,
+    claim_files_option,
+    read_known_claims,
+)
+from attncli.commands._completion import complete_mechanisms
+from attncli.commands._output import overwrite_line
+from attncli.commands._run_options import (
+    folder_is_option,
+    results_of_others_options,
     store_options,
     warn_of_unreadable_runs,
-    with_option,
 )
 from attncli.commands._value_types import NAMES
 
@@ -30,20 +36,10 @@ if TYPE_CHECKING:
     shell_complete=complete_mechanisms,
     help="Only these mechanisms (separated by commas) and their baselines.",
 )
-@click.option(
-    "--backbone",
-    metavar="NAME",
-    shell_complete=complete_backbones,
-    help="Test claims about a larger network on this one.",
-)
-@click.option(
-    "--folder-is",
-    metavar="NAME",
-    shell_complete=complete_datasets,
-    help="The dataset whose images the runs on `folder` used.",
-)
-@with_option
-@click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), help="File with your claims (YAML).")
+@claim_backbone_option
+@folder_is_option
+@results_of_others_options
+@claim_files_option
 @click.option("--title", metavar="TEXT", help="Title of the report.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: RUNS/report.html]")
 @click.option("--track/--no-track", default=True, help="Add it to the runs' MLflow experiments too (default).")
@@ -75,54 +71,55 @@ def command(
       attncli report --with theirs.results --backbone resnet20
     """
     from attncli.claims import claim_files, judge
-    from attncli.claims.evidence import add_runs_of_others, gather_evidence
+    from attncli.claims.evidence import gather_evidence
     from attncli.report.report_data import DEFAULT_TITLE, gather_report_data, list_report_experiments
     from attncli.runs import RunStore
     from attncli.system.files import check_writable
 
     run_store, path = RunStore(runs, tracking_uri), out or runs / "report.html"
     check_writable(path)
-    names = attn or []
-    evidence = gather_evidence(
+    mechanisms = attn or []
+    own_evidence = gather_evidence(
         run_store,
         backbone=backbone,
         folder_is=folder_is,
         report_claim=overwrite_line,
         report_unreadable=warn_of_unreadable_runs,
     )
-    sources = [f"the folder {runs}"]
-    if with_files or shipped:
-        sources = [*(sources if evidence.runs else []), *(file.name for file in with_files), *shipped]
-        others = open_results_of_others(with_files, shipped)
-        evidence, track = add_runs_of_others(evidence, others, folder_is=folder_is, must_match=not shipped), False
-    known_claims = claim_files.read_claim_files(files) if files else claim_files.load_claims()
-    requested = claim_files.select_claims(known_claims, attn=names)
+    evidence = add_results_of_others(own_evidence, with_files, shipped, folder_is)
+    known_claims = read_known_claims(files)
+    requested = claim_files.select_claims(known_claims, attn=mechanisms)
     verdicts = judge.judge_claims(known_claims, evidence, requested=requested)
     overwrite_line("")
-    options = [
-        *(("--attn", ",".join(names)), ("--backbone", backbone), ("--folder-is", folder_is), ("--runs", str(runs))),
-        *(("--with", str(file)) for file in with_files),
-        *(("--shipped", name) for name in shipped),
-        *(("--file", str(file)) for file in files),
-        ("--title", title),
-    ]
+    has_others = bool(with_files or shipped)
+    own_source = [] if has_others and not own_evidence.runs else [f"the folder {runs}"]
     report_data = gather_report_data(
-        sources,
+        [*own_source, *(file.name for file in with_files), *shipped],
         verdicts,
         evidence,
-        attn=names,
-        report_commands=[_format_command(options)],
+        attn=mechanisms,
+        report_commands=[_format_command(click.get_current_context().params)],
         is_literature=not files,
         title=title or DEFAULT_TITLE,
     )
     _write_report(path, report_data)
-    if track and report_data.rows:
+    if track and report_data.rows and not has_others:
         _attach_to_experiments(path, list_report_experiments(report_data, evidence.runs), run_store)
 
 
-def _format_command(options: Sequence[tuple[str, str | None]]) -> str:
-    """Return the command that writes the report again; options without a value are left out."""
-    words = [word for key, value in options if value for word in (key, value)]
+def _format_command(values: Mapping[str, Any]) -> str:
+    """Return the command that writes the report again, by the values of its options; those without one are left out."""
+    options = [
+        ("--attn", ",".join(values["attn"] or ())),
+        ("--backbone", values["backbone"]),
+        ("--folder-is", values["folder_is"]),
+        ("--runs", str(values["runs"])),
+        *(("--with", str(file)) for file in values["with_files"]),
+        *(("--shipped", name) for name in values["shipped"]),
+        *(("--file", str(file)) for file in values["files"]),
+        ("--title", values["title"]),
+    ]
+    words = [word for name, value in options if value for word in (name, value)]
     return shlex.join(["attncli", "report", *words])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_runs
-from attncli.commands._options import store_options
+from attncli.commands._run_options import store_options
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
 

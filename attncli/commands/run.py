@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands._options import device_option, echo_json, json_option, read_recipe, recipe_options, store_options
+from attncli.commands._device_option import device_option
+from attncli.commands._output import echo_json, json_option, quiet_option
+from attncli.commands._recipe_options import read_recipe, recipe_options
 from attncli.commands._result_stream import release_stdout
+from attncli.commands._run_options import store_options
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
 from attncli.system.launcher import read_process_rank
@@ -18,7 +21,7 @@ from attncli.system.signals import end_with_launcher
 if TYPE_CHECKING:
     from attncli.recipe import Recipe
     from attncli.records import Result
-    from attncli.track import RunStore
+    from attncli.runs import RunStore
 
 
 @click.command()
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--look", is_flag=True, help="At the end draw what the attention does, as `attncli look` does.")
 @click.option("--log-model", is_flag=True, help="At the end add the network to MLflow, for mlflow.pytorch.load_model.")
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Train in N processes, on cores (gloo) or GPUs.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr; warnings stay.")
+@quiet_option
 @device_option
 @store_options
 @json_option
@@ -64,45 +67,55 @@ def command(
       accelerate launch --multi_gpu --num_processes 2 -m attncli run RECIPE
       torchrun --nproc-per-node 2 -m attncli run RECIPE
     """
-    from attncli import data, track, validation
+    from attncli import data, validation
     from attncli.report.summary import render_run_summary
-    from attncli.runs import restore_recipe
+    from attncli.runs import RunStore
 
     recipe = read_recipe(options, runs=runs)
     validation.check_image_size(recipe)
     is_one_of_several = _is_one_of_several(processes)
     end_with_launcher()
-    result = None
-    if resume and not profile and not is_one_of_several:
-        pinned_recipe = track.pin_changed_images(recipe, runs)
-        result = track.read_finished_result(runs / pinned_recipe.compute_digest())
-        if result is not None and pinned_recipe is not recipe:
-            click.echo(f"warning: {track.describe_changed_images(recipe, pinned_recipe)}", err=True)
-        if result is not None:
-            restore_recipe(runs / result.digest, pinned_recipe)
-    if result is None:
+    run_store = RunStore(runs, tracking_uri)
+    result = None if not resume or profile or is_one_of_several else _find_finished_result(recipe, runs)
+    if result is not None:
+        if not quiet:
+            _report_finished(result, run_store)
+    else:
         data.check_data_root(recipe.data)
-    if result is None and not is_one_of_several and (processes or 1) > 1:
-        return _launch_processes(processes or 1, recipe)
-    if result is None:
-        result = _train_run(
-            recipe,
-            track.RunStore(runs, tracking_uri),
-            quiet or read_process_rank().rank > 0,
-            fresh=not resume,
-            profile=profile,
-            look=look,
-        )
-    elif not quiet:
-        click.echo(f"this run is finished already ({result.folder}); --fresh runs it again", err=True)
-        if track.list_untracked_digests(track.RunStore(runs, tracking_uri), [result.digest]):
-            click.echo("it is not in MLflow as a finished run: `attncli sync` adds it", err=True)
+        if not is_one_of_several and (processes or 1) > 1:
+            return _launch_processes(processes or 1, recipe)
+        is_silent = quiet or read_process_rank().rank > 0
+        result = _train_run(recipe, run_store, is_silent, fresh=not resume, profile=profile, look=look)
     if log_model and read_process_rank().rank == 0:
-        _log_model(runs / result.digest, track.RunStore(runs, tracking_uri))
+        _log_model(runs / result.digest, run_store)
     if as_json:
         return echo_json(asdict(result))
     click.echo(render_run_summary(result, runs))
     return None
+
+
+def _find_finished_result(recipe: "Recipe", runs: Path) -> "Result | None":
+    """Return the result of the finished run of a recipe, with the images that are there now; None if there is none."""
+    from attncli import track
+    from attncli.runs import restore_recipe
+
+    pinned_recipe = track.pin_changed_images(recipe, runs)
+    result = track.read_finished_result(runs / pinned_recipe.compute_digest())
+    if result is None:
+        return None
+    if pinned_recipe is not recipe:
+        click.echo(f"warning: {track.describe_changed_images(recipe, pinned_recipe)}", err=True)
+    restore_recipe(runs / result.digest, pinned_recipe)
+    return result
+
+
+def _report_finished(result: "Result", run_store: "RunStore") -> None:
+    """Say on stderr that the run was finished before, and whether MLflow has it."""
+    from attncli import track
+
+    click.echo(f"this run is finished already ({result.folder}); --fresh runs it again", err=True)
+    if track.list_untracked_digests(run_store, [result.digest]):
+        click.echo("it is not in MLflow as a finished run: `attncli sync` adds it", err=True)
 
 
 def _log_model(folder: Path, run_store: "RunStore") -> None:

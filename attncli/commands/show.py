@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._completion import complete_mechanisms
-from attncli.commands._options import echo_json, json_option, wrap_with_label
+from attncli.commands._output import echo_json, json_option, wrap_with_label
 from attncli.system.terminal import find_terminal_width, find_text_width
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequ
     from attncli.attention.card import SITES
 
     labelled_texts = [
-        ("Paper", _cite_paper(card)),
+        ("Paper" if _is_published(card) else "Title", _cite_paper(card)),
         ("File", str(locate_mechanism(mechanism.reference)[1])),
         *([("Code", card["code"])] if card["code"] else []),
         ("Category", mechanism.category),
@@ -131,6 +131,11 @@ def _wrap_paragraphs(text: str, width: int) -> str:
         for paragraph in text.split("\n\n")
     ]
     return "\n\n".join(paragraphs)
+
+
+def _is_published(card: dict[str, Any]) -> bool:
+    """Return whether a card names where its paper is; the card of a user's own class has its name only."""
+    return bool(card["venue"] or card["year"] or card["arxiv"])
 
 
 def _cite_paper(card: dict[str, Any]) -> str:

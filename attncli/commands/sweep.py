@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -14,29 +14,33 @@ from attncli.commands._completion import (
     complete_recipes,
     complete_sweeps,
 )
-from attncli.commands._options import (
-    JOBS_HELP,
-    device_option,
-    echo_json,
-    json_option,
-    open_results_of_others,
+from attncli.commands._device_option import device_option
+from attncli.commands._output import echo_json, json_option, quiet_option
+from attncli.commands._recipe_options import (
+    data_root_option,
+    epochs_option,
+    image_size_option,
     refuse_misplaced_words,
-    store_options,
-    with_option,
 )
-from attncli.commands._value_types import IMAGE_SIZE, JOBS, NAMES, SEEDS
+from attncli.commands._run_options import open_results_of_others, results_of_others_options, store_options
+from attncli.commands._sweep_execution import (
+    EXECUTORS,
+    LOCAL,
+    ExecutorChoice,
+    execute_sweep,
+    exit_unless_complete,
+    jobs_option,
+    print_plan,
+)
+from attncli.commands._value_types import NAMES, SEEDS
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.shortcuts import SHORTCUT_KEYS
-from attncli.system.terminal import find_terminal_width
 
 if TYPE_CHECKING:
-    from attncli.jobs import SweepPlan, TaskEnded
-    from attncli.jobs.execute import Executor
-    from attncli.jobs.worker_pool import WorkerSettings
+    from attncli.jobs import SweepPlan
     from attncli.sweep import MechanismList
 
-FIGURE_HOOK = "attncli.report.run_figures:save_run_figures"
-EXECUTORS = ("local", "ray", "slurm")
 ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last two need their extra installed."
 
 
@@ -59,10 +63,8 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
 @click.option(
     "--dry-run", is_flag=True, help="Print the plan, which runs are finished, and about how long the rest takes."
 )
-@click.option("--jobs", type=JOBS, metavar="N|auto", help=JOBS_HELP)
-@click.option(
-    "--on", "executor_name", type=click.Choice(EXECUTORS), default=EXECUTORS[0], show_default=True, help=ON_HELP
-)
+@jobs_option
+@click.option("--on", "executor_name", type=click.Choice(EXECUTORS), default=LOCAL, show_default=True, help=ON_HELP)
 @click.option("--cpus", type=click.IntRange(1), metavar="N", help="Cores per run on a cluster  [default: 1]")
 @click.option(
     "--gpus",
@@ -91,9 +93,9 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
 @click.option(
     "--seeds", type=SEEDS, metavar="N|LIST", help="How many seeds, or which, instead of the file's; 3 without a file."
 )
-@click.option("--data-root", metavar="DIR", help="Folder that holds the dataset's files, or gets them.")
-@click.option("--image-size", type=IMAGE_SIZE, metavar="PX", help="Side of the images in pixels, or HEIGHTxWIDTH.")
-@click.option("--epochs", type=int, metavar="N", help="Passes over the training images.")
+@data_root_option
+@image_size_option
+@epochs_option
 @click.option(
     "--set",
     "overrides",
@@ -102,8 +104,8 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
     shell_complete=complete_recipe_keys,
     help="Set a key of every run; may be repeated.",
 )
-@with_option
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr; warnings stay.")
+@results_of_others_options
+@quiet_option
 @device_option
 @store_options
 @json_option
@@ -121,9 +123,6 @@ def command(
     dataset: list[str] | None,
     backbone: list[str] | None,
     seeds: int | list[int] | None,
-    data_root: str | None,
-    image_size: int | list[int] | None,
-    epochs: int | None,
     overrides: tuple[str, ...],
     with_files: tuple[Path, ...],
     shipped: tuple[str, ...],
@@ -131,6 +130,7 @@ def command(
     runs: Path,
     tracking_uri: str | None,
     as_json: bool,
+    **shortcuts: Any,
 ) -> None:
     """Train all runs of SWEEP (a file, or a name of `attncli recipe ls`) with their baselines, seed by seed.
 
@@ -154,56 +154,49 @@ def command(
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
     from attncli.analysis.finished_elsewhere import count_finished_elsewhere
-    from attncli.data import check_data_root
-    from attncli.jobs.executors import choose_executor
     from attncli.jobs.plan import plan_sweep
-    from attncli.jobs.worker_pool import WorkerSettings
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
 
     mechanisms = _read_mechanisms(attn)
+    source = _choose_source(sweep, mechanisms, recipe)
     axes = {"attn": mechanisms, "dataset": dataset, "backbone": backbone, "seeds": seeds}
     axes = {name: values for name, values in axes.items() if values is not None}
-    source = _choose_source(sweep, mechanisms, recipe)
-    shortcuts = {"data_root": data_root, "image_size": image_size, "epochs": epochs}
-    given = [f"{SHORTCUT_KEYS[name]}={json.dumps(value)}" for name, value in shortcuts.items() if value is not None]
-    overrides = (*given, *overrides)
+    overrides = (*_list_shortcut_overrides(shortcuts), *overrides)
     others = open_results_of_others(with_files, shipped) if with_files or shipped else []
 
     def plan_runs() -> "SweepPlan":
         plan = plan_sweep(source, runs=runs, overrides=overrides, axes=axes)
         return count_finished_elsewhere(plan, others, runs) if others else plan
 
-    sweep_plan = plan_runs()
-    changed_count = sum(run.recipe.data.content is not None for run in sweep_plan.runs)
-    if changed_count:
-        message = f"{changed_count} of {len(sweep_plan.runs)} runs with other images than before: these are other runs"
-        click.echo(message, err=True)
+    plan = plan_runs()
+    _warn_of_changed_images(plan)
     if dry_run:
-        rows = [run.to_json_dict() for run in sweep_plan.runs]
-        if as_json:
-            return echo_json(rows)
-        images = sweep_summary.describe_plan_images(sweep_plan)
-        click.echo(sweep_summary.render_plan(sweep_plan, find_terminal_width()))
-        for text in images:
-            click.echo(text, err=True)
-        return None
-    for run in sweep_plan.runs if executor_name == EXECUTORS[0] else ():  # a cluster's machines have other folders
-        if not run.is_finished:
-            check_data_root(run.recipe.data)
-    settings = WorkerSettings(RunStore(runs, tracking_uri), FIGURE_HOOK)
-    executor, parallel_jobs = choose_executor(executor_name, settings, jobs=jobs, cpus=cpus, gpus=gpus, slurm=slurm)
-    for note in list_sweep_notes(executor_name, gpus):
-        click.echo(f"note: {note}", err=True)
-    failures, stopped = execute_sweep(sweep_plan, executor, parallel_jobs, settings, fail_fast, quiet)
+        return print_plan(plan, as_json)
+    choice = ExecutorChoice(executor_name, jobs, cpus, gpus, slurm)
+    run_store = RunStore(runs, tracking_uri)
+    failures, stop_reason = execute_sweep(plan, run_store, choice, quiet=quiet, fail_fast=fail_fast)
     if as_json:
         echo_json(sweep_summary.build_sweep_dict(plan_runs(), failures, runs))
     else:
-        same_plan = None if overrides or attn or dataset or backbone else str(sweep)
-        click.echo(sweep_summary.render_sweep_end(sweep_plan, failures, runs, stopped=stopped, sweep=same_plan))
-    if failures or stopped:
-        raise SystemExit(130 if stopped.startswith("stopped by SIG") else 1)
+        unchanged_sweep = None if overrides or attn or dataset or backbone else str(sweep)
+        click.echo(sweep_summary.render_sweep_end(plan, failures, runs, stopped=stop_reason, sweep=unchanged_sweep))
+    exit_unless_complete(failures, stop_reason)
     return None
+
+
+def _list_shortcut_overrides(shortcuts: dict[str, Any]) -> list[str]:
+    """Return the options that stand for a key of the recipe as KEY=VALUE; those that are not given are left out."""
+    values = {key: shortcuts.get(name) for name, key in SHORTCUT_KEYS.items()}
+    return [f"{key}={json.dumps(value)}" for key, value in values.items() if value is not None]
+
+
+def _warn_of_changed_images(plan: "SweepPlan") -> None:
+    """Say on stderr how many runs have other images than finished runs of the same recipe."""
+    changed_count = sum(run.recipe.data.content is not None for run in plan.runs)
+    if changed_count:
+        total = format_quantity(len(plan.runs), "run")
+        click.echo(f"{changed_count} of {total} with other images than before: these are other runs", err=True)
 
 
 def _read_mechanisms(names: list[str] | None) -> "list[str | dict[str, str]] | None":
@@ -237,49 +230,3 @@ def _choose_source(
         )
         raise UserError("SWEEP is missing", hint)
     return MechanismList(tuple(attn), find_recipe_file(recipe) if recipe else None)
-
-
-def list_sweep_notes(executor_name: str, gpus: float | None) -> list[str]:
-    """Return what a user should hear about the devices of a sweep before it starts, one line each.
-
-    Raises UserError if `--device` asks for CUDA and this machine, which is to run the sweep, has no usable GPU.
-    """
-    from attncli.jobs import resources
-    from attncli.system import gpu_support, hardware
-
-    requested = gpu_support.read_requested_device()
-    if executor_name == "slurm" and gpus is None and requested != "cpu":
-        return ["without --gpus the jobs get no GPU and train on CPUs; --gpus 1 asks for one each"]
-    if executor_name != "local" or requested == "cpu":
-        return []
-    obstacle = gpu_support.find_gpu_obstacle()
-    if requested.startswith("cuda") and (obstacle or not (resources.list_gpus() or hardware.list_gpu_names())):
-        problem, hint = obstacle or ("there is no NVIDIA GPU here", "leave out --device; `attncli doctor` says more")
-        raise UserError(f"--device {requested}: {problem}", hint)
-    return [f"{obstacle[0]}; the runs train on the CPU ({obstacle[1]})"] if obstacle else []
-
-
-def execute_sweep(
-    plan: "SweepPlan", executor: "Executor", jobs: int, settings: "WorkerSettings", fail_fast: bool, quiet: bool
-) -> "tuple[list[TaskEnded], str]":
-    """Execute a plan with progress on stderr.
-
-    Args:
-        plan: the runs.
-        executor: runs them, here or on a cluster.
-        jobs: how many it runs at a time.
-        settings: where the runs and their store are.
-        fail_fast: whether the first failure stops the others.
-        quiet: whether to print warnings only.
-
-    Returns:
-        The runs that did not finish, and why the sweep stopped early ("" if it did not).
-    """
-    from attncli.jobs import execute_plan
-    from attncli.report.sweep_progress import SweepProgress
-    from attncli.system.signals import sweep_stop_request
-
-    with sweep_stop_request() as stop, SweepProgress(plan, settings.runs, jobs=jobs, quiet=quiet) as board:
-        for event in execute_plan(plan, executor, stop, settings.run_store, fail_fast=fail_fast):
-            board.handle_event(event)
-    return board.failures, stop.reason

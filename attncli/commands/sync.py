@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from attncli.commands._options import echo_json, json_option, store_options
+from attncli.commands._output import echo_json, json_option
+from attncli.commands._run_options import store_options
 from attncli.quantities import format_quantity
 
 

@@ -82,8 +82,8 @@ def choose_jobs_by_timing(recipe: Recipe, runs_folder: Path, runs: int, stop: St
     if len(threads_by_jobs) == 1:
         return 1, "there is one core" if cores == 1 else "there is one run"
     threads = list(dict.fromkeys(threads_by_jobs.values()))
-    order = {"recipe": recipe.model_dump(mode="json"), "runs": str(runs_folder), "threads": threads}
-    answer = _ask_step_timer(order, stop)
+    request = {"recipe": recipe.model_dump(mode="json"), "runs": str(runs_folder), "threads": threads}
+    answer = _ask_step_timer(request, stop)
     if "device" in answer:
         return 1, f"the runs train on {answer['device']}"
     if "seconds" not in answer:
@@ -92,11 +92,11 @@ def choose_jobs_by_timing(recipe: Recipe, runs_folder: Path, runs: int, stop: St
     return choose_jobs_per_cpu(times, threads_by_jobs, read_free_memory())
 
 
-def _ask_step_timer(order: Mapping[str, object], stop: StopRequest) -> dict[str, Any]:
+def _ask_step_timer(request: Mapping[str, object], stop: StopRequest) -> dict[str, Any]:
     """Return the answer of the process that times, or nothing if it failed or was stopped."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "attncli.jobs.step_timer", json.dumps(order)],
+            [sys.executable, "-m", "attncli.jobs.step_timer", json.dumps(request)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """A process that times training steps of a recipe with several numbers of threads, for `--jobs auto` on a CPU.
 
-    python -m attncli.jobs.step_timer ORDER      (ORDER as JSON: recipe, folder of runs, numbers of threads)
+    python -m attncli.jobs.step_timer REQUEST      (REQUEST as JSON: recipe, folder of runs, numbers of threads)
 
 It prints one line of JSON: seconds of a step by number of threads and bytes of memory, or the device if it is no CPU.
 """
@@ -23,11 +23,11 @@ from attncli.train.malloc import tune_malloc
 from attncli.train.precision import resolve_precision
 
 
-def main(order: str) -> None:
-    """Time the steps of an order and print the answer."""
-    settings = json.loads(order)
-    recipe, runs = Recipe.model_validate(settings["recipe"]), Path(settings["runs"])
-    print(json.dumps(time_recipe(recipe, runs, settings["threads"])), flush=True)
+def main(request_json: str) -> None:
+    """Time the steps of a request and print the answer."""
+    request = json.loads(request_json)
+    recipe, runs = Recipe.model_validate(request["recipe"]), Path(request["runs"])
+    print(json.dumps(time_recipe(recipe, runs, request["threads"])), flush=True)
 
 
 def time_recipe(recipe: Recipe, runs: Path, thread_counts: Sequence[int]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The process of a worker: it does one task after another and keeps what they share (libraries, decoded images).
 
-    python -m attncli.jobs.worker_main SETTING       (SETTING as JSON; one task per line on stdin, events as lines on
-    stdout)
+    python -m attncli.jobs.worker_main SETTINGS
+
+SETTINGS are WorkerSettings as JSON. It reads one request per line on stdin and writes its messages as lines on stdout.
 
 It ends when its stdin ends: if the parent is killed, its workers save a checkpoint and end.
 A task that did not finish ends the worker too, so that nothing it left in the process affects another run.
@@ -33,57 +34,57 @@ from attncli.system.process_groups import interrupt_self
 if TYPE_CHECKING:
     from attncli.track import RunStore
 
-TaskOrder = dict[str, Any]
+TaskRequest = dict[str, Any]
 SendEvent = Callable[..., None]
 
 
-class OrderInbox:
-    """The orders on stdin. If stdin ends in the middle of a task, this process gets a SIGTERM."""
+class RequestInbox:
+    """The requests on stdin. If stdin ends in the middle of a task, this process gets a SIGTERM."""
 
     def __init__(self) -> None:
-        self._orders: queue.SimpleQueue[TaskOrder | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[TaskRequest | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._busy = False
         threading.Thread(target=self._read_stdin, daemon=True).start()
 
-    def __iter__(self) -> Iterator[TaskOrder]:
-        """Yield the orders one by one; the worker counts as busy until it asks for the next."""
-        while (order := self._orders.get()) is not None:
+    def __iter__(self) -> Iterator[TaskRequest]:
+        """Yield the requests one by one; the worker counts as busy until it asks for the next."""
+        while (request := self._requests.get()) is not None:
             self._busy = True
             if self._closed.is_set():
                 return
-            yield order
+            yield request
             self._busy = False
 
     def _read_stdin(self) -> None:
         for line in sys.stdin:
-            self._orders.put(json.loads(line))
+            self._requests.put(json.loads(line))
         self._closed.set()
-        self._orders.put(None)
+        self._requests.put(None)
         if self._busy:
             interrupt_self()
 
 
-def main(setting: str) -> None:
-    """Run the worker: send `ready`, then do orders until there are no more."""
+def main(settings_json: str) -> None:
+    """Run the worker: send `ready`, then do what is requested until there is no more."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _raise_interrupt)
     tolerate_unencodable_text("utf-8")
     send_event = _make_event_writer()
     _prefer_for_oom_kill()
     try:
-        settings = json.loads(setting)
-        inbox = OrderInbox()
+        settings = json.loads(settings_json)
+        inbox = RequestInbox()
         with relaxed_gc():
             from attncli.measure import environment
             from attncli.track import RunStore, load_mlflow
 
             load_mlflow()
-            run_store = RunStore(Path(settings["runs"]), settings["uri"])
-            run_order = _make_task_runner(run_store, settings["decorate"], send_event)
+            run_store = RunStore(Path(settings["runs"]), settings["tracking_uri"])
+            run_request = _make_request_runner(run_store, settings["figure_hook"], send_event)
         send_event("ready", threads=environment.describe_machine()["threads"])
-        for order in inbox:
-            outcome = run_order(order)
+        for request in inbox:
+            outcome = run_request(request)
             send_event("ended", **outcome)
             if outcome["status"] not in ("FINISHED", "OCCUPIED"):
                 return
@@ -114,21 +115,21 @@ def _prefer_for_oom_kill() -> None:
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
-def _make_task_runner(
+def _make_request_runner(
     run_store: "RunStore", figure_hook: str, send_event: SendEvent
-) -> Callable[[TaskOrder], dict[str, str]]:
-    """Return a function that does an order and returns how it ended."""
+) -> Callable[[TaskRequest], dict[str, str]]:
+    """Return a function that does a request and returns how it ended."""
     from attncli.jobs.tasks import cache_datasets, run_task, time_task
     from attncli.train.malloc import release_freed_memory
 
     load_dataset = cache_datasets()
     save_figures = resolve_name(figure_hook) if figure_hook else None
 
-    def run_order(order: TaskOrder) -> dict[str, str]:
-        recipe = Recipe.model_validate(order["recipe"])
+    def run_request(request: TaskRequest) -> dict[str, str]:
+        recipe = Recipe.model_validate(request["recipe"])
         work = (
             partial(time_task, recipe, runs=run_store.runs, load_dataset=load_dataset)
-            if order["timing"]
+            if request["timing"]
             else partial(
                 run_task,
                 recipe,
@@ -136,8 +137,8 @@ def _make_task_runner(
                 send_event=send_event,
                 load_dataset=load_dataset,
                 save_figures=save_figures,
-                tags=order["tags"],
-                timing_threads=order["threads"],
+                tags=request["tags"],
+                timing_threads=request["threads"],
             )
         )
         try:
@@ -152,7 +153,7 @@ def _make_task_runner(
         finally:
             release_freed_memory()
 
-    return run_order
+    return run_request
 
 
 def run_and_summarize(work: Callable[[], object]) -> dict[str, str]:

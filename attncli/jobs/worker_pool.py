@@ -44,7 +44,7 @@ class WorkerSettings:
 
 
 class WorkerProcess:
-    """One process. `task` is its current task; `is_ready` says whether it waits for orders."""
+    """One process. `task` is its current task; `is_ready` says whether it waits for tasks."""
 
     def __init__(
         self, settings: WorkerSettings, environment: Mapping[str, str], inbox: "queue.SimpleQueue[Any]"
@@ -63,8 +63,8 @@ class WorkerProcess:
                 json.dumps(
                     {
                         "runs": str(settings.runs),
-                        "uri": settings.run_store.tracking_uri,
-                        "decorate": settings.figure_hook,
+                        "tracking_uri": settings.run_store.tracking_uri,
+                        "figure_hook": settings.figure_hook,
                     }
                 ),
             ],
@@ -90,7 +90,7 @@ class WorkerProcess:
     def give_task(self, task: Task, threads: int | None) -> None:
         """Send a task; if the process has died meanwhile, its closed output shows it."""
         self.task = task
-        order = {
+        request = {
             "recipe": task.recipe.model_dump(mode="json"),
             "timing": task.timing,
             "tags": dict(task.tags),
@@ -98,7 +98,7 @@ class WorkerProcess:
         }
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(order) + "\n")
+            self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
 
     def request_stop(self) -> None:

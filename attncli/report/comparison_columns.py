@@ -49,8 +49,17 @@ def format_accuracy(estimate: MeanEstimate | None, spread: Spread) -> str:
     """Return a mean in percent with its standard deviation, or with half its 95 % interval."""
     if estimate is None:
         return MISSING
-    half = estimate.sd if spread == "sd" else None if estimate.high is None else estimate.high - estimate.mean
-    return f"{100 * estimate.mean:.2f}" + ("" if half is None or estimate.n < 2 else f" ±{format_half_interval(half)}")
+    mean_text, half_width = f"{100 * estimate.mean:.2f}", _find_half_width(estimate, spread)
+    return mean_text if half_width is None else f"{mean_text} ±{format_half_interval(half_width)}"
+
+
+def _find_half_width(estimate: MeanEstimate, spread: Spread) -> float | None:
+    """Return what stands after ±, as a fraction; None for one value, which has neither."""
+    if estimate.n < 2:
+        return None
+    if spread == "sd":
+        return estimate.sd
+    return None if estimate.high is None else estimate.high - estimate.mean
 
 
 def choose_columns(names: Sequence[str], spread: Spread = "ci") -> list[Column[ComparisonRow]]:

@@ -91,22 +91,28 @@ def draw_differences(rows: Sequence[ComparisonRow]) -> str:
         for y, (row, difference) in enumerate(compared_rows):
             _draw_difference(axes, y, row, difference, colours[row.variant])
         axes.axvline(0, color=FAINT, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
-        axes.set_yticks(range(len(names)), names, fontsize=10)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        axes.margins(x=0.08)
-        low, high = axes.get_xlim()
-        lacking = max(0.0, MIN_POINTS - (high - low)) / 2
-        axes.set_xlim(low - lacking, high + lacking)
-        axes.set_xlabel("points of top-1 over the plain network")
-        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.4g}" if abs(value) > 1e-9 else "0"))
+        _scale_difference_axes(axes, names)
         return render_inline_svg(figure, "Differences to the plain network")
 
 
+def _scale_difference_axes(axes: Axes, names: Sequence[str]) -> None:
+    """Label the rows with the names of the variants, and show at least `MIN_POINTS` of differences."""
+    axes.set_yticks(range(len(names)), names, fontsize=10)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.margins(x=0.08)
+    low, high = axes.get_xlim()
+    lacking = max(0.0, MIN_POINTS - (high - low)) / 2
+    axes.set_xlim(low - lacking, high + lacking)
+    axes.set_xlabel("points of top-1 over the plain network")
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.4g}" if abs(value) > 1e-9 else "0"))
+
+
 def _draw_difference(axes: Axes, y: int, row: ComparisonRow, difference: MeanEstimate, colour: str) -> None:
+    """Draw a variant's difference in row `y`: its interval, a point, and its number at the right edge."""
     joint = row.joint
     if joint is not None and joint.low is not None and joint.high is not None and math.isfinite(joint.high):
         axes.plot([100 * joint.low, 100 * joint.high], [y, y], color=colour, linewidth=2.2)
@@ -147,15 +153,16 @@ def draw_pareto(rows: Sequence[ComparisonRow], path: Path, cost: str = "params")
         raise unknown_name_error("cost", cost, COST_AXES)
     axis = COST_AXES[cost]
     groups = [
-        (title, group, _collect_cost_points(group, axis)) for title, group in comparison.group_comparison_rows(rows)
+        (title, group, points)
+        for title, group in comparison.group_comparison_rows(rows)
+        if (points := _collect_cost_points(group, axis))
     ]
-    groups = [(title, group, points) for title, group, points in groups if points]
     if not groups:
         raise UserError(f"no finished run has its {cost} measured", "attncli run measures it at the end of a run")
-    columns = min(3, len(groups))
-    lines = math.ceil(len(groups) / columns)
-    with saved_figure(path, 0.6 + 5.6 * columns, 4.4 * lines) as figure:
-        panels = figure.subplots(lines, columns, squeeze=False).flat
+    grid_columns = min(3, len(groups))
+    grid_rows = math.ceil(len(groups) / grid_columns)
+    with saved_figure(path, 0.6 + 5.6 * grid_columns, 4.4 * grid_rows) as figure:
+        panels = figure.subplots(grid_rows, grid_columns, squeeze=False).flat
         for axes, (title, group, points) in zip(panels, groups, strict=False):
             axes.set_title(textwrap.fill(title, TITLE_WIDTH))
             _draw_costs(figure, axes, points, axis, choose_colours(group))

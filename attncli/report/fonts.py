@@ -9,7 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 MAIN_FONT = "DejaVu Sans"
-PREFERRED = ("Noto Sans", "Source Han Sans", "WenQuanYi", "Droid Sans Fallback", "Arial Unicode MS")  # begins of names
+PREFERRED = (
+    "Noto Sans",
+    "Source Han Sans",
+    "WenQuanYi",
+    "Droid Sans Fallback",
+    "Arial Unicode MS",
+)  # how the names of these families begin
 _reported: set[str] = set()
 
 
@@ -28,7 +34,7 @@ def apply_fallback_fonts(figure: Figure) -> None:
 def find_fallback_file(text: str) -> str | None:
     """Return the file of a font that has the characters of a text that the main font lacks; None if it lacks none.
 
-    If no font has them all, it is the one with the most common of them; those that no font has are named as above.
+    If no font has them all, it is the one with the most common of them; those that no font has are named on stderr.
     """
     characters = find_missing_characters(text)
     if not characters:

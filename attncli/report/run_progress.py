@@ -25,7 +25,7 @@ class RunProgress:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[status]}"),
             console=self._console,
             transient=True,
             disable=quiet or not self._console.is_terminal,
@@ -78,8 +78,8 @@ class RunProgress:
 
     def _update_bar(self, what: str, completed: int, total: int, status: str) -> None:
         if self._task is None:
-            self._task = self._bar.add_task(what, total=total or None, told=status)
-        self._bar.update(self._task, description=what, completed=completed, total=total or None, told=status)
+            self._task = self._bar.add_task(what, total=total or None, status=status)
+        self._bar.update(self._task, description=what, completed=completed, total=total or None, status=status)
 
     def _remove_bar(self) -> None:
         if self._task is not None:

@@ -1,13 +1,15 @@
 """The processes of a run: all train and evaluate together, and the first one does everything else.
 
-Before the training they exchange flags three times: the first process lets the others read the data, hears whether all
-of them can begin, and starts them once its records are there. Each of them takes part in every exchange until one has
-said that it ends, whatever error or signal it meets meanwhile: with NCCL a process that waits for one that is gone does
-not hear a signal.
+The others follow the first process. They meet it three times: before they read the images, as it may find an error or a
+finished run; after that, as any process may have found an error; and before they train, as its tracking may fail. Each
+time all processes exchange two facts: whether the first one goes on, and whether another one failed. Whatever error or
+signal a process meets, it takes part until one has said that it ends: with NCCL a process that waits for one that is
+gone hears no signal.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,32 +22,63 @@ from attncli.recipe import Recipe
 from attncli.run.naming import make_input_spec
 from attncli.train import AllRanksError, Interrupted
 
-EXCHANGES = 3
+
+class FollowingRanks:
+    """The other processes of a run, as the first one sees them; a run of one process has none."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self._are_waiting = True  # for the first process
+
+    def let_load(self) -> None:
+        """Let them read the images and build the network."""
+        self._release()
+
+    def check_setup(self) -> None:
+        """Raise RunFailedError if one of them has no images or no network. That process reports the reason, all end."""
+        if self._release():
+            self._are_waiting = False
+            raise RunFailedError("another process of this run could not begin", "see the error of that process")
+
+    def let_train(self) -> None:
+        """Let them train and evaluate."""
+        self._are_waiting = False
+        self._release()
+
+    def dismiss(self) -> None:
+        """End them, at whichever of the three points they wait, unless they train."""
+        if self._are_waiting:
+            with suppress(RunFailedError):  # they have ended
+                _exchange_flags(self._accelerator)
+
+    def _release(self) -> bool:
+        """Let them go on, and return whether one of them has failed."""
+        return _exchange_flags(self._accelerator, main_goes_on=True).has_follower_failed
 
 
 @contextmanager
-def main_rank(accelerator: Accelerator) -> Iterator[Callable[[], None]]:
-    """Yield `release_ranks`, which the first process calls three times, see above.
-
-    If it does not call it, the others end. It raises RunFailedError if another process could not begin; that process
-    reports the reason.
-    """
-    exchanges = 0
-    can_others_go_on = True
-
-    def release_ranks() -> None:
-        nonlocal exchanges, can_others_go_on
-        exchanges += 1
-        can_others_go_on = not train.combine_flags(accelerator, True, False)[1]
-        if not can_others_go_on:
-            raise RunFailedError("another process of this run could not begin", "see the error of that process")
-
+def following_ranks(accelerator: Accelerator) -> Iterator[FollowingRanks]:
+    """Yield the other processes to the first one; those that wait when the block ends, for an error or not, end too."""
+    ranks = FollowingRanks(accelerator)
     try:
-        yield release_ranks
+        yield ranks
     finally:
-        if exchanges < EXCHANGES and can_others_go_on:
-            with suppress(RunFailedError):  # the others have ended
-                train.combine_flags(accelerator, False, False)
+        ranks.dismiss()
+
+
+@dataclass(frozen=True)
+class _RankFlags:
+    """What all processes know after an exchange."""
+
+    main_goes_on: bool
+    has_follower_failed: bool
+
+
+def _exchange_flags(
+    accelerator: Accelerator, *, main_goes_on: bool = False, has_follower_failed: bool = False
+) -> _RankFlags:
+    """Tell all processes what this one knows: only the first can set `main_goes_on`. Waits for all of them."""
+    return _RankFlags(*train.combine_flags(accelerator, main_goes_on, has_follower_failed))
 
 
 def follow_main_rank(
@@ -84,6 +117,6 @@ def _await_release(accelerator: Accelerator, *, has_failed: bool = False) -> Non
 
     Raises SystemExit if the first process ends, or another one has failed, which reports the reason.
     """
-    is_released, has_any_failed = train.combine_flags(accelerator, False, has_failed)
-    if not is_released or (has_any_failed and not has_failed):
+    flags = _exchange_flags(accelerator, has_follower_failed=has_failed)
+    if not flags.main_goes_on or (flags.has_follower_failed and not has_failed):
         raise SystemExit(0)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from accelerate import Accelerator
+from torch import nn
 
 from attncli import data, model, records, track, train
 from attncli.data.dataset import Dataset
@@ -21,7 +22,7 @@ from attncli.errors import UserError
 from attncli.measure.code_state import name_training_code
 from attncli.recipe import Recipe
 from attncli.records import PLAN_TAG, Result
-from attncli.run.distributed import follow_main_rank, main_rank
+from attncli.run.distributed import FollowingRanks, follow_main_rank, following_ranks
 from attncli.run.listener import RunListener
 from attncli.run.naming import describe_dataset, make_input_spec
 from attncli.run.preconditions import check_preconditions, describe_steps, list_warnings
@@ -71,7 +72,8 @@ def execute_run(
     accelerator = train.init_accelerator()
     if not accelerator.is_main_process:
         follow_main_rank(recipe, accelerator, runs=run_store.runs, resume=not fresh, load_dataset=load_dataset)
-    with main_rank(accelerator) as release_ranks:
+    cache_folder = run_store.runs / "cache"
+    with following_ranks(accelerator) as followers:
         check_preconditions(recipe, accelerator, run_store, profile)
         recipe = _pin_images(recipe, run_store.runs, listener)
         folder = run_store.runs / recipe.compute_digest()
@@ -82,31 +84,25 @@ def execute_run(
         with locked_run_dir(folder, recipe), translated_disk_errors(folder):
             if (result := track.read_finished_result(folder)) and not fresh and not profile:
                 return result
-            release_ranks()
+            followers.let_load()
             cpu_reading = read_cpu_use()
             with relaxed_gc():
-                with ThreadPoolExecutor(1) as pool:  # MLflow takes seconds to load: meanwhile the images are read
-                    pool.submit(track.load_mlflow)
-                    dataset = load_dataset(
-                        recipe.resolve_data(), cache=run_store.runs / "cache", progress=listener.on_reading
-                    )
-                    net = model.build(recipe, make_input_spec(dataset), listener.on_stage)
+                dataset, net = _load_data_and_network(recipe, listener, load_dataset, cache_folder)
                 train.check_network(net, dataset, recipe, accelerator.num_processes)
                 for note in dataset.notes:
                     listener.on_stage(f"note: {note}")
                 if line := describe_steps(recipe, net, accelerator):
                     listener.on_stage(line)
-                warnings = list_warnings(recipe, net, dataset, accelerator, run_store.runs / "cache", cpu_reading)
-                for warning in warnings:
+                for warning in list_warnings(recipe, net, dataset, accelerator, cache_folder, cpu_reading):
                     listener.on_warning(warning)
-                release_ranks()  # all of them can begin
-                all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator, run_store.runs / "cache")}
+                followers.check_setup()
+                all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator, cache_folder)}
                 tracker = Tracker.open(run_store, close_dead_runs=PARENT_TAG not in all_tags)  # a sweep does it once
                 active_run = _start_tracking(tracker, recipe, dataset, folder, fresh, all_tags)
             context = RunContext(
                 recipe, folder, dataset, net, accelerator, active_run, listener, all_tags, timing_threads, profile
             )
-            return _run_tracked(context, fresh, save_figures, release_ranks)
+            return _run_tracked(context, fresh, save_figures, followers)
 
 
 def _pin_images(recipe: Recipe, runs: Path, listener: RunListener) -> Recipe:
@@ -115,6 +111,16 @@ def _pin_images(recipe: Recipe, runs: Path, listener: RunListener) -> Recipe:
     if pinned_recipe is not recipe:
         listener.on_warning(track.describe_changed_images(recipe, pinned_recipe))
     return pinned_recipe
+
+
+def _load_data_and_network(
+    recipe: Recipe, listener: RunListener, load_dataset: DatasetLoader, cache_folder: Path
+) -> tuple[Dataset, nn.Module]:
+    """Read the images and build the network for them. Meanwhile a thread loads MLflow, which takes seconds."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(track.load_mlflow)
+        dataset = load_dataset(recipe.resolve_data(), cache=cache_folder, progress=listener.on_reading)
+        return dataset, model.build(recipe, make_input_spec(dataset), listener.on_stage)
 
 
 def _describe_conditions(recipe: Recipe, accelerator: Accelerator, cache_folder: Path) -> dict[str, str]:
@@ -155,12 +161,12 @@ def _start_tracking(
 
 
 def _run_tracked(
-    context: RunContext, fresh: bool, save_figures: FigureHook | None, release_ranks: Callable[[], None]
+    context: RunContext, fresh: bool, save_figures: FigureHook | None, followers: FollowingRanks
 ) -> Result:
     """Do the run within its MLflow run."""
     active_run = context.active_run
     with active_run:
-        release_ranks()  # the others may train
+        followers.let_train()
         try:
             result = train_and_measure(context, time.monotonic(), fresh)
         except Interrupted:

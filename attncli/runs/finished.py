@@ -16,22 +16,22 @@ from attncli.track import RunStore, read_finished_result
 
 
 def read_finished_runs(
-    store: RunStore, report_unreadable: Callable[[UserError], None] = lambda _: None
+    run_store: RunStore, report_unreadable: Callable[[UserError], None] = lambda _: None
 ) -> list[FinishedRun]:
     """Return the finished runs of the folder, then those that only the MLflow store has; each digest once.
 
     Args:
-        store: The folder of runs and the MLflow store.
+        run_store: The folder of runs and the MLflow store.
         report_unreadable: Called once for the runs of newer versions and once for the damaged ones, wherever they are,
             with an error that says how many there are and what to do. These runs are left out.
 
     Raises:
         UserError: The store does not answer.
     """
-    finished_runs = list(read_folder_runs(store.runs))
+    finished_runs = list(read_folder_runs(run_store.runs))
     by_digest: dict[str, FinishedRun] = {}
     unreadable: dict[str, UnreadableRun] = {}
-    for row in list_missing_rows(store, {run.digest for run in finished_runs}, "FINISHED"):
+    for row in list_missing_rows(run_store, {run.digest for run in finished_runs}, "FINISHED"):
         if row["digest"] in by_digest:
             continue
         run = convert_mlflow_row(row)
@@ -40,16 +40,16 @@ def read_finished_runs(
         else:
             unreadable.setdefault(run.digest, run)
     finished_runs += by_digest.values()
-    unreadable |= {run.digest: run for run in list_unreadable_folders(store.runs, finished_runs)}
+    unreadable |= {run.digest: run for run in list_unreadable_folders(run_store.runs, finished_runs)}
     for error in explain_unreadable_runs([run for digest, run in unreadable.items() if digest not in by_digest]):
         report_unreadable(error)
     return finished_runs
 
 
-def list_untracked_runs(store: RunStore, finished_runs: Iterable[FinishedRun]) -> list[FinishedRun]:
+def list_untracked_runs(run_store: RunStore, finished_runs: Iterable[FinishedRun]) -> list[FinishedRun]:
     """Return those finished runs that an existing SQLite store lacks, for example as they were deleted in MLflow."""
     by_digest = {run.digest: run for run in finished_runs}
-    return [by_digest[digest] for digest in track.list_untracked_digests(store, by_digest)]
+    return [by_digest[digest] for digest in track.list_untracked_digests(run_store, by_digest)]
 
 
 def read_folder_runs(runs: Path, *, dataset: str | None = None) -> Iterator[FinishedRun]:

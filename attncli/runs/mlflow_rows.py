@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from attncli import recipe as recipes
@@ -17,15 +17,15 @@ from attncli.track import RunStore
 _OPTION_PREFIX = "model.options."
 
 
-def list_missing_rows(store: RunStore, digests: Set[str], status: str | None = None) -> Iterator[Mapping[str, Any]]:
+def list_missing_rows(run_store: RunStore, digests: Set[str], status: str | None = None) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of the store whose digest is not among `digests`, only those with `status` if it is given.
 
     MLflow, which takes seconds to load, is asked only if the store may have finished runs that are not among them.
     Raises UserError if the store does not answer.
     """
-    stored_digests = track.list_finished_digests(store)
+    stored_digests = track.list_finished_digests(run_store)
     if stored_digests is None or not stored_digests <= digests:
-        yield from (row for row in track.list_run_rows(store, status=status) if row["digest"] not in digests)
+        yield from (row for row in track.list_run_rows(run_store, status=status) if row["digest"] not in digests)
 
 
 def convert_mlflow_row(row: Mapping[str, Any]) -> FinishedRun | UnreadableRun:
@@ -44,6 +44,14 @@ def convert_mlflow_row(row: Mapping[str, Any]) -> FinishedRun | UnreadableRun:
         folder=None,
         started_ms=row["started_ms"] or 0,
     )
+
+
+def list_unreadable_rows(rows: Iterable[Mapping[str, Any]]) -> list[UnreadableRun]:
+    """Return the finished runs among rows of MLflow that are no runs of this version, each digest once."""
+    converted = [convert_mlflow_row(row) for row in rows if row["status"] == "FINISHED"]
+    readable = {run.digest for run in converted if isinstance(run, FinishedRun)}
+    unreadable = {run.digest: run for run in converted if isinstance(run, UnreadableRun)}
+    return [run for digest, run in unreadable.items() if digest not in readable]
 
 
 def _parse_recipe(params: Mapping[str, str]) -> Recipe:

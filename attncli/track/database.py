@@ -155,15 +155,19 @@ def _follow_moved_folder(connection: sqlite3.Connection, file: Path) -> None:
 def _was_moved(connection: sqlite3.Connection, experiment: int, former: str, file: Path) -> bool:
     """Return whether the files of an experiment belong beside the database `file`, and no longer at the URI `former`.
 
-    If the former folder has a database of this name too, `file` is a copy of it, which must not write there.
+    If a database of this name lies beside the former folder, `file` is a copy of it and must not write there; or both
+    are one file, seen through two paths. Else the folder was moved if its parent is gone, or if files of the runs are
+    beside `file`.
     """
     former_folder = Path(url2pathname(urlsplit(former).path))
-    original = former_folder.parent / file.name
-    if original.exists():
-        return not original.samefile(file)  # the same file is seen through another path
-    artifact_uris = connection.execute("SELECT artifact_uri FROM runs WHERE experiment_id = ?", (experiment,))
-    paths = [_relative_artifact_path(uri, former) for (uri,) in artifact_uris if uri and uri.startswith(former)]
-    return not former_folder.parent.exists() or any((file.parent / ARTIFACT_FOLDER / path).exists() for path in paths)
+    former_database = former_folder.parent / file.name
+    if former_database.exists():
+        return not former_database.samefile(file)
+    if not former_folder.parent.exists():
+        return True
+    uris = connection.execute("SELECT artifact_uri FROM runs WHERE experiment_id = ?", (experiment,))
+    paths = [_relative_artifact_path(uri, former) for (uri,) in uris if uri and uri.startswith(former)]
+    return any((file.parent / ARTIFACT_FOLDER / path).exists() for path in paths)
 
 
 def _relative_artifact_path(uri: str, folder_uri: str) -> str:

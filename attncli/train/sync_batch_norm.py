@@ -100,6 +100,7 @@ class _SyncedBatchNormFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return y, the mean and the unbiased variance of all processes' parts."""
         mean, var, total = gather_statistics(x)
         y = torch.native_batch_norm(x, weight, bias, mean, var, False, 0.0, eps)[0]
         unbiased = var * (total / (total - 1))
@@ -111,19 +112,28 @@ class _SyncedBatchNormFunction(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
-        """dx of the whole batch's loss; the gradients of weight and bias are this part's, which DDP averages."""
+        """Return dx of the whole batch's loss; the gradients of weight and bias are this part's, which DDP averages.
+
+        With z = (x - mean) / sqrt(var + eps), and N values per channel in all processes, over which the sums are:
+
+            dx = weight / sqrt(var + eps) * (dy - z * sum(dy z) / N - sum(dy) / N)
+
+        The last two terms are what x takes part in through mean and variance. dweight and dbias are sum(dy z) and
+        sum(dy) over this part.
+        """
         x, weight, mean, var, total = ctx.saved_tensors
-        dx, dw, db = torch.ops.aten.native_batch_norm_backward(
-            dy, x, weight, mean, var, None, None, False, ctx.eps, [ctx.needs_input_grad[0], True, True]
+        needs_dx = ctx.needs_input_grad[0]
+        # as in evaluation, where mean and variance are constants: so dx is the first term alone
+        dx, dweight, dbias = torch.ops.aten.native_batch_norm_backward(
+            dy, x, weight, mean, var, None, None, False, ctx.eps, [needs_dx, True, True]
         )
-        if not ctx.needs_input_grad[0]:
-            return None, dw, db, None
-        sums = torch.stack([dw, db]).to(mean.dtype)
+        if not needs_dx:
+            return None, dweight, dbias, None
+        sums = torch.stack([dweight, dbias]).to(mean.dtype)
         dist.all_reduce(sums)
         slope, shift = sums * (weight * (var + ctx.eps).rsqrt() / total)
-        # what x takes part in through mean and variance: slope * (x - mean) / sqrt(var + eps) + shift
-        dx_through_statistics = torch.native_batch_norm(x, slope, shift, mean, var, False, 0.0, ctx.eps)[0]
-        return dx.sub_(dx_through_statistics), dw, db, None
+        last_terms = torch.native_batch_norm(x, slope, shift, mean, var, False, 0.0, ctx.eps)[0]  # slope * z + shift
+        return dx.sub_(last_terms), dweight, dbias, None
 
 
 class _CudaBatchNormFunction(torch.autograd.Function):

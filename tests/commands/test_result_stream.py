@@ -11,7 +11,7 @@ from tests.shared import ROOT
 COMMAND = """
 import contextlib, ctypes, os, subprocess, sys
 import click
-from attncli.commands._options import echo_json, json_option, reserve_stdout_for_data
+from attncli.commands._output import echo_json, json_option, reserve_stdout_for_data
 
 @click.command()
 @json_option

@@ -91,7 +91,7 @@ def test_how_it_ends(
 ) -> None:
     """0 when all is done, 1 when a run failed, 130 when it was stopped; with --json the same on stdout."""
 
-    def work(plan: SweepPlan, *given: object) -> tuple[list[TaskEnded], str]:
+    def work(plan: SweepPlan, *given: object, **options: object) -> tuple[list[TaskEnded], str]:
         one = plan.runs[0]
         ended = TaskEnded(Task(recipe=one.recipe, digest=one.digest, title=one.title), status, "x")
         return [] if status == "FINISHED" else [ended], stopped

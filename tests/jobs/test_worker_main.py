@@ -1,4 +1,4 @@
-"""The worker's own parts: its orders, its log, how a task's end is told, what it remembers, what it times."""
+"""The worker's own parts: its requests, its log, how a task's end is told, what it remembers, what it times."""
 
 import json
 import os
@@ -68,10 +68,10 @@ def test_all_output_goes_to_the_runs_log(tmp_path: Path) -> None:
 
 
 def test_a_worker_ends_with_its_orders(tmp_path: Path) -> None:
-    """Without orders it says that it is ready, with how many threads, and goes: a dead parent leaves no process."""
-    setting = json.dumps({"runs": str(tmp_path), "uri": None, "decorate": ""})
+    """Without requests it says that it is ready, with how many threads, and goes: a dead parent leaves no process."""
+    settings = json.dumps({"runs": str(tmp_path), "tracking_uri": None, "figure_hook": ""})
     done = subprocess.run(
-        [sys.executable, "-m", "attncli.jobs.worker_main", setting],
+        [sys.executable, "-m", "attncli.jobs.worker_main", settings],
         input="",
         capture_output=True,
         text=True,
@@ -98,22 +98,22 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, list[int]]]:
 def test_the_end_of_orders_stops_a_task(pipe: tuple[int, list[int]]) -> None:
     """A pipe that closes in the middle of a task is a SIGTERM, and nothing comes after it."""
     writer, killed = pipe
-    orders = iter(worker_main.OrderInbox())
+    requests = iter(worker_main.RequestInbox())
     os.write(writer, b'{"n": 1}\n')
-    assert next(orders) == {"n": 1}
+    assert next(requests) == {"n": 1}
     os.close(writer)
     until = time.monotonic() + 300
     while not killed and time.monotonic() < until:
         time.sleep(0.01)
     assert killed == [signal.SIGTERM]
-    assert next(orders, None) is None
+    assert next(requests, None) is None
 
 
 def test_the_end_of_orders_between_tasks_is_no_signal(pipe: tuple[int, list[int]]) -> None:
     """There is nothing to save then."""
     writer, killed = pipe
     os.close(writer)
-    assert list(worker_main.OrderInbox()) == []
+    assert list(worker_main.RequestInbox()) == []
     assert killed == []
 
 

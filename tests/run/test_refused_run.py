@@ -85,10 +85,10 @@ def test_no_process_waits_in_vain(
     monkeypatch.setattr(distributed.model, "build", Mock())
 
     def lead() -> None:
-        with distributed.main_rank(SimpleNamespace(process_index=0)) as release_ranks:
-            for stage in range(distributed.EXCHANGES):
+        with distributed.following_ranks(SimpleNamespace(process_index=0)) as followers:
+            for stage, go_on in enumerate((followers.let_load, followers.check_setup, followers.let_train)):
                 fail_with(failure if stage == first_fails_at else None)
-                release_ranks()
+                go_on()
 
     def follow(rank: int) -> None:
         load = Mock(side_effect=failure if last_fails and rank == 2 else None)

@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._completion import complete_backbones, complete_mechanisms
-from attncli.commands._options import (
-    F,
-    apply_options,
-    device_option,
-    echo_json,
-    json_option,
-)
+from attncli.commands._device_option import device_option
+from attncli.commands._option_groups import F, apply_options
+from attncli.commands._output import echo_json, json_option
 from attncli.commands._value_types import NAMES
 from attncli.errors import RunFailedError
 from attncli.system.signals import sigterm_as_interrupt

@@ -8,12 +8,8 @@ from operator import itemgetter
 import click
 
 from attncli.commands._completion import complete_mechanisms
-from attncli.commands._options import (
-    device_option,
-    echo_json,
-    json_option,
-    overwrite_line,
-)
+from attncli.commands._device_option import device_option
+from attncli.commands._output import echo_json, json_option, overwrite_line
 from attncli.commands._value_types import NAMES
 from attncli.errors import UserError
 from attncli.system.terminal import find_terminal_width

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from attncli.commands._options import device_option, echo_json, json_option
+from attncli.commands._device_option import device_option
+from attncli.commands._output import echo_json, json_option
 from attncli.commands.bench._contenders import append_to_history, check_requested_device, history_option
 
 

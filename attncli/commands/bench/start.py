@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands._options import echo_json, json_option
+from attncli.commands._output import echo_json, json_option
 from attncli.commands.bench._contenders import append_to_history, history_option
 
 MAX_PACKAGES = 10  # packages whose import time is shown, the slowest

@@ -6,26 +6,28 @@ from typing import TYPE_CHECKING
 
 import click
 
+from attncli.commands._claim_options import (
+    add_results_of_others,
+    claim_backbone_option,
+    claim_files_option,
+    read_known_claims,
+)
 from attncli.commands._completion import (
-    complete_backbones,
     complete_claim_kinds,
     complete_claims,
-    complete_datasets,
     complete_mechanisms,
     complete_verdicts,
 )
-from attncli.commands._options import (
-    device_option,
-    echo_json,
-    json_option,
-    open_results_of_others,
-    overwrite_line,
-    reserve_stdout_for_data,
+from attncli.commands._device_option import device_option
+from attncli.commands._output import csv_option, echo_json, json_option, overwrite_line
+from attncli.commands._result_stream import echo_result
+from attncli.commands._run_options import (
+    folder_is_option,
+    planned_seeds_option,
+    results_of_others_options,
     store_options,
     warn_of_unreadable_runs,
-    with_option,
 )
-from attncli.commands._result_stream import echo_result
 from attncli.commands._value_types import NAMES
 from attncli.system.terminal import find_terminal_width
 
@@ -57,29 +59,14 @@ if TYPE_CHECKING:
     shell_complete=complete_verdicts,
     help="Only these verdicts: holds, fails, undecided, ...",
 )
-@click.option(
-    "--backbone",
-    metavar="NAME",
-    shell_complete=complete_backbones,
-    help="Test claims about a larger network on this one.",
-)
-@click.option(
-    "--folder-is",
-    metavar="NAME",
-    shell_complete=complete_datasets,
-    help="The dataset whose images the runs on `folder` used.",
-)
-@click.option("--file", "files", multiple=True, type=click.Path(path_type=Path), help="File with your claims (YAML).")
+@claim_backbone_option
+@folder_is_option
+@claim_files_option
 @click.option("--measure", is_flag=True, help="Time the networks of the claims about speed now, in turn.")
-@click.option(
-    "--planned-seeds",
-    type=click.IntRange(2),
-    metavar="N",
-    help="Seeds planned before the first run, for runs that no sweep planned.",
-)
-@with_option
+@planned_seeds_option
+@results_of_others_options
 @click.option("-v", "--verbose", is_flag=True, help="Print everything that each verdict is based on.")
-@click.option("--csv", "as_csv", is_flag=True, callback=reserve_stdout_for_data, help="Print CSV.")
+@csv_option
 @device_option
 @store_options
 @json_option
@@ -118,8 +105,7 @@ def command(
       attncli claims --with theirs.results --backbone resnet20 --kind accuracy
       attncli claims run simam-acc-cifar --seeds 5 --dry-run
     """
-    from attncli.claims.evidence import add_runs_of_others, gather_evidence
-    from attncli.claims.next_step import describe_unused_runs
+    from attncli.claims.evidence import gather_evidence
     from attncli.report import claims as claims_report
     from attncli.report import table
     from attncli.runs import RunStore
@@ -137,23 +123,13 @@ def command(
         report_claim=overwrite_line,
         report_unreadable=warn_of_unreadable_runs,
     )
-    if with_files or shipped:
-        others = open_results_of_others(with_files, shipped)
-        evidence = add_runs_of_others(evidence, others, folder_is=folder_is, must_match=not shipped)
+    evidence = add_results_of_others(evidence, with_files, shipped, folder_is)
     verdicts = _judge_selected_claims(evidence, files, ids, attn or [], kind or [], verdict or [])
     if as_json:
         return echo_json([v.to_json_dict() for v in verdicts])
     if as_csv:
         return echo_result(table.render_csv(claims_report.list_csv_rows(verdicts)))
-    width = find_terminal_width()
-    if not verdicts:
-        return click.echo("no claim has this verdict")
-    if verbose or (ids and len(verdicts) == 1):
-        return click.echo("\n\n".join(claims_report.render_details(v, min(width, 100)) for v in verdicts))
-    click.echo(claims_report.render_verdicts(verdicts, width))
-    for text in describe_unused_runs(verdicts, evidence) if not ids else ():
-        click.echo(text, err=True)
-    return None
+    return _print_verdicts(verdicts, evidence, ids, verbose)
 
 
 def _judge_selected_claims(
@@ -171,8 +147,26 @@ def _judge_selected_claims(
     from attncli.claims import claim_files, judge
     from attncli.claims.verdict import parse_outcomes
 
-    known_claims = claim_files.read_claim_files(files) if files else claim_files.load_claims()
+    known_claims = read_known_claims(files)
     requested = claim_files.select_claims(known_claims, ids, attn=mechanisms, kinds=kinds)
     shown_outcomes = parse_outcomes(outcomes)
     verdicts = judge.judge_claims(known_claims, evidence, requested=requested)
     return [verdict for verdict in verdicts if verdict.outcome in shown_outcomes]
+
+
+def _print_verdicts(
+    verdicts: "Sequence[ClaimVerdict]", evidence: "Evidence", ids: Sequence[str], verbose: bool
+) -> None:
+    """Print a table of the verdicts; of one claim that was asked for, or with `verbose`, all that they are based on."""
+    from attncli.claims.next_step import describe_unused_runs
+    from attncli.report import claims as claims_report
+
+    width = find_terminal_width()
+    if not verdicts:
+        return click.echo("no claim has this verdict")
+    if verbose or (ids and len(verdicts) == 1):
+        return click.echo("\n\n".join(claims_report.render_details(v, min(width, 100)) for v in verdicts))
+    click.echo(claims_report.render_verdicts(verdicts, width))
+    for text in describe_unused_runs(verdicts, evidence) if not ids else ():
+        click.echo(text, err=True)
+    return None

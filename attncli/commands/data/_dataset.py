@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._completion import complete_datasets, complete_recipes
-from attncli.commands._options import (
-    F,
-    apply_options,
-    check_runs_path,
-    read_recipe,
-)
-from attncli.commands._value_types import IMAGE_SIZE
+from attncli.commands._option_groups import F, apply_options
+from attncli.commands._recipe_options import image_size_option, read_recipe
+from attncli.commands._run_options import make_runs_option
 from attncli.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,15 +18,7 @@ if TYPE_CHECKING:
 
 name_argument = click.argument("name", metavar="[NAME]", required=False, shell_complete=complete_datasets)
 root_option = click.option("--data-root", metavar="DIR", help="Folder that holds the files, or gets them.")
-runs_option = click.option(
-    "--runs",
-    type=click.Path(path_type=Path, file_okay=False),
-    callback=check_runs_path,
-    default=Path("runs"),
-    envvar="ATTNCLI_RUNS",
-    show_default=True,
-    help="Folder of the runs; its cache/ holds the decoded images.",
-)
+runs_option = make_runs_option("Folder of the runs; its cache/ holds the decoded images.")
 _DATASET_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     name_argument,
     click.option(
@@ -41,7 +29,7 @@ _DATASET_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Recipe with the data section, by name or file.",
     ),
     root_option,
-    click.option("--image-size", type=IMAGE_SIZE, metavar="PX", help="Side of the images in pixels, or HEIGHTxWIDTH."),
+    image_size_option,
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key; may be repeated."),
 )
 

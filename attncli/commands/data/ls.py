@@ -2,7 +2,7 @@
 
 import click
 
-from attncli.commands._options import echo_json, json_option, wrap_with_label
+from attncli.commands._output import echo_json, json_option, wrap_with_label
 from attncli.commands.data._dataset import name_argument, root_option
 from attncli.system.files import expand_user_path
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from attncli.commands._options import echo_json, json_option
+from attncli.commands._output import echo_json, json_option
 from attncli.commands.data._dataset import dataset_options, load_dataset, read_dataset_recipe, runs_option
 
 

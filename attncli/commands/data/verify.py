@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands._options import echo_json, json_option, wrap_with_label
+from attncli.commands._output import echo_json, json_option, wrap_with_label
 from attncli.commands.data._dataset import dataset_options, read_dataset_recipe
 from attncli.errors import RunFailedError
 from attncli.quantities import format_quantity

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_recipe_files
-from attncli.commands._options import find_any_recipe
+from attncli.commands._recipe_options import find_any_recipe
 from attncli.errors import UserError
 
 

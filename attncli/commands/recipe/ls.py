@@ -2,7 +2,7 @@
 
 import click
 
-from attncli.commands._options import echo_json, json_option
+from attncli.commands._output import echo_json, json_option
 
 
 @click.command()

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_backbones, complete_datasets, complete_mechanisms
-from attncli.commands._options import echo_json, json_option, read_folder_runs_and_warn, runs_option
+from attncli.commands._output import echo_json, json_option
+from attncli.commands._run_options import folder_is_option, read_folder_runs_and_warn, runs_option
 from attncli.commands._value_types import NAMES, SEEDS
 from attncli.dataset_catalog import find_properties, list_datasets
 from attncli.errors import unknown_name_error
@@ -20,12 +21,7 @@ from attncli.quantities import format_quantity
     "--attn", type=NAMES, metavar="NAMES", shell_complete=complete_mechanisms, help="Only these, and their baseline."
 )
 @click.option("--seeds", type=SEEDS, metavar="N|LIST", help="Only these seeds: how many from 0 on, or which.")
-@click.option(
-    "--folder-is",
-    metavar="NAME",
-    shell_complete=complete_datasets,
-    help="The dataset whose images the runs on `folder` used.",
-)
+@folder_is_option
 @runs_option
 @json_option
 def command(

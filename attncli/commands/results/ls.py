@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import click
 
-from attncli.commands._options import echo_json, json_option, wrap_with_label
+from attncli.commands._output import echo_json, json_option, wrap_with_label
 
 
 @click.command()

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import click
 
-from attncli.commands._options import echo_json, json_option
+from attncli.commands._output import echo_json, json_option
 from attncli.errors import UserError, unknown_name_error
 from attncli.system.terminal import find_terminal_width
 

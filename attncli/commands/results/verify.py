@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from attncli.commands._options import echo_json, json_option
+from attncli.commands._output import echo_json, json_option
 from attncli.errors import RunFailedError
 from attncli.quantities import format_quantity
 

@@ -67,31 +67,36 @@ def crop_gathered(x: Tensor, drawn: CropFlipDraw, pad: int) -> Tensor:
         drawn: offsets and flips, on the CPU.
         pad: padding in pixels.
     """
-    b, frames, height, width = x.shape[:4]
-    mirrored_count = int(drawn.flip.sum())  # a tensor on the CPU
+    width, mirrored_count = x.shape[3], int(drawn.flip.sum())  # a tensor on the CPU
     if pad == 0 and mirrored_count == 0:
         return x
     index = send_to_device(torch.stack([drawn.order.argsort(), drawn.y, drawn.x]), x.device)
-    padded_height, padded_row_bytes = height + 2 * pad, (width + 2 * pad) * 3
-    padded = x.new_zeros(b, frames, padded_height, padded_row_bytes)
-    inner = padded[:, :, pad : pad + height, pad * 3 : padded_row_bytes - pad * 3].unflatten(-1, (width, 3))
+    windows = _view_windows(_pad_and_mirror(x, mirrored_count, pad), pad)
+    return windows[index[0], index[1], index[2]].unflatten(-1, (width, 3))
+
+
+def _pad_and_mirror(x: Tensor, mirrored_count: int, pad: int) -> Tensor:
+    """Return images (b, T, H, W, 3) with zeros around them, the last `mirrored_count` mirrored: (b, T, H + 2 pad, -1).
+
+    The last dimension holds the (W + 2 pad) * 3 bytes of a row.
+    """
+    b, frames, height, width = x.shape[:4]
+    padded = x.new_zeros(b, frames, height + 2 * pad, (width + 2 * pad) * 3)
+    inner = padded[:, :, pad : pad + height, pad * 3 : (pad + width) * 3].unflatten(-1, (width, 3))
     inner[: b - mirrored_count] = x[: b - mirrored_count]
     inner[b - mirrored_count :] = x[b - mirrored_count :].flip(-2)
+    return padded
 
-    offset_count = 2 * pad + 1
-    shape = (b, offset_count, offset_count, frames, height, width * 3)
-    windows = padded.as_strided(
-        shape,
-        (
-            frames * padded_height * padded_row_bytes,
-            padded_row_bytes,
-            3,
-            padded_height * padded_row_bytes,
-            padded_row_bytes,
-            1,
-        ),
-    )
-    return windows[index[0], index[1], index[2]].unflatten(-1, (width, 3))
+
+def _view_windows(padded: Tensor, pad: int) -> Tensor:
+    """Return a view of all crops of `_pad_and_mirror`'s images by image and offset: (b, y, x, T, H, W * 3).
+
+    y and x go from 0 to 2 pad. A step in y moves the window by a row, a step in x by the 3 bytes of a pixel.
+    """
+    b, frames, padded_height, row_bytes = padded.shape
+    offsets, frame_bytes = 2 * pad + 1, padded_height * row_bytes
+    shape = (b, offsets, offsets, frames, padded_height - 2 * pad, row_bytes - 2 * pad * 3)
+    return padded.as_strided(shape, (frames * frame_bytes, row_bytes, 3, frame_bytes, row_bytes, 1))
 
 
 def gather_rows(images: Tensor, rows: Tensor, device: torch.device) -> Tensor:

@@ -1,6 +1,6 @@
 """The executor of this machine: a pool of worker processes, each with its share of the cores or its GPU."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 
 from attncli.jobs import events, resources
@@ -28,28 +28,44 @@ def make_local_executor(jobs: int, settings: WorkerSettings, *, shares_devices: 
 def _execute_locally(
     jobs: int, settings: WorkerSettings, shares_devices: bool, source: TaskSource, stop: StopRequest
 ) -> Iterator[TaskEvent]:
+    """Do the tasks of the source: timings first and alone if several runs may share the machine, then the runs."""
     shares_gpus = shares_devices and bool(resources.list_gpus())
     shares_cores = shares_devices and not shares_gpus
-    tasks: Sequence[Task] | None = None
-    timing_threads = None
     if (workers := min(jobs, source.runs)) > 1:
         check_process_memory("--jobs", workers)
+    tasks: Sequence[Task] | None = None  # not opened yet
+    timing_threads = None
     if source.timings and (jobs > 1 or shares_devices):
-        timer = LocalBackend(settings, resources.count_timing_places(jobs))
-        tasks = _open_tasks_beside(timer, source, source.timings)
-        yield from run_tasks(timer, [t for t in tasks if t.timing], stop, settings.runs)
-        tasks, timing_threads = [t for t in tasks if not t.timing], timer.timing_threads
+        tasks, timing_threads = yield from _execute_timings(jobs, settings, source, stop)
     elif shares_cores:
         tasks = source.open_tasks()
     if shares_cores and tasks and not stop.reason:
-        yield JobsChanged(1, "steps of the first run are timed, to see how many share the cores")
-        jobs, reason = choose_jobs_by_timing(tasks[0].recipe, settings.runs, len(tasks), stop)
-        if not stop.reason:
-            yield JobsChanged(jobs, reason)
+        jobs = yield from _choose_shared_jobs(tasks, settings, stop)
     backend = LocalBackend(settings, jobs, timing_threads, GpuWatch() if shares_gpus else None)
     if tasks is None:
         tasks = _open_tasks_beside(backend, source, source.timings + source.runs)
     yield from run_tasks(backend, tasks, stop, settings.runs)
+
+
+def _execute_timings(
+    jobs: int, settings: WorkerSettings, source: TaskSource, stop: StopRequest
+) -> Generator[TaskEvent, None, tuple[Sequence[Task], int | None]]:
+    """Do the timings of the source. Return the other tasks, and with how many threads was timed."""
+    backend = LocalBackend(settings, resources.count_timing_places(jobs))
+    tasks = _open_tasks_beside(backend, source, source.timings)
+    yield from run_tasks(backend, [task for task in tasks if task.timing], stop, settings.runs)
+    return [task for task in tasks if not task.timing], backend.timing_threads
+
+
+def _choose_shared_jobs(
+    tasks: Sequence[Task], settings: WorkerSettings, stop: StopRequest
+) -> Generator[TaskEvent, None, int]:
+    """Time steps of the first run, say how many runs share the cores, and return this number."""
+    yield JobsChanged(1, "steps of the first run are timed, to see how many share the cores")
+    jobs, reason = choose_jobs_by_timing(tasks[0].recipe, settings.runs, len(tasks), stop)
+    if not stop.reason:
+        yield JobsChanged(jobs, reason)
+    return jobs
 
 
 def _open_tasks_beside(backend: "LocalBackend", source: TaskSource, first_tasks: int) -> Sequence[Task]:

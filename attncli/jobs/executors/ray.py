@@ -101,11 +101,11 @@ def _shared_probe_file(settings: WorkerSettings) -> Iterator[str]:
 
 def _check_cluster(ray: Any, settings: WorkerSettings, needs: Mapping[str, Any], probe_name: str) -> bool:
     """Return whether all nodes see the folder of runs. Raises UserError for a cluster that cannot do the sweep."""
-    nodes = [n for n in ray.nodes() if n["Alive"]]
+    nodes = _list_alive_nodes(ray)
     if not any(_has_room(node, needs) for node in nodes):
-        largest = max(n["Resources"].get("CPU", 0) for n in nodes), max(n["Resources"].get("GPU", 0) for n in nodes)
+        most_cores, most_gpus = (max(node["Resources"].get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
         wanted = f"{format_quantity(needs['num_cpus'], 'core')} and {format_quantity(needs['num_gpus'], 'GPU')}"
-        raise UserError(f"--on ray: no node has {wanted}", f"use at most --cpus {largest[0]:g} --gpus {largest[1]:g}")
+        raise UserError(f"--on ray: no node has {wanted}", f"use at most --cpus {most_cores:g} --gpus {most_gpus:g}")
     check_path = ray.remote(num_cpus=0, max_retries=3)(remote_task.is_path_visible)
     answers = [
         check_path.options(scheduling_strategy=_pin_to_node(node)).remote(settings.runs / probe_name) for node in nodes
@@ -122,15 +122,20 @@ def _check_cluster(ray: Any, settings: WorkerSettings, needs: Mapping[str, Any],
     return disk_is_shared
 
 
+def _list_alive_nodes(ray: Any) -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
 def _has_room(node: Mapping[str, Any], needs: Mapping[str, Any]) -> bool:
     resources = node["Resources"]
     return bool(resources.get("CPU", 0) >= needs["num_cpus"] and resources.get("GPU", 0) >= needs["num_gpus"])
 
 
-def _pin_to_node(node: Mapping[str, Any], *, soft: bool = True) -> Any:
+def _pin_to_node(node: Mapping[str, Any]) -> Any:
+    """Return Ray's strategy for a task that goes to this node, or elsewhere if it is lost."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=soft)
+    return NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=True)
 
 
 def _last_line(error: BaseException) -> str:
@@ -197,26 +202,29 @@ class RayBackend:
             self.cancel_tasks(at_once=False)
 
     def _submit(self, running_task: RunningTask) -> None:
-        self.running[self._submit_task(running_task.task)] = running_task
-
-    def _submit_task(self, task: Task) -> Any:
-        cpus = max(1, int(self.needs["num_cpus"]))
-        options: dict[str, Any] = dict(self.needs)
-        if task.timing:
-            nodes = [n for n in self.ray.nodes() if n["Alive"] and _has_room(n, self.needs)]
-            largest_node = max(nodes, key=lambda n: n["Resources"]["CPU"]) if nodes else None
-            if largest_node:
-                options |= {
-                    "num_cpus": largest_node["Resources"]["CPU"],
-                    "scheduling_strategy": _pin_to_node(largest_node),
-                }
+        """Hand the task to Ray, which begins it when a node has room, and keep the stream of its messages."""
+        task = running_task.task
         shipped_task = RemoteTask(
-            task, self.settings, cpus, None if task.timing else self.timing_threads, self.probe_name
+            task,
+            self.settings,
+            cpus=max(1, int(self.needs["num_cpus"])),
+            timing_threads=None if task.timing else self.timing_threads,
+            probe_name=self.probe_name,
         )
         remote_function = self.ray.remote(num_returns="streaming", max_retries=0, name=task.title)(
             remote_task.run_remote_task
         )
-        return remote_function.options(**options).remote(shipped_task)
+        options = self._reserve_largest_node() if task.timing else self.needs
+        self.running[remote_function.options(**options).remote(shipped_task)] = running_task
+
+    def _reserve_largest_node(self) -> dict[str, Any]:
+        """Return Ray's options for a task that has the node with the most cores for itself."""
+        nodes = [node for node in _list_alive_nodes(self.ray) if _has_room(node, self.needs)]
+        if not nodes:
+            return dict(self.needs)
+        largest_node = max(nodes, key=lambda node: node["Resources"]["CPU"])
+        cores = largest_node["Resources"]["CPU"]
+        return {**self.needs, "num_cpus": cores, "scheduling_strategy": _pin_to_node(largest_node)}
 
     def _handle_stream(self, stream: Any) -> Iterator[TaskEvent]:
         """Yield the next message of a task as an event."""
@@ -230,11 +238,13 @@ class RayBackend:
             yield from self._handle_failure(running_task, error)
 
     def _handle_message(self, running_task: RunningTask, message: Message) -> Iterator[TaskEvent]:
+        """Unpack the files that a message brings, note the start of a task, and yield the message as an event."""
         if message["event"] == "files":
             remote_task.unpack_run_files(self.settings.runs / running_task.task.digest, message["files"])
         if message["event"] == "began":
             running_task.has_started = True
-            self.timing_threads = message["threads"] if running_task.task.timing else self.timing_threads
+            if running_task.task.timing:
+                self.timing_threads = message["threads"]
         event = events.parse_message(running_task.task, message)
         if event is not None:
             yield event

@@ -199,7 +199,10 @@ class SlurmBackend:
         """Yield the new messages of all jobs as events, then wait."""
         alive_ids = self.list_alive([job.handle for job in self.jobs]) if self.jobs else set()
         for job in list(self.jobs):
-            yield from self._handle_messages(job, alive_ids is None or job.handle.job_id in alive_ids)
+            is_alive = alive_ids is None or job.handle.job_id in alive_ids
+            yield from self._handle_messages(job, is_alive)
+            if job in self.jobs and not is_alive:
+                yield from self._handle_absence(job)
         time.sleep(POLL_S)
 
     def cancel_tasks(self, *, at_once: bool) -> None:
@@ -221,22 +224,31 @@ class SlurmBackend:
         return SlurmJob(RemoteTask(task, self.settings, self.cpus, timing_threads), message_file)
 
     def _handle_messages(self, job: QueuedJob, is_alive: bool) -> Iterator[TaskEvent]:
-        """Yield a job's new messages as events, and its end if it left the queue or will not be queued again."""
+        """Yield a job's new messages as events. That it was stopped is not its end if Slurm can begin it again."""
         for message in job.read_messages():
             if message["event"] == "began":
-                job.has_started, job.last_ending = True, None
-                self.timing_threads = message["threads"] if job.task.timing else self.timing_threads
+                self._note_start(job, message)
             event = events.parse_message(job.task, message)
-            if isinstance(event, TaskEnded) and event.status == "KILLED" and is_alive and not self.is_cancelled:
+            may_begin_again = is_alive and not self.is_cancelled
+            if isinstance(event, TaskEnded) and event.status == "KILLED" and may_begin_again:
                 job.last_ending = event
             elif isinstance(event, TaskEnded | TaskWaiting):
                 yield from self._finish_job(job, event)
             elif event is not None:
                 yield event
-        if job in self.jobs and not is_alive:
-            job.gone_since = job.gone_since or time.monotonic()
-            if job.last_ending or self.is_cancelled or time.monotonic() - job.gone_since > SILENCE_S:
-                yield from self._finish_job(job, job.last_ending or self._make_silent_ending(job))
+
+    def _note_start(self, job: QueuedJob, message: Message) -> None:
+        """Note that a job began, perhaps not for the first time; runs use the speeds timed with a timing's threads."""
+        job.has_started, job.last_ending = True, None
+        if job.task.timing:
+            self.timing_threads = message["threads"]
+
+    def _handle_absence(self, job: QueuedJob) -> Iterator[TaskEvent]:
+        """Yield the end of a job that left the queue; without a message it has some time, as disks are slow."""
+        job.gone_since = job.gone_since or time.monotonic()
+        is_silent_too_long = time.monotonic() - job.gone_since > SILENCE_S
+        if job.last_ending or self.is_cancelled or is_silent_too_long:
+            yield from self._finish_job(job, job.last_ending or self._make_silent_ending(job))
 
     def _finish_job(self, job: QueuedJob, event: TaskEnded | TaskWaiting) -> Iterator[TaskEvent]:
         self.jobs.remove(job)

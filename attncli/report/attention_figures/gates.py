@@ -17,41 +17,44 @@ from attncli.report.attention_figures.primitives import (
     label_class_rows,
 )
 
-SMALL_SHARE = 0.01  # of a gate's size: smaller differences are drawn small
-
 if TYPE_CHECKING:
     from attncli.interpret import SiteDistribution, SiteView
     from attncli.interpret.observations import Array
+
+SMALL_SHARE = 0.01  # of a gate's size: smaller differences are drawn small
 
 
 def draw_gate(axes: list[Axes], inputs: PanelInputs) -> int:
     """Draw channels as sorted bars and as a histogram by class, places as a map over the image.
 
-    Returns how many of the axes were used."""
-    view, distribution, classes = inputs.view, inputs.distribution, inputs.classes
-    used_axes = 0
+    Returns how many of the axes were used.
+    """
+    view, used_axes = inputs.view, 0
     if view.channels is not None and view.channels.size > 1:
-        has_distribution = distribution is not None and distribution.values.shape[1] == view.channels.size
-        _draw_sorted_channels(
-            axes[0], view.channels, distribution.values.mean(0) if has_distribution and distribution else None
-        )
-        used_axes = 1
-        if has_distribution and distribution is not None:
-            _draw_class_histogram(axes[1], distribution, classes)
-            used_axes = 2
-            if view.places is None:
-                _draw_class_differences(axes[2], distribution, classes)
-                used_axes = 3
+        used_axes = _draw_channels(axes, view.channels, inputs)
     if view.places is not None:
-        draw_map_over_image(
-            axes[used_axes], view.places, inputs.image, "mean over channels" if view.channels is not None else ""
-        )
+        note = "mean over channels" if view.channels is not None else ""
+        draw_map_over_image(axes[used_axes], view.places, inputs.image, note)
         used_axes += 1
-    if not used_axes:
-        axes[0].text(0.5, 0.5, f"everywhere {view.values.mean():.3f}", ha="center", va="center", fontsize=11)
-        hide_axes(axes[0])
-        used_axes = 1
-    return used_axes
+    if used_axes:
+        return used_axes
+    axes[0].text(0.5, 0.5, f"everywhere {view.values.mean():.3f}", ha="center", va="center", fontsize=11)
+    hide_axes(axes[0])
+    return 1
+
+
+def _draw_channels(axes: list[Axes], channels: "Array", inputs: PanelInputs) -> int:
+    """Draw the gate of each channel (C,), and by class if many images are known; return how many axes were used."""
+    distribution = inputs.distribution
+    if distribution is None or distribution.values.shape[1] != channels.size:
+        _draw_sorted_channels(axes[0], channels, None)
+        return 1
+    _draw_sorted_channels(axes[0], channels, distribution.values.mean(0))
+    _draw_class_histogram(axes[1], distribution, inputs.classes)
+    if inputs.view.places is not None:  # the third of the axes is for these
+        return 2
+    _draw_class_differences(axes[2], distribution, inputs.classes)
+    return 3
 
 
 def is_one_number(view: "SiteView") -> bool:
@@ -116,7 +119,8 @@ def choose_colour_limit(deviations: "Array", mean_values: "Array") -> float:
 def draw_choice(axes: list[Axes], inputs: PanelInputs) -> int:
     """Draw the weights as bars with the mean over images, then by class, then as a histogram over channels.
 
-    Returns how many of the axes were used."""
+    Returns how many of the axes were used.
+    """
     view, distribution, classes = inputs.view, inputs.distribution, inputs.classes
     names = view.names or tuple(str(i + 1) for i in range(len(view.values)))
     axes[0].bar(range(len(names)), view.values, color=COLOURS[4], width=0.7, label="this image")

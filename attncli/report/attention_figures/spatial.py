@@ -29,7 +29,8 @@ AROUND = 0.25  # of the image's side that is shown around it where a warp leaves
 def draw_affinity(axes: list[Axes], inputs: PanelInputs) -> int:
     """Draw what the chosen place attends to, the mean over all queries, and the full matrix.
 
-    Returns how many of the axes were used."""
+    Returns how many of the axes were used.
+    """
     view, image = inputs.view, inputs.image
     used_axes = 0
     row = find_query_row(view, inputs.spot)
@@ -79,7 +80,8 @@ def _draw_attended(ax: Axes, view: "SiteView", row: "Array", image: "ImageAnalys
 def draw_offsets(axes: list[Axes], inputs: PanelInputs) -> int:
     """Draw the mean offset of each place as an arrow, the taps of one place, and the lengths of the offsets.
 
-    Returns how many of the axes were used."""
+    Returns how many of the axes were used.
+    """
     view, image = inputs.view, inputs.image
     h, w = view.values.shape[2:]
     height, width = image.pixels.shape[:2]

@@ -1,0 +1,117 @@
+"""The runs that a command works on: the options that say where they are, and what reads them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from attncli.commands._completion import complete_datasets, complete_shipped_results
+from attncli.commands._option_groups import F, apply_options
+from attncli.errors import UserError
+from attncli.system.files import expand_user_path
+
+if TYPE_CHECKING:
+    from attncli.runs import FinishedRun
+
+
+def make_runs_option(help_text: str) -> Callable[[F], F]:
+    """Return the option that says where runs are."""
+    return click.option(
+        "--runs",
+        type=click.Path(path_type=Path, file_okay=False),
+        callback=_check_runs_path,
+        default=Path("runs"),
+        envvar="ATTNCLI_RUNS",
+        show_default=True,
+        help=help_text,
+    )
+
+
+def _check_runs_path(context: click.Context, parameter: click.Parameter, runs: Path) -> Path:
+    """Return the folder of runs, ~ expanded. Raises UserError for a path that no folder can have."""
+    return runs if context.resilient_parsing else expand_user_path(str(runs), "--runs")
+
+
+runs_option = make_runs_option("Folder of the runs.")
+_STORE = (
+    runs_option,
+    click.option(
+        "--tracking-uri", metavar="URI", help="MLflow store  [default: $MLFLOW_TRACKING_URI, else RUNS/mlflow.db]"
+    ),
+)
+_RESULTS_OF_OTHERS = (
+    click.option(
+        "--with",
+        "with_files",
+        multiple=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Results of others too, from `attncli results export`; paired by their recipe.",
+    ),
+    click.option(
+        "--shipped",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=complete_shipped_results,
+        help="Results that attncli brings, from `attncli results ls`.",
+    ),
+)
+folder_is_option = click.option(
+    "--folder-is",
+    metavar="NAME",
+    shell_complete=complete_datasets,
+    help="The dataset whose images the runs on `folder` used.",
+)
+planned_seeds_option = click.option(
+    "--planned-seeds",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Seeds planned before the first run, for runs that no sweep planned.",
+)
+
+
+def store_options(command: F) -> F:
+    """Add the options that say where runs and their MLflow store are."""
+    return apply_options(_STORE, command)
+
+
+def results_of_others_options(command: F) -> F:
+    """Add `--with FILE` and `--shipped NAME`, the results of others; `open_results_of_others` reads them."""
+    return apply_options(_RESULTS_OF_OTHERS, command)
+
+
+def open_results_of_others(with_files: Sequence[Path], shipped: Sequence[str]) -> "list[FinishedRun]":
+    """Return the runs of files and of shipped results; their folders last until the command ends.
+
+    Of runs that this version cannot read, a line on stderr says how many there are, and why.
+
+    Raises UserError for a file that is none of results, or an unknown name.
+    """
+    from attncli.recipe.library import find_shipped_results
+    from attncli.result_files import imported_results
+
+    files = [*with_files, *map(find_shipped_results, shipped)]
+    return click.get_current_context().with_resource(imported_results(files, lambda line: click.echo(line, err=True)))
+
+
+def warn_of_unreadable_runs(error: UserError) -> None:
+    """Say on stderr how many finished runs cannot be read, why, and what to do."""
+    click.echo(f"{error.problem}; {error.hint}", err=True)
+
+
+def read_folder_runs_and_warn(runs: Path) -> "list[FinishedRun]":
+    """Return the finished runs of a folder of runs, and say on stderr how many others cannot be read."""
+    from attncli.runs import find_unreadable_runs, read_folder_runs
+
+    finished_runs = list(read_folder_runs(runs))
+    for error in find_unreadable_runs(runs, finished_runs):
+        warn_of_unreadable_runs(error)
+    return finished_runs
+
+
+def locate_run(runs: Path, word: str) -> Path:
+    """Return the folder of a run by its name, digest or path; say on stderr if several runs have the name."""
+    from attncli.runs import find_run_folder
+
+    return find_run_folder(runs, word, lambda line: click.echo(line, err=True))

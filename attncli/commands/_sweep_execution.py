@@ -1,0 +1,123 @@
+"""A plan of runs that a command prints or executes, with its progress on stderr."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from attncli.commands._output import echo_json
+from attncli.commands._value_types import JOBS
+from attncli.errors import UserError
+from attncli.system.terminal import find_terminal_width
+
+if TYPE_CHECKING:
+    from attncli.jobs import SweepPlan, TaskEnded
+    from attncli.runs import RunStore
+
+FIGURE_HOOK = "attncli.report.run_figures:save_run_figures"
+EXECUTORS = ("local", "ray", "slurm")
+LOCAL = EXECUTORS[0]
+
+jobs_option = click.option(
+    "--jobs",
+    type=JOBS,
+    metavar="N|auto",
+    help="Runs at a time; auto: several if one leaves a GPU or cores idle  [default: one per GPU, else 1]",
+)
+
+
+@dataclass(frozen=True)
+class ExecutorChoice:
+    """What executes the runs, as the user asks for it; `attncli.jobs.executors.choose_executor` checks it."""
+
+    name: str = LOCAL
+    jobs: int | Literal["auto"] | None = None
+    cpus: int | None = None
+    gpus: float | None = None
+    slurm: Sequence[str] = ()
+
+
+def print_plan(plan: "SweepPlan", as_json: bool) -> None:
+    """Print a plan and what is left of it, and on stderr which images there are.
+
+    Raises UserError for images that a run refuses.
+    """
+    from attncli.report import sweep_summary
+
+    image_lines = sweep_summary.describe_plan_images(plan)
+    if as_json:
+        return echo_json([run.to_json_dict() for run in plan.runs])
+    click.echo(sweep_summary.render_plan(plan, find_terminal_width()))
+    for line in image_lines:
+        click.echo(line, err=True)
+    return None
+
+
+def execute_sweep(
+    plan: "SweepPlan", run_store: "RunStore", choice: ExecutorChoice, *, quiet: bool, fail_fast: bool = False
+) -> "tuple[list[TaskEnded], str]":
+    """Execute a plan with progress on stderr.
+
+    Args:
+        plan: the runs.
+        run_store: where they and their MLflow store are.
+        choice: what executes them, here or on a cluster.
+        quiet: whether to print warnings only.
+        fail_fast: whether the first failure stops the others.
+
+    Returns:
+        The runs that did not finish, and why the sweep stopped early ("" if it did not).
+
+    Raises:
+        UserError: the executor cannot be had as it is asked for, or a run here would refuse its images.
+    """
+    from attncli.jobs import execute_plan
+    from attncli.jobs.executors import choose_executor
+    from attncli.jobs.plan import check_plan_images
+    from attncli.jobs.worker_pool import WorkerSettings
+    from attncli.report.sweep_progress import SweepProgress
+    from attncli.system.signals import sweep_stop_request
+
+    if choice.name == LOCAL:  # a cluster's machines have other folders
+        check_plan_images(plan)
+    executor, jobs = choose_executor(
+        choice.name,
+        WorkerSettings(run_store, FIGURE_HOOK),
+        jobs=choice.jobs,
+        cpus=choice.cpus,
+        gpus=choice.gpus,
+        slurm=choice.slurm,
+    )
+    for note in _list_executor_notes(choice):
+        click.echo(f"note: {note}", err=True)
+    with sweep_stop_request() as stop, SweepProgress(plan, run_store.runs, jobs=jobs, quiet=quiet) as progress:
+        for event in execute_plan(plan, executor, stop, run_store, fail_fast=fail_fast):
+            progress.handle_event(event)
+    return progress.failures, stop.reason
+
+
+def _list_executor_notes(choice: ExecutorChoice) -> list[str]:
+    """Return what a user should hear about the devices of a sweep before it starts, one line each.
+
+    Raises UserError if `--device` asks for CUDA and this machine, which is to run the sweep, has no usable GPU.
+    """
+    from attncli.jobs import resources
+    from attncli.system import gpu_support, hardware
+
+    requested = gpu_support.read_requested_device()
+    if choice.name == "slurm" and choice.gpus is None and requested != "cpu":
+        return ["without --gpus the jobs get no GPU and train on CPUs; --gpus 1 asks for one each"]
+    if choice.name != LOCAL or requested == "cpu":
+        return []
+    obstacle = gpu_support.find_gpu_obstacle()
+    if requested.startswith("cuda") and (obstacle or not (resources.list_gpus() or hardware.list_gpu_names())):
+        problem, hint = obstacle or ("there is no NVIDIA GPU here", "leave out --device; `attncli doctor` says more")
+        raise UserError(f"--device {requested}: {problem}", hint)
+    return [f"{obstacle[0]}; the runs train on the CPU ({obstacle[1]})"] if obstacle else []
+
+
+def exit_unless_complete(failures: "Sequence[TaskEnded]", stop_reason: str) -> None:
+    """Raise SystemExit if a run failed (1), or if the sweep was stopped early (130 by a signal, else 1)."""
+    if failures or stop_reason:
+        raise SystemExit(130 if stop_reason.startswith("stopped by SIG") else 1)

@@ -1,0 +1,112 @@
+"""One's own runs and those of others together: which are the same run, and which can be paired.
+
+A run on the user's own images has the path of these images in its digest. So own runs on images that others used too
+are compared in the form in which results travel (`attncli.result_files.drop_image_paths`), without that path.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from attncli.errors import UserError
+from attncli.recipe import Model
+from attncli.result_files import drop_image_paths, forget_image_root, has_own_images
+from attncli.runs import FailedRun, FinishedRun
+
+
+def merge_results(
+    own: Sequence[FinishedRun], others: Sequence[FinishedRun], *, must_match: bool = True
+) -> list[FinishedRun]:
+    """Return one's own runs and those of others; a run that both have counts once, as one's own.
+
+    Own runs on images of the user that the others used too are returned without the path of the images, and with the
+    others' name of the dataset, so that they are pairs. If the others have no name for them, both have the name of
+    one's own folder.
+
+    Args:
+        own: One's own runs.
+        others: Runs of `imported_results`.
+        must_match: Whether it is an error if no run of others has the images and settings (all but network and seed)
+            of one's own, so that nothing could be paired.
+
+    Raises:
+        UserError: A run of the same recipe saw other published images, or nothing matches.
+    """
+    datasets = {run.result.data_digest: run.dataset for run in others}
+    folder_names = {run.result.data_digest: run.images for run in reversed(own) if has_own_images(run.recipe)}
+    own = [_adopt_dataset(run, datasets, folder_names) for run in own]
+    others = [replace(run, folder_name=folder_names.get(run.result.data_digest, "")) for run in others]
+    own_runs = {_make_run_key(run): run for run in own}
+    for run in others:
+        twin = own_runs.get(_make_run_key(run))
+        if twin is not None and twin.result.data_digest != run.result.data_digest:
+            raise UserError(
+                f"run {run.digest} ({run.result.attn}, {run.dataset}) saw other images there than here",
+                "the datasets differ: `attncli data verify` checks one's own",
+            )
+    settings = {_make_settings_key(run) for run in own}
+    if must_match and own and others and settings.isdisjoint(_make_settings_key(run) for run in others):
+        raise UserError(
+            "no run in the file has the images and recipe of a run here, so none can be paired",
+            "`attncli ls runs` lists the recipes; --runs with an empty folder shows the file alone",
+        )
+    new_runs = {_make_run_key(run): run for run in others if _make_run_key(run) not in own_runs}
+    return [*own, *new_runs.values()]
+
+
+def _adopt_dataset(run: FinishedRun, datasets: Mapping[str, str], folder_names: Mapping[str, str]) -> FinishedRun:
+    """Return a run of one's own as the others would have exported it, if they used its images.
+
+    Args:
+        run: The run.
+        datasets: The others' names of datasets by the digest of their images.
+        folder_names: The names of one's own folders, likewise.
+    """
+    digest = run.result.data_digest
+    if digest not in datasets or not has_own_images(run.recipe):
+        return run
+    return replace(_make_portable(run), dataset=datasets[digest], folder_name=folder_names[digest])
+
+
+def _make_portable(run: FinishedRun) -> FinishedRun:
+    """Return the run as `drop_image_paths` does; one whose own code is gone has no other digest and stays as it is."""
+    try:
+        return drop_image_paths(run)
+    except UserError:
+        return run
+
+
+def rename_failed_groups(failures: Sequence[FailedRun], others: Sequence[FinishedRun]) -> list[FailedRun]:
+    """Return one's own failed runs with the groups that `merge_results` gives to finished runs on the same images.
+
+    A failed run is then one of the seeds of its group, also if only others finished runs of that group.
+
+    Args:
+        failures: One's own failed runs.
+        others: Runs of `imported_results`.
+    """
+    data_digests = {run.result.data_digest for run in others}
+    return [_forget_failed_root(failure) if failure.data_digest in data_digests else failure for failure in failures]
+
+
+def _forget_failed_root(failure: FailedRun) -> FailedRun:
+    """Return the failed run without the path of its images; one whose own code is gone stays as it is."""
+    recipe = forget_image_root(failure.recipe)
+    if recipe is failure.recipe:
+        return failure
+    try:
+        return replace(failure, recipe=recipe, digest=recipe.compute_digest(), group=recipe.compute_group())
+    except UserError:
+        return failure
+
+
+def _make_run_key(run: FinishedRun) -> tuple[str, str]:
+    """Return what identifies a run: its digest, and for the user's own images their digest too."""
+    return _make_portable(run).digest, run.result.data_digest if has_own_images(run.recipe) else ""
+
+
+def _make_settings_key(run: FinishedRun) -> str:
+    """Return what two runs must share to be paired: images and recipe without network and seed."""
+    recipe = forget_image_root(run.recipe).model_copy(update={"model": Model()})  # its file may be gone
+    shared = {name: value for name, value in recipe.build_identity().items() if name not in ("model", "seed")}
+    return json.dumps(shared | {"images": run.result.data_digest}, sort_keys=True)
