@@ -34,15 +34,15 @@ def translated_torch_errors(settings: Train) -> Iterator[None]:
         first_line = (text.strip().splitlines() or [""])[0]
         if is_out_of_memory(error):  # also of NCCL, which needs memory for its buffers
             raise _make_out_of_memory_error(settings, first_line) from error
-        if told := explain_exchange_failure(error):
-            raise told from error
+        if exchange_error := explain_exchange_failure(error):
+            raise exchange_error from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise RunFailedError(
                 f"train.compile: torch.compile failed: {first_line}",
                 "set train.compile=false, or install the missing compiler",
             ) from error
-        if told := _explain_device_failure(error):
-            raise told from error
+        if device_error := _explain_device_failure(error):
+            raise device_error from error
         raise
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
@@ -65,8 +65,8 @@ def translated_inference_errors() -> Iterator[None]:
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise RunFailedError("out of memory", "--device cpu uses the main memory") from error
-        if told := _explain_device_failure(error):
-            raise told from error
+        if device_error := _explain_device_failure(error):
+            raise device_error from error
         raise
 
 

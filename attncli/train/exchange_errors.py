@@ -23,8 +23,8 @@ def translated_exchange_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if told := explain_exchange_failure(error):
-            raise told from error
+        if exchange_error := explain_exchange_failure(error):
+            raise exchange_error from error
         raise
 
 
