@@ -16,7 +16,7 @@ from typing import Any
 from attncli.measure.code_state import name_training_code
 from attncli.recipe import Recipe, Train
 from attncli.records import Speed
-from attncli.system import hardware
+from attncli.system import gpu_support, hardware
 from attncli.system.files import write_atomically
 
 SPEEDS_FILE = "speeds.json"  # in the folder of runs
@@ -143,10 +143,11 @@ def find_rates(entries: Sequence[SpeedEntry], recipe: Recipe, images: Sequence[i
 
 
 def _is_same_training(key: Mapping[str, Any], recipe: Recipe, images: Sequence[int | None]) -> bool:
-    """Return whether an entry's images and training are the recipe's; an entry says which precision `auto` was."""
+    """Return whether an entry's images, device and training are the recipe's; it says which precision `auto` was."""
     train_values, default_values = recipe.train.model_dump(), Train().model_dump()
     return (
         "processes" not in key
+        and ("device" in key) == (bool(key["machine"].get("gpu")) and gpu_support.read_requested_device() == "cpu")
         and key["images"] == list(images)
         and all(key["train"][name] == train_values[name] for name in TRAIN_KEYS)
         and all(key["train"].get(name, default_values[name]) == train_values[name] for name in LATE_TRAIN_KEYS)

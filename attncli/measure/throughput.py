@@ -228,6 +228,8 @@ def cached_throughput(
     key = make_speed_key(recipe, classes, size, frames, precision, this_machine)
     if processes > 1:
         key["processes"] = processes
+    if device.type == "cpu" and this_machine["gpu"]:
+        key["device"] = device.type  # as `--device cpu` asked for; else the machine's GPU
     speed_record = get_or_measure_speed(
         runs / SPEEDS_FILE,
         key,

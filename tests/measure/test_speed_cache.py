@@ -12,6 +12,8 @@ from attncli.measure.environment import describe_machine
 from attncli.measure.speed_cache import find_rates, get_or_measure_speed, make_speed_key
 from attncli.recipe import read
 from attncli.records import Speed
+from attncli.system import hardware
+from attncli.system.gpu_support import DEVICE_VARIABLE
 
 SPEED = Speed(
     train_images_per_s=1.5,
@@ -156,3 +158,22 @@ def test_the_latest_speed_is_found_by_its_date() -> None:
         assert rates is not None
         assert rates.train_images_per_s == 2.0
     assert find_rates(entries[3:] + entries[:1], recipe, (10, 32, 32, None)).train_images_per_s == 1.0
+
+
+@pytest.mark.parametrize(("gpu", "asked", "rate"), [("H200", "", 2.0), ("H200", "cpu", 1.0), (None, "cpu", 3.0)])
+def test_a_plan_reckons_with_the_device_that_is_asked_for(
+    gpu: str | None, asked: str, rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a machine with a GPU there are speeds of both; where there is none, all are the CPU's."""
+    monkeypatch.setattr(hardware, "is_this_machine", lambda machine: machine["gpu"] == gpu)
+    monkeypatch.setenv(DEVICE_VARIABLE, asked)
+    places = ((1.0, "H200", {"device": "cpu"}), (2.0, "H200", {}), (3.0, None, {}))
+    entries = []
+    for speed, machine_gpu, more in places:
+        machine = {"machine": {**describe_machine(), "gpu": machine_gpu}}
+        entries.append(
+            {**asdict(replace(SPEED, train_images_per_s=speed)), "of": key() | machine | more | {"asked": ""}}
+        )
+    rates = find_rates(entries, read(values={"train.precision": "fp32"}), (10, 32, 32, None))
+    assert rates is not None
+    assert rates.train_images_per_s == rate
