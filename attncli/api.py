@@ -137,13 +137,15 @@ def list_runs(runs: str | Path = RUNS, *, tracking_uri: str | None = None) -> "p
     from attncli.recipe import Recipe
     from attncli.records import Result
     from attncli.runs import read_finished_runs
-    from attncli.track.tags import format_run_name
+    from attncli.track.run_names import distinguish_names
 
+    finished_runs = read_finished_runs(_open_store(runs, tracking_uri), _warn_of_unreadable_runs)
+    names = distinguish_names([run.recipe for run in finished_runs])
     rows = [
-        {"name": format_run_name(run.recipe), "images": run.images}
+        {"name": name, "images": run.images}
         | {key: value for key, value in vars(run.result).items() if key != "machine"}
         | {f"recipe.{key}": value for key, value in run.recipe.flatten_keys().items()}
-        for run in read_finished_runs(_open_store(runs, tracking_uri), _warn_of_unreadable_runs)
+        for name, run in zip(names, finished_runs, strict=True)
     ]
     result_columns = [name for name in Result.__dataclass_fields__ if name != "machine"]
     columns = ["name", "images", *result_columns, *(f"recipe.{key}" for key in Recipe().flatten_keys())]
@@ -205,7 +207,8 @@ def compare(
     )
     finished_runs = read_finished_runs(_open_store(runs, tracking_uri), _warn_of_unreadable_runs)
     run_filter.refuse_unknown_names(finished_runs)
-    rows = compare_variants(finished_runs, margin=margin / 100, failures=list(read_failed_runs(folder)))
+    failed_runs = read_failed_runs(folder, _warn_of_unreadable_runs)
+    rows = compare_variants(finished_runs, margin=margin / 100, failures=failed_runs)
     return pd.DataFrame([row.to_json_dict() for row in run_filter.select_rows(rows, finished_runs)])
 
 

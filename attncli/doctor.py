@@ -14,7 +14,9 @@ from pathlib import Path
 from attncli import attention, data
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
-from attncli.runs import find_unreadable_runs, read_folder_runs
+from attncli.runs import RECIPE, find_unreadable_runs, read_failed_runs, read_folder_runs
+from attncli.runs.mlflow_rows import list_unreadable_rows
+from attncli.runs.unreadable import explain_unreadable_runs
 from attncli.system import gpu_support
 from attncli.track import RunStore
 
@@ -114,7 +116,7 @@ def _check_device() -> Finding:
 
     machine = environment.describe_machine()
     memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB of memory"
-    host = f"{machine['cpu']}, {machine['usable_cpus']} of {machine['cores']} cores, {memory}"
+    host = f"{machine['cpu']}, {machine['usable_cpus']} of {format_quantity(machine['cores'], 'core')}, {memory}"
     if obstacle := gpu_support.find_gpu_obstacle():
         return Finding("device", False, f"{obstacle[0]}; {host}", obstacle[1])
     cuda = f", CUDA {machine['cuda']}" if machine["cuda"] and machine["gpu"] != "mps" else ""
@@ -162,7 +164,9 @@ def _check_runs_folder(runs: Path) -> Finding:
     except OSError as error:
         return Finding("runs", False, f"{runs}: {error.strerror}", "choose a folder that can be written with --runs")
     message = f"{runs}: writable, {free / 2**30:.1f} GiB free"
-    if errors := find_unreadable_runs(runs, read_folder_runs(runs)):
+    errors = find_unreadable_runs(runs, read_folder_runs(runs))
+    read_failed_runs(runs, errors.append)
+    if errors:
         problems, hints = zip(*((error.problem, error.hint) for error in errors), strict=True)
         return Finding("runs", False, "; ".join((message, *problems)), "; ".join(hints))
     return Finding(
@@ -171,19 +175,22 @@ def _check_runs_folder(runs: Path) -> Finding:
 
 
 def _check_store(run_store: RunStore) -> Finding:
-    """Check that the tracking store answers."""
+    """Check that the tracking store answers, and that its runs without a folder can be read."""
     from attncli import track
 
-    address = run_store.resolve_address()
     rows = track.list_run_rows(run_store)
-    running_count = sum(row["status"] == "RUNNING" for row in rows)
-    uri_source = (
-        "from MLFLOW_TRACKING_URI" if run_store.tracking_uri is None and os.environ.get("MLFLOW_TRACKING_URI") else ""
-    )
-    return Finding(
-        "store",
-        True,
-        f"{address} {uri_source}: {format_quantity(len(rows), 'run')}, {running_count} of them running".replace(
-            " :", ":"
-        ),
-    )
+    folders = {path.parent.name for path in run_store.runs.glob(f"*/{RECIPE}")}
+    lone_rows = [row for row in rows if row["digest"] not in folders]
+    counts = [f"{sum(row['status'] == 'RUNNING' for row in rows)} of them running"]
+    if lone_rows:
+        counts.append(f"{len(lone_rows)} without a folder in {run_store.runs}")
+    message = f"{_describe_address(run_store)}: {', '.join([format_quantity(len(rows), 'run'), *counts])}"
+    errors = explain_unreadable_runs(list_unreadable_rows(lone_rows))
+    problems, hints = [error.problem for error in errors], [error.hint for error in errors]
+    return Finding("store", not errors, "; ".join((message, *problems)), "; ".join(hints))
+
+
+def _describe_address(run_store: RunStore) -> str:
+    """Return the address of the store, and that an environment variable named it, if one did."""
+    is_from_environment = run_store.tracking_uri is None and os.environ.get("MLFLOW_TRACKING_URI")
+    return run_store.resolve_address() + (" from MLFLOW_TRACKING_URI" if is_from_environment else "")

@@ -1,9 +1,23 @@
 """Numbers with their nouns, for people."""
 
+from collections.abc import Mapping, Sequence
+
 
 def format_quantity(count: int, noun: str) -> str:
     """Return a count with its noun, in the plural unless it is one: "1 file", "2,000 files", "3 classes"."""
     return f"{count:,} {noun if count == 1 else _make_plural(noun)}"
+
+
+def format_counts(counts: Mapping[str, int], noun: str) -> str:
+    """Return the counts of several kinds of one noun: "1,000 train, 1 test image"."""
+    names = [f"{count:,} {kind}" for kind, count in counts.items()]
+    last_count = list(counts.values())[-1]
+    return f"{', '.join(names)} {noun if last_count == 1 else _make_plural(noun)}"
+
+
+def format_numbers(noun: str, numbers: Sequence[int]) -> str:
+    """Return numbers after their noun: "seed 3", "seeds 0, 1"."""
+    return f"{noun if len(numbers) == 1 else _make_plural(noun)} {', '.join(map(str, numbers))}"
 
 
 def _make_plural(noun: str) -> str:

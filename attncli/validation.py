@@ -22,8 +22,13 @@ def read(
 ) -> recipe.Recipe:
     """Return the recipe of a YAML file, `values` by dotted key and `key=value` overrides.
 
-    Raises CollectedError that lists every error of form and of names.
+    Raises UserError for a file without a key, which is a mistake more often than a wish for the defaults, and else
+    CollectedError that lists every error of form and of names.
     """
+    if path is not None and not recipe.load_yaml(path):
+        raise UserError(
+            f"{path}: no key in it", "without a recipe `attncli run` trains the defaults; write what differs"
+        )
     tree = recipe.merge_values(path, overrides, values)
     if errors := find_recipe_errors(tree, str(path) if path else ""):
         raise CollectedError(errors)

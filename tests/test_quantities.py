@@ -2,7 +2,7 @@
 
 import pytest
 
-from attncli.quantities import format_quantity
+from attncli.quantities import format_counts, format_numbers, format_quantity
 
 
 @pytest.mark.parametrize(
@@ -14,3 +14,15 @@ from attncli.quantities import format_quantity
 def test_one_is_singular(count: int, noun: str, text: str) -> None:
     """All other counts are plural, with separated thousands."""
     assert format_quantity(count, noun) == text
+
+
+def test_the_last_of_several_counts_decides() -> None:
+    """Its noun is in the singular if it is one."""
+    assert format_counts({"train": 1000, "test": 1}, "image") == "1,000 train, 1 test image"
+    assert format_counts({"train": 1, "test": 2}, "image") == "1 train, 2 test images"
+
+
+def test_numbers_follow_their_noun() -> None:
+    """In the singular if there is one of them, whichever it is."""
+    assert format_numbers("seed", [3]) == "seed 3"
+    assert format_numbers("seed", [0, 1]) == "seeds 0, 1"

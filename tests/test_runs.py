@@ -19,11 +19,13 @@ from attncli.runs import (
     find_unreadable_runs,
     list_run_overviews,
     list_untracked_runs,
+    locate_pretrained_run,
     mlflow_rows,
+    read_failed_runs,
     read_finished_runs,
     restore_recipe,
 )
-from attncli.track.provenance import ORIGIN_FILE
+from attncli.track.provenance import ORIGIN_FILE, ProcessIdentity, Provenance, write_provenance
 from attncli.track.tags import flatten_params
 from tests.claims.case import run
 from tests.commands.line import line
@@ -366,3 +368,75 @@ def test_results_of_a_moved_folder_name_where_they_lie(tmp_path):
     file = folder / "result.json"
     file.write_text(file.read_text().replace('"test_top1": 0.5', '"test_top1": Infinity'))
     assert read_finished_runs(RunStore(tmp_path / "after")) == []
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    """Lists and the hint for a typing error show what differs, and that full name finds the run."""
+    digests = [run(tmp_path, attn="eca", seed=3, top1=0.5, train__lr=lr).compute_digest() for lr in (0.1, 0.3)]
+    names = ["eca-resnet20-s3[lr=0.1]", "eca-resnet20-s3[lr=0.3]"]
+    assert {o.name: o.digest for o in list_run_overviews(RunStore(tmp_path))} == dict(zip(names, digests, strict=True))
+    assert sorted(list_runs(tmp_path)["name"]) == names
+    for name, digest in zip(names, digests, strict=True):
+        assert find_run_folder(tmp_path, name) == tmp_path / digest
+        assert locate_pretrained_run(tmp_path, name) == str(tmp_path / digest)
+    lines: list[str] = []
+    find_run_folder(tmp_path, "eca-resnet20-s3", lines.append)
+    assert all(name in lines[0] for name in names)
+    with pytest.raises(UserError) as error:
+        find_run_folder(tmp_path, "eca-resnet20-s3[lr=0.4]")
+    assert "eca-resnet20-s3[lr=0." in error.value.hint
+
+
+def test_a_place_in_a_name_is_no_path(tmp_path):
+    """The name of a run in some stages has a slash: it is a run where one has the name, and else a file."""
+    digest = run(tmp_path, attn="se", seed=0, top1=0.5, model__stages=[3]).compute_digest()
+    assert locate_pretrained_run(tmp_path, "se/3-resnet20-s0") == str(tmp_path / digest)
+    assert locate_pretrained_run(tmp_path, "weights/best.pth") == "weights/best.pth"
+
+
+def fail_run(runs, recipe, text=None, version="0.1.0"):
+    """Make a failed run of a finished one, with another recipe in its folder if a text is given."""
+    folder = runs / recipe.compute_digest()
+    (folder / "result.json").unlink()
+    if text is not None:
+        (folder / "recipe.yaml").write_text(text)
+    process = ProcessIdentity(host="h", pid=1, started=2.0)
+    group = recipe.compute_group()
+    origin = Provenance(
+        digest=folder.name, group=group, started_ms=0, process=process, status="FAILED", version=version
+    )
+    write_provenance(folder, origin)
+
+
+def test_failed_runs_that_cannot_be_read_are_told_of(tmp_path):
+    """In one line by reason, as of finished runs; those that can be read are there. doctor tells of the others too."""
+    made = [run(tmp_path, attn="eca", seed=seed, top1=0.5) for seed in range(3)]
+    newer = made[2].to_yaml() + "newer: 1\n"
+    for recipe, text, version in zip(made, (None, "[", newer), ("0.1.0", "0.1.0", "0.9.0"), strict=True):
+        fail_run(tmp_path, recipe, text, version)
+    errors: list[UserError] = []
+    assert [failed.seed for failed in read_failed_runs(tmp_path, errors.append)] == [0]
+    assert [error.problem for error in errors] == [
+        "1 failed run of a newer version (0.9.0) cannot be read, as this one does not know newer",
+        f"1 failed run cannot be read (damaged, or of a newer version): {made[1].compute_digest()}",
+    ]
+    told = {finding["what"]: finding for finding in json.loads(line("doctor", "--runs", str(tmp_path), "--json").out)}
+    assert not told["runs"]["ok"]
+    assert "1 failed run of a newer version" in told["runs"]["found"]
+
+
+def test_doctor_tells_of_runs_that_only_mlflow_has(recorded):
+    """How many have no folder; one of a newer version is a bad finding, as other commands cannot use it."""
+
+    def find_store():
+        told = json.loads(line("doctor", "--runs", str(recorded), "--json").out)
+        return next(finding for finding in told if finding["what"] == "store")
+
+    whole = find_store()
+    assert whole["ok"]
+    assert "1 without a folder" in whole["found"]
+    make_newer(recorded, ONLY_IN_STORE, version="0.9.0", params={"train.newest": "1"})
+    bad = find_store()
+    assert not bad["ok"]
+    assert "1 finished run of a newer version (0.9.0) cannot be read" in bad["found"]
+    assert bad["hint"] == "update attncli"

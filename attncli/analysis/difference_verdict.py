@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from attncli.analysis import stats
 from attncli.analysis.looks import SeedPlan
 from attncli.analysis.simultaneous import SimultaneousEstimate
+from attncli.quantities import format_numbers, format_quantity
 
 BASELINE = "baseline"
 ALTERNATIVE_PRECISION = 3  # digits of a number of points
@@ -33,8 +34,9 @@ def word_verdict(evidence: VariantEvidence, margin: float) -> str:
         trained = evidence.pairs + len(failed)
         if folds is not None:
             names = ", ".join(f"seed {number // folds} fold {number % folds}" for number in failed)
-            return f"not judged: {len(failed)} of {trained} folds failed ({names})"
-        return f"not judged: {len(failed)} of {trained} seeds failed (seed {', '.join(map(str, failed))})"
+            return f"not judged: {len(failed)} of {format_quantity(trained, 'fold')} failed ({names})"
+        names = format_numbers("seed", failed)
+        return f"not judged: {len(failed)} of {format_quantity(trained, 'seed')} failed ({names})"
     if not evidence.pairs:
         return "no seed in common with the baseline"
     if evidence.pairs == 1:

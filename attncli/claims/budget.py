@@ -65,8 +65,9 @@ class Budget:
         )
         if self.images is None:
             return epochs
-        of = f" of {self.claimed_images:,}" if self.claimed_images else ""
-        return f"{epochs}, {self.images:,}{of} images"
+        if not self.claimed_images:
+            return f"{epochs}, {format_quantity(self.images, 'image')}"
+        return f"{epochs}, {self.images:,} of {format_quantity(self.claimed_images, 'image')}"
 
 
 def compute_budget(claim: Claim, digests: Sequence[str], evidence: Evidence) -> Budget | None:

@@ -51,7 +51,7 @@ def gather_evidence(
         measure: Time the networks again.
         planned_seeds: How many seeds were planned before the first run, for runs that do not say so themselves.
         report_claim: Called with the id of each claim before it is judged.
-        report_unreadable: Called with what is to be said about finished runs that cannot be read.
+        report_unreadable: Called with what is to be said about finished and failed runs that cannot be read.
 
     Raises:
         UserError: Unknown backbone, or the store does not answer.
@@ -65,7 +65,7 @@ def gather_evidence(
         runs=finished_runs,
         backbone=backbone,
         report_claim=report_claim,
-        failures=tuple(read_failed_runs(run_store.runs)),
+        failures=read_failed_runs(run_store.runs, report_unreadable),
         planned_seeds=planned_seeds,
     )
 

@@ -14,6 +14,7 @@ from attncli.claims.comparison import ClaimComparison, find_network_key
 from attncli.claims.evaluate import compute_slacks, evaluate_expression
 from attncli.claims.language import SPEED, Quantity
 from attncli.claims.verdict import Outcome, TimedOutcome
+from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.records import name_speed_limit
 from attncli.system import hardware
@@ -116,10 +117,20 @@ class SpeedStore:
 
 
 def _read_timings(file: Path) -> dict[str, NetworkTimings]:
+    """Return the timings in a file by key; entries of another version of the record are skipped."""
     try:
-        return {key: NetworkTimings(**value) for key, value in json.loads(file.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        tree = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
+    entries = {key: _parse_timings(value) for key, value in tree.items()} if isinstance(tree, dict) else {}
+    return {key: timings for key, timings in entries.items() if timings is not None}
+
+
+def _parse_timings(entry: Any) -> NetworkTimings | None:
+    try:
+        return NetworkTimings(**entry)
+    except TypeError:
+        return None
 
 
 def _time_now(named: dict[str, Recipe], images: ImageSpec) -> NetworkTimings:
@@ -152,7 +163,7 @@ def _format_device(timed_rounds: Any) -> str:
     device = (
         machine["gpu"]
         if timed_rounds.device != "cpu" and machine["gpu"]
-        else f"{machine['cpu']}, {machine['threads']} threads"
+        else f"{machine['cpu']}, {format_quantity(machine['threads'], 'thread')}"
     )
     return f"{device}, torch {machine['torch']}, {timed_rounds.precision}"
 

@@ -4,7 +4,6 @@ The names are collected only when a shell asks for them, without torch.
 """
 
 from collections.abc import Callable, Iterable
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +73,7 @@ def _list_runs(ctx: click.Context) -> Iterable[str]:
     from attncli.runs import list_run_folders
 
     runs = Path(ctx.params.get("runs") or "runs")
-    return dict.fromkeys(folder.name for folder in islice(list_run_folders(runs), MAX_RUNS))
+    return dict.fromkeys(folder.full_name for folder in list_run_folders(runs, MAX_RUNS))
 
 
 def _list_claims(ctx: click.Context) -> Iterable[str]:

@@ -41,13 +41,13 @@ class ExecutorChoice:
 def print_plan(plan: "SweepPlan", as_json: bool) -> None:
     """Print a plan and what is left of it, and on stderr which images there are.
 
-    Raises UserError for images that a run refuses; with JSON they are not looked at.
+    Raises UserError for images that a run refuses.
     """
     from attncli.report import sweep_summary
 
+    image_lines = sweep_summary.describe_plan_images(plan)
     if as_json:
         return echo_json([run.to_json_dict() for run in plan.runs])
-    image_lines = sweep_summary.describe_plan_images(plan)
     click.echo(sweep_summary.render_plan(plan, find_terminal_width()))
     for line in image_lines:
         click.echo(line, err=True)
@@ -70,14 +70,17 @@ def execute_sweep(
         The runs that did not finish, and why the sweep stopped early ("" if it did not).
 
     Raises:
-        UserError: the executor cannot be had as it is asked for.
+        UserError: the executor cannot be had as it is asked for, or a run here would refuse its images.
     """
     from attncli.jobs import execute_plan
     from attncli.jobs.executors import choose_executor
+    from attncli.jobs.plan import check_plan_images
     from attncli.jobs.worker_pool import WorkerSettings
     from attncli.report.sweep_progress import SweepProgress
     from attncli.system.signals import sweep_stop_request
 
+    if choice.name == LOCAL:  # a cluster's machines have other folders
+        check_plan_images(plan)
     executor, jobs = choose_executor(
         choice.name,
         WorkerSettings(run_store, FIGURE_HOOK),

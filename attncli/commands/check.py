@@ -23,7 +23,8 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
 
     Prints the full recipe with its defaults, the digest that identifies its run, whether that run is finished and about
     how long it takes, and whether the images are there and how many. Folders and lists that a run would refuse are
-    refused here: wrong layouts, missing files, a class whose first file is no image. No image is decoded.
+    refused here: wrong layouts, missing files, a class whose first file is no image. No image is decoded. A folder that
+    is not on this machine is only told of, as the run may be on another.
 
     More in `attncli help concepts`.
 

@@ -25,6 +25,7 @@ from attncli.commands._run_options import (
     warn_of_unreadable_runs,
 )
 from attncli.commands._value_types import NAMES
+from attncli.quantities import format_quantity
 from attncli.system.terminal import find_text_width
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def _read_runs(
     from attncli.runs import read_failed_runs, read_finished_runs
 
     finished_runs = read_finished_runs(run_store, warn_of_unreadable_runs)
-    failed_runs = list(read_failed_runs(run_store.runs))
+    failed_runs = read_failed_runs(run_store.runs, warn_of_unreadable_runs)
     if not with_files and not shipped:
         return finished_runs, failed_runs
     others = open_results_of_others(with_files, shipped)
@@ -235,8 +236,8 @@ def _warn_of_untracked_runs(run_store: "RunStore", finished_runs: "Sequence[Fini
 
     if missing := list_untracked_runs(run_store, finished_runs):
         click.echo(
-            f"{len(missing)} of {len(finished_runs)} runs are not in MLflow (deleted there, or made without it): "
-            "`attncli sync` adds them",
+            f"not in MLflow (deleted there, or made without it): {len(missing)} of "
+            f"{format_quantity(len(finished_runs), 'run')}; `attncli sync` adds them",
             err=True,
         )
 

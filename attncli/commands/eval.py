@@ -64,6 +64,7 @@ def command(
       attncli eval all --corruption all --severity 3 --format latex > robust.tex
       attncli eval eca-resnet18-s0 --dataset folder --data-root ~/pictures
     """
+    from attncli.track.run_names import distinguish_names
     from attncli.trained.evaluate import EvaluationRequest
 
     request = EvaluationRequest(
@@ -73,7 +74,9 @@ def command(
         data_values=_read_data_values(dataset, data_root, overrides),
     )
     evaluated_runs = [_evaluate_run(folder, request) for folder in _locate_runs(runs, names)]
-    rows = [_make_row(run.trained, evaluation) for run in evaluated_runs for evaluation, _ in run.evaluations]
+    run_names = distinguish_names([run.trained.recipe for run in evaluated_runs])
+    named_runs = zip(run_names, evaluated_runs, strict=True)
+    rows = [_make_row(name, evaluation) for name, run in named_runs for evaluation, _ in run.evaluations]
     if as_json:
         return echo_json(rows)
     if len(evaluated_runs) == 1 or format_ in ("table", "csv"):
@@ -143,9 +146,9 @@ def _evaluate_run(folder: Path, request: "EvaluationRequest") -> EvaluatedRun:
     return EvaluatedRun(trained, evaluate_elsewhere(trained, images, request))
 
 
-def _make_row(trained: "TrainedNetwork", evaluation: "Evaluation") -> dict[str, Any]:
+def _make_row(name: str, evaluation: "Evaluation") -> dict[str, Any]:
     return {
-        "run": trained.name,
+        "run": name,
         "on": evaluation.split,
         "images": evaluation.images,
         "top1": evaluation.top1,

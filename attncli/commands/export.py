@@ -35,7 +35,7 @@ def command(run: str, format_: str, out: Path | None, runs: Path, as_json: bool)
     from attncli.trained.export import SUFFIXES, export_network
 
     trained = load_trained_network(locate_run(runs, run))
-    summary = export_network(trained, format_, out or Path(f"{trained.name}{SUFFIXES[format_]}"))
+    summary = export_network(trained, format_, out or Path(trained.name.replace("/", "-") + SUFFIXES[format_]))
     if as_json:
         return echo_json(summary)
     shape = " x ".join(map(str, summary["input"]))

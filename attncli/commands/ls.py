@@ -86,9 +86,16 @@ def command(
         counts = {k: len(rows()) for k, rows in listing.items() if k not in ("runs", "matrix", "recipes")}
         counts["attention"] -= 1  # without none, the plain network
         counts |= _count_recipes_and_runs(runs)
-        return echo_json(counts) if as_json else click.echo("\n".join(f"{n:4} {k}" for k, n in counts.items()))
+        if as_json:
+            return echo_json(counts)
+        return click.echo("\n".join(_format_count(kind_, count) for kind_, count in counts.items()))
     rows = listing[kind]()
     return echo_json(rows) if as_json else _print_listing(kind, rows)
+
+
+def _format_count(kind: str, count: int) -> str:
+    """Return a line of the overview, such as `   3 recipes`, or `   1 recipe`."""
+    return f"{count:4} {kind.removesuffix('s') if count == 1 else kind}"
 
 
 def _print_listing(kind: str, rows: list[dict[str, Any]]) -> None:

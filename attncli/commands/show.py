@@ -87,7 +87,7 @@ def _render_mechanism(mechanism: "Mechanism", peers: "Sequence[Peer]") -> str:
 
     card = vars(mechanism.card)
     labelled_texts = [
-        ("Paper", _cite_paper(card)),
+        ("Paper" if _is_published(card) else "Title", _cite_paper(card)),
         ("File", str(locate_mechanism(mechanism.reference)[1])),
         *([("Code", card["code"])] if card["code"] else []),
         ("Category", mechanism.category),
@@ -136,6 +136,11 @@ def _wrap_paragraphs(text: str, width: int) -> str:
         for paragraph in text.split("\n\n")
     ]
     return "\n\n".join(paragraphs)
+
+
+def _is_published(card: dict[str, Any]) -> bool:
+    """Return whether a card names where its paper is; the card of a user's own class has its name only."""
+    return bool(card["venue"] or card["year"] or card["arxiv"])
 
 
 def _cite_paper(card: dict[str, Any]) -> str:

@@ -55,10 +55,8 @@ def command(classes: int | None, format_: str, as_json: bool, **options: Any) ->
     ]
     if as_json:
         return echo_json({"sites": rows, "stages": stages})
-    echo_result(render_rows(rows, format_, find_terminal_width()))
-    if format_ != "csv":
-        echo_result("")
-        echo_result(render_rows(stages, format_, find_terminal_width()))
+    tables = [render_rows(table, format_, find_terminal_width()) for table in (rows, stages)]
+    echo_result("\n\n".join(table.strip("\n") for table in (tables[:1] if format_ == "csv" else tables)))
     if is_code_reference(recipe.model.backbone) and not recipe.model.block_paths:
         click.echo("other blocks than these: --set 'model.block_paths=[...]', `attncli help backbones`", err=True)
     return None

@@ -34,6 +34,7 @@ from attncli.commands._sweep_execution import (
 )
 from attncli.commands._value_types import NAMES, SEEDS
 from attncli.errors import UserError
+from attncli.quantities import format_quantity
 from attncli.shortcuts import SHORTCUT_KEYS
 
 if TYPE_CHECKING:
@@ -172,8 +173,6 @@ def command(
     _warn_of_changed_images(plan)
     if dry_run:
         return print_plan(plan, as_json)
-    if executor_name == LOCAL:  # a cluster's machines have other folders
-        _check_data_roots(plan)
     choice = ExecutorChoice(executor_name, jobs, cpus, gpus, slurm)
     run_store = RunStore(runs, tracking_uri)
     failures, stop_reason = execute_sweep(plan, run_store, choice, quiet=quiet, fail_fast=fail_fast)
@@ -196,16 +195,8 @@ def _warn_of_changed_images(plan: "SweepPlan") -> None:
     """Say on stderr how many runs have other images than finished runs of the same recipe."""
     changed_count = sum(run.recipe.data.content is not None for run in plan.runs)
     if changed_count:
-        message = f"{changed_count} of {len(plan.runs)} runs with other images than before: these are other runs"
-        click.echo(message, err=True)
-
-
-def _check_data_roots(plan: "SweepPlan") -> None:
-    """Raise UserError if the folder of images of an unfinished run is not there."""
-    from attncli.data import check_data_root
-
-    for run in plan.unfinished_runs:
-        check_data_root(run.recipe.data)
+        total = format_quantity(len(plan.runs), "run")
+        click.echo(f"{changed_count} of {total} with other images than before: these are other runs", err=True)
 
 
 def _read_mechanisms(names: list[str] | None) -> "list[str | dict[str, str]] | None":

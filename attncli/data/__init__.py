@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attncli.data.digest_cache import fingerprint_files, has_changeable_files, load_digest, save_digest
 from attncli.data.paths import DataPaths, ProgressCallback, find_default_root, ignore_progress
-from attncli.data.presence import describe_images
+from attncli.data.presence import check_images, describe_images
 from attncli.data.registry import DATASETS, check_data_root, describe_availability
 from attncli.data.size_cache import DatasetSize, load_size, save_size
 from attncli.dataset_catalog import has_origin
@@ -26,6 +26,7 @@ __all__ = [
     "DATASETS",
     "DatasetSize",
     "check_data_root",
+    "check_images",
     "describe_availability",
     "describe_images",
     "find_default_root",

@@ -3,6 +3,7 @@
 from attncli.data.paths import DataPaths, find_default_root
 from attncli.data.registry import DEFAULT_BASE, check_data_root, describe_availability, find_missing_root
 from attncli.dataset_catalog import has_origin
+from attncli.quantities import format_counts
 from attncli.recipe import Data
 from attncli.system.files import expand_user_path
 
@@ -10,6 +11,7 @@ from attncli.system.files import expand_user_path
 def describe_images(data: Data) -> str:
     """Return whether the images of a recipe are there and how many, or what has to be done to get them.
 
+    A folder that is not there is no error, as a recipe may be checked on another machine than that of its run.
     Files are listed and split as loading does it, and the header of one image of each class is read. Nothing is decoded
     or downloaded. Published files in the folder of downloads are only looked for.
 
@@ -18,16 +20,34 @@ def describe_images(data: Data) -> str:
     """
     missing = find_missing_root(data)
     if missing is not None:
-        return missing.problem
+        return f"not here ({missing.problem}): a run on this machine will be refused"
     check_data_root(data)
     if has_origin(data.name, "hub") and data.of is not None:
         return "on the hub, if they were not downloaded before"
-    base = data.of or DEFAULT_BASE if has_origin(data.name, "generated") else data.name
+    base = _find_base(data)
     availability = describe_availability(base, find_default_root())
-    is_listed = has_origin(base, "user", "request", "download") and data.root is not None
-    if not is_listed and not (has_origin(base, "request") and availability == "there"):
-        return availability
-    return _describe_files(data)
+    is_there_on_request = has_origin(base, "request") and availability == "there"
+    return _describe_files(data) if is_there_on_request or _has_own_files(data) else availability
+
+
+def check_images(data: Data) -> None:
+    """Raise UserError, as loading does, for images that are not there and cannot be downloaded, or are refused there.
+
+    What is looked at is that of `describe_images`.
+    """
+    check_data_root(data)
+    if has_origin(_find_base(data), "request") or _has_own_files(data):
+        _describe_files(data)
+
+
+def _find_base(data: Data) -> str:
+    """Return the dataset that the images are read from: of a generated one that which it is made of."""
+    return data.of or DEFAULT_BASE if has_origin(data.name, "generated") else data.name
+
+
+def _has_own_files(data: Data) -> bool:
+    """Return whether the user names a folder of images that can be listed."""
+    return data.root is not None and has_origin(_find_base(data), "user", "request", "download")
 
 
 def _describe_files(data: Data) -> str:
@@ -41,5 +61,5 @@ def _describe_files(data: Data) -> str:
         layout = check_layout(data, DataPaths(root, folder, folder, may_fetch=False))
     except NotFetchedError:
         return "to be fetched"
-    images = ", ".join(f"{count:,} {split}" for split, count in layout.image_counts.items())
-    return f"there ({images} images in {layout.class_count:,} classes; `attncli data verify` decodes them)"
+    images = format_counts(layout.image_counts, "image")
+    return f"there ({images} in {layout.class_count:,} classes; `attncli data verify` decodes them)"

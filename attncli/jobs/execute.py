@@ -9,6 +9,7 @@ from attncli.jobs.plan import PlannedRun, SweepPlan
 from attncli.records import PLAN_TAG, Status
 from attncli.system.signals import StopRequest
 from attncli.track import RunStore
+from attncli.track.run_names import RUN_NAME_TAG, distinguish_names
 
 Executor = Callable[[TaskSource, StopRequest], Iterator[TaskEvent]]
 
@@ -60,8 +61,11 @@ def summarize_status(statuses: Sequence[str], run_count: int, *, stopped: bool) 
 def build_tasks(plan: SweepPlan, parents: "dict[str, dict[str, str]]") -> list[Task]:
     """Return one timing task per network to time, then the unfinished runs.
 
-    `parents` has the tags of each experiment. Each run is told how many seeds the plan has of it, finished ones too.
+    `parents` has the tags of each experiment. Each run is told its name beside the others, and how many seeds the plan
+    has of it, finished ones too.
     """
+    names = distinguish_names([run.recipe for run in plan.runs])
+    names_by_digest = {run.digest: name for run, name in zip(plan.runs, names, strict=True)}
     unfinished_runs = plan.unfinished_runs
     planned_seeds: dict[str, set[int]] = defaultdict(set)
     for run in plan.runs:
@@ -74,7 +78,10 @@ def build_tasks(plan: SweepPlan, parents: "dict[str, dict[str, str]]") -> list[T
                 digest=r.digest,
                 title=r.title,
                 tags=parents[track.choose_experiment_name(r.recipe)]
-                | {PLAN_TAG: str(len(planned_seeds[r.recipe.compute_group()]))},
+                | {
+                    PLAN_TAG: str(len(planned_seeds[r.recipe.compute_group()])),
+                    RUN_NAME_TAG: names_by_digest[r.digest],
+                },
             )
             for r in unfinished_runs
         ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from attncli import attention, sweep, track, validation
+from attncli import attention, data, sweep, track, validation
 from attncli.jobs.estimate import DurationEstimate, DurationHistory, EstimateBasis
 from attncli.recipe import Recipe
 from attncli.records import Result
@@ -134,6 +134,12 @@ def plan_run(recipe: Recipe, title: str, runs: Path, history: DurationHistory) -
         estimate=None if result else history.estimate_run(recipe),
         is_timed=result is None and history.is_timed(recipe),
     )
+
+
+def check_plan_images(plan: SweepPlan) -> None:
+    """Raise UserError for images of unfinished runs that a run would refuse, before any of them trains."""
+    for data_section in {run.recipe.data.model_dump_json(): run.recipe.data for run in plan.unfinished_runs}.values():
+        data.check_images(data_section)
 
 
 def group_mechanisms() -> dict[str, tuple[str, ...]]:

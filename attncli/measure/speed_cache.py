@@ -116,7 +116,8 @@ class MeasuredRates:
 def find_rates(entries: Sequence[SpeedEntry], recipe: Recipe, images: Sequence[int | None]) -> MeasuredRates | None:
     """Return the measured rates of a recipe's network for its training on such images on this machine, or None.
 
-    `images` are (classes, H, W, T or None). Of several entries the latest is used, the network's own before others.
+    `images` are (classes, H, W, T or None). Of several entries the one with the latest date is used, the network's own
+    before others.
     """
     matching = [
         candidate
@@ -126,14 +127,16 @@ def find_rates(entries: Sequence[SpeedEntry], recipe: Recipe, images: Sequence[i
         and hardware.is_this_machine(candidate["of"]["machine"])
     ]
     model = recipe.build_identity()["model"]
-    for entry in reversed(matching):
+    matching.reverse()  # of entries without a date the last one goes first
+    matching.sort(key=_compute_age)
+    for entry in matching:
         if entry["of"]["model"] == model:
             return _make_rates(
                 entry,
                 "",
                 is_own_timing=entry["of"]["measure"] == recipe.measure.model_dump(exclude={"speed", "check_memory"}),
             )
-    for entry in reversed(matching if recipe == recipe.make_baseline() else []):
+    for entry in matching if recipe == recipe.make_baseline() else []:
         if entry["of"]["model"] | {name: model[name] for name in MECHANISM_KEYS} == model:
             return _make_rates(entry, "baseline_", is_own_timing=False)
     return None

@@ -12,7 +12,7 @@ from attncli.claims.missing_runs import ClaimTraining
 from attncli.claims.next_step import needs_root
 from attncli.claims.schedules import FAST_TWINS
 from attncli.claims.verdict import OUTCOMES, ClaimVerdict, ComparisonOutcome, TimedOutcome, TrainedOutcome
-from attncli.quantities import format_quantity
+from attncli.quantities import format_numbers, format_quantity
 from attncli.report import table
 from attncli.report.comparison import format_half_interval, format_p_value
 from attncli.report.table import MISSING, WIDTH, Column
@@ -63,7 +63,7 @@ def format_verdict_figures(verdict: ClaimVerdict) -> str:
     if verdict.outcome == "undecided" and verdict.more_seeds:
         most = verdict.most_more_seeds
         count = str(verdict.more_seeds) if most in (None, verdict.more_seeds) else f"{verdict.more_seeds} to {most}"
-        pieces.append(f"{count} more seeds{' at least' if most is None else ''}")
+        pieces.append(f"{count} more seed{'s' * (count != '1')}{' at least' if most is None else ''}")
     pieces += [part.failure for part in verdict.parts if isinstance(part, TrainedOutcome)]
     if verdict.budget and verdict.outcome != "untested":
         pieces.append(verdict.budget.partition(",")[0])
@@ -192,10 +192,10 @@ def _list_part_lines(part: ComparisonOutcome) -> list[tuple[str, str]]:
         if part.power is not None:
             chance = f"{part.n} seeds find half a point with a chance of {100 * part.power:.0f} %"
             lines.append(("", f"{chance}, if it were the only claim"))
-        lines.append(("Runs", f"on {part.dataset}, seeds {', '.join(map(str, part.seeds))}: {' '.join(part.digests)}"))
+        lines.append(("Runs", f"on {part.dataset}, {format_numbers('seed', part.seeds)}: {' '.join(part.digests)}"))
         for name, seeds in (("Failed", part.failed_seeds), ("Missing", part.missing_seeds)):
             if seeds:
-                lines.append((name, f"seeds {', '.join(map(str, seeds))}"))
+                lines.append((name, format_numbers("seed", seeds)))
         if part.run_ids:
             lines.append(("MLflow", " ".join(part.run_ids)))
     if isinstance(part, TimedOutcome) and part.measured:

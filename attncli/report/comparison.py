@@ -16,7 +16,7 @@ from attncli.quantities import format_quantity
 from attncli.report import table
 from attncli.report.table import HOST_MARK, MISSING, WIDTH, Column
 from attncli.runs import FailedRun, FinishedRun
-from attncli.track.tags import name_images
+from attncli.track.tags import format_mechanism, name_images
 
 Spread = Literal["ci", "sd"]  # what stands after ±
 SPREAD_TEXTS: dict[Spread, str] = {
@@ -122,7 +122,7 @@ def describe_lost_runs(failed_runs: Sequence[FailedRun], finished_runs: Sequence
     """Return a line for each group of failed runs of which no seed finished, so that no table shows it."""
     finished_groups = {run.result.group for run in finished_runs}
     counts = Counter(
-        f"{run.recipe.model.attn} in {run.recipe.model.backbone_label} on {name_images(run.recipe)}"
+        f"{format_mechanism(run.recipe)} in {run.recipe.model.backbone_label} on {name_images(run.recipe)}"
         for run in failed_runs
         if run.group not in finished_groups
     )
@@ -141,7 +141,9 @@ def _describe_family(rows: Sequence[ComparisonRow]) -> list[str]:
         return [together]
     level_text = " and ".join(f"{level:.3g}" for level in levels)
     plans = sorted({row.planned_seeds for row in tested_rows if row.planned_seeds is not None})
-    plan_text = f"{', '.join(map(str, plans))} seeds planned" if plans else "no number of seeds was planned"
+    plan_text = "no number of seeds was planned"
+    if plans:
+        plan_text = f"{', '.join([*map(str, plans[:-1]), format_quantity(plans[-1], 'seed')])} planned"
     return [f"{together} at the level {level_text} ({plan_text})", *_describe_folds(rows)]
 
 

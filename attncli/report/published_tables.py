@@ -53,16 +53,12 @@ def render_deviations(figures: Sequence[PublishedFigure], width: int) -> str:
     """Return the table of all sources beside ours, then where sources differ, then what the columns mean."""
     disagreements = list_disagreements(figures)
     wrapped_lines = [fill(line, width, subsequent_indent="  ", break_long_words=False) for line in disagreements]
-    heading = (
-        f"Sources that print the same network differently (by {MIN_DISAGREEMENT:g} % or points and more):"
-        if wrapped_lines
-        else ""
-    )
+    heading = f"Sources that print the same network differently (by {MIN_DISAGREEMENT:g} % or points and more):"
+    joined_lines = "\n".join(wrapped_lines)
     return "\n\n".join(
         [
             render_text_table(COLUMNS, list_figure_lines(figures), width=width, keys=(0, 2)).strip("\n"),
-            *([fill(heading, width)] if heading else []),
-            "\n".join(wrapped_lines),
+            *([f"{fill(heading, width)}\n\n{joined_lines}"] if wrapped_lines else []),
             fill(NOTE, width),
         ]
     )

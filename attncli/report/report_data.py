@@ -14,6 +14,7 @@ from attncli.attention import NONE
 from attncli.claims.evidence import Evidence
 from attncli.claims.verdict import ClaimVerdict
 from attncli.literature import published
+from attncli.quantities import format_quantity
 from attncli.records import Epoch
 from attncli.report import comparison
 from attncli.report.html_report import ReportData, TableOrigin
@@ -101,10 +102,10 @@ def _describe_table_origin(runs: Sequence[FinishedRun]) -> TableOrigin:
 
 def _format_machine(machine: Mapping[str, Any]) -> str:
     """Return a machine as one line."""
-    processor = machine.get("gpu") or machine.get("cpu")
-    return (
-        f"{processor}, {machine.get('usable_cpus')} cores, torch {machine.get('torch')}, Python {machine.get('python')}"
-    )
+    parts = [str(machine.get("gpu") or machine.get("cpu"))]
+    if machine.get("usable_cpus"):
+        parts.append(format_quantity(machine["usable_cpus"], "core"))
+    return ", ".join([*parts, f"torch {machine.get('torch')}", f"Python {machine.get('python')}"])
 
 
 def render_markdown(report_data: ReportData) -> str:

@@ -1,6 +1,6 @@
 """Folders of runs: the recipe in each, and a folder found by name, digest or path."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from attncli.errors import UserError, unknown_name_error
 from attncli.recipe import Recipe, parse_yaml
 from attncli.system.files import path_exists, write_atomically
 from attncli.track import read_finished_result
+from attncli.track.run_names import distinguish_names
 from attncli.track.tags import format_run_name
 
 RECIPE = "recipe.yaml"
@@ -35,26 +36,38 @@ def restore_recipe(folder: Path, recipe: Recipe) -> None:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run's folder, runs/<digest>, and the run's name, such as eca-resnet18-s0."""
+    """A run's folder, runs/<digest>, and the run's name, such as eca-resnet18-s0.
+
+    `full_name` tells it from other runs of that name in the same folder of runs, as in eca-resnet18-s0[lr=0.3].
+    """
 
     path: Path
     name: str
+    full_name: str
 
 
-def list_run_folders(runs: Path) -> Iterator[RunFolder]:
-    """Return the run folders of a folder of runs, the latest first; those without a readable recipe are skipped."""
+def list_run_folders(runs: Path, most: int | None = None) -> list[RunFolder]:
+    """Return the run folders of a folder of runs, the latest first, at most so many of them.
+
+    Those without a readable recipe are skipped.
+    """
+    readable: dict[Path, Recipe] = {}
     recipe_paths = sorted(runs.glob(f"*/{RECIPE}"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for path in recipe_paths:
-        try:
-            yield RunFolder(path.parent, format_run_name(recipes.read(path)))
-        except UserError:
-            continue
+    for path in recipe_paths[:most]:
+        with suppress(UserError):
+            readable[path.parent] = recipes.read(path)
+    full_names = distinguish_names(list(readable.values()))
+    return [
+        RunFolder(folder, format_run_name(recipe), full_name)
+        for (folder, recipe), full_name in zip(readable.items(), full_names, strict=True)
+    ]
 
 
 def find_run_folder(runs: Path, word: str, notify: Callable[[str], None] | None = None) -> Path:
     """Return the folder of a run, given its path, the beginning of its digest, or its name.
 
-    If several runs have the name, finished ones go first, and of those the latest.
+    If several runs have the name, finished ones go first, and of those the latest. The full name of `RunFolder` is that
+    of one run.
 
     Args:
         runs: The folder of runs.
@@ -69,23 +82,25 @@ def find_run_folder(runs: Path, word: str, notify: Callable[[str], None] | None 
     run_path = Path(word)
     if path_exists(run_path / RECIPE):
         return run_path
-    run_folders = list(list_run_folders(runs))
+    run_folders = list_run_folders(runs)
     digest_matches = [f.path for f in run_folders if f.path.name.startswith(word)]
     if len(digest_matches) > 1:
         names = ", ".join(p.name for p in digest_matches[:5])
         raise UserError(f"run '{word}': {len(digest_matches)} digests begin with it ({names})", "give more digits")
-    name_matches = [f.path for f in run_folders if f.name == word]
+    full_names = {f.path: f.full_name for f in run_folders}
+    name_matches = [f.path for f in run_folders if word in (f.name, f.full_name)]
     finished_matches = [p for p in name_matches if read_finished_result(p) is not None]
     chosen = [*digest_matches, *finished_matches, *name_matches][:1]
     if not digest_matches and len(name_matches) > 1 and notify is not None:
-        others = ", ".join(path.name for path in name_matches if path not in chosen)
-        notify(f"{len(name_matches)} runs have the name {word}: {chosen[0].name}, the latest; also {others}")
+        latest, *others = [f"{path.name} {full_names[path]}" for path in (*chosen, *name_matches)]
+        others = list(dict.fromkeys(other for other in others if other != latest))
+        notify(f"{len(name_matches)} runs have the name {word}: {latest}, the latest; also {', '.join(others)}")
     if chosen:
         return chosen[0]
     _refuse_unreadable_folder(runs, word)
     if not run_folders:
         raise UserError(f"no runs in {runs}", "`attncli run` makes one, --runs names another folder")
-    raise unknown_name_error("run", word, [f.name for f in run_folders])
+    raise unknown_name_error("run", word, [f.full_name for f in run_folders])
 
 
 def _refuse_unreadable_folder(runs: Path, word: str) -> None:
@@ -110,5 +125,11 @@ def locate_pretrained_run(runs: Path, word: str, notify: Callable[[str], None] |
     Raises:
         UserError: It is no path, and no run has this name.
     """
-    is_file = "/" in word or Path(word).suffix or path_exists(Path(word))
-    return word if is_file else str(find_run_folder(runs, word, notify))
+    if path_exists(Path(word)):
+        return word
+    try:
+        return str(find_run_folder(runs, word, notify))
+    except UserError:
+        if "/" in word or Path(word).suffix:
+            return word
+        raise

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from attncli import recipe as recipes
@@ -44,6 +44,14 @@ def convert_mlflow_row(row: Mapping[str, Any]) -> FinishedRun | UnreadableRun:
         folder=None,
         started_ms=row["started_ms"] or 0,
     )
+
+
+def list_unreadable_rows(rows: Iterable[Mapping[str, Any]]) -> list[UnreadableRun]:
+    """Return the finished runs among rows of MLflow that are no runs of this version, each digest once."""
+    converted = [convert_mlflow_row(row) for row in rows if row["status"] == "FINISHED"]
+    readable = {run.digest for run in converted if isinstance(run, FinishedRun)}
+    unreadable = {run.digest: run for run in converted if isinstance(run, UnreadableRun)}
+    return [run for digest, run in unreadable.items() if digest not in readable]
 
 
 def _parse_recipe(params: Mapping[str, str]) -> Recipe:

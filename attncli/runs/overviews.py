@@ -1,6 +1,7 @@
 """A line of a list for each run, finished or not."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,15 @@ from typing import Any
 import yaml
 
 from attncli.errors import UserError
+from attncli.recipe import Recipe
 from attncli.records import RESULT
 from attncli.runs.folders import RECIPE, read_folder_recipe
 from attncli.runs.mlflow_rows import list_missing_rows
 from attncli.runs.unreadable import describe_unreadable_folder, explain_unreadable_runs
 from attncli.track import RunStore, read_finished_result
 from attncli.track.provenance import ORIGIN_FILE, read_provenance
-from attncli.track.tags import format_run_name, name_images
+from attncli.track.run_names import distinguish_names
+from attncli.track.tags import name_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,7 @@ class RunOverview:
     seed: int | None
     epochs: int | None
     test_top1: float | None
-    name: str = ""
+    name: str = ""  # told from those of other runs, as in eca-resnet18-s0[lr=0.3]
     images: str = ""  # the dataset; for the user's own images the name of their folder
     started_ms: int = 0  # since 1970
     seconds: float | None = None
@@ -48,7 +51,7 @@ def list_run_overviews(
     Raises:
         UserError: The store does not answer.
     """
-    overviews = list(_list_folder_overviews(run_store.runs))
+    overviews = _list_folder_overviews(run_store.runs)
     digests = {overview.digest for overview in overviews}
     overviews += [_convert_row_to_overview(row) for row in list_missing_rows(run_store, digests)]
     listed_digests = {overview.digest for overview in overviews}
@@ -75,28 +78,32 @@ def _convert_row_to_overview(row: Mapping[str, Any]) -> RunOverview:
     )
 
 
-def _list_folder_overviews(runs: Path) -> Iterator[RunOverview]:
-    """Yield an overview of each run folder; those without a readable recipe are skipped."""
+def _list_folder_overviews(runs: Path) -> list[RunOverview]:
+    """Return an overview of each run folder; those without a readable recipe are skipped."""
+    readable: dict[Path, Recipe] = {}
     for path in runs.glob(f"*/{RECIPE}"):
-        folder = path.parent
-        result, provenance = read_finished_result(folder), read_provenance(folder)
-        try:
-            recipe = read_folder_recipe(folder)
-            name, images = format_run_name(recipe), name_images(recipe)
-        except (OSError, ValueError, yaml.YAMLError, UserError):
-            continue
-        unfinished_status = "KILLED" if provenance is None else provenance.current_status()  # as in `attncli sync`
-        yield RunOverview(
-            digest=folder.name,
-            status=result.status if result else unfinished_status,
-            dataset=recipe.data.name,
-            backbone=recipe.model.backbone_label,
-            attn=result.attn if result else recipe.model.attn,
-            seed=recipe.seed,
-            epochs=recipe.train.epochs,
-            test_top1=result.test_top1 if result else None,
-            name=name,
-            images=images,
-            started_ms=provenance.started_ms if provenance else 0,
-            seconds=result.seconds if result else None,
-        )
+        with suppress(OSError, ValueError, yaml.YAMLError, UserError):
+            readable[path.parent] = read_folder_recipe(path.parent)
+    names = distinguish_names(list(readable.values()))
+    return [
+        _describe_folder(folder, recipe, name) for (folder, recipe), name in zip(readable.items(), names, strict=True)
+    ]
+
+
+def _describe_folder(folder: Path, recipe: Recipe, name: str) -> RunOverview:
+    result, provenance = read_finished_result(folder), read_provenance(folder)
+    unfinished_status = "KILLED" if provenance is None else provenance.current_status()  # as in `attncli sync`
+    return RunOverview(
+        digest=folder.name,
+        status=result.status if result else unfinished_status,
+        dataset=recipe.data.name,
+        backbone=recipe.model.backbone_label,
+        attn=result.attn if result else recipe.model.attn,
+        seed=recipe.seed,
+        epochs=recipe.train.epochs,
+        test_top1=result.test_top1 if result else None,
+        name=name,
+        images=name_images(recipe),
+        started_ms=provenance.started_ms if provenance else 0,
+        seconds=result.seconds if result else None,
+    )

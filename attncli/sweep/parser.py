@@ -51,8 +51,12 @@ class SweepFileParser:
         self.errors.append(UserError(f"{self._path}: {location}: {problem}", hint))
 
     def read_sections(self) -> dict[str, Any]:
-        """Return the file's tree. Raises UserError if it cannot be read at all."""
+        """Return the file's tree. Raises UserError if it cannot be read at all, or holds no key."""
         tree = recipes.load_yaml(self._path)
+        if not tree:
+            raise UserError(
+                f"{self._path}: no key in it", "a sweep has axes, for example axes: {attn: [se, eca], seeds: 3}"
+            )
         for key in tree.keys() - set(SECTIONS):
             self.add_error(str(key), "unknown key", suggest_name(str(key), SECTIONS, KEYS_OF_SECTIONS))
         return tree
@@ -69,7 +73,10 @@ class SweepFileParser:
             base_name = Path(str(base_path))
             is_bare = not base_name.suffix and base_name.parent == Path()
             base_file = recipes.find_recipe_file(base_name) if is_bare else self._path.parent / base_name
-            return merge_trees(recipes.load_yaml(base_file), own_values)
+            base_tree = recipes.load_yaml(base_file)
+            if not base_tree:
+                raise UserError(f"{base_file}: no key in it", "without a base the defaults are trained")
+            return merge_trees(base_tree, own_values)
         except UserError as error:
             self.add_error("recipe.base", error.problem, error.hint)
             return own_values

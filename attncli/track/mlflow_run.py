@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from attncli.recipe import Recipe
 from attncli.track import experiment_views, store, tags
 from attncli.track.provenance import DatasetInfo, Provenance
+from attncli.track.run_names import RUN_NAME_TAG
 from attncli.track.store import RunStore
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ def get_or_create_run(
 
     `fresh` deletes an earlier one first.
     """
-    all_tags = tags.build_run_tags(recipe, provenance) | extra_tags | {"digest": provenance.digest}
+    run_name = extra_tags.get(RUN_NAME_TAG, tags.format_run_name(recipe))[: tags.MAX_NAME_LENGTH]
+    other_tags = {key: value for key, value in extra_tags.items() if key != RUN_NAME_TAG}  # a user may rename a run
+    all_tags = tags.build_run_tags(recipe, provenance) | other_tags | {"digest": provenance.digest}
     with store.store_lock(run_store):
         run = find_run(client, provenance.digest)
         if run is not None and fresh:
@@ -40,7 +43,7 @@ def get_or_create_run(
             run = client.create_run(
                 experiment_id,
                 start_time=provenance.started_ms,
-                run_name=tags.format_run_name(recipe),
+                run_name=run_name,
                 tags=all_tags,  # set with the run, so that it can be found and closed if this process is killed now
             )
     _log_run_data(client, run, recipe, provenance, {} if is_new else all_tags)  # a new run has them already

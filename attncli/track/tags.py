@@ -3,6 +3,7 @@
 import getpass
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from attncli import attention
 from attncli.dataset_catalog import has_origin
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
-from attncli.recipe import Recipe, is_default_late_key
+from attncli.recipe import Model, Recipe, is_default_late_key
 from attncli.records import PLAN_TAG, Result
 from attncli.shortcuts import SHORTCUT_KEYS
 from attncli.track import literature_notes
@@ -18,19 +19,49 @@ from attncli.track.provenance import Provenance, label_mechanism
 
 MAX_PARAM_LENGTH = 6000  # characters; MLflow's limits, beyond which it would refuse or cut
 MAX_TAG_LENGTH = 8000
+MAX_NAME_LENGTH = 250  # of the column of names in a database
+MECHANISM_KEYS = ("backbone", "attn", "options", "site", "stages", "blocks", "replace")  # named in a form of their own
 
 
 def format_run_name(recipe: Recipe) -> str:
     """Return the run's name, such as eca-resnet18-s0, or ram-s0 if the mechanism is the whole network.
 
-    It includes changed options, as in eca[gamma=3]-resnet18-s0, and changed places, as in se@mid/3/4-resnet50-s1.
+    It includes changed options, as in eca[gamma=3]-resnet18-s0, changed places, as in se@mid/3/4:1-resnet50-s1 (stages
+    3 and 4, block 1 of each), other changes of the network, as in eca-resnet18[stem=imagenet]-s0, and the fold, as in
+    eca-resnet18-fold2of5-s0. Data and training are not in it: see `attncli.track.run_names`.
     """
+    data = recipe.data
+    backbone = "" if is_whole_network(recipe) else f"-{recipe.model.backbone_label}{_format_changes(recipe.model)}"
+    fold = "" if data.folds is None else f"-fold{data.fold}of{data.folds}"
+    return f"{format_mechanism(recipe)}{backbone}{fold}-s{recipe.seed}"
+
+
+def format_mechanism(recipe: Recipe) -> str:
+    """Return the mechanism with its changed options and place, such as eca[gamma=3]@mid/3/4:1."""
     model = recipe.model
-    backbone = "" if is_whole_network(recipe) else f"-{model.backbone_label}"
-    options = ",".join(f"{key}={format_value(value)}" for key, value in model.flatten_options().items())
+    options = _join_settings(model.flatten_options())
     site = f"@built-in-{model.replace}" if model.replace else (model.site and f"@{model.site}") or ""
-    placement = "/".join([site, *map(str, model.stages or ())])
-    return f"{label_mechanism(recipe)}{f'[{options}]' if options else ''}{placement}{backbone}-s{recipe.seed}"
+    blocks = "".join(f":{block}" for block in model.blocks or ())
+    placement = "/".join([site, *map(str, model.stages or ())]) + blocks
+    return f"{label_mechanism(recipe)}{options}{placement}"
+
+
+def _format_changes(model: Model) -> str:
+    """Return the keys of the network itself that are not at their default, such as [stem=cifar,last_stride=1]."""
+    changed = {
+        key: value
+        for key, value in model.model_dump(exclude=set(MECHANISM_KEYS)).items()
+        if value != Model.model_fields[key].default
+    }
+    if isinstance(model.pretrained, str):
+        changed["pretrained"] = Path(model.pretrained).name
+    return _join_settings(changed)
+
+
+def _join_settings(settings: Mapping[str, Any]) -> str:
+    """Return values by key in square brackets, or nothing if there are none."""
+    text = ",".join(f"{key}={format_value(value)}" for key, value in settings.items())
+    return f"[{text}]" if text else ""
 
 
 def is_whole_network(recipe: Recipe) -> bool:

@@ -61,6 +61,9 @@ def test_a_failed_fold_is_named_by_seed_and_fold() -> None:
     plan = SeedPlan()
     evidence = VariantEvidence(pairs=9, failed_seeds=(7,), plan=plan, estimate=None, family=1, seeds=1, folds=5)
     assert word_verdict(evidence, 0.005) == "not judged: 1 of 10 folds failed (seed 1 fold 2)"
+    seeds = replace(evidence, folds=None, pairs=0)
+    assert word_verdict(seeds, 0.005) == "not judged: 1 of 1 seed failed (seed 7)"
+    assert word_verdict(replace(seeds, failed_seeds=(0, 7)), 0.005) == "not judged: 2 of 2 seeds failed (seeds 0, 7)"
 
 
 @pytest.mark.parametrize("subset_seed", [0, "run"])

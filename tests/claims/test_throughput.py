@@ -157,3 +157,17 @@ def test_real_networks_in_turn():
     found = time_networks(recipes, InputSpec(10, (8, 8)), rounds=2)
     assert [len(row) for row in (*found.train, *found.infer)] == [2] * 4
     assert all(t > 0 for row in found.train for t in row)
+
+
+def test_an_entry_of_another_version_does_not_hide_the_others(tmp_path, monkeypatch):
+    """Timings with a field that is unknown here, or that are no record at all, are left out one by one."""
+    calls = timed_as(monkeypatch, 2)
+    verdict(tmp_path, f"{ECA} < {PLAIN}", True)
+    file = tmp_path / "runs" / throughput.SPEEDS_FILE
+    kept = json.loads(file.read_text())
+    (entry,) = kept.values()
+    file.write_text(json.dumps({"newer": {**entry, "newest": 1}, "older": {"train": {}}, "none": None, **kept}))
+    assert verdict(tmp_path, f"{ECA} < {PLAIN}", False).outcome == "holds"
+    assert len(calls) == 1
+    file.write_text("[]")
+    assert verdict(tmp_path, f"{ECA} < {PLAIN}", False).outcome == "untested"

@@ -203,6 +203,17 @@ def test_all_errors_at_once() -> None:
     refused(line("check", "recipe.yaml", "--set", "seed=x"), "epohcs", "train.lr", "ecaa", "seed", errors=4)
 
 
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "---\n", "{}\n", "# train:\n#   lr: 0.2\n"])
+def test_a_recipe_without_a_key(text: str) -> None:
+    """A file that sets nothing is refused wherever a recipe is taken, with options too: it would train the defaults."""
+    Path("recipe.yaml").write_text(text)
+    refused(line("run", "recipe.yaml", "--attn", "eca"), "recipe.yaml: no key in it", "trains the defaults")
+    assert line("check", "recipe.yaml").code == 2
+    refused(line("sweep", "--attn", "se", "--recipe", "recipe.yaml"), "recipe.yaml: no key in it")
+    refused(line("sweep", "./recipe.yaml"), "no key in it", "axes")
+    assert not Path("runs").exists()
+
+
 def test_two_recipes() -> None:
     """Two recipes on a line are named, not one of them taken."""
     refused(line("run", "a.yaml", "b.yaml"), "2 recipes: a.yaml, b.yaml", "--set")

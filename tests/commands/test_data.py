@@ -117,7 +117,22 @@ def test_check_refuses_the_folder_that_a_run_refuses(tmp_path: Path) -> None:
     (root / "test/owl").rename(root / "test/bat")
     checked = line("check", *words)
     refused(checked, "'owl' in train/ but not in test/", "same classes")
-    assert checked == line("sweep", "--attn", "se", *words, "--dry-run")
+    for dry_run in ((), ("--dry-run",)):  # a sweep says it once, before its first run, and not run by run
+        assert checked == line("sweep", "--attn", "se", *words, *dry_run)
+        claim = ("claims", "run", "eca-acc-r50", "--backbone", "resnet20", "--seeds", "2")
+        refused_claim = line(*claim, *words, *dry_run)
+        assert refused_claim.code == 2
+        assert checked.err in refused_claim.err
     assert not Path("runs").exists()
     assert checked == line("run", *words)
     assert "'owl' in train/" in line("data", "ls", "folder", "--data-root", str(root)).out
+
+
+def test_a_sweep_without_its_images_begins_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A dataset that has to be asked for and is nowhere is refused once, as `run` refuses it; a plan only says so."""
+    monkeypatch.setenv("ATTNCLI_DATA", str(tmp_path / "none"))
+    words = ("--dataset", "imagenet", "--image-size", "32", "--set", "data.crop=resized", "--backbone", "resnet20")
+    done = line("sweep", "--attn", "se", "--seeds", "2", *words)
+    refused(done, "imagenet: no folder train/", "--data-root DIR")
+    assert not Path("runs").exists()
+    assert "images of imagenet: needs --data-root" in line("sweep", "--attn", "se", *words, "--dry-run").err

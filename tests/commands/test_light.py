@@ -17,6 +17,7 @@ from attncli import __version__
 from attncli.commands import cli
 from attncli.commands.help import TOPIC_ORDER
 from attncli.errors import UserError
+from tests.claims.case import run
 from tests.commands.line import line, refused
 from tests.shared import ROOT
 
@@ -240,7 +241,7 @@ def test_check() -> None:
     Path("again.yaml").write_text(done.out)
     assert line("check", "again.yaml", "--json").json() == whole
     absent = line("check", "--dataset", "folder", "--data-root", "nowhere", "--image-size", "32", "--json").json()
-    assert absent["images"].startswith("nowhere: ")
+    assert absent["images"].startswith("not here (nowhere: no such folder)")
     refused(line("check", str(ROOT / "recipes/sweeps/channel.yaml")), "attncli sweep", errors=2)
 
 
@@ -331,3 +332,21 @@ def test_reader_that_leaves() -> None:
     words = f"{sys.executable} -m attncli ls attention --json | head -c 1"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("[", "")
+
+
+def test_one_is_told_in_the_singular() -> None:
+    """One recipe, one sweep and one run in the overview, beside the names that have no plural."""
+    from attncli.commands.ls import _format_count
+
+    run(Path("runs"), attn="none", seed=0, top1=0.5)
+    assert "   1 run" in line("ls").out.splitlines()
+    assert _format_count("sweeps", 2) == "   2 sweeps"
+    assert _format_count("attention", 1) == "   1 attention"
+
+
+@pytest.mark.parametrize("format_", ["table", "markdown", "latex"])
+def test_one_blank_line_is_between_tables(format_: str) -> None:
+    """Of the places and the sums of the stages, and none before or after them."""
+    out = line("sites", "--attn", "eca", "--backbone", "resnet20", "--image-size", "32", "--format", format_).out
+    assert out.count("\n\n") == 1
+    assert out == out.strip("\n") + "\n"

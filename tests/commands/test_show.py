@@ -1,6 +1,7 @@
 """`attncli show`: every mechanism explained in 80 columns, its place in words."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +112,13 @@ def test_published_figures_are_all_there_and_marked(name: str, monkeypatch: pyte
 def test_a_backbone_is_no_mechanism() -> None:
     """The hint names the commands about backbones, and not a mechanism whose name looks alike."""
     refused(line("show", "resnet20"), "'resnet20' is a backbone", "attncli sites --attn eca --backbone resnet20")
+
+
+def test_a_class_of_ones_own_has_no_paper() -> None:
+    """The name of a class or file is its title; a card of one's own that names a paper has one."""
+    code = "class CBAM(nn.Module):\n    def __init__(self, channels):\n        super().__init__()\n"
+    Path("cbam.py").write_text(f"from torch import nn\n\n\n{code}")
+    text = shown("cbam.py:CBAM")
+    assert not re.search(r"^Paper ", text, re.MULTILINE)
+    assert field(text, "Title") == "CBAM"
+    assert field(shown("eca"), "Paper").endswith("arXiv 1910.03151)")

@@ -1,4 +1,4 @@
-"""Every table of the command line in terminals of 40 to 200 columns: no line is wider, and no figure is lost."""
+"""Every table of the command line in 40 to 200 columns: no line is wider, no figure is lost, no gap has two lines."""
 
 import re
 from collections import Counter
@@ -61,5 +61,6 @@ def test_no_line_is_wider_than_the_terminal(words: str, monkeypatch: pytest.Monk
         monkeypatch.setenv("COLUMNS", str(width))
         out = line(*words.split()).out
         assert max(map(cell_len, out.splitlines())) <= width, out
+        assert "\n\n\n" not in out, out
         if words not in CHANGING:
             assert not numbers - count_numbers(out), (width, numbers - count_numbers(out))

@@ -1,7 +1,7 @@
 """Speeds kept in a file, and the machine they belong to."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 
 from attncli.measure import code_state
 from attncli.measure.environment import describe_machine
-from attncli.measure.speed_cache import get_or_measure_speed, make_speed_key
+from attncli.measure.speed_cache import find_rates, get_or_measure_speed, make_speed_key
 from attncli.recipe import read
 from attncli.records import Speed
 
@@ -138,3 +138,21 @@ def test_machine_is_plain_and_complete() -> None:
     assert found["cpu"]
     assert found["cores"] >= 1
     assert found["memory_bytes"] > 2**28
+
+
+def test_the_latest_speed_is_found_by_its_date() -> None:
+    """Wherever it stands in the file; one without a date is that of an earlier version, and the oldest."""
+    recipe, now = read(), datetime.now(UTC)
+    dates = {1.0: now - timedelta(hours=2), 2.0: now, 3.0: now - timedelta(hours=1), 4.0: None}
+    entries = [
+        {
+            **asdict(replace(SPEED, train_images_per_s=rate, measured_at=date and date.isoformat())),
+            "of": {**key(), "asked": "auto"},
+        }
+        for rate, date in dates.items()
+    ]
+    for order in (entries, entries[::-1]):
+        rates = find_rates(order, recipe, (10, 32, 32, None))
+        assert rates is not None
+        assert rates.train_images_per_s == 2.0
+    assert find_rates(entries[3:] + entries[:1], recipe, (10, 32, 32, None)).train_images_per_s == 1.0

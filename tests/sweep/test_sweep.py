@@ -229,6 +229,7 @@ def test_the_command_line_has_the_last_word(tmp_path: Path) -> None:
         ({"axes": {"attn": ["se"]}, "exclude": [{"attn": "se"}]}, "no run is left | exclude less"),
         ({"axes": {"attn": ["se"]}, "sedes": 3}, "sedes: unknown key | did you mean 'axes.seeds'?"),
         ({"axes": {"attn": ["se"]}, "trian": {}}, "trian: unknown key | did you mean 'recipe.train'?"),
+        ("# to do\n", "no key in it | a sweep has axes"),
         ("axes: [", "not valid YAML: line "),
         ("axes:\n\tattn: [se]\n", "cannot start any token | use spaces where the line has a tab"),
     ],
@@ -242,6 +243,13 @@ def test_a_missing_base_is_told_by_its_name(tmp_path: Path) -> None:
     """The file that is not there is named."""
     (line,) = read_errors(tmp_path, {"recipe": {"base": "nowhere.yaml"}})
     assert line.startswith(f"recipe.base: {tmp_path}/nowhere.yaml: No such file")
+
+
+def test_a_base_without_a_key_is_told(tmp_path: Path) -> None:
+    """It would train the defaults, which no one who names a base wants."""
+    (tmp_path / "base.yaml").write_text("# to do\n")
+    (line,) = read_errors(tmp_path, {"recipe": {"base": "base.yaml"}, "axes": {"attn": ["se"]}})
+    assert line.startswith(f"recipe.base: {tmp_path}/base.yaml: no key in it")
 
 
 def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:

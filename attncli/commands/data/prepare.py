@@ -7,6 +7,7 @@ import click
 
 from attncli.commands._output import echo_json, json_option, wrap_with_label
 from attncli.commands.data._dataset import dataset_options, load_dataset, read_dataset_recipe, runs_option
+from attncli.quantities import format_counts
 
 
 @click.command()
@@ -39,9 +40,9 @@ def command(name: str | None, runs: Path, as_json: bool, **options: Any) -> None
                 "warnings": dataset.warnings,
             }
         )
-    images = ", ".join(f"{count:,} {split_name}" for split_name, count in image_counts.items())
+    images = format_counts(image_counts, "image")
     height, width = dataset.size
-    click.echo(f"{dataset.name}: {images} images of {width} x {height} px in {len(dataset.classes)} classes")
+    click.echo(f"{dataset.name}: {images} of {width} x {height} px in {len(dataset.classes)} classes")
     click.echo(wrap_with_label("  digest  ", dataset.digest))
     click.echo(wrap_with_label("  from    ", dataset.origin))
     for note in dataset.notes:

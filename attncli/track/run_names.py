@@ -1,0 +1,49 @@
+"""Names of runs that stand beside each other: those of one name get the settings in which they differ."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from attncli.recipe import Recipe
+from attncli.track.tags import format_run_name, format_value, name_images
+
+NOT_SETTINGS = ("seed", "data.name", "data.root", "data.content", "data.decoded")  # the images are named in their place
+RUN_NAME_TAG = "mlflow.runName"
+MOST_LETTERS = 40  # of a value
+
+
+def distinguish_names(recipes: Sequence[Recipe]) -> list[str]:
+    """Return the name of each run; of those that share one with the keys in which they differ.
+
+    So two learning rates are eca-resnet18-s0[lr=0.1] and eca-resnet18-s0[lr=0.3], and two datasets
+    eca-resnet18-s0[images=digits] and eca-resnet18-s0[images=cifar10].
+    """
+    names = [format_run_name(recipe) for recipe in recipes]
+    numbers_by_name: dict[str, list[int]] = defaultdict(list)
+    for number, name in enumerate(names):
+        numbers_by_name[name].append(number)
+    for name, numbers in numbers_by_name.items():
+        if len(numbers) > 1:
+            for number, settings in zip(numbers, _list_differences([recipes[n] for n in numbers]), strict=True):
+                names[number] = f"{name}[{settings}]" if settings else name
+    return names
+
+
+def _list_differences(recipes: Sequence[Recipe]) -> list[str]:
+    """Return for each recipe the keys in which not all of them agree, with its values."""
+    settings = [_list_settings(recipe) for recipe in recipes]
+    differing = [key for key in settings[0] if any(other[key] != settings[0][key] for other in settings)]
+    return [",".join(f"{key.rpartition('.')[2]}={_shorten(own[key])}" for key in differing) for own in settings]
+
+
+def _list_settings(recipe: Recipe) -> dict[str, Any]:
+    return {"images": name_images(recipe)} | {
+        key: value
+        for key, value in recipe.flatten_keys().items()
+        if key not in NOT_SETTINGS and not key.startswith("measure.")
+    }
+
+
+def _shorten(value: Any) -> str:
+    text = format_value(value)
+    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
