@@ -23,13 +23,14 @@ from attncli.measure.fake_tensors import image_shape
 from attncli.measure.host_share import measure_host_shares
 from attncli.measure.paired_timing import MIN_PAIRS, Pair, compute_ratio_interval, time_calls, time_pairs
 from attncli.measure.speed_cache import MAX_AGE_S, SPEEDS_FILE, get_or_measure_speed, make_speed_key
-from attncli.measure.timed_network import TimedNetwork, fit_batch_to_memory, prepare_timed_network
+from attncli.measure.timed_network import TimedNetwork, prepare_timed_network
 from attncli.recipe import Recipe
 from attncli.records import Speed
 from attncli.system.hardware import read_load
 from attncli.system.other_work import count_cores_used_by_others, read_cpu_use
 from attncli.train import resolve_precision, tune_malloc
 from attncli.train.distributed import choose_kernels
+from attncli.train.memory_fitting import fit_batch_to_memory
 from attncli.train.step_graph import agree_on_steps
 
 TRAINING_SHARE = 0.7  # of the time that timing may take

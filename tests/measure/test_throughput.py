@@ -5,12 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from attncli.errors import RunFailedError
-from attncli.measure import host_share, paired_timing, several, throughput, timed_network
+from attncli.measure import host_share, paired_timing, several, throughput
 from attncli.measure.paired_timing import time_pairs
 from attncli.measure.throughput import measure_throughput
 from attncli.model import InputSpec
 from attncli.recipe import Recipe, read
 from attncli.records import name_speed_limit
+from attncli.train import memory_fitting
 from tests.measure.nets import Tiny
 
 CPU = torch.device("cpu")
@@ -256,7 +257,7 @@ def test_networks_side_by_side_share_a_batch_that_fits(
     monkeypatch.setattr(several, "prepare_timed_network", prepare)
     monkeypatch.setattr(several.model, "build", lambda *given: None)
     device, spec = torch.device("cuda", 0), InputSpec(5, (32, 32))
-    monkeypatch.setattr(timed_network, "empty_device_cache", lambda device: None)
+    monkeypatch.setattr(memory_fitting, "empty_device_cache", lambda device: None)
     if room:
         assert several._prepare_at_common_batch([recipe()] * 2, spec, "fp32", device) == (32, [32, 32])
     else:
