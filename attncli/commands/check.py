@@ -40,6 +40,7 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
     from attncli.data import describe_images
     from attncli.jobs.estimate import DurationHistory
     from attncli.jobs.plan import plan_run
+    from attncli.measure.smallest_image import check_backbone_size
     from attncli.track.tags import name_images
     from attncli.validation import check_image_size
 
@@ -47,6 +48,7 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
     is_default = not path and not any(options.values())  # before the options are read, which takes them out
     recipe = read_recipe(options)
     check_image_size(recipe)
+    check_backbone_size(recipe, recipe.data.size)
     images = describe_images(recipe.data)
     run = plan_run(recipe, str(path or ""), runs, DurationHistory(runs))
     if as_json:

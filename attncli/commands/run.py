@@ -68,11 +68,13 @@ def command(
       torchrun --nproc-per-node 2 -m attncli run RECIPE
     """
     from attncli import data, validation
+    from attncli.measure.smallest_image import check_backbone_size
     from attncli.report.summary import render_run_summary
     from attncli.runs import RunStore
 
     recipe = read_recipe(options, runs=runs)
     validation.check_image_size(recipe)
+    check_backbone_size(recipe, recipe.data.size)
     is_one_of_several = _is_one_of_several(processes)
     end_with_launcher()
     run_store = RunStore(runs, tracking_uri)

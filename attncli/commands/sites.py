@@ -35,11 +35,13 @@ def command(classes: int | None, format_: str, as_json: bool, **options: Any) ->
             "model.attn is none: there is no mechanism whose sites could be listed", "name one, such as --attn eca"
         )
     from attncli.measure.site_costs import list_site_costs, sum_by_stage
+    from attncli.measure.smallest_image import check_backbone_size
     from attncli.model import InputSpec
     from attncli.report.table import render_rows
     from attncli.system.code_reference import is_code_reference
 
     size = recipe.data.size or (224, 224)
+    check_backbone_size(recipe, size)
     costs = list_site_costs(recipe, InputSpec(classes or (1000 if max(size) >= 64 else 10), size))
     stages = sum_by_stage(costs)
     rows = [
