@@ -171,7 +171,7 @@ def _place_view(view: SiteView, size: tuple[int, int], x: Tensor, dataset: Datas
         return replace(view, queries=queries, keys=keys)
     if view.kind == "warp":
         grid = torch.from_numpy(view.values)[None].to(x.dtype)
-        frame = x[len(x) // 2] if x.ndim == 4 else x
+        frame = (x[len(x) // 2] if x.ndim == 4 else x).cpu()  # where the observed grid is
         warped = nn.functional.grid_sample(frame[None], grid, align_corners=False)[0]
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (dataset.mean, dataset.std))
         return replace(view, output=to_numpy((warped * std + mean).clamp(0, 1).movedim(0, -1)))

@@ -14,6 +14,7 @@ from attncli.jobs import events
 from attncli.jobs.events import Message, Task
 from attncli.jobs.worker_pool import EXIT_S, GRACE_S, WorkerProcess, WorkerSettings
 from attncli.system.files import write_atomically
+from attncli.system.gpu_support import DEVICE_VARIABLE, read_requested_device
 
 POLL_S = 0.5  # a request to stop is noticed this often
 MAX_FILE_BYTES = 64 << 20  # bytes; larger files of a run are not sent back
@@ -24,7 +25,8 @@ class RemoteTask:
     """A task to do with `cpus` cores; `timing_threads` is the number of threads with which speed was timed before.
 
     `probe_name` is a file in the folder of runs that the sweep's own machine made. If it is missing, the storage
-    is not shared, and the run's files are sent back at the end.
+    is not shared, and the run's files are sent back at the end. `device` is what `--device` asked for where the sweep
+    was started: the processes of a cluster that was there before do not inherit that environment.
     """
 
     task: Task
@@ -33,6 +35,7 @@ class RemoteTask:
     timing_threads: int | None = None
     probe_name: str = ""
     working_dir: str = field(default_factory=os.getcwd)  # to which relative paths of a recipe refer
+    device: str = field(default_factory=read_requested_device)
     _worker: WorkerProcess | None = field(default=None, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -44,7 +47,9 @@ class RemoteTask:
         with suppress(OSError):
             os.chdir(self.working_dir)
         inbox: queue.SimpleQueue[tuple[WorkerProcess, Message | None]] = queue.SimpleQueue()
-        worker = self._worker = WorkerProcess(self.settings, build_worker_environment(os.environ, self.cpus), inbox)
+        worker = self._worker = WorkerProcess(
+            self.settings, build_worker_environment(os.environ, self.cpus, self.device), inbox
+        )
         worker.give_task(self.task, self.timing_threads)
         grace, exit_code, last_message = EXIT_S, 0, None
         try:
@@ -100,9 +105,10 @@ def _wait_for_message(inbox: "queue.SimpleQueue[tuple[WorkerProcess, Message | N
             return inbox.get(timeout=POLL_S)[1]
 
 
-def build_worker_environment(parent_environment: Mapping[str, str], cpus: int) -> dict[str, str]:
-    """Return the environment of a worker that has `cpus` cores."""
-    return dict(parent_environment) | {name: str(cpus) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+def build_worker_environment(parent_environment: Mapping[str, str], cpus: int, device: str = "") -> dict[str, str]:
+    """Return the environment of a worker that has `cpus` cores and computes on `device` ("": what torch finds)."""
+    variables = {name: str(cpus) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    return {**parent_environment, **variables, **({DEVICE_VARIABLE: device} if device else {})}
 
 
 def pack_run_files(folder: Path) -> dict[str, bytes]:

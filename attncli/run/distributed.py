@@ -1,8 +1,10 @@
 """The processes of a run: all train and evaluate together, and the first one does everything else.
 
-The others follow the first process. They wait for its word twice: before they read the images, as it may find an error
-or a finished run, and before they train, as it may find an error in the network. Each time all processes exchange two
-facts: whether the first one goes on, and whether another one failed.
+The others follow the first process. They meet it three times: before they read the images, as it may find an error or a
+finished run; after that, as any process may have found an error; and before they train, as its tracking may fail. Each
+time all processes exchange two facts: whether the first one goes on, and whether another one failed. Whatever error or
+signal a process meets, it takes part until one has said that it ends: with NCCL a process that waits for one that is
+gone hears no signal.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,29 +28,32 @@ class FollowingRanks:
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
-        self._are_waiting = True  # for the word to train
+        self._are_waiting = True  # for the first process
 
     def let_load(self) -> None:
         """Let them read the images and build the network."""
         self._release()
 
-    def let_train(self) -> None:
-        """Let them train and evaluate.
+    def check_setup(self) -> None:
+        """Raise RunFailedError if one of them has no images or no network. That process reports the reason, all end."""
+        if self._release():
+            self._are_waiting = False
+            raise RunFailedError("another process of this run could not begin", "see the error of that process")
 
-        Raises RunFailedError if one of them has no images or no network; that process reports the reason.
-        """
+    def let_train(self) -> None:
+        """Let them train and evaluate."""
         self._are_waiting = False
         self._release()
 
     def dismiss(self) -> None:
-        """End them, at whichever of the two points they wait, unless they train."""
+        """End them, at whichever of the three points they wait, unless they train."""
         if self._are_waiting:
-            with suppress(RuntimeError):  # they have ended
+            with suppress(RunFailedError):  # they have ended
                 _exchange_flags(self._accelerator)
 
-    def _release(self) -> None:
-        if _exchange_flags(self._accelerator, main_goes_on=True).has_follower_failed:
-            raise RunFailedError("another process of this run could not begin", "see the error of that process")
+    def _release(self) -> bool:
+        """Let them go on, and return whether one of them has failed."""
+        return _exchange_flags(self._accelerator, main_goes_on=True).has_follower_failed
 
 
 @contextmanager
@@ -83,19 +88,18 @@ def follow_main_rank(
 
     Raises SystemExit at the end, UserError for an error of this process alone.
     """
-    setup_error = None
-    if not _exchange_flags(accelerator).main_goes_on:
-        raise SystemExit(0)  # before the images are read, which may take longer than the first process would wait
+    _await_release(accelerator)  # before the images are read, which may take longer than the first process would wait
+    setup_error: BaseException | None = None
     try:
         dataset = load_dataset(recipe.resolve_data(), cache=runs / "cache")
         net = model.build(recipe, make_input_spec(dataset))
-    except UserError as error:
+    except BaseException as error:  # also a signal: the first process waits for the next exchange
         setup_error = error
-    if not _exchange_flags(accelerator, has_follower_failed=setup_error is not None).main_goes_on:
-        raise SystemExit(0)
+    _await_release(accelerator, has_failed=setup_error is not None)
     try:
         if setup_error:
             raise setup_error
+        _await_release(accelerator)
         folder = runs / recipe.compute_digest()
         for _ in train.train_model(net, dataset, recipe, folder=folder, resume=resume, accelerator=accelerator):
             pass
@@ -106,3 +110,13 @@ def follow_main_rank(
         raise UserError(f"process {accelerator.process_index}: {error.problem}", error.hint, code=error.code) from error
     train.shutdown_process_group(accelerator)
     raise SystemExit(0)
+
+
+def _await_release(accelerator: Accelerator, *, has_failed: bool = False) -> None:
+    """Wait for the first process, and tell the others whether this one has failed.
+
+    Raises SystemExit if the first process ends, or another one has failed, which reports the reason.
+    """
+    flags = _exchange_flags(accelerator, has_follower_failed=has_failed)
+    if not flags.main_goes_on or (flags.has_follower_failed and not has_failed):
+        raise SystemExit(0)

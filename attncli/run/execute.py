@@ -23,7 +23,7 @@ from attncli.measure.code_state import name_training_code
 from attncli.measure.smallest_image import check_backbone_size
 from attncli.recipe import Recipe
 from attncli.records import PLAN_TAG, Result
-from attncli.run.distributed import follow_main_rank, following_ranks
+from attncli.run.distributed import FollowingRanks, follow_main_rank, following_ranks
 from attncli.run.listener import RunListener
 from attncli.run.naming import describe_dataset, make_input_spec
 from attncli.run.preconditions import check_preconditions, describe_steps, list_warnings
@@ -96,14 +96,14 @@ def execute_run(
                     listener.on_stage(line)
                 for warning in list_warnings(recipe, net, dataset, accelerator, cache_folder, cpu_reading):
                     listener.on_warning(warning)
-                followers.let_train()
+                followers.check_setup()
                 all_tags = {**(tags or {}), **_describe_conditions(recipe, accelerator, cache_folder)}
                 tracker = Tracker.open(run_store, close_dead_runs=PARENT_TAG not in all_tags)  # a sweep does it once
                 active_run = _start_tracking(tracker, recipe, dataset, folder, fresh, all_tags)
             context = RunContext(
                 recipe, folder, dataset, net, accelerator, active_run, listener, all_tags, timing_threads, profile
             )
-            return _run_tracked(context, fresh, save_figures)
+            return _run_tracked(context, fresh, save_figures, followers)
 
 
 def _pin_images(recipe: Recipe, runs: Path, listener: RunListener) -> Recipe:
@@ -162,10 +162,13 @@ def _start_tracking(
     return active_run
 
 
-def _run_tracked(context: RunContext, fresh: bool, save_figures: FigureHook | None) -> Result:
+def _run_tracked(
+    context: RunContext, fresh: bool, save_figures: FigureHook | None, followers: FollowingRanks
+) -> Result:
     """Do the run within its MLflow run."""
     active_run = context.active_run
     with active_run:
+        followers.let_train()
         try:
             result = train_and_measure(context, time.monotonic(), fresh)
         except Interrupted:

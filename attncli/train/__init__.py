@@ -4,13 +4,13 @@ from attncli.errors import Interrupted
 from attncli.train.annealing import is_annealed_at_end
 from attncli.train.device import choose_device, list_device_notes
 from attncli.train.distributed import (
-    AllRanksError,
     combine_flags,
     init_accelerator,
     resolve_device,
     shutdown_process_group,
 )
 from attncli.train.evaluation import evaluate_split, predict_split
+from attncli.train.exchange_errors import AllRanksError
 from attncli.train.loop import train_model
 from attncli.train.malloc import tune_malloc
 from attncli.train.precision import autocast_context, resolve_precision

@@ -9,29 +9,18 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, check_cuda_p2p_ib_support
 from torch import Tensor, nn
 
-from attncli.errors import RunFailedError, UserError
+from attncli.errors import UserError
 from attncli.quantities import format_quantity
 from attncli.system import gpu_support, hardware
 from attncli.system.launcher import read_process_rank
 from attncli.train import device as devices
+from attncli.train.exchange_errors import AllRanksError, explain_failed_connection, translated_exchange_errors
 from attncli.train.malloc import tune_malloc
 
 T = TypeVar("T")
 
 
-class AllRanksError(RunFailedError):
-    """A failure that all processes of a run see alike, so only the first one reports it."""
-
-    on_all_ranks = True
-
-
 _CLOSED_GROUPS: list[Any] = []  # kept until the process ends: torch 2.6 may wait forever when it frees one of gloo
-
-
-def make_peer_lost_error(detail: str = "") -> AllRanksError:
-    """Return the error that the other processes of a run raise if one ended early; `detail` says what was seen."""
-    problem = "another process of this run has ended" + (f": {detail}" if detail else "")
-    return AllRanksError(problem, "the same command resumes from the last checkpoint")
 
 
 def init_accelerator() -> Accelerator:
@@ -77,6 +66,8 @@ def _make_accelerator(processes: int, local_processes: int) -> Accelerator:
         )
     except ValueError as error:
         raise devices.explain_refused_settings(error) from error
+    except torch.distributed.DistError as error:
+        raise explain_failed_connection(error) from error
 
 
 def choose_rank_device(processes: int, local_processes: int) -> torch.device:
@@ -156,14 +147,19 @@ def seed_everything(seed: int, device: torch.device) -> None:
         torch.manual_seed(seed)
 
 
+@translated_exchange_errors()
 def combine_flags(accelerator: Accelerator, *flags: bool) -> list[bool]:
-    """Return, for each flag, whether it is set in any process. Waits for all processes if there are several."""
+    """Return, for each flag, whether it is set in any process. Waits for all processes if there are several.
+
+    Raises AllRanksError if another process has ended.
+    """
     if accelerator.num_processes == 1:
         return list(flags)
     flag_tensor = torch.tensor(flags, dtype=torch.int32, device=resolve_device(accelerator))
     return [count > 0 for count in accelerator.reduce(flag_tensor, "sum").tolist()]
 
 
+@translated_exchange_errors()
 def broadcast_from_main(accelerator: Accelerator, compute: Callable[[], T]) -> T:
     """Call `compute` in the first process and return its result in all of them.
 

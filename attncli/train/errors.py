@@ -7,38 +7,42 @@ import torch
 
 from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Train
-from attncli.train import distributed
+from attncli.train.exchange_errors import explain_exchange_failure
 
 # Words in what devices and their libraries say if they get no memory, besides torch.OutOfMemoryError: CPUs, CUDA, ROCm,
 # Apple's and Intel's GPUs; cuBLAS, hipBLAS, cuDNN; Apple's GPUs for one tensor beyond their limit.
+NO_ENGINE = "unable to find an engine"  # torch tried all of cuDNN's ways to convolve, most of which lacked memory
 OUT_OF_MEMORY = (
-    "DefaultCPUAllocator", "out of memory", "STATUS_ALLOC_FAILED", "OUT_OF_DEVICE_MEMORY", "Invalid buffer size"
+    "DefaultCPUAllocator", "out of memory", "STATUS_ALLOC_FAILED", "OUT_OF_DEVICE_MEMORY", "Invalid buffer size",
+    NO_ENGINE,
 )  # fmt: skip
+# Words in what CUDA says if a device, its driver or NVIDIA's Multi-Process Service fails, and no program is to blame.
+DEVICE_FAILURES = ("uncorrectable", "unknown error", "launch timed out", "MPS client", "MPS server")
 
 
 @contextmanager
 def translated_torch_errors(settings: Train) -> Iterator[None]:
     """Turn what a user can fix into a RunFailedError; any other error stays as it is.
 
-    These are: out of memory, a lost process of the run, a failing compiler, a batch too small for a norm, an operation
-    that Apple GPUs lack (UserError).
+    These are: out of memory, a lost process of the run, a failing compiler, a batch too small for a norm, a device that
+    fails, an operation that Apple GPUs lack (UserError).
     """
     try:
         yield
     except RuntimeError as error:
         text = str(error)
         first_line = (text.strip().splitlines() or [""])[0]
-        if isinstance(error, torch.distributed.DistError) or "gloo" in text.lower():
-            raise distributed.make_peer_lost_error(first_line if "NCCL" in text else "") from error
-        if is_out_of_memory(error):
-            raise _make_out_of_memory_error(settings) from error
+        if is_out_of_memory(error):  # also of NCCL, which needs memory for its buffers
+            raise _make_out_of_memory_error(settings, first_line) from error
+        if exchange_error := explain_exchange_failure(error):
+            raise exchange_error from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise RunFailedError(
                 f"train.compile: torch.compile failed: {first_line}",
                 "set train.compile=false, or install the missing compiler",
             ) from error
-        if "MPS" in text:
-            raise _make_missing_operation_error(first_line) from error
+        if device_error := _explain_device_failure(error):
+            raise device_error from error
         raise
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
@@ -51,7 +55,8 @@ def translated_torch_errors(settings: Train) -> Iterator[None]:
 
 @contextmanager
 def translated_inference_errors() -> Iterator[None]:
-    """Turn errors of a trained network on a device into errors with a hint: memory runs out, an operation is missing.
+    """Turn errors of a trained network on a device into errors with a hint: no memory, a device that fails or lacks an
+    operation.
 
     The other errors stay as they are.
     """
@@ -60,8 +65,8 @@ def translated_inference_errors() -> Iterator[None]:
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise RunFailedError("out of memory", "--device cpu uses the main memory") from error
-        if "MPS" in str(error):
-            raise _make_missing_operation_error(str(error).strip().splitlines()[0]) from error
+        if device_error := _explain_device_failure(error):
+            raise device_error from error
         raise
 
 
@@ -78,14 +83,23 @@ def empty_device_cache(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
-def _make_missing_operation_error(first_line: str) -> UserError:
-    return UserError(
-        f"this network cannot be computed on an Apple GPU: {first_line}", "--device cpu computes it on the CPU"
-    )
+def _explain_device_failure(error: RuntimeError) -> UserError | None:
+    """Return the error for a device that failed, or for an Apple GPU that lacks an operation; None for other errors."""
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    if "CUDA error" in first_line and any(words in first_line for words in DEVICE_FAILURES):
+        return RunFailedError(
+            f"the GPU failed: {first_line}",
+            "`nvidia-smi` and the system's log (Xid) say more; the same command resumes from the last checkpoint",
+        )
+    if "MPS" in str(error) and "CUDA" not in first_line:
+        problem = f"this network cannot be computed on an Apple GPU: {first_line}"
+        return UserError(problem, "--device cpu computes it on the CPU")
+    return None
 
 
-def _make_out_of_memory_error(settings: Train) -> RunFailedError:
+def _make_out_of_memory_error(settings: Train, first_line: str) -> RunFailedError:
+    problem = "cuDNN has no memory for a convolution, or no kernel," if NO_ENGINE in first_line else "out of memory"
     return RunFailedError(
-        f"out of memory with train.batch_size={settings.batch_size}",
+        f"{problem} with train.batch_size={settings.batch_size}",
         "use a smaller train.batch_size or data.image_size",
     )

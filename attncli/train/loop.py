@@ -91,8 +91,6 @@ def run_epoch(session: TrainingSession, stop: StopSignal) -> Epoch:
     state, device = session.state, session.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    if session.step_graph:
-        session.step_graph.discard()
     start_clock(session)
     for images, labels in iterate_batches(session):
         if should_check(session, stop):
@@ -103,6 +101,8 @@ def run_epoch(session: TrainingSession, stop: StopSignal) -> Epoch:
     reduce_losses(session)
     stop_clock(session)
     report_progress(session)
+    if session.step_graph:
+        session.step_graph.discard()
     pause_started_at = time.perf_counter()
     peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     record = make_epoch_record(session, validate_epoch(session), peak_bytes)

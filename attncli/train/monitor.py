@@ -8,6 +8,7 @@ import time
 from attncli.errors import Interrupted
 from attncli.system.signals import StopSignal
 from attncli.train import checkpoint, distributed
+from attncli.train.exchange_errors import AllRanksError
 from attncli.train.progress import TrainingProgress
 from attncli.train.session import TrainingSession
 
@@ -63,7 +64,7 @@ def reduce_losses(session: TrainingSession) -> None:
     bad_steps = (~values.isfinite()).nonzero()
     if len(bad_steps):
         first_bad = int(bad_steps[0])
-        raise distributed.AllRanksError(
+        raise AllRanksError(
             f"the loss is {values[first_bad].item()} at epoch {session.state.epoch + 1}, "
             f"step {session.state.checked_steps + first_bad + 1} of {session.epoch_steps}",
             "a smaller train.lr, train.warmup_epochs (cosine, step) or train.clip_norm may help",

@@ -23,6 +23,7 @@ from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Recipe
 from attncli.system.code_reference import is_code_reference, split_combination
 from attncli.train import optim
+from attncli.train.errors import is_out_of_memory
 from attncli.train.mechanism_streams import find_drawing_mechanisms
 from attncli.train.norm_counters import find_host_counters, read_counters
 
@@ -114,16 +115,24 @@ class StepGraph:
         before = read_counters(self._counters)
         try:
             replay = self._backend.capture(work)
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
-            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            first_error = find_first_error(error)
+            if is_out_of_memory(first_error):
+                raise first_error from None
+            first_line = (str(first_error).strip().splitlines() or [type(first_error).__name__])[0]
             raise RunFailedError(
                 f"train.graph: the training step cannot be captured: {first_line}", "set train.graph=off"
             ) from error
         after = read_counters(self._counters)  # a capture runs the host's part of the step once
         self._increments = [count - earlier for count, earlier in zip(after, before, strict=True)]
         return replay
+
+
+def find_first_error(error: RuntimeError) -> RuntimeError:
+    """Return the error by which a capture failed: its end raises another one, which says only that it did."""
+    while isinstance(error.__context__, RuntimeError):
+        error = error.__context__
+    return error
 
 
 def make_step_graph(

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms.v2 import functional as known
 
 from attncli.data.augmentation import ops
@@ -122,6 +124,19 @@ def test_frames_of_a_clip_are_varied_alike(frames: int) -> None:
         assert all(torch.equal(x[:, 0], x[:, t]) for t in range(frames))
 
 
+class RefusedOperation(TorchDispatchMode):
+    """A context in which an operation raises an error."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run any other operation."""
+        assert self.name not in func._schema.name
+        return func(*args, **(kwargs or {}))
+
+
 REFERENCE = {
     "shear_x": lambda i, v: known.affine(i, 0.0, [0, 0], 1.0, [math.degrees(math.atan(v)), 0.0], center=[0, 0]),
     "shear_y": lambda i, v: known.affine(i, 0.0, [0, 0], 1.0, [0.0, math.degrees(math.atan(v))], center=[0, 0]),
@@ -154,6 +169,21 @@ def test_operations_are_those_of_torchvision(name: str) -> None:
     for image, out, v in zip(x.to(torch.uint8), got, value.tolist(), strict=True):
         difference = (out - REFERENCE[name](image, v).float()).abs()
         assert (difference > 1).float().mean() < 0.002
+
+
+def test_sharpness_is_exact_on_every_device() -> None:
+    """No convolution: CUDA's would round to TF32, and be chosen anew for each number of images that are sharpened."""
+    random = torch.Generator().manual_seed(1)
+    x = torch.randint(256, (3, 3, 20, 20), generator=random).float()
+    value = torch.tensor([-0.9, 0.3, 0.9])
+    with RefusedOperation("convolution"):
+        got = ops.sharpness(x, value)
+    weights = torch.ones(3, 1, 3, 3, dtype=torch.float64)
+    weights[:, :, 1, 1] = 5
+    smooth = x.double()
+    smooth[..., 1:-1, 1:-1] = (torch.nn.functional.conv2d(x.double(), weights, groups=3) / 13).round()
+    expected = (x + value[:, None, None, None] * (x - smooth.float())).clamp(0, 255).floor()
+    assert torch.equal(got, expected)
 
 
 def test_the_table_of_magnitudes_is_torchvisions() -> None:

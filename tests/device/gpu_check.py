@@ -29,7 +29,9 @@ import torch
 
 from attncli import attention, data, model, records
 from attncli.attention.branch import condconv
+from attncli.data.build import build_dataset
 from attncli.data.dataset import Dataset
+from attncli.data.paths import DataPaths
 from attncli.errors import RunFailedError, UserError
 from attncli.measure.fake_tensors import image_shape
 from attncli.measure.paired_timing import time_calls
@@ -334,8 +336,9 @@ def train_cifar(device: torch.device, *, epochs: int = 18) -> Iterator[Row]:
     """Train resnet18 with ECA on CIFAR-10 and tell test accuracy and seconds, if its files are there."""
     keys = {"model.backbone": "resnet18", "data.name": "cifar10", "train.batch_size": 512, "train.epochs": epochs}
     recipe = read(values={"model.attn": "eca", "train.lr": 0.4, "train.label_smoothing": 0.1, "train.ema": 0.99} | keys)
+    root = data.find_default_root()
     try:
-        dataset = data.load(recipe.resolve_data())
+        dataset = build_dataset(recipe.resolve_data(), DataPaths(None, root, root, may_fetch=False))
     except UserError as error:
         yield Row("cifar", "resnet18 eca", f"not run: {error.problem}")
         return
@@ -404,13 +407,13 @@ def run_part(part: str, seconds: float) -> Iterator[Row]:
     while (left := end - time.monotonic()) > 0:
         with tempfile.TemporaryFile("w+", errors="replace") as errors:
             command = [sys.executable, "-m", "tests.device.gpu_check", "--part", part]
-            command += ["--seconds", str(left), "--skip", str(count)]
+            command += ["--until", str(time.time() + left), "--skip", str(count)]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
             timer = threading.Timer(left + STOP_SECONDS, stop_process_tree, (process, 2.0))
             timer.start()
-            for line in process.stdout:
+            for row in filter(None, map(read_row, process.stdout)):
                 count += 1
-                yield Row(**json.loads(line))
+                yield row
             code = process.wait()
             timer.cancel()
             errors.seek(0)
@@ -421,6 +424,14 @@ def run_part(part: str, seconds: float) -> Iterator[Row]:
             reason = "had to be ended" if time.monotonic() > end else f"ended with exit code {code}"
             yield Row(part, "", f"its process {reason}: {(lines or ['without a word'])[-1][:120]}", False)
             count += 1
+
+
+def read_row(line: str) -> Row | None:
+    """Return the row in a line of a part's process, or None if it is what a library printed."""
+    try:
+        return Row(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
 
 
 def run_parts(parts: Sequence[str], seconds: float) -> Iterator[Row]:
@@ -437,7 +448,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {','.join(PARTS)}")
     parser.add_argument("--minutes", type=float, default=6.0, help="time for all parts together")
     parser.add_argument("--part", help=argparse.SUPPRESS)  # these four are for the processes that this one starts
-    parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--skip", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -445,7 +456,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(train_for_a_while(choose_device()))
         return 0
     if options.part:
-        return print_part(options.part, options.seconds, options.skip)
+        return print_part(options.part, options.until - time.time(), options.skip)
     chosen = options.only.split(",")
     if unknown := [part for part in chosen if part not in PARTS]:
         print(f"Error: --only {unknown[0]}: no such part; there are {', '.join(PARTS)}", file=sys.stderr)

@@ -1,6 +1,8 @@
 """The parts of the script for a real GPU, on the CPU and as small as they get."""
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -180,6 +182,36 @@ def test_a_part_goes_on_after_a_process_that_died(monkeypatch: pytest.MonkeyPatc
         ("none", True), ("eca", True), ("se", True), ("", False), ("cbam", True),
     ]  # fmt: skip
     assert rows[3].figure == "its process ended with exit code -11: Segmentation fault"
+
+
+def test_cifar_is_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without its files the row says so: a machine for an hour has no time for a download, perhaps no network."""
+    monkeypatch.setenv("ATTNCLI_DATA", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", mock.Mock(side_effect=AssertionError("fetched")))
+    (row,) = gpu_check.guard_rows("cifar", gpu_check.train_cifar(CPU))
+    assert (row.is_good, row.figure) == (None, f"not run: cifar10: not in {tmp_path}")
+
+
+def test_cifar_is_trained_if_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row has the accuracy on its test images."""
+    noise = gpu_check.make_random_dataset(512, 8)
+    monkeypatch.setattr(gpu_check, "build_dataset", lambda recipe, paths: noise)
+    (row,) = gpu_check.train_cifar(CPU, epochs=1)
+    assert re.fullmatch(r"\d+\.\d\d% in \d+ s", row.figure)
+
+
+def test_lines_of_libraries_are_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a library prints in the process of a part is passed over; its end is told by the clock of the wall."""
+    row = gpu_check.Row("losses", "none", "fine", True)
+    given = []
+
+    def start(command: list[str], **options: object) -> mock.Mock:
+        given.append(float(command[command.index("--until") + 1]) - time.time())
+        return mock.Mock(stdout=["NCCL version 2.30.7\n", "7\n", json.dumps(asdict(row)) + "\n"], wait=lambda: 0)
+
+    monkeypatch.setattr(gpu_check.subprocess, "Popen", start)
+    assert list(gpu_check.run_part("losses", 30.0)) == [row]
+    assert given == [pytest.approx(30.0, abs=1.0)]
 
 
 def test_every_part_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from attncli import model
 from attncli.data import loader
-from attncli.interpret import LoadedRun
-from attncli.interpret.analyze import measure_distributions
+from attncli.interpret import LoadedRun, analyze
 from attncli.run.naming import make_input_spec
 from attncli.train.random_state import kept_random_state
 from attncli.trained.predict import predict_files
@@ -40,19 +39,25 @@ class OneStreamSender:
         return sent
 
 
-@pytest.mark.parametrize("attn", ["eca", "dcn", "ram", "criss-cross"])
+@pytest.mark.parametrize("attn", ["eca", "dcn", "ram", "criss-cross", "stn"])
 def test_a_mechanism_is_observed_on_the_device(attn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gate, offsets, a path that is drawn, an affinity: no tensor is on the other side, all values come."""
+    """A gate, offsets, a drawn path, an affinity, a warp: no tensor is on the other side, all values come.
+
+    Of Grad-CAM only its result is made up, as there is no backward pass here.
+    """
     monkeypatch.setattr(loader, "SideStreamSender", OneStreamSender)
+    monkeypatch.setattr(analyze, "compute_gradcam", lambda net, x, classes: x[:, 0])
     recipe = make_recipe(attn)
     dataset = make_dataset(recipe)
     net = shorten(model.build(recipe, make_input_spec(dataset)))
     with simulated_device() as (mode, accelerator):
         loaded_run = LoadedRun(Path("nowhere"), recipe, dataset, net.to(accelerator.device).eval())
-        distributions = measure_distributions(loaded_run, torch.arange(4))
+        analysis = analyze.analyze_attention(loaded_run, images=2, sample=4)
+    distributions = analysis.distributions
     assert mode.ledger.mixed == mode.ledger.doubles == {}
     assert sum(mode.ledger.launches.values()) > 20
     assert distributions
+    assert [image.views != [] for image in analysis.images] == [True, True]
     assert all(d.values.shape[0] == 4 and np.isfinite(d.values).all() for d in distributions)
 
 

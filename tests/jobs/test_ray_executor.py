@@ -1,6 +1,7 @@
 """Sweeps on a Ray cluster: a real one of several nodes on this machine, and one of paper for what is rare."""
 
 import os
+import pickle
 import queue
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -22,6 +24,7 @@ from attncli.jobs.executors import ray
 from attncli.jobs.schedule import run_tasks
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.recipe import Recipe
+from attncli.system.gpu_support import DEVICE_VARIABLE
 from attncli.system.signals import StopRequest
 from attncli.track import RunStore
 from tests.jobs import case
@@ -243,3 +246,28 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match="Ray is not installed"):
         list(ray.make_ray_executor(WorkerSettings(RunStore(tmp_path)))(TaskSource(0, 0, list), StopRequest()))
+
+
+def test_the_device_that_was_asked_for_goes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node's processes do not have the environment of the sweep's; without a wish they keep their own."""
+    environments: list[dict[str, str]] = []
+    worker = Mock(**{"collect_exit_code.return_value": 0})
+    monkeypatch.setattr(
+        remote_task, "WorkerProcess", lambda settings, given, inbox: environments.append(given) or worker
+    )
+    monkeypatch.setattr(remote_task, "_wait_for_message", lambda inbox: DONE)
+    recipe = Recipe()
+    for wish in ("cpu", ""):
+        monkeypatch.setenv(DEVICE_VARIABLE, wish)
+        task = Task(recipe=recipe, digest=recipe.compute_digest(), title="run")
+        shipped = pickle.dumps(remote_task.RemoteTask(task, WorkerSettings(RunStore(tmp_path)), 2))
+        monkeypatch.setenv(DEVICE_VARIABLE, "cuda")
+        list(pickle.loads(shipped).run_worker())
+    assert [environment[DEVICE_VARIABLE] for environment in environments] == ["cpu", "cuda"]
+
+
+@pytest.mark.parametrize(("wish", "gpus", "count"), [("", 2.0, 1), ("", 0.0, 0), ("cuda", 1.0, 1), ("cpu", 2.0, 0)])
+def test_runs_on_cpus_take_no_gpus(wish: str, gpus: float, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --gpus a run takes one where there are any, unless it is to train on the CPU."""
+    monkeypatch.setenv(DEVICE_VARIABLE, wish)
+    assert ray._choose_gpu_count([{"Resources": {"CPU": 4}}, {"Resources": {"GPU": gpus}}]) == count

@@ -1,12 +1,15 @@
 """A run that is refused, by MLflow's store or before its training, leaves nothing behind."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
 
 from attncli import recipe
-from attncli.errors import UserError
+from attncli.errors import RunFailedError, UserError
 from attncli.run import distributed, execute
 from attncli.track import RunStore
 
@@ -41,3 +44,75 @@ def test_other_processes_read_no_images_if_the_first_cannot_begin(monkeypatch: p
     with pytest.raises(SystemExit) as end:
         distributed.follow_main_rank(recipe.read(), Mock(), runs=Path("runs"), resume=True, load_dataset=load)
     assert (end.value.code, load.called) == (0, False)
+
+
+class Exchanges:
+    """Exchanges of flags between threads, one for each process: who waits in vain is noticed after seconds."""
+
+    def __init__(self, processes: int) -> None:
+        self.barrier, self.rows = threading.Barrier(processes, timeout=10), {}
+
+    def combine_flags(self, accelerator: SimpleNamespace, *flags: bool) -> list[bool]:
+        """Return which flags are set in any process, once all are there."""
+        self.rows[accelerator.process_index] = flags
+        self.barrier.wait()
+        combined = [any(column) for column in zip(*self.rows.values(), strict=True)]
+        self.barrier.wait()
+        return combined
+
+
+def fail_with(error: BaseException | None) -> None:
+    """Raise an error, if there is one."""
+    if error is not None:
+        raise error
+
+
+@pytest.mark.parametrize("failure", [UserError("no images"), KeyboardInterrupt(), OSError("bug")], ids=repr)
+@pytest.mark.parametrize(
+    ("first_fails_at", "last_fails"), [(0, False), (1, False), (2, False), (3, True), (1, True)], ids=str
+)
+def test_no_process_waits_in_vain(
+    first_fails_at: int, last_fails: bool, failure: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever one of three processes meets before the training, by itself or by a signal, all of them end.
+
+    With NCCL who waits for a process that is gone cannot be interrupted, so they must meet in every exchange.
+    """
+    exchanges, endings, trained = Exchanges(3), {}, []
+    monkeypatch.setattr(distributed.train, "combine_flags", exchanges.combine_flags)
+    monkeypatch.setattr(distributed.train, "train_model", lambda *given, **options: trained.append(1) or [])
+    monkeypatch.setattr(distributed, "make_input_spec", Mock())
+    monkeypatch.setattr(distributed.model, "build", Mock())
+
+    def lead() -> None:
+        with distributed.following_ranks(SimpleNamespace(process_index=0)) as followers:
+            for stage, go_on in enumerate((followers.let_load, followers.check_setup, followers.let_train)):
+                fail_with(failure if stage == first_fails_at else None)
+                go_on()
+
+    def follow(rank: int) -> None:
+        load = Mock(side_effect=failure if last_fails and rank == 2 else None)
+        accelerator = SimpleNamespace(process_index=rank)
+        distributed.follow_main_rank(recipe.read(), accelerator, runs=Path("runs"), resume=True, load_dataset=load)
+
+    def note_ending(rank: int, work: Callable[..., None], *given: int) -> None:
+        try:
+            work(*given)
+        except BaseException as error:
+            endings[rank] = error
+
+    threads = [threading.Thread(target=note_ending, args=(0, lead))]
+    threads += [threading.Thread(target=note_ending, args=(rank, follow, rank)) for rank in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not trained
+    assert not any(isinstance(ending, threading.BrokenBarrierError) for ending in endings.values()), endings
+    if first_fails_at < 3:
+        assert endings[0] is failure
+        assert [ending.code for ending in (endings[1], endings[2])] == [0, 0]
+    else:
+        assert isinstance(endings[0], RunFailedError)
+        assert endings[1].code == 0
+        assert endings[2] is failure or f"{failure}" in str(endings[2])

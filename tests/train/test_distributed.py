@@ -17,7 +17,7 @@ from attncli.data.dataset import Split
 from attncli.errors import RunFailedError, UserError
 from attncli.model import build
 from attncli.run.naming import make_input_spec
-from attncli.train import Interrupted, distributed, evaluate_split, init_accelerator, train_model
+from attncli.train import AllRanksError, Interrupted, distributed, evaluate_split, init_accelerator, train_model
 from attncli.train.session import prepare_session
 from tests.train.case import Net, Signalling, dataset, figures, net, recipe, run
 
@@ -301,3 +301,15 @@ def test_a_gpu_that_others_hold_is_said_in_a_line(monkeypatch):
     monkeypatch.setattr(torch, "zeros", fail)
     with pytest.raises(RunFailedError, match=r"cuda:1: CUDA error: out of memory$"):
         distributed.resolve_device(SimpleNamespace(device=torch.device("cuda", 1)))
+
+
+def test_processes_that_do_not_find_each_other(monkeypatch):
+    """A port that is taken, or a machine that cannot be reached, is said in a line."""
+    taken = torch.distributed.DistNetworkError("The server socket has failed to listen on port: 29500\nmore")
+
+    def refuse(**options):
+        raise taken
+
+    monkeypatch.setattr(distributed, "Accelerator", refuse)
+    with pytest.raises(AllRanksError, match=r"cannot connect: .* port: 29500$"):
+        init_accelerator()

@@ -1,11 +1,14 @@
 """Errors of torch in words for users."""
 
+from types import SimpleNamespace
+from unittest.mock import Mock
+
 import pytest
 import torch
 
 from attncli.errors import RunFailedError, UserError
-from attncli.train import AllRanksError, evaluate_split
-from attncli.train.errors import translated_torch_errors
+from attncli.train import AllRanksError, combine_flags, evaluate_split
+from attncli.train.errors import translated_inference_errors, translated_torch_errors
 from tests.train.case import Net, dataset, net, recipe, run
 
 
@@ -43,11 +46,44 @@ def test_out_of_memory_on_an_accelerator():
         "MPS backend out of memory (MPS allocated: 9.0 GB, other allocations: 1.0 GB, max allowed: 10.0 GB).",
         "Invalid buffer size: 12.00 GiB",
         "level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
+        "NCCL error in: /torch/NCCLUtils.cpp:94, unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'",
     ],
 )
 def test_out_of_memory_of_devices_and_their_libraries(text):
     """They say it in their own words, as plain RuntimeErrors."""
     with pytest.raises(RunFailedError, match="out of memory"), translated_torch_errors(recipe().train):
+        raise RuntimeError(text)
+
+
+@pytest.mark.parametrize("way", ["FIND", "GET"])
+def test_a_convolution_without_memory(way):
+    """torch catches the want of memory of each of cuDNN's ways, and then says only that it found none."""
+    told = pytest.raises(RunFailedError, match=r"no memory for a convolution, or no kernel, with train\.batch_size=8")
+    with told, translated_torch_errors(recipe().train):
+        raise RuntimeError(f"{way} was unable to find an engine to execute this computation")
+
+
+@pytest.mark.parametrize("translate", [lambda: translated_torch_errors(recipe().train), translated_inference_errors])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "uncorrectable ECC error encountered",
+        "the launch timed out and was terminated",
+        "the MPS client has been terminated by the server",
+        "MPS client failed to connect to the MPS control daemon or the MPS server",
+    ],
+)
+def test_a_gpu_that_fails(text, translate):
+    """It is no bug of the program, and NVIDIA's Multi-Process Service no Apple GPU."""
+    with pytest.raises(RunFailedError, match=f"^the GPU failed: CUDA error: {text}$") as caught, translate():
+        raise RuntimeError(f"CUDA error: {text}\nSearch for more")
+    assert caught.value.code == 1
+
+
+def test_what_a_program_does_wrong_on_a_gpu_stays():
+    """An index out of range is not the hardware's fault."""
+    text = "CUDA error: device-side assert triggered"
+    with pytest.raises(RuntimeError, match=text), translated_torch_errors(recipe().train):
         raise RuntimeError(text)
 
 
@@ -59,12 +95,37 @@ def test_what_apple_gpus_lack_is_bad_input():
     assert (caught.value.code, caught.value.hint[:12]) == (2, "--device cpu")
 
 
-def test_what_nccl_says_of_a_lost_process_is_kept():
-    """The first line of its error says which one, or that two share a GPU."""
-    error = torch.distributed.DistBackendError("NCCL error: Duplicate GPU detected\nmore")
-    told = pytest.raises(AllRanksError, match=r"has ended: NCCL error: Duplicate GPU detected$")
-    with told, translated_torch_errors(recipe().train):
+NCCL = "NCCL error in: /pytorch/torch/csrc/NCCLUtils.cpp:94, {}, NCCL 2.30\n{}: This is general.\nLast error:\n{}\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause", "problem", "hint"),
+    [
+        (
+            "ncclInvalidUsage",
+            "Duplicate GPU detected : rank 1 and 0",
+            "cannot exchange numbers: NCCL: Duplicate",
+            "DEBUG",
+        ),
+        ("ncclSystemError", "Error: /dev/shm/nccl-x: No space left", "NCCL: Error: /dev/shm/nccl-x", "--shm-size"),
+        ("ncclRemoteError", "socketProgress: Connection closed", "has ended: socketProgress: Conn", "same command"),
+        ("ncclInternalError", "", "NCCL: ncclInternalError: This is general", "NCCL_DEBUG"),
+    ],
+)
+def test_what_nccl_says_is_told(kind, cause, problem, hint):
+    """Its last line has the cause, the first a line of torch's code; a process is lost only if it says so."""
+    error = torch.distributed.DistBackendError(NCCL.format("some error", kind, cause))
+    with pytest.raises(AllRanksError, match=problem) as caught, translated_torch_errors(recipe().train):
         raise error
+    assert hint in caught.value.hint
+
+
+def test_processes_that_cannot_exchange_flags_say_why():
+    """Before the training too, at the first exchange: a line, and no traceback."""
+    accelerator = SimpleNamespace(num_processes=2, device=torch.device("cpu"))
+    accelerator.reduce = Mock(side_effect=torch.distributed.DistBackendError(NCCL.format("x", "y", "no network")))
+    with pytest.raises(AllRanksError, match="NCCL: no network"):
+        combine_flags(accelerator, True)
 
 
 def test_a_compiler_that_fails():

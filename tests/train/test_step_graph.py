@@ -13,7 +13,7 @@ from attncli import attention
 from attncli.backbones.surgery import mark_mechanism
 from attncli.errors import RunFailedError, UserError
 from attncli.recipe import Recipe
-from attncli.train import step_graph
+from attncli.train import loop, step_graph
 from attncli.train.step_graph import (
     WARMUP_STEPS,
     CudaCapture,
@@ -170,6 +170,42 @@ def test_step_that_cannot_be_captured() -> None:
     with pytest.raises(RunFailedError, match="not permitted") as caught:
         graph.run(step, torch.ones(2), torch.ones(2))
     assert "train.graph=off" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("first", "told", "words"),
+    [
+        (RuntimeError("CUDA error: operation not permitted when stream is capturing"), RunFailedError, "not permitted"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), torch.OutOfMemoryError, "Tried"),
+    ],
+)
+def test_the_cause_of_a_broken_capture_is_told(first: RuntimeError, told: type[Exception], words: str) -> None:
+    """torch ends the capture when a step fails; that raises an error of its own, which hides the first."""
+
+    class Breaking(Repeater):
+        def capture(self, work: Work) -> Work:
+            try:
+                raise first
+            finally:  # torch.cuda.graph.__exit__
+                raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+    graph = StepGraph(net(), torch.optim.SGD(net().parameters(), lr=0.1), torch.device("cpu"), Breaking(GPU))
+    for _ in range(WARMUP_STEPS):
+        graph.run(lambda images, labels: images.sum(), torch.ones(2), torch.ones(2))
+    with pytest.raises(told, match=words):
+        graph.run(lambda images, labels: images.sum(), torch.ones(2), torch.ones(2))
+
+
+def test_evaluations_have_the_memory_of_the_captured_step(
+    repeaters: list[Repeater], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph keeps what its step allocates, so none is there while the network is evaluated after an epoch."""
+    graphs, captured = [], []
+    monkeypatch.setattr(step_graph, "StepGraph", lambda *given: graphs.append(StepGraph(*given)) or graphs[-1])
+    usual = loop.validate_epoch
+    monkeypatch.setattr(loop, "validate_epoch", lambda session: captured.append(graphs[0]._replay) or usual(session))
+    run(net(), recipe(graph=True))
+    assert captured == [None] * 3
 
 
 def test_replays_count_batches_of_norms() -> None:

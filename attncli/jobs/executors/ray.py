@@ -25,6 +25,7 @@ from attncli.jobs.remote_task import RemoteTask
 from attncli.jobs.schedule import run_tasks
 from attncli.jobs.worker_pool import WorkerSettings
 from attncli.quantities import format_quantity
+from attncli.system.gpu_support import read_requested_device
 from attncli.system.signals import StopRequest
 
 LISTEN_S = 0.3
@@ -50,7 +51,7 @@ def _execute_on_ray(
 ) -> Iterator[TaskEvent]:
     with _ray_connection() as ray, _shared_probe_file(settings) as probe_name:
         if needs["num_gpus"] is None:
-            needs = {**needs, "num_gpus": int(any(node["Resources"].get("GPU", 0) >= 1 for node in ray.nodes()))}
+            needs = {**needs, "num_gpus": _choose_gpu_count(ray.nodes())}
         disk_is_shared = _check_cluster(ray, settings, needs, probe_name)
         tasks = source.open_tasks()
         timings = [t for t in tasks if t.timing] if disk_is_shared else []  # without it a run measures its own speed
@@ -58,6 +59,11 @@ def _execute_on_ray(
         yield from run_tasks(backend, timings, stop, settings.runs)
         backend.limit = jobs
         yield from run_tasks(backend, [t for t in tasks if not t.timing], stop, settings.runs)
+
+
+def _choose_gpu_count(nodes: Sequence[Mapping[str, Any]]) -> int:
+    """Return the GPUs of a run if `--gpus` does not say it: one if a node has any, none if `--device` is the CPU."""
+    return int(read_requested_device() != "cpu" and any(node["Resources"].get("GPU", 0) >= 1 for node in nodes))
 
 
 @contextmanager
