@@ -153,7 +153,7 @@ def command(
       attncli sweep --attn eca,cbam.py:CBAM --dataset folder --data-root mine --image-size 64
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
-    from attncli.analysis.finished_elsewhere import count_finished_elsewhere
+    from attncli.analysis.finished_elsewhere import mark_finished_elsewhere
     from attncli.jobs.plan import plan_sweep
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
@@ -167,7 +167,7 @@ def command(
 
     def plan_runs() -> "SweepPlan":
         plan = plan_sweep(source, runs=runs, overrides=overrides, axes=axes)
-        return count_finished_elsewhere(plan, others, runs) if others else plan
+        return mark_finished_elsewhere(plan, others, runs) if others else plan
 
     plan = plan_runs()
     _warn_of_changed_images(plan)

@@ -17,12 +17,13 @@ from attncli.measure.fake_tensors import image_shape
 from attncli.measure.host_share import measure_host_shares
 from attncli.measure.paired_timing import SAMPLE_SECONDS, time_calls
 from attncli.measure.throughput import SMALLEST_BATCH
-from attncli.measure.timed_network import TimedNetwork, fit_batch_to_memory, prepare_timed_network
+from attncli.measure.timed_network import TimedNetwork, prepare_timed_network
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.system.other_work import count_cores_used_by_others, read_cpu_use
 from attncli.train import choose_device, resolve_precision, tune_malloc
 from attncli.train.distributed import choose_kernels
+from attncli.train.memory_fitting import fit_batch_to_memory
 
 ROUNDS = 9  # a distribution-free 95 % interval of a median needs six
 LARGE_IMAGE_SIDE, BATCH, LARGE_BATCH = (

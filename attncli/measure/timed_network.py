@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +15,12 @@ from attncli.recipe import Recipe
 from attncli.train import autocast_context, optim
 from attncli.train.accumulation import accumulate_gradients
 from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
-from attncli.train.errors import empty_device_cache, is_out_of_memory
 from attncli.train.loss import TrainingObjective
 from attncli.train.norm_counters import keep_norm_counters_on_host
 from attncli.train.parameter_groups import group_parameters
 from attncli.train.small_map_convolution import speed_up_small_maps
 from attncli.train.step_graph import make_step_graph
 
-T = TypeVar("T")
 WARM_SECONDS = 0.5  # that a GPU works before it is timed
 
 
@@ -116,21 +113,3 @@ def _run_until_warm(step: Callable[[], None], device: torch.device) -> None:
 
 def _count_allocated_bytes(device: torch.device) -> int:
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-
-
-def fit_batch_to_memory(
-    work: Callable[[int], T], batch: int, device: torch.device, *, is_fixed: bool = False
-) -> T | None:
-    """Return `work(batch)`, with the batch halved while memory runs out; None if not even one image fits.
-
-    A batch that is fixed is tried alone.
-    """
-    while batch:
-        try:
-            return work(batch)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-        empty_device_cache(device)
-        batch = 0 if is_fixed else batch // 2
-    return None

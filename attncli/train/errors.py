@@ -33,7 +33,7 @@ def translated_torch_errors(settings: Train) -> Iterator[None]:
         text = str(error)
         first_line = (text.strip().splitlines() or [""])[0]
         if is_out_of_memory(error):  # also of NCCL, which needs memory for its buffers
-            raise _make_out_of_memory_error(settings, first_line) from error
+            raise make_out_of_memory_error(settings, first_line) from error
         if exchange_error := explain_exchange_failure(error):
             raise exchange_error from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -97,7 +97,8 @@ def _explain_device_failure(error: RuntimeError) -> UserError | None:
     return None
 
 
-def _make_out_of_memory_error(settings: Train, first_line: str) -> RunFailedError:
+def make_out_of_memory_error(settings: Train, first_line: str = "") -> RunFailedError:
+    """Return the error for a batch that does not fit into memory; `first_line` is what torch says."""
     problem = "cuDNN has no memory for a convolution, or no kernel," if NO_ENGINE in first_line else "out of memory"
     return RunFailedError(
         f"{problem} with train.batch_size={settings.batch_size}",

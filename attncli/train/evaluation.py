@@ -17,7 +17,8 @@ from attncli.records import Evaluation
 from attncli.seeds import derive_seed
 from attncli.train import distributed
 from attncli.train.device import uses_channels_last
-from attncli.train.errors import translated_torch_errors
+from attncli.train.errors import make_out_of_memory_error, translated_torch_errors
+from attncli.train.memory_fitting import fit_batch_to_memory
 from attncli.train.norm_counters import move_network
 from attncli.train.precision import autocast_context, resolve_precision
 
@@ -53,36 +54,46 @@ def predict_split(
 ) -> tuple[Evaluation, Tensor]:
     """Return what `evaluate_split` returns, and the predicted class of each image (N,), int64, in the split's order.
 
-    Some processes of a run may call this function and the others `evaluate_split`: both communicate alike.
+    Some processes of a run may call this function and the others `evaluate_split`: both communicate alike. A process
+    whose memory runs out goes on with half as many images at a time.
     """
     accelerator = accelerator or distributed.init_accelerator()
     rank, device = accelerator.process_index, distributed.resolve_device(accelerator)
-    distributed.seed_everything(derive_seed(recipe.seed, "evaluate", name, rank), device)
-    counts = PredictionCounts(len(dataset.classes), device, len(split))
+
+    def count_in_batches(batch_size: int) -> PredictionCounts:
+        distributed.seed_everything(derive_seed(recipe.seed, "evaluate", name, rank), device)
+        channels_last = uses_channels_last(recipe.train, device)
+        counts = PredictionCounts(len(dataset.classes), device, len(split))
+        layout = BatchLayout(
+            batch_size=batch_size,
+            device=device,
+            channels_last=channels_last,
+            rank=rank,
+            world=accelerator.num_processes,
+        )
+        count_predictions(model, split, dataset, recipe, counts, layout)
+        return counts
+
+    batch_size = choose_eval_batch_size(split, recipe.train.batch_size, device, accelerator.num_processes)
     was_training = model.training
     move_network(model, device).eval()
     started_at = time.perf_counter()
     try:
-        with translated_torch_errors(recipe.train):
-            count_predictions(model, split, dataset, recipe, counts, rank, accelerator.num_processes)
+        with translated_torch_errors(recipe.train):  # it takes more images than a step, and perhaps more memory
+            counts = fit_batch_to_memory(count_in_batches, min(batch_size, len(split)), device)
     finally:
         model.train(was_training)
+    if counts is None:
+        raise make_out_of_memory_error(recipe.train)
     return counts.to_evaluation(name, len(split), accelerator, started_at)
 
 
 @torch.inference_mode()
 def count_predictions(
-    model: nn.Module, split: Split, dataset: Dataset, recipe: Recipe, counts: "PredictionCounts", rank: int, world: int
+    model: nn.Module, split: Split, dataset: Dataset, recipe: Recipe, counts: "PredictionCounts", layout: BatchLayout
 ) -> None:
-    """Run this process's part of the split through the network, and count its predictions."""
+    """Run this process's part of the split through the network in batches, and count its predictions."""
     precision = resolve_precision(recipe.train.precision, counts.device)
-    layout = BatchLayout(
-        batch_size=choose_eval_batch_size(split, recipe.train.batch_size, counts.device, world),
-        device=counts.device,
-        channels_last=uses_channels_last(recipe.train, counts.device),
-        rank=rank,
-        world=world,
-    )
     counts.next_row = layout.slice_rows(len(split)).start
     for images, labels in iterate_eval_batches(split, dataset, layout):
         with autocast_context(precision, counts.device):

@@ -5,12 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from attncli.errors import RunFailedError
-from attncli.measure import host_share, paired_timing, several, throughput, timed_network
+from attncli.measure import host_share, paired_timing, several, throughput
 from attncli.measure.paired_timing import time_pairs
 from attncli.measure.throughput import measure_throughput
 from attncli.model import InputSpec
 from attncli.recipe import Recipe, read
 from attncli.records import name_speed_limit
+from attncli.train import memory_fitting
 from tests.measure.nets import Tiny
 
 CPU = torch.device("cpu")
@@ -160,14 +161,14 @@ def test_length_fits_the_budget(monkeypatch, step: float, budget: float, calls: 
 def test_batch_shrinks_to_the_time_on_a_cpu(monkeypatch, step: float, batch: int) -> None:
     """The recipe's batch is halved until nine pairs fit, down to 16; one that is asked for stays."""
     monkeypatch.setattr(throughput, "time_calls", lambda work, n, device: step)
-    monkeypatch.setattr(
-        throughput, "prepare_network_pair", lambda m, b, r, c, shape, p, d: (throughput.TimedNetwork(m, max, min),) * 2
-    )
+
+    def prepare_pair(batch: int) -> throughput.NetworkPair:
+        return (throughput.TimedNetwork(Tiny(), max, min),) * 2
+
     given = {"train__batch_size": 128, "measure__seconds": 20.0}
-    fitted = throughput._prepare_fitting_pair(Tiny(), Tiny(), recipe(**given), 5, (128, 3, 8, 8), "fp32", CPU)
-    assert fitted[0] == batch
+    assert throughput._prepare_fitting_pair(prepare_pair, 128, recipe(**given), CPU)[0] == batch
     asked = recipe(**given, measure__batch_size=100)
-    assert throughput._prepare_fitting_pair(Tiny(), Tiny(), asked, 5, (100, 3, 8, 8), "fp32", CPU)[0] == 100
+    assert throughput._prepare_fitting_pair(prepare_pair, 100, asked, CPU)[0] == 100
 
 
 @pytest.mark.parametrize(
@@ -256,7 +257,7 @@ def test_networks_side_by_side_share_a_batch_that_fits(
     monkeypatch.setattr(several, "prepare_timed_network", prepare)
     monkeypatch.setattr(several.model, "build", lambda *given: None)
     device, spec = torch.device("cuda", 0), InputSpec(5, (32, 32))
-    monkeypatch.setattr(timed_network, "empty_device_cache", lambda device: None)
+    monkeypatch.setattr(memory_fitting, "empty_device_cache", lambda device: None)
     if room:
         assert several._prepare_at_common_batch([recipe()] * 2, spec, "fp32", device) == (32, [32, 32])
     else:

@@ -11,7 +11,7 @@ from attncli.data.dataset import Split
 from attncli.errors import RunFailedError, UserError
 from attncli.train import evaluate_split
 from attncli.train import evaluation as module
-from tests.train.case import dataset, net, recipe
+from tests.train.case import Net, dataset, net, recipe
 
 
 class Fixed(nn.Module):
@@ -61,6 +61,33 @@ def test_batches_change_nothing(monkeypatch):
     cut = evaluate_split(net(), data.test, data, recipe(), name="test")
     assert (cut.confusion, cut.images) == (whole.confusion, whole.images)
     assert cut.loss == pytest.approx(whole.loss, rel=1e-6)
+
+
+class Limited(Net):
+    """A net for which the memory has room for `room` images at a time; it notes the batches that it was given."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room, self.batches = room, []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The net's logits."""
+        self.batches.append(len(x))
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(x)
+
+
+def test_an_evaluation_fits_where_the_training_does():
+    """It takes more images at a time than a step of few, so it halves its batch until there is room."""
+    data = dataset()
+    limited = net(Limited, room=4)
+    found = evaluate_split(limited, data.test, data, recipe(), name="test")
+    assert limited.batches == [13, 6, 3, 3, 3, 3, 1]
+    whole = evaluate_split(net(), data.test, data, recipe(), name="test")
+    assert (found.confusion, found.images) == (whole.confusion, whole.images)
+    with pytest.raises(RunFailedError, match="out of memory"):
+        evaluate_split(net(Limited, room=0), data.test, data, recipe(), name="test")
 
 
 def test_the_network_stays_as_it_is():
