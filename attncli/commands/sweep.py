@@ -15,7 +15,7 @@ from attncli.commands._completion import (
     complete_sweeps,
 )
 from attncli.commands._device_option import device_option
-from attncli.commands._output import echo_json, json_option, quiet_option
+from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
 from attncli.commands._recipe_options import (
     data_root_option,
     epochs_option,
@@ -196,7 +196,7 @@ def _warn_of_changed_images(plan: "SweepPlan") -> None:
     changed_count = sum(run.recipe.data.content is not None for run in plan.runs)
     if changed_count:
         total = format_quantity(len(plan.runs), "run")
-        click.echo(f"{changed_count} of {total} with other images than before: these are other runs", err=True)
+        echo_note(f"{changed_count} of {total} with other images than before: these are other runs")
 
 
 def _read_mechanisms(names: list[str] | None) -> "list[str | dict[str, str]] | None":
