@@ -61,8 +61,8 @@ def compare_variants(
 
 def _make_comparison_row(variant: PairedVariant, name: str, recipe: str, margin: float) -> ComparisonRow:
     arm, run = variant.runs, variant.runs.any_run
-    diffs, folds = variant.differences, variant.folds
-    whole = diffs if folds is None else folds.keep_whole_seeds(diffs)  # those that the test has
+    differences, folds = variant.differences, variant.folds
+    tested_differences = differences if folds is None else folds.keep_whole_seeds(differences)
     is_tested = variant.joint is not None
     image_error, disagreement = _read_image_evidence(variant)
     return ComparisonRow(
@@ -75,7 +75,7 @@ def _make_comparison_row(variant: PairedVariant, name: str, recipe: str, margin:
         recipe=recipe,
         seeds=tuple(arm.top1_by_seed()),
         accuracy=_clip_accuracy(_estimate_over_pairs(arm.top1_by_seed(), folds)),
-        difference=_estimate_over_pairs(whole, folds) if whole else None,
+        difference=_estimate_over_pairs(tested_differences, folds) if tested_differences else None,
         p=variant.p,
         p_holm=variant.p_holm,
         verdict=variant.word_verdict(margin),

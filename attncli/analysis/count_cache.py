@@ -55,10 +55,6 @@ class CountCache:
             raise UserError(count, "this network cannot be built here")
         return count
 
-    def has_count(self, name: str, recipe: Recipe, images: ImageSpec) -> bool:
-        """Return whether it was counted before."""
-        return self._format_key(name, recipe, images) in self._known
-
     def _format_key(self, name: str, recipe: Recipe, images: ImageSpec) -> str:
         return f"{name} {make_network_key(recipe.model)} {images.size} {images.classes} {images.frames}"
 

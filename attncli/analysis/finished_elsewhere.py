@@ -25,7 +25,7 @@ from attncli.track import cache_digests
 Conditions = tuple[tuple[str, str], ...]
 
 
-def count_finished_elsewhere(
+def mark_finished_elsewhere(
     plan: SweepPlan,
     others: Sequence[FinishedRun],
     runs: Path,
@@ -39,35 +39,39 @@ def count_finished_elsewhere(
         runs: The folder of runs.
         describe_here: The conditions of a training here; by default `describe_conditions_here`.
     """
-    images_match = _make_image_check(runs)
-    available: dict[str, list[Result]] = defaultdict(list)
-    for other in others:
-        with suppress(UserError):  # a user's code that is not here
-            if other.recipe.compute_digest() == other.digest:  # else the code of that name is another one here
-                available[_make_portable_digest(other.recipe)].append(other.result)
-    chosen: dict[str, Result] = {}
+    images_match, available = _make_image_check(runs), _index_by_recipe(others)
     runs_by_seed: dict[tuple[int, str], list[PlannedRun]] = defaultdict(list)
     for run in plan.runs:
         runs_by_seed[run.recipe.seed, run.recipe.train.precision].append(run)
+    chosen: dict[str, Result] = {}  # by digest of the planned run
     for seed_runs in runs_by_seed.values():
-        by_conditions = _sort_by_conditions(seed_runs, available, images_match)
+        by_conditions = _group_by_conditions(seed_runs, available, images_match)
         complete = [results for results in by_conditions.values() if len(results) == len(seed_runs)]
         if complete:
             chosen |= complete[0]
         elif by_conditions:
             chosen |= by_conditions.get((describe_here or describe_conditions_here)(seed_runs[0].recipe), {})
-    return SweepPlan(
-        plan.name,
-        tuple(
-            replace(run, result=chosen[run.digest], estimate=None, is_elsewhere=True)
-            if run.result is None and run.digest in chosen
-            else run
-            for run in plan.runs
-        ),
-    )
+    return SweepPlan(plan.name, tuple(_mark_finished(run, chosen.get(run.digest)) for run in plan.runs))
 
 
-def _sort_by_conditions(
+def _mark_finished(run: PlannedRun, result: Result | None) -> PlannedRun:
+    """Return a planned run as finished elsewhere, if there is a result for it and none here."""
+    if run.result is not None or result is None:
+        return run
+    return replace(run, result=result, estimate=None, is_elsewhere=True)
+
+
+def _index_by_recipe(others: Sequence[FinishedRun]) -> dict[str, list[Result]]:
+    """Return the results of others by the portable digest of their recipe; without those of other code."""
+    results: dict[str, list[Result]] = defaultdict(list)
+    for other in others:
+        with suppress(UserError):  # a user's code that is not here
+            if other.recipe.compute_digest() == other.digest:  # else the code of that name is another one here
+                results[_make_portable_digest(other.recipe)].append(other.result)
+    return results
+
+
+def _group_by_conditions(
     seed_runs: Sequence[PlannedRun],
     available: Mapping[str, Sequence[Result]],
     images_match: Callable[[Recipe, str], bool],

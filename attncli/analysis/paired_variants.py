@@ -1,7 +1,7 @@
 """Variants with their baseline: differences seed by seed, tested together with all variants of that baseline."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from attncli.analysis import stats
@@ -74,40 +74,59 @@ def pair_variants(
     """Return each variant with its baseline, and the tests of each baseline's variants."""
     baselines = {arm.base: arm for arm in arms if arm.is_plain}
     failed_seeds = _group_failed_seeds(failures)
-    families: dict[BaselineKey, list[int]] = defaultdict(list)
-    for i, arm in enumerate(arms):
-        families[arm.base].append(i)
+    members_by_base: dict[BaselineKey, list[int]] = defaultdict(list)
+    for number, arm in enumerate(arms):
+        members_by_base[arm.base].append(number)
     variants: dict[int, PairedVariant] = {}
-    for base, members in families.items():
-        baseline = baselines.get(base)
-        unpaired = "" if baseline else _explain_missing_baseline(base, baselines)
-        compared = [i for i in members if baseline is not None and arms[i] is not baseline]
-        diffs = {i: arms[i].subtract_baseline(baseline) for i in compared if baseline is not None}
-        plans = {i: _read_plan(arms[i], planned_seeds) for i in members}
-        folds = read_fold_design(arms[members[0]].any_run.recipe)  # the same for all, as they share the recipe
-        units = {
-            i: diffs[i] if folds is None else folds.average_by_cut(folds.keep_whole_seeds(diffs[i])) for i in compared
-        }
-        overlap = 0.0 if folds is None else folds.overlap
-        levels = [_choose_level(plans[i], diffs[i], folds) or stats.ALPHA for i in compared]
-        joint = dict(zip(compared, compare_with_baseline([units[i] for i in compared], levels, overlap), strict=True))
-        ps = {i: stats.t_test(list(units[i].values()), overlap=overlap) for i in compared}
-        holm = dict(zip(compared, stats.holm([ps[i] for i in compared]), strict=True))
-        for i in members:
-            variants[i] = PairedVariant(
-                runs=arms[i],
-                baseline=baseline,
-                differences=diffs.get(i, {}),
-                plan=plans[i],
-                failed_seeds=tuple(sorted(failed_seeds[arms[i].any_run.result.group] - arms[i].runs.keys())),
-                joint=joint.get(i),
-                p=ps.get(i),
-                p_holm=holm.get(i),
-                family=sum(estimate is not None for estimate in joint.values()),
-                unpaired=unpaired,
-                folds=folds,
-            )
-    return [variants[i] for i in range(len(arms))]
+    for base, members in members_by_base.items():
+        unpaired = "" if base in baselines else _explain_missing_baseline(base, baselines)
+        family = [arms[number] for number in members]
+        paired = _pair_family(family, baselines.get(base), unpaired, planned_seeds, failed_seeds)
+        variants |= dict(zip(members, paired, strict=True))
+    return [variants[number] for number in range(len(arms))]
+
+
+def _pair_family(
+    arms: Sequence[VariantRuns],
+    baseline: VariantRuns | None,
+    unpaired: str,
+    planned_seeds: int | None,
+    failed_seeds: Mapping[str, Set[int]],
+) -> list[PairedVariant]:
+    """Return the variants of one baseline, which is among them, tested together; without one there are no differences.
+
+    Args:
+        arms: All variants whose runs share the recipe but for the mechanism.
+        baseline: The plain network among them, or None.
+        unpaired: Why there is none.
+        planned_seeds: As `pair_variants` takes it.
+        failed_seeds: The seeds that failed by group.
+    """
+    folds = read_fold_design(arms[0].any_run.recipe)  # the same for all, as they share the recipe
+    overlap = 0.0 if folds is None else folds.overlap
+    plans = [_read_plan(arm, planned_seeds) for arm in arms]
+    differences = [{} if baseline is None or arm is baseline else arm.subtract_baseline(baseline) for arm in arms]
+    levels = [_choose_level(plan, diff, folds) or stats.ALPHA for plan, diff in zip(plans, differences, strict=True)]
+    tested = [diff if folds is None else folds.average_by_cut(folds.keep_whole_seeds(diff)) for diff in differences]
+    estimates = compare_with_baseline(tested, levels, overlap)
+    p_values = [stats.t_test(list(diff.values()), overlap=overlap) for diff in tested]
+    corrected_p_values = stats.holm(p_values)
+    return [
+        PairedVariant(
+            runs=arm,
+            baseline=baseline,
+            differences=differences[k],
+            plan=plans[k],
+            failed_seeds=tuple(sorted(failed_seeds.get(arm.any_run.result.group, set()) - arm.runs.keys())),
+            joint=estimates[k],
+            p=p_values[k],
+            p_holm=corrected_p_values[k],
+            family=sum(estimate is not None for estimate in estimates),
+            unpaired=unpaired,
+            folds=folds,
+        )
+        for k, arm in enumerate(arms)
+    ]
 
 
 def _count_seeds(differences: Mapping[int, float], folds: FoldDesign | None) -> int:

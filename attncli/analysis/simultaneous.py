@@ -81,55 +81,55 @@ def compare_with_baseline(
     estimates: list[SimultaneousEstimate | None] = [None] * len(differences)
     if not tested:
         return estimates
-    variances = [(stats.standard_deviation(list(differences[i].values())) or 0.0) ** 2 for i in tested]
-    freedoms = [len(differences[i]) - 1 for i in tested]
-    common = sum(v * f for v, f in zip(variances, freedoms, strict=True)) / sum(freedoms)
-    null = None if len(tested) == 1 else _simulate_null(_describe_pattern([differences[i] for i in tested]))
-    caution = _choose_caution([differences[i] for i in tested])
+    series = [differences[i] for i in tested]
+    variances = [(stats.standard_deviation(list(by_seed.values())) or 0.0) ** 2 for by_seed in series]
+    freedoms = [len(by_seed) - 1 for by_seed in series]
+    common_variance = sum(v * f for v, f in zip(variances, freedoms, strict=True)) / sum(freedoms)
+    weight = PRIOR_WEIGHT if len(tested) > 1 else 0.0
+    family = _Family(
+        tests=len(tested),
+        degrees_of_freedom=sum(freedoms),
+        overlap=overlap,
+        null=None if len(tested) == 1 else _simulate_null(_describe_pattern(series)),
+        caution=_choose_caution(series),
+    )
     for i, variance, freedom in zip(tested, variances, freedoms, strict=True):
-        weight = PRIOR_WEIGHT if len(tested) > 1 else 0.0
-        moderated = (weight * common + freedom * variance) / (weight + freedom)
-        estimates[i] = _test_variant(
-            list(differences[i].values()),
-            moderated,
-            sum(freedoms),
-            len(tested),
-            levels[i],
-            overlap,
-            null,
-            caution,
-        )
+        moderated_variance = (weight * common_variance + freedom * variance) / (weight + freedom)
+        estimates[i] = _test_variant(list(differences[i].values()), moderated_variance, levels[i], family)
     return estimates
 
 
-def _test_variant(
-    values: Sequence[float],
-    variance: float,
-    degrees_of_freedom: int,
-    tests: int,
-    level: float,
-    overlap: float,
-    null: "np.ndarray | None",
-    caution: float,
-) -> SimultaneousEstimate:
-    """Return the estimate of one variant; without a null distribution of the maximum, by Student's t."""
+@dataclass(frozen=True, kw_only=True)
+class _Family:
+    """What the tests of one table share; see `compare_with_baseline` for `overlap` and `_choose_caution`."""
+
+    tests: int
+    degrees_of_freedom: int
+    overlap: float
+    null: "np.ndarray | None"  # of `_simulate_null`; a single test has none and is Student's
+    caution: float
+
+
+def _test_variant(values: Sequence[float], variance: float, level: float, family: _Family) -> SimultaneousEstimate:
+    """Return the estimate of one variant from its differences and their moderated variance."""
+    overlap = family.overlap
     mean, spread = math.fsum(values) / len(values), math.sqrt(variance)
     if spread <= SMALLEST_DIFFERENCE:
-        p = min(1.0, tests * (stats.t_test([mean] * len(values), overlap=overlap) or 1.0))
+        p = min(1.0, family.tests * (stats.t_test([mean] * len(values), overlap=overlap) or 1.0))
         return SimultaneousEstimate(mean=mean, p=p, low=None, high=None, spread=0.0, degrees_of_freedom=0)
     error = stats.standard_error(spread, len(values), overlap)
-    if null is None:
+    if family.null is None:
         p, critical = stats.t_test(values, overlap=overlap) or 0.0, stats.t_critical_value(level, len(values) - 1)
     else:
-        p = _find_p_value(abs(mean) / error / caution, null)
-        critical = _find_critical_value(level, null) * caution
+        p = _find_p_value(abs(mean) / error / family.caution, family.null)
+        critical = _find_critical_value(level, family.null) * family.caution
     return SimultaneousEstimate(
         mean=mean,
         p=p,
         low=mean - critical * error,
         high=mean + critical * error,
         spread=spread,
-        degrees_of_freedom=degrees_of_freedom,
+        degrees_of_freedom=family.degrees_of_freedom,
     )
 
 

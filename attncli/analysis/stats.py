@@ -15,7 +15,7 @@ integrated here. scipy has neither Holm's correction nor numbers of seeds.
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -84,16 +84,6 @@ def standard_error(spread: float, n: int, overlap: float = 0.0) -> float:
     10.1023/A:1024068626366, Sec. 3); 0 for independent values. See `attncli.analysis.folds`.
     """
     return spread * math.sqrt(1 / n + overlap)
-
-
-def paired_differences(variant: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:
-    """Return variant minus baseline for every seed that both have, by seed; without the rounding of floats."""
-    return [_subtract(variant[seed], baseline[seed]) for seed in sorted(variant.keys() & baseline.keys())]
-
-
-def _subtract(variant: float, baseline: float) -> float:
-    difference = variant - baseline
-    return 0.0 if abs(difference) <= SMALLEST_DIFFERENCE else difference
 
 
 def t_test(values: Sequence[float], shift: float = 0.0, overlap: float = 0.0) -> float | None:

@@ -6,7 +6,7 @@ decode        attncli reading the folder for the first time: images are decoded 
 cache         attncli reading the cache, which is mapped into memory
 jpeg          attncli decoding again in each epoch (data.decoded=false), with resized crops only
 
-python -m attncli.benchmark.data_loading WAY FOLDER        (FOLDER as JSON; see `attncli.benchmark.worker_process`)
+python -m attncli.benchmark.data_loading WAY SETTING        (SETTING as JSON; see `attncli.benchmark.worker_process`)
 """
 
 import json
@@ -71,27 +71,27 @@ class DataBenchRow:
     resident_mib: float  # with mapped files, whose pages the system frees if it needs memory
 
 
-def build_imagefolder_feed(folder: ImageFolderSetting) -> Feed:
+def build_imagefolder_feed(setting: ImageFolderSetting) -> Feed:
     """Return the feed of torchvision's ImageFolder."""
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
     centre_crops = [
-        transforms.Resize(folder.size),
-        transforms.CenterCrop(folder.size),
-        transforms.RandomCrop(folder.size, padding=folder.size // 8),
+        transforms.Resize(setting.size),
+        transforms.CenterCrop(setting.size),
+        transforms.RandomCrop(setting.size, padding=setting.size // 8),
     ]
     transform_steps = [
-        *([transforms.RandomResizedCrop(folder.size)] if folder.resized else centre_crops),
+        *([transforms.RandomResizedCrop(setting.size)] if setting.resized else centre_crops),
         transforms.RandomHorizontalFlip(),
         transforms.ToTensor(),
         transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
     ]
-    images = datasets.ImageFolder(str(Path(folder.root) / "train"), transforms.Compose(transform_steps))
+    images = datasets.ImageFolder(str(Path(setting.root) / "train"), transforms.Compose(transform_steps))
     device = choose_device()
     loader = DataLoader(
         images,
-        batch_size=folder.batch_size,
+        batch_size=setting.batch_size,
         shuffle=True,
         num_workers=count_loader_workers(),
         persistent_workers=True,
@@ -100,25 +100,25 @@ def build_imagefolder_feed(folder: ImageFolderSetting) -> Feed:
     return lambda: sum(len(x.to(device, non_blocking=True)) for x, _ in loader)
 
 
-def build_decode_feed(folder: ImageFolderSetting) -> Feed:
+def build_decode_feed(setting: ImageFolderSetting) -> Feed:
     """Return the feed of attncli's first reading, which makes a new cache each time."""
 
     def feed_images() -> int:
-        shutil.rmtree(folder.cache, ignore_errors=True)
-        dataset = load_folder(folder)
+        shutil.rmtree(setting.cache, ignore_errors=True)
+        dataset = load_folder(setting)
         return sum(len(s) for s in (dataset.train, dataset.val, dataset.test) if s is not None)
 
     return feed_images
 
 
-def build_cache_feed(folder: ImageFolderSetting) -> Feed:
+def build_cache_feed(setting: ImageFolderSetting) -> Feed:
     """Return the feed of attncli's batches from the cache."""
-    return _build_batch_feed(folder, load_folder(folder))
+    return _build_batch_feed(setting, load_folder(setting))
 
 
-def _build_batch_feed(folder: ImageFolderSetting, dataset: Dataset) -> Feed:
+def _build_batch_feed(setting: ImageFolderSetting, dataset: Dataset) -> Feed:
     epochs = count()
-    layout = BatchLayout(batch_size=folder.batch_size, device=choose_device(), channels_last=True)
+    layout = BatchLayout(batch_size=setting.batch_size, device=choose_device(), channels_last=True)
 
     def feed_images() -> int:
         batches = iterate_train_batches(dataset.train, dataset, layout, seed=0, epoch=next(epochs))
@@ -127,21 +127,21 @@ def _build_batch_feed(folder: ImageFolderSetting, dataset: Dataset) -> Feed:
     return feed_images
 
 
-def build_jpeg_feed(folder: ImageFolderSetting) -> Feed:
+def build_jpeg_feed(setting: ImageFolderSetting) -> Feed:
     """Return the feed of attncli's batches, decoded when they are needed."""
-    return _build_batch_feed(folder, load_folder(folder, decoded=False))
+    return _build_batch_feed(setting, load_folder(setting, decoded=False))
 
 
-def load_folder(folder: ImageFolderSetting, *, decoded: bool = True) -> Dataset:
+def load_folder(setting: ImageFolderSetting, *, decoded: bool = True) -> Dataset:
     """Load the folder as attncli reads it, without a validation split."""
     data_section = Data(
-        name="folder", root=folder.root, image_size=folder.size, val_fraction=0.0,
-        crop="resized" if folder.resized else "pad", decoded=decoded,
+        name="folder", root=setting.root, image_size=setting.size, val_fraction=0.0,
+        crop="resized" if setting.resized else "pad", decoded=decoded,
     )  # fmt: skip
-    return data.load(data_section, cache=Path(folder.cache))
+    return data.load(data_section, cache=Path(setting.cache))
 
 
-MAKERS = {
+FEED_BUILDERS = {
     "imagefolder": build_imagefolder_feed,
     "decode": build_decode_feed,
     "cache": build_cache_feed,
@@ -171,8 +171,8 @@ def _feed_process(
 ) -> Iterator[Callable[[], float]]:
     """Start a way in its own process, warmed up; a turn returns its seconds and stores the answer in `answers`."""
     with tempfile.TemporaryDirectory() as temporary_folder:
-        folder = ImageFolderSetting(str(root), str(Path(temporary_folder) / "cache"), size, batch_size, resized)
-        with answering_process(way, [sys.executable, "-m", __name__, way, json.dumps(asdict(folder))]) as send_request:
+        setting = ImageFolderSetting(str(root), str(Path(temporary_folder) / "cache"), size, batch_size, resized)
+        with answering_process(way, [sys.executable, "-m", __name__, way, json.dumps(asdict(setting))]) as send_request:
 
             def run_turn() -> float:
                 answers[way] = send_request()
@@ -245,7 +245,7 @@ def write_noise_folder(root: Path, images: int = 240, size: tuple[int, int] = (5
     return root
 
 
-def main(way: str, folder: str) -> None:
+def main(way: str, setting_json: str) -> None:
     """Run the process of a way: every image once per line on stdin."""
     feeds: list[Feed] = []
     peak = PeakMemoryWatcher()
@@ -253,7 +253,7 @@ def main(way: str, folder: str) -> None:
 
     def run_turn() -> dict[str, Any]:
         if not feeds:
-            feeds.append(MAKERS[way](ImageFolderSetting(**json.loads(folder))))
+            feeds.append(FEED_BUILDERS[way](ImageFolderSetting(**json.loads(setting_json))))
         images = feeds[0]()
         peak.update_peaks()
         return {"images": images, "own": peak.own, "resident": peak.resident}

@@ -101,7 +101,6 @@ def _list_verdicts(ctx: click.Context) -> Iterable[str]:
 
 
 complete_mechanisms = make_completer(_list_mechanisms)
-complete_networks = make_completer(lambda ctx: (*_list_mechanisms(ctx), *_list_backbones(ctx)))
 complete_backbones = make_completer(_list_backbones)
 complete_datasets = make_completer(_list_datasets)
 complete_recipes = make_completer(_list_recipes)

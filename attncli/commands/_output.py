@@ -61,3 +61,17 @@ def wrap_with_label(label: str, text: str) -> str:
         text, find_terminal_width(), initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False
     )
     return "\n".join(lines)
+
+
+def echo_note(text: str) -> None:
+    """Print a text on stderr; on a terminal in lines that fit it, and elsewhere, where programs read it, as it is.
+
+    Words are not broken, so that paths and names can be copied.
+    """
+    if sys.stderr.isatty():
+        text = "\n".join(_fill_line(line) for line in text.splitlines())
+    click.echo(text, err=True)
+
+
+def _fill_line(line: str) -> str:
+    return textwrap.fill(line, find_terminal_width(), break_long_words=False, break_on_hyphens=False)

@@ -14,6 +14,7 @@ from attncli.commands._completion import (
     complete_recipes,
 )
 from attncli.commands._option_groups import F, apply_options
+from attncli.commands._output import echo_note
 from attncli.commands._value_types import IMAGE_SIZE, NAMES, SEED
 from attncli.errors import UserError
 from attncli.shortcuts import SHORTCUT_KEYS
@@ -126,7 +127,7 @@ def _resolve_run_weights(item: str, runs: Path) -> str:
     key, _, word = item.partition("=")
     if key.strip() != "model.pretrained" or word.lower() in ("true", "false", "null", ""):
         return item
-    return f"{key}={locate_pretrained_run(runs, word, lambda line: click.echo(line, err=True))}"
+    return f"{key}={locate_pretrained_run(runs, word, echo_note)}"
 
 
 def find_recipe(paths: Sequence[Path]) -> Path | None:

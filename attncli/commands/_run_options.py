@@ -8,6 +8,7 @@ import click
 
 from attncli.commands._completion import complete_datasets, complete_shipped_results
 from attncli.commands._option_groups import F, apply_options
+from attncli.commands._output import echo_note
 from attncli.errors import UserError
 from attncli.system.files import expand_user_path
 
@@ -92,12 +93,12 @@ def open_results_of_others(with_files: Sequence[Path], shipped: Sequence[str]) -
     from attncli.result_files import imported_results
 
     files = [*with_files, *map(find_shipped_results, shipped)]
-    return click.get_current_context().with_resource(imported_results(files, lambda line: click.echo(line, err=True)))
+    return click.get_current_context().with_resource(imported_results(files, echo_note))
 
 
 def warn_of_unreadable_runs(error: UserError) -> None:
     """Say on stderr how many finished runs cannot be read, why, and what to do."""
-    click.echo(f"{error.problem}; {error.hint}", err=True)
+    echo_note(f"{error.problem}; {error.hint}")
 
 
 def read_folder_runs_and_warn(runs: Path) -> "list[FinishedRun]":
@@ -114,4 +115,4 @@ def locate_run(runs: Path, word: str) -> Path:
     """Return the folder of a run by its name, digest or path; say on stderr if several runs have the name."""
     from attncli.runs import find_run_folder
 
-    return find_run_folder(runs, word, lambda line: click.echo(line, err=True))
+    return find_run_folder(runs, word, echo_note)

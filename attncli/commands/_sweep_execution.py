@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from attncli.commands._output import echo_json
+from attncli.commands._output import echo_json, echo_note
 from attncli.commands._value_types import JOBS
 from attncli.errors import UserError
 from attncli.system.terminal import find_terminal_width
@@ -50,7 +50,7 @@ def print_plan(plan: "SweepPlan", as_json: bool) -> None:
         return echo_json([run.to_json_dict() for run in plan.runs])
     click.echo(sweep_summary.render_plan(plan, find_terminal_width()))
     for line in image_lines:
-        click.echo(line, err=True)
+        echo_note(line)
     return None
 
 
@@ -90,7 +90,7 @@ def execute_sweep(
         slurm=choice.slurm,
     )
     for note in _list_executor_notes(choice):
-        click.echo(f"note: {note}", err=True)
+        echo_note(f"note: {note}")
     with sweep_stop_request() as stop, SweepProgress(plan, run_store.runs, jobs=jobs, quiet=quiet) as progress:
         for event in execute_plan(plan, executor, stop, run_store, fail_fast=fail_fast):
             progress.handle_event(event)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from attncli.commands._output import echo_json, json_option
+from attncli.commands._output import echo_json, echo_note, json_option
 from attncli.commands._recipe_options import find_recipe, read_recipe, recipe_options
 from attncli.commands._run_options import runs_option
 
@@ -40,6 +40,7 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
     from attncli.data import describe_images
     from attncli.jobs.estimate import DurationHistory
     from attncli.jobs.plan import plan_run
+    from attncli.measure.smallest_image import check_backbone_size
     from attncli.track.tags import name_images
     from attncli.validation import check_image_size
 
@@ -47,6 +48,7 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
     is_default = not path and not any(options.values())  # before the options are read, which takes them out
     recipe = read_recipe(options)
     check_image_size(recipe)
+    check_backbone_size(recipe, recipe.data.size)
     images = describe_images(recipe.data)
     run = plan_run(recipe, str(path or ""), runs, DurationHistory(runs))
     if as_json:
@@ -54,8 +56,8 @@ def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
         return echo_json({"digest": run.digest, "recipe": recipe.model_dump(mode="json"), **state})
     click.echo(recipe.to_yaml(), nl=False)
     name = path or ("the defaults" if is_default else "the defaults with these options")
-    click.echo(f"{name}: good; its run is {run.digest} ({_describe_progress(run)})", err=True)
-    click.echo(f"images of {name_images(recipe)}: {images}", err=True)
+    echo_note(f"{name}: good; its run is {run.digest} ({_describe_progress(run)})")
+    echo_note(f"images of {name_images(recipe)}: {images}")
     return None
 
 

@@ -15,7 +15,7 @@ from attncli.commands._completion import (
     complete_recipes,
     complete_sweeps,
 )
-from attncli.commands._output import echo_json, format_option, json_option
+from attncli.commands._output import echo_json, echo_note, format_option, json_option
 from attncli.commands._result_stream import echo_result
 from attncli.commands._run_options import (
     open_results_of_others,
@@ -171,7 +171,7 @@ def command(
     rows = sort_rows(rows, sort) if sort else rows
     shown_columns, shown_spread = _choose_paper_columns(columns, spread, format_)
     for text in describe_lost_runs(failed_runs, finished_runs):
-        click.echo(text, err=True)
+        echo_note(text)
     if not rows and format_ == "table":
         return click.echo("no finished runs match: `attncli run --attn eca --backbone resnet18` makes one")
     echo_result(render_comparison(rows, format_, find_text_width(), shown_columns, shown_spread))
@@ -235,10 +235,9 @@ def _warn_of_untracked_runs(run_store: "RunStore", finished_runs: "Sequence[Fini
     from attncli.runs import list_untracked_runs
 
     if missing := list_untracked_runs(run_store, finished_runs):
-        click.echo(
+        echo_note(
             f"not in MLflow (deleted there, or made without it): {len(missing)} of "
             f"{format_quantity(len(finished_runs), 'run')}; `attncli sync` adds them",
-            err=True,
         )
 
 

@@ -9,7 +9,7 @@ import click
 
 from attncli.commands._completion import complete_datasets, complete_runs
 from attncli.commands._device_option import device_option
-from attncli.commands._output import echo_json, format_option, json_option
+from attncli.commands._output import echo_json, echo_note, format_option, json_option
 from attncli.commands._result_stream import echo_result
 from attncli.commands._run_options import locate_run, read_folder_runs_and_warn, runs_option
 from attncli.commands._value_types import NAMES
@@ -142,7 +142,7 @@ def _evaluate_run(folder: Path, request: "EvaluationRequest") -> EvaluatedRun:
     trained = load_trained_network(folder)
     images = load_other_images(trained, request)
     if note := describe_precision(trained.recipe, choose_device()):
-        click.echo(f"note: {trained.name}: {note}", err=True)
+        echo_note(f"note: {trained.name}: {note}")
     return EvaluatedRun(trained, evaluate_elsewhere(trained, images, request))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_runs
-from attncli.commands._output import echo_json, json_option
+from attncli.commands._output import echo_json, echo_note, json_option
 from attncli.commands._run_options import locate_run, runs_option
 
 FORMATS = ("safetensors", "onnx", "torch-export")
@@ -40,5 +40,5 @@ def command(run: str, format_: str, out: Path | None, runs: Path, as_json: bool)
         return echo_json(summary)
     shape = " x ".join(map(str, summary["input"]))
     click.echo(f"{summary['file']}  {summary['bytes']:,} bytes, images {shape}, {summary['classes']} classes")
-    click.echo(f"loaded back: logits differ by at most {summary['largest_difference']:.2g}", err=True)
+    echo_note(f"loaded back: logits differ by at most {summary['largest_difference']:.2g}")
     return None

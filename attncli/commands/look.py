@@ -6,7 +6,7 @@ import click
 
 from attncli.commands._completion import complete_runs
 from attncli.commands._device_option import make_device_option
-from attncli.commands._output import echo_json, json_option
+from attncli.commands._output import echo_json, echo_note, json_option
 from attncli.commands._run_options import locate_run, store_options
 from attncli.quantities import format_quantity
 
@@ -77,5 +77,5 @@ def command(
     for path in files:
         click.echo(f"  {path}")
     if track:
-        click.echo("also in MLflow, under the run's artifacts: `attncli ui`", err=True)
+        echo_note("also in MLflow, under the run's artifacts: `attncli ui`")
     return None

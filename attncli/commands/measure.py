@@ -99,6 +99,7 @@ def command(
 def _read_measured_recipes(options: dict[str, Any], batch_size: int | None) -> "tuple[list[Recipe], tuple[int, int]]":
     """Return one recipe per requested mechanism, and the size (H, W) of the images in pixels."""
     from attncli import attention
+    from attncli.measure.smallest_image import check_backbone_size
 
     names = options.pop("attn")
     if not names:
@@ -107,7 +108,10 @@ def _read_measured_recipes(options: dict[str, Any], batch_size: int | None) -> "
     names = list(attention.mechanism_names()) if names == ["all"] else names
     size = read_recipe({**options, "attn": names[0]}).data.size or (32, 32)
     values = {"measure.batch_size": batch_size or choose_batch_size(size)}
-    return [read_recipe({**options, "attn": name}, values) for name in names], size
+    recipes = [read_recipe({**options, "attn": name}, values) for name in names]
+    for recipe in recipes:
+        check_backbone_size(recipe, size)
+    return recipes, size
 
 
 def choose_batch_size(size: tuple[int, int]) -> int:

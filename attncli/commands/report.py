@@ -14,7 +14,7 @@ from attncli.commands._claim_options import (
     read_known_claims,
 )
 from attncli.commands._completion import complete_mechanisms
-from attncli.commands._output import overwrite_line
+from attncli.commands._output import echo_note, overwrite_line
 from attncli.commands._run_options import (
     folder_is_option,
     results_of_others_options,
@@ -133,7 +133,7 @@ def _write_report(path: Path, report_data: "ReportData") -> None:
     write_atomically(path, render_html(report_data))
     write_atomically(path.with_suffix(".md"), render_markdown(report_data))
     click.echo(path)
-    click.echo(f"the same without pictures: {path.with_suffix('.md')}", err=True)
+    echo_note(f"the same without pictures: {path.with_suffix('.md')}")
 
 
 def _attach_to_experiments(path: Path, experiments: Sequence[str], run_store: "RunStore") -> None:
@@ -147,4 +147,4 @@ def _attach_to_experiments(path: Path, experiments: Sequence[str], run_store: "R
         for experiment in experiments:
             track.attach_to_experiment([path], experiment=experiment, run_store=run_store, kind="report")
     except UserError as error:
-        click.echo(f"warning: not in MLflow: {error.problem}", err=True)
+        echo_note(f"warning: not in MLflow: {error.problem}")

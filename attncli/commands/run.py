@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from attncli.commands._device_option import device_option
-from attncli.commands._output import echo_json, json_option, quiet_option
+from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
 from attncli.commands._recipe_options import read_recipe, recipe_options
 from attncli.commands._result_stream import release_stdout
 from attncli.commands._run_options import store_options
@@ -68,11 +68,13 @@ def command(
       torchrun --nproc-per-node 2 -m attncli run RECIPE
     """
     from attncli import data, validation
+    from attncli.measure.smallest_image import check_backbone_size
     from attncli.report.summary import render_run_summary
     from attncli.runs import RunStore
 
     recipe = read_recipe(options, runs=runs)
     validation.check_image_size(recipe)
+    check_backbone_size(recipe, recipe.data.size)
     is_one_of_several = _is_one_of_several(processes)
     end_with_launcher()
     run_store = RunStore(runs, tracking_uri)
@@ -104,7 +106,7 @@ def _find_finished_result(recipe: "Recipe", runs: Path) -> "Result | None":
     if result is None:
         return None
     if pinned_recipe is not recipe:
-        click.echo(f"warning: {track.describe_changed_images(recipe, pinned_recipe)}", err=True)
+        echo_note(f"warning: {track.describe_changed_images(recipe, pinned_recipe)}")
     restore_recipe(runs / result.digest, pinned_recipe)
     return result
 
@@ -113,9 +115,9 @@ def _report_finished(result: "Result", run_store: "RunStore") -> None:
     """Say on stderr that the run was finished before, and whether MLflow has it."""
     from attncli import track
 
-    click.echo(f"this run is finished already ({result.folder}); --fresh runs it again", err=True)
+    echo_note(f"this run is finished already ({result.folder}); --fresh runs it again")
     if track.list_untracked_digests(run_store, [result.digest]):
-        click.echo("it is not in MLflow as a finished run: `attncli sync` adds it", err=True)
+        echo_note("it is not in MLflow as a finished run: `attncli sync` adds it")
 
 
 def _log_model(folder: Path, run_store: "RunStore") -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from attncli.attention import Mechanism
     from attncli.literature.peers import Peer
+    from attncli.literature.published import PublishedRow
 
 
 @click.command()
@@ -45,27 +46,11 @@ def command(name: str, as_json: bool) -> None:
     mechanism = attention.describe_mechanism(name)
     if mechanism.parts:
         raise UserError(f"'{name}' is a combination", "`attncli show NAME` explains each of its mechanisms")
-    card = vars(mechanism.card)
     rows = published.find_rows_about(mechanism.name)
     having = peers.find_peers_with(mechanism.name)
     if as_json:
-        return echo_json(
-            {
-                "name": mechanism.name,
-                "category": mechanism.category,
-                "file": str(attention.locate_mechanism(name)[1]),
-                "doc": mechanism.doc,
-                **card,
-                "facts": mechanism.site_arguments,
-                "options": {k: vars(v) for k, v in mechanism.options.items()},
-                "published": [asdict(r) for r in rows],
-                "peers": [
-                    {"name": p.name, "repository": p.repository, "differs": p.differs.get(mechanism.name)}
-                    for p in having
-                ],
-            }
-        )
-    click.echo(_render_mechanism(mechanism, card, having))
+        return echo_json(_make_json_dict(mechanism, rows, having))
+    click.echo(_render_mechanism(mechanism, having))
     if rows:
         from attncli.report.published_tables import render_published_rows
 
@@ -77,10 +62,30 @@ def command(name: str, as_json: bool) -> None:
     return None
 
 
-def _render_mechanism(mechanism: "Mechanism", card: dict[str, Any], peers: "Sequence[Peer]") -> str:
+def _make_json_dict(mechanism: "Mechanism", rows: "Sequence[PublishedRow]", having: "Sequence[Peer]") -> dict[str, Any]:
+    """Return all that is known of a mechanism: its card, options, published figures, and the peers that have it."""
+    from attncli import attention
+
+    return {
+        "name": mechanism.name,
+        "category": mechanism.category,
+        "file": str(attention.locate_mechanism(mechanism.reference)[1]),
+        "doc": mechanism.doc,
+        **vars(mechanism.card),
+        "facts": mechanism.site_arguments,
+        "options": {k: vars(v) for k, v in mechanism.options.items()},
+        "published": [asdict(r) for r in rows],
+        "peers": [
+            {"name": p.name, "repository": p.repository, "differs": p.differs.get(mechanism.name)} for p in having
+        ],
+    }
+
+
+def _render_mechanism(mechanism: "Mechanism", peers: "Sequence[Peer]") -> str:
     from attncli.attention import locate_mechanism
     from attncli.attention.card import SITES
 
+    card = vars(mechanism.card)
     labelled_texts = [
         ("Paper" if _is_published(card) else "Title", _cite_paper(card)),
         ("File", str(locate_mechanism(mechanism.reference)[1])),

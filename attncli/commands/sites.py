@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from attncli.commands._output import echo_json, format_option, json_option
+from attncli.commands._output import echo_json, echo_note, format_option, json_option
 from attncli.commands._recipe_options import classes_option, read_recipe, recipe_options
 from attncli.commands._result_stream import echo_result
 from attncli.system.terminal import find_terminal_width
@@ -35,11 +35,13 @@ def command(classes: int | None, format_: str, as_json: bool, **options: Any) ->
             "model.attn is none: there is no mechanism whose sites could be listed", "name one, such as --attn eca"
         )
     from attncli.measure.site_costs import list_site_costs, sum_by_stage
+    from attncli.measure.smallest_image import check_backbone_size
     from attncli.model import InputSpec
     from attncli.report.table import render_rows
     from attncli.system.code_reference import is_code_reference
 
     size = recipe.data.size or (224, 224)
+    check_backbone_size(recipe, size)
     costs = list_site_costs(recipe, InputSpec(classes or (1000 if max(size) >= 64 else 10), size))
     stages = sum_by_stage(costs)
     rows = [
@@ -58,5 +60,5 @@ def command(classes: int | None, format_: str, as_json: bool, **options: Any) ->
     tables = [render_rows(table, format_, find_terminal_width()) for table in (rows, stages)]
     echo_result("\n\n".join(table.strip("\n") for table in (tables[:1] if format_ == "csv" else tables)))
     if is_code_reference(recipe.model.backbone) and not recipe.model.block_paths:
-        click.echo("other blocks than these: --set 'model.block_paths=[...]', `attncli help backbones`", err=True)
+        echo_note("other blocks than these: --set 'model.block_paths=[...]', `attncli help backbones`")
     return None

@@ -15,7 +15,7 @@ from attncli.commands._completion import (
     complete_sweeps,
 )
 from attncli.commands._device_option import device_option
-from attncli.commands._output import echo_json, json_option, quiet_option
+from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
 from attncli.commands._recipe_options import (
     data_root_option,
     epochs_option,
@@ -153,7 +153,7 @@ def command(
       attncli sweep --attn eca,cbam.py:CBAM --dataset folder --data-root mine --image-size 64
       attncli sweep survey --on slurm --gpus 1 --cpus 8 --slurm partition=gpu --tracking-uri http://head:5000
     """
-    from attncli.analysis.finished_elsewhere import count_finished_elsewhere
+    from attncli.analysis.finished_elsewhere import mark_finished_elsewhere
     from attncli.jobs.plan import plan_sweep
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
@@ -167,7 +167,7 @@ def command(
 
     def plan_runs() -> "SweepPlan":
         plan = plan_sweep(source, runs=runs, overrides=overrides, axes=axes)
-        return count_finished_elsewhere(plan, others, runs) if others else plan
+        return mark_finished_elsewhere(plan, others, runs) if others else plan
 
     plan = plan_runs()
     _warn_of_changed_images(plan)
@@ -196,7 +196,7 @@ def _warn_of_changed_images(plan: "SweepPlan") -> None:
     changed_count = sum(run.recipe.data.content is not None for run in plan.runs)
     if changed_count:
         total = format_quantity(len(plan.runs), "run")
-        click.echo(f"{changed_count} of {total} with other images than before: these are other runs", err=True)
+        echo_note(f"{changed_count} of {total} with other images than before: these are other runs")
 
 
 def _read_mechanisms(names: list[str] | None) -> "list[str | dict[str, str]] | None":

@@ -62,7 +62,7 @@ def check_data_root(data: Data) -> None:
     root = expand_user_path(data.root, "data.root")
     _check_kind_of_root(data.name, root, _make_root_hint(data))
     if data.name == "folder":
-        from attncli.data.readers.image_folder import find_split_folders  # here, as it imports NumPy and Pillow
+        from attncli.data.readers.split_folders import find_split_folders  # here, as it imports NumPy and Pillow
 
         find_split_folders(root, data.unused_splits)
 

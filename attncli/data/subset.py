@@ -5,7 +5,7 @@ of the random stream only, so a smaller subset is contained in every larger one 
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -129,17 +129,17 @@ def cut_test_or_fold(
         UserError: if the chosen classes or the groups do not allow the cut.
     """
     try:
-        return _cut_test_or_fold(data, labels, groups)
+        return _cut_all_classes(data, labels, groups)
     except UserError:
         if data.classes is None:
             raise
     rows = torch.isin(labels, torch.tensor(choose_classes(classes, data.classes))).nonzero().flatten()
     chosen_groups = None if groups is None else [groups[row] for row in rows.tolist()]
-    train_rows, test_rows = _cut_test_or_fold(data, labels[rows], chosen_groups)
+    train_rows, test_rows = _cut_all_classes(data, labels[rows], chosen_groups)
     return rows[train_rows], rows[test_rows]
 
 
-def _cut_test_or_fold(data: Data, labels: Tensor, groups: Groups) -> tuple[Tensor, Tensor]:
+def _cut_all_classes(data: Data, labels: Tensor, groups: Groups) -> tuple[Tensor, Tensor]:
     if data.folds is None:
         return cut_test(labels, "test", groups)
     return cut_fold(labels, data.fold, data.folds, resolve_seed(data), groups)
@@ -160,44 +160,53 @@ def cut_fold(labels: Tensor, fold: int, folds: int, seed: int, groups: Groups = 
     if groups is not None and (group_count := len(set(groups))) < folds:
         hint = f"at most data.folds={group_count}" if group_count > 1 else "groups stay together in every cut"
         raise UserError(f"data.folds: {folds}: only {format_quantity(group_count, 'group')}", hint)
-    return _cut_fold(labels, fold, folds, derive_seed(seed, "subset", "folds"), groups)
+    return _cut_stratified(labels, fold, folds, derive_seed(seed, "subset", "folds"), groups)
 
 
 def _cut_groups(labels: Tensor, groups: Sequence[str], fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Return (other rows, rows of groups that make up about `fraction`), or the reverse if it is above one half."""
     is_large = fraction > 0.5
     parts = max(2, round(1 / (1 - fraction if is_large else fraction)))
-    rest, chosen = _cut_fold(labels, 0, parts, seed, groups)
+    rest, chosen = _cut_stratified(labels, 0, parts, seed, groups)
     return (chosen, rest) if is_large else (rest, chosen)
 
 
-def _cut_fold(labels: Tensor, fold: int, folds: int, seed: int, groups: Groups) -> tuple[Tensor, Tensor]:
-    """Cut by scikit-learn's stratified folds, of whole groups if there are any."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+def _cut_stratified(labels: Tensor, part: int, parts: int, seed: int, groups: Groups) -> tuple[Tensor, Tensor]:
+    """Return (other rows, rows of the part) by scikit-learn's stratified folds, of whole groups if there are any.
 
-    rows, y, state = np.arange(len(labels)), labels.numpy(), seed % (1 << 32)
-    if groups is None:
-        cuts = StratifiedKFold(folds, shuffle=True, random_state=state).split(rows, y)
-    else:
-        count = len(set(groups))
-        if count < 2:
-            raise UserError(
-                f"data: {format_quantity(count, 'group')} cannot be cut into {folds} parts",
-                "groups stay together in every cut",
-            )
-        cut = StratifiedGroupKFold(min(folds, count), shuffle=True, random_state=state)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the least populated class: checked below
-            try:
-                cuts = iter(list(cut.split(rows, y, list(groups))))
-            except ValueError as error:
-                raise UserError(f"data: the groups cannot be cut: {error}", "take fewer folds") from error
-    train, test = next(islice(cuts, fold, None))
-    lost = set(y.tolist()) - set(y[train].tolist())
-    if lost or not len(test):
+    Raises UserError if the groups do not allow it.
+    """
+    y, state = labels.numpy(), seed % (1 << 32)
+    train, test = next(islice(_iterate_cuts(y, parts, state, groups), part, None))
+    lost_classes = set(y.tolist()) - set(y[train].tolist())
+    if lost_classes or not len(test):
         problem = "data: the groups cannot be cut so that each class keeps training images"
         raise UserError(problem, "a class needs images of two groups at least; fewer folds may help")
     return torch.from_numpy(train), torch.from_numpy(test)
+
+
+def _iterate_cuts(
+    labels: np.ndarray, parts: int, random_state: int, groups: Groups
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Return scikit-learn's cuts into (other rows, rows of a part), for each part."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    rows = np.arange(len(labels))
+    if groups is None:
+        return iter(StratifiedKFold(parts, shuffle=True, random_state=random_state).split(rows, labels))
+    group_count = len(set(groups))
+    if group_count < 2:
+        raise UserError(
+            f"data: {format_quantity(group_count, 'group')} cannot be cut into {parts} parts",
+            "groups stay together in every cut",
+        )
+    splitter = StratifiedGroupKFold(min(parts, group_count), shuffle=True, random_state=random_state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes that a part lacks: the caller checks them
+        try:
+            return iter(list(splitter.split(rows, labels, list(groups))))
+        except ValueError as error:
+            raise UserError(f"data: the groups cannot be cut: {error}", "take fewer folds") from error
 
 
 def _split_rows(labels: Tensor, chosen_rows: Tensor) -> tuple[Tensor, Tensor]:

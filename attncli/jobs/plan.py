@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from attncli import attention, data, sweep, track, validation
 from attncli.jobs.estimate import DurationEstimate, DurationHistory, EstimateBasis
+from attncli.measure.smallest_image import check_backbone_size
 from attncli.recipe import Recipe
 from attncli.records import Result
 
@@ -104,10 +105,11 @@ def plan_recipes(name: str, recipes: Sequence[Recipe], *, runs: Path) -> SweepPl
     """Return the plan of some recipes, in their order, for the folder of runs.
 
     If runs of other images are in the way, the recipes get data.content.
-    Raises UserError for a recipe that cannot train, as its images have many sizes.
+    Raises UserError for a recipe that cannot train, as its images have many sizes or are too small for its backbone.
     """
     for recipe in recipes:
         validation.check_image_size(recipe)
+        check_backbone_size(recipe, recipe.data.size)
     history, read_digest = DurationHistory(runs), track.cache_digests()
     recipes = [track.pin_changed_images(recipe, runs, read_digest) for recipe in recipes]
     titled_recipes = zip(recipes, sweep.make_titles(recipes), strict=True)

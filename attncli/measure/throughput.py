@@ -9,7 +9,7 @@ forward and backward pass of the loss in the recipe's precision and memory layou
 """
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ from attncli.train.step_graph import agree_on_steps
 
 TRAINING_SHARE = 0.7  # of the time that timing may take
 SMALLEST_BATCH = 16
+NetworkPair = tuple[TimedNetwork, TimedNetwork]  # the network and its baseline
 
 
 class UntimedError(Exception):
@@ -73,8 +74,12 @@ def measure_throughput(
         tune_malloc()
     batch = recipe.measure.batch_size or max(1, recipe.train.batch_size // processes)
 
+    def prepare_pair(batch: int) -> NetworkPair:
+        shape = image_shape(batch, size, frames)
+        return prepare_network_pair(model, baseline, recipe, classes, shape, precision, device)
+
     def time_batch(batch: int) -> Speed:
-        return _time_pair(model, baseline, recipe, classes, image_shape(batch, size, frames), precision, device)
+        return _time_pair(prepare_pair, batch, recipe, precision, device)
 
     speed = fit_batch_to_memory(time_batch, batch, device, is_fixed=recipe.measure.batch_size is not None)
     if speed is not None:
@@ -86,18 +91,12 @@ def measure_throughput(
 
 
 def _time_pair(
-    model: nn.Module,
-    baseline: nn.Module,
-    recipe: Recipe,
-    classes: int,
-    shape: tuple[int, ...],
-    precision: str,
-    device: torch.device,
+    prepare_pair: Callable[[int], NetworkPair], batch: int, recipe: Recipe, precision: str, device: torch.device
 ) -> Speed:
-    """Time both networks with images of `shape`, whose batch may still shrink on a CPU. Raises if memory runs out."""
-    load, start = read_load(), read_cpu_use()
+    """Time both networks with `batch` images, which may still become fewer on a CPU. Raises if memory runs out."""
+    load, cpu_use_before = read_load(), read_cpu_use()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        batch, networks = _prepare_fitting_pair(model, baseline, recipe, classes, shape, precision, device)
+        batch, networks = _prepare_fitting_pair(prepare_pair, batch, recipe, device)
         budget, repeats = recipe.measure.seconds, recipe.measure.repeats
         train_steps, infer_steps = [n.train for n in networks], [n.infer for n in networks]
         train = time_pairs(train_steps[0], train_steps[1], device, budget * TRAINING_SHARE, repeats)
@@ -112,7 +111,7 @@ def _time_pair(
         speed,
         measured_at=measured_at,
         load=None if load is None else max(load, read_load() or 0.0),
-        cores_used_by_others=round(count_cores_used_by_others(start), 3),
+        cores_used_by_others=round(count_cores_used_by_others(cpu_use_before), 3),
         train_host_share=train_shares[0],
         infer_host_share=infer_shares[0],
         baseline_train_host_share=train_shares[1],
@@ -128,7 +127,7 @@ def prepare_network_pair(
     shape: tuple[int, ...],
     precision: str,
     device: torch.device,
-) -> tuple[TimedNetwork, TimedNetwork]:
+) -> NetworkPair:
     """Return copies of both networks on the device, warmed up: each has run one inference and one training step."""
     nets = (model, baseline)
     own, plain = agree_on_steps((recipe, recipe.make_baseline()), nets, device, precision)
@@ -139,23 +138,12 @@ def prepare_network_pair(
 
 
 def _prepare_fitting_pair(
-    model: nn.Module,
-    baseline: nn.Module,
-    recipe: Recipe,
-    classes: int,
-    shape: tuple[int, ...],
-    precision: str,
-    device: torch.device,
-) -> tuple[int, tuple[TimedNetwork, TimedNetwork]]:
+    prepare_pair: Callable[[int], NetworkPair], batch: int, recipe: Recipe, device: torch.device
+) -> tuple[int, NetworkPair]:
     """Return the batch size to time with, and both networks, warmed up with it.
 
-    It is that of `shape`, and unless the recipe fixes it, halved on a CPU until nine pairs fit into the time.
+    It is `batch`, and unless the recipe fixes it, halved on a CPU until nine pairs fit into the time.
     """
-
-    def prepare_pair(batch: int) -> tuple[TimedNetwork, TimedNetwork]:
-        return prepare_network_pair(model, baseline, recipe, classes, (batch, *shape[1:]), precision, device)
-
-    batch = shape[0]
     if recipe.measure.batch_size is not None or device.type != "cpu" or batch <= SMALLEST_BATCH:
         return batch, prepare_pair(batch)
     trial_pair = prepare_pair(SMALLEST_BATCH)
@@ -168,7 +156,7 @@ def _prepare_fitting_pair(
 def _make_speed_record(
     train: list[Pair],
     infer: list[Pair],
-    networks: tuple[TimedNetwork, TimedNetwork],
+    networks: NetworkPair,
     batch: int,
     precision: str,
     device: torch.device,
@@ -176,12 +164,13 @@ def _make_speed_record(
     """Return the record: medians of the seconds, and the median of the pairs' ratios with its interval."""
     train_ratio, train_low, train_high = compute_ratio_interval(train)
     infer_ratio, infer_low, infer_high = compute_ratio_interval(infer)
-    rates = [batch / statistics.median(times) for pairs in (train, infer) for times in zip(*pairs, strict=True)]
+    train_rate, baseline_train_rate = _compute_rates(train, batch)
+    infer_rate, baseline_infer_rate = _compute_rates(infer, batch)
     return Speed(
-        train_images_per_s=rates[0],
-        infer_images_per_s=rates[2],
-        baseline_train_images_per_s=rates[1],
-        baseline_infer_images_per_s=rates[3],
+        train_images_per_s=train_rate,
+        infer_images_per_s=infer_rate,
+        baseline_train_images_per_s=baseline_train_rate,
+        baseline_infer_images_per_s=baseline_infer_rate,
         train_ratio=train_ratio,
         train_ratio_low=train_low,
         train_ratio_high=train_high,
@@ -196,6 +185,12 @@ def _make_speed_record(
         peak_memory_bytes=networks[0].memory,
         baseline_peak_memory_bytes=networks[1].memory,
     )
+
+
+def _compute_rates(pairs: Sequence[Pair], batch: int) -> tuple[float, float]:
+    """Return the images per second of the network and of its baseline, by the medians of their seconds."""
+    own_seconds, baseline_seconds = zip(*pairs, strict=True)
+    return batch / statistics.median(own_seconds), batch / statistics.median(baseline_seconds)
 
 
 def cached_throughput(

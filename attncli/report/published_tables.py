@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from textwrap import fill
-from typing import Any
+from typing import Any, NamedTuple
 
 from attncli.analysis.deviation import UNITS, PrintedFigure, PublishedFigure
 from attncli.literature.published import PublishedRow
@@ -112,21 +112,33 @@ def format_deviation(figure: PublishedFigure) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-FigureLine = tuple[PublishedFigure, bool]  # a figure, and whether it is the first of its network
+def _shorten_dataset(name: str) -> str:
+    return name.replace("ImageNet-1k", "ImageNet")
+
+
+class FigureLine(NamedTuple):
+    """A figure, and whether it is the first of its network, which is then named."""
+
+    figure: PublishedFigure
+    is_first: bool
 
 
 def list_figure_lines(figures: Sequence[PublishedFigure]) -> list[FigureLine]:
     """Return the figures, each with whether it is the first of its network."""
-    before = [None, *((f.network, f.dataset) for f in figures)]
-    return [(f, (f.network, f.dataset) != last) for f, last in zip(figures, before, strict=False)]
+    networks = [(figure.network, figure.dataset) for figure in figures]
+    networks_above = [None, *networks[:-1]]
+    return [
+        FigureLine(figure, network != above)
+        for figure, network, above in zip(figures, networks, networks_above, strict=False)
+    ]
 
 
 COLUMNS: list[Column[FigureLine]] = [
-    Column("network", lambda line: line[0].network if line[1] else "", right=False),
-    Column("data", lambda line: line[0].dataset.replace("ImageNet-1k", "ImageNet") if line[1] else "", right=False),
-    Column("figure", lambda line: f"{SHORT[line[0].name]}, {UNITS[line[0].name]}", right=False),
-    Column("published", lambda line: format_published(line[0])),
-    Column("from", lambda line: str(len(line[0].printed))),
-    Column("ours", lambda line: format_own_figure(line[0])),
-    Column("off", lambda line: format_deviation(line[0])),
+    Column("network", lambda line: line.figure.network if line.is_first else "", right=False),
+    Column("data", lambda line: _shorten_dataset(line.figure.dataset) if line.is_first else "", right=False),
+    Column("figure", lambda line: f"{SHORT[line.figure.name]}, {UNITS[line.figure.name]}", right=False),
+    Column("published", lambda line: format_published(line.figure)),
+    Column("from", lambda line: str(len(line.figure.printed))),
+    Column("ours", lambda line: format_own_figure(line.figure)),
+    Column("off", lambda line: format_deviation(line.figure)),
 ]

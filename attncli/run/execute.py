@@ -20,6 +20,7 @@ from attncli import data, model, records, track, train
 from attncli.data.dataset import Dataset
 from attncli.errors import UserError
 from attncli.measure.code_state import name_training_code
+from attncli.measure.smallest_image import check_backbone_size
 from attncli.recipe import Recipe
 from attncli.records import PLAN_TAG, Result
 from attncli.run.distributed import FollowingRanks, follow_main_rank, following_ranks
@@ -120,6 +121,7 @@ def _load_data_and_network(
     with ThreadPoolExecutor(1) as pool:
         pool.submit(track.load_mlflow)
         dataset = load_dataset(recipe.resolve_data(), cache=cache_folder, progress=listener.on_reading)
+        check_backbone_size(recipe, dataset.size)
         return dataset, model.build(recipe, make_input_spec(dataset), listener.on_stage)
 
 

@@ -100,14 +100,14 @@ def begin_provenance(
     fresh: bool = False,
     in_sweep: bool = False,
 ) -> Provenance:
-    """Return the origin of a run that starts or resumes now (`fresh`: starts), and write it to its folder.
+    """Return the provenance of a run that starts or resumes now (`fresh`: starts), and write it to its folder.
 
     Args:
         folder: of the run.
         recipe: of the run.
         dataset_info: its images, if they are known.
         machine: what it runs on.
-        fresh: whether an earlier origin in the folder does not count.
+        fresh: whether an earlier one in the folder does not count.
         in_sweep: whether the process does one run after another with the code that it has loaded: git is asked once.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def begin_provenance(
 
 
 def end_provenance(folder: Path, provenance: Provenance, status: Status) -> Provenance:
-    """Return the origin with the run's final status, and write it to the folder unless its disk is full or gone."""
+    """Return the provenance with the run's final status, and write it to the folder unless its disk is full or gone."""
     ended = replace(provenance, status=status, ended_ms=now_ms())
     with suppress(OSError):  # that may be why the run ends, and must not hide it
         write_provenance(folder, ended)
@@ -151,7 +151,7 @@ def write_provenance(folder: Path, provenance: Provenance) -> None:
 
 
 def read_provenance(folder: Path) -> Provenance | None:
-    """Return the origin in a run's folder, or None if there is none or it is incomplete."""
+    """Return the provenance in a run's folder, or None if there is none or it is incomplete."""
     try:
         return records.parse_json_record(Provenance, json.loads((folder / ORIGIN_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):

@@ -13,7 +13,7 @@ from attncli.data.dataset import Dataset
 from attncli.data.loader import count_epoch_steps
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
-from attncli.recipe import Recipe
+from attncli.recipe import Recipe, Train
 from attncli.train import distributed, lr_schedule, optim
 from attncli.train.checkpoint import TrainingState
 from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
@@ -120,14 +120,7 @@ def prepare_session(
     distributed.choose_kernels(device, precision, deterministic=settings.deterministic)
     check_network(model, dataset, recipe, accelerator.num_processes)
     parts = freeze_parts(model, recipe, dataset.size)
-    model.to(device).train()
-    if not settings.compile:  # compiled code has no hooks
-        separate_mechanism_draws(model, device)
-    if uses_channels_last(settings, device):
-        convert_to_channels_last(model)
-    keep_norm_counters_on_host(model, settings.compile, accelerator.num_processes)
-    speed_up_small_maps(model, device, precision)
-    compile_network(model, settings)
+    _prepare_model(model, settings, device, precision, accelerator.num_processes)
     objective = TrainingObjective(
         model,
         smoothing=settings.label_smoothing,
@@ -157,6 +150,18 @@ def prepare_session(
         step_images=min(settings.batch_size, len(dataset.train.labels)),
         step_graph=make_step_graph(recipe, model, state.optimizer, device, precision, accelerator.num_processes),
     )
+
+
+def _prepare_model(model: nn.Module, settings: Train, device: torch.device, precision: str, processes: int) -> None:
+    """Move a network to its device and into training mode, and give it the form in which it trains fastest."""
+    model.to(device).train()
+    if not settings.compile:  # compiled code has no hooks
+        separate_mechanism_draws(model, device)
+    if uses_channels_last(settings, device):
+        convert_to_channels_last(model)
+    keep_norm_counters_on_host(model, settings.compile, processes)
+    speed_up_small_maps(model, device, precision)
+    compile_network(model, settings)
 
 
 def _wrap_for_ranks(objective: nn.Module, accelerator: Accelerator) -> nn.Module:

@@ -9,6 +9,7 @@ image's side, which at 224 px the authors took as 244.
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,20 @@ from attncli.seeds import derive_seed
 
 Pixels = NDArray[np.uint8]  # (n, H, W, 3)
 Floats = NDArray[Any]  # floating point, (n, H, W, 3) from 0 to 1
-Corruption = Callable[[Floats, np.random.Generator, tuple[float, ...]], Floats]
+BySeverity = tuple[tuple[float, ...], ...]  # parameters of each severity
 LARGE_SIDE = 64  # px, from here on the parameters of ImageNet-C
 SEVERITIES = (1, 2, 3, 4, 5)
 ICE_DECAY = 1.265  # of the drawn ice, our own choice
 CHUNK = 256  # images that one stream of random numbers serves
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A corruption: what changes images, and its parameters for small images and for large ones."""
+
+    apply: Callable[[Floats, np.random.Generator, tuple[float, ...]], Floats]
+    small: BySeverity  # CIFAR-10-C
+    large: BySeverity  # ImageNet-C
 
 
 def corrupt_images(images: Pixels, name: str, severity: int, seed: int = 0) -> Pixels:
@@ -32,13 +42,14 @@ def corrupt_images(images: Pixels, name: str, severity: int, seed: int = 0) -> P
 
     Raises KeyError for an unknown name or severity.
     """
-    corrupt, parameters_by_size = CORRUPTIONS[name]
-    parameters = parameters_by_size[images.shape[1] >= LARGE_SIDE][SEVERITIES.index(severity)]
+    corruption = CORRUPTIONS[name]
+    by_severity = corruption.large if images.shape[1] >= LARGE_SIDE else corruption.small
+    parameters = by_severity[SEVERITIES.index(severity)]
     chunks = []
     for number, start in enumerate(range(0, len(images), CHUNK)):
         generator = np.random.default_rng(derive_seed(seed, "corruption", name, severity, number))
         x = images[start : start + CHUNK].astype(np.float32) / 255
-        chunks.append(np.round(corrupt(x, generator, parameters).clip(0, 1) * 255).astype(np.uint8))
+        chunks.append(np.round(corruption.apply(x, generator, parameters).clip(0, 1) * 255).astype(np.uint8))
     return np.concatenate(chunks)
 
 
@@ -47,12 +58,12 @@ def _add_gaussian_noise(x: Floats, generator: np.random.Generator, parameters: t
 
 
 def _add_shot_noise(x: Floats, generator: np.random.Generator, parameters: tuple[float, ...]) -> Floats:
-    """Photons are counted: Poisson noise at so many photons for white."""
+    """Count photons: Poisson noise at so many photons for white."""
     return (generator.poisson(x * parameters[0]) / parameters[0]).astype(np.float32)
 
 
 def _add_impulse_noise(x: Floats, generator: np.random.Generator, parameters: tuple[float, ...]) -> Floats:
-    """A share of the values becomes 0 or 1."""
+    """Set a share of the values to 0 or 1."""
     drawn = generator.random(x.shape)
     return np.where(drawn < parameters[0] / 2, 0, np.where(drawn < parameters[0], 1, x)).astype(np.float32)
 
@@ -67,7 +78,7 @@ def _blur(x: Floats, sigma: float) -> Floats:
 
 
 def _blur_defocused(x: Floats, generator: np.random.Generator, parameters: tuple[float, ...]) -> Floats:
-    """A disc of a radius, its edge smoothed."""
+    """Convolve with a disc of a radius, its edge smoothed."""
     radius, smoothing = parameters
     half = max(4, int(radius) + 2) if radius <= 8 else int(radius) + 4
     grid = np.arange(-half, half + 1)
@@ -77,7 +88,7 @@ def _blur_defocused(x: Floats, generator: np.random.Generator, parameters: tuple
 
 
 def _blur_through_glass(x: Floats, generator: np.random.Generator, parameters: tuple[float, ...]) -> Floats:
-    """Pixels change places with near ones, between two blurs."""
+    """Let pixels change places with near ones, between two blurs."""
     sigma, reach, rounds = parameters[0], int(parameters[1]), int(parameters[2])
     y = _blur(x, sigma).copy()
     height, width = x.shape[1:3]
@@ -127,7 +138,7 @@ def _sample_grid(x: Floats, rows: NDArray[np.floating], columns: NDArray[np.floa
 
 
 def _blur_by_zoom(x: Floats, generator: np.random.Generator, parameters: tuple[float, ...]) -> Floats:
-    """The mean of the image and of enlarged ones up to a factor."""
+    """Return the mean of the images and of enlarged ones up to a factor."""
     largest, step = parameters
     factors = np.arange(1, largest, step)
     return (x + sum(_zoom(x, factor) for factor in factors)) / (len(factors) + 1)
@@ -158,7 +169,7 @@ def _add_fog(x: Floats, generator: np.random.Generator, parameters: tuple[float,
 
 
 def _add_frost(x: Floats, generator: np.random.Generator, parameters: tuple[float, ...]) -> Floats:
-    """The image, darkened, and ice over it: bright veins of clouds with a blue tint."""
+    """Darken the images and lay ice over them: bright veins of clouds with a blue tint."""
     own_share, ice_share = parameters
     clouds = _draw_plasma(generator, len(x), max(x.shape[1:3]), ICE_DECAY)[:, : x.shape[1], : x.shape[2]]
     veins = 1 - np.abs(2 * clouds - 1)
@@ -167,7 +178,7 @@ def _add_frost(x: Floats, generator: np.random.Generator, parameters: tuple[floa
 
 
 def _add_snow(x: Floats, generator: np.random.Generator, parameters: tuple[float, ...]) -> Floats:
-    """Flakes, blurred in one direction, over an image that is paler."""
+    """Make the images paler and add flakes that are blurred in one direction."""
     mean, spread, size, threshold, radius, sigma, own_share = parameters
     height, width = x.shape[1:3]
     flakes = generator.normal(mean, spread, (len(x), height, width)).astype(np.float32)
@@ -182,7 +193,7 @@ def _add_snow(x: Floats, generator: np.random.Generator, parameters: tuple[float
 
 
 def _change_brightness(x: Floats, generator: np.random.Generator, parameters: tuple[float, ...]) -> Floats:
-    """The value of HSV is raised; hue and saturation stay."""
+    """Raise the value of HSV; hue and saturation stay."""
     value = x.max(-1, keepdims=True)
     raised = (value + parameters[0]).clip(0, 1)
     return np.where(value > 0, x * raised / np.maximum(value, 1e-8), raised).astype(np.float32)
@@ -194,7 +205,7 @@ def _change_contrast(x: Floats, generator: np.random.Generator, parameters: tupl
 
 
 def _distort_elastically(x: Floats, generator: np.random.Generator, parameters: tuple[float, ...]) -> Floats:
-    """An affine map by three shifted points, then a smooth field of shifts; parameters are shares of the side."""
+    """Map affinely by three shifted points, then by a smooth field of shifts; parameters are shares of the side."""
     amplitude, sigma, affine = (p * x.shape[1] for p in parameters)
     height, width = x.shape[1:3]
     centre, third = np.array([height, width]) / 2, min(height, width) / 3
@@ -235,46 +246,50 @@ def _apply_to_pictures(x: Floats, change: Callable[[Image.Image], Image.Image]) 
     return np.stack([np.asarray(change(Image.fromarray(image))) for image in pixels]).astype(np.float32) / 255
 
 
-def _single(*values: float) -> tuple[tuple[float, ...], ...]:
-    """Return five parameters, one for each severity."""
+def _list_single(*values: float) -> BySeverity:
+    """Return the parameters of a corruption that has one, by severity."""
     return tuple((value,) for value in values)
 
 
-# Each with the parameters of CIFAR-10-C, then of ImageNet-C, by severity.
-CORRUPTIONS: dict[str, tuple[Corruption, tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]]] = {
-    "gaussian-noise": (_add_gaussian_noise, (
-        _single(0.04, 0.06, 0.08, 0.09, 0.10), _single(0.08, 0.12, 0.18, 0.26, 0.38))),
-    "shot-noise": (_add_shot_noise, (_single(500, 250, 100, 75, 50), _single(60, 25, 12, 5, 3))),
-    "impulse-noise": (_add_impulse_noise, (
-        _single(0.01, 0.02, 0.03, 0.05, 0.07), _single(0.03, 0.06, 0.09, 0.17, 0.27))),
-    "defocus-blur": (_blur_defocused, (
+CORRUPTIONS = {
+    "gaussian-noise": Corruption(_add_gaussian_noise,
+        _list_single(0.04, 0.06, 0.08, 0.09, 0.10), _list_single(0.08, 0.12, 0.18, 0.26, 0.38)),
+    "shot-noise": Corruption(_add_shot_noise,
+        _list_single(500, 250, 100, 75, 50), _list_single(60, 25, 12, 5, 3)),
+    "impulse-noise": Corruption(_add_impulse_noise,
+        _list_single(0.01, 0.02, 0.03, 0.05, 0.07), _list_single(0.03, 0.06, 0.09, 0.17, 0.27)),
+    "defocus-blur": Corruption(_blur_defocused,
         ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
-        ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)))),
-    "glass-blur": (_blur_through_glass, (
+        ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))),
+    "glass-blur": Corruption(_blur_through_glass,
         ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
-        ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)))),
-    "motion-blur": (_blur_in_motion, (
+        ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2))),
+    "motion-blur": Corruption(_blur_in_motion,
         ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
-        ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)))),
-    "zoom-blur": (_blur_by_zoom, (
+        ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))),
+    "zoom-blur": Corruption(_blur_by_zoom,
         ((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
-        ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)))),
-    "snow": (_add_snow, (
+        ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))),
+    "snow": Corruption(_add_snow,
         ((0.1, 0.2, 1, 0.6, 8, 3, 0.95), (0.1, 0.2, 1, 0.5, 10, 4, 0.9), (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
          (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85), (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8)),
         ((0.1, 0.3, 3, 0.5, 10, 4, 0.8), (0.2, 0.3, 2, 0.5, 12, 4, 0.7), (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
-         (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65), (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55)))),
-    "frost": (_add_frost, (
+         (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65), (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55))),
+    "frost": Corruption(_add_frost,
         ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
-        ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)))),
-    "fog": (_add_fog, (
+        ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))),
+    "fog": Corruption(_add_fog,
         ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
-        ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)))),
-    "brightness": (_change_brightness, (_single(0.05, 0.1, 0.15, 0.2, 0.3), _single(0.1, 0.2, 0.3, 0.4, 0.5))),
-    "contrast": (_change_contrast, (_single(0.75, 0.5, 0.4, 0.3, 0.15), _single(0.4, 0.3, 0.2, 0.1, 0.05))),
-    "elastic": (_distort_elastically, (
+        ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4))),
+    "brightness": Corruption(_change_brightness,
+        _list_single(0.05, 0.1, 0.15, 0.2, 0.3), _list_single(0.1, 0.2, 0.3, 0.4, 0.5)),
+    "contrast": Corruption(_change_contrast,
+        _list_single(0.75, 0.5, 0.4, 0.3, 0.15), _list_single(0.4, 0.3, 0.2, 0.1, 0.05)),
+    "elastic": Corruption(_distort_elastically,
         ((0, 0.001, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03)),
-        ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02)))),
-    "pixelate": (_pixelate, (_single(0.95, 0.9, 0.85, 0.75, 0.65), _single(0.6, 0.5, 0.4, 0.3, 0.25))),
-    "jpeg": (_compress, (_single(80, 65, 58, 50, 40), _single(25, 18, 15, 10, 7))),
+        ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02))),
+    "pixelate": Corruption(_pixelate,
+        _list_single(0.95, 0.9, 0.85, 0.75, 0.65), _list_single(0.6, 0.5, 0.4, 0.3, 0.25)),
+    "jpeg": Corruption(_compress,
+        _list_single(80, 65, 58, 50, 40), _list_single(25, 18, 15, 10, 7)),
 }  # fmt: skip

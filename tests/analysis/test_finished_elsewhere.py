@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attncli.analysis.finished_elsewhere import Conditions, count_finished_elsewhere, list_conditions
+from attncli.analysis.finished_elsewhere import Conditions, list_conditions, mark_finished_elsewhere
 from attncli.jobs.plan import SweepPlan, plan_recipes
 from attncli.recipe import Recipe
 from attncli.records import RESULT, read_result
@@ -47,7 +47,7 @@ def plan_with(tmp_path: Path, recipes: list[Recipe], here: str = "cpu") -> list[
 
     own = plan_recipes("sweep", recipes, runs=tmp_path / "own")
     with imported_results([file]) as others:
-        plan: SweepPlan = count_finished_elsewhere(own, others, tmp_path / "own", describe_here)
+        plan: SweepPlan = mark_finished_elsewhere(own, others, tmp_path / "own", describe_here)
     pairs = zip(plan.runs, own.runs, strict=True)
     assert all(r.is_elsewhere == (r.is_finished and not own_run.is_finished) for r, own_run in pairs)
     return [(r.recipe.model.attn, r.recipe.seed) for r in plan.unfinished_runs]
@@ -107,7 +107,7 @@ def test_code_that_changed_completes_nothing(tmp_path: Path) -> None:
     assert plan_with(tmp_path, [recipe]) == [(code, 0)]
     (tmp_path / "mine.py").unlink()
     with imported_results([tmp_path / "theirs.results"]) as others:
-        assert count_finished_elsewhere(SweepPlan("sweep", ()), others, tmp_path / "own").runs == ()
+        assert mark_finished_elsewhere(SweepPlan("sweep", ()), others, tmp_path / "own").runs == ()
 
 
 def test_the_plan_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,11 +59,6 @@ def test_no_spread_is_no_proof():
     assert stats.one_sided_t_test([-0.1] * 3) == stats.one_sided_t_test([0.0] * 3) == 1.0
 
 
-def test_pairs_are_seeds_that_both_have():
-    """Seeds of one side alone do not count."""
-    assert stats.paired_differences({0: 3.0, 2: 5.0, 9: 1.0}, {2: 1.0, 0: 1.0, 5: 0.0}) == [2.0, 4.0]
-
-
 def test_holm_by_hand():
     """The example 0.01, 0.04, 0.03, 0.005 becomes 0.03, 0.06, 0.06, 0.02; what was not tested counts for none."""
     assert stats.holm([0.01, 0.04, None, 0.03, 0.005]) == pytest.approx([0.03, 0.06, None, 0.06, 0.02])

@@ -31,7 +31,7 @@ def test_every_way_feeds_every_image(root: Path, tmp_path: Path, monkeypatch, re
     """ImageFolder and the cache feed the training images, decoding reads the test images too; again each turn."""
     monkeypatch.setattr(data_loading, "count_loader_workers", lambda: 1)
     fed = {}
-    for way, make in data_loading.MAKERS.items():
+    for way, make in data_loading.FEED_BUILDERS.items():
         feed = make(ImageFolderSetting(str(root), str(tmp_path / way), size=16, batch_size=5, resized=resized))
         fed[way] = (feed(), feed())
     assert fed == {"imagefolder": (20, 20), "decode": (24, 24), "cache": (20, 20), "jpeg": (20, 20)}

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.cells import cell_len
@@ -64,3 +65,16 @@ def test_no_line_is_wider_than_the_terminal(words: str, monkeypatch: pytest.Monk
         assert "\n\n\n" not in out, out
         if words not in CHANGING:
             assert not numbers - count_numbers(out), (width, numbers - count_numbers(out))
+
+
+def test_notes_fit_a_terminal_and_stay_whole_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On stderr: lines of 40 columns for people, whose words are whole; one line for what reads it."""
+    monkeypatch.setenv("COLUMNS", "40")
+    words = ("check", "--dataset", "folder", "--data-root", "no-such-folder-of-images", "--image-size", "32")
+    piped = line(*words).err
+    assert "images of no-such-folder-of-images: not here" in piped
+    with monkeypatch.context() as patch:
+        patch.setattr("attncli.commands._output.sys", SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: True)))
+        shown = line(*words).err
+    assert shown.split() == piped.split()
+    assert max(map(len, shown.splitlines())) <= 40 < max(map(len, piped.splitlines()))

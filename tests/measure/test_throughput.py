@@ -161,14 +161,14 @@ def test_length_fits_the_budget(monkeypatch, step: float, budget: float, calls: 
 def test_batch_shrinks_to_the_time_on_a_cpu(monkeypatch, step: float, batch: int) -> None:
     """The recipe's batch is halved until nine pairs fit, down to 16; one that is asked for stays."""
     monkeypatch.setattr(throughput, "time_calls", lambda work, n, device: step)
-    monkeypatch.setattr(
-        throughput, "prepare_network_pair", lambda m, b, r, c, shape, p, d: (throughput.TimedNetwork(m, max, min),) * 2
-    )
+
+    def prepare_pair(batch: int) -> throughput.NetworkPair:
+        return (throughput.TimedNetwork(Tiny(), max, min),) * 2
+
     given = {"train__batch_size": 128, "measure__seconds": 20.0}
-    fitted = throughput._prepare_fitting_pair(Tiny(), Tiny(), recipe(**given), 5, (128, 3, 8, 8), "fp32", CPU)
-    assert fitted[0] == batch
+    assert throughput._prepare_fitting_pair(prepare_pair, 128, recipe(**given), CPU)[0] == batch
     asked = recipe(**given, measure__batch_size=100)
-    assert throughput._prepare_fitting_pair(Tiny(), Tiny(), asked, 5, (100, 3, 8, 8), "fp32", CPU)[0] == 100
+    assert throughput._prepare_fitting_pair(prepare_pair, 100, asked, CPU)[0] == 100
 
 
 @pytest.mark.parametrize(

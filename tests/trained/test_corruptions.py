@@ -30,7 +30,7 @@ def test_each_corruption(name: str) -> None:
 def test_there_are_fifteen_with_five_severities_for_two_sizes() -> None:
     """As in the paper's table."""
     assert len(CORRUPTIONS) == 15
-    assert all(len(table) == len(SEVERITIES) for _, tables in CORRUPTIONS.values() for table in tables)
+    assert all(len(table) == len(SEVERITIES) for c in CORRUPTIONS.values() for table in (c.small, c.large))
 
 
 def test_values_of_the_definitions() -> None:

@@ -10,7 +10,7 @@ import click
 from attncli.commands._claim_options import claim_backbone_option, claim_files_option, read_known_claims
 from attncli.commands._completion import complete_claims, complete_datasets, complete_recipes
 from attncli.commands._device_option import device_option
-from attncli.commands._output import echo_json, json_option, quiet_option
+from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
 from attncli.commands._recipe_options import data_root_option, epochs_option, find_recipe, image_size_option
 from attncli.commands._run_options import store_options
 from attncli.commands._sweep_execution import (
@@ -98,7 +98,7 @@ def command(
     recipes = missing_runs.make_claim_recipes(trainings)
     plan = plan_recipes(f"claims {' '.join(ids)}", recipes, runs=runs)
     if not as_json:
-        click.echo(describe_trainings(trainings), err=True)
+        echo_note(describe_trainings(trainings))
     if dry_run:
         return print_plan(plan, as_json)
     failures, stop_reason = execute_sweep(plan, RunStore(runs, tracking_uri), ExecutorChoice(jobs=jobs), quiet=quiet)

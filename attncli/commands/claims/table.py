@@ -19,7 +19,7 @@ from attncli.commands._completion import (
     complete_verdicts,
 )
 from attncli.commands._device_option import device_option
-from attncli.commands._output import csv_option, echo_json, json_option, overwrite_line
+from attncli.commands._output import csv_option, echo_json, echo_note, json_option, overwrite_line
 from attncli.commands._result_stream import echo_result
 from attncli.commands._run_options import (
     folder_is_option,
@@ -168,5 +168,5 @@ def _print_verdicts(
         return click.echo("\n\n".join(claims_report.render_details(v, min(width, 100)) for v in verdicts))
     click.echo(claims_report.render_verdicts(verdicts, width))
     for text in describe_unused_runs(verdicts, evidence) if not ids else ():
-        click.echo(text, err=True)
+        echo_note(text)
     return None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import click
 
-from attncli.commands._output import echo_json, json_option, wrap_with_label
+from attncli.commands._output import echo_json, echo_note, json_option, wrap_with_label
 
 
 @click.command()
@@ -29,7 +29,7 @@ def command(as_json: bool = False) -> None:
 
     rows = []
     for name, path in list_shipped_results().items():
-        with imported_results([path], lambda line: click.echo(line, err=True)) as runs:
+        with imported_results([path], echo_note) as runs:
             rows.append({"name": name, "kind": "runs", "bytes": path.stat().st_size, **summarize_results(runs)})
     overheads = locate_file()
     if overheads.is_file():

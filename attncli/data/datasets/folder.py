@@ -11,7 +11,8 @@ images that a recipe keeps are decoded, once, into the cache.
 from attncli.data.dataset import DatasetSource
 from attncli.data.paths import DataPaths
 from attncli.data.readers.image_files import make_image_source
-from attncli.data.readers.image_folder import LAYOUT, list_root
+from attncli.data.readers.image_folder import list_root
+from attncli.data.readers.split_folders import LAYOUT
 from attncli.errors import UserError
 from attncli.recipe import Data
 

@@ -19,14 +19,10 @@ from attncli.data.dataset import DatasetSource
 from attncli.data.images.arrays import IMAGENET_MEAN, IMAGENET_STD
 from attncli.data.paths import DataPaths
 from attncli.data.readers.image_files import make_image_source
-from attncli.data.readers.image_folder import (
-    SplitListing,
-    check_no_empty_class,
-    list_class_folders,
-    list_flat_folder,
-)
+from attncli.data.readers.image_folder import list_class_folders, list_flat_folder
 from attncli.data.readers.imagenet_labels import read_labels_by_name
 from attncli.data.readers.label_files import group_by_label
+from attncli.data.readers.split_listing import SplitListing, check_no_empty_class
 from attncli.data.readers.split_names import is_system_name
 from attncli.errors import UserError
 from attncli.recipe import Data

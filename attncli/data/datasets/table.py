@@ -18,10 +18,10 @@ from attncli.data.paths import DataPaths
 from attncli.data.readers.columns import name_columns
 from attncli.data.readers.file_walk import is_file, is_folder, is_stray, walk_folder
 from attncli.data.readers.image_files import make_image_source
-from attncli.data.readers.image_folder import SplitListing
 from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split
 from attncli.data.readers.listed_files import describe_missing_files, describe_moved_files, find_listed_files
 from attncli.data.readers.path_lists import LAYOUT, SUFFIXES, LabelledPaths, read_labelled_paths, read_path_table
+from attncli.data.readers.split_listing import SplitListing
 from attncli.data.readers.split_names import assign_splits, check_unused_splits, read_split_place
 from attncli.errors import UserError
 from attncli.quantities import format_quantity

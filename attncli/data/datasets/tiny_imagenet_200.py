@@ -12,8 +12,9 @@ from attncli.data.paths import DataPaths
 from attncli.data.readers.download import Archive, PublishedFiles, read_or_download
 from attncli.data.readers.file_walk import separate_stray_files, walk_folder
 from attncli.data.readers.image_files import make_image_source
-from attncli.data.readers.image_folder import SplitListing, list_flat_folder
+from attncli.data.readers.image_folder import list_flat_folder
 from attncli.data.readers.label_files import group_by_label, read_lines
+from attncli.data.readers.split_listing import SplitListing
 from attncli.errors import UserError
 from attncli.recipe import Data
 

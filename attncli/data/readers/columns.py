@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from attncli.data.readers.image_folder import check_class_name
 from attncli.data.readers.labelled_rows import Label
+from attncli.data.readers.split_listing import check_class_name
 from attncli.errors import UserError, unknown_name_error
 from attncli.quantities import format_quantity
 from attncli.recipe import Data

@@ -16,8 +16,9 @@ from attncli.data.images.decoded_cache import read_cached_images
 from attncli.data.images.files import ImageFileList, describe_failure, join_path
 from attncli.data.images.pixel_rules import PixelRules, choose_pixel_rules
 from attncli.data.paths import DataPaths
-from attncli.data.readers.image_folder import LAYOUT, SplitListing
 from attncli.data.readers.image_groups import find_groups
+from attncli.data.readers.split_folders import LAYOUT
+from attncli.data.readers.split_listing import SplitListing
 from attncli.data.readers.split_names import describe_unused_siblings
 from attncli.errors import UserError
 from attncli.quantities import format_quantity

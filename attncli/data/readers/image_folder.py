@@ -1,14 +1,13 @@
 """List a folder of images: ROOT/train/CLASS/..., and val/ or test/ or both, or ROOT/CLASS/... without splits.
 
-Only names and sizes are read. The folders of the splits may have any name of `split_names.SPLIT_WORDS`, such as
-Training/ and Testing/.
+Only names and sizes are read. `attncli.data.readers.split_folders` finds the folders of the splits, which may have any
+name of `split_names.SPLIT_WORDS`, such as Training/ and Testing/.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import BinaryIO
 
 from attncli.data.class_choice import choose_classes
 from attncli.data.images.files import ImageFile
@@ -21,37 +20,20 @@ from attncli.data.readers.file_walk import (
     separate_stray_files,
     walk_folder,
 )
-from attncli.data.readers.split_names import (
-    assign_splits,
-    check_unused_splits,
-    read_split_place,
-    recognize_split,
-    unknown_split_error,
+from attncli.data.readers.split_folders import (
+    LAYOUT,
+    READERS_OF_TABLES,
+    are_class_folders,
+    find_split_folders,
+    has_images,
+    list_folders,
 )
-from attncli.errors import UserError, escape_unprintable, join_hints, suggest_name
+from attncli.data.readers.split_listing import SplitListing, check_class_name, check_no_empty_class
+from attncli.data.readers.split_names import format_names, read_split_place, recognize_split
+from attncli.errors import UserError, join_hints, suggest_name
 from attncli.quantities import format_quantity
 
-READERS_OF_TABLES = {".parquet": "parquet", ".csv": "table", ".tsv": "table", ".txt": "table"}
 MASK_NAME = re.compile(r"(.+?)[ _-](?:mask|masks|segmentation|seg|trimap)(?:[ _-]?\d+)?", re.IGNORECASE)
-MOST_NESTING = 3  # lone folders within folders, as archives unpack them
-LAYOUT = "it contains train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
-
-
-@dataclass(frozen=True)
-class SplitListing:
-    """The classes of a split, sorted by name, and the files of each class; `opener` as in `ImageFileList`.
-
-    `skipped` lists files that are no images by their names. `groups` has the group of each file, as `files` is.
-    `notes` has lines about what is not used, or used otherwise than one may think.
-    """
-
-    split: str
-    classes: tuple[str, ...]
-    files: tuple[tuple[ImageFile, ...], ...]
-    opener: Callable[[Path, ImageFile], Path | BinaryIO] | None = None
-    skipped: tuple[str, ...] = ()
-    groups: tuple[tuple[str, ...], ...] | None = None
-    notes: tuple[str, ...] = ()
 
 
 def list_root(
@@ -87,138 +69,11 @@ def _describe_unused_folders(top: Path, folders: Mapping[str, str], unused: Coll
     """Return a line per folder that is a split by its name, but has images without folders of classes."""
     if "" in folders.values():
         return []
-    names = [name for name in _list_folders(top) if name not in (*folders.values(), *unused)]
+    names = [name for name in list_folders(top) if name not in (*folders.values(), *unused)]
     return [
         f"not used: '{name}' has images, but no folders of classes; --dataset table would read a list of their labels"
         for name in names
-        if read_split_place(name).split and _has_images(top / name)
-    ]
-
-
-def find_split_folders(root: Path, unused: Collection[str] = ()) -> tuple[str, dict[str, str]]:
-    """Return the folder of the dataset below the root ("" = the root itself), and in it the folder of each split.
-
-    Raises UserError for a root that is no folder, or of which the layout is not known.
-    """
-    if not is_folder(root):
-        problem = f"{root}: {'no folder but a file' if root.exists() else 'no such folder'}"
-        raise UserError(problem, f"--data-root names the folder of the images; {LAYOUT}")
-    top = _find_top_folder(root)
-    return top, _find_split_folders(root / top, unused)
-
-
-def _find_top_folder(root: Path) -> str:
-    """Return the folder, relative to the root, that holds the splits or classes: the root itself, "", or a lone one."""
-    top = ""
-    for _ in range(MOST_NESTING):
-        names = _list_folders(root / top)
-        if len(names) != 1 or recognize_split(names[0]) or _has_images(root / top / names[0]):
-            return top
-        top = join_folders(top, names[0])
-    return ""
-
-
-def _find_split_folders(top: Path, unused: Collection[str]) -> dict[str, str]:
-    """Return the folder of each split; `{"train": ""}` if the folders are those of classes."""
-    all_names = _list_folders(top)
-    check_unused_splits(unused, all_names, str(top))
-    names = [name for name in all_names if name not in unused]
-    known = {split for name in names if (split := recognize_split(name))}
-    if _is_train_a_class(top, names):
-        return {"train": ""}
-    if "train" in known:
-        folders = assign_splits(_list_split_folders(top, names), str(top))
-        return {split: name for split, name in folders.items() if split == "train" or _list_folders(top / name)}
-    if not known and (folders := _find_worded_splits(top, names)):
-        return folders
-    if not known and _are_class_folders(top, names):
-        return {"train": ""}
-    layouts = f"{LAYOUT}; or CLASS/*.jpg without splits, and data.unused_splits=[NAME] for folders of no class"
-    hint = join_hints(_suggest_root(top, names), layouts, suggest_name("train", names), *_suggest_readers(top))
-    raise UserError(f"{top}: no folder train/ in it", hint)
-
-
-def _find_worded_splits(top: Path, names: Sequence[str]) -> dict[str, str]:
-    """Return the folder of each split if their names have its word, as training_set/ and test_set/ do, else nothing.
-
-    Raises UserError if these hold images directly, as train_images/ and test_images/ do, and no other folder does, or
-    if another folder holds the same classes.
-    """
-    worded: dict[str, list[str]] = {}
-    for name in names:
-        if split := read_split_place(name).split:
-            worded.setdefault(split, []).append(name)
-    if "train" not in worded or len(worded) == 1 or max(map(len, worded.values())) > 1:
-        return {}
-    folders = {split: members[0] for split, members in worded.items()}
-    with_images = [name for name in names if _has_images(top / name)]
-    if with_images and set(with_images) <= set(folders.values()) and folders["train"] in with_images:
-        raise UserError(
-            f"{top}: {_format_names(with_images)}: splits by their names, without folders of classes in them",
-            "move the images to train/CLASS/; --dataset table reads a list of paths and labels",
-        )
-    classes = _list_folders(top / folders["train"])
-    others = [name for name in names if any(is_folder(top / name / wanted) for wanted in classes)]
-    unknown = [name for name in others if name not in folders.values()]
-    if (with_images and folders["train"] in with_images) or not classes:
-        return {}
-    if unknown:
-        raise unknown_split_error(str(top), unknown, names)
-    return {split: name for split, name in folders.items() if _list_folders(top / name)}
-
-
-def _suggest_root(top: Path, names: Sequence[str]) -> str:
-    """Return what else `--data-root` may name, or how to move folders, for a folder that holds datasets itself."""
-    inner = {name: _list_folders(top / name) for name in names}
-    if (
-        names
-        and "labels" not in names
-        and all(any(recognize_split(word) == "train" for word in words) for words in inner.values())
-    ):
-        return f"the splits lie within the other folders: move {names[0]}/train/ to train/{names[0]}/, and so on"
-    sets = [name for name in names if "masks" not in inner[name] and _are_class_folders(top / name, inner[name])]
-    return f"--data-root {top / sets[0]} names a folder of classes" if sets else ""
-
-
-def _suggest_readers(top: Path) -> list[str]:
-    """Return which datasets read the tables in a folder, if it holds some; a text is one if a split has its name."""
-    files = [PurePath(entry.name) for entry in scan_folder(top) if is_file(entry)]
-    suffixes = {file.suffix.lower() for file in files if file.suffix != ".txt" or recognize_split(file.stem)}
-    names = {reader for suffix, reader in READERS_OF_TABLES.items() if suffix in suffixes}
-    return [f"--dataset {name} reads the tables in it" for name in sorted(names)]
-
-
-def _is_train_a_class(top: Path, names: Sequence[str]) -> bool:
-    """Return whether a folder train/ is one of several folders of classes, as of vehicles: bus, car, train."""
-    words = [word for name in names if (word := recognize_split(name))]
-    return words == ["train"] and len(names) > 2 and all(_is_class_folder(top / name) for name in names)
-
-
-def _is_class_folder(folder: Path) -> bool:
-    return _has_images(folder) and not _list_folders(folder)
-
-
-def _are_class_folders(top: Path, names: Sequence[str]) -> bool:
-    """Return whether the folders hold images themselves, as folders of classes do, and not other folders only."""
-    with_images = [name for name in names if _has_images(top / name)]
-    others = [name for name in names if name not in with_images]
-    return len(with_images) > 1 and not any(_list_folders(top / name) for name in others)
-
-
-def _list_folders(folder: Path) -> list[str]:
-    return [entry.name for entry in scan_folder(folder) if is_folder(entry)]
-
-
-def _has_images(folder: Path) -> bool:
-    return any(is_file(entry) and not is_stray(entry.name) for entry in scan_folder(folder))
-
-
-def _list_split_folders(top: Path, names: Collection[str]) -> list[str]:
-    """Return the folders that have a split's name, or hold a folder of one of the training classes."""
-    train = next(name for name in names if recognize_split(name) == "train")
-    classes = _list_folders(top / train)
-    return [
-        name for name in names if recognize_split(name) or any(is_folder(top / name / wanted) for wanted in classes)
+        if read_split_place(name).split and has_images(top / name)
     ]
 
 
@@ -251,7 +106,7 @@ def list_class_folders(root: Path, split: str, unused: Collection[str] = ()) -> 
             )
     if len(classes) == 1 and not skipped:
         lone_folder = join_folders(split, classes[0])
-        if _are_class_folders(root / lone_folder, _list_folders(root / lone_folder)):
+        if are_class_folders(root / lone_folder, list_folders(root / lone_folder)):
             return list_class_folders(root, lone_folder, unused)
     if len(classes) < 2:
         description = f"one folder only ('{classes[0]}')" if classes else "no folders"
@@ -299,23 +154,6 @@ def _describe_nested_folders(split: str, classes: Sequence[str], files: Sequence
     return []
 
 
-def check_no_empty_class(root: Path, listing: SplitListing, wanted: Collection[str]) -> None:
-    """Raise UserError if one of the wanted classes has no images."""
-    empty = [name for name, files in zip(listing.classes, listing.files, strict=True) if name in wanted and not files]
-    if empty:
-        raise UserError(
-            f"{root / listing.split}: no files in {_format_names(empty)}",
-            "add images, remove the empty folders, or leave the classes out with data.classes",
-        )
-
-
-def check_class_name(name: str, location: str) -> str:
-    """Return the name of a class. Raises UserError if it cannot be printed and recorded in one line of UTF-8."""
-    if escape_unprintable(name) != name:
-        raise UserError(f"{location}: '{name}': the name of a class must be one line of valid UTF-8", "rename it")
-    return name
-
-
 def _match_classes(
     root: Path, listings: dict[str, SplitListing], wanted_classes: int | list[str] | str | None
 ) -> dict[str, SplitListing]:
@@ -331,14 +169,9 @@ def _match_classes(
             (extra, listing, listings["train"]),
         ):
             if names:
-                problem = f"{root}: {_format_names(names)} in {first.split}/ but not in {second.split}/"
+                problem = f"{root}: {format_names(names, 5)} in {first.split}/ but not in {second.split}/"
                 hint = "both need the same classes, or leave it out with data.classes"
                 raise UserError(problem, join_hints(hint, suggest_name(names[0], second.classes)))
         check_no_empty_class(root, listing, wanted)
         matched[split] = replace(listing, classes=classes, files=tuple(known.get(name, ()) for name in classes))
     return matched
-
-
-def _format_names(names: list[str]) -> str:
-    """Return a few names, and how many more there are."""
-    return ", ".join(f"'{name}'" for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from attncli.data.images.files import ImageFile
-from attncli.data.readers.image_folder import SplitListing
+from attncli.data.readers.split_listing import SplitListing
 from attncli.errors import UserError
 
 

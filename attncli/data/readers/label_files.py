@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attncli.data.images.files import ImageFile
-from attncli.data.readers.image_folder import SplitListing
+from attncli.data.readers.split_listing import SplitListing
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
 from attncli.system.files import read_user_text

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from attncli.data.images.files import ImageFile
-from attncli.data.readers.image_folder import SplitListing
+from attncli.data.readers.split_listing import SplitListing
 from attncli.data.readers.split_names import assign_splits
 from attncli.errors import UserError
 

@@ -29,9 +29,9 @@ from attncli.data.readers.columns import (
     read_labels,
 )
 from attncli.data.readers.file_walk import describe_file, is_file
-from attncli.data.readers.image_folder import SplitListing, check_class_name
 from attncli.data.readers.labelled_rows import LabelledRows, group_by_class, rename_test_split, separate_rows
 from attncli.data.readers.partitions import find_number_columns, read_partition_columns, remove_partitions
+from attncli.data.readers.split_listing import SplitListing, check_class_name
 from attncli.data.readers.split_names import (
     SPLIT_COLUMNS,
     check_unused_splits,

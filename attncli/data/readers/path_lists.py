@@ -15,8 +15,8 @@ from pathlib import Path, PurePath
 from attncli.data.readers.base64_images import BASE64_HINT
 from attncli.data.readers.columns import ColumnNames, check_groups
 from attncli.data.readers.foreign_files import CONVERT_HINT
-from attncli.data.readers.image_folder import check_class_name
 from attncli.data.readers.label_files import read_lines
+from attncli.data.readers.split_listing import check_class_name
 from attncli.data.readers.split_names import SPLIT_COLUMNS, describe_unused_columns
 from attncli.errors import UserError, unknown_name_error
 from attncli.quantities import format_quantity

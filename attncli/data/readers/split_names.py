@@ -108,7 +108,7 @@ def describe_unused_columns(columns: Iterable[str], used: Collection[str | None]
     if not unused:
         return ()
     known = ", ".join(SPLIT_WORDS)
-    return (f"{location}: not used: {_list_names(unused)}; a column `split` with {known} would tell the splits",)
+    return (f"{location}: not used: {format_names(unused)}; a column `split` with {known} would tell the splits",)
 
 
 def describe_unused_siblings(root: Path) -> tuple[str, ...]:
@@ -132,13 +132,15 @@ def describe_unused_siblings(root: Path) -> tuple[str, ...]:
         return ()
     if not others:
         return ()
-    return (f"not used: {_list_names(others)} beside {place.name}; --data-root {place.parent} names the whole dataset",)
+    return (
+        f"not used: {format_names(others)} beside {place.name}; --data-root {place.parent} names the whole dataset",
+    )
 
 
 def unknown_split_error(location: str, unknown: Sequence[str], names: Sequence[str]) -> UserError:
     """Return the error for names that are no split; it lists all that is there."""
     return UserError(
-        f"{location}: not a known split: {_list_names(unknown)}; it has {_list_names(names)}",
+        f"{location}: not a known split: {format_names(unknown)}; it has {format_names(names)}",
         f"known, in any case: {WORDS_HINT}; rename it, or leave it out: --set 'data.unused_splits=[{unknown[0]}]'",
     )
 
@@ -163,6 +165,7 @@ def choose_configuration(places: Mapping[str, SplitPlace], wanted: str | None, l
     return dict(places)
 
 
-def _list_names(names: Sequence[str], limit: int = 8) -> str:
+def format_names(names: Sequence[str], limit: int = 8) -> str:
+    """Return the first names in quotation marks, and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(f"'{name}'" for name in names[:limit]) + more
