@@ -10,6 +10,7 @@ import click
 from attncli.commands._completion import complete_datasets, complete_runs
 from attncli.commands._device_option import device_option
 from attncli.commands._output import echo_json, echo_note, format_option, json_option
+from attncli.commands._recipe_options import refuse_unused_root
 from attncli.commands._result_stream import echo_result
 from attncli.commands._run_options import locate_run, read_folder_runs_and_warn, runs_option
 from attncli.commands._value_types import NAMES
@@ -140,6 +141,8 @@ def _evaluate_run(folder: Path, request: "EvaluationRequest") -> EvaluatedRun:
     from attncli.trained.evaluate import describe_precision, evaluate_elsewhere, load_other_images
 
     trained = load_trained_network(folder)
+    if "root" in request.data_values:
+        refuse_unused_root([trained.recipe.data.model_copy(update=dict(request.data_values))])
     images = load_other_images(trained, request)
     if note := describe_precision(trained.recipe, choose_device()):
         echo_note(f"note: {trained.name}: {note}")

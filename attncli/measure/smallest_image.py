@@ -30,7 +30,7 @@ def check_backbone_size(recipe: Recipe, size: tuple[int, int] | None) -> None:
     smallest = next(side for side in sides if _find_problem(model.backbone, model.stem, (side, side)) is None)
     raise UserError(
         f"data.image_size: images of {format_image_size(size)} px are too small for {model.backbone}: {problem}",
-        f"--image-size {smallest} is the smallest for it, 3 for resnet20",
+        f"--image-size {smallest} is the smallest that it takes",
     )
 
 

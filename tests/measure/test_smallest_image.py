@@ -28,7 +28,7 @@ def test_the_smallest_size_is_taken_and_named(backbone: str, side: int) -> None:
         assert net(torch.zeros(2, 3, side, side)).shape == (2, 10)
     with pytest.raises(UserError, match=f"too small for {backbone}") as error:
         check_backbone_size(recipe, (side - 1, side - 1))
-    assert error.value.hint.startswith(f"--image-size {side} ")
+    assert f"--image-size {side} " in error.value.hint
 
 
 @pytest.mark.parametrize("backbone", backbones.backbone_names())

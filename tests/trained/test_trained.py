@@ -350,6 +350,7 @@ def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     refused(line("eval", "eca-resnet20-s0", "--corruption", "fogg", *runs), "'fog'")
     refused(line("eval", "eca-resnet20-s0", "--set", "train.lr=1", *runs), "train.lr")
     refused(line("predict", "eca-resnet20-s0", "nowhere.png", *runs), "nowhere.png")
+    refused(line("eval", "eca-resnet20-s0", "--data-root", "pictures", *runs), "--data-root", "--dataset folder")
 
 
 def test_runs_record_their_normalisation(folder: Path) -> None:
