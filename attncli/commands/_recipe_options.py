@@ -21,7 +21,7 @@ from attncli.shortcuts import SHORTCUT_KEYS
 from attncli.system.files import path_exists
 
 if TYPE_CHECKING:
-    from attncli.recipe import Recipe
+    from attncli.recipe import Data, Recipe
 
 data_root_option = click.option(
     "--data-root", metavar="DIR", help="Folder that holds the dataset's files, or gets them."
@@ -117,7 +117,21 @@ def read_recipe(
     path, overrides = find_recipe(options.pop("recipe")), options.pop("overrides")
     overrides = [_resolve_run_weights(item, runs) if runs is not None else item for item in overrides]
     values = {SHORTCUT_KEYS[k]: options.pop(k) for k in SHORTCUT_KEYS if k in options} | dict(extra_values or {})
-    return validation.read(path, overrides, {k: v for k, v in values.items() if v is not None})
+    recipe = validation.read(path, overrides, {k: v for k, v in values.items() if v is not None})
+    if values.get("data.root") is not None:
+        refuse_unused_root([recipe.data])
+    return recipe
+
+
+def refuse_unused_root(sections: "Sequence[Data]") -> None:
+    """Raise UserError if none of the datasets reads a folder: `--data-root DIR` alone would train on the digits."""
+    from attncli.data.registry import DEFAULT_BASE
+    from attncli.dataset_catalog import has_origin
+
+    bases = {data.of or DEFAULT_BASE if has_origin(data.name, "generated") else data.name for data in sections}
+    if all(has_origin(base, "embedded") for base in bases):
+        problem = f"--data-root: the images of '{sections[0].name}' come with attncli, and no folder is read"
+        raise UserError(problem, "--dataset folder reads a folder of your own images: --dataset folder --data-root DIR")
 
 
 def _resolve_run_weights(item: str, runs: Path) -> str:

@@ -63,4 +63,4 @@ def _confirm(question: str) -> bool:
 
 
 def _refuse_ambiguous_name(line: str) -> None:
-    raise UserError(line, "name one by its digest")
+    raise UserError(line, "name one by its digest or its whole name")

@@ -21,6 +21,7 @@ from attncli.commands._recipe_options import (
     epochs_option,
     image_size_option,
     refuse_misplaced_words,
+    refuse_unused_root,
 )
 from attncli.commands._run_options import open_results_of_others, results_of_others_options, store_options
 from attncli.commands._sweep_execution import (
@@ -170,6 +171,8 @@ def command(
         return mark_finished_elsewhere(plan, others, runs) if others else plan
 
     plan = plan_runs()
+    if shortcuts["data_root"] is not None:
+        refuse_unused_root([run.recipe.data for run in plan.runs])
     _warn_of_changed_images(plan)
     if dry_run:
         return print_plan(plan, as_json)

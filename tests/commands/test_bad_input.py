@@ -374,3 +374,12 @@ def test_read_only_disk(small_disk: Path) -> None:
     """A disk that takes nothing is told before anything begins."""
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     refused(line("run", *TINY, "--runs", str(small_disk)), "Read-only file system", "--runs")
+
+
+@pytest.mark.parametrize("words", ["run", "check", "sweep --attn se", "run --dataset clips --attn tam"])
+def test_a_folder_that_nothing_would_read(words: str) -> None:
+    """A folder of images without --dataset is no wish to train on the digits; beside a dataset that reads it, it is."""
+    refused(line(*words.split(), "--data-root", "pictures"), "--data-root: the images of", "--dataset folder")
+    assert not Path("runs").exists()
+    several = ("sweep", "--attn", "se", "--dataset", "digits,cifar10", "--data-root", "pictures", "--dry-run")
+    assert line(*several).code == 0
