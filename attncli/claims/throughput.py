@@ -17,7 +17,7 @@ from attncli.claims.verdict import Outcome, TimedOutcome
 from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.records import name_speed_limit
-from attncli.system import hardware
+from attncli.system import gpu_support, hardware
 from attncli.system.files import write_atomically
 from attncli.system.median_interval import compute_median_interval
 
@@ -43,10 +43,13 @@ class NetworkTimings:
     train_host_share: dict[str, float | None] = field(default_factory=dict)  # by network key
     infer_host_share: dict[str, float | None] = field(default_factory=dict)
     cores_used_by_others: float | None = None  # on average meanwhile
+    device: str = ""
 
     @property
     def is_current(self) -> bool:
-        """Whether they are of this machine, of the present code and of the last day."""
+        """Whether they are of this machine, its device that is asked for, the present code and the last day."""
+        if self.machine.get("gpu") and (self.device == "cpu") != (gpu_support.read_requested_device() == "cpu"):
+            return False
         if self.code != compute_state() or not hardware.is_this_machine(self.machine):
             return False
         return (datetime.now(UTC) - datetime.fromisoformat(self.when)).total_seconds() <= MAX_AGE_S
@@ -151,6 +154,7 @@ def _time_now(named: dict[str, Recipe], images: ImageSpec) -> NetworkTimings:
         train_host_share=dict(zip(named, timed_rounds.train_host_shares, strict=True)),
         infer_host_share=dict(zip(named, timed_rounds.infer_host_shares, strict=True)),
         cores_used_by_others=timed_rounds.cores_used_by_others,
+        device=timed_rounds.device,
     )
 
 

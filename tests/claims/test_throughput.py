@@ -12,6 +12,7 @@ from attncli.claims import claim_files, judge, throughput
 from attncli.claims.evidence import Evidence
 from attncli.claims.throughput import NetworkTimings, SpeedStore
 from attncli.measure.environment import describe_machine
+from attncli.system.gpu_support import DEVICE_VARIABLE
 from tests.claims.case import claims_file
 
 PLAIN, ECA = "train_speed(resnet20)", "train_speed(resnet20 + eca)"
@@ -171,3 +172,16 @@ def test_an_entry_of_another_version_does_not_hide_the_others(tmp_path, monkeypa
     assert len(calls) == 1
     file.write_text("[]")
     assert verdict(tmp_path, f"{ECA} < {PLAIN}", False).outcome == "untested"
+
+
+@pytest.mark.parametrize(("gpu", "device", "asked", "current"), [
+    ("H200", "cuda:0", "", True), ("H200", "cpu", "cpu", True), ("H200", "cpu", "", False),
+    ("H200", "cuda:0", "cpu", False), (None, "cpu", "", True), (None, "cpu", "cpu", True),
+])  # fmt: skip
+def test_figures_of_another_device_decide_nothing(gpu, device, asked, current, monkeypatch):
+    """On a machine with a GPU, what `--device cpu` was timed with says nothing of the GPU, nor the other way round."""
+    monkeypatch.setenv(DEVICE_VARIABLE, asked)
+    monkeypatch.setattr(throughput, "compute_state", lambda: "now")
+    monkeypatch.setattr(throughput.hardware, "is_this_machine", lambda machine: True)
+    when = datetime.now(UTC).isoformat()
+    assert NetworkTimings({}, {}, 1, "here", when, {"gpu": gpu}, "now", device=device).is_current == current
