@@ -13,6 +13,7 @@ from attncli.system.other_work import QUIET_CORES
 
 PHASES = ("train", "infer")
 MACHINE_FACTS = ("cpu", "gpu", "usable_cpus", "torch")
+COMPARED_MACHINE_FACTS = ("cpu", "gpu", "torch")  # the number of threads says how many cores were used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class SpeedRecord:
     @property
     def conditions(self) -> tuple[Any, ...]:
         """What two ratios must share to stand in one table."""
-        machine = tuple(self.machine.get(name) for name in MACHINE_FACTS)
+        machine = tuple(self.machine.get(name) for name in COMPARED_MACHINE_FACTS)
         return self.network, self.batch_size, self.threads, self.precision, machine
 
 

@@ -59,6 +59,13 @@ def test_a_new_speed_replaces_that_of_the_same_conditions() -> None:
     assert len(merged) == 6
 
 
+def test_cores_that_the_threads_did_not_use_make_no_other_conditions() -> None:
+    """One thread on two cores or pinned to one: one table with one heading, and the new speed replaces the old."""
+    pinned = [replace(record, machine={**record.machine, "usable_cpus": 1}) for record in records(train_ratio=0.7)]
+    assert render_speeds([*records("eca"), *pinned], set(), 80).count("resnet20") == 1
+    assert [r.ratio for r in replace_speed_records(records(), pinned) if r.phase == "train"] == [0.7]
+
+
 def test_the_table_has_one_part_per_conditions_and_marks() -> None:
     """The fastest is first; busy machines and changed code are marked."""
     today, earlier = records("se", threads=2), [replace(r, mechanism_code="earlier") for r in records("se")]

@@ -14,7 +14,12 @@ from typing import Any
 from attncli import validation
 from attncli.analysis import shipped_counts
 from attncli.analysis.shipped_counts import USUAL_IMAGES, hash_mechanism_code, name_network
-from attncli.analysis.shipped_speeds import SpeedRecord, make_speed_records, replace_speed_records
+from attncli.analysis.shipped_speeds import (
+    COMPARED_MACHINE_FACTS,
+    SpeedRecord,
+    make_speed_records,
+    replace_speed_records,
+)
 from attncli.attention import NONE
 from attncli.commands.measure import choose_batch_size
 from attncli.measure.environment import describe_machine
@@ -75,7 +80,7 @@ def _is_measured(attn: str, network: str, machine: dict[str, Any]) -> bool:
     overheads = shipped_counts.read_shipped_overheads()
     return overheads is not None and any(
         (record.attn, record.network, record.threads) == (attn, network, machine["threads"])
-        and all(machine.get(name) == value for name, value in record.machine.items())
+        and all(machine.get(name) == record.machine.get(name) for name in COMPARED_MACHINE_FACTS)
         and record.mechanism_code == hash_mechanism_code(attn)
         and record.is_quiet
         for record in overheads.speeds
