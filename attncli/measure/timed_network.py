@@ -14,6 +14,7 @@ from attncli.measure.paired_timing import synchronize_device
 from attncli.recipe import Recipe
 from attncli.train import autocast_context, optim
 from attncli.train.accumulation import accumulate_gradients
+from attncli.train.depthwise_convolution import speed_up_depthwise_convolutions
 from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
 from attncli.train.loss import TrainingObjective
 from attncli.train.norm_counters import keep_norm_counters_on_host
@@ -61,6 +62,7 @@ def _warm_up_network(
         convert_to_channels_last(net)
     keep_norm_counters_on_host(net, settings.compile)
     speed_up_small_maps(net, device, precision)
+    speed_up_depthwise_convolutions(net, device, precision)
     compile_network(net, settings)
     objective = TrainingObjective(net, smoothing=settings.label_smoothing, precision=precision, device=device)
     optimizer = optim.build_optimizer(group_parameters(net, settings, attn), settings, device)

@@ -16,6 +16,7 @@ from attncli.quantities import format_quantity
 from attncli.recipe import Recipe, Train
 from attncli.train import distributed, lr_schedule, optim
 from attncli.train.checkpoint import TrainingState
+from attncli.train.depthwise_convolution import speed_up_depthwise_convolutions
 from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
 from attncli.train.ema import Ema
 from attncli.train.fine_tuning import check_parts, freeze_parts
@@ -161,6 +162,7 @@ def _prepare_model(model: nn.Module, settings: Train, device: torch.device, prec
         convert_to_channels_last(model)
     keep_norm_counters_on_host(model, settings.compile, processes)
     speed_up_small_maps(model, device, precision)
+    speed_up_depthwise_convolutions(model, device, precision)
     compile_network(model, settings)
 
 

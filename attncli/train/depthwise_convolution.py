@@ -1,0 +1,234 @@
+"""Faster gradients of depth-wise convolutions on CPUs, with the same result to rounding.
+
+The forward kernels of oneDNN are fast, its gradients often are not: in bf16 the weight's gradient of a 5 x 5 kernel
+takes 30 times as long as the convolution, and the input's gradient of one with a stride ten times. Both can be had
+from fast kernels. The input's gradient is a convolution too: that of the output's gradient, with zeros between its
+pixels if there is a stride, and of the kernel turned by 180 degrees. The weight's gradient is the diagonal of that of
+a grouped convolution with a few channels in each group: many times the arithmetic, in fast matrix products.
+"""
+
+from typing import Any, Literal, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from attncli.attention.safe_convolution import SafeConv2d, is_half_precision, is_wrong_in_half_precision
+from attncli.train.precision import has_native_bf16
+
+NATIVE_WIDTH = 3  # columns of a kernel up to which torch's gradient of the weight is fast
+
+
+class GradientRule(NamedTuple):
+    """Which gradients of a depth-wise convolution are computed the other way.
+
+    `python -m tests.train.depthwise_speeds` prints the times from which the rules come.
+    """
+
+    input_gradient: Literal["never", "without stride", "always"]
+    group_width: int  # channels per group for the weight's gradient, of kernels wider than NATIVE_WIDTH
+
+
+AVX2_FP32 = GradientRule("never", 8)
+AVX512_FP32 = GradientRule("without stride", 16)
+AVX512_BF16 = GradientRule("always", 16)
+
+
+def speed_up_depthwise_convolutions(model: nn.Module, device: torch.device, precision: str) -> None:
+    """Let the depth-wise convolutions of a network take the faster gradients, on a CPU, in float32 or native bf16.
+
+    Nothing changes elsewhere. Plain `nn.Conv2d` modules change their class in place, not their weights.
+    """
+    rule = choose_gradient_rule(precision) if device.type == "cpu" else None
+    if rule is None:
+        return
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and type(module) in (nn.Conv2d, SafeConv2d) and is_depthwise(module):
+            module.__class__ = DepthwiseConvolution
+            cast(DepthwiseConvolution, module).gradient_rule = rule
+
+
+def choose_gradient_rule(precision: str) -> GradientRule | None:
+    """Return the rule for this CPU and a number format (`fp32`, `bf16`), or None if it has no rule."""
+    has_avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
+    if precision == "fp32":
+        return AVX512_FP32 if has_avx512 else AVX2_FP32
+    is_native = precision == "bf16" and has_avx512 and has_native_bf16(torch.device("cpu"))
+    return AVX512_BF16 if is_native else None
+
+
+def is_depthwise(convolution: nn.Conv2d) -> bool:
+    """Return whether it has one kernel of several taps per channel, padded with zeros in pixels, without dilation."""
+    return (
+        1 < convolution.groups == convolution.in_channels == convolution.out_channels
+        and max(convolution.kernel_size) > 1
+        and convolution.padding_mode == "zeros"
+        and not isinstance(convolution.padding, str)
+        and all(padding < side for padding, side in zip(convolution.padding, convolution.kernel_size, strict=True))
+        and tuple(convolution.dilation) == (1, 1)
+    )
+
+
+class DepthwiseConvolution(SafeConv2d):
+    """A depth-wise convolution of maps (N, C, H, W) that takes the faster gradients."""
+
+    gradient_rule: GradientRule
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if x.ndim != 4 or x.dtype not in (torch.float32, torch.bfloat16) or self._is_near_fault(x):
+            return super()._conv_forward(x, weight, bias)
+        if torch.is_autocast_enabled("cpu"):
+            dtype = torch.get_autocast_dtype("cpu")
+            x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        stride, padding = cast(tuple[int, int], self.stride), cast(tuple[int, int], self.padding)
+        return convolve_depthwise(x, weight, bias, stride, padding, self.gradient_rule)
+
+    def _is_near_fault(self, x: Tensor) -> bool:
+        """Return whether torch's kernels get this convolution of x wrong, so that `convolve_safely` computes it."""
+        columns = (x.shape[3] + 2 * int(self.padding[1]) - self.kernel_size[1]) // self.stride[1] + 1
+        return (max(self.stride) > 1 and columns == 1) or (
+            is_half_precision(x) and is_wrong_in_half_precision(self.weight, self.stride, self.dilation, self.groups)
+        )
+
+
+def convolve_depthwise(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    rule: GradientRule,
+) -> Tensor:
+    """Return the depth-wise convolution of the arguments, (N, C, H', W'), whose gradients follow the rule.
+
+    Args:
+        x: maps (N, C, H, W).
+        weight: kernels (C, 1, h, w), in the number format of x.
+        bias: one number per channel (C,), or None.
+        stride: steps along H and W, in pixels.
+        padding: zeros at each side of H and W, in pixels, less than h and w.
+        rule: which gradients are not left to torch.
+    """
+    y: Tensor = _Convolution.apply(x, weight, bias, stride, padding, rule)
+    return y
+
+
+class _Convolution(torch.autograd.Function):
+    """A depth-wise convolution; the gradients that its rule does not name are torch's."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        rule: GradientRule,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding, ctx.rule = stride, padding, rule
+        return F.conv2d(x, weight, bias, stride, padding, 1, len(weight))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
+        x, weight = ctx.saved_tensors
+        for_x, for_weight, for_bias = ctx.needs_input_grad[:3]
+        by_forward_kernel = for_x and differs_for_input(ctx.rule, ctx.stride)
+        width = choose_group_width(weight, ctx.rule)
+        by_groups = for_weight and width > 1
+        torch_mask = [for_x and not by_forward_kernel, for_weight and not by_groups, False]
+        dx = dw = None
+        if any(torch_mask):
+            dx, dw, _ = _differentiate(dy, x, weight, ctx.stride, ctx.padding, len(weight), torch_mask)
+        if by_forward_kernel:
+            dx = compute_input_gradient(dy, weight, x.shape, ctx.stride, ctx.padding)
+        if by_groups:
+            dw = compute_weight_gradient(dy, x, weight, ctx.stride, ctx.padding, width)
+        return dx, dw, dy.sum((0, 2, 3)) if for_bias else None, None, None, None
+
+
+def differs_for_input(rule: GradientRule, stride: tuple[int, int]) -> bool:
+    """Return whether the input's gradient is not left to torch."""
+    return rule.input_gradient == "always" or (rule.input_gradient == "without stride" and max(stride) == 1)
+
+
+def choose_group_width(weight: Tensor, rule: GradientRule) -> int:
+    """Return with how many channels per group the gradient of weight, (C, 1, h, w), is computed; 1 is torch's way."""
+    channels, _, height, columns = weight.shape
+    if columns <= NATIVE_WIDTH:
+        return 1
+    width = rule.group_width
+    while channels % width:
+        width //= 2
+    kernels = weight.expand(channels, width, height, columns)
+    is_wrong = is_half_precision(weight) and is_wrong_in_half_precision(kernels, (1, 1), (1, 1), channels // width)
+    return 1 if is_wrong else width
+
+
+def compute_input_gradient(
+    dy: Tensor, weight: Tensor, shape: torch.Size, stride: tuple[int, int], padding: tuple[int, int]
+) -> Tensor:
+    """Return the gradient of the input of a depth-wise convolution as a convolution of that of its output.
+
+    Args:
+        dy: gradient of the output, (N, C, H', W').
+        weight: kernels (C, 1, h, w).
+        shape: (N, C, H, W) of the input.
+        stride: steps along H and W, in pixels.
+        padding: zeros at each side of H and W, in pixels, less than h and w.
+
+    Returns:
+        The gradient, (N, C, H, W), in channels_last.
+    """
+    height, width = weight.shape[2:]
+    if max(stride) > 1:
+        sides = (shape[2] + 2 * padding[0] - height + 1, shape[3] + 2 * padding[1] - width + 1)
+        spread = dy.new_zeros(shape[0], *sides, shape[1]).permute(0, 3, 1, 2)
+        spread[:, :, :: stride[0], :: stride[1]] = dy
+        dy = spread
+    outer_padding = (height - 1 - padding[0], width - 1 - padding[1])
+    dy = dy.contiguous(memory_format=torch.channels_last)
+    return F.conv2d(dy, weight.flip(2, 3), None, 1, outer_padding, 1, len(weight))
+
+
+def compute_weight_gradient(
+    dy: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int], group_width: int
+) -> Tensor:
+    """Return the gradient of the kernels of a depth-wise convolution, computed with several channels per group.
+
+    Args:
+        dy: gradient of the output, (N, C, H', W').
+        x: input, (N, C, H, W).
+        weight: kernels (C, 1, h, w).
+        stride: steps along H and W, in pixels.
+        padding: zeros at each side of H and W, in pixels.
+        group_width: channels per group; it divides C.
+
+    Returns:
+        The gradient, (C, 1, h, w).
+    """
+    groups = len(weight) // group_width
+    kernels = weight.new_empty(len(weight), group_width, *weight.shape[2:])  # only its shape counts
+    mask = [False, True, False]
+    gradient = cast(Tensor, _differentiate(dy, x, kernels, stride, padding, groups, mask)[1])
+    blocks = gradient.unflatten(0, (groups, group_width))  # (groups, width, width, h, w)
+    return blocks.diagonal(dim1=1, dim2=2).movedim(-1, 1).reshape(weight.shape)
+
+
+def _differentiate(
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    groups: int,
+    mask: list[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return torch's gradients of x, weight and bias, where `mask` asks for them."""
+    gradients: tuple[Tensor | None, Tensor | None, Tensor | None] = torch.ops.aten.convolution_backward(
+        dy, x, weight, None, stride, padding, (1, 1), False, (0, 0), groups, mask
+    )
+    return gradients
