@@ -94,7 +94,8 @@ class Attention(nn.Module):
         x = self.down(x) if self.pool == "before" else x
         splits = F.relu(self.norm(self.conv(x))).chunk(self.radix, 1)
         weights = self.weigh_splits(splits).unbind(1)
-        y = torch.stack([gate(u, a) for u, a in zip(splits, weights, strict=True)]).sum(0)
+        weighted = [gate(u, a) for u, a in zip(splits, weights, strict=True)]
+        y = sum(weighted[1:], weighted[0])
         return self.down(y) if self.pool == "after" else y
 
     def weigh_splits(self, splits: tuple[Tensor, ...]) -> Tensor:
