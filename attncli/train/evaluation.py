@@ -130,7 +130,7 @@ class PredictionCounts:
         self.top5 = torch.zeros((), dtype=torch.int32, device=device)
         self.predicted = torch.zeros(images, dtype=torch.int32, device=device)  # 0 for images of other processes
         self.next_row = 0
-        self.losses: list[Tensor] = []
+        self.losses: list[Tensor] = []  # of each image, in batches
 
     def add_batch(self, logits: Tensor, labels: Tensor) -> None:
         """Count a batch: logits (b, classes) in float32, labels (b,)."""
@@ -140,11 +140,11 @@ class PredictionCounts:
         self.top5 += (best == labels[:, None]).sum()
         self.predicted[self.next_row : self.next_row + len(labels)] = best[:, 0]
         self.next_row += len(labels)
-        self.losses.append(F.cross_entropy(logits, labels, reduction="sum"))
+        self.losses.append(F.cross_entropy(logits, labels, reduction="none"))
 
-    def read_loss_sum(self) -> float:
-        """Return the sum of the batches' losses, added in float64 on the CPU: not every device has that type."""
-        return float(torch.stack(self.losses).cpu().double().sum()) if self.losses else 0.0
+    def read_losses(self) -> Tensor:
+        """Return the loss of each image that this process evaluated, in float64 on the CPU: not every device has it."""
+        return torch.cat(self.losses).cpu().double() if self.losses else torch.zeros(0, dtype=torch.float64)
 
     def to_evaluation(
         self, name: str, images: int, accelerator: Accelerator, started_at: float
@@ -153,7 +153,8 @@ class PredictionCounts:
 
         `started_at` is the clock (s) at its start.
         """
-        loss = distributed.sum_over_ranks(accelerator, self.read_loss_sum())
+        losses = self.read_losses()
+        loss = distributed.sum_over_ranks(accelerator, float(losses.sum()))
         counts = accelerator.reduce(torch.cat([self.confusion, self.top5[None], self.predicted]), "sum").cpu().long()
         cells = self.classes * self.classes
         confusion, top5 = counts[:cells].view(self.classes, self.classes), int(counts[cells])
@@ -163,9 +164,10 @@ class PredictionCounts:
                 f"{name}: {format_quantity(counted_images, 'image')} evaluated, the split has {images}",
                 "this is a bug in attncli: please report it",
             )
-        if not math.isfinite(loss):
+        if not math.isfinite(loss):  # on every process, so all of them take part in this sum
+            failed = round(distributed.sum_over_ranks(accelerator, float((~losses.isfinite()).sum())))
             raise RunFailedError(
-                f"{name}: the loss of the evaluation is {loss / images}",
+                f"{name}: the loss of {failed:,} of {format_quantity(images, 'image')} is no finite number",
                 "use a smaller train.lr, or model.zero_init_residual=true",
             )
         evaluation = Evaluation(

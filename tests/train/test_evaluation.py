@@ -129,11 +129,13 @@ def test_a_missing_image_is_an_error(monkeypatch):
         evaluate_split(net(), dataset().test, dataset(), recipe(), name="test")
 
 
-def test_a_loss_that_is_no_number_is_an_error():
-    """A network that gives nan has no accuracy to report."""
-    split = images([0, 1])
-    with pytest.raises(RunFailedError, match="test: the loss of the evaluation is nan"):
-        evaluate_split(Fixed(torch.full((2, 4), float("nan"))), split, dataset(), recipe(), name="test")
+@pytest.mark.parametrize(("number", "failed"), [(float("nan"), 1), (float("inf"), 1), (float("nan"), 3)])
+def test_a_loss_that_is_no_number_is_an_error(number, failed):
+    """A network that gives nan has no accuracy to report; the error says for how many images."""
+    logits = torch.zeros(4, 4)
+    logits[:failed] = number
+    with pytest.raises(RunFailedError, match=f"test: the loss of {failed} of 4 images is no finite number"):
+        evaluate_split(Fixed(logits), images([0, 1, 0, 1]), dataset(), recipe(), name="test")
 
 
 def test_fp16_on_a_cpu():
