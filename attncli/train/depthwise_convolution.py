@@ -76,7 +76,8 @@ class DepthwiseConvolution(SafeConv2d):
     gradient_rule: GradientRule
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if x.ndim != 4 or x.dtype not in (torch.float32, torch.bfloat16) or self._is_near_fault(x):
+        is_fast = x.ndim == 4 and x.dtype in (torch.float32, torch.bfloat16) and not self._is_near_fault(x)
+        if not is_fast or torch.compiler.is_compiling():  # inductor makes C++ of these gradients that is not valid
             return super()._conv_forward(x, weight, bias)
         if torch.is_autocast_enabled("cpu"):
             dtype = torch.get_autocast_dtype("cpu")

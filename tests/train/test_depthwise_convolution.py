@@ -170,6 +170,16 @@ def test_convolutions_near_a_fault_stay_with_the_safe_way() -> None:
         assert conv._is_near_fault(torch.zeros(1, 8, size, size, dtype=dtype)) == is_near  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("compiling", [False, True])
+def test_compiled_code_has_the_gradients_of_torch(compiling: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inductor of torch 2.14 cannot compile the others."""
+    conv = nn.Conv2d(8, 8, 5, padding=2, groups=8)
+    speed_up_depthwise_convolutions(conv, torch.device("cpu"), "fp32")
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
+    y = conv(torch.zeros(1, 8, 6, 6))
+    assert (type(y.grad_fn).__name__ == "ConvolutionBackward0") == compiling
+
+
 @pytest.mark.parametrize("attn", ["none", "cpca"])
 def test_a_network_gets_the_gradients_of_torch(attn: str) -> None:
     """Those of mobilenet_v2 on images of 32 px, whose last maps have one pixel."""
