@@ -14,12 +14,11 @@ from attncli.measure.paired_timing import synchronize_device
 from attncli.recipe import Recipe
 from attncli.train import autocast_context, optim
 from attncli.train.accumulation import accumulate_gradients
-from attncli.train.depthwise_convolution import speed_up_depthwise_convolutions
+from attncli.train.cpu_convolutions import speed_up_convolutions
 from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
 from attncli.train.loss import TrainingObjective
 from attncli.train.norm_counters import keep_norm_counters_on_host
 from attncli.train.parameter_groups import group_parameters
-from attncli.train.small_map_convolution import speed_up_small_maps
 from attncli.train.step_graph import make_step_graph
 
 WARM_SECONDS = 0.5  # that a GPU works before it is timed
@@ -61,8 +60,7 @@ def _warm_up_network(
     if uses_channels_last(settings, device):
         convert_to_channels_last(net)
     keep_norm_counters_on_host(net, settings.compile)
-    speed_up_small_maps(net, device, precision)
-    speed_up_depthwise_convolutions(net, device, precision)
+    speed_up_convolutions(net, device, precision)
     compile_network(net, settings)
     objective = TrainingObjective(net, smoothing=settings.label_smoothing, precision=precision, device=device)
     optimizer = optim.build_optimizer(group_parameters(net, settings, attn), settings, device)

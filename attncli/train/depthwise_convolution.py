@@ -1,8 +1,8 @@
 """Faster gradients of depth-wise convolutions on CPUs, with the same result to rounding.
 
 The forward kernels of oneDNN are fast, its gradients often are not: in bf16 the weight's gradient of a 5 x 5 kernel
-takes 30 times as long as the convolution, and the input's gradient of one with a stride ten times. Both can be had
-from fast kernels. The input's gradient is a convolution too: that of the output's gradient, with zeros between its
+takes 10 to 25 times as long as the way here, and the input's gradient of a convolution with a stride about 10 times.
+The input's gradient is a convolution too: that of the output's gradient, with zeros between its
 pixels if there is a stride, and of the kernel turned by 180 degrees. The weight's gradient is the diagonal of that of
 a grouped convolution with a few channels in each group: many times the arithmetic, in fast matrix products.
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from attncli.attention.safe_convolution import SafeConv2d, is_half_precision, is_wrong_in_half_precision
-from attncli.train.precision import has_native_bf16
+from attncli.train.precision import CpuKernels
 
 NATIVE_WIDTH = 3  # columns of a kernel up to which torch's gradient of the weight is fast
 
@@ -33,29 +33,12 @@ class GradientRule(NamedTuple):
 AVX2_FP32 = GradientRule("never", 8)
 AVX512_FP32 = GradientRule("without stride", 16)
 AVX512_BF16 = GradientRule("always", 16)
-
-
-def speed_up_depthwise_convolutions(model: nn.Module, device: torch.device, precision: str) -> None:
-    """Let the depth-wise convolutions of a network take the faster gradients, on a CPU, in float32 or native bf16.
-
-    Nothing changes elsewhere. Plain `nn.Conv2d` modules change their class in place, not their weights.
-    """
-    rule = choose_gradient_rule(precision) if device.type == "cpu" else None
-    if rule is None:
-        return
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d) and type(module) in (nn.Conv2d, SafeConv2d) and is_depthwise(module):
-            module.__class__ = DepthwiseConvolution
-            cast(DepthwiseConvolution, module).gradient_rule = rule
-
-
-def choose_gradient_rule(precision: str) -> GradientRule | None:
-    """Return the rule for this CPU and a number format (`fp32`, `bf16`), or None if it has no rule."""
-    has_avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
-    if precision == "fp32":
-        return AVX512_FP32 if has_avx512 else AVX2_FP32
-    is_native = precision == "bf16" and has_avx512 and has_native_bf16(torch.device("cpu"))
-    return AVX512_BF16 if is_native else None
+GRADIENT_RULES: dict[CpuKernels, GradientRule] = {
+    "avx2 fp32": AVX2_FP32,
+    "avx512 fp32": AVX512_FP32,
+    "avx512 bf16": AVX512_BF16,
+    "amx bf16": AVX512_BF16,
+}
 
 
 def is_depthwise(convolution: nn.Conv2d) -> bool:
@@ -137,7 +120,7 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
         x, weight = ctx.saved_tensors
         for_x, for_weight, for_bias = ctx.needs_input_grad[:3]
-        by_forward_kernel = for_x and differs_for_input(ctx.rule, ctx.stride)
+        by_forward_kernel = for_x and replaces_input_gradient(ctx.rule, ctx.stride)
         width = choose_group_width(weight, ctx.rule)
         by_groups = for_weight and width > 1
         torch_mask = [for_x and not by_forward_kernel, for_weight and not by_groups, False]
@@ -151,7 +134,7 @@ class _Convolution(torch.autograd.Function):
         return dx, dw, dy.sum((0, 2, 3)) if for_bias else None, None, None, None
 
 
-def differs_for_input(rule: GradientRule, stride: tuple[int, int]) -> bool:
+def replaces_input_gradient(rule: GradientRule, stride: tuple[int, int]) -> bool:
     """Return whether the input's gradient is not left to torch."""
     return rule.input_gradient == "always" or (rule.input_gradient == "without stride" and max(stride) == 1)
 

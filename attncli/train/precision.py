@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from typing import Literal
 
 import torch
 
@@ -11,6 +12,8 @@ from attncli.errors import UserError
 from attncli.system import hardware
 from attncli.train.device import is_torch_from
 from attncli.train.emulation import EmulatedConvolutions
+
+CpuKernels = Literal["avx2 fp32", "avx512 fp32", "avx512 bf16", "amx bf16"]
 
 MPS_BF16_NORM = (2, 12)  # the first release whose batch norm takes bf16 on Apple GPUs (pytorch 178775)
 _BF16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"}  # x86 and ARM names
@@ -59,6 +62,16 @@ def has_native_bf16(device: torch.device) -> bool:
 def has_amx_bf16() -> bool:
     """Return whether this CPU has instructions that multiply tiles of bfloat16 (AMX), beside those for vectors."""
     return "amx_bf16" in _read_cpu_features()
+
+
+def choose_cpu_kernels(precision: str) -> CpuKernels | None:
+    """Return which of torch's kernels this CPU computes `fp32` or `bf16` with, None for another format or emulation."""
+    has_avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
+    if precision == "fp32":
+        return "avx512 fp32" if has_avx512 else "avx2 fp32"
+    if precision == "bf16" and has_avx512 and has_native_bf16(torch.device("cpu")):
+        return "amx bf16" if has_amx_bf16() else "avx512 bf16"
+    return None
 
 
 def autocast_context(precision: str, device: torch.device) -> AbstractContextManager[None]:

@@ -16,7 +16,7 @@ from attncli.quantities import format_quantity
 from attncli.recipe import Recipe, Train
 from attncli.train import distributed, lr_schedule, optim
 from attncli.train.checkpoint import TrainingState
-from attncli.train.depthwise_convolution import speed_up_depthwise_convolutions
+from attncli.train.cpu_convolutions import speed_up_convolutions
 from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
 from attncli.train.ema import Ema
 from attncli.train.fine_tuning import check_parts, freeze_parts
@@ -26,7 +26,6 @@ from attncli.train.norm_counters import keep_norm_counters_on_host
 from attncli.train.parameter_groups import group_parameters
 from attncli.train.precision import resolve_precision
 from attncli.train.progress import ProgressListener
-from attncli.train.small_map_convolution import speed_up_small_maps
 from attncli.train.step_graph import StepGraph, check_graph, make_step_graph
 
 
@@ -161,8 +160,7 @@ def _prepare_model(model: nn.Module, settings: Train, device: torch.device, prec
     if uses_channels_last(settings, device):
         convert_to_channels_last(model)
     keep_norm_counters_on_host(model, settings.compile, processes)
-    speed_up_small_maps(model, device, precision)
-    speed_up_depthwise_convolutions(model, device, precision)
+    speed_up_convolutions(model, device, precision)
     compile_network(model, settings)
 
 

@@ -8,7 +8,7 @@ memory. What is small depends on the number format and the CPU's instructions.
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from attncli.attention.safe_convolution import SafeConv2d, convolve_safely
-from attncli.train.precision import has_amx_bf16, has_native_bf16
+from attncli.train.precision import CpuKernels
 
 # A rule: kernels of at least so many input times output channels are applied by matrix products to maps of at most so
 # many output pixels per image; the first line that fits the kernel counts. `python -m tests.train.small_map_speeds`
@@ -26,31 +26,12 @@ AVX2_FP32: ProductRule = ((256 * 512, 49), (0, 4))
 AVX512_FP32: ProductRule = ((256 * 256, 16), (128 * 256, 4), (64 * 64, 1))
 AVX512_BF16: ProductRule = ((256 * 512, 4), (64 * 128, 1))
 AMX_BF16: ProductRule = ((256 * 512, 25), (128 * 256, 16), (64 * 128, 4), (64 * 64, 1))
-
-
-def speed_up_small_maps(model: nn.Module, device: torch.device, precision: str) -> None:
-    """Let the convolutions of a network take the faster way on small maps, on a CPU, in float32 or native bf16.
-
-    Nothing changes elsewhere. Plain `nn.Conv2d` modules change their class in place, not their weights.
-    """
-    rule = choose_product_rule(precision) if device.type == "cpu" else None
-    if rule is None:
-        return
-    for module in model.modules():
-        is_plain = type(module) in (nn.Conv2d, SafeConv2d)
-        if isinstance(module, nn.Conv2d) and is_plain and has_croppable_kernel(module):
-            module.__class__ = SmallMapConvolution
-            cast(SmallMapConvolution, module).product_rule = rule
-
-
-def choose_product_rule(precision: str) -> ProductRule | None:
-    """Return the rule for this CPU and a number format (`fp32`, `bf16`), or None if it has no rule."""
-    has_avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
-    if precision == "fp32":
-        return AVX512_FP32 if has_avx512 else AVX2_FP32
-    if precision == "bf16" and has_avx512 and has_native_bf16(torch.device("cpu")):
-        return AMX_BF16 if has_amx_bf16() else AVX512_BF16
-    return None
+PRODUCT_RULES: dict[CpuKernels, ProductRule] = {
+    "avx2 fp32": AVX2_FP32,
+    "avx512 fp32": AVX512_FP32,
+    "avx512 bf16": AVX512_BF16,
+    "amx bf16": AMX_BF16,
+}
 
 
 def has_croppable_kernel(convolution: nn.Conv2d) -> bool:

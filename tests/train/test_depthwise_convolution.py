@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from attncli.model import InputSpec, build
 from attncli.recipe import Recipe
-from attncli.train import depthwise_convolution
+from attncli.train import precision as precision_module
+from attncli.train.cpu_convolutions import speed_up_convolutions
 from attncli.train.depthwise_convolution import (
     AVX2_FP32,
     AVX512_BF16,
@@ -18,9 +19,8 @@ from attncli.train.depthwise_convolution import (
     GradientRule,
     choose_group_width,
     convolve_depthwise,
-    differs_for_input,
     is_depthwise,
-    speed_up_depthwise_convolutions,
+    replaces_input_gradient,
 )
 
 RULES = (AVX2_FP32, AVX512_FP32, AVX512_BF16)
@@ -63,11 +63,11 @@ def test_bf16_is_as_near_to_float64_as_that_of_torch(kernel: tuple[int, int], st
     """Under autocast, from float32 maps and kernels; the gradients of the kernels come back in float32."""
     torch.manual_seed(0)
     conv = nn.Conv2d(32, 32, kernel, stride, (kernel[0] // 2, kernel[1] // 2), groups=32)
-    conv.weight.data = conv.weight.data.bfloat16().float()
-    conv.bias.data = conv.bias.data.bfloat16().float()  # type: ignore[union-attr]
+    for parameter in conv.parameters():
+        parameter.data = parameter.data.bfloat16().float()
     x = torch.randn(8, 32, 14, 14).bfloat16().float().contiguous(memory_format=torch.channels_last)
 
-    def differentiate(dtype: torch.dtype) -> list[Tensor]:
+    def differentiate(conv: nn.Conv2d, dtype: torch.dtype) -> list[Tensor]:
         conv.to(dtype).zero_grad()
         leaf = x.detach().clone().to(dtype).requires_grad_()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.float32):
@@ -76,11 +76,11 @@ def test_bf16_is_as_near_to_float64_as_that_of_torch(kernel: tuple[int, int], st
         gradients = [leaf.grad, *(p.grad for p in conv.parameters())]
         return [y.detach(), *(t.clone() for t in gradients if t is not None)]
 
-    exact = differentiate(torch.float64)
-    plain = differentiate(torch.float32)
-    conv.__class__ = DepthwiseConvolution
-    conv.gradient_rule = AVX512_BF16  # type: ignore[assignment]
-    fast = differentiate(torch.float32)
+    exact, plain = differentiate(conv, torch.float64), differentiate(conv, torch.float32)
+    fast_conv = DepthwiseConvolution(32, 32, kernel, stride, (kernel[0] // 2, kernel[1] // 2), groups=32)
+    fast_conv.load_state_dict(conv.state_dict())
+    fast_conv.gradient_rule = AVX512_BF16
+    fast = differentiate(fast_conv, torch.float32)
     assert [t.dtype for t in fast] == [t.dtype for t in plain]
     for true, theirs, ours in zip(exact, plain, fast, strict=True):
         their_error, our_error = (float((t.double() - true).norm() / true.norm()) for t in (theirs, ours))
@@ -101,7 +101,7 @@ def test_which_gradients_are_computed_another_way(
     rule: GradientRule, stride: tuple[int, int], kernel: tuple[int, int], for_input: bool, group_width: int
 ) -> None:
     """The strides decide for the input, the columns of the kernel for the weight."""
-    assert differs_for_input(rule, stride) == for_input
+    assert replaces_input_gradient(rule, stride) == for_input
     assert choose_group_width(torch.zeros(48, 1, *kernel), rule) == group_width
 
 
@@ -153,9 +153,9 @@ def test_the_rule_follows_from_instructions_and_format(
 ) -> None:
     """Depth-wise convolutions of a network get it, others do not."""
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    monkeypatch.setattr(depthwise_convolution, "has_native_bf16", lambda _: bf16)
+    monkeypatch.setattr(precision_module, "has_native_bf16", lambda _: bf16)
     net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, groups=8))
-    speed_up_depthwise_convolutions(net, torch.device(device), precision)
+    speed_up_convolutions(net, torch.device(device), precision)
     assert [getattr(module, "gradient_rule", None) for module in net] == [None, rule]
 
 
@@ -165,16 +165,15 @@ def test_convolutions_near_a_fault_stay_with_the_safe_way() -> None:
         (3, 2, 3, torch.float32, True), (3, 2, 5, torch.float32, False), (3, 1, 1, torch.float32, False),
         (15, 1, 16, torch.bfloat16, True), (15, 1, 16, torch.float32, False), (13, 1, 16, torch.bfloat16, False),
     ):  # fmt: skip
-        conv = nn.Conv2d(8, 8, kernel, stride, kernel // 2 if stride == 1 else 0, groups=8)
-        conv.__class__ = DepthwiseConvolution
-        assert conv._is_near_fault(torch.zeros(1, 8, size, size, dtype=dtype)) == is_near  # type: ignore[operator]
+        conv = DepthwiseConvolution(8, 8, kernel, stride, kernel // 2 if stride == 1 else 0, groups=8)
+        assert conv._is_near_fault(torch.zeros(1, 8, size, size, dtype=dtype)) == is_near
 
 
 @pytest.mark.parametrize("compiling", [False, True])
 def test_compiled_code_has_the_gradients_of_torch(compiling: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inductor of torch 2.14 cannot compile the others."""
     conv = nn.Conv2d(8, 8, 5, padding=2, groups=8)
-    speed_up_depthwise_convolutions(conv, torch.device("cpu"), "fp32")
+    speed_up_convolutions(conv, torch.device("cpu"), "fp32")
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     y = conv(torch.zeros(1, 8, 6, 6))
     assert (type(y.grad_fn).__name__ == "ConvolutionBackward0") == compiling
@@ -191,7 +190,7 @@ def test_a_network_gets_the_gradients_of_torch(attn: str) -> None:
             Recipe.model_validate({"model": {"backbone": "mobilenet_v2", "attn": attn}}), InputSpec(10, (32, 32))
         )
         net.eval()  # dropout would draw, and norms of a few numbers would magnify rounding
-        speed_up_depthwise_convolutions(net, torch.device("cpu"), precision)
+        speed_up_convolutions(net, torch.device("cpu"), precision)
         net(x).square().sum().backward()
         gradients.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
     assert len(gradients[0]) == len(gradients[1])

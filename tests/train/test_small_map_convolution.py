@@ -10,7 +10,8 @@ from torch import Tensor
 
 from attncli.model import InputSpec, build
 from attncli.recipe import Recipe
-from attncli.train import small_map_convolution
+from attncli.train import precision as precision_module
+from attncli.train.cpu_convolutions import speed_up_convolutions
 from attncli.train.small_map_convolution import (
     AMX_BF16,
     AVX2_FP32,
@@ -20,7 +21,6 @@ from attncli.train.small_map_convolution import (
     SmallMapConvolution,
     convolve_small_maps,
     find_used_taps,
-    speed_up_small_maps,
 )
 
 CASES = [
@@ -123,10 +123,10 @@ def test_the_rule_follows_from_instructions_and_format(
 ) -> None:
     """Every convolution of a network gets it; without a rule the network stays as it is."""
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    monkeypatch.setattr(small_map_convolution, "has_native_bf16", lambda _: bf16)
-    monkeypatch.setattr(small_map_convolution, "has_amx_bf16", lambda: amx)
+    monkeypatch.setattr(precision_module, "has_native_bf16", lambda _: bf16)
+    monkeypatch.setattr(precision_module, "has_amx_bf16", lambda: amx)
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(8, 8, 3))
-    speed_up_small_maps(net, torch.device(device), precision)
+    speed_up_convolutions(net, torch.device(device), precision)
     assert [getattr(module, "product_rule", None) for module in net] == [rule, rule]
 
 
