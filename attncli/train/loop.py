@@ -174,5 +174,6 @@ def make_epoch_record(session: TrainingSession, val: Evaluation | None, peak_byt
         val_loss=val.loss if val else None,
         val_top1=val.top1 if val else None,
         val_top5=val.informative_top5 if val else None,
+        val_nonfinite=val.count_nonfinite() if val else 0,
         peak_memory_bytes=peak_bytes,
     )
