@@ -4,6 +4,8 @@ They are MLflow's own collectors and names (`system/...`), but go through the ru
 a store that does not answer is handled in one place. The first samples come every second, also for short runs.
 """
 
+import importlib
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -75,15 +77,14 @@ def _select_visible(handles: list[Any]) -> list[Any]:
     NVML numbers cards by their place on the bus. CUDA numbers the fastest first, or as CUDA_DEVICE_ORDER says, and
     CUDA_VISIBLE_DEVICES chooses by number or identifier, also a part of a card. So cards are matched by their places.
     """
-    import pynvml
-    import torch
-
-    if not torch.cuda.is_initialized():  # this run is on another device
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():  # this run is on another device
         return []
-    properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    properties: list[Any] = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     if not all(hasattr(card, "pci_bus_id") for card in properties):  # an older torch: no place is known
         return handles
     places = [(card.pci_domain_id, card.pci_bus_id, card.pci_device_id) for card in properties]
+    pynvml = importlib.import_module("pynvml")  # an optional library, which MLflow uses
     infos = [pynvml.nvmlDeviceGetPciInfo(handle) for handle in handles]
     known = {(info.domain, info.bus, info.device): handle for info, handle in zip(infos, handles, strict=True)}
     return [known[place] for place in dict.fromkeys(places) if place in known]
