@@ -206,6 +206,7 @@ def _make_timed_outcome(comparison: ClaimComparison, timed: Mapping[ImageSpec, N
         left=left_value,
         right=right_value,
         difference=difference,
+        link=link,
         low=low,
         high=high,
         n=len(rows),
