@@ -162,7 +162,7 @@ def _explain_missing_baseline(base: BaselineKey, baselines: Mapping[BaselineKey,
         if leave_out_conditions(other) == leave_out_conditions(base):
             own, others = dict(base), dict(other)
             differing = [name for name in CONDITION_NAMES if own[name] != others[name]]
-            here = " ".join(f"{name}={own[name]}" for name in differing)
-            there = " ".join(f"{name}={others[name]}" for name in differing)
-            return f"no baseline: trained with {here}, the plain network with {there}"
+            own_text = " ".join(f"{name}={own[name]}" for name in differing)
+            plain_text = " ".join(f"{name}={others[name]}" for name in differing)
+            return f"no baseline: trained with {own_text}, the plain network with {plain_text}"
     return "no baseline, run the same recipe with --attn none"

@@ -94,7 +94,7 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
         expected_tensors=len(shapes),
         parameters=sum(p.numel() for k, p in net.named_parameters() if k in fitting),
         new_parts=tuple(_describe_difference(key, network_tensors, file_tensors) for key in new_tensors.values()),
-        unused_tensors=(*_list_unused(file_tensors, known_names, structure), *file_weights.left),
+        unused_tensors=(*_list_unused(file_tensors, known_names, structure), *file_weights.unused),
     )
 
 
