@@ -59,7 +59,7 @@ class VariantRuns:
 
     def count_nonfinite_by_seed(self) -> dict[int, int]:
         """Return the test images without a finite loss of each seed that has some."""
-        counts = {seed: run.result.test_nonfinite for seed, run in sorted(self.runs.items())}
+        counts = {seed: run.result.test_nonfinite for seed, run in sorted(self.runs_by_seed.items())}
         return {seed: images for seed, images in counts.items() if images}
 
     def median_of(self, read: Callable[[Result], float | None]) -> float | None:
