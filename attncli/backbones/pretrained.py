@@ -150,7 +150,7 @@ def load_mechanisms(net: nn.Module, weights: str) -> str | None:
 
 
 def _find_mechanism_places(plain: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """Return the tensors that belong to mechanisms, each with the module of the plain network where its one stands.
+    """Return the tensors of a file that belong to mechanisms, each with the path of the module that has the mechanism.
 
     The network may have modules called `attn` itself, and so may a mechanism: of several places the last one that the
     plain network has counts.
