@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from attncli.errors import UserError, unknown_name_error
+from attncli.quantities import format_first
 
 SPLIT_WORDS: dict[str, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -167,5 +168,4 @@ def choose_configuration(places: Mapping[str, SplitPlace], wanted: str | None, l
 
 def format_names(names: Sequence[str], limit: int = 8) -> str:
     """Return the first names in quotation marks, and how many more there are."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(f"'{name}'" for name in names[:limit]) + more
+    return format_first([f"'{name}'" for name in names], limit)
