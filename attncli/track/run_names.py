@@ -1,7 +1,7 @@
 """Names of runs that stand beside each other: those of one name get the settings in which they differ."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,13 @@ def _list_differences(recipes: Sequence[Recipe]) -> list[str]:
         for images, recipe in zip(_name_images_apart(recipes), recipes, strict=True)
     ]
     differing = [key for key in settings[0] if any(other[key] != settings[0][key] for other in settings)]
-    return [",".join(f"{key.rpartition('.')[2]}={_shorten(own[key])}" for key in differing) for own in settings]
+    return [_join_settings({key: own[key] for key in differing}) for own in settings]
+
+
+def _join_settings(settings: Mapping[str, Any]) -> str:
+    """Return values by key; those that are not set are left out, unless there are no others."""
+    shown = {key: value for key, value in settings.items() if value is not None} or settings
+    return ",".join(f"{key.rpartition('.')[2]}={_shorten(value)}" for key, value in shown.items())
 
 
 def _list_settings(recipe: Recipe) -> dict[str, Any]:

@@ -75,6 +75,9 @@ def test_runs_of_one_name_get_what_differs() -> None:
     assert distinguish_names([recipe(), recipe(data__root="/a"), recipe(measure__speed=False)]) == 3 * [
         "eca-resnet18-s0"
     ]
+    assert distinguish_names([recipe(), recipe(train__lr=0.3, data__pad=2)]) == [
+        "eca-resnet18-s0[lr=0.1]", "eca-resnet18-s0[pad=2,lr=0.3]"
+    ]  # fmt: skip
     assert distinguish_names([]) == []
 
 

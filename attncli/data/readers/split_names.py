@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from attncli.errors import UserError, unknown_name_error
+from attncli.errors import UserError, quote_word, unknown_name_error
 from attncli.quantities import format_first
 
 SPLIT_WORDS: dict[str, tuple[str, ...]] = {
@@ -133,9 +133,8 @@ def describe_unused_siblings(root: Path) -> tuple[str, ...]:
         return ()
     if not others:
         return ()
-    return (
-        f"not used: {format_names(others)} beside {place.name}; --data-root {place.parent} names the whole dataset",
-    )
+    whole = quote_word(place.parent)
+    return (f"not used: {format_names(others)} beside {place.name}; --data-root {whole} names the whole dataset",)
 
 
 def unknown_split_error(location: str, unknown: Sequence[str], names: Sequence[str]) -> UserError:
