@@ -112,7 +112,8 @@ def _render_group(
             verdicts.setdefault(row.verdict, []).append(row.variant)
     lines = [wrap_text(f"{', '.join(names)}: {verdict}", width) for verdict, names in verdicts.items()]
     remarks = (
-        *_describe_family(rows), *_describe_pairing(rows), *_describe_images(rows), *_describe_limit(rows)
+        *_describe_family(rows), *_describe_pairing(rows), *_describe_images(rows), *_describe_nonfinite(rows),
+        *_describe_limit(rows)
     )  # fmt: skip
     lines += [wrap_text(line, width) for line in remarks]
     return "\n".join([table.render_text_table(columns, rows, title=title, width=width), *lines])
@@ -209,6 +210,16 @@ def _describe_images(rows: Sequence[ComparisonRow]) -> list[str]:
                 f"{test.lost} without it only, p {format_p_value(test.p)} (McNemar, about these two networks)"
             )
     return lines
+
+
+def _describe_nonfinite(rows: Sequence[ComparisonRow]) -> list[str]:
+    """Return how many test images each variant gave no finite loss."""
+    return [
+        f"{row.variant}: the loss of {format_quantity(images, 'test image')} of seed {seed} is no finite number, which "
+        "counts as wrong"
+        for row in rows
+        for seed, images in row.nonfinite_by_seed.items()
+    ]
 
 
 def wrap_text(text: str, width: int) -> str:

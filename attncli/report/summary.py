@@ -31,6 +31,7 @@ def render_run_summary(result: Result, runs: Path) -> str:
         f"{_name_run_network(result)} on {name_images(recipe) if recipe else result.dataset}, seed {result.seed}",
         f"  test top-1    {_format_percent(result.test_top1)}   macro F1 {_format_percent(result.test_macro_f1)}   "
         f"{_format_top5(result)}after {_count_epochs(result.epochs)}, {result.seconds:.0f} s",
+        *_list_nonfinite_lines(result),
         *_list_validation_lines(result),
         *_list_difference_lines(result, plain),
         f"  parameters    {_format_count(result.params, result.baseline_params, baseline_name)}",
@@ -55,6 +56,14 @@ def render_run_summary(result: Result, runs: Path) -> str:
         *_list_next_steps(result, recipe, plain, runs),
     ]
     return "\n".join(lines)
+
+
+def _list_nonfinite_lines(result: Result) -> list[str]:
+    """Return how many of the wrong images had no finite loss, if any."""
+    if not result.test_nonfinite:
+        return []
+    images = format_quantity(result.test_nonfinite, "test image")
+    return [f"                the loss of {images} is no finite number: counted as wrong"]
 
 
 def _list_validation_lines(result: Result) -> list[str]:

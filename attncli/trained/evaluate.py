@@ -130,6 +130,7 @@ def replace_test_results(run: FinishedRun, evaluations: Sequence[tuple[Evaluatio
         test_macro_f1=fmean(figure.compute_macro_f1() for figure in figures),
         test_images=figures[0].images,
         test_correct=figures[0].count_correct() if len(figures) == 1 else None,
+        test_nonfinite=sum(figure.count_nonfinite() for figure in figures),
     )
     return replace(run, result=result, other_predictions=[predictions for _, predictions in evaluations])
 
