@@ -186,11 +186,8 @@ def pretraining_warnings(mechanism: Mechanism | None) -> tuple[str, ...]:
 
 def _stem_or_classifier(key: str, structure: NetworkStructure) -> str | None:
     """Return the path of the stem or the classifier if a tensor belongs to it."""
-    return next((p for p in (_top_module(structure.classifier), structure.stem) if f"{key}.".startswith(f"{p}.")), None)
-
-
-def _top_module(classifier: str) -> str:
-    return classifier.partition(".")[0]
+    classifier = structure.classifier.partition(".")[0]  # the whole head, of which the last layer may be a part
+    return next((path for path in (classifier, structure.stem) if f"{key}.".startswith(f"{path}.")), None)
 
 
 def _describe_difference(key: str, network_tensors: Mapping[str, Tensor], file_tensors: Mapping[str, Tensor]) -> str:
