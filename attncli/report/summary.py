@@ -8,6 +8,7 @@ from attncli import records
 from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.records import Result, Speed
+from attncli.runs import list_runs_option
 from attncli.track import tags
 from attncli.track.image_identity import find_finished_result
 from attncli.track.tags import name_images
@@ -150,7 +151,7 @@ def _list_difference_lines(result: Result, plain: Result | None) -> list[str]:
 
 def _list_next_steps(result: Result, recipe: Recipe | None, plain: Result | None, runs: Path) -> list[str]:
     """Return the commands that are useful after this run."""
-    runs_option = "" if str(runs) == "runs" else f" --runs {shlex.quote(str(runs))}"
+    runs_option = "".join(f" {shlex.quote(word)}" for word in list_runs_option(runs))
     if recipe is None:
         return [f"Next: attncli compare{runs_option}"]
     if result.attn == "none":
