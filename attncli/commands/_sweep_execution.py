@@ -1,13 +1,12 @@
 """A plan of runs that a command prints or executes, with its progress on stderr."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
+from attncli.commands._executor_options import LOCAL, ExecutorChoice
 from attncli.commands._output import echo_json, echo_note
-from attncli.commands._value_types import JOBS
 from attncli.errors import UserError
 from attncli.system.terminal import find_terminal_width
 
@@ -16,26 +15,6 @@ if TYPE_CHECKING:
     from attncli.runs import RunStore
 
 FIGURE_HOOK = "attncli.report.run_figures:save_run_figures"
-EXECUTORS = ("local", "ray", "slurm")
-LOCAL = EXECUTORS[0]
-
-jobs_option = click.option(
-    "--jobs",
-    type=JOBS,
-    metavar="N|auto",
-    help="Runs at a time; auto: several if one leaves a GPU or cores idle  [default: one per GPU, else 1]",
-)
-
-
-@dataclass(frozen=True)
-class ExecutorChoice:
-    """What executes the runs, as the user asks for it; `attncli.jobs.executors.choose_executor` checks it."""
-
-    name: str = LOCAL
-    jobs: int | Literal["auto"] | None = None
-    cpus: int | None = None
-    gpus: float | None = None
-    slurm: Sequence[str] = ()
 
 
 def print_plan(plan: "SweepPlan", as_json: bool) -> None:
@@ -70,17 +49,15 @@ def execute_sweep(
         The runs that did not finish, and why the sweep stopped early ("" if it did not).
 
     Raises:
-        UserError: the executor cannot be had as it is asked for, or a run here would refuse its images.
+        UserError: the executor cannot be had as it is asked for, or images that are here would be refused by a run.
     """
     from attncli.jobs import execute_plan
     from attncli.jobs.executors import choose_executor
-    from attncli.jobs.plan import check_plan_images
     from attncli.jobs.worker_pool import WorkerSettings
     from attncli.report.sweep_progress import SweepProgress
     from attncli.system.signals import sweep_stop_request
 
-    if choice.name == LOCAL:  # a cluster's machines have other folders
-        check_plan_images(plan)
+    _check_images(plan, is_local=choice.name == LOCAL, quiet=quiet)
     executor, jobs = choose_executor(
         choice.name,
         WorkerSettings(run_store, FIGURE_HOOK),
@@ -95,6 +72,22 @@ def execute_sweep(
         for event in execute_plan(plan, executor, stop, run_store, fail_fast=fail_fast):
             progress.handle_event(event)
     return progress.failures, stop.reason
+
+
+def _check_images(plan: "SweepPlan", *, is_local: bool, quiet: bool) -> None:
+    """Raise UserError for images of the plan that a run would refuse, before anything is submitted or trained.
+
+    The machines of a cluster may have folders that this one lacks: for them a missing folder is only told of.
+    """
+    from attncli.jobs.plan import check_plan_images
+    from attncli.report import sweep_summary
+
+    if is_local:
+        return check_plan_images(plan)
+    for line in sweep_summary.describe_plan_images(plan):
+        if not quiet:
+            echo_note(line)
+    return None
 
 
 def _list_executor_notes(choice: ExecutorChoice) -> list[str]:

@@ -3,23 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from attncli.commands._comparison_plots import draw_plots
-from attncli.commands._completion import (
-    complete_backbones,
-    complete_datasets,
-    complete_mechanisms,
-    complete_recipes,
-    complete_sweeps,
-)
 from attncli.commands._output import echo_json, echo_note, format_option, json_option
 from attncli.commands._result_stream import echo_result
+from attncli.commands._run_filter_options import name_filters, run_filter_options
 from attncli.commands._run_options import (
+    alone_option,
     open_results_of_others,
     planned_seeds_option,
+    refuse_alone_without_results,
     results_of_others_options,
     store_options,
     warn_of_unreadable_runs,
@@ -37,30 +33,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--dataset", metavar="NAME", shell_complete=complete_datasets, help="Only runs on this dataset.")
-@click.option("--backbone", metavar="NAME", shell_complete=complete_backbones, help="Only runs with this backbone.")
-@click.option(
-    "--attn",
-    type=NAMES,
-    metavar="NAMES",
-    shell_complete=complete_mechanisms,
-    help="Only these mechanisms (separated by commas) and their baseline.",
-)
-@click.option(
-    "--recipe",
-    type=click.Path(path_type=Path),
-    metavar="RECIPE",
-    shell_complete=complete_recipes,
-    help="Only runs trained as this recipe says (a name or file), on any dataset, with any network.",
-)
-@click.option(
-    "--sweep",
-    type=click.Path(path_type=Path),
-    metavar="SWEEP",
-    shell_complete=complete_sweeps,
-    help="Only runs of this sweep (a name or file), with any seed.",
-)
-@click.option("--since", metavar="DATE", help="Only runs that began on this day or later: 2026-11-29.")
+@run_filter_options
 @format_option("table", "csv", "json", "markdown", "latex")
 @click.option(
     "--columns",
@@ -94,6 +67,7 @@ if TYPE_CHECKING:
     help="Cost axis of the plot.",
 )
 @results_of_others_options
+@alone_option
 @click.option(
     "--plot/--no-plot",
     default=None,
@@ -106,12 +80,6 @@ if TYPE_CHECKING:
 @store_options
 @json_option
 def command(
-    dataset: str | None,
-    backbone: str | None,
-    attn: list[str] | None,
-    recipe: Path | None,
-    sweep: Path | None,
-    since: str | None,
     format_: str,
     columns: list[str] | None,
     spread: Literal["ci", "sd"] | None,
@@ -122,11 +90,13 @@ def command(
     cost: str,
     with_files: tuple[Path, ...],
     shipped: tuple[str, ...],
+    alone: bool,
     plot: bool | None,
     plot_as: str,
     runs: Path,
     tracking_uri: str | None,
     as_json: bool,
+    **filters: Any,
 ) -> None:
     """Compare finished runs: mean over seeds, paired difference to the plain network, overhead and speed.
 
@@ -142,6 +112,7 @@ def command(
       attncli compare --recipe cifar-fast --since 2026-11-01
       attncli compare --over dataset,backbone
       attncli compare --with theirs.results
+      attncli compare --shipped cifar10-resnet20 --alone
       attncli compare --format csv > runs.csv
       attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
@@ -151,11 +122,12 @@ def command(
     from attncli.report.comparison_columns import sort_rows
     from attncli.runs import RunStore
 
-    run_filter = read_run_filter(
-        dataset=dataset, backbone=backbone, attn=attn, recipe=recipe, sweep=sweep, since=since, runs=runs
-    )
+    run_filter = read_run_filter(**filters, runs=runs)
+    refuse_alone_without_results(alone, with_files, shipped)
     run_store = RunStore(runs, tracking_uri)
-    finished_runs, failed_runs = _read_runs(run_store, with_files, shipped)
+    finished_runs, failed_runs = ([], []) if alone else _read_own_runs(run_store)
+    if with_files or shipped:
+        finished_runs, failed_runs = _add_results_of_others(finished_runs, failed_runs, with_files, shipped)
     run_filter.refuse_unknown_names(finished_runs)
     format_ = "json" if as_json else format_
     has_others = bool(with_files or shipped)
@@ -179,22 +151,30 @@ def command(
         _warn_of_untracked_runs(run_store, finished_runs)
     if draws_plots and rows:
         experiments = {} if has_others else {run.reference: run.experiment for run in finished_runs}
-        filters = [*run_filter.attn, *(file.stem for file in (recipe, sweep) if file), *([since] if since else [])]
-        draw_plots(rows, cost, run_store, experiments, filters, plot_as)
+        draw_plots(rows, cost, run_store, experiments, name_filters(filters), plot_as)
     return None
 
 
-def _read_runs(
-    run_store: "RunStore", with_files: Sequence[Path], shipped: Sequence[str]
-) -> "tuple[Sequence[FinishedRun], Sequence[FailedRun]]":
-    """Return the finished and the failed runs of the store, and with them the results of others."""
-    from attncli.result_merging import merge_results, rename_failed_groups
+def _read_own_runs(run_store: "RunStore") -> "tuple[Sequence[FinishedRun], Sequence[FailedRun]]":
+    """Return the finished and the failed runs of the store."""
     from attncli.runs import read_failed_runs, read_finished_runs
 
     finished_runs = read_finished_runs(run_store, warn_of_unreadable_runs)
-    failed_runs = read_failed_runs(run_store.runs, warn_of_unreadable_runs)
-    if not with_files and not shipped:
-        return finished_runs, failed_runs
+    return finished_runs, read_failed_runs(run_store.runs, warn_of_unreadable_runs)
+
+
+def _add_results_of_others(
+    finished_runs: "Sequence[FinishedRun]",
+    failed_runs: "Sequence[FailedRun]",
+    with_files: Sequence[Path],
+    shipped: Sequence[str],
+) -> "tuple[Sequence[FinishedRun], Sequence[FailedRun]]":
+    """Return the finished and the failed runs with the results of others.
+
+    Raises UserError if no run of the files can be paired with one here.
+    """
+    from attncli.result_merging import merge_results, rename_failed_groups
+
     others = open_results_of_others(with_files, shipped)
     return merge_results(finished_runs, others, must_match=not shipped), rename_failed_groups(failed_runs, others)
 

@@ -1,7 +1,6 @@
 """The comparison as a table: accuracy, difference to the baseline, cost, and the verdict."""
 
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
@@ -16,6 +15,7 @@ from attncli.quantities import format_quantity
 from attncli.report import table
 from attncli.report.table import HOST_MARK, MISSING, WIDTH, Column
 from attncli.runs import FailedRun, FinishedRun
+from attncli.system.terminal import fill_text
 from attncli.track.tags import format_mechanism, name_images
 
 Spread = Literal["ci", "sd"]  # what stands after ±
@@ -224,7 +224,7 @@ def _describe_nonfinite(rows: Sequence[ComparisonRow]) -> list[str]:
 
 def wrap_text(text: str, width: int) -> str:
     """Return a paragraph in lines of `width` characters, the second and further ones indented."""
-    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False)
+    return fill_text(text, width, later="  ")
 
 
 def format_seed_count(row: ComparisonRow) -> str:

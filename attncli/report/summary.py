@@ -8,6 +8,7 @@ from attncli import records
 from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.records import Result, Speed
+from attncli.runs import list_runs_option
 from attncli.track import tags
 from attncli.track.image_identity import find_finished_result
 from attncli.track.tags import name_images
@@ -29,7 +30,7 @@ def render_run_summary(result: Result, runs: Path) -> str:
     lines = [
         f"{_name_run_network(result)} on {name_images(recipe) if recipe else result.dataset}, seed {result.seed}",
         f"  test top-1    {_format_percent(result.test_top1)}   macro F1 {_format_percent(result.test_macro_f1)}   "
-        f"{_format_top5(result)}after {_count_epochs(result.epochs)}, {result.seconds:.0f} s",
+        f"{_format_top5(result)}after {format_quantity(result.epochs, 'epoch')}, {result.seconds:.0f} s",
         *_list_nonfinite_lines(result),
         *_list_validation_lines(result),
         *_list_difference_lines(result, plain),
@@ -130,10 +131,6 @@ def _format_speed(
     return f"{rate}   {ratio:.2f} x {baseline_name}{interval_text}"
 
 
-def _count_epochs(epochs: int) -> str:
-    return format_quantity(epochs, "epoch")
-
-
 def _read_result_recipe(result: Result) -> Recipe | None:
     """Return the run's recipe, or None if its folder is no longer there."""
     path = Path(result.folder) / "recipe.yaml"
@@ -150,7 +147,7 @@ def _list_difference_lines(result: Result, plain: Result | None) -> list[str]:
 
 def _list_next_steps(result: Result, recipe: Recipe | None, plain: Result | None, runs: Path) -> list[str]:
     """Return the commands that are useful after this run."""
-    runs_option = "" if str(runs) == "runs" else f" --runs {shlex.quote(str(runs))}"
+    runs_option = "".join(f" {shlex.quote(word)}" for word in list_runs_option(runs))
     if recipe is None:
         return [f"Next: attncli compare{runs_option}"]
     if result.attn == "none":

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attncli import data, train
 from attncli.data.dataset import Dataset, Split
-from attncli.errors import UserError
+from attncli.errors import UserError, quote_word
 from attncli.quantities import format_quantity
 from attncli.recipe import Data, Recipe
 from attncli.recipe.image_size import format_image_size
@@ -52,7 +52,7 @@ def load_other_images(trained: TrainedNetwork, request: EvaluationRequest) -> Da
     if not request.data_values and trained_digest not in ("", dataset.digest):
         raise UserError(
             f"{trained.name}: trained on other images than those of {dataset.origin} now",
-            f"attncli run {trained.folder / 'recipe.yaml'} trains on these",
+            f"attncli run {quote_word(trained.folder / 'recipe.yaml')} trains on these",
         )
     if dataset.size != trained.size or dataset.frames != trained.frames:
         raise UserError(
