@@ -79,6 +79,18 @@ def report_to_launcher(error: UserError, trace: str = "") -> bool:
     return True
 
 
+def has_other_rank_failed() -> bool:
+    """Return whether another process of this run has reported an error of its own to the launcher of both."""
+    for path in Path(os.environ.get(LAUNCHER_FOLDER_VARIABLE, os.devnull)).glob("*.json"):
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # it is being written
+            continue
+        if not report["common"] and str(report["rank"]) != os.environ.get("RANK"):
+            return True
+    return False
+
+
 def escape_unprintable(text: str) -> str:
     r"""Return a text that can be printed in one line: control characters and bytes that are not UTF-8 as \n, \xe9."""
     return text if text.isprintable() else "".join(map(_escape_character, text))

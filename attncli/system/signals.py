@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from attncli.errors import has_other_rank_failed
 from attncli.system.process_groups import interrupt_self
 
 IMPATIENT_S = 1.0  # a launcher may pass the same Ctrl-C on a second time within this
 PATIENT_S = 150.0  # to save and end after a SIGTERM
+LOST_RANK_S = 10.0  # to end by itself after another process of the run has failed
 POLL_S = 1.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -132,16 +134,21 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 def end_with_launcher() -> None:
-    """End this process, one of several of a run, when its parent, torch's launcher, is gone: SIGTERM, then at once.
+    """End this process, one of several of a run, when its parent, torch's launcher, or another process fails.
 
-    A launcher that was killed cannot end its processes, and they would go on training with nobody to report to.
+    A launcher that was killed cannot end its processes, and they would go on training with nobody to report to:
+    SIGTERM, then at once. After an error of another process this one learns of it in the exchange and ends by itself;
+    if it waits in NCCL, which hears no signal, it is ended after `LOST_RANK_S`. torch's launcher would take 30 seconds.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=_exit_with_run, args=(os.getppid(),), daemon=True).start()
 
 
-def _exit_with_parent(parent: int) -> None:
+def _exit_with_run(parent: int) -> None:
     while os.getppid() == parent:
+        if has_other_rank_failed():
+            time.sleep(LOST_RANK_S)
+            os._exit(1)
         time.sleep(POLL_S)
     interrupt_self()
     time.sleep(PATIENT_S)

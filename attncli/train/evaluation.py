@@ -17,6 +17,7 @@ from attncli.seeds import derive_seed
 from attncli.train import distributed
 from attncli.train.device import uses_channels_last
 from attncli.train.errors import make_out_of_memory_error, translated_torch_errors
+from attncli.train.exchange_errors import translated_exchange_errors
 from attncli.train.memory_fitting import fit_batch_to_memory
 from attncli.train.norm_counters import move_network
 from attncli.train.precision import autocast_context, resolve_precision
@@ -87,7 +88,8 @@ def predict_split(
         model.train(was_training)
     if counts is None:
         raise make_out_of_memory_error(recipe.train)
-    return counts.to_evaluation(name, len(split), accelerator, started_at)
+    with translated_exchange_errors():
+        return counts.to_evaluation(name, len(split), accelerator, started_at)
 
 
 @torch.inference_mode()

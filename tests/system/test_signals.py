@@ -1,5 +1,6 @@
 """Signals put off."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,10 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
+from attncli.errors import LAUNCHER_FOLDER_VARIABLE
 from attncli.jobs.events import make_exit_message
 from attncli.system.signals import deferred_signals, name_signal
 
@@ -119,6 +122,36 @@ def test_a_process_ends_with_its_launcher(launched: bool) -> None:
         if child.is_running():
             child.kill()
         parent.communicate()
+
+
+STUCK = """
+import time
+from attncli.system import signals
+signals.LOST_RANK_S, signals.POLL_S = 0.1, 0.1
+signals.end_with_launcher()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("rank", "common", "ends"), [(0, False, True), (0, True, False), (1, False, False)])
+def test_a_process_ends_after_another_has_failed(rank: int, common: bool, ends: bool, tmp_path: Path) -> None:
+    """Process 1 waits where it hears no signal: an error of process 0 alone ends it, one of all or its own does not."""
+    environment = {**os.environ, "TORCHELASTIC_RUN_ID": "x", "RANK": "1", LAUNCHER_FOLDER_VARIABLE: str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, text=True, env=environment) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            (tmp_path / "000000.json").write_text("{")  # of a process that is writing it
+            time.sleep(0.5)
+            assert child.poll() is None
+            (tmp_path / "000000.json").write_text(json.dumps({"rank": rank, "common": common}))
+            assert child.wait(60 if ends else 2) == 1
+            assert ends
+        except subprocess.TimeoutExpired:
+            assert not ends
+        finally:
+            child.kill()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signals that end a process")

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from attncli.data.dataset import Split
 from attncli.errors import RunFailedError, UserError
-from attncli.train import evaluate_split, predict_split
+from attncli.train import AllRanksError, evaluate_split, predict_split
 from attncli.train import evaluation as module
 from tests.train.case import Net, dataset, net, recipe
 
@@ -88,6 +89,17 @@ def test_an_evaluation_fits_where_the_training_does():
     assert (found.confusion, found.images) == (whole.confusion, whole.images)
     with pytest.raises(RunFailedError, match="out of memory"):
         evaluate_split(net(Limited, room=0), data.test, data, recipe(), name="test")
+
+
+def test_a_process_that_ends_meanwhile_is_no_bug_of_this_one():
+    """It reports its own error, such as no memory; here it is said that it has ended, as all other processes see."""
+
+    def reduce(values, how):
+        raise RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] Connection closed by peer")
+
+    processes = SimpleNamespace(num_processes=2, process_index=0, device=torch.device("cpu"), reduce=reduce)
+    with pytest.raises(AllRanksError, match="another process of this run has ended"):
+        evaluate_split(net(), dataset().test, dataset(), recipe(), name="test", accelerator=processes)
 
 
 def test_the_network_stays_as_it_is():
