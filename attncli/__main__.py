@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import click
 
 # the system refuses a file or folder
-PLACE_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+PLACE_ERRNOS = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.EIO, errno.ESTALE,
+}  # fmt: skip
 
 
 def run_and_exit() -> None:
@@ -59,6 +61,8 @@ def run_command() -> int:
     except BrokenPipeError:
         sys.stderr.close()  # nobody reads any more, as with `| head`
         return 0
+    except MemoryError as failure:
+        return report_error(make_memory_error(failure))
     except Exception as failure:
         if isinstance(failure, OSError) and failure.errno in PLACE_ERRNOS:
             return report_place_error(failure)
@@ -82,6 +86,12 @@ def report_place_error(failure: OSError) -> int:
     place = f"{os.fsdecode(failure.filename)}: " if isinstance(failure.filename, str | bytes) else ""
     hint = "give a file or folder that can be read and written, such as --runs or --out, or make room there"
     return report_error(UserError(f"{place}{failure.strerror}", hint))
+
+
+def make_memory_error(failure: MemoryError) -> UserError:
+    """Return the error of a process that Python or NumPy has no main memory for; a training tells of torch's."""
+    problem = f"out of memory: {failure}" if str(failure) else "out of memory"
+    return UserError(problem, "use a smaller data.image_size or train.batch_size, or fewer processes or jobs", code=1)
 
 
 def make_interrupt_error() -> UserError:

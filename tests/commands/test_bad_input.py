@@ -387,6 +387,25 @@ def test_disk_that_is_full_for_the_records(monkeypatch: pytest.MonkeyPatch) -> N
     assert row["status"] == "FAILED"
 
 
+@pytest.mark.parametrize(
+    ("failure", "words", "code"),
+    [
+        (OSError(errno.ESTALE, os.strerror(errno.ESTALE), "images.bin"), "images.bin: Stale file handle", 2),
+        (MemoryError("Unable to allocate 2.3 GiB for an array"), "out of memory: Unable to allocate 2.3 GiB", 1),
+    ],
+)
+def test_a_machine_that_fails_is_no_bug(
+    failure: Exception, words: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network drive that goes away or memory that ends in the middle of a training is one line."""
+
+    def fail(folder: Path, record: records.Record) -> None:
+        raise failure
+
+    monkeypatch.setattr(records, "append_record", fail)
+    refused(line("run", *TINY), words, code=code)
+
+
 def test_read_only_disk(small_disk: Path) -> None:
     """A disk that takes nothing is told before anything begins."""
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
