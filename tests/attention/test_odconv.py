@@ -87,14 +87,14 @@ def test_equal_kernels_are_one() -> None:
 
 
 def test_temperature_falls_only_where_kernels_are_chosen() -> None:
-    """30 to 1 over ten epochs with four kernels, 1 from the start with one."""
+    """30 to 1 over ten epochs with four kernels, and 1 from then on; 1 from the start with one."""
     four, one = Attention(4, 4, num_kernels=4), Attention(4, 4)
     seen = []
-    for epoch in (0, 5, 10):
+    for epoch in (0, 5, 10, 30):
         four.anneal(epoch)
         one.anneal(epoch)
         seen.append((four.temperature.item(), one.temperature.item()))
-    assert seen == [(30, 1), (15.5, 1), (1, 1)]
+    assert seen == [(30, 1), (15.5, 1), (1, 1), (1, 1)]
 
 
 @pytest.mark.parametrize(("kernels", "total"), [(1, 28_635_112), (4, 90_670_888)])
