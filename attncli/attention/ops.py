@@ -20,6 +20,35 @@ def is_channels_last(x: Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
+def match_layout(y: Tensor, x: Tensor) -> Tensor:
+    """Return y, (N, C, H, W), laid out in memory as x, of the same number of axes."""
+    return y.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
+
+
+def keep_layout(x: Tensor) -> Tensor:
+    """Return x, (N, C, H, W), itself, with a gradient that lies in memory as x does, on a CPU.
+
+    The norm or convolution that x comes from is slow with a gradient in another layout.
+    """
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return x
+    unchanged: Tensor = _KeptLayout.apply(x)
+    return unchanged
+
+
+class _KeptLayout(torch.autograd.Function):
+    """The identity; its gradient is laid out as its argument."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.channels_last = is_channels_last(x)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        return g.contiguous(memory_format=torch.channels_last if ctx.channels_last else torch.contiguous_format)
+
+
 def promote_half(t: Tensor) -> Tensor:
     """Return t in float32 if it is float16 or bfloat16, whose sums overflow or lose digits, else t itself."""
     return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
-from attncli.attention.ops import is_channels_last, spatial_mean
+from attncli.attention.ops import is_channels_last, match_layout, spatial_mean
 from attncli.attention.safe_convolution import convolve_safely
 
 card = Card(
@@ -151,7 +151,7 @@ def convolve_grouped(m: Experts, x: Tensor, a: Tensor) -> Tensor:
     n, c = x.shape[0], m.weight.shape[1]
     kernels = (a @ m.weight.flatten(1)).view(n * c, -1, m.kernel, m.kernel)
     y = m.convolve(x.reshape(1, -1, *x.shape[2:]), kernels, n * m.groups).unflatten(1, (n, c))[0]
-    return _match_memory_format(x, y)
+    return match_layout(y, x)
 
 
 def multiply_batched(m: Experts, x: Tensor, a: Tensor) -> Tensor:
@@ -159,11 +159,7 @@ def multiply_batched(m: Experts, x: Tensor, a: Tensor) -> Tensor:
     n, c = x.shape[0], m.weight.shape[1]
     kernels = (a @ m.weight.flatten(1)).view(n * m.groups, c // m.groups, -1)  # (N g, C/g, k^2 C_in/g)
     columns = F.unfold(x, m.kernel, m.dilation, m.padding, m.stride).view(n * m.groups, kernels.shape[2], -1)
-    return _match_memory_format(x, (kernels @ columns).view(n, c, *m.output_size(x)))
-
-
-def _match_memory_format(x: Tensor, y: Tensor) -> Tensor:
-    return y.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else y
+    return match_layout((kernels @ columns).view(n, c, *m.output_size(x)), x)
 
 
 def convolve_each_sample(m: Experts, x: Tensor, a: Tensor) -> Tensor:
