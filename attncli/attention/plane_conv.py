@@ -21,19 +21,13 @@ class PlaneConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x. Unless it is convolved by rows, x is best in channels_last."""
-        return convolve_planes(x, self.weight)
-
-
-def convolve_planes(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Convolve few planes x, (N, I, H, W), with weight, (O, I, k, l), k and l odd, by rows if that is faster."""
-    if x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.shape[3] <= MAX_ROW_WIDTH:
-        y = convolve_rows(x, weight)
-        return y if bias is None else y + bias.to(y.dtype)[:, None, None]
-    return F.conv2d(x, weight, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))
+        if x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.shape[3] <= MAX_ROW_WIDTH:
+            return convolve_rows(x, self.weight)
+        return super().forward(x)
 
 
 def convolve_rows(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolve x, (N, I, H, W), with weight, (O, I, k, l), k and l odd, as one convolution of whole rows along H."""
+    """Convolve x, (N, I, H, W), with weight, (O, I, k, k), k odd, as one convolution of whole rows along H."""
     n, planes_in, h, w = x.shape
     planes, _, k, _ = weight.shape
     rows = x.permute(0, 2, 1, 3).reshape(n, h, 1, planes_in * w).permute(0, 3, 1, 2)  # (N, I W, H, 1)
@@ -42,9 +36,9 @@ def convolve_rows(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def make_banded_kernel(weight: Tensor, w: int) -> Tensor:
-    """Return (O, I, k, l) as (O w, I w, k): what column j of the input adds to column i of the output, for each row."""
-    planes, planes_in, k, columns = weight.shape
-    half_kernel = columns // 2
+    """Return (O, I, k, k) as (O w, I w, k): what column j of the input adds to column i of the output, for each row."""
+    planes, planes_in, k, _ = weight.shape
+    half_kernel = k // 2
     offsets = torch.arange(w)[None, :] - torch.arange(w)[:, None] + w - 1  # j - i, from 0
     padding = w - 1 - half_kernel  # to every offset; negative, for a row shorter than the kernel, it crops
     padded_weight = F.pad(weight, (padding, padding))

@@ -9,12 +9,12 @@ from torch import nn
 
 from attncli.attention.branch import involution
 from attncli.attention.channel_spatial import ema, mca, sa
-from attncli.attention.self_attention import bot, cot, lambda_
+from attncli.attention.self_attention import cot, lambda_
 
 MODULES: dict[str, tuple[nn.Module, int]] = {  # and their channels
     "sa": (sa.Attention(8), 8), "ema": (ema.Attention(8), 8), "wide ema": (ema.Attention(64), 64),
     "mca": (mca.Attention(8), 8), "cot": (cot.Attention(16, 16), 16), "involution": (involution.Attention(16, 16), 16),
-    "lambda": (lambda_.Attention(8, 8), 8), "bot": (bot.Attention(8, 8, (4, 4)), 8),
+    "lambda": (lambda_.Attention(8, 8), 8),
 }  # fmt: skip
 
 

@@ -46,7 +46,8 @@ card = Card(
     ),
 )
 
-LARGE = 512  # positions from which a convolution for each sample is the faster one in channels_last
+LARGE = 512  # positions from which a convolution for each sample is the faster one in channels_last,
+WIDE = 32  # if there are so many channels: of 16 it takes as long in bf16, and up to twice as long in float32
 
 
 class Attention(nn.Module):
@@ -170,7 +171,7 @@ def convolve_each_sample(m: Experts, x: Tensor, a: Tensor) -> Tensor:
 
 
 def choose_cheapest(m: Experts, x: Tensor) -> Callable[[Experts, Tensor, Tensor], Tensor]:
-    """Return the fastest of the four equal ways for the output's positions (measured on a CPU, widths 64 to 512).
+    """Return the fastest of the four equal ways for the output's positions (measured on a CPU, widths 16 to 512).
 
     Mixing costs as much as about 64 positions of one more convolution. Mixed kernels are multiplied with columns,
     and not handed to a convolution, if they hold many more numbers than the columns; in float32, whose products are
@@ -186,7 +187,7 @@ def choose_cheapest(m: Experts, x: Tensor) -> Callable[[Experts, Tensor, Tensor]
         return multiply_batched
     if positions * (4 if _uses_half_precision(x) else 32) <= c // m.groups:
         return multiply_batched
-    is_best_per_sample = is_channels_last(x) and m.groups == 1 and positions >= LARGE
+    is_best_per_sample = is_channels_last(x) and m.groups == 1 and positions >= LARGE and c >= WIDE
     return convolve_each_sample if is_best_per_sample else convolve_grouped
 
 

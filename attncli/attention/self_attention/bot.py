@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
-from attncli.attention.ops import match_layout
 from attncli.attention.pairwise_attention import apply_pointwise
 from attncli.attention.relative_attention import RelativePositions, score_pairs, split_heads, sum_values
 
@@ -73,7 +72,7 @@ class Attention(nn.Module):
         """Let every position attend to all."""
         weights, v = self.attend(x)
         y = sum_values(weights, v).transpose(2, 3).reshape(x.shape[0], -1, *x.shape[2:])
-        return self.down(match_layout(y, x))
+        return self.down(y)
 
     def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weights, (N, heads, HW, HW), and the values, (N, heads, HW, d)."""

@@ -17,12 +17,12 @@ alternative. The filter bank has a bias in the port followed.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
-from attncli.attention.ops import keep_layout, match_layout
+from attncli.attention.ops import is_channels_last, keep_layout, match_layout
 from attncli.attention.pairwise_attention import apply_pointwise
-from attncli.attention.plane_conv import convolve_planes
 
 card = Card(
     title="LambdaNetworks: Modeling Long-Range Interactions Without Attention",
@@ -79,6 +79,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the map of each position to its query."""
         q, k, v = apply_pointwise(x, self.qkv).split(self.widths, 1)
+        if x.device.type == "cpu" and is_channels_last(x):  # where norms are slow on slices
+            q, v = match_layout(q, x), match_layout(v, x)
         q = keep_layout(self.query_norm(q)).unflatten(1, (self.heads, -1)).flatten(3)  # (N, h, k, HW)
         k = k.unflatten(1, (self.depth, -1)).flatten(3).softmax(3)  # (N, u, k, HW)
         v = keep_layout(self.value_norm(v)).unflatten(1, (self.depth, -1))  # (N, u, d, H, W)
@@ -104,6 +106,5 @@ class Attention(nn.Module):
         middle = self.positions.kernel_size[0] // 2
         up, left = min(middle, h - 1), min(middle, w - 1)
         weight = self.positions.weight[..., middle - up : middle + up + 1, middle - left : middle + left + 1]
-        planes = v.transpose(1, 2).flatten(0, 1)  # (N d, u, H, W)
-        maps = convolve_planes(planes, weight, self.positions.bias)
+        maps = F.conv2d(v.transpose(1, 2).flatten(0, 1), weight, self.positions.bias, padding=(up, left))
         return maps.unflatten(0, (n, d)).flatten(3)
