@@ -10,6 +10,7 @@ from attncli.errors import UserError, report_to_launcher
 from attncli.system.fast_exit import exit_fast
 from attncli.system.output_encoding import tolerate_unencodable_text
 from attncli.system.signals import sigterm_as_interrupt
+from attncli.system.terminal import fill_text, find_terminal_width
 
 if TYPE_CHECKING:
     import click
@@ -91,15 +92,29 @@ def make_interrupt_error() -> UserError:
 
 
 def print_error(error: UserError) -> None:
-    """Print an error on stderr: one line for the problem, one for what to do about it; no colour if NO_COLOR is set."""
+    """Print an error on stderr: one line for the problem, one for what to do about it; no colour if NO_COLOR is set.
+
+    On a terminal they are broken into lines that fit it, where nothing that can be copied is broken.
+    """
     import click
 
     lines = []
     for single_error in error.single_errors:
-        lines.append(f"{click.style('Error', fg='red')}: {single_error.problem}")
+        lines.append(
+            click.style("Error", fg="red") + _label_text("Error: ", single_error.problem).removeprefix("Error")
+        )
         if single_error.hint:
-            lines.append(f"  hint: {single_error.hint}")
+            lines.append(_label_text("  hint: ", single_error.hint))
     print_lines("\n".join(lines), color=False if os.environ.get("NO_COLOR") else None)
+
+
+def _label_text(label: str, text: str) -> str:
+    """Return a text after its label; on a terminal in lines that fit it, elsewhere in one."""
+    return (
+        fill_text(text, find_terminal_width(), first=label, later=" " * len(label))
+        if sys.stderr.isatty()
+        else label + text
+    )
 
 
 def print_lines(text: str, color: bool | None = None) -> None:

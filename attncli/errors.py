@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import shlex
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -122,6 +123,11 @@ def suggest_name(name: str, known: Iterable[str], aliases: Mapping[str, str] | N
     if len(known) > MOST_KNOWN:
         return f"{len(known)} names are known, for example {', '.join(known[:: len(known) // 5][:5])}"
     return f"known: {', '.join(known)}" if known else ""
+
+
+def quote_word(word: object) -> str:
+    """Return a path, or a `key=value`, as one word of a command that a hint tells the user to type."""
+    return shlex.quote(str(word))
 
 
 def join_hints(*hints: str) -> str:

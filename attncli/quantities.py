@@ -1,6 +1,7 @@
 """Numbers with their nouns, for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 
 
 def format_quantity(count: int, noun: str) -> str:
@@ -18,6 +19,20 @@ def format_counts(counts: Mapping[str, int], noun: str) -> str:
 def format_numbers(noun: str, numbers: Sequence[int]) -> str:
     """Return numbers after their noun: "seed 3", "seeds 0, 1"."""
     return f"{noun if len(numbers) == 1 else _make_plural(noun)} {', '.join(map(str, numbers))}"
+
+
+def format_first(texts: Collection[str], most: int, separator: str = ", ") -> str:
+    """Return the first texts and how many others there are: "a, b and 3 more"; "a; b; and 3 more" with that separator.
+
+    Args:
+        texts: what is listed, in its order.
+        most: how many of them are shown.
+        separator: what stands between two of them.
+    """
+    shown = separator.join(islice(texts, most))
+    others = len(texts) - most
+    join = separator if separator.strip() != "," else " "
+    return f"{shown}{join}and {others:,} more" if others > 0 else shown
 
 
 def _make_plural(noun: str) -> str:

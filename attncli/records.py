@@ -6,7 +6,7 @@ Units stand in the names; accuracies are fractions from 0 to 1.
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -31,6 +31,7 @@ class Epoch:
     val_loss: float | None = None
     val_top1: float | None = None
     val_top5: float | None = None  # of six classes or more
+    val_nonfinite: int = 0  # validation images whose loss is no finite number: counted as wrong, left out of val_loss
     peak_memory_bytes: int | None = None  # of the accelerator
 
 
@@ -45,6 +46,9 @@ class Evaluation:
     top5: float
     images_per_s: float
     confusion: list[list[int]]  # rows: true class, columns: predicted class
+    # Images of each true class whose loss is no finite number: counted as wrong, in no cell of `confusion`, left out
+    # of `loss`. Empty if there are none.
+    nonfinite_by_class: list[int] = field(default_factory=list)
 
     @property
     def informative_top5(self) -> float | None:
@@ -55,10 +59,19 @@ class Evaluation:
         """Return the number of images whose class was predicted."""
         return sum(row[i] for i, row in enumerate(self.confusion))
 
+    def count_images_by_class(self) -> list[int]:
+        """Return the number of images of each true class."""
+        nonfinite = self.nonfinite_by_class or [0] * len(self.confusion)
+        return [sum(row) + other for row, other in zip(self.confusion, nonfinite, strict=True)]
+
+    def count_nonfinite(self) -> int:
+        """Return the number of images whose loss is no finite number."""
+        return sum(self.nonfinite_by_class)
+
     def compute_macro_f1(self) -> float:
         """Return the mean over the classes of F1 = 2 TP / (2 TP + FP + FN); classes that do not occur are left out."""
         predicted = [sum(column) for column in zip(*self.confusion, strict=True)]
-        occurrences = [sum(row) + predicted[i] for i, row in enumerate(self.confusion)]
+        occurrences = [images + predicted[i] for i, images in enumerate(self.count_images_by_class())]
         scores = [2 * self.confusion[i][i] / count for i, count in enumerate(occurrences) if count]
         return sum(scores) / len(scores)
 
@@ -176,6 +189,7 @@ class Result:
     code: str | None = None  # `attncli.measure.code_state`: <loop>/<mechanism>
     train_limit: str | None = None  # on CUDA: whether `host` or `device` limits the speeds of training compared
     infer_limit: str | None = None
+    test_nonfinite: int = 0  # test images whose loss is no finite number: counted as wrong, left out of test_loss
 
     def count_added(self, name: str) -> int | None:
         """Return the `params` or `macs` added to the baseline, or None if they were not counted."""

@@ -90,7 +90,7 @@ def _check_test(folder: Path, result: Result, provenance: Provenance | None) -> 
     if not evaluations:
         yield f"{records.LOG}: no evaluation of the test images"
     else:
-        cells = sum(map(sum, evaluations[-1].confusion))
+        cells = sum(evaluations[-1].count_images_by_class())
         counts["the log"] = (evaluations[-1].images, evaluations[-1].count_correct())
         if cells != evaluations[-1].images:
             yield f"{records.LOG}: images in the confusion matrix {cells}, in the evaluation {evaluations[-1].images}"

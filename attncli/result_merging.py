@@ -48,7 +48,7 @@ def merge_results(
     if must_match and own and others and settings.isdisjoint(_make_settings_key(run) for run in others):
         raise UserError(
             "no run in the file has the images and recipe of a run here, so none can be paired",
-            "`attncli ls runs` lists the recipes; --runs with an empty folder shows the file alone",
+            "`attncli ls runs` lists the recipes; --alone shows the file by itself",
         )
     new_runs = {_make_run_key(run): run for run in others if _make_run_key(run) not in own_runs}
     return [*own, *new_runs.values()]

@@ -37,7 +37,7 @@ def read(
 
 def find_recipe_errors(tree: Mapping[str, Any], file_name: str = "") -> list[UserError]:
     """Return every error of a recipe's tree, none for a valid one."""
-    errors = recipe.find_key_errors(tree, file_name)
+    errors = [_suggest_axis(error, tree) for error in recipe.find_key_errors(tree, file_name)]
     prefix = f"{file_name}: " if file_name else ""
     model_section, data_section = _get_section(tree, "model"), _get_section(tree, "data")
     dataset = data_section.get("name")
@@ -62,6 +62,19 @@ def find_recipe_errors(tree: Mapping[str, Any], file_name: str = "") -> list[Use
         except UserError as error:
             errors += error.single_errors
     return errors
+
+
+def _suggest_axis(error: UserError, tree: Mapping[str, Any]) -> UserError:
+    """Return the error of a key; for a list in place of one value with the hint that several are a sweep's axis."""
+    for section_name in ("data", "model", "train"):
+        for name, value in _get_section(tree, section_name).items():
+            key = f"{section_name}.{name}"
+            is_list = isinstance(value, list) and len(value) > 1
+            if is_list and error.hint.startswith("allowed: ") and f"{key}: [" in error.problem:
+                values = ", ".join(map(str, value))
+                advice = f"several values are an axis of a sweep's file: axes: {{{key}: [{values}]}}"
+                return UserError(error.problem, join_hints(error.hint, advice))
+    return error
 
 
 def check_image_size(recipe_: recipe.Recipe) -> None:

@@ -41,7 +41,7 @@ ALLOWED = {
         "attention/",
         "backbones/",
         "data/",
-        "model.py",
+        "model/",
         "train/",
         "measure/",
         "run/",

@@ -1,11 +1,13 @@
 """Where mechanisms go, and that nothing but the mechanism differs from the baseline."""
 
+from collections import OrderedDict
 from typing import Any
 
 import pytest
 import torch
 
 from attncli import attention, model
+from attncli.backbones import surgery
 from attncli.errors import UserError
 from attncli.recipe import Recipe, read
 from attncli.train.parameter_groups import group_parameters
@@ -222,9 +224,9 @@ def test_weight_decay_groups() -> None:
 def test_runs_that_share_a_network_trace_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seeds and mechanisms do; another size does not. Users' networks are traced each time."""
     traced = []
-    real_trace = model.surgery.trace_shapes
-    monkeypatch.setattr(model.surgery, "trace_shapes", lambda *given: traced.append(given[1]) or real_trace(*given))
-    monkeypatch.setattr(model, "_traced_shapes", type(model._traced_shapes)())
+    real_trace = surgery.trace_shapes
+    monkeypatch.setattr(surgery, "trace_shapes", lambda *given: traced.append(given[1]) or real_trace(*given))
+    monkeypatch.setattr("attncli.model.backbone._traced_shapes", OrderedDict())
     for attn, seed, side in (("se", 0, 32), ("se", 1, 32), ("eca", 0, 32), ("se", 0, 16)):
         chosen = read(values={"model.backbone": "resnet20", "model.attn": attn, "seed": seed})
         model.build(chosen, model.InputSpec(10, (side, side)))

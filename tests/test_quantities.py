@@ -2,7 +2,7 @@
 
 import pytest
 
-from attncli.quantities import format_counts, format_numbers, format_quantity
+from attncli.quantities import format_counts, format_first, format_numbers, format_quantity
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,15 @@ def test_the_last_of_several_counts_decides() -> None:
     """Its noun is in the singular if it is one."""
     assert format_counts({"train": 1000, "test": 1}, "image") == "1,000 train, 1 test image"
     assert format_counts({"train": 1, "test": 2}, "image") == "1 train, 2 test images"
+
+
+@pytest.mark.parametrize(
+    ("most", "separator", "text"),
+    [(3, ", ", "a, b, c"), (2, ", ", "a, b and 1 more"), (2, "; ", "a; b; and 1 more"), (1, ", ", "a and 2 more")],
+)
+def test_of_many_the_first(most: int, separator: str, text: str) -> None:
+    """The others are counted; if all are shown, nothing follows them."""
+    assert format_first(["a", "b", "c"], most, separator) == text
 
 
 def test_numbers_follow_their_noun() -> None:

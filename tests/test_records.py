@@ -79,3 +79,15 @@ def test_macro_f1_is_scikit_learns() -> None:
         split="test", images=7, loss=0.0, top1=4 / 7, top5=1.0, images_per_s=1.0, confusion=confusion
     )
     assert evaluation.compute_macro_f1() == pytest.approx(f1_score(truth, predicted, average="macro"))
+
+
+def test_macro_f1_counts_images_without_a_finite_loss_as_missed() -> None:
+    """As if they were taken for a class that is none of these."""
+    from sklearn.metrics import f1_score
+
+    evaluation = Evaluation(
+        split="test", images=4, loss=0.0, top1=0.5, top5=1.0, images_per_s=1.0, confusion=[[1, 0], [1, 1]],
+        nonfinite_by_class=[1, 0],
+    )  # fmt: skip
+    expected = f1_score([0, 0, 1, 1], [0, 2, 0, 1], labels=[0, 1], average="macro")
+    assert evaluation.compute_macro_f1() == pytest.approx(expected)

@@ -109,6 +109,7 @@ def _make_comparison_row(variant: PairedVariant, name: str, recipe: str, margin:
         precision=run.result.precision or None,
         image_size=_find_image_side(run.recipe.data),
         starts_by_recipe=run.recipe.model.zero_init_residual is not None,
+        nonfinite_by_seed=arm.count_nonfinite_by_seed(),
     )
 
 

@@ -1,7 +1,8 @@
 """What a comparison says of one variant, and the same as plain values for JSON and CSV."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from attncli.analysis.image_error import NORMAL_QUANTILE, DisagreementTest
@@ -65,6 +66,7 @@ class ComparisonRow:
     image_size: int | None = None  # side of square images in pixels, None if it is not known here
     images: str = ""  # the dataset; for the user's own images the name of their folder
     starts_by_recipe: bool = False  # whether model.zero_init_residual says how residual branches start
+    nonfinite_by_seed: Mapping[int, int] = field(default_factory=dict)  # test images without a finite loss, if any
 
     @property
     def latency_ms(self) -> float | None:
@@ -80,7 +82,17 @@ class ComparisonRow:
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values for JSON and CSV, the two estimates flat; of folds the seeds, each once."""
-        nested = ("accuracy", "difference", "seeds", "joint", "disagreement", "top5", "macro_f1", "starts_by_recipe")
+        nested = (
+            "accuracy",
+            "difference",
+            "seeds",
+            "joint",
+            "disagreement",
+            "top5",
+            "macro_f1",
+            "starts_by_recipe",
+            "nonfinite_by_seed",
+        )
         values = {name: value for name, value in vars(self).items() if name not in nested}
         values |= {name: self._list_seeds(values[name]) for name in ("failed_seeds", "missing_seeds")}
         leading = {name: values.pop(name) for name in ("dataset", "backbone", "variant", "attn", "category", "recipe")}

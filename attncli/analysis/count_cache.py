@@ -22,7 +22,7 @@ from attncli.system.files import expand_user_path, write_atomically
 
 PACKAGE = Path(__file__).parents[1]
 # Whole packages, so that a new file counts too; of the recipe because networks are known by what is not its default.
-DECIDING_PARTS = ("attention", "backbones", "measure", "recipe", "model.py", "seeds.py")
+DECIDING_PARTS = ("attention", "backbones", "measure", "recipe", "model", "seeds.py")
 LIBRARIES = ("torch", "torchvision")
 SHIPPED_NAMES = {"params": "params", "macs": "macs", "memory": "activation_bytes"}  # as `shipped_counts` calls them
 

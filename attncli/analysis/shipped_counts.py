@@ -134,10 +134,10 @@ def hash_shared_code(package: Path = PACKAGE) -> str:
 
 def _list_shared_files(package: Path) -> Iterable[Path]:
     yield from (package / "measure" / f"{name}.py" for name in COUNTING_MODULES)
-    for name in ("backbones", "recipe"):
+    for name in ("backbones", "recipe", "model"):
         yield from sorted((package / name).rglob("*.py"))
     yield from sorted((package / "attention").glob("*.py"))
-    yield from (package / name for name in ("model.py", "seeds.py"))
+    yield package / "seeds.py"
 
 
 @cache

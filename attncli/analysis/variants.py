@@ -57,6 +57,11 @@ class VariantRuns:
         """The number of test images, None if the runs of an earlier version do not say."""
         return self.any_run.result.test_images
 
+    def count_nonfinite_by_seed(self) -> dict[int, int]:
+        """Return the test images without a finite loss of each seed that has some."""
+        counts = {seed: run.result.test_nonfinite for seed, run in sorted(self.runs.items())}
+        return {seed: images for seed, images in counts.items() if images}
+
     def median_of(self, read: Callable[[Result], float | None]) -> float | None:
         """Return the median of a figure over the runs that have it."""
         values = [value for run in self.runs.values() if (value := read(run.result)) is not None]

@@ -1,13 +1,14 @@
 """The claims that a command works on: the options that choose them and the network they are tested on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from attncli.commands._completion import complete_backbones
-from attncli.commands._run_options import open_results_of_others
+from attncli.commands._run_options import open_results_of_others, refuse_alone_without_results
 
 if TYPE_CHECKING:
     from attncli.claims.claim_files import Claim
@@ -35,15 +36,18 @@ def read_known_claims(files: Sequence[Path]) -> "tuple[Claim, ...]":
 
 
 def add_results_of_others(
-    evidence: "Evidence", with_files: Sequence[Path], shipped: Sequence[str], folder_is: str | None
+    evidence: "Evidence", with_files: Sequence[Path], shipped: Sequence[str], folder_is: str | None, alone: bool
 ) -> "Evidence":
-    """Return the evidence with the runs of files and of shipped results, if some are named.
+    """Return the evidence with the runs of files and of shipped results, if some are named; with these only if `alone`.
 
-    Raises UserError if no run of the files can be paired with one here.
+    Raises UserError if no run of the files can be paired with one here, or if `alone` leaves nothing.
     """
+    refuse_alone_without_results(alone, with_files, shipped)
     from attncli.claims.evidence import add_runs_of_others
 
     if not with_files and not shipped:
         return evidence
+    if alone:
+        evidence = replace(evidence, runs=(), failures=())
     others = open_results_of_others(with_files, shipped)
     return add_runs_of_others(evidence, others, folder_is=folder_is, must_match=not shipped)

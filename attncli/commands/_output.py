@@ -1,7 +1,6 @@
 """The form of a command's output: the options that choose it, JSON, and lines that fit the terminal."""
 
 import sys
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,7 @@ import click
 
 from attncli.commands._option_groups import F
 from attncli.commands._result_stream import echo_result, reserve_stdout
-from attncli.system.terminal import find_terminal_width
+from attncli.system.terminal import fill_text, find_terminal_width
 
 
 def reserve_stdout_for_data(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
@@ -57,21 +56,14 @@ def overwrite_line(text: str) -> None:
 
 def wrap_with_label(label: str, text: str) -> str:
     """Return a text after its label, in lines that fit the terminal, later lines indented."""
-    lines = textwrap.wrap(
-        text, find_terminal_width(), initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False
-    )
-    return "\n".join(lines)
+    return fill_text(text, find_terminal_width(), first=label, later=" " * len(label))
 
 
 def echo_note(text: str) -> None:
     """Print a text on stderr; on a terminal in lines that fit it, and elsewhere, where programs read it, as it is.
 
-    Words are not broken, so that paths and names can be copied.
+    What can be copied is not broken: see `fill_text`.
     """
     if sys.stderr.isatty():
-        text = "\n".join(_fill_line(line) for line in text.splitlines())
+        text = "\n".join(fill_text(line, find_terminal_width()) for line in text.splitlines())
     click.echo(text, err=True)
-
-
-def _fill_line(line: str) -> str:
-    return textwrap.fill(line, find_terminal_width(), break_long_words=False, break_on_hyphens=False)

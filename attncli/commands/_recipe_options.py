@@ -175,11 +175,13 @@ def refuse_misplaced_words(words: Sequence[Path]) -> None:
 
 
 def find_any_recipe(word: Path) -> Path:
-    """Return the file of a recipe or sweep of this name. Raises UserError if there is none."""
+    """Return the file of a recipe or sweep of this name. Raises UserError if there is none, or nothing in it."""
     from attncli.recipe.library import find_recipe_file, list_recipe_files
 
     refuse_misplaced_words((word,))
     path = find_recipe_file(word, "sweep" if str(word) in list_recipe_files("sweep") else "recipe")
     if not path.is_file():
         raise UserError(f"{path}: no such file", "`attncli recipe ls` lists recipes")
+    if not path.read_bytes().strip():
+        raise UserError(f"{path}: the file is empty", "`attncli recipe show quickstart` prints what a recipe may have")
     return path

@@ -1,45 +1,64 @@
 """The runs that a command works on: the options that say where they are, and what reads them."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from attncli.commands._completion import complete_datasets, complete_shipped_results
 from attncli.commands._option_groups import F, apply_options
 from attncli.commands._output import echo_note
-from attncli.errors import UserError
+from attncli.errors import UserError, suggest_name
 from attncli.system.files import expand_user_path
 
 if TYPE_CHECKING:
     from attncli.runs import FinishedRun
 
 
-def make_runs_option(help_text: str) -> Callable[[F], F]:
-    """Return the option that says where runs are."""
+def make_runs_option(help_text: str, *, may_be_new: bool = False) -> Callable[[F], F]:
+    """Return the option that says where runs are.
+
+    Args:
+        help_text: what the folder is to the command.
+        may_be_new: whether the command makes a folder that is not there; the others refuse one that the user typed.
+    """
     return click.option(
         "--runs",
-        type=click.Path(path_type=Path, file_okay=False),
-        callback=_check_runs_path,
-        default=Path("runs"),
+        type=click.Path(file_okay=False),  # a text, as Path makes the current folder of an empty one
+        callback=_expand_runs_path if may_be_new else _check_runs_path,
+        default="runs",
         envvar="ATTNCLI_RUNS",
         show_default=True,
         help=help_text,
     )
 
 
-def _check_runs_path(context: click.Context, parameter: click.Parameter, runs: Path) -> Path:
+def _expand_runs_path(context: click.Context, parameter: click.Parameter, runs: str) -> Path:
     """Return the folder of runs, ~ expanded. Raises UserError for a path that no folder can have."""
-    return runs if context.resilient_parsing else expand_user_path(str(runs), "--runs")
+    return Path(runs) if context.resilient_parsing else expand_user_path(runs, "--runs")
+
+
+def _check_runs_path(context: click.Context, parameter: click.Parameter, runs: str) -> Path:
+    """Return the folder of runs, ~ expanded; it may be missing if the user did not type it, as before the first run.
+
+    Raises UserError for a typed folder that is not there, with the most similar one beside it.
+    """
+    folder = _expand_runs_path(context, parameter, runs)
+    is_typed = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    if context.resilient_parsing or not is_typed or folder.is_dir():
+        return folder
+    siblings = [path for path in folder.parent.glob("*/") if not path.name.startswith(".")]
+    suggestion = suggest_name(folder.name, (), {path.name: f"--runs {shlex.quote(str(path))}" for path in siblings})
+    raise UserError(f"--runs {folder}: no such folder", suggestion or "`attncli run` makes it; this command only reads")
 
 
 runs_option = make_runs_option("Folder of the runs.")
-_STORE = (
-    runs_option,
-    click.option(
-        "--tracking-uri", metavar="URI", help="MLflow store  [default: $MLFLOW_TRACKING_URI, else RUNS/mlflow.db]"
-    ),
+new_runs_option = make_runs_option("Folder of the runs.", may_be_new=True)
+_TRACKING = click.option(
+    "--tracking-uri", metavar="URI", help="MLflow store  [default: $MLFLOW_TRACKING_URI, else RUNS/mlflow.db]"
 )
 _RESULTS_OF_OTHERS = (
     click.option(
@@ -58,6 +77,11 @@ _RESULTS_OF_OTHERS = (
         help="Results that attncli brings, from `attncli results ls`.",
     ),
 )
+alone_option = click.option(
+    "--alone",
+    is_flag=True,
+    help="Only the results of --with and --shipped, without your own runs.",
+)
 folder_is_option = click.option(
     "--folder-is",
     metavar="NAME",
@@ -73,8 +97,13 @@ planned_seeds_option = click.option(
 
 
 def store_options(command: F) -> F:
-    """Add the options that say where runs and their MLflow store are."""
-    return apply_options(_STORE, command)
+    """Add the options that say where runs and their MLflow store are, to a command that reads them."""
+    return apply_options((runs_option, _TRACKING), command)
+
+
+def new_store_options(command: F) -> F:
+    """Add the options that say where runs and their MLflow store are or will be, to a command that makes them."""
+    return apply_options((new_runs_option, _TRACKING), command)
 
 
 def results_of_others_options(command: F) -> F:
@@ -94,6 +123,12 @@ def open_results_of_others(with_files: Sequence[Path], shipped: Sequence[str]) -
 
     files = [*with_files, *map(find_shipped_results, shipped)]
     return click.get_current_context().with_resource(imported_results(files, echo_note))
+
+
+def refuse_alone_without_results(alone: bool, with_files: Sequence[Path], shipped: Sequence[str]) -> None:
+    """Raise UserError for `--alone` without results of others, which leaves nothing."""
+    if alone and not with_files and not shipped:
+        raise UserError("--alone: no results are named", "--shipped NAME or --with FILE names some")
 
 
 def warn_of_unreadable_runs(error: UserError) -> None:

@@ -70,17 +70,15 @@ def execute_sweep(
         The runs that did not finish, and why the sweep stopped early ("" if it did not).
 
     Raises:
-        UserError: the executor cannot be had as it is asked for, or a run here would refuse its images.
+        UserError: the executor cannot be had as it is asked for, or images that are here would be refused by a run.
     """
     from attncli.jobs import execute_plan
     from attncli.jobs.executors import choose_executor
-    from attncli.jobs.plan import check_plan_images
     from attncli.jobs.worker_pool import WorkerSettings
     from attncli.report.sweep_progress import SweepProgress
     from attncli.system.signals import sweep_stop_request
 
-    if choice.name == LOCAL:  # a cluster's machines have other folders
-        check_plan_images(plan)
+    _check_images(plan, is_local=choice.name == LOCAL, quiet=quiet)
     executor, jobs = choose_executor(
         choice.name,
         WorkerSettings(run_store, FIGURE_HOOK),
@@ -95,6 +93,22 @@ def execute_sweep(
         for event in execute_plan(plan, executor, stop, run_store, fail_fast=fail_fast):
             progress.handle_event(event)
     return progress.failures, stop.reason
+
+
+def _check_images(plan: "SweepPlan", *, is_local: bool, quiet: bool) -> None:
+    """Raise UserError for images of the plan that a run would refuse, before anything is submitted or trained.
+
+    The machines of a cluster may have folders that this one lacks: for them a missing folder is only told of.
+    """
+    from attncli.jobs.plan import check_plan_images
+    from attncli.report import sweep_summary
+
+    if is_local:
+        return check_plan_images(plan)
+    for line in sweep_summary.describe_plan_images(plan):
+        if not quiet:
+            echo_note(line)
+    return None
 
 
 def _list_executor_notes(choice: ExecutorChoice) -> list[str]:

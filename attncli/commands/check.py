@@ -7,7 +7,7 @@ import click
 
 from attncli.commands._output import echo_json, echo_note, json_option
 from attncli.commands._recipe_options import find_recipe, read_recipe, recipe_options
-from attncli.commands._run_options import runs_option
+from attncli.commands._run_options import new_runs_option
 
 if TYPE_CHECKING:
     from attncli.jobs.plan import PlannedRun
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command()
 @recipe_options
 @click.option("--schema", is_flag=True, help="Print the JSON schema of recipes, for editors.")
-@runs_option
+@new_runs_option
 @json_option
 def command(schema: bool, runs: Path, as_json: bool, **options: Any) -> None:
     """Check a recipe and report every unknown key, wrong type and unknown name at once.

@@ -18,8 +18,10 @@ from attncli.commands._completion import (
 from attncli.commands._output import echo_json, echo_note, format_option, json_option
 from attncli.commands._result_stream import echo_result
 from attncli.commands._run_options import (
+    alone_option,
     open_results_of_others,
     planned_seeds_option,
+    refuse_alone_without_results,
     results_of_others_options,
     store_options,
     warn_of_unreadable_runs,
@@ -94,6 +96,7 @@ if TYPE_CHECKING:
     help="Cost axis of the plot.",
 )
 @results_of_others_options
+@alone_option
 @click.option(
     "--plot/--no-plot",
     default=None,
@@ -122,6 +125,7 @@ def command(
     cost: str,
     with_files: tuple[Path, ...],
     shipped: tuple[str, ...],
+    alone: bool,
     plot: bool | None,
     plot_as: str,
     runs: Path,
@@ -142,6 +146,7 @@ def command(
       attncli compare --recipe cifar-fast --since 2026-11-01
       attncli compare --over dataset,backbone
       attncli compare --with theirs.results
+      attncli compare --shipped cifar10-resnet20 --alone
       attncli compare --format csv > runs.csv
       attncli compare --format latex --columns attention,params,macs,top1,top5 > table.tex
     """
@@ -154,8 +159,11 @@ def command(
     run_filter = read_run_filter(
         dataset=dataset, backbone=backbone, attn=attn, recipe=recipe, sweep=sweep, since=since, runs=runs
     )
+    refuse_alone_without_results(alone, with_files, shipped)
     run_store = RunStore(runs, tracking_uri)
-    finished_runs, failed_runs = _read_runs(run_store, with_files, shipped)
+    finished_runs, failed_runs = ([], []) if alone else _read_own_runs(run_store)
+    if with_files or shipped:
+        finished_runs, failed_runs = _add_results_of_others(finished_runs, failed_runs, with_files, shipped)
     run_filter.refuse_unknown_names(finished_runs)
     format_ = "json" if as_json else format_
     has_others = bool(with_files or shipped)
@@ -184,17 +192,26 @@ def command(
     return None
 
 
-def _read_runs(
-    run_store: "RunStore", with_files: Sequence[Path], shipped: Sequence[str]
-) -> "tuple[Sequence[FinishedRun], Sequence[FailedRun]]":
-    """Return the finished and the failed runs of the store, and with them the results of others."""
-    from attncli.result_merging import merge_results, rename_failed_groups
+def _read_own_runs(run_store: "RunStore") -> "tuple[Sequence[FinishedRun], Sequence[FailedRun]]":
+    """Return the finished and the failed runs of the store."""
     from attncli.runs import read_failed_runs, read_finished_runs
 
     finished_runs = read_finished_runs(run_store, warn_of_unreadable_runs)
-    failed_runs = read_failed_runs(run_store.runs, warn_of_unreadable_runs)
-    if not with_files and not shipped:
-        return finished_runs, failed_runs
+    return finished_runs, read_failed_runs(run_store.runs, warn_of_unreadable_runs)
+
+
+def _add_results_of_others(
+    finished_runs: "Sequence[FinishedRun]",
+    failed_runs: "Sequence[FailedRun]",
+    with_files: Sequence[Path],
+    shipped: Sequence[str],
+) -> "tuple[Sequence[FinishedRun], Sequence[FailedRun]]":
+    """Return the finished and the failed runs with the results of others.
+
+    Raises UserError if no run of the files can be paired with one here.
+    """
+    from attncli.result_merging import merge_results, rename_failed_groups
+
     others = open_results_of_others(with_files, shipped)
     return merge_results(finished_runs, others, must_match=not shipped), rename_failed_groups(failed_runs, others)
 

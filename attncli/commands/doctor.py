@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from attncli.commands._output import echo_json, json_option, wrap_with_label
-from attncli.commands._run_options import store_options
+from attncli.commands._run_options import new_store_options
 
 
 @click.command()
-@store_options
+@new_store_options
 @click.option("--repair", is_flag=True, help="Replace a damaged store by one made from the runs; its file is kept.")
 @json_option
 def command(runs: Path, tracking_uri: str | None, repair: bool, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from attncli.commands._result_stream import echo_result
 from attncli.commands._run_options import locate_run, read_folder_runs_and_warn, runs_option
 from attncli.commands._value_types import NAMES
 from attncli.errors import UserError, unknown_name_error
+from attncli.quantities import format_quantity
 from attncli.system.terminal import find_text_width
 
 if TYPE_CHECKING:
@@ -76,8 +77,11 @@ def command(
     )
     evaluated_runs = [_evaluate_run(folder, request) for folder in _locate_runs(runs, names)]
     run_names = distinguish_names([run.trained.recipe for run in evaluated_runs])
-    named_runs = zip(run_names, evaluated_runs, strict=True)
+    named_runs = list(zip(run_names, evaluated_runs, strict=True))
     rows = [_make_row(name, evaluation) for name, run in named_runs for evaluation, _ in run.evaluations]
+    for name, run in named_runs:
+        for evaluation, _ in run.evaluations:
+            _note_nonfinite(name, evaluation)
     if as_json:
         return echo_json(rows)
     if len(evaluated_runs) == 1 or format_ in ("table", "csv"):
@@ -158,6 +162,15 @@ def _make_row(name: str, evaluation: "Evaluation") -> dict[str, Any]:
         "top5": evaluation.informative_top5,
         "loss": evaluation.loss,
     }
+
+
+def _note_nonfinite(name: str, evaluation: "Evaluation") -> None:
+    """Say on stderr how many images had no finite loss, if any."""
+    if images := evaluation.count_nonfinite():
+        echo_note(
+            f"note: {name}: the loss of {format_quantity(images, 'image')} of {evaluation.split} is no finite number: "
+            "counted as wrong, and left out of the mean loss"
+        )
 
 
 def _print_rows(rows: list[dict[str, Any]], format_: str) -> None:

@@ -10,7 +10,7 @@ from attncli.commands._output import echo_json, format_option, json_option
 from attncli.commands._recipe_options import classes_option, network_options, read_recipe
 from attncli.commands._result_stream import echo_result
 from attncli.errors import CollectedError, UserError
-from attncli.system.terminal import find_terminal_width
+from attncli.system.terminal import fill_text, find_terminal_width
 
 if TYPE_CHECKING:
     from attncli.recipe import Recipe
@@ -92,7 +92,7 @@ def command(
     measured = MeasuredOverheads(rows, first.model.backbone, shape.classes, size, first.data.frames)
     width = find_terminal_width()
     click.echo(render_overheads(measured, width))
-    click.echo("\n" + click.wrap_text(describe_overhead_columns(measured), min(width, 100)), err=True)
+    click.echo("\n" + fill_text(describe_overhead_columns(measured), min(width, 100)), err=True)
     return None
 
 

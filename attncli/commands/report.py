@@ -16,6 +16,7 @@ from attncli.commands._claim_options import (
 from attncli.commands._completion import complete_mechanisms
 from attncli.commands._output import echo_note, overwrite_line
 from attncli.commands._run_options import (
+    alone_option,
     folder_is_option,
     results_of_others_options,
     store_options,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @claim_backbone_option
 @folder_is_option
 @results_of_others_options
+@alone_option
 @claim_files_option
 @click.option("--title", metavar="TEXT", help="Title of the report.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [default: RUNS/report.html]")
@@ -50,6 +52,7 @@ def command(
     folder_is: str | None,
     with_files: tuple[Path, ...],
     shipped: tuple[str, ...],
+    alone: bool,
     files: tuple[Path, ...],
     title: str | None,
     out: Path | None,
@@ -86,13 +89,13 @@ def command(
         report_claim=overwrite_line,
         report_unreadable=warn_of_unreadable_runs,
     )
-    evidence = add_results_of_others(own_evidence, with_files, shipped, folder_is)
+    evidence = add_results_of_others(own_evidence, with_files, shipped, folder_is, alone)
     known_claims = read_known_claims(files)
     requested = claim_files.select_claims(known_claims, attn=mechanisms)
     verdicts = judge.judge_claims(known_claims, evidence, requested=requested)
     overwrite_line("")
     has_others = bool(with_files or shipped)
-    own_source = [] if has_others and not own_evidence.runs else [f"the folder {runs}"]
+    own_source = [] if alone or (has_others and not own_evidence.runs) else [f"the folder {runs}"]
     report_data = gather_report_data(
         [*own_source, *(file.name for file in with_files), *shipped],
         verdicts,
@@ -113,14 +116,14 @@ def _format_command(values: Mapping[str, Any]) -> str:
         ("--attn", ",".join(values["attn"] or ())),
         ("--backbone", values["backbone"]),
         ("--folder-is", values["folder_is"]),
-        ("--runs", str(values["runs"])),
+        ("--runs", "" if values["alone"] else str(values["runs"])),
         *(("--with", str(file)) for file in values["with_files"]),
         *(("--shipped", name) for name in values["shipped"]),
         *(("--file", str(file)) for file in values["files"]),
         ("--title", values["title"]),
     ]
     words = [word for name, value in options if value for word in (name, value)]
-    return shlex.join(["attncli", "report", *words])
+    return shlex.join(["attncli", "report", *words, *(["--alone"] if values["alone"] else [])])
 
 
 def _write_report(path: Path, report_data: "ReportData") -> None:

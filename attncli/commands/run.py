@@ -12,7 +12,7 @@ from attncli.commands._device_option import device_option
 from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
 from attncli.commands._recipe_options import read_recipe, recipe_options
 from attncli.commands._result_stream import release_stdout
-from attncli.commands._run_options import store_options
+from attncli.commands._run_options import new_store_options
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
 from attncli.system.launcher import read_process_rank
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Train in N processes, on cores (gloo) or GPUs.")
 @quiet_option
 @device_option
-@store_options
+@new_store_options
 @json_option
 def command(
     resume: bool,

@@ -2,7 +2,6 @@
 
 import json
 import re
-import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import click
 
 from attncli.commands._completion import complete_mechanisms
 from attncli.commands._output import echo_json, json_option, wrap_with_label
-from attncli.system.terminal import find_terminal_width, find_text_width
+from attncli.system.terminal import fill_text, find_terminal_width, find_text_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,7 +131,7 @@ def _wrap_paragraphs(text: str, width: int) -> str:
     paragraphs = [
         paragraph
         if re.search(r"^\s", paragraph, re.MULTILINE) or max(map(len, paragraph.splitlines())) <= width
-        else textwrap.fill(paragraph, width, break_on_hyphens=False)
+        else fill_text(paragraph, width)
         for paragraph in text.split("\n\n")
     ]
     return "\n\n".join(paragraphs)

@@ -23,7 +23,7 @@ from attncli.commands._recipe_options import (
     refuse_misplaced_words,
     refuse_unused_root,
 )
-from attncli.commands._run_options import open_results_of_others, results_of_others_options, store_options
+from attncli.commands._run_options import new_store_options, open_results_of_others, results_of_others_options
 from attncli.commands._sweep_execution import (
     EXECUTORS,
     LOCAL,
@@ -108,7 +108,7 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
 @results_of_others_options
 @quiet_option
 @device_option
-@store_options
+@new_store_options
 @json_option
 def command(
     sweep: Path | None,

@@ -20,7 +20,7 @@ from attncli.data.images.arrays import (
     VariableSizeImages,
     wrap_tensor,
 )
-from attncli.data.images.files import SHOWN, UnreadableFile
+from attncli.data.images.files import UnreadableFile, name_unreadable_files
 from attncli.data.images.grey_range import find_grey_range, load_grey_range
 from attncli.data.images.pixel_rules import FULL_RANGE, DeepGreyError, choose_pixel_rules
 from attncli.data.images.variable_size import read_whole_images
@@ -157,11 +157,10 @@ def _load_whole_images(data: Data, lazy_split: LazySplit, paths: DataPaths) -> W
 
 def _describe_left_out(left_out: list[UnreadableFile]) -> list[str]:
     """Return a note that names the files that were left out, at most a few of them."""
-    named = "; ".join(f"{path} ({reason})" for path, reason in left_out[:SHOWN])
-    more = f"; and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
-    return (
-        [f"left out, {format_quantity(len(left_out), 'file')} that cannot be read: {named}{more}"] if left_out else []
-    )
+    if not left_out:
+        return []
+    count = format_quantity(len(left_out), "file")
+    return [f"left out, {count} that cannot be read: {name_unreadable_files(left_out)}"]
 
 
 def _describe_shared_groups(lazy_splits: dict[str, LazySplit]) -> list[str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from attncli.data.images.image_facts import ImageFacts
 from attncli.data.images.pixel_rules import PLAIN_COLOUR, PixelRules, describe_traits
+from attncli.quantities import format_first
 
 SHOWN_CLASSES, SHOWN_ALIKE = 8, 3
 SPLIT_PAIRS = (("train", "test"), ("train", "val"), ("val", "test"))
@@ -155,9 +156,8 @@ def describe_first_classes(wanted: object, chosen: Sequence[str], class_count: i
     """Return a line that names the classes that a number (data.classes=10) has chosen, if it left some out."""
     if not isinstance(wanted, int) or len(chosen) == class_count:
         return []
-    more = f" and {len(chosen) - SHOWN_CLASSES} more" if len(chosen) > SHOWN_CLASSES else ""
-    names = ", ".join(f"'{name}'" for name in chosen[:SHOWN_CLASSES])
-    return [f"the first {len(chosen)} of {class_count} classes, in the dataset's order: {names}{more}"]
+    names = format_first([f"'{name}'" for name in chosen], SHOWN_CLASSES)
+    return [f"the first {len(chosen)} of {class_count} classes, in the dataset's order: {names}"]
 
 
 def _sum_counts(splits: Mapping[str, SplitFiles]) -> dict[str, int]:

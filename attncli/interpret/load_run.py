@@ -9,7 +9,7 @@ from torch import nn
 from attncli import attention, data, records
 from attncli import recipe as recipes
 from attncli.data.dataset import Dataset
-from attncli.errors import UserError
+from attncli.errors import UserError, quote_word
 from attncli.recipe import Recipe
 from attncli.run import make_input_spec
 from attncli.track import find_finished_result
@@ -43,12 +43,14 @@ def load_finished_run(folder: Path, dataset: Dataset | None = None, device: torc
     recipe = recipes.read(folder / "recipe.yaml")
     result = records.read_result(folder)
     if result is None:
-        raise UserError(f"{folder}: this run is not finished", f"attncli run {folder / 'recipe.yaml'} resumes it")
+        raise UserError(
+            f"{folder}: this run is not finished", f"attncli run {quote_word(folder / 'recipe.yaml')} resumes it"
+        )
     dataset = dataset or data.load(recipe.resolve_data(), cache=folder.parent / "cache")
     if result.data_digest not in ("", dataset.digest):
         raise UserError(
             f"{folder}: trained on other images than those of {dataset.origin} now",
-            f"attncli run {folder / 'recipe.yaml'} trains on these",
+            f"attncli run {quote_word(folder / 'recipe.yaml')} trains on these",
         )
     choose_kernels(torch.device(device), "fp32")
     net = build_without_pretrained(recipe, make_input_spec(dataset))

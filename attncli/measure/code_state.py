@@ -14,7 +14,7 @@ from attncli import attention
 from attncli.measure.code_cache import PACKAGE, read_values, stamp_code, write_values
 from attncli.recipe import Recipe
 
-LOOP_PARTS = ("data", "train", "backbones", "model.py", "seeds.py", "attention")  # of attention the shared files only
+LOOP_PARTS = ("data", "train", "backbones", "model", "seeds.py", "attention")  # of attention the shared files only
 LAYOUT_TOKENS = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
 _LOOP = "loop"
 _known_hashes: dict[str, str] = {}  # of the code of this process, which does not change

@@ -32,7 +32,7 @@ from attncli.system.code_reference import is_code_reference
 T = TypeVar("T")
 MAX_REMEMBERED = 64  # networks
 COUNTS_FILE, MAX_KEPT = "counts", 512  # file in the folder for caches, and networks in it
-COUNTED_PARTS = ("attention", "backbones", "measure", "model.py")  # of the package: what decides the counts
+COUNTED_PARTS = ("attention", "backbones", "measure", "model")  # of the package: what decides the counts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from attncli.system.other_work import count_cores_used_by_others, read_cpu_use
 from attncli.train import choose_device, resolve_precision, tune_malloc
 from attncli.train.distributed import choose_kernels
 from attncli.train.memory_fitting import fit_batch_to_memory
+from attncli.train.step_graph import agree_on_steps
 
 ROUNDS = 9  # a distribution-free 95 % interval of a median needs six
 LARGE_IMAGE_SIDE, BATCH, LARGE_BATCH = (
@@ -58,7 +59,7 @@ def time_networks(recipes: Sequence[Recipe], shape: InputSpec, *, rounds: int = 
     cpu_use = read_cpu_use()
     device = choose_device()
     precision = resolve_precision(recipes[0].train.precision, device)
-    choose_kernels(device, precision)
+    choose_kernels(device, precision, deterministic=any(recipe.train.deterministic for recipe in recipes))
     if device.type == "cpu":
         tune_malloc()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -92,11 +93,14 @@ def _prepare_at_common_batch(
 
     Raises RunFailedError if one image of each network is too much.
     """
+    nets = [model.build(recipe, shape) for recipe in recipes]
+    agreed_recipes = agree_on_steps(recipes, nets, device, precision)
 
     def prepare_networks(batch: int) -> list[TimedNetwork]:
         images = image_shape(batch, shape.size, shape.frames)
         return [
-            prepare_timed_network(model.build(r, shape), r, shape.classes, images, precision, device) for r in recipes
+            prepare_timed_network(net, recipe, shape.classes, images, precision, device)
+            for net, recipe in zip(nets, agreed_recipes, strict=True)
         ]
 
     batch = LARGE_BATCH if max(shape.size) >= LARGE_IMAGE_SIDE else BATCH

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from attncli import attention, model
-from attncli.backbones import sites
+from attncli.backbones.placement import find_placements
 from attncli.errors import UserError
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
@@ -38,7 +38,7 @@ def list_site_costs(recipe: Recipe, spec: InputSpec) -> list[SiteCost]:
     places = [
         (member, placement)
         for member in resolved.mechanism.members
-        for placement in sites.find_placements(plain, structure, model.make_placement_request(resolved, member, spec))
+        for placement in find_placements(plain, structure, model.make_placement_request(resolved, member, spec))
     ]
     costs = []
     for member, placement in places:  # a user's code may read values while it is built

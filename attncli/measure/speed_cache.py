@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from attncli.measure.code_state import name_training_code
 from attncli.recipe import Recipe, Train
 from attncli.records import Speed
@@ -22,7 +24,9 @@ from attncli.system.files import write_atomically
 SPEEDS_FILE = "speeds.json"  # in the folder of runs
 MACHINE_KEYS = ("cpu", "usable_cpus", "threads", "gpu", "torch", "torchvision", "cuda", "platform")
 TRAIN_KEYS = ("batch_size", "optimizer", "nesterov", "clip_norm", "channels_last", "compile")
-LATE_TRAIN_KEYS = ("accumulate", "deterministic", "graph")  # in an entry only if they are not at their default
+# In an entry only if they are not at their default; an entry without one was timed at its default.
+LATE_TRAIN_KEYS = ("accumulate", "deterministic", "graph", "lr_factors", "class_weights", "ema", "label_smoothing")
+MIXING_KEYS = ("mixup", "cutmix")  # of the data: the labels are shares of classes then
 MECHANISM_KEYS = ("attn", "options", "site", "stages", "blocks")
 MAX_AGE_S = 24 * 3600.0  # of a speed that is served from the file
 SpeedEntry = dict[str, Any]
@@ -37,18 +41,23 @@ def make_speed_key(
     machine: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return everything that a timing depends on: network, images, training, machine, and the code of all of them."""
-    identity = recipe.build_identity()
+    identity, mixing = recipe.build_identity(), _read_changed_values(recipe.data, MIXING_KEYS)
     return {
         "model": identity["model"],
         "images": [classes, *size, frames],
-        "train": {
-            name: identity["train"][name] for name in (*TRAIN_KEYS, *LATE_TRAIN_KEYS) if name in identity["train"]
-        }
+        "train": {name: identity["train"][name] for name in TRAIN_KEYS}
+        | _read_changed_values(recipe.train, LATE_TRAIN_KEYS)
         | {"precision": precision},
         "measure": recipe.measure.model_dump(exclude={"speed", "check_memory"}),
         "machine": {name: machine.get(name) for name in MACHINE_KEYS},
         "code": name_training_code(recipe),
-    }
+    } | ({"mixing": mixing} if mixing else {})
+
+
+def _read_changed_values(section: BaseModel, names: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a recipe's section under these names that are not the defaults."""
+    defaults = type(section)().model_dump(include=set(names))
+    return {name: value for name, value in section.model_dump(include=set(names)).items() if value != defaults[name]}
 
 
 def get_or_measure_speed(
@@ -149,6 +158,7 @@ def _is_same_training(key: Mapping[str, Any], recipe: Recipe, images: Sequence[i
         "processes" not in key
         and ("device" in key) == (bool(key["machine"].get("gpu")) and gpu_support.read_requested_device() == "cpu")
         and key["images"] == list(images)
+        and key.get("mixing", {}) == _read_changed_values(recipe.data, MIXING_KEYS)
         and all(key["train"][name] == train_values[name] for name in TRAIN_KEYS)
         and all(key["train"].get(name, default_values[name]) == train_values[name] for name in LATE_TRAIN_KEYS)
         and train_values["precision"] in (key["asked"], key["train"]["precision"])

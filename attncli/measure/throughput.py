@@ -3,9 +3,9 @@
 Both networks are copied, so that they do not change, and get one batch of noise images. They run in turn (network and
 baseline, baseline and network, ...): if something slows the machine down for a while, it slows both. A pair gives one
 ratio; the ratio is their median with its 95 % interval, for which at least nine pairs are timed. The first runs are
-warm-up (memory, kernels, clocks, the compiler) and do not count. A training step is that of the training loop:
-forward and backward pass of the loss in the recipe's precision and memory layout, clipping, optimiser, captured if
-`train.graph` says so; the learning rate is 0.
+warm-up (memory, kernels, clocks, the compiler) and do not count. A training step is that of the training loop
+(`attncli.train.training_step`), with a learning rate of 0; the batch stays the same one, so the work on images is not
+in it. After a training in several processes it is the step of one of them, without their exchange.
 """
 
 import statistics
@@ -76,7 +76,7 @@ def measure_throughput(
 
     def prepare_pair(batch: int) -> NetworkPair:
         shape = image_shape(batch, size, frames)
-        return prepare_network_pair(model, baseline, recipe, classes, shape, precision, device)
+        return prepare_network_pair(model, baseline, recipe, classes, shape, precision, device, processes)
 
     def time_batch(batch: int) -> Speed:
         return _time_pair(prepare_pair, batch, recipe, precision, device)
@@ -127,10 +127,11 @@ def prepare_network_pair(
     shape: tuple[int, ...],
     precision: str,
     device: torch.device,
+    processes: int = 1,
 ) -> NetworkPair:
     """Return copies of both networks on the device, warmed up: each has run one inference and one training step."""
     nets = (model, baseline)
-    own, plain = agree_on_steps((recipe, recipe.make_baseline()), nets, device, precision)
+    own, plain = agree_on_steps((recipe, recipe.make_baseline()), nets, device, precision, processes)
     return (
         prepare_timed_network(model, own, classes, shape, precision, device),
         prepare_timed_network(baseline, plain, classes, shape, precision, device),

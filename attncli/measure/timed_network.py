@@ -5,21 +5,18 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.amp.grad_scaler import GradScaler
 
+from attncli.data.augmentation.config import build_augmentation
 from attncli.measure.paired_timing import synchronize_device
 from attncli.recipe import Recipe
-from attncli.train import autocast_context, optim
-from attncli.train.accumulation import accumulate_gradients
-from attncli.train.cpu_convolutions import speed_up_convolutions
-from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
-from attncli.train.loss import TrainingObjective
-from attncli.train.norm_counters import keep_norm_counters_on_host
-from attncli.train.parameter_groups import group_parameters
-from attncli.train.step_graph import make_step_graph
+from attncli.train import autocast_context
+from attncli.train.device import uses_channels_last
+from attncli.train.training_step import prepare_step, run_training_step
 
 WARM_SECONDS = 0.5  # that a GPU works before it is timed
 
@@ -42,48 +39,34 @@ def prepare_timed_network(
     precision: str,
     device: torch.device,
 ) -> TimedNetwork:
-    """Return a warmed-up copy of a network on the device; its noise batch of `shape` is the same for all networks."""
+    """Return a warmed-up copy of a network on the device; its noise batch of `shape` is the same for all networks.
+
+    Raises UserError if the recipe cannot train the network.
+    """
     torch.manual_seed(0)
     images = torch.randn(math.prod(shape[:-3]), *shape[-3:], device=device)
     if uses_channels_last(recipe.train, device):
         images = images.to(memory_format=torch.channels_last)
     images, labels = images.unflatten(0, shape[:-3]), torch.randint(classes, shape[:1], device=device)
-    return _warm_up_network(model, recipe, recipe.model.attn, images, labels, precision)
+    if build_augmentation(recipe.data).has_mixing and not callable(getattr(model, "loss", None)):
+        labels = F.one_hot(labels, classes).float()  # the shares of the classes in a mixed image
+    return _warm_up_network(model, recipe, classes, images, labels, precision)
 
 
 def _warm_up_network(
-    model: nn.Module, recipe: Recipe, attn: str, images: Tensor, labels: Tensor, precision: str
+    model: nn.Module, recipe: Recipe, classes: int, images: Tensor, labels: Tensor, precision: str
 ) -> TimedNetwork:
     device, settings = images.device, recipe.train
     bytes_before = _count_allocated_bytes(device)
-    net = copy.deepcopy(model).to(device).train()
-    if uses_channels_last(settings, device):
-        convert_to_channels_last(net)
-    keep_norm_counters_on_host(net, settings.compile)
-    speed_up_convolutions(net, device, precision)
-    compile_network(net, settings)
-    objective = TrainingObjective(net, smoothing=settings.label_smoothing, precision=precision, device=device)
-    optimizer = optim.build_optimizer(group_parameters(net, settings, attn), settings, device)
-    optim.set_learning_rate(optimizer, 0.0)
-    scaler = GradScaler(device.type, enabled=precision == "fp16")
-
-    def update_weights(images: Tensor, labels: Tensor) -> Tensor:
-        loss = accumulate_gradients(objective, images, labels, scaler, min(settings.accumulate, len(images)))
-        if settings.clip_norm is not None:
-            scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(net.parameters(), settings.clip_norm)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-        return loss
-
-    step_graph = make_step_graph(recipe, net, optimizer, device, precision)
+    net = copy.deepcopy(model)
+    class_weights = None if settings.class_weights == "none" else torch.ones(classes)
+    size = (images.shape[-2], images.shape[-1])
+    step = prepare_step(net, recipe, size, device, precision, class_weights=class_weights)
+    numbers = count(1)
 
     def train_step() -> None:
-        if step_graph:
-            step_graph.run(update_weights, images, labels)
-        else:
-            update_weights(images, labels)
+        number = next(numbers)
+        run_training_step(step, images, labels, learning_rate=0.0, seed=number, number=number)
 
     def infer_step() -> None:
         with torch.inference_mode(), autocast_context(precision, device):

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides what a run does. Its keys, types and defaults are in one place, `schema.py`.
+"""A recipe: everything that decides what a run does. Its keys, types and defaults are in one place, `sections.py`.
 
 `read` merges a YAML file and command-line overrides, reports all errors at once, and returns a frozen Recipe whose
 digest identifies the run.
@@ -8,17 +8,9 @@ from attncli.recipe.file_identity import name_backbone_by_content, name_mechanis
 from attncli.recipe.key_names import find_recipe_key
 from attncli.recipe.library import find_recipe_file, list_recipe_files
 from attncli.recipe.load import find_key_errors, merge_values, read, set_dotted_key
+from attncli.recipe.recipe import Recipe, format_content, is_default_late_key, read_class_list
 from attncli.recipe.run_weights import locate_weights
-from attncli.recipe.schema import (
-    Data,
-    Measure,
-    Model,
-    Recipe,
-    Train,
-    format_content,
-    is_default_late_key,
-    read_class_list,
-)
+from attncli.recipe.sections import Data, Measure, Model, Train
 from attncli.recipe.yaml_loader import (
     compose_yaml,
     describe_yaml_error,

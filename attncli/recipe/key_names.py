@@ -4,7 +4,7 @@ import difflib
 from functools import cache
 
 from attncli.errors import fold_name
-from attncli.recipe.schema import Recipe
+from attncli.recipe.recipe import Recipe
 
 SYNONYMS = {  # what the scripts of other projects call the keys
     "learning_rate": "train.lr",

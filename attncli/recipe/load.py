@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails
 
 from attncli.errors import CollectedError, UserError, suggest_name
 from attncli.recipe.key_names import LEAST_SIMILARITY, SECTIONS, find_recipe_key
-from attncli.recipe.schema import Data, Measure, Model, Recipe, RecipeSection, Train
+from attncli.recipe.recipe import Recipe
+from attncli.recipe.sections import Data, Measure, Model, RecipeSection, Train
 from attncli.recipe.yaml_loader import load_yaml, parse_override
 
 MOST_LETTERS = 200  # of a value in an error

@@ -2,7 +2,6 @@
 
 import math
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from attncli.quantities import format_numbers, format_quantity
 from attncli.report import table
 from attncli.report.comparison import format_half_interval, format_p_value
 from attncli.report.table import MISSING, WIDTH, Column
+from attncli.system.terminal import fill_text
 
 NOTE = (
     "counted: exact. timed: median over rounds in turn with its 95 % interval. trained: difference in points with its "
@@ -32,9 +32,9 @@ PLURALS = {
 
 def render_verdicts(verdicts: Sequence[ClaimVerdict], width: int = WIDTH) -> str:
     """Return the table, the number of claims per verdict, and what the figures mean."""
-    legend = textwrap.fill(NOTE, width)
+    legend = fill_text(NOTE, width)
     text_table = table.render_text_table(COLUMNS, verdicts, width=width).strip("\n")
-    return f"{text_table}\n\n{textwrap.fill(summarize_verdicts(verdicts), width)}\n\n{legend}"
+    return f"{text_table}\n\n{fill_text(summarize_verdicts(verdicts), width)}\n\n{legend}"
 
 
 def summarize_verdicts(verdicts: Sequence[ClaimVerdict]) -> str:
@@ -204,10 +204,7 @@ def _list_part_lines(part: ComparisonOutcome) -> list[tuple[str, str]]:
 
 
 def _fill_line(label: str, text: str, width: int) -> str:
-    return textwrap.fill(
-        text, width, initial_indent=f"  {label:9}", subsequent_indent=" " * 11, break_long_words=False,
-        break_on_hyphens=False,
-    )  # fmt: skip
+    return fill_text(text, width, first=f"  {label:9}", later=" " * 11)
 
 
 def describe_trainings(trainings: Sequence[ClaimTraining]) -> str:

@@ -56,16 +56,35 @@ def compute_table_width(widths: Sequence[int], gap: int) -> int:
     return EDGES + sum(widths) + gap * (len(widths) - 1)
 
 
+def complete_keys(columns: Sequence[TextColumn], keys: Collection[int], width: int) -> Collection[int]:
+    """Return the numbers of the columns that name the rows, with further columns of names or texts.
+
+    They are added until no two rows have one name, as long as a line of `width` holds them and any other column.
+    """
+    chosen = list(keys)
+    for i, column in enumerate(columns):
+        names = list(zip(*(columns[key].cells for key in chosen), strict=True))
+        if len(set(names)) == len(names):
+            break
+        if not column.right and i not in chosen:
+            more = sorted([*chosen, i])
+            others = [other.least_width for other_i, other in enumerate(columns) if other_i not in more]
+            widths = [*(columns[key].least_width for key in more), max(others, default=0)]
+            chosen = more if compute_table_width(widths, 1) <= width else chosen
+    return chosen
+
+
 def split_columns(columns: Sequence[TextColumn], width: int, keys: Collection[int]) -> list[list[TextColumn]]:
     """Return all columns as one part if they fit a line, else in several that do; each of these begins with the keys.
 
     Args:
         columns: of the table.
         width: of a line.
-        keys: the numbers of the columns that name the rows.
+        keys: the numbers of the columns that name the rows; if two rows have one name, others are added.
     """
     if compute_table_width([column.least_width for column in columns], 1) <= width:
         return [list(columns)]
+    keys = complete_keys(columns, keys, width)
     key_columns = [columns[i] for i in keys]
     parts = [[*key_columns]]
     for column in (column for i, column in enumerate(columns) if i not in keys):

@@ -1,7 +1,6 @@
 """The comparison as a table: accuracy, difference to the baseline, cost, and the verdict."""
 
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
@@ -16,6 +15,7 @@ from attncli.quantities import format_quantity
 from attncli.report import table
 from attncli.report.table import HOST_MARK, MISSING, WIDTH, Column
 from attncli.runs import FailedRun, FinishedRun
+from attncli.system.terminal import fill_text
 from attncli.track.tags import format_mechanism, name_images
 
 Spread = Literal["ci", "sd"]  # what stands after ±
@@ -112,7 +112,8 @@ def _render_group(
             verdicts.setdefault(row.verdict, []).append(row.variant)
     lines = [wrap_text(f"{', '.join(names)}: {verdict}", width) for verdict, names in verdicts.items()]
     remarks = (
-        *_describe_family(rows), *_describe_pairing(rows), *_describe_images(rows), *_describe_limit(rows)
+        *_describe_family(rows), *_describe_pairing(rows), *_describe_images(rows), *_describe_nonfinite(rows),
+        *_describe_limit(rows)
     )  # fmt: skip
     lines += [wrap_text(line, width) for line in remarks]
     return "\n".join([table.render_text_table(columns, rows, title=title, width=width), *lines])
@@ -211,9 +212,19 @@ def _describe_images(rows: Sequence[ComparisonRow]) -> list[str]:
     return lines
 
 
+def _describe_nonfinite(rows: Sequence[ComparisonRow]) -> list[str]:
+    """Return how many test images each variant gave no finite loss."""
+    return [
+        f"{row.variant}: the loss of {format_quantity(images, 'test image')} of seed {seed} is no finite number, which "
+        "counts as wrong"
+        for row in rows
+        for seed, images in row.nonfinite_by_seed.items()
+    ]
+
+
 def wrap_text(text: str, width: int) -> str:
     """Return a paragraph in lines of `width` characters, the second and further ones indented."""
-    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False)
+    return fill_text(text, width, later="  ")
 
 
 def format_seed_count(row: ComparisonRow) -> str:

@@ -162,11 +162,11 @@ def draw_pareto(rows: Sequence[ComparisonRow], path: Path, cost: str = "params")
     grid_columns = min(3, len(groups))
     grid_rows = math.ceil(len(groups) / grid_columns)
     with saved_figure(path, 0.6 + 5.6 * grid_columns, 4.4 * grid_rows) as figure:
-        panels = figure.subplots(grid_rows, grid_columns, squeeze=False).flat
+        panels = figure.subplots(grid_rows, grid_columns, squeeze=False).ravel()
         for axes, (title, group, points) in zip(panels, groups, strict=False):
             axes.set_title(textwrap.fill(title, TITLE_WIDTH))
             _draw_costs(figure, axes, points, axis, choose_colours(group))
-        for axes in list(panels)[len(groups) :]:
+        for axes in panels[len(groups) :]:
             axes.set_visible(False)
 
 

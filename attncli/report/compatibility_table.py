@@ -1,12 +1,12 @@
 """Which mechanism fits which backbone: a table of signs for people, rows for programs."""
 
 import string
-import textwrap
 from collections.abc import Sequence
 from itertools import groupby
 
 from attncli import attention, backbones
 from attncli.backbones import compatibility
+from attncli.system.terminal import fill_text
 
 LETTERS = string.ascii_lowercase + string.ascii_uppercase
 FITS, LACKS, REFUSED, UNTRIED = "+", ".", "x", "?"
@@ -53,7 +53,7 @@ def render_compatibility(width: int) -> str:
         f"Squeeze-and-excitation is built into {_find_letters_with_se(letters)}: "
         "model.replace=se puts another in its place.",
     )
-    lines += [line for part in legend for line in textwrap.wrap(part, width)]
+    lines += [line for part in legend if part for line in fill_text(part, width).splitlines()]
     return "\n".join([*lines, "", *_list_reasons(letters, width)])
 
 
@@ -99,7 +99,7 @@ def _list_reasons(letters: dict[str, str], width: int) -> list[str]:
                 kinds.setdefault(why.partition(": ")[2] or why, []).append(letters[name])
         reasons = "; ".join(f"{''.join(refusing_letters)} {why}" for why, refusing_letters in kinds.items())
         if reasons:
-            lines += textwrap.wrap(f"{attn}: {reasons}", width, subsequent_indent="  ")
+            lines += fill_text(f"{attn}: {reasons}", width, later="  ").splitlines()
     return lines
 
 

@@ -38,7 +38,7 @@ def make_confusion(evaluation: Evaluation, classes: Sequence[str], title: str = 
         title: stands above the picture.
     """
     counts = evaluation.confusion
-    shares = compute_mistakes(counts)
+    shares = compute_mistakes(evaluation)
     highest = max(LIGHT_PERCENT, *(share for row in shares for share in row))  # so that few mistakes look like few
     side = min(10.0, 2.6 + 0.42 * len(counts)) if len(counts) <= MOST_NUMBERS else 8.5
     canvas = Canvas(side + 0.9, side)
@@ -55,10 +55,13 @@ def make_confusion(evaluation: Evaluation, classes: Sequence[str], title: str = 
     return canvas
 
 
-def compute_mistakes(counts: Sequence[Sequence[int]]) -> list[list[float]]:
-    """Return the share of each cell in its true class, in %; 0 on the diagonal."""
-    totals = [sum(row) or 1 for row in counts]
-    return [[0.0 if i == j else 100 * c / totals[i] for j, c in enumerate(row)] for i, row in enumerate(counts)]
+def compute_mistakes(evaluation: Evaluation) -> list[list[float]]:
+    """Return the share of each cell of the confusion matrix in its true class, in %; 0 on the diagonal."""
+    totals = [images or 1 for images in evaluation.count_images_by_class()]
+    return [
+        [0.0 if i == j else 100 * count / totals[i] for j, count in enumerate(row)]
+        for i, row in enumerate(evaluation.confusion)
+    ]
 
 
 def paint_matrix(counts: Sequence[Sequence[int]], shares: Sequence[Sequence[float]], highest: float) -> Image.Image:
@@ -193,12 +196,12 @@ def make_class_accuracy(evaluation: Evaluation, classes: Sequence[str], title: s
 
     If there are more than MOST_BARS classes, the worst and the best are shown. Arguments as in `make_confusion`.
     """
-    counts = evaluation.confusion
-    accuracies = [(100 * row[i] / (sum(row) or 1), i) for i, row in enumerate(counts)]
+    counts, class_sizes = evaluation.confusion, evaluation.count_images_by_class()
+    accuracies = [(100 * row[i] / (class_sizes[i] or 1), i) for i, row in enumerate(counts)]
     accuracies.sort(key=lambda accuracy: (-accuracy[0], accuracy[1]))
     shown = accuracies if len(accuracies) <= MOST_BARS else accuracies[: MOST_BARS // 2] + accuracies[-MOST_BARS // 2 :]
     names = [shorten_class_name(classes[i]) for _, i in shown]
-    labels = [_label_class(value, counts[i], i, classes) for value, i in shown]
+    labels = [_label_class(value, counts[i], class_sizes[i], i, classes) for value, i in shown]
     canvas = Canvas(7.2, 1.3 + 0.27 * len(shown))
     left, top = EDGE + GAP + _measure_widest(names, NAME_POINTS), _measure_header(title)
     right = canvas.width - EDGE - GAP - _measure_widest(labels, NAME_POINTS)
@@ -235,10 +238,10 @@ def _draw_dashed_line(canvas: Canvas, x: float, top: float, bottom: float) -> No
         y += 1.75 * dash
 
 
-def _label_class(value: float, row: Sequence[int], i: int, classes: Sequence[str]) -> str:
-    """Return the accuracy (%) of class i and the class that it is most often mistaken for."""
+def _label_class(value: float, row: Sequence[int], images: int, i: int, classes: Sequence[str]) -> str:
+    """Return the accuracy (%) of class i and the class that it is most often mistaken for; `images` are in class i."""
     mistakes, other = max(((c, j) for j, c in enumerate(row) if j != i), default=(0, i))
-    return f"{value:.1f}" + (f"   {100 * mistakes / (sum(row) or 1):.1f} as {classes[other]}" if mistakes else "")
+    return f"{value:.1f}" + (f"   {100 * mistakes / (images or 1):.1f} as {classes[other]}" if mistakes else "")
 
 
 def shorten_class_name(name: str) -> str:

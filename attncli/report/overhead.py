@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from textwrap import fill
 
 from attncli.literature import published
 from attncli.literature.published import ParameterMatch, PublishedNetwork, PublishedRow
@@ -19,6 +18,7 @@ from attncli.report.table import (
     render_text_table,
 )
 from attncli.system.other_work import QUIET_CORES
+from attncli.system.terminal import fill_text
 
 MIB = 2**20
 
@@ -64,14 +64,14 @@ def render_overheads(measured: MeasuredOverheads, width: int) -> str:
     if measured.whole_network_rows:
         parts.append(_render_whole_networks(measured, width))
     parts += [
-        fill(f"{row.attn} is {'not timed' if row.cost else 'left out'}: {row.problem}", width)
+        fill_text(f"{row.attn} is {'not timed' if row.cost else 'left out'}: {row.problem}", width)
         for row in measured.rows
         if row.problem
     ]
     if speeds := _render_process_speeds(measured, width):
         parts.append(speeds)
     if agreements := _format_agreements(measured):
-        parts.append(fill(agreements, width))
+        parts.append(fill_text(agreements, width))
     return "\n\n".join(parts)
 
 

@@ -1,12 +1,12 @@
 """Published figures as tables: one per source, and one that sets all sources beside what was measured here."""
 
 from collections.abc import Sequence
-from textwrap import fill
 from typing import Any, NamedTuple
 
 from attncli.analysis.deviation import UNITS, PrintedFigure, PublishedFigure
 from attncli.literature.published import PublishedRow
 from attncli.report.table import MISSING, Column, render_rows, render_text_table
+from attncli.system.terminal import fill_text
 
 _FIGURES = {
     "params": "exact params", "params_m": "params", "gflops": "gflops", "top1": "top-1", "top5": "top-5",
@@ -34,7 +34,7 @@ def render_published_rows(rows: Sequence[PublishedRow], width: int) -> str:
     for row in rows:
         sources.setdefault(row.source + (" (unverified)" if row.verified == "no" else ""), []).append(row)
     return "\n".join(
-        f"\n{fill(source, width)}\n{_render_source(source_rows, width)}" for source, source_rows in sources.items()
+        f"\n{fill_text(source, width)}\n{_render_source(source_rows, width)}" for source, source_rows in sources.items()
     )
 
 
@@ -52,14 +52,14 @@ def _make_published_row(row: PublishedRow, keys: Sequence[str]) -> dict[str, Any
 def render_deviations(figures: Sequence[PublishedFigure], width: int) -> str:
     """Return the table of all sources beside ours, then where sources differ, then what the columns mean."""
     disagreements = list_disagreements(figures)
-    wrapped_lines = [fill(line, width, subsequent_indent="  ", break_long_words=False) for line in disagreements]
+    wrapped_lines = [fill_text(line, width, later="  ") for line in disagreements]
     heading = f"Sources that print the same network differently (by {MIN_DISAGREEMENT:g} % or points and more):"
     joined_lines = "\n".join(wrapped_lines)
     return "\n\n".join(
         [
             render_text_table(COLUMNS, list_figure_lines(figures), width=width, keys=(0, 2)).strip("\n"),
-            *([f"{fill(heading, width)}\n\n{joined_lines}"] if wrapped_lines else []),
-            fill(NOTE, width),
+            *([f"{fill_text(heading, width)}\n\n{joined_lines}"] if wrapped_lines else []),
+            fill_text(NOTE, width),
         ]
     )
 

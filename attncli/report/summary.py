@@ -8,6 +8,7 @@ from attncli import records
 from attncli.quantities import format_quantity
 from attncli.recipe import Recipe
 from attncli.records import Result, Speed
+from attncli.runs import list_runs_option
 from attncli.track import tags
 from attncli.track.image_identity import find_finished_result
 from attncli.track.tags import name_images
@@ -30,6 +31,7 @@ def render_run_summary(result: Result, runs: Path) -> str:
         f"{_name_run_network(result)} on {name_images(recipe) if recipe else result.dataset}, seed {result.seed}",
         f"  test top-1    {_format_percent(result.test_top1)}   macro F1 {_format_percent(result.test_macro_f1)}   "
         f"{_format_top5(result)}after {_count_epochs(result.epochs)}, {result.seconds:.0f} s",
+        *_list_nonfinite_lines(result),
         *_list_validation_lines(result),
         *_list_difference_lines(result, plain),
         f"  parameters    {_format_count(result.params, result.baseline_params, baseline_name)}",
@@ -54,6 +56,14 @@ def render_run_summary(result: Result, runs: Path) -> str:
         *_list_next_steps(result, recipe, plain, runs),
     ]
     return "\n".join(lines)
+
+
+def _list_nonfinite_lines(result: Result) -> list[str]:
+    """Return how many of the wrong images had no finite loss, if any."""
+    if not result.test_nonfinite:
+        return []
+    images = format_quantity(result.test_nonfinite, "test image")
+    return [f"                the loss of {images} is no finite number: counted as wrong"]
 
 
 def _list_validation_lines(result: Result) -> list[str]:
@@ -141,7 +151,7 @@ def _list_difference_lines(result: Result, plain: Result | None) -> list[str]:
 
 def _list_next_steps(result: Result, recipe: Recipe | None, plain: Result | None, runs: Path) -> list[str]:
     """Return the commands that are useful after this run."""
-    runs_option = "" if str(runs) == "runs" else f" --runs {shlex.quote(str(runs))}"
+    runs_option = "".join(f" {shlex.quote(word)}" for word in list_runs_option(runs))
     if recipe is None:
         return [f"Next: attncli compare{runs_option}"]
     if result.attn == "none":

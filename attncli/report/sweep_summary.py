@@ -11,6 +11,7 @@ from attncli.quantities import format_quantity
 from attncli.report.comparison import wrap_text
 from attncli.report.run_progress import format_duration
 from attncli.report.table import WIDTH, Column, render_text_table
+from attncli.runs import list_runs_option
 from attncli.track.tags import name_images
 
 PlanLine = tuple[int, str, str, str, str]
@@ -119,9 +120,9 @@ def build_compare_command(plan: SweepPlan, runs: Path, sweep: str | None = None)
     """Return the command that compares the runs: those of the sweep, or else of its dataset and backbone."""
     words = ["attncli", "compare"]
     if sweep is not None:
-        return shlex.join([*words, "--sweep", sweep, *(["--runs", str(runs)] if str(runs) != "runs" else [])])
+        return shlex.join([*words, "--sweep", sweep, *list_runs_option(runs)])
     datasets = {name_images(run.recipe) for run in plan.runs}
     backbones = {run.recipe.model.backbone for run in plan.runs}
     words += ["--dataset", *datasets] if len(datasets) == 1 else []
     words += ["--backbone", *backbones] if len(backbones) == 1 else []
-    return shlex.join(words + (["--runs", str(runs)] if str(runs) != "runs" else []))
+    return shlex.join([*words, *list_runs_option(runs)])

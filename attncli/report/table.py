@@ -44,7 +44,8 @@ def render_text_table(
         rows: one for each line.
         title: above it.
         width: of a line, in characters.
-        keys: the numbers of the columns that name a row; if there are several tables, each begins with them.
+        keys: the numbers of the columns that name a row; if there are several tables, each begins with them, and with
+            further ones if two rows have one name.
     """
     rows = list(rows)
     text_columns = [TextColumn(column.heading, [column.cell(row) for row in rows], column.right) for column in columns]

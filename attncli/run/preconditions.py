@@ -57,6 +57,7 @@ def list_warnings(
         *dataset.warnings,
         *_check_needs(recipe, net, dataset, accelerator, cache_folder),
         *_list_size_warnings(recipe, dataset),
+        *list_few_image_warnings(recipe, len(dataset.train)),
         *_list_schedule_warnings(recipe, net),
         *_list_busy_core_warnings(accelerator, cpu_reading),
     ]
@@ -94,6 +95,17 @@ def _list_size_warnings(recipe: Recipe, dataset: Dataset) -> list[str]:
     is_whole = attention.is_whole_network(recipe.model.attn)
     line = None if is_whole else describe_large_images(recipe.model.backbone, dataset.size)
     return [line] if line else []
+
+
+def list_few_image_warnings(recipe: Recipe, image_count: int) -> list[str]:
+    """Return a line if the training images do not fill one batch; it names the key that leaves so few, if one does."""
+    batch_size = recipe.train.batch_size
+    if image_count >= batch_size:
+        return []
+    values = {"data.fraction": recipe.data.fraction, "data.per_class": recipe.data.per_class}
+    cause = "".join(f"{key}={value} leaves " for key, value in values.items() if value is not None)
+    images = format_quantity(image_count, "training image")
+    return [f"{cause}{images}, fewer than a batch (train.batch_size={batch_size}): an epoch is one step"]
 
 
 def _list_schedule_warnings(recipe: Recipe, net: nn.Module) -> list[str]:

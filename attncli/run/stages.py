@@ -79,6 +79,7 @@ def train_and_measure(context: RunContext, started_at: float, fresh: bool) -> Re
     )
     train.shutdown_process_group(accelerator)
     context.log_record(test)
+    _warn_of_nonfinite(context, "test", test.count_nonfinite())
     context.listener.on_stage("measuring the overhead against the plain network")
     input_spec = make_input_spec(dataset)
     build_baseline = cache(lambda: model.build(recipe.make_baseline(), input_spec))
@@ -126,7 +127,17 @@ def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]
             )  # 0 for an epoch that was trained just now
             epochs.append(epoch)
             context.log_record(epoch)
+            _warn_of_nonfinite(context, "validation", epoch.val_nonfinite)
     return epochs, earlier_seconds
+
+
+def _warn_of_nonfinite(context: RunContext, split: str, images: int) -> None:
+    """Warn of images without a finite loss."""
+    if images:
+        context.listener.on_warning(
+            f"the loss of {format_quantity(images, f'{split} image')} is no finite number: counted as wrong, and left "
+            "out of the mean loss"
+        )
 
 
 def describe_run_machine() -> dict[str, Any]:
@@ -205,4 +216,5 @@ def _build_result(
         code=context.tags["code"],
         train_limit=speed.train_limit if speed else None,
         infer_limit=speed.infer_limit if speed else None,
+        test_nonfinite=test.count_nonfinite(),
     )

@@ -19,6 +19,7 @@ from attncli.runs.folders import (
     RunFolder,
     find_run_folder,
     list_run_folders,
+    list_runs_option,
     locate_pretrained_run,
     restore_recipe,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "find_unreadable_runs",
     "list_run_folders",
     "list_run_overviews",
+    "list_runs_option",
     "list_untracked_runs",
     "locate_pretrained_run",
     "read_failed_runs",

@@ -16,6 +16,12 @@ from attncli.track.run_names import distinguish_names
 from attncli.track.tags import format_run_name
 
 RECIPE = "recipe.yaml"
+DEFAULT_RUNS = "runs"  # the folder of runs, in the current folder
+
+
+def list_runs_option(runs: Path) -> list[str]:
+    """Return the words with which a command names this folder of runs: none for the default one."""
+    return [] if str(runs) == DEFAULT_RUNS else ["--runs", str(runs)]
 
 
 def read_folder_recipe(folder: Path) -> Recipe:

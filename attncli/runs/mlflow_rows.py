@@ -114,6 +114,7 @@ def _convert_metrics(row: Mapping[str, Any], recipe: Recipe, machine: dict[str, 
         folder="",
         planned_seeds=_read_plan(run_tags),
         code=run_tags.get("code"),
+        test_nonfinite=int(metrics.get("test/nonfinite", 0)),
     )
     return recover_test_counts(result, int(metrics.get("test/images", 0)))
 

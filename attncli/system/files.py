@@ -101,9 +101,11 @@ def path_exists(path: Path) -> bool:
 def expand_user_path(text: str, key: str) -> Path:
     """Return the path that a user gave for a key, with ~ as the home folder.
 
-    Raises UserError for a path that no file can have, that cannot be recorded because it is not UTF-8, or that is an
-    address of the network.
+    Raises UserError for an empty text, for a path that no file can have, that cannot be recorded because it is not
+    UTF-8, or that is an address of the network.
     """
+    if not text.strip():
+        raise UserError(f"{key}: the path is empty", "give a folder or file; . is the current folder")
     try:
         path = Path(text).expanduser()
         os.fspath(path).encode()

@@ -33,6 +33,7 @@ def extract_metrics(record: Record) -> dict[str, float]:
         metrics[f"{record.split}/top5"] = record.informative_top5
         metrics[f"{record.split}/top1_pct"] = 100 * record.top1
         metrics[f"{record.split}/macro_f1"] = record.compute_macro_f1()
+        metrics[f"{record.split}/nonfinite"] = record.count_nonfinite() or None
     elif isinstance(record, Cost):
         metrics = _list_cost_metrics(record)
     else:
@@ -51,6 +52,7 @@ def _list_epoch_metrics(record: Epoch) -> dict[str, float | None]:
         "val/top1": record.val_top1,
         "val/top1_pct": None if record.val_top1 is None else 100 * record.val_top1,
         "val/top5": record.val_top5,
+        "val/nonfinite": record.val_nonfinite or None,
     }
 
 

@@ -1,17 +1,23 @@
 """The one MLflow run of a digest: found or created, with its parameters, tags and data set."""
 
 import json
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from attncli import recipe as recipes
+from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.track import experiment_views, store, tags
 from attncli.track.provenance import DatasetInfo, Provenance
-from attncli.track.run_names import RUN_NAME_TAG
+from attncli.track.run_names import RUN_NAME_TAG, distinguish_names
 from attncli.track.store import RunStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+MOST_NAMESAKES = 1000  # runs of one name that a new one is told from
 
 
 def get_or_create_run(
@@ -27,7 +33,6 @@ def get_or_create_run(
 
     `fresh` deletes an earlier one first.
     """
-    run_name = extra_tags.get(RUN_NAME_TAG, tags.format_run_name(recipe))[: tags.MAX_NAME_LENGTH]
     other_tags = {key: value for key, value in extra_tags.items() if key != RUN_NAME_TAG}  # a user may rename a run
     all_tags = tags.build_run_tags(recipe, provenance) | other_tags | {"digest": provenance.digest}
     with store.store_lock(run_store):
@@ -43,13 +48,29 @@ def get_or_create_run(
             run = client.create_run(
                 experiment_id,
                 start_time=provenance.started_ms,
-                run_name=run_name,
+                run_name=extra_tags.get(RUN_NAME_TAG) or choose_run_name(client, run_store, experiment_id, recipe),
                 tags=all_tags,  # set with the run, so that it can be found and closed if this process is killed now
             )
     _log_run_data(client, run, recipe, provenance, {} if is_new else all_tags)  # a new run has them already
     if run.info.status != "RUNNING":  # after the tags, which name the process that runs it
         client.update_run(run.info.run_id, status="RUNNING")
     return str(run.info.run_id), is_new
+
+
+def choose_run_name(client: "MlflowClient", run_store: RunStore, experiment_id: str, recipe: Recipe) -> str:
+    """Return the name of a new run: with the keys in which it differs from those of its name in the experiment.
+
+    Those whose recipe is not in the folder of runs, as other machines made them, are not looked at.
+    """
+    name = tags.format_run_name(recipe)
+    pattern = re.sub(r"""['"%\\]""", "_", name)  # _ is any letter, and the others mean something in a filter
+    others = client.search_runs([experiment_id], f"attributes.run_name LIKE '{pattern}%'", max_results=MOST_NAMESAKES)
+    recipes_of_others = []
+    for other in others:
+        with suppress(UserError):
+            path = run_store.runs / other.data.tags.get("digest", "-") / "recipe.yaml"
+            recipes_of_others.append(recipes.read(path))
+    return distinguish_names([recipe, *recipes_of_others])[0][: tags.MAX_NAME_LENGTH]
 
 
 def find_run(client: "MlflowClient", digest: str) -> "Run | None":

@@ -1,7 +1,8 @@
 """The predicted class of every test image of a run: runs/<digest>/predictions.npz.
 
 The file has two arrays in the order of the test set, `predicted` and `labels`, of the smallest unsigned integers that
-hold the classes (10,000 images of 10 classes take about 10 kB). From them the error by the choice of test images can
+hold the classes (10,000 images of 10 classes take about 10 kB); an image on which the network gave no finite loss has
+the number of classes as `predicted`, which is none. From them the error by the choice of test images can
 be told apart from the error by the choice of seeds.
 """
 
@@ -33,10 +34,13 @@ class ImagePredictions:
 
 
 def write_predictions(folder: Path, predicted: "np.ndarray", labels: "np.ndarray", classes: int) -> None:
-    """Write the predictions of a run: predicted and true classes (N,), integers below `classes`."""
+    """Write the predictions of a run: predicted and true classes (N,), integers below `classes`.
+
+    `classes` itself is the prediction of an image without a finite loss.
+    """
     import numpy as np
 
-    smallest = np.min_scalar_type(max(classes - 1, 0))
+    smallest = np.min_scalar_type(int(max(classes - 1, predicted.max(initial=0))))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, predicted=predicted.astype(smallest), labels=labels.astype(smallest))
     write_atomically(folder / PREDICTIONS_FILE, buffer.getvalue())

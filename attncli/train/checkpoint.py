@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from attncli.errors import RunFailedError, UserError
+from attncli.errors import RunFailedError, UserError, quote_word
 from attncli.records import Epoch
 from attncli.system.files import write_atomically
 from attncli.train import optim, safetensors_io
@@ -129,7 +129,10 @@ def load_weights(run_dir: Path, model: nn.Module) -> None:
     """
     path = run_dir / FOLDER / STATE
     if not path.exists():
-        raise UserError(f"{path}: there is no checkpoint", f"make one: attncli run --fresh {run_dir / 'recipe.yaml'}")
+        raise UserError(
+            f"{path}: there is no checkpoint",
+            f"make one: attncli run --fresh {quote_word(run_dir / 'recipe.yaml')}",
+        )
     try:
         head = json.loads(path.read_text(encoding="utf-8"))
         payload = (path.parent / head["tensors"]).read_bytes()

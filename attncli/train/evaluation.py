@@ -1,6 +1,5 @@
 """Evaluate a network on a split: every image counts exactly once, over any number of processes."""
 
-import math
 import time
 
 import torch
@@ -38,7 +37,9 @@ def evaluate_split(
     """Return loss (cross-entropy), top-1, top-5 and confusion matrix of `model` on `split`, recorded under `name`.
 
     Each process evaluates its own part and the counts are summed. With fewer than five classes top-5 is 1.
-    Raises RunFailedError if the images counted are not those of the split, or if the loss is not finite.
+    An image whose loss is no finite number has no prediction: it counts as wrong, and the mean loss is that of the
+    others. So one image on which a network overflows does not end a run, and no seed goes missing because it failed.
+    Raises RunFailedError if the images counted are not those of the split, or if no image has a finite loss.
     """
     return predict_split(model, split, dataset, recipe, name=name, accelerator=accelerator)[0]
 
@@ -54,6 +55,7 @@ def predict_split(
 ) -> tuple[Evaluation, Tensor]:
     """Return what `evaluate_split` returns, and the predicted class of each image (N,), int64, in the split's order.
 
+    The class is the number of classes, which is none, if the image's loss is no finite number.
     Some processes of a run may call this function and the others `evaluate_split`: both communicate alike. A process
     whose memory runs out goes on with half as many images at a time.
     """
@@ -126,7 +128,7 @@ class PredictionCounts:
         self.classes = classes
         self.device = device
         # int32, as Apple's GPUs add no int64 numbers at indices before torch 2.9 (pytorch 160926)
-        self.confusion = torch.zeros(classes * classes, dtype=torch.int32, device=device)
+        self.confusion = torch.zeros(classes * (classes + 1), dtype=torch.int32, device=device)  # last column: no class
         self.top5 = torch.zeros((), dtype=torch.int32, device=device)
         self.predicted = torch.zeros(images, dtype=torch.int32, device=device)  # 0 for images of other processes
         self.next_row = 0
@@ -134,13 +136,15 @@ class PredictionCounts:
 
     def add_batch(self, logits: Tensor, labels: Tensor) -> None:
         """Count a batch: logits (b, classes) in float32, labels (b,)."""
+        losses = F.cross_entropy(logits, labels, reduction="none")
         best = logits.topk(min(5, self.classes), dim=1).indices  # (b, 5)
-        cells = labels * self.classes + best[:, 0]
+        best.masked_fill_(~losses.isfinite()[:, None], self.classes)
+        cells = labels * (self.classes + 1) + best[:, 0]
         self.confusion.index_add_(0, cells, torch.ones_like(cells, dtype=torch.int32))
         self.top5 += (best == labels[:, None]).sum()
         self.predicted[self.next_row : self.next_row + len(labels)] = best[:, 0]
         self.next_row += len(labels)
-        self.losses.append(F.cross_entropy(logits, labels, reduction="none"))
+        self.losses.append(losses)
 
     def read_losses(self) -> Tensor:
         """Return the loss of each image that this process evaluated, in float64 on the CPU: not every device has it."""
@@ -154,29 +158,31 @@ class PredictionCounts:
         `started_at` is the clock (s) at its start.
         """
         losses = self.read_losses()
-        loss = distributed.sum_over_ranks(accelerator, float(losses.sum()))
+        loss = distributed.sum_over_ranks(accelerator, float(losses[losses.isfinite()].sum()))
         counts = accelerator.reduce(torch.cat([self.confusion, self.top5[None], self.predicted]), "sum").cpu().long()
-        cells = self.classes * self.classes
-        confusion, top5 = counts[:cells].view(self.classes, self.classes), int(counts[cells])
+        cells = len(self.confusion)
+        confusion, top5 = counts[:cells].view(self.classes, self.classes + 1), int(counts[cells])
         counted_images = int(confusion.sum())
         if counted_images != images:
             raise RunFailedError(
                 f"{name}: {format_quantity(counted_images, 'image')} evaluated, the split has {images}",
                 "this is a bug in attncli: please report it",
             )
-        if not math.isfinite(loss):  # on every process, so all of them take part in this sum
-            failed = round(distributed.sum_over_ranks(accelerator, float((~losses.isfinite()).sum())))
+        nonfinite = confusion[:, self.classes]
+        finite_images = images - int(nonfinite.sum())
+        if not finite_images:
             raise RunFailedError(
-                f"{name}: the loss of {failed:,} of {format_quantity(images, 'image')} is no finite number",
+                f"{name}: the loss of each of {format_quantity(images, 'image')} is no finite number",
                 "use a smaller train.lr, or model.zero_init_residual=true",
             )
         evaluation = Evaluation(
             split=name,
             images=images,
-            loss=loss / images,
+            loss=loss / finite_images,
             top1=int(confusion.diagonal().sum()) / images,
             top5=top5 / images,
             images_per_s=images / (time.perf_counter() - started_at),
-            confusion=confusion.tolist(),
+            confusion=confusion[:, : self.classes].tolist(),
+            nonfinite_by_class=nonfinite.tolist() if finite_images < images else [],
         )
         return evaluation, counts[cells + 1 :]

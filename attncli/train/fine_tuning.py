@@ -22,6 +22,7 @@ class FrozenBatchNorm(nn.BatchNorm2d):
 def check_parts(net: nn.Module, recipe: Recipe, size: tuple[int, int]) -> dict[str, str] | None:
     """Return each parameter's part, or None without factors in `train.lr_factors`.
 
+    A plain network takes a factor of `attention` too, since it is trained and timed by its variants' recipe.
     Raises UserError for an unknown part, or if nothing is left to train.
     """
     factors = recipe.train.lr_factors
@@ -30,7 +31,7 @@ def check_parts(net: nn.Module, recipe: Recipe, size: tuple[int, int]) -> dict[s
     parts = find_parts(net, recipe, size)
     known_parts = list(dict.fromkeys(parts.values()))
     for name in factors:
-        if name not in known_parts:
+        if name not in (*known_parts, ATTENTION):
             raise unknown_name_error("part", name, known_parts, location="train.lr_factors")
     if all(factors.get(part) == 0 for part in known_parts):
         raise UserError("train.lr_factors: every part is frozen", "leave one above 0")

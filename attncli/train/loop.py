@@ -22,8 +22,7 @@ from attncli.recipe import Recipe
 from attncli.records import Epoch, Evaluation
 from attncli.seeds import derive_seed
 from attncli.system.signals import StopSignal, training_stop_signal
-from attncli.train import checkpoint, distributed, lr_schedule, optim
-from attncli.train.accumulation import accumulate_gradients
+from attncli.train import checkpoint, distributed, lr_schedule
 from attncli.train.device import uses_channels_last
 from attncli.train.errors import translated_torch_errors
 from attncli.train.evaluation import evaluate_split
@@ -39,7 +38,7 @@ from attncli.train.monitor import (
 )
 from attncli.train.progress import ProgressListener
 from attncli.train.session import TrainingSession, prepare_session
-from attncli.train.sync_batch_norm import synced_batch_norm
+from attncli.train.training_step import run_training_step
 
 
 def train_model(
@@ -101,8 +100,8 @@ def run_epoch(session: TrainingSession, stop: StopSignal) -> Epoch:
     reduce_losses(session)
     stop_clock(session)
     report_progress(session)
-    if session.step_graph:
-        session.step_graph.discard()
+    if session.step.graph:
+        session.step.graph.discard()
     pause_started_at = time.perf_counter()
     peak_bytes = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     record = make_epoch_record(session, validate_epoch(session), peak_bytes)
@@ -137,33 +136,17 @@ def iterate_batches(session: TrainingSession) -> Iterator[tuple[Tensor, Tensor]]
 
 def run_step(session: TrainingSession, images: Tensor, labels: Tensor) -> None:
     """Do one step of the optimiser: images (b, 3, H, W) or (b, T, 3, H, W), labels (b,)."""
-    state, settings = session.state, session.recipe.train
+    state = session.state
     global_step = state.epoch * session.epoch_steps + state.step
-    optim.set_learning_rate(state.optimizer, lr_schedule.learning_rate_at(settings, global_step, session.epoch_steps))
-    dropout_seed = derive_seed(
-        session.recipe.seed, "dropout", state.epoch, state.step, session.accelerator.process_index
+    state.losses[state.step] = run_training_step(
+        session.step,
+        images,
+        labels,
+        learning_rate=lr_schedule.learning_rate_at(session.recipe.train, global_step, session.epoch_steps),
+        seed=derive_seed(session.recipe.seed, "dropout", state.epoch, state.step, session.accelerator.process_index),
+        number=global_step + 1,
     )
-    distributed.seed_everything(dropout_seed, session.device)
-    step = partial(update_weights, session)
-    loss = session.step_graph.run(step, images, labels) if session.step_graph else step(images, labels)
-    if state.ema:
-        state.ema.update_average(global_step + 1)
-    state.losses[state.step] = loss
     state.step += 1
-
-
-def update_weights(session: TrainingSession, images: Tensor, labels: Tensor) -> Tensor:
-    """Compute loss and gradients, clip them, and let the optimiser step. Return the loss, a number on the device."""
-    state, settings = session.state, session.recipe.train
-    with synced_batch_norm(session.accelerator.num_processes):
-        loss = accumulate_gradients(session.objective, images, labels, state.scaler, settings.accumulate)
-    if settings.clip_norm is not None:
-        state.scaler.unscale_(state.optimizer)
-        nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip_norm)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    state.optimizer.zero_grad(set_to_none=True)
-    return loss
 
 
 def validate_epoch(session: TrainingSession) -> Evaluation | None:
@@ -191,5 +174,6 @@ def make_epoch_record(session: TrainingSession, val: Evaluation | None, peak_byt
         val_loss=val.loss if val else None,
         val_top1=val.top1 if val else None,
         val_top5=val.informative_top5 if val else None,
+        val_nonfinite=val.count_nonfinite() if val else 0,
         peak_memory_bytes=peak_bytes,
     )

@@ -120,8 +120,8 @@ def timed_phases(session: TrainingSession, timer: PhaseTimer) -> Iterator[None]:
     """Install hooks on loss and optimiser that enter the phases (clipping counts as backward)."""
     optimizer = session.state.optimizer
     hooks = [
-        session.objective.register_forward_pre_hook(lambda *_: timer.enter_phase("forward")),
-        session.objective.register_forward_hook(lambda *_: timer.enter_phase("backward")),
+        session.step.objective.register_forward_pre_hook(lambda *_: timer.enter_phase("forward")),
+        session.step.objective.register_forward_hook(lambda *_: timer.enter_phase("backward")),
         optimizer.register_step_pre_hook(lambda *_: timer.enter_phase("optimiser")),
     ]
     try:

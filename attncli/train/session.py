@@ -7,26 +7,20 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.amp.grad_scaler import GradScaler
 
 from attncli.data.dataset import Dataset
 from attncli.data.loader import count_epoch_steps
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
-from attncli.recipe import Recipe, Train
-from attncli.train import distributed, lr_schedule, optim
+from attncli.recipe import Recipe
+from attncli.train import distributed, lr_schedule
 from attncli.train.checkpoint import TrainingState
-from attncli.train.cpu_convolutions import speed_up_convolutions
-from attncli.train.device import compile_network, convert_to_channels_last, uses_channels_last
-from attncli.train.ema import Ema
-from attncli.train.fine_tuning import check_parts, freeze_parts
-from attncli.train.loss import TrainingObjective, balance_classes
-from attncli.train.mechanism_streams import separate_mechanism_draws
-from attncli.train.norm_counters import keep_norm_counters_on_host
-from attncli.train.parameter_groups import group_parameters
+from attncli.train.fine_tuning import check_parts
+from attncli.train.loss import balance_classes
 from attncli.train.precision import resolve_precision
 from attncli.train.progress import ProgressListener
-from attncli.train.step_graph import StepGraph, check_graph, make_step_graph
+from attncli.train.step_graph import check_graph
+from attncli.train.training_step import TrainingStep, prepare_step
 
 
 @dataclass
@@ -39,12 +33,11 @@ class TrainingSession:
     progress: ProgressListener | None
     accelerator: Accelerator
     device: torch.device
-    objective: nn.Module  # network and loss, wrapped for several processes
+    step: TrainingStep  # with the objects of the state
     state: TrainingState
     identity: dict[str, str]  # what a checkpoint must agree with
     epoch_steps: int  # per epoch
     step_images: int  # per step, all processes together
-    step_graph: StepGraph | None = None  # runs the steps, if they are captured
     checked_at: float = 0.0  # clock of the last check
     saved_at: float = 0.0  # clock of the last checkpoint, or of the start
     save_seconds: float = 0.0  # seconds that it took
@@ -119,21 +112,22 @@ def prepare_session(
     precision = check_trainable(recipe, accelerator)
     distributed.choose_kernels(device, precision, deterministic=settings.deterministic)
     check_network(model, dataset, recipe, accelerator.num_processes)
-    parts = freeze_parts(model, recipe, dataset.size)
-    _prepare_model(model, settings, device, precision, accelerator.num_processes)
-    objective = TrainingObjective(
+    step = prepare_step(
         model,
-        smoothing=settings.label_smoothing,
-        precision=precision,
-        device=device,
+        recipe,
+        dataset.size,
+        device,
+        precision,
+        processes=accelerator.num_processes,
         class_weights=_choose_class_weights(recipe, dataset),
     )
+    step.objective = _wrap_for_ranks(step.objective, accelerator)
     epoch_steps = count_epoch_steps(dataset.train, settings.batch_size)
     state = TrainingState(
         model=model,
-        optimizer=optim.build_optimizer(group_parameters(model, settings, recipe.model.attn, parts), settings, device),
-        scaler=GradScaler(device.type, enabled=precision == "fp16"),
-        ema=Ema(model, settings.ema) if settings.ema is not None else None,
+        optimizer=step.optimizer,
+        scaler=step.scaler,
+        ema=step.ema,
         losses=torch.zeros(epoch_steps, device=device),
     )
     return TrainingSession(
@@ -143,25 +137,12 @@ def prepare_session(
         progress=progress if accelerator.is_main_process else None,
         accelerator=accelerator,
         device=device,
-        objective=_wrap_for_ranks(objective, accelerator),
+        step=step,
         state=state,
         identity={"recipe": recipe.compute_digest(), "data": dataset.digest, "precision": precision},
         epoch_steps=epoch_steps,
         step_images=min(settings.batch_size, len(dataset.train.labels)),
-        step_graph=make_step_graph(recipe, model, state.optimizer, device, precision, accelerator.num_processes),
     )
-
-
-def _prepare_model(model: nn.Module, settings: Train, device: torch.device, precision: str, processes: int) -> None:
-    """Move a network to its device and into training mode, and give it the form in which it trains fastest."""
-    model.to(device).train()
-    if not settings.compile:  # compiled code has no hooks
-        separate_mechanism_draws(model, device)
-    if uses_channels_last(settings, device):
-        convert_to_channels_last(model)
-    keep_norm_counters_on_host(model, settings.compile, processes)
-    speed_up_convolutions(model, device, precision)
-    compile_network(model, settings)
 
 
 def _wrap_for_ranks(objective: nn.Module, accelerator: Accelerator) -> nn.Module:

@@ -161,14 +161,15 @@ def check_graph(
 
 
 def agree_on_steps(
-    recipes: Sequence[Recipe], nets: Sequence[nn.Module], device: torch.device, precision: str
+    recipes: Sequence[Recipe], nets: Sequence[nn.Module], device: torch.device, precision: str, processes: int = 1
 ) -> list[Recipe]:
     """Return recipes whose networks are timed against each other, so that either all have graphs or none has.
 
-    With `train.graph=auto` an obstacle in one of the networks takes the graph from all of them.
+    With `train.graph=auto` an obstacle in one of the networks takes the graph from all of them, and so do several
+    processes that train them: their steps have no graph.
     """
     pairs = zip(recipes, nets, strict=True)
-    if not any(find_graph_obstacle(recipe, device, precision, 1, net) for recipe, net in pairs):
+    if not any(find_graph_obstacle(recipe, device, precision, processes, net) for recipe, net in pairs):
         return list(recipes)
     usual_steps = {"graph": False}
     return [

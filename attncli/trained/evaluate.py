@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attncli import data, train
 from attncli.data.dataset import Dataset, Split
-from attncli.errors import UserError
+from attncli.errors import UserError, quote_word
 from attncli.quantities import format_quantity
 from attncli.recipe import Data, Recipe
 from attncli.recipe.image_size import format_image_size
@@ -52,7 +52,7 @@ def load_other_images(trained: TrainedNetwork, request: EvaluationRequest) -> Da
     if not request.data_values and trained_digest not in ("", dataset.digest):
         raise UserError(
             f"{trained.name}: trained on other images than those of {dataset.origin} now",
-            f"attncli run {trained.folder / 'recipe.yaml'} trains on these",
+            f"attncli run {quote_word(trained.folder / 'recipe.yaml')} trains on these",
         )
     if dataset.size != trained.size or dataset.frames != trained.frames:
         raise UserError(
@@ -130,6 +130,7 @@ def replace_test_results(run: FinishedRun, evaluations: Sequence[tuple[Evaluatio
         test_macro_f1=fmean(figure.compute_macro_f1() for figure in figures),
         test_images=figures[0].images,
         test_correct=figures[0].count_correct() if len(figures) == 1 else None,
+        test_nonfinite=sum(figure.count_nonfinite() for figure in figures),
     )
     return replace(run, result=result, other_predictions=[predictions for _, predictions in evaluations])
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from attncli import data, model, records
 from attncli import recipe as recipes
-from attncli.errors import UserError
+from attncli.errors import UserError, quote_word
 from attncli.model import InputSpec
 from attncli.recipe import Recipe
 from attncli.records import Result
@@ -71,7 +71,9 @@ def load_trained_network(folder: Path) -> TrainedNetwork:
     recipe = recipes.read(folder / "recipe.yaml")
     result = records.read_result(folder)
     if result is None:
-        raise UserError(f"{folder}: this run is not finished", f"attncli run {folder / 'recipe.yaml'} resumes it")
+        raise UserError(
+            f"{folder}: this run is not finished", f"attncli run {quote_word(folder / 'recipe.yaml')} resumes it"
+        )
     info = _read_dataset_info(folder, recipe)
     assert info.mean is not None
     assert info.std is not None

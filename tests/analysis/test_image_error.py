@@ -55,5 +55,7 @@ def test_predictions_are_small_and_come_back(tmp_path):
     assert (tmp_path / PREDICTIONS_FILE).stat().st_size < 20_000
     write_predictions(tmp_path, predicted + 700, labels, 1000)
     assert read_predictions(tmp_path).predicted.dtype == np.uint16
+    write_predictions(tmp_path, np.array([255, 256]), np.array([255, 255]), 256)  # 256 is no class of 256
+    assert read_predictions(tmp_path).mark_correct().tolist() == [True, False]
     (tmp_path / PREDICTIONS_FILE).write_bytes(b"half a file")
     assert read_predictions(tmp_path) is None

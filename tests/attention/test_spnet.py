@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from attncli import attention, backbones
 from attncli.attention.channel_spatial.spnet import Attention
-from attncli.backbones import sites
+from attncli.backbones.placement import find_placements
+from attncli.backbones.placement_request import PlacementRequest
 from tests.attention.case import randomise
 from tests.shared import shared
 
@@ -98,8 +99,8 @@ def test_placement_of_the_official_network() -> None:
     net = backbones.load("resnet18")
     network = net.build("resnet18", 10, True)
     mechanism = attention.describe_mechanism("spnet")
-    request = sites.PlacementRequest(mechanism, mechanism.card.site, size=(32, 32), classes=10)
-    placements = sites.find_placements(network, net.find_structure(network), request)
+    request = PlacementRequest(mechanism, mechanism.card.site, size=(32, 32), classes=10)
+    placements = find_placements(network, net.find_structure(network), request)
     assert [(p.site_arguments["stage"], p.site_arguments["channels"]) for p in placements] == [
         (1, 64),
         (2, 128),

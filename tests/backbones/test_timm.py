@@ -5,7 +5,7 @@ import torch
 
 from attncli import model, validation
 from attncli.backbones import timm_networks
-from attncli.backbones.sites import list_available_sites
+from attncli.backbones.placement import list_available_sites
 from attncli.errors import UserError
 from attncli.recipe import Recipe, read
 

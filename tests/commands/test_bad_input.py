@@ -58,6 +58,13 @@ LINES = {
         "did you mean 'dot-product'?; allowed: embedded-gaussian | gaussian | dot-product | concatenation",
     ),
     "published figures of no network": ("published --backbone resnte50", "unknown backbone", "'resnet50'"),
+    "several values of a run": (
+        "run --set train.lr=[0.1,0.3]", "train.lr: [0.1, 0.3] is not allowed",
+        "allowed: number; several values are an axis of a sweep's file: axes: {train.lr: [0.1, 0.3]}",
+    ),
+    "several values of a sweep": (
+        "sweep --attn eca --set train.lr=[0.1,0.3]", "train.lr: [0.1, 0.3] is not allowed", "axes: {train.lr: [0.1,",
+    ),
     "one of two types": ("run --set data.classes=[1,2]", "data.classes: [1, 2]", "integer or list of strings"),
     "value in place of a section": ("run --set train=3", "train: 3 is not allowed", "allowed: mapping"),
     "word for a number": ("run --epochs many", "'many' is not a valid integer", "run --help"),
@@ -231,6 +238,16 @@ def test_folder_with_one_class() -> None:
     done = line("run", "--dataset", "folder", "--data-root", "images")
     refused(done, "images/train: one folder only ('cat')", "train/CLASS")
     assert run_folders() == []
+
+
+@pytest.mark.parametrize("executor", ["local", "ray", "slurm"])
+def test_sweep_whose_images_are_refused(executor: str) -> None:
+    """The images that are here are looked at before anything is trained or submitted; no cluster is needed for that."""
+    image_fixtures.picture(Path("images/train/cat/0.png"), 0)
+    image_fixtures.picture(Path("images/test/cat/0.png"), 1)
+    words = "sweep --attn eca --backbone resnet20 --image-size 8 --dataset folder --data-root images --on"
+    refused(line(*words.split(), executor), "images/train: one folder only ('cat')", "train/CLASS")
+    assert not Path("runs").exists()
 
 
 def test_image_that_is_no_image() -> None:

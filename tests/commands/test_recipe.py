@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.commands.line import line, refused
 from tests.shared import ROOT
 
@@ -29,6 +31,16 @@ def test_a_copied_sweep_finds_its_base() -> None:
     assert [row["digest"] for row in line("sweep", "channel", "--dry-run", "--json").json()] == [
         row["digest"] for row in shipped
     ]
+
+
+@pytest.mark.parametrize("text", ["", " \n\n"])
+def test_an_empty_file_is_no_recipe(text: str) -> None:
+    """It is neither printed nor copied without a word, as no run would take it."""
+    Path("empty.yaml").write_text(text)
+    refused(line("recipe", "show", "empty.yaml"), "empty.yaml: the file is empty")
+    refused(line("recipe", "cp", "empty.yaml"), "empty.yaml: the file is empty")
+    refused(line("run", "empty.yaml"), "empty.yaml: no key in it")
+    assert not Path("recipes").exists()
 
 
 def test_unknown_names_are_refused() -> None:

@@ -1,6 +1,7 @@
 """A folder of images: layouts, sizes, formats, and everything that can be wrong with it."""
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -228,12 +229,12 @@ def test_a_path_as_a_shell_would_read_it(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_other_splits_beside_the_root_are_named(tmp_path: Path) -> None:
     """Who names train/ gets a test set that is cut from it, and is told of test/ beside it; not who names the whole."""
-    root = folder(tmp_path / "x", ("Train", "test"))
+    root = folder(tmp_path / "my photos", ("Train", "test"))
     (root / "notes").mkdir()
     notes = [note for note in load(root / "Train").notes if note.startswith("not used:")]
     assert len(notes) == 1
     assert "'test'" in notes[0]
-    assert f"--data-root {root}" in notes[0]
+    assert f"--data-root {shlex.quote(str(root))} " in notes[0]  # as it can be typed
     assert not any(note.startswith("not used:") for note in load(root).notes)
 
 

@@ -24,7 +24,7 @@ from attncli.data.augmentation.config import build_augmentation
 from attncli.data.dataset import Dataset, Split
 from attncli.recipe import Recipe, read
 from attncli.run.naming import make_input_spec
-from attncli.train import loop, step_graph, sync_batch_norm
+from attncli.train import loop, step_graph, sync_batch_norm, training_step
 from attncli.train.evaluation import evaluate_split
 from attncli.train.profiling import repeat_first_epoch
 from attncli.train.session import TrainingSession, prepare_session
@@ -92,7 +92,7 @@ def run_step(session: TrainingSession, batches: Iterator[tuple[torch.Tensor, tor
     if backward:
         loop.run_step(session, images, labels)
     else:
-        session.objective(images, labels)
+        session.step.objective(images, labels)
 
 
 class SimulatedCapture:
@@ -137,7 +137,7 @@ def record_one_of_four(recipe: Recipe, backward: bool) -> Ledgers:
     with ExitStack() as stack:
         for name, exchange in exchanges.items():
             stack.enter_context(mock.patch.object(sync_batch_norm.dist, name, exchange))
-        stack.enter_context(mock.patch.object(loop, "synced_batch_norm", _sync_four))
+        stack.enter_context(mock.patch.object(training_step, "synced_batch_norm", _sync_four))
         return record(recipe, backward=backward)
 
 

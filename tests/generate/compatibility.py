@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attncli import attention, backbones, model, validation
-from attncli.backbones import compatibility, sites
+from attncli.backbones import compatibility, placement
 from attncli.backbones.compatibility import CIFAR_PIXELS, COMPATIBILITY_FILE, IMAGENET_PIXELS
 from attncli.errors import UserError
 from attncli.measure.cost import count_recipe_parameters
@@ -98,7 +98,7 @@ def list_sites(backbone: str) -> list[str]:
     side, family = find_image_side(backbone), backbones.load(backbone)
     with torch.device("meta"):
         net = family.build(backbone, 10, cifar_stem=side == CIFAR_PIXELS)
-    return list(sites.list_available_sites(net, family.find_structure(net), (side, side)))
+    return list(placement.list_available_sites(net, family.find_structure(net), (side, side)))
 
 
 def count_plain(backbone: str) -> int:

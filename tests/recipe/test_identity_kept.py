@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from attncli import recipe
-from attncli.recipe.schema import KEYS_ADDED_LATER
+from attncli.recipe.recipe import KEYS_ADDED_LATER
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 KEPT = {

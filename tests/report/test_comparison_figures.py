@@ -136,6 +136,16 @@ def test_pareto_has_a_panel_for_each_recipe(tmp_path, drawn):
     assert [t.get_text() for t in drawn[0].axes[0].texts] == ["none"]
 
 
+@pytest.mark.parametrize("count", [2, 4, 5])
+def test_no_panel_is_empty(tmp_path, drawn, count):
+    """Places of the grid for which there is no recipe stay blank."""
+    runs = [finished("none", train__epochs=epochs, params=BASELINE) for epochs in range(1, count + 1)]
+    comparison_figures.draw_pareto(compare_variants(runs), tmp_path / "p.png")
+    shown = [axes for axes in drawn[0].axes if axes.get_visible()]
+    assert len(shown) == count
+    assert all(axes.lines and axes.get_title("left") for axes in shown)
+
+
 def test_pareto_without_the_cost(tmp_path):
     """Where nobody measured the cost asked for, the error says how to."""
     with pytest.raises(UserError, match="train-time"):

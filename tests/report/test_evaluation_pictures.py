@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,13 +76,21 @@ def test_counts_stand_in_their_cells() -> None:
 def test_mistakes_are_coloured_by_their_share() -> None:
     """Of the true class; the diagonal is grey, and cells without images are empty."""
     counts = [[2, 0], [1, 1]]
-    shares = compute_mistakes(counts)
+    shares = compute_mistakes(replace(evaluation(), confusion=counts))
     assert shares == [[0.0, 0.0], [50.0, 0.0]]
     picture = paint_matrix(counts, shares, 50.0)
     assert [pixel(picture, *place) for place in ((0, 0), (1, 0), (0, 1), (1, 1))] == [
         RIGHT_COLOUR, "#ffffff", ORANGES[-1], RIGHT_COLOUR
     ]  # fmt: skip
     assert (choose_orange(0), choose_orange(0.5), choose_orange(2)) == (ORANGES[0], ORANGES[4], ORANGES[-1])
+
+
+def test_images_without_a_finite_loss_are_in_their_class() -> None:
+    """They are no mistake for another class, but the class is larger by them."""
+    unfinished = replace(evaluation(), confusion=[[2, 0], [1, 1]], nonfinite_by_class=[0, 2])
+    assert compute_mistakes(unfinished) == [[0.0, 0.0], [25.0, 0.0]]
+    texts = [text for text, _ in make_class_accuracy(unfinished, ["cat", "dog"]).texts]
+    assert "25.0   25.0 as cat" in texts
 
 
 def test_few_mistakes_look_few() -> None:

@@ -78,6 +78,17 @@ def test_the_columns_that_name_rows_can_be_chosen():
     assert {words[0] for words in headings} == {"remark"}
 
 
+def test_no_two_rows_of_a_part_have_one_name():
+    """If the columns that name rows are not enough, further names follow; figures are none."""
+    columns = [Column(n, lambda r, n=n: r[n], right=n in "xyz") for n in ("net", "x", "data", "y", "unit", "z")]
+    rows = [
+        dict.fromkeys("xyz", "1.234567890123") | {"net": "a", "unit": "%", "data": data} for data in ("c10", "pets")
+    ]
+    headings = [line.split() for line in table.render_text_table(columns, rows, width=30).splitlines() if "net" in line]
+    assert len(headings) > 1
+    assert {tuple(words[:2]) for words in headings} == {("net", "data")}
+
+
 def test_text_is_wrapped_before_names_are_broken():
     """A name beside a long sentence stays whole, so that it can be copied; the sentence is broken at its spaces."""
     columns = [Column("name", lambda r: r[0], right=False), Column("what", lambda r: r[1], right=False)]

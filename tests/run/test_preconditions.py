@@ -2,7 +2,8 @@
 
 import pytest
 
-from attncli.run.preconditions import describe_busy_cores
+from attncli import recipe
+from attncli.run.preconditions import describe_busy_cores, list_few_image_warnings
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,18 @@ def test_fewer_threads_are_advised_if_others_keep_cores_busy(
     """As many as there are free cores."""
     line = describe_busy_cores(busy, cores, threads)
     assert (f"OMP_NUM_THREADS={advised} " in line) if advised else line == ""
+
+
+@pytest.mark.parametrize(
+    ("values", "images", "words"),
+    [
+        ({"data.fraction": 0.0001}, 10, "data.fraction=0.0001 leaves 10 training images, fewer than a batch"),
+        ({"data.per_class": 1}, 1, "data.per_class=1 leaves 1 training image, fewer"),
+        ({"train.batch_size": 64}, 63, "63 training images, fewer than a batch (train.batch_size=64)"),
+        ({"train.batch_size": 64, "data.fraction": 0.5}, 64, None),
+    ],
+)
+def test_fewer_images_than_a_batch_are_told(values: dict[str, float], images: int, words: str | None) -> None:
+    """With the key that leaves so few."""
+    warnings = list_few_image_warnings(recipe.read(values=values), images)
+    assert [words in warning for warning in warnings] == ([True] if words else [])

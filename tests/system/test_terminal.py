@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from attncli.system.terminal import find_terminal_width, find_text_width
+from attncli.system.terminal import fill_text, find_terminal_width, find_text_width
 
 PRINT_WIDTH = [sys.executable, "-c", "from attncli.system.terminal import *; print(find_terminal_width())"]
 
@@ -18,6 +18,26 @@ def test_columns(monkeypatch: pytest.MonkeyPatch, columns: str, width: int, text
     """Tables take all of a wide terminal, text does not; below 40 columns both are broken."""
     monkeypatch.setenv("COLUMNS", columns)
     assert (find_terminal_width(), find_text_width()) == (width, text_width)
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        "/data/my own pictures/train:", "`attncli run --attn none --backbone resnet20`", "'my own runs'",
+        "--set data.bad=skip", "axes: {train.lr: [0.1, 0.3]}".partition(" ")[2], "a-file-with-hyphens-in-its-name.yaml",
+        '"a value of spaces"',
+    ],
+)  # fmt: skip
+def test_what_can_be_copied_is_not_broken(whole: str) -> None:
+    """Whatever the width, no line ends within it; all other lines fit, and no word is lost."""
+    is_path = whole.endswith(":")
+    text = f"{whole} cannot be read" if is_path else f"it cannot be read: fix it or leave it out with {whole}; or both"
+    for width in range(10, 90):
+        lines = fill_text(text, width, first="> ", later="  ").splitlines()
+        assert sum(whole in line for line in lines) == 1, lines
+        assert all(len(line) <= max(width, len(whole) + 3) for line in lines), lines
+        assert " ".join(line[2:] for line in lines) == text
+    assert fill_text("attncli sweep mine.yaml --dry-run", 12) == "attncli sweep mine.yaml --dry-run"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no terminals of this kind")

@@ -71,6 +71,16 @@ def test_a_whole_run(tracker, client, runs):
     assert {f.path for f in client.list_artifacts(found.info.run_id)} == {"recipe.yaml", "log.jsonl", "origin.json"}
 
 
+def test_a_run_of_a_name_that_is_there(tracker, client, runs):
+    """It gets the keys in which it differs from the earlier ones, as in a sweep; theirs stay, also after a restart."""
+    values = {"model__options": {"k": 7}, "seed": 30}
+    names = [client.get_run(run(tracker, runs, recipe(**values, **more))).info.run_name for more in (
+        {}, {"train__lr": 0.3}, {"train__lr": 0.3, "data__pad": 2}, {"train__lr": 0.3}
+    )]  # fmt: skip
+    base = "eca[k=7]-resnet18-s30"
+    assert names == [base, f"{base}[lr=0.3]", f"{base}[pad=2,lr=0.3]", f"{base}[lr=0.3]"]
+
+
 def test_files_lie_beside_the_database(tracker, client, runs):
     """Artifacts go to runs/mlartifacts, with the pictures and the result of the run's folder."""
     of = recipe(seed=2)

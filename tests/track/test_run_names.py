@@ -12,7 +12,7 @@ OTHER_VALUES: dict[str, Any] = {  # for keys whose default is no number, or is t
     "data.name": "cifar10", "data.of": "mnist", "data.configuration": "a", "data.unused_splits": ["a"],
     "data.image_column": "a", "data.label_column": "a", "data.image_size": 32, "data.classes": 3, "data.per_class": 4,
     "data.fraction": 0.5, "data.test_per_class": 4, "data.folds": 5, "data.group_column": "a",
-    "data.group_pattern": "a", "data.background": "red",
+    "data.group_pattern": "a", "data.content": "sha256:0123456789abcdef", "data.background": "red",
     "data.grey_range": [0.0, 1.0], "data.max_pixels": 4, "data.bad": "skip",
     "data.orientation": "ignore", "data.pad": 4, "data.flip": True, "data.crop": "resized", "data.policy": "rand",
     "model.attn": "se", "model.backbone": "resnet20", "model.options": {"k": 3}, "model.site": "mid",
@@ -22,7 +22,7 @@ OTHER_VALUES: dict[str, Any] = {  # for keys whose default is no number, or is t
     "train.class_weights": "balanced", "train.sampling": "balanced", "train.lr_factors": {"stem": 0.0},
     "train.clip_norm": 0.5, "train.ema": 0.5, "train.precision": "fp32",
 }  # fmt: skip
-NO_NAME = ("data.root", "data.content", "data.decoded", "data.fold")  # where images are, and a fold without folds
+NO_NAME = ("data.root", "data.decoded", "data.fold")  # where images are, and a fold without folds
 
 
 def vary_value(key: str, value: Any) -> Any:
@@ -75,4 +75,18 @@ def test_runs_of_one_name_get_what_differs() -> None:
     assert distinguish_names([recipe(), recipe(data__root="/a"), recipe(measure__speed=False)]) == 3 * [
         "eca-resnet18-s0"
     ]
+    assert distinguish_names([recipe(), recipe(train__lr=0.3, data__pad=2)]) == [
+        "eca-resnet18-s0[lr=0.1]", "eca-resnet18-s0[pad=2,lr=0.3]"
+    ]  # fmt: skip
     assert distinguish_names([]) == []
+
+
+def test_images_of_one_name_are_told_apart() -> None:
+    """Folders by what of their paths differs, and other images in one folder by their content."""
+    roots = [recipe(data__name="folder", data__root=root) for root in ("/d/a/photos", "/d/b/x/photos", "photos")]
+    assert distinguish_names(roots[:2]) == [f"eca-resnet18-s0[images={n}]" for n in ("a/photos", "b/x/photos")]
+    assert len(set(distinguish_names(roots))) == 3
+    changed = roots[0].pin_content("0123456789abcdef" * 4)
+    assert distinguish_names([roots[0], changed]) == [
+        "eca-resnet18-s0[content=null]", "eca-resnet18-s0[content=sha256:0123456789abcdef]"
+    ]  # fmt: skip

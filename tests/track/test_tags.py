@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from attncli import recipe as recipes
-from attncli.recipe.schema import KEYS_ADDED_LATER
+from attncli.recipe.recipe import KEYS_ADDED_LATER
 from attncli.shortcuts import SHORTCUT_KEYS
 from attncli.track import tags
 from attncli.track.provenance import ProcessIdentity, Provenance

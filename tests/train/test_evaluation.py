@@ -9,7 +9,7 @@ from torch import nn
 
 from attncli.data.dataset import Split
 from attncli.errors import RunFailedError, UserError
-from attncli.train import evaluate_split
+from attncli.train import evaluate_split, predict_split
 from attncli.train import evaluation as module
 from tests.train.case import Net, dataset, net, recipe
 
@@ -129,13 +129,32 @@ def test_a_missing_image_is_an_error(monkeypatch):
         evaluate_split(net(), dataset().test, dataset(), recipe(), name="test")
 
 
-@pytest.mark.parametrize(("number", "failed"), [(float("nan"), 1), (float("inf"), 1), (float("nan"), 3)])
-def test_a_loss_that_is_no_number_is_an_error(number, failed):
-    """A network that gives nan has no accuracy to report; the error says for how many images."""
-    logits = torch.zeros(4, 4)
-    logits[:failed] = number
-    with pytest.raises(RunFailedError, match=f"test: the loss of {failed} of 4 images is no finite number"):
-        evaluate_split(Fixed(logits), images([0, 1, 0, 1]), dataset(), recipe(), name="test")
+@pytest.mark.parametrize("row", [[math.nan] * 4, [math.inf] * 4, [0, 0, math.nan, 0], [0, math.inf, 0, 0]])
+def test_an_image_without_a_finite_loss_is_wrong(row):
+    """It has no predicted class, even if its own class is the only one that overflows; the loss is the others'."""
+    logits = torch.tensor([row, [9.0, 0, 0, 0], [0, 9.0, 0, 0], [0, 9.0, 0, 0]])
+    found, predicted = predict_split(Fixed(logits), images([1, 0, 1, 0]), dataset(), recipe(), name="test")
+    right = math.log(1 + 3 * math.exp(-9))
+    assert (found.images, found.top1, found.count_correct()) == (4, 0.5, 2)
+    assert found.loss == pytest.approx((3 * right + 9) / 3, rel=1e-6)
+    assert found.confusion == [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert found.nonfinite_by_class == [0, 1, 0, 0]
+    assert found.count_images_by_class() == [2, 2, 0, 0]
+    assert predicted.tolist() == [4, 0, 1, 1], "4 is no class"
+
+
+def test_an_image_without_a_finite_loss_is_not_among_the_best_five():
+    """Top-5 counts it as wrong too."""
+    logits = torch.zeros(2, 7)
+    logits[0, 0] = math.inf
+    data = replace(dataset(classes=7), test=images([0, 0]))
+    assert evaluate_split(Fixed(logits), data.test, data, recipe(), name="test").top5 == 0.5
+
+
+def test_no_finite_loss_at_all_is_an_error():
+    """A network that gives nan for every image has no accuracy to report."""
+    with pytest.raises(RunFailedError, match="test: the loss of each of 4 images is no finite number"):
+        evaluate_split(Fixed(torch.full((4, 4), math.nan)), images([0, 1, 0, 1]), dataset(), recipe(), name="test")
 
 
 def test_fp16_on_a_cpu():

@@ -12,7 +12,7 @@ from attncli.commands._completion import complete_claims, complete_datasets, com
 from attncli.commands._device_option import device_option
 from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
 from attncli.commands._recipe_options import data_root_option, epochs_option, find_recipe, image_size_option
-from attncli.commands._run_options import store_options
+from attncli.commands._run_options import new_store_options
 from attncli.commands._sweep_execution import (
     ExecutorChoice,
     execute_sweep,
@@ -47,7 +47,7 @@ from attncli.shortcuts import SHORTCUT_KEYS
 @jobs_option
 @quiet_option
 @device_option
-@store_options
+@new_store_options
 @json_option
 def command(
     ids: tuple[str, ...],
@@ -107,14 +107,16 @@ def command(
     elif failures or stop_reason:
         click.echo(sweep_summary.render_sweep_end(plan, failures, runs, stopped=stop_reason))
     else:
-        next_command = _format_next_command(ids, backbone, files)
+        next_command = _format_next_command(ids, backbone, files, runs)
         click.echo(f"{format_quantity(len(plan.runs), 'run')} finished. Next: {next_command}")
     exit_unless_complete(failures, stop_reason)
     return None
 
 
-def _format_next_command(ids: Sequence[str], backbone: str | None, files: Sequence[Path]) -> str:
+def _format_next_command(ids: Sequence[str], backbone: str | None, files: Sequence[Path], runs: Path) -> str:
     """Return the command that prints the verdicts on the claims."""
+    from attncli.runs import list_runs_option
+
     options = ["--backbone", backbone] if backbone else []
     options += [word for file in files for word in ("--file", str(file))]
-    return f"attncli claims {shlex.join([*ids, *options])} -v"
+    return shlex.join(["attncli", "claims", *ids, *options, *list_runs_option(runs), "-v"])

@@ -22,6 +22,7 @@ from attncli.commands._device_option import device_option
 from attncli.commands._output import csv_option, echo_json, echo_note, json_option, overwrite_line
 from attncli.commands._result_stream import echo_result
 from attncli.commands._run_options import (
+    alone_option,
     folder_is_option,
     planned_seeds_option,
     results_of_others_options,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 @click.option("--measure", is_flag=True, help="Time the networks of the claims about speed now, in turn.")
 @planned_seeds_option
 @results_of_others_options
+@alone_option
 @click.option("-v", "--verbose", is_flag=True, help="Print everything that each verdict is based on.")
 @csv_option
 @device_option
@@ -82,6 +84,7 @@ def command(
     planned_seeds: int | None,
     with_files: tuple[Path, ...],
     shipped: tuple[str, ...],
+    alone: bool,
     verbose: bool,
     as_csv: bool,
     runs: Path,
@@ -123,7 +126,7 @@ def command(
         report_claim=overwrite_line,
         report_unreadable=warn_of_unreadable_runs,
     )
-    evidence = add_results_of_others(evidence, with_files, shipped, folder_is)
+    evidence = add_results_of_others(evidence, with_files, shipped, folder_is, alone)
     verdicts = _judge_selected_claims(evidence, files, ids, attn or [], kind or [], verdict or [])
     if as_json:
         return echo_json([v.to_json_dict() for v in verdicts])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 name_argument = click.argument("name", metavar="[NAME]", required=False, shell_complete=complete_datasets)
 root_option = click.option("--data-root", metavar="DIR", help="Folder that holds the files, or gets them.")
-runs_option = make_runs_option("Folder of the runs; its cache/ holds the decoded images.")
+runs_option = make_runs_option("Folder of the runs; its cache/ holds the decoded images.", may_be_new=True)
 _DATASET_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     name_argument,
     click.option(

@@ -27,7 +27,7 @@ def command(name: str | None, data_root: str | None, as_json: bool) -> None:
 
     if name is not None and name not in data.DATASETS:
         raise unknown_name_error("dataset", name, data.DATASETS, aliases=list_dataset_aliases())
-    root = expand_user_path(data_root, "--data-root") if data_root else data.find_default_root()
+    root = expand_user_path(data_root, "--data-root") if data_root is not None else data.find_default_root()
     names = [name] if name else list(data.DATASETS)
     rows = [{"name": n, "files": data.describe_availability(n, root), "what": data.DATASETS[n]} for n in names]
     if name and data_root:

@@ -29,14 +29,16 @@ def command(
       attncli data show digits
       attncli data show --recipe imagenette-resnet18 --set data.policy=trivial --set data.cutmix=1
     """
-    dataset = load_dataset(read_dataset_recipe(name, options), runs)
+    recipe = read_dataset_recipe(name, options)
+    dataset = load_dataset(recipe, runs)
     from attncli.data.preview import draw_preview
     from attncli.report.contact_sheet import draw_contact_sheet
     from attncli.system.files import make_file_name
+    from attncli.track.tags import name_images
 
     samples = draw_preview(dataset, images, seed=seed, epoch=epoch - 1)
     labels = [sample.label for sample in samples]
     path = out or Path(f"{make_file_name(dataset.name)}.png")
-    title = f"{dataset.name}, seed {seed}, epoch {epoch}"
+    title = f"{name_images(recipe)}, seed {seed}, epoch {epoch}"
     draw_contact_sheet([sample.image for sample in samples], labels, title, path)
     return echo_json({"file": str(path), "labels": labels}) if as_json else click.echo(str(path))

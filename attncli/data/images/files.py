@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 from attncli.data.images.pixel_rules import PLAIN_RULES, PixelRules
 from attncli.errors import UserError
-from attncli.quantities import format_quantity
+from attncli.quantities import format_first, format_quantity
 from attncli.system.hardware import count_usable_cpus
 
 T = TypeVar("T")
@@ -79,11 +79,15 @@ class ImageFileList:
 
     def unreadable_error(self, unreadable: Sequence[UnreadableFile], total: int) -> UserError:
         """Return one error for all unreadable files; it names the first few."""
-        named = "; ".join(f"{path} ({reason})" for path, reason in unreadable[:SHOWN])
-        more = f"; and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
+        named = name_unreadable_files(unreadable)
         count = f"{len(unreadable):,} of {format_quantity(total, 'file')}"
-        problem = f"{self.root}: {count} cannot be read as images: {named}{more}"
+        problem = f"{self.root}: {count} cannot be read as images: {named}"
         return UserError(problem, "fix or remove them, or leave them out: --set data.bad=skip")
+
+
+def name_unreadable_files(files: Sequence[UnreadableFile]) -> str:
+    """Return the first of the files that cannot be read, each with the reason, and how many others there are."""
+    return format_first([f"{path} ({reason})" for path, reason in files], SHOWN, "; ")
 
 
 def stamp_files(files: Sequence[ImageFile]) -> str:

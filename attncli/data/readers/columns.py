@@ -14,7 +14,7 @@ import pyarrow as pa
 from attncli.data.readers.labelled_rows import Label
 from attncli.data.readers.split_listing import check_class_name
 from attncli.errors import UserError, unknown_name_error
-from attncli.quantities import format_quantity
+from attncli.quantities import format_first, format_quantity
 from attncli.recipe import Data
 
 LAYOUT = "columns image (bytes, or a struct with `bytes`) and label (numbers or texts), as Hugging Face datasets have"
@@ -226,5 +226,5 @@ def is_string(kind: pa.DataType) -> bool:
 
 
 def _list_columns(fields: Mapping[str, pa.DataType], limit: int = 12) -> str:
-    named = [f"{name} ({kind})" if len(str(kind)) < 30 else name for name, kind in list(fields.items())[:limit]]
-    return ", ".join(named) + (f" and {len(fields) - limit} more" if len(fields) > limit else "") or "none"
+    named = [f"{name} ({kind})" if len(str(kind)) < 30 else name for name, kind in fields.items()]
+    return format_first(named, limit) or "none"

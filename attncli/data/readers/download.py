@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from attncli.data.paths import DataPaths, ProgressCallback
 from attncli.errors import UserError
-from attncli.quantities import format_quantity
+from attncli.quantities import format_first, format_quantity
 
 T = TypeVar("T")
 TIMEOUT_S = 30
@@ -96,9 +96,8 @@ def missing_files_error(files: PublishedFiles, paths: DataPaths) -> NotFetchedEr
             f"{files.name}: not in {paths.root}",
             f"`attncli data prepare {files.name}` downloads it; {_describe_choices(files.required)}",
         )
-    named = ", ".join(str(path) for path in present[:SHOWN])
-    more = f" and {len(present) - SHOWN} more" if len(present) > SHOWN else ""
-    problem = f"{files.name}: not as published: {format_quantity(len(present), 'file')}: {named}{more}"
+    named = format_first(list(map(str, present)), SHOWN)
+    problem = f"{files.name}: not as published: {format_quantity(len(present), 'file')}: {named}"
     return NotFetchedError(problem, f"remove them; `attncli data prepare {files.name}` downloads them again")
 
 

@@ -30,7 +30,7 @@ from attncli.data.readers.split_folders import (
 )
 from attncli.data.readers.split_listing import SplitListing, check_class_name, check_no_empty_class
 from attncli.data.readers.split_names import format_names, read_split_place, recognize_split
-from attncli.errors import UserError, join_hints, suggest_name
+from attncli.errors import UserError, join_hints, quote_word, suggest_name
 from attncli.quantities import format_quantity
 
 MASK_NAME = re.compile(r"(.+?)[ _-](?:mask|masks|segmentation|seg|trimap)(?:[ _-]?\d+)?", re.IGNORECASE)
@@ -127,7 +127,9 @@ def list_class_folders(root: Path, split: str, unused: Collection[str] = ()) -> 
 def _describe_unused_lists(root: Path, skipped: Collection[str]) -> list[str]:
     """Return a line about tables beside the folders of classes, which may have other labels or splits."""
     lists = [path for path in skipped if READERS_OF_TABLES.get(Path(path).suffix.lower()) == "table"]
-    return [f"not used: {lists[0]}; --dataset table --data-root {root / lists[0]} reads such lists"] if lists else []
+    if not lists:
+        return []
+    return [f"not used: {lists[0]}; --dataset table --data-root {quote_word(root / lists[0])} reads such lists"]
 
 
 def _describe_masks(files: Sequence[Sequence[ImageFile]]) -> list[str]:

@@ -9,7 +9,7 @@ from attncli.data.images.files import ImageFile
 from attncli.data.readers.base64_images import BASE64_HINT, is_base64_image
 from attncli.data.readers.file_walk import describe_file, is_file, is_stray, walk_folder
 from attncli.data.readers.split_names import read_split_place
-from attncli.errors import UserError
+from attncli.errors import UserError, quote_word
 from attncli.quantities import format_quantity
 
 SHOWN, MOST_LETTERS = 3, 200
@@ -76,9 +76,11 @@ def find_listed_files(
         named = ", ".join(text[:MOST_LETTERS] for text in missing[:SHOWN])
         hint = f"paths count from {folder}; add the images, or leave their rows out: --set data.bad=skip"
         if len(missing) == len(paths):
-            hint = f"paths count from {folder}; --data-root {folder.parent} reads a list with images beside its folder"
+            parent = quote_word(folder.parent)
+            hint = f"paths count from {folder}; --data-root {parent} reads a list with images beside its folder"
         if not has_header and missing[0] == paths[0] and len(missing) < len(paths):
-            hint = f"if the first line names the columns: --set 'data.image_column={paths[0]}'; otherwise: {hint}"
+            key = quote_word(f"data.image_column={paths[0]}")
+            hint = f"if the first line names the columns: --set {key}; otherwise: {hint}"
         raise UserError(
             f"{list_path}: {len(missing):,} of {format_quantity(len(paths), 'image')} not there: {named}", hint
         )

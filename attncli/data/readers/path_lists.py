@@ -18,7 +18,7 @@ from attncli.data.readers.foreign_files import CONVERT_HINT
 from attncli.data.readers.label_files import read_lines
 from attncli.data.readers.split_listing import check_class_name
 from attncli.data.readers.split_names import SPLIT_COLUMNS, describe_unused_columns
-from attncli.errors import UserError, unknown_name_error
+from attncli.errors import UserError, quote_word, unknown_name_error
 from attncli.quantities import format_quantity
 
 LAYOUT = "a header and a line per image, such as `path,label`; or lines `PATH LABEL` without a header"
@@ -249,9 +249,8 @@ def _describe_other_labels(table: PathTable, label: str) -> tuple[str, ...]:
     fitting = [name for name in table.columns if name != label and _fold(name) in LABEL_COLUMNS]
     if _fold(label) not in LABEL_COLUMNS or not fitting:
         return ()
-    return (
-        f"{table.path.name}: classes from the column '{label}'; --set data.label_column={fitting[0]} takes another",
-    )
+    key = quote_word(f"data.label_column={fitting[0]}")
+    return (f"{table.path.name}: classes from the column '{label}'; --set {key} takes another",)
 
 
 def _parse_folder(text: str) -> str:

@@ -12,7 +12,7 @@ from attncli.data.readers.split_names import (
     recognize_split,
     unknown_split_error,
 )
-from attncli.errors import UserError, join_hints, suggest_name
+from attncli.errors import UserError, join_hints, quote_word, suggest_name
 
 LAYOUT = "it contains train/CLASS/*.jpg and the same classes in test/ or val/ (or both)"
 READERS_OF_TABLES = {".parquet": "parquet", ".csv": "table", ".tsv": "table", ".txt": "table"}
@@ -137,7 +137,7 @@ def _suggest_root(top: Path, names: Sequence[str]) -> str:
     ):
         return f"the splits lie within the other folders: move {names[0]}/train/ to train/{names[0]}/, and so on"
     sets = [name for name in names if "masks" not in inner[name] and are_class_folders(top / name, inner[name])]
-    return f"--data-root {top / sets[0]} names a folder of classes" if sets else ""
+    return f"--data-root {quote_word(top / sets[0])} names a folder of classes" if sets else ""
 
 
 def _suggest_readers(top: Path) -> list[str]:

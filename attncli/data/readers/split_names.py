@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from attncli.errors import UserError, unknown_name_error
+from attncli.errors import UserError, quote_word, unknown_name_error
+from attncli.quantities import format_first
 
 SPLIT_WORDS: dict[str, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -132,9 +133,8 @@ def describe_unused_siblings(root: Path) -> tuple[str, ...]:
         return ()
     if not others:
         return ()
-    return (
-        f"not used: {format_names(others)} beside {place.name}; --data-root {place.parent} names the whole dataset",
-    )
+    whole = quote_word(place.parent)
+    return (f"not used: {format_names(others)} beside {place.name}; --data-root {whole} names the whole dataset",)
 
 
 def unknown_split_error(location: str, unknown: Sequence[str], names: Sequence[str]) -> UserError:
@@ -167,5 +167,4 @@ def choose_configuration(places: Mapping[str, SplitPlace], wanted: str | None, l
 
 def format_names(names: Sequence[str], limit: int = 8) -> str:
     """Return the first names in quotation marks, and how many more there are."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(f"'{name}'" for name in names[:limit]) + more
+    return format_first([f"'{name}'" for name in names], limit)

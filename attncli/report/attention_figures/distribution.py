@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
-from attncli.palette import COLOURS, FAINT, INK
+from attncli.palette import COLOURS, INK
 from attncli.quantities import format_quantity
 from attncli.report.style import saved_figure
 
@@ -71,4 +71,4 @@ def _name_sites(ax: Axes, distributions: Sequence["SiteDistribution"], named: bo
     names = [distribution.site for distribution in distributions]
     ax.set_xticks(range(len(names)), names if named else [""] * len(names), rotation=40, ha="right")
     ax.set_xlim(-0.6, len(names) - 0.4)
-    ax.tick_params(labelsize=8, colors=INK if named else FAINT)
+    ax.tick_params(labelsize=8)

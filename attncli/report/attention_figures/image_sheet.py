@@ -91,7 +91,7 @@ def _draw_header(axes: Sequence[Axes], image: "ImageAnalysis", spot: primitives.
         cam_panels.insert(0, ("plain network", image.plain_cam, image.plain_predicted, image.plain_probability, shown))
     for ax, (name, cam, predicted, probability, background) in zip(axes[1:], cam_panels, strict=False):
         _draw_cam(ax, background, cam)
-        ax.set_title(f"{name}: {predicted} {probability:.0%}", fontsize=10)
+        ax.set_title(f"{name}: {predicted} ({probability:.0%})", fontsize=10)
         ax.set_xlabel(describe_cam(cam, image.truth), fontsize=8)
     for ax in axes[1 + len(cam_panels) :]:
         ax.set_visible(False)
