@@ -127,9 +127,7 @@ class _Rows:
 
     def join_maps(self, maps: Tensor) -> Tensor:
         """Return the inputs, (n, G, c, H, W), of their maps, without the zeros around them."""
-        phases = (
-            maps.unflatten(4, (-1, self.width)).unflatten(0, (self.stride, self.stride)).permute(2, 3, 4, 5, 0, 6, 1)
-        )
-        whole = phases.flatten(5).flatten(3, 4)
+        phases = maps.unflatten(4, (-1, self.width)).unflatten(0, (self.stride, self.stride))
+        whole = phases.permute(2, 3, 4, 5, 0, 6, 1).flatten(5).flatten(3, 4)
         rows, columns = (slice(self.k // 2, self.k // 2 + side) for side in self.input_size)
         return whole[..., rows, columns]
