@@ -16,10 +16,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from attncli.attention.ops import promote_half
+from attncli.attention.ops import FEWEST_IMAGES, promote_half
 
 CACHED_NUMBERS = 1 << 18  # numbers of the kernels, or of the maps, of the images that are taken at once
-FEWEST_IMAGES = 3  # smaller batches are computed as they are
 
 
 def convolve_locally(x: Tensor, kernels: Tensor, stride: int = 1) -> Tensor:

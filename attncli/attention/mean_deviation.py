@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from attncli.attention.ops import is_channels_last, promote_half
+from attncli.attention.ops import FEWEST_IMAGES, is_channels_last, promote_half
 
 
 def mean_deviation(x: Tensor, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -24,7 +24,7 @@ def mean_deviation(x: Tensor, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
     if math.prod(x.shape[axis] for axis in axes) == 1:
         mean = x.mean(tuple(axes), keepdim=True)
         return mean, torch.zeros_like(mean)
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or len(x) < FEWEST_IMAGES:
         return x.mean(tuple(axes), keepdim=True), x.std(tuple(axes), keepdim=True)
     mean, deviation = _MeanDeviation.apply(x, tuple(axes))
     return mean, deviation

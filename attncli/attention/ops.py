@@ -14,6 +14,8 @@ from torch.autograd.function import once_differentiable
 
 from attncli.attention.narrow_bf16 import channel_sum, dense_gradient, is_narrow, materialize_broadcast
 
+FEWEST_IMAGES = 3  # of a batch that is worth another way than the formula; the formula is what `attncli.measure` counts
+
 
 def is_channels_last(x: Tensor) -> bool:
     """Return whether x, (N, C, H, W), lies in memory as (N, H, W, C) and not also as (N, C, H, W)."""

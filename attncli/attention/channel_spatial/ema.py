@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from attncli.attention.axis_reductions import axis_mean
 from attncli.attention.card import Card
 from attncli.attention.channel_groups import choose_groups
-from attncli.attention.ops import keep_layout, match_layout, spatial_mean
+from attncli.attention.ops import FEWEST_IMAGES, keep_layout, match_layout, spatial_mean
 
 card = Card(
     title="Efficient Multi-Scale Attention Module with Cross-Spatial Learning",
@@ -57,7 +57,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Weigh each position of each group."""
         g = keep_layout(x).unflatten(1, (self.groups, -1)).flatten(0, 1)  # (N G, c, H, W)
-        is_narrow = x.device.type == "cpu" and g.shape[1] <= NARROW
+        is_narrow = x.device.type == "cpu" and g.shape[1] <= NARROW and len(x) >= FEWEST_IMAGES
         x1, x2 = self.norm(self.gate_strips(g)), self.convolve_groups(x) if is_narrow else self.conv(g)
         first = self.norm.bias.softmax(0).to(x2.dtype)  # means of x1 over positions are the bias
         second = spatial_mean(x2).softmax(1)
