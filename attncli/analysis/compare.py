@@ -49,22 +49,21 @@ def compare_variants(
     """
     if not 0 < margin <= 1:
         raise UserError(f"margin: {100 * margin:g} points are not allowed", "allowed: above 0, up to 100")
-    arms = group_runs(runs)
-    variants = pair_variants(arms, planned_seeds, failures)
-    names, recipes = name_variants(arms), list_recipe_differences(arms)
+    variants = group_runs(runs)
+    names, recipes = name_variants(variants), list_recipe_differences(variants)
     rows = [
-        _make_comparison_row(variant, name, recipe, margin)
-        for variant, name, recipe in zip(variants, names, recipes, strict=True)
+        _make_comparison_row(paired, name, recipe, margin)
+        for paired, name, recipe in zip(pair_variants(variants, planned_seeds, failures), names, recipes, strict=True)
     ]
     return sorted(rows, key=lambda r: (r.images, r.backbone, r.recipe, r.attn != NONE, -r.accuracy.mean, r.variant))
 
 
-def _make_comparison_row(variant: PairedVariant, name: str, recipe: str, margin: float) -> ComparisonRow:
-    arm, run = variant.runs, variant.runs.any_run
-    differences, folds = variant.differences, variant.folds
+def _make_comparison_row(paired: PairedVariant, name: str, recipe: str, margin: float) -> ComparisonRow:
+    variant, run = paired.variant, paired.variant.any_run
+    differences, folds = paired.differences, paired.folds
     tested_differences = differences if folds is None else folds.keep_whole_seeds(differences)
-    is_tested = variant.joint is not None
-    image_error, disagreement = _read_image_evidence(variant)
+    is_tested = paired.joint is not None
+    image_error, disagreement = _read_image_evidence(paired)
     return ComparisonRow(
         dataset=run.dataset,
         images=run.images,
@@ -73,43 +72,43 @@ def _make_comparison_row(variant: PairedVariant, name: str, recipe: str, margin:
         attn=run.result.attn,
         category=run.result.category,
         recipe=recipe,
-        seeds=tuple(arm.top1_by_seed()),
-        accuracy=_clip_accuracy(_estimate_over_pairs(arm.top1_by_seed(), folds)),
+        seeds=tuple(variant.top1_by_seed()),
+        accuracy=_clip_accuracy(_estimate_over_pairs(variant.top1_by_seed(), folds)),
         difference=_estimate_over_pairs(tested_differences, folds) if tested_differences else None,
-        p=variant.p,
-        p_holm=variant.p_holm,
-        verdict=variant.word_verdict(margin),
-        params=arm.median_of(lambda r: r.params),
-        params_added=arm.median_of(lambda r: r.count_added("params")),
-        params_pct=arm.median_of(lambda r: r.compute_overhead("params")),
-        macs=arm.median_of(lambda r: r.macs),
-        macs_pct=arm.median_of(lambda r: r.compute_overhead("macs")),
-        train_ratio=arm.median_ratio(lambda r: r.train_ratio),
-        infer_ratio=arm.median_ratio(lambda r: r.infer_ratio),
-        train_images_per_s=arm.median_of(lambda r: r.train_images_per_s),
-        infer_images_per_s=arm.median_of(lambda r: r.infer_images_per_s),
+        p=paired.p,
+        p_holm=paired.p_holm,
+        verdict=paired.word_verdict(margin),
+        params=variant.median_of(lambda r: r.params),
+        params_added=variant.median_of(lambda r: r.count_added("params")),
+        params_pct=variant.median_of(lambda r: r.compute_overhead("params")),
+        macs=variant.median_of(lambda r: r.macs),
+        macs_pct=variant.median_of(lambda r: r.compute_overhead("macs")),
+        train_ratio=variant.median_ratio(lambda r: r.train_ratio),
+        infer_ratio=variant.median_ratio(lambda r: r.infer_ratio),
+        train_images_per_s=variant.median_of(lambda r: r.train_images_per_s),
+        infer_images_per_s=variant.median_of(lambda r: r.infer_images_per_s),
         group=run.result.group,
-        run_ids=tuple(run.reference for _, run in sorted(arm.runs.items())),
-        joint=variant.joint,
-        level=variant.level if is_tested else None,
-        family=variant.family,
-        planned_seeds=variant.plan.planned,
-        failed_seeds=variant.failed_seeds,
-        missing_seeds=variant.missing_seeds,
+        run_ids=tuple(run.reference for _, run in sorted(variant.runs_by_seed.items())),
+        joint=paired.joint,
+        level=paired.level if is_tested else None,
+        family=paired.family,
+        planned_seeds=paired.plan.planned,
+        failed_seeds=paired.failed_seeds,
+        missing_seeds=paired.missing_seeds,
         part=describe_part(run.recipe),
-        test_images=arm.test_images,
+        test_images=variant.test_images,
         image_error=image_error,
         disagreement=disagreement,
-        top5=_estimate_figure(arm, "test_top5", folds),
-        macro_f1=_estimate_figure(arm, "test_macro_f1", folds),
+        top5=_estimate_figure(variant, "test_top5", folds),
+        macro_f1=_estimate_figure(variant, "test_macro_f1", folds),
         folds=None if folds is None else folds.count,
-        train_limit=arm.find_limit("train_limit"),
-        infer_limit=arm.find_limit("infer_limit"),
+        train_limit=variant.find_limit("train_limit"),
+        infer_limit=variant.find_limit("infer_limit"),
         epochs=run.recipe.train.epochs,
         precision=run.result.precision or None,
         image_size=_find_image_side(run.recipe.data),
         starts_by_recipe=run.recipe.model.zero_init_residual is not None,
-        nonfinite_by_seed=arm.count_nonfinite_by_seed(),
+        nonfinite_by_seed=variant.count_nonfinite_by_seed(),
     )
 
 
@@ -129,9 +128,10 @@ def _estimate_over_pairs(values: Mapping[int, float], folds: FoldDesign | None) 
     return replace(stats.estimate_mean(by_cut, overlap=folds.overlap), n=len(values))
 
 
-def _estimate_figure(arm: VariantRuns, name: str, folds: FoldDesign | None) -> MeanEstimate | None:
+def _estimate_figure(variant: VariantRuns, name: str, folds: FoldDesign | None) -> MeanEstimate | None:
     """Return the mean of a figure from 0 to 1 over the runs that recorded it, or None if none did."""
-    values = {n: value for n, run in sorted(arm.runs.items()) if (value := getattr(run.result, name)) is not None}
+    figures = {seed: getattr(run.result, name) for seed, run in sorted(variant.runs_by_seed.items())}
+    values = {seed: figure for seed, figure in figures.items() if figure is not None}
     return _clip_accuracy(_estimate_over_pairs(values, folds)) if values else None
 
 
@@ -142,25 +142,25 @@ def _clip_accuracy(estimate: MeanEstimate) -> MeanEstimate:
     return replace(estimate, low=max(0.0, estimate.low), high=min(1.0, estimate.high))
 
 
-def _read_image_evidence(variant: PairedVariant) -> tuple[float | None, DisagreementTest | None]:
+def _read_image_evidence(paired: PairedVariant) -> tuple[float | None, DisagreementTest | None]:
     """Return the error by the choice of test images, and for a single pair McNemar's test; None without predictions.
 
     There is no such error if the pairs were tested on images of their own, as those of folds.
     """
-    if variant.baseline is None or variant.is_baseline or not variant.differences:
+    if paired.baseline is None or paired.is_baseline or not paired.differences:
         return None, None
     marked = []
     labels: set[bytes] = set()
-    for seed in sorted(variant.differences):
-        own = variant.runs.runs[seed].read_predictions()
-        other = variant.baseline.runs[seed].read_predictions()
+    for seed in sorted(paired.differences):
+        own = paired.variant.runs_by_seed[seed].read_predictions()
+        other = paired.baseline.runs_by_seed[seed].read_predictions()
         if own is None or other is None or own.labels.tobytes() != other.labels.tobytes():
             return None, None
         marked.append((own.mark_correct(), other.mark_correct()))
         labels.add(own.labels.tobytes())
     if len(marked) == 1:
         return None, compare_disagreements(*marked[0])
-    if len(labels) > 1 or _draws_test_images(variant.runs.any_run.recipe.data):
+    if len(labels) > 1 or _draws_test_images(paired.variant.any_run.recipe.data):
         return None, None
     return estimate_image_error([own for own, _ in marked], [other for _, other in marked]), None
 

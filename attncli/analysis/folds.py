@@ -52,8 +52,10 @@ class FoldDesign:
     def keep_whole_seeds(self, values: Mapping[int, float]) -> dict[int, float]:
         """Return the values of the seeds of which every fold is there; all of them if there is no such seed."""
         folds = Counter(number // self.count for number in values)
-        whole = {number: value for number, value in values.items() if folds[number // self.count] == self.count}
-        return whole or dict(values)
+        of_whole_seeds = {
+            number: value for number, value in values.items() if folds[number // self.count] == self.count
+        }
+        return of_whole_seeds or dict(values)
 
     def count_whole_seeds(self, pairs: Iterable[int]) -> int:
         """Return the number of seeds of which every fold is among these pair numbers."""

@@ -84,9 +84,9 @@ def compare_over_tasks(
     for key in over:
         if key not in KEYS:
             raise unknown_name_error("key of --over", key, KEYS)
-    arms = group_runs(runs)
-    failed_names = _name_failed_variants(arms, failures)
-    tasks = _collect_tasks(arms, over)
+    variants = group_runs(runs)
+    failed_names = _name_failed_variants(variants, failures)
+    tasks = _collect_tasks(variants, over)
     if len(tasks) < FEWEST_TASKS:
         raise UserError(
             f"--over {','.join(over)}: finished runs have {format_quantity(len(tasks), 'task')}",
@@ -96,7 +96,7 @@ def compare_over_tasks(
     if names <= {NONE}:
         raise UserError(f"--over {','.join(over)}: no mechanism was trained in every task", "attncli sweep trains them")
     ranks = _rank_variants([{name: task[name] for name in names} for task in tasks.values()])
-    mechanisms = dict(zip(name_variants(arms), (arm.any_run.result.attn for arm in arms), strict=True))
+    mechanisms = dict(zip(name_variants(variants), (variant.any_run.result.attn for variant in variants), strict=True))
     summaries = [
         replace(_summarize_variant(name, ranks[name], [task[name] for task in tasks.values()]), attn=mechanisms[name])
         for name in names
@@ -117,38 +117,38 @@ def choose_mechanisms(comparison: TaskComparison, mechanisms: Sequence[str]) -> 
     return replace(comparison, variants=shown)
 
 
-def _name_failed_variants(arms: Sequence[VariantRuns], failures: Sequence[FailedRun]) -> set[str]:
+def _name_failed_variants(variants: Sequence[VariantRuns], failures: Sequence[FailedRun]) -> set[str]:
     """Return the names of mechanisms of which a seed failed and was not finished later."""
-    finished = {(arm.any_run.result.group, number) for arm in arms for number in arm.runs}
+    finished = {(variant.any_run.result.group, number) for variant in variants for number in variant.runs_by_seed}
     groups = {f.group for f in failures if (f.group, number_pair(f.recipe)) not in finished}
     return {
         name
-        for arm, name in zip(arms, name_variants(arms), strict=True)
-        if arm.any_run.result.group in groups and not arm.is_plain
+        for variant, name in zip(variants, name_variants(variants), strict=True)
+        if variant.any_run.result.group in groups and not variant.is_plain
     }
 
 
-def _collect_tasks(arms: Sequence[VariantRuns], over: Sequence[str]) -> dict[str, Differences]:
+def _collect_tasks(variants: Sequence[VariantRuns], over: Sequence[str]) -> dict[str, Differences]:
     """Return the differences to the plain network by task and variant; the plain network's own are 0."""
-    names = name_variants(arms)
-    baselines = {arm.base: arm for arm in arms if arm.is_plain}
+    names = name_variants(variants)
+    baselines = {variant.base: variant for variant in variants if variant.is_plain}
     tables: dict[str, dict[Any, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(dict))
-    for arm, name in zip(arms, names, strict=True):
-        baseline = baselines.get(arm.base)
-        differences = _list_differences(arm, baseline) if baseline is not None else []
+    for variant, name in zip(variants, names, strict=True):
+        baseline = baselines.get(variant.base)
+        differences = _list_differences(variant, baseline) if baseline is not None else []
         if differences:
-            tables[_name_task(arm, over)][arm.base][name] = differences
+            tables[_name_task(variant, over)][variant.base][name] = differences
     return {task: max(by_recipe.values(), key=len) for task, by_recipe in sorted(tables.items())}
 
 
-def _list_differences(arm: VariantRuns, baseline: VariantRuns) -> list[float]:
+def _list_differences(variant: VariantRuns, baseline: VariantRuns) -> list[float]:
     """Return the differences of a variant by seed; over folds their mean, as folds are no runs of other seeds."""
-    differences, folds = arm.subtract_baseline(baseline), read_fold_design(arm.any_run.recipe)
+    differences, folds = variant.subtract_baseline(baseline), read_fold_design(variant.any_run.recipe)
     return list((differences if folds is None else folds.average_by_seed(differences)).values())
 
 
-def _name_task(arm: VariantRuns, over: Sequence[str]) -> str:
-    values = {"dataset": arm.any_run.images, "backbone": arm.any_run.recipe.model.backbone_label}
+def _name_task(variant: VariantRuns, over: Sequence[str]) -> str:
+    values = {"dataset": variant.any_run.images, "backbone": variant.any_run.recipe.model.backbone_label}
     return ", ".join(values[key] for key in KEYS if key in over)
 
 

@@ -21,7 +21,7 @@ class PairedVariant:
     `folds` is None if the runs are not of folds.
     """
 
-    runs: VariantRuns
+    variant: VariantRuns
     baseline: VariantRuns | None
     differences: Mapping[int, float]
     plan: SeedPlan
@@ -36,14 +36,15 @@ class PairedVariant:
     @property
     def is_baseline(self) -> bool:
         """Whether it is the plain network itself."""
-        return self.baseline is self.runs
+        return self.baseline is self.variant
 
     @property
     def missing_seeds(self) -> tuple[int, ...]:
         """Seeds that the baseline has and the variant neither finished nor failed."""
         if self.baseline is None:
             return ()
-        return tuple(sorted(self.baseline.runs.keys() - self.runs.runs.keys() - set(self.failed_seeds)))
+        finished_seeds = self.variant.runs_by_seed.keys()
+        return tuple(sorted(self.baseline.runs_by_seed.keys() - finished_seeds - set(self.failed_seeds)))
 
     @property
     def level(self) -> float | None:
@@ -69,25 +70,25 @@ class PairedVariant:
 
 
 def pair_variants(
-    arms: Sequence[VariantRuns], planned_seeds: int | None, failures: Sequence[FailedRun]
+    variants: Sequence[VariantRuns], planned_seeds: int | None, failures: Sequence[FailedRun]
 ) -> list[PairedVariant]:
     """Return each variant with its baseline, and the tests of each baseline's variants."""
-    baselines = {arm.base: arm for arm in arms if arm.is_plain}
+    baselines = {variant.base: variant for variant in variants if variant.is_plain}
     failed_seeds = _group_failed_seeds(failures)
     members_by_base: dict[BaselineKey, list[int]] = defaultdict(list)
-    for number, arm in enumerate(arms):
-        members_by_base[arm.base].append(number)
-    variants: dict[int, PairedVariant] = {}
+    for number, variant in enumerate(variants):
+        members_by_base[variant.base].append(number)
+    paired_variants: dict[int, PairedVariant] = {}
     for base, members in members_by_base.items():
         unpaired = "" if base in baselines else _explain_missing_baseline(base, baselines)
-        family = [arms[number] for number in members]
+        family = [variants[number] for number in members]
         paired = _pair_family(family, baselines.get(base), unpaired, planned_seeds, failed_seeds)
-        variants |= dict(zip(members, paired, strict=True))
-    return [variants[number] for number in range(len(arms))]
+        paired_variants |= dict(zip(members, paired, strict=True))
+    return [paired_variants[number] for number in range(len(variants))]
 
 
 def _pair_family(
-    arms: Sequence[VariantRuns],
+    variants: Sequence[VariantRuns],
     baseline: VariantRuns | None,
     unpaired: str,
     planned_seeds: int | None,
@@ -96,16 +97,18 @@ def _pair_family(
     """Return the variants of one baseline, which is among them, tested together; without one there are no differences.
 
     Args:
-        arms: All variants whose runs share the recipe but for the mechanism.
+        variants: All variants whose runs share the recipe but for the mechanism.
         baseline: The plain network among them, or None.
         unpaired: Why there is none.
         planned_seeds: As `pair_variants` takes it.
         failed_seeds: The seeds that failed by group.
     """
-    folds = read_fold_design(arms[0].any_run.recipe)  # the same for all, as they share the recipe
+    folds = read_fold_design(variants[0].any_run.recipe)  # the same for all, as they share the recipe
     overlap = 0.0 if folds is None else folds.overlap
-    plans = [_read_plan(arm, planned_seeds) for arm in arms]
-    differences = [{} if baseline is None or arm is baseline else arm.subtract_baseline(baseline) for arm in arms]
+    plans = [_read_plan(variant, planned_seeds) for variant in variants]
+    differences = [
+        {} if baseline is None or variant is baseline else variant.subtract_baseline(baseline) for variant in variants
+    ]
     levels = [_choose_level(plan, diff, folds) or stats.ALPHA for plan, diff in zip(plans, differences, strict=True)]
     tested = [diff if folds is None else folds.average_by_cut(folds.keep_whole_seeds(diff)) for diff in differences]
     estimates = compare_with_baseline(tested, levels, overlap)
@@ -113,11 +116,13 @@ def _pair_family(
     corrected_p_values = stats.holm(p_values)
     return [
         PairedVariant(
-            runs=arm,
+            variant=variant,
             baseline=baseline,
             differences=differences[k],
             plan=plans[k],
-            failed_seeds=tuple(sorted(failed_seeds.get(arm.any_run.result.group, set()) - arm.runs.keys())),
+            failed_seeds=tuple(
+                sorted(failed_seeds.get(variant.any_run.result.group, set()) - variant.runs_by_seed.keys())
+            ),
             joint=estimates[k],
             p=p_values[k],
             p_holm=corrected_p_values[k],
@@ -125,7 +130,7 @@ def _pair_family(
             unpaired=unpaired,
             folds=folds,
         )
-        for k, arm in enumerate(arms)
+        for k, variant in enumerate(variants)
     ]
 
 
@@ -146,8 +151,8 @@ def _group_failed_seeds(failures: Sequence[FailedRun]) -> dict[str, set[int]]:
     return seeds
 
 
-def _read_plan(arm: VariantRuns, declared: int | None) -> SeedPlan:
-    numbers = ((run.recipe.seed, run.result.planned_seeds) for run in arm.runs.values())
+def _read_plan(variant: VariantRuns, declared: int | None) -> SeedPlan:
+    numbers = ((run.recipe.seed, run.result.planned_seeds) for run in variant.runs_by_seed.values())
     return read_seed_plan(numbers, declared=declared)
 
 
@@ -157,7 +162,7 @@ def _explain_missing_baseline(base: BaselineKey, baselines: Mapping[BaselineKey,
         if leave_out_conditions(other) == leave_out_conditions(base):
             own, others = dict(base), dict(other)
             differing = [name for name in CONDITION_NAMES if own[name] != others[name]]
-            here = " ".join(f"{name}={own[name]}" for name in differing)
-            there = " ".join(f"{name}={others[name]}" for name in differing)
-            return f"no baseline: trained with {here}, the plain network with {there}"
+            own_text = " ".join(f"{name}={own[name]}" for name in differing)
+            plain_text = " ".join(f"{name}={others[name]}" for name in differing)
+            return f"no baseline: trained with {own_text}, the plain network with {plain_text}"
     return "no baseline, run the same recipe with --attn none"

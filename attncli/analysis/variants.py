@@ -26,12 +26,12 @@ class VariantRuns:
     """The runs of one group by seed, and the recipe without seed and mechanism that they share."""
 
     base: BaselineKey
-    runs: dict[int, FinishedRun]
+    runs_by_seed: dict[int, FinishedRun]
 
     @cached_property
     def any_run(self) -> FinishedRun:
         """One of the runs, for what all of them share."""
-        return next(iter(self.runs.values()))
+        return next(iter(self.runs_by_seed.values()))
 
     @property
     def is_plain(self) -> bool:
@@ -40,15 +40,15 @@ class VariantRuns:
 
     def top1_by_seed(self) -> dict[int, float]:
         """Return the accuracies by seed."""
-        return {seed: run.result.test_top1 or 0.0 for seed, run in sorted(self.runs.items())}
+        return {seed: run.result.test_top1 or 0.0 for seed, run in sorted(self.runs_by_seed.items())}
 
     def subtract_baseline(self, baseline: "VariantRuns") -> dict[int, float]:
         """Return the difference of accuracy to the baseline for every seed that both have, on the same images.
 
         It is the difference of two numbers of images, divided by their number, if the results have them.
         """
-        pairs = {seed: (self.runs[seed].result, baseline.runs[seed].result) for seed in sorted(self.runs)
-                 if seed in baseline.runs}  # fmt: skip
+        shared_seeds = sorted(self.runs_by_seed.keys() & baseline.runs_by_seed.keys())
+        pairs = {seed: (self.runs_by_seed[seed].result, baseline.runs_by_seed[seed].result) for seed in shared_seeds}
         same_images = {seed: pair for seed, pair in pairs.items() if pair[0].data_digest == pair[1].data_digest}
         return {seed: _subtract_accuracies(*pair) for seed, pair in same_images.items()}
 
@@ -59,12 +59,12 @@ class VariantRuns:
 
     def count_nonfinite_by_seed(self) -> dict[int, int]:
         """Return the test images without a finite loss of each seed that has some."""
-        counts = {seed: run.result.test_nonfinite for seed, run in sorted(self.runs.items())}
+        counts = {seed: run.result.test_nonfinite for seed, run in sorted(self.runs_by_seed.items())}
         return {seed: images for seed, images in counts.items() if images}
 
     def median_of(self, read: Callable[[Result], float | None]) -> float | None:
         """Return the median of a figure over the runs that have it."""
-        values = [value for run in self.runs.values() if (value := read(run.result)) is not None]
+        values = [value for run in self.runs_by_seed.values() if (value := read(run.result)) is not None]
         return float(median(values)) if values else None
 
     def median_ratio(self, read: Callable[[Result], float | None]) -> float | None:
@@ -77,7 +77,7 @@ class VariantRuns:
 
         `name` is `train_limit` or `infer_limit`.
         """
-        limits = {getattr(run.result, name) for run in self.runs.values()}
+        limits = {getattr(run.result, name) for run in self.runs_by_seed.values()}
         return next((limit for limit in ("host", "device") if limit in limits), None)
 
 
@@ -129,17 +129,17 @@ def leave_out_conditions(base: BaselineKey) -> BaselineKey:
     return tuple((key, value) for key, value in base if key not in CONDITION_NAMES)
 
 
-def name_variants(arms: Sequence[VariantRuns]) -> list[str]:
+def name_variants(variants: Sequence[VariantRuns]) -> list[str]:
     """Return a name per variant: mechanism, options, place; those that still look alike show their digest or code."""
-    names = [_format_variant(arm.any_run) for arm in arms]
-    arms_by_name = defaultdict(list)
-    for i, arm in enumerate(arms):
-        arms_by_name[names[i], arm.base].append(i)
-    for alike in arms_by_name.values():
+    names = [_format_variant(variant.any_run) for variant in variants]
+    indices_by_name = defaultdict(list)
+    for i, variant in enumerate(variants):
+        indices_by_name[names[i], variant.base].append(i)
+    for alike in indices_by_name.values():
         if len(alike) > 1:
             for i in alike:
-                result = arms[i].any_run.result
-                is_same_recipe = len({arms[j].any_run.result.group for j in alike}) == 1
+                result = variants[i].any_run.result
+                is_same_recipe = len({variants[j].any_run.result.group for j in alike}) == 1
                 names[i] += f" #{(name_mechanism_code(result) if is_same_recipe else result.group)[:4]}"
     return names
 
@@ -157,18 +157,18 @@ def _format_variant(run: FinishedRun) -> str:
     return name
 
 
-def list_recipe_differences(arms: Sequence[VariantRuns]) -> list[str]:
+def list_recipe_differences(variants: Sequence[VariantRuns]) -> list[str]:
     """Return, per variant, the keys in which the recipes of its images and backbone differ, with their values."""
     values: dict[tuple[str, str], dict[str, set[str | None]]] = defaultdict(lambda: defaultdict(set))
-    for arm in arms:
-        setting, own_values = _images_and_backbone(arm), dict(arm.base)
-        for key in {k for other in arms if _images_and_backbone(other) == setting for k, _ in other.base}:
+    for variant in variants:
+        setting, own_values = _images_and_backbone(variant), dict(variant.base)
+        for key in {k for other in variants if _images_and_backbone(other) == setting for k, _ in other.base}:
             values[setting][key].add(own_values.get(key))
     return [
-        " ".join(f"{key}={value}" for key, value in arm.base if len(values[_images_and_backbone(arm)][key]) > 1)
-        for arm in arms
+        " ".join(f"{key}={value}" for key, value in variant.base if len(values[_images_and_backbone(variant)][key]) > 1)
+        for variant in variants
     ]
 
 
-def _images_and_backbone(arm: VariantRuns) -> tuple[str, str]:
-    return arm.any_run.images, arm.any_run.recipe.model.backbone_label
+def _images_and_backbone(variant: VariantRuns) -> tuple[str, str]:
+    return variant.any_run.images, variant.any_run.recipe.model.backbone_label

@@ -7,7 +7,7 @@ else downloaded. If the file has the weights of a mechanism too, `load_mechanism
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,46 +71,57 @@ def load(net: nn.Module, structure: NetworkStructure, name: str, weights: bool |
         file_weights = _fetch_published(name, shapes)
     else:
         file_weights = _read_weights(Path(str(weights)).expanduser(), shapes)
-    source = file_weights.source
-    file_tensors = {
-        key: fit_stem_weight(tensor, shapes.get(key))
-        for name, tensor in file_weights.tensors.items()
-        for key in [name.replace(HOST, ".")]
-    }
+    file_tensors = _convert_to_plain(file_weights.tensors, shapes)
+    fitting = {k: file_tensors[k] for k in shapes if k in file_tensors and file_tensors[k].shape == shapes[k]}
     mechanism_places = _find_mechanism_places(net, file_tensors)
+    new_tensors = _group_new_tensors([k for k in shapes if k not in fitting], structure)
     replaced_modules = set(mechanism_places.values())
-    fitting = {
-        k: file_tensors[k]
-        for k in network_tensors
-        if k in file_tensors and file_tensors[k].shape == network_tensors[k].shape
-    }
-    parts: dict[str, str] = {}  # what stays new -> its first tensor
-    for key in (k for k in network_tensors if k not in fitting):
-        parts.setdefault(_stem_or_classifier(key, structure) or key, key)
-    misfits = [k for part, k in parts.items() if part == k and k.rpartition(".")[0] not in replaced_modules]
+    misfits = [k for part, k in new_tensors.items() if part == k and k.rpartition(".")[0] not in replaced_modules]
     if misfits:
-        network_shape = tuple(network_tensors[misfits[0]].shape)
-        file_shape = (
-            f"{tuple(file_tensors[misfits[0]].shape)} in the file" if misfits[0] in file_tensors else "not in the file"
-        )
+        key = misfits[0]
+        file_shape = f"{tuple(file_tensors[key].shape)} in the file" if key in file_tensors else "not in the file"
         raise UserError(
-            f"model.pretrained: {source} is not of {name}: {misfits[0]} is {network_shape} here and {file_shape}",
-            f"{len(fitting)} of {len(network_tensors)} tensors fit; give the state dict of this backbone",
+            f"model.pretrained: {file_weights.source} is not of {name}: {key} is {tuple(shapes[key])} here and "
+            f"{file_shape}",
+            f"{len(fitting)} of {len(shapes)} tensors fit; give the state dict of this backbone",
         )
-    check_values(fitting, network_tensors, source)
+    check_values(fitting, network_tensors, file_weights.source)
     net.load_state_dict(fitting, strict=False)
+    known_names = {*shapes, *mechanism_places}
+    return LoadedWeights(
+        source=file_weights.source,
+        tensors=len(fitting),
+        expected_tensors=len(shapes),
+        parameters=sum(p.numel() for k, p in net.named_parameters() if k in fitting),
+        new_parts=tuple(_describe_difference(key, network_tensors, file_tensors) for key in new_tensors.values()),
+        unused_tensors=(*_list_unused(file_tensors, known_names, structure), *file_weights.unused),
+    )
+
+
+def _convert_to_plain(tensors: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """Return the tensors of a file as the plain network has them: by its names, for grey images if its stem is."""
+    plain_names = {name: name.replace(HOST, ".") for name in tensors}
+    return {plain_names[name]: fit_stem_weight(t, shapes.get(plain_names[name])) for name, t in tensors.items()}
+
+
+def _group_new_tensors(keys: Iterable[str], structure: NetworkStructure) -> dict[str, str]:
+    """Return the first tensor of each part that stays new: of the stem, of the classifier, or the tensor alone."""
+    first_tensors: dict[str, str] = {}
+    for key in keys:
+        first_tensors.setdefault(_stem_or_classifier(key, structure) or key, key)
+    return first_tensors
+
+
+def _list_unused(names: Iterable[str], known_names: Set[str], structure: NetworkStructure) -> list[str]:
+    """Return the tensors of a file that the network has no use for; of many only the first ones, and how many more."""
     unused = [
-        k
-        for k in file_tensors
-        if k not in network_tensors
-        and k not in mechanism_places
-        and not k.endswith("num_batches_tracked")
-        and not _stem_or_classifier(k, structure)
+        name
+        for name in names
+        if name not in known_names
+        and not name.endswith("num_batches_tracked")
+        and not _stem_or_classifier(name, structure)
     ]
-    count = sum(p.numel() for k, p in net.named_parameters() if k in fitting)
-    new_parts = tuple(_describe_difference(key, network_tensors, file_tensors) for key in parts.values())
-    unused_parts = (*_shorten_list(unused), *file_weights.left)
-    return LoadedWeights(source, len(fitting), len(network_tensors), count, new_parts, unused_parts)
+    return _shorten_list(unused)
 
 
 def load_mechanisms(net: nn.Module, weights: str) -> str | None:
@@ -139,7 +150,7 @@ def load_mechanisms(net: nn.Module, weights: str) -> str | None:
 
 
 def _find_mechanism_places(plain: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """Return the tensors that belong to mechanisms, each with the module of the plain network where its one stands.
+    """Return the tensors of a file that belong to mechanisms, each with the path of the module that has the mechanism.
 
     The network may have modules called `attn` itself, and so may a mechanism: of several places the last one that the
     plain network has counts.
@@ -175,11 +186,8 @@ def pretraining_warnings(mechanism: Mechanism | None) -> tuple[str, ...]:
 
 def _stem_or_classifier(key: str, structure: NetworkStructure) -> str | None:
     """Return the path of the stem or the classifier if a tensor belongs to it."""
-    return next((p for p in (_top_module(structure.classifier), structure.stem) if f"{key}.".startswith(f"{p}.")), None)
-
-
-def _top_module(classifier: str) -> str:
-    return classifier.partition(".")[0]
+    classifier = structure.classifier.partition(".")[0]  # the whole head, of which the last layer may be a part
+    return next((path for path in (classifier, structure.stem) if f"{key}.".startswith(f"{path}.")), None)
 
 
 def _describe_difference(key: str, network_tensors: Mapping[str, Tensor], file_tensors: Mapping[str, Tensor]) -> str:

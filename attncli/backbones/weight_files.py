@@ -29,11 +29,11 @@ _NOT_ALLOWED = re.compile(r"GLOBAL (\S+) was not an allowed global")
 
 @dataclass(frozen=True)
 class NetworkWeights:
-    """The tensors of one network in a file, by the network's names; what was left in the file, as text."""
+    """The tensors of one network in a file, by the network's names; `unused` says what else the file holds."""
 
     source: str
     tensors: Mapping[str, Tensor]
-    left: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 class _SkippedObject:
@@ -116,8 +116,8 @@ def _read_contents(path: Path) -> tuple[Any, list[str]]:
     except (OSError, RuntimeError, EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
     except (pickle.UnpicklingError, SafetensorError) as error:
-        found = re.search(r"(?:GLOBAL|Unsupported|Can only|Only|Detected)[^\n]*", str(error))
-        reason = (found[0] if found else str(error) or type(error).__name__).splitlines()[0][:200]
+        match = re.search(r"(?:GLOBAL|Unsupported|Can only|Only|Detected)[^\n]*", str(error))
+        reason = (match[0] if match else str(error) or type(error).__name__).splitlines()[0][:200]
     raise UserError(
         f"model.pretrained: {path}: cannot be read: {reason}",
         "give a state dict as .pth or .safetensors, saved alone where the file was made: torch.save(state_dict, FILE)",

@@ -90,8 +90,8 @@ def measure_output_difference(name: str, channels: int, size: tuple[int, int]) -
 
     In float64 and eval mode, at random weights. None if timm, the block, or the table of its names is missing.
     """
-    found = find_timm_block(name, channels, size) if name in _RENAMED else None
-    if found is None:
+    timm_block = find_timm_block(name, channels, size) if name in _RENAMED else None
+    if timm_block is None:
         return None
     mechanism = attention.describe_mechanism(name)
     facts = {"channels": channels, "channels_in": channels, "stride": 1, "groups": 1, "size": size, "stage": 1}
@@ -101,7 +101,7 @@ def measure_output_difference(name: str, channels: int, size: tuple[int, int]) -
         own = own.double().eval()
         for parameter in own.parameters():
             nn.init.normal_(parameter, std=0.1)
-        theirs = found[1].double().eval()
+        theirs = timm_block[1].double().eval()
         state = own.state_dict()
         for key, value in theirs.state_dict().items():
             start = max((s for s in _RENAMED[name] if key.startswith(s)), key=len)

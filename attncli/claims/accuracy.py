@@ -162,6 +162,7 @@ def _make_tested_outcome(
         left=statistics.fmean(left_values),
         right=statistics.fmean(right_values),
         difference=difference.mean,
+        link=comparison.link,
         low=difference.low,
         high=difference.high,
         bound=0.0 - null_value,  # never -0.0

@@ -171,6 +171,7 @@ def _decide_counted(comparison: ClaimComparison) -> ComparisonOutcome:
         left=left_value,
         right=right_value,
         difference=left_value - right_value,
+        link=comparison.link,
     )
 
 

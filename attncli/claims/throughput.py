@@ -174,45 +174,44 @@ def _format_device(timed_rounds: Any) -> str:
 
 def _make_timed_outcome(comparison: ClaimComparison, timed: Mapping[ImageSpec, NetworkTimings]) -> TimedOutcome:
     """Decide by the intervals of the slacks: all above 0, one below, or neither."""
-    link, rows = comparison.link, []
-    for i in range(min(t.round_count for t in timed.values())):
-
-        def read_round_value(quantity: Quantity, i: int = i) -> float:
-            if quantity.name not in SPEED:
-                return comparison.exact(quantity)
-            return timed[comparison.images(quantity)].read_quantity(quantity.name, find_network_key(quantity), i)
-
-        left_value, right_value = (
-            evaluate_expression(comparison.left, read_round_value),
-            evaluate_expression(link.right, read_round_value),
-        )
-        rows.append(
-            (
-                left_value,
-                right_value,
-                left_value - right_value,
-                *compute_slacks(comparison.left, link, read_round_value),
-            )
-        )
-    (left_value, *_), (right_value, *_), (difference, low, high), *slack = map(
-        compute_median_interval, zip(*rows, strict=True)
-    )
+    rounds = [
+        _evaluate_round(comparison, timed, i) for i in range(min(timings.round_count for timings in timed.values()))
+    ]
+    left, right, difference, *slacks = map(compute_median_interval, zip(*rounds, strict=True))
     first_timings = next(iter(timed.values()))
-    outcome = _decide_by_slacks(slack)
+    outcome = _decide_by_slacks(slacks)
     return TimedOutcome(
         text=comparison.text,
         outcome=outcome,
         why="the rounds scatter around the bound" if outcome == "undecided" else "",
-        left=left_value,
-        right=right_value,
-        difference=difference,
-        low=low,
-        high=high,
-        n=len(rows),
+        left=left[0],
+        right=right[0],
+        difference=difference[0],
+        link=comparison.link,
+        low=difference[1],
+        high=difference[2],
+        n=len(rounds),
         measured=f"{first_timings.where}, {first_timings.when[:10]}",
         limit=_find_limit(comparison, timed),
         cores_used_by_others=max((t.cores_used_by_others or 0.0 for t in timed.values()), default=0.0),
     )
+
+
+def _evaluate_round(
+    comparison: ClaimComparison, timed: Mapping[ImageSpec, NetworkTimings], i: int
+) -> tuple[float, ...]:
+    """Return the left side in round i, the right side, their difference, and the slacks."""
+
+    def read_value(quantity: Quantity) -> float:
+        if quantity.name not in SPEED:
+            return comparison.exact(quantity)
+        return timed[comparison.images(quantity)].read_quantity(quantity.name, find_network_key(quantity), i)
+
+    left, right = (
+        evaluate_expression(comparison.left, read_value),
+        evaluate_expression(comparison.link.right, read_value),
+    )
+    return left, right, left - right, *compute_slacks(comparison.left, comparison.link, read_value)
 
 
 def _find_limit(comparison: ClaimComparison, timed: Mapping[ImageSpec, NetworkTimings]) -> str | None:
@@ -225,8 +224,8 @@ def _find_limit(comparison: ClaimComparison, timed: Mapping[ImageSpec, NetworkTi
     return next((limit for limit in ("host", "device") if limit in limits), None)
 
 
-def _decide_by_slacks(slack: Sequence[tuple[float, float, float]]) -> Outcome:
+def _decide_by_slacks(slacks: Sequence[tuple[float, float, float]]) -> Outcome:
     """Decide by the median, low and high of each slack."""
-    if all(low > 0 for _, low, _ in slack):
+    if all(low > 0 for _, low, _ in slacks):
         return "holds"
-    return "fails" if any(high < 0 for _, _, high in slack) else "undecided"
+    return "fails" if any(high < 0 for _, _, high in slacks) else "undecided"

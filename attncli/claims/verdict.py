@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from attncli.claims.claim_files import Claim
+from attncli.claims.language import ComparisonLink
 from attncli.errors import unknown_name_error
 
 Outcome = Literal[
@@ -21,6 +22,7 @@ class ComparisonOutcome:
 
     `left` and `right` are its sides: exact numbers, medians over rounds or means over seeds. `difference` is left minus
     right, without a constant that either side has. All three are None if nothing decided it; `why` says the reason.
+    `link` is the half of the comparison that begins with its sign, None if nothing decided it.
     """
 
     kind: ClassVar[DecisionKind]
@@ -30,10 +32,11 @@ class ComparisonOutcome:
     left: float | None = None
     right: float | None = None
     difference: float | None = None
+    link: ComparisonLink | None = None
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain values with the same keys for every kind; those of other kinds have their empty value."""
-        return _JSON_KEYS | {"kind": self.kind} | vars(self)
+        return _JSON_KEYS | {"kind": self.kind} | {k: v for k, v in vars(self).items() if k != "link"}
 
 
 @dataclass(frozen=True, kw_only=True)

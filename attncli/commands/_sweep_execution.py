@@ -1,13 +1,12 @@
 """A plan of runs that a command prints or executes, with its progress on stderr."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
+from attncli.commands._executor_options import LOCAL, ExecutorChoice
 from attncli.commands._output import echo_json, echo_note
-from attncli.commands._value_types import JOBS
 from attncli.errors import UserError
 from attncli.system.terminal import find_terminal_width
 
@@ -16,26 +15,6 @@ if TYPE_CHECKING:
     from attncli.runs import RunStore
 
 FIGURE_HOOK = "attncli.report.run_figures:save_run_figures"
-EXECUTORS = ("local", "ray", "slurm")
-LOCAL = EXECUTORS[0]
-
-jobs_option = click.option(
-    "--jobs",
-    type=JOBS,
-    metavar="N|auto",
-    help="Runs at a time; auto: several if one leaves a GPU or cores idle  [default: one per GPU, else 1]",
-)
-
-
-@dataclass(frozen=True)
-class ExecutorChoice:
-    """What executes the runs, as the user asks for it; `attncli.jobs.executors.choose_executor` checks it."""
-
-    name: str = LOCAL
-    jobs: int | Literal["auto"] | None = None
-    cpus: int | None = None
-    gpus: float | None = None
-    slurm: Sequence[str] = ()
 
 
 def print_plan(plan: "SweepPlan", as_json: bool) -> None:

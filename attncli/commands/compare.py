@@ -3,20 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from attncli.commands._comparison_plots import draw_plots
-from attncli.commands._completion import (
-    complete_backbones,
-    complete_datasets,
-    complete_mechanisms,
-    complete_recipes,
-    complete_sweeps,
-)
 from attncli.commands._output import echo_json, echo_note, format_option, json_option
 from attncli.commands._result_stream import echo_result
+from attncli.commands._run_filter_options import name_filters, run_filter_options
 from attncli.commands._run_options import (
     alone_option,
     open_results_of_others,
@@ -39,30 +33,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--dataset", metavar="NAME", shell_complete=complete_datasets, help="Only runs on this dataset.")
-@click.option("--backbone", metavar="NAME", shell_complete=complete_backbones, help="Only runs with this backbone.")
-@click.option(
-    "--attn",
-    type=NAMES,
-    metavar="NAMES",
-    shell_complete=complete_mechanisms,
-    help="Only these mechanisms (separated by commas) and their baseline.",
-)
-@click.option(
-    "--recipe",
-    type=click.Path(path_type=Path),
-    metavar="RECIPE",
-    shell_complete=complete_recipes,
-    help="Only runs trained as this recipe says (a name or file), on any dataset, with any network.",
-)
-@click.option(
-    "--sweep",
-    type=click.Path(path_type=Path),
-    metavar="SWEEP",
-    shell_complete=complete_sweeps,
-    help="Only runs of this sweep (a name or file), with any seed.",
-)
-@click.option("--since", metavar="DATE", help="Only runs that began on this day or later: 2026-11-29.")
+@run_filter_options
 @format_option("table", "csv", "json", "markdown", "latex")
 @click.option(
     "--columns",
@@ -109,12 +80,6 @@ if TYPE_CHECKING:
 @store_options
 @json_option
 def command(
-    dataset: str | None,
-    backbone: str | None,
-    attn: list[str] | None,
-    recipe: Path | None,
-    sweep: Path | None,
-    since: str | None,
     format_: str,
     columns: list[str] | None,
     spread: Literal["ci", "sd"] | None,
@@ -131,6 +96,7 @@ def command(
     runs: Path,
     tracking_uri: str | None,
     as_json: bool,
+    **filters: Any,
 ) -> None:
     """Compare finished runs: mean over seeds, paired difference to the plain network, overhead and speed.
 
@@ -156,9 +122,7 @@ def command(
     from attncli.report.comparison_columns import sort_rows
     from attncli.runs import RunStore
 
-    run_filter = read_run_filter(
-        dataset=dataset, backbone=backbone, attn=attn, recipe=recipe, sweep=sweep, since=since, runs=runs
-    )
+    run_filter = read_run_filter(**filters, runs=runs)
     refuse_alone_without_results(alone, with_files, shipped)
     run_store = RunStore(runs, tracking_uri)
     finished_runs, failed_runs = ([], []) if alone else _read_own_runs(run_store)
@@ -187,8 +151,7 @@ def command(
         _warn_of_untracked_runs(run_store, finished_runs)
     if draws_plots and rows:
         experiments = {} if has_others else {run.reference: run.experiment for run in finished_runs}
-        filters = [*run_filter.attn, *(file.stem for file in (recipe, sweep) if file), *([since] if since else [])]
-        draw_plots(rows, cost, run_store, experiments, filters, plot_as)
+        draw_plots(rows, cost, run_store, experiments, name_filters(filters), plot_as)
     return None
 
 

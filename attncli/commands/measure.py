@@ -1,6 +1,7 @@
 """`attncli measure`: measure what mechanisms cost, without training."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,8 @@ from attncli.errors import CollectedError, UserError
 from attncli.system.terminal import fill_text, find_terminal_width
 
 if TYPE_CHECKING:
+    from attncli.measure.overhead import Overhead
+    from attncli.model import InputSpec
     from attncli.recipe import Recipe
 
 LARGE_SIDE = 64  # px; from here on the networks are those of ImageNet
@@ -57,25 +60,15 @@ def command(
       attncli measure --attn se,eca --backbone resnet20 --processes 5
     """
     recipes, size = _read_measured_recipes(options, batch_size)
-    from attncli.analysis.shipped_counts import find_shipped_cost
-    from attncli.measure.overhead import measure_recipe_overhead
     from attncli.model import InputSpec
     from attncli.train import choose_device
 
     if speed:
         choose_device()  # an error if it is not there, before anything is printed
     shape = InputSpec(classes or (1000 if max(size) >= LARGE_SIDE else 10), size)
-    is_hidden = as_json and not sys.stderr.isatty()
     if processes and not speed:
         raise click.UsageError("--processes times, and --no-speed does not: leave out one of them")
-    if processes:
-        from attncli.measure.processes import measure_in_processes
-
-        with click.progressbar(length=processes, file=sys.stderr, label="processes", hidden=is_hidden) as ended:
-            rows = measure_in_processes(recipes, shape, processes, lambda _: ended.update(1))
-    else:
-        with click.progressbar(recipes, file=sys.stderr, item_show_func=_name_mechanism, hidden=is_hidden) as bar:
-            rows = [measure_recipe_overhead(recipe, shape, speed, find_shipped_cost) for recipe in bar]
+    rows = _measure_rows(recipes, shape, speed, processes, hides_bar=as_json and not sys.stderr.isatty())
     if as_json:
         echo_json([row.to_json_dict() for row in rows])
     if all(row.cost is None for row in rows):
@@ -94,6 +87,22 @@ def command(
     click.echo(render_overheads(measured, width))
     click.echo("\n" + fill_text(describe_overhead_columns(measured), min(width, 100)), err=True)
     return None
+
+
+def _measure_rows(
+    recipes: "Sequence[Recipe]", shape: "InputSpec", speed: bool, processes: int | None, *, hides_bar: bool
+) -> "list[Overhead]":
+    """Return the overhead of each recipe, timed in `processes` new processes if a number is given; a bar on stderr."""
+    if processes:
+        from attncli.measure.processes import measure_in_processes
+
+        with click.progressbar(length=processes, file=sys.stderr, label="processes", hidden=hides_bar) as ended:
+            return measure_in_processes(recipes, shape, processes, lambda _: ended.update(1))
+    from attncli.analysis.shipped_counts import find_shipped_cost
+    from attncli.measure.overhead import measure_recipe_overhead
+
+    with click.progressbar(recipes, file=sys.stderr, item_show_func=_name_mechanism, hidden=hides_bar) as bar:
+        return [measure_recipe_overhead(recipe, shape, speed, find_shipped_cost) for recipe in bar]
 
 
 def _read_measured_recipes(options: dict[str, Any], batch_size: int | None) -> "tuple[list[Recipe], tuple[int, int]]":

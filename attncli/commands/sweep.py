@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,7 @@ from attncli.commands._completion import (
     complete_sweeps,
 )
 from attncli.commands._device_option import device_option
+from attncli.commands._executor_options import executor_options, read_executor_choice
 from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
 from attncli.commands._recipe_options import (
     data_root_option,
@@ -24,15 +25,7 @@ from attncli.commands._recipe_options import (
     refuse_unused_root,
 )
 from attncli.commands._run_options import new_store_options, open_results_of_others, results_of_others_options
-from attncli.commands._sweep_execution import (
-    EXECUTORS,
-    LOCAL,
-    ExecutorChoice,
-    execute_sweep,
-    exit_unless_complete,
-    jobs_option,
-    print_plan,
-)
+from attncli.commands._sweep_execution import execute_sweep, exit_unless_complete, print_plan
 from attncli.commands._value_types import NAMES, SEEDS
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
@@ -41,8 +34,6 @@ from attncli.shortcuts import SHORTCUT_KEYS
 if TYPE_CHECKING:
     from attncli.jobs import SweepPlan
     from attncli.sweep import MechanismList
-
-ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last two need their extra installed."
 
 
 @click.command()
@@ -64,18 +55,7 @@ ON_HELP = "This machine, a Ray cluster (RAY_ADDRESS), or Slurm jobs; the last tw
 @click.option(
     "--dry-run", is_flag=True, help="Print the plan, which runs are finished, and about how long the rest takes."
 )
-@jobs_option
-@click.option("--on", "executor_name", type=click.Choice(EXECUTORS), default=LOCAL, show_default=True, help=ON_HELP)
-@click.option("--cpus", type=click.IntRange(1), metavar="N", help="Cores per run on a cluster  [default: 1]")
-@click.option(
-    "--gpus",
-    type=click.FloatRange(0),
-    metavar="N",
-    help="GPUs per run on a cluster; Ray takes 0.25 too  [default: on Ray 1 if there are GPUs, on Slurm 0]",
-)
-@click.option(
-    "--slurm", multiple=True, metavar="KEY=VALUE", help="Option for sbatch: partition=gpu, time=60 (minutes), ..."
-)
+@executor_options
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure instead of continuing with the other runs.")
 @click.option(
     "--dataset",
@@ -115,11 +95,6 @@ def command(
     attn: list[str] | None,
     recipe: Path | None,
     dry_run: bool,
-    jobs: int | Literal["auto"] | None,
-    executor_name: str,
-    cpus: int | None,
-    gpus: float | None,
-    slurm: tuple[str, ...],
     fail_fast: bool,
     dataset: list[str] | None,
     backbone: list[str] | None,
@@ -131,7 +106,7 @@ def command(
     runs: Path,
     tracking_uri: str | None,
     as_json: bool,
-    **shortcuts: Any,
+    **options: Any,
 ) -> None:
     """Train all runs of SWEEP (a file, or a name of `attncli recipe ls`) with their baselines, seed by seed.
 
@@ -159,11 +134,12 @@ def command(
     from attncli.report import sweep_summary
     from attncli.runs import RunStore
 
+    choice = read_executor_choice(options)
     mechanisms = _read_mechanisms(attn)
     source = _choose_source(sweep, mechanisms, recipe)
     axes = {"attn": mechanisms, "dataset": dataset, "backbone": backbone, "seeds": seeds}
     axes = {name: values for name, values in axes.items() if values is not None}
-    overrides = (*_list_shortcut_overrides(shortcuts), *overrides)
+    overrides = (*_list_shortcut_overrides(options), *overrides)
     others = open_results_of_others(with_files, shipped) if with_files or shipped else []
 
     def plan_runs() -> "SweepPlan":
@@ -171,12 +147,11 @@ def command(
         return mark_finished_elsewhere(plan, others, runs) if others else plan
 
     plan = plan_runs()
-    if shortcuts["data_root"] is not None:
+    if options["data_root"] is not None:
         refuse_unused_root([run.recipe.data for run in plan.runs])
     _warn_of_changed_images(plan)
     if dry_run:
         return print_plan(plan, as_json)
-    choice = ExecutorChoice(executor_name, jobs, cpus, gpus, slurm)
     run_store = RunStore(runs, tracking_uri)
     failures, stop_reason = execute_sweep(plan, run_store, choice, quiet=quiet, fail_fast=fail_fast)
     if as_json:
@@ -188,9 +163,9 @@ def command(
     return None
 
 
-def _list_shortcut_overrides(shortcuts: dict[str, Any]) -> list[str]:
+def _list_shortcut_overrides(options: dict[str, Any]) -> list[str]:
     """Return the options that stand for a key of the recipe as KEY=VALUE; those that are not given are left out."""
-    values = {key: shortcuts.get(name) for name, key in SHORTCUT_KEYS.items()}
+    values = {key: options.get(name) for name, key in SHORTCUT_KEYS.items()}
     return [f"{key}={json.dumps(value)}" for key, value in values.items() if value is not None]
 
 

@@ -51,8 +51,8 @@ def _check_some_files(split: LazySplit, target: Target, *, skips_unreadable: boo
         class_files.setdefault(label, []).append(file)
     unreadable: list[UnreadableFile] = []
     for first, *others in class_files.values():
-        if found := _find_unreadable([first], files, target):
-            unreadable += found + _find_unreadable(others, files, target)
+        if first_unreadable := _find_unreadable([first], files, target):
+            unreadable += first_unreadable + _find_unreadable(others, files, target)
     if unreadable and not skips_unreadable:
         raise files.unreadable_error(unreadable, len(files))
 

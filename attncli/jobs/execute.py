@@ -23,9 +23,8 @@ def execute_plan(
     that does not answer, RunFailedError if no worker starts.
     """
     unfinished_runs, open_marker = plan.unfinished_runs, run_store.runs / f".{plan.name}.begun"
-    if (
-        not unfinished_runs and not open_marker.exists()
-    ):  # if that file exists, its process was killed before it closed the parents
+    has_open_parents = open_marker.exists()  # an earlier process was killed before it closed them
+    if not unfinished_runs and not has_open_parents:
         return
     track.check_reachable(run_store)
     parents: dict[str, dict[str, str]] = {}

@@ -124,9 +124,8 @@ class WorkerProcess:
             self.process.wait()
         self._reader.join(EXIT_S)
         self._stderr_file.seek(0)
-        self.last_line = ([line for line in self._stderr_file.read().splitlines() if line.strip()] or [self.last_line])[
-            -1
-        ]
+        lines = [line for line in self._stderr_file.read().splitlines() if line.strip()]
+        self.last_line = lines[-1] if lines else self.last_line
         self.close_stdin()
         assert self.process.stdout is not None
         for file in (self.process.stdout, self._stderr_file):

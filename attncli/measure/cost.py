@@ -48,14 +48,6 @@ class NetworkCounts:
 _remembered_counts: OrderedDict[str, NetworkCounts] = OrderedDict()
 
 
-def count_cost(net: nn.Module, baseline: nn.Module, size: tuple[int, int], frames: int | None = None) -> Cost:
-    """Count parameters, MACs, element-wise work and activation memory of both networks for one image (H, W).
-
-    For clips, `frames` is T and every figure is for one clip. Neither network is changed, moved or run.
-    """
-    return _make_cost(_count_network(net, size, frames), _count_network(baseline, size, frames), size)
-
-
 def count_recipe_cost(
     recipe: Recipe,
     shape: InputSpec,
@@ -100,7 +92,7 @@ def count_once(
     if cache_folder is not None and (kept := _read_kept_counts(cache_folder).get(key)) is not None:
         return _remember(key, kept)
     real_runs_before = count_real_runs()
-    counts = _count_network(build_network(), shape.size, shape.frames)
+    counts = count_network(build_network(), shape.size, shape.frames)
     if count_real_runs() == real_runs_before:
         _remember(key, counts)
         if cache_folder is not None:
@@ -156,7 +148,11 @@ def _build_without_weights(recipe: Recipe, shape: InputSpec) -> nn.Module:
         return model.build(recipe, shape)
 
 
-def _count_network(net: nn.Module, size: tuple[int, int], frames: int | None) -> NetworkCounts:
+def count_network(net: nn.Module, size: tuple[int, int], frames: int | None = None) -> NetworkCounts:
+    """Count the figures of a network for one image of `size` (H, W), or one clip of `frames` images.
+
+    The network is not changed or moved, and run only if it asks for the values of a tensor.
+    """
     macs, elementwise = count_operations(net, size, frames)
     return NetworkCounts(
         params=count_parameters(net),

@@ -50,20 +50,34 @@ def build_mechanism(
             with plugin_errors(model.attn, f"fails for {path} ({_format_arguments(arguments)})"):
                 module = attention.load_class(mechanism.reference)(**arguments, **options)
         except (ValueError, TypeError) as error:
-            whole = resolved.is_whole_network
-            failure = "cannot be built" if whole else f"does not fit {model.backbone} at {path}"
-            other_places = "" if whole else "; model.stages and model.blocks choose places where it fits"
-            side = _find_smallest_side(attention.load_class(mechanism.reference), arguments, options)
-            if side is not None:
-                other_places += f"; the smallest map is {side} x {side}: larger images (--image-size)"
-            raise UserError(
-                f"attention '{mechanism.reference}' {failure} ({_format_arguments(arguments)}): {error}",
-                f"`attncli show {mechanism.reference}` prints what it needs{other_places}",
-            ) from error
+            raise _make_misfit_error(resolved, mechanism, path, arguments, options, error) from error
     if not isinstance(module, nn.Module):
         raise UserError(f"attention '{mechanism.reference}': not a torch.nn.Module", "derive the class from nn.Module")
     surgery.mark_mechanism(module, mechanism.reference)
     return module
+
+
+def _make_misfit_error(
+    resolved: ResolvedModel,
+    mechanism: Mechanism,
+    path: str,
+    arguments: Mapping[str, Any],
+    options: Mapping[str, Any],
+    error: Exception,
+) -> UserError:
+    """Return the error for a mechanism whose constructor refuses a place: where it fits, and on maps of which size."""
+    if resolved.is_whole_network:
+        failure, other_places = "cannot be built", ""
+    else:
+        failure = f"does not fit {resolved.model.backbone} at {path}"
+        other_places = "; model.stages and model.blocks choose places where it fits"
+    side = _find_smallest_side(attention.load_class(mechanism.reference), arguments, options)
+    if side is not None:
+        other_places += f"; the smallest map is {side} x {side}: larger images (--image-size)"
+    return UserError(
+        f"attention '{mechanism.reference}' {failure} ({_format_arguments(arguments)}): {error}",
+        f"`attncli show {mechanism.reference}` prints what it needs{other_places}",
+    )
 
 
 def _find_smallest_side(
@@ -80,7 +94,7 @@ def _find_smallest_side(
     return None
 
 
-def _format_arguments(arguments: dict[str, Any]) -> str:
+def _format_arguments(arguments: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{name}={'x'.join(map(str, value)) if isinstance(value, tuple) else value}"
         for name, value in arguments.items()

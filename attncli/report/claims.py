@@ -1,12 +1,12 @@
 """Claims and their verdicts as text: a table, or one claim with all its evidence."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from attncli.analysis import stats
+from attncli.claims.language import Number, format_tree
 from attncli.claims.missing_runs import ClaimTraining
 from attncli.claims.next_step import needs_root
 from attncli.claims.schedules import FAST_TWINS
@@ -87,28 +87,23 @@ def _format_seed_count(part: TrainedOutcome) -> str:
 
 def format_part_figures(part: ComparisonOutcome) -> str:
     """Return the figures of one comparison."""
-    if part.outcome == "untested" or part.left is None or part.right is None:
+    if part.outcome == "untested" or part.left is None or part.right is None or part.link is None:
         return part.why
     if isinstance(part, TrainedOutcome):
         bound_text = f" against {format_points(part.bound)}" if part.bound else ""
         return f"{format_part_difference(part)}{bound_text}, n {_format_seed_count(part)}"
-    sign = _find_sign(part.text)
+    sign = part.link.sign
     if sign == "==" and part.left == part.right:
         return format_number(part.left)
-    tolerance = part.text.partition(" +- ")[2]  # of ~, as the claim's check writes it
-    left_text = format_number(part.left)
-    right_text = format_number(part.right) + (f" ±{tolerance}" if tolerance else "")
+    left_text, right_text = format_number(part.left), format_number(part.right)
+    if part.link.tolerance is not None:  # of ~; as the claim's check writes it, which may be in percent
+        right_text += f" ±{format_tree(part.link.tolerance)}"
     if not isinstance(part, TimedOutcome) or part.low is None or part.high is None:
         return f"{left_text} {sign} {right_text}"
-    if re.fullmatch(r"[\d._]+[kMG]?( %)?", part.text.partition(f" {sign} ")[2]):  # the right side has no spread
+    if isinstance(part.link.right, Number) and part.link.tolerance is None:  # the right side has no spread
         interval = f"{format_number(part.low + part.right)} to {format_number(part.high + part.right)}"
         return f"{left_text} ({interval}) {sign} {right_text}"
     return f"{left_text} {sign} {right_text} (difference {format_number(part.low)} to {format_number(part.high)})"
-
-
-def _find_sign(text: str) -> str:
-    """Return the comparison's sign."""
-    return next(sign for sign in ("<=", ">=", "==", "!=", "~", "<", ">") if f" {sign} " in text)
 
 
 def format_part_difference(part: TrainedOutcome) -> str:

@@ -30,7 +30,7 @@ def render_run_summary(result: Result, runs: Path) -> str:
     lines = [
         f"{_name_run_network(result)} on {name_images(recipe) if recipe else result.dataset}, seed {result.seed}",
         f"  test top-1    {_format_percent(result.test_top1)}   macro F1 {_format_percent(result.test_macro_f1)}   "
-        f"{_format_top5(result)}after {_count_epochs(result.epochs)}, {result.seconds:.0f} s",
+        f"{_format_top5(result)}after {format_quantity(result.epochs, 'epoch')}, {result.seconds:.0f} s",
         *_list_nonfinite_lines(result),
         *_list_validation_lines(result),
         *_list_difference_lines(result, plain),
@@ -129,10 +129,6 @@ def _format_speed(
     is_wide = interval is not None and interval[1] - interval[0] > WIDE_INTERVAL * ratio
     interval_text = f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval is not None and is_wide else ""
     return f"{rate}   {ratio:.2f} x {baseline_name}{interval_text}"
-
-
-def _count_epochs(epochs: int) -> str:
-    return format_quantity(epochs, "epoch")
 
 
 def _read_result_recipe(result: Result) -> Recipe | None:

@@ -23,6 +23,7 @@ from attncli.jobs import (
     TaskWaiting,
     TaskWarning,
 )
+from attncli.jobs.remaining_time import RunTimeEstimator
 from attncli.quantities import format_quantity
 from attncli.report.run_progress import format_duration
 
@@ -31,6 +32,7 @@ from attncli.report.run_progress import format_duration
 class RunningRow:
     """A run that is active."""
 
+    digest: str | None  # None while its network is timed
     began: float
     what: str = "starting"
     images_per_s: float | None = None
@@ -48,13 +50,12 @@ class SweepProgress:
         self._runs = runs
         self._jobs = jobs
         self._checkpoints = {run.digest for run in plan.runs if run.has_checkpoint}  # of runs that resume
-        self._total, self._left = len(plan.runs), len(plan.unfinished_runs)
+        self._total = len(plan.runs)
         self._rows: dict[str, RunningRow] = {}
         self._waited: set[str] = set()  # for another process; already reported
         self._warnings: set[str] = set()  # already printed
-        self._took: list[float] = []  # seconds of the runs finished here
-        seconds, unknown = plan.estimate_seconds()
-        self._guess = None if unknown or not self._left else jobs * seconds / self._left  # of a run
+        self._estimator = RunTimeEstimator(plan, jobs)
+        self._unfinished = {run.digest for run in plan.unfinished_runs}
         self._console = Console(stderr=True, highlight=False)
         self._quiet = quiet
         self._live = Live(console=self._console, transient=True, refresh_per_second=2, get_renderable=self.render_table)
@@ -78,7 +79,7 @@ class SweepProgress:
             return self._print_line(f"{event.jobs} {'runs' if event.jobs > 1 else 'run'} at a time: {event.reason}")
         name = event.task.title + (" (timing)" if event.task.timing else "")
         if isinstance(event, TaskStarted):
-            self._rows[name] = RunningRow(time.monotonic())
+            self._rows[name] = RunningRow(None if event.task.timing else event.task.digest, time.monotonic())
             if not self._drawn and not event.task.timing:
                 self._print_line(f"{'resumes' if event.task.digest in self._checkpoints else 'begun':9} {name}")
         elif isinstance(event, TaskStage) and name in self._rows:
@@ -106,10 +107,11 @@ class SweepProgress:
             if event.status != "FINISHED":
                 self._print_warning(f"not timed {name}: {event.problem}")
             return
-        self._left -= 1
+        self._unfinished.discard(event.task.digest)
         seconds = time.monotonic() - row.began if row else 0.0
         if event.status == "FINISHED":
-            self._took += [seconds] if row else []
+            if row:
+                self._estimator.record_finished_run(event.task.digest, seconds)
             took = f", {format_duration(seconds)}" if row else " (by another process)"
             self._print_line(
                 f"finished  {name}: top-1 {self._format_run_top1(event.task)}{took}; {self.format_progress()}"
@@ -132,25 +134,32 @@ class SweepProgress:
     def format_progress(self) -> str:
         """Return how many runs have ended, and the time that is left if it is known."""
         seconds_left = self.estimate_seconds_left()
-        progress = f"{self._total - self._left} of {format_quantity(self._total, 'run')}"
+        progress = f"{self._total - len(self._unfinished)} of {format_quantity(self._total, 'run')}"
         return progress + (
-            f", about {format_duration(seconds_left)} left" if seconds_left is not None and self._left else ""
+            f", about {format_duration(seconds_left)} left" if seconds_left is not None and self._unfinished else ""
         )
 
     def estimate_seconds_left(self) -> float | None:
-        """Return the seconds left: from the runs finished here, else from the plan, else from the active runs."""
+        """Return the seconds left: of active runs as they say, of the others by `RunTimeEstimator`.
+
+        Runs of which that knows nothing take as long as the slowest active one. None if that says nothing either.
+        """
         now = time.monotonic()
-        known_seconds = {n: r.seconds_left for n, r in self._rows.items() if r.seconds_left is not None}
-        run_seconds = sum(self._took) / len(self._took) if self._took else self._guess
-        if run_seconds is None and known_seconds:
-            run_seconds = max(now - self._rows[n].began + seconds_left for n, seconds_left in known_seconds.items())
-        if run_seconds is None:
-            return None
-        started_seconds = sum(
-            known_seconds.get(n, max(0.0, run_seconds - now + r.began)) for n, r in self._rows.items()
-        )
-        waiting_runs = max(0, self._left - len(self._rows))
-        return max([(started_seconds + waiting_runs * run_seconds) / self._jobs, *known_seconds.values()])
+        rows = {row.digest: row for row in self._rows.values() if row.digest is not None}
+        began = {digest: row.began for digest, row in rows.items()}
+        told = {digest: row.seconds_left for digest, row in rows.items() if row.seconds_left is not None}
+        slowest = max((now - began[digest] + seconds for digest, seconds in told.items()), default=None)
+        total = 0.0
+        for digest in self._unfinished:
+            if digest in told:
+                total += told[digest]
+                continue
+            seconds = self._estimator.estimate_run(digest)
+            seconds = slowest if seconds is None else seconds
+            if seconds is None:
+                return None
+            total += max(0.0, seconds - (now - began.get(digest, now)))
+        return max([total / self._jobs, *told.values()])
 
     def render_table(self) -> Group:
         """Return the table of the active runs, and the line below it."""

@@ -78,10 +78,7 @@ def execute_run(
         check_preconditions(recipe, accelerator, run_store, profile)
         recipe = _pin_images(recipe, run_store.runs, listener)
         folder = run_store.runs / recipe.compute_digest()
-        for note in track.describe_ignored_variables(recipe.experiment):
-            listener.on_stage(f"note: {note}")
-        for note in train.list_device_notes(train.resolve_device(accelerator), accelerator.num_processes):
-            listener.on_warning(note)
+        _report_surroundings(recipe, accelerator, listener)
         with locked_run_dir(folder, recipe), translated_disk_errors(folder):
             if (result := track.read_finished_result(folder)) and not fresh and not profile:
                 return result
@@ -90,10 +87,7 @@ def execute_run(
             with relaxed_gc():
                 dataset, net = _load_data_and_network(recipe, listener, load_dataset, cache_folder)
                 train.check_network(net, dataset, recipe, accelerator.num_processes)
-                for note in dataset.notes:
-                    listener.on_stage(f"note: {note}")
-                if line := describe_steps(recipe, net, accelerator):
-                    listener.on_stage(line)
+                _report_setup(recipe, dataset, net, accelerator, listener)
                 for warning in list_warnings(recipe, net, dataset, accelerator, cache_folder, cpu_reading):
                     listener.on_warning(warning)
                 followers.check_setup()
@@ -112,6 +106,24 @@ def _pin_images(recipe: Recipe, runs: Path, listener: RunListener) -> Recipe:
     if pinned_recipe is not recipe:
         listener.on_warning(track.describe_changed_images(recipe, pinned_recipe))
     return pinned_recipe
+
+
+def _report_surroundings(recipe: Recipe, accelerator: Accelerator, listener: RunListener) -> None:
+    """Say which variables of MLflow are ignored, and what is special about the device."""
+    for note in track.describe_ignored_variables(recipe.experiment):
+        listener.on_stage(f"note: {note}")
+    for note in train.list_device_notes(train.resolve_device(accelerator), accelerator.num_processes):
+        listener.on_warning(note)
+
+
+def _report_setup(
+    recipe: Recipe, dataset: Dataset, net: nn.Module, accelerator: Accelerator, listener: RunListener
+) -> None:
+    """Say what is to be known about the images, and how a step of the training is computed."""
+    for note in dataset.notes:
+        listener.on_stage(f"note: {note}")
+    if line := describe_steps(recipe, net, accelerator):
+        listener.on_stage(line)
 
 
 def _load_data_and_network(

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -54,20 +54,16 @@ class RunContext:
 
 
 def train_and_measure(context: RunContext, started_at: float, fresh: bool) -> Result:
-    """Train, evaluate and measure; the result is on disk before this returns."""
+    """Train, evaluate and measure; the result is on disk before this returns.
+
+    Args:
+        context: The run.
+        started_at: `time.monotonic()` when its work began, from which the seconds of the result count.
+        fresh: Whether to start again; otherwise the training resumes from its checkpoint, if there is one.
+    """
     recipe, dataset, accelerator = context.recipe, context.dataset, context.accelerator
-    context.listener.on_stage(
-        f"{format_run_title(recipe)}: {format_quantity(len(dataset.train), 'training image')} of {dataset.size[1]} px"
-    )
-    left_over = count_left_over(dataset.train, recipe.train.batch_size)
-    if left_over:
-        context.listener.on_stage(
-            f"each epoch leaves out {format_quantity(left_over, 'other image')}: not enough to fill a batch"
-        )
-    if recipe.train.sampling == "balanced":
-        context.listener.on_stage(_describe_balance(dataset))
-    if (context.folder / "checkpoint").exists() and not fresh:
-        context.listener.on_stage("resuming from its checkpoint; the epochs done before are shown again:")
+    for line in _describe_training(context, fresh):
+        context.listener.on_stage(line)
     if context.profile:
         context.listener.on_stage(train.profile_training(context.net, dataset, recipe, context.folder, accelerator))
     epochs, earlier_seconds = _train_epochs(context, fresh)
@@ -97,6 +93,19 @@ def train_and_measure(context: RunContext, started_at: float, fresh: bool) -> Re
     return write_result(speed) if speed else result
 
 
+def _describe_training(context: RunContext, fresh: bool) -> Iterator[str]:
+    """Yield what is to be known before the first epoch: the images of an epoch, and whether the run resumes."""
+    recipe, dataset = context.recipe, context.dataset
+    images = format_quantity(len(dataset.train), "training image")
+    yield f"{format_run_title(recipe)}: {images} of {dataset.size[1]} px"
+    if left_over := count_left_over(dataset.train, recipe.train.batch_size):
+        yield f"each epoch leaves out {format_quantity(left_over, 'other image')}: not enough to fill a batch"
+    if recipe.train.sampling == "balanced":
+        yield _describe_balance(dataset)
+    if (context.folder / "checkpoint").exists() and not fresh:
+        yield "resuming from its checkpoint; the epochs done before are shown again:"
+
+
 def _describe_balance(dataset: Dataset) -> str:
     """Return how often balanced sampling shows the images of the smallest and the largest class."""
     counts = dataset.train.labels.cpu().bincount(minlength=len(dataset.classes))
@@ -122,9 +131,8 @@ def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]
     with plugin_errors(context.recipe.model.attn, "fails in training", code=1):
         for epoch in training:
             epoch_end, previous_end = time.monotonic(), epoch_end
-            earlier_seconds += max(
-                0.0, epoch.train_seconds - (epoch_end - previous_end)
-            )  # 0 for an epoch that was trained just now
+            seconds_here = epoch_end - previous_end  # about none for an epoch that an earlier call trained
+            earlier_seconds += max(0.0, epoch.train_seconds - seconds_here)
             epochs.append(epoch)
             context.log_record(epoch)
             _warn_of_nonfinite(context, "validation", epoch.val_nonfinite)

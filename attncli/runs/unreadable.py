@@ -100,8 +100,10 @@ def explain_unreadable_runs(
 
 def list_unknown_keys(error: Exception) -> tuple[str, ...]:
     """Return the dotted keys of a recipe that this version does not know, by the error of its check."""
-    found = error.errors() if isinstance(error, ValidationError) else ()
-    return tuple(".".join(map(str, part["loc"])) for part in found if part["type"] == "extra_forbidden")
+    key_errors = error.errors() if isinstance(error, ValidationError) else ()
+    return tuple(
+        ".".join(map(str, key_error["loc"])) for key_error in key_errors if key_error["type"] == "extra_forbidden"
+    )
 
 
 def _should_be_finished(folder: Path) -> bool:

@@ -85,13 +85,44 @@ def read_gpu_use(gpus: Sequence[str]) -> tuple[GpuUse, ...]:
         return ()
 
 
+@dataclass(frozen=True)
+class ListedGpu:
+    """A GPU, or a part of one that is divided (MIG), as torch names it, with its identifiers.
+
+    `identifier` and `card` are as CUDA_VISIBLE_DEVICES takes them; of a whole GPU both are the same.
+    """
+
+    name: str
+    identifier: str
+    card: str
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a part of a GPU."""
+        return self.identifier != self.card
+
+
 def list_gpu_parts() -> tuple[str, ...]:
     """Return the names of the parts of divided GPUs (MIG-...), as CUDA_VISIBLE_DEVICES takes them; mostly none."""
+    return tuple(gpu.identifier for gpu in list_installed_gpus() if gpu.is_part)
+
+
+def list_installed_gpus() -> tuple[ListedGpu, ...]:
+    """Return the GPUs that the driver lists; in place of a divided one, its parts. None without a driver."""
     try:
         listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ()
-    return tuple(re.findall(r"\(UUID:\s*(MIG-[^)\s]+)\)", listing))
+    gpus: list[ListedGpu] = []
+    for line in listing.splitlines():
+        if match := re.match(r"GPU \d+: (.+?)\s+\(UUID:\s*([^)\s]+)\)", line):
+            gpus.append(ListedGpu(match[1], match[2], match[2]))
+            card = gpus[-1]
+        elif gpus and (match := re.match(r"\s+(MIG \S+)\s+Device\s+\d+:\s+\(UUID:\s*([^)\s]+)\)", line)):
+            if gpus[-1] is card:
+                gpus.pop()
+            gpus.append(ListedGpu(f"{card.name} {match[1]}", match[2], card.identifier))
+    return tuple(gpus)
 
 
 @cache
@@ -112,10 +143,19 @@ def count_amd_gpus() -> int:
 
 @cache
 def list_gpu_names() -> tuple[str, ...]:
-    """Return the GPUs' names as driver and torch give them; none if CUDA_VISIBLE_DEVICES hides them all."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+    """Return the names, as torch gives them, of the GPUs and parts of GPUs (MIG) that CUDA_VISIBLE_DEVICES allows.
+
+    It chooses by identifier. Its numbers choose none, as CUDA may number GPUs in another order than the driver.
+    """
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")]
+    if visible in ([""], ["-1"]):
         return ()
-    return query_gpus("name")
+    wanted = tuple(name for name in visible if name.startswith(("GPU-", "MIG-")))
+    return tuple(
+        gpu.name
+        for gpu in list_installed_gpus()
+        if not wanted or gpu.identifier.startswith(wanted) or gpu.card.startswith(wanted)
+    )
 
 
 def is_this_machine(machine: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from attncli.track.metrics import MetricStream, collect_run_metrics
 from attncli.track.parent_runs import PARENT_TAG
 from attncli.track.provenance import DatasetInfo, Provenance
 from attncli.track.store import RunStore
+from attncli.track.store_errors import make_store_error, translated_store_errors
 from attncli.track.system_metrics import SystemSampler
 from attncli.track.tags import build_figure_tags
 
@@ -71,9 +72,7 @@ class ActiveRun:
         ended_in_time = self._writer.close(self._upload_and_close, timeout)
         problem = self._writer.problem
         if problem is not None or not ended_in_time:
-            reason = (
-                store.make_store_error(self._uri, problem).problem if problem else f"not done after {timeout:.0f} s"
-            )
+            reason = make_store_error(self._uri, problem).problem if problem else f"not done after {timeout:.0f} s"
             self._warning = f"not everything reached MLflow ({reason}); `attncli sync` sends it later"
         return self._warning
 
@@ -139,14 +138,10 @@ class Tracker:
             raise UserError(
                 f"{folder}: {error.strerror or error}", "give a folder that can be written: --runs"
             ) from error
-        try:
+        with translated_store_errors(self.uri):
             run_id, is_new = mlflow_run.get_or_create_run(
                 self._client, self._run_store, recipe, run_provenance, dict(tags or {}), fresh=fresh
             )
-        except UserError:
-            raise
-        except Exception as error:
-            raise store.make_store_error(self.uri, error) from error
         return ActiveRun(self._client, self.uri, run_id, folder, run_provenance, is_new)
 
 

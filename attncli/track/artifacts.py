@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attncli.errors import UserError
 from attncli.track import mlflow_run, store
 from attncli.track.store import RunStore
+from attncli.track.store_errors import redact_address, translated_store_errors
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 KIND_TAG = "kind"
 MODEL_NAME = "network"
@@ -21,7 +26,7 @@ def attach_to_experiment(
     the store does not answer or refuses.
     """
     client = store.connect_store(run_store)
-    try:
+    with translated_store_errors(run_store.resolve_address()):
         with store.store_lock(run_store):
             experiment_id = store.get_or_create_experiment(client, run_store, experiment)
             matching_runs = client.search_runs([experiment_id], f"tags.{KIND_TAG} = '{kind}'", max_results=1)
@@ -34,11 +39,15 @@ def attach_to_experiment(
         for file in files:
             client.log_artifact(run_id, str(file))
         client.set_terminated(run_id, "FINISHED")
-    except UserError:
-        raise
-    except Exception as error:
-        raise store.make_store_error(run_store.resolve_address(), error) from error
     return run_id
+
+
+def _require_run(client: "MlflowClient", digest: str, run_store: RunStore, hint: str) -> "Run":
+    """Return the run of a digest. Raises UserError with the hint if the store does not have it."""
+    run = mlflow_run.find_run(client, digest)
+    if run is None:
+        raise UserError(f"run {digest} is not in {redact_address(run_store.resolve_address())}", hint)
+    return run
 
 
 def log_network(net: Any, digest: str, *, example: Any, run_store: RunStore) -> str:
@@ -48,18 +57,10 @@ def log_network(net: Any, digest: str, *, example: Any, run_store: RunStore) -> 
     Raises UserError if the store does not answer or does not have the run.
     """
     client = store.connect_store(run_store)
-    try:
-        run = mlflow_run.find_run(client, digest)
-        if run is None:
-            raise UserError(
-                f"run {digest} is not in {store.redact_address(run_store.resolve_address())}", "`attncli sync` adds it"
-            )
+    with translated_store_errors(run_store.resolve_address()):
+        run = _require_run(client, digest, run_store, "`attncli sync` adds it")
         run_id = str(run.info.run_id)
         mlflow_run.log_torch_model(net, run_id, MODEL_NAME, run_store, example)
-    except UserError:
-        raise
-    except Exception as error:
-        raise store.make_store_error(run_store.resolve_address(), error) from error
     return f"runs:/{run_id}/{MODEL_NAME}"
 
 
@@ -74,13 +75,11 @@ def delete_runs(digest: str, *, run_store: RunStore) -> int:
         return 0
     client = store.connect_store(run_store)
     deleted = 0
-    try:
+    with translated_store_errors(run_store.resolve_address()):
         while (run := mlflow_run.find_run(client, digest)) is not None:
             client.delete_run(run.info.run_id)
             deleted += 1
             store.delete_empty_experiment(client, run.info.experiment_id)
-    except Exception as error:
-        raise store.make_store_error(run_store.resolve_address(), error) from error
     return deleted
 
 
@@ -90,17 +89,8 @@ def attach_to_run(files: Sequence[Path], digest: str, subfolder: str, *, run_sto
     Raises UserError if the store does not answer or does not have the run.
     """
     client = store.connect_store(run_store)
-    try:
-        run = mlflow_run.find_run(client, digest)
-        if run is None:
-            raise UserError(
-                f"run {digest} is not in {store.redact_address(run_store.resolve_address())}",
-                "`attncli sync` adds it; or leave MLflow out with --no-track",
-            )
+    with translated_store_errors(run_store.resolve_address()):
+        run = _require_run(client, digest, run_store, "`attncli sync` adds it; or leave MLflow out with --no-track")
         for file in files:
             client.log_artifact(run.info.run_id, str(file), subfolder)
-    except UserError:
-        raise
-    except Exception as error:
-        raise store.make_store_error(run_store.resolve_address(), error) from error
     return str(run.info.run_id)

@@ -6,11 +6,11 @@ A sweep is identified by its name, so a later call, perhaps with more seeds, use
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.records import Status
 from attncli.track import experiment_views, provenance, search, store
 from attncli.track.store import RunStore
+from attncli.track.store_errors import translated_store_errors
 from attncli.track.tags import choose_experiment_name
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ ParentTags = dict[str, dict[str, str]]  # by experiment: the tags of a run that 
 def begin_parent_runs(name: str, recipes: Iterable[Recipe], run_store: RunStore) -> ParentTags:
     """Find or create a sweep's parent runs and set them RUNNING. Raises UserError if the store does not answer."""
     client = store.connect_store(run_store)
-    try:
+    with translated_store_errors(run_store.resolve_address()):
         search.close_dead_runs(client, run_store.runs)
         with store.store_lock(run_store):
             experiments = {choose_experiment_name(r): r for r in recipes}
@@ -33,10 +33,6 @@ def begin_parent_runs(name: str, recipes: Iterable[Recipe], run_store: RunStore)
                 e: _get_or_create_parent(client, _ensure_experiment(client, run_store, r), name, r)
                 for e, r in experiments.items()
             }
-    except UserError:
-        raise
-    except Exception as error:
-        raise store.make_store_error(run_store.resolve_address(), error) from error
     return {experiment: {PARENT_TAG: run_id, SWEEP_TAG: name} for experiment, run_id in parent_ids.items()}
 
 

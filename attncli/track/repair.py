@@ -9,6 +9,7 @@ from pathlib import Path
 from attncli.errors import UserError
 from attncli.track import database, store
 from attncli.track.store import RunStore
+from attncli.track.store_errors import redact_address
 from attncli.track.sync import SyncOutcome, sync_runs
 
 
@@ -31,7 +32,7 @@ def repair_store(run_store: RunStore) -> StoreRepair | None:
     """
     file = database.find_database_file(run_store.resolve_address())
     if file is None:
-        address = store.redact_address(run_store.resolve_address())
+        address = redact_address(run_store.resolve_address())
         raise UserError(f"tracking store {address}: only an SQLite file can be repaired", "restart its server")
     if not file.exists():
         return None

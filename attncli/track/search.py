@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attncli.track import database, store
 from attncli.track.provenance import ProcessIdentity
 from attncli.track.store import RunStore
+from attncli.track.store_errors import translated_store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,10 +38,8 @@ def list_run_rows(run_store: RunStore, **filters: str | None) -> list[RunRow]:
     if file is not None and not file.exists():
         return []
     client = store.connect_store(run_store)
-    try:
+    with translated_store_errors(address):
         return list(_iterate_rows(client, {key: value for key, value in filters.items() if value is not None}))
-    except Exception as error:
-        raise store.make_store_error(address, error) from error
 
 
 def list_finished_digests(run_store: RunStore) -> frozenset[str] | None:

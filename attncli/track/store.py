@@ -3,8 +3,6 @@
 import importlib
 import logging
 import os
-import re
-import shlex
 import socket
 import ssl
 import urllib.error
@@ -23,6 +21,7 @@ from filelock import FileLock, Timeout
 from attncli.errors import UserError
 from attncli.track import database
 from attncli.track.database import find_database_file
+from attncli.track.store_errors import STORE_HINT, make_store_error, redact_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,7 +39,6 @@ PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the dashboard's pages for training runs
 PROBE_S = 5.0
 LOCK_S = 120.0
-STORE_HINT = "fix --tracking-uri or MLFLOW_TRACKING_URI; without them runs are recorded in runs/mlflow.db"
 
 
 @dataclass(frozen=True)
@@ -95,11 +93,6 @@ def choose_artifact_location(run_store: RunStore) -> str | None:
         return None
     file = find_database_file(address)
     return ((file.parent if file else run_store.runs.absolute()) / database.ARTIFACT_FOLDER).as_uri()
-
-
-def redact_address(uri: str) -> str:
-    """Return the address without user name and password."""
-    return re.sub(r"//[^/@]*@", "//", uri)
 
 
 @contextmanager
@@ -228,21 +221,6 @@ def _forget_artifact_folders() -> None:
     known_folders = getattr(utils, "_artifact_repos_cache", None)  # private to MLflow (3.15)
     if known_folders is not None:
         known_folders.clear()
-
-
-def make_store_error(uri: str, error: Exception) -> UserError:
-    """Return the error for a store that answered with an error."""
-    text = str(getattr(error, "message", None) or error).strip()
-    line = text.splitlines()[0] if text else type(error).__name__
-    file = find_database_file(uri)
-    hint = f"mlflow db upgrade {redact_address(uri)}" if "db upgrade" in text else STORE_HINT
-    if file and "db upgrade" in text:
-        hint = f"mlflow db upgrade {shlex.quote(database.format_mlflow_address(uri))}; {database.suggest_repair(file)}"
-    if "disk is full" in text:
-        hint = "make room, or give a folder on another disk: --runs"
-    elif file and file.exists() and (damage := database.find_damage(file)):
-        return UserError(f"tracking store {file}: {damage} ({line[:200]})", database.suggest_repair(file))
-    return UserError(f"tracking store {redact_address(uri)}: {line[:300]}", hint)
 
 
 def delete_empty_experiment(client: "MlflowClient", experiment_id: str) -> None:

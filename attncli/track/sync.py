@@ -14,6 +14,7 @@ from attncli.track.metric_writer import fetch_known_steps, send_points
 from attncli.track.metrics import collect_run_metrics
 from attncli.track.provenance import ProcessIdentity, Provenance
 from attncli.track.store import RunStore
+from attncli.track.store_errors import make_store_error, translated_store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,11 +52,9 @@ def sync_runs(run_store: RunStore, progress: Callable[[int, int], None] | None =
 
 def _index_runs(client: "MlflowClient", run_store: RunStore) -> dict[str, "Run"]:
     """Return the runs of the store by digest."""
-    try:
+    with translated_store_errors(run_store.resolve_address()):
         experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=50_000)]
         return {run.data.tags["digest"]: run for run in search.iterate_runs(client, experiments, {})}
-    except Exception as error:
-        raise store.make_store_error(run_store.resolve_address(), error) from error
 
 
 def _sync_folder(client: "MlflowClient", run_store: RunStore, folder: Path, run: "Run | None") -> SyncOutcome:
@@ -72,9 +71,7 @@ def _sync_folder(client: "MlflowClient", run_store: RunStore, folder: Path, run:
     except UserError as error:
         return SyncOutcome(digest=folder.name, problem=error.problem)
     except Exception as error:  # a run that the store or the disk refuses does not stop the others
-        return SyncOutcome(
-            digest=folder.name, problem=store.make_store_error(run_store.resolve_address(), error).problem
-        )
+        return SyncOutcome(digest=folder.name, problem=make_store_error(run_store.resolve_address(), error).problem)
 
 
 def _upload_run(

@@ -4,7 +4,8 @@ They are MLflow's own collectors and names (`system/...`), but go through the ru
 a store that does not answer is handled in one place. The first samples come every second, also for short runs.
 """
 
-import os
+import importlib
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -71,8 +72,19 @@ def _make_collectors() -> list[Any]:
 
 
 def _select_visible(handles: list[Any]) -> list[Any]:
-    """Return the handles of those GPUs that this process may use: in a sweep each run has its own card."""
-    names = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    if not names or not all(name.isdigit() and int(name) < len(handles) for name in names):
-        return handles  # all of them, or some by an identifier
-    return [handles[int(name)] for name in names]
+    """Return NVML's handles of the GPUs that torch uses in this process: in a sweep each run has its own card.
+
+    NVML numbers cards by their place on the bus. CUDA numbers the fastest first, or as CUDA_DEVICE_ORDER says, and
+    CUDA_VISIBLE_DEVICES chooses by number or identifier, also a part of a card. So cards are matched by their places.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():  # this run is on another device
+        return []
+    properties: list[Any] = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    if not all(hasattr(card, "pci_bus_id") for card in properties):  # an older torch: no place is known
+        return handles
+    places = [(card.pci_domain_id, card.pci_bus_id, card.pci_device_id) for card in properties]
+    pynvml = importlib.import_module("pynvml")  # an optional library, which MLflow uses
+    infos = [pynvml.nvmlDeviceGetPciInfo(handle) for handle in handles]
+    known = {(info.domain, info.bus, info.device): handle for info, handle in zip(infos, handles, strict=True)}
+    return [known[place] for place in dict.fromkeys(places) if place in known]

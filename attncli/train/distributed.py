@@ -41,9 +41,7 @@ def init_accelerator() -> Accelerator:
             "start with `torchrun --nproc-per-node N -m attncli ...`, or unset WORLD_SIZE",
         )
     local_processes = process_rank.local_processes
-    if (
-        local_processes > 1
-    ):  # a launcher has set OMP_NUM_THREADS to 1 for them; for one process torch's own choice stays
+    if local_processes > 1:  # a launcher has set OMP_NUM_THREADS to 1 for them; one process keeps torch's own choice
         torch.set_num_threads(threads_per_rank(local_processes))
     return accelerator
 

@@ -23,6 +23,7 @@ from attncli.records import Epoch, Evaluation
 from attncli.seeds import derive_seed
 from attncli.system.signals import StopSignal, training_stop_signal
 from attncli.train import checkpoint, distributed, lr_schedule
+from attncli.train.annealing import anneal_modules
 from attncli.train.device import uses_channels_last
 from attncli.train.errors import translated_torch_errors
 from attncli.train.evaluation import evaluate_split
@@ -86,11 +87,17 @@ def train_model(
 
 
 def run_epoch(session: TrainingSession, stop: StopSignal) -> Epoch:
-    """Train the rest of the current epoch, evaluate, save. Raises Interrupted, RunFailedError."""
+    """Train the rest of the current epoch, evaluate, and save a checkpoint if it is time for one; return its record.
+
+    Raises:
+        Interrupted: after Ctrl-C or SIGTERM.
+        RunFailedError: the loss is not finite.
+    """
     state, device = session.state, session.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     start_clock(session)
+    anneal_modules(state.model, state.epoch)
     for images, labels in iterate_batches(session):
         if should_check(session, stop):
             check_training(session, stop)
@@ -113,10 +120,6 @@ def run_epoch(session: TrainingSession, stop: StopSignal) -> Epoch:
 
 def iterate_batches(session: TrainingSession) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield this process's share of the batches that are left of the current epoch."""
-    for module in session.state.model.modules():
-        anneal = getattr(module, "anneal", None)
-        if callable(anneal):
-            anneal(session.state.epoch)
     return iterate_train_batches(
         session.dataset.train,
         session.dataset,

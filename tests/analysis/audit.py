@@ -303,76 +303,88 @@ def _print_table(title: str, rows: Iterable[tuple[str, Sequence[float]]], heads:
         print(f"{name:26}" + "".join(f"{100 * cell:11.1f}%" for cell in cells), flush=True)
 
 
+CELLS = list(itertools.product(SEED_COUNTS, VARIANT_COUNTS))
+POWER_CELLS = [(n, k) for n in (3, 5, 10) for k in VARIANT_COUNTS]
+EFFECTS = list(itertools.product((0.003, 0.005, 0.01), (("equal", 0.0), ("unequal spreads", 0.4))))  # with the scatter
+
+
+def _name_cells(cells: Iterable[tuple[int, int]]) -> list[str]:
+    return [f"n {n}, {k}" for n, k in cells]
+
+
 def print_audit(times: int) -> None:
-    """Print all tables."""
-    cells = list(itertools.product(SEED_COUNTS, VARIANT_COUNTS))
-    heads = [f"n {n}, {k}" for n, k in cells]
+    """Print all tables, with `times` experiments a cell."""
     print(f"{times} experiments a cell; standard error at 5 %: {100 * np.sqrt(0.0475 / times):.1f} points")
     for before in (True, False):
-        rule = "before" if before else f"after (planned, level {FIRST_LEVEL})"
-        rows = (
-            (name, [count_false_alarms(setting, n, k, times, before=before) for n, k in cells])
-            for name, setting in SETTINGS.items()
-            if not (before and setting.missing)
-        )
-        _print_table(f"False alarms, {rule}: any variant called better or worse without effect", rows, heads)
-    power_cells = [(n, k) for n in (3, 5, 10) for k in VARIANT_COUNTS]
-    spread = 0.0025 / np.sqrt(2 * (1 - CIFAR.correlation))
+        _print_false_alarms(times, before)
     for before in (True, False):
-        rows = (
-            (
-                f"+{100 * effect:g}, {name}",
-                [
-                    measure_power(
-                        Setting(10_000, 0.85, spread, CIFAR.correlation, scatter), n, k, effect, times, before=before
-                    )[0]
-                    for n, k in power_cells
-                ],
-            )
-            for effect in (0.003, 0.005, 0.01)
-            for name, scatter in (("equal", 0.0), ("unequal spreads", 0.4))
-        )
-        title = f"Power, {'before' if before else 'after'}: the one effect is found, sd of differences 0.25 points"
-        _print_table(title, rows, [f"n {n}, {k}" for n, k in power_cells])
+        _print_power(times, before)
+    _print_best_powers()
+    for before in (True, False):
+        _print_false_equalities(times, before)
+    _print_looks(times)
+
+
+def _print_false_alarms(times: int, before: bool) -> None:
+    rule = "before" if before else f"after (planned, level {FIRST_LEVEL})"
+    rows = (
+        (name, [count_false_alarms(setting, n, k, times, before=before) for n, k in CELLS])
+        for name, setting in SETTINGS.items()
+        if not (before and setting.missing)
+    )
+    title = f"False alarms, {rule}: any variant called better or worse without effect"
+    _print_table(title, rows, _name_cells(CELLS))
+
+
+def _print_power(times: int, before: bool) -> None:
+    spread = 0.0025 / np.sqrt(2 * (1 - CIFAR.correlation))
+
+    def measure_cells(scatter: float, effect: float) -> list[float]:
+        setting = Setting(10_000, 0.85, spread, CIFAR.correlation, scatter)
+        return [measure_power(setting, n, k, effect, times, before=before)[0] for n, k in POWER_CELLS]
+
+    rows = ((f"+{100 * effect:g}, {name}", measure_cells(scatter, effect)) for effect, (name, scatter) in EFFECTS)
+    title = f"Power, {'before' if before else 'after'}: the one effect is found, sd of differences 0.25 points"
+    _print_table(title, rows, _name_cells(POWER_CELLS))
+
+
+def _print_best_powers() -> None:
+    """Print the power of tests that know more than any table says: what the power is to be compared with."""
     for measure, name in (
         (measure_price_of_likeness, "the same test, were it known that variants share nothing but the baseline"),
         (partial(measure_oracle_power, times=20_000), "an oracle that knows every spread"),
     ):
         rows = (
-            (f"+{100 * effect:g}, {kind}", [measure(scatter, n, k, effect, 0.0025) for n, k in power_cells])
-            for effect in (0.003, 0.005, 0.01)
-            for kind, scatter in (("equal", 0.0), ("unequal spreads", 0.4))
+            (f"+{100 * effect:g}, {kind}", [measure(scatter, n, k, effect, 0.0025) for n, k in POWER_CELLS])
+            for effect, (kind, scatter) in EFFECTS
         )
-        _print_table(f"Power of {name}", rows, [f"n {n}, {k}" for n, k in power_cells])
-    for before in (True, False):
-        rows = (
-            (
-                f"sd {100 * sd:.1f}",
-                [
-                    count_false_equalities(Setting(10_000, 0.85, sd / np.sqrt(1.4), 0.3), n, k, times, before=before)
-                    for n, k in cells
-                ],
-            )
-            for sd in (0.002, 0.003)
-        )
-        _print_table(f"False 'no difference', {'before' if before else 'after'}: all differ by the margin", rows, heads)
+        _print_table(f"Power of {name}", rows, _name_cells(POWER_CELLS))
+
+
+def _print_false_equalities(times: int, before: bool) -> None:
+    def count_cells(sd: float) -> list[float]:
+        setting = Setting(10_000, 0.85, sd / np.sqrt(1.4), 0.3)
+        return [count_false_equalities(setting, n, k, times, before=before) for n, k in CELLS]
+
+    rows = ((f"sd {100 * sd:.1f}", count_cells(sd)) for sd in (0.002, 0.003))
+    title = f"False 'no difference', {'before' if before else 'after'}: all differ by the margin"
+    _print_table(title, rows, _name_cells(CELLS))
+
+
+def _print_looks(times: int) -> None:
+    """Print how often looking at a table again and again ends in a false alarm."""
     starts = [(n, k) for n in (2, 3, 5) for k in (1, 5)]
+
+    def follow_cells(sd: float, one_by_one: bool) -> list[float]:
+        setting = Setting(10_000, 0.85, sd / np.sqrt(1.4), 0.3)
+        return [follow_advice(setting, n, k, max(200, times // 4), one_by_one=one_by_one) for n, k in starts]
+
     rows = (
-        (
-            f"sd {100 * sd:.1f}, {'one by one' if one_by_one else 'by the advice'}",
-            [
-                follow_advice(
-                    Setting(10_000, 0.85, sd / np.sqrt(1.4), 0.3), n, k, max(200, times // 4), one_by_one=one_by_one
-                )
-                for n, k in starts
-            ],
-        )
+        (f"sd {100 * sd:.1f}, {'one by one' if one_by_one else 'by the advice'}", follow_cells(sd, one_by_one))
         for sd in (0.003, 0.006)
         for one_by_one in (True, False)
     )
-    _print_table(
-        "Looking again, after: ends in better or worse without effect", rows, [f"n {n}, {k}" for n, k in starts]
-    )
+    _print_table("Looking again, after: ends in better or worse without effect", rows, _name_cells(starts))
     print(f"\nEvery n from 3 to 100 looked at, one comparison: {100 * count_alarms_one_by_one(20_000):.1f}%")
     share = count_alarms(list_levels_of_plans(4, beyond=5), 200_000)
     print(f"Four plans, and five looks beyond each, one comparison: {100 * share:.1f}%")

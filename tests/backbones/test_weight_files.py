@@ -82,12 +82,12 @@ CHECKPOINTS = {
 @pytest.mark.parametrize("is_zip", [True, False])
 def test_checkpoints_of_training_scripts(name, is_zip, tmp_path):
     """The network's tensors are found under any prefix and in any dict; what was taken and what was left is named."""
-    contents, source, left = CHECKPOINTS[name]
+    contents, source, unused = CHECKPOINTS[name]
     torch.save(contents, tmp_path / "w.pth", _use_new_zipfile_serialization=is_zip)
     weights = read_network_weights(tmp_path / "w.pth", NAMES)
     assert weights.source == source
     assert {key: weights.tensors[key].tolist() for key in NAMES} == {k: v.tolist() for k, v in TENSORS.items()}
-    assert weights.left == left
+    assert weights.unused == unused
 
 
 class Harm:

@@ -1,6 +1,6 @@
 """Activation memory, and the record of what a mechanism costs."""
 
-import math
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,11 @@ from torch.nn import functional as F
 from attncli import attention
 from attncli.measure import activation_memory, code_state, cost, fake_tensors
 from attncli.measure.activation_memory import count_activation_bytes
-from attncli.measure.cost import count_cost, count_once, count_recipe_cost
+from attncli.measure.cost import count_network, count_once, count_recipe_cost
 from attncli.measure.flops import count_operations
 from attncli.model import InputSpec, build
 from attncli.recipe import Model, Recipe
+from attncli.records import Cost
 from tests.measure.nets import Decides, Tiny, Wrapped
 
 
@@ -103,13 +104,24 @@ def test_network_that_decides_by_numbers() -> None:
 
 def test_cost_of_a_mechanism() -> None:
     """The record holds both networks' figures; overhead is a percentage of the baseline's."""
-    found = count_cost(Tiny(attention.load("se").Attention(4, reduction=2)), Tiny(), (16, 16))
-    assert found.params - found.baseline_params == 2 * 4 * 2
-    assert found.macs - found.baseline_macs == 2 * 4 * 2
-    assert found.elementwise - found.baseline_elementwise >= 4 * 256
-    assert found.activation_bytes > found.baseline_activation_bytes
+    found = cost_here(recipe("se"), InputSpec(classes=10, size=(16, 8)))
+    own, plain = (count_network(build(recipe(name), SHAPE), (16, 8)) for name in ("se", "none"))
+    for name, figure in asdict(own).items():
+        assert getattr(found, name) == figure
+        assert getattr(found, f"baseline_{name}") == getattr(plain, name) < figure
     assert found.image_size == 16
-    assert math.isclose(found.compute_overhead("params"), 100 * 16 / found.baseline_params)
+    assert found.compute_overhead("params") == pytest.approx(100 * (own.params - plain.params) / plain.params)
+
+
+def test_counts_of_a_mechanism() -> None:
+    """SE with 4 channels and a reduction of 2 adds two matrices without biases to parameters and MACs."""
+    se, plain = (
+        count_network(Tiny(attention.load("se").Attention(4, reduction=2)), (16, 16)),
+        count_network(Tiny(), (16, 16)),
+    )
+    assert se.params - plain.params == se.macs - plain.macs == 2 * 4 * 2
+    assert se.elementwise - plain.elementwise >= 4 * 256
+    assert se.activation_bytes > plain.activation_bytes
 
 
 def test_cost_of_a_clip_is_that_of_its_frames() -> None:
@@ -119,7 +131,7 @@ def test_cost_of_a_clip_is_that_of_its_frames() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x.flatten(0, 1))
 
-    clip, image = count_cost(Fold(), Fold(), (8, 8), frames=4), count_cost(Tiny(), Tiny(), (8, 8))
+    clip, image = count_network(Fold(), (8, 8), frames=4), count_network(Tiny(), (8, 8))
     assert clip.macs == 4 * image.macs
     assert clip.elementwise == 4 * image.elementwise
     assert clip.activation_bytes == 4 * image.activation_bytes
@@ -151,14 +163,14 @@ class Attention(nn.Module):
 def counts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Nothing is known, and what is counted from here on is listed."""
     found: list[str] = []
-    plain = cost._count_network
+    plain = cost.count_network
 
     def count(net: torch.nn.Module, *given: object) -> object:
         found.append(type(net).__name__)
         return plain(net, *given)
 
     monkeypatch.setattr(cost, "_remembered_counts", type(cost._remembered_counts)())
-    monkeypatch.setattr(cost, "_count_network", count)
+    monkeypatch.setattr(cost, "count_network", count)
     return found
 
 
@@ -167,7 +179,7 @@ def recipe(attn: str, seed: int = 0) -> Recipe:
     return Recipe(model=Model(backbone="resnet20", attn=attn), seed=seed)
 
 
-def cost_here(one: Recipe, shape: InputSpec = SHAPE) -> object:
+def cost_here(one: Recipe, shape: InputSpec = SHAPE) -> Cost:
     """Its cost, as a run asks for it."""
     return count_recipe_cost(one, shape, build(one, shape), lambda: build(one.make_baseline(), shape))
 
@@ -182,7 +194,6 @@ def test_a_network_is_counted_once(counts: list[str]) -> None:
     assert len(counts) == 3
     cost_here(recipe("eca"), InputSpec(classes=10, size=(16, 16)))
     assert len(counts) == 5
-    assert first == count_cost(build(recipe("eca"), SHAPE), build(recipe("none"), SHAPE), (8, 8))
 
 
 def test_an_own_file_that_changes_is_counted_anew(counts: list[str], tmp_path: Path) -> None:

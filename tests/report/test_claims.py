@@ -2,12 +2,14 @@
 
 import csv
 import io
+from typing import Any
 
 import pytest
 
 from attncli.analysis.count_cache import CountCache
 from attncli.claims import claim_files, judge
 from attncli.claims.evidence import Evidence
+from attncli.claims.language import parse_claim
 from attncli.claims.throughput import SpeedStore
 from attncli.claims.verdict import CountedOutcome, TimedOutcome, TrainedOutcome
 from attncli.report import claims as report
@@ -81,18 +83,41 @@ def test_numbers(value, text):
 def test_a_small_interval_is_not_printed_as_none():
     """Half an interval below 0.005 points has the digits that it needs."""
     part = TrainedOutcome(
-        text="a > b", outcome="holds", left=0.9, right=0.8, difference=0.1, low=0.09998, high=0.10002, n=5
+        **read_comparison("top1(a) > top1(b)"),
+        outcome="holds",
+        left=0.9,
+        right=0.8,
+        difference=0.1,
+        low=0.09998,
+        high=0.10002,
+        n=5,
     )
     assert report.format_part_figures(part) == "+10.00 ±0.002, n 5"
 
 
-def test_a_ratio_has_its_interval():
-    """Against a number the ratio's own interval is told, against another speed that of the difference."""
-    given = {"outcome": "holds", "left": 0.5, "right": 0.7, "low": -0.22, "high": -0.19, "n": 9}
-    ratio = TimedOutcome(text="latency(a) / latency(b) < 0.7", **given)
-    assert report.format_part_figures(ratio) == "0.5 (0.48 to 0.51) < 0.7"
-    about = CountedOutcome(text="macs(a) - macs(b) ~ 10M +- 5M", outcome="holds", left=5_892_096, right=10_000_000)
+def read_comparison(text: str) -> dict[str, Any]:
+    """The text of a comparison, and its right half as an outcome has it."""
+    ((_, link),) = parse_claim(text).link_pairs()
+    return {"text": text, "link": link}
+
+
+@pytest.mark.parametrize(
+    ("text", "figures"),
+    [
+        ("latency(a) / latency(b) < 0.7", "0.5 (0.48 to 0.51) < 0.7"),
+        ("latency(a) / latency(b) <= 7e-1", "0.5 (0.48 to 0.51) <= 0.7"),
+        ("latency(a) / latency(b) ~ 0.7 +- 10 %", "0.5 ~ 0.7 ±10 % (difference -0.22 to -0.19)"),
+        ("latency(a) < latency(b)", "0.5 < 0.7 (difference -0.22 to -0.19)"),
+    ],
+)
+def test_a_ratio_has_its_interval(text: str, figures: str) -> None:
+    """Against a number the ratio's own interval is told, else that of the difference."""
+    part = TimedOutcome(**read_comparison(text), outcome="holds", left=0.5, right=0.7, low=-0.22, high=-0.19, n=9)
+    assert report.format_part_figures(part) == figures
+
+
+def test_a_count_has_its_tolerance() -> None:
+    """As the claim writes it."""
+    text = "macs(a) - macs(b) ~ 10M +- 5M"
+    about = CountedOutcome(**read_comparison(text), outcome="holds", left=5_892_096, right=10_000_000)
     assert report.format_part_figures(about) == "5,892,096 ~ 10,000,000 ±5M"
-    assert "difference -0.22 to -0.19" in report.format_part_figures(
-        TimedOutcome(text="latency(a) < latency(b)", **given)
-    )

@@ -165,6 +165,22 @@ def test_time_left(tmp_path: Path, clock: list[float]) -> None:
     assert board.estimate_seconds_left() == pytest.approx((10 + 2 * 30) / 2)
 
 
+def test_time_left_after_a_slow_mechanism(tmp_path: Path, clock: list[float]) -> None:
+    """Another seed of it takes as long again; the others as the plan says, by the pace of what has finished."""
+    slow, again = planned("involution", 0, seconds=100.0), planned("involution", 1, seconds=100.0)
+    quick, unknown = planned("se", seconds=5.0), planned("eca")
+    board = SweepProgress(SweepPlan("s", (slow, again, quick, unknown)), tmp_path, jobs=1)
+    board.handle_event(TaskStarted(task(slow)))
+    clock[0] += 300
+    board.handle_event(TaskEnded(task(slow), "FINISHED"))
+    assert board.estimate_seconds_left() == pytest.approx(300 + 3 * 5 + 300)  # the last one: the mean of what finished
+    board.handle_event(TaskStarted(task(quick)))
+    clock[0] += 10
+    assert board.estimate_seconds_left() == pytest.approx(300 + 5 + 300)
+    board.handle_event(TaskEnded(task(quick), "FINISHED"))
+    assert board.estimate_seconds_left() == pytest.approx(300 + (300 + 10) / 2)
+
+
 def test_time_left_is_told_by_the_runs_at_work_where_nothing_else_is_known(tmp_path: Path, clock: list[float]) -> None:
     """A first run's own time stands for those to come; before it says anything there is no figure."""
     runs = tuple(planned("se", seed) for seed in range(3))

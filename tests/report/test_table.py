@@ -154,10 +154,19 @@ def test_unknown_format():
     assert "did you mean 'markdown'?" in caught.value.hint
 
 
+NO_ROWS = {
+    "table": "",
+    "csv": "",
+    "json": "[]",
+    "markdown": "|  |\n|  |",
+    "latex": "\\begin{tabular}{}\n\\toprule\n \\\\\n\\midrule\n\\bottomrule\n\\end{tabular}",
+}
+
+
 @pytest.mark.parametrize("format_", table.FORMATS)
 def test_no_rows(format_):
     """No rows are a table without rows in every format."""
-    assert isinstance(table.render_rows([], format_), str)
+    assert table.render_rows([], format_) == NO_ROWS[format_]
 
 
 def test_show(capsys):

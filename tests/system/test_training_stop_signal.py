@@ -23,12 +23,16 @@ def test_a_signal_is_noted_and_handlers_come_back(number):
 
 
 def test_impatience(monkeypatch):
-    """A second Ctrl-C ends at once, unless it comes so soon that it is the first, passed on by a launcher."""
+    """A second Ctrl-C ends at once, unless it comes so soon that it is the first, passed on by a launcher.
+
+    A second SIGTERM does not: a scheduler may send several, and the checkpoint is being written.
+    """
     with training_stop_signal() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.is_set
         monkeypatch.setattr(signals, "IMPATIENT_S", 0.0)
+        os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 

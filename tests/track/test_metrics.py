@@ -1,6 +1,9 @@
 """Facts of the metrics: names, steps and timestamps."""
 
 import re
+from dataclasses import replace
+
+import pytest
 
 from attncli.track.metrics import MetricPoint, MetricStream, collect_run_metrics, extract_metrics
 from tests.track.recorded_runs import WHOLE, cost, epoch, evaluation, speed
@@ -14,11 +17,18 @@ def test_names_are_those_mlflow_takes():
 
 
 def test_epoch_names_its_measurements():
-    """The names of the design, with what was not measured left out."""
-    found = extract_metrics(epoch(4, top1=0.9))
-    assert found["train/loss"] == 0.25
-    assert found["val/top1"] == 0.9
-    assert "train/peak_memory_bytes" not in found
+    """The names that the dashboard's charts ask for; what was not measured is left out."""
+    assert extract_metrics(epoch(4, top1=0.9)) == {
+        "train/loss": 0.25,
+        "train/lr": 0.1,
+        "train/images_per_s": 500,
+        "train/seconds": 2,
+        "val/loss": 0.5,
+        "val/top1": 0.9,
+        "val/top1_pct": 90,
+        "val/top5": 0.9,
+    }
+    assert extract_metrics(replace(epoch(1), val_nonfinite=3))["val/nonfinite"] == 3
 
 
 def test_overhead_is_the_difference_and_the_percentage():
@@ -33,9 +43,22 @@ def test_overhead_is_the_difference_and_the_percentage():
 
 
 def test_evaluation_and_speed():
-    """The split names the figures of an evaluation; the ratio to the baseline is a metric."""
-    assert extract_metrics(evaluation())["test/top1"] == 0.75
-    assert extract_metrics(speed())["speed/train_ratio"] == 0.9
+    """The split names the figures of an evaluation; the ratio to the baseline is a metric.
+
+    F1 of the two classes is 4/5 and 2/3. Top-5 of two classes says nothing and is left out.
+    """
+    assert extract_metrics(evaluation()) == {
+        "test/loss": 0.25,
+        "test/top1": 0.75,
+        "test/top1_pct": 75,
+        "test/macro_f1": pytest.approx((4 / 5 + 2 / 3) / 2),
+        "test/images": 4,
+        "test/images_per_s": 900,
+    }
+    assert extract_metrics(replace(evaluation(), nonfinite_by_class=[0, 2]))["test/nonfinite"] == 2
+    found = extract_metrics(speed())
+    assert (found["speed/train_ratio"], found["speed/infer_ratio_low"]) == (0.9, 0.89)
+    assert "speed/peak_memory_bytes" not in found
 
 
 def test_time_is_training_time():

@@ -13,6 +13,7 @@ import pytest
 
 from attncli.errors import UserError
 from attncli.track import RunStore, delete_runs, store
+from attncli.track.store_errors import make_store_error
 
 
 def test_default_is_beside_the_runs(tmp_path, monkeypatch):
@@ -126,7 +127,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 )
 def test_refusals_are_a_line_and_a_hint(text, hint):
     """Whatever a store says becomes its first line, without the password, and what to do about it."""
-    found = store.make_store_error("http://me:secret@h", RuntimeError(text))
+    found = make_store_error("http://me:secret@h", RuntimeError(text))
     assert "\n" not in found.problem
     assert "secret" not in found.problem + found.hint
     assert hint in found.hint

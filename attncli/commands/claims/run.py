@@ -10,14 +10,13 @@ import click
 from attncli.commands._claim_options import claim_backbone_option, claim_files_option, read_known_claims
 from attncli.commands._completion import complete_claims, complete_datasets, complete_recipes
 from attncli.commands._device_option import device_option
+from attncli.commands._executor_options import ExecutorChoice, jobs_option
 from attncli.commands._output import echo_json, echo_note, json_option, quiet_option
 from attncli.commands._recipe_options import data_root_option, epochs_option, find_recipe, image_size_option
 from attncli.commands._run_options import new_store_options
 from attncli.commands._sweep_execution import (
-    ExecutorChoice,
     execute_sweep,
     exit_unless_complete,
-    jobs_option,
     print_plan,
 )
 from attncli.commands._value_types import SEEDS

@@ -72,7 +72,7 @@ def _find_columns(table: Any, wanted: ColumnNames, library: Any, location: str) 
     """Return the columns of images and labels: those that are wanted, else the first of the library's own types."""
     features = table.features
     kinds = (library.Image, library.ClassLabel)
-    found = []
+    columns = []
     for column, kind, role in zip((wanted.image, wanted.label), kinds, ("image", "label"), strict=True):
         if column is not None and column not in features:
             raise unknown_name_error("column", column, features, location=f"{location}: data.{role}_column")
@@ -84,8 +84,8 @@ def _find_columns(table: Any, wanted: ColumnNames, library: Any, location: str) 
                 f"{location}: {len(candidates)} columns of {'images' if role == 'image' else 'class labels'}",
                 f"name one: --set data.{role}_column=NAME; it has {', '.join(features)}",
             )
-        found.append(chosen)
-    return found[0], found[1]
+        columns.append(chosen)
+    return columns[0], columns[1]
 
 
 def _list_hub_rows(split: str, table: Any, label: str, group: str | None, location: str) -> LabelledRows:

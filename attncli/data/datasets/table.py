@@ -86,8 +86,8 @@ def _find_lists(root: Path, splits: Mapping[Path, str | None], unused: list[str]
         return {split: members[0] for split, members in named.items()}
     if double is None and len(tables) == 1:
         return {"train": tables[0]}
-    found = ", ".join(str(path.relative_to(root)) for path in (double or tables)[:5])
-    problem = f"{root}: several lists: {found}" if double or tables else f"{root}: no list (CSV, TSV or text file)"
+    list_names = ", ".join(str(path.relative_to(root)) for path in (double or tables)[:5])
+    problem = f"{root}: several lists: {list_names}" if double or tables else f"{root}: no list (CSV, TSV or text file)"
     hint = f"--data-root FILE.csv names one; {LAYOUT}; `attncli help data` makes one list of several"
     raise UserError(problem, hint)
 
@@ -137,14 +137,16 @@ def _drop_repeated_rows(rows: LabelledRows, path: Path, notes: list[str]) -> Lab
     first_rows: dict[tuple[ImageFile, int | str], int] = {}
     for row, key in enumerate(zip(rows.files, rows.labels, strict=True)):
         first_rows.setdefault(key, row)
-    kept = list(first_rows.values())
-    if len(kept) == len(rows.files):
+    unique_rows = list(first_rows.values())
+    if len(unique_rows) == len(rows.files):
         return rows
-    repeated = next(file.path for row, file in enumerate(rows.files) if row >= len(kept) or kept[row] != row)
-    count = format_quantity(len(rows.files) - len(kept), "row")
+    repeated = next(
+        file.path for row, file in enumerate(rows.files) if row >= len(unique_rows) or unique_rows[row] != row
+    )
+    count = format_quantity(len(rows.files) - len(unique_rows), "row")
     notes.append(f"{path.name}: left out, {count} that repeat an image and its label, such as {repeated}")
-    files, labels = [rows.files[row] for row in kept], [rows.labels[row] for row in kept]
-    return replace(rows, files=files, labels=labels, groups=rows.groups and [rows.groups[row] for row in kept])
+    files, labels = [rows.files[row] for row in unique_rows], [rows.labels[row] for row in unique_rows]
+    return replace(rows, files=files, labels=labels, groups=rows.groups and [rows.groups[row] for row in unique_rows])
 
 
 def _separate_splits(listed: LabelledPaths, split: str, path: Path, unused: list[str]) -> dict[str, LabelledPaths]:

@@ -36,8 +36,10 @@ def find_unreadable_files(files: ImageFileList, activity: str, paths: DataPaths)
         return [(name, reason) for name, reason in json.loads(path.read_text(encoding="utf-8"))]
     unreadable: list[UnreadableFile] = []
     completed = 0
-    for chunk_count, found in map_in_order(lambda chunk_files: _decode_some(files, chunk_files), files.files):
-        unreadable += found
+    for chunk_count, chunk_unreadable in map_in_order(
+        lambda chunk_files: _decode_some(files, chunk_files), files.files
+    ):
+        unreadable += chunk_unreadable
         completed += chunk_count
         paths.progress(activity, completed, len(files))
     with suppress(OSError):
