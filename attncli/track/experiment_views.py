@@ -95,7 +95,7 @@ def _build_charts(has_speeds: bool) -> list[dict[str, Any]]:
         for key in ("overhead/params_pct", "overhead/macs_pct", SPEED)
     ]
     charts = [bars[0], *scatters, *lines, bars[1]]
-    return charts if has_speeds else [chart for chart in charts if not chart["uuid"].endswith(SPEED)]
+    return charts if has_speeds else [chart for chart in charts if not str(chart["uuid"]).endswith(SPEED)]
 
 
 def build_experiment_tags(recipe: Recipe) -> dict[str, str]:
