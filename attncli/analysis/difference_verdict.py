@@ -88,9 +88,9 @@ def _word_undecided(evidence: VariantEvidence, margin: float) -> str:
         return f"undecided, the seeds scatter too much to find {format_margin(margin)}"
     at_least = max(low, evidence.pairs + 1)
     if high is None:
-        return f"undecided, {at_least} or more seeds find {format_margin(margin)}"
+        return f"undecided, {at_least:,} or more seeds find {format_margin(margin)}"
     at_most = max(high, at_least)
-    count = f"{at_least}" if at_least == at_most else f"{at_least} to {at_most}"
+    count = f"{at_least:,}" if at_least == at_most else f"{at_least:,} to {at_most:,}"
     return f"undecided, {count} seeds in all would find {format_margin(margin)}"
 
 

@@ -94,7 +94,7 @@ def _mark_undecided(draft: ClaimVerdict, trained: Sequence[TrainedOutcome], p: f
         return replace(draft, p=p, why="the seeds scatter too much for any number of them to settle it")
     finished, low = draft.n or 0, max(lows)
     high = max(low, *highs) if len(highs) == len(plans) else None
-    count = f"{low} or more" if high is None else f"{low}" if high == low else f"{low} to {high}"
+    count = f"{low:,} or more" if high is None else f"{low:,}" if high == low else f"{low:,} to {high:,}"
     return replace(
         draft,
         p=p,

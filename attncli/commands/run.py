@@ -176,7 +176,7 @@ def _train_run(
         from attncli.run import execute_run
 
     save_figures = save_all_run_figures if look else save_run_figures
-    with RunProgress(quiet) as progress:
+    with RunProgress(quiet, recipe.train.epochs) as progress:
         return execute_run(
             recipe, run_store=run_store, listener=progress, fresh=fresh, save_figures=save_figures, profile=profile
         )

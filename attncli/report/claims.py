@@ -62,7 +62,8 @@ def format_verdict_figures(verdict: ClaimVerdict) -> str:
         pieces.append(f"p {format_p_value(verdict.p, _find_level(verdict))}")
     if verdict.outcome == "undecided" and verdict.more_seeds:
         most = verdict.most_more_seeds
-        count = str(verdict.more_seeds) if most in (None, verdict.more_seeds) else f"{verdict.more_seeds} to {most}"
+        least = f"{verdict.more_seeds:,}"
+        count = least if most in (None, verdict.more_seeds) else f"{least} to {most:,}"
         pieces.append(f"{count} more seed{'s' * (count != '1')}{' at least' if most is None else ''}")
     pieces += [part.failure for part in verdict.parts if isinstance(part, TrainedOutcome)]
     if verdict.budget and verdict.outcome != "untested":

@@ -18,6 +18,7 @@ from attncli.report.column_layout import split_name
 from attncli.report.comparison_figures import RunEpochs
 
 FOLDER, TEMPLATE = Path(__file__).parent, "page.html.jinja"
+ONE_SEED = "of one seed"  # a caption
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def render_html(report_data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _mark_breaks
+    environment.filters["code"] = _mark_code
     return (
         environment.get_template(TEMPLATE).render(
             report=report_data,
@@ -118,9 +120,10 @@ def _list_groups(report_data: ReportData) -> list[dict[str, Any]]:
 def choose_captions(rows: Sequence[ComparisonRow]) -> tuple[str, str, str]:
     """Return what differences, accuracies and learning curves are; of single seeds there are no intervals."""
     if all(row.accuracy.n == 1 for row in rows):
-        return "of one seed", "of one seed", "of one seed"
+        return ONE_SEED, ONE_SEED, ONE_SEED
+    has_pairs = any(row.difference is not None and row.difference.n > 1 for row in rows)
     return (
-        "paired seed by seed, with its 95 % interval",
+        "paired seed by seed, with its 95 % interval" if has_pairs else ONE_SEED,
         "mean over seeds with its 95 % interval",
         "mean over seeds, and from the worst to the best seed",
     )
@@ -157,6 +160,12 @@ def draw_charts(rows: Sequence[ComparisonRow], epochs: RunEpochs) -> list[Chart]
         ),
     ]
     return [Chart(Markup(svg), name, caption) for svg, name, caption in charts if svg]
+
+
+def _mark_code(text: str) -> Markup:
+    """Return text in which what stands in backticks is code."""
+    parts = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def _mark_breaks(text: str) -> Markup:

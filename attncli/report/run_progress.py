@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 class RunProgress:
     """Show a run's events. Use it as a context manager, which restores the terminal.
 
-    With `quiet` it shows the warnings alone.
+    With `quiet` it shows the warnings alone. `epochs` is how many the run has, if it trains.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, epochs: int = 0) -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._warning_console = Console(stderr=True, highlight=False) if quiet else self._console  # a bar keeps its own
         self._bar = Progress(
@@ -31,7 +31,7 @@ class RunProgress:
             disable=quiet or not self._console.is_terminal,
         )
         self._task: TaskID | None = None
-        self._epochs = 0
+        self._epochs = epochs  # known before the first step: a resumed run shows the epochs done before
 
     def __enter__(self) -> "RunProgress":
         self._bar.start()
@@ -55,7 +55,6 @@ class RunProgress:
 
     def on_step(self, progress: "TrainingProgress") -> None:
         """Show how many steps are trained."""
-        self._epochs = progress.epochs
         completed, total = (progress.epoch - 1) * progress.steps + progress.step, progress.epochs * progress.steps
         left = format_duration(progress.seconds_left)
         status = f"{progress.images_per_s:,.0f} images/s  loss {progress.loss:.3f}  {left} left"

@@ -112,16 +112,18 @@ def prepare_views(run_store: RunStore) -> None:
     """Give experiments and runs what the views show and earlier versions did not write.
 
     These are the views themselves, the figures of finished runs, and one colour for all runs of a mechanism. What is
-    there already stays.
+    there already stays, but for charts of speeds, which come and go with the speeds as long as the view is ours.
     """
     client = store.connect_store(run_store)
-    views = experiment_views.build_view_tags()
+    plain_views, speed_views = (experiment_views.build_view_tags(has_speeds=has_speeds) for has_speeds in (False, True))
     for experiment in client.search_experiments(max_results=1000):
         if not any(key.startswith(experiment_views.VIEW_TAG_PREFIX) for key in experiment.tags):
             continue  # not an experiment of runs
-        for key in views.keys() - experiment.tags.keys():
-            client.set_experiment_tag(experiment.experiment_id, key, views[key])
         runs = list(search.iterate_runs(client, [experiment.experiment_id], {}))
+        has_speeds = any(experiment_views.SPEED in run.data.metrics for run in runs)
+        for key, view in (speed_views if has_speeds else plain_views).items():
+            if experiment.tags.get(key, plain_views[key]) in (plain_views[key], speed_views[key]):
+                client.set_experiment_tag(experiment.experiment_id, key, view)
         colours = choose_run_colours([run.data.tags.get("attn", NONE) for run in reversed(runs)])
         for run in runs:
             _complete_run(client, run, run_store.runs / run.data.tags["digest"])

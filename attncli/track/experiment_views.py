@@ -12,13 +12,17 @@ from attncli.track import tags
 
 VIEW_TAG_PREFIX = "mlflow.sharedViewState."
 TABLE_VIEW, CHARTS_VIEW = "attncli-table", "attncli-graphs"  # the keys of the views; other keys were earlier views
+SPEED = "speed/train_ratio"
 RUNS_ONLY = "tags.digest LIKE '%'"  # not the runs that hold a sweep, a comparison or a report
 COLUMN_WIDTHS = {"attn": 80, "seed": 50, "top-1": 70, "params": 90, "MACs": 90, "speed": 65}  # pixels, by tag
 # Beside MLflow's assistant, which opens by itself, a window of 1500 px has room for no more.
 
 
-def build_view_tags() -> dict[str, str]:
-    """Return the tags of an experiment that hold its views: the runs as a table, and as charts."""
+def build_view_tags(*, has_speeds: bool = True) -> dict[str, str]:
+    """Return the tags of an experiment that hold its views: the runs as a table, and as charts.
+
+    Without speeds of any run there are no charts of them, which would be empty.
+    """
     widths = {f"tags.`{name}`": width for name, width in COLUMN_WIDTHS.items()}
     state = {
         "searchFilter": RUNS_ONLY,
@@ -39,7 +43,7 @@ def build_view_tags() -> dict[str, str]:
     return {
         VIEW_TAG_PREFIX + TABLE_VIEW: json.dumps(state),
         VIEW_TAG_PREFIX + CHARTS_VIEW: json.dumps(
-            state | {"compareRunCharts": _build_charts(), "compareRunSections": [_build_chart_section()]}
+            state | {"compareRunCharts": _build_charts(has_speeds), "compareRunSections": [_build_chart_section()]}
         ),
     }
 
@@ -55,13 +59,13 @@ def _build_chart_section() -> dict[str, Any]:
     }
 
 
-def _build_charts() -> list[dict[str, Any]]:
+def _build_charts(has_speeds: bool) -> list[dict[str, Any]]:
     """Return the charts: accuracy as bars, over the epochs and against each overhead; the loss; the speed."""
     common = {"deleted": False, "isGenerated": False, "metricSectionId": "attncli"}
     accuracy = {"key": "test/top1_pct", "type": "METRIC"}
     bars = [
         {**common, "uuid": f"bar-{key}", "type": "BAR", "runsCountToCompare": 50, "metricKey": key}
-        for key in ("test/top1_pct", "speed/train_ratio")
+        for key in ("test/top1_pct", SPEED)
     ]
     lines = [
         {
@@ -88,9 +92,10 @@ def _build_charts() -> list[dict[str, Any]]:
             "xaxis": {"key": key, "type": "METRIC"},
             "yaxis": accuracy,
         }
-        for key in ("overhead/params_pct", "overhead/macs_pct", "speed/train_ratio")
+        for key in ("overhead/params_pct", "overhead/macs_pct", SPEED)
     ]
-    return [bars[0], *scatters, *lines, bars[1]]
+    charts = [bars[0], *scatters, *lines, bars[1]]
+    return charts if has_speeds else [chart for chart in charts if not str(chart["uuid"]).endswith(SPEED)]
 
 
 def build_experiment_tags(recipe: Recipe) -> dict[str, str]:
@@ -120,7 +125,7 @@ def format_experiment_note(recipe: Recipe) -> str:
             "One seed cannot tell an effect from chance. Paired over seeds, with intervals:",
             "",
             "```",
-            shlex.join(["attncli", "compare", "--dataset", images, "--backbone", network]),
+            format_compare_command(images, network),
             "```",
             "",
             "The run *comparison* holds the plots of accuracy against overhead; a run's page has its learning curves, "
@@ -130,16 +135,22 @@ def format_experiment_note(recipe: Recipe) -> str:
 
 
 def format_sweep_note(name: str, recipe: Recipe) -> str:
-    """Return Markdown that says what a sweep's parent run is and how to resume the sweep."""
+    """Return Markdown that says what a sweep's parent run is, how to resume the sweep and how to compare its runs."""
+    network, images = recipe.model.backbone_label, tags.name_images(recipe)
     return "\n".join(
         [
-            f"**Sweep `{name}`**: its runs with {recipe.model.backbone_label} "
-            f"on {tags.name_images(recipe)} are nested below.",
+            f"**Sweep `{name}`**: its runs with {network} on {images} are nested below.",
             "",
-            "To resume or extend it (finished runs are not run again):",
+            "Its command, called again, resumes it; with more seeds or mechanisms it extends it. Finished runs are not "
+            "run again. To compare its runs with all others of these images and this network:",
             "",
             "```",
-            f"attncli sweep {name} --dataset {recipe.data.name} --backbone {shlex.quote(recipe.model.backbone)}",
+            format_compare_command(images, network),
             "```",
         ]
     )
+
+
+def format_compare_command(images: str, network: str) -> str:
+    """Return the command that compares the runs with a network on some images."""
+    return shlex.join(["attncli", "compare", "--dataset", images, "--backbone", network])

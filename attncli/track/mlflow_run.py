@@ -48,7 +48,7 @@ def get_or_create_run(
             run = client.create_run(
                 experiment_id,
                 start_time=provenance.started_ms,
-                run_name=extra_tags.get(RUN_NAME_TAG) or choose_run_name(client, run_store, experiment_id, recipe),
+                run_name=choose_run_name(client, run_store, experiment_id, recipe, extra_tags.get(RUN_NAME_TAG)),
                 tags=all_tags,  # set with the run, so that it can be found and closed if this process is killed now
             )
     _log_run_data(client, run, recipe, provenance, {} if is_new else all_tags)  # a new run has them already
@@ -57,14 +57,19 @@ def get_or_create_run(
     return str(run.info.run_id), is_new
 
 
-def choose_run_name(client: "MlflowClient", run_store: RunStore, experiment_id: str, recipe: Recipe) -> str:
-    """Return the name of a new run: with the keys in which it differs from those of its name in the experiment.
+def choose_run_name(
+    client: "MlflowClient", run_store: RunStore, experiment_id: str, recipe: Recipe, sweep_name: str | None
+) -> str:
+    """Return the name of a new run, which no other run of the experiment has if that can be helped.
 
-    Those whose recipe is not in the folder of runs, as other machines made them, are not looked at.
+    It is that of its sweep if it has one and that is free; else it has the keys in which the run differs from others of
+    its short name. Those whose recipe is not in the folder of runs, as other machines made them, are not looked at.
     """
     name = tags.format_run_name(recipe)
     pattern = re.sub(r"""['"%\\]""", "_", name)  # _ is any letter, and the others mean something in a filter
     others = client.search_runs([experiment_id], f"attributes.run_name LIKE '{pattern}%'", max_results=MOST_NAMESAKES)
+    if sweep_name is not None and sweep_name not in {other.info.run_name for other in others}:
+        return sweep_name[: tags.MAX_NAME_LENGTH]
     recipes_of_others = []
     for other in others:
         with suppress(UserError):

@@ -1,5 +1,6 @@
 """The comparison: which runs are compared, and that the verdict never says more than the seeds do."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,13 +93,21 @@ def test_needs_more_seeds():
 
     def range_for(margin):
         runs = finished_pairs("eca", [0.90, 0.89, 0.92], [0.89, 0.90, 0.90])
-        words = row(compare_variants(runs, margin=margin), "eca").verdict.split()
-        assert words[0] == "undecided,"
+        words = row(compare_variants(runs, margin=margin), "eca").verdict.replace(",", "").split()
+        assert words[0] == "undecided"
         return int(words[1]), int(words[3])
 
     (low, high), (wide_low, wide_high) = range_for(0.005), range_for(0.02)
     assert 3 < wide_low < low < high
     assert wide_high < high
+
+
+def test_thousands_of_seeds_are_separated():
+    """As all other counts of a table are."""
+    runs = finished_pairs("eca", [0.90, 0.89, 0.92], [0.89, 0.90, 0.90])
+    verdicts = [row(compare_variants(runs, margin=m / 1000), "eca").verdict for m in (4, 3, 2.5, 2, 1.5, 1)]
+    assert not any(re.search(r"\d{4}", verdict) for verdict in verdicts), verdicts
+    assert any(re.search(r"\d,\d{3}", verdict) for verdict in verdicts), verdicts
 
 
 def test_no_difference_of_interest():

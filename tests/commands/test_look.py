@@ -1,5 +1,7 @@
 """`attncli look` from the command line: finds a run, draws, and puts the pictures into MLflow."""
 
+import shlex
+import shutil
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -51,6 +53,20 @@ def test_look_draws_what_it_says(runs: Path) -> None:
             assert picture.width > 1000
     names = {f"look/{Path(image['file']).name}" for image in told["images"]}
     assert files(runs, told["digest"]) >= {*names, "look/attention.png"}
+
+
+def test_a_plain_network_that_is_missing_is_told(runs: Path, tmp_path: Path) -> None:
+    """With the command that trains it; beside the plain network, or for it, nothing is missing."""
+    words = ("--images", "1", "--sample", "4", "--no-track", "--out", str(tmp_path / "look"))
+    (folder,) = [f for f in runs.glob("*/look") if f.is_dir()]
+    shutil.copytree(folder.parent, tmp_path / "alone" / folder.parent.name)
+    alone = line("look", "eca-resnet20-s0", *words, "--runs", str(tmp_path / "alone"))
+    assert alone.code == 0
+    words_of_run = shlex.split(alone.err.strip().partition(": ")[2])
+    assert words_of_run[:6] == ["attncli", "run", "--attn", "none", "--backbone", "resnet20"]
+    assert words_of_run[-2:] == ["--runs", str(tmp_path / "alone")]
+    assert "attncli run" not in line("look", "eca-resnet20-s0", *words, "--runs", str(runs)).err
+    assert "attncli run" not in line("look", "none-resnet20-s0", *words, "--runs", str(runs)).err
 
 
 def test_run_look_draws_at_the_end(runs: Path) -> None:

@@ -196,11 +196,11 @@ def test_paths_of_another_machine(tmp_path: Path) -> None:
 def test_names_of_columns_that_nobody_knows(tmp_path: Path) -> None:
     """A first line that is no image may be a header: the hint says how to name its columns."""
     root = pictures(tmp_path / "x")
-    (root / "x.csv").write_text("Bild;Art\n" + "".join(f"{seed}.png;{label}\n" for seed, label in EXPECTED.items()))
-    with pytest.raises(UserError, match="1 of 11 images not there: Bild") as caught:
+    (root / "x.csv").write_text("Das Bild;Art\n" + "".join(f"{seed}.png;{label}\n" for seed, label in EXPECTED.items()))
+    with pytest.raises(UserError, match="1 of 11 images not there: Das Bild") as caught:
         load(root / "x.csv")
-    assert "--set 'data.image_column=Bild'" in caught.value.hint
-    assert labels_by_image(load(root / "x.csv", image_column="Bild")) == EXPECTED
+    assert "--set 'data.image_column=Das Bild'" in caught.value.hint
+    assert labels_by_image(load(root / "x.csv", image_column="Das Bild")) == EXPECTED
 
 
 def test_classes_that_look_alike_or_have_no_test_image(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from attncli.claims import claim_files, judge
 from attncli.claims.evidence import gather_evidence
 from attncli.literature import published
 from attncli.records import Epoch, append_record
-from attncli.report.html_report import FOLDER, choose_captions, draw_charts, render_html
+from attncli.report.html_report import FOLDER, _mark_code, choose_captions, draw_charts, render_html
 from attncli.report.report_data import gather_report_data, render_markdown
 from attncli.runs import FailedRun, RunStore
 from tests.claims.case import claims_file, pairs, run
@@ -149,6 +149,20 @@ def test_captions_promise_no_interval_of_one_seed(report_data):
     several, one = choose_captions(report_data.rows), choose_captions(single)
     assert ["interval" in caption for caption in several] == [True, True, False]
     assert not any("interval" in caption or "seeds" in caption for caption in one)
+    unpaired = [
+        row if row.difference is None else replace(row, difference=replace(row.difference, n=1))
+        for row in report_data.rows
+    ]
+    assert ["interval" in caption for caption in choose_captions(unpaired)] == [False, True, False]
+
+
+def test_commands_in_notes_are_code(report_data):
+    """No backtick is shown; what stands between two is code, and all text is escaped."""
+    page = render_html(report_data)
+    notes = re.findall(r"<p class=soft>(.*?)</p>", page, re.DOTALL)
+    assert any("<code>attncli help statistics</code>" in note for note in notes)
+    assert not any("`" in note for note in notes)
+    assert _mark_code("n < 2 `a&b`") == "n &lt; 2 <code>a&amp;b</code>"
 
 
 def test_charts_have_the_colours_of_the_page(report_data):

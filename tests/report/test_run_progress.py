@@ -51,8 +51,9 @@ def test_live_writes_to_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
     """Progress never mixes with data on stdout; quiet hides all but the warnings, which say what the figures mean."""
     test = Evaluation(split="test", images=10, loss=0.1, top1=0.9, top5=1.0, images_per_s=1.0, confusion=[[10]])
     for quiet in (False, True):
-        with RunProgress(quiet) as live:
+        with RunProgress(quiet, 6) as live:
             live.on_stage("begin")
+            live.on_record(epoch(epoch=1))  # of an earlier call, before there is a step
             live.on_reading("decoding", 1, 2)
             live.on_step(
                 TrainingProgress(epoch=1, epochs=2, step=1, steps=4, images_per_s=10.0, seconds_left=3.0, loss=1.0)
@@ -63,6 +64,7 @@ def test_live_writes_to_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
         out, err = capsys.readouterr()
         assert out == ""
         assert ("test: top-1 90.00% of 10 images" in err) == (not quiet)
+        assert ("epoch   1/6 " in err) == (not quiet)
         assert err.count("copies of training images") == 1
         assert len(err.splitlines()) == 1 or not quiet
 

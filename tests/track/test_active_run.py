@@ -23,6 +23,7 @@ from attncli.track import (
     mlflow_run,
     provenance,
 )
+from attncli.track.run_names import RUN_NAME_TAG
 from tests.track.recorded_runs import FACTS, WHOLE, doubled, epoch, evaluation, folder, recipe, run
 
 
@@ -79,6 +80,11 @@ def test_a_run_of_a_name_that_is_there(tracker, client, runs):
     )]  # fmt: skip
     base = "eca[k=7]-resnet18-s30"
     assert names == [base, f"{base}[lr=0.3]", f"{base}[pad=2,lr=0.3]", f"{base}[lr=0.3]"]
+    for epochs, sweep_name, name in ((3, base, f"{base}[epochs=3,lr=0.1]"), (4, f"{base}[epochs=4]", None)):
+        of = recipe(**values, train__epochs=epochs)
+        live = tracker.start_run(of, FACTS, folder=folder(runs, of), tags={RUN_NAME_TAG: sweep_name})
+        assert client.get_run(live.run_id).info.run_name == (name or sweep_name)
+        assert live.end_run("FINISHED") is None
 
 
 def test_files_lie_beside_the_database(tracker, client, runs):

@@ -51,6 +51,26 @@ def test_the_views_fit_and_show_runs_only() -> None:
     assert {key.rpartition("_")[2] for key in accuracies} == {"pct"}
 
 
+def test_no_chart_is_empty(tmp_path: Path) -> None:
+    """Speeds have charts as soon as a run has one; a view that somebody changed stays."""
+    from mlflow import MlflowClient
+
+    store, key = RunStore(tmp_path), experiment_views.VIEW_TAG_PREFIX + experiment_views.CHARTS_VIEW
+    tracker = Tracker.open(store)
+    client = MlflowClient(tracker.uri)
+    found = []
+    for seed, records_ in enumerate((recorded_runs.WHOLE[:-1], recorded_runs.WHOLE)):
+        run_id = recorded_runs.run(tracker, tmp_path, recorded_runs.recipe(seed=seed), records_)
+        dashboard.prepare_views(store)
+        experiment = client.get_experiment(client.get_run(run_id).info.experiment_id)
+        charts = json.loads(experiment.tags[key])["compareRunCharts"]
+        found.append(len([chart for chart in charts if chart["uuid"].endswith("speed/train_ratio")]))
+    assert found == [0, 2]
+    client.set_experiment_tag(experiment.experiment_id, key, "mine")
+    dashboard.prepare_views(store)
+    assert client.get_experiment(experiment.experiment_id).tags[key] == "mine"
+
+
 def test_runs_of_earlier_versions_get_what_the_views_show(runs: Path, tracker: Tracker, client) -> None:
     """Figures, percent, a colour and the views are added once; what is there stays."""
     recipe = recorded_runs.recipe(attn="eca", seed=17)
