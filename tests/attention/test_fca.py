@@ -106,6 +106,16 @@ def test_other_sizes_are_pooled_to_the_grid(size: tuple[int, int], layout: torch
     torch.testing.assert_close(module.compute_spectrum(x), expected, rtol=0, atol=1e-12)
 
 
+def test_pooled_basis_is_exact_under_autocast() -> None:
+    """Its cosines keep their 24 bits where the map is smaller than the grid, as they do where it is not."""
+    module = Attention(32, (4, 4))
+    x = torch.randn(2, 32, 4, 4)
+    expected = module.compute_spectrum(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        spectrum = module.compute_spectrum(x)
+    torch.testing.assert_close(spectrum, expected, rtol=1e-6, atol=1e-6)
+
+
 def test_grid_follows_the_place() -> None:
     """The grid is the map's own size, at least 7; an option fixes it, for all stages or one per stage."""
     grids = [(Attention(32, size).basis.shape[1:]) for size in ((56, 56), (8, 8), (4, 9))]

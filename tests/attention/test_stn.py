@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from attncli.attention.spatial.stn import Attention
+from attncli.attention.spatial.stn import Attention, make_affine_grid
 from tests.attention.parity import read
 from tests.shared import shared
 
@@ -109,6 +110,19 @@ def test_starts_as_the_identity(options: dict[str, Any], size: tuple[int, int]) 
     torch.testing.assert_close(Attention(3, size, **options)(x), x, rtol=0, atol=2e-5)
 
 
+class Operations(TorchDispatchMode):
+    """The names of the operations in a block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Note an operation and do it."""
+        self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
 def warp(transform: Any, numbers: list[float], x: Tensor) -> Tensor:
     """x under a warp given by its numbers."""
     module = Attention(1, (8, 8), transform=transform, align_corners=True).double()
@@ -132,6 +146,28 @@ def test_projection_divides_by_depth() -> None:
     theta = torch.tensor([[[1.0, 0, 0], [0, 1, 0], [1, 0, 1]]])
     grid = module.sampling_grid(theta, torch.Size((1, 1, 3, 3)))
     assert grid[0, 1, 2].tolist() == [0.5, 0.0]
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("size", [(5, 7), (1, 4), (32, 48)], ids=str)
+def test_grid_is_that_of_torch_without_its_product(size: tuple[int, int], align_corners: bool) -> None:
+    """Of `affine_grid`, up to rounding; under autocast and with tf32 a matrix product would be off by 1e-3."""
+    theta = torch.randn(3, 2, 3)
+    expected = F.affine_grid(theta.double(), [3, 1, *size], align_corners).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        grid = make_affine_grid(theta, size, align_corners=align_corners)
+    torch.testing.assert_close(grid, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("transform", ["affine", "attention", "projective"])
+def test_no_product_makes_coordinates(transform: Any) -> None:
+    """Not with any transform, forward or backward."""
+    module = Attention(1, (28, 28), transform=transform)
+    theta = module.predict_transform(torch.randn(2, 1, 28, 28)).detach().requires_grad_()
+    with Operations() as operations:
+        module.sampling_grid(theta, torch.Size((2, 1, 28, 28))).sum().backward()
+    assert not [name for name in operations.names if "mm" in name or "affine_grid" in name]
+    assert theta.grad is not None
 
 
 def test_one_warp_for_all_channels() -> None:

@@ -114,7 +114,8 @@ class Attention(nn.Module):
         basis = self.basis  # (n, D, D)
         if x.shape[2:] != basis.shape[1:]:
             pool_h, pool_w = (pooling_matrix(basis, d, to) for d, to in zip(x.shape[2:], basis.shape[1:], strict=True))
-            basis = pool_h.mT @ basis @ pool_w  # (n, H, W)
+            with torch.autocast(x.device.type, enabled=False):  # which would leave 8 bits of the cosines
+                basis = pool_h.mT @ basis @ pool_w  # (n, H, W)
         return weighted_sum(x, basis.repeat_interleave(self.group, 0))
 
 

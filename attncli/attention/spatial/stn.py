@@ -131,11 +131,24 @@ class Attention(nn.Module):
 
     def sampling_grid(self, theta: Tensor, shape: torch.Size) -> Tensor:
         """Return where each output pixel of images of `shape` looks: (N, H, W, 2) as (x, y) in [-1, 1]."""
-        if theta.shape[1] == 2:
-            return F.affine_grid(theta, list(shape), self.align_corners)
-        identity = torch.eye(2, 3, dtype=theta.dtype, device=theta.device).expand(len(theta), 2, 3)
-        output_points = F.pad(
-            F.affine_grid(identity, list(shape), self.align_corners), (0, 1), value=1.0
-        )  # (x_t, y_t, 1)
-        input_points = output_points @ theta.transpose(1, 2)[:, None]
-        return input_points[..., :2] / input_points[..., 2:].clamp_min(NEAREST)
+        points = make_affine_grid(theta, (shape[-2], shape[-1]), align_corners=self.align_corners)
+        return points if theta.shape[1] == 2 else points[..., :2] / points[..., 2:].clamp_min(NEAREST)
+
+
+def make_affine_grid(theta: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
+    """Return theta (x_t, y_t, 1) for each pixel of an image of `size` (H, W): (N, k, 3) -> (N, H, W, k).
+
+    For k = 2 it is torch's `affine_grid`, without its matrix product: on CUDA with tf32 that rounds the coordinates to
+    10 bits of mantissa.
+    """
+    y, x = (_place_pixels(length, theta, align_corners) for length in size)
+    by_x, by_y, constant = theta[:, None, None].unbind(-1)  # (N, 1, 1, k) each
+    return by_x * x[:, None] + (by_y * y[:, None, None] + constant)
+
+
+def _place_pixels(length: int, like: Tensor, align_corners: bool) -> Tensor:
+    """Return the coordinates of the pixels of an axis, (length,): -1 and 1 are the outermost centres, or the edges."""
+    if length == 1:
+        return like.new_zeros(1)
+    centres = torch.linspace(-1, 1, length, dtype=like.dtype, device=like.device)
+    return centres if align_corners else centres * ((length - 1) / length)
