@@ -14,10 +14,41 @@ from torch.autograd.function import once_differentiable
 
 from attncli.attention.narrow_bf16 import channel_sum, dense_gradient, is_narrow, materialize_broadcast
 
+FEWEST_IMAGES = 3  # of a batch that is worth another way than the formula; the formula is what `attncli.measure` counts
+
 
 def is_channels_last(x: Tensor) -> bool:
     """Return whether x, (N, C, H, W), lies in memory as (N, H, W, C) and not also as (N, C, H, W)."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+def match_layout(y: Tensor, x: Tensor) -> Tensor:
+    """Return y, (N, C, H, W), laid out in memory as x, of the same number of axes."""
+    return y.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
+
+
+def keep_layout(x: Tensor) -> Tensor:
+    """Return x, (N, C, H, W), itself, with a gradient that lies in memory as x does, on a CPU.
+
+    The norm or convolution that x comes from is slow with a gradient in another layout.
+    """
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return x
+    unchanged: Tensor = _KeptLayout.apply(x)
+    return unchanged
+
+
+class _KeptLayout(torch.autograd.Function):
+    """The identity; its gradient is laid out as its argument."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.channels_last = is_channels_last(x)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        return g.contiguous(memory_format=torch.channels_last if ctx.channels_last else torch.contiguous_format)
 
 
 def promote_half(t: Tensor) -> Tensor:

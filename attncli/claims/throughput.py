@@ -207,10 +207,8 @@ def _evaluate_round(
             return comparison.exact(quantity)
         return timed[comparison.images(quantity)].read_quantity(quantity.name, find_network_key(quantity), i)
 
-    left, right = (
-        evaluate_expression(comparison.left, read_value),
-        evaluate_expression(comparison.link.right, read_value),
-    )
+    left = evaluate_expression(comparison.left, read_value)
+    right = evaluate_expression(comparison.link.right, read_value)
     return left, right, left - right, *compute_slacks(comparison.left, comparison.link, read_value)
 
 

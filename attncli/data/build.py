@@ -76,14 +76,10 @@ def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Da
         for name, lazy_split in lazy_splits.items()
         if not (whole_images and name == "train")
     }
-    splits = {name: Split(_move_planes_first(array), lazy_splits[name].labels) for name, array in arrays.items()}
-    values = arrays["test"].values
-    if whole_images:
-        splits["train"] = Split(
-            _move_planes_first(arrays["test"])[:0], lazy_splits["train"].labels, whole_images.images
-        )
+    splits = _make_splits(lazy_splits, arrays, whole_images)
     rules = choose_pixel_rules(data)
     split_files = _collect_split_files(classes, lazy_splits, arrays, whole_images)
+    values = arrays["test"].values
     height, width = values.shape[-3], values.shape[-2]
     default_pad = min(height, width) // 8 if source.pad is None else source.pad
     return Dataset(
@@ -116,6 +112,17 @@ def _assemble_dataset(data: Data, source: DatasetSource, paths: DataPaths) -> Da
             *describe_untested_classes(classes, lazy_splits["test"].labels.tolist()),
         ),
     )
+
+
+def _make_splits(
+    lazy_splits: dict[str, LazySplit], arrays: dict[str, ImageArray], whole_images: "WholeTrainImages | None"
+) -> dict[str, Split]:
+    """Return the splits that were read into arrays; training images that are kept whole are in none of these."""
+    splits = {name: Split(_move_planes_first(array), lazy_splits[name].labels) for name, array in arrays.items()}
+    if whole_images:
+        no_images = splits["test"].images[:0]
+        splits["train"] = Split(no_images, lazy_splits["train"].labels, whole_images.images)
+    return splits
 
 
 def _collect_split_files(

@@ -95,10 +95,8 @@ def time_task(recipe: Recipe, *, runs: Path, load_dataset: DatasetLoader) -> Any
     """Time a recipe's network against its baseline, unless the speed cache has it already."""
     device = train.resolve_device(train.init_accelerator())
     input_spec = make_input_spec(load_dataset(recipe.resolve_data(), cache=runs / "cache"))
-    net, build_baseline = (
-        model.build(recipe, input_spec).to(device),
-        partial(model.build, recipe.make_baseline(), input_spec),
-    )
+    net = model.build(recipe, input_spec).to(device)
+    build_baseline = partial(model.build, recipe.make_baseline(), input_spec)
     lock = FileLock(runs / name_timing_lock(device.type, device.index or 0))
     with lock, plugin_errors(recipe.model.attn, "fails in timing", code=1):
         return cached_throughput(

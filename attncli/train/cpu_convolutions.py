@@ -7,6 +7,7 @@ from torch import nn
 
 from attncli.attention.safe_convolution import SafeConv2d
 from attncli.train.depthwise_convolution import GRADIENT_RULES, DepthwiseConvolution, is_depthwise
+from attncli.train.dilated_convolution import DilatedDepthwiseConvolution, is_dilated_depthwise
 from attncli.train.precision import choose_cpu_kernels
 from attncli.train.small_map_convolution import PRODUCT_RULES, SmallMapConvolution, has_croppable_kernel
 
@@ -25,6 +26,6 @@ def speed_up_convolutions(model: nn.Module, device: torch.device, precision: str
         if has_croppable_kernel(module):
             module.__class__ = SmallMapConvolution
             cast(SmallMapConvolution, module).product_rule = PRODUCT_RULES[kernels]
-        elif is_depthwise(module):
-            module.__class__ = DepthwiseConvolution
+        elif is_depthwise(module) or is_dilated_depthwise(module):
+            module.__class__ = DepthwiseConvolution if is_depthwise(module) else DilatedDepthwiseConvolution
             cast(DepthwiseConvolution, module).gradient_rule = GRADIENT_RULES[kernels]

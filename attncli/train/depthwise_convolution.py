@@ -17,7 +17,9 @@ from torch.autograd.function import once_differentiable
 from attncli.attention.safe_convolution import SafeConv2d, is_half_precision, is_wrong_in_half_precision
 from attncli.train.precision import CpuKernels
 
-NATIVE_WIDTH = 3  # columns of a kernel up to which torch's gradient of the weight is fast
+NATIVE_WIDTH = (
+    3  # columns of a kernel up to which torch's gradient of the weight is fast, unless it is taller than maps
+)
 
 
 class GradientRule(NamedTuple):
@@ -27,7 +29,7 @@ class GradientRule(NamedTuple):
     """
 
     input_gradient: Literal["never", "without stride", "always"]
-    group_width: int  # channels per group for the weight's gradient, of kernels wider than NATIVE_WIDTH
+    group_width: int  # channels per group for the weight's gradient, where torch's is slow
 
 
 AVX2_FP32 = GradientRule("never", 8)
@@ -59,21 +61,29 @@ class DepthwiseConvolution(SafeConv2d):
     gradient_rule: GradientRule
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        is_fast = x.ndim == 4 and x.dtype in (torch.float32, torch.bfloat16) and not self._is_near_fault(x)
+        is_fast = x.ndim == 4 and x.dtype in (torch.float32, torch.bfloat16) and not self._has_one_strided_column(x)
         if not is_fast or torch.compiler.is_compiling():  # inductor makes C++ of these gradients that is not valid
             return super()._conv_forward(x, weight, bias)
-        if torch.is_autocast_enabled("cpu"):
-            dtype = torch.get_autocast_dtype("cpu")
-            x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        if self._is_wrong_in_half_precision(x):  # in float32 the same rounded numbers are multiplied
+            x, weight, bias = x.float(), weight.float(), None if bias is None else bias.float()
+        with torch.autocast("cpu", enabled=False):
+            return self._convolve(x, weight, bias).to(dtype)
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolve numbers of one format."""
         stride, padding = cast(tuple[int, int], self.stride), cast(tuple[int, int], self.padding)
         return convolve_depthwise(x, weight, bias, stride, padding, self.gradient_rule)
 
-    def _is_near_fault(self, x: Tensor) -> bool:
-        """Return whether torch's kernels get this convolution of x wrong, so that `convolve_safely` computes it."""
+    def _has_one_strided_column(self, x: Tensor) -> bool:
+        """Return whether torch's kernels get this convolution of x wrong in every format."""
         columns = (x.shape[3] + 2 * int(self.padding[1]) - self.kernel_size[1]) // self.stride[1] + 1
-        return (max(self.stride) > 1 and columns == 1) or (
-            is_half_precision(x) and is_wrong_in_half_precision(self.weight, self.stride, self.dilation, self.groups)
-        )
+        return max(self.stride) > 1 and columns == 1
+
+    def _is_wrong_in_half_precision(self, x: Tensor) -> bool:
+        """Return whether torch's kernels get this convolution wrong, or never finish it, in the format of x."""
+        return is_half_precision(x) and is_wrong_in_half_precision(self.weight, self.stride, (1, 1), self.groups)
 
 
 def convolve_depthwise(
@@ -121,7 +131,7 @@ class _Convolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         for_x, for_weight, for_bias = ctx.needs_input_grad[:3]
         by_forward_kernel = for_x and replaces_input_gradient(ctx.rule, ctx.stride)
-        width = choose_group_width(weight, ctx.rule)
+        width = choose_group_width(weight, ctx.rule, x.shape[2])
         by_groups = for_weight and width > 1
         torch_mask = [for_x and not by_forward_kernel, for_weight and not by_groups, False]
         dx = dw = None
@@ -139,10 +149,13 @@ def replaces_input_gradient(rule: GradientRule, stride: tuple[int, int]) -> bool
     return rule.input_gradient == "always" or (rule.input_gradient == "without stride" and max(stride) == 1)
 
 
-def choose_group_width(weight: Tensor, rule: GradientRule) -> int:
-    """Return with how many channels per group the gradient of weight, (C, 1, h, w), is computed; 1 is torch's way."""
+def choose_group_width(weight: Tensor, rule: GradientRule, rows: int) -> int:
+    """Return with how many channels per group the gradient of weight, (C, 1, h, w), is computed; 1 is torch's way.
+
+    The convolution is one of maps of so many rows.
+    """
     channels, _, height, columns = weight.shape
-    if columns <= NATIVE_WIDTH:
+    if columns <= NATIVE_WIDTH and height <= rows:
         return 1
     width = rule.group_width
     while channels % width:

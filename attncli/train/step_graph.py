@@ -106,7 +106,13 @@ class StepGraph:
         return self._replay()
 
     def discard(self) -> None:
-        """Forget the captured step, so that the next one is captured again: an epoch may change numbers in Python."""
+        """Forget the captured step at the end of an epoch, so that the next epoch captures its own.
+
+        It costs the host's part of one usual step. A graph that stays would keep all memory of its step from the
+        evaluation, which cannot allocate in the graph's pool and takes several batches at a time; the peak memory of
+        an epoch would miss that of its steps, as a replay allocates nothing; and what a module's `anneal` sets in
+        Python would stay that of the first epoch.
+        """
         self._replay = None
 
     def _capture(self, work: Callable[[], Tensor]) -> Callable[[], Tensor]:

@@ -123,7 +123,7 @@ def test_mixing_kernels_equals_mixing_outputs(
 
 
 def test_the_map_decides_the_way() -> None:
-    """Few positions: E convolutions; few for the channels: columns; many in channels_last: a convolution a sample."""
+    """Few positions: E convolutions; few for the channels: columns; many, and channels_last: a convolution a sample."""
 
     def way(
         c: int, side: int, groups: int = 1, dtype: torch.dtype = torch.float32, layout: Any = torch.channels_last
@@ -136,8 +136,8 @@ def test_the_map_decides_the_way() -> None:
     assert way(256, 8) is convolve_grouped
     assert way(256, 8, groups=256, dtype=torch.bfloat16) is convolve_grouped
     assert way(1024, 5) is multiply_batched
-    assert way(8, 32) is convolve_each_sample
-    assert way(8, 32, layout=torch.contiguous_format) is way(8, 32, groups=8) is convolve_grouped
+    assert way(32, 32) is convolve_each_sample
+    assert way(32, 32, layout=torch.contiguous_format) is way(32, 32, groups=8) is way(16, 32) is convolve_grouped
 
 
 def test_hand_computed_mixture() -> None:

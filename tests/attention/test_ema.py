@@ -59,3 +59,13 @@ def test_no_group_is_refused() -> None:
     """A factor is at least 1."""
     with pytest.raises(ValueError, match="at least 1"):
         Attention(8, factor=0)
+
+
+def test_a_batch_has_the_gradients_of_its_images() -> None:
+    """On a CPU all groups of several images are one convolution, those of one image a batch of their own."""
+    module = randomise(Attention(8, factor=4).double())
+    x = torch.randn(3, 8, 5, 4, dtype=torch.float64)
+    whole = torch.autograd.grad(module(x).square().sum(), list(module.parameters()))
+    single = [torch.autograd.grad(module(image).square().sum(), list(module.parameters())) for image in x.split(1)]
+    for ours, parts in zip(whole, zip(*single, strict=True), strict=True):
+        torch.testing.assert_close(ours, torch.stack(parts).sum(0))

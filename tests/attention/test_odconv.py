@@ -74,6 +74,20 @@ def test_gates_are_those_of_the_kernel() -> None:
     torch.testing.assert_close(module(x), torch.cat(expected))
 
 
+def test_formula_of_the_gates() -> None:
+    """Of z, which a ReLU cuts at 0, and tau: 15.5 in the middle of the schedule. Only the kernels compete."""
+    module = randomise(Attention(6, 4, num_kernels=3).double()).eval()
+    module.anneal(5)
+    x = torch.randn(2, 4, 5, 5, dtype=torch.float64)
+    reduced = module.norm(x.mean((2, 3)) @ module.reduce.weight.T)
+    assert (reduced < 0).any()
+    for name, gate in module.compute_gates(x).items():
+        layer = module.gates[name]
+        logits = (reduced.clamp(min=0) @ layer.weight.T + layer.bias) / 15.5
+        expected = logits.exp() / logits.exp().sum(1, keepdim=True) if name == "kernel" else 1 / (1 + (-logits).exp())
+        torch.testing.assert_close(gate, expected)
+
+
 def test_equal_kernels_are_one() -> None:
     """Four equal kernels give what one gives (claim odconv-equal-kernels)."""
     four, one = randomise(Attention(6, 4, num_kernels=4).double()).eval(), Attention(6, 4).double().eval()
@@ -87,14 +101,14 @@ def test_equal_kernels_are_one() -> None:
 
 
 def test_temperature_falls_only_where_kernels_are_chosen() -> None:
-    """30 to 1 over ten epochs with four kernels, 1 from the start with one."""
+    """30 to 1 over ten epochs with four kernels, and 1 from then on; 1 from the start with one."""
     four, one = Attention(4, 4, num_kernels=4), Attention(4, 4)
     seen = []
-    for epoch in (0, 5, 10):
+    for epoch in (0, 5, 10, 30):
         four.anneal(epoch)
         one.anneal(epoch)
         seen.append((four.temperature.item(), one.temperature.item()))
-    assert seen == [(30, 1), (15.5, 1), (1, 1)]
+    assert seen == [(30, 1), (15.5, 1), (1, 1), (1, 1)]
 
 
 @pytest.mark.parametrize(("kernels", "total"), [(1, 28_635_112), (4, 90_670_888)])

@@ -56,6 +56,25 @@ def test_first_half_is_weighed_by_its_mean_alone() -> None:
     assert g[:, 2:].std((2, 3)).min() > 1e-3
 
 
+def test_formula_of_both_halves() -> None:
+    """Two groups of two halves of two channels: means of channels, and values normalised over positions."""
+    module = randomise(Attention(8, groups=2, shuffle=False).double())
+    x = torch.randn(2, 8, 3, 4, dtype=torch.float64)
+    first, second = x.view(2, 2, 2, 2, 3, 4).unbind(2)
+    cw, cb, sw, sb = (
+        getattr(module, name)[:, None, None]
+        for name in ("channel_weight", "channel_bias", "spatial_weight", "spatial_bias")
+    )
+    deviation = (second.var((3, 4), unbiased=False, keepdim=True) + module.norm.eps).sqrt()
+    normalised = (second - second.mean((3, 4), keepdim=True)) / deviation
+    normalised = normalised * module.norm.weight[:, None, None] + module.norm.bias[:, None, None]
+    halves = (
+        first * torch.sigmoid(cw * first.mean((3, 4), keepdim=True) + cb),
+        second * torch.sigmoid(sw * normalised + sb),
+    )
+    torch.testing.assert_close(module(x), torch.stack(halves, 2).flatten(1, 3))
+
+
 @pytest.mark.parametrize(("channels", "groups"), [(16, 8), (64, 32), (256, 64), (24, 12)])
 def test_floor(channels: int, groups: int) -> None:
     """No group is empty: at most C / 2 of them."""

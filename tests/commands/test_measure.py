@@ -34,7 +34,7 @@ def test_all_leaves_none_out(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
     monkeypatch.setattr(cost, "_remembered_counts", type(cost._remembered_counts)())
-    monkeypatch.setattr(cost, "_count_network", count)
+    monkeypatch.setattr(cost, "count_network", count)
     monkeypatch.setenv("COLUMNS", "80")
     text = line("measure", "--attn", "all", "--backbone", "resnet20", "--image-size", "4", "--no-speed").out
     first = [shown.split()[0] for shown in text.splitlines() if shown.strip()]

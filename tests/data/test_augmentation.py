@@ -137,6 +137,14 @@ class RefusedOperation(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("operation", ops.OPS, ids=lambda operation: operation.__name__)
+@pytest.mark.parametrize("product", ["affine_grid", "mm", "conv"])
+def test_no_operation_is_a_matrix_product(operation: ops.Op, product: str) -> None:
+    """With tf32, CUDA rounds what products and convolutions multiply: pixels would come from other places."""
+    with RefusedOperation(product):
+        operation(torch.full((2, 3, 8, 8), 7.0), torch.tensor([0.3, 1.0]))
+
+
 REFERENCE = {
     "shear_x": lambda i, v: known.affine(i, 0.0, [0, 0], 1.0, [math.degrees(math.atan(v)), 0.0], center=[0, 0]),
     "shear_y": lambda i, v: known.affine(i, 0.0, [0, 0], 1.0, [0.0, math.degrees(math.atan(v))], center=[0, 0]),

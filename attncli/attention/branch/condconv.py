@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
-from attncli.attention.ops import is_channels_last, spatial_mean
+from attncli.attention.ops import is_channels_last, match_layout, spatial_mean
 from attncli.attention.safe_convolution import convolve_safely
 
 card = Card(
@@ -46,7 +46,8 @@ card = Card(
     ),
 )
 
-LARGE = 512  # positions from which a convolution for each sample is the faster one in channels_last
+LARGE = 512  # positions from which a convolution for each sample is the faster one in channels_last,
+WIDE = 32  # if there are so many channels: of 16 it takes as long in bf16, and up to twice as long in float32
 
 
 class Attention(nn.Module):
@@ -151,7 +152,7 @@ def convolve_grouped(m: Experts, x: Tensor, a: Tensor) -> Tensor:
     n, c = x.shape[0], m.weight.shape[1]
     kernels = (a @ m.weight.flatten(1)).view(n * c, -1, m.kernel, m.kernel)
     y = m.convolve(x.reshape(1, -1, *x.shape[2:]), kernels, n * m.groups).unflatten(1, (n, c))[0]
-    return _match_memory_format(x, y)
+    return match_layout(y, x)
 
 
 def multiply_batched(m: Experts, x: Tensor, a: Tensor) -> Tensor:
@@ -159,11 +160,7 @@ def multiply_batched(m: Experts, x: Tensor, a: Tensor) -> Tensor:
     n, c = x.shape[0], m.weight.shape[1]
     kernels = (a @ m.weight.flatten(1)).view(n * m.groups, c // m.groups, -1)  # (N g, C/g, k^2 C_in/g)
     columns = F.unfold(x, m.kernel, m.dilation, m.padding, m.stride).view(n * m.groups, kernels.shape[2], -1)
-    return _match_memory_format(x, (kernels @ columns).view(n, c, *m.output_size(x)))
-
-
-def _match_memory_format(x: Tensor, y: Tensor) -> Tensor:
-    return y.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else y
+    return match_layout((kernels @ columns).view(n, c, *m.output_size(x)), x)
 
 
 def convolve_each_sample(m: Experts, x: Tensor, a: Tensor) -> Tensor:
@@ -174,7 +171,7 @@ def convolve_each_sample(m: Experts, x: Tensor, a: Tensor) -> Tensor:
 
 
 def choose_cheapest(m: Experts, x: Tensor) -> Callable[[Experts, Tensor, Tensor], Tensor]:
-    """Return the fastest of the four equal ways for the output's positions (measured on a CPU, widths 64 to 512).
+    """Return the fastest of the four equal ways for the output's positions (measured on a CPU, widths 16 to 512).
 
     Mixing costs as much as about 64 positions of one more convolution. Mixed kernels are multiplied with columns,
     and not handed to a convolution, if they hold many more numbers than the columns; in float32, whose products are
@@ -190,7 +187,7 @@ def choose_cheapest(m: Experts, x: Tensor) -> Callable[[Experts, Tensor, Tensor]
         return multiply_batched
     if positions * (4 if _uses_half_precision(x) else 32) <= c // m.groups:
         return multiply_batched
-    is_best_per_sample = is_channels_last(x) and m.groups == 1 and positions >= LARGE
+    is_best_per_sample = is_channels_last(x) and m.groups == 1 and positions >= LARGE and c >= WIDE
     return convolve_each_sample if is_best_per_sample else convolve_grouped
 
 

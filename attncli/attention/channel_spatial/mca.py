@@ -19,9 +19,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from attncli.attention.axis_reductions import memory_order, usual_order
 from attncli.attention.card import Card
+from attncli.attention.mean_deviation import mean_deviation
 from attncli.attention.observation import Observation
-from attncli.attention.ops import promote_half
+from attncli.attention.ops import gate, materialize_if_narrow, promote_half
 
 card = Card(
     title="MCA: Multidimensional Collaborative Attention in Deep Convolutional Neural Networks for Image Recognition",
@@ -49,11 +51,10 @@ class AxisGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the gate of x."""
-        values = promote_half(x)
-        mean, deviation = values.mean(self.others, keepdim=True), compute_deviation(values, self.others)
+        mean, deviation = mean_deviation(x, self.others)
         a, s = 0.5 + torch.sigmoid(self.mix)
         t = a * mean + s * deviation
-        return torch.sigmoid(self.conv(t.flatten(1)[:, None])).view_as(t).to(x.dtype)
+        return torch.sigmoid(self.conv(t.flatten(1)[:, None])).view_as(t)
 
 
 class Attention(nn.Module):
@@ -80,24 +81,18 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh x by the mean of its gates."""
-        return x * self.average_gates(x)
-
-    def average_gates(self, x: Tensor) -> Tensor:
-        """Return the factors on x, (N, C, H, W), or (N, 1, H, W) without the gate of the channels."""
-        gates: list[Tensor] = [g(x) for g in (self.channel, self.rows, self.columns) if g is not None]
-        return sum(gates[1:], gates[0]) / len(gates)
+        values = promote_half(x)  # once for all gates
+        positions = (self.rows(values) + self.columns(values)) / (2 if self.channel is None else 3)
+        if self.channel is None:
+            return gate(x, positions)
+        parts = (positions, self.channel(values))  # (N, 1, H, W) and (N, C, 1, 1)
+        positions, channel = (memory_order(materialize_if_narrow(part.to(x.dtype), x), x) for part in parts)
+        return gate(x, usual_order(torch.add(positions, channel, alpha=1 / 3), x))
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """Return the gates whose mean weighs the map."""
         gates = (("each channel", self.channel), ("the rows", self.rows), ("the columns", self.columns))
         return [Observation("gate", f"weight of {name}", g(inputs[0])) for name, g in gates if g is not None]
-
-
-def compute_deviation(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Return the deviation (n - 1) over the axes, which are kept with size 1; 0 for a single number."""
-    if math.prod(x.shape[axis] for axis in axes) == 1:
-        return torch.zeros_like(x.mean(axes, keepdim=True))
-    return x.std(axes, keepdim=True)
 
 
 def choose_kernel_size(channels: int) -> int:

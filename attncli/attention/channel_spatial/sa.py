@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from attncli.attention.card import Card
 from attncli.attention.channel_groups import choose_groups
 from attncli.attention.observation import Observation
+from attncli.attention.ops import keep_layout, match_layout
 
 card = Card(
     title="SA-Net: Shuffle Attention for Deep Convolutional Neural Networks",
@@ -55,10 +56,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weigh both halves of each group, then shuffle."""
-        first, second = self.split_halves(x)
+        first, second = self.split_halves(keep_layout(x))
         channel, spatial = self.compute_gates(first, second)
         y = torch.stack((first * channel, second * spatial), 2).flatten(1, 3)  # (N, C, H, W)
-        return y.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2) if self.shuffle else y
+        y = y.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2) if self.shuffle else y
+        return match_layout(y, x)
 
     def split_halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the halves of the groups, each (N, G, k, H, W)."""

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attncli.attention.card import Card
+from attncli.attention.cell_mean import mean_of_cells
 from attncli.attention.observation import Observation
 from attncli.attention.relative_attention import RelativePositions, score_pairs, split_heads, sum_values
 
@@ -99,7 +100,7 @@ class Attention(nn.Module):
             built, got = ("x".join(map(str, size)) for size in (self.size, x.shape[2:]))
             raise ValueError(f"built for {built} maps, and got {got}")
         qkv = self.qkv(x)
-        qkv = F.avg_pool2d(qkv, self.shrink, ceil_mode=True) if self.shrink > 1 else qkv
+        qkv = mean_of_cells(qkv, self.shrink) if self.shrink > 1 else qkv
         q, k, v = (split_heads(t, self.heads) for t in qkv.split(self.widths, 1))
         return score_pairs(q, k.flatten(2, 3), self.positions), v.flatten(2, 3)
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from attncli.attention.card import Card
 from attncli.attention.observation import Observation
+from attncli.attention.ops import is_channels_last, keep_layout, match_layout
 from attncli.attention.pairwise_attention import apply_pointwise
 
 card = Card(
@@ -78,15 +79,17 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the map of each position to its query."""
         q, k, v = apply_pointwise(x, self.qkv).split(self.widths, 1)
-        q = self.query_norm(q).unflatten(1, (self.heads, -1)).flatten(3)  # (N, h, k, HW)
+        if x.device.type == "cpu" and is_channels_last(x):  # where norms are slow on slices
+            q, v = match_layout(q, x), match_layout(v, x)
+        q = keep_layout(self.query_norm(q)).unflatten(1, (self.heads, -1)).flatten(3)  # (N, h, k, HW)
         k = k.unflatten(1, (self.depth, -1)).flatten(3).softmax(3)  # (N, u, k, HW)
-        v = self.value_norm(v).unflatten(1, (self.depth, -1))  # (N, u, d, H, W)
+        v = keep_layout(self.value_norm(v)).unflatten(1, (self.depth, -1))  # (N, u, d, H, W)
         content = torch.einsum("nukp,nudp->nkd", k.to(v.dtype), v.flatten(3))
         local = self.compute_local_maps(v).to(v.dtype)
         y = torch.einsum("nhkp,nkd->nhdp", q.to(v.dtype), content.to(v.dtype))
         y = y + torch.einsum("nhkp,ndkp->nhdp", q.to(local.dtype), local)
         y = y.flatten(1, 2).unflatten(2, x.shape[2:])
-        return self.down(y)
+        return self.down(match_layout(y, x))
 
     def observe(self, inputs: tuple[Tensor, ...], output: Tensor) -> list[Observation]:
         """Return the positions that each key of the content part sums over."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from attncli.attention.card import Card
 from attncli.attention.channel_groups import choose_groups
+from attncli.attention.mean_deviation import mean_deviation
 from attncli.attention.ops import promote_half
 
 card = Card(
@@ -57,4 +58,5 @@ class Attention(nn.Module):
 
 def standardise(t: Tensor) -> Tensor:
     """Return t, (N, G, H, W), with mean 0 and deviation 1 over its positions; a constant map becomes 0."""
-    return (t - t.mean((2, 3), keepdim=True)) / (t.std((2, 3), keepdim=True) + 1e-5)
+    mean, deviation = mean_deviation(t, (2, 3))
+    return (t - mean) / (deviation + 1e-5)
