@@ -403,7 +403,13 @@ def test_a_machine_that_fails_is_no_bug(
         raise failure
 
     monkeypatch.setattr(records, "append_record", fail)
-    refused(line("run", *TINY), words, code=code)
+    done = line("run", *TINY)
+    assert done.code == code
+    assert done.out == ""
+    *before, problem, hint = done.err.splitlines()
+    assert problem.startswith(f"Error: {words}")
+    assert hint.startswith("  hint: ")
+    assert not any(word in text for text in before for word in ("Error", "Traceback"))
 
 
 def test_read_only_disk(small_disk: Path) -> None:

@@ -69,6 +69,7 @@ def test_annealing_resumes(tmp_path):
         run(net(Both, at=9), recipe(), tmp_path)
     assert figures(run(resumed, recipe(), tmp_path, resume=True)) == figures(expected)
     assert same(resumed, whole)
+    assert resumed.temperature == whole.temperature == 24  # of the third epoch
 
 
 def test_an_interruption_tells_where_and_what_to_do(tmp_path):
