@@ -148,6 +148,7 @@ def test_projection_divides_by_depth() -> None:
     assert grid[0, 1, 2].tolist() == [0.5, 0.0]
 
 
+@pytest.mark.filterwarnings("ignore:Since version 1.3.0:UserWarning")  # of one pixel with corners
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("size", [(5, 7), (1, 4), (32, 48)], ids=str)
 def test_grid_is_that_of_torch_without_its_product(size: tuple[int, int], align_corners: bool) -> None:
