@@ -130,20 +130,20 @@ def _apply_affine(x: Tensor, entries: dict[tuple[int, int], Tensor]) -> Tensor:
     `entries` are the entries (n,) of the 2x3 matrices that differ from those of the identity. No matrix product
     computes the places, as in torch's `affine_grid`: on CUDA with tf32 it rounds them to 10 bits of mantissa.
     """
-    one = x.new_ones(len(x))
-    theta = {(0, 0): one, (1, 1): one} | entries
-    points = (_place_pixels(x.shape[-1], x), _place_pixels(x.shape[-2], x)[:, None], x.new_ones(1))  # x, y, 1
-    rows = []
-    for row in range(2):
-        terms = [theta[row, i][:, None, None] * point for i, point in enumerate(points) if (row, i) in theta]
-        rows.append(sum(terms, x.new_zeros(())).expand(-1, *x.shape[-2:]))
-    grid = torch.stack(rows, 3)
+    theta = torch.zeros(len(x), 2, 3, device=x.device)
+    theta[:, 0, 0] = theta[:, 1, 1] = 1
+    for (row, column), value in entries.items():
+        theta[:, row, column] = value
+    by_x, by_y, constant = theta[:, None, None].unbind(-1)  # (n, 1, 1, 2) each
+    places_y, places_x = (_place_pixels(length, x) for length in x.shape[-2:])
+    grid = constant.addcmul(by_y, places_y[:, None, None]).addcmul(by_x, places_x[:, None])  # (n, H, W, 2)
     return F.grid_sample(x, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
 def _place_pixels(length: int, like: Tensor) -> Tensor:
     """Return the centres of the pixels of an axis, (length,), where its outer edges are at -1 and 1."""
-    return (2 * torch.arange(length, device=like.device, dtype=like.dtype) + 1 - length) / length
+    outermost = 1 - 1 / length
+    return torch.linspace(-outermost, outermost, length, device=like.device, dtype=like.dtype)
 
 
 def _blend_images(base: Tensor, x: Tensor, value: Tensor) -> Tensor:
