@@ -165,6 +165,6 @@ def test_shipped_results_are_listed_and_used(tmp_path: Path, monkeypatch: pytest
     assert {(r["dataset"], r["attn"]): r["n"] for r in rows} == {
         ("svhn", "none"): 3, ("svhn", "eca"): 3, ("svhn", "se"): 3, ("cifar10", "none"): 1,
     }  # fmt: skip
-    alone = line("compare", "--shipped", "small", "--json", "--runs", str(tmp_path / "empty")).json()
+    alone = line("compare", "--shipped", "small", "--json", "--alone").json()
     assert {r["attn"]: r["n"] for r in alone} == {"none": 3, "eca": 3}
     refused(line("compare", "--shipped", "smal"), "smal")

@@ -11,7 +11,7 @@ _TO_COPY = re.compile(  # what a user may copy has no line break: quoted texts, 
     r"|(?<!\w)'[^']*'(?!\w)"
     r'|(?<!\w)"[^"]*"(?!\w)'
     r"|\{[^{}]*\}|\[[^][]*\]"
-    r"|\A[^:`']*[/\\][^:]*:(?=\s)"  # a path before the first colon, which may have spaces
+    r"|\A[^\s:`']*[/\\][^:]*:(?=\s)"  # a path before the first colon, which may have spaces
     r"|(?:\A|(?<=: ))(?:attncli|pip install) [^;,()`]*"
     r"|(?<![\w./-])--\w[\w-]* [^\s;,()]+"
 )

@@ -71,7 +71,8 @@ def test_every_mechanism_is_explained(name: str, monkeypatch: pytest.MonkeyPatch
     below = paper + below
     assert above.split() == mechanism.doc.split()
     assert [row for row in above.splitlines() if len(row) > 80 and row not in mechanism.doc.splitlines()] == []
-    assert [row for row in below.splitlines() if len(row) > 80 and "Literal" not in row] == []
+    long_rows = [row for row in below.splitlines() if len(row) > 80 and "Literal" not in row]
+    assert [row for row in long_rows if row.split() != ["File", field(text, "File")]] == [], "a path is not broken"
     assert field(text, "Code") == " ".join(card.code.split())
     assert field(text, "Site") == f"{card.site}: {SITES[card.site]}"
     assert field(text, "Where") == WHERE[name]

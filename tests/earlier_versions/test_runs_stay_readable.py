@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from attncli import records
+from attncli.records import Epoch
 from attncli.train import precision
 from tests.commands.line import line
 
@@ -111,16 +113,15 @@ def test_a_stopped_run_resumes_from_its_checkpoint(earlier_runs, earlier_digits,
     It was trained in fp32, which `auto` chooses on a machine without native bf16; another one refuses its checkpoint.
     """
     monkeypatch.setattr(precision, "_read_cpu_features", set)
-    earlier_epochs = [json.loads(row) for row in (earlier_runs / STOPPED / "log.jsonl").read_text().splitlines()]
+    earlier_epochs = records.read(earlier_runs / STOPPED)
     done = line(
         "run", "--attn", "none", "--backbone", "resnet20", "--epochs", "3", "--set", "measure.speed=false",
         "--seed", "5", "--json", "-q",
     )  # fmt: skip
     assert done.json()["digest"] == STOPPED
-    records = [json.loads(row) for row in (earlier_runs / STOPPED / "log.jsonl").read_text().splitlines()]
-    epochs = [record for record in records if record["kind"] == "epoch"]
+    epochs = [record for record in records.read(earlier_runs / STOPPED) if isinstance(record, Epoch)]
     assert epochs[:2] == earlier_epochs
-    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
     with closing(sqlite3.connect(earlier_runs / "mlflow.db")) as store:
         rows = store.execute(
             "select status from runs join tags on runs.run_uuid = tags.run_uuid where key = 'digest' and value = ?",

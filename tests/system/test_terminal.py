@@ -40,6 +40,14 @@ def test_what_can_be_copied_is_not_broken(whole: str) -> None:
     assert fill_text("attncli sweep mine.yaml --dry-run", 12) == "attncli sweep mine.yaml --dry-run"
 
 
+def test_a_fraction_is_no_path() -> None:
+    """Prose with a slash before a colon is broken as all prose is."""
+    assert (
+        max(map(len, fill_text("It learns 2 C^2/r numbers for each site, as SE does. Cost: small.", 30).split("\n")))
+        <= 30
+    )
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no terminals of this kind")
 def test_a_terminal_of_60_columns_and_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without COLUMNS the terminal is asked; what goes into a pipe or file has 80 columns, whatever the terminal."""
