@@ -383,7 +383,7 @@ def test_a_signal_waits_until_the_run_is_closed(tracker, client, runs, monkeypat
     of = recipe(seed=22)
     begun = tracker.start_run(of, FACTS, folder=folder(runs, of))
     with pytest.raises(KeyboardInterrupt):
-        begun.end_run("FAILED")
+        pytest.fail(f"not interrupted; the run ended with: {begun.end_run('FAILED')}")
     assert client.get_run(begun.run_id).info.status == "FAILED"
 
 
