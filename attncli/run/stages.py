@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -128,7 +129,7 @@ def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]
         progress=context.listener.on_step,
         accelerator=context.accelerator,
     )
-    with plugin_errors(context.recipe.model.attn, "fails in training", code=1):
+    with plugin_errors(context.recipe.model.attn, "fails in training", code=1), closing(training):
         for epoch in training:
             epoch_end, previous_end = time.monotonic(), epoch_end
             seconds_here = epoch_end - previous_end  # about none for an epoch that an earlier call trained

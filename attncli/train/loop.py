@@ -7,7 +7,7 @@ Nothing in it waits for the device except a check twice per second (`monitor.py`
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -51,8 +51,10 @@ def train_model(
     resume: bool = False,
     progress: ProgressListener | None = None,
     accelerator: Accelerator | None = None,
-) -> Iterator[Epoch]:
+) -> Generator[Epoch, None, None]:
     """Train `model` in place and yield one record per epoch. It ends with the weights to evaluate (EMA's if set).
+
+    Whoever leaves it early closes it (`contextlib.closing`): until then Ctrl-C only asks the training to stop.
 
     Args:
         folder: gets the checkpoints: after epochs while they cost at most 1 % of the time, at the end, and if the

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from filelock import FileLock
 from attncli import records, track, validation
 from attncli.jobs import resources
 from attncli.system import gpu_support
+from attncli.system.signals import STOP_SIGNALS
 from attncli.track import RunStore
 from tests.commands import plugins
 from tests.commands.line import TINY, line, process, refused, run_folders
@@ -397,7 +399,8 @@ def test_disk_that_is_full_for_the_records(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_machine_that_fails_is_no_bug(
     failure: Exception, words: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A network drive that goes away or memory that ends in the middle of a training is one line."""
+    """A network drive that goes away or memory that ends in a training is one line, and Ctrl-C works as before."""
+    handlers = [signal.getsignal(number) for number in STOP_SIGNALS]
 
     def fail(folder: Path, record: records.Record) -> None:
         raise failure
@@ -410,6 +413,7 @@ def test_a_machine_that_fails_is_no_bug(
     assert problem.startswith(f"Error: {words}")
     assert hint.startswith("  hint: ")
     assert not any(word in text for text in before for word in ("Error", "Traceback"))
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == handlers
 
 
 def test_read_only_disk(small_disk: Path) -> None:
