@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
+from attncli.quantities import format_quantity
 from attncli.system.files import write_atomically
 
 T = TypeVar("T")
@@ -135,6 +136,14 @@ class Speed:
     def infer_limit(self) -> str | None:
         """The same of inference."""
         return name_speed_limit(self.infer_host_share, self.baseline_infer_host_share)
+
+
+def describe_nonfinite(images: int, noun: str, source: str = "") -> str:
+    """Return what became of images whose loss is no finite number; `noun` names one of them, `source` all."""
+    of_source = f" of {source}" if source else ""
+    return (
+        f"the loss of {format_quantity(images, noun)}{of_source} is no finite number: wrong, and not in the mean loss"
+    )
 
 
 def name_speed_limit(*host_shares: float | None) -> str | None:

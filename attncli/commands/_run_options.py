@@ -1,6 +1,5 @@
 """The runs that a command works on: the options that say where they are, and what reads them."""
 
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from click.core import ParameterSource
 from attncli.commands._completion import complete_datasets, complete_shipped_results
 from attncli.commands._option_groups import F, apply_options
 from attncli.commands._output import echo_note
-from attncli.errors import UserError, suggest_name
+from attncli.errors import UserError, quote_word, suggest_name
 from attncli.system.files import expand_user_path
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def _check_runs_path(context: click.Context, parameter: click.Parameter, runs: s
     if context.resilient_parsing or not is_typed or folder.is_dir():
         return folder
     siblings = [path for path in folder.parent.glob("*/") if not path.name.startswith(".")]
-    suggestion = suggest_name(folder.name, (), {path.name: f"--runs {shlex.quote(str(path))}" for path in siblings})
+    suggestion = suggest_name(folder.name, (), {path.name: f"--runs {quote_word(path)}" for path in siblings})
     raise UserError(f"--runs {folder}: no such folder", suggestion or "`attncli run` makes it; this command only reads")
 
 

@@ -15,7 +15,6 @@ from attncli.commands._result_stream import echo_result
 from attncli.commands._run_options import locate_run, read_folder_runs_and_warn, runs_option
 from attncli.commands._value_types import NAMES
 from attncli.errors import UserError, unknown_name_error
-from attncli.quantities import format_quantity
 from attncli.system.terminal import find_text_width
 
 if TYPE_CHECKING:
@@ -166,11 +165,10 @@ def _make_row(name: str, evaluation: "Evaluation") -> dict[str, Any]:
 
 def _note_nonfinite(name: str, evaluation: "Evaluation") -> None:
     """Say on stderr how many images had no finite loss, if any."""
+    from attncli.records import describe_nonfinite
+
     if images := evaluation.count_nonfinite():
-        echo_note(
-            f"note: {name}: the loss of {format_quantity(images, 'image')} of {evaluation.split} is no finite number: "
-            "counted as wrong, and left out of the mean loss"
-        )
+        echo_note(f"note: {name}: {describe_nonfinite(images, 'image', evaluation.split)}")
 
 
 def _print_rows(rows: list[dict[str, Any]], format_: str) -> None:

@@ -12,6 +12,7 @@ from attncli.analysis.comparison_row import ComparisonRow
 from attncli.attention.card import Card
 from attncli.errors import UserError
 from attncli.quantities import format_quantity
+from attncli.records import describe_nonfinite
 from attncli.report import table
 from attncli.report.table import HOST_MARK, MISSING, WIDTH, Column
 from attncli.runs import FailedRun, FinishedRun
@@ -215,8 +216,7 @@ def _describe_images(rows: Sequence[ComparisonRow]) -> list[str]:
 def _describe_nonfinite(rows: Sequence[ComparisonRow]) -> list[str]:
     """Return how many test images each variant gave no finite loss."""
     return [
-        f"{row.variant}: the loss of {format_quantity(images, 'test image')} of seed {seed} is no finite number, which "
-        "counts as wrong"
+        f"{row.variant}: {describe_nonfinite(images, 'test image', f'seed {seed}')}"
         for row in rows
         for seed, images in row.nonfinite_by_seed.items()
     ]

@@ -62,8 +62,7 @@ def _list_nonfinite_lines(result: Result) -> list[str]:
     """Return how many of the wrong images had no finite loss, if any."""
     if not result.test_nonfinite:
         return []
-    images = format_quantity(result.test_nonfinite, "test image")
-    return [f"                the loss of {images} is no finite number: counted as wrong"]
+    return [f"                {records.describe_nonfinite(result.test_nonfinite, 'test image')}"]
 
 
 def _list_validation_lines(result: Result) -> list[str]:

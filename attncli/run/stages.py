@@ -143,10 +143,7 @@ def _train_epochs(context: RunContext, fresh: bool) -> tuple[list[Epoch], float]
 def _warn_of_nonfinite(context: RunContext, split: str, images: int) -> None:
     """Warn of images without a finite loss."""
     if images:
-        context.listener.on_warning(
-            f"the loss of {format_quantity(images, f'{split} image')} is no finite number: counted as wrong, and left "
-            "out of the mean loss"
-        )
+        context.listener.on_warning(records.describe_nonfinite(images, f"{split} image"))
 
 
 def describe_run_machine() -> dict[str, Any]:

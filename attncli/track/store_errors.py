@@ -1,11 +1,10 @@
 """What an MLflow store answers when it refuses, as one line and what to do about it."""
 
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from attncli.errors import UserError
+from attncli.errors import UserError, quote_word
 from attncli.track import database
 
 STORE_HINT = "fix --tracking-uri or MLFLOW_TRACKING_URI; without them runs are recorded in runs/mlflow.db"
@@ -37,7 +36,7 @@ def make_store_error(uri: str, error: Exception) -> UserError:
     file = database.find_database_file(uri)
     hint = f"mlflow db upgrade {redact_address(uri)}" if "db upgrade" in text else STORE_HINT
     if file and "db upgrade" in text:
-        hint = f"mlflow db upgrade {shlex.quote(database.format_mlflow_address(uri))}; {database.suggest_repair(file)}"
+        hint = f"mlflow db upgrade {quote_word(database.format_mlflow_address(uri))}; {database.suggest_repair(file)}"
     if "disk is full" in text:
         hint = "make room, or give a folder on another disk: --runs"
     elif file and file.exists() and (damage := database.find_damage(file)):

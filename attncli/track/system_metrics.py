@@ -34,9 +34,11 @@ class SystemSampler:
 
     def _sample_until_stopped(self) -> None:
         try:
-            collectors = _make_collectors()
+            collectors, has_gpus = _make_collectors(), False
             started_at = time.monotonic()
             while not self._stop.wait(FAST_S if time.monotonic() - started_at < FAST_SAMPLES * FAST_S else SLOW_S):
+                if not has_gpus and _uses_cuda():  # many runs only use it when they begin to train
+                    collectors, has_gpus = [*collectors, *_make_gpu_collectors()], True
                 self._send(self._take_sample(collectors))
         except Exception:  # on a machine without readable counters only these metrics are missing
             return
@@ -59,16 +61,27 @@ def _make_collectors() -> list[Any]:
     import psutil
     from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
     from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
-    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
     from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
     psutil.cpu_percent()  # the first reading is always 0
-    collectors: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
-    with suppress(ImportError, RuntimeError):  # no NVIDIA GPU, or no library to ask one
+    return [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
+
+
+def _make_gpu_collectors() -> list[Any]:
+    """Return the collector for the GPUs that this process uses; none without a library that can ask them."""
+    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+
+    with suppress(ImportError, RuntimeError):
         monitor = GPUMonitor()
         monitor.gpu_handles = _select_visible(monitor.gpu_handles)
-        collectors.append(monitor)
-    return collectors
+        return [monitor]
+    return []
+
+
+def _uses_cuda() -> bool:
+    """Return whether this process computes on a GPU by CUDA."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_initialized()
 
 
 def _select_visible(handles: list[Any]) -> list[Any]:
@@ -77,9 +90,9 @@ def _select_visible(handles: list[Any]) -> list[Any]:
     NVML numbers cards by their place on the bus. CUDA numbers the fastest first, or as CUDA_DEVICE_ORDER says, and
     CUDA_VISIBLE_DEVICES chooses by number or identifier, also a part of a card. So cards are matched by their places.
     """
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():  # this run is on another device
+    if not _uses_cuda():
         return []
+    torch = sys.modules["torch"]
     properties: list[Any] = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     if not all(hasattr(card, "pci_bus_id") for card in properties):  # an older torch: no place is known
         return handles

@@ -1,5 +1,7 @@
 """Schedules of modules with a method `anneal(epoch)`, such as a temperature that falls over the first epochs."""
 
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import nn
 
@@ -8,12 +10,16 @@ LATE_EPOCH = 1_000_000  # at which every schedule is over
 
 def anneal_modules(model: nn.Module, epoch: int) -> None:
     """Tell each module with a schedule which epoch begins, counted from 0."""
-    for module in _list_annealed(model):
-        module.anneal(epoch)  # type: ignore[operator]
+    for _, anneal in _iterate_schedules(model):
+        anneal(epoch)
 
 
-def _list_annealed(model: nn.Module) -> list[nn.Module]:
-    return [module for module in model.modules() if callable(getattr(module, "anneal", None))]
+def _iterate_schedules(model: nn.Module) -> Iterator[tuple[nn.Module, Callable[[int], object]]]:
+    """Yield each module that has a schedule, with its method `anneal`."""
+    for module in model.modules():
+        anneal = getattr(module, "anneal", None)
+        if callable(anneal):
+            yield module, anneal
 
 
 @torch.no_grad()
@@ -22,18 +28,18 @@ def is_annealed_at_end(model: nn.Module, epochs: int) -> bool:
 
     To see that, modules are annealed for that epoch and a late one, and then for epoch 0, with their buffers as before.
     """
-    return any(_changes_after(module, epochs - 1) for module in _list_annealed(model))
+    return any(_changes_after(module, anneal, epochs - 1) for module, anneal in _iterate_schedules(model))
 
 
-def _changes_after(module: nn.Module, epoch: int) -> bool:
+def _changes_after(module: nn.Module, anneal: Callable[[int], object], epoch: int) -> bool:
     """Return whether the buffers of a module differ between an epoch and a late one."""
     buffers = dict(module.named_buffers())
     original_values = {name: buffer.clone() for name, buffer in buffers.items()}
-    module.anneal(epoch)  # type: ignore[operator]
+    anneal(epoch)
     values = {name: buffer.clone() for name, buffer in buffers.items()}
-    module.anneal(LATE_EPOCH)  # type: ignore[operator]
+    anneal(LATE_EPOCH)
     differs = any(not torch.equal(buffer, values[name]) for name, buffer in buffers.items())
-    module.anneal(0)  # type: ignore[operator]
+    anneal(0)
     for name, buffer in buffers.items():
         buffer.copy_(original_values[name])
     return differs

@@ -2,9 +2,9 @@
 
 The forward kernels of oneDNN are fast, its gradients often are not: in bf16 the weight's gradient of a 5 x 5 kernel
 takes 10 to 25 times as long as the way here, and the input's gradient of a convolution with a stride about 10 times.
-The input's gradient is a convolution too: that of the output's gradient, with zeros between its
-pixels if there is a stride, and of the kernel turned by 180 degrees. The weight's gradient is the diagonal of that of
-a grouped convolution with a few channels in each group: many times the arithmetic, in fast matrix products.
+The input's gradient is a convolution too: that of the output's gradient, with zeros between its pixels if there is a
+stride, and of the kernel turned by 180 degrees. The weight's gradient is the diagonal of that of a grouped convolution
+with a few channels in each group: many times the arithmetic, in fast matrix products.
 """
 
 from typing import Any, Literal, NamedTuple, cast
@@ -17,9 +17,8 @@ from torch.autograd.function import once_differentiable
 from attncli.attention.safe_convolution import SafeConv2d, is_half_precision, is_wrong_in_half_precision
 from attncli.train.precision import CpuKernels
 
-NATIVE_WIDTH = (
-    3  # columns of a kernel up to which torch's gradient of the weight is fast, unless it is taller than maps
-)
+# Columns of a kernel up to which torch's gradient of the weight is fast, unless the kernel is taller than the map.
+NATIVE_WIDTH = 3
 
 
 class GradientRule(NamedTuple):

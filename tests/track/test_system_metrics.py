@@ -1,5 +1,6 @@
 """Which GPUs the metrics of the machine are about."""
 
+import queue
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from attncli.track.system_metrics import _select_visible
+from attncli.track import system_metrics
+from attncli.track.system_metrics import SystemSampler, _select_visible
 
 BUSES = (0x17, 0x65, 0xCA)  # of three cards, in NVML's order
 
@@ -47,3 +49,27 @@ def test_without_places_all_cards_are_told(monkeypatch: pytest.MonkeyPatch) -> N
     """An older torch does not say where a card is."""
     give_cards(monkeypatch, [1], with_places=False)
     assert _select_visible(list("abc")) == list("abc")
+
+
+def test_a_run_that_begins_with_its_gpu_later_has_its_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA starts with the first tensor on a card, which is after the first samples of many runs."""
+    uses, samples = iter([False, True]), queue.Queue()
+
+    class Collector:
+        def collect_metrics(self) -> None:
+            """Nothing to read."""
+
+        def aggregate_metrics(self) -> dict[str, float]:
+            return {"gpu_0_utilization": 50.0}
+
+        def clear_metrics(self) -> None:
+            """Nothing to forget."""
+
+    monkeypatch.setattr(system_metrics, "FAST_S", 0.01)
+    monkeypatch.setattr(system_metrics, "_make_collectors", list)
+    monkeypatch.setattr(system_metrics, "_make_gpu_collectors", lambda: [Collector()])
+    monkeypatch.setattr(system_metrics, "_uses_cuda", lambda: next(uses))
+    sampler = SystemSampler(samples.put, 0)
+    keys = [[point.key for point in samples.get(timeout=60)] for _ in range(3)]
+    sampler.stop_sampling()
+    assert keys == [[], ["system/gpu_0_utilization"], ["system/gpu_0_utilization"]]
