@@ -116,9 +116,7 @@ def find_gpu_obstacle() -> tuple[str, str] | None:
     return None
 
 
-def select_visible_gpus(
-    names: str, numbers: Sequence[str] = (), identifiers: Collection[str] = ()
-) -> tuple[str, ...]:
+def select_visible_gpus(names: str, numbers: Sequence[str] = (), identifiers: Collection[str] = ()) -> tuple[str, ...]:
     """Return the GPUs of CUDA_VISIBLE_DEVICES as CUDA reads it.
 
     The list ends at the first name that no GPU has, and a GPU that is named twice makes it empty.
