@@ -6,7 +6,7 @@ The file of counts holds for one state of the code that decides them: networks, 
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from attncli import attention
-from attncli.analysis.network_key import ImageSpec, make_network_key
-from attncli.analysis.shipped_counts import find_shipped_counts
+from attncli.analysis.network_key import ImageSpec, make_image_network_key
+from attncli.analysis.shipped_counts import find_literature_count, find_shipped_counts
 from attncli.errors import UserError
 from attncli.recipe import Recipe
 from attncli.system.files import expand_user_path, write_atomically
@@ -35,8 +35,15 @@ def choose_default_file() -> Path:
 class CountCache:
     """Exact quantities by network and images, read from `file` and written back by `save_counts`."""
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self, file: Path | None = None, report_network: Callable[[str], None] = lambda _: None) -> None:
+        """Read the counts.
+
+        Args:
+            file: Where they are kept; by default `choose_default_file()`.
+            report_network: Called with the name of each network before it is built.
+        """
         self._file = file or choose_default_file()
+        self._report_network = report_network
         self._state = compute_state()
         self._known = _read_counts(self._file, self._state)
         self._new = False
@@ -46,17 +53,19 @@ class CountCache:
 
         Raises UserError if the network cannot be built for such images.
         """
-        entry = self._format_key(name, recipe, images)
+        entry = f"{name} {make_image_network_key(recipe.model, images)}"
         if entry not in self._known:
-            self._known[entry] = _count_now(name, recipe, images)
+            count = _find_shipped_count(name, recipe, images)
+            if count is None:
+                mechanism = "" if recipe.model.attn == attention.NONE else f" + {recipe.model.attn}"
+                self._report_network(f"counting {recipe.model.backbone}{mechanism}")
+                count = _count_now(name, recipe, images)
+            self._known[entry] = count
             self._new = True
         count = self._known[entry]
         if isinstance(count, str):
             raise UserError(count, "this network cannot be built here")
         return count
-
-    def _format_key(self, name: str, recipe: Recipe, images: ImageSpec) -> str:
-        return f"{name} {make_network_key(recipe.model)} {images.size} {images.classes} {images.frames}"
 
     def save_counts(self) -> None:
         """Write what was newly counted; a folder that cannot be written costs only the time to count again."""
@@ -98,11 +107,16 @@ def _read_counts(file: Path, state: str) -> dict[str, int | str]:
         return {}
 
 
+def _find_shipped_count(name: str, recipe: Recipe, images: ImageSpec) -> int | str | None:
+    """Return the count that attncli brings, or why there is none; None if it brings neither."""
+    counts = find_shipped_counts(recipe.model, (images.size, images.size), images.classes, images.frames)
+    if counts is not None and name in SHIPPED_NAMES:
+        return counts[SHIPPED_NAMES[name]]
+    return find_literature_count(name, recipe.model, images)
+
+
 def _count_now(name: str, recipe: Recipe, images: ImageSpec) -> int | str:
-    """Return the count that attncli brings, else one made now, or why it cannot be made. Only counting loads torch."""
-    brought = find_shipped_counts(recipe.model, (images.size, images.size), images.classes, images.frames)
-    if brought is not None and name in SHIPPED_NAMES:
-        return brought[SHIPPED_NAMES[name]]
+    """Return a count made now, or why it cannot be made. Loads torch."""
     from attncli.measure.cost import QUANTITIES
     from attncli.model import InputSpec
 

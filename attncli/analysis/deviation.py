@@ -99,13 +99,14 @@ def collect_figures(
     for row in rows:
         groups[row.dataset, _format_row_network(row)].append(row)
     run_index = index_runs(runs)
-    figures = [
-        f
-        for (dataset, name), same_network in groups.items()
-        for f in _compare_sources(dataset, name, same_network, counts, run_index)
-    ]
-    counts.save_counts()
-    return figures
+    try:
+        return [
+            f
+            for (dataset, name), same_network in groups.items()
+            for f in _compare_sources(dataset, name, same_network, counts, run_index)
+        ]
+    finally:  # Ctrl-C loses no count either
+        counts.save_counts()
 
 
 def _format_row_network(row: PublishedRow) -> str:

@@ -51,6 +51,14 @@ def make_network_key(model: Model) -> str:
     return json.dumps(distinct, sort_keys=True)
 
 
+def make_image_network_key(model: Model, images: ImageSpec) -> str:
+    """Return what identifies a network together with the images that its counts are of.
+
+    Raises UserError if the mechanism is unknown, or its file is gone.
+    """
+    return f"{make_network_key(model)} {images.size} {images.classes} {images.frames}"
+
+
 def _keep_changed_options(mechanism: Mechanism, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that are not at their defaults; those of a combination by part."""
     if mechanism.parts:

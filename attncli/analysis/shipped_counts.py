@@ -1,4 +1,6 @@
-"""Exact counts of every mechanism on the common backbones, as attncli brings them: nothing is built to look them up.
+"""Exact counts that attncli brings, so that nothing is built to look them up.
+
+They are of every mechanism on the common backbones, and of the networks that claims and published figures name.
 
 A count is used only if it was made by the code and the libraries that are installed here, so it is never stale: the
 file names the code that all networks share, the code of each mechanism, and the versions of torch and torchvision.
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attncli import attention
-from attncli.analysis.network_key import make_network_key
+from attncli.analysis.network_key import ImageSpec, make_image_network_key, make_network_key
 from attncli.analysis.shipped_speeds import SpeedRecord
 from attncli.attention import NONE
 from attncli.errors import UserError
@@ -26,7 +28,7 @@ from attncli.records import Cost
 if TYPE_CHECKING:  # it loads torch
     from attncli.model import InputSpec
 
-FORMAT = 1
+FORMAT = 2
 FILE_NAME = "overheads.json"
 PACKAGE = Path(__file__).parents[1]
 COUNTING_MODULES = (
@@ -51,6 +53,7 @@ class ShippedOverheads:
     mechanism_code: Mapping[str, str]
     counts: Mapping[str, Mapping[str, list[int]]]  # by `name_network`, then by mechanism, in the order of QUANTITIES
     refusals: Mapping[str, Mapping[str, str]]  # why a mechanism does not fit
+    literature_counts: Mapping[str, Mapping[str, int | str]]  # by `make_image_network_key`, then by quantity
     speeds: tuple[SpeedRecord, ...] = ()
 
     def is_current(self, attn: str) -> bool:
@@ -84,6 +87,17 @@ def find_shipped_counts(
     if overheads is None or model.attn not in overheads.counts.get(network, {}) or not _is_default_form(model):
         return None
     return overheads.find_counts(model.attn, network)
+
+
+def find_literature_count(name: str, model: Model, images: ImageSpec) -> int | str | None:
+    """Return a quantity of a network that claims or published figures name, or why it cannot be built.
+
+    None if the file does not have it, or if it was counted by other code or with other libraries.
+    """
+    overheads = read_shipped_overheads()
+    if overheads is None or not overheads.is_current(model.attn):
+        return None
+    return overheads.literature_counts.get(make_image_network_key(model, images), {}).get(name)
 
 
 def find_shipped_cost(recipe: Recipe, shape: "InputSpec") -> Cost | None:
@@ -160,7 +174,7 @@ def summarize_overheads(path: Path) -> dict[str, Any]:
         "backbone": ", ".join(sorted({network.split()[0] for network in overheads.counts})),
         "mechanisms": len(names),
         "current": sum(overheads.is_current(name) for name in names),
-        "networks": sum(len(figures) for figures in overheads.counts.values()),
+        "networks": sum(len(figures) for figures in overheads.counts.values()) + len(overheads.literature_counts),
         "speeds": len(overheads.speeds),
         "torch": overheads.made_with.get("torch", ""),
     }

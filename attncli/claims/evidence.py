@@ -22,7 +22,7 @@ class Evidence:
     speeds: SpeedStore
     runs: Sequence[FinishedRun] = ()
     backbone: str | None = None
-    report_claim: Callable[[str], None] = field(default=lambda _: None)  # the id of the claim that is being judged
+    report_step: Callable[[str], None] = field(default=lambda _: None)  # what is being judged
     failures: Sequence[FailedRun] = ()
     planned_seeds: int | None = None  # before the first run, for runs that do not say so themselves
 
@@ -39,7 +39,7 @@ def gather_evidence(
     folder_is: str | None = None,
     measure: bool = False,
     planned_seeds: int | None = None,
-    report_claim: Callable[[str], None] = lambda _: None,
+    report_step: Callable[[str], None] = lambda _: None,
     report_unreadable: Callable[[UserError], None] = lambda _: None,
 ) -> Evidence:
     """Gather what claims are judged by: counts, speeds, and the finished runs of folder and MLflow store.
@@ -50,7 +50,7 @@ def gather_evidence(
         folder_is: The dataset whose images the runs on `folder` used.
         measure: Time the networks again.
         planned_seeds: How many seeds were planned before the first run, for runs that do not say so themselves.
-        report_claim: Called with the id of each claim before it is judged.
+        report_step: Called with the id of each claim before it is judged, and with each network before it is counted.
         report_unreadable: Called with what is to be said about finished and failed runs that cannot be read.
 
     Raises:
@@ -60,11 +60,11 @@ def gather_evidence(
         backbones.find_family(backbone)
     finished_runs = _name_dataset(read_finished_runs(run_store, report_unreadable), folder_is)
     return Evidence(
-        counts=CountCache(),
+        counts=CountCache(report_network=report_step),
         speeds=SpeedStore(run_store.runs, measure),
         runs=finished_runs,
         backbone=backbone,
-        report_claim=report_claim,
+        report_step=report_step,
         failures=read_failed_runs(run_store.runs, report_unreadable),
         planned_seeds=planned_seeds,
     )

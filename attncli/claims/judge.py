@@ -49,8 +49,10 @@ def judge_claims(
     p values are corrected for all of `claims` that runs could test, so that they do not depend on what is requested.
     """
     ids = {claim.id for claim in (claims if requested is None else requested)}
-    drafts = [_draft_verdict(c, evidence) if c.id in ids else _judge_accuracy_only(c, evidence) for c in claims]
-    evidence.counts.save_counts()
+    try:
+        drafts = [_draft_verdict(c, evidence) if c.id in ids else _judge_accuracy_only(c, evidence) for c in claims]
+    finally:  # Ctrl-C loses no count either
+        evidence.counts.save_counts()
     verdicts = settle_verdicts(drafts)
     return [reword_verdict(verdict) for verdict in verdicts if verdict.claim.id in ids]
 
@@ -69,7 +71,7 @@ def _draft_verdict(claim: Claim, evidence: Evidence) -> ClaimVerdict:
         return _judge_by_test(claim, claim.test)
     if claim.tree is None:
         return ClaimVerdict(claim=claim, outcome="untestable", by="nothing", why=claim.untestable or "")
-    evidence.report_claim(claim.id)
+    evidence.report_step(claim.id)
     resolved = resolve_claim(claim, evidence)
     parts = _decide_parts(resolved, evidence, {*QUANTITIES})
     kinds = {part.kind for part in parts}

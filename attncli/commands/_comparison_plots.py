@@ -60,10 +60,12 @@ def _draw_plot(
     """Draw a plot and attach it to the MLflow experiments; return whether there was something to draw."""
     from attncli import track
     from attncli.errors import UserError
-    from attncli.report import comparison_figures
+    from attncli.report.cost_figures import draw_pareto
+    from attncli.report.difference_figures import draw_difference_rows, is_crowded
 
+    draw = draw_difference_rows if is_crowded(rows) else draw_pareto
     try:
-        comparison_figures.draw_pareto(rows, file, cost)
+        draw(rows, file, cost)
     except (UserError, OSError) as error:  # the table is complete; only the plot needs this cost, or this folder
         reason = error.problem if isinstance(error, UserError) else f"{file}: {error.strerror}"
         click.echo(f"no plot: {reason}", err=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from attncli.commands._completion import complete_backbones, complete_mechanisms
-from attncli.commands._output import csv_option, echo_json, json_option
+from attncli.commands._output import csv_option, echo_json, json_option, overwrite_line
 from attncli.commands._result_stream import echo_result
 from attncli.commands._run_options import store_options, warn_of_unreadable_runs
 from attncli.commands._value_types import NAMES
@@ -58,7 +58,8 @@ def command(
         if (mechanisms is None or row.attn in mechanisms) and (backbone is None or row.backbone == backbone)
     ]
     finished_runs = read_finished_runs(RunStore(runs, tracking_uri), warn_of_unreadable_runs)
-    figures = collect_figures(rows, CountCache(), finished_runs)
+    figures = collect_figures(rows, CountCache(report_network=overwrite_line), finished_runs)
+    overwrite_line("")
     if as_json:
         return echo_json([figure.to_json_dict() for figure in figures])
     if as_csv:

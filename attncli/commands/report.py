@@ -86,14 +86,13 @@ def command(
         run_store,
         backbone=backbone,
         folder_is=folder_is,
-        report_claim=overwrite_line,
+        report_step=overwrite_line,
         report_unreadable=warn_of_unreadable_runs,
     )
     evidence = add_results_of_others(own_evidence, with_files, shipped, folder_is, alone)
     known_claims = read_known_claims(files)
     requested = claim_files.select_claims(known_claims, attn=mechanisms)
     verdicts = judge.judge_claims(known_claims, evidence, requested=requested)
-    overwrite_line("")
     has_others = bool(with_files or shipped)
     own_source = [] if alone or (has_others and not own_evidence.runs) else [f"the folder {runs}"]
     report_data = gather_report_data(
@@ -105,6 +104,7 @@ def command(
         is_literature=not files,
         title=title or DEFAULT_TITLE,
     )
+    overwrite_line("")
     _write_report(path, report_data)
     if track and report_data.rows and not has_others:
         _attach_to_experiments(path, list_report_experiments(report_data, evidence.runs), run_store)

@@ -11,7 +11,7 @@ import attncli
 from attncli.system.files import write_atomically
 
 DRAWN_FILE = "compare-plots.json"  # in the folder of runs: digest of what each plot shows, by the plot's file name
-FIGURE_CODE = ("comparison_figures.py", "style.py")
+FIGURE_CODE = ("cost_figures.py", "difference_figures.py", "variant_style.py", "layout.py", "style.py")
 
 
 def make_plot_key(rows: Sequence[Mapping[str, Any]], *settings: str) -> str:

@@ -13,9 +13,11 @@ from markupsafe import Markup
 from attncli.analysis.comparison_row import ComparisonRow
 from attncli.analysis.deviation import PublishedFigure
 from attncli.claims.verdict import OUTCOMES, ClaimVerdict
-from attncli.report import claims, comparison, comparison_figures, published_tables
+from attncli.report import claims, comparison, published_tables
 from attncli.report.column_layout import split_name
-from attncli.report.comparison_figures import RunEpochs
+from attncli.report.cost_figures import draw_cost_chart
+from attncli.report.curve_figure import RunEpochs, draw_learning_curves
+from attncli.report.difference_figures import draw_differences
 
 FOLDER, TEMPLATE = Path(__file__).parent, "page.html.jinja"
 ONE_SEED = "of one seed"  # a caption
@@ -134,27 +136,27 @@ def draw_charts(rows: Sequence[ComparisonRow], epochs: RunEpochs) -> list[Chart]
     difference, mean, curve = choose_captions(rows)
     charts = [
         (
-            comparison_figures.draw_differences(rows),
+            draw_differences(rows),
             "Difference to the plain network",
             difference,
         ),
         (
-            comparison_figures.draw_cost_chart(rows, "params"),
+            draw_cost_chart(rows, "params"),
             "Accuracy against parameters",
             mean,
         ),
         (
-            comparison_figures.draw_cost_chart(rows, "macs"),
+            draw_cost_chart(rows, "macs"),
             "Accuracy against MACs",
             mean,
         ),
         (
-            comparison_figures.draw_cost_chart(rows, "train-time"),
+            draw_cost_chart(rows, "train-time"),
             "Accuracy against training time",
             "timed in turn with the plain network",
         ),
         (
-            comparison_figures.draw_learning_curves(rows, epochs),
+            draw_learning_curves(rows, epochs),
             "Learning curves",
             curve,
         ),

@@ -1,13 +1,16 @@
 """The counts that attncli brings are those of today's code, and are used only if they are."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from attncli import attention, validation
-from attncli.analysis import shipped_counts
-from attncli.analysis.count_cache import CountCache
+from attncli.analysis import count_cache, shipped_counts
+from attncli.analysis.count_cache import SHIPPED_NAMES, CountCache
+from attncli.analysis.deviation import collect_figures
 from attncli.analysis.network_key import ImageSpec
 from attncli.analysis.shipped_counts import (
     PACKAGE,
@@ -17,9 +20,15 @@ from attncli.analysis.shipped_counts import (
     find_shipped_counts,
     name_network,
 )
+from attncli.claims.claim_files import load_claims
+from attncli.claims.evidence import Evidence
+from attncli.claims.judge import judge_claims
+from attncli.claims.throughput import SpeedStore
+from attncli.literature import published
 from attncli.measure import overhead
+from attncli.measure.cost import count_recipe
 from attncli.model import InputSpec
-from attncli.recipe import Model
+from attncli.recipe import Model, Recipe
 from tests.commands.line import line
 from tests.generate.overheads import count_figures
 
@@ -114,6 +123,49 @@ def test_claims_and_measure_use_them(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert cost is not None
     assert [getattr(cost, name) for name in QUANTITIES] == eca
     assert [getattr(cost, f"baseline_{name}") for name in QUANTITIES] == plain
+
+
+@pytest.mark.usefixtures("current")
+def test_claims_and_published_figures_build_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file has all that they name; a first `report` counted for minutes, and said nothing meanwhile."""
+    counted: list[str] = []
+    monkeypatch.setattr(count_cache, "_count_now", lambda name, recipe, images: counted.append(recipe.model.attn) or 1)
+    cache = CountCache(tmp_path / "counts.json")
+    assert len(collect_figures(published.load_published_rows(), cache)) > 1000
+    judge_claims(load_claims(), Evidence(counts=cache, speeds=SpeedStore(tmp_path)))
+    assert counted == []
+
+
+@pytest.mark.parametrize("entry", ["resnet101", "mobilenet_v2", "resnet18"])
+def test_counts_of_the_literature_are_those_of_the_code(entry: str) -> None:
+    """A sample, counted again: one network per backbone."""
+    known = shipped_counts.read_shipped_overheads()
+    assert known is not None
+    key = next(key for key in known.literature_counts if f'"backbone": "{entry}"' in key)
+    tree, *images = re.fullmatch(r"(.+) (\d+) (\d+) None", key).groups()  # type: ignore[union-attr]
+    model = Model(**json.loads(tree))
+    counts = count_recipe(Recipe(model=model), InputSpec(int(images[1]), (int(images[0]),) * 2))
+    for name, count in known.literature_counts[key].items():
+        assert getattr(counts, SHIPPED_NAMES[name]) == count
+
+
+def test_counting_is_told_and_survives_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each network is named before it is counted; what was counted before Ctrl-C is kept."""
+    told: list[str] = []
+
+    def interrupt(network: str) -> None:
+        told.append(network)
+        if len(told) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(count_cache, "_find_shipped_count", lambda *network: None)
+    monkeypatch.setattr(count_cache, "_count_now", lambda *network: 5)
+    rows = [row for row in published.load_published_rows() if row.backbone == "resnet20"]
+    file = tmp_path / "counts.json"
+    with pytest.raises(KeyboardInterrupt):
+        collect_figures(rows, CountCache(file, report_network=interrupt))
+    assert told[0].startswith("counting resnet20")
+    assert len(json.loads(file.read_text())["counts"]) == 1
 
 
 @pytest.mark.parametrize("part", ["measure/flops.py", "backbones/resnet.py", "attention/ops.py", "model/network.py"])

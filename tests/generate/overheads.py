@@ -17,6 +17,7 @@ from attncli.errors import UserError
 from attncli.measure.cost import count_recipe
 from attncli.model import InputSpec
 from attncli.system.files import write_atomically
+from tests.generate.literature_counts import collect_literature_counts
 
 
 def count_figures(attn: str, backbone: str, frames: int | None = None) -> list[int]:
@@ -44,7 +45,9 @@ def write_overheads() -> None:
                     counts.setdefault(network, {})[attn] = count_figures(attn, backbone, frames)
                 except UserError as error:
                     refusals.setdefault(network, {})[attn] = error.problem
-    _write(old, counts, refusals)
+    _write(old, counts, refusals, {} if old is None else old.literature_counts)
+    shipped_counts.read_shipped_overheads.cache_clear()
+    _write(old, counts, refusals, collect_literature_counts())
 
 
 def _list_mechanisms(on_clips: bool) -> list[str]:
@@ -53,7 +56,10 @@ def _list_mechanisms(on_clips: bool) -> list[str]:
 
 
 def _write(
-    old: ShippedOverheads | None, counts: dict[str, dict[str, list[int]]], refusals: dict[str, dict[str, str]]
+    old: ShippedOverheads | None,
+    counts: dict[str, dict[str, list[int]]],
+    refusals: dict[str, dict[str, str]],
+    literature_counts: Mapping[str, Mapping[str, int | str]],
 ) -> None:
     write_tree(
         {
@@ -63,6 +69,7 @@ def _write(
             "mechanism_code": {name: shipped_counts.hash_mechanism_code(name) for name in attention.mechanism_names()},
             "counts": counts,
             "refusals": refusals,
+            "literature_counts": literature_counts,
             "speeds": [vars(record) for record in old.speeds] if old is not None else [],
         }
     )
@@ -75,9 +82,15 @@ def write_tree(tree: Mapping[str, Any]) -> None:
     write_atomically(path, _format_tree(tree))
 
 
+def _join_lines(figures: re.Match[str]) -> str:
+    """Return the figures of a network, which were a line each, on one line."""
+    return f"{{{' '.join(figures[1].split())}}}"
+
+
 def _format_tree(tree: Mapping[str, Any]) -> str:
-    """Return JSON with each list of figures and each speed on one line, so that a change is one line too."""
+    """Return JSON with the figures of each network and each speed on one line, so that a change is one line too."""
     text = json.dumps({**tree, "speeds": []}, indent=1)
     text = re.sub(r"\[\s+(\d+),\s+(\d+),\s+(\d+),\s+(\d+)\s+\]", r"[\1, \2, \3, \4]", text)
+    text = re.sub(r"\{\s+(\"(?:params|macs|memory)\": [^{}]*?)\s+\}", _join_lines, text)
     speeds = ",\n  ".join(json.dumps(record) for record in tree["speeds"])
     return text.replace('"speeds": []', f'"speeds": [\n  {speeds}\n ]' if speeds else '"speeds": []') + "\n"

@@ -123,7 +123,7 @@ def command(
         folder_is=folder_is,
         measure=measure,
         planned_seeds=planned_seeds,
-        report_claim=overwrite_line,
+        report_step=overwrite_line,
         report_unreadable=warn_of_unreadable_runs,
     )
     evidence = add_results_of_others(evidence, with_files, shipped, folder_is, alone)
