@@ -9,7 +9,7 @@ from attncli.commands._output import echo_json, json_option
 from attncli.commands._run_options import folder_is_option, read_folder_runs_and_warn, runs_option
 from attncli.commands._value_types import NAMES, SEEDS
 from attncli.dataset_catalog import find_properties, list_datasets
-from attncli.errors import unknown_name_error
+from attncli.errors import UserError, unknown_name_error
 from attncli.quantities import format_quantity
 
 
@@ -47,6 +47,7 @@ def command(
     """
     from attncli.analysis.run_filter import read_run_filter
     from attncli.result_files import export_results
+    from attncli.runs import describe_unfinished_runs
 
     run_filter = read_run_filter(dataset=dataset, backbone=backbone, attn=attn)
     if folder_is is not None and find_properties(folder_is) is None:
@@ -59,6 +60,8 @@ def command(
         if run_filter.selects(run)
         and (seeds is None or run.recipe.seed in (range(seeds) if isinstance(seeds, int) else seeds))
     ]
+    if not finished_runs and (advice := describe_unfinished_runs(runs)):
+        raise UserError("no finished runs to export", advice)
     count = export_results(chosen, file, folder_is=folder_is)
     size = file.stat().st_size
     if as_json:
