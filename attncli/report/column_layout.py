@@ -52,7 +52,7 @@ class TextColumn:
 def mark_last_commands(columns: Sequence[TextColumn]) -> tuple[list[TextColumn], dict[str, str]]:
     """Return the columns, in the last one a letter for each command, whose width then does not count; and the commands.
 
-    The commands are by letter. Letters are of Unicode's private use; commands for which it has no more stay as they are.
+    The commands are by letter. Letters are of Unicode's private use; a command for which none is left stays as it is.
     """
     if not columns:
         return [], {}
