@@ -123,9 +123,7 @@ def _collect_travelling_files(run: FinishedRun) -> dict[str, str | bytes]:
         RESULT: json.dumps(asdict(result)),
     }
     if provenance is not None:
-        facts = provenance.facts
-        if facts is not None and has_origin(run.recipe.data.name, "user"):
-            facts = replace(facts, source="")
+        facts = None if provenance.facts is None else replace(provenance.facts, source="")  # it may be a path
         origin = replace(
             provenance,
             digest=result.digest,
@@ -143,10 +141,12 @@ def _collect_travelling_files(run: FinishedRun) -> dict[str, str | bytes]:
 def format_portable_recipe(recipe: Recipe) -> str:
     """Return a recipe as YAML without the keys that were added since version 0.1.0 and have their default value.
 
-    An earlier version refuses a recipe with a key that it does not know, also one that changes nothing.
+    An earlier version refuses a recipe with a key that it does not know, also one that changes nothing. The path of the
+    images stays behind, that of published ones too: it is no part of their digest.
     """
     tree = recipe.model_dump(mode="json")
-    for name, section in recipe.model_dump(mode="json").items():
+    tree["data"]["root"] = None
+    for name, section in list(tree.items()):
         if isinstance(section, dict):
             tree[name] = {key: value for key, value in section.items() if not _is_default_late(f"{name}.{key}", value)}
         elif _is_default_late(name, section):

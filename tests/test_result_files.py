@@ -22,6 +22,7 @@ from attncli.result_files import (
 )
 from attncli.result_merging import merge_results, rename_failed_groups
 from attncli.runs import RECIPE, FailedRun, FinishedRun, read_folder_runs
+from attncli.track.provenance import DatasetInfo, begin_provenance
 from tests.analysis.case import finished
 from tests.claims.case import claims_file, pairs, run
 from tests.commands.line import line, refused
@@ -153,6 +154,21 @@ def test_trainings_under_other_conditions_are_other_runs() -> None:
     }  # fmt: skip
     unknown = [replace(run, result=replace(run.result, machine={})) for run in runs]
     assert len(merge_results(unknown, theirs[0], must_match=False)) == len(runs)  # what both say is the same
+
+
+def test_the_path_of_published_images_stays_behind(tmp_path: Path) -> None:
+    """Neither the recipe nor the provenance has it, and the digest is the same without it."""
+    write_runs(tmp_path / "runs", "none", (0.9,), data__name="cifar10", data__root=str(tmp_path / "images"))
+    [run] = read_folder_runs(tmp_path / "runs")
+    facts = DatasetInfo(
+        name="cifar10", digest="d", source=str(tmp_path / "images"), classes=(), size=(32, 32), train=1, val=0, test=1
+    )
+    begin_provenance(run.folder, run.recipe, facts, {})
+    file = write_file(tmp_path / "runs", tmp_path / "a.results")
+    with zipfile.ZipFile(file) as archive:
+        assert not [name for name in archive.namelist() if str(tmp_path).encode() in archive.read(name)]
+    with imported_results([file]) as [there]:
+        assert (there.digest, there.recipe.data.root) == (run.digest, None)
 
 
 def test_a_failed_seed_travels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

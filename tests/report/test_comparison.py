@@ -53,6 +53,19 @@ def test_the_text_tells_the_confidence_of_the_intervals(planned):
     assert half == pytest.approx(expected.high - expected.mean, abs=0.006)
 
 
+def test_what_a_row_counts_is_named():
+    """Runs of folds are several to a seed: n counts them, not seeds."""
+    runs = [
+        finished(attn, seed, 0.9 + 0.01 * fold, data__folds=3, data__fold=fold)
+        for attn in ("none", "eca")
+        for seed in (0, 1)
+        for fold in range(3)
+    ]
+    text = comparison.render_comparison(compare_variants(runs))
+    assert [line.split()[1] for line in text.splitlines() if line.strip().startswith("eca ")] == ["6"]
+    assert ("n folds" in text, "n seeds" in text) == (True, False)
+
+
 def test_costs():
     """Overheads in percent with the digits they need, speeds as a ratio."""
     [line] = [t for t in comparison.render_comparison(rows()).splitlines() if t.strip().startswith("self-attention ")]
