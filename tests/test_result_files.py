@@ -22,7 +22,7 @@ from attncli.result_files import (
 )
 from attncli.result_merging import merge_results, rename_failed_groups
 from attncli.runs import RECIPE, FailedRun, FinishedRun, read_folder_runs
-from attncli.track.provenance import DatasetInfo, begin_provenance
+from attncli.track.provenance import DatasetInfo, begin_provenance, end_provenance
 from tests.analysis.case import finished
 from tests.claims.case import claims_file, pairs, run
 from tests.commands.line import line, refused
@@ -163,7 +163,7 @@ def test_the_path_of_published_images_stays_behind(tmp_path: Path) -> None:
     facts = DatasetInfo(
         name="cifar10", digest="d", source=str(tmp_path / "images"), classes=(), size=(32, 32), train=1, val=0, test=1
     )
-    begin_provenance(run.folder, run.recipe, facts, {})
+    end_provenance(run.folder, begin_provenance(run.folder, run.recipe, facts, {}), "FINISHED")
     file = write_file(tmp_path / "runs", tmp_path / "a.results")
     with zipfile.ZipFile(file) as archive:
         assert not [name for name in archive.namelist() if str(tmp_path).encode() in archive.read(name)]
