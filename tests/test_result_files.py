@@ -236,6 +236,18 @@ def test_a_report_has_the_runs_of_others(tmp_path: Path, monkeypatch: pytest.Mon
     refused(line("report", "--with", "nowhere.zip"), "nowhere.zip")
 
 
+def test_a_report_is_about_any_mechanism(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also about one that has runs and no claims, such as the user's own or none; not about a misspelt one."""
+    monkeypatch.chdir(tmp_path)
+    write_runs(tmp_path / "runs", "none", (0.90, 0.91))
+    monkeypatch.setattr(published, "load_published_rows", list)
+    done = line("report", "--attn", "none", "--no-track")
+    assert done.code == 0, done.err
+    text = Path("runs/report.md").read_text()
+    assert ("90.50" in text, "## Claims" in text) == (True, False)
+    refused(line("report", "--attn", "none,ecaa", "--no-track"), "ecaa", "did you mean 'eca'?")
+
+
 def test_what_does_not_match_is_refused(tmp_path: Path) -> None:
     """Other images under the same recipe, and runs of which none could be paired."""
     own = list(read_folder_runs(write_runs(tmp_path / "own", "none", (0.9,))))

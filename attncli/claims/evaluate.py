@@ -76,12 +76,14 @@ def compute_slacks(left_side: Expression, link: ComparisonLink, lookup: Lookup) 
 
 
 def _read_interval(left_side: Expression, link: ComparisonLink) -> _Interval | None:
-    """Return the interval of `a ~ b +- t`, or of `abs(a) < t`, which is around 0; None for any other comparison."""
+    """Return the interval of `a ~ b +- t`, or of `abs(a) < t` and `t > abs(a)`, which is around 0; else None."""
     if link.sign == "~":
         assert link.tolerance is not None  # the language has no ~ without +-
         return _Interval(left_side, link.right, link.tolerance)
     if link.sign in ("<", "<=") and isinstance(left_side, FunctionCall) and left_side.name == "abs":
         return _Interval(left_side.arguments[0], Number("0"), link.right)
+    if link.sign in (">", ">=") and isinstance(link.right, FunctionCall) and link.right.name == "abs":
+        return _Interval(link.right.arguments[0], Number("0"), left_side)
     return None
 
 

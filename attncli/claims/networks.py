@@ -131,8 +131,12 @@ def make_recipe(network: NetworkExpression) -> Recipe:
 
 
 def resolve_images(quantity: Quantity, claim_dataset: str | None, size: int | None) -> ImageSpec:
-    """The images of a quantity: as its settings say, else its claim (`claim_dataset` a dataset, `size`), else as is
-    usual.
+    """Return the images of a quantity: as its settings say, else its claim, else as is usual.
+
+    Args:
+        quantity: Of a network on images.
+        claim_dataset: The dataset of the claim, if it names one.
+        size: The side of the claim's images in pixels, if it says it.
     """
     settings: dict[str, Any] = dict(quantity.settings)
     dataset = settings.get("dataset", claim_dataset)

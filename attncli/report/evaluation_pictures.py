@@ -8,13 +8,12 @@ from PIL import Image
 
 from attncli.palette import COLOURS, FAINT, GRID, INK
 from attncli.records import Evaluation
-from attncli.report.canvas import Canvas, measure_text
+from attncli.report.canvas import EDGE, GAP, LINE, Canvas, measure_text
 
 MOST_NUMBERS = 20  # classes up to which every cell of a confusion matrix shows its count
 MOST_BARS = 40  # classes up to which every class has its bar
 MAX_NAME = 14  # characters of a class's name
 LIGHT_PERCENT = 10.0  # % of a class; the colours of a confusion matrix reach at least that far
-EDGE, GAP, LINE = 0.06, 0.1, 0.2  # inches: to the edge of the picture, between texts, the height of a line
 TITLE_POINTS, PANEL_POINTS, LABEL_POINTS, TICK_POINTS, NAME_POINTS = 12, 11, 10, 9, 8
 RIGHT_COLOUR, EMPTY_COLOUR = "#e3e3e3", "#ffffff"  # of cells on the diagonal, of cells without images
 ORANGES = (  # from few to many (ColorBrewer's nine oranges, Brewer 2003)

@@ -76,6 +76,12 @@ def test_what_cannot_be_built_is_untested(tmp_path):
     assert found.why
 
 
+def test_a_division_by_zero_is_untested(tmp_path):
+    """Two networks of one size: their difference is no number to divide by, and no crash."""
+    found = verdict(tmp_path, "1 / (params(resnet20 + simam) - params(resnet20)) > 2")
+    assert (found.outcome, "divides by 0" in found.why) == ("untested", True)
+
+
 def test_better_on_every_seed_holds(tmp_path):
     """Four seeds a point better decide; the difference, its interval and the runs are told."""
     pairs(tmp_path / "runs", "eca", BETTER, PLAINS)
@@ -125,6 +131,8 @@ def test_sizes_and_largest_are_taken_after_the_noise(tmp_path):
     size = verdict(tmp_path, f"abs({ECA} - {PLAIN}) < 2 %")
     assert (size.outcome, size.parts[0].forgiving) == ("holds", True)
     assert size.p == pytest.approx(verdict(tmp_path, f"{ECA} ~ {PLAIN} +- 2 %").p)
+    turned = verdict(tmp_path, f"2 % > abs({ECA} - {PLAIN})")
+    assert (turned.outcome, turned.p) == (size.outcome, pytest.approx(size.p))
     most = verdict(tmp_path, f"{ECA} + 3 % > max({PLAIN}, {PLAIN} + 1 %)")
     both = verdict(tmp_path, f"{ECA} + 3 % > {PLAIN} and {ECA} + 3 % > {PLAIN} + 1 %")
     assert most.outcome == both.outcome == "holds"
