@@ -9,6 +9,7 @@ import pytest
 
 from attncli import recipe
 from attncli.analysis.compare import compare_variants
+from attncli.analysis.result_merging import merge_results, rename_failed_groups
 from attncli.errors import UserError
 from attncli.literature import published
 from attncli.recipe import Recipe, parse_yaml
@@ -20,7 +21,6 @@ from attncli.result_files import (
     imported_results,
     read_failures_of_results,
 )
-from attncli.result_merging import merge_results, rename_failed_groups
 from attncli.runs import RECIPE, FailedRun, FinishedRun, read_folder_runs
 from attncli.track.provenance import DatasetInfo, begin_provenance, end_provenance
 from tests.analysis.case import finished

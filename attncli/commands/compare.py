@@ -183,7 +183,7 @@ def _add_results_of_others(
 
     Raises UserError if no run of the files can be paired with one here.
     """
-    from attncli.result_merging import merge_results, rename_failed_groups
+    from attncli.analysis.result_merging import merge_results, rename_failed_groups
 
     others, failures = open_results_of_others(with_files, shipped)
     merged_runs = merge_results(finished_runs, others, must_match=not shipped)
