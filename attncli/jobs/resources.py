@@ -18,14 +18,14 @@ def threads_per_job(jobs: int) -> int:
 def list_gpus() -> tuple[str, ...]:
     """Return the GPUs as CUDA_VISIBLE_DEVICES names them: those it allows, else those that the driver lists.
 
-    Of a card that is divided (MIG), each part counts. None if torch cannot use them, if there is no driver, or if
+    Of a card that is divided (MIG), each part counts. Empty if torch cannot use them, if there is no driver, or if
     `--device` asks for another device. With a torch for ROCm the variable is HIP_VISIBLE_DEVICES.
     """
     requested = gpu_support.read_requested_device()
     if requested in ("cpu", "mps") or ":" in requested:
         return ()
     visible_gpus = os.environ.get(choose_visibility_variable())
-    if visible_gpus is not None and not gpu_support.select_visible_gpus(visible_gpus, ()):
+    if visible_gpus is not None and not gpu_support.select_visible_gpus(visible_gpus):
         return ()
     if gpu_support.read_torch_build().rocm:
         numbers = tuple(map(str, range(hardware.count_amd_gpus())))
@@ -36,7 +36,9 @@ def list_gpus() -> tuple[str, ...]:
     if visible_gpus is None:
         return hardware.list_gpu_parts() or numbers
     has_driver = bool(numbers) or hardware.has_cuda_driver()
-    return gpu_support.select_visible_gpus(visible_gpus, numbers) if has_driver else ()
+    if not has_driver:
+        return ()
+    return gpu_support.select_visible_gpus(visible_gpus, numbers, hardware.list_gpu_identifiers())
 
 
 def choose_visibility_variable() -> str:

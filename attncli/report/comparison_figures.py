@@ -18,6 +18,7 @@ from attncli.palette import COLOURS, FAINT, INK
 from attncli.quantities import format_quantity
 from attncli.records import Epoch
 from attncli.report import comparison, layout
+from attncli.report.canvas import EDGE, GAP, LINE
 from attncli.report.inline_svg import add_tooltip, render_inline_svg
 from attncli.report.style import label_points, saved_figure, styled_figure
 
@@ -83,9 +84,9 @@ def draw_differences(rows: Sequence[ComparisonRow]) -> str:
         return ""
     colours, names = choose_colours(rows), [shorten_variant(row.variant) for row, _ in compared_rows]
     with styled_figure(CHART_WIDTH, 0.75 + ROW_HEIGHT * len(names), is_placed=True) as figure:
-        bottom = layout.EDGE + 2 * layout.LINE
-        left = 2 * layout.EDGE + layout.GAP + layout.measure_widest(figure, names, layout.NAME_SIZE + 1)
-        right = 2 * layout.GAP + layout.measure_widest(figure, ["+00.00"], layout.NAME_SIZE + 1)
+        bottom = EDGE + 2 * LINE
+        left = 2 * EDGE + GAP + layout.measure_widest(figure, names, layout.NAME_SIZE + 1)
+        right = 2 * GAP + layout.measure_widest(figure, ["+00.00"], layout.NAME_SIZE + 1)
         width, height = CHART_WIDTH - left - right, ROW_HEIGHT * len(names)
         axes = layout.add_panel(figure, left, bottom, width, height)
         for y, (row, difference) in enumerate(compared_rows):
@@ -116,9 +117,9 @@ def _draw_difference(axes: Axes, y: int, row: ComparisonRow, difference: MeanEst
     joint = row.joint
     if joint is not None and joint.low is not None and joint.high is not None and math.isfinite(joint.high):
         axes.plot([100 * joint.low, 100 * joint.high], [y, y], color=colour, linewidth=2.2)
-    text = comparison.format_difference(row)
+    text, kind = comparison.format_difference(row), "fold" if row.folds else "seed"
     (point,) = axes.plot([100 * difference.mean], [y], "o", color=colour, markersize=7, zorder=3)
-    add_tooltip(point, f"{row.variant}: {text} points over {format_quantity(difference.n, 'seed')}; {row.verdict}")
+    add_tooltip(point, f"{row.variant}: {text} points over {format_quantity(difference.n, kind)}; {row.verdict}")
     axes.annotate(
         text.partition(" ±")[0], (1, y), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
         va="center", annotation_clip=False,
@@ -135,10 +136,8 @@ def draw_cost_chart(rows: Sequence[ComparisonRow], cost: str) -> str:
     if len(points) < 2:
         return ""
     with styled_figure(CHART_WIDTH, CHART_HEIGHT, is_placed=True) as figure:
-        left, bottom = layout.EDGE + 3.2 * layout.LINE, layout.EDGE + 3 * layout.LINE
-        axes = layout.add_panel(
-            figure, left, bottom, CHART_WIDTH - left - layout.GAP, CHART_HEIGHT - bottom - layout.GAP
-        )
+        left, bottom = EDGE + 3.2 * LINE, EDGE + 3 * LINE
+        axes = layout.add_panel(figure, left, bottom, CHART_WIDTH - left - GAP, CHART_HEIGHT - bottom - GAP)
         _draw_costs(figure, axes, points, axis, choose_colours(rows))
         return render_inline_svg(figure, f"Accuracy against {axis.label}")
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from rich import box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
+from rich.text import Text
 
 from attncli.errors import unknown_name_error
 from attncli.report.column_layout import (
@@ -75,20 +76,15 @@ def _print_table(columns: Sequence[TextColumn], title: str, width: int) -> str:
 
 
 def _build_table(columns: Sequence[TextColumn], title: str, gap: int) -> Table:
-    """Return the table for a rich console."""
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+    """Return the table for a rich console, which would read square brackets and :names: in plain text as markup."""
+    table = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
     table.padding = (0, gap - 1, 0, 0)
     for column in columns:
         side: JustifyMethod = "right" if column.right else "left"
-        table.add_column(column.heading, justify=side, overflow="fold", no_wrap=column.right, width=column.width)
+        table.add_column(Text(column.heading), justify=side, overflow="fold", no_wrap=column.right, width=column.width)
     for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*map(_escape_markup, cells))
+        table.add_row(*map(Text, cells))
     return table
-
-
-def _escape_markup(cell: str) -> str:
-    """Escape square brackets, which would be rich's markup."""
-    return cell.replace("[", "\\[")
 
 
 def render_markdown_table(columns: Sequence[Column[R]], rows: Iterable[R]) -> str:

@@ -4,7 +4,7 @@ import importlib.util
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -92,9 +92,11 @@ def find_gpu_obstacle() -> tuple[str, str] | None:
     if not build.cuda:
         return f"{gpus} cannot be used: torch {build.version} is built without CUDA", OLDER_BUILD
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and not select_visible_gpus(visible, hardware.query_gpus("index")):
-        problem = f"{gpus} cannot be used: CUDA_VISIBLE_DEVICES={visible[:80]} names none of them"
-        return problem, f"unset it, or name GPUs from 0 to {len(names) - 1}; an empty value hides them all"
+    if visible is not None and not select_visible_gpus(
+        visible, hardware.query_gpus("index"), hardware.list_gpu_identifiers()
+    ):
+        problem = f"{gpus} cannot be used: CUDA_VISIBLE_DEVICES={visible[:80]} selects none of them"
+        return problem, f"unset it, or name GPUs from 0 to {len(names) - 1}, each once; an empty value hides them all"
     major, what = int(build.cuda.partition(".")[0]), f"torch {build.version} for CUDA {build.cuda}"
     driver = next(iter(hardware.query_gpus("driver_version")), "")
     least_driver = LEAST_DRIVERS.get(major, 0)
@@ -114,19 +116,30 @@ def find_gpu_obstacle() -> tuple[str, str] | None:
     return None
 
 
-def select_visible_gpus(names: str, numbers: Sequence[str]) -> tuple[str, ...]:
-    """Return the GPUs of CUDA_VISIBLE_DEVICES as CUDA reads it: the list ends at the first name that no GPU has.
+def select_visible_gpus(names: str, numbers: Sequence[str] = (), identifiers: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the GPUs of CUDA_VISIBLE_DEVICES as CUDA reads it.
+
+    The list ends at the first name that no GPU has, and a GPU that is named twice makes it empty.
 
     Args:
-        names: the variable: numbers, GPU-... or MIG-..., separated by commas.
+        names: the variable: numbers, identifiers (GPU-... or MIG-...) or their beginnings, separated by commas.
         numbers: those of the GPUs that there are; empty if this is not known.
+        identifiers: those of the GPUs and their parts that there are; empty if this is not known.
     """
 
-    def is_gpu(name: str) -> bool:
-        is_number = name.isascii() and name.isdecimal()
-        return (not numbers or name in numbers) if is_number else name.startswith(("GPU-", "MIG-"))
+    def find_gpu(name: str) -> str | None:
+        if name.isascii() and name.isdecimal():
+            return name if not numbers or name in numbers else None
+        if not name.startswith(("GPU-", "MIG-")):
+            return None
+        if not identifiers or name.startswith("MIG-GPU-"):  # how drivers before 470 named parts
+            return name
+        found = [identifier for identifier in identifiers if identifier.startswith(name)]
+        return found[0] if len(found) == 1 else None
 
-    return tuple(itertools.takewhile(is_gpu, (name.strip() for name in names.split(","))))
+    selected = list(itertools.takewhile(find_gpu, (name.strip() for name in names.split(","))))
+    has_repeats = len(set(map(find_gpu, selected))) < len(selected)
+    return () if has_repeats else tuple(selected)
 
 
 def _parse_number(text: str) -> float:

@@ -107,6 +107,11 @@ def list_gpu_parts() -> tuple[str, ...]:
     return tuple(gpu.identifier for gpu in list_installed_gpus() if gpu.is_part)
 
 
+def list_gpu_identifiers() -> frozenset[str]:
+    """Return the identifiers of the GPUs and of their parts (GPU-..., MIG-...); none without a driver."""
+    return frozenset(name for gpu in list_installed_gpus() for name in (gpu.identifier, gpu.card))
+
+
 def list_installed_gpus() -> tuple[ListedGpu, ...]:
     """Return the GPUs that the driver lists; in place of a divided one, its parts. None without a driver."""
     try:

@@ -90,6 +90,7 @@ def _export_safetensors(trained: TrainedNetwork, path: Path, images: Tensor) -> 
         "frames": json.dumps(trained.frames),
         "mean": json.dumps(list(trained.mean)),
         "std": json.dumps(list(trained.std)),
+        "grey_range": json.dumps(trained.grey_range),
     }
     save_file({name: t.contiguous().clone() for name, t in trained.net.state_dict().items()}, path, metadata)
     with torch.no_grad():
@@ -108,6 +109,7 @@ def load_exported(path: Path) -> TrainedNetwork:
         ) from error
     try:
         values = {name: json.loads(metadata[name]) for name in ("classes", "size", "frames", "mean", "std")}
+        grey_range = json.loads(metadata.get("grey_range", "null"))  # which earlier versions did not write
         recipe = Recipe.model_validate(json.loads(metadata["attncli.recipe"]))
     except (KeyError, ValueError) as error:
         raise UserError(
@@ -118,7 +120,7 @@ def load_exported(path: Path) -> TrainedNetwork:
     net.load_state_dict(load_file(path))
     return TrainedNetwork(
         path.parent, recipe, None, net.eval(), tuple(values["classes"]), size, values["frames"],
-        tuple(values["mean"]), tuple(values["std"]),
+        tuple(values["mean"]), tuple(values["std"]), tuple(grey_range) if grey_range else None,
     )  # fmt: skip
 
 

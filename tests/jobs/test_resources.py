@@ -77,6 +77,7 @@ def test_equal_gpus_time_at_once(
         ("nonsense", ("0", "1"), ()),
         ("nonsense,0", (), ()),
         (" GPU-aa, MIG-bb ,", ("0",), ("GPU-aa", "MIG-bb")),
+        ("1,1", ("0", "1"), ()),
         ("0,3", (), ("0", "3")),  # a container without nvidia-smi
     ],
 )

@@ -43,6 +43,20 @@ def test_the_table_fits(verdicts):
     assert "4 claims: 1 holds, 2 carry over, 1 untested" in text
 
 
+def test_claims_that_no_run_decides(tmp_path, monkeypatch):
+    """The file of the test that shows a claim, and the whole reason of an untestable one, slashes and colons too."""
+    path = tmp_path / "eca.yaml"
+    path.write_text(
+        "- {id: a, kind: property, text: t, source: s, test: 'tests/attention/test_x.py::test_y'}\n"
+        "- {id: b, kind: note, text: t, source: s, untestable: 'of and/or, written as x::y'}\n"
+    )
+    monkeypatch.setattr(claim_files, "CLAIMS_FOLDER", tmp_path)
+    evidence = Evidence(CountCache(), SpeedStore(tmp_path / "runs"))
+    shown, untestable = judge.judge_claims(claim_files.read_claim_files([path]), evidence)
+    assert report.format_verdict_figures(shown) == "test_x.py"
+    assert report.format_verdict_figures(untestable) == "of and/or, written as x::y"
+
+
 def test_the_difference_is_told_with_its_bound(verdicts):
     """In points, with half its interval, the number of pairs and the corrected p."""
     assert report.format_verdict_figures(verdicts[1]).startswith("+0.65 ±0.59 against -0.50, n 4; p .0")

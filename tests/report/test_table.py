@@ -28,6 +28,13 @@ def test_no_line_is_wider():
     assert folded == name
 
 
+def test_texts_are_printed_as_they_are():
+    """Square brackets, backslashes and names between colons mean nothing, in titles and headings neither."""
+    text = r"[red]a\[b] :cat:"
+    found = table.render_text_table([Column(text, lambda r: r, right=False)], [text], title=text)
+    assert [row.strip() for row in found.splitlines() if "─" not in row and row.strip()] == [text] * 3
+
+
 def test_names_are_broken_at_their_marks():
     """No word and no number is cut, as long as each fits; the names of another column stay whole."""
     columns = [Column("name", lambda r: r[0], right=False), Column("on", lambda r: r[1], right=False)]

@@ -51,18 +51,25 @@ def test_gpu_that_torch_cannot_use(machine: Machine, told: dict[str, object], wo
 
 @pytest.mark.parametrize(
     ("visible", "is_usable"),
-    [("1", True), ("GPU-1", True), ("0,7", True), ("2", False), ("nonsense", False), ("7,0", False)],
-)
+    [
+        ("1", True), ("GPU-ab", True), ("GPU-ab34", True), ("0,7", True), ("GPU-cd,GPU-ff", True),
+        ("2", False), ("nonsense", False), ("7,0", False), ("1,1", False),
+        ("GPU-ff", False),  # copied from another machine
+        ("GPU-", False),  # begins both
+        ("GPU-ab,GPU-ab34", False),
+    ],
+)  # fmt: skip
 def test_variable_that_names_no_gpu(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, visible: str, is_usable: bool
 ) -> None:
     """CUDA then finds none, and a run would train on the CPU without a word."""
     machine(names=("NVIDIA A100",) * 2, caps=("8.0",) * 2)
+    monkeypatch.setattr(hardware, "list_gpu_identifiers", lambda: {"GPU-ab34", "GPU-cd56"})
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     obstacle = find_gpu_obstacle()
     assert (obstacle is None) is is_usable
     if obstacle:
-        assert f"CUDA_VISIBLE_DEVICES={visible} names none" in obstacle[0]
+        assert f"CUDA_VISIBLE_DEVICES={visible} selects none" in obstacle[0]
         assert "from 0 to 1" in obstacle[1]
 
 

@@ -300,6 +300,8 @@ def test_deep_images_are_shown_as_in_the_training(tmp_path: Path) -> None:
     begin_provenance(folder, recipe, describe_dataset(dataset), {})
     trained = load_trained_network(folder)
     assert trained.grey_range == (0.0, 4095.0)
+    export_network(trained, "safetensors", tmp_path / "xray.safetensors")
+    assert load_exported(tmp_path / "xray.safetensors").grey_range == trained.grey_range
     file = tmp_path / "xray" / "test" / "0" / "0.png"
     with torch.no_grad():
         shown = dataset.test.images[0].float() / 255
@@ -340,6 +342,7 @@ def test_the_commands(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [row.partition(",")[0] for row in done.out.splitlines()] == ["file", "a.png", "b.png"]
     with Image.open("sheets/s.png") as sheet:
         assert sheet.width > 500
+    refused(line("predict", "eca-resnet20-s0", "a.png", "--sheet", "sheet", *runs), "sheet: ", ".png, .pdf, .svg")
     assert read_thumbnail(Path("b.png")).size == (256, 64)
     assert line("export", "eca-resnet20-s0", "--json", *runs).json()["file"] == "eca-resnet20-s0.safetensors"
     (row,) = line("eval", "eca-resnet20-s0", "--corruption", "jpeg", "--json", *runs).json()
