@@ -61,7 +61,7 @@ def render_text_table(
     parts = split_columns(text_columns, width, keys)
     first, *others = [_print_table(part, title if part is parts[0] else "", width) for part in parts]
     text = "\n".join([first, *(text.removeprefix("\n") for text in others)])
-    return text.translate(str.maketrans(commands))
+    return text.translate(commands)
 
 
 def _print_table(columns: Sequence[TextColumn], title: str, width: int) -> str:
