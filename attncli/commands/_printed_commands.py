@@ -25,8 +25,11 @@ def complete_commands(text: str) -> str:
     the usual one was asked for. Outside of a command the text stays as it is.
     """
     context = click.get_current_context(silent=True)
-    values = _read_store_options(context) if context and "`attncli " in text else {}
-    return _COMMAND.sub(lambda match: f"`{_complete_command(match[1], values)}`", text) if values else text
+    options = _read_store_options(context) if context and "`attncli " in text else {}
+    if not context or not options:
+        return text
+    root = context.find_root().command
+    return _COMMAND.sub(lambda match: f"`{_complete_command(match[1], root, options)}`", text)
 
 
 def complete_error(error: UserError) -> None:
@@ -47,24 +50,20 @@ def _read_store_options(context: click.Context) -> dict[str, str]:
     return {name: shlex.join([option, options[option]]) for name, option in _NAMES.items() if option in options}
 
 
-def _complete_command(text: str, options: Mapping[str, str]) -> str:
+def _complete_command(text: str, root: click.Command, options: Mapping[str, str]) -> str:
     """Return a command with those of the options that it takes and has not."""
-    command = _find_command(text.split()[1:])
+    command = _find_command(text.split()[1:], root)
     taken = {parameter.name for parameter in command.params} if command else set()
     missing = [words for name, words in options.items() if name in taken and f"{_NAMES[name]} " not in text]
     return " ".join([text, *missing])
 
 
-def _find_command(words: list[str]) -> click.Command | None:
+def _find_command(words: list[str], root: click.Command) -> click.Command | None:
     """Return the command that the words after `attncli` call, or None if they name none."""
-    from attncli.commands import cli
-    from attncli.commands._group import DefaultCommandFolder
-
-    command: click.Command | None = cli
+    command: click.Command | None = root
     while isinstance(command, click.Group):
         context = click.Context(command)
-        name = words.pop(0) if words and words[0] in command.list_commands(context) else ""
-        if not name and isinstance(command, DefaultCommandFolder):
-            name = command.default
+        is_named = bool(words) and words[0] in command.list_commands(context)
+        name = words.pop(0) if is_named else getattr(command, "default", "")  # of a DefaultCommandFolder
         command = command.get_command(context, name) if name else None
     return command

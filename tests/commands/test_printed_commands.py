@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
+from attncli.commands import cli
 from attncli.commands._printed_commands import complete_commands, remember_store_option
 from attncli.jobs import SweepPlan
 from attncli.records import RESULT
@@ -20,7 +21,7 @@ SERVER = "http://head:5000"
 
 def complete(text: str, runs: str = "my runs", uri: str | None = SERVER) -> str:
     """The text as a command prints it to which this folder and this store were given."""
-    with click.Context(click.Command("any")) as context:
+    with click.Context(cli) as context:
         remember_store_option(context, "runs", Path(runs))
         remember_store_option(context, "tracking_uri", uri)
         return complete_commands(text)
